@@ -220,7 +220,11 @@ def without_remarks(raw: bytes, name: str, data: bytes) -> bytes:
     lines = raw.removeprefix(_BOM).splitlines(keepends=True)
     if raw.lstrip().startswith(b"{") or all(_is_data_line(line) for line in lines):
         return raw
-    return b"".join(line for line in lines if _is_data_line(line))
+    kept = [line for line in lines if _is_data_line(line)]
+    names = [line for line in lines if _field(line) == b"event"]
+    if names and not _is_data_line(names[-1]):  # the last name counts, so that an earlier one must not replace it
+        kept = [line for line in kept if _field(line) != b"event"]
+    return b"".join(kept)
 
 
 def _is_data_line(line: bytes) -> bool:
@@ -231,6 +235,10 @@ def _is_data_line(line: bytes) -> bool:
         case b"event":
             return _EVENT_NAME.fullmatch(value) is not None
     return not field and not colon  # the blank line at the end
+
+
+def _field(line: bytes) -> bytes:
+    return line.strip(b"\r\n").partition(b":")[0]
 
 
 def complete(rest: bytes) -> bytes:

@@ -378,6 +378,8 @@ def test_an_event_without_remarks_has_only_its_name_and_its_data():
         (b"event: falcon-77\ndata: x\n\n", b"data: x\n\n"),
         (b"event: a\ndata: x\nid: falcon\n\n", b"event: a\ndata: x\n\n"),
         (b"event: a\r: falcon\ndata: x\n\n", b"event: a\rdata: x\n\n"),
+        (b"event: a\nevent: b c\ndata: x\n\n", b"data: x\n\n"),  # the last name counts
+        (b"event: b c\nevent: a\ndata: x\n\n", b"event: a\ndata: x\n\n"),
         (b'data: {"b":1}\r\n\r\n', None),
         (b"data: x\n: y\r\n\r\n", b"data: x\n\r\n"),
         (b"data: x\n:\n\n", b"data: x\n\n"),
@@ -401,7 +403,12 @@ def test_an_event_without_remarks_has_no_line_that_its_reader_ignores(lines, end
             assert line.partition(b":")[0] or not line
 
 
-@given(st.lists(st.sampled_from([b"event: a", b"data: ", b"data:x", b"\n", b"\r", b": c", b"x", b" "])).map(b"".join))
+READ_LINES = st.lists(
+    st.sampled_from([b"event: a", b"event: b c\n", b"data: ", b"data:x", b"\n", b"\r", b": c", b"x", b" "])
+)
+
+
+@given(READ_LINES.map(b"".join))
 def test_an_event_without_remarks_is_read_like_the_event(raw):
     parsed = sse.parse(raw)
     if parsed is not None:
