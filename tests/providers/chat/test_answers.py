@@ -252,39 +252,6 @@ def test_an_error_next_to_a_good_end_does_not_undo_it():
     assert fold(CHAT.read_answer(body)).blocks == (TextBlock("a"),)
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
-    max_leaves=4,
-)
-
-
-members = (
-    "content", "reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls", "function_call",
-    "annotations",
-)  # fmt: skip
-
-
-odd_chunks = st.fixed_dictionaries(
-    {
-        "choices": st.lists(
-            st.fixed_dictionaries(
-                {"delta": st.dictionaries(st.sampled_from(members), json_values, max_size=3)},
-                optional=dict.fromkeys(("index", "finish_reason", "message", "error"), json_values),
-            ),
-            max_size=2,
-        )
-        | json_values
-    },
-    optional=dict.fromkeys(("usage", "error", "message", "id", "model", "created", "object"), json_values),
-)
-
-
-@given(st.lists(odd_chunks, max_size=4))
-def test_no_json_makes_the_reader_raise(values):
-    check_order(read([b"".join(map(sse.data, values)) + DONE]))
-
-
 # What nobody reads
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40).map(lambda text: text * 500)

@@ -316,11 +316,6 @@ def test_a_stream_has_its_blocks_and_end_for_any_split(name):
     assert same_ids(read(pieces(stream, range(1, len(stream))))) == expected
 
 
-@given(st.lists(st.binary(max_size=30) | st.sampled_from([stream for stream, *_ in STREAMS.values()]), max_size=4))
-def test_no_bytes_make_the_reader_raise(reads):
-    check_order(read(reads))
-
-
 MEMBERS = {
     "delta": (
         *("content", "reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls", "function_call"),

@@ -1,18 +1,14 @@
 """The reader of Converse answers, whole and streamed, in pieces of any size."""
 
-import contextlib
 import json
 from collections.abc import Iterable
 from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from providers.converse import CONVERSE
 from streams import event_stream
-from streams.errors import GatewayError
 from streams.event_stream import EVENT_STREAM
 from streams.events import (
     AnswerEnd,
@@ -349,63 +345,6 @@ def test_other_events_are_ignored():
     assert isinstance(failed, ErrorInfo)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(("", "text", "a", "server_tool_use", "AA==")),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from((
-            "text", "toolUse", "toolUseId", "name", "input", "type", "reasoningContent", "signature", "redactedContent",
-            "citation", "location", "web", "url", "toolResult", "image", "start", "delta", "contentBlockIndex", "usage",
-            "inputTokens", "cacheDetails", "ttl", "stopReason", "serviceTier", "additionalModelResponseFields",
-        )),
-        inner,
-        max_size=4,
-    ),
-    max_leaves=8,
-)  # fmt: skip
-NAMES = ("messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata", "x")
-
-
-@given(st.lists(st.tuples(st.sampled_from(NAMES), JSON), max_size=12), st.sampled_from((0, 2**20)))
-def test_whatever_a_provider_sends_keeps_the_order_of_events(sent, content_limit):
-    """Nothing is raised, and an answer that ends well is one that has told its end."""
-    reader = CONVERSE.reader(content_limit)
-    events = [event for name, value in sent for event in reader.read_event(name, encoded(value))]
-    events += reader.close()
-    assert isinstance(events[-1], AnswerEnd | ErrorInfo)
-    if isinstance(events[-1], AnswerEnd):
-        check_event_order(events)
-        fold(events)
-
-
-INDEX = st.integers(0, 2)
-PIECES: tuple[dict[str, Any], ...] = (
-    {"text": "a"}, {"text": ""}, {"citation": {"title": "x"}}, {"reasoningContent": {"text": "r"}},
-    {"reasoningContent": {"signature": "s"}}, {"reasoningContent": {"redactedContent": "AA=="}},
-    {"toolUse": {"input": "{}"}}, {"toolResult": [{"text": "x"}]}, {"image": {"source": {}}},
-    {"toolResult": {"content": 1}}, {"image": {"source": {"bytes": "AA=="}}}, {"image": {"source": {"bytes": "é"}}},
-)  # fmt: skip
-STARTS: tuple[dict[str, Any], ...] = (
-    {"toolUse": {"toolUseId": "a", "name": "n"}}, {"toolUse": {"name": "n", "type": "server_tool_use"}},
-    {"toolResult": {"toolUseId": "a"}}, {"toolResult": {"content": "x"}}, {"image": {"format": "png"}},
-)  # fmt: skip
-
-
-@given(
-    st.lists(
-        st.builds(lambda i, piece: delta(i, **piece), INDEX, st.sampled_from(PIECES))
-        | st.builds(lambda i, begun: start(i, **begun), INDEX, st.sampled_from(STARTS))
-        | st.builds(stop, INDEX),
-        max_size=12,
-    )
-)
-def test_blocks_in_any_order_are_blocks_one_by_one(sent):
-    events = read([BEGIN, *sent, end(), USAGE])
-    if isinstance(events[-1], AnswerEnd):
-        check_event_order(events)
-        fold(events)
-
-
 def test_a_result_whose_content_is_no_list_at_its_start_is_read():
     for content in ["x", 1, {}, None]:
         with case(content):
@@ -414,14 +353,6 @@ def test_a_result_whose_content_is_no_list_at_its_start_is_read():
                 [BEGIN, start(0, toolResult=result), delta(0, toolResult=[{"text": "x"}]), stop(0), end(), USAGE]
             )
             assert fold(events).blocks[0].item == {"toolResult": {"toolUseId": "a", "content": [{"text": "x"}]}}
-
-
-@given(JSON)
-def test_whatever_a_whole_answer_holds_it_is_one_or_it_is_not(content):
-    whole = {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": "end_turn"}
-    for checked in (True, False):
-        with contextlib.suppress(GatewayError):
-            check_event_order(list(CONVERSE.read_answer(encoded(whole), checked=checked)))
 
 
 def test_a_reader_with_content_limit_0_holds_nothing():

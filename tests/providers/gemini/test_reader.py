@@ -1,14 +1,10 @@
 """The reader of Gemini's streams."""
 
-import contextlib
 import json
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from providers.gemini.reader import read_answer
-from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
     AnswerStart,
@@ -24,9 +20,7 @@ from streams.events import (
 from streams.fold import ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.block_events import call_events, text_events, thought_events
 from tests.support.cases import case
-from tests.support.examples import examples
 from tests.support.gemini_answers import call, candidate, fold_answer, read_chunks, text, thought_part
-from tests.support.provider_streams import check_order
 
 STOP = {"finishReason": "STOP"}
 
@@ -345,26 +339,6 @@ def test_each_token_count_is_the_last_one_of_the_stream():
     last = candidate(**STOP) | {"usageMetadata": {"promptTokenCount": 10, "toolUsePromptTokenCount": 3,
                                                   "thoughtsTokenCount": 2, "totalTokenCount": 20}}  # fmt: skip
     assert fold(read_chunks(early, last)).usage == Usage(input=9, cache_read=4, output=7, reasoning=2)
-
-
-VALUES = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "STOP", "$.a", "OTHER"])
-NAMES = st.sampled_from(
-    ["candidates", "content", "parts", "text", "thought", "thoughtSignature", "functionCall", "name", "args", "id",
-     "partialArgs", "jsonPath", "stringValue", "willContinue", "finishReason", "groundingMetadata", "groundingChunks",
-     "groundingSupports", "segment", "endIndex", "groundingChunkIndices", "web", "uri", "logprobsResult", "error",
-     "chosenCandidates", "topCandidates", "usageMetadata", "totalTokenCount", "promptFeedback", "blockReason"]
-)  # fmt: skip
-JUNK = st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5))
-PARTS = st.lists(st.dictionaries(NAMES, JUNK, max_size=4), max_size=4)
-
-
-@given(st.lists(JUNK | st.builds(lambda parts: candidate(*parts, finishReason="STOP"), PARTS), max_size=4))
-@settings(max_examples=examples(60), deadline=None)
-def test_no_provider_chunk_makes_the_reader_raise(chunks):
-    check_order(read_chunks(*chunks))
-    for chunk in chunks:
-        with contextlib.suppress(GatewayError):
-            read_answer(json.dumps(chunk).encode())
 
 
 def test_citations_in_every_chunk_take_no_time():

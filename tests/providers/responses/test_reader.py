@@ -4,8 +4,6 @@ import json
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from openai.types.responses import ResponseStreamEvent
 
 from providers.responses import RESPONSES
@@ -15,7 +13,6 @@ from streams.events import (
     AnswerStart,
     Citation,
     ErrorInfo,
-    Event,
     NativeItem,
     Reason,
     ReasoningState,
@@ -26,7 +23,6 @@ from streams.events import (
 from streams.fold import NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
 from tests.support.block_events import text_events
 from tests.support.cases import case
-from tests.support.examples import examples
 from tests.support.provider_streams import check_order
 from tests.support.responses_streams import (
     created_event,
@@ -416,54 +412,6 @@ def test_whole_answers_fail_by_their_status() -> None:
     assert isinstance(failed, ErrorInfo)
     assert failed.kind == "rate_limited"
     assert isinstance(queued, ErrorInfo)
-
-
-LEAF = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=2)
-
-
-MEMBERS = ("delta", "output_index", "content_index", "summary_index", "item_id", "text", "arguments", "part", "item",
-           "annotation", "response", "error", "input", "refusal")  # fmt: skip
-
-
-INNER = ("type", "id", "call_id", "name", "arguments", "content", "summary", "text", "output", "status", "usage",
-         "namespace", "encrypted_content", "tools", "annotations", "input", "created_at")  # fmt: skip
-
-
-TYPES = ("message", "reasoning", "function_call", "custom_tool_call", "web_search_call", "output_text", "refusal")
-
-
-INNER_OBJECT = st.recursive(
-    LEAF | st.sampled_from(TYPES),
-    lambda inner: st.dictionaries(st.sampled_from(INNER), inner, max_size=5) | st.lists(inner, max_size=3),
-    max_leaves=8,
-)
-
-
-EVENT_TYPES = (
-    "response.created", "response.output_item.added", "response.output_item.done", "response.content_part.done",
-    "response.output_text.delta", "response.output_text.done", "response.output_text.annotation.added",
-    "response.reasoning_summary_text.delta", "response.reasoning_text.delta", "response.refusal.delta",
-    "response.function_call_arguments.delta", "response.function_call_arguments.done",
-    "response.custom_tool_call_input.delta", "response.custom_tool_call_input.done", "response.completed",
-    "response.incomplete", "response.failed", "error", "new.thing",
-)  # fmt: skip
-
-
-WIRE = st.builds(
-    lambda type, members: {**members, "type": type},
-    st.sampled_from(EVENT_TYPES) | LEAF,
-    st.dictionaries(st.sampled_from(MEMBERS), LEAF | st.integers(0, 2) | INNER_OBJECT, max_size=5),
-)
-
-
-@settings(max_examples=examples(120), deadline=None)
-@given(st.lists(WIRE, max_size=12))
-def test_no_upstream_makes_the_reader_raise_or_break_its_order(wires: list[dict[str, Any]]) -> None:
-    reader = RESPONSES.reader()
-    events: list[Event] = []
-    for wire in wires:
-        events += reader.read_event("", sse.dump(wire))
-    check_order([*events, *reader.close()])
 
 
 # Log probabilities
