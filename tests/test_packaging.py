@@ -12,8 +12,8 @@ import yaml
 from packaging.requirements import Requirement
 
 from gateway import __version__
-from tests.support.cases import case
 from tests.support.doc_blocks import blocks_in
+from tests.support.each_row import each_row
 from tests.support.harness import ROOT
 from tests.support.image_file import reaches_the_builder, read_image
 from tests.support.syntax import imports
@@ -154,34 +154,25 @@ def test_hosted_workflows_use_actions_by_their_commit(workflow):
         assert version, f"{action}: add its version as a comment"
 
 
-def test_whatever_is_installed_from_a_package_index_has_a_hash():
+@each_row("page", ["Dockerfile", "README.md", "CONTRIBUTING.md", "justfile", ".github/workflows/ci.yml"])
+def test_whatever_is_installed_from_a_package_index_has_a_hash(page):
     """An isolated build would fetch the newest setuptools, even with ``--require-hashes``
     (https://github.com/pypa/pip/issues/13984)."""
-    for page in ["Dockerfile", "README.md", "CONTRIBUTING.md", "justfile", ".github/workflows/ci.yml"]:
-        with case(page):
-            text = re.sub(r"\\\n", " ", (ROOT / page).read_text())
-            commands = [
-                (found[1], found[2]) for found in PIP.finditer(text) if re.search(r" (?:-r|\.|-e)(?: |$)", found[2])
-            ]
-            assert commands
-            for _, options in commands:
-                assert "--require-hashes" in options or {"--no-deps", "--no-build-isolation"} <= set(options.split())
+    text = re.sub(r"\\\n", " ", (ROOT / page).read_text())
+    commands = [(found[1], found[2]) for found in PIP.finditer(text) if re.search(r" (?:-r|\.|-e)(?: |$)", found[2])]
+    assert commands
+    for _, options in commands:
+        assert "--require-hashes" in options or {"--no-deps", "--no-build-isolation"} <= set(options.split())
 
 
 # The image's context
 
 
-def test_dockerignore_is_read_as_the_builder_reads_it():
-    for path, there in [
-        ("a", False),
-        ("b", True),
-        ("b/c/d", True),
-        ("b/x.pyc", True),
-        ("b/cache/x", False),
-        ("bb", False),
-    ]:
-        with case((path, there)):
-            assert reaches_the_builder(path, ["*", "!b", "**/cache"]) == there
+@each_row(
+    "path, there", [("a", False), ("b", True), ("b/c/d", True), ("b/x.pyc", True), ("b/cache/x", False), ("bb", False)]
+)
+def test_dockerignore_is_read_as_the_builder_reads_it(path, there):
+    assert reaches_the_builder(path, ["*", "!b", "**/cache"]) == there
 
 
 STAGES = read_image(IMAGE)
@@ -189,11 +180,10 @@ LINES = [line for stage in STAGES for line in stage.lines]
 COPIED = [source for line in LINES if line.word == "COPY" and line.stage is None for source in line.sources]
 
 
-def test_files_copied_by_the_image_exist_and_reach_the_builder():
-    for source in COPIED:
-        with case(source):
-            assert (ROOT / source).exists()
-            assert reaches_the_builder(source)
+@each_row("source", COPIED)
+def test_files_copied_by_the_image_exist_and_reach_the_builder(source):
+    assert (ROOT / source).exists()
+    assert reaches_the_builder(source)
 
 
 def test_the_image_has_all_that_the_package_is_built_from():

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.cases import case
+from tests.support.each_row import each_row
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "glossary.md").read_text()
@@ -38,7 +38,6 @@ def test_its_terms_are_in_alphabetical_order(rows):
     assert terms == sorted(terms)
 
 
-def test_every_file_in_it_exists():
-    for path in sorted(set(re.findall(r"`([a-z]+/[\w/.]+)`", PAGE))):
-        with case(path):
-            assert (ROOT / path).exists()
+@each_row("path", sorted(set(re.findall(r"`([a-z]+/[\w/.]+)`", PAGE))))
+def test_every_file_in_it_exists(path):
+    assert (ROOT / path).exists()

@@ -10,6 +10,7 @@ from providers.catalog.prices import NANOS, cost_of, price_of
 from streams.events import Usage
 from tests.pages import prices
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 
 def test_the_list_of_prices_equals_its_package():
@@ -50,15 +51,11 @@ def test_vertex_has_googles_prices():
         assert cost_of(found, Usage(input=1000), at=0) == cost_of(google, Usage(input=1000), at=0)
 
 
-def test_an_unlisted_model_has_no_price():
-    for provider, model in [
-        ("openai", "gpt-unheard-of"),
-        ("vllm", "gpt-5"),
-        ("nobody", "gpt-5"),
-        ("openai", "x" * 10**6),
-    ]:
-        with case((provider, model)):
-            assert price_of(provider, model) is None
+@each_row(
+    "provider, model", [("openai", "gpt-unheard-of"), ("vllm", "gpt-5"), ("nobody", "gpt-5"), ("openai", "x" * 10**6)]
+)
+def test_an_unlisted_model_has_no_price(provider, model):
+    assert price_of(provider, model) is None
 
 
 def test_models_that_are_called_free_are():

@@ -1,5 +1,7 @@
 """What the load tester sends, and what it understands of the answers."""
 
+import itertools
+
 import attrs
 import msgspec
 
@@ -14,35 +16,34 @@ from providers.neutral.seal import Issuer
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, ErrorInfo, TextDelta, Usage
 from tests.support.apis import OLDER
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 SEVEN = AnswerTokens(output=7)
 
 
-def test_each_body_is_a_good_request_of_its_size():
-    for api in CODECS:
-        with case(api):
-            bodies = Bodies(LoadRequest("m", api=api, tools=2, stream=api != "chat"))
-            for prompt in ("one", 'two "words"\n' * 40):
-                value = msgspec.json.decode(bodies.make_body(prompt, 77))
-                call = CODECS[api].read_request(value)
-                if CODECS[api].wire.model_member is not None:
-                    assert (call.model, call.stream) == ("m", api != "chat")
-                assert call.parameters["max_tokens"].value == 77
-                assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["look_up_1", "look_up_2"]
-                (part,) = call.messages[-1].parts
-                assert part.text == prompt
+@each_row("api", CODECS)
+def test_each_body_is_a_good_request_of_its_size(api):
+    bodies = Bodies(LoadRequest("m", api=api, tools=2, stream=api != "chat"))
+    for prompt in ("one", 'two "words"\n' * 40):
+        value = msgspec.json.decode(bodies.make_body(prompt, 77))
+        call = CODECS[api].read_request(value)
+        if CODECS[api].wire.model_member is not None:
+            assert (call.model, call.stream) == ("m", api != "chat")
+        assert call.parameters["max_tokens"].value == 77
+        assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["look_up_1", "look_up_2"]
+        (part,) = call.messages[-1].parts
+        assert part.text == prompt
 
 
-def test_images_are_in_the_place_that_the_api_defines():
-    for api in CODECS:
-        with case(api):
-            bodies = Bodies(LoadRequest("m", api=api, images=PromptImages((8, 8), 2)))
-            sent = bodies.make_body("look", 5, [b"aW1hZ2Ux", b"aW1hZ2Uy"])
-            text, *images = CODECS[api].read_request(msgspec.json.decode(sent)).messages[-1].parts
-            assert text.text == "look"
-            assert [(one.source.value, one.source.media_type) for one in images] == [
-                ("aW1hZ2Ux", "image/png"), ("aW1hZ2Uy", "image/png")
-            ]  # fmt: skip
+@each_row("api", CODECS)
+def test_images_are_in_the_place_that_the_api_defines(api):
+    bodies = Bodies(LoadRequest("m", api=api, images=PromptImages((8, 8), 2)))
+    sent = bodies.make_body("look", 5, [b"aW1hZ2Ux", b"aW1hZ2Uy"])
+    text, *images = CODECS[api].read_request(msgspec.json.decode(sent)).messages[-1].parts
+    assert text.text == "look"
+    assert [(one.source.value, one.source.media_type) for one in images] == [
+        ("aW1hZ2Ux", "image/png"), ("aW1hZ2Uy", "image/png")
+    ]  # fmt: skip
 
 
 def test_extra_members_win():
@@ -60,18 +61,17 @@ def test_an_exact_length_is_requested_with_vllms_members():
     assert "min_tokens" not in msgspec.json.decode(Bodies(LoadRequest("m")).make_body("x", 128))
 
 
-def test_messages_of_a_file_are_reported_in_every_api():
-    for api in CODECS:
-        with case(api):
-            tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
-            messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
-            request = LoadRequest("m", api=api, tools=3, extra={"temperature": 0})
-            value = msgspec.json.decode(chat_like_body(request, messages, [tool], 55))
-            call = CODECS[api].read_request(value)
-            assert call.parameters["max_tokens"].value == 55
-            assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["f"]
-            assert [part.text for message in call.messages for part in message.parts] == ["Be brief.", "Hello"]
-            assert value["temperature"] == 0
+@each_row("api", CODECS)
+def test_messages_of_a_file_are_reported_in_every_api(api):
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+    request = LoadRequest("m", api=api, tools=3, extra={"temperature": 0})
+    value = msgspec.json.decode(chat_like_body(request, messages, [tool], 55))
+    call = CODECS[api].read_request(value)
+    assert call.parameters["max_tokens"].value == 55
+    assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["f"]
+    assert [part.text for message in call.messages for part in message.parts] == ["Be brief.", "Hello"]
+    assert value["temperature"] == 0
 
 
 def test_the_path_is_added_as_far_as_it_is_missing():
@@ -100,28 +100,25 @@ def test_a_path_may_name_the_model():
             assert request_url(url, LoadRequest("a b/c", api=api, stream=stream)) == whole
 
 
-def test_streams_of_every_api_are_understood():
+@each_row("api", CODECS)
+def test_streams_of_every_api_are_understood(api):
     """As the codec writes them: how often there was content, how many tokens were counted, and that one failed."""
-    for api in CODECS:
-        with case(api):
-            events = [AnswerStart("id", "m"), *(TextDelta(0, word) for word in ("one ", "two")), BlockEnd(0)]
-            asked = LoadRequest("m", api=api)
-            body = msgspec.json.decode(Bodies(asked).make_body("x", 9))
-            call = attrs.evolve(CODECS[api].read_request(body), model="m", stream=True)
-            for ends, tokens, failed in (
-                ((Usage(input=3, output=5), AnswerEnd("stop")), 5, False),
-                ((ErrorInfo("overloaded", "no room"),), None, True),
-            ):
-                writer = CODECS[api].writer(Reply(call, Issuer("", ""), 1, 1))
-                stream = b"".join(writer.send(event) for event in (*events, *ends))
-                found = [read_event(api, raw) for raw in CODECS[api].wire.framing.splitter(2**20).feed(stream)]
-                assert sum(one.content for one in found) == 2
-                assert [one.tokens.output for one in found if one.tokens and one.tokens.output][-1:] == (
-                    [tokens] if tokens else []
-                )
-                assert {one.message for one in found if one.error} == ({"no room"} if failed else set()), (
-                    "Gemini repeats it"
-                )
+    events = [AnswerStart("id", "m"), *(TextDelta(0, word) for word in ("one ", "two")), BlockEnd(0)]
+    asked = LoadRequest("m", api=api)
+    body = msgspec.json.decode(Bodies(asked).make_body("x", 9))
+    call = attrs.evolve(CODECS[api].read_request(body), model="m", stream=True)
+    for ends, tokens, failed in (
+        ((Usage(input=3, output=5), AnswerEnd("stop")), 5, False),
+        ((ErrorInfo("overloaded", "no room"),), None, True),
+    ):
+        writer = CODECS[api].writer(Reply(call, Issuer("", ""), 1, 1))
+        stream = b"".join(writer.send(event) for event in (*events, *ends))
+        found = [read_event(api, raw) for raw in CODECS[api].wire.framing.splitter(2**20).feed(stream)]
+        assert sum(one.content for one in found) == 2
+        assert [one.tokens.output for one in found if one.tokens and one.tokens.output][-1:] == (
+            [tokens] if tokens else []
+        )
+        assert {one.message for one in found if one.error} == ({"no room"} if failed else set()), "Gemini repeats it"
 
 
 def test_a_whole_url_says_its_api():
@@ -176,11 +173,9 @@ def test_events_and_answers_are_read_in_every_api():
             )  # fmt: skip
 
 
-def test_events_without_content_read_as_nothing():
-    for raw in [b": ping\n\n", b"data: {\n\n", b"\n\n", b"data: \xff\n\n"]:
-        for api in OLDER:
-            with case((raw, api)):
-                assert read_event(api, raw) is NOTHING
+@each_row("raw, api", itertools.product([b": ping\n\n", b"data: {\n\n", b"\n\n", b"data: \xff\n\n"], OLDER))
+def test_events_without_content_read_as_nothing(raw, api):
+    assert read_event(api, raw) is NOTHING
 
 
 def test_an_error_body_is_reported_in_one_line():

@@ -6,6 +6,7 @@ from loadtest.exchange.record import Problem
 from loadtest.figures.conditions import InvalidCondition, judge_conditions, parse_condition
 from loadtest.plan.comparison import UnknownPart
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.load_records import record, result
 
 
@@ -41,10 +42,9 @@ def test_a_condition_is_of_all_or_of_a_part():
             assert parse_condition(condition).failure(MIXED) == said
 
 
-def test_a_part_does_not_pay_for_another():
-    for condition in ["quick: errors>0", "quick: goodput<100%", "quick: ttft.p99>250ms", "notes>0"]:
-        with case(condition):
-            assert parse_condition(condition).failure(MIXED) is None
+@each_row("condition", ["quick: errors>0", "quick: goodput<100%", "quick: ttft.p99>250ms", "notes>0"])
+def test_a_part_does_not_pay_for_another(condition):
+    assert parse_condition(condition).failure(MIXED) is None
 
 
 def test_a_note_can_fail_a_run():

@@ -7,6 +7,7 @@ import pytest
 from loadtest.exchange.content import read_answer
 from streams import event_stream
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.load_servers import HEAD, chunk, load, serving
 
 SAME = {"id": "chatcmpl-1", "created": 1, "model": "m"}
@@ -52,16 +53,12 @@ STREAMS = {
 }
 
 
-async def test_a_stream_with_nothing_in_it_is_an_error():
-    for body in STREAMS.values():
-        with case(body):
-            run = await run_of(body)
-            (failure,) = run.tally.failures
-            assert (failure.kind, failure.example) == (
-                "empty answer",
-                "the answer has neither content nor a finish reason",
-            )
-            assert (run.tally.counts["whole"], run.tally.goodput) == (0, 0.0)
+@each_row("body", STREAMS.values())
+async def test_a_stream_with_nothing_in_it_is_an_error(body):
+    run = await run_of(body)
+    (failure,) = run.tally.failures
+    assert (failure.kind, failure.example) == ("empty answer", "the answer has neither content nor a finish reason")
+    assert (run.tally.counts["whole"], run.tally.goodput) == (0, 0.0)
 
 
 WHOLE = {

@@ -3,7 +3,7 @@
 import pytest
 
 from loadtest.requests.estimate import TokenEstimate, token_estimate
-from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.load_servers import scenario
 
 
@@ -34,9 +34,6 @@ def test_an_estimate_states_that_the_count_depends_on_the_servers():
     )
 
 
-def test_an_estimate_has_two_figures():
-    for tokens, told in [(7, "7"), (999, "999"), (1234, "1.2 k"), (12_345, "12 k"), (3_210_000, "3.2 M")]:
-        with case((tokens, told)):
-            assert (
-                str(TokenEstimate(1, tokens, tokens)) == f"about {told} input tokens and at most {told} output tokens"
-            )
+@each_row("tokens, told", [(7, "7"), (999, "999"), (1234, "1.2 k"), (12_345, "12 k"), (3_210_000, "3.2 M")])
+def test_an_estimate_has_two_figures(tokens, told):
+    assert str(TokenEstimate(1, tokens, tokens)) == f"about {told} input tokens and at most {told} output tokens"

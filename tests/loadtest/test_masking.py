@@ -1,12 +1,14 @@
 """Credentials that servers repeat, in one spelling or another."""
 
 import base64
+import itertools
 import urllib.parse
 
 from loadtest.exchange.masking import MOST, SecretWords
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.scenario import Scenario
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 KEY = "sk-proj-Ab9+/=xyzQRS~tuv1"
 WORDS = SecretWords.from_values([f"Bearer {KEY}"])
@@ -36,12 +38,10 @@ def test_a_key_is_masked_however_it_is_spelled():
             assert not any(spelled[at : at + 8] in said for at in range(len(spelled) - 8))
 
 
-def test_a_key_of_which_only_the_beginning_is_shown_is_masked():
-    for behind in ["", "'", '" is no key', "…", "..."]:
-        for whole in [KEY, IN_JSON, IN_URL, ENCODED[0]]:
-            with case((behind, whole)):
-                for end in range(48 if whole is IN_JSON else 8, len(whole), 3):  # from its first eight characters on
-                    assert WORDS.mask(f"it answered b'{whole[:end]}{behind}").startswith("it answered b'***"), end
+@each_row("behind, whole", itertools.product(["", "'", '" is no key', "…", "..."], [KEY, IN_JSON, IN_URL, ENCODED[0]]))
+def test_a_key_of_which_only_the_beginning_is_shown_is_masked(behind, whole):
+    for end in range(48 if whole is IN_JSON else 8, len(whole), 3):  # from its first eight characters on
+        assert WORDS.mask(f"it answered b'{whole[:end]}{behind}").startswith("it answered b'***"), end
 
 
 def test_words_that_only_begin_like_a_key_are_not_masked():

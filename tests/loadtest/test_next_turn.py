@@ -25,7 +25,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import fold
-from tests.support.cases import case
+from tests.support.each_row import each_row
 
 SIGNED = {
     "chat": {"reasoning_details": [{"type": "reasoning.encrypted", "data": "c2VhbA+/=", "index": 0}]},
@@ -163,21 +163,20 @@ def answer_of(api: str, *, streamed: bool, state: object = None, called: bool = 
     return b"".join(map(writer.send, events))
 
 
-def test_the_next_turn_has_the_exact_answer_after_the_question():
-    for api in CODECS:
-        with case(api):
-            said = [ToolResultPart("call_1", (TextPart("21 degrees"),)), TextPart("And Oslo?")]
-            for streamed in (True, False):
-                answered = TurnAnswer.read(api, answer_of(api, streamed=streamed), streamed)
-                assert [(call.id, call.name) for call in answered.calls] == [("call_1", "look_up")], streamed
-                body = next_body(ASKED[api], answered, said)
-                before, after = ASKED[api].split(b" ]")
-                name = CODECS[api].wire.conversation.member
-                assert body.startswith(before.replace(b"[ ", b"[") + b","), "what was asked stays as it was sent"
-                assert body.endswith(after)
-                new = msgspec.json.decode(body)[name][1:]
-                assert new == ANSWERED[api], streamed
-                CODECS[api].read_request({"model": "m", "max_tokens": 9, **msgspec.json.decode(body)})
+@each_row("api", CODECS)
+def test_the_next_turn_has_the_exact_answer_after_the_question(api):
+    said = [ToolResultPart("call_1", (TextPart("21 degrees"),)), TextPart("And Oslo?")]
+    for streamed in (True, False):
+        answered = TurnAnswer.read(api, answer_of(api, streamed=streamed), streamed)
+        assert [(call.id, call.name) for call in answered.calls] == [("call_1", "look_up")], streamed
+        body = next_body(ASKED[api], answered, said)
+        before, after = ASKED[api].split(b" ]")
+        name = CODECS[api].wire.conversation.member
+        assert body.startswith(before.replace(b"[ ", b"[") + b","), "what was asked stays as it was sent"
+        assert body.endswith(after)
+        new = msgspec.json.decode(body)[name][1:]
+        assert new == ANSWERED[api], streamed
+        CODECS[api].read_request({"model": "m", "max_tokens": 9, **msgspec.json.decode(body)})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 Nothing is reported as lost in any API, and members that only answers have are not sent to a provider.
 """
 
+import itertools
 import json
 from typing import Any
 
@@ -17,7 +18,7 @@ from streams.events import AnswerEnd, AnswerStart, Event, Usage
 from streams.fold import fold
 from tests.support.apis import OLDER
 from tests.support.block_events import call_events, text_events
-from tests.support.cases import case
+from tests.support.each_row import each_row
 
 ISSUER = Issuer("p", "")
 SAID: list[Event] = [
@@ -60,18 +61,13 @@ SDKS: dict[str, Any] = {
 }
 
 
-def test_a_returned_answer_loses_nothing():
-    for by_sdk in [False, True]:
-        for target in OLDER:
-            for api in OLDER:
-                with case((by_sdk, target, api)):
-                    answer = answered(api)
-                    if by_sdk:
-                        answer = dumped(SDKS[api].model_validate(answer))
-                    call = CODECS[api].read_request({"model": "m", **NEXT[api](answer)})
-                    outgoing = CODECS[target].write_request(call, Recipient("m", ISSUER))
-                    assert outgoing.dropped == ()
-                    held = [name for name in OF_ANSWERS if f'"{name}"'.encode() in outgoing.body]
-                    assert held == (["annotations"] if target == "responses" else []), (
-                        "Responses wants it of each text of an answer"
-                    )
+@each_row("by_sdk, target, api", itertools.product([False, True], OLDER, OLDER))
+def test_a_returned_answer_loses_nothing(by_sdk, target, api):
+    answer = answered(api)
+    if by_sdk:
+        answer = dumped(SDKS[api].model_validate(answer))
+    call = CODECS[api].read_request({"model": "m", **NEXT[api](answer)})
+    outgoing = CODECS[target].write_request(call, Recipient("m", ISSUER))
+    assert outgoing.dropped == ()
+    held = [name for name in OF_ANSWERS if f'"{name}"'.encode() in outgoing.body]
+    assert held == (["annotations"] if target == "responses" else []), "Responses wants it of each text of an answer"

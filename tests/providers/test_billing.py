@@ -3,6 +3,7 @@
 Whole answers and streams must agree.
 """
 
+import itertools
 import json
 from typing import Any, TypeAlias
 
@@ -22,6 +23,7 @@ from streams.events import Api, ErrorInfo, Event, Usage, UsageStep
 from streams.fold import fold
 from tests.support.apis import OLDER
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.lanes import reply_for
 
 CHAT = {
@@ -103,12 +105,11 @@ def parts(usage: Usage) -> tuple[Any, ...]:
 # Tiers
 
 
-def test_the_used_tier_is_part_of_the_usage() -> None:
+@each_row("tier", ["default", "flex", "priority", "on_demand"])
+def test_the_used_tier_is_part_of_the_usage(tier) -> None:
     """Not the one that was asked: the answer's own word is billed (BerriAI/litellm#18599)."""
-    for tier in ["default", "flex", "priority", "on_demand"]:
-        with case(tier):
-            assert read_usage("chat", {}, service_tier=tier).tier == tier
-            assert read_usage("responses", {}, service_tier=tier).tier == tier
+    assert read_usage("chat", {}, service_tier=tier).tier == tier
+    assert read_usage("responses", {}, service_tier=tier).tier == tier
 
 
 def test_mistrals_tier_is_in_its_usage() -> None:
@@ -131,12 +132,11 @@ def test_price_modifiers_of_messages_are_part_of_the_tier() -> None:
             assert read_usage("messages", said).tier == tier
 
 
-def test_a_tier_that_is_no_text_is_ignored() -> None:
-    for tier in [None, "", 7, []]:
-        with case(tier):
-            assert read_usage("chat", {}, service_tier=tier).tier is None
-            assert read_usage("messages", {"service_tier": tier}).tier is None
-            assert read_usage("responses", {}, service_tier=tier).tier is None
+@each_row("tier", [None, "", 7, []])
+def test_a_tier_that_is_no_text_is_ignored(tier) -> None:
+    assert read_usage("chat", {}, service_tier=tier).tier is None
+    assert read_usage("messages", {"service_tier": tier}).tier is None
+    assert read_usage("responses", {}, service_tier=tier).tier is None
 
 
 # The provider's own tools
@@ -295,11 +295,10 @@ def test_the_only_step_of_an_answer_is_the_answer() -> None:
     assert [one.model for one in served.steps] == ["claude-opus-4-8"]
 
 
-def test_malformed_steps_are_ignored() -> None:
-    for steps in [None, [], {}, "no", [7], [{}, "no"]]:
-        with case(steps):
-            used = read_usage("messages", {"iterations": steps})
-            assert parts(used) == (Usage(5, output=2), None, (), None, ())
+@each_row("steps", [None, [], {}, "no", [7], [{}, "no"]])
+def test_malformed_steps_are_ignored(steps) -> None:
+    used = read_usage("messages", {"iterations": steps})
+    assert parts(used) == (Usage(5, output=2), None, (), None, ())
 
 
 def test_one_answer_lists_no_endless_number_of_steps() -> None:
@@ -329,15 +328,13 @@ def test_a_cost_in_message_start_is_ignored() -> None:
 # What clients are told
 
 
-def test_a_responses_client_receives_the_used_service_tier() -> None:
+@each_row("stream, source", itertools.product([True, False], ["chat", "responses"]))
+def test_a_responses_client_receives_the_used_service_tier(stream, source) -> None:
     """Not the one that it asked for: programs add up what they spend by it."""
-    for stream in [True, False]:
-        for source in ["chat", "responses"]:
-            with case((stream, source)):
-                assert response_object(source, "flex", stream=stream)["service_tier"] == "flex"
-                assert response_object(source, "on_demand", stream=stream)["service_tier"] == "auto", (
-                    "which its API has no word for"
-                )
+    assert response_object(source, "flex", stream=stream)["service_tier"] == "flex"
+    assert response_object(source, "on_demand", stream=stream)["service_tier"] == "auto", (
+        "which its API has no word for"
+    )
 
 
 def response_object(source: Api, tier: str, *, stream: bool) -> dict[str, Any]:
@@ -447,14 +444,11 @@ FAILING: dict[str, list[tuple[str, dict[str, Any]]]] = {
 }  # fmt: skip
 
 
-def test_usage_before_the_failure_of_a_stream_is_billed() -> None:
+@each_row("api", FAILING)
+def test_usage_before_the_failure_of_a_stream_is_billed(api) -> None:
     """It was lost in Messages, Converse and errors of Chat; the ledger then had an estimate of what had arrived."""
-    for api in FAILING:
-        with case(api):
-            reader = CODECS[api].reader()
-            events = [
-                event for name, value in FAILING[api] for event in reader.read_event(name, json.dumps(value).encode())
-            ]
-            assert isinstance(events[-1], ErrorInfo)
-            assert [event for event in events if isinstance(event, Usage)][-1] == Usage(input=5, output=7)
-            assert [*reader.close()] == []
+    reader = CODECS[api].reader()
+    events = [event for name, value in FAILING[api] for event in reader.read_event(name, json.dumps(value).encode())]
+    assert isinstance(events[-1], ErrorInfo)
+    assert [event for event in events if isinstance(event, Usage)][-1] == Usage(input=5, output=7)
+    assert [*reader.close()] == []

@@ -6,6 +6,7 @@ Source: https://platform.claude.com/docs/en/build-with-claude/mid-conversation-s
 ``ToolRemovalBlock`` of botocore's service model.
 """
 
+import itertools
 import json
 from typing import Any
 
@@ -18,6 +19,7 @@ from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 MODELS = {
     "chat": "gpt-5.6-sol", "messages": "claude-sonnet-5-5", "responses": "gpt-5.6-sol", "gemini": "gemini-4-argon",
@@ -93,65 +95,52 @@ def effort_of(body: Any, api: str) -> str | None:
 # Effort
 
 
-def test_a_system_message_sets_the_effort():
+@each_row("api, content", itertools.product(APIS, [{}, {"content": []}, {"content": None}, {"content": "Go on."}]))
+def test_a_system_message_sets_the_effort(api, content):
     """Claude Code sends it with ``content: []``; Anthropic's types allow none at all."""
-    for api in APIS:
-        for content in [{}, {"content": []}, {"content": None}, {"content": "Go on."}]:
-            with case((api, content)):
-                found, dropped = translate(
-                    request(USER, {"role": "system", "output_config": {"effort": "low"}, **content}), api
-                )
-                assert effort_of(found, api) == "low"
-                assert dropped == ()
+    found, dropped = translate(request(USER, {"role": "system", "output_config": {"effort": "low"}, **content}), api)
+    assert effort_of(found, api) == "low"
+    assert dropped == ()
 
 
-def test_the_last_effort_applies():
-    for api in APIS:
-        with case(api):
-            messages = [
-                USER, system(output_config={"effort": "low"}), ANSWER, USER, system(output_config={"effort": "medium"}),
-                ANSWER, USER,
-            ]  # fmt: skip
-            found, dropped = translate(request(*messages, output_config={"effort": "high"}), api)
-            assert (effort_of(found, api), dropped) == ("medium", ())
+@each_row("api", APIS)
+def test_the_last_effort_applies(api):
+    messages = [
+        USER, system(output_config={"effort": "low"}), ANSWER, USER, system(output_config={"effort": "medium"}),
+        ANSWER, USER,
+    ]  # fmt: skip
+    found, dropped = translate(request(*messages, output_config={"effort": "high"}), api)
+    assert (effort_of(found, api), dropped) == ("medium", ())
 
 
-def test_a_model_without_effort_lists_it():
-    for api in PLAIN:
-        with case(api):
-            messages = [USER, system(output_config={"effort": "low"})]
-            found, dropped = translate(request(*messages), api, models=PLAIN)
-            assert effort_of(found, api) is None
-            assert dropped == ("messages[].output_config.effort",)
+@each_row("api", PLAIN)
+def test_a_model_without_effort_lists_it(api):
+    messages = [USER, system(output_config={"effort": "low"})]
+    found, dropped = translate(request(*messages), api, models=PLAIN)
+    assert effort_of(found, api) is None
+    assert dropped == ("messages[].output_config.effort",)
 
 
-def test_the_effort_of_a_turn_overrides_that_of_adaptive_thinking():
-    for api in APIS:
-        with case(api):
-            messages = [USER, system(output_config={"effort": "low", "task_budget": 7})]
-            found, dropped = translate(request(*messages, thinking={"type": "adaptive"}), api)
-            assert (effort_of(found, api), dropped) == ("low", ("messages[].output_config.task_budget",))
+@each_row("api", APIS)
+def test_the_effort_of_a_turn_overrides_that_of_adaptive_thinking(api):
+    messages = [USER, system(output_config={"effort": "low", "task_budget": 7})]
+    found, dropped = translate(request(*messages, thinking={"type": "adaptive"}), api)
+    assert (effort_of(found, api), dropped) == ("low", ("messages[].output_config.task_budget",))
 
 
-def test_each_display_of_thinking_requests_a_summary():
+@each_row("display, api", itertools.product(["summarized", "updates", "highlights"], APIS))
+def test_each_display_of_thinking_requests_a_summary(display, api):
     """Source: ``display`` of ``thinking`` in the anthropic package."""
-    for display in ["summarized", "updates", "highlights"]:
-        for api in APIS:
-            with case((display, api)):
-                found, dropped = translate(request(USER, thinking={"type": "adaptive", "display": display}), api)
-                shown = {
-                    "messages": {"thinking": {"type": "adaptive", "display": "summarized"}},
-                    "responses": {"reasoning": {"summary": "auto"}},
-                    "gemini": {
-                        "generationConfig": {"maxOutputTokens": 4000, "thinkingConfig": {"includeThoughts": True}}
-                    },
-                    "converse": {
-                        "additionalModelRequestFields": {"thinking": {"type": "adaptive", "display": "summarized"}}
-                    },
-                    "interactions": {"generation_config": {"max_output_tokens": 4000, "thinking_summaries": "auto"}},
-                }
-                assert {name: found[name] for name in shown.get(api, {})} == shown.get(api, {})
-                assert dropped == (("thinking.display",) if api == "chat" else ())
+    found, dropped = translate(request(USER, thinking={"type": "adaptive", "display": display}), api)
+    shown = {
+        "messages": {"thinking": {"type": "adaptive", "display": "summarized"}},
+        "responses": {"reasoning": {"summary": "auto"}},
+        "gemini": {"generationConfig": {"maxOutputTokens": 4000, "thinkingConfig": {"includeThoughts": True}}},
+        "converse": {"additionalModelRequestFields": {"thinking": {"type": "adaptive", "display": "summarized"}}},
+        "interactions": {"generation_config": {"max_output_tokens": 4000, "thinking_summaries": "auto"}},
+    }
+    assert {name: found[name] for name in shown.get(api, {})} == shown.get(api, {})
+    assert dropped == (("thinking.display",) if api == "chat" else ())
 
 
 def test_a_message_without_content_and_settings_is_refused():
@@ -168,17 +157,15 @@ def test_a_message_without_content_and_settings_is_refused():
 # Reminders
 
 
-def test_a_reminder_lasts_until_the_next_user_message():
-    for api in APIS:
-        for content in ["REMINDER", [{"type": "text", "text": "REMINDER"}]]:
-            with case((api, content)):
-                reminder = {"role": "system", "content": content, "clear_at": "next_user_message"}
-                shown, dropped = translate(request(USER, reminder, ANSWER), api)
-                assert (json.dumps(shown).count("REMINDER"), dropped) == (1, ())
-                gone, dropped = translate(request(USER, reminder, ANSWER, USER, ANSWER), api)
-                assert ("REMINDER" in json.dumps(gone), dropped) == (False, ())
-                forever, dropped = translate(request(USER, {**reminder, "clear_at": "never"}, ANSWER, USER), api)
-                assert (json.dumps(forever).count("REMINDER"), dropped) == (1, ())
+@each_row("api, content", itertools.product(APIS, ["REMINDER", [{"type": "text", "text": "REMINDER"}]]))
+def test_a_reminder_lasts_until_the_next_user_message(api, content):
+    reminder = {"role": "system", "content": content, "clear_at": "next_user_message"}
+    shown, dropped = translate(request(USER, reminder, ANSWER), api)
+    assert (json.dumps(shown).count("REMINDER"), dropped) == (1, ())
+    gone, dropped = translate(request(USER, reminder, ANSWER, USER, ANSWER), api)
+    assert ("REMINDER" in json.dumps(gone), dropped) == (False, ())
+    forever, dropped = translate(request(USER, {**reminder, "clear_at": "never"}, ANSWER, USER), api)
+    assert (json.dumps(forever).count("REMINDER"), dropped) == (1, ())
 
 
 def test_a_result_of_a_tool_removes_a_reminder():
@@ -195,16 +182,15 @@ def test_an_unknown_end_of_a_reminder_is_listed():
     assert dropped == ("messages[].clear_at",)
 
 
-def test_a_removed_reminder_keeps_its_changes():
-    for api in APIS:
-        with case(api):
-            reminder = system(
-                {"type": "text", "text": "REMINDER"}, change("removal", "f"), clear_at="next_user_message",
-                output_config={"effort": "low"},
-            )  # fmt: skip
-            found, dropped = translate(request(USER, reminder, ANSWER, USER, tools=[tool("f"), tool("g")]), api)
-            assert (offered(found, api), effort_of(found, api), dropped) == (["g"], "low", ())
-            assert "REMINDER" not in json.dumps(found)
+@each_row("api", APIS)
+def test_a_removed_reminder_keeps_its_changes(api):
+    reminder = system(
+        {"type": "text", "text": "REMINDER"}, change("removal", "f"), clear_at="next_user_message",
+        output_config={"effort": "low"},
+    )  # fmt: skip
+    found, dropped = translate(request(USER, reminder, ANSWER, USER, tools=[tool("f"), tool("g")]), api)
+    assert (offered(found, api), effort_of(found, api), dropped) == (["g"], "low", ())
+    assert "REMINDER" not in json.dumps(found)
 
 
 # Tools
@@ -227,55 +213,48 @@ def test_the_tools_at_the_end_of_the_history_are_offered():
                 assert (offered(found, api), dropped) == (names, ())
 
 
-def test_a_choice_that_forces_a_removed_tool_is_listed():
-    for api in APIS:
-        for choice in [{"type": "any"}, {"type": "tool", "name": "f"}, {"type": "auto"}]:
-            with case((api, choice)):
-                found, dropped = translate(request(USER, REMOVE, tools=[tool("f")], tool_choice=choice), api)
-                assert (offered(found, api), dropped) == ([], () if choice["type"] == "auto" else ("tool_choice",))
-                waiting = [tool("f", defer_loading=True)]
-                assert translate(request(USER, tools=waiting, tool_choice=choice), api)[1] == dropped
-                forced = {"any": {"any": {}}, "tool": {"tool": {"name": "f"}}, "auto": {"auto": {}}}[choice["type"]]
-                body = converse_request(
-                    {"toolRemoval": {"tool": {"name": "f"}}}, {"toolRemoval": {"tool": {"name": "g"}}}
-                )
-                body["toolConfig"]["toolChoice"] = forced
-                listed = translate(body, api, client="converse")[1]
-                assert listed == (() if choice["type"] == "auto" else ("toolConfig.toolChoice",))
+@each_row("api, choice", itertools.product(APIS, [{"type": "any"}, {"type": "tool", "name": "f"}, {"type": "auto"}]))
+def test_a_choice_that_forces_a_removed_tool_is_listed(api, choice):
+    found, dropped = translate(request(USER, REMOVE, tools=[tool("f")], tool_choice=choice), api)
+    assert (offered(found, api), dropped) == ([], () if choice["type"] == "auto" else ("tool_choice",))
+    waiting = [tool("f", defer_loading=True)]
+    assert translate(request(USER, tools=waiting, tool_choice=choice), api)[1] == dropped
+    forced = {"any": {"any": {}}, "tool": {"tool": {"name": "f"}}, "auto": {"auto": {}}}[choice["type"]]
+    body = converse_request({"toolRemoval": {"tool": {"name": "f"}}}, {"toolRemoval": {"tool": {"name": "g"}}})
+    body["toolConfig"]["toolChoice"] = forced
+    listed = translate(body, api, client="converse")[1]
+    assert listed == (() if choice["type"] == "auto" else ("toolConfig.toolChoice",))
 
 
-def test_calls_of_a_removed_tool_stay():
-    for api in APIS:
-        with case(api):
-            call = {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {}}]}
-            result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "RESULT"}]}
-            found, _ = translate(request(USER, call, result, REMOVE, tools=[tool("f"), tool("g")]), api)
-            assert (offered(found, api), "RESULT" in json.dumps(found)) == (["g"], True)
+@each_row("api", APIS)
+def test_calls_of_a_removed_tool_stay(api):
+    call = {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {}}]}
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "RESULT"}]}
+    found, _ = translate(request(USER, call, result, REMOVE, tools=[tool("f"), tool("g")]), api)
+    assert (offered(found, api), "RESULT" in json.dumps(found)) == (["g"], True)
 
 
-def test_an_added_tool_that_waited_is_offered():
+@each_row("api", APIS)
+def test_an_added_tool_that_waited_is_offered(api):
     """Its mark goes as well, because a Messages server would otherwise wait for its own search.
 
     The tools of earlier requests stay in front, for prompt caches."""
-    for api in APIS:
-        with case(api):
-            tools = [tool("f", defer_loading=True), tool("g"), tool("h", defer_loading=True)]
-            found, dropped = translate(request(USER, ADD, tools=tools), api)
-            assert (offered(found, api), dropped) == (["g", "f"], ())
-            assert "defer_loading" not in json.dumps(found)
-            assert offered(translate(request(USER, tools=tools), api)[0], api) == ["g"]
+    tools = [tool("f", defer_loading=True), tool("g"), tool("h", defer_loading=True)]
+    found, dropped = translate(request(USER, ADD, tools=tools), api)
+    assert (offered(found, api), dropped) == (["g", "f"], ())
+    assert "defer_loading" not in json.dumps(found)
+    assert offered(translate(request(USER, tools=tools), api)[0], api) == ["g"]
 
 
-def test_a_tool_that_a_message_defines_is_offered():
-    for api in APIS:
-        with case(api):
-            definition = {"type": "tool_definition", "definition": tool("late", description="Comes late.")}
-            message = system({"type": "tool_addition", "tool": definition, "cache_control": {"type": "ephemeral"}})
-            found, dropped = translate(request(USER, message, tools=[tool("f")]), api)
-            assert (offered(found, api), dropped) == (["f", "late"], ("messages[].content[].cache_control",))
-            assert "Comes late." in json.dumps(found)
-            gone, _ = translate(request(USER, message, ANSWER, USER, system(change("removal", "late"))), api)
-            assert offered(gone, api) == []
+@each_row("api", APIS)
+def test_a_tool_that_a_message_defines_is_offered(api):
+    definition = {"type": "tool_definition", "definition": tool("late", description="Comes late.")}
+    message = system({"type": "tool_addition", "tool": definition, "cache_control": {"type": "ephemeral"}})
+    found, dropped = translate(request(USER, message, tools=[tool("f")]), api)
+    assert (offered(found, api), dropped) == (["f", "late"], ("messages[].content[].cache_control",))
+    assert "Comes late." in json.dumps(found)
+    gone, _ = translate(request(USER, message, ANSWER, USER, system(change("removal", "late"))), api)
+    assert offered(gone, api) == []
 
 
 def test_changes_of_tools_that_only_anthropic_has_are_listed():
@@ -308,26 +287,20 @@ def converse_request(*changes: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [*messages, {"role": "user", "content": hello}], "toolConfig": {"tools": tools}}
 
 
-def test_a_converse_client_changes_tools():
-    for api in APIS:
-        with case(api):
-            removal, addition = {"toolRemoval": {"tool": {"name": "f"}}}, {"toolAddition": {"tool": {"name": "f"}}}
-            for changes, names in (
-                ((removal,), ["g"]),
-                ((removal, addition), ["f", "g"]),
-                ((addition, removal), ["g"]),
-            ):
-                found, dropped = translate(converse_request(*changes), api, client="converse")
-                assert (offered(found, api), dropped) == (names, ())
+@each_row("api", APIS)
+def test_a_converse_client_changes_tools(api):
+    removal, addition = {"toolRemoval": {"tool": {"name": "f"}}}, {"toolAddition": {"tool": {"name": "f"}}}
+    for changes, names in (((removal,), ["g"]), ((removal, addition), ["f", "g"]), ((addition, removal), ["g"])):
+        found, dropped = translate(converse_request(*changes), api, client="converse")
+        assert (offered(found, api), dropped) == (names, ())
 
 
-def test_a_converse_client_lists_changes_of_mcp_tools():
-    for api in APIS:
-        with case(api):
-            of_server = {"toolRemoval": {"tool": {"type": "mcp_tool_reference", "name": "f", "serverName": "s"}}}
-            found, dropped = translate(converse_request(of_server), api, client="converse")
-            assert offered(found, api) == ["f", "g"]
-            assert dropped == (() if api == "converse" else ("messages[].content[].toolRemoval",))
+@each_row("api", APIS)
+def test_a_converse_client_lists_changes_of_mcp_tools(api):
+    of_server = {"toolRemoval": {"tool": {"type": "mcp_tool_reference", "name": "f", "serverName": "s"}}}
+    found, dropped = translate(converse_request(of_server), api, client="converse")
+    assert offered(found, api) == ["f", "g"]
+    assert dropped == (() if api == "converse" else ("messages[].content[].toolRemoval",))
 
 
 NATIVE = {"messages": "claude-opus-5"}
@@ -384,45 +357,37 @@ def compaction(**members: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": [{"type": "compaction", **members}, {"type": "text", "text": "AFTER"}]}
 
 
-def test_a_summary_replaces_the_messages_before_it():
-    for api in APIS:
-        with case(api):
-            early = [{"role": "user", "content": "EARLY"}, {"role": "assistant", "content": "EARLY"}]
-            body = request(
-                *early, compaction(content="SUMMARY", signature="s", encrypted_content="gAA="), USER, system="TOP"
-            )
-            found, dropped = translate(body, api)
-            text = json.dumps(found)
-            assert [text.count(word) for word in ("EARLY", "SUMMARY", "AFTER", "TOP")] == [0, 1, 1, 1]
-            assert text.index("SUMMARY") < text.index("AFTER")
-            assert dropped == ()
+@each_row("api", APIS)
+def test_a_summary_replaces_the_messages_before_it(api):
+    early = [{"role": "user", "content": "EARLY"}, {"role": "assistant", "content": "EARLY"}]
+    body = request(*early, compaction(content="SUMMARY", signature="s", encrypted_content="gAA="), USER, system="TOP")
+    found, dropped = translate(body, api)
+    text = json.dumps(found)
+    assert [text.count(word) for word in ("EARLY", "SUMMARY", "AFTER", "TOP")] == [0, 1, 1, 1]
+    assert text.index("SUMMARY") < text.index("AFTER")
+    assert dropped == ()
 
 
-def test_a_summary_replaces_the_parts_before_it_and_precedes_calls():
+@each_row("api", APIS)
+def test_a_summary_replaces_the_parts_before_it_and_precedes_calls(api):
     """An agent's history is often compacted between its calls."""
-    for api in APIS:
-        with case(api):
-            call = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
-            turn = [{"type": "text", "text": "EARLY"}, {"type": "compaction", "content": "SUMMARY"}, call]
-            result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "RESULT"}]}
-            found, _ = translate(request(USER, {"role": "assistant", "content": turn}, result, tools=[tool("f")]), api)
-            text = json.dumps(found)
-            assert ("EARLY" in text, "SUMMARY" in text, "RESULT" in text) == (False, True, True)
+    call = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
+    turn = [{"type": "text", "text": "EARLY"}, {"type": "compaction", "content": "SUMMARY"}, call]
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "RESULT"}]}
+    found, _ = translate(request(USER, {"role": "assistant", "content": turn}, result, tools=[tool("f")]), api)
+    text = json.dumps(found)
+    assert ("EARLY" in text, "SUMMARY" in text, "RESULT" in text) == (False, True, True)
 
 
-def test_the_tools_of_a_summary_are_those_at_its_end():
-    for api in APIS:
-        with case(api):
-            tools = [tool("f"), tool("g")]
-            kept, _ = translate(request(USER, REMOVE, compaction(content="S"), USER, tools=tools), api)
-            assert offered(kept, api) == ["g"]
-            stated, dropped = translate(
-                request(
-                    USER, REMOVE, compaction(content="S", tool_changes=[change("removal", "g")]), USER, tools=tools
-                ),
-                api,
-            )
-            assert (offered(stated, api), dropped) == (["f"], ())
+@each_row("api", APIS)
+def test_the_tools_of_a_summary_are_those_at_its_end(api):
+    tools = [tool("f"), tool("g")]
+    kept, _ = translate(request(USER, REMOVE, compaction(content="S"), USER, tools=tools), api)
+    assert offered(kept, api) == ["g"]
+    stated, dropped = translate(
+        request(USER, REMOVE, compaction(content="S", tool_changes=[change("removal", "g")]), USER, tools=tools), api
+    )
+    assert (offered(stated, api), dropped) == (["f"], ())
 
 
 def test_a_summary_that_only_anthropic_can_read_is_refused():
@@ -441,11 +406,8 @@ def test_a_messages_server_gets_a_sealed_summary_back():
     assert ("gAA=" in json.dumps(found), dropped) == (True, ())
 
 
-def test_a_failed_compaction_changes_nothing():
+@each_row("api", APIS)
+def test_a_failed_compaction_changes_nothing(api):
     """Its content is ``null``, and Anthropic ignores it."""
-    for api in APIS:
-        with case(api):
-            found, dropped = translate(
-                request({"role": "user", "content": "EARLY"}, compaction(content=None), USER), api
-            )
-            assert ("EARLY" in json.dumps(found), "compaction" in json.dumps(found), dropped) == (True, False, ())
+    found, dropped = translate(request({"role": "user", "content": "EARLY"}, compaction(content=None), USER), api)
+    assert ("EARLY" in json.dumps(found), "compaction" in json.dumps(found), dropped) == (True, False, ())

@@ -23,6 +23,7 @@ from streams.events import (
 from streams.events import ToolCallStart as CallStart
 from streams.fold import fold
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.lanes import reply_for
 from tests.support.provider_streams import read_pieces, read_stream
 from tests.support.scripts import Script, Tokens
@@ -45,17 +46,16 @@ ANSWER: list[Event] = [
 CHARACTERS = len('Let me see.Hello, this is a longer text.{"at":"the sky"}')
 
 
-def test_the_output_of_an_answer_without_usage_is_estimated() -> None:
+@each_row("client", [api for api in CODECS if api != "responses"])
+def test_the_output_of_an_answer_without_usage_is_estimated(client) -> None:
     """Zero makes the costs that clients show wrong, and Cline needs integers (cline/cline#4346)."""
-    for client in [api for api in CODECS if api != "responses"]:
-        with case(client):
-            codec, reply = CODECS[client], reply_for(client)
-            reply = attrs.evolve(reply, request=attrs.evolve(reply.request, include_usage=True))
-            streamed = read_pieces(codec, map(codec.writer(reply).send, ANSWER))
-            whole = codec.read_answer(codec.write_answer(fold(ANSWER), reply))
-            for name, events in (("streamed", streamed), ("whole", whole)):
-                usage = [event for event in events if isinstance(event, Usage)][-1]
-                assert (usage.prompt, usage.output) == (reply.input_estimate, -(-CHARACTERS // 4)), name
+    codec, reply = CODECS[client], reply_for(client)
+    reply = attrs.evolve(reply, request=attrs.evolve(reply.request, include_usage=True))
+    streamed = read_pieces(codec, map(codec.writer(reply).send, ANSWER))
+    whole = codec.read_answer(codec.write_answer(fold(ANSWER), reply))
+    for name, events in (("streamed", streamed), ("whole", whole)):
+        usage = [event for event in events if isinstance(event, Usage)][-1]
+        assert (usage.prompt, usage.output) == (reply.input_estimate, -(-CHARACTERS // 4)), name
 
 
 ZERO_TOTALS = {
@@ -68,17 +68,16 @@ ZERO_TOTALS = {
 }
 
 
-def test_a_total_of_zero_is_no_usage_of_an_answer_with_text() -> None:
-    for provider in CODECS:
-        with case(provider):
-            codec, (member, total) = CODECS[provider], ZERO_TOTALS[provider]
-            answer = json.loads(codec.write_answer(fold(ANSWER), reply_for(provider)))
-            events = codec.read_answer(json.dumps({**answer, member: {total: 0}}).encode())
-            assert not [event for event in events if isinstance(event, ErrorInfo)]
-            usage = fold(events).usage
-            assert usage is None or not usage.estimated
-            completed = complete_usage(usage, 7, CHARACTERS, trusts_zeros=False)
-            assert (completed.prompt, completed.output, completed.estimated) == (7, -(-CHARACTERS // 4), True)
+@each_row("provider", CODECS)
+def test_a_total_of_zero_is_no_usage_of_an_answer_with_text(provider) -> None:
+    codec, (member, total) = CODECS[provider], ZERO_TOTALS[provider]
+    answer = json.loads(codec.write_answer(fold(ANSWER), reply_for(provider)))
+    events = codec.read_answer(json.dumps({**answer, member: {total: 0}}).encode())
+    assert not [event for event in events if isinstance(event, ErrorInfo)]
+    usage = fold(events).usage
+    assert usage is None or not usage.estimated
+    completed = complete_usage(usage, 7, CHARACTERS, trusts_zeros=False)
+    assert (completed.prompt, completed.output, completed.estimated) == (7, -(-CHARACTERS // 4), True)
 
 
 def test_clients_get_a_providers_report_of_no_tokens() -> None:

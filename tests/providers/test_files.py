@@ -15,6 +15,7 @@ from providers.neutral.request import MediaSource
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 TEXT = base64.b64encode(b"# Title").decode()
 PDF = base64.b64encode(b"%PDF-1.7").decode()
@@ -316,13 +317,12 @@ def write_to(provider: str, client: str, turns: Any) -> Any:
     return json.loads(sent.body)
 
 
-def test_an_invalid_data_url_is_refused_with_its_path() -> None:
-    for client in CODECS:
-        with case(client):
-            with pytest.raises(GatewayError, match="is not a valid data: URL") as raised:
-                CODECS[client].read_request({"model": "m", **with_url(client, "data:image/png")})
-            assert raised.value.info.param
-            assert raised.value.info.status == 400
+@each_row("client", CODECS)
+def test_an_invalid_data_url_is_refused_with_its_path(client) -> None:
+    with pytest.raises(GatewayError, match="is not a valid data: URL") as raised:
+        CODECS[client].read_request({"model": "m", **with_url(client, "data:image/png")})
+    assert raised.value.info.param
+    assert raised.value.info.status == 400
 
 
 def test_a_sound_in_a_data_url_is_audio() -> None:
@@ -345,22 +345,19 @@ def heard_by(provider: str, url: str) -> Any:
     return (turns[0].get("content") or turns[0]["parts"])[0]
 
 
-def test_a_sound_at_a_data_url_reaches_every_provider_that_hears() -> None:
-    for label in ["audio/wav", "AUDIO/X-WAV", "application/octet-stream", ""]:
-        with case(label):
-            for url in (f"data:{label};base64,{WAV}", f"data:{label},{quote(base64.b64decode(WAV))}"):
-                assert heard_by("chat", url) == {"type": "input_audio", "input_audio": {"data": WAV, "format": "wav"}}
-                assert heard_by("gemini", url) == {"inlineData": {"mimeType": "audio/wav", "data": WAV}}
-                assert heard_by("converse", url) == {"audio": {"format": "wav", "source": {"bytes": WAV}}}
-                assert heard_by("interactions", url) == {"type": "audio", "data": WAV, "mime_type": "audio/wav"}
-                for provider in ("messages", "responses"):
-                    with pytest.raises(GatewayError, match=r"messages\[0\].content\[0\] is") as refused:
-                        heard_by(provider, url)
-                    assert refused.value.info.status == 400
-            mp3 = {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}}
-            assert [heard_by("chat", f"data:{kind};base64,SUQz") for kind in ("audio/mpeg", "audio/mp3", "")] == [
-                mp3
-            ] * 3
+@each_row("label", ["audio/wav", "AUDIO/X-WAV", "application/octet-stream", ""])
+def test_a_sound_at_a_data_url_reaches_every_provider_that_hears(label) -> None:
+    for url in (f"data:{label};base64,{WAV}", f"data:{label},{quote(base64.b64decode(WAV))}"):
+        assert heard_by("chat", url) == {"type": "input_audio", "input_audio": {"data": WAV, "format": "wav"}}
+        assert heard_by("gemini", url) == {"inlineData": {"mimeType": "audio/wav", "data": WAV}}
+        assert heard_by("converse", url) == {"audio": {"format": "wav", "source": {"bytes": WAV}}}
+        assert heard_by("interactions", url) == {"type": "audio", "data": WAV, "mime_type": "audio/wav"}
+        for provider in ("messages", "responses"):
+            with pytest.raises(GatewayError, match=r"messages\[0\].content\[0\] is") as refused:
+                heard_by(provider, url)
+            assert refused.value.info.status == 400
+    mp3 = {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}}
+    assert [heard_by("chat", f"data:{kind};base64,SUQz") for kind in ("audio/mpeg", "audio/mp3", "")] == [mp3] * 3
 
 
 @pytest.mark.parametrize("label", [{}, {"mime_type": ""}, {"mime_type": "application/octet-stream"}])

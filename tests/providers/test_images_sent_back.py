@@ -17,7 +17,7 @@ from providers.neutral.tokens import IMAGE, estimate
 from providers.responses.incoming import read_continuation
 from providers.responses.kept_items import prepare_input
 from streams.fold import fold
-from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.lanes import reply_for
 from tests.support.made_images import ITEMS, PNG, URL, read_events, stream_for, whole_for
 
@@ -152,13 +152,12 @@ def test_a_client_of_messages_gets_no_signature_of_an_image_that_it_does_not_get
         assert judge("messages", body).broken is None
 
 
-def test_each_image_gets_its_own_signature():
-    for client in NEXT:
-        with case(client):
-            other = {"inlineData": {"mimeType": "image/jpeg", "data": "/9j/4AAQSkZJ"}, "thoughtSignature": "b3RoZXI="}
-            body = whole_for(client, made_by_gemini(SIGNED, other))
-            sent, _ = sent_to("gemini", client, NEXT[client](body), GEMINI_3)
-            assert model_parts(sent) == [SIGNED, other]
+@each_row("client", NEXT)
+def test_each_image_gets_its_own_signature(client):
+    other = {"inlineData": {"mimeType": "image/jpeg", "data": "/9j/4AAQSkZJ"}, "thoughtSignature": "b3RoZXI="}
+    body = whole_for(client, made_by_gemini(SIGNED, other))
+    sent, _ = sent_to("gemini", client, NEXT[client](body), GEMINI_3)
+    assert model_parts(sent) == [SIGNED, other]
 
 
 def test_an_image_that_the_client_removed_takes_no_signature_of_another():
@@ -168,17 +167,16 @@ def test_an_image_that_the_client_removed_takes_no_signature_of_another():
     assert model_parts(sent_to("gemini", "chat", body, GEMINI_3)[0]) == [other]
 
 
-def test_an_image_without_its_signature_gets_the_placeholder_that_google_documents():
+@each_row("client", ["chat", "responses", "converse", "interactions"])
+def test_an_image_without_its_signature_gets_the_placeholder_that_google_documents(client):
     """Clients may send no reasoning back. Models before Gemini 3 need none."""
-    for client in ["chat", "responses", "converse", "interactions"]:
-        with case(client):
-            body = whole_for(client, made_by_gemini({"inlineData": SIGNED["inlineData"]}))
-            sent, outgoing = sent_to("gemini", client, NEXT[client](body), GEMINI_3)
-            assert model_parts(sent) == [{**SIGNED, "thoughtSignature": PLACEHOLDER}]
-            assert [path.rpartition(".")[2] for path in outgoing.dropped] == ["thoughtSignature"]
-            older = attrs.evolve(GEMINI_3, quirks=Quirks())
-            sent, outgoing = sent_to("gemini", client, NEXT[client](body), older)
-            assert (model_parts(sent), outgoing.dropped) == ([{"inlineData": SIGNED["inlineData"]}], ())
+    body = whole_for(client, made_by_gemini({"inlineData": SIGNED["inlineData"]}))
+    sent, outgoing = sent_to("gemini", client, NEXT[client](body), GEMINI_3)
+    assert model_parts(sent) == [{**SIGNED, "thoughtSignature": PLACEHOLDER}]
+    assert [path.rpartition(".")[2] for path in outgoing.dropped] == ["thoughtSignature"]
+    older = attrs.evolve(GEMINI_3, quirks=Quirks())
+    sent, outgoing = sent_to("gemini", client, NEXT[client](body), older)
+    assert (model_parts(sent), outgoing.dropped) == ([{"inlineData": SIGNED["inlineData"]}], ())
 
 
 @pytest.mark.parametrize("client", ["chat", "responses", "converse"])
@@ -198,27 +196,22 @@ def test_images_of_all_makers_reach_gemini(client, maker):
     assert [part["inlineData"] for part in model_parts(sent)] == [SIGNED["inlineData"]]
 
 
-def test_an_image_reaches_interactions():
-    for client in NEXT:
-        with case(client):
-            body = whole_for(client, made_by_gemini({"text": "Look:"}, SIGNED))
-            sent, _ = sent_to("interactions", client, NEXT[client](body), Recipient("m", Issuer("p", "")))
-            outputs = [step["content"] for step in sent["input"] if step["type"] == "model_output"]
-            image = {"type": "image", "data": PNG, "mime_type": "image/png"}
-            assert [content for contents in outputs for content in contents] == [
-                {"type": "text", "text": "Look:"},
-                image,
-            ]
+@each_row("client", NEXT)
+def test_an_image_reaches_interactions(client):
+    body = whole_for(client, made_by_gemini({"text": "Look:"}, SIGNED))
+    sent, _ = sent_to("interactions", client, NEXT[client](body), Recipient("m", Issuer("p", "")))
+    outputs = [step["content"] for step in sent["input"] if step["type"] == "model_output"]
+    image = {"type": "image", "data": PNG, "mime_type": "image/png"}
+    assert [content for contents in outputs for content in contents] == [{"type": "text", "text": "Look:"}, image]
 
 
-def test_an_image_reaches_a_chat_server_that_takes_it_as_openrouter_does():
-    for client in NEXT:
-        with case(client):
-            body = whole_for(client, made_by_gemini({"text": "Look:"}, SIGNED))
-            to = Recipient("m", Issuer("p", ""), Quirks(message_images=True))
-            sent, _ = sent_to("chat", client, NEXT[client](body), to)
-            assert sent["messages"][1]["content"] == "Look:"
-            assert sent["messages"][1]["images"] == [{"index": 0, "type": "image_url", "image_url": {"url": URL}}]
+@each_row("client", NEXT)
+def test_an_image_reaches_a_chat_server_that_takes_it_as_openrouter_does(client):
+    body = whole_for(client, made_by_gemini({"text": "Look:"}, SIGNED))
+    to = Recipient("m", Issuer("p", ""), Quirks(message_images=True))
+    sent, _ = sent_to("chat", client, NEXT[client](body), to)
+    assert sent["messages"][1]["content"] == "Look:"
+    assert sent["messages"][1]["images"] == [{"index": 0, "type": "image_url", "image_url": {"url": URL}}]
 
 
 def test_a_link_reaches_only_chat_servers_that_take_images():
@@ -265,17 +258,13 @@ def test_an_unknown_member_of_an_image_is_reported():
     assert sent_to("gemini", "chat", body, GEMINI_3)[1].dropped == ("messages[].images.unheard",)
 
 
-def test_an_image_and_its_signature_count_as_one_image():
+@each_row("client", NEXT)
+def test_an_image_and_its_signature_count_as_one_image(client):
     """They count as millions of tokens otherwise."""
-    for client in NEXT:
-        with case(client):
-            large = {
-                "inlineData": {"mimeType": "image/png", "data": "iVBO" * 100_000},
-                "thoughtSignature": "c2ln" * 100_000,
-            }
-            body = NEXT[client](whole_for(client, made_by_gemini(large)))
-            request = CODECS[client].read_request(body if client == "converse" else {"model": "m", **body})
-            assert IMAGE < estimate(request) < 3000
+    large = {"inlineData": {"mimeType": "image/png", "data": "iVBO" * 100_000}, "thoughtSignature": "c2ln" * 100_000}
+    body = NEXT[client](whole_for(client, made_by_gemini(large)))
+    request = CODECS[client].read_request(body if client == "converse" else {"model": "m", **body})
+    assert IMAGE < estimate(request) < 3000
 
 
 def test_a_draft_in_the_thoughts_of_gemini_counts_as_an_image():

@@ -1,6 +1,7 @@
 """Images that a model made reach clients of the APIs that have a place for them, streamed and whole."""
 
 import base64
+import itertools
 import json
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ from providers.responses.replay import replay
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, NativeItem, TextDelta, Usage
 from streams.fold import NativeBlock, TextBlock, fold
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.made_images import (
     ITEMS,
@@ -72,15 +74,13 @@ def test_items_without_an_image_of_their_own_are_left_out(client, provider):
             assert place not in stream_for(client, events)
 
 
-def test_drafts_in_the_thoughts_of_gemini_are_no_images_of_its_answer():
+@each_row("write, client", itertools.product([stream_for, whole_for], CODECS))
+def test_drafts_in_the_thoughts_of_gemini_are_no_images_of_its_answer(write, client):
     """See https://ai.google.dev/gemini-api/docs/image-generation#thinking-process"""
-    for write in [stream_for, whole_for]:
-        for client in CODECS:
-            with case((write, client)):
-                draft = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgoAAAAN"}, "thought": True}
-                events = answer_of("gemini", draft, ITEMS["gemini"])
-                found = images_in(client, write(client, events))
-                assert found == ([] if client == "messages" else [MadeImage("image/png", PNG)])
+    draft = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgoAAAAN"}, "thought": True}
+    events = answer_of("gemini", draft, ITEMS["gemini"])
+    found = images_in(client, write(client, events))
+    assert found == ([] if client == "messages" else [MadeImage("image/png", PNG)])
 
 
 @pytest.mark.parametrize("write", [stream_for, whole_for])
@@ -102,36 +102,29 @@ def test_several_images_stay_in_order(write):
 # Chat servers
 
 
-def test_the_images_of_a_chat_server_reach_all_clients():
+@each_row("client", CLIENTS)
+def test_the_images_of_a_chat_server_reach_all_clients(client):
     """OpenRouter sends them next to the text, in a delta or in the message."""
-    for client in CLIENTS:
-        with case(client):
-            message = {"role": "assistant", "content": "Look:", "images": [ITEMS["chat"]]}
-            whole = {"id": "a", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
-            pieces = [{"content": "Look:"}, {"content": "", "images": [ITEMS["chat"]]}]
-            chunks = [{"id": "a", "model": "m", "choices": [{"index": 0, "delta": piece}]} for piece in pieces]
-            chunks[1]["choices"][0]["finish_reason"] = "stop"
-            streamed = b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
-            for body in (json.dumps(whole).encode(), streamed):
-                events = read_events("chat", body)
-                for write in (stream_for, whole_for):
-                    assert images_in(client, write(client, events)) == [MadeImage("image/png", PNG)]
+    message = {"role": "assistant", "content": "Look:", "images": [ITEMS["chat"]]}
+    whole = {"id": "a", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    pieces = [{"content": "Look:"}, {"content": "", "images": [ITEMS["chat"]]}]
+    chunks = [{"id": "a", "model": "m", "choices": [{"index": 0, "delta": piece}]} for piece in pieces]
+    chunks[1]["choices"][0]["finish_reason"] = "stop"
+    streamed = b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
+    for body in (json.dumps(whole).encode(), streamed):
+        events = read_events("chat", body)
+        for write in (stream_for, whole_for):
+            assert images_in(client, write(client, events)) == [MadeImage("image/png", PNG)]
 
 
-def test_malformed_images_of_a_chat_server_do_not_break_an_answer():
-    for images in ["x", [1], [{}], [{"image_url": "x"}], {"a": 1}]:
-        for client in CODECS:
-            with case((images, client)):
-                message = {"role": "assistant", "content": "Hi", "images": images}
-                whole = {
-                    "id": "a",
-                    "model": "m",
-                    "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-                }
-                events = read_events("chat", json.dumps(whole).encode())
-                for write in (stream_for, whole_for):
-                    assert images_in(client, write(client, events)) == []
-                    assert b"Hi" in write(client, events)
+@each_row("images, client", itertools.product(["x", [1], [{}], [{"image_url": "x"}], {"a": 1}], CODECS))
+def test_malformed_images_of_a_chat_server_do_not_break_an_answer(images, client):
+    message = {"role": "assistant", "content": "Hi", "images": images}
+    whole = {"id": "a", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    events = read_events("chat", json.dumps(whole).encode())
+    for write in (stream_for, whole_for):
+        assert images_in(client, write(client, events)) == []
+        assert b"Hi" in write(client, events)
 
 
 def test_citations_of_a_chat_server_belong_to_the_text_before_its_images():
@@ -145,14 +138,13 @@ def test_citations_of_a_chat_server_belong_to_the_text_before_its_images():
 # The types of the SDKs
 
 
-def test_the_openai_sdk_reads_the_item():
-    for provider in [name for name in ITEMS if name != "responses"]:
-        with case(provider):
-            whole = openai.types.responses.Response.model_validate_json(whole_for("responses", answer_of(provider)))
-            item = whole.output[1]
-            assert isinstance(item, openai.types.responses.response_output_item.ImageGenerationCall)
-            assert (item.status, item.result) == ("completed", PNG)
-            assert item.model_extra == {"output_format": "png"} or item.output_format == "png"
+@each_row("provider", [name for name in ITEMS if name != "responses"])
+def test_the_openai_sdk_reads_the_item(provider):
+    whole = openai.types.responses.Response.model_validate_json(whole_for("responses", answer_of(provider)))
+    item = whole.output[1]
+    assert isinstance(item, openai.types.responses.response_output_item.ImageGenerationCall)
+    assert (item.status, item.result) == ("completed", PNG)
+    assert item.model_extra == {"output_format": "png"} or item.output_format == "png"
 
 
 def test_the_item_is_announced_without_its_content():
@@ -196,14 +188,13 @@ def test_pieces_of_an_image_are_joined_also_within_a_byte():
     assert made_images("converse", image.item) == [MadeImage("image/png", base64.b64encode(b"abcdefgh").decode())]
 
 
-def test_an_image_alone_is_an_answer():
-    for client in CODECS:
-        with case(client):
-            events = [AnswerStart("a", "m"), NativeItem(0, "gemini", "inlineData", ITEMS["gemini"]), AnswerEnd("stop")]
-            assert judge(client, stream_for(client, events)).broken is None
-            wanted = [] if client == "messages" else [MadeImage("image/png", PNG)]
-            assert images_in(client, stream_for(client, events)) == wanted
-            assert images_in(client, whole_for(client, events)) == wanted
+@each_row("client", CODECS)
+def test_an_image_alone_is_an_answer(client):
+    events = [AnswerStart("a", "m"), NativeItem(0, "gemini", "inlineData", ITEMS["gemini"]), AnswerEnd("stop")]
+    assert judge(client, stream_for(client, events)).broken is None
+    wanted = [] if client == "messages" else [MadeImage("image/png", PNG)]
+    assert images_in(client, stream_for(client, events)) == wanted
+    assert images_in(client, whole_for(client, events)) == wanted
 
 
 def test_a_format_that_converse_lacks_is_left_out():

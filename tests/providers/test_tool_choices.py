@@ -11,6 +11,7 @@ from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.request import Message, NativeTool, Parameter, Request, TextPart, Tool, ToolChoice
 from tests.support.cases import case
 from tests.support.converse_requests import CLAUDE, OURS, recipient
+from tests.support.each_row import each_row
 
 APIS = ("chat", "messages", "responses", "gemini", "converse", "interactions")
 TOOLS = (Tool("f"), Tool("g", kind="custom"))
@@ -112,12 +113,11 @@ def test_a_choice_of_a_dropped_tool_is_dropped_and_listed(api):
             assert sent_tools(api, attrs.evolve(choice, at="tool_choice")) == (names, written, lost)
 
 
-def test_a_request_without_tools_has_no_tool_settings():
-    for api in APIS:
-        with case(api):
-            for choice, *_ in WRITTEN:
-                body = write(api, choice, (), parallel_tools=Parameter(True, "p")).body
-                assert body == write(api, None, ()).body, choice
+@each_row("api", APIS)
+def test_a_request_without_tools_has_no_tool_settings(api):
+    for choice, *_ in WRITTEN:
+        body = write(api, choice, (), parallel_tools=Parameter(True, "p")).body
+        assert body == write(api, None, ()).body, choice
 
 
 @pytest.mark.parametrize("api", APIS)

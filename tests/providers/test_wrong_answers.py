@@ -11,6 +11,7 @@ from streams.errors import GatewayError
 from streams.events import ToolCallDelta
 from streams.fold import ToolCallBlock, fold
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 MESSAGE = {
     "id": "msg_1", "type": "message", "role": "assistant", "model": "claude", "stop_reason": "end_turn",
@@ -158,13 +159,12 @@ def whole_call(api: str, arguments: Any) -> Any:
 
 
 @pytest.mark.parametrize("api", CODECS)
-def test_a_whole_answer_keeps_arguments_of_every_type(api):
+@each_row("arguments", ([1, "a"], {"a": 1}, 5, True, '{"a": 1}', "text", '{"a":'))
+def test_a_whole_answer_keeps_arguments_of_every_type(api, arguments):
     """Answers of some APIs were a 502, and a string in others was encoded twice."""
-    for arguments in ([1, "a"], {"a": 1}, 5, True, '{"a": 1}', "text", '{"a":'):
-        with case(arguments):
-            (call,) = (
-                block
-                for block in fold(CODECS[api].read_answer(json.dumps(whole_call(api, arguments)).encode())).blocks
-                if isinstance(block, ToolCallBlock)
-            )
-            assert call.input == arguments if isinstance(arguments, str) else json.loads(call.input) == arguments
+    (call,) = (
+        block
+        for block in fold(CODECS[api].read_answer(json.dumps(whole_call(api, arguments)).encode())).blocks
+        if isinstance(block, ToolCallBlock)
+    )
+    assert call.input == arguments if isinstance(arguments, str) else json.loads(call.input) == arguments

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from streams import sse
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 TOKENS = [
     b"data:", b"data: ", b"data", b"event: ", b"event:x", b"id: 1", b"retry: 5", b":", b": ping", b"\n", b"\r", b"\r\n",
@@ -66,12 +67,11 @@ def test_mixed_line_ends_comments_bom_and_an_unfinished_last_event():
     assert parsed([MIXED]) == EXPECTED
 
 
-def test_small_reads_give_the_same_events():
-    for size in [1, 2, 3, 4, 5, 7]:
-        with case(size):
-            pieces = [MIXED[i : i + size] for i in range(0, len(MIXED), size)]
-            assert parsed(pieces) == EXPECTED
-            assert b"".join(split(pieces)) == MIXED
+@each_row("size", [1, 2, 3, 4, 5, 7])
+def test_small_reads_give_the_same_events(size):
+    pieces = [MIXED[i : i + size] for i in range(0, len(MIXED), size)]
+    assert parsed(pieces) == EXPECTED
+    assert b"".join(split(pieces)) == MIXED
 
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.soak)])
@@ -202,25 +202,23 @@ def test_one_event_is_parsed():
             assert sse.parse(raw) == event
 
 
-def test_many_blank_lines_of_a_read_are_few_pieces():
+@each_row("line_end", [b"\r", b"\n", b"\r\n", b"\n\r"])
+def test_many_blank_lines_of_a_read_are_few_pieces(line_end):
     """64 KiB of line ends from a provider took a tenth of a second, an event for each two of them (CWE-400)."""
-    for line_end in [b"\r", b"\n", b"\r\n", b"\n\r"]:
-        with case(line_end):
-            event = b"data: x" + 2 * line_end
-            data = event + line_end * 20_000 + event
-            splitter = sse.Splitter()
-            pieces = splitter.feed(data)
-            assert b"".join([*pieces, splitter.close()]) == data
-            assert len(pieces) <= 4
-            assert [sse.parse(piece) for piece in pieces if sse.parse(piece) is not None] == [("", b"x"), ("", b"x")]
+    event = b"data: x" + 2 * line_end
+    data = event + line_end * 20_000 + event
+    splitter = sse.Splitter()
+    pieces = splitter.feed(data)
+    assert b"".join([*pieces, splitter.close()]) == data
+    assert len(pieces) <= 4
+    assert [sse.parse(piece) for piece in pieces if sse.parse(piece) is not None] == [("", b"x"), ("", b"x")]
 
 
-def test_unicode_line_separators_are_data():
-    for mark in ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c", "\u00a0"]:
-        with case(mark):
-            raw = f'data: {{"t":"a{mark}b"}}\n\n'.encode()
-            assert split([raw]) == [raw]
-            assert sse.parse(raw) == ("", raw[6:-2])
+@each_row("mark", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c", "\u00a0"])
+def test_unicode_line_separators_are_data(mark):
+    raw = f'data: {{"t":"a{mark}b"}}\n\n'.encode()
+    assert split([raw]) == [raw]
+    assert sse.parse(raw) == ("", raw[6:-2])
 
 
 def test_an_event_name_that_is_no_utf8_does_not_raise():
@@ -275,17 +273,16 @@ def test_an_event_above_the_limit_raises():
         splitter.feed(b"x" * 41)
 
 
-def test_an_event_of_too_many_lines_raises_whatever_its_lines_are():
+@each_row("line", [b":\n", b"data:\r", b"event: a\r\n", b"x\n"])
+def test_an_event_of_too_many_lines_raises_whatever_its_lines_are(line):
     """8 MB of comment lines without a blank line stopped every stream for a second (CWE-400)."""
-    for line in [b":\n", b"data:\r", b"event: a\r\n", b"x\n"]:
-        with case(line):
-            raw = line * (2 * sse.MAX_LINES + 1)
-            splitter = sse.Splitter()
-            for start in range(0, len(raw), 4096):
-                assert splitter.feed(raw[start : start + 4096]) == []
-            with pytest.raises(sse.EventHasTooManyLines, match="20,000 lines"):
-                splitter.feed(b"data: x" + line[-1:] * 2)
-            assert sse.complete(raw + b"data: {}") == b""
+    raw = line * (2 * sse.MAX_LINES + 1)
+    splitter = sse.Splitter()
+    for start in range(0, len(raw), 4096):
+        assert splitter.feed(raw[start : start + 4096]) == []
+    with pytest.raises(sse.EventHasTooManyLines, match="20,000 lines"):
+        splitter.feed(b"data: x" + line[-1:] * 2)
+    assert sse.complete(raw + b"data: {}") == b""
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
@@ -325,14 +322,13 @@ def test_dumped_json_is_one_line_for_every_splitter_and_means_the_same(value):
     assert len(out.decode().splitlines()) == 1
 
 
-def test_json_that_is_inserted_unchanged_does_not_break_the_line():
-    for space in ["\n", "\r", "\r\n", "\n\t "]:
-        with case(space):
-            args = msgspec.Raw(f'{{{space}"a":{space}"b\\n c"{space}}}'.encode())
-            out = sse.dump({"args": args})
-            assert msgspec.json.decode(out) == {"args": {"a": "b\n c"}}
-            assert len(out.splitlines()) == 1
-            assert parsed([sse.data({"args": args})]) == [("", out)]
+@each_row("space", ["\n", "\r", "\r\n", "\n\t "])
+def test_json_that_is_inserted_unchanged_does_not_break_the_line(space):
+    args = msgspec.Raw(f'{{{space}"a":{space}"b\\n c"{space}}}'.encode())
+    out = sse.dump({"args": args})
+    assert msgspec.json.decode(out) == {"args": {"a": "b\n c"}}
+    assert len(out.splitlines()) == 1
+    assert parsed([sse.data({"args": args})]) == [("", out)]
 
 
 @given(st.text(), st.sampled_from(["message_start", "response.created"]))

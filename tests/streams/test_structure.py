@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from streams import structure
 from streams.structure import has_more_elements
-from tests.support.cases import case
+from tests.support.each_row import each_row
 
 _LEAVES = st.none() | st.integers() | st.text(alphabet=[*'[]{},:"\\ax', "é", "\u2028"])
 JSON = st.recursive(_LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(alphabet='"\\,['), inner))
@@ -49,10 +49,9 @@ def test_pieces_end_anywhere(piece: int, monkeypatch: pytest.MonkeyPatch) -> Non
     assert has_more_elements(data, count_by_pattern(data) - 1)
 
 
-def test_elements_of_invalid_json_are_counted() -> None:
-    for data in [b'"' * 99, b"\\" * 99, b"[" * 99, b',"\\' * 33, b"\xff,\x00" * 33]:
-        with case(data):
-            assert has_more_elements(data, 98) is (data == b"[" * 99)
+@each_row("data", [b'"' * 99, b"\\" * 99, b"[" * 99, b',"\\' * 33, b"\xff,\x00" * 33])
+def test_elements_of_invalid_json_are_counted(data) -> None:
+    assert has_more_elements(data, 98) is (data == b"[" * 99)
 
 
 def test_counting_stops_at_the_limit() -> None:

@@ -4,6 +4,7 @@ from providers.catalog.models import CANNOT, WINDOWS, plain_name, quirks_of
 from providers.catalog.providers import CATALOG
 from providers.neutral.quirks import Quirks
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 
 def test_models_have_their_context_windows():
@@ -30,11 +31,10 @@ def test_models_have_their_context_windows():
             assert quirks_of(Quirks(), model).context_window == window
 
 
-def test_models_without_rows_are_not_guessed_at():
-    for model in ["claude-saga-7", "gpt-9", "gpt-4-0125-preview", "Qwen/Qwen3-32B", "my-deployment", ""]:
-        with case(model):
-            quirks = quirks_of(Quirks(), model)
-            assert (quirks.context_window, quirks.cannot) == (None, ())
+@each_row("model", ["claude-saga-7", "gpt-9", "gpt-4-0125-preview", "Qwen/Qwen3-32B", "my-deployment", ""])
+def test_models_without_rows_are_not_guessed_at(model):
+    quirks = quirks_of(Quirks(), model)
+    assert (quirks.context_window, quirks.cannot) == (None, ())
 
 
 def test_missing_abilities_of_provider_and_model_are_combined():

@@ -7,6 +7,7 @@ from providers.catalog.models import ROWS, plain_name, quirks_of
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Reasoning
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 
 def test_claude_by_generation():
@@ -109,18 +110,12 @@ def test_names_lose_what_routers_put_before_them():
     assert plain_name("Vendor/claude-haiku-4.5") == "claude-haiku-4-5"
 
 
-def test_a_budget_is_a_level():
-    for budget, level in [
-        (1, "low"),
-        (2048, "low"),
-        (2049, "medium"),
-        (8192, "medium"),
-        (8193, "high"),
-        (24000, "high"),
-        (24001, "xhigh"),
-    ]:
-        with case((budget, level)):
-            assert level_of(budget) == level
+@each_row(
+    "budget, level",
+    [(1, "low"), (2048, "low"), (2049, "medium"), (8192, "medium"), (8193, "high"), (24000, "high"), (24001, "xhigh")],
+)
+def test_a_budget_is_a_level(budget, level):
+    assert level_of(budget) == level
 
 
 def test_a_level_the_model_lacks_becomes_the_nearest_lower_one():

@@ -25,6 +25,7 @@ from providers.catalog.prices import (
 )
 from streams.events import Usage, UsageStep
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 SONNET = read_price({"input": 3, "cached": 0.3, "cache_write": 3.75, "cache_write_1h": 6, "output": 15}, "config")
 LONG = read_price(
@@ -213,16 +214,11 @@ def test_prices_of_the_list_that_change_by_the_hour_and_by_the_day():
     assert before != after
 
 
-def test_dollars_are_plain_decimals():
-    for nanos, text in [
-        (54_399_000, "0.054399"),
-        (0, "0"),
-        (1, "0.000000001"),
-        (10 * NANOS, "10"),
-        (1_500_000_000, "1.5"),
-    ]:
-        with case((nanos, text)):
-            assert Cost(nanos, "exact").dollars == text
+@each_row(
+    "nanos, text", [(54_399_000, "0.054399"), (0, "0"), (1, "0.000000001"), (10 * NANOS, "10"), (1_500_000_000, "1.5")]
+)
+def test_dollars_are_plain_decimals(nanos, text):
+    assert Cost(nanos, "exact").dollars == text
 
 
 def test_a_sum_has_the_computed_and_the_stated_cost():
@@ -277,10 +273,9 @@ def test_a_subscription_has_a_grade_of_its_own_whatever_was_used():
     assert total_cost([Cost(0, "subscription"), Cost(3, "at_least")]) == Cost(3, "at_least")
 
 
-def test_the_ledger_gets_a_grade_back_by_its_rank():
-    for grade in ["subscription", "exact", "estimated", "at_least"]:
-        with case(grade):
-            assert grade_at(grade_rank(grade)) == grade
+@each_row("grade", ["subscription", "exact", "estimated", "at_least"])
+def test_the_ledger_gets_a_grade_back_by_its_rank(grade):
+    assert grade_at(grade_rank(grade)) == grade
 
 
 WRITTEN = Usage(input=10, cache_read=50, cache_write=900, cache_write_1h=300, output=5)

@@ -11,6 +11,7 @@ from providers.catalog.providers import ALIASES, CATALOG, STANDARD_PATHS, find, 
 from streams.events import APIS
 from tests.support.apis import OLDER
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 
 def test_chat_goes_to_the_providers_own_path():
@@ -80,19 +81,16 @@ def test_a_provider_without_an_address_is_not_guessed_at():
         url_for("http://h", CATALOG["azure_openai"], "messages", "m")
 
 
-def test_a_row_has_a_path_and_a_credential_for_each_api():
-    for row in CATALOG.values():
-        with case(row):
-            assert set(row.speaks) in ({"chat", "messages", "responses"}, set(APIS), set()), (
-                "every client is served, or none"
-            )
-            for upstream in row.speaks.values():
-                assert row.paths[upstream].startswith("/")
-                assert row.auth[upstream] in (BEARER_TOKEN, X_API_KEY, API_KEY, X_GOOG_API_KEY)
-            if row.base_url is not None:
-                assert row.base_url.startswith("http://localhost:" if row.local else "https://")
-                assert row.base_url.count("/") == 2, "what follows the host belongs into the prefix"
-            assert not row.prefix.endswith("/")
+@each_row("row", CATALOG.values())
+def test_a_row_has_a_path_and_a_credential_for_each_api(row):
+    assert set(row.speaks) in ({"chat", "messages", "responses"}, set(APIS), set()), "every client is served, or none"
+    for upstream in row.speaks.values():
+        assert row.paths[upstream].startswith("/")
+        assert row.auth[upstream] in (BEARER_TOKEN, X_API_KEY, API_KEY, X_GOOG_API_KEY)
+    if row.base_url is not None:
+        assert row.base_url.startswith("http://localhost:" if row.local else "https://")
+        assert row.base_url.count("/") == 2, "what follows the host belongs into the prefix"
+    assert not row.prefix.endswith("/")
 
 
 def test_the_path_of_a_base_url_determines_its_api():
@@ -116,13 +114,12 @@ def test_the_path_of_a_base_url_determines_its_api():
             assert url_for(base_url, row, row.speaks[client], "m").partition(urlsplit(base_url).netloc)[2] == url
 
 
-def test_local_servers_are_where_they_usually_are():
-    for provider, port in [("ollama", 11434), ("lm_studio", 1234), ("llama_cpp", 8080), ("vllm", 8000)]:
-        with case((provider, port)):
-            row = CATALOG[provider]
-            assert url_for(None, row, "chat", "m") == f"http://localhost:{port}/v1/chat/completions"
-            assert (row.local, row.key_required) == (True, False)
-            assert not CATALOG["openai"].local
+@each_row("provider, port", [("ollama", 11434), ("lm_studio", 1234), ("llama_cpp", 8080), ("vllm", 8000)])
+def test_local_servers_are_where_they_usually_are(provider, port):
+    row = CATALOG[provider]
+    assert url_for(None, row, "chat", "m") == f"http://localhost:{port}/v1/chat/completions"
+    assert (row.local, row.key_required) == (True, False)
+    assert not CATALOG["openai"].local
 
 
 def test_a_path_in_the_address_says_which_of_the_apis_are_meant():
@@ -220,11 +217,10 @@ def test_openai_gets_its_own_words_and_compatible_servers_the_old_ones():
         assert not CATALOG[provider].quirks.developer_role
 
 
-def test_aliases_lead_to_a_row_and_hide_none():
-    for alias, provider in ALIASES.items():
-        with case((alias, provider)):
-            assert alias not in CATALOG
-            assert find(alias) is CATALOG[provider]
+@each_row("alias, provider", ALIASES.items())
+def test_aliases_lead_to_a_row_and_hide_none(alias, provider):
+    assert alias not in CATALOG
+    assert find(alias) is CATALOG[provider]
 
 
 def test_an_unknown_provider_speaks_chat_like_most_servers():

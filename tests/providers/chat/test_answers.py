@@ -14,6 +14,7 @@ from streams.events import AnswerEnd, Citation, ErrorInfo, Usage
 from streams.fold import RefusalBlock, TextBlock, ToolCallBlock, fold
 from tests.support.cases import case
 from tests.support.chat_wire import DONE, calls, chunk, fragment, read, whole
+from tests.support.each_row import each_row
 from tests.support.provider_streams import check_order
 
 QUOTA = {"code": 429, "message": "quota"}
@@ -73,16 +74,15 @@ FAILURES = {
 }
 
 
-def test_a_stream_that_does_not_end_well_fails():
+@each_row("name", FAILURES)
+def test_a_stream_that_does_not_end_well_fails(name):
     """No invented end: an empty "success" hides the failure (BerriAI/litellm#40578, #2180, maximhq/bifrost#5546,
     Portkey-AI/gateway#1797, icebear0828/codex-proxy#108)."""
-    for name in FAILURES:
-        with case(name):
-            stream, expected = FAILURES[name]
-            events = read([stream])
-            assert isinstance(events[-1], ErrorInfo)
-            assert (events[-1].kind, events[-1].message) == expected
-            check_order(events)
+    stream, expected = FAILURES[name]
+    events = read([stream])
+    assert isinstance(events[-1], ErrorInfo)
+    assert (events[-1].kind, events[-1].message) == expected
+    check_order(events)
 
 
 def test_usage_is_reported_even_if_the_stream_fails():
@@ -92,10 +92,9 @@ def test_usage_is_reported_even_if_the_stream_fails():
     assert events[-2] == Usage(input=5, output=2)
 
 
-def test_usage_is_counted_in_parts_that_add_up():
-    """Clients add the parts up: a straight copy doubles the context (icebear0828/codex-proxy#587,
-    BerriAI/litellm#35127), and more reasoning than output is nonsense (BerriAI/litellm#10667: 1175 > 774)."""
-    for usage, expected in [
+@each_row(
+    "usage, expected",
+    [
         (
             {"prompt_tokens": 12000, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 11008}},
             Usage(input=992, cache_read=11008, output=5),
@@ -116,19 +115,19 @@ def test_usage_is_counted_in_parts_that_add_up():
             {"prompt_tokens": 9, "completion_tokens": 7, "completion_tokens_details": {"reasoning_tokens": 11}},
             Usage(input=9, output=7, reasoning=7),
         ),
-        (
-            {"prompt_tokens": 35, "completion_tokens": 12, "total_tokens": 109},
-            Usage(input=35, output=74),
-        ),
+        ({"prompt_tokens": 35, "completion_tokens": 12, "total_tokens": 109}, Usage(input=35, output=74)),
         ({"prompt_tokens": 10, "prompt_cache_hit_tokens": 4}, Usage(input=6, cache_read=4)),
         ({"prompt_tokens": 0, "completion_tokens": True, "prompt_tokens_details": 3}, Usage(input=1, output=1)),
         ({"prompt_tokens": "many", "completion_tokens": None}, Usage(input=1, output=1)),  # of the chunk before
-    ]:
-        with case((usage, expected)):
-            running = chunk({"content": "a"}, usage={"prompt_tokens": 1, "completion_tokens": 1})
-            events = read([running + chunk({}, "stop", usage=usage) + DONE])
-            assert [event for event in events if isinstance(event, Usage)] == [expected]
-            assert isinstance(events[-1], AnswerEnd)
+    ],
+)
+def test_usage_is_counted_in_parts_that_add_up(usage, expected):
+    """Clients add the parts up: a straight copy doubles the context (icebear0828/codex-proxy#587,
+    BerriAI/litellm#35127), and more reasoning than output is nonsense (BerriAI/litellm#10667: 1175 > 774)."""
+    running = chunk({"content": "a"}, usage={"prompt_tokens": 1, "completion_tokens": 1})
+    events = read([running + chunk({}, "stop", usage=usage) + DONE])
+    assert [event for event in events if isinstance(event, Usage)] == [expected]
+    assert isinstance(events[-1], AnswerEnd)
 
 
 def test_a_cut_off_call_with_a_finish_reason_is_an_end():
@@ -275,10 +274,9 @@ def test_a_long_answer_whose_text_is_not_read_is_the_same_otherwise(content, rea
         assert [block for block in whole.blocks if block not in unread.blocks] == [TextBlock(content)]
 
 
-def test_a_long_answer_that_is_no_json_is_found_though_its_text_is_not_read():
-    for broken in [b"\xff", rb"\x", rb"\u12", b"\n", b'"']:
-        with case(broken):
-            body = b'{"choices":[{"message":{"content":"%b%b"},"finish_reason":"stop"}]}' % (b"x" * LAZY_FROM, broken)
-            for texts in (True, False):
-                with pytest.raises(GatewayError, match="not a JSON object"):
-                    CHAT.read_answer(body, texts)
+@each_row("broken", [b"\xff", rb"\x", rb"\u12", b"\n", b'"'])
+def test_a_long_answer_that_is_no_json_is_found_though_its_text_is_not_read(broken):
+    body = b'{"choices":[{"message":{"content":"%b%b"},"finish_reason":"stop"}]}' % (b"x" * LAZY_FROM, broken)
+    for texts in (True, False):
+        with pytest.raises(GatewayError, match="not a JSON object"):
+            CHAT.read_answer(body, texts)

@@ -9,8 +9,8 @@ from providers.chat.reader import ChatReader
 from streams import sse
 from streams.events import AnswerEnd, ReasoningState
 from streams.fold import ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
-from tests.support.cases import case
 from tests.support.chat_wire import DONE, calls, chunk, fragment, pieces, read, same_ids
+from tests.support.each_row import each_row
 from tests.support.provider_streams import check_order
 
 A, B, C = ({"token": text, "logprob": -0.5, "bytes": None, "top_logprobs": []} for text in "abc")
@@ -385,8 +385,7 @@ def test_text_after_text_is_read_like_any_event(chunks):
     check_text_after_text(*chunks)
 
 
-def test_text_with_another_member_is_read_like_any_event():
-    for place in PLACES:
-        with case(place):
-            for value in VALUES:
-                check_text_after_text(text_chunk([(place, value)]), text_chunk([]))
+@each_row("place", PLACES)
+def test_text_with_another_member_is_read_like_any_event(place):
+    for value in VALUES:
+        check_text_after_text(text_chunk([(place, value)]), text_chunk([]))

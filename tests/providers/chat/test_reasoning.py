@@ -1,5 +1,6 @@
 """Reasoning of earlier turns in Chat: seals, native items, replay. Pure values."""
 
+import itertools
 import json
 
 import pytest
@@ -30,6 +31,7 @@ from tests.support.chat_wire import (
     whole,
     write,
 )
+from tests.support.each_row import each_row
 
 
 def test_reasoning_that_comes_back_is_a_seal_or_native():
@@ -180,15 +182,13 @@ def replay_answer(api: str, answer: bytes, issuer: Issuer) -> Request:
     return codec.read_request({**first, place: [question, *given, {"role": "user", "content": "more"}]})
 
 
-def test_reasoning_comes_back_to_its_provider_whichever_api_the_client_speaks():
+@each_row("api, provider", itertools.product(["chat", "messages", "responses"], PROVIDERS))
+def test_reasoning_comes_back_to_its_provider_whichever_api_the_client_speaks(api, provider):
     """In the member in which it came, word for word (alphaXiv/agents#61, anomalyco/opencode#24722)."""
-    for api in ["chat", "messages", "responses"]:
-        for provider in PROVIDERS:
-            with case((api, provider)):
-                message, expected = PROVIDERS[provider]
-                body, dropped = encode_request(replay_answer(api, whole(message), OWN))
-                assert body["messages"][1] == {"role": "assistant", **expected}
-                assert dropped == ()
+    message, expected = PROVIDERS[provider]
+    body, dropped = encode_request(replay_answer(api, whole(message), OWN))
+    assert body["messages"][1] == {"role": "assistant", **expected}
+    assert dropped == ()
 
 
 @pytest.mark.parametrize("api", ["messages", "responses"])

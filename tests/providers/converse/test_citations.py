@@ -16,6 +16,7 @@ from tests.support.made_images import read_events, stream_for, whole_for
 pytest.importorskip("botocore", reason="Amazon's SDK, whose parser reads what is written here, is not installed")
 from tests.support.cases import case
 from tests.support.converse_sdk import join_blocks
+from tests.support.each_row import each_row
 
 URL = "https://www.example.org/a?b=c"
 LINKS: dict[str, Any] = {
@@ -38,22 +39,20 @@ def citation_of(provider: str) -> dict[str, Any]:
     return PAGE | ({"sourceContent": [{"text": "a fact"}]} if provider == "messages" else {})
 
 
-def test_a_cited_page_is_in_a_whole_answer():
-    for provider in LINKS:
-        with case(provider):
-            body = whole_for("converse", answer_with(Citation(0, provider, LINKS[provider])))
-            (block,) = json.loads(body)["output"]["message"]["content"]
-            assert block == {"citationsContent": {"content": [{"text": "Hi"}], "citations": [citation_of(provider)]}}
+@each_row("provider", LINKS)
+def test_a_cited_page_is_in_a_whole_answer(provider):
+    body = whole_for("converse", answer_with(Citation(0, provider, LINKS[provider])))
+    (block,) = json.loads(body)["output"]["message"]["content"]
+    assert block == {"citationsContent": {"content": [{"text": "Hi"}], "citations": [citation_of(provider)]}}
 
 
-def test_the_sdk_reads_a_cited_page_in_a_stream():
-    for provider in LINKS:
-        with case(provider):
-            out = stream_for("converse", answer_with(Citation(0, provider, LINKS[provider])))
-            (block,) = join_blocks(out)
-            assert block == {"citationsContent": {"content": [{"text": "Hi"}], "citations": [citation_of(provider)]}}
-            verdict = judge("converse", out)
-            assert (verdict.outcome, verdict.broken) == ("complete", None)
+@each_row("provider", LINKS)
+def test_the_sdk_reads_a_cited_page_in_a_stream(provider):
+    out = stream_for("converse", answer_with(Citation(0, provider, LINKS[provider])))
+    (block,) = join_blocks(out)
+    assert block == {"citationsContent": {"content": [{"text": "Hi"}], "citations": [citation_of(provider)]}}
+    verdict = judge("converse", out)
+    assert (verdict.outcome, verdict.broken) == ("complete", None)
 
 
 @pytest.mark.parametrize("write", [whole_for, stream_for])
@@ -86,13 +85,12 @@ def test_citations_without_a_page_are_left_out(provider, item):
     assert json.loads(out)["output"]["message"]["content"] == [{"text": "Hi"}]
 
 
-def test_a_cited_answer_that_a_client_sends_back_loses_nothing_that_matters():
-    for provider in [name for name in CODECS if name != "converse"]:
-        with case(provider):
-            message = json.loads(whole_for("converse", answer_with(Citation(0, "gemini", LINKS["gemini"]))))["output"][
-                "message"
-            ]
-            user = {"role": "user", "content": [{"text": "Hi"}]}
-            request = CODECS["converse"].read_request({"messages": [user, message, user]})
-            assert [path for path in request.dropped if is_loss(path)] == []
-            assert [part.text for part in request.messages[1].parts] == ["Hi"]
+@each_row("provider", [name for name in CODECS if name != "converse"])
+def test_a_cited_answer_that_a_client_sends_back_loses_nothing_that_matters(provider):
+    message = json.loads(whole_for("converse", answer_with(Citation(0, "gemini", LINKS["gemini"]))))["output"][
+        "message"
+    ]
+    user = {"role": "user", "content": [{"text": "Hi"}]}
+    request = CODECS["converse"].read_request({"messages": [user, message, user]})
+    assert [path for path in request.dropped if is_loss(path)] == []
+    assert [part.text for part in request.messages[1].parts] == ["Hi"]

@@ -26,6 +26,7 @@ from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock, ToolCal
 from tests.support.block_events import text_events, thought_events
 from tests.support.cases import case
 from tests.support.converse_recordings import ConverseRecording, converse_recordings
+from tests.support.each_row import each_row
 from tests.support.provider_streams import check_order, read_pieces
 from tests.support.recordings import ABSENT
 
@@ -276,8 +277,9 @@ def test_an_error_that_no_model_of_the_service_knows_fails_it_too():
     assert failed.message == "broken"
 
 
-def test_stop_reasons_have_a_neutral_word():
-    for word, reason in [
+@each_row(
+    "word, reason",
+    [
         ("end_turn", "stop"),
         ("tool_use", "tool_calls"),
         ("max_tokens", "length"),
@@ -285,14 +287,11 @@ def test_stop_reasons_have_a_neutral_word():
         ("content_filtered", "refusal"),
         ("model_context_window_exceeded", "context_exceeded"),
         ("something_new", "stop"),
-    ]:
-        with case((word, reason)):
-            answer = fold(read([BEGIN, delta(0, text="Sorry."), end(word), USAGE]))
-            assert (answer.end.reason, answer.end.raw, content_blocks(answer)) == (
-                reason,
-                word,
-                [("text", "Sorry.", [])],
-            )
+    ],
+)
+def test_stop_reasons_have_a_neutral_word(word, reason):
+    answer = fold(read([BEGIN, delta(0, text="Sorry."), end(word), USAGE]))
+    assert (answer.end.reason, answer.end.raw, content_blocks(answer)) == (reason, word, [("text", "Sorry.", [])])
 
 
 def test_malformed_output_is_a_failure_streamed_and_whole():
@@ -345,14 +344,11 @@ def test_other_events_are_ignored():
     assert isinstance(failed, ErrorInfo)
 
 
-def test_a_result_whose_content_is_no_list_at_its_start_is_read():
-    for content in ["x", 1, {}, None]:
-        with case(content):
-            result = {"toolUseId": "a", "content": content}
-            events = read(
-                [BEGIN, start(0, toolResult=result), delta(0, toolResult=[{"text": "x"}]), stop(0), end(), USAGE]
-            )
-            assert fold(events).blocks[0].item == {"toolResult": {"toolUseId": "a", "content": [{"text": "x"}]}}
+@each_row("content", ["x", 1, {}, None])
+def test_a_result_whose_content_is_no_list_at_its_start_is_read(content):
+    result = {"toolUseId": "a", "content": content}
+    events = read([BEGIN, start(0, toolResult=result), delta(0, toolResult=[{"text": "x"}]), stop(0), end(), USAGE])
+    assert fold(events).blocks[0].item == {"toolResult": {"toolUseId": "a", "content": [{"text": "x"}]}}
 
 
 def test_a_reader_with_content_limit_0_holds_nothing():

@@ -5,6 +5,7 @@ import pytest
 from providers.catalog.prices import MODAL
 from providers.endpoints.media_tokens import MAX_IMAGES, WantedPictures, picture_tokens, speech_usage, transcript_usage
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 FIRST = {"low": (272, 408, 400), "medium": (1056, 1584, 1568), "high": (4160, 6240, 6208)}
 """https://platform.openai.com/docs/guides/image-generation#cost-and-latency"""
@@ -17,16 +18,13 @@ def test_pictures_of_the_first_models_take_what_their_maker_lists(quality):
         assert tuple(picture_tokens(model, size, quality) for size in SIZES) == FIRST[quality]
 
 
-def test_pictures_of_gpt_image_2_grow_with_their_area():
+@each_row(
+    "size, quality, tokens",
+    [("1024x1024", "high", 7024), ("1536x1024", "high", 5488), ("1792x1024", "high", 5063), ("1024x1024", "low", 196)],
+)
+def test_pictures_of_gpt_image_2_grow_with_their_area(size, quality, tokens):
     """https://community.openai.com/t/1379464"""
-    for size, quality, tokens in [
-        ("1024x1024", "high", 7024),
-        ("1536x1024", "high", 5488),
-        ("1792x1024", "high", 5063),
-        ("1024x1024", "low", 196),
-    ]:
-        with case((size, quality, tokens)):
-            assert picture_tokens("gpt-image-2", size, quality) == tokens
+    assert picture_tokens("gpt-image-2", size, quality) == tokens
 
 
 def test_open_image_settings_count_as_the_most_expensive():

@@ -20,7 +20,7 @@ from providers.endpoints.multipart import (
     parse_boundary,
 )
 from streams.errors import GatewayError
-from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.growth import assert_steps_grow_linearly, assert_time_grows_linearly
 from tests.support.multipart import BOUNDARY, multipart, part, pieces
@@ -99,19 +99,18 @@ BODIES = {
 }  # fmt: skip
 
 
-def test_only_the_value_of_model_changes_in_any_framing():
-    for name in BODIES:
-        with case(name):
-            parts = BODIES[name]
-            if name == "what looks like the boundary":
-                parts = [parts[0].replace(b"\r\n\r\n--", b"\r\n\r\nx--"), *parts[1:]]
-            body = multipart(parts)
-            old = b"" if name == "an empty name" else b"MODEL"
-            expected = body.replace(b'name="model"\r\n\r\n' + old, b'name="model"\r\n\r\nwhisper-large-v3')
-            expected = expected.replace(b"name=model\r\n\r\nMODEL", b"name=model\r\n\r\nwhisper-large-v3")
-            assert expected != body
-            for size in (1, 2, 3, 5, 64, len(body)):
-                assert edit_body(pieces(body, size)) == expected, size
+@each_row("name", BODIES)
+def test_only_the_value_of_model_changes_in_any_framing(name):
+    parts = BODIES[name]
+    if name == "what looks like the boundary":
+        parts = [parts[0].replace(b"\r\n\r\n--", b"\r\n\r\nx--"), *parts[1:]]
+    body = multipart(parts)
+    old = b"" if name == "an empty name" else b"MODEL"
+    expected = body.replace(b'name="model"\r\n\r\n' + old, b'name="model"\r\n\r\nwhisper-large-v3')
+    expected = expected.replace(b"name=model\r\n\r\nMODEL", b"name=model\r\n\r\nwhisper-large-v3")
+    assert expected != body
+    for size in (1, 2, 3, 5, 64, len(body)):
+        assert edit_body(pieces(body, size)) == expected, size
 
 
 def test_any_split_gives_the_same_events():
@@ -200,13 +199,11 @@ PREAMBLES = (
 )
 
 
-def test_a_preamble_is_ignored():
+@each_row("preamble, size", itertools.product(PREAMBLES, [1, 7, 100_000]))
+def test_a_preamble_is_ignored(preamble, size):
     """RFC 2046 section 5.1.1 permits it; a line end alone is common in Swift."""
-    for preamble in PREAMBLES:
-        for size in [1, 7, 100_000]:
-            with case((preamble, size)):
-                body = multipart([part("model", b"a"), FILE])
-                assert edit_body(pieces(preamble + body, size), "bc") == body.replace(b"\r\na\r\n", b"\r\nbc\r\n")
+    body = multipart([part("model", b"a"), FILE])
+    assert edit_body(pieces(preamble + body, size), "bc") == body.replace(b"\r\na\r\n", b"\r\nbc\r\n")
 
 
 @given(preamble=st.binary(max_size=40), cuts=CUTS)

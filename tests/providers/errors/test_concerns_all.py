@@ -5,6 +5,7 @@ from typing import Any
 
 from providers.errors.failures import read_event_failure, read_failure
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -55,16 +56,14 @@ def read(status: int, error: dict[str, Any], headers: Headers) -> bool:
     return read_failure(status, json.dumps({"error": error}).encode(), headers).concerns_all
 
 
-def test_words_about_the_account_concern_all():
-    for status, error, headers in ACCOUNT:
-        with case((status, error, headers)):
-            assert read(status, error, headers)
+@each_row("status, error, headers", ACCOUNT)
+def test_words_about_the_account_concern_all(status, error, headers):
+    assert read(status, error, headers)
 
 
-def test_other_failures_may_be_the_request_s():
-    for status, error, headers in REQUEST:
-        with case((status, error, headers)):
-            assert not read(status, error, headers)
+@each_row("status, error, headers", REQUEST)
+def test_other_failures_may_be_the_request_s(status, error, headers):
+    assert not read(status, error, headers)
 
 
 def test_an_error_within_a_stream_is_read_alike():

@@ -1,5 +1,6 @@
 """Readers of any upstream error, and errors in the client's words."""
 
+import itertools
 import json
 
 import pytest
@@ -21,6 +22,7 @@ from providers.errors.failures import (
 from streams.errors import GatewayError
 from streams.events import STATUS, ErrorInfo
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.repository import SHARED
 
 CORPUS = SHARED / "corpus" / "error_responses"
@@ -41,12 +43,11 @@ def test_recorded_errors_keep_their_status_and_their_message():
         assert json.dumps(failed.message, ensure_ascii=False)[1:-1] in words, path.name
 
 
-def test_a_status_alone_gives_kind_and_status():
-    for status, kind in sorted(KIND_OF_STATUS.items()):
-        with case((status, kind)):
-            failed = read_failure(status, b"")
-            assert (failed.kind, failed.status) == (kind, status)
-            assert str(status) in failed.message
+@each_row("status, kind", sorted(KIND_OF_STATUS.items()))
+def test_a_status_alone_gives_kind_and_status(status, kind):
+    failed = read_failure(status, b"")
+    assert (failed.kind, failed.status) == (kind, status)
+    assert str(status) in failed.message
 
 
 @pytest.mark.parametrize(("status", "kind"), [(418, "invalid_request"), (499, "invalid_request"), (599, "upstream")])
@@ -226,23 +227,16 @@ def test_messages_types_are_those_of_the_sdk():
             assert messages_error(ErrorInfo(kind, "m"))["type"] == word
 
 
-def test_an_array_with_an_error_is_that_error_in_every_api():
+@each_row("texts, api", itertools.product([True, False], CODECS))
+def test_an_array_with_an_error_is_that_error_in_every_api(texts, api):
     """With status 200, as with any other (Google; langroid/langroid#988, BerriAI/litellm#28599)."""
-    for texts in [True, False]:
-        for api in CODECS:
-            with case((texts, api)):
-                error = {
-                    "code": 503,
-                    "message": "The model is overloaded.",
-                    "status": "UNAVAILABLE",
-                    "type": "overloaded_error",
-                }
-                *_, failed = CODECS[api].read_answer(json.dumps([{"error": error}]).encode(), texts)
-                assert isinstance(failed, ErrorInfo)
-                assert (failed.reason, failed.message) == ("overloaded", "The model is overloaded.")
-                with pytest.raises(GatewayError) as raised:
-                    tuple(CODECS[api].read_answer(b"[1]", texts))
-                assert raised.value.info.reason == "bad_answer"
+    error = {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE", "type": "overloaded_error"}
+    *_, failed = CODECS[api].read_answer(json.dumps([{"error": error}]).encode(), texts)
+    assert isinstance(failed, ErrorInfo)
+    assert (failed.reason, failed.message) == ("overloaded", "The model is overloaded.")
+    with pytest.raises(GatewayError) as raised:
+        tuple(CODECS[api].read_answer(b"[1]", texts))
+    assert raised.value.info.reason == "bad_answer"
 
 
 ANTHROPIC_CODES = (
@@ -256,27 +250,23 @@ ANTHROPIC_CODES = (
 """Source: the classes of errors of the anthropic package, 2.12."""
 
 
-def test_anthropics_own_codes_reach_its_clients():
-    for code, status, type in ANTHROPIC_CODES:
-        with case((code, status, type)):
-            details = {"error_code": code, "extra": 1}
-            body = json.dumps({"type": "error", "error": {"type": type, "message": "m", "details": details}}).encode()
-            found = CODECS["messages"].read_error(status, body, ())
-            assert (found.status, found.details) == (status, details)
-            written = json.loads(CODECS["messages"].write_error(found, "req"))["error"]
-            assert (written["type"], written["details"]) == (type, details)
-            (event,) = CODECS["messages"].reader().read_event("error", body)
-            assert event.details == details
+@each_row("code, status, type", ANTHROPIC_CODES)
+def test_anthropics_own_codes_reach_its_clients(code, status, type):
+    details = {"error_code": code, "extra": 1}
+    body = json.dumps({"type": "error", "error": {"type": type, "message": "m", "details": details}}).encode()
+    found = CODECS["messages"].read_error(status, body, ())
+    assert (found.status, found.details) == (status, details)
+    written = json.loads(CODECS["messages"].write_error(found, "req"))["error"]
+    assert (written["type"], written["details"]) == (type, details)
+    (event,) = CODECS["messages"].reader().read_event("error", body)
+    assert event.details == details
 
 
-def test_an_unknown_type_of_error_has_the_one_of_its_status():
-    for status, type in [
-        (400, "invalid_request_error"),
-        (404, "not_found_error"),
-        (429, "rate_limit_error"),
-        (503, "overloaded_error"),
-    ]:
-        with case((status, type)):
-            body = json.dumps({"type": "error", "error": {"type": "something_new", "message": "m"}}).encode()
-            found = CODECS["messages"].read_error(status, body, ())
-            assert json.loads(CODECS["messages"].write_error(found, "req"))["error"]["type"] == type
+@each_row(
+    "status, type",
+    [(400, "invalid_request_error"), (404, "not_found_error"), (429, "rate_limit_error"), (503, "overloaded_error")],
+)
+def test_an_unknown_type_of_error_has_the_one_of_its_status(status, type):
+    body = json.dumps({"type": "error", "error": {"type": "something_new", "message": "m"}}).encode()
+    found = CODECS["messages"].read_error(status, body, ())
+    assert json.loads(CODECS["messages"].write_error(found, "req"))["error"]["type"] == type

@@ -6,6 +6,7 @@ from providers.errors.named_alone import PROTECTED, find_sole_rejected, is_prote
 from providers.errors.rejected import VECTOR_ENCODINGS, parse_path
 from streams.events import ErrorInfo
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 
 def named(message: str, **more: str) -> tuple[str, ...]:
@@ -91,21 +92,18 @@ def test_openais_param_names_it_regardless_of_the_message():
     assert named(**{**words, "code": "invalid_value"}, param="speed") == ()
 
 
-def test_long_names_name_nothing():
-    for text in ["a" * 900, "'" * 900, "a." * 400, "[" * 900, "unknown field " * 60, "#/" * 400]:
-        with case(text):
-            assert named(text) == named(f"{text}: Extra inputs are not permitted") == named(text, code="x") == ()
+@each_row("text", ["a" * 900, "'" * 900, "a." * 400, "[" * 900, "unknown field " * 60, "#/" * 400])
+def test_long_names_name_nothing(text):
+    assert named(text) == named(f"{text}: Extra inputs are not permitted") == named(text, code="x") == ()
 
 
-def test_members_about_privacy_safety_identity_and_storage_are_protected_with_all_their_parts():
-    for name in sorted(PROTECTED):
-        with case(name):
-            assert PROTECTED[name].strip(), "its reason"
-            for path in (name, f"{name}.x", f"{name}[0].y", f"extra_body.{name}"):
-                assert is_protected(parse_path(path))
+@each_row("name", sorted(PROTECTED))
+def test_members_about_privacy_safety_identity_and_storage_are_protected_with_all_their_parts(name):
+    assert PROTECTED[name].strip(), "its reason"
+    for path in (name, f"{name}.x", f"{name}[0].y", f"extra_body.{name}"):
+        assert is_protected(parse_path(path))
 
 
-def test_other_members_are_not_protected():
-    for path in ["temperature", "tools.0.strict", "messages.0.user.cache_control", "reasoning_effort"]:
-        with case(path):
-            assert not is_protected(parse_path(path))
+@each_row("path", ["temperature", "tools.0.strict", "messages.0.user.cache_control", "reasoning_effort"])
+def test_other_members_are_not_protected(path):
+    assert not is_protected(parse_path(path))

@@ -9,6 +9,7 @@ from providers.apis import CODECS
 from providers.errors.failures import messages_error, openai_error, read_event_failure, read_failure
 from streams.events import ErrorInfo
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.repository import SHARED
 
 CORPUS = SHARED / "corpus" / "error_responses"
@@ -140,10 +141,9 @@ def test_an_error_in_an_array_is_recognised_too():
     assert told_to_messages(failed) == prompt(1200000, 1048576)
 
 
-def test_without_figures_the_sentence_continues_in_the_providers_words():
-    for words in WITHOUT_FIGURES:
-        with case(words):
-            assert told_to_messages(read_failure(400, openai(words))) == f"prompt is too long: {words}"
+@each_row("words", WITHOUT_FIGURES)
+def test_without_figures_the_sentence_continues_in_the_providers_words(words):
+    assert told_to_messages(read_failure(400, openai(words))) == f"prompt is too long: {words}"
 
 
 def test_openai_clients_get_the_code_with_the_providers_message():
@@ -157,22 +157,21 @@ def test_openai_clients_get_the_code_with_the_providers_message():
                 }  # fmt: skip
 
 
-def test_a_code_decides_whatever_the_message():
-    for error in [
+@each_row(
+    "error",
+    [
         {"code": CODE, "message": "m"},
         {"type": "too_many_prompt_tokens", "code": 400, "message": "The total length of all messages is too long."},
         {"type": "exceed_context_size_error", "message": "m"},
         {"code": "model_context_window_exceeded", "message": None},
         {"code": "model_max_prompt_tokens_exceeded", "message": "m"},
         {"code": "tokens_limit_reached", "message": "m"},
-    ]:
-        with case(error):
-            for failed in (
-                read_failure(413, json.dumps({"error": error}).encode()),
-                read_event_failure({"error": error}),
-            ):
-                assert (failed.kind, failed.status, failed.code) == ("invalid_request", 400, CODE)
-                assert told_to_messages(failed).startswith("prompt is too long: ")
+    ],
+)
+def test_a_code_decides_whatever_the_message(error):
+    for failed in (read_failure(413, json.dumps({"error": error}).encode()), read_event_failure({"error": error})):
+        assert (failed.kind, failed.status, failed.code) == ("invalid_request", 400, CODE)
+        assert told_to_messages(failed).startswith("prompt is too long: ")
 
 
 def test_similar_messages_are_no_overflow():

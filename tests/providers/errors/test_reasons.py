@@ -13,6 +13,7 @@ from providers.errors.limits import MAX_WAIT, predict_outage
 from providers.errors.reasons import REASON_OF_WORD, SENTENCES
 from streams.events import UNAVAILABLE, FailureReason
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 QUOTA_FAILURE = "type.googleapis.com/google.rpc.QuotaFailure"
 
@@ -196,9 +197,9 @@ def test_exceptions_of_aws_are_reported_by_a_header():
     assert read_failure(429, b'{"message":"m"}', headers).reason == "rate_limited"
 
 
-def test_an_error_inside_of_a_stream_is_as_good_as_a_status():
-    """A fallback ran for one and not for the other (BerriAI/litellm#28599, maximhq/bifrost#5395)."""
-    for error, reason in [
+@each_row(
+    "error, reason",
+    [
         ({"type": "overloaded_error", "message": "m"}, "overloaded"),
         ({"type": "api_error", "message": "m"}, "server_error"),
         ({"type": "server_error", "code": "server_error", "message": "m"}, "server_error"),
@@ -218,15 +219,12 @@ def test_an_error_inside_of_a_stream_is_as_good_as_a_status():
         ({"code": "content_filter", "message": "m"}, "content_filter"),
         ({"message": "m"}, "server_error"),
         ({}, "server_error"),
-    ]:
-        with case((error, reason)):
-            for value in (
-                {"error": error},
-                {"type": "error", "error": error},
-                [{"error": error}],
-                {"type": "error", **error},
-            ):
-                assert read_event_failure(value).reason == reason
+    ],
+)
+def test_an_error_inside_of_a_stream_is_as_good_as_a_status(error, reason):
+    """A fallback ran for one and not for the other (BerriAI/litellm#28599, maximhq/bifrost#5395)."""
+    for value in ({"error": error}, {"type": "error", "error": error}, [{"error": error}], {"type": "error", **error}):
+        assert read_event_failure(value).reason == reason
 
 
 def test_a_code_inside_of_a_stream_gives_the_client_a_status():

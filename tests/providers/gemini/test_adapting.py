@@ -8,7 +8,7 @@ from providers.gemini.adapting import adapt
 from providers.gemini.turns import PLACEHOLDER
 from providers.neutral.draft import Draft
 from streams.errors import GatewayError
-from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.gemini_answers import FLASH, OLD_FLASH, call, recipient, text
 
 
@@ -57,10 +57,9 @@ def test_a_level_that_the_model_lacks_is_lowered():
         assert bool(draft.edits) == (expected == "low")
 
 
-def test_members_of_cached_content_are_a_400():
-    for name in ["systemInstruction", "system_instruction", "tools", "toolConfig"]:
-        with case(name):
-            with pytest.raises(GatewayError) as raised:
-                adapted({"contents": [], "cachedContent": "cachedContents/1", name: [{}]})
-            assert raised.value.info.status == 400
-            assert adapted({"contents": [], "cachedContent": "cachedContents/1"})[1].edits == ()
+@each_row("name", ["systemInstruction", "system_instruction", "tools", "toolConfig"])
+def test_members_of_cached_content_are_a_400(name):
+    with pytest.raises(GatewayError) as raised:
+        adapted({"contents": [], "cachedContent": "cachedContents/1", name: [{}]})
+    assert raised.value.info.status == 400
+    assert adapted({"contents": [], "cachedContent": "cachedContents/1"})[1].edits == ()

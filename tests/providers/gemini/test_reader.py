@@ -20,6 +20,7 @@ from streams.events import (
 from streams.fold import ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.block_events import call_events, text_events, thought_events
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.gemini_answers import call, candidate, fold_answer, read_chunks, text, thought_part
 
 STOP = {"finishReason": "STOP"}
@@ -120,17 +121,13 @@ def test_every_reason_ends_an_answer_with_text_and_one_without_any_content():
             assert read_answer(json.dumps(body).encode())[-1].reason == reason, (word, body)
 
 
-def test_an_answer_with_a_continuation_token_is_incomplete():
+@each_row("word", ["CONTINUATION", "STOP", "OTHER", "NEWER", None])
+def test_an_answer_with_a_continuation_token_is_incomplete(word):
     """Source: ``FinishReason.CONTINUATION`` and ``Candidate.continuation_token`` of google-genai."""
-    for word in ["CONTINUATION", "STOP", "OTHER", "NEWER", None]:
-        with case(word):
-            body = candidate(text("a"), continuationToken="dG9rZW4=", **({"finishReason": word} if word else {}))
-            end = AnswerEnd("length", word or "CONTINUATION")
-            assert read_chunks(body)[-1] == read_answer(json.dumps(body).encode())[-1] == end
-            assert (
-                read_chunks(candidate(text("a"), continuationToken="dG9rZW4="), candidate(**STOP))[-1].reason
-                == "length"
-            )
+    body = candidate(text("a"), continuationToken="dG9rZW4=", **({"finishReason": word} if word else {}))
+    end = AnswerEnd("length", word or "CONTINUATION")
+    assert read_chunks(body)[-1] == read_answer(json.dumps(body).encode())[-1] == end
+    assert read_chunks(candidate(text("a"), continuationToken="dG9rZW4="), candidate(**STOP))[-1].reason == "length"
 
 
 def test_a_whole_response_without_a_finish_reason_has_ended():
@@ -239,14 +236,11 @@ def test_arguments_in_pieces_are_put_together():
         }  # fmt: skip
 
 
-def test_a_piece_with_an_invalid_path_is_a_failure():
-    for path in ["$.a[7]", "$", "", "$[0]", "$.a..", None, "$.a.b"]:
-        with case(path):
-            begun = candidate(call("f", args={"a": "text"}, willContinue=True))
-            events = read_chunks(
-                begun, candidate({"functionCall": {"partialArgs": [piece(path, stringValue="x")]}}, **STOP)
-            )
-            assert isinstance(events[-1], ErrorInfo)
+@each_row("path", ["$.a[7]", "$", "", "$[0]", "$.a..", None, "$.a.b"])
+def test_a_piece_with_an_invalid_path_is_a_failure(path):
+    begun = candidate(call("f", args={"a": "text"}, willContinue=True))
+    events = read_chunks(begun, candidate({"functionCall": {"partialArgs": [piece(path, stringValue="x")]}}, **STOP))
+    assert isinstance(events[-1], ErrorInfo)
 
 
 NAMELESS = [
@@ -258,22 +252,20 @@ NAMELESS = [
 ]  # fmt: skip
 
 
-def test_a_call_in_pieces_without_a_name_keeps_an_empty_one():
+@each_row("parts", NAMELESS)
+def test_a_call_in_pieces_without_a_name_keeps_an_empty_one(parts):
     """BerriAI/litellm#23815: they are no arguments of the next call. The whole answer was a 502."""
-    for parts in NAMELESS:
-        with case(parts):
-            chunks = [candidate({"functionCall": part}) for part in parts]
-            events = read_chunks(*chunks, candidate(call("next", {"b": 1}), **STOP))
-            calls = [block for block in fold(events).blocks if isinstance(block, ToolCallBlock)]
-            assert [(one.name, json.loads(one.input)) for one in calls] == [("", {"a": "x"}), ("next", {"b": 1})]
+    chunks = [candidate({"functionCall": part}) for part in parts]
+    events = read_chunks(*chunks, candidate(call("next", {"b": 1}), **STOP))
+    calls = [block for block in fold(events).blocks if isinstance(block, ToolCallBlock)]
+    assert [(one.name, json.loads(one.input)) for one in calls] == [("", {"a": "x"}), ("next", {"b": 1})]
 
 
-def test_the_end_of_no_call_is_no_call():
-    for part in [{}, {"willContinue": False}, {"name": ""}, {"name": None, "partialArgs": []}]:
-        with case(part):
-            events = read_chunks(candidate(text("a")), candidate({"functionCall": part}, **STOP))
-            assert not [event for event in events if isinstance(event, ToolCallStart)]
-            assert events[-1] == AnswerEnd("stop", "STOP")
+@each_row("part", [{}, {"willContinue": False}, {"name": ""}, {"name": None, "partialArgs": []}])
+def test_the_end_of_no_call_is_no_call(part):
+    events = read_chunks(candidate(text("a")), candidate({"functionCall": part}, **STOP))
+    assert not [event for event in events if isinstance(event, ToolCallStart)]
+    assert events[-1] == AnswerEnd("stop", "STOP")
 
 
 @pytest.mark.parametrize("begun", [{"args": {"a": 1}}, {"args": {"a": 1}, "willContinue": True}])

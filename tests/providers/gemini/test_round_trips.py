@@ -11,7 +11,7 @@ from providers.neutral.codec import Reply
 from providers.neutral.request import Request
 from streams import sse
 from streams.fold import ReasoningBlock, fold
-from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.gemini_answers import (
     FLASH,
     GOOGLE,
@@ -123,45 +123,40 @@ def ways(api, events):
     return {"streamed": join_stream(api, events), "whole": whole(api, events)}.items()
 
 
-def test_the_signature_of_a_call_is_returned_on_it():
+@each_row("api", CLIENTS)
+def test_the_signature_of_a_call_is_returned_on_it(api):
     """anomalyco/opencode#4832, labring/aiproxy#450: of parallel calls the first alone, ids of Gemini's own or ours."""
-    for api in CLIENTS:
-        with case(api):
-            for ids in ((None, None), ("a1", "a2")):
-                calls = (call("f", {"x": 1}, ids[0], SIGNATURE), call("g", {"y": [1.5]}, ids[1]))
-                events = read_chunks(candidate(thought_part("hm"), text("I look."), *calls, finishReason="STOP"))
-                for way, answer in ways(api, events):
-                    contents, dropped = next_contents(api, answer)
-                    assert contents[1]["parts"] == [text("I look."), *calls], way
-                    assert [part["functionResponse"]["name"] for part in contents[2]["parts"][:2]] == ["f", "g"], way
-                    assert [part["functionResponse"].get("id") for part in contents[2]["parts"][:2]] == list(ids), way
-                    assert dropped == (), way
+    for ids in ((None, None), ("a1", "a2")):
+        calls = (call("f", {"x": 1}, ids[0], SIGNATURE), call("g", {"y": [1.5]}, ids[1]))
+        events = read_chunks(candidate(thought_part("hm"), text("I look."), *calls, finishReason="STOP"))
+        for way, answer in ways(api, events):
+            contents, dropped = next_contents(api, answer)
+            assert contents[1]["parts"] == [text("I look."), *calls], way
+            assert [part["functionResponse"]["name"] for part in contents[2]["parts"][:2]] == ["f", "g"], way
+            assert [part["functionResponse"].get("id") for part in contents[2]["parts"][:2]] == list(ids), way
+            assert dropped == (), way
 
 
-def test_an_id_that_the_clients_api_does_not_take_is_the_providers_again():
+@each_row("api", CLIENTS)
+def test_an_id_that_the_clients_api_does_not_take_is_the_providers_again(api):
     """Messages and Converse take few characters in ids of calls (anomalyco/opencode#4832)."""
-    for api in CLIENTS:
-        with case(api):
-            odd = "function-call/1=" + "x" * 80
-            sent = call("f", {"x": 1}, odd, SIGNATURE)
-            for way, answer in ways(api, read_chunks(candidate(thought_part("hm"), sent, finishReason="STOP"))):
-                contents, dropped = next_contents(api, answer)
-                assert contents[1]["parts"] == [sent], way
-                assert contents[2]["parts"][0]["functionResponse"]["id"] == odd, way
-                assert dropped == (), way
+    odd = "function-call/1=" + "x" * 80
+    sent = call("f", {"x": 1}, odd, SIGNATURE)
+    for way, answer in ways(api, read_chunks(candidate(thought_part("hm"), sent, finishReason="STOP"))):
+        contents, dropped = next_contents(api, answer)
+        assert contents[1]["parts"] == [sent], way
+        assert contents[2]["parts"][0]["functionResponse"]["id"] == odd, way
+        assert dropped == (), way
 
 
-def test_shown_thoughts_have_the_signature_of_the_next_call():
+@each_row("api", CLIENTS)
+def test_shown_thoughts_have_the_signature_of_the_next_call(api):
     """Programs carry one signed block of reasoning, and many leave out one without words."""
-    for api in CLIENTS:
-        with case(api):
-            events = read_chunks(
-                candidate(thought_part("hm")), candidate(call("f", {}, None, SIGNATURE), finishReason="STOP")
-            )
-            blocks = [block for block in fold(events).blocks if isinstance(block, ReasoningBlock)]
-            assert [(block.text, block.state is not None) for block in blocks] == [("hm", True)]
-            for way, answer in ways(api, events):
-                assert next_contents(api, answer)[0][1]["parts"] == [call("f", {}, signature=SIGNATURE)], way
+    events = read_chunks(candidate(thought_part("hm")), candidate(call("f", {}, None, SIGNATURE), finishReason="STOP"))
+    blocks = [block for block in fold(events).blocks if isinstance(block, ReasoningBlock)]
+    assert [(block.text, block.state is not None) for block in blocks] == [("hm", True)]
+    for way, answer in ways(api, events):
+        assert next_contents(api, answer)[0][1]["parts"] == [call("f", {}, signature=SIGNATURE)], way
 
 
 def test_very_many_calls_are_matched_to_their_signatures_in_no_time():
@@ -172,48 +167,37 @@ def test_very_many_calls_are_matched_to_their_signatures_in_no_time():
     assert time.perf_counter() - began < 2
 
 
-def test_another_endpoint_gets_the_call_unsigned():
+@each_row("api", CLIENTS)
+def test_another_endpoint_gets_the_call_unsigned(api):
     """BerriAI/litellm#32140, vercel/ai#13060"""
-    for api in CLIENTS:
-        with case(api):
-            events = read_chunks(candidate(call("f", {"x": 1}, "a1", SIGNATURE), finishReason="STOP"))
-            for way, answer in ways(api, events):
-                contents, dropped = next_contents(api, answer, issuer=VERTEX)
-                assert contents[1]["parts"] == [call("f", {"x": 1}, signature=PLACEHOLDER)], way
-                assert dropped, way
-                assert next_contents(api, answer, issuer=VERTEX, model=OLD_FLASH)[0][1]["parts"] == [
-                    call("f", {"x": 1})
-                ], way
+    events = read_chunks(candidate(call("f", {"x": 1}, "a1", SIGNATURE), finishReason="STOP"))
+    for way, answer in ways(api, events):
+        contents, dropped = next_contents(api, answer, issuer=VERTEX)
+        assert contents[1]["parts"] == [call("f", {"x": 1}, signature=PLACEHOLDER)], way
+        assert dropped, way
+        assert next_contents(api, answer, issuer=VERTEX, model=OLD_FLASH)[0][1]["parts"] == [call("f", {"x": 1})], way
 
 
-def test_signatures_of_other_parts_are_returned_on_parts_of_their_kind():
-    for api in CLIENTS:
-        with case(api):
-            tool = {
-                "toolCall": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB", "args": {"q": "x"}},
-                "thoughtSignature": "s1==",
-            }
-            found = {
-                "toolResponse": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB", "response": {}},
-                "thoughtSignature": "s2==",
-            }
-            code = {"executableCode": {"code": "1+1", "language": "PYTHON"}, "thoughtSignature": "s3=="}
-            output = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "2"}}
-            parts = (tool, found, code, output, text("It is 2.", "s4=="))
-            for way, answer in ways(api, read_chunks(candidate(*parts, finishReason="STOP"))):
-                contents, _ = next_contents(api, answer)
-                assert contents[1]["parts"] == list(parts), way
+@each_row("api", CLIENTS)
+def test_signatures_of_other_parts_are_returned_on_parts_of_their_kind(api):
+    tool = {"toolCall": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB", "args": {"q": "x"}}, "thoughtSignature": "s1=="}
+    found = {"toolResponse": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB", "response": {}}, "thoughtSignature": "s2=="}
+    code = {"executableCode": {"code": "1+1", "language": "PYTHON"}, "thoughtSignature": "s3=="}
+    output = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "2"}}
+    parts = (tool, found, code, output, text("It is 2.", "s4=="))
+    for way, answer in ways(api, read_chunks(candidate(*parts, finishReason="STOP"))):
+        contents, _ = next_contents(api, answer)
+        assert contents[1]["parts"] == list(parts), way
 
 
-def test_a_signature_after_the_text_is_returned_but_for_streams_that_cannot_say_it():
+@each_row("api", CLIENTS)
+def test_a_signature_after_the_text_is_returned_but_for_streams_that_cannot_say_it(api):
     """musistudio/claude-code-router#1275: a stream of Messages has no place for it any more."""
-    for api in CLIENTS:
-        with case(api):
-            events = read_chunks(candidate(text("Hello")), candidate(text("", "s1=="), finishReason="STOP"))
-            for way, answer in ways(api, events):
-                expected = [text("Hello"), text("", "s1==")]
-                lost = (api, way) == ("messages", "streamed")
-                assert next_contents(api, answer)[0][1]["parts"] == (expected[:1] if lost else expected), way
+    events = read_chunks(candidate(text("Hello")), candidate(text("", "s1=="), finishReason="STOP"))
+    for way, answer in ways(api, events):
+        expected = [text("Hello"), text("", "s1==")]
+        lost = (api, way) == ("messages", "streamed")
+        assert next_contents(api, answer)[0][1]["parts"] == (expected[:1] if lost else expected), way
 
 
 RECORDED = sorted((SHARED / "corpus" / "gemini").glob("*.response.*"))

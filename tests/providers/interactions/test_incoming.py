@@ -23,6 +23,7 @@ from providers.neutral.request import (
 )
 from streams.errors import GatewayError
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.interactions_answers import GOOGLE, call_step, result_step, text_step, thought_step
 
 TEXT = {"type": "text", "text": "hi"}
@@ -38,18 +39,13 @@ def texts_of(message: Message) -> list[str]:
     return [part.text for part in message.parts if isinstance(part, TextPart)]
 
 
-def test_all_forms_of_an_input_mean_the_same():
+@each_row(
+    "form", ["hi", TEXT, [TEXT], [{"type": "user_input", "content": [TEXT]}], [{"type": "user_input", "content": "hi"}]]
+)
+def test_all_forms_of_an_input_mean_the_same(form):
     """N4."""
-    for form in [
-        "hi",
-        TEXT,
-        [TEXT],
-        [{"type": "user_input", "content": [TEXT]}],
-        [{"type": "user_input", "content": "hi"}],
-    ]:
-        with case(form):
-            (message,) = read(form).messages
-            assert (message.role, texts_of(message)) == ("user", ["hi"])
+    (message,) = read(form).messages
+    assert (message.role, texts_of(message)) == ("user", ["hi"])
 
 
 def test_a_history_of_steps_becomes_messages():

@@ -13,6 +13,7 @@ from providers.neutral.quirks import Quirks
 from providers.neutral.seal import seal
 from streams.errors import GatewayError
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.interactions_answers import (
     GOOGLE,
     call_step,
@@ -156,13 +157,12 @@ LOST: dict[str, tuple[dict[str, Any], set[str]]] = {
 }  # fmt: skip
 
 
-def test_what_interactions_cannot_express_is_listed():
+@each_row("api", LOST)
+def test_what_interactions_cannot_express_is_listed(api):
     """Section 2.8."""
-    for api in LOST:
-        with case(api):
-            body, lost = LOST[api]
-            found = encode_request(CODECS[api].read_request({"model": "m", **body}))
-            assert set(found.dropped) - {"model"} == lost  # Converse has the model in the path
+    body, lost = LOST[api]
+    found = encode_request(CODECS[api].read_request({"model": "m", **body}))
+    assert set(found.dropped) - {"model"} == lost  # Converse has the model in the path
 
 
 def test_demands_that_must_not_be_lost_are_a_400():

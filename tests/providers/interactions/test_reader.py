@@ -16,6 +16,7 @@ from streams import sse
 from streams.events import AnswerEnd, AnswerStart, Citation, ErrorInfo, Event, NativeItem, TextDelta, Usage
 from streams.fold import Answer, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.interactions_answers import (
     COUNTS,
     DONE,
@@ -127,21 +128,20 @@ OVERLAPPING = stream(
 )  # fmt: skip
 
 
-def test_overlapping_steps_reach_each_client_as_separate_blocks():
+@each_row("api", CODECS)
+def test_overlapping_steps_reach_each_client_as_separate_blocks(api):
     """N9."""
-    for api in CODECS:
-        with case(api):
-            events = read_stream_events(OVERLAPPING)
-            found = fold(events)
-            assert sorted(map(str, blocks_of(found))) == sorted(map(str, ["ab", "xy", ("c2", {}), ("c3", {"b": 2})]))
-            reply = Reply(Request(api, "m", ()), GOOGLE, created=5)
-            writer = CODECS[api].writer(reply)
-            body = b"".join(map(writer.send, events))
-            verdict = judge(api, body, streamed=True)
-            assert (verdict.broken, verdict.outcome) == (None, "complete")
-            whole = CODECS[api].write_answer(found, reply)
-            assert judge(api, whole).broken is None
-            assert all(text in whole for text in (b"ab", b"xy", b'"f"', b'"g"'))
+    events = read_stream_events(OVERLAPPING)
+    found = fold(events)
+    assert sorted(map(str, blocks_of(found))) == sorted(map(str, ["ab", "xy", ("c2", {}), ("c3", {"b": 2})]))
+    reply = Reply(Request(api, "m", ()), GOOGLE, created=5)
+    writer = CODECS[api].writer(reply)
+    body = b"".join(map(writer.send, events))
+    verdict = judge(api, body, streamed=True)
+    assert (verdict.broken, verdict.outcome) == (None, "complete")
+    whole = CODECS[api].write_answer(found, reply)
+    assert judge(api, whole).broken is None
+    assert all(text in whole for text in (b"ab", b"xy", b'"f"', b'"g"'))
 
 
 def test_a_completed_answer_with_a_call_ends_with_it():

@@ -7,6 +7,7 @@ from providers.members.names import INNER, KNOWN, checked_value, read_member
 from providers.neutral.parameters import ROWS
 from streams.events import APIS
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.repository import ROOT
 from tests.support.sdk_fields import PARAMS, type_hints, typed_dicts
 
@@ -94,12 +95,11 @@ def test_the_model_the_stream_and_the_conversation_belong_to_the_client():
                 read_member(text, use)
 
 
-def test_tools_can_only_be_dropped_or_lose_members():
-    for text in ["tools", "tools[].strict", "chat.functions", "converse.toolConfig.tools", "other.tools"]:
-        with case(text):
-            with pytest.raises(Wrong, match="tools cannot be set"):
-                read_member(text, "set")
-            assert read_member(text, "drop")
+@each_row("text", ["tools", "tools[].strict", "chat.functions", "converse.toolConfig.tools", "other.tools"])
+def test_tools_can_only_be_dropped_or_lose_members(text):
+    with pytest.raises(Wrong, match="tools cannot be set"):
+        read_member(text, "set")
+    assert read_member(text, "drop")
 
 
 def test_invalid_names():
@@ -123,25 +123,23 @@ def test_a_single_stop_string_is_a_list():
     assert checked_value(read_member("stop", "set"), "END") == ["END"]
 
 
-def test_every_member_of_the_official_sdks_is_known():
+@each_row("api", PARAMS)
+def test_every_member_of_the_official_sdks_is_known(api):
     """An operator would otherwise have to write a known member as ``other``."""
-    for api in PARAMS:
-        with case(api):
-            told = set(PARAMS[api].__annotations__) - {"betas", "user_profile_id", "workspace_id", "stream", "modelId"}
-            conversation = {
-                "messages", "model", "system", "thread", "compaction", "input", "instructions", "prompt",
-                "conversation", "previous_response_id", "contents", "systemInstruction", "continuationToken",
-                "system_instruction", "previous_interaction_id", "continuation_token",
-            }  # fmt: skip
-            assert told - conversation - set(KNOWN[api].split()) == set()
+    told = set(PARAMS[api].__annotations__) - {"betas", "user_profile_id", "workspace_id", "stream", "modelId"}
+    conversation = {
+        "messages", "model", "system", "thread", "compaction", "input", "instructions", "prompt",
+        "conversation", "previous_response_id", "contents", "systemInstruction", "continuationToken",
+        "system_instruction", "previous_interaction_id", "continuation_token",
+    }  # fmt: skip
+    assert told - conversation - set(KNOWN[api].split()) == set()
 
 
-def test_every_member_of_an_object_in_the_official_sdks_is_known():
-    for api in PARAMS:
-        with case(api):
-            for name, kind in type_hints(PARAMS[api]).items():
-                told = {inner for one in typed_dicts(kind) for inner in type_hints(one)}
-                assert told - set(INNER[api].get(name, " ".join(told)).split()) == set(), name
+@each_row("api", PARAMS)
+def test_every_member_of_an_object_in_the_official_sdks_is_known(api):
+    for name, kind in type_hints(PARAMS[api]).items():
+        told = {inner for one in typed_dicts(kind) for inner in type_hints(one)}
+        assert told - set(INNER[api].get(name, " ".join(told)).split()) == set(), name
 
 
 def test_members_of_open_objects_and_known_ones_are_taken():

@@ -22,6 +22,7 @@ from providers.neutral.request import (
 )
 from providers.neutral.seal import Seal, seal
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.messages_requests import HELLO, OTHER, OURS, THOUGHT, blocks, read, rejection_of, write
 
 
@@ -212,13 +213,11 @@ def test_tool_choice_is_read():
             assert (call.parallel_tools is not None and call.parallel_tools.value is False) == serial
 
 
-def test_thinking_and_effort_are_one_thing():
-    for members, read_as in [
+@each_row(
+    "members, read_as",
+    [
         ({"thinking": {"type": "disabled"}}, Reasoning("disabled", at="thinking")),
-        (
-            {"thinking": {"type": "enabled", "budget_tokens": 31999}},
-            Reasoning("enabled", budget=31999, at="thinking"),
-        ),
+        ({"thinking": {"type": "enabled", "budget_tokens": 31999}}, Reasoning("enabled", budget=31999, at="thinking")),
         (
             {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "high"}},
             Reasoning("adaptive", "high", summary="auto", at="thinking"),
@@ -226,11 +225,12 @@ def test_thinking_and_effort_are_one_thing():
         ({"thinking": {"type": "between_tools"}}, Reasoning("adaptive", at="thinking")),
         ({"output_config": {"effort": "low"}}, Reasoning("adaptive", "low", at="output_config.effort")),
         ({}, None),
-    ]:
-        with case((members, read_as)):
-            call = read(**members)
-            assert call.reasoning == read_as
-            assert call.dropped == ()
+    ],
+)
+def test_thinking_and_effort_are_one_thing(members, read_as):
+    call = read(**members)
+    assert call.reasoning == read_as
+    assert call.dropped == ()
 
 
 @pytest.mark.parametrize("place", ["output_config", "output_format"])

@@ -18,6 +18,7 @@ from streams.events import (
 from streams.fold import NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.block_events import call_events, text_events
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.messages_streams import (
     FIXTURES,
     START,
@@ -296,12 +297,11 @@ def test_why_an_answer_was_refused_is_kept():
     assert MESSAGES.read_answer(json.dumps(body).encode())[-1] == last
 
 
-def test_details_that_are_no_object_are_nothing():
-    for odd in [None, "no", [], 7]:
-        with case(odd):
-            assert read_events(message_start(), *TEXT, message_delta("refusal", stop_details=odd))[-1] == AnswerEnd(
-                "refusal", "refusal"
-            )
+@each_row("odd", [None, "no", [], 7])
+def test_details_that_are_no_object_are_nothing(odd):
+    assert read_events(message_start(), *TEXT, message_delta("refusal", stop_details=odd))[-1] == AnswerEnd(
+        "refusal", "refusal"
+    )
 
 
 # Usage
@@ -323,19 +323,18 @@ def test_lists_and_objects_in_usage_change_no_figure():
     assert fold(read_events(message_start(), *TEXT, message_delta(usage=usage), STOP)).usage == Usage(20, output=9)
 
 
-def test_deltas_that_do_not_belong_in_a_block_shift_no_index():
+@each_row("delta_type", ["new_delta", "compaction_delta", "citations_delta", "thinking_delta"])
+def test_deltas_that_do_not_belong_in_a_block_shift_no_index(delta_type):
     """What comes later stays in its place (maximhq/bifrost#4890)."""
-    for delta_type in ["new_delta", "compaction_delta", "citations_delta", "thinking_delta"]:
-        with case(delta_type):
-            odd = [
-                block_start(0, type="something_new", data=1),
-                delta(0, type=delta_type, content="?", estimated_tokens=3),
-                block_stop(0),
-            ]
-            text = [block_start(1, type="text", text=""), delta(1, type="text_delta", text="a"), block_stop(1)]
-            events = read_events(message_start(), *odd, *text, message_delta())
-            check_order(events)
-            assert TextDelta(1, "a") in events
+    odd = [
+        block_start(0, type="something_new", data=1),
+        delta(0, type=delta_type, content="?", estimated_tokens=3),
+        block_stop(0),
+    ]
+    text = [block_start(1, type="text", text=""), delta(1, type="text_delta", text="a"), block_stop(1)]
+    events = read_events(message_start(), *odd, *text, message_delta())
+    check_order(events)
+    assert TextDelta(1, "a") in events
 
 
 def test_thinking_that_only_reports_its_progress_is_no_text():

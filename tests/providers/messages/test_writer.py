@@ -24,6 +24,7 @@ from streams.events import (
 from streams.fold import fold
 from tests.support.block_events import call_events, refusal_events, text_events, thought_events
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.messages_streams import OURS, check_grammar, frames, reply, sdk_message, write
 
 
@@ -365,12 +366,11 @@ def test_citations_of_other_apis_are_omitted(cited):
     assert whole["content"] == [{"type": "text", "text": "a", "citations": []}]  # a null is refused by the AI SDK
 
 
-def test_an_error_before_any_content_is_the_only_event():
+@each_row("kind", ["overloaded", "rate_limited", "upstream", "timeout"])
+def test_an_error_before_any_content_is_the_only_event(kind):
     """The SDK raises on it whatever came before (maximhq/bifrost#5546)."""
-    for kind in ["overloaded", "rate_limited", "upstream", "timeout"]:
-        with case(kind):
-            ((name, value),) = frames(write([AnswerStart(), ErrorInfo(kind, "no")]))
-            assert (name, value["error"]["message"]) == ("error", "no")
+    ((name, value),) = frames(write([AnswerStart(), ErrorInfo(kind, "no")]))
+    assert (name, value["error"]["message"]) == ("error", "no")
 
 
 def test_every_event_is_named_and_nothing_follows_the_stop():

@@ -11,6 +11,7 @@ from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import APIS
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 SAMPLE = {int: 7, float: 0.5, str: "x", bool: True, list: ["x"], dict: {"a": "b"}, object: "any"}
 
@@ -48,19 +49,18 @@ def test_a_setting_returns_to_its_own_api_unchanged():
 CROSSINGS = [(row, a, b) for row in ROWS for a in APIS for b in APIS if a != b and row.field(a)]
 
 
-def test_a_setting_is_carried_or_named_or_refused():
-    for row, api, to in CROSSINGS:
-        with case((row, api, to)):
-            body = {row.field(api): SAMPLE[row.kind]}
-            if row.field(to):
-                assert translate(api, body, to) == ({row.field(to): SAMPLE[row.kind]}, ())
-            elif row.must:
-                with pytest.raises(GatewayError) as raised:
-                    translate(api, body, to)
-                assert raised.value.info.param == row.field(api)
-                assert raised.value.info.status == 400
-            else:
-                assert translate(api, body, to) == ({}, (row.field(api),))
+@each_row("row, api, to", CROSSINGS)
+def test_a_setting_is_carried_or_named_or_refused(row, api, to):
+    body = {row.field(api): SAMPLE[row.kind]}
+    if row.field(to):
+        assert translate(api, body, to) == ({row.field(to): SAMPLE[row.kind]}, ())
+    elif row.must:
+        with pytest.raises(GatewayError) as raised:
+            translate(api, body, to)
+        assert raised.value.info.param == row.field(api)
+        assert raised.value.info.status == 400
+    else:
+        assert translate(api, body, to) == ({}, (row.field(api),))
 
 
 def test_a_default_that_is_left_out_is_not_reported():
@@ -101,11 +101,10 @@ def test_chat_takes_one_stop_string_or_several(stop):
     assert dropped == ()
 
 
-def test_a_paid_answer_is_no_substitute_for_a_warmed_cache():
+@each_row("provider", ["chat", "gemini", "converse", "interactions"])
+def test_a_paid_answer_is_no_substitute_for_a_warmed_cache(provider):
     """decolua/9router#560, anomalyco/opencode#37964."""
-    for provider in ["chat", "gemini", "converse", "interactions"]:
-        with case(provider):
-            body = {"model": "m", "input": "hi", "prompt_cache_options": {"prewarm": True, "ttl": "30m"}}
-            with pytest.raises(GatewayError, match="cannot warm a cache without a response") as caught:
-                CODECS[provider].write_request(CODECS["responses"].read_request(body), Recipient("m", Issuer("p", "")))
-            assert (caught.value.info.status, caught.value.info.param) == (400, "prompt_cache_options.prewarm")
+    body = {"model": "m", "input": "hi", "prompt_cache_options": {"prewarm": True, "ttl": "30m"}}
+    with pytest.raises(GatewayError, match="cannot warm a cache without a response") as caught:
+        CODECS[provider].write_request(CODECS["responses"].read_request(body), Recipient("m", Issuer("p", "")))
+    assert (caught.value.info.status, caught.value.info.param) == (400, "prompt_cache_options.prewarm")

@@ -40,6 +40,7 @@ from streams.events import (
 from streams.fold import fold
 from tests.support.block_events import text_events, thought_events
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.responses_requests import US, read, send
 from tests.support.responses_strategies import legal_events
@@ -106,10 +107,9 @@ def test_every_api_can_write_a_compaction_summary(codec: Any) -> None:
         assert "c1" in outgoing.body.decode()
 
 
-def test_anything_else_is_no_compaction() -> None:
-    for value in [None, "hi", [], [TRIGGER, {"role": "user", "content": "x"}], ["compaction_trigger"]]:
-        with case(value):
-            assert not is_compaction({"input": value})
+@each_row("value", [None, "hi", [], [TRIGGER, {"role": "user", "content": "x"}], ["compaction_trigger"]])
+def test_anything_else_is_no_compaction(value) -> None:
+    assert not is_compaction({"input": value})
 
 
 def test_an_answered_trigger_is_no_part_of_the_conversation() -> None:

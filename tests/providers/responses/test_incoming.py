@@ -30,6 +30,7 @@ from providers.neutral.seal import Seal, seal
 from providers.responses import RESPONSES, read_continuation
 from streams.errors import GatewayError
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.responses_requests import OTHER, US, read, rejection_of, turns
 from tests.support.responses_strategies import VALUE
@@ -253,11 +254,10 @@ def test_reasoning_settings_state_no_more_than_the_clients() -> None:
             assert read(reasoning=reasoning).reasoning == want
 
 
-def test_text_without_a_format_is_text() -> None:
+@each_row("text", [None, {}, {"format": None}, {"format": {"type": "text"}}])
+def test_text_without_a_format_is_text(text) -> None:
     """BerriAI/litellm#28899."""
-    for text in [None, {}, {"format": None}, {"format": {"type": "text"}}]:
-        with case(text):
-            assert read(text=text).format is None
+    assert read(text=text).format is None
 
 
 BODY = st.dictionaries(

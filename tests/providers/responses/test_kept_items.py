@@ -1,5 +1,6 @@
 """Stored parts of Responses turns: input, references, pages, and the input of the next turn."""
 
+import itertools
 import json
 from typing import Any
 
@@ -34,6 +35,7 @@ from streams.events import (
 from streams.fold import fold
 from tests.support.block_events import call_events
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.responses_requests import OTHER, US
 from tests.support.responses_strategies import VALUE
@@ -157,25 +159,23 @@ def test_the_newest_come_first_twenty_at_a_time() -> None:
     assert page([]) == {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
 
 
-def test_pages_put_together_are_the_list_from_either_end() -> None:
-    for order in ["asc", "desc", None]:
-        for limit in ["1", 7, "100", None]:
-            with case((order, limit)):
-                whole = ids(page(LIST, order=order, limit=100))
-                forward: list[str] = []
-                more = True
-                while more:
-                    found = page(LIST, after=forward[-1] if forward else None, limit=limit, order=order)
-                    forward += ids(found)
-                    more = found["has_more"]
-                assert forward == whole
-                backward = [whole[-1]]
-                more = True
-                while more:
-                    found = page(LIST, before=backward[0], limit=limit, order=order)
-                    backward = ids(found) + backward
-                    more = found["has_more"]
-                assert backward == whole
+@each_row("order, limit", itertools.product(["asc", "desc", None], ["1", 7, "100", None]))
+def test_pages_put_together_are_the_list_from_either_end(order, limit) -> None:
+    whole = ids(page(LIST, order=order, limit=100))
+    forward: list[str] = []
+    more = True
+    while more:
+        found = page(LIST, after=forward[-1] if forward else None, limit=limit, order=order)
+        forward += ids(found)
+        more = found["has_more"]
+    assert forward == whole
+    backward = [whole[-1]]
+    more = True
+    while more:
+        found = page(LIST, before=backward[0], limit=limit, order=order)
+        backward = ids(found) + backward
+        more = found["has_more"]
+    assert backward == whole
 
 
 def test_a_wrong_query_is_reported() -> None:
@@ -267,10 +267,9 @@ def test_tools_of_earlier_namespaces_keep_their_names() -> None:
     assert (item["namespace"], item["name"]) == ("ns", "g")
 
 
-def test_failed_turns_are_not_repeated() -> None:
-    for status in ["failed", "cancelled", "queued", "in_progress"]:
-        with case(status):
-            assert previous_items([kept(input=[USER], output=[SAID]), kept(status, [USER], [CALL])]) == [USER, SAID]
+@each_row("status", ["failed", "cancelled", "queued", "in_progress"])
+def test_failed_turns_are_not_repeated(status) -> None:
+    assert previous_items([kept(input=[USER], output=[SAID]), kept(status, [USER], [CALL])]) == [USER, SAID]
 
 
 def test_only_answered_calls_of_an_incomplete_turn_are_repeated() -> None:

@@ -1,5 +1,6 @@
 """The reader of Responses streams and answers."""
 
+import itertools
 import json
 from typing import Any, get_args
 
@@ -23,6 +24,7 @@ from streams.events import (
 from streams.fold import NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
 from tests.support.block_events import text_events
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.provider_streams import check_order
 from tests.support.responses_streams import (
     created_event,
@@ -64,16 +66,15 @@ def all_event_types() -> list[str]:
     return sorted((types | newer) - ends)
 
 
-def test_no_event_without_members_breaks_a_stream() -> None:
+@each_row("type", all_event_types())
+def test_no_event_without_members_breaks_a_stream(type) -> None:
     """Shell calls, compactions and steering have events that no other API has."""
-    for type in all_event_types():
-        with case(type):
-            head, *rest = TEXT_STREAM.split(b"\n\n", 4)[:4], TEXT_STREAM.split(b"\n\n", 4)[4]
-            odd = stream({"type": type, "sequence_number": 7})
-            events = read(b"\n\n".join(head) + b"\n\n" + odd + rest[0])
-            check_order(events)
-            assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "Grüße,\u2028 Welt 🌍"
-            assert events[-1] == AnswerEnd("stop", "completed")
+    head, *rest = TEXT_STREAM.split(b"\n\n", 4)[:4], TEXT_STREAM.split(b"\n\n", 4)[4]
+    odd = stream({"type": type, "sequence_number": 7})
+    events = read(b"\n\n".join(head) + b"\n\n" + odd + rest[0])
+    check_order(events)
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "Grüße,\u2028 Welt 🌍"
+    assert events[-1] == AnswerEnd("stop", "completed")
 
 
 def test_a_stream_reads_the_same_in_pieces_of_any_size() -> None:
@@ -98,24 +99,22 @@ def without(event: dict[str, Any], *names: str, **more: Any) -> dict[str, Any]:
     return {name: value for name, value in event.items() if name not in names} | more
 
 
-def test_text_is_reported_once_whether_events_say_the_place_or_the_id() -> None:
+@each_row(
+    "placed, announced", itertools.product([(), ("added",), ("done",), ("added", "done"), ("delta",)], [True, False])
+)
+def test_text_is_reported_once_whether_events_say_the_place_or_the_id(placed, announced) -> None:
     """Servers leave ``output_index`` out, not all of them in all events."""
-    for placed in [(), ("added",), ("done",), ("added", "done"), ("delta",)]:
-        for announced in [True, False]:
-            with case((placed, announced)):
-                kinds = {
-                    "added": item_added(0, type="message", id="msg_1", content=[]),
-                    "delta": text_delta(0, "ab") | {"item_id": "msg_1"},
-                    "done": item_done(0, **message("ab")),
-                }
-                events = {
-                    kind: event if kind in placed else without(event, "output_index") for kind, event in kinds.items()
-                }
-                told = [events["added"]] * announced + [events["delta"], events["done"]]
-                for after in (told, told[:-1]):
-                    found = read(stream(created_event(), *after, ended_event("completed", message("ab"))))
-                    check_order(found)
-                    assert fold(found).blocks == (TextBlock("ab"),)
+    kinds = {
+        "added": item_added(0, type="message", id="msg_1", content=[]),
+        "delta": text_delta(0, "ab") | {"item_id": "msg_1"},
+        "done": item_done(0, **message("ab")),
+    }
+    events = {kind: event if kind in placed else without(event, "output_index") for kind, event in kinds.items()}
+    told = [events["added"]] * announced + [events["delta"], events["done"]]
+    for after in (told, told[:-1]):
+        found = read(stream(created_event(), *after, ended_event("completed", message("ab"))))
+        check_order(found)
+        assert fold(found).blocks == (TextBlock("ab"),)
 
 
 def test_items_that_share_an_id_are_distinguished_by_position() -> None:
@@ -342,15 +341,14 @@ NESTED = {"type": "error", "error": {"type": "x", "code": "rate_limit_exceeded",
 FAILED = ended_event("failed", error={"code": "rate_limit_exceeded", "message": "slow down"})
 
 
-def test_an_error_is_reported_once() -> None:
+@each_row("told", [[FLAT], [NESTED], [FAILED], [NESTED, FAILED], [FLAT, FAILED, ended_event()]])
+def test_an_error_is_reported_once(told) -> None:
     """OpenAI sends the nested form, its types have the flat one, and ``response.failed`` may follow either."""
-    for told in [[FLAT], [NESTED], [FAILED], [NESTED, FAILED], [FLAT, FAILED, ended_event()]]:
-        with case(told):
-            events = read(stream(created_event(), *told))
-            assert [event for event in events if isinstance(event, ErrorInfo | AnswerEnd)] == [events[-1]]
-            failed = events[-1]
-            assert isinstance(failed, ErrorInfo)
-            assert (failed.kind, failed.message, failed.status) == ("rate_limited", "slow down", 429)
+    events = read(stream(created_event(), *told))
+    assert [event for event in events if isinstance(event, ErrorInfo | AnswerEnd)] == [events[-1]]
+    failed = events[-1]
+    assert isinstance(failed, ErrorInfo)
+    assert (failed.kind, failed.message, failed.status) == ("rate_limited", "slow down", 429)
 
 
 @pytest.mark.parametrize("data", [b'{"error":{"message":"boom"}}\n\n', b'error: {"error":{"message":"boom"}}\n\n'])
@@ -436,8 +434,7 @@ def test_log_probabilities_are_read_from_every_text_event() -> None:
         assert fold(events).blocks == (TextBlock("hi", (), tuple(TOKENS)),)
 
 
-def test_invalid_log_probabilities_are_ignored() -> None:
-    for logprobs in [None, [], "x", {"a": 1}, [1]]:
-        with case(logprobs):
-            events = read(stream(created_event(), {**text_delta(0, "hi"), "logprobs": logprobs}, ended_event()))
-            assert events[1] == TextDelta(0, "hi")
+@each_row("logprobs", [None, [], "x", {"a": 1}, [1]])
+def test_invalid_log_probabilities_are_ignored(logprobs) -> None:
+    events = read(stream(created_event(), {**text_delta(0, "hi"), "logprobs": logprobs}, ended_event()))
+    assert events[1] == TextDelta(0, "hi")

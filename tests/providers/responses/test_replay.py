@@ -23,7 +23,7 @@ from streams.events import (
     TextDelta,
 )
 from streams.fold import fold
-from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.responses_strategies import TOOLS, legal_events, with_whole_items
 from tests.support.responses_streams import (
@@ -140,16 +140,15 @@ def events_after(log: bytes, number: int = -1) -> bytes:
     return after_number(number).of_log(log)
 
 
-def test_a_client_gets_the_events_that_it_has_not_seen() -> None:
-    for number in [-1, 0, 1, 2, 57, 331, 405, 406, 10**9]:
-        with case(number):
-            for found in (
-                events_after(LOG, number),
-                events_after(PLAIN, number),
-                events_after(sse.COMMENT_PING + PLAIN, number)[-len(PLAIN) :],
-            ):
-                assert PLAIN.endswith(found)
-                assert [event["sequence_number"] for event in values(found)] == list(range(number + 1, 408))
+@each_row("number", [-1, 0, 1, 2, 57, 331, 405, 406, 10**9])
+def test_a_client_gets_the_events_that_it_has_not_seen(number) -> None:
+    for found in (
+        events_after(LOG, number),
+        events_after(PLAIN, number),
+        events_after(sse.COMMENT_PING + PLAIN, number)[-len(PLAIN) :],
+    ):
+        assert PLAIN.endswith(found)
+        assert [event["sequence_number"] for event in values(found)] == list(range(number + 1, 408))
 
 
 @settings(max_examples=examples(12), deadline=None)

@@ -27,6 +27,7 @@ from streams.events import (
 from streams.fold import RefusalBlock, TextBlock, fold
 from tests.support.block_events import call_events, refusal_events, text_events, thought_events
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.responses_requests import assistant, items
 from tests.support.responses_streams import HELLO, ISSUER, encode_event, read, reply, sdk_response, write_events
 
@@ -75,27 +76,26 @@ def test_the_terminal_event_states_how_the_answer_ended() -> None:
             assert response["output"][0]["status"] == status
 
 
-def test_the_item_that_was_being_made_when_the_answer_was_cut_is_incomplete() -> None:
+@each_row("kind", ["text", "call", "custom", "thought"])
+def test_the_item_that_was_being_made_when_the_answer_was_cut_is_incomplete(kind) -> None:
     """``ResponseFunctionToolCall.status`` of the openai package; a client that runs a call of which half is missing
     runs another one (katanemo/plano#791)."""
-    for kind in ["text", "call", "custom", "thought"]:
-        with case(kind):
-            calls = call_events(0, "{}", id="c0")
-            cut: dict[str, list[Event]] = {
-                "text": [TextDelta(1, "hal")],
-                "call": [ToolCallStart(1, "c1", "f"), ToolCallDelta(1, '{"a":')],
-                "custom": [ToolCallStart(1, "c1", "own", "custom"), ToolCallDelta(1, "SELE")],
-                "thought": [ReasoningDelta(1, "hm")],
-            }
-            to = reply(tools=(Tool("f"), Tool("own", kind="custom")))
-            for reason in ("length", "stop"):
-                events = [AnswerStart(), *calls, *cut[kind], BlockEnd(1), Usage(1, output=1), AnswerEnd(reason)]
-                found = write_events(events, to)
-                whole = json.loads(RESPONSES.write_answer(fold(events), to))["output"]
-                said = [event["item"] for event in found if event["type"] == "response.output_item.done"]
-                last = "incomplete" if reason == "length" else "completed"
-                for output in (found[-1]["response"]["output"], whole, said):
-                    assert [item.get("status") for item in output] == ["completed", last]
+    calls = call_events(0, "{}", id="c0")
+    cut: dict[str, list[Event]] = {
+        "text": [TextDelta(1, "hal")],
+        "call": [ToolCallStart(1, "c1", "f"), ToolCallDelta(1, '{"a":')],
+        "custom": [ToolCallStart(1, "c1", "own", "custom"), ToolCallDelta(1, "SELE")],
+        "thought": [ReasoningDelta(1, "hm")],
+    }
+    to = reply(tools=(Tool("f"), Tool("own", kind="custom")))
+    for reason in ("length", "stop"):
+        events = [AnswerStart(), *calls, *cut[kind], BlockEnd(1), Usage(1, output=1), AnswerEnd(reason)]
+        found = write_events(events, to)
+        whole = json.loads(RESPONSES.write_answer(fold(events), to))["output"]
+        said = [event["item"] for event in found if event["type"] == "response.output_item.done"]
+        last = "incomplete" if reason == "length" else "completed"
+        for output in (found[-1]["response"]["output"], whole, said):
+            assert [item.get("status") for item in output] == ["completed", last]
 
 
 def test_a_call_followed_by_another_event_is_complete() -> None:

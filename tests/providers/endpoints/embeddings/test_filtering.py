@@ -15,7 +15,7 @@ from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.draft import Draft
 from streams.errors import GatewayError
 from streams.events import Usage
-from tests.support.cases import case
+from tests.support.each_row import each_row
 
 VECTORS = ([0.1, -2.5e-08, 1.0], [3.4028235e38, 0.30000001192092896, -0.0])
 
@@ -306,14 +306,11 @@ def test_a_long_answer_in_an_unrequested_form_is_read_whole():
     assert usage == Usage(input=5)
 
 
-def test_usage_without_a_count_is_estimated():
-    for usage in [None, {}, {"prompt_tokens": None}, {"prompt_tokens": "9"}, {"prompt_tokens": 0}]:
-        with case(usage):
-            made = called({"input": ["one", "two"]})
-            data = [{"index": index, "embedding": [0.5]} for index in range(2)]
-            found = [
-                filter_answer(made, {"data": data, "usage": one})[1] for one in (usage, {**(usage or {}), "cost": 0.5})
-            ]
-            assert [one and one.estimated for one in found] == [True, True]
-            assert found == [made.answer.estimate] * 2
-            assert [one and one.reported_nanos for one in found] == [None, 5 * 10**8]
+@each_row("usage", [None, {}, {"prompt_tokens": None}, {"prompt_tokens": "9"}, {"prompt_tokens": 0}])
+def test_usage_without_a_count_is_estimated(usage):
+    made = called({"input": ["one", "two"]})
+    data = [{"index": index, "embedding": [0.5]} for index in range(2)]
+    found = [filter_answer(made, {"data": data, "usage": one})[1] for one in (usage, {**(usage or {}), "cost": 0.5})]
+    assert [one and one.estimated for one in found] == [True, True]
+    assert found == [made.answer.estimate] * 2
+    assert [one and one.reported_nanos for one in found] == [None, 5 * 10**8]
