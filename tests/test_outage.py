@@ -22,6 +22,7 @@ from tests.outage import (
     simulate,
     table,
 )
+from tests.support.each_row import each_row
 from tests.support.repository import ROOT
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -94,7 +95,7 @@ def test_a_silent_provider_costs_patience_and_no_more():
     assert late[-1] <= 20.5  # twice the timeout, if both accounts are silent
 
 
-@pytest.mark.parametrize(("name", "panels"), [("outage", 4), ("away", 2)])
+@each_row(("name", "panels"), [("outage", 4), ("away", 2)])
 def test_the_outage_charts_need_no_other_file(name, panels):
     text = (ROOT / f"docs/{name}.svg").read_text()
     drawing = ElementTree.fromstring(text)

@@ -7,7 +7,6 @@ import tomllib
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 
-import pytest
 import yaml
 from packaging.requirements import Requirement
 
@@ -103,7 +102,7 @@ LOCKS = sorted(ROOT.glob("requirements*.txt"))
 PIP = re.compile(r"pip (?:--python \S+ )?(install|wheel)\b([^&|]*)")
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+@each_row("lock", LOCKS, ids=lambda path: path.name)
 def test_all_that_a_lock_names_is_pinned_and_hashed(lock):
     entries = re.split(r"(?<!\\)\n", lock.read_text().strip())
     assert entries
@@ -144,7 +143,7 @@ def test_the_image_is_built_upon_one_image_by_its_digest():
     assert re.fullmatch(r"python:\S+@sha256:[0-9a-f]{64}", image)
 
 
-@pytest.mark.parametrize("workflow", sorted(path.name for path in (ROOT / ".github/workflows").iterdir()))
+@each_row("workflow", sorted(path.name for path in (ROOT / ".github/workflows").iterdir()))
 def test_hosted_workflows_use_actions_by_their_commit(workflow):
     """A tag can be moved to other code (CVE-2025-30066); a commit cannot."""
     used = re.findall(r"uses: *(\S+)( +# v[0-9.]+)?$", (ROOT / ".github/workflows" / workflow).read_text(), re.M)
@@ -220,7 +219,7 @@ def test_the_quick_loop_is_the_same_in_every_place():
     assert recipe in (ROOT / ".github/pull_request_template.md").read_text()
 
 
-@pytest.mark.parametrize("file", [path for path in TEMPLATES if path.name != "config.yml"], ids=lambda path: path.stem)
+@each_row("file", [path for path in TEMPLATES if path.name != "config.yml"], ids=lambda path: path.stem)
 def test_a_template_of_issues_is_a_form(file: Path):
     form = yaml.safe_load(file.read_text())
     assert form["name"]

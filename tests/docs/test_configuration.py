@@ -1,6 +1,5 @@
 """The page of keys has every key that is read, as its class reads it, and the defaults that hold."""
 
-import pytest
 import yaml
 
 from configfile.keys import keys_of
@@ -14,6 +13,7 @@ from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
 from tests.pages.configuration import CLASSES, PAGE, README, WITHOUT_EFFECT, defaults, page, read_keys, readme
 from tests.support.declared import classes_of
+from tests.support.each_row import each_row
 
 BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o"}]}
 
@@ -26,7 +26,7 @@ def test_the_readme_lists_what_is_not_here():
     assert README.read_text() == readme(README.read_text()), "run: python -m tests.pages.configuration"
 
 
-@pytest.mark.parametrize("cls", classes_of(Config), ids=lambda cls: cls.__name__)
+@each_row("cls", classes_of(Config), ids=lambda cls: cls.__name__)
 def test_every_key_that_is_read_is_explained(cls):
     unexplained = {field.name for field in read_keys(cls) if not field.key.meaning}
     assert unexplained <= {"port", "address"}  # which their names explain

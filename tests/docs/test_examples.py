@@ -2,11 +2,10 @@
 
 import re
 
-import pytest
-
 from gateway.config.attempts import Hedge, Retries
 from gateway.config.loading import load
 from gateway.config.settings import Config
+from tests.support.each_row import each_row
 from tests.support.repository import ROOT
 
 FILES = sorted((ROOT / "docs/examples").glob("*.yaml"))
@@ -23,7 +22,7 @@ def order(config: Config, name: str) -> list[list[str]]:
     return [[target.target for target in group] for group in config.routes[name].groups]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@each_row("path", FILES, ids=lambda path: path.stem)
 def test_all_of_an_example_has_an_effect(path):
     config = example(path.stem)
     assert config.ineffective == ()

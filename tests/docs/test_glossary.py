@@ -4,8 +4,6 @@ import re
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 from tests.support.each_row import each_row
 
 ROOT: Final = Path(__file__).parents[2]
@@ -31,7 +29,7 @@ def test_every_class_and_value_in_it_exists():
     assert set(NAMES) - defined_names() == set()
 
 
-@pytest.mark.parametrize("rows", TABLES, ids=["project", "field"])
+@each_row("rows", TABLES, ids=["project", "field"])
 def test_its_terms_are_in_alphabetical_order(rows):
     terms = [term for term, *_ in rows]
     assert len(terms) > 10

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import attrs
-import pytest
 
 from configfile.document import read
 from loadtest.exchange.record import Problem
@@ -20,6 +19,7 @@ from loadtest.reports.report_file import dump
 from loadtest.run.overhead import Overhead, SelfTest
 from loadtest.run.search import FoundLoad, SearchReport, SearchStep
 from tests.support.doc_blocks import blocks_in
+from tests.support.each_row import each_row
 from tests.support.harness import ROOT
 from tests.support.load_records import record, result
 
@@ -49,9 +49,7 @@ def test_each_scenario_is_good():
         build_scenario(read((AROUND + part).encode(), "part.yml"), {})
 
 
-@pytest.mark.parametrize(
-    ("begins", "kind"), [("Keys of a scenario:", RawScenario), ("Keys of a request:", LoadRequest)]
-)
+@each_row(("begins", "kind"), [("Keys of a scenario:", RawScenario), ("Keys of a request:", LoadRequest)])
 def test_the_tables_have_every_key(begins, kind):
     assert set(table(begins)) == {field.name for field in attrs.fields(kind)}
 

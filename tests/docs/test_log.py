@@ -20,6 +20,7 @@ from gateway.steps.verdicts import StepRecords
 from providers.catalog.prices import Price
 from streams.events import ErrorInfo, ErrorKind, FailureReason, Reason, Usage, UsageStep
 from tests.pages.tables import rows_of
+from tests.support.each_row import each_row
 from tests.support.own_log import own_log
 from tests.support.repository import ROOT
 
@@ -33,7 +34,7 @@ def names(rows: list[tuple[str, ...]], *, always: bool = False) -> list[str]:
     return [name for name, _, when, _ in rows if when == "always" or not always]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("rows", "field", "words"),
     [(EXCHANGE, "reason", Reason), (EXCHANGE, "error", ErrorKind), (TRIED, "reason", FailureReason)],
 )

@@ -2,13 +2,13 @@
 
 import re
 
-import pytest
 import yaml
 
 from gateway.config.loading import from_mapping
 from gateway.routing.router import Router
 from tests.pages.providers import PAGE, page
 from tests.support.apis import OLDER
+from tests.support.each_row import each_row
 
 # Of each example: where Chat, Messages and Responses clients are sent, by the API and the path of the address.
 ASKED = {
@@ -59,7 +59,7 @@ def test_every_example_is_tried():
     assert [entry["model"] for entry in EXAMPLES] == list(ASKED)
 
 
-@pytest.mark.parametrize("entry", EXAMPLES, ids=lambda entry: entry["model"])
+@each_row("entry", EXAMPLES, ids=lambda entry: entry["model"])
 def test_an_example_is_asked_where_it_should_be(entry):
     config = from_mapping({"version": "v0.4.0", "model_providers": [entry]})
     assert (config.warnings, config.notes) == ((), ())

@@ -12,6 +12,7 @@ from gateway.config.loading import load
 from tests.support.cases import case
 from tests.support.command_line import invoke
 from tests.support.doc_blocks import blocks_in
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import demo_thread
 from tests.support.harness import ROOT
 
@@ -30,9 +31,7 @@ def section(text: str, heading: str) -> str:
 # Run and Test
 
 
-@pytest.mark.parametrize(
-    ("heading", "end"), [("Run", "trigate serve --demo"), ("Test", "pytest -q -n auto --dist loadfile")]
-)
+@each_row(("heading", "end"), [("Run", "trigate serve --demo"), ("Test", "pytest -q -n auto --dist loadfile")])
 def test_a_section_begins_with_one_line_that_suffices(heading, end):
     text = section(README, heading).lstrip("\n")
     assert text.startswith("```sh\n"), f"the first thing under {heading} is its command"
@@ -43,7 +42,7 @@ def test_a_section_begins_with_one_line_that_suffices(heading, end):
     assert "--require-hashes" in line
 
 
-@pytest.mark.parametrize("heading", ["Run", "Test"])
+@each_row("heading", ["Run", "Test"])
 def test_the_commands_name_files_that_exist(heading):
     line = blocks_in(section(README, heading), "sh")[0]
     for file in re.findall(r"-r (\S+)", line):
@@ -54,7 +53,7 @@ def test_the_block_after_run_shows_a_stream():
     assert blocks_in(section(README, "Run"), "sh")[1].startswith("curl -N ")
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@each_row("name", ["requirements.txt", "requirements-dev.txt"])
 def test_locked_requirements_have_hashes_and_name_no_host(name):
     text = (ROOT / name).read_text()
     pinned = re.findall(r"^[a-z0-9._-]+(?:\[[a-z,]+\])?==.*?(?=^\S|\Z)", text, re.M | re.S)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from loadtest.wire.answers import OutgoingRequest, WireError
 from loadtest.wire.connection import HEAD, INTERIM, TimedConnection
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.timed_wire import SERVER, TakenAnswer, connection_and_peer
 
@@ -95,7 +96,7 @@ def test_every_read_has_its_time_and_what_comes_in_one_read_has_one():
     assert answer.ended == 3.0
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("wire", "fault", "detail"),
     [
         (b"220 mail\r\n\r\n", "not http", "it sent b'220 mail'"),

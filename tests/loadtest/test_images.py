@@ -7,11 +7,11 @@ import time
 import zlib
 
 import msgspec
-import pytest
 
 from loadtest.plan.load_request import LoadRequest, PromptImages
 from loadtest.requests.bodies import Bodies
 from loadtest.requests.made_requests import NoiseImages
+from tests.support.each_row import each_row
 
 
 def chunks(png: bytes) -> dict[bytes, bytes]:
@@ -49,7 +49,7 @@ def test_one_pixel_is_enough_and_two_megabytes_take_a_moment():
     assert time.process_time() - since < 0.1
 
 
-@pytest.mark.parametrize("usage", [True, False])
+@each_row("usage", [True, False])
 def test_prompts_with_images_request_the_usage_only_if_the_scenario_does(usage: bool):
     request = LoadRequest("m", api="chat", usage=usage, images=PromptImages())
     body = msgspec.json.decode(Bodies(request).make_body("Hi", 7, [b"AAAA"]))

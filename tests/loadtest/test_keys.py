@@ -8,6 +8,7 @@ from loadtest.requests.keys import OWN_KEYS, credential_for, describe_key, key_a
 from providers.catalog.providers import CATALOG
 from tests.support.cases import case
 from tests.support.command_line import run
+from tests.support.each_row import each_row
 from tests.support.load_servers import scenario
 from tests.support.upstreams import Raw, Script
 
@@ -33,7 +34,7 @@ def test_a_providers_own_host_alone_gets_that_providers_key():
             assert credential_for(url, None, ENVIRONMENT).value == value
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:12000", "https://api.openai.com"])
+@each_row("url", ["http://127.0.0.1:12000", "https://api.openai.com"])
 def test_a_key_that_is_named_goes_everywhere(url):
     assert credential_for(url, "MINE", ENVIRONMENT).value == "sk-mine"
 

@@ -179,7 +179,7 @@ def test_the_next_turn_has_the_exact_answer_after_the_question(api):
         CODECS[api].read_request({"model": "m", "max_tokens": 9, **msgspec.json.decode(body)})
 
 
-@pytest.mark.parametrize(
+@each_row(
     "input",
     [
         b'[{"type":"text","text":"caf\\u00e9"},{"type":"image","uri":"gs://b/a.png","mime_type":"image/png"}]',

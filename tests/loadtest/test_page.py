@@ -5,7 +5,6 @@ import re
 from html import unescape
 
 import attrs
-import pytest
 
 from loadtest.exchange.record import AnswerTokens
 from loadtest.figures.histogram import Histogram
@@ -26,6 +25,7 @@ from loadtest.reports.plots import (
 )
 from loadtest.reports.words import describe_course, describe_probes
 from loadtest.run.search import FoundLoad, SearchReport, SearchStep
+from tests.support.each_row import each_row
 from tests.support.load_records import exchange_record, record, result, shift_record
 
 RUN = result(*(shift_record(exchange_record(), n / 10) for n in range(30)))
@@ -69,7 +69,7 @@ def test_the_figures_are_those_of_the_json():
     assert f'<td class="text">time to the first token</td>{row}' in html
 
 
-@pytest.mark.parametrize("waits", [[0.2], [0.0], [0.1] * 50, [n / 1000 for n in range(1, 2001)]])
+@each_row("waits", [[0.2], [0.0], [0.1] * 50, [n / 1000 for n in range(1, 2001)]])
 def test_a_distribution_is_drawn_to_its_greatest_value(waits):
     """Whatever the values are: one, none but zero, all alike, many."""
     contents = [(1 + wait, 1.1 + wait) for wait in waits]

@@ -201,7 +201,7 @@ def test_searches_are_counted_without_their_items() -> None:
         assert read_usage("responses", {}, tool_usage=odd).calls == ()
 
 
-@pytest.mark.parametrize("api", ["chat", "responses"])
+@each_row("api", ["chat", "responses"])
 def test_cache_writes_are_billed_by_lifetime(api: str) -> None:
     """Source: ``InputTokensDetailsCacheWriteTokensDetails`` of the openai package."""
     words = ("prompt_tokens", "completion_tokens") if api == "chat" else ("input_tokens", "output_tokens")

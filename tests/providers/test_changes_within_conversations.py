@@ -308,7 +308,7 @@ NATIVE = {"messages": "claude-opus-5"}
 BETA = ("anthropic-beta", "mid-conversation-tool-changes-2026-07-01")
 
 
-@pytest.mark.parametrize("client", ["converse", "messages"])
+@each_row("client", ["converse", "messages"])
 def test_a_model_that_knows_changes_gets_them_in_their_place(client):
     """The tools stay the same, so that the prompt cache does, too. A change only precedes the model's turn or ends the
     conversation (earendil-works/pi#9548, aws-samples/anthropic-on-aws#263)."""
@@ -334,7 +334,7 @@ def test_a_change_at_the_end_of_the_conversation_stays_there():
     assert [one["role"] for one in found["messages"]] == ["user", "system"]
 
 
-@pytest.mark.parametrize("quirks", [{"deferred_tools": "found"}, {"deferred_tools": "all"}])
+@each_row("quirks", [{"deferred_tools": "found"}, {"deferred_tools": "all"}])
 def test_another_server_of_such_a_model_gets_the_tools_of_the_end(quirks):
     read = CODECS["messages"].read_request(request(USER, REMOVE, tools=[tool("f"), tool("g")]))
     recipient = Recipient("m", Issuer("p", ""), quirks_of(Quirks(**quirks), NATIVE["messages"]))

@@ -4,8 +4,6 @@
 import json
 from typing import Any
 
-import pytest
-
 from providers.apis import CODECS
 from providers.catalog.models import quirks_of
 from providers.neutral.codec import Outgoing, Recipient
@@ -13,6 +11,7 @@ from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer, seal
 from tests.support.cases import case
 from tests.support.converse_requests import check
+from tests.support.each_row import each_row
 
 BEDROCK = ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "eu.anthropic.claude-sonnet-4-6")
 ANTHROPIC = ("claude-sonnet-4-5", "claude-opus-4-6")
@@ -63,7 +62,7 @@ def write(client: str, body: dict[str, Any], provider: str, model: str) -> tuple
     return json.loads(written.body), written
 
 
-@pytest.mark.parametrize("model", BEDROCK)
+@each_row("model", BEDROCK)
 def test_from_anthropic_to_bedrock_in_the_middle_of_a_loop(model: str):
     body, written = write("messages", from_messages(SIGNED, UNSHOWN, REDACTED), "converse", model)
     check(body)
@@ -74,7 +73,7 @@ def test_from_anthropic_to_bedrock_in_the_middle_of_a_loop(model: str):
     assert written.dropped == ()
 
 
-@pytest.mark.parametrize("model", ANTHROPIC)
+@each_row("model", ANTHROPIC)
 def test_from_bedrock_to_anthropic_in_the_middle_of_a_loop(model: str):
     body, written = write("converse", from_converse(*AS_CONVERSE.values()), "messages", model)
     assert body["messages"][1]["content"][:-1] == [SIGNED, UNSHOWN, REDACTED]

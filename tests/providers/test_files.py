@@ -46,7 +46,7 @@ def written(client: str, provider: str, name: str, data: str) -> Any:
     return json.loads(CODECS[provider].write_request(request, Recipient("m", Issuer("p", ""))).body)
 
 
-@pytest.mark.parametrize("client", ["chat", "responses"])
+@each_row("client", ["chat", "responses"])
 def test_a_file_without_a_type_reaches_every_provider_as_what_it_is(client: str):
     """Browsers send Markdown as ``application/octet-stream`` (epam/ai-dial-chat#5779)."""
     block = written(client, "converse", "notes.md", TEXT)["messages"][0]["content"][0]
@@ -60,7 +60,7 @@ def test_a_file_without_a_type_reaches_every_provider_as_what_it_is(client: str)
     assert written(client, "converse", "paper", PDF)["messages"][0]["content"][0]["document"]["format"] == "pdf"
 
 
-@pytest.mark.parametrize("client", ["chat", "responses"])
+@each_row("client", ["chat", "responses"])
 def test_an_unsupported_converse_file_is_refused_with_the_supported_types(client: str):
     with pytest.raises(GatewayError) as raised:
         written(client, "converse", "blob", "AAAA")
@@ -85,7 +85,7 @@ def video_of(provider: str, url: str) -> Any:
     return (turn.get("content") or turn["parts"])[0]
 
 
-@pytest.mark.parametrize("label", ["video/mp4", "VIDEO/MP4", "application/octet-stream"])
+@each_row("label", ["video/mp4", "VIDEO/MP4", "application/octet-stream"])
 def test_a_video_of_a_chat_client_reaches_every_provider_that_has_videos(label: str):
     url = f"data:{label};base64,{MP4}"
     written = {"type": "video_url", "video_url": {"url": f"data:video/mp4;base64,{MP4}"}}
@@ -139,16 +139,14 @@ def test_a_video_at_an_address_without_a_type_is_a_video_for_other_providers():
         assert step["content"][0]["type"] == "video"
 
 
-@pytest.mark.parametrize(
-    "address", ["https://youtube.com.example.org/a", "https://example.org/a", "https://e.org/a.pdf"]
-)
+@each_row("address", ["https://youtube.com.example.org/a", "https://example.org/a", "https://e.org/a.pdf"])
 def test_other_addresses_stay_documents(address: str):
     body = {"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": address}}]}]}
     (part,) = write_to("messages", "gemini", body)["messages"][0]["content"]
     assert part == {"type": "document", "source": {"type": "url", "url": address}}
 
 
-@pytest.mark.parametrize("provider", ["gemini", "interactions"])
+@each_row("provider", ["gemini", "interactions"])
 def test_the_type_of_a_file_needs_no_valid_link(provider: str):
     link = "https://[x/a.pdf"
     content = {"role": "user", "parts": [{"fileData": {"fileUri": link}}]}
@@ -170,7 +168,7 @@ def test_the_type_of_a_video_needs_no_valid_link():
             assert video_of("interactions", link) == {"type": "video", "uri": link, "mime_type": expected}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("client", "turns"),
     [
         ("gemini", {"contents": [{"role": "user", "parts": [{"inlineData": {"mimeType": "video/mov", "data": MP4}}]}]}),
@@ -360,7 +358,7 @@ def test_a_sound_at_a_data_url_reaches_every_provider_that_hears(label) -> None:
     assert [heard_by("chat", f"data:{kind};base64,SUQz") for kind in ("audio/mpeg", "audio/mp3", "")] == [mp3] * 3
 
 
-@pytest.mark.parametrize("label", [{}, {"mime_type": ""}, {"mime_type": "application/octet-stream"}])
+@each_row("label", [{}, {"mime_type": ""}, {"mime_type": "application/octet-stream"}])
 def test_a_sound_or_film_of_an_interaction_needs_no_type(label: dict[str, str]) -> None:
     """Sounds had the format "" or that of the label, and links of both were those of documents."""
 

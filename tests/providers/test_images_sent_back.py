@@ -142,7 +142,7 @@ def test_a_signed_image_returns_to_gemini_unchanged(client, write):
     assert outgoing.dropped == ()
 
 
-@pytest.mark.parametrize("write", WRITES)
+@each_row("write", WRITES)
 def test_a_client_of_messages_gets_no_signature_of_an_image_that_it_does_not_get(write):
     """It can have as many megabytes as the image."""
     body = write("messages", made_by_gemini({"text": "Look:"}, SIGNED, {"text": "Bye"}))
@@ -179,7 +179,7 @@ def test_an_image_without_its_signature_gets_the_placeholder_that_google_documen
     assert (model_parts(sent), outgoing.dropped) == ([{"inlineData": SIGNED["inlineData"]}], ())
 
 
-@pytest.mark.parametrize("client", ["chat", "responses", "converse"])
+@each_row("client", ["chat", "responses", "converse"])
 def test_a_signature_of_another_account_is_not_sent(client):
     body = whole_for(client, made_by_gemini(SIGNED))
     to = attrs.evolve(GEMINI_3, issuer=Issuer("google", "other"))
@@ -242,7 +242,7 @@ def test_other_providers_get_the_conversation_without_the_image(client, provider
     assert PLACES[client] in outgoing.dropped
 
 
-@pytest.mark.parametrize("images", ["x", [1], {"a": 1}])
+@each_row("images", ["x", [1], {"a": 1}])
 def test_malformed_images_are_dropped_as_a_whole(images):
     body = {"messages": [{"role": "assistant", "content": "a", "images": images}, {"role": "user", "content": "b"}]}
     for provider in CODECS:
@@ -292,7 +292,7 @@ def test_an_own_image_of_a_responses_provider_returns_to_it_with_its_id():
     assert outgoing.dropped == ()
 
 
-@pytest.mark.parametrize("write", WRITES)
+@each_row("write", WRITES)
 def test_a_stored_turn_continues_with_its_image(write):
     """``previous_response_id``"""
     earlier = prepare_input(

@@ -83,13 +83,13 @@ def test_drafts_in_the_thoughts_of_gemini_are_no_images_of_its_answer(write, cli
     assert found == ([] if client == "messages" else [MadeImage("image/png", PNG)])
 
 
-@pytest.mark.parametrize("write", [stream_for, whole_for])
+@each_row("write", [stream_for, whole_for])
 def test_a_link_of_another_chat_server_reaches_chat_clients(write):
     link = {"type": "image_url", "image_url": {"url": "https://e.org/a.png"}}
     assert b'"url":"https://e.org/a.png"' in write("chat", answer_of("chat", link))
 
 
-@pytest.mark.parametrize("write", [stream_for, whole_for])
+@each_row("write", [stream_for, whole_for])
 def test_several_images_stay_in_order(write):
     second = "/9j/4AAQ"
     jpeg = {"inlineData": {"mimeType": "image/jpeg", "data": second}}

@@ -8,6 +8,7 @@ import pytest
 from providers.apis import CODECS
 from streams.errors import GatewayError
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 HI = {"role": "user", "content": "hi"}
 ASKED = {"messages": [HI]}
@@ -144,7 +145,7 @@ MISTAKES: dict[str, list[tuple[dict[str, Any], str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("api", CODECS)
+@each_row("api", CODECS)
 def test_a_mistake_is_a_400_that_names_the_place(api):
     for members, param in MISTAKES[api]:
         with case(members):

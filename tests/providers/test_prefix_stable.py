@@ -31,6 +31,7 @@ from tests.support import client_turns
 from tests.support.block_events import call_events, text_events, thought_events
 from tests.support.cases import case
 from tests.support.client_turns import ClientInput, Setting
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.recorded_requests import Request, requests
 from tests.support.recordings import ABSENT, CORPUS
@@ -185,7 +186,7 @@ def test_a_format_follows_the_conversation():
     assert tried >= 10
 
 
-@pytest.mark.parametrize("provider", ["messages", "converse", "gemini"])
+@each_row("provider", ["messages", "converse", "gemini"])
 def test_instructions_alone_are_a_message_in_the_first_turn_only(provider: str):
     """A documented exception (docs/translation.md): from the second turn on, each turn begins with the one before."""
     history: list[dict[str, Any]] = [{"role": "system", "content": "Be brief, please."}]

@@ -15,6 +15,7 @@ from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from tests.support.apis import OLDER
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 USER = Message("user", (TextPart("hi", "messages[0].content"),), "messages[0]")
 CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
@@ -84,7 +85,7 @@ LEVELS = (
 """What is asked for, the efforts of the model, the one that OpenAI's APIs are told, and whether the change is named."""
 
 
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER)
 def test_an_effort_that_the_model_lacks_becomes_the_nearest_lower_one_and_is_reported(api):
     """theopenco/llmgateway#2753, docker/docker-agent#2563, maximhq/bifrost#1479, liuw1535/antigravity2api-nodejs#149.
     Anthropic has no word for none, which it is told otherwise, and none for the least, which is its own lowest."""
@@ -103,7 +104,7 @@ def effort_of(body: dict[str, Any]) -> str | None:
     return body.get("reasoning_effort", said.get("effort"))
 
 
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER)
 def test_temperature_stays_if_both_sampling_settings_are_refused(api):
     """Claude 4.5 refuses the two together (truefoundry/models#2122, Soju06/codex-lb#538, juspay/neurolink#1706)."""
     both = request_with(temperature=0.3, top_p=0.9)
@@ -116,7 +117,7 @@ def test_temperature_stays_if_both_sampling_settings_are_refused(api):
         assert write_body(api, request_with(temperature=0.5, top_p=1), one_of_temperature_top_p=True)[1] == ()
 
 
-@pytest.mark.parametrize(("api", "name"), [("chat", "store"), ("messages", "top_k"), ("responses", "store")])
+@each_row(("api", "name"), [("chat", "store"), ("messages", "top_k"), ("responses", "store")])
 def test_fields_that_the_provider_refuses_are_left_out_by_name(api, name):
     """As the provider entry says (anthropics/claude-code#21612, decolua/9router#1468)."""
     body, dropped = write_body(api, request_with(**{name: 5}), refused_fields=(name, "metadata"))

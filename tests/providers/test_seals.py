@@ -4,12 +4,11 @@
 import json
 from typing import Any
 
-import pytest
-
 from providers.apis import CODECS
 from providers.gemini.turns import PLACEHOLDER
 from providers.neutral.seal import Issuer, seal, seal_in_base64
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.gemini_answers import call, text, thought_part
 
 OURS, OTHER = Issuer("p", "a1"), Issuer("q", "b2")
@@ -223,7 +222,7 @@ WITHOUT_SEALS: dict[str, list[Body]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("api", CODECS)
+@each_row("api", CODECS)
 def test_our_seals_become_what_is_in_them_and_those_of_others_go(api):
     for body, expected, lost in RESTORED[api]:
         with case(body):
@@ -232,7 +231,7 @@ def test_our_seals_become_what_is_in_them_and_those_of_others_go(api):
             assert json.dumps(body) == before
 
 
-@pytest.mark.parametrize("api", CODECS)
+@each_row("api", CODECS)
 def test_a_request_without_seals_stays_unchanged(api):
     for body in WITHOUT_SEALS[api]:
         with case(body):

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import attrs
-import pytest
 
 from providers.apis import CODECS
 from providers.neutral.codec import Outgoing, Recipient
@@ -97,14 +96,14 @@ def remaining_tools(api: str, choice: ToolChoice | None) -> list[str]:
     return [tool.name for tool in TOOLS if everything or tool.name in choice.allowed]
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_choice_has_the_words_of_its_api(api):
     for choice, *written in WRITTEN:
         with case(choice):
             assert sent_tools(api, choice) == (remaining_tools(api, choice), written[APIS.index(api)], ())
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_choice_of_a_dropped_tool_is_dropped_and_listed(api):
     for choice, messages in WITHOUT:
         with case(choice):
@@ -120,7 +119,7 @@ def test_a_request_without_tools_has_no_tool_settings(api):
         assert body == write(api, None, ()).body, choice
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_choice_goes_with_the_tools_of_other_apis_that_it_names(api):
     """A client that forces a call must know that there will be none; functions beside them are untouched
     (caozhiyuan/copilot-api#312, ding113/claude-code-hub#1328)."""

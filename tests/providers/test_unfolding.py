@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import pytest
 
 from providers.neutral.arguments import LONGEST, MANY, call_input
 from providers.neutral.custom_tools import unwrap_text
 from providers.neutral.seal import PREFIX, unseal
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 LISTS = "[" + "[]," * 300_000 + "[]]"
 OBJECT = f'{{"a":{LISTS}}}'
@@ -19,7 +19,7 @@ LONG = '{"a":[' + "[]," * (LONGEST // 3) + "[]]}"
 SEALED = PREFIX + base64.urlsafe_b64encode(f'["p","a","responses",{LISTS}]'.encode()).decode().rstrip("=")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("read", "text", "expected"),
     [
         (lambda text: call_input(text, "function"), OBJECT, msgspec.Raw(OBJECT.encode())),

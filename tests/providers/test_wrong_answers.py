@@ -30,7 +30,7 @@ NO_ANSWERS: dict[str, tuple[bytes, ...]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("api", CODECS)
+@each_row("api", CODECS)
 def test_an_invalid_answer_is_a_502(api):
     for body in (b"", b"<html>", *NO_ANSWERS[api]):
         with case(body), pytest.raises(GatewayError) as caught:
@@ -93,7 +93,7 @@ def test_a_member_of_a_wrong_type_is_a_502_for_a_client_of_another_api(api, answ
     assert caught.value.info.status == 502
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("api", "answer"),
     [
         ("chat", {**choice(content={}, tool_calls="x"), "usage": []}),
@@ -129,7 +129,7 @@ def call_events(api: str, arguments: Any) -> list[tuple[str, Any]]:
     }[api]  # fmt: skip
 
 
-@pytest.mark.parametrize("api", ["chat", "responses", "gemini", "converse", "interactions"])
+@each_row("api", ["chat", "responses", "gemini", "converse", "interactions"])
 def test_arguments_of_a_wrong_type_are_not_left_out(api):
     """A program would run the tool without arguments. Some local servers send the object instead of its text."""
     for arguments in ([1, "a"], {"a": 1}, 5, True):

@@ -20,6 +20,7 @@ from streams import event_stream
 from streams.event_stream import ERROR, EVENT_STREAM, EXCEPTION, ChecksumError, FrameSplitter
 from streams.framing import EventTooComplex, EventTooLarge, FramingError
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.growth import Work, assert_steps_grow_linearly
 from tests.support.recordings import ABSENT, CORPUS
 
@@ -151,7 +152,7 @@ def test_a_frame_that_unfolds_to_too_much_is_refused():
         FrameSplitter().feed(event_stream.event_frame("metadata", b"[" + b"[]," * 210_000 + b"1]"))
 
 
-@pytest.mark.parametrize("size", [3, 50, 4096])
+@each_row("size", [3, 50, 4096])
 def test_splitting_takes_linear_work(size):
     def small_frames(n: int) -> Work:
         data = SAMPLE[1] * n

@@ -285,7 +285,7 @@ def test_an_event_of_too_many_lines_raises_whatever_its_lines_are(line):
     assert sse.complete(raw + b"data: {}") == b""
 
 
-@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+@each_row("end", [b"\n", b"\r", b"\r\n"])
 def test_an_indented_event_of_many_lines_is_one_event(end):
     raw = b"data: [" + end + (b"data: 1," + end) * (sse.MAX_LINES - 3) + b"data: 1]" + end + end
     splitter = sse.Splitter()

@@ -12,11 +12,12 @@ from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.events import TextDelta
 from streams.surrogates import find_lone_surrogate, replace_lone_surrogates, tolerate_lone_surrogates
+from tests.support.each_row import each_row
 
 decode = tolerate_lone_surrogates(msgspec.json.Decoder().decode)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("given", "found"),
     [
         (rb'"\ud83d\ude00"', rb'"\ud83d\ude00"'),
@@ -73,7 +74,7 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("api", WHOLE)
+@each_row("api", WHOLE)
 def test_a_provider_that_cuts_an_emoji_in_two_ends_no_answer(api):
     """openclaw/openclaw#110642: text cut by UTF-16 units."""
     reader = CODECS[api].reader()
@@ -84,7 +85,7 @@ def test_a_provider_that_cuts_an_emoji_in_two_ends_no_answer(api):
     assert [event.text for event in CODECS[api].read_answer(WHOLE[api]) if isinstance(event, TextDelta)] == ["x� y"]
 
 
-@pytest.mark.parametrize(("api", "member"), [("chat", b"messages"), ("messages", b"messages"), ("responses", b"input")])
+@each_row(("api", "member"), [("chat", b"messages"), ("messages", b"messages"), ("responses", b"input")])
 def test_a_request_with_half_a_pair_is_reported_where_it_is(api, member):
     with pytest.raises(GatewayError, match=r"half of a surrogate pair \(\\ud83d at byte 28\)"):
         read_incoming(api, b'{"%9b":[{"content": "%s"}]}' % (member, rb"x\ud83d"))

@@ -11,6 +11,7 @@ from providers.apis import CODECS
 from providers.catalog.prices import Cost, Price, computed_cost, cost_of, price_of
 from streams.events import AnswerStart, Event, Usage
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.provider_streams import read_stream
 from tests.support.recordings import ABSENT, CORPUS, Recording, recordings
 
@@ -119,7 +120,7 @@ def test_the_computed_cost_is_the_stated_one() -> None:
             assert computed_cost(one.price(), one.usage) == one.cost()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "tier", "nanos"),
     [
         ("16031d", "priority", 125 * 4250 + 1390 * 2125 + 8 * 17000),

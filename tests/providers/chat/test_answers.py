@@ -217,7 +217,7 @@ def test_a_stream_of_a_complete_answer_has_the_same_content():
     assert fold(events) == fold(CHAT.read_answer(body))
 
 
-@pytest.mark.parametrize("delta", [{}, {"delta": {}}, {"delta": {"content": "b"}}])
+@each_row("delta", [{}, {"delta": {}}, {"delta": {"content": "b"}}])
 def test_a_whole_message_next_to_deltas_is_not_repeated(delta):
     """Perplexity repeats what it has said so far."""
     last = {"index": 0, "message": {"content": "ab"}, "finish_reason": "stop", **delta}
@@ -233,13 +233,13 @@ def test_empty_members_of_a_whole_answer_are_no_calls():
     assert answer.end == AnswerEnd("stop")
 
 
-@pytest.mark.parametrize("body", [b'{"error":%b}', b'[{"error":%b}]', b'{"errors":[%b]}'])
+@each_row("body", [b'{"error":%b}', b'[{"error":%b}]', b'{"errors":[%b]}'])
 def test_an_error_inside_a_good_status_is_a_failure(body):
     events = CHAT.read_answer(body % b'{"message":"no credit","code":402}')
     assert [(event.kind, event.message) for event in events] == [("billing", "no credit")]
 
 
-@pytest.mark.parametrize("texts", [True, False])
+@each_row("texts", [True, False])
 def test_an_error_inside_a_choice_keeps_its_kind(texts):
     choice = {"index": 0, "message": {"content": ""}, "finish_reason": "error", "error": QUOTA}
     failed = CHAT.read_answer(json.dumps({"choices": [choice], "x": "x" * LAZY_FROM}).encode(), texts)[-1]

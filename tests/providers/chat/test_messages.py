@@ -21,6 +21,7 @@ from providers.neutral.request import (
 from providers.responses import RESPONSES
 from streams.errors import GatewayError
 from tests.support.chat_wire import USER, assistant, chat_request, encode_request, messages, user
+from tests.support.each_row import each_row
 
 
 def test_results_follow_their_calls_in_order_before_anything_else():
@@ -71,7 +72,7 @@ def test_images_of_results_come_in_one_message_after_all_results():
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("parts", "expected"),
     [
         ((TextPart("boom"),), "Error: boom"),
@@ -95,7 +96,7 @@ def test_empty_parts_and_turns_are_left_out():
     assert messages(*turns) == [{"role": "user", "content": "hi"}]
 
 
-@pytest.mark.parametrize(("knows", "role"), [(True, "developer"), (False, "system")])
+@each_row(("knows", "role"), [(True, "developer"), (False, "system")])
 def test_developer_is_system_where_the_role_is_unknown(knows, role):
     turns = (Message("system", (TextPart("A"),)), Message("developer", (TextPart("B"),)), USER)
     assert [one["role"] for one in messages(*turns, developer_role=knows)] == ["system", role, "user"]
@@ -126,7 +127,7 @@ def test_parts_of_other_apis_are_dropped_and_reported():
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "part",
     [
         FilePart(MediaSource("url", "https://a/b.pdf"), at="messages[0].content[0]"),

@@ -3,8 +3,6 @@
 import itertools
 import json
 
-import pytest
-
 from providers.apis import CODECS
 from providers.chat import CHAT
 from providers.neutral.codec import Recipient, Reply
@@ -191,7 +189,7 @@ def test_reasoning_comes_back_to_its_provider_whichever_api_the_client_speaks(ap
     assert dropped == ()
 
 
-@pytest.mark.parametrize("api", ["messages", "responses"])
+@each_row("api", ["messages", "responses"])
 def test_reasoning_of_another_provider_is_removed_and_reported(api):
     """openclaw/openclaw#92201, #88020, maximhq/bifrost#6342."""
     body, dropped = encode_request(replay_answer(api, whole({"reasoning_content": "hm", "content": "a"}), OTHER))

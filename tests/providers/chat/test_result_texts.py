@@ -6,13 +6,12 @@ servers reject it (MoonshotAI/kimi-cli#1771). vLLM asserts the same (`TestToolRe
 
 import json
 
-import pytest
-
 from providers.apis import CODECS
 from providers.chat import CHAT
 from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer
+from tests.support.each_row import each_row
 
 TEXTS = [{"type": "text", "text": "line 1"}, {"type": "text", "text": "line 2"}]
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
@@ -53,7 +52,7 @@ def write_result(api: str, body: dict, **quirks) -> str | list:
     return result["content"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("api", "body", "expected"),
     [
         ("messages", messages_request(*TEXTS), "line 1\nline 2"),

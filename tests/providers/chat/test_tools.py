@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +29,7 @@ from streams.structure import PIECE
 from tests.support.block_events import call_events
 from tests.support.cases import case
 from tests.support.chat_wire import USER, assistant, chat_request, deltas, encode_request, user
+from tests.support.each_row import each_row
 from tests.support.growth import steps
 
 LEGACY = {
@@ -139,7 +139,7 @@ def test_custom_tools_of_other_apis_go_out_as_functions():
     assert dropped == ("tools[].format",)
 
 
-@pytest.mark.parametrize(("required", "strict"), [(["a", "b"], True), (["a"], None)])
+@each_row(("required", "strict"), [(["a", "b"], True), (["a"], None)])
 def test_a_strict_tool_of_messages_is_strict_where_openai_can_hold_it(required, strict):
     """Anthropic's may have optional parameters; OpenAI refuses the request (its guide to structured outputs)."""
     schema = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
@@ -156,7 +156,7 @@ def test_a_strict_tool_of_an_openai_client_is_its_own_business():
     assert encode_request(chat_request(tools=[tool])) == ({**encode_request(chat_request())[0], "tools": [tool]}, ())
 
 
-@pytest.mark.parametrize("kind", ["function", "custom"])
+@each_row("kind", ["function", "custom"])
 def test_an_id_that_is_too_long_for_openai_is_shortened_in_call_and_result_alike(kind):
     """ "Expected a string with maximum length 64" (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)."""
     ids = ["x" * 99 + "a", "x" * 99 + "b", "y" * 64]
@@ -226,14 +226,14 @@ def test_an_object_is_whole_at_its_last_brace_and_not_before(value, data):
         assert nesting.is_incomplete == (end < len(text))
 
 
-@pytest.mark.parametrize("mark", ['"', "[", "{}", "\\\\", '\\"', '"]"'])
+@each_row("mark", ['"', "[", "{}", "\\\\", '\\"', '"]"'])
 def test_brackets_are_not_scanned_one_by_one(mark):
     """A provider may send megabytes of them in one event, while which no other stream moves (CWE-407)."""
     text = mark * 50_000
     assert sum(steps(lambda: Nesting().add(text)).values()) < 2 * len(text)
 
 
-@pytest.mark.parametrize("shift", [0, 1])
+@each_row("shift", [0, 1])
 def test_an_escape_may_lie_anywhere_in_a_long_text(shift):
     nesting = Nesting()
     nesting.add('{"a":"' + "x" * shift + '\\"{' * PIECE)

@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from openai.types.chat import ChatCompletion
 
 from providers.chat import CHAT
@@ -25,6 +24,7 @@ from streams.fold import fold
 from tests.support.block_events import call_events, refusal_events, text_events, thought_events
 from tests.support.cases import case
 from tests.support.chat_wire import DONE, ISSUER, chunks, deltas, reply, write
+from tests.support.each_row import each_row
 
 CALLED = [
     AnswerStart("msg_1", "claude"),
@@ -93,7 +93,7 @@ def test_unknown_usage_is_estimated_in_integers():
     assert usage["completion_tokens_details"] == {"reasoning_tokens": 0}
 
 
-@pytest.mark.parametrize("end", [AnswerEnd("stop"), ErrorInfo("upstream", "gone")])
+@each_row("end", [AnswerEnd("stop"), ErrorInfo("upstream", "gone")])
 def test_no_chunk_follows_the_end(end):
     writer = CHAT.writer(reply())
     last = writer.send(end)
@@ -177,7 +177,7 @@ def test_a_whole_answer_has_every_key():
     ChatCompletion.model_validate(body)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("block", "content"),
     [
         ([ToolCallStart(0, "a", "f"), BlockEnd(0)], None),

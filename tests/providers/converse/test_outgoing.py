@@ -4,7 +4,6 @@ import json
 import re
 
 import attrs
-import pytest
 
 from providers.apis import CODECS
 from providers.neutral.request import (
@@ -45,6 +44,7 @@ from tests.support.converse_requests import (
     user,
     write,
 )
+from tests.support.each_row import each_row
 
 CALL = ToolCallPart("call_1", "get_weather", '{"city": "Oslo"}', at="messages[1]")
 RESULT = ToolResultPart("call_1", (TextPart("rain"),), at="messages[2]")
@@ -174,7 +174,7 @@ def test_results_of_a_turn_come_first_in_the_next():
     assert [block.get("toolResult", {}).get("toolUseId") for block in turns[2]["content"]] == ["call_1", "call_2", None]
 
 
-@pytest.mark.parametrize("model", [CLAUDE, LLAMA])
+@each_row("model", [CLAUDE, LLAMA])
 def test_a_result_is_never_empty_least_of_all_an_error(model):
     """METR/hawk#1245."""
     for parts in ((), (TextPart(""),), (TextPart(" \n"),)):
@@ -267,9 +267,7 @@ def test_a_limit_that_must_hold_the_reasoning_too_is_reported():
         assert outgoing(room).adapted == ()
 
 
-@pytest.mark.parametrize(
-    "model", [CLAUDE, "anthropic.claude-opus-4-1-20250805-v1:0", "anthropic.claude-sonnet-4-20250514-v1:0"]
-)
+@each_row("model", [CLAUDE, "anthropic.claude-opus-4-1-20250805-v1:0", "anthropic.claude-sonnet-4-20250514-v1:0"])
 def test_an_effort_alone_turns_no_thinking_on(model):
     """``output_config.effort`` without ``thinking`` is legal, and the older models think when they are asked to
     (https://platform.claude.com/docs/en/build-with-claude/effort)."""

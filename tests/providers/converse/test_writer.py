@@ -30,6 +30,7 @@ pytest.importorskip("botocore", reason="Amazon's SDK, whose parser reads what is
 from botocore.parsers import create_parser
 
 from tests.support.converse_sdk import MODEL, join_blocks, read_stream_with_sdk
+from tests.support.each_row import each_row
 
 OURS = Issuer("deepseek", "a1")
 FIELD = {"field": "reasoning_content"}
@@ -190,7 +191,7 @@ def test_a_failure_is_an_exception_that_amazons_parser_shows():
     assert (judge("converse", passed).broken, judge("converse", passed).outcome) == (None, "failed")
 
 
-@pytest.mark.parametrize("named_by", ["header", "body"])
+@each_row("named_by", ["header", "body"])
 def test_an_error_response_has_its_type(named_by):
     parser = create_parser("rest-json")
     shape = MODEL.operation_model("Converse").output_shape

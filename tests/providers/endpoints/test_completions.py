@@ -16,6 +16,7 @@ from providers.neutral.draft import Draft, ask_usage
 from streams.errors import GatewayError
 from streams.events import Usage
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 DONE = b"[DONE]"
 
@@ -101,7 +102,7 @@ def test_usage_is_that_of_the_last_event_or_of_the_whole():
     whole.close(streamed=False)
 
 
-@pytest.mark.parametrize("value", [[], "text", {"error": {"message": "no such model"}}])
+@each_row("value", [[], "text", {"error": {"message": "no such model"}}])
 def test_a_whole_answer_that_is_none_is_a_failure(value: object):
     with pytest.raises(GatewayError):
         CompletionReader(1).read_whole(value)

@@ -1,7 +1,5 @@
 """Expected tokens of images and sound."""
 
-import pytest
-
 from providers.catalog.prices import MODAL
 from providers.endpoints.media_tokens import MAX_IMAGES, WantedPictures, picture_tokens, speech_usage, transcript_usage
 from tests.support.cases import case
@@ -12,7 +10,7 @@ FIRST = {"low": (272, 408, 400), "medium": (1056, 1584, 1568), "high": (4160, 62
 SIZES = ("1024x1024", "1024x1536", "1536x1024")
 
 
-@pytest.mark.parametrize("quality", FIRST)
+@each_row("quality", FIRST)
 def test_pictures_of_the_first_models_take_what_their_maker_lists(quality):
     for model in ("gpt-image-1", "openai/gpt-image-1-mini", "gpt-image-1.5-2025-12-16", "chatgpt-image-latest"):
         assert tuple(picture_tokens(model, size, quality) for size in SIZES) == FIRST[quality]
@@ -35,7 +33,7 @@ def test_open_image_settings_count_as_the_most_expensive():
                 assert picture_tokens("gpt-image-2", size, quality) == 7024
 
 
-@pytest.mark.parametrize("fields", [{"n": "-1", "size": "0x0"}, {"n": "9" * 9, "size": "99999x99999"}, {"n": "many"}])
+@each_row("fields", [{"n": "-1", "size": "0x0"}, {"n": "9" * 9, "size": "99999x99999"}, {"n": "many"}])
 def test_image_estimates_are_bounded(fields):
     wanted = WantedPictures.of({**fields, "partial_images": "999999"}, inputs=10**6)
     assert 1 <= wanted.number <= MAX_IMAGES

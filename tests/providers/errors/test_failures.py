@@ -50,12 +50,12 @@ def test_a_status_alone_gives_kind_and_status(status, kind):
     assert str(status) in failed.message
 
 
-@pytest.mark.parametrize(("status", "kind"), [(418, "invalid_request"), (499, "invalid_request"), (599, "upstream")])
+@each_row(("status", "kind"), [(418, "invalid_request"), (499, "invalid_request"), (599, "upstream")])
 def test_other_statuses_fall_to_their_class(status, kind):
     assert read_failure(status, b"").kind == kind
 
 
-@pytest.mark.parametrize("status", [301, 302, 307])
+@each_row("status", [301, 302, 307])
 def test_a_redirect_is_a_502(status):
     assert read_failure(status, b"").status == 502
 
@@ -93,7 +93,7 @@ def test_the_message_is_found_wherever_the_provider_put_it():
             assert (failed.message, failed.code) == (message, code)
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "Text/Plain; charset=utf-8"])
+@each_row("kind", ["text/plain", "Text/Plain; charset=utf-8"])
 def test_a_short_text_is_the_message(kind):
     """Proxies and servers that have not come to their own errors say no more than that."""
     failed = read_failure(503, b" no healthy upstream\n", (("content-type", kind),))

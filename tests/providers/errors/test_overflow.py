@@ -191,7 +191,7 @@ def test_similar_messages_are_no_overflow():
             assert CODECS["messages"].phrase_error(failed) == failed
 
 
-@pytest.mark.parametrize("own", [prompt(7, 5), sum_of(188240, 21333, 200000)])
+@each_row("own", [prompt(7, 5), sum_of(188240, 21333, 200000)])
 def test_anthropics_own_sentences_stay_unchanged(own):
     failed = read_failure(400, json.dumps({"type": "error", "error": {"message": own}}).encode())
     assert told_to_messages(failed) == own

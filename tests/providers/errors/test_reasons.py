@@ -4,7 +4,6 @@ import json
 import re
 from typing import get_args
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -180,7 +179,7 @@ def test_headers_report_an_exhausted_plan_window():
             assert read_failure(503, b"", headers).reason == "overloaded"
 
 
-@pytest.mark.parametrize("body", [b"<!DOCTYPE html><title>Attention Required!", b"\n <html><h1>403 Forbidden"])
+@each_row("body", [b"<!DOCTYPE html><title>Attention Required!", b"\n <html><h1>403 Forbidden"])
 def test_a_403_page_of_a_firewall_does_not_reject_the_key(body):
     """It may have found SQL in what a client wrote (anthropics/claude-code#58294, BerriAI/litellm#12421): no client is
     to put the account of all others out of use."""

@@ -14,6 +14,7 @@ from providers.errors.named_alone import find_sole_rejected
 from providers.errors.other_shapes import SYSTEM_PLACE
 from providers.errors.rejected import find_rejected
 from providers.errors.system_place import move_system
+from tests.support.each_row import each_row
 
 LLAMA_CPP = (
     "\n------------\nWhile executing CallExpression at line 85, column 32 in source:\n"
@@ -60,7 +61,7 @@ def part(text: str, kind: str = "text") -> dict:
     return {"type": kind, "text": text}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "moved"),
     [
         ({"messages": [{"role": "system", "content": "a"}, {"role": "developer", "content": "b"}, USER]},

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from providers.gemini.framing import ARRAY, CRLF_SSE, KEEP_ALIVE
 from streams.framing import EventTooLarge, Framing
+from tests.support.each_row import each_row
 
 VALUES = [
     {"candidates": [{"content": {"parts": [{"text": 'a "]} \\" [{ é\u2028'}]}}]},
@@ -31,7 +32,7 @@ def stream(framing: Framing) -> bytes:
     return b"".join(writer.event("", json.dumps(value).encode()) for value in VALUES) + writer.close()
 
 
-@pytest.mark.parametrize("framing", [CRLF_SSE, ARRAY])
+@each_row("framing", [CRLF_SSE, ARRAY])
 def test_a_written_stream_is_read_however_it_is_split(framing):
     body = stream(framing)
     for size in range(1, 20):
@@ -61,7 +62,7 @@ def test_an_object_without_an_array_is_one_piece():
     assert all_of(ARRAY, [b'{"error": ', b'{"a": "]"}}']) == [{"error": {"a": "]"}}]
 
 
-@pytest.mark.parametrize("body", [b'[{"a": "', b'data: {"a": "'])
+@each_row("body", [b'[{"a": "', b'data: {"a": "'])
 def test_too_large_a_piece_is_not_held(body):
     framing = ARRAY if body.startswith(b"[") else CRLF_SSE
     splitter = framing.splitter(1000)

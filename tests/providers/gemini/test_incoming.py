@@ -23,6 +23,7 @@ from providers.neutral.request import (
 from providers.neutral.seal import Seal, seal_in_base64
 from streams.errors import GatewayError
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.gemini_wire import OURS
 
 HI = {"role": "user", "parts": [{"text": "hi"}]}
@@ -308,7 +309,7 @@ def test_a_count_request_is_the_body_or_a_member_of_it():
     assert len(GEMINI.read_count({"contents": [HI], "cachedContent": "c"}).messages) == 1
 
 
-@pytest.mark.parametrize("name", ["cachedContent", "continuationToken", "continuation_token"])
+@each_row("name", ["cachedContent", "continuationToken", "continuation_token"])
 def test_members_that_only_google_can_serve_are_a_400(name):
     """Without them, the answer would be another one (google-genai 3.4)."""
     with pytest.raises(GatewayError) as refused:

@@ -28,6 +28,7 @@ from providers.neutral.request import Parameter as P
 from providers.neutral.seal import Seal
 from streams.errors import GatewayError
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.gemini_answers import FLASH, GOOGLE, OLD_FLASH, VERTEX, encode_count, encode_request, recipient
 from tests.support.messages_requests import assistant, chat, controls, user
 
@@ -246,7 +247,7 @@ def test_images_in_results_go_where_the_model_takes_them():
     assert behind == [{"text": "Image from tool 1:"}, inline, {"text": "and"}]
 
 
-@pytest.mark.parametrize("error", [False, True])
+@each_row("error", [False, True])
 def test_a_text_file_in_a_result_belongs_to_its_text(error):
     """The parts of a result have no text: Google refuses one (``FunctionResponsePart`` of google-genai)."""
     sources = MediaSource("text", "y", "text/plain"), MediaSource("text", "z")
@@ -379,7 +380,7 @@ THINKING = (
 )
 
 
-@pytest.mark.parametrize("effort", ["xhigh", "max"])
+@each_row("effort", ["xhigh", "max"])
 def test_a_model_with_the_level_xhigh_gets_it(effort):
     """``ThinkingLevel.XHIGH`` of google-genai; no public model has it yet, so an entry's quirks list it."""
     request = Request("chat", "m", (user("hello"),), reasoning=Reasoning(effort=effort, at="effort"))

@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 from providers.gemini.reader import read_answer
 from streams.events import (
     AnswerEnd,
@@ -199,7 +197,7 @@ def test_a_reason_does_not_end_the_stream_and_an_error_may_follow():
     assert last == AnswerEnd("refusal", "RECITATION")
 
 
-@pytest.mark.parametrize("broken", [b'{"candidates": [', b"<html>", b'[{"error": {"message": "no", "code": 503}}]'])
+@each_row("broken", [b'{"candidates": [', b"<html>", b'[{"error": {"message": "no", "code": 503}}]'])
 def test_an_unreadable_event_is_a_failure(broken):
     """praxis-proxy/ai#1000: it was logged, and the client got a good end."""
     events = read_chunks(candidate(text("a"), **STOP), broken, candidate(text("b"), **STOP))
@@ -268,7 +266,7 @@ def test_the_end_of_no_call_is_no_call(part):
     assert events[-1] == AnswerEnd("stop", "STOP")
 
 
-@pytest.mark.parametrize("begun", [{"args": {"a": 1}}, {"args": {"a": 1}, "willContinue": True}])
+@each_row("begun", [{"args": {"a": 1}}, {"args": {"a": 1}, "willContinue": True}])
 def test_an_end_with_the_id_of_its_call_is_no_second_call(begun):
     ends = [candidate({"functionCall": {"id": "c"}}), candidate({"functionCall": {"id": "c", "willContinue": False}})]
     events = read_chunks(candidate({"functionCall": {"name": "f", "id": "c", **begun}}), *ends, candidate(**STOP))

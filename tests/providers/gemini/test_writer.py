@@ -31,6 +31,7 @@ from streams.events import (
 )
 from streams.fold import fold
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.gemini_wire import OURS, chunks, gemini_reply, parts, write_stream
 from tests.support.growth import assert_time_grows_linearly
 
@@ -215,7 +216,7 @@ CITED: list[Event] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("streamed", [True, False])
+@each_row("streamed", [True, False])
 def test_citations_say_which_bytes_of_the_whole_text_they_support(streamed):
     """Google's examples insert links at these places of ``response.text``, and fail without them
     (https://ai.google.dev/gemini-api/docs/google-search)."""

@@ -24,6 +24,7 @@ from tests.support import (
 )
 from tests.support.apis import OLDER
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.grammar_changes import GrammarCase, insert_events, places, remove_events, set_value
 from tests.support.recordings import files
@@ -116,7 +117,7 @@ def test_a_call_of_the_second_computer_tool_has_no_safety_checks():
     assert broken_rule("responses", json.dumps(whole).encode(), tolerant=True) is None
 
 
-@pytest.mark.parametrize("one", [one for one in CASES.values() if one.half_said], ids=lambda one: one.api)
+@each_row("one", [one for one in CASES.values() if one.half_said], ids=lambda one: one.api)
 def test_arguments_may_be_incomplete_if_the_answer_was_cut_short(one):
     assert broken_rule(one.api, change_stream(one, one.half_said)) is None
 
@@ -181,7 +182,7 @@ BAD_EVENTS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("api", [*OLDER, "converse"])
+@each_row("api", [*OLDER, "converse"])
 def test_framing_is_judged_on_the_bytes_of_each_event(api):
     raws = CASES[api].frames(CASES[api].stream)
     bad = grammar_converse.BAD_FRAMES
@@ -233,7 +234,7 @@ def test_a_judge_reads_along_event_by_event(one):
     assert live.close().outcome == "complete"
 
 
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER)
 def test_every_state_that_is_led_to_is_in_the_table(api):
     states = GRAMMARS[api].STATES
     assert {following for moves in states.values() for following in moves.values()} <= set(states)

@@ -25,6 +25,7 @@ from streams.events import (
 from streams.fold import fold
 from tests.support.block_events import call_events, refusal_events, text_events, thought_events
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 ISSUER = Issuer("p", "a1")
 COUNTED = Usage(input=10, cache_read=4, cache_write=1, output=5, reasoning=2)
@@ -122,7 +123,7 @@ TOLD = {
 }
 
 
-@pytest.mark.parametrize("api", TOLD)
+@each_row("api", TOLD)
 def test_an_error_body_has_the_shape_of_its_api(api):
     failed = ErrorInfo("not_found", "no", code="gone", details={"error_code": "x"})
     assert json.loads(CODECS[api].write_error(failed, "req_1")) == TOLD[api]

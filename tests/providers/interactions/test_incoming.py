@@ -168,7 +168,7 @@ def test_a_call_without_an_id_gets_the_same_one_each_time():
     assert first == second
 
 
-@pytest.mark.parametrize("body", [
+@each_row("body", [
     {"response_format": {"type": "text", "mime_type": "text/x.enum"}},
     {"response_mime_type": "text/x.enum"},
     {"response_mime_type": "text/x.enum", "response_format": {"type": "text"}},

@@ -94,7 +94,7 @@ def test_sealed_steps_return_to_the_provider_that_made_them():
     assert found.dropped == ()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("step", "at"),
     [
         ({"type": "function_result", "result": "x"}, "input[1].call_id"),

@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -164,7 +163,7 @@ def test_only_a_final_status_is_a_good_end():
         assert isinstance(read_stream_events(stream(status=status))[-1], ErrorInfo)
 
 
-@pytest.mark.parametrize("status", ["incomplete", "budget_exceeded", "requires_continuation"])
+@each_row("status", ["incomplete", "budget_exceeded", "requires_continuation"])
 def test_an_unfinished_answer_ends_by_length(status):
     """N12: the provider's own word stays."""
     assert answer(*stream(begin(0), piece(0, text="a"), stop(0), status=status)).end == AnswerEnd("length", status)
@@ -176,7 +175,7 @@ def test_a_continuation_token_means_that_the_answer_is_unfinished():
     assert answer(created_event(), completed_event(continuation_token="t")).end.reason == "length"
 
 
-@pytest.mark.parametrize("status", ["failed", "cancelled"])
+@each_row("status", ["failed", "cancelled"])
 def test_a_failure_is_an_error(status):
     errors = [{"code": "resource_exhausted", "message": "quota"}] if status == "failed" else []
     for events in (

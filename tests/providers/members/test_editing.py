@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from providers.members.level import MemberLevel, combine, compile_level
 from providers.neutral.draft import Draft
 from streams.events import APIS
 from tests.support.cases import case
+from tests.support.each_row import each_row
 
 
 def level(**members: Any) -> MemberLevel:
@@ -142,7 +142,7 @@ def test_reports_show_short_values_only():
     assert [edit.path for edit in found.edits if edit.lost] == ["user"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "place"),
     [
         ({"set": {"temperature": 1}, "drop": ["temperature"]}, ("set", "temperature")),

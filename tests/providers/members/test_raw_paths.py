@@ -3,12 +3,12 @@
 import json
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.members.raw_paths import EVERY, change_member, encode, has_member, remove_members
 from providers.neutral.draft import Draft
+from tests.support.each_row import each_row
 
 NAMES = st.sampled_from(["a", "b", "c", "käse", 'q"uote', "model"])
 NUMBERS = st.sampled_from(["0", "-1.50e1", "1E400", "12345678901234567890123", "true", "null", '"\\u00e9\\/x"', '""'])
@@ -69,7 +69,7 @@ def test_a_removed_member_is_gone_and_nothing_else_is(text, path):
         assert path[-1] == EVERY or not has_member(draft, path)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "path", "after"),
     [
         ({"a": {"b": 1, "c": 2}}, ("a", "b"), {"a": {"c": 2}}),

@@ -10,9 +10,10 @@ from providers.members.level import compile_level
 from providers.members.refused import drop_refused
 from providers.neutral.draft import Draft
 from providers.neutral.quirks import Quirks
+from tests.support.each_row import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("wire", "body", "default", "quirks", "after"),
     [
         ("messages", {}, {"temperature": 0.2}, {"sampling": "never"}, {}),

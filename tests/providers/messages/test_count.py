@@ -10,6 +10,7 @@ from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, Reasoning, Tool, ToolChoice
 from streams.errors import GatewayError
+from tests.support.each_row import each_row
 from tests.support.messages_requests import HELLO, OURS, chat, controls, user
 
 
@@ -35,7 +36,7 @@ def test_a_count_ignores_a_compaction():
         read_request({**summarized, "max_tokens": 5})
 
 
-@pytest.mark.parametrize("body", [{}, {"messages": []}, {"messages": [{"role": "user"}]}])
+@each_row("body", [{}, {"messages": []}, {"messages": [{"role": "user"}]}])
 def test_an_invalid_count_request_is_refused(body):
     with pytest.raises(GatewayError) as raised:
         read_count_request(body)

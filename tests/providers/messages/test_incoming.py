@@ -2,8 +2,6 @@
 
 import hashlib
 
-import pytest
-
 from providers.apis import CODECS
 from providers.neutral.codec import Recipient
 from providers.neutral.request import (
@@ -233,7 +231,7 @@ def test_thinking_and_effort_are_one_thing(members, read_as):
     assert call.dropped == ()
 
 
-@pytest.mark.parametrize("place", ["output_config", "output_format"])
+@each_row("place", ["output_config", "output_format"])
 def test_structured_output_is_read_in_both_places(place):
     format = {"type": "json_schema", "schema": {"type": "object"}}
     call = read(**({place: {"format": format}} if place == "output_config" else {place: format}))

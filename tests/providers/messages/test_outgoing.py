@@ -3,7 +3,6 @@
 import json
 
 import attrs
-import pytest
 
 from providers.neutral.request import (
     Format,
@@ -18,6 +17,7 @@ from providers.neutral.request import (
 )
 from providers.neutral.seal import Seal
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.messages_requests import OURS, THOUGHT, assistant, chat, controls, user, write
 
 
@@ -33,7 +33,7 @@ def test_tools_are_written_in_order_with_a_schema():
     assert dropped == ("tools[]",)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("choice", "written"),
     [
         (None, {"type": "auto", "disable_parallel_tool_use": True}),
@@ -101,7 +101,7 @@ def test_a_budget_is_smaller_than_max_tokens_within_the_models_maximum():
             assert dropped == (("thinking",) if written[0] < budget else ())
 
 
-@pytest.mark.parametrize("reasoning", [Reasoning("disabled", "none"), Reasoning("disabled")])
+@each_row("reasoning", [Reasoning("disabled", "none"), Reasoning("disabled")])
 def test_thinking_is_turned_off_in_words_where_models_think_unasked(reasoning):
     """Sonnet 5 thinks when nothing is said (recorded)."""
     body, dropped = write(chat(reasoning=reasoning), adaptive_thinking=True)
@@ -158,7 +158,7 @@ def test_a_requested_summary_is_shown():
     assert write(chat(reasoning=Reasoning(effort="low", summary="auto")))[0]["thinking"]["display"] == "summarized"
 
 
-@pytest.mark.parametrize("reasoning", [None, Reasoning(effort="none"), Reasoning("disabled")])
+@each_row("reasoning", [None, Reasoning(effort="none"), Reasoning("disabled")])
 def test_no_effort_is_no_thinking(reasoning):
     body, dropped = write(chat(reasoning=reasoning, parameters=controls(temperature=0.5)))
     assert "thinking" not in body
@@ -296,14 +296,14 @@ def test_stop_strings_of_white_space_are_left_out():
     assert "stop_sequences" not in write(chat(parameters=controls(stop=["\n"])))[0]
 
 
-@pytest.mark.parametrize("value", ["bob@a.example", "+49 170 1234567"])
+@each_row("value", ["bob@a.example", "+49 170 1234567"])
 def test_an_identifying_user_id_is_not_sent(value):
     """Addresses and numbers are no pseudonyms (BerriAI/litellm#10106)."""
     body, dropped = write(chat(parameters=controls(user=value)))
     assert ("metadata" in body, dropped) == (False, ("user",))
 
 
-@pytest.mark.parametrize("name", ["user", "safety_identifier"])
+@each_row("name", ["user", "safety_identifier"])
 def test_a_pseudonym_is_the_user_id(name):
     assert write(chat(parameters=controls(**{name: "u_7f"})))[0]["metadata"] == {"user_id": "u_7f"}
 

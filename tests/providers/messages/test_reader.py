@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 from providers.messages import MESSAGES
 from streams.events import (
     AnswerEnd,
@@ -37,7 +35,7 @@ from tests.support.messages_streams import (
 from tests.support.provider_streams import check_order
 
 
-@pytest.mark.parametrize("name", FIXTURES)
+@each_row("name", FIXTURES)
 def test_events_are_the_same_however_the_bytes_are_cut(name):
     data = raw(*FIXTURES[name])
     whole = read(data)
@@ -47,7 +45,7 @@ def test_events_are_the_same_however_the_bytes_are_cut(name):
         assert read(data, step) == whole
 
 
-@pytest.mark.parametrize("name", FIXTURES)
+@each_row("name", FIXTURES)
 def test_a_cut_anywhere_before_the_stop_reason_never_looks_complete(name):
     data = raw(*FIXTURES[name][:-2])
     for end in range(0, len(data), 13):
@@ -124,7 +122,7 @@ def test_a_call_without_arguments_has_no_pieces():
     assert events[2:4] == call_events(0, id="toolu_1", name="now")
 
 
-@pytest.mark.parametrize("ids", [("", ""), (None, None), ("same", "same")])
+@each_row("ids", [("", ""), (None, None), ("same", "same")])
 def test_calls_get_ids_if_the_provider_sends_none(ids):
     """Results are paired with their calls by it (huggingface/smolagents#1958)."""
     starts = [block_start(i, type="tool_use", id=id, name="f", input={}) for i, id in enumerate(ids)]
@@ -190,7 +188,7 @@ def test_a_stream_that_ends_without_a_stop_reason_has_failed():
     assert (last.kind, last.message) == ("upstream", "the provider ended the stream early")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("error", "kind"),
     [("overloaded_error", "overloaded"), ("rate_limit_error", "rate_limited"), ("api_error", "upstream")],
 )

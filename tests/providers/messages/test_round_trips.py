@@ -3,7 +3,6 @@
 import json
 
 import msgspec
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,13 +24,14 @@ from streams.events import (
     Usage,
 )
 from streams.fold import NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.messages_strategies import calls
 from tests.support.messages_streams import FIXTURES, OURS, check_grammar, read, read_events, reply, write
 from tests.support.provider_streams import without_places
 
 
-@pytest.mark.parametrize("name", FIXTURES)
+@each_row("name", FIXTURES)
 def test_a_written_request_reads_back_the_same(name):
     once = fold(read_events(*FIXTURES[name]))
     again = fold(read(write(read_events(*FIXTURES[name]))))

@@ -23,6 +23,7 @@ from providers.neutral.request import (
 from providers.neutral.seal import Seal
 from streams.errors import GatewayError
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.messages_requests import HELLO, OTHER, OURS, THOUGHT, assistant, chat, messages, user, write
 
 
@@ -54,7 +55,7 @@ def test_instructions_alone_are_still_a_conversation():
     assert body["messages"] == [{"role": "user", "content": "<system>\nSay hi.\n</system>"}]
 
 
-@pytest.mark.parametrize("said", ["", " \n"])
+@each_row("said", ["", " \n"])
 def test_a_request_with_only_instructions_is_a_conversation(said):
     """The API refuses an empty list: "messages: at least one message is required" (its reference)."""
     mark = {"cache_control": {"type": "ephemeral"}}

@@ -4,7 +4,6 @@ import json
 
 import anthropic.types as sdk
 import attrs
-import pytest
 
 from providers.messages import MESSAGES
 from providers.neutral.seal import Seal, unseal
@@ -155,7 +154,7 @@ def test_reasoning_without_text_is_redacted():
     assert unseal(sdk_message(out).content[0].data) == Seal(OURS, "responses", item)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "item",
     [
         {"type": "thinking", "thinking": "hm", "signature": "c2ln"},
@@ -302,9 +301,7 @@ def test_thinking_tokens_are_never_more_than_the_output():
 DETAILS = {"type": "refusal", "category": "bio", "explanation": None}
 
 
-@pytest.mark.parametrize(
-    "end", [AnswerEnd("refusal", "refusal", None, DETAILS), AnswerEnd("refusal", "content_filter")]
-)
+@each_row("end", [AnswerEnd("refusal", "refusal", None, DETAILS), AnswerEnd("refusal", "content_filter")])
 def test_why_an_answer_was_refused_is_reported_where_it_is_known(end):
     """OpenAI says the refusal in words, which are the text of the answer; details are Anthropic's alone (recorded)."""
     events = [AnswerStart(), *refusal_events(0, "I ", "won't."), end]
@@ -354,7 +351,7 @@ def test_a_second_start_starts_no_second_message():
     assert sdk_message(out).content[0].text == "ab"
 
 
-@pytest.mark.parametrize("cited", [
+@each_row("cited", [
     Citation(0, "chat", {"type": "url_citation", "url_citation": {"url": "https://a.example", "title": "A"}}),
     Citation(0, "responses", {"type": "url_citation", "url": "https://a.example", "start_index": 0, "end_index": 1}),
 ])  # fmt: skip

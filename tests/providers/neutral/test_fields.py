@@ -63,7 +63,7 @@ def test_an_integer_read_as_a_number_stays_an_integer():
     assert isinstance(taken, int)
 
 
-@pytest.mark.parametrize("data", [{}, {"role": None}])
+@each_row("data", [{}, {"role": None}])
 def test_a_missing_required_member_is_reported(data):
     assert complaint(Fields(data, "messages[0]").need, "role", str) == (
         "messages[0].role is required",

@@ -7,12 +7,11 @@ cases are those of Bifrost (`TestConvertFunctionToolToAnthropic_TypelessRoot`) a
 
 import json
 
-import pytest
-
 from providers.neutral.fields import Drops
 from providers.neutral.object_schemas import object_schema
 from providers.neutral.request import Tool
 from tests.support import converse_requests, messages_requests
+from tests.support.each_row import each_row
 
 STRING, INTEGER = {"type": "string"}, {"type": "integer"}
 
@@ -26,7 +25,7 @@ def reduce_to_object(schema) -> tuple[dict, tuple[str, ...]]:
     return object_schema(schema, "tools[0]", drops), drops.paths()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("schema", "expected"),
     [
         ({"anyOf": [an_object("a", a=STRING), an_object("b", b=INTEGER)]}, an_object(a=STRING, b=INTEGER)),
@@ -57,7 +56,7 @@ def test_a_root_of_several_schemas_becomes_one_object(schema, expected):
     assert json.dumps(schema) == before
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("schema", "expected"),
     [
         (an_object("a", a={"anyOf": [STRING, INTEGER]}), an_object("a", a={"anyOf": [STRING, INTEGER]})),
@@ -71,7 +70,7 @@ def test_other_schemas_lose_nothing(schema, expected):
     assert reduce_to_object(schema) == (expected, ())
 
 
-@pytest.mark.parametrize(
+@each_row(
     "large",
     [
         [{"properties": {str(number): STRING}} for number in range(2_000)],
@@ -101,7 +100,7 @@ def test_a_messages_provider_gets_an_object():
     assert dropped == DROPPED
 
 
-@pytest.mark.parametrize("model", [converse_requests.CLAUDE, converse_requests.NOVA])
+@each_row("model", [converse_requests.CLAUDE, converse_requests.NOVA])
 def test_a_converse_provider_gets_an_object(model):
     body, dropped = converse_requests.write(converse_requests.chat(tools=(TOOL,)), model)
     specification = body["toolConfig"]["tools"][0]["toolSpec"]

@@ -77,7 +77,7 @@ def test_numbers_keep_their_spelling():
     assert [type(out["temperature"]), type(out["top_p"])] == [int, float]
 
 
-@pytest.mark.parametrize(("field", "value"), [("temperature", "hot"), ("max_tokens", 1.5), ("top_k", True)])
+@each_row(("field", "value"), [("temperature", "hot"), ("max_tokens", 1.5), ("top_k", True)])
 def test_a_wrong_type_is_a_400_that_names_the_field(field, value):
     with pytest.raises(GatewayError) as raised:
         read_parameters(Fields({field: value}), "messages")
@@ -93,7 +93,7 @@ def test_a_control_knows_the_clients_own_name():
     assert found == {"max_tokens": Parameter(9, "max_completion_tokens")}
 
 
-@pytest.mark.parametrize("stop", ["END", ["END", "STOP"]])
+@each_row("stop", ["END", ["END", "STOP"]])
 def test_chat_takes_one_stop_string_or_several(stop):
     """Chat allows both forms, Messages only the list."""
     out, dropped = translate("chat", {"stop": stop}, "messages")

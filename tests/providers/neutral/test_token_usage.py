@@ -1,14 +1,13 @@
 """Token counts in OpenAI's words, older and newer, and tokens with other prices."""
 
-import pytest
-
 from providers.neutral.token_usage import ALL_MEDIA, NEWER, OLDER, read_tokens
 from streams.events import Usage
+from tests.support.each_row import each_row
 
 WORDS = {"older": (OLDER, "prompt", "completion"), "newer": (NEWER, "input", "output")}
 
 
-@pytest.mark.parametrize("words", WORDS)
+@each_row("words", WORDS)
 def test_parts_are_cut_from_the_input_and_never_beyond_it(words):
     asked, given, made = WORDS[words]
     for cached, written, expected in (

@@ -24,6 +24,7 @@ from streams.events import (
 from streams.fold import fold
 from tests.support.block_events import call_events, refusal_events, text_events, thought_events
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.responses_requests import OTHER, SENT, US, needs_recordings, read, recorded_body, words
 from tests.support.responses_streams import (
     created_event,
@@ -188,7 +189,7 @@ def test_the_namespace_of_a_single_tool_returns_only_to_its_own_api() -> None:
 # Reasoning that survives
 
 
-@pytest.mark.parametrize(
+@each_row(
     "item",
     [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}, {"type": "redacted_thinking", "data": "ZGF0YQ"}],
     ids=["thinking", "redacted"],
@@ -218,7 +219,7 @@ def test_reasoning_tokens_never_exceed_the_output() -> None:
     assert found[-1]["response"]["usage"]["output_tokens_details"] == {"reasoning_tokens": 774}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("tool", "item"),
     [
         ("web_search", {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {}}),
@@ -239,7 +240,7 @@ def test_a_hosted_tool_of_another_api_is_never_a_call_of_the_clients(tool: str, 
 PHASES = ("commentary", "final_answer", None)
 
 
-@pytest.mark.parametrize("streamed", [True, False])
+@each_row("streamed", [True, False])
 def test_the_phase_of_a_message_passes_to_the_client_and_back(streamed: bool) -> None:
     """``ResponseOutputMessage.phase`` and ``EasyInputMessageParam.phase`` of the openai package: "for models like
     gpt-5.3-codex and beyond, when sending follow-up requests, preserve and resend phase on all assistant messages"."""
@@ -276,7 +277,7 @@ def test_texts_of_one_phase_and_refusals_share_a_message() -> None:
         assert [(item["phase"], len(item["content"])) for item in output] == [("commentary", 3), ("final_answer", 1)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "source"),
     [
         ({"filename": "n.txt"}, {"type": "text", "media_type": "text/plain", "data": "hello"}),

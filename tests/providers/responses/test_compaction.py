@@ -94,7 +94,7 @@ def test_a_trigger_at_the_end_asks_the_model_for_notes_and_no_tool() -> None:
     assert attrs.evolve(compaction_request(before), source=call.source) == call
 
 
-@pytest.mark.parametrize("codec", [CHAT, MESSAGES, RESPONSES])
+@each_row("codec", [CHAT, MESSAGES, RESPONSES])
 def test_every_api_can_write_a_compaction_summary(codec: Any) -> None:
     """The calls of the history stay calls, so their tools are declared; without tools nothing is said of choosing."""
     for tools, choice in (([TOOL], {"none"}), ([], {None}), ([{"type": "web_search"}], {None, "none"})):

@@ -315,7 +315,7 @@ def test_an_output_may_answer_a_call_of_any_kind() -> None:
                 assert turn.parts[0].call_id == "c1"
 
 
-@pytest.mark.parametrize("elsewhere", [
+@each_row("elsewhere", [
     {"previous_response_id": "resp_1"}, {"conversation": "conv_1"}, {"prompt": {"id": "pmpt_1"}},
 ])  # fmt: skip
 def test_a_call_may_be_in_an_item_that_only_the_provider_can_read(elsewhere: dict[str, Any]) -> None:

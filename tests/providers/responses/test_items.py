@@ -22,6 +22,7 @@ from providers.neutral.tool_names import short_call_id
 from providers.responses import RESPONSES
 from providers.responses.ids import own_id
 from streams.errors import GatewayError
+from tests.support.each_row import each_row
 from tests.support.responses_requests import ITEM, OTHER, US, assistant, foreign, items, read, send, user
 
 
@@ -52,7 +53,7 @@ def test_the_last_instruction_stays_an_input_item() -> None:
     assert (body["instructions"], body["input"]) == ("A", [])
 
 
-@pytest.mark.parametrize("kind", ["function", "custom"])
+@each_row("kind", ["function", "custom"])
 def test_ids_of_calls_have_64_characters_at_most(kind: Any) -> None:
     """OpenAI: "Expected a string with maximum length 64" (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)."""
     for id, same in (("c" * 64, True), ("c" * 65, False), ("c" * 64 + "d", False)):
@@ -87,7 +88,7 @@ def test_media_is_written_with_what_the_api_requires() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "message",
     [
         user(AudioPart("CC", "wav", "messages[0].content[0]")),

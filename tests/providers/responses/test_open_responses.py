@@ -31,6 +31,7 @@ from streams.events import (
 from streams.fold import fold
 from streams.sse import Splitter, parse
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.open_responses import misfits, misfits_of_stream
 from tests.support.responses_streams import HELLO, ISSUER, as_plain_json, reply, write_events
 
@@ -136,7 +137,7 @@ def test_an_interrupted_response_is_valid_at_every_event(answer, status):
         assert misfits(as_plain_json(writer.interrupted_response(status))) == []
 
 
-@pytest.mark.parametrize("sequence", [0, 3])
+@each_row("sequence", [0, 3])
 def test_the_failure_of_another_ones_stream_is_valid(sequence):
     """What ends a provider's own stream that broke off, of which nearly nothing is known."""
     data = RESPONSES.last_event(ErrorInfo("upstream", "it broke off"), AnswerStart("resp_1", "m", 5), sequence)

@@ -4,7 +4,6 @@ import itertools
 import json
 from typing import Any, get_args
 
-import pytest
 from openai.types.responses import ResponseStreamEvent
 
 from providers.responses import RESPONSES
@@ -82,7 +81,7 @@ def test_a_stream_reads_the_same_in_pieces_of_any_size() -> None:
     assert all(read(TEXT_STREAM, step) == whole for step in range(1, 60))
 
 
-@pytest.mark.parametrize("named", [True, False])
+@each_row("named", [True, False])
 def test_text_without_deltas_is_read_from_the_whole_part(named: bool) -> None:
     text_done = {"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": "hi"}
     part_done = {
@@ -152,7 +151,7 @@ def test_a_part_of_type_text_is_text() -> None:
         assert fold(found).blocks == (TextBlock("a"),)
 
 
-@pytest.mark.parametrize("kind", ["output_text", "refusal"])
+@each_row("kind", ["output_text", "refusal"])
 def test_text_that_only_the_final_event_has_is_returned(kind: str) -> None:
     member = "text" if kind == "output_text" else kind
     for whole, want in (("abcd", "abcd"), ("abc", "abc"), ("ab", "abc"), ("Xbyd and another text", "abc")):
@@ -322,7 +321,7 @@ def test_hosted_items_come_whole_and_their_progress_is_ignored() -> None:
     assert len(events) == 3
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("details", "reason"),
     [({"reason": "max_output_tokens"}, "length"), ({"reason": "content_filter"}, "refusal"), (None, "length")],
 )
@@ -351,7 +350,7 @@ def test_an_error_is_reported_once(told) -> None:
     assert (failed.kind, failed.message, failed.status) == ("rate_limited", "slow down", 429)
 
 
-@pytest.mark.parametrize("data", [b'{"error":{"message":"boom"}}\n\n', b'error: {"error":{"message":"boom"}}\n\n'])
+@each_row("data", [b'{"error":{"message":"boom"}}\n\n', b'error: {"error":{"message":"boom"}}\n\n'])
 def test_an_error_that_is_no_event_ends_the_stream(data: bytes) -> None:
     failed = read(stream(created_event(), text_delta(0, "hi")) + data)[-1]
     assert isinstance(failed, ErrorInfo)

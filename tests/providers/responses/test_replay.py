@@ -83,7 +83,7 @@ def test_a_cancelled_response_ends_in_a_failure_that_is_reported() -> None:
         assert words in last["response"]["error"]["message"]
 
 
-@pytest.mark.parametrize("status", ["queued", "in_progress"])
+@each_row("status", ["queued", "in_progress"])
 def test_an_unfinished_response_cannot_be_replayed(status: str) -> None:
     writer = RESPONSES.writer(reply())
     with pytest.raises(ValueError, match=status):

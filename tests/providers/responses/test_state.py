@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import attrs
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openai.types.responses import Response
@@ -28,6 +27,7 @@ from streams.events import (
 )
 from streams.fold import fold
 from tests.support.block_events import text_events, thought_events
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.responses_strategies import TOOLS, legal_events, with_whole_items
 from tests.support.responses_streams import (
@@ -68,7 +68,7 @@ def test_a_message_has_the_given_id() -> None:
     assert json.loads(MESSAGES.write_answer(answer, reply(api="messages")))["id"] == "msg_upstream"
 
 
-@pytest.mark.parametrize("last", [AnswerEnd("stop"), AnswerEnd("length"), ErrorInfo("upstream", "gone")])
+@each_row("last", [AnswerEnd("stop"), AnswerEnd("length"), ErrorInfo("upstream", "gone")])
 def test_the_response_exists_after_the_terminal_event(last: Event) -> None:
     writer = RESPONSES.writer(reply())
     for event in HELLO:

@@ -3,7 +3,6 @@
 import json
 from typing import get_args
 
-import pytest
 from openai.types.responses import Response, ResponseError
 
 from providers.neutral.codec import Reply
@@ -423,7 +422,7 @@ def test_a_call_without_arguments_has_an_empty_object() -> None:
     assert (whole[0]["arguments"], whole[1]["input"]) == ("{}", "")
 
 
-@pytest.mark.parametrize("blank", ["", " ", " \n\t"])
+@each_row("blank", ["", " ", " \n\t"])
 def test_arguments_that_are_blank_are_an_empty_object_streamed_or_not(blank: str) -> None:
     """Clients parse what they get, put together (su-kaka/gcli2api#406), and so do providers what comes back."""
     pieces = [ToolCallDelta(0, piece) for piece in blank]

@@ -146,7 +146,7 @@ def test_an_answer_without_counts_is_an_answer():
     assert filter_answer(called({"input": [{"image": picture}, {"text": "x"}]}), answer)[1].input < 1700
 
 
-@pytest.mark.parametrize("form", ["float", "base64"])
+@each_row("form", ["float", "base64"])
 def test_every_provider_s_answer_is_one_of_openai_s(form):
     wanted = [list(vector) for vector in VECTORS] if form == "float" else [pack_vector(vector) for vector in VECTORS]
     cohere = {"float": VECTORS} if form == "float" else {"base64": [pack_vector(vector) for vector in VECTORS]}
