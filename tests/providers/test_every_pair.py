@@ -16,9 +16,11 @@ from providers.grammar import GRAMMARS, judge
 from providers.neutral.codec import Reply
 from providers.neutral.seal import is_sealed, unseal
 from streams.events import ErrorInfo, Event
-from streams.fold import Answer, Fold, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
+from streams.fold import ReasoningBlock, fold
+from tests.support.common_parts import common_parts, whole_answer
 from tests.support.examples import places
 from tests.support.lanes import reply_for
+from tests.support.provider_streams import read_either
 from tests.support.recordings import ABSENT, CORPUS
 
 FOLDERS = {
@@ -31,21 +33,6 @@ EACH = 10
 """Recordings of each API and form; with --fast fewer of them are tried."""
 LARGEST = 60_000  # bytes of a recording
 
-REASONS: dict[str, dict[str, str]] = {
-    "chat": {"stop_sequence": "stop", "pause": "stop", "context_exceeded": "length"},
-    "messages": {},
-    "responses": {"stop_sequence": "stop", "pause": "stop", "context_exceeded": "length"},
-    "gemini": {"stop_sequence": "stop", "pause": "stop", "context_exceeded": "length"},
-    "converse": {"pause": "stop"},
-    "interactions": {
-        "stop_sequence": "stop",
-        "pause": "length",
-        "context_exceeded": "length",
-        "refusal": "length",
-    },
-}
-"""What becomes of a reason for which a client's API has no word of its own."""
-
 pytestmark = pytest.mark.skipif(not CORPUS.exists(), reason=ABSENT)
 
 
@@ -54,52 +41,6 @@ def recordings(api: str) -> Iterator[Path]:
     for pattern in ("*.response.json", "*.response.sse", "*.response.eventstream"):
         found = [path for path in sorted(folder.glob(pattern)) if path.stat().st_size < LARGEST]
         yield from found[:: max(1, len(found) // EACH)]
-
-
-def read_events(api: str, body: bytes) -> list[Event]:
-    """Read the events of a body, streamed or whole."""
-    codec = CODECS[api]
-    if body.lstrip()[:1] == b"{":
-        return list(codec.read_answer(body))
-    reader = codec.reader()
-    events = [event for name, data in codec.wire.framing.parse_all(body) for event in reader.read_event(name, data)]
-    return [*events, *reader.close()]
-
-
-def whole_answer(events: list[Event]) -> Answer | None:
-    """Return the whole answer, ``None`` for a failed one."""
-    folded = Fold()
-    for event in events:
-        folded.add(event)
-    return None if folded.error is not None else folded.answer()
-
-
-def common_parts(answer: Answer, client: str, source: str) -> dict[str, Any]:
-    """Return the parts of ``answer`` that every API has. Only OpenAI's clients get refusals as such, others as text."""
-    texts = [block.text for block in answer.blocks if isinstance(block, TextBlock | RefusalBlock)]
-    thoughts = [block.text for block in answer.blocks if isinstance(block, ReasoningBlock)]
-    calls = [(block.name, argument_value(block)) for block in answer.blocks if isinstance(block, ToolCallBlock)]
-    reason = answer.end.reason
-    if calls and reason in ("stop", "stop_sequence"):
-        reason = "tool_calls"
-    return {
-        "text": "".join(texts).strip(),
-        "thoughts": "".join("".join(thoughts).split()),
-        "calls": calls,
-        "reason": REASONS[client].get(reason, reason),
-        "tokens": (usage.prompt, usage.output) if (usage := answer.usage) and usage.prompt else None,
-    }
-
-
-def argument_value(block: ToolCallBlock) -> Any:
-    """Return a call's arguments as a value, wrapped like in APIs with objects alone if necessary."""
-    try:
-        value = json.loads(block.input or "{}")
-    except ValueError:
-        return block.input
-    if isinstance(value, dict) and len(value) == 1 and ("_raw" in value or "input" in value):
-        return next(iter(value.values()))
-    return value or {}
 
 
 def sealed_items(body: bytes) -> list[tuple[str, Any]]:
@@ -134,7 +75,7 @@ def test_every_recorded_answer_is_written_for_every_client(source):
     assert FOLDERS.keys() == CODECS.keys() - NOT_RECORDED
     tried, failed, mistakes = 0, 0, []
     for path in places(list(recordings(source)), by_default=3):
-        events = read_events(source, path.read_bytes())
+        events = read_either(CODECS[source], path.read_bytes())
         if (answer := whole_answer(events)) is None:
             assert isinstance(events[-1], ErrorInfo), path.name
             failed += 1
@@ -156,9 +97,9 @@ def test_every_recorded_answer_is_written_for_every_client(source):
                     verdict = judge(client, body)
                     if verdict.broken is not None and client != source:
                         mistakes.append((path.name, client, form, verdict.broken.rule, verdict.broken.found))
-                again = whole_answer(read_events(client, body))
+                again = whole_answer(read_either(CODECS[client], body))
                 assert again is not None, (path.name, client, form)
-                wanted, got = common_parts(answer, client, source), common_parts(again, client, source)
+                wanted, got = common_parts(answer, client), common_parts(again, client)
                 mistakes += [
                     (path.name, client, form, what, wanted[what], got[what])
                     for what in wanted

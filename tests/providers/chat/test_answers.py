@@ -145,13 +145,6 @@ def test_citations_of_a_whole_answer_belong_to_its_text_whatever_follows():
     assert [type(block) for block in blocks[1:]] == [RefusalBlock, ToolCallBlock]
 
 
-def test_log_probabilities_of_a_whole_answer_are_those_of_its_text():
-    token = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
-    choice = {"message": {"content": "a"}, "logprobs": {"content": [token], "refusal": None}, "finish_reason": "stop"}
-    answer = fold(CHAT.read_answer(json.dumps({"choices": [choice]}).encode()))
-    assert answer.blocks == (TextBlock("a", logprobs=(token,)),)
-
-
 def test_cached_tokens_are_reported_in_streams_and_whole_answers():
     """2455 of 2459 tokens were billed in full when streaming (BerriAI/litellm#35127)."""
     usage = {"prompt_tokens": 2459, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 2455}}

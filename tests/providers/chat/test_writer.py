@@ -23,7 +23,7 @@ from streams.events import (
 from streams.fold import fold
 from tests.support.block_events import call_events, refusal_events, text_events, thought_events
 from tests.support.cases import case
-from tests.support.chat_wire import DONE, ISSUER, chunks, deltas, reply, write
+from tests.support.chat_wire import ISSUER, chunks, deltas, reply, write
 from tests.support.each_row import each_row
 
 CALLED = [
@@ -85,24 +85,6 @@ def test_usage_is_written_only_on_request():
     assert all(one["choices"] and not one.get("usage") for one in chunks(unasked))
 
 
-def test_unknown_usage_is_estimated_in_integers():
-    """A null among them is a validation error (openai/openai-agents-python#760, BerriAI/litellm#12924)."""
-    stream = write([AnswerStart(), *text_events(0, "twelve chars"), AnswerEnd("stop")])
-    usage = chunks(stream)[-1]["usage"]
-    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (7, 3, 10)
-    assert usage["completion_tokens_details"] == {"reasoning_tokens": 0}
-
-
-@each_row("end", [AnswerEnd("stop"), ErrorInfo("upstream", "gone")])
-def test_no_chunk_follows_the_end(end):
-    writer = CHAT.writer(reply())
-    last = writer.send(end)
-    assert last.endswith(DONE) == isinstance(end, AnswerEnd)
-    assert last.count(b"[DONE]") == isinstance(end, AnswerEnd)
-    for event in (TextDelta(0, "more"), AnswerEnd("stop"), ErrorInfo("internal", "x"), Usage()):
-        assert writer.send(event) == b""
-
-
 def test_a_failure_is_one_error_chunk_without_done():
     """BerriAI/litellm#40578, #2180, maximhq/bifrost#5546, Portkey-AI/gateway#1797."""
     stream = write([AnswerStart(), TextDelta(0, "a"), ErrorInfo("overloaded", "busy", param="p"), AnswerEnd("stop")])
@@ -143,12 +125,6 @@ def test_events_without_a_chat_form_are_omitted():
     assert deltas(write(events)) == [
         {"role": "assistant", "content": ""}, {"content": "a"}, {"refusal": "no"}, {},
     ]  # fmt: skip
-
-
-def test_separators_that_clients_split_on_are_escaped():
-    stream = write([AnswerStart(), *text_events(0, "a\u2028b\u2029c\x85d"), AnswerEnd("stop")])
-    assert len(stream.decode().splitlines()) == stream.count(b"\n")
-    assert {"content": "a\u2028b\u2029c\x85d"} in deltas(stream)
 
 
 def test_a_ping_is_a_comment():
@@ -267,27 +243,3 @@ def test_the_first_chunk_has_the_role_and_no_other():
             parts = deltas(write([AnswerStart(), *events, Usage(), AnswerEnd("stop")]))
             assert [one.get("role") for one in parts] == ["assistant"] + [None] * (len(parts) - 1)
             assert [one["content"] for one in parts if "content" in one] == contents
-
-
-def test_a_call_without_arguments_has_an_empty_object():
-    """Clients parse the arguments, and nothing at all is no JSON (BerriAI/litellm#31561)."""
-    events = [
-        *call_events(0, id="a"), *call_events(1, id="b", name="g", kind="custom"),
-        *call_events(2, "{}", id="c", name="h"), AnswerEnd("tool_calls"),
-    ]  # fmt: skip
-    message = json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["message"]
-    assert [call[call["type"]].get("arguments") for call in message["tool_calls"]] == ["{}", None, "{}"]
-    pieces = [call for one in deltas(write(events)) for call in one.get("tool_calls", ())]
-    assert "".join(piece["function"]["arguments"] for piece in pieces if piece["index"] == 0) == "{}"
-    assert "".join(piece["function"]["arguments"] for piece in pieces if piece["index"] == 2) == "{}"
-    assert [piece["custom"]["input"] for piece in pieces if piece["index"] == 1] == [""]
-
-
-def test_names_and_ids_come_once():
-    """Clients put strings together: the name becomes `foofoo` (langchain-ai/langchain#35281)."""
-    pieces = [call for one in deltas(write(CALLED)) for call in one.get("tool_calls", ())]
-    for index in (0, 1):
-        first, *rest = [piece for piece in pieces if piece["index"] == index]
-        assert first.keys() >= {"index", "id", "type"}
-        assert all(piece.keys() == {"index", first["type"]} for piece in rest)
-        assert all("name" not in piece[first["type"]] for piece in rest)

@@ -67,17 +67,6 @@ def test_a_call_with_indented_arguments_is_one_line_of_the_stream():
     assert parts(write_stream([*indented, *END])) == parts(write_stream([*CALL, *END]))
 
 
-def test_a_whole_answer_has_the_content_of_its_stream():
-    events: list[Event] = [*THOUGHT, *CALL, TextDelta(2, "a"), TextDelta(2, "b"), BlockEnd(2), *END]
-    whole = json.loads(GEMINI.write_answer(fold(events), gemini_reply()))
-    streamed = chunks(write_stream(events))
-    (candidate,) = whole["candidates"]
-    said = parts(write_stream(events))
-    joined = [*said[:2], {"text": said[2]["text"] + said[3]["text"]}]
-    assert candidate["content"] == {"role": "model", "parts": joined}
-    assert (candidate["finishReason"], whole["usageMetadata"]) == ("STOP", streamed[-1]["usageMetadata"])
-
-
 def test_a_call_is_sent_whole_with_its_seal():
     """Clients read no pieces of arguments, and Gemini CLI sends back of a turn what is signed, but no thoughts."""
     said = parts(write_stream([*THOUGHT, *CALL, *END]))
@@ -149,15 +138,6 @@ def test_a_signed_thought_is_signed():
     ]  # fmt: skip
     whole = json.loads(GEMINI.write_answer(fold(events), gemini_reply()))
     assert whole["candidates"][0]["content"]["parts"][0] == {"text": "Hm.", "thought": True, "thoughtSignature": "czE="}
-
-
-def test_calls_that_interleave_go_out_in_the_order_in_which_they_began():
-    events: list[Event] = [
-        ToolCallStart(0, "1", "f"), ToolCallStart(1, "2", "g"), ToolCallDelta(1, "{}"), BlockEnd(1), TextDelta(2, "x"),
-        BlockEnd(2), ToolCallDelta(0, '{"a":1}'), BlockEnd(0), *END,
-    ]  # fmt: skip
-    said = [part for part in parts(write_stream(events)) if "functionCall" in part]
-    assert [part["functionCall"]["id"] for part in said] == ["1", "2"]
 
 
 def test_arguments_are_an_object_whatever_the_model_wrote():

@@ -1,5 +1,6 @@
-"""Our own writers keep every rule of the grammars, streamed and whole."""
+"""Our own writers keep every rule of the grammars, streamed and whole, and both forms have the whole content."""
 
+import itertools
 import json
 from typing import Any
 
@@ -22,10 +23,12 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.fold import fold
+from streams.fold import Answer, NativeBlock, fold
 from tests.support.block_events import call_events, refusal_events, text_events, thought_events
 from tests.support.cases import case
+from tests.support.common_parts import common_parts
 from tests.support.each_row import each_row
+from tests.support.provider_streams import read_stream
 
 ISSUER = Issuer("p", "a1")
 COUNTED = Usage(input=10, cache_read=4, cache_write=1, output=5, reasoning=2)
@@ -43,17 +46,42 @@ SCRIPTS: dict[str, list[Any]] = {
     "no usage": [*text_events(0, "hi"), AnswerEnd("stop")],
     "thoughts and text": [*thought_events(0, "h", "m"), *text_events(1, "hi"), *STOP],
     "text, thoughts, text": [*text_events(0, "a"), *thought_events(1, "b"), *text_events(2, "c"), *STOP],
+    # modelcontextprotocol/typescript-sdk#1926
     "separators": [*text_events(0, "a\u2028b\u0085c"), *STOP],
     "one call": [*call_events(0, '{"a":', "1}"), *CALLS],
     "text and a call": [*text_events(0, "hi"), *call_events(1, "{}"), *STOP],
     "signed thoughts and a call": [
         *thought_events(0, "hm", api="messages", item=THINKING), *call_events(1, "{}"), *STOP,
     ],
+    # agentjido/req_llm#763, BerriAI/litellm#31561
+    "calls without arguments": [
+        *text_events(0, "hi"), *call_events(1), *call_events(2, kind="custom"), *call_events(3, "{}"), *CALLS,
+    ],
+    # QwenLM/Qwen-Agent#943, mcowger/plexus#691; the name of a call comes once: langchain-ai/langchain#35281
     "two calls, interleaved": [
         ToolCallStart(0, "a", "f"), ToolCallStart(1, "b", "g"), ToolCallDelta(0, '{"x"'), ToolCallDelta(1, "{}"),
         ToolCallDelta(0, ":1}"), BlockEnd(0), BlockEnd(1), *CALLS,
     ],
     "custom call": [*call_events(0, "*** AnswerStart", " Patch", kind="custom"), *CALLS],
+    # BerriAI/litellm#24355, vllm-project/vllm#34887, braintrustdata/lingua#318
+    "whole arguments": [*call_events(0, '{"path": "/tmp/\u00e9", "n": 1.0}'), *CALLS],
+    # openai Python: "Completed output item identity changed."
+    "thoughts, text and calls of both kinds": [
+        *thought_events(0, "hm"), *text_events(1, "a"), *call_events(2), *call_events(3, "b", kind="custom"), *CALLS,
+    ],
+    # Blocks were not found (ollama/ollama#17101, Wei-Shaw/sub2api#4286), their first tokens were lost
+    # (BerriAI/litellm#25212), and reasoning was in a text block (BerriAI/litellm#33224, #29600, #29441, #32777).
+    "blocks of all kinds in any order": [
+        *text_events(0, "one"), *thought_events(1, "h", "m"), *text_events(2, "two"), *call_events(3, '{"x":1}'),
+        *thought_events(4, "so"), *CALLS,
+    ],
+    "overlapping calls and a text": [
+        ToolCallStart(0, "a", "f"), ToolCallStart(1, "b", "g"), ToolCallDelta(0, '{"x"'), ToolCallDelta(1, "{}"),
+        ToolCallDelta(0, ":1}"), BlockEnd(1), ToolCallStart(2, "c", "h"), *text_events(3, "t"), BlockEnd(0),
+        ToolCallDelta(2, "{}"), BlockEnd(2), *CALLS,
+    ],
+    # BerriAI/litellm#10667
+    "more reasoning than output": [*text_events(0, "hi"), Usage(1, output=774, reasoning=1175), AnswerEnd("stop")],
     "call cut short": [*call_events(0, '{"a":'), COUNTED, AnswerEnd("length")],
     "length": [*text_events(0, "hi"), COUNTED, AnswerEnd("length")],
     "stop sequence": [*text_events(0, "hi"), COUNTED, AnswerEnd("stop_sequence", "stop_sequence", "END")],
@@ -77,6 +105,8 @@ SCRIPTS: dict[str, list[Any]] = {
     "failed at once": [ErrorInfo("overloaded", "busy")],
     "failed in a call": [ToolCallStart(0, "a", "f"), ToolCallDelta(0, "{"), ErrorInfo("timeout", "late", code="x")],
 }  # fmt: skip
+HAVE_WORDS = ("sealed without words", "a provider's own reasoning")
+"""The scripts whose reasoning items have words that no event has."""
 
 
 def reply(api: Any, shown: bool) -> Reply:
@@ -85,22 +115,47 @@ def reply(api: Any, shown: bool) -> Reply:
     return Reply(Request(api, "m", (), include_usage=shown, reasoning=reasoning), ISSUER, 1_700_000_000, 7)
 
 
-@pytest.mark.sample(5)
-@pytest.mark.parametrize("shown", [True, False])
-@pytest.mark.parametrize("api", CODECS)
+@each_row("api, shown", itertools.product(CODECS, [True, False]))
 def test_our_streams_and_whole_answers_keep_every_rule(api, shown):
+    """Cached tokens were only in whole answers (BerriAI/litellm#35127, langchain-ai/langchain-litellm#52)."""
+    codec = CODECS[api]
     for script, events in SCRIPTS.items():
         with case(script):
             failed = script.startswith("failed")
-            writer = CODECS[api].writer(reply(api, shown))
-            said = [writer.send(one) for one in [AnswerStart("u1", "upstream", 5), *events]]
+            writer = codec.writer(reply(api, shown))
+            told = [AnswerStart("u1", "upstream", 5), *events]
+            said = [writer.send(one) for one in told]
             body = b"".join(part for one in said for part in (one, b"" if one is said[-1] else writer.ping()))
             verdict = judge(api, body, streamed=True, include_usage=None if failed else shown)
             assert (verdict.broken, verdict.outcome) == (None, "failed" if failed else "complete")
+            late = (TextDelta(9, "late"), BlockEnd(9), Usage(), AnswerEnd("stop"), ErrorInfo("upstream", "x"))
+            assert [writer.send(one) for one in late] == [b""] * len(late)
             if not failed:
-                whole = CODECS[api].write_answer(fold([AnswerStart("u1", "upstream", 5), *events]), reply(api, shown))
+                whole = codec.write_answer(fold(told), reply(api, shown))
                 verdict = judge(api, whole)
                 assert (verdict.broken, verdict.outcome) == (None, "complete")
+                told_all = shown and script not in HAVE_WORDS
+                answers = fold(read_stream(codec, body)), fold(codec.read_answer(whole))
+                check_content(api, fold(told), *answers, told_all)
+
+
+def check_content(api: str, told: Answer, streamed: Answer, whole: Answer, told_all: bool) -> None:
+    """Check that a stream and a whole answer have all the content that ``api`` has a place for.
+
+    Without ``told_all``, thoughts and usage may differ.
+    """
+    wanted = common_parts(told, api)
+    for answer in (streamed, whole):
+        found = common_parts(answer, api)
+        hidden = () if told_all else ("thoughts", "tokens")
+        assert {name: found[name] for name in found if name not in hidden and wanted[name] is not None} == {
+            name: value for name, value in wanted.items() if name not in hidden and value is not None
+        }
+        assert [block.item for block in answer.blocks if isinstance(block, NativeBlock)] == [
+            block.item for block in told.blocks if isinstance(block, NativeBlock) and block.api == api
+        ]
+    if told_all:
+        assert streamed.usage == whole.usage
 
 
 @pytest.mark.sample(2)

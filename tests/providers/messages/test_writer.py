@@ -58,28 +58,6 @@ def test_an_own_id_of_the_api_is_kept():
     assert frames(write([AnswerStart("msg_9"), AnswerEnd("stop")]))[0][1]["message"]["id"] == "msg_9"
 
 
-def test_interleaved_calls_are_written_one_after_another():
-    """Fragments were put together with the wrong call (QwenLM/Qwen-Agent#943, mcowger/plexus#691)."""
-    out = write([
-        AnswerStart(), ToolCallStart(0, "a", "f"), ToolCallStart(1, "b", "g"), ToolCallDelta(0, '{"x"'),
-        ToolCallDelta(1, '{"y"'),
-        ToolCallDelta(0, ":1}"), BlockEnd(1), ToolCallStart(2, "c", "h"), BlockEnd(0), ToolCallDelta(2, "{}"),
-        BlockEnd(2),
-        AnswerEnd("tool_calls"),
-    ])  # fmt: skip
-    check_grammar(out)
-    blocks = sdk_message(out).content
-    assert [(block.id, block.input) for block in blocks] == [("a", {"x": 1}), ("b", {}), ("c", {})]
-    assert frames(out)[-2][1]["delta"]["stop_reason"] == "tool_use"
-
-
-def test_a_call_without_arguments_has_no_delta():
-    """And no empty text block before it (BerriAI/litellm#31561, agentjido/req_llm#763)."""
-    out = write([AnswerStart(), *call_events(0, id="a"), AnswerEnd("stop")])
-    assert [name for name, _ in frames(out)][1:3] == ["content_block_start", "content_block_stop"]
-    assert sdk_message(out).content[0].input == {}
-
-
 def test_arguments_that_are_no_object_are_the_same_in_both_forms():
     """Ollama and GLM say `null` to tools without parameters (use-agent-os/agent-os#2042, vllm-project/vllm#43851). The
     SDK parses what a block has had so far with every delta: what is no object was `None` or an error there."""
@@ -109,13 +87,6 @@ def test_arguments_are_sent_as_they_arrive():
     told = [[value["delta"]["partial_json"] for _, value in frames(piece)] for piece in sent]
     assert told == [[], ['{"a'], ['": '], ["1"]]
     assert [name for name, _ in frames(writer.send(BlockEnd(0)))] == ["content_block_stop"]
-
-
-def test_the_free_text_of_a_custom_call_becomes_an_object():
-    events = call_events(0, '*** "Be', "gin", id="a", name="patch", kind="custom")
-    out = write([AnswerStart(), *events, AnswerEnd("tool_calls")])
-    check_grammar(out)
-    assert sdk_message(out).content[0].input == {"input": '*** "Begin'}
 
 
 def test_ids_that_the_api_refuses_are_mapped_the_same_way_every_time():
@@ -170,13 +141,6 @@ def test_reasoning_of_this_api_passes_unchanged(item):
     check_grammar(out)
     assert sdk_message(out).content[0].to_dict() == item
     assert json.loads(MESSAGES.write_answer(fold(events), reply()))["content"] == [item]
-
-
-def test_items_of_another_api_get_no_index():
-    foreign = [NativeItem(0, "responses", "web_search_call", {"type": "web_search_call"})]
-    out = write([AnswerStart(), *foreign, *text_events(1, "a", Citation(1, "chat", {"url": "x"})), AnswerEnd("stop")])
-    assert [block["type"] for block in check_grammar(out)] == ["text"]
-    assert b"citations_delta" not in out
 
 
 def test_server_tools_and_citations_of_this_api_are_kept():
@@ -283,21 +247,6 @@ def test_the_true_count_of_the_input_is_in_the_start_where_it_is_known():
     assert (start["output_tokens"], last["output_tokens"]) == (1, 9)
 
 
-def test_without_usage_the_client_still_gets_integers():
-    """(cline/cline#4346)"""
-    events = [AnswerStart(), *text_events(0, "a"), AnswerEnd("stop")]
-    usage = frames(write(events))[-2][1]["usage"]
-    assert usage == {"input_tokens": 77, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
-                     "output_tokens": 1}  # fmt: skip
-    assert json.loads(MESSAGES.write_answer(fold(events), reply()))["usage"].items() >= usage.items()
-
-
-def test_thinking_tokens_are_never_more_than_the_output():
-    """(BerriAI/litellm#10667)"""
-    usage = frames(write([AnswerStart(), Usage(1, output=774, reasoning=1175), AnswerEnd("stop")]))[-2][1]["usage"]
-    assert (usage["output_tokens"], usage["output_tokens_details"]) == (774, {"thinking_tokens": 774})
-
-
 DETAILS = {"type": "refusal", "category": "bio", "explanation": None}
 
 
@@ -308,38 +257,6 @@ def test_why_an_answer_was_refused_is_reported_where_it_is_known(end):
     told, whole = sdk_message(write(events)), json.loads(MESSAGES.write_answer(fold(events), reply()))
     assert (told.content[0].text, told.stop_reason) == ("I won't.", "refusal")
     assert frames(write(events))[-2][1]["delta"]["stop_details"] == whole["stop_details"] == end.details
-
-
-def test_blocks_change_in_any_order_and_lose_nothing():
-    """ "Content block not found", the first token of each block dropped (ollama/ollama#17101, BerriAI/litellm#25212,
-    Wei-Shaw/sub2api#4286)."""
-    out = write([
-        AnswerStart(), *text_events(0, "one"), *thought_events(1, "hm"), *text_events(2, "two"),
-        *call_events(3, '{"x":1}', id="a"), *thought_events(4, "so"), AnswerEnd("tool_calls"),
-    ])  # fmt: skip
-    check_grammar(out)
-    said = [block.to_dict() for block in sdk_message(out).content]
-    assert [block.get("text") or block.get("thinking") or block.get("input") for block in said] == [
-        "one", "hm", "two", {"x": 1}, "so",
-    ]  # fmt: skip
-
-
-def test_the_first_block_is_what_comes_first():
-    """Reasoning is never put into a text block (BerriAI/litellm#33224, #29600, #29441)."""
-    first = frames(write([AnswerStart(), *thought_events(0, "hm"), *text_events(1, "a"), AnswerEnd("stop")]))[1]
-    assert first[1] == {"type": "content_block_start", "index": 0,
-                        "content_block": {"type": "thinking", "thinking": "", "signature": ""}}  # fmt: skip
-
-
-def test_arguments_that_arrive_whole_are_sent_as_deltas():
-    """Tools ran with empty input (BerriAI/litellm#24355, vllm-project/vllm#34887, braintrustdata/lingua#318)."""
-    arguments = '{"path": "/tmp/é", "n": 1.0}'
-    out = write([AnswerStart(), *call_events(0, arguments, id="a"), AnswerEnd("tool_calls")])
-    assert frames(out)[1][1]["content_block"] == {
-        "type": "tool_use", "id": "a", "name": "f", "input": {}, "caller": {"type": "direct"},
-    }  # fmt: skip
-    pieces = [value["delta"]["partial_json"] for name, value in frames(out) if name == "content_block_delta"]
-    assert "".join(pieces) == arguments
 
 
 def test_a_second_start_starts_no_second_message():
@@ -368,24 +285,6 @@ def test_an_error_before_any_content_is_the_only_event(kind):
     """The SDK raises on it whatever came before (maximhq/bifrost#5546)."""
     ((name, value),) = frames(write([AnswerStart(), ErrorInfo(kind, "no")]))
     assert (name, value["error"]["message"]) == ("error", "no")
-
-
-def test_every_event_is_named_and_nothing_follows_the_stop():
-    """Both SDKs skip an event without a name (types of the anthropic SDK)."""
-    out = write(
-        [
-            AnswerStart(),
-            *text_events(0, "a"),
-            AnswerEnd("stop"),
-            TextDelta(1, "late"),
-            AnswerEnd("stop"),
-            ErrorInfo("upstream", "x"),
-        ]
-    )
-    assert out.endswith(b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
-    for lines in out.decode().removesuffix("\n\n").split("\n\n"):
-        name, data = lines.split("\n")
-        assert name == f"event: {json.loads(data.removeprefix('data: '))['type']}"
 
 
 # What another API's provider wants back, and has no text

@@ -16,13 +16,10 @@ from streams.events import (
     AnswerEnd,
     AnswerStart,
     BlockEnd,
-    Citation,
-    NativeItem,
     TextDelta,
-    Usage,
 )
 from streams.fold import fold
-from tests.support.block_events import call_events, refusal_events, text_events, thought_events
+from tests.support.block_events import call_events, refusal_events, thought_events
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.responses_requests import OTHER, SENT, US, needs_recordings, read, recorded_body, words
@@ -211,30 +208,6 @@ def test_reasoning_is_returned_byte_for_byte_to_its_author(item: Any) -> None:
 
 
 # Usage
-
-
-def test_reasoning_tokens_never_exceed_the_output() -> None:
-    """BerriAI/litellm#10667 shows 1175 of 774."""
-    found = write_events([AnswerStart(), Usage(1, output=774, reasoning=1175), AnswerEnd("stop")])
-    assert found[-1]["response"]["usage"]["output_tokens_details"] == {"reasoning_tokens": 774}
-
-
-@each_row(
-    ("tool", "item"),
-    [
-        ("web_search", {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {}}),
-        ("server_tool_use", {"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {}}),
-    ],
-)
-def test_a_hosted_tool_of_another_api_is_never_a_call_of_the_clients(tool: str, item: dict[str, Any]) -> None:
-    """The client would be asked to run what it does not have; the text and its links stay."""
-    link = {"type": "web_search_result_location", "url": "https://x.test", "title": "X", "cited_text": "c"}
-    events = [
-        AnswerStart(), NativeItem(0, "messages", tool, item), *text_events(1, "hi", Citation(1, "messages", link)),
-    ]  # fmt: skip
-    (message,) = write_events([*events, AnswerEnd("stop")])[-1]["response"]["output"]
-    note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 2}
-    assert message["content"][0]["annotations"] == [note]
 
 
 PHASES = ("commentary", "final_answer", None)
