@@ -19,13 +19,14 @@ from streams.fold import fold
 from tests.support.apis import OLDER
 from tests.support.block_events import call_events, text_events
 from tests.support.each_row import each_row
+from tests.support.next_requests import next_request
+from tests.support.returned_answers import answer_items
 
 ISSUER = Issuer("p", "")
 SAID: list[Event] = [
     AnswerStart(), *text_events(0, "Let me see."), *call_events(1, '{"a":1}'), Usage(input=3, output=5),
     AnswerEnd("tool_calls"),
 ]  # fmt: skip
-HELLO = {"role": "user", "content": "hi"}
 OF_ANSWERS = ("citations", "caller", "annotations", "refusal")
 
 
@@ -37,23 +38,6 @@ def dumped(model: Any) -> Any:
     return model.model_dump(mode="json", exclude_unset=True)
 
 
-def chat(answer: Any) -> dict[str, Any]:
-    message = answer["choices"][0]["message"]
-    return {"messages": [HELLO, message, {"role": "tool", "tool_call_id": "call_1", "content": "x"}]}
-
-
-def messages(answer: Any) -> dict[str, Any]:
-    result = {"type": "tool_result", "tool_use_id": "call_1", "content": "x"}
-    turns = [HELLO, {"role": "assistant", "content": answer["content"]}, {"role": "user", "content": [result]}]
-    return {"max_tokens": 10, "messages": turns}
-
-
-def responses(answer: Any) -> dict[str, Any]:
-    output = {"type": "function_call_output", "call_id": "call_1", "output": "x"}
-    return {"input": [{"type": "message", **HELLO}, *answer["output"], output]}
-
-
-NEXT = {"chat": chat, "messages": messages, "responses": responses}
 SDKS: dict[str, Any] = {
     "chat": openai.types.chat.ChatCompletion,
     "messages": anthropic.types.Message,
@@ -66,7 +50,8 @@ def test_a_returned_answer_loses_nothing(by_sdk, target, api):
     answer = answered(api)
     if by_sdk:
         answer = dumped(SDKS[api].model_validate(answer))
-    call = CODECS[api].read_request({"model": "m", **NEXT[api](answer)})
+    body = json.dumps(answer).encode()
+    call = CODECS[api].read_request(next_request(api, answer_items(api, body, streamed=False)))
     outgoing = CODECS[target].write_request(call, Recipient("m", ISSUER))
     assert outgoing.dropped == ()
     held = [name for name in OF_ANSWERS if f'"{name}"'.encode() in outgoing.body]

@@ -30,6 +30,7 @@ from tests.support.chat_wire import (
     write,
 )
 from tests.support.each_row import each_row
+from tests.support.next_requests import returning_request
 
 
 def test_reasoning_that_comes_back_is_a_seal_or_native():
@@ -164,20 +165,8 @@ PROVIDERS = {
 
 def replay_answer(api: str, answer: bytes, issuer: Issuer) -> Request:
     """Return the next request of a client of ``api`` with ``answer`` unchanged in its history."""
-    codec = CODECS[api]
-    place = "input" if api == "responses" else "messages"
-    question = {"role": "user", "content": "hi"}
-    first = {"model": "m", place: [question], **({"max_tokens": 5} if api == "messages" else {})}
-    reply = Reply(codec.read_request(first), issuer, 1)
-    told = json.loads(codec.write_answer(fold(CHAT.read_answer(answer)), reply))
-    match api:
-        case "chat":
-            given = [told["choices"][0]["message"]]
-        case "messages":
-            given = [{"role": "assistant", "content": told["content"]}]
-        case _:
-            given = told["output"]
-    return codec.read_request({**first, place: [question, *given, {"role": "user", "content": "more"}]})
+    reply = Reply(Request(api, "m", ()), issuer, 1)
+    return CODECS[api].read_request(returning_request(api, CHAT.read_answer(answer), reply, streamed=False))
 
 
 @each_row("api, provider", itertools.product(["chat", "messages", "responses"], PROVIDERS))

@@ -14,9 +14,9 @@ from providers.neutral.request import Request
 from providers.neutral.tool_names import shorten_names
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Event
-from streams.fold import Answer, fold
 from tests.support.converse_recordings import ConverseRecording, converse_recordings
 from tests.support.converse_requests import ADAPTIVE, CLAUDE, LLAMA, NOVA2, OURS, outgoing
+from tests.support.next_requests import returning_request
 from tests.support.provider_streams import read_stream
 from tests.support.recorded_requests import requests
 from tests.support.recordings import ABSENT
@@ -31,43 +31,9 @@ def events_of(recording: ConverseRecording) -> list[Event]:
     return read_stream(CONVERSE, recording.body)
 
 
-def next_turn(api: str, answer: Any) -> dict[str, Any]:
-    """Return a request in which a client of ``api`` sends an answer back."""
-    hello, more = {"role": "user", "content": "hi"}, {"role": "user", "content": "and?"}
-    match api:
-        case "chat":
-            return {"messages": [hello, answer["choices"][0]["message"], more]}
-        case "messages":
-            turn = {"role": "assistant", "content": answer["content"]}
-            return {"max_tokens": 10, "messages": [hello, turn, more]}
-        case "responses":
-            return {"input": [{"type": "message", **hello}, *answer["output"], {"type": "message", **more}]}
-        case "gemini":
-            user = {"role": "user", "parts": [{"text": "hi"}]}
-            return {"contents": [user, answer["candidates"][0]["content"], user]}
-        case "converse":
-            user = {"role": "user", "content": [{"text": "hi"}]}
-            return {"messages": [user, answer["output"]["message"], user]}
-        case "interactions":
-            step = {"type": "user_input", "content": "hi"}
-            return {"input": [step, *answer["steps"], step]}
-    raise AssertionError(api)
-
-
 def reasoning_in(body: bytes) -> list[Any]:
     blocks = [block for message in json.loads(body)["messages"] for block in message["content"]]
     return [block["reasoningContent"] for block in blocks if "reasoningContent" in block]
-
-
-def client_answer(codec: Codec, events: list[Event], stream: bool) -> Any:
-    """Return the answer of a client of ``codec``, from its stream or whole."""
-    reply = Reply(Request(codec.api, "m", ()), OURS, created=5)
-    whole: Answer = fold(events)
-    if stream:
-        writer = codec.writer(reply)
-        whole = fold(read_stream(codec, b"".join(map(writer.send, events))))
-    return json.loads(codec.write_answer(whole, attrs.evolve(reply, issuer=attrs.evolve(OURS, account="none"))
-                                         if stream else reply))  # fmt: skip
 
 
 @recorded
@@ -82,7 +48,8 @@ def test_reasoning_comes_back_as_it_was_through_clients_of_every_api(api):
         if not signed:
             continue
         for stream in (False, True):
-            request = codec.read_request({"model": "m", **next_turn(api, client_answer(codec, events, stream))})
+            reply = Reply(Request(api, "m", ()), OURS, created=5)
+            request = codec.read_request(returning_request(api, events, reply, streamed=stream))
             assert reasoning_in(outgoing(request).body) == signed, (recording.name, stream)
             seen += 1
     assert seen >= 8

@@ -9,7 +9,6 @@ from providers.apis import CODECS
 from providers.gemini.turns import PLACEHOLDER
 from providers.neutral.codec import Reply
 from providers.neutral.request import Request
-from streams import sse
 from streams.fold import ReasoningBlock, fold
 from tests.support.each_row import each_row
 from tests.support.gemini_answers import (
@@ -24,103 +23,25 @@ from tests.support.gemini_answers import (
     text,
     thought_part,
 )
-from tests.support.messages_streams import sdk_message
+from tests.support.next_requests import returning_request
 from tests.support.repository import SHARED
 
-ASKED = {"chat": {"role": "user", "content": "hi"}, "messages": {"role": "user", "content": "hi"},
-         "responses": {"type": "message", "role": "user", "content": "hi"},
-         "converse": {"role": "user", "content": [{"text": "hi"}]}}  # fmt: skip
-CLIENTS = tuple(ASKED)
+CLIENTS = ("chat", "messages", "responses", "converse")
 SIGNATURE = "EoMCCoACARFNMg9JxT6b1SyJ6gdpxB744+/=="
 
 
-def whole(api, events):
-    reply = Reply(Request(api, "m", ()), GOOGLE, created=5)
-    return json.loads(CODECS[api].write_answer(fold(events), reply))
-
-
-def join_stream(api, events):
-    """Join the answer from its stream like a client of the API."""
-    writer = CODECS[api].writer(Reply(Request(api, "m", ()), GOOGLE, created=5))
-    out = b"".join(map(writer.send, events))
-    if api == "messages":
-        return sdk_message(out).model_dump(mode="json", exclude_unset=True)
-    if api == "converse":
-        return {"output": {"message": {"role": "assistant", "content": converse_content(out)}}}
-    parsed = [sse.parse(raw) for raw in sse.Splitter().feed(out)]
-    values = [json.loads(one[1]) for one in parsed if one and one[1] != b"[DONE]"]
-    if api == "responses":
-        return values[-1]["response"]
-    message = {"role": "assistant", "content": "", "tool_calls": [], "reasoning_details": []}
-    for delta in (choice["delta"] for value in values for choice in value["choices"]):
-        message["content"] += delta.get("content") or ""
-        message["reasoning_details"] += delta.get("reasoning_details") or []
-        for one in delta.get("tool_calls") or ():
-            if one.get("id"):
-                message["tool_calls"].append({"id": one["id"], "type": "function", "function": dict(one["function"])})
-            else:
-                message["tool_calls"][one["index"]]["function"]["arguments"] += one["function"]["arguments"]
-    return {"choices": [{"message": {name: value for name, value in message.items() if value}}]}
-
-
-def converse_content(out):
-    """Join the blocks of a Converse stream like programs on boto3, block by block.
-
-    They know the text and signature of reasoning, but no ``redactedContent`` (langchain-ai/langchain-aws#1223).
-    """
-    blocks = {}
-    for kind, data in CODECS["converse"].wire.framing.parse_all(out):
-        value = json.loads(data)
-        if "contentBlockStart" in kind:
-            blocks[value["contentBlockIndex"]] = {"toolUse": {**value["start"]["toolUse"], "input": ""}}
-        elif "contentBlockDelta" in kind:
-            block, delta = blocks.setdefault(value["contentBlockIndex"], {}), value["delta"]
-            if "toolUse" in delta:
-                block["toolUse"]["input"] += delta["toolUse"]["input"]
-            elif "text" in delta:
-                block["text"] = block.get("text", "") + delta["text"]
-            else:
-                reasoning = block.setdefault("reasoningContent", {"reasoningText": {"text": ""}})["reasoningText"]
-                for name in {"text", "signature"} & set(delta["reasoningContent"]):
-                    reasoning[name] = reasoning.get(name, "") + delta["reasoningContent"][name]
-    for block in blocks.values():
-        if "toolUse" in block:
-            block["toolUse"]["input"] = json.loads(block["toolUse"]["input"])
-    return list(blocks.values())
-
-
-def next_request(api, answer):
-    """Return the next request of a client after ``answer``, with a result for each call."""
-    if api == "chat":
-        message = answer["choices"][0]["message"]
-        ids = [one["id"] for one in message.get("tool_calls") or ()]
-        results = [{"role": "tool", "tool_call_id": id, "content": "done"} for id in ids]
-        return {"model": "m", "messages": [ASKED[api], message, *results, ASKED[api]]}
-    if api == "messages":
-        content = answer["content"]
-        ids = [one["id"] for one in content if one["type"] == "tool_use"]
-        results = [{"type": "tool_result", "tool_use_id": id, "content": "done"} for id in ids]
-        said = [*results, {"type": "text", "text": "hi"}]
-        turns = [ASKED[api], {"role": "assistant", "content": content}, {"role": "user", "content": said}]
-        return {"model": "m", "max_tokens": 10, "messages": turns}
-    if api == "converse":
-        message = answer["output"]["message"]
-        ids = [block["toolUse"]["toolUseId"] for block in message["content"] if "toolUse" in block]
-        results = [{"toolResult": {"toolUseId": id, "content": [{"text": "done"}]}} for id in ids]
-        return {"messages": [ASKED[api], message, {"role": "user", "content": [*results, *ASKED[api]["content"]]}]}
-    ids = [one["call_id"] for one in answer["output"] if one["type"] == "function_call"]
-    results = [{"type": "function_call_output", "call_id": id, "output": "done"} for id in ids]
-    return {"model": "m", "input": [ASKED[api], *answer["output"], *results, ASKED[api]]}
-
-
-def next_contents(api, answer, **to):
-    """Return the contents of the next turn for Gemini, and the losses."""
-    body, dropped = encode_request(CODECS[api].read_request(next_request(api, answer)), **to)
+def next_contents(api, request, **to):
+    """Return the contents of ``request`` for Gemini, and the losses."""
+    body, dropped = encode_request(CODECS[api].read_request(request), **to)
     return body["contents"], dropped
 
 
 def ways(api, events):
-    return {"streamed": join_stream(api, events), "whole": whole(api, events)}.items()
+    """Return the next request of a client that got the answer streamed, and of one that got it whole."""
+    reply = Reply(Request(api, "m", ()), GOOGLE, created=5)
+    return {
+        way: returning_request(api, events, reply, streamed=way == "streamed") for way in ("streamed", "whole")
+    }.items()
 
 
 @each_row("api", CLIENTS)
@@ -129,8 +50,8 @@ def test_the_signature_of_a_call_is_returned_on_it(api):
     for ids in ((None, None), ("a1", "a2")):
         calls = (call("f", {"x": 1}, ids[0], SIGNATURE), call("g", {"y": [1.5]}, ids[1]))
         events = read_chunks(candidate(thought_part("hm"), text("I look."), *calls, finishReason="STOP"))
-        for way, answer in ways(api, events):
-            contents, dropped = next_contents(api, answer)
+        for way, request in ways(api, events):
+            contents, dropped = next_contents(api, request)
             assert contents[1]["parts"] == [text("I look."), *calls], way
             assert [part["functionResponse"]["name"] for part in contents[2]["parts"][:2]] == ["f", "g"], way
             assert [part["functionResponse"].get("id") for part in contents[2]["parts"][:2]] == list(ids), way
@@ -142,8 +63,8 @@ def test_an_id_that_the_clients_api_does_not_take_is_the_providers_again(api):
     """Messages and Converse take few characters in ids of calls (anomalyco/opencode#4832)."""
     odd = "function-call/1=" + "x" * 80
     sent = call("f", {"x": 1}, odd, SIGNATURE)
-    for way, answer in ways(api, read_chunks(candidate(thought_part("hm"), sent, finishReason="STOP"))):
-        contents, dropped = next_contents(api, answer)
+    for way, request in ways(api, read_chunks(candidate(thought_part("hm"), sent, finishReason="STOP"))):
+        contents, dropped = next_contents(api, request)
         assert contents[1]["parts"] == [sent], way
         assert contents[2]["parts"][0]["functionResponse"]["id"] == odd, way
         assert dropped == (), way
@@ -155,14 +76,14 @@ def test_shown_thoughts_have_the_signature_of_the_next_call(api):
     events = read_chunks(candidate(thought_part("hm")), candidate(call("f", {}, None, SIGNATURE), finishReason="STOP"))
     blocks = [block for block in fold(events).blocks if isinstance(block, ReasoningBlock)]
     assert [(block.text, block.state is not None) for block in blocks] == [("hm", True)]
-    for way, answer in ways(api, events):
-        assert next_contents(api, answer)[0][1]["parts"] == [call("f", {}, signature=SIGNATURE)], way
+    for way, request in ways(api, events):
+        assert next_contents(api, request)[0][1]["parts"] == [call("f", {}, signature=SIGNATURE)], way
 
 
 def test_very_many_calls_are_matched_to_their_signatures_in_no_time():
     events = read_chunks(candidate(*(call("f", {}, f"odd/{i}", SIGNATURE) for i in range(900)), finishReason="STOP"))
     began = time.perf_counter()
-    parts = next_contents("converse", whole("converse", events))[0][1]["parts"]
+    parts = next_contents("converse", dict(ways("converse", events))["whole"])[0][1]["parts"]
     assert all(part["thoughtSignature"] == SIGNATURE for part in parts)
     assert time.perf_counter() - began < 2
 
@@ -171,11 +92,11 @@ def test_very_many_calls_are_matched_to_their_signatures_in_no_time():
 def test_another_endpoint_gets_the_call_unsigned(api):
     """BerriAI/litellm#32140, vercel/ai#13060"""
     events = read_chunks(candidate(call("f", {"x": 1}, "a1", SIGNATURE), finishReason="STOP"))
-    for way, answer in ways(api, events):
-        contents, dropped = next_contents(api, answer, issuer=VERTEX)
+    for way, request in ways(api, events):
+        contents, dropped = next_contents(api, request, issuer=VERTEX)
         assert contents[1]["parts"] == [call("f", {"x": 1}, signature=PLACEHOLDER)], way
         assert dropped, way
-        assert next_contents(api, answer, issuer=VERTEX, model=OLD_FLASH)[0][1]["parts"] == [call("f", {"x": 1})], way
+        assert next_contents(api, request, issuer=VERTEX, model=OLD_FLASH)[0][1]["parts"] == [call("f", {"x": 1})], way
 
 
 @each_row("api", CLIENTS)
@@ -185,8 +106,8 @@ def test_signatures_of_other_parts_are_returned_on_parts_of_their_kind(api):
     code = {"executableCode": {"code": "1+1", "language": "PYTHON"}, "thoughtSignature": "s3=="}
     output = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "2"}}
     parts = (tool, found, code, output, text("It is 2.", "s4=="))
-    for way, answer in ways(api, read_chunks(candidate(*parts, finishReason="STOP"))):
-        contents, _ = next_contents(api, answer)
+    for way, request in ways(api, read_chunks(candidate(*parts, finishReason="STOP"))):
+        contents, _ = next_contents(api, request)
         assert contents[1]["parts"] == list(parts), way
 
 
@@ -194,10 +115,10 @@ def test_signatures_of_other_parts_are_returned_on_parts_of_their_kind(api):
 def test_a_signature_after_the_text_is_returned_but_for_streams_that_cannot_say_it(api):
     """musistudio/claude-code-router#1275: a stream of Messages has no place for it any more."""
     events = read_chunks(candidate(text("Hello")), candidate(text("", "s1=="), finishReason="STOP"))
-    for way, answer in ways(api, events):
+    for way, request in ways(api, events):
         expected = [text("Hello"), text("", "s1==")]
         lost = (api, way) == ("messages", "streamed")
-        assert next_contents(api, answer)[0][1]["parts"] == (expected[:1] if lost else expected), way
+        assert next_contents(api, request)[0][1]["parts"] == (expected[:1] if lost else expected), way
 
 
 RECORDED = sorted((SHARED / "corpus" / "gemini").glob("*.response.*"))
@@ -223,8 +144,8 @@ def test_every_recorded_signature_of_a_call_survives_every_client(api):
         sent = [part for part in parts if "functionCall" in part]
         for part in sent:
             part["functionCall"].setdefault("args", {})
-        for way, answer in ways(api, events):
-            got = [part for part in next_contents(api, answer)[0][1]["parts"] if "functionCall" in part]
+        for way, request in ways(api, events):
+            got = [part for part in next_contents(api, request)[0][1]["parts"] if "functionCall" in part]
             assert got == sent, (path.name, way)
         count += 1
     assert count >= 10
@@ -235,7 +156,11 @@ def test_a_history_of_another_model_is_taken():
     native = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
     use = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"x": 1}}
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "done"}
-    turns = [ASKED["messages"], {"role": "assistant", "content": [native, use]}, {"role": "user", "content": [result]}]
+    turns = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [native, use]},
+        {"role": "user", "content": [result]},
+    ]
     request = CODECS["messages"].read_request({"model": "m", "max_tokens": 10, "messages": turns})
     body, dropped = encode_request(request, FLASH)
     assert body["contents"][1]["parts"] == [call("f", {"x": 1}, signature=PLACEHOLDER)]
