@@ -14,6 +14,7 @@ from streams.events import Api, ErrorInfo, Event, ReasoningState, ToolCallStart
 from tests.support.apis import OLDER
 from tests.support.cases import case
 from tests.support.examples import examples, places
+from tests.support.full_answers import full_stream, stream_bytes
 from tests.support.provider_streams import check_order, cut, read_pieces
 from tests.support.recordings import ABSENT, answers, files
 
@@ -31,6 +32,7 @@ STREAMS = (
     *(Stream(one.api, one.key, one.body) for one in answers() if one.streamed),
     *(Stream("gemini", path.name, path.read_bytes()) for path in files("gemini", "*.response.sse")),
     *(Stream("converse", path.name, path.read_bytes()) for path in files("bedrock_converse", "*.eventstream")),
+    Stream("interactions", "not recorded", stream_bytes("interactions", full_stream("interactions"))),
 )
 SMALL = 2_000
 """Bytes up to which a stream is cut in two at each of its bytes: the work is quadratic."""

@@ -83,10 +83,7 @@ WRONG: dict[str, list[tuple[dict[str, Any], str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("api", "answer", "at"),
-    [pytest.param(api, *row, id=f"{api}-{i}-{row[1]}") for api, rows in WRONG.items() for i, row in enumerate(rows)],
-)
+@each_row("api, answer, at", [(api, *row) for api, rows in WRONG.items() for row in rows])
 def test_a_member_of_a_wrong_type_is_a_502_for_a_client_of_another_api(api, answer, at):
     with pytest.raises(GatewayError, match=f"{re.escape(at)} is not") as caught:
         CODECS[api].read_answer(json.dumps(answer).encode())

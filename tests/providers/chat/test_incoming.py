@@ -175,6 +175,7 @@ def test_reasoning_of_every_form_is_read():
 
 
 def test_settings_are_read_by_their_neutral_names():
+    """Of two limits, that of the newer name counts (decolua/9router#560, maximhq/bifrost#6457)."""
     call = chat_request(
         max_tokens=5,
         max_completion_tokens=7,

@@ -254,13 +254,3 @@ def test_members_of_responses_alone_are_dropped_and_reported():
         "service_tier", "truncation", "max_tool_calls", "prompt_cache_options.ttl", "reasoning.summary",
         "prompt_cache_options.comparison_response_id",
     }  # fmt: skip
-
-
-def test_the_limit_of_the_newer_name_wins():
-    """decolua/9router#560, maximhq/bifrost#6457."""
-    assert (
-        encode_request(chat_request(max_tokens=5, max_completion_tokens=7), max_tokens_field="max_tokens")[0][
-            "max_tokens"
-        ]
-        == 7
-    )

@@ -153,40 +153,6 @@ def test_a_whole_answer_has_every_key():
     ChatCompletion.model_validate(body)
 
 
-@each_row(
-    ("block", "content"),
-    [
-        ([ToolCallStart(0, "a", "f"), BlockEnd(0)], None),
-        ([RefusalDelta(0, "no"), BlockEnd(0)], None),
-        ([], ""),
-    ],
-)
-def test_content_is_null_with_calls_and_refusals(block, content):
-    message = json.loads(CHAT.write_answer(fold([*block, AnswerEnd("stop")]), reply()))["choices"][0]["message"]
-    assert message["content"] == content
-    assert "content" in message
-    assert ("tool_calls" in message) == any(isinstance(event, ToolCallStart) for event in block)
-
-
-def test_citations_with_a_url_become_annotations_of_a_whole_answer():
-    events = [
-        *text_events(0, "One. "),
-        *text_events(
-            1,
-            "Two.",
-            Citation(1, "messages", {"type": "web_search_result_location", "url": "https://a", "title": "A"}),
-            Citation(1, "responses", {"type": "url_citation", "url": "https://b", "start_index": 1, "end_index": 3}),
-            Citation(1, "messages", {"type": "char_location", "document_index": 0}),
-        ),
-        AnswerEnd("stop"),
-    ]
-    message = json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["message"]
-    assert [item["url_citation"] for item in message["annotations"]] == [
-        {"url": "https://a", "title": "A", "start_index": 5, "end_index": 9},
-        {"url": "https://b", "title": "", "start_index": 6, "end_index": 8},
-    ]
-
-
 TOKEN = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
 
 
@@ -214,6 +180,8 @@ def test_citations_come_once_in_a_stream_as_in_the_whole_answer():
     events = [
         *text_events(0, "One. ", Citation(0, "messages", {"url": "https://a"})), ToolCallStart(1, "x", "f"),
         TextDelta(2, "Two."), Citation(2, "chat", {"type": "url_citation", "url_citation": titled}),
+        Citation(2, "responses", {"type": "url_citation", "url": "https://c", "start_index": 1, "end_index": 3}),
+        Citation(2, "messages", {"type": "char_location", "document_index": 0}),
         Citation(2, "chat", {"type": "url_citation", "url_citation": None}), BlockEnd(1), BlockEnd(2),
         AnswerEnd("stop"),
     ]  # fmt: skip
@@ -222,24 +190,31 @@ def test_citations_come_once_in_a_stream_as_in_the_whole_answer():
         [
             {"url": "https://a", "title": "", "start_index": 0, "end_index": 5},
             {"url": "https://b", "title": "", "start_index": 5, "end_index": 9},
+            {"url": "https://c", "title": "", "start_index": 6, "end_index": 8},
         ]
     ]
     message = json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["message"]
     assert [message["annotations"]] == annotations
 
 
-def test_the_first_chunk_has_the_role_and_no_other():
+@each_row(
+    "events, contents, whole",
+    [
+        ([TextDelta(0, "a"), BlockEnd(0)], ["", "a"], "a"),
+        ([RefusalDelta(0, "no"), BlockEnd(0)], [None], None),
+        ([ToolCallStart(0, "a", "f"), BlockEnd(0)], [None], None),
+        ([ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1)], [None, "a"], "a"),
+        ([ReasoningDelta(0, "hm"), BlockEnd(0)], [None, ""], ""),
+        ([NativeItem(0, "messages", "x", {}), BlockEnd(0)], [""], ""),
+        ([], [""], ""),
+    ],
+)
+def test_the_first_chunk_has_the_role_and_no_other(events, contents, whole):
     """Clients that see no role send the turn back without one (Portkey-AI/gateway#1399, #1000)."""
-    for events, contents in [
-        ([TextDelta(0, "a"), BlockEnd(0)], ["", "a"]),
-        ([RefusalDelta(0, "no"), BlockEnd(0)], [None]),
-        ([ToolCallStart(0, "a", "f"), BlockEnd(0)], [None]),
-        ([ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1)], [None, "a"]),
-        ([ReasoningDelta(0, "hm"), BlockEnd(0)], [None, ""]),
-        ([NativeItem(0, "messages", "x", {}), BlockEnd(0)], [""]),
-        ([], [""]),
-    ]:
-        with case((events, contents)):
-            parts = deltas(write([AnswerStart(), *events, Usage(), AnswerEnd("stop")]))
-            assert [one.get("role") for one in parts] == ["assistant"] + [None] * (len(parts) - 1)
-            assert [one["content"] for one in parts if "content" in one] == contents
+    told = [AnswerStart(), *events, Usage(), AnswerEnd("stop")]
+    parts = deltas(write(told))
+    assert [one.get("role") for one in parts] == ["assistant"] + [None] * (len(parts) - 1)
+    assert [one["content"] for one in parts if "content" in one] == contents
+    message = json.loads(CHAT.write_answer(fold(told), reply()))["choices"][0]["message"]
+    assert message["content"] == whole
+    assert ("tool_calls" in message) == any(isinstance(event, ToolCallStart) for event in events)

@@ -12,7 +12,6 @@ from providers.errors.failures import (
     KIND_OF_STATUS,
     MESSAGES_TYPE,
     OPENAI_TYPE,
-    error_object,
     kind_of,
     messages_error,
     openai_error,
@@ -151,27 +150,6 @@ def test_an_error_inside_a_stream_takes_its_status_from_its_words():
 
 def test_the_code_decides_before_the_type():
     assert kind_of({"code": "model_not_found", "type": "invalid_request_error"}, "upstream") == "not_found"
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["error", "errors", "message", "code", "type", "detail", "param", "x"]), inner, max_size=4
-        )
-    ),
-    max_leaves=8,
-)
-
-
-@given(JSON, st.integers(300, 599))
-def test_no_upstream_error_raises_and_all_are_errors(value, status):
-    for failed in (read_failure(status, json.dumps(value).encode()), read_event_failure(value)):
-        assert failed.status >= 400
-        assert failed.message
-        json.dumps([openai_error(failed), messages_error(failed)])
-    assert hasattr(error_object(value), "get")
 
 
 @given(st.binary(), st.integers(300, 599))

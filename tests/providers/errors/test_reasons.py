@@ -7,7 +7,7 @@ from typing import get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.errors.failures import read_event_failure, read_failure
+from providers.errors.failures import error_object, messages_error, openai_error, read_event_failure, read_failure
 from providers.errors.limits import MAX_WAIT, predict_outage
 from providers.errors.reasons import REASON_OF_WORD, SENTENCES
 from streams.events import UNAVAILABLE, FailureReason
@@ -279,7 +279,11 @@ HEADERS = st.lists(
     HEADERS,
 )
 def test_whatever_a_provider_says_has_a_reason_and_a_bounded_wait(value, status, headers):
+    assert hasattr(error_object(value), "get")
     for failed in (read_failure(status, json.dumps(value).encode(), headers), read_event_failure(value)):
+        assert failed.status >= 400
+        assert failed.message
+        json.dumps([openai_error(failed), messages_error(failed)])
         assert failed.reason in get_args(FailureReason)
         assert failed.wait is None or 0 < failed.wait <= MAX_WAIT
     outage = predict_outage(headers)

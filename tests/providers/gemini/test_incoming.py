@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import pytest
-
 from providers.gemini import GEMINI
 from providers.neutral.request import (
     AudioPart,
@@ -21,9 +19,7 @@ from providers.neutral.request import (
     ToolResultPart,
 )
 from providers.neutral.seal import Seal, seal_in_base64
-from streams.errors import GatewayError
 from tests.support.cases import case
-from tests.support.each_row import each_row
 from tests.support.gemini_wire import OURS
 
 HI = {"role": "user", "parts": [{"text": "hi"}]}
@@ -307,11 +303,3 @@ def test_a_count_request_is_the_body_or_a_member_of_it():
     inner = {"model": "models/m", "contents": [HI], "systemInstruction": {"parts": [{"text": "Be kind."}]}}
     assert GEMINI.read_count({"generateContentRequest": inner}) == GEMINI.read_count(inner)
     assert len(GEMINI.read_count({"contents": [HI], "cachedContent": "c"}).messages) == 1
-
-
-@each_row("name", ["cachedContent", "continuationToken", "continuation_token"])
-def test_members_that_only_google_can_serve_are_a_400(name):
-    """Without them, the answer would be another one (google-genai 3.4)."""
-    with pytest.raises(GatewayError) as refused:
-        GEMINI.read_request({"contents": [HI], name: "x"})
-    assert (refused.value.info.status, refused.value.info.param) == (400, name)

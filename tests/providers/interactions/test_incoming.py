@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import pytest
-
 from providers.apis import CODECS
 from providers.interactions import INTERACTIONS
 from providers.neutral.codec import Recipient
@@ -21,7 +19,6 @@ from providers.neutral.request import (
     ToolChoice,
     ToolResultPart,
 )
-from streams.errors import GatewayError
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.interactions_answers import GOOGLE, call_step, result_step, text_step, thought_step
@@ -152,13 +149,6 @@ def test_a_format_reaches_every_provider_or_is_listed():
             assert json.dumps(SCHEMA["properties"], separators=(",", ":")) in found.body.decode().replace("\\", "")
             # Converse of an unknown model gets it as an instruction, which is listed.
             assert ("response_format" in found.dropped) == (api == "converse")
-
-
-def test_members_that_only_google_serves_are_a_400():
-    for name in ("agent", "environment", "webhook_config", "continuation_token"):
-        with case(name), pytest.raises(GatewayError) as caught:
-            read(**{name: "x"})
-        assert (caught.value.info.status, caught.value.info.param) == (400, name)
 
 
 def test_a_call_without_an_id_gets_the_same_one_each_time():

@@ -3,16 +3,12 @@
 import json
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from providers.apis import CODECS
 from providers.grammar import judge
 from providers.interactions import INTERACTIONS
 from providers.neutral.codec import Reply
 from providers.neutral.request import Request
-from streams import sse
-from streams.events import AnswerEnd, AnswerStart, Citation, ErrorInfo, Event, NativeItem, TextDelta, Usage
+from streams.events import AnswerEnd, AnswerStart, Citation, ErrorInfo, NativeItem, TextDelta, Usage
 from streams.fold import Answer, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.cases import case
 from tests.support.each_row import each_row
@@ -248,20 +244,6 @@ def test_a_reader_that_holds_nothing_still_follows_the_answer():
     events = read_stream_events(OVERLAPPING, limit=0)
     assert isinstance(events[-1], AnswerEnd)
     assert {event.text for event in events if isinstance(event, TextDelta)} == {"a", "b", "x", "y"}
-
-
-@given(st.lists(st.integers(1, 400), max_size=40))
-def test_a_stream_is_the_same_however_it_is_split(sizes):
-    body = b"".join(FULL)
-    splitter, reader, events = sse.SSE.splitter(2**20), INTERACTIONS.reader(), list[Event]()
-    at = 0
-    for size in [*sizes, len(body)]:
-        for raw in splitter.feed(body[at : at + size]):
-            if (parsed := sse.parse(raw)) is not None:
-                events += reader.read_event(*parsed)
-        at += size
-    joined = fold([*events, *reader.close()])
-    assert joined.blocks == answer(*FULL).blocks
 
 
 def test_a_whole_answer_with_a_result_of_its_own_call_ends_well():

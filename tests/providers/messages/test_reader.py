@@ -36,16 +36,6 @@ from tests.support.provider_streams import check_order
 
 
 @each_row("name", FIXTURES)
-def test_events_are_the_same_however_the_bytes_are_cut(name):
-    data = raw(*FIXTURES[name])
-    whole = read(data)
-    check_order(whole)
-    assert isinstance(whole[-1], AnswerEnd)
-    for step in (1, 2, 7, 64):
-        assert read(data, step) == whole
-
-
-@each_row("name", FIXTURES)
 def test_a_cut_anywhere_before_the_stop_reason_never_looks_complete(name):
     data = raw(*FIXTURES[name][:-2])
     for end in range(0, len(data), 13):

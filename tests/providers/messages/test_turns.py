@@ -262,11 +262,6 @@ def test_thoughts_of_others_are_removed_and_reported():
             assert dropped == ("messages[].content[]",)
 
 
-def test_native_thoughts_stay_where_the_client_speaks_the_same_api():
-    call = attrs.evolve(chat(user("go"), assistant(ReasoningPart("hm", native=THOUGHT))), api="messages")
-    assert write(call)[0]["messages"][1]["content"] == [THOUGHT]
-
-
 def test_breakpoints_without_a_lifetime_keep_the_default():
     """OpenAI's 30 minutes and Anthropic's 5 are each what nobody asked for (garrytan/gbrain#2442)."""
     marked = TextPart("x", marks={"prompt_cache_breakpoint": {"mode": "explicit"}})

@@ -3,10 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from providers.neutral.codec import Recipient
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -31,9 +28,7 @@ from providers.responses import RESPONSES, read_continuation
 from streams.errors import GatewayError
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.examples import examples
-from tests.support.responses_requests import OTHER, US, read, rejection_of, turns
-from tests.support.responses_strategies import VALUE
+from tests.support.responses_requests import OTHER, read, rejection_of, turns
 
 
 def test_a_string_is_a_user_turn_and_instructions_lead() -> None:
@@ -258,26 +253,6 @@ def test_reasoning_settings_state_no_more_than_the_clients() -> None:
 def test_text_without_a_format_is_text(text) -> None:
     """BerriAI/litellm#28899."""
     assert read(text=text).format is None
-
-
-BODY = st.dictionaries(
-    st.sampled_from(["model", "input", "tools", "tool_choice", "reasoning", "text", "instructions", "stream", "x"]),
-    VALUE,
-)
-
-
-@settings(max_examples=examples(200), deadline=None)
-@given(BODY)
-def test_no_request_makes_anything_but_a_400(body: dict[str, Any]) -> None:
-    status = 400
-    try:
-        call = RESPONSES.read_request(body)
-        RESPONSES.write_request(call, Recipient("up", US))
-    except GatewayError as error:
-        status = error.info.status
-    assert status == 400
-    restored, _ = RESPONSES.restore(body, US)
-    assert restored == {}
 
 
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}

@@ -76,11 +76,6 @@ def test_no_event_without_members_breaks_a_stream(type) -> None:
     assert events[-1] == AnswerEnd("stop", "completed")
 
 
-def test_a_stream_reads_the_same_in_pieces_of_any_size() -> None:
-    whole = read(TEXT_STREAM)
-    assert all(read(TEXT_STREAM, step) == whole for step in range(1, 60))
-
-
 @each_row("named", [True, False])
 def test_text_without_deltas_is_read_from_the_whole_part(named: bool) -> None:
     text_done = {"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": "hi"}
