@@ -1,7 +1,6 @@
 """Images of earlier answers, which clients send back: "make an image", then "now make the sky blue"."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -20,6 +19,8 @@ from streams.fold import fold
 from tests.support.each_row import each_row
 from tests.support.lanes import reply_for
 from tests.support.made_images import ITEMS, PNG, URL, read_events, stream_for, whole_for
+from tests.support.next_requests import next_request
+from tests.support.returned_answers import answer_items
 
 MAKER = Issuer("openai", "account")  # of ``reply_for``
 GEMINI_3 = Recipient("gemini-3-pro-image", MAKER, Quirks(signed_calls=True))
@@ -31,48 +32,6 @@ def made_by_gemini(*parts: Any) -> list[Any]:
     """Return the events of a Gemini answer with ``parts``."""
     candidate = {"content": {"role": "model", "parts": list(parts)}, "finishReason": "STOP"}
     return read_events("gemini", json.dumps({"candidates": [candidate], "modelVersion": "g"}).encode())
-
-
-def next_chat(body: bytes) -> dict[str, Any]:
-    if body.startswith(b"{"):
-        message = json.loads(body)["choices"][0]["message"]
-    else:
-        message = {"role": "assistant", "content": ""}
-        for line in body.splitlines():
-            chunk = json.loads(line[6:]) if line.startswith(b"data: {") else {"choices": []}
-            for delta in (choice["delta"] for choice in chunk["choices"]):
-                message["content"] += delta.get("content") or ""
-                for name in ("images", "reasoning_details"):
-                    if name in delta:
-                        message.setdefault(name, []).extend(delta[name])
-    return {"messages": [{"role": "user", "content": FIRST}, message, {"role": "user", "content": SECOND}]}
-
-
-def output_of(body: bytes) -> list[Any]:
-    if body.startswith(b"{"):
-        return list(json.loads(body)["output"])
-    last = [line for line in body.splitlines() if line.startswith(b"data: ")][-1]
-    return list(json.loads(last[6:])["response"]["output"])
-
-
-def next_responses(body: bytes) -> dict[str, Any]:
-    return {"input": [{"role": "user", "content": FIRST}, *output_of(body), {"role": "user", "content": SECOND}]}
-
-
-def next_gemini(body: bytes) -> dict[str, Any]:
-    chunks = [json.loads(body)] if body.startswith(b"{") else [
-        json.loads(line[6:]) for line in body.splitlines() if line.startswith(b"data: ")
-    ]  # fmt: skip
-    candidates = [candidate for chunk in chunks for candidate in chunk.get("candidates", ())]
-    parts = [part for one in candidates for part in one.get("content", {}).get("parts", ())]
-    user = [{"role": "user", "parts": [{"text": text}]} for text in (FIRST, SECOND)]
-    return {"contents": [user[0], {"role": "model", "parts": parts}, user[1]]}
-
-
-def next_converse(body: bytes) -> dict[str, Any]:
-    content = json.loads(body)["output"]["message"]["content"] if body.startswith(b"{") else joined_blocks(body)
-    user = [{"role": "user", "content": [{"text": text}]} for text in (FIRST, SECOND)]
-    return {"messages": [user[0], {"role": "assistant", "content": content}, user[1]]}
 
 
 def joined_blocks(body: bytes) -> list[dict[str, Any]]:
@@ -93,31 +52,19 @@ def joined_blocks(body: bytes) -> list[dict[str, Any]]:
     return [block for block in blocks.values() if block]
 
 
-def next_interactions(body: bytes) -> dict[str, Any]:
-    steps = json.loads(body)["steps"] if body.startswith(b"{") else joined_steps(body)
-    user = [{"type": "user_input", "content": [{"type": "text", "text": text}]} for text in (FIRST, SECOND)]
-    return {"input": [user[0], *steps, user[1]]}
+def items_of(client: str, body: bytes) -> list[Any]:
+    """Return the items of a client's history that contain the answer in ``body``, whole or streamed."""
+    streamed = not body.startswith(b"{")
+    if streamed and client == "converse":
+        return [{"role": "assistant", "content": joined_blocks(body)}]
+    return answer_items(client, body, streamed=streamed)
 
 
-def joined_steps(body: bytes) -> list[dict[str, Any]]:
-    """Return the steps of a stream, as an SDK joins them."""
-    steps: list[dict[str, Any]] = []
-    for line in body.splitlines():
-        event = json.loads(line[6:]) if line.startswith(b"data: {") else {}
-        delta = event.get("delta", {})
-        if event.get("event_type") == "step.start":
-            steps.append(dict(event["step"]))
-        elif delta.get("type") == "text":
-            steps[-1].setdefault("content", []).append(delta)
-        elif delta.get("type") == "thought_signature":
-            steps[-1]["signature"] = delta["signature"]
-    return steps
+def next_turn(client: str, body: bytes) -> dict[str, Any]:
+    return next_request(client, items_of(client, body), FIRST, SECOND)
 
 
-NEXT: dict[str, Callable[[bytes], dict[str, Any]]] = {
-    "chat": next_chat, "responses": next_responses, "gemini": next_gemini, "converse": next_converse,
-    "interactions": next_interactions,
-}  # fmt: skip
+CLIENTS = ("chat", "responses", "gemini", "converse", "interactions")
 WRITES = (whole_for, stream_for)
 
 
@@ -132,11 +79,11 @@ def model_parts(sent: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("write", WRITES)
-@pytest.mark.parametrize("client", NEXT)
+@pytest.mark.parametrize("client", CLIENTS)
 def test_a_signed_image_returns_to_gemini_unchanged(client, write):
     """langchain-ai/langchain-google#1431"""
     body = write(client, made_by_gemini({"text": "Look:"}, SIGNED))
-    sent, outgoing = sent_to("gemini", client, NEXT[client](body), GEMINI_3)
+    sent, outgoing = sent_to("gemini", client, next_turn(client, body), GEMINI_3)
     assert model_parts(sent) == [{"text": "Look:"}, SIGNED]
     assert sent["contents"][-1] == {"role": "user", "parts": [{"text": SECOND}]}
     assert outgoing.dropped == ()
@@ -152,17 +99,17 @@ def test_a_client_of_messages_gets_no_signature_of_an_image_that_it_does_not_get
         assert judge("messages", body).broken is None
 
 
-@each_row("client", NEXT)
+@each_row("client", CLIENTS)
 def test_each_image_gets_its_own_signature(client):
     other = {"inlineData": {"mimeType": "image/jpeg", "data": "/9j/4AAQSkZJ"}, "thoughtSignature": "b3RoZXI="}
     body = whole_for(client, made_by_gemini(SIGNED, other))
-    sent, _ = sent_to("gemini", client, NEXT[client](body), GEMINI_3)
+    sent, _ = sent_to("gemini", client, next_turn(client, body), GEMINI_3)
     assert model_parts(sent) == [SIGNED, other]
 
 
 def test_an_image_that_the_client_removed_takes_no_signature_of_another():
     other = {"inlineData": {"mimeType": "image/jpeg", "data": "/9j/4AAQSkZJ"}, "thoughtSignature": "b3RoZXI="}
-    body = next_chat(whole_for("chat", made_by_gemini(SIGNED, other)))
+    body = next_turn("chat", whole_for("chat", made_by_gemini(SIGNED, other)))
     del body["messages"][1]["images"][0]
     assert model_parts(sent_to("gemini", "chat", body, GEMINI_3)[0]) == [other]
 
@@ -171,11 +118,11 @@ def test_an_image_that_the_client_removed_takes_no_signature_of_another():
 def test_an_image_without_its_signature_gets_the_placeholder_that_google_documents(client):
     """Clients may send no reasoning back. Models before Gemini 3 need none."""
     body = whole_for(client, made_by_gemini({"inlineData": SIGNED["inlineData"]}))
-    sent, outgoing = sent_to("gemini", client, NEXT[client](body), GEMINI_3)
+    sent, outgoing = sent_to("gemini", client, next_turn(client, body), GEMINI_3)
     assert model_parts(sent) == [{**SIGNED, "thoughtSignature": PLACEHOLDER}]
     assert [path.rpartition(".")[2] for path in outgoing.dropped] == ["thoughtSignature"]
     older = attrs.evolve(GEMINI_3, quirks=Quirks())
-    sent, outgoing = sent_to("gemini", client, NEXT[client](body), older)
+    sent, outgoing = sent_to("gemini", client, next_turn(client, body), older)
     assert (model_parts(sent), outgoing.dropped) == ([{"inlineData": SIGNED["inlineData"]}], ())
 
 
@@ -183,33 +130,33 @@ def test_an_image_without_its_signature_gets_the_placeholder_that_google_documen
 def test_a_signature_of_another_account_is_not_sent(client):
     body = whole_for(client, made_by_gemini(SIGNED))
     to = attrs.evolve(GEMINI_3, issuer=Issuer("google", "other"))
-    sent, _ = sent_to("gemini", client, NEXT[client](body), to)
+    sent, _ = sent_to("gemini", client, next_turn(client, body), to)
     assert model_parts(sent) == [{**SIGNED, "thoughtSignature": PLACEHOLDER}]
 
 
 @pytest.mark.sample(7)
 @pytest.mark.parametrize("maker", ITEMS)
-@pytest.mark.parametrize("client", NEXT)
+@pytest.mark.parametrize("client", CLIENTS)
 def test_images_of_all_makers_reach_gemini(client, maker):
     events = read_events(maker, whole_for(maker, made_by_gemini(SIGNED)))
-    sent, _ = sent_to("gemini", client, NEXT[client](whole_for(client, events)), GEMINI_3)
+    sent, _ = sent_to("gemini", client, next_turn(client, whole_for(client, events)), GEMINI_3)
     assert [part["inlineData"] for part in model_parts(sent)] == [SIGNED["inlineData"]]
 
 
-@each_row("client", NEXT)
+@each_row("client", CLIENTS)
 def test_an_image_reaches_interactions(client):
     body = whole_for(client, made_by_gemini({"text": "Look:"}, SIGNED))
-    sent, _ = sent_to("interactions", client, NEXT[client](body), Recipient("m", Issuer("p", "")))
+    sent, _ = sent_to("interactions", client, next_turn(client, body), Recipient("m", Issuer("p", "")))
     outputs = [step["content"] for step in sent["input"] if step["type"] == "model_output"]
     image = {"type": "image", "data": PNG, "mime_type": "image/png"}
     assert [content for contents in outputs for content in contents] == [{"type": "text", "text": "Look:"}, image]
 
 
-@each_row("client", NEXT)
+@each_row("client", CLIENTS)
 def test_an_image_reaches_a_chat_server_that_takes_it_as_openrouter_does(client):
     body = whole_for(client, made_by_gemini({"text": "Look:"}, SIGNED))
     to = Recipient("m", Issuer("p", ""), Quirks(message_images=True))
-    sent, _ = sent_to("chat", client, NEXT[client](body), to)
+    sent, _ = sent_to("chat", client, next_turn(client, body), to)
     assert sent["messages"][1]["content"] == "Look:"
     assert sent["messages"][1]["images"] == [{"index": 0, "type": "image_url", "image_url": {"url": URL}}]
 
@@ -232,11 +179,11 @@ PLACES = {
 
 @pytest.mark.sample(7)
 @pytest.mark.parametrize("provider", ["chat", "messages", "responses", "converse"])
-@pytest.mark.parametrize("client", NEXT)
+@pytest.mark.parametrize("client", CLIENTS)
 def test_other_providers_get_the_conversation_without_the_image(client, provider):
     """The loss is reported, and neither the image nor its signature is sent."""
     body = whole_for(client, made_by_gemini({"text": "Look:"}, SIGNED))
-    _, outgoing = sent_to(provider, client, NEXT[client](body), Recipient("m", Issuer("p", "")))
+    _, outgoing = sent_to(provider, client, next_turn(client, body), Recipient("m", Issuer("p", "")))
     assert PNG not in outgoing.body.decode()
     assert all(text in outgoing.body.decode() for text in ("Look:", SECOND))
     assert PLACES[client] in outgoing.dropped
@@ -250,19 +197,19 @@ def test_malformed_images_are_dropped_as_a_whole(images):
 
 
 def test_an_unknown_member_of_an_image_is_reported():
-    body = next_responses(whole_for("responses", made_by_gemini(SIGNED)))
+    body = next_turn("responses", whole_for("responses", made_by_gemini(SIGNED)))
     body["input"][2]["unheard"] = 1
     assert sent_to("gemini", "responses", body, GEMINI_3)[1].dropped == ("input[].unheard",)
-    body = next_chat(whole_for("chat", made_by_gemini(SIGNED)))
+    body = next_turn("chat", whole_for("chat", made_by_gemini(SIGNED)))
     body["messages"][1]["images"][0]["unheard"] = 1
     assert sent_to("gemini", "chat", body, GEMINI_3)[1].dropped == ("messages[].images.unheard",)
 
 
-@each_row("client", NEXT)
+@each_row("client", CLIENTS)
 def test_an_image_and_its_signature_count_as_one_image(client):
     """They count as millions of tokens otherwise."""
     large = {"inlineData": {"mimeType": "image/png", "data": "iVBO" * 100_000}, "thoughtSignature": "c2ln" * 100_000}
-    body = NEXT[client](whole_for(client, made_by_gemini(large)))
+    body = next_turn(client, whole_for(client, made_by_gemini(large)))
     request = CODECS[client].read_request(body if client == "converse" else {"model": "m", **body})
     assert IMAGE < estimate(request) < 3000
 
@@ -278,7 +225,7 @@ def test_a_draft_in_the_thoughts_of_gemini_counts_as_an_image():
 
 def test_the_byte_lane_removes_images_that_its_provider_does_not_know():
     """OpenAI refuses ids that are not its own."""
-    body = next_responses(whole_for("responses", made_by_gemini(SIGNED)))
+    body = next_turn("responses", whole_for("responses", made_by_gemini(SIGNED)))
     body["input"].insert(1, ITEMS["responses"])
     changed, lost = CODECS["responses"].restore(body, Issuer("p", ""))
     assert changed["input"] == [body["input"][0], ITEMS["responses"], body["input"][-1]]
@@ -296,7 +243,7 @@ def test_an_own_image_of_a_responses_provider_returns_to_it_with_its_id():
 def test_a_stored_turn_continues_with_its_image(write):
     """``previous_response_id``"""
     earlier = prepare_input(
-        [{"role": "user", "content": FIRST}, *output_of(write("responses", made_by_gemini(SIGNED)))]
+        [{"role": "user", "content": FIRST}, *items_of("responses", write("responses", made_by_gemini(SIGNED)))]
     )
     request = read_continuation({"model": "m", "previous_response_id": "resp_1", "input": SECOND}, earlier)
     outgoing = CODECS["gemini"].write_request(request, GEMINI_3)

@@ -1,7 +1,5 @@
 """The writer of tools and settings for a Responses provider."""
 
-import attrs
-
 from providers.chat import CHAT
 from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
@@ -37,19 +35,6 @@ def test_tools_are_flat_with_strict_and_parameters() -> None:
         "tools": [{"type": "function", "name": "f"}, {"type": "custom", "name": "c"}],
     }  # fmt: skip
     assert outgoing.dropped == ("tools[].cache_control", "tools[]")
-
-
-def test_without_tools_nothing_about_them_is_sent() -> None:
-    """theopenco/llmgateway#4149."""
-    native = (NativeTool("messages", "bash", {}, "tools[0]"),)
-    call = foreign(
-        user(TextPart("x")), tools=native, tool_choice=ToolChoice("tool", "bash"), parallel_tools=Parameter(False, "p")
-    )
-    body, _ = send(call)
-    assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(body)
-    forced, _ = send(attrs.evolve(call, tools=(Tool("bash", kind="custom"),)))
-    assert forced["tool_choice"] == {"type": "custom", "name": "bash"}
-    assert forced["parallel_tool_calls"] is False
 
 
 def test_reasoning_is_an_effort() -> None:
