@@ -82,6 +82,17 @@ def test_a_wrong_condition_says_what_is_right():
         ("e2el.p95>1s", "e2el is not measured; did you mean duration?"),
         ("http_req_failed>1%", "http_req_failed is not measured; did you mean errors?"),
         ("p95(ttft)>1s", "this is not a condition; write a condition, such as ttft.p95>500ms"),
+        ("", "this is not a condition; write a condition, such as ttft.p95>500ms"),
+        ("tftt.p95>1s", "tftt is not measured; did you mean ttft?"),
+        ("ttft>1s", "ttft has many values; add a statistic, such as ttft.p95"),
+        ("ttft.p95>500", "no unit, but a time is expected; use ms, s or us"),
+        ("ttft.p95>500%", "%, but a time is expected"),
+        ("ttft.q95>5ms", "q95 is not a statistic; there are min, mean, max"),
+        ("ttft.p101>5ms", "p101 is not a statistic"),
+        ("errors.p95>1", "errors is a single number; remove .p95"),
+        ("errors>1ms", "ms after a number"),
+        ("rate>1%", "% after a plain number"),
+        ("tokens_per_second.p50<5s", "s after a plain number"),
     ]:
         with case((condition, said)):
             with pytest.raises(InvalidCondition) as caught:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from gateway.__main__ import main
 from loadtest.exchange.judging import ReceivedAnswer, StreamVerdict, open_judge
-from loadtest.figures.conditions import InvalidCondition, parse_condition
+from loadtest.figures.conditions import parse_condition
 from loadtest.figures.tally import Tally
 from loadtest.figures.timeline import LoadTimeline
 from loadtest.reports import live, text
@@ -74,27 +74,6 @@ def test_a_false_fail_if_condition_passes_the_run(good, condition):
 def test_a_condition_on_an_unmeasured_figure_fails(bad):
     assert parse_condition("ttft.p95>60s").failure(bad) == "ttft.p95>60s: nothing was measured"
     assert parse_condition("errors>50%").failure(bad) == "errors>50%: it is 100 %"
-
-
-def test_a_wrong_condition_says_what_is_wrong():
-    for condition, said in [
-        ("", "this is not a condition; write a condition, such as ttft.p95>500ms"),
-        ("ttft.p95=500ms", "this is not a condition"),
-        ("tftt.p95>1s", "tftt is not measured; did you mean ttft?"),
-        ("ttft>1s", "ttft has many values; add a statistic, such as ttft.p95"),
-        ("ttft.p95>500", "no unit, but a time is expected; use ms, s or us"),
-        ("ttft.p95>500%", "%, but a time is expected"),
-        ("ttft.q95>5ms", "q95 is not a statistic; there are min, mean, max"),
-        ("ttft.p101>5ms", "p101 is not a statistic"),
-        ("errors.p95>1", "errors is a single number; remove .p95"),
-        ("errors>1ms", "ms after a number"),
-        ("rate>1%", "% after a plain number"),
-        ("tokens_per_second.p50<5s", "s after a plain number"),
-    ]:
-        with case((condition, said)):
-            with pytest.raises(InvalidCondition) as caught:
-                parse_condition(condition)
-            assert said in str(caught.value)
 
 
 # Files

@@ -70,7 +70,6 @@ def test_mistakes_are_reported():
         ({"turns": 2, "think": {"mean": 1}}, "add stdev to mean"),
         ({"turns": 2, "think": {"p50": 2, "p59": 5}}, "p95"),
         ({"turns": 2, "think": ["5s", "1s"]}, "give the shorter time first"),
-        ({"think": 2}, "think needs concurrency or turns"),
         ({"follow_up": 20}, "follow_up needs turns"),
         ({"turns": 2, "history": "server"}, "only responses and interactions store earlier turns"),
         ({"turns": 2, "think": "-1"}, "'-1'; expected a duration"),
