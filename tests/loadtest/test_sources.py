@@ -89,19 +89,6 @@ def test_lengths_are_drawn_for_prompts_and_answers():
     assert {request.asked_output for request in requests} == {*range(10, 21)}
 
 
-def test_prompts_follow_what_the_server_counts():
-    """A server that counts 3 characters a token gets prompts of 3,000 for a thousand (fw-ai/benchmark#92)."""
-    scenario = plan({"model": "m", "prompt": 1000})
-    source, rng = source_of(scenario.requests, setting_of(scenario, "a")), random.Random(1)
-    counted = []
-    for number in range(40):
-        request = source.session(number, rng).turn(None)
-        counted.append(round(request.characters / 3))
-        request.learn(counted[-1])
-    assert counted[0] == 1333
-    assert mean(counted[1:]) == pytest.approx(1000, rel=0.02)
-
-
 def test_a_share_of_prompts_begins_with_shared_texts():
     """80 % of 5,120 tokens where 4,096 of them are shared (vllm-project/vllm#33907)."""
     request = LoadRequest("m", prompt=1024, prefix=SharedPrefixes(0.8, 4096, 10))

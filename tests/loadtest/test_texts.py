@@ -22,10 +22,6 @@ def test_no_prompt_shares_its_beginning_with_another_prompt():
     assert not first & second
 
 
-def test_one_mark_makes_the_same_texts():
-    assert begins("seed 1") == begins("seed 1")
-
-
 def test_a_text_has_the_requested_length_in_plain_ascii():
     texts, rng = PromptTexts("m"), random.Random(1)
     for size in (12, 13, 400, 99_999, 100_000, 1_234_567):

@@ -216,10 +216,16 @@ def test_hints_that_the_api_does_not_have_are_reported():
     }  # fmt: skip
 
 
-def test_breakpoints_of_openai_are_cache_marks():
-    """The same thing with other lifetimes (garrytan/gbrain#2442)."""
-    marked = TextPart("x", marks={"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}})
-    assert messages(user(marked))[0]["content"][0]["cache_control"] == {"type": "ephemeral", "ttl": "1h"}
+@each_row("mark, sent", [
+    ({"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}, {"ttl": "1h"}),
+    ({"prompt_cache_breakpoint": {"mode": "explicit"}}, {}),
+    ({"cache_control": {"type": "ephemeral", "ttl": "1h"}}, {"ttl": "1h"}),
+])  # fmt: skip
+def test_breakpoints_keep_their_lifetime_as_near_as_this_api_has_it(mark, sent):
+    """Without one the default stays: OpenAI's 30 minutes and Anthropic's 5 are each what nobody asked for
+    (garrytan/gbrain#2442)."""
+    part = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"} | sent}
+    assert messages(user(TextPart("x", marks=mark)))[0]["content"] == [part]
 
 
 def test_at_most_four_cache_marks_are_sent_the_last_ones():
@@ -260,12 +266,6 @@ def test_thoughts_of_others_are_removed_and_reported():
             body, dropped = write(chat(user("go"), assistant(part, "a")))
             assert body["messages"][1] == {"role": "assistant", "content": "a"}
             assert dropped == ("messages[].content[]",)
-
-
-def test_breakpoints_without_a_lifetime_keep_the_default():
-    """OpenAI's 30 minutes and Anthropic's 5 are each what nobody asked for (garrytan/gbrain#2442)."""
-    marked = TextPart("x", marks={"prompt_cache_breakpoint": {"mode": "explicit"}})
-    assert messages(user(marked))[0]["content"][0]["cache_control"] == {"type": "ephemeral"}
 
 
 def test_marks_on_server_side_blocks_count_among_the_four():
@@ -363,8 +363,3 @@ def test_big_numbers_and_the_order_of_arguments_survive_reading():
     call = MESSAGES.read_request(msgspec.json.decode(body + input + b"}]}]}"))
     assert call.messages[0].parts[0].input == input.decode()
     assert input in MESSAGES.write_request(call, Recipient("claude", OURS)).body
-
-
-def test_the_longest_lifetime_is_carried_by_name():
-    mark = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
-    assert messages(user(TextPart("x", marks=mark)))[0]["content"] == [{"type": "text", "text": "x"} | mark]
