@@ -12,7 +12,7 @@ from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import EndpointProvider, before, json_answer
 from tests.support.in_process import InProcess
-from tests.support.relayed_requests import ASKED, MULTIPART, body_of
+from tests.support.relayed_requests import ASKED, body_of
 
 KEY = "ann-key-0123456789-0123456789"
 CHAT = "/v1/chat/completions"
@@ -82,18 +82,6 @@ async def test_a_provider_without_the_endpoint_receives_no_request(model, endpoi
         assert (found.status_code, error["code"]) == (400, "unsupported_endpoint")
         assert model.partition("/")[2] in error["message"]
         assert provider.asked == []
-
-
-async def test_units_other_than_tokens_are_reserved_from_budgets():
-    """Pictures, seconds, characters and searches have a price each, and no tokens say what they will cost."""
-    entry = {"price": {"per": dict.fromkeys(("image", "second", "character", "search"), 0.04)}}
-    keys = [{"name": "ann", "key": KEY, "budgets": ["0.03 usd/day"]}]
-    async with before(lambda asked: json_answer({}), "trigate/m-1", entry, client_keys=keys) as (served, provider):
-        for endpoint, path in ASKED:
-            if endpoint in (*MULTIPART, "image_generations", "speech", "rerank"):
-                with case(path):
-                    assert (await asking(served, endpoint, path)).status_code == 402
-        assert provider.heads == []
 
 
 async def test_a_body_that_is_too_large_is_refused_by_its_length():

@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import h2.config
 import h2.connection
@@ -291,38 +291,6 @@ async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_uploa
                 await upload.leave()
                 await gone(served, provider)
         assert provider.asked == [] or tenth == 10
-
-
-async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_answer():
-    form = multipart([MODEL, FILE])
-    for kind in ("audio/mpeg", "text/event-stream"):
-        answer = ScriptedAnswer(Stopping(), headers=(("content-type", kind),))
-        async with before(lambda asked, answer=answer: answer, "openai/whisper-1", ENTRY) as (served, provider):
-            for tenth in range(10):
-                provider.go, provider.left_now = trio.Event(), trio.Event()
-                stopped = answer.pieces.stops(provider, tenth)
-                upload = await Upload.begin(served, form, len(form))
-                with trio.fail_after(5):
-                    await stopped.wait()
-                await upload.leave()
-                await gone(served, provider)
-
-
-class Stopping(list[bytes]):
-    """Ten pieces of an answer, of which so many come."""
-
-    def stops(self, provider: EndpointProvider, at: int) -> trio.Event:
-        """What is set when they have."""
-        self._provider, self._at, self._stopped = provider, at, trio.Event()
-        return self._stopped
-
-    def __iter__(self) -> Iterator[bytes]:
-        self._provider.go.set()
-        for number in range(10):
-            if number == self._at:
-                self._provider.go = trio.Event()
-                self._stopped.set()
-            yield b"data: %d\n\n" % number
 
 
 # A provider that takes nothing
