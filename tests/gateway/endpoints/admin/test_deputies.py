@@ -44,32 +44,6 @@ def test_a_key_that_a_person_made_for_itself_has_no_role(shared, user):
     assert (made.status, made.json["error"]["code"]) == (403, "own_key"), "it would outlive its end"
 
 
-def test_a_cookie_is_no_credential_for_models(shared):
-    browser, _ = shared.sign_in("root")
-    for path in ("/v1/models", "/v1/chat/completions"):
-        reply = shared.gateway.request(
-            "GET" if path.endswith("models") else "POST", path, None, cookie_of(shared, browser)
-        )
-        assert reply.status == 401
-
-
-def test_a_cookie_changes_something_only_from_the_own_page(shared):
-    browser, _ = shared.sign_in("root")
-    cookie = cookie_of(shared, browser)
-    own = f"http://127.0.0.1:{shared.gateway.port}"
-    for headers, status in (
-        ({}, 403),
-        ({"origin": "https://evil.example"}, 403),
-        ({"origin": own, "sec-fetch-site": "same-site"}, 403),
-        ({"origin": own}, 201),
-        ({"sec-fetch-site": "same-origin"}, 200),
-    ):
-        reply = shared.gateway.request("PUT", "/admin/v1/keys/of-page", {}, {**cookie, **headers})
-        assert reply.status == status, (headers, reply.body)
-        if status == 403:
-            assert reply.json["error"]["code"] == "page_refused"
-
-
 def test_the_rights_of_a_cookie_are_those_of_its_rule_in_every_process(tmp_path: Path):
     with open_provider() as provider:
         provider.people.update({name: dict(claims) for name, claims in PEOPLE.items()})

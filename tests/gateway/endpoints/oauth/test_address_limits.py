@@ -49,7 +49,10 @@ def test_one_request_id_makes_no_request_free(tmp_path):
     headers = {"x-request-id": "always-the-same"}
     with people_gateway(tmp_path) as gateway:
         browser, url = PeopleBrowser(), f"{gateway.url}/oauth/device_authorization"
-        assert [browser.request("POST", url, headers).status_code for _ in range(32)] == [200] * 30 + [429] * 2
+        found = [browser.request("POST", url, headers) for _ in range(32)]
+        assert [one.status_code for one in found] == [200] * 30 + [429] * 2
+        assert found[-1].json()["error"] == "slow_down"
+        assert "retry-after" in found[-1].headers
 
 
 class Clock:
