@@ -37,14 +37,6 @@ async def test_readyz_lists_the_state_reason_and_end_for_each_target():
         assert PROVIDER_KEY not in answer.text
 
 
-async def test_readyz_is_verbose_only_for_holders_of_the_operator_key():
-    async with gateway(client_keys=KEYS) as running:
-        found = [await running.get("/readyz?verbose", key) for key in (None, LIMITED, OPERATOR)]
-        assert [answer.status_code for answer in found] == [401, 403, 200]
-        assert "targets" not in found[0].text + found[1].text
-        assert (await running.get("/readyz")).status_code == 200
-
-
 async def test_readyz_says_it_also_while_the_process_drains():
     async with gateway() as running:
         running.service.lifecycle.draining = True

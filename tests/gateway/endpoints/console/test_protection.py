@@ -4,8 +4,6 @@ Names of keys and labels of people come from strangers; in other gateways they r
 (https://owasp.org/www-community/attacks/xss/)."""
 
 import base64
-import contextlib
-import sqlite3
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Final
@@ -217,21 +215,6 @@ def test_forms_share_the_rate_of_the_api(tmp_path):
         own = {"sec-fetch-site": "same-origin"}
         api = browser.request("PUT", f"{running.url}/admin/v1/people/okta:00u1/block", own, json={})
         assert api.status_code == 429
-
-
-def test_a_form_changes_nothing_while_the_storage_is_locked(tmp_path):
-    with people_gateway(tmp_path, stored_keys=True) as running:
-        browser, _ = running.sign_in("root")
-        with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite", isolation_level=None)) as db:
-            db.execute("BEGIN IMMEDIATE")  # another writer never ends
-            failed = send(browser, running, "/ui/keys", action="create_key", name="late", group="research")
-            db.execute("ROLLBACK")
-        assert failed.status_code == 503, failed.text
-        assert int(failed.headers["retry-after"]) > 0
-        assert 'role="alert"' in failed.text
-        assert "sk-trigate-" not in failed.text
-        rows = browser.request("GET", f"{running.url}/admin/v1/keys").json()["data"]
-        assert "late" not in [row["name"] for row in rows]
 
 
 def test_a_page_explains_that_the_issuer_is_unavailable(tmp_path):
