@@ -72,24 +72,6 @@ async def test_a_code_becomes_tokens_that_can_be_refreshed(provider: OidcProvide
     assert "s3cret" not in repr((client, tokens, again))
 
 
-async def test_a_code_counts_once_and_with_its_verifier(provider: OidcProvider):
-    async with client_of(issuer_settings(provider, login=LOGIN)) as client:
-        code = sign_in(provider)
-        await client.exchange_code(code, VERIFIER, CALLBACK)
-        for again, verifier in ((code, VERIFIER), (sign_in(provider), "w" * 43)):
-            with pytest.raises(IssuerRefused) as refused:
-                await client.exchange_code(again, verifier, CALLBACK)
-            assert refused.value.code == "invalid_grant"
-
-
-async def test_a_revoked_person_is_refused(provider: OidcProvider):
-    async with client_of(issuer_settings(provider, login=LOGIN)) as client:
-        tokens = await client.exchange_code(sign_in(provider), VERIFIER, CALLBACK)
-        provider.revoked.add("ada")
-        with pytest.raises(IssuerRefused):
-            await client.refresh(str(tokens.refresh_token))
-
-
 @pytest.mark.parametrize(
     ("methods", "has_header"),
     [(["client_secret_basic", "client_secret_post"], True), (["client_secret_post"], False), (None, True)],

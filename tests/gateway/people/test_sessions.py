@@ -174,22 +174,6 @@ async def test_a_program_gets_the_tokens_of_the_person_who_approved_it(gateways,
     assert sorted(kinds) == ["browser", "device"]
 
 
-async def test_a_device_code_is_answered_as_the_standard_says(gateways, provider):
-    process = gateways.process()
-    redeem, now = process.sessions.redeem_device_code, time.time()
-    assert (await refusal_of(redeem("unknown"))).code == "invalid_grant"
-    for code in ("pending", "denied", "expired"):
-        until = now + (600.0 if code != "expired" else -1.0)
-        await process.store.add_grant(DeviceGrant(digest_of(code), digest_of(f"user {code}"), "", "", now, until))
-    await process.store.decide_grant(digest_of("user denied"), None, now)
-    assert (await refusal_of(redeem("pending"))).code == "authorization_pending"
-    assert (await refusal_of(redeem("pending"))).code == "slow_down"
-    gateways.clock.offset = 10.0
-    assert (await refusal_of(redeem("pending"))).code == "authorization_pending"
-    assert (await refusal_of(redeem("denied"))).code == "access_denied"
-    assert (await refusal_of(redeem("expired"))).code == "expired_token"
-
-
 async def test_a_program_is_not_signed_in_by_a_session_that_has_ended(gateways, provider):
     process = gateways.process()
     session = await sign_in(process, provider)
@@ -527,14 +511,7 @@ async def test_an_exchanged_token_has_no_refresh_token(gateways, provider):
     assert [session.kind for session in await process.store.sessions("okta:00u1", time.time())] == ["exchange"]
     with pytest.raises(NotAdmitted):
         await process.sessions.exchange("okta", {**ADA, "groups": []})
-
-
-async def test_an_exchange_of_a_token_with_fewer_claims_ends_nothing(gateways, provider):
-    process = gateways.process()
-    await process.sessions.exchange("okta", ADA)
-    with pytest.raises(NotAdmitted):
-        await process.sessions.exchange("okta", {**ADA, "groups": []})
-    assert len(await process.store.sessions("okta:00u1", time.time())) == 1
+    assert len(await process.store.sessions("okta:00u1", time.time())) == 1, "a token with fewer claims ends nothing"
 
 
 async def test_an_exchanged_older_token_does_not_bring_its_rights_back(gateways, provider):
@@ -560,21 +537,6 @@ async def test_a_person_with_many_groups_gets_a_token_that_fits_into_a_header(ga
     read = process.sessions.tokens.read(tokens.access_token, time.time())
     assert read.claims["groups"] == ["ml"], "the group that a rule mentions"
     assert (tokens.person.group, len(tokens.person.groups)) == ("research", 500)
-
-
-async def test_the_database_has_no_secret(gateways, provider):
-    process = gateways.process()
-    refresh = provider.new_refresh_token("ada")
-    session = await process.sessions.sign_in("okta", ADA, refresh, cookie="the-cookie")
-    tokens = await process.sessions.redeem_device_code(await approved_device(process, session, "the-code"))
-    notation, everything = process.store.database.notation, ""
-    for table in ("issuer_sessions", "person_sessions", "device_grants", "used_refresh_tokens", "people"):
-        rows = await process.store.database.read(
-            lambda found, name=table: found.rows(notation.render(f"SELECT * FROM {{{name}}}"))
-        )
-        everything += repr([[bytes(cell) if isinstance(cell, memoryview) else cell for cell in row] for row in rows])
-    for secret in (refresh, "the-cookie", "the-code", refresh_of(tokens), tokens.access_token):
-        assert secret not in everything
 
 
 # A clock that was too fast, and is set back
