@@ -1,35 +1,23 @@
 """Who may come in: keys, the models that a key may use, the web pages that may call, bodies that come compressed."""
 
-import contextlib
 import gzip
 import hashlib
-import http.client
 import math
 import zlib
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.access.page_guard import Cors
-from gateway.access.shares import Shares
-from gateway.app import app_of
 from gateway.config.loading import Config, ConfigError, from_mapping, load
-from gateway.exchange.service import Service
 from gateway.request.client_request import ClientRequest
 from gateway.request.decompress import DECODERS, decompress, read_coding
 from gateway.routing.router import Router
-from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
-from gateway.serving.worker import serve
-from gateway.upstream.client import Upstream
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
-from tests.support.harness import PATIENCE
 
 ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"
 PROVIDERS = [
@@ -517,24 +505,6 @@ def test_zstd_is_read_where_python_can_and_else_refused():
         with pytest.raises(GatewayError) as caught:
             read_coding("zstd")
         assert caught.value.info.status == 415
-
-
-async def test_without_its_own_authenticator_the_service_uses_the_configurations():
-    guarded = config({"name": "alice", "key": ALICE})
-    state, listener = Lifecycle(), bind("127.0.0.1", 0)
-    authenticator = Authenticator(guarded)
-    admission = Admission(guarded, authenticator, Shares())
-    app = app_of(guarded, Service(Router(guarded), Upstream(), state, guarded.limits, 15.0, authenticator, admission))
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: serve(app, [listener], state=state, signals=False))
-            port = listener.getsockname()[1]
-            for path in ("/v1/chat/completions", "/v1/messages/count_tokens", "/v1/models"):
-                method = "GET" if path.endswith("models") else "POST"
-                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as asking:
-                    await trio.to_thread.run_sync(asking.request, method, path, b"{}")
-                    assert (await trio.to_thread.run_sync(asking.getresponse)).status == 401, path
-            state.stop()
 
 
 # Routes

@@ -158,12 +158,6 @@ async def test_a_run_and_its_subagents_share_one_budget():
         assert all(b"x-trigate" not in head for head in place.heads)
 
 
-async def test_a_wrong_name_of_a_run_is_refused_with_its_place():
-    async with providers(1) as [place], gateway(config([entry(place)], "1 usd/run")) as running:
-        answer = await ask(running, headers={"x_trigate_run": "x" * 200})
-        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "x-trigate-run")
-
-
 @pytest.mark.parametrize("api", APIS)
 async def test_a_targets_exhausted_budget_moves_on_to_the_next(api):
     async with providers(2) as [paid, small]:
@@ -241,6 +235,7 @@ async def test_without_a_budget_no_request_is_refused_for_its_cost():
 
 
 async def test_a_reload_keeps_the_used_amount_and_applies_new_prices():
+    """They rewrite nothing (BerriAI/litellm#20615, #22726)."""
     async with providers(1) as [place], gateway(config([entry(place)], "0.035 usd/day")) as running:
         assert (await ask(running)).status_code == 200
         assert (await ask(running)).status_code == 402

@@ -103,19 +103,6 @@ async def test_a_rejected_request_consumes_nothing():
         assert level(running, "concurrent") == 0
 
 
-async def test_the_error_lists_all_exceeded_limits():
-    # maximhq/bifrost#3500
-    group = {"name": "team", "ratelimits": {"requests": "1/h"}}
-    async with providers(1) as (place,):
-        content = config(place, alice={"group": "team", "ratelimits": {"tokens": "1/h"}}, client_groups=[group])
-        async with gateway(content) as running:
-            assert (await running.ask("a", headers=ALICE)).status_code == 200
-            refused = await running.ask("a", headers=ALICE)
-    assert refused.headers["x-trigate-limit"] == "client_keys.alice.tokens, client_groups.team.requests"
-    assert "client key alice: 1 tokens/h; client group team: 1 requests/h." in refused.json()["error"]["message"]
-    assert int(refused.headers["retry-after"]) > 3600
-
-
 async def test_a_group_has_its_limits_together():
     group = {"name": "team", "ratelimits": {"requests": "2/m"}}
     async with providers(1) as (place,):

@@ -72,6 +72,7 @@ async def test_no_client_can_take_all_counters_or_displace_a_spent_one(few):
     assert [await spend(one) for one in spent] == ["no_room"] * 2
     assert [await spend(run(f"b{number}", "bob")) for number in range(6)] == [None] * 6
     assert await spend(attrs.evolve(rate("header value"), chosen_by="bob")) is None
+    assert await spend(budget("bob's day", 10)) is None
 
 
 async def test_a_budget_counts_reservations_and_charges_usage_once(counters):

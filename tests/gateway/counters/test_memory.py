@@ -43,19 +43,6 @@ def run(name, client, until=2e9):
     return SumCounter(name.encode(), "run", 10, until, chosen_by=client)
 
 
-async def test_a_client_names_half_of_all_runs_and_displaces_no_other(clock):
-    """Forgetting the run that was unused for longest gave it its whole budget again."""
-    counters = LocalCounters(clock, now=lambda: 1e9, most=20)
-    assert await spend(counters, SUM, 996) is None
-    assert [await spend(counters, run("alice's", "alice")) for _ in range(3)] == [None, None, "no_room"]
-    flood = [await spend(counters, run(f"m{number}", "mallory")) for number in range(100)]
-    assert flood == [None] * 10 + ["no_row"] * 90
-    assert await spend(counters, run("m0", "mallory")) is None, "its own runs continue"
-    assert await spend(counters, SUM) == "no_room"
-    assert await spend(counters, run("alice's", "alice")) == "no_room"
-    assert [await spend(counters, run(f"b{number}", "bob")) for number in range(9)] == [None] * 9
-
-
 async def test_runs_that_ended_and_rates_that_refilled_make_room(clock):
     now = 1e9
     counters = LocalCounters(clock, now=lambda: now, most=20)

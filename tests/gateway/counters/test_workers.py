@@ -111,21 +111,6 @@ async def test_names_that_share_a_group_of_digests_displace_no_budget():
         assert await spend(counters, spent) == "no_room"
 
 
-async def test_a_client_without_rows_is_refused_and_others_find_room():
-    with SharedMemory.make(Layout(3, {}, dict.fromkeys(AMOUNT_ROWS, 8 * GROUP))) as memory:
-        counters = WorkerCounters(SharedAmounts(memory, memory.take_seat()))
-        for counter in (day("alice"), run("alice's", "alice")):
-            assert [await spend(counters, counter) for _ in range(3)] == [None, None, "no_room"]
-        flood = [await spend(counters, run(f"m{number}", "mallory")) for number in range(400)]
-        assert flood.count(None) == 4 * GROUP
-        assert set(flood) == {None, "no_row"}
-        assert await spend(counters, run("m0", "mallory")) is None, "its own runs continue"
-        for counter in (day("alice"), run("alice's", "alice")):
-            assert await spend(counters, counter) == "no_room"
-        assert [await spend(counters, run(f"b{number}", "bob")) for number in range(10)] == [None] * 10
-        assert await spend(counters, day("bob")) is None
-
-
 async def test_a_configured_counter_without_a_row_is_refused(amounts):
     counters = WorkerCounters(amounts)
     found = [await spend(counters, day(f"d{number}")) for number in range(2 * GROUP)]
