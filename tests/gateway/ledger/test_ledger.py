@@ -190,9 +190,3 @@ def test_messages_with_short_quotations_are_logged_unchanged():
 def test_looking_for_quotations_takes_linear_time():
     for text in ("'", "'a", "a'", "[", '{"', "`'", ' "', "\u201c'"):
         assert len(without_quotations(text * 100_000)) <= 200_000
-
-
-def test_debug_lines_contain_the_whole_message(lines):
-    logging.getLogger(EXCHANGES).setLevel(logging.DEBUG)
-    record = Record("req_1", "chat", attempts=1, error=ErrorInfo("invalid_request", f"no '{PROMPT}'"))
-    assert PROMPT in Ledger(readable=False).line(record, disconnected=False)["message"]

@@ -545,13 +545,6 @@ async def test_a_cancelled_write_is_atomic(store):
 # Several stores, several processes
 
 
-async def test_two_stores_on_one_database_see_the_same_nodes(shared):
-    one, other = shared.store(), shared.store()
-    await one.put([node("a")])
-    await other.put([node("b", "a")])
-    assert ids(await one.chain("alice", "b")) == ["a", "b"]
-
-
 async def test_written_nodes_survive_a_restart(shared):
     first = shared.store()
     await first.put([node("a", items=("i",)), node("b", "a")])
@@ -653,16 +646,6 @@ async def test_two_processes_write_to_one_place(shared):
         for id in told:
             assert await store.get("o", id) is not None
     assert len(await store.chain("o", "one0.19")) == len(await store.chain("o", "two0.19")) == 20
-
-
-async def test_a_database_keeps_its_schema_and_mode(shared):
-    """Opened again, nothing is migrated twice."""
-    for i in range(3):
-        store = shared.store()
-        await store.put([node(f"r{i}")])
-        await store.aclose()
-    store = shared.store()
-    assert [i for i in range(3) if await store.get("alice", f"r{i}")] == [0, 1, 2]
 
 
 def _uncounted(place: Place) -> None:
