@@ -249,8 +249,8 @@ def result_line(model: str = "gpt-5") -> bytes:
 @pytest.mark.parametrize("reports_usage", [True, False])
 @pytest.mark.parametrize("steps", ["list, content", "content, batch", "batch, content", "content, content", "part"])
 async def test_results_with_the_providers_own_ids_are_billed_once_in_any_order(steps, reports_usage, caplog):
-    """A client may learn the file of results from a list, without ever fetching its batch, and the batch may say
-    nothing of what it used (BerriAI/litellm#35358, #37573)."""
+    """A client may learn the file of results from a list, without ever fetching its batch, and the batch may
+    report no usage (BerriAI/litellm#35358, #37573)."""
     caplog.set_level("INFO", "trigate")
     async with serving("openai", entry=PRICE) as served:
         provider = served.providers["openai"]
