@@ -1,6 +1,6 @@
 """A database for the kept ledger: SQLite, or a PostgreSQL server of the tests' own."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -23,5 +23,7 @@ def open_database(request, tmp_path) -> OpenDatabase:
 
 
 @pytest.fixture
-def table(open_database) -> LedgerTable:
-    return LedgerTable(open_database(None))
+async def table(open_database) -> AsyncIterator[LedgerTable]:
+    table = LedgerTable(open_database(None))
+    yield table
+    await table.aclose()

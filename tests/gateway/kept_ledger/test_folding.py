@@ -51,7 +51,6 @@ async def test_sums_are_the_same_however_few_lines_are_left(table, delivered_onl
         if "run" not in by:
             found = await sums_of(table, by, *days, delivered_only=delivered_only)
             assert list(map(_money, found)) == list(map(_money, was[:2]))
-    await table.aclose()
 
 
 def _money(found: dict[Any, LedgerSum]) -> dict[Any, Any]:
@@ -70,7 +69,6 @@ async def test_a_sum_keeps_its_runs_for_a_week_and_its_days_for_ever(table):
     (found,) = await sums_of(table, ("run",))
     assert found[None,].requests == days.exchanges
     assert len(found) == 1 + 60 - days.exchanges
-    await table.aclose()
 
 
 async def test_runs_continue_from_stored_sums(table):
@@ -80,7 +78,6 @@ async def test_runs_continue_from_stored_sums(table):
     await table.shrink(0, 4)
     assert await table.runs("key", EVER) == [before]
     assert (before.first, before.last, before.sum.nanos) == (AT, AT + 8 * QUARTER // 3, 111_111_111)
-    await table.aclose()
 
 
 async def test_sums_that_many_runs_have_made_take_no_more_rows_than_a_quarter_of_the_lines(table, monkeypatch):
@@ -93,7 +90,6 @@ async def test_sums_that_many_runs_have_made_take_no_more_rows_than_a_quarter_of
     assert (quarters.exchanges, days.exchanges) == (10, 350)
     (found,) = await sums_of(table, ("run",))
     assert found[None,] == LedgerSum((None,), 350, 0, Usage(3500, 1750, 350, output=2450), 350, 0)
-    await table.aclose()
 
 
 async def test_unknown_model_names_share_one_row_a_day(table):
@@ -111,7 +107,6 @@ async def test_unknown_model_names_share_one_row_a_day(table):
         ("gpt",): (3, 1),
         (OTHER_NAME,): (100, 100),
     }
-    await table.aclose()
 
 
 async def test_old_sums_are_deleted(table):
@@ -120,7 +115,6 @@ async def test_old_sums_are_deleted(table):
     await table.shrink(AT + 20 * DAY, 3)
     assert (await sums_of(table, ()))[0][()].nanos == 10
     assert (await table.time_bounds()) == (AT + 20 * DAY, AT + 29 * DAY)
-    await table.aclose()
 
 
 async def test_processes_that_cut_and_write_at_once_count_each_line_once(table):
@@ -143,7 +137,6 @@ async def test_processes_that_cut_and_write_at_once_count_each_line_once(table):
     await table.shrink(0, 200)
     (found,) = await sums_of(table, ())
     assert (found[()].requests, found[()].nanos) == (600, 600)
-    await table.aclose()
 
 
 async def test_a_sum_that_crosses_a_bound_belongs_to_its_end(table):
@@ -157,7 +150,6 @@ async def test_a_sum_that_crosses_a_bound_belongs_to_its_end(table):
     assert await table.folded_parts((noon, MIDNIGHT + DAY)) == [
         FoldedPart(DAY_SUM, 8, MIDNIGHT, MIDNIGHT + 7 * DAY // 8)
     ]
-    await table.aclose()
 
 
 ZONES = (UTC, ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu"), timezone(timedelta(hours=-9, minutes=-30)))

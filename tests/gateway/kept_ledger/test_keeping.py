@@ -91,6 +91,15 @@ async def end(kept: TableLedgerWriter, how: str) -> None:
         kept.write_blocking()
 
 
+async def run_until(kept: TableLedgerWriter, event: trio.Event) -> None:
+    """Run the task that writes the ledger until ``event``."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run)
+        with trio.fail_after(10):
+            await event.wait()
+        nursery.cancel_scope.cancel()
+
+
 each_end = pytest.mark.parametrize("how", ["finish", "write_here"])
 
 
@@ -265,18 +274,10 @@ async def test_a_process_that_ends_writes_its_sums(tmp_path, monkeypatch, how):
     assert await nanos(table_in(tmp_path)) == 3 * 97_000
 
 
-async def marked(kept: TableLedgerWriter, table: Telling) -> None:
-    """Run until the mark of the process is written."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(kept.run)
-        await table.was_marked.wait()
-        nursery.cancel_scope.cancel()
-
-
 @each_end
 async def test_a_process_that_has_written_all_of_its_lines_leaves_no_mark(tmp_path, how):
     kept = kept_in(table := table_in(tmp_path, Telling))
-    await marked(kept, table)
+    await run_until(kept, table.was_marked)
     assert await table_in(tmp_path).gap_starts(EVER[0], 2**62) == [AT]
     settle(ledger_to(kept))
     await end(kept, how)
@@ -287,7 +288,7 @@ async def test_a_process_that_has_written_all_of_its_lines_leaves_no_mark(tmp_pa
 async def test_a_process_that_could_not_write_its_last_lines_leaves_its_mark(tmp_path, caplog):
     """A full disk takes no row that says so at the end."""
     kept = kept_in(table := table_in(tmp_path, Telling))
-    await marked(kept, table)
+    await run_until(kept, table.was_marked)
     settle(ledger_to(kept))
     table.fails = True
     await kept.finish()
@@ -303,11 +304,7 @@ async def test_lines_beyond_the_size_are_counted_and_their_money_stays(tmp_path,
     for age in range(5):
         settle(ledger, reservation=Reserved(AT / 1e6 - age))
     await kept.flush()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(kept.run)
-        with trio.fail_after(10):
-            await table.was_cut.wait()
-        nursery.cancel_scope.cancel()
+    await run_until(kept, table.was_cut)
     assert kept.take_folded() == 3
     assert "more lines than ledger.max_bytes" in caplog.text
     assert await nanos(table) == 5 * 97_000
@@ -348,12 +345,8 @@ async def test_a_line_belongs_to_the_moment_in_which_its_request_began_and_goes_
         settle(ledger, reservation=Reserved(AT / 1e6 - age))
     await kept.flush()
     assert await table.time_bounds() == (AT - 61_000_000, AT - 59_000_000)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(kept.run)
-        with trio.fail_after(10):
-            await table.was_cut.wait()
-        assert await table.time_bounds() == (AT - 59_000_000, AT - 59_000_000)
-        nursery.cancel_scope.cancel()
+    await run_until(kept, table.was_cut)
+    assert await table.time_bounds() == (AT - 59_000_000, AT - 59_000_000)
     await kept.finish()
 
 

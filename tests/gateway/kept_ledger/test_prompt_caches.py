@@ -96,7 +96,6 @@ async def test_sums_are_those_of_the_verdicts_before_and_after_folding(table, by
     monkeypatch.setattr(folding, "MIN_SUMS", 5)
     await table.shrink(0, 20)
     assert (await sums_of(table, by), await causes_of(table, by)) == expected, "sums over days"
-    await table.aclose()
 
 
 @pytest.mark.parametrize("by", NAME_OF)
@@ -108,13 +107,11 @@ async def test_lines_that_overflow_keep_their_verdicts_in_sums(table, by):
         overflow.add(one)
     await table.add_rows(overflow.take_rows(1 << 40))
     assert (await sums_of(table, by), await causes_of(table, by)) == added_up(lines, by)
-    await table.aclose()
 
 
 async def test_lines_without_a_verdict_have_none(table):
     await table.add([(1, line(attempt(5)))])
     assert (await sums_of(table, "key"), await causes_of(table, "key")) == ({}, {})
-    await table.aclose()
 
 
 async def test_a_verdict_of_every_attempt_counts(table):
@@ -126,7 +123,6 @@ async def test_a_verdict_of_every_attempt_counts(table):
         ("gpt", "system"): (49_280, 170_016_000),
         ("claude", "moved"): (40_000, 5),
     }
-    await table.aclose()
 
 
 async def test_an_earlier_database_gains_the_columns_when_it_is_opened(tmp_path):
@@ -233,7 +229,6 @@ async def test_the_ledger_has_the_tokens_and_nano_dollars_of_each_verdict(table)
     (causes,) = await table.causes((), [EVER])
     assert sum(one.tokens for one in causes) == sum(cause.tokens for one, _ in judged for cause in one.causes)
     assert sum(one.nanos for one in causes) == found.prompt_cache.nanos
-    await table.aclose()
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,6 @@ async def test_sums_are_those_of_the_lines_to_the_nano_dollar(table):
     await add(table, *lines)
     for by, of in {"key": lambda one: one.client, "group": lambda one: one.group, "run": lambda one: one.run}.items():
         assert await sums(table, by) == _added_up(lines, of)
-    await table.aclose()
 
 
 def _added_up(lines: list[LedgerLine], of: Callable[[LedgerLine], str | None]) -> dict[tuple[str | None], LedgerSum]:
@@ -64,7 +63,6 @@ async def test_by_target_and_model_attempts_are_counted(table):
     }
     found = await sums(table, "key", "model")
     assert {by: one.nanos for by, one in found.items()} == {("alice", "openai/gpt"): 11, ("alice", "openai/claude"): 5}
-    await table.aclose()
 
 
 async def test_a_period_begins_with_its_first_moment_and_ends_before_the_next_one(table):
@@ -72,21 +70,18 @@ async def test_a_period_begins_with_its_first_moment_and_ends_before_the_next_on
     first, second = await table.sums((), [(AT, AT + DAY), (AT + DAY, AT + 2 * DAY)])
     assert (total(first).requests, total(second).requests) == (2, 1)
     assert await table.time_bounds() == (AT - 1, AT + DAY)
-    await table.aclose()
 
 
 async def test_an_empty_ledger_has_no_bounds_and_sums_of_nothing(table):
     assert await table.time_bounds() is None
     assert await table.sums(("key",), EVER) == [[]]
     assert total((await table.sums((), EVER))[0]).requests == 0
-    await table.aclose()
 
 
 async def test_lines_can_be_written_in_the_same_thread(table):
     table.add_blocking([(1, line(attempt(3)))])
     table.add_blocking([(1, line(attempt(3)))])
     assert (await sums(table))[()].nanos == 3
-    await table.aclose()
 
 
 async def test_a_ledger_line_stored_twice_counts_once(table):
@@ -94,7 +89,6 @@ async def test_a_ledger_line_stored_twice_counts_once(table):
     await table.add([(1, line(attempt(3)))])
     await table.add([(1, line(attempt(3))), (2, line(attempt(4)))])
     assert (await sums(table))[()].nanos == 7
-    await table.aclose()
 
 
 async def test_old_lines_are_deleted_and_the_oldest_excess_lines_become_sums(table):
@@ -104,7 +98,6 @@ async def test_old_lines_are_deleted_and_the_oldest_excess_lines_become_sums(tab
     assert await table.shrink(0, 3) == ShrinkResult(removed=0, folded=1)
     assert await table.shrink(0, 3) == ShrinkResult(removed=0, folded=0)
     assert (await sums(table))[()].nanos == 111_100
-    await table.aclose()
 
 
 async def test_texts_of_clients_are_kept_as_every_database_can_and_without_keys(table):
@@ -112,7 +105,6 @@ async def test_texts_of_clients_are_kept_as_every_database_can_and_without_keys(
         [(1, line(attempt(1), requested_model="a\0b\ud800", run="sk-secret" + "x" * 900))], lambda text: "masked"
     )
     assert list(await sums(table, "run")) == [("masked",)]
-    await table.aclose()
 
 
 @pytest.mark.parametrize("nanos", [2**53 + 1, 9 * 10**18 - 2])
@@ -120,7 +112,6 @@ async def test_large_sums_are_exact(table, nanos):
     """Numbers above 2^53 are no floats."""
     await add(table, line(attempt(nanos - 1)), line(attempt(1)))
     assert (await sums(table))[()].nanos == nanos
-    await table.aclose()
 
 
 def test_the_dearest_come_first():
@@ -132,7 +123,6 @@ async def test_sums_can_exclude_undelivered_attempts(table):
     await add(table, line(attempt(1)), line(attempt(2), delivered=False))
     ((found,),) = await table.sums((), EVER, delivered_only=True)
     assert found.nanos == 1
-    await table.aclose()
 
 
 async def test_units_other_than_tokens_are_summed_by_unit(table):
@@ -146,4 +136,3 @@ async def test_units_other_than_tokens_are_summed_by_unit(table):
     assert found["image_edits",].usage.units == units[:2]
     assert found[None,].usage.units == (("search", 3),)
     assert total(list(found.values())).usage.units == (("image", 2), ("second", 30), ("search", 3))
-    await table.aclose()

@@ -32,7 +32,6 @@ async def test_the_sums_of_every_column_are_the_nano_dollars_of_the_lines(table,
     found = await read_usage(table, UsageQuery(by=(by,), **EVER), {"alice": "Alice", "ben": "Ben"})
     assert found.total.sum.nanos == sum(one.nanos for line in lines for one in line.attempts)
     assert sum(row.sum.nanos for row in found.rows) == found.total.sum.nanos
-    await table.aclose()
 
 
 async def test_people_appear_by_name_and_label(table):
@@ -49,7 +48,6 @@ async def test_people_appear_by_name_and_label(table):
     both = as_csv(await read_usage(table, UsageQuery(by=("key", "label", "month"), **EVER), labels)).splitlines()
     assert both[0].startswith("key,label,month,requests,failed,input,cached,output,usd,grade")
     assert both[2].startswith("okta:2,'=ann@x.example,2026-09,1,0,16,5,7,0.000000002,exact")
-    await table.aclose()
 
 
 HOSTILE = (
@@ -69,7 +67,6 @@ async def test_no_text_is_a_formula_in_any_spreadsheet(table, separator):
     assert len(rows) == 1 + len(HOSTILE)
     cells = [cell for row in rows for cell in row]
     assert not [cell for cell in cells if cell.startswith(tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"))]
-    await table.aclose()
 
 
 async def test_a_query_sees_only_the_clients_that_it_names(table):
@@ -82,7 +79,6 @@ async def test_a_query_sees_only_the_clients_that_it_names(table):
         assert found.total.sum.nanos == sum(one.nanos for one in own)
     nobody = await read_usage(table, UsageQuery(by=("key",), only={"key": ()}, **EVER))
     assert nobody.rows == ()
-    await table.aclose()
 
 
 async def test_single_requests_are_listed_with_the_providers_ids(table):
@@ -103,7 +99,6 @@ async def test_single_requests_are_listed_with_the_providers_ids(table):
     await table.shrink(AT + 1, 10)
     gone = await read_usage(table, UsageQuery(by=("upstream_request_id",), **EVER))
     assert gone.rows == (), "ids leave with their lines"
-    await table.aclose()
 
 
 async def test_ids_leave_with_lines_that_become_sums(table):
@@ -114,7 +109,6 @@ async def test_ids_leave_with_lines_that_become_sums(table):
     assert {row.by[0]: row.sum.nanos for row in found.rows} == {
         None: 5, "up-5": 1, "up-6": 1, "up-7": 1, "up-8": 1,
     }  # fmt: skip
-    await table.aclose()
 
 
 async def test_labels_are_those_of_the_people_in_the_same_storage(table, open_database):
@@ -126,7 +120,6 @@ async def test_labels_are_those_of_the_people_in_the_same_storage(table, open_da
     await store.aclose()
     found = await read_usage(table, query)
     assert [(row.by[0], found.label_of(row)) for row in found.rows] == [("ci", None), ("okta:1", "ann@x.example")]
-    await table.aclose()
 
 
 async def test_a_report_has_a_bound(table):
@@ -137,7 +130,6 @@ async def test_a_report_has_a_bound(table):
         assert len((await read_usage(table, UsageQuery(by=by, most_rows=9, **EVER))).rows) == 9
         with pytest.raises(TooManySums, match="more than 8 rows"):
             await read_usage(table, UsageQuery(by=by, most_rows=8, **EVER))
-    await table.aclose()
 
 
 async def test_repeated_lines_are_those_with_the_providers_same_id(table):
@@ -148,7 +140,6 @@ async def test_repeated_lines_are_those_with_the_providers_same_id(table):
     await table.add(list(enumerate(lines)))
     ((found,), ()) = await table.repeated_lines([(0, 2**62), (0, AT)])
     assert (found.by, found.requests, found.nanos, found.usage.prompt) == (("openai/gpt", "gpt"), 2, 10, 32)
-    await table.aclose()
 
 
 async def test_billed_requests_have_their_ids(table):
@@ -159,4 +150,3 @@ async def test_billed_requests_have_their_ids(table):
     found = await table.billed_requests((AT, AT + 2), 10)
     assert found == [(f"up-{place}", AT + place, "openai/gpt", "gpt", place, 0) for place in range(2)]
     assert len(await table.billed_requests((0, 2**62), 2)) == 2
-    await table.aclose()

@@ -1,5 +1,7 @@
 """Records of kept objects: in memory, in SQLite, and in a PostgreSQL server of the tests' own."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from gateway.kept_objects.inventory import Inventory, MemoryInventory
@@ -18,7 +20,7 @@ MOST, PAGE_SIZE = 12, 4
         pytest.param("postgres", marks=pytest.mark.server),
     ]
 )
-def inventory(request, tmp_path) -> Inventory:
+def opened(request, tmp_path) -> Inventory:
     if request.param == "memory":
         return MemoryInventory(MOST, page_size=PAGE_SIZE)
     if request.param != "postgres":
@@ -27,3 +29,9 @@ def inventory(request, tmp_path) -> Inventory:
     from gateway.stores.postgres import PostgresDatabase
 
     return InventoryTable(PostgresDatabase(request.getfixturevalue("database")), NoCipher(), MOST, PAGE_SIZE)
+
+
+@pytest.fixture
+async def inventory(opened) -> AsyncIterator[Inventory]:
+    yield opened
+    await opened.aclose()

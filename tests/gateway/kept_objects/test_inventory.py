@@ -50,7 +50,6 @@ async def test_a_list_has_only_its_owners_objects_and_continues_by_cursor(invent
     assert await listed(inventory, "nobody") == ([], False)
     assert await read_page(inventory, "a", ListRequest("files", 5, after="s1")) is None
     assert await read_page(inventory, "a", ListRequest("files", 5, after="unknown")) is None
-    await inventory.aclose()
 
 
 async def test_changed_objects_keep_their_position_and_removed_ones_disappear(inventory):
@@ -65,7 +64,6 @@ async def test_changed_objects_keep_their_position_and_removed_ones_disappear(in
     assert found.kept.value["status"] == "processed"
     assert await inventory.get("b", "files", "x") is None
     assert await inventory.get("a", "vector_stores", "x") is None
-    await inventory.aclose()
 
 
 async def test_expired_objects_and_other_purposes_are_not_listed(inventory):
@@ -75,7 +73,6 @@ async def test_expired_objects_and_other_purposes_are_not_listed(inventory):
     assert await listed(inventory, "a") == (["stays", "ends"], False)
     for_batches = await listed(inventory, "a", 1, is_shown=lambda one: one.value.get("purpose") == "batch")
     assert for_batches == (["ends"], False)
-    await inventory.aclose()
 
 
 async def test_a_full_inventory_drops_its_oldest_objects(inventory):
@@ -83,7 +80,6 @@ async def test_a_full_inventory_drops_its_oldest_objects(inventory):
         await inventory.put(of("a", f"f{number}"))
     assert await listed(inventory, "a") == ([f"f{number}" for number in range(MAX_IN_LIST + 2, 2, -1)], False)
     assert (await listed(inventory, "a", PAGE_SIZE))[1]
-    await inventory.aclose()
 
 
 async def test_memory_is_bounded_for_one_and_for_all():
@@ -112,7 +108,6 @@ async def test_an_owners_objects_count_in_its_share_of_the_storage(inventory):
     assert len(await inventory.read_some("a", "pending batches", None, "asc")) == 3
     await inventory.put(of("a", "f9", filled="x" * 10))
     assert (await listed(inventory, "a"))[0] == objects
-    await inventory.aclose()
 
 
 async def test_all_objects_in_memory_are_bounded_and_the_largest_owner_loses_its_oldest():
@@ -174,4 +169,3 @@ async def test_the_cost_of_a_batch_is_claimed_once_for_each_owner(inventory):
         for _ in range(5):
             nursery.start_soon(claim)
     assert sorted(found) == [False] * 4 + [True]
-    await inventory.aclose()

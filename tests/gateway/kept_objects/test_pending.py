@@ -34,7 +34,6 @@ async def test_a_pending_batch_is_reserved_until_it_is_removed(inventory):
     assert (seen.of(ALICE, "usd"), seen.of(AGENTS, "usd"), seen.of(BILLED_BATCHES, "usd")) == (500, 1500, 1000)
     await pending.read()
     assert batch_reserves.of(ALICE, "usd") == 500
-    await inventory.aclose()
 
 
 async def test_reservations_of_old_batches_expire(inventory):
@@ -50,7 +49,6 @@ async def test_reservations_of_old_batches_expire(inventory):
     clock.now = 1000.0  # it is not only passed over
     await pending.read()
     assert batch_reserves.of(ALICE, "usd") == 0
-    await inventory.aclose()
 
 
 async def test_a_row_of_another_version_keeps_none_of_the_others_from_being_read(inventory):
@@ -59,7 +57,6 @@ async def test_a_row_of_another_version_keeps_none_of_the_others_from_being_read
         await inventory.put(KeptObject("set aside", PENDING_BATCHES, id, body, 1e12))
     await pending.add("a", "b", PendingBatch((ALICE,), 100, 7))
     assert batch_reserves.of(ALICE, "usd") == 100
-    await inventory.aclose()
 
 
 class Away:
