@@ -4,7 +4,6 @@ The provider's responses cost 0.018 dollars each (11 tokens of input, 7 of outpu
 
 from typing import Any
 
-import httpx2
 import pytest
 
 from gateway.allowances.allowances import Allowances
@@ -99,13 +98,10 @@ async def test_rates_of_the_root_apply_at_every_endpoint():
     async with providers(1) as [place]:
         known = config(place, ratelimits={"requests": "2/h"})
         known["model_providers"][0]["model"] = "openai/a"
-        async with (
-            gateway(known) as running,
-            httpx2.AsyncClient(base_url=running.url, verify=False, trust_env=False) as client,
-        ):
+        async with gateway(known) as running:
             assert (await running.ask("a")).status_code == 200
             for path, members in ENDPOINTS.items():
-                refused = await client.post(path, json={"model": "a", **members})
+                refused = await running.post(path, json={"model": "a", **members})
                 limit = refused.headers.get("x-trigate-limit")
                 assert (refused.status_code, limit) == (429, "everybody.requests"), path
     assert place.take_count() == 1

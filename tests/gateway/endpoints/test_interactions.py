@@ -41,8 +41,8 @@ async def test_the_byte_lane_keeps_the_clients_bytes(store):
     """N2 and N22: also its ``store``, and members that trigate does not know."""
     stored = {} if store is None else {"store": store}
     body = json.dumps({"model": "gemini-3.8-flash", "unknown": [1, {"a": None}], "input": "hi", **stored}).encode()
-    async with google() as (served, provider), httpx2.AsyncClient(base_url=served.url, trust_env=False) as client:
-        found = await client.post(PATH, content=body, headers={"content-type": "application/json"})
+    async with google() as (served, provider):
+        found = await served.post(PATH, content=body, headers={"content-type": "application/json"})
     assert (found.status_code, found.json()) == (200, DONE)
     (asked,) = provider.asked
     assert (asked.path, json.loads(asked.body)) == (PATH, json.loads(body))
@@ -54,12 +54,9 @@ async def test_an_agent_goes_to_googles_entry_only():
     """N1."""
     body = {"agent": "deep-research-pro", "input": "hi", "background": True, "agent_config": {"type": "deep-research"}}
     begun = {"id": "v1_theirs", "object": "interaction", "status": "in_progress", "agent": "deep-research-pro"}
-    async with (
-        google(lambda asked: json_answer(begun)) as (served, provider),
-        httpx2.AsyncClient(base_url=served.url, trust_env=False) as client,
-    ):
-        found = await client.post(PATH, json=body)
-        both = await client.post(PATH, json={**body, "model": "gemini-3.8-flash"})
+    async with google(lambda asked: json_answer(begun)) as (served, provider):
+        found = await served.post(PATH, json=body)
+        both = await served.post(PATH, json={**body, "model": "gemini-3.8-flash"})
     assert (found.status_code, found.json()) == (200, begun)
     assert [one.json for one in provider.asked] == [body]
     assert (both.status_code, both.json()["error"]["code"]) == (400, "invalid_request")
@@ -69,11 +66,8 @@ async def test_an_agent_goes_to_googles_entry_only():
 async def test_no_other_provider_serves_an_agent(agent):
     """N1: and the provider is not requested."""
     entry = {"model": "openai/m-1", "access_key": "k", "speaks": ["chat"]}
-    async with (
-        before(lambda asked: json_answer({}), entry=entry) as (served, provider),
-        httpx2.AsyncClient(base_url=served.url, trust_env=False) as client,
-    ):
-        found = await client.post(PATH, json={"agent": agent, "input": "hi"})
+    async with before(lambda asked: json_answer({}), entry=entry) as (served, provider):
+        found = await served.post(PATH, json={"agent": agent, "input": "hi"})
     assert (found.status_code, found.json()["error"]["code"]) == (400, "invalid_request"), found.text
     assert agent in found.json()["error"]["message"]
     assert provider.asked == []
@@ -85,13 +79,10 @@ async def test_requests_about_a_stored_interaction_reach_its_provider():
         "DELETE": json_answer({}),
         "POST": json_answer({**DONE, "status": "cancelled"}),
     }
-    async with (
-        google(lambda asked: replies[asked.method]) as (served, provider),
-        httpx2.AsyncClient(base_url=served.url, trust_env=False) as client,
-    ):
-        found = await client.get(f"{PATH}/v1_theirs?include_input=true")
-        gone = await client.delete(f"{PATH}/v1_theirs")
-        stopped = await client.post(f"{PATH}/v1_theirs/cancel")
+    async with google(lambda asked: replies[asked.method]) as (served, provider):
+        found = await served.send("GET", f"{PATH}/v1_theirs?include_input=true")
+        gone = await served.send("DELETE", f"{PATH}/v1_theirs")
+        stopped = await served.post(f"{PATH}/v1_theirs/cancel")
     assert [one.status_code for one in (found, gone, stopped)] == [200, 200, 200]
     assert (found.json(), gone.json(), stopped.json()["status"]) == (DONE, {}, "cancelled")
     assert [(one.method, one.path) for one in provider.asked] == [
@@ -106,11 +97,8 @@ async def test_a_resumed_stream_of_the_provider_passes_unchanged():
         json.dumps({**DONE, "steps": None}).encode()
     )
     done = b"event: done\ndata: [DONE]\n\n"
-    async with (
-        google(lambda asked: events(rest, end, done)) as (served, provider),
-        httpx2.AsyncClient(base_url=served.url, trust_env=False) as client,
-    ):
-        found = await client.get(f"{PATH}/v1_theirs?stream=true&last_event_id=E%2B7")
+    async with google(lambda asked: events(rest, end, done)) as (served, provider):
+        found = await served.send("GET", f"{PATH}/v1_theirs?stream=true&last_event_id=E%2B7")
     assert found.content == rest + end + done
     assert provider.asked[0].path == f"{PATH}/v1_theirs?stream=true&last_event_id=E%2B7"
 
@@ -120,30 +108,26 @@ async def test_a_key_reaches_only_its_own_interactions_at_the_provider():
     async with (
         endpoint_provider(lambda asked: json_answer(DONE)) as provider,
         gateway(settings({**GOOGLE, "base_url": provider.url}, **KEYS), store=MemoryStore(60, 2**20)) as served,
-        httpx2.AsyncClient(base_url=served.url, trust_env=False) as client,
     ):
         body = {"model": "gemini-3.8-flash", "input": "hi"}
-        assert (await client.post(PATH, json=body, headers=ALICE)).json() == DONE
-        assert (await client.get(f"{PATH}/v1_theirs", headers=ALICE)).json() == DONE
+        assert (await served.post(PATH, json=body, headers=ALICE)).json() == DONE
+        assert (await served.send("GET", f"{PATH}/v1_theirs", headers=ALICE)).json() == DONE
         count = len(provider.asked)
         for method, path in (("GET", "v1_theirs"), ("DELETE", "v1_theirs"), ("POST", "v1_theirs/cancel")):
-            foreign = await client.request(method, f"{PATH}/{path}", headers=BOB)
+            foreign = await served.send(method, f"{PATH}/{path}", headers=BOB)
             assert (foreign.status_code, foreign.json()["error"]["code"]) == (404, "not_found")
         later = {**body, "previous_interaction_id": "v1_theirs"}
-        assert (await client.post(PATH, json=later, headers=BOB)).status_code == 400
+        assert (await served.post(PATH, json=later, headers=BOB)).status_code == 400
         assert len(provider.asked) == count
-        assert (await client.post(PATH, json=later, headers=ALICE)).status_code == 200
+        assert (await served.post(PATH, json=later, headers=ALICE)).status_code == 200
         assert provider.asked[-1].json == later
 
 
 async def test_state_ours_keeps_the_turn_here():
     """N22: ``store: false`` is the one difference."""
-    async with (
-        google(state="ours") as (served, provider),
-        httpx2.AsyncClient(base_url=served.url, trust_env=False) as client,
-    ):
+    async with google(state="ours") as (served, provider):
         with trio.fail_after(20):
-            found = await client.post(PATH, json={"model": "gemini-3.8-flash", "input": "hi", "store": True})
+            found = await served.post(PATH, json={"model": "gemini-3.8-flash", "input": "hi", "store": True})
     assert found.status_code == 200
     (asked,) = provider.asked
     assert asked.json["store"] is False
@@ -174,13 +158,13 @@ WRONG_PATHS = [
 
 
 async def test_errors_about_paths_have_codes_that_are_words():
-    async with (
-        google(lambda asked: json_answer({"error": {"code": "not_found", "message": "gone"}}, 404)) as (served, _),
-        httpx2.AsyncClient(base_url=served.url, trust_env=False) as client,
+    async with google(lambda asked: json_answer({"error": {"code": "not_found", "message": "gone"}}, 404)) as (
+        served,
+        _,
     ):
         for method, path, status, code in WRONG_PATHS:
             with case(f"{method} {path}"):
-                check_refusal(await client.request(method, path), status, code)
+                check_refusal(await served.send(method, path), status, code)
 
 
 WRONG_REQUESTS = [
@@ -206,12 +190,11 @@ async def test_errors_about_requests_have_codes_that_are_words():
     async with (
         endpoint_provider(lambda asked: json_answer(DONE)) as provider,
         gateway(settings({**GOOGLE, "base_url": provider.url}, **more)) as served,
-        httpx2.AsyncClient(base_url=served.url, trust_env=False) as client,
     ):
         for body, headers, status, code in WRONG_REQUESTS:
             with case(body[:60]):
                 sent = {**ALICE, "content-type": "application/json", **headers}
-                check_refusal(await client.post(PATH, content=body, headers=sent), status, code)
+                check_refusal(await served.post(PATH, content=body, headers=sent), status, code)
         assert provider.asked == []
 
 
@@ -234,11 +217,8 @@ async def test_errors_about_requests_have_codes_that_are_words():
 async def test_a_providers_errors_keep_status_words_and_waits(lane, status, body, expected, code):
     state = {} if lane == "byte" else {"state": "ours"}
     reply = json_answer(body, status, ("retry-after", "7"), ("x-goog-request-id", "g1"))
-    async with (
-        google(lambda asked: reply, **state) as (served, _),
-        httpx2.AsyncClient(base_url=served.url, trust_env=False) as client,
-    ):
-        found = await client.post(PATH, json=HI)
+    async with google(lambda asked: reply, **state) as (served, _):
+        found = await served.post(PATH, json=HI)
     check_refusal(found, expected, code)
     assert found.headers["x-request-id"]
     if expected in (429, 503):
@@ -258,11 +238,8 @@ async def test_a_failure_midway_is_one_error_event_and_the_end(lane):
     ]
     for sent, cut in ((pieces, False), (pieces[:3], False), (pieces[:3], True)):
         state = {} if lane == "byte" else {"state": "ours"}
-        async with (
-            google(lambda asked, sent=sent, cut=cut: events(*sent, cut=cut), **state) as (served, _),
-            httpx2.AsyncClient(base_url=served.url, trust_env=False) as client,
-        ):
-            found = await client.post(PATH, json={**HI, "stream": True})
+        async with google(lambda asked, sent=sent, cut=cut: events(*sent, cut=cut), **state) as (served, _):
+            found = await served.post(PATH, json={**HI, "stream": True})
         names = [line for line in found.text.split("\n") if line.startswith("event:")]
         assert names[-1] == "event: error", found.text
         assert names.count("event: error") == 1
@@ -274,21 +251,18 @@ async def test_a_failure_midway_is_one_error_event_and_the_end(lane):
 async def test_the_gateway_never_continues_on_its_own():
     """N13: the token goes to the client, and the client's to the provider; each resend would bill its input."""
     partial = {**DONE, "status": "requires_continuation", "continuation_token": "token-1"}
-    async with (
-        google(lambda asked: json_answer(partial)) as (served, provider),
-        httpx2.AsyncClient(base_url=served.url, trust_env=False) as client,
-    ):
-        found = await client.post(PATH, json=HI)
+    async with google(lambda asked: json_answer(partial)) as (served, provider):
+        found = await served.post(PATH, json=HI)
         assert (found.json(), len(provider.asked)) == (partial, 1)
         more = {"model": HI["model"], "previous_interaction_id": "v1_theirs", "continuation_token": "token-1"}
-        assert (await client.post(PATH, json=more)).json() == partial
+        assert (await served.post(PATH, json=more)).json() == partial
     assert [one.json for one in provider.asked] == [HI, more]
 
 
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("path", ["/v1beta1/projects/p/locations/l/interactions", "/v1beta/interactions/"])
 async def test_other_spellings_of_the_path_work(path):
-    async with google() as (served, provider), httpx2.AsyncClient(base_url=served.url, trust_env=False) as client:
-        assert (await client.post(path, json=HI)).json() == DONE
-        assert (await client.get(f"{path.rstrip('/')}/v1_theirs")).json() == DONE
+    async with google() as (served, provider):
+        assert (await served.post(path, json=HI)).json() == DONE
+        assert (await served.send("GET", f"{path.rstrip('/')}/v1_theirs")).json() == DONE
     assert [one.path for one in provider.asked] == [PATH, f"{PATH}/v1_theirs"]

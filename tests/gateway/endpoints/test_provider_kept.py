@@ -1,6 +1,5 @@
 """Requests about a response that a provider stores, from socket to socket."""
 
-import httpx2
 import trio
 
 from gateway.stores.memory import MemoryStore
@@ -17,13 +16,10 @@ USAGE = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
 
 async def test_head_ends_though_its_answer_states_a_length_and_has_no_body():
     """RFC 9110, 9.3.2: the head is that of GET, and nothing comes behind it."""
-    async with (
-        before(lambda asked: json_answer(KEPT), entry={"speaks": ["responses"]}) as (served, provider),
-        httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client,
-    ):
+    async with before(lambda asked: json_answer(KEPT), entry={"speaks": ["responses"]}) as (served, provider):
         with trio.fail_after(5):
-            head = await client.head("/v1/responses/resp_theirs")
-        whole = await client.get("/v1/responses/resp_theirs")
+            head = await served.send("HEAD", "/v1/responses/resp_theirs")
+        whole = await served.send("GET", "/v1/responses/resp_theirs")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == whole.headers["content-length"]
     assert [one.method for one in provider.asked] == ["GET", "GET"]
@@ -37,12 +33,11 @@ async def test_an_answer_that_nobody_can_continue_is_reported():
     async with (
         endpoint_provider(lambda asked: json_answer(answer)) as provider,
         gateway(settings({**own, "base_url": f"{provider.url}/v1"}, **more), store=MemoryStore(60, 2**20)) as served,
-        httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client,
     ):
         headers = {"authorization": "Bearer alice-key"}
-        found = await client.post("/v1/responses", json={"model": "m-1", "input": "hi", "store": True}, headers=headers)
+        found = await served.post("/v1/responses", json={"model": "m-1", "input": "hi", "store": True}, headers=headers)
         assert found.json() == {**answer, "store": False}
         next_turn = {"model": "m-1", "input": "more", "previous_response_id": "resp_theirs"}
-        refused = await client.post("/v1/responses", json=next_turn, headers=headers)
+        refused = await served.post("/v1/responses", json=next_turn, headers=headers)
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "previous_response_not_found")
     assert len(provider.asked) == 1
