@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
-import httpx2
 import trio
 
 from tests.support.asgi_app import eventually
@@ -97,14 +96,15 @@ class Levels:
 
 
 class HeldProvider:
-    """A provider that rejects each request once it is ``released``."""
+    """A provider that rejects each request once it is ``released``, or has another ``answer``."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: ScriptedAnswer | None = None) -> None:
         self.released = trio.Event()
+        self._answer = answer or json_answer({"error": {"message": "no"}}, 400)
 
     async def __call__(self, received: ReceivedRequest) -> ScriptedAnswer:
         await self.released.wait()
-        return json_answer({"error": {"message": "no"}}, 400)
+        return self._answer
 
 
 def input_tokens(received: ReceivedRequest, expected: Expected) -> int:
@@ -127,14 +127,11 @@ async def compare(
     """Send a request; compare its reservation with the received bytes, and its charge if the client leaves."""
     levels, held.released = Levels(served, client_name), trio.Event()
     used, number = levels.used_amounts, len(provider.asked)
-    async with (
-        httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client,
-        trio.open_nursery() as nursery,
-    ):
+    async with trio.open_nursery() as nursery:
         statuses: list[int] = []
 
         async def ask() -> None:
-            statuses.append((await client.post(sent.path, **sent.arguments(client_name))).status_code)
+            statuses.append((await served.post(sent.path, **sent.arguments(client_name))).status_code)
 
         nursery.start_soon(ask)
         await eventually(lambda: bool(statuses) or len(provider.asked) > number)

@@ -7,7 +7,6 @@ client that leaves before the response pays for the sent request: providers bill
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import httpx2
 import pytest
 import trio
 
@@ -303,11 +302,10 @@ async def test_the_dearest_of_several_models_determines_the_reservation(rest, bo
         held = HeldProvider()
         async with (
             before(held, "openai/*", {"name": "mine", "passthrough": True}, **LIMITED) as (served, provider),
-            httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client,
             trio.open_nursery() as nursery,
         ):
             path = "/mine/" + target.format(dear=DEAR, cheap=CHEAP)
-            nursery.start_soon(lambda: client.post(path, json=sent, headers=HEAD))  # noqa: B023
+            nursery.start_soon(lambda: served.post(path, json=sent, headers=HEAD))  # noqa: B023
             await eventually(lambda: len(provider.asked) == 1)
             reserved.append(Levels(served).held_amounts["usd"])
             held.released.set()

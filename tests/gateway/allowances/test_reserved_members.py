@@ -5,14 +5,13 @@ Each is reserved from the bytes that the provider receives, expected or with ``r
 from collections.abc import Mapping
 from typing import Any, Final
 
-import httpx2
 import pytest
 import trio
 
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
+from tests.support.endpoint_provider import before, json_answer
 from tests.support.multipart import KIND, multipart, part
 from tests.support.reserved import HEAD, LIMITED, UNITS, HeldProvider, Levels
 
@@ -27,16 +26,12 @@ async def reserved_dollars(
 ) -> float:
     """Return the dollars that a request has reserved once the provider has received it."""
     held = HeldProvider()
-    async with (
-        before(held, model, dict(entry), **settings) as (served, provider),
-        httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client,
-        trio.open_nursery() as nursery,
-    ):
+    async with before(held, model, dict(entry), **settings) as (served, provider), trio.open_nursery() as nursery:
         statuses: list[int] = []
 
         async def send() -> None:
             headers = {**HEAD, **arguments.get("headers", {})}
-            statuses.append((await client.post(path, **{**arguments, "headers": headers})).status_code)
+            statuses.append((await served.post(path, **{**arguments, "headers": headers})).status_code)
 
         nursery.start_soon(send)
         await eventually(lambda: bool(statuses) or bool(provider.asked))
@@ -102,12 +97,9 @@ async def test_the_dearest_fallback_is_reserved(members):
 
 async def test_too_many_fallbacks_are_refused():
     held = HeldProvider()
-    async with (
-        before(held, f"openai/{CHEAP}", {"name": "mine"}, **EXPECTED) as (served, provider),
-        httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client,
-    ):
+    async with before(held, f"openai/{CHEAP}", {"name": "mine"}, **EXPECTED) as (served, provider):
         names = [f"m-{number}" for number in range(101)]
-        response = await client.post(CHAT, json={"model": "mine", "messages": SAID, "models": names}, headers=HEAD)
+        response = await served.post(CHAT, json={"model": "mine", "messages": SAID, "models": names}, headers=HEAD)
         assert (response.status_code, provider.asked) == (400, [])
         assert "more than 100 models" in response.json()["error"]["message"]
 
@@ -146,10 +138,7 @@ async def test_pass_through_refuses_json_that_is_declared_as_something_else(kind
     entry = {"name": "mine", "passthrough": True, "price": {"per": UNITS}}
     (client_key,) = LIMITED["client_keys"]
     unhurried = {**LIMITED, "client_keys": [{**client_key, "ratelimits": {}}]}
-    async with (
-        before(held, "vllm/m-1", entry, **unhurried) as (served, provider),
-        httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client,
-    ):
+    async with before(held, "vllm/m-1", entry, **unhurried) as (served, provider):
         headers = {**HEAD, **({"content-type": kind} if kind else {})}
         for body, path, passes in (
             (b' {"model": "m-1", "messages": []}', "chat/completions", False),
@@ -160,7 +149,7 @@ async def test_pass_through_refuses_json_that_is_declared_as_something_else(kind
         ):
             with case(path):
                 number = len(provider.asked)
-                response = await client.post(f"/mine/{path}", content=body, headers=headers)
+                response = await served.post(f"/mine/{path}", content=body, headers=headers)
                 assert response.status_code == (400 if passes else 415), response.text
                 assert len(provider.asked) - number == passes
 
@@ -168,16 +157,10 @@ async def test_pass_through_refuses_json_that_is_declared_as_something_else(kind
 @pytest.mark.parametrize(("member", "cost"), [({"seconds": "8"}, 0.08), ({}, 0.12)])
 async def test_a_new_video_is_billed_by_its_seconds(member, cost):
     """Those of the response count; without them, those of the request."""
-
-    async def answer(received: ReceivedRequest) -> ScriptedAnswer:
-        return json_answer({"id": "video_1", "object": "video", "status": "queued", **member})
-
-    async with (
-        before(answer, "trigate/m-1", dict(ENTRY), **EXPECTED) as (served, _),
-        httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client,
-    ):
+    answer = json_answer({"id": "video_1", "object": "video", "status": "queued", **member})
+    async with before(lambda received: answer, "trigate/m-1", dict(ENTRY), **EXPECTED) as (served, _):
         body = {"model": "mine", "prompt": "A cat", "seconds": "12"}
-        assert (await client.post("/v1/videos", json=body, headers=HEAD)).status_code == 200
+        assert (await served.post("/v1/videos", json=body, headers=HEAD)).status_code == 200
         levels = Levels(served)
         await eventually(lambda: not levels.held_amounts["usd"])
         assert levels.used_amounts["usd"] == pytest.approx(cost * 10**9)

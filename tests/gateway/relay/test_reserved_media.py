@@ -5,20 +5,17 @@ from functools import partial
 from typing import Any
 
 import attrs
-import httpx2
 import pytest
 import trio
 
 from tests.support.asgi_app import eventually
 from tests.support.audio_files import wav
 from tests.support.cases import case
-from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
-from tests.support.in_process import InProcess
+from tests.support.endpoint_provider import ScriptedAnswer, before, json_answer
 from tests.support.multipart import KIND, multipart, part
+from tests.support.reserved import HEAD, KEY, HeldProvider, Levels
 from tests.support.settled_lines import SettledLines
 
-KEY = "key-of-ann-0123456789-0123456789"
-HEAD = {"authorization": f"Bearer {KEY}"}
 DRAWING = {"model": "mine", "prompt": "A cat", "size": "1024x1024", "quality": "high"}
 
 
@@ -72,38 +69,7 @@ MEDIA = {
 }  # fmt: skip
 
 
-class Level:
-    """What a client's one budget has reserved and used, in dollars."""
-
-    def __init__(self, served: InProcess) -> None:
-        allowances = served.service.allowances
-        (budget,) = allowances.of_client("ann")
-        self._counter = budget.counter(allowances.now(), None)
-        self._level = allowances.counters.level
-
-    @property
-    def held(self) -> float:
-        return self._level(self._counter).held / 10**9
-
-    @property
-    def used(self) -> float:
-        return self._level(self._counter).used / 10**9
-
-
-class Gate:
-    """A provider that answers once it is ``open``."""
-
-    def __init__(self, answer: dict[str, Any]) -> None:
-        self.open = trio.Event()
-        self._answer = answer
-
-    async def __call__(self, asked: ReceivedRequest) -> ScriptedAnswer:
-        await self.open.wait()
-        return (
-            json_answer(self._answer)
-            if self._answer
-            else ScriptedAnswer((b"mp3",), headers=(("content-type", "audio/mpeg"),))
-        )
+SPOKEN = ScriptedAnswer((b"mp3",), headers=(("content-type", "audio/mpeg"),))
 
 
 @pytest.fixture(params=["expected", "max"])
@@ -115,61 +81,51 @@ def reserve(request) -> Iterator[str]:
 @pytest.mark.parametrize("name", MEDIA)
 async def test_media_billed_by_tokens_is_reserved_during_generation(name, reserve):
     media = MEDIA[name]
-    gate, config = Gate(media.answer), {"client_keys": budgeted("100"), "reserve": reserve}
+    gate = HeldProvider(json_answer(media.answer) if media.answer else SPOKEN)
+    config = {"client_keys": budgeted("100"), "reserve": reserve}
     async with (
         before(gate, f"openai/{media.model}", {"name": "mine"}, **config) as (served, provider),
-        httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client,
         trio.open_nursery() as nursery,
-    ):  # fmt: skip
-        level, found = Level(served), []
+    ):
+        levels, found = Levels(served), []
 
         async def ask() -> None:
-            found.append(await client.post(media.path, **media.sent))
+            found.append(await served.post(media.path, **media.sent))
 
         nursery.start_soon(ask)
         await eventually(lambda: len(provider.asked) == 1)
-        held = level.held
-        gate.open.set()
-        await eventually(lambda: bool(found) and not level.held)
+        held = levels.held_amounts["usd"]
+        gate.released.set()
+        await eventually(lambda: bool(found) and not levels.held_amounts["usd"])
         assert found[0].status_code == 200, found[0].text
-        assert 0 < level.used <= held
-        assert held < 50 * level.used, "what nobody could afford is no expectation"
+        assert 0 < levels.used_amounts["usd"] <= held
+        assert held < 50 * levels.used_amounts["usd"], "what nobody could afford is no expectation"
 
 
 async def test_simultaneous_image_requests_stay_within_the_budget():
-    gate = Gate(drawn())
+    gate = HeldProvider(json_answer(drawn()))
     async with (
         before(gate, "openai/gpt-image-1", {"name": "mine"}, client_keys=budgeted("1")) as (served, provider),
-        httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client,
         trio.open_nursery() as nursery,
     ):
         statuses: list[int] = []
 
         async def ask() -> None:
-            statuses.append((await client.post(f"{IMAGES}/generations", json=DRAWING, headers=HEAD)).status_code)
+            statuses.append((await served.post(f"{IMAGES}/generations", json=DRAWING, headers=HEAD)).status_code)
 
         for _ in range(24):
             nursery.start_soon(ask)
         await eventually(lambda: len(provider.asked) == 6)
-        gate.open.set()
+        gate.released.set()
         await eventually(lambda: len(statuses) == 24)
         assert (statuses.count(200), statuses.count(402)) == (6, 18)
-        assert Level(served).used == pytest.approx(6 * (4160 * 40 + 10 * 5) / 10**6)
+        assert Levels(served).used_amounts["usd"] == pytest.approx(6 * (4160 * 40 + 10 * 5) * 1000)
 
 
 async def test_a_picture_that_does_not_fit_is_refused_beforehand(reserve):
-    keys = budgeted("0.10")
-    async with (
-        before(
-            lambda asked: json_answer(drawn()),
-            "openai/gpt-image-1",
-            {"name": "mine"},
-            client_keys=keys,
-            reserve=reserve,
-        ) as (served, provider),
-        httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client,
-    ):
-        ask = partial(client.post, f"{IMAGES}/generations", headers=HEAD)
+    answer, config = json_answer(drawn()), {"client_keys": budgeted("0.10"), "reserve": reserve}
+    async with before(lambda asked: answer, "openai/gpt-image-1", {"name": "mine"}, **config) as (served, provider):
+        ask = partial(served.post, f"{IMAGES}/generations", headers=HEAD)
         assert (await ask(json=DRAWING)).status_code == 402
         assert (await ask(json={"model": "mine", "prompt": "A cat"})).status_code == 402
         assert provider.asked == []
@@ -193,9 +149,8 @@ async def test_tokens_are_reserved_only_where_they_are_billed():
 
 async def test_speech_without_reported_tokens_is_billed_by_an_estimate():
     """Raw sound has no place for its usage: what was said of it has been booked at nothing (BerriAI/litellm#36914)."""
-    sound = ScriptedAnswer((b"mp3",), headers=(("content-type", "audio/mpeg"),))
     body = {"model": "mine", "input": "x" * 900, "voice": "y"}
-    async with before(lambda asked: sound, "openai/gpt-4o-mini-tts", {"name": "mine"}) as (served, _):
+    async with before(lambda asked: SPOKEN, "openai/gpt-4o-mini-tts", {"name": "mine"}) as (served, _):
         settled = SettledLines(served)
         assert (await served.post("/v1/audio/speech", json=body)).content == b"mp3"
         (line,) = await settled.next()
