@@ -10,7 +10,7 @@ from gateway.counters.memory import LocalCounters
 from gateway.counters.remote import RemoteCounters
 from gateway.counters.workers import WorkerCounters
 from gateway.shared.amounts import SharedAmounts
-from gateway.shared.layout import AMOUNT_ROWS, GROUP, Layout
+from gateway.shared.layout import AMOUNT_ROWS, Layout
 from gateway.shared.memory import SharedMemory
 from tests.support.counters import STORES, budget, claim, rate, slots
 
@@ -23,42 +23,30 @@ def kind(request) -> str:
 
 
 @pytest.fixture
-async def counters(kind, store, nursery) -> AsyncIterator[Counters]:
+async def counters(request, kind, store, nursery) -> AsyncIterator[Counters]:
+    """Yield counters of this kind, with the parameter as the most names that clients choose."""
+    most = getattr(request, "param", 128)
     if store is not None:
-        remote = RemoteCounters(store, limit=5.0)
+        remote = RemoteCounters(store, limit=5.0, most_chosen=most)
         nursery.start_soon(remote.run)
         yield remote
         await remote.finish()
     elif kind == "memory":
-        yield LocalCounters()
+        yield LocalCounters(most=most)
     else:
-        with SharedMemory.make(Layout(3, {}, dict.fromkeys(AMOUNT_ROWS, 8 * GROUP))) as memory:
+        with SharedMemory.make(Layout(3, {}, dict.fromkeys(AMOUNT_ROWS, most))) as memory:
             yield WorkerCounters(SharedAmounts(memory, memory.take_seat()))
 
 
-@pytest.fixture
-async def few(kind, store, nursery) -> AsyncIterator[Counters]:
-    """Yield counters that limit the names of clients to 32."""
-    if store is not None:
-        remote = RemoteCounters(store, limit=5.0, most_chosen=32)
-        nursery.start_soon(remote.run)
-        yield remote
-        await remote.finish()
-    elif kind == "memory":
-        yield LocalCounters(most=32)
-    else:
-        with SharedMemory.make(Layout(3, {}, dict.fromkeys(AMOUNT_ROWS, 2 * GROUP))) as memory:
-            yield WorkerCounters(SharedAmounts(memory, memory.take_seat()))
-
-
-async def test_no_client_can_take_all_counters_or_displace_a_spent_one(few):
+@pytest.mark.parametrize("counters", [32], indirect=True)
+async def test_no_client_can_take_all_counters_or_displace_a_spent_one(counters):
     """A flood of runs emptied budgets, or filled the memory of the store that all gateways count in."""
 
     async def spend(counter: SumCounter | RateCounter) -> str | None:
         wanted = claim((counter, 5))
-        if short := await few.reserve([wanted]):
+        if short := await counters.reserve([wanted]):
             return short[0].cause
-        few.settle(wanted, [5])
+        counters.settle(wanted, [5])
         return None
 
     def run(name: str, client: str) -> SumCounter:

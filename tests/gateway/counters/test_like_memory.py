@@ -1,6 +1,5 @@
 """Any sequence of steps has the same outcome wherever it is counted: each backend against the one in memory."""
 
-import hashlib
 import time
 from collections.abc import Sequence
 
@@ -16,21 +15,17 @@ from gateway.counters.workers import WorkerCounters
 from gateway.shared.amounts import SharedAmounts
 from gateway.shared.layout import AMOUNT_ROWS, GROUP, Layout
 from gateway.shared.memory import SharedMemory
-from tests.support.counters import STORES
+from tests.support.counters import STORES, key
 from tests.support.examples import examples
-
-
-def _key(name: str) -> bytes:
-    return hashlib.blake2b(name.encode(), digest_size=16).digest()
 
 
 def _all(run: int) -> list[Counter]:
     until = time.time() + 86_400.0
     return [
-        SlotCounter(_key(f"{run} s"), "s", 3),
-        SumCounter(_key(f"{run} a"), "a", 50, until),
-        SumCounter(_key(f"{run} b"), "b", 120, until, (_key(f"{run} a"),)),
-        SumCounter(_key(f"{run} c"), "c", 10**15, until),
+        SlotCounter(key(f"{run} s"), "s", 3),
+        SumCounter(key(f"{run} a"), "a", 50, until),
+        SumCounter(key(f"{run} b"), "b", 120, until, (key(f"{run} a"),)),
+        SumCounter(key(f"{run} c"), "c", 10**15, until),
     ]
 
 

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-import attrs
 import msgspec
 import pytest
 import trio
@@ -12,16 +11,9 @@ from gateway.counters.counter import Claim, Level, SumCounter
 from gateway.counters.counter_store import CounterStoreUnavailable, SendStep
 from gateway.counters.remote import RemoteCounters
 from tests.support.counters import budget, claim
+from tests.support.set_clock import SetClock
 
 LEASE = 6.0
-
-
-@attrs.define(eq=False)
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Store:
@@ -29,7 +21,7 @@ class Store:
 
     title = "a store"
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: SetClock) -> None:
         self._clock = clock
         self._used: dict[str, int] = {}
         self._claims: dict[str, list[tuple[str, int]]] = {}
@@ -89,17 +81,17 @@ class Store:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> SetClock:
+    return SetClock(1000.0)
 
 
 @pytest.fixture
-def store(clock: Clock) -> Store:
+def store(clock: SetClock) -> Store:
     return Store(clock)
 
 
 @pytest.fixture
-async def counters(store: Store, clock: Clock, nursery) -> RemoteCounters:
+async def counters(store: Store, clock: SetClock, nursery) -> RemoteCounters:
     made = RemoteCounters(store, lease=LEASE, clock=clock)
     nursery.start_soon(made.run)
     return made

@@ -1,6 +1,5 @@
 """Counters that the workers of one machine share, in one process; several processes are at the end."""
 
-import hashlib
 import itertools
 import json
 import subprocess
@@ -10,22 +9,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.counters.counter import Claim, Debit, Level, RateCounter, SlotCounter, SumCounter
+from gateway.counters.counter import Claim, Debit, Level, RateCounter, SumCounter
 from gateway.counters.workers import WorkerCounters
 from gateway.shared.amounts import SharedAmounts
 from gateway.shared.layout import AMOUNT_ROWS, GROUP, Layout
 from gateway.shared.memory import SharedMemory
+from tests.support.counters import key, slots
 from tests.support.repository import ROOT
 
 LAYOUT = Layout(5, {}, dict.fromkeys(AMOUNT_ROWS, GROUP))
-
-
-def key(name: object) -> bytes:
-    return hashlib.blake2b(str(name).encode(), digest_size=16).digest()
-
-
-def slots(name: str, most: int = 3) -> SlotCounter:
-    return SlotCounter(key(name), name, most)
 
 
 @pytest.fixture
@@ -54,7 +46,7 @@ async def test_workers_count_together(memory):
     """Limits held once per worker (BerriAI/litellm#16011)."""
     seats = [memory.take_seat(), memory.take_seat()]
     one, two = (WorkerCounters(SharedAmounts(memory, seat)) for seat in seats)
-    claims = [Claim(str(number), (Debit(slots("s"), 1),)) for number in range(4)]
+    claims = [Claim(str(number), (Debit(slots("s", 3), 1),)) for number in range(4)]
     assert not await one.reserve([claims[0]])
     assert not await two.reserve([claims[1]])
     assert not await two.reserve([claims[2]])
@@ -67,14 +59,14 @@ async def test_workers_count_together(memory):
 async def test_expired_rows_make_room_for_other_keys(amounts):
     """A rolling budget has a row for each of its slices, and a rate is as good as new once it has refilled."""
     counters = WorkerCounters(amounts)
-    kept = Claim("kept", (Debit(slots("kept"), 1),))
+    kept = Claim("kept", (Debit(slots("kept", 3), 1),))
     assert not await counters.reserve([kept])
     for number in range(20 * GROUP):
-        rate = RateCounter(key(number), "rate", 10**9, 1.0, 10)
+        rate = RateCounter(key(str(number)), "rate", 10**9, 1.0, 10)
         claim = Claim(str(number), (Debit(rate, 1),))
         assert not await counters.reserve([claim])
         counters.settle(claim, [1])
-    assert counters.level(slots("kept")) == Level(0, 1)
+    assert counters.level(slots("kept", 3)) == Level(0, 1)
 
 
 async def spend(counters: WorkerCounters, counter: SumCounter, amount: int = 5) -> str | None:
@@ -90,7 +82,7 @@ NUMBERS = itertools.count()
 
 
 def run(name: object, client: str) -> SumCounter:
-    return SumCounter(key(name), "run", 10, time.time() + 86_400.0, chosen_by=client)
+    return SumCounter(key(str(name)), "run", 10, time.time() + 86_400.0, chosen_by=client)
 
 
 def day(name: str) -> SumCounter:
@@ -105,7 +97,7 @@ async def test_names_that_share_a_group_of_digests_displace_no_budget():
         spent = day("alice")
         assert [await spend(counters, spent) for _ in range(3)] == [None, None, "no_room"]
         group = int.from_bytes(spent.key[:8], "little") % (rows // GROUP)
-        names = (name for name in itertools.count() if int.from_bytes(key(name)[:8], "little") % 64 == group)
+        names = (name for name in itertools.count() if int.from_bytes(key(str(name))[:8], "little") % 64 == group)
         for name in itertools.islice(names, 4 * GROUP):
             assert not await counters.reserve([Claim(f"held {name}", (Debit(run(name, "mallory"), 5),))])
         assert await spend(counters, spent) == "no_room"

@@ -20,7 +20,7 @@ MOST, PAGE_SIZE = 12, 4
         pytest.param("postgres", marks=pytest.mark.server),
     ]
 )
-def opened(request, tmp_path) -> Inventory:
+def empty_inventory(request, tmp_path) -> Inventory:
     if request.param == "memory":
         return MemoryInventory(MOST, page_size=PAGE_SIZE)
     if request.param != "postgres":
@@ -32,6 +32,6 @@ def opened(request, tmp_path) -> Inventory:
 
 
 @pytest.fixture
-async def inventory(opened) -> AsyncIterator[Inventory]:
-    yield opened
-    await opened.aclose()
+async def inventory(empty_inventory) -> AsyncIterator[Inventory]:
+    yield empty_inventory
+    await empty_inventory.aclose()

@@ -11,8 +11,9 @@ import trio
 from gateway.stores import sqlite
 from gateway.stores.pool import ConnectionPool
 from gateway.stores.sqlite import SqliteStore
-from gateway.stores.store import Changed, Node, Unavailable
+from gateway.stores.store import Changed, Unavailable
 from tests.support.harness import PATIENCE, Late, retried_when_late
+from tests.support.nodes import node
 
 
 class Wire:
@@ -132,10 +133,6 @@ async def test_a_connection_is_used_again_after_its_own_refusal_and_not_after_a_
 # A SQLite file
 
 
-def _node(id: str) -> Node:
-    return Node(id, "alice", "response", b"{}")
-
-
 @retried_when_late
 async def test_however_many_wait_for_another_process_each_has_its_answer_in_time(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(sqlite, "BUSY", 0.5)
@@ -146,7 +143,7 @@ async def test_however_many_wait_for_another_process_each_has_its_answer_in_time
 
     async def put(i: int) -> None:
         with pytest.raises(Unavailable, match="locked"):
-            await store.put([_node(f"n{i}")])
+            await store.put([node(f"n{i}")])
         told.append(time.monotonic() - began)
 
     try:
@@ -156,7 +153,7 @@ async def test_however_many_wait_for_another_process_each_has_its_answer_in_time
             for i in range(12):  # one after the other they would take six seconds
                 nursery.start_soon(put, i)
         other.execute("ROLLBACK")
-        await store.put([_node("after")])
+        await store.put([node("after")])
         assert [i for i in range(12) if await store.get("alice", f"n{i}")] == []
         assert await store.get("alice", "after") is not None
     finally:
@@ -177,14 +174,14 @@ async def test_an_abandoned_write_is_not_committed_later(tmp_path, monkeypatch):
         return 1_000_000.0
 
     store = SqliteStore(tmp_path / "state.sqlite", 100, None, clock)
-    await store.put([_node("before")])
+    await store.put([node("before")])
     gate = Gate()
     try:
         with pytest.raises(Unavailable, match="does not respond"):
-            await store.put([_node("given up")])
+            await store.put([node("given up")])
     finally:
         gate.open()
-    await store.put([_node("after")])
+    await store.put([node("after")])
     there = [id for id in ("before", "given up", "after") if await store.get("alice", id)]
     assert there == ["before", "after"]
     await store.aclose()

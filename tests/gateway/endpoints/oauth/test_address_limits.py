@@ -13,6 +13,7 @@ from gateway.http.addresses import ADDRESSES
 from streams.errors import GatewayError
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import gateway_of, people_gateway
+from tests.support.set_clock import SetClock
 
 FORM = {"origin": "null", "sec-fetch-site": "same-origin"}
 WRONG = {"user_code": "BCDF-GHJK"}
@@ -55,16 +56,6 @@ def test_one_request_id_makes_no_request_free(tmp_path):
         assert "retry-after" in found[-1].headers
 
 
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000_007.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 async def count_permitted(limit, counters, number, address="192.0.2.1"):
     """Return how many of ``number`` events were permitted."""
     refused = []
@@ -78,7 +69,7 @@ async def count_permitted(limit, counters, number, address="192.0.2.1"):
 
 
 async def test_an_address_has_its_events_in_any_ten_minutes():
-    clock = Clock()
+    clock = SetClock(1_000_000_007.0)
     limit, counters = AddressLimit("test", 10, "too many"), LocalCounters(now=clock)
     assert await count_permitted(limit, counters, 6) == 6
     clock.now += WINDOW - 70
