@@ -99,52 +99,42 @@ def test_model_names_apply_inside_a_batch(served):
             assert provider.asked[-1].headers["content-length"] == str(len(provider.asked[-1].body))
 
 
-async def test_an_invalid_batch_line_is_reported_before_the_upload():
-    clients = [{**CLIENTS[0], "models": ["fast"]}, CLIENTS[1]]
-    async with serving("openai", clients=clients, model_aliases=ALIASES) as served:
-
-        def steps() -> None:
-            for content, status, says in (
-                (lines("fast", "gpt-5"), 403, "line 2 of the file: the key 'a' may not use the model 'gpt-5'"),
-                (lines("fast") + b"{", 400, "line 2 of the file is not a JSON object"),
-                (lines("fast", url="/v1/nothing"), 400, "line 1 of the file: batches do not support '/v1/nothing'"),
-                (lines("nobody's"), 404, "line 1 of the file: model"),
-            ):
-                found = error_of(lambda content=content: upload(served, content))
-                assert found.status_code == status
-                assert says in found.body["message"]
-            assert served.providers["openai"].asked == []
-
-        await run(steps)
+@with_gateway("openai", clients=[{**CLIENTS[0], "models": ["fast"]}, CLIENTS[1]], model_aliases=ALIASES)
+def test_an_invalid_batch_line_is_reported_before_the_upload(served):
+    for content, status, says in (
+        (lines("fast", "gpt-5"), 403, "line 2 of the file: the key 'a' may not use the model 'gpt-5'"),
+        (lines("fast") + b"{", 400, "line 2 of the file is not a JSON object"),
+        (lines("fast", url="/v1/nothing"), 400, "line 1 of the file: batches do not support '/v1/nothing'"),
+        (lines("nobody's"), 404, "line 1 of the file: model"),
+    ):
+        found = error_of(lambda content=content: upload(served, content))
+        assert found.status_code == status
+        assert says in found.body["message"]
+    assert served.providers["openai"].asked == []
 
 
-async def test_a_batch_of_several_providers_is_refused_and_its_first_model_decides():
+@with_gateway("openai:first", "openai:second", model_aliases={"one": {"target": "first"}, "two": {"target": "second"}})
+def test_a_batch_of_several_providers_is_refused_and_its_first_model_decides(served):
     """BerriAI/litellm#37527."""
-    aliases = {"one": {"target": "first"}, "two": {"target": "second"}}
-    async with serving("openai:first", "openai:second", model_aliases=aliases) as served:
-        first, second = served.providers["first"], served.providers["second"]
-
-        def steps() -> None:
-            found = error_of(lambda: upload(served, lines("two", "one")))
-            assert found.status_code == 400
-            assert "line 2 of the file: the model 'one' is at first" in found.body["message"]
-            assert first.asked == second.asked == []
-            file = upload(served, lines("two", "two"))
-            client = served.openai()
-            batch = made(client, file)
-            assert [one.path for one in second.asked] == ["/v1/files", "/v1/batches"]
-            assert second.asked[1].json["input_file_id"] in second.kept
-            assert batch.input_file_id == file.id
-            assert client.batches.retrieve(batch.id).id == batch.id
-            assert client.batches.cancel(batch.id).status == "cancelling"
-            assert [one.id for one in client.batches.list()] == [batch.id]
-            other = served.openai(KEYS["b"])
-            assert list(other.batches.list()) == []
-            assert error_of(lambda: other.batches.retrieve(batch.id)).status_code == 404
-            assert error_of(lambda: made(other, file)).status_code == 404
-            assert first.asked == []
-
-        await run(steps)
+    first, second = served.providers["first"], served.providers["second"]
+    found = error_of(lambda: upload(served, lines("two", "one")))
+    assert found.status_code == 400
+    assert "line 2 of the file: the model 'one' is at first" in found.body["message"]
+    assert first.asked == second.asked == []
+    file = upload(served, lines("two", "two"))
+    client = served.openai()
+    batch = made(client, file)
+    assert [one.path for one in second.asked] == ["/v1/files", "/v1/batches"]
+    assert second.asked[1].json["input_file_id"] in second.kept
+    assert batch.input_file_id == file.id
+    assert client.batches.retrieve(batch.id).id == batch.id
+    assert client.batches.cancel(batch.id).status == "cancelling"
+    assert [one.id for one in client.batches.list()] == [batch.id]
+    other = served.openai(KEYS["b"])
+    assert list(other.batches.list()) == []
+    assert error_of(lambda: other.batches.retrieve(batch.id)).status_code == 404
+    assert error_of(lambda: made(other, file)).status_code == 404
+    assert first.asked == []
 
 
 async def test_a_batch_is_paid_once_when_it_is_first_seen_to_have_ended(caplog):
@@ -342,25 +332,20 @@ def test_a_model_in_anthropics_list_that_is_nobodys_is_reported_with_its_place(s
     assert served.providers["anthropic"].asked == []
 
 
-async def test_a_client_with_an_exhausted_budget_can_only_read():
+@with_gateway("openai", clients=[{**CLIENTS[0], "budgets": ["0.006 usd/day"]}, CLIENTS[1]], entry=PRICE)
+def test_a_client_with_an_exhausted_budget_can_only_read(served):
     """BerriAI/litellm#9077, #39861."""
-    clients = [{**CLIENTS[0], "budgets": ["0.006 usd/day"]}, CLIENTS[1]]
-    async with serving("openai", clients=clients, entry=PRICE) as served:
-        provider = served.providers["openai"]
-
-        def steps() -> None:
-            client = served.openai()
-            file = upload(served, limited("gpt-5"))
-            batch = made(client, file)
-            native(provider).update(status="completed", model="gpt-5", usage=USAGE)
-            assert client.batches.retrieve(batch.id).status == "completed"
-            calls = len(provider.asked)
-            for begin in (lambda: made(client, file), lambda: upload(served, limited("gpt-5"))):
-                assert error_of(begin).status_code == 402
-            assert len(provider.asked) == calls
-            assert client.batches.retrieve(batch.id).status == "completed"
-
-        await run(steps)
+    provider = served.providers["openai"]
+    client = served.openai()
+    file = upload(served, limited("gpt-5"))
+    batch = made(client, file)
+    native(provider).update(status="completed", model="gpt-5", usage=USAGE)
+    assert client.batches.retrieve(batch.id).status == "completed"
+    calls = len(provider.asked)
+    for begin in (lambda: made(client, file), lambda: upload(served, limited("gpt-5"))):
+        assert error_of(begin).status_code == 402
+    assert len(provider.asked) == calls
+    assert client.batches.retrieve(batch.id).status == "completed"
 
 
 BUDGETED = [{**CLIENTS[0], "budgets": ["0.03 usd/day"]}, CLIENTS[1]]

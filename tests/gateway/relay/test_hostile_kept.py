@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 
 from tests.support.cases import case
-from tests.support.kept_clients import CLIENTS, run, serving, with_gateway
+from tests.support.kept_clients import CLIENTS, with_gateway
 
 LIMITED = [{**CLIENTS[0], "models": ["fast"]}, CLIENTS[1]]
 ALIASES = {"fast": {"target": "openai/gpt-5"}}
@@ -89,25 +89,21 @@ def test_an_unread_body_is_not_sent(served):
     assert served.providers["openai"].asked == []
 
 
-async def test_no_request_of_anthropics_batches_has_another_model_than_was_looked_at():
+@with_gateway("anthropic", clients=LIMITED, model_aliases=CLAUDE)
+def test_no_request_of_anthropics_batches_has_another_model_than_was_looked_at(served):
     good = '{"custom_id": "a", "params": {"model": "fast", "max_tokens": 9, "messages": []}}'
-    async with serving("anthropic", clients=LIMITED, model_aliases=CLAUDE) as served:
-
-        def steps() -> None:
-            for name, body in {
-                "model twice": good.replace('"model": "fast"', '"model": "claude-opus", "model": "fast"'),
-                "params twice": good.replace('"params"', '"params": {"model": "claude-opus"}, "params"'),
-                "fallbacks": good.replace('"messages"', '"fallbacks": [{"model": "claude-opus"}], "messages"'),
-            }.items():
-                for kind in ("application/json", "text/plain"):
-                    with case(f"{name} {kind}"):
-                        headers = {"content-type": kind, "anthropic-version": "2023-06-01"}
-                        content = f'{{"requests": [{body}]}}'.encode()
-                        found = served.http("POST", "/v1/messages/batches", content=content, headers=headers)
-                        assert found.status_code in (400, 403, 415), found.text
-            twice = f'{{"requests": [{good.replace("fast", "claude-opus")}], "requests": [{good}]}}'.encode()
-            headers = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
-            assert served.http("POST", "/v1/messages/batches", content=twice, headers=headers).status_code == 400
-            assert served.providers["anthropic"].asked == []
-
-        await run(steps)
+    for name, body in {
+        "model twice": good.replace('"model": "fast"', '"model": "claude-opus", "model": "fast"'),
+        "params twice": good.replace('"params"', '"params": {"model": "claude-opus"}, "params"'),
+        "fallbacks": good.replace('"messages"', '"fallbacks": [{"model": "claude-opus"}], "messages"'),
+    }.items():
+        for kind in ("application/json", "text/plain"):
+            with case(f"{name} {kind}"):
+                headers = {"content-type": kind, "anthropic-version": "2023-06-01"}
+                content = f'{{"requests": [{body}]}}'.encode()
+                found = served.http("POST", "/v1/messages/batches", content=content, headers=headers)
+                assert found.status_code in (400, 403, 415), found.text
+    twice = f'{{"requests": [{good.replace("fast", "claude-opus")}], "requests": [{good}]}}'.encode()
+    headers = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
+    assert served.http("POST", "/v1/messages/batches", content=twice, headers=headers).status_code == 400
+    assert served.providers["anthropic"].asked == []

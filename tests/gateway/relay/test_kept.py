@@ -240,17 +240,16 @@ def test_an_upload_to_another_address_is_a_failure_of_the_provider(served):
         assert "x-goog-upload-url" not in begun.headers, url
 
 
-async def test_a_key_for_other_models_only_uses_no_account():
-    clients = [{**CLIENTS[0], "models": ["anthropic/claude-x"]}, {**CLIENTS[1], "only": ["openai/*"]}]
-    async with serving("openai", "anthropic", clients=clients) as served:
-
-        def steps() -> None:
-            found = error_of(lambda: served.openai().files.create(file=("a", b"x"), purpose="user_data"))
-            assert (found.status_code, found.code) == (400, "unsupported_endpoint")
-            assert "supports files in the form of OpenAI's API; `trigate check --endpoints` lists" in found.message
-            assert served.openai(KEYS["b"]).files.create(file=("a", b"x"), purpose="user_data").id
-
-        await run(steps)
+@with_gateway(
+    "openai",
+    "anthropic",
+    clients=[{**CLIENTS[0], "models": ["anthropic/claude-x"]}, {**CLIENTS[1], "only": ["openai/*"]}],
+)
+def test_a_key_for_other_models_only_uses_no_account(served):
+    found = error_of(lambda: served.openai().files.create(file=("a", b"x"), purpose="user_data"))
+    assert (found.status_code, found.code) == (400, "unsupported_endpoint")
+    assert "supports files in the form of OpenAI's API; `trigate check --endpoints` lists" in found.message
+    assert served.openai(KEYS["b"]).files.create(file=("a", b"x"), purpose="user_data").id
 
 
 async def test_ids_outlive_a_restart(tmp_path):
@@ -269,12 +268,12 @@ async def test_ids_outlive_a_restart(tmp_path):
                 assert [one.id for one in await run(lambda: list(client.files.list()))] == [id]
 
 
-async def test_a_path_leads_nowhere_else():
-    async with serving("openai", clients=()) as served:
-        for path in ("/v1/files/..", "/v1/files/%2e%2e", "/v1/files/a%2Fb", "/v1/files/%2e%2e%2fmodels"):
-            answer = await run(lambda path=path: served.http("GET", path))
-            assert answer.status_code in (400, 404), (path, answer.text)
-        assert served.providers["openai"].asked == []
+@with_gateway("openai", clients=())
+def test_a_path_leads_nowhere_else(served):
+    for path in ("/v1/files/..", "/v1/files/%2e%2e", "/v1/files/a%2Fb", "/v1/files/%2e%2e%2fmodels"):
+        answer = served.http("GET", path)
+        assert answer.status_code in (400, 404), (path, answer.text)
+    assert served.providers["openai"].asked == []
 
 
 @with_gateway("openai")

@@ -10,7 +10,7 @@ from gateway.relay.new_batches import MEMBERS
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.kept_clients import CLIENTS, KEYS, Served, run, serving
+from tests.support.kept_clients import CLIENTS, KEYS, Served, run, serving, with_gateway
 from tests.support.multipart import KIND, multipart, part
 
 URL = "/v1/chat/completions"
@@ -128,17 +128,14 @@ async def test_a_batch_with_an_allowed_model_reaches_its_provider_by_the_provide
         await run(steps)
 
 
-async def test_a_key_with_the_provider_s_ids_cannot_use_a_file_that_was_not_read():
-    clients, every = limited_clients(foreign_ids=True), {"model": "openai/*"}
-    async with serving("openai", clients=clients, entry=every, model_aliases=aliases("openai")) as served:
-
-        def steps() -> None:
-            upload(served, "gpt-5-pro", key=KEYS["b"])
-            found = create(served, input_file_id=native_id(served, "openai"))
-            assert found.status_code == 403, found.text
-            assert create(served, input_file_id=upload(served, "fast")).status_code == 200
-
-        await run(steps)
+@with_gateway(
+    "openai", clients=limited_clients(foreign_ids=True), entry={"model": "openai/*"}, model_aliases=aliases("openai")
+)
+def test_a_key_with_the_provider_s_ids_cannot_use_a_file_that_was_not_read(served):
+    upload(served, "gpt-5-pro", key=KEYS["b"])
+    found = create(served, input_file_id=native_id(served, "openai"))
+    assert found.status_code == 403, found.text
+    assert create(served, input_file_id=upload(served, "fast")).status_code == 200
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
