@@ -254,7 +254,8 @@ async def test_a_refresh_after_the_person_left_ends_all_its_sessions(gateways, p
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault(status=500), Fault(status=200, body=b"<html>"), Fault(gone=True), Fault(status=401, body=b"{}")]
+    "fault",
+    [Fault(status=500), Fault(status=200, body=b"<html>"), Fault(gone=True), Fault(status=400, body=b"no JSON")],
 )
 async def test_a_refresh_while_the_issuer_is_down_changes_nothing(gateways, provider, fault):
     process = gateways.process()

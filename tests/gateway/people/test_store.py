@@ -124,14 +124,6 @@ async def test_the_end_of_a_session_forgets_its_secrets(make):
     assert [(row.who, row.path, row.after) for row in await store.audit()] == [("okta:boss", "/admin/v1/x", None)]
 
 
-async def test_a_new_sign_in_of_a_browser_ends_its_old_session(make):
-    store = make()
-    await store.sign_in(ADA, ORIGIN, SESSION)
-    later = attrs.evolve(SESSION, id="new", origin="second", cookie=digest_of("c2"), refresh=None)
-    await store.sign_in(ADA, attrs.evolve(ORIGIN, id="second"), later, ends_cookie=digest_of("c"))
-    assert [one.id for one in await store.sessions("okta:ada", 1.0)] == ["new"]
-
-
 @pytest.mark.sample(2, by="place")
 async def test_a_person_has_a_bounded_number_of_sessions(make):
     store = make()

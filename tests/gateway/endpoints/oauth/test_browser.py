@@ -14,8 +14,6 @@ from gateway.config.issuers import SIGN_IN_PARAMETERS
 from gateway.endpoints.oauth.cookies import SESSION, SIGN_IN
 from gateway.endpoints.oauth.sign_in_states import SignInStates
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import free_port
 from tests.support.oidc import CLIENT_SECRET, Fault, open_provider
 from tests.support.people_browser import PeopleBrowser, own_address
 from tests.support.people_gateway import (
@@ -24,9 +22,8 @@ from tests.support.people_gateway import (
     gateway_of,
     issuer_settings,
     people_gateway,
-    people_settings,
 )
-from tests.support.signed_tokens import mint, mint_by_secret, signing_key
+from tests.support.signed_tokens import mint, mint_by_secret
 
 
 def query_of(url: str) -> dict[str, str]:
@@ -105,20 +102,6 @@ def test_more_parameters_of_the_file_are_sent_with_those_of_the_protocol(tmp_pat
     assert set(query) <= set(SIGN_IN_PARAMETERS)  # so `check` refuses them in `params`
 
 
-def test_several_issuers_are_a_choice(tmp_path):
-    with open_provider() as first, open_provider() as second:
-        port = free_port()
-        issuers = (issuer_settings(first), issuer_settings(second, "entra"))
-        with gateway_thread(people_settings(port, tmp_path, *issuers)):
-            browser = PeopleBrowser()
-            page = browser.open(f"http://127.0.0.1:{port}/ui")
-            assert (page.status, len(page.links)) == (200, 2)
-            chosen = browser.request("GET", page.links[1])
-            assert chosen.headers["location"].startswith(second.issuer)
-            unknown = browser.request("GET", f"http://127.0.0.1:{port}/oauth/login?issuer=other")
-            assert unknown.status_code == 400
-
-
 # Finish
 
 
@@ -165,12 +148,6 @@ def test_a_state_of_ten_minutes_ago_is_refused(gateway, browser):
     assert_refused(gateway, browser, with_query(url, state=old))
 
 
-def test_a_callback_without_the_cookie_is_refused(gateway, browser):
-    url = answer_of_issuer(gateway, browser)
-    browser.cookies.clear()
-    assert_refused(gateway, browser, url)
-
-
 CHANGED = {
     "no state": {"state": None},
     "invented state": {"state": "x" * 40},
@@ -215,20 +192,12 @@ WRONG_TOKENS = {
     "no nonce": {"nonce": None},
     "nonce that is no text": {"nonce": 7},
     "another issuer": {"iss": "https://evil.example"},
-    "issuer with a slash": {"iss": "SLASH"},
     "audience of the API": {"aud": "trigate"},
-    "no audience": {"aud": None},
-    "several audiences": {"aud": ["trigate-client", "other"]},
-    "another authorized party": {"azp": "other"},
-    "expired": {"exp": 1_000_000_000},
-    "no expiry": {"exp": None},
-    "from the future": {"iat": 9_999_999_999},
 }
 
 
 @each_row("wrong", WRONG_TOKENS.values())
 def test_an_id_token_with_a_wrong_claim_is_refused(gateway, browser, wrong):
-    wrong = {name: f"{gateway.provider.issuer}/" if value == "SLASH" else value for name, value in wrong.items()}
     gateway.provider.wrong.update(wrong)
     assert_refused(gateway, browser, answer_of_issuer(gateway, browser))
 
@@ -240,8 +209,6 @@ def tokens_of(provider, id_token):
 
 FORGED = {
     "no signature": lambda claims, key: mint(claims, header={"alg": "none"}).rpartition(".")[0] + ".",
-    "public key as secret": lambda claims, key: mint_by_secret(claims, key.public_pem(), {"kid": key.kid}),
-    "another key": lambda claims, key: mint(claims, signing_key("evil"), {"kid": key.kid}),
     "client secret as key": lambda claims, key: mint_by_secret(claims, CLIENT_SECRET.encode()),
     "no JWT": lambda claims, key: "opaque",
     "empty": lambda claims, key: "",

@@ -271,6 +271,8 @@ def test_a_choice_of_issuers_keeps_the_confirmation(tmp_path):
         issuers = (issuer_settings(first), issuer_settings(second, "entra"))
         with gateway_thread(people_settings(port, tmp_path, *issuers)):
             browser, url = PeopleBrowser(), f"http://127.0.0.1:{port}"
+            assert browser.request("GET", f"{url}/oauth/login?issuer=other").status_code == 400
+            assert len(browser.open(f"{url}/ui").links) == 2
             granted = browser.request("POST", f"{url}/oauth/device_authorization").json()
             browser.open(granted["verification_uri_complete"])
             page = browser.submit()
