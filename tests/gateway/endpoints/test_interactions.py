@@ -158,10 +158,8 @@ WRONG_PATHS = [
 
 
 async def test_errors_about_paths_have_codes_that_are_words():
-    async with google(lambda asked: json_answer({"error": {"code": "not_found", "message": "gone"}}, 404)) as (
-        served,
-        _,
-    ):
+    gone = json_answer({"error": {"code": "not_found", "message": "gone"}}, 404)
+    async with google(lambda asked: gone) as (served, _):
         for method, path, status, code in WRONG_PATHS:
             with case(f"{method} {path}"):
                 check_refusal(await served.send(method, path), status, code)

@@ -70,6 +70,12 @@ def day_end() -> int:
     return (int(time.time()) // 86400 + 1) * 86400
 
 
+@pytest.fixture(scope="module")
+def setup():
+    with gateway_with(*rules()) as found:
+        yield found
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_headers_show_the_fullest_budget_until_it_is_exhausted(stream):
     with gateway_with(*rules("100 usd/month", "5 usd/day")) as setup:
@@ -144,10 +150,9 @@ def test_tokens_of_the_issuer_and_other_apis_get_the_usual_forms():
         assert (chat.status, unified_headers(chat)) == (402, {})
 
 
-def test_a_session_without_a_budget_gets_no_such_header():
-    with gateway_with(*rules()) as setup:
-        reply = ask(setup)
-        assert (reply.status, unified_headers(reply)) == (200, {})
+def test_a_session_without_a_budget_gets_no_such_header(setup):
+    reply = ask(setup)
+    assert (reply.status, unified_headers(reply)) == (200, {})
 
 
 def test_the_providers_limits_do_not_pass():
@@ -166,11 +171,10 @@ def test_the_providers_limits_do_not_pass():
     assert keyed == set(theirs), "clients with keys get them, as always"
 
 
-def test_a_denied_model_is_a_400_for_a_session_and_a_403_for_a_token():
-    with gateway_with(*rules()) as setup:
-        denied = ask(setup, model=OTHER_MODEL)
-        assert (denied.status, denied.json["error"]["type"]) == (400, "invalid_request_error")
-        assert ask(setup, setup.token(), OTHER_MODEL).status == 403
+def test_a_denied_model_is_a_400_for_a_session_and_a_403_for_a_token(setup):
+    denied = ask(setup, model=OTHER_MODEL)
+    assert (denied.status, denied.json["error"]["type"]) == (400, "invalid_request_error")
+    assert ask(setup, setup.token(), OTHER_MODEL).status == 403
 
 
 def test_counting_tokens_is_not_refused_for_money():
@@ -214,33 +218,29 @@ def test_managed_settings_are_the_bases_and_the_rules():
         assert settings(setup, "nonsense").status == 401
 
 
-def test_managed_settings_that_are_empty_differ_from_none():
-    with gateway_with(*rules(), claude_code={}) as setup:
-        found = settings(setup, session_token())
+def test_managed_settings_that_are_empty_differ_from_none(setup):
+    with gateway_with(*rules(), claude_code={}) as empty:
+        found = settings(empty, session_token())
         assert (found.status, found.json["settings"]) == (200, {})
-    with gateway_with(*rules()) as setup:
-        assert settings(setup, session_token()).status == 404
+    assert settings(setup, session_token()).status == 404
 
 
 # Telemetry
 
 
 @pytest.mark.parametrize("path", ["/v1/metrics", "/v1/logs", "/v1/traces"])
-def test_telemetry_of_a_session_is_discarded(path):
-    with gateway_with(*rules()) as setup:
-        sent = setup.gateway.request("POST", path, {"resourceMetrics": []}, bearer(session_token()))
-        assert (sent.status, sent.json) == (200, {})
-        assert setup.gateway.request("POST", path, {}, bearer(setup.token())).status == 404
-        assert setup.gateway.request("POST", path, {}, {}).status == 401
+def test_telemetry_of_a_session_is_discarded(setup, path):
+    sent = setup.gateway.request("POST", path, {"resourceMetrics": []}, bearer(session_token()))
+    assert (sent.status, sent.json) == (200, {})
+    assert setup.gateway.request("POST", path, {}, bearer(setup.token())).status == 404
+    assert setup.gateway.request("POST", path, {}, {}).status == 401
 
 
 @pytest.mark.parametrize("path", ["/user/bootstrap", "/api/oauth/usage", "/protocol"])
-def test_paths_of_anthropics_own_service_are_unknown(path):
-    with gateway_with(*rules()) as setup:
-        assert setup.gateway.request("GET", path, headers=bearer(session_token())).status == 404
+def test_paths_of_anthropics_own_service_are_unknown(setup, path):
+    assert setup.gateway.request("GET", path, headers=bearer(session_token())).status == 404
 
 
-def test_the_list_of_models_has_a_thousand_without_a_redirect():
-    with gateway_with(*rules()) as setup:
-        found = setup.gateway.request("GET", "/v1/models?limit=1000", headers=bearer(session_token()))
-        assert (found.status, [one["id"] for one in found.json["data"]]) == (200, [MODEL])
+def test_the_list_of_models_has_a_thousand_without_a_redirect(setup):
+    found = setup.gateway.request("GET", "/v1/models?limit=1000", headers=bearer(session_token()))
+    assert (found.status, [one["id"] for one in found.json["data"]]) == (200, [MODEL])

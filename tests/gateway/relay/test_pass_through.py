@@ -424,12 +424,8 @@ async def test_polling_a_status_is_not_billed():
     """A batch tells of its usage each time: billed per poll, or never (BerriAI/litellm#37050)."""
     usage = {"input_tokens": 10, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 5}
     batch = {"id": "batch_1", "object": "batch", "status": "completed", "model": "m-1", "usage": usage}
-    async with passing(
-        lambda asked: json_answer(batch), entry={"price": {"input": 10, "cached": 1, "output": 100}}
-    ) as (
-        served,
-        _,
-    ):
+    price = {"input": 10, "cached": 1, "output": 100}
+    async with passing(lambda asked: json_answer(batch), entry={"price": price}) as (served, _):
         lines = SettledLines(served)
         for method, cost in (("GET", None), ("DELETE", None), ("POST", (6 * 10 + 4 * 1 + 5 * 100) / 10**6)):
             assert (await served.send(method, "/mine/v1/batches/batch_1")).status_code == 200

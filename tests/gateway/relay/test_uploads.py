@@ -3,6 +3,7 @@
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 
 import h2.config
 import h2.connection
@@ -35,6 +36,7 @@ FIELDS = [part("timestamp_granularities[]", b"word"), part("timestamp_granularit
 MODEL = part("model", b"fast")
 ENTRY = {"name": "fast"}
 ANSWER = {"text": "Hello.", "usage": {"type": "duration", "seconds": 3}}
+transcribing = partial(before, lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY)
 
 
 async def post(
@@ -72,7 +74,7 @@ async def test_a_form_reaches_the_provider_byte_for_byte_but_for_its_model():
         [big, FIELDS[0], MODEL, FIELDS[1]],
         [MODEL, big],
     ]
-    async with before(lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY) as (served, provider):
+    async with transcribing() as (served, provider):
         for parts in forms:
             for content in (multipart(parts), in_chunks(multipart(parts))):
                 found = await post(served, content)
@@ -89,7 +91,7 @@ async def test_a_form_reaches_the_provider_byte_for_byte_but_for_its_model():
 
 
 async def test_a_form_that_cannot_be_forwarded_is_refused_before_anything_is_sent():
-    async with before(lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY) as (served, provider):
+    async with transcribing() as (served, provider):
         for content, status, said, headers in (
             (multipart([MODEL, MODEL, FILE]), 400, "twice", {}),
             (multipart([FILE]), 400, "model is required", {}),
@@ -148,10 +150,7 @@ async def test_a_good_answer_that_begins_early_gets_the_rest_of_the_upload():
 
 async def test_a_file_that_never_fits_into_the_spool_is_too_large():
     form = multipart([part("file", bytes(3 * 2**20), "a.wav"), MODEL])
-    async with before(lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY, limits={"spool": "2MiB"}) as (
-        served,
-        provider,
-    ):
+    async with transcribing(limits={"spool": "2MiB"}) as (served, provider):
         found = await post(served, form)
         assert found.status_code == 413
         message = found.json()["error"]["message"]
@@ -165,10 +164,7 @@ async def test_a_file_that_never_fits_into_the_spool_is_too_large():
 
 async def test_a_file_that_does_not_fit_now_can_be_sent_later():
     form = multipart([part("file", bytes(3 * 2**19), "a.wav"), MODEL])
-    async with before(lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY, limits={"spool": "2MiB"}) as (
-        served,
-        _,
-    ):
+    async with transcribing(limits={"spool": "2MiB"}) as (served, _):
         shares = served.service.admission.shares
         other = await Upload.begin(served, form, 5 * 2**18)
         await eventually(lambda: shares.spooled.total > 2**20)
@@ -185,10 +181,7 @@ TWO_CLIENTS = [{"name": name, "key": f"key-of-{name}"} for name in ("first", "se
 async def test_the_waiting_uploads_of_one_client_leave_half_of_the_disk_to_others():
     """A client that sends a byte now and then would otherwise hold all of it (OWASP API4:2023)."""
     form = multipart([part("file", bytes(3 * 2**19), "a.wav"), MODEL])
-    limits = {"spool": "4MiB"}
-    async with before(
-        lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY, limits=limits, client_keys=TWO_CLIENTS
-    ) as (served, _):
+    async with transcribing(limits={"spool": "4MiB"}, client_keys=TWO_CLIENTS) as (served, _):
         held = served.service.admission.shares.spooled.held
         slow = await Upload.begin(served, form, 5 * 2**18, authorization="Bearer key-of-first")
         await eventually(lambda: held["first"] > 2**20)
@@ -244,15 +237,10 @@ async def test_uploads_to_a_slow_provider_count_as_memory(path, kind, limited):
 
 
 async def test_each_path_has_its_limit_unless_the_configuration_says_one():
-    async with before(lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY) as (served, provider):
+    async with transcribing() as (served, provider):
         found = await Upload.begin(served, multipart([MODEL, FILE]), 100, length=101 * 2**20)
         assert (await found.answer()).startswith(b"HTTP/1.1 413 ")
-    async with before(
-        lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY, limits={"request_body": "1KiB"}
-    ) as (
-        served,
-        provider,
-    ):
+    async with transcribing(limits={"request_body": "1KiB"}) as (served, provider):
         assert (await post(served, multipart([MODEL, FILE]))).status_code == 413
         assert (await post(served, in_chunks(multipart([MODEL, FILE]), 300))).status_code == 413
         assert [asked for asked in provider.asked if asked.body] == []

@@ -461,9 +461,8 @@ async def test_a_store_never_exceeds_its_limit(place):
     await place.store(max_bytes=limit).sweep()
 
 
-@pytest.mark.parametrize("limit", [30_000])
-async def test_a_tree_that_has_grown_too_large_is_refused_and_takes_no_other_with_it(place, limit):
-    store = place.store(max_bytes=limit)
+async def test_a_tree_that_has_grown_too_large_is_refused_and_takes_no_other_with_it(place):
+    store = place.store(max_bytes=30_000)
     await store.put([node("other")])
     place.clock.now += 1
     await store.put([node("a", body=b"x" * 20_000)])
