@@ -14,6 +14,7 @@ from gateway.people.rows import PeopleTables
 from gateway.people.store import PeopleStore
 from gateway.stores.key_store import KeyStore
 from gateway.stores.sql import Database, Session
+from tests.support.set_clock import SetClock
 
 ADA = SeenPerson("okta:ada", "okta", "ada@example.com", {"groups": ["ml"]}, "research", "user", 0.0, 0.0)
 ORIGIN = IssuerSession("origin", "okta:ada", "okta", ADA.claims, None, 0.0)
@@ -37,9 +38,11 @@ class _Process:
 
 
 @asynccontextmanager
-async def following(open_database: Callable[..., Database], now: float = 100.0) -> AsyncIterator[_Process]:
+async def following(
+    open_database: Callable[..., Database], clock: Callable[[], float] = lambda: 100.0
+) -> AsyncIterator[_Process]:
     store = KeyStore(open_database())
-    keys, people = FollowedKeys(store), FollowedPeople(store.notation, lambda: now)
+    keys, people = FollowedKeys(store), FollowedPeople(store.notation, clock)
     keys.other_rows = people
     yield _Process(people, keys)
     await store.aclose()
@@ -163,29 +166,26 @@ async def test_a_restored_backup_replaces_everything(open_database, store):
 
 
 async def test_ended_sessions_are_forgotten_after_their_last_token(open_database, store):
-    now = [100.0]
-    other = KeyStore(open_database())
-    keys, people = FollowedKeys(other), FollowedPeople(other.notation, lambda: now[0])
-    keys.other_rows = people
-    await keys.read(CONFIG)
-    await store.sign_in(ADA, ORIGIN, SESSION)
-    await store.end_session("okta:ada", "sid", 90.0)
-    await keys.read(CONFIG)
-    now[0] = 3740.0  # the clock of another gateway may be a little slow
-    await store.block(Block("okta:bob", 1.0, "boss"))
-    await keys.read(CONFIG)
-    assert people.is_ended("sid")
-    now[0] = 3800.0
-    await store.unblock("okta:bob")
-    await keys.read(CONFIG)
-    assert not people.is_ended("sid"), "no process knows it any more"
-    await other.aclose()
+    clock = SetClock(100.0)
+    async with following(open_database, clock) as process:
+        await process.poll()
+        await store.sign_in(ADA, ORIGIN, SESSION)
+        await store.end_session("okta:ada", "sid", 90.0)
+        await process.poll()
+        clock.now = 3740.0  # the clock of another gateway may be a little slow
+        await store.block(Block("okta:bob", 1.0, "boss"))
+        await process.poll()
+        assert process.people.is_ended("sid")
+        clock.now = 3800.0
+        await store.unblock("okta:bob")
+        await process.poll()
+        assert not process.people.is_ended("sid"), "no process knows it any more"
 
 
 async def test_a_raise_ends_by_itself(open_database, store):
     await store.put_raise(RAISE)
     for now, is_there in ((4999.0, True), (5000.0, False)):
-        async with following(open_database, now) as process:
+        async with following(open_database, SetClock(now)) as process:
             await process.poll()
             assert (process.people.raise_of("group:research") is not None) == is_there
 
@@ -245,21 +245,17 @@ async def test_everyone_is_reported_whose_rights_have_changed_among_many(open_da
 
 async def test_an_ended_session_stays_refused_after_the_clock_was_set_back(open_database, store):
     """While a clock is too fast, ended sessions seem to be over, and are dropped."""
-    now = 100.0
-    keys = FollowedKeys(KeyStore(open_database()))
-    people = FollowedPeople(store.database.notation, lambda: now)
-    keys.other_rows = people
+    clock = SetClock(100.0)
     await store.sign_in(ADA, ORIGIN, SESSION)
-    await keys.read(CONFIG)
-    await store.end_session("okta:ada", "sid", 90.0)
-    await keys.read(CONFIG)
-    assert people.is_ended("sid")
-    now = 100.0 + 86400.0
-    await store.put_raise(RAISE)
-    await keys.read(CONFIG)
-    assert not people.is_ended("sid"), "all its tokens have expired"
-    now = 110.0
-    await keys.read(CONFIG)
-    assert people.is_ended("sid")
-    assert keys.store is not None
-    await keys.store.aclose()
+    async with following(open_database, clock) as process:
+        await process.poll()
+        await store.end_session("okta:ada", "sid", 90.0)
+        await process.poll()
+        assert process.people.is_ended("sid")
+        clock.now += 86400.0
+        await store.put_raise(RAISE)
+        await process.poll()
+        assert not process.people.is_ended("sid"), "all its tokens have expired"
+        clock.now = 110.0
+        await process.poll()
+        assert process.people.is_ended("sid")

@@ -191,14 +191,6 @@ async def test_an_issuer_with_a_path_has_its_document_below_it():
             assert (await client.fetch_keys()).keys.keys[0].id == "first"
 
 
-@pytest.mark.parametrize("member", ["jwks_uri", "token_endpoint"])
-async def test_a_document_cannot_send_the_gateway_elsewhere(provider: OidcProvider, member: str):
-    provider.configuration[member] = "http://169.254.169.254/latest/meta-data/"
-    async with client_of(issuer_settings(provider)) as client:
-        with pytest.raises(IssuerUnavailable, match=f"`{member}`: it has a URL without HTTPS"):
-            await client.fetch_keys()
-
-
 async def test_the_file_may_name_a_server_on_this_machine_for_a_remote_issuer(provider: OidcProvider):
     """Such as ``kubectl proxy``. The issuer itself may not."""
     remote = attrs.evolve(

@@ -5,7 +5,6 @@ import logging
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -213,36 +212,21 @@ async def test_a_removed_key_is_refused_after_the_next_fetch(provider: OidcProvi
 # Outages
 
 
-def keyless(body: Any) -> Fault:
-    return Fault(body=json.dumps(body).encode(), content_type="application/json")
-
-
 FAULTS = {
     "closes connections": Fault(gone=True),
-    "500": Fault(status=500),
     "503": Fault(status=503, body=b"busy"),
-    "404": Fault(status=404),
     "HTML": Fault(body=b"<html>maintenance</html>"),
-    "nothing": Fault(body=b""),
-    "no keys": keyless({"keys": []}),
-    "an error as JSON": keyless({"error": "x"}),
-    "a list": keyless([]),
-    "unusable keys": keyless({"keys": [{"kty": "oct", "k": "AAAA"}]}),
-    "too much": Fault(body=b" " * (256 * 1024 + 1)),
-    "too many keys": keyless({"keys": [signing_key().jwk()] * 101}),
-    "depth": Fault(body=b"[" * 100_000),
+    "no keys": Fault(body=b'{"keys": []}', content_type="application/json"),
     "a redirect": Fault(redirect="/elsewhere"),
 }
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("path", [KEY_SET, CONFIGURATION])
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 async def test_the_last_keys_of_an_unavailable_issuer_stay_valid_for_a_day(
     provider: OidcProvider, path: str, fault: Fault, caplog: pytest.LogCaptureFixture
 ):
-    if path == CONFIGURATION and fault.status == 200 and fault.body in (b" " * (256 * 1024 + 1),):
-        fault = Fault(body=b"{" + b" " * (256 * 1024) + b"}")
     async with follow_issuers(issuer_settings(provider)) as followed:
         token, far = provider.token(exp=time.time() + 300), followed.clock.now
         with caplog.at_level(logging.INFO, "trigate.people"):
