@@ -217,17 +217,17 @@ def costly_models(upstream: Any) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def budget_gateway(folder: Path, rule: dict[str, Any], group: dict[str, Any]) -> Iterator[StoredSetup]:
+def budget_gateway(folder: Path) -> Iterator[StoredSetup]:
     def issuers(identity: Any) -> list[dict[str, Any]]:
-        return [issuer(identity, admit=[{"when": {"groups": "ml"}, "group": "research", **rule}])]
+        budgets = {"budgets": ["7 usd/day"], "raise_to": ["14 usd/day"]}
+        return [issuer(identity, admit=[{"when": {"groups": "ml"}, "group": "research", **budgets}])]
 
-    groups = [{"name": "research", **group}]
-    with stored_gateway(folder, issuers=issuers, groups=groups, models=costly_models) as found:
+    with stored_gateway(folder, issuers=issuers, groups=[{"name": "research"}], models=costly_models) as found:
         yield found
 
 
-def put_raise(stored: StoredSetup, holder: str, amount: str, seconds: float = DAY) -> None:
-    new = Raise(holder, (amount,), time.time() + seconds, time.time(), "test")
+def put_raise(stored: StoredSetup, amount: str, seconds: float = DAY) -> None:
+    new = Raise("okta:00u1", (amount,), time.time() + seconds, time.time(), "test")
     stored.change(lambda store: store.put_raise(new))
 
 
@@ -240,14 +240,11 @@ def ask_until_refused(stored: StoredSetup, credential: str) -> int:
     return len(statuses) - 1
 
 
-PERSON = {"budgets": ["7 usd/day"], "raise_to": ["14 usd/day"]}
-
-
 def test_a_raise_lifts_a_persons_budget_and_keeps_the_spending(tmp_path):
-    with budget_gateway(tmp_path, PERSON, {}) as stored:
+    with budget_gateway(tmp_path) as stored:
         token, other = stored.people.token(), stored.people.token(sub="00u2")
         assert ask_until_refused(stored, token) == 10
-        put_raise(stored, "okta:00u1", "10.5 usd/day")
+        put_raise(stored, "10.5 usd/day")
         eventually(lambda: b"10.5 usd" in stored.people.ask("chat", token, max_tokens=700).body, what="the raise")
         assert ask_until_refused(stored, token) == 5
         assert ask_until_refused(stored, other) == 10, "the raise is for one person"
@@ -257,9 +254,9 @@ def test_a_raise_lifts_a_persons_budget_and_keeps_the_spending(tmp_path):
 
 
 def test_the_file_bounds_a_raise_and_it_ends_at_its_time(tmp_path):
-    with budget_gateway(tmp_path, PERSON, {}) as stored:
+    with budget_gateway(tmp_path) as stored:
         token = stored.people.token()
-        put_raise(stored, "okta:00u1", "1000 usd/day", seconds=8)
+        put_raise(stored, "1000 usd/day", seconds=8)
         until = time.time() + 8
         eventually(lambda: b"of 14 usd" in stored.people.ask("chat", token, max_tokens=7000).body, what="the raise")
         assert ask_until_refused(stored, token) == 20
@@ -268,26 +265,16 @@ def test_the_file_bounds_a_raise_and_it_ends_at_its_time(tmp_path):
 
 
 def test_a_raise_of_another_period_raises_nothing(tmp_path):
-    with budget_gateway(tmp_path, PERSON, {}) as stored:
+    with budget_gateway(tmp_path) as stored:
         token = stored.people.token()
-        put_raise(stored, "okta:00u1", "14 usd/month")
+        put_raise(stored, "14 usd/month")
         stored.change(lambda store: store.block(Block("okta:00u9", time.time(), "test")))
         stored.wait_for(401, stored.people.token(sub="00u9"))  # so the raise was read, too
         assert ask_until_refused(stored, token) == 10
 
 
-def test_a_raise_of_a_group_is_for_all_its_people(tmp_path):
-    with budget_gateway(tmp_path, {}, {"budgets": ["7 usd/month"], "raise_to": ["14 usd/month"]}) as stored:
-        first, second = stored.people.token(), stored.people.token(sub="00u2")
-        assert ask_until_refused(stored, first) == 10
-        assert ask_until_refused(stored, second) == 0, "the group's budget is shared"
-        put_raise(stored, "group:research", "14 usd/month")
-        eventually(lambda: b"of 14 usd" in stored.people.ask("chat", first, max_tokens=7000).body, what="the raise")
-        assert ask_until_refused(stored, second) == 10
-
-
 def test_budgets_follow_a_person_over_all_its_credentials(tmp_path):
-    with budget_gateway(tmp_path, PERSON, {}) as stored:
+    with budget_gateway(tmp_path) as stored:
         stored.change(lambda store: store.put_own_key(ADA, own_key(SECRET), 3, time.time()))
         headers = {"x-api-key": SECRET}
         eventually(lambda: stored.people.gateway.request("GET", "/v1/models", headers=headers).status == 200)
@@ -298,9 +285,9 @@ def test_budgets_follow_a_person_over_all_its_credentials(tmp_path):
 
 
 def test_a_restart_keeps_the_spending_of_people(tmp_path):
-    with budget_gateway(tmp_path, PERSON, {}) as stored:
+    with budget_gateway(tmp_path) as stored:
         token = stored.people.token()
         assert [stored.people.ask("chat", token, max_tokens=7).status for _ in range(4)] == [200] * 4
-    with budget_gateway(tmp_path, PERSON, {}) as stored:
+    with budget_gateway(tmp_path) as stored:
         assert ask_until_refused(stored, stored.people.token()) == 6
         assert ask_until_refused(stored, stored.people.token(sub="00u2")) == 10

@@ -71,14 +71,6 @@ def test_an_ended_session_is_no_credential_and_a_person_ends_its_own_only(shared
     assert shared.gateway.request("GET", "/me", None, cookie).status == 401
 
 
-def test_a_lead_by_cookie_stays_in_its_group(shared):
-    browser, _ = shared.sign_in("lin")
-    headers = {**cookie_of(shared, browser), **OWN_PAGE}
-    reply = shared.gateway.request("PUT", "/admin/v1/keys/outside", {"until": "2027-01-01"}, headers)
-    assert (reply.status, reply.json["error"]["code"]) == (403, "other_group")
-    assert shared.gateway.request("PUT", "/admin/v1/people/okta:00u1/block", {}, headers).status == 403
-
-
 def test_the_audit_names_the_session_of_a_change(shared):
     browser, _ = shared.sign_in("root")
     headers = {**cookie_of(shared, browser), **OWN_PAGE}
