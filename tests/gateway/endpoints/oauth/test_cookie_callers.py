@@ -8,14 +8,7 @@ from gateway.endpoints.oauth.cookies import SESSION
 from tests.support.people_browser import PeopleBrowser
 
 OWN_FORM = {"origin": "null", "sec-fetch-site": "same-origin"}
-FOREIGN = [
-    {},
-    {"origin": "https://evil.example"},
-    {"origin": "https://evil.example", "sec-fetch-site": "cross-site"},
-    {"origin": "null", "sec-fetch-site": "cross-site"},
-    {"sec-fetch-site": "same-site"},
-    {"sec-fetch-site": "none"},
-]
+FOREIGN = [{}, {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}]
 
 
 @pytest.fixture(scope="module")
