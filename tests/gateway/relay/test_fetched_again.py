@@ -6,15 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.endpoint_provider import (
-    ReceivedRequest,
-    ScriptedAnswer,
-    endpoint_provider,
-    events,
-    json_answer,
-    settings,
-)
-from tests.support.in_process import InProcess, gateway
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, events, json_answer
+from tests.support.in_process import InProcess
 from tests.support.kept_clients import run, serving
 from tests.support.metrics_page import Numbers
 from tests.support.settled_lines import SettledLines
@@ -100,12 +93,10 @@ def streamed(asked: ReceivedRequest) -> ScriptedAnswer:
 async def test_responses_that_a_provider_keeps_count_where_they_were_made(
     path: str, answer: Callable[[ReceivedRequest], ScriptedAnswer]
 ):
-    async with endpoint_provider(answer) as provider:
-        entry = {"model": "openai/gpt-5", "name": "mine", "access_key": "k", "base_url": f"{provider.url}/v1",
-                 "speaks": ["responses"], "passthrough": True, **PRICE}  # fmt: skip
-        async with gateway(settings(entry)) as served:
-            lines = SettledLines(served)
-            for _ in range(TIMES):
-                found = await served.send("GET", path)
-                assert b"resp_1" in found.content
-            assert await tokens(served, lines, TIMES) == (0, 0)
+    entry = {"name": "mine", "speaks": ["responses"], "passthrough": True, **PRICE}
+    async with before(answer, "openai/gpt-5", entry) as (served, _):
+        lines = SettledLines(served)
+        for _ in range(TIMES):
+            found = await served.send("GET", path)
+            assert b"resp_1" in found.content
+        assert await tokens(served, lines, TIMES) == (0, 0)

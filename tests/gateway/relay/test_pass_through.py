@@ -36,10 +36,16 @@ CHAT = {
 
 
 @contextlib.asynccontextmanager
-async def passing(answering: Any, **more: Any) -> AsyncIterator[tuple[InProcess, EndpointProvider]]:
-    entry = {"name": "mine", "passthrough": True, **more.pop("entry", {})}
-    async with before(answering, entry=entry, **more) as found:
-        yield found
+async def passing(
+    answering: Any, base: str = "/v1", entry: dict[str, Any] | None = None, **more: Any
+) -> AsyncIterator[tuple[InProcess, EndpointProvider]]:
+    """Run a gateway with an entry that passes every path through, to ``base`` at a provider."""
+    own = {"model": "openai/m-1", "name": "mine", "passthrough": True, "access_key": "provider-key", **(entry or {})}
+    async with (
+        endpoint_provider(answering) as provider,
+        gateway(settings({**own, "base_url": provider.url + base}, **more)) as served,
+    ):
+        yield served, provider
 
 
 async def raw(served: InProcess, target: str, *lines: str) -> int:
@@ -80,10 +86,8 @@ async def test_any_path_is_sent_to_the_entrys_host_with_its_credential():
 )
 async def test_a_version_is_not_repeated(base, path, sent):
     """SDKs take the version as a part of their own base URL, and so does a ``base_url`` of the configuration."""
-    async with endpoint_provider(lambda asked: json_answer({})) as provider:
-        entry = {"model": "openai/m-1", "name": "mine", "passthrough": True, "access_key": "k"}
-        async with gateway(settings({**entry, "base_url": provider.url + base})) as served:
-            assert (await served.send("GET", f"/mine/{path}")).status_code == 200
+    async with passing(lambda asked: json_answer({}), base) as (served, provider):
+        assert (await served.send("GET", f"/mine/{path}")).status_code == 200
     assert [asked.path for asked in provider.asked] == [sent]
 
 
@@ -185,47 +189,38 @@ async def test_redirects_lead_back_here_or_nowhere(place, base):
             return json_answer({"there": True})
         return json_answer({}, 307, ("location", place.replace("HERE", f"http://{asked.headers['host']}")))
 
-    async with endpoint_provider(answering) as provider:
-        entry = {"model": "openai/m-1", "name": "mine", "passthrough": True, "access_key": "k"}
-        async with gateway(settings({**entry, "base_url": provider.url + base})) as served:
-            if (there := REDIRECTS[place]) is None or "//" in there:
-                found = await served.send("GET", "/mine/jobs/1", follow_redirects=False)
-                if found.status_code == 307:
-                    found = await served.send("GET", found.headers["location"])
-                assert found.status_code in (400, 502), found.headers
-                assert len(provider.asked) == 1
-                return
-            found = await served.send("GET", "/mine/jobs/1", follow_redirects=True)
-            assert found.json() == {"there": True}
-            own = "api-version=7&" if "api" in base else ""
-            path, mark, query = there.partition("?")
-            expected = f"{path}?{own}{query}" if mark else path + (f"?{own[:-1]}" if own else "")
-            assert provider.asked[-1].path == expected
+    async with passing(answering, base) as (served, provider):
+        if (there := REDIRECTS[place]) is None or "//" in there:
+            found = await served.send("GET", "/mine/jobs/1", follow_redirects=False)
+            if found.status_code == 307:
+                found = await served.send("GET", found.headers["location"])
+            assert found.status_code in (400, 502), found.headers
+            assert len(provider.asked) == 1
+            return
+        found = await served.send("GET", "/mine/jobs/1", follow_redirects=True)
+        assert found.json() == {"there": True}
+        own = "api-version=7&" if "api" in base else ""
+        path, mark, query = there.partition("?")
+        expected = f"{path}?{own}{query}" if mark else path + (f"?{own[:-1]}" if own else "")
+        assert provider.asked[-1].path == expected
 
 
 async def test_a_redirect_repeats_no_parameter_of_the_entrys_own():
-    async with endpoint_provider(
-        lambda asked: json_answer({}, 302, ("location", "/v1/other?api-version=7&x=1&secret=s"))
-    ) as provider:
-        entry = {"model": "openai/m-1", "name": "mine", "passthrough": True, "access_key": "k"}
-        url = f"{provider.url}/v1?api-version=7&secret=s"
-        async with gateway(settings({**entry, "base_url": url})) as served:
-            found = await served.send("GET", "/mine/jobs", follow_redirects=False)
-            assert found.headers["location"] == "/mine/other?x=1"
+    answer = json_answer({}, 302, ("location", "/v1/other?api-version=7&x=1&secret=s"))
+    async with passing(lambda asked: answer, "/v1?api-version=7&secret=s") as (served, _):
+        found = await served.send("GET", "/mine/jobs", follow_redirects=False)
+        assert found.headers["location"] == "/mine/other?x=1"
 
 
 @each_row("written", ["api%2Dversion=7", "secret=sk%2Dfar-too-secret", "x=sk-far-too-secret"])
 async def test_a_redirect_repeats_no_credential_in_any_spelling(written):
-    async with endpoint_provider(
-        lambda asked: json_answer({}, 302, ("location", f"/v1/other?{written}&y=1"))
-    ) as provider:
-        entry = {"model": "openai/m-1", "name": "mine", "passthrough": True, "access_key": "sk-far-too-secret"}
-        async with gateway(settings({**entry, "base_url": f"{provider.url}/v1?api-version=7"})) as served:
-            found = (await served.send("GET", "/mine/jobs", follow_redirects=False)).headers["location"]
-            assert found.startswith("/mine/other?")
-            assert found.endswith("y=1")
-            assert "secret" not in found.replace("secret=[redacted]", "")
-            assert "version" not in found
+    answer, entry = json_answer({}, 302, ("location", f"/v1/other?{written}&y=1")), {"access_key": "sk-far-too-secret"}
+    async with passing(lambda asked: answer, "/v1?api-version=7", entry) as (served, _):
+        found = (await served.send("GET", "/mine/jobs", follow_redirects=False)).headers["location"]
+        assert found.startswith("/mine/other?")
+        assert found.endswith("y=1")
+        assert "secret" not in found.replace("secret=[redacted]", "")
+        assert "version" not in found
 
 
 async def test_other_methods_get_405_with_those_of_the_path():

@@ -6,15 +6,7 @@ from typing import Any
 
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.endpoint_provider import (
-    ReceivedRequest,
-    ScriptedAnswer,
-    before,
-    endpoint_provider,
-    json_answer,
-    settings,
-)
-from tests.support.in_process import gateway
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
 from tests.support.kept_clients import KEYS, run, serving
 from tests.support.multipart import KIND, multipart, part
 from tests.support.relayed_requests import ASKED, MULTIPART
@@ -106,16 +98,14 @@ async def test_forms_that_pass_through_for_a_key_with_models():
 async def test_the_beginning_of_a_call():
     offer = part("sdp", b"v=0\r\n")
     keys = [{"name": "ann", "key": KEYS["a"], "realtime": {"calls": True}}]
-    async with endpoint_provider(
-        lambda asked: json_answer({}, 201, ("location", "/v1/realtime/calls/rtc_1"))
-    ) as provider:
-        entry = {"model": "openai/gpt-realtime", "name": "voice", "access_key": "k", "base_url": f"{provider.url}/v1"}
-        async with gateway(settings(entry, client_keys=keys)) as served:
-            head = {"authorization": f"Bearer {KEYS['a']}"}
-            for parts, query in (
-                ([offer, part("session", b'{"type":"realtime","model":"voice"}')], ""),
-                ([offer], "?model=voice"),
-            ):
-                path = f"/v1/realtime/calls{query}"
-                first, *others = await sent(served, path, multipart(parts), provider, **head)
-                assert others == [first] * len(PREAMBLES)
+    begun = json_answer({}, 201, ("location", "/v1/realtime/calls/rtc_1"))
+    entry = {"name": "voice"}
+    async with before(lambda asked: begun, "openai/gpt-realtime", entry, client_keys=keys) as (served, provider):
+        head = {"authorization": f"Bearer {KEYS['a']}"}
+        for parts, query in (
+            ([offer, part("session", b'{"type":"realtime","model":"voice"}')], ""),
+            ([offer], "?model=voice"),
+        ):
+            path = f"/v1/realtime/calls{query}"
+            first, *others = await sent(served, path, multipart(parts), provider, **head)
+            assert others == [first] * len(PREAMBLES)

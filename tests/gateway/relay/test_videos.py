@@ -6,8 +6,7 @@ from typing import Any
 
 import httpx2
 
-from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, endpoint_provider, json_answer, settings
-from tests.support.in_process import gateway
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
 from tests.support.multipart import KIND, multipart, part
 
 FILM = bytes(range(256)) * 1000
@@ -33,49 +32,45 @@ def answering(asked: ReceivedRequest) -> ScriptedAnswer:
 
 
 async def test_a_video_belongs_to_its_creator_and_passes_through_the_gateway():
-    async with endpoint_provider(answering) as provider:
-        entry = {
-            "model": "litellm/film-1", "name": "films", "access_key": "provider-key", "base_url": f"{provider.url}/v1",
-        }  # fmt: skip
-        async with gateway(settings(entry, client_keys=KEYS)) as served:
+    async with before(answering, "litellm/film-1", {"name": "films"}, client_keys=KEYS) as (served, provider):
 
-            async def ask(method: str, path: str, who: int = 0, **more: Any) -> httpx2.Response:
-                headers = {"authorization": f"Bearer {KEYS[who]['key']}", **more.pop("headers", {})}
-                return await served.send(method, f"/v1/videos{path}", headers=headers, **more)
+        async def ask(method: str, path: str, who: int = 0, **more: Any) -> httpx2.Response:
+            headers = {"authorization": f"Bearer {KEYS[who]['key']}", **more.pop("headers", {})}
+            return await served.send(method, f"/v1/videos{path}", headers=headers, **more)
 
-            made = await ask("POST", "", json={"model": "films", "prompt": "a cat", "seconds": "4"})
-            assert provider.asked[-1].json == {"model": "film-1", "prompt": "a cat", "seconds": "4"}
-            assert provider.asked[-1].headers["authorization"] == "Bearer provider-key"
-            id = made.json()["id"]
-            assert id.startswith("video_T")
-            assert made.json()["status"] == "queued"
+        made = await ask("POST", "", json={"model": "films", "prompt": "a cat", "seconds": "4"})
+        assert provider.asked[-1].json == {"model": "film-1", "prompt": "a cat", "seconds": "4"}
+        assert provider.asked[-1].headers["authorization"] == "Bearer provider-key"
+        id = made.json()["id"]
+        assert id.startswith("video_T")
+        assert made.json()["status"] == "queued"
 
-            form = multipart([part("model", b"films"), part("input_reference", b"png", "a.png")])
-            again = await ask("POST", "", content=form, headers={"content-type": KIND})
-            assert again.json()["id"] == id
-            assert provider.asked[-1].body == form.replace(b"films", b"film-1")
+        form = multipart([part("model", b"films"), part("input_reference", b"png", "a.png")])
+        again = await ask("POST", "", content=form, headers={"content-type": KIND})
+        assert again.json()["id"] == id
+        assert provider.asked[-1].body == form.replace(b"films", b"film-1")
 
-            assert (await ask("GET", f"/{id}")).json() == made.json()
-            assert provider.asked[-1].path == "/v1/videos/video_123"
-            film = await ask("GET", f"/{id}/content?variant=video")
-            assert (film.content, film.headers["content-type"]) == (FILM, "video/mp4")
-            some = await ask("GET", f"/{id}/content?variant=video", headers={"range": "bytes=5-9"})
-            assert (some.status_code, some.content) == (206, FILM[5:10])
-            assert some.headers["content-range"] == "bytes 5-9/256000"
-            assert [one["id"] for one in (await ask("GET", "")).json()["data"]] == [id]
-            remixed = await ask("POST", f"/{id}/remix", json={"prompt": "a dog"})
-            assert remixed.json()["id"].startswith("video_T")
-            assert json.loads(provider.asked[-1].body) == {"prompt": "a dog"}
+        assert (await ask("GET", f"/{id}")).json() == made.json()
+        assert provider.asked[-1].path == "/v1/videos/video_123"
+        film = await ask("GET", f"/{id}/content?variant=video")
+        assert (film.content, film.headers["content-type"]) == (FILM, "video/mp4")
+        some = await ask("GET", f"/{id}/content?variant=video", headers={"range": "bytes=5-9"})
+        assert (some.status_code, some.content) == (206, FILM[5:10])
+        assert some.headers["content-range"] == "bytes 5-9/256000"
+        assert [one["id"] for one in (await ask("GET", "")).json()["data"]] == [id]
+        remixed = await ask("POST", f"/{id}/remix", json={"prompt": "a dog"})
+        assert remixed.json()["id"].startswith("video_T")
+        assert json.loads(provider.asked[-1].body) == {"prompt": "a dog"}
 
-            calls = len(provider.asked)
-            for method, path in (
-                ("GET", f"/{id}"),
-                ("GET", f"/{id}/content"),
-                ("DELETE", f"/{id}"),
-                ("GET", "/video_123"),
-            ):
-                assert (await ask(method, path, who=1)).status_code == 404, path
-            assert (await ask("GET", "", who=1)).json()["data"] == []
-            assert (await ask("POST", "", json={"model": "nobody", "prompt": "x"})).status_code == 404
-            assert len(provider.asked) == calls
-            assert (await ask("DELETE", f"/{id}")).json()["id"] == id
+        calls = len(provider.asked)
+        for method, path in (
+            ("GET", f"/{id}"),
+            ("GET", f"/{id}/content"),
+            ("DELETE", f"/{id}"),
+            ("GET", "/video_123"),
+        ):
+            assert (await ask(method, path, who=1)).status_code == 404, path
+        assert (await ask("GET", "", who=1)).json()["data"] == []
+        assert (await ask("POST", "", json={"model": "nobody", "prompt": "x"})).status_code == 404
+        assert len(provider.asked) == calls
+        assert (await ask("DELETE", f"/{id}")).json()["id"] == id
