@@ -130,16 +130,13 @@ def test_amounts_in_cents_differ_by_rounding(compared):
     assert (status, causes_of(found)) == (0, {"rounding": rounded})
 
 
-def test_days_of_the_last_48_hours_are_late(compared):
-    calls, one = plant_fault(traffic(), in_invoice=False)
+@pytest.mark.parametrize(
+    ("fault", "cause", "sign"), [({"in_invoice": False}, "late", -1), ({"in_ledger": False}, "past_gateway", 1)]
+)
+def test_days_of_the_last_48_hours_are_late_unless_the_invoice_has_more(compared, fault, cause, sign):
+    calls, one = plant_fault(traffic(), **fault)
     status, found = compared(calls, "openai", now=datetime(2026, 10, 4, 23, tzinfo=UTC))
-    assert (status, causes_of(found)) == (3, {"late": -one.usd})
-
-
-def test_a_day_with_more_in_the_invoice_is_not_late(compared):
-    calls, one = plant_fault(traffic(), in_ledger=False)
-    status, found = compared(calls, "openai", now=datetime(2026, 10, 4, 23, tzinfo=UTC))
-    assert (status, causes_of(found)) == (3, {"past_gateway": one.usd})
+    assert (status, causes_of(found)) == (3, {cause: sign * one.usd})
 
 
 def test_credits_are_a_row_of_their_own(compared):

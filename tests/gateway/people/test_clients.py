@@ -59,14 +59,11 @@ def is_cached(setup, token, text):
     return len(setup.upstream.seen) == before
 
 
-def test_people_of_a_group_share_cached_answers_if_their_rule_says_so(setup):
-    ada, bob = in_group(setup, "cached", "ada"), in_group(setup, "cached", "bob")
-    assert [is_cached(setup, one, "of the group") for one in (ada, bob, ada)] == [False, True, True]
-
-
-def test_other_people_share_no_cached_answers(setup):
-    ada, bob = in_group(setup, "alone", "ada"), in_group(setup, "alone", "bob")
-    assert [is_cached(setup, one, "of one") for one in (ada, bob, ada, bob)] == [False, False, True, True]
+@pytest.mark.parametrize(("group", "is_shared"), [("cached", True), ("alone", False)])
+def test_people_of_a_group_share_cached_answers_only_if_their_rule_says_so(setup, group, is_shared):
+    ada, bob = in_group(setup, group, "ada"), in_group(setup, group, "bob")
+    found = [is_cached(setup, one, f"of {group}") for one in (ada, bob, ada, bob)]
+    assert found == [False, is_shared, True, True]
 
 
 def test_no_person_reads_or_continues_the_responses_of_another(setup):

@@ -15,7 +15,7 @@ from tests.support.harness import Gateway, Reply, config, eventually, provider, 
 from tests.support.metrics_page import HEAD, Numbers, chunk
 from tests.support.processes import workers
 from tests.support.quick_yaml import dump_yaml
-from tests.support.secret_store import AWS_ENV, FIXED_TOKEN, SecretStoreServer, open_stores
+from tests.support.secret_store import FIXED_TOKEN, SecretStoreServer, open_stores
 from tests.support.upstreams import PATHS, Raw, Script, Upstream
 
 PLACE = "secret/trigate"
@@ -238,17 +238,6 @@ def test_commands_on_the_storage_read_its_address_from_a_store(stores, upstream,
     assert [path for path in stores.calls if "/data/" in path]
     assert "secret-of-the-database" not in found.stdout + found.stderr
     assert "Traceback" not in found.stderr
-
-
-def test_a_secret_of_aws_is_read_with_the_identity_of_the_machine(stores, upstream, monkeypatch):
-    for name, value in {**AWS_ENV, "AWS_ENDPOINT_URL_SECRETS_MANAGER": stores.url}.items():
-        monkeypatch.setenv(name, value)
-    stores.secrets["prod/openai"] = {"key": NEW}
-    upstream.script(Script(text="hello"))
-    entry = provider("openai/up", upstream.url, ["chat"], key={"aws_secret": "prod/openai#key"})
-    with gateway_thread(config([entry])) as gateway:
-        assert ask(gateway) == 200
-    assert sent_keys(upstream) == [NEW]
 
 
 def ask_at(url: str) -> int:
