@@ -261,6 +261,11 @@ CHAT_WHOLES: Final[dict[str, Raw]] = {
     "escaped arguments": chat_whole({"content": None, **call('{"a": "f\\u0061lcon-77"}')}),
     "a key of arguments": chat_whole({"content": None, **call('{"falcon-77": 1}')}),
     "an unknown member": chat_whole({"content": "a"}, note=X),
+    "an unknown member of a message": chat_whole({"content": "a", "thoughts": X}),
+    "a second choice": whole({**HEAD, "object": "chat.completion", "choices": [
+        {"index": at, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        for at, text in enumerate(("a", X))
+    ]}),
     "an error next to text": chat_whole({"content": X}, error={"message": "no"}),
     "a stream": Raw(200, STREAM, (chunk({"content": "falc"}), chunk({"content": "on-77"}), *DONE), "chunked"),
     "a compressed response": Raw(
@@ -377,6 +382,15 @@ ROWS: Final = [
 ]
 
 
+REFUSED: Final = [
+    raw
+    for table in (CHAT_STREAMS, CHAT_WHOLES)
+    for name, raw in table.items()
+    if name.startswith("a second choice") or name in ("an unknown member", "an unknown member of a message")
+]
+"""Responses that are refused for their value, not only left out."""
+
+
 def strings_in(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Yield each string in ``value``, the names of members included, with its path without indices."""
     if isinstance(value, str):
@@ -420,6 +434,8 @@ def test_no_response_brings_the_value_to_the_client(gateway, upstream, client, a
     seen = unescaped(seen_by_client(body))
     assert "falcon-77" not in seen, body
     assert "alcon-7" not in seen, body
+    if client == "refuse" and any(raw is one for one in REFUSED):
+        assert b"content_filter" in body
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -14,6 +14,7 @@ CALL: Final = {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "rm",
 KINDS: Final = {
     "at once": {},
     "whole": {"hold": "whole"},
+    "window": {"hold": 9},
     "nothing": {"hold": "nothing"},
     "report": {"action": "report"},
 }

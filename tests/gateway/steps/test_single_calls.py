@@ -1,5 +1,5 @@
 """A step of a whole text is called once for it: S16 of ``step-behaviours.md``. Retries and other targets cause no other
-calls on the request, and a step of some entries that stops a request does so in every API, streamed or not."""
+calls on the request."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ import pytest
 from tests.support.harness import Gateway, eventually, exchanges, provider
 from tests.support.step_gateway import client_keys, own_steps, post_as, step_gateway
 from tests.support.upstreams import JSON, Raw, Script
-from tests.support.wire_clients import ALL, body_of, path_of, text_of
+from tests.support.wire_clients import ALL, body_of, path_of
 
 CODE: Final = """
 import json
@@ -37,11 +37,7 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "waiting": {"use": "./steps.py:wait", "action": "report", "deadline": "60s"},
     "both": {"action": "refuse", "at": ["during", "response"]},
     "entries": {"action": "refuse", "for": {"entries": ["second", "third"]}},
-    "stop": {
-        "use": "regex", "at": ["request"], "refusal": {"as": "stop", "message": "Not there."},
-        "with": {"patterns": {"word": "falcon-[0-9]+"}}, "for": {"entries": ["second"]},
-    },
-}  # fmt: skip
+}
 UNSTORED: Final = ("responses", "interactions")
 FAILED: Final = Raw(500, JSON, (b'{"error": {"message": "the provider is tired of falcons", "type": "server_error"}}',))
 
@@ -113,15 +109,3 @@ def test_no_request_waits_for_a_step_that_only_reports(gateway, upstream, folder
     (line,) = eventually(lambda: exchanges(gateway.log, headers["x-request-id"]), what="the log line")
     assert [(one["at"], one["outcome"]) for one in line["steps"]] == [("request", "ok"), ("response", "ok")]
     assert len(calls_in(folder)) == 2
-
-
-@pytest.mark.sample(5, by="turns")
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("api", ALL)
-def test_a_step_of_some_entries_stops_a_request_after_another_entry_failed(gateway, upstream, api, stream):
-    upstream.script(FAILED, Script(text="falcon-12"))
-    status, headers, body = ask(gateway, "stop", api, "about falcon-12", stream=stream)
-    assert status == 200, body
-    assert text_of(api, body, stream=stream) == "Not there."
-    assert headers["x-trigate-refused-by"] == "stop"
-    assert len(upstream.seen) == 1

@@ -1,9 +1,11 @@
 """The built-in kinds on requests and responses of every API pair, streamed and not."""
 
+import re
 from typing import Any, Final
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.harness import exchanges, provider
 from tests.support.step_gateway import client_keys, post_as, step_gateway
 from tests.support.upstreams import Script, ToolCall
@@ -12,7 +14,6 @@ from tests.support.wire_clients import body_of, path_of, text_of
 KEY: Final = "ghp_" + "a1B2c3D4e5F6" * 3
 STEPS: Final[dict[str, dict[str, Any]]] = {
     "pii": {"use": "pii", "at": ["request", "response"], "with": {"labels": ["email", "card"]}},
-    "restore": {"use": "pii", "restore": True},
     "secrets": {"use": "secrets", "at": ["request", "response"]},
     "masked-secrets": {"use": "secrets", "at": ["request", "response"], "action": "mask"},
     "regex": {"use": "regex", "action": "mask", "with": {"patterns": {"project": r"falcon-\d+"}}},
@@ -57,52 +58,32 @@ def test_personal_data_reaches_neither_provider_nor_client(gateway, upstream, ap
     assert b"1111" not in body
 
 
-@pytest.mark.sample(7)
-@cells
-def test_restored_personal_data_is_the_clients_own(gateway, upstream, api, target, stream):
-    upstream.script(Script(text="x"))
-    send(gateway, "restore", api, target, "I am joe@example.com.", stream=stream)
-    sent = upstream.seen[0].body.decode()
-    placeholder = sent[sent.index("[EMAIL_") : sent.index("]", sent.index("[EMAIL_")) + 1]
-    upstream.script(Script(text=f"hello {placeholder}, not bob@example.org"))
-    status, _, body = send(gateway, "restore", api, target, "I am joe@example.com.", stream=stream)
-    assert (status, text_of(api, body, stream=stream)) == (200, "hello joe@example.com, not bob@example.org")
-
-
-@pytest.mark.sample(7)
-@cells
-def test_a_secret_in_a_request_is_refused(gateway, upstream, api, target, stream):
-    upstream.script(Script(text="fine"))
-    status, headers, body = send(gateway, "secrets", api, target, f"use {KEY}", stream=stream)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_secret_is_refused_in_requests_and_responses(gateway, upstream, stream):
+    upstream.script(Script(text=f"{KEY} it is"))
+    status, headers, body = send(gateway, "secrets", "chat", "chat", f"use {KEY}", stream=stream)
     assert (status, upstream.seen, headers["x-trigate-refused-by"]) == (400, [], "secrets")
     assert b"github_token" in body
     assert KEY.encode() not in body
-
-
-@pytest.mark.sample(7)
-@cells
-def test_a_secret_in_a_response_is_refused_or_masked(gateway, upstream, api, target, stream):
-    upstream.script(Script(text=f"{KEY} it is"))
-    status, _, body = send(gateway, "secrets", api, target, "hi", stream=stream)
+    status, _, body = send(gateway, "secrets", "chat", "chat", "hi", stream=stream)
     assert status == 400, body
     assert b"ghp_" not in body
-    upstream.script(Script(text=f"it is {KEY}"))
-    status, _, body = send(gateway, "masked-secrets", api, target, "hi", stream=stream)
-    assert status == 200
-    assert text_of(api, body, stream=stream).startswith("it is [GITHUB_TOKEN_")
-    assert b"ghp_" not in body
 
 
-@pytest.mark.sample(7)
-@cells
-def test_a_pattern_masks_requests_and_responses(gateway, upstream, api, target, stream):
-    upstream.script(Script(text="about falcon-77 then"))
-    status, _, body = send(gateway, "regex", api, target, "about falcon-12", stream=stream)
-    text = text_of(api, body, stream=stream)
-    assert status == 200
-    assert text.startswith("about [PROJECT_")
-    assert text.endswith("] then")
-    assert b"falcon-12" not in upstream.seen[0].body
+@each_row("stream", [False, True])
+@each_row(
+    ("client", "prompt", "answer", "sent", "received"),
+    [
+        ("masked-secrets", "hi", f"it is {KEY}", "hi", r"it is \[GITHUB_TOKEN_\w+\]"),
+        ("regex", "about falcon-12", "it is falcon-77 then", r"about \[PROJECT_\w+\]", r"it is \[PROJECT_\w+\] then"),
+    ],
+)
+def test_other_kinds_mask_requests_and_responses(gateway, upstream, client, prompt, answer, sent, received, stream):
+    upstream.script(Script(text=answer))
+    status, _, body = send(gateway, client, "chat", "chat", prompt, stream=stream)
+    assert status == 200, body
+    assert re.fullmatch(sent, upstream.seen[0].json["messages"][0]["content"])
+    assert re.fullmatch(received, text_of("chat", body, stream=stream))
 
 
 @pytest.mark.sample(11)
@@ -112,7 +93,7 @@ def test_a_pattern_masks_requests_and_responses(gateway, upstream, api, target, 
     [
         ("read_file", '{"path": "/srv/a"}', False),
         ("read_file", '{"path": "/etc/passwd"}', True),
-        ("delete", "{}", True),
+        ("delete", "", True),
     ],
 )
 def test_a_call_is_refused_by_its_name_and_arguments(gateway, upstream, api, target, stream, name, arguments, refused):
