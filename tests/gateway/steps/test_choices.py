@@ -12,18 +12,10 @@ from providers.neutral.choices import MOST_SPLIT
 from tests.support.each_row import each_row
 from tests.support.harness import provider
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
+from tests.support.step_providers import CODE
 from tests.support.upstreams import JSON, STREAM, Raw, data
 from tests.support.wire_clients import body_of, path_of, text_of
 
-CODE: Final = """
-import re
-from trigate.steps import Finding
-
-WORD = re.compile(r"falcon-\\d+")
-
-async def words(check):
-    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
-"""
 STEPS: Final[dict[str, dict[str, Any]]] = {
     "mask": {"action": "mask"},
     "mask-window": {"action": "mask", "hold": 20},

@@ -73,15 +73,15 @@ async def test_text_that_is_only_counted_or_compacted_is_masked(path):
         assert found.headers["x-trigate-steps"].startswith("words=")
 
 
-@each_row("path", COUNTS)
-async def test_text_that_is_only_counted_or_compacted_is_refused(path):
+@each_row(("path", "moment"), [*((path, "request") for path in COUNTS), *((path, "during") for path in SENT)])
+async def test_text_that_is_only_counted_or_compacted_is_refused(path, moment):
     model, entry, body = COUNTS[path]
-    async with gateway_with_steps(step(), model=model, **entry) as (served, provider):
+    async with gateway_with_steps(step(at=[moment]), model=model, **entry) as (served, provider):
         found = await served.post(path, json={"model": "m-1", **body})
         assert found.status_code == 400
         assert b"content_filter" in found.content
         assert found.headers["x-trigate-refused-by"] == "words"
-        assert not provider.asked
+        assert moment == "during" or not provider.asked
 
 
 COMPACT: Final = "/v1/responses/compact"
@@ -151,15 +151,6 @@ async def test_the_clients_own_values_return_in_the_summary():
 
 
 @each_row("path", SENT)
-async def test_a_step_during_the_work_of_the_provider_refuses_what_is_counted_or_compacted(path):
-    model, entry, body = COUNTS[path]
-    async with gateway_with_steps(step(at=["during"]), model=model, **entry) as (served, _):
-        found = await served.post(path, json={"model": "m-1", **body})
-        assert found.status_code == 400, found.text
-        assert b"content_filter" in found.content
-
-
-@each_row("path", SENT)
 async def test_the_error_of_a_provider_has_no_masked_value(path):
     model, entry, body = COUNTS[path]
     failed = json_answer({"error": {"message": f"cannot read {ANSWER}", "type": "invalid_request_error"}}, 400)
@@ -180,36 +171,16 @@ async def turn(caller: Any, text: str) -> list[dict[str, Any]]:
     return events
 
 
-@contextlib.asynccontextmanager
-async def websocket(*steps: dict[str, Any]):
+async def test_a_refused_request_over_a_websocket_is_an_error_event_and_the_connection_continues():
     async with (
-        gateway_with_steps(*steps, speaks=["responses"]) as (served, provider),
+        gateway_with_steps(step(at=["request"]), speaks=["responses"]) as (served, provider),
         calling(served.url, "/v1/responses") as caller,
     ):
         with trio.fail_after(10):
-            yield caller, provider
-
-
-async def test_a_turn_over_a_websocket_is_masked_both_ways():
-    async with websocket(step(action="mask")) as (caller, provider):
-        for events in (await turn(caller, PROMPT), await turn(caller, "again " + PROMPT)):
-            assert events[-1]["type"] == "response.completed"
+            events = await turn(caller, PROMPT)
+            assert (events[-1]["type"], events[-1]["error"]["code"]) == ("error", "content_filter")
             assert "falcon" not in json.dumps(events)
-            deltas = "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
-            assert deltas.startswith("it is [WORD_")
-        for asked in provider.asked:
-            assert b"falcon" not in asked.body
-
-
-@pytest.mark.parametrize(("moment", "sent"), [("request", 0), ("response", 1)])
-async def test_a_refused_turn_over_a_websocket_is_an_error_event(moment, sent):
-    async with websocket(step(at=[moment])) as (caller, provider):
-        events = await turn(caller, PROMPT)
-        assert events[-1]["type"] == "error"
-        assert events[-1]["error"]["code"] == "content_filter"
-        assert "falcon" not in json.dumps(events)
-        assert len(provider.asked) == sent
-        if moment == "request":  # the connection continues
+            assert not provider.asked
             assert (await turn(caller, "fine"))[-1]["type"] == "response.completed"
 
 

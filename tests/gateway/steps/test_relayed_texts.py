@@ -217,27 +217,18 @@ async def test_a_step_that_fails_is_a_503_and_passes_if_it_may():
         assert (found.status_code, found.headers["x-trigate-steps"]) == (200, "broken=unchecked")
 
 
-async def test_a_client_without_allowance_calls_no_step():
+@each_row(("action", "status"), [("refuse", 400), ("mask", 200)])
+async def test_a_checked_request_is_counted_once_and_one_without_allowance_calls_no_step(action, status):
     case = CASES["embeddings"]
     keys = [{"name": "ann", "key": "key-of-ann-0123456789", "ratelimits": {"requests": "2/m", "tokens": "1000/m"}}]
     headers = {"authorization": "Bearer key-of-ann-0123456789"}
-    async with gateway_with_steps(case, step(), client_keys=keys) as (served, provider):
-        for wanted in (400, 400, 429):
+    async with gateway_with_steps(case, step(action=action), client_keys=keys) as (served, provider):
+        for wanted in (status, status, 429):
             word_steps.seen.clear()
             found = await served.post(case.path, json={"model": "m-1", "input": PROMPT}, headers=headers)
             assert found.status_code == wanted, found.text
         assert not word_steps.seen
-        assert not provider.asked
-
-
-async def test_a_checked_request_is_counted_once():
-    case = CASES["embeddings"]
-    keys = [{"name": "ann", "key": "key-of-ann-0123456789", "ratelimits": {"requests": "2/m", "tokens": "1000/m"}}]
-    headers = {"authorization": "Bearer key-of-ann-0123456789"}
-    async with gateway_with_steps(case, step(action="mask"), client_keys=keys) as (served, _):
-        for wanted in (200, 200, 429):
-            found = await served.post(case.path, json={"model": "m-1", "input": PROMPT}, headers=headers)
-            assert found.status_code == wanted, found.text
+        assert len(provider.asked) == (0 if action == "refuse" else 2)
 
 
 async def test_a_step_for_entries_checks_what_one_of_them_may_get():

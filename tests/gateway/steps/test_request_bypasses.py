@@ -8,17 +8,8 @@ import pytest
 
 from tests.support.harness import provider
 from tests.support.step_gateway import client_keys, own_steps, post_as, step_gateway
+from tests.support.step_providers import CODE
 from tests.support.upstreams import Script
-
-CODE: Final = """
-import re
-from trigate.steps import Finding
-
-WORD = re.compile(r"falcon-\\d+")
-
-async def words(check):
-    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
-"""
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,7 @@ def test_a_stored_turn_has_its_masks_and_the_next_one_shows_all_of_it_to_the_ste
     (folder / "seen").write_text("")
     status, second = ask(gateway, "mask", "and falcon-13", previous_response_id=first["id"])
     assert status == 200, second
-    seen = (folder / "seen").read_text().splitlines()[0]
+    (seen,) = (line for line in (folder / "seen").read_text().splitlines() if line)
     assert seen.count("[WORD_") == 2
     assert seen.endswith("and falcon-13")
     assert b"falcon" not in upstream.seen[-1].body
@@ -100,18 +100,6 @@ def test_a_turn_that_only_the_provider_has_is_refused(gateway, upstream):
     assert upstream.seen == []
 
 
-def test_restored_values_are_stored_for_their_client(gateway, upstream):
-    upstream.script(Script(text="x"))
-    ask(gateway, "restore", "about falcon-12")
-    sent = upstream.seen[0].body.decode()
-    placeholder = sent[sent.index("[WORD_") : sent.index("]", sent.index("[WORD_")) + 1]
-    upstream.script(Script(text=f"you said {placeholder}"))
-    status, first = ask(gateway, "restore", "about falcon-12")
-    assert status == 200
-    _, kept = call(gateway, "restore", "GET", f"/v1/responses/{first['id']}")
-    assert "you said falcon-12" in json.dumps(kept["output"])
-
-
 def placeholder_in(body: bytes) -> str:
     found = re.search(rb"\[WORD_[0-9a-f]+\]", body)
     assert found, body
@@ -129,6 +117,8 @@ def test_values_of_an_earlier_turn_return_to_the_client(gateway, upstream):
     _, second = ask(gateway, "restore", "what did I say?", previous_response_id=first["id"])
     assert b"falcon" not in upstream.seen[-1].body
     assert "you said falcon-12" in json.dumps(second["output"])
+    _, kept = call(gateway, "restore", "GET", f"/v1/responses/{second['id']}")
+    assert "you said falcon-12" in json.dumps(kept["output"])
 
 
 def test_arguments_of_a_stored_call_have_the_values_of_the_client(gateway, upstream):
@@ -168,15 +158,6 @@ def test_a_value_that_only_the_response_has_stays_masked(gateway, upstream):
     assert "not falcon-12" in told
 
 
-def test_a_turn_is_checked_once(gateway, upstream, folder):
-    upstream.script(Script(text="fine"), Script(text="fine"))
-    _, first = ask(gateway, "mask", "about falcon-12")
-    (folder / "seen").write_text("")
-    ask(gateway, "mask", "and falcon-13", previous_response_id=first["id"])
-    requests = [line for line in (folder / "seen").read_text().splitlines() if line]
-    assert len(requests) == 1
-
-
 def test_only_values_of_a_restoring_step_return(gateway, upstream):
     upstream.script(Script(text="x"))
     ask(gateway, "both", "about falcon-12 and code-7")
@@ -200,27 +181,18 @@ def read_ended_turn(gateway: Any, client: str, id: str) -> Any:
     return eventually(read, what="the end of the turn")
 
 
-@pytest.mark.parametrize("client", ["mask", "refuse"])
+@each_row("client", ["mask", "refuse", "during", "nothing"])
 def test_a_background_turn_is_checked_before_it_is_stored(gateway, upstream, client):
-    upstream.script(Script(text="it is falcon-77"))
-    status, begun = ask(gateway, client, "hi", background=True)
-    assert status == 200, begun
-
-    kept = read_ended_turn(gateway, client, begun["id"])
-    assert "falcon" not in json.dumps(kept)
-    assert kept["status"] == {"mask": "completed", "refuse": "failed"}[client]
-
-
-@pytest.mark.parametrize("client", ["during", "nothing"])
-def test_concurrent_steps_check_background_turns_too(gateway, upstream, client):
-    """They run after the end of the request that began the turn."""
+    """Also by concurrent steps, which run after the end of the request that began the turn."""
     upstream.script(Script(text="it is falcon-77, a bird that flies"))
-    code, begun = ask(gateway, client, "about falcon-12", background=True)
-    assert code == 200, begun
-
+    status, begun = ask(gateway, client, "about falcon-12" if client == "during" else "hi", background=True)
+    assert status == 200, begun
     kept = read_ended_turn(gateway, client, begun["id"])
-    assert (kept["status"], kept["error"]["code"]) == ("failed", "content_filter")
     assert "falcon-77" not in json.dumps(kept)
+    if client == "mask":
+        assert kept["status"] == "completed"
+    else:
+        assert (kept["status"], kept["error"]["code"]) == ("failed", "content_filter")
 
 
 ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "about falcon-12"}]}
