@@ -67,18 +67,43 @@ def test_a_key_is_taken_over_by_its_hash(columns, item):
 
 
 @each_row(
-    ("columns", "told"),
+    ("columns", "reason"),
     [
-        ({"blocked": True}, "team (blocked)"),
-        ({"blocked": "t"}, "team (blocked)"),
-        ({"expires": "2025-01-02 03:04:05"}, "team (expired 2025-01-02)"),
-        ({"expires": "2025-01-02 03:04:05+00"}, "team (expired 2025-01-02)"),
-        ({"expires": "2025-01-02T03:04:05.678Z"}, "team (expired 2025-01-02)"),
+        ({"blocked": True}, "blocked"),
+        ({"blocked": "t"}, "blocked"),
+        ({"expires": "2025-01-02 03:04:05"}, "expired 2025-01-02"),
+        ({"expires": "2025-01-02 03:04:05+00"}, "expired 2025-01-02"),
+        ({"expires": "2025-01-02T03:04:05.678Z"}, "expired 2025-01-02"),
+        ({"team_id": "t-1", "teams": [{**TEAM, "blocked": True}]}, "its team is blocked"),
+        # An exhausted budget, which does not start anew
+        ({"max_budget": 20, "spend": 20.5}, "its budget is exhausted for good"),
+        ({"max_budget": "20", "spend": "20", "budget_duration": "3y", "budget_reset_at": "2999-01-31 00:00:00"},
+         "its budget is exhausted until 2999-01-31"),  # no budget has this period
+        ({"team_id": "t-1", "teams": [{**TEAM, "max_budget": 5, "spend": 6}]},
+         "the budget of its team is exhausted for good"),
+        # A limit of 0
+        ({"rpm_limit": 0}, "its rpm_limit is 0"),
+        ({"tpm_limit": "0"}, "its tpm_limit is 0"),
+        ({"max_parallel_requests": 0}, "its max_parallel_requests is 0"),
+        ({"max_budget": 0}, "its budget is exhausted for good"),
+        ({"max_budget": 0.0, "budget_duration": "1d", "budget_reset_at": "2020-01-01", "spend": 0},
+         "its budget is exhausted for good"),
+        ({"max_budget": "0", "budget_duration": "1d", "budget_reset_at": "2999-01-01"},
+         "its budget is exhausted for good"),
+        ({"budget_limits": [{"budget_duration": "1d", "max_budget": 0.0}]}, "its budget_limits is 0"),
+        ({"team_id": "t-1", "teams": [{**TEAM, "rpm_limit": 0}]}, "the rpm_limit of its team is 0"),
+        ({"team_id": "t-1", "teams": [{**TEAM, "tpm_limit": "0"}]}, "the tpm_limit of its team is 0"),
+        ({"team_id": "t-1", "teams": [{**TEAM, "max_budget": 0, "budget_duration": "1d"}]},
+         "the budget of its team is exhausted for good"),
     ],
-)
-def test_a_key_that_is_no_longer_good_is_named_and_left_out(columns, told):
+)  # fmt: skip
+def test_a_key_that_is_no_longer_good_is_named_and_left_out(columns, reason):
+    """LiteLLM rejects each request with a limit of 0: `parallel_request_limiter_v3.py` and `auth_checks.py`."""
     result = exported(**columns)
-    assert (result.client_keys, result.no_longer_good, result.losses) == ([], (told,), [])
+    told = f"team ({reason})"
+    assert (result.client_keys, result.client_groups) == ([], [])
+    assert result.no_longer_good == (told,)
+    assert [loss for loss in result.losses if "team_id" not in columns] == []
     assert f"omitted, because the key was invalid already: {told}" in result.remarks
     assert f"Omitted keys that were invalid already: {told}." in list(summary(result))
 
@@ -176,35 +201,9 @@ def test_a_spend_counts_in_no_budget_for_another_period():
     assert "the spend so far of team: 4.00 usd" in {loss.what for loss in result.losses}
 
 
-def test_a_key_whose_budget_for_a_period_is_0_is_not_imported():
-    result = exported(budget_limits=[{"budget_duration": "1d", "max_budget": 0.0}])
-    assert not result.client_keys
-    assert "its budget_limits is 0" in str(result)
-
-
 def test_a_key_without_own_models_is_reported():
     (loss,) = exported(models=["no-default-models"]).losses
     assert loss.why == "it may use no model"
-
-
-@each_row(
-    ("columns", "group", "what"),
-    [
-        ({"rpm_limit": "many"}, Group.PROTECTION, "rpm_limit of team"),
-        ({"max_budget": "2.5"}, Group.MONEY, "max_budget without budget_duration of team"),
-        ({"max_budget": 9, "budget_duration": "1d", "spend": 4}, Group.MONEY, "the spend so far of team: 4.00 usd"),
-        ({"user_id": "u"}, Group.MONEY, "user_id of team"),
-        ({"aliases": {"x": "a"}}, Group.NAMES, "aliases of team"),
-        ({"tpd_limit": 5000}, Group.PROTECTION, "tpd_limit of team"),
-        ({"organization_id": "o"}, Group.PROTECTION, "organization_id of team"),
-        ({"access_group_ids": ["g"]}, Group.PROTECTION, "access_group_ids of team"),
-        ({"models": ["a", "gone"]}, Group.NAMES, "models of the key team: gone"),
-    ],
-)
-def test_restrictions_without_a_counterpart_are_reported_as_lost(columns, group, what):
-    result = exported(**columns)
-    assert [one["name"] for one in result.client_keys] == ["team"]
-    assert [(loss.group, loss.what) for loss in result.losses] == [(group, what)]
 
 
 ROW = {"token": HASH, "key_alias": "team", "models": ["a"]}
@@ -302,12 +301,6 @@ def test_a_key_may_use_what_its_team_may_use(key, team, lists):
     assert result.losses == []
 
 
-def test_keys_of_a_blocked_team_are_no_longer_good():
-    result = exported(teams=[{**TEAM, "blocked": True}], team_id="t-1")
-    assert (result.client_keys, result.client_groups) == ([], [])
-    assert result.no_longer_good == ("team (its team is blocked)",)
-
-
 def test_teams_without_a_key_here_are_left_out():
     result = exported(teams=[TEAM, {"team_id": "t-2"}], team_id="t-1")
     assert [group["name"] for group in result.client_groups] == ["red"]
@@ -320,19 +313,6 @@ def test_two_teams_of_one_name_are_two_groups():
     result = convert_litellm({"model_list": [item("a", "openai/a")]}, clients(*rows, teams=teams))
     assert [group["name"] for group in result.client_groups] == ["red$$", "red$$-2"]
     assert [key["group"] for key in result.client_keys] == ["red$$", "red$$-2"]
-
-
-@pytest.mark.parametrize(
-    ("column", "group"),
-    [
-        ({"soft_budget": 40}, Group.MONEY),
-        ({"model_max_budget": {"a": 1}}, Group.MONEY),
-        ({"rpm_limit": 0.5}, Group.PROTECTION),
-    ],
-)
-def test_limits_of_a_team_that_have_no_counterpart_are_reported(column, group):
-    result = exported(teams=[{**TEAM, **column}], team_id="t-1")
-    assert [(loss.group, loss.what) for loss in result.losses] == [(group, f"{next(iter(column))} of the team red")]
 
 
 def test_a_team_without_its_row_is_a_group_by_its_id():
@@ -359,21 +339,6 @@ def test_spent_money_stays_spent_if_the_budget_has_no_period(columns, budgets):
     assert exported(**columns).client_keys[0]["budgets"] == budgets
     team = exported(team_id="t-1", teams=[{**TEAM, **columns}])
     assert team.client_groups[0]["budgets"] == budgets
-
-
-@pytest.mark.parametrize(
-    ("columns", "reason"),
-    [
-        ({"max_budget": 20, "spend": 20.5}, "its budget is exhausted for good"),
-        ({"max_budget": "20", "spend": "20", "budget_duration": "3y", "budget_reset_at": "2999-01-31 00:00:00"},
-         "its budget is exhausted until 2999-01-31"),  # no budget has this period
-        ({"team_id": "t-1", "teams": [{**TEAM, "max_budget": 5, "spend": 6}]},
-         "the budget of its team is exhausted for good"),
-    ],
-)  # fmt: skip
-def test_a_key_whose_budget_is_exhausted_does_not_start_anew(columns, reason):
-    result = exported(**columns)
-    assert (result.client_keys, result.no_longer_good) == ([], (f"team ({reason})",))
 
 
 SPENT = {"max_budget": "20", "spend": "12.3456789012", "budget_duration": "30d", "budget_reset_at": "2999-01-31 00:00"}
@@ -438,32 +403,6 @@ def test_a_key_that_may_not_call_models_is_lost(routes: str, is_kept: bool, lost
     assert [loss.what for loss in result.losses if loss.group is Group.PROTECTION] == lost
 
 
-# Limits of 0
-
-
-@each_row(
-    ("columns", "reason"),
-    [
-        ({"rpm_limit": 0}, "its rpm_limit is 0"),
-        ({"tpm_limit": "0"}, "its tpm_limit is 0"),
-        ({"max_parallel_requests": 0}, "its max_parallel_requests is 0"),
-        ({"max_budget": 0}, "its budget is exhausted for good"),
-        ({"max_budget": 0.0, "budget_duration": "1d", "budget_reset_at": "2020-01-01", "spend": 0},
-         "its budget is exhausted for good"),
-        ({"max_budget": "0", "budget_duration": "1d", "budget_reset_at": "2999-01-01"},
-         "its budget is exhausted for good"),
-        ({"team_id": "t-1", "teams": [{**TEAM, "rpm_limit": 0}]}, "the rpm_limit of its team is 0"),
-        ({"team_id": "t-1", "teams": [{**TEAM, "tpm_limit": "0"}]}, "the tpm_limit of its team is 0"),
-        ({"team_id": "t-1", "teams": [{**TEAM, "max_budget": 0, "budget_duration": "1d"}]},
-         "the budget of its team is exhausted for good"),
-    ],
-)  # fmt: skip
-def test_a_key_with_a_limit_of_zero_stays_closed(columns, reason):
-    """LiteLLM rejects each of its requests: `parallel_request_limiter_v3.py` and `auth_checks.py` of its proxy."""
-    result = exported(**columns)
-    assert (result.client_keys, result.no_longer_good) == ([], (f"team ({reason})",))
-
-
 def test_free_models_of_an_exhausted_key_are_reported():
     """LiteLLM checks no budget of requests for them: `is_model_cost_zero` in its proxy."""
     models = [item("m", "ollama/m", input_cost_per_token=0, output_cost_per_token=0), item("n", "openai/n")]
@@ -484,6 +423,15 @@ def test_a_team_may_have_no_parallel_requests():
 @each_row(
     ("columns", "group", "what"),
     [
+        ({"rpm_limit": "many"}, Group.PROTECTION, "rpm_limit"),
+        ({"max_budget": "2.5"}, Group.MONEY, "max_budget without budget_duration"),
+        ({"max_budget": 9, "budget_duration": "1d", "spend": 4}, Group.MONEY, "the spend so far of team: 4.00 usd"),
+        ({"user_id": "u"}, Group.MONEY, "user_id"),
+        ({"aliases": {"x": "a"}}, Group.NAMES, "aliases"),
+        ({"tpd_limit": 5000}, Group.PROTECTION, "tpd_limit"),
+        ({"organization_id": "o"}, Group.PROTECTION, "organization_id"),
+        ({"access_group_ids": ["g"]}, Group.PROTECTION, "access_group_ids"),
+        ({"models": ["a", "gone"]}, Group.NAMES, "models of the key team: gone"),
         ({"router_settings": {"num_retries": 3}}, Group.NAMES, "router_settings"),
         ({"router_settings": '{"num_retries": 3}'}, Group.NAMES, "router_settings"),
         ({"budget_fallbacks": {"a": ["b"]}}, Group.MONEY, "budget_fallbacks"),
@@ -501,12 +449,17 @@ def test_a_team_may_have_no_parallel_requests():
     ],
 )
 def test_columns_of_keys_without_a_counterpart_are_reported(columns, group, what):
-    assert [(loss.group, loss.what) for loss in exported(**columns).losses] == [(group, f"{what} of team")]
+    result = exported(**columns)
+    assert [one["name"] for one in result.client_keys] == ["team"]
+    assert [(loss.group, loss.what.removesuffix(" of team")) for loss in result.losses] == [(group, what)]
 
 
 @each_row(
     ("columns", "group"),
     [
+        ({"soft_budget": 40}, Group.MONEY),
+        ({"model_max_budget": {"a": 1}}, Group.MONEY),
+        ({"rpm_limit": 0.5}, Group.PROTECTION),
         ({"router_settings": {"fallbacks": [{"a": ["b"]}]}}, Group.NAMES),
         ({"policies": "{strict}"}, Group.PROTECTION),
         ({"model_id": 3}, Group.NAMES),
