@@ -239,22 +239,6 @@ def test_the_order_of_models_is_the_order_of_groups():
 
 
 @each_row(
-    ("shares", "expected"),
-    [
-        ([{"weight": 3}, {"weight": 1}], [{"target": "m-openai", "weight": 3}, "m-openai-2"]),
-        ([{"rpm": 600}, {"rpm": 100}],
-         [{"target": "m-openai", "weight": 600}, {"target": "m-openai-2", "weight": 100}]),
-        ([{"weight": 2, "rpm": 9}, {"weight": 0}],
-         [{"target": "m-openai", "weight": 2}, {"target": "m-openai-2", "weight": 0}]),
-        ([{}, {}], ["m-openai", "m-openai-2"]),
-    ],
-)  # fmt: skip
-def test_weights_are_shares(shares, expected):
-    """Without weights LiteLLM shuffles by the rates: https://docs.litellm.ai/docs/routing."""
-    assert targets(*(item("m", f"openai/{number}", **share) for number, share in enumerate(shares))) == [expected]
-
-
-@each_row(
     ("strategy", "balance"),
     [("simple-shuffle", "weighted"), ("least-busy", "least_busy"), ("latency-based-routing", "lowest_latency"),
      ("cost-based-routing", "cheapest"), ("usage-based-routing-v2", "least_busy")],

@@ -5,7 +5,6 @@ The settings: https://docs.litellm.ai/docs/proxy/guardrails/quick_start and the 
 import json
 from typing import Any, Final
 
-from gateway.commands.imports.command import run
 from gateway.commands.imports.litellm import Clients, convert_litellm
 from gateway.commands.imports.litellm_keys import read_keys, read_teams
 from gateway.commands.imports.losses import Group
@@ -14,7 +13,7 @@ from gateway.config.loading import load
 from gateway.steps.loading import load_steps
 from tests.support.each_row import each_row
 from tests.support.litellm_files import file_text, item
-from tests.support.quick_yaml import dump_yaml, load_yaml
+from tests.support.quick_yaml import load_yaml
 
 MODEL: Final = item("m", "openai/m", api_key="os.environ/OPENAI_API_KEY")
 VARIABLES: Final = {
@@ -202,19 +201,6 @@ def test_a_part_without_a_counterpart_is_lost_protection(case):
     result = convert(old)
     assert losses_of(result) == dict.fromkeys(names, Group.PROTECTION)
     assert f"protection ({len(names)})" in "\n".join(summary(result))
-
-
-def test_lost_protection_is_the_exit_status_3(tmp_path, capsys):
-    file = tmp_path / "config.yaml"
-    for guards, status in (([guard("hide-secrets")], 0), ([guard("aporia")], 3)):
-        file.write_text(dump_yaml({
-            "model_list": [MODEL], "guardrails": guards,
-            "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
-        }))  # fmt: skip
-        assert run(file, None) == status
-    out = capsys.readouterr()
-    assert "use: secrets" in out.out
-    assert "the guardrail g (aporia)" in out.err
 
 
 def test_a_guardrail_that_is_not_on_by_default_is_for_requests_that_list_it(tmp_path):

@@ -4,9 +4,7 @@ import pytest
 
 from gateway.commands.imports.litellm_members import read_members
 from gateway.config.loading import from_mapping
-from tests.support.command_line import invoke
 from tests.support.each_row import each_row
-from tests.support.litellm_files import item
 
 
 @each_row(
@@ -42,13 +40,3 @@ def test_an_index_is_lost_with_a_remark():
 def test_a_member_without_a_counterpart_is_a_loss(params):
     found = read_members(params)
     assert (dict(found.request), len(found.losses)) == ({}, 1)
-
-
-def test_the_converted_file_is_valid(tmp_path):
-    (tmp_path / "litellm.yaml").write_text(
-        f"model_list: {[item('m', 'openai/m', temperature=0.5, additional_drop_params=['user'])]}"
-    )
-    found = invoke("import", "litellm.yaml", "--write", "trigate.yaml", cwd=tmp_path)
-    assert found.returncode == 0, found.stderr
-    assert "request: {default: {temperature: 0.5}, drop: [user]}" in (tmp_path / "trigate.yaml").read_text()
-    assert invoke("check", "--no-env", cwd=tmp_path).returncode == 0

@@ -95,8 +95,14 @@ def test_a_model_keeps_its_provider_address_and_credential(model, params, expect
         ("bedrock/agent/X/Y", {}, "trigate does not support agent/ at Bedrock"),
         ("bedrock/stability.sd3-large-v1:0", {"mode": "image_generation"}, "does not support image models"),
         ("vertex_ai/imagen-3.0-generate-002", {"vertex_project": "p"}, "does not support image models"),
+        ("bedrock/amazon.nova-canvas-v1:0", {}, "does not support image models at this cloud"),
+        ("bedrock/us.amazon.nova-reel-v1:0", {}, "does not support video models at this cloud"),
+        ("bedrock/stability.sd3-large-v1:0", {}, "does not support image models at this cloud"),
+        ("bedrock/amazon.nova-sonic-v1:0", {}, "does not support speech models at this cloud"),
+        ("vertex_ai/imagegeneration@006", {}, "does not support image models at this cloud"),
+        ("vertex_ai/imagen-4.0-generate-001", {}, "does not support image models at this cloud"),
+        ("vertex_ai/veo-3.1-generate-001", {}, "does not support video models at this cloud"),
         ("vertex_ai/multimodalembedding@001", {"vertex_project": "p"}, "which is of the type embedding"),
-        ("vertex_ai/veo-3.1-generate-001", {"vertex_project": "p"}, "does not support video models"),
         ("vertex_ai/1234567890", {"vertex_project": "p"}, "does not support the API of this model"),
         ("vertex_ai/mistral-large@2411", {"vertex_project": "p"}, "does not support the API of this model"),
         ("vertex_ai/gemini-2.5-pro", {"api_base": "https://proxy.example"}, "its `api_base` is not Vertex AI's"),
@@ -112,8 +118,10 @@ def test_a_model_keeps_its_provider_address_and_credential(model, params, expect
 def test_a_model_that_its_provider_cannot_serve_is_refused_with_the_reason(model, params, why):
     mode = params.pop("mode", None)
     one = item("m", model, **params) | {"model_info": {} if mode is None else {"mode": mode}}
-    (loss,) = convert_litellm({"model_list": [one, item("n", "openai/n")]}).missing
+    result = convert_litellm({"model_list": [one, item("n", "openai/n")]})
+    (loss,) = result.missing
     assert why in loss.why
+    assert result.missing_names == {"m": loss.what}
 
 
 @each_row(

@@ -100,21 +100,6 @@ def test_settings_of_public_files_are_not_silent(content):
     assert {path for path in found if path[-1] not in ("a", "provider", "credential_values")} == set()
 
 
-@each_row(
-    ("model", "kind"),
-    [
-        ("bedrock/amazon.nova-canvas-v1:0", "image"), ("bedrock/us.amazon.nova-reel-v1:0", "video"),
-        ("bedrock/stability.sd3-large-v1:0", "image"), ("bedrock/amazon.nova-sonic-v1:0", "speech"),
-        ("vertex_ai/imagegeneration@006", "image"), ("vertex_ai/imagen-4.0-generate-001", "image"),
-        ("vertex_ai/veo-3.1-generate-001", "video"),
-    ],
-)  # fmt: skip
-def test_models_of_clouds_without_conversations_are_refused_by_name(model, kind):
-    result = convert_litellm({"model_list": [ONE, item("m", model)]})
-    assert f"does not support {kind} models at this cloud" in result.missing[0].why
-    assert result.missing_names == {"m": result.missing[0].what}
-
-
 def test_the_limits_of_a_model_are_those_of_its_entry():
     info = {"max_input_tokens": 100_000, "max_output_tokens": 8000, "max_tokens": 8000, "supports_vision": True}
     result = convert_litellm({"model_list": [{**item("m", "anthropic/own", max_tokens=500), "model_info": info}]})

@@ -92,6 +92,7 @@ def test_a_fallback_to_an_alias_leads_to_its_model():
     ("shares", "expected"),
     [
         ([{"weight": 9}, {"weight": 1}], [9, 1]),
+        ([{"weight": 2, "rpm": 9}, {"weight": 0}], [2, 0]),
         ([{"weight": 9}, {}], [9, 0]),  # LiteLLM's weight of a model without one is 0
         ([{"rpm": 900}, {"rpm": 100, "tpm": 5}], [900, 100]),
         ([{"rpm": 900}, {"tpm": 5}], [900, 0]),
@@ -100,7 +101,8 @@ def test_a_fallback_to_an_alias_leads_to_its_model():
     ],
 )
 def test_without_a_strategy_models_share_by_weight(shares, expected):
-    """LiteLLM's default is ``simple-shuffle``: 9 to 1 was served as 44 to 36."""
+    """LiteLLM's default is ``simple-shuffle``: 9 to 1 was served as 44 to 36. Without weights it shuffles by the rates:
+    https://docs.litellm.ai/docs/routing."""
     config = convert(*(item("m", f"openai/{number}", **share) for number, share in enumerate(shares)))
     route = config.routes["m"]
     assert route.balance == "weighted"
