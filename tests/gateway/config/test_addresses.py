@@ -62,9 +62,14 @@ def test_all_clients_are_served_by_messages_where_nothing_else_is(model, end):
     assert made.notes == ()
 
 
-def test_a_server_of_ones_own_with_anthropics_interface_has_such_addresses_too():
-    for end in ("", "/v1", "/v1/messages"):
-        found = urls(config(model="own/m", provider_interface="anthropic", base_url=f"{PROXY}/llm{end}"))
+@each_row("end", ["", "/v1", "/v1/messages"])
+def test_a_server_of_ones_own_with_anthropics_interface_has_such_addresses_too(end):
+    own = {"provider_interface": "anthropic", "base_url": f"{PROXY}/llm{end}"}
+    described = from_mapping(
+        {"version": "v0.4.0", "providers": {"own": own}, "model_providers": [{"model": "own/m", "access_key": "k"}]}
+    )
+    for made in (config(model="own/m", **own), described):
+        found = urls(made)
         assert (found["messages"], found["chat"]) == ("/llm/v1/messages", "/llm/v1/chat/completions")
 
 
@@ -94,6 +99,8 @@ def test_chat_is_where_the_address_says(model, base_url, chat):
 def test_the_path_of_an_api_in_an_address_is_a_warning(end):
     (warning,) = config(model="vllm/m", base_url=f"{PROXY}/v1{end}").warnings
     assert warning == f"vllm/m: base_url ends with {end}, which the gateway adds: remove that"
+    url = "https://me.openai.azure.com/openai/deployments/m/chat/completions?api-version=2025-01-01-preview"
+    assert any("remove that" in warning for warning in config(model="azure_openai/m", base_url=url).warnings)
 
 
 @each_row(
@@ -157,11 +164,6 @@ def test_an_azure_address_of_another_deployment_is_a_mistake():
     )
 
 
-def test_the_whole_address_of_an_azure_deployment_is_a_warning():
-    url = "https://me.openai.azure.com/openai/deployments/m/chat/completions?api-version=2025-01-01-preview"
-    assert any("remove that" in warning for warning in config(model="azure_openai/m", base_url=url).warnings)
-
-
 @pytest.mark.parametrize("base_url", [ZAI, ZAI + "/v1", PROXY + "/v1/messages"])
 def test_an_address_for_messages_on_an_entry_in_chat_is_a_warning(base_url):
     warnings = config(model="own/m", base_url=base_url).warnings
@@ -183,11 +185,3 @@ def test_a_server_with_messages_and_no_version_is_described():
     entries = [{"model": "own/m", "access_key": "k"}]
     made = from_mapping({"version": "v0.4.0", "providers": own, "model_providers": entries})
     assert urls(made)["messages"] == "/llm/messages"
-
-
-@pytest.mark.parametrize("end", ["", "/v1", "/v1/messages"])
-def test_a_described_provider_may_have_an_address_for_anthropics_sdks(end):
-    own = {"own": {"provider_interface": "anthropic", "base_url": f"{PROXY}/llm{end}"}}
-    entries = [{"model": "own/m", "access_key": "k"}]
-    made = from_mapping({"version": "v0.4.0", "providers": own, "model_providers": entries})
-    assert urls(made)["messages"] == "/llm/v1/messages"

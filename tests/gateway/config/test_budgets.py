@@ -124,33 +124,28 @@ def test_a_budget_that_outlives_its_counter_is_warned_of():
     assert "1 usd/hour" not in warning
 
 
-@pytest.mark.parametrize("budget", ["5 usd/day", "5 usd/24h", "5M tokens/day"])
-def test_a_budget_of_a_day_is_warned_of(budget):
-    assert len(forgotten(config(budget))) == 1
-    assert f"{budget} of everybody" in forgotten(config(budgets=[budget]))[0]
-
-
-@pytest.mark.parametrize("budget", ["1 usd/hour", "5 usd/run", "5 usd/23h"])
-def test_a_shorter_budget_is_not_warned_of(budget):
-    assert forgotten(config(budget)) == []
-
-
-@pytest.mark.parametrize("keep", ["400d", "1d"])
-def test_a_budget_of_a_day_is_not_warned_of_where_the_ledger_is_kept_for_a_day(keep):
-    storage = {"type": "sqlite", "path": "/tmp/a.sqlite", "ledger": {"keep": keep}}
-    assert forgotten(config("5 usd/day", state_storage=storage)) == []
-
-
-def test_a_budget_is_not_warned_of_where_it_is_kept():
-    storage = {"type": "sqlite", "path": "/tmp/a.sqlite"}
-    assert forgotten(config("50 usd/month", state_storage=storage)) == []
-
-
-@pytest.mark.parametrize(("keep", "warned"), [("30d", True), ("31d", False), ("0", True)])
-def test_it_is_warned_of_where_it_is_kept_for_a_shorter_time(keep, warned):
-    storage = {"type": "sqlite", "path": "/tmp/a.sqlite", "ledger": {"keep": keep}}
-    found = forgotten(config("50 usd/month", state_storage=storage))
-    assert [text.rpartition(": ")[2] for text in found] == ["raise `state_storage.ledger.keep`"] * warned
+@each_row(
+    ("budget", "ledger", "warned"),
+    [
+        *((budget, None, True) for budget in ("5 usd/day", "5 usd/24h", "5M tokens/day")),
+        *((budget, None, False) for budget in ("1 usd/hour", "5 usd/run", "5 usd/23h")),
+        ("5 usd/day", {"keep": "400d"}, False),
+        ("5 usd/day", {"keep": "1d"}, False),
+        ("50 usd/month", {}, False),
+        ("50 usd/month", {"keep": "30d"}, True),
+        ("50 usd/month", {"keep": "31d"}, False),
+        ("50 usd/month", {"keep": "0"}, True),
+    ],
+)
+def test_a_budget_is_warned_of_where_it_is_not_kept_until_its_end(budget, ledger, warned):
+    storage = {"type": "sqlite", "path": "/tmp/a.sqlite", "ledger": ledger}
+    root = {} if ledger is None else {"state_storage": storage}
+    assert len(forgotten(config(budget, **root))) == warned
+    found = forgotten(config(budgets=[budget], **root))
+    assert len(found) == warned
+    for text in found:
+        assert f"{budget} of everybody" in text
+        assert ledger is None or text.endswith(": raise `state_storage.ledger.keep`")
 
 
 def test_a_reload_names_the_budgets_that_change():

@@ -133,12 +133,6 @@ def test_a_variable_can_give_each_number_and_boolean():
 WORDS = {"true": True, "False": False, "1": True, "0": False, "on": True, "NO": False}
 
 
-@each_row(("text", "meaning"), WORDS.items())
-def test_a_variable_gives_true_or_false_in_the_usual_words(text, meaning):
-    content = {**SMALL, "websocket": "$TEXT"}
-    assert configure(Document("", content), {"TEXT": text}, UnreadFiles()).websocket is meaning
-
-
 def boolean_types(of: Any, seen: set[Any]) -> Iterator[Any]:
     """Yield the types of keys below the type ``of`` that are booleans, or that may be written as one."""
     if of in seen:

@@ -52,6 +52,9 @@ REFUSED = {
     "in a model's name": entry("own/$GITHUB_TOKEN", base_url=ELSEWHERE),
     "a host that begins like it": entry(base_url="https://api.openai.com.evil.example", access_key="$OPENAI_API_KEY"),
     "a host that is user and host": entry(base_url="https://notapi.openai.com", access_key="$OPENAI_API_KEY"),
+    "a known provider elsewhere": {
+        **entry("anthropic/m", access_key="$ANTHROPIC_API_KEY"), "providers": {"claude": {"base_url": ELSEWHERE}},
+    },
     "without TLS": entry(base_url="http://api.openai.com/v1", access_key="$OPENAI_API_KEY"),
     "a bucket called bedrock": entry(
         base_url="https://bedrock-runtime.x.s3.amazonaws.com", access_key="$AWS_BEARER_TOKEN_BEDROCK"

@@ -380,13 +380,20 @@ def test_state_is_stored_as_configured(given, meant):
     assert from_mapping(minimal()).state_storage is None, "not the same as memory: workers share"
 
 
-@pytest.mark.parametrize("kind", ["memory", "none"])
-def test_a_ledger_without_a_database_has_no_effect_and_is_reported(kind):
-    (found,) = from_mapping(minimal(state_storage={"type": kind, "ledger": {"keep": "9d"}})).ineffective
-    assert (found.path, found.found) == (
-        "state_storage.ledger",
-        f"type {kind} stores no ledger, only sqlite and postgres do; ignored",
-    )
+@each_row(
+    ("storage", "warning"),
+    [
+        *(({"type": kind, "ledger": {"keep": "9d"}},
+           f"state_storage.ledger: type {kind} stores no ledger, only sqlite and postgres do; ignored")
+          for kind in ("memory", "none")),
+        ({"type": "memory", "connection_string": "x"},
+         "state_storage.connection_string: type memory does not use it; ignored"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_the_type_of_storage_does_not_use_is_reported(storage, warning):
+    config = from_mapping(minimal(state_storage=storage))
+    assert config.warnings == (warning,)
+    assert [one.path for one in config.ineffective] == [warning.partition(":")[0]]
 
 
 def test_messages_contain_no_connection_string_or_key(read, refused):
@@ -495,13 +502,6 @@ def test_a_variable_of_state_storage_is_not_needed_to_check(read, refused):
     config = read(text, {"DATABASE": "postgresql://h/d", "SEALING": SEALING + "\n"})
     assert config.state_storage.connection_string == "postgresql://h/d"
     assert [len(key) for key in config.state_storage.encryption_key] == [32]
-
-
-def test_a_place_that_the_type_has_no_use_for_is_reported():
-    config = from_mapping(minimal(state_storage={"type": "memory", "connection_string": "x"}))
-    (warning,) = config.warnings
-    assert warning == "state_storage.connection_string: type memory does not use it; ignored"
-    assert [one.path for one in config.ineffective] == ["state_storage.connection_string"]
 
 
 @each_row(
@@ -831,17 +831,12 @@ def test_a_bad_entry_is_refused(refused, entry, mistake):
             "another entry has the name openai/a; give each entry its own `name`",
         ),
         ("[{model: openai/a, name: x}, {model: openai/b, name: x}]", "[1].name: another entry has the name x"),
+        ("[{model: openai/a}, {model: groq/a}]\nmodel_aliases: {f: {target: a}}", "openai/a and groq/a"),
     ],
 )
 def test_entries_that_contradict_each_other_are_refused(refused, entries, mistake):
     (found,) = refused(f"{HEAD}model_providers: {entries}\n")
     assert mistake in found
-
-
-def test_an_alias_of_an_ambiguous_id_is_refused(refused):
-    entries = "[{model: openai/a}, {model: groq/a}]"
-    (found,) = refused(f"{HEAD}model_providers: {entries}\nmodel_aliases: {{f: {{target: a}}}}\n")
-    assert "openai/a and groq/a" in found
 
 
 def test_all_mistakes_are_shown_together_in_the_order_of_the_file(refused):

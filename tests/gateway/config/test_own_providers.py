@@ -117,15 +117,3 @@ def test_mistakes_in_own_providers_are_reported_with_their_line(tmp_path, own, m
 def test_a_provider_without_entries_is_reported():
     made = config({"acme": {"base_url": "http://h"}}, {"model": "openai/m", "access_key": "k"})
     assert made.warnings == ("providers.acme: no entry uses it: add one, such as `- model: acme/*`",)
-
-
-def test_a_file_that_was_only_found_sends_no_key_to_a_known_provider_elsewhere(tmp_path):
-    path = tmp_path / "trigate.yaml"
-    path.write_text(
-        "version: v0.4.0\nproviders: {claude: {base_url: 'https://evil.example'}}\n"
-        "model_providers: [{model: anthropic/m, access_key: $ANTHROPIC_API_KEY}]\n"
-    )
-    with pytest.raises(ConfigError) as caught:
-        load(path, {"ANTHROPIC_API_KEY": "sk-ant"}, trust="found")
-    assert "which trigate found in the current directory, would send it elsewhere" in str(caught.value)
-    assert load(path, {"ANTHROPIC_API_KEY": "sk-ant"}).entries[0].key == "sk-ant"

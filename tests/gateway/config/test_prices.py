@@ -148,15 +148,19 @@ def test_a_model_without_a_price_under_a_clients_budget_is_reported():
     ]
 
 
-def test_models_that_a_client_may_not_use_need_no_price():
-    assert list(unpriced_models(budgeted(config(*ENTRIES), models=("openai/gpt-5",)))) == []
-    assert [one.model for one in unpriced_models(budgeted(config(*ENTRIES), only=("own/*", "openai/*")))] == ["thing"]
-
-
-def test_the_targets_of_what_a_client_may_ask_for_need_one():
-    routed = config(*ENTRIES, model_aliases={"best": {"targets": ["openai/gpt-5", "groq/unheard-of", "vllm/qwen"]}})
-    found = [(one.entry.name, one.model) for one in unpriced_models(budgeted(routed, models=("best",)))]
-    assert found == [("groq/*", "unheard-of"), ("vllm/qwen", "qwen")]
+@each_row(
+    ("more", "limits", "found"),
+    [
+        ({}, {"models": ("openai/gpt-5",)}, []),  # models that a client may not use need no price
+        ({}, {"only": ("own/*", "openai/*")}, ["own/thing: thing"]),
+        ({"model_aliases": {"best": {"targets": ["openai/gpt-5", "groq/unheard-of", "vllm/qwen"]}}},
+         {"models": ("best",)}, ["groq/*: unheard-of", "vllm/qwen: qwen"]),
+        ({"unpriced": "allow"}, {}, []),
+    ],
+)  # fmt: skip
+def test_only_targets_of_what_a_client_may_request_need_a_price(more, limits, found):
+    unpriced = unpriced_models(budgeted(config(*ENTRIES, **more), **limits))
+    assert [f"{one.entry.name}: {one.model}" for one in unpriced] == found
 
 
 def test_an_entrys_own_budget_asks_for_its_price():
@@ -173,10 +177,8 @@ def test_budgets_of_tokens_and_no_budgets_need_no_prices():
     assert list(unpriced_models(limited)) == []
 
 
-def test_free_and_allowed_models_are_asked():
-    free = config(entry("vllm/qwen", price="free"))
-    assert list(unpriced_models(budgeted(free))) == []
-    assert list(unpriced_models(budgeted(config(*ENTRIES, unpriced="allow")))) == []
+def test_free_models_are_asked():
+    assert list(unpriced_models(budgeted(config(entry("vllm/qwen", price="free"))))) == []
 
 
 def test_money_that_a_budget_does_not_count_is_a_warning():
