@@ -19,7 +19,7 @@ from tests.support.set_answer import SetAnswer, set_answer_provider
 
 KEY: Final = "key-of-mallory-for-tests-0123"
 SIGNING_KEY: Final = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
-MASKED: Final = {"models": ["masked", "masked-gemini"]}
+MASKED: Final = {"models": ["masked", "masked-gemini", "masked-messages"]}
 STEPS: Final = [
     {"use": "pii", "action": "mask", "restore": True, "for": MASKED},
     {"use": "secrets", "at": ["request", "response"]},
@@ -40,6 +40,7 @@ def gateway():
     with set_answer_provider() as url:
         entries = [provider(f"openai/{model}", f"{url}/v1", ["chat"]) for model in MODELS]
         entries += [provider(f"gemini/{model}-gemini", f"{url}/v1beta", ["gemini"]) for model in MODELS]
+        entries.append(provider("anthropic/masked-messages", url, ["messages"]))
         keys = [{"name": "mallory", "key": KEY}]
         with gateway_thread(config(entries, client_keys=keys, steps=STEPS, signing_key=SIGNING_KEY)) as served:
             yield served
@@ -197,3 +198,54 @@ def test_no_kind_of_event_blocks_the_loop(gateway, model, api, kind):
         check_steps(gateway, lambda: ask(gateway, path, body))
     else:
         check_steps(gateway, lambda: send(gateway, model, {**user("x"), "stream": True}))
+
+
+# Batches
+
+
+HI: Final = [{"role": "user", "content": "hi"}]
+FILE: Final = {"id": "file-a", "object": "file", "bytes": 1, "created_at": 1, "filename": "a", "purpose": "batch"}
+BATCH: Final = {"id": "msgbatch_a", "type": "message_batch", "processing_status": "in_progress"}
+
+
+def line(at: int) -> bytes:
+    request_body = {"model": "masked", "messages": HI}
+    return json.dumps(
+        {"custom_id": f"c{at}", "method": "POST", "url": "/v1/chat/completions", "body": request_body}
+    ).encode()
+
+
+def upload(data: bytes) -> tuple[str, bytes, str]:
+    head = b'--x\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--x\r\n'
+    head += b'content-disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
+    return "/v1/files", head + data + b"\r\n--x--\r\n", "multipart/form-data; boundary=x"
+
+
+def batch_of_many_requests() -> tuple[str, bytes, str]:
+    listed = [
+        {"custom_id": f"c{at}", "params": {"model": "masked-messages", "max_tokens": 9, "messages": HI}}
+        for at in range(5_000)
+    ]
+    return "/v1/messages/batches", json.dumps({"requests": listed}).encode(), "application/json"
+
+
+def file_of_many_lines() -> tuple[str, bytes, str]:
+    return upload(b"\n".join(map(line, range(5_000))))
+
+
+def file_of_blank_lines() -> tuple[str, bytes, str]:
+    return upload(line(0) + b"\n" * 1_000_000)
+
+
+@pytest.mark.sample(3, by="place")
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [batch_of_many_requests, file_of_many_lines, file_of_blank_lines])
+def test_no_batch_blocks_the_loop(gateway: Any, make: Callable[[], tuple[str, bytes, str]]) -> None:
+    path, body, kind = make()
+    SetAnswer.answer = HostileAnswer(json.dumps(FILE if path == "/v1/files" else BATCH).encode())
+
+    def send() -> None:
+        reply = gateway.request("POST", path, body, {"content-type": kind, "authorization": f"Bearer {KEY}"})
+        assert reply.status == 200, reply.body[:300]
+
+    check_steps(gateway, send)

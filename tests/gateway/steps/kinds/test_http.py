@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -245,16 +246,6 @@ MALFORMED: Final[dict[str, Any]] = {
 }
 
 
-@each_row("case", MALFORMED, every=3)
-async def test_malformed_replies_are_failures(tmp_path, guard, case):
-    guard.use(lambda _: MALFORMED[case])
-    async with guard_step(tmp_path, guard.url) as step:
-        with pytest.raises(StepFailed) as caught:
-            await run_step(step, check())
-    assert caught.value.reason == "malformed"
-    assert "Ann" not in caught.value.detail
-
-
 FAILING: Final = {
     "an error": Raw(500, JSON, (b'{"action": "NONE"}',)),
     "an unknown key": Raw(401, JSON, (b'{"action": "NONE"}',)),
@@ -264,13 +255,21 @@ FAILING: Final = {
 }
 
 
-@each_row("case", FAILING)
-async def test_other_statuses_and_broken_replies_are_failures(tmp_path, guard, case):
-    guard.use(lambda _: FAILING[case])
-    async with guard_step(tmp_path, guard.url) as step:
+async def failure_of(folder: Path, url: str, more: str = "") -> StepFailed:
+    """Return the failure of a check by the service at ``url``."""
+    async with guard_step(folder, url, more) as step:
         with pytest.raises(StepFailed) as caught:
             await run_step(step, check())
-    assert caught.value.reason == "error"
+    assert "Ann" not in caught.value.detail
+    return caught.value
+
+
+@each_row(("reply", "reason"), [
+    *((reply, "malformed") for reply in MALFORMED.values()), *((reply, "error") for reply in FAILING.values()),
+], ids=[*MALFORMED, *FAILING], every=3)  # fmt: skip
+async def test_malformed_and_broken_replies_are_failures(tmp_path, guard, reply, reason):
+    guard.use(lambda _: reply)
+    assert (await failure_of(tmp_path, guard.url)).reason == reason
     assert len(guard.seen) == 1
 
 
@@ -283,19 +282,14 @@ async def test_a_slow_service_is_a_failure_at_the_deadline(tmp_path, guard):
 
     guard.use(respond)
     try:
-        async with guard_step(tmp_path, guard.url, ", deadline: 100ms") as step:
-            with pytest.raises(StepFailed) as caught:
-                await run_step(step, check())
+        assert (await failure_of(tmp_path, guard.url, ", deadline: 100ms")).reason == "deadline"
     finally:
         released.set()
-    assert caught.value.reason == "deadline"
 
 
 async def test_a_service_that_is_down_is_a_failure(tmp_path):
-    async with guard_step(tmp_path, f"http://127.0.0.1:{free_port()}") as step:
-        with pytest.raises(StepFailed) as caught:
-            await run_step(step, check())
-    assert (caught.value.reason, caught.value.detail) == ("error", "the service is unreachable: refused")
+    failed = await failure_of(tmp_path, f"http://127.0.0.1:{free_port()}")
+    assert (failed.reason, failed.detail) == ("error", "the service is unreachable: refused")
 
 
 async def test_only_a_trusted_certificate_is_accepted(tmp_path):
@@ -303,10 +297,7 @@ async def test_only_a_trusted_certificate_is_accepted(tmp_path):
     trusting = f"{HEAD}overrides: {{upstream_tls_ca_path: '{authority.root}'}}\n"
     with check_service(authority.pair("guard", *LOOPBACK)) as served:
         url = served.url.replace("http:", "https:")
-        async with guard_step(tmp_path, url) as step:
-            with pytest.raises(StepFailed) as caught:
-                await run_step(step, check())
-        assert caught.value.detail == "the service is unreachable: tls"
+        assert (await failure_of(tmp_path, url)).detail == "the service is unreachable: tls"
         assert served.seen == []
         async with guard_step(tmp_path, url, head=trusting) as step:
             assert await run_step(step, check()) == []

@@ -8,7 +8,6 @@ import base64
 import random
 import re
 import string
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -20,6 +19,7 @@ from gateway.steps.kinds.pii import PiiSettings, PiiStep
 from gateway.steps.kinds.regex import RegexSettings, RegexStep
 from gateway.steps.kinds.secrets import SecretsSettings, SecretsStep
 from gateway.steps.kinds.tools import ToolsSettings, ToolsStep
+from tests.support.counted_calls import calls
 from trigate.steps import Check, Part, Passage
 
 STEPS: Final[dict[str, Any]] = {
@@ -85,7 +85,7 @@ def check_growth(step: Any, text: str, part: Part = "assistant") -> None:
         while not growths or (growths[-1] >= MOST_GROWTH and len(growths) < ATTEMPTS):
             growths.append(_growth(*works))
         assert min(growths) < MOST_GROWTH, f"{TIMES} times the text takes {min(growths):.1f} times as long"
-        counts = [_count_calls(work) for work in works]
+        counts = [calls(work) for work in works]
         few = SIZE // 4  # the shorter text may have nothing to find
         assert counts[1] <= (TIMES + 1) * counts[0] + few, f"{counts[0]} calls, then {counts[1]}"
 
@@ -102,22 +102,6 @@ def _search_passage(step: Any, passage: Passage) -> Callable[[], object]:
 
 def _search_tail(step: Any, passage: Passage) -> Callable[[], object]:
     return lambda: step.open_tail(passage.text, 0)
-
-
-def _count_calls(work: Callable[[], object]) -> int:
-    calls = 0
-
-    def count(frame: object, event: str, argument: object) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
-    return calls
 
 
 def _growth(short: Callable[[], object], long: Callable[[], object]) -> float:
