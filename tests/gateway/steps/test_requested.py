@@ -1,103 +1,149 @@
-"""Clients add checks to their own requests, and can remove none.
+"""Clients add checks to their own requests, and can remove none, at conversations and other endpoints.
 
 LiteLLM's form: https://docs.litellm.ai/docs/proxy/guardrails/quick_start. Bypasses by the body of a request:
 https://github.com/BerriAI/litellm/issues/33944."""
 
-from typing import Any
+import contextlib
+from typing import Any, Final
 
-import pytest
-import yaml
+import httpx2
 
+from tests.support import word_steps
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import config, free_port, provider, request
-from tests.support.upstreams import Script
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, endpoint_provider, json_answer, settings
+from tests.support.in_process import gateway
+from tests.support.upstreams import Script, render
 
-CODE = """
-from trigate.steps import Finding
-
-def word(check):
-    return [Finding("word", one, 0, 1) for one in check.passages if "falcon" in one.text]
-"""
-
-
-STEPS: list[dict[str, Any]] = [
-    {"use": "./steps.py:word", "name": "wanted", "for": "on_request"},
-    {"use": "./steps.py:word", "name": "others", "for": {"on_request": True, "models": ["other"]}},
-    {"use": "./steps.py:word", "name": "always", "for": {"models": ["always"]}},
-]
-
-
-def serve(upstream, folder, **more: Any) -> Any:
-    """Return a context with a gateway for three models."""
-    file, port = folder / "trigate.yaml", free_port()
-    (folder / "steps.py").write_text(CODE)
-    entries = [
-        provider(f"openai/{name}", upstream.url + "/v1", ["chat"], name=name) for name in ("plain", "always", "other")
-    ]
-    file.write_text(yaml.safe_dump(config(entries, port, client_routing=["litellm"], **more), sort_keys=False))
-    return gateway_thread(file, port)
-
-
-@pytest.fixture(scope="module")
-def gateway(upstream, tmp_path_factory):
-    with serve(upstream, tmp_path_factory.mktemp("steps"), steps=STEPS) as served:
-        yield served
-
-
-def ask(gateway, model: str = "plain", *, names: str | None = None, text: str = "about falcon", **members: Any) -> Any:
-    """Return the reply to a request about ``text`` with the header ``names``."""
-    body = {"model": model, "messages": [{"role": "user", "content": text}], **members}
-    headers = {} if names is None else {"x-trigate-steps": names}
-    return request(f"http://127.0.0.1:{gateway.port}", "POST", "/v1/chat/completions", body, headers)
+STEPS: Final[list[dict[str, Any]]] = [
+    {"use": "tests.support.word_steps:words", "name": name, "for": scope}
+    for name, scope in (
+        ("words", {"on_request": True, "models": ["m-1", "always"]}),
+        ("others", {"on_request": True, "models": ["other"]}), ("always", {"models": ["always"]}),
+    )
+]  # fmt: skip
+VECTORS: Final = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
+                  "usage": {"prompt_tokens": 1, "total_tokens": 1}}  # fmt: skip
+HI: Final = [{"role": "user", "content": "hi"}]
+REQUESTS: Final[dict[str, tuple[str, str, Any]]] = {
+    "embeddings": ("POST", "/v1/embeddings", {"json": {"model": "m-1", "input": "falcon-12"}}),
+    "completions": ("POST", "/v1/completions", {"json": {"model": "m-1", "prompt": "falcon-12"}}),
+    "moderations": ("POST", "/v1/moderations", {"json": {"model": "m-1", "input": "falcon-12"}}),
+    "images": ("POST", "/v1/images/generations", {"json": {"model": "m-1", "prompt": "falcon-12"}}),
+    "transcriptions": (
+        "POST", "/v1/audio/transcriptions",
+        {"files": {"file": ("a.wav", b"RIFF", "audio/wav")}, "data": {"model": "m-1", "prompt": "falcon-12"}},
+    ),
+    "files": ("GET", "/v1/files", {}),
+    "pass-through": ("GET", "/openai/v1/anything", {}),
+    "chat": (
+        "POST", "/v1/chat/completions",
+        {"json": {"model": "m-1", "messages": [{"role": "user", "content": "falcon-12"}]}},
+    ),
+    "token counts": (
+        "POST", "/v1/messages/count_tokens",
+        {"json": {"model": "m-1", "messages": [{"role": "user", "content": "a"}]}},
+    ),
+}  # fmt: skip
 
 
-def test_a_step_on_request_runs_only_for_requests_that_list_it(gateway, upstream):
-    upstream.script(Script(text="fine"), Script(text="fine"))
-    assert ask(gateway).status == 200
-    refused = ask(gateway, names="wanted")
-    assert (refused.status, refused.headers["x-trigate-refused-by"]) == (400, "wanted")
-    assert ask(gateway, names="wanted", text="about planes").status == 200
+def respond(asked: ReceivedRequest) -> ScriptedAnswer:
+    if not asked.path.endswith("/chat/completions"):
+        return json_answer(VECTORS)
+    made = render(Script(text="fine"), "chat", asked.json)
+    return ScriptedAnswer(made.pieces, headers=made.headers)
 
 
-@pytest.mark.parametrize("guardrails", [["wanted"], [{"wanted": {}}]])
-def test_a_body_in_litellms_form_lists_it_too(gateway, upstream, guardrails):
-    assert ask(gateway, guardrails=guardrails).headers["x-trigate-refused-by"] == "wanted"
-    upstream.script(Script(text="fine"))
-    assert ask(gateway, guardrails=guardrails, text="about planes").status == 200
-    assert b"guardrails" not in upstream.seen[0].body
+@contextlib.asynccontextmanager
+async def serving(*steps: dict[str, Any]):
+    word_steps.seen.clear()
+    async with endpoint_provider(respond) as provider:
+        entries = [
+            {"model": "openai/m-1", "name": name, "access_key": "k", "base_url": f"{provider.url}/v1"}
+            for name in ("m-1", "always", "other")
+        ]
+        entries[0]["passthrough"] = True
+        more = {"steps": list(steps)} if steps else {}
+        async with gateway({**settings(*entries), "client_routing": ["litellm"], **more}) as served:
+            yield served, provider
+
+
+async def send(served: Any, name: str, header: str | None = None, **members: Any) -> httpx2.Response:
+    method, path, content = REQUESTS[name]
+    if members:
+        content = {"json": {**content["json"], **members}}
+    headers = {} if header is None else {"x-trigate-steps": header}
+    async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=20) as client:
+        return await client.request(method, path, headers=headers, **content)
+
+
+@each_row("name", REQUESTS, every=3)
+@each_row("steps", [(), STEPS])
+async def test_an_unknown_name_is_a_400_at_every_endpoint(name, steps):
+    async with serving(*steps) as (served, provider):
+        reply = await send(served, name, "missing")
+        assert reply.status_code == 400
+        assert "x-trigate-steps: there is no step 'missing' for this client" in reply.text
+        assert not provider.asked
+
+
+@each_row("name", ["embeddings", "completions", "moderations", "images", "chat"], every=2)
+async def test_a_requested_step_checks_other_endpoints_too(name):
+    async with serving(*STEPS) as (served, provider):
+        assert (await send(served, name)).status_code == 200
+        sent = len(provider.asked)
+        for reply in (
+            await send(served, name, "words"),
+            await send(served, name, guardrails=["words"]),
+            await send(served, name, guardrails=[{"words": {}}]),
+        ):
+            assert (reply.status_code, reply.headers["x-trigate-refused-by"]) == (400, "words")
+        assert len(provider.asked) == sent
+        unknown = await send(served, name, guardrails=["missing"])
+        assert unknown.status_code == 400
+        assert "guardrails[0]: there is no step 'missing'" in unknown.text
 
 
 @each_row(
-    ("names", "members", "message"),
+    ("name", "text", "sent"),
     [
-        ("missing", {}, "x-trigate-steps: there is no step 'missing' for this client"),
-        ("wanted, missing", {}, "x-trigate-steps: there is no step 'missing' for this client"),
-        ("others", {}, "x-trigate-steps: there is no step 'others' for this client"),
-        (" ,", {}, "x-trigate-steps must have at least one step"),
-        (None, {"guardrails": ["missing"]}, "guardrails[0]: there is no step 'missing' for this client"),
-        (None, {"guardrails": "wanted"}, "guardrails must be a list of names"),
-        (None, {"guardrails": [{"wanted": {"extra_body": {"score": 1}}}]}, "clients cannot set parameters of a step"),
+        ("embeddings", {"input": "fine"}, {"model": "m-1", "input": "fine"}),
+        ("chat", {"messages": HI}, {"model": "m-1", "messages": HI}),
     ],
 )
-def test_a_step_that_does_not_exist_for_the_client_is_a_mistake_of_its_request(gateway, names, members, message):
-    reply = ask(gateway, names=names, text="about planes", **members)
-    assert reply.status == 400
-    assert message in reply.body.decode()
+async def test_the_names_in_a_body_do_not_reach_the_provider(name, text, sent):
+    async with serving(*STEPS) as (served, provider):
+        reply = await send(served, name, **text, guardrails=["words"])
+        assert reply.status_code == 200
+        assert provider.asked[0].json == sent
 
 
-def test_no_request_removes_a_step(gateway):
-    for more in ({"names": "wanted"}, {"guardrails": []}, {"guardrails": ["wanted"]}, {"guardrails": None}):
-        reply = ask(gateway, "always", **more)
-        assert reply.status == 400
-        assert reply.headers["x-trigate-refused-by"] in ("always", "wanted")
+@each_row(
+    ("header", "members", "message"),
+    [
+        ("words, missing", {}, "x-trigate-steps: there is no step 'missing' for this client"),
+        ("others", {}, "x-trigate-steps: there is no step 'others' for this client"),
+        (",", {}, "x-trigate-steps must have at least one step"),
+        (None, {"guardrails": "words"}, "guardrails must be a list of names"),
+        (None, {"guardrails": [{"words": {"extra_body": {"score": 1}}}]}, "clients cannot set parameters of a step"),
+    ],
+)
+async def test_another_mistake_in_the_names_is_one_of_the_request(header, members, message):
+    async with serving(*STEPS) as (served, provider):
+        reply = await send(served, "chat", header, messages=HI, **members)
+        assert reply.status_code == 400
+        assert message in reply.text
+        assert not provider.asked
 
 
-def test_without_steps_every_name_is_unknown(upstream, tmp_path):
-    with serve(upstream, tmp_path) as plain:
-        upstream.script(Script(text="fine"))
-        assert ask(plain).status == 200
-        for more in ({"names": "wanted"}, {"guardrails": ["wanted"]}):
-            reply = ask(plain, **more)
-            assert reply.status == 400
-            assert "there is no step 'wanted' for this client" in reply.body.decode()
+@each_row("name", ["chat", "embeddings"])
+@each_row(
+    ("header", "members"),
+    [("", {}), ("words", {}), (None, {"steps": [], "metadata": {"guardrails": []}}),
+     *((None, {"guardrails": names}) for names in ([], ["words"], None))],
+)  # fmt: skip
+async def test_no_member_or_header_of_a_client_removes_a_step(name, header, members):
+    async with serving(*STEPS) as (served, provider):
+        reply = await send(served, name, header, **{"model": "always", **members})
+        assert reply.status_code == 400
+        assert reply.headers.get("x-trigate-refused-by") in ("always", "words") or header == ""
+        assert not provider.asked
