@@ -1,5 +1,7 @@
-"""The work on a response with many masks grows linearly with the response, and large work runs in a thread."""
+"""Work on very many findings runs in a thread, so that no stream of another client waits for it, and the work on a
+response with many masks grows linearly with the response."""
 
+import json
 import threading
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -7,34 +9,31 @@ from typing import Any, Final
 import pytest
 import trio
 
+from gateway.exchange.checking import ConversationTexts
+from gateway.request.parse import read_incoming
 from gateway.steps.loaded import AnswerSteps, AppliedSteps
 from gateway.steps.loading import load_steps
 from gateway.steps.masks import Placeholders, Span
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.session import StepSession
-from gateway.steps.verdicts import StepRecords
+from gateway.steps.verdicts import RefusedByStep, StepRecords
 from streams.events import AnswerEnd, BlockEnd, Event, TextDelta
 from tests.support.growth import Work, steps
 from tests.support.step_files import step_config
 from trigate.steps import Check
 
 CODE: Final = """
-import re
 from trigate.steps import Finding
 
-def addresses(check):
-    return [
-        Finding("address", one, *found.span())
-        for one in check.passages
-        for found in re.finditer("ann[0-9]*@example.com", one.text)
-    ]
+def vowels(check):
+    return [Finding("vowel", one, i, i + 1) for one in check.passages for i, char in enumerate(one.text) if char == "o"]
 """
 STEPS: Final = {
     "whole": "{use: regex, with: {patterns: {address: 'ann[0-9]*@example[.]com'}}, action: mask, hold: whole}",
     "tail": "{use: pii, action: mask, at: [response]}",
     "window": "{use: regex, with: {patterns: {address: 'ann[0-9]*@example[.]com'}}, action: mask, hold: 40}",
 }
-MANY: Final = 5000
+MANY: Final = 5_000
 
 
 class NotingPlaceholders(Placeholders):
@@ -118,3 +117,62 @@ async def test_very_many_masks_of_a_response_are_written_in_a_thread(tmp_path, k
     assert placeholders.threads
     assert placeholders.threads.isdisjoint({threading.get_ident()})
     await trio.lowlevel.checkpoint()
+
+
+# Requests
+
+
+class NotingRecords(StepRecords):
+    """Records that note the threads in which findings are counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[int] = []
+
+    def of(self, *args: Any) -> Any:
+        self.threads.append(threading.get_ident())
+        return super().of(*args)
+
+
+async def check(step: Any, content: str) -> tuple[NotingPlaceholders, NotingRecords, list[int], ConversationTexts]:
+    """Return what a request with ``content`` noted, with the threads of the report that something was masked."""
+    placeholders, records, reports = NotingPlaceholders(), NotingRecords(), list[int]()
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": content}]}).encode()
+    async with trio.open_nursery() as nursery:
+        session = StepSession(
+            AppliedSteps.of([step]), Check("request", ()), placeholders, records, nursery.start_soon,
+            lambda: reports.append(threading.get_ident()),
+        )  # fmt: skip
+        texts = await ConversationTexts.of(read_incoming("chat", body), session.parts)
+        masked = await session.check_texts(session.applied.at_request, texts)
+    return placeholders, records, reports, masked
+
+
+@pytest.mark.sample(2)
+@pytest.mark.parametrize(
+    ("step", "value", "word"),
+    [
+        ("{use: pii, restore: true}", "ann@example.com ", "[EMAIL_"),
+        ("{use: ./steps.py:vowels, action: mask}", "o", "[VOWEL_"),
+    ],
+)
+async def test_very_many_findings_are_masked_in_a_thread(tmp_path, step, value, word):
+    (loaded,) = load_steps(step_config(tmp_path, f"  - {step}\n", CODE)).steps
+    own = threading.get_ident()
+
+    few, records, reports, masked = await check(loaded, value * 2)
+    assert few.threads == {own}
+    assert masked.passages[0].text.count(word) == 2
+
+    many, records, reports, masked = await check(loaded, value * MANY)
+    assert masked.passages[0].text.count(word) == MANY
+    assert many.threads.isdisjoint({own})
+    assert set(records.threads) - {own}  # the findings were counted there
+    assert reports == [own]  # once, by the loop
+    assert [one.fields()["labels"] for one in records] == [{word[1:-1].lower(): MANY}]
+
+
+async def test_a_refusal_among_many_findings_is_the_client_s_answer(tmp_path):
+    (loaded,) = load_steps(step_config(tmp_path, "  - {use: ./steps.py:vowels, action: refuse}\n", CODE)).steps
+    with pytest.RaisesGroup(RefusedByStep):
+        await check(loaded, "o" * MANY)

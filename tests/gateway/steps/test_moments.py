@@ -2,6 +2,7 @@
 and S49)."""
 
 import json
+import re
 from typing import Any, Final
 
 import pytest
@@ -24,6 +25,18 @@ async def words(check):
     with CALLS.open("a") as file:
         file.write(f"{check.at} {check.client} {len(check.passages)}\\n")
     return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
+
+
+async def masking(check):
+    return [Finding("word", one, one.text.index("falcon"), one.text.index("falcon") + 6, action="mask")
+            for one in check.passages if "falcon" in one.text]
+
+async def other(check):
+    return [Finding("word", one, one.text.index("eagle"), one.text.index("eagle") + 5, "<BIRD>", "mask")
+            for one in check.passages if "eagle" in one.text]
+
+async def clean(check):
+    return []
 """
 
 STEPS: Final[dict[str, dict[str, Any]]] = {
@@ -42,6 +55,11 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "poor": {"action": "refuse"},
     "cached": {"action": "mask", "at": ["response"]},
     "clean": {"action": "refuse", "at": ["response"]},
+    "returned": {"use": "./steps.py:masking"},
+    **{
+        f"returned-{name}": {"use": f"./steps.py:{name}", "for": {"clients": ["returned-together"]}}
+        for name in ("clean", "masking", "other")
+    },
     "several": {"use": "secrets", "at": ["request"]},
     "several-tools": {"use": "tools", "at": ["request"], "with": {"allow": ["x"]}, "for": {"clients": ["several"]}},
     "several-mask": {"action": "mask", "at": ["request"], "for": {"clients": ["several"]}},
@@ -73,7 +91,7 @@ def gateway(upstream, failing, folder):
         "counted": {"ratelimits": {"requests": "2/m", "tokens": "1000/m"}},
         "poor": {"ratelimits": {"requests": "1/m"}},
     }
-    keys = [{**row, **limits.get(row["name"], {})} for row in client_keys(STEPS)]
+    keys = [{**row, **limits.get(row["name"], {})} for row in client_keys((*STEPS, "returned-together"))]
     more = {
         "client_keys": keys,
         "steps": steps,
@@ -304,3 +322,16 @@ def test_the_header_has_the_steps_in_the_order_of_the_file(gateway, upstream):
     upstream.script(Script(text="fine"))
     _, headers, _ = ask(gateway, "several", "about falcon-12")
     assert headers["x-trigate-steps"] == "several=ok, several-tools=ok, several-mask=masked"
+
+
+@each_row(("client", "end"), [("returned", "and the eagle"), ("returned-together", "and the <BIRD>")])
+def test_a_request_has_masks_that_code_returns_and_a_response_is_refused(gateway, upstream, client, end):
+    """The settings of the step have no mask."""
+    upstream.script(Script(text="fine"))
+    assert ask(gateway, client, "the falcon and the eagle")[0] == 200
+    (sent,) = upstream.seen
+    assert re.fullmatch(rf"the \[WORD_[0-9a-f]{{10,}}\] {end}", sent.json["messages"][0]["content"])
+    upstream.script(Script(text="a falcon"))
+    status, _, body = ask(gateway, client, "hi")
+    assert status == 400
+    assert b"falcon" not in body
