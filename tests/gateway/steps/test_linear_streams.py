@@ -1,14 +1,20 @@
-"""The work of steps on a stream is linear in its events (CWE-407), whatever a provider repeats in them."""
+"""The work of steps on a stream is linear in its events (CWE-407), whatever a provider repeats in them, and that on the
+texts of a request in their number."""
 
 import json
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+import msgspec
 import pytest
 
 from gateway.steps import response_texts, runner
+from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.loading import load_steps
+from gateway.steps.masks import PassageEdit
+from gateway.steps.request_texts import RequestTexts
+from tests.support.growing_requests import REQUESTS
 from tests.support.growing_streams import STREAMS, wire
 from tests.support.growth import assert_steps_grow_linearly
 from tests.support.released_streams import release
@@ -69,3 +75,34 @@ def large_stream(monkeypatch):
 @pytest.mark.parametrize(("api", "shape", "kind"), [*rows()])
 def test_streams_are_checked_in_linear_time(steps, api, shape, kind):
     assert_steps_grow_linearly(lambda n: check_stream(steps[kind], api, shape, n), EVENTS, RATIO)
+
+
+# Requests
+
+EDITED: Final = [(api, shape) for api, shapes in REQUESTS.items() for shape in shapes]
+
+
+def edits_of(texts: RequestTexts) -> list[PassageEdit]:
+    """Return edits that remove the definitions of tools, and mask the beginning of every other text."""
+    return [(one, 0, len(one.text), "") if one.part == "tools" else (one, 0, 1, "[X]") for one in texts.passages]
+
+
+def edit_texts(api: str, shape: str, n: int) -> Callable[[], None]:
+    body = msgspec.json.encode(REQUESTS[api][shape](n))
+
+    def work() -> None:
+        texts = RequestTexts.of(api, body)
+        edits = edits_of(texts)
+        for chosen in (edits, [one for one in edits if one[0].path.rpartition(".")[2] != "name"]):
+            try:
+                assert texts.replace(chosen)
+            except KeyMasked:
+                continue
+
+    return work
+
+
+@pytest.mark.sample(97, by="turns")
+@pytest.mark.parametrize(("api", "shape"), EDITED, ids=[f"{api}: {shape}" for api, shape in EDITED])
+def test_texts_are_edited_in_linear_time(api, shape):
+    assert_steps_grow_linearly(lambda n: edit_texts(api, shape, n))
