@@ -61,23 +61,27 @@ def test_a_request_without_marks_is_explained(tmp_path: Path):
     assert lines[1] == "could    about 13,886 tokens; readable 0: the request has no marks"
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [("nonsense", "expected a request in JSON"), ("[]", "expected a request in JSON"), ("{}", "found no messages")],
+@each_row(
+    ("content", "files", "message"),
+    [
+        ("nonsense", ("1.json", "1.json"), "expected a request in JSON"),
+        ("[]", ("1.json", "1.json"), "expected a request in JSON"),
+        ("{}", ("1.json", "1.json"), "found no messages"),
+        *(
+            (None, files, "trigate cache: ")
+            for files in (("1.json",), ("1.json", "2.json", "3.json"), ("1.json", "2.json"))
+        ),
+        (None, (".",), "found no recorded requests"),
+    ],
 )
-def test_a_file_that_is_no_request(tmp_path: Path, content: str, message: str):
-    (tmp_path / "1.json").write_text(content)
-    finished = invoke("cache", "1.json", "1.json", cwd=tmp_path)
-    assert finished.returncode == 2
-    assert message in finished.stderr
-    assert "1.json" in finished.stderr
-
-
-@pytest.mark.parametrize("files", [("1.json",), ("1.json", "2.json", "3.json"), ("1.json", "2.json")])
-def test_other_files_are_refused(tmp_path: Path, files: tuple[str, ...]):
+def test_other_files_are_refused(tmp_path: Path, content: str | None, files: tuple[str, ...], message: str):
+    (tmp_path / "1.json").unlink(missing_ok=True)
+    if content is not None:
+        (tmp_path / "1.json").write_text(content)
     finished = invoke("cache", *files, cwd=tmp_path)
     assert finished.returncode == 2
-    assert finished.stderr.startswith("trigate cache: ")
+    assert message in finished.stderr
+    assert content is None or "1.json" in finished.stderr
     assert "Traceback" not in finished.stderr
 
 
@@ -150,9 +154,3 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path):
         command = [sys.executable, "-m", "gateway", "cache", str(tmp_path)]
         done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, cwd=ROOT)
     assert done.stderr == b""
-
-
-def test_a_folder_without_recordings(tmp_path: Path):
-    finished = invoke("cache", str(tmp_path))
-    assert finished.returncode == 2
-    assert "found no recorded requests" in finished.stderr

@@ -174,18 +174,8 @@ def test_a_local_server_that_runs_is_not_to_be_started(upstream, doctor):
     assert "nothing listens" not in found["models"][0]["outcomes"]["chat"]["says"]
 
 
-def test_client_keys_and_the_configured_port_are_not_in_the_way(upstream, doctor):
-    upstream.script(*GOOD, NO_COUNT)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        status, found, _ = doctor(
-            [provider("p/m", upstream.url)], client_keys=[{"name": "a", "key": "k"}],
-            listener={"port": taken.getsockname()[1]},
-        )  # fmt: skip
-    assert (status, states(found)) == (0, dict.fromkeys(FEATURES, "ok"))
-
-
 @pytest.mark.parametrize("stored", [False, True])
-def test_issuers_and_stored_keys_are_not_in_the_way(upstream, doctor, tmp_path, stored):
+def test_clients_keys_issuers_and_the_configured_port_are_not_in_the_way(upstream, doctor, tmp_path, stored):
     upstream.script(*GOOD, NO_COUNT)
     issuer = {
         "name": "o",
@@ -194,9 +184,12 @@ def test_issuers_and_stored_keys_are_not_in_the_way(upstream, doctor, tmp_path, 
         "admit": [{"when": {"groups": "ml"}}],
     }
     storage = {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}
-    status, found, err = doctor(
-        [provider("p/m", upstream.url)], issuers=[issuer], stored_keys=stored, state_storage=storage
-    )
+    more = {"issuers": [issuer], "client_keys": [{"name": "a", "key": "k"}]}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        status, found, err = doctor(
+            [provider("p/m", upstream.url)], **more, stored_keys=stored, state_storage=storage,
+            listener={"port": taken.getsockname()[1]},
+        )  # fmt: skip
     assert not err
     assert (status, states(found)) == (0, dict.fromkeys(FEATURES, "ok"))
 

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.commands.lint import run
 from streams import sse
+from tests.support.each_row import each_row
 
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 5, "model": "m"}
 
@@ -37,20 +38,24 @@ def lint(tmp_path, capsys):
     return lint
 
 
-def test_a_good_stream_exits_with_0(lint):
-    status, out, err = lint(GOOD)
-    assert (status, err) == (0, "")
-    assert out == "answer.sse: a chat stream of 4 events, well formed; it is complete\n"
-
-
-def test_a_stream_of_one_event_is_counted_in_the_singular(lint):
-    assert ": a chat stream of 1 event breaks " in lint(b"data: [DONE]\n\n", api="chat")[1]
-
-
-def test_a_proper_error_is_reported_as_well_formed_and_failed(lint):
-    status, out, _ = lint(FAILED)
-    assert status == 0
-    assert "it ends with an error" in out
+@each_row(
+    ("body", "options", "status", "says"),
+    [
+        (GOOD, {}, 0, "answer.sse: a chat stream of 4 events, well formed; it is complete\n"),
+        (b"data: [DONE]\n\n", {"api": "chat"}, 1, ": a chat stream of 1 event breaks "),
+        (FAILED, {}, 0, "it ends with an error"),
+        (ROLES.replace(b"\n", b"\r\n"), {}, 1, "answer.sse:3:"),
+        (ROLES.replace(b"\n", b"\r"), {}, 1, "answer.sse:3:"),
+        (ROLES, {"tolerant": True}, 0, "waived   chat.role.once"),
+        (GOOD[: len(GOOD) // 2], {}, 1, "it is incomplete"),
+        (b'{"object": "chat.completion", "id": 1}', {}, 1, "a chat response breaks chat.whole.shape"),
+        (GOOD, {"api": "messages"}, 1, "breaks messages."),
+    ],
+)
+def test_the_verdict_is_the_exit_status_and_is_printed(lint, body, options, status, says):
+    found, out, err = lint(body, **options)
+    assert (found, err) == (status, "")
+    assert says in out
 
 
 def test_a_broken_stream_names_file_line_event_rule_and_what_was_found(lint):
@@ -61,23 +66,6 @@ def test_a_broken_stream_names_file_line_event_rule_and_what_was_found(lint):
     assert [line.split()[0] for line in rest] == ["found", "expected", "source"]
     assert "no later chunk has a role" in out
     assert "Portkey-AI/gateway#1000" in out
-
-
-def test_the_line_is_right_whatever_ends_lines(lint):
-    for end in (b"\r\n", b"\r"):
-        assert lint(ROLES.replace(b"\n", end))[1].startswith("answer.sse:3:")
-
-
-def test_tolerant_lists_the_waived_rules(lint):
-    status, out, _ = lint(ROLES, tolerant=True)
-    assert status == 0
-    assert "waived   chat.role.once" in out
-
-
-def test_a_cut_stream_is_reported_as_incomplete(lint):
-    status, out, _ = lint(GOOD[: len(GOOD) // 2])
-    assert status == 1
-    assert "it is incomplete" in out
 
 
 def test_the_json_output_contains_the_whole_verdict(lint):
@@ -96,18 +84,6 @@ def test_the_json_output_contains_the_whole_verdict(lint):
     assert (verdict["api"], verdict["streamed"], verdict["outcome"], verdict["events"]) == ("chat", True, "complete", 4)
     good = json.loads(lint(GOOD, as_json=True)[1])
     assert good["broken"] is None
-
-
-def test_a_whole_answer_is_judged_too(lint):
-    status, out, _ = lint(b'{"object": "chat.completion", "id": 1}')
-    assert status == 1
-    assert "a chat response breaks chat.whole.shape" in out
-
-
-def test_the_api_can_be_named(lint):
-    status, out, _ = lint(GOOD, api="messages")
-    assert status == 1
-    assert "breaks messages." in out
 
 
 def test_an_unknown_api_exits_with_2_and_says_what_to_do(lint):
