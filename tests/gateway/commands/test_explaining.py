@@ -1,9 +1,11 @@
 """``trigate explain``: the order of attempts, the waits and the final answer, without a request to anybody."""
 
+import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, reduce
 from operator import getitem
+from pathlib import Path
 from typing import Any, get_args
 
 import click
@@ -15,8 +17,9 @@ from gateway.config.loading import Config, from_mapping
 from gateway.routing.plan import Outage, Plan
 from gateway.routing.router import Router
 from streams.events import UNAVAILABLE, FailureReason
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import config, free_port, provider, refusing_port
+from tests.support.harness import Gateway, config, free_port, provider, refusing_port
 from tests.support.quick_yaml import dump_yaml, load_yaml
 from tests.support.upstreams import Raw, Script, Tokens
 
@@ -36,6 +39,12 @@ def planned(name: str = "best", **more: Any) -> tuple[Config, Plan]:
     return loaded, Router(loaded).plan(name, "chat")
 
 
+def written(folder: Path, settings: dict[str, Any]) -> Path:
+    file = folder / "trigate.yaml"
+    file.write_text(dump_yaml(settings))
+    return file
+
+
 def rehearsed(supposed: str, name: str = "best", **more: Any) -> Rehearsal:
     loaded, plan = planned(name, **more)
     return rehearse(plan, parse_assumptions([supposed], plan), loaded)
@@ -45,31 +54,28 @@ def tried(found: Rehearsal) -> list[tuple[str, str | None]]:
     return [(one.target.place, one.reason) for one in found.attempts]
 
 
-def test_failures_lead_through_the_group_and_on():
-    found = rehearsed("gpu-1=overloaded,gpu-2=connection")
-    assert tried(found) == [("gpu-1", "overloaded"), ("gpu-2", "connection"), ("cloud", None)]
-    assert found.error is None
-    assert found.seconds == 0
-
-
-def test_a_target_for_one_reason_is_used_only_for_that_reason():
-    assert tried(rehearsed("gpu-1=context_too_long")) == [("gpu-1", "context_too_long"), ("long", None)]
-    assert "long" not in dict(tried(rehearsed("gpu-?=overloaded,cloud=overloaded")))
-
-
-def test_a_mistake_of_the_request_is_answered_unchanged():
-    found = rehearsed("*=invalid")
-    assert tried(found) == [("gpu-1", "invalid")]
-    assert found.error is not None
-    assert found.error.status == 400
-
-
-def test_all_attempts_are_listed_with_their_longest_waits():
-    found = rehearsed("*=server_error")
-    assert [place for place, _ in tried(found)] == ["gpu-1", "gpu-2", "cloud", "gpu-1"]
-    assert [one.wait for one in found.attempts] == [0, 0, 0, 0.5]
-    assert found.error is not None
-    assert all(f"{place}: server_error" in found.error.message for place in NAMES[:3])
+@each_row(
+    ("supposed", "name", "attempts", "waits", "status"),
+    [
+        ("gpu-1=overloaded,gpu-2=connection", "best", ["gpu-1 overloaded", "gpu-2 connection", "cloud"], 0, None),
+        ("gpu-1=context_too_long", "best", ["gpu-1 context_too_long", "long"], 0, None),
+        ("*=overloaded", "best", [f"{name} overloaded" for name in (*NAMES[:3], "gpu-1")], 0.5, 503),
+        ("*=invalid", "best", ["gpu-1 invalid"], 0, 400),
+        ("*=server_error", "best", [f"{name} server_error" for name in (*NAMES[:3], "gpu-1")], 0.5, 502),
+        ("*=rate_limited", "best", [f"{name} rate_limited" for name in (*NAMES[:3], "gpu-1")], 5, 429),
+        ("gpu-1=overloaded", "alone", ["gpu-1 overloaded"], 0, 503),
+    ],
+    ids=["group", "its reason", "another reason", "mistake", "again", "a rate limit is awaited", "one target"],
+)
+def test_a_supposition_leads_through_targets_with_the_longest_wait_before_the_last(
+    supposed, name, attempts, waits, status
+):
+    found = rehearsed(supposed, name)
+    assert [" ".join(filter(None, one)) for one in tried(found)] == attempts
+    assert [one.wait for one in found.attempts] == [*[0] * (len(attempts) - 1), waits]
+    assert (found.error and found.error.status) == status
+    if found.error is not None and len(attempts) > 1:
+        assert all(": ".join(one) in found.error.message for one in tried(found))
 
 
 def test_a_silent_target_takes_the_patience_of_the_route_and_the_last_one_what_is_left():
@@ -78,17 +84,6 @@ def test_a_silent_target_takes_the_patience_of_the_route_and_the_last_one_what_i
     assert found.seconds == 300
     patient = rehearsed("gpu-1=timeout", first_content=None)
     assert patient.error is not None  # nobody is left to be asked within the deadline
-
-
-def test_a_rate_limit_is_awaited_without_another_target():
-    found = rehearsed("*=rate_limited")
-    assert [one.wait for one in found.attempts] == [0, 0, 0, 5]
-    assert found.error is not None
-    assert found.error.status == 429
-
-
-def test_a_name_with_one_target_is_tried_once():
-    assert tried(rehearsed("gpu-1=overloaded", "alone")) == [("gpu-1", "overloaded")]
 
 
 def test_every_reason_can_be_supposed():
@@ -122,9 +117,7 @@ def test_a_supposition_selects_targets_by_model_or_pattern_and_the_last_wins():
 
 
 def printed(tmp_path, capsys, *supposed: str, **more: Any) -> list[str]:
-    file = tmp_path / "trigate.yaml"
-    file.write_text(dump_yaml(routed(**more)))
-    assert explain("best", "messages", file, no_env=True, supposed=supposed) == 0
+    assert explain("best", "messages", written(tmp_path, routed(**more)), no_env=True, supposed=supposed) == 0
     said = capsys.readouterr()
     assert said.err == ""
     found: list[str] = said.out.splitlines()
@@ -160,14 +153,19 @@ def test_the_error_that_a_client_gets_is_printed(tmp_path, capsys):
 # Against a gateway that runs
 
 
-def test_a_running_gateway_reports_skipped_targets_with_reasons(tmp_path, capsys, upstream):
-    upstream.script(Raw(429, (("retry-after", "20"),), (b"{}",)), Script(text="ok"))
+@contextlib.contextmanager
+def two_targets(folder: Path, upstream: Any) -> Iterator[tuple[Gateway, Path]]:
+    """Serve ``best``, which has the targets ``a`` and ``b``, from a configuration in ``folder``."""
     port = free_port()
     entries = [provider(f"vllm/{name}", f"{upstream.url}/v1", ["chat"], name=name, key=f"sk-{name}") for name in "ab"]
-    settings = config(entries, port, model_aliases={"best": {"targets": ["a", "b"]}})
-    file = tmp_path / "trigate.yaml"
-    file.write_text(dump_yaml(settings))
+    file = written(folder, config(entries, port, model_aliases={"best": {"targets": ["a", "b"]}}))
     with gateway_thread(file, port) as gateway:
+        yield gateway, file
+
+
+def test_a_running_gateway_reports_skipped_targets_with_reasons(tmp_path, capsys, upstream):
+    upstream.script(Raw(429, (("retry-after", "20"),), (b"{}",)), Script(text="ok"))
+    with two_targets(tmp_path, upstream) as (gateway, file):
         body = {"model": "best", "messages": [{"role": "user", "content": "Hello"}]}
         assert gateway.request("POST", "/v1/chat/completions", body).status == 200
         assert explain("best", "chat", file, no_env=False, url=gateway.url) == 0
@@ -187,10 +185,7 @@ def test_a_rejected_credential_shows_the_cooldown_of_requests_with_and_without_a
     tmp_path, capsys, upstream
 ):
     upstream.script(Raw(401, (), (b"{}",)))
-    port, file = free_port(), tmp_path / "trigate.yaml"
-    entries = [provider(f"vllm/{name}", f"{upstream.url}/v1", ["chat"], name=name, key=f"sk-{name}") for name in "ab"]
-    file.write_text(dump_yaml(config(entries, port, model_aliases={"best": {"targets": ["a", "b"]}})))
-    with gateway_thread(file, port) as gateway:
+    with two_targets(tmp_path, upstream) as (gateway, file):
         body = {"model": "a", "messages": [{"role": "user", "content": "Hello"}]}
         assert gateway.request("POST", "/v1/chat/completions", body).status == 502
         refused = gateway.request("POST", "/v1/chat/completions", body)
@@ -200,8 +195,8 @@ def test_a_rejected_credential_shows_the_cooldown_of_requests_with_and_without_a
 
 
 def test_a_model_of_a_wildcard_entry_has_the_entrys_position(tmp_path, capsys, upstream):
-    port, file = free_port(), tmp_path / "trigate.yaml"
-    file.write_text(dump_yaml(config([provider("vllm/*", f"{upstream.url}/v1", ["chat"])], port)))
+    port = free_port()
+    file = written(tmp_path, config([provider("vllm/*", f"{upstream.url}/v1", ["chat"])], port))
     with gateway_thread(file, port) as gateway:
         assert explain("vllm/large", "chat", file, no_env=False, url=gateway.url) == 0
     assert "now      vllm/large: available, 0 open requests\n" in capsys.readouterr().out
@@ -214,12 +209,12 @@ def limited(upstream, tmp_path, capsys, monkeypatch):
 
     def explained(tokens: int, statuses: Sequence[int], holder: Callable[[Any], dict[str, Any]] | None = None) -> str:
         monkeypatch.setenv("TRIGATE_API_KEY", "operators-key-0123456789")
-        file, port = tmp_path / "trigate.yaml", free_port()
+        port = free_port()
         settings = load_yaml(LIMITED) | {"listeners": [{"type": "model", "port": port, "address": "127.0.0.1"}]}
         settings["model_providers"][0]["base_url"] = upstream.url
         if holder is not None:
             holder(settings)["budgets"] = ["5 usd/day"]
-        file.write_text(dump_yaml(settings))
+        file = written(tmp_path, settings)
         body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 10}
         key = {"authorization": "Bearer alices-key-0123456789"}
         with gateway_thread(file, port) as gateway:
@@ -234,8 +229,7 @@ def limited(upstream, tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("path", ["", "/v1/chat/completions"])
 def test_explain_reports_that_a_url_is_no_gateway(tmp_path, capsys, path):
-    file = tmp_path / "trigate.yaml"
-    file.write_text(dump_yaml(routed()))
+    file = written(tmp_path, routed())
     with refusing_port() as refused:
         assert explain("best", "chat", file, no_env=True, url=f"http://127.0.0.1:{refused}{path}") == 2
     assert "/readyz?verbose: nothing is listening there" in capsys.readouterr().err
@@ -269,8 +263,7 @@ client_keys:
 
 def test_explain_prints_the_price_and_the_limits_of_a_request(tmp_path, capsys):
     """Several hold together, and nobody could see which (agentgateway/agentgateway#3302)."""
-    file = tmp_path / "trigate.yaml"
-    file.write_text(LIMITED)
+    file = written(tmp_path, load_yaml(LIMITED))
     assert explain("small", "chat", file, no_env=False, key="alice") == 0
     said = capsys.readouterr().out
     assert "price    input 0.15, output 0.6 (dollars per million tokens, from the config)" in said
@@ -313,12 +306,11 @@ MEMBERS = {
 
 
 def test_it_shows_the_request_members_of_each_level_and_the_lane(tmp_path, capsys):
-    written = routed(request=MEMBERS)
-    written["client_groups"] = [{"name": "team", "request": {"default": {"seed": 1}}}]
-    written["client_keys"] = [{"name": "ann", "key": "key-of-ann-0123456789", "group": "team"}]
-    written["model_providers"][0] |= {"request": {"max": {"max_tokens": 9}}, "speaks": ["responses"]}
-    file = tmp_path / "trigate.yaml"
-    file.write_text(dump_yaml(written))
+    settings = routed(request=MEMBERS)
+    settings["client_groups"] = [{"name": "team", "request": {"default": {"seed": 1}}}]
+    settings["client_keys"] = [{"name": "ann", "key": "key-of-ann-0123456789", "group": "team"}]
+    settings["model_providers"][0] |= {"request": {"max": {"max_tokens": 9}}, "speaks": ["responses"]}
+    file = written(tmp_path, settings)
     assert explain("best", "responses", file, False, key="ann") == 0
     shown = capsys.readouterr().out
     assert "members  group team: default: {seed: 1}\n" in shown
@@ -336,9 +328,8 @@ def test_it_shows_the_request_members_of_each_level_and_the_lane(tmp_path, capsy
 @pytest.mark.parametrize("api", ["chat", "interactions"])
 def test_it_shows_the_version_that_the_gateway_sends_if_the_client_sends_none(tmp_path, capsys, api):
     """N3, N30: of both lanes."""
-    file = tmp_path / "trigate.yaml"
     entry = {"model": "gemini/gemini-omni-flash-preview", "access_key": "sk-secret"}
-    file.write_text(dump_yaml({"version": "v0.4.0", "model_providers": [entry]}))
+    file = written(tmp_path, {"version": "v0.4.0", "model_providers": [entry]})
     assert explain(entry["model"], api, file, no_env=False) == 0
     shown = capsys.readouterr().out
     assert "url      POST https://generativelanguage.googleapis.com/v1beta/interactions\n" in shown

@@ -87,27 +87,13 @@ def test_an_alias_of_one_model_stays_an_alias_unless_it_says_more(read):
     assert config.routes == {"more": Route(name="more", groups=((RouteTarget("a"),),), retries=Retries(attempts=2))}
 
 
-def test_settings_of_attempts_are_laid_over_those_of_the_root(tmp_path):
-    entries = [
-        {"model": "openai/gpt-4o", "access_key": "k"},
-        {
-            "model": "vllm/x",
-            "base_url": "http://h:8000/v1",
-            "retries": {"attempts": 2},
-            "circuit": {"failures": 9},
-            "probe": "/health",
-        },
-    ]
-    config = from_mapping(
-        {
-            "version": "v0.4.0",
-            "model_providers": entries,
-            "retries": {"wait": "3s"},
-            "circuit": {"longest": "1m", "error_rate": "25%"},
-            "client_routing": ["openrouter", "litellm"],
-        }
+def test_settings_of_attempts_are_laid_over_those_of_the_root(read):
+    config = read(
+        "  - {model: vllm/x, base_url: 'http://h:8000/v1', retries: {attempts: 2}, circuit: {failures: 9},"
+        " probe: /health}\nretries: {wait: 3s}\ncircuit: {longest: 1m, error_rate: 25%}\n"
+        "client_routing: [openrouter, litellm]\n"
     )
-    plain, own = config.entries
+    *_, plain, own = config.entries
     assert config.retries == Retries(wait=3)
     assert config.circuit == CircuitSettings(longest=60, error_rate=0.25)
     assert config.client_routing == ("openrouter", "litellm")
@@ -217,10 +203,8 @@ def test_mistakes_in_a_route_are_reported_with_their_path(read, item, mistake):
 @each_row(
     ("text", "mistake"),
     [
-        (
-            "model_aliases: {r: {targets: [a, b], default: true}, s: {target: a, default: true}}",
-            "model_aliases.s.default: r is also the default; set `default` for",
-        ),
+        ("model_aliases: {r: {targets: [a, b], default: true}, s: {target: a, default: true}}",
+         "model_aliases.s.default: r is also the default; set `default` for"),
         ("retries: {budget: 20}", "7:11: retries.budget: 20; expected a share such as 20%"),
         ("retries: 3", "retries: 3; expected a mapping"),
         ("circuit: {error_rate: 0%}", "circuit.error_rate: 0% would make every target unavailable"),
@@ -228,9 +212,19 @@ def test_mistakes_in_a_route_are_reported_with_their_path(read, item, mistake):
         ("client_routing: [openruter]", "client_routing[0]: 'openruter'; did you mean openrouter?"),
         ("fallbacks: [a]", "fallbacks: unknown key; it belongs to an alias: `model_aliases: {NAME: {targets:"),
         ("num_retries: 2", "num_retries: unknown key; write it as `retries: {attempts: 3}`"),
+        ("routing_preferences: [{name: code, models: [a, claude-sonet-4-5]}]",
+         "7:48: routing_preferences[0].models[1]: 'claude-sonet-4-5' is"),
+        ("routing_preferences: [{name: code, models: []}]", "[0].models: the list is empty; list at least one model"),
+        ("routing_preferences: [{name: code, models: [a, a]}]", "[0].models[1]: 'a' appears twice in this route"),
+        ("routing_preferences: [{name: code}]", "routing_preferences[0].models: missing"),
+        ("routing_preferences: [{name: code, models: [a], selection_policy: {prefer: fast}}]",
+         "selection_policy.prefer: 'fast'; expected one of cheap"),
+        ("  - {model: openai/x, probe: /health}", "probe: OpenAI is not your own server; remove it"),
+        ("  - {model: vllm/x, base_url: 'http://h/v1', probe: health}", "probe: 'health'; expected a path such as"),
     ],
-)
-def test_mistakes_at_the_root_are_reported(read, text, mistake):
+)  # fmt: skip
+def test_mistakes_outside_of_routes_are_reported(read, text, mistake):
+    # Health checks that nobody asked for cost 200 million tokens an hour: BerriAI/litellm#9584.
     with pytest.raises(ConfigError) as caught:
         read(f"{text}\n")
     (found,) = caught.value.mistakes
@@ -375,29 +369,6 @@ def test_the_name_of_a_model_is_not_taken_by_a_preference(read, name):
     assert f"routing_preferences[].name: another entry or alias has the name '{name}'" in config.warnings
 
 
-@each_row(
-    ("item", "mistake"),
-    [
-        (
-            "{name: code, models: [a, claude-sonet-4-5]}",
-            "7:48: routing_preferences[0].models[1]: 'claude-sonet-4-5' is",
-        ),
-        ("{name: code, models: []}", "routing_preferences[0].models: the list is empty; list at least one model"),
-        ("{name: code, models: [a, a]}", "routing_preferences[0].models[1]: 'a' appears twice in this route"),
-        ("{name: code}", "routing_preferences[0].models: missing"),
-        (
-            "{name: code, models: [a], selection_policy: {prefer: fast}}",
-            "selection_policy.prefer: 'fast'; expected one of cheap",
-        ),
-    ],
-)
-def test_mistakes_in_a_routing_preference_are_reported(read, item, mistake):
-    with pytest.raises(ConfigError) as caught:
-        read(f"routing_preferences: [{item}]\n")
-    (found,) = caught.value.mistakes
-    assert mistake in str(found)
-
-
 # What is probably not meant
 
 WINDOWS = """version: v0.4.0
@@ -461,20 +432,6 @@ def test_a_choice_by_price_reports_targets_without_a_price(read):
     config = read(text)
     assert config.routes["r"].balance == "cheapest"
     assert [text for text in config.warnings if text.startswith("route r: vllm/x has no price, so targets with")]
-
-
-@pytest.mark.parametrize(
-    ("entry", "mistake"),
-    [
-        ("{model: openai/x, probe: /health}", "probe: OpenAI is not your own server; remove it"),
-        ("{model: vllm/x, base_url: 'http://h/v1', probe: health}", "probe: 'health'; expected a path such as"),
-    ],
-)
-def test_only_a_server_of_ones_own_is_probed(read, entry, mistake):
-    # Health checks that nobody asked for cost 200 million tokens an hour: BerriAI/litellm#9584.
-    with pytest.raises(ConfigError) as caught:
-        read(f"  - {entry}\n")
-    assert mistake in str(caught.value)
 
 
 # Any shape
