@@ -227,7 +227,7 @@ def made(answer: ScriptedAnswer) -> Any:
     return json.loads(content(answer))
 
 
-def test_a_realtime_session_answers_with_audio_and_reports_usage():
+def test_a_realtime_session_reports_usage_and_keeps_its_modalities():
     session = MockSession("m")
     assert json.loads(session.created_event())["session"]["model"] == "m"
     spoken = [json.loads(one) for one in session.take(b'{"type":"response.create"}')]
@@ -235,10 +235,7 @@ def test_a_realtime_session_answers_with_audio_and_reports_usage():
     assert spoken[-1]["response"]["usage"]["output_token_details"]["audio_tokens"] == 20
     (updated,) = session.take('{"type":"session.update","session":{"output_modalities":["text"]}}')
     assert json.loads(updated)["session"]["output_modalities"] == ["text"]
-    written = [json.loads(one)["type"] for one in session.take('{"type":"response.create"}')]
-    assert (written[0], written[-1]) == ("response.created", "response.done")
-    for wrong in ("[]", "no json", '{"type":"what"}'):
-        assert [json.loads(one)["type"] for one in session.take(wrong)] == ["error"]
+    assert [json.loads(one)["type"] for one in session.take("no json")] == ["error"]
 
 
 def test_a_credential_for_a_realtime_session():

@@ -132,29 +132,6 @@ def test_every_listed_name_means_its_own_row():
     assert [fault_of(name)[1] for name in fault_descriptions()] == list(MODELS.values())
 
 
-# A good answer
-
-
-async def test_the_stand_in_does_not_repeat_a_call_for_ever():
-    """Its own words may stand behind the result of the call."""
-    history = [
-        {"role": "user", "content": "hi"},
-        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
-        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "found"}]},
-        {"role": "user", "content": "<system-reminder>be brief</system-reminder>"},
-    ]
-    async with mock() as served:
-        body, _ = await read(await served.ask("messages", "m", messages=history, tools=(TOOL,)))
-    assert b'"stop_reason":"end_turn"' in body
-
-
-async def test_the_stand_in_repeats_the_persons_text_without_the_programs():
-    parts = [{"type": "text", "text": text} for text in ("<system-reminder>be brief</system-reminder>", "Hello")]
-    async with mock() as served:
-        body, _ = await read(await served.ask("messages", "m", messages=[{"role": "user", "content": parts}]))
-    assert "You said: “Hello”." in body.decode()
-
-
 # On the wire
 
 

@@ -109,9 +109,11 @@ def test_the_stand_in_calls_harmless_tools_and_then_answers(tools, name, argumen
     pick = choose(call)
     assert (pick.tool.name, json.loads(pick.input)) == (name, arguments)
     ended = continued(call, pick)
-    again = choose(ended)
-    assert again is None or "completion" in again.tool.name
-    assert "two files" in text(attrs.evolve(ended, tools=()))
+    reminder = Message("user", (TextPart("<system-reminder>be brief</system-reminder>"),))
+    for later in (ended, attrs.evolve(ended, messages=(*ended.messages, reminder))):
+        again = choose(later)
+        assert again is None or "completion" in again.tool.name
+        assert "two files" in text(attrs.evolve(later, tools=()))
 
 
 @each_row(
