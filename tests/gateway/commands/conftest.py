@@ -30,11 +30,14 @@ def home(tmp_path, tmp_path_factory, monkeypatch) -> Path:
 
 @pytest.fixture
 def keys(request, tmp_path) -> Callable[..., Finished]:
-    """Runs ``trigate keys`` with a configuration: the module's ``settings`` for a folder, with ``more``."""
+    """Runs ``trigate keys`` with stored keys and the module's ``SETTINGS``, changed by ``more`` (None removes one)."""
 
     def run(*args: str, **more: object) -> Finished:
         file = tmp_path / "c.yaml"
-        file.write_text(dump_yaml(request.module.settings(tmp_path, **more)))
+        storage = {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}
+        given = {"stored_keys": True, "state_storage": storage, **request.module.SETTINGS, **more}
+        settings = {name: value for name, value in given.items() if value is not None}
+        file.write_text(dump_yaml({"version": "v0.4.0", **settings}))
         return invoke("keys", *args, "--config", str(file))
 
     return run

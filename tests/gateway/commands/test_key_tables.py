@@ -5,29 +5,24 @@ LiteLLM's columns are those of its table LiteLLM_VerificationToken
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.cases import case
 from tests.support.command_line import Finished
+from tests.support.finished_commands import good, reason_of
 
 Keys = Callable[..., Finished]
 A, B, C = "a" * 64, "B" * 64, "c" * 64
 
 
-def settings(folder: Path, **more: Any) -> dict[str, Any]:
-    entry = {"access_key": "k", "price": {"input": 1, "output": 2}}
-    return {
-        "version": "v0.4.0",
-        "stored_keys": True,
-        "state_storage": {"type": "sqlite", "path": str(folder / "state.sqlite")},
-        "model_providers": [{"model": "openai/gpt-4o", **entry}, {"model": "openai/gpt-5", **entry}],
-        "client_groups": [{"name": "search"}, {"name": "team-1"}],
-        "client_keys": [{"name": "boss", "sha256": "b" * 64}],
-        **more,
-    }
+ENTRY = {"access_key": "k", "price": {"input": 1, "output": 2}}
+SETTINGS = {
+    "model_providers": [{"model": "openai/gpt-4o", **ENTRY}, {"model": "openai/gpt-5", **ENTRY}],
+    "client_groups": [{"name": "search"}, {"name": "team-1"}],
+    "client_keys": [{"name": "boss", "sha256": "b" * 64}],
+}
 
 
 @pytest.fixture
@@ -43,19 +38,11 @@ def import_table(keys, tmp_path) -> Callable[..., Finished]:
 
 
 def rows(keys: Keys) -> dict[str, Any]:
-    result = keys("list", "--json")
-    assert result.returncode == 0, result.stderr
-    return {row["name"]: row for row in json.loads(result.stdout) if row["from"] != "file"}
+    return {row["name"]: row for row in json.loads(good(keys("list", "--json"))) if row["from"] != "file"}
 
 
 def report_of(result: Finished) -> str:
     assert result.returncode == 0, result.stderr
-    return " ".join(result.stderr.split())
-
-
-def reason_of(result: Finished) -> str:
-    assert result.returncode == 1, result.stderr
-    assert "Traceback" not in result.stderr
     return " ".join(result.stderr.split())
 
 

@@ -14,27 +14,16 @@ import pytest
 from gateway.config.key_changes import MOST_KEYS
 from tests.support.cases import case
 from tests.support.command_line import Finished
+from tests.support.finished_commands import reason_of
 
 Keys = Callable[..., Finished]
 
 
-def settings(folder: Path, **more: Any) -> dict[str, Any]:
-    given = {
-        "version": "v0.4.0",
-        "stored_keys": True,
-        "state_storage": {"type": "sqlite", "path": str(folder / "state.sqlite")},
-        "model_providers": [{"model": "openai/gpt-4o", "access_key": "$NOBODY_HAS_SET_THIS"}],
-        "client_groups": [{"name": "search", "models": ["gpt-4o"]}],
-        "client_keys": [{"name": "boss", "key": {"file": "/nowhere/that/can/be/read"}}],
-        **more,
-    }
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def refused(result: Finished) -> str:
-    assert result.returncode == 1, result.stderr
-    assert result.stdout == ""
-    return result.stderr
+SETTINGS = {
+    "model_providers": [{"model": "openai/gpt-4o", "access_key": "$NOBODY_HAS_SET_THIS"}],
+    "client_groups": [{"name": "search", "models": ["gpt-4o"]}],
+    "client_keys": [{"name": "boss", "key": {"file": "/nowhere/that/can/be/read"}}],
+}
 
 
 def listed(keys: Keys) -> dict[str, Any]:
@@ -88,25 +77,25 @@ def test_invalid_keys_commands_fail_with_advice(keys):
     keys("add", "taken")
     for args, says in INVALID:
         with case(args):
-            assert re.search(says, refused(keys(*args)))
+            assert re.search(says, reason_of(keys(*args)))
     assert set(listed(keys)) == {"boss", "taken"}
 
 
 @pytest.mark.parametrize("storage", [None, {"type": "memory"}])
 def test_without_a_key_storage_the_error_names_the_setting(keys, storage):
-    said = refused(keys("list", state_storage=storage, stored_keys=None))
+    said = reason_of(keys("list", state_storage=storage, stored_keys=None))
     assert "`type: sqlite`" in said
     assert "`stored_keys: true`" in said
 
 
 def test_no_unusable_key_is_created(keys):
-    assert "set `stored_keys: true`" in refused(keys("add", "ci", stored_keys=None))
+    assert "set `stored_keys: true`" in reason_of(keys("add", "ci", stored_keys=None))
     keys("add", "ci")
     assert keys("revoke", "ci", stored_keys=None).returncode == 0, "but one can always be taken out"
 
 
 def test_a_variable_of_the_storage_is_needed(keys, tmp_path):
-    said = refused(keys("list", state_storage={"type": "sqlite", "path": "$NOBODY_HAS_SET_THIS"}))
+    said = reason_of(keys("list", state_storage={"type": "sqlite", "path": "$NOBODY_HAS_SET_THIS"}))
     assert "state_storage.path: the environment variable NOBODY_HAS_SET_THIS is not set" in said
 
 
@@ -118,7 +107,7 @@ def test_old_keys_are_bounded_and_go_when_they_have_ended(keys):
     keys("add", "ci")
     for _ in range(MOST_KEYS - 1):
         assert keys("rotate", "ci").returncode == 0
-    assert "wait until one expires" in refused(keys("rotate", "ci"))
+    assert "wait until one expires" in reason_of(keys("rotate", "ci"))
     assert keys("rotate", "ci", "--keep-old", "0").returncode == 0
     assert len(listed(keys)["ci"]["keys"]) == 1
 
@@ -131,11 +120,12 @@ def test_keys_list_shows_keys_that_no_longer_fit_the_file(keys):
     assert "there is no group 'search'" in row["why"]
 
 
-def test_history_has_the_settings_before_and_after_each_change(keys):
-    keys("add", "ci", "--budget", "5 usd/day", "--group", "search")
+def test_history_has_the_settings_before_and_after_each_change_and_for_whom_it_was_made(keys):
+    key = keys("add", "ci", "--budget", "5 usd/day", "--group", "search", "--by", "alice@example.com").stdout.strip()
     keys("add", "other")
-    keys("set", "ci", "--budget", "9 usd/day", "--ratelimit", "requests=60/m", "--without", "group")
-    keys("rotate", "ci")
+    limits = ("--budget", "9 usd/day", "--ratelimit", "requests=60/m")
+    keys("set", "ci", *limits, "--without", "group", "--by", "ticket 4711")
+    keys("rotate", "ci", "--by", "bob")
     keys("revoke", "ci")
     first = {"group": "search", "budgets": ["5 usd/day"]}
     last = {"budgets": ["9 usd/day"], "ratelimits": {"requests": "60/m"}}
@@ -143,14 +133,19 @@ def test_history_has_the_settings_before_and_after_each_change(keys):
     assert [(one["event"], one["before"], one["after"]) for one in rows] == [
         ("added", None, first), ("changed", first, last), ("rotated", last, last), ("revoked", last, None),
     ]  # fmt: skip
+    told = [re.fullmatch("(?:(.+) via )?.+@.+", one["by"]) for one in rows]
+    assert [found and found[1] for found in told] == ["alice@example.com", "ticket 4711", "bob", None]
+    assert told[-1] is not None, "whose command it was is never lost"
+    assert key not in str(rows)
     _, added, changed, rotated, revoked = keys("history", "ci").stdout.splitlines()
     assert added.endswith("group - → search; budgets - → 5 usd/day")
     assert changed.endswith("group search → -; budgets 5 usd/day → 9 usd/day; ratelimits - → requests=60/m")
     assert rotated.endswith("  -")
     assert revoked.endswith("budgets 9 usd/day → -; ratelimits requests=60/m → -")
-    assert len(keys("history", "ci", "--last", "2").stdout.splitlines()) == 3
+    shown = [line.split()[1] for line in keys("history", "ci", "--last", "2").stdout.splitlines()]
+    assert shown == ["event", "rotated", "revoked"]
     assert "other" in keys("history").stdout
-    assert "there is no change of a client cii; did you mean ci?" in refused(keys("history", "cii"))
+    assert "there is no change of a client cii; did you mean ci?" in reason_of(keys("history", "cii"))
 
 
 def test_each_change_has_a_row_in_the_audit_without_the_key(keys, tmp_path):
@@ -195,6 +190,6 @@ def test_foreign_rows_are_listed_and_can_be_revoked(keys, tmp_path, item):
         database.execute("INSERT INTO client_keys (name, item) VALUES (?, ?)", (name, item))
     assert {one: row["state"] for one, row in listed(keys).items()} == {"boss": "good", "ci": "good", name: "refused"}
     assert r"odd\u001b[31m " in keys("list").stdout
-    assert refused(keys("rotate", name))
+    assert reason_of(keys("rotate", name))
     assert keys("revoke", name).returncode == 0
     assert set(listed(keys)) == {"boss", "ci"}

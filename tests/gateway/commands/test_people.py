@@ -14,6 +14,7 @@ from gateway.open_store import open_people_store
 from gateway.people.records import IssuerSession, OwnKey, PersonSession, SeenPerson, digest_of
 from gateway.people.store import PeopleStore
 from tests.support.command_line import Finished, invoke
+from tests.support.finished_commands import good, reason_of
 from tests.support.quick_yaml import dump_yaml
 
 T = TypeVar("T")
@@ -80,17 +81,6 @@ def sessions(folder: Path, name: str = "okta:00u1") -> int:
         return len(await store.sessions(name, time.time()))
 
     return in_store(folder, work)
-
-
-def good(result: Finished) -> str:
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-def reason_of(result: Finished) -> str:
-    assert result.returncode == 1, result.stdout
-    assert "Traceback" not in result.stderr
-    return " ".join(result.stderr.split())
 
 
 def test_a_block_ends_sessions_and_is_listed_until_it_is_removed(people, tmp_path):
