@@ -39,7 +39,7 @@ def planned(name: str = "best", **more: Any) -> tuple[Config, Plan]:
     return loaded, Router(loaded).plan(name, "chat")
 
 
-def written(folder: Path, settings: dict[str, Any]) -> Path:
+def write_config(folder: Path, settings: dict[str, Any]) -> Path:
     file = folder / "trigate.yaml"
     file.write_text(dump_yaml(settings))
     return file
@@ -117,7 +117,7 @@ def test_a_supposition_selects_targets_by_model_or_pattern_and_the_last_wins():
 
 
 def printed(tmp_path, capsys, *supposed: str, **more: Any) -> list[str]:
-    assert explain("best", "messages", written(tmp_path, routed(**more)), no_env=True, supposed=supposed) == 0
+    assert explain("best", "messages", write_config(tmp_path, routed(**more)), no_env=True, supposed=supposed) == 0
     said = capsys.readouterr()
     assert said.err == ""
     found: list[str] = said.out.splitlines()
@@ -158,7 +158,7 @@ def two_targets(folder: Path, upstream: Any) -> Iterator[tuple[Gateway, Path]]:
     """Serve ``best``, which has the targets ``a`` and ``b``, from a configuration in ``folder``."""
     port = free_port()
     entries = [provider(f"vllm/{name}", f"{upstream.url}/v1", ["chat"], name=name, key=f"sk-{name}") for name in "ab"]
-    file = written(folder, config(entries, port, model_aliases={"best": {"targets": ["a", "b"]}}))
+    file = write_config(folder, config(entries, port, model_aliases={"best": {"targets": ["a", "b"]}}))
     with gateway_thread(file, port) as gateway:
         yield gateway, file
 
@@ -196,7 +196,7 @@ def test_a_rejected_credential_shows_the_cooldown_of_requests_with_and_without_a
 
 def test_a_model_of_a_wildcard_entry_has_the_entrys_position(tmp_path, capsys, upstream):
     port = free_port()
-    file = written(tmp_path, config([provider("vllm/*", f"{upstream.url}/v1", ["chat"])], port))
+    file = write_config(tmp_path, config([provider("vllm/*", f"{upstream.url}/v1", ["chat"])], port))
     with gateway_thread(file, port) as gateway:
         assert explain("vllm/large", "chat", file, no_env=False, url=gateway.url) == 0
     assert "now      vllm/large: available, 0 open requests\n" in capsys.readouterr().out
@@ -214,7 +214,7 @@ def limited(upstream, tmp_path, capsys, monkeypatch):
         settings["model_providers"][0]["base_url"] = upstream.url
         if holder is not None:
             holder(settings)["budgets"] = ["5 usd/day"]
-        file = written(tmp_path, settings)
+        file = write_config(tmp_path, settings)
         body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 10}
         key = {"authorization": "Bearer alices-key-0123456789"}
         with gateway_thread(file, port) as gateway:
@@ -229,7 +229,7 @@ def limited(upstream, tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("path", ["", "/v1/chat/completions"])
 def test_explain_reports_that_a_url_is_no_gateway(tmp_path, capsys, path):
-    file = written(tmp_path, routed())
+    file = write_config(tmp_path, routed())
     with refusing_port() as refused:
         assert explain("best", "chat", file, no_env=True, url=f"http://127.0.0.1:{refused}{path}") == 2
     assert "/readyz?verbose: nothing is listening there" in capsys.readouterr().err
@@ -263,7 +263,7 @@ client_keys:
 
 def test_explain_prints_the_price_and_the_limits_of_a_request(tmp_path, capsys):
     """Several hold together, and nobody could see which (agentgateway/agentgateway#3302)."""
-    file = written(tmp_path, load_yaml(LIMITED))
+    file = write_config(tmp_path, load_yaml(LIMITED))
     assert explain("small", "chat", file, no_env=False, key="alice") == 0
     said = capsys.readouterr().out
     assert "price    input 0.15, output 0.6 (dollars per million tokens, from the config)" in said
@@ -310,7 +310,7 @@ def test_it_shows_the_request_members_of_each_level_and_the_lane(tmp_path, capsy
     settings["client_groups"] = [{"name": "team", "request": {"default": {"seed": 1}}}]
     settings["client_keys"] = [{"name": "ann", "key": "key-of-ann-0123456789", "group": "team"}]
     settings["model_providers"][0] |= {"request": {"max": {"max_tokens": 9}}, "speaks": ["responses"]}
-    file = written(tmp_path, settings)
+    file = write_config(tmp_path, settings)
     assert explain("best", "responses", file, False, key="ann") == 0
     shown = capsys.readouterr().out
     assert "members  group team: default: {seed: 1}\n" in shown
@@ -329,7 +329,7 @@ def test_it_shows_the_request_members_of_each_level_and_the_lane(tmp_path, capsy
 def test_it_shows_the_version_that_the_gateway_sends_if_the_client_sends_none(tmp_path, capsys, api):
     """N3, N30: of both lanes."""
     entry = {"model": "gemini/gemini-omni-flash-preview", "access_key": "sk-secret"}
-    file = written(tmp_path, {"version": "v0.4.0", "model_providers": [entry]})
+    file = write_config(tmp_path, {"version": "v0.4.0", "model_providers": [entry]})
     assert explain(entry["model"], api, file, no_env=False) == 0
     shown = capsys.readouterr().out
     assert "url      POST https://generativelanguage.googleapis.com/v1beta/interactions\n" in shown
