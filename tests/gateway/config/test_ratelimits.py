@@ -168,49 +168,35 @@ def test_names_of_rates_in_other_gateways_suggest_ratelimits():
     assert "ratelimits" in str(error.value)
 
 
-ROOT = """
-version: v0.4.0
-model_providers: [{model: openai/gpt-4o, access_key: k}]
-ratelimits:
-  - {model: MODEL, selector: {key: X-User-Id, value: VALUE}, limit: {tokens: TOKENS, unit: minute}}
-"""
+PLANO = "[{model: %s, selector: {key: X-User-Id, value: %s}, limit: {tokens: %s, unit: minute}}]"
 
 
 @pytest.mark.parametrize(("value", "found"), [("'*'", None), ("", None), ("ann", "ann")])
 def test_limits_of_planos_are_by_a_header(value, found):
-    text = ROOT.replace("MODEL", "openai/gpt-4o").replace("VALUE", value).replace("TOKENS", "1000")
-    config = configure(read(text.encode(), "x"), {}, UnreadFiles())
-    assert config.header_limits == (RootLimit("openai/gpt-4o", "x-user-id", found, Rate(1000, 60, "1000/m")),)
+    config = file(root=f"ratelimits: {PLANO % ('openai/gpt-5', value, 1000)}")
+    assert config.header_limits == (RootLimit("openai/gpt-5", "x-user-id", found, Rate(1000, 60, "1000/m")),)
     assert not [warning for warning in config.warnings if "ratelimits" in warning]
 
 
 def test_a_mapping_at_the_root_is_for_all_clients():
-    text = ROOT[: ROOT.index("ratelimits")] + "ratelimits: {requests: 600/m, concurrent: 20}\n"
-    config = configure(read(text.encode(), "x"), {}, UnreadFiles())
+    config = file(root="ratelimits: {requests: 600/m, concurrent: 20}")
     assert config.ratelimits == RateLimits(requests=Rate(600, 60, "600/m"), concurrent=20)
     assert config.header_limits == ()
     assert config.warnings == ()
 
 
 @pytest.mark.parametrize(
-    ("value", "wrong"),
+    ("limits", "wrong"),
     [("60/m", r"ratelimits: '60/m'; expected a mapping such as \{requests: 600/m\}, or a list"),
      ("{rpm: 60}", r"ratelimits\.rpm: unknown key; write it as `requests: 60/m`"),
-     ("[60/m]", r"ratelimits\[0\]")],
+     ("[60/m]", r"ratelimits\[0\]"),
+     (PLANO % ("gpt-5", "a", 0), r"limit\.tokens: 0; this would reject every request")],
 )  # fmt: skip
-def test_rate_limits_of_another_type_are_a_mistake(value, wrong):
-    text = ROOT[: ROOT.index("ratelimits")] + f"ratelimits: {value}\n"
+def test_wrong_rate_limits_at_the_root_are_a_mistake(limits, wrong):
     with pytest.raises(ConfigError, match=wrong):
-        configure(read(text.encode(), "x"), {}, UnreadFiles())
+        file(root=f"ratelimits: {limits}")
 
 
 def test_a_limit_for_a_model_that_is_missing_is_warned_of():
-    text = ROOT.replace("MODEL", "gpt-9").replace("VALUE", "a").replace("TOKENS", "1000")
-    config = configure(read(text.encode(), "x"), {}, UnreadFiles())
-    assert "ratelimits[0]: 'gpt-9' is not a model of this file, so the limit has no effect" in config.warnings
-
-
-def test_a_limit_of_no_tokens_is_a_mistake():
-    text = ROOT.replace("MODEL", "gpt-4o").replace("VALUE", "a").replace("TOKENS", "0")
-    with pytest.raises(ConfigError, match=r"limit\.tokens: 0; this would reject every request"):
-        configure(read(text.encode(), "x"), {}, UnreadFiles())
+    warnings = file(root=f"ratelimits: {PLANO % ('gpt-9', 'a', 1000)}").warnings
+    assert "ratelimits[0]: 'gpt-9' is not a model of this file, so the limit has no effect" in warnings
