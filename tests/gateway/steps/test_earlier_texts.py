@@ -39,11 +39,6 @@ MARKERS: Final = re.compile(r"\bmarker-[a-z]+\b")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("steps")
-
-
-@pytest.fixture(scope="module")
 def gateway(upstream, folder) -> Iterator[Any]:
     entries = [provider("openai/m", upstream.url + "/v1", ["chat"], name="m", state="ours")]
     steps = [

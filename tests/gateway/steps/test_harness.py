@@ -13,13 +13,13 @@ MOST_SPLITS = 16
 REQUEST = {"messages": [{"role": "user", "content": "about falcon-12"}]}
 
 
-async def find_words(check):
+def find_words(check):
     return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
 
 
 @step(hold=12)
 async def find_words_in_window(check):
-    return await find_words(check)
+    return find_words(check)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_refusal_has_no_text():
 @pytest.mark.usefixtures("_fewer_splits")
 @pytest.mark.parametrize("hold", [20, *(pytest.param(hold, marks=pytest.mark.soak) for hold in (None, "nothing"))])
 def test_a_step_that_only_reports_changes_nothing(hold):
-    found = run(_words, REQUEST, "it is falcon-77 today", action="report", hold=hold, seeds=1)
+    found = run(find_words, REQUEST, "it is falcon-77 today", action="report", hold=hold, seeds=1)
     assert found.released == "it is falcon-77 today"
     assert [one.text for one in found.response] == ["falcon-77"]
 
@@ -65,24 +65,20 @@ def test_a_step_that_only_reports_changes_nothing(hold):
 @pytest.mark.usefixtures("_fewer_splits")
 @pytest.mark.parametrize("action", ["mask", pytest.param("refuse", marks=pytest.mark.soak)])
 def test_a_window_that_cuts_a_value_is_no_fault(action):
-    found = run(_words, REQUEST, "he said falcon-7777 and falcon-8.", action=action, hold=16, seeds=1)
+    found = run(find_words, REQUEST, "he said falcon-7777 and falcon-8.", action=action, hold=16, seeds=1)
     assert {one.text for one in found.response} == {"falcon-7777", "falcon-8"}
     assert "falcon" not in (found.released or "")
 
 
 def test_a_mask_without_holding_is_an_error():
     with pytest.raises(ValueError, match="a mask is too late"):
-        run(_words, REQUEST, "falcon-77", hold="nothing")
+        run(find_words, REQUEST, "falcon-77", hold="nothing")
 
 
 @pytest.mark.usefixtures("_fewer_splits")
 def test_a_step_that_holds_too_little_is_found_out():
     with pytest.raises(AssertionError, match=r"releases|shows"):
-        run(step(hold=3)(lambda check: _words(check)), REQUEST, "it is falcon-77 today", seeds=3)
-
-
-def _words(check):
-    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
+        run(step(hold=3)(lambda check: find_words(check)), REQUEST, "it is falcon-77 today", seeds=3)
 
 
 def test_a_step_that_fails_is_reported():

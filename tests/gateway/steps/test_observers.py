@@ -19,11 +19,6 @@ from tests.support.wire_clients import text_of
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("observers")
-
-
-@pytest.fixture(scope="module")
 def gateway(upstream, folder):
     port = free_port()
     steps = [

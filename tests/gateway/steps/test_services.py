@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.check_services import analyzer, check_service, masking
+from tests.support.check_services import analyzer, masking
 from tests.support.harness import provider
 from tests.support.step_gateway import client_keys, post_as, step_gateway
 from tests.support.upstreams import Script, ToolCall
@@ -39,12 +39,6 @@ CELLS: Final = [
 cells = pytest.mark.parametrize(("api", "target", "stream"), CELLS)
 MASKING: Final = masking(r"falcon-\d+")
 PEOPLE: Final = analyzer({"PERSON": "Ann Lee|Zoë 🦅", "US_SSN": r"\d{3}-\d{2}-\d{4}", "DATE_TIME": "today"})
-
-
-@pytest.fixture(scope="module")
-def guard():
-    with check_service() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

@@ -40,11 +40,6 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("steps")
-
-
-@pytest.fixture(scope="module")
 def gateway(upstream, folder):
     entries = [provider("openai/m", upstream.url + "/v1", ["responses", "chat"], name="m")]
     steps = own_steps(STEPS)

@@ -5,7 +5,6 @@ waits only for ``response.completed`` waits for ever."""
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -44,11 +43,6 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     if hold != "nothing" or outcome in ("error", "stop")
 }
 SLOW: Final = {"slow-5": {"hold": 5, "at": ["response"], "action": "mask", "use": "./steps.py:waiting"}}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("websocket")
 
 
 @pytest.fixture(scope="module")

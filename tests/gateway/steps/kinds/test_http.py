@@ -27,12 +27,6 @@ from trigate.steps import Check, Finding, Passage
 TEXTS: Final = ("hello Ann Lee", "the code is 12 and 34")
 
 
-@pytest.fixture(scope="module")
-def guard():
-    with check_service() as served:
-        yield served
-
-
 @asynccontextmanager
 async def guard_step(
     folder: Any, url: str, more: str = "", settings: str = "", head: str = HEAD
