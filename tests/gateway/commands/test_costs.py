@@ -9,7 +9,6 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import attrs
-import click
 import pytest
 import trio
 
@@ -304,9 +303,18 @@ def test_several_columns_may_have_commas_as_in_the_admin_api(kept, options):
     assert json.loads(done.stdout)["by"] == ["day", "key"], done.stderr
 
 
-def test_an_unknown_column_is_a_mistake_that_lists_the_known_ones(kept):
-    done = invoke("costs", str(kept()), "--by", "day,foo")
-    assert (done.returncode, "'foo' is not one of 'key', 'client'" in done.stderr) == (2, True)
+@each_row(
+    ("options", "says"),
+    [
+        (("--by", "day,foo"), "'foo' is not one of 'key', 'client'"),
+        (("--month", "2026-10", "--from", "2026-10-02"), "--month is a whole month"),
+        (("--only", "colour=red"), "expected NAME=VALUE"),
+        (("--since", "2099-01-01"), "must be before"),
+    ],
+)
+def test_options_that_select_nothing_are_a_mistake(kept, options, says):
+    done = invoke("costs", str(kept()), *options)
+    assert (done.returncode, says in " ".join(done.stderr.split())) == (2, True), done.stderr
 
 
 @each_row(
@@ -356,11 +364,6 @@ def test_costs_without_a_kept_ledger_says_what_to_configure(tmp_path, monkeypatc
     Path("trigate.yaml").write_text(dump_yaml({"version": "v0.4.0", "model_providers": [ENTRY], **given}))
     assert costs.run(None, CostOptions()) == costs.UNREADABLE
     assert words in capsys.readouterr().err
-
-
-def test_a_period_of_nothing_is_a_mistake(kept):
-    with pytest.raises(click.UsageError, match="must be before"):
-        costs.run(kept(), CostOptions(since="2099-01-01"))
 
 
 def test_costs_works_without_the_providers_keys(kept):
@@ -422,12 +425,6 @@ def test_another_month_is_a_mistake_that_says_what_to_write(text):
         parse_month(text, UTC)
 
 
-def test_a_month_with_another_start_is_a_mistake(kept):
-    done = invoke("costs", str(kept()), "--month", "2026-10", "--from", "2026-10-02")
-    assert done.returncode == 2
-    assert "--month is a whole month" in done.stderr
-
-
 def test_only_selects_lines_by_their_values(kept, capsys):
     lines = line(attempt(1), group="a"), line(attempt(2), group="b"), line(attempt(4), client="ben"), line(attempt(8))
     config = kept(*lines)
@@ -439,5 +436,3 @@ def test_only_selects_lines_by_their_values(kept, capsys):
     assert [nanos("client=alice", "group="), nanos("group=' OR 1=1"), nanos("model=openai/gpt")] == [8, 0, 15]
     done = invoke("costs", str(config), "--only", "key=typo", "--from", "2000-01-01")
     assert "no request of this period matches --only key=typo" in done.stderr
-    done = invoke("costs", str(config), "--only", "colour=red")
-    assert (done.returncode, "expected NAME=VALUE" in done.stderr) == (2, True)
