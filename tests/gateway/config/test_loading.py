@@ -529,7 +529,6 @@ def test_a_provider_that_keeps_responses_is_left_to_it(entry, ours):
         ({"model": "openai/m", "passthrough_auth": True}, "access_key is ignored"),
         ({"model": "openai/m", "access_key": None}, "access_key: $OPENAI_API_KEY"),
         ({"model": "openai/m", "access_key": ""}, "access_key is empty"),
-        ({"model": "openai/m", "base_url": "http://h/v1/chat/completions"}, "remove that"),
         ({"model": "perplexity/m", "provider_interface": "openai"}, "provider_interface is ignored"),
         *(
             ({"model": "openai/gpt-4o", "access_key": key}, "looks like the name of a variable: write it as $NAME")

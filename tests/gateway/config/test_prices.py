@@ -68,11 +68,9 @@ def test_a_price_with_longer_prompts_tiers_and_fees():
     assert nanos == [600_000_000, 1_200_051_000, 900_000, 2_400_042_000, 20_300_000]
 
 
-def test_free_is_a_price():
+def test_free_is_a_price_and_without_one_it_is_the_catalogues():
     assert config(entry("vllm/qwen", price="free")).entries[0].price == FREE
-
-
-def test_without_one_it_is_the_catalogues():
+    assert list(unpriced_models(budgeted(config(entry("vllm/qwen", price="free"))))) == []
     assert config(entry("openai/gpt-5")).entries[0].price is None
 
 
@@ -175,10 +173,6 @@ def test_budgets_of_tokens_and_no_budgets_need_no_prices():
     assert list(unpriced_models(made)) == []
     limited = attrs.evolve(made, client_keys=(ClientKey("alice", budgets=TOKENS),))
     assert list(unpriced_models(limited)) == []
-
-
-def test_free_models_are_asked():
-    assert list(unpriced_models(budgeted(config(entry("vllm/qwen", price="free"))))) == []
 
 
 def test_money_that_a_budget_does_not_count_is_a_warning():
