@@ -3,7 +3,6 @@
 import csv
 import json
 import random
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,32 +14,20 @@ import trio
 from gateway.commands import costs
 from gateway.commands.costs import FORMATS, CostOptions
 from gateway.kept_ledger.keeping import OverflowSums
-from gateway.kept_ledger.line import LedgerLine, LineCause, LinePromptCache
+from gateway.kept_ledger.line import LineCause, LinePromptCache
 from gateway.kept_ledger.table import LedgerTable
 from gateway.kept_ledger.usage_periods import days_between, months_between, parse_moment, parse_month
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
-from tests.support.ledger_lines import AT, DAY, attempt, line, random_line, write_ledger_file
+from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 from tests.support.quick_yaml import dump_yaml, load_yaml
 
 ENTRY = {"model": "openai/gpt-5", "access_key": "$NOBODY_HAS_SET_THIS"}
 EVER = "2026-01-01"  # well before the lines, which are of September
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 21, 16, 40, tzinfo=BERLIN)
-
-Kept = Callable[..., Path]
-
-
-@pytest.fixture
-def kept(tmp_path) -> Kept:
-    """Writes a configuration, and lines to the database that it names."""
-
-    def write(*lines: LedgerLine, **more: object) -> Path:
-        return write_ledger_file(tmp_path, ENTRY, lines, more)
-
-    return write
 
 
 def shown(capsys, config: Path, by: tuple[str, ...], since: str | None, until: str | None, form: str, **more) -> str:

@@ -109,8 +109,7 @@ def test_a_batch_reports_the_tokens_of_its_answers():
     }
     shelf = MockObjects(lambda path, body: (200, {"usage": usages.get(path)}))
     lines = b"".join(b'{"custom_id":"a","url":"%b","body":{}}\n' % url for url in (b"chat", b"responses", b"none"))
-    file = made(shelf.add_file(EndpointCall({"purpose": "batch"}, {"file": [UploadedFile("in.jsonl", lines)]})))
-    batch = made(shelf.create_batch(EndpointCall({"input_file_id": file["id"], "endpoint": "/v1/x"})))
+    batch = create_batch(shelf, lines)
     details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
     assert batch["usage"] == {"input_tokens": 7, "output_tokens": 11, "total_tokens": 18, **details}
 
@@ -118,10 +117,9 @@ def test_a_batch_reports_the_tokens_of_its_answers():
 def test_a_batch_is_answered_line_by_line():
     shelf = MockObjects(lambda path, body: (200, {"of": path, **body}))
     lines = b'{"custom_id":"a","url":"/v1/x","body":{"n":1}}\nno json\n'
-    file = made(shelf.add_file(EndpointCall({"purpose": "batch"}, {"file": [UploadedFile("in.jsonl", lines)]})))
-    begun = made(shelf.create_batch(EndpointCall({"input_file_id": file["id"], "endpoint": "/v1/x"})))
+    begun = create_batch(shelf, lines)
     assert (begun["status"], begun["output_file_id"], begun["error_file_id"]) == ("validating", None, None)
-    done = made(shelf.show(EndpointCall({}, path_parameters={"id": begun["id"]})))
+    done = show(shelf, begun["id"])
     (first,), (second,) = (lines_of(shelf, done[name]) for name in ("output_file_id", "error_file_id"))
     assert (first["custom_id"], first["response"]["body"]) == ("a", {"of": "/v1/x", "n": 1})
     assert second["response"]["status_code"] == 400
@@ -129,7 +127,7 @@ def test_a_batch_is_answered_line_by_line():
     asked = {"requests": [{"custom_id": "b", "params": {"n": 2}}]}
     batch = made(shelf.create_message_batch(EndpointCall(asked)))
     assert batch["processing_status"] == "in_progress"
-    ended = made(shelf.show(EndpointCall({}, path_parameters={"id": batch["id"]})))
+    ended = show(shelf, batch["id"])
     assert ended["results_url"] == f"http://127.0.0.1/v1/messages/batches/{batch['id']}/results", (
         "absolute, as the maker's"
     )
@@ -152,10 +150,7 @@ def test_a_batch_has_a_file_for_results_and_one_for_errors(statuses, files):
     """As OpenAI's: ``failed`` counts the lines of the second."""
     shelf = MockObjects(lambda path, body: (body["status"], {}))
     lines = [{"custom_id": f"{i}", "url": "/x", "body": {"status": status}} for i, status in enumerate(statuses)]
-    upload = UploadedFile("in.jsonl", "\n".join(map(json.dumps, lines)).encode())
-    file = made(shelf.add_file(EndpointCall({"purpose": "batch"}, {"file": [upload]})))
-    id = made(shelf.create_batch(EndpointCall({"input_file_id": file["id"]})))["id"]
-    done = made(shelf.show(EndpointCall({}, path_parameters={"id": id})))
+    done = show(shelf, create_batch(shelf, "\n".join(map(json.dumps, lines)).encode())["id"])
     good, bad = (lines_of(shelf, done[name]) if done[name] else [] for name in ("output_file_id", "error_file_id"))
     assert (done["output_file_id"] is not None, done["error_file_id"] is not None) == files
     assert [one["response"]["status_code"] for one in good] == [status for status in statuses if status == 200]
@@ -193,11 +188,21 @@ def test_a_malformed_gemini_batch_is_refused(requests):
         ask("/v1/models/{model}:batchEmbedContents", requests=requests)
 
 
+def show(shelf: MockObjects, id: str) -> Any:
+    return made(shelf.show(EndpointCall({}, path_parameters={"id": id})))
+
+
+def create_batch(shelf: MockObjects, lines: bytes) -> Any:
+    """Upload ``lines``, and return the batch of them as it begins."""
+    file = made(shelf.add_file(EndpointCall({"purpose": "batch"}, {"file": [UploadedFile("in.jsonl", lines)]})))
+    return made(shelf.create_batch(EndpointCall({"input_file_id": file["id"], "endpoint": "/v1/x"})))
+
+
 def test_a_message_batch_counts_the_requests_that_failed():
     shelf = MockObjects(lambda path, body: (body["status"], {}))
     asked = [{"custom_id": str(status), "params": {"status": status}} for status in (200, 400)]
     batch = made(shelf.create_message_batch(EndpointCall({"requests": asked})))
-    ended = made(shelf.show(EndpointCall({}, path_parameters={"id": batch["id"]})))
+    ended = show(shelf, batch["id"])
     assert (ended["request_counts"]["succeeded"], ended["request_counts"]["errored"]) == (1, 1)
 
 

@@ -12,6 +12,7 @@ import pytest
 from gateway.mock import prompt_cache
 from gateway.mock.cache_rules import RULES, cache_descriptions, cache_model
 from streams.errors import GatewayError
+from streams.events import APIS
 from tests.support.each_row import each_row
 from tests.support.prompt_caches import CREDENTIALS, LONG, CacheTrial, assistant, call, chat, result, text, user
 
@@ -303,29 +304,14 @@ def test_the_memory_is_bounded_and_drops_the_end_of_a_prefix_first(trial, monkey
     assert trial.count("cache/blocks", chat(("user", "x" * 64 * 150)), "chat").read == 1600
 
 
-@pytest.mark.parametrize("api", ["chat", "messages", "responses", "gemini", "converse", "interactions"])
+PROMPT_MEMBERS = (
+    "messages", "input", "contents", "tools", "system", "toolConfig", "instructions", "system_instruction",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("api", APIS)
 def test_strange_shapes_are_counted(trial, api):
+    shapes = (None, 1, "x", [], [None, 1, "x", {}], [{"role": 1, "content": [None, 1, {}], "parts": 3}], {"tools": 1})
     for model in cache_descriptions():
-        for shape in (
-            None,
-            1,
-            "x",
-            [],
-            [None, 1, "x", {}],
-            [{"role": 1, "content": [None, 1, {}], "parts": 3}],
-            {"tools": 1},
-        ):
-            body = dict.fromkeys(
-                (
-                    "messages",
-                    "input",
-                    "contents",
-                    "tools",
-                    "system",
-                    "toolConfig",
-                    "instructions",
-                    "system_instruction",
-                ),
-                shape,
-            )
-            assert trial.count(model, body, api).tokens >= 1
+        for shape in shapes:
+            assert trial.count(model, dict.fromkeys(PROMPT_MEMBERS, shape), api).tokens >= 1
