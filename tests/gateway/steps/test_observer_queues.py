@@ -45,6 +45,10 @@ def record(number: int) -> PendingRecord:
     return PendingRecord(finished, None, ())
 
 
+async def complete(one: PendingRecord) -> Finished:
+    return one.finished
+
+
 def loaded(folder, name: str, **more: Any) -> LoadedStep:
     (step,) = load_steps(step_config(folder, yaml.safe_dump([observer(name, **more)]), CODE)).steps
     return step
@@ -52,9 +56,6 @@ def loaded(folder, name: str, **more: Any) -> LoadedStep:
 
 async def test_batches_have_at_most_100_records_and_wait_at_most_a_second(tmp_path, autojump_clock):
     lost, released = [], []
-
-    async def complete(one: PendingRecord) -> Finished:
-        return one.finished
 
     queue = ObserverQueue(
         loaded(tmp_path, "save_async"), complete, lambda *counted: lost.append(counted), lambda: released.append(1)
@@ -81,9 +82,6 @@ async def test_batches_have_at_most_100_records_and_wait_at_most_a_second(tmp_pa
 
 
 async def test_a_client_that_fills_the_queue_makes_room_for_others(tmp_path):
-    async def complete(one: PendingRecord) -> Finished:
-        return one.finished
-
     lost = []
     queue = ObserverQueue(
         loaded(tmp_path, "save_async"), complete, lambda *counted: lost.append(counted), lambda: lost.append("released")
@@ -100,9 +98,6 @@ async def test_a_client_that_fills_the_queue_makes_room_for_others(tmp_path):
 
 async def test_a_call_beyond_its_deadline_ends_and_its_records_are_counted(tmp_path, autojump_clock, caplog):
     lost = []
-
-    async def complete(one: PendingRecord) -> Finished:
-        return one.finished
 
     step = loaded(tmp_path, "sleep_long", deadline="2s")
     queue = ObserverQueue(step, complete, lambda *counted: lost.append(counted), lambda: None)
