@@ -1,6 +1,6 @@
 """Steps on the other ways in: counts of tokens, compactions, websockets, and responses that a provider stores."""
 
-import contextlib
+import functools
 import json
 import re
 from typing import Any, Final
@@ -11,10 +11,11 @@ import trio
 from providers.responses.compaction import SUMMARY_INTRODUCTION, summary
 from tests.support import word_steps
 from tests.support.each_row import each_row
-from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, json_answer
 from tests.support.settled_lines import SettledLines
 from tests.support.upstreams import Script, render
 from tests.support.websocket_caller import calling
+from tests.support.word_gateway import gateway_with_steps, step
 
 PROMPT: Final = "about falcon-12 now"
 ANSWER: Final = "it is falcon-77 today"
@@ -34,10 +35,6 @@ SENT: Final = tuple(path for path in COUNTS if path.startswith("/v1/"))
 """The paths whose requests a provider gets. The gateway estimates the count of the other one."""
 
 
-def step(**more: Any) -> dict[str, Any]:
-    return {"use": "tests.support.word_steps:words", "name": "words", **more}
-
-
 def answer(asked: ReceivedRequest) -> ScriptedAnswer:
     if asked.path.endswith(("count_tokens", "input_tokens")):
         return json_answer({"input_tokens": 5, "object": "response.input_tokens"})
@@ -52,17 +49,13 @@ def answer(asked: ReceivedRequest) -> ScriptedAnswer:
     return ScriptedAnswer(made.pieces, headers=made.headers)
 
 
-@contextlib.asynccontextmanager
-async def gateway_with_steps(*steps: dict[str, Any], model: str = "openai/m-1", **entry: Any):
-    word_steps.seen.clear()
-    async with before(answer, model, entry=entry, steps=list(steps)) as (served, provider):
-        yield served, provider
+with_steps = functools.partial(gateway_with_steps, answer)
 
 
 @each_row("path", COUNTS)
 async def test_text_that_is_only_counted_or_compacted_is_masked(path):
     model, entry, body = COUNTS[path]
-    async with gateway_with_steps(step(action="mask"), model=model, **entry) as (served, provider):
+    async with with_steps(step(action="mask"), model=model, entry=entry) as (served, provider):
         found = await served.post(path, json={"model": "m-1", **body})
         assert found.status_code == 200, found.text
         for asked in provider.asked:
@@ -76,7 +69,7 @@ async def test_text_that_is_only_counted_or_compacted_is_masked(path):
 @each_row(("path", "moment"), [*((path, "request") for path in COUNTS), *((path, "during") for path in SENT)])
 async def test_text_that_is_only_counted_or_compacted_is_refused(path, moment):
     model, entry, body = COUNTS[path]
-    async with gateway_with_steps(step(at=[moment]), model=model, **entry) as (served, provider):
+    async with with_steps(step(at=[moment]), model=model, entry=entry) as (served, provider):
         found = await served.post(path, json={"model": "m-1", **body})
         assert found.status_code == 400
         assert b"content_filter" in found.content
@@ -114,9 +107,8 @@ wholes = pytest.mark.parametrize("speaks", ["responses", "chat"])
 
 @wholes
 async def test_a_compaction_is_masked_for_its_client(speaks):
-    word_steps.seen.clear()
-    steps = [step(action="mask", at=["response"])]
-    async with before(answer_compaction, entry={"speaks": [speaks]}, steps=steps) as (served, _):
+    masking = step(action="mask", at=["response"])
+    async with gateway_with_steps(answer_compaction, masking, entry={"speaks": [speaks]}) as (served, _):
         found = await served.post(COMPACT, json={"model": "m-1", "input": "hi"})
         assert found.status_code == 200, found.text
         assert re.fullmatch(r"it is \[WORD_[0-9a-f]{10,}\] today", compacted_text(found.json()))
@@ -126,10 +118,8 @@ async def test_a_compaction_is_masked_for_its_client(speaks):
 
 @wholes
 async def test_a_refused_compaction_is_a_400_and_is_billed(speaks):
-    async with before(answer_compaction, entry={"speaks": [speaks]}, steps=[step(at=["response"])]) as (
-        served,
-        provider,
-    ):
+    refusing = step(at=["response"])
+    async with gateway_with_steps(answer_compaction, refusing, entry={"speaks": [speaks]}) as (served, provider):
         lines = SettledLines(served)
         found = await served.post(COMPACT, json={"model": "m-1", "input": "hi"})
         assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
@@ -141,8 +131,8 @@ async def test_a_refused_compaction_is_a_400_and_is_billed(speaks):
 
 
 async def test_the_clients_own_values_return_in_the_summary():
-    steps = [step(action="mask", at=["request"], restore=True)]
-    async with before(answer_compaction, entry={"speaks": ["chat"]}, steps=steps) as (served, provider):
+    restoring = step(action="mask", at=["request"], restore=True)
+    async with gateway_with_steps(answer_compaction, restoring, entry={"speaks": ["chat"]}) as (served, provider):
         found = await served.post(COMPACT, json={"model": "m-1", "input": PROMPT})
         assert compacted_text(found.json()) == f"{ANSWER}, not falcon-12"
         again = await served.post(COMPACT, json={"model": "m-1", "input": found.json()["output"]})
@@ -154,8 +144,8 @@ async def test_the_clients_own_values_return_in_the_summary():
 async def test_the_error_of_a_provider_has_no_masked_value(path):
     model, entry, body = COUNTS[path]
     failed = json_answer({"error": {"message": f"cannot read {ANSWER}", "type": "invalid_request_error"}}, 400)
-    steps = [step(action="mask", at=["response"])]
-    async with before(lambda asked: failed, model, entry=entry, steps=steps) as (served, provider):
+    masking = step(action="mask", at=["response"])
+    async with gateway_with_steps(failed, masking, model=model, entry=entry) as (served, provider):
         found = await served.post(path, json={"model": "m-1", **body})
         assert found.status_code == 400, found.text
         assert provider.asked
@@ -173,7 +163,7 @@ async def turn(caller: Any, text: str) -> list[dict[str, Any]]:
 
 async def test_a_refused_request_over_a_websocket_is_an_error_event_and_the_connection_continues():
     async with (
-        gateway_with_steps(step(at=["request"]), speaks=["responses"]) as (served, provider),
+        with_steps(step(at=["request"]), entry={"speaks": ["responses"]}) as (served, provider),
         calling(served.url, "/v1/responses") as caller,
     ):
         with trio.fail_after(10):
@@ -186,11 +176,11 @@ async def test_a_refused_request_over_a_websocket_is_an_error_event_and_the_conn
 
 @pytest.mark.parametrize("path", ["/v1/responses/resp_theirs", "/v1/responses/resp_theirs/input_items"])
 async def test_a_response_that_only_a_provider_stores_is_unchecked_content(path):
-    async with gateway_with_steps(step(), speaks=["responses"]) as (served, provider):
+    async with with_steps(step(), entry={"speaks": ["responses"]}) as (served, provider):
         found = await served.get(path)
         assert (found.status_code, found.json()["error"]["code"]) == (403, "unchecked_content"), found.text
         assert not provider.asked
     for more in ({"unchecked": "pass"}, {"action": "report"}, {"for": {"endpoints": ["chat"]}}):
-        async with gateway_with_steps(step(**more), speaks=["responses"]) as (served, provider):
+        async with with_steps(step(**more), entry={"speaks": ["responses"]}) as (served, provider):
             assert (await served.get(path)).status_code == 200, more
             assert len(provider.asked) == 1

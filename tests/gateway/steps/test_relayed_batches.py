@@ -1,6 +1,6 @@
 """Steps on batches: the lines of files at their upload, requests in the body, and results at their download."""
 
-import contextlib
+import functools
 import json
 from typing import Any, Final
 
@@ -10,7 +10,6 @@ from tests.support.each_row import each_row
 from tests.support.endpoint_provider import (
     ReceivedRequest,
     ScriptedAnswer,
-    before,
     endpoint_provider,
     json_answer,
     settings,
@@ -18,6 +17,7 @@ from tests.support.endpoint_provider import (
 from tests.support.in_process import gateway
 from tests.support.multipart import KIND, multipart, part
 from tests.support.settled_lines import SettledLines
+from tests.support.word_gateway import gateway_with_steps, step
 
 PROMPT: Final = "about falcon-12 now"
 ANSWER: Final = "it is falcon-77 today"
@@ -27,10 +27,6 @@ BATCH: Final = {"id": "batch_1", "object": "batch", "endpoint": "/v1/chat/comple
 FILE: Final = {"id": "file-1", "object": "file", "bytes": 9, "created_at": 1, "filename": "a", "purpose": "batch"}
 MESSAGE_BATCH: Final = {"id": "msgbatch_1", "type": "message_batch", "processing_status": "in_progress",
                         "request_counts": {}, "results_url": None}  # fmt: skip
-
-
-def step(**more: Any) -> dict[str, Any]:
-    return {"use": "tests.support.word_steps:words", "name": "words", **more}
 
 
 def request_line(id: str, text: str, url: str = "/v1/chat/completions") -> bytes:
@@ -76,11 +72,7 @@ def answer_kept(asked: ReceivedRequest) -> ScriptedAnswer:
     return json_answer(BATCH if "/batches" in path else FILE)
 
 
-@contextlib.asynccontextmanager
-async def gateway_with_steps(*steps: dict[str, Any], model: str = "openai/m-1", **more: Any):
-    word_steps.seen.clear()
-    async with before(answer_kept, model, steps=list(steps), **more) as (served, provider):
-        yield served, provider
+with_steps = functools.partial(gateway_with_steps, answer_kept)
 
 
 async def upload(served: Any, content: bytes, purpose: bytes = b"batch", **more: Any) -> Any:
@@ -91,7 +83,7 @@ async def upload(served: Any, content: bytes, purpose: bytes = b"batch", **more:
 @each_row("url", URLS)
 async def test_a_mask_is_written_into_the_line(url):
     content = request_line("a", "fine", url) + request_line("b", PROMPT, url).rstrip()
-    async with gateway_with_steps(step(action="mask")) as (served, provider):
+    async with with_steps(step(action="mask")) as (served, provider):
         found = await upload(served, content)
         assert found.status_code == 200, found.text
         body = provider.asked[0].body
@@ -108,7 +100,7 @@ async def test_a_mask_is_written_into_the_line(url):
 async def test_a_refused_line_is_a_400_with_its_number(url):
     content = request_line("a", "fine", url) + b"\n" + request_line("b", PROMPT, url)
     for moment in ("request", "during"):
-        async with gateway_with_steps(step(at=[moment])) as (served, provider):
+        async with with_steps(step(at=[moment])) as (served, provider):
             lines = SettledLines(served)
             found = await upload(served, content)
             error = found.json()["error"]
@@ -125,13 +117,13 @@ async def test_lines_are_checked_by_the_steps_of_their_api_and_model():
         ({"endpoints": ["chat"]}, True), ({"endpoints": ["messages"]}, False), ({"endpoints": ["embeddings"]}, False),
         ({"models": ["m-*"]}, True), ({"models": ["!m-1"]}, False),
     ):  # fmt: skip
-        async with gateway_with_steps(step(**{"for": scope})) as (served, _):
+        async with with_steps(step(**{"for": scope})) as (served, _):
             found = await upload(served, content)
             assert (found.status_code == 400) == refused, (scope, found.text)
 
 
 async def test_other_files_are_closed_before_anything_is_sent():
-    async with gateway_with_steps(step()) as (served, provider):
+    async with with_steps(step()) as (served, provider):
         for found in (
             await upload(served, b"falcon", b"user_data"),
             await upload(served, b"falcon", b"assistants"),
@@ -142,7 +134,7 @@ async def test_other_files_are_closed_before_anything_is_sent():
             assert (found.status_code, found.json()["error"]["code"]) == (403, "unchecked_endpoint"), found.text
         assert not provider.asked
     for more in ({"unchecked": "pass"}, {"action": "report"}, {"for": {"endpoints": ["chat"]}}):
-        async with gateway_with_steps(step(**more)) as (served, provider):
+        async with with_steps(step(**more)) as (served, provider):
             assert (await upload(served, b"falcon", b"user_data")).status_code == 200
             assert len(provider.asked) == 1
 
@@ -153,7 +145,7 @@ async def create_batch(served: Any, **more: Any) -> Any:
 
 
 async def test_a_batch_needs_a_file_that_the_steps_have_checked():
-    async with gateway_with_steps(step(name="first")) as (served, provider):
+    async with with_steps(step(name="first")) as (served, provider):
         found = await create_batch(served, input_file_id="file-unknown")
         assert (found.status_code, found.json()["error"]["code"]) == (403, "unchecked_content")
         assert not provider.asked
@@ -161,7 +153,7 @@ async def test_a_batch_needs_a_file_that_the_steps_have_checked():
         assert (await create_batch(served)).status_code == 200
         assert (await served.get("/v1/batches/batch_1")).status_code == 200
     for more in ({"unchecked": "pass"}, {"action": "report"}, {"at": ["response"]}):
-        async with gateway_with_steps(step(name="other", **more)) as (served, _):
+        async with with_steps(step(name="other", **more)) as (served, _):
             assert (await create_batch(served)).status_code == 200, more
 
 
@@ -184,13 +176,13 @@ async def test_a_batch_uses_a_checked_file_by_the_id_of_its_owner():
 
 
 async def test_other_clients_may_send_any_member_of_a_batch():
-    async with gateway_with_steps(step(action="report")) as (served, provider):
+    async with with_steps(step(action="report")) as (served, provider):
         assert (await create_batch(served, vendor="x")).status_code == 200
         assert provider.asked[0].json["vendor"] == "x"
 
 
 async def test_the_metadata_of_a_batch_is_checked():
-    async with gateway_with_steps(step()) as (served, provider):
+    async with with_steps(step()) as (served, provider):
         await upload(served, request_line("a", "fine"))
         found = await create_batch(served, metadata={"x": PROMPT})
         assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
@@ -198,7 +190,7 @@ async def test_the_metadata_of_a_batch_is_checked():
 
 
 async def test_results_are_masked_line_by_line():
-    async with gateway_with_steps(step(action="mask", at=["response"])) as (served, _):
+    async with with_steps(step(action="mask", at=["response"])) as (served, _):
         found = await served.get("/v1/files/file-1/content")
         assert found.status_code == 200, found.text
         first, second, third = found.content.splitlines(keepends=True)
@@ -208,7 +200,7 @@ async def test_results_are_masked_line_by_line():
 
 
 async def test_a_refused_result_becomes_an_error_line():
-    async with gateway_with_steps(step(at=["response"])) as (served, _):
+    async with with_steps(step(at=["response"])) as (served, _):
         lines = SettledLines(served)
         found = await served.get("/v1/files/file-1/content")
         assert found.status_code == 200
@@ -224,7 +216,7 @@ async def test_a_file_without_lines_is_content_that_no_step_can_read():
     def answer(asked: ReceivedRequest) -> ScriptedAnswer:
         return ScriptedAnswer((b"%PDF falcon-1\n",), headers=(("content-type", "application/pdf"),))
 
-    async with before(answer, steps=[step(at=["response"])]) as (served, _):
+    async with gateway_with_steps(answer, step(at=["response"])) as (served, _):
         found = await served.get("/v1/files/file-1/content")
         assert (found.status_code, found.json()["error"]["code"]) == (403, "unchecked_content")
         assert b"PDF" not in found.content
@@ -242,13 +234,13 @@ def message_batch(*texts: str) -> dict[str, Any]:
 
 
 async def test_requests_of_a_message_batch_are_checked():
-    async with gateway_with_steps(step(action="mask"), model="anthropic/m-1") as (served, provider):
+    async with with_steps(step(action="mask"), model="anthropic/m-1") as (served, provider):
         found = await served.post("/v1/messages/batches", json=message_batch("fine", PROMPT), headers=ANTHROPIC)
         assert found.status_code == 200, found.text
         texts = [one["params"]["messages"][0]["content"] for one in provider.asked[0].json["requests"]]
         assert texts[0] == "fine"
         assert texts[1].startswith("about [WORD_")
-    async with gateway_with_steps(step(), model="anthropic/m-1") as (served, provider):
+    async with with_steps(step(), model="anthropic/m-1") as (served, provider):
         found = await served.post("/v1/messages/batches", json=message_batch("fine", PROMPT), headers=ANTHROPIC)
         error = found.json()["error"]
         assert (found.status_code, error["code"]) == (400, "content_filter")
@@ -257,7 +249,7 @@ async def test_requests_of_a_message_batch_are_checked():
 
 
 async def test_results_of_a_message_batch_are_checked():
-    async with gateway_with_steps(step(at=["response"]), model="anthropic/m-1") as (served, _):
+    async with with_steps(step(at=["response"]), model="anthropic/m-1") as (served, _):
         found = await served.get("/v1/messages/batches/msgbatch_1/results")
         assert found.status_code == 200, found.text
         first, second = found.content.splitlines(keepends=True)
@@ -270,12 +262,12 @@ async def test_results_of_a_message_batch_are_checked():
 async def test_requests_of_a_mistral_batch_are_checked():
     requests = [{"custom_id": "a", "body": {"messages": [{"role": "user", "content": PROMPT}]}}]
     body = {"requests": requests, "model": "m-1", "endpoint": "/v1/chat/completions"}
-    async with gateway_with_steps(step(**{"for": {"endpoints": ["chat"]}}), model="mistral/m-1") as (served, provider):
+    async with with_steps(step(**{"for": {"endpoints": ["chat"]}}), model="mistral/m-1") as (served, provider):
         found = await served.post("/v1/batches", json=body)
         assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter"), found.text
         assert found.json()["error"]["message"].startswith("requests[0]: ")
         assert not provider.asked
-    async with gateway_with_steps(step(action="mask", at=["request"]), model="mistral/m-1") as (served, provider):
+    async with with_steps(step(action="mask", at=["request"]), model="mistral/m-1") as (served, provider):
         found = await served.post("/v1/batches", json=body)
         assert found.status_code == 200, found.text
         assert b"falcon" not in provider.asked[0].body

@@ -1,15 +1,15 @@
 """Steps on multipart forms: the prompts of pictures' edits, and transcripts of recordings."""
 
-import contextlib
 import json
 from typing import Any, Final
 
 import pytest
 
 from tests.support import word_steps
-from tests.support.endpoint_provider import ScriptedAnswer, before, events, json_answer
+from tests.support.endpoint_provider import ScriptedAnswer, events
 from tests.support.multipart import KIND, multipart, part
 from tests.support.settled_lines import SettledLines
+from tests.support.word_gateway import gateway_with_steps, step
 
 PROMPT: Final = b"about falcon-12 now"
 ANSWER: Final = "it is falcon-77 today"
@@ -21,18 +21,6 @@ TRANSCRIPT: Final = {
     "segments": LINES,
     "words": [{"word": "falcon", "start": 0}],
 }
-
-
-def step(**more: Any) -> dict[str, Any]:
-    return {"use": "tests.support.word_steps:words", "name": "words", **more}
-
-
-@contextlib.asynccontextmanager
-async def gateway_with_steps(answer: Any, *steps: dict[str, Any], **more: Any):
-    word_steps.seen.clear()
-    answered = answer if isinstance(answer, ScriptedAnswer) else json_answer(answer)
-    async with before(lambda asked: answered, steps=list(steps), **more) as (served, provider):
-        yield served, provider
 
 
 def edit(prompt: bytes = PROMPT, *, model_last: bool = False, **files: bytes) -> bytes:

@@ -2,7 +2,6 @@
 
 Guardrails elsewhere never ran for embeddings: https://github.com/api7/aisix/issues/541."""
 
-import contextlib
 import json
 from typing import Any, Final
 
@@ -11,8 +10,9 @@ import pytest
 
 from tests.support import word_steps
 from tests.support.each_row import each_row
-from tests.support.endpoint_provider import ScriptedAnswer, before, events, json_answer
+from tests.support.endpoint_provider import ScriptedAnswer, events, json_answer
 from tests.support.settled_lines import SettledLines
+from tests.support.word_gateway import gateway_with_steps, step
 
 USAGE: Final = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
 PROMPT: Final = "about falcon-12 now"
@@ -47,6 +47,11 @@ MODERATION: Final = {
 PAGES: Final = {"pages": [{"index": 0, "markdown": ANSWER, "images": []}], "model": "m-1", "usage_info": {}}
 IMAGES: Final = {"created": 1, "data": [{"b64_json": "AAAA", "revised_prompt": ANSWER}]}
 
+
+def sound(data: bytes) -> ScriptedAnswer:
+    return ScriptedAnswer((data,), headers=(("content-type", "audio/mpeg"),), length=True)
+
+
 CASES: Final = {
     "completions": Case("/v1/completions", {"prompt": PROMPT}, COMPLETION),
     "several prompts": Case("/v1/completions", {"prompt": ["a", PROMPT]}, COMPLETION),
@@ -61,8 +66,8 @@ CASES: Final = {
     "ranked query": Case("/v1/rerank", {"query": PROMPT, "documents": ["a"]}, RANKING, model="cohere/m-1"),
     "moderations": Case("/v1/moderations", {"input": PROMPT}, MODERATION, has_text=False),
     "unknown member": Case("/v1/moderations", {"input": "a", "vendor": {"x": PROMPT}}, MODERATION, has_text=False),
-    "speech": Case("/v1/audio/speech", {"input": PROMPT, "voice": "alloy"}, b"\x00\x01 falcon", has_text=False),
-    "spoken style": Case("/v1/audio/speech", {"input": "a", "instructions": PROMPT, "voice": "alloy"}, b"\x00",
+    "speech": Case("/v1/audio/speech", {"input": PROMPT, "voice": "alloy"}, sound(b"\x00\x01 falcon"), has_text=False),
+    "spoken style": Case("/v1/audio/speech", {"input": "a", "instructions": PROMPT, "voice": "alloy"}, sound(b"\x00"),
                          has_text=False),
     "pictures": Case("/v1/images/generations", {"prompt": PROMPT}, IMAGES),
     "ocr": Case("/v1/ocr", {"document": {"type": "document_url", "document_url": "https://a.test/b"},
@@ -71,29 +76,14 @@ CASES: Final = {
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
-def step(**more: Any) -> dict[str, Any]:
-    return {"use": "tests.support.word_steps:words", "name": "words", **more}
-
-
-@contextlib.asynccontextmanager
-async def gateway_with_steps(case: Case, *steps: dict[str, Any], answer: Any = None, **more: Any):
-    def answering(asked):  # type: ignore[no-untyped-def]
-        found = case.answer if answer is None else answer
-        if isinstance(found, ScriptedAnswer):
-            return found
-        if isinstance(found, bytes):
-            return ScriptedAnswer((found,), headers=(("content-type", "audio/mpeg"),), length=True)
-        return json_answer(found)
-
-    word_steps.seen.clear()
-    async with before(answering, case.model, steps=list(steps), **more) as (served, provider):
-        yield served, provider
+def with_steps(case: Case, *steps: dict[str, Any], answer: Any = None, **more: Any) -> Any:
+    return gateway_with_steps(case.answer if answer is None else answer, *steps, model=case.model, **more)
 
 
 @pytest.mark.sample(3)
 @cases
 async def test_a_masked_value_reaches_neither_provider_nor_client(case):
-    async with gateway_with_steps(case, step(action="mask")) as (served, provider):
+    async with with_steps(case, step(action="mask")) as (served, provider):
         found = await served.post(case.path, json={"model": "m-1", **case.body})
         assert found.status_code == 200, found.text
         (asked,) = provider.asked
@@ -107,7 +97,7 @@ async def test_a_masked_value_reaches_neither_provider_nor_client(case):
 @pytest.mark.sample(3)
 @cases
 async def test_a_refused_request_is_a_400_and_nothing_is_sent(case):
-    async with gateway_with_steps(case, step(at=["request"])) as (served, provider):
+    async with with_steps(case, step(at=["request"])) as (served, provider):
         lines = SettledLines(served)
         found = await served.post(case.path, json={"model": "m-1", **case.body})
         assert found.status_code == 400
@@ -124,7 +114,7 @@ async def test_a_refused_request_is_a_400_and_nothing_is_sent(case):
 @each_row("case", [one for one in CASES.values() if one.has_text], every=3)
 async def test_a_refused_response_is_a_400_and_is_billed(case):
     price = {"input": 1, "output": 1}
-    async with gateway_with_steps(case, step(at=["response"]), entry={"price": price}) as (served, provider):
+    async with with_steps(case, step(at=["response"]), entry={"price": price}) as (served, provider):
         lines = SettledLines(served)
         found = await served.post(case.path, json={"model": "m-1", **case.body})
         assert found.status_code == 400, found.text
@@ -141,10 +131,10 @@ async def test_a_refused_response_is_a_400_and_is_billed(case):
 @cases
 async def test_a_step_that_reports_changes_nothing(case):
     body = {"model": "m-1", **case.body}
-    async with gateway_with_steps(case) as (served, provider):
+    async with with_steps(case) as (served, provider):
         plain = await served.post(case.path, json=body)
         sent = provider.asked[0].body
-    async with gateway_with_steps(case, step(action="report")) as (served, provider):
+    async with with_steps(case, step(action="report")) as (served, provider):
         lines = SettledLines(served)
         found = await served.post(case.path, json=body)
         assert provider.asked[0].body == sent
@@ -160,7 +150,7 @@ async def test_a_step_that_reports_changes_nothing(case):
 @pytest.mark.sample(3)
 @cases
 async def test_the_client_gets_its_own_values_back(case):
-    async with gateway_with_steps(case, step(action="mask", at=["request"], restore=True)) as (served, provider):
+    async with with_steps(case, step(action="mask", at=["request"], restore=True)) as (served, provider):
         found = await served.post(case.path, json={"model": "m-1", **case.body})
         assert found.status_code == 200
         assert b"falcon-12" not in provider.asked[0].body
@@ -172,14 +162,14 @@ async def test_values_in_a_response_are_restored():
         text = asked.json["prompt"]
         return json_answer({**COMPLETION, "choices": [{"index": 0, "text": text, "finish_reason": "stop"}]})
 
-    async with before(echo, steps=[step(action="mask", at=["request"], restore=True)]) as (served, provider):
+    async with gateway_with_steps(echo, step(action="mask", at=["request"], restore=True)) as (served, provider):
         found = await served.post("/v1/completions", json={"model": "m-1", "prompt": PROMPT})
         assert found.json()["choices"][0]["text"] == PROMPT
         assert b"falcon" not in provider.asked[0].body
 
 
 async def test_a_masked_completion_loses_its_log_probabilities():
-    async with gateway_with_steps(CASES["completions"], step(action="mask", at=["response"])) as (served, _):
+    async with with_steps(CASES["completions"], step(action="mask", at=["response"])) as (served, _):
         found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "logprobs": 1})
         assert found.json()["choices"][0]["logprobs"] is None
 
@@ -193,13 +183,13 @@ TOKENS: Final = {
 @each_row(("path", "body"), [(path, body) for path, bodies in TOKENS.items() for body in bodies], every=2)
 async def test_token_ids_are_content_that_a_step_cannot_read(path, body):
     case = Case(path, body, VECTORS)
-    async with gateway_with_steps(case, step()) as (served, provider):
+    async with with_steps(case, step()) as (served, provider):
         found = await served.post(path, json={"model": "m-1", **body})
         assert (found.status_code, found.json()["error"]["code"]) == (403, "unchecked_content")
         assert not provider.asked
     for more in ({"unchecked": "pass"}, {"action": "report"}, {"for": {"endpoints": ["chat"]}}):
         entry = {"embeddings": {"token_arrays": True}}
-        async with gateway_with_steps(case, step(**more), entry=entry) as (served, provider):
+        async with with_steps(case, step(**more), entry=entry) as (served, provider):
             await served.post(path, json={"model": "m-1", **body})
             assert len(provider.asked) == 1, more
 
@@ -207,12 +197,12 @@ async def test_token_ids_are_content_that_a_step_cannot_read(path, body):
 async def test_a_step_that_fails_is_a_503_and_passes_if_it_may():
     case = CASES["embeddings"]
     broken = {"use": "tests.support.word_steps:raise_error", "name": "broken", "at": ["request"]}
-    async with gateway_with_steps(case, broken) as (served, provider):
+    async with with_steps(case, broken) as (served, provider):
         found = await served.post(case.path, json={"model": "m-1", **case.body})
         assert (found.status_code, found.json()["error"]["code"]) == (503, "step_unavailable")
         assert "retry-after" in found.headers
         assert not provider.asked
-    async with gateway_with_steps(case, {**broken, "unchecked": "pass"}) as (served, provider):
+    async with with_steps(case, {**broken, "unchecked": "pass"}) as (served, provider):
         found = await served.post(case.path, json={"model": "m-1", **case.body})
         assert (found.status_code, found.headers["x-trigate-steps"]) == (200, "broken=unchecked")
 
@@ -222,7 +212,7 @@ async def test_a_checked_request_is_counted_once_and_one_without_allowance_calls
     case = CASES["embeddings"]
     keys = [{"name": "ann", "key": "key-of-ann-0123456789", "ratelimits": {"requests": "2/m", "tokens": "1000/m"}}]
     headers = {"authorization": "Bearer key-of-ann-0123456789"}
-    async with gateway_with_steps(case, step(action=action), client_keys=keys) as (served, provider):
+    async with with_steps(case, step(action=action), client_keys=keys) as (served, provider):
         for wanted in (status, status, 429):
             word_steps.seen.clear()
             found = await served.post(case.path, json={"model": "m-1", "input": PROMPT}, headers=headers)
@@ -234,7 +224,7 @@ async def test_a_checked_request_is_counted_once_and_one_without_allowance_calls
 async def test_a_step_for_entries_checks_what_one_of_them_may_get():
     case = CASES["embeddings"]
     for entries, status in ((["openai/*"], 400), (["*"], 400), (["!openai/*"], 200)):
-        async with gateway_with_steps(case, step(**{"for": {"entries": entries}})) as (served, provider):
+        async with with_steps(case, step(**{"for": {"entries": entries}})) as (served, provider):
             found = await served.post(case.path, json={"model": "m-1", **case.body})
             assert found.status_code == status, (entries, found.text)
             assert len(provider.asked) == (status == 200)
@@ -242,7 +232,7 @@ async def test_a_step_for_entries_checks_what_one_of_them_may_get():
 
 async def test_a_suffix_does_not_evade_a_step_for_completions():
     case = CASES["suffix"]
-    async with gateway_with_steps(case, step(**{"for": {"endpoints": ["completions"]}})) as (served, provider):
+    async with with_steps(case, step(**{"for": {"endpoints": ["completions"]}})) as (served, provider):
         found = await served.post(case.path, json={"model": "m-1", **case.body})
         assert found.status_code == 400
         assert not provider.asked
@@ -272,7 +262,7 @@ def texts_of(stream: bytes) -> dict[int, str]:
 
 async def test_a_stream_of_two_choices_is_masked_in_each():
     steps = step(action="mask"), {"use": "tests.support.word_steps:answered_words", "name": "other", "action": "mask"}
-    async with gateway_with_steps(CASES["completions"], *steps, answer=events(*STREAMED)) as (served, _):
+    async with with_steps(CASES["completions"], *steps, answer=events(*STREAMED)) as (served, _):
         found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "stream": True, "n": 2})
         texts = texts_of(found.content)
         assert texts[0].startswith("it is [WORD_")
@@ -285,7 +275,7 @@ async def test_a_stream_of_two_choices_is_masked_in_each():
 
 
 async def test_a_refused_stream_has_its_own_status():
-    async with gateway_with_steps(CASES["completions"], step(at=["response"]), answer=events(*STREAMED)) as (served, _):
+    async with with_steps(CASES["completions"], step(at=["response"]), answer=events(*STREAMED)) as (served, _):
         found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "stream": True})
         assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
 
@@ -293,13 +283,13 @@ async def test_a_refused_stream_has_its_own_status():
 async def test_a_stream_that_no_step_refuses_passes_unchanged():
     other = {"use": "tests.support.word_steps:answered_words", "name": "other"}
     clean = (*STREAMED[:1], *STREAMED[2:3], *STREAMED[6:])
-    async with gateway_with_steps(CASES["completions"], other, answer=events(*clean)) as (served, _):
+    async with with_steps(CASES["completions"], other, answer=events(*clean)) as (served, _):
         found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "stream": True})
         assert found.content == b"".join(clean)
 
 
 async def test_a_stream_that_a_step_only_reports_flows():
-    async with gateway_with_steps(CASES["completions"], step(action="report"), answer=events(*STREAMED)) as (served, _):
+    async with with_steps(CASES["completions"], step(action="report"), answer=events(*STREAMED)) as (served, _):
         lines = SettledLines(served)
         found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "stream": True})
         assert found.content == b"".join(STREAMED)
