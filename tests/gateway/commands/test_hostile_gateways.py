@@ -47,7 +47,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @contextlib.contextmanager
-def gateway(grant: Mapping[str, Any] = {}, token: Any = TOKEN, me: Any = None) -> Iterator[str]:
+def gateway(
+    grant: Mapping[str, Any] = {}, token: Any = TOKEN, me: Any = None, metadata: Mapping[str, str] = {}
+) -> Iterator[str]:
     """Serve a sign-in whose responses are ``GRANT`` with ``grant``, ``token`` and ``me``, and yield its address."""
 
     class Handler(QuietHandler):
@@ -56,7 +58,7 @@ def gateway(grant: Mapping[str, Any] = {}, token: Any = TOKEN, me: Any = None) -
             self.read_body()
             found = {
                 "/.well-known/oauth-authorization-server": {
-                    "device_authorization_endpoint": f"{root}/code", "token_endpoint": f"{root}/token",
+                    "device_authorization_endpoint": f"{root}/code", "token_endpoint": f"{root}/token", **metadata,
                 },
                 "/code": {"verification_uri": f"{root}/device", **GRANT, **grant},
                 "/token": token,
@@ -79,6 +81,22 @@ def assert_plain(found: Any) -> None:
     text = found.stdout + found.stderr
     assert "Traceback" not in text, text
     assert all(line.isprintable() for line in text.split("\n")), ascii(text)
+
+
+@each_row("url", ["http://llm.example", "ftp://llm.example", "https://user:password@llm.example"])
+def test_a_sign_in_needs_tls(tmp_path, url):
+    found = invoke("login", url, env=env_of(tmp_path))
+    assert found.returncode == 1
+    assert "password@" not in found.stderr
+    assert_plain(found)
+
+
+@pytest.mark.parametrize("member", ["device_authorization_endpoint", "token_endpoint"])
+def test_endpoints_of_another_server_are_refused(tmp_path, member):
+    with gateway(metadata={member: "https://elsewhere.example/oauth"}) as root:
+        found = invoke("login", root, env=env_of(tmp_path))
+    assert found.returncode == 1
+    assert "names an address of another server, elsewhere.example" in " ".join(found.stderr.split())
 
 
 GRANTS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -186,12 +204,21 @@ def test_a_session_of_another_form_is_none(tmp_path, file, members):
     assert (found.returncode, found.stdout) == (1, "")
 
 
-@pytest.mark.parametrize("text", ["[]", "[" * 200_000, '{"sessions": 5}', '{"latest": [1], "sessions": {}}', "\x00"])
+def test_without_a_session_the_command_names_the_way_to_get_one(tmp_path):
+    found = invoke("token", env=env_of(tmp_path))
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr == "trigate token: there is no session: run trigate login URL\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "[" * 200_000, '{"sessions": 5}', '{"latest": [1], "sessions": {}}', "\x00"]
+)
 def test_a_damaged_file_is_an_error(tmp_path, file, text):
     file.write_text(text)
     found = invoke("token", env=env_of(tmp_path))
     assert_plain(found)
     assert (found.returncode, found.stdout) == (1, "")
+    assert ("there is no session" if "latest" in text else "is damaged: delete it") in found.stderr
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])

@@ -17,7 +17,6 @@ import attrs
 import pytest
 
 from tests.support.command_line import COMMAND, environment, run
-from tests.support.http_servers import QuietHandler, http_server
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
 
@@ -186,17 +185,6 @@ def test_a_session_that_was_ended_is_forgotten(user):
         user.file.write_text(before)
 
 
-def test_without_a_session_the_command_names_the_way_to_get_one(tmp_path):
-    env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": ""}
-    found = run("token", env=env)
-    assert (found.returncode, found.stdout) == (1, "")
-    assert found.stderr == "trigate token: there is no session: run trigate login URL\n"
-    folder = tmp_path / ".config/trigate"
-    folder.mkdir(parents=True)
-    (folder / "sessions.json").write_text("{")
-    assert "is damaged: delete it" in run("token", env=env).stderr
-
-
 def test_the_gateway_on_this_machine_has_the_port_of_the_configuration_here(tmp_path):
     file = tmp_path / "trigate.yaml"
     file.write_text(
@@ -207,38 +195,3 @@ def test_the_gateway_on_this_machine_has_the_port_of_the_configuration_here(tmp_
     assert "trigate me: no response from http://127.0.0.1:9: " in run("me", env=env, cwd=tmp_path).stderr
     file.write_text(file.read_text().replace("port: 9", "port: 9, address: 192.0.2.1"))
     assert "no response from http://127.0.0.1:12000: " in run("me", env=env, cwd=tmp_path).stderr
-
-
-@pytest.mark.parametrize("url", ["http://llm.example", "ftp://llm.example", "https://user:password@llm.example"])
-def test_a_sign_in_needs_tls(url, tmp_path):
-    found = run("login", url, env={"HOME": str(tmp_path)})
-    assert found.returncode == 1
-    assert "password@" not in found.stderr
-    assert "Traceback" not in found.stderr
-
-
-@pytest.mark.parametrize("member", ["device_authorization_endpoint", "token_endpoint"])
-def test_endpoints_of_another_server_are_refused(member, tmp_path):
-    with metadata_server({member: "https://elsewhere.example/oauth"}) as url:
-        found = run("login", url, env={"HOME": str(tmp_path)})
-    assert found.returncode == 1
-    assert "names an address of another server, elsewhere.example" in " ".join(found.stderr.split())
-
-
-@contextlib.contextmanager
-def metadata_server(changes: Mapping[str, str]) -> Iterator[str]:
-    """Serve the metadata of an authorization server with ``changes``, and yield its address."""
-
-    class Handler(QuietHandler):
-        def do_GET(self) -> None:
-            root = f"http://{self.headers['host']}"
-            content = {
-                "issuer": root,
-                "device_authorization_endpoint": f"{root}/oauth/device_authorization",
-                "token_endpoint": f"{root}/oauth/token",
-                **changes,
-            }
-            self.respond(200, json.dumps(content).encode())
-
-    with http_server(Handler) as host:
-        yield f"http://{host}"
