@@ -46,8 +46,8 @@ def keys(request, tmp_path) -> Callable[..., Finished]:
 
 
 @pytest.fixture
-def kept(request, tmp_path) -> Callable[..., Path]:
-    """Writes a configuration with the module's ``ENTRY``, and lines to the database that it names."""
+def write_ledger(request, tmp_path) -> Callable[..., Path]:
+    """Return a function that writes a configuration with the module's ``ENTRY``, and lines to its database."""
 
     def write(*lines: LedgerLine, **more: object) -> Path:
         return write_ledger_file(tmp_path, request.module.ENTRY, lines, more)

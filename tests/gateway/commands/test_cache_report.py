@@ -45,8 +45,8 @@ MOVED = turn("nightly", verdict(40_000, 40_000, ("moved", 38_000, DOLLAR // 2), 
 GOOD = turn("alice", verdict(60_000, 600, grade=None))
 
 
-def test_the_table_has_what_could_be_read_and_what_broke_it(kept, capsys):
-    lines = report(capsys, kept(BROKEN, MOVED, GOOD, turn("ben", None)), "key").splitlines()
+def test_the_table_has_what_could_be_read_and_what_broke_it(write_ledger, capsys):
+    lines = report(capsys, write_ledger(BROKEN, MOVED, GOOD, turn("ben", None)), "key").splitlines()
     assert [text.split()[:6] for text in lines[2:5]] == [
         ["key", "input", "could", "read", "share", "lost"],
         ["nightly", "53.2k", "91.2k", "1920", "2%", "3.6700"],
@@ -58,27 +58,27 @@ def test_the_table_has_what_could_be_read_and_what_broke_it(kept, capsys):
     assert "ben" not in "".join(lines), "no prompt of it could be read from a cache"
 
 
-def test_causes_can_be_rows(kept, capsys):
-    lines = report(capsys, kept(BROKEN, MOVED, GOOD), "cause").splitlines()
+def test_causes_can_be_rows(write_ledger, capsys):
+    lines = report(capsys, write_ledger(BROKEN, MOVED, GOOD), "cause").splitlines()
     assert [text.split() for text in lines[2:6]] == [
         ["cause", "missed", "lost", "usd"],
         ["system", "49.3k", "3.1700"],
         ["moved", "38.0k", "0.5000"],
         ["small", "2000", "0.0000"],
     ]
-    rows = list(csv.DictReader(report(capsys, kept(), "day", "cause", form="csv").splitlines()))
+    rows = list(csv.DictReader(report(capsys, write_ledger(), "day", "cause", form="csv").splitlines()))
     assert [rows[0][name] for name in ("day", "cause", "lost_usd")] == ["2026-09-21", "system", "3.170016000"]
 
 
 @pytest.mark.sample(3, by="turns")
 @pytest.mark.parametrize("by", KINDS)
-def test_csv_and_json_are_exact_by_every_column(kept, capsys, by):
+def test_csv_and_json_are_exact_by_every_column(write_ledger, capsys, by):
     draw = random.Random(5)
     lines = [random_line_with_verdicts(draw) for _ in range(200)]
     verdicts = [one.prompt_cache for line in lines for one in line.attempts if one.prompt_cache is not None]
     caused = [cause for one in verdicts for cause in one.causes]
     nanos, tokens = sum(one.nanos for one in caused), sum(one.tokens for one in caused)
-    config = kept(*lines)
+    config = write_ledger(*lines)
     rows = list(csv.DictReader(report(capsys, config, by, form="csv").splitlines()))
     assert sum(int(row["lost_usd"].replace(".", "")) for row in rows) == nanos
     found = json.loads(report(capsys, config, by, form="json"))
@@ -95,60 +95,60 @@ def test_csv_and_json_are_exact_by_every_column(kept, capsys, by):
         assert sum(int(row["missed"]) for row in rows) == tokens
 
 
-def test_a_day_with_verdicts_is_a_row_in_order(kept, capsys):
+def test_a_day_with_verdicts_is_a_row_in_order(write_ledger, capsys):
     later = turn("nightly", verdict(5000, 5000, ("tools", 5000, 9 * DOLLAR)), began=AT + DAY)
-    found = json.loads(report(capsys, kept(BROKEN, later), "day", form="json"))
+    found = json.loads(report(capsys, write_ledger(BROKEN, later), "day", form="json"))
     assert [(row["day"], row["causes"][0]["cause"]) for row in found["rows"]] == [
         ("2026-09-21", "system"), ("2026-09-22", "tools"),
     ]  # fmt: skip
 
 
-def test_tokens_that_the_provider_did_not_report_are_no_share(kept, capsys):
+def test_tokens_that_the_provider_did_not_report_are_no_share(write_ledger, capsys):
     """A provider without cached counts would otherwise look like a broken cache."""
     silent = LinePromptCache(50_000, None, 0, 0, None, (LineCause("unknown", 0),))
-    (row,) = json.loads(report(capsys, kept(turn("ann", silent)), "key", form="json"))["rows"]
+    (row,) = json.loads(report(capsys, write_ledger(turn("ann", silent)), "key", form="json"))["rows"]
     assert (row["could_tokens"], row["read_tokens"], row["share"]) == (50_000, 0, None)
-    shown = report(capsys, kept(), "key").splitlines()[3]
+    shown = report(capsys, write_ledger(), "key").splitlines()[3]
     assert (shown.split()[4], shown.endswith("  unknown (no count)")) == ("-", True)
 
 
-def test_estimates_and_missing_prices_are_marked(kept, capsys):
+def test_estimates_and_missing_prices_are_marked(write_ledger, capsys):
     free = turn("local", verdict(9000, 9000, ("tools", 9000, 0), grade=UNPRICED))
     estimated = turn("ann", verdict(9000, 9000, ("history", 9000, DOLLAR), grade=1))
-    text = report(capsys, kept(free, estimated), "key")
+    text = report(capsys, write_ledger(free, estimated), "key")
     assert "≥0.0000  tools 9000 tokens" in text
     assert "~1.0000  history 1.00" in text
     assert "~ estimated: token counts or prices are estimates" in text
 
 
-def test_advice_states_the_first_fix_of_each_client(kept, capsys):
+def test_advice_states_the_first_fix_of_each_client(write_ledger, capsys):
     other = turn("zoe", verdict(9000, 9000, ("tools", 9000, DOLLAR)))
     text = report(
-        capsys, kept(BROKEN, MOVED, other, turn("bot", verdict(9000, 9000, ("provider", 9000, DOLLAR)))), "key"
+        capsys, write_ledger(BROKEN, MOVED, other, turn("bot", verdict(9000, 9000, ("provider", 9000, DOLLAR)))), "key"
     )
     assert [one for one in text.splitlines() if one.startswith("advice")] == [
         "advice: nightly: system cost 3.17 of 3.67 usd: move changing text from the system prompt to the newest "
         "message",
         "advice: zoe: tools cost 1.00 of 1.00 usd: send the same tools in the same order in each turn",
     ]
-    found = json.loads(report(capsys, kept(), "key", form="json"))
+    found = json.loads(report(capsys, write_ledger(), "key", form="json"))
     assert len(found["advice"]) == 2
 
 
-def test_advice_compares_lifetimes_by_the_gaps_of_the_period(kept, capsys):
+def test_advice_compares_lifetimes_by_the_gaps_of_the_period(write_ledger, capsys):
     """Writing for an hour costs twice the input instead of 1.25 times."""
     gaps = (400, 1200, 3000, 9000)
     lines = [turn("ann", verdict(20_000, 20_000, ("expired", 20_000, DOLLAR), idle=gap), 100_000) for gap in gaps]
-    text = report(capsys, kept(*lines), "key")
+    text = report(capsys, write_ledger(*lines), "key")
     assert "advice: ann: 3 of 4 expiries came within an hour; 1h marks: +0.90 usd, saving 3.00 usd" in text
 
 
-def test_entries_that_were_never_read_have_their_price(kept, capsys):
+def test_entries_that_were_never_read_have_their_price(write_ledger, capsys):
     """C33: writing adds it, and the first reading subtracts it. Readings of earlier entries leave nothing below 0."""
     wrote, read = (turn("nightly", LinePromptCache(9000, 9000, 0, unread=nanos)) for nanos in (4 * DOLLAR, -DOLLAR))
     before = turn("alice", LinePromptCache(9000, 9000, 0, unread=-DOLLAR))
     once = turn("oneshot", LinePromptCache(0, 0, 0, unread=DOLLAR // 2))
-    config = kept(wrote, read, before, once)
+    config = write_ledger(wrote, read, before, once)
     assert "unread writes: nightly 3.00 usd, oneshot 0.50 usd" in report(capsys, config, "key").splitlines()
     found = {row["key"]: row for row in json.loads(report(capsys, config, "key", form="json"))["rows"]}
     assert {name: row["unread_nanos"] for name, row in found.items()} == {
@@ -161,7 +161,7 @@ def test_entries_that_were_never_read_have_their_price(kept, capsys):
     assert "unread" not in report(capsys, config, "cause")
 
 
-def test_advice_names_missing_cache_keys(kept, capsys):
+def test_advice_names_missing_cache_keys(write_ledger, capsys):
     """C41: facts of the period. A key avoids misses of unchanged prompts, and no other."""
     missed = verdict(9000, 9000, ("provider", 9000, DOLLAR), is_unkeyed=True)
     changed = verdict(9000, 9000, ("tools", 9000, DOLLAR), is_unkeyed=True)
@@ -170,26 +170,26 @@ def test_advice_names_missing_cache_keys(kept, capsys):
         line(attempt(5, "gpt", model="openai/gpt-5.2", prompt_cache=one), client="bot")
         for one in (missed, changed, keyed, verdict(9000, 0, is_unkeyed=True))
     ]
-    text = report(capsys, kept(*lines), "key")
+    text = report(capsys, write_ledger(*lines), "key")
     assert (
         "advice: bot: 3 of 4 requests to openai/gpt-5.2 had no prompt_cache_key, and unchanged prompts cost 1.00 usd: "
         "send a prompt_cache_key for each conversation"
     ) in text
     other = [line(attempt(5, "gpt", model="openai/gpt-5.2", prompt_cache=keyed), client="zoe")]
-    assert "zoe: " not in report(capsys, kept(*other), "key")
+    assert "zoe: " not in report(capsys, write_ledger(*other), "key")
 
 
-def test_without_verdicts_the_report_states_why_it_is_empty(kept, capsys):
-    text = report(capsys, kept(turn("ann", None)), "key")
+def test_without_verdicts_the_report_states_why_it_is_empty(write_ledger, capsys):
+    text = report(capsys, write_ledger(turn("ann", None)), "key")
     assert "no request of this period could have read from a prompt cache" in text
-    assert "leave out --by cause" in report(capsys, kept(turn("ann", None)), "cause")
-    assert report(capsys, kept(), "key", form="csv").splitlines() == [
+    assert "leave out --by cause" in report(capsys, write_ledger(turn("ann", None)), "cause")
+    assert report(capsys, write_ledger(), "key", form="csv").splitlines() == [
         "key,input,could,read,missed,share,lost_usd,grade,because,unread_usd",
     ]
 
 
-def test_the_command_reads_a_period_and_values(kept, tmp_path):
-    config = kept(BROKEN, GOOD)
+def test_the_command_reads_a_period_and_values(write_ledger, tmp_path):
+    config = write_ledger(BROKEN, GOOD)
     done = invoke(
         "cache", "--config", str(config), "--since", EVER, "--by", "key", "--only", "key=alice", "--format", "csv"
     )
@@ -203,16 +203,18 @@ def test_the_command_reads_a_period_and_values(kept, tmp_path):
     assert "Traceback" not in wrong.stderr
 
 
-def test_names_that_look_like_formulas_are_texts(kept, capsys):
-    text = report(capsys, kept(turn("ann", verdict(9000, 9000, ("tools", 9000, 5)), run="=cmd()")), "run", form="csv")
+def test_names_that_look_like_formulas_are_texts(write_ledger, capsys):
+    text = report(
+        capsys, write_ledger(turn("ann", verdict(9000, 9000, ("tools", 9000, 5)), run="=cmd()")), "run", form="csv"
+    )
     assert text.splitlines()[1].startswith("'=cmd()")
 
 
 @pytest.mark.parametrize("width", [80, 60])
-def test_a_terminal_gets_lines_of_its_width(kept, capsys, monkeypatch, width):
+def test_a_terminal_gets_lines_of_its_width(write_ledger, capsys, monkeypatch, width):
     monkeypatch.setattr(cache_report, "columns", lambda _: width)
     causes = tuple((name, 9000, DOLLAR) for name in ("system", "tools"))
     found = [turn("x" * 60, verdict(20_000, 18_000, *causes)), MOVED]
-    lines = report(capsys, kept(*found), "key").splitlines()
+    lines = report(capsys, write_ledger(*found), "key").splitlines()
     table = [one for one in lines if not one.startswith("advice")]
     assert max(map(len, table)) <= width + 20

@@ -36,10 +36,10 @@ def shown(capsys, config: Path, by: tuple[str, ...], since: str | None, until: s
     return capsys.readouterr().out
 
 
-def test_csv_and_json_are_exact_to_the_nano_dollar(kept, capsys):
+def test_csv_and_json_are_exact_to_the_nano_dollar(write_ledger, capsys):
     draw = random.Random(3)
     lines = [random_line(draw) for _ in range(200)]
-    config = kept(*lines)
+    config = write_ledger(*lines)
     nanos = sum(one.nanos for line in lines for one in line.attempts)
     rows = list(csv.DictReader(shown(capsys, config, ("run", "group"), EVER, None, "csv").splitlines()))
     assert sum(int(row["usd"].replace(".", "")) for row in rows) == nanos
@@ -53,15 +53,15 @@ def test_csv_and_json_are_exact_to_the_nano_dollar(kept, capsys):
 
 
 @pytest.mark.parametrize("nanos", [0, 1, 999])
-def test_dollars_have_no_exponent(kept, capsys, nanos):
-    text = shown(capsys, kept(line(attempt(nanos))), ("key",), EVER, None, "json")
+def test_dollars_have_no_exponent(write_ledger, capsys, nanos):
+    text = shown(capsys, write_ledger(line(attempt(nanos))), ("key",), EVER, None, "json")
     assert text.count(f'"cost_usd": 0.{nanos:09},') == 2
 
 
-def test_units_have_columns_where_there_are_any(kept, capsys):
+def test_units_have_columns_where_there_are_any(write_ledger, capsys):
     spoken = attempt(3, usage=Usage(units=(("character", 1200),)))
     ranked = attempt(5, usage=Usage(input=4, units=(("search", 2),)))
-    config = kept(attrs.evolve(line(spoken), endpoint="speech"), attrs.evolve(line(ranked), endpoint="rerank"))
+    config = write_ledger(attrs.evolve(line(spoken), endpoint="speech"), attrs.evolve(line(ranked), endpoint="rerank"))
     table = shown(capsys, config, ("endpoint",), EVER, None, "table")
     assert [words.split()[:10] for words in table.splitlines()[2:5]] == [
         ["endpoint", "requests", "failed", "input", "cached", "cache%", "written", "output", "characters", "searches"],
@@ -74,9 +74,9 @@ def test_units_have_columns_where_there_are_any(kept, capsys):
     assert found["total"]["units"] == {"character": 1200, "search": 2}
 
 
-def test_missed_prompt_caches_have_columns_if_there_are_verdicts(kept, capsys):
+def test_missed_prompt_caches_have_columns_if_there_are_verdicts(write_ledger, capsys):
     missed = LinePromptCache(51_200, 1_920, 49_280, 170_016_000, 1, (LineCause("system", 49_280, 170_016_000),))
-    config = kept(line(attempt(5, prompt_cache=missed)), line(attempt(5), client="ben"))
+    config = write_ledger(line(attempt(5, prompt_cache=missed)), line(attempt(5), client="ben"))
     table = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
     assert table[2].split()[-4:] == ["missed", "lost", "usd", "usd"]
     assert [row.split()[-3:-1] for row in table[3:5]] == [["49.3k", "~0.1700"], ["0", "0.0000"]]
@@ -86,8 +86,8 @@ def test_missed_prompt_caches_have_columns_if_there_are_verdicts(kept, capsys):
     assert (found["cache_missed_tokens"], found["cache_lost_usd"]) == (49_280, 0.170016)
 
 
-def test_a_row_that_a_subscription_paid_for_has_no_dollars(kept, capsys):
-    config = kept(line(attempt(0, grade=-1)), line(attempt(20_000_000), client="ben"))
+def test_a_row_that_a_subscription_paid_for_has_no_dollars(write_ledger, capsys):
+    config = write_ledger(line(attempt(0, grade=-1)), line(attempt(20_000_000), client="ben"))
     table = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
     assert [text.split()[-1] for text in table[2:7] if not text.startswith("─")] == [
         "usd", "0.0200", "subscription", "0.0200",
@@ -97,18 +97,18 @@ def test_a_row_that_a_subscription_paid_for_has_no_dollars(kept, capsys):
     assert json.loads(shown(capsys, config, ("key",), EVER, None, "json"))["total"]["cost_grade"] == "exact"
 
 
-def test_days_are_those_of_the_timezone(kept, capsys):
+def test_days_are_those_of_the_timezone(write_ledger, capsys):
     """A request of 23:30 UTC on the 20th is one of the 21st in Berlin."""
     late = int(datetime(2026, 9, 20, 23, 30, tzinfo=UTC).timestamp() * 1e6)
     lines = line(attempt(1), began=late), line(attempt(2), began=late + DAY)
     for zone, days in (("UTC", ["2026-09-20", "2026-09-21"]), ("Europe/Berlin", ["2026-09-21", "2026-09-22"])):
-        found = json.loads(shown(capsys, kept(*lines, timezone=zone), ("day",), EVER, None, "json"))
+        found = json.loads(shown(capsys, write_ledger(*lines, timezone=zone), ("day",), EVER, None, "json"))
         assert [row["day"] for row in found["rows"]] == days
 
 
-def test_the_table_has_totals_and_says_what_is_not_exact(kept, capsys):
+def test_the_table_has_totals_and_says_what_is_not_exact(write_ledger, capsys):
     cheap = line(attempt(20, grade=1), client="ben", ended="upstream_error")
-    config = kept(line(attempt(1_234_567_890_123)), cheap)
+    config = write_ledger(line(attempt(1_234_567_890_123)), cheap)
     lines = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
     assert [text.split() for text in lines[2:5]] == [
         ["key", "requests", "failed", "input", "cached", "cache%", "written", "output", "usd"],
@@ -130,10 +130,10 @@ def cut(config: Path, most: int) -> None:
     trio.run(shorten)
 
 
-def test_a_ledger_beyond_its_size_has_the_same_costs_and_says_what_it_lacks(kept, capsys):
+def test_a_ledger_beyond_its_size_has_the_same_costs_and_says_what_it_lacks(write_ledger, capsys):
     """Reports got smaller without a word."""
     lines = [line(attempt(3**place), began=AT + place * DAY // 2, run=f"run {place}") for place in range(24)]
-    config = kept(*lines)
+    config = write_ledger(*lines)
     every_way = ("day",), ("key", "model"), ("target",)
     before = [shown(capsys, config, by, EVER, None, "csv") for by in every_way]
     cut(config, 4)
@@ -150,9 +150,9 @@ def test_a_ledger_beyond_its_size_has_the_same_costs_and_says_what_it_lacks(kept
     assert notes == table[-1:]
 
 
-def test_a_process_that_ended_before_it_wrote_its_lines_is_in_every_report(kept, capsys):
+def test_a_process_that_ended_before_it_wrote_its_lines_is_in_every_report(write_ledger, capsys):
     """The last lines of a gateway on a full disk were missing without a word."""
-    config = kept(line(attempt(5)))
+    config = write_ledger(line(attempt(5)))
 
     async def leave_marks() -> None:
         table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"))
@@ -171,8 +171,8 @@ def test_a_process_that_ended_before_it_wrote_its_lines_is_in_every_report(kept,
     assert "notes" not in later
 
 
-def test_requests_that_are_lost_are_marked_in_every_report(kept, capsys):
-    config = kept(line(attempt(5)))
+def test_requests_that_are_lost_are_marked_in_every_report(write_ledger, capsys):
+    config = write_ledger(line(attempt(5)))
 
     async def lose() -> None:
         table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"))
@@ -192,8 +192,8 @@ def test_requests_that_are_lost_are_marked_in_every_report(kept, capsys):
     assert json.loads(shown(capsys, config, (), EVER, None, "json"))["total"]["cost_grade"] == "at_least"
 
 
-def test_a_report_of_more_than_is_kept_is_reported(kept, capsys):
-    config = kept(line(attempt(5)))
+def test_a_report_of_more_than_is_kept_is_reported(write_ledger, capsys):
+    config = write_ledger(line(attempt(5)))
     content = load_yaml(config.read_text())
     content["state_storage"] |= {"ledger": {"keep": "7d"}}
     config.write_text(dump_yaml(content))
@@ -201,10 +201,10 @@ def test_a_report_of_more_than_is_kept_is_reported(kept, capsys):
     assert "ledger.keep" not in shown(capsys, config, ("key",), "3d", None, "table")
 
 
-def test_on_a_terminal_a_line_has_80_columns_and_names_keep_their_ends(kept, capsys, monkeypatch):
+def test_on_a_terminal_a_line_has_80_columns_and_names_keep_their_ends(write_ledger, capsys, monkeypatch):
     monkeypatch.setattr(costs, "columns", lambda _: 80)
     names = ("anthropic/claude-opus-4-7-with-a-very-long-name", "anthropic/claude-opus-4-7-with-a-very-long-fame")
-    config = kept(*(line(attempt(5, model=name), run="x" * 100) for name in names))
+    config = write_ledger(*(line(attempt(5, model=name), run="x" * 100) for name in names))
     lines = shown(capsys, config, ("model", "run", "day"), EVER, None, "table").splitlines()
     assert max(map(len, lines)) <= 80
     assert "cache%" in lines[2]
@@ -213,9 +213,9 @@ def test_on_a_terminal_a_line_has_80_columns_and_names_keep_their_ends(kept, cap
     assert all("2026-09-21" in text for text in lines[3:5])
 
 
-def test_names_from_clients_are_escaped_in_terminals_and_csv(kept, capsys):
+def test_names_from_clients_are_escaped_in_terminals_and_csv(write_ledger, capsys):
     """https://owasp.org/www-community/attacks/CSV_Injection"""
-    config = kept(line(attempt(5), run="=1+1\x1b[2J\x9b2J\n"))
+    config = write_ledger(line(attempt(5), run="=1+1\x1b[2J\x9b2J\n"))
     assert "'=1+1" in shown(capsys, config, ("run",), EVER, None, "csv")
     for form in FORMATS:
         text = shown(capsys, config, ("run",), EVER, None, form)
@@ -224,9 +224,9 @@ def test_names_from_clients_are_escaped_in_terminals_and_csv(kept, capsys):
 
 
 @pytest.mark.parametrize("form", ["csv", "json"])
-def test_the_cache_has_its_share_of_the_input_and_what_was_written(kept, capsys, form):
+def test_the_cache_has_its_share_of_the_input_and_what_was_written(write_ledger, capsys, form):
     lines = [line(attempt(1, usage=Usage(10, 80, 10, output=5))), line(attempt(1, usage=Usage()), client="ben")]
-    text = shown(capsys, kept(*lines), ("client",), EVER, None, form)
+    text = shown(capsys, write_ledger(*lines), ("client",), EVER, None, form)
     rows = json.loads(text)["rows"] if form == "json" else list(csv.DictReader(text.splitlines()))
     written = "cache_write_tokens" if form == "json" else "cache_write"
     found = {row["client"]: (row[written], row["cached_share"]) for row in rows}
@@ -235,17 +235,17 @@ def test_the_cache_has_its_share_of_the_input_and_what_was_written(kept, capsys,
     assert found == {"alice": (number(10), 0.8 if form == "json" else "0.8000"), "ben": (number(0), none)}
 
 
-def test_a_client_is_another_word_for_a_key(kept, capsys):
-    config = kept(line(attempt(5)), line(attempt(7), client="ben"))
+def test_a_client_is_another_word_for_a_key(write_ledger, capsys):
+    config = write_ledger(line(attempt(5)), line(attempt(7), client="ben"))
     found = json.loads(shown(capsys, config, ("client", "day"), EVER, None, "json"))
     assert found["by"] == ["client", "day"]
     assert [(row["client"], row["cost_nanos"]) for row in found["rows"]] == [("ben", 7), ("alice", 5)]
 
 
-def test_by_default_it_is_by_key_or_by_model_where_there_are_none(kept, capsys):
-    config = kept(line(attempt(5)))
+def test_by_default_it_is_by_key_or_by_model_where_there_are_none(write_ledger, capsys):
+    config = write_ledger(line(attempt(5)))
     assert json.loads(shown(capsys, config, (), EVER, None, "json"))["by"] == ["model"]
-    config = kept(client_keys=[{"name": "alice", "key": "k" * 32}])
+    config = write_ledger(client_keys=[{"name": "alice", "key": "k" * 32}])
     assert json.loads(shown(capsys, config, (), EVER, None, "json"))["by"] == ["key"]
 
 
@@ -277,16 +277,16 @@ def test_hours_and_minutes_are_real_ones_when_clocks_change():
     assert [end - begin for _, (begin, end) in months_between(parse_moment("30m", later), later, BERLIN)] == [1.8e9]
 
 
-def test_a_time_with_an_offset_is_shown_in_the_timezone(kept, capsys):
+def test_a_time_with_an_offset_is_shown_in_the_timezone(write_ledger, capsys):
     """The heading had 00:00 with the name of the configuration's time zone."""
-    config = kept(line(attempt(3)), timezone="Europe/Berlin")
+    config = write_ledger(line(attempt(3)), timezone="Europe/Berlin")
     table = shown(capsys, config, ("key",), "2026-09-01T00:00Z", "2026-09-30T00:00-05:00", "table")
     assert table.startswith("2026-09-01 02:00 to 2026-09-30 07:00 (Europe/Berlin)\n")
 
 
 @pytest.mark.parametrize("options", [("--by", "day,key"), ("--by", "day, key,day"), ("--by", "day", "--by", "key")])
-def test_several_columns_may_have_commas_as_in_the_admin_api(kept, options):
-    done = invoke("costs", str(kept(line(attempt(3)))), *options, "--since", EVER, "--format", "json")
+def test_several_columns_may_have_commas_as_in_the_admin_api(write_ledger, options):
+    done = invoke("costs", str(write_ledger(line(attempt(3)))), *options, "--since", EVER, "--format", "json")
     assert json.loads(done.stdout)["by"] == ["day", "key"], done.stderr
 
 
@@ -299,8 +299,8 @@ def test_several_columns_may_have_commas_as_in_the_admin_api(kept, options):
         (("--since", "2099-01-01"), "must be before"),
     ],
 )
-def test_options_that_select_nothing_are_a_mistake(kept, options, says):
-    done = invoke("costs", str(kept()), *options)
+def test_options_that_select_nothing_are_a_mistake(write_ledger, options, says):
+    done = invoke("costs", str(write_ledger()), *options)
     assert (done.returncode, says in " ".join(done.stderr.split())) == (2, True), done.stderr
 
 
@@ -353,9 +353,9 @@ def test_costs_without_a_kept_ledger_says_what_to_configure(tmp_path, monkeypatc
     assert words in capsys.readouterr().err
 
 
-def test_costs_works_without_the_providers_keys(kept):
+def test_costs_works_without_the_providers_keys(write_ledger):
     began = int((datetime.now(UTC) - timedelta(minutes=5)).timestamp() * 1e6)
-    config = kept(line(attempt(12), began=began), line(attempt(30), began=AT - 900 * DAY))
+    config = write_ledger(line(attempt(12), began=began), line(attempt(30), began=AT - 900 * DAY))
     done = invoke("costs", str(config), "--by", "key", "--since", "24h", "--format", "csv")
     assert done.stdout.splitlines() == [
         "key,requests,failed,input,cached,output,usd,grade,cache_write,cached_share,cache_missed,cache_lost_usd,"
@@ -366,8 +366,8 @@ def test_costs_works_without_the_providers_keys(kept):
     assert "are the old names" in done.stderr
 
 
-def test_scripts_find_the_columns_of_csv_by_their_old_names(kept, capsys):
-    config = kept(line(attempt(12)))
+def test_scripts_find_the_columns_of_csv_by_their_old_names(write_ledger, capsys):
+    config = write_ledger(line(attempt(12)))
     (row,) = csv.DictReader(shown(capsys, config, ("target",), EVER, None, "csv").splitlines())
     names = {"attempts": "requests", "cost_usd": "usd", "cost_grade": "grade"}
     names |= {f"{name}_tokens": name for name in ("input", "cached", "output")}
@@ -375,10 +375,10 @@ def test_scripts_find_the_columns_of_csv_by_their_old_names(kept, capsys):
     assert row["requests"] == "1"
 
 
-def test_a_month_is_that_of_the_timezone(kept, capsys):
+def test_a_month_is_that_of_the_timezone(write_ledger, capsys):
     """A request of 30 September, 22:30 UTC, is one of October in Berlin."""
     late = int(datetime(2026, 9, 30, 22, 30, tzinfo=UTC).timestamp() * 1e6)
-    config = kept(line(attempt(1), began=late), line(attempt(2), began=late - DAY), timezone="Europe/Berlin")
+    config = write_ledger(line(attempt(1), began=late), line(attempt(2), began=late - DAY), timezone="Europe/Berlin")
     month = {"since": None, "until": None, "form": "json"}
     found = {
         name: json.loads(shown(capsys, config, ("month",), **month, month=name))["rows"]
@@ -391,9 +391,9 @@ def test_a_month_is_that_of_the_timezone(kept, capsys):
     assert [(row["month"], row["cost_nanos"]) for row in both["rows"]] == [("2026-09", 2), ("2026-10", 1)]
 
 
-def test_days_and_months_of_a_period_add_up_to_the_nano_dollar(kept, capsys):
+def test_days_and_months_of_a_period_add_up_to_the_nano_dollar(write_ledger, capsys):
     draw = random.Random(5)
-    config = kept(*(random_line(draw, days=50) for _ in range(300)), timezone="Europe/Berlin")
+    config = write_ledger(*(random_line(draw, days=50) for _ in range(300)), timezone="Europe/Berlin")
     sums = set()
     for by in (("month",), ("day",), ("month", "day", "key"), ("key",), ("group", "month"), ("model",)):
         rows = csv.DictReader(shown(capsys, config, by, EVER, None, "csv").splitlines())
@@ -412,9 +412,9 @@ def test_another_month_is_a_mistake_that_says_what_to_write(text):
         parse_month(text, UTC)
 
 
-def test_only_selects_lines_by_their_values(kept, capsys):
+def test_only_selects_lines_by_their_values(write_ledger, capsys):
     lines = line(attempt(1), group="a"), line(attempt(2), group="b"), line(attempt(4), client="ben"), line(attempt(8))
-    config = kept(*lines)
+    config = write_ledger(*lines)
 
     def nanos(*only: str) -> int:
         return json.loads(shown(capsys, config, ("key",), EVER, None, "json", only=only))["total"]["cost_nanos"]

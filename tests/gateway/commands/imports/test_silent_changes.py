@@ -267,25 +267,15 @@ EUROPE, AMERICA = "https://cloud.langfuse.com/api/public/otel", "https://us.clou
     ],
 )  # fmt: skip
 def test_prompts_for_langfuse_go_to_the_host_in_the_file(callbacks, variables, endpoint, is_lost):
-    sections = {"litellm_settings": {"success_callback": callbacks}, "environment_variables": variables}
-    result = convert_litellm({"model_list": [item("m", "openai/m")], **sections})
+    settings = {"success_callback": callbacks, "failure_callback": callbacks}
+    models = [item("m", "openai/m")]
+    result = convert_litellm({"model_list": models, "litellm_settings": settings, "environment_variables": variables})
     assert load_yaml(file_text(result))["tracing"] == {"endpoint": endpoint, "content": ["*"]}
-    lost = [loss.what for loss in result.losses if loss.group is Group.RESIDENCY]
-    assert lost == (["the host of Langfuse, which gets prompts and answers"] if is_lost else [])
-
-
-def test_the_host_of_langfuse_is_lost_once():
-    sections = {"litellm_settings": {"success_callback": ["langfuse"], "failure_callback": ["langfuse"]}}
-    result = convert_litellm({"model_list": [item("m", "openai/m")], **sections})
-    assert [loss.group for loss in result.losses] == [Group.RESIDENCY]
-
-
-def test_traces_for_langfuse_go_to_its_collector():
-    _, text, content = convert_file(item("m", "openai/m"), litellm_settings={"success_callback": ["langfuse"]})
-    assert content["tracing"] == {"endpoint": "https://cloud.langfuse.com/api/public/otel", "content": ["*"]}
-    assert "OTEL_EXPORTER_OTLP_HEADERS" in text
-    hidden = {"success_callback": ["langfuse"], "turn_off_message_logging": True}
-    assert "content" not in convert_file(item("m", "openai/m"), litellm_settings=hidden)[2]["tracing"]
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in file_text(result)
+    hidden = {**settings, "turn_off_message_logging": True}
+    assert "content" not in convert_file(*models, litellm_settings=hidden)[2]["tracing"]
+    lost = [(loss.group, loss.what) for loss in result.losses if loss.what != "environment_variables"]
+    assert lost == [(Group.RESIDENCY, "the host of Langfuse, which gets prompts and answers")] * is_lost
 
 
 @pytest.mark.parametrize(
