@@ -190,43 +190,30 @@ def test_a_taken_name_is_given_to_no_other_entry():
     assert targets(*models) == [["m-openai-2", "m-openai-3"]]
 
 
-def test_fallbacks_are_the_next_targets_and_theirs_come_after_them():
-    models = [item(name, f"openai/{name}") for name in ("m", "n", "o", "p")]
-    fallbacks = {"fallbacks": [{"m": ["n", "o"]}, {"n": ["p", "m"]}]}
-    assert targets(*models, litellm_settings=fallbacks) == ["m-openai", "n-openai", "p", "o"]
-    assert targets(*models, name="n", litellm_settings=fallbacks) == ["n-openai", "p", "m-openai", "o"]
+CHAINS = {"fallbacks": [{"m": ["n", "o"]}, {"n": ["p", "m"]}]}
 
 
-@pytest.mark.parametrize("settings", [{"default_fallbacks": ["o"]}, {"fallbacks": [{"*": ["o"]}]}])
-def test_default_fallbacks_are_those_of_names_without_their_own(settings):
-    models = [item(name, f"openai/{name}") for name in ("m", "n", "o")]
-    settings = {**settings, "fallbacks": [*settings.get("fallbacks", []), {"n": ["m"]}]}
-    assert targets(*models, router_settings=settings) == ["m-openai", "o"]
-    assert targets(*models, name="n", router_settings=settings) == ["n-openai", "m-openai", "o"]
-
-
-def test_fallbacks_for_a_reason_are_targets_for_that_reason():
-    models = [item(name, f"openai/{name}") for name in ("m", "long", "free", "both")]
-    settings = {
-        "fallbacks": [{"m": ["both"]}],
-        "context_window_fallbacks": [{"m": ["long", "both"]}],
-        "content_policy_fallbacks": [{"m": ["free", "both"]}],
-    }
-    assert targets(*models, router_settings=settings) == [
-        "m-openai",
-        {"target": "both", "when": ["unavailable", "context_too_long", "content_filter"]},
-        {"target": "long", "when": ["context_too_long"]},
-        {"target": "free", "when": ["content_filter"]},
-    ]
-
-
-def test_a_fallback_may_be_a_model_of_a_wildcard():
-    found = targets(
-        item("m", "openai/m"),
-        item("groq/*", "groq/*"),
-        litellm_settings={"fallbacks": [{"m": ["groq/any"]}]},
-    )
-    assert found == ["m-openai", "groq/any"]
+@each_row("section", ["litellm_settings", "router_settings"])
+@each_row(
+    ("names", "settings", "name", "expected"),
+    [
+        ("mnop", CHAINS, "m", ["m-openai", "n-openai", "p", "o"]),  # those of a fallback come after it
+        ("mnop", CHAINS, "n", ["n-openai", "p", "m-openai", "o"]),
+        ("mno", {"default_fallbacks": ["o"], "fallbacks": [{"n": ["m"]}]}, "m", ["m-openai", "o"]),
+        ("mno", {"default_fallbacks": ["o"], "fallbacks": [{"n": ["m"]}]}, "n", ["n-openai", "m-openai", "o"]),
+        ("mno", {"fallbacks": [{"*": ["o"]}, {"n": ["m"]}]}, "m", ["m-openai", "o"]),
+        ("mno", {"fallbacks": [{"*": ["o"]}, {"n": ["m"]}]}, "n", ["n-openai", "m-openai", "o"]),
+        ("m", {"fallbacks": [{"m": ["groq/any"]}]}, "m", ["m-openai", "groq/any"]),
+        ("mlfb", {"fallbacks": [{"m": ["b"]}], "context_window_fallbacks": [{"m": ["l", "b"]}],
+                  "content_policy_fallbacks": [{"m": ["f", "b"]}]}, "m", [
+            "m-openai", {"target": "b", "when": ["unavailable", "context_too_long", "content_filter"]},
+            {"target": "l", "when": ["context_too_long"]}, {"target": "f", "when": ["content_filter"]},
+        ]),
+    ],
+)  # fmt: skip
+def test_fallbacks_are_the_next_targets(section, names, settings, name, expected):
+    models = [*(item(one, f"openai/{one}") for one in names), item("groq/*", "groq/*")]
+    assert targets(*models, name=name, **{section: settings}) == expected
 
 
 def test_the_order_of_models_is_the_order_of_groups():
@@ -725,17 +712,12 @@ def test_numbers_may_be_texts():
 
 
 def test_the_first_credential_of_a_name_is_the_one_that_litellm_uses():
-    credentials = [
+    first, second = (
         {"credential_name": "shared", "credential_values": {"api_key": f"os.environ/{name}"}} for name in "AB"
-    ]
-    config, _, _ = convert_file(item("m", "openai/m", litellm_credential_name="shared"), credential_list=credentials)
-    assert config.entries[0].key == "$A"
-
-
-def test_the_same_credential_twice_is_no_loss():
-    credential = {"credential_name": "shared", "credential_values": {"api_key": "os.environ/A"}}
-    models = [item("m", "openai/m", litellm_credential_name="shared")]
-    assert convert_litellm({"model_list": models, "credential_list": [credential, credential]}).losses == []
+    )
+    model = item("m", "openai/m", litellm_credential_name="shared")
+    assert convert_file(model, credential_list=[first, second])[0].entries[0].key == "$A"
+    assert convert_litellm({"model_list": [model], "credential_list": [first, first]}).losses == []
 
 
 @pytest.mark.sample(8)
