@@ -38,3 +38,11 @@ def find_in_pieces(step: Any, text: str, cuts: Iterable[int]) -> list[Span]:
                 found.add((one.label, one.start + start, one.end + start))
             checked = safe
     return sorted(found)
+
+
+def check_cuts(step: Any, text: str, cuts: Iterable[int], shortest: int = 300) -> None:
+    """Check that ``step`` finds the same in a stream cut there as in the whole, and a short text also in characters."""
+    whole = find(step, text)
+    assert find_in_pieces(step, text, {cut for cut in cuts if cut < len(text)}) == whole
+    if len(text) < shortest:
+        assert find_in_pieces(step, text, range(len(text))) == whole

@@ -25,27 +25,22 @@ def file(tmp_path):
     return path
 
 
-def output_of(file, model: str) -> str:
+@pytest.mark.parametrize(
+    ("model", "shown"),
+    [
+        (CLAUDE, [
+            "cache    caches marked prompts only, from 1,024 tokens, kept for 5m (1h on request), at most 4 marks "
+            "(https://platform.claude.com/docs/en/build-with-claude/prompt-caching, read "]),
+        ("best", [
+            f"cache    {CLAUDE}: caches marked prompts only",
+            "         openai/gpt-5: caches prompts without marks, from 1,024 tokens, in steps of 128 tokens, "]),
+        ("server/m", ["caches prompts without marks, in steps of 16 tokens"]),  # by its interface
+    ],
+)  # fmt: skip
+def test_explain_has_the_rules_of_the_prompt_cache_of_each_target_with_their_source(file, model, shown):
     done = invoke("explain", model, "--api", "messages", "--config", str(file))
     assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_explain_has_the_rules_of_the_prompt_cache_with_their_source(file):
-    assert (
-        "cache    caches marked prompts only, from 1,024 tokens, kept for 5m (1h on request), at most 4 marks "
-        "(https://platform.claude.com/docs/en/build-with-claude/prompt-caching, read "
-    ) in output_of(file, CLAUDE)
-
-
-def test_each_target_has_its_rules(file):
-    text = output_of(file, "best")
-    assert f"cache    {CLAUDE}: caches marked prompts only" in text
-    assert "         openai/gpt-5: caches prompts without marks, from 1,024 tokens, in steps of 128 tokens, " in text
-
-
-def test_a_provider_with_a_name_of_its_own_has_the_rules_of_its_interface(file):
-    assert "caches prompts without marks, in steps of 16 tokens" in output_of(file, "server/m")
+    assert all(text in done.stdout for text in shown), done.stdout
 
 
 @each_row("rows", ROWS.values(), ids=["/".join(filter(None, key)) for key in ROWS])

@@ -14,7 +14,7 @@ from gateway.steps.kinds.linear import LinearPattern
 from gateway.steps.kinds.regex import RegexSettings, RegexStep
 from tests.support.each_row import each_row
 from tests.support.examples import examples
-from tests.support.step_pieces import find, find_in_pieces, find_texts
+from tests.support.step_pieces import check_cuts, find_texts
 
 PATTERNS: Final = (
     {"a": r"falcon-\d+", "b": r"\bcat\b"},
@@ -122,11 +122,7 @@ pieces = st.lists(
 @settings(max_examples=examples(50))
 @given(text=pieces, cuts=st.lists(st.integers(0, 20000), max_size=20))
 def test_findings_do_not_depend_on_how_a_stream_is_cut(patterns, text, cuts):
-    step = RegexStep(RegexSettings(patterns))
-    whole = find(step, text)
-    assert find_in_pieces(step, text, {cut for cut in cuts if cut < len(text)}) == whole
-    if len(text) < 100:
-        assert find_in_pieces(step, text, range(len(text))) == whole
+    check_cuts(RegexStep(RegexSettings(patterns)), text, cuts, shortest=100)
 
 
 def test_hidden_and_encoded_matches_are_found():

@@ -13,7 +13,7 @@ from gateway.steps.kinds.secret_formats import ROWS
 from gateway.steps.kinds.secrets import LABELS, SecretsSettings, SecretsStep
 from tests.support.each_row import each_row
 from tests.support.examples import examples
-from tests.support.step_pieces import find, find_in_pieces, find_texts
+from tests.support.step_pieces import check_cuts, find, find_in_pieces, find_texts
 
 MIXED: Final = "aB3dE5fG7hJ9kL1mN2pQ4rS6tU8vW0xY" * 4
 HEX: Final = "0123456789abcdef" * 8
@@ -143,10 +143,7 @@ pieces = st.lists(
 @settings(max_examples=examples(150))
 @given(text=pieces, cuts=st.lists(st.integers(0, 20000), max_size=20))
 def test_findings_do_not_depend_on_how_a_stream_is_cut(text, cuts):
-    whole = find(STEP, text)
-    assert find_in_pieces(STEP, text, {cut for cut in cuts if cut < len(text)}) == whole
-    if len(text) < 300:
-        assert find_in_pieces(STEP, text, range(len(text))) == whole
+    check_cuts(STEP, text, cuts)
 
 
 def test_a_key_longer_than_the_tail_is_one_finding():
