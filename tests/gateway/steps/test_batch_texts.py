@@ -91,23 +91,22 @@ def test_the_texts_of_a_line_are_those_of_its_request(line: Any, expected: Any) 
     assert mask_secret(line_texts(written)) == written.replace(b"secret", b"[M]")
 
 
+REFUSAL = GatewayError("invalid_request", "refused", code="content_filter")
+
+
 @each_row(("line", "expected", "refused"), RESULTS.values())
-def test_the_texts_of_a_result_are_those_of_its_response(line: Any, expected: Any, refused: Any) -> None:
+def test_the_texts_of_a_result_are_those_of_its_response_and_a_refused_one_is_an_error_line(
+    line: Any, expected: Any, refused: Any
+) -> None:
     written = json.dumps(line).encode()
 
     assert rows(result_texts(written)) == expected
     assert mask_secret(result_texts(written)) == written.replace(b"secret", b"[M]")
-
-
-@each_row(("line", "expected", "refused"), RESULTS.values())
-def test_a_refused_result_becomes_an_error_line(line: Any, expected: Any, refused: Any) -> None:
-    error = GatewayError("invalid_request", "refused", code="content_filter")
-
-    assert json.loads(refused_line(json.dumps(line).encode(), error)) == refused
+    assert json.loads(refused_line(written, REFUSAL)) == refused
 
 
 def test_a_refused_line_that_is_no_json_has_no_text() -> None:
-    found = json.loads(refused_line(b"a secret", GatewayError("invalid_request", "refused", code="content_filter")))
+    found = json.loads(refused_line(b"a secret", REFUSAL))
 
     assert found == {"response": None, "error": {"code": "content_filter", "message": "refused"}}
 

@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,9 @@ from gateway.steps.mask_key import stored_mask_key
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Node
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import eventually, free_port, request, running
+from tests.support.harness import Gateway, eventually, free_port, running
 from tests.support.step_files import HEAD, step_config
-from tests.support.upstreams import Script, fake_upstream
+from tests.support.upstreams import Script, Upstream, fake_upstream
 
 CODE = "def check(check):\n    return []\n"
 MASKING = "  - {use: './steps.py:check', action: mask}\n"
@@ -102,45 +103,42 @@ def check(check):
 """
 
 
+def masking_config(folder: Path, upstream: Upstream, more: str = "") -> tuple[Path, int]:
+    """Return a file with a step that masks, and the port that it sets."""
+    port = free_port()
+    head = f"""version: v0.4.0
+listeners: [{{type: model, port: {port}}}]
+model_providers: [{{model: openai/m, access_key: k, base_url: "{upstream.url}/v1"}}]
+{more}
+"""
+    config = step_config(folder, MASKING, FINDING, head)
+    assert config.path is not None
+    return config.path, port
+
+
+def sent_text(gateway: Gateway, upstream: Upstream) -> str:
+    """Return what the provider gets of a text with a value."""
+    upstream.script(Script(text="fine"))
+    body = {"model": "m", "messages": [{"role": "user", "content": "about falcon"}]}
+    reply = gateway.request("POST", "/v1/chat/completions", body)
+    assert reply.status == 200, reply.body
+    return str(upstream.seen[0].json["messages"][0]["content"])
+
+
 @pytest.mark.parametrize("storage", ["sqlite", "memory"])
 def test_a_restart_keeps_masks_only_with_lasting_storage(tmp_path, storage):
     kept = f"{{type: sqlite, path: {tmp_path}/state.db}}" if storage == "sqlite" else "{type: memory}"
     sent = []
     with fake_upstream() as upstream:
         for _ in range(2):
-            port = free_port()
-            head = f"""version: v0.4.0
-listeners: [{{type: model, port: {port}}}]
-model_providers: [{{model: openai/m, access_key: k, base_url: "{upstream.url}/v1"}}]
-state_storage: {kept}
-"""
-            config = step_config(tmp_path, MASKING, FINDING, head)
-            upstream.script(Script(text="fine"))
-            assert config.path is not None
-            with gateway_thread(config.path, port):
-                body = {"model": "m", "messages": [{"role": "user", "content": "about falcon"}]}
-                reply = request(f"http://127.0.0.1:{port}", "POST", "/v1/chat/completions", body)
-                assert reply.status == 200, reply.body
-            sent.append(upstream.seen[0].json["messages"][0]["content"])
+            with gateway_thread(*masking_config(tmp_path, upstream, f"state_storage: {kept}")) as served:
+                sent.append(sent_text(served, upstream))
     assert all(re.fullmatch(r"about \[WORD_[0-9a-f]{10,}\]", text) for text in sent)
     assert (sent[0] == sent[1]) is (storage == "sqlite")
 
 
 @pytest.mark.process
 def test_workers_have_the_same_masks(tmp_path):
-    port, sent = free_port(), set()
-    with fake_upstream() as upstream:
-        head = f"""version: v0.4.0
-listeners: [{{type: model, port: {port}}}]
-model_providers: [{{model: openai/m, access_key: k, base_url: "{upstream.url}/v1"}}]
-"""
-        config = step_config(tmp_path, MASKING, FINDING, head)
-        assert config.path is not None
-        with running(config.path, port, "--workers", "3") as served:
-            eventually(lambda: sum("listening" in line for line in served.log) >= 1, what="the workers")
-            for _ in range(12):
-                upstream.script(Script(text="fine"))
-                body = {"model": "m", "messages": [{"role": "user", "content": "about falcon"}]}
-                assert request(f"http://127.0.0.1:{port}", "POST", "/v1/chat/completions", body).status == 200
-                sent.add(upstream.seen[0].json["messages"][0]["content"])
-    assert len(sent) == 1
+    with fake_upstream() as upstream, running(*masking_config(tmp_path, upstream), "--workers", "3") as served:
+        eventually(lambda: sum("listening" in line for line in served.log) >= 1, what="the workers")
+        assert len({sent_text(served, upstream) for _ in range(12)}) == 1
