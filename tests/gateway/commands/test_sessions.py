@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.support.command_line import COMMAND, environment, run
+from tests.support.command_line import COMMAND, Finished, environment, invoke
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
 
@@ -35,8 +35,8 @@ class SignedIn:
     def file(self) -> Path:
         return Path(self.env["HOME"], ".config/trigate/sessions.json")
 
-    def run(self, *args: str) -> "subprocess.CompletedProcess[str]":
-        return run(*args, cwd=Path(self.env["HOME"]), env=self.env)
+    def run(self, *args: str) -> Finished:
+        return invoke(*args, cwd=Path(self.env["HOME"]), env=self.env)
 
     def change(self, **members: Any) -> None:
         """Change members of the saved session."""
@@ -152,7 +152,7 @@ def test_connect_tells_other_clients_how_to_get_a_key(user):
 
 
 def test_a_key_in_the_environment_has_precedence(user):
-    found = run("me", user.gateway.url, env={**user.env, "TRIGATE_API_KEY": "key-of-ci-0123456789abcdef"})
+    found = invoke("me", user.gateway.url, env={**user.env, "TRIGATE_API_KEY": "key-of-ci-0123456789abcdef"})
     assert found.returncode == 0, found.stderr
     assert "ci" in found.stdout
     assert "okta" not in found.stdout
@@ -192,6 +192,6 @@ def test_the_gateway_on_this_machine_has_the_port_of_the_configuration_here(tmp_
         "listeners: [{type: model, name: m, port: 9}]\n"
     )
     env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "", "TRIGATE_API_KEY": "k"}
-    assert "trigate me: no response from http://127.0.0.1:9: " in run("me", env=env, cwd=tmp_path).stderr
+    assert "trigate me: no response from http://127.0.0.1:9: " in invoke("me", env=env, cwd=tmp_path).stderr
     file.write_text(file.read_text().replace("port: 9", "port: 9, address: 192.0.2.1"))
-    assert "no response from http://127.0.0.1:12000: " in run("me", env=env, cwd=tmp_path).stderr
+    assert "no response from http://127.0.0.1:12000: " in invoke("me", env=env, cwd=tmp_path).stderr
