@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ from gateway.conversations.stored_responses import STORED_RESPONSES
 from gateway.stores.memory import MemoryStore
 from streams.event_log import Resumption
 from tests.support import state_endpoints as kept_state
+from tests.support.apis import OLDER
 from tests.support.command_line import running_command
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Listening, Wire, complaint, config, eventually, free_port, post, running
 from tests.support.processes import peers, workers
 from tests.support.raw_call import END, answer_stream, check_log, chunks, line, lines, whole_answer
 from tests.support.responses_api import (
-    both_ways,
     check_stream,
     each_api,
     entries,
@@ -87,8 +89,7 @@ def streaming(gateway: Gateway, by_hand: Listening, api: str, id: str) -> Iterat
 # Polled
 
 
-@pytest.mark.sample(3)
-@each_api
+@each_row("api", OLDER, every=2)
 def test_a_turn_is_polled_until_it_has_ended_and_has_one_line(gateway, by_hand, api):
     own = f"polled-{api}"
     with called(gateway, by_hand, api, own) as (id, up):
@@ -118,9 +119,7 @@ def test_a_turn_can_continue_an_ended_background_turn(gateway, upstream):
     assert "It is 7." in json.dumps(sent_bodies(upstream)[1])
 
 
-@pytest.mark.sample(5)
-@both_ways
-@each_api
+@each_row(("stream", "api"), product((True, False), OLDER), every=2)
 def test_a_provider_that_fails_is_found_in_the_response(gateway, upstream, api, stream):
     upstream.script(Raw(429, (("retry-after", "7"),), (b'{"error": {"message": "not so fast", "code": "slow"}}',)))
     own = f"refused-{api}-{stream}"
@@ -163,8 +162,7 @@ def test_background_without_store_is_a_400(gateway, upstream):
 # Followed
 
 
-@pytest.mark.sample(3)
-@each_api
+@each_row("api", OLDER, every=2)
 def test_a_client_that_disconnects_resumes_where_it_was(gateway, by_hand, api):
     own = f"resumed-{api}"
     speech = answer_stream(api)
@@ -186,8 +184,7 @@ def test_a_client_that_disconnects_resumes_where_it_was(gateway, by_hand, api):
     assert line(gateway, own)["ended"] == "complete"
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("after", [-1, 0, 1, 2])
+@each_row("after", [-1, 0, 1, 2], every=2)
 def test_events_larger_than_a_write_are_followed_from_anywhere(gateway, by_hand, after):
     """A stream's first events repeat the instructions: they go out in several writes."""
     with called(gateway, by_hand, "chat", f"large-{after}", stream=False, instructions="x" * 300_000) as (_, up):
@@ -213,8 +210,7 @@ def test_events_larger_than_a_write_are_followed_from_anywhere(gateway, by_hand,
     assert found == numbers_of(everything)[after + 1 :]
 
 
-@pytest.mark.sample(3)
-@each_api
+@each_row("api", OLDER, every=3)
 def test_an_unstreamed_turn_can_be_followed_to_its_end(gateway, by_hand, api):
     with called(gateway, by_hand, api, f"followed-{api}") as (id, up), Wire.connect(gateway.port) as client:
         client.send(f"GET /v1/responses/{id}?stream=true HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n".encode())

@@ -4,10 +4,12 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, complaint, config, eventually, provider
 from tests.support.upstreams import PATHS, Script
@@ -46,9 +48,7 @@ def test_counting_reads_them_too(gateway, upstream):
     assert send(gateway, gzip.compress(ASKED), "gzip", "/v1/messages/count_tokens").status == 200
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("api", PATHS)
-@pytest.mark.parametrize("coding", ["br", "gzip, gzip", "compress"])
+@each_row(("coding", "api"), product(["br", "gzip, gzip", "compress"], PATHS), every=3)
 def test_an_unknown_coding_is_a_415(gateway, upstream, api, coding):
     upstream.script()
     reply = send(gateway, gzip.compress(ASKED), coding, PATHS[api])
@@ -58,8 +58,7 @@ def test_an_unknown_coding_is_a_415(gateway, upstream, api, coding):
     assert upstream.seen == []
 
 
-@pytest.mark.sample(4)
-@pytest.mark.parametrize("api", PATHS)
+@each_row("api", PATHS, every=3)
 def test_a_bomb_is_a_413_and_the_connection_lives(gateway, upstream, api):
     upstream.script()
     error = complaint(api, send(gateway, gzip.compress(bytes(50 * 2**20)), "gzip", PATHS[api]), 413)
@@ -77,8 +76,7 @@ def test_a_body_just_within_the_limit_is_read(gateway, upstream):
     assert send(gateway, gzip.compress(plain), "gzip").status == 200
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("body", [b"", b"x", ASKED, PACKED[:-1], PACKED + b"x"])
+@each_row("body", [b"", b"x", ASKED, PACKED[:-1], PACKED + b"x"], every=2)
 def test_a_body_that_is_not_what_it_says_is_a_400(gateway, upstream, body):
     upstream.script()
     reply = send(gateway, body, "gzip")

@@ -2,10 +2,12 @@
 byte for byte."""
 
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 
 from tests.support.apis import OLDER
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream
@@ -104,9 +106,7 @@ def streaming(body: bytes) -> bytes:
     return body[:-1] + b',"stream":true}'
 
 
-@pytest.mark.sample(5)
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("api", OLDER)
+@each_row(("stream", "api"), product([True, False], OLDER), every=2)
 def test_the_request_differs_only_in_the_model(gateway, upstream, api, stream):
     body = streaming(REQUESTS[api]) if stream else REQUESTS[api]
     upstream.script(Script(text="ok"))
@@ -120,8 +120,7 @@ def test_the_request_differs_only_in_the_model(gateway, upstream, api, stream):
     assert "x-trigate-dropped" not in reply.headers
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER, every=3)
 def test_a_request_that_names_the_providers_model_passes_unchanged(gateway, upstream, api):
     body = REQUESTS[api].replace(b"MODEL", f"real-{api}".encode())
     upstream.script(Script(text="ok"))
@@ -129,9 +128,7 @@ def test_a_request_that_names_the_providers_model_passes_unchanged(gateway, upst
     assert upstream.seen[0].body == body
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("more", [b"", b"\r\n"], ids=["", "and_a_blank_line"])
-@pytest.mark.parametrize("api", OLDER)
+@each_row(("more", "api"), product([b"", b"\r\n"], OLDER), every=2)
 def test_the_last_bytes_reach_the_client_too(gateway, upstream, api, more):
     """An event is whole with the CR of its last line end: the LF behind it comes after the end of the answer."""
     whole = b"".join(EVENTS[api]).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") + more
@@ -140,9 +137,7 @@ def test_the_last_bytes_reach_the_client_too(gateway, upstream, api, more):
     assert gateway.request("POST", PATHS[api], body).body == whole
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("cut", ["as_sent", "joined", "every_7_bytes"])
-@pytest.mark.parametrize("api", OLDER)
+@each_row(("cut", "api"), product(["as_sent", "joined", "every_7_bytes"], OLDER), every=2)
 def test_events_reach_the_client_unchanged(gateway, upstream, api, cut):
     events = EVENTS[api]
     whole = b"".join(events)
@@ -162,9 +157,7 @@ def test_events_reach_the_client_unchanged(gateway, upstream, api, cut):
     assert "content-length" not in reply.headers
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("end", ["length", "chunked", "close"])
-@pytest.mark.parametrize("api", OLDER)
+@each_row(("end", "api"), product(["length", "chunked", "close"], OLDER), every=2)
 def test_a_whole_answer_reaches_the_client_unchanged(gateway, upstream, api, end):
     upstream.script(Raw(200, JSON, (WHOLE[api],), end))
     reply = gateway.request("POST", PATHS[api], REQUESTS[api].replace(b"MODEL", f"asked-{api}".encode()))
@@ -205,8 +198,7 @@ def ask(gateway: Gateway, upstream: Upstream, api: str, query: str = "", **heade
     return upstream.seen[0]
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER, every=2)
 def test_no_client_chooses_the_version_of_the_providers_api(gateway, upstream, api):
     assert ask(gateway, upstream, api, "?api-version=2&x=a%20b&%62eta=true&key=k").query == ""
 
@@ -237,8 +229,7 @@ def test_the_clients_credentials_and_connection_headers_stay_here(gateway, upstr
     assert len(names) == len(set(names))
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER, every=3)
 def test_other_headers_are_forwarded(gateway, upstream, api):
     seen = ask(gateway, upstream, api, user_agent="my-agent/1", x_stainless_lang="python", openai_beta="x=v1")
     assert seen.header("user-agent") == "my-agent/1"
@@ -267,8 +258,7 @@ def test_identity_and_billing_headers_do_not_reach_the_provider(gateway, upstrea
     assert "tell-nobody" not in str(seen.headers)
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER, every=3)
 def test_anthropic_headers_go_to_messages_upstreams_only(gateway, upstream, api):
     seen = ask(gateway, upstream, api, anthropic_version="2026-10-21", anthropic_beta="a-1,b-2")
     expected = ("2026-10-21", "a-1,b-2") if api == "messages" else (None, None)
@@ -298,9 +288,7 @@ COMMANDS = (
 )  # fmt: skip
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("api", OLDER)
-@pytest.mark.parametrize("status", [200, 400])
+@each_row(("status", "api"), product([200, 400], OLDER), every=2)
 def test_no_command_of_a_provider_to_browsers_and_no_endless_wait_reaches_a_client(gateway, upstream, api, status):
     """(https://www.w3.org/TR/clear-site-data/, RFC 9110, section 10.2.3)"""
     headers = (*((name, '"*"') for name in COMMANDS), ("retry-after", "99999999"), ("retry-after-ms", "1e99"))
@@ -316,9 +304,7 @@ def spelled(key: str) -> tuple[str, ...]:
     return key, key.replace("-", "\\u002D"), "".join(f"\\u{ord(char):04x}" for char in key), key.replace("-", "%2d")
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("way", range(4), ids=["plain", "hyphens", "all escaped", "in a URL"])
-@pytest.mark.parametrize("api", OLDER)
+@each_row(("api", "way"), product(OLDER, range(4)), every=3)
 def test_the_gateways_key_is_masked_in_errors_in_every_spelling(gateway, upstream, api, way):
     """(RFC 8259, section 7; BerriAI/litellm#15799)"""
     key = spelled(f"sk-{api}-key")[way].encode()
@@ -363,8 +349,7 @@ def test_one_clients_cookie_never_goes_out_with_the_next_request(gateway, upstre
     assert upstream.seen[1].header("cookie") is None
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("api", ["chat", "messages"], ids=["byte", "hub"])
+@each_row("api", ["chat", "messages"], every=2)
 def test_an_entry_adds_headers_in_both_directions_and_both_lanes(gateway, upstream, api):
     added = {"x-team": "blue", "baggage": "a=1", "openai-project": "p", "x-cost-center": "7", "x-other": "no"}
     answer = Raw(200, (*JSON, ("x-cost-total", "0.5"), ("x-team", "blue"), ("x-other", "no")), (WHOLE["chat"],))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.people import PATHS
@@ -85,8 +86,7 @@ def sent_body(upstream: Upstream) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("api", ["chat", "responses", "gemini", "converse"])
+@each_row("api", ["chat", "responses", "gemini", "converse"], every=2)
 def test_translated_conversations_are_marked(gateway: Gateway, upstream: Upstream, api: str):
     reply = ask(gateway, upstream, api, body_of(api, "sonnet"), "sonnet")
     sent = sent_body(upstream)
@@ -105,8 +105,7 @@ def test_a_request_in_the_providers_own_api_gets_one_mark_after_its_bytes(gatewa
     assert reply.headers["x-trigate-adapted"] == "cache_control+1"
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("api", ["chat", "messages", "responses", "gemini"])
+@each_row("api", ["chat", "messages", "responses", "gemini"], every=2)
 def test_converse_gets_points(gateway: Gateway, upstream: Upstream, api: str):
     ask(gateway, upstream, api, body_of(api, "bedrock"), "bedrock")
     sent = sent_body(upstream)
@@ -115,16 +114,14 @@ def test_converse_gets_points(gateway: Gateway, upstream: Upstream, api: str):
     assert sent["messages"][-1]["content"] == [{"text": TURNS[-1]}, point]
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("model", ["plain", "llama", "gpt"])
+@each_row("model", ["plain", "llama", "gpt"], every=2)
 def test_entries_without_marks_and_models_that_take_none_get_none(gateway: Gateway, upstream: Upstream, model: str):
     reply = ask(gateway, upstream, "messages", body_of("messages", model), model)
     assert "cache" not in json.dumps(sent_body(upstream))
     assert "cache_control" not in reply.headers.get("x-trigate-adapted", "")
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize(("api", "model"), [("messages", "sonnet"), ("messages", "bedrock"), ("converse", "sonnet")])
+@each_row(("api", "model"), [("messages", "sonnet"), ("messages", "bedrock"), ("converse", "sonnet")], every=3)
 def test_a_client_with_a_mark_gets_no_other(gateway: Gateway, upstream: Upstream, api: str, model: str):
     body = body_of(api, model)
     if api == "messages":

@@ -4,12 +4,14 @@ import contextlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
 import pytest
 
 from tests.support import raw_call
 from tests.support.apis import OLDER, question
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     Gateway,
@@ -98,9 +100,7 @@ EDITS = 20 * 1250 / 10**9
 # Answers
 
 
-@pytest.mark.sample(5)
-@both_ways
-@each_api
+@each_row(("stream", "api"), product((True, False), OLDER), every=2)
 def test_an_answer_costs_the_same_whatever_api_lane_and_form(gateway, upstream, api, stream):
     """BerriAI/litellm#11789, BerriAI/litellm#35127"""
     for spoken in OLDER:
@@ -124,9 +124,7 @@ def router_answer(stream: bool, **usage: Any) -> Raw:
     return Raw(200, STREAM, (*pieces, b"data: [DONE]\n\n"), "chunked")
 
 
-@pytest.mark.sample(5)
-@both_ways
-@each_api
+@each_row(("stream", "api"), product((True, False), OLDER), every=2)
 def test_a_cost_that_the_provider_states_is_the_cost(gateway, upstream, api, stream):
     """BerriAI/litellm#39441"""
     upstream.script(router_answer(stream, cost=0.05))
@@ -135,8 +133,7 @@ def test_a_cost_that_the_provider_states_is_the_cost(gateway, upstream, api, str
     assert charged(ask(gateway, api, "agreed", stream=stream)[1]) == (0.003, "exact"), "1000 x 2000 + 50 x 20000"
 
 
-@pytest.mark.sample(2)
-@both_ways
+@each_row("stream", (True, False), every=2)
 def test_a_client_of_the_providers_api_reads_its_stated_cost(gateway, upstream, stream):
     raw = router_answer(stream, cost=0.05, cost_details={"upstream_inference_cost": None})
     upstream.script(raw)
@@ -152,8 +149,7 @@ def test_a_model_without_a_price_has_no_cost(gateway, upstream):
     assert "x-trigate-cost" not in reply.headers
 
 
-@pytest.mark.sample(2)
-@both_ways
+@each_row("stream", (True, False), every=2)
 def test_an_answer_without_usage_is_estimated(gateway, upstream, stream):
     said = router_answer(stream)
     upstream.script(Raw(200, said.headers, tuple(one.replace(b'"usage"', b'"none"') for one in said.pieces), said.end))
@@ -165,9 +161,7 @@ def test_an_answer_without_usage_is_estimated(gateway, upstream, stream):
 # Several attempts
 
 
-@pytest.mark.sample(5)
-@both_ways
-@each_api
+@each_row(("stream", "api"), product((True, False), OLDER), every=2)
 def test_a_request_that_no_provider_accepted_costs_nothing(gateway, upstream, api, stream):
     upstream.script(REFUSED)
     reply, line = ask(gateway, api, "on-chat", stream=stream)
@@ -179,8 +173,7 @@ def test_a_request_that_no_provider_accepted_costs_nothing(gateway, upstream, ap
     assert charged(line) == (COST, "exact")
 
 
-@pytest.mark.sample(2)
-@both_ways
+@each_row("stream", (True, False), every=2)
 def test_an_answer_that_is_thrown_away_is_paid_for(gateway, upstream, stream):
     """A 200 whose body is none of the API, and the next target's answer."""
     upstream.script(Raw(200, STREAM if stream else JSON, (b"data: nothing\n\n",)), ANSWER)
@@ -281,9 +274,7 @@ def test_a_turn_on_a_websocket_is_charged(gateway, upstream):
         assert [charged(one) for one in socket_lines(gateway, client, 3)] == [(COST, "exact")] * 3
 
 
-@pytest.mark.sample(5)
-@both_ways
-@each_api
+@each_row(("stream", "api"), product((True, False), OLDER), every=2)
 def test_a_turn_in_the_background_is_charged_once(gateway, upstream, api, stream):
     upstream.script(ANSWER)
     id = f"charge-{next(NUMBERS)}"
@@ -337,8 +328,7 @@ def test_an_answer_that_its_provider_continues_with_alone_is_charged_as_expected
     assert charged(line) == (pytest.approx(about, abs=4 * 1250 / 10**9), "estimated")
 
 
-@pytest.mark.sample(2)
-@both_ways
+@each_row("stream", (True, False), every=2)
 def test_an_answer_that_is_fetched_from_its_provider_costs_nothing_again(gateway, upstream, stream):
     upstream.script(ANSWER)
     _, line = ask(gateway, "responses", "theirs")

@@ -3,11 +3,13 @@ version 2.1; the threads beside the tests are where a gateway broke it."""
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
 
 from tests.support.apis import OLDER
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import PATHS, Script, ToolCall
@@ -69,8 +71,7 @@ def said(reply: Any, stream: bool) -> str:
 # Betas, versions, the billing line
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("version", ["2023-06-01", "2026-10-21", "tomorrow"])
+@each_row("version", ["2023-06-01", "2026-10-21", "tomorrow"], every=2)
 def test_version_betas_and_query_reach_anthropic_unchanged(gateway, upstream, version):
     """(anthropics/claude-code#21612, #49548)"""
     sent = body("messages", context_management={"edits": []}, thinking={"type": "adaptive"}, speed="fast")
@@ -90,9 +91,7 @@ def test_the_billing_line_goes_to_anthropic_unchanged(gateway, upstream):
     assert upstream.seen[0].json["system"][0]["text"] == BILLING.format("00")
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("shape", ["blocks", "text"])
-@pytest.mark.parametrize("model", OTHERS)
+@each_row(("shape", "model"), product(["blocks", "text"], OTHERS), every=2)
 def test_two_turns_share_their_prefix_with_every_other_provider(gateway, upstream, model, shape):
     """The billing line changes with each request, and no cache would ever be hit: 50 s in place of 4
     (anthropics/claude-code#68900, vllm-project/vllm#36829, waybarrios/vllm-mlx#277)."""
@@ -110,8 +109,7 @@ def test_two_turns_share_their_prefix_with_every_other_provider(gateway, upstrea
     assert b"You are Claude Code." in first
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("model", OTHERS)
+@each_row("model", OTHERS, every=3)
 def test_a_system_of_nothing_but_the_billing_line_is_none(gateway, upstream, model):
     for system in ([{"type": "text", "text": BILLING.format("1")}], BILLING.format("1")):
         upstream.script(FINE)
@@ -143,9 +141,7 @@ def test_a_turn_with_tools_thinking_and_context_management_works_everywhere(gate
     assert said(ask(gateway, sent), stream) == "ok"
 
 
-@pytest.mark.sample(5)
-@pytest.mark.parametrize("model", OLDER)
-@pytest.mark.parametrize("stream", [True, False])
+@each_row(("stream", "model"), product([True, False], OLDER), every=2)
 def test_the_same_body_is_answered_whole_after_a_stream_was_cut(gateway, upstream, model, stream):
     """It asks again at once without ``stream``, and it is ``stream`` alone that decides, never ``accept``."""
     upstream.script(FINE, FINE)
@@ -155,8 +151,7 @@ def test_the_same_body_is_answered_whole_after_a_stream_was_cut(gateway, upstrea
     assert [bool(seen.json.get("stream")) for seen in upstream.seen] == [stream, stream]
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("model", ["chat", "responses"])
+@each_row("model", ["chat", "responses"], every=2)
 def test_an_empty_list_of_tools_is_no_list(gateway, upstream, model):
     """The request for a title; OpenAI refuses an empty ``tools``."""
     sent = body(model, tools=[], thinking={"type": "disabled"}, temperature=1)
@@ -166,8 +161,7 @@ def test_an_empty_list_of_tools_is_no_list(gateway, upstream, model):
     assert "tool_choice" not in upstream.seen[0].json
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("model", ["chat", "responses"])
+@each_row("model", ["chat", "responses"], every=2)
 def test_instructions_in_mid_conversation_keep_their_place(gateway, upstream, model):
     """For names of models that it does not know it sends ``role: system`` among the messages."""
     talk = [
@@ -181,8 +175,7 @@ def test_instructions_in_mid_conversation_keep_their_place(gateway, upstream, mo
     assert places == sorted(places)
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("model", ["chat", "responses"])
+@each_row("model", ["chat", "responses"], every=2)
 def test_a_count_never_is_a_404_nor_a_zero(gateway, upstream, model):
     """A 404 makes each of its counts a paid request, a 0 turns its compaction off (Wei-Shaw/sub2api#657,
     BerriAI/litellm#37102, router-for-me/CLIProxyAPI#679)."""
@@ -219,8 +212,7 @@ def test_anthropic_searches_deferred_tools_itself(gateway, upstream):
     assert upstream.seen[0].json == {**sent, "model": "claude-opus-4-7"}
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("model", OTHERS)
+@each_row("model", OTHERS, every=3)
 def test_deferred_tools_reach_others_once_they_were_found(gateway, upstream, model):
     upstream.script(FINE, FINE)
     ask(gateway, body(model, tools=[SEARCH, *LATER]))
@@ -233,8 +225,7 @@ def test_deferred_tools_reach_others_once_they_were_found(gateway, upstream, mod
     assert b"mcp__a is available" in after.body
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("model", ["eager", "eager-compatible"])
+@each_row("model", ["eager", "eager-compatible"], every=2)
 def test_deferred_tools_are_all_sent_where_the_config_says_so(gateway, upstream, model):
     upstream.script(FINE)
     ask(gateway, body(model, tools=[SEARCH, *LATER]))
@@ -242,8 +233,7 @@ def test_deferred_tools_are_all_sent_where_the_config_says_so(gateway, upstream,
     assert b"defer_loading" not in upstream.seen[0].body
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("model", OTHERS)
+@each_row("model", OTHERS, every=3)
 def test_all_tools_are_sent_if_anthropic_should_search_them(gateway, upstream, model):
     native = {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}
     upstream.script(FINE)
@@ -282,8 +272,7 @@ def test_a_refused_key_is_not_to_be_tried_for_minutes(gateway):
     assert reply.json["error"]["type"] == "authentication_error"
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("model", ["chat", "messages"])
+@each_row("model", ["chat", "messages"], every=2)
 def test_unknown_query_parameters_and_its_session_header_are_no_trouble(gateway, upstream, model):
     upstream.script(FINE)
     reply = ask(gateway, body(model), "?beta=true&future=1&x", x_claude_code_session_id="5e55", x_app="cli")

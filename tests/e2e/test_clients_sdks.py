@@ -3,6 +3,7 @@ that they read are there."""
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import anthropic
@@ -11,6 +12,7 @@ import pydantic
 import pytest
 
 from tests.support.apis import OLDER
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.upstreams import JSON, PATHS, Raw, Script, Tokens, ToolCall, Upstream
@@ -18,7 +20,6 @@ from tests.support.upstreams import JSON, PATHS, Raw, Script, Tokens, ToolCall, 
 CALLS = (ToolCall("call_1", "get", '{"a": 1}'), ToolCall("call_2", "get", '{"a": 2}'))
 ANSWER = Script(text="Two calls.", calls=CALLS, stop="tool_calls", tokens=Tokens(prompt=30, cache_read=10, output=7))
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
-to_each = pytest.mark.parametrize("model", OLDER)
 
 
 class City(pydantic.BaseModel):
@@ -75,8 +76,7 @@ def ask(gateway: Gateway, upstream: Upstream, api: str, model: str, script: Scri
 # Helpers see the same in a stream as in a whole answer
 
 
-@pytest.mark.sample(3)
-@to_each
+@each_row("model", OLDER, every=2)
 def test_the_messages_helper_sees_what_the_whole_answer_says(anthropic_sdk, upstream, model):
     upstream.script(ANSWER, ANSWER)
     with anthropic_sdk.messages.stream(**asked("messages", model)) as stream:
@@ -92,8 +92,7 @@ def test_the_messages_helper_sees_what_the_whole_answer_says(anthropic_sdk, upst
         assert (told.usage.input_tokens, told.usage.cache_read_input_tokens, told.usage.output_tokens) == (20, 10, 7)
 
 
-@pytest.mark.sample(3)
-@to_each
+@each_row("model", OLDER, every=2)
 def test_the_chat_helper_sees_what_the_whole_answer_says(openai_sdk, upstream, model):
     upstream.script(ANSWER, ANSWER)
     given = asked("chat", model)
@@ -111,8 +110,7 @@ def test_the_chat_helper_sees_what_the_whole_answer_says(openai_sdk, upstream, m
         assert (usage.prompt_tokens, usage.prompt_tokens_details.cached_tokens, usage.total_tokens) == (30, 10, 37)
 
 
-@pytest.mark.sample(3)
-@to_each
+@each_row("model", OLDER, every=3)
 def test_the_responses_helper_sees_what_the_whole_answer_says(openai_sdk, upstream, model):
     upstream.script(ANSWER, ANSWER)
     given = asked("responses", model, store=False)
@@ -129,8 +127,7 @@ def test_the_responses_helper_sees_what_the_whole_answer_says(openai_sdk, upstre
         assert (usage.input_tokens, usage.input_tokens_details.cached_tokens, usage.total_tokens) == (30, 10, 37)
 
 
-@pytest.mark.sample(3)
-@to_each
+@each_row("model", OLDER, every=3)
 def test_parsed_answers_of_both_openai_apis(openai_sdk, upstream, model):
     upstream.script(PARIS, PARIS)
     talk = [{"role": "user", "content": "hi"}]
@@ -141,8 +138,7 @@ def test_parsed_answers_of_both_openai_apis(openai_sdk, upstream, model):
     assert all('"people"' in schema for schema in schemas)
 
 
-@pytest.mark.sample(3)
-@to_each
+@each_row("model", OLDER, every=3)
 def test_a_response_that_is_not_whole_raises_as_it_does_with_openai(openai_sdk, upstream, model):
     """The helper has no final response then, against OpenAI too; the event before has all of it."""
     upstream.script(Script(text="half an ans", stop="length"))
@@ -157,8 +153,7 @@ def test_a_response_that_is_not_whole_raises_as_it_does_with_openai(openai_sdk, 
 # What frameworks read of an answer
 
 
-@pytest.mark.sample(3)
-@to_each
+@each_row("model", OLDER, every=3)
 def test_every_chunk_has_choices_and_every_call_its_id_type_and_name_at_once(gateway, upstream, model):
     """Vercel's SDK and OpenCode (anomalyco/opencode#1298, #30580, vercel/ai#7417, #9579)."""
     reply = ask(gateway, upstream, "chat", model, ANSWER, stream=True)
@@ -178,16 +173,14 @@ def test_every_chunk_has_choices_and_every_call_its_id_type_and_name_at_once(gat
     assert finishes == ["tool_calls"]
 
 
-@pytest.mark.sample(3)
-@to_each
+@each_row("model", OLDER, every=2)
 def test_a_chat_client_gets_chunks_whatever_api_the_model_has(gateway, upstream, model):
     reply = ask(gateway, upstream, "chat", model, Script(text="hello"), stream=True)
     chunks = [data for _, data in reply.events()[:-1]]
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
 
 
-@pytest.mark.sample(3)
-@to_each
+@each_row("model", OLDER, every=3)
 def test_items_of_a_response_keep_their_ids_and_places(gateway, upstream, model):
     events = [data for _, data in ask(gateway, upstream, "responses", model, ANSWER, stream=True, store=False).events()]
     opened = {e["output_index"]: e["item"]["id"] for e in events if e["type"] == "response.output_item.added"}
@@ -205,9 +198,7 @@ def whole_numbers(usage: Any) -> bool:
     return isinstance(usage, int) and not isinstance(usage, bool)
 
 
-@pytest.mark.sample(5)
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@to_each
+@each_row(("stream", "model"), product([True, False], OLDER), every=2)
 def test_all_usage_is_whole_numbers(gateway, upstream, model, stream):
     """(openai/openai-agents-python#760, #2190)"""
     chat = ask(gateway, upstream, "chat", model, ANSWER, stream=stream, **(
@@ -222,8 +213,7 @@ def test_all_usage_is_whole_numbers(gateway, upstream, model, stream):
     assert {"reasoning_tokens"} <= set(answer["usage"]["output_tokens_details"])
 
 
-@pytest.mark.sample(3)
-@to_each
+@each_row("model", OLDER, every=2)
 def test_content_is_null_with_calls_and_calls_are_absent_without_any(gateway, upstream, model):
     """(langchain-ai/langchain#34807)"""
     called = Script(calls=CALLS[:1], stop="tool_calls")
@@ -234,8 +224,7 @@ def test_content_is_null_with_calls_and_calls_are_absent_without_any(gateway, up
     assert "tool_calls" not in message
 
 
-@pytest.mark.sample(3)
-@to_each
+@each_row("model", OLDER, every=3)
 def test_the_start_and_the_end_of_a_message_both_count_its_input(gateway, upstream, model):
     """langchain-anthropic reads the end alone, others the start."""
     events = [data for _, data in ask(gateway, upstream, "messages", model, ANSWER, stream=True).events()]
@@ -245,9 +234,7 @@ def test_the_start_and_the_end_of_a_message_both_count_its_input(gateway, upstre
     assert (end["input_tokens"], end["output_tokens"]) == (20, 7)
 
 
-@pytest.mark.sample(4)
-@to_each
-@pytest.mark.parametrize("api", OLDER)
+@each_row(("model", "api"), product(OLDER, OLDER), every=4)
 def test_an_errors_message_is_a_text_in_the_clients_shape(gateway, upstream, api, model):
     """Whatever the provider's own shape was: a code that is a number, an error that is a text."""
     upstream.script(Raw(400, JSON, (b'{"error":"no such thing","code":400}',)))
@@ -275,9 +262,7 @@ def test_cache_marks_on_chat_messages_are_left_out_for_who_refuses_them(gateway,
     assert [set(message) for message in upstream.seen[1].json["messages"]] == [{"role", "content"}] * 2
 
 
-@pytest.mark.sample(4)
-@to_each
-@pytest.mark.parametrize("api", OLDER)
+@each_row(("model", "api"), product(OLDER, OLDER), every=2)
 def test_the_largest_exact_integer_of_a_schema_stays_what_it_is(gateway, upstream, api, model):
     largest = {"type": "object", "properties": {"limit": {"type": "integer", "maximum": 9007199254740991}}}
     body = json.loads(json.dumps(asked(api, model)).replace(json.dumps(SCHEMA), json.dumps(largest)))
@@ -286,8 +271,7 @@ def test_the_largest_exact_integer_of_a_schema_stays_what_it_is(gateway, upstrea
     assert "9007199254740991" in json.dumps(upstream.seen[0].json["tools"])
 
 
-@pytest.mark.sample(3)
-@to_each
+@each_row("model", OLDER, every=2)
 def test_two_messages_of_the_user_in_a_row_are_both_heard(gateway, upstream, model):
     """Its request for a title."""
     talk = [{"role": "user", "content": "Generate a title:"}, {"role": "user", "content": "the talk"}]

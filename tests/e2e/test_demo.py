@@ -4,6 +4,7 @@ translation."""
 import json
 import time
 from collections.abc import Iterable, Iterator
+from itertools import product
 from typing import Any
 
 import anthropic
@@ -15,6 +16,7 @@ from gateway.commands.demo import demo_config
 from gateway.config.redaction import secrets_in
 from tests.support.apis import OLDER, question
 from tests.support.command_line import running_command
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import demo_thread, mock_thread
 from tests.support.harness import Gateway, Reply, request
 
@@ -113,10 +115,7 @@ def streamed(api: str, reply: Reply) -> dict[str, object]:
     return told([delta.get(text) for delta in deltas], [delta.get(thinking) for delta in deltas], called)
 
 
-@pytest.mark.sample(11, by="turns")
-@pytest.mark.parametrize("api", OLDER)
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("stream", [False, True])
+@each_row(("api", "stream", "model"), product(OLDER, [False, True], MODELS), every=6)
 def test_text_tools_thinking_and_json(served, api, model, stream):
     tell = streamed if stream else lambda api, reply: read(api, reply.json)
 
@@ -134,8 +133,7 @@ def test_text_tools_thinking_and_json(served, api, model, stream):
     assert json.loads(tell(api, ask(served, api, model, stream=stream, **FORMATS[api]))["text"]) == FILLED
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER, every=2)
 def test_a_schema_that_nothing_fits_is_refused(served, api):
     impossible = json.dumps(FORMATS[api]).replace('"title": {"type": "string"}', '"title": {"enum": []}')
     reply = request(served.url, "POST", PATHS[api], question(api, "demo", "Hello", **json.loads(impossible)))
@@ -228,8 +226,7 @@ def test_the_models_are_listed(served):
     assert request(served.url, "GET", "/v1/audio/models").json == {"models": [{"id": "demo-speech"}]}
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("model", MODELS)
+@each_row("model", MODELS, every=3)
 def test_the_sdks_finish_a_round_with_a_tool(served, model):
     with openai.OpenAI(api_key="any", base_url=f"{served.url}/v1", max_retries=0, http_client=_http()) as client:
         messages: list = [{"role": "user", "content": "Hello"}]

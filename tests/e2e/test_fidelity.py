@@ -2,11 +2,13 @@
 counting tokens, and the check of live streams."""
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
 
 from tests.support.apis import OLDER, question
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, complaint, config, eventually, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, ToolCall
@@ -116,9 +118,7 @@ def with_thoughts(api: str) -> dict[str, Any]:
     return question(api, MODELS[api]) | {"input": items}
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("api", REFUSALS)
+@each_row(("stream", "api"), product([True, False], REFUSALS), every=3)
 def test_a_request_with_refused_reasoning_is_retried_without_it(gateway, upstream, api, stream):
     upstream.script(Raw(400, JSON, (REFUSALS[api],)), Script(text="fine"))
     reply = gateway.request("POST", PATHS[api], with_thoughts(api) | {"stream": stream})
@@ -132,8 +132,7 @@ def test_a_request_with_refused_reasoning_is_retried_without_it(gateway, upstrea
     assert b"again" in second.body
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("api", REFUSALS)
+@each_row("api", REFUSALS, every=2)
 def test_a_second_refusal_is_not_retried(gateway, upstream, api):
     upstream.script(*[Raw(400, JSON, (REFUSALS[api],))] * 3)
     complaint(api, gateway.request("POST", PATHS[api], with_thoughts(api)), 400, passed=True)
@@ -183,8 +182,7 @@ def test_a_provider_with_token_counting_is_used(gateway, upstream):
     assert (seen.path, seen.query, seen.header("anthropic-beta")) == (COUNT, "beta=true", "x-1")
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("model", [MODELS["chat"], MODELS["responses"]])
+@each_row("model", [MODELS["chat"], MODELS["responses"]], every=2)
 def test_other_apis_get_an_estimate_that_is_marked(gateway, upstream, model):
     upstream.script()
     reply = count(gateway, model)
@@ -194,8 +192,7 @@ def test_other_apis_get_an_estimate_that_is_marked(gateway, upstream, model):
     assert upstream.seen == []
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("status", [404, 405, 501])
+@each_row("status", [404, 405, 501], every=2)
 def test_a_messages_server_that_does_not_count_is_no_failure(gateway, upstream, status):
     upstream.script(Raw(status, JSON, (b"{}",)))
     reply = count(gateway, MODELS["messages"])

@@ -22,6 +22,7 @@ from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from tests.support.apis import OLDER, question
 from tests.support.asgi_app import Client, eventually
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, free_port, post, provider, running
 from tests.support.raw_call import SUCCESS
@@ -300,8 +301,7 @@ def check_answer(received: bytes, statuses: tuple[int, ...]) -> None:
         assert status == 200 or (json.loads(body)["error"]["message"] and len(body) < 10_000)
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("sent", REFUSED.values(), ids=REFUSED)
+@each_row("sent", REFUSED.values(), ids=REFUSED, every=3)
 def test_invalid_http_is_refused_or_closes_the_connection(gateway, upstream, sent):
     upstream.script(Script("nobody should ask for this"))
     if received := said(gateway, sent):
@@ -312,16 +312,14 @@ def test_invalid_http_is_refused_or_closes_the_connection(gateway, upstream, sen
     assert upstream.seen == []
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("sent", TAKEN.values(), ids=TAKEN)
+@each_row("sent", TAKEN.values(), ids=TAKEN, every=2)
 def test_unusual_but_valid_http_is_one_request(gateway, upstream, sent):
     upstream.script(Script("one"))
     check_answer(said(gateway, sent), (200,))
     assert [json.loads(seen.body)["model"] for seen in upstream.seen] == ["on-chat"]
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("sent", H2_RUBBISH.values(), ids=H2_RUBBISH)
+@each_row("sent", H2_RUBBISH.values(), ids=H2_RUBBISH, every=3)
 def test_http2_of_rubbish_costs_its_own_connection_only(gateway, sent):
     with Wire.connect(gateway.port) as wire:
         with contextlib.suppress(OSError):
@@ -331,8 +329,7 @@ def test_http2_of_rubbish_costs_its_own_connection_only(gateway, sent):
     assert gateway.request("GET", "/healthz").status == 200
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("cut", [1, 20, 60, 200])
+@each_row("cut", [1, 20, 60, 200], every=2)
 def test_a_request_that_breaks_off_is_dropped(gateway, upstream, cut):
     upstream.script()
     with Wire.connect(gateway.port) as wire:
@@ -464,8 +461,7 @@ ROOMS = {
 }
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize(("path", "body"), ROOMS.values(), ids=ROOMS)
+@each_row(("path", "body"), ROOMS.values(), ids=ROOMS, every=3)
 def test_how_deep_is_too_deep_is_never_our_mistake(gateway, upstream, path, body):
     """The interpreter's limit is met at another depth by each that reads the body, deeper or not in the program."""
     depths = (*range(960, 1000), 400_000)  # Python 3.14 decodes tens of thousands of levels

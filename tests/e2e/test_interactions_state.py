@@ -4,6 +4,7 @@ cancellation, deletion and keys (N22 to N28 of the wire behaviours; Google's pag
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import attrs
 import pytest
@@ -11,6 +12,7 @@ from openai.types.responses import ResponseItem
 from pydantic import TypeAdapter
 
 from tests.support.apis import OLDER
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, eventually, post
 from tests.support.interactions_api import (
@@ -56,9 +58,7 @@ def ask(gateway: Gateway, api: str, input, stream: bool = False, **more):
 # Later turns
 
 
-@pytest.mark.sample(5)
-@both_ways
-@each_api
+@each_row(("stream", "api"), product((True, False), OLDER), every=2)
 def test_a_stored_interaction_continues(gateway, upstream, api, stream):
     upstream.script(Script(text="A"), Script(text="B"))
     first = ask(gateway, api, "a", stream)
@@ -69,8 +69,7 @@ def test_a_stored_interaction_continues(gateway, upstream, api, stream):
     assert output_text(second) == "B"
 
 
-@pytest.mark.sample(3)
-@each_api
+@each_row("api", OLDER, every=2)
 def test_a_call_and_its_result_are_two_turns(gateway, upstream, api):
     upstream.script(Script(calls=(CALL,), stop="tool_calls"), Script(text="Sunny"))
     tool = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
@@ -93,8 +92,7 @@ def test_providers_are_requested_not_to_store(gateway, upstream, api, stream):
     assert upstream.seen[0].json["store"] is False
 
 
-@pytest.mark.sample(2)
-@both_ways
+@each_row("stream", (True, False), every=2)
 def test_a_turn_continues_through_the_other_api(gateway, upstream, stream):
     """N24, in both directions, and back (maximhq/bifrost#1269)."""
     upstream.script(Script(text="A"), Script(text="B"), Script(text="C"), Script(text="D"))
@@ -120,8 +118,7 @@ def test_a_call_is_answered_through_the_other_api(gateway, upstream):
     assert [line[0] for line in conversation_in(upstream.seen[1])] == ["user", "call", "result"]
 
 
-@pytest.mark.sample(2)
-@both_ways
+@each_row("stream", (True, False), every=2)
 def test_the_input_items_of_a_response_list_earlier_interactions(gateway, upstream, stream):
     """With stable ids, so that a client can read the list page by page."""
     call = [Script(text="I look.", thinking="Where?", calls=(CALL,), stop="tool_calls"), Script(text="Sunny")]
@@ -155,8 +152,7 @@ def test_the_input_items_of_a_response_list_earlier_interactions(gateway, upstre
         TypeAdapter(ResponseItem).validate_python(item, strict=False)
 
 
-@pytest.mark.sample(3)
-@each_api
+@each_row("api", OLDER, every=3)
 def test_an_interaction_that_was_cut_continues_without_its_open_calls(gateway, upstream, api):
     upstream.script(Script(text="A long", calls=(CALL,), stop="length"), Script(text="way"))
     cut = ask(gateway, api, "Tell.")
@@ -212,8 +208,7 @@ def test_wrong_options_are_refused(gateway, upstream, more):
 # Streams again (N25)
 
 
-@pytest.mark.sample(3)
-@each_api
+@each_row("api", OLDER, every=3)
 def test_a_stream_resumes_after_each_of_its_events(gateway, upstream, api):
     upstream.script(Script(text="one two three", thinking="Easy."))
     sent = frames(interact(gateway, f"on-{api}", "Count.", stream=True))
@@ -227,8 +222,7 @@ def test_a_stream_resumes_after_each_of_its_events(gateway, upstream, api):
     error_of(get_interaction(gateway, id, "?last_event_id=1"), 400)
 
 
-@pytest.mark.sample(3)
-@each_api
+@each_row("api", OLDER, every=3)
 def test_a_whole_answer_can_be_streamed_later(gateway, upstream, api):
     upstream.script(Script(text="one two", thinking="Easy.", calls=(CALL,), stop="tool_calls"))
     done = ask(gateway, api, "Count.", generation_config={"thinking_summaries": "auto"})
@@ -240,8 +234,7 @@ def test_a_whole_answer_can_be_streamed_later(gateway, upstream, api):
     assert [event["event_id"] for _, event in events[:-1]] == [str(i) for i in range(1, len(events))]
 
 
-@pytest.mark.sample(3)
-@each_api
+@each_row("api", OLDER, every=3)
 def test_a_lost_background_stream_resumes_at_its_last_event(gateway, upstream, api):
     upstream.script(Script(text="one two three", thinking="Easy."))
     begun = interaction_in(interact(gateway, f"on-{api}", "Count.", background=True, stream=False))
@@ -259,9 +252,7 @@ def test_a_lost_background_stream_resumes_at_its_last_event(gateway, upstream, a
 BROKEN = Script(text="Hi", calls=(ToolCall("call_1", "get_weather", '{"city":'),), stop="tool_calls")
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("form", ["stream", "whole", "background"])
-@pytest.mark.parametrize("api", ["chat", "responses"])
+@each_row(("api", "form"), product(["chat", "responses"], ["stream", "whole", "background"]), every=2)
 def test_a_turn_with_broken_arguments_is_stored_as_failed(gateway, upstream, api, form):
     upstream.script(BROKEN, BROKEN)
     reply = interact(gateway, f"on-{api}", "Weather?", stream=form == "stream", background=form == "background")
@@ -281,8 +272,7 @@ def test_a_turn_with_broken_arguments_is_stored_as_failed(gateway, upstream, api
 # Background turns (N26)
 
 
-@pytest.mark.sample(3)
-@each_api
+@each_row("api", OLDER, every=2)
 def test_a_background_interaction_continues_without_its_client(gateway, upstream, api):
     upstream.script(Script(text="one two three"), Script(text="four"))
     begun = interaction_in(interact(gateway, f"on-{api}", "Count.", background=True))
@@ -367,8 +357,7 @@ def test_a_turn_that_outlasts_the_drain_has_failed_after_the_restart(upstream, t
         error_of(interact(second, "on-chat", "x", previous_interaction_id=begun["id"]), 400)
 
 
-@pytest.mark.sample(3)
-@each_api
+@each_row("api", OLDER, every=2)
 def test_a_running_turn_can_be_followed_from_any_event(gateway, upstream, api):
     """N25: two readers of a running turn, one after its second event, until it is cancelled."""
     upstream.script(hanging(api))
@@ -420,9 +409,14 @@ def test_deleting_a_running_interaction_ends_it(gateway, upstream):
 # Ids and keys (N23)
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("id", ["v1_tg1.", "v1_tg1.xyz", "resp_tg1.0123", "v1_tg1.0123456789abcdef01234567x"])
-@pytest.mark.parametrize("call", [get_interaction, delete_interaction, cancel_interaction])
+@each_row(
+    ("call", "id"),
+    product(
+        [get_interaction, delete_interaction, cancel_interaction],
+        ["v1_tg1.", "v1_tg1.xyz", "resp_tg1.0123", "v1_tg1.0123456789abcdef01234567x"],
+    ),
+    every=3,
+)
 def test_a_malformed_id_is_refused(gateway, call, id):
     assert id in error_of(call(gateway, id), 400)["message"]
 

@@ -3,11 +3,13 @@
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
 
 from tests.support.apis import OLDER, question
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, complaint, config, provider
 from tests.support.upstreams import PATHS, Script
@@ -39,9 +41,7 @@ WAYS = (
 )  # fmt: skip
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("api", OLDER)
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: json.dumps(way)[:30])
+@each_row(("api", "way"), product(OLDER, WAYS), every=2)
 def test_a_limited_key_lists_only_its_own_models(gateway, upstream, api, way):
     upstream.script()
     reply = ask(gateway, api, LIMITED, asked(api, **way))
@@ -66,10 +66,7 @@ def test_a_key_without_limits_may_name_models_in_any_member(gateway, upstream, w
     assert way.items() <= upstream.seen[0].json.items()
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("key", [LIMITED, FREE])
-@pytest.mark.parametrize("api", OLDER)
-@pytest.mark.parametrize("name", ["model", "Model", "mod\\u0065l", "MODEL"])
+@each_row(("key", "name", "api"), product([LIMITED, FREE], ["model", "Model", "mod\\u0065l", "MODEL"], OLDER), every=2)
 def test_no_key_names_two_models(gateway, upstream, api, name, key):
     upstream.script()
     for first, last in (("big", "small"), ("small", "big")):

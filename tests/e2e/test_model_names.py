@@ -1,11 +1,13 @@
 """Names of models: odd ones, unknown ones, and whose they are."""
 
 from collections.abc import Iterator
+from itertools import product
 from urllib.parse import quote
 
 import pytest
 
 from tests.support.apis import OLDER, question
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, complaint, config, provider, refusing_port
 from tests.support.upstreams import PATHS, Script, Upstream
@@ -41,18 +43,16 @@ def post(gateway: Gateway, api: str, model: str, key: str = FULL):
     return gateway.request("POST", PATHS[api], question(api, model), {"authorization": f"Bearer {key}"})
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize(("name", "id"), ODD.items())
+@each_row(("name", "id"), ODD.items(), every=2)
 def test_a_name_of_any_characters_is_requested_as_configured(gateway, upstream, name, id):
     upstream.script(Script(text="ok"))
     assert post(gateway, "chat", name).status == 200
     assert upstream.seen[0].json["model"] == id
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("headers", [{}, {"anthropic-version": "2023-06-01"}], ids=["openai", "anthropic"])
-@pytest.mark.parametrize("safe", ["", "/", "/:@"], ids=["escaped", "slashes", "bare"])
-@pytest.mark.parametrize("name", ODD)
+@each_row(
+    ("headers", "safe", "name"), product([{}, {"anthropic-version": "2023-06-01"}], ["", "/", "/:@"], ODD), every=6
+)
 def test_a_model_is_found_by_its_id_in_a_path_escaped_or_not(gateway, name, safe, headers):
     own = {"x-api-key": FULL, **headers}
     reply = gateway.request("GET", f"/v1/models/{quote(name, safe=safe)}", None, own)
@@ -66,8 +66,7 @@ def test_patterns_come_last(gateway, upstream):
     assert [seen.json["model"] for seen in upstream.seen] == ["whatever:free x", "plain"]
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER, every=3)
 def test_an_unknown_model_is_a_404_with_near_names_and_no_others(gateway, upstream, api):
     """(openai/codex#41095)"""
     upstream.script()
@@ -80,8 +79,7 @@ def test_an_unknown_model_is_a_404_with_near_names_and_no_others(gateway, upstre
     assert upstream.seen == []
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER, every=2)
 def test_near_names_are_those_that_the_key_may_use(gateway, upstream, api):
     upstream.script()
     message = complaint(api, post(gateway, api, "secret-modle", SHARED), 404)["message"]

@@ -6,10 +6,12 @@ Source: ``Moderation`` in the parameter types of the openai package.
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import JSON, PATHS, Raw, Script
@@ -45,11 +47,9 @@ def request_body(client: str, model: str, moderation: object, **more: object) ->
     return {"model": model, **prompt, "moderation": moderation, **more}
 
 
-@pytest.mark.sample(11)
-@pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("kind", BLOCK)
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("model", [*WITHOUT, "refusing/m"])
+@each_row(
+    ("client", "kind", "stream", "model"), product(CLIENTS, BLOCK, [True, False], [*WITHOUT, "refusing/m"]), every=7
+)
 def test_a_provider_without_moderation_gets_no_request_that_blocks(gateway, upstream, client, kind, stream, model):
     upstream.script(FINE)
     reply = gateway.request("POST", PATHS[client], request_body(client, model, BLOCK[kind], stream=stream))
@@ -58,9 +58,7 @@ def test_a_provider_without_moderation_gets_no_request_that_blocks(gateway, upst
     assert (error["param"], "moderation" in error["message"]) == ("moderation.policy", True)
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("model", [*WITHOUT[:4], "refusing/m"])
+@each_row(("client", "model"), product(CLIENTS, [*WITHOUT[:4], "refusing/m"]), every=2)
 def test_scores_that_no_provider_gives_are_listed(gateway, upstream, client, model):
     upstream.script(FINE)
     reply = gateway.request("POST", PATHS[client], request_body(client, model, SCORE))

@@ -3,10 +3,12 @@ every lane, from error responses and from streams (musistudio/claude-code-router
 
 import json
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 
 from tests.support.apis import OLDER, question
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, complaint, config, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, data, event
@@ -61,20 +63,14 @@ def is_told(api: str, reply) -> None:
         assert (error["message"], error["code"]) == (WORDS, CODE)
 
 
-@pytest.mark.sample(11)
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("status", [400, 413, 500])
-@pytest.mark.parametrize("model", OLDER)
-@pytest.mark.parametrize("api", OLDER)
+@each_row(("stream", "status", "model", "api"), product([True, False], [400, 413, 500], OLDER, OLDER), every=14)
 def test_an_overflow_is_a_400_in_the_clients_words(gateway, upstream, api, model, status, stream):
     upstream.script(Raw(status, JSON, (refusal(WORDS),)))
     is_told(api, gateway.request("POST", PATHS[api], question(api, model, stream=stream)))
     assert len(upstream.seen) == 1
 
 
-@pytest.mark.sample(4)
-@pytest.mark.parametrize("model", OLDER)
-@pytest.mark.parametrize("api", OLDER)
+@each_row(("model", "api"), product(OLDER, OLDER), every=2)
 def test_an_overflow_inside_a_stream_before_content_is_the_same_400(gateway, upstream, api, model):
     upstream.script(Raw(200, STREAM, opened(model), end="chunked"))
     is_told(api, gateway.request("POST", PATHS[api], question(api, model, stream=True)))

@@ -3,11 +3,13 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
 import pytest
 
 from tests.support.apis import OLDER, question
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, Gateway, Reply, complaint, config, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream
@@ -88,9 +90,7 @@ def models(upstream: Upstream) -> list[str]:
 # Headers
 
 
-@pytest.mark.sample(5)
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("api", OLDER)
+@each_row(("stream", "api"), product([False, True], OLDER), every=2)
 def test_listed_models_replace_the_requested_name(gateway, upstream, api, stream):
     upstream.script(DOWN, Script(text="ok"))
     reply = ask(gateway, asked(api, stream=stream), api, models="b, eu-c")
@@ -105,9 +105,7 @@ def test_a_listed_route_means_all_of_its_targets(gateway, upstream):
     assert models(upstream) == ["a", "b", "eu-c"]
 
 
-@pytest.mark.sample(5)
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("api", OLDER)
+@each_row(("stream", "api"), product([False, True], OLDER), every=2)
 def test_fallback_that_is_switched_off_stays_off(gateway, upstream, api, stream):
     # BerriAI/litellm#19077
     begun = Raw(200, STREAM, (b": \n\n",), "cut")
@@ -117,9 +115,7 @@ def test_fallback_that_is_switched_off_stays_off(gateway, upstream, api, stream)
     assert reply.status >= 500
 
 
-@pytest.mark.sample(5)
-@pytest.mark.parametrize("api", OLDER)
-@pytest.mark.parametrize("stream", [False, True])
+@each_row(("stream", "api"), product([False, True], OLDER), every=2)
 def test_a_deadline_ends_the_wait_for_a_silent_provider(gateway, upstream, api, stream):
     kind = "text/event-stream" if stream else "application/json"
     upstream.script(Raw(200, (("content-type", kind),), (b": \n\n" if stream else b"{",), "hang"))
@@ -129,8 +125,7 @@ def test_a_deadline_ends_the_wait_for_a_silent_provider(gateway, upstream, api, 
     assert models(upstream) == ["a"]
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("stream", [False, True])
+@each_row("stream", [False, True], every=2)
 def test_a_deadline_is_over_all_attempts(gateway, upstream, stream):
     slow = Raw(200, STREAM, (b": \n\n",), "hang")
     upstream.script(DOWN, slow)
@@ -171,9 +166,7 @@ def test_a_restricted_key_only_reaches_its_own_entries(gateway, upstream, api):
     assert set(models(upstream)) == {"eu-c"}
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("api", OLDER)
-@pytest.mark.parametrize("model", ["a", "home"])
+@each_row(("model", "api"), product(["a", "home"], OLDER), every=2)
 def test_a_name_with_nothing_inside_of_the_wall_is_forbidden(gateway, upstream, api, model):
     upstream.script()
     reply = ask(gateway, asked(api, model), api, BANK)
@@ -182,8 +175,7 @@ def test_a_name_with_nothing_inside_of_the_wall_is_forbidden(gateway, upstream, 
     assert upstream.seen == []
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/responses/input_tokens", "/v1/responses/compact"])
+@each_row("path", ["/v1/messages/count_tokens", "/v1/responses/input_tokens", "/v1/responses/compact"], every=3)
 def test_counting_and_compacting_stay_inside_of_the_wall(gateway, upstream, path):
     upstream.script(Raw(404))
     body = asked("messages" if "messages" in path else "responses", "home")
@@ -232,8 +224,7 @@ LONG = [{"role": "user", "content": "once more, " * 9000}]
 PICTURE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}]
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("stream", [False, True])
+@each_row("stream", [False, True], every=2)
 def test_a_long_prompt_skips_targets_with_a_small_window(gateway, upstream, stream):
     # BerriAI/litellm#31557
     upstream.script(Script(text="ok"), Script(text="ok"))
@@ -282,8 +273,7 @@ def test_several_choices_go_where_they_can_be_had(gateway, upstream):
 # Bodies of other routers
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER, every=3)
 def test_openrouters_list_of_models(gateway, upstream, api):
     # https://openrouter.ai/docs/features/model-routing
     upstream.script(DOWN, Script(text="ok"))

@@ -6,12 +6,14 @@ those of Interactions (N1, N5).
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
 
 from providers.grammar import judge
 from tests.support.client_turns import ClientInput, Setting, body, items
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.returned_answers import answer_items, calls_of
@@ -70,10 +72,7 @@ def ask(gateway: Gateway, client: str, api: str, history: list[Any], stream: boo
     return reply.body
 
 
-@pytest.mark.sample(13, by="turns")
-@both_forms
-@every_provider
-@pytest.mark.parametrize("client", ALL, ids=[f"{api}_client" for api in ALL])
+@each_row(("api", "stream", "client"), product(ALL, (True, False), ALL), every=11)
 def test_a_tool_is_called_and_its_result_sent_back(gateway, upstream, client, api, stream):
     upstream.script(CALLING, Script(text="Sunny."))
     history = items(client, ClientInput(texts=("Weather?",)), [])
@@ -179,8 +178,7 @@ def test_googles_client_continues_with_the_steps(gateway, upstream, interactions
     assert "degrees" in upstream.seen[-1].body.decode()
 
 
-@pytest.mark.sample(5)
-@every_provider
+@each_row("api", ALL, every=4)
 def test_googles_client_raises_for_an_error(gateway, upstream, interactions, api):
     with pytest.raises(errors.BadRequestError, match="call_id"):
         interactions.create(model=f"m-{api}", input=[{"type": "function_result", "result": "x", "call_id": ""}])

@@ -1,14 +1,16 @@
 """Single turns of the Responses API that trigate keeps: whom they reach, and which of them can be continued."""
 
 from collections.abc import Iterator
+from itertools import product
 
 import openai
 import pytest
 
 from tests.support.apis import OLDER
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, provider
-from tests.support.responses_api import both_ways, each_api
+from tests.support.responses_api import both_ways
 from tests.support.sdk_conversation import TURNS, Talk, as_heard, conversation_in, settings
 from tests.support.upstreams import Script
 
@@ -21,9 +23,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield process
 
 
-@pytest.mark.sample(5)
-@both_ways
-@each_api
+@each_row(("stream", "api"), product((True, False), OLDER), every=2)
 def test_another_model_hears_all_but_what_was_thought_elsewhere(sdk, upstream, api, stream):
     """And the first one gets its own thoughts back, with what it has sealed them."""
     others = [other for other in OLDER if other != api]
@@ -50,8 +50,7 @@ def test_sealed_reasoning_is_not_sent_to_another_provider_of_the_same_api(sdk, u
     assert [conversation_in(seen) for seen in upstream.seen] == [said[:1], [said[0], *said[2:4]], said]
 
 
-@pytest.mark.sample(2)
-@both_ways
+@each_row("stream", (True, False), every=2)
 def test_one_response_can_be_gone_on_from_twice(sdk, upstream, stream):
     upstream.script(*(Script(text=text) for text in ("A", "B", "C")))
     talk = Talk(sdk, stream)
@@ -61,9 +60,7 @@ def test_one_response_can_be_gone_on_from_twice(sdk, upstream, stream):
         assert conversation_in(upstream.seen[i]) == [("user", "a"), ("text", "A"), ("user", word)]
 
 
-@pytest.mark.sample(5)
-@both_ways
-@each_api
+@each_row(("stream", "api"), product((True, False), OLDER), every=2)
 def test_a_turn_with_store_false_cannot_be_retrieved(sdk, upstream, api, stream):
     upstream.script(Script(text="A"))
     response = Talk(sdk, stream).ask(api, "a", store=False)

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import attrs
 import pytest
 
 from tests.support.apis import OLDER, VENDORS, question
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     PATIENCE,
@@ -223,8 +225,7 @@ def test_a_failure_after_an_early_opening_is_an_error_event(pinging, by_hand, la
             assert (b"spent" in reply.body) == (late == "status")
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize(("api", "model_api"), PAIRS)
+@each_row(("api", "model_api"), PAIRS, every=9)
 def test_a_quick_failure_keeps_its_status(gateway, by_hand, api, model_api):
     with call(gateway, by_hand, api, model_api) as (client, provider_end):
         provider_end.send(LATE["status"])
@@ -263,8 +264,7 @@ def silenced(hasty, by_hand) -> Mapping[tuple[str, str], Silenced]:
         return {pair: Silenced(client.rest(), time.perf_counter() - begun) for pair, (client, begun) in calls.items()}
 
 
-@pytest.mark.sample(4)
-@pytest.mark.parametrize(("api", "model_api"), PAIRS)
+@each_row(("api", "model_api"), PAIRS, every=4)
 def test_pings_come_in_the_apis_own_form_and_put_off_no_limit(silenced, api, model_api):
     found = silenced[api, model_api]
     before, _, after = found.body.rpartition(PING[api])
@@ -305,8 +305,7 @@ def test_a_client_gets_the_end_even_if_the_provider_keeps_the_connection(gateway
             provider_end.closed_after(begun)  # the grace is 0.25 s, the limit on silence minutes
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("model_api", OLDER)
+@each_row("model_api", OLDER, every=2)
 def test_a_connection_whose_answer_ended_well_is_used_again(gateway, by_hand, model_api):
     with call(gateway, by_hand, "chat", model_api) as (first, provider_end):
         provider_end.send(SSE + chunked(*pieces(model_api)) + END)
@@ -318,8 +317,7 @@ def test_a_connection_whose_answer_ended_well_is_used_again(gateway, by_hand, mo
                 assert SUCCESS["chat"] in client.rest()
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize(("api", "model_api"), PAIRS)
+@each_row(("api", "model_api"), PAIRS, every=6)
 def test_an_unrequested_stream_is_returned_as_a_whole_answer(gateway, by_hand, api, model_api):
     with call(gateway, by_hand, api, model_api, stream=False) as (client, provider_end):
         provider_end.send(SSE + chunked(*pieces(model_api)) + END)
@@ -329,8 +327,7 @@ def test_an_unrequested_stream_is_returned_as_a_whole_answer(gateway, by_hand, a
         assert "one two three" in json.dumps(reply.json)
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize(("api", "model_api"), PAIRS)
+@each_row(("api", "model_api"), PAIRS, every=6)
 def test_a_whole_answer_to_a_streamed_question_is_streamed(gateway, by_hand, api, model_api):
     (body,) = pieces(model_api, stream=False)
     with call(gateway, by_hand, api, model_api) as (client, provider_end):
@@ -372,17 +369,14 @@ def test_a_whole_answer_with_the_content_type_of_a_stream_is_whole(gateway, by_h
         assert SUCCESS[api] in reply.body if stream else reply.json
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("api", OLDER)
+@each_row(("stream", "api"), product([True, False], OLDER), every=2)
 def test_an_answer_without_content_is_a_502(gateway, by_hand, api, stream):
     with call(gateway, by_hand, api, "chat", stream) as (client, provider_end):
         provider_end.send(b"HTTP/1.1 204 No Content\r\n\r\n")
         complaint(api, client.reply(), 502)
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER, every=2)
 def test_an_error_body_that_breaks_off_keeps_its_status(gateway, by_hand, api):
     with call(gateway, by_hand, api, "chat") as (client, provider_end):
         provider_end.send(b'HTTP/1.1 429 Too Many\r\nretry-after: 7\r\ncontent-length: 900\r\n\r\n{"error":')
@@ -415,9 +409,7 @@ def test_an_event_above_the_limit_after_content_is_an_error_event(gateway, by_ha
         assert b"xxx" not in client.body
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("api", OLDER)
+@each_row(("stream", "api"), product([True, False], OLDER), every=2)
 def test_an_answer_above_the_limit_is_a_502(gateway, by_hand, api, stream):
     with call(gateway, by_hand, api, "chat", stream) as (client, provider_end):
         head = SSE.replace(b"text/event-stream", b"application/json")
@@ -425,9 +417,7 @@ def test_an_answer_above_the_limit_is_a_502(gateway, by_hand, api, stream):
         assert "limits.answer" in complaint(api, client.reply(), 502)["message"]
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("api", OLDER)
+@each_row(("stream", "api"), product([True, False], OLDER), every=2)
 def test_a_compressed_answer_is_passed_on_plain(gateway, by_hand, api, stream):
     said = pieces("chat", stream)
     with call(gateway, by_hand, api, "chat", stream) as (client, provider_end):

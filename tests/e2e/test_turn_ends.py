@@ -4,6 +4,7 @@ import json
 import select
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from providers.responses.ids import is_own_id
 from tests.support.apis import OLDER
 from tests.support.command_line import running_command
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider
 from tests.support.raw_call import END, answer_stream, chunks, lines, whole_answer
@@ -66,9 +68,7 @@ def check_unusable(gateway: Gateway, id: str, status: str) -> None:
 # Ends well, or is cut at the model's limit
 
 
-@pytest.mark.sample(5)
-@both_ways
-@each_api
+@each_row(("stream", "api"), product((True, False), OLDER), every=2)
 def test_a_turn_that_ends_well_is_stored_before_its_client_knows_that(gateway, upstream, api, stream):
     upstream.script(Script(text="It is 7."), Script(text="Yes."))
     first = final(turn(gateway, f"on-{api}", "What is it?", stream=stream))
@@ -108,9 +108,7 @@ ERRORS = {
 }
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("how", ["FIN", "RST", "end", "error event"])
-@each_api
+@each_row(("api", "how"), product(OLDER, ["FIN", "RST", "end", "error event"]), every=3)
 def test_a_turn_whose_provider_breaks_off_is_stored_as_failed(gateway, by_hand, api, how):
     with speaking(gateway, by_hand, api) as (client, up, id):
         match how:
@@ -197,9 +195,7 @@ def test_a_turn_whose_process_is_killed_leaves_nothing_and_one_that_was_answered
 # Loses its client
 
 
-@pytest.mark.sample(5)
-@pytest.mark.parametrize("how", ["FIN", "RST"])
-@each_api
+@each_row(("how", "api"), product(["FIN", "RST"], OLDER), every=2)
 def test_an_abandoned_turn_is_stored_as_cancelled_with_its_text(gateway, by_hand, api, how):
     with speaking(gateway, by_hand, api) as (client, up, id):
         client.reset() if how == "RST" else client.close()
@@ -228,9 +224,7 @@ def test_a_client_that_leaves_an_answer_that_is_not_streamed_leaves_nothing(gate
     assert stored_ids(file) == before
 
 
-@pytest.mark.sample(5)
-@both_ways
-@each_api
+@each_row(("stream", "api"), product((True, False), OLDER), every=2)
 def test_a_turn_that_is_finished_without_its_client_is_stored_as_it_ended(gateway, by_hand, file, api, stream):
     before = stored_ids(file)
     with Wire.connect(gateway.port) as client:
@@ -257,9 +251,7 @@ def test_a_turn_that_is_finished_without_its_client_is_stored_as_it_ended(gatewa
 # Is refused before its first content
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("how", ["refused", "broken off", "left"])
-@each_api
+@each_row(("how", "api"), product(["refused", "broken off", "left"], OLDER), every=2)
 def test_a_turn_that_ends_before_its_first_content_leaves_nothing(gateway, by_hand, file, api, how):
     before = stored_ids(file)
     with Wire.connect(gateway.port) as client:

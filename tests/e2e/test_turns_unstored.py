@@ -5,6 +5,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 
 import attrs
 import pytest
@@ -23,11 +24,11 @@ from streams.errors import GatewayError
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, TextDelta
 from tests.support import postgres
 from tests.support.apis import OLDER
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, complaint, config, eventually, free_port
 from tests.support.raw_call import END, answer_stream, chunks
 from tests.support.responses_api import (
-    both_ways,
     check_stream,
     each_api,
     entries,
@@ -216,8 +217,7 @@ class Slow(MemoryStore):
         await super().put(nodes, expect)
 
 
-@pytest.mark.sample(2)
-@both_ways
+@each_row("stream", (True, False), every=2)
 async def test_a_client_that_leaves_while_its_turn_is_being_stored_does_not_undo_it(stream):
     store = Slow()
     own = LocalTurn(store, "", StateOptions(), None, b'"hi"')
@@ -297,9 +297,7 @@ def test_members_that_need_a_store_are_a_400_without_one(forgetful, upstream, ap
     assert upstream.seen == []
 
 
-@pytest.mark.sample(5)
-@both_ways
-@each_api
+@each_row(("stream", "api"), product((True, False), OLDER), every=2)
 def test_a_wish_to_store_is_answered_with_a_warning_if_there_is_none(forgetful, upstream, api, stream):
     upstream.script(Script(text="It is 7."), Script(text="It is 7."))
     reply = turn(forgetful, f"on-{api}", stream=stream, store=True)

@@ -1,8 +1,7 @@
 """Texts from environment variables in every role that encoders write: names, models, members and instructions."""
 
-import pytest
-
 from tests.support.apis import OLDER, question
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, eventually, exchanges, provider
 from tests.support.upstreams import PATHS, Script
@@ -14,8 +13,7 @@ VARIABLES = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER, every=2)
 def test_texts_from_variables_are_logged_listed_and_sent(upstream, api):
     members = {"set": {"user": "$USER"}, "default": {"metadata": {"team": "$TEAM"}}, "system": {"before": "$WORDS"}}
     settings = config(
