@@ -45,8 +45,6 @@ from tests.support.responses_api import (
 )
 from tests.support.upstreams import Raw, Script
 
-RUNNING = ("queued", "in_progress")
-
 
 @pytest.fixture(scope="module")
 def gateway(upstream, by_hand) -> Iterator[Gateway]:
@@ -210,18 +208,6 @@ def test_events_larger_than_a_write_are_followed_from_anywhere(gateway, by_hand,
     assert found == numbers_of(everything)[after + 1 :]
 
 
-@each_row("api", OLDER, every=3)
-def test_an_unstreamed_turn_can_be_followed_to_its_end(gateway, by_hand, api):
-    with called(gateway, by_hand, api, f"followed-{api}") as (id, up), Wire.connect(gateway.port) as client:
-        client.send(f"GET /v1/responses/{id}?stream=true HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n".encode())
-        client.read_until(b"\r\n\r\n")
-        up.send(whole_answer(api))
-        body = read_chunks(client.read_to_end())
-    check_stream(body)
-    assert b"event: response.completed" in body
-    assert b"one two three" in body
-
-
 async def test_an_end_that_comes_while_a_follower_is_slow_is_not_missed():
     store = MemoryStore(1e9, 2**20)
     async with kept_state.running(store) as (turns, turn):
@@ -275,14 +261,6 @@ def test_a_turn_is_cancelled_also_where_answers_are_finished_for_clients_that_le
     with gateway_thread(settings) as own, streaming(own, by_hand, "chat", "cancelled-finish") as (id, _, up):
         assert own.request("POST", f"/v1/responses/{id}/cancel").json["status"] == "cancelled"
         up.closed_after(time.perf_counter(), 5)
-
-
-def test_a_deleted_turn_stays_deleted(gateway, by_hand):
-    with called(gateway, by_hand, "chat", "deleted") as (id, up):
-        assert gateway.request("DELETE", f"/v1/responses/{id}").json["deleted"] is True
-        up.closed_after(time.perf_counter(), 5)
-    line(gateway, "deleted")
-    assert stored(gateway, id).status == 404
 
 
 # Limits

@@ -188,13 +188,6 @@ def test_each_attempt_is_made_for_its_own_target(gateway, providers):
 
 
 @pytest.mark.sample(9)
-def test_an_entry_by_its_own_name_has_no_fallback(gateway, providers, api, stream):
-    script(providers, a=OVERLOADED)
-    complaint(api, ask(gateway, api, "alone", stream), 503, passed=True)
-    assert sent(providers) == {"a": 1}
-
-
-@pytest.mark.sample(9)
 def test_a_mistake_of_the_client_stays_one(gateway, providers, api, stream):
     script(providers, a=refusal(400, code="invalid_request_error", message="no such voice"))
     reply = ask(gateway, api, "best", stream)
@@ -276,22 +269,6 @@ def test_patience_ends_for_a_silent_target_while_another_is_left(gateway, provid
     reply = ask(gateway, api, "patient", stream=True)
     assert (reply.status, sent(providers)) == (200, {"a": 1, "b": 1})
     assert reply.headers["x-trigate-tried"] == "a=timeout, b=ok"
-
-
-def test_a_stated_wait_is_respected(gateway, providers):
-    script(providers, a=(refusal(429, ("retry-after", "1")), WELL))
-    began = time.monotonic()
-    reply = ask(gateway, "chat", "stubborn")
-    assert reply.status == 200
-    assert 1 <= time.monotonic() - began < 3
-
-
-def test_a_wait_that_is_too_long_is_not_begun(gateway, providers):
-    script(providers, c=refusal(429, ("retry-after", "60")))
-    began = time.monotonic()
-    reply = ask(gateway, "chat", "limited")
-    assert (reply.status, reply.headers["retry-after"]) == (429, "60")
-    assert time.monotonic() - began < 1
 
 
 @pytest.mark.parametrize("when", ["head", "wait", "content"])

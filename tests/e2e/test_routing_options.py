@@ -311,21 +311,6 @@ def test_names_for_a_router_alone_are_its_own(gateway, upstream):
     assert upstream.seen == []
 
 
-def test_vercels_options(gateway, upstream):
-    upstream.script(DOWN, Script(text="ok"))
-    options = {"gateway": {"order": ["two"], "only": ["two", "three"]}, "two": {"x": 1}}
-    assert ask(gateway, asked("chat", providerOptions=options)).status == 200
-    assert models(upstream) == ["b", "eu-c"]
-    assert upstream.seen[0].json["providerOptions"] == {"two": {"x": 1}}
-
-
-def test_litellms_fallbacks(gateway, upstream):
-    upstream.script(DOWN, Script(text="ok"))
-    reply = ask(gateway, asked("chat", "a", fallbacks=["eu-c"], num_retries=0, timeout=20))
-    assert (reply.status, models(upstream)) == (200, ["a", "eu-c"])
-    assert all(upstream.seen[0].json.keys().isdisjoint({name}) for name in ("fallbacks", "num_retries", "timeout"))
-
-
 def test_anthropics_own_fallbacks_go_to_anthropic(gateway, upstream):
     # BerriAI/litellm#33294
     upstream.script(Script(text="ok"))

@@ -134,14 +134,6 @@ def test_a_missing_configuration_lists_the_searched_paths(tmp_path, command):
         assert words in found.stderr
 
 
-def test_a_file_that_is_missing_is_not_replaced_by_another(folder):
-    by_argument = invoke("check", "gone.yaml", cwd=folder)
-    by_variable = invoke("check", cwd=folder, env={"TRIGATE_CONFIG": "gone.yaml"})
-    assert (by_argument.returncode, by_variable.returncode) == (1, 1)
-    assert "gone.yaml: no such file (path from the command line)" in by_argument.stderr
-    assert "gone.yaml: no such file (path from $TRIGATE_CONFIG)" in by_variable.stderr
-
-
 def test_a_config_from_a_pipe_is_read_once(folder):
     def through_a_pipe(*words: str) -> Finished:
         read, write = os.pipe()
@@ -160,32 +152,6 @@ def test_a_config_from_a_pipe_is_read_once(folder):
 
 
 # check
-
-
-def test_check_shows_every_mistake_with_its_line_and_a_suggestion(folder):
-    (folder / "trigate.yaml").write_text(
-        "version: v0.3.0\ndrain: soon\nlistners: []\nmodel_providers:\n"
-        "  - modle: openai/gpt-4o\n  - model: openai/gpt-4o-mini\n    access_key: $NOT_SET\n"
-    )
-    found = invoke("check", cwd=folder)
-    assert found.returncode == 1
-    assert found.stdout == ""
-    head, *lines = found.stderr.splitlines()
-    assert head == f"{len(lines)} mistakes in the configuration:"
-    for line, says in (
-        (2, "drain: 'soon'; expected a duration"),
-        (3, "listners: unknown key; did you mean listeners?"),
-        (5, "model_providers[0].modle: unknown key; did you mean model?"),
-        (5, "model_providers[0].model: missing"),
-        (7, "model_providers[1].access_key: the environment variable NOT_SET is not set"),
-    ):
-        assert any(one.startswith(f"  trigate.yaml:{line}:") and says in one for one in lines), (line, says)
-
-
-def test_check_requires_variables_unless_disabled(folder):
-    assert invoke("check", cwd=folder).returncode == 1
-    found = invoke("check", "--no-env", cwd=folder)
-    assert (found.returncode, found.stdout) == (0, "trigate.yaml: valid (3 providers, 2 model names)\n")
 
 
 def test_check_warns_of_keys_without_effect_and_of_defaults_that_surprise(folder):
@@ -233,33 +199,6 @@ def test_explain_without_keys(folder):
     found = invoke("explain", "gpt-4o-mini", "--no-env", cwd=folder)
     assert found.returncode == 0
     assert "authorization: Bearer ***" in found.stdout
-
-
-# translate and lint
-
-
-def test_translate_reads_a_request_and_names_what_is_lost(tmp_path):
-    body = {"model": "m", "seed": 7, "messages": [{"role": "user", "content": "Hello"}]}
-    (tmp_path / "request.json").write_text(json.dumps(body))
-    found = invoke("translate", "request.json", "--from", "chat", "--to", "messages", cwd=tmp_path)
-    assert found.returncode == 0, found.stderr
-    assert json.loads(found.stdout)["messages"] == [{"role": "user", "content": "Hello"}]
-    assert "seed" in found.stderr
-    assert "seed" not in found.stdout
-
-
-def test_lint_judges_a_stream(tmp_path):
-    chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-    deltas = [({"role": "assistant", "content": "Hi"}, None), ({}, "stop")]
-    chunks = [{**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]} for delta, reason in deltas]
-    good = "".join(f"data: {json.dumps(one)}\n\n" for one in chunks) + "data: [DONE]\n\n"
-    files = {"good": good, "cut": good.partition("data: [DONE]")[0], "bad": good.replace('"m"', "1"), "none": "hello"}
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    found = {name: invoke("lint", name, cwd=tmp_path) for name in (*files, "missing")}
-    assert {name: one.returncode for name, one in found.items()} == {
-        "good": 0, "cut": 1, "bad": 1, "none": 2, "missing": 2,
-    }, found  # fmt: skip
 
 
 # serve
