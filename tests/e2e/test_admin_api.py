@@ -2,7 +2,6 @@
 gateways. Changes apply everywhere, simultaneous ones exclude each other, and each is in the audit once."""
 
 import contextlib
-import hashlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -102,23 +101,6 @@ def test_simultaneous_changes_of_one_client_are_in_the_audit_once_each(place):
     assert rows[-1]["after"]["budgets"] == last["budgets"]
     chained = itertools.pairwise(rows)
     assert all(before["after"] == after["before"] for before, after in chained), "no change is lost"
-
-
-def test_one_key_gets_one_client_even_if_two_processes_add_it(place):
-    digest = hashlib.sha256(b"one and the same").hexdigest()
-
-    def put(number: int) -> int:
-        body = {"sha256": digest}
-        return place.call(number, "PUT", f"/admin/v1/keys/same-{number}", body, f"admin-{number}").status
-
-    assert sorted(at_once(put, 8)) == [201] + [409] * 7
-
-
-def test_a_deletion_succeeds_once(place):
-    place.call(0, "PUT", "/admin/v1/keys/gone", {})
-    statuses = at_once(lambda number: place.call(number, "DELETE", "/admin/v1/keys/gone").status, 6)
-    assert statuses.count(204) == 1
-    assert set(statuses) <= {204, 404, 409}
 
 
 def test_the_numbers_of_the_audit_are_in_order_and_unique(place):

@@ -1,7 +1,5 @@
 """The kept ledger of real processes: each exchange once, its cost as in the log, whatever ended it."""
 
-import contextlib
-import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -112,28 +110,3 @@ def test_a_budget_keeps_its_spent_amount_after_a_restart(tmp_path, upstream):
         headers = {"authorization": f"Bearer {BEN}", "x-trigate-run": "nightly"}
         assert gateway.request("POST", "/v1/chat/completions", ASKED, headers).status in (200, 500)
     assert [one.by for one in sums(file, "run") if one.by[0]] == [("ben/nightly",)], "runs are known without a budget"
-
-
-def test_a_ledger_beyond_its_size_takes_no_money_with_it(tmp_path, upstream):
-    """Each restart found a third of what had been spent: 0.1452 dollars became 0.0484."""
-    port, file = free_port(), tmp_path / "state.sqlite"
-    given = settings(file, upstream, port)
-    given["state_storage"]["ledger"] = {"max_bytes": 1024}
-    given["client_keys"] = [{"name": "alice", "key": "k" * 32, "budgets": ["6000 tokens/day", "9 usd/month"]}]
-    with gateway_thread(given, port) as gateway:
-        asked_often(gateway)
-        before = refusal(gateway)
-        spent = sum(nanos_in_the_log(gateway.log))
-    for _ in range(2):  # each start cuts the ledger
-        with gateway_thread(given, port) as gateway:
-            eventually(lambda: "became sums" in "".join(gateway.log) or len(lines_of(file)) <= 4, what="the cut")
-            assert refusal(gateway) == before
-    assert len(lines_of(file)) <= 4 + 2
-    (found,) = sums(file, "key")
-    assert (found.nanos, found.requests) == (spent, 43)
-
-
-def lines_of(file: Any) -> list[tuple[int]]:
-    """The rows of the ledger that are no sums."""
-    with contextlib.closing(sqlite3.connect(file)) as database:
-        return database.execute("SELECT began FROM ledger WHERE level IS NULL").fetchall()

@@ -1,10 +1,9 @@
-"""Processes that are killed while requests are under way: budgets against the lines of the ledger, slots against zero.
+"""Workers that are killed while requests are under way: budgets against the lines of the ledger, slots against zero.
 
 What a process has open when it is killed leaves no line and no debit, although its provider may bill it. What has
-ended leaves both, but for the moment between the two. In the memory of workers a debit comes first: one killed in
-between leaves one debit without its line, and the budget is on the safe side. To a store over a connection a debit is
-sent after the line: what had not been sent is missing there, and never is there more than the lines say. So each test
-kills once while nothing ends, where both are equal to the last unit, and once amid what ends.
+ended leaves both, but for the moment between the two. A debit comes first: a worker killed in between leaves one debit
+without its line, and the budget is on the safe side. So the test kills once while nothing ends, where both are equal to
+the last unit, and once amid what ends. ``tests/gateway/counters/test_remote.py`` kills a gateway with a shared store.
 """
 
 import os
@@ -19,10 +18,7 @@ from typing import Any
 
 import attrs
 import pytest
-import yaml
 
-from tests.support import redis
-from tests.support.command_line import running_command
 from tests.support.harness import (
     PATIENCE,
     Gateway,
@@ -51,8 +47,6 @@ AT_ONCE = 64
 DOLLAR, TOKENS = 10**9, 10**6
 OPEN = 6
 """Streams that are under way when a process is killed."""
-LEASE = 31
-"""Seconds after which a gateway that says nothing counts as dead, and one more."""
 
 
 @attrs.frozen
@@ -263,53 +257,3 @@ def test_workers_that_are_killed_leave_what_was_spent_and_nothing_that_they_held
     assert found.items() <= written.items()
     lost = {id.partition("-")[0] for id in written.keys() - found.keys()}
     assert lost <= {"open", "amid"}, "but for the last second of the one that was killed"
-
-
-def test_a_gateway_that_is_killed_leaves_what_it_spent_and_nothing_that_it_held(upstream, client, tmp_path):
-    """Phantom spending, and double the cap with two replicas (BerriAI/litellm#27639, #39390)."""
-    ports, file = (free_port(), free_port()), tmp_path / "other.yaml"
-    with redis.server_or_skip() as server:
-        one, other = (
-            settings(upstream, port, counters={"type": "redis", "url": server.url}, listener={"address": "127.0.0.1"})
-            for port in ports
-        )
-        file.write_text(yaml.safe_dump(other))
-        with running(one, ports[0]) as gateway, running_command("serve", str(file)) as dying:
-            urls = [gateway.url, dying.url]
-            first = client.ask_often(urls, 12, "first")
-            assert {one.result() for one in first} == {200}
-
-            def all_lines() -> dict[str, Spent]:
-                return lines([*gateway.log, *dying.log])
-
-            def seen() -> Standing:
-                """What the gateway knows once it has asked the store."""
-                assert client.ask(gateway.url, f"seen-{len(upstream.seen)}") == 200
-                return standing(gateway)
-
-            opened = client.open(urls, "open")
-            eventually(
-                lambda: (now := seen()).at_once == OPEN and now.used == total(all_lines()), what="that both are equal"
-            )
-            known = all_lines()
-            amid = client.ask_often(urls, 24, "amid")
-            client.kill_amid(amid, lambda: dying.process.pid)
-            answers = [one.result() for one in amid]
-            assert {one.result() for one in opened[1::2]} == {0}
-            assert answers.count(200) >= 12, "the other one is well"
-            assert seen().at_once >= OPEN, "it may yet be alive"
-            made_older = f"""
-                for _, name in ipairs(redis.call('ZRANGE', '{{trigate}}:alive', 0, -1)) do
-                    redis.call('ZINCRBY', '{{trigate}}:alive', -{LEASE}, name)
-                end
-            """
-            server.say("EVAL", made_older, "0")
-            eventually(lambda: seen().at_once == OPEN // 2, what="that what the dead one held is back")
-            upstream.go.set()
-            assert {one.result() for one in opened[::2]} == {200}
-            eventually(lambda: (now := seen()).at_once == 0 and now.held == NOTHING, what="that nothing is held")
-            used = standing(gateway).used
-    written, of_the_dead = all_lines(), lines(dying.log)
-    untold = total({id: spent for id, spent in of_the_dead.items() if id not in known})
-    assert used <= total(written), "a line comes before its debit"
-    assert total(written) <= used + untold, "but for what the dead one had not sent"

@@ -75,31 +75,6 @@ def test_workers_enforce_a_limit_together(upstream):
         assert burst([gateway], 4) == [429] * 4, "what was used stays used"
 
 
-@pytest.mark.soak
-def test_an_idle_gateway_shows_what_others_use(pair):
-    """The probe and the metrics showed what a process had heard when it last took part."""
-    one, other = pair
-    assert burst([one, other], 6) == [200] * 6
-
-    def figures(gateway: Gateway) -> dict[str, tuple[int, int]]:
-        said = gateway.request("GET", "/readyz?verbose", None, BEARER).json
-        return {limit["text"]: (limit["used"], limit["held"]) for limit in said["limits"]}
-
-    def ratios(gateway: Gateway) -> dict[str, float]:
-        page = gateway.request("GET", "/metrics", None, BEARER).body.decode()
-        lines = [line.rsplit(" ", 1) for line in page.splitlines() if line.startswith("trigate_budget_")]
-        return {name.partition("{")[0]: float(value) for name, value in lines}
-
-    budget = "100000 tokens/month"
-    eventually(lambda: figures(one)[budget] == figures(other)[budget] and figures(one)[budget][1] == 0)
-    used, _ = figures(one)[budget]
-    assert used > 0
-    assert burst([one], 2) == [200] * 2
-    eventually(lambda: figures(other)[budget] > (used, 0) and figures(other)[budget][1] == 0)
-    eventually(lambda: ratios(other) == ratios(one))
-    assert ratios(other)["trigate_budget_held_ratio"] == 0
-
-
 def test_two_gateways_enforce_a_limit_together(pair, server):
     """Double the cap with two replicas (BerriAI/litellm#39390)."""
     one, other = pair

@@ -5,7 +5,6 @@ the change is answered by the old rights. Requests of others are not affected, a
 
 import contextlib
 import http.client
-import json
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,7 +19,7 @@ from gateway.open_store import open_people_store
 from gateway.people.confirming import IssuerConfirmation
 from gateway.people.followed import FollowedPeople
 from gateway.people.issuers import IssuerDirectory
-from gateway.people.records import Block, OwnKey, Raise, digest_of
+from gateway.people.records import Block, OwnKey, digest_of
 from gateway.people.rules import RuleBook
 from gateway.people.seals import RefreshSeals
 from gateway.people.sessions import IssuedTokens, Sessions
@@ -249,43 +248,3 @@ def check_revocation(place: Place, what: str) -> None:
     took = watched.seconds_until(changed, "401")
     assert took <= ALLOWED + SLACK + bystander.longest_gap
     assert {result for _, _, result in bystander.seen} == {"200"}, "other people notice nothing"
-
-
-@pytest.mark.soak
-def test_a_raise_applies_and_ends_in_every_process_within_half_a_second(place):
-    token = place.session("raised", "tight").access_token
-    body = json.dumps({"model": "up", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5})
-    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-
-    def request_answer(connection: http.client.HTTPConnection) -> str:
-        connection.request("POST", "/v1/chat/completions", body, headers)
-        reply = connection.getresponse()
-        reply.read()
-        return "402" if reply.status == 402 else "reached the provider"  # which has no answer
-
-    new = Raise("okta:raised", ("9000000 tokens/day",), time.time() + 3600.0, time.time(), "boss")
-    changes = (
-        ("reached the provider", lambda store: store.put_raise(new)),
-        ("402", lambda store: store.remove_raise("okta:raised")),
-    )
-    watched = Watch(request_answer, place.ports)
-    with watched.running():
-        watched.wait_for("402")
-        for result, change in changes:
-            watched.seen.clear()
-            place.stored(change)
-            changed = time.monotonic()
-            watched.wait_for(result)
-            took = watched.seconds_until(changed, result)
-            assert took <= ALLOWED + SLACK + watched.longest_gap
-
-
-@pytest.mark.soak
-def test_an_unblocked_person_is_accepted_again_everywhere(place):
-    token = place.token("returning")
-    watched = place.watch(token)
-    place.stored(lambda store: store.block(Block("okta:returning", time.time(), "boss")))
-    with watched.running():
-        watched.wait_for("401")
-        place.stored(lambda store: store.unblock("okta:returning"))
-        watched.wait_for("200")

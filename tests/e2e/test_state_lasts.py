@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from tests.support.command_line import running_command
-from tests.support.harness import Wire, eventually, free_port, post, running
+from tests.support.harness import eventually, free_port, running
 from tests.support.processes import peers, stop, workers
 from tests.support.sdk_conversation import TURNS, Talk, as_heard, conversation_in, openai_client, settings
-from tests.support.upstreams import Raw, Upstream
+from tests.support.upstreams import Upstream
 
 pytestmark = pytest.mark.process
 
@@ -139,24 +139,3 @@ def test_each_worker_continues_from_what_another_has_stored(crew, upstream, api)
         crew.only(there)
         assert same_as_it_was(crew.sdk, response, events)
         assert crew.met[-4:] == [here, here, there, there]
-
-
-@pytest.mark.soak
-@NEEDS_PROC
-@pytest.mark.parametrize("crew", ["default", pytest.param("memory", marks=pytest.mark.soak)], indirect=True)
-def test_a_turn_in_the_background_is_seen_and_cancelled_from_another_worker(crew, upstream):
-    upstream.script(Raw(end="hang"))
-    one, other = sorted(crew.pids)
-    crew.only(one)
-    running = crew.sdk.responses.create(model="on-chat", input="Wait.", background=True)
-    eventually(lambda: upstream.seen, 10, "the request")
-    crew.only(other)
-    assert crew.sdk.responses.retrieve(running.id).status == "in_progress"
-    with Wire.connect(crew.port) as wire:
-        wire.sock.settimeout(30)
-        wire.send(post(f"/v1/responses/{running.id}/cancel", {}))
-        eventually(lambda: wire.sock.getsockname()[1] in peers(other, crew.port), 10, "the other worker's connection")
-        crew.all()
-        assert b'"status":"cancelled"' in wire.read_until(b'"output":[]')
-    assert crew.met == [one, other]
-    assert crew.sdk.responses.retrieve(running.id).status == "cancelled"

@@ -4,15 +4,12 @@ import errno
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 from pytest_httpserver import HTTPServer
-from werkzeug.wrappers import Response
 
 from gateway.serving.listeners import bind
 from gateway.serving.supervisor import supervise
@@ -98,33 +95,6 @@ def test_two_processes_answer_and_one_that_dies_is_replaced(crew):
     assert request(crew.url, "POST", "/v1/chat/completions", ASKED).status == 200
     assert before - {victim} <= crew_of(crew)
     eventually(lambda: any(f"worker {victim} ended with status -9" in line for line in crew.log))
-
-
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_a_signal_lets_a_stream_finish_and_ends_all_of_them_with_0(crew, provider, number):
-    told = threading.Event()
-
-    def slow() -> Iterator[bytes]:
-        yield b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
-        assert told.wait(START_SECONDS)
-        yield b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
-        yield b"data: [DONE]\n\n"
-
-    provider.clear()
-    provider.expect_request("/v1/chat/completions").respond_with_handler(
-        lambda _: Response(slow(), 200, content_type="text/event-stream")
-    )
-    pids = crew_of(crew)
-    with Wire.connect(port(crew)) as wire:
-        wire.send(post("/v1/chat/completions", {**ASKED, "stream": True}, {"connection": "close"}))
-        wire.read_until(b'"a"')
-        crew.process.send_signal(number)
-        eventually(lambda: sum("draining" in line for line in crew.log) == 2)
-        told.set()
-        assert b"data: [DONE]" in wire.read_to_end()
-    assert crew.process.wait(STOP_SECONDS) == 0
-    assert not any(map(is_running, pids))
 
 
 # The supervisor, with a worker that only waits

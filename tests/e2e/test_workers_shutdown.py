@@ -233,14 +233,3 @@ def test_a_second_signal_right_after_the_first_is_not_lost(tmp_path):
             os.kill(pid, signal.SIGCONT)
         assert calls.program.process.wait(STOP_SECONDS) == 128 + signal.SIGTERM
     assert Counter({id: len(lines) for id, lines in calls.ended().items()}) == Counter(call.id for call in calls.all)
-
-
-@pytest.mark.soak
-def test_a_signal_in_the_start_up_of_a_worker_ends_it(tmp_path):
-    with serving(tmp_path, 30) as calls:
-        victim = min(calls.crew())
-        os.kill(victim, signal.SIGKILL)
-        new = eventually(lambda: len(calls.crew() - {victim}) == CREW and calls.crew(), START_SECONDS, "a new worker")
-        calls.signal(signal.SIGTERM)
-        assert calls.program.process.wait(STOP_SECONDS) == 0
-        assert not any(map(is_running, new))

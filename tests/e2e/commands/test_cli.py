@@ -340,18 +340,6 @@ _run(main)
     assert (found.returncode, found.stderr) == (128 + signal.SIGINT, b"")
 
 
-@pytest.mark.process
-def test_a_second_signal_ends_it_immediately():
-    with running_command("serve", "--demo", "--port", "0", "--pace", "60") as process:
-        body = {"model": "demo", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
-        with Wire.connect(int(process.url.rpartition(":")[2])) as client:
-            client.send(post("/v1/chat/completions", body))
-            eventually(lambda: request(process.url, "GET", "/readyz").status == 200)
-            process.process.send_signal(signal.SIGINT)
-            eventually(lambda: any("draining" in line for line in process.log))
-            assert process.stop(signal.SIGINT) == 128 + signal.SIGINT
-
-
 # Where the output goes
 
 
