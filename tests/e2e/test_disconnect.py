@@ -68,7 +68,6 @@ def send_half(gateway: Gateway, data: bytes, how: str) -> None:
         client.reset() if how == "RST" else client.close()
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("disconnects while sending its headers")
 @leave
 def test_the_client_leaves_before_its_head_is_whole(gateway, by_hand, cell, how):
@@ -80,7 +79,6 @@ def test_the_client_leaves_before_its_head_is_whole(gateway, by_hand, cell, how)
     assert not is_asked(by_hand)
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("disconnects while sending its body")
 @leave
 def test_the_client_leaves_before_its_body_is_whole(gateway, by_hand, cell, how):
@@ -95,7 +93,6 @@ def test_the_client_leaves_before_its_body_is_whole(gateway, by_hand, cell, how)
 # Before the answer
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("disconnects before the provider's first byte")
 @leave
 @retried_when_late
@@ -104,7 +101,6 @@ def test_the_client_leaves_before_the_providers_first_byte(gateway, by_hand, cel
         assert "first_byte_ms" not in one.check_cut(one.leave(how))
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("disconnects before the first content")
 @leave
 @pytest.mark.parametrize("opened", [False, True], ids=["head", "opening"])
@@ -115,7 +111,6 @@ def test_the_client_leaves_before_the_first_content(gateway, by_hand, cell, how,
         assert "first_byte_ms" not in one.check_cut(one.leave(how))
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("disconnects while the gateway resends its request after a dead pooled connection")
 @leave
 @retried_when_late
@@ -145,7 +140,6 @@ def mid_stream(gateway: Gateway, by_hand: Listening, cell: Cell) -> Iterator[Cal
         yield one
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("disconnects between two events of a stream")
 @leave
 @retried_when_late
@@ -157,7 +151,6 @@ def test_the_client_leaves_in_mid_stream(gateway, by_hand, cell, how):
     assert found["output_tokens"] > 0
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("disconnects in the middle of an event")
 @leave
 @retried_when_late
@@ -176,7 +169,6 @@ def test_the_client_leaves_while_the_provider_is_talking(gateway, by_hand):
             one.check_cut(one.leave("FIN"))
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("disconnects during an answer that is not streamed")
 @leave
 @retried_when_late
@@ -186,7 +178,6 @@ def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, by_hand, cel
         one.check_cut(one.leave(how))
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("disconnects after pipelining a second request")
 @leave
 @retried_when_late
@@ -200,7 +191,6 @@ def test_a_pipelined_second_request_does_not_hide_the_leaving(gateway, by_hand, 
         assert not is_asked(by_hand)
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("closes its sending side and continues to read (half-closed)")
 @retried_when_late
 def test_a_client_that_shuts_its_sending_side_has_left(gateway, by_hand, cell):
@@ -218,7 +208,6 @@ def test_a_client_that_shuts_its_sending_side_has_left(gateway, by_hand, cell):
 # Behind it
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("disconnects after the last event of its answer")
 @leave
 @retried_when_late
@@ -232,7 +221,6 @@ def test_the_client_leaves_after_the_end(gateway, by_hand, cell, how):
     assert (found["output_tokens"], found["usage_complete"]) == (17, True)
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("disconnects before it has read a complete answer")
 @leave
 def test_the_client_leaves_an_answer_half_read(gateway, by_hand, cell, how):
@@ -264,7 +252,6 @@ def h2_calls(gateway: Gateway, by_hand: Listening, cell: Cell) -> Iterator[tuple
         yield client, calls
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("resets its HTTP/2 stream")
 @retried_when_late
 def test_a_reset_of_an_http2_stream_ends_only_its_call(gateway, by_hand, cell):
@@ -278,7 +265,6 @@ def test_a_reset_of_an_http2_stream_ends_only_its_call(gateway, by_hand, cell):
         assert line(gateway, stays.id)["ended"] == "complete"
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("closes its HTTP/2 connection with all its calls")
 @leave
 @retried_when_late

@@ -27,7 +27,6 @@ from tests.support.cases import case
 from tests.support.gateway_thread import app_thread, gateway_thread
 from tests.support.harness import (
     ROOT,
-    STOP_SECONDS,
     Gateway,
     Reply,
     complaint,
@@ -339,20 +338,3 @@ def answer_to_an_sdk(gateway: Gateway, api: str) -> str:
             else:
                 text = client.responses.create(model=model, input=asked).output_text
     return text
-
-
-def test_the_end_of_the_drain_is_one_error_event_and_one_line(stand_in):
-    stalled = [
-        Cell("fault/stall", api, model_api, True, f"3 words, then {ERRORS[api]}", "", "")
-        for api in OLDER
-        for model_api in OLDER
-    ]
-    with ThreadPoolExecutor(len(stalled)) as threads:
-        with gateway_thread(settings(stand_in, "60s", drain="0.2s")) as own:
-            replies = [threads.submit(ask, own, cell) for cell in stalled]
-            eventually(lambda: stand_in.lifecycle.in_flight == len(stalled), what="streams that hold")
-        for cell, reply in zip(stalled, replies, strict=True):
-            check_failed(cell, reply.result(STOP_SECONDS))
-            assert b"shutting down" in reply.result().body
-            (line,) = ledger(own)[cell.id]
-            assert (line["ended"], line["error"]) == ("shutdown", "overloaded")

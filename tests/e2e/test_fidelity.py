@@ -163,7 +163,8 @@ def test_sealed_reasoning_that_is_refused_is_left_out_too(gateway, upstream, cli
     assert b"c2ln" not in upstream.seen[1].body
 
 
-# Counting (Wei-Shaw/sub2api#657, BerriAI/litellm#13252)
+# Counting: a 404 makes each count of Claude Code a paid request, a 0 turns its compaction off (Wei-Shaw/sub2api#657,
+# BerriAI/litellm#13252, #37102, router-for-me/CLIProxyAPI#679)
 
 COUNT = "/v1/messages/count_tokens"
 

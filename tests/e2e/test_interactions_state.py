@@ -28,7 +28,7 @@ from tests.support.interactions_api import (
     output_text,
     wait_for_end,
 )
-from tests.support.responses_api import both_ways, each_api, sqlite_at, stored, turn
+from tests.support.responses_api import both_ways, each_api, stored, turn
 from tests.support.sdk_conversation import conversation_in, settings
 from tests.support.upstreams import STREAM, Raw, Script, ToolCall, render
 
@@ -339,22 +339,6 @@ def test_a_provider_that_dies_midway_leaves_a_failed_interaction(gateway, upstre
     line = json.loads(next(x for x in gateway.log[lines:] if '"event":"exchange"' in x))
     assert (line["ended"], line["usage_estimated"]) == ("upstream_error", True)
     assert line["output_tokens"] > 0
-
-
-def test_a_turn_that_outlasts_the_drain_has_failed_after_the_restart(upstream, tmp_path):
-    kept = settings(upstream, state_storage=sqlite_at(tmp_path / "state.sqlite"), drain="100ms")
-    upstream.script(hanging("chat"))
-    with gateway_thread(kept) as first:
-        begun = interaction_in(interact(first, "on-chat", "Count.", background=True))
-        eventually(lambda: upstream.seen, 10, "the provider's request")
-        first.stop()
-        eventually(first.has_ended, 10, "the exit")
-    with gateway_thread(kept) as second:
-        found = interaction_in(get_interaction(second, begun["id"]))
-        assert found["status"] == "failed"
-        assert found["errors"][0]["message"]
-        error_of(cancel_interaction(second, begun["id"]), 400)
-        error_of(interact(second, "on-chat", "x", previous_interaction_id=begun["id"]), 400)
 
 
 @each_row("api", OLDER, every=2)

@@ -11,7 +11,7 @@ from anthropic import AnthropicBedrock, RateLimitError
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider, request
-from tests.support.upstreams import Raw, Script, ToolCall, Upstream, render, serve_upstream
+from tests.support.upstreams import Raw, Script, ToolCall, Upstream, render
 
 pytest.importorskip("botocore", reason="Amazon's SDK is not installed")
 from botocore import UNSIGNED
@@ -24,12 +24,6 @@ CLAUDE = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
 VERSION = "bedrock-2023-05-31"
 HELLO = {"anthropic_version": VERSION, "max_tokens": 99, "messages": [{"role": "user", "content": "Hello"}]}
 BEARER = {"authorization": f"Bearer {KEY}"}
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with serve_upstream(Upstream) as providers:
-        yield providers
 
 
 @pytest.fixture(scope="module", params=["messages", "chat"])

@@ -78,12 +78,6 @@ def test_the_summary_says_what_is_lost_by_what_it_means(folder):
         assert secret not in found.stdout + found.stderr
 
 
-def test_a_model_without_an_entry_is_an_error(folder):
-    found = invoke("import", "config.yaml", *EXPORTS, cwd=folder)
-    assert (found.returncode, found.stdout) == (1, "")
-    assert "titan-on-sagemaker (sagemaker/" in found.stderr
-
-
 @pytest.mark.sample(8)
 @pytest.mark.parametrize(
     ("key", "model", "status"),

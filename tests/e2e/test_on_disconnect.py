@@ -106,7 +106,6 @@ def lines_of(gateway, by_hand) -> Mapping[tuple[str, str, str], Mapping[str, Any
         return {key: one.check_line() for key, one in calls.items()}
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("disconnects during the answer, with `finish`")
 @pytest.mark.parametrize("how", HOWS)
 def test_an_answer_is_read_to_its_end(lines_of, cell, how):
@@ -115,7 +114,6 @@ def test_an_answer_is_read_to_its_end(lines_of, cell, how):
     assert found["reason"]
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("disconnects before the provider's first byte, with `finish`")
 @pytest.mark.parametrize("how", HOWS)
 def test_a_client_that_leaves_before_the_first_byte(lines_of, cell, how):
@@ -123,7 +121,6 @@ def test_a_client_that_leaves_before_the_first_byte(lines_of, cell, how):
     assert (found["input_tokens"], found["output_tokens"], found["usage_complete"]) == (TOKENS.prompt, 17, True)
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("disconnects with `finish`, and the provider breaks off")
 @pytest.mark.parametrize("how", HOWS)
 def test_a_provider_failure_during_a_disconnect_is_recorded_too(lines_of, cell, how):
@@ -145,7 +142,6 @@ def endless(by_hand) -> Iterator[Mapping[tuple[str, str], Call]]:
         yield calls
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("disconnects with `finish`, and the answer exceeds its time limit")
 @pytest.mark.parametrize("how", HOWS)
 def test_the_total_limit_ends_it(endless, cell, how):
@@ -175,7 +171,6 @@ def drained(by_hand) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
         eventually(own.has_ended, what="the exit")
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("an answer continues without its client (`finish`)")
 @pytest.mark.parametrize("how", HOWS)
 def test_the_drain_ends_it(drained, cell, how):

@@ -12,17 +12,11 @@ import gateway.exchange.sent_prompts  # noqa: F401  # so that the first response
 from tests.support.cached_talks import RULES, CachedTalk, entries, long_text, set_caches
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, provider
-from tests.support.upstreams import JSON, PATHS, Raw, Upstream, fake_upstream
+from tests.support.upstreams import JSON, PATHS, Raw
 from tests.support.websocket_client import Client
 
 NUMBERS: Final = itertools.count(1)
 Send = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -254,48 +248,34 @@ def answer_of(read: int, written: int, total: int) -> Raw:
     return Raw(200, JSON, (json.dumps(body).encode(),))
 
 
-def test_marks_that_a_provider_refuses_are_the_gateways_edit_once(upstream):
+@pytest.mark.parametrize(
+    ("entry", "missed", "at", "refused"),
+    [
+        ({}, 0, "system[].cache_control", REFUSED["message"]),
+        ({"prompt_cache": {"marks": "5m"}}, 10, "cache_control+1", "cache_control: Extra inputs are not permitted"),
+    ],
+    ids=["of the client", "of the gateway"],
+)
+def test_marks_that_a_provider_refuses_are_the_gateways_edit_once(upstream, entry, missed, at, refused):
     """C58: the gateway removes them and sends the request again, also in later turns."""
-    entry = provider("anthropic/claude-sonnet-4-6", upstream.url, ["messages"], name="sonnet")
-    with gateway_thread(config([entry])) as gateway:
+    place = provider("anthropic/claude-sonnet-4-6", upstream.url, ["messages"], name="sonnet", **entry)
+    with gateway_thread(config([place])) as gateway:
 
         def send(turn: int, *answers: Raw) -> dict[str, Any]:
             upstream.script(*answers)
-            reply = gateway.request("POST", PATHS["messages"], marked_turn(turn))
+            reply = gateway.request("POST", PATHS["messages"], marked_turn(turn, is_marked=not entry))
             assert reply.status == 200, reply.body
             return dict(eventually(lambda: exchanges(gateway.log, reply.headers["x-request-id"]))[0])
 
         assert "prompt_cache_cause" not in send(0, answer_of(0, 6000, 6010))
-        assert send(1, answer_of(6000, 0, 6030))["prompt_cache_missed"] == 0
-        refusal = Raw(400, JSON, (json.dumps({"type": "error", "error": REFUSED}).encode(),))
-        line = send(2, refusal, answer_of(0, 0, 6050))
-        assert (line["attempts"], line["prompt_cache_cause"]) == (2, "edited")
-        assert line["prompt_cache_at"] == "system[].cache_control"
+        line = send(1, answer_of(6000, 0, 6030))
+        assert (line["prompt_cache_missed"], line.get("adapted")) == (missed, "cache_control+1" if entry else None)
+        error = {"type": "error", "error": {**REFUSED, "message": refused}}
+        line = send(2, Raw(400, JSON, (json.dumps(error).encode(),)), answer_of(0, 0, 6050))
+        assert (line["attempts"], line["prompt_cache_cause"], line["prompt_cache_at"]) == (2, "edited", at)
         for turn in (3, 4):
             line = send(turn, answer_of(0, 0, 6050 + 20 * turn))
             assert b"cache_control" not in upstream.seen[-1].body
-            assert "prompt_cache_cause" not in line
-            assert "prompt_cache_usd" not in line
-
-
-def test_marks_of_the_gateway_that_a_provider_refuses_are_its_edit(upstream):
-    marks = {"prompt_cache": {"marks": "5m"}}
-    entry = provider("anthropic/claude-sonnet-4-6", upstream.url, ["messages"], name="sonnet", **marks)
-    with gateway_thread(config([entry])) as gateway:
-
-        def send(turn: int, *answers: Raw) -> dict[str, Any]:
-            upstream.script(*answers)
-            reply = gateway.request("POST", PATHS["messages"], marked_turn(turn, is_marked=False))
-            assert reply.status == 200, reply.body
-            return dict(eventually(lambda: exchanges(gateway.log, reply.headers["x-request-id"]))[0])
-
-        send(1, answer_of(0, 6000, 6010))
-        assert send(2, answer_of(6000, 20, 6030))["adapted"] == "cache_control+1"
-        error = {**REFUSED, "message": "cache_control: Extra inputs are not permitted"}
-        refusal = Raw(400, JSON, (json.dumps({"type": "error", "error": error}).encode(),))
-        line = send(3, refusal, answer_of(0, 0, 6050))
-        assert (line["attempts"], line["prompt_cache_cause"], line["prompt_cache_at"]) == (
-            2,
-            "edited",
-            "cache_control+1",
-        )
+            if not entry:  # else the cause is that the client sends no marks
+                assert "prompt_cache_cause" not in line
+                assert "prompt_cache_usd" not in line

@@ -14,17 +14,11 @@ import pytest
 import gateway.exchange.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
-from tests.support.upstreams import JSON, PATHS, Raw, Script, Upstream, fake_upstream
+from tests.support.upstreams import JSON, PATHS, Raw, Script, Upstream
 
 NUMBERS: Final = itertools.count(1)
 TEXT: Final = "Answer as an engineer would, in full sentences and with examples. " * 300
 MARK: Final = {"cache_control": {"type": "ephemeral"}}
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from anthropic import AnthropicVertex, APIStatusError, AuthenticationError, Rate
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider, request
-from tests.support.upstreams import Raw, Script, ToolCall, Upstream, render, serve_upstream
+from tests.support.upstreams import Raw, Script, ToolCall, Upstream, render
 
 KEY = "sk-vertex-1234567890abcdef"
 CLAUDE = "claude-sonnet-4-5@20250929"
@@ -19,12 +19,6 @@ MESSAGES: Any = [{"role": "user", "content": "Hello"}]
 HELLO = {"anthropic_version": VERSION, "max_tokens": 99, "messages": MESSAGES}
 BEARER = {"authorization": f"Bearer {KEY}"}
 PLACE = "/v1/projects/some-project/locations/europe-west1/publishers/anthropic/models"
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with serve_upstream(Upstream) as providers:
-        yield providers
 
 
 @pytest.fixture(scope="module", params=["messages", "chat"])

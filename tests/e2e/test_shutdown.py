@@ -152,7 +152,6 @@ def check_error_event(found: End) -> None:
     assert b"shutting down" in got.body
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("an answer ends during the drain")
 def test_an_answer_may_end_within_the_drain(finished, cell):
     found = finished[FINISHED, cell.id]
@@ -163,7 +162,6 @@ def test_an_answer_may_end_within_the_drain(finished, cell):
     assert found.call.check_line()["usage_complete"] is True
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("a stream has started when the drain ends")
 def test_the_end_of_the_drain_is_one_error_event(drained, cell):
     found = drained[IN_STREAM, cell.id]
@@ -173,7 +171,6 @@ def test_the_end_of_the_drain_is_one_error_event(drained, cell):
     assert found.call.check_line()["usage_estimated"] is True
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("no response has started when the drain ends")
 def test_the_end_of_the_drain_is_a_status_before_the_answer(drained, cell):
     found = drained[WAITING, cell.id]
@@ -185,7 +182,6 @@ def test_the_end_of_the_drain_is_a_status_before_the_answer(drained, cell):
     found.call.check_line()
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("a client does not read when the drain ends")
 def test_a_client_that_does_not_read_is_cut_after_the_drain(drained, cell):
     found = drained[STALLED, cell.id]
@@ -197,16 +193,15 @@ def test_a_client_that_does_not_read_is_cut_after_the_drain(drained, cell):
     found.call.check_line()
 
 
-@shows("a client is still sending its request when the drain ends")
+@shows("a client is still sending its request when the drain ends", every=1)
 def test_a_request_that_is_still_being_sent_is_cut_after_the_drain(drained, cell):
     found = drained[SENDING, cell.id]
     assert (cell.gets, found.answer) == ("a closed connection", b"")
     cell.check_line(line(found.call.gateway, found.call.id))
 
 
-@pytest.mark.sample(20, by="turns")
 @pytest.mark.process
-@shows("a second signal arrives")
+@shows("a second signal arrives", every=20)
 def test_a_second_signal_ends_every_answer_where_it_is(killed, cell):
     found = killed[SECOND, cell.id]
     assert cell.gets == "a closed connection, without the end of its answer"

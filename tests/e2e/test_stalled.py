@@ -78,7 +78,6 @@ def full(by_hand) -> Iterator[Full]:
         check_log(process)
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("does not read")
 @retried_when_late
 def test_a_client_that_does_not_read_stops_only_its_own_provider(full, cell):
@@ -95,7 +94,6 @@ def test_a_client_that_does_not_read_stops_only_its_own_provider(full, cell):
         raise Late(f"it took {took:.3f} s")
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("disconnects without reading, all buffers full")
 @pytest.mark.parametrize("how", HOWS)
 @retried_when_late
@@ -138,7 +136,6 @@ def stalled(by_hand) -> Iterator[Mapping[tuple[str, str], Call | Window]]:
     check_log(gateway)
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("closes its sending side, all buffers full")
 @retried_when_late
 def test_a_half_closed_client_does_not_read(full, stalled, cell):
@@ -152,7 +149,6 @@ def test_a_half_closed_client_does_not_read(full, stalled, cell):
     check_no_end(one)
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("reads nothing for the write timeout (30 s)")
 def test_a_client_that_takes_nothing_is_cut(stalled, cell):
     one = stalled[STALLS, cell.id]
@@ -169,7 +165,6 @@ def check_no_end(one: Call) -> None:
     assert SUCCESS[one.cell.api] not in answer
 
 
-@pytest.mark.sample(5, by="turns")
 @shows("keeps its HTTP/2 window closed for the write timeout (30 s)")
 def test_an_http2_client_with_a_closed_window_is_disconnected(stalled, cell):
     client, stream, one = stalled[SHUTS_WINDOW, cell.id]

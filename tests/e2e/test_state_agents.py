@@ -108,34 +108,23 @@ def expect(upstream: Upstream, api: str) -> None:
 
 
 @pytest.mark.sample(8)
+@pytest.mark.parametrize("within", ["its own responses", "a conversation"])
 @both_ways
 @EACH_API
-def test_an_agent_continues_from_its_own_responses(gateway, upstream, api, stream):
+def test_an_agent_continues_within_what_the_server_keeps(gateway, upstream, api, stream, within):
     upstream.script(*FIRST, *SECOND)
 
     async def story(person: Person) -> None:
-        first = await person.say(PLEASE, auto_previous_response_id=True)
+        how: dict[str, Any] = {"auto_previous_response_id": True}
+        if within == "a conversation":
+            how = {"conversation_id": (await person.client.conversations.create()).id}
+        first = await person.say(PLEASE, **how)
         assert first.final_output == "A key and nothing."
-        second = await person.say(MORE, previous_response_id=first.last_response_id)
+        again = how if "conversation_id" in how else {"previous_response_id": first.last_response_id}
+        second = await person.say(MORE, **again)
         assert second.final_output == "Yes."
         ids = [response.response_id for response in (*first.raw_responses, *second.raw_responses)]
         assert len(set(ids)) == 4
-
-    sent = talk(gateway, api, stream, story)
-    expect(upstream, api)
-    assert [len(input) if isinstance(input, list) else 1 for input in sent] == [1, 1, 1, 1], "only what is new"
-
-
-@pytest.mark.sample(2, by="place")
-@both_ways
-@EACH_API
-def test_an_agent_continues_in_a_conversation(gateway, upstream, api, stream):
-    upstream.script(*FIRST, *SECOND)
-
-    async def story(person: Person) -> None:
-        id = (await person.client.conversations.create()).id
-        assert (await person.say(PLEASE, conversation_id=id)).final_output == "A key and nothing."
-        assert (await person.say(MORE, conversation_id=id)).final_output == "Yes."
 
     sent = talk(gateway, api, stream, story)
     expect(upstream, api)

@@ -225,13 +225,6 @@ def test_a_failure_after_an_early_opening_is_an_error_event(pinging, by_hand, la
             assert (b"spent" in reply.body) == (late == "status")
 
 
-@each_row(("api", "model_api"), PAIRS, every=9)
-def test_a_quick_failure_keeps_its_status(gateway, by_hand, api, model_api):
-    with call(gateway, by_hand, api, model_api) as (client, provider_end):
-        provider_end.send(LATE["status"])
-        assert "spent" in complaint(api, client.reply(), 429, passed=api == model_api)["message"]
-
-
 @pytest.mark.sample(9)
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 @retried_when_late

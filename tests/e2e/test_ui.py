@@ -447,11 +447,7 @@ def test_the_live_view_lists_failed_attempts_during_and_after_a_stream(page, gat
             page.until(f"{row(id)}")
             page.value(f"{row(id)}.querySelector('button').click()")
             page.until("document.getElementById('facts').innerText.includes('gone=connection')")
-            up.send(
-                SSE
-                + chunks(*answer_stream("chat").opening, answer_stream("chat").first, *answer_stream("chat").rest)
-                + b"0\r\n\r\n"
-            )
+            up.send(answer_stream("chat").whole)
             client.read_until(b"[DONE]")
     assert "tried gone=connection, openai/on-chat=ok" in page.until(f"{ended(id)}?.innerText")
 
@@ -460,11 +456,7 @@ def test_the_live_view_lists_failed_attempts_during_and_after_a_stream(page, gat
 @needs_chromium
 def test_a_stream_that_has_ended_can_be_opened(page, gateway, by_hand):
     with call(gateway, by_hand, HUB) as one:
-        one.up.send(
-            SSE
-            + chunks(*answer_stream("chat").opening, answer_stream("chat").first, *answer_stream("chat").rest)
-            + b"0\r\n\r\n"
-        )
+        one.up.send(answer_stream("chat").whole)
         one.client.read_until(b"message_stop")
     page.until(f"{ended(one.id)}")
     page.value(f"{ended(one.id)}.querySelector('button').click()")
@@ -493,11 +485,7 @@ def test_frames_and_arrays_are_read_as_text(page, gateway, by_hand):
             client.send(post(path, body, {"x-request-id": id}))
             with by_hand.accept() as up:
                 up.read_request()
-                up.send(
-                    SSE
-                    + chunks(*answer_stream("chat").opening, answer_stream("chat").first, *answer_stream("chat").rest)
-                    + b"0\r\n\r\n"
-                )
+                up.send(answer_stream("chat").whole)
                 client.read_until(b"0\r\n\r\n")
         page.until(f"{ended(id)}")
         page.value(f"{ended(id)}.querySelector('button').click()")
@@ -535,11 +523,7 @@ def test_a_stream_opened_late_shows_its_beginning(page, gateway, by_hand):
 @needs_chromium
 def test_tokens_are_reported_by_client_and_model(page, gateway, by_hand):
     with call(gateway, by_hand, HUB) as one:
-        one.up.send(
-            SSE
-            + chunks(*answer_stream("chat").opening, answer_stream("chat").first, *answer_stream("chat").rest)
-            + b"0\r\n\r\n"
-        )
+        one.up.send(answer_stream("chat").whole)
         one.client.read_until(b"message_stop")
     page.until(f"{ended(one.id)}")
     tokens = int(page.value(f"{ended(one.id)}.cells[6].innerText").replace("≈", ""))

@@ -124,18 +124,6 @@ def test_the_first_frame_has_the_headers_values(client, upstream):
     assert "headers" not in second
 
 
-def test_a_tool_call_and_its_result(client, upstream):
-    upstream.script(Script(calls=(ToolCall("call_1", "look", '{"at": "x"}'),)), Script(text="seen"))
-    question = {"type": "message", "role": "user", "content": "look"}
-    frames = client.ask("on-chat", [question], tools=[TOOL])
-    (item,) = frames[-1]["response"]["output"]
-    assert (item["type"], item["name"], item["arguments"]) == ("function_call", "look", '{"at": "x"}')
-    output = {"type": "function_call_output", "call_id": item["call_id"], "output": "a cat"}
-    assert text_of(client.ask("on-chat", [question, item, output], tools=[TOOL])) == "seen"
-    roles = [message["role"] for message in upstream.seen[1].json["messages"]]
-    assert roles == ["user", "assistant", "tool"]
-
-
 def test_requests_on_one_connection_have_a_line_each(gateway, client, upstream):
     upstream.script(Script(text="one"), Script(text="two"))
     assert text_of(client.ask("on-chat")) == "one"
@@ -446,17 +434,6 @@ def test_a_websocket_key_authenticates_and_its_client_is_logged(locked, upstream
     assert lines(locked, client, 1)[0]["client"] == KEYS[key]
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize(
-    ("origin", "status"),
-    [("https://app.example", b"101"), ("http://gateway", b"101"), ("https://evil.example", b"403")],
-)
-def test_a_page_of_another_origin_may_not_connect(locked, origin, status):
-    with Wire.connect(locked.port) as wire:
-        wire.send(handshake(headers={"origin": origin, "authorization": f"Bearer {next(iter(KEYS))}"}))
-        assert wire.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 " + status)
-
-
 def test_the_connection_has_an_id_and_its_requests_add_to_it(gateway, upstream):
     upstream.script(Script(text="x"))
     with Client.connect(gateway.port, {"x-request-id": "mine"}) as client:
@@ -471,13 +448,6 @@ def test_a_strict_handshake_makes_every_request_strict(gateway, upstream):
             "on-chat", truncation="auto", top_logprobs=3, include=["message.output_text.logprobs"], logit=1
         )
     assert error["status"] == 400
-
-
-def test_switched_off_an_upgrade_is_a_426(upstream, by_hand):
-    with gateway_thread(config(entries(upstream, by_hand), websocket=False)) as own:
-        answer = upgrade(own)
-    assert answer.startswith(b"HTTP/1.1 426 ")
-    assert b"connection: close" in answer.lower()
 
 
 # Shutting down

@@ -1,14 +1,16 @@
 """The tables of ``docs/streams.md``, whose cells are test cases."""
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import attrs
 import pytest
 
 from tests.support.apis import OLDER
 from tests.support.harness import ROOT
+
+Test = TypeVar("Test", bound=Callable[..., Any])
 
 TRANSLATED = {"chat": "messages", "messages": "responses", "responses": "chat"}
 """The API of a provider whose answers are translated for a client of another API."""
@@ -86,11 +88,16 @@ def cells(what: str) -> list[Cell]:
     ]
 
 
-def shows(what: str) -> pytest.MarkDecorator:
-    """Run the decorated test once for each cell of the row ``what``, as its argument ``cell``."""
-    return pytest.mark.parametrize("cell", cells(what), ids=lambda cell: cell.id)
+def shows(what: str, every: int = 5) -> Callable[[Test], Test]:
+    """Run the decorated test once for each cell of the row ``what``, as its argument ``cell``.
+
+    The gate has every ``every``-th of its cases."""
+    one_each = pytest.mark.parametrize("cell", cells(what), ids=lambda cell: cell.id)
+    return lambda test: pytest.mark.sample(every, by="turns")(one_each(test))
 
 
 def names_of_tests(what: str, source: str) -> Sequence[str]:
     """Return the names of the tests in ``source`` with the decorator ``shows(what)``."""
-    return re.findall(rf'^@shows\("{re.escape(what)}"\)\n(?:@.*\n)*(?:async )?def (\w+)\(', source, re.MULTILINE)
+    return re.findall(
+        rf'^@shows\("{re.escape(what)}"(?:, every=\d+)?\)\n(?:@.*\n)*(?:async )?def (\w+)\(', source, re.MULTILINE
+    )
