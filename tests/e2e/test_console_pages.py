@@ -11,6 +11,7 @@ from gateway.endpoints.oauth.cookies import SESSION
 from tests.support.browser import Page, browsing, needs_chromium
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
+from tests.support.readable_page import CONTRASTS
 
 Looks: TypeAlias = Sequence[tuple[str, int]]
 LOOKS: Looks = [("light", 1280), ("dark", 320)]
@@ -72,22 +73,6 @@ def tab_to(page: Page, text: str) -> None:
     pytest.fail(f"the keyboard does not reach {text}")
 
 
-CONTRASTS = """
-[...document.querySelectorAll('p, dt, dd, label, button, a, h1, h2, input, select, th, td, summary, strong, pre')]
-.filter(one => one.checkVisibility()).map(one => {
-  const luminance = text => {
-    const [r, g, b] = text.match(/[0-9.]+/g).slice(0, 3).map(n => n / 255)
-      .map(n => n <= 0.04045 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  let behind = one;
-  while (behind && /rgba\\(0, 0, 0, 0\\)|transparent/.test(getComputedStyle(behind).backgroundColor))
-    behind = behind.parentElement;
-  const colours = [getComputedStyle(one).color, getComputedStyle(behind || document.body).backgroundColor];
-  const [a, b] = colours.map(luminance);
-  return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), one.innerText || one.value];
-}).filter(([contrast]) => contrast < 4.5)
-"""
 SMALL_TARGETS = """
 [...document.querySelectorAll('button, input:not([type=hidden]), select, summary, nav a')]
 .filter(one => one.checkVisibility() && one.getBoundingClientRect().height < 24).map(one => one.outerHTML)

@@ -1,7 +1,6 @@
-"""The first day of three users, from the command line as they know it: the first config, a project's folder that is not
-the config's, and a LiteLLM file."""
+"""The first day of two users, from the command line as they know it: the first config, and a project's folder that is
+not the config's. ``test_litellm_import.py`` has a LiteLLM file."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,8 +41,6 @@ def point(file: Path, upstream: Upstream, **more: Any) -> int:
     settings["listeners"] = [{"type": "model", "name": "models", "port": port}]
     for entry in settings["model_providers"]:
         entry["base_url"] = upstream.url
-    if "tracing" in settings:
-        settings["tracing"]["endpoint"] = upstream.url
     file.write_text(yaml.safe_dump({**settings, **more}, sort_keys=False))
     return port
 
@@ -119,70 +116,3 @@ def test_a_project_folder_that_is_not_the_configs(tmp_path, answering):
         assert not written.exists() or served.url not in written.read_text()
         assert answers(served.url, CLAUDE[0]) == "fine"
     assert list(project.iterdir()) == []
-
-
-LITELLM = """
-model_list:
-  - model_name: gpt-4o
-    litellm_params: {model: openai/gpt-4o, api_key: os.environ/OPENAI_API_KEY, rpm: 500}
-  - model_name: gpt-4o-mini
-    litellm_params: {model: gpt-4o-mini, api_key: os.environ/OPENAI_API_KEY}
-  - model_name: reasoning
-    litellm_params: {model: openai/o3, api_key: os.environ/OPENAI_API_KEY, temperature: 1}
-  - model_name: claude-sonnet
-    litellm_params: {model: anthropic/claude-sonnet-4-5, api_key: os.environ/ANTHROPIC_API_KEY}
-  - model_name: claude-sonnet
-    litellm_params: {model: bedrock/anthropic.claude-sonnet-4-5-v1:0, aws_region_name: eu-west-1}
-  - model_name: "anthropic/*"
-    litellm_params: {model: "anthropic/*", api_key: os.environ/ANTHROPIC_API_KEY}
-  - model_name: fast
-    litellm_params: {model: groq/llama-3.1-8b-instant, api_key: os.environ/GROQ_API_KEY}
-  - model_name: local
-    litellm_params: {model: ollama_chat/llama3.2, api_base: "http://localhost:11434"}
-  - model_name: house-model
-    litellm_params: {model: openai/house, api_base: "http://localhost:8000/v1", api_key: none}
-  - model_name: embed
-    litellm_params: {model: openai/text-embedding-3-small, api_key: os.environ/OPENAI_API_KEY}
-litellm_settings:
-  drop_params: true
-  request_timeout: 120
-  fallbacks: [{gpt-4o: [claude-sonnet]}]
-  success_callback: [langfuse]
-general_settings:
-  master_key: os.environ/LITELLM_MASTER_KEY
-  max_parallel_requests: 100
-  database_url: os.environ/DATABASE_URL
-  alerting: [slack]
-router_settings:
-  num_retries: 2
-  model_group_alias: {gpt-4: gpt-4o}
-"""
-
-
-@pytest.mark.soak
-def test_a_litellm_file_of_ten_models(tmp_path, answering):
-    (tmp_path / "litellm.yaml").write_text(LITELLM)
-    env = {**KEYS, "GROQ_API_KEY": "gsk-0123456789", "LITELLM_MASTER_KEY": "sk-master-0123456789"}
-    recognised = invoke("check", "litellm.yaml", cwd=tmp_path, env=env)
-    assert recognised.returncode == 1
-    assert "trigate import litellm.yaml" in recognised.stdout + recognised.stderr
-    imported = invoke("import", "litellm.yaml", "--write", "trigate.yaml", cwd=tmp_path, env=env)
-    assert imported.returncode == 3, "names, protection or money are lost, and that is said"
-    assert "fallbacks" in imported.stderr
-    checked = invoke("check", cwd=tmp_path, env=env)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    file = tmp_path / "trigate.yaml"
-    port = point(file, answering)
-    master = {"authorization": f"Bearer {env['LITELLM_MASTER_KEY']}"}
-    with gateway_thread(file, port, env=env) as served:
-        for model in ("gpt-4o", "gpt-4o-mini", "reasoning", "claude-sonnet", "local", "house-model", "gpt-4"):
-            body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
-            assert request(served.url, "POST", "/v1/chat/completions", body).status == 401
-            reply = request(served.url, "POST", "/chat/completions", body, master)
-            assert reply.status == 200, (model, reply.body)
-            assert reply.json["choices"][0]["message"]["content"] == "fine"
-        names = {model["id"] for model in request(served.url, "GET", "/v1/models", None, master).json["data"]}
-        assert {"gpt-4o", "reasoning", "claude-sonnet", "local"} <= names
-        assert request(served.url, "GET", "/health/liveliness").status == 200
-    assert "sk-master" not in json.dumps(served.log)
-    assert Path(file).read_text().count("sk-") == 0

@@ -5,6 +5,7 @@ import pytest
 from tests.support.browser import browsing, needs_chromium
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import people_gateway
+from tests.support.readable_page import CONTRASTS
 
 pytestmark = pytest.mark.soak
 
@@ -60,23 +61,6 @@ def assert_readable(page):
     assert page.value("document.querySelectorAll('h1').length") == 1
     assert page.value("document.documentElement.lang") == "en"
     assert page.value("document.scripts.length") == 0
-
-
-CONTRASTS = """
-[...document.querySelectorAll('p, dt, dd, label, button, a, h1, input')].map(one => {
-  const luminance = text => {
-    const [r, g, b] = text.match(/[0-9.]+/g).slice(0, 3).map(n => n / 255)
-      .map(n => n <= 0.04045 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  let behind = one;
-  while (behind && /rgba\\(0, 0, 0, 0\\)|transparent/.test(getComputedStyle(behind).backgroundColor))
-    behind = behind.parentElement;
-  const colours = [getComputedStyle(one).color, getComputedStyle(behind || document.body).backgroundColor];
-  const [a, b] = colours.map(luminance);
-  return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), one.innerText || one.value];
-}).filter(([contrast]) => contrast < 4.5)
-"""
 
 
 @needs_chromium

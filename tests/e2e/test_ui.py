@@ -335,6 +335,20 @@ def ended(id: str) -> str:
     return f"[...document.querySelectorAll('#recent tbody tr')].find(row => row.cells[0].innerText === '{id}')"
 
 
+def open_stream(page: Page, id: str) -> None:
+    """Open a stream in flight."""
+    page.until(row(id))
+    page.value(f"{row(id)}.querySelector('button').click()")
+    page.until("document.getElementById('opened-state').innerText.startsWith('open')")
+
+
+def open_ended(page: Page, id: str, how: str) -> None:
+    """Open an exchange that has ended, and check ``how``."""
+    page.until(ended(id))
+    page.value(f"{ended(id)}.querySelector('button').click()")
+    page.until(f"document.getElementById('opened-state').innerText === 'ended: {how}'")
+
+
 ONE_T = """
 [...document.querySelectorAll('#passed .pair')].filter(pair => pair.innerText.includes('one t'))
   .map(pair => [...pair.querySelectorAll('[role=group]')].map(side => side.innerText))
@@ -458,9 +472,7 @@ def test_a_stream_that_has_ended_can_be_opened(page, gateway, by_hand):
     with call(gateway, by_hand, HUB) as one:
         one.up.send(answer_stream("chat").whole)
         one.client.read_until(b"message_stop")
-    page.until(f"{ended(one.id)}")
-    page.value(f"{ended(one.id)}.querySelector('button').click()")
-    page.until("document.getElementById('opened-state').innerText === 'ended: complete'")
+    open_ended(page, one.id, "complete")
     assert "one t" in page.text("#answer")
     text = page.text("#passed")
     assert "chat.completion.chunk" in text
@@ -487,9 +499,7 @@ def test_frames_and_arrays_are_read_as_text(page, gateway, by_hand):
                 up.read_request()
                 up.send(answer_stream("chat").whole)
                 client.read_until(b"0\r\n\r\n")
-        page.until(f"{ended(id)}")
-        page.value(f"{ended(id)}.querySelector('button').click()")
-        page.until("document.getElementById('opened-state').innerText === 'ended: complete'")
+        open_ended(page, id, "complete")
         assert "one t" in page.text("#answer"), path
         assert shown in page.text("#passed"), path
 
@@ -499,9 +509,7 @@ def test_frames_and_arrays_are_read_as_text(page, gateway, by_hand):
 def test_an_ended_exchange_that_was_no_stream_says_what_is_known(page, gateway):
     id = new_id()
     gateway.request("POST", PATHS["chat"], {"model": "nobody's", "messages": []}, {"x-request-id": id})
-    page.until(f"{ended(id)}")
-    page.value(f"{ended(id)}.querySelector('button').click()")
-    page.until("document.getElementById('opened-state').innerText === 'ended: refused'")
+    open_ended(page, id, "refused")
     assert "nobody's" in page.text("#facts")
     assert "not streamed" in page.text("#passed")
 
@@ -584,9 +592,7 @@ def test_a_stream_whose_client_leaves_is_seen_to_end(page, gateway, by_hand):
 @needs_chromium
 def test_a_stream_that_its_provider_breaks_reports_the_reason(page, gateway, by_hand):
     with call(gateway, by_hand, HUB) as one:
-        page.until(f"{row(one.id)}")
-        page.value(f"{row(one.id)}.querySelector('button').click()")
-        page.until("document.getElementById('opened-state').innerText.startsWith('open')")
+        open_stream(page, one.id)
         one.up.send(answer_stream("chat").half)
         one.client.read_until(b"one t")
         one.up.reset()
@@ -629,9 +635,7 @@ def test_all_that_is_written_can_be_read(page, gateway):
 def test_a_narrow_screen_is_not_scrolled_sideways(page, gateway, by_hand):
     page.look(width=380, height=800)
     with call(gateway, by_hand, HUB) as one:
-        page.until(f"{row(one.id)}")
-        page.value(f"{row(one.id)}.querySelector('button').click()")
-        page.until("document.getElementById('opened-state').innerText.startsWith('open')")
+        open_stream(page, one.id)
         one.up.send(answer_stream("chat").half)
         page.until("document.querySelectorAll('#passed .pair').length")
         assert page.value("document.documentElement.scrollWidth <= window.innerWidth")
