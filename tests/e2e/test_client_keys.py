@@ -218,19 +218,6 @@ def test_a_page_may_read_answers_and_errors(gateway, upstream, api, stream):
         assert {"x-request-id", "x-trigate-attempts"} <= set(exposed)
 
 
-def test_another_page_gets_no_such_header(gateway, upstream):
-    upstream.script(Script(text="hello"))
-    headers = {"x-api-key": ALICE, "origin": "https://other.example"}
-    replies = [
-        ask(gateway, "chat", headers),
-        gateway.request("OPTIONS", PATHS["chat"], None, {**headers, "access-control-request-method": "POST"}),
-    ]
-    assert [reply.status for reply in replies] == [200, 204]
-    for reply in replies:
-        assert not [name for name in reply.headers if name.startswith("access-control-")]
-        assert reply.headers["vary"] == "Origin"
-
-
 def test_a_204_has_no_length(gateway):
     with Wire.connect(gateway.port) as client:
         client.send(b"OPTIONS /v1/models HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n")

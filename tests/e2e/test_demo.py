@@ -133,14 +133,6 @@ def test_text_tools_thinking_and_json(served, api, model, stream):
     assert json.loads(tell(api, ask(served, api, model, stream=stream, **FORMATS[api]))["text"]) == FILLED
 
 
-@each_row("api", OLDER, every=2)
-def test_a_schema_that_nothing_fits_is_refused(served, api):
-    impossible = json.dumps(FORMATS[api]).replace('"title": {"type": "string"}', '"title": {"enum": []}')
-    reply = request(served.url, "POST", PATHS[api], question(api, "demo", "Hello", **json.loads(impossible)))
-    assert reply.status == 400
-    assert "cannot find a value that fits" in reply.json["error"]["message"]
-
-
 @pytest.mark.sample(5)
 @pytest.mark.parametrize("model", MODELS[1:])
 @pytest.mark.parametrize("api", OLDER)

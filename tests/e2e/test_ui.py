@@ -132,13 +132,6 @@ def test_looking_is_no_exchange(gateway):
     assert not lines(gateway, id)
 
 
-def test_the_name_of_another_page_gets_nothing(gateway):
-    reply = gateway.request("GET", "/ui/events", headers={"host": "rebound.example"})
-    assert reply.status == 403
-    assert b"ui_key" in reply.body
-    assert gateway.request("GET", "/ui/models", headers={"host": "rebound.example"}).status == 403
-
-
 def test_a_viewer_beyond_the_limit_is_refused_until_another_leaves(gateway):
     with contextlib.ExitStack() as stack:
         for _ in range(MOST_VIEWERS):
