@@ -450,6 +450,13 @@ def test_a_strict_handshake_makes_every_request_strict(gateway, upstream):
     assert error["status"] == 400
 
 
+def test_switched_off_an_upgrade_is_a_426(upstream, by_hand):
+    with gateway_thread(config(entries(upstream, by_hand), websocket=False)) as own:
+        answer = upgrade(own)
+    assert answer.startswith(b"HTTP/1.1 426 ")
+    assert b"connection: close" in answer.lower()
+
+
 # Shutting down
 
 
