@@ -2,21 +2,18 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import trio
 
 from gateway.realtime.meter import MAX_REQUESTED
 from tests.support.asgi_app import eventually
-from tests.support.harness import PATIENCE
-from tests.support.in_process import InProcess, gateway
+from tests.support.in_process import InProcess
+from tests.support.realtime_sessions import BEARER, PATH, PRICE, VOICE, budget_levels, serve_sessions
 from tests.support.settled import lines
 from tests.support.websocket_caller import calling
-from tests.support.websocket_server import Peer, Talk, websocket_server
+from tests.support.websocket_server import Peer, Talk, WebSocketServer
 
-KEY = "sk-client-of-the-gateway-1"
 USAGE = {"total_tokens": 300, "input_tokens": 200, "output_tokens": 100}
 
 
@@ -50,23 +47,17 @@ ORDERS = {
 }
 
 
-@contextlib.asynccontextmanager
-async def served(talk: Talk, budget: str = "1 usd/day") -> AsyncIterator[InProcess]:
-    with trio.fail_after(PATIENCE):
-        async with websocket_server(talk) as server:
-            entry = {"model": "openai/gpt-realtime", "name": "voice", "access_key": "sk-of-the-provider",
-                     "base_url": f"{server.url}/v1", "passthrough": True,
-                     "price": {"input": 4, "output": 16}}  # fmt: skip
-            keys = [{"name": "one", "key": KEY, "budgets": [budget], "passthrough": ["voice"]}]
-            async with gateway({"version": "v0.4.0", "model_providers": [entry], "client_keys": keys}) as running:
-                yield running
-                await eventually(lambda: running.service.upstream.stats().active == 0)
+def served(
+    talk: Talk, budget: str = "1 usd/day"
+) -> contextlib.AbstractAsyncContextManager[tuple[InProcess, WebSocketServer]]:
+    entry = {**VOICE, "passthrough": True, "price": PRICE}
+    return serve_sessions(talk, entry, key={"budgets": [budget], "passthrough": ["voice"]})
 
 
 @pytest.mark.sample(17, by="turns")
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("asked", [True, False])
-@pytest.mark.parametrize("path", ["/v1/realtime?model=voice", "/voice/realtime?model=gpt-realtime"])
+@pytest.mark.parametrize("path", [PATH, "/voice/realtime?model=gpt-realtime"])
 async def test_an_answer_is_booked_once(order, asked, path):
     number, said = ORDERS[order]
 
@@ -76,11 +67,9 @@ async def test_an_answer_is_booked_once(order, asked, path):
             if json.loads(message)["type"] in ("response.create", "input_audio_buffer.commit"):
                 await peer.send(*said)
 
-    async with served(talk) as running:
-        allowances = running.service.allowances
-        (budget,) = allowances.of_client("one")
+    async with served(talk) as (running, _):
         with lines(running) as booked:
-            async with calling(running.url, path, (("authorization", f"Bearer {KEY}"),)) as caller:
+            async with calling(running.url, path, BEARER) as caller:
                 await caller.send(json.dumps({"type": "response.create" if asked else "input_audio_buffer.commit"}))
                 for _ in said:
                     await caller.receive()
@@ -89,10 +78,7 @@ async def test_an_answer_is_booked_once(order, asked, path):
         answers = [line for line in booked if line.get("output_tokens")]
         assert [(line["input_tokens"], line["output_tokens"]) for line in answers] == [(200, 100)] * number
         cost = round(sum(line.get("cost_usd", 0) for line in booked) * 10**9)
-        counter = budget.counter(allowances.now(), None)
-        assert counter is not None
-        level = allowances.counters.level(counter)
-        assert (level.used, level.held) == (cost, 0)
+        assert budget_levels(running) == (cost, 0)
         assert cost == number * (200 * 4 + 100 * 16) * 1000
 
 
@@ -106,10 +92,9 @@ async def test_responses_that_never_end_are_bounded():
         await peer.send(*(begun(f"resp_{i}") for i in range(number)))
         await peer.rest()
 
-    async with served(talk, "100 usd/day") as running:
-        credential, path = (("authorization", f"Bearer {KEY}"),), "/v1/realtime?model=voice"
+    async with served(talk, "100 usd/day") as (running, _):
         with lines(running) as settled:
-            async with calling(running.url, path, credential) as caller:
+            async with calling(running.url, PATH, BEARER) as caller:
                 await caller.send(json.dumps({"type": "input_audio_buffer.commit"}))
                 for _ in range(number):
                     await caller.receive()

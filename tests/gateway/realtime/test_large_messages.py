@@ -11,8 +11,9 @@ from gateway.realtime.session import MAX_MESSAGE
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, provider
 from tests.support.loop_steps import check_steps
+from tests.support.realtime_sessions import PATH, echo
 from tests.support.websocket_caller import calling
-from tests.support.websocket_server import Peer, websocket_server
+from tests.support.websocket_server import websocket_server
 
 LARGE = MAX_MESSAGE - 1000
 
@@ -23,12 +24,6 @@ MESSAGES = {
     "error": json.dumps({"type": "error", "error": {"message": "word " * (LARGE // 5)}}),
     "binary": bytes(range(256)) * (LARGE // 256),
 }  # fmt: skip
-
-
-async def echo(peer: Peer) -> None:
-    await peer.accept()
-    while (message := await peer.receive()) is not None:
-        await peer.send(message)
 
 
 async def _in_background(check: Callable[[Callable[[], object]], None], work: Callable[[], Awaitable[object]]) -> None:
@@ -46,7 +41,7 @@ async def test_the_largest_message_delays_no_stream_in_either_direction(kind):
         async with websocket_server(echo) as server:
             entry = provider("openai/gpt-realtime", f"{server.url}/v1", name="voice")
             with gateway_thread(config([entry])) as gateway:
-                async with calling(gateway.url, "/v1/realtime?model=voice") as caller:
+                async with calling(gateway.url, PATH) as caller:
 
                     async def pass_both_ways() -> None:
                         await caller.send(message)

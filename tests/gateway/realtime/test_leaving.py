@@ -1,11 +1,8 @@
 """Clients that leave while a message of theirs waits: the provider's session, which is billed, ends soon."""
 
-import contextlib
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import trio
@@ -13,39 +10,23 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong
 
 from tests.support.asgi_app import Client, eventually
 from tests.support.each_row import each_row
-from tests.support.harness import PATIENCE
 from tests.support.http2_client import Http2Client
-from tests.support.in_process import InProcess, gateway
+from tests.support.in_process import InProcess
+from tests.support.realtime_sessions import BEARER, GEMINI, LIVE, PATH, VOICE, serve_sessions
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import Caller, calling
 from tests.support.websocket_over_http2 import Http2WebSocket, http2_client
-from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
+from tests.support.websocket_server import Peer
 
-PATH = "/v1/realtime?model=voice"
-GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 FIRST = {
-    GEMINI: {"setup": {"model": "models/gemini-live"}},
+    GEMINI: {"setup": {"model": "models/live"}},
     "/v1/live/sessions": {"type": "session.start", "session": {"model": "gpt-live-1"}},
 }
 SOON = 5.0
 """Seconds until the session has ended; it took a minute, or ten."""
 
 
-def config(url: str) -> dict[str, Any]:
-    base = {"access_key": "k", "base_url": f"{url}/v1"}
-    entries = [
-        {"model": "openai/gpt-realtime", "name": "voice", **base},
-        {"model": "openai/gpt-live-1", "name": "gpt-live-1", **base},
-        {"model": "gemini/gemini-live", "name": "gemini-live", "access_key": "k", "base_url": url},
-    ]
-    return {"version": "v0.3.0", "model_providers": entries}
-
-
-@contextlib.asynccontextmanager
-async def serve_sessions(talk: Talk) -> AsyncIterator[tuple[InProcess, WebSocketServer]]:
-    with trio.fail_after(PATIENCE):
-        async with websocket_server(talk) as server, gateway(config(server.url)) as running:
-            yield running, server
+ENTRIES = (VOICE, LIVE, {"model": "openai/gpt-live-1", "name": "gpt-live-1"})
 
 
 async def is_over(running: InProcess) -> None:
@@ -89,7 +70,7 @@ async def silent(peer: Peer) -> None:
 @pytest.mark.parametrize("how", ["fin", "rst"])
 async def test_a_client_that_leaves_while_the_provider_does_not_read_ends_the_session(how):
     talk = Unread()
-    async with serve_sessions(talk) as (running, _), calling(running.url, PATH) as caller:
+    async with serve_sessions(talk, *ENTRIES) as (running, _), calling(running.url, PATH, BEARER) as caller:
         await fill(caller)
         Client(caller.stream.socket).leave(how)
         await is_over(running)
@@ -109,8 +90,8 @@ async def leave(peer: Http2Client, websocket: Http2WebSocket, how: str) -> None:
 @each_row("how", ["reset", "end", "fin", "rst"], every=2)
 async def test_an_http2_client_that_leaves_while_the_provider_does_not_read_ends_the_session(how):
     talk = Unread()
-    async with serve_sessions(talk) as (running, _), http2_client(running.url) as peer:
-        websocket = await Http2WebSocket.open(peer, PATH)
+    async with serve_sessions(talk, *ENTRIES) as (running, _), http2_client(running.url) as peer:
+        websocket = await Http2WebSocket.open(peer, PATH, BEARER)
         await websocket.fill(BytesMessage(data=bytes(100_000)))
         await leave(peer, websocket, how)
         await is_over(running)
@@ -122,8 +103,8 @@ async def test_a_close_that_ends_its_stream_while_a_message_waits_is_the_clients
     """The session counted as one whose client was lost."""
     caplog.set_level(logging.INFO, "trigate")
     talk = Unread()
-    async with serve_sessions(talk) as (running, _), http2_client(running.url) as peer:
-        websocket = await Http2WebSocket.open(peer, PATH)
+    async with serve_sessions(talk, *ENTRIES) as (running, _), http2_client(running.url) as peer:
+        websocket = await Http2WebSocket.open(peer, PATH, BEARER)
         message = websocket.frame(BytesMessage(data=bytes(20_000)))
         while not await waits(peer, websocket, message):
             pass
@@ -154,7 +135,7 @@ async def waits(peer: Http2Client, websocket: Http2WebSocket, message: bytes) ->
 @each_row("path", FIRST)
 async def test_a_client_that_leaves_while_its_session_opens_ends_the_handshake(path, how):
     """Its second message waits for the session, and so nothing more was read from the client."""
-    async with serve_sessions(silent) as (running, server), calling(running.url, path) as caller:
+    async with serve_sessions(silent, *ENTRIES) as (running, server), calling(running.url, path, BEARER) as caller:
         await caller.send(FIRST[path], FIRST[path])
         await eventually(lambda: server.peers)
         Client(caller.stream.socket).leave(how)
@@ -164,8 +145,8 @@ async def test_a_client_that_leaves_while_its_session_opens_ends_the_handshake(p
 @each_row("how", ["reset", "end", "fin", "rst"], every=2)
 @each_row("path", FIRST)
 async def test_an_http2_client_that_leaves_while_its_session_opens_ends_the_handshake(path, how):
-    async with serve_sessions(silent) as (running, server), http2_client(running.url) as peer:
-        websocket = await Http2WebSocket.open(peer, path)
+    async with serve_sessions(silent, *ENTRIES) as (running, server), http2_client(running.url) as peer:
+        websocket = await Http2WebSocket.open(peer, path, BEARER)
         for _ in range(2):
             await websocket.send(json.dumps(FIRST[path]))
         await eventually(lambda: server.peers)

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,39 +13,30 @@ from hypothesis import strategies as st
 from gateway.realtime.live import LiveFrames
 from tests.support.asgi_app import eventually
 from tests.support.each_row import each_row
-from tests.support.harness import PATIENCE
-from tests.support.in_process import InProcess, gateway
+from tests.support.in_process import InProcess
+from tests.support.realtime_sessions import KEY, serve_sessions, session_config
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
-from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
+from tests.support.websocket_server import Peer, Talk, WebSocketServer
 
-ANN, BOB = "sk-client-of-the-gateway-1", "sk-client-of-the-gateway-2"
+BOB = "sk-client-of-the-gateway-2"
 PATH = "/v1/live/sessions"
 START = {"type": "session.start", "session": {"model": "voice", "instructions": "Speak.", "n": 1.5}}
 
 
-def bearer(key: str = ANN) -> tuple[tuple[str, str], ...]:
+def bearer(key: str = KEY) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {key}"),)
 
 
-def settings(url: str, *keys: dict[str, Any]) -> dict[str, Any]:
-    base = {"access_key": "sk-up-0123456789", "base_url": f"{url}/v1"}
-    entries = [
-        {"model": "openai/gpt-live-1", "name": "voice", "price": {"per": {"second": 0.01}}, **base},
-        {"model": "openai/gpt-6", "name": "mind", "price": {"input": 1, "output": 10}, **base},
-    ]
-    return {"version": "v0.3.0", "model_providers": entries, "client_keys": [*keys, {"name": "bob", "key": BOB}]}
+ENTRIES = (
+    {"model": "openai/gpt-live-1", "name": "voice", "price": {"per": {"second": 0.01}}},
+    {"model": "openai/gpt-6", "name": "mind", "price": {"input": 1, "output": 10}},
+)
 
 
-@contextlib.asynccontextmanager
-async def serve_session(talk: Talk, **more: Any) -> AsyncIterator[tuple[InProcess, WebSocketServer]]:
-    with trio.fail_after(PATIENCE):
-        async with (
-            websocket_server(talk) as server,
-            gateway(settings(server.url, {"name": "ann", "key": ANN, **more})) as running,
-        ):
-            yield running, server
-            await eventually(lambda: running.service.upstream.stats().active == 0)
+def serve_session(talk: Talk, **more: Any) -> contextlib.AbstractAsyncContextManager[tuple[InProcess, WebSocketServer]]:
+    keys = [{"name": "one", "key": KEY, **more}, {"name": "bob", "key": BOB}]
+    return serve_sessions(talk, *ENTRIES, client_keys=keys)
 
 
 async def speak(peer: Peer) -> None:
@@ -81,13 +71,13 @@ async def test_the_last_usage_of_a_session_is_billed(caplog):
             ]  # fmt: skip
             (peer,) = server.peers
             assert peer.target == "/v1/live/sessions"
-            assert ANN not in peer.head.decode()
+            assert KEY not in peer.head.decode()
             await caller.close()
         await eventually(lambda: len(logged_exchanges(caplog)) == 3)
     delegated, spoken, session = logged_exchanges(caplog)
     assert (delegated["reason"], delegated["input_tokens"]) == ("delegated", 100)
     assert (spoken["endpoint"], spoken["units"], spoken["cost_usd"]) == ("live", {"second": 8}, 0.08)
-    assert spoken["client"] == "ann"
+    assert spoken["client"] == "one"
     assert "cost_usd" not in session
 
 
@@ -118,7 +108,7 @@ async def test_another_connection_needs_the_key_that_made_the_session(action, ca
                 await caller.event()
             await caller.close()
         await eventually(lambda: len(logged_exchanges(caplog)) == 3)
-        for key, name in ((BOB, id), (ANN, "live_1"), (ANN, f"{id}x")):
+        for key, name in ((BOB, id), (KEY, "live_1"), (KEY, f"{id}x")):
             async with calling(running.url, f"{PATH}/{name}/{action}", bearer(key)) as other:
                 assert other.status == 404, name
         assert len(server.peers) == 1
@@ -217,7 +207,7 @@ async def test_a_revoked_key_ends_the_session_and_its_seconds_are_billed(caplog)
         await caller.send(json.dumps(START))
         for _ in range(4):
             await caller.event()
-        running.reload(settings(server.url))
+        running.reload(session_config(server.url, *ENTRIES, client_keys=[{"name": "bob", "key": BOB}]))
         error = await caller.event()
         assert (error["type"], error["error"]["code"]) == ("error", "session_expired")
         assert await caller.receive() is None
@@ -226,4 +216,4 @@ async def test_a_revoked_key_ends_the_session_and_its_seconds_are_billed(caplog)
         async with calling(running.url, PATH, bearer()) as again:
             assert again.status == 401
     billed = [line for line in logged_exchanges(caplog) if "units" in line]
-    assert [(line["client"], line["units"], line["cost_usd"]) for line in billed] == [("ann", {"second": 8}, 0.08)]
+    assert [(line["client"], line["units"], line["cost_usd"]) for line in billed] == [("one", {"second": 8}, 0.08)]

@@ -3,7 +3,6 @@
 import contextlib
 import socket
 from collections.abc import AsyncIterator
-from typing import Any
 
 import h2.events
 import trio
@@ -11,43 +10,26 @@ from h2.settings import SettingCodes
 from wsproto.events import BytesMessage, CloseConnection, Ping
 
 from tests.support.asgi_app import eventually
-from tests.support.harness import PATIENCE
 from tests.support.http2_client import Http2Client
-from tests.support.in_process import InProcess, gateway
+from tests.support.in_process import InProcess
+from tests.support.realtime_sessions import BEARER, PATH, echo, serve_sessions
 from tests.support.websocket_over_http2 import Http2WebSocket, http2_client
-from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
+from tests.support.websocket_server import Peer, Talk, WebSocketServer
 
-KEY = "sk-client-of-the-gateway-1"
-PATH = "/v1/realtime?model=voice"
-BEARER = (("authorization", f"Bearer {KEY}"),)
 SOON = 5.0
 """Seconds within which other streams continue; a provider may leave a message unread for a minute."""
 
 
-def config(url: str) -> dict[str, Any]:
-    entry = {"model": "openai/gpt-realtime", "name": "voice", "access_key": "k", "base_url": f"{url}/v1"}
-    return {"version": "v0.3.0", "model_providers": [entry], "client_keys": [{"name": "one", "key": KEY}]}
-
-
 @contextlib.asynccontextmanager
-async def serve_sessions(talk: Talk) -> AsyncIterator[tuple[InProcess, WebSocketServer, Http2Client]]:
-    with trio.fail_after(PATIENCE):
-        async with websocket_server(talk) as server, gateway(config(server.url)) as running:
-            async with http2_client(running.url) as peer:
-                yield running, server, peer
-            await eventually(lambda: running.service.upstream.stats().active == 0)
+async def connect(talk: Talk) -> AsyncIterator[tuple[InProcess, WebSocketServer, Http2Client]]:
+    async with serve_sessions(talk) as (running, server), http2_client(running.url) as peer:
+        yield running, server, peer
 
 
 async def answers(peer: Http2Client) -> None:
     """Check that the connection answers a request soon."""
     with trio.fail_after(SOON):
         await peer.until(h2.events.StreamEnded, await peer.ask("/healthz"))
-
-
-async def echo(peer: Peer) -> None:
-    await peer.accept()
-    while (message := await peer.receive()) is not None:
-        await peer.send(message)
 
 
 async def test_a_provider_that_does_not_read_delays_its_own_websocket_alone():
@@ -59,7 +41,7 @@ async def test_a_provider_that_does_not_read_delays_its_own_websocket_alone():
         await peer.accept()
         await gone.wait()
 
-    async with serve_sessions(unread) as (_, _, peer):
+    async with connect(unread) as (_, _, peer):
         first, second = [await Http2WebSocket.open(peer, PATH, BEARER) for _ in range(2)]
         await first.fill(BytesMessage(data=bytes(100_000)))
         await answers(peer)
@@ -77,7 +59,7 @@ async def test_a_client_that_does_not_read_delays_its_own_websocket_alone():
             while True:
                 await peer.send("x" * 1_000_000)
 
-    async with serve_sessions(flood) as (_, _, peer):
+    async with connect(flood) as (_, _, peer):
         websocket = await Http2WebSocket.open(peer, PATH, BEARER)
         peer.connection.increment_flow_control_window(2**20)  # of the connection: the stream's stays closed
         while len(peer.data(websocket.stream)) < 65_535:
@@ -91,7 +73,7 @@ async def test_a_client_that_does_not_read_delays_its_own_websocket_alone():
 
 async def test_a_session_ends_with_its_stream_without_a_close_frame():
     """RFC 8441, section 5: the end of the stream is the end of the connection."""
-    async with serve_sessions(echo) as (_, server, peer):
+    async with connect(echo) as (_, server, peer):
         websocket = await Http2WebSocket.open(peer, PATH, BEARER)
         await websocket.send('{"type":"x"}')
         peer.connection.end_stream(websocket.stream)
@@ -105,8 +87,10 @@ async def test_a_session_ends_with_its_stream_without_a_close_frame():
 
 async def test_a_close_ends_its_stream_in_order():
     """It was reset with INTERNAL_ERROR after the close frame."""
-    async with serve_sessions(echo) as (_, server, peer):
+    async with connect(echo) as (_, server, peer):
         websocket = await Http2WebSocket.open(peer, PATH, BEARER)
+        await websocket.send('{"type":"x"}')
+        assert (await websocket.receive()).data == '{"type":"x"}'
         await websocket.send(CloseConnection(code=4000, reason="done"))
         closed = await websocket.receive()
         assert (closed.code, closed.reason) == (4000, "done")
@@ -117,7 +101,7 @@ async def test_a_close_ends_its_stream_in_order():
 
 
 async def test_a_handshake_that_ends_its_stream_is_refused():
-    async with serve_sessions(echo) as (_, _, peer):
+    async with connect(echo) as (_, _, peer):
         stream = await peer.open_websocket(PATH, BEARER, end=True)
         head = await peer.until(h2.events.ResponseReceived, stream)
         assert dict(head.headers)[":status"] == "400"
@@ -126,7 +110,7 @@ async def test_a_handshake_that_ends_its_stream_is_refused():
 
 async def test_a_handshake_that_is_reset_immediately_opens_no_session():
     """The task of the websocket began after the reset half of the time, and its session stayed open."""
-    async with serve_sessions(echo) as (running, _, peer):
+    async with connect(echo) as (running, _, peer):
         for _ in range(20):
             peer.connection.remote_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
             peer.connection.remote_settings.acknowledge()

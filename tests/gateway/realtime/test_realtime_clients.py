@@ -3,52 +3,34 @@
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
-import h2.events
 import openai
 import pytest
 import trio
 import trio.testing
-from h2.settings import SettingCodes
-from wsproto.connection import Connection, ConnectionType
-from wsproto.events import CloseConnection, TextMessage
 
 from gateway.realtime.gemini_live import GeminiFrames, read_setup
 from gateway.realtime.notices import OutputPiece, ResponseEnded, Resumable
 from streams.errors import GatewayError
 from streams.events import Usage
-from tests.support.asgi_app import Client, eventually
+from tests.support import realtime_sessions
+from tests.support.asgi_app import eventually
 from tests.support.each_row import each_row
-from tests.support.harness import PATIENCE
-from tests.support.http2_client import Http2Client
-from tests.support.in_process import InProcess, gateway
+from tests.support.in_process import InProcess
+from tests.support.realtime_sessions import GEMINI, KEY, VOICE, budget_levels, serve_sessions
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
-from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
+from tests.support.websocket_server import Peer, Talk, WebSocketServer
 
-LIVE = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
-KEY = "sk-client-of-the-gateway-1"
+AZURE = {"model": "azure_openai/dep", "name": "azure", "access_key": "a"}
+ENTRIES = (VOICE, {**realtime_sessions.LIVE, "access_key": "g"}, AZURE)
 
 
-@contextlib.asynccontextmanager
-async def served(talk: Talk, **more: Any) -> AsyncIterator[tuple[InProcess, WebSocketServer]]:
-    with trio.fail_after(PATIENCE):
-        async with websocket_server(talk) as server:
-            entries = [
-                {"model": "openai/gpt-realtime", "name": "voice", "access_key": "k", "base_url": f"{server.url}/v1"},
-                {"model": "gemini/gemini-live-2.5", "name": "live", "access_key": "g", "base_url": server.url},
-                {"model": "azure_openai/dep", "name": "azure", "access_key": "a", "base_url": server.url},
-            ]
-            config = {
-                "version": "v0.3.0",
-                "model_providers": more.pop("entries", entries),
-                "client_keys": [{"name": "one", "key": KEY}],
-                **more,
-            }
-            async with gateway(config) as running:
-                yield running, server
+def served(
+    talk: Talk, *entries: dict[str, Any], **more: Any
+) -> contextlib.AbstractAsyncContextManager[tuple[InProcess, WebSocketServer]]:
+    return serve_sessions(talk, *(entries or ENTRIES), **more)
 
 
 async def speaking(peer: Peer) -> None:
@@ -103,13 +85,10 @@ async def test_a_transcription_session_needs_no_model_where_one_provider_has_rea
     async with served(speaking) as (running, _), calling(running.url, path, (("x-api-key", KEY),)) as caller:
         assert caller.status == 400
         assert "?model=" in caller.error["message"]
-    entries = [{"model": "openai/gpt-realtime", "name": "voice", "access_key": "k"}]
-    async with websocket_server(speaking) as server:
-        entries[0]["base_url"] = f"{server.url}/v1"
-        async with served(speaking, entries=entries) as (running, _):
-            async with calling(running.url, path, (("x-api-key", KEY),)) as caller:
-                assert caller.status == 101, caller.body
-            assert server.peers[0].target == "/v1/realtime?intent=transcription"
+    async with served(speaking, VOICE) as (running, server):
+        async with calling(running.url, path, (("x-api-key", KEY),)) as caller:
+            assert caller.status == 101, caller.body
+        assert server.peers[0].target == "/v1/realtime?intent=transcription"
 
 
 async def talking(peer: Peer) -> None:
@@ -128,7 +107,7 @@ async def talking(peer: Peer) -> None:
 async def test_gemini_live_names_its_model_in_the_first_message(caplog):
     caplog.set_level(logging.DEBUG)
     async with served(talking) as (running, server):
-        for path, headers in ((f"{LIVE}?key={KEY}", ()), (LIVE, (("x-goog-api-key", KEY),))):
+        for path, headers in ((f"{GEMINI}?key={KEY}", ()), (GEMINI, (("x-goog-api-key", KEY),))):
             async with calling(running.url, path, headers) as caller:
                 assert caller.status == 101
                 await caller.send({"setup": {"model": "models/live", "generationConfig": {}}})
@@ -140,7 +119,7 @@ async def test_gemini_live_names_its_model_in_the_first_message(caplog):
                 await caller.close(1000)
             peer = server.peers[-1]
             await peer.gone.wait()
-            assert peer.target == LIVE
+            assert peer.target == GEMINI
             assert peer.headers["x-goog-api-key"] == "g"
         await eventually(lambda: len(logged_exchanges(caplog)) == 4)
     assert KEY not in caplog.text
@@ -151,12 +130,12 @@ async def test_gemini_live_names_its_model_in_the_first_message(caplog):
 
 @each_row("version", ["v1", "v1beta", "v1alpha"])
 async def test_gemini_live_has_each_version_of_the_api(version):
-    path = LIVE.replace("v1beta", version)
+    path = GEMINI.replace("v1beta", version)
     async with served(talking) as (running, server), calling(running.url, f"{path}?key={KEY}") as caller:
         assert caller.status == 101
         await caller.send({"setup": {"model": "models/live"}})
         assert await caller.receive() == b'{"setupComplete":{}}'
-        assert server.peers[-1].target == LIVE
+        assert server.peers[-1].target == GEMINI
 
 
 async def test_an_interrupted_turn_is_billed_by_its_last_usage(caplog):
@@ -168,7 +147,7 @@ async def test_an_interrupted_turn_is_billed_by_its_last_usage(caplog):
         await peer.send({"serverContent": {"modelTurn": {"parts": [{"text": "hi"}]}}})
         await peer.send({"usageMetadata": {"promptTokenCount": 10, "responseTokenCount": 3}})
 
-    async with served(cut) as (running, _), calling(running.url, f"{LIVE}?key={KEY}") as caller:
+    async with served(cut) as (running, _), calling(running.url, f"{GEMINI}?key={KEY}") as caller:
         await caller.send({"setup": {"model": "models/live"}})
         await caller.rest()
         assert caller.closed == (1011, "upstream connection lost")
@@ -191,20 +170,16 @@ async def test_numbers_of_gemini_live_refund_nothing_and_lose_no_charge(caplog):
             await peer.send({"serverContent": {"turnComplete": True}, "usageMetadata": usage})
         await peer.rest()
 
-    keys = [{"name": "one", "key": KEY, "budgets": ["1000M tokens/day"]}]
-    async with served(hostile, client_keys=keys) as (running, _):
-        allowances = running.service.allowances
-        (budget,) = allowances.of_client("one")
-        counter = budget.counter(allowances.now(), None)
+    async with served(hostile, key={"budgets": ["1000M tokens/day"]}) as (running, _):
         seen = [0]
-        async with calling(running.url, f"{LIVE}?key={KEY}") as caller:
+        async with calling(running.url, f"{GEMINI}?key={KEY}") as caller:
             await caller.send({"setup": {"model": "models/live"}})
             for _ in range(3):
                 await caller.event()
                 await caller.event()
-                level = allowances.counters.level(counter)
-                assert level.held == 0
-                seen.append(level.used)
+                used, held = budget_levels(running)
+                assert held == 0
+                seen.append(used)
             await caller.close(1000)
     assert seen == sorted(seen)
     assert [line["output_tokens"] for line in logged_exchanges(caplog)[:3]] == [1, 10**8, 5], "the first is estimated"
@@ -226,8 +201,8 @@ async def test_a_session_that_is_gone_on_with_waits_for_the_end_of_the_old_one()
     again = {"setup": {"model": "models/live", "sessionResumption": {"handle": "h1"}}}
     async with served(resumable) as (running, server):
         async with (
-            calling(running.url, f"{LIVE}?key={KEY}") as first,
-            calling(running.url, f"{LIVE}?key={KEY}") as second,
+            calling(running.url, f"{GEMINI}?key={KEY}") as first,
+            calling(running.url, f"{GEMINI}?key={KEY}") as second,
         ):
             await first.send(setup)
             await first.event()
@@ -242,51 +217,19 @@ async def test_a_session_that_is_gone_on_with_waits_for_the_end_of_the_old_one()
 async def test_a_refused_gemini_live_session_is_closed_with_the_reason():
     async with served(talking) as (running, server):
         for message in ("{}", '{"setup":{"model":"models/nobody"}}', '{"setup":{"model":"voice"}}', "no JSON"):
-            async with calling(running.url, f"{LIVE}?key={KEY}") as caller:
+            async with calling(running.url, f"{GEMINI}?key={KEY}") as caller:
                 await caller.send(message)
                 assert await caller.receive() is None
                 assert caller.code == 1008, message
                 assert caller.closed[1]
-        async with calling(running.url, f"{LIVE}?key=wrong") as caller:
+        async with calling(running.url, f"{GEMINI}?key=wrong") as caller:
             assert caller.status == 401
         assert not server.peers
 
 
-async def test_a_session_over_http2_passes_messages_and_its_close():
-    async def echo(peer: Peer) -> None:
-        await peer.accept()
-        while (message := await peer.receive()) is not None:
-            await peer.send(message)
-
-    async with served(echo) as (running, server):
-        sock = trio.socket.socket()
-        await sock.connect(("127.0.0.1", int(running.url.rpartition(":")[2])))
-        with sock:
-            peer = Http2Client(Client(sock))
-            peer.connection.remote_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
-            peer.connection.remote_settings.acknowledge()
-            stream = peer.connection.get_next_available_stream_id()
-            line = [(":method", "CONNECT"), (":protocol", "websocket"), (":path", "/v1/realtime?model=voice")]
-            line += [(":scheme", "http"), (":authority", "127.0.0.1"), ("sec-websocket-version", "13")]
-            peer.connection.send_headers(stream, [*line, ("authorization", f"Bearer {KEY}")])
-            await peer.flush()
-            answer = await peer.until(h2.events.ResponseReceived, stream)
-            assert dict(answer.headers)[":status"] == "200"
-            frames = Connection(ConnectionType.CLIENT)
-            peer.connection.send_data(stream, frames.send(TextMessage(data='{"type":"x"}')))
-            await peer.flush()
-            await peer.until(h2.events.DataReceived, stream)
-            frames.receive_data(peer.data(stream))
-            assert [event.data for event in frames.events()] == ['{"type":"x"}']
-            peer.connection.send_data(stream, frames.send(CloseConnection(code=4002, reason="enough")))
-            await peer.flush()
-            await server.peers[0].gone.wait()
-            assert server.peers[0].closed == (4002, "enough")
-
-
 async def test_a_realtime_request_without_upgrade_gets_an_explanation():
     async with served(speaking) as (running, _):
-        for path in ("/v1/realtime?model=voice", LIVE):
+        for path in ("/v1/realtime?model=voice", GEMINI):
             response = await running.send("GET", path, headers={"authorization": f"Bearer {KEY}"})
             assert response.status_code == 426, response.text
             assert response.headers["upgrade"] == "websocket"

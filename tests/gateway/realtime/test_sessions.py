@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,19 +10,17 @@ import trio
 import trio.testing
 from wsproto.utilities import LocalProtocolError
 
+from tests.support import realtime_sessions
 from tests.support.asgi_app import eventually
-from tests.support.harness import PATIENCE
-from tests.support.in_process import InProcess, gateway
+from tests.support.in_process import InProcess
 from tests.support.metrics_page import Numbers, page_of
+from tests.support.realtime_sessions import KEY, PATH, PRICE, UPSTREAM, echo, serve_sessions, session_config
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import Caller, calling
-from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
+from tests.support.websocket_server import Peer, Talk, WebSocketServer
 
-KEY = "sk-client-of-the-gateway-1"
 OTHER = "sk-client-of-the-gateway-2"
-UPSTREAM = "sk-the-provider-s-own-key"
 AT_ONCE = 0.1
-PATH = "/v1/realtime?model=voice"
 
 USAGE = {
     "total_tokens": 300, "input_tokens": 200, "output_tokens": 100,
@@ -31,38 +28,22 @@ USAGE = {
 }  # fmt: skip
 
 
-def config(url: str, **more: Any) -> dict[str, Any]:
-    return {
-        "version": "v0.3.0",
-        "model_providers": [
-            {"model": "openai/gpt-realtime", "name": "voice", "access_key": UPSTREAM, "base_url": f"{url}/v1",
-             "price": {"input": 4, "output": 16, "cached": 0.4}, **more.pop("entry", {})},
-            {"model": "openai/gpt-4o", "name": "words", "access_key": UPSTREAM, "base_url": f"{url}/v1"},
-        ],
-        "client_keys": [
-            {"name": "one", "key": KEY, **more.pop("key", {})},
-            {"name": "two", "key": OTHER, "budgets": ["0.00001 usd/day"]},
-        ],
-        **more,
-    }  # fmt: skip
+VOICE = {**realtime_sessions.VOICE, "price": {**PRICE, "cached": 0.4}}
+WORDS = {"model": "openai/gpt-4o", "name": "words"}
 
 
-@contextlib.asynccontextmanager
-async def served(talk: Talk, **more: Any) -> AsyncIterator[tuple[InProcess, WebSocketServer]]:
-    with trio.fail_after(PATIENCE):
-        async with websocket_server(talk) as server, gateway(config(server.url, **more)) as running:
-            yield running, server
-            await eventually(lambda: running.service.upstream.stats().active == 0)
+def clients(**key: Any) -> list[dict[str, Any]]:
+    return [{"name": "one", "key": KEY, **key}, {"name": "two", "key": OTHER, "budgets": ["0.00001 usd/day"]}]
+
+
+def served(
+    talk: Talk, entry: dict[str, Any] | None = None, key: dict[str, Any] | None = None, **more: Any
+) -> contextlib.AbstractAsyncContextManager[tuple[InProcess, WebSocketServer]]:
+    return serve_sessions(talk, {**VOICE, **(entry or {})}, WORDS, client_keys=clients(**(key or {})), **more)
 
 
 def bearer(key: str = KEY) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {key}"),)
-
-
-async def echo(peer: Peer) -> None:
-    await peer.accept()
-    while (message := await peer.receive()) is not None:
-        await peer.send(message)
 
 
 async def answering(peer: Peer) -> None:
@@ -287,9 +268,23 @@ async def test_an_answer_that_is_cut_is_booked_as_far_as_it_came(caplog):
     assert session["ended"] == "upstream_error"
 
 
-@pytest.mark.parametrize("frame", [b"\xf1\x00", b"\x81\x01\xff", b"\x88\x02\x03\xed"])
-async def test_an_invalid_frame_of_the_provider_is_its_failure(frame, caplog):
-    """The client got 1002 or 1007, as for frames of its own, and the log a complete session."""
+INVALID = (1011, "the provider sent an invalid WebSocket frame")
+FAILED = {"ended": "upstream_error", "reason": "upstream_invalid"}
+
+
+@pytest.mark.parametrize(
+    ("frame", "closed", "told", "session"),
+    [
+        (b"\xf1\x00", INVALID, "invalid", FAILED),
+        (b"\x81\x01\xff", INVALID, "invalid", FAILED),
+        (b"\x88\x02\x03\xed", INVALID, "invalid", FAILED),
+        (b"\x88\x02\x03\xe8", (1000, ""), "closed the session", {"ended": "complete", "reason": "provider_closed"}),
+    ],
+    ids=["reserved bit", "no text", "no code", "close"],
+)
+async def test_a_response_that_the_provider_leaves_unfinished_is_its_failure(frame, closed, told, session, caplog):
+    """The client got 1002 or 1007, as for frames of its own, and the log a complete session; a response that a close
+    left unfinished was logged and counted as a client that disconnected."""
     caplog.set_level(logging.INFO, "trigate")
 
     async def garble(peer: Peer) -> None:
@@ -301,12 +296,12 @@ async def test_an_invalid_frame_of_the_provider_is_its_failure(frame, caplog):
     async with served(garble) as (running, _), calling(running.url, PATH, bearer()) as caller:
         await caller.send({"type": "response.create"})
         await caller.rest()
-        assert caller.closed == (1011, "the provider sent an invalid WebSocket frame")
+        assert caller.closed == closed
         await eventually(lambda: len(logged_exchanges(caplog)) == 2)
-    answer, session = logged_exchanges(caplog)
+    answer, ended = logged_exchanges(caplog)
     assert (answer["ended"], answer["status"]) == ("upstream_error", 502)
-    assert session["ended"] == "upstream_error"
-    assert "invalid" in session["message"]
+    assert told in answer["message"]
+    assert session.items() <= ended.items()
 
 
 async def test_an_invalid_frame_of_the_client_is_no_close_that_the_provider_gets():
@@ -317,25 +312,6 @@ async def test_an_invalid_frame_of_the_client_is_no_close_that_the_provider_gets
         assert caller.code == 1002
         await server.peers[0].gone.wait()
         assert server.peers[0].closed == (1001, "the client's connection was lost")
-
-
-async def test_a_response_that_the_provider_leaves_unfinished_is_its_failure(caplog):
-    """Each was logged and counted as a client that disconnected."""
-    caplog.set_level(logging.INFO, "trigate")
-
-    async def close(peer: Peer) -> None:
-        await peer.accept()
-        await peer.receive()
-        await peer.close(1000)
-
-    async with served(close) as (running, _), calling(running.url, PATH, bearer()) as caller:
-        await caller.send({"type": "response.create"})
-        await caller.rest()
-        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
-    answer, session = logged_exchanges(caplog)
-    assert (answer["ended"], answer["status"]) == ("upstream_error", 502)
-    assert "closed the session" in answer["message"]
-    assert (session["ended"], session["reason"]) == ("complete", "provider_closed")
 
 
 async def test_the_budget_is_looked_at_for_each_answer(caplog):
@@ -565,7 +541,7 @@ async def test_another_configuration_ends_a_session_after_the_answer_under_way()
     async with served(slow) as (running, server), calling(running.url, PATH, bearer()) as caller:
         await caller.send({"type": "response.create"})
         assert (await caller.event())["type"] == "response.created"
-        running.reload(config(server.url, key={"models": ["words"]}))
+        running.reload(session_config(server.url, VOICE, WORDS, key={"models": ["words"]}))
         await trio.testing.wait_all_tasks_blocked(0.02)
         go.set()
         assert (await caller.event())["type"] == "response.done"

@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -13,14 +12,11 @@ from gateway.realtime.live import LiveFrames
 from gateway.realtime.notices import FrameReader, OutputPiece
 from tests.support.asgi_app import eventually
 from tests.support.each_row import each_row
-from tests.support.in_process import gateway
+from tests.support.realtime_sessions import BEARER, GEMINI, KEY, LIVE, PRICE, serve_sessions
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
-from tests.support.websocket_server import Peer, websocket_server
+from tests.support.websocket_server import Peer
 
-KEY = "sk-client-of-the-gateway-1"
-BEARER = (("authorization", f"Bearer {KEY}"),)
-GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 SECONDS = 10
 PIECES = 50 * SECONDS  # of 20 ms, as telephones and browsers send them
 SHORTER = 2  # the part of the audio that a whole session has
@@ -144,13 +140,10 @@ def test_a_message_without_a_tool_call_is_none(others):
 # Whole sessions
 
 
-def settings(url: str) -> dict[str, Any]:
-    entries = [
-        {"model": "openai/gpt-realtime-translate", "name": "interpreter", "base_url": f"{url}/v1"},
-        {"model": "gemini/gemini-live-2.5", "name": "live", "base_url": url},
-    ]
-    entries = [{**entry, "access_key": "sk-up-0123456789", "price": {"input": 4, "output": 16}} for entry in entries]
-    return {"version": "v0.3.0", "model_providers": entries, "client_keys": [{"name": "one", "key": KEY}]}
+ENTRIES = (
+    {"model": "openai/gpt-realtime-translate", "name": "interpreter", "price": PRICE},
+    {**LIVE, "price": PRICE},
+)
 
 
 async def interpret(peer: Peer) -> None:
@@ -179,7 +172,7 @@ async def write(peer: Peer) -> None:
 async def test_a_translation_of_small_pieces_is_charged_whole(is_closed, caplog):
     """The provider reports no usage of it, so the gateway counts the audio of both sides."""
     caplog.set_level(logging.INFO, "trigate")
-    async with websocket_server(interpret) as server, gateway(settings(server.url)) as running:
+    async with serve_sessions(interpret, *ENTRIES) as (running, _):
         path = "/v1/realtime/translations?model=interpreter"
         async with calling(running.url, path, BEARER) as caller:
             for piece in pieces(AUDIO // SHORTER, PIECES // SHORTER):
@@ -196,7 +189,7 @@ async def test_a_translation_of_small_pieces_is_charged_whole(is_closed, caplog)
 
 async def test_a_gemini_client_that_leaves_within_a_turn_is_charged_for_its_text(caplog):
     caplog.set_level(logging.INFO, "trigate")
-    async with websocket_server(write) as server, gateway(settings(server.url)) as running:
+    async with serve_sessions(write, *ENTRIES) as (running, _):
         async with calling(running.url, f"{GEMINI}?key={KEY}") as caller:
             await caller.send({"setup": {"model": "models/live"}})
             await caller.send(text_input("A" * 4000))

@@ -3,24 +3,21 @@
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 import trio
 
 from tests.support.asgi_app import eventually
-from tests.support.harness import PATIENCE
-from tests.support.in_process import InProcess, gateway
+from tests.support.in_process import InProcess
+from tests.support.realtime_sessions import BEARER, PATH, PRICE, VOICE, budget_levels, serve_sessions
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import Caller, calling
-from tests.support.websocket_server import Peer, Talk, websocket_server
+from tests.support.websocket_server import Peer, Talk, WebSocketServer
 
-KEY = "sk-client-of-the-gateway-1"
-BEARER = (("authorization", f"Bearer {KEY}"),)
 DONE = "conversation.item.input_audio_transcription.completed"
 FAILED = "conversation.item.input_audio_transcription.failed"
-PATHS = ["/v1/realtime?model=voice", "/voice/realtime?model=gpt-realtime"]
+PATHS = [PATH, "/voice/realtime?model=gpt-realtime"]
 SETTINGS = {
     "type": "session.update",
     "session": {"audio": {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}},
@@ -28,33 +25,16 @@ SETTINGS = {
 AUDIO = {"type": "input_audio_buffer.append", "audio": "QUJD" * 100_000}
 
 
-@contextlib.asynccontextmanager
-async def serve_sessions(talk: Talk, **key: Any) -> AsyncIterator[InProcess]:
-    with trio.fail_after(PATIENCE):
-        async with websocket_server(talk) as server:
-            entry = {"model": "openai/gpt-realtime", "name": "voice", "access_key": "sk-of-the-provider",
-                     "base_url": f"{server.url}/v1", "passthrough": True,
-                     "price": {"input": 4, "output": 16}}  # fmt: skip
-            keys = [{"name": "one", "key": KEY, "passthrough": ["voice"], **key}]
-            async with gateway({"version": "v0.4.0", "model_providers": [entry], "client_keys": keys}) as running:
-                yield running
-                await eventually(lambda: running.service.upstream.stats().active == 0)
+def serve_transcripts(
+    talk: Talk, **key: Any
+) -> contextlib.AbstractAsyncContextManager[tuple[InProcess, WebSocketServer]]:
+    return serve_sessions(talk, {**VOICE, "passthrough": True, "price": PRICE}, key={"passthrough": ["voice"], **key})
 
 
 def transcript_event(item: str, tokens: int = 50_000) -> dict[str, Any]:
     """Return the event of a transcript, by default of 0.2 dollars at the entry's price."""
     usage = {"type": "tokens", "input_tokens": tokens, "output_tokens": 0, "total_tokens": tokens}
     return {"type": DONE, "item_id": item, "transcript": "hi", "usage": usage}
-
-
-def levels(running: InProcess) -> tuple[int, int]:
-    """Return what the client's budget has used and holds, in nano-dollars."""
-    allowances = running.service.allowances
-    (budget,) = allowances.of_client("one")
-    counter = budget.counter(allowances.now(), None)
-    assert counter is not None
-    level = allowances.counters.level(counter)
-    return level.used, level.held
 
 
 async def until_end(caller: Caller) -> list[str]:
@@ -80,7 +60,7 @@ async def test_transcripts_end_the_session_when_the_budget_is_exhausted(path, is
             await peer.send(transcript_event(f"i{number}"))
         await peer.rest()
 
-    async with serve_sessions(transcribing, budgets=["0.3 usd/day"]) as running:
+    async with serve_transcripts(transcribing, budgets=["0.3 usd/day"]) as (running, _):
         async with calling(running.url, path, BEARER) as caller:
             kinds = await until_end(caller)
             assert caller.code == 1008
@@ -88,7 +68,7 @@ async def test_transcripts_end_the_session_when_the_budget_is_exhausted(path, is
         assert kinds[-1] in ("error", DONE)
         assert "error" in kinds
         await eventually(lambda: not running.service.ledger.open_records)
-        used, held = levels(running)
+        used, held = budget_levels(running)
         billed = [line for line in logged_exchanges(caplog) if line.get("reason") == "transcribed"]
         assert 2 <= len(billed) <= 3
         assert held == 0
@@ -111,28 +91,28 @@ async def test_a_transcript_reserves_its_expected_cost_while_it_is_in_progress()
         await peer.rest()
 
     async with (
-        serve_sessions(transcribing, budgets=["1 usd/day"]) as running,
+        serve_transcripts(transcribing, budgets=["1 usd/day"]) as (running, _),
         calling(running.url, PATHS[0], BEARER) as caller,
     ):
         await caller.send(SETTINGS)
         await caller.send(AUDIO)
         assert (await caller.event())["type"] == "input_audio_buffer.committed"
         # 400,000 characters of audio are 62 tokens of input; the price is the transcriber's own
-        used, held = levels(running)
+        used, held = budget_levels(running)
         assert used == 0
         assert 62 * 6000 <= held <= 62 * (6000 + 10_000 + 2500)
         step.set()
         assert (await caller.event())["type"] == DONE
-        assert levels(running) == (1000 * 2500, 0)
+        assert budget_levels(running) == (1000 * 2500, 0)
         assert (await caller.event())["type"] == "input_audio_buffer.committed"
         assert (await caller.event())["type"] == FAILED
-        assert levels(running) == (1000 * 2500, 0)
+        assert budget_levels(running) == (1000 * 2500, 0)
         await caller.close(1000, "")
 
 
 async def test_a_transcript_takes_no_place_of_a_simultaneous_request():
     """Voice detection starts the transcript and the response of one utterance at the same time."""
-    events: Sequence[Any] = (
+    events: tuple[Any, ...] = (
         {"type": "session.created", "session": {"audio": {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}}},
         {"type": "response.created", "response": {"id": "r"}},
         {"type": "input_audio_buffer.committed", "item_id": "i"},
@@ -146,7 +126,7 @@ async def test_a_transcript_takes_no_place_of_a_simultaneous_request():
         await peer.rest()
 
     async with (
-        serve_sessions(speaking, ratelimits={"concurrent": 1}) as running,
+        serve_transcripts(speaking, ratelimits={"concurrent": 1}) as (running, _),
         calling(running.url, PATHS[0], BEARER) as caller,
     ):
         assert [(await caller.event())["type"] for _ in events] == [event["type"] for event in events]
@@ -162,13 +142,9 @@ async def test_a_transcriber_without_a_price_ends_the_session_where_money_is_lim
         )
         await peer.rest()
 
-    async with websocket_server(transcribing) as server:
-        entry = {"model": "openai/gpt-realtime", "name": "voice", "access_key": "k", "base_url": f"{server.url}/v1"}
-        keys = [{"name": "one", "key": KEY, "budgets": ["1 usd/day"]}]
-        config = {"version": "v0.4.0", "model_providers": [entry], "client_keys": keys}
-        with trio.fail_after(PATIENCE):
-            async with gateway(config) as running, calling(running.url, PATHS[0], BEARER) as caller:
-                assert (await caller.event())["type"] == "session.created"
-                assert (await caller.event())["error"]["code"] == "model_not_priced"
-                await caller.rest()
-                assert caller.code == 1008
+    key = {"budgets": ["1 usd/day"]}
+    async with serve_sessions(transcribing, key=key) as (running, _), calling(running.url, PATH, BEARER) as caller:
+        assert (await caller.event())["type"] == "session.created"
+        assert (await caller.event())["error"]["code"] == "model_not_priced"
+        await caller.rest()
+        assert caller.code == 1008

@@ -1,37 +1,17 @@
 """Sessions that translate speech, at ``/v1/realtime/translations`` (N58)."""
 
-import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator
-from typing import Any
-
-import trio
 
 from tests.support.asgi_app import eventually
 from tests.support.endpoint_provider import before, json_answer
-from tests.support.harness import PATIENCE
-from tests.support.in_process import InProcess, gateway
+from tests.support.realtime_sessions import BEARER, KEY, PRICE, serve_sessions
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
-from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
+from tests.support.websocket_server import Peer
 
-KEY = "sk-client-of-the-gateway-1"
 PATH = "/v1/realtime/translations?model=interpreter"
-BEARER = (("authorization", f"Bearer {KEY}"),)
-
-
-@contextlib.asynccontextmanager
-async def serve_session(talk: Talk, **more: Any) -> AsyncIterator[tuple[InProcess, WebSocketServer]]:
-    with trio.fail_after(PATIENCE):
-        async with websocket_server(talk) as server:
-            entry = {"model": "openai/gpt-realtime-translate", "name": "interpreter", "access_key": "sk-up-0123456789",
-                     "base_url": f"{server.url}/v1", "price": {"input": 4, "output": 16}}  # fmt: skip
-            keys = [{"name": "one", "key": KEY, **more}]
-            config = {"version": "v0.3.0", "model_providers": [entry], "client_keys": keys}
-            async with gateway(config) as running:
-                yield running, server
-                await eventually(lambda: running.service.upstream.stats().active == 0)
+INTERPRETER = {"model": "openai/gpt-realtime-translate", "name": "interpreter", "price": PRICE}
 
 
 async def interpret(peer: Peer) -> None:
@@ -49,7 +29,7 @@ async def interpret(peer: Peer) -> None:
 
 async def test_a_translation_passes_to_its_own_path_and_is_charged(caplog):
     caplog.set_level(logging.INFO, "trigate")
-    async with serve_session(interpret) as (running, server):
+    async with serve_sessions(interpret, INTERPRETER) as (running, server):
         async with calling(running.url, PATH, BEARER) as caller:
             assert caller.status == 101
             (peer,) = server.peers
@@ -70,7 +50,7 @@ async def test_a_translation_passes_to_its_own_path_and_is_charged(caplog):
 
 
 async def test_a_translation_is_refused_before_the_provider_is_contacted():
-    async with serve_session(interpret, models=[]) as (running, server):
+    async with serve_sessions(interpret, INTERPRETER, key={"models": []}) as (running, server):
         for path, headers, status in (
             (PATH, (), 401), (PATH, BEARER, 403), ("/v1/realtime/translations", BEARER, 400),
             ("/v1/realtime/translations?model=nobody", BEARER, 404),
@@ -83,7 +63,7 @@ async def test_a_translation_is_refused_before_the_provider_is_contacted():
 async def test_a_credential_for_translations_comes_from_their_path():
     body = {"session": {"model": "interpreter", "audio": {"output": {"language": "de"}}}}
     keys = [{"name": "one", "key": KEY, "realtime": {"client_secrets": True}}]
-    entry = {"name": "interpreter", "price": {"input": 4, "output": 16}}
+    entry = {"name": "interpreter", "price": PRICE}
     async with before(lambda asked: json_answer({"value": "ek_1"}), entry=entry, client_keys=keys) as (
         running,
         provider,
