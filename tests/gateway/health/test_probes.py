@@ -115,18 +115,6 @@ async def test_workers_take_turns(mock_clock):
         assert 10 <= len(server.asked) <= 12
 
 
-async def test_entries_without_a_probe_are_never_probed(mock_clock):
-    """A health page cost 200 million tokens an hour (BerriAI/litellm#9584, #7000, huggingface/ml-intern#70)."""
-    async with providers(2) as (probed, other):
-        content = config(probed.url, other.url)
-        content["model_providers"][0]["probe"] = "/health"
-        async with probing(content) as probes:
-            fail(probes, "gpu-2", 5)
-            await trio.sleep(60)
-        assert set(probed.asked) == {"/health"}
-        assert other.asked == []
-
-
 async def test_a_probe_has_the_headers_and_the_key_of_its_entry(mock_clock):
     async with providers(1) as (server,), probing(config(server.url, probe="/health", headers={"x-pool": "a"})):
         await trio.sleep(1)

@@ -1,7 +1,6 @@
 """The circuits that several workers have in common. Here they are in one process, which is all the same to them."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import attrs
 import pytest
@@ -58,16 +57,6 @@ def worker(rows: SharedRows, clock: SetClock) -> Worker:
     return Worker(health, Router(CONFIG).resolve("one", "chat"))
 
 
-def test_an_outage_is_the_same_for_all_workers(workers, clock):
-    """BerriAI/litellm#16011"""
-    workers[0].fail("rate_limited", 12.0)
-    assert [one.is_out() for one in workers] == [True] * 3
-    clock.now += 11.9
-    assert [one.is_out() for one in workers] == [True] * 3
-    clock.now += 0.1
-    assert [one.is_out() for one in workers] == [False] * 3
-
-
 def test_the_share_of_failures_is_that_of_all_workers(workers, clock):
     """Four good answers for each failure, and each worker has seen only one kind."""
     for _ in range(40):
@@ -115,11 +104,6 @@ def test_an_update_returns_the_old_and_the_new_circuit(rows):
     assert states.update(key, lambda old: attrs.evolve(old, failures=2)) == (Circuit(failures=1), Circuit(failures=2))
 
 
-def test_a_row_has_room_for_a_circuit():
-    circuit: Any = Circuit(1e9, 1e9, 2**63, 2**31, 65535, "overloaded", 255, 255, (32767,) * 6, (32767,) * 6)
-    assert len(circuit.pack()) <= 64
-
-
 def test_one_of_two_simultaneous_trials_by_workers_is_overtaken(workers, clock):
     """Both have looked before either has begun."""
     workers[0].fail("gone")
@@ -137,27 +121,6 @@ def test_one_of_two_simultaneous_trials_by_workers_is_overtaken(workers, clock):
 
 
 # What a provider may be sent beside what clients bring
-
-
-def test_a_fifth_of_what_clients_bring_and_thirty():
-    budget = RetryBudget()
-    for _ in range(100):
-        budget.count_client_request(5.0)
-    added = 0
-    while budget.may_add(6.0, 0.2):
-        budget.count_additional(6.0)
-        added += 1
-    assert added == 50
-
-
-def test_without_requests_of_clients_three_a_second():
-    budget = RetryBudget()
-    added = 0
-    for second in range(100):
-        while budget.may_add(second, 0.2):
-            budget.count_additional(second)
-            added += 1
-    assert added == 300
 
 
 def test_requests_count_for_ten_seconds():

@@ -71,10 +71,6 @@ async def test_data_in_another_coding_is_an_error(coding):
     assert caught.value.cause == "encoding"
 
 
-async def test_codings_are_taken_off_in_the_reverse_of_their_order():
-    assert b"".join(await taken_off(["deflate", "gzip"], gzip.compress(zlib.compress(BODY)))) == BODY
-
-
 @needs("zstd")
 async def test_several_frames_of_zstd_are_one_body_and_half_a_frame_is_none():
     pack = ENCODERS["zstd"]

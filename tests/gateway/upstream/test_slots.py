@@ -58,14 +58,6 @@ async def test_a_client_waits_for_a_slot_of_its_own_when_it_has_its_share(autoju
     assert not (await slots.take("carol")).waited
 
 
-async def test_anonymous_requests_have_no_share(autojump_clock):
-    slots = limit()
-    assert [(await slots.take(NOBODY)).waited for _ in range(4)] == [False] * 4
-    with pytest.raises(GatewayError) as full:
-        await slots.take(NOBODY)
-    assert full.value.info.status == 503
-
-
 async def test_a_free_slot_goes_to_the_client_with_the_fewest(autojump_clock):
     slots, order = limit(2, math.inf), []
     held = [await slots.take("alice") for _ in range(2)]
