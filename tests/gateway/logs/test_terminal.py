@@ -120,10 +120,6 @@ def test_without_trouble_there_is_no_second_line(line):
     assert len(shown(line)) == 1
 
 
-def test_an_error_has_a_line_of_its_own():
-    assert shown(LIMITED)[1:] == ["         rate_limited: slow down, please"]
-
-
 @pytest.mark.parametrize(
     ("line", "id"),
     [({**LIMITED, "upstream_request_id": "up_1"}, "[up_1]"), (CRASHED, "[req_1]")],
@@ -237,11 +233,6 @@ def test_no_control_character_of_a_client_or_provider_gets_to_a_terminal(name, o
     text = "\n".join(shown(line, columns=None))
     assert odd not in text.replace("\n", "", 1) or odd == "\n"
     assert len(text.split("\n")) == 2
-
-
-def test_a_forged_line_stays_within_its_own():
-    line = {**REFUSED, "model": "x\n08:00:00 200 chat forged", "message": "y\n08:00:00 200 chat forged"}
-    assert not [part for part in shown(line, columns=None) if part.startswith("08:00")]
 
 
 def test_a_key_is_looked_for_before_a_name_is_shortened():

@@ -525,23 +525,6 @@ def test_an_exchange_from_before_the_first_viewer_is_released():
 # A stream opened
 
 
-async def test_an_opened_stream_shows_both_sides_and_its_end(stage):
-    record = stage.begin("call", api="messages")
-    delivery = stage.stream(record, "chat")
-    found = stage.live_view.subscribe(1, None)
-    assert found is not None
-    tap, off = found
-    delivery.lane.feed(stream_of("chat"))
-    record.bill.is_complete = True
-    stage.end(record)
-    passed = [one async for one in tap.events]
-    assert "".join(one.received for one in passed) == stream_of("chat").decode()
-    assert "message_stop" in passed[-1].sent or "message_stop" in "".join(one.sent for one in passed)
-    assert tap.line is not None
-    assert tap.line["ended"] == "complete"
-    off()
-
-
 async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_is_reported(stage):
     delivery = stage.stream(stage.begin())
     tap, off = stage.live_view.subscribe(1, None)
@@ -640,16 +623,6 @@ async def test_both_sides_of_a_stream_can_be_seen_from_its_beginning(api, client
     assert "".join(text for text, _ in shown(stage.live_view.subscribe(1, None)[0])) == stream_of(api).decode()
 
 
-async def test_events_that_came_together_are_reported_one_by_one(stage):
-    record = stage.begin()
-    delivery = stage.stream(record)
-    delivery.lane.feed(stream_of("chat"))
-    stage.end(record)
-    rows = shown(stage.live_view.subscribe(1, None)[0])
-    assert len(rows) == stream_of("chat").count(b"\n\n")
-    assert all(came == went and came.endswith("\n\n") for came, went in rows)
-
-
 async def test_a_stream_failure_is_shown_after_its_end_too(stage):
     record = stage.begin()
     delivery = stage.stream(record)
@@ -710,15 +683,6 @@ async def test_the_oldest_make_room_and_say_so(stage, monkeypatch):
     assert [tap.kept for tap in taps] == ["let go", "let go", "kept", "kept", "kept"]
     assert [bool(shown(tap)) for tap in taps] == [False, False, True, True, True]
     assert all(tap.line is not None for tap in taps)
-
-
-async def test_streams_in_flight_are_bounded_together_too(stage, monkeypatch):
-    monkeypatch.setattr(stage.live_view._transcripts, "most", 10_000)
-    deliveries = [stage.stream(stage.begin()) for _ in range(5)]
-    for _ in range(4):
-        for delivery in deliveries:
-            delivery.lane.feed(b": " + b"x" * 1000 + b"\n\n")
-    assert stage.live_view._transcripts.held <= 10_000
 
 
 async def test_streams_that_left_the_list_are_forgotten(stage):

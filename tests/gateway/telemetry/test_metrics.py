@@ -121,20 +121,27 @@ def test_models_of_a_wildcard_have_names_of_their_own_once_they_have_answered(ga
     assert not re.search("made-up|nobody-has", gateway.request("GET", "/metrics").body.decode())
 
 
-def test_label_values_from_clients_are_limited_in_number():
-    metrics = open_metrics(from_mapping(config([provider("groq/*", "http://x")], 1)))
+def observed(settings: dict[str, Any]) -> tuple[Metrics, Ledger]:
+    """Return the metrics of a gateway with ``settings``, and its ledger."""
+    read, ledger = from_mapping(settings), Ledger(readable=False)
+    ledger.mask.apply_config(read)
+    metrics = open_metrics(read, ledger.mask)
     assert isinstance(metrics, Metrics)
-    ledger = Ledger(readable=False)
     ledger.observers.append(metrics)
-    for target in (
-        "nobody/m",
-        "groq/" + "x" * 200,
-        "groq/a\nb",
-        *(f"groq/m{i}" for i in range(MAX_MODELS + 50)),
-    ):
-        record = ledger.open("id", "chat")
-        record.target, record.lane, record.attempts, record.bill.is_complete = target, "byte", 1, True
-        ledger.settle(record, disconnected=False)
+    return metrics, ledger
+
+
+def settle_answer(ledger: Ledger, target: str, client: str | None = None) -> None:
+    record = ledger.open("id", "chat")
+    record.target, record.lane, record.attempts, record.bill.is_complete = target, "byte", 1, True
+    record.client = client
+    ledger.settle(record, disconnected=False)
+
+
+def test_label_values_from_clients_are_limited_in_number():
+    metrics, ledger = observed(config([provider("groq/*", "http://x")], 1))
+    for target in ("nobody/m", "groq/" + "x" * 200, "groq/a\nb", *(f"groq/m{i}" for i in range(MAX_MODELS + 50))):
+        settle_answer(ledger, target)
     assert metrics.target_labels("nobody/m") == ("other", "other")
     assert metrics.target_labels("groq/" + "x" * 200) == metrics.target_labels("groq/a\nb") == ("groq", "other")
     assert metrics.target_labels(f"groq/m{MAX_MODELS - 1}") == ("groq", f"m{MAX_MODELS - 1}")
@@ -144,21 +151,10 @@ def test_label_values_from_clients_are_limited_in_number():
 def test_no_client_fills_the_table_of_wildcard_models():
     """A series lasts until the restart, so a place that one client has taken is lost for all others."""
     keys = [{"name": name, "key": f"tg-{name}-0123456789abcdef"} for name in ("alice", "bob", "cleo")]
-    metrics = open_metrics(from_mapping(config([provider("groq/*", "http://x")], 1) | {"client_keys": keys}))
-    assert isinstance(metrics, Metrics)
-    ledger = Ledger(readable=False)
-    ledger.observers.append(metrics)
+    metrics, ledger = observed(config([provider("groq/*", "http://x")], 1, client_keys=keys))
     for client in ("alice", "bob", "cleo"):
         for number in range(MAX_MODELS):
-            record = ledger.open("id", "chat")
-            record.target, record.lane, record.attempts, record.bill.is_complete = (
-                f"groq/{client}-{number}",
-                "byte",
-                1,
-                True,
-            )
-            record.client = client
-            ledger.settle(record, disconnected=False)
+            settle_answer(ledger, f"groq/{client}-{number}", client)
     places = {
         client: sum(metrics.target_labels(f"groq/{client}-{number}")[1] != "other" for number in range(MAX_MODELS))
         for client in ("alice", "bob", "cleo")
@@ -185,18 +181,9 @@ def test_the_group_of_each_client_is_a_metric_that_follows_the_configuration():
 
 @pytest.mark.parametrize("name", [CLIENT_KEY, PROVIDER_KEY, "sk-ant-somebodys-0123456789"])
 def test_a_key_that_was_sent_as_a_model_is_no_label(name):
-    config_ = from_mapping(
-        config([provider("groq/*", "http://x", key=PROVIDER_KEY)], 1)
-        | {"client_keys": [{"name": "alice", "sha256": hashlib.sha256(CLIENT_KEY.encode()).hexdigest()}]}
-    )
-    ledger = Ledger(readable=False)
-    ledger.mask.apply_config(config_)
-    metrics = open_metrics(config_, ledger.mask)
-    assert isinstance(metrics, Metrics)
-    ledger.observers.append(metrics)
-    record = ledger.open("id", "chat")
-    record.target, record.lane, record.attempts, record.bill.is_complete = f"groq/{name}", "byte", 1, True
-    ledger.settle(record, disconnected=False)
+    keys = [{"name": "alice", "sha256": hashlib.sha256(CLIENT_KEY.encode()).hexdigest()}]
+    metrics, ledger = observed(config([provider("groq/*", "http://x", key=PROVIDER_KEY)], 1, client_keys=keys))
+    settle_answer(ledger, f"groq/{name}")
     page = page_of(metrics)
     assert name not in page
     assert 'model="other",provider="groq"' in page
@@ -551,15 +538,8 @@ async def test_the_store_is_looked_at_now_and_then_and_what_was_seen_stays_while
 def routed() -> tuple[Metrics, Ledger]:
     """The metrics of a gateway with three entries, and its ledger."""
     named = [provider(f"{one}/m", "http://x", name=name) for one, name in (("openai", "a"), ("mistral", "b"))]
-    metrics = open_metrics(
-        from_mapping(
-            config([*named, provider("groq/*", "http://x")], 1) | {"model_aliases": {"best": {"targets": ["a", "b"]}}}
-        )
-    )
-    assert isinstance(metrics, Metrics)
-    ledger = Ledger(readable=False)
-    ledger.observers.append(metrics)
-    return metrics, ledger
+    entries = [*named, provider("groq/*", "http://x")]
+    return observed(config(entries, 1, model_aliases={"best": {"targets": ["a", "b"]}}))
 
 
 def attempt(target: str, reason: Any = "ok", cause: Any = "first", provider: str = "openai") -> AttemptRecord:
