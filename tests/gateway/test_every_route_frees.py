@@ -5,12 +5,12 @@ Until then a busy gateway would grow with each request: vector stores cost it 11
 """
 
 import gc
-import json
 from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
 import pytest
 
+from tests.support.any_answer import ANSWER
 from tests.support.every_route import (
     ONE_OF_EACH,
     ServedRoute,
@@ -24,19 +24,6 @@ from tests.support.hostile_bodies import JSON, HostileAnswer, HostileBody
 from tests.support.set_answer import SetAnswer
 
 PACKAGES: Final = ("gateway", "providers", "streams")
-ANSWER: Final = HostileAnswer(json.dumps({
-    "id": "file-1", "object": "x", "created": 1, "model": "m", "name": "x", "type": "message", "role": "assistant",
-    "stop_reason": "end_turn", "status": "completed", "text": "Hi", "embeddings": [[0.1]],
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "text": "Hi", "finish_reason": "stop"}],
-    "content": [{"type": "text", "text": "Hi"}],
-    "output": [{"type": "message", "id": "m1", "role": "assistant", "status": "completed",
-                "content": [{"type": "output_text", "text": "Hi", "annotations": []}]}],
-    "candidates": [{"content": {"parts": [{"text": "Hi"}], "role": "model"}, "finishReason": "STOP"}],
-    "data": [{"object": "embedding", "index": 0, "embedding": [0.1], "url": "http://x"}],
-    "results": [{"index": 0, "relevance_score": 1}],
-    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2, "input_tokens": 1, "output_tokens": 1},
-}).encode())  # fmt: skip
-"""One answer with the members of every API and endpoint."""
 REFUSAL: Final = HostileAnswer(b'{"error": {"message": "no", "type": "x"}}')
 NO_JSON: Final = HostileBody(b'{"model":', JSON)
 

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from streams import event_stream
+from tests.support.each_row import each_row
 from tests.support.in_process import CountingProvider, gateway, providers
 from tests.support.upstreams import Script, messages_answer, messages_stream
 
@@ -20,7 +21,8 @@ class Platform(CountingProvider):
     """Vertex and Bedrock, for Claude: SSE for the one, frames with base64 of the same events for the other."""
 
     bodies: list[dict[str, Any]]
-    breaks = False
+    breaks: tuple[bytes, ...] | None = None
+    """How a stream ends instead of its last events."""
 
     def _answer(self, path: str, body: bytes) -> bytes:
         said = json.loads(body)
@@ -33,8 +35,9 @@ class Platform(CountingProvider):
             return head("text/event-stream", b"".join(messages_stream(script, asked)))
         if path.endswith("-stream"):
             events = [frame(one) for one in messages_stream(script, asked)]
-            broken = event_stream.exception_frame("throttlingException", b'{"message":"Too many tokens"}')
-            return head(event_stream.MEDIA_TYPE, b"".join([*events[:4], broken] if self.breaks else events))
+            return head(
+                event_stream.MEDIA_TYPE, b"".join(events if self.breaks is None else [*events[:4], *self.breaks])
+            )
         return whole(messages_answer(script, "claude"))
 
 
@@ -128,16 +131,20 @@ async def test_an_invoked_claude_has_its_betas_in_the_body_and_its_events_in_fra
         ]
 
 
-async def test_an_exception_in_the_middle_of_an_invoked_stream_is_an_error_of_the_clients_api():
+EXCEPTION = event_stream.exception_frame("throttlingException", b'{"message":"Too many tokens"}')
+
+
+@each_row(("breaks", "words"), [((EXCEPTION,), "Too many tokens"), ((EXCEPTION[:-9],), ""), ((), "")])
+async def test_an_invoked_stream_that_breaks_is_an_error_of_the_clients_api(breaks, words):
     # (aaif-goose/goose#9579, crmne/ruby_llm#871)
     async with providers(1) as (one,), gateway(config(one)) as running:
         place = of(one)
-        place.breaks = True
+        place.breaks = breaks
         for api in ("messages", "chat"):
             answer = await running.ask("bedrock_invoke/anthropic.claude-opus-5-5", api, stream=True)
             last = [line for line in answer.text.splitlines() if line.startswith("data: ")][-1]
             assert json.loads(last[6:])["error"]["message"], answer.text
-            assert "Too many tokens" in last
+            assert words in last
             assert "message_stop" not in answer.text
 
 

@@ -52,23 +52,6 @@ class Vendor:
         return RefreshedCredential(AwsSignIn(), self.fetch, lambda: self.now, patience)
 
 
-async def test_fifty_who_ask_at_once_wait_for_one_fetch():
-    vendor, given = Vendor(), []
-    source = vendor.source()
-    vendor.gate.clear()
-
-    async def ask() -> None:
-        given.append(await source.credential())
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(50):
-            nursery.start_soon(ask)
-        await eventually(lambda: vendor.fetches == 1)
-        vendor.gate.set()
-    assert given == ["token-number-1"] * 50
-    assert (vendor.fetches, vendor.most_at_once) == (1, 1)
-
-
 async def test_a_cancelled_caller_does_not_cancel_a_shared_credential_fetch():
     vendor, given = Vendor(), []
     source = vendor.source()

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from gateway.http.headers import UPSTREAM_IDS
+from tests.support.any_answer import ANSWER
 from tests.support.cases import case
 from tests.support.every_route import ONE_OF_EACH, ordinary_request, send_to_route, settings
 from tests.support.gateway_thread import gateway_thread
@@ -20,19 +21,6 @@ from tests.support.upstreams import STREAMS, Script
 
 CONVERSATIONS: Final = ("chat", "messages", "responses", "gemini", "converse", "interactions")
 ENDPOINTS: Final = tuple(key for key in ONE_OF_EACH if "." in key)
-WHOLE: Final = HostileAnswer(json.dumps({
-    "id": "answer-1", "object": "x", "created": 1, "model": "m", "type": "message", "role": "assistant",
-    "stop_reason": "end_turn", "status": "completed", "embeddings": [[0.1]],
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "text": "Hi", "finish_reason": "stop"}],
-    "content": [{"type": "text", "text": "Hi"}], "responseId": "answer-1",
-    "steps": [{"type": "model_output", "content": [{"type": "text", "text": "Hi"}]}],
-    "output": [{"type": "message", "id": "m1", "role": "assistant", "status": "completed",
-                "content": [{"type": "output_text", "text": "Hi", "annotations": []}]}],
-    "candidates": [{"content": {"parts": [{"text": "Hi"}], "role": "model"}, "finishReason": "STOP"}],
-    "data": [{"object": "embedding", "index": 0, "embedding": [0.1], "url": "http://x"}],
-    "results": [{"index": 0, "relevance_score": 1}],
-    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2, "input_tokens": 1, "output_tokens": 1},
-}).encode())  # fmt: skip
 
 
 @pytest.fixture
@@ -70,7 +58,7 @@ def settings_with_ledger(url: str, folder: Path) -> tuple[dict[str, Any], Path]:
 
 
 def test_the_id_of_each_routes_response_is_kept(numbered, tmp_path):
-    SetAnswer.answer = WHOLE
+    SetAnswer.answer = ANSWER
     sent: dict[str, list[str]] = {}
     answered: set[str] = set()
     with set_answer_provider() as url:
@@ -113,7 +101,7 @@ def test_the_id_of_a_stream_is_kept(numbered, tmp_path, api, fails):
 
 def test_without_a_header_the_id_of_the_answer_is_kept(tmp_path):
     """Gemini has no request id in a header; its answers have a ``responseId``."""
-    SetAnswer.answer = WHOLE
+    SetAnswer.answer = ANSWER
     with set_answer_provider() as url:
         content, file = settings_with_ledger(url, tmp_path)
         with gateway_thread(content) as served:

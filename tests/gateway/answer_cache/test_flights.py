@@ -236,22 +236,6 @@ async def test_a_follower_replaces_a_leader_that_failed_before_content():
         assert sorted(client.status or 0 for client in clients) == [200] * 7 + [502]
 
 
-async def test_a_leaders_own_deadline_does_not_fail_its_followers():
-    async with staged() as stage:
-        leader = Client(stage, **{"x-trigate-deadline": "1.5"})
-        await eventually(lambda: stage.provider.calls == 1)
-        followers = [Client(stage) for _ in range(8)]
-        await stage.is_followed_by(8)
-        await all_of([leader])
-        assert leader.status == 504
-        await eventually(lambda: stage.provider.calls == 2)
-        await stage.is_followed_by(7)
-        stage.provider.send(*EVENTS)
-        await all_of(followers)
-        assert {client.status for client in followers} == {200}
-        assert stage.provider.calls == 2
-
-
 async def test_the_own_deadlines_of_two_leaders_fail_no_follower():
     """The second leader was a follower of the first one; both end by their own deadlines."""
     async with staged() as stage:

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from streams.events import APIS, STATUS
+from tests.support import wire_clients
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import (
@@ -26,6 +27,7 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import InProcess, gateway
 from tests.support.relayed_requests import ASKED, body_of
+from tests.support.wire_clients import path_of
 
 LIMITS = {
     "retry-after": "17000",
@@ -64,15 +66,6 @@ VENDORS = {
     "chat": "openai/m", "messages": "anthropic/m", "responses": "openai/m", "gemini": "gemini/m",
     "converse": "bedrock/m", "interactions": "gemini/m",
 }  # fmt: skip
-PATHS = {
-    "chat": ("/v1/chat/completions",) * 2,
-    "messages": ("/v1/messages",) * 2,
-    "responses": ("/v1/responses",) * 2,
-    "gemini": ("/v1beta/models/{}:generateContent", "/v1beta/models/{}:streamGenerateContent?alt=sse"),
-    "converse": ("/model/{}/converse", "/model/{}/converse-stream"),
-    "interactions": ("/v1beta/interactions",) * 2,
-}
-"""Where a client of each API sends whole and streamed requests."""
 
 
 def entry(url: str, api: str, name: str | None = None, **more: Any) -> dict[str, Any]:
@@ -84,17 +77,7 @@ def entry(url: str, api: str, name: str | None = None, **more: Any) -> dict[str,
 
 
 def request_to(api: str, model: str, *, stream: bool = False) -> tuple[str, dict[str, Any]]:
-    path = PATHS[api][stream].format(model)
-    if api == "gemini":
-        return path, {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
-    if api == "converse":
-        return path, {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}
-    if api == "interactions":
-        return path, {"model": model, "stream": stream, "input": "Hi"}
-    asked = {"input": "Hi"} if api == "responses" else {"messages": [{"role": "user", "content": "Hi"}]}
-    return path, {"model": model, "stream": stream, "max_tokens": 9, **asked} | (
-        {"max_output_tokens": 9} if api == "responses" else {}
-    )
+    return path_of(api, model, stream=stream), wire_clients.body_of(api, model, stream=stream)
 
 
 def refusal(status: int, *headers: tuple[str, str]) -> ScriptedAnswer:

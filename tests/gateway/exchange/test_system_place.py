@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
 from tests.support.upstreams import JSON, Raw, Script
@@ -48,24 +49,21 @@ def test_a_later_system_message_is_sent_as_the_users_and_this_is_remembered(upst
         assert {first.headers["x-trigate-dropped"], second.headers["x-trigate-dropped"]} == {"messages[].role"}
 
 
-def test_a_server_that_rejects_it_again_is_asked_no_third_time(upstream):
-    with gateway_thread(config([entry(upstream.url)])) as gateway:
-        upstream.script(rejection(), rejection(), Script(text="yes"))
-        reply = gateway.request("POST", "/v1/chat/completions", {"model": "qwen", **CLIENTS["/v1/chat/completions"]})
-        assert (reply.status, len(upstream.seen)) == (400, 2)
+LATE_SYSTEM = CLIENTS["/v1/chat/completions"]
 
 
-def test_strict_mode_shows_the_rejection(upstream):
+@each_row(
+    ("answers", "members", "headers", "requests"),
+    [
+        ([rejection(), rejection()], LATE_SYSTEM, {}, 2),
+        ([rejection()], LATE_SYSTEM, {"x-trigate-strict": "1"}, 1),
+        ([rejection()], {"messages": [USER]}, {}, 1),
+    ],
+    ids=["rejected again", "strict mode", "nothing to change"],
+)
+def test_a_rejection_that_no_change_avoids_is_the_clients(upstream, answers, members, headers, requests):
     with gateway_thread(config([entry(upstream.url)])) as gateway:
-        upstream.script(rejection(), Script(text="yes"))
-        body = {"model": "qwen", **CLIENTS["/v1/chat/completions"]}
-        reply = gateway.request("POST", "/v1/chat/completions", body, {"x-trigate-strict": "1"})
-        assert (reply.status, len(upstream.seen)) == (400, 1)
+        upstream.script(*answers, Script(text="yes"))
+        reply = gateway.request("POST", "/v1/chat/completions", {"model": "qwen", **members}, headers)
+        assert (reply.status, len(upstream.seen)) == (400, requests)
         assert b"must be at the beginning" in reply.body or b"messages[].role" in reply.body
-
-
-def test_a_request_without_one_gets_the_error(upstream):
-    with gateway_thread(config([entry(upstream.url)])) as gateway:
-        upstream.script(rejection(), Script(text="yes"))
-        reply = gateway.request("POST", "/v1/chat/completions", {"model": "qwen", "messages": [USER]})
-        assert (reply.status, len(upstream.seen)) == (400, 1)

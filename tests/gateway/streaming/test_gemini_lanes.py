@@ -89,4 +89,9 @@ def test_an_array_is_one_value_with_keep_alives_and_errors_in_it():
             texts = [part.get("text", "") for one in found if "candidates" in one
                      for part in one["candidates"][0]["content"]["parts"]]  # fmt: skip
             assert "".join(texts).startswith("one "), source
-            assert lane.end(CUT) == b""
+            assert lane.feed(data) + lane.ping() + lane.end(CUT) == b"", "nothing comes after the end"
+
+
+def test_a_client_of_the_apis_own_framing_has_its_lane_unchanged():
+    lane = byte_lane("gemini")
+    assert reframe_for_client(lane, CRLF_SSE, CRLF_SSE) is lane

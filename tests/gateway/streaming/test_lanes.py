@@ -188,16 +188,6 @@ def test_a_stream_cut_anywhere_never_looks_complete(way, name, end):
 
 @pytest.mark.sample(4)
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_a_failure_leaves_whole_events_only(way):
-    data = b"".join(events_of(way.source, SCRIPTS["text"]))
-    for cut in places(range(0, len(data), 3)):
-        lane = way.open()
-        said(lane.feed(data[:cut]))
-        said(lane.end(CUT))
-
-
-@pytest.mark.sample(4)
-@pytest.mark.parametrize("way", WAYS, ids=str)
 def test_the_message_of_a_failure_says_what_happened(way):
     assert b"the provider's connection broke" in run(way.open(), half(way.source), CUT)
     assert b"ended the stream early" in run(way.open(), half(way.source))
