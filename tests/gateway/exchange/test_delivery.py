@@ -21,7 +21,6 @@ from gateway.exchange.delivery import (
     Refuse,
     Signal,
     StoreTurn,
-    Trigger,
 )
 from gateway.ledger.record import Record
 from gateway.streaming.lane import Lane, StreamProgress
@@ -130,11 +129,6 @@ def test_no_state_leads_back(state, earlier):
     """But that which stores: of a turn in the background its first content, behind which the answer goes on."""
     if (state, earlier) != (DeliveryState.STORING, DeliveryState.STREAMING):
         assert earlier not in {to for _, to in TRANSITIONS[state].values()}
-
-
-def test_only_what_is_held_is_refused():
-    refusing = {state for state, row in TRANSITIONS.items() if Trigger.REFUSAL in row}
-    assert refusing == {DeliveryState.HELD, DeliveryState.STORING}
 
 
 @attrs.frozen

@@ -36,13 +36,6 @@ def test_blocks_have_the_paths_of_the_client(api: str):
 
 
 @each_row("api", APIS)
-def test_a_later_turn_has_the_prefix_of_the_one_before(api: str):
-    first, second = read(api, request_of(api, 3)), read(api, request_of(api, 4))
-    assert _prefixes(second)[: first.end] == _prefixes(first)
-    assert second.end > first.end
-
-
-@each_row("api", APIS)
 def test_white_space_between_tokens_is_no_part_of_the_prompt(api: str):
     body = request_of(api, 2)
     assert _prefixes(read(api, json.dumps(body, indent=2).encode())) == _prefixes(read(api, json.dumps(body).encode()))
@@ -72,33 +65,6 @@ def test_a_text_is_the_same_as_a_list_with_one_text(api: str, part: list[dict[st
     other = [{"role": "user", "content": part}]
     text = [{"role": "user", "content": "Hello \u00e9"}]
     assert _prefixes(read(api, {HISTORY[api]: text})) == _prefixes(read(api, {HISTORY[api]: other}))
-
-
-@each_row("api", APIS)
-def test_another_order_of_members_in_a_schema_is_another_spelling(api: str):
-    schema = {"type": "object", "properties": {"b": {"type": "string"}, "a": {"type": "number", "minimum": 1.0}}}
-    other = {"properties": {"a": {"minimum": 1, "type": "number"}, "b": {"type": "string"}}, "type": "object"}
-    first = read(api, request_of(api, 0, tools=[tool_of(api, "search", schema=schema)]))
-    second = read(api, request_of(api, 0, tools=[tool_of(api, "search", schema=other)]))
-    assert first.tools[0].strict != second.tools[0].strict
-    assert first.tools[0].loose == second.tools[0].loose
-    assert first.tools[0].parts is not None
-    assert second.tools[0].parts is not None
-    assert first.tools[0].parts[:2] == second.tools[0].parts[:2]
-    assert first.tools[0].parts[2] != second.tools[0].parts[2]
-
-
-@each_row("api", APIS)
-def test_a_changed_tool_changes_the_prefix_from_there_on(api: str):
-    tools = [tool_of(api, name) for name in ("one", "two", "three")]
-    first = read(api, request_of(api, 1, tools=tools))
-    second = read(api, request_of(api, 1, tools=[tools[0], tool_of(api, "two", "Another text."), tools[2]]))
-    assert [old == new for old, new in zip(_prefixes(first), _prefixes(second), strict=True)][:3] == [
-        True,
-        False,
-        False,
-    ]
-    assert not any(old == new for old, new in zip(_prefixes(first)[1:], _prefixes(second)[1:], strict=True))
 
 
 def test_the_billing_line_and_deferred_tools_are_no_part_of_the_prompt():

@@ -34,16 +34,20 @@ class Trial:
     def __attrs_post_init__(self) -> None:
         self.tracker = PromptTracker(PromptMemory.make_private(2**20, self.clock))
 
-    def send(self, rounds: int, like: FollowedAttempt | None = None, **changes: Any) -> FollowedAttempt:
-        """Return a followed attempt with a conversation of ``rounds``; another attempt of the exchange of ``like``."""
+    def request(self, rounds: int, client: str = "ann", **changes: Any) -> SentRequest:
+        """Return a request of a conversation of ``rounds``, sent a second later."""
         self.clock.now += 1
         body = request_of("messages", rounds, system=changes.pop("system", SYSTEM))
         members = MEMBERS.decode(json.dumps(body).encode())
         sent = SentRequest(
-            "ann", "messages", members, {}, row_of("messages"), b"account", "sonnet", self.clock.now,
+            client, "messages", members, {}, row_of("messages"), b"account", "sonnet", self.clock.now,
             "messages", None, "sonnet",
         )  # fmt: skip
-        sent = structs.replace(sent, **changes)
+        return structs.replace(sent, **changes)
+
+    def send(self, rounds: int, like: FollowedAttempt | None = None, **changes: Any) -> FollowedAttempt:
+        """Return a followed attempt of such a request; another attempt of the exchange of ``like``."""
+        sent = self.request(rounds, **changes)
         read = self.tracker.reader.read(sent)
         assert read is not None
         if like is not None:
@@ -137,26 +141,11 @@ def test_the_winner_of_a_hedge_is_remembered(trial):
     assert causes(trial.answer(after, READ)) == []
 
 
-def test_a_response_without_usage_is_unknown(trial):
-    trial.answer(trial.send(3))
-    assert [cause.word for cause in trial.answer(trial.send(4), None).causes] == ["unknown:no_usage"]
-
-
-@pytest.mark.parametrize(("minutes", "cause"), [(4, "provider"), (6, "expired")])
-def test_a_pause_longer_than_the_lifetime_is_named(trial, minutes, cause):
-    trial.answer(trial.send(3))
-    trial.clock.now += 60 * minutes
-    verdict = trial.answer(trial.send(4), MISSED)
-    assert causes(verdict) == [cause]
-
-
 def test_prompts_that_were_read_for_a_choice_belong_to_the_same_request_only():
     """A route reads a prompt to choose a target, and does not read it again after sending (C49, C59)."""
-    members = MEMBERS.decode(json.dumps(request_of("messages", 2)).encode())
-    sent = SentRequest(
-        "ann", "messages", members, {}, row_of("messages"), b"account", "sonnet", 1.0, "messages", None, "sonnet"
-    )
-    read = Trial().tracker.reader.read(sent)
+    trial = Trial()
+    sent = trial.request(2)
+    read, members = trial.tracker.reader.read(sent), sent.body
     assert read is not None
     assert read.belongs_to(structs.replace(sent, account=b"other", sent=2.0))
     others: list[dict[str, Any]] = [
@@ -168,13 +157,7 @@ def test_prompts_that_were_read_for_a_choice_belong_to_the_same_request_only():
 
 def readable(trial: Trial, client: str, rounds: int, **changes: Any) -> int:
     """Return the tokens of a conversation that a target's cache holds, for the choice of a target."""
-    trial.clock.now += 1
-    members = MEMBERS.decode(json.dumps(request_of("messages", rounds)).encode())
-    sent = SentRequest(
-        client, "messages", members, {}, row_of("messages"), b"account", "sonnet", trial.clock.now,
-        "messages", None, "sonnet",
-    )  # fmt: skip
-    sent = structs.replace(sent, **changes)
+    sent = trial.request(rounds, client, **changes)
     read = trial.tracker.reader.read(sent)
     assert read is not None
     return trial.tracker.readable_at(sent, read, trial.tracker.parents.find(sent, read))

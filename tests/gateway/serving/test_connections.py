@@ -302,11 +302,3 @@ async def test_a_head_that_dribbles_in_is_not_waited_for_beyond_the_limit():
             while True:
                 await client.send("x-a: b\r\n")
                 await trio.sleep(0.02)
-
-
-async def test_a_client_that_disconnects_is_released_immediately():
-    async with serving(keep_alive=60) as server:
-        async with server.connect() as client:
-            await client.get("/whole")
-            await client.until(b"whole")
-        await eventually(lambda: not server.lifecycle.connections)

@@ -85,14 +85,6 @@ async def test_an_answer_ends_with_a_close_notify(authority, pair):
         await eventually(lambda: not server.lifecycle.connections)
 
 
-async def test_a_connection_is_kept_for_more(authority, pair):
-    async with secure(pair) as server, connected(server, authority.client()) as client:
-        for _ in range(3):
-            await client.get("/whole")
-            await client.until(b"whole")
-        assert client.stream.selected_alpn_protocol() is None
-
-
 async def test_a_stream_arrives_without_delay_and_ends_when_the_client_leaves(authority, pair):
     async with secure(pair) as server:
         async with connected(server, authority.client()) as client:

@@ -5,7 +5,7 @@ import gc
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import h2.events
 import pytest
@@ -67,13 +67,14 @@ async def serving(add: Callable[[QuartTrio, Lifecycle], None]) -> AsyncIterator[
             nursery.cancel_scope.cancel()
 
 
-def listening(app: QuartTrio, lifecycle: Lifecycle) -> None:
-    async def view() -> None:
-        await websocket.accept()
-        while True:
-            await websocket.receive()
+def with_view(view: Callable[[], Awaitable[None]]) -> Callable[[QuartTrio, Lifecycle], None]:
+    return lambda app, lifecycle: app.add_websocket("/v1/responses", "view", view)
 
-    app.add_websocket("/v1/responses", "view", view)
+
+async def listen() -> None:
+    await websocket.accept()
+    while True:
+        await websocket.receive()
 
 
 def answering(remembering: Callable[[str, bool], StateScope]) -> Callable[[QuartTrio, Lifecycle], None]:
@@ -100,6 +101,11 @@ def ask(port: int) -> int:
         return client.read_close_code()
 
 
+def read_close_code(port: int) -> int:
+    with Client.connect(port) as client:
+        return client.read_close_code()
+
+
 async def test_an_internal_error_closes_with_1011_and_is_logged(caplog):
     caplog.set_level(logging.INFO, "trigate")
 
@@ -120,12 +126,8 @@ async def test_a_mistake_before_the_first_request_closes_with_1011():
     def remembering(owner: str, named: bool) -> StateScope:
         raise ValueError("a mistake")
 
-    def connect(port: int) -> int:
-        with Client.connect(port) as client:
-            return client.read_close_code()
-
     async with serving(answering(remembering)) as (port, _):
-        assert await trio.to_thread.run_sync(connect, port) == 1011
+        assert await trio.to_thread.run_sync(read_close_code, port) == 1011
 
 
 async def test_the_server_pings_without_delaying_messages(monkeypatch):
@@ -136,7 +138,7 @@ async def test_the_server_pings_without_delaying_messages(monkeypatch):
             while client.pings < 3:
                 client._receive_data(client.wire.sock.recv(1000))
 
-    async with serving(listening) as (port, lifecycle):
+    async with serving(with_view(listen)) as (port, lifecycle):
         await trio.to_thread.run_sync(pinged, port)
         monkeypatch.setattr(ServerConfig, "websocket_ping_interval", 1000.0)
         with await trio.to_thread.run_sync(Client.connect, port):
@@ -167,7 +169,7 @@ async def test_a_flood_of_tiny_frames_ends_the_websocket_and_delays_no_other_tas
             assert client.code is not None
             return client.code
 
-    async with serving(listening) as (port, lifecycle):
+    async with serving(with_view(listen)) as (port, lifecycle):
 
         async def flood_and_leave() -> None:
             assert await trio.to_thread.run_sync(send, port) == 1008
@@ -189,7 +191,7 @@ async def test_the_limit_of_a_message_counts_bytes(parts):
             assert list(client.frames()) == []
             return client.code
 
-    async with serving(listening) as (port, lifecycle):
+    async with serving(with_view(listen)) as (port, lifecycle):
         lifecycle.largest_message = 1000
         assert await trio.to_thread.run_sync(send, port, 500) == 1000
         assert await trio.to_thread.run_sync(send, port, 502) == 1009
@@ -205,7 +207,7 @@ async def test_a_handshake_with_a_header_that_is_not_ascii_is_a_400(name, caplog
             wire.send(handshake(headers={name: "upgrade, \xe9"}))
             return wire.read_until(b"\r\n\r\n")
 
-    async with serving(listening) as (port, _):
+    async with serving(with_view(listen)) as (port, _):
         assert (await trio.to_thread.run_sync(connect, port)).startswith(b"HTTP/1.1 400 ")
         if name == "connection":  # which HTTP/2 does not have
             return
@@ -229,7 +231,7 @@ async def test_the_response_to_an_invalid_handshake_has_the_version_to_use(chang
             wire.send(handshake().replace(b"sec-websocket-" + removed, b"sec-websocket-" + change))
             return wire.read_until(b"\r\n\r\n"), wire.read_until(b"}}")
 
-    async with serving(listening) as (port, _):
+    async with serving(with_view(listen)) as (port, _):
         head, body = await trio.to_thread.run_sync(connect, port)
         assert head.startswith(b"HTTP/1.1 400 ")
         assert b"\r\nsec-websocket-version: 13\r\n" in head
@@ -241,19 +243,16 @@ async def test_compression_is_not_taken_up():
         with Client.connect(port, {"sec-websocket-extensions": "permessage-deflate"}) as client:
             return client.head
 
-    async with serving(listening) as (port, _):
+    async with serving(with_view(listen)) as (port, _):
         assert "sec-websocket-extensions" not in await trio.to_thread.run_sync(connect, port)
 
 
 async def test_a_client_that_does_not_answer_our_close_is_cut_a_little_later(monkeypatch):
     monkeypatch.setattr("gateway.serving.websocket_stream.CLOSE_SECONDS", 0.3)
 
-    def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
-        async def view() -> None:
-            await websocket.accept()
-            await websocket.close(1001)
-
-        app.add_websocket("/v1/responses", "view", view)
+    async def view() -> None:
+        await websocket.accept()
+        await websocket.close(1001)
 
     def wait(port: int) -> float:
         with Wire.connect(port) as wire:  # a ``Client`` would answer a close that comes with the head
@@ -261,7 +260,7 @@ async def test_a_client_that_does_not_answer_our_close_is_cut_a_little_later(mon
             wire.read_until(b"\r\n\r\n")
             return wire.closed_after(time.perf_counter())
 
-    async with serving(add) as (port, lifecycle):
+    async with serving(with_view(view)) as (port, lifecycle):
         assert await trio.to_thread.run_sync(wait, port) > 0.15
         await eventually(lambda: not lifecycle.connections)
 
@@ -278,13 +277,10 @@ async def test_messages_are_taken_one_at_a_time_and_nothing_is_read_ahead():
         def note_close(self, code: int, reason: str) -> None:
             closed.append((code, reason))
 
-    def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
-        async def view() -> None:
-            websocket.scope["extensions"][TAKE_MESSAGES](Taker())
-            await websocket.accept()
-            await trio.sleep_forever()
-
-        app.add_websocket("/v1/responses", "view", view)
+    async def view() -> None:
+        websocket.scope["extensions"][TAKE_MESSAGES](Taker())
+        await websocket.accept()
+        await trio.sleep_forever()
 
     def send(port: int) -> None:
         with Client.connect(port) as client:
@@ -294,7 +290,7 @@ async def test_messages_are_taken_one_at_a_time_and_nothing_is_read_ahead():
             client.wire.send(client._proto.send(CloseConnection(code=4321, reason="enough")))
             assert client.read_close_code() == 4321
 
-    async with serving(add) as (port, lifecycle), trio.open_nursery() as nursery:
+    async with serving(with_view(view)) as (port, lifecycle), trio.open_nursery() as nursery:
         nursery.start_soon(trio.to_thread.run_sync, send, port)
         await eventually(lambda: taken == ["0"])
         await trio.testing.wait_all_tasks_blocked(0.02)
@@ -318,15 +314,12 @@ async def test_bytes_behind_a_message_that_waits_return_their_window_when_the_cl
         def note_close(self, code: int, reason: str) -> None:
             raise AssertionError("the client closes without a frame")
 
-    def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
-        async def view() -> None:
-            websocket.scope["extensions"][TAKE_MESSAGES](Taker())
-            await websocket.accept()
-            await trio.sleep_forever()
+    async def view() -> None:
+        websocket.scope["extensions"][TAKE_MESSAGES](Taker())
+        await websocket.accept()
+        await trio.sleep_forever()
 
-        app.add_websocket("/v1/responses", "view", view)
-
-    async with serving(add) as (port, _), http2_client(f"http://127.0.0.1:{port}") as peer:
+    async with serving(with_view(view)) as (port, _), http2_client(f"http://127.0.0.1:{port}") as peer:
         for _ in range(1 + (MORE_WINDOW + 65_535) // (size * batch)):
             opened = [await Http2WebSocket.open(peer, "/v1/responses") for _ in range(batch)]
             for one in opened:
@@ -343,19 +336,12 @@ async def test_bytes_behind_a_message_that_waits_return_their_window_when_the_cl
 
 
 async def test_a_close_without_a_code_is_sent_as_one():
-    def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
-        async def view() -> None:
-            await websocket.accept()
-            await websocket.close(1005, "")
+    async def view() -> None:
+        await websocket.accept()
+        await websocket.close(1005, "")
 
-        app.add_websocket("/v1/responses", "view", view)
-
-    def connect(port: int) -> int:
-        with Client.connect(port) as client:
-            return client.read_close_code()
-
-    async with serving(add) as (port, _):
-        assert await trio.to_thread.run_sync(connect, port) == 1005
+    async with serving(with_view(view)) as (port, _):
+        assert await trio.to_thread.run_sync(read_close_code, port) == 1005
 
 
 @pytest.mark.sample(3)
@@ -363,23 +349,20 @@ async def test_a_close_without_a_code_is_sent_as_one():
 async def test_the_scope_is_settled_when_the_client_has_left(how):
     left, ended = [], []
 
-    def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
-        async def view() -> None:
-            scope = websocket_scope()
-            scope.on_close(left.append)
-            await websocket.accept()
-            async with scope.part("part") as part:
-                part.on_close(ended.append)
-                await trio.sleep_forever()
-
-        app.add_websocket("/v1/responses", "view", view)
+    async def view() -> None:
+        scope = websocket_scope()
+        scope.on_close(left.append)
+        await websocket.accept()
+        async with scope.part("part") as part:
+            part.on_close(ended.append)
+            await trio.sleep_forever()
 
     def leave(port: int) -> None:
         client = Client.connect(port)
         client.close() if how == "close" else client.wire.reset() if how == "rst" else client.wire.close()
         client.wire.sock.close()
 
-    async with serving(add) as (port, _):
+    async with serving(with_view(view)) as (port, _):
         await trio.to_thread.run_sync(leave, port)
         await eventually(lambda: left)
     assert (left, ended) == ([True], [True])
@@ -391,17 +374,14 @@ async def test_an_unfinished_message_takes_no_memory_after_its_websocket(how):
     """Exceptions of Quart's refer to the websocket until the next full garbage collection, which bytes do not start."""
     arrived = trio.Event()
 
-    def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
-        async def view() -> None:
-            websocket.scope["extensions"][ON_ARRIVING](lambda size: arrived.set() if size > 90_000 else None)
-            await websocket.accept()
-            if how == "server":
-                await arrived.wait()
-                await websocket.close(1011)
-            else:
-                await websocket.receive()
-
-        app.add_websocket("/v1/responses", "view", view)
+    async def view() -> None:
+        websocket.scope["extensions"][ON_ARRIVING](lambda size: arrived.set() if size > 90_000 else None)
+        await websocket.accept()
+        if how == "server":
+            await arrived.wait()
+            await websocket.close(1011)
+        else:
+            await websocket.receive()
 
     def leave(client: Client) -> None:
         if how == "server":
@@ -409,7 +389,7 @@ async def test_an_unfinished_message_takes_no_memory_after_its_websocket(how):
         client.close() if how == "close" else client.wire.reset() if how == "rst" else client.wire.close()
         client.wire.sock.close()
 
-    async with serving(add) as (port, lifecycle):
+    async with serving(with_view(view)) as (port, lifecycle):
         client = await trio.to_thread.run_sync(Client.connect, port)
         gc.disable()
         try:

@@ -121,7 +121,7 @@ def test_models_of_a_wildcard_have_names_of_their_own_once_they_have_answered(ga
     assert not re.search("made-up|nobody-has", gateway.request("GET", "/metrics").body.decode())
 
 
-def observed(settings: dict[str, Any]) -> tuple[Metrics, Ledger]:
+def observed_metrics(settings: dict[str, Any]) -> tuple[Metrics, Ledger]:
     """Return the metrics of a gateway with ``settings``, and its ledger."""
     read, ledger = from_mapping(settings), Ledger(readable=False)
     ledger.mask.apply_config(read)
@@ -139,7 +139,7 @@ def settle_answer(ledger: Ledger, target: str, client: str | None = None) -> Non
 
 
 def test_label_values_from_clients_are_limited_in_number():
-    metrics, ledger = observed(config([provider("groq/*", "http://x")], 1))
+    metrics, ledger = observed_metrics(config([provider("groq/*", "http://x")], 1))
     for target in ("nobody/m", "groq/" + "x" * 200, "groq/a\nb", *(f"groq/m{i}" for i in range(MAX_MODELS + 50))):
         settle_answer(ledger, target)
     assert metrics.target_labels("nobody/m") == ("other", "other")
@@ -151,7 +151,7 @@ def test_label_values_from_clients_are_limited_in_number():
 def test_no_client_fills_the_table_of_wildcard_models():
     """A series lasts until the restart, so a place that one client has taken is lost for all others."""
     keys = [{"name": name, "key": f"tg-{name}-0123456789abcdef"} for name in ("alice", "bob", "cleo")]
-    metrics, ledger = observed(config([provider("groq/*", "http://x")], 1, client_keys=keys))
+    metrics, ledger = observed_metrics(config([provider("groq/*", "http://x")], 1, client_keys=keys))
     for client in ("alice", "bob", "cleo"):
         for number in range(MAX_MODELS):
             settle_answer(ledger, f"groq/{client}-{number}", client)
@@ -182,7 +182,7 @@ def test_the_group_of_each_client_is_a_metric_that_follows_the_configuration():
 @pytest.mark.parametrize("name", [CLIENT_KEY, PROVIDER_KEY, "sk-ant-somebodys-0123456789"])
 def test_a_key_that_was_sent_as_a_model_is_no_label(name):
     keys = [{"name": "alice", "sha256": hashlib.sha256(CLIENT_KEY.encode()).hexdigest()}]
-    metrics, ledger = observed(config([provider("groq/*", "http://x", key=PROVIDER_KEY)], 1, client_keys=keys))
+    metrics, ledger = observed_metrics(config([provider("groq/*", "http://x", key=PROVIDER_KEY)], 1, client_keys=keys))
     settle_answer(ledger, f"groq/{name}")
     page = page_of(metrics)
     assert name not in page
@@ -539,7 +539,7 @@ def routed() -> tuple[Metrics, Ledger]:
     """The metrics of a gateway with three entries, and its ledger."""
     named = [provider(f"{one}/m", "http://x", name=name) for one, name in (("openai", "a"), ("mistral", "b"))]
     entries = [*named, provider("groq/*", "http://x")]
-    return observed(config(entries, 1, model_aliases={"best": {"targets": ["a", "b"]}}))
+    return observed_metrics(config(entries, 1, model_aliases={"best": {"targets": ["a", "b"]}}))
 
 
 def attempt(target: str, reason: Any = "ok", cause: Any = "first", provider: str = "openai") -> AttemptRecord:
