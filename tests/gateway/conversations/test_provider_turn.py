@@ -144,14 +144,11 @@ def local(background: bool) -> LocalTurn:
     return LocalTurn(MemoryStore(60, 10_000), "alice", StateOptions(background=background), None, b'"Hi"')
 
 
-def test_a_turn_runs_in_the_background_only_on_request():
+def test_only_a_turn_of_the_gateway_runs_in_its_background_and_on_request():
     asked = local(background=True)
     assert asked.background is asked
     assert local(background=False).background is None
     assert UNRECORDED.background is None
-
-
-def test_a_providers_background_turn_is_not_run_by_the_gateway():
     assert ProviderTurn(MemoryStore(60, 10_000), "alice", "openai/m", in_background=True).background is None
 
 

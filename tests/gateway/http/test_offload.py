@@ -12,11 +12,8 @@ from gateway.http.offload import CLIENT, LARGE, SLICE, THREADS, offload
 from tests.support.asgi_app import eventually
 
 
-async def test_small_work_runs_in_the_calling_thread():
+async def test_only_large_work_runs_in_another_thread():
     assert await offload(LARGE, threading.get_ident) == threading.get_ident()
-
-
-async def test_large_work_runs_in_another_thread():
     assert await offload(LARGE + 1, threading.get_ident) != threading.get_ident()
 
 
@@ -72,30 +69,6 @@ async def test_large_work_is_done_one_after_the_other():
     assert most == 1
 
 
-async def test_clients_take_turns():
-    """Whoever has much large work does not keep another's waiting for all of it (CWE-770)."""
-    begun, may_begin, done = threading.Event(), threading.Event(), []
-
-    def work(client: str) -> None:
-        begun.set()
-        may_begin.wait(10)
-        done.append(client)
-
-    async def ask(client: str) -> None:
-        CLIENT.set(client)
-        await offload(LARGE + 1, work, client)
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(8):
-            nursery.start_soon(ask, "many")
-        await trio.to_thread.run_sync(begun.wait)
-        nursery.start_soon(ask, "one")
-        await trio.testing.wait_all_tasks_blocked()
-        may_begin.set()
-    assert done.index("one") <= 2
-    assert done.count("many") == 8
-
-
 async def test_work_of_others_does_not_wait_for_the_end_of_long_work():
     """335 kB of JSON once took nine seconds of the only thread, for which all larger requests waited (CWE-400)."""
     may_end, waits = threading.Event(), []
@@ -143,6 +116,7 @@ async def test_clients_with_long_work_leave_a_thread_to_others():
 
 
 async def test_the_client_that_has_used_the_thread_least_is_next():
+    """Whoever has much large work does not keep another's waiting for all of it (CWE-770)."""
     may_end, begun = threading.Event(), list[str]()
 
     def work(client: str) -> None:

@@ -70,17 +70,6 @@ def test_a_maximum_holds_after_a_translation_that_adds_thinking_tokens():
         assert reply.headers["x-trigate-adapted"] == "max_tokens=4000,thinking_budget=2000"
 
 
-def test_an_object_of_an_entry_is_merged_with_the_clients():
-    with fake_upstream() as upstream:
-        request = {"default": {"metadata": {"a": "entry", "b": "entry"}}}
-        entry = provider("up/m", f"{upstream.url}/v1", ["chat"], name="m", request=request)
-        with gateway_thread(config([entry])) as one:
-            upstream.script(Script("ok"))
-            body = body_of("chat", "m", stream=False) | {"metadata": {"a": "own"}}
-            assert one.request("POST", "/v1/chat/completions", body).status == 200
-            assert upstream.seen[0].json["metadata"] == {"a": "own", "b": "entry"}
-
-
 def test_a_provider_that_rejects_a_default_gets_the_request_without_it():
     error = {"error": {"message": "Unsupported parameter: 'seed'", "code": "unsupported_parameter", "param": "seed"}}
     with fake_upstream() as upstream:
