@@ -112,11 +112,6 @@ def test_the_turns_of_a_conversation_land_on_one_member_under_mixed_load(balance
     assert gateway.landings() == {"new": 100, "hit": 900}
 
 
-def test_conversations_spread_over_the_members():
-    gateway = Gateway(group(*[1] * 20))
-    assert len({gateway.ask(affinity(f"{number}")) for number in range(60)}) > 10
-
-
 def test_each_route_has_pins_of_its_own():
     """A session asks for a large model and for a small one."""
     gateway = Gateway(group(1, 1, 1))
@@ -135,13 +130,10 @@ def test_a_pin_expires_five_minutes_after_the_last_turn():
     gateway.now += 301
     gateway.ask(affinity())
     assert gateway.landings() == {"new": 2, "hit": 10}
-
-
-def test_a_pin_lasts_an_hour_where_the_request_asks_its_provider_for_that():
-    gateway = Gateway(group(1, 1, 1))
-    first = gateway.ask(affinity(lifetime=3600))
-    gateway.now += 3599
-    assert gateway.ask(affinity(lifetime=3600)) == first
+    for _ in range(2):  # requests that ask their provider for an hour
+        gateway.ask(affinity(lifetime=3600))
+        gateway.now += 3599
+    assert gateway.landings() == {"new": 2, "hit": 12}
 
 
 def test_there_are_100_000_pins_at_most():
@@ -223,13 +215,6 @@ def test_a_member_of_weight_0_keeps_no_conversation():
     assert gateway.ask(affinity()) == "member-0"
 
 
-def test_a_conversation_leaves_a_member_whose_weight_becomes_0():
-    gateway = Gateway(group(1, 1))
-    first = gateway.ask(affinity())
-    gateway.members = [attrs.evolve(one, weight=one.target.model != first) for one in gateway.members]
-    assert gateway.ask(affinity()) != first
-
-
 def test_only_the_member_that_has_the_cache_is_warm():
     gateway = Gateway(group(1, 1))
     first = gateway.ask(affinity())
@@ -242,9 +227,6 @@ def test_only_the_member_that_has_the_cache_is_warm():
     assert warm(affinity("b")) == warm(None) == []
     gateway.now += 301
     assert warm(affinity()) == []
-
-
-# Stickiness against load
 
 
 # Members whose caches hold a part of the prompt
@@ -320,11 +302,6 @@ def test_copies_of_one_prompt_do_not_all_go_to_one_member():
     found = Counter(gateway.begin(affinity(source="beginning"))[0] for _ in range(100))
     assert min(found.values()) > 30
     assert gateway.landings()["busy"] > 1
-
-
-def test_a_conversation_with_a_name_stays_where_it_is_however_many_answers_are_open():
-    gateway = Gateway(group(1, 1))
-    assert len({gateway.begin(affinity())[0] for _ in range(100)}) == 1
 
 
 # Pins and open answers that several workers have in common (BerriAI/litellm#16011)

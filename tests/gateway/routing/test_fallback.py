@@ -89,6 +89,7 @@ def test_internal_errors_lead_to_no_other_target():
         ((failed("a", "rate_limited"), failed("c", "quota")), {}, "a"),  # what fails behind it does not lead to it
         ((), {"a": Outage("quota", 200.0)}, "b"),
         ((), {"a": Outage("rate_limited", 200.0)}, "c"),
+        ((failed("a", "quota"),), {"b": Outage("overloaded", 101.0)}, "c"),
     ],
 )
 def test_a_target_for_some_reasons_is_used_for_these_only(outcomes, out, next_one):
@@ -105,11 +106,6 @@ def test_failures_of_the_request_lead_only_to_targets_that_list_them(reason):
     assert place(step(listed, failed("a"), failed("b", reason))) == "c"
     end = step(listed, failed("a", reason), failed("c"), failed("c"), failed("c"))
     assert end.error.reason == reason
-
-
-def test_an_unavailable_target_is_skipped():
-    assert place(step(plan("a", "b"), out={"a": Outage("overloaded", 101.0)})) == "b"
-    assert place(step(plan("a", "b", "c"), failed("a"), out={"b": Outage("overloaded", 101.0)})) == "c"
 
 
 def test_if_all_are_out_unsteady_targets_are_tried():
@@ -168,6 +164,7 @@ def test_no_wait_exceeds_the_limit(out, deadline):
     assert place(step(plan("a", "b", deadline=deadline), out=dict.fromkeys("ab", Outage("overloaded", out)))) is None
     told = failed("a", "rate_limited", out - 100.0)
     assert place(step(plan("a", deadline=deadline), told)) is None
+    assert place(step(plan("a", "b", deadline=100.0), failed("a"))) is None
 
 
 def test_a_stated_wait_is_the_minimum():
@@ -194,10 +191,6 @@ def test_beyond_the_budget_the_first_failure_is_the_answer():
     # bman654/clodex#81, ray-project/ray#64399
     end = step(plan("a", "b"), failed("a"), full=["a", "b"])
     assert end.error.message == "a failed"
-
-
-def test_no_attempt_starts_after_the_deadline():
-    assert place(step(plan("a", "b", deadline=100.0), failed("a"))) is None
 
 
 def test_a_request_that_cannot_be_written_goes_to_the_next_target():

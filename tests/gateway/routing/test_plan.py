@@ -92,11 +92,8 @@ def test_attempts_at_one_target_do_not_count_for_another():
     assert step(FALLBACK, *others, failed(refused=WITHOUT_USER)) == Send(FIRST, WITHOUT_USER)
 
 
-def test_the_router_plans_one_target_with_the_usual_policy():
+def test_the_router_plans_one_target_with_the_usual_policy_and_explains_it():
     assert ROUTER.plan("second", "chat") == Plan((Candidate(SECOND),), FALLBACK)
-
-
-def test_the_explanation_shows_the_plan():
     explained = ROUTER.explain("second", "messages")
     assert explained.plan == ROUTER.plan("second", "messages")
     assert (explained.target, explained.lane) == (explained.plan.targets[0], "hub")
