@@ -285,7 +285,7 @@ def spoken(name: str, key: str | None, header: str = "x-api-key", **entry: objec
     return RejectionKey.to(router.resolve(name, "messages"), ClientRequest(headers, ""))
 
 
-def test_a_rejection_for_one_account_does_not_affect_another():
+def test_a_rejection_for_one_account_or_client_does_not_affect_another():
     rich, poor = (spoken("a", key, passthrough_auth=True) for key in ("sk-rich", "sk-poor"))
     learned = RejectionCache()
     learned.add(poor, [("service_tier",)])
@@ -293,13 +293,7 @@ def test_a_rejection_for_one_account_does_not_affect_another():
     assert learned.of(spoken("a", "Bearer sk-poor", "authorization", passthrough_auth=True)) == (("service_tier",),)
     learned.add(spoken("b", None, access_key="k"), [("speed",)])
     assert learned.of(spoken("c", None, access_key="other")) == ()
-
-
-def test_a_rejection_for_one_client_does_not_affect_others():
-    router = Router(from_mapping({"version": "v0.3.0", "model_providers": [{"model": "openai/*", "access_key": "k"}]}))
-    target = router.resolve("openai/gpt-4o", "chat")
-    alice, bob = (RejectionKey.to(target, ClientRequest((), "", client)) for client in ("alice", "bob"))
-    learned = RejectionCache()
+    alice, bob = (RejectionKey.to(TARGET, ClientRequest((), "", client)) for client in ("alice", "bob"))
     learned.add(alice, [("temperature",)])
     assert (learned.of(alice), learned.of(bob)) == ((("temperature",),), ())
 

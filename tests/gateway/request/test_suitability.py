@@ -66,10 +66,6 @@ def test_a_single_candidate_is_never_checked():
     assert select_suitable(only, LONG, NOBODY) is only
 
 
-def test_a_window_that_is_not_known_is_tried():
-    assert left(LONG, candidate("a"), candidate("b", 1)) == ["a", "b"]
-
-
 def test_a_small_window_leads_to_targets_for_long_prompts():
     pool = [candidate("gpu-1", window=8192), candidate("gpu-2", window=8192)]
     cloud, far = candidate("cloud", 1), candidate("far", 2, when=TOO_LONG)
