@@ -9,6 +9,7 @@ from gateway.stores.memory import MemoryStore
 from tests.support.gemini_answers import candidate, text
 from tests.support.google import Google
 from tests.support.in_process import CountingProvider, gateway, providers
+from tests.support.posing import served_by
 
 MODEL = "gemini/gemini-3-pro-image"
 PNG = "iVBORw0KGgo" + "A" * 300_000 + "="
@@ -35,26 +36,24 @@ def events_of(answer: Any) -> list[Any]:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_chat_client_edits_the_image_that_it_got(stream):
-    async with providers(1) as (google,):
-        google.__class__ = Google
+    async with served_by(Google, config) as (running, google):
         google.says = ANSWER
-        async with gateway(config(google.url)) as running:
-            answer = await running.ask(MODEL, "chat", stream=stream)
-            assert answer.status_code == 200, answer.text
-            if stream:
-                deltas = [choice["delta"] for event in events_of(answer) for choice in event["choices"]]
-                message: dict[str, Any] = {"role": "assistant", "content": ""}
-                for delta in deltas:
-                    message["content"] += delta.get("content") or ""
-                    message |= {name: delta[name] for name in ("images", "reasoning_details") if name in delta}
-            else:
-                message = answer.json()["choices"][0]["message"]
-            assert message["images"][0]["image_url"]["url"] == f"data:image/png;base64,{PNG}"
-            turns = [{"role": "user", "content": "Hi"}, message, {"role": "user", "content": SECOND}]
-            answer = await running.ask(MODEL, "chat", messages=turns)
-            assert answer.status_code == 200, answer.text
-            assert "x-trigate-dropped" not in answer.headers
-            assert model_parts(google) == [{"text": "Look:"}, IMAGE]
+        answer = await running.ask(MODEL, "chat", stream=stream)
+        assert answer.status_code == 200, answer.text
+        if stream:
+            deltas = [choice["delta"] for event in events_of(answer) for choice in event["choices"]]
+            message: dict[str, Any] = {"role": "assistant", "content": ""}
+            for delta in deltas:
+                message["content"] += delta.get("content") or ""
+                message |= {name: delta[name] for name in ("images", "reasoning_details") if name in delta}
+        else:
+            message = answer.json()["choices"][0]["message"]
+        assert message["images"][0]["image_url"]["url"] == f"data:image/png;base64,{PNG}"
+        turns = [{"role": "user", "content": "Hi"}, message, {"role": "user", "content": SECOND}]
+        answer = await running.ask(MODEL, "chat", messages=turns)
+        assert answer.status_code == 200, answer.text
+        assert "x-trigate-dropped" not in answer.headers
+        assert model_parts(google) == [{"text": "Look:"}, IMAGE]
 
 
 @pytest.mark.parametrize("stored", [False, True])

@@ -13,6 +13,7 @@ from tests.support.gemini_answers import call, candidate, text, thought_part
 from tests.support.google import Google, sse
 from tests.support.harness import PATIENCE
 from tests.support.in_process import gateway, providers
+from tests.support.posing import served_by
 
 MODEL = "gemini/gemini-3.8-flash"
 KEY = "AIza-of-google"
@@ -45,35 +46,33 @@ def events(answer: Any) -> list[Any]:
 
 async def test_a_turn_with_a_tool_continues_with_its_signature():
     """anomalyco/opencode#4832: Gemini 3 refuses the whole history without."""
-    async with providers(1) as (google,):
-        google.__class__ = Google
-        async with gateway(config(google.url)) as running:
-            google.says = CALLS
-            answer = await running.ask(MODEL, "messages", stream=True, tools=[TOOL])
-            assert answer.status_code == 200, answer.text
-            assert google.asked == ["/v1beta/models/gemini-3.8-flash:streamGenerateContent?alt=sse"]
-            assert f"\r\nx-goog-api-key: {KEY}\r\n".encode() in google.heads[0]
-            told = events(answer)
-            usage = told[-2]["usage"]
-            assert (usage["input_tokens"], usage["output_tokens"]) == (9, 5)
-            assert told[-2]["delta"]["stop_reason"] == "tool_use"
-            blocks = [one["content_block"] for one in told if one["type"] == "content_block_start"]
-            assert [block["type"] for block in blocks] == ["thinking", "tool_use"]
-            (mark,) = [one["delta"]["signature"] for one in told if "signature" in one.get("delta", {})]
-            shown = {"type": "thinking", "thinking": "I look.", "signature": mark}
-            use = {**blocks[1], "input": {"zone": "UTC"}}
-            result = {"type": "tool_result", "tool_use_id": use["id"], "content": "noon"}
-            turns = [ASKED, {"role": "assistant", "content": [shown, use]}, {"role": "user", "content": [result]}]
-            google.says = (candidate(text("It is noon."), finishReason="STOP"),)
-            answer = await running.ask(MODEL, "messages", tools=[TOOL], messages=turns)
-            assert answer.json()["content"][0]["text"] == "It is noon."
-            assert "x-trigate-dropped" not in answer.headers
-            sent = google.bodies[-1]
-            assert sent["contents"][1]["parts"] == [call("get_time", {"zone": "UTC"}, signature=SIGNATURE)]
-            assert sent["contents"][2]["parts"] == [
-                {"functionResponse": {"name": "get_time", "response": {"result": "noon"}}}
-            ]  # fmt: skip
-            assert sent["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == TOOL["input_schema"]
+    async with served_by(Google, config) as (running, google):
+        google.says = CALLS
+        answer = await running.ask(MODEL, "messages", stream=True, tools=[TOOL])
+        assert answer.status_code == 200, answer.text
+        assert google.asked == ["/v1beta/models/gemini-3.8-flash:streamGenerateContent?alt=sse"]
+        assert f"\r\nx-goog-api-key: {KEY}\r\n".encode() in google.heads[0]
+        told = events(answer)
+        usage = told[-2]["usage"]
+        assert (usage["input_tokens"], usage["output_tokens"]) == (9, 5)
+        assert told[-2]["delta"]["stop_reason"] == "tool_use"
+        blocks = [one["content_block"] for one in told if one["type"] == "content_block_start"]
+        assert [block["type"] for block in blocks] == ["thinking", "tool_use"]
+        (mark,) = [one["delta"]["signature"] for one in told if "signature" in one.get("delta", {})]
+        shown = {"type": "thinking", "thinking": "I look.", "signature": mark}
+        use = {**blocks[1], "input": {"zone": "UTC"}}
+        result = {"type": "tool_result", "tool_use_id": use["id"], "content": "noon"}
+        turns = [ASKED, {"role": "assistant", "content": [shown, use]}, {"role": "user", "content": [result]}]
+        google.says = (candidate(text("It is noon."), finishReason="STOP"),)
+        answer = await running.ask(MODEL, "messages", tools=[TOOL], messages=turns)
+        assert answer.json()["content"][0]["text"] == "It is noon."
+        assert "x-trigate-dropped" not in answer.headers
+        sent = google.bodies[-1]
+        assert sent["contents"][1]["parts"] == [call("get_time", {"zone": "UTC"}, signature=SIGNATURE)]
+        assert sent["contents"][2]["parts"] == [
+            {"functionResponse": {"name": "get_time", "response": {"result": "noon"}}}
+        ]  # fmt: skip
+        assert sent["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == TOOL["input_schema"]
 
 
 async def test_chat_usage_is_requested_where_the_entry_says_so():
@@ -103,17 +102,15 @@ async def test_chat_usage_is_requested_where_the_entry_says_so():
 
 async def test_a_stream_that_fails_midway_is_not_complete():
     """Recorded: an error without ``data:`` behind chunks that each said STOP."""
-    async with providers(1) as (google,):
-        google.__class__ = Google
-        async with gateway(config(google.url)) as running:
-            google.says = sse(candidate(text("First "), finishReason="STOP")) + BROKEN
-            answer = await running.ask(MODEL, "messages", stream=True)
-            assert [one["type"] for one in events(answer)][-1] == "error"
-            assert "message_stop" not in answer.text
-            google.says = sse(candidate(call(), finishReason="MALFORMED_FUNCTION_CALL", finishMessage="print(1)"))
-            answer = await running.ask(MODEL, "messages", stream=True)
-            assert answer.status_code == 502
-            assert "print(1)" in answer.json()["error"]["message"]
+    async with served_by(Google, config) as (running, google):
+        google.says = sse(candidate(text("First "), finishReason="STOP")) + BROKEN
+        answer = await running.ask(MODEL, "messages", stream=True)
+        assert [one["type"] for one in events(answer)][-1] == "error"
+        assert "message_stop" not in answer.text
+        google.says = sse(candidate(call(), finishReason="MALFORMED_FUNCTION_CALL", finishMessage="print(1)"))
+        answer = await running.ask(MODEL, "messages", stream=True)
+        assert answer.status_code == 502
+        assert "print(1)" in answer.json()["error"]["message"]
 
 
 FAILED_ENDS = ("UNEXPECTED_TOOL_CALL", "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "TOO_MANY_TOOL_CALLS")
@@ -126,21 +123,19 @@ async def test_a_failed_end_reaches_a_gemini_client_unchanged(word: str):
     counts = {"usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 4, "totalTokenCount": 13}}
     path = f"/v1beta/models/{MODEL}"
     body = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
-    async with providers(1) as (google,):
-        google.__class__ = Google
-        async with gateway(config(google.url)) as running, client(running.url) as sdk:
-            for opening in ((), (candidate(text("Let me")),)):
-                google.says = sse(*opening, failed, counts)
-                answer = await sdk.post(f"{path}:streamGenerateContent?alt=sse", json=body)
-                assert (answer.status_code, answer.content) == (200, google.says), word
-                answer = await sdk.post(f"{path}:streamGenerateContent", json=body)
-                assert answer.json() == [*opening, failed, counts]
-            google.says = ({**failed, **counts},)
-            answer = await sdk.post(f"{path}:generateContent", json=body)
-            assert (answer.status_code, answer.json()) == (200, google.says[0])
-            answer = await running.ask(MODEL, "messages", stream=True)
-            assert answer.status_code == 502
-            assert answer.json()["error"]["type"] == "api_error"
+    async with served_by(Google, config) as (running, google), client(running.url) as sdk:
+        for opening in ((), (candidate(text("Let me")),)):
+            google.says = sse(*opening, failed, counts)
+            answer = await sdk.post(f"{path}:streamGenerateContent?alt=sse", json=body)
+            assert (answer.status_code, answer.content) == (200, google.says), word
+            answer = await sdk.post(f"{path}:streamGenerateContent", json=body)
+            assert answer.json() == [*opening, failed, counts]
+        google.says = ({**failed, **counts},)
+        answer = await sdk.post(f"{path}:generateContent", json=body)
+        assert (answer.status_code, answer.json()) == (200, google.says[0])
+        answer = await running.ask(MODEL, "messages", stream=True)
+        assert answer.status_code == 502
+        assert answer.json()["error"]["type"] == "api_error"
 
 
 async def test_a_failed_end_is_not_sent_while_another_target_is_left():
@@ -166,18 +161,16 @@ async def test_a_failed_end_is_not_sent_while_another_target_is_left():
 
 
 async def test_a_blocked_prompt_and_a_count():
-    async with providers(1) as (google,):
-        google.__class__ = Google
-        async with gateway(config(google.url)) as running:
-            google.says = ({"promptFeedback": {"blockReason": "SAFETY"}},)
-            for api, told in (("messages", '"stop_reason":"refusal"'), ("responses", '"reason":"content_filter"')):
-                answer = await running.ask(MODEL, api)
-                assert (answer.status_code, told in answer.text) == (200, True), answer.text
-            answer = await running.count_tokens(MODEL)
-            assert answer.json() == {"input_tokens": 31}
-            assert google.bodies[-1]["generateContentRequest"]["contents"] == [
-                {"role": "user", "parts": [{"text": "Hi"}]}
-            ]  # fmt: skip
+    async with served_by(Google, config) as (running, google):
+        google.says = ({"promptFeedback": {"blockReason": "SAFETY"}},)
+        for api, told in (("messages", '"stop_reason":"refusal"'), ("responses", '"reason":"content_filter"')):
+            answer = await running.ask(MODEL, api)
+            assert (answer.status_code, told in answer.text) == (200, True), answer.text
+        answer = await running.count_tokens(MODEL)
+        assert answer.json() == {"input_tokens": 31}
+        assert google.bodies[-1]["generateContentRequest"]["contents"] == [
+            {"role": "user", "parts": [{"text": "Hi"}]}
+        ]  # fmt: skip
 
 
 async def test_a_client_of_the_same_api_gets_its_bytes_through():
@@ -186,25 +179,23 @@ async def test_a_client_of_the_same_api_gets_its_bytes_through():
     others = seal_in_base64(Issuer("other", "x"), "messages", {"type": "thinking"})
     result = {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"result": 1}}}]}
     path = f"/v1beta/models/{MODEL}"
-    async with providers(1) as (google,):
-        google.__class__ = Google
-        async with gateway(config(google.url)) as running, client(running.url) as sdk:
-            google.says = sse(candidate(text("a")), candidate(text("b"), finishReason="STOP"))
-            raw = b'{"contents": [{"parts":[{"text":"Hi"}]}], "generation_config":{"temperature":0.50}}'
-            answer = await sdk.post(f"{path}:streamGenerateContent?alt=sse", content=raw)
-            assert answer.content == google.says
-            assert google.asked == ["/v1beta/models/gemini-3.8-flash:streamGenerateContent?alt=sse"]
-            assert google.raw == raw
-            google.says = (candidate(text("done"), finishReason="STOP"),)
-            for mark, expected in ((ours, SIGNATURE), (others, PLACEHOLDER), (None, PLACEHOLDER)):
-                said = {"role": "model", "parts": [thought_part("hm"), call("f", {}, signature=mark)]}
-                turns = [{"role": "user", "parts": [{"text": "Hi"}]}, said, result]
-                answer = await sdk.post(f"{path}:generateContent", json={"contents": turns})
-                assert answer.json() == google.says[0]
-                assert answer.headers["x-trigate-lane"] == "byte"
-                sent = google.bodies[-1]["contents"][1]["parts"][-1]
-                assert sent["thoughtSignature"] == expected, mark
-                assert ("x-trigate-dropped" in answer.headers) == (expected == PLACEHOLDER)
+    async with served_by(Google, config) as (running, google), client(running.url) as sdk:
+        google.says = sse(candidate(text("a")), candidate(text("b"), finishReason="STOP"))
+        raw = b'{"contents": [{"parts":[{"text":"Hi"}]}], "generation_config":{"temperature":0.50}}'
+        answer = await sdk.post(f"{path}:streamGenerateContent?alt=sse", content=raw)
+        assert answer.content == google.says
+        assert google.asked == ["/v1beta/models/gemini-3.8-flash:streamGenerateContent?alt=sse"]
+        assert google.raw == raw
+        google.says = (candidate(text("done"), finishReason="STOP"),)
+        for mark, expected in ((ours, SIGNATURE), (others, PLACEHOLDER), (None, PLACEHOLDER)):
+            said = {"role": "model", "parts": [thought_part("hm"), call("f", {}, signature=mark)]}
+            turns = [{"role": "user", "parts": [{"text": "Hi"}]}, said, result]
+            answer = await sdk.post(f"{path}:generateContent", json={"contents": turns})
+            assert answer.json() == google.says[0]
+            assert answer.headers["x-trigate-lane"] == "byte"
+            sent = google.bodies[-1]["contents"][1]["parts"][-1]
+            assert sent["thoughtSignature"] == expected, mark
+            assert ("x-trigate-dropped" in answer.headers) == (expected == PLACEHOLDER)
 
 
 def client(url: str) -> httpx2.AsyncClient:

@@ -18,6 +18,7 @@ from tests.support.interactions_answers import (
     text_step,
     wire_event,
 )
+from tests.support.posing import served_by
 
 KEY = "AIza-of-google"
 REVISION = b"\r\napi-revision: 2026-05-20\r\n"
@@ -60,45 +61,39 @@ async def test_the_byte_lane_changes_nothing_but_the_model():
         created_event(), wire_event("interaction.news", a=[1, 2.50]), begin(0), piece(0, text="hi", new={"b": None}),
         stop(0), completed_event("incomplete", steps_left=3), b"event: done\ndata: [DONE]\n\n",
     ]  # fmt: skip
-    async with providers(1) as (google,):
-        google.__class__ = Google
-        async with gateway(config(google.url)) as running:
-            google.says = odd
-            sent = b'{"model":"g","input":"hi","stream":true,"news":{"a" : 1.50},"store":true}'
-            answer = await running.post("/v1beta/interactions", content=sent)
-            assert answer.content == b"".join(odd)
-            assert google.asked == ["/v1beta/interactions"]
-            assert google.bodies[0] == sent.replace(b'"g"', b'"gemini-3.8-flash"')
-            assert REVISION in google.heads[0]
-            assert f"\r\nx-goog-api-key: {KEY}\r\n".encode() in google.heads[0]
-            google.says = interaction(text_step("hi"), news=1)
-            answer = await post(running, {"model": "g", "input": "hi"}, ("api-revision", "2027-01-01"))
-            assert answer.content == google.says
-            assert google.heads[1].lower().count(b"api-revision") == 1
-            assert b"\r\napi-revision: 2027-01-01\r\n" in google.heads[1]
+    async with served_by(Google, config) as (running, google):
+        google.says = odd
+        sent = b'{"model":"g","input":"hi","stream":true,"news":{"a" : 1.50},"store":true}'
+        answer = await running.post("/v1beta/interactions", content=sent)
+        assert answer.content == b"".join(odd)
+        assert google.asked == ["/v1beta/interactions"]
+        assert google.bodies[0] == sent.replace(b'"g"', b'"gemini-3.8-flash"')
+        assert REVISION in google.heads[0]
+        assert f"\r\nx-goog-api-key: {KEY}\r\n".encode() in google.heads[0]
+        google.says = interaction(text_step("hi"), news=1)
+        answer = await post(running, {"model": "g", "input": "hi"}, ("api-revision", "2027-01-01"))
+        assert answer.content == google.says
+        assert google.heads[1].lower().count(b"api-revision") == 1
+        assert b"\r\napi-revision: 2027-01-01\r\n" in google.heads[1]
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 async def test_a_failed_interaction_passes_unchanged(status):
     failed = [created_event(), begin(0), piece(0, text="hi"), stop(0), completed_event(status)]
-    async with providers(1) as (google,):
-        google.__class__ = Google
-        async with gateway(config(google.url)) as running:
-            google.says = failed
-            answer = await post(running, {"model": "g", "input": "hi", "stream": True})
-            assert answer.content == b"".join(failed)
+    async with served_by(Google, config) as (running, google):
+        google.says = failed
+        answer = await post(running, {"model": "g", "input": "hi", "stream": True})
+        assert answer.content == b"".join(failed)
 
 
 async def test_a_result_without_its_calls_id_reaches_no_provider():
     """N6 (google/adk-python#4381)."""
-    async with providers(1) as (google,):
-        google.__class__ = Google
-        async with gateway(config(google.url)) as running:
-            answer = await post(running, {"model": "g", "input": [{"type": "function_result", "result": "x"}]})
-            assert answer.status_code == 400
-            error = answer.json()["error"]
-            assert (error["code"], "input[0].call_id" in error["message"]) == ("invalid_request", True)
-            assert google.asked == []
+    async with served_by(Google, config) as (running, google):
+        answer = await post(running, {"model": "g", "input": [{"type": "function_result", "result": "x"}]})
+        assert answer.status_code == 400
+        error = answer.json()["error"]
+        assert (error["code"], "input[0].call_id" in error["message"]) == ("invalid_request", True)
+        assert google.asked == []
 
 
 async def test_a_signature_comes_back_through_a_messages_client():

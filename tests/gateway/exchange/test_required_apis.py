@@ -17,6 +17,7 @@ from tests.support.interactions_answers import (
     stop,
     text_step,
 )
+from tests.support.posing import served_by
 
 ALONE = "gemini-new is only supported in the Interactions API and cannot be called directly via generateContent."
 STREAM = [
@@ -62,54 +63,46 @@ def config(url: str, **more: Any) -> dict[str, Any]:
     ],
 )  # fmt: skip
 async def test_the_request_continues_in_interactions(api, speaks, first, stream):
-    async with providers(1) as (google,):
-        google.__class__ = Google
-        async with gateway(config(google.url, **({"speaks": speaks} if speaks else {}))) as running:
-            if stream:
-                first = first.replace(":generateContent", ":streamGenerateContent?alt=sse")
-            for expected in ([first, PATH], [PATH]):
-                answer = await running.ask("g", api, stream=stream)
-                assert (answer.status_code, google.asked) == (200, expected), answer.text
-                assert "It is noon." in answer.text
-                assert answer.headers["x-trigate-attempts"] == str(len(expected))
-                assert answer.headers["x-trigate-lane"] == "hub"
-                assert json.loads(google.bodies[-1])["store"] is False
-                google.asked.clear()
+    async with served_by(Google, config, **({"speaks": speaks} if speaks else {})) as (running, google):
+        if stream:
+            first = first.replace(":generateContent", ":streamGenerateContent?alt=sse")
+        for expected in ([first, PATH], [PATH]):
+            answer = await running.ask("g", api, stream=stream)
+            assert (answer.status_code, google.asked) == (200, expected), answer.text
+            assert "It is noon." in answer.text
+            assert answer.headers["x-trigate-attempts"] == str(len(expected))
+            assert answer.headers["x-trigate-lane"] == "hub"
+            assert json.loads(google.bodies[-1])["store"] is False
+            google.asked.clear()
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_gemini_client_continues_in_interactions(stream):
     path = f"/v1beta/models/g:{'streamGenerateContent?alt=sse' if stream else 'generateContent'}"
-    async with providers(1) as (google,):
-        google.__class__ = Google
-        async with gateway(config(google.url)) as running:
-            for count in (2, 1):
-                answer = await running.post(path, json={"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]})
-                assert (answer.status_code, len(google.asked)) == (200, count), answer.text
-                assert "It is noon." in answer.text
-                google.asked.clear()
+    async with served_by(Google, config) as (running, google):
+        for count in (2, 1):
+            answer = await running.post(path, json={"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]})
+            assert (answer.status_code, len(google.asked)) == (200, count), answer.text
+            assert "It is noon." in answer.text
+            google.asked.clear()
 
 
 async def test_an_interactions_client_that_is_translated_continues_in_its_own_api():
-    async with providers(1) as (google,):
-        google.__class__ = Google
-        async with gateway(config(google.url, speaks=["gemini"])) as running:
-            answer = await running.post(PATH, json={"model": "g", "input": "Hi", "store": False})
-            assert (answer.status_code, google.asked) == (200, [GENERATE, PATH]), answer.text
-            assert answer.json()["steps"][-1]["content"][0]["text"] == "It is noon."
-            assert json.loads(google.bodies[-1])["store"] is False
+    async with served_by(Google, config, speaks=["gemini"]) as (running, google):
+        answer = await running.post(PATH, json={"model": "g", "input": "Hi", "store": False})
+        assert (answer.status_code, google.asked) == (200, [GENERATE, PATH]), answer.text
+        assert answer.json()["steps"][-1]["content"][0]["text"] == "It is noon."
+        assert json.loads(google.bodies[-1])["store"] is False
 
 
 async def test_a_quotation_of_these_words_is_not_remembered():
     """A client can make a provider quote them; then only its own request is repeated."""
-    async with providers(1) as (google,):
-        google.__class__ = Google
-        async with gateway(config(google.url)) as running:
-            google.says = f"bad input: {ALONE}"
-            for _ in range(2):
-                answer = await running.ask("g", "messages")
-                assert (answer.status_code, google.asked) == (200, [GENERATE, PATH]), answer.text
-                google.asked.clear()
+    async with served_by(Google, config) as (running, google):
+        google.says = f"bad input: {ALONE}"
+        for _ in range(2):
+            answer = await running.ask("g", "messages")
+            assert (answer.status_code, google.asked) == (200, [GENERATE, PATH]), answer.text
+            google.asked.clear()
 
 
 @pytest.mark.parametrize(
@@ -127,13 +120,11 @@ async def test_an_address_without_interactions_returns_the_rejection(base, api, 
 
 async def test_a_token_count_stays_in_its_api():
     body = {"model": "g", "messages": [{"role": "user", "content": "Hi"}]}
-    async with providers(1) as (google,):
-        google.__class__ = Google
-        async with gateway(config(google.url)) as running:
-            assert (await running.ask("g", "messages")).status_code == 200
-            google.asked.clear()
-            await running.post("/v1/messages/count_tokens", json=body)
-            assert [path.rpartition(":")[2] for path in google.asked] == ["countTokens"]
+    async with served_by(Google, config) as (running, google):
+        assert (await running.ask("g", "messages")).status_code == 200
+        google.asked.clear()
+        await running.post("/v1/messages/count_tokens", json=body)
+        assert [path.rpartition(":")[2] for path in google.asked] == ["countTokens"]
 
 
 AT_VERTEX = "/v1beta1/projects/acme/locations/global/interactions"
@@ -188,33 +179,29 @@ def in_numbers(message: str) -> Any:
 async def test_a_member_that_interactions_rejects_is_left_out_and_remembered(shape, name, at, dropped):
     """In the byte lane, with every other member unchanged."""
     body = {"model": "g", "input": "Hi", "service_tier": "flex", "generation_config": {"seed": 7, "temperature": 0.5}}
-    async with providers(1) as (google,):
-        google.__class__ = Strict
+    async with served_by(Strict, config) as (running, google):
         google.refused, google.shape = (name, at), shape
-        async with gateway(config(google.url)) as running:
-            for count in (2, 1):
-                answer = await running.post(PATH, json=body)
-                assert (answer.status_code, len(google.asked)) == (200, count), answer.text
-                assert answer.headers["x-trigate-dropped"] == dropped
-                left = google.bodies[-1]
-                expected = json.loads(json.dumps({**body, "model": "gemini-new"}))
-                del (expected[at] if at else expected)[name]
-                assert left == expected
-                google.asked.clear()
+        for count in (2, 1):
+            answer = await running.post(PATH, json=body)
+            assert (answer.status_code, len(google.asked)) == (200, count), answer.text
+            assert answer.headers["x-trigate-dropped"] == dropped
+            left = google.bodies[-1]
+            expected = json.loads(json.dumps({**body, "model": "gemini-new"}))
+            del (expected[at] if at else expected)[name]
+            assert left == expected
+            google.asked.clear()
 
 
 @each_row("api", ["chat", "messages", "responses"])
 async def test_a_translated_request_is_repeated_without_the_rejected_member(api):
-    async with providers(1) as (google,):
-        google.__class__ = Strict
+    async with served_by(Strict, config, speaks=["interactions"]) as (running, google):
         google.refused = ("temperature", "generation_config")
-        async with gateway(config(google.url, speaks=["interactions"])) as running:
-            for count in (2, 1):
-                answer = await running.ask("g", api, temperature=0.5)
-                assert (answer.status_code, len(google.asked)) == (200, count), answer.text
-                assert "temperature" not in google.bodies[-1].get("generation_config", {})
-                assert answer.headers["x-trigate-dropped"]
-                google.asked.clear()
+        for count in (2, 1):
+            answer = await running.ask("g", api, temperature=0.5)
+            assert (answer.status_code, len(google.asked)) == (200, count), answer.text
+            assert "temperature" not in google.bodies[-1].get("generation_config", {})
+            assert answer.headers["x-trigate-dropped"]
+            google.asked.clear()
 
 
 @pytest.mark.parametrize(
@@ -231,10 +218,8 @@ async def test_the_essence_of_an_interaction_is_never_left_out(name, at):
         "tools": [{"type": "function", "name": "f"}], "previous_interaction_id": "v1_a",
         "generation_config": {"max_output_tokens": 9, "tool_choice": "any"},
     }  # fmt: skip
-    async with providers(1) as (google,):
-        google.__class__ = Strict
+    async with served_by(Strict, config) as (running, google):
         google.refused = (name, at)
-        async with gateway(config(google.url)) as running:
-            answer = await running.post(PATH, json=body)
-            assert (answer.status_code, len(google.asked)) == (400, 1), answer.text
-            assert name in answer.json()["error"]["message"]
+        answer = await running.post(PATH, json=body)
+        assert (answer.status_code, len(google.asked)) == (400, 1), answer.text
+        assert name in answer.json()["error"]["message"]
