@@ -88,36 +88,29 @@ async def test_the_memory_is_free_when_the_last_reader_has_ended(autojump_clock)
 
 
 @pytest.mark.parametrize("slow_leads", [True, False])
-async def test_no_reader_waits_for_a_slower_one(autojump_clock, slow_leads):
-    """The slow one gets everything, too: its client pays for the memory."""
+@pytest.mark.parametrize("limits", [{}, {"bodies": "8MiB"}], ids=["enough", "too little"])
+async def test_no_reader_waits_for_one_that_fails_alone_if_its_clients_memory_is_too_little(
+    autojump_clock, slow_leads, limits
+):
+    """The slow one gets everything, too, as far as its client pays for the memory."""
     memory = HeldBytes()
-    flight = new_flight(MIB, new_budget(memory, "slow", "fast"), "slow" if slow_leads else "fast")
-    leader, follower = flight.lead(), flight.follow("fast" if slow_leads else "slow")
-    slow, fast = (leader, follower) if slow_leads else (follower, leader)
-    async with reading(flight, 8 * MIB):
-        with trio.fail_after(1):
-            assert await read_all(fast) == 8 * MIB
-        assert memory.held["slow"] > 6 * MIB
-        assert "fast" not in memory.held
-        assert await read_all(slow) == 8 * MIB
-        await leader.aclose()
-        await follower.aclose()
-    assert memory.total == 0
-
-
-@pytest.mark.parametrize("slow_leads", [True, False])
-async def test_a_reader_that_is_slower_than_its_clients_memory_allows_fails_alone(autojump_clock, slow_leads):
-    memory = HeldBytes()
-    budget = new_budget(memory, "slow", "fast", bodies="8MiB")
+    budget = new_budget(memory, "slow", "fast", **limits)
     flight = new_flight(MIB, budget, "slow" if slow_leads else "fast")
     leader, follower = flight.lead(), flight.follow("fast" if slow_leads else "slow")
     slow, fast = (leader, follower) if slow_leads else (follower, leader)
     async with reading(flight, 8 * MIB):
         with trio.fail_after(1):
             assert await read_all(fast) == 8 * MIB
-        assert memory.held.get("slow", 0) < 3 * MIB
-        with pytest.raises(GatewayError, match="too slowly"):
-            await read_all(slow)
+        assert not flight.may_be_joined
+        assert await flight.wait_for_body() is None, "it is not kept"
+        assert "fast" not in memory.held
+        if limits:
+            assert memory.held.get("slow", 0) < 3 * MIB
+            with pytest.raises(GatewayError, match="too slowly"):
+                await read_all(slow)
+        else:
+            assert memory.held["slow"] > 6 * MIB
+            assert await read_all(slow) == 8 * MIB
         await leader.aclose()
         await follower.aclose()
     assert memory.total == 0

@@ -257,19 +257,6 @@ async def test_the_own_deadlines_of_two_leaders_fail_no_follower():
         assert (stage.provider.calls, stage.provider.closed) == (3, 2)
 
 
-async def test_a_follower_that_leaves_before_content_ends_no_other_request():
-    async with staged() as stage:
-        leader = Client(stage)
-        await eventually(lambda: stage.provider.calls == 1)
-        follower = Client(stage)
-        await stage.is_followed_by(1)
-        follower.leave()
-        await stage.is_followed_by(0)
-        stage.provider.send(*EVENTS)
-        await all_of([leader])
-        assert (leader.status, "[DONE]" in leader.text, stage.provider.closed) == (200, True, 0)
-
-
 async def test_a_follower_waits_no_longer_than_its_own_deadline():
     async with staged() as stage:
         leader = Client(stage)

@@ -43,26 +43,6 @@ async def test_a_stream_is_replayed_with_or_without_its_pauses(autojump_clock):
     assert [len(piece) async for piece in local_response(replay_body(large, "recorded"), ()).chunks()] == [PIECE, 1]
 
 
-async def test_a_response_beyond_the_memory_limit_follows_its_fastest_reader(autojump_clock):
-    flight = new_flight(3000)
-    source = Body(*[(0.1, bytes(1000))] * 20)
-    async with trio.open_nursery() as nursery:
-        leader, follower = flight.lead(), flight.follow("")
-        flight.begin("text/event-stream", [(trio.current_time(), b"")], whole=False)
-        nursery.start_soon(flight.run, local_response(source, ()))
-        assert len(await follower.read()) == 1000
-        await trio.sleep(10)
-        read = 0
-        while piece := await leader.read():
-            read += len(piece)
-        assert read == 20_000
-        assert not flight.may_be_joined
-        assert await flight.wait_for_body() is None, "it is not kept"
-        await leader.aclose()
-        await follower.aclose()
-    assert source.closed
-
-
 def test_damaged_entries_and_other_versions_count_as_missing():
     data = encode_response(StoredAnswer(1.0, "application/json", STAMP, b"{}"))
     assert decode_response(data) is not None

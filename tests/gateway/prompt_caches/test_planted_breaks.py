@@ -167,35 +167,17 @@ def test_another_beta_is_a_setting(is_edited: bool):
 
 
 @each_row("api", APIS)
-def test_a_changed_message(api: str):
+@each_row(
+    ("how", "number", "removed", "added"), [("changed", 0, 1, 1), ("removed", 0, 3, 0), ("added", 3, 0, 1)]
+)  # fmt: skip
+def test_another_history(api: str, how: str, number: int, removed: int, added: int):
     before, after = request_of(api, 30), request_of(api, 31)
-    after[HISTORY[api]][0 if api != "chat" else 1] = user_item(api, "Please read no file of this project at all.")
+    at = number + (api == "chat")
+    after[HISTORY[api]][at : at + removed] = [user_item(api, "Please read no file of this project at all.")] * added
     turns = _break_turns(api, before, after)
-    assert turns.causes == ["history"]
-    assert turns.at == f"{_message_path(api, 0)} (changed)"
-
-
-def _message_path(api: str, number: int) -> str:
     part = {"messages": ".content[0]", "converse": ".content[0]", "gemini": ".parts[0]"}.get(api, "")
-    return f"{HISTORY[api]}[{number + (api == 'chat')}]{part}"
-
-
-@each_row("api", APIS)
-def test_the_oldest_messages_are_dropped(api: str):
-    before, after = request_of(api, 30), request_of(api, 31)
-    first = 1 if api == "chat" else 0
-    del after[HISTORY[api]][first : first + 3]
-    turns = _break_turns(api, before, after)
-    assert (turns.causes, turns.at) == (["history"], f"{HISTORY[api]}[{first}] (removed)")
-
-
-@each_row("api", APIS)
-def test_a_message_is_inserted(api: str):
-    before, after = request_of(api, 30), request_of(api, 31)
-    at = 4 if api == "chat" else 3
-    after[HISTORY[api]].insert(at, user_item(api, "A message between the others"))
-    turns = _break_turns(api, before, after)
-    assert (turns.causes, turns.at) == (["history"], f"{HISTORY[api]}[{at}] (added)")
+    path = f"{HISTORY[api]}[{at}]{part if how == 'changed' else ''}"
+    assert (turns.causes, turns.at) == (["history"], f"{path} ({how})")
 
 
 def test_a_reminder_moves():

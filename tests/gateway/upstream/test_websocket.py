@@ -228,18 +228,6 @@ async def test_an_invalid_frame_is_a_failure_and_no_close(frame):
         assert server.peers[0].code == told
 
 
-async def test_a_refused_handshake_is_an_answer_like_any_other():
-    async def talk(peer: Peer) -> None:
-        await peer.refuse(401, {"error": {"message": "no such key"}})
-        await peer.rest()
-
-    with trio.fail_after(PATIENCE):
-        async with websocket_server(talk) as server, Upstream(trust_env=False) as upstream:
-            response = await upstream.send(handshake(UpstreamRequest("GET", f"{server.url}/v1/realtime")))
-            assert response.status == 401
-            assert b"no such key" in await response.read(MOST)
-
-
 async def test_an_unrequested_answer_opens_no_websocket():
     """Neither a 101 to a plain request, nor one that was made for another key."""
 
