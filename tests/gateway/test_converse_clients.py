@@ -16,7 +16,7 @@ from gateway.serving.lifecycle import Lifecycle
 from providers.grammar import judge
 from tests.support.gateway_thread import app_thread
 from tests.support.harness import config, provider, request
-from tests.support.upstreams import Raw, Script, ToolCall, Upstream, render, serve_upstream
+from tests.support.upstreams import Raw, Script, ToolCall, render
 
 pytest.importorskip("botocore", reason="Amazon's SDK is not installed")
 from botocore import UNSIGNED
@@ -32,12 +32,6 @@ ODD = "50%2F50 of all:free"
 CALL = ToolCall("call_w1", "get_weather", '{"city": "Zürich"}')
 TOOLS = {"tools": [{"toolSpec": {"name": "get_weather", "inputSchema": {"json": {"type": "object"}}}}]}
 HI = [{"role": "user", "content": [{"text": "Hi"}]}]
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with serve_upstream(Upstream) as providers:
-        yield providers
 
 
 @pytest.fixture(scope="module")

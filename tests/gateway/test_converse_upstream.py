@@ -2,15 +2,12 @@
 and after the first word, its addresses, and what is learned of a model that caches nothing."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from streams import event_stream
 from tests.support.converse_requests import check
 from tests.support.in_process import gateway
-from tests.support.upstreams import Raw, Upstream, serve_upstream
+from tests.support.upstreams import Raw, Upstream
 
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 PROFILE = "arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/a1b2c3"
@@ -42,14 +39,8 @@ THROTTLED = event_stream.exception_frame("throttlingException", b'{"message":"To
 GOOD_END = {"chat": "[DONE]", "messages": "message_stop", "responses": "response.completed"}
 
 
-@pytest.fixture(scope="module")
-def bedrock() -> Iterator[Upstream]:
-    with serve_upstream(Upstream) as upstream:
-        yield upstream
-
-
-def config(bedrock: Upstream, *models: str, **more: Any) -> dict[str, Any]:
-    known = {"base_url": bedrock.url, "access_key": "k"}
+def config(upstream: Upstream, *models: str, **more: Any) -> dict[str, Any]:
+    known = {"base_url": upstream.url, "access_key": "k"}
     entries: list[dict[str, Any]] = [
         {"model": f"amazon_bedrock/{model}", "name": name, **known} for name, model in zip("abc", models, strict=False)
     ]
@@ -68,24 +59,24 @@ def failing(status: int, kind: str, message: str) -> Raw:
     return Raw(status, headers, (json.dumps({"message": message}).encode(),))
 
 
-async def test_streams_reach_clients_of_every_api(bedrock):
-    async with gateway(config(bedrock, CLAUDE)) as running:
+async def test_streams_reach_clients_of_every_api(upstream):
+    async with gateway(config(upstream, CLAUDE)) as running:
         for api, end in GOOD_END.items():
             data = b"".join(GOOD)
-            bedrock.script(stream(*(data[at : at + 7] for at in range(0, len(data), 7))))
+            upstream.script(stream(*(data[at : at + 7] for at in range(0, len(data), 7))))
             answer = await running.ask("a", api, stream=True)
             assert answer.status_code == 200, api
             assert "Hello" in answer.text, api
             assert end in answer.text, api
-            assert bedrock.seen[0].path == "/model/us.anthropic.claude-sonnet-4-5-20250929-v1:0/converse-stream", api
-            assert dict(bedrock.seen[0].headers)["accept"] == "application/vnd.amazon.eventstream", api
-            check(bedrock.seen[0].json, "ConverseStream")
+            assert upstream.seen[0].path == "/model/us.anthropic.claude-sonnet-4-5-20250929-v1:0/converse-stream", api
+            assert dict(upstream.seen[0].headers)["accept"] == "application/vnd.amazon.eventstream", api
+            check(upstream.seen[0].json, "ConverseStream")
 
 
-async def test_counts_add_up_for_clients_of_every_api(bedrock):
+async def test_counts_add_up_for_clients_of_every_api(upstream):
     """crmne/ruby_llm#832; Messages clients get the truth at the end (maximhq/bifrost#5811)."""
-    async with gateway(config(bedrock, CLAUDE)) as running:
-        bedrock.script(Raw(200, (("content-type", "application/json"),), (WHOLE,)), stream(*GOOD), stream(*GOOD))
+    async with gateway(config(upstream, CLAUDE)) as running:
+        upstream.script(Raw(200, (("content-type", "application/json"),), (WHOLE,)), stream(*GOOD), stream(*GOOD))
         chat = (await running.ask("a")).json()["usage"]
         assert (chat["prompt_tokens"], chat["prompt_tokens_details"]["cached_tokens"]) == (3621, 3059)
         text = (await running.ask("a", "messages", stream=True)).text
@@ -102,11 +93,11 @@ async def test_counts_add_up_for_clients_of_every_api(bedrock):
         assert last["response"]["usage"]["total_tokens"] == 3625
 
 
-async def test_a_failure_after_the_first_word_never_looks_complete(bedrock):
+async def test_a_failure_after_the_first_word_never_looks_complete(upstream):
     """aaif-goose/goose#9579, crmne/ruby_llm#871, floci-io/floci#3043."""
     broken = bytearray(WORLD)
     broken[-6] ^= 1
-    async with gateway(config(bedrock, CLAUDE)) as running:
+    async with gateway(config(upstream, CLAUDE)) as running:
         for api, end in GOOD_END.items():
             for name, pieces in {
                 "exception": (BEGIN, HELLO, THROTTLED, STOP, COUNTS),
@@ -114,15 +105,15 @@ async def test_a_failure_after_the_first_word_never_looks_complete(bedrock):
                 "half a frame": (BEGIN, HELLO, WORLD[:-3]),
                 "no stop": (BEGIN, HELLO, COUNTS),
             }.items():
-                bedrock.script(stream(*pieces))
+                upstream.script(stream(*pieces))
                 text = (await running.ask("a", api, stream=True)).text
                 assert "Hello" in text or name == "checksum", (api, name)  # which is of the whole read
                 assert end not in text, (api, name)
                 assert '"error"' in text or "response.failed" in text, (api, name)
 
 
-async def test_a_failure_before_the_first_content_leads_to_the_next_target(bedrock):
-    content = config(bedrock, CLAUDE, LLAMA, model_aliases={"both": {"targets": ["a", "b"]}})
+async def test_a_failure_before_the_first_content_leads_to_the_next_target(upstream):
+    content = config(upstream, CLAUDE, LLAMA, model_aliases={"both": {"targets": ["a", "b"]}})
     for first in (
         stream(BEGIN, THROTTLED),
         failing(429, "ThrottlingException", "Too many requests"),
@@ -130,45 +121,45 @@ async def test_a_failure_before_the_first_content_leads_to_the_next_target(bedro
         failing(503, "ServiceUnavailableException", "no"),
     ):
         async with gateway(content) as running:
-            bedrock.script(first, stream(*GOOD))
+            upstream.script(first, stream(*GOOD))
             answer = await running.ask("both", stream=True)
             assert answer.status_code == 200
             assert "Hello" in answer.text
-            assert [LLAMA in seen.path for seen in bedrock.seen] == [False, True]
+            assert [LLAMA in seen.path for seen in upstream.seen] == [False, True]
 
 
-async def test_an_input_that_is_too_long_is_reported_in_the_clients_words(bedrock):
+async def test_an_input_that_is_too_long_is_reported_in_the_clients_words(upstream):
     """crewAIInc/crewAI#7417."""
-    async with gateway(config(bedrock, CLAUDE)) as running:
+    async with gateway(config(upstream, CLAUDE)) as running:
         said = "Input Tokens Exceeded: Number of input tokens exceeds maximum length."
         for api in GOOD_END:
-            bedrock.script(failing(400, "ValidationException", said))
+            upstream.script(failing(400, "ValidationException", said))
             answer = await running.ask("a", api)
             assert answer.status_code == 400, api
             words = "prompt is too long" if api == "messages" else "context_length_exceeded"
             assert words in answer.text, api
 
 
-async def test_ids_of_models_in_the_path(bedrock):
+async def test_ids_of_models_in_the_path(upstream):
     """An ARN is one segment of the path (envoyproxy/ai-gateway#1332, crmne/ruby_llm#803)."""
-    async with gateway(config(bedrock, PROFILE)) as running:
-        bedrock.script(Raw(200, (("content-type", "application/json"),), (WHOLE,)))
+    async with gateway(config(upstream, PROFILE)) as running:
+        upstream.script(Raw(200, (("content-type", "application/json"),), (WHOLE,)))
         assert (await running.ask("a")).status_code == 200
-        assert bedrock.seen[0].path == f"/model/{PROFILE.replace('/', '%2F')}/converse"
+        assert upstream.seen[0].path == f"/model/{PROFILE.replace('/', '%2F')}/converse"
 
 
-async def test_a_model_that_caches_nothing_gets_cache_points_once(bedrock):
+async def test_a_model_that_caches_nothing_gets_cache_points_once(upstream):
     """BerriAI/litellm#39210, anomalyco/opencode#782."""
     marked = [{"role": "user", "content": [{"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}]}]
     quirks = {"bedrock_family": "claude"}
-    content = config(bedrock, PROFILE)
+    content = config(upstream, PROFILE)
     content["model_providers"][0]["quirks"] = quirks
     good = Raw(200, (("content-type", "application/json"),), (WHOLE,))
     async with gateway(content) as running:
-        bedrock.script(failing(403, "AccessDeniedException", UNCACHED), good, good)
+        upstream.script(failing(403, "AccessDeniedException", UNCACHED), good, good)
         for _ in range(2):
             answer = await running.ask("a", "messages", messages=marked)
             assert answer.status_code == 200
-        assert [b"cachePoint" in seen.body for seen in bedrock.seen] == [True, False, False]
-        for seen in bedrock.seen:
+        assert [b"cachePoint" in seen.body for seen in upstream.seen] == [True, False, False]
+        for seen in upstream.seen:
             check(seen.json)

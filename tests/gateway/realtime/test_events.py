@@ -174,15 +174,6 @@ def test_a_transcription_is_metered_by_tokens_or_by_time():
     assert told == TranscriptBilled(None)
 
 
-def test_a_transcription_is_billed_for_its_own_model():
-    frames = OpenAiFrames()
-    update = {"type": "session.update", "session": {"audio": {"input": {"transcription": {"model": "whisper-1"}}}}}
-    frames.read_client_frame(json.dumps(update), Rule())
-    kind = "conversation.item.input_audio_transcription.completed"
-    (told,) = frames.read_provider_frame(json.dumps({"type": kind, "usage": {"type": "tokens", "input_tokens": 2}}))
-    assert told == TranscriptBilled(Usage(input=2), "whisper-1")
-
-
 def test_unknown_events_are_ignored():
     for event in ("no JSON", b"\xff\xfe", "[]", "{}", '{"type":7}', '{"type":"rate_limits.updated"}',
                   '{"type":"response.done"}', '{"type":"response.done","response":{"usage":"x"}}',
@@ -242,14 +233,6 @@ def test_a_reason_fits_and_is_cut_between_characters():
     assert fit_reason("é" * 62) == "é" * 61
     assert len(closing_for_other_side(1008, "x" * 500, UPSTREAM_LOST).reason) == LONGEST_REASON
     assert fit_reason("\ud800") == "?"
-
-
-def test_a_close_reason_contains_no_credential():
-    closing = closing_for_other_side(
-        1008, "the key sk-upstream-0123456789 is wrong", UPSTREAM_LOST, ("sk-upstream-0123456789",)
-    )
-    assert "0123456789" not in closing.reason
-    assert closing.code == 1008
 
 
 # Keys in subprotocols, as browsers send them (BerriAI/litellm#36151, api7/aisix#721, langwatch/langwatch#7066)

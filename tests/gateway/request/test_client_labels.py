@@ -13,7 +13,7 @@ from gateway.request.parse import read_incoming
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, exchanges, provider
-from tests.support.upstreams import Script, Upstream, serve_upstream
+from tests.support.upstreams import Script, Upstream
 
 HELLO: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -63,16 +63,15 @@ def ask(gateway: Gateway, upstream: Upstream, path: str = "/v1/chat/completions"
 
 
 @pytest.mark.parametrize("api", ["chat", "messages"])
-def test_the_log_has_the_labels_and_the_provider_none_of_them(api):
-    with serve_upstream(Upstream) as upstream:
-        maker = {"chat": "openai/gpt-5", "messages": "anthropic/claude-sonnet-4-5"}[api]
-        entry = provider(maker, upstream.url, [api], name="m")
-        path = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}[api]
-        more = {"max_tokens": 9} if api == "messages" else {}
-        with gateway_thread(config([entry], client_routing=["litellm"])) as gateway:
-            metadata = {"user_id": "ada", "tags": ["job:1"], "trace": {"id": 1}}
-            sent = ask(gateway, upstream, path, metadata=metadata, tags=["x"], litellm_session_id="s", **more)
-            plain = ask(gateway, upstream, path, metadata={"user_id": "ada"}, **more)
+def test_the_log_has_the_labels_and_the_provider_none_of_them(upstream, api):
+    maker = {"chat": "openai/gpt-5", "messages": "anthropic/claude-sonnet-4-5"}[api]
+    entry = provider(maker, upstream.url, [api], name="m")
+    path = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}[api]
+    more = {"max_tokens": 9} if api == "messages" else {}
+    with gateway_thread(config([entry], client_routing=["litellm"])) as gateway:
+        metadata = {"user_id": "ada", "tags": ["job:1"], "trace": {"id": 1}}
+        sent = ask(gateway, upstream, path, metadata=metadata, tags=["x"], litellm_session_id="s", **more)
+        plain = ask(gateway, upstream, path, metadata={"user_id": "ada"}, **more)
     assert sent["metadata"] == {"user_id": "ada"}
     assert sent.keys().isdisjoint(("tags", "litellm_session_id", "litellm_metadata"))
     assert plain["metadata"] == {"user_id": "ada"}
@@ -81,11 +80,10 @@ def test_the_log_has_the_labels_and_the_provider_none_of_them(api):
     assert (second["end_user"], "tags" in second) == ("ada", False)
 
 
-def test_without_litellms_form_nothing_is_read():
-    with serve_upstream(Upstream) as upstream:
-        entry = provider("openai/gpt-5", upstream.url, ["chat"], name="m")
-        with gateway_thread(config([entry])) as gateway:
-            sent = ask(gateway, upstream, metadata={"tags": ["a"]}, user="ada")
+def test_without_litellms_form_nothing_is_read(upstream):
+    entry = provider("openai/gpt-5", upstream.url, ["chat"], name="m")
+    with gateway_thread(config([entry])) as gateway:
+        sent = ask(gateway, upstream, metadata={"tags": ["a"]}, user="ada")
     assert (sent["metadata"], sent["user"]) == ({"tags": ["a"]}, "ada")
     (line,) = exchanges(gateway.log)
     assert "tags" not in line

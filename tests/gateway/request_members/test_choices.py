@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
-from tests.support.upstreams import Raw, fake_upstream
+from tests.support.upstreams import Raw
 from tests.support.wire_clients import body_of, path_of
 
 TEXTS = ("First", "Second")
@@ -43,15 +43,15 @@ def stream_of_choices() -> Raw:
 
 
 @pytest.fixture(params=[[], MASK], ids=["no steps", "mask"])
-def pair(request):
-    with fake_upstream() as upstream:
-        two = {"set": {"n": 2}}
-        entries = [
-            provider("up/chat", f"{upstream.url}/v1", ["chat"], name="chat", request=two),
-            provider("gemini/m", f"{upstream.url}/v1beta", ["gemini"], name="gemini", request=two),
-        ]
-        with gateway_thread(config(entries, steps=request.param)) as gateway:
-            yield gateway, upstream
+def pair(upstream, request):
+    upstream.script()
+    two = {"set": {"n": 2}}
+    entries = [
+        provider("up/chat", f"{upstream.url}/v1", ["chat"], name="chat", request=two),
+        provider("gemini/m", f"{upstream.url}/v1beta", ["gemini"], name="gemini", request=two),
+    ]
+    with gateway_thread(config(entries, steps=request.param)) as gateway:
+        yield gateway, upstream
 
 
 @pytest.mark.sample(2, by="place")

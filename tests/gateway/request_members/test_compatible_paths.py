@@ -10,7 +10,7 @@ from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, provider
 from tests.support.step_providers import BASES, VENDORS
-from tests.support.upstreams import Script, Upstream, fake_upstream
+from tests.support.upstreams import Script, Upstream
 
 TARGETS: Final = ("chat", "messages", "responses")
 REQUEST: Final = {
@@ -31,12 +31,6 @@ CELLS: Final = [
     for stream in (False, True)
     for path in requests(f"a-{target}", stream=stream)
 ]
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
-from tests.support.upstreams import Raw, Script, Upstream, fake_upstream
+from tests.support.upstreams import Raw, Script, Upstream
 from tests.support.websocket_client import Client
 from tests.support.wire_clients import ALL, body_of, path_of, text_of
 
@@ -44,12 +44,6 @@ def entries(url: str) -> list[dict[str, Any]]:
         provider(*models.get(api, (f"up-{api}/m-{api}", f"{url}/v1")), speaks=[api], name=f"m-{api}", **own)
         for api in ALL
     ]
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as up:
-        yield up
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port, provider
-from tests.support.upstreams import Script, fake_upstream
+from tests.support.upstreams import Script
 from tests.support.wire_clients import ALL, body_of, path_of
 
 CODE = """
@@ -26,7 +26,7 @@ async def names(check):
 
 @pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("api", ALL)
-def test_steps_see_no_text_of_the_operator_and_members_survive_a_mask(tmp_path, api):
+def test_steps_see_no_text_of_the_operator_and_members_survive_a_mask(upstream, tmp_path, api):
     (tmp_path / "steps.py").write_text(CODE)
     port = free_port()
     steps = [
@@ -34,22 +34,21 @@ def test_steps_see_no_text_of_the_operator_and_members_survive_a_mask(tmp_path, 
         {"use": "./steps.py:names", "name": "names", "action": "mask", "at": ["request"]},
     ]
     members = {"default": {"temperature": 0.5}, "system": {"before": "SECRET of the operator"}, "drop": ["user"]}
-    with fake_upstream() as upstream:
-        settings = config(
-            [provider("up/m", f"{upstream.url}/v1", ["chat"], name="m")], port, steps=steps,
-            model_aliases={"alias": {"target": "m", "request": members}},
-            signing_key="c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
-        )  # fmt: skip
-        file = tmp_path / "trigate.yaml"
-        file.write_text(yaml.safe_dump(settings, sort_keys=False))
-        with gateway_thread(file, port) as gateway:
-            upstream.script(Script("ok"))
-            body = body_of(api, "alias", "Ada is here", stream=False)
-            reply = gateway.request("POST", path_of(api, "alias", stream=False), body)
-            assert reply.status == 200, reply.body
-            sent = upstream.seen[0].json
-            assert sent["temperature"] == 0.5
-            words = json.dumps(sent)
-            assert ("SECRET of the operator" in words, "Ada" in words, "[NAME_" in words) == (True, False, True)
-            refused = body_of(api, "alias", "my SECRET", stream=False)
-            assert gateway.request("POST", path_of(api, "alias", stream=False), refused).status == 400
+    settings = config(
+        [provider("up/m", f"{upstream.url}/v1", ["chat"], name="m")], port, steps=steps,
+        model_aliases={"alias": {"target": "m", "request": members}},
+        signing_key="c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
+    )  # fmt: skip
+    file = tmp_path / "trigate.yaml"
+    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    with gateway_thread(file, port) as gateway:
+        upstream.script(Script("ok"))
+        body = body_of(api, "alias", "Ada is here", stream=False)
+        reply = gateway.request("POST", path_of(api, "alias", stream=False), body)
+        assert reply.status == 200, reply.body
+        sent = upstream.seen[0].json
+        assert sent["temperature"] == 0.5
+        words = json.dumps(sent)
+        assert ("SECRET of the operator" in words, "Ada" in words, "[NAME_" in words) == (True, False, True)
+        refused = body_of(api, "alias", "my SECRET", stream=False)
+        assert gateway.request("POST", path_of(api, "alias", stream=False), refused).status == 400

@@ -361,6 +361,7 @@ async def test_the_first_bytes_of_a_body_can_be_read_twice(serve, upstream, body
         assert body.startswith(start)
         assert len(start) >= min(least, len(body))
         assert await response.read(10) == body
+        assert await response.read(10) == b"", "it stays at its end"
     assert upstream.stats() == PoolStats(connections=1, idle=1)
 
 
@@ -381,14 +382,6 @@ async def test_chunks_arrive_as_they_are_sent(serve, upstream):
             pieces.append(piece)
             go_on.set()
     assert pieces == [b"data: a\n\n"] * 2
-
-
-async def test_a_connection_is_used_again_after_a_whole_body(serve, upstream):
-    server = await serve(once(OK))
-    for _ in range(3):
-        assert await fetch(upstream, post(server.url)) == b"ok"
-    assert server.accepted == 1
-    assert upstream.stats() == PoolStats(connections=1, idle=1)
 
 
 async def test_a_closed_client_keeps_no_connection(serve, upstream):
@@ -420,16 +413,15 @@ async def test_a_chunk_that_says_it_is_larger_than_an_answer_may_be_is_refused_b
         await peer.gone()
 
     server = await serve(talk)
-    upstream = Upstream(max_chunk=MIB, trust_env=False)
-    with trio.fail_after(PATIENCE):
-        async with await upstream.send(post(server.url)) as response:
-            assert await anext(response.chunks()) == b"data: a\n\n"
-            go_on.set()
-            with pytest.raises(UpstreamError, match=r"limits\.answer") as caught:
-                await anext(response.chunks())
-        await eventually(lambda: server.open == 0)
-    assert (caught.value.cause, caught.value.info.status) == ("too_large", 502)
-    await upstream.aclose()
+    async with Upstream(max_chunk=MIB, trust_env=False) as upstream:
+        with trio.fail_after(PATIENCE):
+            async with await upstream.send(post(server.url)) as response:
+                assert await anext(response.chunks()) == b"data: a\n\n"
+                go_on.set()
+                with pytest.raises(UpstreamError, match=r"limits\.answer") as caught:
+                    await anext(response.chunks())
+            await eventually(lambda: server.open == 0)
+        assert (caught.value.cause, caught.value.info.status) == ("too_large", 502)
 
 
 # --- compression ---
@@ -560,12 +552,11 @@ async def test_the_bound_applies_to_all_pools_together(serve, tls, certificate, 
         url = "http://provider.invalid/v1/x"
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{other.port}")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    upstream = Upstream(max_connections=1, pool_timeout=0.05, ca_path=str(certificate[0]))
-    async with await upstream.send(post(plain.url)):
-        assert (await failure(upstream, post(url))).cause == "pool_timeout"
-        assert other.accepted == 0
-    assert await fetch(upstream, post(url)) == b"ok"
-    await upstream.aclose()
+    async with Upstream(max_connections=1, pool_timeout=0.05, ca_path=str(certificate[0])) as upstream:
+        async with await upstream.send(post(plain.url)):
+            assert (await failure(upstream, post(url))).cause == "pool_timeout"
+            assert other.accepted == 0
+        assert await fetch(upstream, post(url)) == b"ok"
 
 
 @pytest.mark.parametrize("proxied", [False, True], ids=["straight", "through a proxy"])
@@ -573,32 +564,31 @@ async def test_a_higher_limit_admits_waiting_requests_and_ends_none(serve, nurse
     server = await serve(endless)
     if proxied:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.port}")
-    upstream = Upstream(max_connections=1)
-    held = []
+    async with Upstream(max_connections=1) as upstream:
+        held = []
 
-    async def hold() -> None:
-        held.append(await upstream.send(post(server.url)))
+        async def hold() -> None:
+            held.append(await upstream.send(post(server.url)))
 
-    for _ in range(3):
+        for _ in range(3):
+            nursery.start_soon(hold)
+        await eventually(lambda: len(held) == 1 and upstream.stats().queued == 2)
+        upstream.set_limits(2, MIB)
+        await eventually(lambda: len(held) == 2)
+        assert upstream.stats().queued == 1
+        upstream.set_limits(0, MIB)
+        await eventually(lambda: len(held) == 3)
+        upstream.set_limits(1, MIB)
+        for response in held:
+            assert await anext(response.chunks()) == b"data: a\n\n"
         nursery.start_soon(hold)
-    await eventually(lambda: len(held) == 1 and upstream.stats().queued == 2)
-    upstream.set_limits(2, MIB)
-    await eventually(lambda: len(held) == 2)
-    assert upstream.stats().queued == 1
-    upstream.set_limits(0, MIB)
-    await eventually(lambda: len(held) == 3)
-    upstream.set_limits(1, MIB)
-    for response in held:
-        assert await anext(response.chunks()) == b"data: a\n\n"
-    nursery.start_soon(hold)
-    await eventually(lambda: upstream.stats().queued == 1)
-    for response in held[:3]:
-        assert len(held) == 3
-        await response.aclose()
-    await eventually(lambda: len(held) == 4)
-    await held[3].aclose()
-    assert upstream.stats().active == 0
-    await upstream.aclose()
+        await eventually(lambda: upstream.stats().queued == 1)
+        for response in held[:3]:
+            assert len(held) == 3
+            await response.aclose()
+        await eventually(lambda: len(held) == 4)
+        await held[3].aclose()
+        assert upstream.stats().active == 0
 
 
 @pytest.mark.parametrize("size", [10, 3 * MIB], ids=["small", "in pieces"])
@@ -625,38 +615,38 @@ async def test_work_after_the_last_bytes_precedes_the_response(serve, upstream, 
 
 
 async def test_a_placed_request_reports_whether_it_waited(serve, nursery):
-    upstream = Upstream(max_connections=1, trust_env=False)
-    server = await serve(once(OK))
-    told: list[tuple[int, bool]] = []
-    scopes = [trio.CancelScope() for _ in range(3)]
+    async with Upstream(max_connections=1, trust_env=False) as upstream:
+        server = await serve(once(OK))
+        told: list[tuple[int, bool]] = []
+        scopes = [trio.CancelScope() for _ in range(3)]
 
-    async def ask(number: int) -> None:
-        with scopes[number]:
-            await fetch(upstream, post(server.url, on_send=lambda _, waited: told.append((number, waited))))
+        async def ask(number: int) -> None:
+            with scopes[number]:
+                await fetch(upstream, post(server.url, on_send=lambda _, waited: told.append((number, waited))))
 
-    async with await upstream.send(post(server.url, on_send=lambda _, waited: told.append((-1, waited)))) as response:
-        for number in range(3):
-            nursery.start_soon(ask, number)
-            await eventually(lambda number=number: upstream.stats().queued == number + 1)
-        scopes[1].cancel()
-        await eventually(lambda: upstream.stats().queued == 2)
-        assert told == [(-1, False)]
-        await response.read(10)
-    await eventually(lambda: len(told) == 3 and not upstream.stats().active)
-    assert told == [(-1, False), (0, True), (2, True)]
-    await upstream.aclose()
+        async with await upstream.send(
+            post(server.url, on_send=lambda _, waited: told.append((-1, waited)))
+        ) as response:
+            for number in range(3):
+                nursery.start_soon(ask, number)
+                await eventually(lambda number=number: upstream.stats().queued == number + 1)
+            scopes[1].cancel()
+            await eventually(lambda: upstream.stats().queued == 2)
+            assert told == [(-1, False)]
+            await response.read(10)
+        await eventually(lambda: len(told) == 3 and not upstream.stats().active)
+        assert told == [(-1, False), (0, True), (2, True)]
 
 
 async def test_an_idle_connection_makes_room_for_one_to_another_provider(serve):
-    upstream = Upstream(max_connections=2, trust_env=False)
-    first, second = await serve(once(OK)), await serve(once(OK))
-    held = [await upstream.send(post(first.url)) for _ in range(2)]
-    for response in held:
-        await response.read(10)
-    assert upstream.stats() == PoolStats(connections=2, idle=2)
-    async with await upstream.send(post(second.url)):
-        assert upstream.stats() == PoolStats(connections=2, idle=1, active=1)
-    await upstream.aclose()
+    async with Upstream(max_connections=2, trust_env=False) as upstream:
+        first, second = await serve(once(OK)), await serve(once(OK))
+        held = [await upstream.send(post(first.url)) for _ in range(2)]
+        for response in held:
+            await response.read(10)
+        assert upstream.stats() == PoolStats(connections=2, idle=2)
+        async with await upstream.send(post(second.url)):
+            assert upstream.stats() == PoolStats(connections=2, idle=1, active=1)
 
 
 CUTS = {
@@ -1079,28 +1069,19 @@ async def test_a_closed_response_does_not_look_complete(serve, upstream):
         await anext(response.chunks())
 
 
-async def test_a_whole_response_stays_at_its_end(serve, upstream):
-    server = await serve(once(OK))
-    async with await upstream.send(post(server.url)) as response:
-        assert await response.read(10) == b"ok"
-        assert await response.read(10) == b""
-
-
 async def test_a_forgotten_response_warns(serve):
-    upstream = Upstream(trust_env=False)
-    server = await serve(endless)
-    response = await upstream.send(post(server.url))
-    with pytest.warns(ResourceWarning, match="its slot is lost"):
-        del response
-    await upstream.aclose()
+    async with Upstream(trust_env=False) as upstream:
+        server = await serve(endless)
+        response = await upstream.send(post(server.url))
+        with pytest.warns(ResourceWarning, match="its slot is lost"):
+            del response
 
 
 async def test_closing_everything_cuts_what_is_being_read(serve, nursery):
-    upstream = Upstream(trust_env=False)
-    server = await serve(endless)
-    response = await upstream.send(post(server.url))
-    await anext(response.chunks())
-    await upstream.aclose()
+    async with Upstream(trust_env=False) as upstream:
+        server = await serve(endless)
+        response = await upstream.send(post(server.url))
+        await anext(response.chunks())
     with pytest.raises(UpstreamError, match="connection broke"):
         await anext(response.chunks())
     assert upstream.stats() == PoolStats()
@@ -1113,10 +1094,9 @@ async def test_tls_names_the_host_of_the_url_and_the_host_header_is_ours_to_set(
     names, heads = [], []
     tls.sni_callback = lambda _sock, name, _context: names.append(name)
     server = await serve(noting(heads), tls)
-    upstream = Upstream(ca_path=str(certificate[0]), trust_env=False)
-    request = post(server.url, headers=(("x-a", "1"), ("Host", "provider.example")))
-    assert await fetch(upstream, request) == b"ok"
-    await upstream.aclose()
+    async with Upstream(ca_path=str(certificate[0]), trust_env=False) as upstream:
+        request = post(server.url, headers=(("x-a", "1"), ("Host", "provider.example")))
+        assert await fetch(upstream, request) == b"ok"
     assert names == ["localhost"]
     assert b"\r\nHost: provider.example" in heads[0]
     assert heads[0].lower().count(b"\r\nhost:") == 1
@@ -1153,13 +1133,12 @@ async def test_roots_come_from_the_environment_unless_the_config_has_some(
 
 
 async def test_roots_are_loaded_only_when_tls_is_spoken(serve, tls):
-    upstream = Upstream(ca_path="/nowhere.pem", trust_env=False)
-    plain, secure = await serve(once(OK)), await serve(once(OK), tls)
-    assert await fetch(upstream, post(plain.url)) == b"ok"
-    error = await failure(upstream, post(secure.url))
-    assert (error.info.kind, error.cause) == ("internal", "config")
-    assert "upstream_tls_ca_path" in error.info.message
-    await upstream.aclose()
+    async with Upstream(ca_path="/nowhere.pem", trust_env=False) as upstream:
+        plain, secure = await serve(once(OK)), await serve(once(OK), tls)
+        assert await fetch(upstream, post(plain.url)) == b"ok"
+        error = await failure(upstream, post(secure.url))
+        assert (error.info.kind, error.cause) == ("internal", "config")
+        assert "upstream_tls_ca_path" in error.info.message
 
 
 # --- proxies ---
@@ -1191,9 +1170,8 @@ def tunnel_to(port: int, heads: list[bytes]) -> Callable[[Peer], Awaitable[None]
 async def test_http_is_sent_to_the_proxy_in_absolute_form(serve, monkeypatch, no_proxies):
     proxy = await serve(noting(heads := []))
     monkeypatch.setenv("HTTP_PROXY", f"http://user:pa%40ss@127.0.0.1:{proxy.port}")
-    upstream = Upstream()
-    assert await fetch(upstream, post("http://provider.invalid/v1/x?a=1")) == b"ok"
-    await upstream.aclose()
+    async with Upstream() as upstream:
+        assert await fetch(upstream, post("http://provider.invalid/v1/x?a=1")) == b"ok"
     assert heads[0].startswith(b"POST http://provider.invalid/v1/x?a=1 HTTP/1.1\r\n")
     assert b"Proxy-Authorization: Basic dXNlcjpwYUBzcw==" in heads[0]  # user:pa@ss
     assert b"\r\nhost: provider.invalid" in heads[0]
@@ -1213,11 +1191,10 @@ async def test_https_uses_a_tunnel(serve, tls, certificate, monkeypatch, no_prox
     server = await serve(once(OK), tls)
     proxy = await serve(tunnel_to(server.port, heads), tls if address.startswith("https:") else None)
     monkeypatch.setenv(variable, f"{address}:{proxy.port}")
-    upstream = Upstream(ca_path=str(certificate[0]))
-    for _ in range(2):
-        assert await fetch(upstream, post(f"https://localhost:{server.port}/")) == b"ok"
-    assert upstream.stats() == PoolStats(connections=1, idle=1)
-    await upstream.aclose()
+    async with Upstream(ca_path=str(certificate[0])) as upstream:
+        for _ in range(2):
+            assert await fetch(upstream, post(f"https://localhost:{server.port}/")) == b"ok"
+        assert upstream.stats() == PoolStats(connections=1, idle=1)
     assert [head.split(b"\r\n")[0] for head in heads] == [f"CONNECT localhost:{server.port} HTTP/1.1".encode()]
     await eventually(lambda: proxy.open == server.open == 0)
 
@@ -1237,13 +1214,12 @@ async def test_a_dead_tunnel_is_made_anew(serve, tls, certificate, monkeypatch, 
     server = await serve(once_then_dead, tls)
     proxy = await serve(tunnel_to(server.port, heads := []))
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-    upstream = Upstream(ca_path=str(certificate[0]))
-    url = f"https://localhost:{server.port}/"
-    assert await fetch(upstream, post(url)) == b"ok"
-    async with await upstream.send(post(url)) as response:
-        assert (await response.read(MIB), response.attempts) == (b"ok", 2)
-    assert len(heads) == 2
-    await upstream.aclose()
+    async with Upstream(ca_path=str(certificate[0])) as upstream:
+        url = f"https://localhost:{server.port}/"
+        assert await fetch(upstream, post(url)) == b"ok"
+        async with await upstream.send(post(url)) as response:
+            assert (await response.read(MIB), response.attempts) == (b"ok", 2)
+        assert len(heads) == 2
 
 
 async def test_a_proxy_without_an_answer_is_a_connect_timeout(serve, monkeypatch, no_proxies):
@@ -1284,9 +1260,8 @@ async def test_a_proxy_that_cannot_be_used_fails_only_what_needs_it(serve, monke
     server = await serve(once(OK))
     monkeypatch.setenv("ALL_PROXY", url)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    upstream = Upstream()
-    assert await fetch(upstream, post(server.url)) == b"ok"
-    error = await failure(upstream, post("https://provider.invalid/"))
-    assert (error.info.kind, error.cause) == ("internal", "config")
-    assert "secret" not in f"{error}{error.__cause__}"
-    await upstream.aclose()
+    async with Upstream() as upstream:
+        assert await fetch(upstream, post(server.url)) == b"ok"
+        error = await failure(upstream, post("https://provider.invalid/"))
+        assert (error.info.kind, error.cause) == ("internal", "config")
+        assert "secret" not in f"{error}{error.__cause__}"
