@@ -215,6 +215,13 @@ def test_a_member_of_weight_0_keeps_no_conversation():
     assert gateway.ask(affinity()) == "member-0"
 
 
+def test_a_conversation_leaves_a_member_whose_weight_becomes_0():
+    gateway = Gateway(group(1, 1))
+    first = gateway.ask(affinity())
+    gateway.members = [attrs.evolve(one, weight=one.target.model != first) for one in gateway.members]
+    assert gateway.ask(affinity()) != first
+
+
 def test_only_the_member_that_has_the_cache_is_warm():
     gateway = Gateway(group(1, 1))
     first = gateway.ask(affinity())
