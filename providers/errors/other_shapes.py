@@ -18,12 +18,16 @@ from providers.errors import (
     text_lists,
     thinking_support,
     tool_schemas,
+    tool_turns,
+    user_ids,
 )
 from providers.errors.words import Words
 from providers.neutral.edits import Edit
 
 SYSTEM_PLACE: Final = (":system",)
 """The place of system messages, for a model that accepts only one, at the beginning."""
+SYSTEM_ROLE: Final = (":system", "role")
+"""The role of system messages, for a Messages server without that role."""
 TEXT_LISTS: Final = (":texts",)
 """Lists of texts, for a server that accepts one text."""
 MISSING_REASONING: Final = (":reasoning",)
@@ -39,7 +43,14 @@ ADAPTIVE_THINKING: Final = (":thinking", "adaptive")
 """Settings for thinking that a model does not have: all, the effort, the budget."""
 INCOMPLETE_TOOLS: Final = (":tools", "incomplete")
 COMBINED_TOOLS: Final = (":tools", "combined")
-"""Tools whose schemas lack members that a server requires, or combine other schemas at the root."""
+TOOL_PATTERNS: Final = (":tools", "patterns")
+"""Tools whose schemas lack members that a server requires, combine other schemas at the root, or have patterns that a
+server cannot read."""
+CALL_IDS: Final = (":calls", "ids")
+RESULT_ORDER: Final = (":calls", "order")
+"""Ids of tool calls that a server rejects, and messages of the user that follow results of tools."""
+USER_ID: Final = (":user", "id")
+"""The end user's id, with characters that a server rejects."""
 LIMIT_NAMES: Final = ("max_tokens", "max_completion_tokens")
 """The names of Chat's token limit; some models know one alone (anomalyco/opencode#37964, BerriAI/litellm#8855)."""
 OUTPUT_LIMIT: Final = ":limit"
@@ -112,6 +123,13 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         system_place.move_system,
         _describe_messages("role", lost=True),
     ),
+    SYSTEM_ROLE: OtherShape(
+        system_place.ROLE_WORDS.are_in,
+        system_place.ROLE_WORDS.are_all_of,
+        ("messages",),
+        system_place.use_user_role,
+        _describe_messages("role", lost=True),
+    ),
     TEXT_LISTS: OtherShape(
         text_lists.WORDS.are_in,
         text_lists.WORDS.are_all_of,
@@ -157,6 +175,34 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         (tool_schemas.TOOLS,),
         tool_schemas.merge_combinations,
         lambda name, value: Edit(f"{name}[].schema"),
+    ),
+    TOOL_PATTERNS: OtherShape(
+        tool_schemas.PATTERNS.are_in,
+        tool_schemas.PATTERNS.are_all_of,
+        (tool_schemas.TOOLS,),
+        tool_schemas.omit_patterns,
+        lambda name, value: Edit(f"{name}[].pattern"),
+    ),
+    CALL_IDS: OtherShape(
+        tool_turns.IDS.are_in,
+        tool_turns.IDS.are_all_of,
+        ("messages",),
+        tool_turns.shorten_ids,
+        _describe_messages("tool_call_id", form="=short"),
+    ),
+    RESULT_ORDER: OtherShape(
+        tool_turns.ORDER.are_in,
+        tool_turns.ORDER.are_all_of,
+        ("messages",),
+        tool_turns.separate_results,
+        lambda name, value: Edit(f"{name}[]", lost=False, form="+assistant"),
+    ),
+    USER_ID: OtherShape(
+        user_ids.WORDS.are_in,
+        user_ids.WORDS.are_all_of,
+        ("metadata",),
+        user_ids.hash_user_id,
+        lambda name, value: Edit(f"{name}.user_id", lost=False, form="=digest"),
     ),
     **{(":name", new): _with_other_name(old, new) for old, new in (LIMIT_NAMES, LIMIT_NAMES[::-1])},
 }

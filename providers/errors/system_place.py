@@ -1,7 +1,9 @@
-"""System messages after the beginning of a conversation, for models whose chat template allows only one.
+"""System messages after the beginning of a conversation, for models whose chat template allows only one, and for
+Messages servers that allow none among the messages.
 
 The templates of Qwen 3.5 and later, Llama and Gemma reject them (ggml-org/llama.cpp#27367, ollama/ollama#17774,
-raullenchai/Rapid-MLX#1543). Claude Code and Codex send such messages in every longer conversation.
+raullenchai/Rapid-MLX#1543). The servers are those of DeepSeek, Qwen and others (anthropics/claude-code#63366,
+deepseek-ai/DeepSeek-V3#1370). Claude Code and Codex send such messages in every longer conversation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +28,29 @@ WORDS: Final = Words(
         rf"Error: Jinja Exception: {_SENTENCE}\."
     ),
 )
+
+_ROLE: Final = r"messages(?:\[\d{1,6}\]|\.\d{1,6})\.role"
+ROLE_WORDS: Final = Words.of(
+    rf"{_ROLE}: unknown variant `system`, expected `user` or `assistant`"
+    rf"|{_ROLE} must be either 'user' or 'assistant', but got 'system'"
+    # servers with FastAPI (jundot/omlx#1503, fuergaosi233/claude-code-proxy#83)
+    rf"|{_ROLE}: Input should be 'user' or 'assistant'"
+    r"|'role'\), 'msg': [\"']Input should be 'user' or 'assistant'"
+    # Anthropic
+    r"|messages: Unexpected role [\"']system[\"']",
+    r"(?:Failed to deserialize the JSON body into the target type: |body\.)?",
+    r"(?: at line \d+ column \d+)?\.?"
+    r"(?: The Messages API accepts a top-level `system` parameter, not [\"']system[\"'] as an input message role\.)?",
+)
+
+
+def use_user_role(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed messages of a Messages ``body``, the system messages as messages of the user; ``{}`` without
+    such messages."""
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not any(map(_is_instruction, messages)):
+        return {}
+    return {"messages": [_as_user(message) if _is_instruction(message) else message for message in messages]}
 
 
 def move_system(body: Mapping[str, Any]) -> dict[str, list[Any]]:

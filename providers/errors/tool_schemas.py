@@ -1,7 +1,8 @@
 """Rejections of tools because of their JSON Schemas, which other providers accept.
 
 MCP servers describe tools without arguments as ``{"type": "object"}``, which OpenAI rejects
-(langchain-ai/langchain-mcp-adapters#137, modelcontextprotocol's Go SDK: xpzouying/xiaohongshu-mcp#677). One such tool
+(langchain-ai/langchain-mcp-adapters#137, modelcontextprotocol's Go SDK: xpzouying/xiaohongshu-mcp#677). So it does with
+JavaScript's patterns, such as that of Claude Code's tool ``Artifact`` (raine/claude-code-proxy#141). One such tool
 fails every request of an agent.
 """
 
@@ -31,6 +32,13 @@ COMBINED: Final = Words.of(
     f"(?:{_TOOL})?",
 )
 
+_LOOKAROUND: Final = r"Invalid JSON schema: regex lookaround is not supported"  # vercel/ai#20021
+PATTERNS: Final = Words(
+    # OpenAI compiles them with Python's `re` (raine/claude-code-proxy#141).
+    rf"' is not a 'regex'|{_LOOKAROUND}",
+    rf"{_TOOL}'[^\n]{{1,1000}}' is not a 'regex'\.?|(?:{_TOOL})?{_LOOKAROUND}\.?",
+)
+
 
 def complete_schemas(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the changed tools of a Chat, Responses or Messages ``body``, ``{}`` if nothing changes.
@@ -42,6 +50,16 @@ def complete_schemas(body: Mapping[str, Any]) -> dict[str, list[Any]]:
 def merge_combinations(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the changed tools of ``body``, in which no root combines other schemas; ``{}`` if nothing changes."""
     return _change_schemas(body, lambda schema: object_schema(schema, "", Drops()) if is_combined(schema) else schema)
+
+
+def omit_patterns(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed tools of ``body`` without regular expressions in their schemas; ``{}`` if nothing changes."""
+    return _change_schemas(body, lambda schema: map_schemas(schema, _remove_patterns))
+
+
+def _remove_patterns(schema: dict[str, Any]) -> None:
+    schema.pop("pattern", None)
+    schema.pop("patternProperties", None)
 
 
 def _complete(schema: Any) -> Any:

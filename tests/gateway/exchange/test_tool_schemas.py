@@ -1,7 +1,7 @@
 """Tools whose schemas a provider rejects: one of them fails every request of an agent.
 
 MCP servers describe a tool without arguments as ``{"type": "object"}`` (langchain-ai/langchain-mcp-adapters#137,
-inboxapi/cli#106).
+inboxapi/cli#106). Claude Code's tool ``Artifact`` has a pattern of JavaScript (raine/claude-code-proxy#141).
 """
 
 import json
@@ -11,9 +11,9 @@ import pytest
 
 from providers.errors.failures import read_failure
 from providers.errors.named_alone import find_sole_rejected
-from providers.errors.other_shapes import COMBINED_TOOLS, INCOMPLETE_TOOLS
+from providers.errors.other_shapes import COMBINED_TOOLS, INCOMPLETE_TOOLS, TOOL_PATTERNS
 from providers.errors.rejected import find_rejected
-from providers.errors.tool_schemas import complete_schemas, merge_combinations
+from providers.errors.tool_schemas import complete_schemas, merge_combinations, omit_patterns
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
@@ -24,6 +24,8 @@ COMBINED = (
     "Invalid schema for function 'update-event': schema must have type 'object' and not have "
     "'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level."
 )
+JAVASCRIPT = r"""^(?!__.*__$)[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}"\\./[\]]{1,200}$"""
+PATTERN = f"Invalid schema for function 'Artifact': '{JAVASCRIPT}' is not a 'regex'."
 TURN = [{"role": "user", "content": "hi"}]
 PATHS = {"messages": "/v1/messages", "chat": "/v1/chat/completions", "responses": "/v1/responses"}
 
@@ -72,6 +74,21 @@ def test_a_combination_is_merged_and_reported(upstream):
         assert "tools[].schema" in reply.headers["x-trigate-dropped"]
 
 
+def test_patterns_are_omitted_and_reported(upstream):
+    entry = provider("custom/tools", f"{upstream.url}/v1", ["responses"], name="tools")
+    with gateway_thread(config([entry])) as gateway:
+        upstream.script(rejection(PATTERN), Script(text="yes"), Script(text="yes"))
+        field = {"type": "string", "pattern": JAVASCRIPT}
+        schema = {"type": "object", "properties": {"field": field, "pattern": {"type": "string"}}}
+        body = {"model": "tools", **with_tool("messages", schema)}
+        replies = [gateway.request("POST", PATHS["messages"], body) for _ in range(2)]
+        assert [reply.status for reply in replies] == [200, 200], replies[0].body
+        first, *others = (sent_schema(seen.json)["properties"] for seen in upstream.seen)
+        assert first == schema["properties"]
+        assert others == 2 * [{"field": {"type": "string"}, "pattern": {"type": "string"}}]
+        assert all("tools[].pattern" in reply.headers["x-trigate-dropped"] for reply in replies)
+
+
 @each_row(
     ("message", "shape"),
     [
@@ -95,6 +112,8 @@ def test_a_combination_is_merged_and_reported(upstream):
             "tools.106.custom.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level",
             COMBINED_TOOLS,
         ),
+        (PATTERN, TOOL_PATTERNS),
+        ("Invalid JSON schema: regex lookaround is not supported.", TOOL_PATTERNS),  # diegosouzapw/OmniRoute#7100
     ],
 )
 def test_the_words_of_servers_are_known(message, shape):
@@ -131,4 +150,4 @@ def test_inner_schemas_are_completed_too():
     ],
 )
 def test_other_tools_stay(body):
-    assert complete_schemas(body) == merge_combinations(body) == {}
+    assert complete_schemas(body) == merge_combinations(body) == omit_patterns(body) == {}

@@ -1,0 +1,66 @@
+"""Rejections of the ids and the order of tool calls and results, by Mistral and by servers with its templates.
+
+Conversations of other models have ids of other lengths (langchain-ai/langchain#24668, anomalyco/opencode#1680). Claude
+Code adds messages of the user to tool results (NousResearch/hermes-agent#20154, aliou/pi-neuralwatt#12).
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from providers.errors.words import Words
+
+IDS: Final = Words.of(r"Tool call id was [\w.:\-]{1,200} but must be a-z, A-Z, 0-9, with a length of 9")
+ORDER: Final = Words.of(r"Unexpected role '?user'? after role '?tool'?")
+
+_LENGTH: Final = 9
+_VALID: Final = re.compile(rf"[a-zA-Z0-9]{{{_LENGTH}}}")
+_BRIDGE: Final = {"role": "assistant", "content": "I have read the results."}
+
+
+def shorten_ids(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed messages of a Chat ``body``, with valid ids of calls and results; ``{}`` if all are valid."""
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return {}
+    changed = [_with_short_ids(message) if isinstance(message, dict) else message for message in messages]
+    return {"messages": changed} if changed != messages else {}
+
+
+def _with_short_ids(message: dict[str, Any]) -> dict[str, Any]:
+    found = dict(message)
+    if isinstance(id := found.get("tool_call_id"), str):
+        found["tool_call_id"] = _short_id(id)
+    if isinstance(calls := found.get("tool_calls"), list):
+        found["tool_calls"] = [
+            {**call, "id": _short_id(call["id"])}
+            if isinstance(call, dict) and isinstance(call.get("id"), str)
+            else call
+            for call in calls
+        ]
+    return found
+
+
+def _short_id(id: str) -> str:
+    if _VALID.fullmatch(id):
+        return id
+    return hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:_LENGTH]
+
+
+def separate_results(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed messages of a Chat ``body``, with a message of the model between the results of tools and a
+    message of the user; ``{}`` if nothing changes."""
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return {}
+    changed: list[Any] = []
+    for message in messages:
+        if _has_role(message, "user") and changed and _has_role(changed[-1], "tool"):
+            changed.append(_BRIDGE)
+        changed.append(message)
+    return {"messages": changed} if len(changed) != len(messages) else {}
+
+
+def _has_role(message: Any, role: str) -> bool:
+    return isinstance(message, dict) and message.get("role") == role
