@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.http.offload import CLIENT, LARGE, SLICE, THREADS, offload
+from gateway.http.offload import CLIENT, LARGE, SLICE, THREADS, ThreadSlots, offload
 from tests.support.asgi_app import eventually
 
 
@@ -138,6 +138,46 @@ async def test_the_client_that_has_used_the_thread_least_is_next():
         may_end.set()
     assert set(begun[THREADS : THREADS + 3]) >= {"one", "another"}
     assert len(begun) == 3 * THREADS + 2
+
+
+async def test_the_next_slot_is_for_the_client_that_used_the_threads_least(autojump_clock):
+    """The order of arrival would favor the client with more work (CWE-770)."""
+    slots, order = ThreadSlots(), list[str]()
+
+    async def work(client: str) -> None:
+        async with slots.slot(client):
+            order.append(client)
+            await trio.sleep(SLICE / 2)
+
+    async with trio.open_nursery() as nursery:
+        for client in ("much", "other"):
+            nursery.start_soon(work, client)
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(SLICE * 3 / 4)  # the other's work runs
+        for client in ("much", "little"):
+            nursery.start_soon(work, client)
+            await trio.testing.wait_all_tasks_blocked()
+    assert order == ["much", "other", "little", "much"]
+
+
+async def test_a_client_has_one_thread_at_a_time():
+    """Several large requests of one client would occupy all threads (CWE-770)."""
+    may_end, begun = threading.Event(), list[str]()
+
+    def hold() -> None:
+        begun.append("hold")
+        may_end.wait(30)
+
+    CLIENT.set("busy")
+    async with trio.open_nursery() as nursery:
+        for _ in range(THREADS):
+            nursery.start_soon(offload, LARGE + 1, hold)
+        await eventually(lambda: bool(begun))
+        for number in range(THREADS):  # each gets a thread because the held one has exceeded its slice
+            CLIENT.set(f"other-{number}")
+            await offload(LARGE + 1, time.monotonic)
+        assert len(begun) == 1
+        may_end.set()
 
 
 async def test_long_work_gets_another_thread_only_if_others_wait():
