@@ -160,7 +160,7 @@ def messages_blocks(script: Script) -> list[dict[str, Any]]:
     if script.text:
         blocks.append({"type": "text", "text": script.text})
     return blocks + [
-        {"type": "tool_use", "id": call.id, "name": call.name, "input": json.loads(call.arguments)}
+        {"type": "tool_use", "id": call.id, "name": call.name, "input": json.loads(call.arguments or "{}")}
         for call in script.calls
     ]
 
@@ -321,7 +321,7 @@ def gemini_parts(script: Script) -> Iterator[dict[str, Any]]:
     if script.text:
         yield {"text": script.text, **({} if script.calls else sealed)}
     for i, call in enumerate(script.calls):
-        said = {"id": call.id, "name": call.name, "args": json.loads(call.arguments)}
+        said = {"id": call.id, "name": call.name, "args": json.loads(call.arguments or "{}")}
         yield {"functionCall": said, **({} if i else sealed)}
 
 
@@ -371,7 +371,7 @@ def converse_blocks(script: Script) -> Iterator[dict[str, Any]]:
     if script.text:
         yield {"text": script.text}
     for call in script.calls:
-        yield {"toolUse": {"toolUseId": call.id, "name": call.name, "input": json.loads(call.arguments)}}
+        yield {"toolUse": {"toolUseId": call.id, "name": call.name, "input": json.loads(call.arguments or "{}")}}
 
 
 def converse_answer(script: Script, model: str) -> dict[str, Any]:

@@ -79,6 +79,7 @@ def gateway(upstream, failing, folder):
     entries = [
         provider("openai/plain", url, ["chat"], name="plain"),
         provider("openai/local", failing.url + "/v1", ["chat"], name="local"),
+        provider("openai/away", failing.url + "/v1", ["chat"], name="away"),
         provider("openai/cloud", url, ["chat"], name="cloud"),
     ]
     steps = own_steps(STEPS)
@@ -93,6 +94,7 @@ def gateway(upstream, failing, folder):
         "circuit": {"failures": 10**6, "error_rate": "100%"},
         "model_aliases": {
             "both": {"targets": ["local", "cloud"], "retries": {"wait": "1ms"}},
+            "away-first": {"targets": ["away", "cloud"], "retries": {"wait": "1ms"}},
             "cloud-first": {"targets": ["cloud", "plain", "local"], "retries": {"wait": "1ms"}},
             "twice": {"targets": ["plain", "cloud"], "retries": {"wait": "1ms"}},
             "kept": {"targets": ["plain"], "cache": {"ttl": "1h"}},
@@ -174,11 +176,11 @@ def test_no_attempt_follows_a_refusal_or_a_stop_before_an_attempt(
 def test_only_a_background_turn_is_stored_with_a_stop_after_a_failed_attempt(
     gateway, upstream, failing, stream, background
 ):
-    """Its client has the id before the step runs."""
+    """Its client has the id before the step runs. The failed entry has no other test, so that it does not cool down."""
     failing.script()
     more = {"background": background, "store": True}
     status, _, body = ask(
-        gateway, "cloud-stop", "about falcon-12", model="both", stream=stream, api="responses", **more
+        gateway, "cloud-stop", "about falcon-12", model="away-first", stream=stream, api="responses", **more
     )
     assert status == 200, body
     states = (
