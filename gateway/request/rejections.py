@@ -17,15 +17,7 @@ from providers.apis import CODECS
 from providers.errors.failures import rejects_reasoning
 from providers.errors.named_alone import find_sole_rejected, is_protected
 from providers.errors.other_shapes import find_shape
-from providers.errors.rejected import (
-    BETA,
-    OTHER_API,
-    ROUTE,
-    Path,
-    find_rejected,
-    may_omit,
-    remove_path,
-)
+from providers.errors.rejected import BETA, OTHER_API, ROUTE, Path, find_rejected, may_omit, remove_path
 from providers.neutral.fields import parse_json
 from streams.errors import GatewayError
 from streams.events import ErrorInfo

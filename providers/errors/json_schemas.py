@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from providers.errors.words import Words
-from providers.neutral.formats import describe_schema
+from providers.neutral.formats import describe_schema, end_of_prompt
 
 FORMAT: Final = "response_format"
 MESSAGES: Final = "messages"
@@ -32,7 +32,6 @@ def use_json_mode(body: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     named = format.get("json_schema")
     schema = named.get("schema") if isinstance(named, dict) else None
-    roles = [message.get("role") if isinstance(message, dict) else None for message in messages]
-    end = next((place for place in range(len(roles), 0, -1) if roles[place - 1] != "assistant"), 0)
+    end = end_of_prompt([message.get("role") if isinstance(message, dict) else None for message in messages])
     instruction = {"role": "system", "content": describe_schema(schema)}
     return {FORMAT: {"type": "json_object"}, MESSAGES: [*messages[:end], instruction, *messages[end:]]}

@@ -7,6 +7,7 @@ anomalyco/opencode#29690, anomalyco/opencode#24722).
 from collections.abc import Mapping
 from typing import Any, Final
 
+from providers.errors.changed_items import change_items
 from providers.errors.words import Words
 
 _MEMBER: Final = "reasoning_content"
@@ -24,11 +25,7 @@ WORDS: Final = Words.of(_SENTENCES, after=r"\.?(?: For more information, please 
 def add_reasoning(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the changed ``messages`` of ``body``, in which each turn of the model has reasoning; ``{}`` if nothing
     changes."""
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        return {}
-    changed = [_with_reasoning(message) for message in messages]
-    return {"messages": changed} if any(new is not old for new, old in zip(changed, messages, strict=True)) else {}
+    return change_items(body, "messages", _with_reasoning)
 
 
 def _with_reasoning(message: Any) -> Any:

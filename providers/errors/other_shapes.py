@@ -61,15 +61,13 @@ OUTPUT_LIMIT: Final = ":limit"
 class OtherShape:
     """Another shape of a request.
 
-    - ``is_rejected`` returns whether a server's message rejects the client's shape, ``is_only_rejected`` whether the
-      message has no other content.
+    - ``words`` are those in which servers reject the client's shape; ``None`` if a table of other words leads to it.
     - ``change`` reads the members ``reads`` of a body, and returns the changed ones, ``{}`` without any. ``None`` means
       that the member is removed.
     - ``describe`` returns the edit of a changed member, from its name and new value.
     """
 
-    is_rejected: Callable[[str], bool]
-    is_only_rejected: Callable[[str], bool]
+    words: Words | None
     reads: tuple[str, ...]
     change: Callable[[Mapping[str, Any]], dict[str, Any]]
     describe: Callable[[str, Any], Edit]
@@ -85,8 +83,7 @@ def _describe_format(name: str, value: Any) -> Edit:
 
 def _without_thinking(words: Words, member: str, value: Any, form: str) -> OtherShape:
     return OtherShape(
-        words.are_in,
-        words.are_all_of,
+        words,
         (forced_tools.CHOICE, forced_tools.EFFORT, member),
         forced_tools.turn_thinking_off(member, value),
         lambda name, value: Edit(name) if value is None else Edit(name, lost=False, form=form),
@@ -100,53 +97,43 @@ def _with_other_name(old: str, new: str) -> OtherShape:
     def describe(name: str, value: Any) -> Edit:
         return Edit(name, lost=False, form=f"->{new}" if name == old else "")
 
-    return OtherShape(_is_never, _is_never, (old,), rename, describe)
-
-
-def _is_never(message: str) -> bool:
-    """Return ``False``: the words of the rejection are those about an unknown member."""
-    return False
+    return OtherShape(None, (old,), rename, describe)  # the words are those about an unknown member
 
 
 def _omit_settings(words: Words, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> OtherShape:
     def describe(name: str, value: Any) -> Edit:
         return Edit(thinking_support.place_of(name))
 
-    return OtherShape(words.are_in, words.are_all_of, thinking_support.MEMBERS, change, describe)
+    return OtherShape(words, thinking_support.MEMBERS, change, describe)
 
 
 OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     SYSTEM_PLACE: OtherShape(
-        system_place.WORDS.are_in,
-        system_place.WORDS.are_all_of,
+        system_place.WORDS,
         system_place.PLACES,
         system_place.move_system,
         _describe_messages("role", lost=True),
     ),
     SYSTEM_ROLE: OtherShape(
-        system_place.ROLE_WORDS.are_in,
-        system_place.ROLE_WORDS.are_all_of,
+        system_place.ROLE_WORDS,
         ("messages",),
         system_place.use_user_role,
         _describe_messages("role", lost=True),
     ),
     TEXT_LISTS: OtherShape(
-        text_lists.WORDS.are_in,
-        text_lists.WORDS.are_all_of,
+        text_lists.WORDS,
         ("messages",),
         text_lists.join_text_lists,
         _describe_messages("content", form="=text"),
     ),
     MISSING_REASONING: OtherShape(
-        missing_reasoning.WORDS.are_in,
-        missing_reasoning.WORDS.are_all_of,
+        missing_reasoning.WORDS,
         ("messages",),
         missing_reasoning.add_reasoning,
         _describe_messages("reasoning_content", form="=blank"),
     ),
     JSON_SCHEMA: OtherShape(
-        json_schemas.WORDS.are_in,
-        json_schemas.WORDS.are_all_of,
+        json_schemas.WORDS,
         (json_schemas.MESSAGES, json_schemas.FORMAT),
         json_schemas.use_json_mode,
         _describe_format,
@@ -156,50 +143,43 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     NO_THINKING: _omit_settings(thinking_support.UNSUPPORTED, thinking_support.omit_thinking),
     NO_EFFORT: _omit_settings(thinking_support.UNSUPPORTED_EFFORT, thinking_support.omit_effort),
     ADAPTIVE_THINKING: OtherShape(
-        thinking_support.ADAPTIVE.are_in,
-        thinking_support.ADAPTIVE.are_all_of,
+        thinking_support.ADAPTIVE,
         ("thinking",),
         thinking_support.think_adaptively,
         lambda name, value: Edit(name, lost=False, form="=adaptive"),
     ),
     INCOMPLETE_TOOLS: OtherShape(
-        tool_schemas.INCOMPLETE.are_in,
-        tool_schemas.INCOMPLETE.are_all_of,
+        tool_schemas.INCOMPLETE,
         (tool_schemas.TOOLS,),
         tool_schemas.complete_schemas,
         lambda name, value: Edit(f"{name}[].schema", lost=False, form="=complete"),
     ),
     COMBINED_TOOLS: OtherShape(
-        tool_schemas.COMBINED.are_in,
-        tool_schemas.COMBINED.are_all_of,
+        tool_schemas.COMBINED,
         (tool_schemas.TOOLS,),
         tool_schemas.merge_combinations,
         lambda name, value: Edit(f"{name}[].schema"),
     ),
     TOOL_PATTERNS: OtherShape(
-        tool_schemas.PATTERNS.are_in,
-        tool_schemas.PATTERNS.are_all_of,
+        tool_schemas.PATTERNS,
         (tool_schemas.TOOLS,),
         tool_schemas.omit_patterns,
         lambda name, value: Edit(f"{name}[].pattern"),
     ),
     CALL_IDS: OtherShape(
-        tool_turns.IDS.are_in,
-        tool_turns.IDS.are_all_of,
+        tool_turns.IDS,
         ("messages",),
         tool_turns.shorten_ids,
         _describe_messages("tool_call_id", form="=short"),
     ),
     RESULT_ORDER: OtherShape(
-        tool_turns.ORDER.are_in,
-        tool_turns.ORDER.are_all_of,
+        tool_turns.ORDER,
         ("messages",),
         tool_turns.separate_results,
         lambda name, value: Edit(f"{name}[]", lost=False, form="+assistant"),
     ),
     USER_ID: OtherShape(
-        user_ids.WORDS.are_in,
-        user_ids.WORDS.are_all_of,
+        user_ids.WORDS,
         ("metadata",),
         user_ids.hash_user_id,
         lambda name, value: Edit(f"{name}.user_id", lost=False, form="=digest"),
@@ -227,8 +207,7 @@ def find_shape(path: tuple[str, ...]) -> OtherShape | None:
 def _with_limit(limit: int) -> OtherShape:
     nested = output_limits.NESTED
     return OtherShape(
-        lambda message: output_limits.find_output_limit(message) == limit,
-        output_limits.states_only_limit,
+        None,
         (*output_limits.FLAT, *nested, output_limits.THINKING),
         output_limits.lower_to(limit),
         lambda name, value: Edit(f"{name}.{nested[name]}" if name in nested else name, lost=False, form=f"={limit}"),
@@ -237,12 +216,20 @@ def _with_limit(limit: int) -> OtherShape:
 
 def find_other_shapes(message: str) -> tuple[tuple[str, ...], ...]:
     """Return the paths to all shapes that a provider's ``message`` rejects."""
-    limit = output_limits.find_output_limit(message)
-    limits = () if limit is None else ((OUTPUT_LIMIT, str(limit)),)
-    return (*(path for path, shape in OTHER_SHAPES.items() if shape.is_rejected(message)), *limits)
+    found = [path for path, shape in OTHER_SHAPES.items() if shape.words is not None and shape.words.are_in(message)]
+    if (limit := output_limits.find_output_limit(message)) is not None:
+        found.append((OUTPUT_LIMIT, str(limit)))
+    return tuple(found)
 
 
 def find_sole_shape(message: str) -> tuple[tuple[str, ...], ...]:
     """Return the path to the shape that ``message`` rejects without any other content, or nothing."""
     found = find_other_shapes(message)
-    return found if len(found) == 1 and (shape := find_shape(found[0])) and shape.is_only_rejected(message) else ()
+    return found if len(found) == 1 and _has_no_other_words(found[0], message) else ()
+
+
+def _has_no_other_words(path: tuple[str, ...], message: str) -> bool:
+    if path[0] == OUTPUT_LIMIT:
+        return output_limits.states_only_limit(message)
+    words = OTHER_SHAPES[path].words
+    return words is not None and words.are_all_of(message)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
+from providers.errors.changed_items import change_items
 from providers.errors.words import Words
 
 PLACES: Final = ("messages", "input", "system", "instructions")
@@ -47,10 +48,7 @@ ROLE_WORDS: Final = Words.of(
 def use_user_role(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the changed messages of a Messages ``body``, the system messages as messages of the user; ``{}`` without
     such messages."""
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not any(map(_is_instruction, messages)):
-        return {}
-    return {"messages": [_as_user(message) if _is_instruction(message) else message for message in messages]}
+    return change_items(body, "messages", _with_user_role)
 
 
 def move_system(body: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -69,7 +67,7 @@ def move_system(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     if len(leading) < 2 and not any(_is_instruction(message) for message in later) and not _has_list(leading):
         return {}
     first = [{**leading[0], "content": _join_contents(leading)}] if leading else []
-    return {name: [*first, *(_as_user(message) if _is_instruction(message) else message for message in later)]}
+    return {name: [*first, *map(_with_user_role, later)]}
 
 
 def _is_instruction(message: Any) -> bool:
@@ -90,7 +88,10 @@ def _join_contents(messages: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(texts)
 
 
-def _as_user(message: Mapping[str, Any]) -> dict[str, Any]:
+def _with_user_role(message: Any) -> Any:
+    """Return an instruction as a message of the user, and other messages unchanged."""
+    if not _is_instruction(message):
+        return message
     content = message.get("content")
     if isinstance(content, list):
         content = [_mark_part(part) for part in content]

@@ -6,6 +6,7 @@ DeepSeek, Groq and Fireworks reject lists (QwenLM/qwen-code#2320, microsoft/PyRI
 from collections.abc import Mapping
 from typing import Any, Final
 
+from providers.errors.changed_items import change_items
 from providers.errors.words import Words
 from providers.neutral.joined_texts import join_texts
 
@@ -36,11 +37,7 @@ def join_text_lists(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the changed ``messages`` of ``body``, ``{}`` if nothing changes.
 
     A list with anything else than texts stays. Marks of a prompt cache are lost with the list."""
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        return {}
-    joined = [_join_content(message) for message in messages]
-    return {"messages": joined} if any(new is not old for new, old in zip(joined, messages, strict=True)) else {}
+    return change_items(body, "messages", _join_content)
 
 
 def _join_content(message: Any) -> Any:

@@ -3,7 +3,7 @@
 Claude Code and Codex send such settings to every model (Gitlawb/openclaude#1371, anthropics/claude-code#68551).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from providers.errors.words import Words
@@ -59,7 +59,7 @@ def think_adaptively(body: Mapping[str, Any]) -> dict[str, Any]:
     return {"thinking": {"type": "adaptive", **kept}}
 
 
-def _omit_nested(body: Mapping[str, Any], holders: Any) -> dict[str, Any]:
+def _omit_nested(body: Mapping[str, Any], holders: Iterable[str]) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     for holder in holders:
         members = body.get(holder)

@@ -9,6 +9,7 @@ fails every request of an agent.
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from providers.errors.changed_items import change_items
 from providers.errors.words import Words
 from providers.neutral.fields import Drops
 from providers.neutral.inner_schemas import map_schemas
@@ -77,11 +78,7 @@ def _add_members(schema: dict[str, Any]) -> None:
 
 
 def _change_schemas(body: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, list[Any]]:
-    tools = body.get(TOOLS)
-    if not isinstance(tools, list):
-        return {}
-    changed = [_change_tool(tool, change) for tool in tools]
-    return {TOOLS: changed} if changed != tools else {}
+    return change_items(body, TOOLS, lambda tool: _change_tool(tool, change))
 
 
 def _change_tool(tool: Any, change: Callable[[Any], Any]) -> Any:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from providers.errors.changed_items import change_items
 from providers.errors.words import Words
 
 IDS: Final = Words.of(r"Tool call id was [\w.:\-]{1,200} but must be a-z, A-Z, 0-9, with a length of 9")
@@ -21,14 +22,12 @@ _BRIDGE: Final = {"role": "assistant", "content": "I have read the results."}
 
 def shorten_ids(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the changed messages of a Chat ``body``, with valid ids of calls and results; ``{}`` if all are valid."""
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        return {}
-    changed = [_with_short_ids(message) if isinstance(message, dict) else message for message in messages]
-    return {"messages": changed} if changed != messages else {}
+    return change_items(body, "messages", _with_short_ids)
 
 
-def _with_short_ids(message: dict[str, Any]) -> dict[str, Any]:
+def _with_short_ids(message: Any) -> Any:
+    if not isinstance(message, dict):
+        return message
     found = dict(message)
     if isinstance(id := found.get("tool_call_id"), str):
         found["tool_call_id"] = _short_id(id)

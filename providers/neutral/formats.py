@@ -1,7 +1,7 @@
 """Structured output for APIs without it, or with conditions of their own."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -29,8 +29,13 @@ def with_format(request: Request, enforced: bool, drops: Drops) -> tuple[Message
         return messages
     drops.add(format.at)
     hint = describe_schema(schema_with_description(format) if format.kind != "json_object" else {})
-    end = next((i for i in range(len(messages), 0, -1) if messages[i - 1].role != "assistant"), 0)
+    end = end_of_prompt([message.role for message in messages])
     return (*messages[:end], Message("system", (TextPart(hint),)), *messages[end:])
+
+
+def end_of_prompt(roles: Sequence[str | None]) -> int:
+    """Return the place after the last message that is not the model's, from the roles of all messages."""
+    return next((place for place in range(len(roles), 0, -1) if roles[place - 1] != "assistant"), 0)
 
 
 def describe_schema(schema: Any) -> str:

@@ -14,7 +14,7 @@ REASONS: dict[str, dict[str, str]] = {
     "converse": {"pause": "stop"},
     "interactions": {"stop_sequence": "stop", "pause": "length", "context_exceeded": "length", "refusal": "length"},
 }
-"""What becomes of a reason for which a client's API has no word of its own."""
+"""The words of each client's API for reasons of other APIs."""
 
 
 def whole_answer(events: list[Event]) -> Answer | None:

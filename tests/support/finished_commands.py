@@ -1,4 +1,4 @@
-"""What finished commands of trigate have printed."""
+"""The output of finished commands of trigate."""
 
 from tests.support.command_line import Finished
 

@@ -1,4 +1,4 @@
-"""What makes a page hard to read, as JavaScript for a browser."""
+"""A script for a browser that finds texts with too little contrast."""
 
 CONTRASTS = """
 [...document.querySelectorAll('p, dt, dd, label, button, a, h1, h2, input, select, th, td, summary, strong, pre')]
