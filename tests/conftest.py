@@ -90,9 +90,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return the number of workers for ``-n auto``: 1.5 per core if tests wait for processes."""
+    """Return the number of workers for ``-n auto``: two per core if tests wait for processes."""
     cores = len(os.sched_getaffinity(0))
-    return cores if config.getoption("fast") else cores + (cores + 1) // 2
+    return cores if config.getoption("fast") else 2 * cores
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

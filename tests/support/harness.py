@@ -85,10 +85,15 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def refusing_port() -> Iterator[int]:
-    """Yield a port of 127.0.0.1 that refuses connections, and that no other program can bind."""
+def refusing_port(port: int = 0) -> Iterator[int]:
+    """Yield a port of 127.0.0.1 that refuses connections, and that no other program can bind.
+
+    It is ``port``, whose server must have closed its listener, or any free one.
+    """
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, bool(port))  # connections of that server may linger
+        taken.bind(("127.0.0.1", port))
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         yield int(taken.getsockname()[1])
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import trio
 
 from tests.support.bare_provider import read_request, response
+from tests.support.harness import refusing_port
 from tests.support.upstreams import EVENT_STREAM, PATHS, STREAMS, Script, Tokens, render
 
 TOKENS: Final = Tokens(prompt=111, cache_read=40, output=17)
@@ -57,6 +58,7 @@ class PlayedProvider:
     """
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.acts: dict[str, str] = {}
         self.names_itself = True
@@ -65,15 +67,17 @@ class PlayedProvider:
         self.open = 0
         self.stalls = 0
         self.listening = trio.CancelScope()
+        self.refuses = trio.Event()
         self.released = trio.Event()
 
     def text(self, model: str) -> str:
         """Return the words of ``model``."""
         return f"one two three from {model}" if self.names_itself else "one two three"
 
-    def stop(self) -> None:
-        """Refuse connections from now on."""
+    async def stop(self) -> None:
+        """Refuse connections from now on, and keep the port."""
         self.listening.cancel()
+        await self.refuses.wait()
 
     def reset(self, **acts: str) -> None:
         """Forget all requests, and play ``acts`` from now on."""
@@ -168,6 +172,9 @@ async def played_provider() -> AsyncIterator[PlayedProvider]:
         async def serve(task_status: trio.TaskStatus[object]) -> None:  # noqa: ASYNC128  # serve_listeners calls it
             with provider.listening:
                 await trio.serve_listeners(provider.serve, [listener], handler_nursery=nursery, task_status=task_status)
+            with refusing_port(provider.port):
+                provider.refuses.set()
+                await trio.sleep_forever()
 
         await nursery.start(serve)
         yield provider

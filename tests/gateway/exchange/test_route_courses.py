@@ -91,7 +91,7 @@ async def test_a_request_that_was_read_may_be_billed_though_no_head_came(model, 
 
 async def test_a_request_that_no_provider_has_read_is_not_billed():
     async with served() as (provider, client):
-        provider.stop()
+        await provider.stop()
         await client.ask("r")
         line = await client.line()
         assert {(one["reason"], one.get("usage")) for one in line["tried"]} == {("connection", None)}

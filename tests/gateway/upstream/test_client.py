@@ -8,7 +8,7 @@ import socket
 import ssl
 import struct
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 
 import attrs
 import pytest
@@ -759,7 +759,7 @@ async def test_a_dead_pooled_connection_is_tried_once_more_on_a_fresh_one(serve,
     assert server.accepted == 2
 
 
-async def scripted_pieces(*pieces: bytes) -> AsyncIterator[bytes]:
+async def scripted_pieces(*pieces: bytes) -> AsyncGenerator[bytes, None]:
     for piece in pieces:
         yield piece
 
@@ -789,7 +789,8 @@ async def bare_connection() -> AsyncIterator[tuple[http11.Connection, trio.Socke
 @each_row("reset", [False, True])
 async def test_a_large_request_on_a_dead_pooled_connection_is_stale(reset, is_upload):
     """Its response is read while it is sent. Before its head is written, the end would be that of the last response."""
-    async with bare_connection() as (connection, peer, released):
+    pieces = contextlib.aclosing(scripted_pieces(b"a", b"bc"))
+    async with bare_connection() as (connection, peer, released), pieces as body:
         await peer.send_all(OK)
         response = await connection.send(http11.WireRequest(b"GET", b"/", (), b"", 2**20))
         assert await response.body.read() == b"ok"
@@ -797,7 +798,7 @@ async def test_a_large_request_on_a_dead_pooled_connection_is_stale(reset, is_up
         if reset:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await peer.aclose()
-        upload = UploadedBody(scripted_pieces(b"a", b"bc"), 3) if is_upload else None
+        upload = UploadedBody(body, 3) if is_upload else None
         large = http11.WireRequest(b"POST", b"/", (), b"" if is_upload else bytes(2**20), 2**20, upload=upload)
         with pytest.raises(StaleConnection):
             await connection.send(large)
