@@ -25,7 +25,7 @@ from gateway.routing.plan import Send, Stage
 from gateway.routing.target import Omissions, Target, with_required_api
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
-from providers.errors.rejected import BETA, ROUTE
+from providers.errors.member_paths import BETA, ROUTE
 from providers.neutral.codec import Reply
 from providers.neutral.hosting import WITHOUT_MODEL
 from streams.errors import invalid

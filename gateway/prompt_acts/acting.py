@@ -23,7 +23,7 @@ from gateway.request.prepared import Prepared
 from gateway.routing.target import Target
 from providers.catalog.prices import Price, cost_of
 from providers.catalog.prompt_caching import CachingRow
-from providers.errors.rejected import parse_path
+from providers.errors.member_paths import parse_path
 from providers.members.cache_marks import (
     ALL_PLACES,
     TOP_LEVEL,

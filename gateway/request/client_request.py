@@ -7,7 +7,7 @@ import attrs
 
 from gateway.http.headers import Headers, bearer_token, sent_credential
 from gateway.request.parse import NO_PARAMETERS, PathParameters
-from providers.errors.rejected import BETA, Path
+from providers.errors.member_paths import BETA, Path
 from providers.neutral.wire_api import WireApi
 from streams.framing import Framing
 

@@ -14,8 +14,9 @@ from gateway.request.prepared import Prepared
 from gateway.request.routing_options import RoutingOptions
 from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
+from providers.errors.member_paths import ANYWHERE, BETA, Path, parse_path, remove_path
 from providers.errors.other_shapes import OtherShape, find_shape
-from providers.errors.rejected import ANYWHERE, BETA, Path, parse_path, remove_path, use_other_form
+from providers.errors.rejected import use_other_form
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Why, losses_of

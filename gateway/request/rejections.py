@@ -15,9 +15,9 @@ from gateway.routing.target import NOTHING, Omissions, Target
 from gateway.shared.owned_entries import OwnedEntries
 from providers.apis import CODECS
 from providers.errors.failures import rejects_reasoning
-from providers.errors.named_alone import find_sole_rejected, is_protected
+from providers.errors.member_paths import BETA, OTHER_API, ROUTE, Path, remove_path
 from providers.errors.other_shapes import find_shape
-from providers.errors.rejected import BETA, OTHER_API, ROUTE, Path, find_rejected, may_omit, remove_path
+from providers.errors.rejected import find_rejected, find_sole_rejected, is_protected, may_omit
 from providers.neutral.fields import parse_json
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
@@ -51,11 +51,13 @@ def rejected_parts(
 def learned_paths(outcomes: Sequence[Outcome], target: Target) -> tuple[Path, ...]:
     """Return the paths to remember after a success of ``target`` that followed ``outcomes``.
 
-    Each earlier rejection must have named a single path, and its repetition must have omitted only that. Members about
-    privacy, safety, identity or storage are never remembered."""
+    Each earlier rejection must have named one member alone, and its repetition must have omitted only that. Members
+    about privacy, safety, identity or storage are never remembered."""
     refusals = [outcome for outcome in outcomes if outcome.target is target and outcome.refused]
-    if any(outcome.refused != Omissions(paths=find_sole_rejected(outcome.error)) for outcome in refusals):
-        return ()
+    for refusal in refusals:
+        omitted = refusal.refused.paths
+        if refusal.refused != Omissions(paths=omitted) or not {*omitted} <= {*find_sole_rejected(refusal.error)}:
+            return ()
     return tuple(path for outcome in refusals for path in outcome.refused.paths if not is_protected(path))
 
 

@@ -15,7 +15,7 @@ from gateway.request.parse import Incoming
 from gateway.routing.plan import Candidate
 from gateway.routing.target import Target
 from providers.apis import CODECS
-from providers.errors.rejected import BETA
+from providers.errors.member_paths import BETA
 from providers.neutral.choices import are_translated
 from providers.neutral.quirks import Ability
 from providers.neutral.seal import MARKS, sealed_by

@@ -12,7 +12,7 @@ from gateway.upstream.request import UpstreamRequest
 from providers.apis import CODECS
 from providers.auth.credential import Credential
 from providers.auth.signer import UnsignedRequest
-from providers.errors.rejected import BETA
+from providers.errors.member_paths import BETA
 from providers.neutral.codec import Outgoing
 from providers.neutral.hosting import Hosting
 

@@ -20,7 +20,7 @@ from gateway.request.prepared import Prepared
 from gateway.routing.plan import Plan
 from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
-from providers.errors.rejected import parse_path
+from providers.errors.member_paths import parse_path
 from providers.members.editing import (
     AppliedChanges,
     apply_for_provider,

@@ -23,7 +23,7 @@ from providers.apis import CODECS
 from providers.catalog.models import is_claude
 from providers.catalog.provider import ORDER, endpoint_url, url_for
 from providers.endpoints.endpoint import ENDPOINTS, EndpointName, Place
-from providers.errors.rejected import BETA
+from providers.errors.member_paths import BETA
 from providers.neutral.codec import Recipient
 from streams.errors import GatewayError, invalid
 from streams.events import Api

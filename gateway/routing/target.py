@@ -18,7 +18,7 @@ from providers.auth.signer import Signer, UnsignedRequest
 from providers.catalog.prices import SUBSCRIPTION, Price
 from providers.catalog.provider import Provider, url_for
 from providers.endpoints.endpoint import Place
-from providers.errors.rejected import OTHER_API, Path
+from providers.errors.member_paths import OTHER_API, Path
 from providers.neutral.codec import Recipient
 from providers.neutral.hosting import WITHOUT_MODEL, Hosting
 from providers.neutral.wire_api import Operation

@@ -2,8 +2,8 @@
 
 ``failures`` reads and writes errors and their retry delays, with ``reasons``; ``limits`` reads rate limit headers,
 ``ended`` finds rejected credentials. ``overflow`` finds prompts that are too long, ``rejected`` the members that a
-provider rejects; ``named_alone`` finds the one member that a rejection names, and lists members about privacy and
-safety.
+provider rejects, by the words of ``unknown_members``, and lists members about privacy and safety; ``member_paths``
+removes them.
 
 Some rejections, recognized by their ``words``, require a request in another shape, which ``other_shapes`` lists:
 ``system_place`` of system messages, ``text_lists`` of lists of texts, ``missing_reasoning`` of turns without

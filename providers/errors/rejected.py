@@ -1,34 +1,20 @@
-"""Recognition of request members and betas that a provider rejects as unknown, and their removal.
+"""Recognition of request members and betas that a provider rejects, and the members that may be omitted then.
 
-A path is a tuple of names in the provider's spelling, with ``[]`` for any index: ``("tools", "[]", "custom",
-"defer_loading")``. It may contain tags that are no members (``custom``) but identify the kind of element.
+A rejection may quote the request, which a client or a web page may have written. So the gateway learns from a rejection
+for later requests only if its message, except for the names, consists entirely of the provider's known words.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import attrs
 
-from providers.errors.other_shapes import find_other_shapes, with_known_name
-from providers.neutral.fields import join_path
+from providers.errors.member_paths import Path, parse_path
+from providers.errors.other_shapes import find_other_shapes, find_sole_shape, with_known_name
+from providers.errors.unknown_members import find_sole_unknown, find_unknown
 from providers.neutral.quirks import Quirks
 from streams.events import ErrorInfo
-
-Path: TypeAlias = tuple[str, ...]
-
-BETA = "anthropic-beta"
-"""The first name of a path to a value of this header instead of a member; alone it means all values."""
-
-INDEX = "[]"
-ANYWHERE = "**"
-"""The first name of a path that means every array element, at any depth, whose only member is the second name."""
-
-CACHE_POINTS: Path = (ANYWHERE, "cachePoint")
-ROUTE: Path = (":route",)
-"""The address itself, for a provider that has the model at another address."""
-OTHER_API = ":api"
-"""The first name of a path to the only API in which the provider serves the model; the API is its second name."""
 
 VECTOR_ENCODINGS = ("encoding_format", "embedding_type")
 """Members for the encoding of vectors.
@@ -43,6 +29,7 @@ _STATUSES = (400, 422)
 _MAX_TEXT = 4000  # characters of a message that are searched
 _MAX_PATH = 200
 _CODES = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path in `param`
+_PARAM = re.compile(r"[`'\"]?(?P<name>[\w\-.\[\]]{1,200})[`'\"]?")
 
 # The essence of a request and the form of its answer. Without one of these the client would get a different answer, so
 # it must see the rejection instead.
@@ -76,111 +63,48 @@ _ONLY_OF_SOME = ("messages[].images", "messages[].name")
 """Members of messages that only some Chat servers accept: the images of earlier answers, which translated requests for
 others lack, too, and the names of participants (nomtek/mistralai_client_dart#44)."""
 
-# Patterns search texts that a client may have written, so none may backtrack over a long word: a name matches only
-# whole, from its start.
-_NAME = r"[\w\-]++(?:[.\[\]]++[\w\-]++)*+"
-_QUOTED = rf"""[`'"]?{_NAME}[`'"]?"""
-
 # Members that a codec can express in another form.
 _OTHER_FORMS: Mapping[str, Mapping[str, Any]] = {
     "parametersJsonSchema": {"schemas": "subset"},
     "responseJsonSchema": {"schemas": "subset"},
 }
 
-_PathReader: TypeAlias = Callable[[re.Match[str]], Iterable[Path]]
+PROTECTED: Final[Mapping[str, str]] = {
+    "store": "whether the provider keeps the conversation",
+    "user": "which end user is answered for an abuse",
+    "safety_identifier": "which end user is answered for an abuse",
+    "user_profile_id": "which end user is answered for an abuse",
+    "workspace_id": "whose data and whose bill it is",
+    "billing_policy": "whose bill it is",
+    "metadata": "which user and which request a kept answer is of",
+    "client_metadata": "which user and which request a kept answer is of",
+    "labels": "which user and which request a bill is of",
+    "prompt_cache_key": "who shares a cache of prompts",
+    "prompt_cache_options": "how long a prompt is kept, and for whom",
+    "prompt_cache_retention": "how long a prompt is kept",
+    "cache_salt": "who shares a cache of prompts (vLLM)",
+    "inference_geo": "in which country the request is worked on",
+    "provider": "which providers may see the request, and keep it (OpenRouter: data_collection, zdr, only)",
+    "data_collection": "whether the request may be kept and learned from",
+    "zdr": "whether the request may be kept",
+    "moderation": "what is looked for in the request and the answer",
+    "safe_prompt": "what the model is told of safety (Mistral)",
+    "safety_settings": "what is blocked (Google)",
+    "guardrails": "what is blocked",
+    "guardrail_config": "what is blocked (Bedrock)",
+    "guardrailConfig": "what is blocked (Bedrock)",
+    "content_filter": "what is blocked",
+}
+"""The members about privacy, safety, identity and storage, with the protection that would be lost.
+
+The answer looks the same without them, so they must not be dropped unnoticed: a request omits one only if a rejection
+names this member alone, and later requests are unaffected.
+"""
 
 
-def _listed_paths(found: re.Match[str]) -> Iterable[Path]:
-    return map(parse_path, re.findall(_NAME, found[1]))
-
-
-def snake_path(camel: str) -> Path:
-    """Return the path of a member that xAI names in its own spelling (``reasoningEffort``)."""
-    return parse_path(re.sub(r"(?<=[a-z0-9])[A-Z]", lambda capital: f"_{capital[0].lower()}", camel))
-
-
-def _snake_paths(found: re.Match[str]) -> Iterable[Path]:
-    path = snake_path(found[1])
-    return (path, ("reasoning", "effort")) if path == ("reasoning_effort",) else (path,)  # the latter in Responses
-
-
-def _named_steps(found: re.Match[str]) -> Iterable[Path]:
-    return (parse_path(".".join(re.findall(r"[\w\-]+", found[1].replace("->", " ")))),)
-
-
-def _nested_path(found: re.Match[str]) -> Iterable[Path]:
-    return ((*parse_path(found["at"] or ""), *parse_path(found["name"])),)
-
-
-_WORDS: tuple[tuple[re.Pattern[str], _PathReader], ...] = (
-    # Anthropic, Vertex AI, FastAPI (anthropics/claude-code#51700, #33180)
-    (re.compile(rf"(?<![\w\-.\[\]])[.\[\]]*+({_NAME}): Extra inputs are not permitted"), _listed_paths),
-    # Fireworks (web-infra-dev/midscene#1322)
-    (re.compile(rf"Extra inputs are not permitted, field: '({_NAME})'"), _listed_paths),
-    # NVIDIA (BerriAI/litellm#4558)
-    (re.compile(r"\bbody((?: -> [\w\-]{1,100}){1,10}+)\s{1,20}Extra inputs are not permitted"), _named_steps),
-    # Servers that print FastAPI's list, or its JSON (mistralai/client-ts#65, mistralai/platform-docs-public#7)
-    (
-        re.compile(
-            r"""['"]loc['"]: ?[(\[]['"]body['"],((?: ?(?:['"][\w\-]{1,100}['"]|\d{1,9}),?){1,10}+)[)\]], ?"""
-            r"""['"]msg['"]: ?['"]Extra inputs are not permitted"""
-        ),
-        _named_steps,
-    ),
-    # xAI (BerriAI/litellm#16265, open-webui/open-webui#21266)
-    (re.compile(rf"\bModel [\w.\-/:]{{1,200}}+ does not support parameter ({_NAME})"), _snake_paths),
-    # OpenAI's reasoning models
-    (
-        re.compile(
-            rf"Unsupported value: '({_NAME})' does not support [\w.\-]{{1,40}} with this model\. Only the default"
-        ),
-        _listed_paths,
-    ),
-    # Kimi (NoFxAiOS/nofx#1415, MoonshotAI/Kimi-K2#141)
-    (re.compile(rf"\binvalid ({_NAME}): only (?:type=)?[\w.]{{1,20}} is allowed for this model"), _listed_paths),
-    # OpenAI and Azure (Gitlawb/openclaude#739), NVIDIA (MoonshotAI/kimi-cli#2534)
-    (
-        re.compile(
-            r"(?:Unsupported|Unknown|Unrecognized) (?:request )?(?:parameter|argument|field)s?(?:\(s\))?"
-            rf"(?: supplied)?: ({_QUOTED}(?:, {_QUOTED})*)"
-        ),
-        _listed_paths,
-    ),
-    # Groq
-    (re.compile(rf"(?:'(?P<at>{_NAME})' ?: )?property '(?P<name>{_NAME})' is unsupported"), _nested_path),
-    # Gemini
-    (
-        re.compile(rf"""Unknown name "(?P<name>{_NAME})"(?: at '(?P<at>{_NAME}\]?)')?: Cannot find field"""),
-        _nested_path,
-    ),
-    # Bedrock
-    (re.compile(r"#(?P<at>[/\w]*): extraneous key \[(?P<name>\w+)\] is not permitted"), _nested_path),
-    # Servers in Rust
-    (re.compile(rf"unknown field ({_QUOTED})"), _listed_paths),
-    # Vertex AI and other gateways (anthropics/claude-code#21767, QuantumNous/new-api#2975), Bedrock, which names none
-    # (quarkiverse/quarkus-langchain4j#2132)
-    (
-        re.compile(r"Unexpected value\(s\) ([\w\-`'\", ]{1,500}) for the [`'\"]?anthropic-beta[`'\"]? header"),
-        lambda found: [(BETA, name) for name in re.findall(r"[\w\-]+", found[1])],
-    ),
-    (re.compile(r"invalid beta flag"), lambda found: ((BETA,),)),
-    # Bedrock, of models that cache nothing (BerriAI/litellm#39210, anomalyco/opencode#782)
-    (re.compile(r"your request did not allow prompt caching"), lambda found: (CACHE_POINTS,)),
-    # Bedrock, whose OpenAI paths differ by model
-    # (https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html)
-    (re.compile(r"isn['\u2019]t supported on this route"), lambda found: (ROUTE,)),
-    # Gemini and Vertex AI (BerriAI/litellm#38229, mlcommons/modelbench#1655)
-    (re.compile(r"only support(?:s|ed in) (?:the )?Interactions API"), lambda found: ((OTHER_API, "interactions"),)),
-)
-
-
-def parse_path(text: str) -> Path:
-    """Return ``tools.0.custom.x``, ``tools[0].x``, ``tools[].x`` or ``/tools/0/x`` as a path.
-
-    Ignores a leading ``body``, which FastAPI adds.
-    """
-    names = re.findall(r"\[\]|[\w\-]+", text)
-    return tuple(INDEX if name.isdecimal() else name for name in (names[1:] if names[:1] == ["body"] else names))
+def is_protected(path: Path) -> bool:
+    """Return whether ``path`` (see ``providers/errors/rejected.py``) is such a member or part of one."""
+    return path[0] in PROTECTED or path[-1] in PROTECTED
 
 
 def find_rejected(error: ErrorInfo) -> tuple[Path, ...]:
@@ -189,14 +113,35 @@ def find_rejected(error: ErrorInfo) -> tuple[Path, ...]:
         return ()
     found = [parse_path(error.param)] if error.code in _CODES and error.param else []
     text = error.message[:_MAX_TEXT]
-    for pattern, read in _WORDS:
-        for match in pattern.finditer(text):
-            found.extend(read(match))
+    found += find_unknown(text)
     found += find_other_shapes(text)
     if (encoding := find_rejected_encoding(error)) is not None:
         found.append(encoding)
     found = [with_known_name(path, text) for path in found]
     return tuple(dict.fromkeys(path for path in found if path and sum(map(len, path)) <= _MAX_PATH))
+
+
+def find_sole_rejected(error: ErrorInfo) -> tuple[Path, ...]:
+    """Return the one member that ``error`` names, in ``param`` or in a message that only concerns it; else nothing.
+    Return its other name instead, if it has one.
+
+    There are two exceptions. A message may name several betas, which are values of the client's header rather than
+    members. For the encoding of vectors any message counts, because omitting it loses nothing.
+    """
+    found = [with_known_name(path, error.message) for path in _sole_paths(error)]
+    return tuple(path for path in found if sum(map(len, path)) <= _MAX_PATH)
+
+
+def _sole_paths(error: ErrorInfo) -> tuple[Path, ...]:
+    if error.code in _CODES and error.param:
+        named = _PARAM.fullmatch(error.param)
+        return () if named is None else (parse_path(named["name"]),)
+    if len(error.message) > _MAX_TEXT:
+        return ()
+    if found := find_sole_shape(error.message) or find_sole_unknown(error.message):
+        return found
+    encoding = find_rejected_encoding(error)
+    return () if encoding is None else (encoding,)
 
 
 def find_rejected_encoding(error: ErrorInfo) -> Path | None:
@@ -223,70 +168,7 @@ def may_omit(at: str, body: Mapping[str, Any]) -> bool:
     return not isinstance(member, dict) or not any(f"{at}.{name}" in _ESSENTIAL for name in member)
 
 
-def remove_path(value: Any, path: Path, at: str = "") -> tuple[Any, set[str]]:
-    """Return ``value`` without the members that ``path`` matches, and their paths (``tools[].defer_loading``).
-
-    Unaffected parts are shared with ``value``, which stays unchanged; without a match the result is ``value`` itself.
-    """
-    if not path:
-        return value, set()
-    name, rest = _spelling_in(path[0], value), path[1:]
-    if name == ANYWHERE:
-        return _remove_elements(value, rest[-1], at)
-    if name == INDEX:
-        if not isinstance(value, list):
-            return value, set()
-        items = [remove_path(item, rest, at + INDEX) for item in value]
-        found = {place for _, places in items for place in places}
-        return ([item for item, _ in items] if found else value), found
-    if not isinstance(value, dict):
-        return value, set()
-    if not rest and name in value:
-        return {key: other for key, other in value.items() if key != name}, {join_path(at, name)}
-    if isinstance(value.get(name), dict | list):  # a text block also has a member named like the tag
-        changed, places = remove_path(value[name], rest, join_path(at, name))
-        return ({**value, name: changed} if places else value), places
-    return remove_path(value, rest, at) if rest and at and _has_type(name, value) else (value, set())
-
-
-def _spelling_in(name: str, value: Any) -> str:
-    """Return ``name`` as ``value`` spells it; Google's errors and requests differ (``function_declarations``,
-    ``functionDeclarations``)."""
-    if "_" not in name or not isinstance(value, dict) or name in value:
-        return name
-    first, *others = name.split("_")
-    camel = first + "".join(word[:1].upper() + word[1:] for word in others)
-    return camel if camel in value else name
-
-
 def use_other_form(quirks: Quirks, paths: Iterable[Path]) -> Quirks:
     """Return ``quirks`` of a server that does not know ``paths``, if their meaning has another form."""
     changes = {key: value for path in paths for key, value in _OTHER_FORMS.get(path[-1], {}).items()}
     return attrs.evolve(quirks, **changes) if changes else quirks
-
-
-def _remove_elements(value: Any, name: str, at: str) -> tuple[Any, set[str]]:
-    """Return ``value`` without array elements whose only member is ``name``."""
-    places: set[str] = set()
-    if isinstance(value, dict):
-        changed = {key: _remove_elements(one, name, join_path(at, key)) for key, one in value.items()}
-        places.update(*(found for _, found in changed.values()))
-        return ({key: one for key, (one, _) in changed.items()} if places else value), places
-    if not isinstance(value, list):
-        return value, places
-    kept = []
-    for item in value:
-        if isinstance(item, dict) and item.keys() == {name}:
-            places.add(f"{at}{INDEX}.{name}")
-            continue
-        one, found = _remove_elements(item, name, at + INDEX)
-        places |= found
-        kept.append(one)
-    return (kept if places else value), places
-
-
-def _has_type(tag: str, value: Mapping[str, Any]) -> bool:
-    """Return whether ``value`` is of the kind that the provider calls ``tag``, because a rejection may concern blocks
-    of one type only."""
-    sorts = [value[name] for name in ("type", "role") if name in value]
-    return tag in sorts or not sorts

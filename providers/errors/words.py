@@ -1,6 +1,7 @@
 """The words of a rejection in providers' messages."""
 
 import re
+from collections.abc import Iterator
 
 import attrs
 
@@ -19,10 +20,18 @@ class Words:
         """Return the words of ``sentences``, alternatives of a pattern. A whole message may have the others around."""
         return cls(sentences, f"{before}(?:{sentences}){after}")
 
+    def matches_in(self, message: str) -> Iterator[re.Match[str]]:
+        """Return the matches of these words in a provider's ``message``."""
+        return re.finditer(self.part, message)
+
+    def match_whole(self, message: str) -> re.Match[str] | None:
+        """Return the match of the whole ``message``, ``None`` if it has other words."""
+        return re.fullmatch(self.alone, message)
+
     def are_in(self, message: str) -> bool:
         """Return whether a provider's ``message`` has these words."""
         return re.search(self.part, message) is not None
 
     def are_all_of(self, message: str) -> bool:
         """Return whether ``message`` has no other words."""
-        return re.fullmatch(self.alone, message) is not None
+        return self.match_whole(message) is not None

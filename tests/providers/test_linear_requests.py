@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from providers.apis import CODECS
-from providers.errors.rejected import parse_path, remove_path
+from providers.errors.member_paths import parse_path, remove_path
 from providers.neutral.codec import Recipient, Reply
 from providers.neutral.draft import Draft
 from providers.neutral.hints import losses

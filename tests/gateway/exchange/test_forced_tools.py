@@ -10,8 +10,7 @@ import pytest
 
 from providers.errors.failures import read_failure
 from providers.errors.forced_tools import turn_thinking_off
-from providers.errors.named_alone import find_sole_rejected
-from providers.errors.rejected import find_rejected
+from providers.errors.rejected import find_rejected, find_sole_rejected
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider

@@ -7,9 +7,8 @@ import pytest
 
 from providers.errors.failures import read_failure
 from providers.errors.json_schemas import use_json_mode
-from providers.errors.named_alone import find_sole_rejected
 from providers.errors.other_shapes import JSON_SCHEMA
-from providers.errors.rejected import find_rejected
+from providers.errors.rejected import find_rejected, find_sole_rejected
 from providers.neutral.formats import format_in_words
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread

@@ -11,9 +11,8 @@ import pytest
 
 from providers.errors.failures import read_failure
 from providers.errors.missing_reasoning import add_reasoning
-from providers.errors.named_alone import find_sole_rejected
 from providers.errors.other_shapes import MISSING_REASONING
-from providers.errors.rejected import find_rejected
+from providers.errors.rejected import find_rejected, find_sole_rejected
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from providers.errors.failures import read_failure
-from providers.errors.named_alone import find_sole_rejected
 from providers.errors.other_shapes import OUTPUT_LIMIT
 from providers.errors.output_limits import lower_to
-from providers.errors.rejected import find_rejected
+from providers.errors.rejected import find_rejected, find_sole_rejected
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider

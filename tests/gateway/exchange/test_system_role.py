@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from providers.errors.failures import read_failure
-from providers.errors.named_alone import find_sole_rejected
 from providers.errors.other_shapes import SYSTEM_ROLE, USER_ID
-from providers.errors.rejected import find_rejected
+from providers.errors.rejected import find_rejected, find_sole_rejected
 from providers.errors.system_place import use_user_role
 from providers.errors.user_ids import hash_user_id
 from tests.support.each_row import each_row

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from providers.errors.failures import read_failure
-from providers.errors.named_alone import find_sole_rejected
 from providers.errors.other_shapes import ADAPTIVE_THINKING, NO_EFFORT, NO_THINKING
-from providers.errors.rejected import find_rejected
+from providers.errors.rejected import find_rejected, find_sole_rejected
 from providers.errors.thinking_support import omit_effort, omit_thinking, think_adaptively
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from providers.errors.failures import read_failure
-from providers.errors.named_alone import find_sole_rejected
 from providers.errors.other_shapes import COMBINED_TOOLS, INCOMPLETE_TOOLS, TOOL_PATTERNS
-from providers.errors.rejected import find_rejected
+from providers.errors.rejected import find_rejected, find_sole_rejected
 from providers.errors.tool_schemas import complete_schemas, merge_combinations, omit_patterns
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread

@@ -26,7 +26,8 @@ from gateway.routing.plan import Outcome
 from gateway.routing.router import Router
 from gateway.routing.target import Omissions, Target
 from providers.errors.failures import read_failure
-from providers.errors.rejected import BETA, find_rejected, may_omit, parse_path, remove_path, use_other_form
+from providers.errors.member_paths import BETA, parse_path, remove_path
+from providers.errors.rejected import find_rejected, may_omit, use_other_form
 from providers.neutral.quirks import Quirks
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
@@ -348,6 +349,7 @@ def outcome(message: str, *left_out: str, at: Target | None = None) -> Outcome:
 
 
 TARGET = target()
+EFFORT = "Model grok-4-latest does not support parameter reasoningEffort."
 SPEED, THINKING = "speed: Extra inputs are not permitted", "thinking: Extra inputs are not permitted"
 
 
@@ -363,6 +365,7 @@ SPEED, THINKING = "speed: Extra inputs are not permitted", "thinking: Extra inpu
         ((outcome("store: Extra inputs are not permitted", "store"),), ()),
         ((outcome("metadata.a: Extra inputs are not permitted", "metadata.a"), outcome(SPEED, "speed")), ("speed",)),
         ((outcome(SPEED, "speed", at=target(stream_usage=False)),), ()),
+        ((outcome(EFFORT, "reasoning.effort"),), ("reasoning.effort",)),  # Chat has the member under another name
     ],
 )
 def test_a_path_is_learned_if_it_was_rejected_and_omitted_alone(outcomes, learned):

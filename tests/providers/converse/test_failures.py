@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from providers.converse import CONVERSE
-from providers.errors.named_alone import find_sole_rejected
-from providers.errors.rejected import CACHE_POINTS, find_rejected, may_omit, remove_path
+from providers.errors.member_paths import CACHE_POINTS, remove_path
+from providers.errors.rejected import find_rejected, find_sole_rejected, may_omit
 from streams.events import ErrorInfo
 from tests.support.cases import case
 from tests.support.recordings import ABSENT, CORPUS

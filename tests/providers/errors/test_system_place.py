@@ -10,9 +10,8 @@ import json
 import pytest
 
 from providers.errors.failures import read_failure
-from providers.errors.named_alone import find_sole_rejected
 from providers.errors.other_shapes import SYSTEM_PLACE
-from providers.errors.rejected import find_rejected
+from providers.errors.rejected import find_rejected, find_sole_rejected
 from providers.errors.system_place import move_system
 from tests.support.each_row import each_row
 

@@ -7,9 +7,8 @@ mozilla-ai/any-llm#1228.
 import json
 
 from providers.errors.failures import read_failure
-from providers.errors.named_alone import find_sole_rejected
 from providers.errors.other_shapes import TEXT_LISTS
-from providers.errors.rejected import find_rejected
+from providers.errors.rejected import find_rejected, find_sole_rejected
 from providers.errors.text_lists import join_text_lists
 from tests.support.each_row import each_row
 

@@ -2,8 +2,8 @@
 (https://owasp.org/www-community/Injection_Theory)."""
 
 from providers.endpoints.embeddings.openai import MEMBER_NAMES
-from providers.errors.named_alone import PROTECTED, find_sole_rejected, is_protected
-from providers.errors.rejected import VECTOR_ENCODINGS, parse_path
+from providers.errors.member_paths import parse_path
+from providers.errors.rejected import PROTECTED, VECTOR_ENCODINGS, find_sole_rejected, is_protected
 from streams.events import ErrorInfo
 from tests.support.cases import case
 from tests.support.each_row import each_row

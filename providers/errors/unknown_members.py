@@ -1,0 +1,210 @@
+"""The words with which providers reject members and betas of a request as unknown: the table of all vendors."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import attrs
+
+from providers.errors.member_paths import BETA, CACHE_POINTS, OTHER_API, ROUTE, Path, parse_path
+from providers.errors.words import Words
+
+# Patterns search texts that a client may have written, so none may backtrack over a long word: a name matches only
+# whole, from its start.
+_PLAIN: Final = r"[\w\-]++(?:[.\[\]]++[\w\-]++)*+\]?"
+_QUOTED: Final = rf"""[`'"]?{_PLAIN}[`'"]?"""
+_NAME: Final = rf"""[`'"]?(?P<name>{_PLAIN})[`'"]?"""
+_AT: Final = rf"""'(?P<at>{_PLAIN})'"""
+_NEVER: Final = r"(?!)"
+"""Matches no message: one with these words may quote a client."""
+
+
+@attrs.frozen(repr=False)
+class UnknownMembers:
+    """One way to reject members: its words, and the paths that a match names."""
+
+    words: Words
+    paths: Callable[[re.Match[str]], Iterable[Path]]
+
+
+def _named_path(found: re.Match[str]) -> Iterable[Path]:
+    """Read the groups ``name`` and ``at``, the place of the member."""
+    return ((*parse_path(found.groupdict().get("at") or ""), *parse_path(found["name"])),)
+
+
+def _listed_paths(found: re.Match[str]) -> Iterable[Path]:
+    return map(parse_path, re.findall(_PLAIN, found["names"]))
+
+
+def _stepwise_path(found: re.Match[str]) -> Iterable[Path]:
+    return (parse_path(".".join(re.findall(r"[\w\-]+", found["steps"].replace("->", " ")))),)
+
+
+def _snake_paths(found: re.Match[str]) -> Iterable[Path]:
+    """Read a member that xAI names in its own spelling (``reasoningEffort``)."""
+    snake = re.sub(r"(?<=[a-z0-9])[A-Z]", lambda capital: f"_{capital[0].lower()}", found["name"])
+    return (("reasoning_effort",), ("reasoning", "effort")) if snake == "reasoning_effort" else (parse_path(snake),)
+
+
+def _betas(found: re.Match[str]) -> Iterable[Path]:
+    return [(BETA, name) for name in re.findall(r"[\w\-]+", found["betas"])]
+
+
+def _always(path: Path) -> Callable[[re.Match[str]], Iterable[Path]]:
+    return lambda found: (path,)
+
+
+_UNSUPPORTED: Final = (
+    r"(?:Unsupported|Unknown|Unrecognized) (?:request )?(?:parameter|argument|field)s?(?:\(s\))?(?: supplied)?: "
+)
+_OTHER_LIMIT: Final = r"[`'\"]?max_(?:completion_)?tokens[`'\"]?"
+
+_TABLE: Final = (
+    # Anthropic, Vertex AI, FastAPI (anthropics/claude-code#51700, #33180)
+    UnknownMembers(
+        Words(
+            rf"(?<![\w\-.\[\]])[.\[\]]*+(?P<name>{_PLAIN}): Extra inputs are not permitted",
+            r"(?:Validation error at #/|The model returned the following errors: )?"
+            rf"{_NAME}: Extra inputs are not permitted",
+        ),
+        _named_path,
+    ),
+    # Fireworks (web-infra-dev/midscene#1322)
+    UnknownMembers(
+        Words.of(rf"Extra inputs are not permitted, field: {_NAME}", after=r"(?:, value: '?[\w.\-]{0,100}'?)?\.?"),
+        _named_path,
+    ),
+    # NVIDIA (BerriAI/litellm#4558)
+    UnknownMembers(
+        Words.of(
+            r"\bbody(?P<steps>(?: -> [\w\-]{1,100}){1,10}+)\s{1,20}Extra inputs are not permitted",
+            after=r"(?: \(type=extra_forbidden\))?",
+        ),
+        _stepwise_path,
+    ),
+    # Servers that print FastAPI's list, or its JSON (mistralai/client-ts#65, mistralai/platform-docs-public#7)
+    UnknownMembers(
+        Words(
+            r"""['"]loc['"]: ?[(\[]['"]body['"],(?P<steps>(?: ?(?:['"][\w\-]{1,100}['"]|\d{1,9}),?){1,10}+)[)\]], ?"""
+            r"""['"]msg['"]: ?['"]Extra inputs are not permitted""",
+            _NEVER,
+        ),
+        _stepwise_path,
+    ),
+    # xAI (BerriAI/litellm#16265, open-webui/open-webui#21266)
+    UnknownMembers(Words.of(r"\bModel [\w.\-/:]{1,200}+ does not support parameter (?P<name>\w{1,100})"), _snake_paths),
+    # OpenAI's reasoning models
+    UnknownMembers(
+        Words.of(
+            rf"Unsupported value: {_NAME} does not support [\w.\-]{{1,40}} with this model\. Only the default",
+            after=r" \([\w.\-]{1,20}\) value is supported\.?",
+        ),
+        _named_path,
+    ),
+    # Kimi (NoFxAiOS/nofx#1415, MoonshotAI/Kimi-K2#141)
+    UnknownMembers(
+        Words.of(rf"\binvalid {_NAME}: only (?:type=)?[\w.]{{1,20}} is allowed for this model"), _named_path
+    ),
+    # OpenAI and Azure (Gitlawb/openclaude#739), NVIDIA (MoonshotAI/kimi-cli#2534)
+    UnknownMembers(
+        Words(
+            rf"{_UNSUPPORTED}(?P<names>{_QUOTED}(?:, {_QUOTED})*)",
+            rf"(?:Validation: )?{_UNSUPPORTED}(?P<names>{_QUOTED})(?: is not supported with this model)?\.?"
+            rf"(?: Use {_OTHER_LIMIT} instead\.?)?",
+        ),
+        _listed_paths,
+    ),
+    # Groq
+    UnknownMembers(
+        Words.of(
+            rf"(?:{_AT} ?: )?property '(?P<name>{_PLAIN})' is unsupported",
+            after=r"(?:, did you mean '[\w\-]{1,100}'\?)?",
+        ),
+        _named_path,
+    ),
+    UnknownMembers(Words(_NEVER, rf"(?P<name>{_PLAIN}): property '(?P=name)' is unsupported"), _named_path),
+    # Gemini
+    UnknownMembers(
+        Words.of(
+            rf"Unknown name {_NAME}(?: at {_AT})?: Cannot find field", before=r"(?:Invalid JSON payload received\. )?"
+        ),
+        _named_path,
+    ),
+    # Bedrock
+    UnknownMembers(
+        Words.of(
+            r"#(?P<at>[/\w]*): extraneous key \[(?P<name>\w{1,200})\] is not permitted",
+            before="(?:Malformed input request: )?",
+            after=r"(?:, please reformat(?: your input and try again)?)?\.?",
+        ),
+        _named_path,
+    ),
+    # Servers in Rust
+    UnknownMembers(
+        Words.of(
+            rf"unknown field {_NAME}",
+            before="(?:Failed to deserialize(?: the JSON body into the target type)?: )?",
+            after=r"(?:, (?:expected|there are no fields)[\w`, \-]*)?(?: at line \d+ column \d+)?",
+        ),
+        _named_path,
+    ),
+    # Vertex AI and other gateways (anthropics/claude-code#21767, QuantumNous/new-api#2975), Bedrock, which names none
+    # (quarkiverse/quarkus-langchain4j#2132)
+    UnknownMembers(
+        Words.of(
+            r"Unexpected value\(s\) (?P<betas>[\w\-`'\", ]{1,500}) for the [`'\"]?anthropic-beta[`'\"]? header",
+            after=r"(?:\. Please consult [\w :/.\-\u2026]*)?\.?",
+        ),
+        _betas,
+    ),
+    UnknownMembers(Words.of("invalid beta flag"), _always((BETA,))),
+    # Bedrock, of models that cache nothing (BerriAI/litellm#39210, anomalyco/opencode#782)
+    UnknownMembers(
+        Words.of(
+            "your request did not allow prompt caching",
+            before="You invoked an unsupported model or ",
+            after=r"\.(?: See the documentation for more information\.)?",
+        ),
+        _always(CACHE_POINTS),
+    ),
+    # Bedrock, whose OpenAI paths differ by model
+    # (https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html)
+    UnknownMembers(
+        Words.of(
+            r"isn['\u2019]t supported on this route",
+            before=r"(?:The )?model [`'\"]?[\w.:/\-]{1,300}[`'\"]? ",
+        ),
+        _always(ROUTE),
+    ),
+    # Gemini and Vertex AI (BerriAI/litellm#38229, mlcommons/modelbench#1655)
+    UnknownMembers(
+        Words.of(
+            r"only support(?:s|ed in) (?:the )?Interactions API",
+            before=r"(?:(?:models/)?[\w.\-]{1,200} is |This model )",
+            after=r"(?: and cannot be called directly via \w{1,60})?\.?",
+        ),
+        _always((OTHER_API, "interactions")),
+    ),
+)
+
+_BETWEEN: Final = re.compile(r"; |\n(?! )")
+
+
+def find_unknown(text: str) -> Iterator[Path]:
+    """Yield the paths that a part of ``text`` names."""
+    for row in _TABLE:
+        for found in row.words.matches_in(text):
+            yield from row.paths(found)
+
+
+def find_sole_unknown(text: str) -> tuple[Path, ...]:
+    """Return the one path, or the betas, that all sentences of ``text`` name; nothing if it has any other content."""
+    named = {_sole_paths(sentence) for sentence in _BETWEEN.split(text)}
+    return named.pop() if len(named) == 1 else ()
+
+
+def _sole_paths(sentence: str) -> tuple[Path, ...]:
+    for row in _TABLE:
+        if (found := row.words.match_whole(sentence)) is not None:
+            return tuple(path for path in row.paths(found) if path)
+    return ()
