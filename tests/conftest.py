@@ -89,6 +89,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if config.getoption("fast") and collection_path == END_TO_END else None
 
 
+@pytest.hookimpl(optionalhook=True)  # debuggers need -p no:xdist
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return the number of workers for ``-n auto``: two per core if tests wait for processes."""
     cores = len(os.sched_getaffinity(0))
