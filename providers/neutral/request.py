@@ -192,7 +192,8 @@ class Message:
     """One message; instructions are messages too, with the role ``system`` or ``developer``.
 
     Consecutive messages of one role stay separate; writers join them if necessary. ``Request.tools`` already takes
-    ``tool_changes`` into account.
+    ``tool_changes`` into account. ``native`` is the message in the form of ``Request.api``, if that has more than its
+    parts; only its writer sends it, instead of the parts.
     """
 
     role: Role
@@ -200,6 +201,7 @@ class Message:
     at: str = ""
     name: str | None = None  # Chat's participant name
     tool_changes: tuple[ToolChange, ...] = ()
+    native: Mapping[str, Any] | None = None
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ It is a flat list of items. The model's messages, reasoning, calls and hosted to
 client's items become parts of user turns.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -62,12 +63,12 @@ class History:
         self.reasoning: Reasoning | None = None
         self.format: Format | None = None
         self._drops = drops
-        self._turns: list[tuple[Role, list[Part], str]] = []
+        self._turns: list[tuple[Role, list[Part], str, Mapping[str, Any] | None]] = []
         self._calls: set[str] = set()  # the ids that outputs may refer to
         self._knows_all_calls = False  # whether all calls of the conversation are known
 
     def messages(self) -> tuple[Message, ...]:
-        return tuple(Message(role, tuple(parts), at) for role, parts, at in self._turns if parts)
+        return tuple(Message(role, tuple(parts), at, native=native) for role, parts, at, native in self._turns if parts)
 
     def read(self, fields: Fields, earlier: Sequence[Mapping[str, Any]] = ()) -> None:
         """Read instructions and input, after the ``earlier`` items of the conversation, which are not in
@@ -87,14 +88,17 @@ class History:
         elif not any(fields.data.get(name) for name in CONTINUES):
             raise invalid("input is required", "input")
 
-    def _add_parts(self, role: Role, at: str, *parts: Part) -> None:
-        """Add parts to the conversation; consecutive parts of the model become one message."""
+    def _add_parts(self, role: Role, at: str, *parts: Part, native: Mapping[str, Any] | None = None) -> None:
+        """Add parts to the conversation; consecutive parts of the model become one message.
+
+        ``native`` is an item that only this API can express.
+        """
         if not parts:
             return
         if role == "assistant" and self._turns and self._turns[-1][0] == "assistant":
             self._turns[-1][1].extend(parts)
         else:
-            self._turns.append((role, list(parts), at))
+            self._turns.append((role, list(parts), at, native))
 
     def _read_item(self, item: Fields) -> None:
         type = item_type(item.data, item.string("type"))
@@ -135,12 +139,21 @@ class History:
         self._add_parts("assistant", item.at, part)
 
     def _read_output(self, item: Fields, kind: ToolKind) -> None:
-        item.ignore("name", "namespace")  # the call has them
+        item.ignore("namespace")  # the call has them
+        if not item.string("call_id") and item.string("name"):  # Codex starts a task with it, instead of a message
+            parts = tuple(_read_result_parts(item, self._drops))
+            self._add_parts("user", item.at, *parts, native=item.data)
+            return
         call_id = item.need("call_id", str)
         if self._knows_all_calls and call_id not in self._calls:
             raise _missing_call_error(item, call_id)
         parts = tuple(_read_result_parts(item, self._drops))
         self._add_parts("user", item.at, ToolResultPart(call_id, parts, kind=kind, at=item.at))
+
+    def _read_agent_message(self, item: Fields) -> None:
+        """Read a message from one of Codex's agents to another. Its text also has the names of both."""
+        item.ignore("author", "recipient", "agent")
+        self._add_parts("user", item.at, *_read_content(item, "content", self._drops), native=item.data)
 
     def _read_reasoning(self, item: Fields) -> None:
         sealed = item.string("encrypted_content")
@@ -221,6 +234,7 @@ _ITEMS: Mapping[str, Callable[[History, Fields], None]] = {
     "custom_tool_call": partial(History._read_call, kind="custom", member="input"),
     "function_call_output": partial(History._read_output, kind="function"),
     "custom_tool_call_output": partial(History._read_output, kind="custom"),
+    "agent_message": History._read_agent_message,
     "reasoning": History._read_reasoning,
     "item_reference": History._drop_reference,
     "compaction": History._read_compaction,
@@ -255,6 +269,9 @@ def _read_content(fields: Fields, name: str, drops: Drops) -> Iterator[Part]:
 
 def _read_result_parts(item: Fields, drops: Drops) -> Iterator[TextPart | ImagePart | FilePart]:
     for part in _read_content(item, "output", drops):
+        if isinstance(part, NativePart):
+            drops.add(part.at)
+            continue
         if not isinstance(part, TextPart | ImagePart | FilePart):
             raise invalid(f"{part.at} is not supported in a tool's output: send text, images or files", part.at)
         yield part
@@ -305,6 +322,17 @@ def _read_refusal(part: Fields, marks: Mapping[str, Any]) -> Part:
     return RefusalPart(part.need("refusal", str), part.at)
 
 
+_CIPHERTEXT = re.compile(r"gAAAA[\w-]+=*")
+
+
+def _read_encrypted(part: Fields, marks: Mapping[str, Any]) -> Part:
+    """Return content that OpenAI's models encrypt for other agents; other models write text in its place."""
+    content = part.need("encrypted_content", str)
+    if _CIPHERTEXT.fullmatch(content):
+        return NativePart("responses", "encrypted_content", part.data, part.at)
+    return TextPart(content, part.at, marks)
+
+
 _PARTS: Mapping[str, Callable[[Fields, Mapping[str, Any]], Part]] = {
     "input_text": _read_text,
     "output_text": _read_text,
@@ -313,4 +341,5 @@ _PARTS: Mapping[str, Callable[[Fields, Mapping[str, Any]], Part]] = {
     "input_file": _read_file,
     "input_audio": _read_audio,
     "refusal": _read_refusal,
+    "encrypted_content": _read_encrypted,
 }

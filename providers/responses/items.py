@@ -116,6 +116,9 @@ class _InputWriter:
     def turn(self, message: Message) -> None:
         if message.name is not None:
             self._drops.add(f"{message.at}.name")
+        if self._native and message.native is not None:
+            self._add_item(without_own_id(dict(message.native)), message.at, message)
+            return
         for part in message.parts:
             self._write_part(part, message)
         self._end_message(message)

@@ -10,6 +10,7 @@ KINDS: Final[Mapping[str, BlockKind]] = MappingProxyType(
     {
         # Chat and Responses
         "text": "text", "input_text": "text", "output_text": "text", "refusal": "text", "message": "text",
+        "agent_message": "text",
         "image_url": "media", "video_url": "media", "audio_url": "media", "input_image": "media",
         "input_audio": "media", "input_file": "media", "file": "media",
         "function_call": "tool_use", "custom_tool_call": "tool_use", "computer_call": "tool_use",

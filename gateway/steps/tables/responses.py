@@ -50,7 +50,7 @@ CONTENT: Final = array(
     record(
         None, text=JOINED, refusal=JOINED, annotations=_ANNOTATIONS, logprobs=_LOGPROBS,
         input_audio=record(Scope(media=("format",), media_types="audio/"), data=DATA, format=EXEMPT),
-        **_FILE, **_COMMON,
+        encrypted_content=TEXT, **_FILE, **_COMMON,
     ),
     Leaf("text"),
 )  # fmt: skip
@@ -97,6 +97,10 @@ ITEMS: Final[Mapping[str, Shape]] = {
     "custom_tool_call": _call(input=text("tool_calls"), namespace=text("other")),
     "function_call_output": _result("output", namespace=text("other")),
     "custom_tool_call_output": _result("output", namespace=text("other")),
+    "agent_message": record(
+        Scope("user"), content=CONTENT, agent=record(None, **exempt("agent_name")), **exempt("author", "recipient"),
+        **_COMMON,
+    ),
     "tool_search_call": _call("arguments", tool="tool_search"),
     "tool_search_output": record(Scope("tools"), tools=_TOOLS, **_COMMON),
     "additional_tools": record(Scope("tools"), tools=_TOOLS, **_COMMON),

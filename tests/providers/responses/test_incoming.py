@@ -4,6 +4,11 @@ from typing import Any
 
 import pytest
 
+from providers.chat import CHAT
+from providers.converse import CONVERSE
+from providers.gemini import GEMINI
+from providers.messages import MESSAGES
+from providers.neutral.codec import Recipient
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -28,7 +33,7 @@ from providers.responses import RESPONSES, read_continuation
 from streams.errors import GatewayError
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.responses_requests import OTHER, read, rejection_of, turns
+from tests.support.responses_requests import OTHER, read, rejection_of, send, turns
 
 
 def test_a_string_is_a_user_turn_and_instructions_lead() -> None:
@@ -307,6 +312,57 @@ def test_earlier_calls_count_and_stored_items_are_not_judged() -> None:
     assert call.messages[-1].parts[0].call_id == "c1"
     call = read_continuation({"model": "m", "input": "go on"}, [OUTPUT])
     assert call.messages[0].parts[0].call_id == "c1"
+
+
+@each_row("type", ["function_call_output", "custom_tool_call_output"])
+def test_a_task_that_codex_starts_with_an_output_is_a_message(type: str) -> None:
+    """It has a tool's name, but no call (openai/codex#45318, Wei-Shaw/sub2api#6402, lidge-jun/opencodex#3732)."""
+    task = {"type": type, "id": "fco_1", "name": "create_thread", "namespace": "codex_app", "output": "<task/>"}
+    for call_id in [{}, {"call_id": None}, {"call_id": ""}]:
+        request = read(input=[task | call_id])
+        (turn,) = request.messages
+        assert (turn.role, turn.parts, request.dropped) == ("user", (TextPart("<task/>", "input[0].output"),), ())
+        body, outgoing = send(request)  # its own API knows the form
+        assert (body["input"], outgoing.dropped) == ([task | call_id], ())
+    assert rejection_of(input=[{"type": type, "output": "x"}]).info.param == "input[0].call_id"
+
+
+NEW_TASK = {"type": "input_text", "text": "Message Type: NEW_TASK\nSender: /root\nPayload:\n"}
+CIPHERTEXT = {"type": "encrypted_content", "encrypted_content": "gAAAAABqZ-_x" + "a0" * 40 + "=="}
+
+
+def agent_message(*content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "agent_message", "id": "amsg_1", "author": "/root", "recipient": "/root/worker",
+        "content": list(content),
+    }  # fmt: skip
+
+
+def test_a_message_between_agents_is_the_users() -> None:
+    """Codex gives an agent its task in it (ollama/ollama#18286, openai/codex#37822, james-6-23/codex2api#341).
+
+    Models of other providers do not encrypt the task.
+    """
+    task = {"type": "encrypted_content", "encrypted_content": "Count the files."}
+    request = read(input=[agent_message(NEW_TASK, task)])
+    (turn,) = request.messages
+    assert (turn.role, [part.text for part in turn.parts]) == ("user", [NEW_TASK["text"], "Count the files."])
+    assert request.dropped == ()
+    assert send(request)[0]["input"] == [agent_message(NEW_TASK, task)]
+    assert turns(agent_message()) == turns({**agent_message(), "content": None}) == ()
+
+
+def test_only_openai_can_read_encrypted_messages_between_agents() -> None:
+    """MetaFARS/codex-relay#60: others reject it."""
+    request = read(input=[agent_message(NEW_TASK, CIPHERTEXT), CALL, {**OUTPUT, "output": [NEW_TASK, CIPHERTEXT]}])
+    for codec in (CHAT, MESSAGES, GEMINI, CONVERSE):
+        outgoing = codec.write_request(request, Recipient("up", OTHER))
+        assert b"gAAAA" not in outgoing.body
+        assert b"NEW_TASK" in outgoing.body
+        assert outgoing.dropped == ("input[].output[]", "input[].content[]")
+    body, outgoing = send(request)
+    assert body["input"][0] == agent_message(NEW_TASK, CIPHERTEXT)
+    assert outgoing.dropped == ("input[].output[]",)
 
 
 def test_penalties_are_read() -> None:
