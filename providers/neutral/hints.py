@@ -33,6 +33,7 @@ HINTS = (
     "*.input_examples",
     "messages[].name",
     "*.phase",
+    "*input[].encrypted_function_args",  # the arguments themselves are sent
     "*input[].content[].annotations",
     "*input[].content[].logprobs",
     "*.citationsContent.citations",  # of an earlier answer
@@ -67,6 +68,7 @@ EXPLANATIONS = {
     "*.eager_input_streaming": "streaming of a tool's input",
     "*.input_examples": "examples of a tool's input",
     "messages[].name": "the author's name",
+    "*.encrypted_function_args": "names of encrypted arguments",
     "*.defer_loading": "deferred loading of a tool",
     "anthropic-beta*": "an Anthropic beta",
     "additionalModelRequestFields.anthropic_beta": "an Anthropic beta",

@@ -37,7 +37,7 @@ from providers.neutral.seal import PREFIX, unseal
 from providers.responses import compaction
 from providers.responses.settings import read_format, read_reasoning, read_tools
 from providers.responses.tools import flat_name
-from providers.responses.values import reasoning_text
+from providers.responses.values import CIPHERTEXT, ENCRYPTED_ARGUMENTS, reasoning_text
 from streams.errors import GatewayError, invalid
 from streams.events import ToolKind
 
@@ -132,8 +132,10 @@ class History:
 
     def _read_call(self, item: Fields, kind: ToolKind, member: str) -> None:
         namespace, name = item.string("namespace"), item.need("name", str)
+        encrypted = item.array(ENCRYPTED_ARGUMENTS)
         part = ToolCallPart(
             item.need("call_id", str), flat_name(namespace, name), item.string(member) or "", kind, item.at,
+            marks=NO_MARKS if encrypted is None else {ENCRYPTED_ARGUMENTS: encrypted},
             namespace=namespace if namespace == name else None,
         )  # fmt: skip
         self._add_parts("assistant", item.at, part)
@@ -322,7 +324,7 @@ def _read_refusal(part: Fields, marks: Mapping[str, Any]) -> Part:
     return RefusalPart(part.need("refusal", str), part.at)
 
 
-_CIPHERTEXT = re.compile(r"gAAAA[\w-]+=*")
+_CIPHERTEXT = re.compile(CIPHERTEXT)
 
 
 def _read_encrypted(part: Fields, marks: Mapping[str, Any]) -> Part:

@@ -140,8 +140,9 @@ class _InputWriter:
                 self._add_content(part, message)
             case ToolCallPart():
                 own = {"namespace": part.namespace} if self._native and part.namespace else {}
+                own |= part.marks if self._native else {}
                 self._add_item(_write_call(part, self._id(part.id)) | own, part.at, message)
-                self._drops.add(*(f"{part.at}.{name}" for name in part.marks))
+                self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name not in own))
             case ToolResultPart():
                 self._add_item(self._result_item(part), part.at, message)
             case ReasoningPart():

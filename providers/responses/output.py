@@ -4,6 +4,7 @@ Used for the last events of a stream, the end of a forwarded stream, and whole a
 package requires is written, as ``null`` if allowed.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -18,6 +19,7 @@ from providers.neutral.seal import Issuer, seal
 from providers.neutral.values import as_objects
 from providers.responses.ids import own_id
 from providers.responses.tools import DeclaredTool
+from providers.responses.values import CIPHERTEXT, ENCRYPTED_ARGUMENTS
 from streams import sse
 from streams.events import (
     AnswerEnd,
@@ -315,12 +317,18 @@ def native_reasoning(state: ReasoningState | None, *, kept: bool) -> Object | No
     return state.item if state.item.get("id") else None
 
 
+_ENCRYPTED_ARGUMENT = re.compile(rf'"{CIPHERTEXT}"')
+
+
 def call_item(id: str, call_id: str, tool: DeclaredTool, input: str = "", status: str = "completed") -> Object:
     item: Object = {"id": id, "type": "function_call", "status": status, "call_id": call_id, "name": tool.name}
     if tool.kind == "custom":
         item |= {"type": "custom_tool_call", "input": input}
     else:
         item["arguments"] = input
+        if tool.encrypted and status != "in_progress" and not _ENCRYPTED_ARGUMENT.search(input):
+            # Otherwise Codex passes the text on as ciphertext, which OpenAI rejects (openai/codex#37858).
+            item[ENCRYPTED_ARGUMENTS] = []
     if tool.namespace is not None:
         item["namespace"] = tool.namespace
     return item

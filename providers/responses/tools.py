@@ -16,11 +16,12 @@ from streams.events import ToolKind
 
 @attrs.frozen(repr=False)
 class DeclaredTool:
-    """A tool as the client declared it."""
+    """A tool as the client declared it. With ``encrypted``, OpenAI encrypts some arguments of its calls."""
 
     name: str
     namespace: str | None = None
     kind: ToolKind = "function"
+    encrypted: bool = False
 
 
 def flat_name(namespace: Any, name: str) -> str:
@@ -35,7 +36,11 @@ def flat_name(namespace: Any, name: str) -> str:
 
 def declared_tools(request: Request) -> Mapping[str, DeclaredTool]:
     """Return the client's own tools by their flat names."""
-    found = {tool.name: DeclaredTool(tool.name, kind=tool.kind) for tool in request.tools if isinstance(tool, Tool)}
+    found = {
+        tool.name: DeclaredTool(tool.name, None, tool.kind, _has_encrypted(tool.schema))
+        for tool in request.tools
+        if isinstance(tool, Tool)
+    }
     if request.api == "responses":
         added = (item for item in as_objects(request.source.get("input")) if item.get("type") == "additional_tools")
         listed = (tool for holder in (request.source, *added) for tool in as_objects(holder.get("tools")))
@@ -43,8 +48,16 @@ def declared_tools(request: Request) -> Mapping[str, DeclaredTool]:
             for inner in as_objects(tool.get("tools")) if tool.get("type") == "namespace" else ():
                 namespace, name = str(tool.get("name")), str(inner.get("name"))
                 if (flat := flat_name(namespace, name)) in found:
-                    found[flat] = DeclaredTool(name, namespace, found[flat].kind)
+                    found[flat] = attrs.evolve(found[flat], name=name, namespace=namespace)
     return found
+
+
+def _has_encrypted(schema: Any) -> bool:
+    """Return whether the schema of a tool has a property that Codex marks as encrypted."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    return isinstance(properties, dict) and any(
+        one.get("encrypted") is True for one in as_objects([*properties.values()])
+    )
 
 
 def custom_names(tools: Any) -> frozenset[str]:

@@ -93,7 +93,7 @@ _COMPACTION: Final = record(Scope("assistant"), encrypted_content=SUMMARY, **_CO
 
 ITEMS: Final[Mapping[str, Shape]] = {
     "reasoning": _REASONING,
-    "function_call": _call("arguments", namespace=text("other")),
+    "function_call": _call("arguments", namespace=text("other"), encrypted_function_args=EXEMPT_LIST),
     "custom_tool_call": _call(input=text("tool_calls"), namespace=text("other")),
     "function_call_output": _result("output", namespace=text("other")),
     "custom_tool_call_output": _result("output", namespace=text("other")),

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from providers.chat import CHAT
+from providers.converse import CONVERSE
+from providers.gemini import GEMINI
 from providers.messages import MESSAGES
 from providers.neutral.codec import Codec, Recipient, Reply
+from providers.neutral.hints import losses
 from providers.neutral.seal import seal
 from providers.responses import RESPONSES, read_continuation
 from providers.responses.kept_items import previous_items
@@ -168,6 +171,46 @@ def test_a_namespaced_tool_works_all_the_way() -> None:
     again = read(tools=[namespace], input=[{"role": "user", "content": "x"}, item])
     messages = json.loads(CHAT.write_request(again, Recipient("up", US)).body)["messages"]
     assert messages[1]["tool_calls"][0]["function"]["name"] == "agents__close"
+
+
+MARK = "encrypted_function_args"
+SPAWN = {
+    "type": "namespace", "name": "collaboration",
+    "tools": [
+        {"type": "function", "name": "spawn_agent", "parameters": {
+            "type": "object", "properties": {"message": {"type": "string", "encrypted": True}},
+        }},
+        {"type": "function", "name": "wait_agent", "parameters": {"type": "object", "properties": {}}},
+    ],
+}  # fmt: skip
+
+
+def test_a_task_that_codex_would_take_for_encrypted_is_marked_as_text() -> None:
+    """Without the mark, Codex sends the text as ciphertext, which OpenAI rejects (openai/codex#37858,
+    MetaFARS/codex-relay#43)."""
+    call = read(tools=[SPAWN])
+    for name, arguments, marks in [
+        ("spawn_agent", '{"message":"Count."}', {"encrypted_function_args": []}),
+        ("spawn_agent", '{"message":"gAAAAABqZ-_x=="}', {}),  # OpenAI's own, in a stored conversation
+        ("wait_agent", "{}", {}),
+    ]:
+        with case((name, arguments)):
+            begin = [AnswerStart(), *call_events(0, arguments, id="c", name=f"collaboration__{name}")]
+            events = [*begin, AnswerEnd("tool_calls")]
+            written = write_events(events, Reply(call, US, 1))
+            (item,) = written[-1]["response"]["output"]
+            (whole,) = json.loads(RESPONSES.write_answer(fold(events), Reply(call, US, 1)))["output"]
+            added, done = (event["item"] for event in written if "item" in event)
+            for one in (item, whole, done):
+                assert {key: value for key, value in one.items() if key == MARK} == marks
+            assert MARK not in added
+            again = read(tools=[SPAWN], input=[{"role": "user", "content": "x"}, item])
+            sent = RESPONSES.write_request(again, Recipient("up", US))
+            assert json.loads(sent.body)["input"][1].get(MARK) == marks.get(MARK)
+            for codec in (CHAT, MESSAGES, GEMINI, CONVERSE):
+                other = codec.write_request(again, Recipient("up", US))
+                assert b"encrypted_function_args" not in other.body
+                assert losses(other.dropped) == ()
 
 
 def test_the_namespace_of_a_single_tool_returns_only_to_its_own_api() -> None:
