@@ -4,6 +4,7 @@ Members may have any type, because one unexpected value must not break a stream.
 is an error.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -34,6 +35,7 @@ class Choice(msgspec.Struct):
     finish_reason: Any = None
     logprobs: Any = None
     stop_reason: Any = None  # vLLM: the stop string that matched
+    usage: Any = None  # Moonshot, in streams
     error: Any = None  # OpenRouter
 
 
@@ -51,6 +53,12 @@ class Chunk(msgspec.Struct):
     message: Any = None  # with the next two: members of an error without an envelope
     detail: Any = None
     type: Any = None
+
+    @property
+    def counts(self) -> Mapping[str, Any] | None:
+        """The token counts, if any. In streams, Moonshot has them in the choice (earendil-works/pi#2017)."""
+        found = (self.usage, *(choice.usage for choice in self.choices or ()))
+        return next((one for one in found if isinstance(one, dict) and one), None)
 
     @property
     def is_failure(self) -> bool:
@@ -85,6 +93,7 @@ class _TextChoice(Choice, kw_only=True):
     delta: _TextDelta
     finish_reason: _NONE = None
     logprobs: _NONE = None
+    usage: _NONE = None
     error: _NONE = None
 
 

@@ -136,8 +136,8 @@ class ChatReader(StagedReader):
             chunk = decode(data)
         except NOT_JSON:
             return self._read_malformed(event, data)
-        if chunk.usage and isinstance(chunk.usage, dict):
-            self._read_usage(chunk)
+        if (counts := chunk.counts) is not None:
+            self._read_usage(counts, chunk.service_tier)
         if event == "error" or chunk.error or (chunk.choices is None and chunk.is_failure):
             return self._fail(read_event_failure(any_json(data)))
         self._answer.arriving = data
@@ -155,8 +155,8 @@ class ChatReader(StagedReader):
         """Return all events of an answer that arrived as one chunk."""
         for choice in chunk.choices or ():
             choice.delta = choice.message or choice.delta
-        if chunk.usage and isinstance(chunk.usage, dict):
-            self._read_usage(chunk)
+        if (counts := chunk.counts) is not None:
+            self._read_usage(counts, chunk.service_tier)
         out = self._read(chunk)
         return out if self._stage is ENDED else [*out, *self._end()]
 
@@ -183,9 +183,9 @@ class ChatReader(StagedReader):
             return [*out, *self._fail(error)]
         return out
 
-    def _read_usage(self, chunk: Chunk) -> None:
-        """Read the usage of ``chunk``, unless it counts nothing after another one has."""
-        found = read_tokens(chunk.usage, OLDER, tier=chunk.service_tier)
+    def _read_usage(self, counts: Mapping[str, Any], tier: Any) -> None:
+        """Read the usage of a chunk, unless it counts nothing after another one has."""
+        found = read_tokens(counts, OLDER, tier=tier)
         if self._usage is None or (found is not None and (found.prompt or found.output)):
             self._usage = found
 

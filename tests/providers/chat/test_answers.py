@@ -85,6 +85,20 @@ def test_a_stream_that_does_not_end_well_fails(name):
     check_order(events)
 
 
+def test_usage_may_be_in_the_choice():
+    """Moonshot's streams, and others without the usage chunk (earendil-works/pi#2017, anomalyco/opencode#44502)."""
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7, "cached_tokens": 3}
+    for delta in [{}, {"content": "b"}]:
+        choice = {"index": 0, "delta": delta, "finish_reason": "stop", "usage": usage}
+        for last in [b"", sse.data({"choices": [], "usage": usage})]:
+            events = read([chunk({"content": "a"}) + sse.data({"choices": [choice], "usage": None}) + last + DONE])
+            assert [event for event in events if isinstance(event, Usage)] == [Usage(input=2, cache_read=3, output=2)]
+    running = {"index": 0, "delta": {"content": "b"}, "finish_reason": None, "usage": usage}
+    assert Usage(input=2, cache_read=3, output=2) in read(
+        [chunk({"content": "a"}) + sse.data({"choices": [running]}) + chunk({}, "stop") + DONE]
+    )
+
+
 def test_usage_is_reported_even_if_the_stream_fails():
     usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
     events = read([chunk({"content": "a"}, usage=usage)])
