@@ -147,6 +147,7 @@ PREFIXES: Mapping[str, str] = {
     "reasoning": "rs_",
     "function_call": "fc_",
     "custom_tool_call": "ctc_",
+    "tool_search_call": "tsc_",
     "image_generation_call": "ig_",
 }
 

@@ -48,6 +48,12 @@ def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
     return msgspec.Raw(data)
 
 
+def arguments_object(text: str) -> dict[str, Any]:
+    """Return the arguments ``text`` of a function as an object, as ``call_input`` does."""
+    value = call_input(text, "function")
+    return msgspec.json.decode(value, type=dict[str, Any]) if isinstance(value, msgspec.Raw) else value
+
+
 def is_json_object(text: str) -> bool:
     """Return whether ``text`` is a JSON object, or means that there are no arguments."""
     text = text.strip()

@@ -103,7 +103,8 @@ class ToolCallPart:
     """A tool call of an earlier turn.
 
     ``input`` is JSON text for a function, free text for a custom tool. ``namespace`` is that of a lone tool, whose name
-    already includes it; only its own API needs it.
+    already includes it; only its own API needs it. ``native`` is the call in the form of ``Request.api``, if that has
+    another.
     """
 
     id: str
@@ -113,11 +114,12 @@ class ToolCallPart:
     at: str = ""
     marks: Mapping[str, Any] = NO_MARKS
     namespace: str | None = None
+    native: Mapping[str, Any] | None = None
 
 
 @attrs.frozen
 class ToolResultPart:
-    """The result of a client's tool, in a ``user`` turn. ``parts`` may be empty."""
+    """The result of a client's tool, in a ``user`` turn. ``parts`` may be empty; ``native`` is as in the call."""
 
     call_id: str
     parts: tuple["TextPart | ImagePart | FilePart", ...]
@@ -125,6 +127,7 @@ class ToolResultPart:
     kind: ToolKind = "function"
     at: str = ""
     marks: Mapping[str, Any] = NO_MARKS
+    native: Mapping[str, Any] | None = None
 
 
 @attrs.frozen
@@ -152,7 +155,10 @@ Part: TypeAlias = (
 
 @attrs.frozen
 class Tool:
-    """One of the client's own tools. ``schema`` is its unchanged JSON Schema, or None."""
+    """One of the client's own tools. ``schema`` is its unchanged JSON Schema, or None.
+
+    ``native`` is the tool in the form of ``Request.api``, if that has another; ``{}`` if an item already has the tool.
+    """
 
     name: str
     description: str | None = None
@@ -162,6 +168,7 @@ class Tool:
     format: Any = None  # of a custom tool: text or a grammar, in OpenAI's words
     at: str = ""
     marks: Mapping[str, Any] = NO_MARKS
+    native: Mapping[str, Any] | None = None
 
 
 @attrs.frozen

@@ -195,7 +195,7 @@ def _item_objects(block: Block, reply: Reply, tools: Mapping[str, DeclaredTool],
             text = custom_tools.unwrap_text(block.input) if wrapped else block.input
             if tool.kind == "function" and not text.strip():
                 text = NO_ARGUMENTS
-            return [call_item(own_id("ctc_" if tool.kind == "custom" else "fc_"), block.id, tool, text, status)]
+            return [call_item(own_id(tool.id_prefix), block.id, tool, text, status)]
         case NativeBlock(api=api, item=item):
             return [item] if api == "responses" else image_items(api, item)
         case _:

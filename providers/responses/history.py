@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import attrs
+import msgspec
 
 from providers.neutral.fields import Drops, Fields, expect, join_path
 from providers.neutral.media import file_type, is_data_url, url_source
@@ -36,7 +37,7 @@ from providers.neutral.request import (
 from providers.neutral.seal import PREFIX, unseal
 from providers.responses import compaction
 from providers.responses.settings import read_format, read_reasoning, read_tools
-from providers.responses.tools import flat_name
+from providers.responses.tools import SEARCH, flat_name
 from providers.responses.values import CIPHERTEXT, ENCRYPTED_ARGUMENTS, reasoning_text
 from streams.errors import GatewayError, invalid
 from streams.events import ToolKind
@@ -60,6 +61,7 @@ class History:
 
     def __init__(self, drops: Drops) -> None:
         self.tools: list[Tool | NativeTool] = []
+        self.found_tools: list[Tool] = []  # by searches of the client
         self.reasoning: Reasoning | None = None
         self.format: Format | None = None
         self._drops = drops
@@ -152,6 +154,31 @@ class History:
         parts = tuple(_read_result_parts(item, self._drops))
         self._add_parts("user", item.at, ToolResultPart(call_id, parts, kind=kind, at=item.at))
 
+    def _read_search_call(self, item: Fields) -> None:
+        call_id = _client_search_id(item)
+        if call_id is None:
+            item.ignore(*item.data)
+            self._add_parts("assistant", item.at, NativePart("responses", "tool_search_call", item.data, item.at))
+            return
+        arguments = item.value("arguments")
+        text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or {}).decode()
+        self._add_parts("assistant", item.at, ToolCallPart(call_id, SEARCH, text, at=item.at, native=item.data))
+
+    def _read_search_output(self, item: Fields) -> None:
+        """Read the tools that the client has found. Other APIs get their names, and the tools with the others."""
+        call_id = _client_search_id(item)
+        if call_id is None:
+            item.ignore(*item.data)
+            self._add_parts("user", item.at, NativePart("responses", "tool_search_output", item.data, item.at))
+            return
+        if self._knows_all_calls and call_id not in self._calls:
+            raise _missing_call_error(item, call_id)
+        found = [tool for tool in read_tools(item, self._drops) if isinstance(tool, Tool)]
+        self.found_tools += (attrs.evolve(tool, native={}) for tool in found)
+        text = "\n".join(tool.name for tool in found) or "(no tools found)"
+        result = ToolResultPart(call_id, (TextPart(text, item.path("tools")),), at=item.at, native=item.data)
+        self._add_parts("user", item.at, result)
+
     def _read_agent_message(self, item: Fields) -> None:
         """Read a message from one of Codex's agents to another. Its text also has the names of both."""
         item.ignore("author", "recipient", "agent")
@@ -208,6 +235,12 @@ class History:
             self._drops.add_unread(text)
 
 
+def _client_search_id(item: Fields) -> str | None:
+    """Return the id of a call of the client's search for tools, or ``None`` if the provider ran the search."""
+    call_id = item.string("call_id")
+    return None if item.string("execution") == "server" or not call_id else call_id
+
+
 def _missing_call_error(item: Fields, call_id: str) -> GatewayError:
     """Return the 400 for an output without a call, in OpenAI's words, which clients recognize
     (continuedev/continue#10092)."""
@@ -237,6 +270,8 @@ _ITEMS: Mapping[str, Callable[[History, Fields], None]] = {
     "function_call_output": partial(History._read_output, kind="function"),
     "custom_tool_call_output": partial(History._read_output, kind="custom"),
     "agent_message": History._read_agent_message,
+    "tool_search_call": History._read_search_call,
+    "tool_search_output": History._read_search_output,
     "reasoning": History._read_reasoning,
     "item_reference": History._drop_reference,
     "compaction": History._read_compaction,

@@ -13,6 +13,7 @@ from providers.neutral.request import Parameter, Request
 from providers.responses.compaction import compaction_request, is_compaction
 from providers.responses.history import History
 from providers.responses.settings import read_format, read_reasoning, read_settings, read_tool_choice, read_tools
+from providers.responses.tools import new_tools
 
 REPLACED = ("previous_response_id", "conversation")  # settings that the earlier items replace
 
@@ -49,6 +50,7 @@ def _read(body: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Requ
     history = History(drops)
     history.read(fields, earlier)
     tools = (*read_tools(fields, drops), *history.tools)
+    tools = (*tools, *new_tools(tools, history.found_tools))
     controls = read_settings(fields)
     format = None
     if (text := fields.object("text")) is not None:

@@ -21,6 +21,8 @@ _PREFIXES: Mapping[str, str] = {
     "custom_tool_call": "ctc_",
     "function_call_output": "fco_",
     "custom_tool_call_output": "ctco_",
+    "tool_search_call": "tsc_",
+    "tool_search_output": "tso_",
     "compaction": "cmp_",
     "image_generation_call": "ig_",
 }

@@ -64,6 +64,8 @@ def write_tools(request: Request, body: Object, drops: Drops) -> None:
 def _write_tool(tool: Tool | NativeTool, request: Request, drops: Drops) -> Object | None:
     if isinstance(tool, NativeTool):
         return _write_native(tool, drops)
+    if tool.native is not None and request.api == "responses":
+        return dict(tool.native) or None
     item: Object = {"type": tool.kind, "name": tool.name}
     if tool.description is not None:
         item["description"] = tool.description

@@ -12,13 +12,14 @@ import attrs
 import msgspec
 
 from providers.errors.failures import OPENAI_CODE
+from providers.neutral.arguments import arguments_object
 from providers.neutral.billing import OPENAI_TIERS, tier_for_client
 from providers.neutral.codec import Reply
 from providers.neutral.made_images import made_images
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.values import as_objects
 from providers.responses.ids import own_id
-from providers.responses.tools import DeclaredTool
+from providers.responses.tools import DeclaredTool, is_client_search
 from providers.responses.values import CIPHERTEXT, ENCRYPTED_ARGUMENTS
 from streams import sse
 from streams.events import (
@@ -208,7 +209,7 @@ def _sent_members(reply: Reply) -> Mapping[str, Any]:
     source = reply.request.source
     for path in reply.unsent:
         if path == "tools[]":  # the path does not identify the tools; the client's own are always sent
-            tools = [tool for tool in source.get("tools") or () if tool.get("type") in OWN_TOOLS]
+            tools = [t for t in source.get("tools") or () if t.get("type") in OWN_TOOLS or is_client_search(t)]
             source = {**source, "tools": tools}
         name, _, member = path.partition(".")
         if name == "metadata" or path == "reasoning.summary" or name not in source or name not in ECHO:
@@ -321,6 +322,11 @@ _ENCRYPTED_ARGUMENT = re.compile(rf'"{CIPHERTEXT}"')
 
 
 def call_item(id: str, call_id: str, tool: DeclaredTool, input: str = "", status: str = "completed") -> Object:
+    if tool.is_search:
+        return {
+            "id": id, "type": "tool_search_call", "status": status, "call_id": call_id, "execution": "client",
+            "arguments": arguments_object(input),
+        }  # fmt: skip
     item: Object = {"id": id, "type": "function_call", "status": status, "call_id": call_id, "name": tool.name}
     if tool.kind == "custom":
         item |= {"type": "custom_tool_call", "input": input}

@@ -6,7 +6,7 @@ from typing import Any
 from providers.neutral.fields import Drops, Fields
 from providers.neutral.parameters import read_parameters
 from providers.neutral.request import Format, NativeTool, Parameter, Reasoning, Tool, ToolChoice
-from providers.responses.tools import flat_name
+from providers.responses.tools import SEARCH, flat_name, is_client_search
 from streams.errors import invalid
 
 CHOICE_MODES = ("auto", "none", "required")
@@ -25,8 +25,18 @@ def read_tools(fields: Fields, drops: Drops) -> Iterator[Tool | NativeTool]:
             yield _read_tool(tool, type == "custom")
         elif type == "namespace":
             yield from _read_namespace(tool, drops)
+        elif is_client_search(tool.data):
+            yield _read_search(tool, drops)
         else:
             yield NativeTool("responses", type, tool.data, tool.at)
+
+
+def _read_search(fields: Fields, drops: Drops) -> Tool:
+    """Return the search for tools that the client runs, as a function for other APIs (vllm-project/agentic-api#140)."""
+    fields.ignore("execution")
+    description, schema = fields.string("description"), fields.value("parameters")
+    drops.add_unread(fields)
+    return Tool(SEARCH, description, schema, at=fields.at, native=fields.data)
 
 
 def _read_namespace(fields: Fields, drops: Drops) -> Iterator[Tool]:

@@ -4,24 +4,41 @@ Only this API has ``namespace`` tools, which contain other tools: ``ns`` and ``t
 requests, and two members again in answers.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 import attrs
 
-from providers.neutral.request import Request, Tool
+from providers.neutral.request import NativeTool, Request, Tool
 from providers.neutral.values import as_objects
 from streams.events import ToolKind
+
+SEARCH: Final = "tool_search"
+"""The type of the search for tools, and its name as a function in other APIs."""
+
+
+def is_client_search(tool: Mapping[str, Any]) -> bool:
+    """Return whether ``tool`` is a search for tools that the client runs, instead of OpenAI."""
+    return tool.get("type") == SEARCH and tool.get("execution") == "client"
 
 
 @attrs.frozen(repr=False)
 class DeclaredTool:
-    """A tool as the client declared it. With ``encrypted``, OpenAI encrypts some arguments of its calls."""
+    """A tool as the client declared it.
+
+    With ``encrypted``, OpenAI encrypts some arguments of its calls. ``is_search`` marks the client's search for tools.
+    """
 
     name: str
     namespace: str | None = None
     kind: ToolKind = "function"
     encrypted: bool = False
+    is_search: bool = False
+
+    @property
+    def id_prefix(self) -> str:
+        """The prefix of the ids of its calls."""
+        return "tsc_" if self.is_search else "ctc_" if self.kind == "custom" else "fc_"
 
 
 def flat_name(namespace: Any, name: str) -> str:
@@ -37,12 +54,12 @@ def flat_name(namespace: Any, name: str) -> str:
 def declared_tools(request: Request) -> Mapping[str, DeclaredTool]:
     """Return the client's own tools by their flat names."""
     found = {
-        tool.name: DeclaredTool(tool.name, None, tool.kind, _has_encrypted(tool.schema))
+        tool.name: DeclaredTool(tool.name, None, tool.kind, _has_encrypted(tool.schema), bool(tool.native))
         for tool in request.tools
         if isinstance(tool, Tool)
     }
     if request.api == "responses":
-        added = (item for item in as_objects(request.source.get("input")) if item.get("type") == "additional_tools")
+        added = (item for item in as_objects(request.source.get("input")) if item.get("type") in _WITH_TOOLS)
         listed = (tool for holder in (request.source, *added) for tool in as_objects(holder.get("tools")))
         for tool in listed:
             for inner in as_objects(tool.get("tools")) if tool.get("type") == "namespace" else ():
@@ -50,6 +67,18 @@ def declared_tools(request: Request) -> Mapping[str, DeclaredTool]:
                 if (flat := flat_name(namespace, name)) in found:
                     found[flat] = attrs.evolve(found[flat], name=name, namespace=namespace)
     return found
+
+
+def new_tools(known: Iterable[Tool | NativeTool], found: Iterable[Tool]) -> Iterator[Tool]:
+    """Yield the ``found`` tools that are not among the ``known`` ones, each once: providers reject repeated names."""
+    names = {tool.name for tool in known if isinstance(tool, Tool)}
+    for tool in found:
+        if tool.name not in names:
+            names.add(tool.name)
+            yield tool
+
+
+_WITH_TOOLS = ("additional_tools", "tool_search_output")
 
 
 def _has_encrypted(schema: Any) -> bool:

@@ -42,7 +42,7 @@ class OpenCall:
         self._call_id = begin.id
         self._tool = tool
         self._wrapped = wrapped
-        self._id = own_id("ctc_" if custom else "fc_")
+        self._id = own_id(tool.id_prefix)
         self._where = {"item_id": self._id, "output_index": self.index}
         self._name = "response.custom_tool_call_input" if custom else "response.function_call_arguments"
         self._deltas = Deltas(out, f"{self._name}.delta", self._where)
@@ -52,13 +52,15 @@ class OpenCall:
         return self._out.item_added(self.index, call_item(self._id, self._call_id, self._tool, status="in_progress"))
 
     def write(self, text: str) -> bytes:
-        if self._wrapped:
+        if self._wrapped or self._tool.is_search:  # the arguments of a search are an object, without deltas
             self._held.append(text)
             return b""
         return self._deltas.write(text)
 
     def close(self) -> bytes:
         data = b""
+        if self._tool.is_search:
+            return data
         if self._wrapped and (text := custom_tools.unwrap_text("".join(self._held))):
             data += self._deltas.write(text)
         if self._tool.kind == "function" and not self._deltas.text().strip():
@@ -70,11 +72,12 @@ class OpenCall:
         return data + self._out.event(f"{self._name}.done", members)
 
     def item(self, status: str) -> Any:
-        return call_item(self._id, self._call_id, self._tool, self._deltas.text(), status)
+        text = "".join(self._held) if self._tool.is_search else self._deltas.text()
+        return call_item(self._id, self._call_id, self._tool, text, status)
 
     def item_so_far(self) -> tuple[int, Any] | None:
         """Return the call only if its input is complete JSON; the end of free text is unknown."""
-        text = "".join(self._held) if self._wrapped else self._deltas.text()
+        text = "".join(self._held) if self._wrapped or self._tool.is_search else self._deltas.text()
         if not isinstance(load(text.encode()), dict) or (self._tool.kind == "custom" and not self._wrapped):
             return None
         text = custom_tools.unwrap_text(text) if self._wrapped else text

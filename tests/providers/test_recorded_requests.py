@@ -294,7 +294,7 @@ FORMS = (
     "image", "document", "search_result", "tool_use", "tool_result", "tool_reference", "base64", "url",
     "message", "input_text", "output_text", "input_image", "input_file", "reasoning_text", "summary_text",
     "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "reasoning",
-    "additional_tools",
+    "additional_tools", "tool_search_call", "tool_search_output",
 )  # fmt: skip
 
 ANY = "chat|messages|responses"
@@ -317,6 +317,10 @@ ACCOUNTS: tuple[Account, ...] = (
     Account("responses", ANY, r"input\[\]\.(tools\[\]\.type|id|status)", "an item's ids are its provider's own"),
     Account("responses", "chat|messages", r"input\[\]\.namespace", "a part of the tool's one name, if not that itself",
             lambda value, body: value in canonical(body)),
+    Account("responses", ANY, r"(tools|input)\[\]\.execution", "a function is the client's", among("client")),
+    Account("responses", ANY, r"input\[\]\.tools\[\]\.(description|parameters|strict)", "declared and found: sent once",
+            lambda value, body: canonical(value) in canonical(body["tools"])),
+    Account("responses", ANY, r"input\[\]\.tools\[\]\.defer_loading", "the client has found the tool"),
     # Defaults that may be left out.
     Account("chat", ANY, "n", "one answer is what all give", among(1)),
     Account("chat", ANY, "function_call|tool_choice", "what all do by themselves", among("auto")),

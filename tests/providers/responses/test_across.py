@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from openai.types.responses import ResponseToolSearchCall as ToolSearchCall
 
 from providers.chat import CHAT
 from providers.converse import CONVERSE
@@ -25,7 +26,16 @@ from streams.fold import fold
 from tests.support.block_events import call_events, refusal_events, thought_events
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.responses_requests import OTHER, SENT, US, needs_recordings, read, recorded_body, words
+from tests.support.responses_requests import (
+    OTHER,
+    SENT,
+    US,
+    needs_recordings,
+    read,
+    recorded_body,
+    rejection_of,
+    words,
+)
 from tests.support.responses_streams import (
     created_event,
     ended_event,
@@ -171,6 +181,75 @@ def test_a_namespaced_tool_works_all_the_way() -> None:
     again = read(tools=[namespace], input=[{"role": "user", "content": "x"}, item])
     messages = json.loads(CHAT.write_request(again, Recipient("up", US)).body)["messages"]
     assert messages[1]["tool_calls"][0]["function"]["name"] == "agents__close"
+
+
+SEARCH = {
+    "type": "tool_search", "execution": "client", "description": "Find tools.",
+    "parameters": {"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]},
+}  # fmt: skip
+CALENDAR = {
+    "type": "namespace", "name": "mcp__calendar",
+    "tools": [{"type": "function", "name": "add", "defer_loading": True, "parameters": {"type": "object"}}],
+}  # fmt: skip
+USER = {"role": "user", "content": "x"}
+
+
+def test_a_search_for_tools_that_the_client_runs_works_all_the_way() -> None:
+    """Codex's MCP tools are only in its results (vllm-project/agentic-api#140, looplj/axonhub#2105,
+    openai/codex#26234, duolahypercho/codex-router#252)."""
+    call = read(tools=[SEARCH, {"type": "web_search"}])
+    sent, dropped = send(CHAT, {"model": "m", "input": "x", "tools": [SEARCH]})
+    assert sent["tools"][0]["function"] == {
+        "name": "tool_search", "description": "Find tools.", "parameters": SEARCH["parameters"],
+    }  # fmt: skip
+    assert dropped == ()
+    begin = [AnswerStart(), *call_events(0, '{"query":', '"calendar"}', id="c1", name="tool_search")]
+    events = [*begin, AnswerEnd("tool_calls")]
+    reply = Reply(call, US, 1, unsent=("tools[]",))
+    written = write_events(events, reply)
+    assert [event["type"] for event in written] == [
+        "response.created", "response.in_progress", "response.output_item.added", "response.output_item.done",
+        "response.completed",
+    ]  # fmt: skip
+    (item,) = written[-1]["response"]["output"]
+    assert ToolSearchCall.model_validate(item).arguments == {"query": "calendar"}
+    assert (item["type"], item["call_id"], item["execution"]) == ("tool_search_call", "c1", "client")
+    assert written[-1]["response"]["tools"] == [SEARCH]
+    (whole,) = json.loads(RESPONSES.write_answer(fold(events), reply))["output"]
+    assert whole == {**item, "id": whole["id"]}
+
+    found = {"type": "tool_search_output", "call_id": "c1", "execution": "client", "tools": [CALENDAR]}
+    again = [item, found, {**item, "call_id": "c2"}, {**found, "call_id": "c2"}]
+    body = {"model": "m", "input": [USER, *again], "tools": [SEARCH]}
+    sent, dropped = send(CHAT, body)
+    assert [tool["function"]["name"] for tool in sent["tools"]] == ["tool_search", "mcp__calendar__add"]
+    assert sent["messages"][1]["tool_calls"][0]["function"] == {
+        "name": "tool_search", "arguments": '{"query":"calendar"}',
+    }  # fmt: skip
+    assert sent["messages"][2] == {"role": "tool", "tool_call_id": "c1", "content": "mcp__calendar__add"}
+    assert losses(dropped) == ()
+    for codec in (MESSAGES, GEMINI, CONVERSE):
+        assert losses(send(codec, body)[1]) == ()
+    begin = [AnswerStart(), *call_events(0, "{}", id="c3", name="mcp__calendar__add")]
+    (used,) = write_events([*begin, AnswerEnd("tool_calls")], Reply(read(**body), US, 1))[-1]["response"]["output"]
+    assert (used["name"], used["namespace"]) == ("add", "mcp__calendar")
+    sent, dropped = send(RESPONSES, body)
+    without_id = {name: value for name, value in item.items() if name != "id"}
+    assert sent["input"][1:] == [without_id, found, {**without_id, "call_id": "c2"}, {**found, "call_id": "c2"}]
+    assert (sent["tools"], dropped) == ([SEARCH], ())
+
+
+def test_a_search_for_tools_by_the_provider_stays_its_own() -> None:
+    tools = [{"type": "tool_search"}, CALENDAR]
+    ran = {"type": "tool_search_call", "id": "tsc_1", "call_id": None, "execution": "server", "arguments": {}}
+    found = {"type": "tool_search_output", "call_id": None, "execution": "server", "tools": [CALENDAR]}
+    body = {"model": "m", "input": [USER, ran, found], "tools": tools}
+    sent, dropped = send(CHAT, body)
+    assert [tool["function"]["name"] for tool in sent["tools"]] == ["mcp__calendar__add"]
+    assert losses(dropped) == ("input[]", "tools[]")
+    assert send(RESPONSES, body)[0]["input"][1:] == [ran, found]
+    orphan = {**found, "execution": "client", "call_id": "c9"}
+    assert "No tool call found for tool search output" in rejection_of(input=[orphan]).info.message
 
 
 MARK = "encrypted_function_args"
