@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from providers.errors import (
+    agent_items,
     forced_tools,
     json_schemas,
     missing_reasoning,
@@ -51,6 +52,8 @@ RESULT_ORDER: Final = (":calls", "order")
 """Ids of tool calls that a server rejects, and messages of the user that follow results of tools."""
 USER_ID: Final = (":user", "id")
 """The end user's id, with characters that a server rejects."""
+AGENT_ITEMS: Final = (":items", "agents")
+"""The items in which Codex delivers a task to an agent, for a server that does not know them."""
 LIMIT_NAMES: Final = ("max_tokens", "max_completion_tokens")
 """The names of Chat's token limit; some models know one alone (anomalyco/opencode#37964, BerriAI/litellm#8855)."""
 OUTPUT_LIMIT: Final = ":limit"
@@ -183,6 +186,12 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         ("metadata",),
         user_ids.hash_user_id,
         lambda name, value: Edit(f"{name}.user_id", lost=False, form="=digest"),
+    ),
+    AGENT_ITEMS: OtherShape(
+        agent_items.WORDS,
+        ("input",),
+        agent_items.use_messages,
+        lambda name, value: Edit(f"{name}[].type"),
     ),
     **{(":name", new): _with_other_name(old, new) for old, new in (LIMIT_NAMES, LIMIT_NAMES[::-1])},
 }

@@ -4,7 +4,6 @@ It is a flat list of items. The model's messages, reasoning, calls and hosted to
 client's items become parts of user turns.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from providers.neutral.ciphertext import is_ciphertext
 from providers.neutral.fields import Drops, Fields, expect, join_path
 from providers.neutral.media import file_type, is_data_url, url_source
 from providers.neutral.request import (
@@ -38,7 +38,7 @@ from providers.neutral.seal import PREFIX, unseal
 from providers.responses import compaction
 from providers.responses.settings import read_format, read_reasoning, read_tools
 from providers.responses.tools import SEARCH, flat_name
-from providers.responses.values import CIPHERTEXT, ENCRYPTED_ARGUMENTS, reasoning_text
+from providers.responses.values import ENCRYPTED_ARGUMENTS, reasoning_text
 from streams.errors import GatewayError, invalid
 from streams.events import ToolKind
 
@@ -359,13 +359,10 @@ def _read_refusal(part: Fields, marks: Mapping[str, Any]) -> Part:
     return RefusalPart(part.need("refusal", str), part.at)
 
 
-_CIPHERTEXT = re.compile(CIPHERTEXT)
-
-
 def _read_encrypted(part: Fields, marks: Mapping[str, Any]) -> Part:
     """Return content that OpenAI's models encrypt for other agents; other models write text in its place."""
     content = part.need("encrypted_content", str)
-    if _CIPHERTEXT.fullmatch(content):
+    if is_ciphertext(content):
         return NativePart("responses", "encrypted_content", part.data, part.at)
     return TextPart(content, part.at, marks)
 

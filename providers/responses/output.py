@@ -14,13 +14,14 @@ import msgspec
 from providers.errors.failures import OPENAI_CODE
 from providers.neutral.arguments import arguments_object
 from providers.neutral.billing import OPENAI_TIERS, tier_for_client
+from providers.neutral.ciphertext import CIPHERTEXT
 from providers.neutral.codec import Reply
 from providers.neutral.made_images import made_images
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.values import as_objects
 from providers.responses.ids import own_id
 from providers.responses.tools import DeclaredTool, is_client_search
-from providers.responses.values import CIPHERTEXT, ENCRYPTED_ARGUMENTS
+from providers.responses.values import ENCRYPTED_ARGUMENTS
 from streams import sse
 from streams.events import (
     AnswerEnd,

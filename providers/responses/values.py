@@ -7,8 +7,6 @@ from providers.neutral.token_usage import NEWER, diagnosis_word, read_tokens
 from providers.neutral.values import Json, as_objects, as_string
 from streams.events import Usage
 
-CIPHERTEXT = r"gAAAA[\w-]+=*"
-"""The pattern of content that OpenAI's models encrypt for each other."""
 ENCRYPTED_ARGUMENTS = "encrypted_function_args"
 """The member of Codex's calls with the names of the encrypted arguments."""
 
