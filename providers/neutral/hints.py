@@ -34,6 +34,7 @@ HINTS = (
     "messages[].name",
     "*.phase",
     "*input[].encrypted_function_args",  # the arguments themselves are sent
+    "*input[].internal_chat_message_metadata_passthrough",  # Codex's
     "*input[].content[].annotations",
     "*input[].content[].logprobs",
     "*.citationsContent.citations",  # of an earlier answer
@@ -69,6 +70,7 @@ EXPLANATIONS = {
     "*.input_examples": "examples of a tool's input",
     "messages[].name": "the author's name",
     "*.encrypted_function_args": "names of encrypted arguments",
+    "*.internal_chat_message_metadata_passthrough": "the client's metadata",
     "*.defer_loading": "deferred loading of a tool",
     "anthropic-beta*": "an Anthropic beta",
     "additionalModelRequestFields.anthropic_beta": "an Anthropic beta",

@@ -183,6 +183,16 @@ def test_a_namespaced_tool_works_all_the_way() -> None:
     assert messages[1]["tool_calls"][0]["function"]["name"] == "agents__close"
 
 
+@TRANSLATED
+def test_codexs_metadata_of_an_item_is_a_hint(codec: Codec) -> None:
+    """Codex adds it to items of every kind (chenyme/grok2api#673); no model reads it."""
+    metadata = {"internal_chat_message_metadata_passthrough": {"turn_id": "t1"}}
+    item = {"role": "user", "content": "hi", **metadata}
+    dropped = send(codec, {"model": "m", "input": [item]})[1]
+    assert dropped == ("input[].internal_chat_message_metadata_passthrough",)
+    assert losses(dropped) == ()
+
+
 SEARCH = {
     "type": "tool_search", "execution": "client", "description": "Find tools.",
     "parameters": {"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]},
