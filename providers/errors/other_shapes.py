@@ -14,6 +14,7 @@ from providers.errors import (
     forced_tools,
     json_schemas,
     missing_reasoning,
+    null_reasoning,
     output_limits,
     system_place,
     text_lists,
@@ -33,6 +34,8 @@ TEXT_LISTS: Final = (":texts",)
 """Lists of texts, for a server that accepts one text."""
 MISSING_REASONING: Final = (":reasoning",)
 """The turns without reasoning, for a model that requires reasoning in all."""
+NULL_REASONING: Final = (":reasoning", "null")
+"""Reasoning with members that are ``null``, for a server that rejects them."""
 JSON_SCHEMA: Final = (":schema",)
 """The schema of the answer, for a model that only has JSON mode."""
 THINKING: Final = (":thinking", "thinking")
@@ -134,6 +137,12 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         ("messages",),
         missing_reasoning.add_reasoning,
         _describe_messages("reasoning_content", form="=blank"),
+    ),
+    NULL_REASONING: OtherShape(
+        null_reasoning.WORDS,
+        ("input",),
+        null_reasoning.omit_nulls,
+        lambda name, value: Edit(f"{name}[].content", lost=False, form="=absent"),
     ),
     JSON_SCHEMA: OtherShape(
         json_schemas.WORDS,

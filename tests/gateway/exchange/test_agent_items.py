@@ -38,13 +38,14 @@ def said(*texts: str) -> dict[str, Any]:
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text} for text in texts]}
 
 
+@pytest.mark.parametrize("store", [False, True])
 @pytest.mark.parametrize(("status", "message"), [(400, DEEPSEEK), (400, OLLAMA), (422, XAI)])
-def test_codex_continues_with_servers_that_do_not_know_its_items(upstream, status, message):
+def test_codex_continues_with_servers_that_do_not_know_its_items(upstream, status, message, store):
     rejection = Raw(status, JSON, (json.dumps({"error": {"message": message}}).encode(),))
     entry = provider("custom/x", f"{upstream.url}/v1", ["responses"], name="x")
     with gateway_thread(config([entry])) as gateway:
         upstream.script(rejection, Script(text="yes"), Script(text="yes"))
-        body = {"model": "x", "input": [TASK, USER, RESULT]}
+        body = {"model": "x", "input": [TASK, USER, RESULT], "store": store}
         replies = [gateway.request("POST", "/v1/responses", body) for _ in range(2)]
         assert [reply.status for reply in replies] == [200, 200], replies[0].body
         assert [seen.json["input"] for seen in upstream.seen[1:]] == [[said("<task/>"), USER, said("Done:", "3")]] * 2
