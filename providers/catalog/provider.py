@@ -55,12 +55,12 @@ NO_ENDPOINTS: Mapping[EndpointName, Place | None] = MappingProxyType({})
 
 COMPATIBLE = Quirks(
     max_tokens_field="max_tokens", developer_role=False, text_lists=False, short_call_ids=False, billing_line=False,
-    deferred_tools="found", moderation=False,
+    deferred_tools="found", moderation=False, original_images=False,
 )  # fmt: skip
 """The quirks of nearly every compatible server.
 
 They know ``max_tokens`` and the role ``system`` (editor-code-assistant/eca#231, earendil-works/pi#1048), may reject
-lists of texts, have no tool search, and ignore ``moderation``.
+lists of texts and images in their original size, have no tool search, and ignore ``moderation``.
 """
 
 OPENAI = Quirks(counts_cached=True)

@@ -91,6 +91,9 @@ def write_medium(to: PartsTarget, part: ImagePart | FilePart | AudioPart) -> dic
     match part:
         case ImagePart(source=source, detail=detail):
             image = {"url": _media_url(source, part.at)}
+            if detail == "original" and not to.quirks.original_images:
+                to.drops.add(f"{part.at}.detail")
+                detail = "high"
             return {"type": "image_url", "image_url": image | ({"detail": detail} if detail else {})}
         case FilePart(source=source):
             return _write_file(to, part, source)

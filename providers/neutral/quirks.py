@@ -67,6 +67,13 @@ class Quirks:
     """DeepSeek, Groq and Fireworks reject lists (QwenLM/qwen-code#2320, microsoft/PyRIT#704,
     mozilla-ai/any-llm#1228)."""
 
+    original_images: bool = setting(
+        "Chat: `true` if the `detail` of an image may be `original`. Otherwise a translated image has `high`.",
+        True,
+        shown="`true`; `false` for all but OpenAI",
+    )
+    """Ark, StepFun and vLLM reject it (farion1231/cc-switch#7555, farion1231/cc-switch#6569)."""
+
     asked_in_responses: Literal["by_responses_clients", "to_keep_reasoning", "with_tools", "always"] = setting(
         "The requests that go to Responses, if the provider has that API. `by_responses_clients`: those of "
         "Responses clients. `with_tools`: also translated requests, and Chat requests with tools while the model "

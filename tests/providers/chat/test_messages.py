@@ -4,6 +4,10 @@ import json
 
 import pytest
 
+from providers.catalog.provider import COMPATIBLE
+from providers.chat import CHAT
+from providers.neutral.codec import Recipient
+from providers.neutral.quirks import Quirks
 from providers.neutral.request import (
     FilePart,
     ImagePart,
@@ -20,7 +24,7 @@ from providers.neutral.request import (
 )
 from providers.responses import RESPONSES
 from streams.errors import GatewayError
-from tests.support.chat_wire import USER, assistant, chat_request, encode_request, messages, user
+from tests.support.chat_wire import OWN, USER, assistant, chat_request, encode_request, messages, user
 from tests.support.each_row import each_row
 
 
@@ -47,6 +51,25 @@ def test_results_follow_their_calls_in_order_before_anything_else():
         {"role": "user", "content": "first"},
         {"role": "user", "content": "second"},
     ]
+
+
+def test_images_in_original_size_are_of_high_detail_where_that_is_unknown():
+    """Codex requests it (farion1231/cc-switch#7555, farion1231/cc-switch#6569); only OpenAI knows it."""
+    image = ImagePart(MediaSource("url", "https://a"), "original", at="input[0].content[0]")
+    turns = user(image), assistant(ToolCallPart("a", "f", "{}")), user(ToolResultPart("a", (image,)))
+    call = Request("responses", "m", turns)
+    for quirks, detail, dropped in [
+        (Quirks(), "original", ()),
+        (COMPATIBLE, "high", ("input[].content[].detail",)),
+    ]:
+        out = CHAT.write_request(call, Recipient("m", OWN, quirks))
+        assert [image["detail"] for image in images_of(json.loads(out.body))] == [detail, detail]
+        assert out.dropped == dropped
+
+
+def images_of(body):
+    parts = [part for message in body["messages"] for part in message["content"] or () if isinstance(part, dict)]
+    return [part["image_url"] for part in parts if part["type"] == "image_url"]
 
 
 def test_images_of_results_come_in_one_message_after_all_results():
