@@ -60,6 +60,7 @@ TRANSCRIPT: Final = f"{words.WHO} It does not listen."
 _MOST_CHOICES: Final = 32
 _MOST_PICTURES: Final = 10
 _WRITE_BYTES: Final = 4096  # bytes of audio per write
+_WHISPER_FIGURES: Final = {"temperature": 0.0, "avg_logprob": -0.1, "compression_ratio": 1.0, "no_speech_prob": 0.0}
 
 
 def json_answer(value: object) -> ScriptedAnswer:
@@ -286,7 +287,10 @@ def images(call: EndpointCall) -> ScriptedAnswer:
     if not call.stream:
         data = [{"b64_json": encoded} for _ in range(count)]
         return json_answer({"created": int(time.time()), "data": data, "usage": usage, "output_format": "png"})
-    about = {"created_at": int(time.time()), "size": "16x16", "quality": "low", "output_format": "png"}
+    about = {
+        "created_at": int(time.time()), "size": "16x16", "quality": "low", "output_format": "png",
+        "background": "opaque",
+    }  # fmt: skip
     partial = 0 if call.members.get("partial_images") in (0, "0", None) else call.number("partial_images", 0, 3)
     events: list[dict[str, Any]] = [
         {"type": f"{kind}.partial_image", "b64_json": encoded, "partial_image_index": at, **about}
@@ -324,10 +328,15 @@ def transcript(call: EndpointCall) -> ScriptedAnswer:
     file = _uploaded_file(call)
     seconds = max(1, len(file.content) // (2 * RATE))
     text = f"{TRANSCRIPT} The file {file.name} has {len(file.content)} bytes."
-    usage = {"type": "duration", "seconds": seconds}
     if call.stream:
         events: list[dict[str, Any]] = [{"type": "transcript.text.delta", "delta": f"{word} "} for word in text.split()]
-        return event_answer([*events, {"type": "transcript.text.done", "text": text, "usage": usage}])
+        used = {"input_tokens": 10 * seconds, "output_tokens": token_count([text])}
+        tokens = {"type": "tokens", **used, "total_tokens": sum(used.values())}
+        return event_answer([*events, {"type": "transcript.text.done", "text": text, "usage": tokens}])
+    usage = {"type": "duration", "seconds": seconds}
+    task = "translate" if call.path.endswith("translations") else "transcribe"
+    times = {"start": 0.0, "end": float(seconds)}
+    about = {"task": task, "duration": float(seconds), "text": text, "usage": usage}
     match call.members.get("response_format", "json"):
         case "text":
             return bytes_answer(text.encode() + b"\n", "text/plain; charset=utf-8")
@@ -339,10 +348,16 @@ def transcript(call: EndpointCall) -> ScriptedAnswer:
             return bytes_answer(
                 f"WEBVTT\n\n{_format_time(0)} --> {_format_time(seconds)}\n{text}\n\n".encode(), "text/vtt"
             )
-        case "verbose_json" | "diarized_json":
-            segment = {"id": 0, "start": 0.0, "end": float(seconds), "text": text}
-            about = {"task": "transcribe", "language": "english", "duration": float(seconds)}
-            return json_answer({**about, "text": text, "segments": [segment], "usage": usage})
+        case "verbose_json":
+            segment = {"id": 0, "seek": 0, **times, "text": text, "tokens": [], **_WHISPER_FIGURES}
+            each = seconds / len(text.split())
+            spoken = [
+                {"word": word, "start": at * each, "end": (at + 1) * each} for at, word in enumerate(text.split())
+            ]
+            return json_answer({**about, "language": "english", "segments": [segment], "words": spoken})
+        case "diarized_json":
+            said = {"type": "transcript.text.segment", "id": "seg_0", **times, "text": text, "speaker": "A"}
+            return json_answer({**about, "segments": [said]})
         case _:
             return json_answer({"text": text, "usage": usage})
 

@@ -151,6 +151,40 @@ def test_other_endpoints(client, endpoint):
     assert CALLS[endpoint](client) is not None
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # translations
+def test_transcripts_with_times(client, stand_in):
+    """Vercel's AI SDK refuses segments without these members; it requests them for ``whisper-1``
+    (https://github.com/vercel/ai/blob/main/packages/openai/src/transcription/openai-transcription-api.ts)."""
+    sound = ("a.wav", b"x" * 32000)
+    verbose = client.audio.transcriptions.create(
+        file=sound, model="whisper-1", response_format="verbose_json", timestamp_granularities=["word", "segment"]
+    )
+    (segment,) = verbose.segments
+    assert (segment.id, segment.seek, segment.start, segment.end, segment.text) == (0, 0, 0.0, 2.0, verbose.text)
+    assert " ".join(word.word for word in verbose.words) == verbose.text
+    assert (verbose.words[0].start, verbose.words[-1].end) == (0.0, pytest.approx(2.0))
+    diarized = client.audio.transcriptions.create(file=sound, model="m", response_format="diarized_json")
+    assert [one.speaker for one in diarized.segments] == ["A"]
+    english = client.audio.translations.create(file=sound, model="whisper-1", response_format="verbose_json")
+    assert english.segments[0].text == english.text
+    direct = httpx2.post(
+        f"{stand_in}/v1/audio/translations", data={"response_format": "verbose_json"}, files={"file": sound}
+    )
+    assert direct.json()["task"] == "translate"
+
+
+def test_streams_of_other_endpoints(client):
+    """The SDK checks each event."""
+    *deltas, done = client.audio.transcriptions.create(file=b"x" * 32000, model="m", stream=True)
+    assert done.type == "transcript.text.done"
+    assert done.usage.total_tokens == done.usage.input_tokens + done.usage.output_tokens
+    assert "".join(one.delta for one in deltas).strip() == done.text
+    partial, whole = client.images.generate(prompt="x", stream=True, partial_images=1)
+    assert (partial.type, whole.type) == ("image_generation.partial_image", "image_generation.completed")
+    partial, whole = client.images.edit(image=b"x", prompt="x", stream=True, partial_images=1)
+    assert (partial.background, whole.background) == ("opaque", "opaque")
+
+
 def test_files_of_anthropic(claude):
     """The SDK sends bytes as a part with a content type and no file name."""
     file = claude.files.upload(file=b"Example data")
