@@ -12,7 +12,7 @@ import trio
 from quart import request
 from quart_trio import QuartTrio
 
-from gateway.http.paths import is_anthropic
+from gateway.http.paths import canonical, is_anthropic
 from gateway.http.response import JSON_HEADERS, ChannelBody, Response, stream_headers
 from gateway.mock.cache_reports import cache_view, with_cached_usage, with_reported_usage
 from gateway.mock.cache_rules import cache_descriptions
@@ -189,6 +189,7 @@ def _with_own_ids(codec: Codec, data: bytes) -> bytes:
 
 def _answer_line(path: str, body: Any) -> tuple[int, Any]:
     """Return the response to a line of a batch: a conversation or embeddings."""
+    path = canonical(path)  # Azure's clients leave out /v1
     codec = next((one for one in CODECS.values() if one.wire.root + one.wire.path == path), CODECS["chat"])
     try:
         body = expect(body, dict, "the line")

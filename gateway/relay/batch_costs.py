@@ -59,7 +59,7 @@ def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None
     needs_lines = price is None or any(usage.prompt > tokens for tokens, _ in price.above)
     if needs_lines and output:
         return EndedBatch(id, None, output)
-    has_tools = value.get("endpoint") == "/v1/responses" and usage.reported_nanos is None
+    has_tools = value.get("endpoint") in ("/v1/responses", "/responses") and usage.reported_nanos is None
     return EndedBatch(id, batch_booking(price, usage), output, has_tools)
 
 

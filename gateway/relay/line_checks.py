@@ -17,6 +17,7 @@ from gateway.exchange.checking import SessionChecks, begin_session
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.offload import offload
+from gateway.http.paths import canonical
 from gateway.http.request_scope import RequestScope
 from gateway.relay.relayed_answer import RelayedAnswer
 from gateway.relay.relaying import RelayedRequest
@@ -199,7 +200,9 @@ def _endpoint_and_model(value: Any) -> tuple[str | None, str | None]:
 
 
 def _api_of(url: str | None) -> str:
-    return "" if url is None else ROUTES.get(url) or _ENDPOINTS.get(url) or ""
+    """Return the API or endpoint at ``url``; Azure's clients leave out ``/v1``."""
+    path = "" if url is None else canonical(url)
+    return ROUTES.get(path) or _ENDPOINTS.get(path) or ""
 
 
 def _kind_of(value: Any) -> str:

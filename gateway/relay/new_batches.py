@@ -17,6 +17,7 @@ from gateway.allowances.reservation import check_priced
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.requested_plan import allowed_plan
 from gateway.exchange.reserving import SEARCHED_SIZE, expected_tokens
+from gateway.http.paths import canonical
 from gateway.kept_objects.accounts import Account
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.kept import KeptRequest
@@ -82,7 +83,8 @@ class BatchModels:
     def rewrite(self, model: str, url: str, body: bytes) -> bytes:
         """Check one request of the batch, and return its body for the provider: a ``RewriteRequest``.
 
-        ``url`` is the path of the request. Raises ``GatewayError``."""
+        ``url`` is the path of the request; Azure's clients leave out ``/v1``. Raises ``GatewayError``."""
+        url = canonical(url)
         if len(self._named) < MAX_RECORDED_MODELS:
             self._named[model, url] = None
         plan, incoming, target = self._find_target(model, url, body)
@@ -112,7 +114,7 @@ class BatchModels:
         """Check a model that the batch names outside its requests, and return the provider's name for it.
 
         Raises ``GatewayError``."""
-        return self._find_target(model, url, b"{}")[2].model
+        return self._find_target(model, canonical(url), b"{}")[2].model
 
     def check_provider_choice(self, member: str) -> None:
         """Check that the client may send ``member``, such as an agent, by which the provider chooses the model.
@@ -284,7 +286,7 @@ class NewBatch:
             name = models.name_of(model, url)
             if own is not None and name != own:
                 raise invalid(f"the batch is for {self.model!r}, but a line of its file has {model!r}", "model")
-            if self.endpoint is not None and url != self.endpoint:
+            if self.endpoint is not None and url != canonical(self.endpoint):
                 raise invalid(f"the batch is for {self.endpoint[:100]}, but a line has the url {url[:100]}", "endpoint")
 
     @property

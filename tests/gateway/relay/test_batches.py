@@ -100,6 +100,29 @@ def test_model_names_apply_inside_a_batch(served):
 
 
 @with_gateway("openai", clients=[{**CLIENTS[0], "models": ["fast"]}, CLIENTS[1]], model_aliases=ALIASES)
+def test_lines_with_azures_paths_are_checked_and_sent_unchanged(served):
+    """Azure's guide to batches leaves ``/v1`` out of the path, in the lines and in the batch
+    (https://learn.microsoft.com/en-us/azure/ai-services/openai/how-to/batch)."""
+    provider = served.providers["openai"]
+    for path in ("/chat/completions", "/responses", "/embeddings"):
+        with case(path):
+            refused = error_of(lambda path=path: upload(served, lines("gpt-5", url=path)))
+            assert (refused.status_code, provider.asked) == (403, [])
+            file = upload(served, lines("fast", url=path))
+            assert form(provider.asked[-1])["file"][1] == lines("gpt-5", url=path)
+            for endpoint in (path, f"/v1{path}"):
+                served.openai().batches.create(input_file_id=file.id, endpoint=endpoint, completion_window="24h")
+                assert provider.asked[-1].json["endpoint"] == endpoint
+            found = error_of(
+                lambda file=file: served.openai().batches.create(
+                    input_file_id=file.id, endpoint="/completions", completion_window="24h"
+                )
+            )
+            assert (found.status_code, found.body["param"]) == (400, "endpoint")
+            provider.asked.clear()
+
+
+@with_gateway("openai", clients=[{**CLIENTS[0], "models": ["fast"]}, CLIENTS[1]], model_aliases=ALIASES)
 def test_an_invalid_batch_line_is_reported_before_the_upload(served):
     for content, status, says in (
         (lines("fast", "gpt-5"), 403, "line 2 of the file: the key 'a' may not use the model 'gpt-5'"),

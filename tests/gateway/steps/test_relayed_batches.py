@@ -36,10 +36,14 @@ def request_line(id: str, text: str, url: str = "/v1/chat/completions") -> bytes
         "/v1/embeddings": {"model": "m-1", "input": text},
         "/v1/completions": {"model": "m-1", "prompt": text},
     }
-    return json.dumps({"custom_id": id, "method": "POST", "url": url, "body": bodies[url]}).encode() + b"\n"
+    body = bodies.get(url) or bodies[f"/v1{url}"]
+    return json.dumps({"custom_id": id, "method": "POST", "url": url, "body": body}).encode() + b"\n"
 
 
-URLS: Final = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/completions")
+AZURES: Final = "/chat/completions"
+"""The path in the lines of Azure's batches (https://learn.microsoft.com/en-us/azure/ai-services/openai/how-to/batch)."""
+
+URLS: Final = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/completions", AZURES)
 
 
 def result_line(id: str, text: str) -> bytes:
@@ -112,14 +116,14 @@ async def test_a_refused_line_is_a_400_with_its_number(url):
 
 
 async def test_lines_are_checked_by_the_steps_of_their_api_and_model():
-    content = request_line("b", PROMPT)
     for scope, refused in (
         ({"endpoints": ["chat"]}, True), ({"endpoints": ["messages"]}, False), ({"endpoints": ["embeddings"]}, False),
         ({"models": ["m-*"]}, True), ({"models": ["!m-1"]}, False),
     ):  # fmt: skip
         async with with_steps(step(**{"for": scope})) as (served, _):
-            found = await upload(served, content)
-            assert (found.status_code == 400) == refused, (scope, found.text)
+            for content in (request_line("b", PROMPT), request_line("b", PROMPT, AZURES)):
+                found = await upload(served, content)
+                assert (found.status_code == 400) == refused, (scope, found.text)
 
 
 async def test_other_files_are_closed_before_anything_is_sent():
