@@ -27,8 +27,8 @@ class UploadedFile:
 class EndpointCall:
     """A parsed request to an endpoint.
 
-    ``members`` are those of its JSON or form, ``files`` the form's files by field. ``origin`` is the server's
-    address, such as ``http://127.0.0.1``."""
+    ``members`` are those of its JSON or form, ``files`` the form's files by field, ``query`` the parameters in its
+    URL. ``origin`` is the server's address, such as ``http://127.0.0.1``."""
 
     members: Mapping[str, Any]
     files: Mapping[str, Sequence[UploadedFile]] = attrs.field(factory=dict)
@@ -36,6 +36,7 @@ class EndpointCall:
     path: str = ""
     origin: str = "http://127.0.0.1"
     is_from_anthropic_client: bool = False
+    query: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
     def model(self) -> str:

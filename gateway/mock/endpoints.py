@@ -48,11 +48,13 @@ def _view(answering: AnswerCall, path: str, send: SendAnswer) -> View:
         body, type = await read_body(), request.headers.get("content-type", "")
         origin = request.host_url.rstrip("/")
         is_from_anthropic_client = "anthropic-version" in request.headers or path.startswith(ANTHROPIC_PATHS)
+        query = request.args.to_dict()
 
         def read() -> EndpointCall:
             return attrs.evolve(
-                read_call(body, type, named, path), origin=origin, is_from_anthropic_client=is_from_anthropic_client
-            )
+                read_call(body, type, named, path), origin=origin, query=query,
+                is_from_anthropic_client=is_from_anthropic_client,
+            )  # fmt: skip
 
         return await send(answering, read)
 

@@ -4,7 +4,7 @@ If there are too many, the oldest are dropped."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -136,8 +136,7 @@ class MockObjects:
             data = [one.about for id, one in kept if id.startswith(prefixes) and within == ("/" in id)]
             if len(prefixes) > 1:  # files: the client's API selects which
                 data = [about for about in data if call.is_from_anthropic_client == ("type" in about)]
-            ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
-            return json_answer({"object": "list", "data": data, "has_more": False, **ends})
+            return page(data, call)
 
         return answer
 
@@ -275,6 +274,43 @@ class MockObjects:
         if id not in self._objects:
             raise _missing(id)
         return self._objects[id]
+
+
+def page(listed: Sequence[dict[str, Any]], call: EndpointCall) -> ScriptedAnswer:
+    """Return the page of ``listed``, newest first, that the query of ``call`` selects, for clients of OpenAI and
+    Anthropic. Raises ``GatewayError`` (400)."""
+    query = {name: value for name, value in call.query.items() if value}
+    if "limit" in query and not (query["limit"].isdecimal() and int(query["limit"][:9])):
+        raise invalid("limit must be a number of objects, at least 1", "limit")
+    limit = int(query["limit"][:9]) if "limit" in query else MAX_OBJECTS
+    purpose, status = query.get("purpose"), query.get("filter")
+    data = [
+        one for one in listed if purpose in (None, one.get("purpose")) and status in (None, one.get("status"))
+    ]  # fmt: skip
+    if query.get("order") == "asc":
+        data.reverse()
+    if (before := _cursor(data, query, "before", "before_id")) is not None:
+        data, more = data[max(0, before - limit) : before], before > limit
+    else:
+        after = _cursor(data, query, "after", "after_id", "page")
+        rest = data if after is None else data[after + 1 :]
+        data, more = rest[:limit], len(rest) > limit
+    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+    ends = {"first_id": first, "last_id": last, "has_more": more}
+    if call.is_from_anthropic_client:
+        return json_answer({"data": data, **ends, "next_page": last if more else None})
+    return json_answer({"object": "list", "data": data, **ends})
+
+
+def _cursor(listed: Sequence[dict[str, Any]], query: Mapping[str, str], *names: str) -> int | None:
+    """Return the position of the object whose id one of the parameters ``names`` has, ``None`` without one."""
+    name = next((name for name in names if name in query), None)
+    if name is None:
+        return None
+    found = next((at for at, one in enumerate(listed) if one["id"] == query[name]), None)
+    if found is None:
+        raise invalid(f"{name} must be the id of a listed object", name)
+    return found
 
 
 def _missing(id: Any) -> GatewayError:

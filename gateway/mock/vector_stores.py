@@ -10,7 +10,7 @@ import attrs
 from gateway.mock.called import EndpointCall
 from gateway.mock.endpoint_answers import json_answer
 from gateway.mock.faults import ScriptedAnswer
-from gateway.mock.kept import MockObject, MockObjects, id_within
+from gateway.mock.kept import MockObject, MockObjects, id_within, page
 from providers.neutral.codec import new_id
 
 PREFIX: Final = "vs_"
@@ -121,9 +121,8 @@ class MockVectorStores:
     def list_batch(self, call: EndpointCall) -> ScriptedAnswer:
         """Return the list of the files in a batch."""
         ids = self._batch(call).content.decode().split()
-        data = [one.about for one in self.objects.all_within(call.path_parameters["id"]) if one.about["id"] in ids]
-        ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
-        return json_answer({"object": "list", "data": data, "has_more": False, **ends})
+        files = reversed(self.objects.all_within(call.path_parameters["id"]))
+        return page([one.about for one in files if one.about["id"] in ids], call)
 
     def _batch(self, call: EndpointCall) -> MockObject:
         return self.objects.find(call.path_parameters["part"], _BATCH)

@@ -126,6 +126,44 @@ def test_batches(client):
     assert batch.id in {one.id for one in client.batches.list()}
 
 
+def test_pages_of_lists(stand_in, client, claude):
+    """The SDKs' pagination reads these members; programs that repeat ``after`` until a page is empty must end
+    (https://platform.openai.com/docs/api-reference/vector-stores/list)."""
+    ids = [stored_file(client) for _ in range(5)]
+    store = client.vector_stores.create(file_ids=ids).id
+    files = f"{stand_in}/v1/vector_stores/{store}/files"
+
+    def page(**query: Any) -> tuple[list[int], bool]:
+        found = httpx2.get(files, params=query).json()
+        listed = [one["id"] for one in found["data"]]
+        assert (found["first_id"], found["last_id"]) == ((listed[0], listed[-1]) if listed else (None, None))
+        return [ids.index(id) for id in listed], found["has_more"]
+
+    assert page() == ([4, 3, 2, 1, 0], False)
+    assert page(limit=2) == ([4, 3], True)
+    assert page(limit=2, after=ids[3]) == ([2, 1], True)
+    assert page(limit=2, after=ids[1]) == ([0], False)
+    assert page(limit=2, after=ids[0]) == ([], False)
+    assert page(limit=2, before=ids[1]) == ([3, 2], True)
+    assert page(limit=2, before=ids[3]) == ([4], False)
+    assert page(limit=2, order="asc", after=ids[1]) == ([2, 3], True)
+    assert page(filter="failed") == ([], False)
+    assert [one.id for one in client.vector_stores.files.list(store, limit=2, order="asc")] == ids
+    assert len({one.id for one in client.files.list(limit=2, purpose="assistants")}) >= 5
+    assert [*client.files.list(purpose="vision")] == []
+    for query, parameter in (({"limit": 0}, "limit"), ({"limit": "x"}, "limit"), ({"after": "file-none"}, "after")):
+        response = httpx2.get(files, params=query)
+        assert (response.status_code, response.json()["error"]["param"]) == (400, parameter)
+    batches = [
+        claude.messages.batches.create(requests=[{"custom_id": "a", "params": MESSAGE}]).id for _ in range(3)
+    ]  # fmt: skip
+    first = claude.messages.batches.list(limit=2)
+    assert ([one.id for one in first.data], first.has_more, first.last_id) == (batches[:0:-1], True, batches[1])
+    assert {*batches} <= {one.id for one in claude.messages.batches.list(limit=1)}
+    uploaded = [claude.files.upload(file=b"x").id for _ in range(3)]
+    assert {*uploaded} <= {one.id for one in claude.files.list(limit=2)}
+
+
 def test_moderations(client):
     (result,) = client.moderations.create(input="self-harm/intent").results
     assert (result.flagged, result.categories.self_harm_intent, result.categories.violence_graphic) == (
