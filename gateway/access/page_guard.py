@@ -26,9 +26,12 @@ ANY = "*"
 _METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 _ALLOWED = (
     "authorization", "content-type", "x-api-key", "anthropic-version", "anthropic-beta", "x-request-id",
-    "x-trigate-key", "x-trigate-strict", "x-goog-api-key", "x-goog-api-client", "last-event-id",
+    "x-trigate-key", "x-trigate-strict", "x-goog-api-key", "x-goog-api-client", "last-event-id", "api-key",
+    "user-agent",  # of the SDKs in Firefox and Safari; Chrome drops it
 )  # fmt: skip
-_ALLOWED_PREFIXES = ("x-trigate-", "x-stainless-", "anthropic-", "openai-", "mcp-", "x-goog-")
+_ALLOWED_PREFIXES = (
+    "x-trigate-", "x-stainless-", "anthropic-", "openai-", "x-openai-", "mcp-", "x-goog-", "x-amz-", "amz-sdk-",
+)  # fmt: skip
 """Headers that SDKs add in a browser."""
 _REMEMBERED = "600"  # seconds; browsers limit it
 

@@ -364,6 +364,23 @@ def test_a_preflight_response_lists_what_may_be_sent():
     assert {"GET", "POST"} <= set(headers["access-control-allow-methods"].split(", "))
 
 
+SENT_BY_PAGES = {
+    "openai-node and Vercel's AI SDK in Firefox and Safari": "authorization,content-type,user-agent,x-stainless-os",
+    "the Agents SDK with WebRTC": "authorization,content-type,x-openai-agents-sdk",
+    "openai-node for Azure": "api-key,content-type,x-stainless-lang",
+    "the AWS SDK": "amz-sdk-invocation-id,amz-sdk-request,authorization,x-amz-content-sha256,x-amz-user-agent",
+}
+
+
+@each_row("program", SENT_BY_PAGES)
+def test_a_preflight_response_allows_every_header_of_the_sdks(program):
+    """A browser sends nothing if one is missing: openai/openai-node#1694, vercel/ai#9256, CopilotKit/aimock#158,
+    https://github.com/openai/openai-agents-js/blob/main/packages/agents-realtime/src/openaiRealtimeWebRtc.ts."""
+    requested = SENT_BY_PAGES[program]
+    headers = dict(Cors(["*"]).preflight("https://app.example", requested))
+    assert set(requested.split(",")) <= set(headers["access-control-allow-headers"].split(", "))
+
+
 @each_row("origin", ["https://other.example", "https://app.example.evil", "http://app.example", "null", None])
 def test_another_origin_gets_nothing_but_the_word_for_caches(origin):
     cors = Cors(["https://app.example"])
