@@ -27,6 +27,7 @@ _OPENAI = re.compile(
 _ANTHROPIC = re.compile(r"(?P<base>/.+)/v1/(?:messages(?:/count_tokens)?|models(?:/[^/]+)?)/?")
 _BEDROCK = re.compile(r"(?P<base>|/.+?)/model/.+/(?:converse(?:-stream)?|count-tokens|invoke(?:-with-[a-z-]+)?)/?")
 _AZURE: Final = "/openai/deployments/"
+_AZURES = re.compile(rf"/openai(?:/v1(?=/)|/deployments/[^/]+(?=/)|(?={_PREFIX.pattern}))")
 
 # The first of these steps in a path selects the shape of the error.
 _SPOKEN: Final[Mapping[str, Api]] = {
@@ -149,15 +150,15 @@ def advice(path: str, headers: Headers, origin: str) -> str | None:
         return (
             f"the client's base URL ends in {shorten_path(base)}: set it to {origin}, without a path" if base else None
         )
-    below_openai = path.startswith(f"{_OPENAI_BASE}/")
+    azures = _AZURES.match(path)
     wrong = _wrong_prefix(path, is_anthropic(headers))
-    if wrong is None and not below_openai:
+    if wrong is None and azures is None:
         return None
-    api, base = wrong or ("chat", _OPENAI_BASE)
+    api, base = wrong or ("chat", azures[0] if azures else "")
     right = f"{origin}{V1}" if api in _UNDER_V1 else f"{origin}, without /v1"
-    if _AZURE in path:
+    if _AZURE in path or (wrong is None and base == "/openai"):
         right += f", and use the SDK's OpenAI class, not its Azure class; to allow that, {_ALLOW_OPENAI}"
-    elif below_openai:
+    elif path.startswith(f"{_OPENAI_BASE}/"):
         right += f"; for clients that cannot, such as Groq's SDK, {_ALLOW_OPENAI}"
     return f"the client's base URL ends in {shorten_path(base)}: set it to {right}"
 
