@@ -18,9 +18,9 @@ from gateway.http.response import JSON_HEADERS, STREAM_HEADERS
 from gateway.mock import words
 from gateway.mock.called import EndpointCall, UploadedFile
 from gateway.mock.faults import Piece, ScriptedAnswer
-from gateway.mock.media import RATE, picture, tone, wav
+from gateway.mock.media import RATE, color_of, picture, tone, wav
 from providers.neutral.codec import new_id
-from streams.errors import invalid
+from streams.errors import GatewayError, invalid
 from streams.sse import SSE
 
 WIDTH: Final = 64
@@ -59,6 +59,8 @@ AnswerCall: TypeAlias = Callable[[EndpointCall], ScriptedAnswer]
 TRANSCRIPT: Final = f"{words.WHO} It does not listen."
 _MOST_CHOICES: Final = 32
 _MOST_PICTURES: Final = 10
+_PICTURES: Final = "/pictures/"
+_PICTURE_NAME: Final = re.compile(r"([0-9a-f]{6})\.png")
 _WRITE_BYTES: Final = 4096  # bytes of audio per write
 _WHISPER_FIGURES: Final = {"temperature": 0.0, "avg_logprob": -0.1, "compression_ratio": 1.0, "no_speech_prob": 0.0}
 
@@ -276,16 +278,18 @@ def read_pages(call: EndpointCall) -> ScriptedAnswer:
 
 
 def images(call: EndpointCall) -> ScriptedAnswer:
-    """Return images in OpenAI's shape for generations and edits, streamed with partial images first."""
+    """Return images in OpenAI's shape for generations and edits, streamed with partial images first, or as links."""
     prompt = str(call.members.get("prompt", ""))
     kind = "image_edit" if call.path.endswith("edits") else "image_generation"
-    encoded = base64.b64encode(picture(prompt)).decode()
+    color = color_of(prompt)
+    encoded = base64.b64encode(picture(color)).decode()
     count = call.number("n", 1, _MOST_PICTURES)
     used = {"input_tokens": token_count([prompt]), "output_tokens": 100 * count}
     usage = {**used, "total_tokens": sum(used.values()), "input_tokens_details": {
         "text_tokens": used["input_tokens"], "image_tokens": 0}}  # fmt: skip
     if not call.stream:
-        data = [{"b64_json": encoded} for _ in range(count)]
+        link = {"url": f"{call.origin}{_PICTURES}{color.hex()}.png"}
+        data = [link if call.members.get("response_format") == "url" else {"b64_json": encoded}] * count
         return json_answer({"created": int(time.time()), "data": data, "usage": usage, "output_format": "png"})
     about = {
         "created_at": int(time.time()), "size": "16x16", "quality": "low", "output_format": "png",
@@ -297,6 +301,13 @@ def images(call: EndpointCall) -> ScriptedAnswer:
         for at in range(partial)
     ]
     return event_answer([*events, {"type": f"{kind}.completed", "b64_json": encoded, "usage": usage, **about}])
+
+
+def show_picture(call: EndpointCall) -> ScriptedAnswer:
+    """Return the picture at a link of ``images``, which has its colour."""
+    if (found := _PICTURE_NAME.fullmatch(call.path_parameters["id"])) is None:
+        raise GatewayError("not_found", "there is no picture with this name")
+    return bytes_answer(picture(bytes.fromhex(found[1])), "image/png")
 
 
 # Audio
@@ -416,5 +427,7 @@ POST_ANSWERS: Final[Mapping[str, AnswerCall]] = {
 }  # fmt: skip
 """Responses to ``POST`` by path."""
 
-GET_ANSWERS: Final[Mapping[str, AnswerCall]] = {"/v1/audio/voices": voices, "/v1/audio/models": voice_models}
+GET_ANSWERS: Final[Mapping[str, AnswerCall]] = {
+    "/v1/audio/voices": voices, "/v1/audio/models": voice_models, f"{_PICTURES}{{id}}": show_picture,
+}  # fmt: skip
 """Responses to ``GET`` by path."""

@@ -13,7 +13,7 @@ import msgspec
 from gateway.mock.called import EndpointCall, UploadedFile
 from gateway.mock.endpoint_answers import bytes_answer, json_answer
 from gateway.mock.faults import ScriptedAnswer
-from gateway.mock.media import picture
+from gateway.mock.media import color_of, picture
 from providers.neutral.codec import new_id
 from streams.errors import GatewayError, invalid
 from streams.surrogates import NOT_JSON
@@ -104,7 +104,8 @@ class MockObjects:
         def answer(call: EndpointCall) -> ScriptedAnswer:
             about = {"id": new_id(prefix), "object": kind, "created_at": int(time.time()), "status": "completed"}
             members = {name: call.members[name] for name in ("name", "prompt", *defaults) if name in call.members}
-            return json_answer(self.store(MockObject({**about, **defaults, **members}, picture(call.model))).about)
+            video = MockObject({**about, **defaults, **members}, picture(color_of(call.model)))
+            return json_answer(self.store(video).about)
 
         return answer
 

@@ -28,9 +28,13 @@ def wav(samples: bytes) -> bytes:
     ))  # fmt: skip
 
 
-def picture(prompt: str, side: int = 16) -> bytes:
-    """Return a PNG in a colour that depends on ``prompt``."""
-    color = zlib.crc32(prompt.encode(errors="replace")).to_bytes(4, "big")[:3]
+def color_of(prompt: str) -> bytes:
+    """Return the red, green and blue of the picture for ``prompt``."""
+    return zlib.crc32(prompt.encode(errors="replace")).to_bytes(4, "big")[:3]
+
+
+def picture(color: bytes, side: int = 16) -> bytes:
+    """Return a PNG in one colour."""
     rows = (b"\0" + color * side) * side
     head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(

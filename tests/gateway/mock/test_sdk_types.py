@@ -2,6 +2,7 @@
 
 The calls are those of the SDKs' own tests of their resources."""
 
+import base64
 import io
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -124,6 +125,19 @@ def test_batches(client):
     assert usage.total_tokens == usage.input_tokens + usage.output_tokens
     assert (usage.input_tokens_details.cached_tokens, usage.output_tokens_details.reasoning_tokens) == (0, 0)
     assert batch.id in {one.id for one in client.batches.list()}
+
+
+def test_images_as_links(client):
+    """LangChain's tool requests them
+    (https://github.com/langchain-ai/langchainjs/blob/main/libs/providers/langchain-openai/src/tools/dalle.ts)."""
+    linked = client.images.generate(prompt="x", model="dall-e-3", response_format="url", n=2)
+    (encoded,) = client.images.generate(prompt="x", model="dall-e-3", response_format="b64_json").data
+    for one in linked.data:
+        picture = httpx2.get(one.url)
+        assert picture.headers["content-type"] == "image/png"
+        assert picture.content == base64.b64decode(encoded.b64_json)
+        assert one.b64_json is None
+    assert httpx2.get(linked.data[0].url.replace(".png", ".gif")).status_code == 404
 
 
 def test_pages_of_lists(stand_in, client, claude):
