@@ -5,6 +5,7 @@ A session lasts up to an hour. A budget check at the handshake alone would let i
 ENTERPILOT/GoModel#750)."""
 
 import contextlib
+import math
 from collections import deque
 from typing import Final
 
@@ -37,10 +38,20 @@ MAX_REQUESTED: Final = 32
 """Responses that a client may request before they start: the provider handles one at a time, and each reserves
 budget. It is also the most responses and the most transcripts in progress."""
 
+MAX_UNREQUESTED: Final = 100
+"""The most responses and transcripts in ``UNREQUESTED_SECONDS`` that a provider starts without a request: five times as
+many as fast speech has. Each has a log line."""
+
+UNREQUESTED_SECONDS: Final = 10.0
+
 MILLISECONDS_PER_TOKEN: Final = 1000 // TOKENS_A_SECOND
 """The length of audio that is one token of input."""
 
 TOO_MANY_REQUESTED: Final = "too many requested responses have not started yet: wait for them"
+TOO_MANY_UNREQUESTED: Final = (
+    f"the provider sent more than {MAX_UNREQUESTED} unrequested responses or transcripts"
+    f" in {UNREQUESTED_SECONDS:.0f} seconds"
+)
 
 
 class Meter:
@@ -57,6 +68,8 @@ class Meter:
         self._ended_ids: deque[str | None] = deque(maxlen=MAX_REQUESTED)
         self._response_settled = trio.Event()  # set when a response ends
         self._count = 0
+        self._unrequested = 0  # since ``_unrequested_since``
+        self._unrequested_since = -math.inf
         self._transcripts: dict[str, Record] = {}  # those in progress, by the audio's item
         self._audio_characters = 0  # characters of audio that are not transcribed yet
         self._prompt_tokens = 0  # tokens of the last response's input, which the next one repeats
@@ -82,8 +95,8 @@ class Meter:
     async def process(self, notice: Notice) -> None:
         """Record or bill the event ``notice``.
 
-        Raises ``GatewayError`` if the provider works without a request and a limit of the client is reached; the
-        client is charged for it all the same."""
+        Raises ``GatewayError`` if the provider works without a request, and a limit of the client is reached or the
+        provider does so too often (``upstream``); the client is charged for it all the same."""
         match notice:
             case ResponseStarted(id=id):
                 await self._start_response(id)
@@ -152,7 +165,8 @@ class Meter:
     async def _open_unrequested(
         self, target: Target, requested_output: RequestedOutput = UNSPECIFIED, counted_as: CountedAs = CountedAs.ANSWER
     ) -> tuple[Record, GatewayError | None]:
-        """Return the record of work that the provider does without a request, and the error if a limit is reached.
+        """Return the record of work that the provider does without a request, and the error if a limit is reached or
+        there is too much of it.
 
         The record is charged in either case."""
         record, refusal, is_open = self._new_record(), None, False
@@ -169,7 +183,17 @@ class Meter:
                 self._service.ledger.settle(record, disconnected=True)
         self._mark_attempted(record, target)
         record.mark_answered(200)
+        if self._count_unrequested():
+            refusal = GatewayError("upstream", TOO_MANY_UNREQUESTED)
         return record, refusal
+
+    def _count_unrequested(self) -> bool:
+        """Count work without a request, and return whether there is too much of it."""
+        now = trio.current_time()
+        if now >= self._unrequested_since + UNREQUESTED_SECONDS:
+            self._unrequested, self._unrequested_since = 0, now
+        self._unrequested += 1
+        return self._unrequested > MAX_UNREQUESTED
 
     def _new_record(self) -> Record:
         self._count += 1

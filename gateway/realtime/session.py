@@ -340,12 +340,16 @@ class RealtimeSession:
         await websocket.send(self._reader.for_client(message))
 
     async def _stop(self, notice: Notice, error: ErrorInfo) -> None:
-        """Stop the provider's unrequested work that ``notice`` reports when a limit of the client is reached.
+        """Stop the provider's unrequested work that ``notice`` reports because of ``error``.
 
-        The client gets an error, and the provider a cancellation of its response. If there is nothing to cancel, or the
-        budget is exhausted, the session ends: otherwise the provider could continue its work."""
+        The client gets an error, and the provider a cancellation of its response. If there is nothing to cancel, the
+        budget is exhausted, or there is too much of such work (``upstream``), the session ends: otherwise the provider
+        could continue its work."""
         if (error_frame := self._reader.error_frame(error, None)) is not None:
             await websocket.send(error_frame)
+        if error.kind == "upstream":
+            self.end("upstream_invalid", closing_for(error), Closing(NOT_ALLOWED, fit_reason(error.message)))
+            return
         cancel_frame = None
         if isinstance(notice, ResponseStarted | OutputPiece):
             cancel_frame = self._reader.cancel_frame(notice.id if isinstance(notice, ResponseStarted) else None)

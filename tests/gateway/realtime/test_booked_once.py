@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.realtime.meter import MAX_REQUESTED
+from gateway.realtime.meter import MAX_REQUESTED, MAX_UNREQUESTED, TOO_MANY_UNREQUESTED
 from tests.support.asgi_app import eventually
 from tests.support.in_process import InProcess
 from tests.support.realtime_sessions import BEARER, PATH, PRICE, VOICE, budget_levels, serve_sessions
@@ -102,3 +102,51 @@ async def test_responses_that_never_end_are_bounded():
                 assert len(settled) == 8
                 await caller.close(1000, "")
             await eventually(lambda: not running.service.ledger.open_records)
+
+
+def transcribed(id: str) -> dict[str, Any]:
+    kind = "conversation.item.input_audio_transcription.completed"
+    return {"type": kind, "item_id": id, "usage": {"type": "duration", "seconds": 1}}
+
+
+@pytest.mark.parametrize("event", [begun, done, transcribed])
+async def test_a_flood_of_unrequested_responses_ends_the_session(event):
+    """Each has a line in the log: a provider wrote a thousand a second, for as long as the session was open."""
+    number = MAX_UNREQUESTED + 40
+
+    async def talk(peer: Peer) -> None:
+        await peer.accept()
+        await peer.receive()
+        await peer.send(*(event(f"id_{i}") for i in range(number)))
+        await peer.rest()
+
+    async with served(talk, "1000 usd/day") as (running, server):
+        with lines(running) as settled:
+            async with calling(running.url, PATH, BEARER) as caller:
+                await caller.send(json.dumps({"type": "input_audio_buffer.commit"}))
+                received = [json.loads(message) for message in await caller.rest()]
+                assert caller.closed == (1011, TOO_MANY_UNREQUESTED)
+            await eventually(lambda: not running.service.ledger.open_records)
+        assert server.peers[0].closed == (1008, TOO_MANY_UNREQUESTED)
+        assert [message["type"] for message in received] == [event("")["type"]] * MAX_UNREQUESTED + ["error"]
+        session = settled[-1]
+        assert (len(settled), session["ended"], session["reason"]) == (
+            MAX_UNREQUESTED + 2, "upstream_error", "upstream_invalid",
+        )  # fmt: skip
+
+
+async def test_requested_responses_are_no_flood():
+    number = MAX_UNREQUESTED + 40
+
+    async def talk(peer: Peer) -> None:
+        await peer.accept()
+        for i in range(number):
+            await peer.receive()
+            await peer.send(begun(f"resp_{i}"), done(f"resp_{i}"))
+        await peer.rest()
+
+    async with served(talk, "1000 usd/day") as (running, _), calling(running.url, PATH, BEARER) as caller:
+        for _ in range(number):
+            await caller.send(json.dumps({"type": "response.create"}))
+            assert [(await caller.event())["type"] for _ in range(2)] == ["response.created", "response.done"]
+        await caller.close(1000, "")
