@@ -135,6 +135,7 @@ class ChunkReader:
         "_failed",
         "_has_started",
         "_is_continued",
+        "_model",
         "_reason",
     )
 
@@ -143,6 +144,7 @@ class ChunkReader:
         self._counts = Counts()
         self._has_started = False
         self._counted = False
+        self._model = ""
         self._failed: ErrorInfo | None = None  # the failure that a `finishReason` means
         self._reason: str | None = None  # the last `finishReason`
         self._is_continued = False  # the provider would continue the answer after another request
@@ -200,7 +202,8 @@ class ChunkReader:
         events: list[Event] = []
         if not self._has_started:
             self._has_started = True
-            events.append(AnswerStart(as_string(chunk.get("responseId")), as_string(chunk.get("modelVersion"))))
+            self._model = as_string(chunk.get("modelVersion"))
+            events.append(AnswerStart(as_string(chunk.get("responseId")), self._model))
         if not self._counted and self._counts.has_prompt:
             self._counted = True
             events += self._usage_events()
@@ -214,7 +217,7 @@ class ChunkReader:
             events = _with_logprobs(events, tokens)
         grounding = candidate.get("groundingMetadata")
         if isinstance(grounding, dict) and isinstance(queries := grounding.get("webSearchQueries"), list):
-            self._counts.record_searches(len(queries))
+            self._counts.record_searches(queries, self._model)
         return [*events, *citation_events(self._answer, candidate)]
 
     def _usage_events(self) -> list[Event]:

@@ -1,6 +1,7 @@
 """The token counts of Gemini's answers: ``usageMetadata``, over HTTP and in Gemini Live's websockets."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, Final
 
 import attrs
@@ -22,11 +23,28 @@ _ONLY_A_TOTAL: Final = {"totalTokenCount"}
 _LIVE_OUTPUT: Final = "responseTokenCount"
 """Gemini Live's name of ``candidatesTokenCount`` (https://ai.google.dev/api/live#UsageMetadata)."""
 
-_DETAILS: Final = {"input": "promptTokensDetails", "cached": "cacheTokensDetails", "output": "responseTokensDetails"}
-"""The lists of Gemini Live with the tokens of each modality, by kind of token."""
+_LIVE_DETAILS: Final = "responseTokensDetails"
+"""Gemini Live's name of ``candidatesTokensDetails``."""
 
-_MEDIA: Final = ("audio", "image")
+_DETAILS: Final = {"input": "promptTokensDetails", "cached": "cacheTokensDetails", "output": "candidatesTokensDetails"}
+"""The lists with the tokens of each modality, by kind of token."""
+
+_PRICED: Final = (("input", "audio"), ("cached", "audio"), ("output", "image"))
+"""The media with prices of their own over HTTP (https://ai.google.dev/gemini-api/docs/pricing). Input images have the
+price of text, and spoken answers are the only output of their models."""
+
+_LIVE_PRICED: Final = tuple((kind, medium) for medium in ("audio", "image") for kind in ("input", "cached", "output"))
+"""The media with prices of their own in Gemini Live."""
+
 _MAX_MODALITIES: Final = 32
+_MAX_QUERIES: Final = 1000  # of one answer
+
+_BILLED_BY_PROMPT: Final = ("gemini-1", "gemini-2")
+"""The models whose searches are billed once for a prompt. For later ones, each different query is billed
+(https://ai.google.dev/gemini-api/docs/google-search#pricing, BerriAI/litellm#36377)."""
+
+_TRAFFIC_TIERS: Final = {"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
+"""The service tiers that Vertex reports as ``trafficType`` (googleapis/python-genai#2847)."""
 
 
 class Counts:
@@ -36,12 +54,14 @@ class Counts:
     NousResearch/hermes-agent#19632).
     """
 
-    __slots__ = ("_searches", "_seen", "_tier")
+    __slots__ = ("_by_prompt", "_details", "_queries", "_seen", "_tier")
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
+        self._details: dict[str, Any] = {}
         self._tier: str | None = None
-        self._searches = 0
+        self._queries: set[str] = set()
+        self._by_prompt = False
 
     def add(self, metadata: Any) -> None:
         """Read the counts of ``usageMetadata``, if it is an object."""
@@ -50,20 +70,29 @@ class Counts:
         for name in _COUNTS:
             if name in metadata and is_token_count(count := metadata[name]):
                 self._seen[name] = token_count(count)
-        self._tier = tier_of(metadata.get("serviceTier")) or self._tier
+        for kind, name in _DETAILS.items():
+            if name in metadata:
+                self._details[kind] = metadata[name]
+        traffic = tier_of(metadata.get("trafficType"))
+        self._tier = tier_of(metadata.get("serviceTier")) or _TRAFFIC_TIERS.get(traffic or "") or self._tier
 
-    def record_searches(self, times: int) -> None:
-        """Record that Google Search has run ``times`` times so far."""
-        self._searches = max(self._searches, times)
+    def record_searches(self, queries: Iterable[Any], model: str) -> None:
+        """Record the ``queries`` that ``model`` has sent to Google Search; some answers list empty or repeated ones."""
+        found = (one for one in islice(queries, _MAX_QUERIES) if isinstance(one, str) and one.strip())
+        self._queries |= set(islice(found, _MAX_QUERIES - len(self._queries)))
+        self._by_prompt = model.rpartition("/")[2].startswith(_BILLED_BY_PROMPT)
 
     @property
     def has_prompt(self) -> bool:
         """True if the size of the prompt is known."""
         return "promptTokenCount" in self._seen
 
-    def usage(self) -> Usage | None:
-        """Return the usage so far, or ``None`` if the provider has counted nothing (``trafficType`` only: recorded)."""
-        if not has_token_count(self._seen, _MAIN, _COUNTS) and not self._searches:
+    def usage(self, media: Iterable[tuple[str, str]] = _PRICED) -> Usage | None:
+        """Return the usage so far, or ``None`` if the provider has counted nothing (``trafficType`` only: recorded).
+
+        ``media`` are those with prices of their own, each with its kind of token."""
+        searches = min(len(self._queries), 1) if self._by_prompt else len(self._queries)
+        if not has_token_count(self._seen, _MAIN, _COUNTS) and not searches:
             return None
         seen = self._seen.get
         prompt = seen("promptTokenCount", 0) + seen("toolUsePromptTokenCount", 0)
@@ -74,16 +103,20 @@ class Counts:
         if (candidates := seen("candidatesTokenCount")) is None:  # the rest of the total
             candidates = max(seen("totalTokenCount", prompt) - prompt - (thoughts or 0), 0)
         output = candidates + (thoughts or 0)
-        return Usage(
+        if thoughts and candidates >= thoughts and prompt + candidates == seen("totalTokenCount"):
+            output = candidates  # some answers count the thoughts among the candidates (BerriAI/litellm#10141)
+        usage = Usage(
             input=max(prompt - cached, 0),
             cache_read=cached,
             output=output,
             reasoning=thoughts,
             tier=self._tier,
-            calls=(("web_search", self._searches),) if self._searches else (),
+            calls=(("web_search", searches),) if searches else (),
             estimated=self._seen.keys() == _ONLY_A_TOTAL and output > 0,
             reports_cache_read="cachedContentTokenCount" in self._seen,
         )
+        units = _media_units(self._details, usage, media) if self._details else ()
+        return attrs.evolve(usage, units=units) if units else usage
 
 
 def read_live_usage(metadata: Any) -> Usage | None:
@@ -91,25 +124,23 @@ def read_live_usage(metadata: Any) -> Usage | None:
     if not isinstance(metadata, dict):
         return None
     counts = Counts()
-    counts.add({**metadata, "candidatesTokenCount": metadata[_LIVE_OUTPUT]} if metadata.get(_LIVE_OUTPUT) else metadata)
-    found = counts.usage()
-    return None if found is None else attrs.evolve(found, units=_media_units(metadata, found))
+    live = {**metadata, _DETAILS["output"]: metadata.get(_LIVE_DETAILS)}
+    counts.add({**live, "candidatesTokenCount": metadata[_LIVE_OUTPUT]} if metadata.get(_LIVE_OUTPUT) else live)
+    return counts.usage(_LIVE_PRICED)
 
 
-def _media_units(metadata: Mapping[str, Any], counted: Usage) -> tuple[tuple[str, int], ...]:
+def _media_units(
+    details: Mapping[str, Any], counted: Usage, media: Iterable[tuple[str, str]]
+) -> tuple[tuple[str, int], ...]:
     """Return the numbers of audio and image tokens by kind, each at most the whole."""
+    most = {"input": counted.input, "cached": counted.cache_read, "output": counted.output}
     found: list[tuple[str, int]] = []
-    for medium in _MEDIA:
-        cached, sent, output = (
-            _modality_tokens(metadata.get(_DETAILS[kind]), medium) for kind in ("cached", "input", "output")
-        )
-        for name, number, most in (
-            ("input", sent - cached, counted.input),
-            ("cached", cached, counted.cache_read),
-            ("output", output, counted.output),
-        ):
-            if number > 0 and most:
-                found.append((f"{name}_{medium}_token", min(number, most)))
+    for kind, medium in media:
+        number = _modality_tokens(details.get(kind), medium)
+        if kind == "input":  # the cached tokens are among them
+            number -= _modality_tokens(details.get("cached"), medium)
+        if number > 0 and most[kind]:
+            found.append((f"{kind}_{medium}_token", min(number, most[kind])))
     return tuple(found)
 
 

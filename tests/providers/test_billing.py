@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from providers.apis import CODECS
-from providers.catalog.prices import Price, cost_of, read_price
+from providers.catalog.prices import Price, cost_of, price_of, read_price
 from providers.converse.wording import read_usage as read_converse_usage
 from providers.gemini.usage import Counts as GeminiCounts
 from providers.messages.usage import Counts as MessagesCounts
@@ -452,3 +452,92 @@ def test_usage_before_the_failure_of_a_stream_is_billed(api) -> None:
     assert isinstance(events[-1], ErrorInfo)
     assert [event for event in events if isinstance(event, Usage)][-1] == Usage(input=5, output=7)
     assert [*reader.close()] == []
+
+
+# Google's answers
+
+
+def count_gemini(*metadata: dict[str, Any]) -> Usage:
+    counts = GeminiCounts()
+    for one in metadata:
+        counts.add(one)
+    found = counts.usage()
+    assert found is not None
+    return found
+
+
+def nanos_of(provider: str, model: str, usage: Usage) -> int:
+    """Return the cost by the price list, which must be exact."""
+    cost = cost_of(price_of(provider, model), usage)
+    assert cost.grade == "exact"
+    return cost.nanos
+
+
+def test_audio_and_made_images_of_gemini_have_their_own_prices() -> None:
+    """Audio input cost as much as text, and images a twelfth of their price (BerriAI/litellm#9535,
+    pydantic/genai-prices#141, pydantic/genai-prices#177)."""
+    heard = {
+        "promptTokenCount": 1000, "cachedContentTokenCount": 300, "candidatesTokenCount": 10, "totalTokenCount": 1010,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 200}, {"modality": "AUDIO", "tokenCount": 800}],
+        "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 300}],
+    }  # fmt: skip
+    usage = count_gemini(heard)
+    assert dict(usage.units) == {"input_audio_token": 500, "cached_audio_token": 300}
+    assert nanos_of("gemini", "gemini-2.5-flash", usage) == 200 * 300 + 500 * 1000 + 300 * 100 + 10 * 2500
+    made = {
+        "promptTokenCount": 1000, "candidatesTokenCount": 1300, "totalTokenCount": 2300,
+        "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 900}],  # an input image costs as much as text
+        "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}],
+    }  # fmt: skip
+    usage = count_gemini(made, {"totalTokenCount": 2300})
+    assert usage.units == (("output_image_token", 1290),)
+    assert nanos_of("gemini", "gemini-2.5-flash-image", usage) == 1000 * 300 + 10 * 2500 + 1290 * 30_000
+
+
+@each_row("details", [None, {}, 7, "AUDIO", [7, None], [{"modality": 7, "tokenCount": "9"}], [{"modality": "AUDIO"}]])
+def test_malformed_modalities_of_gemini_are_ignored(details) -> None:
+    named = ("promptTokensDetails", "cacheTokensDetails", "candidatesTokensDetails")
+    usage = count_gemini({"promptTokenCount": 5, "candidatesTokenCount": 2, **dict.fromkeys(named, details)})
+    assert (usage.input, usage.output, usage.units) == (5, 2, ())
+
+
+def test_thoughts_among_the_candidates_are_counted_once() -> None:
+    """In some answers the total has no thoughts besides the candidates (simonw/llm-gemini#75, which cites
+    BerriAI/litellm#10141)."""
+    for thoughts, candidates, total, output in [(40, 100, 110, 100), (40, 100, 150, 140), (40, 20, 30, 60)]:
+        with case((thoughts, candidates, total)):
+            counted = {"thoughtsTokenCount": thoughts, "candidatesTokenCount": candidates, "totalTokenCount": total}
+            usage = count_gemini({"promptTokenCount": 10, **counted})
+            assert (usage.output, usage.reasoning) == (output, thoughts)
+
+
+@each_row("traffic, tier", [
+    ("ON_DEMAND_PRIORITY", "priority"), ("ON_DEMAND_FLEX", "flex"), ("ON_DEMAND", None),
+    ("PROVISIONED_THROUGHPUT", None), (None, None), (7, None),
+])  # fmt: skip
+def test_vertex_reports_the_tier_as_the_type_of_traffic(traffic, tier) -> None:
+    """Its flex requests cost the full price elsewhere (BerriAI/litellm#37647, googleapis/python-genai#2847)."""
+    assert count_gemini({"promptTokenCount": 5, "trafficType": traffic}, {"candidatesTokenCount": 2}).tier == tier
+    both = {"promptTokenCount": 5, "trafficType": traffic, "serviceTier": "standard"}
+    assert count_gemini(both).tier == "standard"
+
+
+@each_row("model, times", [
+    ("gemini-2.5-pro", 1), ("google/gemini-2.0-flash-001", 1), ("gemini-3-flash-preview", 2), ("gemini-4-argon", 2),
+    ("", 2),
+])  # fmt: skip
+def test_google_searches_are_billed_by_prompt_or_by_different_query(model, times) -> None:
+    """Gemini 2 and older pay once for a grounded prompt, later models for each different query that is not empty
+    (ai.google.dev, Grounding with Google Search; BerriAI/litellm#36377, BerriAI/litellm#17921)."""
+    counts = GeminiCounts()
+    counts.add({"promptTokenCount": 5, "candidatesTokenCount": 2})
+    counts.record_searches(["", "a", "b", "a", 7, None], model)
+    counts.record_searches(["b"], model)
+    found = counts.usage()
+    assert found is not None
+    assert found.calls == (("web_search", times),)
+    none = GeminiCounts()
+    none.add({"promptTokenCount": 5, "candidatesTokenCount": 2})
+    none.record_searches(["", None], model)
+    assert (found := none.usage()) is not None
+    assert found.calls == ()
