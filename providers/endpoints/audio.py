@@ -80,5 +80,6 @@ class AudioReader:
         tokens, seconds = token_usage(value.get("usage")), seconds_of(value)
         if tokens is not None or seconds is not None:
             known = tokens or Usage()
-            units = known.units if seconds is None else (*known.units, ("second", seconds))
+            units = tuple(one for one in known.units if one[0] != "second")  # Mistral's tokens have them as well
+            units = units if seconds is None else (*units, ("second", seconds))
             self._reported = attrs.evolve(known, units=units)

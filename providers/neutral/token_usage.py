@@ -64,11 +64,13 @@ def read_tokens(
     counts = inputs.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), usage.get("cached_tokens")
     cached = counts[0] or counts[1] or counts[2]
     cache_read = min(token_count(cached), prompt)
-    cache_write = min(token_count(inputs.get("cache_write_tokens")), prompt - cache_read)
+    written = next((count for name in _WRITES if (count := inputs.get(name))), 0)
+    cache_write = min(token_count(written), prompt - cache_read)
     short, long = _writes_by_lifetime(inputs, cache_write) if cache_write else (None, None)
     # # Google's and xAI's endpoints count reasoning in the total, but not in completion_tokens.
-    counted = token_count(usage.get(words.output))
-    output = max(counted, total - prompt)
+    # # Mistral's total has the tokens of a recording, which is billed by its length instead.
+    counted, seconds = token_count(usage.get(words.output)), token_count(usage.get("prompt_audio_seconds"))
+    output = counted if seconds else max(counted, total - prompt)
     reasoning = outputs.get("reasoning_tokens")
     calls, nanos = tool_calls(usage) or calls, reported_nanos(usage)
     if not (prompt or output or calls or nanos is not None) and not has_token_count(usage, COUNTS):
@@ -84,13 +86,16 @@ def read_tokens(
         tier=tier_of(tier or usage.get("service_tier")),  # Mistral has it inside
         calls=calls,
         reported_nanos=nanos,
-        units=_media_units(inputs, outputs, media, prompt + output),
+        units=(("second", seconds),) if seconds else _media_units(inputs, outputs, media, prompt + output),
         estimated=not (prompt or counted) and output > 0,  # only a total: perhaps all of it is output
         reports_cache_read=counts != _ABSENT,
     )
 
 
 _ABSENT: Final = (None, None, None)
+_WRITES: Final = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens")
+"""The counts of tokens written to a cache, of OpenAI and OpenRouter, Alibaba Cloud (BerriAI/litellm#40090), and LiteLLM
+(BerriAI/litellm#11364)."""
 _LIFETIMES: Final = ("ttl_30m_tokens", "ttl_12h_tokens")
 """The counts of OpenAI's lifetimes of cache entries, the shorter first (``ResponseUsage`` of the openai package)."""
 

@@ -219,6 +219,33 @@ def test_cache_writes_are_billed_by_lifetime(api: str) -> None:
         assert (found.cache_write, found.cache_write_5m, found.cache_write_1h) == (400, None, None)
 
 
+@each_row("name", ["cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens"])
+def test_cache_writes_are_read_under_every_name(name) -> None:
+    """Those of Alibaba Cloud (BerriAI/litellm#40090) and LiteLLM (BerriAI/litellm#11364) cost as much as text."""
+    usage = {"prompt_tokens": 1000, "prompt_tokens_details": {"cached_tokens": 100, name: 700}}
+    found = read_usage("chat", usage)
+    assert (found.input, found.cache_read, found.cache_write) == (200, 100, 700)
+    configured = read_price({"input": 1, "cached": 0.1, "cache_write": 1.25, "output": 2}, "config")
+    assert cost_of(configured, found).nanos == 200 * 1000 + 100 * 100 + 700 * 1250 + 2 * 2000
+
+
+def test_a_recording_in_a_conversation_is_no_output() -> None:
+    """Mistral's total has the tokens of the recording, which its prompt has not (pydantic/genai-prices#591). It bills
+    text by the token and the recording by its length (anomalyco/models.dev#3930)."""
+    heard = {
+        "prompt_tokens": 4, "completion_tokens": 635, "total_tokens": 3264, "prompt_audio_seconds": 203,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 2625},
+    }  # fmt: skip
+    usage = read_usage("chat", heard)
+    assert (usage.input, usage.output, usage.units) == (4, 635, (("second", 203),))
+    assert nanos_of("mistral", "voxtral-small-latest", usage) == 4 * 100 + 635 * 400 + 13_533_334
+    for seconds in (None, 0, {}, "9", -1):
+        with case(seconds):
+            counted = {"prompt_tokens": 4, "completion_tokens": 2, "total_tokens": 9, "prompt_audio_seconds": seconds}
+            usage = read_usage("chat", counted)
+            assert (usage.output, usage.units) == (5, ())
+
+
 # Costs that the provider states
 
 

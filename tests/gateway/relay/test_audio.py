@@ -140,6 +140,12 @@ async def test_every_format_is_metered():
             wav(60),
             (("second", 9), False),
         ),
+        (  # Mistral's tokens of the recording are no output (pydantic/genai-prices#591)
+            json_answer({"text": "", "usage": {"prompt_audio_seconds": 9, "prompt_tokens": 3, "completion_tokens": 1,
+                                               "total_tokens": 379, "prompt_tokens_details": {"audio_tokens": 375}}}),
+            wav(60),
+            (("second", 9), False),
+        ),
         (json_answer({"text": "Hi."}), wav(60), (("second", 60), True)),
         (plain, wav(1.2), (("second", 2), True)),
         (plain, mp3(30), (("second", 30), True)),
