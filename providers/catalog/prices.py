@@ -36,6 +36,10 @@ BATCH: Final = "batch"
 (https://platform.openai.com/docs/guides/batch, https://platform.claude.com/docs/en/build-with-claude/batch-processing).
 """
 
+RESIDENT: Final = "us"
+"""The end of the service tier of requests that Anthropic answered in the United States only. All tokens cost a tenth
+more (https://platform.claude.com/docs/en/about-claude/pricing#data-residency-pricing)."""
+
 USUAL_TIERS: Final = frozenset({"", "default", "standard", "auto", "on_demand"})
 """Providers' names for the standard service tier, which the base price is for."""
 
@@ -135,11 +139,20 @@ class Price:
     @cached_property
     def half(self) -> "Price":
         """A copy with half the prices of tokens and units; server tool calls cost the same in a batch."""
+        return self.scaled_copy(1, 2)
+
+    @cached_property
+    def resident(self) -> "Price":
+        """A copy where tokens and units cost a tenth more."""
+        return self.scaled_copy(11, 10)
+
+    def scaled_copy(self, by: int, over: int) -> "Price":
+        """Return a copy with the prices of tokens and units multiplied by ``by / over``, rounded up."""
         return attrs.evolve(
             self,
-            **{kind: -(-nanos // 2) for kind in KINDS if (nanos := getattr(self, kind)) is not None},
-            above=tuple((tokens, price.half) for tokens, price in self.above),
-            units=tuple((unit, -(-nanos // 2)) for unit, nanos in self.units),
+            **{kind: -(-nanos * by // over) for kind in KINDS if (nanos := getattr(self, kind)) is not None},
+            above=tuple((tokens, price.scaled_copy(by, over)) for tokens, price in self.above),
+            units=tuple((unit, -(-nanos * by // over)) for unit, nanos in self.units),
         )
 
 
@@ -309,6 +322,10 @@ def _tier_price(price: Price, tier: str) -> tuple[Price, Grade]:
         return found, "exact"
     if tier == BATCH:
         return price.half, "exact"
+    usual, _, place = tier.rpartition(" ")
+    if place == RESIDENT and price.origin == "catalogue":
+        resident, grade = _tier_price(price, usual)
+        return resident.resident, grade
     first, _, more = tier.partition(" ")  # fast mode or a country: its batch price is unknown
     return _tier_price(price, BATCH)[0] if first == BATCH and more else price, "estimated"
 

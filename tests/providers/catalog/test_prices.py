@@ -17,6 +17,7 @@ from providers.catalog.prices import (
     cost_of,
     grade_at,
     grade_rank,
+    has_tier_price,
     price_of,
     read_price,
     total_cost,
@@ -132,6 +133,28 @@ def test_a_tier_sets_its_own_price_of_long_prompts():
 
 def test_a_tier_without_a_price_is_an_estimate():
     assert cost_of(LONG, Usage(input=1000, tier="scale")) == Cost(2_000_000, "estimated")
+
+
+def test_answers_in_the_united_states_cost_a_tenth_more():
+    """They cost the usual price elsewhere (BerriAI/litellm#38369, anthropics/claude-code#60641)."""
+    listed = price_of("anthropic", "claude-opus-5")
+    assert listed is not None
+    usage = Usage(input=1000, cache_read=1000, cache_write=2000, cache_write_1h=1000, output=1000)
+    calls = (("web_search", 1),)  # whose fee does not depend on the place
+    for tier, usual in [("us", None), ("fast us", "fast"), ("batch us", "batch")]:
+        with case(tier):
+            tokens = cost_of(listed, attrs.evolve(usage, tier=usual)).nanos
+            assert cost_of(listed, attrs.evolve(usage, tier=tier, calls=calls)) == Cost(
+                tokens * 11 // 10 + 10_000_000, "exact"
+            )
+            assert has_tier_price(listed, tier)
+    long = read_price({"input": 1, "output": 2, "above": {"1000": {"input": 2, "output": 4}}}, "catalogue")
+    assert cost_of(long, Usage(input=2000, tier="us")).nanos == 4_400_000
+    assert cost_of(long, Usage(input=10, tier="priority us")) == Cost(11_000, "estimated")
+    configured = read_price({"input": 1, "output": 2, "tiers": {"us": {"input": 3}}}, "config")
+    assert cost_of(configured, Usage(input=10, tier="us")) == Cost(30_000, "exact")
+    negotiated = read_price({"input": 1, "output": 2}, "config")  # perhaps for this place
+    assert cost_of(negotiated, Usage(input=10, tier="us")) == Cost(10_000, "estimated")
 
 
 def test_calls_of_server_tools_have_fees():
