@@ -94,6 +94,7 @@ class Attempt(AnswerSource):
         self._head = 0.0
         self._status: int | None = None
         self._delivered = False  # the provider may have the whole request
+        self._is_billed_refusal = False  # the provider bills the prompt that it rejected
         self._sent_bodies = 0  # of ``_all_bodies``
         self._all_bodies = target_request.prepared.requests
         self._size = target_request.prepared.size
@@ -154,7 +155,8 @@ class Attempt(AnswerSource):
 
     def _sent_usage(self) -> Usage:
         """Return the estimated usage of the bodies that the provider received, also after ``release``."""
-        if self.target_request.size is None and self.target_request.prepared.size < self._size:
+        is_released = self.target_request.size is None and self.target_request.prepared.size < self._size
+        if is_released or self._is_billed_refusal:  # without the images or seconds that were not made
             usage = Usage(input=max(1, self._size // CHARACTERS_PER_TOKEN))
         else:
             usage = self.target_request.sent_usage()
@@ -163,13 +165,14 @@ class Attempt(AnswerSource):
     def _may_be_billed(self) -> bool:
         """Return whether the provider may bill an attempt whose response no client received.
 
-        It may if it started to respond, or has the whole request and its response was not read (bircex/llmr#48)."""
+        It may if it started to respond, has the whole request and its response was not read (bircex/llmr#48), or
+        rejected the prompt with a filter that it bills."""
         return self.target_request.request.counted_as is CountedAs.ANSWER and self._received_bodies > 0
 
     @property
     def _received_bodies(self) -> int:
         """The number of sent bodies that the provider may bill."""
-        is_received = self._delivered if self._status is None else self._is_answered
+        is_received = self._delivered if self._status is None else self._is_answered or self._is_billed_refusal
         return self._sent_bodies - (not is_received)
 
     @property
@@ -270,6 +273,7 @@ class Attempt(AnswerSource):
         body = await response.read_error()
         target_request.context.observer.note_body(body)
         read = CODECS[self.target.api].read_error(response.status, body, response.headers)
+        self._is_billed_refusal = read.reason == "content_filter" and self.target.row.bills_filtered_prompts
         ended = may_accept_new_credential(response.status, read, response.headers)
         error = self._disclosure.error(self._disclosure.error_with_headers(read, response.headers, self.target.lane))
         if error.status != response.status:

@@ -125,6 +125,7 @@ class Provider:
     - ``hosting``: how it serves another maker's API, if it differs from the maker.
     - ``client_headers``: client headers that only it understands.
     - ``price_list``: its name in the price list.
+    - ``bills_filtered_prompts``: whether it bills the prompt of a request that its content filter rejects.
     - ``sources``: by API, the documentation of this row's facts.
     - ``endpoints``: other endpoints than conversations and their locations; missing or ``None``: not available.
       ``endpoint_source``: their documentation.
@@ -159,6 +160,7 @@ class Provider:
     client_headers: tuple[str, ...] = ()
     hosting: Mapping[Api, Hosting] = MappingProxyType({})
     price_list: str = attrs.field(default=attrs.Factory(lambda self: self.id, takes_self=True))
+    bills_filtered_prompts: bool = False
     places: Mapping[Api, str] = NOWHERE_ELSE
     by_model: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     settings: Mapping[str, str] = attrs.field(factory=dict)

@@ -92,13 +92,14 @@ _INVOKE = "https://docs.aws.amazon.com/bedrock/latest/userguide/apis.html"
 
 CLOUDS = (
     # Azure expects keys in `api-key`; Bearer is for Entra tokens (microsoft/teams-sdk#1746). Its newer paths are
-    # OpenAI's, with the deployment's name as the model. Rate limits count requested tokens on arrival.
+    # OpenAI's, with the deployment's name as the model. Rate limits count requested tokens on arrival. Prompts that the
+    # content filter rejects are billed (https://learn.microsoft.com/azure/ai-services/openai/how-to/manage-costs).
     Provider(
         "azure_openai", "Azure OpenAI", address="https://NAME.openai.azure.com/openai/v1", prefix="/openai/deployments",
         quirks=OPENAI, paths={"chat": "/{model}/chat/completions?api-version=2025-01-01-preview"},
         auth={"chat": API_KEY}, families=(*OPENAI_FAMILIES, *OPENAI_OTHER_FAMILIES), key_env="AZURE_OPENAI_API_KEY",
         keeps_turns=("responses",),
-        price_list="azure", sign_in=("api_key", "azure"),
+        price_list="azure", bills_filtered_prompts=True, sign_in=("api_key", "azure"),
         endpoints={
             **places(**{name: Place("/{model}" + STANDARD_PLACES[name].path + _VERSION) for name in _BY_DEPLOYMENT}),
             **{
@@ -129,7 +130,7 @@ CLOUDS = (
         auth={**dict.fromkeys(STANDARD_AUTH, API_KEY), "messages": STANDARD_AUTH["messages"]},
         by_model=(("*claude-*", {"speaks": ONLY_MESSAGES, "quirks": Quirks(), "known": Quirks()}),),
         key_env="AZURE_FOUNDRY_API_KEY", price_list="azure", sign_in=("api_key", "azure"),
-        endpoints=_AS_OPENAI, embeddings=OPENAIS, endpoint_source=Source(_AZURE, READ),
+        bills_filtered_prompts=True, endpoints=_AS_OPENAI, embeddings=OPENAIS, endpoint_source=Source(_AZURE, READ),
         about="The model id is the deployment's name. Claude uses Messages; other models use Chat and Responses.",
         sources=sources(READ, messages=_FOUNDRY),
     ),
