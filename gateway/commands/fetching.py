@@ -4,7 +4,7 @@ import os
 import platform
 import ssl
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from gateway import __version__
@@ -12,6 +12,12 @@ from gateway.config.urls import is_loopback
 
 LARGEST = 2**20
 """The number of bytes of a response that are read."""
+
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+"""OpenSSL's reasons for a response that is not TLS, by its version."""
+
+_UNKNOWN_ISSUER: Final = (18, 19, 20, 21)
+"""OpenSSL's codes for certificates whose authority is unknown, such as self-signed ones."""
 
 
 class FetchError(Exception):
@@ -72,7 +78,20 @@ def _reason(error: BaseException) -> str:
             cause = cause.exceptions[0]
         if isinstance(cause, ConnectionRefusedError):
             return "nothing is listening there"
+        if isinstance(cause, ssl.SSLError):
+            return _tls_reason(cause)
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror.lower()
         cause = cause.__cause__ or cause.__context__
     return (str(error) or type(error).__name__).lower()
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    """Return why a handshake failed, without OpenSSL's own words for it where the user can fix the cause."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        unknown = error.verify_code in _UNKNOWN_ISSUER
+        advice = "; set SSL_CERT_FILE to the certificate of its authority" if unknown else ""
+        return f"its certificate is not trusted: {error.verify_message}{advice}"
+    if error.reason in _NO_TLS:
+        return "it does not use TLS, so its URL should begin with http:"
+    return f"the TLS handshake failed: {error.reason or type(error).__name__}"

@@ -1,0 +1,53 @@
+"""Requests of commands: the reason of a missing response, and the change that helps."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from gateway.commands.fetching import FetchError, fetch
+from tests.support.certificates import LOOPBACK, Authority, Pair
+from tests.support.each_row import each_row
+from tests.support.http_servers import QuietHandler, http_server
+
+PATIENCE = 10.0
+
+
+def reason_of(url: str) -> str:
+    with pytest.raises(FetchError) as raised:
+        fetch(url, {}, PATIENCE)
+    return str(raised.value)
+
+
+def server_context(pair: Pair) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    return context
+
+
+def test_a_server_without_tls_is_reported_with_the_scheme_to_use():
+    with http_server(QuietHandler) as host:
+        assert reason_of(f"https://{host}/") == "it does not use TLS, so its URL should begin with http:"
+
+
+@each_row(
+    ("names", "days", "trusted", "reason"),
+    [
+        (LOOPBACK, 90, False, "SSL_CERT_FILE"),
+        (LOOPBACK, -1, True, "its certificate is not trusted: certificate has expired"),
+        ((x509.DNSName("llm.example"),), 90, True, "its certificate is not trusted: IP address mismatch"),
+    ],
+)
+def test_a_certificate_that_is_not_trusted_is_reported_with_its_fault(
+    tmp_path: Path, monkeypatch, names, days, trusted, reason
+):
+    authority = Authority(tmp_path)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.root))
+    with http_server(QuietHandler, server_context(authority.pair("server", *names, days=days))) as host:
+        found = reason_of(f"https://{host}/")
+    assert found.startswith("its certificate is not trusted: ")
+    assert reason in found
+    assert "_ssl.c" not in found
+    assert ("SSL_CERT_FILE" in found) is not trusted
