@@ -1,6 +1,5 @@
 """``trigate explain``: shows where requests for a model go, and what happens if its targets fail."""
 
-import difflib
 import fnmatch
 import math
 import os
@@ -23,7 +22,7 @@ from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.explaining_caches import cache_texts
 from gateway.commands.explaining_members import member_texts, plan_with_lanes
 from gateway.commands.fetching import FetchError, fetch
-from gateway.commands.terminal import say
+from gateway.commands.terminal import say, suggest_name
 from gateway.config.loading import Config, ConfigError
 from gateway.health.circuit import CREDENTIAL_PAUSE
 from gateway.routing.plan import Candidate, Outage, Plan
@@ -229,10 +228,14 @@ def _known_names(config: Config) -> Iterable[str]:
 
 def running_gateway(url: str, key: str | None) -> ReadyReport:
     """Fetch the state of targets and limits from the gateway at ``url``. Raises ``click.ClickException``."""
-    place = f"{url.rstrip('/')}/readyz?verbose"
+    from gateway.commands.finding import ConnectFailed, root_url  # imported only where it is needed
+
     try:
+        place = f"{root_url(url)}/readyz?verbose"
         status, body = fetch(place, {"authorization": f"Bearer {key}"} if key else {}, TIMEOUT)
         return msgspec.json.decode(body, type=ReadyReport)
+    except ConnectFailed as error:
+        raise click.ClickException(str(error)) from None
     except FetchError as error:
         raise click.ClickException(f"{place}: {error}") from None
     except NOT_JSON:
@@ -260,9 +263,7 @@ def parse_assumptions(texts: Sequence[str], plan: Plan) -> dict[str, FailureReas
         places = [one.target.place for one in plan.candidates if _has_name(one, name)]
         if not places:
             names = [one.target.place for one in plan.candidates]
-            raise click.UsageError(
-                f"--if {item!r}: this model has no target {name!r}; it has {_suggest_name(names, name)}"
-            )
+            raise click.UsageError(f"--if {item!r}: this model has no target {name!r}; {suggest_name(name, names)}")
         found |= dict.fromkeys(places, cast("FailureReason", word))
     return found
 
@@ -275,11 +276,6 @@ def _has_name(candidate: Candidate, name: str) -> bool:
 def _suggestion(word: str) -> str:
     near = nearest(word, _REASONS)
     return f"; did you mean {near}?" if near else ""
-
-
-def _suggest_name(names: Sequence[str], name: str) -> str:
-    """Return the name that the user probably meant, or all names."""
-    return " or ".join(difflib.get_close_matches(name, names, n=1)) or ", ".join(names)
 
 
 # The text

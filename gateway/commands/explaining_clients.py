@@ -2,7 +2,6 @@
 
 They are in the configuration or in the state storage, or people with the rights of the rule that admits them."""
 
-import difflib
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
@@ -13,6 +12,7 @@ import trio
 
 from configfile.document import sentence
 from gateway.commands.keys import parse_clients
+from gateway.commands.terminal import suggest_name
 from gateway.config.clients import ClientKey
 from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.loading import Config
@@ -46,8 +46,7 @@ def with_client(config: Config, key: str | None) -> Config:
         names += [one.name for one in stored.clients]
         if key in names:
             return stored.beside(config)
-    meant = " or ".join(difflib.get_close_matches(key, names, n=1)) or ", ".join(names) or "none"
-    raise click.UsageError(f"--key: {config.path} has no client key {key!r}; it has {meant}")
+    raise click.UsageError(f"--key: {config.path} has no client key {key!r}; {suggest_name(key, names)}")
 
 
 def _read_stored_clients(config: Config) -> StoredClients:

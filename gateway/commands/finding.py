@@ -103,7 +103,7 @@ def _session_at(url: str | None) -> tuple[SavedSession, tuple[str, ...]] | None:
         file = SessionFile.of_user()
         if url is None and _find_config(None) is not None:
             return None
-        session = file.find(None if url is None else _root_url(url))
+        session = file.find(None if url is None else root_url(url))
     except SessionFailed:
         return None
     if session is None:
@@ -131,7 +131,7 @@ def _find_by_session(
 
 def _from_options(url: str, model: str, small: str | None, key: str | None) -> Destination:
     """Return the destination if the command line gives both address and model."""
-    return Destination(GatewayAddress(_root_url(url), values_of_models(model, small, None), key))
+    return Destination(GatewayAddress(root_url(url), values_of_models(model, small, None), key))
 
 
 def _query_gateway(
@@ -140,7 +140,7 @@ def _query_gateway(
     """Return the address, the offer of the gateway there, and the reason if there is no offer.
 
     The key goes only to this machine and to ``--url``: the config of a directory may be someone else's."""
-    roots = [_root_url(options.url)] if options.url is not None else _addresses_to_try(config)
+    roots = [root_url(options.url)] if options.url is not None else _addresses_to_try(config)
     if options.config is not None:
         return roots[0], None, ""
     reasons = []
@@ -281,7 +281,8 @@ def url_of(config: Config) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.port}"
 
 
-def _root_url(url: str) -> str:
+def root_url(url: str) -> str:
+    """Return the URL of a gateway without a final ``/v1``. Raises ``ConnectFailed`` if ``url`` is no URL."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ConnectFailed(f"--url {url!r} is not a URL: write it as http://HOST:PORT", 2)

@@ -8,6 +8,8 @@ from typing import Any, Final, TextIO, TypeVar
 
 import click
 
+from configfile.wording import nearest
+
 T = TypeVar("T")
 
 WIDTH: Final = 80
@@ -75,3 +77,9 @@ def run_or_exit(task: Callable[..., Awaitable[T]], *args: Any) -> T:
     except* KeyboardInterrupt:  # a nursery puts it into a group
         click.echo("interrupted; no report", err=True)
     raise SystemExit(INTERRUPTED)
+
+
+def suggest_name(name: str, names: Sequence[str]) -> str:
+    """Return a question with the one of ``names`` that the user probably meant, or else all of them."""
+    near = nearest(name, names, cutoff=0.6)
+    return f"did you mean {near}?" if near else f"it has {', '.join(names) or 'none'}"

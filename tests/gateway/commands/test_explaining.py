@@ -99,7 +99,7 @@ def test_every_reason_can_be_supposed():
     [
         ("gpu-1", "--if 'gpu-1': expected TARGET=REASON, where REASON is one of rate_limited, quota"),
         ("gpu-1=overload", "REASON is one of rate_limited, .*; did you mean overloaded?"),
-        ("gpu-3=timeout", "this model has no target 'gpu-3'; it has gpu-2"),
+        ("gpu-3=timeout", "this model has no target 'gpu-3'; did you mean gpu-2\\?"),
         ("north=timeout", "it has gpu-1, gpu-2, cloud, long"),
     ],
 )
@@ -168,7 +168,7 @@ def test_a_running_gateway_reports_skipped_targets_with_reasons(tmp_path, capsys
     with two_targets(tmp_path, upstream) as (gateway, file):
         body = {"model": "best", "messages": [{"role": "user", "content": "Hello"}]}
         assert gateway.request("POST", "/v1/chat/completions", body).status == 200
-        assert explain("best", "chat", file, no_env=False, url=gateway.url) == 0
+        assert explain("best", "chat", file, no_env=False, url=f"{gateway.url}/v1") == 0
         lines = capsys.readouterr().out.splitlines()
         at = next(i for i, line in enumerate(lines) if line.startswith("now "))
         assert re.fullmatch(r"now      a: in cooldown for (19|20)\S* s \(rate_limited\), 0 open requests", lines[at])
@@ -233,6 +233,12 @@ def test_explain_reports_that_a_url_is_no_gateway(tmp_path, capsys, path):
     with refusing_port() as refused:
         assert explain("best", "chat", file, no_env=True, url=f"http://127.0.0.1:{refused}{path}") == 2
     assert "/readyz?verbose: nothing is listening there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:12000", "localhost", "ftp://localhost"])
+def test_explain_refuses_a_url_without_a_scheme(tmp_path, capsys, url):
+    assert explain("best", "chat", write_config(tmp_path, routed()), no_env=True, url=url) == 2
+    assert capsys.readouterr().err == f"--url {url!r} is not a URL: write it as http://HOST:PORT\n"
 
 
 @pytest.mark.parametrize(

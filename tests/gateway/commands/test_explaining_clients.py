@@ -56,7 +56,7 @@ def test_an_unknown_name_gets_the_nearest_stored_one(run, tmp_path):
     assert "it has boss" in words_of(run("explain", "gpt-4o", "--key", "ci"), 2)
     assert not (tmp_path / "state.sqlite").exists()
     assert run("keys", "add", "ci-tests").returncode == 0
-    assert "it has ci-tests" in words_of(run("explain", "gpt-4o", "--key", "ci-test"), 2)
+    assert "did you mean ci-tests?" in words_of(run("explain", "gpt-4o", "--key", "ci-test"), 2)
     assert "it has boss" in words_of(run("explain", "gpt-4o", "--key", "ci-tests", stored_keys=False), 2)
 
 

@@ -196,7 +196,7 @@ def test_a_refusal_and_a_failure_are_reported_with_status_1(file, tmp_path):
     [
         (None, (), "cannot read"),
         ("no json", (), "cannot detect the API; set it with --api"),
-        ('{"messages": [{"role": "user", "content": "a"}]}', ("--key", "ap"), "no client key 'ap'; it has app"),
+        ('{"messages": [{"role": "user", "content": "a"}]}', ("--key", "ap"), "no client key 'ap'; did you mean app?"),
     ],
 )
 def test_an_unusable_file_or_key_is_a_message_with_status_2(file, tmp_path, content, key, message):
