@@ -216,7 +216,8 @@ class _ReportedImport:
         if error is None or isinstance(error, StepUnusable | KeyboardInterrupt):
             return
         text = " ".join(str(error).split())[:200]
-        at = type(error).__name__ if isinstance(error, ModuleNotFoundError) else error_place(error)
+        has_place = isinstance(error, ModuleNotFoundError | SyntaxError)  # in its text
+        at = type(error).__name__ if has_place else error_place(error)
         found = f"importing {self._place} failed with {at}" + (f": {text}" if text else "")
         self._faults.stop(found, "correct the code, or the path")
 

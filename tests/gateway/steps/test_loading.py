@@ -154,6 +154,11 @@ def test_code_that_cannot_be_imported_is_a_mistake(tmp_path, code):
         load_steps(step_config(tmp_path, "  - use: ./steps.py:plain\n", code))
 
 
+def test_a_syntax_error_is_reported_with_its_own_file_and_line(tmp_path):
+    with pytest.raises(ConfigError, match=r"failed with SyntaxError: invalid syntax \(steps.py, line 2\); correct"):
+        load_steps(step_config(tmp_path, "  - use: ./steps.py:plain\n", "import re\ndef f(:"))
+
+
 def test_the_current_directory_is_not_on_the_import_path(tmp_path, monkeypatch):
     (tmp_path / "near_module.py").write_text("def plain(check): return []")
     monkeypatch.chdir(tmp_path)
