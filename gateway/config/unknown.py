@@ -191,6 +191,8 @@ INSTEAD: Final = (
             "recording", (ROOT, ENTRY)),
     Instead("set the storage in `state_storage`",
             "database database_url db store storage state sqlite postgres config_store state_store", (ROOT,)),
+    Instead("write it under `state_storage`, such as `state_storage: {type: sqlite, path: …, ledger: {keep: 90d}}`",
+            "ledger", (ROOT,)),
     Instead("`tracing` sets the collector of traces, and `metrics` who may read `/metrics`",
             "telemetry otel opentelemetry observability prometheus monitoring traces trace enable_metrics "
             "enable_tracing", (ROOT,)),

@@ -769,7 +769,7 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
                 ("fallbackModels", "it belongs to an alias"), ("load_balancer", "it belongs to an alias"),
                 ("x_retry_s", "write it as `retr"), ("drain_delai", "did you mean drain_delay?"),
                 ("cost_per_token", "set a price in the model's entry, in dollars"),
-                ("litellm_settings", "it belongs to LiteLLM"),
+                ("litellm_settings", "it belongs to LiteLLM"), ("ledger", "write it under `state_storage`"),
             )
         ),
         *(
