@@ -160,8 +160,8 @@ def allow_unpriced(result: Result) -> None:
     found = [f"{one.entry.provider.id}/{one.model}" for one in unpriced_models(attrs.evolve(config, unpriced="refuse"))]
     if found:
         result.unpriced = True
-        why = "budgets in dollars count it as free: set a `price` for each model, and remove `unpriced`"
-        result.note_loss(f"the price of {', '.join(found)}", (Group.MONEY, why))
+        why = "budgets in dollars count them as free: set a `price` for each, and remove `unpriced`"
+        result.note_loss(f"models without a price ({', '.join(found)})", (Group.MONEY, why))
 
 
 def _check_model_list(content: Any) -> None:

@@ -250,7 +250,7 @@ def test_models_without_a_price_are_asked_and_named_where_there_is_a_budget():
     models = [item("a", "openai/a"), item("b", "openai/gpt-4o")]
     result = convert_litellm({"model_list": models}, clients(row))
     assert from_mapping(load_yaml(file_text(result))).unpriced == "allow"
-    assert "the price of openai/a" in [loss.what for loss in result.losses if loss.group is Group.MONEY]
+    assert "models without a price (openai/a)" in [loss.what for loss in result.losses if loss.group is Group.MONEY]
 
 
 def test_a_key_for_a_group_may_use_its_name():
