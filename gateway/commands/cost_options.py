@@ -137,8 +137,8 @@ def reconcile(files: tuple[Path, ...], config: Path | None, **options: Any) -> N
     FOCUS export (AWS, Azure, Google), or CSV with the columns day, model and usd. The format is recognized by the
     content. Give several files to combine them: cost files have the dollars, usage files the tokens. Days are in UTC.
 
-    The command changes nothing. Exit status: 0 if every model is within the tolerance, 3 if one is not or pages are
-    missing, 1 if something cannot be read.
+    The command changes nothing. Exit status: 0 if every model is within the tolerance, 3 if one is not, pages are
+    missing or nothing was compared, 1 if something cannot be read.
     """
     from gateway.commands.reconcile import ReconcileOptions, run
 

@@ -176,7 +176,7 @@ def _other_notes(invoice: Invoice, cells: Sequence[Cell]) -> list[str]:
     notes = []
     number, usd = invoice.outside
     if number:
-        notes.append(f"{number:,} lines with {usd:,.4f} usd are of other days, and were ignored")
+        notes.append(f"ignored {number:,} {'line' if number == 1 else 'lines'} of other days, with {usd:,.4f} usd")
     for family, own in sorted(other_families(invoice, cells).items()):
         if own:
             notes.append(f"{family}: no costs of it are in these files; the ledger has {own:,.4f} usd")

@@ -84,9 +84,14 @@ def as_table(found: InvoiceComparison) -> str:
     if any(row.is_inseparable for row in found.rows):
         lines += ["", _INSEPARABLE]
     lines += ["", *found.notes] if found.notes else []
-    verdict = "within" if found.is_within else "beyond"
+    return "\n".join([*lines, "", _verdict(found)]) + "\n"
+
+
+def _verdict(found: InvoiceComparison) -> str:
+    if not found.rows and not found.is_complete:
+        return "nothing was compared"
     missing = "" if found.is_complete else "; pages are missing"
-    return "\n".join([*lines, "", f"{verdict} tolerance{missing}"]) + "\n"
+    return f"{'within' if found.is_within else 'beyond'} tolerance{missing}"
 
 
 def _by_size(row: ModelDifference) -> list[tuple[str, Decimal]]:

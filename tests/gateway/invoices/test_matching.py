@@ -1,6 +1,7 @@
 """The grain of a comparison: days, models and accounts, fees, pages and the command's exit status."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -66,8 +67,16 @@ def test_without_a_month_the_days_are_those_of_the_files(prepared):
     assert status == 3
     status, found = compare(prepared(calls, "mistral", plain_files(calls)), "--month", "2026-09")
     assert (status, found["rows"]) == (3, [])
-    assert any("are of other days" in note for note in found["notes"])
+    assert any(re.match(r"ignored \d+ lines of other days", note) for note in found["notes"])
     assert any("nothing was compared" in note for note in found["notes"])
+
+
+def test_the_table_of_another_month_says_that_nothing_was_compared(prepared):
+    text = b"day,model,usd\n2026-10-01,m-large,1.00\n"
+    done = invoke(*prepared(traffic(1), "mistral", {"one.csv": text}), "--month", "2026-09")
+    assert done.returncode == 3
+    assert "ignored 1 line of other days, with 1.0000 usd" in done.stdout
+    assert done.stdout.splitlines()[-1] == "nothing was compared"
 
 
 def test_days_are_in_utc_whatever_the_timezone(prepared, tmp_path):
