@@ -53,7 +53,7 @@ def with_members(before: Any, settings: Settings) -> Any:
 
 def _require_mapping(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise Unmergeable(f"{name} is a {type(value).__name__}, but must be a mapping")
+        raise Unmergeable(f"{name} is not a mapping, but must be one")
     return dict(value)
 
 
@@ -225,7 +225,7 @@ def _parse_yaml_list(text: str) -> Any:
 def _add_item(before: Any, settings: Settings) -> Any:
     """Return the list ``before`` with the item of ``settings``, identified by its first member."""
     if not isinstance(before, list):
-        raise Unmergeable(f"the file is a {type(before).__name__}, but must be a list")
+        raise Unmergeable("the file is not a list, but must be one")
     item = {path[-1]: value for path, value in settings}
     place = _item_index(before, settings)
     if place is None:

@@ -256,15 +256,15 @@ def test_codex_keeps_other_providers_and_comments(home):
     ("file", "text", "client", "says"),
     [
         (".claude/settings.json", "{not json", "claude", "syntax error"),
-        (".claude/settings.json", "[]", "claude", "must be a mapping"),
-        (".claude/settings.json", '{"env": "x"}', "claude", "env is a str"),
+        (".claude/settings.json", "[]", "claude", "the file is not a mapping"),
+        (".claude/settings.json", '{"env": "x"}', "claude", "env is not a mapping, but must be one"),
         (".claude/settings.json", b"\xff\xfe", "claude", "UTF-8"),
         (".codex/config.toml", 'model_providers = {trigate = {name = "x"}}\n', "codex", "cannot edit its syntax"),
         (".codex/config.toml", "model = \n", "codex", "syntax error"),
-        (".aider.conf.yml", "- a\n", "aider", "must be a mapping"),
+        (".aider.conf.yml", "- a\n", "aider", "the file is not a mapping"),
         (".aider.conf.yml", "model: >\n  folded\n", "aider", "cannot edit its syntax safely"),
         (".aider.conf.yml", "{model: x}\n", "aider", "cannot edit its syntax safely"),
-        (".config/io.datasette.llm/extra-openai-models.yaml", "a: 1\n", "llm", "must be a list"),
+        (".config/io.datasette.llm/extra-openai-models.yaml", "a: 1\n", "llm", "the file is not a list"),
     ],
 )  # fmt: skip
 def test_connect_leaves_a_file_that_it_cannot_merge_unchanged(home, capsys, file, text, client, says):
