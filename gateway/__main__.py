@@ -166,7 +166,7 @@ main.add_command(reconcile)
 @click.option("--no-env", is_flag=True, help="Accept unset environment variables.")
 @click.option("--if", "supposed", multiple=True, metavar="TARGET=REASON,…",
               help="Assume that targets fail, such as a=overloaded,b=timeout or '*=connection'.")  # fmt: skip
-@click.option("--key", metavar="NAME", help="Show the limits of this client key, stored client or person, too.")
+@click.option("--key", metavar="NAME", help="Apply the rights and limits of this client key, stored client or person.")
 @click.option("--url", metavar="URL", help="Show the current state of targets and limits in the gateway at URL.")
 def explain(model: str, api: Any, config: Path | None, no_env: bool, **options: Any) -> None:
     """Show where requests for MODEL go, without sending one.

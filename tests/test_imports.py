@@ -129,10 +129,10 @@ ARROWS: Final = {
     "gateway.asgi": "app config logs open_store serving",
     "gateway.reload": "app config exchange http lifespan open_service secret_stores serving shared steps",
     "gateway.commands": """
-        allowances app config endpoints followed_keys health http invoices kept_ledger loadtest logs mock open_service
-        open_store people prompt_caches providers.apis providers.catalog providers.endpoints providers.errors
-        providers.grammar providers.members providers.neutral providers.recordings reload request_members routing
-        secret_stores serving shared steps stores telemetry upstream""",
+        access allowances app config endpoints followed_keys health http invoices kept_ledger loadtest logs mock
+        open_service open_store people prompt_caches providers.apis providers.catalog providers.endpoints
+        providers.errors providers.grammar providers.members providers.neutral providers.recordings reload
+        request_members routing secret_stores serving shared steps stores telemetry upstream""",
     "gateway.__main__": "commands mock providers.catalog",
 }
 """The imports that each room may have, besides ``streams``, ``configfile`` and the version in ``gateway``.

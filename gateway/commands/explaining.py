@@ -197,16 +197,18 @@ def explain(
     if config is None:
         return 1
     try:
-        found = Router(config).explain(model, api)
-        failures = parse_assumptions(supposed, found.plan)
         if key is not None:
             from gateway.commands.explaining_clients import with_client  # imported only where it is needed
 
             config = with_client(config, key)
+        found = _explain_for(config, model, api, key)
+        failures = parse_assumptions(supposed, found.plan)
         found = attrs.evolve(found, plan=plan_with_lanes(config, found.plan, api, key))
         running = None if url is None else running_gateway(url, os.environ.get(KEY_VARIABLE))
     except GatewayError as error:
         say(error.info.message)
+        if error.info.kind == "permission":
+            return 2
         say(f"{config.path} has these models: {', '.join(_known_names(config))}")
         return 2
     except click.ClickException as error:
@@ -220,6 +222,23 @@ def explain(
     for name, text in rows:
         click.echo(f"{name:8} {text}".rstrip())
     return 0
+
+
+def _explain_for(config: Config, model: str, api: Api, key: str | None) -> Explanation:
+    """Return the targets that may serve the client ``key``.
+
+    Raises ``GatewayError``, as for its request, and ``click.UsageError`` if the client has expired."""
+    if key is None:
+        return Router(config).explain(model, api)
+    from gateway.access.authentication import Authenticator  # imported only where it is needed
+
+    rights = Authenticator(config)
+    if not rights.knows(key):
+        raise click.UsageError(f"--key: the access of the client {key} has expired, so its requests get 401")
+    found = Router(config).explain(model, api, rights.wall(key), key)
+    for target in found.plan.targets:
+        rights.check(key, target.requested_name, target.entry, target.model, None)
+    return found
 
 
 def _known_names(config: Config) -> Iterable[str]:

@@ -192,13 +192,13 @@ class Router:
     def _sets_retries(self, route: Route | None) -> bool:
         return self._config.retries is not None or (route is not None and route.retries is not None)
 
-    def explain(self, model: str | None, api: Api, wall: Wall = None) -> Explanation:
-        """Return the plan with its reasons for a client with this ``wall``.
+    def explain(self, model: str | None, api: Api, wall: Wall = None, client: str | None = None) -> Explanation:
+        """Return the plan with its reasons for ``client``, which has this ``wall``.
 
         Raises the same errors, and one if no target may serve the client."""
         meaning = self._names.meaning(model)
         plan = self._plan_for(meaning, model, api)
-        plan = plan.with_candidates(candidates_inside(plan.candidates, wall, None))
+        plan = plan.with_candidates(candidates_inside(plan.candidates, wall, client))
         target = plan.first
         betas = ((BETA, ",".join(target.betas)),) if target.betas else ()
         url = target.address(target.suffix_of("answer") or "")

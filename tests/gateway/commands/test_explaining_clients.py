@@ -52,6 +52,35 @@ def test_a_stored_client_that_gateways_refuse_is_not_explained(run):
     assert "gateways refuse the stored client ci: group: there is no group 'search'" in refused
 
 
+@pytest.mark.parametrize(
+    ("rights", "says"),
+    [
+        ({"models": ["small"]}, "the key 'ci' may not use the model 'both'"),
+        ({"group": "few"}, "the key 'ci' may not use the model 'both'"),
+        ({"models": []}, "the key 'ci' may not use the model 'both'"),
+        ({"until": "2020-01-01"}, "--key: the access of the client ci has expired"),
+        ({"only": ["small"]}, None),
+    ],
+)
+def test_the_rights_of_the_client_apply(run, rights, says):
+    more = {
+        "model_providers": [{**PRICED, "name": name} for name in ("big", "small")],
+        "model_aliases": {"both": {"targets": ["big", "small"]}},
+        "client_groups": [{"name": "few", "models": ["big"]}],
+        "client_keys": [{"name": "ci", "key": "key-of-the-ci-client-0123456789", **rights}],
+    }
+    found = run("explain", "both", "--key", "ci", **more)
+    if says is not None:
+        assert words_of(found, 2).startswith(says)
+        assert "has these models" not in found.stderr
+    else:
+        assert "small" in words_of(found, 0)
+        assert "big" not in found.stdout
+        assert "the key 'ci' may not use any target of 'big'" in words_of(
+            run("explain", "big", "--key", "ci", **more), 2
+        )
+
+
 def test_an_unknown_name_gets_the_nearest_stored_one(run, tmp_path):
     assert "it has boss" in words_of(run("explain", "gpt-4o", "--key", "ci"), 2)
     assert not (tmp_path / "state.sqlite").exists()
