@@ -19,6 +19,7 @@ from gateway.steps.advice import steps_of_request
 from gateway.steps.json_texts import NotJson
 from gateway.steps.loaded import StepSet
 from gateway.steps.loading import load_steps
+from gateway.steps.resources import first_error
 from gateway.steps.response_texts import UnreadTexts
 from gateway.steps.runs import UNREAD
 from gateway.steps.trial import StepsTrial, TriedFinding, try_request, try_response
@@ -134,17 +135,20 @@ async def _try_all(config: Config, steps: StepSet, captured: Captured, key: str 
     applying = steps_of_request(config, steps, captured.model, None, captured.api, key)
     check = Check("request", (), client=key, model=captured.model or None, api=captured.api, request_id="trial")
     trials: dict[str, StepsTrial] = {}
-    async with trio.open_nursery() as nursery:
-        await steps.open(nursery)
-        try:
-            if captured.request is not None:
-                trials["request"] = await try_request(applying, check, captured.api, captured.request)
-            if captured.response is not None:
-                choices = read_events(captured.api, captured.response)
-                trials["response"] = await try_response(applying, check, choices)
-        finally:
-            with trio.CancelScope(shield=True):
-                await steps.aclose()
+    try:
+        async with trio.open_nursery() as nursery:
+            await steps.open(nursery)
+            try:
+                if captured.request is not None:
+                    trials["request"] = await try_request(applying, check, captured.api, captured.request)
+                if captured.response is not None:
+                    choices = read_events(captured.api, captured.response)
+                    trials["response"] = await try_response(applying, check, choices)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await steps.aclose()
+    except BaseExceptionGroup as group:  # of the nursery
+        raise first_error(group) from None
     return trials
 
 
@@ -170,6 +174,8 @@ def read_events(api: Api, data: bytes) -> list[list[Event]]:
             found[0] += _unread_texts_event(unread, api, text, tuple(events.values()))
             for choice, read in events.items():
                 found.setdefault(choice, []).extend(read)
+    if not readers:
+        raise GatewayError("invalid_request", "neither JSON nor a stream of events; give a request or a response")
     for choice, reader in readers.items():
         found[choice] += reader.close()
     return [found[choice] for choice in sorted(found)]

@@ -10,6 +10,8 @@ import pytest
 from tests.support.command_line import invoke
 
 CODE = """
+from contextlib import asynccontextmanager
+
 from trigate.steps import Finding
 
 def projects(check):
@@ -17,6 +19,11 @@ def projects(check):
         Finding("project", p, at, at + 6)
         for p in check.passages for at in range(len(p.text)) if p.text[at:].startswith("apollo")
     ]
+
+@asynccontextmanager
+async def unreachable(settings):
+    raise OSError("no words at " + settings["url"])
+    yield
 
 async def judge(check):
     return []
@@ -192,19 +199,31 @@ def test_a_refusal_and_a_failure_are_reported_with_status_1(file, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "key", "message"),
+    ("content", "options", "message"),
     [
         (None, (), "cannot read"),
         ("no json", (), "cannot detect the API; set it with --api"),
+        ("no json", ("--api", "chat"), "neither JSON nor a stream of events; give a request or a response"),
+        ('{"choices": 5}', ("--api", "chat"), "choices is not an array"),
         ('{"messages": [{"role": "user", "content": "a"}]}', ("--key", "ap"), "no client key 'ap'; did you mean app?"),
     ],
 )
-def test_an_unusable_file_or_key_is_a_message_with_status_2(file, tmp_path, content, key, message):
+def test_an_unusable_file_or_key_is_a_message_with_status_2(file, tmp_path, content, options, message):
     captured = Path(tmp_path, "captured.json")
     if content is not None:
         captured.write_text(content)
-    result = invoke("steps", "try", str(captured), "--config", file("  - use: ./steps.py:projects\n"), *key)
+    result = invoke("steps", "try", str(captured), "--config", file("  - use: ./steps.py:projects\n"), *options)
     assert (result.returncode, message in result.stderr) == (2, True)
+
+
+def test_a_step_that_cannot_start_is_a_message_with_status_2(file, tmp_path):
+    captured = tmp_path / "captured.json"
+    captured.write_text(json.dumps({"model": "gpt-5", **REQUESTS["chat"]}))
+    path = file("  - {use: './steps.py:unreachable', with: {url: words.example}}\n")
+    result = invoke("steps", "try", str(captured), "--config", path)
+    assert result.returncode == 2
+    assert "steps[0].use: the step unreachable could not start: OSError (steps.py, line" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def chat_response(*texts: str, **more: Any) -> dict[str, Any]:
