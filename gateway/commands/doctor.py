@@ -24,6 +24,7 @@ from gateway.app import create_app
 from gateway.commands.check import load_or_explain
 from gateway.commands.probing import COUNT, FEATURES, CheckOutcome, Checkup, ModelCheck, ModelTester, State
 from gateway.commands.terminal import count_text, echo_styled, run_or_exit
+from gateway.config.loading import ConfigError
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Names
 from gateway.config.settings import Config
@@ -157,6 +158,14 @@ def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: fl
     checks = _model_checks(config, targets.tried, apis)
     if sys.stderr.isatty():
         click.echo(f"testing {count_text(len(checks), 'model')} …", err=True)
+    try:
+        if config.steps:
+            from gateway.steps.loading import try_steps  # imported only where it is needed
+
+            run_or_exit(try_steps, config)  # otherwise the gateway's start would fail with a traceback
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        return 1
     found: Sequence[Checkup] = run_or_exit(_run_checks, config, checks, limit, jobs)
     shown = _json_report(found, targets) if as_json else _text_report(found, targets)
     echo_styled(shown)

@@ -46,6 +46,27 @@ def doctor(tmp_path, capsys, monkeypatch):
     return examine
 
 
+@pytest.mark.parametrize(
+    ("use", "says"),
+    [
+        ("./steps.py:unreachable", "the step unreachable could not start: OSError (steps.py, line 5, in unreachable)"),
+        ("./steps.py:reachable", "steps[0].use: ./steps.py has no function or class 'reachable'"),
+    ],
+)
+def test_a_step_that_cannot_start_is_a_message_with_status_1(doctor, tmp_path, use, says):
+    code = [
+        "from contextlib import asynccontextmanager",
+        "",
+        "@asynccontextmanager",
+        "async def unreachable(settings):",
+    ]
+    (tmp_path / "steps.py").write_text("\n".join([*code, "    raise OSError('no words')", "    yield", ""]))
+    status, out, err = doctor([provider("openai/m", "http://127.0.0.1:9/v1")], steps=[{"use": use}])
+    assert (status, out) == (1, "")
+    assert says in err
+    assert "Traceback" not in err
+
+
 def states(found, number=0):
     return {name: outcome["state"] for name, outcome in found["models"][number]["outcomes"].items()}
 
