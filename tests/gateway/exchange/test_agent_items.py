@@ -34,7 +34,7 @@ RESULT = {
 USER = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
 
 
-def said(*texts: str) -> dict[str, Any]:
+def user_message(*texts: str) -> dict[str, Any]:
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text} for text in texts]}
 
 
@@ -48,7 +48,9 @@ def test_codex_continues_with_servers_that_do_not_know_its_items(upstream, statu
         body = {"model": "x", "input": [TASK, USER, RESULT], "store": store}
         replies = [gateway.request("POST", "/v1/responses", body) for _ in range(2)]
         assert [reply.status for reply in replies] == [200, 200], replies[0].body
-        assert [seen.json["input"] for seen in upstream.seen[1:]] == [[said("<task/>"), USER, said("Done:", "3")]] * 2
+        assert [seen.json["input"] for seen in upstream.seen[1:]] == [
+            [user_message("<task/>"), USER, user_message("Done:", "3")]
+        ] * 2
         assert len(upstream.seen) == 3
         assert all("input[].type" in reply.headers["x-trigate-dropped"] for reply in replies)
 
@@ -68,4 +70,4 @@ def test_other_items_stay():
 
 def test_text_that_only_openai_can_read_is_omitted():
     sealed = {**RESULT, "content": [{"type": "encrypted_content", "encrypted_content": "gAAAAABq_-x=="}]}
-    assert use_messages({"input": [sealed]}) == {"input": [said("(no text)")]}
+    assert use_messages({"input": [sealed]}) == {"input": [user_message("(no text)")]}
