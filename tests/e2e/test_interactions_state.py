@@ -28,6 +28,7 @@ from tests.support.interactions_api import (
     output_text,
     wait_for_end,
 )
+from tests.support.raw_call import line, new_id
 from tests.support.responses_api import both_ways, each_api, stored, turn
 from tests.support.sdk_conversation import conversation_in, settings
 from tests.support.upstreams import STREAM, Raw, Script, ToolCall, render
@@ -292,8 +293,8 @@ def hanging(api: str) -> Raw:
 @each_api
 def test_cancelling_ends_the_provider_request_and_bills_it(gateway, upstream, api):
     upstream.script(hanging(api))
-    lines = len(gateway.log)
-    id = interaction_in(interact(gateway, f"on-{api}", "Count.", background=True))["id"]
+    asked, request_id = {"model": f"on-{api}", "input": "Count.", "background": True}, new_id()
+    id = interaction_in(gateway.request("POST", PATH, asked, {"x-request-id": request_id}))["id"]
     eventually(lambda: upstream.seen, 10, "the provider's request")
     stopped = interaction_in(cancel_interaction(gateway, id))
     assert stopped["status"] == "cancelled"
@@ -302,43 +303,40 @@ def test_cancelling_ends_the_provider_request_and_bills_it(gateway, upstream, ap
     assert (events[-2][0], events[-2][1]["interaction"]["status"]) == ("interaction.completed", "cancelled")
     error = error_of(interact(gateway, f"on-{api}", "x", previous_interaction_id=id), 400)
     assert "cancelled" in error["message"]
-    line = eventually(lambda: next((x for x in gateway.log[lines:] if '"status":499' in x), ""), 10, "its line")
-    assert json.loads(line)["ended"] == "client_disconnected"
+    logged = line(gateway, request_id)
+    assert (logged["status"], logged["ended"]) == (499, "client_disconnected")
 
 
 @each_api
 def test_cancelling_bills_the_text_that_has_arrived(gateway, upstream, api):
     upstream.script(hanging(api))
-    lines = len(gateway.log)
-    asked = {"model": f"on-{api}", "input": "Count.", "background": True, "stream": True}
+    asked, request_id = {"model": f"on-{api}", "input": "Count.", "background": True, "stream": True}, new_id()
     with Wire.connect(gateway.port) as client:
-        client.send(post(PATH, asked, {}))
+        client.send(post(PATH, asked, {"x-request-id": request_id}))
         begun = client.read_until(b"one")
         id = begun.partition(b'"id":"')[2].partition(b'"')[0].decode()
         stopped = interaction_in(cancel_interaction(gateway, id))
     assert stopped["status"] == "cancelled"
     assert "one" in output_text(stopped)
-    found = eventually(lambda: next((x for x in gateway.log[lines:] if '"status":499' in x), ""), 10, "its line")
-    line = json.loads(found)
-    assert (line["ended"], line["usage_estimated"]) == ("client_disconnected", True)
-    assert line["input_tokens"] > 0
-    assert line["output_tokens"] > 0
+    logged = line(gateway, request_id)
+    assert (logged["ended"], logged["usage_estimated"]) == ("client_disconnected", True)
+    assert logged["input_tokens"] > 0
+    assert logged["output_tokens"] > 0
 
 
 @each_api
 def test_a_provider_that_dies_midway_leaves_a_failed_interaction(gateway, upstream, api):
     upstream.script(attrs.evolve(hanging(api), end="cut"))
-    lines = len(gateway.log)
-    asked = {"model": f"on-{api}", "input": "Count.", "background": True, "stream": True}
-    events = gateway.request("POST", PATH, asked).events()
+    asked, request_id = {"model": f"on-{api}", "input": "Count.", "background": True, "stream": True}, new_id()
+    events = gateway.request("POST", PATH, asked, {"x-request-id": request_id}).events()
     failed = interaction_in(get_interaction(gateway, events[0][1]["interaction"]["id"]))
     assert failed["status"] == "failed"
     assert "one" in output_text(failed)
     assert failed["errors"][0]["message"]
     assert [name for name, _ in events].count("error") == 1
-    line = json.loads(next(x for x in gateway.log[lines:] if '"event":"exchange"' in x))
-    assert (line["ended"], line["usage_estimated"]) == ("upstream_error", True)
-    assert line["output_tokens"] > 0
+    logged = line(gateway, request_id)
+    assert (logged["ended"], logged["usage_estimated"]) == ("upstream_error", True)
+    assert logged["output_tokens"] > 0
 
 
 @each_row("api", OLDER, every=2)

@@ -82,9 +82,13 @@ def recorder(tmp_path_factory) -> Iterator[Recorder]:
             provider("openai/on-messages", upstream.url, ["messages"], key=KEY),
             provider("openai/by-hand", by_hand.url, ["chat"], key=KEY),
             provider("mistral/beside", by_hand.url, ["chat"], key=KEY),
+            provider("openai/spare", upstream.url, ["chat"], key=KEY),
             provider("openai/in-url", f"{upstream.url}/v1?api_key={URL_KEY}", ["chat"]),
         ]
-        hedged = {"targets": ["mistral/beside", "openai/on-chat"], "hedge": {"after": "50ms", "at_most": "100%"}}
+        hedged = {
+            "targets": ["mistral/beside", "openai/spare"], "retries": {"budget": "100%"},
+            "hedge": {"after": "50ms", "at_most": "100%"},
+        }  # fmt: skip
         settings = config(entries, port, log_level="error", model_aliases={"hedged": hedged})
         with gateway_thread(settings, port, record=folder, log_level="debug") as gateway:
             yield Recorder(gateway, upstream, by_hand, folder)

@@ -34,6 +34,7 @@ HOWS = ("FIN", "RST")
 STAYS = "does not read"
 LEAVES = "disconnects without reading, all buffers full"
 HALF_CLOSES = "closes its sending side, all buffers full"
+STAYS = "does not read"
 STALLS = "reads nothing for the write timeout (30 s)"
 SHUTS_WINDOW = "keeps its HTTP/2 window closed for the write timeout (30 s)"
 
@@ -70,7 +71,11 @@ class Full:
 
 @pytest.fixture(scope="module")
 def full(by_hand) -> Iterator[Full]:
-    ways = [*((cell, how) for cell in cells(LEAVES) for how in HOWS), *((cell, "half") for cell in cells(HALF_CLOSES))]
+    ways = [
+        *((cell, how) for cell in cells(LEAVES) for how in HOWS),
+        *((cell, "half") for cell in cells(HALF_CLOSES)),
+        *((cell, "stays") for cell in cells(STAYS)),
+    ]
     with gateway_thread(settings(by_hand)) as process:
         with contextlib.ExitStack() as stack:
             calls = {(cell.id, how): begin(process, by_hand, stack, cell) for cell, how in ways}
@@ -78,10 +83,10 @@ def full(by_hand) -> Iterator[Full]:
         check_log(process)
 
 
-@shows("does not read")
+@shows(STAYS)
 @retried_when_late
 def test_a_client_that_does_not_read_stops_only_its_own_provider(full, cell):
-    one = full.calls[cell.id, "FIN"]
+    one = full.calls[cell.id, "stays"]
     assert cell.sees == "its writes block"
     assert 0 < full.sent[one.id] < FLOOD
     assert cell.ledger == "no line yet"

@@ -17,7 +17,17 @@ from gateway.telemetry import tracing
 from gateway.telemetry.spans import request_attributes
 from tests.support import websocket_client as ws
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider, refusing_port, running
+from tests.support.harness import (
+    Gateway,
+    Wire,
+    config,
+    eventually,
+    free_port,
+    post,
+    provider,
+    refusing_port,
+    running,
+)
 from tests.support.metrics_page import HEAD, chunk, numbers, reaching
 from tests.support.otlp_collector import Collector, Span, serve_collector
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Tokens, render
@@ -54,10 +64,12 @@ def gateway(collector, upstream, by_hand) -> Iterator[Gateway]:
             provider("mistral/by-hand", by_hand.url, ["chat"]),
             provider("groq/*", f"{upstream.url}/v1", ["chat"]),
             provider("deepseek/gone", f"http://127.0.0.1:{refused}", ["chat"]),
+            provider("openai/spare", upstream.url, ["chat"]),  # of the routes alone, so that it never is in cooldown
         ]
+        always = {"retries": {"budget": "100%"}}
         aliases = {
-            "routed": {"targets": ["gone", "on-chat"]},
-            "hedged": {"targets": ["by-hand", "on-chat"], "hedge": {"after": "300ms", "at_most": "100%"}},
+            "routed": {"targets": ["gone", "spare"], **always},
+            "hedged": {"targets": ["by-hand", "spare"], "hedge": {"after": "300ms", "at_most": "100%"}, **always},
         }
         traced = {"endpoint": collector.url, "random_sampling": 100}
         settings = config(entries, tracing=traced, model_aliases=aliases)
@@ -182,10 +194,10 @@ def test_each_of_several_attempts_has_a_span_that_says_what_became_of_it(gateway
     """Fallbacks that nobody can see: BerriAI/litellm#25503."""
     upstream.script(ANSWER)
     assert ask(gateway, "routed", "several-attempts", stream=True) == 200
-    call = collector.of("several-attempts")["chat on-chat"]
+    call = collector.of("several-attempts")["chat spare"]
     attempts = sorted(collector.children(call, "attempt"), key=lambda span: span.start)
     told = [(one.attributes["trigate.attempt.target"], one.attributes["trigate.attempt.reason"]) for one in attempts]
-    assert told == [("deepseek/gone", "connection"), ("openai/on-chat", "ok")]
+    assert told == [("deepseek/gone", "connection"), ("openai/spare", "ok")]
     assert [one.status for one in attempts] == [ERROR, 0]
     assert [one.attributes.get("http.response.status_code") for one in attempts] == [None, 200]
     assert [len(collector.children(one, "stream")) for one in attempts] == [0, 1]
@@ -199,7 +211,7 @@ def test_an_attempt_next_to_another_one_has_its_own_times(gateway, upstream, by_
         with by_hand.accept() as peer:
             peer.read_request()  # and nothing more: the second one is faster
             client.read_until(b"[DONE]")
-    call = collector.of("beside-another")["chat on-chat"]
+    call = collector.of("beside-another")["chat spare"]
     first, second = sorted(collector.children(call, "attempt"), key=lambda span: span.start)
     assert first.attributes["trigate.attempt.reason"] == "hedge_lost"
     assert "http.response.status_code" not in first.attributes

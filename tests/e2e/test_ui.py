@@ -132,17 +132,18 @@ def test_looking_is_no_exchange(gateway):
     assert not lines(gateway, id)
 
 
-def test_a_viewer_beyond_the_limit_is_refused_until_another_leaves(gateway):
-    with contextlib.ExitStack() as stack:
-        for _ in range(MOST_VIEWERS):
-            stack.enter_context(viewer(gateway)).read_until(b"event: all")
-        assert gateway.request("GET", "/ui/events").status == 503
+def test_a_viewer_beyond_the_limit_is_refused_until_another_leaves(by_hand):
+    with contextlib.contextmanager(served)(settings(by_hand)) as gateway:  # the browser is a viewer of the shared one
+        with contextlib.ExitStack() as stack:
+            for _ in range(MOST_VIEWERS):
+                stack.enter_context(viewer(gateway)).read_until(b"event: all")
+            assert gateway.request("GET", "/ui/events").status == 503
 
-    def let_in() -> bool:
-        with viewer(gateway) as wire:
-            return b"200" in wire.read_until(b"\r\n\r\n").split(b"\r\n")[0]
+        def let_in() -> bool:
+            with viewer(gateway) as wire:
+                return b"200" in wire.read_until(b"\r\n\r\n").split(b"\r\n")[0]
 
-    eventually(let_in, what="a place for a viewer")
+        eventually(let_in, what="a place for a viewer")
 
 
 def test_a_viewer_that_does_not_read_delays_no_stream(gateway, by_hand):
@@ -219,6 +220,7 @@ def configured(by_hand, tmp_path_factory) -> Iterator[tuple[Gateway, Callable[..
 @pytest.mark.process
 def test_with_keys_current_viewers_must_authenticate_too(configured):
     process, change = configured
+    change()
     with viewer(process) as wire:
         wire.read_until(b"event: all")
         change(**KEYS)

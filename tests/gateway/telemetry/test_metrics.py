@@ -101,12 +101,16 @@ def test_an_exchange_is_counted_once_with_its_tokens_in_either_lane(gateway, ups
     where = dict(zip(("provider", "model"), target, strict=True))
     row = {**where, "lane": lane, "api": "chat", "status": "2xx", "ended": "complete", "client": "none"}
     after = reaching(gateway, before("trigate_exchanges_total", **row) + 1, "trigate_exchanges_total", **row)
-    tokens = {kind: after("trigate_tokens_total", kind=kind, **where) for kind in ("input", "cache_read", "output")}
+
+    def added(name: str, **labels: str) -> float:
+        return after(name, **labels) - before(name, **labels)
+
+    tokens = {kind: added("trigate_tokens_total", kind=kind, **where) for kind in ("input", "cache_read", "output")}
     assert tokens == {"input": 15, "cache_read": 5, "output": 9}
     for name in ("first_byte", "first_token", "duration"):
-        assert after(f"trigate_{name}_seconds_count", lane=lane, **where) == 1
-    assert 0 < after("trigate_first_token_seconds_sum", **where) <= after("trigate_duration_seconds_sum", **where)
-    assert after("trigate_upstream_attempts_total", provider=target[0]) == 1
+        assert added(f"trigate_{name}_seconds_count", lane=lane, **where) == 1
+    assert 0 < added("trigate_first_token_seconds_sum", **where) <= added("trigate_duration_seconds_sum", **where)
+    assert added("trigate_upstream_attempts_total", provider=target[0]) == 1
 
 
 def test_models_of_a_wildcard_have_names_of_their_own_once_they_have_answered(gateway, upstream):
