@@ -155,11 +155,12 @@ class Attempt(AnswerSource):
 
     def _sent_usage(self) -> Usage:
         """Return the estimated usage of the bodies that the provider received, also after ``release``."""
-        is_released = self.target_request.size is None and self.target_request.prepared.size < self._size
-        if is_released or self._is_billed_refusal:  # without the images or seconds that were not made
+        if self.target_request.size is None and self.target_request.prepared.size < self._size:
             usage = Usage(input=max(1, self._size // CHARACTERS_PER_TOKEN))
         else:
             usage = self.target_request.sent_usage()
+        if self._is_billed_refusal:  # without the images or seconds that were not made
+            usage = Usage(input=usage.input)
         return attrs.evolve(usage, input=-(-usage.input * self._received_bodies // self._all_bodies))
 
     def _may_be_billed(self) -> bool:

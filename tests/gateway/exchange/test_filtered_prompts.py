@@ -39,3 +39,15 @@ async def test_only_azure_bills_a_filtered_prompt(model, path, request_body, ans
         assert line["cost_grade"] == "estimated"
     else:
         assert not line.get("cost_usd")
+
+
+async def test_the_data_of_an_image_is_no_text_of_a_filtered_prompt():
+    """Otherwise a megabyte costs as much as 300,000 tokens."""
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{'QUJD' * 250_000}"}}
+    asked = {"model": "mine", "messages": [{"role": "user", "content": [image]}]}
+    entry = {"name": "mine", "price": {"input": 1, "output": 10}}
+    async with before(lambda asked: json_answer(FILTERED, 400), "azure_openai/gpt-5", entry) as (served, _):
+        lines = SettledLines(served)
+        assert (await served.post("/v1/chat/completions", json=asked)).status_code == 400
+        (line,) = await lines.next()
+    assert 1000 <= line["cost_usd"] * 10**6 <= 3000
