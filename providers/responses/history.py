@@ -53,6 +53,7 @@ CONTINUES = ("previous_response_id", "conversation", "prompt")  # any of them ma
 ITEM_BOOKKEEPING = ("type", "id", "status", "created_by")  # without meaning for a model
 EARLIER_PREFIX = "previous.input"  # path prefix of items that are not in this request
 _SHOWN = 100  # characters of an id in an error message
+ENCRYPTED_PART = "encrypted_content"  # the type of a content part for other agents
 DIRECT = {"type": "direct"}  # the caller of nearly all calls: the model itself
 
 
@@ -145,14 +146,20 @@ class History:
     def _read_output(self, item: Fields, kind: ToolKind) -> None:
         item.ignore("namespace")  # the call has them
         if not item.string("call_id") and item.string("name"):  # Codex starts a task with it, instead of a message
-            parts = tuple(_read_result_parts(item, self._drops))
-            self._add_parts("user", item.at, *parts, native=item.data)
+            self._add_parts("user", item.at, *_read_result_parts(item, self._drops), native=item.data)
             return
         call_id = item.need("call_id", str)
         if self._knows_all_calls and call_id not in self._calls:
             raise _missing_call_error(item, call_id)
-        parts = tuple(_read_result_parts(item, self._drops))
-        self._add_parts("user", item.at, ToolResultPart(call_id, parts, kind=kind, at=item.at))
+        parts, sealed = [], {}
+        for part in _read_result_parts(item, self._drops):
+            if isinstance(part, NativePart):
+                sealed[part.at.removeprefix(f"{item.at}.")] = part.item
+            else:
+                parts.append(part)
+        native = item.data if sealed else None
+        result = ToolResultPart(call_id, tuple(parts), kind=kind, at=item.at, marks=sealed or NO_MARKS, native=native)
+        self._add_parts("user", item.at, result)
 
     def _read_search_call(self, item: Fields) -> None:
         call_id = _client_search_id(item)
@@ -304,12 +311,9 @@ def _read_content(fields: Fields, name: str, drops: Drops) -> Iterator[Part]:
         drops.add_unread(part)
 
 
-def _read_result_parts(item: Fields, drops: Drops) -> Iterator[TextPart | ImagePart | FilePart]:
+def _read_result_parts(item: Fields, drops: Drops) -> Iterator[TextPart | ImagePart | FilePart | NativePart]:
     for part in _read_content(item, "output", drops):
-        if isinstance(part, NativePart):
-            drops.add(part.at)
-            continue
-        if not isinstance(part, TextPart | ImagePart | FilePart):
+        if not isinstance(part, TextPart | ImagePart | FilePart | NativePart):
             raise invalid(f"{part.at} is not supported in a tool's output: send text, images or files", part.at)
         yield part
 
@@ -363,7 +367,7 @@ def _read_encrypted(part: Fields, marks: Mapping[str, Any]) -> Part:
     """Return content that OpenAI's models encrypt for other agents; other models write text in its place."""
     content = part.need("encrypted_content", str)
     if is_ciphertext(content):
-        return NativePart("responses", "encrypted_content", part.data, part.at)
+        return NativePart("responses", ENCRYPTED_PART, part.data, part.at)
     return TextPart(content, part.at, marks)
 
 
@@ -375,5 +379,5 @@ _PARTS: Mapping[str, Callable[[Fields, Mapping[str, Any]], Part]] = {
     "input_file": _read_file,
     "input_audio": _read_audio,
     "refusal": _read_refusal,
-    "encrypted_content": _read_encrypted,
+    ENCRYPTED_PART: _read_encrypted,
 }

@@ -28,7 +28,7 @@ from providers.neutral.request import (
 )
 from providers.neutral.seal import Issuer, Seal
 from providers.neutral.tool_names import short_call_id
-from providers.responses.history import ANSWER_MARKS
+from providers.responses.history import ANSWER_MARKS, ENCRYPTED_PART
 from providers.responses.ids import is_own_id
 from providers.responses.output import IMAGE_CALL
 from streams.errors import invalid
@@ -149,8 +149,10 @@ class _InputWriter:
                 self._add_item(self._result_item(part), part.at, message)
             case ReasoningPart():
                 self._add_reasoning(part, message)
-            case NativePart(api=api, item=item):
-                if api == "responses" and self._native and not is_own_image(item):
+            case NativePart(api=api, kind=kind, item=item):
+                if api == "responses" and self._native and kind == ENCRYPTED_PART:
+                    self._content.append(dict(item))
+                elif api == "responses" and self._native and not is_own_image(item):
                     self._add_item(without_own_id(item), part.at, message)
                 else:
                     self._drops.add(part.at)

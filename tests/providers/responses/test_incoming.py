@@ -7,6 +7,7 @@ import pytest
 from providers.chat import CHAT
 from providers.converse import CONVERSE
 from providers.gemini import GEMINI
+from providers.interactions import INTERACTIONS
 from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient
 from providers.neutral.request import (
@@ -354,15 +355,25 @@ def test_a_message_between_agents_is_the_users() -> None:
 
 def test_only_openai_can_read_encrypted_messages_between_agents() -> None:
     """MetaFARS/codex-relay#60: others reject it."""
-    request = read(input=[agent_message(NEW_TASK, CIPHERTEXT), CALL, {**OUTPUT, "output": [NEW_TASK, CIPHERTEXT]}])
-    for codec in (CHAT, MESSAGES, GEMINI, CONVERSE):
-        outgoing = codec.write_request(request, Recipient("up", OTHER))
-        assert b"gAAAA" not in outgoing.body
-        assert b"NEW_TASK" in outgoing.body
-        assert outgoing.dropped == ("input[].output[]", "input[].content[]")
-    body, outgoing = send(request)
-    assert body["input"][0] == agent_message(NEW_TASK, CIPHERTEXT)
-    assert outgoing.dropped == ("input[].output[]",)
+    result = {**OUTPUT, "output": [NEW_TASK, CIPHERTEXT]}
+    user = {"type": "message", "role": "user", "content": [NEW_TASK, CIPHERTEXT, NEW_TASK]}
+    for items, dropped in [
+        ([agent_message(NEW_TASK, CIPHERTEXT)], "input[].content[]"),
+        ([{"type": "function_call_output", "name": "f", "output": [NEW_TASK, CIPHERTEXT]}], "input[].output[]"),
+        ([CALL, result], "input[].output[]"),
+        ([user], "input[].content[]"),
+    ]:
+        with case(items):
+            request = read(input=items)
+            for codec in (CHAT, MESSAGES, GEMINI, CONVERSE, INTERACTIONS):
+                outgoing = codec.write_request(request, Recipient("up", OTHER))
+                assert b"gAAAA" not in outgoing.body
+                assert b"NEW_TASK" in outgoing.body
+                assert outgoing.dropped == (dropped,)
+            body, outgoing = send(request)
+            assert (body["input"], outgoing.dropped) == (items, ())
+    task = {"type": "function_call_output", "name": "f", "output": [CIPHERTEXT]}
+    assert send(read(input=[task]))[0]["input"] == [task]
 
 
 def test_penalties_are_read() -> None:
