@@ -138,8 +138,10 @@ class _InputWriter:
         match part:
             case TextPart() | ImagePart() | FilePart() | AudioPart() | RefusalPart():
                 self._add_content(part, message)
-            case ToolCallPart(native=native) | ToolResultPart(native=native) if self._native and native is not None:
-                self._add_item(without_own_id(dict(native)), part.at, message)
+            case ToolCallPart(id=id, native=native) | ToolResultPart(call_id=id, native=native) if (
+                self._native and native is not None
+            ):
+                self._add_item(without_own_id({**native, "call_id": self._id(id)}), part.at, message)
             case ToolCallPart():
                 own = {"namespace": part.namespace} if self._native and part.namespace else {}
                 own |= part.marks if self._native else {}

@@ -376,6 +376,14 @@ def test_only_openai_can_read_encrypted_messages_between_agents() -> None:
     assert send(read(input=[task]))[0]["input"] == [task]
 
 
+def test_the_ids_of_a_search_are_as_short_as_those_of_other_calls() -> None:
+    search = {"type": "tool_search_call", "call_id": "c" * 65, "execution": "client", "arguments": {}}
+    found = {"type": "tool_search_output", "call_id": "c" * 65, "execution": "client", "tools": []}
+    sent = send(read(input=[search, found]))[0]["input"]
+    assert sent[0]["call_id"] == sent[1]["call_id"] != search["call_id"]
+    assert len(sent[0]["call_id"]) <= 64
+
+
 def test_penalties_are_read() -> None:
     """Members of Open Responses that OpenAI's own API has not."""
     call = read(presence_penalty=0.5, frequency_penalty=-1)
