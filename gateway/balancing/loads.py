@@ -86,7 +86,9 @@ def request_price(target: Target, tokens: int, is_warm: bool) -> float | None:
     price = target.price
     if price is None:
         return None
-    if not (is_warm or price.above or price.schedule or price.request):  # fast path for most targets
+    if not (
+        is_warm or price.above or price.schedule or price.request or price.unreported
+    ):  # fast path for most targets
         return -(-(tokens * price.input + ANSWER * price.output) // MILLION)
     read = int(tokens * CACHED) if is_warm else 0
     return computed_cost(price, Usage(input=tokens - read, cache_read=read, output=ANSWER)).nanos

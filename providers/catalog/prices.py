@@ -97,8 +97,8 @@ class Price:
     A kind that is ``None`` costs the same as ``input``, and ``cache_write_1h`` the same as ``cache_write``. ``above``
     are prices for prompts of more tokens, the fewest first; ``tiers`` are prices of service tiers; the last currently
     valid price of ``schedule`` replaces the whole price. ``fees`` are per call of a server tool and ``request`` per
-    request, in nano-dollars; ``units`` are per million of other units. ``provider`` and ``model`` identify the priced
-    model.
+    request, in nano-dollars; ``units`` are per million of other units. ``unreported`` are the tools that each request
+    calls at least once, although answers do not report it. ``provider`` and ``model`` identify the priced model.
     """
 
     input: int
@@ -112,6 +112,7 @@ class Price:
     fees: tuple[tuple[str, int], ...] = ()
     request: int = 0
     units: tuple[tuple[str, int], ...] = ()
+    unreported: tuple[str, ...] = ()
     origin: Origin = "catalogue"
     provider: str | None = None
     model: str | None = None
@@ -190,9 +191,12 @@ def computed_cost(price: Price | None, usage: Usage, *, estimated: bool = False,
     if price.schedule:
         price = _current_price(price, time() if at is None else at)
     amount, grade = _steps_cost(price, usage) if usage.steps else _tokens_cost(price, usage, usage.tier)
-    if usage.calls:
-        fees, fees_grade = _calls_cost(price, usage.calls)
+    calls = _with_unreported(usage.calls, price.unreported) if price.unreported else usage.calls
+    if calls:
+        fees, fees_grade = _calls_cost(price, calls)
         amount, grade = amount + fees, worst_grade((grade, fees_grade))
+        if calls is not usage.calls:
+            grade = worst_grade((grade, "at_least"))
     amount += price.request * MILLION
     if (estimated or usage.estimated) and grade == "exact":
         grade = "estimated"
@@ -357,6 +361,13 @@ def _calls_cost(price: Price, calls: tuple[tuple[str, int], ...]) -> tuple[int, 
     return sum(fees.get(name, 0) * times for name, times in calls) * MILLION, grade
 
 
+def _with_unreported(calls: tuple[tuple[str, int], ...], tools: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    """Return ``calls`` and one call of each of ``tools`` without any, the same object if all are reported."""
+    reported = {name for name, _ in calls}
+    missing = tuple((name, 1) for name in tools if name not in reported)
+    return calls + missing if missing else calls
+
+
 def price_of(provider: str | None, model: str) -> Price | None:
     """Return the price of a provider's model, or ``None`` if unknown.
 
@@ -375,7 +386,8 @@ def read_price(row: Mapping[str, Any], origin: Origin, provider: str | None = No
     """Return the price of ``row``, in dollars, from the price list or the configuration.
 
     Rows have kinds of tokens by the million, ``above``, ``tiers``, ``tools`` and ``request`` by the call, ``per`` by
-    the unit, and a list ``schedule``. Prices for longer prompts and tiers default to those of ``row``.
+    the unit, and lists ``schedule`` and ``unreported``. Prices for longer prompts and tiers default to those of
+    ``row``.
     """
     kinds = {kind: _to_nanos(row[kind]) for kind in KINDS if row.get(kind) is not None}
     nested = {kind: row[kind] for kind in (*KINDS, "per") if kind in row}
@@ -394,6 +406,7 @@ def read_price(row: Mapping[str, Any], origin: Origin, provider: str | None = No
         fees=tuple((name, _to_nanos(fee)) for name, fee in row.get("tools", {}).items()),
         request=_to_nanos(row.get("request", 0)),
         units=tuple((unit, _to_nanos(dollars, MILLION)) for unit, dollars in row.get("per", {}).items()),
+        unreported=tuple(row.get("unreported", ())),
         origin=origin,
         provider=provider,
         model=model,

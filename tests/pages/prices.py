@@ -41,6 +41,28 @@ TIERS: Final = ("service_tier", "processing", "speed")
 Variants with other conditions (routes, kinds of search) are dropped.
 """
 
+ADDED: Final[Mapping[str, tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...]]] = {
+    "openai": (
+        (
+            ("gpt-4o-search-preview", "gpt-4o-search-preview-2025-03-11"),
+            {"tools": {"web_search": Decimal("0.025")}, "unreported": ["web_search"]},
+        ),
+        (
+            ("gpt-4o-mini-search-preview", "gpt-4o-mini-search-preview-2025-03-11"),
+            {"tools": {"web_search": Decimal("0.025")}, "unreported": ["web_search"]},
+        ),
+        (
+            ("gpt-5-search-api", "gpt-5-search-api-2025-10-14"),
+            {"tools": {"web_search": Decimal("0.01")}, "unreported": ["web_search"]},
+        ),
+    ),
+}  # fmt: skip
+"""Prices that the package lacks, by provider: names of a model, and additions to the prices of the first name.
+
+Searches of OpenAI's search models: https://developers.openai.com/api/docs/pricing,
+https://community.openai.com/t/search-web-using-openai-api/1363698.
+"""
+
 CLAUSES: Final = {
     types.ClauseStartsWith: "starts_with", types.ClauseEndsWith: "ends_with", types.ClauseContains: "contains",
     types.ClauseRegex: "regex",
@@ -49,12 +71,22 @@ CLAUSES: Final = {
 
 def text() -> str:
     """Return the content of the file, with one line for each model."""
-    lists = {one.id: [row for model in one.models for row in _rows(model)] for one in providers}
+    lists = {one.id: [*_added_rows(one), *(row for model in one.models for row in _rows(model))] for one in providers}
     offers = {one.id: one.fallback_model_providers for one in providers if one.fallback_model_providers}
     lines = [f'{{"source": "genai-prices {version("genai-prices")}", "as_of": "{AS_OF}",']
     lines += [f'"offers": {json.dumps(offers)},', '"providers": {']
     lines.append(",\n".join(f'"{id}": [\n' + ",\n".join(rows) + "\n]" for id, rows in lists.items() if rows))
     return "\n".join(lines) + "\n}}\n"
+
+
+def _added_rows(provider: types.Provider) -> Iterator[str]:
+    """Return the rows for the models in ``ADDED``, which precede the others."""
+    for names, added in ADDED.get(provider.id, ()):
+        row = _model_prices(next(one for one in provider.models if one.is_match(names[0]))) or {}
+        merged = {
+            key: {**row.get(key, {}), **value} if isinstance(value, Mapping) else value for key, value in added.items()
+        }
+        yield f"[{json.dumps(names)}, {_to_json({**row, **merged})}]"
 
 
 def _rows(model: types.ModelInfo) -> Iterator[str]:

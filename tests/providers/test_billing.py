@@ -171,6 +171,25 @@ def test_items_of_hosted_tools_are_counted() -> None:
     assert dict(used.calls) == {"web_search": 2, "file_search": 1, "image_generation": 1}
 
 
+@each_row("model, fee, tokens", [
+    ("gpt-4o-search-preview", 25_000_000, 5 * 2500 + 2 * 10_000),
+    ("gpt-4o-search-preview-2025-03-11", 25_000_000, 5 * 2500 + 2 * 10_000),
+    ("gpt-4o-mini-search-preview", 25_000_000, 5 * 150 + 2 * 600),
+    ("gpt-5-search-api", 10_000_000, 5 * 1250 + 2 * 10_000),
+    ("gpt-5-search-api-2025-10-14", 10_000_000, 5 * 1250 + 2 * 10_000),
+])  # fmt: skip
+def test_a_search_model_costs_at_least_one_search(model, fee, tokens) -> None:
+    """Each request of these models searches, but Chat reports no calls, so the cost was too low and called exact
+    (developers.openai.com, Web search; community.openai.com/t/search-web-using-openai-api/1363698)."""
+    cost = cost_of(price_of("openai", model), read_usage("chat", {}))
+    assert (cost.nanos, cost.grade) == (fee + tokens, "at_least")
+    used = read_usage("responses", {}, item("web_search_call", "ws_1", action={"type": "search", "query": "a"}))
+    cost = cost_of(price_of("openai", model), used)
+    assert (cost.nanos, cost.grade) == (fee + tokens, "exact")
+    own = read_price({"input": 1, "output": 1}, "config")
+    assert cost_of(own, read_usage("chat", {})).nanos == 7000
+
+
 def test_a_container_is_counted_once_however_often_it_is_used() -> None:
     """A session is billed, not a call (platform.openai.com, Pricing)."""
     here = {"type": "container_reference", "container_id": "cntr_2"}

@@ -25,8 +25,13 @@ _PRICE: Final = re.compile(
 )
 
 
-_LISTED_ALONE: Final = ("request", "schedule")
-"""Members of a row in the price list that the ``price`` of an entry cannot have."""
+_LISTED_ALONE: Final[Mapping[str, str]] = {
+    "request": "a request",
+    "schedule": "a schedule",
+    "least": "a least number of units",
+    "unreported": "unreported searches",
+}
+"""Members of a row in the price list that the ``price`` of an entry cannot have, with their descriptions."""
 
 
 @attrs.frozen
@@ -48,7 +53,7 @@ def base_price(base: str, provider: str, model: str) -> ListedPrice | None:
         return ListedPrice(None)
     price = {"output": 0, **{name: _plain_row(value) for name, value in found.items() if name not in _LISTED_ALONE}}
     price = {"input": price.pop("input", 0), **price}
-    lacking = [f"a {name}" for name in _LISTED_ALONE if name in found]
+    lacking = [description for name, description in _LISTED_ALONE.items() if name in found]
     lacking += [f"units of the tier {name}" for name, tier in price.get("tiers", {}).items() if tier.pop("per", None)]
     remarks = [f"the price is that of {base} in {source()}"]
     remarks += [f"the price list also has {each} for it, which `price` does not support" for each in lacking]

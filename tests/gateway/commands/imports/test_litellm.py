@@ -757,7 +757,9 @@ def test_every_price_of_the_list_can_be_that_of_an_entry():
     rows = json.loads(FILE.read_text())["providers"]
     pairs = {(places[each], _name_of(clause)) for each in places for clause, _ in rows[each]}
     found = [listed for pair in pairs if (listed := base_price("/".join(pair), "compatible", "own")) is not None]
-    assert any("units of the tier batch" in remark for listed in found for remark in listed.remarks)
+    remarks = [remark for listed in found for remark in listed.remarks]
+    assert any("units of the tier batch" in remark for remark in remarks)
+    assert any("unreported searches" in remark for remark in remarks)
     assert len(found) > 200
     shapes = {re.sub(r"[\d.]+", "0", json.dumps(listed.price)): listed.price for listed in found}
     entries = [
