@@ -55,12 +55,22 @@ ADDED: Final[Mapping[str, tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...]]
             ("gpt-5-search-api", "gpt-5-search-api-2025-10-14"),
             {"tools": {"web_search": Decimal("0.01")}, "unreported": ["web_search"]},
         ),
+        (
+            ("gpt-4o-audio-preview", "gpt-4o-audio-preview-2024-12-17", "gpt-4o-audio-preview-2025-06-03"),
+            {"per": {"input_audio_token": Decimal("0.00004"), "output_audio_token": Decimal("0.00008")}},
+        ),
+        (
+            ("gpt-4o-mini-audio-preview", "gpt-4o-mini-audio-preview-2024-12-17"),
+            {"per": {"input_audio_token": Decimal("0.00001"), "output_audio_token": Decimal("0.00002")}},
+        ),
     ),
 }  # fmt: skip
 """Prices that the package lacks, by provider: names of a model, and additions to the prices of the first name.
 
 Searches of OpenAI's search models: https://developers.openai.com/api/docs/pricing,
-https://community.openai.com/t/search-web-using-openai-api/1363698.
+https://community.openai.com/t/search-web-using-openai-api/1363698. Sounds:
+https://developers.openai.com/api/docs/models/gpt-4o-audio-preview,
+https://developers.openai.com/api/docs/models/gpt-4o-mini-audio-preview.
 """
 
 CLAUSES: Final = {

@@ -171,6 +171,28 @@ def test_items_of_hosted_tools_are_counted() -> None:
     assert dict(used.calls) == {"web_search": 2, "file_search": 1, "image_generation": 1}
 
 
+@each_row("model, text, audio", [
+    ("gpt-4o-audio-preview", (2.5, 10), (40, 80)), ("gpt-4o-audio-preview-2025-06-03", (2.5, 10), (40, 80)),
+    ("gpt-4o-mini-audio-preview", (0.15, 0.6), (10, 20)), ("gpt-audio", (2.5, 10), (32, 64)),
+])  # fmt: skip
+def test_sounds_of_openais_audio_models_have_their_own_prices(model, text, audio) -> None:
+    """They cost as much as text, an eighth of their price or less (developers.openai.com, GPT-4o Audio and GPT-4o
+    Mini Audio; langwatch/langwatch#7036)."""
+    used = read_usage("chat", {
+        "prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150,
+        "prompt_tokens_details": {"text_tokens": 40, "audio_tokens": 60},
+        "completion_tokens_details": {"text_tokens": 20, "audio_tokens": 30},
+    })  # fmt: skip
+    expected = 40 * text[0] + 60 * audio[0] + 20 * text[1] + 30 * audio[1]
+    assert nanos_of("openai", model, used) == round(expected * 1000)
+
+
+def test_the_first_audio_model_keeps_an_estimate() -> None:
+    """Sources differ about the price of its sounds (simonw/llm#677, BerriAI/litellm#19500)."""
+    used = read_usage("chat", {"prompt_tokens_details": {"audio_tokens": 5}})
+    assert cost_of(price_of("openai", "gpt-4o-audio-preview-2024-10-01"), used).grade == "estimated"
+
+
 @each_row("model, fee, tokens", [
     ("gpt-4o-search-preview", 25_000_000, 5 * 2500 + 2 * 10_000),
     ("gpt-4o-search-preview-2025-03-11", 25_000_000, 5 * 2500 + 2 * 10_000),
