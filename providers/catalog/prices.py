@@ -97,7 +97,8 @@ class Price:
     A kind that is ``None`` costs the same as ``input``, and ``cache_write_1h`` the same as ``cache_write``. ``above``
     are prices for prompts of more tokens, the fewest first; ``tiers`` are prices of service tiers; the last currently
     valid price of ``schedule`` replaces the whole price. ``fees`` are per call of a server tool and ``request`` per
-    request, in nano-dollars; ``units`` are per million of other units. ``unreported`` are the tools that each request
+    request, in nano-dollars; ``units`` are per million of other units, ``least`` the fewest billed ones of a request.
+    ``unreported`` are the tools that each request
     calls at least once, although answers do not report it. ``provider`` and ``model`` identify the priced model.
     """
 
@@ -112,6 +113,7 @@ class Price:
     fees: tuple[tuple[str, int], ...] = ()
     request: int = 0
     units: tuple[tuple[str, int], ...] = ()
+    least: tuple[tuple[str, int], ...] = ()
     unreported: tuple[str, ...] = ()
     origin: Origin = "catalogue"
     provider: str | None = None
@@ -281,7 +283,9 @@ def _units_cost(price: Price, usage: Usage, grade: Grade) -> tuple[int, Grade]:
         0,
         bool((price.input or price.output) and (usage.prompt or usage.output)),
     )
-    for unit, number in usage.units:
+    least = dict(price.least)
+    for unit, counted in usage.units:
+        number = max(counted, least.get(unit, 0)) if counted else 0
         own = prices.get(unit, prices.get(SAME_AS.get(unit, "")))
         kind = MODAL.get(unit)
         if own is not None and kind is not None:
@@ -386,11 +390,11 @@ def read_price(row: Mapping[str, Any], origin: Origin, provider: str | None = No
     """Return the price of ``row``, in dollars, from the price list or the configuration.
 
     Rows have kinds of tokens by the million, ``above``, ``tiers``, ``tools`` and ``request`` by the call, ``per`` by
-    the unit, and lists ``schedule`` and ``unreported``. Prices for longer prompts and tiers default to those of
-    ``row``.
+    the unit, ``least`` units, and lists ``schedule`` and ``unreported``. Prices for longer prompts and tiers default to
+    those of ``row``.
     """
     kinds = {kind: _to_nanos(row[kind]) for kind in KINDS if row.get(kind) is not None}
-    nested = {kind: row[kind] for kind in (*KINDS, "per") if kind in row}
+    nested = {kind: row[kind] for kind in (*KINDS, "per", "least") if kind in row}
     return Price(
         **{"input": 0, "output": 0, **kinds},
         above=tuple(
@@ -406,6 +410,7 @@ def read_price(row: Mapping[str, Any], origin: Origin, provider: str | None = No
         fees=tuple((name, _to_nanos(fee)) for name, fee in row.get("tools", {}).items()),
         request=_to_nanos(row.get("request", 0)),
         units=tuple((unit, _to_nanos(dollars, MILLION)) for unit, dollars in row.get("per", {}).items()),
+        least=tuple((unit, int(number)) for unit, number in row.get("least", {}).items()),
         unreported=tuple(row.get("unreported", ())),
         origin=origin,
         provider=provider,

@@ -64,13 +64,18 @@ ADDED: Final[Mapping[str, tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...]]
             {"per": {"input_audio_token": Decimal("0.00001"), "output_audio_token": Decimal("0.00002")}},
         ),
     ),
+    "groq": (
+        (("whisper-large-v3",), {"least": {"second": 10}}),
+        (("whisper-large-v3-turbo",), {"least": {"second": 10}}),
+    ),
 }  # fmt: skip
 """Prices that the package lacks, by provider: names of a model, and additions to the prices of the first name.
 
 Searches of OpenAI's search models: https://developers.openai.com/api/docs/pricing,
 https://community.openai.com/t/search-web-using-openai-api/1363698. Sounds:
 https://developers.openai.com/api/docs/models/gpt-4o-audio-preview,
-https://developers.openai.com/api/docs/models/gpt-4o-mini-audio-preview.
+https://developers.openai.com/api/docs/models/gpt-4o-mini-audio-preview. Groq's shortest billed recording:
+https://console.groq.com/docs/speech-to-text, pydantic/genai-prices#578.
 """
 
 CLAUSES: Final = {

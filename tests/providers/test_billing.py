@@ -287,6 +287,21 @@ def test_a_recording_in_a_conversation_is_no_output() -> None:
             assert (usage.output, usage.units) == (5, ())
 
 
+@each_row("seconds, billed", [(1, 10), (9, 10), (10, 10), (11, 11), (3600, 3600), (0, 0)])
+def test_groq_bills_recordings_for_ten_seconds_or_more(seconds, billed) -> None:
+    """Short recordings cost up to a tenth of their price (console.groq.com, Speech to Text;
+    pydantic/genai-prices#578)."""
+    for model, second in [("whisper-large-v3", 30_833_333_333), ("whisper-large-v3-turbo", 11_111_111_111)]:
+        price = price_of("groq", model)
+        assert price is not None
+        cost = cost_of(price, Usage(units=(("second", seconds),)))
+        assert cost.nanos == -(-billed * second // 10**6)
+        batch = cost_of(price, Usage(units=(("second", seconds),), tier="batch"))
+        assert cost.nanos // 2 <= batch.nanos <= cost.nanos // 2 + 1
+    own = read_price({"per": {"second": 0.00003}}, "config")
+    assert cost_of(own, Usage(units=(("second", 1),))).nanos == 30_000
+
+
 # Costs that the provider states
 
 
