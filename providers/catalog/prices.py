@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from providers.catalog.price_list import MAX_NAME, price_row
+from providers.neutral.billing import PROVISIONED
 from streams.events import Usage
 
 Grade: TypeAlias = Literal["subscription", "exact", "estimated", "at_least"]
@@ -169,6 +170,9 @@ NAMED_PRICES: Final[Mapping[str, Price]] = {"free": FREE, "subscription": SUBSCR
 """Prices that a configuration sets by name."""
 
 
+_NOTHING: Final[tuple[int, Grade]] = (0, "subscription")
+
+
 def cost_of(price: Price | None, usage: Usage, *, estimated: bool = False, at: float | None = None) -> Cost:
     """Return the cost of ``usage``; with ``estimated`` its tokens are estimates.
 
@@ -192,7 +196,9 @@ def computed_cost(price: Price | None, usage: Usage, *, estimated: bool = False,
         return Cost(0, "subscription")
     if price.schedule:
         price = _current_price(price, time() if at is None else at)
-    amount, grade = _steps_cost(price, usage) if usage.steps else _tokens_cost(price, usage, usage.tier)
+    amount, grade = _NOTHING
+    if not _is_prepaid(price, usage.tier):
+        amount, grade = _steps_cost(price, usage) if usage.steps else _tokens_cost(price, usage, usage.tier)
     calls = _with_unreported(usage.calls, price.unreported) if price.unreported else usage.calls
     if calls:
         fees, fees_grade = _calls_cost(price, calls)
@@ -319,7 +325,13 @@ def _fallback_grade(price: Price, grade: Grade) -> Grade:
 
 def has_tier_price(price: Price, tier: str) -> bool:
     """Return whether the price of the service tier ``tier`` is known; otherwise its cost is an estimate."""
-    return _tier_price(price, tier.lower())[1] == "exact"
+    return _is_prepaid(price, tier) or _tier_price(price, tier.lower())[1] == "exact"
+
+
+def _is_prepaid(price: Price, tier: str | None) -> bool:
+    """Return whether a commitment pays for the tokens of the service tier ``tier``, unless that tier has a price."""
+    is_priced = price.origin == "free" or any(name == PROVISIONED for name, _ in price.tiers)
+    return tier is not None and tier.lower() == PROVISIONED and not is_priced
 
 
 def _tier_price(price: Price, tier: str) -> tuple[Price, Grade]:

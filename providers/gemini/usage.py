@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from providers.neutral.billing import has_token_count, is_token_count, tier_of, token_count
+from providers.neutral.billing import PROVISIONED, has_token_count, is_token_count, tier_of, token_count
 from providers.neutral.values import as_objects, as_string
 from streams.events import Usage
 
@@ -43,7 +43,9 @@ _BILLED_BY_PROMPT: Final = ("gemini-1", "gemini-2")
 """The models whose searches are billed once for a prompt. For later ones, each different query is billed
 (https://ai.google.dev/gemini-api/docs/google-search#pricing, BerriAI/litellm#36377)."""
 
-_TRAFFIC_TIERS: Final = {"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
+_TRAFFIC_TIERS: Final = {
+    "ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex", "PROVISIONED_THROUGHPUT": PROVISIONED,
+}  # fmt: skip
 """The service tiers that Vertex reports as ``trafficType`` (googleapis/python-genai#2847)."""
 
 

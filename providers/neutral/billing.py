@@ -21,6 +21,11 @@ OPENAI_TIERS: Final = frozenset(("auto", "default", "flex", "scale", "priority",
 """The service tiers in OpenAI's APIs."""
 
 
+PROVISIONED: Final = "provisioned_throughput"
+"""The service tier of requests that a commitment with Vertex AI pays for
+(https://cloud.google.com/vertex-ai/generative-ai/docs/provisioned-throughput/overview)."""
+
+
 def token_count(value: Any) -> int:
     """Return ``value`` as a number of tokens, 0 for anything else (``null`` in Databricks' running usage)."""
     if type(value) is int and 0 <= value <= MOST_TOKENS:

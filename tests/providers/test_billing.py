@@ -7,10 +7,11 @@ import itertools
 import json
 from typing import Any, TypeAlias
 
+import attrs
 import pytest
 
 from providers.apis import CODECS
-from providers.catalog.prices import Price, cost_of, price_of, read_price
+from providers.catalog.prices import FREE, Price, cost_of, has_tier_price, price_of, read_price
 from providers.converse.wording import read_usage as read_converse_usage
 from providers.gemini.usage import Counts as GeminiCounts
 from providers.messages.usage import Counts as MessagesCounts
@@ -596,13 +597,33 @@ def test_thoughts_among_the_candidates_are_counted_once() -> None:
 
 @each_row("traffic, tier", [
     ("ON_DEMAND_PRIORITY", "priority"), ("ON_DEMAND_FLEX", "flex"), ("ON_DEMAND", None),
-    ("PROVISIONED_THROUGHPUT", None), (None, None), (7, None),
+    ("PROVISIONED_THROUGHPUT", "provisioned_throughput"), (None, None), (7, None),
 ])  # fmt: skip
 def test_vertex_reports_the_tier_as_the_type_of_traffic(traffic, tier) -> None:
     """Its flex requests cost the full price elsewhere (BerriAI/litellm#37647, googleapis/python-genai#2847)."""
     assert count_gemini({"promptTokenCount": 5, "trafficType": traffic}, {"candidatesTokenCount": 2}).tier == tier
     both = {"promptTokenCount": 5, "trafficType": traffic, "serviceTier": "standard"}
     assert count_gemini(both).tier == "standard"
+
+
+def test_a_commitment_pays_for_provisioned_throughput() -> None:
+    """Its tokens cost the list price, exact, although Google sends no bill for them (cloud.google.com, Provisioned
+    Throughput; langchain-ai/langchainjs#11197). Requests beyond the commitment are ``ON_DEMAND``, and searches have
+    their fee."""
+    paid = count_gemini({"promptTokenCount": 500, "candidatesTokenCount": 20, "trafficType": "PROVISIONED_THROUGHPUT"})
+    listed = price_of("vertex", "google/gemini-2.5-flash")
+    assert listed is not None
+    assert (cost_of(listed, paid).nanos, cost_of(listed, paid).grade) == (0, "subscription")
+    assert has_tier_price(listed, "provisioned_throughput")
+    beyond = count_gemini({"promptTokenCount": 500, "candidatesTokenCount": 20, "trafficType": "ON_DEMAND"})
+    assert (cost_of(listed, beyond).nanos, cost_of(listed, beyond).grade) == (500 * 300 + 20 * 2500, "exact")
+    searched = attrs.evolve(paid, calls=(("web_search", 1),))
+    assert (cost_of(listed, searched).nanos, cost_of(listed, searched).grade) == (35_000_000, "exact")
+    own = read_price({"input": 1, "output": 2}, "config")
+    assert (cost_of(own, paid).nanos, cost_of(own, paid).grade) == (0, "subscription")
+    shared = read_price({"input": 1, "output": 2, "tiers": {"provisioned_throughput": {"input": 0.5}}}, "config")
+    assert (cost_of(shared, paid).nanos, cost_of(shared, paid).grade) == (500 * 500 + 20 * 2000, "exact")
+    assert (cost_of(FREE, paid).nanos, cost_of(FREE, paid).grade) == (0, "exact")
 
 
 @each_row("model, times", [
