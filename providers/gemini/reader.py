@@ -216,8 +216,8 @@ class ChunkReader:
         if (tokens := token_logprobs(candidate.get("logprobsResult"))) is not None:
             events = _with_logprobs(events, tokens)
         grounding = candidate.get("groundingMetadata")
-        if isinstance(grounding, dict) and isinstance(queries := grounding.get("webSearchQueries"), list):
-            self._counts.record_searches(queries, self._model)
+        if isinstance(grounding, dict):
+            self._counts.record_grounding(grounding, self._model)
         return [*events, *citation_events(self._answer, candidate)]
 
     def _usage_events(self) -> list[Event]:

@@ -39,6 +39,8 @@ _LIVE_PRICED: Final = tuple((kind, medium) for medium in ("audio", "image") for 
 _MAX_MODALITIES: Final = 32
 _MAX_QUERIES: Final = 1000  # of one answer
 
+_SOURCES: Final = ("web", "maps")
+
 _BILLED_BY_PROMPT: Final = ("gemini-1", "gemini-2")
 """The models whose searches are billed once for a prompt. For later ones, each different query is billed
 (https://ai.google.dev/gemini-api/docs/google-search#pricing, BerriAI/litellm#36377)."""
@@ -56,7 +58,7 @@ class Counts:
     NousResearch/hermes-agent#19632).
     """
 
-    __slots__ = ("_by_prompt", "_details", "_queries", "_seen", "_tier")
+    __slots__ = ("_by_prompt", "_details", "_queries", "_seen", "_sources", "_tier")
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
@@ -64,6 +66,7 @@ class Counts:
         self._tier: str | None = None
         self._queries: set[str] = set()
         self._by_prompt = False
+        self._sources: set[str] = set()
 
     def add(self, metadata: Any) -> None:
         """Read the counts of ``usageMetadata``, if it is an object."""
@@ -82,7 +85,29 @@ class Counts:
         """Record the ``queries`` that ``model`` has sent to Google Search; some answers list empty or repeated ones."""
         found = (one for one in islice(queries, _MAX_QUERIES) if isinstance(one, str) and one.strip())
         self._queries |= set(islice(found, _MAX_QUERIES - len(self._queries)))
-        self._by_prompt = model.rpartition("/")[2].startswith(_BILLED_BY_PROMPT)
+        self._by_prompt = _is_billed_by_prompt(model)
+
+    def record_grounding(self, metadata: Mapping[str, Any], model: str) -> None:
+        """Record the searches and the kinds of sources (``web``, ``maps``) in ``groundingMetadata``."""
+        if isinstance(queries := metadata.get("webSearchQueries"), list):
+            self.record_searches(queries, model)
+        chunks = as_objects(metadata.get("groundingChunks"))
+        self._sources |= {kind for kind in _SOURCES if any(kind in chunk for chunk in chunks)}
+        self._by_prompt = _is_billed_by_prompt(model)
+
+    def _grounding_calls(self) -> tuple[tuple[str, int], ...]:
+        """Return the paid searches.
+
+        Answers list the queries to Google Maps among those to Google Search (BerriAI/litellm#38418). Where each query
+        is billed, both cost the same.
+        """
+        searches, has_places = len(self._queries), "maps" in self._sources
+        if self._by_prompt:
+            searches = 0 if has_places and "web" not in self._sources else min(searches, 1)
+        elif searches:
+            has_places = False
+        calls = (("web_search", searches), ("google_maps", int(has_places)))
+        return tuple(one for one in calls if one[1])
 
     @property
     def has_prompt(self) -> bool:
@@ -93,8 +118,8 @@ class Counts:
         """Return the usage so far, or ``None`` if the provider has counted nothing (``trafficType`` only: recorded).
 
         ``media`` are those with prices of their own, each with its kind of token."""
-        searches = min(len(self._queries), 1) if self._by_prompt else len(self._queries)
-        if not has_token_count(self._seen, _MAIN, _COUNTS) and not searches:
+        calls = self._grounding_calls() if self._queries or self._sources else ()
+        if not has_token_count(self._seen, _MAIN, _COUNTS) and not calls:
             return None
         seen = self._seen.get
         prompt = seen("promptTokenCount", 0) + seen("toolUsePromptTokenCount", 0)
@@ -113,12 +138,16 @@ class Counts:
             output=output,
             reasoning=thoughts,
             tier=self._tier,
-            calls=(("web_search", searches),) if searches else (),
+            calls=calls,
             estimated=self._seen.keys() == _ONLY_A_TOTAL and output > 0,
             reports_cache_read="cachedContentTokenCount" in self._seen,
         )
         units = _media_units(self._details, usage, media) if self._details else ()
         return attrs.evolve(usage, units=units) if units else usage
+
+
+def _is_billed_by_prompt(model: str) -> bool:
+    return model.rpartition("/")[2].startswith(_BILLED_BY_PROMPT)
 
 
 def read_live_usage(metadata: Any) -> Usage | None:

@@ -64,6 +64,10 @@ ADDED: Final[Mapping[str, tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...]]
             {"per": {"input_audio_token": Decimal("0.00001"), "output_audio_token": Decimal("0.00002")}},
         ),
     ),
+    "google": tuple((names, {"tools": {"google_maps": Decimal("0.025")}}) for names in (
+        ("gemini-2.5-pro",), ("gemini-2.5-flash-lite",),
+        ("gemini-2.5-flash", "gemini-2.5-flash-latest", "gemini-2.5-flash-preview-09-2025"),
+    )),
     "groq": (
         (("whisper-large-v3",), {"least": {"second": 10}}),
         (("whisper-large-v3-turbo",), {"least": {"second": 10}}),
@@ -74,7 +78,8 @@ ADDED: Final[Mapping[str, tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...]]
 Searches of OpenAI's search models: https://developers.openai.com/api/docs/pricing,
 https://community.openai.com/t/search-web-using-openai-api/1363698. Sounds:
 https://developers.openai.com/api/docs/models/gpt-4o-audio-preview,
-https://developers.openai.com/api/docs/models/gpt-4o-mini-audio-preview. Groq's shortest billed recording:
+https://developers.openai.com/api/docs/models/gpt-4o-mini-audio-preview. Google Maps:
+https://ai.google.dev/gemini-api/docs/pricing, BerriAI/litellm#38418. Groq's shortest billed recording:
 https://console.groq.com/docs/speech-to-text, pydantic/genai-prices#578.
 """
 

@@ -606,6 +606,37 @@ def test_vertex_reports_the_tier_as_the_type_of_traffic(traffic, tier) -> None:
     assert count_gemini(both).tier == "standard"
 
 
+PLACE, PAGE = {"maps": {"uri": "https://m.example", "placeId": "p"}}, {"web": {"uri": "https://w.example"}}
+
+
+@each_row("model, chunks, queries, calls, fees, grade", [
+    ("gemini-2.5-flash", [PLACE, PLACE], [], {"google_maps": 1}, 25_000_000, "exact"),
+    ("gemini-2.5-flash", [PLACE], ["coffee"], {"google_maps": 1}, 25_000_000, "exact"),
+    ("gemini-2.5-flash", [PLACE, PAGE], ["a", "b"], {"web_search": 1, "google_maps": 1}, 60_000_000, "exact"),
+    ("gemini-2.5-flash", [PAGE], ["a", "b"], {"web_search": 1}, 35_000_000, "exact"),
+    ("gemini-3-flash-preview", [PLACE], ["a", "b"], {"web_search": 2}, 28_000_000, "exact"),
+    ("gemini-3-flash-preview", [PLACE], [], {"google_maps": 1}, 0, "at_least"),
+    ("gemini-3-flash-preview", "odd", None, {}, 0, "exact"),
+])  # fmt: skip
+def test_answers_with_places_from_google_maps_have_a_fee(model, chunks, queries, calls, fees, grade) -> None:
+    """It was missing from an exact cost, or that of Google Search (BerriAI/litellm#35965, BerriAI/litellm#38418).
+    Gemini 2.5 pays for a grounded prompt, later models for each query, like a search."""
+    grounding = {"groundingChunks": chunks, "webSearchQueries": queries}
+    said = {"content": {"parts": [{"text": "Hi"}]}, "groundingMetadata": grounding, "finishReason": "STOP"}
+    answer = {
+        "candidates": [said],
+        "usageMetadata": {"promptTokenCount": 1000, "totalTokenCount": 1000}, "modelVersion": model,
+    }  # fmt: skip
+    reader = CODECS["gemini"].reader()
+    streamed = usage_of([*reader.read_event("", json.dumps(answer).encode()), *reader.close()])
+    used = usage_of([*CODECS["gemini"].read_answer(json.dumps(answer).encode())])
+    assert dict(streamed.calls) == dict(used.calls) == calls
+    price = price_of("gemini", model)
+    assert price is not None
+    cost = cost_of(price, used)
+    assert (cost.nanos - price.input // 1000, cost.grade) == (fees, grade)
+
+
 def test_a_commitment_pays_for_provisioned_throughput() -> None:
     """Its tokens cost the list price, exact, although Google sends no bill for them (cloud.google.com, Provisioned
     Throughput; langchain-ai/langchainjs#11197). Requests beyond the commitment are ``ON_DEMAND``, and searches have
