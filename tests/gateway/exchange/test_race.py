@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 import trio
+import trio.testing
 
 from gateway.allowances.levels import read_levels
 from gateway.request.parse import Incoming
@@ -23,6 +24,7 @@ from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.live_objects import live_objects
 from tests.support.played_provider import entry, played_provider
+from tests.support.settled import lines
 from tests.support.upstreams import Script, render
 from tests.support.wire_clients import ALL, body_of, path_of, text_of
 
@@ -288,6 +290,39 @@ async def test_the_request_of_a_loser_without_a_head_is_in_sums_and_budgets(stre
     assert lost > 5, "its request, by its length"
     assert found["a", "90 usd/day"] == lost * 10**9
     assert found["alice", "9000 usd/day"] == lost * 10**9 + found["b", "90 usd/day"]
+
+
+@pytest.mark.sample(4)
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("begun", ["head", "part"])
+async def test_a_loser_that_has_begun_is_in_sums_and_budgets_once(api, stream, begun):
+    """A head or a part of an answer without text does not win, but its provider bills it (bircex/llmr#48)."""
+    async with puppets() as (a, b):
+        given = config(a, b, client_keys=[{"name": "alice", "key": "k" * 40, "budgets": ["9000 usd/day"]}])
+        for entry in given["model_providers"]:
+            entry |= {"price": {"input": 1_000_000, "output": 0}, "budgets": ["9000 usd/day"]}
+        async with gateway(given) as running, trio.open_nursery() as nursery:
+            with lines(running) as booked:
+                headers = [("authorization", "Bearer " + "k" * 40)]
+                nursery.start_soon(partial(running.ask, "r", api, stream=stream, headers=headers, store=False))
+                await eventually(lambda: a.lines and b.lines)
+                said = answer(api, "a", stream=stream)
+                head = said.index(b"\r\n\r\n") + 4
+                a.say(said[:head] if begun == "head" else said[: said.index(b"\n", head) if stream else head + 20])
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                b.say(answer(api, "b", stream=stream))
+                await eventually(lambda: not running.service.ledger.open_records)
+            used = {
+                one.holder.name: one.used
+                for one in await read_levels(
+                    running.service.allowances.list_all(), running.service.allowances.counters, time.time()
+                )
+            }
+    (line,) = booked
+    assert used["a"] > 5 * 10**9, "its request, by its length"
+    assert used["alice"] == used["a"] + used["b"] == round(line["cost_usd"] * 10**9)
+    assert line["cost_grade"] == "estimated"
 
 
 # Every client API on a hedged route before every provider API, whole and streamed: nobody notices but the log
