@@ -312,7 +312,8 @@ def test_a_cost_that_the_provider_states_is_read() -> None:
         ({"cost": 0.0076509169000000005}, 7_650_917),
         ({"cost": 0}, 0),
         ({"cost": 0.05, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.05}}, 50_000_000),
-        # Of a key of one's own `cost` is OpenRouter's fee, and the other provider sends a bill for the rest.
+        # Of a key of one's own `cost` is OpenRouter's fee, and the other provider sends a bill for the rest
+        # (openrouter.ai, Usage Accounting). Otherwise `cost` includes it.
         ({"cost": 0.05, "is_byok": True, "cost_details": {"upstream_inference_cost": 1}}, 1_050_000_000),
         ({"cost": 0.05, "is_byok": True, "cost_details": {"upstream_inference_cost": None}}, None),
         ({"cost": {"input_tokens_cost": 1e-05, "request_cost": 0.005, "total_cost": 0.00501}}, 5_010_000),  # Perplexity
