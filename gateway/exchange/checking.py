@@ -72,7 +72,7 @@ class ConversationTexts:
         return cls(incoming, parts, body, earlier)
 
     def is_latest(self, passage: Passage) -> bool:
-        return passage in self._body.passages and self._body.is_latest(passage)
+        return self._body.is_latest(passage)
 
     async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
         if not self._earlier:
@@ -80,10 +80,9 @@ class ConversationTexts:
         own = frozenset(self._body.passages)
         changed = await self._with_body([edit for edit in edits if edit[0] in own])
         if any(edit[0] not in own for edit in edits):
-            edited = zip(self.incoming.earlier, self._earlier, strict=True)
-            changed = attrs.evolve(
-                changed, earlier=tuple([_with_edits(turns, texts, edits) for turns, texts in edited])
-            )
+            size = self.incoming.earlier_size
+            earlier = await offload(size, _with_all_edits, self.incoming.earlier, self._earlier, edits)
+            changed = attrs.evolve(changed, earlier=earlier)
         return await type(self).of(changed, self._parts)  # type: ignore[return-value]
 
     async def _with_body(self, edits: Sequence[PassageEdit]) -> Incoming:
@@ -91,6 +90,12 @@ class ConversationTexts:
             return self.incoming
         body = await offload(self.incoming.size, self._body.replace, edits)
         return await offload(len(body), with_body, self.incoming, body)
+
+
+def _with_all_edits(
+    earlier: Sequence[EarlierItems], texts: Sequence[RequestTexts], edits: Sequence[PassageEdit]
+) -> tuple[EarlierItems, ...]:
+    return tuple([_with_edits(turns, own, edits) for turns, own in zip(earlier, texts, strict=True)])
 
 
 def _with_edits(turns: EarlierItems, texts: RequestTexts, edits: Sequence[PassageEdit]) -> EarlierItems:
@@ -268,7 +273,8 @@ async def check_items(context: ExchangeContext, scope: RequestScope, body: bytes
         return body  # refused later
     applied = session.applied
     texts = await session.check_texts((*applied.at_request, *applied.at_during), texts)
-    if edits := session.restoring_edits(one for one in texts.passages if one.part != "reasoning"):
+    shown = (one for one in texts.passages if one.part != "reasoning")
+    if edits := await offload(len(texts.body), session.restoring_edits, shown):
         texts = await texts.with_edits(edits)
     return texts.body
 

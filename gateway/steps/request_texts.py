@@ -51,8 +51,9 @@ class RequestTexts:
 
     def is_latest(self, passage: Passage) -> bool:
         """Return whether ``passage`` is in a message after the last answer of the model."""
-        turn = self._drafts[passage].turn
-        return not self._has_turns or (turn is not None and turn > self._last_answer)
+        if (draft := self._drafts.get(passage)) is None:  # it belongs to an earlier turn, which the gateway stores
+            return False
+        return not self._has_turns or (draft.turn is not None and draft.turn > self._last_answer)
 
     def replace(self, edits: Iterable[PassageEdit]) -> bytes:
         """Return the request with each span replaced, which must not overlap; all other bytes are unchanged.

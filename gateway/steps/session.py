@@ -28,6 +28,9 @@ from trigate.steps import Action, Check, Finding, Moment, Part, Passage
 Spawn: TypeAlias = Callable[[Callable[[], Awaitable[None]]], object]
 """Starts a function in a task of the request."""
 
+WORK_OF_FILTER: Final = 16
+"""Bytes of JSON that take as long as the decision whether a step sees a passage, or the search for its masks."""
+
 SUBJECTS: Final[dict[Moment, str]] = {
     "request": "request", "during": "request", "response": "response", "finished": "record",
 }  # fmt: skip
@@ -258,7 +261,7 @@ class StepSession:
                     self._refuse_unreadable(step, texts)
             for step in group if at == "request" else ():
                 if step.reports_later:
-                    group = self._start_reports(group, texts)
+                    group = await self._start_reports(group, texts)
                     break
             if len(group) > 1:
                 if edits := await self._judge_together(group, texts, at):
@@ -267,12 +270,12 @@ class StepSession:
                 texts = await self._with_edits(group[0], texts, edits, at)
         return texts
 
-    def _start_reports(self, steps: Sequence[LoadedStep], texts: CheckedTexts) -> tuple[LoadedStep, ...]:
+    async def _start_reports(self, steps: Sequence[LoadedStep], texts: CheckedTexts) -> tuple[LoadedStep, ...]:
         """Start the calls for which the request does not wait, and return the other ``steps``."""
         for step in steps:
             if step.reports_later:
                 self.records.of(step.name, "request")  # in the order of the file
-                if passages := self._passages_for(step, texts):
+                if passages := await self._passages_for(step, texts):
                     self.spawn_report(partial(self.judge, step, passages, "request"))
                 else:
                     self.records.of(step.name, "request").add("ok")
@@ -291,7 +294,7 @@ class StepSession:
             raise unchecked_content(step.name, texts.unreadable[0])
 
     async def _find_edits(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
-        passages = self._passages_for(step, texts)
+        passages = await self._passages_for(step, texts)
         if not passages:
             self.records.of(step.name, at).add("ok")
             return []
@@ -302,25 +305,32 @@ class StepSession:
             found = await self.judge(step, passages, at)
         if not found or not any(found):
             return []
-        masks = list(zip(passages, found, strict=True))
-        self._note_masks(step, masks)
         restores = step.restore and at == "request"
-        return await offload(WORK_OF_FINDING * sum(map(len, found)), self.placeholders.edits_of, masks, restores)
+        masks = zip(passages, found, strict=True)
+        return await offload(WORK_OF_FINDING * sum(map(len, found)), self._edits_of, step, masks, restores)
 
-    def _note_masks(self, step: LoadedStep, found: Iterable[tuple[Passage, Sequence[Span]]]) -> None:
-        for passage, spans in found:
-            if spans:
-                self._masks[step.name, passage.part, passage.text] = spans
+    def _edits_of(
+        self, step: LoadedStep, found: Iterable[tuple[Passage, Sequence[Span]]], restores: bool = False
+    ) -> list[PassageEdit]:
+        """Return the edits for what ``step`` found, and note them for ``repeat_masks``."""
+        masks = [(passage, spans) for passage, spans in found if spans]
+        for passage, spans in masks:
+            self._masks[step.name, passage.part, passage.text] = spans
+        return self.placeholders.edits_of(masks, restores)
 
     async def repeat_masks(self, steps: Sequence[LoadedStep], texts: T) -> T:
         """Return ``texts``, a part of those that were checked, with the same masks. No step is called.
 
         Raises ``GatewayError``."""
         for step in steps:
-            found = ((one, self._masks.get((step.name, one.part, one.text), ())) for one in texts.passages)
-            if edits := self.placeholders.edits_of(found):
+            passages = texts.passages
+            if edits := await offload(WORK_OF_FILTER * len(passages), self._repeated_edits, step, passages):
                 texts = await self._with_edits(step, texts, edits, "request")
         return texts
+
+    def _repeated_edits(self, step: LoadedStep, passages: Iterable[Passage]) -> list[PassageEdit]:
+        found = ((one, self._masks.get((step.name, one.part, one.text), ())) for one in passages)
+        return self.placeholders.edits_of(found)
 
     def restoring_edits(self, passages: Iterable[Passage]) -> list[PassageEdit]:
         """Return the edits that replace placeholders by the values that return to the client."""
@@ -332,13 +342,9 @@ class StepSession:
             if found[0] in values
         ]
 
-    def _passages_for(self, step: LoadedStep, texts: CheckedTexts) -> Sequence[Passage]:
-        parts, passages = step.parts, texts.passages
-        for one in passages:
-            if one.part not in parts:
-                passages = [one for one in passages if one.part in parts]
-                break
-        return [one for one in passages if texts.is_latest(one)] if step.latest else passages
+    async def _passages_for(self, step: LoadedStep, texts: CheckedTexts) -> Sequence[Passage]:
+        """Return the passages that ``step`` sees, in a thread if there are many. A request may have 100,000."""
+        return await offload(WORK_OF_FILTER * len(texts.passages), _seen_passages, step, texts)
 
     async def _judge_together(self, steps: Sequence[LoadedStep], texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
         """Call steps simultaneously, because their settings have no masks. Return the masks that their code sets.
@@ -349,7 +355,7 @@ class StepSession:
 
         async def judge(step: LoadedStep, scope: trio.CancelScope) -> None:
             try:
-                if passages := self._passages_for(step, texts):
+                if passages := await self._passages_for(step, texts):
                     for passage, spans in zip(passages, await self.judge(step, passages, at), strict=True):
                         if spans:
                             masked.setdefault(passage, []).extend(spans)
@@ -365,10 +371,8 @@ class StepSession:
                 nursery.start_soon(judge, step, nursery.cancel_scope)
         if refused:
             raise refused[0]
-        merged = [(passage, merge_spans(spans)) for passage, spans in masked.items()]
-        self._note_masks(steps[0], merged)
-        count = sum(len(spans) for _, spans in merged)
-        return await offload(WORK_OF_FINDING * count, self.placeholders.edits_of, merged)
+        merged = ((passage, merge_spans(spans)) for passage, spans in masked.items())
+        return await offload(WORK_OF_FINDING * sum(map(len, masked.values())), self._edits_of, steps[0], merged)
 
     # During the provider's work
 
@@ -385,7 +389,7 @@ class StepSession:
         async def judge(step: LoadedStep, scope: trio.CancelScope) -> None:
             try:
                 self._refuse_unreadable(step, texts)
-                if passages := self._passages_for(step, texts):
+                if passages := await self._passages_for(step, texts):
                     await self.judge(step, passages, "during")
             except GatewayError as error:
                 self._refused = self._refused or error
@@ -413,6 +417,15 @@ class StepSession:
             await self._verdict.wait()
         if self._refused is not None:
             raise self._refused
+
+
+def _seen_passages(step: LoadedStep, texts: CheckedTexts) -> Sequence[Passage]:
+    parts, passages = step.parts, texts.passages
+    for one in passages:
+        if one.part not in parts:
+            passages = [one for one in passages if one.part in parts]
+            break
+    return [one for one in passages if texts.is_latest(one)] if step.latest else passages
 
 
 def _action_on(step: LoadedStep, finding: Finding, at: Moment) -> Action:
