@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from streams import sse
 
 BLOCK = 2**16  # bytes of events before compression
+LARGE_BLOCK = 4 * BLOCK  # bytes of events that take milliseconds to compress
 
 _LENGTH = struct.Struct(">I")
 _LEVEL = 1
@@ -19,25 +20,34 @@ _LEVEL = 1
 class EventLog:
     """A log of the whole events of a stream, without keep-alives.
 
-    Holds the compressed log and one uncompressed block.
+    Holds the compressed log, one uncompressed block, and large blocks, which ``close`` compresses.
     """
 
     def __init__(self) -> None:
         self._events: list[bytes] = []
         self._size = 0
-        self._blocks: list[bytes] = []
+        self._blocks: list[bytes | list[bytes]] = []
+        self.size_of_work = 0
+        """The bytes on which ``close`` works."""
 
     def add(self, events: bytes) -> None:
         self._events.append(events)
         self._size += len(events)
+        self.size_of_work += len(events)
         if self._size >= BLOCK:
-            self._blocks.append(_join_events(self._events))
+            if self._size <= LARGE_BLOCK:
+                self.size_of_work -= self._size
+                self._blocks.append(_join_events(self._events))
+            else:
+                self._blocks.append(self._events)
             self._events, self._size = [], 0
 
     def close(self) -> bytes:
         """Return the log. More events may be added for a later ``close``."""
+        blocks = [one if isinstance(one, bytes) else _join_events(one) for one in self._blocks]
+        self._blocks[:], self.size_of_work = blocks, self._size
         rest = [_join_events(self._events)] if self._events else []
-        return b"".join([*self._blocks, *rest])
+        return b"".join([*blocks, *rest])
 
 
 def _join_events(events: list[bytes]) -> bytes:

@@ -101,25 +101,30 @@ class LocalTurn(TurnRecorder):
         assert self._writer is not None, "may_pass returned false"
         assert self._writer.response is not None, "the answer is over"
         try:
-            await self._write(self._writer.partial_response or self._writer.response, self._log.close())
+            await self._write(self._writer.partial_response or self._writer.response, len(data))
         except GatewayError as error:
             if progress.error is not None:  # a more important error came first
                 log.warning("%s: %s", self.id, error.info.loggable_message)
             elif self._options.must_store:
                 progress.mark_failed(error.info)
-                return self.api.failed_end(data, error.info, self.id)
+                return await offload(len(data), self.api.failed_end, data, error.info, self.id)
             else:
                 log.warning("could not store %s: %s", self.id, error.info.loggable_message)
-                return self.api.unstored_end(data)
+                return await offload(len(data), self.api.unstored_end, data)
         return data
+
+    async def _closed_log(self) -> bytes:
+        return await offload(self._log.size_of_work, self._log.close)
 
     async def persist_partial(self) -> None:
         if self._store is None or not self._is_id_known or self._writer is None or self._writer.response is not None:
             return
         response = self._writer.interrupted_response("cancelled")
-        self._log.add(self.api.cancelled_end(response, events_in(self._log.close())))
+        size = self._log.size_of_work
+        before = await self._closed_log()
+        self._log.add(await offload(size, lambda: self.api.cancelled_end(response, events_in(before))))
         try:
-            await self._write(response, self._log.close())
+            await self._write(response, size)
         except GatewayError as error:
             log.warning("could not store %s: %s", self.id, error.info.loggable_message)
 
@@ -128,20 +133,22 @@ class LocalTurn(TurnRecorder):
             return body
         response = await offload(len(body), _read_response, body, self.api.output)
         try:
-            await self._write(response, b"")
+            await self._write(response, len(body))
         except GatewayError as error:
             if self._options.must_store:
                 raise
             log.warning("could not store %s: %s", self.id, error.info.loggable_message)
-            return msgspec.json.encode(self.api.unstored(response))  # cheap: members are copied as bytes
+            return await offload(len(body), lambda: msgspec.json.encode(self.api.unstored(response)))
         return body
 
-    async def _write(self, response: Object, events: bytes) -> None:
-        """Store the turn. A client that leaves meanwhile does not undo it. Raises ``GatewayError`` (503)."""
+    async def _write(self, response: Object, size: int) -> None:
+        """Store the turn, whose answer has about ``size`` bytes. A client that leaves meanwhile does not undo it.
+
+        Raises ``GatewayError`` (503)."""
         if self._store is None:
             return
         with store_deadline("store the response", shield=True):
-            nodes, items = await self.nodes(response, events)
+            nodes, items = await self.nodes(response, await self._closed_log(), size)
             if self._options.conversation is None:
                 await self._store.put(nodes)
             else:
@@ -154,13 +161,13 @@ class LocalTurn(TurnRecorder):
         """The client's input items. A turn stored twice keeps their ids."""
         return self.api.prepare_input(None if self._input is None else msgspec.json.decode(self._input))
 
-    async def nodes(self, response: Object, events: bytes) -> tuple[list[Node], list[Any]]:
+    async def nodes(self, response: Object, events: bytes, size: int = 0) -> tuple[list[Node], list[Any]]:
         """Return the nodes to store for ``response``, and the items that it adds to its conversation. Delays
-        cancellation."""
-        return await offload(self._size(response, events), self._nodes, response, events)
+        cancellation. ``size`` is the answer's in bytes, if it is known."""
+        return await offload(size + self._size(response, events), self._nodes, response, events)
 
     def _size(self, response: Object, events: bytes) -> int:
-        """Estimate the size without encoding: the input, the stream's log, and members repeated from the request."""
+        """Estimate the rest without encoding: the input, the stream's log, and members repeated from the request."""
         echo = sum(len(value) for value in response.values() if isinstance(value, msgspec.Raw))
         return len(self._input or b"") + len(events) + echo
 

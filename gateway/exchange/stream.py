@@ -23,6 +23,7 @@ from gateway.exchange.planned import Form
 from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
+from gateway.http.pieces import join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.logs.masking import without_quotations
 from gateway.request.public_errors import secrets_of
@@ -157,7 +158,7 @@ class StartedStream(StartedAnswer):
         follow. At most ``MAX_HELD`` bytes of earlier events are held."""
         lane, source = self.lane, self.source
         pieces = None if source.stamp is None or self.keeps_pieces else self.read_pieces
-        first: list[bytes] = []
+        first: list[bytes | bytearray] = []
         size = seen = 0
         if pieces is not None:
             pieces.append((trio.current_time(), b""))
@@ -187,7 +188,7 @@ class StartedStream(StartedAnswer):
             raise GatewayError.of(
                 source.target_request.disclosure.error_with_headers(error, response.headers, self.lane_name)
             )
-        return b"".join(first)
+        return await join_pieces([one for one in first if one], sum(map(len, first)))
 
 
 class StreamedAnswer(DeliveredAnswer[StartedStream]):
