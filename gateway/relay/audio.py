@@ -1,15 +1,17 @@
 """Speech, transcriptions and translations of recordings."""
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 from gateway.http.headers import Headers
+from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.answers import AnswerFilter, PassedAnswer, ResponseReader
 from gateway.relay.outputs import SpokenText, transcript_output
 from gateway.relay.relaying import InboundRequest, RelayedRequest, set_model
 from gateway.relay.uploads import read_priced_upload
+from gateway.request.parse import Incoming
 from gateway.routing.target import Target
 from providers.endpoints.audio import AudioReader, speech_type
 from providers.endpoints.audio_length import AudioLength
@@ -24,10 +26,15 @@ async def read_speech(inbound: InboundRequest, names: Mapping[str, str]) -> Rela
     incoming = await inbound.read_json()
     plan = inbound.plan(incoming.model or inbound.default_model)
     incoming = await inbound.apply_edits(incoming, plan)
-    draft = Draft(incoming.json)
-    kind, spoken = speech_type(draft.value("response_format")), SpokenText.of(draft)
+    kind, spoken = await offload(incoming.size, _read_speech, incoming)
     planned = inbound.plan_json(incoming, plan, partial(set_model, incoming))
     return RelayedRequest(planned, partial(_speech_filter, kind, inbound.context.service.limits.event, spoken))
+
+
+def _read_speech(incoming: Incoming) -> tuple[str, SpokenText]:
+    """Return the type of the recording and the text."""
+    draft = Draft(incoming.json)
+    return speech_type(draft.value("response_format")), SpokenText.of(draft)
 
 
 def spoken_usage(spoken: SpokenText, target: Target) -> Usage:
@@ -58,7 +65,8 @@ class TypedAnswer(PassedAnswer):
 
 
 def _speech_filter(kind: str, event_limit: int, spoken: SpokenText, target: Target) -> AnswerFilter:
-    return TypedAnswer(AudioReader(lambda: spoken_usage(spoken, target)), event_limit, kind)
+    usage = cache(lambda: spoken_usage(spoken, target))  # requested after each piece of the recording
+    return TypedAnswer(AudioReader(usage), event_limit, kind)
 
 
 async def read_transcript(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:

@@ -5,6 +5,7 @@ from typing import Any, Final
 import pytest
 
 from gateway.exchange import target_request
+from gateway.relay import audio
 from tests.support.every_route import ROUTES_KEY, before_set_answer
 from tests.support.harness import Gateway
 from tests.support.hostile_bodies import MB, HostileAnswer
@@ -61,3 +62,21 @@ def test_the_usage_of_a_long_recording_is_not_estimated_for_each_piece(gateway, 
 
 
 SIZE_OF: Final = target_request.size_of
+
+
+def test_the_tokens_of_a_long_recording_are_estimated_once(gateway, monkeypatch):
+    """The text was encoded for each piece of the recording, in the loop."""
+    estimated = []
+
+    def spoken_usage(*args: Any) -> Any:
+        estimated.append(args)
+        return SPOKEN_USAGE(*args)
+
+    monkeypatch.setattr(audio, "spoken_usage", spoken_usage)
+    SetAnswer.answer = HostileAnswer(b"x" * 4 * MB, "audio/mpeg")
+    body = {"model": "on-openai", "voice": "y", "input": "word " * 1_000}
+    assert send(gateway, "/v1/audio/speech", body) == 200
+    assert len(estimated) == 1
+
+
+SPOKEN_USAGE: Final = audio.spoken_usage
