@@ -250,16 +250,20 @@ def origin_of(url: str) -> tuple[str, str]:
 
 
 def root_of(url: str) -> str:
-    """Return the address of the gateway at ``url``. Raises ``SessionFailed`` for one that is not safe for a sign-in."""
+    """Return the address of the gateway at ``url``, which may lack its scheme.
+
+    Raises ``SessionFailed`` for one that is not safe for a sign-in."""
     try:
-        parts = urlsplit(url if "://" in url else f"https://{url}")
+        parts = urlsplit(url if "://" in url else f"//{url}")
     except ValueError:
         raise SessionFailed("the URL is not that of a gateway: write it as https://HOST") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+    # Gateways on this machine rarely have a certificate.
+    scheme = parts.scheme or ("http" if is_loopback(parts.hostname or "") else "https")
+    if scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         raise SessionFailed("the URL is not that of a gateway: write it as https://HOST")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    if scheme == "http" and not is_loopback(parts.hostname):
         raise SessionFailed(f"{url} has no TLS, so others could read the session: use https://")
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}"
+    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}"
 
 
 def print_token(url: str | None) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 import pytest
 
+from gateway.commands.sessions import root_of
 from tests.support.command_line import COMMAND, Finished, environment, invoke
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
@@ -195,3 +196,11 @@ def test_the_gateway_on_this_machine_has_the_port_of_the_configuration_here(tmp_
     assert "trigate me: no response from http://127.0.0.1:9: " in invoke("me", env=env, cwd=tmp_path).stderr
     file.write_text(file.read_text().replace("port: 9", "port: 9, address: 192.0.2.1"))
     assert "no response from http://127.0.0.1:12000: " in invoke("me", env=env, cwd=tmp_path).stderr
+
+
+def test_an_address_of_this_machine_without_a_scheme_means_http(tmp_path):
+    env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "", "TRIGATE_API_KEY": "k"}
+    for address in ("127.0.0.1:1", "localhost:1", "[::1]:1"):
+        assert f"trigate me: no response from http://{address}: " in invoke("me", address, env=env).stderr
+    assert root_of("https://127.0.0.1:1") == "https://127.0.0.1:1"
+    assert root_of("gateway.example/v1") == "https://gateway.example"
