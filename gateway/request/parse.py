@@ -161,7 +161,12 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
     if wire.stream_member is not None:
         stream = bool(decode_member(members, wire.stream_member, BOOLEAN, "a boolean"))
     _require_conversation(wire.conversation, members)
-    return Incoming(api, body, members, model, stream)
+    return Incoming(api, body, members, _without_blank(model), stream)
+
+
+def _without_blank(model: str | None) -> str | None:
+    """Return ``model``, or ``None`` for a blank name, which requests no model."""
+    return None if not model or model.isspace() else model
 
 
 def _agent_or_model(member: str | None, members: Mapping[str, msgspec.Raw], model: str | None) -> str | None:
@@ -183,7 +188,7 @@ def read_non_conversation(api: Api, body: bytes, path: PathParameters = NO_PARAM
         body, members = _with_model(members, path.model)
     model = path.model or decode_member(members, "model", STRING, "a string")
     stream = path.stream or bool(decode_member(members, "stream", BOOLEAN, "a boolean"))
-    return Incoming(api, body, members, model, stream)
+    return Incoming(api, body, members, _without_blank(model), stream)
 
 
 def _with_model(members: dict[str, msgspec.Raw], model: str | None) -> tuple[bytes, dict[str, msgspec.Raw]]:

@@ -109,7 +109,7 @@ def test_a_wrong_part_deep_inside_is_named_by_its_path(gateway, api):
 
 
 @pytest.mark.sample(9)
-@pytest.mark.parametrize("model", [None, ""])
+@pytest.mark.parametrize("model", [None, "", " "])
 def test_no_model_and_no_default_is_a_400_that_is_reported(gateway, api, model):
     sent = {name: value for name, value in {**body(api), "model": model}.items() if value is not None}
     assert "model is required" in complaint(api, ask(gateway, api, sent), 400)["message"]

@@ -76,6 +76,9 @@ async def test_without_a_default_a_model_is_required_where_clients_name_one():
                 found = await served.post(path, **sent)
                 assert found.status_code == 400, path
                 assert "model is required" in found.text
+            for path in ("/v1/embeddings", "/v1/chat/completions"):
+                found = await served.post(path, json={"model": " ", "input": "x", "messages": [{"role": "user"}]})
+                assert (found.status_code, "model is required" in found.text) == (400, True), found.text
         assert provider.asked == []
 
 
