@@ -26,7 +26,6 @@ class Key:
     - ``needed``: null is no value.
     - ``may_be_empty``: null has a meaning, so it has no warning.
     - ``required``: the file needs the key, even if the program has a default.
-    - ``example``: messages about a missing mapping name the key.
     - ``secret``: output never repeats the value.
     - ``restart``: a change needs a restart.
     - ``compared``: differences of two files include the key.
@@ -41,7 +40,6 @@ class Key:
     needed: bool = False
     may_be_empty: bool = False
     required: bool = False
-    example: bool = False
     secret: bool = False
     restart: bool = False
     compared: bool = True

@@ -258,7 +258,8 @@ def _describe(value: Any, of: Any) -> str:
 
 
 def _example_key(fields: Mapping[str, Field]) -> str:
-    name = next((name for name, field in fields.items() if field.required or field.key.example), None)
+    names = [name for name, field in fields.items() if field.key.ignored is None]
+    name = next((name for name in names if fields[name].required), names[0] if names else None)
     return f", such as {{{name}: …}}" if name else " of keys to values"
 
 

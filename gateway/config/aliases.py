@@ -96,7 +96,6 @@ class Route:
     target: str | None = setting(
         "One model: a `name`, a `provider/model id` or a bare model id of `model_providers`.",
         None,
-        example=True,
         compared=False,
     )
     groups: TargetGroups = setting(

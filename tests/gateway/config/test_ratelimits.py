@@ -94,7 +94,7 @@ def test_an_amount_for_a_time(text, rate):
         ("{rpm: 60}", "11: client_keys[0].ratelimits.rpm: unknown key: write it as `requests: 60/m`"),
         ("{max_parallel_requests: 60}", "11: client_keys[0].ratelimits.max_parallel_requests: unknown key: write it "
          "as `concurrent`"),
-        ("5", "11: client_keys[0].ratelimits: 5: expected a mapping of keys to values"),
+        ("5", "11: client_keys[0].ratelimits: 5: expected a mapping, such as {requests: …}"),
     ],
 )  # fmt: skip
 def test_a_mistake_says_where_it_is_and_what_to_write(limits, mistake):
