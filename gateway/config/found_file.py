@@ -79,7 +79,7 @@ def check_found(content: Mapping[str, Any], variables: Variables, file: FilePath
     ``content`` is its content with expanded ``variables``. If the address of an entry has a mistake, that is reported
     already: the destination of its variables is unknown."""
     reported = {mistake.path for mistake in findings.mistakes}
-    advice = f"if you trust this file, give it explicitly: `trigate serve ./{file.name}`, or TRIGATE_CONFIG={file.name}"
+    advice = f"if you trust this file, give it explicitly: `--config ./{file.name}`, or TRIGATE_CONFIG={file.name}"
     for use in variables.used:
         whose = _owner_of_variable(use.name)
         if whose is not None and not _may_receive(whose, use, content) and not _address_of(use) & reported:
@@ -123,16 +123,21 @@ def _sign_in_paths(content: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def _remote_steps(content: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Yield the paths of steps that load code or call a service on another machine, with the reason."""
+    """Yield the paths of steps that load code or call a service on another machine, with the reason.
+
+    Only the first step with each reason is included, because the same advice applies to all."""
+    firsts: dict[str, Path] = {}
     items = content.get("steps")
     for i, item in enumerate(items if isinstance(items, list) else ()):
         use, settings = (item.get("use"), item.get("with")) if isinstance(item, dict) else (None, None)
         if isinstance(use, str) and use not in KIND_NAMES:
-            yield ("steps", i, "use"), "trigate found this file in the current directory, and it loads code"
+            found = "trigate found this file in the current directory, and it loads code"
+            firsts.setdefault(found, ("steps", i, "use"))
         url = settings.get("url") if isinstance(settings, dict) else None
         if isinstance(url, str) and not is_loopback(_host_of_url(url)):
             found = "trigate found this file in the current directory, and it sends texts to another machine"
-            yield ("steps", i, "with", "url"), found
+            firsts.setdefault(found, ("steps", i, "with", "url"))
+    yield from ((path, found) for found, path in firsts.items())
 
 
 def _host_of_url(url: str) -> str:

@@ -100,7 +100,7 @@ def test_a_found_configuration_may_not_send_secrets_elsewhere(tmp_path, content)
     said = mistakes(tmp_path, "found", **content)
     assert "in the current directory" in said
     assert not [value for value in ENV.values() if value in said]
-    assert "`trigate serve ./trigate.yaml`" in said
+    assert "`--config ./trigate.yaml`" in said
     assert "in the current directory" not in mistakes(tmp_path, "named", **content)
 
 

@@ -10,6 +10,7 @@ from gateway.config.redaction import secrets_in
 from gateway.config.settings import Config
 from gateway.config.steps import KIND_NAMES, StepAction, StepMoment, StepPart, StepScope, StepSettings
 from gateway.steps.kinds import KINDS
+from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 from tests.support.step_files import HEAD
 from trigate.steps import PARTS, Action, Moment, Part
@@ -192,3 +193,13 @@ def test_a_file_that_was_only_found_runs_no_code_and_reaches_no_other_machine(tm
     with pytest.raises(ConfigError) as caught:
         load(file, {}, trust="found")
     assert any(message in str(mistake) for mistake in caught.value.mistakes)
+
+
+def test_a_file_that_was_only_found_is_refused_once_for_all_its_code(tmp_path):
+    steps = ("./steps.py:check", "./steps.py:other", "acme-guard")
+    (tmp_path / "trigate.yaml").write_text(f"{HEAD}steps:\n" + "".join(f"  - use: {use}\n" for use in steps))
+    found = invoke("check", cwd=tmp_path)
+    assert found.returncode == 1
+    assert (found.stderr.count("it loads code"), found.stderr.count("steps[0].use")) == (1, 1), found.stderr
+    assert "`--config ./trigate.yaml`" in found.stderr
+    assert FOUND not in invoke("check", "--config", "./trigate.yaml", cwd=tmp_path).stderr
