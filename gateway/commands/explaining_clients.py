@@ -18,7 +18,9 @@ from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.loading import Config
 from gateway.config.stored_keys import StoredClients
 from gateway.open_store import open_key_store, open_people_store
+from gateway.people.records import Block, SeenPerson
 from gateway.people.rules import NotAdmitted, RuleBook
+from gateway.people.store import PeopleStore
 from gateway.stores.key_store import KeyTable
 from gateway.stores.store import Unavailable
 
@@ -69,8 +71,13 @@ def _client_of_person(config: Config, name: str) -> ClientKey | None:
 
 
 def _rule_of(config: Config, issuer: TrustedIssuer, name: str) -> AdmitRule:
+    async def read(store: PeopleStore) -> tuple[SeenPerson | None, Block | None]:
+        return await store.person(name), await store.block_of(name)
+
     what = f"the rule of {name} is unknown"
-    seen = _read_storage(config, open_people_store, lambda store: store.person(name), what)
+    seen, block = _read_storage(config, open_people_store, read, what) or (None, None)
+    if block is not None:
+        raise click.UsageError(f"--key: the access of {name} is blocked, so its requests get 401")
     if seen is not None:
         try:
             return RuleBook(config.issuers).admit(seen.issuer, seen.claims)[1]

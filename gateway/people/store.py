@@ -263,6 +263,7 @@ class PeopleStore:
     forget = _changing(rights_rows.forget_person)
     block = _changing(rights_rows.block_person)
     unblock = _changing(rights_rows.unblock_person)
+    block_of = _reading(rights_rows.find_block)
     blocks = _reading(rights_rows.list_blocks)
 
     # Raises

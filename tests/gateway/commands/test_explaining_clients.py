@@ -109,6 +109,10 @@ def test_the_limits_of_a_person_are_those_of_its_rule(tmp_path, capsys):
         assert "client_keys.okta:00u1: 20 usd/day" in output_of("okta:00u1", 0)
         assert "trigate people list" in output_of("okta:stranger", 2)
         assert "has no client key 'entra:00u1'" in output_of("entra:00u1", 2)
+        assert invoke("people", "block", "okta:00u1", "--config", str(file)).returncode == 0
+        assert "--key: the access of okta:00u1 is blocked, so its requests get 401" in output_of("okta:00u1", 2)
+        assert invoke("people", "unblock", "okta:00u1", "--config", str(file)).returncode == 0
+        assert "client_keys.okta:00u1: 20 usd/day" in output_of("okta:00u1", 0)
 
 
 def test_one_rule_needs_no_storage(tmp_path, capsys):
