@@ -274,11 +274,20 @@ def _make_code(target: Any, settings: StepSettings, faults: StepFaults, *, obser
         return step
     if not callable(step):
         faults.stop(f"{settings.use} is not a function", "use a function that takes a Check and returns findings")
-    if any(check(step) for check in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)):
+    code = step if inspect.isroutine(step) else type(step).__call__
+    if any(check(code) for check in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)):
         faults.stop(f"{settings.use} yields its findings", "return a list of findings")
     if not _accepts(step, 1):
         faults.stop(f"{settings.use} does not take exactly one argument", "define it with one: the Check")
+    annotation = getattr(code, "__annotations__", {}).get("return", list)
+    declared = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    if not observes and declared in _NO_LISTS:
+        faults.stop(f"{settings.use} is declared to return {declared}", "return a list of findings")
     return step
+
+
+_NO_LISTS: Final = frozenset(("None", "NoneType", "bool", "bytes", "dict", "float", "int", "set", "str"))
+"""Declared types of results that are never a list of findings."""
 
 
 def _makes_context(target: Any) -> bool:

@@ -47,6 +47,28 @@ async def failing(settings):
 def yielding(check):
     yield plain(check)
 
+class Yielding:
+    def __call__(self, check):
+        yield check.passages[0]
+
+class YieldingLater:
+    async def __call__(self, check):
+        yield check.passages[0]
+
+class WithoutSettings:
+    def __call__(self, check):
+        return plain(check)
+
+class TakingMore:
+    def __call__(self, check, model):
+        return []
+
+def dumped(check) -> str:
+    return str(check)
+
+async def judged(check) -> "bool":
+    return True
+
 def without_argument():
     return []
 
@@ -91,6 +113,11 @@ def test_a_class_gets_the_settings(tmp_path):
     assert labels(load_steps(config).steps[0], "a red house", "the blue sky") == ["red", "blue"]
 
 
+def test_a_class_may_take_no_settings(tmp_path):
+    config = step_config(tmp_path, "  - use: ./steps.py:WithoutSettings\n", CODE)
+    assert labels(load_steps(config).steps[0], "a") == ["word"]
+
+
 def test_a_context_manager_lives_as_long_as_the_steps(tmp_path):
     config = step_config(tmp_path, "  - {use: './steps.py:opening', with: {a: 1}}\n", CODE)
     steps = load_steps(config)
@@ -121,6 +148,11 @@ def test_a_context_manager_that_fails_stops_the_start(tmp_path):
         ),
         ("  - use: ./other.py:plain\n", r"there is no file .*/other.py; give a path relative to the configuration"),
         ("  - use: ./steps.py:yielding\n", r"./steps.py:yielding yields its findings; return a list"),
+        ("  - use: ./steps.py:Yielding\n", r"./steps.py:Yielding yields its findings; return a list"),
+        ("  - use: ./steps.py:YieldingLater\n", r"./steps.py:YieldingLater yields its findings; return a list"),
+        ("  - use: ./steps.py:TakingMore\n", r"./steps.py:TakingMore does not take exactly one argument"),
+        ("  - use: ./steps.py:dumped\n", r"./steps.py:dumped is declared to return str; return a list of findings"),
+        ("  - use: ./steps.py:judged\n", r"./steps.py:judged is declared to return bool; return a list of findings"),
         ("  - use: ./steps.py:without_argument\n", r"does not take exactly one argument"),
         ("  - use: ./steps.py:nothing\n", r"./steps.py:nothing is not a function"),
         (
