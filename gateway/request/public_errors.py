@@ -1,6 +1,7 @@
 """A provider's errors in the form for the client (``providers/errors/failures.py`` has their shapes)."""
 
 import math
+import re
 from collections.abc import Iterable
 
 import attrs
@@ -87,13 +88,23 @@ def public_error(error: ErrorInfo, api: Api, target: Target, secrets: Secrets) -
         error,
         status=status,
         message=redact_text(error.message, secrets),
-        param=error.param and redact_text(error.param, secrets),
+        param=error.param and redact_text(_client_param(error.param, api, target), secrets),
         code=error.code and redact_text(error.code, secrets),
         details=redact_json(error.details, secrets),
         headers=tuple(
             (name, redact_text(value, secrets)) for name, value in with_wait(error.headers, status, error.wait)
         ),
     )
+
+
+def _client_param(param: str, api: Api, target: Target) -> str:
+    """Return the client's member for the conversation if ``param`` is the provider's, or a place in it.
+
+    The place itself is left out, because the messages have other positions in the translated request."""
+    own, client = (CODECS[one].wire.conversation.member for one in (target.api, api))
+    if own == client or target.endpoint_place is not None or re.split(r"[.\[]", param, maxsplit=1)[0] != own:
+        return param
+    return client
 
 
 def _denial_message(error: ErrorInfo, target: Target) -> str:

@@ -2,15 +2,17 @@
 
 import json
 
+import attrs
 import pytest
 
 from gateway.config.loading import from_mapping
 from gateway.request.public_errors import public_error
 from gateway.routing.router import Router
 from gateway.routing.target import Target
+from providers.apis import CODECS
 from providers.errors.failures import read_failure
 from streams.errors import GatewayError
-from streams.events import APIS, ErrorInfo, FailureReason
+from streams.events import APIS, Api, ErrorInfo, FailureReason
 from tests.support.each_row import each_row
 
 
@@ -102,3 +104,17 @@ def test_the_client_receives_the_wait_wherever_the_provider_stated_it(
 def test_errors_of_the_gateway_itself_have_no_reason():
     assert GatewayError("internal", "m").info.reason is None
     assert GatewayError("overloaded", "m", reason=None).info.reason is None
+
+
+@each_row("api", APIS)
+@each_row("provider", APIS)
+def test_an_error_about_the_conversation_has_the_clients_member(api: Api, provider: Api):
+    """``input: []`` to a Messages provider was an error of the member ``messages``, which the client had not sent."""
+    own, client = (CODECS[one].wire.conversation.member for one in (provider, api))
+    for param in (own, f"{own}[2].content"):
+        error = read_failure(400, json.dumps({"error": {"message": "m", "param": param}}).encode())
+        of_api = attrs.evolve(target(), api=provider)
+        public = public_error(error, api, of_api, ())
+        assert public.param == (param if own == client else client)
+        assert public_error(public, api, of_api, ()) == public
+    assert public_error(attrs.evolve(error, param="tools[0]"), api, of_api, ()).param == "tools[0]"
