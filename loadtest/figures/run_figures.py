@@ -13,24 +13,34 @@ from loadtest.figures.timeline import LoadTimeline
 
 MANY: Final = 20  # refusals without any other answer: the load is then pointless
 STATUSES: Final = (400, 401, 403, 404)
+FEW: Final = 5  # requests without a connection and no others: nothing listens at the address
+UNREACHED: Final = ("refused", "unreachable")
+"""The kinds of failures of connections that the loader's own limits cannot cause."""
 
 
 @attrs.define
 class RefusedAnswers:
     """The numbers of ``refused`` and ``others`` answers, including the warm-up.
 
-    ``first_text`` is the text of the first refusal.
+    ``unconnected`` are those of the others without a connection. ``first_text`` is the text of the first refusal,
+    ``first_fault`` that of the first failed connection.
     """
 
     refused: int = 0
     others: int = 0
+    unconnected: int = 0
     first_text: str = ""
+    first_fault: str = ""
 
     def add(self, record: ExchangeRecord) -> None:
         if record.end == "interrupted":
             return
         if record.status not in STATUSES:
             self.others += 1
+            fault = record.problem
+            if fault is not None and fault.phase == "connect" and fault.kind in UNREACHED:
+                self.unconnected += 1
+                self.first_fault = self.first_fault or f"{fault.kind}: {fault.detail}"
             return
         self.refused += 1
         if not self.first_text and record.problem is not None:
@@ -40,11 +50,18 @@ class RefusedAnswers:
         """Add the counts of another process."""
         self.refused += other.refused
         self.others += other.others
+        self.unconnected += other.unconnected
+        self.first_fault = self.first_fault or other.first_fault
         self.first_text = self.first_text or other.first_text
 
     @property
     def are_all_answers(self) -> bool:
         return self.refused >= MANY and not self.others
+
+    @property
+    def is_unreached(self) -> bool:
+        """Return whether every request so far failed to connect, and there were enough of them."""
+        return FEW <= self.unconnected == self.refused + self.others
 
 
 Key = TypeVar("Key", str, int)

@@ -1,4 +1,5 @@
-"""Conditions that end a load early: those of ``--until``, an exhausted token budget, or nothing but refusals."""
+"""Conditions that end a load early: those of ``--until``, an exhausted token budget, nothing but refusals, or no
+connection."""
 
 import math
 from collections import defaultdict, deque
@@ -10,7 +11,7 @@ import trio
 
 from loadtest.exchange.record import ExchangeRecord
 from loadtest.figures.conditions import ConditionVerdict, figure_reader, judge_figure, parse_until
-from loadtest.figures.run_figures import MANY, RunFigures
+from loadtest.figures.run_figures import FEW, MANY, RunFigures
 from loadtest.figures.tally import Tally
 from loadtest.plan.comparison import Comparison, part_of
 from loadtest.plan.masked_urls import mask_url
@@ -112,14 +113,16 @@ class TokenBudget:
 
 
 class Refusals:
-    """Ends a load if all its first answers are refusals."""
+    """Ends a load if all its first answers are refusals, or if its first requests get no connection."""
 
     def __init__(self) -> None:
         self.refused = False
 
     def reason(self, figures: RunFigures) -> str:
         found = figures.refusals
-        self.refused = found.are_all_answers
+        self.refused = found.are_all_answers or found.is_unreached
+        if found.is_unreached:
+            return f"none of the first {FEW} requests got a connection: {found.first_fault}"
         return f"the server rejected all of the first {MANY} requests: {found.first_text}" if self.refused else ""
 
 
@@ -165,5 +168,5 @@ class EarlyEnds:
 
     @property
     def was_refused(self) -> bool:
-        """True if a run ended because of refusals."""
+        """True if a run ended because of refusals, or without a connection."""
         return any(refusals.refused for _, _, refusals in self._runs)

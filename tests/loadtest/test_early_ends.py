@@ -104,6 +104,28 @@ def test_a_load_that_begins_with_only_refusals_reports_it():
         assert refusals.refused == bool(reason)
 
 
+def test_a_load_ends_if_its_first_requests_get_no_connection():
+    lost = record(end="error", status=None, problem=Problem("refused", "connect", "no listener"), contents=())
+    full = attrs.evolve(lost, problem=Problem("too many files", "connect", "limit"))
+    said = "none of the first 5 requests got a connection: refused: no listener"
+    for other, reason in ((lost, said), (attrs.evolve(lost, planned=-1.0), said), (full, ""), (BAD, ""), (GOOD, "")):
+        figures, refusals = RunFigures(), Refusals()
+        for one in [lost] * 4:
+            figures.add(one)
+        assert refusals.reason(figures) == ""
+        for one in (other, lost, lost):
+            figures.add(one)
+        assert (refusals.reason(figures), refusals.refused) == (reason, bool(reason))
+
+
+def test_an_outage_later_in_a_load_does_not_end_it():
+    figures, refusals = RunFigures(), Refusals()
+    figures.add(GOOD)
+    for _ in range(1000):
+        figures.add(record(end="error", status=None, problem=Problem("refused", "connect", "gone"), contents=()))
+    assert refusals.reason(figures) == ""
+
+
 async def test_a_load_is_stopped_for_the_first_reason(autojump_clock):
     class Running:
         reason, figures = "", FIGURES

@@ -95,6 +95,14 @@ def test_a_command_without_its_server_exits_with_2_and_a_message(capfd):
 
 
 @pytest.mark.process
+def test_a_command_without_its_server_ends_long_before_its_time(capfd):
+    status = command("http://127.0.0.1:1", "--rate", "50", "--seconds", "600")
+    shown = capfd.readouterr()
+    assert status == 2
+    assert "ended early: none of the first 5 requests got a connection: refused" in unbroken(shown.out)
+
+
+@pytest.mark.process
 def test_a_command_that_is_stopped_early_has_its_whole_report(capfd, tmp_path):
     serve, seen = refusing(10**6, b"500 No")
     files = {name: tmp_path / f"load.{name}" for name in ("json", "xml")}
