@@ -99,8 +99,8 @@ class Price:
     are prices for prompts of more tokens, the fewest first; ``tiers`` are prices of service tiers; the last currently
     valid price of ``schedule`` replaces the whole price. ``fees`` are per call of a server tool and ``request`` per
     request, in nano-dollars; ``units`` are per million of other units, ``least`` the fewest billed ones of a request.
-    ``unreported`` are the tools that each request
-    calls at least once, although answers do not report it. ``provider`` and ``model`` identify the priced model.
+    ``unreported`` are the tools that each request calls at least once, although answers do not report it. ``provider``
+    and ``model`` identify the priced model.
     """
 
     input: int
