@@ -31,10 +31,8 @@ from tests.support.streams_page import Cell, cells, shows
 
 WRITE_TIMEOUT = 1.0
 HOWS = ("FIN", "RST")
-STAYS = "does not read"
 LEAVES = "disconnects without reading, all buffers full"
 HALF_CLOSES = "closes its sending side, all buffers full"
-STAYS = "does not read"
 STALLS = "reads nothing for the write timeout (30 s)"
 SHUTS_WINDOW = "keeps its HTTP/2 window closed for the write timeout (30 s)"
 
@@ -74,7 +72,7 @@ def full(by_hand) -> Iterator[Full]:
     ways = [
         *((cell, how) for cell in cells(LEAVES) for how in HOWS),
         *((cell, "half") for cell in cells(HALF_CLOSES)),
-        *((cell, "stays") for cell in cells(STAYS)),
+        *((cell, "stays") for cell in cells("does not read")),
     ]
     with gateway_thread(settings(by_hand)) as process:
         with contextlib.ExitStack() as stack:
@@ -83,7 +81,7 @@ def full(by_hand) -> Iterator[Full]:
         check_log(process)
 
 
-@shows(STAYS)
+@shows("does not read")
 @retried_when_late
 def test_a_client_that_does_not_read_stops_only_its_own_provider(full, cell):
     one = full.calls[cell.id, "stays"]
