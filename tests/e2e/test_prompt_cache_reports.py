@@ -154,6 +154,7 @@ def test_the_table_is_read_at_a_glance(pair, lines):
 
 
 def test_metrics_have_the_tokens_and_dollars_of_the_log(pair, lines):
+    lines = exchanges(pair.gateway.log)  # also those of other tests
     could, missed = total(lines, "prompt_cache_could"), total(lines, "prompt_cache_missed")
     now: Numbers = reaching(pair.gateway, could, TOKENS, kind="could")
     assert now(TOKENS, kind="missed", client="nightly", cause="system", model=MODEL) > 6000

@@ -289,7 +289,10 @@ def test_spans_contain_no_texts_of_the_conversation(gateway, upstream, collector
     assert not [word for word in ("secret question", "two three", "sk-upstream", "sk-client") if word in told]
 
 
-def test_the_words_are_those_of_the_conventions(collector):
+def test_the_words_are_those_of_the_conventions(gateway, upstream, collector):
+    upstream.script(ANSWER)
+    assert ask(gateway, "on-chat", "words", stream=True, temperature=0.5, max_completion_tokens=9) == 200
+    collector.of("words")
     known = {value for name, value in vars(conventions).items() if name.startswith("GEN_AI_")}
     used = {name for span in collector.spans for name in span.attributes if name.startswith("gen_ai.")}
     assert len(used) >= 8

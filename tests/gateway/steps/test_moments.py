@@ -178,6 +178,7 @@ def test_only_a_background_turn_is_stored_with_a_stop_after_a_failed_attempt(
 ):
     """Its client has the id before the step runs. The failed entry has no other test, so that it does not cool down."""
     failing.script()
+    upstream.script()
     more = {"background": background, "store": True}
     status, _, body = ask(
         gateway, "cloud-stop", "about falcon-12", model="away-first", stream=stream, api="responses", **more

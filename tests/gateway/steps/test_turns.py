@@ -4,6 +4,7 @@
 import json
 import logging
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
@@ -51,8 +52,10 @@ def gateway(upstream, folder):
         yield served
 
 
-def call(gateway, client: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    reply = gateway.request(method, path, body, bearer(client))
+def call(
+    gateway, client: str, method: str, path: str, body: Any = None, headers: Mapping[str, str] = {}
+) -> tuple[int, Any]:
+    reply = gateway.request(method, path, body, {**bearer(client), **headers})
     return reply.status, reply.json
 
 
@@ -193,16 +196,16 @@ def test_a_background_turn_is_checked_before_it_is_stored(gateway, upstream, cli
 ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "about falcon-12"}]}
 
 
-def conversation_ways(gateway, client: str) -> list[tuple[int, Any]]:
+def conversation_ways(gateway, client: str, headers: Mapping[str, str] = {}) -> list[tuple[int, Any]]:
     """Store a word in a conversation in each way."""
-    _, made = call(gateway, client, "POST", "/v1/conversations", {})
+    _, made = call(gateway, client, "POST", "/v1/conversations", {}, headers)
     path = f"/v1/conversations/{made['id']}"
     return [
-        call(gateway, client, "POST", "/v1/conversations", {"items": [ITEM]}),
-        call(gateway, client, "POST", "/v1/conversations", {"metadata": {"note": "falcon-12"}}),
-        call(gateway, client, "POST", path, {"metadata": {"note": "falcon-12"}}),
-        call(gateway, client, "POST", f"{path}/items", {"items": [ITEM]}),
-        call(gateway, client, "GET", f"{path}/items"),
+        call(gateway, client, "POST", "/v1/conversations", {"items": [ITEM]}, headers),
+        call(gateway, client, "POST", "/v1/conversations", {"metadata": {"note": "falcon-12"}}, headers),
+        call(gateway, client, "POST", path, {"metadata": {"note": "falcon-12"}}, headers),
+        call(gateway, client, "POST", f"{path}/items", {"items": [ITEM]}, headers),
+        call(gateway, client, "GET", f"{path}/items", None, headers),
     ]
 
 
@@ -222,10 +225,12 @@ def test_the_items_of_a_conversation_are_checked_before_they_are_stored(gateway,
 def test_checked_items_of_a_conversation_have_a_line_in_the_log(gateway, caplog):
     """Each was an internal error in the log and in the metrics, though its client got its conversation."""
     caplog.set_level(logging.INFO, "trigate.exchange")
-    assert [status for status, _ in conversation_ways(gateway, "mask")] == [200] * 5
+    ways = conversation_ways(gateway, "mask", {"x-request-id": "checked-items"})
+    assert [status for status, _ in ways] == [200] * 5
 
     def lines() -> list[dict[str, Any]]:
-        return [json.loads(one.getMessage()) for one in caplog.records if one.name == "trigate.exchange"]
+        found = [json.loads(one.getMessage()) for one in caplog.records if one.name == "trigate.exchange"]
+        return [line for line in found if line["request_id"] == "checked-items"]
 
     eventually(lambda: len(lines()) == 5, what="a line for each request with a body")
     assert {(line["ended"], line["status"]) for line in lines()} == {("complete", 200)}
