@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import importlib
+import logging
 import os
 import platform
 import sys
@@ -185,6 +186,15 @@ def nothing_is_left() -> Iterator[None]:
     before = {*os.listdir(ROOT)}
     yield
     assert {*os.listdir(ROOT)} - before <= {*CACHES}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def log_level() -> Iterator[None]:
+    """Restore the level of the gateway's log, which gateways in this process set."""
+    log = logging.getLogger("trigate")
+    before = log.level
+    yield
+    log.setLevel(before)
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,8 @@ def test_a_lead_raises_persons_of_its_group_and_not_the_group(shared):
     assert put_raise(shared, "lead", "group:ci", "60 usd/day") == (404, "unknown_holder")
     assert put_raise(shared, "admin", "group:research", "4000 usd/month") == (201, "")
     seen = [row["holder"] for row in shared.call("lead", "GET", "/admin/v1/raises").json["data"]]
-    assert seen == ["group:research", "okta:ml-1", "user"]
+    assert {"group:research", "okta:ml-1", "user"} <= {*seen}
+    assert "okta:other" not in seen
     assert shared.call("other-lead", "GET", "/admin/v1/raises").json["data"] == []
     assert shared.call("other-lead", "GET", "/admin/v1/raises/user").status == 404
 
