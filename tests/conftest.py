@@ -190,11 +190,11 @@ def nothing_is_left() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def log_level() -> Iterator[None]:
-    """Restore the level of the gateway's log, which gateways in this process set."""
-    log = logging.getLogger("trigate")
-    before = log.level
+    """Restore the level of the root logger, which gateways in this process set."""
+    root = logging.getLogger()
+    before = root.level
     yield
-    log.setLevel(before)
+    root.setLevel(before)
 
 
 @pytest.fixture(scope="module")
