@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.each_row import each_row
-from tests.support.harness import exchanges, provider
+from tests.support.harness import eventually, exchanges, provider
 from tests.support.step_gateway import client_keys, post_as, step_gateway
 from tests.support.upstreams import Script, ToolCall
 from tests.support.wire_clients import body_of, path_of, text_of
@@ -34,7 +34,7 @@ def gateway(upstream, tmp_path_factory):
     keys = client_keys(STEPS)
     with step_gateway(tmp_path_factory.mktemp("kinds"), entries, client_keys=keys, steps=steps) as served:
         yield served
-        assert exchanges(served.log)
+        eventually(lambda: exchanges(served.log), what="a line in the log")
         log = "\n".join(served.log)
         assert not any(value in log for value in ("joe@", "bob@", "4111 1111", "ghp_", "falcon", "/etc/passwd"))
 
