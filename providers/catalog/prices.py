@@ -143,19 +143,19 @@ class Price:
     @cached_property
     def half(self) -> "Price":
         """A copy with half the prices of tokens and units; server tool calls cost the same in a batch."""
-        return self.scaled_copy(1, 2)
+        return self._scaled_copy(1, 2)
 
     @cached_property
     def resident(self) -> "Price":
         """A copy where tokens and units cost a tenth more."""
-        return self.scaled_copy(11, 10)
+        return self._scaled_copy(11, 10)
 
-    def scaled_copy(self, by: int, over: int) -> "Price":
+    def _scaled_copy(self, by: int, over: int) -> "Price":
         """Return a copy with the prices of tokens and units multiplied by ``by / over``, rounded up."""
         return attrs.evolve(
             self,
             **{kind: -(-nanos * by // over) for kind in KINDS if (nanos := getattr(self, kind)) is not None},
-            above=tuple((tokens, price.scaled_copy(by, over)) for tokens, price in self.above),
+            above=tuple((tokens, price._scaled_copy(by, over)) for tokens, price in self.above),
             units=tuple((unit, -(-nanos * by // over)) for unit, nanos in self.units),
         )
 

@@ -85,15 +85,14 @@ class Counts:
         """Record the ``queries`` that ``model`` has sent to Google Search; some answers list empty or repeated ones."""
         found = (one for one in islice(queries, _MAX_QUERIES) if isinstance(one, str) and one.strip())
         self._queries |= set(islice(found, _MAX_QUERIES - len(self._queries)))
-        self._by_prompt = _is_billed_by_prompt(model)
+        self._by_prompt = model.rpartition("/")[2].startswith(_BILLED_BY_PROMPT)
 
     def record_grounding(self, metadata: Mapping[str, Any], model: str) -> None:
         """Record the searches and the kinds of sources (``web``, ``maps``) in ``groundingMetadata``."""
-        if isinstance(queries := metadata.get("webSearchQueries"), list):
-            self.record_searches(queries, model)
+        queries = metadata.get("webSearchQueries")
+        self.record_searches(queries if isinstance(queries, list) else (), model)
         chunks = as_objects(metadata.get("groundingChunks"))
         self._sources |= {kind for kind in _SOURCES if any(kind in chunk for chunk in chunks)}
-        self._by_prompt = _is_billed_by_prompt(model)
 
     def _grounding_calls(self) -> tuple[tuple[str, int], ...]:
         """Return the paid searches.
@@ -144,10 +143,6 @@ class Counts:
         )
         units = _media_units(self._details, usage, media) if self._details else ()
         return attrs.evolve(usage, units=units) if units else usage
-
-
-def _is_billed_by_prompt(model: str) -> bool:
-    return model.rpartition("/")[2].startswith(_BILLED_BY_PROMPT)
 
 
 def read_live_usage(metadata: Any) -> Usage | None:

@@ -54,6 +54,7 @@ ITEM_BOOKKEEPING = ("type", "id", "status", "created_by")  # without meaning for
 EARLIER_PREFIX = "previous.input"  # path prefix of items that are not in this request
 _SHOWN = 100  # characters of an id in an error message
 ENCRYPTED_PART = "encrypted_content"  # the type of a content part for other agents
+SEARCHES = ("tool_search_call", "tool_search_output")  # by the client or the provider
 DIRECT = {"type": "direct"}  # the caller of nearly all calls: the model itself
 
 
@@ -110,7 +111,7 @@ class History:
         if not type.endswith("_output"):  # Codex refers to shell calls without a call_id by their id
             self._calls.update(id for name in ("call_id", "id") if isinstance(id := item.data.get(name), str))
         reader = _ITEMS.get(type)
-        if reader is None:
+        if reader is None or (type in SEARCHES and not _is_client_search(item)):
             role: Role = "user" if type.endswith("_output") or type == "mcp_approval_response" else "assistant"
             self._add_parts(role, item.at, NativePart("responses", type, item.data, item.at))
             return
@@ -162,22 +163,13 @@ class History:
         self._add_parts("user", item.at, result)
 
     def _read_search_call(self, item: Fields) -> None:
-        call_id = _client_search_id(item)
-        if call_id is None:
-            item.ignore(*item.data)
-            self._add_parts("assistant", item.at, NativePart("responses", "tool_search_call", item.data, item.at))
-            return
-        arguments = item.value("arguments")
+        call_id, arguments = item.need("call_id", str), item.value("arguments")
         text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or {}).decode()
         self._add_parts("assistant", item.at, ToolCallPart(call_id, SEARCH, text, at=item.at, native=item.data))
 
     def _read_search_output(self, item: Fields) -> None:
         """Read the tools that the client has found. Other APIs get their names, and the tools with the others."""
-        call_id = _client_search_id(item)
-        if call_id is None:
-            item.ignore(*item.data)
-            self._add_parts("user", item.at, NativePart("responses", "tool_search_output", item.data, item.at))
-            return
+        call_id = item.need("call_id", str)
         if self._knows_all_calls and call_id not in self._calls:
             raise _missing_call_error(item, call_id)
         found = [tool for tool in read_tools(item, self._drops) if isinstance(tool, Tool)]
@@ -242,10 +234,9 @@ class History:
             self._drops.add_unread(text)
 
 
-def _client_search_id(item: Fields) -> str | None:
-    """Return the id of a call of the client's search for tools, or ``None`` if the provider ran the search."""
-    call_id = item.string("call_id")
-    return None if item.string("execution") == "server" or not call_id else call_id
+def _is_client_search(item: Fields) -> bool:
+    """Return whether ``item``, of a search for tools, is of the client's search instead of the provider's."""
+    return item.string("execution") != "server" and bool(item.string("call_id"))
 
 
 def _missing_call_error(item: Fields, call_id: str) -> GatewayError:

@@ -263,7 +263,7 @@ def test_cache_writes_are_billed_by_lifetime(api: str) -> None:
 
 @each_row("name", ["cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens"])
 def test_cache_writes_are_read_under_every_name(name) -> None:
-    """Those of Alibaba Cloud (BerriAI/litellm#40090) and LiteLLM (BerriAI/litellm#11364) cost as much as text."""
+    """Alibaba Cloud (BerriAI/litellm#40090) and LiteLLM (BerriAI/litellm#11364) have names of their own for them."""
     usage = {"prompt_tokens": 1000, "prompt_tokens_details": {"cached_tokens": 100, name: 700}}
     found = read_usage("chat", usage)
     assert (found.input, found.cache_read, found.cache_write) == (200, 100, 700)
@@ -312,7 +312,7 @@ def test_a_cost_that_the_provider_states_is_read() -> None:
         ({"cost": 0.0076509169000000005}, 7_650_917),
         ({"cost": 0}, 0),
         ({"cost": 0.05, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.05}}, 50_000_000),
-        # Of a key of one's own `cost` is OpenRouter's fee, and the other provider sends a bill for the rest
+        # With a key of one's own, `cost` is OpenRouter's fee, and the other provider sends a bill for the rest
         # (openrouter.ai, Usage Accounting). Otherwise `cost` includes it.
         ({"cost": 0.05, "is_byok": True, "cost_details": {"upstream_inference_cost": 1}}, 1_050_000_000),
         ({"cost": 0.05, "is_byok": True, "cost_details": {"upstream_inference_cost": None}}, None),
