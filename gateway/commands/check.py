@@ -17,6 +17,7 @@ from gateway.commands.terminal import count_text, say
 from gateway.config.changes import changes
 from gateway.config.listening import EXPOSURE_ADVICE, exposure
 from gateway.config.loading import (
+    FILE_VARIABLE,
     Config,
     ConfigError,
     Examined,
@@ -24,6 +25,8 @@ from gateway.config.loading import (
     examine,
     in_order,
     load,
+    others_text,
+    passed_over,
     trust_in,
     users_file,
 )  # fmt: skip
@@ -59,8 +62,12 @@ def load_or_explain(
 def _find_file(config: Path | None) -> tuple[Path, Trust]:
     """Return the path of the configuration, and its origin. Raises ``ConfigError``."""
     found = discover(Path.cwd(), os.environ, config)
+    is_named = config is not None or bool(os.environ.get(FILE_VARIABLE))
+    others = () if is_named else passed_over(Path.cwd())
     if config is None and found == users_file(os.environ) != Path.cwd() / found.name:
-        say(f"This directory has no configuration; using {found}.")
+        say(f"This directory has no configuration{f' ({others_text(others)})' if others else ''}; using {found}.")
+    elif others:
+        say(f"{others_text(others)}; using {found.name}.")
     # Messages begin with this path.
     shown = found.relative_to(Path.cwd()) if found.is_relative_to(Path.cwd()) else found
     return shown, trust_in(found, os.environ, config)

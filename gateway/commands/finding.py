@@ -29,7 +29,7 @@ from gateway.commands.demo import demo_config
 from gateway.commands.sessions import SavedSession, SessionFailed, SessionFile, valid_token
 from gateway.commands.terminal import count_text
 from gateway.config.listening import Listener
-from gateway.config.loading import FILE_NAMES, FILE_VARIABLE, Config, ConfigError, discover, load, users_file
+from gateway.config.loading import FILE_VARIABLE, Config, ConfigError, discover, load, users_file
 from gateway.config.urls import is_loopback
 
 LOCAL = "127.0.0.1"
@@ -230,14 +230,6 @@ def _find_config(path: Path | None) -> Config | None:
     try:
         return _load_config(found)
     except ConfigError as error:
-        if is_named or not _is_foreign(found):
-            raise ConnectFailed(str(error)) from None
-    users = users_file(os.environ)
-    if users is None or not users.is_file():
-        return None
-    try:
-        return _load_config(users)
-    except ConfigError as error:
         raise ConnectFailed(str(error)) from None
 
 
@@ -247,13 +239,6 @@ def _load_config(path: Path) -> Config:
         return load(path, os.environ)
     except ConfigError:
         return load(path, None)
-
-
-def _is_foreign(path: Path) -> bool:
-    """Return whether a file belongs to another program, because many programs have a ``config.yaml``."""
-    return path.name != FILE_NAMES[0] and not any(
-        key in path.read_bytes() for key in (b"model_providers", b"llm_providers")
-    )
 
 
 def local_url() -> str:

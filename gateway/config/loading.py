@@ -3,8 +3,9 @@
 The format is that of Plano's model gateway, v0.1 to v0.4, with additional keys. ``load`` reads a file, ``from_mapping``
 the same content from a program, ``discover`` finds the file."""
 
+import re
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,8 +74,8 @@ def users_file(env: Mapping[str, str]) -> Path | None:
 
 
 def discover(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) -> Path:
-    """Return the file to read: ``explicit``, ``$TRIGATE_CONFIG``, the first of ``FILE_NAMES`` in ``cwd``, or
-    ``users_file``.
+    """Return the file to read: ``explicit``, ``$TRIGATE_CONFIG``, the first of ``FILE_NAMES`` in ``cwd`` that is not
+    ``passed_over``, or ``users_file``.
 
     Raises ``ConfigError`` that lists where it looked."""
     named = explicit or (Path(env[FILE_VARIABLE]) if env.get(FILE_VARIABLE) else None)
@@ -84,17 +85,57 @@ def discover(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) ->
             return path
         source = "the command line" if explicit else f"${FILE_VARIABLE}"
         raise ConfigError((Mistake(str(named), "", f"no such file (path from {source})", "give the path of a file"),))
+    others = passed_over(cwd)
     for name in FILE_NAMES:
-        if (cwd / name).is_file():
+        if (cwd / name).is_file() and name not in others:
             return cwd / name
     users = users_file(env)
     if users is not None and users.is_file():
         return users
+    for name in others:
+        try:
+            content = document.read_file(cwd / name).content
+        except ConfigError:  # also Markdown and other languages have such names
+            continue
+        _refuse_other_gateway(content, name)
     looked = f"found no configuration: neither ${FILE_VARIABLE} nor {', '.join(FILE_NAMES)} in {cwd}"
     looked += f", nor {users}" if users is not None else ""
+    looked += f" ({others_text(others)})" if others else ""
     raise ConfigError(
         (Mistake("", "", looked, "create one with `trigate init`, or try `trigate serve --demo`, which needs none"),)
     )
+
+
+_OWN: Final = re.compile(
+    rb"""model_providers|llm_providers|^[{"']{0,2}version["']?[ ]*:[ ]*["']?v?0\.\d+\.\d""", re.MULTILINE
+)
+"""Words in each file of trigate, also in one that is not valid YAML."""
+
+
+def passed_over(cwd: Path) -> tuple[str, ...]:
+    """Return those of ``FILE_NAMES`` in ``cwd`` that belong to other programs: many have a ``config.yaml``.
+
+    Only names before the first file of trigate are included. A file that cannot be read is not passed over."""
+    names: list[str] = []
+    for name in FILE_NAMES:
+        if (cwd / name).is_file():
+            if name == FILE_NAMES[0] or not _is_others(cwd / name):
+                break
+            names.append(name)
+    return tuple(names)
+
+
+def _is_others(path: Path) -> bool:
+    try:
+        return not _OWN.search(document.read_bytes(path))
+    except ConfigError:
+        return False
+
+
+def others_text(names: Sequence[str]) -> str:
+    """Return the reason why ``discover`` passes over the files ``names``."""
+    belong = "belongs" if len(names) == 1 else "belong"
+    return f"{' and '.join(names)} {belong} to another program, without `version: v0.4.0` or `model_providers`"
 
 
 def trust_in(path: Path, env: Mapping[str, str], explicit: Path | None = None) -> Trust:
@@ -195,9 +236,7 @@ def _examine(
     if not isinstance(written.content, dict) or not written.content:
         found = "empty" if not written.content else f"expected keys and values, found {describe(written.content)}"
         raise ConfigError((*written.mistakes, written.mistake((), found, "start the file with `version: v0.4.0`")))
-    if (foreign := recognise_gateway(written.content)) is not None:
-        found = f"this is a configuration for {foreign.owner}"
-        raise ConfigError((Mistake(written.file, "", found, foreign.advice.format(file=shlex.quote(written.file))),))
+    _refuse_other_gateway(written.content, written.file)
     variables = Variables(env, WITHOUT_EFFECT, files, within)
     content = variables.expand(written.content, ())
     mistakes = [written.mistake(path, *words) for path, words in variables.mistakes]
@@ -227,6 +266,13 @@ def _examine(
     config = attrs.evolve(config, stored_secrets=stored, warnings=(*config.warnings, *doubts))
     # Most files have few variables, and a walk through the whole configuration takes a sixth of the time to read it.
     return Examined(without_marks(config) if variables.has_values else config, (), expanded, findings)
+
+
+def _refuse_other_gateway(content: Any, file: str) -> None:
+    """Raise ``ConfigError`` with advice if ``content`` is another gateway's configuration."""
+    if isinstance(content, dict) and (foreign := recognise_gateway(content)) is not None:
+        found = f"this is a configuration for {foreign.owner}"
+        raise ConfigError((Mistake(file, "", found, foreign.advice.format(file=shlex.quote(file))),))
 
 
 def _without_reported(mistakes: Iterable[Mistake], written: Document) -> Iterator[Mistake]:

@@ -194,12 +194,18 @@ def test_the_key_is_not_shown_to_an_address_elsewhere_that_a_folder_names(home, 
         assert 'model = "gpt-6.1-sol"' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("others", [None, "baseURL: https://example.org/\n"])
 @pytest.mark.parametrize("command", [("check",), ("explain", "vllm/large"), ("doctor", "--timeout", "1")])
-def test_every_command_finds_a_persons_own_config_and_is_reported(home, command):
+def test_every_command_finds_a_persons_own_config_and_is_reported(home, command, others):
     put(home / "own/trigate/trigate.yaml", LOCAL, 1)
+    reason = ""
+    if others is not None:
+        (home / "project/config.yaml").write_text(others)
+        reason = " (config.yaml belongs to another program, without `version: v0.4.0` or `model_providers`)"
     variables = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "own")}
     found = trigate(*command, cwd=home / "project", env=variables)
-    said = f"This directory has no configuration; using {home}/own/trigate/trigate.yaml"
+    said = f"This directory has no configuration{reason}; using {home}/own/trigate/trigate.yaml"
+    assert found.stderr.count("config.yaml") == (others is not None)
     assert said in found.stderr
     assert found.returncode == (1 if command[0] == "doctor" else 0)
     named = trigate("check", str(home / "own/trigate/trigate.yaml"), cwd=home / "project", env=variables)

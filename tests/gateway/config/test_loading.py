@@ -1047,9 +1047,9 @@ def test_the_pages_that_are_pointed_to_have_the_section():
 
 
 def test_the_file_is_found_in_order(write, tmp_path):
-    write("", "plano_config.yaml")
+    write(HEAD, "plano_config.yaml")
     assert discover(tmp_path, {}).name == "plano_config.yaml"
-    write("", "config.yaml")
+    write(HEAD, "config.yaml")
     assert discover(tmp_path, {}).name == "config.yaml"
     write("", "trigate.yaml")
     assert discover(tmp_path, {}).name == "trigate.yaml"
@@ -1076,8 +1076,41 @@ def test_a_persons_own_file_is_for_folders_that_have_none(write, tmp_path):
         (tmp_path / name / "trigate").mkdir(parents=True)
         own = write("", f"{name}/trigate/trigate.yaml")
         assert discover(folder, variables) == own
-    here = write("", "project/config.yaml")
+    here = write(HEAD, "project/config.yaml")
     assert discover(folder, variables) == here
+
+
+@each_row(
+    "text",
+    [
+        "",
+        "baseURL: https://example.org/\nmodule: {hugoVersion: {min: 0.112.0}}\n",
+        "version: 2\nupdates: []\n",
+        "a: 1\n---\nb: 2\n",
+        "{% for x in y %}\n{{ x }}\n",
+        b"\xff\xfe\x00",
+        "model_list: [{model_name: a}]\n",
+    ],
+)
+def test_a_file_of_another_program_is_passed_over(tmp_path, text):
+    folder, own = tmp_path / "project", tmp_path / "own/trigate/trigate.yaml"
+    for path, content in ((folder / "config.yaml", text), (own, HEAD)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    assert discover(folder, {"XDG_CONFIG_HOME": str(tmp_path / "own")}) == own
+    with pytest.raises(ConfigError, match=r"config\.yaml(: this is a configuration for| belongs to another program)"):
+        discover(folder, {})
+    assert discover(folder, {}, Path("config.yaml")).name == "config.yaml"
+    plano = folder / "plano_config.yaml"
+    plano.write_text(HEAD)
+    assert discover(folder, {}) == plano
+    plano.unlink()
+
+
+@each_row("text", ["version: 0.2.0\n", '{"version": "v0.4.0",\n', "model_providers: [\n", "# x\nllm_providers:\n"])
+def test_a_file_of_trigate_with_mistakes_is_not_passed_over(write, tmp_path, text):
+    path = write(text, "config.yaml")
+    assert discover(tmp_path, {}) == path
 
 
 def test_without_any_file_the_search_is_reported_and_the_demo_offered(tmp_path):
