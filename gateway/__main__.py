@@ -193,7 +193,7 @@ def step() -> None:
 step.add_command(try_steps, "test")
 
 
-@main.command("import", short_help="Convert the config of LiteLLM or another gateway.")
+@main.command("import", short_help="Convert the config of a LiteLLM proxy.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--write", type=click.Path(path_type=Path), metavar="NEW", help="Write the result to NEW, which must not exist yet."
@@ -212,12 +212,12 @@ step.add_command(try_steps, "test")
 )
 @click.option(
     "--database",
-    metavar="NAME|DUMP",
-    help="Import keys, teams and budgets from LiteLLM's database: a variable with its URL, or a plain dump by pg_dump.",
+    metavar="NAME",
+    help="Import keys, teams and budgets from LiteLLM's database: a variable with its URL.",
 )
 @click.option("--partial", is_flag=True, help="Write the result even if some models cannot be converted.")  # fmt: skip
 def import_config(file: Path, write: Path | None, database: str | None, **options: Any) -> None:
-    """Convert FILE, the config of LiteLLM, Bifrost, Portkey or agentgateway, and print the result.
+    """Convert FILE, the config of a LiteLLM proxy, and print the result.
 
     Comments and a summary list the settings that trigate cannot convert, and the consequences. A model that cannot
     be converted is an error, because requests for it might reach another provider; --partial accepts that.

@@ -56,13 +56,14 @@ def _is_agentgateway(content: Mapping[str, Any]) -> bool:
 _PORTKEYS: Final = ("virtual_key", "virtualKey", "override_params", "overrideParams")
 _OWN: Final = frozenset({"version", "model_providers", "llm_providers", "listeners"})
 
-_IMPORT: Final = "convert it: `trigate import {file} --write trigate.yaml`"
+LITELLM: Final = Foreign("LiteLLM's proxy", "convert it: `trigate import {file} --write trigate.yaml`", _is_litellm)
+_BY_HAND: Final = "write a configuration by hand: docs/migrating.md, section From {}, has an example"
 
 FOREIGN: Final = (
-    Foreign("LiteLLM's proxy", _IMPORT, _is_litellm),
-    Foreign("agentgateway", f"{_IMPORT} (docs/migrating.md, section From agentgateway)", _is_agentgateway),
-    Foreign("Bifrost", f"{_IMPORT} (docs/migrating.md, section From Bifrost)", _is_bifrost),
-    Foreign("Portkey", f"{_IMPORT} (docs/migrating.md, section From Portkey)", _is_portkey),
+    LITELLM,
+    Foreign("agentgateway", _BY_HAND.format("agentgateway"), _is_agentgateway),
+    Foreign("Bifrost", _BY_HAND.format("Bifrost"), _is_bifrost),
+    Foreign("Portkey", _BY_HAND.format("Portkey"), _is_portkey),
 )
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -230,35 +229,18 @@ def _fill_every_table(database: "psycopg.Connection[Any]") -> list[str]:
     return [*tables]
 
 
-def test_a_dump_of_the_whole_database_gives_the_same_file(tmp_path: Path) -> None:
-    """Each table and each column has a value: the import knows all of them, from the server and from ``pg_dump``."""
+def test_every_table_and_column_is_read(tmp_path: Path) -> None:
+    """Each table and each column of the installed LiteLLM has a value."""
     with server_or_skip() as server:
         with litellm_tables(server.url) as database:
             tables = _fill_every_table(database)
-        (tmp_path / "litellm.yaml").write_text(
-            yaml.safe_dump({"model_list": [_model("demo", "openai/gpt-4o", "http://127.0.0.1:1")]})
-        )
-        dumps = {
-            "data.sql": ("--data-only", '--table="LiteLLM_"*'), "whole.sql": (), "custom.dump": ("--format=custom",),
-            "inserts.sql": ("--inserts",),
-        }  # fmt: skip
-        for name, options in dumps.items():
-            command = [server.bin / "pg_dump", *options, "-d", server.url, "-f", tmp_path / name]
-            subprocess.run(command, check=True)
-        env = {"DATABASE_URL": server.url}
-        sources = ("DATABASE_URL", *dumps)
-        done = {one: invoke("import", "litellm.yaml", "--database", one, cwd=tmp_path, env=env) for one in sources}
-    live = done["DATABASE_URL"]
+        models = [_model("demo", "openai/gpt-4o", "http://127.0.0.1:1")]
+        (tmp_path / "litellm.yaml").write_text(yaml.safe_dump({"model_list": models}))
+        args = ("import", "litellm.yaml", "--database", "DATABASE_URL")
+        done = invoke(*args, cwd=tmp_path, env={"DATABASE_URL": server.url})
     assert len(tables) > 60
-    assert live.returncode == 3
-    assert "unknown to trigate import" not in live.stderr
-    assert [one["name"] for one in yaml.safe_load(live.stdout)["client_keys"]] == ["a"]
-    for name in ("data.sql", "whole.sql"):
-        assert done[name].stderr.splitlines() == live.stderr.splitlines(), name
-        assert done[name].stdout.splitlines() == live.stdout.splitlines(), name
-    for name, advice in (("custom.dump", "pg_restore --data-only"), ("inserts.sql", "pg_dump --data-only")):
-        assert done[name].returncode == 1
-        assert advice in done[name].stderr
+    assert done.returncode == 3
+    assert [one["name"] for one in yaml.safe_load(done.stdout)["client_keys"]] == ["a"]
 
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]

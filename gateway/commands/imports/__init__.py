@@ -1,15 +1,11 @@
-"""``trigate import``: converts the configurations of other gateways.
+"""``trigate import``: converts the configuration of a LiteLLM proxy.
 
 - ``command``: the command. ``result`` has the new file and its summary, ``losses`` the settings without a counterpart.
 - ``litellm``: a LiteLLM proxy's file. ``litellm_tables`` has its providers and settings; ``litellm_models``,
   ``litellm_places`` (providers, addresses and credentials), ``litellm_prices``, ``litellm_routes``,
   ``litellm_members``, ``litellm_cache``, ``litellm_guards`` with ``litellm_filter``, and ``litellm_keys`` with
   ``litellm_columns``, ``litellm_budgets`` and ``litellm_rows`` convert the parts; ``litellm_environment`` has what
-  LiteLLM reads from variables. ``litellm_database`` reads the keys from PostgreSQL or a dump, ``litellm_schema`` lists
-  its tables, and ``litellm_usage`` reads the forms of requests there. ``litellm_people`` converts the settings for
-  tokens.
+  LiteLLM reads from variables. ``litellm_database`` reads the keys from PostgreSQL, ``litellm_schema`` lists its
+  tables, and ``litellm_usage`` reads the forms of requests there. ``litellm_people`` converts the settings for tokens.
 - ``imported_secrets``: credentials, which become variables in the new file. ``imported_values``: texts and numbers.
-- ``agentgateway``, ``bifrost``, ``portkey``: the models, keys and routes in files of these gateways, as
-  ``foreign_models``. ``foreign_keys`` lists what they do not read.
-- ``foreign_guards``: the guardrails of Portkey and Bifrost; ``guard_drafts`` are steps while they are read.
 """

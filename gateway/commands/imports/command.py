@@ -1,10 +1,11 @@
-"""The command ``trigate import``, which converts the configuration of another gateway.
+"""The command ``trigate import``, which converts the configuration of a LiteLLM proxy.
 
 The result contains no keys of providers, but a variable for each. Comments and a summary list the settings without a
 counterpart.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,16 +14,12 @@ import click
 import yaml
 
 from configfile import document
-from gateway.commands.imports.agentgateway import read_agentgateway
-from gateway.commands.imports.bifrost import is_bifrost, read_bifrost
-from gateway.commands.imports.foreign_guards import NO_MODELS, ForeignGuards, read_foreign_guards
-from gateway.commands.imports.foreign_models import ForeignModels, convert_models
 from gateway.commands.imports.litellm import Clients, convert_litellm
 from gateway.commands.imports.litellm_keys import read_keys, read_teams
 from gateway.commands.imports.losses import SERIOUS, Group
-from gateway.commands.imports.portkey import is_portkey, read_portkey
 from gateway.commands.imports.result import Result, lines, one_line, summary
 from gateway.commands.terminal import say
+from gateway.config.foreign import LITELLM, recognise_gateway
 from gateway.config.loading import ConfigError, from_mapping
 
 GOOD: Final = 0
@@ -48,13 +45,8 @@ def run(
         return WRONG
     try:
         content, duplicates = read_with_includes(file)
-        foreign, guards = _read_foreign(content), read_foreign_guards(content)
-        if guards is not None and (foreign is None or not foreign.items):
-            return _write_steps(guards, file, write)
-        if foreign is not None:
-            result = convert_models(foreign if guards is None else _with_steps(foreign, guards))
-        else:
-            result = convert_litellm(content, _read_clients(keys, teams, database))
+        check_is_litellm(content)
+        result = convert_litellm(content, _read_clients(keys, teams, database))
         for place in duplicates:
             why = "the key appears twice, and the last value applies, as in LiteLLM"
             result.note_loss(f"an earlier {place}", (Group.TRIFLES, why))
@@ -82,20 +74,33 @@ def run(
     return LOST if any(loss.group in SERIOUS for loss in result.losses) else GOOD
 
 
-def _read_foreign(content: Any) -> ForeignModels | None:
-    """Return the parts of a file of Bifrost, Portkey or agentgateway, ``None`` for other files."""
+def check_is_litellm(content: Any) -> None:
+    """Raise ``ConfigError`` for the file of another gateway, or for one with LiteLLM's configuration inside."""
     if not isinstance(content, dict) or "model_list" in content:
-        return None
-    if is_bifrost(content):
-        return read_bifrost(content)
-    return read_agentgateway(content) or (read_portkey(content) if is_portkey(content) else None)
+        return
+    other = recognise_gateway(content)
+    if other is not None and other is not LITELLM:
+        found = f"this is a configuration for {other.owner}, which trigate import does not convert"
+        raise ConfigError((document.Mistake("", "", found, other.advice),))
+    if (place := _place_of_models(content)) is not None:
+        found = f"missing, but `{place}` has it"
+        raise ConfigError((document.Mistake("", "model_list", found, "give that part as a file of its own"),))
 
 
-def _with_steps(foreign: ForeignModels, guards: ForeignGuards) -> ForeignModels:
-    """Return ``foreign`` with the steps and losses of its guardrails."""
-    foreign.steps += guards.steps
-    foreign.losses += [loss for loss in guards.losses if loss.why != NO_MODELS]
-    return foreign
+_DEEPEST: Final = 6
+"""The depth to which a file is searched for the list of models."""
+
+
+def _place_of_models(content: Any, depth: int = 0) -> str | None:
+    """Return the path of the part of a ConfigMap, or of values for Helm, that has the list of models."""
+    for name, value in content.items() if isinstance(content, dict) and depth < _DEEPEST else ():
+        if isinstance(value, str) and re.search("^model_list:", value, re.MULTILINE):
+            return str(name)
+        if isinstance(value, dict) and "model_list" in value:
+            return str(name)
+        if (inner := _place_of_models(value, depth + 1)) is not None:
+            return f"{name}.{inner}"
+    return None
 
 
 def read_with_includes(file: Path) -> tuple[Any, list[str]]:
@@ -129,17 +134,6 @@ def _merge(merged: dict[str, Any], content: Mapping[str, Any]) -> dict[str, Any]
         lists = isinstance(merged.get(name), list) and isinstance(value, list)
         merged[name] = [*merged[name], *value] if lists else value
     return merged
-
-
-def _write_steps(guards: ForeignGuards, file: Path, write: Path | None) -> int:
-    """Write the steps for the guardrails of another gateway, and return the exit status.
-
-    Raises ``ConfigError`` and ``OSError``."""
-    guards.check()
-    _write("\n".join(guards.lines(file.name)) + "\n", write)
-    for line in guards.summary():
-        say(line)
-    return LOST
 
 
 def _write(text: str, write: Path | None) -> None:

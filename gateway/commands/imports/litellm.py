@@ -12,7 +12,7 @@ import yaml
 
 from configfile import document
 from gateway.commands.imports import litellm_tables as tables
-from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
+from gateway.commands.imports.imported_secrets import SecretOwner
 from gateway.commands.imports.imported_values import (
     ENVIRONMENT,
     escape_dollars,
@@ -45,7 +45,7 @@ from gateway.commands.imports.litellm_routes import (
 )
 from gateway.commands.imports.litellm_usage import RequestCounts, use_counts
 from gateway.commands.imports.losses import Group, Loss
-from gateway.commands.imports.result import LITELLM, Result, lines
+from gateway.commands.imports.result import Result, lines
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.prices import unpriced_models
 
@@ -87,15 +87,12 @@ class Clients:
     """True if the other tables of the database were read, too."""
 
 
-def convert_litellm(
-    content: Any, clients: Clients | None = None, secrets: SecretNames | None = None, gateway: str = LITELLM
-) -> Result:
+def convert_litellm(content: Any, clients: Clients | None = None) -> Result:
     """Convert ``content``, a LiteLLM configuration. ``clients`` are those of its database, ``None`` without an export.
 
-    ``secrets`` are variables that the new file has already. ``gateway`` is the name of another gateway whose models
-    ``content`` has. Raises ``ConfigError`` if it is not a LiteLLM configuration, or if no model can be converted."""
+    Raises ``ConfigError`` if it is not a LiteLLM configuration, or if no model can be converted."""
     _check_model_list(content)
-    result = Result(gateway, models=len(content["model_list"]), secrets=secrets or SecretNames())
+    result = Result(models=len(content["model_list"]))
     content = _with_database(content, clients or Clients(()), result)
     result.filters_tags = section_of(content, "router_settings").get("enable_tag_filtering") is True
     result.enforced_rates = enforced_rates(section_of(content, "router_settings"))
@@ -128,7 +125,7 @@ def convert_litellm(
     allow_unpriced(result)
     if result.needless:
         result.remarks.append(f"these settings need no counterpart: {', '.join(dict.fromkeys(result.needless))}")
-    if gateway == LITELLM and not result.compatibility:
+    if not result.compatibility:
         result.remarks.append(_COMPATIBILITY)
     return result
 
@@ -169,7 +166,7 @@ def _check_model_list(content: Any) -> None:
     if isinstance(content, dict) and "model_providers" in content:
         raise _model_list_error("missing", "the file is a configuration of trigate already: trigate check")
     if not isinstance(content, dict) or "model_list" not in content:
-        raise _model_list_error("missing", "give a configuration of LiteLLM, agentgateway, Bifrost or Portkey")
+        raise _model_list_error("missing", "give a configuration of LiteLLM's proxy")
     if not isinstance(content["model_list"], list):
         raise _model_list_error("not a list", "expected a list of models, as in LiteLLM")
 

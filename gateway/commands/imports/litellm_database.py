@@ -1,13 +1,11 @@
-"""Reads keys, teams, users and budgets of LiteLLM's database: from a live PostgreSQL server, or a dump of ``pg_dump``.
+"""Reads keys, teams, users and budgets of LiteLLM's database, which is a PostgreSQL server.
 
 The connection is read-only. Messages contain no content of rows and no part of the connection string."""
 
-import re
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import attrs
@@ -38,7 +36,6 @@ from gateway.commands.imports.litellm_rows import (
     read_text,
 )
 from gateway.commands.imports.litellm_schema import (
-    PREFIX,
     READ_WHOLE,
     SETTINGS,
     WITHOUT_SETTINGS,
@@ -64,8 +61,6 @@ MODELS: Final = "LiteLLM_ProxyModelTable"
 ROTATED: Final = "LiteLLM_DeprecatedVerificationToken"
 TABLES: Final = (KEYS.name, TEAMS.name, BUDGETS, USERS, END_USERS, MODELS, ROTATED, ALIASES)
 """The tables that are converted; older versions of LiteLLM lack some."""
-DUMPED: Final = (TEAMS.name, BUDGETS, USERS, END_USERS, MODELS, SETTINGS)
-"""Tables of all versions of LiteLLM, which a dump of the whole database has even if they are empty."""
 _WHOLE: Final = frozenset((*TABLES, *READ_WHOLE))
 
 _PROXY: Final = "litellm-proxy-budget"
@@ -85,28 +80,21 @@ _PRISMA: Final = frozenset(
 """Parameters of a connection string that only LiteLLM's client, Prisma, knows."""
 
 _CONNECT_SECONDS: Final = 10
-_COPY: Final = re.compile(rb'COPY (?:"?\w+"?\.)?"(\w+)" \((.*)\) FROM stdin;\s*')
-_CUSTOM: Final = b"PGDMP"
-_ESCAPED: Final = re.compile(r"\\([0-7]{1,3}|x[0-9a-fA-F]{1,2}|.)")
-_LETTERS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_DUMP: Final = "make one with: pg_dump --data-only --format=plain --table='\"LiteLLM_\"*' > litellm.sql"
+_CONNECT: Final = "connect to the database: give its connection string, or the name of a variable with it"
 
 
 def read_database(source: str, environ: Mapping[str, str]) -> Clients:
-    """Return the clients in ``source``: a dump, a connection string, or the name of a variable with one.
+    """Return the clients in ``source``: a connection string, or the name of a variable with one.
 
-    Raises ``ConfigError``, and ``OSError`` for an unreadable file."""
+    Raises ``ConfigError``."""
     if source.startswith(("postgres://", "postgresql://")):
         tables = _read_server(source, "the database")
     elif source in environ:
         tables = _read_server(environ[source], f"the database in {source}")
-    elif not Path(source).exists():
-        raise _mistake("--database", f"{source} is neither a set environment variable nor a file", "give one of both")
+    elif Path(source).exists():
+        raise _mistake("--database", f"{source} is a file, and trigate import reads no dumps", _CONNECT)
     else:
-        with Path(source).open("rb") as file:
-            tables = read_dump(file, source)
-        absent = [{"table": table, "why": f"the dump lacks it: {_DUMP}"} for table in DUMPED if table not in tables]
-        tables = {**tables, UNREADABLE: absent}
+        raise _mistake("--database", f"there is no environment variable {source}", _CONNECT)
     if not tables.get(KEYS.name):
         raise _mistake("--database", f"there is no table {KEYS.name}, or it has no rows", "give LiteLLM's database")
     return clients_of_tables(tables)
@@ -124,7 +112,7 @@ def _read_server(url: str, name: str) -> Tables:
     try:
         import psycopg
     except ImportError:
-        raise _mistake(name, "the package psycopg is missing", "install trigate[postgres], or give a dump") from None
+        raise _mistake(name, "the package psycopg is missing", "install trigate[postgres]") from None
     address, schema = _without_prisma(url)
     try:
         with psycopg.connect(address, connect_timeout=_CONNECT_SECONDS) as connection:
@@ -147,7 +135,7 @@ def _read_server(url: str, name: str) -> Tables:
             return rows
     except psycopg.Error as error:
         reason = error.sqlstate or type(error).__name__
-        advice = "check the connection string, and that its user may read LiteLLM's tables; or give a dump"
+        advice = "check the connection string, and that its user may read LiteLLM's tables"
         raise _mistake(name, f"it cannot be read ({reason})", advice) from None
 
 
@@ -155,7 +143,7 @@ _LISTED: Final = """SELECT relname, has_table_privilege(oid, 'SELECT') FROM pg_c
     WHERE relkind IN ('r', 'p', 'f') AND relname LIKE 'LiteLLM\\_%' AND pg_table_is_visible(oid) ORDER BY relname"""
 UNREADABLE: Final = "tables that were not read"
 """The name for rows with the names of such tables."""
-_NOT_GRANTED: Final = "the database user may not read it: grant SELECT, or give a dump"
+_NOT_GRANTED: Final = "the database user may not read it: grant SELECT"
 
 
 def _read_log(connection: Any, sql: Any, rows: dict[str, list[Row]]) -> None:
@@ -183,54 +171,6 @@ def _without_prisma(url: str) -> tuple[str, str | None]:
     kept = urlencode([(name, value) for name, value in query if name not in _PRISMA])
     plain = urlunsplit((parts.scheme, parts.netloc, parts.path, kept, parts.fragment))
     return plain, dict(query).get("schema")
-
-
-# A dump
-
-
-def read_dump(file: BinaryIO, name: str) -> Tables:
-    """Return the tables in a dump in plain text, which is read line by line. Raises ``ConfigError``."""
-    rows: dict[str, list[Row]] = {}
-    columns: list[str] | None = None
-    table, requests = "", deque[Row](maxlen=LATEST)
-    for number, line in enumerate(file):
-        if number == 0 and line.startswith(_CUSTOM):
-            expected = f"convert it with: pg_restore --data-only -f litellm.sql {name}"
-            raise _mistake(name, "this dump is not plain text", expected)
-        if columns is None:
-            if line.startswith(b"COPY ") and (found := _COPY.fullmatch(line)) is not None:
-                table, listed = found[1].decode(), found[2].decode("utf-8", "replace")
-                columns = [column.strip().strip('"') for column in listed.split(",")]
-                is_kept = table.startswith(PREFIX) and (table in TABLES or table not in WITHOUT_SETTINGS)
-                rows.setdefault(table, []) if is_kept else None
-        elif line.rstrip(b"\r\n") == b"\\.":
-            columns = None
-        elif table == LOG:
-            values = line.decode("utf-8", "replace").rstrip("\r\n").split("\t")
-            found_values = {name: text for name, text in zip(columns, values, strict=False) if name in COLUMNS}
-            requests.append({name: _read_value(text) for name, text in found_values.items()})
-        elif table in rows and (table in _WHOLE or not rows[table]):
-            values = line.decode("utf-8", "replace").rstrip("\r\n").split("\t")
-            rows[table].append(dict(zip(columns, map(_read_value, values), strict=False)))
-    if requests:
-        rows[LOG] = [*requests]
-    if not rows:
-        raise _mistake(name, "this is no dump of LiteLLM's tables", _DUMP)
-    return rows
-
-
-def _read_value(text: str) -> str | None:
-    """Return a value of COPY's text format (https://www.postgresql.org/docs/current/sql-copy.html)."""
-    if text == "\\N":
-        return None
-    return _ESCAPED.sub(_unescape, text) if "\\" in text else text
-
-
-def _unescape(found: re.Match[str]) -> str:
-    code = found[1]
-    if code.isdigit():
-        return chr(int(code, 8))
-    return chr(int(code[1:], 16)) if len(code) > 1 else _LETTERS.get(code, code)
 
 
 # Clients

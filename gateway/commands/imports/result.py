@@ -19,16 +19,11 @@ from providers.endpoints.model_types import ModelType, model_type
 from streams.errors import GatewayError
 
 VERSION = "v0.4.0"
-LITELLM: Final = "LiteLLM"
 PORT: Final = 4000
 """LiteLLM's port."""
 NO_KEYS_WARNING: Final = (
     "The file has no master_key, so every client that can connect may use the gateway. If you set LITELLM_MASTER_KEY "
     "for LiteLLM, add that key to client_keys."
-)
-NO_CLIENTS_WARNING: Final = (
-    "The file has no client keys, so every client that can connect may use the gateway. To prevent that, write "
-    "client_keys."
 )
 
 _SHOWN = 6  # losses of a group in the summary
@@ -67,8 +62,6 @@ class Deployment:
 class Result:
     """The sections of the new file, and the lost settings of the old one."""
 
-    gateway: str = LITELLM
-    port: int = PORT
     entries: list[tuple[list[str], dict[str, Any]]] = attrs.field(factory=list)
     deployments: dict[str, list[Deployment]] = attrs.field(factory=dict)
     """The deployments by the name that clients use, without patterns."""
@@ -130,11 +123,6 @@ class Result:
     """Client keys that are blocked or expired."""
     remarks: list[str] = attrs.field(factory=list)
     """Comments at the end of the file about omitted settings."""
-
-    @property
-    def no_keys_warning(self) -> str:
-        """The warning for a file without client keys."""
-        return NO_KEYS_WARNING if self.gateway == "LiteLLM" else NO_CLIENTS_WARNING
 
     @property
     def names(self) -> set[str]:
@@ -238,8 +226,8 @@ def lines(result: Result, source: str) -> Iterator[str]:
     yield f"version: {VERSION}"
     yield ""
     yield "listeners:"
-    yield f"  # {result.port} is the old port. To listen on all addresses, as {result.gateway} does: `address: 0.0.0.0`"
-    yield f"  - {{type: model, name: models, address: 127.0.0.1, port: {result.port}}}"
+    yield f"  # {PORT} is the old port. To listen on all addresses, as LiteLLM does: `address: 0.0.0.0`"
+    yield f"  - {{type: model, name: models, address: 127.0.0.1, port: {PORT}}}"
     yield ""
     yield from _provider_lines(result)
     yield "model_providers:"
@@ -284,7 +272,7 @@ def _provider_lines(result: Result) -> Iterator[str]:
 
 def _name_lines(result: Result) -> Iterator[str]:
     refused = {"refused": result.refused_names} if result.refused_names else {}
-    yield from ("", f"# As in {result.gateway}, clients may request only the names in this file")
+    yield from ("", "# As in LiteLLM, clients may request only the names in this file")
     yield f"model_names: {as_yaml({'exact': True, **refused})}"
 
 
@@ -292,9 +280,9 @@ def _client_lines(result: Result) -> Iterator[str]:
     yield from _list_lines("client_groups", result.client_groups)
     yield from _list_lines("client_keys", result.client_keys)
     if not result.client_keys and not result.issuers:
-        yield from ("", f"# {result.no_keys_warning}")
+        yield from ("", f"# {NO_KEYS_WARNING}")
     yield from _list_lines("issuers", result.issuers)
-    spent = f"What they have spent in {result.gateway}'s present periods: remove it when all have ended"
+    spent = "What they have spent in LiteLLM's present periods: remove it when all have ended"
     yield from _list_lines("opening_spend", result.opening_spend, spent)
 
 
@@ -335,7 +323,7 @@ def summary(result: Result) -> Iterator[str]:
     last = counts.pop()
     yield f"Converted: {' and '.join(filter(None, (', '.join(counts), last)))}."
     if not result.client_keys and not result.issuers:
-        yield result.no_keys_warning
+        yield NO_KEYS_WARNING
     if result.no_longer_good:
         yield f"Omitted keys that were invalid already: {', '.join(map(one_line, result.no_longer_good))}."
     if result.losses:
