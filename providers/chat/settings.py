@@ -13,7 +13,6 @@ from providers.neutral.parameters import BY_NAME, refuse_prewarm
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Parameter, Reasoning, Request
 from streams.errors import invalid
-from streams.events import Api
 
 SERVICE_TIERS = frozenset(("auto", "default", "flex", "scale", "priority", "fast"))
 """The tiers of OpenAI's Chat; other APIs' tiers have other meanings."""
@@ -30,9 +29,6 @@ nextai-translator/nextai-translator#1781)."""
 
 MAX_STOPS = 4
 """OpenAI's limit of stop strings; more are a 400."""
-
-_SUMMARY: Mapping[Api, str] = {"responses": "reasoning.summary", "messages": "thinking.display"}
-"""By API, the member for the visibility of reasoning, which Chat leaves to the provider."""
 
 _RESPONSES_CACHE_OPTIONS = ("comparison_response_id",)  # members of Responses only
 
@@ -62,8 +58,8 @@ def _write_reasoning(
         drops.add(*_reasoning_paths(request, reasoning))
     elif effort is None and reasoning.mode == "disabled":
         drops.add(*reasoning.places)
-    if reasoning.summary is not None and (path := _SUMMARY.get(request.api)):
-        drops.add(path)
+    if reasoning.summary is not None:
+        drops.add(reasoning.summary.at)  # Chat leaves the visibility of reasoning to the provider
 
 
 def _reasoning_paths(request: Request, reasoning: Reasoning) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ def _read_reasoning(setting: Any, at: str, drops: Drops) -> Reasoning:
     fields = Fields.of(setting, at)
     kind = fields.need("type", str)
     budget, effort = fields.integer("budget_tokens"), fields.string("maxReasoningEffort")
-    summary = "auto" if fields.string("display") == "summarized" else None
+    summary = Parameter("auto", fields.path("display")) if fields.string("display") == "summarized" else None
     drops.add_unread(fields)
     match kind:
         case "disabled":
@@ -187,9 +187,10 @@ def _read_change(part: NativePart, drops: Drops) -> ToolChange | None:
     """Return the change of a tool; ``None`` for tools of an MCP server, which other APIs do not have."""
     change = Fields.of(part.item[part.kind], part.at)
     tool = Fields.of(change.need("tool", dict), change.path("tool"))
-    name, kind, server = tool.string("name"), tool.string("type"), tool.string("serverName")
-    if name is None or server is not None or kind not in (None, "tool_reference"):
+    name, server = tool.string("name"), tool.string("serverName")
+    if name is None or server is not None:
         return None
+    tool.ignore("type")  # any string; the name identifies the tool
     drops.add_unread(tool)
     drops.add_unread(change)
     return ToolChange(name, _CHANGES[part.kind], at=part.at)

@@ -162,8 +162,10 @@ def _write_reasoning(
         return
     level = known_level(requested_level(reasoning) or _HIGHEST, quirks.efforts or CLAUDE_LEVELS[:3])
     if level is None or not family.effort:
-        drops.add(*reasoning.places)
+        drops.add(*reasoning.all_places)
         return
+    if reasoning.summary is not None:
+        drops.add(reasoning.summary.at)
     if reasoning.effort is not None and level != reasoning.effort:
         drops.add(*reasoning.places)
     if family.effort == "reasoningConfig":
@@ -193,13 +195,13 @@ def _turn_on(
         _output_config(body)["effort"] = level
     if quirks.thinking_off == "disabled" and "toolChoice" in body.get("toolConfig", {}):
         # A missing call breaks programs, missing reasoning does not (pydantic/pydantic-ai#6957).
-        drops.add(*reasoning.places)
+        drops.add(*reasoning.all_places)
         _turn_off(reasoning, quirks, body, more, drops)
     elif quirks.adaptive_thinking:
         if not omits_thinking(request):
             more["thinking"] = show_summary({"type": "adaptive"}, reasoning)
     elif omits_thinking(request) or _calls_tools_without_thinking(body["messages"]):
-        drops.add(*reasoning.places)
+        drops.add(*reasoning.all_places)
     else:
         limit = inference.get("maxTokens", quirks.default_max_tokens)
         more["thinking"], inference["maxTokens"] = add_budget(reasoning, quirks, limit, drops)

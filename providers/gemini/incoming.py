@@ -154,12 +154,14 @@ def _read_reasoning(config: GeminiFields, drops: Drops) -> Reasoning | None:
     if thinking is None:
         return None
     budget, level = thinking.integer("thinkingBudget"), thinking.word("thinkingLevel")
-    summary = "auto" if thinking.boolean("includeThoughts") else None
+    summary = Parameter("auto", thinking.path("includeThoughts")) if thinking.boolean("includeThoughts") else None
     drops.add_unread(thinking)
     if level is not None and level not in _UNSPECIFIED:
         return Reasoning("enabled", level.lower(), summary=summary, at=thinking.at)
     if budget is None or budget == _DYNAMIC:
-        return Reasoning("adaptive", summary=summary, at=thinking.at) if summary or budget is not None else None
+        if summary is None and budget is None:
+            return None
+        return Reasoning("adaptive", summary=summary, at=thinking.at)
     if budget == 0:
         return Reasoning("disabled", at=thinking.at)
     return Reasoning("enabled", budget=budget, summary=summary, at=thinking.at)

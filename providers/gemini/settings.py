@@ -151,7 +151,7 @@ def thinking_config(request: Request, quirks: Quirks, drops: Drops) -> dict[str,
         return {}
     if quirks.thinking_control == "none":
         if reasoning.mode != "disabled" and reasoning.effort != "none":
-            drops.add(*reasoning.places)
+            drops.add(*reasoning.all_places)
         return {}
     off = reasoning.mode == "disabled" or reasoning.effort == "none"
     if quirks.thinking_control == "budget":

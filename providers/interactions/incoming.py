@@ -119,11 +119,11 @@ def _read_mode(word: str, at: str) -> Literal["auto", "none", "required"]:
 
 def _read_reasoning(config: Fields, drops: Drops) -> Reasoning | None:
     level, shown = config.string("thinking_level"), config.string("thinking_summaries")
-    at = config.path("thinking_level")
-    summary = "auto" if shown is not None and shown.lower() == "auto" else None
+    at, shown_at = config.path("thinking_level"), config.path("thinking_summaries")
+    summary = Parameter("auto", shown_at) if shown is not None and shown.lower() == "auto" else None
     if level is not None:
         return Reasoning("enabled", level.lower(), summary=summary, at=at)
-    return None if summary is None else Reasoning("adaptive", summary=summary, at=config.path("thinking_summaries"))
+    return None if summary is None else Reasoning("adaptive", summary=summary, at=shown_at)
 
 
 def _read_settings(fields: Fields, drops: Drops) -> dict[str, Parameter]:

@@ -169,7 +169,7 @@ def _thinking(request: Request, quirks: Quirks, drops: Drops) -> dict[str, Any]:
     off = reasoning.mode == "disabled" or reasoning.effort == "none"
     if quirks.thinking_control == "none":
         if not off:
-            drops.add(*reasoning.places)
+            drops.add(*reasoning.all_places)
         return {}
     level = thinking_level(reasoning, off, quirks, drops)
     config = {} if level is None else {"thinking_level": level}

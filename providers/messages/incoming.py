@@ -144,11 +144,11 @@ class History:
         is_added = _CHANGES[fields.need("type", str)]
         tool = Fields.of(fields.need("tool", dict), fields.path("tool"))
         kind = tool.need("type", str)
-        if kind == "tool_reference":
-            found = ToolChange(tool.need("name", str), is_added, at=fields.at)
-        elif kind == "tool_definition" and is_added:
+        if kind == "tool_definition" and is_added:
             definition = read_tool(Fields.of(tool.need("definition", dict), tool.path("definition")), self._drops)
             found = ToolChange(tool_name(definition) or definition.at, is_added, definition, fields.at)
+        elif kind == "tool_reference" or ("name" in tool.data and "server_name" not in tool.data):
+            found = ToolChange(tool.need("name", str), is_added, at=fields.at)
         else:
             self._drops.add(fields.at)
             return []
@@ -323,15 +323,15 @@ def _read_reasoning(fields: Fields, config: Fields | None, history: History, dro
     raise invalid(f'{at} must be enabled, adaptive, between_tools or disabled, not "{kind}"', at)
 
 
-def _read_display(thinking: Fields, drops: Drops) -> str | None:
+def _read_display(thinking: Fields, drops: Drops) -> Parameter | None:
     """Return the summary that ``display`` requests, if any."""
-    display = thinking.string("display")
+    display, at = thinking.string("display"), thinking.path("display")
     if display in (None, "omitted"):
         return None
     if display not in _SHOWN:
-        drops.add(thinking.path("display"))
+        drops.add(at)
         return None
-    return "auto"
+    return Parameter("auto", at)
 
 
 def _read_format(fields: Fields, config: Fields | None, drops: Drops) -> Format | None:

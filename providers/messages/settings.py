@@ -55,13 +55,13 @@ def write_reasoning(request: Request, quirks: Quirks, body: Body, drops: Drops) 
     if quirks.thinking_off == "disabled" and body.get("tool_choice", {}).get("type") in ("any", "tool"):
         # "Thinking may not be enabled when tool_choice forces tool use": a missing call breaks programs, missing
         # reasoning does not (pydantic/pydantic-ai#6957).
-        drops.add(*reasoning.places)
+        drops.add(*reasoning.all_places)
         _turn_off(request, quirks, body, drops)
     elif quirks.adaptive_thinking:
         if not omits_thinking(request):
             body["thinking"] = show_summary({"type": "adaptive"}, reasoning)
     elif omits_thinking(request) or _calls_tools_without_thinking(body["messages"]):
-        drops.add(*reasoning.places)
+        drops.add(*reasoning.all_places)
     else:
         body["thinking"], body["max_tokens"] = add_budget(reasoning, quirks, body["max_tokens"], drops)
 

@@ -39,7 +39,10 @@ HINTS = (
     "*input[].content[].logprobs",
     "*.citationsContent.citations",  # of an earlier answer
     "reasoning.summary",  # how reasoning is shown
-    "thinking.display",
+    "*thinking.display",
+    "*.includeThoughts",
+    "*.include_thoughts",
+    "*.thinking_summaries",
     "*.defer_loading",  # when a tool is loaded
     "anthropic-beta",
     "anthropic-beta.*",

@@ -228,6 +228,14 @@ class ToolChoice:
 
 
 @attrs.frozen
+class Parameter:
+    """A scalar setting with the client's path to it (see ``providers/neutral/parameters.py``)."""
+
+    value: Any
+    at: str = ""
+
+
+@attrs.frozen
 class Reasoning:
     """The requested reasoning. ``effort`` is an OpenAI or Anthropic level, ``budget`` a number of tokens.
 
@@ -237,14 +245,21 @@ class Reasoning:
     mode: Literal["enabled", "adaptive", "disabled"] = "enabled"
     effort: str | None = None
     budget: int | None = None
-    summary: str | None = None  # auto, concise, detailed
+    summary: Parameter | None = None  # auto, concise, detailed
     at: str = ""
     effort_at: str | None = None
 
     @property
     def places(self) -> tuple[str, ...]:
-        """All losses if the reasoning cannot be requested like this."""
+        """The losses if another effort or budget is requested."""
         return (self.at,) if self.effort_at is None else (self.at, self.effort_at)
+
+    @property
+    def all_places(self) -> tuple[str, ...]:
+        """The losses if no reasoning is requested. ``at`` is often the object that has the summary's member."""
+        if self.summary is None or f"{self.summary.at}.".startswith(f"{self.at}."):
+            return self.places
+        return *self.places, self.summary.at
 
 
 @attrs.frozen
@@ -257,14 +272,6 @@ class Format:
     strict: bool | None = None
     description: str | None = None
     at: str = ""
-
-
-@attrs.frozen
-class Parameter:
-    """A scalar setting with the client's path to it (see ``providers/neutral/parameters.py``)."""
-
-    value: Any
-    at: str
 
 
 @attrs.frozen

@@ -260,7 +260,7 @@ def _write_reasoning(reasoning: Reasoning | None, quirks: Quirks, body: Object, 
         level = None if requested is None else known_level(requested, quirks.efforts)
     if level != requested:
         drops.add(*reasoning.places)
-    found = {"effort": level, "summary": reasoning.summary}
+    found = {"effort": level, "summary": reasoning.summary.value if reasoning.summary else None}
     if found := {name: value for name, value in found.items() if value is not None}:
         body["reasoning"] = found
     return level

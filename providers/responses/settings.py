@@ -128,14 +128,15 @@ def read_reasoning(fields: Fields, drops: Drops) -> Reasoning | None:
     reasoning = fields.object("reasoning")
     if reasoning is None:
         return None
-    effort, summary = reasoning.string("effort"), reasoning.string("summary")
-    old = reasoning.string("generate_summary")
+    effort, old = reasoning.string("effort"), reasoning.string("generate_summary")
+    value = reasoning.string("summary") or old
+    summary = Parameter(value, reasoning.path("summary")) if value else None
     drops.add_unread(reasoning)
-    if effort is None and summary is None and old is None:
+    if effort is None and summary is None:
         return None
     if effort is None:  # only the visibility of reasoning; the model decides whether to reason
-        return Reasoning("adaptive", summary=summary or old, at=reasoning.at)
-    return Reasoning("disabled" if effort == "none" else "enabled", effort, None, summary or old, reasoning.at)
+        return Reasoning("adaptive", summary=summary, at=reasoning.at)
+    return Reasoning("disabled" if effort == "none" else "enabled", effort, None, summary, reasoning.at)
 
 
 def read_format(text: Fields, drops: Drops) -> Format | None:

@@ -218,7 +218,6 @@ NO_EFFECT: Mapping[str, str] = {
     "generationConfig.thinkingConfig": "the object is empty",
     "thinkingConfig.includeThoughts": "thinking is shown by default",
     "generation_config": "the object is empty",
-    "generation_config.thinking_summaries": "thinking is shown by default",
     "generation_config.tool_choice": "`auto` is the default",
     "tool_choice.allowed_tools": "the object is empty",
     "allowed_tools.mode": "`auto` is the default",

@@ -15,6 +15,7 @@ import pytest
 from providers.apis import CODECS
 from providers.catalog.models import quirks_of
 from providers.neutral.codec import Recipient
+from providers.neutral.hints import losses
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
@@ -143,6 +144,36 @@ def test_each_display_of_thinking_requests_a_summary(display, api):
     assert dropped == (("thinking.display",) if api == "chat" else ())
 
 
+NOVA = {"converse": "us.amazon.nova-2-lite-v1:0"}
+
+
+@each_row("models, level", itertools.product([MODELS, PLAIN, NOVA], [False, True]))
+def test_a_requested_summary_is_sent_or_listed(models, level):
+    thinking = {"thinking": {"type": "adaptive", "display": "summarized"}}
+    if level:
+        thinking["output_config"] = {"effort": "low"}
+    gemini = {"includeThoughts": True, **({"thinkingLevel": "LOW"} if level else {})}
+    shown = {"thinking_summaries": "auto", **({"thinking_level": "low"} if level else {})}
+    bodies = {
+        "messages": (request(USER, **thinking), "thinking.display"),
+        "responses": ({"input": "hi", "reasoning": {"summary": "auto", **({"effort": "low"} if level else {})}},
+                      "reasoning.summary"),
+        "gemini": ({"contents": [{"parts": [{"text": "hi"}]}], "generationConfig": {"thinkingConfig": gemini}},
+                   "generationConfig.thinkingConfig.includeThoughts"),
+        "interactions": ({"input": "hi", "generation_config": shown}, "generation_config.thinking_summaries"),
+        "converse": ({**converse_request(), "additionalModelRequestFields": thinking},
+                     "additionalModelRequestFields.thinking.display"),
+    }  # fmt: skip
+    words = ("summarized", '"summary"', "includeThoughts", "thinking_summaries")
+    for client, (body, path) in bodies.items():
+        for api in models:
+            with case((client, api)):
+                found, dropped = translate(body, api, client, models)
+                is_listed = any(path == one or path.startswith(f"{one}.") for one in dropped)
+                assert is_listed != any(word in json.dumps(found) for word in words)
+                assert not losses((path,))
+
+
 def test_a_message_without_content_and_settings_is_refused():
     for message in [
         {"role": "system"}, {"role": "system", "output_config": {}}, {"role": "user"}, {"role": "assistant"},
@@ -263,6 +294,7 @@ def test_changes_of_tools_that_only_anthropic_has_are_listed():
             {"type": "mcp_tool_reference", "server_name": "s", "name": "f"},
             {"type": "mcp_toolset_reference", "server_name": "s"},
             {"type": "tool_reference", "name": "unknown"},
+            {"type": "later_reference"},
         ]:
             with case((api, referenced)):
                 message = system({"type": "tool_removal", "tool": referenced})
@@ -293,6 +325,17 @@ def test_a_converse_client_changes_tools(api):
     for changes, names in (((removal,), ["g"]), ((removal, addition), ["f", "g"]), ((addition, removal), ["g"])):
         found, dropped = translate(converse_request(*changes), api, client="converse")
         assert (offered(found, api), dropped) == (names, ())
+
+
+@each_row("api, client", itertools.product(APIS, ["converse", "messages"]))
+def test_the_name_identifies_a_removed_tool_whatever_its_type(api, client):
+    """``type`` of botocore's ``ToolReference`` is any string."""
+    reference = {"type": "later_reference", "name": "f"}
+    body = converse_request({"toolRemoval": {"tool": reference}})
+    if client == "messages":
+        body = request(USER, system({"type": "tool_removal", "tool": reference}), tools=[tool("f"), tool("g")])
+    found, dropped = translate(body, api, client)
+    assert (offered(found, api), dropped) == (["g"], ())
 
 
 @each_row("api", APIS)

@@ -5,7 +5,7 @@ from typing import Any
 
 from providers.gemini import GEMINI
 from providers.neutral.codec import Reply
-from providers.neutral.request import Reasoning, Request
+from providers.neutral.request import Parameter, Reasoning, Request
 from providers.neutral.seal import Issuer
 from streams.events import Event
 
@@ -14,7 +14,7 @@ OURS = Issuer("anthropic", "a1b2c3d4")
 
 def gemini_reply(*, thoughts: bool = True) -> Reply:
     """Return the reply for a client with or without a request for thoughts."""
-    reasoning = Reasoning("adaptive", summary="auto") if thoughts else None
+    reasoning = Reasoning("adaptive", summary=Parameter("auto")) if thoughts else None
     return Reply(Request("gemini", "my-alias", (), reasoning=reasoning), OURS, created=5, input_estimate=77)
 
 

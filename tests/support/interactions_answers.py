@@ -7,7 +7,7 @@ from typing import Any
 from providers.interactions import INTERACTIONS
 from providers.neutral.codec import Outgoing, Recipient, Reply
 from providers.neutral.quirks import Quirks
-from providers.neutral.request import Reasoning, Request
+from providers.neutral.request import Parameter, Reasoning, Request
 from providers.neutral.seal import Issuer
 from streams import sse
 from streams.events import Event
@@ -85,7 +85,9 @@ def result_step(id: str = "c1", result: Any = "sunny", **members: Any) -> dict[s
 
 def shown_reply(api: str = "interactions") -> Reply:
     """Return a reply to a client that requests thoughts."""
-    return Reply(Request(api, "m", (), reasoning=Reasoning("adaptive", summary="auto")), GOOGLE, created=1_700_000_000)
+    return Reply(
+        Request(api, "m", (), reasoning=Reasoning("adaptive", summary=Parameter("auto"))), GOOGLE, created=1_700_000_000
+    )
 
 
 def encode_request(request: Request, **quirks: Any) -> Outgoing:

@@ -117,7 +117,7 @@ def choices(draw, tools):
 
 REASONING = st.sampled_from([
     None, Reasoning("disabled"), Reasoning("adaptive"), Reasoning("adaptive", "low"),
-    Reasoning("adaptive", "max", summary="auto"),
+    Reasoning("adaptive", "max", summary=Parameter("auto")),
 ])  # fmt: skip
 
 

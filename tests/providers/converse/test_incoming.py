@@ -197,7 +197,7 @@ def test_each_family_of_models_says_in_its_own_way_how_to_think():
         ),
         (
             {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "high"}},
-            Reasoning("adaptive", "high", None, "auto", f"{at}.thinking"),
+            Reasoning("adaptive", "high", None, Parameter("auto", f"{at}.thinking.display"), f"{at}.thinking"),
         ),
         ({"thinking": {"type": "disabled"}}, Reasoning("disabled", at=f"{at}.thinking")),
         (

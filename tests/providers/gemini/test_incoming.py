@@ -68,7 +68,7 @@ def test_both_spellings_are_read_also_mixed():
     assert request.format.schema == {"type": "object", "properties": {"a_b": {"type": ["string", "null"]}}}
     assert request.format.at == "generation_config.response_schema"
     assert request.reasoning is not None
-    assert (request.reasoning.budget, request.reasoning.summary) == (100, "auto")
+    assert (request.reasoning.budget, request.reasoning.summary.value) == (100, "auto")
     function, search = request.tools
     assert isinstance(function, Tool)
     assert isinstance(search, NativeTool)
@@ -233,7 +233,8 @@ def test_the_request_for_thoughts_is_read():
         with case((thinking, told)):
             reasoning = read(generationConfig={"thinkingConfig": thinking}).reasoning
             assert reasoning is not None
-            assert (reasoning.mode, reasoning.effort, reasoning.budget, reasoning.summary) == told
+            summary = reasoning.summary and reasoning.summary.value
+            assert (reasoning.mode, reasoning.effort, reasoning.budget, summary) == told
 
 
 def test_a_request_without_thinking_settings_requests_no_thinking():

@@ -9,7 +9,7 @@ import pytest
 from providers.apis import CODECS
 from providers.grammar import judge
 from providers.neutral.codec import Reply
-from providers.neutral.request import Reasoning, Request
+from providers.neutral.request import Parameter, Reasoning, Request
 from providers.neutral.seal import Issuer
 from streams.events import (
     AnswerEnd,
@@ -111,7 +111,7 @@ HAVE_WORDS = ("sealed without words", "a provider's own reasoning")
 
 def reply(api: Any, shown: bool) -> Reply:
     """Return a reply to a client that requests usage and thoughts, or neither."""
-    reasoning = Reasoning("adaptive", summary="auto") if shown else None
+    reasoning = Reasoning("adaptive", summary=Parameter("auto")) if shown else None
     return Reply(Request(api, "m", (), include_usage=shown, reasoning=reasoning), ISSUER, 1_700_000_000, 7)
 
 

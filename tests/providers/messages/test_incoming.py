@@ -218,7 +218,7 @@ def test_tool_choice_is_read():
         ({"thinking": {"type": "enabled", "budget_tokens": 31999}}, Reasoning("enabled", budget=31999, at="thinking")),
         (
             {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "high"}},
-            Reasoning("adaptive", "high", summary="auto", at="thinking"),
+            Reasoning("adaptive", "high", summary=Parameter("auto", "thinking.display"), at="thinking"),
         ),
         ({"thinking": {"type": "between_tools"}}, Reasoning("adaptive", at="thinking")),
         ({"output_config": {"effort": "low"}}, Reasoning("adaptive", "low", at="output_config.effort")),

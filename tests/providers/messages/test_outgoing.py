@@ -155,7 +155,10 @@ def test_a_budget_is_never_below_the_least():
 
 
 def test_a_requested_summary_is_shown():
-    assert write(chat(reasoning=Reasoning(effort="low", summary="auto")))[0]["thinking"]["display"] == "summarized"
+    assert (
+        write(chat(reasoning=Reasoning(effort="low", summary=Parameter("auto"))))[0]["thinking"]["display"]
+        == "summarized"
+    )
 
 
 @each_row("reasoning", [None, Reasoning(effort="none"), Reasoning("disabled")])

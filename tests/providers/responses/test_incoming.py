@@ -236,7 +236,7 @@ def test_settings_are_read() -> None:
     )  # fmt: skip
     assert call.stream is True
     assert call.parallel_tools == Parameter(False, "parallel_tool_calls")
-    assert call.reasoning == Reasoning("enabled", "low", None, "auto", "reasoning")
+    assert call.reasoning == Reasoning("enabled", "low", None, Parameter("auto", "reasoning.summary"), "reasoning")
     assert call.format == Format("json_schema", "n", {"type": "object"}, True, None, "text.format")
     assert {name: control.value for name, control in call.parameters.items()} == {
         "max_tokens": 50, "store": False, "verbosity": "low",
@@ -247,7 +247,7 @@ def test_settings_are_read() -> None:
 def test_reasoning_settings_state_no_more_than_the_clients() -> None:
     for reasoning, want in [
         ({"effort": "none"}, Reasoning("disabled", "none", at="reasoning")),
-        ({"summary": "auto"}, Reasoning("adaptive", None, None, "auto", "reasoning")),
+        ({"summary": "auto"}, Reasoning("adaptive", None, None, Parameter("auto", "reasoning.summary"), "reasoning")),
         ({"effort": None, "summary": None}, None),
         ({}, None),
     ]:

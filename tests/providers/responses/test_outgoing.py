@@ -43,7 +43,7 @@ def test_reasoning_is_an_effort() -> None:
         (Reasoning("enabled", budget=2049), {"effort": "medium"}),
         (Reasoning("enabled", budget=24000), {"effort": "high"}),
         (Reasoning("enabled", budget=31999), {"effort": "xhigh"}),
-        (Reasoning("adaptive", "high", summary="auto"), {"effort": "high", "summary": "auto"}),
+        (Reasoning("adaptive", "high", summary=Parameter("auto")), {"effort": "high", "summary": "auto"}),
         (Reasoning("adaptive"), None),
         (Reasoning("disabled"), None),
     ]:

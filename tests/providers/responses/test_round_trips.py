@@ -160,12 +160,12 @@ TOOL = st.builds(
     NativeTool("responses", "web_search", {"type": "web_search"})
 )  # fmt: skip
 LEVEL = st.sampled_from(["minimal", "low", "medium", "high", "xhigh", "max"])
-SUMMARY = st.none() | st.sampled_from(["auto", "concise", "detailed"])
+SUMMARY = st.none() | st.builds(Parameter, st.sampled_from(["auto", "concise", "detailed"]))
 REASONING = (
     st.none()
     | st.builds(Reasoning, st.just("enabled"), LEVEL, st.none(), SUMMARY)
     | st.builds(Reasoning, st.just("disabled"), st.just("none"))
-    | st.builds(Reasoning, st.just("adaptive"), summary=st.sampled_from(["auto", "detailed"]))
+    | st.builds(Reasoning, st.just("adaptive"), summary=SUMMARY.filter(bool))
 )
 FORMAT = st.none() | st.just(Format("json_object")) | st.builds(
     Format, st.just("json_schema"), NAMES, SCHEMAS, st.none() | st.booleans(), st.none() | TEXTS
