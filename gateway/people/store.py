@@ -287,6 +287,7 @@ class PeopleStore:
 
     # Audit
 
+    add_audit = _changing(PeopleTables.add_audit)
     audit = _reading(rights_rows.list_audit)
     last_audit = _reading(rights_rows.last_audit)
 

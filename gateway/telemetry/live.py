@@ -81,11 +81,21 @@ class OtherLiveViews(Protocol):
         """Send all news of every other worker for ``client`` (``None``: for all clients) until cancelled."""
         ...
 
-    async def send_stream(
-        self, worker: str, number: int, client: str | None, send: Callable[[bytes], Awaitable[None]]
-    ) -> None:
-        """Send one stream of ``worker``, which is a process id."""
+    async def find(self, worker: str, number: int, client: str | None) -> "FoundExchange | None":
+        """Return an exchange of ``worker``, which is a process id, if ``client`` may see it."""
         ...
+
+    async def send_stream(self, worker: str, number: int, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Send one stream of ``worker``."""
+        ...
+
+
+@attrs.frozen(repr=False)
+class FoundExchange:
+    """The request id of an exchange, and its client."""
+
+    id: str
+    client: str | None
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -291,6 +301,20 @@ class LiveView:
     def timeline(self, client: str | None) -> Timeline:
         return self._timeline if client is None else self._timeline_by_client.get(client) or Timeline()
 
+    def find(self, number: int, client: str | None) -> FoundExchange | None:
+        """Return a running or ended exchange that ``client`` may see."""
+        running = next((one.record for one in self._open.values() if one.number == number), None)
+        if running is not None:
+            found = FoundExchange(running.id, running.client)
+        elif (past := self._find_ended(number)) is not None:
+            found = FoundExchange(past.line["request_id"], past.client)
+        else:
+            return None
+        return found if client in (None, found.client) else None
+
+    def _find_ended(self, number: int) -> EndedExchange | None:
+        return next((one for one in self._recent if one.line["n"] == number), None)
+
     def subscribe(self, number: int, client: str | None) -> tuple[Subscription, Callable[[], None]] | None:
         """Return a subscription to a stream and the function that ends it, or ``None`` if the stream is unknown.
 
@@ -318,7 +342,7 @@ class LiveView:
         return subscription, unsubscribe
 
     def _subscribe_to_ended(self, number: int, client: str | None) -> tuple[Subscription, Callable[[], None]] | None:
-        past = next((one for one in self._recent if one.line["n"] == number), None)
+        past = self._find_ended(number)
         if past is None or client not in (None, past.line.get("client")):
             return None
         subscription = Subscription(past.began, past.secrets(), past.transcript, past.prompt, past.texts)

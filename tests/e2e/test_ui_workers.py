@@ -157,19 +157,24 @@ def test_a_stream_of_another_worker_can_be_opened_and_seen_to_end(crew):
                 assert line["ended"] == "client_disconnected"
     for wrong in ("1?worker=1", "1?worker=../1", "4711?worker=0"):
         with viewing(crew, f"/ui/streams/{wrong}") as viewer:
-            assert viewer.response.read() == b""
+            assert viewer.response.status == 404
 
 
 def test_a_client_sees_only_its_own_streams_also_on_other_workers(by_hand):
     port = free_port()
-    with running(settings(by_hand, port, client_keys=CLIENTS), port, "--workers", "2") as process:
+    with running(settings(by_hand, port, client_keys=CLIENTS, audit="stderr"), port, "--workers", "2") as process:
         eventually(lambda: len(folder_of(process)) == 2, START_SECONDS, "both workers' sockets")
         with a_stream_in_each(process, ("of-me", "of-them")) as theirs:
             numbers = numbers_of(process, theirs, "of-them")
             assert {row["client"] for row in in_flight(process, "of-them").values()} == {"them"}
             for pid, number in numbers.items():
                 with viewing(process, f"/ui/streams/{number}?worker={pid}", key="of-me") as viewer:
-                    assert b"opened" not in viewer.response.read()
+                    assert viewer.response.status == 404
+                with viewing(process, f"/ui/streams/{number}?worker={pid}", key="of-them") as viewer:
+                    assert viewer.hear(lambda name, data: name == "opened")
+            opened = [json.loads(line) for line in process.log if '"ui_stream_opened"' in line]
+            assert {(line["client"], line["owner"]) for line in opened} == {("them", "them")}
+            assert [line["request"] for line in opened] == [theirs[pid][0] for pid in numbers]
 
 
 def test_worker_sockets_are_private_and_ignore_invalid_requests(crew):

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from typing import Final, cast
 
+from gateway.access.authentication import Authenticator
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.http.headers import PLAIN_KEYS, Headers
@@ -31,14 +32,18 @@ async def identify_caller(config: Config, service: Service, incoming: IncomingRe
         cookies = await load_module(_COOKIES)
         if (caller := await cookies.cookie_caller(config, service, incoming)) is not None:
             return cast("Caller", caller)
-    name = service.admission.authenticate(incoming)
+    return caller_named(service.authenticator, service.admission.authenticate(incoming))
+
+
+def caller_named(authenticator: Authenticator, name: str | None) -> Caller:
+    """Return the client or person ``name``, whose credential the current request has."""
     if name is None:
         return NOBODY
     sender = SENDER.get()
-    role = service.authenticator.role_of(name)
+    role = authenticator.role_of(name)
     if sender is not None and sender.known.name == name:
         return Caller(name, role, sender.known.person.group, sender.credential, sender.credential_id)
-    return Caller(name, role, service.authenticator.group_of(name), "key", name)
+    return Caller(name, role, authenticator.group_of(name), "key", name)
 
 
 def _has_key(headers: Headers, digest: bytes) -> bool:

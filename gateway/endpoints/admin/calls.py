@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 import trio
@@ -20,6 +20,9 @@ from gateway.people.store import PeopleStore
 from gateway.people.values import Caller
 from gateway.serving.incoming_request import IncomingRequest
 from streams.errors import GatewayError
+
+if TYPE_CHECKING:
+    from gateway.http.request_scope import RequestScope
 
 T = TypeVar("T")
 
@@ -62,24 +65,28 @@ class AdminCall:
     @property
     def author(self) -> str:
         """The caller for records of changes."""
-        return self.caller.name or self.caller.credential
+        return author_of(self.caller)
 
     def audit_entry(self, status: int) -> AuditEntry:
         """Return the audit's row of this call with the status of its response."""
-        return AuditEntry(
-            self.now,
-            self.author,
-            " ".join(filter(None, (self.caller.credential, self.caller.credential_id))),
-            self.incoming.scope.address or "",
-            self.incoming.scope.id,
-            self.route.verb,
-            self.incoming.asgi["path"],
-            status,
-        )
+        path = self.incoming.asgi["path"]
+        return audit_entry(self.caller, self.incoming.scope, self.now, self.route.verb, path, status)
 
     def header(self, name: str) -> str | None:
         """Return a header of the request by its lower-case name."""
         return dict(self.incoming.headers).get(name)
+
+
+def author_of(caller: Caller) -> str:
+    return caller.name or caller.credential
+
+
+def audit_entry(
+    caller: Caller, scope: "RequestScope", now: float, verb: str, path: str, status: int = 200
+) -> AuditEntry:
+    """Return the audit's row of a request by ``caller``."""
+    credential = " ".join(filter(None, (caller.credential, caller.credential_id)))
+    return AuditEntry(now, author_of(caller), credential, scope.address or "", scope.id, verb, path, status)
 
 
 @attrs.frozen(eq=False, repr=False)

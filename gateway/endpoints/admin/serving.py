@@ -4,7 +4,7 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -99,10 +99,10 @@ class _Request:
         caller = self._caller or await identify_caller(self._config, self._service, self._incoming)
         self._caller = caller
         CLIENT.set(caller.name or caller.credential)
-        counters, name = self._service.allowances.counters, _counted_name(caller)
+        counters, name = self._service.allowances.counters, counted_name(caller)
         match = self._find_route()
         changes = match is not None and match.route.changes
-        await count_call(counters, name, changes=changes)
+        await count_call(counters, name, "changes" if changes else "reads")
         if match is None:
             raise self._no_route()
         route = match.route
@@ -157,7 +157,7 @@ class _Request:
             audit.log_event("admin_request", address=scope.address, **fields)
 
 
-def _counted_name(caller: "Caller") -> str:
+def counted_name(caller: "Caller") -> str:
     """Return the name under which calls are counted: a person's tokens, sessions and own keys count together."""
     return f"credential {caller.credential}" if caller.name is None else f"client {caller.name}"
 
@@ -236,19 +236,19 @@ def advice_for(path: str) -> str | None:
     return None if prefix not in _ADVICE else f"trigate has no {path[:100]}: {_ADVICE[prefix]}"
 
 
-CHANGES: Final = 60
-READS: Final = 600
-"""Calls of one caller a minute."""
+CallKind: TypeAlias = Literal["changes", "reads", "views"]
+
+MOST_CALLS: Final[Mapping[CallKind, int]] = {"changes": 60, "reads": 600, "views": 60}
+"""Calls of one caller a minute. A view opens the live view or one of its streams."""
 
 _MINUTE: Final = 60.0
 
 
-async def count_call(counters: Counters, caller: str, *, changes: bool) -> None:
+async def count_call(counters: Counters, caller: str, kind: CallKind) -> None:
     """Count a call of ``caller`` in all workers. Raises ``GatewayError`` (429) if it made too many in the last minute.
 
     These counters are not those of ``ratelimits``, so calls of these paths never wait for the requests of models."""
-    kind, most = ("changes", CHANGES) if changes else ("reads", READS)
-    name = f"admin.{kind}"
+    most, name = MOST_CALLS[kind], f"admin.{kind}"
     key = counter_key(f"{name}\0{caller}")
     claim = new_claim(Debit(RateCounter(key, name, most, _MINUTE, most, chosen_by=caller), 1))
     short = await counters.reserve((claim,))

@@ -53,7 +53,7 @@ class SignedInCallers:
         except Unavailable:
             raise GatewayError("overloaded", _STORE_DOWN, headers=(("retry-after", "1"),)) from None
         if caller is not None:
-            return visitor_of(caller.name, caller.role, caller.credential, self._config.sessions.token)
+            return visitor_of(caller, caller.credential, self._config.sessions.token)
         if incoming.asgi["path"].rstrip("/") != _LIVE_VIEW:
             raise GatewayError("authentication", _ENDED)
         if incoming.query == _WITH_KEY:

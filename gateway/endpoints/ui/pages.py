@@ -16,6 +16,7 @@ from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import KeyRefused
 from gateway.access.shares import NOBODY
 from gateway.config.loading import Config
+from gateway.endpoints.admin.callers import OPERATOR, caller_named
 from gateway.endpoints.answers import client_headers
 from gateway.endpoints.ui.paths import (
     EVENTS,
@@ -29,6 +30,7 @@ from gateway.endpoints.ui.paths import (
 )
 from gateway.endpoints.ui.signed_in import signed_in_callers
 from gateway.endpoints.ui.viewer_events import MakeEvent, Send, event_maker, send_news, send_stream
+from gateway.endpoints.ui.viewings import audit_list, audit_stream
 from gateway.endpoints.ui.visitors import Visitor, as_bearer, visitor_of
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
@@ -59,12 +61,12 @@ def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, 
     keys = [value[7:].strip() for name, value in shown if name == "authorization" and value[:7].lower() == "bearer "]
     for key in keys:
         if ui_key is not None and hmac.compare_digest(hashlib.sha256(key.encode("latin-1")).digest(), ui_key):
-            return Visitor(by="ui_key")
+            return Visitor(by="ui_key", caller=OPERATOR)
     if has_client_keys:
         try:
             name = authenticator.authenticate(shown)
             seconds = authenticator.seconds_left(shown, until_judged=True)
-            return visitor_of(name, authenticator.role_of(name), "client key", seconds)
+            return visitor_of(caller_named(authenticator, name), "client key", seconds)
         except KeyRefused as error:
             if error.info.kind == "permission":
                 raise
@@ -76,7 +78,6 @@ _EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-ac
 _JSON: Headers = (("content-type", "application/json"), *GUARDED)
 
 _NO_TEXTS: Final = "the role auditor does not see the texts of streams"
-_OPENED: Final = "ui_stream_opened"
 _NO_STREAM: Final = "there is no such stream among the running or the recent ones"
 
 
@@ -143,7 +144,7 @@ async def _models(config: Config, service: Service, visitor: Visitor) -> Respons
 
 async def _stream_events(service: Service, live_view: LiveView, make_event: MakeEvent, visitor: Visitor) -> Response:
     """Return a stream of news from this worker and the others."""
-    _log_audit(service, "ui_opened", visitor)
+    await audit_list(service, visitor)
 
     async def send_events(send: Send) -> None:
         async with trio.open_nursery() as nursery:
@@ -161,25 +162,20 @@ async def _stream(
     """Return one stream's past and future events, and its end; ``worker`` selects its process."""
     if not visitor.sees_streams:
         raise GatewayError("permission", _NO_TEXTS)
-    worker = request.args.get("worker", "")
-    _log_audit(service, _OPENED, visitor)
-    if service.other_workers is not None and worker not in ("", str(os.getpid())):
-        return _events_for(service, visitor, partial(service.other_workers.send_stream, worker, number, visitor.client))
-    found = live_view.subscribe(number, visitor.client)
-    if found is None:
+    worker, others = request.args.get("worker", ""), service.other_workers
+    if others is not None and worker not in ("", str(os.getpid())):
+        exchange = await others.find(worker, number, visitor.client)
+        if exchange is None:
+            raise GatewayError("not_found", _NO_STREAM)
+        await audit_stream(service, visitor, exchange)
+        return _events_for(service, visitor, partial(others.send_stream, worker, number))
+    exchange, found = live_view.find(number, visitor.client), live_view.subscribe(number, visitor.client)
+    if exchange is None or found is None:
         raise GatewayError("not_found", _NO_STREAM)
     subscription, unsubscribe = found
     current_scope().on_close(lambda _: unsubscribe())
+    await audit_stream(service, visitor, exchange)
     return _events_for(service, visitor, partial(send_stream, subscription, make_event))
-
-
-def _log_audit(service: Service, event: str, visitor: Visitor) -> None:
-    audit, fields = service.ledger.audit, {"path": request.path, "client": visitor.client, "by": visitor.by}
-    address, caching = current_scope().address, service.prompt_caching
-    if event == _OPENED and caching is not None and caching.texts is not None:
-        audit.log_event(event, address=address, **fields)  # each of them, because they show texts
-    else:
-        audit.log_limited(event, address, **fields)
 
 
 def _events_for(service: Service, visitor: Visitor, send_events: Callable[[Send], Awaitable[None]]) -> Response:

@@ -21,7 +21,7 @@ import trio
 
 from gateway.endpoints.ui.viewer_events import Send, event_maker, send_news, send_stream
 from gateway.exchange.service import Service
-from gateway.telemetry.live import LiveView
+from gateway.telemetry.live import FoundExchange, LiveView
 from streams import sse
 from streams.surrogates import NOT_JSON
 
@@ -44,10 +44,13 @@ _CREDENTIALS: Final = struct.Struct("3i")  # process, user and group on Linux
 
 @attrs.frozen(eq=False, repr=False)
 class Question:
-    """A question to another worker: for news, or a stream by number, limited to what ``client`` may see."""
+    """A question to another worker: for news or an exchange by number, limited to what ``client`` may see.
+
+    With ``opens`` it asks for the events of the exchange's stream."""
 
     client: str | None
     number: int | None = None
+    opens: bool = False
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -74,10 +77,25 @@ class OtherWorkers:
                     nursery.start_soon(follow, worker)
                 await trio.sleep(SEARCH_SECONDS)
 
-    async def send_stream(self, worker: str, number: int, client: str | None, send: Send) -> None:
+    async def find(self, worker: str, number: int, client: str | None) -> FoundExchange | None:
+        """Return an exchange of ``worker``, ``None`` if the exchange or worker is unknown."""
+        reply = bytearray()
+
+        async def collect(data: bytes) -> None:
+            reply.extend(data)
+
+        if worker in self._names():
+            with trio.move_on_after(QUESTION_SECONDS):
+                await self._query(worker, Question(client, number), collect)
+        try:
+            return msgspec.json.decode(reply, type=FoundExchange)
+        except NOT_JSON:
+            return None
+
+    async def send_stream(self, worker: str, number: int, send: Send) -> None:
         """Send a stream's events of ``worker``; nothing if the stream or worker is unknown."""
         if worker in self._names():
-            await self._query(worker, Question(client, number), send)
+            await self._query(worker, Question(None, number, opens=True), send)
 
     def _names(self) -> set[str]:
         """Return the process ids of listening workers."""
@@ -140,6 +158,9 @@ async def _reply(question: Question, service: Service, send: Send) -> None:
     make_event = event_maker(service.ledger.mask)
     if question.number is None:
         await send_news(service, live_view, make_event, question.client, send)
+        return
+    if not question.opens:
+        await send(msgspec.json.encode(live_view.find(question.number, question.client)) + b"\n\n")
         return
     found = live_view.subscribe(question.number, question.client)
     if found is not None:

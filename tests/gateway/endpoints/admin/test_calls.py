@@ -125,7 +125,7 @@ def test_the_credentials_of_a_person_share_its_rates(tmp_path):
 
 async def count_calls(counters: LocalCounters, number: int) -> None:
     for _ in range(number):
-        await count_call(counters, "ann", changes=False)
+        await count_call(counters, "ann", "reads")
 
 
 async def test_a_caller_has_600_reads_a_minute():
@@ -133,8 +133,8 @@ async def test_a_caller_has_600_reads_a_minute():
     await count_calls(counters, 600)
     with pytest.raises(GatewayError, match="more than 600 reads a minute"):
         await count_calls(counters, 6000)  # ten a second come back meanwhile
-    await count_call(counters, "bob", changes=False)
-    await count_call(counters, "ann", changes=True)
+    await count_call(counters, "bob", "reads")
+    await count_call(counters, "ann", "changes")
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import http.client
 import json
+import sqlite3
 import time
 
 import pytest
@@ -58,7 +59,9 @@ def keys(tmp_path):
     names = ("user", "lead", "auditor", "admin")
     clients = [{"name": one, "key": f"key-of-{one}-0123456789", "role": one, "group": "research"} for one in names]
     rule = {"when": {}, "role": "admin", "own_keys": {"most": 3, "longest": "30d"}}
-    with people_gateway(tmp_path, issuer={"admit": [rule]}, client_keys=clients, ui_key=UI_KEY) as running:
+    with people_gateway(
+        tmp_path, issuer={"admit": [rule]}, client_keys=clients, ui_key=UI_KEY, audit="stderr"
+    ) as running:
         yield running
 
 
@@ -103,6 +106,56 @@ def test_an_ended_session_gets_no_password_prompt(gateway):
 def test_another_page_cannot_read_the_live_view(gateway, headers):
     browser, _ = gateway.sign_in("root")
     assert browser.request("GET", f"{gateway.url}/ui/events", headers).status_code == 403
+
+
+# The audit
+
+AUDITED = [
+    ("user", "client key", "user", "user", "user"),
+    ("admin", "client key", "admin", "admin", "admin"),
+    (None, "ui_key", None, "auditor", "ui_key"),
+    ("token", "client key", "okta:00u3", "admin", None),
+    ("cookie", "session", "okta:00u3", "admin", "a session"),
+]
+"""Viewers: their credential, and ``by``, ``client``, ``role`` and ``credential`` in the audit."""
+
+
+def test_the_audit_has_each_viewer_and_the_client_and_request_that_it_reads(keys):
+    sent = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
+    keys.gateway.request(
+        "POST", "/v1/chat/completions", sent, {"x-request-id": "read-by-all", **bearer("key-of-user-0123456789")}
+    )
+    for who, by, client, role, credential in AUDITED:
+        headers = bearer(f"key-of-{who}-0123456789" if who else UI_KEY)
+        if who == "token":
+            headers = bearer(keys.provider.token(sub="00u3"))
+        if who == "cookie":
+            headers = cookie_of(keys, "root")
+        with viewer(keys, "/ui/events", headers), viewer(keys, "/ui/streams/1", headers):
+            pass
+        lines = [json.loads(line) for line in keys.log if line.startswith('{"event":"ui_')][-2:]
+        after = bearer("key-of-admin-0123456789")
+        stored = keys.gateway.request("GET", "/admin/v1/audit?limit=1000", None, after).json["data"][-2:]
+        watched = [("ui_opened", "user" if who == "user" else "*"), ("ui_stream_opened", "user")]
+        for line, row, (event, owner) in zip(lines, stored, watched, strict=True):
+            assert line.items() >= {name: value for name, value in row["after"].items() if value is not None}.items()
+            assert (line["event"], line["by"], line.get("client"), line["role"]) == (event, by, client, role)
+            assert line["owner"] == owner
+            found = line.get("credential")
+            assert found == credential or (credential == "a session" and found), who
+            assert row["who"] == (client or "operator")
+        assert lines[1]["request"] == "read-by-all"
+
+
+def test_nobody_reads_a_stream_that_the_stored_audit_cannot_list(tmp_path):
+    with people_gateway(tmp_path, client_keys=[{"name": "ci", "key": CI}]) as running:
+        sent = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
+        running.gateway.request("POST", "/v1/chat/completions", sent, bearer(CI))
+        with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as database:
+            database.execute("DROP TABLE audit")
+        assert PeopleBrowser().request("GET", f"{running.url}/ui/streams/1", bearer(CI)).status_code == 503
+        with viewer(running, "/ui/events", bearer(CI)):
+            pass
 
 
 # Viewers who lose their access
