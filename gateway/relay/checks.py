@@ -1,6 +1,6 @@
 """The check of relayed requests by steps: JSON, and the fields of forms. Imported only where steps are configured."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, Self, TypeVar
 
@@ -36,7 +36,7 @@ from providers.endpoints.multipart import (
     MultipartParser,
 )
 from streams.errors import GatewayError, invalid
-from trigate.steps import Passage
+from trigate.steps import Part, Passage
 
 
 class EndpointTexts:
@@ -138,7 +138,7 @@ _FILES: Final = frozenset(("file", "image", "mask"))
 class FormRequest:
     """The texts of a form: ``CheckedTexts``. ``fields`` are its parts with all edits."""
 
-    def __init__(self, endpoint: str, fields: Sequence[FormField], unreadable: Sequence[str]) -> None:
+    def __init__(self, endpoint: str, fields: Sequence[FormField], unreadable: Mapping[str, Part | None]) -> None:
         self.fields = fields
         self.unreadable = unreadable
         self._endpoint = endpoint
@@ -160,7 +160,7 @@ class FieldsReader:
 
     def __init__(self) -> None:
         self.fields: list[FormField] = []
-        self.unreadable: list[str] = []
+        self.unreadable: dict[str, Part | None] = {}
         self._size = 0
 
     def read(self, events: Iterable[MultipartEvent]) -> None:
@@ -179,7 +179,7 @@ class FieldsReader:
         self.fields.append(FormField(head.name, file_name=head.file_name))
         is_media = head.file_name is not None and head.name.removesuffix("[]") in _FILES
         if (head.file_name is None and head.encoding not in _PLAIN) or (head.file_name is not None and not is_media):
-            self.unreadable.append(head.name)
+            self.unreadable[head.name] = None
 
     def value(self, name: str) -> str | None:
         found = [one.value for one in self.fields if one.name == name and one.file_name is None]
@@ -236,7 +236,7 @@ async def check_form(
         return spool, spool.size
     request = inbound.plan_upload(incoming, plan.first, UploadedBody(spool, spool.size), "")
     inbound.exchange.use_checks(SessionChecks(session, inbound.context), await reserve_first(inbound, request))
-    before = FormRequest(endpoint, tuple(reader.fields), tuple(reader.unreadable))
+    before = FormRequest(endpoint, tuple(reader.fields), reader.unreadable)
     checked = await check_texts(session, before, plan)
     if checked is before:
         return spool, spool.size

@@ -5,7 +5,7 @@ Steps see a request of a batch as a single request of its API. Masked text stays
 original text is not stored for the hours that a batch takes."""
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -35,7 +35,7 @@ from providers.endpoints.batch_lines import MAX_LINE
 from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError, invalid
 from streams.surrogates import NOT_JSON, any_json
-from trigate.steps import Passage
+from trigate.steps import Part, Passage
 
 _ENDPOINTS: Final = {path: name for name, row in ENDPOINTS.items() for path in row.paths}
 _RESULTS: Final = {"chat.completion": "chat", "response": "responses", "message": "messages"}
@@ -60,8 +60,8 @@ class MemberTexts(JsonTexts):
         return [one for one in self._texts.passages if not one.path.startswith("requests[")]
 
     @property
-    def unreadable(self) -> Sequence[str]:
-        return [one for one in self._texts.unreadable if not one.startswith("requests[")]
+    def unreadable(self) -> Mapping[str, Part | None]:
+        return {path: part for path, part in self._texts.unreadable.items() if not path.startswith("requests[")}
 
 
 class BatchChecks:

@@ -4,9 +4,10 @@
   requests that a step applies to, ``resources``: steps that live as long as the service.
 - ``runner`` calls a step, with ``slots`` for its calls, ``breaker``: pauses after failures, and ``memory``:
   texts that were clean before.
-- ``request_texts`` has the texts of a request: ``walking`` finds them by the ``tables`` of ``shapes``, ``text_pieces``
-  edits them. ``joined_texts`` are those of adjacent parts. ``json_trees`` decodes JSON, and ``json_texts`` finds values
-  in its bytes. ``batch_texts`` and ``form_texts`` are the same for lines of batch files and for multipart forms.
+- ``request_texts`` has the texts of a request: ``walking`` finds them by the ``tables`` of ``shapes``,
+  ``text_pieces`` edits them, ``attachments`` reads files. ``joined_texts`` are those of adjacent parts.
+  ``json_trees`` decodes JSON, and ``json_texts`` finds values in its bytes. ``batch_texts`` and ``form_texts`` are
+  the same for lines of batch files and for multipart forms.
 - ``response_texts`` finds the strings of a response that its reader does not report, ``answer_texts`` the texts of
   responses that are no conversation, ``relayed_stream`` those of their streams. ``exemptions`` lists the
   strings that are no text.

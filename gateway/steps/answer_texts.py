@@ -3,7 +3,7 @@
 ``relayed_stream`` has those of streams."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, Self
 
 import msgspec
@@ -16,7 +16,7 @@ from gateway.steps.tables import answer_table_for
 from streams.sse import SSE
 from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON, any_json
-from trigate.steps import Passage
+from trigate.steps import Part, Passage
 
 _ECHOES: Final = ("logprobs", "words", "tokens")
 """Members that repeat the text in pieces: a masked response loses them."""
@@ -60,7 +60,7 @@ class PlainAnswer:
 class BodyTexts:
     """The texts of the complete ``body`` of a response, which has all edits. Media have none."""
 
-    unreadable = ()
+    unreadable: Mapping[str, Part | None] = {}
 
     def __init__(self, endpoint: str, content_type: str, body: bytes) -> None:
         self.body = body

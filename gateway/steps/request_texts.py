@@ -1,7 +1,7 @@
 """The texts of a request: passages for steps, and the request with spans of them replaced."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Final, Self
 
@@ -12,18 +12,19 @@ from gateway.steps.masks import PassageEdit
 from gateway.steps.tables import TextTable, table_for
 from gateway.steps.text_pieces import Removal, find_cuts, is_within, piece_changes, splice_bytes
 from gateway.steps.walking import PassageDraft, TextContext, TextWalk
-from trigate.steps import PARTS, Passage
+from trigate.steps import PARTS, Part, Passage
 
 
 class RequestTexts:
     """The passages of a request, in the order of its bytes.
 
-    ``unreadable`` are the paths of content that no step can read, such as token ids. ``held`` are the paths and ids of
-    content that a provider may have and the request does not contain, such as an earlier response."""
+    ``unreadable`` are the paths of content that no step can read, such as token ids, with the part that a file belongs
+    to. ``held`` are the paths and ids of content that a provider may have and the request does not contain, such as an
+    earlier response."""
 
     def __init__(self, document: JsonDocument, walk: TextWalk) -> None:
         self.passages: Sequence[Passage] = tuple([draft.passage() for draft in walk.drafts])
-        self.unreadable = tuple(walk.unreadable)
+        self.unreadable: Mapping[str, Part | None] = walk.unreadable
         self.held = tuple(walk.held)
         self._document = document
         self._walked = walk.drafts
@@ -93,7 +94,7 @@ class JsonTexts:
         return self._texts.passages
 
     @property
-    def unreadable(self) -> Sequence[str]:
+    def unreadable(self) -> Mapping[str, Part | None]:
         return self._texts.unreadable
 
     def is_latest(self, passage: Passage) -> bool:

@@ -25,7 +25,7 @@ log = logging.getLogger("trigate.steps")
 
 T = TypeVar("T")
 
-StepFailure: TypeAlias = Literal["deadline", "error", "malformed", "paused", "closed", "too_long"]
+StepFailure: TypeAlias = Literal["deadline", "error", "malformed", "paused", "closed", "too_long", "unreadable"]
 """The reason why content is unchecked. ``paused``: after failures in a row. ``closed``: its resources are."""
 
 BLOCKED: Final = 0.05

@@ -1,7 +1,7 @@
 """The steps of one exchange: their calls at each moment, in the order of the file, and the configured actions."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Final, Protocol, Self, TypeAlias, TypeVar
@@ -37,13 +37,14 @@ SUBJECTS: Final[dict[Moment, str]] = {
 
 
 class CheckedTexts(Protocol):
-    """The texts of a request that steps see. ``unreadable`` are the paths of content that no step can read."""
+    """The texts of a request that steps see. ``unreadable`` are the paths of content that no step can read, and the
+    parts that concern only the steps for them."""
 
     @property
     def passages(self) -> Sequence[Passage]: ...
 
     @property
-    def unreadable(self) -> Sequence[str]: ...
+    def unreadable(self) -> Mapping[str, Part | None]: ...
 
     def is_latest(self, passage: Passage) -> bool:
         """Return whether ``passage`` is in a message after the last answer of the model."""
@@ -258,7 +259,7 @@ class StepSession:
         for group in groups:
             if texts.unreadable:
                 for step in group:
-                    self._refuse_unreadable(step, texts)
+                    self._note_unreadable(step, texts, at)
             for step in group if at == "request" else ():
                 if step.reports_later:
                     group = await self._start_reports(group, texts)
@@ -288,10 +289,16 @@ class StepSession:
             self.records.of(step.name, at).add("refused")
             raise member_name_refusal(step, SUBJECTS[at]) from None
 
-    def _refuse_unreadable(self, step: LoadedStep, texts: CheckedTexts) -> None:
-        if texts.unreadable and step.unchecked == "refuse" and not step.only_reports:
+    def _note_unreadable(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> None:
+        """Record that ``step`` cannot read a part of ``texts``. Raises ``GatewayError`` where that is refused."""
+        if (path := unreadable_path(step, texts.unreadable)) is None:
+            return
+        record = self.records.of(step.name, at)
+        record.failure = "unreadable"
+        record.add("unchecked")
+        if step.unchecked == "refuse" and not step.only_reports:
             self._on_hidden()
-            raise unchecked_content(step.name, texts.unreadable[0])
+            raise unchecked_content(step.name, path)
 
     async def _find_edits(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
         passages = await self._passages_for(step, texts)
@@ -388,7 +395,7 @@ class StepSession:
     async def _judge_concurrently(self, steps: Sequence[LoadedStep], texts: CheckedTexts, verdict: trio.Event) -> None:
         async def judge(step: LoadedStep, scope: trio.CancelScope) -> None:
             try:
-                self._refuse_unreadable(step, texts)
+                self._note_unreadable(step, texts, "during")
                 if passages := await self._passages_for(step, texts):
                     await self.judge(step, passages, "during")
             except GatewayError as error:
@@ -417,6 +424,16 @@ class StepSession:
             await self._verdict.wait()
         if self._refused is not None:
             raise self._refused
+
+
+def unreadable_path(step: LoadedStep, unreadable: Mapping[str, Part | None]) -> str | None:
+    """Return the path of ``unreadable`` content that ``step`` must check and cannot read, ``None`` without any.
+
+    A step for media gets the bytes of each file, so it can read them."""
+    for path, part in unreadable.items():
+        if part is None or (part in step.parts and "media" not in step.parts):
+            return path
+    return None
 
 
 def _seen_passages(step: LoadedStep, texts: CheckedTexts) -> Sequence[Passage]:

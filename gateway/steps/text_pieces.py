@@ -1,6 +1,5 @@
 """The pieces of a request that are the text of a passage, and edits of their bytes."""
 
-import base64
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, TypeAlias
@@ -8,30 +7,26 @@ from typing import Literal, TypeAlias
 import attrs
 
 from gateway.steps import json_texts
+from gateway.steps.attachments import Attachment
 from gateway.steps.json_texts import Edit, KeyMasked, Member
 from gateway.steps.json_trees import JsonDocument, Route
 from providers.responses.compaction import SUMMARY_INTRODUCTION, compaction_item, is_own, summary
 
-Form: TypeAlias = Literal["string", "document", "quoted", "base64", "key", "summary", "none"]
-"""The way that a text is written: the content of a string, JSON text, JSON text in a string, base64, the name of a
-member, the gateway's own compaction, or not at all."""
+Form: TypeAlias = Literal["string", "document", "quoted", "file", "key", "summary", "none"]
+"""The way that a text is written: the content of a string, JSON text, JSON text in a string, a file in a string, the
+name of a member, the gateway's own compaction, or not at all."""
 
 
 @attrs.define(eq=False)  # created for each text; cheaper than a frozen value
 class TextPiece:
-    """The value at ``route`` of a document as a part of a passage's text.
-
-    ``at`` is the position of its bytes if they are not all of the value."""
+    """The value at ``route`` of a document as a part of a passage's text."""
 
     route: Route
     form: Form
     text: str
-    at: tuple[int, int] | None = None
 
     def span(self, document: JsonDocument) -> tuple[int, int]:
         """Return the start and end of its bytes. Strings are without their quotes."""
-        if self.at is not None:
-            return self.at
         if self.form == "key":
             start = document.elements(self.route[:-1])[self.route[-1]][1]
             return start + 1, json_texts.end_of_string(document.data, start) - 1
@@ -95,7 +90,7 @@ def _edit_piece(data: bytes, piece: TextPiece, edits: Sequence[Edit]) -> bytes:
             raise KeyMasked("a mask in the name of a member")
         case "summary":
             return compaction_item(json_texts.splice(piece.text, edits))["encrypted_content"].encode()  # type: ignore[no-any-return]
-    return base64.b64encode(json_texts.splice(piece.text, edits).encode("utf-8", "replace"))
+    return Attachment.of(json_texts.string_text(data).encode()).with_edits(edits).encode()
 
 
 def find_cuts(document: JsonDocument, removals: Iterable[Removal]) -> Iterable[tuple[int, int]]:

@@ -11,6 +11,7 @@ from gateway.steps.masks import Placeholders, Span, merge_spans
 from gateway.steps.request_texts import RequestTexts
 from gateway.steps.runner import StepFailed, run_step
 from gateway.steps.runs import RunBuilder
+from gateway.steps.session import unreadable_path
 from gateway.steps.stages import WholeStage, judge_together
 from streams.events import Event
 from trigate.steps import Action, Check, Finding, Moment, Passage
@@ -73,9 +74,9 @@ async def try_request(steps: Sequence[LoadedStep], facts: Check, api: str, body:
         for moment in step.moments:
             if moment not in ("request", "during"):
                 continue
-            if texts.unreadable and step.unchecked == "refuse" and not step.only_reports:
-                reason = f"no step can read {', '.join(texts.unreadable)}"
-                trial.failures.append(TrialFailure(step.name, moment, reason, is_refused=True))
+            if (path := unreadable_path(step, texts.unreadable)) is not None:
+                is_refused = step.unchecked == "refuse" and not step.only_reports
+                trial.failures.append(TrialFailure(step.name, moment, f"no step can read {path}", is_refused))
             seen = [one for one in texts.passages if one.part in step.parts]
             seen = [one for one in seen if not step.latest or texts.is_latest(one)]
             found = await trial.call(step, attrs.evolve(facts, at=moment, passages=tuple(seen)))

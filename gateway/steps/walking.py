@@ -1,7 +1,5 @@
 """The walk over a request with a table (``gateway.steps.tables``), which finds its texts."""
 
-import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +7,7 @@ from typing import Any, Final
 
 import attrs
 
+from gateway.steps.attachments import Attachment
 from gateway.steps.joined_texts import JoinedPassage, seams_between
 from gateway.steps.json_texts import document_text, is_document, raw_text, string_text, without_surrogates
 from gateway.steps.json_trees import JsonDocument, Route
@@ -68,7 +67,7 @@ class TextWalk:
 
     def __init__(self, document: JsonDocument, parts: frozenset[str], spell: Callable[[str], str] | None) -> None:
         self.drafts: list[PassageDraft] = []
-        self.unreadable: list[str] = []
+        self.unreadable: dict[str, Part | None] = {}
         self.held: list[tuple[str, str]] = []
         self.last_answer = -1
         self.has_turns = False
@@ -83,7 +82,7 @@ class TextWalk:
         """Collect the texts of ``value``, which is at ``route``."""
         first = _FIRST.get(type(value)) or self._document.first_byte(value)
         if shape.leaf.kind == "tokens" and first != b'"' and self._is_numbers(route):
-            self.unreadable.append(path)
+            self.unreadable[path] = None
         elif first == b"{" and (shape.members is not None or shape.cases is not None):
             self._object(value, shape, path, context, route)
         elif first == b"{" and shape.items is not None:  # one object in place of a list, as Google's examples have it
@@ -191,10 +190,8 @@ class TextWalk:
                 self._add(leaf, path, context, route, "string", value)
             case "json":
                 self._add(leaf, path, context, route, "quoted", value)
-            case "url":
-                self._url(value, leaf, path, context, route)
-            case "data":
-                self._data(value, leaf, path, context, route)
+            case "url" | "data":
+                self._file(value, leaf, path, context, route)
             case "summary":
                 text = read_summary(self._text(value))
                 if text is not None:
@@ -204,7 +201,7 @@ class TextWalk:
                     self._add(leaf, path, context, route, "string", value)
             case "foreign":
                 if not is_own_id(self._text(value)):  # those of the gateway are not sent
-                    self.unreadable.append(path)
+                    self.unreadable[path] = None
             case "held":
                 self.held.append((path, self._text(value)))
 
@@ -220,44 +217,32 @@ class TextWalk:
         """Return whether the value at ``route`` is a number, or consists of arrays of numbers."""
         return _NUMBERS.fullmatch(self._body, *self._document.span(route)) is not None
 
-    def _url(self, value: Any, leaf: Leaf, path: str, context: TextContext, route: Route) -> None:
-        found = None
-        if type(value) is not str or value[:5].lower() == "data:":
-            start, end = self._document.span(route)
-            found = _DATA_URL.match(self._body, start + 1, end - 1)
-        if found is None:
+    def _file(self, value: Any, leaf: Leaf, path: str, context: TextContext, route: Route) -> None:
+        """Add the file in a string: its text, or a medium, or content that no step can read. A URL is text."""
+        file = Attachment.of(self._content(value), context.media_type)
+        if leaf.kind == "url" and not file.prefix:
             self._add(Leaf("text", leaf.part or "media"), path, context, route, "string", value)
             return
-        media_type = found[1].decode("latin-1").lower() or "text/plain"
-        self._media(found.end(), end - 1, leaf, path, attrs.evolve(context, media_type=media_type), route)
-
-    def _data(self, value: Any, leaf: Leaf, path: str, context: TextContext, route: Route) -> None:
-        start, end = self._document.span(route)
-        if _DATA_URL.match(self._body, start + 1, end - 1) is None:
-            self._media(start + 1, end - 1, leaf, path, context, route)
-        else:
-            self._url(value, leaf, path, context, route)
-
-    def _media(self, start: int, end: int, leaf: Leaf, path: str, context: TextContext, route: Route) -> None:
-        """Add base64 data between two positions: a text file as text, anything else as media."""
-        written = self._body[start:end]
-        if written.translate(None, _BASE64):
-            self._add(OTHER, path, context, route, "string", string_text(written), (start, end))
-            return
-        is_text = context.media_type is not None and _TEXT_TYPES.match(context.media_type.lower()) is not None
-        part: Part = (leaf.part or context.part) if is_text else "media"
-        if part not in self._parts:
-            return
-        data = _decode_base64(written)
-        text = _decode_text(data) if is_text else None
+        part = leaf.part or context.part
+        text = file.read_text() if part in self._parts else None
         if text is not None:
-            self._add(Leaf("text", part), path, context, route, "base64", text, (start, end))
-            return
-        if "media" in self._parts:
-            pieces = [TextPiece(route, "base64", "", (start, end))]
-            draft = PassageDraft("media", path, context.tool, pieces, context.turn)
-            draft.media_type, draft.data = context.media_type, data
-            self.drafts.append(draft)
+            self._add(Leaf("text", part), path, context, route, "file", text.text)
+        elif file.has_stray_characters:
+            self._add(OTHER, path, context, route, "string", value)
+        else:
+            if part in self._parts and part != "media" and not file.is_media:
+                self.unreadable[path] = part
+            if "media" in self._parts:
+                draft = PassageDraft("media", path, context.tool, [TextPiece(route, "file", "")], context.turn)
+                draft.media_type, draft.data = file.media_type, file.data
+                self.drafts.append(draft)
+
+    def _content(self, value: Any) -> bytes:
+        """Return the bytes of a string without escapes. A file may have megabytes."""
+        if type(value) is str:
+            return without_surrogates(value).encode()
+        written = self._body[value.start + 1 : value.end - 1]
+        return string_text(written).encode() if b"\\" in written else written
 
     def _add(
         self,
@@ -267,11 +252,8 @@ class TextWalk:
         route: Route,
         form: Form,
         value: Any = None,
-        span: tuple[int, int] | None = None,
     ) -> None:
-        """Add the text ``value`` at ``route``, or the texts of the JSON document there.
-
-        ``span`` is the position of the text if it is only a part of the value at ``route``."""
+        """Add the text ``value`` at ``route``, or the texts of the JSON document there."""
         part = leaf.part or context.part
         if part not in self._parts:
             return
@@ -280,7 +262,7 @@ class TextWalk:
             removal = None
         pieces = []
         if form != "none":
-            pieces.append(self._piece(route, form, value, span))
+            pieces.append(self._piece(route, form, value))
         last = self._joining
         if leaf.joins and last is not None and removal is None and _continues(last, part, context):
             last.pieces += pieces
@@ -292,7 +274,7 @@ class TextWalk:
         if leaf.joins:
             self._joining = draft
 
-    def _piece(self, route: Route, form: Form, value: Any, span: tuple[int, int] | None) -> TextPiece:
+    def _piece(self, route: Route, form: Form, value: Any) -> TextPiece:
         """Return the text ``value`` at ``route``, or the JSON text there."""
         if form == "document":
             start, end = self._document.span(route)
@@ -302,7 +284,7 @@ class TextWalk:
             if is_document(text):
                 return TextPiece(route, form, document_text(text))
             form = "string"
-        return TextPiece(route, form, text, span)
+        return TextPiece(route, form, text)
 
     # Members
 
@@ -345,29 +327,6 @@ _NO_CONTEXT: Final = TextContext()
 _OF_TOOLS: Final = frozenset(("tool_calls", "tool_results", "tools"))
 _ANSWERS: Final = frozenset(("assistant", "reasoning", "tool_calls"))
 _NUMBERS: Final = re.compile(rb"[\[ \t\r\n]*+[0-9-][\[\]0-9,. \t\r\n+eE-]*+")
-_DATA_URL: Final = re.compile(rb"[dD][aA][tT][aA]:([^;,\"]{0,200}+)(?:;[^;,\"]{1,200})*?;[bB][aA][sS][eE]64,")
-_TEXT_TYPES: Final = re.compile(r"text/|application/(?:.*[+.])?(?:json|xml|yaml|javascript|csv|x-ndjson|sql)\b|.*\+xml")
-
-
-def _decode_base64(data: bytes) -> bytes:
-    """Return the decoded data of a JSON string in either alphabet of base64; nothing for data that is cut off."""
-    plain = data.replace(rb"\/", b"/").replace(rb"\n", b"").replace(rb"\r", b"").translate(_STANDARD, b" \r\n=")
-    try:
-        return base64.b64decode(plain + b"=" * (-len(plain) % 4))
-    except binascii.Error:
-        return b""
-
-
-_BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_= \r\n\\"
-"""The characters of base64 in a JSON string, which may escape line ends and slashes."""
-_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
-
-
-def _decode_text(data: bytes) -> str | None:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _continues(last: PassageDraft, part: Part, context: TextContext) -> bool:

@@ -37,7 +37,7 @@ _MARKS: Final = {"cache_control": MARK, "prompt_cache_breakpoint": MARK}
 
 _FILE: Final = record(
     Scope(media=("format", "mime_type")),
-    file_data=URL, filename=text("media"), file_id=EXEMPT, **exempt("format", "mime_type"),
+    file_data=DATA, filename=text("media"), file_id=EXEMPT, **exempt("format", "mime_type"),
 )  # fmt: skip
 _CONTENT: Final = array(
     record(

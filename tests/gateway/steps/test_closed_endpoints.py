@@ -14,6 +14,7 @@ from providers.endpoints.endpoint import ENDPOINTS
 from tests.support.each_row import each_row
 from tests.support.harness import Reply, provider
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
+from tests.support.upstreams import Script
 
 CODE = """
 def check(check):
@@ -77,6 +78,25 @@ def test_every_path_is_closed_unless_steps_check_it(gateway, upstream, endpoint,
 def test_they_are_open_to_other_clients(gateway, client, method, path):
     reply = ask(gateway, client, method, path)
     assert b"unchecked_endpoint" not in reply.body
+
+
+@each_row(
+    ("client", "status", "outcome"),
+    [
+        ("all", 403, "all=unchecked"),
+        ("passes", 200, "passes=unchecked"),
+        ("reports", 200, None),
+        ("tools", 200, "tools=ok"),
+    ],
+)
+def test_a_file_that_no_step_can_read_is_refused_or_reported(gateway, upstream, client, status, outcome):
+    upstream.seen.clear()
+    upstream.script(Script(text="fine"))
+    content = [{"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0xLjcA/w=="}}]
+    body = {"model": "m", "messages": [{"role": "user", "content": content}]}
+    reply = gateway.request("POST", "/v1/chat/completions", body, bearer(client))
+    assert (reply.status, reply.headers.get("x-trigate-steps"), len(upstream.seen)) == (status, outcome, status == 200)
+    assert (b"cannot read messages[0].content[0].file.file_data" in reply.body) == (status == 403), reply.body
 
 
 def test_a_step_for_definitions_of_tools_does_not_concern_files(gateway):
