@@ -25,6 +25,7 @@ from providers.neutral.request import (
     result_part,
 )
 from providers.neutral.seal import is_sealed, unseal
+from providers.neutral.tool_names import original_id
 from streams.errors import invalid
 
 CACHE_MARK: Final = "cache_control"
@@ -162,7 +163,7 @@ def _read_tool_use(value: Any, at: str, drops: Drops) -> Iterator[Part]:
         return
     given = fields.value("input")
     text = msgspec.json.encode({} if given is None else given).decode()
-    yield ToolCallPart(fields.need("toolUseId", str), fields.need("name", str), text, at=at)
+    yield ToolCallPart(original_id(fields.need("toolUseId", str)), fields.need("name", str), text, at=at)
     fields.ignore("type")
     drops.add_unread(fields)
 
@@ -174,7 +175,7 @@ def _read_tool_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
         yield NativePart("converse", "toolResult", {"toolResult": value}, fields.at)
         return
     parts = tuple(map(result_part, read_blocks(fields.value("content") or [], fields.path("content"), RESULT, drops)))
-    yield ToolResultPart(fields.need("toolUseId", str), parts, fields.string("status") == "error", at=at)
+    yield ToolResultPart(original_id(fields.need("toolUseId", str)), parts, fields.string("status") == "error", at=at)
     drops.add_unread(fields)
 
 

@@ -22,6 +22,7 @@ from providers.neutral.request import (
     result_part,
 )
 from providers.neutral.seal import PREFIX, unseal
+from providers.neutral.tool_names import original_id
 from streams.errors import GatewayError, invalid
 
 # The marks of each kind of block: a Messages provider receives them back, other APIs have none.
@@ -149,14 +150,13 @@ def _read_tool_use(fields: Fields, drops: Drops) -> Iterator[Part]:
     fields.ignore("caller")
     known = (mark for mark in CALL_MARKS if fields.data.get(mark) != DIRECT_CALLER)
     name, marks = fields.need("name", str), read_marks(fields, tuple(known))
-    yield ToolCallPart(fields.need("id", str), name, text, at=fields.at, marks=marks)
+    yield ToolCallPart(original_id(fields.need("id", str)), name, text, at=fields.at, marks=marks)
 
 
 def _read_tool_result(fields: Fields, drops: Drops) -> Iterator[Part]:
-    yield ToolResultPart(
-        fields.need("tool_use_id", str), tuple(_read_content(fields, drops)), fields.boolean("is_error") or False,
-        at=fields.at, marks=read_marks(fields, RESULT_MARKS),
-    )  # fmt: skip
+    id, failed = original_id(fields.need("tool_use_id", str)), fields.boolean("is_error") or False
+    parts = tuple(_read_content(fields, drops))
+    yield ToolResultPart(id, parts, failed, at=fields.at, marks=read_marks(fields, RESULT_MARKS))
 
 
 _ReadBlock: TypeAlias = Callable[[Fields, Drops], Iterator[Part]]

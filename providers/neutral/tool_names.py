@@ -4,6 +4,7 @@ Longer names than 64 characters and names with invalid characters are shortened 
 choice, and restored in the answer's events. Codecs never see it.
 """
 
+import base64
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
@@ -14,11 +15,32 @@ from providers.neutral.request import Part, Request, Tool, ToolCallPart, ToolCho
 from streams.events import Event, ToolCallStart
 
 _DIGITS = 24
+_LONGEST_ID = 64  # characters (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)
+_ENCODED = "_tg1_"
 
 
 def replacement_id(prefix: str, id: str) -> str:
-    """Return the substitute for ``id``, which is the same for a call and its result."""
-    return prefix + _hash_id(id)
+    """Return the substitute for ``id``, which is the same for a call and its result.
+
+    ``original_id`` restores short ones: Kimi's models stop if their ids, ``functions.NAME:0``, do not return
+    (getkimchi/kimchi#1063, vybestack/llxprt-code#713).
+    """
+    encoded = base64.urlsafe_b64encode(id.encode("utf-8", "surrogatepass")).decode("ascii").rstrip("=")
+    made = prefix.removesuffix("_") + _ENCODED + encoded
+    return made if encoded and len(made) <= _LONGEST_ID else prefix + _hash_id(id)
+
+
+def original_id(id: str) -> str:
+    """Return the id that ``id`` replaces, if it contains it, else ``id``."""
+    prefix, _, encoded = id.partition(_ENCODED)
+    if not encoded:
+        return id
+    try:
+        text = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+        found = text.decode("utf-8", "surrogatepass")
+    except ValueError:
+        return id
+    return found if replacement_id(f"{prefix}_", found) == id else id
 
 
 def match_ids(ids: Iterable[str], originals: Iterable[str]) -> dict[str, str]:
@@ -34,7 +56,6 @@ def _hash_id(id: str) -> str:
 
 
 _OTHER = re.compile(r"[^A-Za-z0-9_-]")
-_LONGEST_ID = 64  # characters (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)
 _PREFIX_LENGTH = 55  # characters of the name before "_" and 8 digits of its hash
 
 

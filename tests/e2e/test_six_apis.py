@@ -5,10 +5,12 @@ those of Interactions (N1, N5).
 """
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
+import attrs
 import pytest
 
 from providers.grammar import judge
@@ -99,6 +101,21 @@ def test_a_tool_is_called_and_its_result_sent_back(gateway, upstream, client, ap
         case _:
             assert thoughts == [("thinking", "First, think.", SEAL)]
     assert b"tg1." not in upstream.seen[1].body
+
+
+@each_row(("api", "client"), product(("chat", "responses", "interactions"), ("messages", "converse")))
+def test_an_id_that_the_clients_api_refuses_returns_to_its_provider(gateway, upstream, client, api):
+    """Kimi's models stop if they do not see their own ids again (getkimchi/kimchi#1063)."""
+    own = "functions.get weather:0"
+    upstream.script(Script(calls=(attrs.evolve(WEATHER, id=own),), stop="tool_calls"), Script(text="Sunny."))
+    history = items(client, ClientInput(texts=("Weather?",)), [])
+    returned = answer_items(client, ask(gateway, client, api, history, False), streamed=False)
+    ((id, name),) = calls_of(client, returned)
+    assert re.fullmatch("[A-Za-z0-9_-]{1,64}", id)
+    history += [*returned, *items(client, ClientInput(texts=(), results="27 °C"), [(id, name)])]
+    ask(gateway, client, api, history, False)
+    ids = [line[1] for line in conversation_of(api, upstream.seen[1].json) if line[0] in ("call", "result")]
+    assert ids == [own, own]
 
 
 # Google's SDK

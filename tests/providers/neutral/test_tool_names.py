@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.neutral.request import Message, NativeTool, Request, TextPart, Tool, ToolCallPart, ToolChoice
-from providers.neutral.tool_names import ToolNaming, restore_name, short_call_id, short_name, shorten_names
+from providers.neutral.tool_names import (
+    ToolNaming,
+    original_id,
+    replacement_id,
+    restore_name,
+    short_call_id,
+    short_name,
+    shorten_names,
+)
 from streams.events import TextDelta, ToolCallStart
 
 LONG = "mcp__a_server_with_a_long_name__" + "tool." * 20
@@ -52,6 +60,19 @@ def test_ids_of_calls_fit_and_stay_apart(id, other):
     assert short_call_id(short) == short
     assert (short == id) is (len(id) <= 64)
     assert (short == short_call_id(other)) is (id == other)
+
+
+@given(st.text(st.characters(), max_size=80), st.sampled_from(["toolu_", "tooluse_"]))
+def test_a_substitute_contains_a_short_id(id, prefix):
+    made = replacement_id(prefix, id)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", made)
+    assert made == replacement_id(prefix, id)
+    assert original_id(made) == (id if 0 < len(id.encode("utf-8", "surrogatepass")) <= 38 else made)
+
+
+@given(st.text(max_size=20) | st.from_regex(r"[a-z]{0,9}_tg1_[A-Za-z0-9_=+-]{0,30}", fullmatch=True))
+def test_an_id_of_another_maker_stays(id):
+    assert original_id(id) == id or replacement_id(id.partition("tg1_")[0], original_id(id)) == id
 
 
 def test_a_call_without_long_names_is_left_alone():
