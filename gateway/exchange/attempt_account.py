@@ -16,7 +16,7 @@ from gateway.ledger.bill import AttemptOutcome, AttemptRecord, Cause
 from gateway.routing.most_useful import all_unavailable_error
 from gateway.routing.plan import Outage, Outcome, Stage
 from gateway.routing.target import LaneName
-from streams.events import ErrorInfo, FailureReason
+from streams.events import ErrorInfo, FailureReason, Usage
 
 
 class AttemptAccount:
@@ -62,6 +62,11 @@ class AttemptAccount:
     def requests(self) -> int:
         """The number of requests that the attempt has sent."""
         return 0 if self.attempt is None else self.attempt.requests
+
+    @property
+    def reported_usage(self) -> Usage | None:
+        """The usage that the provider reported for a response that did not go to the client."""
+        return None if self._recorded is None else self._recorded.usage
 
     # Before it is sent
 

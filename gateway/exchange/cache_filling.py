@@ -12,13 +12,14 @@ from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.attempt_answer import A, Verdict
 from gateway.exchange.cache_lookup import NOT_CACHED, AnswerKind, CacheHit, CacheLookup, Make
+from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.exchange.walk import Walk
 from gateway.http.offload import offload
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
-from streams.events import ErrorInfo
+from streams.events import ErrorInfo, Usage
 
 
 def with_cache(walk: Walk, kind: AnswerKind, nursery: trio.Nursery) -> "AnswerOrigin":
@@ -66,6 +67,10 @@ class CachedOrigin:
     @property
     def target_request(self) -> TargetRequest:
         return self._walk.target_request if self._hit is None else self._hit.target_request
+
+    @property
+    def reported_usage(self) -> Usage | None:
+        return self._walk.reported_usage if self._hit is None else None
 
     def note_disconnect(self) -> None:
         """Note that the client disconnected: the response continues only for other readers."""
@@ -209,6 +214,31 @@ class CachedOrigin:
 
 AnswerOrigin: TypeAlias = Walk | CachedOrigin
 """The source of an exchange's response: the walk of its plan, or the cache around it."""
+
+
+async def start_origin(context: ExchangeContext, origin: AnswerOrigin) -> None:
+    """Prepare the first attempt of ``origin``, unless a step refuses the request meanwhile. Raises ``GatewayError``."""
+    checks = context.checks
+    await (origin.start() if checks is None else checks.until_refused(origin, origin.start))
+
+
+async def run_origin(context: ExchangeContext, origin: AnswerOrigin, make: Make[A]) -> A:
+    """Return the response of ``origin``, unless a step refuses the request meanwhile. Raises ``GatewayError``.
+
+    A provider's failure waits for the verdict of the steps, so that no client repeats a refused request."""
+    if (checks := context.checks) is None:
+        return await origin.run(make)
+
+    async def run() -> A:
+        try:
+            return await origin.run(make)
+        except GatewayError as error:
+            failure = error
+        if failure.info.reason is not None:
+            await checks.await_verdict()
+        raise failure
+
+    return await checks.until_refused(origin, run)
 
 
 def _make_shared(flight: Flight, make: Make[A], attempt: Attempt) -> A:

@@ -51,6 +51,8 @@ class CheckedWholeAnswer(WholeAnswer):
         checks = request.checks
         assert checks is not None, "it is checked"
         if self.error is not None:
+            if checks.session.awaits_verdict:
+                await checks.session.await_verdict()
             if (checked := await checks.check_failure(self.error, self.body)) is not self.error:
                 raise GatewayError.of(checked)
             return

@@ -4,10 +4,10 @@ At the end is the gate of other endpoints, which refuses requests that steps mus
 where steps are configured."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import attrs
 import msgspec
@@ -16,7 +16,7 @@ import trio
 from gateway.allowances.runs import run_of
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.noted_prompts import note_original
-from gateway.exchange.planned import PlannedRequest, StoppedAnswer
+from gateway.exchange.planned import PlannedRequest, RefusableOrigin, StoppedAnswer
 from gateway.exchange.planning import Planning, PlanningStep, recall_turns
 from gateway.exchange.reserving import reservation_for, size_of
 from gateway.exchange.service import Service
@@ -40,9 +40,12 @@ from gateway.steps.verdicts import STOPPED, RefusedByStep, StepRecords, unchecke
 from gateway.streaming.lane import reframe_for_client
 from gateway.streaming.translation import Translation
 from providers.neutral.codec import Reply
+from streams.errors import GatewayError
 from streams.events import AnswerStart, BlockEnd, Event, TextDelta, Usage
 from streams.fold import fold
 from trigate.steps import Check, Part, Passage
+
+R = TypeVar("R")
 
 
 class ConversationTexts:
@@ -158,6 +161,24 @@ class SessionChecks:
     def may_hide_later(self) -> bool:
         """Whether a step may mask or refuse the request during the provider's work, or before an attempt."""
         return self.session.applied.may_hide_later
+
+    @property
+    def refusal(self) -> GatewayError | None:
+        return self.session.refusal
+
+    async def await_verdict(self) -> None:
+        await self.session.await_verdict()
+
+    async def until_refused(self, origin: RefusableOrigin, work: Callable[[], Awaitable[R]]) -> R:
+        try:
+            return await self.session.until_refused(work)
+        except RefusedByStep as refused:
+            request = origin.request
+            if refused is not self.refusal or refused.stop_text is None or request.prepare_from is None:
+                raise
+            raise await _stopped_answer(
+                self._context, request.incoming, request.plan.first, refused, refused.stop_text, origin.reported_usage
+            ) from None
 
     async def check_for_target(self, request: PlannedRequest, target: Target) -> PlannedRequest:
         """Return ``request`` after the steps that only apply to the entry of ``target``. Raises ``GatewayError``."""
@@ -331,14 +352,23 @@ def _track_until_cut(context: ExchangeContext, scope: trio.CancelScope) -> Itera
 
 
 async def _stopped_answer(
-    context: ExchangeContext, incoming: Incoming, target: Target, refused: RefusedByStep, text: str
+    context: ExchangeContext,
+    incoming: Incoming,
+    target: Target,
+    refused: RefusedByStep,
+    text: str,
+    usage: Usage | None = None,
 ) -> StoppedAnswer:
-    """Return ``text`` as the answer to a refused request, in the client's API and form."""
+    """Return ``text`` as the answer to a refused request, in the client's API and form. ``usage`` is that of the
+    cancelled attempt."""
     codec, wire = context.codec, context.codec.wire
-    request = await offload(incoming.size, lambda: incoming.request)
+    try:
+        request = await offload(incoming.size, lambda: incoming.request)
+    except GatewayError:  # such as a count of tokens, which may lack ``max_tokens``
+        raise refused from None
     reply = Reply(attrs.evolve(request, model=target.requested_name), target.recipient.issuer, int(time.time()))
     start = AnswerStart(model=target.requested_name)
-    events: list[Event] = [start, TextDelta(0, text), BlockEnd(0), Usage(), STOPPED]
+    events: list[Event] = [start, TextDelta(0, text), BlockEnd(0), usage or Usage(), STOPPED]
     feedback = wire.refused_prompt(text)
     if not incoming.stream:
         body = with_members(codec.write_answer(fold(events), reply), feedback)

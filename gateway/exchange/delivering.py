@@ -12,7 +12,7 @@ import trio
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.exchange.attempt_answer import StartedAnswer, is_shut_down
 from gateway.exchange.body import BufferedBody, StreamBody
-from gateway.exchange.cache_filling import AnswerOrigin
+from gateway.exchange.cache_filling import AnswerOrigin, run_origin
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivery import Delivery, Refuse, SendWhole
 from gateway.exchange.disconnect import discard
@@ -114,7 +114,7 @@ class DeliveredAnswer(Generic[B]):
         """Begin the response, and pump it to the body with its end or failure. Raises only for cancellation."""
         with self.chunks, self.origin as origin:
             try:
-                await self._pump_rest(await origin.run(self.make_answer))
+                await self._pump_rest(await run_origin(self.context, origin, self.make_answer))
             except GatewayError as error:
                 if await self.answer_refusal(error):
                     return

@@ -17,7 +17,7 @@ from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.recorder import DetachableTurn
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.attempt_answer import UnchangedAnswer
-from gateway.exchange.cache_filling import AnswerOrigin, with_cache
+from gateway.exchange.cache_filling import AnswerOrigin, run_origin, start_origin, with_cache
 from gateway.exchange.cache_lookup import AnswerKind, ConversationAnswers
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
@@ -139,7 +139,7 @@ class Exchange:
 
         Raises ``GatewayError`` (400) for what no target can do or, in strict mode, receive."""
         walk = await self._make_walk(request)
-        await walk.start()
+        await start_origin(self.context, walk)
         return walk
 
     async def read_unchanged(self, walk: Walk) -> UnchangedAnswer:
@@ -153,7 +153,7 @@ class Exchange:
 
             kind = CheckedUnchangedAnswer
         with walk:
-            return await walk.run(partial(kind, self.scope))
+            return await run_origin(self.context, walk, partial(kind, self.scope))
 
     async def start_origin(self, request: PlannedRequest, kind: AnswerKind) -> AnswerOrigin:
         """Return the source of the response to ``request``: the walk of its plan, with a cache lookup before each
@@ -162,10 +162,10 @@ class Exchange:
         Raises ``GatewayError`` as ``start_walk`` does."""
         walk = await self._make_walk(request)
         if self.context.service.cache_uses is None:
-            await walk.start()
+            await start_origin(self.context, walk)
             return walk
         origin = with_cache(walk, kind, self.scope.nursery)
-        await origin.start()
+        await start_origin(self.context, origin)
         if origin is walk:
             self.record.cache = "off"
         return origin
@@ -249,7 +249,7 @@ class Exchange:
         """Return the complete response after its turn was stored."""
         with origin:
             try:
-                answer = await origin.run(partial(_make_whole_answer, origin, scope))
+                answer = await run_origin(self.context, origin, partial(_make_whole_answer, origin, scope))
             except StoppedAnswer as stopped:
                 from gateway.exchange.checked_answers import store_stopped_answer
 

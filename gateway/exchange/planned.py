@@ -1,9 +1,9 @@
 """A client's request with its plan."""
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 import attrs
 
@@ -21,12 +21,14 @@ from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
 from gateway.upstream.request import UploadedBody
 from streams.errors import GatewayError
-from streams.events import ErrorInfo, Event
+from streams.events import ErrorInfo, Event, Usage
 
 if TYPE_CHECKING:
     from gateway.request_members.edits import RequestEdits, Write
     from gateway.steps.response_steps import ResponseSteps
     from gateway.upstream.response import UpstreamResponse
+
+R = TypeVar("R")
 
 Preparation: TypeAlias = Callable[[Target, Omissions], Prepared]
 """Writes a request for a target with omissions. Raises ``GatewayError`` (400) for what the target cannot do."""
@@ -41,11 +43,38 @@ class Form(enum.Enum):
     """Reject it, because nothing can translate this response."""
 
 
+class RefusableOrigin(Protocol):
+    """The source of a response that a step may refuse meanwhile."""
+
+    @property
+    def request(self) -> "PlannedRequest": ...
+
+    @property
+    def reported_usage(self) -> Usage | None:
+        """The usage that a provider reported for the last attempt, whose response did not go to the client."""
+        ...
+
+
 class ExchangeChecks(Protocol):
     """The operator's steps of one exchange.
 
     ``restores``: the response for the client has masked values, which no provider has seen, in place of their
     placeholders. ``may_restore``: the response of this or a later attempt may have them."""
+
+    @property
+    def refusal(self) -> GatewayError | None:
+        """The refusal by a step that runs during the provider's work."""
+        ...
+
+    async def until_refused(self, origin: "RefusableOrigin", work: Callable[[], Awaitable[R]]) -> R:
+        """Return the result of ``work()``, a part of the walk of ``origin``. A refusal by a step that runs during the
+        provider's work cancels it, and is raised (``GatewayError``)."""
+        ...
+
+    async def await_verdict(self) -> None:
+        """Wait for the steps that run during the provider's work. Raises ``GatewayError`` for a refusal, and at the end
+        of the drain."""
+        ...
 
     @property
     def may_hide_later(self) -> bool:

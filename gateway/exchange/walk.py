@@ -29,7 +29,7 @@ from gateway.routing.fallback import has_untried_target
 from gateway.routing.plan import GiveUp, Outcome, Send, Stage, needs_retry_budget, requests_sent
 from gateway.routing.target import Omissions, Target
 from streams.errors import GatewayError
-from streams.events import ErrorInfo
+from streams.events import ErrorInfo, Usage
 from streams.pipe import SHUTTING_DOWN, Watch
 
 Make: TypeAlias = Callable[[Attempt], A]
@@ -128,6 +128,11 @@ class Walk:
     def note_failure(self, error: ErrorInfo) -> None:
         """Note that an identical request to the next target failed, so that this one tries another target."""
         self._add_outcome(Outcome(self.target_request.step.target, error, omissions=self.target_request.step.omissions))
+
+    @property
+    def reported_usage(self) -> Usage | None:
+        """The usage that a provider reported for the last attempt, whose response did not go to the client."""
+        return None if self._current_account is None else self._current_account.reported_usage
 
     def fail(self, error: ErrorInfo) -> None:
         """Report that the response failed with ``error`` after its commit."""
@@ -240,6 +245,8 @@ class Walk:
                 account.fail(self._without_client_timeout(error.info), error.info.reason)
             elif isinstance(error, Exception):  # an error of the gateway; the client has not disconnected
                 account.fail(MISTAKE)
+            elif context.checks is not None and (refusal := context.checks.refusal) is not None:
+                account.fail(refusal.info)
             account.close()
             raise
 

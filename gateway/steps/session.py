@@ -57,6 +57,7 @@ class CheckedTexts(Protocol):
 
 
 T = TypeVar("T", bound=CheckedTexts)
+R = TypeVar("R")
 
 
 class StepSession:
@@ -88,11 +89,15 @@ class StepSession:
         self._on_hidden = on_hidden
         self._track = track
         self._masks: dict[tuple[str, Part, str], Sequence[Span]] = {}
-        self._verdict = trio.Event() if applied.at_during else None
-        """Set when the steps that run during the provider's work have ended, ``None`` without any."""
+        self._judging = tuple([step for step in applied.at_during if not step.only_reports])
+        self._verdict = trio.Event() if self._judging else None
+        """Set when the steps that may refuse during the provider's work have ended, ``None`` without any."""
+        self._work: trio.CancelScope | None = None
+        """The scope of the provider's work, which a refusal cancels."""
         self._last_check: Check | None = None
         """The check of the last little text."""
-        self._refused: GatewayError | None = None
+        self.refusal: GatewayError | None = None
+        """The refusal by a step that runs during the provider's work."""
 
     @property
     def api(self) -> str:
@@ -385,45 +390,75 @@ class StepSession:
 
     def start_concurrent_steps(self, texts: CheckedTexts | None) -> None:
         """Start the steps that check ``texts`` while the provider generates its response, none without ``texts``."""
-        if self._verdict is None:
-            return
-        if texts is None:
-            self._verdict.set()
-        else:
-            self.spawn(partial(self._judge_concurrently, self.applied.at_during, texts, self._verdict))
+        if texts is not None:
+            for step in self.applied.at_during:
+                if step.only_reports:
+                    self.spawn_report(partial(self._judge_during, step, texts))
+        if self._verdict is not None:
+            if texts is None:
+                self._verdict.set()
+            else:
+                self.spawn(partial(self._judge_concurrently, texts, self._verdict))
 
-    async def _judge_concurrently(self, steps: Sequence[LoadedStep], texts: CheckedTexts, verdict: trio.Event) -> None:
+    async def _judge_concurrently(self, texts: CheckedTexts, verdict: trio.Event) -> None:
         async def judge(step: LoadedStep, scope: trio.CancelScope) -> None:
             try:
-                self._note_unreadable(step, texts, "during")
-                if passages := await self._passages_for(step, texts):
-                    await self.judge(step, passages, "during")
+                await self._judge_during(step, texts)
             except GatewayError as error:
-                self._refused = self._refused or error
+                self._refuse(error)
                 scope.cancel()
 
         has_ended = False
         try:
             async with trio.open_nursery() as nursery:
-                for step in steps:
+                for step in self._judging:
                     nursery.start_soon(judge, step, nursery.cancel_scope)
             has_ended = True
         finally:
             if not has_ended:  # nothing was found, but nothing was checked either
-                self._refused = self._refused or unavailable(steps[0].name, "cancelled", 1.0)
+                self._refuse(unavailable(self._judging[0].name, "cancelled", 1.0))
             verdict.set()
+
+    async def _judge_during(self, step: LoadedStep, texts: CheckedTexts) -> None:
+        self._note_unreadable(step, texts, "during")
+        if passages := await self._passages_for(step, texts):
+            await self.judge(step, passages, "during")
+
+    def _refuse(self, error: GatewayError) -> None:
+        """End the provider's work with ``error``, unless another step has refused the request."""
+        self.refusal = self.refusal or error
+        if self._work is not None:
+            self._work.cancel()
+
+    async def until_refused(self, work: Callable[[], Awaitable[R]]) -> R:
+        """Return the result of ``work()``, requests to providers and waits for them. A refusal cancels it and is raised
+        (``GatewayError``)."""
+        if not self.awaits_verdict:
+            return await work()
+        with trio.CancelScope() as self._work:
+            if self.refusal is not None:
+                self._work.cancel()
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return await work()
+        assert self.refusal is not None, "only a refusal cancels the work"
+        raise self.refusal
 
     @property
     def awaits_verdict(self) -> bool:
-        """Whether a step that runs during the provider's work has not ended."""
-        return self._verdict is not None and (self._refused is not None or not self._verdict.is_set())
+        """Whether a step that may refuse during the provider's work has not ended, or has refused."""
+        return self._verdict is not None and (self.refusal is not None or not self._verdict.is_set())
 
     async def await_verdict(self) -> None:
-        """Wait for the steps that run during the provider's work. Raises ``GatewayError`` for a refusal."""
-        if self._verdict is not None:
+        """Wait for the steps that may refuse during the provider's work. Raises ``GatewayError`` for a refusal, and at
+        the end of the drain."""
+        if self._verdict is None:
+            return
+        with trio.CancelScope() as scope, self._track(scope):
             await self._verdict.wait()
-        if self._refused is not None:
-            raise self._refused
+        if scope.cancelled_caught:
+            raise GatewayError.of(SHUTTING_DOWN)
+        if self.refusal is not None:
+            raise self.refusal
 
 
 def unreadable_path(step: LoadedStep, unreadable: Mapping[str, Part | None]) -> str | None:

@@ -1,0 +1,224 @@
+"""A refusal while the provider works ends the exchange in every state: it closes all connections, and nothing is sent
+any more (S20, S42 and S49 of ``step-behaviours.md``)."""
+
+import itertools
+import socket
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+
+from tests.support.each_row import each_row
+from tests.support.harness import PATIENCE, Gateway, Wire, eventually, exchanges, provider
+from tests.support.step_gateway import client_keys, own_steps, post_as, step_gateway
+from tests.support.step_providers import BASES, VENDORS
+from tests.support.upstreams import Script, render
+from tests.support.wire_clients import ALL, body_of, path_of, text_of, usage_of
+
+CODE: Final = """
+from pathlib import Path
+import trio
+from trigate.steps import Finding
+
+FOLDER = Path(__file__).parent
+
+async def waiting(check):
+    text = check.passages[0].text
+    (FOLDER / f"{text}.called").touch()
+    while not (FOLDER / text).exists():
+        await trio.sleep(0.005)
+    return [Finding("word", check.passages[0], 0, len(text))]
+"""
+STEPS: Final[dict[str, dict[str, Any]]] = {
+    "refuse": {},
+    "stop": {"refusal": {"as": "stop", "message": "Not here."}},
+    "report": {"action": "report"},
+}
+DURING: Final = {"use": "./steps.py:waiting", "at": ["during"], "deadline": "60s"}
+ALIASES: Final[dict[str, dict[str, Any]]] = {
+    "single": {"retries": {"attempts": 1}},
+    "waits": {"retries": {"attempts": 3, "wait": "60s"}},
+    "fallback": {"retries": {"wait": "1ms"}},
+    "hedge": {"hedge": {"after": "10ms", "at_most": "100%"}},
+    "cached": {"cache": {"ttl": "1h"}},
+}
+ONE_TARGET: Final = ("single", "waits", "cached")
+FAILURE: Final = (
+    b"HTTP/1.1 503 Busy\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n%b\r\n{}"
+)
+BEGUN: Final = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: 9999\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def gateway(by_hand, folder):
+    entries = [
+        provider(f"{vendor}/{api}", by_hand.url + BASES.get(api, "/v1"), [api], name=f"{place}-{api}")
+        for api, vendor in VENDORS.items()
+        for place in "ab"
+    ]
+    aliases = {
+        f"{name}-{api}": {"targets": [f"a-{api}"] if name in ONE_TARGET else [f"a-{api}", f"b-{api}"], **settings}
+        for name, settings in ALIASES.items()
+        for api in VENDORS
+    }
+    steps = own_steps({name: {**DURING, **more} for name, more in STEPS.items()})
+    more = {"client_keys": client_keys(STEPS), "steps": steps, "model_aliases": aliases}
+    with step_gateway(folder, entries, CODE, circuit={"failures": 10**6, "error_rate": "100%"}, **more) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+_numbers: Final = itertools.count()
+
+
+@attrs.frozen
+class Call:
+    """A request whose step waits for ``refuse``."""
+
+    reply: Future[Any]
+    called: Path
+    verdict: Path
+
+    def refuse(self) -> tuple[int, Any, bytes]:
+        """Let the step find something once it was called, and return the client's response."""
+        eventually(self.called.exists, what="the call of the step")
+        self.verdict.touch()
+        return self.reply.result()  # type: ignore[no-any-return]
+
+
+def begin(
+    gateway: Gateway, pool: ThreadPoolExecutor, folder: Path, client: str, path: str, make: Callable[[str], Any]
+) -> Call:
+    """Send a request that ``make(prompt)`` returns."""
+    prompt = f"prompt-{next(_numbers)}"
+    reply = pool.submit(post_as, gateway, client, path, make(prompt))
+    return Call(reply, folder / f"{prompt}.called", folder / prompt)
+
+
+def request(api: str, model: str, *, stream: bool = False) -> Callable[[str], Any]:
+    more = {"store": False} if api in ("responses", "interactions") else {}
+    return lambda prompt: {**body_of(api, model, prompt, stream=stream), **more}
+
+
+def is_silent(wire: Wire, stream: bool) -> None:
+    """Send nothing."""
+
+
+def begins(wire: Wire, stream: bool) -> None:
+    wire.send(BEGUN % (b"text/event-stream" if stream else b"application/json") + (b": ping\n\n" if stream else b"{"))
+
+
+def fails(wire: Wire, stream: bool) -> None:
+    wire.send(FAILURE % b"")
+
+
+def is_busy(wire: Wire, stream: bool) -> None:
+    wire.send(FAILURE % b"retry-after: 30\r\n")
+
+
+STATES: Final[dict[str, tuple[str, tuple[Callable[[Wire, bool], None], ...]]]] = {
+    "before headers": ("single", (is_silent,)),
+    "after headers": ("single", (begins,)),
+    "waiting for a retry": ("waits", (is_busy,)),
+    "after a fallback": ("fallback", (fails, is_silent)),
+    "hedged": ("hedge", (is_silent, is_silent)),
+    "before a cached response": ("cached", (is_silent,)),
+    "failed": ("single", (fails,)),
+}
+"""By state: the alias, and what each connection does before the verdict."""
+
+
+@pytest.mark.sample(9)
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("lane", ["byte", "hub"])
+@pytest.mark.parametrize("api", ALL)
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("client", ["refuse", "stop"])
+def test_a_refusal_ends_the_exchange_in_every_state(gateway, by_hand, pool, folder, client, state, api, lane, stream):
+    alias, acts = STATES[state]
+    model = f"{alias}-{api if lane == 'byte' else 'messages' if api == 'chat' else 'chat'}"
+    call = begin(gateway, pool, folder, client, path_of(api, model, stream=stream), request(api, model, stream=stream))
+    wires = []
+    for act in acts:
+        wires.append(wire := by_hand.accept())
+        wire.read_request()
+        act(wire, stream)
+    status, headers, body = call.refuse()
+    for act, wire in zip(acts, wires, strict=True):
+        if act in (is_silent, begins):
+            wire.closed_after(0)
+        wire.close()
+    assert headers["x-trigate-refused-by"] == client, body
+    assert headers["x-trigate-attempts"] == str(len(acts))
+    if client == "stop":
+        assert (status, text_of(api, body, stream=stream)) == (200, "Not here."), body
+    else:
+        assert (status, headers["x-should-retry"]) == (400, "false"), body
+        assert b"content_filter" in body
+    (line,) = eventually(lambda: exchanges(gateway.log, headers["x-request-id"]), what="the log line")
+    assert line["ended"] == "refused"
+    failed = sum(act in (fails, is_busy) for act in acts)
+    assert [one["reason"] for one in line["tried"]] == ["overloaded"] * failed + ["refused"] * (
+        alias == "waits" or len(acts) - failed
+    )
+
+
+@pytest.mark.sample(3)
+@pytest.mark.parametrize("api", ALL)
+def test_a_stop_after_the_providers_response_has_its_usage(gateway, by_hand, pool, folder, api):
+    """https://github.com/BerriAI/litellm/issues/36880"""
+    call = begin(gateway, pool, folder, "stop", path_of(api, "single-chat", stream=False), request(api, "single-chat"))
+    with by_hand.accept() as wire:
+        wire.read_request()
+        (body,) = render(Script(text="it is 7"), "chat", {"model": "m"}).pieces
+        wire.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n" + body)
+        wire.sock.shutdown(socket.SHUT_WR)
+        wire.closed_after(0)
+        status, _, body = call.refuse()
+    assert (status, text_of(api, body, stream=False)) == (200, "Not here."), body
+    assert usage_of(api, body, stream=False) == (11, 7)
+
+
+RELAYED: Final[dict[str, Callable[[str], Any]]] = {
+    "/v1/embeddings": lambda prompt: {"model": "a-chat", "input": prompt},
+    "/v1/audio/speech": lambda prompt: {"model": "a-chat", "input": prompt, "voice": "alloy"},
+    "/v1/completions": lambda prompt: {"model": "a-chat", "prompt": prompt, "stream": True},
+    "/v1/responses/compact": lambda prompt: {"model": "a-responses", "input": prompt},
+    "/v1/messages/count_tokens": lambda prompt: {
+        "model": "a-messages", "messages": [{"role": "user", "content": prompt}]
+    },
+}  # fmt: skip
+
+
+@each_row("path", RELAYED)
+def test_a_refusal_ends_a_request_to_another_endpoint(gateway, by_hand, pool, folder, path):
+    for client in ("refuse", "stop"):  # there, a stop is an error, too
+        call = begin(gateway, pool, folder, client, path, RELAYED[path])
+        with by_hand.accept() as wire:
+            wire.read_request()
+            status, headers, body = call.refuse()
+            wire.closed_after(0)
+        assert (status, headers["x-trigate-refused-by"]) == (400, client), body
+        assert b"content_filter" in body
+
+
+def test_a_report_during_the_providers_work_delays_nothing(gateway, by_hand, pool, folder):
+    call = begin(gateway, pool, folder, "report", path_of("chat", "a-chat", stream=False), request("chat", "a-chat"))
+    with by_hand.accept() as wire:
+        wire.read_request()
+        (body,) = render(Script(text="fine"), "chat", {"model": "m"}).pieces
+        wire.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n" + body)
+        wire.sock.shutdown(socket.SHUT_WR)
+        status, headers, body = call.reply.result(PATIENCE)
+    assert (status, text_of("chat", body, stream=False)) == (200, "fine")
+    call.refuse()
+    (line,) = eventually(lambda: exchanges(gateway.log, headers["x-request-id"]), what="the log line")
+    assert [(step["at"], step["outcome"]) for step in line["steps"]] == [("during", "reported")]
