@@ -25,7 +25,7 @@ from gateway.commands.keys import (
     write_changes,
 )
 from gateway.commands.terminal import count_text, say
-from gateway.config.key_changes import ChangeRejected, check_name, check_unshared, checked_client, now_text
+from gateway.config.key_changes import ChangeRejected, check_name, check_unshared, checked_client, kind_of, now_text
 from gateway.config.stored_keys import parse_stored, read_item
 
 
@@ -65,7 +65,7 @@ async def import_clients(opened: OpenedKeys, file: Path, names: Sequence[str], b
     found = _read_file(file, names)
     stored = [name for name in found.items if opened.item(name) is not None]
     new = {name: item for name, item in found.items.items() if name not in stored}
-    holders: dict[bytes, str] = {}
+    holders: dict[bytes | str, str] = {}
     for name, item in new.items():  # check all before storing the first one
         _check_row(opened, name, item, holders, found.places.get(name))
     kept = {"added": now_text(), "by": made_by(by)}
@@ -108,7 +108,7 @@ def _read_table(file: Path, names: Sequence[str]) -> _FoundClients:
 
 
 def _check_row(
-    opened: OpenedKeys, name: str, item: Mapping[str, Any], holders: dict[bytes, str], place: str | None
+    opened: OpenedKeys, name: str, item: Mapping[str, Any], holders: dict[bytes | str, str], place: str | None
 ) -> None:
     """Check that a client can be stored. Raises as ``_check`` does, with the ``place`` of a row."""
     try:
@@ -122,14 +122,14 @@ def _check_row(
         raise CommandFailed(f"{place}: {wrong}") from None
 
 
-def _check(opened: OpenedKeys, name: str, item: Mapping[str, Any], holders: dict[bytes, str]) -> None:
+def _check(opened: OpenedKeys, name: str, item: Mapping[str, Any], holders: dict[bytes | str, str]) -> None:
     """Check that a client can be stored. Raises ``CommandFailed`` and ``ConfigError``."""
     check_name(name)
     client = checked_client(name, item, opened.config, of_file=True)
     check_unshared(client, opened.clients())
-    for key in client.keys:
-        if holders.setdefault(key.digest, name) != name:
-            raise CommandFailed(f"{holders[key.digest]} and {name} have the same key: give each client its own key")
+    for one in client.credentials:
+        if holders.setdefault(one, name) != name:
+            raise CommandFailed(f"{holders[one]} and {name} have the same {kind_of(one)}: give each client its own")
 
 
 def _import_report(opened: OpenedKeys, new: Mapping[str, Any], stored: Sequence[str], remarks: Sequence[str]) -> str:

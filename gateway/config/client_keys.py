@@ -26,7 +26,7 @@ def build_client_keys(
             ("client_keys",), "the list is empty", "list at least one key, or remove it to accept every client"
         )
     clients: dict[str, ClientKey] = {}
-    holders: dict[bytes, str] = {}
+    holders: dict[bytes | str, str] = {}
     for path, item in findings.present_items(items, ("client_keys",), "add `name`, and `key` or `sha256`"):
         client = build_client(item, path, names, holders, findings)
         if item.name in clients:
@@ -43,7 +43,7 @@ def build_client_keys(
 
 
 def build_client(
-    item: ClientKey, path: Path, names: AccessNames, holders: dict[bytes, str], findings: Findings
+    item: ClientKey, path: Path, names: AccessNames, holders: dict[bytes | str, str], findings: Findings
 ) -> ClientKey:
     """Return one client, and report errors in it.
 
@@ -106,7 +106,7 @@ def _check_certificate(
 
 
 def _report_shared_keys(
-    keys: Iterator[tuple[Path, AcceptedKey]], name: str, holders: dict[bytes, str], findings: Findings
+    keys: Iterator[tuple[Path, AcceptedKey]], name: str, holders: dict[bytes | str, str], findings: Findings
 ) -> Iterator[AcceptedKey]:
     """Yield the ``keys`` of ``name``, and report those that another client has; ``holders`` has names by digest."""
     for path, key in keys:

@@ -201,6 +201,11 @@ class ClientKey:
     source: KeySource = "file"
 
     @property
+    def credentials(self) -> tuple[bytes | str, ...]:
+        """The digests of its keys, and its certificate: no other client may have them."""
+        return (*(key.digest for key in self.keys), *(() if self.certificate is None else (self.certificate,)))
+
+    @property
     def lists_of_models(self) -> tuple[tuple[str, ...], ...]:
         """Its own list of models and its group's: it may use models in both."""
         both = (self.models, None if self.group is None else self.group.models)

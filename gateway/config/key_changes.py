@@ -58,10 +58,17 @@ def checked_client(name: str, item: Mapping[str, Any], config: Config, *, of_fil
 
 
 def check_unshared(client: ClientKey, others: Iterable[ClientKey]) -> None:
-    """Check that ``client`` shares no key with another client. Raises ``ChangeRejected``."""
-    holders = {key.digest: other.name for other in others for key in other.keys if other.name != client.name}
-    if taken := [holders[key.digest] for key in client.keys if key.digest in holders]:
-        raise ChangeRejected(f"{client.name} and {taken[0]} have the same key: give each client its own key")
+    """Check that ``client`` shares no key or certificate with another client. Raises ``ChangeRejected``."""
+    holders = {one: other.name for other in others for one in other.credentials if other.name != client.name}
+    for one in client.credentials:
+        if one in holders:
+            kind = kind_of(one)
+            raise ChangeRejected(f"{client.name} and {holders[one]} have the same {kind}: give each client its own")
+
+
+def kind_of(credential: bytes | str) -> str:
+    """Return the word for one of a client's ``credentials``."""
+    return "key" if isinstance(credential, bytes) else "certificate"
 
 
 def rotated_keys(client: ClientKey, new: Mapping[str, Any], keep_old: float) -> list[Any]:

@@ -84,7 +84,7 @@ class StoredReader:
         self._config = config
         self._others = _file_clients(config)
         self._names = AccessNames.of(config)
-        self._holders = {key.digest: client.name for client in self._others for key in client.keys}
+        self._holders = {one: client.name for client in self._others for one in client.credentials}
         self._taken = {client.name for client in self._others}
         self._issuers = _issuer_names(config)
         self._known: dict[str, tuple[ClientKey, ClientKey | str]] = {}
@@ -117,7 +117,9 @@ class StoredReader:
             return "; ".join(f"{one.path}: {one.found}" for one in error.mistakes)
 
 
-def _build_stored(item: ClientKey, names: AccessNames, holders: dict[bytes, str], issuers: frozenset[str]) -> ClientKey:
+def _build_stored(
+    item: ClientKey, names: AccessNames, holders: dict[bytes | str, str], issuers: frozenset[str]
+) -> ClientKey:
     """Return the client of a stored ``item``. Raises ``ConfigError``."""
     findings = Findings(_document(item.name, {}), [], (), {})
     if item.role != "user":
@@ -126,6 +128,8 @@ def _build_stored(item: ClientKey, names: AccessNames, holders: dict[bytes, str]
         issuer = item.name.partition(":")[0]
         findings.wrong(("name",), f"names that begin with `{issuer}:` are people's", "give the client another name")
     client = build_client(item, (), names, holders, findings)
+    if item.certificate in holders:
+        findings.wrong(("certificate",), f"{holders[item.certificate]} has the same one", "give each client its own")
     if findings.mistakes:
         raise ConfigError(tuple(findings.mistakes))
     return attrs.evolve(client, source="state storage")

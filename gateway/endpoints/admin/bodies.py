@@ -18,15 +18,20 @@ _MOST_VALUES: Final = 2000
 """Values in a body: each may need advice on its spelling."""
 
 
-async def read_object(incoming: IncomingRequest) -> dict[str, Any]:
-    """Return the JSON object in the body of a request, empty without a body. Raises ``GatewayError``."""
+async def read_object(incoming: IncomingRequest, *, is_optional: bool = False) -> dict[str, Any]:
+    """Return the JSON object in the body of a request. Raises ``GatewayError``.
+
+    Without a body it is empty if the body ``is_optional``."""
     headers = dict(incoming.headers)
     if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise invalid("send the body without content-encoding", status=415)
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > MAX_BODY:
         raise _too_large()
-    return parse_object(await incoming.read(_count))
+    body = await incoming.read(_count)
+    if not body and not is_optional:  # a lost body must not remove settings
+        raise invalid("the body is missing: send a JSON object, {} for one without members", code="invalid_json")
+    return parse_object(body or b"{}")
 
 
 def _count(size: int) -> None:
@@ -41,7 +46,7 @@ def _too_large() -> GatewayError:
 def parse_object(body: bytes) -> dict[str, Any]:
     """Return the object in ``body``. Raises ``GatewayError`` (400)."""
     try:
-        found = json.loads(body or b"{}", object_pairs_hook=_unique_members, parse_constant=_refuse_constant)
+        found = json.loads(body, object_pairs_hook=_unique_members, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise invalid(f"the body is not valid JSON: {describe_json_error(error)}", code="invalid_json") from None
     if not isinstance(found, dict):

@@ -45,9 +45,9 @@ class AdminCall:
     incoming: IncomingRequest
     now: float = attrs.field(factory=time.time)
 
-    async def body(self) -> dict[str, Any]:
-        """Return the JSON object in the body. Raises ``GatewayError``."""
-        return await read_object(self.incoming)
+    async def body(self, *, is_optional: bool = False) -> dict[str, Any]:
+        """Return the JSON object in the body, empty without a body that ``is_optional``. Raises ``GatewayError``."""
+        return await read_object(self.incoming, is_optional=is_optional)
 
     async def people(self) -> PeopleStore:
         """Return the store of people and of the audit, with its tables. Raises ``GatewayError`` (403)."""

@@ -193,8 +193,7 @@ def _check_members(client: ClientKey) -> None:
                 raise not_permitted(message, "beyond_group", f"request.{kind}.{name[:100]}")
 
 
-def shared_key_error(holder: str) -> GatewayError:
-    """Return the error (409) for a key that another client has; its name is for callers who see it."""
-    return GatewayError(
-        "invalid_request", f"{holder} has the same key: give each client its own key", status=409, code="key_taken"
-    )
+def shared_key_error(holder: str, kind: str = "key") -> GatewayError:
+    """Return the error (409) for a key or certificate that another client has; its name is for callers who see it."""
+    message = f"{holder} has the same {kind}: give each client its own"
+    return GatewayError("invalid_request", message, status=409, code="key_taken")

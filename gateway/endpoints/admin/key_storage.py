@@ -147,5 +147,5 @@ def _audit_writer(
     return audit_writer(people.database.notation, call.audit_entry(status), *settings)
 
 
-def taken_key_error(call: AdminCall, holder: str) -> GatewayError:
-    return shared_key_error(holder if sees_all(call.caller) else "another client")
+def taken_key_error(call: AdminCall, holder: str, kind: str = "key") -> GatewayError:
+    return shared_key_error(holder if sees_all(call.caller) else "another client", kind)

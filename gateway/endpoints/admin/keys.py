@@ -14,6 +14,7 @@ from gateway.config.clients import ClientKey
 from gateway.config.key_changes import (
     ChangeRejected,
     accepted_item,
+    kind_of,
     new_key,
     now_text,
     rotated_keys,
@@ -47,6 +48,7 @@ from streams.errors import invalid
 KEEP_OLD: Final = "24h"
 """How long a rotated key stays valid by default."""
 
+_NO_CHANGE: Final = "PUT changes no key: create a new one with POST …/{}/rotate"
 _STATES: Final = ("good", "ended", "refused")
 
 
@@ -105,7 +107,9 @@ async def store_client(call: AdminCall, name: str, new: NewItem) -> StoredClient
     kept = stored_or_empty(name, text)
     accepted = stored_keys_of(name, kept)
     if not new.digests <= {one["sha256"] for one in accepted}:
-        raise conflict(f"PUT changes no key: create a new one with POST …/{name}/rotate", "key_differs")
+        raise conflict(_NO_CHANGE.format(name), "key_differs")
+    if not accepted and new.settings.get("certificate") is None:
+        raise conflict(f"{name} has only its certificate: keep `certificate`. {_NO_CHANGE.format(name)}", "key_differs")
     client, item = await in_thread(partial(_build, call, name, {**new.settings, "keys": accepted}, config))
     written = {**kept, "client": item}
     if item == kept["client"]:
@@ -114,11 +118,11 @@ async def store_client(call: AdminCall, name: str, new: NewItem) -> StoredClient
 
 
 async def _add_client(call: AdminCall, name: str, new: NewItem, config: Config) -> StoredClient:
-    key = new_key() if not new.keys and "certificate" not in new.settings else None
+    key = new_key() if not new.keys and new.settings.get("certificate") is None else None
     accepted = list(new.keys) if key is None else [accepted_item(key)]
     client, item = await in_thread(partial(_build, call, name, {**new.settings, "keys": accepted}, config))
     written = {"client": item, "added": now_text(), "by": call.author}
-    text = await write_client(call, name, None, written, "added", 201, [one["sha256"] for one in item["keys"]])
+    text = await write_client(call, name, None, written, "added", 201, [one["sha256"] for one in item.get("keys", ())])
     return StoredClient(client, written, text, key, is_new=True)
 
 
@@ -133,7 +137,7 @@ async def delete_key(call: AdminCall) -> AdminAnswer:
 
 async def rotate_key(call: AdminCall) -> AdminAnswer:
     """Create a new key for a client. The old keys stay valid for ``keep_old``."""
-    name, body = call.names["name"], await call.body()
+    name, body = call.names["name"], await call.body(is_optional=True)
     check_members(body, ("keep_old", "sha256"))
     keep_old = _keep_old(body.get("keep_old", KEEP_OLD))
     given = read_new_item(name, {"sha256": body["sha256"]} if "sha256" in body else {})
@@ -178,10 +182,10 @@ def _build(call: AdminCall, name: str, item: Mapping[str, Any], config: Config) 
     """Return the client that ``item`` describes, and the item to store. Raises ``GatewayError``."""
     client, stored = build_checked(name, item, config)
     check_lead_change(call.caller, client, config)
-    holders = {key.digest: other.name for other in config.client_keys for key in other.keys if other.name != name}
-    for key in client.keys:
-        if key.digest in holders:
-            raise taken_key_error(call, holders[key.digest])
+    holders = {one: other.name for other in config.client_keys for one in other.credentials if other.name != name}
+    for one in client.credentials:
+        if one in holders:
+            raise taken_key_error(call, holders[one], kind_of(one))
     return client, stored
 
 

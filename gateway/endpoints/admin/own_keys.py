@@ -23,7 +23,7 @@ async def list_keys(call: AdminCall) -> AdminAnswer:
 
 async def put_key(call: AdminCall) -> AdminAnswer:
     """Create a key for the calling person, or change when an existing one expires, without a new secret."""
-    body = await call.body()
+    body = await call.body(is_optional=True)
     check_members(body, ("until",))
     store, name, own_keys = await call.people(), call.names["name"], call.service.own_keys
     assert own_keys is not None, "a person has called, and there is a store"

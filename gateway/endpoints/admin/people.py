@@ -51,7 +51,7 @@ async def forget_person(call: AdminCall) -> AdminAnswer:
 
 async def block_person(call: AdminCall) -> AdminAnswer:
     """Reject all credentials of a person until it is unblocked, also those issued later."""
-    body, name = await call.body(), _person_name(call)
+    body, name = await call.body(is_optional=True), _person_name(call)
     check_members(body, ("reason",))
     reason = read_text(body, "reason") or ""
     if len(reason) > _LONGEST_REASON or not reason.isprintable():

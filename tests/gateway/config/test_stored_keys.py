@@ -93,6 +93,13 @@ def test_a_name_of_the_file_is_the_files():
     assert "which has precedence" in found.refused["ci"]
 
 
+def test_a_certificate_of_the_file_is_the_files():
+    filed = config(client_keys=[{"name": "robot", "certificate": "CN=robot"}])
+    found = stored_clients([read_item("ci", {"certificate": "CN=robot"})], filed)
+    assert found.clients == ()
+    assert "robot has the same one" in found.refused["ci"]
+
+
 def test_a_key_keeps_its_remaining_models_if_some_are_removed():
     narrowed = beside(config("a"), models=["a", "b"])
     assert narrowed.client_keys[0].models == ("a",)

@@ -194,6 +194,30 @@ def test_a_slash_in_a_name_is_encoded_or_not(shared):
     assert shared.call("setup-4", "DELETE", "/admin/v1/keys/acme%2Frotate").status == 204
 
 
+def test_a_certificate_stands_in_for_a_key(admin):
+    path, robot = "/admin/v1/keys/robot", {"certificate": "CN=robot"}
+    for status, body in ((201, robot), (200, robot), (200, {**robot, "models": ["small"]})):
+        reply = admin.call("admin", "PUT", path, body)
+        assert (reply.status, reply.json["keys"]) == (status, [])
+        assert "key" not in reply.json
+    assert admin.call("admin", "GET", path).json["settings"] == {**robot, "models": ["small"]}
+    assert admin.call("admin", "PUT", path, {}).status == 409, "a client without a key and a certificate"
+    shared = admin.call("admin", "PUT", "/admin/v1/keys/thief", robot)
+    assert (shared.status, shared.json["error"]["code"]) == (409, "key_taken")
+    assert admin.call("admin", "POST", "/key/update", {"key": "robot", "rpm_limit": 5}).json["rpm_limit"] == 5
+    assert works(admin, admin.call("admin", "POST", f"{path}/rotate").json["key"])
+    assert admin.call("admin", "PUT", path, {}).status == 200
+    assert admin.call("admin", "DELETE", path).status == 204
+
+
+def test_a_client_of_the_storage_cannot_take_the_certificate_of_a_client_of_the_file(tmp_path):
+    certified = [{"name": "boss", "key": KEYS["admin"], "role": "admin"}, {"name": "robot", "certificate": "CN=robot"}]
+    with admin_gateway(tmp_path, client_keys=certified) as admin:
+        reply = admin.call("admin", "PUT", "/admin/v1/keys/thief", {"certificate": "CN=robot"})
+        assert (reply.status, reply.json["error"]["code"]) == (409, "key_taken")
+        assert "robot has the same certificate" in reply.json["error"]["message"]
+
+
 def test_with_a_digest_the_caller_keeps_its_key_and_a_lost_response_costs_nothing(admin):
     key = "sk-mine-0123456789-0123456789"
     digest = hashlib.sha256(key.encode()).hexdigest()

@@ -182,6 +182,25 @@ def test_without_a_valid_credential_every_path_is_401(gateway, caller, path):
         assert error_code(reply) in ("invalid_credential", "rate_limited")
 
 
+WITHOUT_BODY: Final = {"rotate": 200, "block": 201}
+"""Routes whose body has no settings that would be lost, by the end of their path, and their status."""
+
+
+@pytest.mark.parametrize(
+    "route", [route for route in KEY_ROUTES if route.verb in ("PUT", "POST")], ids=lambda route: route.handler
+)
+def test_a_request_that_has_lost_its_body_changes_nothing(gateway, route):
+    good, number = GOOD[route.verb, route.path], next(NUMBERS)
+    name, caller = f"{'okta:' if good.is_person else ''}made-{number}", f"setup-{number % SETUP}"
+    good.prepare(gateway, caller, name)
+    reply = gateway.call(caller, route.verb, path_of(route, name))
+    expected = WITHOUT_BODY.get(route.steps[-1], 400)
+    assert reply.status == expected, reply.body
+    if expected == 400:
+        assert error_code(reply) == "invalid_json"
+        assert "the body is missing" in reply.json["error"]["message"]
+
+
 def test_a_head_request_is_a_get_without_a_body(gateway):
     reply = gateway.call("admin", "HEAD", "/admin/v1/groups")
     assert (reply.status, reply.body) == (200, b"")
