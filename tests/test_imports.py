@@ -74,7 +74,7 @@ ARROWS: Final = {
     "gateway.prompt_caches": "config http providers.catalog shared",
     "gateway.ledger": "http logs prompt_caches providers.catalog providers.neutral",
     "gateway.kept_ledger": "config ledger logs prompt_caches providers.catalog stores",
-    "gateway.invoices": "config kept_ledger logs providers.catalog",
+    "gateway.invoices": "config kept_ledger providers.catalog",
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
         providers.responses routing shared upstream""",

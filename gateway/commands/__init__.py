@@ -14,7 +14,8 @@
 - ``login``: ``login``; ``sessions``: ``token``, and the file of the user's sessions; ``me``: ``me``. Their options are
   in ``session_options``, those of ``costs``, ``cache`` and ``reconcile`` in
   ``cost_options``.
-- ``cache_report``: ``cache`` over the ledger, with ``cache_advice``; ``text_tables`` has the tables of reports.
+- ``cache_report``: ``cache`` over the ledger, with ``cache_advice``; ``reconcile_table`` has the report of
+  ``reconcile``. ``tables`` draws the tables of all commands, ``amounts`` has their numbers and dollars.
   ``cache_files`` is ``cache`` over requests on disk.
 - ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the scenario, ``load_outputs`` writes
   files, ``load_reports`` compares and merges reports.

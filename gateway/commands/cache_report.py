@@ -2,7 +2,6 @@
 
 It only reads, and gateways may write at the same time."""
 
-import sys
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -12,6 +11,7 @@ import attrs
 import click
 import trio
 
+from gateway.commands.amounts import MEANINGS, dollar_text, money_cell, short_number
 from gateway.commands.cache_advice import LEAST_NANOS, advise
 from gateway.commands.check import load_or_explain
 from gateway.commands.costs import (
@@ -23,16 +23,8 @@ from gateway.commands.costs import (
     open_ledger,
     query_of,
 )
-from gateway.commands.terminal import columns, say
-from gateway.commands.text_tables import (
-    MEANINGS,
-    column_widths,
-    dollar_text,
-    money_cell,
-    short_number,
-    table_line,
-    total_width,
-)
+from gateway.commands.tables import Column, table_lines
+from gateway.commands.terminal import echo_styled, say
 from gateway.config.loading import Config
 from gateway.kept_ledger.prompt_cache_usage import CAUSE, CacheReport, CacheRow, as_csv, as_json, read_prompt_caches
 from gateway.kept_ledger.table import CauseSum
@@ -63,7 +55,7 @@ def run(path: Path | None, options: CostOptions) -> int:
     if options.form == "json":
         click.echo(as_json(found, advice), nl=False)
         return GOOD
-    click.echo(as_csv(found) if options.form == "csv" else as_table(found, advice), nl=False)
+    echo_styled(as_csv(found) if options.form == "csv" else as_table(found, advice), nl=False)
     if options.form == "csv":
         for note in (*advice, *found.usage.notes):
             say(note)
@@ -108,29 +100,24 @@ def _unread_writes(found: CacheReport) -> list[str]:
     """Return the names of the rows that paid a cent or more for entries that were never read, with the amount."""
     rows = [row for row in found.rows if row.sum.unread_nanos >= LEAST_NANOS]
     rows.sort(key=lambda row: -row.sum.unread_nanos)
-    texts = [f"{' '.join(_names(found, row))} {row.sum.unread_nanos / NANOS:,.2f} usd" for row in rows]
+    texts = [f"{escape(' '.join(_names(found, row)))} {row.sum.unread_nanos / NANOS:,.2f} usd" for row in rows]
     return [*texts[:_MOST_UNREAD], *([f"+{len(texts) - _MOST_UNREAD}"] if len(texts) > _MOST_UNREAD else [])]
 
 
 def _rows(found: CacheReport) -> list[str]:
-    by = _columns(found)
+    by = _by(found)
     figures = ("missed", "lost usd") if found.is_by_cause else ("input", "could", "read", "share", "lost usd")
-    table = [(*by, *figures), *((*_names(found, row), *_cells(found, row)) for row in found.rows)]
-    if len(found.rows) > 1:
-        table.append(("total", *[""] * (len(by) - 1), *_cells(found, found.total)))
-    width = columns(sys.stdout)
-    widths = column_widths(table, range(len(by)), width)
-    lines = [table_line(row, widths, len(by)) for row in table]
+    columns = [*(Column(name, "name") for name in by), *(Column(name, "figure") for name in figures)]
+    total = ("total", *[""] * (len(by) - 1), *_cells(found, found.total))
+    rows = [(*_names(found, row), *_cells(found, row)) for row in found.rows]
     if not found.is_by_cause:
-        room = None if width is None else width - total_width(widths) - 2
-        because = ["because", *(_causes_text(row.causes, room) for row in found.rows), ""]
-        lines = [f"{line}  {text}".rstrip() for line, text in zip(lines, because, strict=False)]
-    if len(found.rows) > 1:
-        lines.insert(-1, "─" * total_width(widths))
-    return lines
+        columns.append(Column("because"))
+        rows = [(*cells, _causes_text(row.causes)) for cells, row in zip(rows, found.rows, strict=True)]
+        total = (*total, "")
+    return table_lines(columns, rows, [total] if len(rows) > 1 else [])
 
 
-def _columns(found: CacheReport) -> tuple[str, ...]:
+def _by(found: CacheReport) -> tuple[str, ...]:
     """Return the columns of names, with the labels of people if there are any."""
     if not any(map(found.label_of, found.rows)):
         return found.by
@@ -138,8 +125,8 @@ def _columns(found: CacheReport) -> tuple[str, ...]:
 
 
 def _names(found: CacheReport, row: CacheRow) -> tuple[str, ...]:
-    names = (*row.by, *((found.label_of(row),) if len(_columns(found)) > len(found.by) else ()))
-    return tuple("-" if name is None else escape(name) for name in names)
+    names = (*row.by, *((found.label_of(row),) if len(_by(found)) > len(found.by) else ()))
+    return tuple("-" if name is None else name for name in names)
 
 
 def _cells(found: CacheReport, row: CacheRow) -> tuple[str, ...]:
@@ -150,15 +137,10 @@ def _cells(found: CacheReport, row: CacheRow) -> tuple[str, ...]:
     return short_number(row.input), short_number(row.sum.could), short_number(row.sum.read), share, lost
 
 
-def _causes_text(causes: Sequence[CauseSum], room: int | None) -> str:
-    """Return the causes with their dollars, those without a loss with their tokens, as many as fit into ``room``."""
+def _causes_text(causes: Sequence[CauseSum]) -> str:
+    """Return the first causes with their dollars, those without a loss with their tokens."""
     parts = [f"{one.cause} {_amount(one)}" for one in causes]
-    for number in range(min(len(parts), _LISTED), 0, -1):
-        more = f", +{len(parts) - number}" if number < len(parts) else ""
-        text = ", ".join(parts[:number]) + more
-        if room is None or len(text) <= room or number == 1:
-            return text
-    return ""
+    return ", ".join(parts[:_LISTED]) + (f", +{len(parts) - _LISTED}" if len(parts) > _LISTED else "")
 
 
 def _amount(cause: CauseSum) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from gateway.commands.answer_differences import AnswerDifference, Effect
 from gateway.commands.compared_answers import ServerResponse, median_first_byte, total_cost
 from gateway.commands.compared_requests import ComparedRequest
-from gateway.commands.text_tables import column_widths, table_line
+from gateway.commands.tables import Column, table_lines
 from gateway.logs.masking import escape
 
 _LISTED: Final = 3  # names of requests for each difference
@@ -144,9 +144,7 @@ def _figures(found: ServerComparison) -> list[str]:
     both = [pair for pair in found.pairs if pair.old.cost is not None and pair.new.cost is not None]
     costs = [total_cost(responses) for responses in ([pair.old for pair in both], [pair.new for pair in both])]
     rows = [
-        ("", "old", "new"),
         ("first byte, median", *("-" if one is None else f"{one:g} ms" for one in times)),
         (f"costs of {len(both)} responses", *("-" if one is None else f"${one:.6f}" for one in costs)),
     ]
-    widths = column_widths(rows, (), None)
-    return [table_line(row, widths, 1) for row in rows]
+    return table_lines((Column("", "name"), Column("old", "figure"), Column("new", "figure")), rows)

@@ -1,7 +1,5 @@
 """``trigate costs``: sums up the stored ledger. It only reads, and gateways may write at the same time."""
 
-import math
-import sys
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta, tzinfo
@@ -12,9 +10,10 @@ import attrs
 import click
 import trio
 
-from gateway.commands import text_tables as tables
+from gateway.commands.amounts import MEANINGS, SIGNS, dollar_text, money_cell, short_number
 from gateway.commands.check import load_or_explain
-from gateway.commands.terminal import columns, say
+from gateway.commands.tables import Column, table_lines
+from gateway.commands.terminal import echo_styled, say
 from gateway.config.loading import Config
 from gateway.config.state_storage import StateStorage
 from gateway.config.zones import zone_of
@@ -23,7 +22,6 @@ from gateway.kept_ledger.table import LedgerTable, open_table
 from gateway.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
 from gateway.kept_ledger.usage_formats import OLD_COLUMNS, as_csv, as_json, figures_of
 from gateway.kept_ledger.usage_periods import parse_moment, parse_month
-from gateway.logs.masking import escape
 from gateway.stores.store import Unavailable
 
 Format: TypeAlias = Literal["table", "csv", "json"]
@@ -68,7 +66,7 @@ def run(path: Path | None, options: CostOptions) -> int:
     except Unavailable as error:
         say(f"{config.path}: state_storage: {error}")
         return UNREADABLE
-    click.echo(FORMATS[options.form](found), nl=False)
+    echo_styled(FORMATS[options.form](found), nl=False)
     if options.only and not found.rows:
         say(f"no request of this period matches {' '.join(f'--only {one}' for one in options.only)}")
     if options.form == "csv":
@@ -166,12 +164,11 @@ _LEFT_OUT: Final = ("cached", "written", "missed", "lost usd")
 
 
 def as_table(found: UsageReport) -> str:
-    """Return the report as a table; on a narrow terminal, shorten names, then omit the columns ``_LEFT_OUT``."""
+    """Return the report as a table."""
     found = with_labels(found)
     units = [unit for unit, _ in found.total.sum.usage.units]
     has_verdicts = found.total.sum.prompt_cache.could > 0
-    head = (
-        *found.by,
+    figures = (
         found.count_name,
         "failed",
         "input",
@@ -183,24 +180,19 @@ def as_table(found: UsageReport) -> str:
         *(("missed", "lost usd") if has_verdicts else ()),
         "usd",
     )
+    ranks = {name: rank for rank, name in enumerate(_LEFT_OUT, 1)}
+    head = [
+        *(Column(name, "name") for name in found.by),
+        *(Column(name, "figure", ranks.get(name, 0)) for name in figures),
+    ]
     rows = [
-        (*("-" if value is None else escape(value) for value in row.by), *_table_cells(row, units, has_verdicts))
+        (*("-" if value is None else value for value in row.by), *_table_cells(row, units, has_verdicts))
         for row in found.rows
     ]
-    last = ("total", *[""] * (len(found.by) - 1), *_table_cells(found.total, units, has_verdicts))
-    names = [place for place, one in enumerate(found.by) if one not in ("day", "month")]
-    width = columns(sys.stdout)
-    for number in range(len(_LEFT_OUT) + 1):
-        table = tables.drop_columns(_LEFT_OUT[:number], [head, *rows, last])
-        widths = tables.column_widths(table, names, width)
-        if tables.total_width(widths) <= (width or math.inf):
-            break
-    lines = [heading(found), "", *(tables.table_line(row, widths, len(found.by)) for row in table)]
-    lines.insert(-1, "─" * tables.total_width(widths))
+    total = ("total", *[""] * (len(found.by) - 1), *_table_cells(found.total, units, has_verdicts))
+    lines = [heading(found), "", *table_lines(head, rows, [total])]
     met = {row.grade for row in (*found.rows, found.total)}
-    lines += (
-        ["", *(text for grade, text in tables.MEANINGS.items() if grade in met)] if met & tables.MEANINGS.keys() else []
-    )
+    lines += ["", *(text for grade, text in MEANINGS.items() if grade in met)] if met & MEANINGS.keys() else []
     lines += ["", *found.notes] if found.notes else []
     return "\n".join(lines) + "\n"
 
@@ -228,20 +220,20 @@ def _table_cells(row: UsageRow, units: Sequence[str], has_verdicts: bool) -> tup
     requests, failed, input_tokens, cached, output = figures_of(row)
     share = "-" if row.cached_share is None else f"{row.cached_share:.0%}"
     lost = row.sum.prompt_cache
-    billed = [tables.short_number(dict(row.sum.usage.units).get(unit, 0)) for unit in units]
+    billed = [short_number(dict(row.sum.usage.units).get(unit, 0)) for unit in units]
     return (
         f"{requests:,}",
         "-" if not requests else f"{failed / requests:.1%}",
         *(
-            tables.short_number(input_tokens),
-            tables.short_number(cached),
+            short_number(input_tokens),
+            short_number(cached),
             share,
-            tables.short_number(row.sum.usage.cache_write),
-            tables.short_number(output),
+            short_number(row.sum.usage.cache_write),
+            short_number(output),
         ),
         *billed,
-        *((tables.short_number(lost.missed), tables.money_cell(lost.nanos, lost.grade)) if has_verdicts else ()),
-        "subscription" if row.grade == "subscription" else tables.SIGNS[row.grade] + tables.dollar_text(row.sum.nanos),
+        *((short_number(lost.missed), money_cell(lost.nanos, lost.grade)) if has_verdicts else ()),
+        "subscription" if row.grade == "subscription" else SIGNS[row.grade] + dollar_text(row.sum.nanos),
     )
 
 

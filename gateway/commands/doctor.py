@@ -6,9 +6,7 @@ of a client. It stores nothing and needs no client key. It tests each target of 
 
 import contextlib
 import logging
-import shutil
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,7 +21,8 @@ from configfile.document import sentence
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
 from gateway.commands.probing import COUNT, FEATURES, CheckOutcome, Checkup, ModelCheck, ModelTester, State
-from gateway.commands.terminal import count_text, echo_styled, run_or_exit
+from gateway.commands.tables import Cell, Column, table_lines
+from gateway.commands.terminal import columns, count_text, echo_styled, fold, run_or_exit
 from gateway.config.loading import ConfigError
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Names
@@ -228,27 +227,16 @@ def _json_report(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
 
 _WORDS: dict[State, str] = {"ok": "ok", "absent": "no", "failed": "FAILS", "skipped": "-"}
 _COLOURS: dict[State, str] = {"ok": "green", "absent": "yellow", "failed": "red", "skipped": "bright_black"}
-_GAP = "  "
 
 
 def _text_report(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
-    """Return the table, then the reasons for failures and skipped models.
-
-    On a narrow terminal, the name of each model is on its own line above its row."""
-    head = ("api", *FEATURES, "first byte")
+    """Return the table, then the reasons for failures and skipped models."""
+    columns = (Column("", "name"), *(Column(title, "word") for title in ("api", *FEATURES, "first byte")))
     rows = [
-        (one.api, *(_outcome_word(one.outcomes[name], name) for name in FEATURES), _first_byte_text(one))
+        (one.title, one.api, *(_outcome_cell(one.outcomes[name], name) for name in FEATURES), _first_byte_text(one))
         for one in found
     ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    names = max(len(one.title) for one in found)
-    fits = names + sum(widths) + len(_GAP) * len(widths) <= shutil.get_terminal_size().columns
-    titles = _GAP.join(f"{cell:{width}}" for cell, width in zip(head, widths, strict=True))
-    lines = [(" " * names + _GAP if fits else _GAP) + click.style(titles, dim=True)]
-    for one, row in zip(found, rows, strict=True):
-        states = [None, *(one.outcomes[name].state for name in FEATURES), None]
-        cells = _GAP.join(_cell(text, width, state) for text, width, state in zip(row, widths, states, strict=True))
-        lines += [f"{one.title:{names}}{_GAP}{cells}"] if fits else [one.title, _GAP + cells]
+    lines = table_lines(columns, rows)
     skipped = [click.style(_wrap(_skipped_line(one)), fg=_COLOURS["skipped"]) for one in targets.skipped]
     after = [*_failure_lines(found), *skipped]
     return "\n".join(line.rstrip() for line in [*lines, *([""] if after else []), *after])
@@ -258,17 +246,14 @@ def _skipped_line(target: SkippedTarget) -> str:
     return sentence(f"skipped {target.name}: {target.why}")
 
 
-def _outcome_word(outcome: CheckOutcome, feature: str) -> str:
-    return outcome.says if outcome.state == "ok" and feature == COUNT else _WORDS[outcome.state]
+def _outcome_cell(outcome: CheckOutcome, feature: str) -> Cell:
+    text = outcome.says if outcome.state == "ok" and feature == COUNT else _WORDS[outcome.state]
+    return text, _COLOURS[outcome.state]
 
 
 def _first_byte_text(checkup: Checkup) -> str:
     ms = checkup.outcomes["stream"].first_byte_ms
     return "-" if ms is None else f"{ms:.0f} ms"
-
-
-def _cell(text: str, width: int, state: State | None) -> str:
-    return f"{text:{width}}" if state is None else click.style(text, fg=_COLOURS[state]) + " " * (width - len(text))
 
 
 def _failure_lines(found: Sequence[Checkup]) -> list[str]:
@@ -288,6 +273,4 @@ def _failure_lines(found: Sequence[Checkup]) -> list[str]:
 
 def _wrap(line: str) -> str:
     """Wrap ``line`` to the width of the terminal, and only there."""
-    if not sys.stdout.isatty():
-        return line
-    return textwrap.fill(line, shutil.get_terminal_size().columns, subsequent_indent=_GAP)
+    return line if (width := columns(sys.stdout)) is None else fold(line, width, "  ")

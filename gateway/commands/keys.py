@@ -23,13 +23,13 @@ from configfile.document import sentence
 from configfile.kinds import read_positive_duration
 from configfile.wording import Wrong, nearest, spell_time
 from gateway.commands.check import load_or_explain
-from gateway.commands.terminal import say, table_lines
+from gateway.commands.tables import Column, print_table
+from gateway.commands.terminal import say
 from gateway.config import key_changes
 from gateway.config.client_rows import client_rows, expiry_text, row_of
 from gateway.config.clients import ClientKey
 from gateway.config.loading import Config, ConfigError
 from gateway.config.stored_keys import StoredClients, parse_stored, read_item, stored_clients
-from gateway.logs.masking import escape
 from gateway.open_store import open_key_store
 from gateway.people.records import AuditEntry
 from gateway.people.rows import audit_writer
@@ -179,6 +179,15 @@ async def revoke(opened: OpenedKeys, name: str, by: str | None = None) -> None:
     say(f"Revoked {name}; gateways reject it within a second. Running requests still finish.")
 
 
+_COLUMNS: Final = (
+    Column("name", "name"),
+    Column("from", "word", 2),
+    *map(Column, ("state", "group", "models", "limits", "until")),
+    Column("added", rank=3),
+    Column("by", rank=1),
+)
+
+
 @on_keys
 async def show_list(opened: OpenedKeys, as_json: bool) -> None:
     """Run ``trigate keys list``."""
@@ -186,7 +195,7 @@ async def show_list(opened: OpenedKeys, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    print_table(("name", "from", "state", "group", "models", "limits", "until", "added", "by"), map(_row_cells, rows))
+    print_table(_COLUMNS, [*map(_row_cells, rows)])
     if opened.config.stored_keys == "off":
         say(_NOT_ENABLED.format(opened.config.path))
 
@@ -205,8 +214,9 @@ async def history(opened: OpenedKeys, most: int, as_json: bool, name: str | None
         return
     changed = (describe_difference(row["before"], row["after"]) or "-" for row in rows)
     heads = ("at", "event", "name", "by")
-    cells = (tuple(row[head] for head in heads) for row in rows)
-    print_table((*heads, "change"), ((*row, change) for row, change in zip(cells, changed, strict=True)))
+    cells = (tuple(str(row[head]) for head in heads) for row in rows)
+    columns = (*(Column(head, "name" if head == "name" else "text") for head in heads), Column("change"))
+    print_table(columns, [(*row, change) for row, change in zip(cells, changed, strict=True)])
 
 
 def _history_rows(changes: Iterable[KeyChange]) -> list[dict[str, Any]]:
@@ -414,9 +424,3 @@ def _row_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     models = "all" if allowed is None else ", ".join(allowed)
     words = (row["name"], row["from"], state, row["group"], models, ", ".join(limits))
     return (*(word or "-" for word in words), *(row[name] or "-" for name in ("until", "added", "by")))
-
-
-def print_table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
-    """Print rows in columns of the necessary width."""
-    first, *others = table_lines([head, *(tuple(escape(str(cell)) for cell in row) for row in rows)])
-    click.echo("\n".join((click.style(first, bold=True), *others)))

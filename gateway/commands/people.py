@@ -19,9 +19,9 @@ from gateway.commands.keys import (
     command_entry,
     describe_difference,
     made_by,
-    print_table,
     run_on_storage,
 )
+from gateway.commands.tables import Column, print_table
 from gateway.commands.terminal import count_text, say
 from gateway.config.key_changes import time_text
 from gateway.config.loading import Config
@@ -198,4 +198,5 @@ def _print_rows(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: b
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
-        print_table(columns, [tuple(str(row[name] or "-") for name in columns) for row in rows])
+        heads = [Column(name, "name" if name == "name" else "text") for name in columns]
+        print_table(heads, [tuple(str(row[name] or "-") for name in columns) for row in rows])

@@ -14,11 +14,12 @@ import trio
 
 from gateway.commands.check import load_or_explain
 from gateway.commands.costs import open_ledger, retention
-from gateway.commands.terminal import say
+from gateway.commands.reconcile_table import as_table
+from gateway.commands.terminal import echo_styled, say
 from gateway.config.loading import Config
 from gateway.invoices.cells import Invoice
 from gateway.invoices.comparison import InvoiceComparison, Tolerance, compare
-from gateway.invoices.formats import as_csv, as_json, as_table
+from gateway.invoices.formats import as_csv, as_json
 from gateway.invoices.ledger_side import OwnSide, read_own_side
 from gateway.invoices.line import UnreadableInvoice
 from gateway.invoices.reading import ReadFiles, read_files
@@ -55,7 +56,7 @@ def run(files: Sequence[Path], config_path: Path | None, options: ReconcileOptio
     try:
         with localcontext(prec=_DIGITS):
             found = _compare(files, config, month, tolerance, now or datetime.now(UTC))
-            click.echo(FORMATS[options.form](found), nl=False)
+            echo_styled(FORMATS[options.form](found), nl=False)
     except UnreadableInvoice as error:
         say(str(error))
         return UNREADABLE

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import click
 
-from gateway.commands.terminal import table_lines
+from gateway.commands.tables import Column, print_table
 from gateway.steps.exemptions import exemptions
 from gateway.steps.kinds import KINDS
 from gateway.steps.loading import installed_steps
@@ -13,7 +13,7 @@ from gateway.steps.loading import installed_steps
 def list_kinds() -> int:
     """Print the built-in kinds and the installed entry points, and return the exit status."""
     kinds = [(row.name, ", ".join(row.at), row.action or "the service's", row.meaning) for row in KINDS.values()]
-    click.echo("\n".join(table_lines([("KIND", "AT", "ACTION", "FINDS"), *kinds])))
+    print_table((Column("KIND", "name"), Column("AT"), Column("ACTION", "word"), Column("FINDS")), kinds)
     found = installed_steps()
     click.echo()
     if not found:
@@ -24,7 +24,7 @@ def list_kinds() -> int:
         for name, points in sorted(found.items())
         for one in points
     ]
-    click.echo("\n".join(table_lines([("ENTRY POINT", "CODE", "PACKAGE"), *rows])))
+    print_table((Column("ENTRY POINT", "name"), Column("CODE", "name"), Column("PACKAGE")), rows)
     return 0
 
 

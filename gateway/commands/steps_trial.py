@@ -13,7 +13,8 @@ import trio
 from gateway.commands.cache_files import is_interaction
 from gateway.commands.check import load_or_explain
 from gateway.commands.explaining_clients import with_client
-from gateway.commands.terminal import count_text, say, table_lines
+from gateway.commands.tables import Column, table_lines
+from gateway.commands.terminal import count_text, echo_styled, say
 from gateway.config.loading import Config, ConfigError
 from gateway.steps.advice import steps_of_request
 from gateway.steps.json_texts import NotJson
@@ -70,7 +71,7 @@ def run(file: Path, api: Api | None, path: Path | None, key: str | None, *, with
         return 2
     for name, trial in trials.items():
         for line in _trial_lines(name, trial, with_texts=with_texts):
-            click.echo(line)
+            echo_styled(line)
     return 1 if any(trial.is_refused for trial in trials.values()) else 0
 
 
@@ -190,7 +191,9 @@ def _unread_texts_event(unread: UnreadTexts, api: Api, data: bytes, choices: Seq
 def _trial_lines(name: str, trial: StepsTrial, *, with_texts: bool) -> Iterator[str]:
     yield f"{name}: {count_text(trial.texts, 'text')}"
     rows = [_finding_row(one, with_text=with_texts) for one in trial.findings]
-    yield from (f"  {line}" for line in table_lines(rows))
+    if rows:
+        columns = [*[Column("", "name")] * 5, *([Column("")] if with_texts else [])]
+        yield from table_lines(columns, rows, indent="  ")
     for failure in trial.failures:
         yield f"  {failure.step}  failed: {failure.reason}"
     if not rows and not trial.failures:

@@ -3,7 +3,7 @@
 import os
 import sys
 import textwrap
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TextIO, TypeVar
 
 import click
@@ -13,7 +13,7 @@ from configfile.wording import nearest
 T = TypeVar("T")
 
 WIDTH: Final = 80
-"""The maximum number of columns: longer lines are harder to read."""
+"""The maximum number of columns of sentences: longer lines are harder to read."""
 
 _HANGING: Final = "    "
 
@@ -49,17 +49,15 @@ def count_text(number: int, noun: str, plural: str = "s") -> str:
     return f"{number} {noun}{'' if number == 1 else plural}"
 
 
-def table_lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the lines of a table, whose columns have the necessary width."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
 def columns(stream: TextIO) -> int | None:
     """Return the maximum width of text on ``stream``, ``None`` if it is not a terminal."""
+    return None if (width := real_columns(stream)) is None else min(WIDTH, width)
+
+
+def real_columns(stream: TextIO) -> int | None:
+    """Return the width of the terminal ``stream``, ``None`` if it is not a terminal."""
     try:
-        return min(WIDTH, os.get_terminal_size(stream.fileno()).columns) or WIDTH
+        return os.get_terminal_size(stream.fileno()).columns or WIDTH  # some terminals report 0
     except (OSError, ValueError):  # a pipe, a file, or closed
         return None
 

@@ -1,4 +1,4 @@
-"""A comparison as a table, as CSV and as JSON. Amounts in CSV and JSON are exact."""
+"""A comparison as CSV and as JSON, with exact amounts."""
 
 from decimal import Decimal
 from typing import Any, Final
@@ -6,12 +6,7 @@ from typing import Any, Final
 from gateway.invoices.causes import MEANINGS
 from gateway.invoices.comparison import InvoiceComparison, ModelDifference
 from gateway.kept_ledger.usage_formats import csv_cell, csv_text, json_text
-from gateway.logs.masking import escape
 
-_INSEPARABLE: Final = (
-    "* the invoice does not state these tokens, so price and quantity cannot be separated; the provider's usage report "
-    "has them"
-)
 _COLUMNS: Final = ("provider", "model", "account", "invoice_usd", "ledger_usd", "difference_usd", "within")
 
 
@@ -61,62 +56,3 @@ def _members(row: ModelDifference) -> dict[str, Any]:
         "difference_usd": exact_text(row.difference), "within": row.is_within,
         "causes": {cause: exact_text(usd) for cause, usd in row.causes.items()},
     }  # fmt: skip
-
-
-def as_table(found: InvoiceComparison) -> str:
-    """Return a table with the causes below each model."""
-    last = found.until.toordinal() - found.since.toordinal() - 1
-    days = f"{found.since} to {found.since.fromordinal(found.since.toordinal() + last)} (UTC)"
-    head = ("provider", "model", "account", "invoice", "ledger", "difference", "")
-    rows = [head, *(_cells(row) for row in (*found.rows, found.total))]
-    has_accounts = any(row.account for row in found.rows)
-    rows = rows if has_accounts else [(*row[:2], *row[3:]) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    texts = 3 if has_accounts else 2
-    lines = [days, "", _line(rows[0], widths, texts)]
-    for row, cells in zip((*found.rows, found.total), rows[1:], strict=True):
-        if row.family == "total":
-            lines.append("─" * (sum(widths) + 2 * (len(widths) - 1)))
-        lines.append(_line(cells, widths, texts))
-        lines += [f"  {cause:<13}{_money(usd):>14}" for cause, usd in _by_size(row)]
-    met = {cause for row in found.rows for cause in row.causes}
-    lines += ["", *(f"{cause}: {meaning}" for cause, meaning in MEANINGS.items() if cause in met)] if met else []
-    if any(row.is_inseparable for row in found.rows):
-        lines += ["", _INSEPARABLE]
-    lines += ["", *found.notes] if found.notes else []
-    return "\n".join([*lines, "", _verdict(found)]) + "\n"
-
-
-def _verdict(found: InvoiceComparison) -> str:
-    if not found.rows and not found.is_complete:
-        return "nothing was compared"
-    missing = "" if found.is_complete else "; pages are missing"
-    return f"{'within' if found.is_within else 'beyond'} tolerance{missing}"
-
-
-def _by_size(row: ModelDifference) -> list[tuple[str, Decimal]]:
-    return sorted(row.causes.items(), key=lambda one: -abs(one[1]))
-
-
-def _cells(row: ModelDifference) -> tuple[str, ...]:
-    mark = "" if row.is_within else "!"
-    mark += "*" if row.is_inseparable else ""
-    names = [escape(one) for one in (row.family, row.model or "-", row.account or "-")]
-    if row.family == "total":
-        names = ["total", "", ""]
-    return (*names, _money(row.billed, sign=False), _money(row.own, sign=False), _money(row.difference), mark)
-
-
-def _money(usd: Decimal, *, sign: bool = True) -> str:
-    shown = usd.quantize(Decimal("0.0001"))
-    if usd and not shown:
-        return "<0.0001" if usd > 0 else ">-0.0001"
-    return f"{shown:+,f}" if sign and shown else f"{shown:,f}"
-
-
-def _line(cells: tuple[str, ...], widths: list[int], texts: int) -> str:
-    padded = [
-        text.ljust(width) if place < texts else text.rjust(width)
-        for place, (text, width) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return "  ".join(padded).rstrip()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.commands import cache_report
+from gateway.commands import cache_report, tables
 from gateway.commands.costs import CostOptions
 from gateway.kept_ledger.line import UNPRICED, LedgerLine, LineCause, LinePromptCache
 from streams.events import Usage
@@ -210,11 +210,13 @@ def test_names_that_look_like_formulas_are_texts(write_ledger, capsys):
     assert text.splitlines()[1].startswith("'=cmd()")
 
 
-@pytest.mark.parametrize("width", [80, 60])
+@pytest.mark.parametrize("width", [200, 80, 60])
 def test_a_terminal_gets_lines_of_its_width(write_ledger, capsys, monkeypatch, width):
-    monkeypatch.setattr(cache_report, "columns", lambda _: width)
+    monkeypatch.setattr(tables, "real_columns", lambda _: width)
     causes = tuple((name, 9000, DOLLAR) for name in ("system", "tools"))
     found = [turn("x" * 60, verdict(20_000, 18_000, *causes)), MOVED]
     lines = report(capsys, write_ledger(*found), "key").splitlines()
     table = [one for one in lines if not one.startswith("advice")]
-    assert max(map(len, table)) <= width + 20
+    assert max(map(len, table)) <= width
+    assert "x" * 60 in "".join(text.split("  ")[0] for text in table)
+    assert {"system", "tools"} <= set(" ".join(table).split())

@@ -6,6 +6,7 @@ import socket
 import pytest
 import trio
 
+from gateway.commands import tables
 from gateway.commands.doctor import run
 from gateway.commands.probing import FEATURES, PROBES, start_advice
 from tests.support.harness import config, provider, refusing_port
@@ -289,7 +290,7 @@ def test_doctor_reports_skipped_entries_with_the_reason(upstream, doctor):
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
 def test_the_table_fits_the_terminal(upstream, doctor, monkeypatch, columns):
-    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(tables, "real_columns", lambda _: columns)
     upstream.script(*GOOD, NO_COUNT)
     _, out, _ = doctor([provider("provider/a-model-with-a-long-name", upstream.url)], as_json=False)
     assert max(map(len, out.splitlines())) <= max(columns, 72)

@@ -6,9 +6,10 @@ from decimal import Decimal, localcontext
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.commands.reconcile_table import as_table
 from gateway.invoices.cells import Invoice
 from gateway.invoices.comparison import Tolerance, compare
-from gateway.invoices.formats import as_csv, as_json, as_table
+from gateway.invoices.formats import as_csv, as_json
 from gateway.invoices.ledger_side import OwnRequest, OwnSide, OwnUsage
 from gateway.invoices.line import InvoiceLine, Tokens
 
