@@ -17,7 +17,8 @@ from gateway.prompt_caches.comparisons import PromptComparison
 from gateway.prompt_caches.differences import Difference, first_difference
 from gateway.prompt_caches.digests import class_at, compact_json
 from gateway.prompt_caches.loss import loss
-from gateway.prompt_caches.positions import anchors, boundary_positions, lifetime_of, lookup_positions, marks
+from gateway.prompt_caches.parents import may_continue, share_anchors
+from gateway.prompt_caches.positions import boundary_positions, continues, lifetime_of, lookup_positions, marks
 from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
 from gateway.prompt_caches.values import CacheVerdict
@@ -204,11 +205,13 @@ def _report_folder(folder: Path, model: str | None) -> None:
 
 
 def _parent_of(turn: _Turn, earlier: Sequence[_Turn]) -> _Turn | None:
-    """Return the latest of the ``earlier`` turns whose last anchor is in ``turn``."""
-    known = {anchor.digest for anchor in anchors(turn.prompt, _KEY)}
+    """Return the latest of the ``earlier`` turns that ``turn`` continues."""
     for one in reversed(earlier):
-        own = anchors(one.prompt, _KEY)
-        if one.api == turn.api and own and own[0].digest in known:
+        before = one.prompt
+        if one.api != turn.api or not may_continue(before, turn.prompt):
+            continue
+        after = before.end - max(boundary_positions(before, one.row), default=before.end)
+        if continues(before, turn.prompt, after) or share_anchors(before, turn.prompt, _KEY):
             return one
     return None
 

@@ -160,12 +160,19 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
     def most_read(self, change: Difference) -> float:
         """Return the tokens that a provider may have read with ``change``, within the tolerance.
 
-        Where only boundaries are read, it read up to the nearest one. It is in doubt if that is after the change."""
+        Where only boundaries are read, it read up to the nearest one, whose tokens may be an estimate. It is in doubt
+        if that is after the change. Without a boundary before the change it read none."""
         position = max(self._tokens_at(change.most), self.intact) + max(self.tolerance, LEAST_SHARE * self.could)
-        if self.parent is None or self.row.boundaries not in ("marks", "ends"):
+        if self.parent is None or self.row.boundaries not in ("marks", "ends") or self._is_intact_known:
             return position
         after = [one.tokens for one in self.parent.boundaries if one.position > change.position]
         return max(position, (self.intact + min(after)) / 2 - 1) if after else position
+
+    @property
+    def _is_intact_known(self) -> bool:
+        """True if no boundary is intact, or the provider counted the tokens of the deepest one."""
+        last = self.deepest_intact
+        return last is None or last.is_exact
 
     @once_property
     def _common_tokens(self) -> int:

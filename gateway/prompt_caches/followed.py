@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from gateway.prompt_caches.memory import ExchangeEnd, KnownConversation, PackedPrompts
+from gateway.prompt_caches.packed_blocks import ROLE_NUMBERS
 from gateway.prompt_caches.prompts import Anchor, PromptDigest
 from gateway.prompt_caches.situations import Boundary, Situation
 from gateway.prompt_caches.structures import MutableStructure, Structure
@@ -14,6 +15,11 @@ from gateway.prompt_caches.values import CacheVerdict
 from gateway.prompt_caches.written_boundaries import PlannedBoundary
 from providers.catalog.prompt_caching import CachedSection, CachingRow
 from streams.events import Api, Usage
+
+_LAST: Final = 2
+"""The anchors at the end of a prompt that are read with it."""
+
+_ASSISTANT: Final = ROLE_NUMBERS["assistant"]
 
 HEADER: Final = "header:"
 """The beginning of a header's name among the settings of a row."""
@@ -65,9 +71,10 @@ def _header_names(settings: tuple[tuple[str, CachedSection], ...]) -> tuple[str,
 class ReadPrompts(Structure, frozen=True):
     """The prompt of a request as sent, and as the client wrote it, with everything that takes longer for larger ones.
 
-    ``anchors`` are the last two of the client's prompt, the last first. ``members`` are those of the sent body,
-    ``client_members`` those of the client's. ``packed`` is ``None`` if the prompt has too many tools to be remembered.
-    ``key_headers`` are those of the request."""
+    ``anchors`` are the last two of the client's prompt, the last first; ``anchor`` is the last one up to its deepest
+    boundary, ``None`` without one. ``members`` are those of the sent body, ``client_members`` those of the client's.
+    ``packed`` is ``None`` if the prompt has too many tools to be remembered. ``key_headers`` are those of the
+    request."""
 
     row: CachingRow | None
     members: Members
@@ -75,19 +82,28 @@ class ReadPrompts(Structure, frozen=True):
     prompt: PromptDigest
     client_prompt: PromptDigest | None
     anchors: tuple[Anchor, ...]
+    anchor: Anchor | None
     boundaries: tuple[PlannedBoundary, ...]
     packed: PackedPrompts | None
     key_headers: tuple[str | None, ...]
 
     @property
+    def until(self) -> int:
+        """The position in the prompt as sent after which its text may change: the deepest boundary that it leaves."""
+        return self.boundaries[-1].position if self.boundaries else self.prompt.end
+
+    @property
+    def other_anchor(self) -> Anchor | None:
+        """Another anchor of the newest message, if the client marks none of its blocks: its last text may change."""
+        own = self.own
+        if len(self.anchors) < _LAST or own.history.marks:
+            return None
+        return self.anchors[1] if self.anchors[1].position > own.roles.rfind(_ASSISTANT) else None
+
+    @property
     def stable(self) -> bytes:
         """The prefix of tools and system texts."""
         return self.prompt.prefix(self.prompt.history_start) or b""
-
-    @property
-    def anchor(self) -> Anchor | None:
-        """The last anchor of the client's prompt, ``None`` without one."""
-        return self.anchors[0] if self.anchors else None
 
     def belongs_to(self, sent: SentRequest) -> bool:
         """Return whether these are the prompts of ``sent``, which was read before it was sent."""

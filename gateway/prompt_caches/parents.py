@@ -18,9 +18,9 @@ from gateway.prompt_caches.memory import (
     PromptMemory,
     RememberedHead,
 )
-from gateway.prompt_caches.packed_blocks import PackedBlocks
+from gateway.prompt_caches.packed_blocks import KIND_NUMBERS, PackedBlocks
 from gateway.prompt_caches.packing import unpack
-from gateway.prompt_caches.positions import each_anchor, shared_blocks
+from gateway.prompt_caches.positions import continues, each_anchor, opening_length, shared_blocks
 from gateway.prompt_caches.prompts import PromptDigest
 
 _MOST_PROMPTS: Final = 256
@@ -42,6 +42,11 @@ _SIMILAR: Final = 0.9
 
 _LEAST_SIMILAR: Final = 2
 """Earlier one-shot requests of the same kind from which on the next one has a parent."""
+
+_LEAST_ANCHORS: Final = 2
+"""Equal anchors by which a request continues a conversation whose first message it has not, or has changed."""
+
+_RESULT: Final = KIND_NUMBERS["tool_result"]
 
 Prompts: TypeAlias = tuple[PromptDigest, PromptDigest | None]
 """The prompt as sent, and as the client wrote it if that differs."""
@@ -69,34 +74,61 @@ class ParentFinder:
         for one in chain(read.anchors, earlier_ones, of_sent):
             short = one.digest[:ANCHOR_BYTES]
             ids = self.memory.conversations_at(owner, one.digest)[:_MOST_CANDIDATES]
-            candidates = [found for id in ids if (found := self._read_parent(owner, id, short, own)) is not None]
+            candidates = [found for id in ids if (found := self._read_continued(owner, id, short, read)) is not None]
             if len(candidates) > 1:
-                return max(candidates, key=lambda found: (shared_blocks(found.own, own), found.end.sent))
+                return max(candidates, key=lambda found: (*_shared_prefix(found.own, own), found.end.sent))
             if candidates:
                 return candidates[0]
         if sent.session is not None and (found := self._find_compacted(owner, sent.session, own)) is not None:
             return found
         return self._find_similar(owner, sent, own) if is_one_shot(own) else None
 
-    def _read_parent(
-        self, owner: bytes, id: bytes, anchor: bytes | None, own: PromptDigest | None = None
-    ) -> FoundParent | None:
-        """Return the conversation ``id`` at one of its exchanges: by default the latest one.
-
-        With ``anchor``, return the latest exchange that ended there. If none did, return the latest one whose history
-        ``own`` repeats."""
-        if (head := self.memory.read_head(owner, id)) is None or not head.conversation.ends:
+    def _read_parent(self, owner: bytes, id: bytes, response: bytes | None = None) -> FoundParent | None:
+        """Return the conversation ``id`` at its exchange with ``response``, by default at the latest one."""
+        if (head := self.memory.read_head(owner, id)) is None:
+            return None
+        ends = reversed(head.conversation.ends)
+        if (end := next((one for one in ends if response in (None, one.response)), None)) is None:
             return None
         if (prompts := self._read_prompts(owner, id, head)) is None:
             return None
-        conversation, (sent, client) = head.conversation, prompts
-        end = next((one for one in reversed(conversation.ends) if anchor in (None, one.anchor, one.response)), None)
-        if end is None:
-            if own is None:
-                return None
-            until = sent.history_start + shared_blocks(client or sent, own)
-            end = next((one for one in reversed(conversation.ends) if one.position <= until), conversation.ends[0])
-        return FoundParent(id, conversation, sent, client, end)
+        return FoundParent(id, head.conversation, *prompts, end)
+
+    def _read_continued(self, owner: bytes, id: bytes, anchor: bytes, read: ReadPrompts) -> FoundParent | None:
+        """Return the conversation ``id`` at the exchange that the request continues, ``None`` if it continues none.
+
+        That is the latest exchange whose messages it repeats, or else the latest one with ``anchor``."""
+        if (found := self._read_parent(owner, id)) is None or not may_continue(found.own, read.own):
+            return None
+        after = found.prompt.end - found.end.position
+        if continues(found.own, read.own, after):
+            return found
+        before, new = found.own, read.own
+        if read.client_prompt is not None:
+            if continues(found.prompt, read.prompt, after):
+                return found
+            before, new = max(((before, new), (found.prompt, read.prompt)), key=lambda pair: shared_blocks(*pair))
+        end = self._find_end(found, anchor, before, new)
+        return None if end is None else structs.replace(found, end=end)
+
+    def _find_end(
+        self, found: FoundParent, anchor: bytes, before: PromptDigest, new: PromptDigest
+    ) -> ExchangeEnd | None:
+        """Return the exchange of a conversation from which ``new`` branches off, or in which it changed a message.
+
+        ``None`` if it is another conversation that has only equal blocks, such as a text that many begin with."""
+        ends, start, shared = found.conversation.ends, found.prompt.history_start, shared_blocks(before, new)
+        is_branch = shared >= opening_length(before)
+        if is_branch and (end := next((one for one in reversed(ends) if one.position <= start + shared), None)):
+            return end
+        if not is_branch and not share_anchors(before, new, self.memory.key):
+            return None
+        if (end := next((one for one in reversed(ends) if one.anchor == anchor), None)) is not None or not is_branch:
+            return end
+        # The exchange is no longer known, but its conversation is.
+        position, first = start + shared, ends[0]
+        tokens = first.tokens * found.prompt.size_at(position) // max(1, found.prompt.size_at(first.position))
+        return structs.replace(first, position=position, tokens=tokens)
 
     def _read_prompts(self, owner: bytes, id: bytes, head: RememberedHead) -> Prompts | None:
         """Return the prompts of a conversation, which are usually decoded once."""
@@ -151,7 +183,7 @@ class ParentFinder:
     def _find_compacted(self, owner: bytes, session: str, prompt: PromptDigest) -> FoundParent | None:
         """Return the latest exchange of ``session`` with the same tools and system texts and twice the history."""
         for id in self.memory.conversations_at(owner, self.memory.digest("session", session)):
-            found = self._read_parent(owner, id, None)
+            found = self._read_parent(owner, id)
             if found is None or 2 * prompt.history_size > found.conversation.size:
                 continue
             before = found.own
@@ -165,7 +197,7 @@ class ParentFinder:
         A changed part of them breaks the prefix of every request, although no conversation continues (C6)."""
         similar: list[tuple[float, FoundParent]] = []
         for id in self.memory.conversations_at(owner, self.one_shot_anchor(sent)):
-            found = self._read_parent(owner, id, None)
+            found = self._read_parent(owner, id)
             if found is None or not found.end.tokens:
                 continue
             share = _equal_front_share(found.own, own)
@@ -186,6 +218,23 @@ class ParentFinder:
         return self.memory.digest("one-shot", sent.account, sent.requested_model)
 
 
+def may_continue(before: PromptDigest, new: PromptDigest) -> bool:
+    """Return whether ``new`` may be a turn after ``before``.
+
+    A first request with other tools or system texts begins a conversation, although its message may be equal."""
+    return new.has_answer or _equal_front_share(before, new) >= _SIMILAR
+
+
+def share_anchors(before: PromptDigest, new: PromptDigest, key: bytes) -> bool:
+    """Return whether two prompts without a common beginning have messages by which they belong together.
+
+    A client may change its first message, or drop its oldest ones. Results of tools have unique ids, but in Gemini."""
+    known = {one.digest: one.position for one in each_anchor(before, key)}
+    shared = [known[one.digest] for one in each_anchor(new, key) if one.digest in known]
+    has_ids = before.api != "gemini" and any(before.kinds[position - 1] == _RESULT for position in shared)
+    return has_ids or len(shared) >= _LEAST_ANCHORS
+
+
 def is_one_shot(prompt: PromptDigest) -> bool:
     """Return whether a request is no turn of a conversation, but has a long prefix that others may repeat."""
     return not prompt.has_answer and prompt.front_size >= _LEAST_FRONT
@@ -204,6 +253,11 @@ def _equal_front_share(old: PromptDigest, new: PromptDigest) -> float:
         elif chunks is not None and others is not None:
             equal += size * equal_share(chunks, others)
     return min(equal / max(1, new.front_size), 0.999)
+
+
+def _shared_prefix(old: PromptDigest, new: PromptDigest) -> tuple[int, bool]:
+    """Return the number of equal blocks of both histories, and whether their tools and system texts are equal."""
+    return shared_blocks(old, new), old.section_digests[:2] == new.section_digests[:2]
 
 
 def _are_equal(blocks: PackedBlocks, others: PackedBlocks) -> bool:

@@ -1,7 +1,7 @@
 """Positions of a prompt: where later requests recognize it, and where a provider leaves and finds cache entries."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from hashlib import blake2b
 from typing import Final
@@ -18,6 +18,7 @@ from gateway.prompt_caches.packed_blocks import (
 from gateway.prompt_caches.prompt_blocks import DIGEST, HEAD, LOOSE, SETTING, TAIL
 from gateway.prompt_caches.prompts import Anchor, PromptDigest
 from providers.catalog.prompt_caching import CachingRow
+from streams.events import Api
 
 MOST_ANCHORS: Final = 16
 """The anchors of a request from its end."""
@@ -28,41 +29,57 @@ SHORTEST_ANCHOR: Final = 32
 MOST_LOOKUPS: Final = 64
 """Positions that are looked up for a provider that searches everywhere."""
 
+_WRAPPERS: Final[Mapping[Api, int]] = {"messages": len('{"type":"text","text":""}')}
+_WRAPPER: Final = len('{"text":""}')
+"""Bytes of the JSON around a text, which does not identify a conversation."""
+
+_TEXT: Final = KIND_NUMBERS["text"]
 _REASONING: Final = KIND_NUMBERS["reasoning"]
 _RESULT: Final = KIND_NUMBERS["tool_result"]
 _RUNS: Final = frozenset({KIND_NUMBERS["tool_use"], _RESULT})
 _ASKING: Final = frozenset(ROLE_NUMBERS[role] for role in ("user", "tool", "system"))
 _ASSISTANT: Final = ROLE_NUMBERS["assistant"]
-
-
-def anchors(prompt: PromptDigest, key: bytes) -> tuple[Anchor, ...]:
-    """Return the anchors of ``prompt`` in the order of ``each_anchor``."""
-    return tuple(each_anchor(prompt, key))
+_ANSWER: Final = bytes((_ASSISTANT,))
 
 
 def each_anchor(prompt: PromptDigest, key: bytes) -> Iterator[Anchor]:
     """Yield the anchors of ``prompt``, the last first.
 
-    These are at most ``MOST_ANCHORS`` from the end, then the first user message.
-    The memory registers an exchange by its first and last one. Blocks below 32 bytes are none. The tool results of one
-    message, or in a row, count as one block."""
+    These are at most ``MOST_ANCHORS`` from the end, then all messages before the first answer. The memory registers an
+    exchange by its last one and by these messages. Texts below 32 bytes are none. The tool results of one message, or
+    in a row, count as one block."""
     known = set()
-    for anchor in _anchors_from_end(prompt, key):
-        known.add(anchor.position)
+    for anchor in _anchors_from_end(prompt, key, prompt.end):
+        known.add(anchor.digest)
         yield anchor
     first = first_anchor(prompt, key)
-    if first is not None and first.position not in known:
+    if first is not None and first.digest not in known:
         yield first
 
 
+def last_anchor(prompt: PromptDigest, key: bytes, until: int) -> Anchor | None:
+    """Return the last anchor of ``prompt`` up to the position ``until``."""
+    return next(_anchors_from_end(prompt, key, until), None) or first_anchor(prompt, key)
+
+
 def first_anchor(prompt: PromptDigest, key: bytes) -> Anchor | None:
-    """Return the anchor (a digest for look-ups) of the first user message, ``None`` without one."""
-    kinds, roles = prompt.history.kinds, prompt.history.roles
-    for at in range(min(prompt.head, len(kinds))):
-        is_asking = roles[at] in _ASKING or kinds[at] == _RESULT
-        if is_asking and (anchor := _anchor(prompt, key, at, at, roles)) is not None:
-            return anchor
-    return None
+    """Return the anchor (a digest for look-ups) of all messages before the first answer, ``None`` without any.
+
+    Its first blocks alone, such as instructions, may begin many conversations. Text after the last mark may change in
+    each turn, so it does not count."""
+    count = opening_length(prompt)
+    if not count:
+        return None
+    digests = b"".join([one for one, _ in prompt.history.digests_and_sizes(0, count)])
+    return Anchor(short_digest(digests, key, SETTING), prompt.history_start + count)
+
+
+def opening_length(prompt: PromptDigest) -> int:
+    """Return the number of blocks of the history before the first answer, up to the last mark among them if any."""
+    count = min(prompt.head, prompt.history.length)
+    answer = prompt.history.roles.find(_ASSISTANT, 0, count)
+    count = count if answer < 0 else answer
+    return max([number + 1 for number in prompt.history.marks if number < count], default=count)
 
 
 def boundary_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int, ...]:
@@ -169,15 +186,36 @@ def _continue_long(new: PromptDigest, parent: PromptDigest, key: bytes) -> Promp
 
 def shared_blocks(one: PromptDigest, other: PromptDigest) -> int:
     """Return the number of equal remembered blocks at the beginning of both histories."""
-    low, high = 0, min(one.end - one.history_start, other.end - other.history_start)
+    low, high = 0, min(one.history_count, other.history_count)
+    if (digest := one.history_digest(high)) is not None and digest == other.history_digest(high):
+        return high
     while low < high:  # cumulative digests are equal up to the first difference
         middle = (low + high + 1) // 2
-        digest = one.history_digest(middle)
-        if digest is not None and digest == other.history_digest(middle):
-            low = middle
+        at = _known_from(one, _known_from(other, _known_from(one, middle)))
+        if at <= high and one.history_digest(at) == other.history_digest(at):
+            low = at
         else:
             high = middle - 1
     return low
+
+
+def _known_from(prompt: PromptDigest, number: int) -> int:
+    """Return the first number of blocks, from ``number`` on, whose cumulative digest is known."""
+    is_forgotten = prompt.digests is None and prompt.head < number < prompt.head + prompt.gap
+    return prompt.head + prompt.gap if is_forgotten else number
+
+
+def continues(before: PromptDigest, new: PromptDigest, after: int = 0) -> bool:
+    """Return whether ``new`` repeats the messages of ``before``, without its last ``after`` blocks.
+
+    The text at its end may differ if an answer follows: programs add text to the newest message only, such as the
+    time."""
+    shared, count = shared_blocks(before, new), before.history_count
+    if shared == count or shared >= max(count - after, opening_length(before)):
+        return True
+    rest, at = before.roles[before.history_start + shared :], new.history_start + shared
+    is_answered = new.roles[at : at + 1] == _ANSWER and before.roles[before.history_start + shared - 1] != _ASSISTANT
+    return shared > 0 and is_answered and _ASSISTANT not in rest
 
 
 def shorten(prompt: PromptDigest, most: int = TAIL) -> PromptDigest:
@@ -238,9 +276,10 @@ def _last_steps(number: int) -> re.Pattern[bytes]:
     return re.compile(b"(?:%b|.){,%d}" % (runs, number), re.DOTALL)
 
 
-def _anchors_from_end(prompt: PromptDigest, key: bytes) -> Iterator[Anchor]:
+def _anchors_from_end(prompt: PromptDigest, key: bytes, until: int) -> Iterator[Anchor]:
     kinds, roles = prompt.history.kinds, prompt.history.roles
-    at, count = len(kinds) - 1, 0
+    length = until - prompt.history_start
+    at, count = length - 1 - (prompt.gap if length > prompt.head else 0), 0
     while at >= 0 and count < MOST_ANCHORS:
         start = at
         if kinds[at] == _RESULT:
@@ -250,24 +289,26 @@ def _anchors_from_end(prompt: PromptDigest, key: bytes) -> Iterator[Anchor]:
             at -= 1
             continue
         if start >= prompt.head or not prompt.gap or at < prompt.head:
-            anchor = _anchor(prompt, key, start, at, roles)
+            anchor = _anchor(prompt, key, start, at)
             if anchor is not None:
                 count += 1
                 yield anchor
         at = start - 1
 
 
-def _anchor(prompt: PromptDigest, key: bytes, start: int, at: int, roles: bytes) -> Anchor | None:
+def _anchor(prompt: PromptDigest, key: bytes, start: int, at: int) -> Anchor | None:
     """Return the anchor of the blocks from ``start`` to ``at`` of the kept history; ``None`` if they are too short."""
     blocks = prompt.history
     if start == at:
         digests, size = blocks.strict(at), blocks.size(at)
+        if blocks.kinds[at] == _TEXT:
+            size -= _WRAPPERS.get(prompt.api, _WRAPPER)
     else:
         several = [*blocks.digests_and_sizes(start, at + 1)]
         digests, size = b"".join([one for one, _ in several]), sum([one for _, one in several])
     if size < SHORTEST_ANCHOR:
         return None
-    answer = roles.rfind(_ASSISTANT, 0, start)
+    answer = blocks.roles.rfind(_ASSISTANT, 0, start)
     digest = short_digest(digests + (blocks.strict(answer) if answer >= 0 else b""), key, SETTING)
     gap = prompt.gap if at >= prompt.head else 0
     return Anchor(digest, prompt.history_start + at + 1 + gap)

@@ -13,7 +13,7 @@ from gateway.prompt_caches.followed import FoundParent, Members, ReadPrompts, Se
 from gateway.prompt_caches.memo import BlockMemo
 from gateway.prompt_caches.memory import MOST_BYTES, PackedPrompts, PromptMemory
 from gateway.prompt_caches.packing import pack
-from gateway.prompt_caches.positions import continue_prompt, continue_unknown, each_anchor
+from gateway.prompt_caches.positions import continue_prompt, continue_unknown, each_anchor, last_anchor
 from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.structures import Structure
 from gateway.prompt_caches.written_boundaries import planned_boundaries
@@ -146,13 +146,19 @@ class PromptReader:
         client_prompt: PromptDigest | None,
         key_headers: tuple[str | None, ...],
     ) -> ReadPrompts:
+        boundaries, own = planned_boundaries(prompt, row), client_prompt or prompt
+        anchors = tuple(islice(each_anchor(own, self.memory.key), 2))
+        last = anchors[0] if anchors else None
+        if boundaries and boundaries[-1].position < prompt.end and own.history.marks:
+            last = last_anchor(own, self.memory.key, own.marks[-1][0])
         return ReadPrompts(
             row,
             *members,
             prompt,
             client_prompt,
-            tuple(islice(each_anchor(client_prompt or prompt, self.memory.key), 2)),
-            planned_boundaries(prompt, row),
+            anchors,
+            last,
+            boundaries,
             pack_prompts(prompt, client_prompt),
             key_headers,
         )

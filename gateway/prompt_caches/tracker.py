@@ -4,7 +4,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from operator import attrgetter
 from typing import Final
 
@@ -32,7 +31,7 @@ from gateway.prompt_caches.memory import (
     merge_boundaries,
 )
 from gateway.prompt_caches.parents import ParentFinder, is_one_shot
-from gateway.prompt_caches.positions import each_anchor, first_anchor, lookup_positions
+from gateway.prompt_caches.positions import first_anchor, last_anchor, lookup_positions
 from gateway.prompt_caches.prompt_reader import PromptReader, pack_prompts
 from gateway.prompt_caches.prompts import Anchor
 from gateway.prompt_caches.rates import RecentRequests
@@ -204,7 +203,7 @@ class PromptTracker:
             exchange.id = before.id if before is not None and before.is_latest else os.urandom(_ID_BYTES)
             exchange.sent = sent.sent
         short = b"" if anchor is None else anchor.digest[:ANCHOR_BYTES]
-        ends = [ExchangeEnd(short, attempt.prompt.end, exchange.sent)]
+        ends = [ExchangeEnd(short, read.until, exchange.sent)]
         boundaries: list[Boundary] = []
         ttls = [one.ttl for one in read.boundaries if one.ttl is not None]
         if before is not None:
@@ -226,9 +225,9 @@ class PromptTracker:
         )
         self.parents.write(exchange.owner, exchange.id, conversation, packed, (read.prompt, read.client_prompt))
         exchange.writer = attempt
-        named = [] if anchor is None else [anchor.digest]
-        if read.client_prompt is not None:
-            named += [one.digest for one in islice(each_anchor(read.prompt, memory.key), 1)]
+        named = [one.digest for one in (anchor, read.other_anchor) if one is not None]
+        if read.client_prompt is not None and (of_sent := last_anchor(read.prompt, memory.key, read.until)) is not None:
+            named.append(of_sent.digest)
         is_due = before is None or before.id != exchange.id or before.end.sent // _REFRESH != sent.sent // _REFRESH
         if is_due:
             first = first_anchor(read.own, memory.key)
@@ -354,9 +353,10 @@ class PromptTracker:
                     known[number] = structs.replace(one, is_unread=False)
             if (end := conversation.end_of(exchange.sent)) is not None:
                 end.tokens, end.response, end.head = 0 if usage is None else usage.prompt, response, attempt.head
-                replaced = {one.position for one in left}
-                known = [one for one in known if one.position not in replaced]
-                conversation.boundaries = sorted([*known, *left], key=attrgetter("written"))
+                exact = {one.position: one.tokens for one in known if is_here and one.is_exact}
+                new = {one.position: _with_count(one, exact.get(one.position)) for one in left}
+                known = [one for one in known if one.position not in new]
+                conversation.boundaries = sorted([*known, *new.values()], key=attrgetter("written"))
                 if attempt.is_diagnosed and end is conversation.ends[-1]:
                     conversation.response_id = response_id if response_id and len(response_id) <= _MAX_ID else ""
 
@@ -415,6 +415,13 @@ def _reads_first(read: int, boundary: Boundary, sent: float, row: CachingRow) ->
     """Return whether the response to a request of ``sent`` that read ``read`` tokens first read ``boundary``."""
     is_read = is_covered(boundary.tokens, boundary.is_exact, read)
     return boundary.is_unread and is_read and boundary.is_alive(sent, row)
+
+
+def _with_count(boundary: Boundary, tokens: int | None) -> Boundary:
+    """Return a boundary with the provider's earlier count of ``tokens`` there, instead of an estimate."""
+    if tokens is None or boundary.is_exact:
+        return boundary
+    return structs.replace(boundary, tokens=tokens, is_exact=True)
 
 
 def _member_or_header(members: Mapping[str, msgspec.Raw], sent: SentRequest, name: str) -> bytes | str | None:

@@ -210,7 +210,7 @@ ROWS: Final[Mapping[tuple[str, Api | None], _Models]] = MappingProxyType(
         ("gemini", None): _ON_GEMINI,
         ("vertex", None): _ON_GEMINI,
         ("deepseek", None): (("*", CachingRow(
-            boundaries="step", step=128, lifetime=_HOUR, longest=2 * _DAY, reports="exact",
+            boundaries="step", step=128, lifetime=_HOUR, longest=2 * _DAY,
             # It documents an unstated interval, 64 tokens in 2024; 128 tokens were measured.
             sources=_sources("https://api-docs.deepseek.com/guides/kv_cache"),
         )),),

@@ -9,7 +9,8 @@ from typing import Any, Final
 import pytest
 
 import gateway.exchange.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
-from tests.support.cached_talks import RULES, CachedTalk, entries, long_text, set_caches
+from tests.support.cached_prompts import mark_end, tool_of, user_item
+from tests.support.cached_talks import ENTRIES, RULES, CachedTalk, entries, long_text, set_caches
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, provider
 from tests.support.upstreams import JSON, PATHS, Raw
@@ -155,6 +156,102 @@ def test_a_second_attempt_has_the_same_history(running, upstream):
     reply = running.request("POST", PATHS["responses"], {**body, **more})
     line = eventually(lambda: exchanges(running.log, reply.headers["x-request-id"]))[0]
     assert (line["attempts"], line["prompt_cache_could"], line["prompt_cache_missed"]) == (2, 6000, 0)
+
+
+# Conversations with equal or changing texts
+
+REMINDER: Final = "<system-reminder>As you answer, you can use the following context: " + "a rule of it. " * 20
+
+
+def add_clock(api: str, body: dict[str, Any], turn: int) -> None:
+    """Add a text that only this ``turn`` has to its newest message, after the mark if it has one."""
+    [member] = body.keys() & {"messages", "input", "contents"}
+    text, at = f"The time is 09:3{turn}:07. The user has opened a file in the editor.", 2 * turn + (api == "chat")
+    item = body[member][at]
+    match api:
+        case "messages":
+            item["content"].append({"type": "text", "text": text})
+        case "converse":
+            item["content"].append({"text": text})
+        case "gemini":
+            item["parts"].append({"text": text})
+        case _:
+            body[member].insert(at + 1, user_item(api, text))
+
+
+@pytest.mark.parametrize("opening", ["block", "message", "all"])
+def test_a_conversation_that_begins_like_another_is_no_child_of_it(mock, opening):
+    """Claude Code begins each conversation with the same reminder. The other one has other tools."""
+    with gateway_thread(config(entries(mock.url))) as gateway:
+        first, other = (CachedTalk(gateway, "messages", "sonnet", f"{opening} {name}") for name in ("one", "other"))
+        bodies = [first.body(), first.body(), other.body(tools=[tool_of("messages", "look")])]
+        for body in bodies:
+            messages, block = body["messages"], {"type": "text", "text": REMINDER}
+            if opening == "message":
+                messages.insert(0, {"role": "user", "content": [block]})
+            elif opening == "block":
+                messages[0]["content"].insert(0, block)
+            else:
+                messages[0]["content"] = [block]
+        bodies[1]["messages"] += [
+            {"role": "assistant", "content": "Done."}, {"role": "user", "content": "And a last question about it."}
+        ]  # fmt: skip
+        first.send(bodies[0])
+        assert first.send(bodies[1]).line["prompt_cache_could"] > 2_000
+        turn = other.send(bodies[2])
+        assert (turn.cause, turn.line.get("prompt_cache_missed", 0)) == (None, 0)
+
+
+@pytest.mark.parametrize("model", ENTRIES)
+def test_short_turns_that_many_conversations_have_lead_to_none_of_them(mock, model):
+    """A client's conversations have the same last turns, and other first messages and tools."""
+    api = ENTRIES[model][2]
+    with gateway_thread(config(entries(mock.url))) as gateway:
+        causes = []
+        for name, text in (("one", long_text("one", 200)), ("two", "Please look at two"), ("three", "And at three")):
+            talk = CachedTalk(gateway, api, model, f"short {name} {model}")
+            for number in (0, 1, 2):
+                body = talk.body(tools=[tool_of(api, name)])
+                [member] = body.keys() & {"messages", "input", "contents"}
+                turns = [item for _ in range(number) for item in spoken_items(api)]
+                body[member] = [user_item(api, text), *turns]
+                causes.append(talk.send(mark_end(api, body)).cause)
+        assert causes == [None] * 9
+
+
+def spoken_items(api: str) -> list[dict[str, Any]]:
+    """Return a short answer, and the user's short next turn."""
+    match api:
+        case "gemini":
+            answer: dict[str, Any] = {"role": "model", "parts": [{"text": "Done."}]}
+        case "interactions":
+            answer = {"type": "model_output", "content": [{"type": "text", "text": "Done."}]}
+        case "converse":
+            answer = {"role": "assistant", "content": [{"text": "Done."}]}
+        case _:
+            answer = {"role": "assistant", "content": "Done."}
+    return [answer, user_item(api, "continue")]
+
+
+@pytest.mark.parametrize("stays", [False, True], ids=["moves", "stays"])
+@pytest.mark.parametrize("model", ENTRIES)
+def test_text_that_changes_at_the_end_of_each_newest_message_costs_nothing(mock, model, stays):
+    """The pages advise this position for the time. What the provider serves is what it could."""
+    api = ENTRIES[model][2]
+    with gateway_thread(config(entries(mock.url))) as gateway:
+        talk = CachedTalk(gateway, api, model, f"a clock {model} {stays}")
+        could = []
+        for number in range(6):
+            body = talk.body()
+            for earlier in range(number, -1 if stays else number - 1, -1):
+                add_clock(api, body, earlier)
+            turn = talk.send(body)
+            could.append(turn.line.get("prompt_cache_could", 0))
+            if number > 1 and model != "sol":  # it serves ends of messages only, and this end changes
+                assert turn.cause is None
+                assert could[-1] - 200 <= turn.line["cached_tokens"]
+        assert could[2:] == sorted(could[2:])
+        assert could[-1] > could[2] + 300
 
 
 # A replaced history

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.prompt_caches.blocks import read_prompt
-from gateway.prompt_caches.positions import anchors, continue_prompt
+from gateway.prompt_caches.positions import continue_prompt, each_anchor
 from gateway.prompt_caches.prompt_blocks import HEAD, TAIL
 from gateway.prompt_caches.prompts import PromptDigest
 from streams.events import APIS
@@ -126,23 +126,27 @@ def test_a_turn_continues_the_messages_that_its_provider_keeps(api: str, before:
 @each_row("api", APIS)
 def test_the_next_turn_has_the_last_anchor_of_the_one_before(api: str):
     first, second = read(api, request_of(api, 3)), read(api, request_of(api, 4))
-    last = anchors(first, KEY)[0]
-    assert last.digest in {anchor.digest for anchor in anchors(second, KEY)[1:]}
-    assert anchors(first, KEY)[-1].digest == anchors(second, KEY)[-1].digest
+    earlier, later = [*each_anchor(first, KEY)], [*each_anchor(second, KEY)]
+    last = earlier[0]
+    assert last.digest in {anchor.digest for anchor in later[1:]}
+    assert earlier[-1].digest == later[-1].digest
     assert last.position == first.end
 
 
 def test_the_results_of_one_message_are_one_anchor():
     results = [{"type": "tool_result", "tool_use_id": str(number), "content": "A short result"} for number in range(40)]
     body = {
-        "messages": [{"role": "user", "content": "Please run all of these tools"}, {"role": "user", "content": results}]
+        "messages": [
+            user_item("messages", "Please run all of these small tools."),
+            {"role": "user", "content": results},
+        ]
     }
-    assert [anchor.position for anchor in anchors(read("messages", body), KEY)] == [41, 1]
+    assert [anchor.position for anchor in each_anchor(read("messages", body), KEY)] == [41, 1, 32]
 
 
 def test_short_blocks_are_no_anchor():
     body = {"messages": [user_item("chat", "Explain all the files of this project"), user_item("chat", "yes")]}
-    assert [anchor.position for anchor in anchors(read("chat", body), KEY)] == [1]
+    assert [anchor.position for anchor in each_anchor(read("chat", body), KEY)] == [1, 2]
 
 
 @pytest.mark.sample(2)

@@ -16,6 +16,7 @@ from providers.catalog.prices import price_of
 from providers.catalog.prompt_caching import caching_row
 from streams.events import APIS, Usage
 from tests.support.cached_prompts import HISTORY, SYSTEM, request_of, row_of, user_item
+from tests.support.each_row import each_row
 from tests.support.set_clock import SetClock
 
 MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -153,6 +154,47 @@ def test_prompts_that_were_read_for_a_choice_belong_to_the_same_request_only():
         {"client_members": lambda: members},
     ]  # fmt: skip
     assert [read.belongs_to(structs.replace(sent, **change)) for change in others] == [False] * 4
+
+
+@each_row("how", ["changed", "removed"])
+@each_row("api", APIS)
+def test_a_conversation_whose_oldest_messages_change_is_recognized(trial, api, how):
+    """C9"""
+    bodies = [request_of(api, rounds) for rounds in (3, 4)]
+    history, at = bodies[1][HISTORY[api]], int(api == "chat")
+    history[at : at + 1 + 2 * (how == "removed")] = [user_item(api, "Please do something else.")] * (how == "changed")
+    changes = {"api": api, "client_api": api, "row": row_of(api), "client": f"{api} {how}"}
+    first, second = (trial.send(0, body=MEMBERS.decode(json.dumps(one).encode()), **changes) for one in bodies)
+    parent = second.exchange.parent
+    assert parent is not None
+    assert parent.id == first.exchange.id
+    difference = trial.tracker.compare(second).difference
+    assert difference is not None
+    assert difference.part == "history"
+
+
+def test_an_estimate_replaces_no_count_of_the_provider(trial):
+    """Claude Code also marks the message before the newest one, whose tokens a turn only estimates."""
+
+    def turn(rounds: int) -> Any:
+        body = request_of("messages", rounds)
+        if rounds > 3:
+            body["messages"][-3]["content"][-1]["cache_control"] = {"type": "ephemeral"}
+        return MEMBERS.decode(json.dumps(body).encode())
+
+    for rounds, tokens in ((3, 5_000), (4, 9_000), (5, 9_300)):
+        trial.answer(trial.send(rounds, body=turn(rounds)), Usage(input=1, cache_write=tokens, reports_cache_read=True))
+    fork = trial.send(4, body=turn(4))
+    compared = trial.tracker.compare(fork)
+    assert (compared.could, compared.is_exact) == (9_000, True)
+
+
+def test_a_provider_that_reports_only_read_tokens_keeps_whole_steps(trial):
+    """DeepSeek has no count of written tokens."""
+    row, body = caching_row("deepseek", "deepseek-chat", "chat"), request_of("chat", 3)
+    changes = {"api": "chat", "client_api": "chat", "row": row, "body": MEMBERS.decode(json.dumps(body).encode())}
+    trial.answer(trial.send(3, **changes), Usage(input=5_000, cache_read=1_024, reports_cache_read=True))
+    assert trial.tracker.compare(trial.send(3, **changes)).could == 6_016
 
 
 def readable(trial: Trial, client: str, rounds: int, **changes: Any) -> int:

@@ -106,6 +106,16 @@ def test_a_provider_that_read_past_the_difference_contradicts(api: str):
     assert turns.verdict.header is None
 
 
+@pytest.mark.parametrize(("read_tokens", "cause"), [(3_000, "unknown:contradiction"), (0, "tools")])
+def test_without_a_boundary_before_the_change_nothing_can_be_read(read_tokens: int, cause: str):
+    turns = CacheTurns("messages")
+    tools = [{"name": f"tool_{number}", "description": "It does something. " * 80} for number in range(20)]
+    first = turns.send(request_of("messages", 10, tools=tools))
+    turns.send(request_of("messages", 11, tools=[{**tools[0], "description": "Another one"}, *tools[1:]]), read_tokens)
+    assert first.tokens > 2 * 3_000
+    assert turns.causes == [cause]
+
+
 @each_row(
     ("diagnosis", "cause"),
     [
