@@ -85,6 +85,11 @@ def open_service(
     tracing = open_tracer(config, metrics, ledger)
     allowances = open_allowances(config, shared, stored_keys)
     raise_new_budgets(config, kept_ledger, allowances)
+    health = open_health(config, shared)
+    balancer = Balancer() if shared is None else Balancer(shared.pins, shared.open_answers)
+    if (remote := allowances.counters.remote) is not None:
+        health.share_outages(remote.notes)
+        balancer.share_pins(remote.notes)
     authenticator, shares = Authenticator(config), Shares()
     finished, contents = open_observers(steps, authenticator, ledger, metrics)
     credentials, provider_lists = credentials_of(config, {}, secrets), ProviderLists()
@@ -105,8 +110,8 @@ def open_service(
         ledger=ledger,
         kept_ledger=kept_ledger,
         allowances=allowances,
-        health=open_health(config, shared),
-        balancer=Balancer() if shared is None else Balancer(shared.pins, shared.open_answers),
+        health=health,
+        balancer=balancer,
         live_view=open_live_view(ledger, config.ui, keep=config.ui_keep, prompts=config.ui_prompts),
         recorder=recorder,
         metrics=metrics,

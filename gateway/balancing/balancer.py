@@ -17,6 +17,7 @@ from gateway.balancing.rules import RULES, Random, is_cheapest
 from gateway.config.aliases import Route
 from gateway.routing.plan import Candidate, Outcome, Plan
 from gateway.routing.target import Target
+from gateway.shared.notes import Notes
 from gateway.shared.rows import OWNER, LocalRows, Rows
 from streams.events import FailureReason
 
@@ -32,6 +33,9 @@ Readable: TypeAlias = Mapping[bytes, int]
 NOTHING_READABLE: Final[Readable] = {}
 
 MOST_PINS: Final = 100_000
+
+_PIN: Final = "pin"
+"""The kind of the notes of pins: the place of the pinned member, in hexadecimal."""
 
 _GROUP: Final = attrgetter("group")
 
@@ -78,7 +82,17 @@ class Balancer:
         self.landings: Counter[tuple[str, Landing]] = Counter()
         self._pins = LocalRows(MOST_PINS, trio.current_time) if pins is None else pins
         self._random = chance
+        self._notes: Notes | None = None
         self._cached_groups: dict[int, tuple[Sequence[Candidate], tuple[BalancedGroup, ...]]] = {}
+
+    def share_pins(self, notes: Notes) -> None:
+        """Share the pins with other gateways through ``notes``."""
+        self._notes = notes
+        notes.add_reader(_PIN, self._pin_as_noted)
+
+    def _pin_as_noted(self, key: bytes, value: str, seconds: float) -> None:
+        place = bytes.fromhex(value)
+        self._pins.update(key, lambda before, now: place, seconds)
 
     def arrange(
         self, plan: Plan, affinity: Affinity | None, now: float, tokens: int = 0, readable: Readable = NOTHING_READABLE
@@ -131,8 +145,17 @@ class Balancer:
             elif _keeps_pin(route, affinity, at, group.weights, loads):
                 order.remove(at)
                 order.insert(0, at)
+            self._note_pin(route, group.number, group.keys[order[0]], affinity)
         members = group.members
         return [members[at] for at in order]
+
+    def pinned_places(self, plan: Plan, affinity: Affinity | None) -> tuple[bytes | None, ...]:
+        """Return the members that have the conversation, one for each group of ``plan``."""
+        if affinity is None or plan.route is None:
+            return ()
+        return tuple(
+            self._pinned_place(plan.route, group.number, affinity) for group in self._groups_of(plan.candidates)
+        )
 
     def is_warm(self, plan: Plan, target: Target, affinity: Affinity | None) -> bool:
         """Return whether the provider of ``target`` probably caches the conversation's prompt.
@@ -163,16 +186,23 @@ class Balancer:
                     landing = _landing(pinned, members, target, outcomes)
                     self.landings[route.name, landing] += 1
                 if number == one.group and one.weight:
-                    self._pin(route, one, affinity)
+                    self._pin(route, one, affinity, is_unexpected=one is not members[0])
         return landing
 
     def _pinned_place(self, route: Route, group: int, affinity: Affinity) -> bytes | None:
         """Return the identity of the member that has the conversation."""
         return self._pins.read(_pin_key(affinity, route, group))
 
-    def _pin(self, route: Route, one: Candidate, affinity: Affinity) -> None:
+    def _pin(self, route: Route, one: Candidate, affinity: Affinity, *, is_unexpected: bool) -> None:
+        """Pin the conversation to ``one``. With ``is_unexpected``, other gateways do not know it from ``arrange``."""
         place = one.target.identity.place
         self._pins.update(_pin_key(affinity, route, one.group), lambda before, now: place, affinity.lifetime)
+        if is_unexpected:
+            self._note_pin(route, one.group, place, affinity)
+
+    def _note_pin(self, route: Route, group: int, place: bytes, affinity: Affinity) -> None:
+        if self._notes is not None:
+            self._notes.write(_PIN, _pin_key(affinity, route, group), place.hex(), affinity.lifetime)
 
 
 def has_choice(plan: Plan) -> bool:

@@ -6,4 +6,5 @@
 - ``remote``: counters of several gateways in a store, by ``steps``. ``unsent`` has what the store does not know,
   ``known_states`` what it replied last. With ``refreshes`` of levels, a ``share`` during an outage, and
   ``delayed_amounts`` after a loss of data.
+- ``notes``: facts that gateways share through such a store.
 - ``redis``, ``postgres``: such stores (``counter_store``); ``open_counters`` selects one."""

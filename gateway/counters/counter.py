@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
 import attrs
 
+from gateway.counters.notes import SharedNotes
+
 MOST_AMOUNT: Final = 10**17
 """The largest amount of one debit: 100 million dollars. Every store can add it to ``MOST_TOTAL`` exactly."""
 
@@ -191,7 +193,9 @@ class Counters(Protocol):
 
 
 class ServerCounters(Counters, Protocol):
-    """Counters on a server, common to several gateways."""
+    """Counters on a server, common to several gateways, which also share ``notes`` there."""
+
+    notes: SharedNotes
 
     @property
     def is_away(self) -> bool:
@@ -208,6 +212,10 @@ class ServerCounters(Counters, Protocol):
 
     async def read_clock(self) -> None:
         """Wait a moment until ``now`` is the server's time. Never raises."""
+        ...
+
+    async def read_notes(self) -> None:
+        """Wait a moment until the notes of other gateways are read. Never raises."""
         ...
 
     async def run(self) -> None:

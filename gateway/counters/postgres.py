@@ -31,6 +31,10 @@ CREATE TABLE IF NOT EXISTS trigate_counting (
 CREATE TABLE IF NOT EXISTS trigate_claims (
     process text NOT NULL, name text NOT NULL, debits jsonb NOT NULL, PRIMARY KEY (process, name)
 );
+CREATE TABLE IF NOT EXISTS trigate_notes (
+    name text PRIMARY KEY, value text NOT NULL, writer text NOT NULL, until double precision NOT NULL,
+    number bigserial UNIQUE
+);
 
 CREATE OR REPLACE FUNCTION trigate_told(one jsonb) RETURNS text LANGUAGE sql AS $$
     SELECT format(
@@ -84,6 +88,7 @@ DECLARE
     me text := asked->>'name'; this bigint := (asked->>'number')::bigint;
     now double precision := extract(epoch FROM clock_timestamp());
     last bigint; told text; gone text[]; keys text[]; one jsonb; claims jsonb; room boolean; alive bigint;
+    read_to bigint := coalesce((asked->>'read_to')::bigint, 0); noted text;
     added text[] := '{}'; reserved text[] := '{}'; looked text[] := '{}'; states text[];
 BEGIN
     IF asked->>'joins' = '1' THEN  -- it may come twice at once, and there is no row yet to wait for
@@ -162,9 +167,24 @@ BEGIN
         looked := looked || trigate_told(one);
     END LOOP;
 
+    IF jsonb_array_length(coalesce(asked->'noted', '[]'::jsonb)) > 0 THEN
+        PERFORM pg_advisory_xact_lock(7482111965);  -- so that notes become visible in the order of their numbers
+        INSERT INTO trigate_notes (name, value, writer, until)
+        SELECT n->>0, n->>1, me, now + (n->>2)::float / 1000 FROM jsonb_array_elements(asked->'noted') n
+        ON CONFLICT (name) DO UPDATE SET value = excluded.value, writer = me, until = excluded.until,
+            number = excluded.number
+        WHERE trigate_notes.writer = me OR trigate_notes.number <= read_to OR trigate_notes.until < now;
+        DELETE FROM trigate_notes WHERE number <= (SELECT max(number) - 100000 FROM trigate_notes);
+    END IF;
+    SELECT coalesce(max(n.number), read_to), coalesce(string_agg(
+        format('[%s,%s,%s]', to_json(n.name), to_json(n.value), round((n.until - now) * 1000)), ',' ORDER BY n.number
+    ) FILTER (WHERE n.writer <> me AND n.until > now), '') INTO read_to, noted
+    FROM (SELECT * FROM trigate_notes t WHERE t.number > read_to ORDER BY t.number LIMIT 500) n;
+
     SELECT count(*) INTO alive FROM trigate_counting WHERE name <> me;
-    told := format('{"time":%s,"alive":%s,"reserved":[%s],"added":[%s],"looked":[%s]}',
-        now, alive + 1, array_to_string(reserved, ','), array_to_string(added, ','), array_to_string(looked, ','));
+    told := format('{"time":%s,"alive":%s,"reserved":[%s],"added":[%s],"looked":[%s],"noted":[%s],"read_to":%s}',
+        now, alive + 1, array_to_string(reserved, ','), array_to_string(added, ','), array_to_string(looked, ','),
+        noted, read_to);
     IF asked->>'leaves' = '1' THEN
         DELETE FROM trigate_counting WHERE name = me;
     ELSE

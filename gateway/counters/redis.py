@@ -154,13 +154,44 @@ end
 local looked = {}
 for index, one in ipairs(asked.looked) do looked[index] = told(one) end
 
+local NOTES, MOST_NOTES, NOTES_PER_STEP = P..'notes', 100000, 500
+local function may_note(name)
+    if tonumber(redis.call('ZSCORE', NOTES, name) or '0') <= asked.read_to then return true end
+    local text = redis.call('GET', P..'note:'..name)
+    return not text or cjson.decode(text)[1] == asked.name
+end
+for _, one in ipairs(asked.noted) do if may_note(one[1]) then
+    redis.call('SET', P..'note:'..one[1], cjson.encode({asked.name, one[2]}), 'PX', whole(one[3]))
+    redis.call('ZADD', NOTES, redis.call('INCR', P..'serial'), one[1])
+end end
+if #asked.noted > 0 then
+    for index, key in ipairs(redis.call('ZRANGE', NOTES, '0', whole(-MOST_NOTES - 1))) do
+        redis.call('DEL', P..'note:'..key); redis.call('ZREM', NOTES, key)
+    end
+end
+local noted, read_to = {}, asked.read_to
+local found = redis.call(
+    'ZRANGEBYSCORE', NOTES, '('..whole(read_to), '+inf', 'WITHSCORES', 'LIMIT', '0', whole(NOTES_PER_STEP))
+for index = 1, #found, 2 do
+    local key = P..'note:'..found[index]
+    local text = redis.call('GET', key)
+    read_to = tonumber(found[index + 1])
+    if not text then redis.call('ZREM', NOTES, found[index]) else
+        local one = cjson.decode(text)
+        if one[1] ~= asked.name then
+            noted[#noted + 1] = cjson.encode({found[index], one[2], redis.call('PTTL', key)})
+        end
+    end
+end
+
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', ALIVE, '-inf', '('..string.format('%.3f', now - asked.lease))) do
     if name ~= asked.name and not forget(name, 100) then break end
 end
 redis.call('ZADD', ALIVE, string.format('%.3f', now), asked.name)
 local reply = '{"time":'..string.format('%.6f', now)..',"alive":'..redis.call('ZCARD', ALIVE)
     ..',"reserved":['..table.concat(reserved, ',')..'],"added":['..table.concat(added, ',')
-    ..'],"looked":['..table.concat(looked, ',')..']}'
+    ..'],"looked":['..table.concat(looked, ',')..'],"noted":['..table.concat(noted, ',')
+    ..'],"read_to":'..whole(read_to)..'}'
 if asked.leaves == 1 then
     forget(asked.name, 1000)
 else
@@ -170,9 +201,9 @@ return reply
 """
 """One step (``steps.py``).
 
-Rates are stored as refill times, sums and slots as hashes of used and held amounts. Each process has a hash of its open
-claims, its last step and reply, and its time among the live processes. All keys share a hash tag, so that a cluster
-stores them together."""
+Rates are stored as refill times, sums and slots as hashes of used and held amounts. A note has its writer
+and its value, and its number in the order of all notes. Each process has a hash of its open claims, its last step and
+reply, and its time among the live processes. All keys share a hash tag, so that a cluster stores them together."""
 
 _SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _ALIVE: Final = b"{trigate}:alive"

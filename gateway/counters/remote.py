@@ -34,6 +34,8 @@ from gateway.counters.counter import (
 from gateway.counters.counter_store import CounterStore, CounterStoreUnavailable, SendStep
 from gateway.counters.delayed_amounts import DelayedAmounts
 from gateway.counters.known_states import KnownState, KnownStates
+from gateway.counters.notes import PER_STEP as NOTES_PER_STEP
+from gateway.counters.notes import SharedNotes
 from gateway.counters.refreshes import PER_STEP as REFRESHES_PER_STEP
 from gateway.counters.refreshes import PendingRefreshes, StepRefreshes
 from gateway.counters.share import Share
@@ -58,6 +60,8 @@ _FRESH: Final = 1.0
 """Seconds for which a known level proves that a counter is full."""
 _REFRESH: Final = 5.0
 """Seconds between refreshes of a counter in use."""
+_READ_NOTES: Final = 1.0
+"""Seconds between steps that read the notes of other gateways, if nothing else is to send."""
 _DELAYED_PER_STEP: Final = 200
 """Claims of delayed amounts that end in one step, because a store performs nothing else meanwhile."""
 
@@ -114,6 +118,8 @@ class RemoteCounters:
         self._limit = limit
         self._clock = clock
         self._callbacks: list[OnSettled] = []
+        self.notes = SharedNotes(lambda: self._wake.set())
+        self._has_unread_notes = False
         self._numbers = itertools.count(1)
         self._name = _new_name()
         self._former: list[str] = []
@@ -249,6 +255,11 @@ class RemoteCounters:
             await refreshed.wait()
         return refreshed.is_set()
 
+    async def read_notes(self) -> None:
+        """Write this process's notes and read those of others, unless the store is unavailable or too slow."""
+        if not self.is_away:
+            await self._await_refresh(())
+
     def _fresh_earlier_sums(self, counter: SumCounter) -> Sequence[int] | None:
         received_at, found = self._earlier_sums.get(counter.key, (0.0, None))
         return found if self._clock() - received_at < _FRESH else None
@@ -374,7 +385,7 @@ class RemoteCounters:
     def _has_news(self) -> bool:
         """True if this process has something to send to the store now."""
         is_due = self._delayed and self._clock() >= self._delays_until
-        return bool(self._waiting or self._unsent or self._sent or is_due)
+        return bool(self._waiting or self._unsent or self._sent or is_due or self.notes or self._has_unread_notes)
 
     async def _serve(self, send: SendStep) -> None:
         """Send steps until this process stops. Raises ``CounterStoreUnavailable``."""
@@ -383,6 +394,7 @@ class RemoteCounters:
             if self._sent is None:
                 if not self._has_news and not self._refreshes and not self._joining and not self._leaving:
                     pause = min(self._lease / 4, _REFRESH if self._known else self._lease)
+                    pause = min(pause, _READ_NOTES) if self.notes.has_readers else pause
                     if self._delayed:
                         pause = min(pause, self._delays_until - self._clock())
                     with trio.move_on_after(max(pause, 0.0)):
@@ -430,6 +442,7 @@ class RemoteCounters:
             added=list(unsent.added.values()),
             reserved=[list(zip(one.names, one.claims, strict=True)) for one in waiting],
             looked=refreshes.counters,
+            noted=self.notes.take(), read_to=self.notes.read_to,
         )  # fmt: skip
         self._in_transit = unsent.added
         return _Batch(step, encode_step(step), waiting, refreshes)
@@ -467,6 +480,8 @@ class RemoteCounters:
             self._finish_reservation(waiting, bool(taken), states, reply.time)
         for counter, state in zip(batch.step.looked, reply.looked, strict=False):
             self._update_known(counter, state)
+        self.notes.receive(reply.noted, reply.read_to)
+        self._has_unread_notes = reply.read_to - batch.step.read_to >= NOTES_PER_STEP
         batch.refreshes.release()
         self._end_outage()
 
@@ -521,6 +536,7 @@ class RemoteCounters:
             if not waiting.given_up:
                 self._waiting.appendleft(waiting)
         self._refreshes.put_back(batch.refreshes)
+        self.notes.read_again(batch.step.noted)
         self._unsent.held.clear()  # joining sends all open claims
 
     def _lose_connection(self, why: str) -> None:

@@ -7,6 +7,7 @@ import attrs
 import msgspec
 
 from gateway.counters.counter import Claim, Counter, RateCounter, SlotCounter
+from gateway.counters.notes import ReadNote, UnsentNote
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -16,8 +17,9 @@ class CountingStep:
     ``number`` increments under the same ``name``. A step that ``joins`` is the first, and replaces the ``former``
     names. Rates and sums are ``raised`` to at least a value. Claims in ``holds`` are held without a check, those in
     ``ended`` are released: true if not even their rates were used. Amounts ``added`` were used; claims ``reserved`` are
-    reserved entirely or not at all. Counters ``looked`` at do not change. A process that ``leaves`` is not missed;
-    another one that is silent for ``lease`` seconds counts as dead."""
+    reserved entirely or not at all. Counters ``looked`` at do not change. Notes ``noted`` replace earlier ones, unless
+    another process has written that one after number ``read_to``. The reply has others' notes after that number. A
+    process that ``leaves`` is not missed; another one that is silent for ``lease`` seconds counts as dead."""
 
     name: str
     number: int
@@ -31,6 +33,8 @@ class CountingStep:
     added: Sequence[tuple[Counter, int]]
     reserved: Sequence[Sequence[tuple[str, Claim]]]
     looked: Sequence[Counter] = ()
+    noted: Sequence[UnsentNote] = ()
+    read_to: int = 0
 
 
 State: TypeAlias = tuple[float | int, int, int, int]
@@ -42,14 +46,17 @@ A rate's value is its refill time by the store's clock, a sum's the used units."
 class StepReply(msgspec.Struct):
     """The store's reply: its ``time`` in Unix seconds, the number of ``alive`` processes, and a state for each counter.
 
-    ``lost`` means that it does not know the previous steps and did nothing."""
+    ``noted`` are notes of other processes, up to number ``read_to``. ``lost`` means that it does not know the previous
+    steps and did nothing."""
 
     lost: int = 0
     time: float = 0.0
     alive: int = 1
     reserved: list[tuple[int, list[State]]] = []
     added: list[State] = []
-    looked: list[State] = []  # empty if another version made the store's functions
+    looked: list[State] = []  # empty if another version made the store's functions, as the next
+    noted: list[ReadNote] = []
+    read_to: int = 0
 
 
 _REPLY = msgspec.json.Decoder(StepReply)
@@ -79,6 +86,8 @@ def encode_step(step: CountingStep) -> bytes:
             "ended": [[name, int(refund)] for name, refund in step.ended.items()],
             "added": [[*_counter(counter), str(amount)] for counter, amount in step.added],
             "looked": [_counter(counter) for counter in step.looked],
+            "noted": step.noted,
+            "read_to": step.read_to,
             "reserved": [[[name, _debits(claim)] for name, claim in one] for one in step.reserved],
         }
     )

@@ -201,16 +201,26 @@ async def drop_unsuitable(planning: Planning) -> None:
 async def order_groups(planning: Planning) -> None:
     """Order the targets of each group by load and by the conversation."""
     plan, incoming, context = planning.plan, planning.incoming, planning.context
-    if plan.route is None or not has_choice(plan):
-        return
     service = context.service
+    remote = service.allowances.counters.remote
+    if plan.route is None or not has_choice(plan):
+        if remote is not None and len(plan.candidates) > 1:
+            await remote.read_notes()  # the outages that other gateways have seen
+        return
     affinity = await find_affinity(
         plan.route.sticky, planning.state_scope.owner, context.client_request.headers, incoming
     )
     readable = NOTHING_READABLE
     if affinity is not None and service.prompt_caching is not None and incoming.size >= LEAST_BODY:
         readable = await (await load_module(_READABLE)).find_readable(context, service.prompt_caching, incoming, plan)
-    plan = service.balancer.arrange(plan, affinity, service.health.clock(), incoming.size // 4, readable)
+    arrange = partial(service.balancer.arrange, plan, affinity, service.health.clock(), incoming.size // 4, readable)
+    arranged = arrange()
+    if remote is not None:
+        pinned = service.balancer.pinned_places(plan, affinity)
+        await remote.read_notes()
+        if service.balancer.pinned_places(plan, affinity) != pinned:  # another gateway has the conversation
+            arranged = arrange()
+    plan = arranged
     ordered = await offload(incoming.size, put_reasoning_readers_first, plan.candidates, incoming)
     planning.plan, planning.affinity = plan.with_candidates(ordered), affinity
 

@@ -53,6 +53,8 @@ _REASONS: Final[tuple[FailureReason | None, ...]] = (None, *get_args(FailureReas
 _NOTHING: Final = (0,) * STEPS
 _LASTING_REASONS: Final[frozenset[FailureReason]] = frozenset(("rate_limited", "quota", "credential", "gone"))
 """Reasons for which a target would also reject the next request."""
+_NETWORK_REASONS: Final[frozenset[FailureReason]] = frozenset(("connection", "timeout"))
+"""Reasons that a gateway's own network may have caused."""
 
 
 @attrs.frozen(repr=False)
@@ -139,6 +141,11 @@ def is_unsteady(circuit: Circuit, now: float, settings: CircuitSettings) -> bool
     """Return whether the target succeeds between its failures: recently, and without too many consecutive ones."""
     if circuit.reason in _LASTING_REASONS or circuit.failures >= GONE_AFTER * settings.failures:
         return False
+    return has_recent_success(circuit, now)
+
+
+def has_recent_success(circuit: Circuit, now: float) -> bool:
+    """Return whether the target has succeeded in the last five to ten seconds."""
     passed = int(now // STEP) - circuit.step
     return passed < RECENT_STEPS and sum(circuit.good[passed - RECENT_STEPS :]) > 0
 
@@ -162,6 +169,16 @@ def with_trial(circuit: Circuit, now: float, trial: int) -> Circuit:
 def without_trial(circuit: Circuit, trial: int) -> Circuit:
     """Remove ``trial``, which ended without a result, so that the next request is the trial."""
     return attrs.evolve(circuit, trial=0, trial_until=0) if trial and circuit.trial == trial else circuit
+
+
+def with_outage(circuit: Circuit, reason: FailureReason, until: float, blocked_until: float, now: float) -> Circuit:
+    """Apply an outage that another gateway has seen. It never shortens a known one.
+
+    The other gateway's own network may have failed, so recent successes here refute its failed connections."""
+    is_refuted = reason in _NETWORK_REASONS and circuit.reason is None and has_recent_success(circuit, now)
+    if is_refuted or until <= circuit.until + CLOCK_TOLERANCE:
+        return circuit
+    return attrs.evolve(circuit, until=until, reason=reason, blocked_until=max(circuit.blocked_until, blocked_until))
 
 
 def after_success(circuit: Circuit, now: float, sent: float, trial: int = 0) -> Circuit:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import attrs
+import msgspec
 import trio
 
 from configfile.stored_secrets import UnreadText
@@ -19,6 +20,7 @@ from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.health.circuit import (
+    LONGEST_WAIT,
     STEP,
     Availability,
     Circuit,
@@ -35,6 +37,7 @@ from gateway.health.circuit import (
     process_of,
     undo_success,
     with_counts,
+    with_outage,
     with_trial,
     without_dead_trial,
     without_trial,
@@ -46,8 +49,10 @@ from gateway.health.states import LONGEST_NAME, MOST_UNLISTED, LocalStates, Stat
 from gateway.health.transitions import TransitionLog, utc
 from gateway.health.witnesses import CircuitsByClient, ClientCircuits, Sighting, Witnesses, shorten_wait
 from gateway.routing.plan import Outage
-from gateway.routing.target import Identity, Target
+from gateway.routing.target import Identity, Target, digest
+from gateway.shared.notes import Notes
 from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
+from streams.surrogates import NOT_JSON
 
 Table: TypeAlias = States | ClientCircuits
 """Circuits of all clients or of one."""
@@ -58,6 +63,21 @@ ACCOUNT_REASONS: Final[frozenset[FailureReason]] = frozenset(("quota", "credenti
 OF_REQUEST_REASONS: Final[frozenset[FailureReason]] = frozenset(("credential", "gone"))
 """Reasons that even a single client confirms with another request only: a provider's 403 or 404 often concerns an
 object in the request."""
+
+
+_OUTAGE: Final = "outage"
+"""The kind of the notes of outages. A note's lifetime is that of its outage."""
+
+
+class NotedOutage(msgspec.Struct, array_like=True, frozen=True):
+    """An outage as other gateways read it: the key of its circuit, its reason, and the ``client`` that alone has it.
+
+    ``blocked`` are the seconds for which even requests without another target are not sent."""
+
+    key: str
+    reason: FailureReason
+    blocked: float
+    client: str | None
 
 
 @attrs.frozen(repr=False)
@@ -179,6 +199,7 @@ class Health:
         self._witnesses = Witnesses()
         self._has_several_clients = False
         self._failed_keys: dict[bytes, None] = {}  # keys of circuits for which this process has seen a failure
+        self._notes: Notes | None = None
         self.prober = Prober(self._states, clock, self.transitions)
         self._probes: Mapping[str, bytes] = {}  # the circuit keys of probed servers, by endpoint
 
@@ -221,6 +242,35 @@ class Health:
         known = [key for key in keys if (row := self._get(key)) is not None and row.reason is not None]
         for key in known:
             self._states.update(key, lambda circuit: allow_trial(circuit, now))
+
+    # For other gateways
+
+    def share_outages(self, notes: Notes) -> None:
+        """Share the outages with other gateways through ``notes``."""
+        self._notes = notes
+        notes.add_reader(_OUTAGE, self._apply_noted_outage)
+
+    def _write_outage(self, key: bytes, client: str | None, circuit: Circuit, now: float) -> None:
+        if self._notes is None or circuit.reason is None or not is_out(circuit, now):
+            return
+        noted = NotedOutage(key.hex(), circuit.reason, max(circuit.blocked_until - now, 0.0), client)
+        name = key if client is None else digest(key, client.encode(errors="surrogatepass"))
+        self._notes.write(_OUTAGE, name, msgspec.json.encode(noted).decode(), circuit.until - now)
+
+    def _apply_noted_outage(self, name: bytes, value: str, seconds: float) -> None:
+        try:
+            noted = msgspec.json.decode(value, type=NotedOutage)
+        except NOT_JSON:  # another version's
+            return
+        key, now = bytes.fromhex(noted.key), self.clock()
+        table = self._states if noted.client is None else self._own.add(noted.client)
+        until = now + min(seconds, LONGEST_WAIT)
+        blocked_until = min(now + noted.blocked, until)
+        before, after = table.update(key, lambda circuit: with_outage(circuit, noted.reason, until, blocked_until, now))
+        self._remember_failure(key)
+        names = [name for name, one in self._entries.items() if key in (one.place, one.account)]
+        if names and after is not before:
+            self.transitions.log_noted_outage(names, noted.client, before, after, now)
 
     # For routing
 
@@ -407,7 +457,9 @@ class Health:
 
         if table is self._states:
             self._remember_failure(key)
-        self._log_transition(attempt, table, key, *table.update(key, change), failure.at)
+        before_change, after = table.update(key, change)
+        self._log_transition(attempt, table, key, before_change, after, failure.at)
+        self._write_outage(key, None if table is self._states else attempt.client, after, failure.at)
 
     def _release_trial(self, attempt: OpenAttempt) -> None:
         """Release the trial of ``attempt`` if it ended without a result, so that the next request is the trial."""

@@ -50,6 +50,14 @@ class TransitionLog:
         elif before.reason is not None and after.reason is None:
             log.info("%s: available again for the client %s", target_name, client)
 
+    def log_noted_outage(
+        self, names: Collection[str], client: str | None, before: Circuit, after: Circuit, now: float
+    ) -> None:
+        """Log an outage of the targets ``names`` that another gateway has seen, for ``client`` or for all."""
+        if not is_out(before, now) or before.reason != after.reason:
+            whose = "" if client is None else f" for the client {client}"
+            log.info("%s; seen by another gateway%s", _describe_outage(names, after, now), whose)
+
     def take_outages(self) -> Counter[tuple[str, str]]:
         """Return the number of outages by entry and reason since the last call."""
         outages, self.outages = self.outages, Counter()

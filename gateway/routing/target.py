@@ -34,7 +34,8 @@ class Identity:
     """Identifies a target.
 
     ``endpoint`` is the provider's server, ``account`` a digest of the server and the credential, and ``place`` a digest
-    of these and the model. Both digests have 16 bytes and stay in memory."""
+    of these and the model. Both digests have 16 bytes. Gateways with one store of counters identify targets there by
+    them; nothing else outside of the process has them."""
 
     endpoint: str
     account: bytes

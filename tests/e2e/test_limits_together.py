@@ -1,5 +1,6 @@
 """Limits over several processes: the workers of one gateway, and two gateways with one store."""
 
+import contextlib
 import json
 import os
 import signal
@@ -80,9 +81,64 @@ def test_two_gateways_enforce_a_limit_together(pair, server):
     one, other = pair
     answers = burst([one, other], 16)
     assert (answers.count(200), answers.count(429)) == (10, 6)
+    assert ask(one) == 429, "it sees what both have used"
     server.stop()
     assert ask(one) == 429, "the last numbers seen hold on"
     said = one.request("GET", "/readyz?verbose", None, BEARER).json
     assert said["counters"]["state"] == "away"
     assert one.request("GET", "/healthz").status == 200
     assert "is unavailable" in "".join(one.log)
+
+
+BUSY = Raw(429, (("content-type", "application/json"), ("retry-after", "600")), (b'{"error": {"message": "later"}}',))
+
+
+class Named(Answering):
+    """A provider that answers everybody, unless it is ``busy``."""
+
+    busy = False
+
+    def take(self, seen: Seen) -> Raw:
+        answer = super().take(seen)
+        return BUSY if self.busy else answer
+
+
+@pytest.fixture(params=["redis", "postgres"])
+def sharing(request, upstream) -> Iterator[tuple[list[Gateway], list[Named]]]:
+    """Run two gateways with one store, and a group of three providers."""
+    if request.param == "redis":
+        url = request.getfixturevalue("server").url
+    else:
+        url = request.getfixturevalue("database_server").new_database()
+    with contextlib.ExitStack() as stack:
+        upstreams = [stack.enter_context(serve_upstream(Named)) for _ in range(3)]
+        entries = [provider(f"made-{n}/up", one.url, ["chat"], name=f"m{n}") for n, one in enumerate(upstreams)]
+        aliases = {"pool": {"targets": [["m0", "m1", "m2"]]}, "first": {"targets": ["m0", "m1"]}}
+        given = config(entries, model_aliases=aliases, counters={"type": request.param, "url": url})
+        yield [stack.enter_context(running(given)) for _ in range(2)], upstreams
+
+
+def answer_to(gateway: Gateway, model: str, *texts: str) -> int:
+    messages = [{"role": "user", "content": text} for text in texts]
+    body = json.dumps({"model": model, "messages": messages})
+    return gateway.request("POST", "/v1/chat/completions", body.encode(), BEARER).status
+
+
+def test_gateways_with_one_store_share_outages(sharing):
+    """The second one sent several requests to a target that the first knew to be unavailable."""
+    (one, other), (first, second, _) = sharing
+    first.busy = True
+    assert [answer_to(one, "first", "Hello"), answer_to(other, "first", "Hello")] == [200, 200]
+    assert (len(first.seen), len(second.seen)) == (1, 2)
+
+
+def test_a_conversation_between_two_gateways_stays_at_one_provider(sharing):
+    """Otherwise each turn misses the provider's prompt cache."""
+    gateways, upstreams = sharing
+    for conversation in range(8):
+        before = [len(upstream.seen) for upstream in upstreams]
+        for turn in range(1, 5):
+            texts = [f"Question {conversation}.{number}" for number in range(turn)]
+            assert answer_to(gateways[turn % 2], "pool", *texts) == 200
+        grown = [len(upstream.seen) - old for upstream, old in zip(upstreams, before, strict=True)]
+        assert sorted(grown) == [0, 0, 4], conversation

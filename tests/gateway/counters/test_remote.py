@@ -46,7 +46,7 @@ def postgres_server(cluster) -> Iterator[postgres.Server]:
     """One without counters."""
     cluster.sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres' AND pid <> pg_backend_pid()",
-        "DROP TABLE IF EXISTS trigate_counters, trigate_counting, trigate_claims",
+        "DROP TABLE IF EXISTS trigate_counters, trigate_counting, trigate_claims, trigate_notes",
     )
     yield cluster
     if cluster.process is None:
@@ -316,6 +316,44 @@ async def test_a_refresh_of_many_counters_takes_several_steps(gateways):
     await until(lambda: other.is_synced, "it is told")
     await one.refresh(many)
     assert {one.level(counter) for counter in many} == {Level(7)}
+
+
+async def test_gateways_read_the_notes_of_others(gateways):
+    """Each newest value once, by all but its writer, and by a gateway that starts later."""
+    one, other = gateways
+    read = collected_notes(one), collected_notes(other)
+    for number in range(1100):
+        one.notes.write("pin", key(f"n{number}"), f'"{number}"', 600)
+    one.notes.write("pin", key("n7"), "newest", 600)
+    one.notes.write("elsewhere", key("unread"), "", 600)
+    await until(lambda: one.is_synced, "all are written")
+    await other.read_notes()
+    await until(lambda: len(read[1]) == 1100, "all are read")
+    assert read[1][key("n7")] == "newest"
+    assert read[1][key("n1099")] == '"1099"'
+    other.notes.write("pin", key("n7"), "the other's", 600)
+    await other.read_notes()
+    await one.read_notes()
+    assert read[0] == {key("n7"): "the other's"}, "not its own"
+
+
+async def test_a_store_that_lost_its_notes_reads_new_ones(store_server, gateways):
+    one, other = gateways
+    read = collected_notes(other)
+    one.notes.write("pin", key("before"), "lost", 600)
+    await one.read_notes()
+    await other.read_notes()
+    empty(store_server)
+    one.notes.write("pin", key("after"), "new", 600)
+    await until(lambda: not one.is_away and one.is_synced and not other.is_away, "the store is back")
+    await until(lambda: key("after") in read, "the note is read")
+
+
+def collected_notes(counters: RemoteCounters) -> dict[bytes, str]:
+    """Return the notes that ``counters`` reads from now on."""
+    read: dict[bytes, str] = {}
+    counters.notes.add_reader("pin", lambda name, value, _: read.__setitem__(name, value))
+    return read
 
 
 async def test_limited_requests_are_refused_during_an_outage_if_configured(store_server, nursery):

@@ -20,6 +20,7 @@ from gateway.health.states import LocalStates, SharedStates
 from gateway.routing.plan import Outage
 from gateway.routing.router import Router
 from gateway.routing.target import Target
+from gateway.shared.notes import NoteReader
 from gateway.shared.rows import LocalRows
 from streams.events import ErrorInfo, FailureReason
 from tests.support.counted_calls import calls
@@ -366,3 +367,69 @@ async def test_a_request_without_failures_takes_few_calls():
 
     one()
     assert calls(one) <= 23
+
+
+class PassedNotes:
+    """Notes that all ``readers`` get immediately."""
+
+    def __init__(self) -> None:
+        self.readers: dict[str, NoteReader] = {}
+
+    def write(self, kind: str, key: bytes, value: str, seconds: float) -> None:
+        self.readers[kind](key, value, seconds)
+
+    def add_reader(self, kind: str, reader: NoteReader) -> None:
+        self.readers[kind] = reader
+
+
+def two_gateways() -> tuple[Scene, Scene]:
+    """Return two gateways; the second one reads the notes of the first."""
+    one, other = Scene(ONE, SAME_KEY), Scene(ONE, SAME_KEY)
+    notes = PassedNotes()
+    one.health.share_outages(notes)
+    other.health.share_outages(notes)  # the last reader
+    return one, other
+
+
+def test_another_gateway_has_the_same_outage_until_the_same_time():
+    one, other = two_gateways()
+    one.fail(reason="rate_limited", wait=12.0)
+    assert other.outage(alone=True) == one.outage(alone=True) == Outage("rate_limited", 1012.0)
+    one.fail("same-key", reason="quota", wait=60.0)
+    assert other.is_out("one", "same-key") == [True, True]
+    other.clock.now += 60.0
+    assert other.is_out("one", "same-key") == [False, False]
+
+
+def test_an_outage_of_one_client_is_that_clients_at_another_gateway():
+    keys = [{"name": name, "key": f"{name}-key-0123456789-0123456789"} for name in ("ann", "bob")]
+    given = from_mapping({"version": "v0.4.0", "model_providers": [ONE], "client_keys": keys})
+    one, other = Scene(config=given), Scene(config=given)
+    notes = PassedNotes()
+    one.health.share_outages(notes)
+    other.health.share_outages(notes)
+    attempt = one.health.begin(one.target(), None, added=False, client="ann")
+    attempt.mark_failed(ErrorInfo("not_found", "no", reason="gone"))
+    outages = [other.health.outage(other.target(), None, client=client) for client in ("ann", "bob")]
+    assert outages == [one.health.outage(one.target(), None, client="ann"), None]
+    assert outages[0] is not None
+
+
+def test_a_shorter_outage_of_another_gateway_changes_nothing():
+    one, other = two_gateways()
+    other.fail(reason="rate_limited", wait=60.0)
+    one.fail(reason="rate_limited", wait=12.0)
+    assert other.outage() == Outage("rate_limited", 1060.0)
+
+
+@pytest.mark.parametrize(("reason", "is_out"), [("connection", False), ("timeout", False), ("overloaded", True)])
+def test_recent_successes_refute_failures_of_another_gateways_network(reason, is_out):
+    one, other = two_gateways()
+    other.answer()
+    for _ in range(5):
+        one.fail(reason=reason)
+    assert (one.is_out("one"), other.is_out("one")) == ([True], [is_out])
+    other.clock.now += 30.0
+    one.clock.now += 30.0
+    one.fail(reason=reason)
+    assert other.is_out("one") == [True], "without its own evidence, it believes the other"
