@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from gateway.allowances.allowance import EVERYBODY, Allowance, Holder
-from gateway.allowances.budgets import BatchReserves, BudgetAllowance, HolderKey, budget_allowances
+from gateway.allowances.budgets import BatchReserves, BudgetAllowance, HolderKey, budget_allowances, is_paid_from
 from gateway.allowances.expected import ExpectedOutputs
 from gateway.allowances.levels import Refusals
 from gateway.allowances.queue import Queueing, Queues
@@ -113,6 +113,17 @@ class Allowances:
         found = (*self.of_client(client), *self.of_target(target))
         budgets = (one for one in found if isinstance(one, BudgetAllowance) and one.budget.period != "run")
         return tuple(dict.fromkeys((one.holder.kind, one.holder.name) for one in budgets))
+
+    def is_exhausted(self, client: str | None, target: Target) -> bool:
+        """Return whether nothing is left of a budget that pays for requests of ``client`` to ``target``, as far as this
+        process knows."""
+        at = self.now()
+        counters = (
+            one.counter(at, None)
+            for one in (*self.of_client(client), *self.of_target(target))
+            if is_paid_from(one, target)
+        )
+        return any(one is not None and self.counters.level(one).used >= one.most for one in counters)
 
     def has_budget(self, client: str | None, entries: Iterable[ModelEntry]) -> bool:
         own = (self.of_client(client), *(self._entries.get(entry.name, ()) for entry in entries))

@@ -7,15 +7,17 @@ import itertools
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard
 
 import attrs
 
-from gateway.allowances.allowance import Holder, Measure, counter_key
+from gateway.allowances.allowance import Allowance, Holder, Measure, counter_key
 from gateway.allowances.periods import SLICES, CalendarPeriod, calendar_period, slice_end, slice_of
 from gateway.config.allowances import Calendar, Currency, Rolling, SpendingBudget
 from gateway.config.zones import zone_of
 from gateway.counters.counter import SumCounter
+from gateway.routing.target import Target
+from providers.catalog.prices import NAMED_PRICES
 
 if TYPE_CHECKING:
     from gateway.allowances.raises import Raises
@@ -70,6 +72,12 @@ def named_run(client: str | None, name: str) -> str:
 def client_of(run: str) -> str:
     """Return the client's name in ``run``, as written there; without client keys, any beginning that runs share."""
     return run.partition("/")[0] if "/" in run else ""
+
+
+def is_paid_from(allowance: Allowance, target: Target) -> TypeGuard["BudgetAllowance"]:
+    """Return whether ``allowance`` is a budget that pays for requests to ``target``: free ones only cost tokens."""
+    is_free = target.price is not None and target.price.origin in NAMED_PRICES
+    return isinstance(allowance, BudgetAllowance) and not (is_free and allowance.measure == "usd")
 
 
 _LATE: Final = 3600.0

@@ -47,9 +47,17 @@ def exhausted_error(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo | 
         code=QUOTA_CODE,
         headers=(("x-should-retry", "false"), ("x-trigate-limit", header_safe(", ".join(limits)))),
         details={"code": QUOTA_CODE, "limits": limits},
-        reason="quota" if any(one.holder.kind == "model_providers" for one, _ in found) else None,
+        reason="quota" if _concerns_target(found) else None,
         exhausted=tuple(one for one, _ in found),
         available_at=tuple(_next_available_at(one, shortage) for one, shortage in found),
+    )
+
+
+def _concerns_target(short: Sequence[tuple[Allowance, Shortage]]) -> bool:
+    """Return whether another target may have room: the limit is the target's, or its price is the reason."""
+    return any(
+        one.holder.kind == "model_providers" or (one.measure == "usd" and shortage.cause == "no_room")
+        for one, shortage in short
     )
 
 
@@ -126,7 +134,7 @@ def refusal_error(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
         code=CODE,
         headers=(("retry-after", str(wait)), limit_header(limits)),
         details={"code": CODE, "limits": limits},
-        reason="rate_limited" if any(one.holder.kind == "model_providers" for one, _ in short) else None,
+        reason="rate_limited" if _concerns_target(short) else None,
         wait=float(wait),
         is_store_away="store_away" in causes,
     )

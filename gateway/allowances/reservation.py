@@ -195,6 +195,7 @@ class Reservation:
         self._client: list[_ClaimPair] = []
         self._answers = 1  # of the last attempt
         self._grants: list[Grant] = []
+        self._longest_wait = LONGEST_WAIT
 
     # Before a request is sent
 
@@ -203,24 +204,28 @@ class Reservation:
     ) -> Grant | QueuedAttempt | ErrorInfo | None:
         """Reserve for an attempt of ``size`` at ``target``, and what the client has not reserved for it yet.
 
-        Return the grant to end, ``None`` if the target has no allowances, or an error if the target is unavailable now.
-        If the target has a queue with room, the attempt must wait in it, unless ``queues`` is false. Raises
-        ``GatewayError`` if the client may use no more. On cancellation nothing is reserved."""
+        Return the grant to end, ``None`` if the target has no allowances, or an error if the target is unavailable now
+        or costs more than the client's budgets in dollars allow. If the target has a queue with room, the attempt must
+        wait in it, unless ``queues`` is false. Raises ``GatewayError`` if the client may use no more at any target. On
+        cancellation nothing is reserved."""
         self._check_priced(target)
         expected = self._expected_consumption(target, size)
         if self._budgets and (error := self._over_own_budget_error(target, expected)) is not None:
             return error
         return await self._reserve(target, expected, self._target_claims(target, expected), queues=queues)
 
-    async def reserve_client(self, target: Target, size: RequestSize) -> None:
+    async def reserve_client(self, target: Target, size: RequestSize) -> ErrorInfo | None:
         """Reserve for the client alone what an attempt of ``size`` at ``target`` would use, because its response may
         come from elsewhere.
 
-        Raises ``GatewayError`` if the client may use no more. On cancellation nothing is reserved."""
+        Return an error if the target costs more than the client's budgets in dollars allow. Raises ``GatewayError`` if
+        the client may use no more at any target. On cancellation nothing is reserved."""
         self._check_priced(target)
-        expected = self._expected_consumption(target, size)
-        if self._client_claims(expected) is not None:
-            await self._reserve(target, expected, None, queues=False)
+        return await self._reserve_for_client(target, self._expected_consumption(target, size))
+
+    async def _reserve_for_client(self, target: Target, expected: Consumption) -> ErrorInfo | None:
+        refusal = await self._reserve(target, expected, None, queues=False)
+        return refusal if isinstance(refusal, ErrorInfo) else None
 
     async def _reserve(
         self, target: Target, expected: Consumption, claim_pair: _ClaimPair | None, *, queues: bool
@@ -231,7 +236,7 @@ class Reservation:
             return await self._queue_up(target, expected) or await self._counted_refusal_error(
                 _with_allowances(claim_pair, self._current_shortages(claim_pair))
             )
-        until, full = trio.current_time() + LONGEST_WAIT, None
+        until, full = trio.current_time() + self._longest_wait, None
         while True:
             version, client = self._allowances.batch_reserves.version, self._client_claims(expected)
             claims = [claim for one in (client, claim_pair) if one is not None for claim in one.claims]
@@ -254,10 +259,14 @@ class Reservation:
                 queued = await self._queue_up(target, expected) if queues else None
                 return queued or await self._counted_refusal_error(_with_allowances(claim_pair, short))
             full = client_shortages[0].debit.counter
-            if not _may_pass_soon(client_shortages) or not await self._allowances.room.wait(
-                full, self._client_name, until
-            ):
-                raise GatewayError.of(await self._counted_refusal_error(_with_allowances(client, client_shortages)))
+            if _may_pass_soon(client_shortages):
+                if await self._allowances.room.wait(full, self._client_name, until):
+                    continue
+                self._longest_wait = 0.0  # other targets do not wait again
+            refusal = await self._counted_refusal_error(_with_allowances(client, client_shortages))
+            if refusal.reason is None:  # it would be the same at any target
+                raise GatewayError.of(refusal)
+            return refusal
 
     def _may_fit_without_batches(self, short: Sequence[Shortage], *claim_pairs: _ClaimPair | None) -> bool:
         """Return whether the end of a batch may have freed the missing room; other processes may already know."""
@@ -277,13 +286,14 @@ class Reservation:
                 self._allowances.counters.settle(claim, [0] * len(claim.debits))
         return not stays
 
-    async def _queue_up(self, target: Target, expected: Consumption) -> QueuedAttempt | None:
+    async def _queue_up(self, target: Target, expected: Consumption) -> QueuedAttempt | ErrorInfo | None:
         """Reserve for the client, and return the attempt's place in the queue for ``target``; ``None`` if it is
-        full."""
+        full, and an error as ``reserve_client`` does."""
         queues = self._allowances.queues
         if not queues.has_room(target, self._client_name):
             return None
-        await self._reserve(target, expected, None, queues=False)
+        if (refusal := await self._reserve_for_client(target, expected)) is not None:
+            return refusal
         return QueuedAttempt(self, target, expected) if queues.has_room(target, self._client_name) else None
 
     async def queue(self, target: Target, expected: Consumption, until: float) -> Grant | ErrorInfo:

@@ -16,7 +16,7 @@ import msgspec
 from configfile.wording import nearest
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
-from gateway.allowances.budgets import BudgetAllowance
+from gateway.allowances.budgets import is_paid_from
 from gateway.commands.check import load_or_explain
 from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.explaining_caches import cache_texts
@@ -27,6 +27,7 @@ from gateway.config.loading import Config, ConfigError
 from gateway.health.circuit import CREDENTIAL_PAUSE
 from gateway.routing.plan import Candidate, Outage, Plan
 from gateway.routing.router import Explanation, Router
+from gateway.routing.target import Target
 from providers.apis import CODECS
 from providers.catalog.prices import NAMED_PRICES, NANOS, Price
 from providers.neutral.quirks import Quirks
@@ -64,31 +65,23 @@ def limit_texts(config: Config, plan: Plan, key: str | None, running: Levels | N
     return [_limit_text(one, running) for one in found]
 
 
-def exhausted_budget(config: Config, plan: Plan, key: str | None, running: Levels) -> str | None:
-    """Return the exhausted budget for which the running gateway rejects requests of the client ``key``, or None.
-
-    It is a budget of the client, or of the target if all targets have exhausted budgets."""
+def exhausted_budgets(config: Config, plan: Plan, key: str | None, running: Levels) -> Mapping[str, str]:
+    """Return the exhausted budget of each target to which the running gateway sends no requests of ``key``."""
     allowances = Allowances(config)
-    if (spent := _exhausted_budget(allowances.of_client(key), running)) is not None:
-        return spent
-    targets = [_exhausted_budget(allowances.of_target(one.target), running) for one in plan.candidates]
-    return None if None in targets else next(iter(targets), None)
+    found = {}
+    for one in plan.candidates:
+        limits = (*allowances.of_client(key), *allowances.of_target(one.target))
+        if (spent := _exhausted_budget(limits, one.target, running)) is not None:
+            found[one.target.place] = spent
+    return found
 
 
-def _exhausted_budget(limits: Iterable[Allowance], running: Levels) -> str | None:
+def _exhausted_budget(limits: Iterable[Allowance], target: Target, running: Levels) -> str | None:
     for one in limits:
         level = running.get((str(one.holder), one.measure, one.text))
-        if isinstance(one, BudgetAllowance) and level is not None and level.used >= level.most:
+        if level is not None and level.used >= level.most and is_paid_from(one, target):
             return _limit_text(one, None)
     return None
-
-
-def targets_over_budget(config: Config, plan: Plan, running: Levels) -> Iterator[str]:
-    """Yield the targets of ``plan`` that the running gateway skips because their budgets are exhausted."""
-    allowances = Allowances(config)
-    for one in plan.candidates:
-        if _exhausted_budget(allowances.of_target(one.target), running) is not None:
-            yield one.target.place
 
 
 def _limit_text(allowance: Allowance, running: Levels | None) -> str:
@@ -338,11 +331,12 @@ def _output_rows(
     levels = None if ready is None else ready.levels
     yield from _labelled_rows("limits", limit_texts(config, plan, key, levels))
     out = {place: outage for place, one in (running or {}).items() if (outage := one.outage) is not None}
-    out |= dict.fromkeys(targets_over_budget(config, plan, levels or {}), Outage("quota", math.inf))
+    spent = exhausted_budgets(config, plan, key, levels or {})
+    out |= dict.fromkeys(spent, Outage("quota", math.inf))
     if failures:
         yield "if", ", ".join(f"{place}={reason}" for place, reason in failures.items())
-    if (spent := exhausted_budget(config, plan, key, levels or {})) is not None:
-        yield "result", f"402 billing: {spent} is exhausted"
+    if len(spent) == len({one.place for one in plan.targets}):
+        yield "result", f"402 billing: {next(iter(spent.values()))} is exhausted"
     elif failures or running is not None:
         from gateway.commands.rehearsal import rehearse
 

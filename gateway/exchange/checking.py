@@ -13,12 +13,13 @@ import attrs
 import msgspec
 import trio
 
+from gateway.allowances.reservation import Reservation
 from gateway.allowances.runs import run_of
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.noted_prompts import note_original
 from gateway.exchange.planned import PlannedRequest, RefusableOrigin, StoppedAnswer
 from gateway.exchange.planning import Planning, PlanningStep, recall_turns
-from gateway.exchange.reserving import reservation_for, size_of
+from gateway.exchange.reserving import reservation_for, size_of, with_subscription_marks
 from gateway.exchange.service import Service
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
@@ -26,6 +27,8 @@ from gateway.http.response import JSON_HEADERS, stream_headers
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import INPUT, EarlierItems, Incoming, read_incoming
 from gateway.request.routing_options import Word, read_headers, unknown_step_error
+from gateway.routing.most_useful import most_useful
+from gateway.routing.plan import Outcome, Stage
 from gateway.routing.target import Target
 from gateway.steps.endpoints import CHECKED_ROUTES, closing_step
 from gateway.steps.json_texts import NotJson
@@ -212,7 +215,7 @@ async def begin_checks(planning: Planning) -> None:
     planning.context = planning.context.with_checks(checks)
     if session.applied.enforces:
         planning.state_scope = planning.state_scope.kept_here(refuses_foreign=session.applied.refuses_unchecked)
-    await _reserve_first(planning)
+    planning.reservation = await reserve_first(planning.context, planning.request())
 
 
 async def recall_and_check(planning: Planning) -> None:
@@ -387,20 +390,32 @@ def with_members(body: bytes, members: Mapping[str, Any]) -> bytes:
     return body.replace(b"{", msgspec.json.encode(members)[:-1] + b",", 1) if members else body
 
 
-async def _reserve_first(planning: Planning) -> None:
-    """Reserve the request's expected usage before any step is called, so that exceeded limits fail first."""
-    context, incoming, plan = planning.context, planning.incoming, planning.plan
-    if not context.service.allowances.has_limits and not planning.options.budgets:
-        return
-    request = planning.request()
-    run = context.record.run = run_of(context.client_request, incoming)
-    reservation = context.record.reservation = planning.reservation = reservation_for(context, request, run)
+async def reserve_first(context: ExchangeContext, request: PlannedRequest) -> Reservation | None:
+    """Reserve the expected usage of ``request`` before any step is called, so that exceeded limits fail first.
+
+    The first target that the client's budgets allow counts. Raises ``GatewayError`` if there is none."""
+    service = context.service
+    if not service.allowances.has_limits and not request.budgets:
+        return None
+    run = context.record.run = run_of(context.client_request, request.incoming)
+    reservation = context.record.reservation = reservation_for(context, request, run)
     if reservation is None:
-        return
-    known = context.service.rejections.known_omissions(plan.first, context.client_request)
-    prepared = await offload(incoming.size, request.prepare, plan.first, known)
-    size = await offload(prepared.size, size_of, prepared, plan.first.api)
-    await reservation.reserve_client(plan.first, size)
+        return None
+    refusals: list[Outcome] = []
+    for target in with_subscription_marks(context, request).plan.targets:
+        known = service.rejections.known_omissions(target, context.client_request)
+        try:
+            prepared = await offload(request.incoming.size, request.prepare, target, known)
+        except GatewayError as error:
+            if not refusals:  # the next targets are only for the client's budgets
+                raise
+            refusals.append(Outcome(target, error.info, Stage.PREPARING))
+            continue
+        size = await offload(prepared.size, size_of, prepared, target.api)
+        if (refusal := await reservation.reserve_client(target, size)) is None:
+            return reservation
+        refusals.append(Outcome(target, refusal, Stage.WAITING, requests=0))
+    raise GatewayError.of(most_useful(refusals))
 
 
 def refuse_kept_by_provider(service: Service, client_request: ClientRequest, endpoint: str) -> None:

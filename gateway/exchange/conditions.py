@@ -8,6 +8,17 @@ from gateway.routing.plan import Outage, Plan
 from gateway.routing.target import Target
 
 
+def single_target(context: ExchangeContext, plan: Plan) -> Target:
+    """Return the target of ``plan`` for a request that cannot be sent twice: the first one that is available, if
+    possible one without an exhausted budget."""
+    if len(plan.candidates) == 1:
+        return plan.first
+    conditions, allowances = TargetConditions(context, plan), context.service.allowances
+    available = [one for one in plan.targets if conditions.outage(one, alone=False) is None]
+    client = context.client_request.client
+    return next((one for one in available if not allowances.is_exhausted(client, one)), (*available, plan.first)[0])
+
+
 class TargetConditions:
     """The ``Conditions`` of a plan's targets: outages, retry budgets and warm prompt caches.
 

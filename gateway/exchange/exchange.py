@@ -24,7 +24,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.planned import ExchangeChecks, PlannedRequest, StoppedAnswer
 from gateway.exchange.planning import STEPS, STEPS_WITH_MEMBERS, Planning, PlanningStep
-from gateway.exchange.reserving import reservation_for
+from gateway.exchange.reserving import reservation_for, with_subscription_marks
 from gateway.exchange.responding import error_response, make_response
 from gateway.exchange.service import Service
 from gateway.exchange.stream import StreamedAnswer, make_first_lane
@@ -176,10 +176,7 @@ class Exchange:
         return Walk(self.context, request, self.scope)
 
     async def _mark_subscription(self, request: PlannedRequest) -> PlannedRequest:
-        """Return the request with a mark on each target that the client's subscription pays for."""
-        if not self.context.service.router.passes_credentials:
-            return request
-        return attrs.evolve(request, plan=request.plan.with_each_target(self.context.with_subscription_mark))
+        return with_subscription_marks(self.context, request)
 
     async def _note_size(self, request: PlannedRequest) -> PlannedRequest:
         """Record the size of the request."""

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+import attrs
+
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.expected import ALLOWED, AT_FIRST, RequestSize
 from gateway.allowances.reservation import Payer, Reservation
@@ -25,6 +27,13 @@ FILE_LENGTH: Final = 2000
 _NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/=_-]")
 FILE_TOKENS: Final = 1600
 """Estimated tokens of an image. Other files have a similar number, far fewer than their characters suggest."""
+
+
+def with_subscription_marks(context: ExchangeContext, request: PlannedRequest) -> PlannedRequest:
+    """Return the request with a mark on each target that the client's subscription pays for."""
+    if not context.service.router.passes_credentials:
+        return request
+    return attrs.evolve(request, plan=request.plan.with_each_target(context.with_subscription_mark))
 
 
 def reservation_for(context: ExchangeContext, request: PlannedRequest, run_id: str | None) -> Reservation | None:

@@ -68,10 +68,13 @@ class Walk:
             target_request = await self._write_for(self._next_step())
             if target_request is None:
                 continue
+            refusal = None
             if self._reservation is not None and target_request.size is not None:
-                await self._reservation.reserve_client(target_request.target, target_request.size)
-            self._written_request, self._current_account = target_request, None
-            return
+                refusal = await self._reservation.reserve_client(target_request.target, target_request.size)
+            if refusal is None:
+                self._written_request, self._current_account = target_request, None
+                return
+            self._add_refused(target_request.step.target, refusal)
 
     async def start(self, stamp: AnswerStamp | None = None) -> None:
         """Prepare the next attempt.
@@ -162,6 +165,10 @@ class Walk:
 
     def _add_outcome(self, outcome: Outcome) -> None:
         self._outcomes = (*self._outcomes, outcome)
+
+    def _add_refused(self, target: Target, refusal: ErrorInfo) -> None:
+        """Add the outcome of an attempt at ``target`` that limits prevent."""
+        self._add_outcome(Outcome(target, refusal, Stage.WAITING, requests=0))
 
     def _next_step(self) -> Send:
         """Return the next step. Raises ``GatewayError`` if the policy gives up."""
@@ -345,7 +352,7 @@ class Walk:
         if isinstance(found, Grant):
             account.grant = found
             return True
-        self._add_outcome(Outcome(account.target, found, Stage.WAITING, requests=0))
+        self._add_refused(account.target, found)
         return False
 
     async def _wait_until_due(self, account: AttemptAccount) -> None:
@@ -403,7 +410,7 @@ class Walk:
             grant = await self._reserve(target_request)
             if not isinstance(grant, ErrorInfo):
                 return AttemptAccount(self.context, target_request, cause, grant)
-            self._add_outcome(Outcome(step.target, grant, Stage.WAITING, requests=0))
+            self._add_refused(step.target, grant)
 
     async def _reserve(
         self, target_request: TargetRequest, *, queues: bool = True

@@ -5,7 +5,7 @@ from typing import Final
 
 import attrs
 
-from gateway.exchange.conditions import TargetConditions
+from gateway.exchange.conditions import single_target
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.requested_plan import allowed_plan
 from gateway.ledger.record import Record
@@ -30,17 +30,14 @@ _OTHER_API: Final = "the provider of {!r} uses another realtime API: use a clien
 def session_target(
     context: ExchangeContext, model: str | None, shapes: Collection[str], endpoint: EndpointName = ENDPOINT
 ) -> Target:
-    """Return the first available target for ``model`` whose realtime API is in ``shapes``, and record it.
+    """Return the session's target for ``model`` whose realtime API is in ``shapes``, and record it.
 
     Raises ``GatewayError``."""
     plan = _plan(context, model, shapes, endpoint)
     service = context.service
     if plan.route is not None:
         plan = service.balancer.arrange(plan, None, service.health.clock())
-    conditions = TargetConditions(context, plan)
-    alone = len(plan.candidates) == 1
-    target = next((one for one in plan.targets if alone or conditions.outage(one, alone=False) is None), plan.first)
-    record = context.record
+    target, record = single_target(context, plan), context.record
     record.route = None if plan.route is None else plan.route.name
     record.target, record.model, record.provider_api, record.lane = target.name, target.model, target.api, "byte"
     return target

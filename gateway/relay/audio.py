@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import cache, partial
 from typing import Final
 
+from gateway.exchange.conditions import single_target
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
@@ -78,7 +79,7 @@ async def read_transcript(inbound: InboundRequest, names: Mapping[str, str]) -> 
     upload = await read_priced_upload(inbound, length.feed)
     incoming = inbound.unread_request(upload.model, upload.fields.get("stream") in _TRUE_TEXTS)
     plan = inbound.plan(upload.model or inbound.default_model, _SHAPES)
-    target = inbound.exchange.first_available(plan) or plan.first
+    target = single_target(inbound.context, plan)
     if upload.is_whole:
         seconds = -(-length.milliseconds() // 1000)
     else:

@@ -7,11 +7,10 @@ from typing import Final, Self, TypeVar
 import attrs
 
 from gateway.allowances.reservation import Reservation
-from gateway.allowances.runs import run_of
-from gateway.exchange.checking import SessionChecks
+from gateway.exchange.checking import SessionChecks, reserve_first
 from gateway.exchange.checking import begin_session as find_session
+from gateway.exchange.conditions import single_target
 from gateway.exchange.planned import PlannedRequest
-from gateway.exchange.reserving import reservation_for, size_of
 from gateway.http.offload import offload
 from gateway.relay.relaying import InboundRequest, replace_model
 from gateway.relay.spool import Spool
@@ -19,7 +18,6 @@ from gateway.request.parse import Incoming, read_non_conversation
 from gateway.request.router_bodies import GUARDRAILS, read_guardrails
 from gateway.request.routing_options import Word, read_headers, with_members
 from gateway.routing.plan import Plan
-from gateway.routing.target import NOTHING
 from gateway.steps.endpoints import FORM_ENDPOINTS
 from gateway.steps.form_texts import FormField, FormTexts
 from gateway.steps.json_texts import NotJson
@@ -81,7 +79,7 @@ async def check_json(inbound: InboundRequest, incoming: Incoming, plan: Plan) ->
     session = begin_session(inbound, incoming, requested)
     if session is None:
         return incoming
-    reservation = await reserve_first(inbound, inbound.plan_json(incoming, plan, partial(replace_model, incoming)))
+    reservation = await _reserve_first(inbound, inbound.plan_json(incoming, plan, partial(replace_model, incoming)))
     inbound.exchange.use_checks(SessionChecks(session, inbound.context), reservation)
     texts = await EndpointTexts.of(inbound.exchange.record.endpoint or "", incoming)
     return (await check_texts(session, texts, plan)).incoming
@@ -98,19 +96,10 @@ def begin_session(inbound: InboundRequest, incoming: Incoming, requested: tuple[
     return find_session(exchange.context, exchange.scope, exchange.record.endpoint or "", incoming, words)
 
 
-async def reserve_first(inbound: InboundRequest, request: PlannedRequest) -> Reservation | None:
-    """Reserve the expected usage of ``request`` before any step is called, so that exceeded limits fail first."""
-    context, incoming = inbound.context, request.incoming
-    if not context.service.allowances.has_limits:
-        return None
-    run = context.record.run = run_of(context.client_request, incoming)
-    reservation = context.record.reservation = reservation_for(context, request, run)
-    if reservation is None:
-        return None
-    inbound.scope.on_last_bytes(reservation.release_places)
-    target = request.plan.first
-    prepared = await offload(incoming.size, request.prepare, target, NOTHING)
-    await reservation.reserve_client(target, await offload(prepared.size, size_of, prepared, target.api))
+async def _reserve_first(inbound: InboundRequest, request: PlannedRequest) -> Reservation | None:
+    reservation = await reserve_first(inbound.context, request)
+    if reservation is not None:
+        inbound.scope.on_last_bytes(reservation.release_places)
     return reservation
 
 
@@ -234,8 +223,8 @@ async def check_form(
     session = None if plan is None else begin_session(inbound, incoming)
     if session is None or plan is None:
         return spool, spool.size
-    request = inbound.plan_upload(incoming, plan.first, UploadedBody(spool, spool.size), "")
-    inbound.exchange.use_checks(SessionChecks(session, inbound.context), await reserve_first(inbound, request))
+    request = inbound.plan_upload(incoming, single_target(inbound.context, plan), UploadedBody(spool, spool.size), "")
+    inbound.exchange.use_checks(SessionChecks(session, inbound.context), await _reserve_first(inbound, request))
     before = FormRequest(endpoint, tuple(reader.fields), reader.unreadable)
     checked = await check_texts(session, before, plan)
     if checked is before:

@@ -11,6 +11,7 @@ import attrs
 import msgspec
 import trio
 
+from gateway.exchange.conditions import single_target
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.offload import offload
 from gateway.http.response import Response
@@ -55,7 +56,7 @@ async def read_edit(inbound: InboundRequest, names: Mapping[str, str]) -> Relaye
     upload = await read_priced_upload(inbound)
     incoming = inbound.unread_request(upload.model, upload.fields.get("stream") == "true")
     plan = inbound.plan(inbound.model_of(incoming))
-    target = inbound.exchange.first_available(plan) or plan.first
+    target = single_target(inbound.context, plan)
     body = await upload.body_for(target.model)
     wanted = WantedPictures.of(upload.fields, None)
     planned = inbound.plan_upload(incoming, target, body, upload.kind, picture_output(wanted))

@@ -80,7 +80,7 @@ ON_SUBSCRIPTION = MetricRow(
 )  # fmt: skip
 LIMIT_REFUSALS = MetricRow(
     "trigate_limit_refusals_total", "counter",
-    "Requests rejected by a client's limit, and attempts skipped because of an entry's limit.",
+    "Requests rejected by a client's limit, and attempts skipped because of a limit of an entry or a client's budget.",
     ("holder_kind", "holder", "limit"),
 )  # fmt: skip
 BUDGET_USED = MetricRow(

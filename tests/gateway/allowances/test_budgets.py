@@ -201,7 +201,7 @@ def shortage(one: BudgetAllowance, used: int, need: int, held: int = 0, run: str
 def test_the_refusal_says_how_much_of_how_much_and_from_when_there_is_more():
     one = budget("20 usd/day")
     error = exhausted_error([(one, shortage(one, 19 * USD, 2 * USD))])
-    assert (error.kind, error.status, error.code, error.reason) == ("billing", 402, "insufficient_quota", None)
+    assert (error.kind, error.status, error.code, error.reason) == ("billing", 402, "insufficient_quota", "quota")
     assert error.message == (
         "client key alice may spend 20 usd/day: 19 usd of 20 usd used, and this request may need 2 usd. "
         "It resets at 2026-11-22T00:00+01:00."

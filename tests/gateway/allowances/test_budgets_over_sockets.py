@@ -16,7 +16,11 @@ import trio.testing
 from gateway.allowances import reservation
 from gateway.request.routing_options import BUDGET
 from tests.support.asgi_app import eventually
+from tests.support.audio_files import wav
+from tests.support.each_row import each_row
+from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, endpoint_provider, json_answer
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
+from tests.support.multipart import KIND, multipart, part
 from tests.support.task_steps import count_task_steps
 from tests.support.websocket_client import Client
 
@@ -168,6 +172,119 @@ async def test_a_targets_exhausted_budget_moves_on_to_the_next(api):
             assert [one.headers["x-trigate-target"] for one in answers] == ["vllm/paid", "vllm/small", "vllm/small"]
             assert (paid.take_count(), small.take_count()) == (1, 2)
             assert (await ask(running, "paid", api=api)).status_code == 402
+
+
+CHECKED: dict[str, Any] = {"steps": [{"use": "pii", "at": ["request", "response"], "action": "report"}]}
+CACHED = {"cache": {"ttl": "1h"}}
+QUEUED = {"ratelimits": {"concurrent": 4}, "queue": {"size": 9, "wait": "10s"}}
+
+
+def make_route_config(owner: str, entries: Sequence[dict[str, Any]], *budgets: str, **more: Any) -> dict[str, Any]:
+    """Return a configuration in which ``owner`` has the budgets: the key, its group or the root."""
+    content = config(entries, **more)
+    (key,), group = content["client_keys"], {"name": "team"}
+    content["client_keys"], content["client_groups"] = [{**key, "group": "team", "budgets": []}], [group]
+    {"key": content["client_keys"][0], "group": group, "root": content}[owner]["budgets"] = list(budgets)
+    return content
+
+
+@pytest.mark.parametrize("api", APIS)
+@each_row(
+    ("owner", "stream", "paid", "settings", "route"),
+    [
+        ("key", False, {}, {}, {}),
+        ("group", True, {}, {}, {}),
+        ("root", True, QUEUED, {}, {}),
+        ("key", True, {}, CHECKED, {}),
+        ("root", False, QUEUED, CHECKED, {}),
+        ("group", False, {}, {}, CACHED),
+        ("key", True, QUEUED, CHECKED, CACHED),
+    ],
+)
+async def test_an_exhausted_budget_of_a_client_leaves_the_targets_that_cost_nothing(
+    api, owner, stream, paid, settings, route
+):
+    async with providers(4) as places:
+        named = zip(("paid", "cheap", "plan", "last"), places, strict=True)
+        entries = [entry(place, name, **(paid if name == "paid" else {})) for name, place in named]
+        entries[2]["price"] = "subscription"
+        aliases = {
+            "r": {"targets": ["paid", "cheap", "plan", "last"], **route},
+            "never": {"targets": ["paid", {"target": "plan", "when": ["overloaded"]}], **route},
+            "costly": {"targets": [["paid", "cheap"], "last"], **route},
+        }
+        content = make_route_config(owner, entries, "0.045 usd/day", model_aliases=aliases, **settings)
+        async with gateway(content) as running:
+            more = {"api": api, "stream": stream}
+            answers = [await ask(running, "r", temperature=number / 10, **more) for number in range(3)]
+            assert [one.headers["x-trigate-target"] for one in answers] == ["vllm/paid", "vllm/plan", "vllm/plan"]
+            assert [place.take_count() for place in places] == [1, 0, 2, 0]
+            for name in ("never", "costly"):
+                refused = await ask(running, name, temperature=0.4, **more)
+                assert (refused.status_code, refused.headers["x-should-retry"]) == (402, "false")
+                assert refused.headers["x-trigate-attempts"] == "0"
+            assert [place.take_count() for place in places] == [0, 0, 0, 0]
+            allowances = running.service.allowances
+            (budget,) = (one for one in allowances.of_client("alice") if one.measure == "usd")
+            level = allowances.counters.level(budget.counter(allowances.now(), None))
+            assert (level.used, level.held) == (18_000_000, 0)
+
+
+def answer_embedding(received: ReceivedRequest) -> ScriptedAnswer:
+    usage = {"prompt_tokens": 20, "total_tokens": 20}
+    return json_answer({"data": [{"index": 0, "embedding": [0.5]}], "text": "Hello.", "usage": usage})
+
+
+@pytest.mark.parametrize("settings", [{}, CHECKED], ids=["plain", "checked"])
+async def test_requests_besides_conversations_also_use_the_targets_that_cost_nothing(settings):
+    form = multipart([part("model", b"r"), part("file", wav(1), "a.wav")])
+    sent = (
+        ("/v1/embeddings", {"json": {"model": "r", "input": "Hello"}}),
+        ("/v1/audio/transcriptions", {"content": form, "headers": {"content-type": KIND}}),
+    )
+    async with endpoint_provider(answer_embedding) as paid, endpoint_provider(answer_embedding) as own:
+        shared = {"model": "vllm/m", "access_key": "k"}
+        entries = [
+            {**shared, "name": "paid", "base_url": f"{paid.url}/v1", "price": {"input": 1000, "output": 1000}},
+            {**shared, "name": "own", "base_url": f"{own.url}/v1", "price": "free"},
+        ]
+        async with gateway(config(entries, "0.02 usd/day", **settings)) as running:
+            for path, request in (sent[0], *sent):
+                headers = {"authorization": f"Bearer {KEY}", **request.get("headers", {})}
+                answered = await running.post(path, **{**request, "headers": headers})
+                assert answered.status_code == 200, answered.text
+        assert [one.path for one in paid.asked] == ["/v1/embeddings"]
+        assert [one.path for one in own.asked] == [path for path, _ in sent]
+
+
+async def test_other_limits_of_a_client_refuse_its_requests_at_every_target():
+    async with providers(2) as places:
+        entries = [entry(places[0], "paid"), entry(places[1], "plan", price="subscription")]
+        content = config(entries, "0.03 usd/day", "30 tokens/day")
+        async with gateway(content) as running:
+            assert [(await ask(running, "r", max_tokens=1)).status_code for _ in range(2)] == [200, 402]
+            content["client_keys"][0] |= {"budgets": ["0.001 usd/day"], "ratelimits": {"requests": "1/h"}}
+            running.reload(content)
+            assert [(await ask(running, "r")).status_code for _ in range(2)] == [200, 429]
+            refused = await ask(running, "r")
+            assert refused.headers["x-trigate-limit"] == "client_keys.alice.requests", "paid has no part in it"
+            assert (await ask(running, "paid")).status_code == 402
+
+
+async def test_a_request_waits_once_for_reservations_then_costs_nothing(monkeypatch):
+    monkeypatch.setattr(reservation, "LONGEST_WAIT", 0.2)
+    async with providers(3) as places:
+        entries = [entry(place, f"paid{number}") for number, place in enumerate(places)]
+        entries[2] |= {"price": "free", "name": "own"}
+        content = config(entries, "0.041 usd/day")
+        async with gateway(content) as running, trio.open_nursery() as nursery:
+            with places[0].hold_answers():
+                nursery.start_soon(ask, running, "paid0")
+                await eventually(lambda: places[0].asked)
+                answer = await ask(running, "r")
+                assert (answer.status_code, answer.headers["x-trigate-target"]) == (200, "vllm/paid2")
+                assert (await ask(running, "paid1")).status_code == 429
+            assert [place.take_count() for place in places] == [1, 0, 1]
 
 
 async def test_a_burst_spends_no_more_than_reservations_were_short_of():

@@ -31,7 +31,7 @@ MAY_USE: Final = {
     "ratelimits": {"requests": "100000/m", "tokens": "90M/m", "output_tokens": "90M/m", "concurrent": 30},
     "budgets": ["200 usd/day", "50 usd/run", "9M tokens/30d"],
 }
-LITTLE: Final = {"ratelimits": {"concurrent": 3}, "budgets": ["1 usd/day"]}
+LITTLE: Final = {"ratelimits": {"concurrent": 3}, "budgets": ["0.1 usd/day"]}
 BEARS: Final = {"ratelimits": {"tokens": "90M/m", "concurrent": 30}, "budgets": ["100 usd/month", "9M tokens/hour"]}
 
 # What becomes of a request: the provider does what the last word of the prompt says.
@@ -42,7 +42,7 @@ SILENT = ("silent", "silent later")
 LEFT = ("left before the head", "left in the answer")
 WRONG = ("no json", "two choices", "too large")
 ENDS: Final = (*WELL, *FAILED, *SILENT, *LEFT, *WRONG)
-MODELS: Final = ("chat", "messages", "responses", "fallback", "hedged", "dear")
+MODELS: Final = ("chat", "messages", "responses", "fallback", "hedged", "dear", "spared")
 
 
 @attrs.frozen
@@ -163,7 +163,9 @@ def content(url: str) -> dict[str, Any]:
     entries = [entry(api, [api]) for api in PATHS]
     few = {"ratelimits": {"concurrent": 2}, "queue": {"size": 3, "wait": "100ms"}}
     entries.append(entry("dear", ["messages"], price={"input": 90, "output": 450}, **few))
+    entries.append(entry("own", ["chat"]) | {"price": "free"})
     routes = {
+        "spared": {"targets": ["dear", "own"]},
         "fallback": {"targets": ["chat", "messages"]},
         "hedged": {"targets": ["messages", "chat"], "hedge": {"after": "20ms", "at_most": "100%"}},
     }
@@ -216,7 +218,7 @@ def check(process: InProcess, lines: Sequence[dict[str, Any]]) -> None:
     assert held(process) == {}
     for client in ("alice", "bob"):
         told = sum(nanos(line) for line in lines if line.get("client") == client)
-        assert spent(process, f"client_keys.{client}", {"alice": "200 usd/day", "bob": "1 usd/day"}[client]) == told
+        assert spent(process, f"client_keys.{client}", {"alice": "200 usd/day", "bob": "0.1 usd/day"}[client]) == told
     everything = sum(map(nanos, lines))
     assert spent(process, "client_groups.team", "200 usd/day") == everything
     runs = [spent(process, "client_keys.alice", "50 usd/run", f"alice/{run}") for run in ("one", "two")]

@@ -218,8 +218,8 @@ def limited(upstream, tmp_path, capsys, monkeypatch):
         body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 10}
         key = {"authorization": "Bearer alices-key-0123456789"}
         with gateway_thread(file, port) as gateway:
-            upstream.script(Script("Hello.", tokens=Tokens(prompt=tokens, output=1)))
             for status in statuses:
+                upstream.script(Script("Hello.", tokens=Tokens(prompt=tokens, output=1)))
                 assert gateway.request("POST", "/v1/chat/completions", body, key).status == status
             assert explain("small", "chat", file, no_env=False, url=gateway.url, key="alice") == 0
         return capsys.readouterr().out
@@ -249,6 +249,17 @@ def test_a_gateway_whose_budget_is_exhausted_answers_402(limited, holder, where)
     said = limited(40_000_000, (200, 402), lambda settings: reduce(getitem, where, settings)).splitlines()
     assert said[-1] == f"result   402 billing: {holder}: 5 usd/day is exhausted"
     assert not [line for line in said if line.startswith("tried")]
+
+
+def test_a_clients_exhausted_budget_leaves_targets_that_cost_nothing(limited):
+    def with_free_target(settings: Any) -> Any:
+        entries = settings["model_providers"]
+        entries[0]["name"] = "paid"
+        entries.append({**entries[0], "name": "own", "price": "free"})
+        settings["model_aliases"] = {"small": {"targets": ["paid", "own"]}}
+        return settings["client_groups"][0]
+
+    assert limited(40_000_000, (200, 200), with_free_target).splitlines()[-1] == "result   200 from own"
 
 
 # Prices and limits

@@ -205,6 +205,14 @@ def test_the_most_useful_failure_lists_the_reasons_of_all():
     assert end.error.message == "a failed (tried: a: rate_limited, b: connection)"
 
 
+def test_a_target_that_soon_answers_again_is_more_useful_than_one_that_needs_money():
+    limited = Outcome(TARGETS["a"], ErrorInfo("rate_limited", "a failed", reason="rate_limited", wait=9.0))
+    spent = Outcome(TARGETS["b"], ErrorInfo("billing", "b failed", reason="quota"), Stage.WAITING, requests=0)
+    for outcomes in ((limited, spent), (spent, limited)):
+        end = step(plan("a", "b", retries=Retries(attempts=2, wait=1.0)), *outcomes)
+        assert (end.error.status, dict(end.error.headers)["retry-after"]) == (429, "9")
+
+
 @given(
     st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True),
     st.integers(1, 9),
