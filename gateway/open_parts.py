@@ -14,6 +14,7 @@ from gateway.allowances.allowances import Allowances
 from gateway.allowances.queue import Queueing
 from gateway.answer_cache.opening import open_answers
 from gateway.answer_cache.store import AnswerStore
+from gateway.config.live_view import shown_answers
 from gateway.config.loading import Config
 from gateway.config.redaction import secrets_in
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
@@ -29,6 +30,7 @@ from gateway.prompt_caches.caching import PromptCaching
 from gateway.serving.lifecycle import Lifecycle
 from gateway.sign_in import sources_of
 from gateway.stores.store import Store
+from gateway.telemetry.live import LiveView, NoLiveView, open_live_view
 from gateway.telemetry.metrics import Metrics, NoMetrics, open_metrics
 from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer
 from gateway.upstream.client import Upstream
@@ -380,3 +382,12 @@ def max_chunk(config: Config) -> int:
     """Return the largest permitted chunk of a provider's stream in bytes. The length of a stream is unlimited, and the
     lane limits its events."""
     return max(config.limits.answer, MAX_CHUNK)
+
+
+def open_configured_view(
+    config: Config, ledger: Ledger, before: LiveView | NoLiveView | None = None
+) -> LiveView | NoLiveView:
+    """Return the live view, which keeps no texts if it shows none."""
+    shows = shown_answers(config.ui) != "none"
+    keep, prompts = config.ui_keep and shows, config.ui_prompts and shows
+    return open_live_view(ledger, bool(config.ui), before, keep=keep, prompts=prompts)

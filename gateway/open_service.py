@@ -23,6 +23,7 @@ from gateway.open_parts import (
     open_allowances,
     open_answer_store,
     open_cache_acts,
+    open_configured_view,
     open_health,
     open_issuers,
     open_kept_ledger,
@@ -45,7 +46,6 @@ from gateway.open_store import open_people_store
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
-from gateway.telemetry.live import open_live_view
 
 if TYPE_CHECKING:
     from gateway.followed_keys import FollowedKeys
@@ -112,7 +112,7 @@ def open_service(
         allowances=allowances,
         health=health,
         balancer=balancer,
-        live_view=open_live_view(ledger, config.ui, keep=config.ui_keep, prompts=config.ui_prompts),
+        live_view=open_configured_view(config, ledger),
         recorder=recorder,
         metrics=metrics,
         tracing=tracing,
@@ -177,9 +177,7 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
         credentials=credentials, people_store=people_store, own_keys=open_own_keys(service.people, people_store),
         sessions=open_sessions(config, service.issuers, people_store, service.stored_keys),
         cache_acts=open_cache_acts(config, service.cache_acts),
-        live_view=open_live_view(
-            service.ledger, config.ui, service.live_view, keep=config.ui_keep, prompts=config.ui_prompts
-        ),
+        live_view=open_configured_view(config, service.ledger, service.live_view),
     )  # fmt: skip
 
 

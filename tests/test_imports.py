@@ -113,7 +113,7 @@ ARROWS: Final = {
         upstream""",
     "gateway.open_service": """
         access answer_cache balancing config conversations exchange followed_keys kept_objects model_lists open_parts
-        open_store routing secret_stores serving shared stores telemetry""",
+        open_store routing secret_stores serving shared stores""",
     "gateway.lifespan": "endpoints exchange people serving stores",
     "gateway.realtime": """
         access allowances config endpoints exchange http kept_objects ledger providers.apis providers.auth

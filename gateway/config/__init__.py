@@ -3,8 +3,8 @@
 - ``settings``: the root. ``listening``, ``limits``, ``attempts``, ``model_entry``, ``prompt_caches``, ``endpoints``,
   ``sign_ins``, ``price_table``, ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``cached_answers``,
   ``mcp_servers``, ``counters``, ``state_storage``, ``secret_stores``, ``collector``, ``request_members``, ``steps``,
-  ``issuers``, ``opening_spend``: the keys of a topic, with name, type, default and meaning. Their values are of
-  ``kinds``, ``amounts`` and ``zones``.
+  ``issuers``, ``opening_spend``, ``live_view``: the keys of a topic, with name, type, default and meaning. Their values
+  are of ``kinds``, ``amounts`` and ``zones``.
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,
   ``client_keys`` with ``client_access`` (by ``patterns``), ``ratelimits``, ``budgets``, ``caching``, ``step_checks``,
   ``member_checks``, ``issuer_checks``, ``prompt_cache_checks``. ``people``: the interface to those of

@@ -361,7 +361,7 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
         if isinstance(digest, KeyDigest) and digest.is_short:
             findings.warn(weak_secrets.guessable_text(name))
     if isinstance(config.prompt_cache, PromptCacheSettings) and config.prompt_cache.texts:
-        check_texts(has_page=config.ui, has_key=config.ui_key is not None, findings=findings)
+        check_texts(config.ui, has_key=config.ui_key is not None, findings=findings)
     check_counters(config.counters, findings)
     made = attrs.evolve(
         made,

@@ -9,6 +9,7 @@ from configfile.keys import Kind, ignored, setting
 from configfile.kinds import Size
 from configfile.wording import Wrong, describe
 from gateway.config.findings import Findings
+from gateway.config.live_view import UiSettings, shown_answers
 
 MarkLifetime: TypeAlias = Literal["5m", "1h"]
 RoutingKey: TypeAlias = Literal["conversation", "client"]
@@ -118,10 +119,11 @@ class PromptCacheSettings:
     )
 
 
-def check_texts(*, has_page: bool, has_key: bool, findings: Findings) -> None:
+def check_texts(ui: UiSettings | Literal[False], *, has_key: bool, findings: Findings) -> None:
     """Warn of texts that no page shows, or for which no key protects the page that shows them."""
-    if not has_page:
-        findings.no_effect(("prompt_cache", "texts"), "the live view shows these texts, and `ui: false` turns it off")
+    if shown_answers(ui) == "none":
+        cause = "`ui: {answers: none}` hides them" if ui else "`ui: false` turns it off"
+        findings.no_effect(("prompt_cache", "texts"), f"the live view shows these texts, and {cause}")
     elif not has_key:
         findings.warn(
             "prompt_cache.texts: the live view shows parts of prompts, and no ui_key is set: without client_keys or "

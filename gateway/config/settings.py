@@ -39,6 +39,7 @@ from gateway.config.kinds import (
 )
 from gateway.config.limits import Limits
 from gateway.config.listening import Listener, Listeners, is_local
+from gateway.config.live_view import UiSettings, UiSwitch
 from gateway.config.mcp_servers import McpServers
 from gateway.config.model_entry import ModelEntry
 from gateway.config.model_names import ALL_NAMES, ModelNames
@@ -425,14 +426,15 @@ class Config:
         "Codex continues over HTTP.",
         True,
     )
-    ui: bool = setting(
+    ui: UiSwitch = setting(
         "Serve the [live view](ui.md) at `/ui`. Without `client_keys` and `ui_key` it is available only on this "
-        "machine.",
-        True,
+        "machine. With `false`, only the [pages](people-reference.md#pages) of callers remain. See [ui](#ui).",
+        UiSettings(),
+        shown="`true`",
     )
     ui_key: OperatorKey | None = setting(
-        "The key that shows everything in the live view. With one of the `client_keys`, a client sees its own "
-        "exchanges.",
+        "The key that shows the requests of all clients in the live view, and with `ui: {answers: all}` their answers. "
+        "With one of the `client_keys`, a client sees its own requests.",
         None,
         secret=True,
     )
@@ -449,8 +451,8 @@ class Config:
         True,
     )
     ui_prompts: bool = setting(
-        "Keep the bodies of the last requests in memory, at most 8 MiB, so that the live view can show them. The "
-        "operator sees those of all clients, a client its own.",
+        "Keep the bodies of the last requests in memory, at most 8 MiB. The live view shows each to viewers who can "
+        "read its answer.",
         False,
     )
     log_level: LogLevel = setting(

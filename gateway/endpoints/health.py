@@ -9,6 +9,7 @@ from gateway.allowances.levels import AllowanceLevel, read_levels
 from gateway.config.loading import Config
 from gateway.endpoints.inference import ROUTES
 from gateway.endpoints.plain_answers import json_response, request_ids
+from gateway.endpoints.ui.paths import first_page, wants_page
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.http.response import Response
@@ -27,7 +28,7 @@ VERBOSE: Final = "verbose"
 
 
 def health_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
-    """Return the routes of the probes and of ``/``, which sends browsers to the live view."""
+    """Return the routes of the probes and of ``/``, which sends browsers to the live view or the first page."""
     routes = _HealthRoutes(service, config)
     return (
         OpenRoute("alive", ALIVE, routes.alive),
@@ -41,7 +42,7 @@ class _HealthRoutes:
 
     def __init__(self, service: Service, config: Config) -> None:
         self._service = service
-        self._page = "/ui" if config.ui else None
+        self._page = first_page(config)
         self._keys_are_unread = config.stored_keys == "unread"
         self._has_people = bool(config.issuers)
 
@@ -106,8 +107,7 @@ class _HealthRoutes:
         return {"open": loads.counts.count(key), **measured}
 
     async def root(self, incoming: IncomingRequest) -> Response:
-        wants_page = any(name == "accept" and "text/html" in value for name, value in incoming.headers)
-        if self._page is not None and wants_page:
+        if self._page is not None and wants_page(incoming.headers):
             own = request_ids(incoming.scope.id, incoming.headers)
             return Response(303, (("location", self._page), ("vary", "accept"), *own), b"")
         return _json_response(incoming, {"service": "trigate", "apis": list(ROUTES), "models": "/v1/models"})

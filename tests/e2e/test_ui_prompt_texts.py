@@ -38,7 +38,14 @@ def settings(mock: Gateway, port: int, **more: Any) -> dict[str, Any]:
     return config(
         [provider(f"anthropic/{MODEL}", mock.url, ["messages"], name="sonnet")],
         port,
-        **{"client_keys": KEYS, "ui_key": OPERATOR, "prompt_cache": {"texts": "1MiB"}, "audit": "stderr", **more},
+        **{
+            "client_keys": KEYS,
+            "ui_key": OPERATOR,
+            "prompt_cache": {"texts": "1MiB"},
+            "audit": "stderr",
+            "ui": {"answers": "all"},
+            **more,
+        },
     )
 
 

@@ -16,6 +16,7 @@ from gateway.endpoints.console.paths import KEYS, STYLE
 from gateway.endpoints.console.table import PAGES, ConsolePage, FormAction, action_of, page_at
 from gateway.endpoints.html import PRIVATE_PAGE, Html, html, html_page, join_html, redirect, style_response
 from gateway.endpoints.oauth.forms import Form, parse_query, read_form
+from gateway.endpoints.ui.paths import LIVE, WITH_KEY, first_page
 from gateway.endpoints.ui.signed_in import signed_in_callers
 from gateway.endpoints.ui.visitors import as_bearer
 from gateway.exchange.service import Service
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trigate.people")
 
-_LIVE: Final = "/ui"
 _CHALLENGE: Final = ("www-authenticate", 'Basic realm="trigate", charset="UTF-8"')
 _ENDED: Final = "your session has ended: sign in again, then repeat the change"
 _NOT_HERE: Final = (
@@ -103,6 +103,8 @@ class ConsoleServer:
             caller = await self._identify(request)
         elif (found := await self._signed_in.caller(request)) is not None:
             caller = found
+        elif incoming.query == WITH_KEY:
+            caller = await self._identify(request)
         else:
             return await self._send_to_sign_in(self._signed_in, incoming)
         credentials = tuple(header for header in headers if header[0] == "authorization")
@@ -157,7 +159,10 @@ class ConsoleServer:
 
     def _failure(self, message: str, status: int, headers: Headers = ()) -> Response:
         """Return the page of an error without a known caller."""
-        content = html('{problem}<p><a href="{to}">Live view</a></p>', problem=problem(message), to=_LIVE)
+        content = html(
+            '{problem}<p><a href="{to}">{name}</a></p>',
+            problem=problem(message), to=first_page(self._config), name="Live view" if self._config.ui else "Account",
+        )  # fmt: skip
         return html_page("That did not work", content, self._place, status, headers, style=STYLE)
 
     # Forms
@@ -230,7 +235,7 @@ def _new_key(action: FormAction, name: str, key: str) -> Html:
 
 def _nav(call: PageCall) -> Html:
     """Return the links to the pages that have something for the caller."""
-    links = [html('<a href="{to}">Live view</a>', to=_LIVE)]
+    links = [html('<a href="{to}">Live view</a>', to=LIVE)] if call.config.ui else []
     for page in PAGES:
         if page.sections_for(call):
             here = Html(' aria-current="page"') if page.path == call.path else NOTHING

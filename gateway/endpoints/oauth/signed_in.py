@@ -6,6 +6,7 @@ from gateway.config.settings import Config
 from gateway.endpoints.oauth.browser import BrowserSignIn
 from gateway.endpoints.oauth.browser_sessions import cookie_caller, has_key
 from gateway.endpoints.oauth.context import SignInContext
+from gateway.endpoints.ui.paths import LIVE, WITH_KEY
 from gateway.endpoints.ui.visitors import Visitor, visitor_of
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
@@ -14,11 +15,6 @@ from gateway.people.values import Caller
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.stores.store import Unavailable
 from streams.errors import GatewayError
-
-_LIVE_VIEW: Final = "/ui"
-_WITH_KEY: Final = "sign_in=key"
-"""The query with which the live view requests a key instead of a sign-in, for an operator whose issuer is
-unavailable."""
 
 _ENDED: Final = "your session has ended: open /ui to sign in again"
 _STORE_DOWN: Final = "the gateway cannot read its sessions at the moment: try again in a few seconds"
@@ -54,11 +50,11 @@ class SignedInCallers:
             raise GatewayError("overloaded", _STORE_DOWN, headers=(("retry-after", "1"),)) from None
         if caller is not None:
             return visitor_of(caller, caller.credential, self._config.sessions.token)
-        if incoming.asgi["path"].rstrip("/") != _LIVE_VIEW:
+        if incoming.asgi["path"].rstrip("/") != LIVE:
             raise GatewayError("authentication", _ENDED)
-        if incoming.query == _WITH_KEY:
+        if incoming.query == WITH_KEY:
             return None
-        return await self.send_to_sign_in(incoming.headers, _LIVE_VIEW)
+        return await self.send_to_sign_in(incoming.headers, LIVE)
 
     async def send_to_sign_in(self, headers: Headers, path: str) -> Response:
         """Return the redirect to an issuer, which returns to the page at ``path``. Never raises."""

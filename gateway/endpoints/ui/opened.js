@@ -159,6 +159,13 @@ export function open(row) {
   title.focus();
 }
 
+/** An EventSource does not tell why it was refused. */
+async function tellRefusal(url, refused) {
+  const stop = new AbortController(), reply = await fetch(url, {signal: stop.signal}).catch(() => null);
+  if (reply?.status === 403 && source === refused) state.textContent = `not available: ${await reply.text()}`;
+  else stop.abort();
+}
+
 /** Show the events of a stream from its first one on. */
 function connect(row) {
   kept = saidSize = 0;
@@ -168,8 +175,10 @@ function connect(row) {
   showPrompt();
   showDifference();
   state.textContent = "connecting…";
-  source = new EventSource(`/ui/streams/${row.n}?worker=${row.process}`);
+  const url = `/ui/streams/${row.n}?worker=${row.process}`, mine = source = new EventSource(url);
+  let isOpen = false;
   source.addEventListener("opened", event => {
+    isOpen = true;
     const told = JSON.parse(event.data), {kept} = told;
     showPrompt(told);
     showDifference(told, row);
@@ -198,8 +207,10 @@ function connect(row) {
     connect(row);
   });
   source.addEventListener("error", () => {
-    source.close();
-    if (!state.textContent.startsWith("ended")) state.textContent = "not available: it ended too long ago, has no stream yet, or the gateway ended the connection: open it again";
+    mine.close();
+    if (state.textContent.startsWith("ended")) return;
+    state.textContent = "not available: it ended too long ago, has no stream yet, or the gateway ended the connection: open it again";
+    if (!isOpen) tellRefusal(url, mine);
   });
 }
 

@@ -15,6 +15,7 @@ from quart import request
 from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import KeyRefused
 from gateway.access.shares import NOBODY
+from gateway.config.live_view import shown_answers
 from gateway.config.loading import Config
 from gateway.endpoints.admin.callers import OPERATOR, caller_named
 from gateway.endpoints.answers import client_headers
@@ -39,7 +40,7 @@ from gateway.http.response import ChannelBody, Response
 from gateway.routing.plan import Wall
 from gateway.routing.router import Explanation, Router
 from gateway.serving.quart_views import QuartRequest, View, current_scope
-from gateway.telemetry.live import LiveView
+from gateway.telemetry.live import FoundExchange, LiveView
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import APIS
@@ -78,6 +79,11 @@ _EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-ac
 _JSON: Headers = (("content-type", "application/json"), *GUARDED)
 
 _NO_TEXTS: Final = "the role auditor does not see the texts of streams"
+_NO_ANSWERS: Final = "`ui: {answers: none}` in the configuration hides all answers"
+_NOT_OWN: Final = (
+    "this is the request of another client: admins and holders of the ui_key can read it only with "
+    "`ui: {answers: all}` in the configuration"
+)
 _NO_STREAM: Final = "there is no such stream among the running or the recent ones"
 
 
@@ -104,7 +110,7 @@ def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[s
         **{path: with_visitor(partial(_file, config, *file)) for path, file in FILES.items()},
         EVENTS: with_visitor(partial(_stream_events, service, live_view, make_event)),
         MODELS: with_visitor(partial(_models, config, service)),
-        STREAM: with_visitor(partial(_stream, service, live_view, make_event)),
+        STREAM: with_visitor(partial(_stream, config, service, live_view, make_event)),
     }
 
 
@@ -157,25 +163,36 @@ async def _stream_events(service: Service, live_view: LiveView, make_event: Make
 
 
 async def _stream(
-    service: Service, live_view: LiveView, make_event: MakeEvent, visitor: Visitor, number: int
+    config: Config, service: Service, live_view: LiveView, make_event: MakeEvent, visitor: Visitor, number: int
 ) -> Response:
     """Return one stream's past and future events, and its end; ``worker`` selects its process."""
     if not visitor.sees_streams:
         raise GatewayError("permission", _NO_TEXTS)
     worker, others = request.args.get("worker", ""), service.other_workers
     if others is not None and worker not in ("", str(os.getpid())):
-        exchange = await others.find(worker, number, visitor.client)
-        if exchange is None:
-            raise GatewayError("not_found", _NO_STREAM)
+        exchange = _readable(config, visitor, await others.find(worker, number, visitor.client))
         await audit_stream(service, visitor, exchange)
         return _events_for(service, visitor, partial(others.send_stream, worker, number))
-    exchange, found = live_view.find(number, visitor.client), live_view.subscribe(number, visitor.client)
-    if exchange is None or found is None:
+    exchange = _readable(config, visitor, live_view.find(number, visitor.client))
+    found = live_view.subscribe(number, visitor.client)
+    if found is None:
         raise GatewayError("not_found", _NO_STREAM)
     subscription, unsubscribe = found
     current_scope().on_close(lambda _: unsubscribe())
     await audit_stream(service, visitor, exchange)
     return _events_for(service, visitor, partial(send_stream, subscription, make_event))
+
+
+def _readable(config: Config, visitor: Visitor, exchange: FoundExchange | None) -> FoundExchange:
+    """Return the exchange. Raises ``GatewayError``: 404 if the visitor does not see it, 403 if not its answer."""
+    answers = shown_answers(config.ui)
+    if answers == "none":
+        raise GatewayError("permission", _NO_ANSWERS)
+    if exchange is None:
+        raise GatewayError("not_found", _NO_STREAM)
+    if answers == "own" and exchange.client != visitor.name:
+        raise GatewayError("permission", _NOT_OWN)
+    return exchange
 
 
 def _events_for(service: Service, visitor: Visitor, send_events: Callable[[Send], Awaitable[None]]) -> Response:

@@ -8,8 +8,15 @@ from gateway.http.headers import Headers
 PREFIX: Final = "ui."
 """The prefix of its route names; its views check access themselves."""
 
+LIVE: Final = "/ui"
+ACCOUNT: Final = "/ui/me"
+"""The first of the pages about callers."""
+
+WITH_KEY: Final = "sign_in=key"
+"""The query with which a page requests a key instead of a sign-in, for an operator whose issuer is unavailable."""
+
 FILES: Final = {
-    "/ui": ("index.html", "text/html; charset=utf-8"),
+    LIVE: ("index.html", "text/html; charset=utf-8"),
     "/ui/style.css": ("style.css", "text/css; charset=utf-8"),
     "/ui/live.js": ("live.js", "text/javascript; charset=utf-8"),
     "/ui/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
@@ -25,8 +32,18 @@ PAGE_LINKS: Final = b' <a href="/ui/usage">Usage</a> <a href="/ui/me">Your accou
 
 
 def has_pages(config: Config) -> bool:
-    """Return whether the gateway of ``config`` has pages about callers: it has a live view, and keys or issuers."""
-    return config.ui and (config.asks_for_key or config.ui_key is not None)
+    """Return whether the gateway of ``config`` has pages about callers: it has keys or issuers."""
+    return config.asks_for_key or config.ui_key is not None
+
+
+def wants_page(headers: Headers) -> bool:
+    """Return whether a browser sent the request, to show the response."""
+    return any(name == "accept" and "text/html" in value for name, value in headers)
+
+
+def first_page(config: Config) -> str | None:
+    """Return the path of the live view, else of the first page, ``None`` without any."""
+    return LIVE if config.ui else ACCOUNT if has_pages(config) else None
 
 
 EVENTS: Final = "/ui/events"

@@ -126,7 +126,8 @@ def settings_in(folder: Path, port: int, upstream_url: str, collector_url: str, 
     aliases = {f"kept-{api}": {"target": f"on-{api}", "cache": {"ttl": "1h"}} for api in APIS}
     return step_settings(
         folder, port, entries, CODE, client_keys=keys, steps=steps, model_aliases=aliases, log_level="debug",
-        tracing={"endpoint": collector_url}, ui_prompts=True, ui_key=SECRET, metrics={"open": True},
+        tracing={"endpoint": collector_url}, ui_prompts=True, ui_key=SECRET,
+        ui={"answers": "all"}, metrics={"open": True},
         **stores.settings,
         circuit={"failures": 10**6, "error_rate": "100%"},
     )  # fmt: skip

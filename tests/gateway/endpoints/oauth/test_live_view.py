@@ -59,9 +59,8 @@ def keys(tmp_path):
     names = ("user", "lead", "auditor", "admin")
     clients = [{"name": one, "key": f"key-of-{one}-0123456789", "role": one, "group": "research"} for one in names]
     rule = {"when": {}, "role": "admin", "own_keys": {"most": 3, "longest": "30d"}}
-    with people_gateway(
-        tmp_path, issuer={"admit": [rule]}, client_keys=clients, ui_key=UI_KEY, audit="stderr"
-    ) as running:
+    more = {"client_keys": clients, "ui_key": UI_KEY, "audit": "stderr", "ui": {"answers": "all"}}
+    with people_gateway(tmp_path, issuer={"admit": [rule]}, **more) as running:
         yield running
 
 
@@ -72,6 +71,48 @@ def test_the_role_of_a_file_key_decides_what_its_holder_sees(keys):
     for name, status in (("user", 200), ("lead", 404), ("auditor", 403), ("admin", 200)):
         headers = bearer(f"key-of-{name}-0123456789")
         assert PeopleBrowser().request("GET", f"{keys.url}/ui/streams/1", headers).status_code == status, name
+
+
+SHOWN = {
+    "own": {"user": 200, "lead": 404, "auditor": 403, "admin": 403, None: 403},
+    "none": {"user": 403, "lead": 403, "auditor": 403, "admin": 403, None: 403},
+}
+"""The status of the user's stream for each viewer, by ``ui.answers``; ``None`` is the holder of the ``ui_key``."""
+
+
+@pytest.mark.parametrize(("answers", "ui"), [("own", True), ("own", {}), ("none", {"answers": "none"})])
+def test_answers_decide_who_reads_a_stream(tmp_path, answers, ui):
+    roles = ("user", "lead", "auditor", "admin")
+    clients = [{"name": one, "key": f"key-of-{one}-0123456789", "role": one, "models": ["gpt-4o"], "group": "research"}
+               for one in roles]  # fmt: skip
+    with people_gateway(tmp_path, client_keys=clients, ui_key=UI_KEY, ui=ui, ui_prompts=True) as running:
+        sent = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
+        for role in ("user", "admin"):
+            running.gateway.request("POST", "/v1/chat/completions", sent, bearer(f"key-of-{role}-0123456789"))
+        for role, status in SHOWN[answers].items():
+            headers = bearer(UI_KEY if role is None else f"key-of-{role}-0123456789")
+            assert PeopleBrowser().request("GET", f"{running.url}/ui/streams/1", headers).status_code == status, role
+            with viewer(running, "/ui/events", headers) as response:
+                assert len(json.loads(response.readline()[6:])["recent"]) == {"user": 1, "lead": 0}.get(role, 2)
+        own = PeopleBrowser().request("GET", f"{running.url}/ui/streams/2", bearer("key-of-admin-0123456789"))
+        assert own.status_code == (200 if answers == "own" else 403)
+
+
+def test_without_a_live_view_the_pages_of_callers_remain(tmp_path):
+    with people_gateway(tmp_path, ui=False, ui_key=UI_KEY) as running:
+        browser, page = running.sign_in("ada", "/ui/me")
+        assert page.status == 200
+        assert "Live view" not in page.text
+        for path in ("/ui/me", "/ui/keys", "/ui/usage", "/ui/pages.css"):
+            assert browser.request("GET", running.url + path).status_code == 200
+        for path in ("/ui", "/ui/events", "/ui/streams/1", "/ui/live.js"):
+            assert browser.request("GET", running.url + path, bearer(UI_KEY)).status_code in (401, 404)
+        for path, to in (("/", "/ui/me"), ("/ui", "/ui/me"), ("/ui?sign_in=key", "/ui/me?sign_in=key")):
+            shown = PeopleBrowser().request("GET", running.url + path, {"accept": "text/html"})
+            assert (shown.status_code, shown.headers["location"]) == (303, to)
+        asked = PeopleBrowser().request("GET", f"{running.url}/ui/me?sign_in=key")
+        assert (asked.status_code, asked.headers["www-authenticate"][:6]) == (401, "Basic ")
+        assert PeopleBrowser().request("GET", f"{running.url}/ui/me?sign_in=key", bearer(UI_KEY)).status_code == 200
 
 
 def test_a_key_that_an_admin_made_for_itself_has_no_role(keys):
@@ -177,7 +218,7 @@ def live_gateway(tmp_path_factory):
         serve_upstream(Upstream) as upstream,
         people_gateway(
             tmp_path_factory.mktemp("people"), issuer={"admit": rules}, client_keys=keys, stored_keys=True,
-            providers=[provider("openai/gpt-4o", f"{upstream.url}/v1")],
+            providers=[provider("openai/gpt-4o", f"{upstream.url}/v1")], ui={"answers": "all"},
         ) as running,
         contextlib.closing(http.client.HTTPConnection("127.0.0.1", running.gateway.port, timeout=PATIENCE)) as client,
     ):  # fmt: skip
