@@ -42,7 +42,7 @@ def survive_disconnect(
     grace = _grace(target) if deserted is None else math.inf
     done = trio.Event() if deserted is None else deserted
     with trio.CancelScope(shield=True) as shield:
-        nursery.start_soon(_postpone_cancellation, shield, done, grace, on_disconnect)
+        nursery.start_soon(_postpone_cancellation, shield, done, lambda: grace, on_disconnect)
         try:
             yield
         finally:
@@ -51,17 +51,22 @@ def survive_disconnect(
 
 @contextlib.contextmanager
 def survive_disconnect_later(
-    nursery: trio.Nursery, target: Target, on_disconnect: Callable[[], object]
+    nursery: trio.Nursery, target: Target, on_disconnect: Callable[[], object], limit: Callable[[], float]
 ) -> Iterator[Callable[[], None]]:
     """Return a context that yields a function. After the block has called it, the block survives a disconnect.
 
     ``nursery`` is the client's request. Before the call, cancelling it cancels the block immediately. After the call,
-    the block may also continue for the time of ``target`` for a first byte: a provider may take that long to create an
-    object, whose id would be lost with the response."""
+    the block continues for the seconds that ``limit`` returns when the client disconnects. It may also continue for the
+    time of ``target`` for a first byte: a provider may take that long to create an object, whose id would be lost with
+    the response."""
     timeouts, done = target.entry.timeouts, trio.Event()
-    grace = _grace(target)
+    longest = _grace(target)
     if timeouts.total is None:
-        grace += timeouts.first_byte or Timeouts().first_byte or 0.0
+        longest += timeouts.first_byte or Timeouts().first_byte or 0.0
+
+    def grace() -> float:
+        return min(longest, limit())
+
     with trio.CancelScope() as scope:
         nursery.start_soon(_postpone_cancellation, scope, done, grace, on_disconnect)
 
@@ -82,14 +87,14 @@ def _grace(target: Target) -> float:
 
 
 async def _postpone_cancellation(
-    shield: trio.CancelScope, done: trio.Event, grace: float, on_disconnect: Callable[[], object]
+    shield: trio.CancelScope, done: trio.Event, grace: Callable[[], float], on_disconnect: Callable[[], object]
 ) -> None:
     try:
         await trio.sleep_forever()
     finally:  # cancelled
         if not done.is_set():
             on_disconnect()
-            with trio.move_on_after(grace, shield=True):
+            with trio.move_on_after(grace(), shield=True):
                 await done.wait()
             shield.shield = False
 

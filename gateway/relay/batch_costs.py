@@ -111,6 +111,9 @@ def price_in(entries: tuple[ModelEntry, ...], model: str | None, api: Api) -> Pr
     return price.with_cache_writes if price is not None and charges else price
 
 
+_RESULT_MARK: Final = b'"custom_id"'
+
+
 class ResultLines(AnswerFilter):
     """A filter that returns a batch's results unchanged and adds up the usage of each line.
 
@@ -137,6 +140,11 @@ class ResultLines(AnswerFilter):
             return None
         cost = self._cost
         return Booking(self._usage, attrs.evolve(cost, grade="at_least") if cost and self._has_unpriced_lines else cost)
+
+    @property
+    def may_bill(self) -> bool:
+        """Whether a result has been read, or its beginning."""
+        return self.lines > 0 or _RESULT_MARK in b"".join(self._line)
 
     def size_of_work(self, piece: bytes) -> int:
         return self._size + len(piece) if b"\n" in piece else 0
@@ -177,7 +185,7 @@ def line_booking(line: bytes, entries: tuple[ModelEntry, ...], *, only_calls: bo
     """Return the usage and cost of a result line, ``None`` if it failed or is invalid.
 
     With ``only_calls``, return only calls of tools, ``None`` without any."""
-    if b'"custom_id"' not in line:  # of a file without results
+    if _RESULT_MARK not in line:  # of a file without results
         return None
     value = _decode_line(line)
     if not isinstance(value, dict):

@@ -5,6 +5,8 @@ usage."""
 
 import contextlib
 import logging
+import math
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -233,9 +235,10 @@ class BatchRequest(KeptRequest):
             return planned
         return attrs.evolve(planned, begins=Consumption(Usage(input=self._summary.tokens), max(1, self._summary.usd)))
 
-    @property
-    def outlives_client(self) -> bool:
-        return super().outlives_client or self._is_results
+    def _survival(self, filter: AnswerFilter) -> Callable[[], float] | None:
+        if not isinstance(filter, ResultLines):
+            return super()._survival(filter)
+        return lambda: math.inf if filter.may_bill else 0.0  # results that the client has could be free otherwise
 
     async def process_answer(self, filter: AnswerFilter, target: Target) -> None:
         """Store the object, reserve the expected cost of a new batch, and bill a finished one."""

@@ -4,6 +4,7 @@ They go to the account that an id or the client selects. Clients see ids that on
 the provider's own (one owner and one account, or ``foreign_ids``), everything passes unchanged, lists too."""
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
@@ -56,6 +57,12 @@ _API_NAMES: Final = {"messages": "Anthropic's API", "gemini": "Gemini's API"}
 
 _LISTED_ACTIONS: Final = (["cancel"], ["remix"])
 """Steps after an id whose responses are objects of the endpoint's own list."""
+
+_COSTLY: Final = frozenset(("batches", "message_batches", "videos"))
+"""Endpoints whose objects cost money, which is lost if the gateway does not learn their ids."""
+
+_GRACE: Final = 0.5
+"""Seconds for which the response about any other object may continue after its client has left."""
 
 _FILE_PATHS: Final = frozenset((("files",), ("uploads", "parts"), ("containers", "files"), ("videos",)))
 """Paths whose requests may include a file."""
@@ -259,14 +266,14 @@ class KeptRequest:
     def relayed_request(self, planned: PlannedRequest, filter: AnswerFilter) -> RelayedRequest:
         on_complete = partial(self.process_answer, filter, planned.plan.first)
         return RelayedRequest(
-            planned, lambda target: filter, on_complete=on_complete, outlives_client=self.outlives_client
+            planned, lambda target: filter, on_complete=on_complete, outlives_client=self._survival(filter)
         )
 
-    @property
-    def outlives_client(self) -> bool:
-        """Whether the gateway reads the response to its end even if the client leaves, to update the
-        inventory."""
-        return self.method != "GET" and self.steps_after_root()[-1:] != ["search"]
+    def _survival(self, filter: AnswerFilter) -> Callable[[], float] | None:
+        """Return the ``outlives_client`` of the request, whose response changes the inventory."""
+        if self.method == "GET" or self.steps_after_root()[-1:] == ["search"]:
+            return None
+        return lambda: math.inf if self.endpoint in _COSTLY else _GRACE
 
     async def process_answer(self, filter: AnswerFilter, target: Target) -> None:
         """Process a complete response before the client gets it: store its object."""

@@ -99,9 +99,10 @@ class RelayedLane:
 class DeferredSurvival:
     """A response's permission to outlive its client, which begins when the provider has the whole request."""
 
-    def __init__(self, nursery: trio.Nursery, target: Target) -> None:
+    def __init__(self, nursery: trio.Nursery, target: Target, limit: Callable[[], float]) -> None:
         self._nursery = nursery
         self._target = target
+        self._limit = limit
         self._survive: Callable[[], None] | None = None
 
     def begin(self) -> None:
@@ -112,7 +113,7 @@ class DeferredSurvival:
     @contextmanager
     def outlive_client(self, on_disconnect: Callable[[], object]) -> Iterator[None]:
         """Continue the exchange in this block after the client has left, as soon as ``begin`` is called."""
-        with survive_disconnect_later(self._nursery, self._target, on_disconnect) as self._survive:
+        with survive_disconnect_later(self._nursery, self._target, on_disconnect, self._limit) as self._survive:
             yield
 
 
@@ -170,13 +171,13 @@ async def relay(exchange: Exchange, scope: RequestScope, request: RelayedRequest
     nursery, first = scope.nursery, request.planned.plan.first
     if exchange.context.content is not None:
         exchange.context.content.keep_request(request.planned.incoming)
-    deferred = DeferredSurvival(nursery, first)
-    planned = attrs.evolve(request.planned, before_end=deferred.begin if request.outlives_client else None)
-    origin = await exchange.start_origin(planned, RelayedAnswers(request, exchange.record.endpoint))
+    planned = request.planned
     survival: Survival | None = None
-    if request.outlives_client:
-        survival = deferred.outlive_client
-    elif origin.desertion is not None:
+    if request.outlives_client is not None:
+        deferred = DeferredSurvival(nursery, first, request.outlives_client)
+        planned, survival = attrs.evolve(planned, before_end=deferred.begin), deferred.outlive_client
+    origin = await exchange.start_origin(planned, RelayedAnswers(request, exchange.record.endpoint))
+    if survival is None and origin.desertion is not None:
         survival = partial(survive_disconnect, nursery, first, deserted=origin.desertion)
     delivered = Relay(exchange.context, origin, scope, request, survival)
     body = await delivered.begin()

@@ -285,15 +285,15 @@ class RelayedRequest:
     - ``filter`` makes a new filter for each attempt's response; it takes the responses to all of its requests.
     - ``last_event`` ends a failed stream; other failed responses are cut off.
     - ``on_complete`` runs when the response is complete.
-    - ``outlives_client``: once the provider has the whole request, its response is read to the end even if the client
-      has left, because it reports the created object or its cost.
+    - ``outlives_client``: once the provider has the whole request, its response is read even after the client has
+      left, because it reports the created object or its cost. The function returns for how many seconds.
     - ``check_line`` returns each line of the response after the operator's steps."""
 
     planned: PlannedRequest
     filter: Callable[[Target], AnswerFilter]
     last_event: LastEvent = openai_error
     on_complete: OnComplete | None = None
-    outlives_client: bool = False
+    outlives_client: Callable[[], float] | None = None
     check_line: Callable[[bytes], Awaitable[bytes]] | None = None
 
 

@@ -1,6 +1,7 @@
 """Blocks that outlive the nursery of their request once the provider may have all of it."""
 
 import contextlib
+import math
 
 import pytest
 import trio
@@ -23,12 +24,14 @@ def target() -> Target:
     return Router(config).resolve("openai/m", "chat")
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 0), (1, 1), (2, 2), (0, 0), (0, 2)])
-async def test_a_block_that_survives_a_disconnect_continues_to_run(target, before, after):
+@pytest.mark.parametrize(
+    ("before", "after", "limit"), [(1, 0, 60), (1, 1, math.inf), (2, 2, 60), (0, 0, 60), (0, 2, 60), (1, 1, 0)]
+)
+async def test_a_block_that_survives_a_disconnect_continues_to_run(target, before, after, limit):
     """It says ``before`` times that it survives, then its client leaves, and it says so ``after`` times more."""
     ended, left = False, []
     async with trio.open_nursery() as nursery:
-        with survive_disconnect_later(nursery, target, lambda: left.append(True)) as survive:
+        with survive_disconnect_later(nursery, target, lambda: left.append(True), lambda: limit) as survive:
             await trio.testing.wait_all_tasks_blocked()
             for _ in range(before):
                 survive()
@@ -37,7 +40,7 @@ async def test_a_block_that_survives_a_disconnect_continues_to_run(target, befor
                 survive()
             await trio.testing.wait_all_tasks_blocked()
             ended = True
-    assert ended is (before > 0)
+    assert ended is (before > 0 and limit > 0)
     assert left or not ended
 
 

@@ -1,6 +1,7 @@
 """A relayed request from socket to socket: what passes, what is counted, and how it ends."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import httpx2
@@ -11,6 +12,7 @@ from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
 from tests.support.in_process import InProcess
+from tests.support.multipart import KIND, multipart, part
 from tests.support.relayed_requests import ASKED, body_of
 
 WHOLE = {
@@ -68,11 +70,32 @@ async def never(asked: ReceivedRequest) -> ScriptedAnswer:
     raise AssertionError
 
 
-def request(endpoint: str, path: str) -> bytes:
-    headers, body = body_of(endpoint, MODEL)
+def request_bytes(method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n{lines}\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n{lines}\r\n"
     return head.encode() + body
+
+
+RELAYED = {path: request_bytes("POST", path, *body_of(endpoint, MODEL)) for endpoint, path in FIRST}
+_IS_JSON = {"content-type": "application/json"}
+KEPT = {
+    f"{method} {path}": request_bytes(method, path, headers, body)
+    for method, path, headers, body in (
+        (
+            "POST",
+            "/v1/files",
+            {"content-type": KIND},
+            multipart([part("purpose", b"user_data"), part("file", b"x", "a")]),
+        ),
+        ("POST", "/v1/uploads", _IS_JSON, b'{"bytes": 5, "filename": "a", "purpose": "assistants"}'),
+        ("POST", "/v1/vector_stores", _IS_JSON, b'{"name": "s"}'),
+        ("DELETE", "/v1/files/file-1", {}, b""),
+        ("GET", "/v1/files/file-1", {}, b""),
+        ("GET", "/v1/files/file-1/content", {}, b""),
+        ("GET", "/v1/batches/batch_1", {}, b""),
+    )
+}
+"""Requests about stored objects that cost nothing."""
 
 
 async def all_over(served: InProcess) -> None:
@@ -82,23 +105,24 @@ async def all_over(served: InProcess) -> None:
 
 @pytest.mark.sample(3, by="turns")
 @pytest.mark.parametrize("kind", [None, *PIECES])
-async def test_before_the_first_byte_and_in_the_answer(kind, caplog):
+@pytest.mark.parametrize(("model", "requests"), [(MODEL, RELAYED), ("openai/*", KEPT)], ids=["relayed", "kept"])
+async def test_before_the_first_byte_and_in_the_answer(model, requests, kind, caplog):
     """``None``: the provider says nothing."""
     caplog.set_level("INFO", "trigate")
     answering = never if kind is None else lambda asked: ScriptedAnswer(PIECES[kind], headers=(("content-type", kind),))
-    async with before(answering, MODEL) as (served, provider):
-        for endpoint, path in FIRST:
-            with case(path):
+    async with before(answering, model) as (served, provider):
+        for name, request in requests.items():
+            with case(name):
                 left = provider.left
                 provider.begun, provider.left_now, provider.go = trio.Event(), trio.Event(), trio.Event()
                 stream = await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2]))
-                await stream.send_all(request(endpoint, path))
+                await stream.send_all(request)
                 with trio.fail_after(5):
                     await provider.begun.wait()
                 await stream.aclose()
-                with trio.fail_after(1):
+                with trio.fail_after(1 if requests is RELAYED else 5):
                     await provider.left_now.wait()
                 assert provider.left == left + 1
                 await all_over(served)
     ends = [json.loads(one.getMessage())["ended"] for one in caplog.records if one.name == "trigate.exchange"]
-    assert ends == ["client_disconnected"] * len(FIRST)
+    assert ends == ["client_disconnected"] * len(requests)
