@@ -71,5 +71,10 @@ def nearest(word: str, words: Iterable[str], cutoff: float = 0.75) -> str | None
     return next(iter(difflib.get_close_matches(word, tuple(words), n=1, cutoff=cutoff)), None)
 
 
+def is_misspelling(word: str, right: str) -> bool:
+    """Return whether ``word`` is ``right`` with a typing error: a letter or two differ, or two are swapped."""
+    return word != right and (sorted(word) == sorted(right) or nearest(word, (right,), 0.8) is not None)
+
+
 def one_of(words: Iterable[str]) -> str:
     return f"expected one of {', '.join(words)}"

@@ -1,4 +1,4 @@
-"""Warnings about routes that probably do less than intended."""
+"""Warnings about routes and wildcards that probably do less than intended."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -18,7 +18,7 @@ NEARLY: Final = 0.9
 
 
 def doubtful(config: Config) -> Iterator[str]:
-    """Yield a warning for each doubtful route of ``config``."""
+    """Yield a warning for each doubtful route and each group of wildcards with common ids of ``config``."""
     names = Names.of(config)
     for route in config.routes.values():
         found = names.meaning(route.name).found
@@ -30,6 +30,15 @@ def doubtful(config: Config) -> Iterator[str]:
             *_short_limits(route, route.retries or config.retries or Retries()),
         ):
             yield f"route {route.name}: {text}"
+    for id, entries in names.shared_ids().items():
+        model = id.replace("*", "MODEL")
+        forms = [f"{entry.prefixes[0]}/{model}" for entry in entries]
+        unknown = " that trigate does not know" if "*" in id else ""
+        yield (
+            f"{' and '.join(entry.name for entry in entries)} serve the same models, so clients get 400 for a name "
+            f"without a prefix{unknown}, such as {model}: add it under `model_aliases`: "
+            f"`{model}: {{targets: [{', '.join(forms)}]}}`"
+        )
 
 
 def _conditional_first_targets(route: Route) -> Iterator[str]:

@@ -9,7 +9,7 @@ import attrs
 
 from configfile.document import Path
 from configfile.expanded import Unresolved
-from configfile.wording import describe, nearest, one_of
+from configfile.wording import describe, is_misspelling, nearest, one_of
 from gateway.config.attempts import CircuitSettings, Retries, changed_circuit
 from gateway.config.budgets import build_budgets
 from gateway.config.endpoints import build_endpoints
@@ -409,7 +409,7 @@ def _same_but_for_a_typo(model: str, models: Iterable[str]) -> str | None:
             continue
         word, right = pairs[0]
         is_word = right.isalpha() and word.isalpha() and len(right) > 2
-        if is_word and (sorted(word) == sorted(right) or nearest(word, (right,), 0.8) is not None):
+        if is_word and is_misspelling(word, right):
             return other
     return None
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
-from configfile.wording import nearest
+from configfile.wording import is_misspelling, nearest
 from gateway.config.aliases import Route
 from gateway.config.model_entry import ModelEntry
 from gateway.config.model_names import ALL_NAMES, ModelNames
@@ -275,10 +275,37 @@ class Names:
         if name in self._known:
             entry = _only_entry(self._known[name], name, may)
             return _found_model(entry, name, f"well-known id {name} → wildcard {entry.name}")
-        if relatives := [entry for entry in self._wildcards if self._has_relative(entry, name)]:
+        relatives = [entry for entry in self._wildcards if self._has_relative(entry, name)]
+        if len(relatives) == 1 or (relatives and not self._is_misspelled(name)):
             entry = _only_entry(_in_region(relatives, name), name, may)
             return _found_model(entry, name, f"family of {entry.provider.display_name} → wildcard {entry.name}")
         return None
+
+    def shared_ids(self) -> Mapping[str, Sequence[ModelEntry]]:
+        """Return a bare id, or a family of ids, that several wildcards serve, for each such group of wildcards.
+
+        A group with an alias or entry for one of its ids is left out."""
+        by_id = dict(self._known)
+        for entry in self._wildcards:
+            for family in () if (row := self._family_row(entry)) is None else row.families:
+                if family not in self._known:  # a whole id
+                    by_id[family] = [*by_id.get(family, ()), entry]
+        found: dict[tuple[str, ...], str] = {}
+        for id, entries in by_id.items():
+            if len(entries) > 1:
+                found.setdefault(tuple(entry.name for entry in entries), id)
+        own_names = (*self.aliases, *self.routes, *self._by_name)
+        return {
+            id: entries
+            for id in found.values()
+            if not any(self._has_relative((entries := by_id[id])[0], name) for name in own_names)
+        }
+
+    def _is_misspelled(self, name: str) -> bool:
+        """Return whether a word of ``name`` is almost a word of the known ids."""
+        known = {word for model in self._known for word in _WORD.findall(model)}
+        others = (word for word in _WORD.findall(name.lower()) if word not in known)
+        return any(is_misspelling(word, right) for word in islice(others, _OFFERED) for right in known)
 
     def _has_relative(self, entry: ModelEntry, name: str) -> bool:
         row = self._family_row(entry)

@@ -4,6 +4,7 @@ import base64
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -23,6 +24,7 @@ from gateway.routing.router import Router
 from streams.events import APIS
 from tests.support.each_row import each_row
 from tests.support.examples import examples
+from tests.support.quick_yaml import load_yaml
 from tests.support.repository import ROOT
 
 HEAD = "version: v0.3.0\nlisteners: [{type: model, name: llm, port: 12000}]\n"
@@ -567,6 +569,24 @@ def test_a_doubtful_entry_loads_with_a_warning(entry, warning):
     warnings = from_mapping(minimal(model_providers=[given])).warnings
     assert len(warnings) == (warning is not None), warnings
     assert warning is None or (warning in warnings[0] and warnings[0].startswith(f"{entry['model']}: "))
+
+
+def test_wildcards_with_common_ids_get_a_warning_with_the_alias_that_makes_one_work():
+    makers = ("anthropic", "openai", "azure_openai", "voyage", "cohere", "perplexity")
+    entries: list[dict[str, Any]] = [{"model": f"{maker}/*", "access_key": "k"} for maker in makers]
+    entries[2]["base_url"] = "https://me.openai.azure.com"
+    content = minimal(model_providers=[{**entries[0], "name": "plan"}, *entries])
+    warnings = from_mapping(content).warnings
+    pairs = [text.partition(" serve ")[0] for text in warnings]
+    assert pairs == ["plan and anthropic/*", "openai/* and azure_openai/*"]
+    aliases = {}
+    for text in warnings:
+        aliases |= load_yaml(text.partition("`model_aliases`: `")[2].rstrip("`"))
+    assert [alias["targets"] for alias in aliases.values()] == [
+        [f"{prefix}/{name}" for prefix in prefixes]
+        for name, prefixes in zip(aliases, (("plan", "anthropic"), ("openai", "azure_openai")), strict=True)
+    ]
+    assert from_mapping({**content, "model_aliases": aliases}).warnings == ()
 
 
 def test_models_of_bedrock_are_asked_in_converse_but_for_those_with_an_api_of_their_makers():

@@ -162,6 +162,21 @@ def test_a_family_on_two_wildcards_is_not_guessed_and_the_error_names_what_works
 
 
 @each_row(
+    ("asked", "meant"),
+    [("claude-sonet", "sonnet"), ("claude-hiaku-4-5", "haiku"), ("Claude-Opsu-5-5", "opus"), ("claude-nova-1", None)],
+)
+def test_a_misspelled_name_of_two_wildcards_is_unknown_instead_of_ambiguous(asked, meant):
+    routes = router({"model": "anthropic/*", "name": "plan/*"}, {"model": "anthropic/*"})
+    failed = failure(routes.resolve, asked, "chat")
+    if meant is None:
+        assert (failed.status, f"names: plan/{asked} and anthropic/{asked}" in failed.message) == (400, True)
+        return
+    assert (failed.status, failed.code) == (404, "model_not_found")
+    names = failed.message.partition("did you mean ")[2].rstrip("?").split(" or ")
+    assert all(f"claude-{meant}" in name and routes.resolve(name, "chat") for name in names)
+
+
+@each_row(
     ("wildcards", "asked", "advice"),
     [
         (["openai"], "claude-opus-4-8", "models of Anthropic need an entry, such as anthropic/*"),
