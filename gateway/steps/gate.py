@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.steps.runs import TEXT_TYPES
-from streams.events import ErrorInfo, Event, TextDelta, Usage
+from streams.events import AnswerEnd, ErrorInfo, Event, TextDelta, Usage
 
 UNFINISHED: Final = (ErrorInfo("upstream", "the provider's answer ended before it was complete", reason="connection"),)
 """The events at the end of a stream that is not complete."""
@@ -24,11 +24,18 @@ class Gate:
         self._released: dict[int, int] = {}
 
     def add(
-        self, raw: bytes, read: Mapping[int, Sequence[Event]], reported: Sequence[Event] | None, *, has_failed: bool
+        self,
+        raw: bytes,
+        read: Mapping[int, Sequence[Event]],
+        reported: Sequence[Event] | None,
+        *,
+        has_failed: bool,
+        is_end: bool = False,
     ) -> None:
         """Hold ``raw``, whose own events are ``read``. A failure discards everything held and is released.
 
-        ``reported`` are those that the lane's reader reports, ``None`` for bytes without data."""
+        ``reported`` are those that the lane's reader reports, ``None`` for bytes without data. ``is_end``: ``raw``
+        states that the answer ends, and waits for its ``AnswerEnd``."""
         if has_failed:
             self._waiting.clear()
             self._waiting.append((raw, 0, 0, reported))
@@ -40,6 +47,8 @@ class Gate:
             rest -= 1
             if rest:
                 self._waiting.append((b"", choice, weight, None))
+        if is_end and not any(type(event) is AnswerEnd for event in read.get(choice, ())):
+            weight += 1
         self._waiting.append((raw, choice, weight, reported))
 
     def add_text(self, raw: bytes, size: int, reported: Sequence[Event] | None) -> None:

@@ -23,7 +23,7 @@ from gateway.steps.session import CheckedTexts, StepSession
 from gateway.steps.shown_choices import stop_answer
 from gateway.steps.stages import TailStage, WholeStage, WindowStage, apply_masks
 from gateway.steps.verdicts import RefusedByStep
-from gateway.steps.watching import WatchingStage
+from gateway.steps.watching import FlowingStage, WatchingStage
 from providers.neutral.choices import MEMBERS
 from streams.events import Api, ErrorInfo, Event, NativeItem
 from trigate.steps import Passage
@@ -229,16 +229,15 @@ class ResponseSteps:
         if step.only_reports:
             inline = session.judge_inline if step.is_inline else None
             return WatchingStage(
-                step, session.judge, session.placeholders, session.spawn_report, lambda: None, builder, waits=False,
-                judge_inline=inline,
-            )  # fmt: skip
+                step, session.judge, session.placeholders, session.spawn_report, builder, judge_inline=inline
+            )
         match step.hold:
             case "whole":
                 return WholeStage(step, session.judge, session.placeholders, builder)
             case "tail":
                 return TailStage(step, session.judge, session.judge_inline, session.placeholders, builder)
             case "nothing":
-                return WatchingStage(step, session.judge, session.placeholders, session.spawn, cut, builder, waits=True)
+                return FlowingStage(step, session.judge, session.placeholders, session.spawn, cut, builder)
             case size:
                 return WindowStage(step, session.judge, session.placeholders, size, builder)
 

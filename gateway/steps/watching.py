@@ -1,4 +1,4 @@
-"""The stage of a step that watches a response: the client gets the text before the verdict."""
+"""The stages of steps that check a response while the client gets its text."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -11,21 +11,73 @@ from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import Placeholders
 from gateway.steps.runner import has_little_text
 from gateway.steps.runs import Run, RunBuilder
-from gateway.steps.stages import InlineJudge, StepJudge, StepStage
+from gateway.steps.stages import InlineJudge, RunningStage, StepJudge, StepStage
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Event
 from trigate.steps import Passage
 
 BETWEEN_CALLS: Final = 1000
-"""Characters of new text after which a step that holds nothing is called again."""
+"""Characters of new text after which a step is called again."""
 
 
 class WatchingStage(StepStage):
-    """A stage that releases everything immediately while its step runs in the background.
+    """A stage that releases everything immediately, for a step that only reports. The step sees the complete response.
 
-    ``spawn`` runs a function in a task of the request. ``cut`` ends the response after a refusal. ``waits``: the end of
-    the response waits for the last verdict, because the step may refuse it. ``judge_inline`` calls a fast step for
-    little text without a task, if there is no verdict."""
+    ``spawn`` runs the call. ``judge_inline`` calls a fast step for little text without a task."""
+
+    def __init__(
+        self,
+        step: LoadedStep,
+        judge: StepJudge,
+        placeholders: Placeholders,
+        spawn: Callable[[Callable[[], Awaitable[object]]], object],
+        builder: RunBuilder | None = None,
+        *,
+        judge_inline: InlineJudge | None = None,
+    ) -> None:
+        super().__init__(step, judge, placeholders, builder)
+        self._judge_inline = judge_inline
+        self._spawn = spawn
+
+    @property
+    def held_characters(self) -> int:
+        return 0
+
+    async def feed(self, events: Sequence[Event]) -> list[Event]:
+        for event in events:
+            if self.is_over:
+                break
+            if self.builder.continue_text(event) is None:
+                if isinstance(event, ErrorInfo):
+                    self.is_over = True
+                    break
+                self.runs += filter(self.concerns, self.builder.add(event, self.note_end)[1])
+                if isinstance(event, AnswerEnd):
+                    self.is_over = True
+                    self._call()
+        return list(events)
+
+    def take_back(self, block: int) -> None:
+        """Do nothing: nothing is held."""
+
+    def pass_on(self, block: int, text: str) -> None:
+        if (run := self.builder.text_run(block)) is not None:
+            run.add(text)
+
+    def _call(self) -> None:
+        """Call the step for the complete response. A call without arguments has a name."""
+        passages = [run.passage(0) for run in self.runs if run.length or run.part == "tool_calls"]
+        if passages and self._judge_inline is not None and has_little_text(passages):
+            self._judge_inline(self.step, tuple(passages), True)
+        elif passages:
+            self._spawn(partial(self.call_step, self.step, passages, is_last=True))
+
+
+class FlowingStage(RunningStage):
+    """A stage that releases text before the verdict of its step, which it calls in the background.
+
+    It holds each tool call until the verdict on the call and on the text before it, and the end of the response until
+    the last verdict. ``spawn`` runs a call of the step. ``cut`` ends the response after a refusal."""
 
     def __init__(
         self,
@@ -35,78 +87,73 @@ class WatchingStage(StepStage):
         spawn: Callable[[Callable[[], Awaitable[None]]], object],
         cut: Callable[[], object],
         builder: RunBuilder | None = None,
-        *,
-        waits: bool,
-        judge_inline: InlineJudge | None = None,
     ) -> None:
         super().__init__(step, judge, placeholders, builder)
-        self._judge_inline = judge_inline
         self._spawn = spawn
         self._end_response = cut
-        self._waits = waits
-        self._calls = 0
+        self._texts: list[Run] = []  # which may have unchecked text
+        self._last_text: Run | None = None  # of the last call
+        self._has_last_call = False
+        self._is_calling = False
         self._idle = trio.Event()
         self._refused: GatewayError | None = None
-
-    @property
-    def held_characters(self) -> int:
-        return 0
 
     def waits_for_end(self, run: Run) -> bool:
         return run.part == "tool_calls"
 
-    async def feed(self, events: Sequence[Event]) -> list[Event]:
-        for event in events:
-            if self.builder.continue_text(event) is None:
-                if isinstance(event, ErrorInfo):
-                    self.is_over = True
-                    return list(events)
-                _, runs = self.builder.add(event, self.note_end)
-                for run in runs:
-                    if self.concerns(run):
-                        self.note_run(run)
-                self.is_over = self.is_over or isinstance(event, AnswerEnd)
-        await self.judge()
-        return list(events)
-
-    def take_back(self, block: int) -> None:
-        """Do nothing: nothing is held."""
-
-    def pass_on(self, block: int, text: str) -> None:
-        if (run := self.builder.text_run(block)) is not None:
-            run.add(text)
-            self._call_if_due()
+    def note_run(self, run: Run) -> None:
+        super().note_run(run)
+        if self.concerns(run) and not self.waits_for_end(run):
+            self._texts.append(run)
 
     async def judge(self) -> None:
-        self._call_if_due()
-        while self._waits and self.is_over and self._calls:
-            self._idle = trio.Event()
-            await self._idle.wait()
+        if self.is_over or any(map(self._is_unchecked_call, self.runs)):
+            await self._await_verdicts()
+        else:
+            self._call_if_due()
         if self._refused is not None:
             raise self._refused
+        await super().judge()
 
-    def _call_if_due(self) -> None:
-        if not self.is_over and (not self._waits or self._calls):
+    async def judge_run(self, run: Run) -> None:
+        self.release(run, run.length)
+
+    def _is_unchecked_call(self, run: Run) -> bool:
+        return run.is_complete and not run.is_checked and self.waits_for_end(run) and self.concerns(run)
+
+    async def _await_verdicts(self) -> None:
+        """Wait for the verdicts on all text so far."""
+        self._call_if_due(1)
+        while self._is_calling and self._refused is None:
+            self._idle = trio.Event()
+            await self._idle.wait()
+            self._call_if_due(1)
+
+    def _call_if_due(self, least: int = BETWEEN_CALLS) -> None:
+        """Call the step if there are ``least`` characters of new text, or once if no text follows. Calls do not
+        overlap."""
+        if self._is_calling or self._refused is not None:
             return
-        unchecked = sum(run.length - run.checked for run in self.runs)
-        if unchecked >= BETWEEN_CALLS or (self.is_over and any(map(_is_unseen, self.runs))):
-            self._start_call()
+        unchecked = sum(run.length - run.checked for run in self._texts)
+        if unchecked >= least or (self.is_over and not self._has_last_call):
+            self._has_last_call = self.is_over
+            if passages := self._take_passages():
+                self._is_calling = True
+                self._spawn(partial(self._call, passages, is_last=self.is_over))
 
-    def _start_call(self) -> None:
+    def _take_passages(self) -> list[Passage]:
+        """Return the unchecked text, and some text before it. The last call also shows text that was checked, because
+        the step has to know that no text follows."""
         passages = []
-        for run in filter(_is_unseen, self.runs):
-            start = max(0, run.checked - BETWEEN_CALLS)
+        unchecked = [run for run in self._texts if run.length > run.checked]
+        for run in unchecked or filter(None, (self._last_text,)):
+            start = max(run.start, run.checked - BETWEEN_CALLS)
             passages.append(attrs.evolve(run.passage(start), released_length=run.checked - start))
-            run.checked, run.is_checked = run.length, True
-            if run.part != "tool_calls":
-                run.emitted = run.length
-                run.forget_before(run.checked - BETWEEN_CALLS)
-        self.runs = [run for run in self.runs if not run.is_complete]
-        if self._judge_inline is not None and has_little_text(passages):
-            self._judge_inline(self.step, tuple(passages), self.is_over)
-            return
-        self._calls += 1
-        self._spawn(partial(self._call, passages, is_last=self.is_over))
+            run.checked = run.length
+            run.forget_before(run.checked - BETWEEN_CALLS)
+            self._last_text = run
+        self._texts = [run for run in self._texts if not run.is_complete]
+        return passages
 
     async def _call(self, passages: Sequence[Passage], *, is_last: bool) -> None:
         try:
@@ -115,12 +162,6 @@ class WatchingStage(StepStage):
             self._refused = error
             self._end_response()
         finally:
-            self._calls -= 1
-            if self._refused is None:
-                self._call_if_due()  # for text that came during the call
+            self._is_calling = False
+            self._call_if_due()  # for text that came during the call
             self._idle.set()
-
-
-def _is_unseen(run: Run) -> bool:
-    """Return whether a watching step has not seen all of ``run``. A call without arguments has a name."""
-    return run.length > run.checked or (run.part == "tool_calls" and not run.is_checked)

@@ -50,7 +50,9 @@ class Released:
     records: StepRecords = attrs.field(factory=StepRecords)
 
 
-async def _release(steps: Sequence[LoadedStep], api: str, reads: Sequence[bytes], masked: str) -> Released:
+async def _release(
+    steps: Sequence[LoadedStep], api: str, reads: Sequence[bytes], masked: str, translates: bool
+) -> Released:
     found, codec, reader = Released(), CODECS[api], ReleasedReader()
     async with trio.open_nursery() as nursery:
         placeholders = Placeholders(KEY, "c")
@@ -61,7 +63,7 @@ async def _release(steps: Sequence[LoadedStep], api: str, reads: Sequence[bytes]
             lambda: None,
         )  # fmt: skip
         session.start_concurrent_steps(None)
-        checks = ResponseSteps(session, AnswerSteps.of(steps), restores=bool(masked))
+        checks = ResponseSteps(session, AnswerSteps.of(steps), restores=bool(masked), translates=translates)
         source = StreamSource(codec, codec.wire.framing, 2**20, 2**20, None, _count_held)
         stream = CheckedStream(checks, source, Watch(Timeouts()), lambda: None)
         try:
@@ -83,6 +85,9 @@ def _parse(raw: bytes) -> tuple[str, bytes]:
     return parsed
 
 
-def release(steps: Sequence[LoadedStep], api: str, reads: Sequence[bytes], masked: str = "") -> Released:
-    """Return what ``steps`` release of a stream whose request had the masked value ``masked``."""
-    return trio.run(_release, steps, api, reads, masked)
+def release(
+    steps: Sequence[LoadedStep], api: str, reads: Sequence[bytes], masked: str = "", *, translates: bool = False
+) -> Released:
+    """Return what ``steps`` release of a stream whose request had the masked value ``masked``. ``translates``: the
+    client gets it in another API."""
+    return trio.run(_release, steps, api, reads, masked, translates)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from gateway.steps.loading import load_steps
 from gateway.steps.released import RELEASED, ReleasedReader
 from providers.apis import CODECS
-from streams.events import ReasoningDelta, TextDelta, ToolCallDelta
+from streams.events import AnswerEnd, Event, ReasoningDelta, TextDelta, ToolCallDelta, ToolCallStart
+from tests.support import word_steps
 from tests.support.each_row import each_row
 from tests.support.examples import examples, places
 from tests.support.growing_streams import chunk, wire
@@ -48,6 +49,7 @@ def steps(tmp_path_factory):
         {"use": "./steps.py:words", "name": "window", "action": "mask", "hold": 9},
         {"use": "./steps.py:words", "name": "wide", "action": "mask", "hold": 40},
         {"use": "./steps.py:words", "name": "gate", "action": "refuse", "hold": 9},
+        {"use": "./steps.py:words", "name": "flow", "action": "refuse", "hold": "nothing"},
         {"use": "regex", "name": "tail", "action": "mask", "with": PATTERNS},
         {"use": "regex", "name": "tail-gate", "action": "refuse", "with": PATTERNS},
     ]
@@ -64,12 +66,13 @@ def release_all(step: Any, api: str, pieces: list[bytes]) -> list[bytes]:
 
 def text_in(frames: list[bytes], kind: type) -> list[str]:
     """Return the text of each release."""
-    reader, found = ReleasedReader(), []
-    for frame in frames:
-        splitter = RELEASED.splitter(0)
-        events = [event for raw in splitter.feed(frame) for event in reader.read_event(*RELEASED.parse(raw))]
-        found.append("".join(event.text for event in events if isinstance(event, kind)))
-    return found
+    return ["".join(event.text for event in events_in([frame]) if isinstance(event, kind)) for frame in frames]
+
+
+def events_in(frames: list[bytes]) -> list[Event]:
+    """Return the events of releases."""
+    reader, splitter = ReleasedReader(), RELEASED.splitter(0)
+    return [event for one in frames for raw in splitter.feed(one) for event in reader.read_event(*RELEASED.parse(raw))]
 
 
 def split(data: bytes, seed: int) -> list[bytes]:
@@ -161,7 +164,7 @@ def test_a_call_is_released_as_one_with_its_masks(steps, api, name):
 
 @pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("name", ["gate", "tail-gate"])
+@pytest.mark.parametrize("name", ["gate", "tail-gate", "flow"])
 @settings(max_examples=examples(12))
 @given(text=texts.filter(lambda text: text and "falcon" not in text), seed=st.integers(0, 10**6))
 def test_a_gate_releases_the_providers_own_bytes(steps, api, name, text, seed):
@@ -179,6 +182,37 @@ def test_a_gate_releases_no_part_of_a_refused_value(steps, api, name, seed):
     found = release([steps[name]], api, split(data, seed))
     assert found.refused is not None
     assert b"falc" not in b"".join(found.releases)
+
+
+END: Final = re.compile(rb'"(finish_?reason|stop_?reason)" ?: ?"|steal|"city|(response|interaction).completed', re.I)
+"""The end of an answer, or a part of its call."""
+
+
+@each_row("api", APIS)
+@each_row("calls", [(ToolCall("call_1", "steal", '{"city": "falcon-12"}'),), ()])
+def test_a_step_that_holds_nothing_holds_calls_and_the_end(steps, api, calls):
+    """S37 and S41 of ``step-behaviours.md``: a client cannot act on an answer that is refused."""
+    text = "a text that flows" + ("" if calls else " to falcon-12")
+    data = rendered(api, Script(text=text, calls=calls, stop="tool_calls" if calls else "stop"))
+    for pieces in ([data], *(split(data, seed) for seed in range(4)), [data[i : i + 1] for i in range(len(data))]):
+        found = release([steps["flow"]], api, pieces)
+        assert found.refused is not None
+        assert END.search(b"".join(found.releases)) is None
+        events = events_in(release([steps["flow"]], api, pieces, translates=True).releases)
+        assert not any(isinstance(event, ToolCallStart | ToolCallDelta | AnswerEnd) for event in events)
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == text
+
+
+@each_row("hold", [9, "nothing"])
+@each_row("length", [999, 1000, 1008, 2000])
+def test_the_last_check_of_a_text_is_marked(tmp_path, hold, length):
+    """Also if the length is a multiple of the characters between two calls."""
+    row = {"use": "tests.support.word_steps:words", "action": "refuse", "at": ["response"], "hold": hold}
+    steps = load_steps(step_config(tmp_path, f"  - {json.dumps(row)}\n")).steps
+    word_steps.seen.clear()
+    release(steps, "chat", long_chat_stream("x" * length, 100))
+    assert [check.is_last for check in word_steps.seen] == [*[False] * (len(word_steps.seen) - 1), True]
+    assert word_steps.seen[-1].passages[0].text.endswith("x")
 
 
 CALL: Final = {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "rm", "arguments": ""}}]}
