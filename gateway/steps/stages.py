@@ -201,8 +201,9 @@ class TailStage(RunningStage):
 class WindowStage(RunningStage):
     """A stage that holds the last ``size`` characters.
 
-    It calls the step at each multiple of ``size``, so that the calls do not depend on the events' sizes. Each call also
-    shows the ``size`` characters before the new ones."""
+    It calls the step at each multiple of ``size``, so that the calls do not depend on the events' sizes, once another
+    character follows: the last call has ``is_last``. Each call also shows the ``size`` characters before the new
+    ones."""
 
     def __init__(
         self,
@@ -216,7 +217,7 @@ class WindowStage(RunningStage):
         self._size = max(1, size)
 
     async def judge_run(self, run: Run) -> None:
-        while run.length - run.checked >= self._size:
+        while run.length - run.checked > self._size:
             await self._check_until(run, run.checked + self._size, is_last=False)
         if run.is_complete and run.checked < run.length:
             await self._check_until(run, run.length, is_last=True)
