@@ -35,7 +35,7 @@ from gateway.steps.json_texts import NotJson
 from gateway.steps.loaded import StepSet
 from gateway.steps.masks import PassageEdit, Placeholders
 from gateway.steps.released import ReleasedSource, frame_of
-from gateway.steps.request_texts import JsonTexts, RequestTexts
+from gateway.steps.request_texts import MOST_TEXTS, JsonTexts, RequestTexts
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.scope import ClientFacts
 from gateway.steps.session import StepSession
@@ -70,7 +70,7 @@ class ConversationTexts:
     @classmethod
     async def of(cls, incoming: Incoming, parts: Collection[Part]) -> "ConversationTexts":
         """Return the texts of the request and its earlier turns that belong to ``parts``."""
-        body = await offload(len(incoming.body), RequestTexts.of, incoming.api, incoming.body, parts)
+        body = await offload(len(incoming.body), RequestTexts.of, incoming.api, incoming.body, parts, MOST_TEXTS)
         earlier = []
         for turns in incoming.earlier:
             items = await offload(incoming.earlier_size, msgspec.json.encode, {INPUT: turns.items})

@@ -22,7 +22,7 @@ from gateway.steps.endpoints import FORM_ENDPOINTS
 from gateway.steps.form_texts import FormField, FormTexts
 from gateway.steps.json_texts import NotJson
 from gateway.steps.masks import PassageEdit
-from gateway.steps.request_texts import RequestTexts
+from gateway.steps.request_texts import MOST_TEXTS, RequestTexts
 from gateway.steps.scope import ClientFacts
 from gateway.steps.session import CheckedTexts, StepSession
 from gateway.upstream.request import UploadedBody
@@ -50,7 +50,8 @@ class EndpointTexts:
     @classmethod
     async def of(cls, endpoint: str, incoming: Incoming) -> Self:
         try:
-            return cls(endpoint, incoming, await offload(incoming.size, RequestTexts.of, endpoint, incoming.body))
+            texts = await offload(incoming.size, RequestTexts.of, endpoint, incoming.body, most=MOST_TEXTS)
+            return cls(endpoint, incoming, texts)
         except NotJson as error:
             raise invalid(f"the request body is not valid JSON: {error}") from None
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import msgspec
 
-from gateway.steps.request_texts import RequestTexts
+from gateway.steps.request_texts import MOST_TEXTS, RequestTexts
 from streams.errors import GatewayError
 from streams.surrogates import any_json, decode_or
 
 
 def line_texts(line: bytes) -> RequestTexts:
     """Return the texts of one request in a batch file. Raises ``NotJson``."""
-    return RequestTexts.of("batch_line", line)
+    return RequestTexts.of("batch_line", line, most=MOST_TEXTS)
 
 
 def result_texts(line: bytes) -> RequestTexts:

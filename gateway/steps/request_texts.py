@@ -14,6 +14,9 @@ from gateway.steps.text_pieces import Removal, find_cuts, is_within, piece_chang
 from gateway.steps.walking import PassageDraft, TextContext, TextWalk
 from trigate.steps import PARTS, Part, Passage
 
+MOST_TEXTS: Final = 50_000
+"""The most texts of a request. A request with a history of years has fewer."""
+
 
 class RequestTexts:
     """The passages of a request, in the order of its bytes.
@@ -32,17 +35,19 @@ class RequestTexts:
         self._has_turns = walk.has_turns
 
     @classmethod
-    def of(cls, api: str, body: bytes, parts: Collection[str] = PARTS) -> "RequestTexts":
+    def of(cls, api: str, body: bytes, parts: Collection[str] = PARTS, most: int | None = None) -> "RequestTexts":
         """Return the texts of ``body``, a request of ``api`` or of an endpoint, that belong to ``parts``.
 
-        Raises ``NotJson``."""
-        return cls.by_table(table_for(api), body, parts)
+        More than ``most`` texts are unreadable. Raises ``NotJson``."""
+        return cls.by_table(table_for(api), body, parts, most)
 
     @classmethod
-    def by_table(cls, table: TextTable, body: bytes, parts: Collection[str] = PARTS) -> "RequestTexts":
+    def by_table(
+        cls, table: TextTable, body: bytes, parts: Collection[str] = PARTS, most: int | None = None
+    ) -> "RequestTexts":
         """Return the texts of ``body``, which may also be a response, by its table. Raises ``NotJson``."""
         document = JsonDocument(body)
-        walk = TextWalk(document, frozenset(parts), table.spell)
+        walk = TextWalk(document, frozenset(parts), table.spell, most)
         walk.value(document.root(), table.shape, "", TextContext(table.part))
         return cls(document, walk)
 

@@ -5,14 +5,15 @@ import logging
 import sys
 import time
 import types
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 
 import attrs
 import trio
 
-from gateway.http.offload import SWITCH, offload
+from gateway.http.offload import LARGE, SWITCH, offload
 from gateway.http.threads import call_in_thread
 from gateway.steps.json_texts import without_surrogates
 from gateway.steps.loaded import LoadedStep, is_async
@@ -25,7 +26,9 @@ log = logging.getLogger("trigate.steps")
 
 T = TypeVar("T")
 
-StepFailure: TypeAlias = Literal["deadline", "error", "malformed", "paused", "closed", "too_long", "unreadable"]
+StepFailure: TypeAlias = Literal[
+    "deadline", "error", "malformed", "paused", "closed", "too_long", "too_many", "unreadable"
+]
 """The reason why content is unchecked. ``paused``: after failures in a row. ``closed``: its resources are."""
 
 BLOCKED: Final = 0.05
@@ -43,6 +46,9 @@ TURN: Final = 2048
 QUIET: Final = 60.0
 """Seconds between two log lines about the same fault of a step."""
 
+MOST_FINDINGS: Final = 20_000
+"""The most findings of one call. Each takes about 10 microseconds to find, and the same again to mask."""
+
 ACTIONS: Final = (None, "mask", "refuse", "report")
 
 
@@ -58,13 +64,21 @@ class StepFailed(Exception):
 
 
 class UncheckedText(Exception):
-    """The error of a built-in kind that could not check its texts. ``detail`` is for the log, and has no client's
-    text."""
+    """The error of a built-in kind that could not check its texts, or has too many findings. ``detail`` is for the log,
+    and has no client's text."""
 
     def __init__(self, reason: StepFailure, detail: str) -> None:
         super().__init__(detail)
         self.reason: StepFailure = reason
         self.detail = detail
+
+
+def list_limited(values: Iterable[T]) -> list[T]:
+    """Return the values that a built-in kind finds. Raises ``UncheckedText`` for more than ``MOST_FINDINGS``."""
+    found = list(islice(values, MOST_FINDINGS + 1))
+    if len(found) > MOST_FINDINGS:
+        raise UncheckedText("too_many", "")
+    return found
 
 
 async def run_step(step: LoadedStep, check: Check) -> list[Finding]:
@@ -83,10 +97,13 @@ async def run_step(step: LoadedStep, check: Check) -> list[Finding]:
     findings = await _call_guarded(step, check)
     if digests:
         found = {id(one.passage) for one in findings}
-        each = zip(check.passages, digests.values(), strict=True)
-        await _in_turns(
-            [digest for one, digest in each if id(one) not in found], partial(_remember_clean, check.client)
-        )
+
+        def remember_clean(first: int, part: Sequence[bytes]) -> None:
+            for index, digest in enumerate(part, first):
+                if id(check.passages[index]) not in found:
+                    CLEAN_TEXTS.add(check.client, digest)
+
+        await _in_turns(list(digests.values()), remember_clean)
     return findings
 
 
@@ -94,26 +111,26 @@ async def _unknown_digests(step: LoadedStep, check: Check) -> dict[int, bytes]:
     """Return the digests of the passages that ``step`` did not find clean before, by their index."""
     digests = await offload(work_on(check.passages), digests_of, str(step.state.number), check.passages)
     unknown: dict[int, bytes] = {}
-    await _in_turns(list(enumerate(digests)), lambda part: unknown.update(CLEAN_TEXTS.unknown(check.client, part)))
+    await _in_turns(
+        digests, lambda first, part: unknown.update(CLEAN_TEXTS.unknown(check.client, enumerate(part, first)))
+    )
     return unknown
 
 
-def _remember_clean(client: str | None, digests: Sequence[bytes]) -> None:
-    for digest in digests:
-        CLEAN_TEXTS.add(client, digest)
+async def _in_turns(values: Sequence[T], work: Callable[[int, Sequence[T]], object]) -> None:
+    """Call ``work`` with the first index and the values of each part of ``values``, one part in each turn of the loop.
 
-
-async def _in_turns(values: Sequence[T], work: Callable[[Sequence[T]], object]) -> None:
-    """Call ``work`` with parts of ``values``, one part in each turn of the loop. A request may have 100,000 values."""
+    A request may have many thousand values."""
     for start in range(0, len(values), TURN):
         if start:
             await trio.lowlevel.checkpoint()
-        work(values[start : start + TURN])
+        work(start, values[start : start + TURN])
 
 
 def work_on(passages: Sequence[Passage]) -> int:
-    """Return the characters of one text whose search takes as long as that of ``passages``."""
-    return sum([len(one.text) for one in passages]) + WORK_OF_FINDING * len(passages)
+    """Return the characters of one text whose search takes as long as that of ``passages``, or more than ``LARGE``."""
+    work = WORK_OF_FINDING * len(passages)
+    return work if work > LARGE else work + sum([len(one.text) for one in passages])
 
 
 def has_little_text(passages: Sequence[Passage]) -> bool:
@@ -141,6 +158,9 @@ async def _call_guarded(step: LoadedStep, check: Check) -> list[Finding]:
     try:
         findings = await _checked_call(step, check)
     except StepFailed as failure:
+        if failure.reason == "too_many":
+            breaker.record_success(check.client)
+            raise
         breaker.record_failure(check.client)
         log_limited(step, failure.reason, logging.ERROR, "the step %s failed: %s", failure.detail or failure.reason)
         raise
@@ -234,6 +254,8 @@ def validate_findings(step: LoadedStep, passages: Sequence[Passage], result: Any
     """Return the findings in ``result``. Raises ``StepFailed`` if anything in it is malformed."""
     if isinstance(result, str | bytes) or not isinstance(result, Sequence):
         raise StepFailed(step, "malformed", f"it returned {type(result).__name__}, not a list of findings")
+    if len(result) > MOST_FINDINGS:
+        raise StepFailed(step, "too_many")
     known = {id(passage) for passage in passages} if result else set()
     for one in result:
         if (fault := _fault(one, known)) is not None:

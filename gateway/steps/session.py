@@ -12,7 +12,15 @@ from gateway.http.offload import offload
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import AppliedSteps, LoadedStep, concurrent_groups
 from gateway.steps.masks import PLACEHOLDER, PassageEdit, Placeholders, Span, merge_spans
-from gateway.steps.runner import WORK_OF_FINDING, StepFailed, StepFailure, call_inline, has_little_text, run_step
+from gateway.steps.runner import (
+    MOST_FINDINGS,
+    WORK_OF_FINDING,
+    StepFailed,
+    StepFailure,
+    call_inline,
+    has_little_text,
+    run_step,
+)
 from gateway.steps.verdicts import (
     RefusedByStep,
     StepRecords,
@@ -159,7 +167,7 @@ class StepSession:
         except StepFailed as failed:
             record.failure = failed.reason
             record.add("unchecked")
-            return step.unchecked == "refuse"
+            return step.unchecked == "refuse" or failed.reason == "too_many"
         labels = [one.label for one in findings if step.action_for(one.label, one.action) != "report"]
         if labels:
             record.add("masked", labels)
@@ -204,9 +212,15 @@ class StepSession:
         )  # fmt: skip
 
     def note_failure(self, step: LoadedStep, at: Moment, reason: StepFailure, retry_after: float = 0.0) -> None:
-        """Record that ``step`` could not check something. Raises ``GatewayError`` (503) where that is refused."""
+        """Record that ``step`` could not check something. Raises ``GatewayError`` where that is refused: 503, or 400
+        for too many findings, which another attempt would have again."""
         record = self.records.of(step.name, at)
         record.failure = reason
+        if reason == "too_many" and not step.only_reports:
+            record.add("refused")
+            self._on_hidden()
+            label, stops = f"more than {MOST_FINDINGS:,} values", step.refusal.form == "stop"
+            raise refusal(step.name, label, SUBJECTS[at], step.refusal.message, stops=stops)
         record.add("unchecked")
         if step.unchecked == "refuse" and not step.only_reports:
             self._on_hidden()

@@ -65,7 +65,10 @@ class PassageDraft:
 class TextWalk:
     """A walk over a request with a table, which collects drafts of passages."""
 
-    def __init__(self, document: JsonDocument, parts: frozenset[str], spell: Callable[[str], str] | None) -> None:
+    def __init__(
+        self, document: JsonDocument, parts: frozenset[str], spell: Callable[[str], str] | None, most: int | None = None
+    ) -> None:
+        """Begin a walk that finds at most ``most`` texts; the others count as unreadable."""
         self.drafts: list[PassageDraft] = []
         self.unreadable: dict[str, Part | None] = {}
         self.held: list[tuple[str, str]] = []
@@ -75,6 +78,7 @@ class TextWalk:
         self._body = document.data
         self._parts = parts
         self._spell = spell
+        self._most = most
         self._tools: dict[str, str] = {}  # names by the ids of calls
         self._joining: PassageDraft | None = None  # the last text that the next item may continue
 
@@ -256,6 +260,9 @@ class TextWalk:
         """Add the text ``value`` at ``route``, or the texts of the JSON document there."""
         part = leaf.part or context.part
         if part not in self._parts:
+            return
+        if len(self.drafts) == self._most:
+            self.unreadable[f"more than {self._most:,} texts"] = None
             return
         removal = context.removal
         if removal is not None and removal.names and part != "reasoning":

@@ -11,6 +11,7 @@ from configfile.wording import Wrong
 from gateway.steps.kinds import numbers
 from gateway.steps.kinds.normal import SHORTEST
 from gateway.steps.kinds.scanning import LONGEST_SEGMENT, Match, ScanningStep, without_overlaps
+from gateway.steps.runner import list_limited
 
 PiiLabel: TypeAlias = Literal[
     "email", "phone", "card", "iban", "ip", "us_ssn", "uk_nino", "de_tax_id", "fr_nir", "es_dni", "it_codice_fiscale",
@@ -78,9 +79,12 @@ class PiiStep(ScanningStep):
 
     def search_plain(self, text: str, start: int, end: int) -> Iterable[Match]:
         """Return the values, of several that overlap the one whose label is first in ``ALL``."""
-        found = [(self._ranks[label], *span) for label, find in self._finders for span in find(text, start, end)]
+        finders = self._finders
+        found = [
+            (self._ranks[label], *span) for label, find in finders for span in list_limited(find(text, start, end))
+        ]
         if self._formats:
-            found += numbers.find(self._formats, text, start, end)
+            found += list_limited(numbers.find(self._formats, text, start, end))
         if len(found) > 1:
             found = without_overlaps(found)
         return [(self.labels[rank], first, last) for rank, first, last in found]

@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 from gateway.steps.joined_texts import JoinedPassage, part_spans, without_repetitions
 from gateway.steps.kinds.normal import DecodedTexts, NormalText, copies_of, decode_texts, unescape_text
+from gateway.steps.runner import MOST_FINDINGS, UncheckedText, list_limited
 from trigate.steps import Check, Finding, Passage
 
 Match: TypeAlias = tuple[str, int, int]
@@ -56,13 +57,15 @@ class ScanningStep:
     is_ascii_only: bool = False
 
     def __call__(self, check: Check) -> list[Finding]:
-        """Return the findings in text that the client does not have yet."""
+        """Return the findings in text that the client does not have yet. Raises ``UncheckedText`` for too many."""
         found: list[Finding] = []
         for passage in check.passages:
             found += self._findings(passage, passage.text, passage.released_length)
             if isinstance(passage, JoinedPassage):
                 for start, end in part_spans(passage):
                     found += self._findings(passage, passage.text[start:end], 0, start)
+            if len(found) > MOST_FINDINGS:
+                raise UncheckedText("too_many", "")
         return without_repetitions(found) if found else found
 
     def _findings(self, passage: Passage, text: str, released_length: int, base: int = 0) -> Iterator[Finding]:
@@ -73,7 +76,7 @@ class ScanningStep:
             start = normal.position(released_length)
             if self.may_match(normal.text, start):
                 for first, last in self._stretches(normal, start):
-                    for label, a, b in sorted(self.search(normal.text, first, last), key=_start):
+                    for label, a, b in sorted(list_limited(self.search(normal.text, first, last)), key=_start):
                         begin, end = normal.span(a, b)
                         yield Finding(label, passage, base + begin, base + end)
 

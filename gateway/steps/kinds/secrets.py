@@ -12,6 +12,7 @@ from configfile.keys import setting
 from gateway.steps.kinds.normal import DecodedTexts
 from gateway.steps.kinds.scanning import LONGEST_SEGMENT, Match, RankedSpan, ScanningStep, without_overlaps
 from gateway.steps.kinds.secret_formats import ROWS, SecretRow
+from gateway.steps.runner import list_limited
 
 PRIVATE_KEY: Final = "private_key"
 URL_PASSWORD: Final = "url_password"
@@ -139,7 +140,7 @@ class SecretsStep(ScanningStep):
             yield PRIVATE_KEY, *key
             return
         if end - start >= SHORTEST and _LONG.search(text, start, end) is not None:
-            for rank, first, last in without_overlaps(list(_marked_secrets(text, start, end))):
+            for rank, first, last in without_overlaps(list_limited(_marked_secrets(text, start, end))):
                 if not self._is_allowed(text[first:last]):
                     yield ROWS[rank].label, first, last
         if text.find("://", start, end) >= 0:

@@ -14,8 +14,10 @@ from gateway.request.parse import read_incoming
 from gateway.steps.loaded import AnswerSteps, AppliedSteps
 from gateway.steps.loading import load_steps
 from gateway.steps.masks import Placeholders, Span
+from gateway.steps.request_texts import RequestTexts
 from gateway.steps.response_steps import ResponseSteps
-from gateway.steps.session import StepSession
+from gateway.steps.runner import MOST_FINDINGS
+from gateway.steps.session import StepSession, unreadable_path
 from gateway.steps.verdicts import RefusedByStep, StepRecords
 from streams.events import AnswerEnd, BlockEnd, Event, TextDelta
 from tests.support.growth import Work, steps
@@ -170,6 +172,32 @@ async def test_very_many_findings_are_masked_in_a_thread(tmp_path, step, value, 
     assert set(records.threads) - {own}  # the findings were counted there
     assert reports == [own]  # once, by the loop
     assert [one.fields()["labels"] for one in records] == [{word[1:-1].lower(): MANY}]
+
+
+@pytest.mark.parametrize("action", ["mask", "refuse", "report"])
+@pytest.mark.parametrize("use", ["pii", "./steps.py:vowels"])
+async def test_too_many_findings_are_a_refusal(tmp_path, use, action):
+    """Each takes CPU time that the client does not pay, and the values after them were not found."""
+    row = f"  - {{use: {use}, action: {action}, unchecked: pass}}\n"
+    (loaded,) = load_steps(step_config(tmp_path, row, CODE)).steps
+    content = ("a@b.cd " if use == "pii" else "o") * (MOST_FINDINGS + 1)
+    for _ in range(6):  # no text is remembered as clean, and no call counts as a failure
+        if action == "report":
+            *_, records, _, masked = await check(loaded, content)
+            assert masked.passages[0].text == content
+            assert [one.fields()["failure"] for one in records] == ["too_many"]
+        else:
+            with pytest.RaisesGroup(pytest.RaisesExc(RefusedByStep, match="more than 20,000 values")):
+                await check(loaded, content)
+
+
+async def test_too_many_texts_are_refused(tmp_path):
+    (loaded,) = load_steps(step_config(tmp_path, "  - {use: pii}\n", CODE)).steps
+    body = json.dumps({"messages": [], "stop": ["a"] * 5}).encode()
+    texts = RequestTexts.of("chat", body, most=4)
+    assert len(texts.passages) == 4
+    assert not RequestTexts.of("chat", body, most=5).unreadable
+    assert unreadable_path(loaded, texts.unreadable) == "more than 4 texts"
 
 
 async def test_a_refusal_among_many_findings_is_the_client_s_answer(tmp_path):
