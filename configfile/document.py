@@ -4,6 +4,7 @@ YAML 1.1 by PyYAML's safe constructors: no Python objects. Anchors and merge key
 except in files of other programs, where the last one applies.
 """
 
+import contextlib
 import pathlib
 import re
 from collections.abc import Mapping
@@ -166,6 +167,9 @@ def parse(data: bytes, file: str, last_wins: bool = False) -> Document:
         line = data.count(b"\n", 0, error.start) + 1
         raise _create_error(file, "the file is not UTF-8 text", "save the file as UTF-8", line) from None
     except yaml.MarkedYAMLError as error:
+        if (quote := _open_quote(text, error)) is not None:
+            place = quote.line + 1, quote.column + 1
+            raise _create_error(file, "not valid YAML: the quote has no end on its line", "close it", *place) from None
         raise _syntax_error(file, error) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -183,6 +187,23 @@ def _create_error(
     file: str, found: str, expected: str, line: int | None = None, column: int | None = None
 ) -> ConfigError:
     return ConfigError((Mistake(file, "", found, expected, line, column),))
+
+
+def _open_quote(text: str, error: yaml.MarkedYAMLError) -> yaml.Mark | None:
+    """Return the place of a quote whose text continues in later lines, to the end of the file or to the ``error``.
+
+    YAML permits such texts, so its errors have the place of the next quote or of the end of the file."""
+    found: yaml.Mark | None = None
+    if error.context == "while scanning a quoted scalar":
+        found = error.context_mark
+    elif (at := error.problem_mark) is not None:
+        with contextlib.suppress(yaml.YAMLError):
+            for token in yaml.scan(text):
+                if (token.start_mark.line, token.start_mark.column) >= (at.line, at.column):
+                    break
+                if isinstance(token, yaml.ScalarToken) and token.style in ("'", '"'):
+                    found = token.start_mark if token.start_mark.line < token.end_mark.line == at.line else None
+    return found
 
 
 def _syntax_error(file: str, error: yaml.MarkedYAMLError) -> ConfigError:

@@ -265,9 +265,13 @@ class Authenticator:
         Raises ``GatewayError``: 403 if the client may not use the model, 401 if a gateway key would reach a
         provider."""
         if not self.allows(client, model_name, entry, model):
+            key = None if client is None else self._by_name[client].key
             message = (
-                f"the key {client!r} may not use the model {model_name!r}; GET /v1/models lists the models that it may "
-                "use"
+                f"the key {client!r} has the role {key.role} and no `models`, so it may use no model: list them in the "
+                "configuration, or use another key"
+                if key is not None and key.models == () and key.role != "user"
+                else f"the key {client!r} may not use the model {model_name!r}; GET /v1/models lists the models that "
+                "it may use"
             )
             raise GatewayError("permission", message, param="model", headers=(("x-should-retry", "false"),))
         self.check_credential(entry, credential)

@@ -197,10 +197,13 @@ def unpriced_error(target: Target) -> ErrorInfo:
 
     Counted as free, it would pass every budget (BerriAI/litellm#10598, #12337). Model names in the file are checked
     when it is read."""
+    unknown = ""
+    if target.entry.wildcard:  # the client wrote the name
+        unknown = f"trigate knows no such model of {target.entry.provider.display_name}, so check its name; or "
     return ErrorInfo(
         "invalid_request",
-        f"{target.name} has no known price, but this request has a budget in dollars: use a model with a price, or "
-        f"set `price` in the entry {target.entry.name} (or `unpriced: allow` for all models)",
+        f"{target.name} has no known price, but this request has a budget in dollars: {unknown}use a model with a "
+        f"price, or set `price` in the entry {target.entry.name} (or `unpriced: allow` for all models)",
         code="model_not_priced",
         param="model",
     )

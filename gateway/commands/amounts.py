@@ -1,10 +1,9 @@
 """Numbers and dollars in reports."""
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Final
 
-from gateway.kept_ledger.usage_formats import dollars
+from gateway.kept_ledger.usage_formats import dollars, short_dollar_text
 from providers.catalog.prices import Grade, grade_at
 
 SIGNS: Final[Mapping[Grade, str]] = {"subscription": "", "exact": "", "estimated": "~", "at_least": "≥"}
@@ -24,8 +23,7 @@ def money_cell(nanos: int, grade: int | None) -> str:
 
 def dollar_text(nanos: int) -> str:
     """Return dollars, to a hundredth of a cent."""
-    shown = dollars(nanos).quantize(Decimal("0.0001"))
-    return "<0.0001" if nanos and not shown else f"{shown:,f}"
+    return short_dollar_text(dollars(nanos))
 
 
 def short_number(number: int) -> str:

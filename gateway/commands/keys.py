@@ -182,8 +182,9 @@ async def revoke(opened: OpenedKeys, name: str, by: str | None = None) -> None:
 _COLUMNS: Final = (
     Column("name", "name"),
     Column("from", "word", 2),
-    *map(Column, ("state", "group", "models", "limits", "until")),
-    Column("added", rank=3),
+    *map(Column, ("state", "group", "models", "limits")),
+    Column("until", "word"),
+    Column("added", "word", 3),
     Column("by", rank=1),
 )
 
@@ -215,7 +216,7 @@ async def history(opened: OpenedKeys, most: int, as_json: bool, name: str | None
     changed = (describe_difference(row["before"], row["after"]) or "-" for row in rows)
     heads = ("at", "event", "name", "by")
     cells = (tuple(str(row[head]) for head in heads) for row in rows)
-    columns = (*(Column(head, "name" if head == "name" else "text") for head in heads), Column("change"))
+    columns = (Column("at", "word"), Column("event", "word"), Column("name", "name"), Column("by"), Column("change"))
     print_table(columns, [(*row, change) for row, change in zip(cells, changed, strict=True)])
 
 

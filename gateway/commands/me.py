@@ -66,6 +66,8 @@ def _lines(root: str, found: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"{label:16}{value}" for label, value in rows.items())
     for label, member in (("budget", "budgets"), ("limit", "limits")):
         yield from (f"{label:16}{_level(row)}" for row in _items(found, member) if isinstance(row, dict))
+    if found.get("shared_limits"):
+        yield f"{'shared':16}limits or budgets of all clients together also apply"
 
 
 def _level(row: Mapping[str, Any]) -> str:

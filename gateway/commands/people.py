@@ -4,7 +4,7 @@ The people themselves are at the issuers; the state storage has what the gateway
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import wraps
 from pathlib import Path
@@ -21,7 +21,7 @@ from gateway.commands.keys import (
     made_by,
     run_on_storage,
 )
-from gateway.commands.tables import Column, print_table
+from gateway.commands.tables import Column, Kind, print_table
 from gateway.commands.terminal import count_text, say
 from gateway.config.key_changes import time_text
 from gateway.config.loading import Config
@@ -194,9 +194,12 @@ def _entry(command: str, by: str | None) -> AuditEntry:
     return command_entry(command, time.time(), made_by(by))
 
 
+_KINDS: Final[Mapping[str, Kind]] = {"name": "name", "who": "name", "at": "word", "seen": "word"}
+
+
 def _print_rows(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
-        heads = [Column(name, "name" if name == "name" else "text") for name in columns]
+        heads = [Column(name, _KINDS.get(name, "text")) for name in columns]
         print_table(heads, [tuple(str(row[name] or "-") for name in columns) for row in rows])

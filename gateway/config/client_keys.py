@@ -53,6 +53,11 @@ def build_client(
         findings.wrong((*path, "name"), "the name is empty", "give the client a name; the log shows it")
     keys = tuple(_report_shared_keys(_read_keys(item, path, findings), item.name, holders, findings))
     models = () if item.models is None and item.role != "user" else item.models
+    if models != item.models and (*path, "models") not in findings.faulty:
+        findings.note(
+            f"client_keys: {item.name} has the role {item.role} and no `models`, so it may use no model: list them, or "
+            "write `models: []`"
+        )
     return attrs.evolve(client, key=None, sha256=None, keys=keys, models=models)
 
 

@@ -1,8 +1,9 @@
 """Errors for a path or method that is not served."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from gateway.endpoints.inference import ROUTES
 from gateway.http.headers import Headers
@@ -11,6 +12,10 @@ from streams.events import ErrorInfo
 
 _SERVED = tuple(reversed({ROUTES[path]: path for path in reversed(tuple(ROUTES))}.values()))
 """The first path of each API."""
+
+
+_ABOUT_CLIENTS: Final = re.compile(r"/ui/(?:me|usage|keys|groups|people|audit)(?:/|$)")
+"""Pages that exist if clients have keys."""
 
 
 def method_not_allowed_error(
@@ -31,6 +36,8 @@ def unknown_path_error(
     A list of all paths would bury the advice. ``asgi`` is the request's scope."""
     origin = origin_of(asgi, headers)
     help = advice(path, headers, origin)
+    if help is None and _ABOUT_CLIENTS.match(path):
+        help = "it is a page for clients with keys: set client_keys, stored_keys or issuers, and not `ui: false`"
     if help is None:
         near = difflib.get_close_matches(path[:_MAX_COMPARED], (*_SERVED, *endpoints), n=1, cutoff=_MIN_SIMILARITY)
         known = base_urls(path, origin)

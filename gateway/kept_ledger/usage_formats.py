@@ -46,6 +46,12 @@ def dollar_text(nanos: int) -> str:
     return f"{dollars(nanos):f}"
 
 
+def short_dollar_text(usd: Decimal) -> str:
+    """Return dollars for readers, to a hundredth of a cent."""
+    shown = usd.quantize(Decimal("0.0001"))
+    return "<0.0001" if usd and not shown else f"{shown:,f}"
+
+
 def csv_cell(value: str | None) -> str:
     """Return text for a cell of a CSV file, which no spreadsheet takes for a formula."""
     return _FORMULA.sub("'", escape(value or ""))

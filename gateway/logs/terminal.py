@@ -197,11 +197,11 @@ def _reason(cause: str, line: Mapping[str, Any]) -> str:
 
 
 def _error(line: Mapping[str, Any]) -> str:
-    """Return the error with an id to search for: in this log for an internal error, at the provider for its own."""
+    """Return the error with the ids to search for: the client's, and the provider's own."""
     if "message" not in line:
         return ""
-    id = line["request_id"] if line["ended"] == "internal_error" else line.get("upstream_request_id")
-    return f"{line['error']}: {' '.join(line['message'].split())}{f' [{id}]' if id else ''}"
+    ids = " ".join(f"[{line[name]}]" for name in ("request_id", "upstream_request_id") if line.get(name))
+    return f"{line['error']}: {' '.join(line['message'].split())} {ids}"
 
 
 def _attempts(line: Mapping[str, Any]) -> str:

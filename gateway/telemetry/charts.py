@@ -100,6 +100,7 @@ class Sum:
     dollars: float = 0.0
     guessed: int = 0
     short: int = 0
+    plan: int = 0
 
     def add(self, line: Mapping[str, Any], order: int) -> None:
         self.order = order
@@ -111,11 +112,12 @@ class Sum:
         self.dollars += line.get("cost_usd", 0.0)
         self.guessed += line.get("cost_grade") == "estimated"
         self.short += line.get("cost_grade", "at_least") == "at_least"  # unknown without a price
+        self.plan += line.get("cost_grade") == "subscription"
 
     def counts(self) -> tuple[float, ...]:
         """Return the sums in the form for the page, which adds up those of several processes."""
         tokens = (self.exchanges, self.input, self.cached, self.output, self.estimated)
-        return (*tokens, self.dollars, self.guessed, self.short)
+        return (*tokens, self.dollars, self.guessed, self.short, self.plan)
 
 
 class Sums:

@@ -29,6 +29,7 @@ async def show_caller(call: AdminCall) -> AdminAnswer:
             "models": [] if caller.credential == "operator" else await in_thread(partial(_models, call)),
             "own_keys": _own_keys(sender.known.rule.own_keys) if is_person and sender is not None else None,
             "ends": None if math.isinf(end) else time_text(end),
+            "shared_limits": caller.name is not None and bool(service.allowances.of_client(None)),
             **levels,
         }
     )

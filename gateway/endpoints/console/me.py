@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.endpoints.console.api_calls import PageCall
-from gateway.endpoints.console.parts import NOTHING, Column, cell, facts, form, moment, section, table
+from gateway.endpoints.console.parts import NOTHING, Column, cell, facts, form, moment, money, notice, section, table
 from gateway.endpoints.console.paths import ME
 from gateway.endpoints.html import Html, html, join_html
 
@@ -28,13 +28,17 @@ async def rights(call: PageCall) -> Html:
         ("Name", me["name"] or "the operator"), ("Group", me["group"]), ("Role", me["role"]),
         ("Signed in with", me["credential"]), ("Ends", moment(me["ends"])), ("Models", models),
     ))  # fmt: skip
-    return join_html((section("Your rights", about), section("Your limits and budgets", level_table(me))))
+    shared = notice(_SHARED) if me["shared_limits"] else NOTHING
+    return join_html((section("Your rights", about), section("Your limits and budgets", level_table(me), shared)))
+
+
+_SHARED: Final = "Limits or budgets of all clients together also apply. Their use is not shown."
 
 
 def level_table(levels: Mapping[str, Any], caption: str = "Limits and budgets") -> Html:
     """Return the table of limits and budgets with their use."""
     rows = [_level(one) for one in (*levels["budgets"], *levels["limits"])]
-    return table(caption, _LEVELS, rows, empty="There are no limits or budgets.")
+    return table(caption, _LEVELS, rows, empty="There are no own limits or budgets.")
 
 
 def _level(level: Mapping[str, Any]) -> Sequence[object]:
@@ -42,15 +46,19 @@ def _level(level: Mapping[str, Any]) -> Sequence[object]:
     if level["amount"] is None:
         return level["text"], holder, "each run has its own", None, None, None, None
     return (
-        level["text"], holder, level["used"], level["reserved"], _amount(level), _share(level["used"], level["amount"]),
-        moment(level["reset"]),
+        level["text"], holder, _figure(level, "used"), _figure(level, "reserved"), _amount(level),
+        _share(level["used"], level["amount"]), moment(level["reset"]),
     )  # fmt: skip
+
+
+def _figure(level: Mapping[str, Any], name: str) -> object:
+    return money(level[name]) if level.get("unit") == "usd" else level[name]
 
 
 def _amount(level: Mapping[str, Any]) -> Html:
     """Return the amount of a limit, and whether a raise has lifted it."""
     raised = html(" <strong>raised</strong>") if level.get("raised") else NOTHING
-    return html("{amount}{raised}", amount=cell(level["amount"]), raised=raised)
+    return html("{amount}{raised}", amount=cell(_figure(level, "amount")), raised=raised)
 
 
 def _share(used: Any, most: Any) -> Html:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final, LiteralString
 from urllib.parse import urlencode
 
@@ -10,6 +11,7 @@ import attrs
 
 from gateway.endpoints.admin.calls import AdminAnswer
 from gateway.endpoints.html import Html, html, join_html
+from gateway.kept_ledger.usage_formats import short_dollar_text
 
 NOTHING: Final = Html("")
 _PLAIN: Final = re.compile(r"[A-Za-z*][A-Za-z0-9 ./*_-]*[A-Za-z0-9*]|[A-Za-z*]|[0-9]+ [A-Za-z/]+")
@@ -80,6 +82,11 @@ def cell(value: object) -> Html:
     if isinstance(value, list | tuple):
         return html("<bdi>{text}</bdi>", text=", ".join(map(str, value)))
     return html("<bdi>{text}</bdi>", text=value)
+
+
+def money(usd: object) -> Html:
+    """Return decimal dollars to a hundredth of a cent, with all digits as a tooltip."""
+    return html('<span title="{usd}">{short}</span>', usd=usd, short=short_dollar_text(Decimal(str(usd))))
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> Html:

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from gateway.endpoints.admin.calls import AdminAnswer, in_thread
 from gateway.endpoints.console.api_calls import PageCall
-from gateway.endpoints.console.parts import NOTHING, Column, choice, field, notice, section, table
+from gateway.endpoints.console.parts import NOTHING, Column, choice, field, money, notice, section, table
 from gateway.endpoints.console.paths import USAGE
 from gateway.endpoints.html import Html, html, join_html
 
@@ -21,6 +21,7 @@ _TITLES: Final[Mapping[str, str]] = {
     "input": "Input tokens", "cached": "Cached tokens", "output": "Output tokens", "usd": "US dollars",
     "grade": "Precision", "request_id": "Request", "upstream_request_id": "Provider's request",
 }  # fmt: skip
+_ABSENT: Final[Mapping[str, str]] = {"key": "no key", "client": "no key", "group": "no group", "model": "no model"}
 _OWN: Final = (("model", "model"), ("day", "day"), ("day,model", "day and model"), ("month", "month"))
 _ALL: Final = (
     ("group", "group"), ("key", "client"), ("group,key", "group and client"), ("model", "model"),
@@ -57,7 +58,11 @@ def _report_section(
     heads = [Column(_TITLES.get(name, name), name in _FIGURES[:-1]) for name in columns]
     rows = [[_value(row, name) for name in columns] for row in report["data"][:MOST_SHOWN]]
     hidden = len(report["data"]) - len(rows)
-    total = ["Total", *(NOTHING for _ in columns[1 : -len(_FIGURES)]), *(report["total"][name] for name in _FIGURES)]
+    total = [
+        "Total",
+        *(NOTHING for _ in columns[1 : -len(_FIGURES)]),
+        *(_value(report["total"], name) for name in _FIGURES),
+    ]
     caption = f"From {report['since'][:16].replace('T', ' ')} to {report['until'][:16].replace('T', ' ')}"
     csv = f"{USAGE}?{urlencode({**query, 'format': 'csv'})}"
     return section(
@@ -75,7 +80,9 @@ def _has_labels(report: Mapping[str, Any]) -> bool:
 
 def _value(row: Mapping[str, Any], name: str) -> object:
     value = row.get(name)
-    return "no name" if value is None and name in ("key", "client", "group", "model") else value
+    if name == "usd":
+        return "plan" if row["grade"] == "subscription" else money(value)
+    return _ABSENT.get(name, value) if value is None else value
 
 
 def _filters(

@@ -221,7 +221,7 @@ function endedRow(one) {
   cell(ms(one.duration_ms), "number age");
   cell(ms(one.first_byte_ms), "number first");
   cell(tokens, "number tokens");
-  if (one.cost_grade === "subscription") cell("subscription", "number cost none");
+  if (one.cost_grade === "subscription") cell("plan", "number cost none");
   else if (one.cost_usd === undefined) cell("–", "number cost none");
   else cell(cost(one.cost_usd, one.cost_grade), "number cost");
   const share = cacheShare(one);

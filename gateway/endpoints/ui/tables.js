@@ -36,14 +36,14 @@ export function renderTokens(counted) {
     for (const [key, counts] of one) sums.set(key, (sums.get(key) ?? counts.map(() => 0)).map((sum, i) => sum + counts[i]));
   }
   const rows = [...sums].map(([key, counts]) => [...JSON.parse(key), ...counts]).sort((a, b) => b[3] + b[5] - a[3] - a[5]);
-  const all = [0, 1, 2, 3, 4, 5, 6, 7].map(i => rows.reduce((sum, one) => sum + one[i + 2], 0));
-  const spent = (sum, guessed, short, exchanges) =>
-    short === exchanges && !sum ? "–" : cost(sum, short ? "at_least" : guessed ? "estimated" : "exact");
-  const line = ([client, model, exchanges, input, cached, output, estimated, sum, guessed, short], kind) => row([
+  const all = [0, 1, 2, 3, 4, 5, 6, 7, 8].map(i => rows.reduce((sum, one) => sum + one[i + 2], 0));
+  const spent = (sum, guessed, short, plan, exchanges) => plan === exchanges ? "plan"
+    : short === exchanges && !sum ? "–" : cost(sum, short ? "at_least" : guessed ? "estimated" : "exact");
+  const line = ([client, model, exchanges, input, cached, output, estimated, sum, guessed, short, plan], kind) => row([
     [client ?? "–", `name client ${client === null ? "none" : ""} ${kind}`], [model ?? "–", `name model ${kind}`],
     ...Object.entries({exchanges, in: input, cached, out: output}).map(([name, count]) => [plain(count), `number ${name} ${kind}`]),
     [estimated ? plain(estimated) : "–", `number more ${kind}`],
-    [spent(sum, guessed, short, exchanges), `number cost ${kind}`]]);
+    [spent(sum, guessed, short, plan, exchanges), `number cost ${kind}`]]);
   tokens.replaceChildren(...rows.map(one => line(one, "")), ...rows.length > 1 ? [line(["total", "", ...all], "sum")] : []);
   document.getElementById("no-tokens").hidden = rows.length > 0;
 }

@@ -28,6 +28,7 @@ async def test_the_unknown_model_of_a_wildcard_is_refused_and_is_reported():
             assert answer.status_code == 400
             message = answer.json()["error"]["message"]
             assert message.startswith("groq/unheard-of has no known price, but this request has a budget")
+            assert "no such model of Groq, so check its name" in message
         assert place.asked == []
         assert (await running.ask("groq/openai/gpt-oss-120b", headers=HEADERS)).status_code == 200
         running.reload(config(place, "groq/*", unpriced="allow"))

@@ -58,6 +58,7 @@ def test_a_stored_client_that_gateways_refuse_is_not_explained(run):
         ({"models": ["small"]}, "the key 'ci' may not use the model 'both'"),
         ({"group": "few"}, "the key 'ci' may not use the model 'both'"),
         ({"models": []}, "the key 'ci' may not use the model 'both'"),
+        ({"role": "admin"}, "the key 'ci' has the role admin and no `models`, so it may use no model"),
         ({"until": "2020-01-01"}, "--key: the access of the client ci has expired"),
         ({"only": ["small"]}, None),
     ],

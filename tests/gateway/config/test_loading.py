@@ -671,6 +671,9 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
             ["3:1: the line has a tab; YAML does not allow tabs here: indent with spaces"],
         ),
         ("version: [v0.3.0\n", ["2:1: not valid YAML"]),
+        ('a: b\nversion: "v0.3.0\nlisteners: []\n', ["2:10: not valid YAML: the quote has no end"]),
+        ("a: 'b\nversion: 'v0.3.0'\n", ["1:4: not valid YAML: the quote has no end"]),
+        ("a: 'b\n  c'\nversion: [v0.3.0\n", ["4:1: not valid YAML"]),
         ("version: v0.3.0\n---\nversion: v0.3.0\n", ["2:1: not valid YAML"]),
         (HEAD + ONE + "ui: !!python/object:os.system {}\n", ["4:5: ui: a tag changes the type"]),
         (HEAD + ONE + "ui: !!python/name:os.system x\n", ["4:5: ui: a tag changes the type"]),
@@ -1125,6 +1128,13 @@ def test_a_file_of_another_program_is_passed_over(tmp_path, text):
     plano.write_text(HEAD)
     assert discover(folder, {}) == plano
     plano.unlink()
+
+
+def test_a_key_with_a_role_and_without_models_is_noted(read):
+    text = HEAD + "model_providers: [{model: openai/gpt-4o, access_key: k}]\nclient_keys: [{name: a, key: k1, %s}]\n"
+    role = "client_keys: a has the role admin and no `models`, so it may use no model"
+    found = [read(text % more) for more in ("role: admin", "role: admin, models: []", "role: user")]
+    assert [any(note.startswith(role) for note in config.notes) for config in found] == [True, False, False]
 
 
 @each_row("text", ["version: 0.2.0\n", '{"version": "v0.4.0",\n', "model_providers: [\n", "# x\nllm_providers:\n"])

@@ -122,7 +122,7 @@ def test_without_trouble_there_is_no_second_line(line):
 
 @pytest.mark.parametrize(
     ("line", "id"),
-    [({**LIMITED, "upstream_request_id": "up_1"}, "[up_1]"), (CRASHED, "[req_1]")],
+    [({**LIMITED, "upstream_request_id": "up_1"}, "[req_1] [up_1]"), (CRASHED, "[req_1]")],
     ids=["theirs", "ours"],
 )  # fmt: skip
 def test_an_error_names_the_id_under_which_more_is_found(line, id):
@@ -132,7 +132,7 @@ def test_an_error_names_the_id_under_which_more_is_found(line, id):
 def test_a_response_of_a_second_target_reports_the_failure_of_the_first():
     tried = [{"target": "vllm-a", "reason": "connection"}, {"target": "claude", "reason": "ok"}]
     assert shown({**GOOD, "tried": tried})[1:] == ["         tried vllm-a=connection, claude=ok"]
-    assert shown({**LIMITED, "tried": tried})[1:] == ["         rate_limited: slow down, please"]
+    assert shown({**LIMITED, "tried": tried})[1:] == ["         rate_limited: slow down, please [req_1]"]
     assert shown({**LEFT, "tried": tried[:1]})[1:] == []
 
 

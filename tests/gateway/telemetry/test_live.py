@@ -765,16 +765,16 @@ def test_tokens_are_added_up_by_client_and_model(stage):
     used(stage, "them", "openai/a", input=1, output=2)
     stage.end(stage.begin(client="me"))  # refused: it has used none
     assert View(stage.live_view, None).first()["tokens"] == [
-        ["me", "openai/a", 2, 20, 0, 10, 0, 0.0, 0, 2],
-        ["me", "openai/b", 1, 10, 0, 100, 1, 0.0, 0, 1],
-        ["them", "openai/a", 1, 1, 0, 2, 0, 0.0, 0, 1],
+        ["me", "openai/a", 2, 20, 0, 10, 0, 0.0, 0, 2, 0],
+        ["me", "openai/b", 1, 10, 0, 100, 1, 0.0, 0, 1, 0],
+        ["them", "openai/a", 1, 1, 0, 2, 0, 0.0, 0, 1, 0],
     ]
     view = View(stage.live_view, "me")
     assert [row[:2] for row in view.first()["tokens"]] == [["me", "openai/a"], ["me", "openai/b"]]
     assert view.next()["tokens"] == []
     used(stage, "them", "openai/a")
     used(stage, "me", "openai/a")
-    assert view.next()["tokens"] == [["me", "openai/a", 3, 30, 0, 15, 0, 0.0, 0, 3]]
+    assert view.next()["tokens"] == [["me", "openai/a", 3, 30, 0, 15, 0, 0.0, 0, 3, 0]]
 
 
 def test_costs_are_added_up_with_how_well_they_are_known():
@@ -783,7 +783,8 @@ def test_costs_are_added_up_with_how_well_they_are_known():
         tokens = {"input_tokens": 1, "output_tokens": 1}
         sums.add({"client": "me", "target": "a/b", "cost_usd": dollars, "cost_grade": grade, **tokens}, order)
     sums.add({"client": "me", "target": "a/b", "cost_usd": 1.0, "cost_grade": "exact"}, 4)  # all attempts failed
-    assert sums.rows(None) == [["me", "a/b", 4, 3, 0, 3, 0, 1.875, 1, 1]]
+    sums.add({"client": "me", "target": "a/b", "output_tokens": 2, "cost_grade": "subscription"}, 5)
+    assert sums.rows(None) == [["me", "a/b", 5, 3, 0, 5, 0, 1.875, 1, 1, 1]]
 
 
 def test_models_that_clients_make_up_are_added_up_as_one(stage, monkeypatch):

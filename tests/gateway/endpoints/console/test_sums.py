@@ -67,7 +67,8 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
 
 
 def rows_of(page: str) -> list[tuple[str, ...]]:
-    """Return the texts of the rows of a page's table, the total included."""
+    """Return the texts of the rows of a page's table, the total included, with all digits of dollars."""
+    page = re.sub(r'<span title="([0-9.]+)">[^<]*</span>', r"\1", page)
     rows = re.findall(r'<tr role="row">(<th scope="row".*?)</tr>', page, re.S)
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S) for row in rows]
     return [tuple(re.sub(r"<[^>]*>", "", cell).strip() for cell in row) for row in cells]
