@@ -45,7 +45,6 @@ LITELLM = """
 model_list:
   - {model_name: fast, litellm_params: {model: openai/gpt-4o-mini, api_key: os.environ/OPENAI_API_KEY}}
 """
-EMPTY_TABLES = ("TeamTable", "BudgetTable", "UserTable", "EndUserTable", "ProxyModelTable", "Config")
 TRIED = """
 version: v0.4.0
 listeners: [{type: model, name: models, port: 12000}]
@@ -301,8 +300,6 @@ def furnish(path: Path, kept: Path, here: Callable[[str], str]) -> None:
         **dict.fromkeys(("trigate.yaml", "plano_config.yaml", "OLD.yaml"), written),
         "NEW.yaml": written.replace("gpt-4o-mini", "gpt-4.1-mini"),
         "litellm_config.yaml": LITELLM,
-        "litellm.sql": f'COPY x."LiteLLM_VerificationToken" (token, key_alias) FROM stdin;\n{"0a" * 32}\tteam\n\\.\n'
-        + "".join(f'COPY x."LiteLLM_{name}" (created_at) FROM stdin;\n\\.\n' for name in EMPTY_TABLES),
         "keys.csv": f"token,key_alias,models\n{'0a' * 32},team,{{}}\n",
         "teams.csv": "team_id,team_alias,models\nt,red,{fast}\n",
         "tried.yaml": TRIED % here(PROVIDER),
