@@ -207,6 +207,11 @@ class Config:
     client_routing: tuple[ClientRouting, ...] = setting(
         "The forms in which clients may choose targets in the request body: `openrouter`, `vercel`, `litellm`.", ()
     )
+    blocked_end_users: tuple[str, ...] = setting(
+        "The end users whose requests get 403, as LiteLLM's clients name them: `x-litellm-end-user-id`, `user`, or "
+        "`metadata.user_id` in the body. It needs `client_routing: [litellm]`.",
+        (),
+    )
     compatibility: tuple[Compatibility, ...] = setting(
         "The servers whose paths and key headers clients may use: `azure` (Azure OpenAI), `litellm`. See [changes that "
         "clients notice](migrating.md#changes-that-clients-notice).",

@@ -25,7 +25,7 @@ from gateway.http.headers import Headers
 from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
-from gateway.request.client_labels import read_labels
+from gateway.request.client_labels import read_labels, refuse_blocked
 from gateway.request.client_request import ClientRequest
 from gateway.request.further_models import further_models
 from gateway.request.narrowing import FIRST_TARGET_ONLY, narrow
@@ -113,6 +113,7 @@ async def read_routing_options(planning: Planning) -> None:
         return
     if "litellm" in forms:
         context.record.labels = read_labels(context.client_request, incoming)
+        refuse_blocked(context.record.labels, context.service.router.blocked_end_users)
     size = len(incoming.body)
     options = await offload(size // 2 if forms else 0, read_options, context.client_request, incoming, forms)
     if options is not NO_OPTIONS:

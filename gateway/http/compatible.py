@@ -4,7 +4,8 @@ An adapter changes each request before the routes see it. So no other part of th
 configuration without them pays nothing.
 
 - Azure's SDK class sends its key as ``api-key``, and requests below ``/openai`` (openai 2.8, ``lib/azure.py``).
-- LiteLLM's clients send the key as ``x-litellm-api-key``, with or without ``Bearer``, next to a key for the provider.
+- LiteLLM's clients send the key as ``x-litellm-api-key``, with or without ``Bearer``, next to a key for the provider,
+  or as ``Ocp-Apim-Subscription-Key``, the header of Azure's API management.
   LiteLLM passes requests below a provider's prefix on, so that the SDKs of providers work
   (https://docs.litellm.ai/docs/pass_through/intro).
 - Programs read the headers of its responses (``litellm_headers.py``). Roo Code and Cline read ``/v1/model/info``, and
@@ -43,7 +44,7 @@ VERTEX_CLAUDE: Final = "/publishers/anthropic/models/"
 _VERTEX_PLACE: Final = re.compile(f"(?:/v1(?:beta1)?)?/projects/[^/]+/locations/[^/]+(?={VERTEX_CLAUDE}.+:[a-zA-Z]+$)")
 
 _OWN_KEY, _PLAIN_KEY = b"x-trigate-key", b"x-api-key"
-_LITELLM_KEY, _AZURE_KEY = b"x-litellm-api-key", b"api-key"
+_LITELLM_KEY, _AZURE_KEY, _APIM_KEY = b"x-litellm-api-key", b"api-key", b"ocp-apim-subscription-key"
 _OTHER_KEYS: Final = frozenset((b"authorization", b"x-api-key", b"x-goog-api-key", _OWN_KEY))
 
 
@@ -79,12 +80,12 @@ def make_adapter(servers: Collection[Server], taken: Collection[str], groups: Ma
 def _with_usual_key(headers: RawHeaders, is_litellm: bool) -> list[tuple[bytes, bytes]]:
     """Return ``headers`` with the client's key in a header that authentication reads.
 
-    LiteLLM's header takes precedence over others, Azure's does not. Both are removed: they never leave the gateway."""
+    LiteLLM's header takes precedence over others, Azure's do not. All are removed: they never leave the gateway."""
     kept, own, azure = [], [], []
     for name, value in headers:
         if name == _LITELLM_KEY and is_litellm:
             own.append(value[7:].strip() if value[:7].lower() == b"bearer " else value.strip())
-        elif name == _AZURE_KEY:
+        elif name == _AZURE_KEY or (is_litellm and name == _APIM_KEY):
             azure.append(value)
         else:
             kept.append((name, value))

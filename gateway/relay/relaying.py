@@ -20,8 +20,11 @@ from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, NullReader, PassedAnswer, ResponseReader
 from gateway.relay.outputs import OUTPUTS, OutputReader, read_safely
 from gateway.relay.spool import SpoolAccount
+from gateway.request.client_labels import read_labels, refuse_blocked
 from gateway.request.parse import NO_PARAMETERS, Incoming, PathParameters, read_non_conversation
 from gateway.request.prepared import NO_OUTPUT, Prepared, RequestedOutput
+from gateway.request.router_bodies import PROXY_MEMBERS
+from gateway.request.routing_options import with_members
 from gateway.request.wire import MediaTypes
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
@@ -126,7 +129,21 @@ class InboundRequest:
         if self.context.client_request.path.replaces_model:
             path = self.context.client_request.path
         incoming = await offload(len(body) // 2, read_non_conversation, self.context.codec.api, body, path)
+        if "litellm" in self.context.service.router.client_routing:
+            incoming = await self._read_litellms_members(incoming)
         return self.record_request(incoming)
+
+    async def _read_litellms_members(self, incoming: Incoming) -> Incoming:
+        """Return ``incoming`` without the members of LiteLLM's proxy.
+
+        Raises ``GatewayError`` (403) for a blocked end user."""
+        context = self.context
+        context.record.labels = read_labels(context.client_request, incoming)
+        refuse_blocked(context.record.labels, context.service.router.blocked_end_users)
+        if PROXY_MEMBERS.isdisjoint(incoming.members):
+            return incoming
+        members = {name: raw for name, raw in incoming.members.items() if name not in PROXY_MEMBERS}
+        return await offload(incoming.size, with_members, incoming, members)
 
     def unread_request(self, model: str | None, stream: bool) -> Incoming:
         """Record and return a request whose body stays unread, with the given model and ``stream``."""

@@ -2,13 +2,14 @@
 
 Sources: https://docs.litellm.ai/docs/proxy/customers and https://docs.litellm.ai/docs/proxy/request_tags."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
+from streams.errors import GatewayError
 from streams.surrogates import decode_or
 
 MOST_TAGS: Final = 16
@@ -31,6 +32,13 @@ def read_labels(client_request: ClientRequest, incoming: Incoming) -> Mapping[st
         tags += given if isinstance(given, list) else []
     known = list(dict.fromkeys(filter(_is_label, tags)))[:MOST_TAGS]
     return {**({} if user is None else {"end_user": user}), **({"tags": known} if known else {})}
+
+
+def refuse_blocked(labels: Mapping[str, Any], blocked: Collection[str]) -> None:
+    """Raise ``GatewayError`` (403) if the end user in ``labels`` is in ``blocked``."""
+    if blocked and labels.get("end_user") in blocked:
+        message = f"the end user {labels['end_user']} is blocked: `blocked_end_users` of the gateway lists it"
+        raise GatewayError("permission", message, param="user")
 
 
 def is_litellms(metadata: Any) -> bool:

@@ -37,6 +37,9 @@ _PRIVACY_MEMBERS: Final = ("zdr", "zeroDataRetention", "disallowPromptTraining",
 GUARDRAILS: Final = "guardrails"
 """The member of LiteLLM's clients with the names of steps."""
 
+PROXY_MEMBERS: Final = frozenset(("cache", "drop_params", "allowed_openai_params"))
+"""Members of LiteLLM's clients that its proxy reads and no provider accepts."""
+
 
 def read_options(client_request: ClientRequest, incoming: Incoming, forms: Sequence[ClientRouting]) -> RoutingOptions:
     """Return the routing options in a request's headers, and in its body in the permitted ``forms``.
@@ -242,7 +245,7 @@ _MEMBERS: Final[Mapping[ClientRouting, frozenset[str]]] = {
     "litellm": frozenset(
         ("fallbacks", "num_retries", "timeout", "disable_fallbacks", "context_window_fallbacks",
          "content_policy_fallbacks", GUARDRAILS, "metadata", "tags", "litellm_metadata", "litellm_session_id",
-         "litellm_trace_id")
+         "litellm_trace_id", *PROXY_MEMBERS)
     ),
 }  # fmt: skip
 """The members of each form that only its router reads."""

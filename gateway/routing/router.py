@@ -76,6 +76,7 @@ class Router:
     def __init__(self, config: Config) -> None:
         self._config = config
         self.client_routing = config.client_routing
+        self.blocked_end_users = frozenset(config.blocked_end_users)
         self.several = config.retries or Retries()
         self._names = Names.of(config)
         self.passes_credentials = any(entry.passthrough_auth for entry in config.entries)

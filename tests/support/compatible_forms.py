@@ -16,6 +16,7 @@ def compatible_requests(key: str) -> list[tuple[str, dict[str, Any], dict[str, s
         ("/v1/chat/completions", HELLO, {"api-key": key}),
         ("/v1/chat/completions", HELLO, {"x-litellm-api-key": key}),
         ("/v1/chat/completions", HELLO, {"x-litellm-api-key": f"Bearer {key}", "authorization": "Bearer other"}),
+        ("/v1/chat/completions", HELLO, {"ocp-apim-subscription-key": key}),
         (f"{AZURE}/chat/completions?api-version=2024-10-21", OTHER, {"api-key": key}),
         ("/openai/deployments/team/model/chat/completions", OTHER, bearer),
         ("/engines/demo/chat/completions", OTHER, bearer),

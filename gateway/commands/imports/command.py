@@ -49,7 +49,7 @@ def run(
         result = convert_litellm(content, _read_clients(keys, teams, database))
         for place in duplicates:
             why = "the key appears twice, and the last value applies, as in LiteLLM"
-            result.note_loss(f"an earlier {place}", (Group.TRIFLES, why))
+            result.lose(f"an earlier {place}", (Group.TRIFLES, why))
         text = "\n".join(lines(result, file.name)) + "\n"
         from_mapping(yaml.safe_load(text))
         if result.missing and not partial:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import attrs
 
 from gateway.commands.imports.imported_secrets import SecretOwner
-from gateway.commands.imports.losses import Group
+from gateway.commands.imports.losses import Group, Reason
 
 ACTIONS: Final[Mapping[str, str]] = {"MASK": "mask", "BLOCK": "refuse"}
 """The actions of steps by LiteLLM's."""
@@ -29,7 +29,7 @@ class GuardDraft:
     owner: SecretOwner
     params: Mapping[str, Any]
     at: list[str]
-    losses: dict[str, tuple[Group, str]] = attrs.field(factory=dict)
+    losses: dict[str, Reason] = attrs.field(factory=dict)
     read: set[str] = attrs.field(factory=lambda: set(_COMMON))
 
     def take(self, name: str) -> Any:

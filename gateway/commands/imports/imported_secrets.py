@@ -64,10 +64,6 @@ class SecretOwner:
 
     def read_key(self, key: Any, default: str | None) -> str | None:
         """Return the variable with ``key``, or ``default`` without one."""
-        if is_file(key):
-            variable = self.names.variable(f"{self.name} API key", key["file"])
-            self.notes.append(f"set the variable {variable}_FILE to {key['file']}")
-            return f"${variable}"
         if isinstance(key, str) and key.startswith(ENVIRONMENT):
             return text_of(key)
         if isinstance(key, str) and key.lower() in NO_KEYS:
@@ -100,11 +96,6 @@ class SecretOwner:
         variable = self.names.variable(f"{self.name} {what}", str(value))
         self.notes.append(f"{why}: set the variable {variable} to it")
         return f"${variable}"
-
-
-def is_file(key: Any) -> bool:
-    """Return whether ``key`` is in a file of its own: ``{file: PATH}``."""
-    return isinstance(key, dict) and isinstance(key.get("file"), str)
 
 
 def _is_variable(text: str) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
-import yaml
 
 from configfile import document
 from gateway.commands.imports import litellm_tables as tables
@@ -23,15 +22,10 @@ from gateway.commands.imports.imported_values import (
 )
 from gateway.commands.imports.litellm_budgets import budgets_of
 from gateway.commands.imports.litellm_cache import SETTINGS, add_cache
-from gateway.commands.imports.litellm_environment import (
-    VERTEX_SETTINGS,
-    langfuse_host,
-    provider_defaults,
-    read_variables,
-)
-from gateway.commands.imports.litellm_guards import NO_CODE, add_guardrails, guarded_clients
+from gateway.commands.imports.litellm_environment import langfuse_host, provider_defaults
+from gateway.commands.imports.litellm_guards import NO_CODE, add_guardrails, guarded_clients, lose_closed_endpoints
 from gateway.commands.imports.litellm_keys import Team, Token, add_keys
-from gateway.commands.imports.litellm_models import add_models
+from gateway.commands.imports.litellm_models import ALL, add_models
 from gateway.commands.imports.litellm_people import SETTINGS as PEOPLE
 from gateway.commands.imports.litellm_people import add_issuers
 from gateway.commands.imports.litellm_places import ENTRA
@@ -43,9 +37,9 @@ from gateway.commands.imports.litellm_routes import (
     rename_entries,
     routing_strategies,
 )
-from gateway.commands.imports.litellm_usage import RequestCounts, use_counts
+from gateway.commands.imports.litellm_usage import RequestCounts, lose_unserved_requests, use_counts
 from gateway.commands.imports.losses import Group, Loss
-from gateway.commands.imports.result import Result, lines
+from gateway.commands.imports.result import Deployment, Result, file_content
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.prices import unpriced_models
 
@@ -56,12 +50,16 @@ _COMPATIBILITY: Final = (
 )
 """A remark in every new file: neither LiteLLM's file nor its database has the paths that clients request."""
 
-
 _OTHER_TABLES: Final = (
     "only keys and teams were read: LiteLLM's database may also have guardrails, models, settings and users with "
     "budgets, which --database reads"
 )
 """A remark in a file from exports of keys and teams."""
+
+_ADMIN: Final = (
+    "the master key is an administrator's; if programs call /key/generate with it, add `stored_keys: true` and a "
+    "`state_storage`"
+)
 
 MASTER_KEY: Final = "LITELLM_MASTER_KEY"
 """The variable with LiteLLM's master key, if its settings have none."""
@@ -83,8 +81,13 @@ class Clients:
     """The names of models that are only in the database."""
     settings: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     """Settings that are only in the database, by their section."""
+    closed_end_users: Sequence[str] = ()
+    """The end users whom LiteLLM rejects."""
     has_all_tables: bool = False
     """True if the other tables of the database were read, too."""
+
+
+NO_CLIENTS: Final = Clients(())
 
 
 def convert_litellm(content: Any, clients: Clients | None = None) -> Result:
@@ -92,28 +95,32 @@ def convert_litellm(content: Any, clients: Clients | None = None) -> Result:
 
     Raises ``ConfigError`` if it is not a LiteLLM configuration, or if no model can be converted."""
     _check_model_list(content)
-    result = Result(models=len(content["model_list"]))
-    content = _with_database(content, clients or Clients(()), result)
-    result.filters_tags = section_of(content, "router_settings").get("enable_tag_filtering") is True
-    result.enforced_rates = enforced_rates(section_of(content, "router_settings"))
-    result.strategies = routing_strategies(section_of(content, "router_settings"))
-    result.variables, result.provider_defaults = read_variables(content), provider_defaults(content)
-    remarks = add_models(content["model_list"], content.get("credential_list"), _defaults(content), result)
+    result, found = Result(models=len(content["model_list"])), clients or NO_CLIENTS
+    content = _with_database(content, found, result)
+    router = section_of(content, "router_settings")
+    result.filters_tags = router.get("enable_tag_filtering") is True
+    result.enforced_rates, result.strategies = enforced_rates(router), routing_strategies(router)
+    result.variables = section_of(content, "environment_variables")
+    add_models(content["model_list"], content.get("credential_list"), _defaults(content), result)
     if not result.entries:
-        raise _model_list_error("no model can be converted", "; ".join(remarks) or "the list is empty")
-    result.remarks += remarks
+        raise _model_list_error("no model can be converted", "; ".join(map(str, result.missing)) or "the list is empty")
     _make_way_for_aliases(content, result)
     add_routes(content, result)
     _add_aliases(content, result)
+    _add_model_ids(found.counts, result)
     _add_master_key(content, result)
     _add_clients(clients, result)
-    _add_steps(content, clients, result)
-    _add_budget(content, result)
+    names = {one["sha256"]: str(one["name"]) for one in result.client_keys if "sha256" in one}
+    add_guardrails(content, guarded_clients(found.keys, found.teams, names), result)
+    budgets, loss = budgets_of(section_of(content, "litellm_settings"))
+    if budgets:
+        result.settings["budgets"] = budgets
+    if loss is not None:
+        result.lose(f"litellm_settings.{loss.what}", (loss.group, loss.why))
     carried = SETTINGS if add_cache(section_of(content, "litellm_settings"), result) else frozenset[str]()
-    if add_issuers(content.get("general_settings"), () if clients is None else clients.teams, result):
-        carried |= PEOPLE
+    carried |= PEOPLE if add_issuers(content.get("general_settings"), found.teams, result) else frozenset()
     if any(entry["model"].startswith("vertex/") for _, entry in result.entries):
-        carried |= VERTEX_SETTINGS
+        carried |= {"litellm_settings.vertex_project", "litellm_settings.vertex_location"}
     for section, settings in content.items():
         if section == "model_list":
             continue
@@ -123,9 +130,11 @@ def convert_litellm(content: Any, clients: Clients | None = None) -> Result:
             if what not in carried:
                 _convert_setting(what, str(name), value, content, result)
     allow_unpriced(result)
+    lose_closed_endpoints(result)
+    lose_unserved_requests(found.counts, result)
     if result.needless:
         result.remarks.append(f"these settings need no counterpart: {', '.join(dict.fromkeys(result.needless))}")
-    if not result.compatibility:
+    if "compatibility" not in result.settings:
         result.remarks.append(_COMPATIBILITY)
     return result
 
@@ -139,9 +148,9 @@ def _with_database(content: Mapping[str, Any], clients: Clients, result: Result)
     for section, settings in clients.settings.items():
         given = section_of(content, section)
         for name in (name for name, value in settings.items() if name in given and given[name] != value):
+            group = tables.REASONS.get(name, (Group.PROTECTION, ""))[0]
             why = "the file has another value, which new versions of LiteLLM prefer"
-            reason = (tables.REASONS.get(name, (Group.PROTECTION, ""))[0], why)
-            result.note_loss(f"{section}.{name} in the database", reason)
+            result.lose(f"{section}.{name} in the database", (group, why))
         if added := [f"{section}.{name}" for name in settings if name not in given]:
             result.remarks.append(f"from the database, as in LiteLLM: {', '.join(added)}")
         merged[section] = {**settings, **given}
@@ -151,14 +160,14 @@ def _with_database(content: Mapping[str, Any], clients: Clients, result: Result)
 def allow_unpriced(result: Result) -> None:
     """Allow models without a price despite a budget in dollars, as LiteLLM does: it counts them as free."""
     try:
-        config = from_mapping({**yaml.safe_load("\n".join(lines(result, ""))), "unpriced": "allow"})
+        config = from_mapping({**file_content(result), "unpriced": "allow"})
     except ConfigError:
         return  # the command reports it
     found = [f"{one.entry.provider.id}/{one.model}" for one in unpriced_models(attrs.evolve(config, unpriced="refuse"))]
     if found:
-        result.unpriced = True
+        result.settings["unpriced"] = "allow"
         why = "budgets in dollars count them as free: set a `price` for each, and remove `unpriced`"
-        result.note_loss(f"models without a price ({', '.join(found)})", (Group.MONEY, why))
+        result.lose(f"models without a price ({', '.join(found)})", (Group.MONEY, why))
 
 
 def _check_model_list(content: Any) -> None:
@@ -175,19 +184,19 @@ def _model_list_error(found: str, expected: str) -> ConfigError:
     return ConfigError((document.Mistake("", "model_list", found, expected),))
 
 
-# Other settings
+def _defaults(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the members of ``litellm_params`` that models may lack, by the prefix of their provider."""
+    given = section_of(section_of(content, "router_settings"), "default_litellm_params")
+    refreshes = section_of(content, "litellm_settings").get(ENTRA) is True
+    shared = {name: value for name, value in given.items() if name != "model"}
+    return {ALL: {**shared, **({ENTRA: True} if refreshes else {})}, **provider_defaults(content)}
+
+
+# Aliases
 
 
 ALIASES: Final = (("router_settings", "model_group_alias"), ("litellm_settings", "model_alias_map"))
 """The settings with aliases. Their names have precedence over those of models."""
-
-
-def _defaults(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of ``litellm_params`` that all models share."""
-    given = section_of(section_of(content, "router_settings"), "default_litellm_params")
-    refreshes = section_of(content, "litellm_settings").get(ENTRA) is True
-    shared = {name: value for name, value in given.items() if name != "model"}
-    return {**shared, **({ENTRA: True} if refreshes else {})}
 
 
 def _make_way_for_aliases(content: Mapping[str, Any], result: Result) -> None:
@@ -212,22 +221,20 @@ def _add_aliases(content: dict[str, Any], result: Result) -> None:
     for section, setting in ALIASES:
         settings = section_of(content, section)
         if settings.get(setting) and not isinstance(settings[setting], dict):
-            result.note_loss(f"{section}.{setting}", (Group.NAMES, "it is not a mapping"))
+            result.lose(f"{section}.{setting}", (Group.NAMES, "it is not a mapping"))
             continue
         models = dict(aliases_in(settings, setting))
         for alias, given in (settings.get(setting) or {}).items():
             name, model = escape_dollars(str(alias)), escape_dollars(models.get(str(alias), ""))
+            taken = name in {*result.names, *result.aliases}
             if name == model:
                 continue
-            if model in result.hidden and name not in {*result.names, *result.aliases}:
-                entries = result.hidden[model]
-                result.aliases[name] = {"target": entries[0]} if len(entries) == 1 else {"targets": [[*entries]]}
-            elif name in {*result.names, *result.aliases} or not (model and known(model)):
-                taken = name in {*result.names, *result.aliases}
+            if model in result.hidden and not taken:
+                result.aliases[name] = _alias_of(result.hidden[model])
+            elif taken or not (model and known(model)):
                 why = "another alias has the same name" if taken else "its model is not in this file"
-                result.note_loss(f"the alias {alias}", (Group.NAMES, why))
-                if not taken:
-                    result.missing_aliases.append(str(alias))
+                result.lose(f"the alias {alias}", (Group.NAMES, why))
+                result.missing_aliases += [] if taken else [str(alias)]
                 continue
             else:
                 route = result.aliases.get(model, {})
@@ -235,8 +242,30 @@ def _add_aliases(content: dict[str, Any], result: Result) -> None:
                 if "targets" in route:
                     result.same[name] = model
             if isinstance(given, dict) and given.get("hidden") is True:
-                why = "GET /v1/models lists it; clients with `models` see only those"
-                result.note_loss(f"hidden of the alias {alias}", (Group.TRIFLES, why))
+                result.lose(f"hidden of the alias {alias}", (Group.TRIFLES, ""))
+
+
+def _alias_of(entries: Sequence[str]) -> dict[str, Any]:
+    """Return an alias of one entry, or of several that share the requests."""
+    return {"target": entries[0]} if len(entries) == 1 else {"targets": [[*entries]]}
+
+
+def _add_model_ids(counts: RequestCounts, result: Result) -> None:
+    """Add the models of ``litellm_params`` as aliases, as far as the log shows that clients request them.
+
+    LiteLLM serves them, too (``litellm/proxy/route_llm_request.py``, ``deployment_names``)."""
+    known = result.name_test()
+    found: dict[str, list[Deployment]] = {}
+    for one in (one for deployments in result.deployments.values() for one in deployments):
+        if "*" not in one.old_model and (not counts.names or one.old_model in counts.names):
+            found.setdefault(escape_dollars(one.old_model), []).append(one)
+    for name, deployments in found.items():
+        if not known(name) and not result.is_missing(name):
+            alike = [one.name for one in deployments if one.type == deployments[0].type]
+            result.model_ids[name] = _alias_of(alike)
+
+
+# Clients
 
 
 def _add_master_key(content: Mapping[str, Any], result: Result) -> None:
@@ -247,8 +276,9 @@ def _add_master_key(content: Mapping[str, Any], result: Result) -> None:
     if master:
         owner = SecretOwner("litellm_master", result.secrets)
         if (key := owner.read_client_key(master)) is not None:
-            result.client_keys.append({"name": "master", "key": key})
-        result.remarks += [note.replace("the key", "the master_key") for note in owner.notes]
+            models = [*dict.fromkeys((*result.requested_names, *result.aliases, *result.model_ids))]
+            result.client_keys.append({"name": "master", "key": key, "role": "admin", "models": models})
+        result.remarks += [*(note.replace("the key", "the master_key") for note in owner.notes), _ADMIN]
 
 
 def _add_clients(clients: Clients | None, result: Result) -> None:
@@ -258,75 +288,72 @@ def _add_clients(clients: Clients | None, result: Result) -> None:
         use_counts(clients.counts, result)
         if not clients.has_all_tables:
             result.remarks.append(_OTHER_TABLES)
-        result.opening_spend += [
-            {key: escape_dollars(value) for key, value in item.items()} for item in clients.opening
-        ]
-        result.add_losses(clients.losses)
+        opening = ({key: escape_dollars(value) for key, value in item.items()} for item in clients.opening)
+        result.opening_spend += opening
+        result.losses += clients.losses
+        if clients.closed_end_users:
+            result.settings |= {"client_routing": ["litellm"], "blocked_end_users": [*clients.closed_end_users]}
         add_keys(clients.keys, clients.teams, result)
     elif result.access_groups:
         what = f"the access groups {', '.join(result.access_groups)}"
-        result.note_loss(what, tables.REASONS["access_groups"])
+        result.lose(what, tables.REASONS["access_groups"])
 
 
-def _add_budget(content: Mapping[str, Any], result: Result) -> None:
-    """Add the budget of the whole proxy (https://docs.litellm.ai/docs/proxy/users)."""
-    result.budgets, loss = budgets_of(section_of(content, "litellm_settings"))
-    if loss is not None:
-        result.note_loss(f"litellm_settings.{loss.what}", (loss.group, loss.why))
-
-
-def _add_steps(content: Mapping[str, Any], clients: Clients | None, result: Result) -> None:
-    """Add a step for each guardrail that has a counterpart."""
-    names = {one["sha256"]: str(one["name"]) for one in result.client_keys if "sha256" in one}
-    guarded = {} if clients is None else guarded_clients(clients.keys, clients.teams, names)
-    add_guardrails(content, guarded, result)
+# Other settings
 
 
 def _convert_setting(what: str, name: str, value: Any, content: Mapping[str, Any], result: Result) -> None:
-    """Convert a setting of the root, of ``litellm_settings`` and so on, or omit it with a comment."""
+    """Convert a setting of the root, of ``litellm_settings`` and so on, or record its loss."""
     carried = name == "completion_model" and _set_default_model(value, result)
-    if what in ("litellm_settings.max_budget", "litellm_settings.budget_duration") and result.budgets:
+    if what in ("litellm_settings.max_budget", "litellm_settings.budget_duration") and "budgets" in result.settings:
         return
     if name == "ssl_verify" and value is False:
-        result.note_loss(what, tables.UNVERIFIED)
-        return
-    if name in tables.NO_MATTER and name not in _READ_ELSEWHERE:
+        result.lose(what, tables.UNVERIFIED)
+    elif name in tables.NO_MATTER and name not in _READ_ELSEWHERE:
         result.needless.append(what)
-        return
-    if name == "litellm_key_header_name" and isinstance(value, str):
+    elif name == "litellm_key_header_name" and isinstance(value, str):
         _convert_key_header(what, value, result)
+    elif carried or name in _DONE or is_switched_off(value) or _is_converted(what, name, value, result):
         return
-    if name == "master_key" or carried or name in tables.NO_MATTER | ROUTED or is_switched_off(value):
-        return
-    if name in _GUARDRAILS and isinstance(value, list | bool):
-        return
-    if name == ENTRA or (name == "default_litellm_params" and isinstance(value, dict)):
-        return
-    if name in _COUNTERPARTS and _convert_to_counterpart(name, value, result):
-        return
-    if name in ("callbacks", "success_callback", "failure_callback", "service_callback", "service_callbacks"):
+    elif name in ("callbacks", "success_callback", "failure_callback", "service_callback", "service_callbacks"):
         shows = not section_of(content, "litellm_settings").get("turn_off_message_logging")
         _convert_callbacks(what, name, value, shows, result)
+    elif what == "general_settings.max_parallel_requests":
+        result.lose(what, tables.UNENFORCED)
     elif name != "database_url" or not result.knows_keys:
-        result.note_loss(what, tables.UNENFORCED.get(what) or tables.REASONS.get(name, tables.NO_COUNTERPART))
+        result.lose(what, tables.REASONS.get(name, tables.NO_COUNTERPART))
+
+
+def _is_converted(what: str, name: str, value: Any, result: Result) -> bool:
+    """Return whether a setting is converted, here or by another module."""
+    if name in _COUNTERPARTS:
+        return _convert_to_counterpart(name, value, result)
+    return (name in _GUARDRAILS and isinstance(value, list | bool)) or (
+        what == "router_settings.default_litellm_params" and isinstance(value, dict)
+    )
 
 
 _READ_ELSEWHERE: Final = frozenset((*(name for _, name in ALIASES), "credential_list"))
 """Settings without effect of their own: other functions read them, and report losses."""
 
+_DONE: Final = tables.NO_MATTER | ROUTED | {"master_key", ENTRA}
+"""Settings that need nothing more."""
+
 _KEY_HEADERS: Final = frozenset(("authorization", "x-api-key", "x-goog-api-key"))
 """The headers from which the gateway reads keys in every configuration."""
+
+_LITELLMS_KEY_HEADERS: Final = frozenset(("x-litellm-api-key", "ocp-apim-subscription-key"))
 
 
 def _convert_key_header(what: str, header: str, result: Result) -> None:
     """Accept keys in the header of LiteLLM's clients, or report another one."""
-    if header.lower() == "x-litellm-api-key":
-        result.compatibility = ["azure", "litellm"]
+    if header.lower() in _LITELLMS_KEY_HEADERS:
+        result.settings["compatibility"] = ["azure", "litellm"]
     elif header.lower() == "api-key":
-        result.compatibility = result.compatibility or ["azure"]
+        result.settings.setdefault("compatibility", ["azure"])
     elif header.lower() not in _KEY_HEADERS:
         why = "clients must send their key as `authorization: Bearer …`, or in x-litellm-api-key or x-api-key"
-        result.note_loss(f"{what} ({header})", (Group.NAMES, why))
+        result.lose(f"{what} ({header})", (Group.NAMES, why))
 
 
 def _set_default_model(name: Any, result: Result) -> bool:
@@ -356,17 +383,15 @@ def _convert_to_counterpart(name: str, value: Any, result: Result) -> bool:
     """Convert ``value`` if possible, and return whether it was."""
     key, unit = _COUNTERPARTS[name]
     number = positive(value)
-    if number is None:
+    if number is None or (key and not unit and (number != int(number) or number > 10**6)):
         return False
-    if not key:
-        if name == "timeout" or not result.timeouts:  # the router's has precedence over litellm_settings
-            result.timeouts = timeouts_of(value)
-    elif unit:
-        result.limits[key] = f"{number:g}{unit}"
-    elif number == int(number) and number <= 10**6:
-        result.limits[key] = int(number)
-    else:
-        return False
+    if key:
+        limits = result.settings.setdefault("limits", {})
+        limits[key] = f"{number:g}{unit}" if unit else int(number)
+        if not unit:
+            result.comments["limits"] = "in_flight applies to each worker"
+    elif name == "timeout" or "timeouts" not in result.settings:  # the router's has precedence over litellm_settings
+        result.settings["timeouts"] = timeouts_of(value)
     return True
 
 
@@ -374,41 +399,40 @@ def _convert_callbacks(what: str, name: str, value: Any, shows_texts: bool, resu
     """Convert callbacks for traces, and record the others as losses; ``shows_texts``: they get prompts and answers."""
     found = dict.fromkeys(str(one) for one in (value if isinstance(value, list) else [value]))
     for one in found:
-        if one in tables.TRACES:
-            result.tracing = result.tracing or {}
-            if one in tables.LANGFUSE:
-                _trace_to_langfuse(one, result.tracing, shows_texts, result)
-            else:
-                result.remarks.append(f"{one}: traces go to OTEL_EXPORTER_OTLP_ENDPOINT over HTTP (docs/tracing.md)")
-    groups: dict[tuple[Group, str], list[str]] = {}
-    for one in found:
+        tracing, is_lost = _tracing_of(one, shows_texts, result) if one in tables.TRACES else ({}, False)
         if one not in tables.TRACES:
-            groups.setdefault(_callback_reason(one, name), []).append(one)
-    for reason, those in groups.items():
-        result.note_loss(f"{what} ({', '.join(those)})", reason)
+            result.lose(f"{what} ({one})", _callback_reason(one, name))
+        elif result.settings.setdefault("tracing", tracing) != tracing:
+            result.lose(f"{what} ({one})", (Group.LOGS, "traces go to one address: let a collector there forward them"))
+        elif is_lost and (loss := _lost_host(tracing["endpoint"], shows_texts)) not in result.losses:
+            result.losses.append(loss)
 
 
-def _trace_to_langfuse(callback: str, tracing: dict[str, Any], shows_texts: bool, result: Result) -> None:
-    """Send the traces to Langfuse, and report its cloud as lost residency if the file has no host."""
+def _tracing_of(callback: str, shows_texts: bool, result: Result) -> tuple[dict[str, Any], bool]:
+    """Return ``tracing`` for a callback, and whether the file lacks its host."""
+    if not callback.startswith("langfuse"):
+        note = f"{callback}: traces go to OTEL_EXPORTER_OTLP_ENDPOINT over HTTP (docs/tracing.md)"
+        result.remarks += [] if note in result.remarks else [note]
+        return {}, False
     host, is_in_file = langfuse_host(callback, result.variables)
-    endpoint = f"{host}/api/public/otel"
-    is_new = tracing.get("endpoint") != endpoint
-    tracing |= {"endpoint": endpoint, **({"content": ["*"]} if shows_texts else {})}
-    result.remarks.append(
+    note = (
         f"{callback}: set OTEL_EXPORTER_OTLP_HEADERS to `Authorization=Basic …`, with the base64 of "
         "LANGFUSE_PUBLIC_KEY:LANGFUSE_SECRET_KEY"
     )
-    if is_new and not is_in_file:
-        what = "the host of Langfuse" + (", which gets prompts and answers" if shows_texts else "")
-        why = f"traces go to {host}: if you set LANGFUSE_HOST for LiteLLM, change the address in `tracing`"
-        result.note_loss(what, (Group.RESIDENCY, why))
+    result.remarks += [] if note in result.remarks else [note]
+    return {"endpoint": f"{host}/api/public/otel", **({"content": ["*"]} if shows_texts else {})}, not is_in_file
+
+
+def _lost_host(endpoint: str, shows_texts: bool) -> Loss:
+    """Return the loss of the host of Langfuse, which may be one in another region."""
+    what = "the host of Langfuse" + (", which gets prompts and answers" if shows_texts else "")
+    why = f"traces go to {endpoint}: if you set LANGFUSE_HOST for LiteLLM, change the address in `tracing`"
+    return Loss(Group.RESIDENCY, what, why)
 
 
 def _callback_reason(callback: str, name: str) -> tuple[Group, str]:
     if callback in tables.GUARDS:
-        return Group.PROTECTION, tables.REASONS["guardrails"][1]
+        return tables.REASONS["guardrails"]
     if "." in callback:
         return Group.PROTECTION, NO_CODE
-    if callback == "prometheus":
-        return Group.LOGS, "the metrics in /metrics have other names (docs/metrics.md)"
-    return Group.LOGS, tables.CALLBACKS.get(callback) or tables.REASONS[name][1]
+    return tables.REASONS[name]

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from configfile.wording import spell_time
-from gateway.commands.imports.litellm_rows import has_value, read_number, read_time
+from gateway.commands.imports.litellm_rows import has_value, name_list, read_number, read_time
 from gateway.commands.imports.losses import Group, Loss
 from gateway.config.litellm_limits import budget_windows, limits_of
 
@@ -104,11 +104,3 @@ def spend_losses(owner: str, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[
         yield Loss(Group.MONEY, what, _ANEW)
     if windows := [name for name, row in rows.items() if name not in spent and budget_windows(row)]:
         yield Loss(Group.MONEY, f"the spend so far in `budget_limits` of {name_list(windows, owner)}", _ANEW)
-
-
-def name_list(names: Sequence[str], noun: str = "keys") -> str:
-    """Return the first of ``names`` for a message, with their number."""
-    shown = ", ".join(names[:5])
-    if len(names) == 1:
-        return shown
-    return f"{len(names)} {noun} ({shown}{', …' if len(names) > 5 else ''})"

@@ -37,10 +37,11 @@ def add_cache(settings: Mapping[str, Any], result: Result) -> bool:
         return False
     member, usual = _LIFETIMES[store]
     ttl = positive(params.get("ttl")) or positive(params.get(member)) or usual
-    if store == "redis":
-        result.cache = {"type": "redis", "url": _address(params, result)}
+    cache = {"type": "redis", "url": _address(params, result)} if store == "redis" else {}
     if ttl > _MAX_TTL:
-        result.cache["max_ttl"] = f"{ttl:g}s"
+        cache["max_ttl"] = f"{ttl:g}s"
+    if cache:
+        result.settings["cache"] = cache
     for client in result.client_keys:
         client["cache"] = {"ttl": f"{ttl:g}s", "scope": "all"}
     result.remarks.append("the cache starts empty; it also serves other endpoints than those of supported_call_types")

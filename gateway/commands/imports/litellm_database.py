@@ -2,7 +2,7 @@
 
 The connection is read-only. Messages contain no content of rows and no part of the connection string."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -14,37 +14,31 @@ import msgspec
 from configfile.document import ConfigError, Mistake
 from gateway.commands.imports.imported_values import free_name
 from gateway.commands.imports.litellm import Clients
-from gateway.commands.imports.litellm_budgets import closed_column, exhausted_text, name_list, opening_spend
+from gateway.commands.imports.litellm_budgets import closed_column, exhausted_text, opening_spend
 from gateway.commands.imports.litellm_columns import (
-    BUDGET_COLUMNS,
-    BUDGET_REASONS,
-    END_USER_COLUMNS,
-    END_USER_REASONS,
-    USER_COLUMNS,
-    USER_REASONS,
-    Reason,
+    LOST_TABLES,
+    PREFIX,
+    SETTINGS,
+    WITHOUT_SETTINGS,
     lost_columns,
+    lost_tables,
+    stored_settings,
 )
 from gateway.commands.imports.litellm_keys import keys_of_rows, teams_of_rows
 from gateway.commands.imports.litellm_rows import (
     KEYS,
     TEAMS,
     has_value,
+    name_list,
     read_boolean,
     read_list,
     read_mapping,
+    read_objects,
     read_text,
-)
-from gateway.commands.imports.litellm_schema import (
-    READ_WHOLE,
-    SETTINGS,
-    WITHOUT_SETTINGS,
-    lost_tables,
-    stored_settings,
 )
 from gateway.commands.imports.litellm_usage import COLUMNS, LATEST, RequestCounts
 from gateway.commands.imports.litellm_usage import TABLE as LOG
-from gateway.commands.imports.losses import Group, Loss
+from gateway.commands.imports.losses import Group, Loss, Reason
 from gateway.commands.terminal import count_text
 
 Row: TypeAlias = dict[str, Any]
@@ -61,7 +55,10 @@ MODELS: Final = "LiteLLM_ProxyModelTable"
 ROTATED: Final = "LiteLLM_DeprecatedVerificationToken"
 TABLES: Final = (KEYS.name, TEAMS.name, BUDGETS, USERS, END_USERS, MODELS, ROTATED, ALIASES)
 """The tables that are converted; older versions of LiteLLM lack some."""
-_WHOLE: Final = frozenset((*TABLES, *READ_WHOLE))
+_WHOLE: Final = frozenset(
+    (*TABLES, SETTINGS, *(f"{PREFIX}{name}" for name, table in LOST_TABLES.items() if table.name or table.matters))
+)
+"""The tables whose rows are read; of others, only the existence of rows matters."""
 
 _PROXY: Final = "litellm-proxy-budget"
 """The user whose row has what all clients together have spent of ``litellm_settings.max_budget``."""
@@ -106,6 +103,14 @@ def _mistake(place: str, found: str, expected: str) -> ConfigError:
 
 # A live server
 
+_LISTED: Final = """SELECT relname, has_table_privilege(oid, 'SELECT') FROM pg_class
+    WHERE relkind IN ('r', 'p', 'f') AND relname LIKE 'LiteLLM\\_%' AND pg_table_is_visible(oid) ORDER BY relname"""
+_LOG_COLUMNS: Final = """SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0
+    AND has_table_privilege(attrelid, 'SELECT')"""
+_LATEST: Final = 'SELECT row_to_json(t)::text FROM (SELECT {} FROM {} ORDER BY "startTime" DESC LIMIT {}) AS t'
+UNREADABLE: Final = "tables that were not read"
+"""The name for rows with the names of such tables."""
+
 
 def _read_server(url: str, name: str) -> Tables:
     """Return the tables of a running server. Raises ``ConfigError``."""
@@ -121,10 +126,10 @@ def _read_server(url: str, name: str) -> Tables:
                 connection.execute("SELECT set_config('search_path', %s, true)", (f'"{schema}"',))
             rows: dict[str, list[Row]] = {}
             for table, is_readable in connection.execute(_LISTED).fetchall():
-                if table in WITHOUT_SETTINGS and table not in TABLES:
+                if table.removeprefix(PREFIX) in WITHOUT_SETTINGS and table not in TABLES:
                     continue
                 if not is_readable and table not in TABLES:
-                    rows.setdefault(UNREADABLE, []).append({"table": table, "why": _NOT_GRANTED})
+                    rows.setdefault(UNREADABLE, []).append({"table": table})
                     continue
                 query = (
                     "SELECT row_to_json(t)::text FROM {} AS t" if table in _WHOLE else "SELECT '{{}}' FROM {} LIMIT 1"
@@ -139,29 +144,14 @@ def _read_server(url: str, name: str) -> Tables:
         raise _mistake(name, f"it cannot be read ({reason})", advice) from None
 
 
-_LISTED: Final = """SELECT relname, has_table_privilege(oid, 'SELECT') FROM pg_class
-    WHERE relkind IN ('r', 'p', 'f') AND relname LIKE 'LiteLLM\\_%' AND pg_table_is_visible(oid) ORDER BY relname"""
-UNREADABLE: Final = "tables that were not read"
-"""The name for rows with the names of such tables."""
-_NOT_GRANTED: Final = "the database user may not read it: grant SELECT"
-
-
 def _read_log(connection: Any, sql: Any, rows: dict[str, list[Row]]) -> None:
-    """Add the latest rows of the log of requests, if the user may read it and it has all columns."""
-    needed = ("startTime", *COLUMNS)
-    found = connection.execute(
-        """SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = ANY(%s)
-        AND has_table_privilege(attrelid, 'SELECT')""",
-        (f'"{LOG}"', [*needed]),
-    ).fetchone()
-    if found is None or found[0] < len(needed):
-        return
-    query = 'SELECT row_to_json(t)::text FROM (SELECT {} FROM {} ORDER BY "startTime" DESC LIMIT {}) AS t'
-    columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
-    rows[LOG] = [
-        msgspec.json.decode(text)
-        for (text,) in connection.execute(sql.SQL(query).format(columns, sql.Identifier(LOG), sql.Literal(LATEST)))
-    ]
+    """Add the latest rows of the log of requests, if the user may read it."""
+    has = {column for (column,) in connection.execute(_LOG_COLUMNS, (f'"{LOG}"',)).fetchall()}
+    known = [column for column in COLUMNS if column in has]
+    if "startTime" in has and known:
+        columns = sql.SQL(", ").join(map(sql.Identifier, known))
+        query = sql.SQL(_LATEST).format(columns, sql.Identifier(LOG), sql.Literal(LATEST))
+        rows[LOG] = [msgspec.json.decode(text) for (text,) in connection.execute(query)]
 
 
 def _without_prisma(url: str) -> tuple[str, str | None]:
@@ -179,11 +169,10 @@ def _without_prisma(url: str) -> tuple[str, str | None]:
 def clients_of_tables(tables: Tables) -> Clients:
     """Return the keys and teams of these tables, with the budgets and users that limit them."""
     now = datetime.now(UTC)
-    budgets = _rows_by(tables, BUDGETS, "budget_id")
-    users = _rows_by(tables, USERS, "user_id")
+    budgets, users = _rows_by(tables, BUDGETS, "budget_id"), _rows_by(tables, USERS, "user_id")
     teams = _rows_by(tables, TEAMS.name, "team_id")
     rejection = _make_rejection(tables, budgets, users, teams, now)
-    used: dict[str, Row] = {}
+    groups: dict[str, Row] = {}
     rows = []
     refused: dict[str, str] = {}
     for row in tables.get(KEYS.name, ()):
@@ -199,7 +188,7 @@ def clients_of_tables(tables: Tables) -> Clients:
             if is_limited and not has_value(key.get("team_id")):
                 id = free_name(f"user {user['user_id']}", teams)
                 limits = {name: user.get(name) for name in ("models", "spend", *_OF_BUDGETS)}
-                key["team_id"], used[id] = id, {**limits, "team_id": id, "team_alias": _user_name(user)}
+                key["team_id"], groups[id] = id, {**limits, "team_id": id, "team_alias": _user_name(user)}
         rows.append(key)
     aliases = {str(row.get("id")): row.get("aliases") for row in tables.get(ALIASES, ())}
     found_teams = [
@@ -209,15 +198,19 @@ def clients_of_tables(tables: Tables) -> Clients:
         for row in tables.get(TEAMS.name, ())
         if read_text(row.get("team_id"))
     ]
+    counts = RequestCounts()
+    for row in tables.get(LOG, ()):
+        counts.add(row)
     proxy = opening_spend(users.get(_PROXY, {}), now)
     return Clients(
         tuple(attrs.evolve(key, refused=refused.get(key.row["token"])) for key in keys_of_rows(rows)),
-        teams_of_rows([*found_teams, *used.values()]),
-        (*_losses(tables, budgets), *lost_tables(tables, (*TABLES, UNREADABLE)), *_column_losses(tables)),
-        _count_requests(tables),
+        teams_of_rows([*found_teams, *groups.values()]),
+        (*_losses(tables), *lost_tables(tables, (*TABLES, LOG, UNREADABLE)), *_column_losses(tables)),
+        counts,
         () if proxy is None else (proxy,),
         models=tuple(read_text(row.get("model_name")) for row in tables.get(MODELS, ())),
         settings=stored_settings(tables.get(SETTINGS, ())),
+        closed_end_users=tuple(_closed_end_users(tables, budgets)),
         has_all_tables=True,
     )
 
@@ -250,18 +243,11 @@ def _make_rejection(
             limits = _with_budget(owner, budgets)
             if owner and (until := exhausted_text(limits, now, carried=False)) is not None:
                 return f"the budget {whose} is exhausted {until}"
-            if owner and (closed := closed_column(limits, ("rpm_limit", "tpm_limit"))) is not None:
+            if owner and (closed := closed_column(limits, _RATES)) is not None:
                 return f"the {closed} {whose} is 0"
         return None
 
     return rejection
-
-
-def _count_requests(tables: Tables) -> RequestCounts:
-    counts = RequestCounts()
-    for row in tables.get(LOG, ()):
-        counts.add(row)
-    return counts
 
 
 def _with_budget(row: Row, budgets: Mapping[str, Row]) -> Row:
@@ -282,35 +268,63 @@ def _user_name(user: Row) -> str:
     return read_text(user.get("user_alias")) or read_text(user.get("user_id"))
 
 
-def _losses(tables: Tables, budgets: Mapping[str, Row]) -> Iterator[Loss]:
-    people = tables.get(END_USERS, ())
-    limited = [row for row in people if str(row.get("budget_id")) in budgets]
-    if limited:
+def _closed_end_users(tables: Tables, budgets: Mapping[str, Row]) -> Iterator[str]:
+    """Yield the end users whom LiteLLM rejects: they are blocked, or have spent their budgets."""
+    for row in tables.get(END_USERS, ()):
+        limits = _with_budget(row, budgets)
+        spent = exhausted_text({**limits, "budget_reset_at": None}, datetime.now(UTC))
+        if spent is not None or read_boolean(row.get("blocked"))[0]:
+            yield read_text(row.get("user_id"))
+
+
+# Losses
+
+_ROLES: Final[Mapping[str, str]] = {
+    "proxy_admin": "admin", "proxy_admin_viewer": "auditor", "org_admin": "lead",
+}  # fmt: skip
+"""LiteLLM's roles with rights over other clients, and those of trigate."""
+
+
+def _losses(tables: Tables) -> Iterator[Loss]:
+    end_users = tables.get(END_USERS, ())
+    if limited := [read_text(row.get("user_id")) for row in end_users if has_value(row.get("budget_id"))]:
         why = "a program's end users have no budgets of their own: set `budgets` for the program's key"
         yield Loss(Group.MONEY, f"the budgets of {count_text(len(limited), 'end user')}", why)
-    if blocked := [row for row in people if read_boolean(row.get("blocked"))[0]]:
-        why = "block them in the program"
-        yield Loss(Group.PROTECTION, f"the blocks of {count_text(len(blocked), 'end user')}", why)
-    if regional := [row for row in people if has_value(row.get("allowed_model_region"))]:
+    if confined := [read_text(row.get("user_id")) for row in end_users if read_list(row.get("models"))]:
+        why = "set `models` for the key of their program"
+        yield Loss(Group.PROTECTION, f"the models of {name_list(confined, 'end users')}", why)
+    if regional := [row for row in end_users if has_value(row.get("allowed_model_region"))]:
         why = "set `models` for the program's key"
         yield Loss(Group.RESIDENCY, f"the regions of {count_text(len(regional), 'end user')}", why)
     if stored := [read_text(row.get("model_name")) for row in tables.get(MODELS, ())]:
-        names = ", ".join(dict.fromkeys(stored[:5])) + (", …" if len(stored) > 5 else "")
         why = "their credentials are encrypted: write them into the file"
+        names = name_list([*dict.fromkeys(stored)], "models")
         yield Loss(Group.NAMES, f"models that are only in the database: {names}", why)
-    yield from (Loss(Group.UNKNOWN, f"the table {row['table']}", row["why"]) for row in tables.get(UNREADABLE, ()))
+    for row in tables.get(UNREADABLE, ()):
+        yield Loss(Group.UNKNOWN, f"the table {row['table']}", "the database user may not read it: grant SELECT")
     if rotated := tables.get(ROTATED, ()):
         why = "they end soon: let clients use the new keys before the move"
         yield Loss(Group.NAMES, f"{count_text(len(rotated), 'rotated key')} that LiteLLM still accepts", why)
+    for role, ours in _ROLES.items():
+        if people := [_user_name(row) for row in tables.get(USERS, ()) if row.get("user_role") == role]:
+            what = f"the role {role} of {name_list(people, 'users')}"
+            yield Loss(Group.PROTECTION, what, f"set `role: {ours}` for a key of each")
+    for team in tables.get(TEAMS.name, ()):
+        members = read_objects(team.get("members_with_roles"))
+        admins = [read_text(one.get("user_id")) for one in members if one.get("role") == "admin"]
+        if admins := [*dict.fromkeys(filter(None, (*admins, *read_list(team.get("admins")))))]:
+            name = read_text(team.get("team_alias")) or read_text(team.get("team_id"))
+            what = f"the admins of the team {name}: {name_list(admins, 'users')}"
+            yield Loss(Group.PROTECTION, what, "set `role: lead` for a key of each")
 
 
 def _column_losses(tables: Tables) -> Iterator[Loss]:
     """Yield the losses of columns of users, end users and budgets."""
-    yield from _lost_of(tables.get(END_USERS, ()), "end users", "user_id", END_USER_REASONS, END_USER_COLUMNS)
-    yield from _lost_of(tables.get(BUDGETS, ()), "budgets", "budget_id", BUDGET_REASONS, BUDGET_COLUMNS)
+    yield from _lost_of(tables.get(END_USERS, ()), "end users", "user_id", ("user_id", "budget_id"))
+    yield from _lost_of(tables.get(BUDGETS, ()), "budgets", "budget_id", ("budget_id", *_OF_BUDGETS))
     owners = {str(row.get("user_id")) for row in tables.get(KEYS.name, ())}
     users = [row for row in tables.get(USERS, ()) if str(row.get("user_id")) in owners]
-    yield from _lost_of(users, "users", "user_id", USER_REASONS, USER_COLUMNS)
+    yield from _lost_of(users, "users", "user_id", ("user_id", "max_budget", "max_parallel_requests", *_RATES))
     of_teams = {str(row.get("user_id")) for row in tables.get(KEYS.name, ()) if has_value(row.get("team_id"))}
     rated = [_user_name(row) for row in users if str(row["user_id"]) in of_teams and any(map(row.get, _RATES))]
     if rated:
@@ -318,13 +332,11 @@ def _column_losses(tables: Tables) -> Iterator[Loss]:
         yield Loss(Group.PROTECTION, f"the rates of {name_list(rated, 'users')} for keys of teams", why)
 
 
-def _lost_of(
-    rows: Sequence[Row], noun: str, name: str, reasons: Mapping[str, Reason], silent: Collection[str]
-) -> Iterator[Loss]:
+def _lost_of(rows: Sequence[Row], noun: str, name: str, converted: Sequence[str]) -> Iterator[Loss]:
     """Yield one loss for each column that rows of a table lose."""
     owners: dict[tuple[str, Reason], list[str]] = {}
     for row in rows:
-        for lost in lost_columns(row, reasons, silent):
+        for lost in lost_columns(row, converted):
             owners.setdefault(lost, []).append(read_text(row.get(name)))
     for (column, (group, why)), names in owners.items():
         yield Loss(group, f"{column} of {noun}: {name_list(names, noun)}", why)

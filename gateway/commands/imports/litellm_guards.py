@@ -10,8 +10,10 @@ from gateway.commands.imports.imported_values import free_name, items_of, mappin
 from gateway.commands.imports.litellm_filter import read_content_filter
 from gateway.commands.imports.litellm_keys import Team, Token
 from gateway.commands.imports.litellm_rows import read_mapping
-from gateway.commands.imports.losses import Group
-from gateway.commands.imports.result import Result
+from gateway.commands.imports.losses import Group, Reason
+from gateway.commands.imports.result import Result, as_yaml, file_content
+from gateway.config.loading import from_mapping
+from providers.endpoints.model_types import ENDPOINTS_OF
 
 MOMENTS: Final[Mapping[str, str]] = {
     "pre_call": "request", "during_call": "during", "post_call": "response", "logging_only": "finished",
@@ -34,12 +36,13 @@ def add_guardrails(content: Mapping[str, Any], clients: Mapping[str, Sequence[st
     """Add a step for each guardrail in ``content``; ``clients`` are the names of those that list a guardrail."""
     general = mapping_of(content.get("litellm_settings"))
     common = {name: general[name] for name in general if name.startswith("skip_") and name.endswith("_in_guardrail")}
-    losses: dict[str, tuple[Group, str]] = {}
+    losses: dict[str, Reason] = {}
     notes: list[str] = []
     for item in (*items_of(content.get("guardrails")), *items_of(general.get("guardrails"))):
         params = mapping_of(item.get("litellm_params"))
         guard, title = str(params.get("guardrail") or ""), str(item.get("guardrail_name") or "")
-        what = f"the guardrail {title or guard or '…'}" + (f" ({guard})" if title and guard else "")
+        old_form = next(iter(item), "") if len(item) == 1 else ""  # {NAME: {callbacks: …}}
+        what = f"the guardrail {title or guard or old_form}" + (f" ({guard})" if title and guard else "")
         try:
             moments = _moments(params.get("mode"), what, losses)
             draft = GuardDraft(SecretOwner(title or guard, result.secrets), {**common, **params}, moments)
@@ -55,13 +58,15 @@ def add_guardrails(content: Mapping[str, Any], clients: Mapping[str, Sequence[st
                 draft.losses[name] = Group.PROTECTION, "check in docs/steps.md whether the step needs it"
         losses.update({f"{name} of {what}": reason for name, reason in draft.losses.items()})
         notes += (f"{what}: {note}" for note in draft.owner.notes)
-    result.remarks += [result.leave_out(what, reason) for what, reason in losses.items()] + notes
+    for what, reason in losses.items():
+        result.lose(what, reason)
+    result.remarks += notes
     if any(step.get("for") == "on_request" for step in result.steps):
         remark = "clients request steps with the header x-trigate-steps, or with `guardrails` in the body"
         result.remarks.append(remark)
 
 
-def _moments(mode: Any, what: str, losses: dict[str, tuple[Group, str]]) -> list[str]:
+def _moments(mode: Any, what: str, losses: dict[str, Reason]) -> list[str]:
     """Return the moments of a mode, and record the modes without one. Raises ``GuardLost``."""
     if isinstance(mode, dict):
         losses[f"the tags of {what}"] = Group.PROTECTION, "`for` selects requests by client, group and model"
@@ -123,6 +128,28 @@ def _remove_contradictions(step: dict[str, Any], draft: GuardDraft) -> dict[str,
     if step.get("restore") and ("request" not in draft.at or "mask" not in actions):
         del step["restore"]
     return step
+
+
+def lose_closed_endpoints(result: Result) -> None:
+    """Report the requests to models that the steps of the file refuse, because no step can check them."""
+    if not result.steps:
+        return
+    from gateway.steps.endpoints import closed_endpoints  # imported when needed
+    from gateway.steps.loading import load_steps
+
+    config = from_mapping(file_content(result))
+    for step in load_steps(config).steps:
+        scope = next(one.get("for") for one in result.steps if one["name"] == step.name)
+        for entry in config.entries if scope != "on_request" else ():
+            served = ENDPOINTS_OF[entry.type_of(entry.model)]
+            closed = [one for one in closed_endpoints(step) if one in served and entry.place_of(one, entry.model)]
+            if closed:
+                opened = {**(scope or {}), "endpoints": [f"!{one}" for one in closed]}
+                why = (
+                    f"they get 403, because the step {step.name} cannot check them; to let them pass unchecked, write "
+                    f"in the step: `for: {as_yaml(opened)}`"
+                )
+                result.lose(f"{', '.join(closed)} of {entry.name}", (Group.NAMES, why))
 
 
 # Kinds

@@ -17,22 +17,15 @@ from gateway.commands.imports.litellm_budgets import (
     exhausted_text,
     lifetime_losses,
     lifetime_rest,
-    name_list,
     opening_spend,
     spend_losses,
     with_periods,
 )
-from gateway.commands.imports.litellm_columns import (
-    KEY_COLUMNS,
-    KEY_REASONS,
-    TEAM_COLUMNS,
-    TEAM_REASONS,
-    Reason,
-    lost_columns,
-)
+from gateway.commands.imports.litellm_columns import lost_columns
 from gateway.commands.imports.litellm_rows import (
     KEYS,
     TEAMS,
+    name_list,
     read_boolean,
     read_list,
     read_mapping,
@@ -40,21 +33,13 @@ from gateway.commands.imports.litellm_rows import (
     read_text,
     read_time,
 )
-from gateway.commands.imports.losses import Group, Loss
+from gateway.commands.imports.losses import Group, Loss, Reason
 from gateway.commands.imports.result import Result
 from gateway.config.litellm_limits import limited_columns
 
-_MODEL_ROUTES: Final = frozenset(
-    ("llm_api_routes", "llm_api_routes_without_mcp", "openai_routes", "anthropic_routes", "google_routes",
-     "mapped_pass_through_routes", "passthrough_routes_wildcard")
-)  # fmt: skip
-"""LiteLLM's names for the paths that call models."""
-
-_MODEL_PATH: Final = re.compile(
-    r"completions|embeddings|/messages|/responses|/images|/audio|rerank|moderations|/ocr|/realtime|generateContent"
-    r"|/converse|/invoke|^/(?:v1|v1beta|v2|openai|azure|engines|anthropic|gemini|vertex[_-]ai|bedrock|mistral|cohere)?/?\*?$"
-)
-"""Paths that call models, and the prefixes of such paths."""
+_ALL_ROUTES: Final = frozenset(("*", "/*", "/v1/*", "llm_api_routes", "llm_api_routes_without_mcp", "openai_routes",
+     "anthropic_routes", "google_routes"))  # fmt: skip
+"""Values of ``allowed_routes`` with the paths of all types of models."""
 
 ALL: Final = frozenset({"all-proxy-models", "*"})
 _ENFORCED: Final = ("rpm_limit", "tpm_limit", "max_parallel_requests")
@@ -143,8 +128,7 @@ def convert_teams(
         losses += lifetime_losses(f"the team {name}", [team.row])
         limited = set(limited_columns(with_periods(team.row)))
         losses += [
-            Loss(group, f"{column} of the team {name}", why)
-            for column, (group, why) in lost_columns(team.row, TEAM_REASONS, TEAM_COLUMNS, limited)
+            Loss(group, f"{column} of the team {name}", why) for column, (group, why) in lost_columns(team.row, limited)
         ]
         found[id] = ConvertedTeam(
             name,
@@ -311,12 +295,12 @@ def add_keys(keys: Sequence[Token], teams: Sequence[Team], result: Result) -> No
     result.client_keys += [_as_file_item(one, result) for one in items.values()]
     result.client_groups += [_as_file_item(team.item, result) for team in carried.values() if team.name in used]
     result.opening_spend += [{key: escape_dollars(value) for key, value in item.items()} for item in opening]
-    result.add_losses(losses)
+    result.losses += losses
     result.no_longer_good = tuple(no_longer_good)
     free = [entry.get("name", entry["model"]) for _, entry in result.entries if entry.get("price") == "free"]
     if free and any("exhausted" in one for one in no_longer_good):
         why = "LiteLLM counts no budget for free models: create keys for these models without a budget"
-        result.note_loss(f"{', '.join(free)} for keys whose budget is exhausted", (Group.NAMES, why))
+        result.lose(f"{', '.join(free)} for keys whose budget is exhausted", (Group.NAMES, why))
     result.remarks += [f"omitted, because the key was invalid already: {one}" for one in no_longer_good]
 
 
@@ -367,9 +351,10 @@ def _unsafe_loss(name: str, key: Token, team: ConvertedTeam | None) -> Loss | No
     """Return a loss for a key that could have more permissions than in LiteLLM."""
     if key.unreadable is not None:
         return Loss(Group.PROTECTION, f"the key {name}", f"it may be invalid: {key.unreadable}")
-    routes = read_list(key.row.get("allowed_routes"))  # a key without any can call models
-    if routes and not any(one == "*" or one in _MODEL_ROUTES or _MODEL_PATH.search(one) for one in routes):
-        return Loss(Group.PROTECTION, f"the key {name}", "its allowed_routes call no models, and a client key would")
+    routes = read_list(key.row.get("allowed_routes"))  # a key without any can use all
+    if routes and not _ALL_ROUTES & set(routes):
+        why = f"it may only use {', '.join(routes)}, and a client key has no list of paths"
+        return Loss(Group.PROTECTION, f"the key {name}", why)
     if team is not None and team.nothing:
         return Loss(Group.NAMES, f"the key {name}", f"this file has none of the models of its team {team.name}")
     is_by_team = OF_THE_TEAM in key.models or (not key.models and team is not None)
@@ -388,7 +373,7 @@ def _limit_losses(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) ->
         limited = set(limited_columns(with_periods(key.row)))
         if read_list(key.row.get("allowed_routes")) == ("llm_api_routes",):
             limited.add("allowed_routes")
-        for lost in lost_columns(key.row, KEY_REASONS, KEY_COLUMNS, limited):
+        for lost in lost_columns(key.row, limited):
             owners.setdefault(lost, []).append(items[key.digest]["name"])
     for (column, (group, why)), names in owners.items():
         yield Loss(group, f"{column} of {name_list(names)}", why)

@@ -10,7 +10,7 @@ import attrs
 
 from configfile.wording import Wrong
 from gateway.commands.imports.imported_values import with_texts
-from gateway.commands.imports.losses import Group
+from gateway.commands.imports.losses import Group, Reason
 
 _NEUTRAL: Final = frozenset(
     ("temperature", "top_p", "top_k", "max_tokens", "stop", "seed", "n", "frequency_penalty", "presence_penalty",
@@ -23,11 +23,13 @@ _NEUTRAL: Final = frozenset(
 _RENAMED: Final = {"max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens"}
 _DROPS: Final = "additional_drop_params"
 _BODY: Final = "extra_body"
+_OF_BODY: Final = frozenset(("chat_template_kwargs",))
+"""Members that LiteLLM adds to ``extra_body``."""
 _REPLACED_BY_CLIENTS: Final = frozenset(("openai", "azure", "text-completion-openai"))
 """Providers at which a client's own member replaces that of ``extra_body``."""
 _ITEMS: Final = re.compile(r"\[(\*|\d+)\]")
 
-READ: Final = frozenset((*_NEUTRAL, *_RENAMED, _DROPS, _BODY, "thinking"))
+READ: Final = frozenset((*_NEUTRAL, *_RENAMED, *_OF_BODY, _DROPS, _BODY, "thinking"))
 """The members of ``litellm_params`` that become a part of ``request``."""
 
 
@@ -36,7 +38,7 @@ class ImportedMembers:
     """The key ``request`` of an entry, and the ``losses`` by parameter."""
 
     request: Mapping[str, Any]
-    losses: Mapping[str, tuple[Group, str]]
+    losses: Mapping[str, Reason]
     index_notes: tuple[str, ...] = ()
 
 
@@ -48,9 +50,9 @@ def read_members(params: Mapping[str, Any], prefix: str = "openai") -> ImportedM
 
     default: dict[str, Any] = {}
     fixed: dict[str, Any] = {}
-    losses: dict[str, tuple[Group, str]] = {}
+    losses: dict[str, Reason] = {}
     for param, name, value in _default_members(params):
-        is_fixed = param.startswith(f"{_BODY}.") and prefix not in _REPLACED_BY_CLIENTS
+        is_fixed = name.startswith("other.") and prefix not in _REPLACED_BY_CLIENTS
         try:
             member = read_member(name, "set" if is_fixed else "default")
             (fixed if is_fixed else default)[name] = with_texts(checked_value(member, value))
@@ -87,6 +89,8 @@ def _default_members(params: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]
                 yield param, "thinking_budget", budget
             else:
                 yield param, "messages.thinking", value
+        elif param in _OF_BODY:
+            yield param, f"other.{param}", value
         elif param == _BODY and isinstance(value, dict):
             for name, inner in value.items():
                 yield f"{param}.{name}", f"other.{name}", inner

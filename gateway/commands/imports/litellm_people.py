@@ -46,7 +46,7 @@ def add_issuers(general: Any, teams: Sequence[Team], result: Result) -> bool:
     for param in common:
         if param not in _READ and not is_switched_off(common[param]):
             why = "`issuers` has no such setting: check which people the rules of `admit` let in"
-            result.note_loss(f"litellm_jwtauth.{param}", (Group.PROTECTION, why))
+            result.lose(f"litellm_jwtauth.{param}", (Group.PROTECTION, why))
     return True
 
 
@@ -57,17 +57,17 @@ def _add_issuer(settings: Mapping[str, Any], own: Any, teams: Sequence[Team], ta
         why = (
             "they are in JWT_PUBLIC_KEY_URL and other variables: write an item of `issuers` with `jwks` and the issuer"
         )
-        result.note_loss("the tokens of enable_jwt_auth", (Group.PROTECTION, why))
+        result.lose("the tokens of enable_jwt_auth", (Group.PROTECTION, why))
         return
     if issuer is None or issuer.startswith("$") or not audience:
         why = "its issuer or audience is not in the file, and trigate checks both: write an item of `issuers`"
-        result.note_loss("an issuer in litellm_jwtauth", (Group.PROTECTION, why))
+        result.lose("an issuer in litellm_jwtauth", (Group.PROTECTION, why))
         return
     claim = next((str(settings[name]) for name in _TEAMS if settings.get(name)), None)
     rules = [*_rules(claim, settings, teams, result)]
     what = f"the tokens of {issuer}"
     if not rules:
-        result.note_loss(what, _NO_TEAMS)
+        result.lose(what, _NO_TEAMS)
         return
     claims = {name: _pointer(str(settings[param])) for param, name in _CLAIMS.items() if settings.get(param)}
     claims |= {} if claim is None else {"groups": _pointer(claim)}

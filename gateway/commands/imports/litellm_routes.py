@@ -14,6 +14,7 @@ import attrs
 from gateway.commands.imports.imported_values import escape_dollars, free_name, items_of, number_of
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Deployment, Result
+from gateway.config.attempts import Retries
 from gateway.config.names import Found
 from providers.endpoints.model_types import ModelType, bare_name, model_type
 
@@ -29,16 +30,15 @@ ROUTED: Final = frozenset((
 _WEIGHTED: Final = "simple-shuffle"
 """The only strategy that uses weights, and the default."""
 
-_USAGE = ("least_busy", "it counts open requests; trigate has no balance by the tokens of the last minute")
-BALANCES: Final[Mapping[str, tuple[str, str]]] = {
-    "simple-shuffle": ("weighted", ""),
-    "least-busy": ("least_busy", ""),
-    "latency-based-routing": ("lowest_latency", ""),
-    "cost-based-routing": ("cheapest", ""),
-    "usage-based-routing": _USAGE,
-    "usage-based-routing-v2": _USAGE,
-}  # fmt: skip
-"""The value of ``balance`` for each strategy, and the difference between them."""
+BALANCES: Final[Mapping[str, str]] = {
+    "simple-shuffle": "weighted",
+    "least-busy": "least_busy",
+    "latency-based-routing": "lowest_latency",
+    "cost-based-routing": "cheapest",
+    "usage-based-routing": "least_busy",
+    "usage-based-routing-v2": "least_busy",
+}
+"""The value of ``balance`` for each strategy."""
 
 LONGEST: Final = 20  # the default of circuit.longest in seconds
 _LAST: Final = float("inf")
@@ -100,7 +100,8 @@ def add_routes(content: Mapping[str, Any], result: Result) -> None:
     _add_retries(settings, result)
     balance, find = _read_balance(settings, result), result.finder()
     for name, deployments in result.deployments.items():
-        if name not in routes and deployments and (attempts := deployments[0].attempts) is not None:
+        attempts = deployments[0].attempts if name not in routes and deployments else None
+        if attempts is not None and (attempts > 1 or "retries" in result.settings):
             deployments[0].entry["retries"] = {"attempts": attempts}
     for name, reasons in routes.items():
         groups = [*_target_groups(name, (), result)]
@@ -154,7 +155,7 @@ def _read_fallbacks(settings: Mapping[str, Any], result: Result) -> _Fallbacks:
                 )
 
     def record_loss(what: str, why: str) -> None:
-        result.note_loss(what, (Group.PROTECTION, why))
+        result.lose(what, (Group.PROTECTION, why))
 
     def fallbacks_in(setting: str) -> dict[str, tuple[str, ...]]:
         given = settings.get(setting)
@@ -218,8 +219,7 @@ def _remove_unsuitable(name: str, result: Result) -> Iterator[Deployment]:
         result.deployments[name].remove(one)
         kind = "its type" if one.type != first.type else "its model"
         why = f"{kind} differs from {first.entry['model']}, so its entry has a separate name"
-        loss = result.leave_out(f"{one.entry['model']} as a target of {name}", (Group.PROTECTION, why))
-        result.remarks.append(loss)
+        result.lose(f"{one.entry['model']} as a target of {name}", (Group.PROTECTION, why))
         yield one
 
 
@@ -234,7 +234,7 @@ def _suitable_fallbacks(name: str, fallbacks: _Fallbacks, find: Find, result: Re
         del found[target]
         if fallbacks.lists(name, target):
             why = f"{target} cannot serve requests for {name}: the model types differ"
-            result.note_loss(f"fallbacks from {name} to {target}", (Group.PROTECTION, why))
+            result.lose(f"fallbacks from {name} to {target}", (Group.PROTECTION, why))
     if others := [target for target in unfit if not fallbacks.lists(name, target)]:
         result.remarks.append(
             f"default_fallbacks to {', '.join(others)} do not apply to {name}: the model types differ"
@@ -302,26 +302,22 @@ def _add_retries(settings: Mapping[str, Any], result: Result) -> None:
     attempts = attempts_of(number_of(settings.get("num_retries")))
     failures = _whole_number(number_of(settings.get("allowed_fails")))
     cooldown = number_of(settings.get("cooldown_time", 0))
-    read = {
-        "num_retries": (attempts is not None, "it is not a whole number up to 100"),
-        "allowed_fails": (failures is not None, "it is not a whole number"),
-        "cooldown_time": (cooldown is not None and 0 <= cooldown < 10**6, "it is not a number of seconds"),
-    }
-    for setting, (good, why) in read.items():
-        if settings.get(setting) is not None and not good:
-            result.note_loss(setting, (Group.PROTECTION, why))
-    if attempts is not None:
-        result.attempts = attempts
-        result.retries = {"attempts": attempts}
-        result.notes_on_retries.append(
+    is_cooldown = cooldown is not None and 0 <= cooldown < 10**6
+    read = {"num_retries": attempts is not None, "allowed_fails": failures is not None, "cooldown_time": is_cooldown}
+    for setting, is_good in read.items():
+        if settings.get(setting) is not None and not is_good:
+            result.lose(setting, (Group.PROTECTION, "it is not a suitable number"))
+    if attempts is not None and attempts > 1:  # with one, the fallbacks in a client's request would not be used
+        result.settings["retries"] = {"attempts": attempts}
+        result.comments["retries"] = (
             "LiteLLM's num_retries applies to each group and fallback separately; attempts limits all requests together"
         )
-    if failures is not None:
-        result.circuit["failures"] = failures + 1
-    if cooldown and read["cooldown_time"][0]:  # for 0, LiteLLM uses its default, which is trigate's, too
-        result.circuit["cooldown"] = f"{cooldown:g}s"
-        if cooldown > LONGEST:
-            result.circuit["longest"] = f"{cooldown:g}s"
+    circuit: dict[str, Any] = {} if failures is None else {"failures": failures + 1}
+    if cooldown and is_cooldown:  # for 0, LiteLLM uses its default, which is trigate's, too
+        circuit |= {"cooldown": f"{cooldown:g}s"} | ({"longest": f"{cooldown:g}s"} if cooldown > LONGEST else {})
+    if circuit:
+        result.settings["circuit"] = circuit
+        result.comments["circuit"] = "When the gateway pauses a failing target, and how long"
 
 
 def attempts_of(retries: Any) -> int | None:
@@ -333,10 +329,9 @@ def attempts_of(retries: Any) -> int | None:
 def _route_retries(name: str, groups: int, result: Result) -> dict[str, Any]:
     """Return the retries of a route: those of its models, and at least one for each fallback."""
     own = max((one.attempts or 0 for one in result.deployments[name]), default=0)
-    common = result.attempts
-    if not own and (common is None or common >= groups):
-        return {}
-    return {"retries": {"attempts": max(own, groups)}}
+    common = result.settings.get("retries", {}).get("attempts", 0)
+    is_own = own > 1 or (own == 1 and common > 1)
+    return {"retries": {"attempts": max(own, groups)}} if is_own or groups > (common or Retries().attempts) else {}
 
 
 _RATES: Final = ("rpm", "tpm")
@@ -374,12 +369,12 @@ def routing_strategies(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _read_balance(settings: Mapping[str, Any], result: Result) -> str | None:
-    strategy = settings.get("routing_strategy", _WEIGHTED)
-    if (known := BALANCES.get(str(strategy))) is None:
-        why = "set `balance` instead: least_busy (the default), weighted, lowest_latency or cheapest"
-        result.note_loss(f"routing_strategy {strategy}", (Group.TRIFLES, why))
+    strategy = str(settings.get("routing_strategy", _WEIGHTED))
+    if strategy not in BALANCES:
+        result.lose(f"routing_strategy {strategy}", (Group.TRIFLES, ""))
         return None
-    balance, different = known
-    if different:
-        result.remarks.append(f"routing_strategy {strategy} became `balance: {balance}`: {different}")
-    return balance
+    if strategy.startswith("usage-"):
+        result.remarks.append(
+            f"routing_strategy {strategy} became `balance: least_busy`: it counts open requests, not tokens"
+        )
+    return BALANCES[strategy]

@@ -130,3 +130,18 @@ def read_mapping(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         value = decode_or(msgspec.json.decode, value, {})
     return value if isinstance(value, dict) else {}
+
+
+def name_list(names: Sequence[str], noun: str = "keys") -> str:
+    """Return the first of ``names`` for a message, with their number."""
+    shown = ", ".join(names[:5])
+    if len(names) == 1:
+        return shown
+    return f"{len(names)} {noun} ({shown}{', …' if len(names) > 5 else ''})"
+
+
+def read_objects(value: Any) -> list[dict[str, Any]]:
+    """Return the objects of a list in JSON, empty for other values."""
+    if isinstance(value, str):
+        value = decode_or(msgspec.json.decode, value, [])
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

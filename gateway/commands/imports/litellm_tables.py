@@ -1,4 +1,4 @@
-"""Tables for ``trigate import``: LiteLLM's providers and settings, with their counterparts or the reasons for losses.
+"""Tables for ``trigate import``: LiteLLM's providers and settings, with their counterparts or the groups of losses.
 
 The names are those of https://docs.litellm.ai/docs/proxy/config_settings.
 """
@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from gateway.commands.imports.imported_values import word_set
-from gateway.commands.imports.losses import Group
+from gateway.commands.imports.losses import Group, Reason
 from providers.endpoints.model_types import ModelType
 
 # Providers
@@ -119,145 +119,98 @@ NO_MATTER: Final = word_set(
 )
 """Settings that describe trigate's normal behaviour, that clients cannot notice, or that are read elsewhere."""
 
-_RETRIES = "trigate has one number of attempts for all failures: set `retries.attempts`"
-_CHOSEN = "`balance` sets how a target is chosen, and has no other settings"
-_ACCESS = "only client_keys, with keys and certificates, decide which clients may use the gateway"
-_DATABASE = "no counterpart: trigate does not use LiteLLM's database; conversations are in state_storage"
-_LOGGED = (
-    "the log is JSON, and traces go to any OpenTelemetry collector (docs/tracing.md); for another destination, write "
-    "an observer: a step `at: [finished]` (docs/steps.md)"
-)
-_ALERTS = "use the Prometheus rules in deploy/prometheus/alerts.yaml; Alertmanager notifies Slack, mail and others"
-_HEALTH = "requests show which targets fail; to check your own server, set `probe` in its entry; or run trigate doctor"
-_OBJECTS = "the entries of your models serve files, batches and realtime sessions, too (docs/endpoints.md)"
 NO_BATCHES: Final = "trigate does not send batches to Bedrock: clients must send single requests"
-_PASSED = "set `passthrough: true` in the provider's entry; paths then start with its name (docs/endpoints.md)"
-_ELSE = "no counterpart: trigate has no agents, assistants, vector stores, search tools or prompts"
-_REDIS = "if you run several gateways, set `counters: {type: redis, url: …}`; otherwise each counts limits separately"
+_ACCESS = "client_keys and issuers decide which clients may use the gateway (docs/keys.md, docs/people.md)"
 _BUDGETS = "set `budgets: [20 usd/day]` at the root, or for the client key, the group or the entry"
+_PEOPLE = "people get their rights and budgets by the rules of `issuers` (docs/people.md)"
 _RATES = "set `ratelimits` at the root, or for the client key, the group or the entry"
-_CACHED = "set `cache: {ttl: 1h}` for a client key or an alias; LiteLLM's cache is for all clients (docs/caching.md)"
-_PRICED = "set `price` in the entry: `input` and `output` for tokens, `per` for other units (docs/costs.md)"
+_REDIS = "if you run several gateways, set `counters: {type: redis, url: …}`; otherwise each counts limits separately"
+_STEPS = "write these checks under `steps` (docs/steps.md)"
 
 _ROWS: Final = (
-    (Group.NAMES, "import each of these files separately, and combine the entries", "include"),
-    (Group.NAMES, "models that were added at run time are in LiteLLM's database: write them into model_list first",
-     "store_model_in_db"),
-    (Group.NAMES, _PASSED, "pass_through_endpoints"),
-    (Group.NAMES, _OBJECTS, "files_settings batch_settings realtime_settings"),
-    (Group.NAMES, NO_BATCHES, "s3_bucket_name s3_region_name s3_output_bucket_name s3_encryption_key_id "
-     "aws_batch_role_arn"),
-    (Group.NAMES, "trigate does not support fine-tuning", "finetune_settings"),
-    (Group.NAMES, "list each server with an address in `mcp_servers` (docs/mcp.md)",
-     "mcp_servers mcp_aliases mcp_tools"),
-    (Group.NAMES, _ELSE, "assistants_config assistant_settings "
-     "vector_store_registry vector_stores search_tools prompts agent_list"),
-    (Group.NAMES, "write an entry for each provider: PROVIDER/*", "infer_model_from_keys"),
-    (Group.NAMES, "set `sign_in: {type: azure, …}` in its entry", "tenant_id client_id client_secret "
-     "azure_ad_token azure_username azure_password"),
-    (Group.NAMES, "set `sign_in: {type: aws, …}` in its entry", "aws_access_key_id aws_secret_access_key "
-     "aws_session_token aws_region_name aws_profile_name aws_role_name aws_session_name"),
-    (Group.NAMES, "set `sign_in: google` in its entry", "vertex_project vertex_location vertex_credentials"),
     (Group.PROTECTION, "write it as a target with `when: [context_too_long]`", "context_window_fallback_dict"),
-    (Group.NAMES, "its Python handlers are not converted: write an entry for each provider that speaks a known API",
-     "custom_provider_map"),
-    (Group.TRIFLES, "trigate has no depth of fallbacks: each fallback follows its own ones", "max_fallbacks"),
-    (Group.PROTECTION, _RETRIES, "retry_policy model_group_retry_policy"),
+    (Group.PROTECTION, "set `retries.attempts`: there is one number of attempts for all failures",
+     "retry_policy model_group_retry_policy"),
     (Group.PROTECTION, _RATES, "rpm tpm max_parallel_requests default_max_rpm default_max_tpm "
      "default_api_key_rpm_limit default_api_key_tpm_limit model_rpm_limit model_tpm_limit "
      "default_max_parallel_requests"),
-    (Group.PROTECTION, "write these checks under `steps`: they are not converted",
-        "guardrails guardrails_list guardrail_settings policies "
+    (Group.PROTECTION, _STEPS, "guardrails guardrails_list guardrail_settings policies "
      "policy_attachments enable_json_schema_validation blocked_user_list banned_keywords_list "
      "presidio_ad_hoc_recognizers output_parse_pii llm_guard_mode prompt_injection_params"),
     (Group.PROTECTION, _ACCESS, "enable_jwt_auth litellm_jwtauth custom_auth custom_auth_run_common_checks "
      "custom_key_generate custom_sso enable_oauth2_auth enable_oauth2_proxy_auth oauth2_config_mappings allowed_ips "
      "use_x_forwarded_for allowed_routes public_routes admin_only_routes enforce_user_param enforced_params "
      "reject_clientside_metadata_tags key_generation_settings upperbound_key_generate_params "
-     "default_key_generate_params default_team_params default_internal_user_params "
-     "role_permissions user_header_name user_header_mappings litellm_key_header_name"),
-    (Group.PROTECTION, "keys from /key/generate are in that database: import them with --keys FILE",
-     "database_url"),
-    (Group.RESIDENCY, "the base_url of an entry determines its region", "allowed_model_region region_name"),
+     "default_key_generate_params user_header_name user_header_mappings litellm_key_header_name"),
+    (Group.PROTECTION, _PEOPLE, "default_internal_user_params default_team_params role_permissions"),
+    (Group.PROTECTION, "keys from /key/generate are in that database: import them with --database", "database_url"),
     (Group.PROTECTION, "list the model under `models` of the client keys or groups that may use it",
      "team_id team_public_model_name access_groups"),
-    (Group.MONEY, _BUDGETS, "max_budget "
-     "budget_duration soft_budget max_user_budget max_end_user_budget max_end_user_budget_id "
-     "max_internal_user_budget internal_user_budget_duration default_soft_budget provider_budget_config "
-     "tag_budget_config model_max_budget budget_config litellm_budget_table"),
+    (Group.PROTECTION, "every client may use all targets of a name: give the tagged models names of their own, and "
+     "list these under `models` of the client keys", "enable_tag_filtering tag_filtering_match_any tag_regex"),
+    (Group.PROTECTION, _REDIS, "redis_host redis_port redis_password redis_url redis_db redis_ssl "
+     "redis_startup_nodes"),
+    (Group.RESIDENCY, "the base_url of an entry determines its region", "allowed_model_region region_name"),
+    (Group.MONEY, _BUDGETS, "max_budget budget_duration soft_budget max_end_user_budget max_end_user_budget_id "
+     "default_soft_budget provider_budget_config tag_budget_config model_max_budget budget_config "
+     "litellm_budget_table default_end_user_params"),
+    (Group.MONEY, _PEOPLE, "max_user_budget max_internal_user_budget internal_user_budget_duration"),
     (Group.MONEY, "set `timezone` at the root: the days, weeks and months of budgets begin in it", "timezone"),
-    (Group.MONEY, "trigate has no budgets of end users", "default_end_user_params"),
-    (Group.LOGS, "the log has tags from x-litellm-tags and bodies only", "extra_spend_tag_headers"),
-    (Group.MONEY, _PRICED, "cost_discount_config "
+    (Group.MONEY, "set `price` in the entry: `input` and `output` for tokens, `per` for other units (docs/costs.md)",
+     "cost_discount_config "
      "cost_margin_config custom_cost_per_token "
      "input_cost_per_token output_cost_per_token input_cost_per_second output_cost_per_second "
      "input_cost_per_character output_cost_per_character input_cost_per_request output_cost_per_request "
      "cache_read_input_token_cost cache_creation_input_token_cost output_cost_per_reasoning_token "
      "input_cost_per_token_batches output_cost_per_token_batches input_cost_per_audio_token "
      "output_cost_per_audio_token input_cost_per_image"),
-    (Group.MONEY, _CACHED, "cache cache_params enable_caching_on_provider_specific_optional_params cache_responses "
+    (Group.MONEY, "set `cache: {ttl: 1h}` for a client key or an alias (docs/caching.md)",
+     "cache cache_params enable_caching_on_provider_specific_optional_params cache_responses "
      "caching_groups client_ttl caching default_redis_ttl cache_kwargs"),
     (Group.MONEY, "if the provider needs marks, set `prompt_cache: {marks: 5m}` in the entry",
      "cache_control_injection_points"),
-    (Group.TRIFLES, _RETRIES, "num_retries_per_request max_retries"),
-    (Group.TRIFLES, "waits start below a second and grow, and follow the provider's retry-after", "retry_after"),
-    (Group.TRIFLES, "`circuit` sets when a target is paused, for all failures alike",
-     "allowed_fails_policy cooldown_time_in_seconds disable_cooldowns"),
-    (Group.TRIFLES, _CHOSEN, "routing_strategy_args routing_groups optional_pre_call_checks"),
-    (Group.PROTECTION, "every client may use all targets of a name: give the tagged models names of their own, and "
-     "list these under `models` of the client keys", "enable_tag_filtering tag_filtering_match_any tag_regex"),
-    (Group.TRIFLES, "the log has the client and its group, but no tags", "tags"),
-    (Group.LOGS, "`audit: FILE` records the changes of keys (docs/log.md#audit)", "store_audit_logs"),
-    (Group.NAMES, "reasoning stays in its own member of the response", "merge_reasoning_content_in_choices"),
-    (Group.NAMES, "it is not a list of texts", "additional_drop_params"),
-    (Group.TRIFLES, "first_byte also applies to responses without streaming, which take longer", "stream_timeout"),
-    (Group.TRIFLES, "it is not a number of seconds", "timeout request_timeout"),
-    (Group.TRIFLES, _ALERTS, "alerting alerting_threshold alerting_args alert_types alert_to_webhook_url "
-     "alert_type_config alerting_config slack_alerting spend_report_frequency"),
-    (Group.LOGS, "a team cannot have its own callbacks: `tracing` and observers (docs/steps.md) are for all clients",
-     "default_team_settings"),
-    (Group.LOGS, _LOGGED, "callbacks success_callback failure_callback service_callback service_callbacks "
-     "callback_settings langfuse_default_tags prometheus_metrics_config prometheus_initialize_budget_metrics "
-     "require_auth_for_metrics_endpoint custom_prometheus_metadata_labels custom_prometheus_tags "
-     "disable_end_user_cost_tracking disable_end_user_cost_tracking_prometheus_only datadog_params "
-     "s3_callback_params store_prompts_in_spend_logs"),
-    (Group.TRIFLES, _HEALTH, "background_health_checks health_check_interval health_check_details "
-     "health_check_model health_check_timeout use_shared_health_check disable_background_health_check "
-     "enable_health_check_routing health_check_staleness_threshold"),
-    (Group.TRIFLES, _DATABASE, "database_type database_args database_connection_pool_limit "
+    (Group.NAMES, "", "include store_model_in_db pass_through_endpoints files_settings batch_settings "
+     "realtime_settings s3_bucket_name s3_region_name s3_output_bucket_name s3_encryption_key_id "
+     "aws_batch_role_arn finetune_settings mcp_servers mcp_aliases mcp_tools assistants_config assistant_settings "
+     "vector_store_registry vector_stores search_tools prompts agent_list infer_model_from_keys tenant_id client_id "
+     "client_secret azure_ad_token azure_username azure_password aws_access_key_id aws_secret_access_key "
+     "aws_session_token aws_region_name aws_profile_name aws_role_name aws_session_name vertex_project "
+     "vertex_location vertex_credentials custom_provider_map merge_reasoning_content_in_choices "
+     "additional_drop_params"),
+    (Group.LOGS, "", "extra_spend_tag_headers store_audit_logs default_team_settings callbacks success_callback "
+     "failure_callback service_callback service_callbacks callback_settings langfuse_default_tags "
+     "prometheus_metrics_config prometheus_initialize_budget_metrics require_auth_for_metrics_endpoint "
+     "custom_prometheus_metadata_labels custom_prometheus_tags disable_end_user_cost_tracking "
+     "disable_end_user_cost_tracking_prometheus_only datadog_params s3_callback_params store_prompts_in_spend_logs"),
+    (Group.TRIFLES, "", "max_fallbacks num_retries_per_request max_retries retry_after allowed_fails_policy "
+     "cooldown_time_in_seconds disable_cooldowns routing_strategy_args routing_groups optional_pre_call_checks tags "
+     "stream_timeout timeout request_timeout alerting alerting_threshold alerting_args alert_types "
+     "alert_to_webhook_url alert_type_config alerting_config slack_alerting spend_report_frequency "
+     "background_health_checks health_check_interval health_check_details health_check_model health_check_timeout "
+     "use_shared_health_check disable_background_health_check enable_health_check_routing "
+     "health_check_staleness_threshold database_type database_args database_connection_pool_limit "
      "database_connection_timeout allow_requests_on_db_unavailable proxy_batch_write_at "
      "proxy_budget_rescheduler_max_time proxy_budget_rescheduler_min_time maximum_spend_logs_retention_period "
      "maximum_spend_logs_retention_interval maximum_spend_logs_cleanup_cron use_redis_transaction_buffer "
-     "supported_db_objects disable_prisma_schema_update"),
-    (Group.PROTECTION, _REDIS, "redis_host redis_port redis_password redis_url redis_db redis_ssl "
-     "redis_startup_nodes"),
-    (Group.TRIFLES, "the live view is at /ui", "ui_access_mode ui_logo_path proxy_base_url user_mcp_management_mode "
-     "ui_theme_config custom_ui_sso_sign_in_handler public_model_groups disable_admin_ui"),
-    (Group.TRIFLES, "secrets come from the environment: set the variable where trigate starts",
+     "supported_db_objects disable_prisma_schema_update ui_access_mode ui_logo_path proxy_base_url "
+     "user_mcp_management_mode ui_theme_config custom_ui_sso_sign_in_handler public_model_groups disable_admin_ui "
+     "environment_variables ssl_verify ssl_certificate ssl_security_level ssl_cert_path model_info "
+     "forward_client_headers_to_llm_api forward_openai_org_id add_user_information_to_llm_headers "
+     "default_in_memory_ttl expose_model_info return_response_headers enable_preview_features "
+     "include_cost_in_streaming_usage always_include_stream_usage"),
+    (Group.NAMES, "name the secrets in your store, such as `access_key: {vault: …}` (docs/secrets.md)",
      "key_management_system key_management_settings"),
-    (Group.TRIFLES, "set them where trigate starts", "environment_variables"),
-    (Group.TRIFLES, "trigate always verifies certificates; overrides.upstream_tls_ca_path sets other CAs",
-     "ssl_verify ssl_certificate ssl_security_level ssl_cert_path"),
-    (Group.TRIFLES, "not used: trigate knows the abilities of models, and `quirks` can correct them", "model_info"),
-    (Group.TRIFLES, "clients' headers pass if both sides use the same API, except for credentials",
-     "forward_client_headers_to_llm_api forward_openai_org_id add_user_information_to_llm_headers"),
-    (Group.TRIFLES, "trigate passes the provider's own data on", "default_in_memory_ttl expose_model_info "
-     "return_response_headers enable_preview_features include_cost_in_streaming_usage always_include_stream_usage"),
 )  # fmt: skip
+"""Groups, reasons and settings. Only settings on money, protection and residency have a reason each."""
 
-REASONS: Final[Mapping[str, tuple[Group, str]]] = {
-    name: (group, why) for group, why, names in _ROWS for name in names.split()
-}
+REASONS: Final[Mapping[str, Reason]] = {name: (group, why) for group, why, names in _ROWS for name in names.split()}
 """The group and reason of each setting by its name, in any section."""
 
-UNENFORCED: Final[Mapping[str, tuple[Group, str]]] = {
-    "general_settings.max_parallel_requests": (
-        Group.PROTECTION,
-        "LiteLLM does not enforce it: set `ratelimits: {concurrent: …}` for the entries or client keys that need a "
-        "limit",
-    ),
-}
-"""Settings with a different reason in one section, by their path."""
+UNENFORCED: Final = (
+    Group.PROTECTION,
+    "LiteLLM does not enforce it: set `ratelimits: {concurrent: …}` where you need it",
+)
+"""The reason for ``general_settings.max_parallel_requests``."""
 
 UNVERIFIED: Final = (
     Group.NAMES,
@@ -268,30 +221,13 @@ UNVERIFIED: Final = (
 NO_WHOLE_NUMBER: Final = (Group.PROTECTION, "`ratelimits` need a whole number")
 NO_REQUESTS: Final = (Group.PROTECTION, "LiteLLM sends no requests to it, and a rate is at least 1: remove the entry")
 
-OF_REQUESTS: Final = (Group.TRIFLES, "LiteLLM adds it to requests; `request` of an entry has no such member")
-"""The reason for all other ``litellm_params``: LiteLLM adds them to requests that lack them."""
-
 PROTECTING: Final = re.compile(r"(?i)guard|safe|moderat|privacy|collect|retention|zdr|^provider$|filter")
 """Names of request members that may protect data or people."""
 
-NO_COUNTERPART: Final = (Group.UNKNOWN, "check in the documentation whether you need it")
+NO_COUNTERPART: Final = (Group.UNKNOWN, "check in LiteLLM's documentation whether you need it")
 
-TRACES: Final = frozenset({"otel", "opentelemetry", "langfuse", "langfuse_otel"})
+TRACES: Final = ("otel", "opentelemetry", "langfuse", "langfuse_otel")
 """Callbacks whose counterpart is ``tracing``."""
-
-LANGFUSE: Final = frozenset({"langfuse", "langfuse_otel"})
-
-CALLBACKS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(
-        ("s3", "s3_v2", "gcs_bucket", "azure_storage"),
-        "`trigate serve --record DIR` writes whole exchanges to a folder, and standard error has the log: ship both",
-    ),
-    **dict.fromkeys(
-        ("datadog", "datadog_llm_observability"),
-        "set `tracing` to the OTLP receiver of the Datadog Agent (docs/tracing.md); the Agent also collects the log",
-    ),
-}
-"""Callbacks with a replacement of their own."""
 
 GUARDS: Final = word_set(
     "presidio lakera lakera_prompt_injection hide_secrets hide-secrets llamaguard_moderations "

@@ -1,7 +1,7 @@
-"""The settings that ``trigate import`` cannot convert, in groups by their meaning for the operator."""
+"""The settings that ``trigate import`` does not convert, in groups by their meaning for the operator."""
 
 from enum import Enum
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -23,6 +23,9 @@ class Group(Enum):
 
 SERIOUS: Final = frozenset(Group) - {Group.TRIFLES}
 
+Reason: TypeAlias = tuple[Group, str]
+"""The group of a loss, and the reason or advice, which may be ""."""
+
 
 class Inconvertible(Exception):
     """An error for a model that cannot be converted; the message is the reason."""
@@ -30,11 +33,11 @@ class Inconvertible(Exception):
 
 @attrs.frozen
 class Loss:
-    """A setting or model (``what``) that is not in the new file, and the reason (``why``)."""
+    """A setting or model (``what``) that is not in the new file, and the reason (``why``), if it has one."""
 
     group: Group
     what: str
-    why: str
+    why: str = ""
 
     def __str__(self) -> str:
-        return f"not converted: {self.what}: {self.why}"
+        return f"not converted: {self.what}" + (f": {self.why}" if self.why else "")

@@ -10,7 +10,7 @@ import yaml
 
 from gateway.commands.imports.imported_secrets import SecretNames
 from gateway.commands.imports.imported_values import escape_dollars
-from gateway.commands.imports.losses import Group, Loss
+from gateway.commands.imports.losses import Group, Loss, Reason
 from gateway.commands.terminal import count_text
 from gateway.config.loading import from_mapping
 from gateway.config.model_names import ModelNames
@@ -25,8 +25,8 @@ NO_KEYS_WARNING: Final = (
     "The file has no master_key, so every client that can connect may use the gateway. If you set LITELLM_MASTER_KEY "
     "for LiteLLM, add that key to client_keys."
 )
-
-_SHOWN = 6  # losses of a group in the summary
+_WITHOUT_REASON: Final = "A setting below without a reason has no counterpart, or needs none."
+_SHOWN = 6  # trifles and unknown settings in the summary
 
 
 @attrs.frozen
@@ -35,12 +35,13 @@ class Deployment:
 
     ``order`` applies among the items of the same name. So does the first of ``weights`` that any of them has: LiteLLM
     reads ``weight``, ``rpm`` and ``tpm``. ``attempts`` is the maximum number of requests to providers for one client
-    request."""
+    request. ``old_model`` is ``litellm_params.model``, which LiteLLM also serves as a name."""
 
     entry: dict[str, Any]
     order: float | None = None
     weights: tuple[float, ...] = ()
     attempts: int | None = None
+    old_model: str = ""
 
     @property
     def name(self) -> str:
@@ -62,35 +63,31 @@ class Deployment:
 class Result:
     """The sections of the new file, and the lost settings of the old one."""
 
+    models: int = 0
+    """The number of items in the old ``model_list``."""
     entries: list[tuple[list[str], dict[str, Any]]] = attrs.field(factory=list)
+    """The entries, each with the comments before it."""
     deployments: dict[str, list[Deployment]] = attrs.field(factory=dict)
     """The deployments by the name that clients use, without patterns."""
     aliases: dict[str, Any] = attrs.field(factory=dict)
+    model_ids: dict[str, Any] = attrs.field(factory=dict)
+    """Aliases whose names are the models of ``litellm_params``."""
     same: dict[str, str] = attrs.field(factory=dict)
     """Aliases of names with several targets, by alias: each alias repeats the targets."""
-    attempts: int | None = None
-    retries: dict[str, Any] = attrs.field(factory=dict)
-    circuit: dict[str, Any] = attrs.field(factory=dict)
-    notes_on_retries: list[str] = attrs.field(factory=list)
     client_keys: list[dict[str, Any]] = attrs.field(factory=list)
     client_groups: list[dict[str, Any]] = attrs.field(factory=list)
     issuers: list[dict[str, Any]] = attrs.field(factory=list)
     opening_spend: list[dict[str, Any]] = attrs.field(factory=list)
     steps: list[dict[str, Any]] = attrs.field(factory=list)
-    cache: dict[str, Any] = attrs.field(factory=dict)
-    """The store of cached answers."""
-    budgets: list[str] = attrs.field(factory=list)
-    """The budgets of all clients together."""
-    timeouts: dict[str, str] = attrs.field(factory=dict)
-    limits: dict[str, Any] = attrs.field(factory=dict)
     providers: dict[str, Mapping[str, Any]] = attrs.field(factory=dict)
     """Providers that the catalogue lacks."""
+    settings: dict[str, Any] = attrs.field(factory=dict)
+    """The other settings of the root."""
+    comments: dict[str, str] = attrs.field(factory=dict)
+    """The comments before settings of the root."""
     secrets: SecretNames = attrs.field(factory=SecretNames)
-    tracing: dict[str, Any] | None = None
     variables: Mapping[str, Any] = attrs.field(factory=dict)
     """The variables that the old file sets."""
-    provider_defaults: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
-    """Members of ``litellm_params`` for models without them, by the prefix of their provider."""
     filters_tags: bool = False
     """True if LiteLLM chose among the models of a name by the tags of requests."""
     enforced_rates: Mapping[str, frozenset[str]] = attrs.field(factory=dict)
@@ -98,36 +95,35 @@ class Result:
     strategies: Mapping[str, str] = attrs.field(factory=dict)
     """LiteLLM's routing strategies by model name; ``*`` are all other models."""
     access_groups: dict[str, list[str]] = attrs.field(factory=dict)
-    models: int = 0
-    """The number of items in the old ``model_list``."""
     missing: list[Loss] = attrs.field(factory=list)
     """Items without a new entry; ``losses`` has them, too."""
     missing_names: dict[str, str] = attrs.field(factory=dict)
     """The names of these items in the old file, with their models."""
-    hidden: dict[str, list[str]] = attrs.field(factory=dict)
-    """The entries whose name became an alias of other models, by that name."""
-    compatibility: list[str] = attrs.field(factory=list)
-    """The servers whose paths and headers the clients need."""
-    reads_bodies: bool = False
-    """True if clients send LiteLLM's own members in bodies."""
-    needless: list[str] = attrs.field(factory=list)
-    """Settings that need no counterpart: they describe what the gateway does anyway, or are read elsewhere."""
     missing_aliases: list[str] = attrs.field(factory=list)
     """The aliases of the old file that are not in the new one."""
+    refused_families: list[str] = attrs.field(factory=list)
+    """Patterns of names that LiteLLM sends to another provider than the new file would."""
+    hidden: dict[str, list[str]] = attrs.field(factory=dict)
+    """The entries whose name became an alias of other models, by that name."""
+    needless: list[str] = attrs.field(factory=list)
+    """Settings that need no counterpart: they describe what the gateway does anyway, or are read elsewhere."""
     losses: list[Loss] = attrs.field(factory=list)
-    unpriced: bool = False
-    """True if a budget in dollars allows models without a price."""
     knows_keys: bool = False
     """True if the operator exported the client keys of LiteLLM's database."""
     no_longer_good: tuple[str, ...] = ()
     """Client keys that are blocked or expired."""
     remarks: list[str] = attrs.field(factory=list)
-    """Comments at the end of the file about omitted settings."""
+    """Comments at the end of the file."""
 
     @property
     def names(self) -> set[str]:
         """The names of entries in the new file."""
         return {entry.get("name", entry["model"]) for _, entry in self.entries}
+
+    @property
+    def taken_names(self) -> set[str]:
+        """The names of entries, models and aliases."""
+        return {*self.names, *self.aliases, *self.model_ids, *self.deployments}
 
     @property
     def requested_names(self) -> list[str]:
@@ -136,7 +132,7 @@ class Result:
 
     def name_test(self) -> Callable[[str], bool]:
         """Return a function that tests whether the new file serves a name."""
-        found, written = self.finder(), {*self.names, *self.aliases, *self.deployments}
+        found, written = self.finder(), self.taken_names
 
         def is_served(name: str) -> bool:
             return name in written or (not self.is_missing(name) and found(name) is not None)
@@ -161,17 +157,14 @@ class Result:
         """The names that clients could not request, and that the new file would serve.
 
         They are those of models without an entry, if there is a wildcard, and the new names of entries in groups."""
-        kept = {*self.deployments, *self.aliases}
-        of_groups = (one.name for deployments in self.deployments.values() for one in deployments)
-        hidden = [name for name in dict.fromkeys(of_groups) if name not in kept and "*" not in name]
-        return [*hidden, *self._missing_names()]
-
-    def _missing_names(self) -> list[str]:
+        kept = {*self.deployments, *self.aliases, *self.model_ids}
+        hidden = [one.name for deployments in self.deployments.values() for one in deployments if "*" not in one.name]
+        hidden = [name for name in dict.fromkeys(hidden) if name not in kept]
         if not any("*" in name for name in self.names):
-            return []
-        kept = {*self.names, *self.deployments, *self.aliases}
+            return hidden
         missing = (escape_dollars(name) for name in (*self.missing_names, *self.missing_aliases))
-        return [name for name in dict.fromkeys(missing) if name not in kept]
+        refused = dict.fromkeys((*missing, *self.refused_families))
+        return [*hidden, *(name for name in refused if name not in {*kept, *self.names})]
 
     def finder(self) -> Callable[[str], Found | None]:
         """Return a function that finds the entry for a name, without aliases."""
@@ -180,7 +173,10 @@ class Result:
             name = entry.get("name", entry["model"])
             name = f"{name} {number}" if name in entries else name  # items of a group still share a name
             entries[name] = {**entry, "name": name} if "*" not in name else entry
-        content = {"version": VERSION, "providers": self.providers, "model_providers": [*entries.values()]}
+        content = {
+            "version": VERSION, "unpriced": "allow", "providers": self.providers,
+            "model_providers": [*entries.values()],
+        }  # fmt: skip
         direct = Names(from_mapping(content).entries, {}, rules=ModelNames(exact=True)).direct
 
         def find(name: str) -> Found | None:
@@ -191,31 +187,52 @@ class Result:
 
         return find
 
-    def lose_model(self, name: str | None, loss: Loss) -> str:
-        """Record that the item of ``model_list`` with this ``name`` has no entry. Return the comment."""
+    def lose(self, what: str, reason: Reason) -> None:
+        """Record a lost setting."""
+        self.losses.append(Loss(reason[0], what, reason[1]))
+
+    def lose_model(self, name: str | None, what: str, why: str) -> None:
+        """Record that the item of ``model_list`` with this ``name`` has no entry."""
+        loss = Loss(Group.NAMES, what, why)
         self.missing.append(loss)
         if name is not None:
-            self.missing_names.setdefault(name, loss.what)
+            self.missing_names.setdefault(name, what)
         self.losses.append(loss)
-        return str(loss)
-
-    def add_losses(self, losses: Sequence[Loss]) -> None:
-        """Record lost settings, with comments at the end of the file."""
-        self.losses += losses
-        self.remarks += map(str, losses)
-
-    def note_loss(self, what: str, reason: tuple[Group, str]) -> None:
-        """Record a lost setting, with a comment at the end of the file."""
-        self.add_losses([Loss(reason[0], what, reason[1])])
-
-    def leave_out(self, what: str, reason: tuple[Group, str]) -> str:
-        """Record a lost setting, and return the comment."""
-        loss = Loss(reason[0], what, reason[1])
-        self.losses.append(loss)
-        return str(loss)
 
 
 # The text
+
+
+def file_content(result: Result) -> dict[str, Any]:
+    """Return the content of the new file."""
+    refused = {"refused": result.refused_names} if result.refused_names else {}
+    on_request = any(step.get("for") == "on_request" for step in result.steps)
+    found = {
+        "providers": result.providers,
+        "model_providers": [entry for _, entry in result.entries],
+        "model_aliases": {**result.aliases, **result.model_ids},
+        "model_names": {"exact": True, **refused},
+        "client_groups": result.client_groups,
+        "client_keys": result.client_keys,
+        "issuers": result.issuers,
+        "opening_spend": result.opening_spend,
+        "steps": result.steps,
+        **({"client_routing": ["litellm"]} if on_request else {}),
+        **result.settings,
+    }
+    listener = {"type": "model", "name": "models", "address": "127.0.0.1", "port": PORT}
+    return {
+        "version": VERSION,
+        "listeners": [listener],
+        **{key: value for key, value in found.items() if value or key == "tracing"},
+    }
+
+
+_COMMENTS: Final = {
+    "listeners": f"{PORT} is the old port. To listen on all addresses, as LiteLLM does: `address: 0.0.0.0`",
+    "model_names": "As in LiteLLM, clients may request only the names in this file",
+    "opening_spend": "What they have spent in LiteLLM's present periods: remove it when all have ended",
+}
 
 
 def lines(result: Result, source: str) -> Iterator[str]:
@@ -223,90 +240,38 @@ def lines(result: Result, source: str) -> Iterator[str]:
     yield f"# Converted from {one_line(source)} by trigate import. Check it: trigate check"
     if counts := ", ".join(f"{group.value} {len(losses)}" for group, losses in _group_losses(result.losses)):
         yield f"# Not converted, see the comments below: {counts}"
-    yield f"version: {VERSION}"
-    yield ""
-    yield "listeners:"
-    yield f"  # {PORT} is the old port. To listen on all addresses, as LiteLLM does: `address: 0.0.0.0`"
-    yield f"  - {{type: model, name: models, address: 127.0.0.1, port: {PORT}}}"
-    yield ""
-    yield from _provider_lines(result)
-    yield "model_providers:"
-    for remarks, entry in result.entries:
-        yield from (f"  # {one_line(remark)}" for remark in remarks)
-        for number, (key, value) in enumerate(entry.items()):
-            yield f"  {' ' if number else '-'} {key}: {as_yaml(value)}"
-    if result.aliases:
-        yield from ("", "model_aliases:")
-        for alias, target in result.aliases.items():
-            yield from _alias_lines(alias, target)
-    yield from _name_lines(result)
-    yield from _client_lines(result)
-    yield from _step_lines(result)
-    for key, value, notes in _settings(result):
-        if value is not None:
-            yield from ("", *(f"# {one_line(note)}" for note in notes), f"{key}: {as_yaml(value)}")
-    if result.remarks:
-        yield ""
-        yield from (f"# {one_line(remark)}" for remark in result.remarks)
-
-
-def _settings(result: Result) -> Iterator[tuple[str, Any, Sequence[str]]]:
-    """Yield the root's settings that one line can contain, with the comments before them; ``None`` for absent ones."""
-    yield "cache", result.cache or None, ()
-    yield "budgets", result.budgets or None, ()
-    yield "unpriced", "allow" if result.unpriced else None, ()
-    yield "compatibility", result.compatibility or None, ()
-    yield "tracing", result.tracing, ()
-    yield "retries", result.retries or None, result.notes_on_retries
-    yield "circuit", result.circuit or None, ("When the gateway pauses a failing target, and how long",)
-    yield "timeouts", result.timeouts or None, ()
-    yield "limits", result.limits or None, ("in_flight applies to each worker",) if "in_flight" in result.limits else ()
-
-
-def _provider_lines(result: Result) -> Iterator[str]:
-    if result.providers:
-        yield "providers:"
-        yield from (f"  {name}: {as_yaml(dict(settings))}" for name, settings in result.providers.items())
-        yield ""
-
-
-def _name_lines(result: Result) -> Iterator[str]:
-    refused = {"refused": result.refused_names} if result.refused_names else {}
-    yield from ("", "# As in LiteLLM, clients may request only the names in this file")
-    yield f"model_names: {as_yaml({'exact': True, **refused})}"
-
-
-def _client_lines(result: Result) -> Iterator[str]:
-    yield from _list_lines("client_groups", result.client_groups)
-    yield from _list_lines("client_keys", result.client_keys)
+    for key, value in file_content(result).items():
+        if key != "version":
+            yield ""
+        if (comment := result.comments.get(key, _COMMENTS.get(key))) is not None:
+            yield f"# {comment}"
+        if key == "model_providers":
+            yield from ("model_providers:", *_entry_lines(result))
+        elif isinstance(value, list) and isinstance(value[0], dict):
+            yield from (f"{key}:", *(f"  - {as_yaml(item)}" for item in value))
+        elif isinstance(value, dict) and key in ("model_aliases", "providers"):
+            yield from (f"{key}:", *(f"  {as_yaml(name)}: {as_yaml(item)}" for name, item in value.items()))
+        else:
+            yield f"{key}: {as_yaml(value)}"
     if not result.client_keys and not result.issuers:
         yield from ("", f"# {NO_KEYS_WARNING}")
-    yield from _list_lines("issuers", result.issuers)
-    spent = "What they have spent in LiteLLM's present periods: remove it when all have ended"
-    yield from _list_lines("opening_spend", result.opening_spend, spent)
+    yield from _comment_lines(result)
 
 
-def _step_lines(result: Result) -> Iterator[str]:
-    yield from _list_lines("steps", result.steps)
-    if result.reads_bodies or any(step.get("for") == "on_request" for step in result.steps):
-        yield from ("", "client_routing: [litellm]")
+def _entry_lines(result: Result) -> Iterator[str]:
+    for notes, entry in result.entries:
+        yield from (f"  # {one_line(note)}" for note in notes)
+        for number, (key, value) in enumerate(entry.items()):
+            yield f"  {' ' if number else '-'} {key}: {as_yaml(value)}"
 
 
-def _list_lines(key: str, items: Sequence[Any], note: str | None = None) -> Iterator[str]:
-    if items:
-        yield from ("", *([] if note is None else [f"# {note}"]), f"{key}:")
-        yield from (f"  - {as_yaml(item)}" for item in items)
-
-
-def _alias_lines(alias: str, target: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of an alias; each of several targets is on its own line."""
-    if "targets" not in target:
-        yield f"  {as_yaml(alias)}: {as_yaml(target)}"
-        return
-    yield f"  {as_yaml(alias)}:"
-    yield "    targets:"
-    yield from (f"      - {as_yaml(one)}" for one in target["targets"])
-    yield from (f"    {key}: {as_yaml(value)}" for key, value in target.items() if key != "targets")
+def _comment_lines(result: Result) -> Iterator[str]:
+    """Yield the comments at the end: the remarks and the losses. Losses without a reason share a line."""
+    plain = [*result.remarks, *(str(loss) for loss in result.losses if loss.why)]
+    grouped = [(group, [one.what for one in losses if not one.why]) for group, losses in _group_losses(result.losses)]
+    short = [f"not converted ({group.value}): {', '.join(names)}" for group, names in grouped if names]
+    if plain or short:
+        yield from ("", *(f"# {one_line(one)}" for one in (*plain, *([_WITHOUT_REASON, *short] if short else []))))
 
 
 def summary(result: Result) -> Iterator[str]:
@@ -326,20 +291,16 @@ def summary(result: Result) -> Iterator[str]:
         yield NO_KEYS_WARNING
     if result.no_longer_good:
         yield f"Omitted keys that were invalid already: {', '.join(map(one_line, result.no_longer_good))}."
-    if result.losses:
-        yield from summarize_losses(result.losses)
-    else:
+    if not result.losses:
         yield "Nothing was lost."
-
-
-def summarize_losses(losses: Sequence[Loss]) -> Iterator[str]:
-    """Yield the lines about ``losses``, by group."""
-    trifles = all(loss.group is Group.TRIFLES for loss in losses)
+        return
+    trifles = all(loss.group is Group.TRIFLES for loss in result.losses)
     yield f"Not converted, see the comments in the file{' (unimportant settings only)' if trifles else ''}:"
-    for group, some in _group_losses(losses):
-        shown = [one_line(loss.what) for loss in some[:_SHOWN]]
-        more = [f"{len(some) - _SHOWN} more"] if len(some) > _SHOWN else []
-        yield f"  {group.value} ({len(some)}): {', '.join((*shown, *more))}."
+    for group, losses in _group_losses(result.losses):
+        most = _SHOWN if group in (Group.TRIFLES, Group.UNKNOWN) else len(losses)
+        shown = [one_line(loss.what) for loss in losses[:most]]
+        more = [f"{len(losses) - most} more"] if len(losses) > most else []
+        yield f"  {group.value} ({len(losses)}): {', '.join((*shown, *more))}."
 
 
 def _group_losses(losses: Sequence[Loss]) -> Iterator[tuple[Group, list[Loss]]]:

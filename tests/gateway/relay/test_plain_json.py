@@ -103,3 +103,36 @@ async def test_a_key_gets_moderations_of_a_model_that_it_may_use():
                 found = await served.post("/v1/moderations", json={"input": "x", **named}, headers=headers)
                 assert found.status_code == status, (entries, models, named, found.text)
             assert len(provider.asked) == asked + (status == 200)
+
+
+CHAT = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}
+CASES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "Hello"}]},
+    "/v1/moderations": {"input": "Hello"},
+}
+
+
+async def test_no_provider_gets_members_of_litellms_proxy():
+    proxys = {"cache": {"no-cache": True}, "drop_params": True, "allowed_openai_params": ["tools"]}
+    async with endpoint_provider(lambda asked: json_answer(CHAT)) as provider:
+        entry = _entry(provider.url, "openai/m", name="m", type="chat")
+        async with gateway(settings(entry, client_routing=["litellm"])) as served:
+            for path, body in CASES.items():
+                found = await served.post(path, json={"model": "m", **body, **proxys})
+                assert found.status_code == 200, found.text
+                assert not set(proxys) & set(provider.asked[-1].json), path
+
+
+async def test_blocked_end_users_are_refused():
+    """LiteLLM refuses them: `LiteLLM_EndUserTable.blocked`."""
+    async with endpoint_provider(lambda asked: json_answer(CHAT)) as provider:
+        entry = _entry(provider.url, "openai/m", name="m", type="chat")
+        users = {"client_routing": ["litellm"], "blocked_end_users": ["eve"]}
+        async with gateway(settings(entry, **users)) as served:
+            for path, body in CASES.items():
+                for user, headers, status in (
+                    ("eve", {}, 403), ("ada", {}, 200), ("ada", {"x-litellm-end-user-id": "eve"}, 403),
+                ):  # fmt: skip
+                    found = await served.post(path, json={"model": "m", "user": user, **body}, headers=headers)
+                    assert found.status_code == status, (path, user, found.text)
+        assert len(provider.asked) == 2

@@ -122,10 +122,10 @@ def test_keys_keep_their_hashes_teams_users_and_budgets(stored, folder, is_prism
     found = load_yaml(said.stdout)
     assert found["client_keys"] == EXPECTED_KEYS
     assert found["client_groups"] == EXPECTED_GROUPS
+    assert (found["blocked_end_users"], found["client_routing"]) == (["e1"], ["litellm"])
     assert said.returncode == 3  # what follows is lost
     for lost in (
         "the budgets of 2 end users",
-        "the blocks of 1 end user",
         "the regions of 1 end user",
         "models that are only in the database: gpt-stored",
         "blocked (blocked)",

@@ -6,6 +6,7 @@ import json
 from typing import Any, Final
 
 from gateway.commands.imports.litellm import Clients, convert_litellm
+from gateway.commands.imports.litellm_guards import lose_closed_endpoints
 from gateway.commands.imports.litellm_keys import read_keys, read_teams
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result, summary
@@ -159,7 +160,7 @@ LOST: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
     "another vendor": (guard("lakera_v2"), ["the guardrail g (lakera_v2)"]),
     "a Python class": (guard("custom_guardrail.myGuard"), ["the guardrail g (custom_guardrail.myGuard)"]),
     "no kind": ({"guardrail_name": "g"}, ["the guardrail g"]),
-    "the old form": ({"pii_masking": {"callbacks": ["presidio"]}}, ["the guardrail …"]),
+    "the old form": ({"pii_masking": {"callbacks": ["presidio"]}}, ["the guardrail pii_masking"]),
     "only another mode": (
         guard("presidio", mode="pre_mcp_call"),
         ["the mode pre_mcp_call of the guardrail g (presidio)", "the guardrail g (presidio)"],
@@ -247,3 +248,22 @@ def test_credentials_in_the_file_become_variables():
 
 def test_the_summary_counts_steps():
     assert next(iter(summary(convert(guard("hide-secrets"))))) == "Converted: 1 of 1 model and 1 step."
+
+
+@each_row(
+    ("name", "model", "closed"),
+    [("w", "openai/whisper-1", "transcriptions, translations"), ("m", "openai/gpt-4o", None)],
+)
+def test_an_endpoint_that_the_steps_close_is_reported(name, model, closed):
+    """Every transcription would get 403, and the import would report success."""
+    content = {"model_list": [item(name, model)], "guardrails": [guard("hide-secrets")]}
+    result = convert_litellm(content)
+    assert [(loss.group, loss.what) for loss in result.losses] == (
+        [(Group.NAMES, f"{closed} of {name}")] if closed else []
+    )
+    if closed:
+        line = result.losses[0].why.rpartition("for: ")[2].rstrip("`")
+        result.steps[0]["for"] = load_yaml(line)
+        result.losses.clear()
+        lose_closed_endpoints(result)
+        assert result.losses == []

@@ -385,14 +385,15 @@ def test_an_export_that_is_no_table_of_teams_is_refused():
         ('["llm_api_routes"]', True, []),
         ("{llm_api_routes}", True, []),
         ('["openai_routes"]', True, ["allowed_routes of app"]),
-        ('["/v1/chat/completions", "/key/info"]', True, ["allowed_routes of app"]),
+        ('["/v1/chat/completions", "/key/info"]', False, ["the key app"]),
+        ('["/v1/embeddings"]', False, ["the key app"]),
         ('["/v1/*"]', True, ["allowed_routes of app"]),
         ('["management_routes"]', False, ["the key app"]),
         ("{info_routes}", False, ["the key app"]),
         ('["/key/generate", "/v1/models", "/scim/v2/*"]', False, ["the key app"]),
     ],
 )
-def test_a_key_that_may_not_call_models_is_lost(routes: str, is_kept: bool, lost: list[str]):
+def test_a_key_for_some_paths_is_lost(routes: str, is_kept: bool, lost: list[str]):
     result = exported(key_alias="app", allowed_routes=routes)
     assert [one["name"] for one in result.client_keys] == ["app"] * is_kept
     assert [loss.what for loss in result.losses if loss.group is Group.PROTECTION] == lost

@@ -18,6 +18,7 @@ from tests.support.each_row import each_row
         ({"extra_body": {"a": {"b": "", "c": ["", "d"]}}}, {"default": {"other.a": {"b": "", "c": ["", "d"]}}}),
         ({"additional_drop_params": ["user", "tools[*].strict", "response_format"]},
          {"drop": ["user", "tools[].strict", "other.response_format"]}),
+        ({"chat_template_kwargs": {"a": False}}, {"default": {"other.chat_template_kwargs": {"a": False}}}),
         ({"model": "x", "api_key": "k"}, {}),
     ],
 )  # fmt: skip

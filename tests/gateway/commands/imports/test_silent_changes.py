@@ -70,7 +70,45 @@ def test_a_name_keeps_its_account():
 
 def test_a_name_that_litellm_did_not_have_is_not_find_served():
     config = convert(item("mine", "openai/gpt-4o"))
-    assert [find_served(config, name) for name in ("gpt-4o", "openai/gpt-4o")] == ["model_not_found"] * 2
+    assert [find_served(config, name) for name in ("gpt-4o", "openai/gpt-5")] == ["model_not_found"] * 2
+
+
+def test_a_model_of_litellm_params_is_a_name_too():
+    """``litellm/proxy/route_llm_request.py`` sends requests for ``deployment_names`` to these models."""
+    models = (
+        item("mine", "openai/gpt-4o", api_key="os.environ/MINE"), item("pair", "groq/x"), item("pair", "groq/y"),
+        item("one", "groq/z", api_key="os.environ/A"), item("two", "groq/z", api_key="os.environ/B"),
+    )  # fmt: skip
+    config = convert(*models)
+    assert find_served(config, "openai/gpt-4o") == "openai/gpt-4o $MINE"
+    assert find_served(config, "groq/y") == "groq/y $GROQ_API_KEY"
+    route = config.routes["groq/z"]
+    assert [target.target for target in route.groups[0]] == ["one", "two"]
+
+
+def test_a_bare_name_goes_where_the_pattern_for_all_names_leads():
+    """LiteLLM's router tries the patterns with the bare name first, and only `*` matches it."""
+    config = convert(item("*", "openai/*"), item("anthropic/*", "anthropic/*"), item("groq/*", "groq/*"))
+    names = ("claude-sonnet-4-5", "anthropic/claude-sonnet-4-5", "gpt-4o", "openai/gpt-4o")
+    assert [find_served(config, name) for name in names] == [
+        "model_not_found", "anthropic/claude-sonnet-4-5 $ANTHROPIC_API_KEY", "openai/gpt-4o $OPENAI_API_KEY",
+        "openai/gpt-4o $OPENAI_API_KEY",
+    ]  # fmt: skip
+
+
+def test_a_prefix_of_the_same_provider_is_no_part_of_the_model():
+    _, text, content = convert_file(item("m", "ollama/qwen", custom_llm_provider="ollama_chat"))
+    assert content["model_providers"][0]["model"] == "ollama/qwen"
+    assert "# ollama/ is the provider too" in text
+
+
+def test_a_budget_of_a_model_without_a_price_is_kept():
+    result = convert_litellm({"model_list": [item("m", "openrouter/x/y", max_budget=3, budget_duration="1d")]})
+    content = load_yaml(file_text(result))
+    assert (content["unpriced"], content["model_providers"][0]["budgets"]) == ("allow", ["3 usd/day"])
+    assert [(loss.group, loss.what) for loss in result.losses] == [
+        (Group.MONEY, "models without a price (openrouter/x/y)")
+    ]
 
 
 def test_an_alias_has_precedence_over_a_model():
@@ -110,7 +148,8 @@ def test_without_a_strategy_models_share_by_weight(shares, expected):
 
 
 def test_a_single_model_keeps_its_retries_and_cooldown():
-    content = convert_file(item("m", "openai/m", num_retries=3, cooldown_time=90), item("n", "openai/n", max_retries=0))
+    models = item("m", "openai/m", num_retries=3, cooldown_time=90), item("n", "openai/n", max_retries=0)
+    content = convert_file(*models, litellm_settings={"num_retries": 1})
     first, second = content[2]["model_providers"]
     assert (first["retries"], first["circuit"]) == ({"attempts": 4}, {"cooldown": "90s", "longest": "90s"})
     assert second["retries"] == {"attempts": 1}
@@ -276,6 +315,13 @@ def test_prompts_for_langfuse_go_to_the_host_in_the_file(callbacks, variables, e
     assert "content" not in convert_file(*models, litellm_settings=hidden)[2]["tracing"]
     lost = [(loss.group, loss.what) for loss in result.losses if loss.what != "environment_variables"]
     assert lost == [(Group.RESIDENCY, "the host of Langfuse, which gets prompts and answers")] * is_lost
+
+
+@pytest.mark.parametrize("callbacks", [["langfuse", "otel"], ["otel", "langfuse"], ["langfuse", "langfuse_otel"]])
+def test_a_second_address_for_traces_is_lost(callbacks):
+    result = convert_litellm({"model_list": [item("m", "openai/m")], "litellm_settings": {"callbacks": callbacks}})
+    lost = [loss.what for loss in result.losses if loss.group is Group.LOGS]
+    assert lost == [f"litellm_settings.callbacks ({callbacks[1]})"]
 
 
 @pytest.mark.parametrize(
