@@ -39,6 +39,9 @@ MARK: Final = 4
 MARK_SECONDS: Final = 60.0
 """Seconds between marks of a process."""
 
+GAP: Final = int(MARK_SECONDS * 1e6)
+"""The longest time, in microseconds, for which a process that ends without its last lines has written none."""
+
 QUARTER: Final = 900 * 10**6
 """A quarter of an hour in microseconds. In every time zone in use, hours and days begin with one."""
 

@@ -11,6 +11,7 @@ import msgspec
 from gateway.config.state_storage import StateStorage
 from gateway.kept_ledger.columns import (
     COLUMN_TYPES,
+    GAP,
     ID_COLUMN_TYPES,
     IDS_SCRIPT,
     IDS_TABLE,
@@ -254,16 +255,18 @@ class LedgerTable:
         """Remove the mark ``number`` of a process that has written all its lines and exits."""
         await self._database.write(lambda session: session.rows(self._sql.render(_UNMARK), line=number))
 
-    async def gap_starts(self, period: tuple[int, int], before: int) -> list[int]:
-        """Return the times in ``period`` at which gaps start: a process ended there without writing its last lines.
+    async def gap_starts(self, period: tuple[int, int], before: int, open_after: int = 2**62) -> list[int]:
+        """Return the times at which gaps in ``period`` start: a process ended there without writing its last lines.
 
-        A mark that was last updated before ``before`` belongs to such a process."""
+        A mark that was last updated before ``before`` belongs to such a process. Its gap lasts until its next mark was
+        due; a gap after ``open_after`` has no end yet."""
         statement = (
-            f"SELECT last FROM {{ledger}} WHERE level = {MARK} AND began < :until AND last >= :since AND last < :until "
-            "AND last < :before ORDER BY last"
+            f"SELECT last FROM {{ledger}} WHERE level = {MARK} AND began < :until AND last < :until AND last < :before "
+            "AND (last >= :since OR last >= :open_after) ORDER BY last"
         )
-        since, until = period
-        return [last for (last,) in await self._select(statement, since=since, until=until, before=before)]
+        since, until = period[0] - GAP, period[1]
+        values = {"since": since, "until": until, "before": before, "open_after": open_after}
+        return [last for (last,) in await self._select(statement, **values)]
 
     async def sums(
         self,

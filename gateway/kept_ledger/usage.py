@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 import trio
 
-from gateway.kept_ledger.columns import DAY_SUM, LOST_COUNT, MARK_SECONDS
+from gateway.kept_ledger.columns import DAY_SUM, GAP, LOST_COUNT, MARK_SECONDS
 from gateway.kept_ledger.line import UNPRICED
 from gateway.kept_ledger.statements import ATTEMPT_DIMENSIONS, NO_FILTERS, Dimension, Filters
 from gateway.kept_ledger.table import CauseSum, FoldedPart, LedgerSum, LedgerTable, sorted_by_cost, total
@@ -29,6 +29,9 @@ _TIME_COLUMNS: Final = ("day", "month")
 
 SILENT: Final = int(3 * MARK_SECONDS * 1e6)
 """After so many microseconds without a mark, a process is assumed not to write its lines."""
+
+ENDED: Final = 3600 * 10**6
+"""After so many microseconds without a mark, a process is assumed to have ended. A cut off one may write until then."""
 
 NO_LABELS: Final[Mapping[str, str]] = {}
 
@@ -136,12 +139,13 @@ async def read_usage(table: LedgerTable, query: UsageQuery, labels: Mapping[str,
     if labels is None:
         labels = await table.labels(_client_names(query, found))
     parts = await table.folded_parts(query.period)
-    broken = await table.gap_starts(query.period, microseconds(datetime.now(UTC)) - SILENT)
+    now = microseconds(datetime.now(UTC))
+    broken = await table.gap_starts(query.period, now - SILENT, now - ENDED)
     add_up = partial(_rows_of, query, [when for when, _ in periods], found, labels)
     rows, whole = await trio.to_thread.run_sync(add_up)  # there may be thousands
     if broken:
         whole = attrs.evolve(whole, grade=UNPRICED)
-    return UsageReport(query, rows, UsageRow((), whole), notes_of(parts, query, broken), labels)
+    return UsageReport(query, rows, UsageRow((), whole), notes_of(parts, query, broken, now - ENDED), labels)
 
 
 def _rows_of(
@@ -213,14 +217,19 @@ def _merge(sums: Sequence[LedgerSum]) -> list[LedgerSum]:
     return [attrs.evolve(total(equal), by=equal[0].by) for equal in parted]
 
 
-def notes_of(parts: Sequence[FoldedPart], query: UsageQuery, broken: Sequence[int] = ()) -> tuple[str, ...]:
+def notes_of(
+    parts: Sequence[FoldedPart], query: UsageQuery, broken: Sequence[int] = (), open_after: int = 2**62
+) -> tuple[str, ...]:
     """Return a note for each kind of missing data in the query's period.
 
     ``parts`` are the summary rows in the period, ``broken`` are the times after which a process wrote no more
-    lines."""
+    lines. Those after ``open_after`` may still write."""
     gaps = (
         f"≥ requests after {_time_text(last, query)} may be missing: since then, one gateway has not written to the "
         "ledger. Their costs are in its log"
+        if last >= open_after
+        else f"≥ requests that ran from {_time_text(last, query)} to {_time_text(last + GAP, query)} may be missing: a "
+        "gateway ended without writing its last lines. Their costs are in its log"
         for last in broken
     )
     return (*_notes(parts, query), *gaps)

@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -164,11 +165,30 @@ def test_a_process_that_ended_before_it_wrote_its_lines_is_in_every_report(write
     table = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
     assert [text for text in table if "may be missing" in text] == [table[-1]]
     assert "≥" in next(text for text in table if text.startswith("total"))
+    assert re.search(r"ran from 2026-09-21 (..:..) to 2026-09-21 (..:..) may be missing", table[-1])
+    later = [f"{datetime.fromtimestamp(AT / 1e6 + after, UTC):%Y-%m-%dT%H:%M:%SZ}" for after in (30, 120)]
+    for since, is_marked in zip(later, (True, False), strict=True):
+        total = shown(capsys, config, ("key",), since, None, "table")
+        assert ("≥" in total, "may be missing" in total) == (is_marked, is_marked), since
     found = json.loads(shown(capsys, config, ("day",), EVER, None, "json"))
     assert found["total"]["cost_grade"] == "at_least"
     assert found["notes"] == [table[-1]]
     later = json.loads(shown(capsys, config, ("day",), "2026-10-01", None, "json"))
     assert "notes" not in later
+
+
+def test_a_process_that_was_just_cut_off_may_still_write(write_ledger, capsys):
+    config = write_ledger(line(attempt(5)))
+    silent = datetime.now(UTC) - timedelta(minutes=10)
+
+    async def leave_mark() -> None:
+        table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"))
+        await table.mark(1 << 40, AT, int(silent.timestamp() * 1e6))
+        await table.aclose()
+
+    trio.run(leave_mark)
+    for since in (EVER, "5m"):
+        assert "since then, one gateway has not written" in shown(capsys, config, ("key",), since, None, "table")
 
 
 def test_requests_that_are_lost_are_marked_in_every_report(write_ledger, capsys):
