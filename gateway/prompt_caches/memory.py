@@ -8,13 +8,13 @@ displaces the prompts of another."""
 import hashlib
 import os
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from operator import attrgetter, eq
+from operator import attrgetter
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
+from xxhash import xxh3_64_digest
 
 from gateway.prompt_caches.situations import Boundary, CacheScope
 from gateway.prompt_caches.structures import Structure
@@ -42,9 +42,6 @@ ANCHOR_BYTES: Final = 8
 _REFRESH: Final = 300.0
 """Seconds after which unchanged parts of a conversation are written again, because their rows are replaced separately:
 in a full table, those of a conversation in use must not be the oldest."""
-
-_MOST_WRITTEN: Final = 256
-"""Conversations whose parts this process knows, to decode and write only those that change."""
 
 _MOST_KEYS: Final = 1024
 """Keys of rows that are not computed again."""
@@ -114,6 +111,10 @@ class RememberedHead(msgspec.Struct, array_like=True):
     written: float
     conversation: KnownConversation
 
+    def each_check(self) -> list[bytes]:
+        """Return the check of each piece."""
+        return [self.checks[at : at + _CHECK] for at in range(0, len(self.checks), _CHECK)]
+
 
 class StoredBoundary(msgspec.Struct, array_like=True, gc=False):
     """The entry of a provider's cache for a prefix: ``tokens``, and when it was last used.
@@ -140,51 +141,6 @@ class PackedPrompts(Structure, frozen=True, eq=True):
     client: tuple[bytes, ...] = ()
 
 
-_Piece: TypeAlias = tuple[int, bytes, bytes]
-"""A piece of packed prompts: its number, its check and its bytes."""
-
-
-class _WrittenParts(NamedTuple):
-    """The parts of packed prompts, each with the checks of its pieces."""
-
-    parts: tuple[bytes, ...]
-    checks: tuple[bytes, ...]
-
-    def has_pieces_of(self, other: "_WrittenParts") -> bool:
-        """Return whether pieces have the same numbers as those of ``other``; the last part may have others."""
-        return all(map(eq, map(len, self.checks[:-1]), map(len, other.checks)))
-
-    def pieces(self) -> Iterator[_Piece]:
-        number = 0
-        for part, checks in zip(self.parts, self.checks, strict=True):
-            for at in range(0, len(checks), _CHECK):
-                start = at // _CHECK * _PIECE
-                yield number, checks[at : at + _CHECK], part[start : start + _PIECE]
-                number += 1
-
-
-def _compare_parts(
-    before: _WrittenParts, parts: tuple[bytes, ...], check_of: Callable[[bytes], bytes]
-) -> tuple[_WrittenParts, list[_Piece]]:
-    """Return ``parts`` with their checks, and the pieces that differ from those with the same numbers ``before``."""
-    changed: list[_Piece] = []
-    checks: list[bytes] = []
-    number = 0
-    for part, old, known in zip(parts, before.parts, before.checks, strict=True):
-        if part != old:
-            found = bytearray(known[: -(-len(part) // _PIECE) * _CHECK])
-            for at in range(0, len(part), _PIECE):
-                piece = part[at : at + _PIECE]
-                if piece != old[at : at + _PIECE]:
-                    place = at // _PIECE
-                    found[place * _CHECK : (place + 1) * _CHECK] = check = check_of(piece)
-                    changed.append((number + place, check, piece))
-            known = bytes(found)
-        checks.append(known)
-        number += len(known) // _CHECK
-    return _WrittenParts(parts, tuple(checks)), changed
-
-
 class PromptMemory:
     """The three tables: of parts, of anchors and of boundaries. ``key`` is the key of all digests in them.
 
@@ -194,8 +150,7 @@ class PromptMemory:
         self.key = key
         self.clock = clock
         self._parts, self._anchors, self._boundaries = tables
-        self._written: OrderedDict[bytes, _WrittenParts] = OrderedDict()
-        self._heads: OrderedDict[bytes, tuple[bytes, RememberedHead]] = OrderedDict()
+        self._seed = int.from_bytes(key[:8])
         self._row_key = lru_cache(_MOST_KEYS)(partial(_row_key, key))
 
     @classmethod
@@ -259,29 +214,14 @@ class PromptMemory:
     def read_head(self, owner: bytes, conversation: bytes) -> RememberedHead | None:
         """Return the first part of a conversation. With equal ``checks`` its prompts are equal."""
         value = self._parts.read(self._row_key(owner, conversation))
-        return None if value is None else self._decode_head(owner + conversation, value)
-
-    def _decode_head(self, name: bytes, value: bytes) -> RememberedHead:
-        """Return the first part of a conversation, decoded only if another process has changed it since."""
-        data, head = self._heads.pop(name, (b"", None))
-        if head is None or data != value:
-            head = _HEAD.decode(value)
-        self._keep_head(name, value, head)
-        return head
-
-    def _keep_head(self, name: bytes, value: bytes, head: RememberedHead) -> None:
-        self._heads[name] = value, head
-        if len(self._heads) > _MOST_WRITTEN:
-            self._heads.popitem(last=False)
+        return None if value is None else _HEAD.decode(value)
 
     def read_prompts(self, owner: bytes, conversation: bytes, head: RememberedHead) -> PackedPrompts | None:
-        """Return the prompts of a conversation, ``None`` if a part is missing or is being written."""
+        """Return the prompts of a conversation, ``None`` if a piece is missing or is being written."""
         data: list[bytes] = []
-        pieces = [(size, at) for size in head.sizes for at in range(0, size, _PIECE)]
-        for number, (size, at) in enumerate(pieces):
+        for number, check in enumerate(head.each_check()):
             piece = self._parts.read(self._part_key(owner, conversation, number))
-            check = head.checks[number * _CHECK : (number + 1) * _CHECK]
-            if piece is None or piece[:_CHECK] != check or len(piece) != _CHECK + min(_PIECE, size - at):
+            if piece is None or piece[:_CHECK] != check:
                 return None
             data.append(piece[_CHECK:])
         joined, parts, start = b"".join(data), [], 0
@@ -295,24 +235,16 @@ class PromptMemory:
     ) -> RememberedHead:
         """Write a conversation with its prompts, and return its first part. Pieces that it has already are not
         written."""
-        name, parts = owner + conversation, (*prompts.sent, *prompts.client)
-        before = self._written.pop(name, None)
-        if before is None or len(before.parts) != len(parts):
-            before = _WrittenParts((b"",) * len(parts), (b"",) * len(parts))
-        now, changed = _compare_parts(before, parts, self._check)
-        self._written[name] = now
-        if len(self._written) > _MOST_WRITTEN:
-            self._written.popitem(last=False)
-        checks = b"".join(now.checks)
-        key, written, known = self._row_key(owner, conversation), self.clock(), b""
+        parts = *prompts.sent, *prompts.client
+        pieces = [part[at : at + _PIECE] for part in parts for at in range(0, len(part), _PIECE)]
+        checks = [xxh3_64_digest(piece, self._seed) for piece in pieces]
+        key, written, known = self._row_key(owner, conversation), self.clock(), list[bytes]()
         if (stored := self._parts.read(key)) is not None:
-            head = self._decode_head(name, stored)
+            head = _HEAD.decode(stored)
             if written - head.written <= _REFRESH:
-                known, written = head.checks, head.written
-        if not known or known != b"".join(before.checks) or not now.has_pieces_of(before):
-            changed = [one for one in now.pieces() if known[one[0] * _CHECK : (one[0] + 1) * _CHECK] != one[1]]
-        self._write_pieces(owner, conversation, changed)
-        new = RememberedHead(checks, tuple(map(len, parts)), written, content)
+                known, written = head.each_check(), head.written
+        new = RememberedHead(b"".join(checks), tuple(map(len, parts)), written, content)
+        self._write_pieces(owner, conversation, pieces, checks, known)
         data, is_latest = _encode_head(new), True
 
         def change(value: bytes | None, _: float) -> bytes:
@@ -321,18 +253,18 @@ class PromptMemory:
             return data
 
         self._parts.update(key, change, KEEP)
-        self._heads.pop(name, None)
-        self._keep_head(name, data, new)
         if known and not is_latest:  # another worker has written the same conversation meanwhile
-            self._write_pieces(owner, conversation, now.pieces())
+            self._write_pieces(owner, conversation, pieces, checks, ())
         return new
 
-    def _check(self, piece: bytes) -> bytes:
-        return self._digest(piece, _CHECK)
-
-    def _write_pieces(self, owner: bytes, conversation: bytes, pieces: Iterable[_Piece]) -> None:
-        for number, check, piece in pieces:
-            self._parts.update(self._part_key(owner, conversation, number), _constant(check + piece), KEEP)
+    def _write_pieces(
+        self, owner: bytes, conversation: bytes, pieces: Sequence[bytes], checks: Sequence[bytes],
+        known: Sequence[bytes],
+    ) -> None:  # fmt: skip
+        """Write the pieces whose checks are not ``known`` at the same numbers."""
+        for number, (piece, check) in enumerate(zip(pieces, checks, strict=True)):
+            if known[number : number + 1] != [check]:
+                self._parts.update(self._part_key(owner, conversation, number), _constant(check + piece), KEEP)
 
     def remove(self, owner: bytes, conversation: bytes) -> None:
         """Forget a conversation."""
@@ -344,13 +276,10 @@ class PromptMemory:
         def change_head(value: bytes | None, _: float) -> bytes | None:
             if value is None:
                 return None
-            head = self._decode_head(name, value)
+            head = _HEAD.decode(value)
             change(head.conversation)
-            data = _encode_head(head)
-            self._keep_head(name, data, head)
-            return data
+            return _encode_head(head)
 
-        name = owner + conversation
         self._parts.update(self._row_key(owner, conversation), change_head, KEEP)
 
     def _part_key(self, owner: bytes, conversation: bytes, number: int) -> bytes:
