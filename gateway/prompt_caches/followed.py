@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from gateway.prompt_caches.memory import ExchangeEnd, KnownConversation, PackedPrompts
+from gateway.prompt_caches.memory import ExchangeEnd, KnownConversation, Packed
 from gateway.prompt_caches.packed_blocks import ROLE_NUMBERS
 from gateway.prompt_caches.prompts import Anchor, PromptDigest
 from gateway.prompt_caches.situations import Boundary, Situation
@@ -84,7 +84,7 @@ class ReadPrompts(Structure, frozen=True):
     anchors: tuple[Anchor, ...]
     anchor: Anchor | None
     boundaries: tuple[PlannedBoundary, ...]
-    packed: PackedPrompts | None
+    packed: Packed | None
     key_headers: tuple[str | None, ...]
 
     @property
@@ -120,13 +120,14 @@ class FoundParent(Structure, frozen=True):
     """The exchange that a request continues, at ``end`` of its conversation.
 
     ``is_similar``: the request has another conversation, with almost the same tools and system texts. ``end`` is then
-    the end of these."""
+    the end of these. ``packed`` are its prompts in the memory."""
 
     id: bytes
     conversation: KnownConversation
     prompt: PromptDigest
     client_prompt: PromptDigest | None
     end: ExchangeEnd
+    packed: Packed
     is_compacted: bool = False
     is_similar: bool = False
 
@@ -169,7 +170,7 @@ class FollowedAttempt(MutableStructure, gc=True):
     situation: Situation
     account: bytes
     planned: tuple[PlannedBoundary, ...]
-    packed: PackedPrompts | None
+    packed: Packed | None
     boundaries: tuple[Boundary, ...] = ()
     head: float | None = None
     compared_with: bytes = b""

@@ -20,6 +20,9 @@ LARGEST: Final = 12 * 1024
 PackedPrompt: TypeAlias = tuple[bytes, ...]
 """Tools, system texts and settings; the rows of the history; everything else."""
 
+PARTS: Final = 3
+"""The parts of a packed prompt."""
+
 _SIZES: Final = ((256, 224), (128, 224), (128, 128), (64, 96), (0, 64), (0, 32), (0, 8))
 """The most chunks of all system texts and the most blocks after the head of a history, tried in this order."""
 
@@ -74,7 +77,7 @@ def pack(prompt: PromptDigest, most: int = LARGEST) -> PackedPrompt:
 
 
 def unpack(data: PackedPrompt) -> PromptDigest:
-    """Return the prompt that ``pack`` wrote."""
+    """Return the prompt that ``pack`` wrote, the first one in ``data``."""
     front, rows, rest = _FRONT.decode(data[0]), data[1], _REST.decode(data[2])
     start = rest.head * ROW
     return PromptDigest(

@@ -1,8 +1,7 @@
 """Finder of the exchange that a request continues, among the conversations in memory."""
 
-from collections import OrderedDict
 from itertools import chain, islice
-from typing import Final, TypeAlias
+from typing import Final
 
 from msgspec import structs
 
@@ -11,26 +10,13 @@ from gateway.prompt_caches.earlier_responses import continued_response
 from gateway.prompt_caches.followed import FoundParent, ReadPrompts, SentRequest
 from gateway.prompt_caches.memory import (
     ANCHOR_BYTES,
-    MOST_BYTES,
     ExchangeEnd,
-    KnownConversation,
-    PackedPrompts,
     PromptMemory,
-    RememberedHead,
 )
 from gateway.prompt_caches.packed_blocks import KIND_NUMBERS, PackedBlocks
-from gateway.prompt_caches.packing import unpack
+from gateway.prompt_caches.packing import PARTS, unpack
 from gateway.prompt_caches.positions import continues, each_anchor, opening_length, shared_blocks
 from gateway.prompt_caches.prompts import PromptDigest
-
-_MOST_PROMPTS: Final = 256
-"""Conversations whose prompts are not decoded again."""
-
-MOST_PROMPT_BYTES: Final = 16 * 2**20
-"""Bytes of memory of these prompts."""
-
-_LARGE: Final = 128 * 1024
-"""Bytes of memory beyond which prompts are kept packed, and are decoded again for the next request."""
 
 _MOST_CANDIDATES: Final = 4
 
@@ -48,17 +34,12 @@ _LEAST_ANCHORS: Final = 2
 
 _RESULT: Final = KIND_NUMBERS["tool_result"]
 
-Prompts: TypeAlias = tuple[PromptDigest, PromptDigest | None]
-"""The prompt as sent, and as the client wrote it if that differs."""
-
 
 class ParentFinder:
-    """A search in ``memory`` for the exchange that a request continues. It caches the latest decoded prompts."""
+    """A search in ``memory`` for the exchange that a request continues."""
 
     def __init__(self, memory: PromptMemory) -> None:
         self.memory = memory
-        self._prompts: OrderedDict[bytes, tuple[bytes, Prompts | PackedPrompts, int]] = OrderedDict()
-        self._size = 0
 
     def find(self, sent: SentRequest, read: ReadPrompts) -> FoundParent | None:
         """Return the exchange that the request continues, if it is remembered."""
@@ -85,14 +66,14 @@ class ParentFinder:
 
     def _read_parent(self, owner: bytes, id: bytes, response: bytes | None = None) -> FoundParent | None:
         """Return the conversation ``id`` at its exchange with ``response``, by default at the latest one."""
-        if (head := self.memory.read_head(owner, id)) is None:
+        if (known := self.memory.read_whole(owner, id)) is None:
             return None
-        ends = reversed(head.conversation.ends)
-        if (end := next((one for one in ends if response in (None, one.response)), None)) is None:
+        conversation, packed = known
+        end = next((one for one in reversed(conversation.ends) if response in (None, one.response)), None)
+        if end is None:
             return None
-        if (prompts := self._read_prompts(owner, id, head)) is None:
-            return None
-        return FoundParent(id, head.conversation, *prompts, end)
+        client = unpack(packed[PARTS:]) if packed[PARTS:] else None
+        return FoundParent(id, conversation, unpack(packed), client, end, packed)
 
     def _read_continued(self, owner: bytes, id: bytes, anchor: bytes, read: ReadPrompts) -> FoundParent | None:
         """Return the conversation ``id`` at the exchange that the request continues, ``None`` if it continues none.
@@ -129,56 +110,6 @@ class ParentFinder:
         position, first = start + shared, ends[0]
         tokens = first.tokens * found.prompt.size_at(position) // max(1, found.prompt.size_at(first.position))
         return structs.replace(first, position=position, tokens=tokens)
-
-    def _read_prompts(self, owner: bytes, id: bytes, head: RememberedHead) -> Prompts | None:
-        """Return the prompts of a conversation, which are usually decoded once."""
-        name = owner + id
-        checks, kept, _ = self._prompts.get(name, (b"", None, 0))
-        if kept is None or checks != head.checks:
-            packed = self.memory.read_prompts(owner, id, head)
-        elif isinstance(kept, PackedPrompts):
-            packed = kept
-        else:
-            self._prompts.move_to_end(name)
-            return kept
-        self._drop_prompts(name)
-        if packed is None:
-            return None
-        prompts: Prompts = unpack(packed.sent), unpack(packed.client) if packed.client else None
-        self._keep_prompts(name, head.checks, packed, prompts)
-        return prompts
-
-    def _drop_prompts(self, name: bytes) -> None:
-        """Remove the prompts of a conversation, if they are kept."""
-        if (known := self._prompts.pop(name, None)) is not None:
-            self._size -= known[2]
-
-    def _keep_prompts(
-        self, name: bytes, checks: bytes, packed: Prompts | PackedPrompts, prompts: Prompts | None
-    ) -> None:
-        """Keep ``prompts``, or ``packed`` if they are large. The least recently used ones are dropped."""
-        size = MOST_BYTES
-        if prompts is not None:
-            decoded = sum([one.memory_size for one in prompts if one is not None])
-            if decoded <= _LARGE:
-                packed, size = prompts, decoded
-        self._prompts[name] = checks, packed, size
-        self._size += size
-        while len(self._prompts) > _MOST_PROMPTS or self._size > MOST_PROMPT_BYTES:
-            self._drop_prompts(next(iter(self._prompts)))
-
-    def write(
-        self,
-        owner: bytes,
-        id: bytes,
-        conversation: KnownConversation,
-        packed: PackedPrompts,
-        prompts: Prompts | None = None,
-    ) -> None:
-        """Write a conversation with its prompts. In this process, the next request does not decode ``prompts``."""
-        head = self.memory.write(owner, id, conversation, packed)
-        self._drop_prompts(owner + id)
-        self._keep_prompts(owner + id, head.checks, packed, prompts)
 
     def _find_compacted(self, owner: bytes, session: str, prompt: PromptDigest) -> FoundParent | None:
         """Return the latest exchange of ``session`` with the same tools and system texts and twice the history."""

@@ -11,7 +11,7 @@ from gateway.prompt_caches.blocks import KnownParts, read_prompt, recognize
 from gateway.prompt_caches.earlier_responses import continued_response
 from gateway.prompt_caches.followed import FoundParent, Members, ReadPrompts, SentRequest
 from gateway.prompt_caches.memo import BlockMemo
-from gateway.prompt_caches.memory import MOST_BYTES, PackedPrompts, PromptMemory
+from gateway.prompt_caches.memory import MOST_BYTES, Packed, PromptMemory
 from gateway.prompt_caches.packing import pack
 from gateway.prompt_caches.positions import continue_prompt, continue_unknown, each_anchor, last_anchor
 from gateway.prompt_caches.prompts import PromptDigest
@@ -164,10 +164,9 @@ class PromptReader:
         )
 
 
-def pack_prompts(prompt: PromptDigest, client_prompt: PromptDigest | None) -> PackedPrompts | None:
+def pack_prompts(prompt: PromptDigest, client_prompt: PromptDigest | None) -> Packed | None:
     """Return both prompts for the memory, ``None`` if they do not fit."""
     if client_prompt is None:
-        sent = pack(prompt, MOST_BYTES)
-        return PackedPrompts(sent) if sent else None
+        return pack(prompt, MOST_BYTES) or None
     sent, client = pack(prompt, MOST_BYTES // 2), pack(client_prompt, MOST_BYTES // 2)
-    return PackedPrompts(sent, client) if sent and client else None
+    return (*sent, *client) if sent and client else None

@@ -11,9 +11,6 @@ from gateway.prompt_caches.prompt_blocks import DIGEST, HEAD, KeyMember, PromptB
 from gateway.prompt_caches.structures import Structure, once_property
 from streams.events import Api
 
-_PROMPT: Final = 2_000
-"""Bytes of memory of a prompt without its blocks."""
-
 
 class PromptDigest(Structure, frozen=True, dict=True, gc=True):
     """A request's prompt as blocks.
@@ -79,12 +76,6 @@ class PromptDigest(Structure, frozen=True, dict=True, gc=True):
     def front_size(self) -> int:
         """The bytes of tools and system."""
         return self.tools.sizes[-1] + self.system.sizes[-1]
-
-    @property
-    def memory_size(self) -> int:
-        """The bytes of memory of the prompt, including values that are computed from it later."""
-        blocks = self.tools.memory_size + self.system.memory_size + self.history.memory_size
-        return blocks + len(self.digests or b"") + _PROMPT
 
     @once_property
     def section_digests(self) -> tuple[bytes, bytes, bytes]:

@@ -25,14 +25,14 @@ from gateway.prompt_caches.memory import (
     ANCHOR_BYTES,
     ExchangeEnd,
     KnownConversation,
-    PackedPrompts,
+    Packed,
     PromptMemory,
     StoredBoundary,
     merge_boundaries,
 )
 from gateway.prompt_caches.parents import ParentFinder, is_one_shot
 from gateway.prompt_caches.positions import first_anchor, last_anchor, lookup_positions
-from gateway.prompt_caches.prompt_reader import PromptReader, pack_prompts
+from gateway.prompt_caches.prompt_reader import PromptReader
 from gateway.prompt_caches.prompts import Anchor
 from gateway.prompt_caches.rates import RecentRequests
 from gateway.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
@@ -192,7 +192,7 @@ class PromptTracker:
         sent: SentRequest,
         read: ReadPrompts,
         anchor: Anchor | None,
-        packed: PackedPrompts,
+        packed: Packed,
     ) -> None:
         """Remember the attempt's prompt: in place of its parent's, or as another branch.
 
@@ -223,7 +223,7 @@ class PromptTracker:
             max(ttls) if ttls else None,
             read.own.history_size,
         )
-        self.parents.write(exchange.owner, exchange.id, conversation, packed, (read.prompt, read.client_prompt))
+        memory.write(exchange.owner, exchange.id, conversation, packed)
         exchange.writer = attempt
         named = [one.digest for one in (anchor, read.other_anchor) if one is not None]
         if read.client_prompt is not None and (of_sent := last_anchor(read.prompt, memory.key, read.until)) is not None:
@@ -246,8 +246,7 @@ class PromptTracker:
         if exchange.id is None:
             return
         if (parent := exchange.parent) is not None and parent.id == exchange.id:
-            if (packed := pack_prompts(parent.prompt, parent.client_prompt)) is not None:
-                self.parents.write(exchange.owner, parent.id, parent.conversation, packed)
+            self.memory.write(exchange.owner, parent.id, parent.conversation, parent.packed)
         else:
             self.memory.remove(exchange.owner, exchange.id)
 
@@ -372,7 +371,7 @@ class PromptTracker:
         conversation = self.memory.read(exchange.owner, exchange.id)
         if conversation is not None and conversation.end_of(exchange.sent) is conversation.ends[-1]:
             conversation.scope = attempt.situation.scope
-            self.parents.write(exchange.owner, exchange.id, conversation, attempt.packed)
+            self.memory.write(exchange.owner, exchange.id, conversation, attempt.packed)
             exchange.writer = attempt
 
     def _latest_parent(self, attempt: FollowedAttempt) -> Parent | None:

@@ -9,7 +9,7 @@ from gateway.prompt_caches.memory import (
     KEEP,
     ExchangeEnd,
     KnownConversation,
-    PackedPrompts,
+    Packed,
     PromptMemory,
     StoredBoundary,
 )
@@ -45,13 +45,13 @@ def conversation(sent: float = 1.0, position: int = 3) -> KnownConversation:
     return KnownConversation(SCOPE, [ExchangeEnd(b"anchor00", position, sent)], [])
 
 
-def prompts_of(data: bytes) -> PackedPrompts:
-    return PackedPrompts((data, b"", b""))
+def prompts_of(data: bytes) -> Packed:
+    return (data, b"", b"")
 
 
-def read_prompts(memory: PromptMemory, owner: bytes, id: bytes) -> PackedPrompts | None:
-    head = memory.read_head(owner, id)
-    return None if head is None else memory.read_prompts(owner, id, head)
+def read_prompts(memory: PromptMemory, owner: bytes, id: bytes) -> Packed | None:
+    found = memory.read_whole(owner, id)
+    return None if found is None else found[1]
 
 
 def remember(memory: PromptMemory, client: str, name: str, size: int = 3_000) -> bytes:
@@ -70,12 +70,11 @@ def knows(memory: PromptMemory, client: str, name: str) -> bool:
 
 @pytest.mark.parametrize("size", [1, 991, 992, 993, 12 * 1024])
 def test_a_conversation_is_read_as_it_was_written(memory, size):
-    owner, prompts = memory.owner_of("ann"), PackedPrompts((b"a" * size, b"", b"c"), (b"b" * 7, b"d", b""))
+    owner, prompts = memory.owner_of("ann"), (b"a" * size, b"", b"c", b"b" * 7, b"d", b"")
     memory.write(owner, b"id" * 6, conversation(), prompts)
-    head = memory.read_head(owner, b"id" * 6)
-    assert head is not None
-    assert head.conversation.ends[0].position == 3
-    assert memory.read_prompts(owner, b"id" * 6, head) == prompts
+    found = memory.read_whole(owner, b"id" * 6)
+    assert found is not None
+    assert (found[0].ends[0].position, found[1]) == (3, prompts)
 
 
 def test_workers_share_what_they_remember(clock):
@@ -149,18 +148,17 @@ def test_an_update_keeps_the_prompts(memory):
         found.ends[0].head = 7.0
 
     memory.update(owner, id, change)
-    found = memory.read_head(owner, id)
+    found = memory.read_whole(owner, id)
     assert found is not None
-    assert found.conversation.ends[0].head == 7.0
-    assert memory.read_prompts(owner, id, found) is not None
+    assert found[0].ends[0].head == 7.0
     memory.update(owner, b"other id....", change)
     assert memory.read(owner, b"other id....") is None
 
 
-def long_prompts(changed: bytes = b"") -> PackedPrompts:
+def long_prompts(changed: bytes = b"") -> Packed:
     """Return prompts of nine parts in the memory; the sixth one has ``changed``."""
     history = bytes(number % 251 for number in range(6_000))
-    return PackedPrompts((b"front" * 500, history[:2_500] + changed + history[2_500 + len(changed) :], b"rest"))
+    return b"front" * 500, history[:2_500] + changed + history[2_500 + len(changed) :], b"rest"
 
 
 def test_a_turn_writes_only_changed_parts(memory):
@@ -241,7 +239,7 @@ def test_readers_see_whole_conversations_while_another_worker_writes(clock):
         thread.start()
         while not ended.is_set():
             found = read_prompts(reader, owner, b"id" * 6)
-            assert found is None or len(set(found.sent[0])) == 1
+            assert found is None or len(set(found[0])) == 1
         thread.join()
         assert read_prompts(reader, owner, b"id" * 6) is not None
 

@@ -1,7 +1,6 @@
 """The memory that prompts of hostile clients occupy in a process: it is counted, and it is bounded."""
 
 import json
-import os
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,17 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.prompt_caches import parents as parents_module
 from gateway.prompt_caches import prompt_reader as reader_module
 from gateway.prompt_caches.followed import SentRequest
 from gateway.prompt_caches.memo import BlockMemo
-from gateway.prompt_caches.memory import KnownConversation, PackedPrompts, PromptMemory
-from gateway.prompt_caches.packed_blocks import ROW, PackedBlocks
-from gateway.prompt_caches.parents import ParentFinder
-from gateway.prompt_caches.prompt_blocks import DIGEST, TextChunks
+from gateway.prompt_caches.memory import PromptMemory
 from gateway.prompt_caches.prompt_reader import PromptReader
 from gateway.prompt_caches.prompts import PromptDigest
-from gateway.prompt_caches.situations import CacheScope
 from tests.support.cached_prompts import read, row_of
 from tests.support.each_row import each_row
 from tests.support.set_clock import SetClock
@@ -77,37 +71,6 @@ def test_a_memo_counts_the_memory_of_its_values(name: str):
     with counted_bytes() as count:
         _use(read("messages", body, memo=memo))
         assert count() <= 1.3 * memo.size + 20_000
-
-
-@each_row("name", REQUESTS, every=4)
-def test_a_prompt_counts_its_memory(name: str):
-    body = REQUESTS[name]()
-    read("messages", body)
-    with counted_bytes() as count:
-        prompt = read("messages", body)
-        _use(prompt)
-        assert count() <= 1.3 * prompt.memory_size + 20_000
-
-
-def _hostile_prompt() -> PromptDigest:
-    """Return a prompt of 350 system texts with 256 chunks each."""
-    chunks = {at: TextChunks(64, 2**14, os.urandom(2048), os.urandom(256), os.urandom(1024)) for at in range(350)}
-    system = PackedBlocks(os.urandom(350 * ROW), chunks=chunks)
-    history = PackedBlocks(os.urandom(ROW))
-    return PromptDigest("messages", PackedBlocks(), system, history, 100, head=1, digests=os.urandom(DIGEST))
-
-
-def test_decoded_prompts_occupy_bounded_memory(monkeypatch):
-    """A client that sends them in 100 conversations would otherwise occupy 120 MB in each process."""
-    monkeypatch.setattr(parents_module, "MOST_PROMPT_BYTES", 4 * 2**20)
-    memory = PromptMemory.make_private(2**20, SetClock())
-    parents, owner = ParentFinder(memory), memory.owner_of("mallory")
-    with counted_bytes() as count:
-        for number in range(20):  # 24 MB
-            conversation = KnownConversation(CacheScope(b"s" * 16, "anthropic/claude"), [], [])
-            prompt = _hostile_prompt()
-            parents.write(owner, b"%012d" % number, conversation, PackedPrompts((b"", b"", b"")), (prompt, None))
-        assert count() < 4 * 2**20 + 2 * 2**20
 
 
 def _make_request(client: str, texts: int) -> SentRequest:
