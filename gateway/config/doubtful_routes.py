@@ -1,5 +1,6 @@
 """Warnings about routes and wildcards that probably do less than intended."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,6 +13,9 @@ from gateway.config.settings import Config
 from gateway.config.sign_ins import SignIn
 from gateway.config.spelling import spelled_value
 from streams.events import UNAVAILABLE
+
+_CHARACTERS: Final = re.compile(r"\[[^]]*\]")
+"""A set of characters in a family of ids, such as ``gpt-[!o]*``."""
 
 NEARLY: Final = 0.9
 """A context window of at least this fraction of a larger one counts as equal."""
@@ -31,7 +35,7 @@ def doubtful(config: Config) -> Iterator[str]:
         ):
             yield f"route {route.name}: {text}"
     for id, entries in names.shared_ids().items():
-        model = id.replace("*", "MODEL")
+        model = _CHARACTERS.sub("", id).replace("*", "MODEL")
         forms = [f"{entry.prefixes[0]}/{model}" for entry in entries]
         unknown = " that trigate does not know" if "*" in id else ""
         yield (

@@ -295,10 +295,11 @@ class Names:
             if len(entries) > 1:
                 found.setdefault(tuple(entry.name for entry in entries), id)
         own_names = (*self.aliases, *self.routes, *self._by_name)
+        shared = {id: by_id[id] for id in found.values()}
         return {
             id: entries
-            for id in found.values()
-            if not any(self._has_relative((entries := by_id[id])[0], name) for name in own_names)
+            for id, entries in shared.items()
+            if not any(self._has_relative(entries[0], name) for name in own_names)
         }
 
     def _is_misspelled(self, name: str) -> bool:

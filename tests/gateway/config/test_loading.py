@@ -575,7 +575,7 @@ def test_wildcards_with_common_ids_get_a_warning_with_the_alias_that_makes_one_w
     makers = ("anthropic", "openai", "azure_openai", "voyage", "cohere", "perplexity")
     entries: list[dict[str, Any]] = [{"model": f"{maker}/*", "access_key": "k"} for maker in makers]
     entries[2]["base_url"] = "https://me.openai.azure.com"
-    content = minimal(model_providers=[{**entries[0], "name": "plan"}, *entries])
+    content = minimal(model_providers=[{**entries[0], "name": "plan", "access_key": "k2"}, *entries])
     warnings = from_mapping(content).warnings
     pairs = [text.partition(" serve ")[0] for text in warnings]
     assert pairs == ["plan and anthropic/*", "openai/* and azure_openai/*"]
