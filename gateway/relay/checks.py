@@ -217,6 +217,8 @@ async def check_form(
         reader.read(parser.feed(piece))
         await spool.add(piece)
     parser.close()
+    if parser.preamble.strip():
+        reader.unreadable["the text before the first boundary"] = None
     await spool.rewind()
     model, endpoint = reader.value("model"), inbound.exchange.record.endpoint or ""
     incoming = Incoming(inbound.context.codec.api, b"", {}, model, False)
@@ -235,7 +237,7 @@ async def check_form(
             "a step changed a field so that it contains the form's boundary: send the form with another boundary"
         )
     grown = sum(len(one.value) for one in checked.fields) - sum(len(one.value) for one in before.fields)
-    return EditedForm(spool, boundary, checked.fields).pieces(), spool.size + grown - parser.preamble
+    return EditedForm(spool, boundary, checked.fields).pieces(), spool.size + grown
 
 
 def _may_be_checked(inbound: InboundRequest) -> bool:

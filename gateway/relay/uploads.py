@@ -143,7 +143,6 @@ class ArrivingUpload:
         if self._editor.model is not None:
             return await self.body_for(self._editor.model)
         await self._spool.rewind()
-        self._editor.pass_without_model()
         return self._edited_body(b"", b"")
 
     def _edited_body(self, before: bytes, behind: bytes) -> UploadedBody:
@@ -151,7 +150,7 @@ class ArrivingUpload:
         length = None if self._length is None else self._length + editor.difference
         rest = b"" if self._rest is None else self._rest
         arriving = EditedPieces(self._arriving, editor.feed, editor.close)
-        return UploadedBody(ChainedPieces(before, self._spool, behind, rest, arriving), length)
+        return UploadedBody(ChainedPieces(editor.preamble or b"", before, self._spool, behind, rest, arriving), length)
 
 
 async def read_priced_upload(
@@ -302,7 +301,6 @@ async def read_file_upload(
             if checks is not None:
                 checks.refuse_file()
             await spool.rewind()
-            length = None if length is None else length - parser.preamble
             rest = EditedPieces(arriving, lambda piece: purpose.search(parser.feed(piece)), parser.close)
             return FileUpload(UploadedBody(ChainedPieces(spool, rest), length))
     parser.close()

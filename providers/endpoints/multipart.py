@@ -1,12 +1,12 @@
 """Parser of multipart bodies into events, for reads split anywhere (RFC 2046 section 5.1, RFC 7578).
 
-The events add up to the body, byte for byte from its first boundary on, so unchanged parts are forwarded exactly:
-rebuilding forms lost repeated fields and file names (BerriAI/litellm#41625, BerriAI/litellm#35937).
+The events add up to the body, byte for byte, so unchanged parts are forwarded exactly: rebuilding forms lost repeated
+fields and file names (BerriAI/litellm#41625, BerriAI/litellm#35937).
 
 Bodies that two servers would read differently are rejected, because a second ``model`` that only the provider sees
 would bypass the gateway's checks. Nothing may follow the last boundary, heads must end lines with CRLF, and no line may
-start with the boundary in another form than the RFC's. A text before the first boundary, which the RFC allows, is in no
-event, because not every server skips it.
+start with the boundary in another form than the RFC's. The RFC allows a text before the first boundary; it may have no
+field, because a server that does not skip it would read this field.
 """
 
 import re
@@ -53,6 +53,9 @@ _AMBIGUOUS: Final = (
 _NO_START: Final = (
     "the multipart body must start with the boundary in its content-type, or with text and CRLF before it"
 )
+_FIELD_BEFORE_START: Final = (
+    "the multipart body has a content-disposition before its first boundary: start each part with the boundary"
+)
 
 
 @attrs.frozen
@@ -74,7 +77,7 @@ class MultipartData:
 
 @attrs.frozen
 class MultipartBoundary:
-    """The end of a part, if there is one, or the bytes after the last boundary."""
+    """The end of a part, or the start of the body with its preamble, or the bytes after the last boundary."""
 
     raw: bytes
 
@@ -109,8 +112,8 @@ class MultipartState(Enum):
 class MultipartParser:
     """A parser of a multipart body into events.
 
-    It buffers at most a head, a preamble or a boundary; work is linear for any sizes of reads. ``preamble`` is the
-    number of bytes before the first boundary.
+    It buffers at most a head, a preamble or a boundary; work is linear for any sizes of reads. ``preamble`` are the
+    bytes before the first boundary.
     """
 
     def __init__(self, boundary: bytes) -> None:
@@ -119,7 +122,7 @@ class MultipartParser:
         self._line = re.compile(rb"(?<![^\r\n])" + re.escape(self.mark) + rb"(?=[ \t\r\n-]|\Z)")
         self._buffer = bytearray()
         self._returned = 0  # bytes of the buffer that were already returned: the preceding line end
-        self.preamble = 0
+        self.preamble = b""
         self._searched = 0  # bytes of the buffer without the end of a head or preamble
         self._parts = 0
         self._state = MultipartState.START
@@ -148,10 +151,10 @@ class MultipartParser:
         if at < 0:
             self._searched = max(0, len(self._buffer) - len(self.mark))
             return None
-        del self._buffer[:at]
-        self._searched = 0
-        self.preamble += at
-        return self._boundary_event(0, len(self.mark))
+        self._searched, self.preamble = at, bytes(self._buffer[:at])
+        if b"content-disposition" in self.preamble.lower():
+            raise invalid(_FIELD_BEFORE_START)
+        return self._boundary_event(0, at + len(self.mark))
 
     def _parse_head(self) -> MultipartEvent | None:
         buffer = self._buffer
@@ -279,8 +282,8 @@ class MultipartEditor:
     """An editor that replaces only the value of ``model`` in a multipart body, while it is forwarded.
 
     ``feed`` returns the bytes to forward. Once ``model`` is known, later bytes wait until ``replace`` sets its
-    replacement. ``fields`` are the short fields of ``wanted_fields`` so far, ``on_file`` receives the bytes of each
-    file.
+    replacement. The bytes before the first boundary are in ``preamble`` instead. ``fields`` are the short fields of
+    ``wanted_fields`` so far, ``on_file`` receives the bytes of each file.
     """
 
     def __init__(
@@ -288,6 +291,7 @@ class MultipartEditor:
     ) -> None:
         self.model: str | None = None
         self.fields: dict[str, str] = {}
+        self.preamble: bytes | None = None
         self.difference = 0
         """The number of bytes by which the edited body is longer than the received one."""
         self.has_file = False
@@ -311,7 +315,7 @@ class MultipartEditor:
         assert self.model is not None
         self._phase = ModelPhase.REPLACED
         name = model.encode()
-        self.difference = len(name) - len(self.model.encode()) - self._parser.preamble
+        self.difference = len(name) - len(self.model.encode())
         held, self._held = self._held, []
         return b"".join([name, *held])
 
@@ -322,17 +326,12 @@ class MultipartEditor:
         return b"".join(held)
 
     def model_part(self, model: str) -> bytes:
-        """Return a part with ``model``, to precede a body without one."""
+        """Return a part with ``model``, to precede the first boundary of a body without one."""
         assert self._phase is ModelPhase.AWAITED
         part = b'%b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n'
         written = part % (self._parser.mark, model.encode())
-        self.difference = len(written) - self._parser.preamble
+        self.difference = len(written)
         return written
-
-    def pass_without_model(self) -> None:
-        """Leave a body without a model unchanged."""
-        assert self._phase is ModelPhase.AWAITED
-        self.difference = -self._parser.preamble
 
     def close(self) -> None:
         """End the body. Raises ``GatewayError`` (400) if it is incomplete."""
@@ -346,6 +345,9 @@ class MultipartEditor:
                 self._read_data(raw)
                 if self._phase is ModelPhase.READ:
                     return b""
+            case MultipartBoundary(raw) if self.preamble is None:
+                self.preamble = self._parser.preamble
+                return raw[len(self.preamble) :]
             case MultipartBoundary():
                 self._end_part()
         if self._phase is ModelPhase.FOUND:

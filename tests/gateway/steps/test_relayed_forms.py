@@ -37,12 +37,12 @@ async def send(served: Any, path: str, form: bytes) -> Any:
 @pytest.mark.parametrize("model_last", [False, True])
 async def test_a_mask_changes_only_its_field(model_last):
     async with gateway_with_steps(IMAGES, step(action="mask")) as (served, provider):
-        found = await send(served, "/v1/images/edits", edit(model_last=model_last))
+        found = await send(served, "/v1/images/edits", b"\r\n" + edit(model_last=model_last))
         assert found.status_code == 200, found.text
         (asked,) = provider.asked
         (check,) = [one for one in word_steps.seen if one.at == "request"]
         masked = asked.body.partition(b"[WORD_")[2].partition(b"]")[0]
-        assert asked.body == edit(b"about [WORD_" + masked + b"] now", model_last=model_last)
+        assert asked.body == b"\r\n" + edit(b"about [WORD_" + masked + b"] now", model_last=model_last)
         assert int(asked.headers["content-length"]) == len(asked.body)
         assert [(one.part, one.path) for one in check.passages] == [("input", "prompt")]
         assert b"falcon" not in found.content
@@ -66,10 +66,11 @@ async def test_a_form_without_findings_passes_unchanged():
             assert provider.asked[0].body == edit(b"a cat")
 
 
-async def test_an_unknown_file_is_content_that_no_step_can_read():
+async def test_an_unknown_file_or_preamble_is_content_that_no_step_can_read():
     async with gateway_with_steps(IMAGES, step()) as (served, provider):
-        found = await send(served, "/v1/images/edits", edit(b"a cat", notes=b"falcon-12"))
-        assert (found.status_code, found.json()["error"]["code"]) == (403, "unchecked_content")
+        for form in (edit(b"a cat", notes=b"falcon-12"), b"falcon-12\r\n" + edit(b"a cat")):
+            found = await send(served, "/v1/images/edits", form)
+            assert (found.status_code, found.json()["error"]["code"]) == (403, "unchecked_content")
         assert not provider.asked
 
 

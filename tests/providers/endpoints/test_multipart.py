@@ -41,6 +41,7 @@ def edit_body(body: Sequence[bytes], model: str = "whisper-large-v3", boundary: 
             out.append(editor.replace(model))
             replaced = True
     editor.close()
+    out.insert(0, editor.preamble or b"")
     assert len(b"".join(out)) == sum(map(len, body)) + editor.difference
     return b"".join(out)
 
@@ -164,7 +165,7 @@ def test_the_boundaries_of_reads_make_no_difference(body, cuts):
 @given(cuts=CUTS)
 @settings(max_examples=examples(50), deadline=None)
 def test_the_events_put_together_are_the_body(cuts):
-    body = multipart(BODIES["what looks like the boundary"][1:])
+    body = b"\r\n" + multipart(BODIES["what looks like the boundary"][1:])
     parser = MultipartParser(BOUNDARY)
     events = [event for piece in cut(body, cuts) for event in parser.feed(piece)]
     parser.close()
@@ -200,17 +201,24 @@ PREAMBLES = (
 
 
 @each_row("preamble, size", itertools.product(PREAMBLES, [1, 7, 100_000]))
-def test_a_preamble_is_ignored(preamble, size):
+def test_a_preamble_stays(preamble, size):
     """RFC 2046 section 5.1.1 permits it; a line end alone is common in Swift."""
-    body = multipart([part("model", b"a"), FILE])
-    assert edit_body(pieces(preamble + body, size), "bc") == body.replace(b"\r\na\r\n", b"\r\nbc\r\n")
+    body = preamble + multipart([part("model", b"a"), FILE])
+    assert edit_body(pieces(body, size), "bc") == body.replace(b"\r\na\r\n", b"\r\nbc\r\n")
 
 
 @given(preamble=st.binary(max_size=40), cuts=CUTS)
 @settings(max_examples=examples(50), deadline=None)
-def test_a_preamble_is_skipped(preamble, cuts):
-    body = multipart([part("model", b"a"), FILE])
-    assert edit_body(cut(preamble + b"\r\n" + body, cuts), "a") == body
+def test_any_preamble_stays(preamble, cuts):
+    body = preamble + b"\r\n" + multipart([part("model", b"a"), FILE])
+    assert edit_body(cut(body, cuts), "a") == body
+
+
+def test_a_field_before_the_first_boundary_is_refused():
+    """A server that does not skip the preamble would find another model in it."""
+    for begin in (b"", b"\r\n", b"x\r\n"):
+        field = begin + b'CONTENT-Disposition: form-data; name="model"\r\n\r\nbig\r\n'
+        assert "before its first boundary" in refusal(field + multipart([part("model", b"a")]))
 
 
 def test_a_preamble_ends_in_crlf_and_is_bounded():
