@@ -222,7 +222,7 @@ class ResponseSteps:
     def _builder(self, choice: int, choices: int) -> RunBuilder:
         prefix = f"choices[{choice}]." if choices > 1 else ""
         # Clients of an API with choices join all text of one, whatever comes between its parts.
-        return RunBuilder(prefix, joins=self.session.api in MEMBERS)
+        return RunBuilder(prefix, joins=self.session.api in MEMBERS, splits_refusals=self.session.api == "chat")
 
     def _stage(self, step: LoadedStep, builder: RunBuilder, cut: Callable[[], object]) -> EventStage:
         session = self.session

@@ -317,12 +317,13 @@ class RunBuilder:
     """Sorts the events of one response into runs.
 
     Adjacent blocks of one part are one run. ``joins``: text of the model continues after reasoning and calls, too,
-    because the client's API has only one text."""
+    because the client's API has only one text. ``splits_refusals``: that API has another text for refusals."""
 
-    def __init__(self, prefix: str = "", *, joins: bool = False) -> None:
+    def __init__(self, prefix: str = "", *, joins: bool = False, splits_refusals: bool = False) -> None:
         self._prefix = prefix
-        self._joins = joins
-        self._open: dict[Part, Run] = {}  # runs of text and reasoning that may continue in the next block
+        self._lasting = frozenset(("assistant", "refusal") if joins else ())
+        self._refusal = "refusal" if splits_refusals else "assistant"
+        self._open: dict[str, Run] = {}  # runs of text and reasoning that may continue in the next block
         self._calls: dict[int, Run] = {}
         self._blocks: dict[int, Run] = {}
         self._searches = SearchBudget()
@@ -330,8 +331,10 @@ class RunBuilder:
     def add(self, event: Event, completed: Callable[[Run], object]) -> tuple[HeldEvent, list[Run]]:
         """Return ``event`` with its run, and the new runs. ``completed`` is called for each run that it ends."""
         match event:
-            case TextDelta() | RefusalDelta():
+            case TextDelta():
                 return self._add_text(event, "assistant", completed)
+            case RefusalDelta():
+                return self._add_text(event, "assistant", completed, self._refusal)
             case ReasoningDelta():
                 return self._add_text(event, "reasoning", completed)
             case ToolCallStart():
@@ -391,21 +394,21 @@ class RunBuilder:
             complete_run(run, completed)
         self._open.clear()
 
-    def _interrupt(self, completed: Callable[[Run], object], part: Part | None = None) -> None:
-        """End the runs of other parts than ``part``, except text that may continue later."""
-        for other in [one for one in self._open if one != part and not (self._joins and one == "assistant")]:
+    def _interrupt(self, completed: Callable[[Run], object], kind: str | None = None) -> None:
+        """End the runs of other kinds than ``kind``, except text that may continue later."""
+        for other in [one for one in self._open if one != kind and one not in self._lasting]:
             complete_run(self._open.pop(other), completed)
 
     def _path(self, block: int) -> str:
         return f"{self._prefix}content[{block}]"
 
-    def _run_of(self, part: Part, block: int, completed: Callable[[Run], object]) -> tuple[Run, list[Run]]:
-        """Return the run that a block of ``part`` continues or begins, and the new runs."""
+    def _run_of(self, part: Part, block: int, completed: Callable[[Run], object], kind: str) -> tuple[Run, list[Run]]:
+        """Return the run of ``kind`` that a block of ``part`` continues or begins, and the new runs."""
         new: list[Run] = []
-        if part not in self._open or len(self._open) > 1:
-            self._interrupt(completed, part)
-        if (run := self._open.get(part)) is None:
-            run = self._open[part] = Run(part, self._path(block))
+        if kind not in self._open or len(self._open) > 1:
+            self._interrupt(completed, kind)
+        if (run := self._open.get(kind)) is None:
+            run = self._open[kind] = Run(part, self._path(block))
             new.append(run)
         elif run.length and self._blocks.get(block) is not run:
             run.seams.append(run.length)
@@ -413,9 +416,13 @@ class RunBuilder:
         return run, new
 
     def _add_text(
-        self, event: TextDelta | RefusalDelta | ReasoningDelta, part: Part, completed: Callable[[Run], object]
+        self,
+        event: TextDelta | RefusalDelta | ReasoningDelta,
+        part: Part,
+        completed: Callable[[Run], object],
+        kind: str | None = None,
     ) -> tuple[HeldEvent, list[Run]]:
-        run, new = self._run_of(part, event.block, completed)
+        run, new = self._run_of(part, event.block, completed, kind or part)
         start = run.length
         run.add(event.text)
         return HeldEvent(event, run, start, run.length), new
@@ -423,7 +430,7 @@ class RunBuilder:
     def _add_reasoning_state(
         self, event: ReasoningState, completed: Callable[[Run], object]
     ) -> tuple[HeldEvent, list[Run]]:
-        run, new = self._run_of("reasoning", event.block, completed)
+        run, new = self._run_of("reasoning", event.block, completed, "reasoning")
         texts = item_texts(event.api, "reasoning", self._path(event.block), event.item, run.text, self._searches)
         return HeldEvent(event, run, run.length, run.length, texts), [*new, *(one.run for one in texts)]
 

@@ -105,7 +105,7 @@ class TextWalk:
             if first == b"{" and shape.scope is not None:
                 context = self._enter(shape.scope, self._document.members(value), context, route)
             self._container(shape.leaf, path, context, route)
-        elif first and shape.leaf.kind == "text" and shape.leaf.part != "other" and first in b"-0123456789":
+        elif first and shape.leaf.kind == "text" and first in b"-0123456789":
             self._add(shape.leaf, path, context, route, "document")
 
     def _object(self, value: Any, shape: Shape, path: str, context: TextContext, route: Route) -> None:

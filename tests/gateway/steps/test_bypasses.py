@@ -181,6 +181,8 @@ CHAT_STREAMS: Final[dict[str, Raw]] = {
         chunk({"content": "falc"}), chunk({"reasoning_content": "hm"}), chunk({"content": "on-77"})
     ),
     "text around a call": chat(chunk({"content": "falc"}), chunk(call("{}")), chunk({"content": "on-77"})),
+    "text around a refusal": chat(chunk({"content": "falc"}), chunk({"refusal": "no"}), chunk({"content": "on-77"})),
+    "a refusal around text": chat(chunk({"refusal": "falc"}), chunk({"content": "a"}), chunk({"refusal": "on-77"})),
     "text around an empty delta": chat(
         chunk({"content": "falc"}), chunk({"content": ""}), chunk({}), chunk({"content": "on-77"})
     ),

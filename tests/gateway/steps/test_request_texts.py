@@ -339,6 +339,10 @@ def test_a_masked_number_becomes_a_string(api: str, body: Any) -> None:
     assert rows(api, found)[0][2:] == ('{"card": "[M]"}', "pay")
 
 
+def test_a_number_of_an_unknown_member_is_text() -> None:
+    assert mask_secret("chat", {"messages": [], "note": 4111111111111111}, "4111111111111111")["note"] == "[M]"
+
+
 def test_a_mask_in_the_name_of_an_argument_is_an_error() -> None:
     texts = texts_of("chat", {"messages": [{"role": "assistant", "tool_calls": [CALL]}]})
 
@@ -500,6 +504,7 @@ def test_every_member_of_an_api_without_a_table_is_text() -> None:
         ("other", "turns", "turns", None),
         ("other", "turns", '[{"say": "two"}]', None),
         ("other", "n", "n", None),
+        ("other", "n", "5", None),
     ]
 
 
