@@ -55,7 +55,7 @@ def completion_output(body: bytes) -> RequestedOutput:
     """Return the output of a completion: ``best_of`` choices for each prompt are billed, although the response has only
     ``n``."""
     draft = Draft.of(body)
-    prompt, output = draft.value("prompt"), read_output(body, ("max_tokens",), ("n", "best_of"))
+    prompt, output = draft.value("prompt"), read_output(body, ("max_tokens",), ("n",))
     ids, texts = completions.count_token_ids(prompt), completions.prompt_texts(prompt)
     return attrs.evolve(
         output,

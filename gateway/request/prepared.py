@@ -4,7 +4,7 @@ Reservations read the possible cost of a request only from here, because the pro
 own request may have members that are renamed, dropped or ignored."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import cache
 from typing import Any, Final, TypeAlias
 
@@ -109,7 +109,7 @@ def requested_output(api: Api, body: bytes) -> RequestedOutput:
     except NOT_JSON:
         return UNSPECIFIED
     wire = CODECS[api].wire
-    output = _read_members(members, wire.output_limits, wire.answer_counts, wire.model_limits)
+    output = _read_members(members, wire.output_limits, wire.answer_counts)
     tools = _read_tools(members if wire.tools_within is None else _object_in(members, wire.tools_within))
     fallbacks = fallback_models(members)
     return attrs.evolve(output, tools=tools, fallbacks=fallbacks) if tools or fallbacks else output
@@ -117,17 +117,21 @@ def requested_output(api: Api, body: bytes) -> RequestedOutput:
 
 def requested_choices(api: Api, body: bytes) -> int:
     """Return how many choices the response of a provider with ``api`` to the conversation ``body`` may have."""
-    counts = CODECS[api].wire.answer_counts[:1]  # others only have a price, such as ``best_of``
-    return read_output(body, (), counts).answers if counts else 1
+    try:
+        members = _OBJECT.decode(body)
+    except NOT_JSON:
+        return 1
+    paths = _fold_paths(CODECS[api].wire.answer_counts)
+    return _most_answers([as_count(value) for path in paths for value in _values(members, path)])
 
 
 def read_output(body: bytes, limit_paths: tuple[str, ...], count_paths: tuple[str, ...]) -> RequestedOutput:
     """Return the output that ``body`` allows by the limits at ``limit_paths`` and the numbers of answers at
     ``count_paths``.
 
-    The largest of several limits in any spelling counts, because providers differ in which one they apply. Nothing is
-    limited if one of them is no positive number or appears twice, or if none has its exact name: providers ignore
-    unknown members."""
+    The largest of several limits with any server's name counts, because providers differ in which one they apply.
+    Nothing is limited if one of them is no positive number or appears twice, or if none has its exact name: providers
+    ignore unknown members."""
     try:
         members = _OBJECT.decode(body)
     except NOT_JSON:
@@ -136,22 +140,34 @@ def read_output(body: bytes, limit_paths: tuple[str, ...], count_paths: tuple[st
 
 
 def _read_members(
-    members: Mapping[str, msgspec.Raw],
-    limit_paths: tuple[str, ...],
-    count_paths: tuple[str, ...],
-    other_limit_paths: tuple[str, ...] = (),
+    members: Mapping[str, msgspec.Raw], limit_paths: tuple[str, ...], count_paths: tuple[str, ...]
 ) -> RequestedOutput:
-    limits = [
-        as_count(value) for path in _fold_paths(limit_paths + other_limit_paths) for value in _values(members, path)
-    ]
-    counts = [as_count(value) for path in _fold_paths(count_paths) for value in _values(members, path)]
+    limits: list[int | None] = []
+    counts: list[int | None] = []
+    own = {path[-1] for path in _fold_paths(count_paths)}
+    for is_limit, value in _output_numbers(members, _COUNTS | own):
+        (limits if is_limit else counts).append(as_count(value))
     known = [limit for limit in limits if limit is not None]
     is_limited = known and len(known) == len(limits) and any(_has_value(members, path) for path in limit_paths)
     return RequestedOutput(
-        min(max(known), MAX_REQUESTED) if is_limited else None,
-        min(max((count for count in counts if count is not None), default=1), MAX_ANSWERS),
-        tier=_tier_of(members),
+        min(max(known), MAX_REQUESTED) if is_limited else None, _most_answers(counts), tier=_tier_of(members)
     )
+
+
+def _most_answers(counts: Sequence[int | None]) -> int:
+    return min(max((count for count in counts if count is not None), default=1), MAX_ANSWERS)
+
+
+def _output_numbers(members: Mapping[str, msgspec.Raw], counts: Set[str], depth: int = 0) -> Iterator[tuple[bool, Any]]:
+    """Yield the limits of tokens (true) and the numbers of answers (false) in ``members`` and in their settings,
+    in any spelling, such as ``maxTokens`` and ``max_tokens``, except ``null``."""
+    for name, raw in members.items():
+        folded = _fold_name(name)
+        if folded in _LIMITS or folded in counts:
+            if bytes(raw) != b"null":
+                yield folded in _LIMITS, _read_small(raw)
+        elif folded in _SETTINGS and depth < _DEEPEST and bytes(raw).startswith(b"{"):
+            yield from _output_numbers(_inner_members(raw, "max_tokens"), counts, depth + 1)
 
 
 def _values(members: Mapping[str, msgspec.Raw], path: _Path) -> Iterator[Any]:
@@ -244,3 +260,34 @@ def _fold_name(name: str) -> str:
 def _fold_paths(paths: tuple[str, ...]) -> tuple[_Path, ...]:
     """Return the parts of each of ``paths`` without differences in spelling, each once."""
     return tuple(dict.fromkeys(tuple(map(_fold_name, path.split("."))) for path in paths))
+
+
+def _folded_names(*names: str) -> frozenset[str]:
+    return frozenset(map(_fold_name, names))
+
+
+_LIMITS: Final = _folded_names(
+    "max_tokens", "max_completion_tokens", "max_output_tokens",
+    "max_new_tokens", "max_length",  # https://huggingface.co/docs/transformers/main_classes/text_generation
+    "n_predict",  # https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+    "num_predict",  # https://github.com/ollama/ollama/blob/main/docs/modelfile.md
+    "max_gen_len", "max_tokens_to_sample", "max_token_count",  # models at Amazon
+)  # fmt: skip
+"""Limits of output tokens at any server. Many apply their own name besides that of the API."""
+
+_COUNTS: Final = _folded_names(
+    "best_of",  # https://platform.openai.com/docs/api-reference/completions
+    "n_cmpl",  # llama.cpp, as above
+    "num_return_sequences",  # transformers, as above
+    "candidate_count", "num_generations",  # Google's and Cohere's
+)  # fmt: skip
+"""Numbers of answers at any server, besides those of each API."""
+
+_SETTINGS: Final = _folded_names(
+    "generation_config", "inference_config", "text_generation_config", "options", "parameters", "extra_body",
+    "additionalModelRequestFields",
+)  # fmt: skip
+"""Members whose objects have limits and numbers, at any server."""
+
+_DEEPEST: Final = 3
+"""Levels of such objects."""

@@ -26,7 +26,7 @@ WIRE = WireApi(
     words=StreamWords(error_member=True),
     client_headers=("openai-beta",),
     output_limits=("max_completion_tokens", "max_tokens"),
-    answer_counts=("n", "best_of"),
+    answer_counts=("n",),
 )
 
 

@@ -38,11 +38,6 @@ WIRE = WireApi(
     error_headers=error_headers,
     id_headers=("x-request-id", "x-amzn-requestid"),
     output_limits=("inferenceConfig.maxTokens",),
-    # Additional fields reach the model unchanged: Claude's, Nova's, Llama's, and those of other makers.
-    model_limits=tuple(
-        f"additionalModelRequestFields.{name}"
-        for name in ("max_tokens", "max_new_tokens", "max_gen_len", "max_completion_tokens", "max_tokens_to_sample")
-    ),
     charges_cache_writes=True,
     count_member="inputTokens",
 )
