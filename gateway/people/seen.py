@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import trio
+
 from gateway.people.records import SeenPerson, readable_text
 from gateway.people.store import PeopleStore
 from gateway.people.values import Person
@@ -27,6 +29,7 @@ class SeenPeople:
         self._now = now
         self._pending: dict[str, SeenPerson] = {}
         self._stored: dict[str, tuple[float, bytes, float]] = {}  # with a digest of the claims, which may be long
+        self._news = trio.Event()
         self._key_uses: dict[str, float] = {}  # by the digest of the key; there are at most ``MOST_OWN_KEYS``
         self._stored_uses: dict[str, float] = {}
 
@@ -46,6 +49,12 @@ class SeenPeople:
         self._pending[person.name] = SeenPerson(
             person.name, person.issuer, label, claims, person.group, person.role, now, now, min(issued, now)
         )
+        if is_news:
+            self._news.set()
+
+    async def wait_for_news(self) -> None:
+        """Wait until a person is noted that this process has not stored, or whose claims have changed."""
+        await self._news.wait()
 
     def note_key_use(self, digest: bytes) -> None:
         """Note that an own key was used. Stores nothing yet, and never waits."""
@@ -54,6 +63,7 @@ class SeenPeople:
     async def flush(self) -> None:
         """Store the people and the uses of own keys that were noted. Raises ``Unavailable``, and keeps them for the
         next time."""
+        self._news = trio.Event()
         while self._pending:
             batch = dict(list(self._pending.items())[:_AT_ONCE])
             await self._store.note_people(tuple(batch.values()))

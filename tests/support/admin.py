@@ -118,7 +118,7 @@ class AdminGateway:
         now = time.time()
         claims = {"sub": subject, "groups": [claim]}
         self.stored(lambda store: store.note_people(
-            (SeenPerson(name, issuer, f"{subject}@example.com", claims, group, role, now, now),)
+            (SeenPerson(name, issuer, f"{subject}@example.com", claims, group, role, now, now, now),)
         ))  # fmt: skip
 
     def stored(self, work: Callable[[PeopleStore], Awaitable[T]]) -> T:

@@ -50,11 +50,15 @@ class AdminCall:
         return await read_object(self.incoming, is_optional=is_optional)
 
     async def people(self) -> PeopleStore:
-        """Return the store of people and of the audit, with its tables. Raises ``GatewayError`` (403)."""
-        store = self.service.people_store
+        """Return the store of people and of the audit, with its tables and everyone whom this process has seen.
+
+        Raises ``GatewayError`` (403) and ``Unavailable``."""
+        store, own_keys = self.service.people_store, self.service.own_keys
         if store is None:
             raise GatewayError("permission", _NO_PEOPLE, code="no_storage")
         await store.open()
+        if own_keys is not None:
+            await own_keys.seen.flush()
         return store
 
     @property

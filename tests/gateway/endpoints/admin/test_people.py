@@ -34,6 +34,15 @@ def test_a_lead_sees_the_people_of_its_group_and_an_auditor_all(shared):
     assert shared.call("auditor", "GET", "/admin/v1/people/okta:nobody").status == 404
 
 
+def test_a_person_who_comes_with_a_token_is_known_to_administrators(tmp_path):
+    with admin_gateway(tmp_path) as served:
+        assert served.call("person", "GET", "/v1/models").status == 200
+        rows = served.call("lead", "GET", "/admin/v1/people").json["data"]
+        assert [row["name"] for row in rows] == ["okta:person-1"]
+        more = {"budgets": ["40 usd/day"], "until": soon(7)}
+        assert served.call("lead", "PUT", "/admin/v1/raises/okta:person-1", more).status == 201
+
+
 def test_a_block_has_an_author_and_a_reason_and_ends(shared):
     path = "/admin/v1/people/okta:gone/block"
     assert shared.call("admin", "PUT", path, {"reason": "left"}).status == 201
