@@ -130,7 +130,7 @@ _NOT_HERE: Final = (
     "without a key, the live view works only on this machine, under localhost or a loopback address: for other "
     "machines, set `ui_key` in the configuration"
 )
-_OTHER_PAGE: Final = "only the live view's own page may send this request"
+_OTHER_PAGE: Final = "only the gateway's own pages may send this request, whatever `cors` permits: open the page itself"
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -219,11 +219,12 @@ class PageGuard:
         method = asgi.get("method", "GET")
         if method == "OPTIONS":  # a preflight, which CORS answers
             return
+        is_page = is_ui or asgi["path"] in _PAGES
         origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
         if origin == b"null" and site == b"same-origin":  # a form on a page with `Referrer-Policy: no-referrer`
             return
         if origin is not None and not self._is_own(origin, host) and (is_ui or not self._may_call(origin)):
-            raise GatewayError("permission", _OTHER_PAGE) if is_ui else _refusal(_OTHER_ORIGIN, origin)
+            raise GatewayError("permission", _OTHER_PAGE) if is_page else _refusal(_OTHER_ORIGIN, origin)
         if site not in _FOREIGN_SITES:
             return
         if asgi["path"] in _PAGES and method in ("GET", "HEAD") and _opens_page(headers):
@@ -231,7 +232,7 @@ class PageGuard:
         if is_ui:
             raise GatewayError("permission", _OTHER_PAGE)
         if not self._may_call(origin):
-            raise GatewayError("permission", _OTHER_SITE)
+            raise GatewayError("permission", _OTHER_PAGE if is_page else _OTHER_SITE)
 
     def _is_own(self, origin: bytes, host: bytes) -> bool:
         """Return whether ``origin`` is the server's own, which some programs other than browsers send.

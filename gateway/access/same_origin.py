@@ -8,13 +8,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.http.headers import Headers
-from streams.errors import GatewayError
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_REFUSED: Final = (
-    "this change must come from the gateway's own page at {}: open that page and try again; programs send a key or a "
-    "token instead of the cookie"
-)
 
 
 def origin_of_url(url: str) -> str:
@@ -42,11 +37,3 @@ def is_from_other_site(headers: Headers) -> bool:
 
     Programs and old browsers do not send ``Sec-Fetch-Site``; ``none`` is an address that a person typed."""
     return any(name == "sec-fetch-site" and value not in ("same-origin", "none") for name, value in headers)
-
-
-def check_same_origin(headers: Headers, own_origin: str) -> None:
-    """Raise ``GatewayError`` (403, ``page_refused``) unless a page of ``own_origin`` sent the request.
-
-    Call it for each change that a cookie authorizes. A request without a cookie needs no such check."""
-    if not is_same_origin(headers, own_origin):
-        raise GatewayError("permission", _REFUSED.format(own_origin), code="page_refused")

@@ -8,6 +8,7 @@
 - ``border`` turns a request into an exchange, ``request_body`` reads its body; ``request_guard`` rejects hostile
   requests; ``hooks``: CORS and client keys on Quart's routes.
 - ``answers`` and ``plain_answers`` make responses outside exchanges.
-- ``html``: pages for people; ``oauth``: their sign-in; ``console``: their rights, usage, keys and groups.
+- ``html``: pages for people; ``oauth``: their sign-in; ``console``: their rights, usage, keys and groups;
+  ``own_pages``: the check of their changes.
 - ``claude_code``: paths that Claude Code requests after a sign-in; ``spend_forms``: its forms of budgets.
 - ``http_errors`` and ``unknown_paths``: errors for requests without a route."""

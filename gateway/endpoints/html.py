@@ -25,8 +25,10 @@ PRIVATE_PAGE: Final[Headers] = (
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
 )
-"""Headers of every page and redirect: no framing, no ``Referer``, no copy in a cache. Forms may lead to an issuer's
-page, and browsers apply ``form-action`` to redirects too, so there is none."""
+"""Headers of every page and redirect: no framing, no ``Referer``, no copy in a cache. The forms of a sign-in may lead
+to an issuer's page, and browsers apply ``form-action`` to redirects too, so only other pages have one."""
+
+_OWN_FORMS: Final[Headers] = (("content-security-policy", f"{_POLICY}; form-action 'self'"), *PRIVATE_PAGE[1:])
 
 _PAGE: Final = """<!doctype html>
 <html lang="en">
@@ -71,11 +73,14 @@ def _escape_value(value: object) -> str:
 
 def html_page(
     title: str, content: Html, place: str, status: int = 200, headers: Headers = (), *, style: str = STYLE,
-    nav: Html | None = None,
+    nav: Html | None = None, own_forms: bool = False,
 ) -> Response:  # fmt: skip
-    """Return a page. ``place`` is the gateway's host, so that people can recognize it; ``nav`` links other pages."""
+    """Return a page. ``place`` is the gateway's host, so that people can recognize it; ``nav`` links other pages.
+
+    With ``own_forms`` its forms lead only to the gateway."""
     body = html(_PAGE, title=title, content=content, place=place, style=style, nav=nav or Html(""))
-    return Response(status, (("content-type", "text/html; charset=utf-8"), *headers, *PRIVATE_PAGE), body.encode())
+    guarded = _OWN_FORMS if own_forms else PRIVATE_PAGE
+    return Response(status, (("content-type", "text/html; charset=utf-8"), *headers, *guarded), body.encode())
 
 
 @cache

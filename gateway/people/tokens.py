@@ -101,6 +101,8 @@ class TokenChecker:
         audience = read.claims["aud"]
         if read.claims.get("azp", client_id if _has_one_audience(audience) else None) != client_id:
             raise TokenRefused("audience", "the ID token was issued to another client (`azp`)")
+        if "iat" not in read.claims:
+            raise TokenRefused("time", "the ID token has no `iat`, which OpenID Connect requires")
         return self._verify(token, read, issuer, now)
 
     def version(self, issuer_name: str) -> bytes | None:

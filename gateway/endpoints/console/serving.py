@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
-from gateway.access.same_origin import check_same_origin, origin_of_url
+from gateway.access.same_origin import origin_of_url
 from gateway.config.settings import Config
 from gateway.endpoints.admin.callers import identify_caller
 from gateway.endpoints.admin.calls import AdminAnswer
@@ -16,6 +17,7 @@ from gateway.endpoints.console.paths import KEYS, STYLE
 from gateway.endpoints.console.table import PAGES, ConsolePage, FormAction, action_of, page_at
 from gateway.endpoints.html import PRIVATE_PAGE, Html, html, html_page, join_html, redirect, style_response
 from gateway.endpoints.oauth.forms import Form, parse_query, read_form
+from gateway.endpoints.own_pages import check_own_page
 from gateway.endpoints.ui.paths import LIVE, WITH_KEY, first_page
 from gateway.endpoints.ui.signed_in import signed_in_callers
 from gateway.endpoints.ui.visitors import as_bearer
@@ -40,6 +42,7 @@ _NOT_HERE: Final = (
 )
 _STORE_DOWN: Final = "the gateway cannot read or write its storage at the moment, so nothing has changed: try again"
 _MISTAKE: Final = "the gateway failed because of a bug; its log has the details"
+_console_page: Final = partial(html_page, style=STYLE, own_forms=True)
 _RETRY: Final = (("retry-after", "5"),)
 
 
@@ -76,21 +79,20 @@ class ConsoleServer:
         if page is None:
             return style_response("gateway.endpoints.console")
         if method == "POST":
-            self._check_origin(incoming.headers)
+            self._check_origin(incoming)
         call = await self._call(incoming)
         if isinstance(call, Response):
             return call
         return await self._show(call, page) if method != "POST" else await self._change(call, page, incoming)
 
-    def _check_origin(self, headers: Headers) -> None:
+    def _check_origin(self, incoming: PiecesRequest) -> None:
         """Raise ``GatewayError`` (403) unless the gateway's own page sent the form.
 
         Browsers add cookies and remembered passwords to forms of other sites too."""
-        own = "" if self._config.public_url is None else origin_of_url(self._config.public_url)
-        try:
-            check_same_origin(headers, own)
-        except GatewayError as error:
-            raise error if own else GatewayError("permission", _NOT_HERE, code="page_refused") from None
+        if self._config.public_url is None:
+            check_own_page(incoming, "", self._service.ledger.audit, _NOT_HERE)
+        else:
+            check_own_page(incoming, origin_of_url(self._config.public_url), self._service.ledger.audit)
 
     # The caller
 
@@ -122,14 +124,18 @@ class ConsoleServer:
             raise GatewayError("authentication", info.message, headers=(*headers, _CHALLENGE)) from None
 
     async def _send_to_sign_in(self, signed_in: "SignedInCallers", incoming: PiecesRequest) -> Response:
-        """Return the redirect to the sign-in, which returns to the page. The fields of a form would be lost."""
-        path = incoming.asgi["path"]
-        if incoming.asgi["method"] == "POST":
+        """Return the redirect to the sign-in, which returns to the page.
+
+        A form gets a page with a link: its fields would be lost, and ``form-action`` permits no redirect to an issuer.
+        """
+        path = f"{incoming.asgi['path']}?{incoming.query}".removesuffix("?")
+        is_form = bool(incoming.query) and dict(incoming.headers).get("sec-fetch-site") == "same-origin"
+        if is_form or incoming.asgi["method"] == "POST":
             content = html(
                 '{problem}<p><a class="button" href="{to}">Sign in</a></p>', problem=problem(_ENDED), to=path
             )
-            return html_page("Session ended", content, self._place, 401, style=STYLE)
-        return await signed_in.send_to_sign_in(incoming.headers, f"{path}?{incoming.query}".removesuffix("?"))
+            return _console_page("Session ended", content, self._place, 401)
+        return await signed_in.send_to_sign_in(incoming.headers, path)
 
     # Pages
 
@@ -155,7 +161,7 @@ class ConsoleServer:
         return self._page(call, page.title, join_html((message, *contents)), status, headers)
 
     def _page(self, call: PageCall, title: str, content: Html, status: int = 200, headers: Headers = ()) -> Response:
-        return html_page(title, content, self._place, status, headers, style=STYLE, nav=_nav(call))
+        return _console_page(title, content, self._place, status, headers, nav=_nav(call))
 
     def _failure(self, message: str, status: int, headers: Headers = ()) -> Response:
         """Return the page of an error without a known caller."""
@@ -163,7 +169,7 @@ class ConsoleServer:
             '{problem}<p><a href="{to}">{name}</a></p>',
             problem=problem(message), to=first_page(self._config), name="Live view" if self._config.ui else "Account",
         )  # fmt: skip
-        return html_page("That did not work", content, self._place, status, headers, style=STYLE)
+        return _console_page("That did not work", content, self._place, status, headers)
 
     # Forms
 

@@ -10,7 +10,6 @@ from urllib.parse import urlencode, urlsplit
 
 import attrs
 
-from gateway.access.same_origin import check_same_origin
 from gateway.config.issuers import IssuerLogin, TrustedIssuer
 from gateway.endpoints.html import PRIVATE_PAGE, html_page, redirect
 from gateway.endpoints.oauth import pages
@@ -21,6 +20,7 @@ from gateway.endpoints.oauth.errors import OAuthError, PageError
 from gateway.endpoints.oauth.forms import Form, parse_query, read_form
 from gateway.endpoints.oauth.paths import CALLBACK
 from gateway.endpoints.oauth.sign_in_states import LIFETIME, SignIn, StateRefused
+from gateway.endpoints.own_pages import check_own_page
 from gateway.http.headers import Headers, bearer_token
 from gateway.http.response import Response
 from gateway.people.issuer_http import IssuerClient, IssuerRefused, IssuerTokens, IssuerUnavailable
@@ -325,7 +325,7 @@ class BrowserSignIn:
         A program sends its session's token instead of a cookie, and gets 204."""
         if token := bearer_token(incoming.headers):
             return await self._sign_out_program(incoming, token)
-        check_same_origin(incoming.headers, self._context.origin)
+        check_own_page(incoming, self._context.origin, self._context.audit)
         await read_form(incoming)
         cookie = read_cookie(incoming.headers, SESSION)
         found = None if cookie is None else await self._context.store.session_of_cookie(digest_of(cookie))

@@ -3,9 +3,10 @@
 from typing import Final
 
 from gateway.access.authentication import OWN_HEADER
-from gateway.access.same_origin import check_same_origin, origin_of_url
+from gateway.access.same_origin import origin_of_url
 from gateway.config.settings import Config
 from gateway.endpoints.oauth.cookies import SESSION, read_cookie
+from gateway.endpoints.own_pages import check_own_page
 from gateway.exchange.service import Service
 from gateway.http.headers import PLAIN_KEYS, Headers
 from gateway.people.directory import SENDER, Sender
@@ -32,7 +33,7 @@ async def cookie_caller(config: Config, service: Service, incoming: IncomingRequ
     if cookie is None or service.sessions is None or config.public_url is None or has_key(config, incoming.headers):
         return None
     if incoming.asgi["method"] not in _CHANGES_NOTHING:
-        check_same_origin(incoming.headers, origin_of_url(config.public_url))
+        check_own_page(incoming, origin_of_url(config.public_url), service.ledger.audit)
     found = await service.sessions.browser_session(cookie)
     if found is None:
         return None

@@ -9,7 +9,7 @@ import time
 from typing import Final
 from urllib.parse import urlencode
 
-from gateway.access.same_origin import check_same_origin, is_from_other_site
+from gateway.access.same_origin import is_from_other_site
 from gateway.endpoints.html import Html, html_page
 from gateway.endpoints.oauth import pages
 from gateway.endpoints.oauth.browser import BrowserSignIn, browser_of
@@ -19,6 +19,7 @@ from gateway.endpoints.oauth.cookies import SIGN_IN, read_cookie
 from gateway.endpoints.oauth.errors import json_response
 from gateway.endpoints.oauth.forms import parse_query, read_form
 from gateway.endpoints.oauth.paths import DEVICE
+from gateway.endpoints.own_pages import check_own_page
 from gateway.http.headers import Headers
 from gateway.http.response import Response
 from gateway.people.records import DeviceGrant, digest_of
@@ -127,7 +128,7 @@ class DeviceSignIn:
 
     async def decide(self, incoming: PiecesRequest) -> Response:
         """Handle both forms: the code, and the decision of the person who is signed in."""
-        check_same_origin(incoming.headers, self._context.origin)
+        check_own_page(incoming, self._context.origin, self._context.audit)
         form = await read_form(incoming)
         text = form.get("user_code", "")
         found = await self._find(incoming, text)

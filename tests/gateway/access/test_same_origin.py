@@ -1,9 +1,6 @@
 """A change with a cookie passes only from the gateway's own page (OWASP, "Cross-Site Request Forgery Prevention")."""
 
-import pytest
-
-from gateway.access.same_origin import check_same_origin, is_same_origin, origin_of_url
-from streams.errors import GatewayError
+from gateway.access.same_origin import is_same_origin, origin_of_url
 from tests.support.each_row import each_row
 
 OWN = "https://llm.example"
@@ -34,14 +31,12 @@ REFUSED = {
 
 @each_row("headers", PERMITTED.values(), ids=PERMITTED)
 def test_own_pages_pass(headers):
-    check_same_origin(tuple(headers.items()), OWN)
+    assert is_same_origin(tuple(headers.items()), OWN)
 
 
 @each_row("headers", REFUSED.values(), ids=REFUSED)
 def test_other_senders_are_refused(headers):
-    with pytest.raises(GatewayError) as caught:
-        check_same_origin(tuple(headers.items()), OWN)
-    assert (caught.value.info.status, caught.value.info.code) == (403, "page_refused")
+    assert not is_same_origin(tuple(headers.items()), OWN)
 
 
 def test_repeated_headers_are_refused():

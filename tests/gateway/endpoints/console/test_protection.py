@@ -128,6 +128,15 @@ def test_a_link_of_another_site_shows_no_false_message(gateway: PeopleGateway, a
     assert "no longer blocked" not in linked.text
 
 
+def test_a_form_without_a_session_gets_a_link_because_it_may_not_lead_to_an_issuer(gateway: PeopleGateway):
+    browser, path = PeopleBrowser(), f"{gateway.url}/ui/usage?by=model"
+    linked = browser.request("GET", path, {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"})
+    assert linked.status_code == 302
+    sent = browser.request("GET", path, {"sec-fetch-site": "same-origin", "sec-fetch-mode": "navigate"})
+    assert sent.status_code == 401
+    assert 'href="/ui/usage?by=model"' in sent.text
+
+
 @pytest.mark.parametrize("path", [page.path for page in PAGES] + ["/ui/pages.css"])
 def test_pages_are_private_and_strict(gateway: PeopleGateway, admin: PeopleBrowser, path):
     response = admin.request("GET", gateway.url + path)
@@ -136,6 +145,7 @@ def test_pages_are_private_and_strict(gateway: PeopleGateway, admin: PeopleBrows
     assert "default-src 'self'" in policy
     assert "script-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
+    assert ("form-action 'self'" in policy) == (path != "/ui/pages.css")
     assert "unsafe" not in policy
     for name, value in (
         ("cache-control", "no-store"), ("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"),

@@ -184,6 +184,7 @@ WRONG_TOKENS = {
     "nonce that is no text": {"nonce": 7},
     "another issuer": {"iss": "https://evil.example"},
     "audience of the API": {"aud": "trigate"},
+    "no time of issue": {"iat": None},
 }
 
 
@@ -333,6 +334,25 @@ def test_cors_opens_no_path_of_sign_in(tmp_path):
             for method in ("OPTIONS", "GET", "POST"):
                 response = browser.request(method, gateway.url + path, asked)
                 assert "access-control-allow-origin" not in response.headers, (method, path)
+
+
+FORGED = {"origin": "https://app.example", "sec-fetch-site": "cross-site", "sec-fetch-mode": "cors"}
+
+
+@each_row("cors", [None, ["https://app.example"]])
+def test_a_forged_change_is_in_the_audit_and_gets_no_advice_that_cannot_help(tmp_path, cors):
+    with people_gateway(tmp_path, cors=cors, audit="stderr") as gateway:
+        browser, _ = gateway.sign_in("root")
+        changes = [("POST", "/oauth/logout"), ("POST", "/device"), ("POST", "/ui/keys"), ("PUT", "/me/keys/laptop")]
+        for method, path in changes:
+            response = browser.request(method, gateway.url + path, FORGED)
+            assert response.status_code == 403
+            assert "to `cors`" not in response.text
+        plain = browser.request("PUT", f"{gateway.url}/me/keys/laptop")
+        assert plain.status_code == 403
+        refused = [json.loads(line) for line in gateway.log if '"page_refused"' in line]
+    assert [line["path"] for line in refused] == [*(path for _, path in changes), "/me/keys/laptop"]
+    assert [line.get("origin") for line in refused] == ["https://app.example"] * len(changes) + [None]
 
 
 def test_failed_sign_ins_of_an_address_are_limited(tmp_path):
