@@ -39,14 +39,14 @@ READ_HEADERS: Final[Mapping[str, str]] = {
     "x-litellm-call-id": "programs of LiteLLM: the id of a request",
     "x-litellm-model-id": "programs of LiteLLM: the deployment",
     "x-litellm-model-group": "programs of LiteLLM: the requested name",
-    "x-litellm-model-api-base": "programs of LiteLLM: the provider's address",
-    "x-litellm-version": "programs of LiteLLM: its version",
     "x-litellm-response-cost": "programs of LiteLLM: the cost in dollars",
     "x-litellm-key-spend": "programs of LiteLLM: the key's spend in dollars",
     "x-litellm-attempted-retries": "programs of LiteLLM: the number of retries",
     "x-litellm-attempted-fallbacks": "programs of LiteLLM: the number of fallbacks",
 }
-"""The headers that SDKs and programs read, with their readers."""
+"""The headers that SDKs and programs read, with their readers.
+
+Headers about a gateway itself, such as its version, its region or the address of its provider, are none of them."""
 
 
 @attrs.frozen

@@ -116,6 +116,13 @@ def test_the_spaces_of_arguments_are_no_difference():
     assert ("breaks", "arguments of look", "JSON", "not JSON") in differences(whole(completion(None, [CALL])), broken)
 
 
+def test_headers_of_a_gateway_about_itself_are_no_difference():
+    old = whole(
+        completion(), headers=(("x-litellm-version", "1.80"), ("x-litellm-model-api-base", "https://a.example"))
+    )
+    assert differences(old, whole(completion())) == set()
+
+
 def test_costs_are_compared_up_to_rounding():
     costs = [whole(completion(), headers=(("x-litellm-response-cost", cost),)) for cost in ("0.00100", "1e-3", "0.002")]
     ours = whole(completion(), headers=(("x-trigate-cost", "0.001"),))

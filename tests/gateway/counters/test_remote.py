@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import TypeAlias
 
@@ -303,6 +304,26 @@ async def test_a_refresh_from_a_silent_store_ends_in_time(store_server, nursery)
     await until(lambda: not counters.is_away, "the store is back")
     await counters.refresh([spent])
     assert counters.level(spent).used == 5
+    await counters.finish()
+
+
+async def test_a_process_that_does_not_run_finds_its_store_available(store_server, nursery):
+    """A deadline counted the process's own lateness: the store was unavailable for a moment, again and again."""
+    counters = RemoteCounters(store(store_server), limit=0.3)
+    nursery.start_soon(counters.run)
+    assert await spend(counters, budget("b"), 5)
+
+    async def hold_up_the_loop() -> None:
+        while True:
+            time.sleep(0.1)  # noqa: ASYNC251  # as long as other processes have the machine
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as busy:
+        busy.start_soon(hold_up_the_loop)
+        for _ in range(3):
+            assert await spend(counters, budget("b"), 5)
+        busy.cancel_scope.cancel()
+    assert counters.take_outage_reservations() == 0
     await counters.finish()
 
 
