@@ -128,8 +128,12 @@ class TextWalk:
                 self._add(OTHER, prefix + name, _NO_CONTEXT, (*route, index), "key", name)
                 inner = ANYTHING
             self.value(member, inner, prefix + name, context, (*route, index))
-        if scope is not None and scope.tool and context.tool and len(self.drafts) == count:
+        if scope is not None and scope.tool and context.tool and not self._shows_tool(context.tool, count):
             self._add(Leaf("text", scope.part), path, context, route, "none")
+
+    def _shows_tool(self, name: str, first: int) -> bool:
+        """Return whether a draft from number ``first`` on has the tool ``name``, other than its pictures."""
+        return any(draft.tool == name and draft.part in _OF_TOOLS for draft in self.drafts[first:])
 
     def _in_turn(self, index: int, context: TextContext) -> TextContext:
         self.has_turns = True

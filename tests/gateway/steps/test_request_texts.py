@@ -356,6 +356,15 @@ def test_a_call_without_arguments_is_a_passage() -> None:
     assert rows("chat", body) == [("tool_calls", "messages[0].tool_calls[0]", "", "now")]
 
 
+@each_row("more", [{}, {"vendor": 1}, {"vendor": "x"}])
+@each_row("url", ["https://a.test/x.png", "data:image/png;base64,iVBORw0KGgo="])
+def test_the_name_of_a_result_without_text_is_in_a_passage(url: str, more: dict[str, Any]) -> None:
+    output = [{"type": "input_image", "image_url": url}]
+    item = {"type": "function_call_output", "call_id": "c", "name": "look", "output": output, **more}
+    found = texts_of("responses", {"model": "m", "input": [item]}).passages
+    assert [one.part for one in found if one.tool == "look" and one.part != "media"] == ["tool_results"]
+
+
 def test_media_have_type_size_and_digest() -> None:
     data = b"\x89PNG....."
     url = "data:image/png;base64," + base64.b64encode(data).decode()
