@@ -223,12 +223,23 @@ class RunPiece(Protocol):
 class ItemText:
     """A string in an item that only its own API knows, or the name of a member: a run of its own, complete immediately.
 
-    ``keys`` lead to the string, or to the object that has the member."""
+    ``keys`` lead to the string, or to the object that has the member. ``run`` is that of an equal string, if any."""
 
-    def __init__(self, part: Part, path: str, text: str, keys: tuple[str | int, ...], *, is_value: bool = True) -> None:
-        self.run = Run(part, path)
-        self.run.add(text)
-        self.run.is_complete = True
+    def __init__(
+        self,
+        part: Part,
+        path: str,
+        text: str,
+        keys: tuple[str | int, ...],
+        *,
+        is_value: bool = True,
+        run: Run | None = None,
+    ) -> None:
+        if run is None:
+            run = Run(part, path)
+            run.add(text)
+            run.is_complete = True
+        self.run = run
         self.keys = keys
         self.is_value = is_value
 
@@ -245,15 +256,28 @@ class ItemText:
 
 
 def item_texts(
-    api: str, part: Part, path: str, item: Any, known: str = "", searches: SearchBudget | None = None
+    api: str,
+    part: Part,
+    path: str,
+    item: Any,
+    runs: dict[str, Run],
+    known: str = "",
+    searches: SearchBudget | None = None,
 ) -> tuple[ItemText, ...]:
     """Return the strings in an ``item`` of ``api``, except ids, seals and text that ``known`` contains.
 
+    ``runs`` are those of earlier strings by text: equal strings have one run, and this function adds the others.
     ``searches`` limits the searches in ``known``, after which its text is returned as well."""
     found: Iterable[FoundString] = item_strings(api, item)
     if known and searches is not None:
         found = _without_known(found, known, searches)
-    return tuple([ItemText(part, f"{path}.{one.path}", one.text, one.keys, is_value=one.is_value) for one in found])
+    texts = []
+    for one in found:
+        run = runs.get(one.text)
+        texts.append(ItemText(part, f"{path}.{one.path}", one.text, one.keys, is_value=one.is_value, run=run))
+        if run is None:
+            runs[one.text] = texts[-1].run
+    return tuple(texts)
 
 
 def _without_known(found: Iterable[FoundString], known: str, searches: SearchBudget) -> Iterator[FoundString]:
@@ -327,6 +351,7 @@ class RunBuilder:
         self._calls: dict[int, Run] = {}
         self._blocks: dict[int, Run] = {}
         self._searches = SearchBudget()
+        self._state_texts: dict[str, Run] = {}  # of the last item that a reader reports as reasoning, too
 
     def add(self, event: Event, completed: Callable[[Run], object]) -> tuple[HeldEvent, list[Run]]:
         """Return ``event`` with its run, and the new runs. ``completed`` is called for each run that it ends."""
@@ -349,17 +374,18 @@ class RunBuilder:
             case ReasoningState():
                 return self._add_reasoning_state(event, completed)
             case Citation():
-                texts = item_texts(event.api, "other", f"{self._path(event.block)}.citations", event.item)
+                texts, runs = self._item_texts(event, f"{self._path(event.block)}.citations")
                 cited = self._open.get("assistant")
                 end = 0 if cited is None else cited.length
-                return HeldEvent(event, cited, end, end, texts), [one.run for one in texts]
+                return HeldEvent(event, cited, end, end, texts), runs
             case NativeItem(kind=kind, item=passages) if kind == UNREAD:
                 texts = tuple(ItemText.of(passage) for passage in passages)
                 return HeldEvent(event, texts=texts), [one.run for one in texts]
             case NativeItem():
                 self._interrupt(completed)
-                texts = item_texts(event.api, "other", self._path(event.block), event.item)
-                return HeldEvent(event, texts=texts), [one.run for one in texts]
+                texts, runs = self._item_texts(event, self._path(event.block))
+                self._state_texts = {}
+                return HeldEvent(event, texts=texts), runs
             case BlockEnd():
                 return self._end_block(event, completed), []
             case AnswerEnd():
@@ -431,8 +457,18 @@ class RunBuilder:
         self, event: ReasoningState, completed: Callable[[Run], object]
     ) -> tuple[HeldEvent, list[Run]]:
         run, new = self._run_of("reasoning", event.block, completed, "reasoning")
-        texts = item_texts(event.api, "reasoning", self._path(event.block), event.item, run.text, self._searches)
-        return HeldEvent(event, run, run.length, run.length, texts), [*new, *(one.run for one in texts)]
+        path, self._state_texts = self._path(event.block), {}
+        # An item such as Gemini's code is reasoning for its provider only. A ``NativeItem`` follows.
+        part: Part = "other" if isinstance(event.item, dict) and "native" in event.item else "reasoning"
+        texts = item_texts(event.api, part, path, event.item, self._state_texts, run.text, self._searches)
+        return HeldEvent(event, run, run.length, run.length, texts), [*new, *self._state_texts.values()]
+
+    def _item_texts(self, event: Citation | NativeItem, path: str) -> tuple[Sequence[ItemText], list[Run]]:
+        """Return the texts of an item, and their new runs."""
+        runs = dict(self._state_texts)
+        known = len(runs)
+        texts = item_texts(event.api, "other", path, event.item, runs)
+        return texts, list(runs.values())[known:]
 
     def _end_answer(self, event: AnswerEnd, completed: Callable[[Run], object]) -> tuple[HeldEvent, list[Run]]:
         """End all runs. The keys of the end's texts lead into a pair of its details and its stop sequence."""
@@ -440,12 +476,12 @@ class RunBuilder:
         for call in self._calls.values():
             complete_run(call, completed)
         self._calls.clear()
-        texts = () if event.details is None else item_texts(DETAILS_API, "other", "stop_details", event.details)
+        texts = () if event.details is None else item_texts(DETAILS_API, "other", "stop_details", event.details, {})
         for one in texts:
             one.keys = (0, *one.keys)
         if event.stop_sequence:
             texts = (*texts, ItemText("other", "stop_sequence", event.stop_sequence, (1,)))
-        return HeldEvent(event, texts=texts), [one.run for one in texts]
+        return HeldEvent(event, texts=texts), list(dict.fromkeys(one.run for one in texts))
 
     def _end_block(self, event: BlockEnd, completed: Callable[[Run], object]) -> HeldEvent:
         if (call := self._calls.pop(event.block, None)) is not None:

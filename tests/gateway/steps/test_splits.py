@@ -20,7 +20,7 @@ from tests.support.examples import examples, places
 from tests.support.growing_streams import chunk, wire
 from tests.support.released_streams import release
 from tests.support.step_files import step_config
-from tests.support.upstreams import Script, ToolCall, render
+from tests.support.upstreams import Script, ToolCall, converse_frame, render
 from tests.support.upstreams import data as sse_event
 
 CODE: Final = """
@@ -234,3 +234,41 @@ def test_a_step_sees_a_call_without_arguments(tmp_path, kind):
     found = release(steps, "chat", [wire("chat", [event]) for event in events])
     assert [dict(record.labels) for record in found.records] == [{"tool": 1}]
     assert (found.refused is None) == (kind == "report")
+
+
+def gemini_event(part: dict[str, Any]) -> tuple[str, list[bytes]]:
+    candidate = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}
+    return "gemini", [sse_event({"candidates": [candidate], "modelVersion": "m", "responseId": "r"})]
+
+
+CITATION: Final = {"title": "t", "location": {"web": {"url": "https://falcon-12.test", "domain": "a.test"}}}
+ONCE: Final = {
+    "code": gemini_event({"executableCode": {"language": "PYTHON", "code": "falcon-12"}}),
+    "result": gemini_event({"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "falcon-12"}}),
+    "call": gemini_event({"toolCall": {"toolType": "X", "id": "1", "args": {"queries": ["falcon-12"]}}}),
+    "response": gemini_event({"toolResponse": {"toolType": "X", "id": "1", "response": {"a": "falcon-12"}}}),
+    "url": (
+        "converse",
+        [
+            converse_frame("messageStart", {"role": "assistant"}),
+            converse_frame("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "cited"}}),
+            converse_frame("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"citation": CITATION}}),
+            converse_frame("contentBlockStop", {"contentBlockIndex": 0}),
+            converse_frame("messageStop", {"stopReason": "end_turn"}),
+        ],
+    ),
+}
+"""Streams with a string that the reader reports in several events or members."""
+
+
+@each_row("name", ONCE)
+@each_row("action", ["mask", "report"])
+def test_a_string_is_one_passage_and_masked_wherever_it_is(tmp_path, name, action):
+    """S2 and S3 of ``step-behaviours.md``."""
+    row = {"use": "tests.support.word_steps:words", "action": action, "at": ["response"]}
+    steps = load_steps(step_config(tmp_path, f"  - {json.dumps(row)}\n")).steps
+    word_steps.seen.clear()
+    found = release(steps, *ONCE[name])
+    texts = [one.text for check in word_steps.seen for one in check.passages]
+    assert sum("falcon-12" in text for text in texts) == 1
+    assert (b"falcon-12" in b"".join(found.releases)) == (action == "report")
