@@ -114,7 +114,7 @@ def without_echoes(data: bytes) -> bytes:
     try:
         return msgspec.json.encode(_drop_echoes(any_json(data)))
     except NOT_JSON:
-        raise KeyMasked("a mask in a response whose JSON is invalid") from None
+        raise KeyMasked("") from None
 
 
 def _drop_echoes(value: Any) -> Any:

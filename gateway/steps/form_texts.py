@@ -53,12 +53,12 @@ class FormTexts:
         by_field: dict[int, list[tuple[int, int, str]]] = {}
         for passage, start, end, text in edits:
             if isinstance(passage, FieldName):
-                raise KeyMasked("a mask in the name of a field")
+                raise KeyMasked(text)
             by_field.setdefault(self._indexes[passage], []).append((start, end, text))
         fields = list(self._fields)
         for index, spans in by_field.items():
             if fields[index].file_name is not None:
-                raise KeyMasked("a mask in the name of a file")
+                raise KeyMasked(spans[0][2])
             text = splice(fields[index].value.decode("utf-8", "replace"), sorted(spans))
             fields[index] = attrs.evolve(fields[index], value=text.encode("utf-8", "replace"))
         return tuple(fields)

@@ -287,10 +287,10 @@ class HoldingStage:
         self.masked = True
         try:
             masked = held.masked_event(self.placeholders)
-        except KeyMasked:
-            return (self.replace_unmaskable(event),)
+        except KeyMasked as error:
+            return (self.replace_unmaskable(event, error.replacement),)
         return () if masked is None else (masked,)
 
-    def replace_unmaskable(self, event: Event) -> Event:
-        """Return what the client gets instead of an ``event`` that cannot express its masks."""
+    def replace_unmaskable(self, event: Event, replacement: str) -> Event:
+        """Return what the client gets instead of an ``event`` that cannot express the mask ``replacement``."""
         return event

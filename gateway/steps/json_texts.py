@@ -24,7 +24,12 @@ class NotJson(ValueError):
 
 
 class KeyMasked(ValueError):
-    """A mask that covers the name of a member or no value, so that JSON cannot express it."""
+    """A mask that covers the name of a member or no value, so that JSON cannot express it. ``replacement`` is its
+    text."""
+
+    def __init__(self, replacement: str) -> None:
+        super().__init__("a mask in the name of a member or of no value")
+        self.replacement = replacement
 
 
 class Member(NamedTuple):
@@ -352,14 +357,14 @@ def document_edits(raw: str, edits: Sequence[Edit]) -> list[Edit]:
         at, replacement, is_placed = first, escape(new), False
         while at < len(spans) and spans[at][0] < end:
             if tokens[at][2] is not None:
-                raise KeyMasked("a mask in the name of a member")
+                raise KeyMasked(new)
             if spans[at][0] < spans[at][1]:
                 change = max(start, spans[at][0]), min(end, spans[at][1]), replacement
                 changes.setdefault(at, []).append(change)
                 replacement, is_placed = "", True
             at += 1
         if not is_placed:
-            raise KeyMasked("a mask of no value")
+            raise KeyMasked(new)
     return [edit for at in sorted(changes) for edit in _value_edits(raw, tokens[at], changes[at])]
 
 

@@ -73,10 +73,17 @@ class Placeholders:
         self._values: dict[str, str] = {}
         self._own: dict[str, str] = {}
         self._texts: dict[tuple[str, str], str] = {}
+        self._labels: dict[str, str] = {}
 
     def text_for(self, span: Span, value: str) -> str:
         """Return the text that replaces ``value``."""
-        return self.placeholder(span.label, value) if span.replacement is None else span.replacement
+        text = self.placeholder(span.label, value) if span.replacement is None else span.replacement
+        self._labels[text] = span.label
+        return text
+
+    def label_of(self, replacement: str) -> str:
+        """Return the label of the last span with the text ``replacement``."""
+        return self._labels.get(replacement, "text to mask")
 
     def placeholder(self, label: str, value: str) -> str:
         name = re.sub(r"[^A-Z0-9]+", "_", label.upper()).strip("_")[:48] or "MASKED"

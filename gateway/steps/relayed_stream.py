@@ -91,7 +91,7 @@ class HeldRelayedEvent(HeldEvent):
         assert isinstance(event, NativeItem), "it has text"
         relayed: RelayedEvent = event.item
         if relayed.texts is None:
-            raise KeyMasked("a mask in an event that is no JSON")
+            raise KeyMasked(edits[0][3])
         raw = SseEvents().event(relayed.name, without_echoes(relayed.texts.replace(edits)))
         return attrs.evolve(event, item=RelayedEvent.of(self.endpoint, raw))
 

@@ -304,9 +304,10 @@ class StepSession:
     async def _with_edits(self, step: LoadedStep, texts: T, edits: Sequence[PassageEdit], at: Moment) -> T:
         try:
             return await texts.with_edits(edits)
-        except KeyMasked:  # the value cannot be sent, and JSON has no place for a placeholder
+        except KeyMasked as masked:  # the value cannot be sent, and JSON has no place for a placeholder
             self.records.of(step.name, at).add("refused")
-            raise member_name_refusal(step, SUBJECTS[at]) from None
+            label = self.placeholders.label_of(masked.replacement)
+            raise member_name_refusal(step, label, SUBJECTS[at]) from None
 
     def _note_unreadable(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> None:
         """Record that ``step`` cannot read a part of ``texts``. Raises ``GatewayError`` where that is refused."""

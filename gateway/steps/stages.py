@@ -68,8 +68,8 @@ class StepStage(HoldingStage):
         run.checked = max(run.checked, end)
         return self.step.held_back(passage)
 
-    def replace_unmaskable(self, event: Event) -> Event:
-        raise member_name_refusal(self.step, "response")
+    def replace_unmaskable(self, event: Event, replacement: str) -> Event:
+        raise member_name_refusal(self.step, self.placeholders.label_of(replacement), "response")
 
     def mask(self, run: Run, spans: Sequence[Span], base: int) -> None:
         """Mask ``spans`` of a passage that begins at position ``base``. Raises ``RefusedByStep`` for a mask in the name
@@ -80,8 +80,9 @@ class StepStage(HoldingStage):
         elif spans:
             try:
                 run.mask_arguments(spans, self.placeholders)
-            except KeyMasked:
-                raise member_name_refusal(self.step, "response") from None
+            except KeyMasked as masked:
+                label = self.placeholders.label_of(masked.replacement)
+                raise member_name_refusal(self.step, label, "response") from None
 
 
 class WholeStage(StepStage):

@@ -87,7 +87,7 @@ def _edit_piece(data: bytes, piece: TextPiece, edits: Sequence[Edit]) -> bytes:
         case "quoted":
             return json_texts.edit_quoted_document(data, edits)
         case "key":
-            raise KeyMasked("a mask in the name of a member")
+            raise KeyMasked(edits[0][2])
         case "summary":
             return compaction_item(json_texts.splice(piece.text, edits))["encrypted_content"].encode()  # type: ignore[no-any-return]
     return Attachment.of(json_texts.string_text(data).encode()).with_edits(edits).encode()

@@ -46,10 +46,10 @@ def refusal(step: str, label: str, subject: str, message: str | None, *, stops: 
     return RefusedByStep(info, step, text if stops else None)
 
 
-def member_name_refusal(step: LoadedStep, subject: str) -> RefusedByStep:
-    """Return the refusal of a mask in the name of a member, where JSON has no place for a placeholder."""
-    label = "text to mask in the name of a member"
-    return refusal(step.name, label, subject, step.refusal.message, stops=step.refusal.form == "stop")
+def member_name_refusal(step: LoadedStep, label: str, subject: str) -> RefusedByStep:
+    """Return the refusal of a mask of ``label`` in the name of a member, where JSON has no place for a placeholder."""
+    found = f"{label} in the name of a member"
+    return refusal(step.name, found, subject, step.refusal.message, stops=step.refusal.form == "stop")
 
 
 def unavailable(step: str, why: str, retry_after: float) -> GatewayError:

@@ -10,7 +10,7 @@ import pytest
 from tests.support.each_row import each_row
 from tests.support.harness import Reply, eventually, exchanges, provider
 from tests.support.step_gateway import bearer, client_keys, own_steps, post_as, step_gateway
-from tests.support.upstreams import Script, fake_upstream
+from tests.support.upstreams import Script, ToolCall, fake_upstream
 from tests.support.wire_clients import ALL, body_of, events_of, path_of
 
 CODE: Final = """
@@ -303,7 +303,17 @@ def test_a_mask_in_the_name_of_a_member_is_a_refusal(gateway, upstream, model):
     status, headers, body = ask(gateway, "mask", "hi", model=model, metadata={"falcon-12": "x"})
     assert (status, upstream.seen) == (400, [])
     assert b"content_filter" in body
+    assert b"word in the name of a member" in body
     assert headers["x-trigate-refused-by"] == "mask"
+    assert b"falcon" not in body
+
+
+@each_row("stream", [False, True])
+def test_a_mask_in_the_name_of_an_argument_is_a_refusal_with_its_label(gateway, upstream, stream):
+    upstream.script(Script(calls=(ToolCall("call_1", "f", '{"falcon-12": 1}'),), stop="tool_calls"))
+    status, _, body = ask(gateway, "mask", "hi", stream=stream)
+    assert status == 400, body
+    assert b"word in the name of a member" in body
     assert b"falcon" not in body
 
 
