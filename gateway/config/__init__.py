@@ -7,8 +7,8 @@
   are of ``kinds``, ``amounts`` and ``zones``.
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,
   ``client_keys`` with ``client_access`` (by ``patterns``), ``ratelimits``, ``budgets``, ``caching``, ``step_checks``,
-  ``member_checks``, ``issuer_checks``, ``prompt_cache_checks``. ``people``: the interface to those of
-  ``issuers``; ``managed_settings``: Claude Code's. ``findings`` collects errors and warnings.
+  ``member_checks``, ``issuer_checks`` (by ``issuer_urls``), ``prompt_cache_checks``. ``people``: the interface to those
+  of ``issuers``; ``managed_settings``: Claude Code's. ``findings`` collects errors and warnings.
 - ``doubtful_routes``, ``prices`` (with ``entry_price``), ``weak_secrets``, ``found_file``: checks of a whole file;
   ``unknown``: advice on unknown keys; ``foreign``: on files of other gateways.
 - ``names`` finds an entry by a model's name, by the rules of ``model_names``; ``urls``, ``redaction`` remove

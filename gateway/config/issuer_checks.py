@@ -14,12 +14,15 @@ from configfile.wording import describe
 from gateway.config.client_access import AccessNames, build_client_rights
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.findings import Findings
+from gateway.config.issuer_urls import url_problem
 from gateway.config.issuers import SIGN_IN_PARAMETERS, AdmitRule, TrustedIssuer
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, is_storage_in_doubt
 from gateway.config.urls import is_loopback
 
 _LIBRARY: Final = "jwt"
+
+_NEVER_REQUESTED: Final = "write the identity provider's URL: the gateway would not request this one"
 
 _NO_ISSUER_HEADERS: Final = ("cookie", "host", "x-api-key", "x-goog-api-key", "x-trigate-key")
 """Headers with another meaning here."""
@@ -123,12 +126,19 @@ def _check_address(item: TrustedIssuer, path: Path, config: Config, findings: Fi
     if public is not None and item.issuer.rstrip("/") == str(public).rstrip("/"):
         found = "it equals `public_url`, whose tokens the gateway signs itself"
         findings.wrong((*path, "issuer"), found, "write the address of the identity provider")
+    is_fetched = item.jwks is None or item.login is not None
     if item.jwks is None and not is_protected(item.issuer):
         findings.wrong((*path, "issuer"), describe(item.issuer), "use an https:// URL, or set `jwks`")
+    elif is_fetched and (problem := url_problem(item.issuer, may_be_local=True)) is not None:
+        findings.wrong((*path, "issuer"), problem, _NEVER_REQUESTED)
     places = {"jwks": item.jwks, "introspection": None if item.introspection is None else item.introspection.url}
     for key, place in places.items():
-        if isinstance(place, str) and not isinstance(place, Unresolved) and not is_protected(place):
+        if not isinstance(place, str) or isinstance(place, Unresolved):
+            continue
+        if not is_protected(place):
             findings.wrong((*path, key), "others on the network could change its responses", "use an https:// URL")
+        elif (problem := url_problem(place, may_be_local=True)) is not None:
+            findings.wrong((*path, key), problem, _NEVER_REQUESTED)
 
 
 def _check_parts(issuer: str, path: Path, findings: Findings) -> bool:

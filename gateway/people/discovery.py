@@ -3,65 +3,36 @@
 The document decides where the gateway sends requests, so it must not lead them to other targets: services of this
 machine, or the metadata services of clouds, which hand out credentials to any process."""
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import attrs
 
-from gateway.config.urls import is_loopback
-from gateway.http.addresses import parse_ip
+from gateway.config.issuer_urls import is_this_machine, url_problem
 
 WELL_KNOWN: Final = "/.well-known/openid-configuration"
-
-_METADATA: Final = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200")))
-"""Metadata services at addresses that are not link-local: AWS's over IPv6, and Alibaba's."""
 
 
 class BadDocument(Exception):
     """An error: a document or URL of an issuer is unusable. The message is the reason, for the end of a sentence."""
 
 
-def is_permitted_address(address: str) -> bool:
-    """Return whether the gateway may connect to an IP address on behalf of an issuer."""
-    parsed = parse_ip(address)
-    return parsed is None or not (parsed.is_link_local or parsed.is_unspecified or parsed in _METADATA)
-
-
 def check_url(url: str, issuer_is_local: bool) -> str:
     """Return ``url`` if the gateway may request it: HTTPS, or HTTP on this machine if the issuer runs there too.
 
     Raises ``BadDocument``."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        raise BadDocument("it has an invalid URL") from None
-    if not host or parts.username is not None or parts.fragment or not url.isascii() or not url.isprintable():
-        raise BadDocument("it has an invalid URL")
-    local = _is_this_machine(host)
-    if local and not issuer_is_local:
-        raise BadDocument("it leads to this machine, and the issuer runs elsewhere")
-    if not (parts.scheme == "https" or (parts.scheme == "http" and local)):
-        raise BadDocument("it has a URL without HTTPS")
-    if not is_permitted_address(host):
-        raise BadDocument("it leads to a link-local address")
+    if (problem := url_problem(url, may_be_local=issuer_is_local)) is not None:
+        raise BadDocument(problem)
     return url
 
 
 def runs_on_this_machine(issuer_url: str) -> bool:
     """Return whether an issuer's URL is on a loopback address."""
     try:
-        return _is_this_machine(urlsplit(issuer_url).hostname or "")
+        return is_this_machine(urlsplit(issuer_url).hostname or "")
     except ValueError:
         return False
-
-
-def _is_this_machine(host: str) -> bool:
-    """Return whether ``host`` is a loopback address, also an IPv4 one in the form of IPv6, or ``localhost``."""
-    parsed = parse_ip(host)
-    return is_loopback(host if parsed is None else str(parsed))
 
 
 @attrs.frozen(repr=False)

@@ -17,6 +17,7 @@ import attrs
 import msgspec
 import trio
 
+from gateway.config.issuer_urls import is_permitted_address
 from gateway.config.issuers import TrustedIssuer
 from gateway.http.threads import call_in_thread
 from gateway.people.discovery import (
@@ -24,7 +25,6 @@ from gateway.people.discovery import (
     BadDocument,
     IssuerMetadata,
     check_url,
-    is_permitted_address,
     read_metadata,
     runs_on_this_machine,
 )

@@ -70,6 +70,33 @@ def test_the_address_of_an_issuer_has_only_a_host_and_a_path(url, part, more):
     assert "s3cret" not in found["issuers[0].issuer"]
 
 
+NEVER_REQUESTED = (
+    "https://169.254.169.254/keys", "https://[fe80::1]/keys", "https://0.0.0.0/keys", "https://[::]/keys",
+    "https://[fd00:ec2::254]/keys", "https://2852039166/keys",
+)  # fmt: skip
+KEYS = "https://id.example/keys"
+OF_ISSUERS = {
+    "issuer": lambda url: issuer(issuer=url),
+    "issuer of a sign-in": lambda url: issuer(issuer=url, jwks=KEYS, login={"client_id": "x"}),
+    "jwks": lambda url: issuer(jwks=url),
+    "introspection": lambda url: issuer(introspection={"url": url, "client_id": "x", "client_secret": "s" * 20}),
+}
+
+
+@each_row("url", NEVER_REQUESTED)
+@each_row("place", OF_ISSUERS)
+def test_an_address_that_the_gateway_would_not_request_is_a_mistake(url, place):
+    found = mistakes(OF_ISSUERS[place](url), **SIGN_IN)
+    assert list(found) == [f"issuers[0].{place.partition(' ')[0]}"]
+    assert "the gateway would not request" in found[f"issuers[0].{place.partition(' ')[0]}"]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:5556/dex", "https://localhost/realms/a", "https://10.0.0.1:6443"])
+def test_an_issuer_may_be_on_this_machine_or_in_a_private_network(url):
+    assert read(issuer(issuer=url, jwks=f"{url}/keys")).issuers
+    assert read(issuer(issuer=url)).issuers
+
+
 @pytest.mark.parametrize("iss", ["kubernetes/serviceaccount", "accounts.example", "ada@example"])
 def test_an_issuer_with_its_keys_may_be_any_text(iss):
     assert read(issuer(issuer=iss, jwks="https://id.example/keys")).issuers[0].issuer == iss

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from gateway.config.issuer_urls import is_permitted_address
 from gateway.people.discovery import (
     BadDocument,
     IssuerMetadata,
     check_url,
-    is_permitted_address,
     read_metadata,
     runs_on_this_machine,
 )
@@ -63,6 +63,7 @@ HOSTILE = (
     # Metadata services of clouds
     "http://169.254.169.254/latest/meta-data/", "https://169.254.169.254/", "https://[fe80::1]/", "https://[fd00:ec2::254]/",
     "https://[::ffff:169.254.169.254]/", "https://100.100.100.200/", "http://metadata.google.internal/",
+    "https://0xa9fea9fe/", "https://2852039166/", "https://169.254.43518/", "https://0/", "https://127.1/",
     # Other schemes, and URLs that parsers read differently
     "file:///etc/passwd", "gopher://id.example.com/", "ftp://id.example.com/", "http://id.example.com/",
     "//id.example.com/",
