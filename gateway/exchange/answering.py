@@ -99,10 +99,7 @@ def make_stream_lane(
 def make_whole_answer_lane(
     target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder
 ) -> tuple[Lane, Writer | None]:
-    """Return the lane that makes a stream from a complete response, and its writer.
-
-    Raises ``GatewayError`` (400) as ``refuse_change_of_form`` does."""
-    refuse_change_of_form(target_request)
+    """Return the lane that makes a stream from a complete response, and its writer."""
     context, codec = target_request.context, CODECS[target_request.target.api]
     limit, framing = context.service.limits.answer, context.codec.wire.framing
 
@@ -249,9 +246,10 @@ def _fold(
     for event in events:
         folded.add(event)
     if streamed:
-        refuse_change_of_form(target_request)
         lane = "hub"
     if folded.is_complete:
+        if streamed:
+            refuse_change_of_form(target_request)
         folded.answer()  # made in this thread, because it may have thousands of blocks
     return FoldedAnswer(folded, characters, lane, events if keeps_events else ())
 

@@ -12,7 +12,13 @@ from gateway.access.body_memory import UNCOUNTED
 from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.config.redaction import Secrets
 from gateway.conversations.recorder import TurnRecorder
-from gateway.exchange.answering import correct_content_type, is_stream, make_stream_lane, make_whole_answer_lane
+from gateway.exchange.answering import (
+    correct_content_type,
+    is_stream,
+    make_stream_lane,
+    make_whole_answer_lane,
+    refuse_change_of_form,
+)
 from gateway.exchange.attempt_answer import StartedAnswer, count_answer
 from gateway.exchange.cache_filling import AnswerOrigin
 from gateway.exchange.context import ExchangeContext
@@ -115,6 +121,7 @@ class StartedStream(StartedAnswer):
         self.first_lane = first_lane
         self._observed_lane = observed_lane
         self.scope = scope
+        self._is_whole = False
         self._counted = math.inf  # the size at which to count more memory of a response that is no stream
 
     async def begin(self) -> None:
@@ -146,7 +153,7 @@ class StartedStream(StartedAnswer):
             raise GatewayError("upstream", "the provider did not return a stream: send the request without stream=true")
         incoming = target_request.request.incoming
         await offload(incoming.size, lambda: incoming.request)  # for the lane
-        self.lane_name = "hub"
+        self.lane_name, self._is_whole = "hub", True
         self._counted = UNCOUNTED
         lane, self.writer = make_whole_answer_lane(target_request, source.stamp, self._turn)
         return lane
@@ -188,6 +195,8 @@ class StartedStream(StartedAnswer):
             raise GatewayError.of(
                 source.target_request.disclosure.error_with_headers(error, response.headers, self.lane_name)
             )
+        if self._is_whole:
+            refuse_change_of_form(source.target_request)
         return await join_pieces([one for one in first if one], sum(map(len, first)))
 
 

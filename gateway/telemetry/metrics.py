@@ -280,14 +280,8 @@ class Metrics:
             self._count(rows.ATTEMPTS, provider)
         if line["ended"] == "upstream_error" and record.error is not None:
             self._count(rows.UPSTREAM_ERRORS, provider, model, record.error.kind)
-        usage, estimated = record.bill.usage_or_estimate()
-        if estimated:
+        if record.bill.usage_or_estimate()[1]:
             self._count(rows.ESTIMATED, provider)
-        for kind in ("input", "cache_read", "cache_write", "output", "reasoning"):
-            if number := getattr(usage, kind, None):
-                self._count(rows.TOKENS, provider, model, self._clients[record.client], kind, by=number)
-        for unit, number in () if usage is None else usage.units:
-            self._count(rows.BILLED_UNITS, provider, model, self._clients[record.client], unit, by=number)
 
     def _count_cached(self, record: Record, client: str, line: Mapping[str, Any]) -> None:
         self._count(rows.CACHE, client, record.cache or NONE)
@@ -321,6 +315,11 @@ class Metrics:
             self._count(rows.COST, *where, target, client, charge.cost.grade, by=charge.cost.nanos / 1e9)
         elif charge.usage.prompt or charge.usage.output or charge.usage.units:
             self._count(rows.UNPRICED, *where, target)
+        for kind in ("input", "cache_read", "cache_write", "output", "reasoning"):
+            if number := getattr(charge.usage, kind):
+                self._count(rows.TOKENS, *where, client, kind, by=number)
+        for unit, number in charge.usage.units:
+            self._count(rows.BILLED_UNITS, *where, client, unit, by=number)
 
     def _count_retries(self, record: Record, provider: str) -> None:
         """Count an exchange with several attempts, whose last one used ``provider``.

@@ -54,7 +54,8 @@ SILENCE = MetricRow(
     "Time between two writes of a stream, without the time that the client took to read.", bounds=GAPS,
 )  # fmt: skip
 TOKENS = MetricRow(
-    "trigate_tokens_total", "counter", "Tokens, including those of answers that broke off.",
+    "trigate_tokens_total", "counter",
+    "Tokens of all attempts that cost something, including failed ones and answers that broke off.",
     (*_WHERE, "client", "kind"),
 )  # fmt: skip
 BILLED_UNITS = MetricRow(

@@ -20,6 +20,7 @@ from tests.support.audio_files import wav
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, endpoint_provider, json_answer
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
+from tests.support.metrics_page import Numbers
 from tests.support.multipart import KIND, multipart, part
 from tests.support.task_steps import count_task_steps
 from tests.support.websocket_client import Client
@@ -285,6 +286,20 @@ async def test_a_request_waits_once_for_reservations_then_costs_nothing(monkeypa
                 assert (answer.status_code, answer.headers["x-trigate-target"]) == (200, "vllm/paid2")
                 assert (await ask(running, "paid1")).status_code == 429
             assert [place.take_count() for place in places] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_metric_counts_tokens_of_failed_attempts_like_their_dollars(stream):
+    async with providers(2) as [broken, good]:
+        broken.cuts = True
+        entries = [entry(broken), entry(good, "b", price={"input": 1000, "output": 1000, "cached": 1000})]
+        async with gateway(config(entries, "1 usd/day", metrics={"open": True})) as running:
+            assert (await ask(running, "r", stream=stream)).status_code == 200
+            page = Numbers((await running.get("/metrics")).text)
+            for target in ("a", "b"):
+                tokens = sum(page("trigate_tokens_total", model=target, kind=kind) for kind in ("input", "output"))
+                assert tokens == pytest.approx(1000 * page("trigate_cost_dollars_total", target=target)), target
+            assert page("trigate_tokens_total", model="a") > 0
 
 
 async def test_a_burst_spends_no_more_than_reservations_were_short_of():

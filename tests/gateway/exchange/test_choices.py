@@ -1,14 +1,22 @@
 """Several choices of a provider that speaks another API: a Chat client's ``n`` is Gemini's ``candidateCount``, and the
 other way round. Only whole answers have them."""
 
+import json
 from typing import Any
 
 import httpx2
 
 from tests.support.each_row import each_row
-from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
+from tests.support.endpoint_provider import (
+    ReceivedRequest,
+    ScriptedAnswer,
+    before,
+    endpoint_provider,
+    events,
+    json_answer,
+)
 from tests.support.gemini_answers import call, text
-from tests.support.in_process import InProcess
+from tests.support.in_process import InProcess, gateway
 
 ASKED = [{"role": "user", "content": "Hi"}]
 GEMINI = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
@@ -107,3 +115,49 @@ async def test_a_provider_without_several_choices_refuses_them():
     async with before(google, "anthropic/claude-sonnet-4-5", {"name": "one", "speaks": ["messages"]}) as (served, _):
         answer = await chat(served, n=2)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "n")
+
+
+BROKEN_STREAM = b'data: {"error": {"message": "no", "type": "server_error", "code": 500}}\n\n'
+BROKEN_WHOLE = {"error": {"message": "no", "type": "server_error", "code": 500, "status": "INTERNAL"}}
+STEPS = [{"use": "pii", "at": ["request", "response"], "action": "report"}]
+
+
+@each_row(
+    ("api", "stream", "settings"),
+    [(api, stream, settings) for api in ("chat", "gemini") for stream in (False, True) for settings in ({}, STEPS)],
+)
+async def test_a_failure_in_the_other_form_goes_to_the_next_target(api, stream, settings):
+    """The client got a 400 about the number of choices, because only one choice can change its form."""
+    answers = iter(((BROKEN_STREAM, BROKEN_STREAM[:9], b"data: [DONE]\n\n"), (BROKEN_WHOLE,))[stream])
+
+    def fail(asked: ReceivedRequest) -> ScriptedAnswer:
+        found = next(answers)
+        return json_answer(found) if isinstance(found, dict) else events(found)
+
+    model = {"chat": "openai/m", "gemini": "gemini/gemini-3-pro-preview"}[api]
+    path = PATH.replace("one", "r").replace(":generate", ":streamGenerate" if stream else ":generate")
+    body: Any = {"contents": GEMINI["contents"], "generationConfig": {"candidateCount": 2}}
+    if api == "chat":
+        path, body = "/v1/chat/completions", {"model": "r", "messages": ASKED, "n": 2, "stream": stream}
+
+    def answer(asked: ReceivedRequest) -> ScriptedAnswer:
+        if not stream:
+            return (google if api == "gemini" else openai)(asked)
+        text = {
+            "chat": {"choices": [{"index": 0, "delta": {"content": "one"}, "finish_reason": "stop"}]},
+            "gemini": {"candidates": [{"content": {"parts": [{"text": "one"}]}, "finishReason": "STOP"}]},
+        }[api]
+        return events(b"data: " + json.dumps(text).encode() + b"\n\n")
+
+    async with endpoint_provider(fail) as first, endpoint_provider(answer) as second:
+        entries = [
+            {"model": model, "name": name, "access_key": "k", "speaks": [api], "base_url": f"{one.url}/v1"}
+            for name, one in (("a", first), ("b", second))
+        ]
+        content = {"version": "v0.4.0", "model_providers": entries, "steps": settings or [], "metrics": False}
+        async with gateway({**content, "model_aliases": {"r": {"targets": ["a", "b"]}}}) as served:
+            for _ in range(1 if stream else 3):
+                answered = await served.post(path, json=body)
+                assert answered.status_code == 200, answered.text
+                assert answered.headers["x-trigate-tried"].startswith("a="), answered.headers
+                assert answered.headers["x-trigate-tried"].endswith(", b=ok")
