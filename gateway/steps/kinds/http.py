@@ -25,6 +25,9 @@ from trigate.steps import Check, Finding, Passage
 
 PATH: Final = "/beta/litellm_basic_guardrail_api"
 
+_LISTS: Final = ("texts", "tool_calls", "structured_messages", "images", "tools")
+"""The members of a reply that may differ from the request."""
+
 BLOCKED: Final = "blocked"
 MASKED: Final = "masked"
 
@@ -130,8 +133,13 @@ class GuardRequest:
                 return [], held_back
             case "BLOCKED":
                 return [self._refusal(BLOCKED)], held_back
+            case "GUARDRAIL_INTERVENED" if any(reply.get(name) for name in _LISTS):
+                found = [*self._changes(reply)]
+                if found or not reply.get("blocked_reason"):
+                    return found, held_back
+                raise UncheckedText("malformed", "the reply of the service has a reason, but changes nothing")
             case "GUARDRAIL_INTERVENED":
-                return [*self._changes(reply)], held_back
+                raise UncheckedText("malformed", "the reply of the service has no texts")
         raise UncheckedText("malformed", "the reply of the service has no known action")
 
     def _changes(self, reply: Mapping[str, Any]) -> Iterator[Finding]:

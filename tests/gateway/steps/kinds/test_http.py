@@ -149,7 +149,6 @@ REPLIES: Final[dict[str, tuple[Any, list[tuple[str, str, str | None, str | None]
         [("blocked", TEXTS[1], None, "refuse")],
     ),
     "blocked without a reason": ({"action": "BLOCKED"}, [("blocked", TEXTS[1], None, "refuse")]),
-    "intervened without changes": ({"action": "GUARDRAIL_INTERVENED"}, []),
     "the same texts": ({"action": "GUARDRAIL_INTERVENED", "texts": list(TEXTS)}, []),
     "changed words": (
         {"action": "GUARDRAIL_INTERVENED", "texts": ["hello <NAME>", "the code is * and *"]},
@@ -223,6 +222,10 @@ MALFORMED: Final[dict[str, Any]] = {
     "a number as action": {"action": 1},
     "a list": [],
     "null": None,
+    "intervened without a list": {"action": "GUARDRAIL_INTERVENED"},
+    "intervened without texts": {"action": "GUARDRAIL_INTERVENED", "texts": None, "tool_calls": []},
+    "a reason without texts": {"action": "GUARDRAIL_INTERVENED", "blocked_reason": "no"},
+    "a reason without a change": {"action": "GUARDRAIL_INTERVENED", "texts": list(TEXTS), "blocked_reason": "no"},
     "too few texts": {"action": "GUARDRAIL_INTERVENED", "texts": ["x"]},
     "too many texts": {"action": "GUARDRAIL_INTERVENED", "texts": ["x", "y", "z"]},
     "no texts": {"action": "GUARDRAIL_INTERVENED", "texts": []},
