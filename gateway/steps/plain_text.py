@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from gateway.steps.kinds.normal import NormalText
+from gateway.steps.kinds.normal import NormalText, is_plain
 from gateway.steps.kinds.scanning import LONGEST_SEGMENT
 
 LATER: Final = 1000
@@ -31,7 +31,7 @@ class PlainScan:
         """Return the position from which ``text`` must wait for more of it, ``-1`` if a step must see it."""
         if self._search is None:
             return len(text)
-        if not text.isascii():
+        if not is_plain(text):
             if self._is_ascii_only or not (normal := NormalText(text)).is_aligned:
                 return -1
             text = normal.text

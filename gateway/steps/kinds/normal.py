@@ -28,6 +28,10 @@ _PLAIN: Final = frozenset(("Lo", "Ll", "Lu", "Lm", "Mc", "So", "Sm", "Po", "Cn",
 _FILLERS: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800\u180e")
 """Characters without a picture that Unicode counts as letters or signs."""
 
+_BREAKS: Final = frozenset("\t\n\v\f\r\x85")
+"""The control characters that a reader sees."""
+
+_CONTROL: Final = re.compile("[\0-\x08\x0e-\x1f\x7f]")
 
 LONGEST_FORM: Final = 6
 """Characters of a form that replaces one. Longer forms, such as the eighteen of U+FDFA, have no ASCII."""
@@ -51,7 +55,7 @@ class FoldedCharacters(dict[int, str]):
 
     def _form(self, code: int) -> str:
         char = chr(code)
-        if unicodedata.category(char) in ("Cf", "Mn", "Me") or char in _FILLERS:
+        if unicodedata.category(char) in ("Cf", "Mn", "Me") or char in _FILLERS or _is_control(char):
             folded = ""
         elif unicodedata.category(char) in _PLAIN and code not in _LATIN and unicodedata.is_normalized("NFKC", char):
             folded = char
@@ -73,6 +77,11 @@ def _long_gap(number: int) -> re.Pattern[str]:
     return re.compile(f"[{re.escape(''.join(_invisible))}]{{{LONGEST_GAP + 1}}}")
 
 
+def _is_control(char: str) -> bool:
+    """Return whether ``char`` has no picture: a control character, or one for private use."""
+    return unicodedata.category(char) in ("Cc", "Co") and char not in _BREAKS
+
+
 def _fold(char: str) -> str:
     if char.isascii():
         return char
@@ -89,11 +98,13 @@ def _fold(char: str) -> str:
 
 
 class WidthFoldedCharacters(FoldedCharacters):
-    """The form of each character in which signs and letters stay what they are: only the full width of ASCII, decimal
-    digits, spaces and invisible characters are folded."""
+    """The form of each character in which signs, letters and control characters stay what they are: only the full width
+    of ASCII, decimal digits, spaces and invisible characters are folded."""
 
     def _form(self, code: int) -> str:
         char, folded = chr(code), _FOLDED[code]
+        if _is_control(char):
+            return char
         is_wide = 0xFF01 <= code <= 0xFF5E or unicodedata.category(char) in ("Nd", "Zs", "Zl", "Zp")
         return folded if not folded or (is_wide and len(folded) == 1) else char
 
@@ -102,12 +113,18 @@ _FOLDED: Final = FoldedCharacters()
 _WIDTH_FOLDED: Final = WidthFoldedCharacters()
 
 
+def is_plain(text: str) -> bool:
+    """Return whether ``text`` is ASCII without characters to fold."""
+    return text.isascii() and (text.isprintable() or _CONTROL.search(text) is None)
+
+
 def copies_of(text: str, *, is_folded: bool = True) -> tuple["NormalText", ...]:
     """Return the copies of ``text`` in which all values are found, a single one of most texts.
 
-    In the first one, each character that looks like ASCII is ASCII, so that it may be part of a value. But it may also
-    stand next to one, as the sign in ``№4111 1111 1111 1111``: in the second copy such characters are unchanged."""
-    if not is_folded or text.isascii():
+    In the first one, each character that looks like ASCII is ASCII, and control characters are absent, because they may
+    be in a value. But they may also be next to one, as the sign in ``№4111 1111 1111 1111``: in the second copy such
+    characters are unchanged."""
+    if not is_folded or is_plain(text):
         return (NormalText(text, None),)
     codes = [ord(char) for char in set(text)]
     folded = NormalText(text, _FOLDED)
@@ -130,7 +147,7 @@ class NormalText:
         self._split: Sequence[str] | None = None
         """The forms of all characters, if there are long gaps."""
         self.is_aligned = True
-        if forms is not None and not original.isascii():
+        if forms is not None:
             self.text = original.translate(forms)
             self.is_aligned = all(len(forms[ord(char)]) == 1 for char in set(original))
             if len(original) - len(self.text) > LONGEST_GAP and _long_gap(len(_invisible)).search(original):

@@ -11,7 +11,7 @@ from itertools import chain, groupby
 from typing import Final, TypeAlias
 
 from gateway.steps.joined_texts import JoinedPassage, part_spans, without_repetitions
-from gateway.steps.kinds.normal import DecodedTexts, NormalText, copies_of, decode_texts, unescape_text
+from gateway.steps.kinds.normal import DecodedTexts, NormalText, copies_of, decode_texts, is_plain, unescape_text
 from gateway.steps.runner import MOST_FINDINGS, UncheckedText, list_limited
 from trigate.steps import Check, Finding, Passage
 
@@ -70,7 +70,7 @@ class ScanningStep:
 
     def _findings(self, passage: Passage, text: str, released_length: int, base: int = 0) -> Iterator[Finding]:
         """Yield the findings in ``text``, which begins at position ``base`` of ``passage``."""
-        if text.isascii() and not self.may_match(text, released_length):
+        if is_plain(text) and not self.may_match(text, released_length):
             return  # most words of a stream
         for normal in self.copies(text):
             start = normal.position(released_length)
@@ -84,7 +84,7 @@ class ScanningStep:
         """Return the position from which ``text`` may still become a part of a finding.
 
         The first ``released_length`` characters were checked before."""
-        if text.isascii() and (tail := self.short_tail(text, released_length)) is not None:
+        if is_plain(text) and (tail := self.short_tail(text, released_length)) is not None:
             return tail
         return min(self._open_tail(normal, released_length, len(text)) for normal in self.copies(text))
 

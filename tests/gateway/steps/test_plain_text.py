@@ -34,8 +34,8 @@ VALUES: Final = (
     "-----BEGIN PRIVATE KEY-----\n" + "MIIEvQIBADANBgkqhkiG9w0BAQEF" * 2 + "\n-----END PRIVATE KEY-----",
 )  # fmt: skip
 WORDS: Final = (
-    "word", " ", " the", ", ", "don't", "USA ", "(I ", " 9", "9 ", "1", "%", "é", "—", "\u200b", "\n", "ann", "@", "-",
-    "falcon-", "falcon", "4111 ", "[EMAIL_", "中文", "'", "#x", "…", " [", "-----BEGIN ", "corp.example",
+    "word", " ", " the", ", ", "don't", "USA ", "(I ", " 9", "9 ", "1", "%", "é", "—", "\0", "\n", "ann", "@", "-",
+    "falcon-", "falcon", "4111 ", "[EMAIL_", "\ue000", "中文", "'", "#x", "…", " [", "-----BEGIN ", "corp.example",
 )  # fmt: skip
 
 pieces = st.lists(st.one_of(st.sampled_from(WORDS), st.sampled_from(VALUES)), min_size=1, max_size=12)

@@ -45,7 +45,7 @@ REPEATED: Final = (
     "a", "1", "1 ", "0 ", "@", "a@", "a@b.", "a.", ".", "1.", ":", "a:", "a::b ", "-", "+1", "(0", "%", "%41", "/", "=",
     "A1 ", "DE89", "DE89 3704 0044 0532 0130 01 ", "4111 1111 1111 1112 ", "4111-1111-1111-1112-", "1.2.3.400 ",
     "sk-", "eyJ", ".eyJaaaaaaaaaa", "ghp_", "xox", "AKIA", "Q~", ":AA", ".atlasv1.", "key=", "-----BEGIN ", "://a:b",
-    "-----BEGIN PRIVATE KEY-----", "da39a3ee5e6b4b0d3255bfef95601890afd80709 ", "\u200b", "1\u200b", "a\u0301", "а",
+    "-----BEGIN PRIVATE KEY-----", "da39a3ee5e6b4b0d3255bfef95601890afd80709 ", "\u200b", "1\0", "a\u0301", "а",
     "１", "\ufdfa", ENCODED, "aB3" * 7 + " ", "project-", "\\n", '{"a":',
 )  # fmt: skip
 """Texts that, repeated, begin a value at each position, or hide its end."""

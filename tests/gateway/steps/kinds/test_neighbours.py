@@ -28,7 +28,7 @@ VALUES: Final = {
     "regex": ("falcon-12",),
 }
 NEIGHBOURS: Final = (
-    "№", "℡", "①", "¹", "™", "…", "。", "—", "–", "⑴", "㎏", "㈱", "а", "с", "\u200b", "\ufe0f", "Ⅷ", "½",
+    "№", "℡", "①", "¹", "™", "…", "。", "—", "–", "⑴", "㎏", "㈱", "а", "с", "\u200b", "\ufe0f", "Ⅷ", "½", "\0",
 )  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def test_findings_do_not_depend_on_cuts(parts, data):
         assert find_in_pieces(step, text, cuts) == find(step, text)
 
 
-@each_row("gap", ["\u0301", "\u200b", "\u0301\u200b"])
+@each_row("gap", ["\u0301", "\u200b", "\u0301\u200b", "\0", "\x01", "\x7f", "\x80", "\ue000"])
 def test_a_short_gap_hides_nothing_and_a_long_one_ends_the_text_before_it(gap):
     short = f"4111{gap * 100} 1111 1111 1111"
     assert find_texts(STEPS["pii"], short) == [("card", short)]

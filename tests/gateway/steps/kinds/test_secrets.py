@@ -132,7 +132,7 @@ pieces = st.lists(
     st.sampled_from(
         (
             ANTHROPIC, ANTHROPIC[:9], "sk-", "-----BEGIN ", "PRIVATE KEY-----", "\n", "-----END", "a", "A" * 30, " ",
-            PEM, "é", "\u200b", *(part for part in JWT.split(".")), ".", "A" * 3000, "://u:", "pw@h", "%41", "Q" * 5000,
+            PEM, "é", "\x01", *(part for part in JWT.split(".")), ".", "A" * 3000, "://u:", "pw@h", "%41", "Q" * 5000,
             base64.b64encode(ANTHROPIC.encode()).decode(), "x" * 400, "ﬁ", "AKIA", "IOSFODNN7EXAMPLE", "-", "bar " * 40,
         )
     ),
