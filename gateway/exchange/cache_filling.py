@@ -13,6 +13,7 @@ from gateway.exchange.attempt import Attempt
 from gateway.exchange.attempt_answer import A, Verdict
 from gateway.exchange.cache_lookup import NOT_CACHED, AnswerKind, CacheHit, CacheLookup, Make
 from gateway.exchange.context import ExchangeContext
+from gateway.exchange.hedged import Contender
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.exchange.walk import Walk
@@ -131,12 +132,29 @@ class CachedOrigin:
                     return None
         if cache_control.must_hit:
             raise GatewayError.of(NOT_CACHED)
+        walk.find_cached = partial(self._find_for_hedge, make)
         if key is not None:
             record.cache = "miss" if cache_control.reads else "bypass"
             if cache_control.may_store:
                 return await self._fetch_and_share(make, key)
         await walk.start()
         return await walk.step(make)
+
+    async def _find_for_hedge(self, make: Make[A], target_request: TargetRequest) -> Contender[A] | None:
+        """Return a contender with the cached response to a hedge's request, or ``None`` without one."""
+        key = await self._lookup.key(target_request) if self._cache_control.reads else None
+        hit = None if key is None else await self._lookup.find(target_request, key)
+        return partial(self._run_hit, hit, make) if isinstance(hit, CacheHit) else None
+
+    async def _run_hit(self, hit: CacheHit, make: Make[A]) -> A | None:
+        """Return the cached response of a hedge, or ``None`` if the client cannot receive it."""
+        self._hit = hit
+        try:
+            return await hit.run(make)
+        except GatewayError as error:
+            self._hit = None
+            self._walk.note_hedge_failure(hit.target_request.step.target, error.info)
+            return None
 
     async def _fetch_and_share(self, make: Make[A], key: bytes) -> A | None:
         """Make the attempt, share its response with identical requests, and cache a good response."""
@@ -147,6 +165,10 @@ class CachedOrigin:
         try:
             await self._walk.start(flight.stamp)
             answer = await self._walk.step(partial(_make_shared, flight, make))
+            if self._hit is not None:  # of a hedge
+                flight.fail(None)
+                self._flight = None
+                return answer
             if answer is not None and self._walk.target_request.step.target is target:
                 return await self._share(answer, flight, key)
             flight.fail(self._walk.shared_failure(target))  # its readers take it for the target's failure

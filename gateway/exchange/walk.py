@@ -1,9 +1,9 @@
 """The walk of a plan: makes attempts until one commits or the policy gives up."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 import attrs
 import trio
@@ -35,6 +35,9 @@ from streams.pipe import SHUTTING_DOWN, Watch
 Make: TypeAlias = Callable[[Attempt], A]
 """A function that returns the reader of an attempt's response."""
 
+FindCached: TypeAlias = Callable[[TargetRequest], Awaitable[Contender[Any] | None]]
+"""A function that returns a contender with the cached response for a request, or ``None`` without one."""
+
 _OWN_LIMITS: Final = ("timeout", "rate_limited")
 """Kinds of failures that a client's own limits cause if no provider is the reason."""
 
@@ -47,6 +50,9 @@ class Walk:
 
     desertion: trio.Event | None = None
     """Set when no client wants the response any more, if several may share it."""
+
+    find_cached: FindCached | None = None
+    """Set if a hedge first looks for a cached response."""
 
     def __init__(self, context: ExchangeContext, request: PlannedRequest, scope: RequestScope) -> None:
         self.context = context
@@ -114,7 +120,7 @@ class Walk:
             return None
         delay = self._hedge_delay(account)
         answer = await (self._run_attempt(account, make) if delay is None else self._run_hedged(account, delay, make))
-        if answer is not None:
+        if answer is not None and self._account.answer is answer:  # otherwise it is a hedge's cached response
             self._commit(self._account)
         return answer
 
@@ -136,6 +142,10 @@ class Walk:
     def reported_usage(self) -> Usage | None:
         """The usage that a provider reported for the last attempt, whose response did not go to the client."""
         return None if self._current_account is None else self._current_account.reported_usage
+
+    def note_hedge_failure(self, target: Target, error: ErrorInfo) -> None:
+        """Note that the cached response of ``target`` cannot be used."""
+        self._add_outcome(Outcome(target, error, requests=0))
 
     def fail(self, error: ErrorInfo) -> None:
         """Report that the response failed with ``error`` after its commit."""
@@ -292,6 +302,8 @@ class Walk:
             second = await self._prepare_hedge(first)
             if second is None:
                 return None
+            if not isinstance(second, AttemptAccount):
+                return partial(self._run_cached, second)
             if self._has_won or any(outcome.target is first.target for outcome in self._outcomes):  # meanwhile
                 second.release_grant()
                 return None
@@ -308,8 +320,18 @@ class Walk:
                 self._account.close()
             raise
 
-    async def _prepare_hedge(self, first: AttemptAccount) -> AttemptAccount | None:
-        """Return the hedge of ``first``: the attempt that would follow a timeout, ``None`` if it would have to wait."""
+    async def _run_cached(self, cached: Contender[A]) -> A | None:
+        """Return the cached response of a hedge, or ``None`` if it lost or cannot be used."""
+        if self._has_won:
+            return None
+        self._has_won = True
+        if (answer := await cached()) is None:
+            self._has_won = False
+        return answer
+
+    async def _prepare_hedge(self, first: AttemptAccount) -> AttemptAccount | Contender[Any] | None:
+        """Return the hedge of ``first``: the attempt that would follow a timeout, or a contender with its cached
+        response; ``None`` if the hedge would have to wait."""
         plan = self.request.plan
         assert plan.route is not None, "it hedges"
         slow = Outcome(first.target, ErrorInfo("timeout", "it is slow"), requests=max(1, first.requests))
@@ -322,6 +344,8 @@ class Walk:
             return None
         try:
             target_request = await self._write_request(step, "hedge")
+            if self.find_cached is not None and (cached := await self.find_cached(target_request)) is not None:
+                return cached
             grant = await self._reserve(target_request, queues=False)
         except GatewayError:
             return None

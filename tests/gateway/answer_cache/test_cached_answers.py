@@ -345,3 +345,29 @@ async def test_headers_that_change_an_answer_count_and_those_that_do_not_do_not(
         for headers, outcome in wanted:
             answer = await stage.ask(api="messages", headers=headers)
             assert answer.headers["x-trigate-cache"] == outcome, headers
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_hedge_uses_the_cached_answer_of_its_own_target(stream):
+    async with providers(2) as (slow, other):
+        price = {"input": 1000, "output": 1000}
+        entries = [entry(slow, "a", price=price), entry(other, "b", price=price)]
+        route = {"targets": ["a", "b"], "hedge": {"after": "20ms", "at_most": "100%"}, "cache": {"ttl": "1h"}}
+        content = {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": route}}
+        async with gateway({**content, "budgets": ["1 usd/day"]}) as gate:
+            lines = SettledLines(gate)
+            slow.fails = 503
+            assert (await gate.ask("r", stream=stream)).headers["x-trigate-target"].endswith("/b")
+            slow.fails = None
+            assert (slow.take_count(), other.take_count()) == (1, 1)
+            first = (await lines.next())[0]
+            with slow.hold_answers():
+                answer = await gate.ask("r", stream=stream)
+            assert (answer.status_code, answer.headers["x-trigate-cache"]) == (200, "hit"), answer.text
+            assert (slow.take_count(), other.take_count()) == (1, 0)
+            line = (await lines.next())[0]
+            assert {one["target"]: one["reason"] for one in line["tried"]} == {"a": "hedge_lost", "b": "ok"}
+            (budget,) = gate.service.allowances.list_all()
+            level = gate.service.allowances.counters.level(budget.counter(gate.service.allowances.now(), None))
+            assert (level.used, level.held) == (round((first["cost_usd"] + line["cost_usd"]) * 10**9), 0)
+            assert (await gate.ask("r", stream=stream, user="x")).headers["x-trigate-target"].endswith("/a")

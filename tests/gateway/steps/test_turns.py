@@ -13,6 +13,7 @@ from tests.support.each_row import each_row
 from tests.support.harness import eventually, provider
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.upstreams import Script
+from tests.support.wire_clients import events_of
 
 CODE: Final = """
 import re
@@ -42,7 +43,10 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def gateway(upstream, folder):
-    entries = [provider("openai/m", upstream.url + "/v1", ["responses", "chat"], name="m")]
+    entries = [
+        provider("openai/m", upstream.url + "/v1", ["responses", "chat"], name="m"),
+        provider("openai/c", upstream.url + "/v1", ["chat"], name="c"),
+    ]
     steps = own_steps(STEPS)
     steps.append({"use": "./steps.py:words", "name": "first", "for": {"clients": ["both"]}, **STEPS["restore"]})
     steps.append({"use": "./steps.py:codes", "name": "second", "for": {"clients": ["both"]}, "action": "mask"})
@@ -117,6 +121,19 @@ def test_values_of_an_earlier_turn_return_to_the_client(gateway, upstream):
     assert "you said falcon-12" in json.dumps(second["output"])
     _, kept = call(gateway, "restore", "GET", f"/v1/responses/{second['id']}")
     assert "you said falcon-12" in json.dumps(kept["output"])
+
+
+@each_row("stream", [False, True])
+@each_row("model", ["m", "c"])
+def test_a_response_repeats_its_request_with_the_values_of_the_client(gateway, upstream, model, stream):
+    members = {"metadata": {"a": "falcon-12"}, "instructions": "about falcon-13", "stream": stream, "store": True}
+    upstream.script(Script(text="fine"))
+    reply = gateway.request("POST", "/v1/responses", {"model": model, "input": "hi", **members}, bearer("restore"))
+    assert b"falcon" not in upstream.seen[-1].body
+    whole = events_of("responses", reply.body)[-1]["response"] if stream else reply.json
+    _, kept = call(gateway, "restore", "GET", f"/v1/responses/{whole['id']}")
+    for found in (whole, kept):
+        assert (found["metadata"], found["instructions"]) == ({"a": "falcon-12"}, "about falcon-13")
 
 
 def test_arguments_of_a_stored_call_have_the_values_of_the_client(gateway, upstream):
