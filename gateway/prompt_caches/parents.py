@@ -13,7 +13,6 @@ from gateway.prompt_caches.memory import (
     ExchangeEnd,
     PromptMemory,
 )
-from gateway.prompt_caches.packed_blocks import KIND_NUMBERS, PackedBlocks
 from gateway.prompt_caches.packing import PARTS, unpack
 from gateway.prompt_caches.positions import continues, each_anchor, opening_length, shared_blocks
 from gateway.prompt_caches.prompts import PromptDigest
@@ -32,8 +31,6 @@ _LEAST_SIMILAR: Final = 2
 _LEAST_ANCHORS: Final = 2
 """Equal anchors by which a request continues a conversation whose first message it has not, or has changed."""
 
-_RESULT: Final = KIND_NUMBERS["tool_result"]
-
 
 class ParentFinder:
     """A search in ``memory`` for the exchange that a request continues."""
@@ -48,21 +45,40 @@ class ParentFinder:
             anchor = self.memory.response_anchor(earlier)
             ids = self.memory.conversations_at(owner, anchor)
             return self._read_parent(owner, ids[0], anchor[:ANCHOR_BYTES]) if ids else None
+        if (found := self._find_continued(owner, read, is_changed=False)) is not None:
+            return found
+        own = read.own
+        if own.has_answer and (found := self._find_continued(owner, read, is_changed=True)) is not None:
+            return found
+        if sent.session is not None and (found := self._find_compacted(owner, sent.session, own)) is not None:
+            return found
+        return self._find_similar(owner, sent, own) if is_one_shot(own) else None
+
+    def _find_continued(self, owner: bytes, read: ReadPrompts, *, is_changed: bool) -> FoundParent | None:
+        """Return the exchange that the request continues, or if ``is_changed`` one whose first messages it changed."""
         own, key = read.own, self.memory.key
         # A stored turn has another form than the client's.
         of_sent = () if read.client_prompt is None else each_anchor(read.prompt, key)
         earlier_ones = islice(each_anchor(own, key), len(read.anchors), None)
+        seen, best = set[bytes](), None
         for one in chain(read.anchors, earlier_ones, of_sent):
-            short = one.digest[:ANCHOR_BYTES]
-            ids = self.memory.conversations_at(owner, one.digest)[:_MOST_CANDIDATES]
-            candidates = [found for id in ids if (found := self._read_continued(owner, id, short, read)) is not None]
-            if len(candidates) > 1:
-                return max(candidates, key=lambda found: (*_shared_prefix(found.own, own), found.end.sent))
-            if candidates:
-                return candidates[0]
-        if sent.session is not None and (found := self._find_compacted(owner, sent.session, own)) is not None:
-            return found
-        return self._find_similar(owner, sent, own) if is_one_shot(own) else None
+            short, found = one.digest[:ANCHOR_BYTES], list[FoundParent]()
+            for id in self.memory.conversations_at(owner, one.digest)[:_MOST_CANDIDATES]:
+                if id in seen:
+                    continue
+                if not is_changed:  # its exchanges are found by their own anchors
+                    seen.add(id)
+                if (candidate := self._read_continued(owner, id, short, read, is_changed=is_changed)) is not None:
+                    found.append(candidate)
+            if not found:
+                continue
+            parent = found[0]
+            if len(found) > 1:
+                parent = max(found, key=lambda each: _rank(each, own))
+            if _have_equal_fronts(parent.own, own):
+                return parent
+            best = best or parent  # perhaps a parallel conversation with the same messages has these tools
+        return best
 
     def _read_parent(self, owner: bytes, id: bytes, response: bytes | None = None) -> FoundParent | None:
         """Return the conversation ``id`` at its exchange with ``response``, by default at the latest one."""
@@ -75,12 +91,18 @@ class ParentFinder:
         client = unpack(packed[PARTS:]) if packed[PARTS:] else None
         return FoundParent(id, conversation, unpack(packed), client, end, packed)
 
-    def _read_continued(self, owner: bytes, id: bytes, anchor: bytes, read: ReadPrompts) -> FoundParent | None:
+    def _read_continued(
+        self, owner: bytes, id: bytes, anchor: bytes, read: ReadPrompts, *, is_changed: bool
+    ) -> FoundParent | None:
         """Return the conversation ``id`` at the exchange that the request continues, ``None`` if it continues none.
 
         That is the latest exchange whose messages it repeats, or else the latest one with ``anchor``."""
         if (found := self._read_parent(owner, id)) is None or not may_continue(found.own, read.own):
             return None
+        if is_changed:
+            end = next((one for one in reversed(found.conversation.ends) if one.anchor == anchor), None)
+            is_same = end is not None and share_anchors(found.own, read.own, self.memory.key)
+            return structs.replace(found, end=end) if is_same else None
         after = found.prompt.end - found.end.position
         if continues(found.own, read.own, after):
             return found
@@ -89,27 +111,10 @@ class ParentFinder:
             if continues(found.prompt, read.prompt, after):
                 return found
             before, new = max(((before, new), (found.prompt, read.prompt)), key=lambda pair: shared_blocks(*pair))
-        end = self._find_end(found, anchor, before, new)
-        return None if end is None else structs.replace(found, end=end)
-
-    def _find_end(
-        self, found: FoundParent, anchor: bytes, before: PromptDigest, new: PromptDigest
-    ) -> ExchangeEnd | None:
-        """Return the exchange of a conversation from which ``new`` branches off, or in which it changed a message.
-
-        ``None`` if it is another conversation that has only equal blocks, such as a text that many begin with."""
-        ends, start, shared = found.conversation.ends, found.prompt.history_start, shared_blocks(before, new)
-        is_branch = shared >= opening_length(before)
-        if is_branch and (end := next((one for one in reversed(ends) if one.position <= start + shared), None)):
-            return end
-        if not is_branch and not share_anchors(before, new, self.memory.key):
+        shared = shared_blocks(before, new)
+        if shared < opening_length(before):
             return None
-        if (end := next((one for one in reversed(ends) if one.anchor == anchor), None)) is not None or not is_branch:
-            return end
-        # The exchange is no longer known, but its conversation is.
-        position, first = start + shared, ends[0]
-        tokens = first.tokens * found.prompt.size_at(position) // max(1, found.prompt.size_at(first.position))
-        return structs.replace(first, position=position, tokens=tokens)
+        return structs.replace(found, end=_branching_end(found, anchor, found.prompt.history_start + shared))
 
     def _find_compacted(self, owner: bytes, session: str, prompt: PromptDigest) -> FoundParent | None:
         """Return the latest exchange of ``session`` with the same tools and system texts and twice the history."""
@@ -117,8 +122,7 @@ class ParentFinder:
             found = self._read_parent(owner, id)
             if found is None or 2 * prompt.history_size > found.conversation.size:
                 continue
-            before = found.own
-            if _are_equal(before.tools, prompt.tools) and _are_equal(before.system, prompt.system):
+            if _have_equal_fronts(found.own, prompt):
                 return structs.replace(found, is_compacted=True)
         return None
 
@@ -149,6 +153,18 @@ class ParentFinder:
         return self.memory.digest("one-shot", sent.account, sent.requested_model)
 
 
+def _branching_end(found: FoundParent, anchor: bytes, until: int) -> ExchangeEnd:
+    """Return the exchange of a conversation from which a request branches off, or in which it changed a message.
+
+    The prompts are equal up to the position ``until``. If the exchange is no longer known, its tokens are estimated."""
+    ends = found.conversation.ends
+    for one in reversed(ends):
+        if one.position <= until or one.anchor == anchor:
+            return one
+    tokens = ends[0].tokens * found.prompt.size_at(until) // max(1, found.prompt.size_at(ends[0].position))
+    return structs.replace(ends[0], position=until, tokens=tokens)
+
+
 def may_continue(before: PromptDigest, new: PromptDigest) -> bool:
     """Return whether ``new`` may be a turn after ``before``.
 
@@ -159,11 +175,9 @@ def may_continue(before: PromptDigest, new: PromptDigest) -> bool:
 def share_anchors(before: PromptDigest, new: PromptDigest, key: bytes) -> bool:
     """Return whether two prompts without a common beginning have messages by which they belong together.
 
-    A client may change its first message, or drop its oldest ones. Results of tools have unique ids, but in Gemini."""
-    known = {one.digest: one.position for one in each_anchor(before, key)}
-    shared = [known[one.digest] for one in each_anchor(new, key) if one.digest in known]
-    has_ids = before.api != "gemini" and any(before.kinds[position - 1] == _RESULT for position in shared)
-    return has_ids or len(shared) >= _LEAST_ANCHORS
+    A client may change its first message, or drop its oldest ones."""
+    known = {one.digest for one in each_anchor(before, key)}
+    return len(known.intersection([one.digest for one in each_anchor(new, key)])) >= _LEAST_ANCHORS
 
 
 def is_one_shot(prompt: PromptDigest) -> bool:
@@ -175,7 +189,7 @@ def _equal_front_share(old: PromptDigest, new: PromptDigest) -> float:
     """Return the share of the bytes of the tools and system texts of ``new`` that ``old`` has as well."""
     known = {old.tools.strict(number) for number in range(old.tools.length)}
     equal: float = sum(new.tools.size(at) for at in range(new.tools.length) if new.tools.strict(at) in known)
-    if equal == new.tools.sizes[-1] and old.section_digests[:2] == new.section_digests[:2]:
+    if equal == new.tools.sizes[-1] and _have_equal_fronts(old, new):
         return 1.0
     for number in range(min(old.system.length, new.system.length)):
         size, chunks, others = new.system.size(number), old.system.chunks.get(number), new.system.chunks.get(number)
@@ -186,10 +200,11 @@ def _equal_front_share(old: PromptDigest, new: PromptDigest) -> float:
     return min(equal / max(1, new.front_size), 0.999)
 
 
-def _shared_prefix(old: PromptDigest, new: PromptDigest) -> tuple[int, bool]:
-    """Return the number of equal blocks of both histories, and whether their tools and system texts are equal."""
-    return shared_blocks(old, new), old.section_digests[:2] == new.section_digests[:2]
+def _rank(found: FoundParent, own: PromptDigest) -> tuple[bool, int, float]:
+    """Return the rank of a parent among others: the longest common prefix decides, then the latest."""
+    return _have_equal_fronts(found.own, own), shared_blocks(found.own, own), found.end.sent
 
 
-def _are_equal(blocks: PackedBlocks, others: PackedBlocks) -> bool:
-    return blocks.cumulative[-1] == others.cumulative[-1]
+def _have_equal_fronts(old: PromptDigest, new: PromptDigest) -> bool:
+    """Return whether both prompts have the same tools and system texts."""
+    return old.section_digests[:2] == new.section_digests[:2]

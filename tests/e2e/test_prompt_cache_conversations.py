@@ -10,7 +10,7 @@ import pytest
 
 import gateway.exchange.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
 from tests.support.cached_prompts import mark_end, tool_of, user_item
-from tests.support.cached_talks import ENTRIES, RULES, CachedTalk, entries, long_text, set_caches
+from tests.support.cached_talks import ENTRIES, RULES, CachedTalk, Turn, entries, long_text, set_caches
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, provider
 from tests.support.upstreams import JSON, PATHS, Raw
@@ -181,11 +181,11 @@ def add_clock(api: str, body: dict[str, Any], turn: int) -> None:
 
 @pytest.mark.parametrize("opening", ["block", "message", "all"])
 def test_a_conversation_that_begins_like_another_is_no_child_of_it(mock, opening):
-    """Claude Code begins each conversation with the same reminder. The other one has other tools."""
+    """Claude Code begins each conversation with the same reminder. The other one has other tools, and equal calls."""
     with gateway_thread(config(entries(mock.url))) as gateway:
-        first, other = (CachedTalk(gateway, "messages", "sonnet", f"{opening} {name}") for name in ("one", "other"))
-        bodies = [first.body(), first.body(), other.body(tools=[tool_of("messages", "look")])]
-        for body in bodies:
+
+        def send(talk: CachedTalk, **more: Any) -> Turn:
+            body = talk.body(**more)
             messages, block = body["messages"], {"type": "text", "text": REMINDER}
             if opening == "message":
                 messages.insert(0, {"role": "user", "content": [block]})
@@ -193,13 +193,16 @@ def test_a_conversation_that_begins_like_another_is_no_child_of_it(mock, opening
                 messages[0]["content"].insert(0, block)
             else:
                 messages[0]["content"] = [block]
-        bodies[1]["messages"] += [
-            {"role": "assistant", "content": "Done."}, {"role": "user", "content": "And a last question about it."}
-        ]  # fmt: skip
-        first.send(bodies[0])
-        assert first.send(bodies[1]).line["prompt_cache_could"] > 2_000
-        turn = other.send(bodies[2])
-        assert (turn.cause, turn.line.get("prompt_cache_missed", 0)) == (None, 0)
+            if opening != "all":
+                messages[opening == "message"]["content"][-1]["text"] = f"Please help with {more or 'the first task'}."
+            return talk.send(body)
+
+        first, other = (CachedTalk(gateway, "messages", "sonnet", f"begins with {opening}") for _ in range(2))
+        for _ in range(4):
+            assert send(first).cause is None
+        turns = [send(other, tools=[tool_of("messages", f"look_{number}") for number in range(20)]) for _ in range(3)]
+        assert [(turn.cause, turn.line.get("prompt_cache_missed", 0)) for turn in turns] == [(None, 0)] * 3
+        assert turns[2].line["prompt_cache_could"] == turns[2].line["cached_tokens"]
 
 
 @pytest.mark.parametrize("model", ENTRIES)
