@@ -274,8 +274,9 @@ class UsageStep:
 class AnswerEnd:
     """The end of a complete answer.
 
-    ``raw`` is the provider's own reason. ``details`` are Messages' ``stop_details``, a JSON object that explains a
-    refusal. ``moderation`` has the results that the client requested, in the form of Responses.
+    ``raw`` is the provider's own reason; its meaning is unknown without ``is_known``. ``details`` are Messages'
+    ``stop_details``, a JSON object that explains a refusal. ``moderation`` has the results that the client requested,
+    in the form of Responses.
     """
 
     reason: Reason
@@ -283,6 +284,7 @@ class AnswerEnd:
     stop_sequence: str | None = None
     details: Any = None
     moderation: Any = None
+    is_known: bool = True
 
 
 @attrs.frozen
@@ -293,8 +295,8 @@ class ErrorInfo:
     Messages' ``error.details``. ``native`` means that the answer's own object reports the failure (a Responses object
     with status ``failed`` or ``queued``), which a client of the same API reads as an answer. ``body`` is a provider's
     error body that a client of its API may receive unchanged. ``concerns_all``: no request can have caused the failure,
-    so it concerns all clients. ``log_message`` replaces ``message`` in the log, because
-    a provider's message may quote the prompt.
+    so it concerns all clients. ``is_end``: the provider reported it as the end of an answer. ``log_message`` replaces
+    ``message`` in the log, because a provider's message may quote the prompt.
     """
 
     kind: ErrorKind
@@ -311,6 +313,7 @@ class ErrorInfo:
     )
     wait: float | None = None
     concerns_all: bool = False
+    is_end: bool = attrs.field(default=False, eq=False)
     log_message: str | None = attrs.field(default=None, eq=False, repr=False)
 
     @property

@@ -65,6 +65,7 @@ def error_response(
 
 
 MAX_TRIED_HEADER: Final = 1000
+LONGEST_WORD: Final = 100
 """Characters of the attempts in a header."""
 
 
@@ -108,6 +109,7 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-dropped": _encode_paths(tuple(chain.from_iterable(map(with_explanation, record.dropped))))
         if record.dropped
         else None,
+        "x-trigate-unknown-end": None if record.unknown_end is None else record.unknown_end[:LONGEST_WORD],
         "x-trigate-adapted": _encode_paths(record.adapted),
     }
     left = () if record.reservation is None else record.reservation.budget_headers(record)

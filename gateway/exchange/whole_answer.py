@@ -15,7 +15,7 @@ from gateway.exchange.target_request import AnswerSource
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.ledger.record import Record
-from gateway.streaming.doubt import answer_doubt
+from gateway.streaming.doubt import answer_doubt, unknown_end
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from streams.fold import Answer
@@ -63,7 +63,7 @@ class WholeAnswer(AttemptAnswer):
             keeps_events=self.keeps_events,
         )
         self.lane_name, self.usage = folded.lane, folded.fold.usage
-        error = folded.fold.error
+        error = folded.fold.error or unknown_end(folded.fold.answer(), len(body))
         if error is not None:
             is_answer = folded.lane == "byte" and error.native  # for a client of its API
             if not is_answer or self._origin.would_be_followed(source, error):
@@ -96,5 +96,6 @@ class WholeAnswer(AttemptAnswer):
             body = await offload(size, write_client_answer, target_request, source.stamp, turn, answers)
         body = await turn.persist_whole(body, answer)
         record.reason, record.provider_reason = answer.end.reason, answer.end.raw
+        record.unknown_end = None if answer.end.is_known else answer.end.raw
         record.bill.is_complete = True
         return body

@@ -138,6 +138,7 @@ class Record:
     mcp: Mapping[str, str] | None = None  # the log fields of a message for an MCP server
     reason: str | None = None  # why the response ended
     provider_reason: str | None = None  # the same in the provider's word
+    unknown_end: str | None = None  # the same if no table has the word, of a complete response
     error: ErrorInfo | None = None
     client: str | None = None  # the client whose key the request has
     address: str | None = None  # the client's address

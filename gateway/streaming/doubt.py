@@ -7,6 +7,7 @@ purpose."""
 from typing import Final
 
 from gateway.streaming.lane import StreamProgress
+from providers.neutral.ends import unknown_end_failure
 from streams.events import AnswerEnd, ErrorInfo, Usage
 from streams.fold import Answer, ReasoningBlock, RefusalBlock, TextBlock
 
@@ -28,6 +29,12 @@ REFUSED: Final = ErrorInfo(
 def stream_doubt(progress: StreamProgress) -> ErrorInfo | None:
     """Return the reason why a stream that ended well is doubtful, or ``None`` if it is not."""
     return _doubt(progress.end, progress.usage) if progress.empty and progress.end is not None else None
+
+
+def unknown_end(answer: Answer, size: int) -> ErrorInfo | None:
+    """Return the failure of a complete response of ``size`` bytes without content whose end has an unknown meaning."""
+    has_content = answer.end.is_known or size >= _SHORT or any(map(_has_content, answer.blocks))
+    return None if has_content else unknown_end_failure(answer.end)
 
 
 def answer_doubt(answer: Answer, size: int) -> ErrorInfo | None:

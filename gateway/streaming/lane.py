@@ -6,9 +6,10 @@ reads them and writes the client's events. Both return whole events only, so pin
 event boundary."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from providers.neutral.codec import Codec
+from providers.neutral.ends import bad_arguments, unknown_end_failure
 from streams.errors import GatewayError
 from streams.events import (
     CONTENT,
@@ -20,10 +21,12 @@ from streams.events import (
     RefusalDelta,
     TextDelta,
     ToolCallDelta,
+    ToolCallStart,
     Usage,
 )
 from streams.framing import EventWriter, Framing
 from streams.structure import MAX_ELEMENTS, TOO_MANY_ELEMENTS, UNSCANNED_BYTES, has_more_elements
+from streams.surrogates import NOT_JSON, any_json, decode_or
 
 _TEXT_EVENTS = (TextDelta, ReasoningDelta, ToolCallDelta, RefusalDelta)
 """The most frequent events; each is content or follows content."""
@@ -37,10 +40,54 @@ def count_characters(event: Event) -> int:
 ReadUsage: TypeAlias = Callable[[], Usage | None]
 
 
+MAX_ARGUMENTS: Final = 256 * 1024
+"""The most bytes of arguments of calls that a stream holds to check them."""
+_CALL: Final = 256
+"""The bytes that a call takes without its name and arguments."""
+
+
+class CallArguments:
+    """The arguments of a stream's calls of functions. If the provider lost a piece of them, they are not JSON."""
+
+    __slots__ = ("_held", "_size")
+
+    def __init__(self) -> None:
+        self._held: dict[int, tuple[str, bytearray]] = {}
+        self._size = 0
+
+    def start(self, call: ToolCallStart) -> None:
+        if call.kind == "function" and self._size <= MAX_ARGUMENTS:
+            self._held[call.block] = call.name, bytearray()
+            self._size += len(call.name) + _CALL
+
+    def add(self, piece: ToolCallDelta) -> None:
+        if (held := self._held.get(piece.block)) is not None:
+            text = piece.text.encode(errors="surrogatepass")
+            held[1].extend(text)
+            self._size += len(text)
+            if self._size > MAX_ARGUMENTS:
+                self._held.clear()
+
+    def failure(self, end: AnswerEnd) -> ErrorInfo | None:
+        """Return the failure of an answer with ``end`` if it claims that its calls are complete."""
+        if end.reason not in ("stop", "stop_sequence", "tool_calls"):
+            return None
+        broken = (name for name, arguments in self._held.values() if not _is_json(arguments))
+        return None if (name := next(broken, None)) is None else bad_arguments(name)
+
+
+def _is_json(arguments: bytearray) -> bool:
+    """Return whether ``arguments`` are JSON, or empty, as some providers write a call without any."""
+    return not arguments.strip() or decode_or(any_json, bytes(arguments), NOT_JSON) is not NOT_JSON
+
+
 class StreamProgress:
     """The progress of a stream's response, for both lanes."""
 
-    __slots__ = ("characters", "committed", "empty", "end", "error", "over", "plain", "start", "unsent_usage", "usage")
+    __slots__ = (
+        "arguments", "characters", "committed", "empty", "end", "error", "over", "plain", "start", "unsent_usage",
+        "usage",
+    )  # fmt: skip
 
     def __init__(self, unsent_usage: ReadUsage = lambda: None) -> None:
         self.unsent_usage = unsent_usage  # the usage that the provider has reported and no event has
@@ -52,6 +99,7 @@ class StreamProgress:
         self.empty = False  # it ended well without content
         self.error: ErrorInfo | None = None
         self.over = False  # it ended, well or not
+        self.arguments = CallArguments()
         self.plain = False  # not an event stream: it has a content length, and a failure cuts it
 
     def add(self, event: Event) -> None:
@@ -59,7 +107,11 @@ class StreamProgress:
         if isinstance(event, _TEXT_EVENTS):
             self.characters += len(event.text)
             self.committed = True
+            if type(event) is ToolCallDelta:
+                self.arguments.add(event)
         elif isinstance(event, CONTENT):
+            if isinstance(event, ToolCallStart):
+                self.arguments.start(event)
             if isinstance(event, AnswerEnd):
                 self.end, self.over, self.empty = event, True, not self.committed
             self.committed = True
@@ -69,6 +121,10 @@ class StreamProgress:
             self.start = event
         elif isinstance(event, ErrorInfo):
             self.error, self.over = event, True
+
+    def end_failure(self, end: AnswerEnd) -> ErrorInfo | None:
+        """Return why ``end`` does not end a complete answer, or ``None`` if it does."""
+        return unknown_end_failure(end) if not (end.is_known or self.committed) else self.arguments.failure(end)
 
     def mark_failed(self, error: ErrorInfo) -> None:
         """Mark a complete response as failed because the client cannot receive its end."""

@@ -5,7 +5,7 @@ from typing import Final, TypeAlias
 
 from gateway.streaming.lane import MapError, StreamProgress
 from providers.neutral.codec import Codec, Reader
-from streams.events import ErrorInfo, TextDelta
+from streams.events import AnswerEnd, ErrorInfo, TextDelta
 from streams.framing import Framing
 
 _LARGE: Final = 64 * 1024  # bytes of an event that is read only once
@@ -75,6 +75,8 @@ class Passthrough:
         for event in self._reader.close():
             if isinstance(event, ErrorInfo):
                 passed = event
+            elif isinstance(event, AnswerEnd) and (failure := self.progress.end_failure(event)) is not None:
+                error = error or failure
             else:
                 self.progress.add(event)
         self._has_ended = True
@@ -125,6 +127,8 @@ class Passthrough:
                 progress.committed = True
             elif isinstance(event, ErrorInfo):
                 return self._forward_error(event, raw, name, data)
+            elif isinstance(event, AnswerEnd) and (failure := progress.end_failure(event)) is not None:
+                return self._error_event(failure)
             else:
                 progress.add(event)
         if self._hides_usage:
@@ -135,7 +139,7 @@ class Passthrough:
     def _forward_error(self, error: ErrorInfo, raw: bytes, name: str, data: bytes) -> bytes:
         """Return the client's bytes for an event that reports a failure."""
         words = self._codec.wire.words
-        if len(data) > _LARGE or not words.may_forward_error(name, data):
+        if error.is_end or len(data) > _LARGE or not words.may_forward_error(name, data):
             return self._error_event(error)
         out = self._framing.change_payload(raw, self._redact)
         if self._framing.is_seen(raw) and words.is_error(name, data):

@@ -10,6 +10,7 @@ from providers.neutral.codec import Codec, Reader, Writer
 from providers.neutral.tool_names import restore_name
 from streams.errors import GatewayError
 from streams.events import (
+    AnswerEnd,
     BlockEnd,
     Citation,
     ErrorInfo,
@@ -134,6 +135,8 @@ class Translation:
     def _write(self, event: Event) -> bytes:
         if self.progress.over:
             return b""
+        if isinstance(event, AnswerEnd):
+            event = self.progress.end_failure(event) or event
         if isinstance(event, ErrorInfo):
             event = self._map_error(event)
         try:

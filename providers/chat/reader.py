@@ -14,49 +14,15 @@ from providers.chat.reading import OpenAnswer, add_delta, start_nameless_calls
 from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, AnswerTooLarge, check_length
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader, corrected_reason
+from providers.neutral.ends import ENDS, Failed, end_failure
 from providers.neutral.moderation import moderation_from_chat
 from providers.neutral.token_usage import OLDER, read_tokens
 from providers.neutral.values import as_string
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, AnswerStart, BlockEnd, ErrorInfo, Event, FailureReason, Reason, TextDelta, Usage
+from streams.events import AnswerEnd, AnswerStart, BlockEnd, ErrorInfo, Event, TextDelta, Usage
 from streams.surrogates import NOT_JSON, any_json
 
-REASONS: Mapping[str, Reason] = {
-    "stop": "stop",
-    "eos": "stop",  # Together
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "pause_turn": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",  # Mistral
-    "model_context_window_exceeded": "length",
-    "tool_calls": "tool_calls",
-    "tool_use": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "refusal",
-    "refusal": "refusal",
-    "safety": "refusal",
-    "recitation": "refusal",
-    "blocklist": "refusal",
-    "prohibited_content": "refusal",
-    "spii": "refusal",
-    "image_safety": "refusal",
-}
-"""The neutral reason by the ``finish_word`` a ``finish_reason``; all others are ``stop``.
-
-Routers forward the model's own words (Portkey-AI/gateway#857).
-"""
-
-FAILURES: Mapping[str, FailureReason] = {
-    "error": "server_error",
-    "malformed_function_call": "bad_answer",  # Google's, like those below
-    "malformed_response": "bad_answer",
-    "unexpected_tool_call": "bad_answer",
-    "missing_thought_signature": "bad_answer",
-    "function_call_filter": "bad_answer",
-}
-"""The finish reasons that mean a failed answer, and the reason of the failure."""
+ENDS_OF_CHAT: Final = ENDS["chat"]
 
 
 def finish_word(reason: str) -> str:
@@ -70,26 +36,31 @@ def finish_word(reason: str) -> str:
 
 def stop_string(value: Any) -> str | None:
     """Return the stop string that matched, according to a choice's ``stop_reason`` (vLLM), or None."""
-    return value if isinstance(value, str) and value.lower() not in REASONS else None
+    return value if isinstance(value, str) and value.lower() not in ENDS_OF_CHAT else None
 
 
 def read_failure(word: str) -> ErrorInfo | None:
     """Return the failure that the finish reason ``word`` means, or None."""
-    if (reason := FAILURES.get(finish_word(word))) is None:
-        return None
-    unfinished = "the provider could not finish its answer: "
-    return ErrorInfo("upstream", unfinished + word, reason=reason, log_message=unfinished + finish_word(word))
+    meaning = ENDS_OF_CHAT.get(finish_word(word))
+    return end_failure(meaning, word, finish_word(word)) if isinstance(meaning, Failed) else None
+
+
+def _is_end(word: str) -> bool:
+    """Return whether the finish reason ``word`` means a complete answer."""
+    return isinstance(ENDS_OF_CHAT.get(finish_word(word)), str)
 
 
 def read_end(word: str, stopped_by: str | None, called: bool, moderation: Any = None) -> AnswerEnd:
     """Return the end of an answer; ``word`` is "" if the provider gave no reason."""
     checked = None if moderation is None else moderation_from_chat(moderation)
     if not word:  # Snowflake only sends [DONE]
-        return AnswerEnd(corrected_reason("stop", called), moderation=checked)
-    reason = REASONS.get(finish_word(word), "stop")
-    if reason == "stop" and stopped_by is not None:
+        return AnswerEnd(corrected_reason("stop", called), moderation=checked, is_known=False)
+    meaning = ENDS_OF_CHAT.get(finish_word(word))
+    if meaning is None or isinstance(meaning, Failed):
+        return AnswerEnd("stop", word, moderation=checked, is_known=False)
+    if meaning == "stop" and stopped_by is not None:
         return AnswerEnd("stop_sequence", word, stopped_by, moderation=checked)
-    return AnswerEnd(reason, word, moderation=checked)
+    return AnswerEnd(meaning, word, moderation=checked)
 
 
 LAZY_FROM = 16 * 1024  # bytes from which a whole answer's text stays undecoded if unused
@@ -177,7 +148,7 @@ class ChatReader(StagedReader):
                 if isinstance(choice.finish_reason, str) and choice.finish_reason:
                     self._finish = choice.finish_reason
                     self._stopped_by = stop_string(choice.stop_reason)
-                if choice.error and finish_word(self._finish) not in REASONS:
+                if choice.error and not _is_end(self._finish):
                     return [*out, *self._fail(read_event_failure({"error": choice.error}))]
         if self._finish and (error := read_failure(self._finish)) is not None:
             return [*out, *self._fail(error)]
@@ -196,7 +167,7 @@ class ChatReader(StagedReader):
     def _end(self) -> Sequence[Event]:
         out: list[Event] = []
         self._answer.close_block(out)
-        has_called = REASONS.get(finish_word(self._finish)) == "tool_calls"
+        has_called = ENDS_OF_CHAT.get(finish_word(self._finish)) == "tool_calls"
         start_nameless_calls(self._answer, out, has_called=has_called)
         out.extend(map(BlockEnd, self._answer.tools))
         if self._usage is not None:

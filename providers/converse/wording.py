@@ -11,21 +11,12 @@ from typing import Any, Final
 from providers.neutral.billing import has_token_count, output_or_rest, tier_for_client, tier_of, token_count
 from providers.neutral.bounds import check_length
 from providers.neutral.codec import corrected_reason
+from providers.neutral.ends import ENDS, Failed, end_failure
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.tool_names import replacement_id
 from providers.neutral.values import as_object
 from streams.events import AnswerEnd, ErrorInfo, Reason, ReasoningState, Usage
-
-REASONS: Final[Mapping[str, Reason]] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop_sequence",
-    "max_tokens": "length",
-    "tool_use": "tool_calls",
-    "guardrail_intervened": "refusal",
-    "content_filtered": "refusal",
-    "model_context_window_exceeded": "context_exceeded",
-}
 
 STOP_REASONS: Final[Mapping[Reason, str]] = {
     "stop": "end_turn",
@@ -41,23 +32,18 @@ STOP_REASONS: Final[Mapping[Reason, str]] = {
 STOP_SEQUENCE: Final = "/stop_sequence"
 """The path where Claude reports the stop string that matched, on request (``additionalModelResponseFieldPaths``)."""
 
-_MALFORMED: Final[Mapping[str, str]] = {
-    "malformed_model_output": "the provider could not parse the model's output (malformed_model_output)",
-    "malformed_tool_use": "the provider could not parse the model's tool call (malformed_tool_use)",
-}
-"""Stop reasons of failed answers that look complete: a client would run an incomplete call, or accept an empty answer
-(Wei-Shaw/sub2api#7081)."""
-
 
 def read_end(word: str, extra: Any) -> AnswerEnd | ErrorInfo:
     """Return the end of an answer for the stop reason ``word``; unknown ones mean ``stop``.
 
     ``extra`` are the ``additionalModelResponseFields``.
     """
-    if (message := _MALFORMED.get(word)) is not None:
-        return ErrorInfo("upstream", message, native=True, reason="bad_answer")
+    meaning = ENDS["converse"].get(word)
+    if isinstance(meaning, Failed):
+        return end_failure(meaning, word, word, native=True)
     stop = extra.get(STOP_SEQUENCE[1:]) if isinstance(extra, dict) else None
-    return AnswerEnd(REASONS.get(word, "stop"), word or None, stop if isinstance(stop, str) else None)
+    matched = stop if isinstance(stop, str) else None
+    return AnswerEnd(meaning or "stop", word or None, matched, is_known=meaning is not None)
 
 
 _SHORT, _LONG = "5m", "1h"

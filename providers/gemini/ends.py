@@ -3,42 +3,15 @@
 Source: ``Candidate.FinishReason`` and ``PromptFeedback.BlockReason`` of the Gemini API and of Vertex AI.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from providers.neutral.codec import corrected_reason
-from streams.events import AnswerEnd, ErrorInfo, FailureReason, Reason
+from providers.neutral.ends import ENDS, Failed
+from streams.events import AnswerEnd, ErrorInfo
 
-REASONS: Final[Mapping[str, Reason]] = {
-    "STOP": "stop",
-    "MAX_TOKENS": "length",
-    "CONTINUATION": "length",
-    "SAFETY": "refusal",
-    "RECITATION": "refusal",
-    "LANGUAGE": "refusal",
-    "BLOCKLIST": "refusal",
-    "PROHIBITED_CONTENT": "refusal",
-    "SPII": "refusal",
-    "MODEL_ARMOR": "refusal",
-    "ESCALATION": "refusal",
-    "IMAGE_SAFETY": "refusal",
-    "IMAGE_PROHIBITED_CONTENT": "refusal",
-    "IMAGE_RECITATION": "refusal",
-}
-"""The neutral reasons; others (``OTHER``, ``NO_IMAGE``) mean ``stop``."""
-
-FAILURES: Final[Mapping[str, FailureReason]] = {
-    **dict.fromkeys(
-        (
-            "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE",
-            "TOO_MANY_TOOL_CALLS",
-        ),
-        "bad_answer",
-    ),
-    "PUP_LIMITED_DISABLED": "credential",
-}  # fmt: skip
-"""Reasons of failed answers, whose content must not be used, calls least of all (NousResearch/hermes-agent#83886,
-BerriAI/litellm#40477). The last one means that Google has limited or disabled the account."""
+ENDS_OF_GEMINI: Final = ENDS["gemini"]
+"""The meanings of finish reasons; ``OTHER``, ``NO_IMAGE`` and ``IMAGE_OTHER`` give no reason, so they are unknown."""
 
 # Enumeration values as numbers, as some Vertex AI clients record them. From 6 on the public API numbers them
 # differently, and is not known to send numbers.
@@ -69,7 +42,9 @@ def answer_end(word: str, is_continued: bool = False, has_calls: bool = False) -
     """
     if is_continued:
         return AnswerEnd("length", word)
-    return AnswerEnd(corrected_reason(REASONS.get(word, "stop"), has_calls), word)
+    meaning = ENDS_OF_GEMINI.get(word)
+    reason, is_known = (meaning, True) if isinstance(meaning, str) else ("stop", False)
+    return AnswerEnd(corrected_reason(reason, has_calls), word, is_known=is_known)
 
 
 def blocked_end(word: str, message: str) -> AnswerEnd:
@@ -78,14 +53,17 @@ def blocked_end(word: str, message: str) -> AnswerEnd:
     return AnswerEnd("refusal", word, details=details)
 
 
-def unusable_answer(word: str, message: str) -> ErrorInfo:
-    """Return the failure of an unusable answer, including Gemini's message.
+def unusable_answer(word: str, message: str) -> ErrorInfo | None:
+    """Return the failure that a finish reason means, including Gemini's message; ``None`` if it means none.
 
     Gemini's own clients know the reason and receive the answer itself.
     """
-    reason = FAILURES[word]
+    failed = ENDS_OF_GEMINI.get(word)
+    if not isinstance(failed, Failed):
+        return None
     useless = "the model's answer is unusable ({}); try again"
-    if reason == "credential":
+    if failed.reason == "credential":
         useless = "Google has limited or disabled the provider's account ({})"
     detail = f"{word}: {message}" if message else word
-    return ErrorInfo("upstream", useless.format(detail), native=True, reason=reason, log_message=useless.format(word))
+    log_message = useless.format(word)
+    return ErrorInfo("upstream", useless.format(detail), native=True, reason=failed.reason, log_message=log_message)

@@ -17,7 +17,6 @@ from typing import Any, Final, TypeAlias
 from providers.errors.failures import EARLY, NO_JSON, array_failure, read_event_failure
 from providers.gemini.ends import (
     CONTINUED,
-    FAILURES,
     answer_end,
     blocked_end,
     finish_reason,
@@ -160,7 +159,7 @@ class ChunkReader:
         choices = bounded_objects(chunk.get("candidates"))  # the gateway requests and reads only the first one
         candidate = next((one for one in choices if not one.get("index")), {})
         word = finish_reason(candidate.get("finishReason"))
-        if word is not None and word in FAILURES and self._failed is None:
+        if word is not None and self._failed is None:
             self._failed = unusable_answer(word, as_string(candidate.get("finishMessage")))
         if self._failed is not None:  # its parts are unusable, but counts may follow
             return self._begin(chunk)

@@ -12,7 +12,7 @@ from typing import Any, Final, assert_never
 import attrs
 import msgspec
 
-from providers.gemini.ends import REASONS
+from providers.gemini.ends import ENDS_OF_GEMINI
 from providers.gemini.errors import error_event
 from providers.gemini.framing import KEEP_ALIVE, event
 from providers.gemini.grounding import Grounding
@@ -71,7 +71,7 @@ def call_part(id: str, name: str, arguments: str, kind: ToolKind, signature: str
 
 def end_members(end: AnswerEnd, grounding: Grounding) -> dict[str, Any]:
     """Return the members of a candidate about its end."""
-    own = end.reason == "refusal" and REASONS.get(end.raw or "") == "refusal"
+    own = end.reason == "refusal" and ENDS_OF_GEMINI.get(end.raw or "") == "refusal"
     members: dict[str, Any] = {"finishReason": end.raw if own else _FINISH[end.reason]}
     if isinstance(end.details, dict) and isinstance(explanation := end.details.get("explanation"), str):
         members["finishMessage"] = explanation

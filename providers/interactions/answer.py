@@ -10,14 +10,15 @@ from typing import Any, Final
 import msgspec
 
 from providers.interactions.citations import write_annotations
-from providers.interactions.errors import bad_arguments_error
 from providers.interactions.usage import write_tier, write_usage
 from providers.neutral.arguments import call_input, is_json_object
 from providers.neutral.cited_text import CitedText
 from providers.neutral.codec import Reply, corrected_reason, new_id
+from providers.neutral.ends import bad_arguments
 from providers.neutral.made_images import made_images
 from providers.neutral.seal import Issuer, seal_in_base64, sealed_item
 from providers.neutral.values import as_object, as_string
+from streams.errors import GatewayError
 from streams.events import AnswerEnd, Api, Reason, ReasoningState
 from streams.fold import (
     Answer,
@@ -52,7 +53,7 @@ def check_calls(end: AnswerEnd, bad_call: str | None) -> None:
     Programs must not run it. An answer that was cut short may end within the arguments.
     """
     if bad_call is not None and _STATUS[end.reason] != INCOMPLETE:
-        raise bad_arguments_error(bad_call)
+        raise GatewayError.of(bad_arguments(bad_call))
 
 
 def common_members(reply: Reply) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import msgspec
 
 from providers.errors.failures import STEP_CODES
 from streams import sse
-from streams.errors import GatewayError
 from streams.events import ErrorInfo, ErrorKind
 
 CODES: Final[Mapping[ErrorKind, str]] = {
@@ -27,12 +26,6 @@ CODES: Final[Mapping[ErrorKind, str]] = {
     "unsupported": "unimplemented",
     "internal": "internal",
 }
-
-
-def bad_arguments_error(name: str) -> GatewayError:
-    """Return the error for a call whose arguments are not a JSON object."""
-    message = f"the model called {name[:64]} with arguments that are not a JSON object"
-    return GatewayError("upstream", message, reason="bad_answer")
 
 
 def error_member(error: ErrorInfo) -> dict[str, str]:

@@ -5,7 +5,7 @@ Source: ``InteractionSSEEvent`` and ``Interaction`` of the google-genai package,
 recordings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -16,23 +16,16 @@ from providers.interactions.reading import continue_step, finish_all, finish_ste
 from providers.interactions.usage import Counts
 from providers.neutral.bounds import ANSWER
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
+from providers.neutral.ends import ENDS
 from providers.neutral.shapes import Shape, check_answer
 from providers.neutral.values import Json, as_object, as_string, bounded_objects, load
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Reason, Usage
+from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Usage
 from streams.sse import DONE
 from streams.surrogates import NOT_JSON, any_json
 
 PENDING: Final = ("queued", "in_progress")
 FAILED: Final = ("failed", "cancelled")
-_REASONS: Final[Mapping[str, Reason]] = {
-    "completed": "stop",
-    "requires_action": "tool_calls",
-    "incomplete": "length",
-    "budget_exceeded": "length",
-    "requires_continuation": "length",
-}
-"""The neutral reasons; other words mean ``stop``."""
 
 
 class InteractionsReader(StagedReader):
@@ -130,14 +123,15 @@ class InteractionsReader(StagedReader):
         return [*events, *self._usage_events(), self._answer_end(interaction, status)]
 
     def _answer_end(self, interaction: Json, status: str) -> AnswerEnd:
-        reason = _REASONS.get(status, "stop")
+        meaning = ENDS["interactions"].get(status)
+        reason, is_known = (meaning, True) if isinstance(meaning, str) else ("stop", False)
         if _first_error(interaction).get("code") == "refusal":
             return AnswerEnd("refusal", status)
         if interaction.get("continuation_token"):
             reason = "length"
         if reason == "stop" and self._answer.awaits_results:
             reason = "tool_calls"
-        return AnswerEnd(reason, status)
+        return AnswerEnd(reason, status, is_known=is_known)
 
 
 def _first_error(interaction: Json) -> Json:

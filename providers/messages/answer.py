@@ -15,6 +15,7 @@ from providers.messages.usage import Counts, full_usage
 from providers.neutral.arguments import call_input
 from providers.neutral.bounds import check_length
 from providers.neutral.codec import Reply, complete_usage, corrected_reason, new_id
+from providers.neutral.ends import ENDS, Failed, end_failure
 from providers.neutral.made_images import signs_image
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.shapes import ByType, Shape, check_answer
@@ -25,6 +26,7 @@ from streams.events import (
     AnswerStart,
     BlockEnd,
     Citation,
+    ErrorInfo,
     Event,
     NativeItem,
     Reason,
@@ -37,24 +39,30 @@ from streams.events import (
 )
 from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
 
-REASONS: Mapping[str, Reason] = {
-    "end_turn": "stop",
+_ENDS = ENDS["messages"]
+_WORDS: Mapping[Reason, str] = {
+    "stop": "end_turn",
     "stop_sequence": "stop_sequence",
-    "max_tokens": "length",
-    "tool_use": "tool_calls",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
     "refusal": "refusal",
-    "pause_turn": "pause",
-    "model_context_window_exceeded": "context_exceeded",
+    "pause": "pause_turn",
+    "context_exceeded": "model_context_window_exceeded",
 }
-_WORDS: Mapping[Reason, str] = {reason: word for word, reason in REASONS.items()}
 _OWN_REASONS = ("compaction",)  # a reason of this API only, written back unchanged
+
+
+def read_failure(word: str | None) -> ErrorInfo | None:
+    """Return the failure that the stop reason ``word`` means, or ``None``."""
+    meaning = _ENDS.get((word or "").lower())
+    return end_failure(meaning, word or "", (word or "").lower()) if isinstance(meaning, Failed) else None
 
 
 def read_end(word: str | None, stop_sequence: str | None, details: Any) -> AnswerEnd:
     """Return the end of an answer. An unknown reason reads as ``stop``; ``details`` explain a refusal."""
-    return AnswerEnd(
-        REASONS.get(word or "", "stop"), word, stop_sequence, details if isinstance(details, dict) else None
-    )
+    meaning = _ENDS.get((word or "").lower())
+    reason, is_known = (meaning, True) if isinstance(meaning, str) else ("stop", False)
+    return AnswerEnd(reason, word, stop_sequence, details if isinstance(details, dict) else None, is_known=is_known)
 
 
 def write_end(end: AnswerEnd, calls_tools: bool) -> dict[str, Any]:
@@ -181,7 +189,7 @@ def _answer_events(value: Mapping[str, Any]) -> list[Event]:
             events.extend(block)
             number += 1
     word, matched = as_string(value.get("stop_reason")) or None, as_string(value.get("stop_sequence")) or None
-    events.append(read_end(word, matched, value.get("stop_details")))
+    events.append(read_failure(word) or read_end(word, matched, value.get("stop_details")))
     return events
 
 

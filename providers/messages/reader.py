@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from providers.errors.failures import EARLY, NO_JSON, array_failure, read_event_failure
-from providers.messages.answer import read_end
+from providers.messages.answer import read_end, read_failure
 from providers.messages.reading import (
     OpenAnswer,
     continue_block,
@@ -122,6 +122,8 @@ class MessagesReader(StagedReader):
             self._reason = as_string(delta.get("stop_reason")) or self._reason
             self._stop_sequence = as_string(delta.get("stop_sequence")) or self._stop_sequence
             self._details = delta.get("stop_details") or self._details
+            if (error := read_failure(self._reason)) is not None:
+                return self.fail(error)
         return ()
 
     def _end_events(self) -> Sequence[Event]:

@@ -14,19 +14,17 @@ import msgspec
 from providers.errors.failures import EARLY, array_failure, listed_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, AnswerTooLarge
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
+from providers.neutral.ends import ENDS, Failed, end_failure
 from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.neutral.values import Json, as_object, as_string, load
 from providers.responses.open_answer import OpenAnswer, RequestFacts, TakeEvent, Wire, count_hosted_calls, decode
 from providers.responses.reading import CALL_EVENTS, ITEM_EVENTS, MESSAGE_EVENTS, REASONING_EVENTS, finish_all
 from providers.responses.values import read_usage
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Reason, Usage
+from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Usage
 from streams.surrogates import NOT_JSON
 
 UNREADABLE = "the provider sent an event that is not JSON"
-
-# Any other reason (`max_messages`, `steered`, future ones) also means an answer cut short.
-REASON_OF_INCOMPLETE: Mapping[str, Reason] = {"max_output_tokens": "length", "content_filter": "refusal"}
 
 FAILED_STATUSES = ("failed", "cancelled")
 PENDING_STATUSES = ("queued", "in_progress")
@@ -110,13 +108,16 @@ class ResponsesReader(StagedReader):
 
     def _end_events(self, value: Any, status: str) -> Sequence[Event]:
         response = as_object(value)
-        if status == "completed" and (stated := response.get("status")) in ("incomplete", *FAILED_STATUSES):
-            status = stated
+        if status == "completed" and (stated := as_string(response.get("status"))) != "completed":
+            is_failed = isinstance(ENDS["responses"].get(stated), Failed)
+            status = stated if is_failed or stated in ("incomplete", *FAILED_STATUSES) else status
         start = (self._answer_start(response),) if self._stage is WAITING else ()
         self._stage = ENDED
         if status in FAILED_STATUSES:
             error = attrs.evolve(read_event_failure(response), native=True)
             return [*start, *self._usage_events(response), error]
+        if isinstance(failed := ENDS["responses"].get(status), Failed):
+            return [*start, *self._usage_events(response), end_failure(failed, status, status)]
         if status in PENDING_STATUSES:  # a background response without an answer yet
             message = f"the provider's answer is not finished: its status is {status!r}"
             return [*start, *self._usage_events(response), ErrorInfo("upstream", message, native=True, reason=None)]
@@ -127,7 +128,12 @@ class ResponsesReader(StagedReader):
         """Return the ``events`` of an end. Hold a failure without an error until the next event, because Azure sends
         the error after ``response.failed`` (maximhq/bifrost#6419)."""
         *others, last = events
-        if not isinstance(last, ErrorInfo) or response.get("error") or response.get("status") in PENDING_STATUSES:
+        if (
+            not isinstance(last, ErrorInfo)
+            or last.is_end
+            or response.get("error")
+            or response.get("status") in PENDING_STATUSES
+        ):
             return events
         self._stage = ANSWERING
         self._unexplained = last
@@ -142,8 +148,11 @@ class ResponsesReader(StagedReader):
         moderation = found if isinstance(found, dict) else None
         if status == "incomplete":
             word = as_string(as_object(response.get("incomplete_details")).get("reason"))
-            return AnswerEnd(REASON_OF_INCOMPLETE.get(word, "length"), word or status, moderation=moderation)
-        return AnswerEnd("tool_calls" if self._answer.call_ids else "stop", status, moderation=moderation)
+            meaning = ENDS["responses"].get(word)
+            reason = meaning if isinstance(meaning, str) else "length"  # it is incomplete, whatever the word
+            return AnswerEnd(reason, word or status, moderation=moderation, is_known=not word or meaning is not None)
+        reason = "tool_calls" if self._answer.call_ids else "stop"
+        return AnswerEnd(reason, status, moderation=moderation, is_known=status in ENDS["responses"])
 
 
 _PART = ByType({"output_text": {"text": str}, "text": {"text": str}, "refusal": {"refusal": str}})

@@ -53,6 +53,10 @@ def ended(reason: str) -> Raw:
     return whole({"choices": [{"index": 0, "finish_reason": reason, "message": None}]})
 
 
+def last(reason: str) -> bytes:
+    return said({"id": "x", "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+
+
 def failed(code: str) -> dict[str, Any]:
     return {"status": "failed", "error": {"code": code, "message": "m"}}
 
@@ -97,6 +101,13 @@ CASES = {
     ),
     "a failed response": Case("responses", whole(RESPONSE | failed("server_error")), "server_error"),
     "an end without an answer": Case("chat", ended("error"), "server_error"),
+    "an abort": Case("chat", ended("abort"), "server_error"),
+    "a lack of resources in a stream": Case(
+        "chat", stream(ROLE, last("insufficient_system_resource"), b"data: [DONE]\n\n"), "overloaded"
+    ),
+    "a network error in a stream": Case("chat", stream(ROLE, last("network_error")), "server_error"),
+    "an unknown word for nothing": Case("chat", ended("something_new"), "bad_answer"),
+    "an abort of a message": Case("messages", whole(MESSAGE | {"stop_reason": "abort"}), "server_error"),
     "a malformed call": Case("chat", ended("function_call_filter: MALFORMED_FUNCTION_CALL"), "bad_answer"),
     "a cut before content": Case("messages", stream(said(OVERLOADED, "error")[:20], end="cut"), "connection"),
     "a reset before content": Case("chat", stream(ROLE, end="reset"), "connection"),

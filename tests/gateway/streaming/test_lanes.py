@@ -304,7 +304,6 @@ def test_openais_two_words_for_one_failure_both_pass():
 
 
 ODD_ERRORS = {
-    "finish_reason": ("chat", b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"MALFORMED_FUNCTION_CALL"}]}'),
     "flat_object": ("chat", b'data: {"object":"error","message":"out of memory","code":500}'),
     "no_event_field": ("chat", b'error: {"message":"out of memory"}'),
     "bare_json": ("chat", b'{"error":{"message":"out of memory"}}'),

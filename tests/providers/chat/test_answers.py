@@ -230,7 +230,7 @@ def test_empty_members_of_a_whole_answer_are_no_calls():
     message = {"content": "a", "refusal": "", "function_call": {"name": "", "arguments": ""}, "tool_calls": None}
     answer = fold(CHAT.read_answer(whole(message, "")))
     assert answer.blocks == (TextBlock("a"),)
-    assert answer.end == AnswerEnd("stop")
+    assert answer.end == AnswerEnd("stop", is_known=False)
 
 
 @each_row("body", [b'{"error":%b}', b'[{"error":%b}]', b'{"errors":[%b]}'])

@@ -151,7 +151,7 @@ STREAMS = {
         calls(fragment("f", '{"a":1}', index=0, id="")) + calls(fragment("f", '{"a":2}', index=0, id="")) + DONE,
         ToolCallBlock("0", "f", '{"a":1}'),
         ToolCallBlock("1", "f", '{"a":2}'),
-        end=AnswerEnd("tool_calls"),
+        end=AnswerEnd("tool_calls", is_known=False),
     ),
     # langchain-ai/langchain#35281
     "a name on every fragment and no id": row(
