@@ -133,6 +133,8 @@ class TargetRequest:
         requested = request  # a copy of it costs as much as the rest of the reply
         if request.model != target.requested_name:
             requested = attrs.evolve(request, model=target.requested_name)
+        if self.checks is not None and self.checks.restores:
+            requested = attrs.evolve(requested, source=self.checks.session.restored_members(request.source))
         reply = turn.reply(Reply(requested, target.recipient.issuer, created, estimate, unsent=unsent))
         return reply if stamp is None or turn.records else attrs.evolve(reply, id="")
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Final, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar
 
 import trio
 
@@ -368,6 +368,19 @@ class StepSession:
             for found in PLACEHOLDER.finditer(passage.text)
             if found[0] in values
         ]
+
+    def restored_members(self, members: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return ``members`` of a request, which a response repeats, with the values that return to the client."""
+        values = self.placeholders.values
+
+        def restore(value: Any) -> Any:
+            if isinstance(value, str):
+                return PLACEHOLDER.sub(lambda found: values.get(found[0], found[0]), value)
+            if isinstance(value, dict):
+                return {name: restore(inner) for name, inner in value.items()}
+            return [restore(inner) for inner in value] if isinstance(value, list) else value
+
+        return {name: value if name == "input" else restore(value) for name, value in members.items()}
 
     async def _passages_for(self, step: LoadedStep, texts: CheckedTexts) -> Sequence[Passage]:
         """Return the passages that ``step`` sees, in a thread if there are many. A request may have 100,000."""
