@@ -287,5 +287,6 @@ def list_audit(
 
 
 def last_audit(tables: PeopleTables, most: int) -> tuple[AuditEntry, ...]:
-    """Return the last audit rows, the oldest first."""
-    return tables.all_of(AuditEntry, f"{_AUDIT} ORDER BY number DESC LIMIT :most", most=most)[::-1]
+    """Return the last audit rows of changes, the oldest first."""
+    statement = f"{_AUDIT} WHERE method <> 'GET' ORDER BY number DESC LIMIT :most"
+    return tables.all_of(AuditEntry, statement, most=most)[::-1]

@@ -1,4 +1,4 @@
-"""The section about the audit: the changes over HTTP and by commands, with their authors."""
+"""The section about the audit: the changes over HTTP and by commands, and the viewers of streams."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,8 @@ async def changes(call: PageCall) -> Html:
     query |= {name: call.query[name] for name in ("since", "until", "after") if call.query.get(name)}
     answer = await call.read("/admin/v1/audit", query)
     rows = [_row(row) for row in answer.value["data"]]
-    shown = table("Changes, the oldest first", _COLUMNS, rows, empty="Nothing was changed in this period.")
-    head = "Changes over HTTP and by commands, the oldest first"
+    shown = table("Changes, the oldest first", _COLUMNS, rows, empty="Nothing was changed or viewed in this period.")
+    head = "Changes, and viewers of streams, the oldest first"
     return section(head, _filters(query), shown, next_page(AUDIT, answer, query))
 
 

@@ -241,7 +241,7 @@ def test_the_audit_lists_changes_and_their_authors(console: Console):
         assert re.search(r"&quot;until&quot;: &quot;20[0-9-]{8}T00:00:00Z&quot;", page.text)
     form = next(form for form in page.forms if "since" in form.fields)
     page = console.browsers["aud"].submit(form, since=day(1), until="")
-    assert "Nothing was changed in this period." in page.text
+    assert "Nothing was changed or viewed in this period." in page.text
     console.browsers["aud"].submit(form, since=day(2), until=day(1))
     assert console.open("aud", "/ui/audit?since=soon").status == 400
     assert console.open("lin", "/ui/audit").status == 403
