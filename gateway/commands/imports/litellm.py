@@ -399,35 +399,33 @@ def _convert_callbacks(what: str, name: str, value: Any, shows_texts: bool, resu
     """Convert callbacks for traces, and record the others as losses; ``shows_texts``: they get prompts and answers."""
     found = dict.fromkeys(str(one) for one in (value if isinstance(value, list) else [value]))
     for one in found:
-        tracing, is_lost = _tracing_of(one, shows_texts, result) if one in tables.TRACES else ({}, False)
         if one not in tables.TRACES:
             result.lose(f"{what} ({one})", _callback_reason(one, name))
-        elif result.settings.setdefault("tracing", tracing) != tracing:
+        elif not _trace(one, shows_texts, result):
             result.lose(f"{what} ({one})", (Group.LOGS, "traces go to one address: let a collector there forward them"))
-        elif is_lost and (loss := _lost_host(tracing["endpoint"], shows_texts)) not in result.losses:
-            result.losses.append(loss)
 
 
-def _tracing_of(callback: str, shows_texts: bool, result: Result) -> tuple[dict[str, Any], bool]:
-    """Return ``tracing`` for a callback, and whether the file lacks its host."""
-    if not callback.startswith("langfuse"):
-        note = f"{callback}: traces go to OTEL_EXPORTER_OTLP_ENDPOINT over HTTP (docs/tracing.md)"
-        result.remarks += [] if note in result.remarks else [note]
-        return {}, False
-    host, is_in_file = langfuse_host(callback, result.variables)
-    note = (
-        f"{callback}: set OTEL_EXPORTER_OTLP_HEADERS to `Authorization=Basic …`, with the base64 of "
+def _trace(callback: str, shows_texts: bool, result: Result) -> bool:
+    """Send traces where ``callback`` did, and return whether that is possible: the file has one address.
+
+    The cloud of Langfuse is lost residency if the file has no host."""
+    host, is_in_file = langfuse_host(callback, result.variables) if callback in tables.LANGFUSE else ("", True)
+    content = {"content": ["*"]} if shows_texts else {}
+    tracing = {"endpoint": f"{host}/api/public/otel", **content} if host else {}
+    if "tracing" in result.settings:
+        return bool(result.settings["tracing"] == tracing)
+    result.settings["tracing"] = tracing
+    result.comments["tracing"] = (
+        "Set OTEL_EXPORTER_OTLP_HEADERS to `Authorization=Basic …`, with the base64 of "
         "LANGFUSE_PUBLIC_KEY:LANGFUSE_SECRET_KEY"
+        if host
+        else "Traces go to OTEL_EXPORTER_OTLP_ENDPOINT over HTTP (docs/tracing.md)"
     )
-    result.remarks += [] if note in result.remarks else [note]
-    return {"endpoint": f"{host}/api/public/otel", **({"content": ["*"]} if shows_texts else {})}, not is_in_file
-
-
-def _lost_host(endpoint: str, shows_texts: bool) -> Loss:
-    """Return the loss of the host of Langfuse, which may be one in another region."""
-    what = "the host of Langfuse" + (", which gets prompts and answers" if shows_texts else "")
-    why = f"traces go to {endpoint}: if you set LANGFUSE_HOST for LiteLLM, change the address in `tracing`"
-    return Loss(Group.RESIDENCY, what, why)
+    if not is_in_file:
+        what = "the host of Langfuse" + (", which gets prompts and answers" if shows_texts else "")
+        why = f"traces go to {host}: if you set LANGFUSE_HOST for LiteLLM, change the address in `tracing`"
+        result.lose(what, (Group.RESIDENCY, why))
+    return True
 
 
 def _callback_reason(callback: str, name: str) -> tuple[Group, str]:

@@ -65,19 +65,15 @@ class Team:
 class ConvertedTeam:
     """A team as an item of ``client_groups``.
 
-    ``known``: its row is in the export. ``nothing``: none of its models was converted."""
+    ``known``: its row is in the export. ``nothing``: none of its models was converted. ``rejection`` is the reason why
+    LiteLLM rejects its keys. ``aliases`` are the names that its keys have for other models."""
 
     name: str
     item: Mapping[str, Any]
     known: bool = False
-    blocked: bool = False
     nothing: bool = False
-    exhausted: str | None = None
-    """The end of the period whose budget the team has exhausted, as text."""
-    closed: str | None = None
-    """The limit of 0 with which LiteLLM rejects all requests of the team."""
+    rejection: str | None = None
     aliases: Mapping[str, str] = attrs.field(factory=dict)
-    """The names that the team's keys have for other models."""
 
 
 def read_teams(data: bytes, file: str) -> tuple[Team, ...]:
@@ -131,16 +127,18 @@ def convert_teams(
             Loss(group, f"{column} of the team {name}", why) for column, (group, why) in lost_columns(team.row, limited)
         ]
         found[id] = ConvertedTeam(
-            name,
-            item,
-            known=True,
-            blocked=team.blocked,
-            nothing=allowed == (),
-            exhausted=exhausted_text(team.row, now),
-            closed=closed_column(team.row, _ENFORCED_OF_TEAMS),
-            aliases=_aliases_of(team.row),
-        )
+            name, item, True, allowed == (), _rejection_of_team(team, now), _aliases_of(team.row)
+        )  # fmt: skip
     return found, losses
+
+
+def _rejection_of_team(team: Team, now: datetime) -> str | None:
+    if team.blocked:
+        return "its team is blocked"
+    if (closed := closed_column(team.row, _ENFORCED_OF_TEAMS)) is not None:
+        return f"the {closed} of its team is 0"
+    until = exhausted_text(team.row, now)
+    return None if until is None else f"the budget of its team is exhausted {until}"
 
 
 def allowed_models(
@@ -224,7 +222,7 @@ def add_keys(keys: Sequence[Token], teams: Sequence[Team], result: Result) -> No
     served = [_plain(name) for name in result.requested_names]
     common = {  # aliases, which all clients of their models may use
         _plain(alias): _plain(str(route.get("target", "")))
-        for alias, route in result.aliases.items()
+        for alias, route in {**result.aliases, **result.model_ids}.items()
         if alias not in result.deployments
     }
 
@@ -332,19 +330,15 @@ def _rejection_reason(key: Token, team: ConvertedTeam | None, now: datetime) -> 
     """Return the reason why LiteLLM would reject the key."""
     if key.blocked and key.unreadable is None:
         return "blocked"
-    if team is not None and team.blocked:
-        return "its team is blocked"
     if key.expires is not None and key.expires <= now:
         return f"expired {key.expires:%Y-%m-%d}"
     if key.refused is not None:
         return key.refused
     if (closed := closed_column(key.row, _ENFORCED)) is not None:
         return f"its {closed} is 0"
-    if team is not None and team.closed is not None:
-        return f"the {team.closed} of its team is 0"
     if (until := exhausted_text(key.row, now)) is not None:
         return f"its budget is exhausted {until}"
-    return None if team is None or team.exhausted is None else f"the budget of its team is exhausted {team.exhausted}"
+    return None if team is None else team.rejection
 
 
 def _unsafe_loss(name: str, key: Token, team: ConvertedTeam | None) -> Loss | None:

@@ -29,6 +29,9 @@ _REPLACED_BY_CLIENTS: Final = frozenset(("openai", "azure", "text-completion-ope
 """Providers at which a client's own member replaces that of ``extra_body``."""
 _ITEMS: Final = re.compile(r"\[(\*|\d+)\]")
 
+_SHAPES: Final[Mapping[str, type]] = {_DROPS: list, _BODY: dict, "thinking": dict}
+"""Members that are read only in this shape."""
+
 READ: Final = frozenset((*_NEUTRAL, *_RENAMED, *_OF_BODY, _DROPS, _BODY, "thinking"))
 """The members of ``litellm_params`` that become a part of ``request``."""
 
@@ -51,6 +54,9 @@ def read_members(params: Mapping[str, Any], prefix: str = "openai") -> ImportedM
     default: dict[str, Any] = {}
     fixed: dict[str, Any] = {}
     losses: dict[str, Reason] = {}
+    for param, kind in _SHAPES.items():
+        if not isinstance(params.get(param), kind | None):
+            losses[param] = Group.NAMES, f"it is not a {kind.__name__}"
     for param, name, value in _default_members(params):
         is_fixed = name.startswith("other.") and prefix not in _REPLACED_BY_CLIENTS
         try:

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -28,17 +28,15 @@ from gateway.commands.imports.litellm_prices import base_price, read_price
 from gateway.commands.imports.litellm_routes import LONGEST, attempts_of
 from gateway.commands.imports.losses import Group, Inconvertible, Reason
 from gateway.commands.imports.result import VERSION, Deployment, Result
-from gateway.config.litellm_limits import MOST_AT_ONCE
+from gateway.config.litellm_limits import limited_columns, limits_of
 from gateway.config.loading import ConfigError, from_mapping
 from providers.catalog import providers as catalog
 from providers.catalog.prompt_caching import caching_row
 from providers.endpoints.model_types import ModelType, model_type
 from streams.events import Api
 
-RATES: Final[Mapping[str, tuple[str, str]]] = {
-    "rpm": ("requests", "/m"), "tpm": ("tokens", "/m"), "max_parallel_requests": ("concurrent", ""),
-}  # fmt: skip
-"""LiteLLM's limits with the names and units of their counterparts."""
+_LIMITS: Final = {"rpm": "rpm_limit", "tpm": "tpm_limit", "max_parallel_requests": "max_parallel_requests"}
+"""LiteLLM's limits of a model, and the columns of the same limits of a key."""
 
 WEIGHTS: Final = ("weight", "rpm", "tpm")
 """The members of ``litellm_params`` that LiteLLM uses as weights, in the order of precedence."""
@@ -55,13 +53,6 @@ _MOCKS: Final = ("mock_response", "mock_tool_calls", "mock_timeout")
 """Members with which LiteLLM calls no provider."""
 
 _ADDRESS: Final = (Group.RESIDENCY, "requests go to the provider's own address: set `base_url` in the entry")
-_TEXTS: Final = ("api_key", "api_base", "base_url", "api_version", "organization", "litellm_credential_name")
-_NUMBERS: Final = ("order", "weight", "num_retries", "max_retries")
-_MAPPINGS: Final = ("headers", "extra_headers")
-
-_SHAPES: Final[Mapping[str, type]] = {"additional_drop_params": list, "extra_body": dict, "thinking": dict}
-"""Members that ``litellm_members`` reads only in this shape."""
-
 _ALMOST: Final = 0.78
 """The minimum similarity of a misspelt parameter: ``extra_body`` does not mean ``extra_headers``."""
 
@@ -393,87 +384,79 @@ def _add_quirks(draft: ModelDraft) -> None:
 
 def _convert_params(draft: ModelDraft) -> None:
     """Convert the rest of ``litellm_params``, and record the lost ones."""
-    params, entry = draft.params, draft.entry
-    carried = tables.CARRIED | tables.NO_MATTER | {ENTRA}
-    carried |= {"timeout", "request_timeout"} if "timeouts" in entry else set()
+    carried = tables.CARRIED | tables.NO_MATTER | READ | {ENTRA} | _add_limits(draft)
+    carried |= {"timeout", "request_timeout"} if "timeouts" in draft.entry else set()
+    default_limit = {"max_tokens"} & draft.params.keys() if draft.prefix == "anthropic" else set[str]()
+    params = {name: value for name, value in draft.params.items() if name not in default_limit}
+    members = read_members(params, draft.prefix)
+    if members.request:
+        draft.entry["request"] = dict(members.request)
+    draft.notes += members.index_notes
+    for param, reason in members.losses.items():
+        draft.lose(param, reason)
+    for param, value in draft.params.items():
+        is_given = not is_switched_off(value) if param in tables.REASONS else value is not None
+        if param == "ssl_verify" and value is False:
+            draft.lose(param, tables.UNVERIFIED)
+        elif param == "api_version" and draft.prefix not in ("azure", "azure_ai"):
+            draft.lose(param, (Group.TRIFLES, ""))
+        elif param in _READERS and not is_switched_off(value) and not _READERS[param](value):
+            draft.lose(param, (Group.PROTECTION if param in _NUMBERS else Group.NAMES, "its value cannot be read"))
+        elif is_given and (param not in carried or param in default_limit):
+            draft.lose(param, _loss_reason(param, draft.result.filters_tags))
+
+
+_NUMBERS: Final = ("order", "weight", "num_retries", "max_retries")
+
+
+def _is_number(value: Any) -> bool:
+    return number_of(value) is not None
+
+
+def _is_text(value: Any) -> bool:
+    return text_of(value) is not None
+
+
+def _has_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
+
+
+_READERS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(_NUMBERS, _is_number),
+    **dict.fromkeys(("api_key", "api_base", "base_url", "organization", "litellm_credential_name"), _is_text),
+    **dict.fromkeys(("headers", "extra_headers"), _has_texts),
+}
+"""Functions that return whether the value of a parameter can be read."""
+
+
+def _add_limits(draft: ModelDraft) -> frozenset[str]:
+    """Add the budget and the rates, and return the converted parameters: LiteLLM does not enforce all rates."""
+    rates, params, name = draft.result.enforced_rates, draft.params, draft.name
+    enforced = rates.get("*", frozenset()) | rates.get(name, frozenset())
+    unused = [one for one in _RATES_BESIDE if one not in enforced and number_of(params.get(one)) is not None]
+    draft.result.needless += (f"{one} of {name}: LiteLLM only divides requests by it" for one in unused if params[one])
     budgets, changed = budgets_of(params)
-    if budgets:
-        entry["budgets"] = budgets
-        carried |= {"max_budget", "budget_duration"}
     if changed is not None:
         draft.lose(changed.what, (changed.group, changed.why))
-    weighing = _only_weights(draft)
-    carried |= weighing
-    if limits := dict(_ratelimits(params, weighing)):
-        entry["ratelimits"] = limits
-        carried |= {param for param, (limit, _) in RATES.items() if limit in limits}
-    unreadable = dict(_unreadable_params(params, weighing, draft.prefix))
-    default_limit = {"max_tokens"} & params.keys() if draft.prefix == "anthropic" else set[str]()
-    members = read_members({name: one for name, one in params.items() if name not in default_limit}, draft.prefix)
-    if members.request:
-        entry["request"] = dict(members.request)
-    draft.notes += members.index_notes
-    for param, loss in members.losses.items():
-        draft.lose(param, loss)
-    unread = {name for name, kind in _SHAPES.items() if not isinstance(params.get(name), kind | None)}
-    carried |= READ - unread - default_limit
-    for param, value in params.items():
-        if param in unreadable:
-            draft.lose(param, unreadable[param])
-        elif param == "ssl_verify" and value is False:
-            draft.lose(param, tables.UNVERIFIED)
-        elif param not in carried and not (is_switched_off(value) if param in tables.REASONS else value is None):
-            draft.lose(param, _loss_reason(param, draft.result.filters_tags))
+    row = {column: params.get(param) for param, column in _LIMITS.items() if param not in unused}
+    limits = {**limits_of(row), **({"budgets": budgets} if budgets else {})}
+    draft.entry |= limits
+    found = {param for param, column in _LIMITS.items() if column in set(limited_columns(row))}
+    for param in _RATES_BESIDE:
+        if number_of(params.get(param)) == 0 and param not in unused:
+            draft.lose(param, (Group.PROTECTION, "LiteLLM sends no requests to it: remove the entry"))
+    return frozenset((*unused, *found, *(("max_budget", "budget_duration") if budgets else ())))
 
 
 def _loss_reason(param: str, filters_tags: bool) -> Reason:
     """Return the group and reason for a parameter without a counterpart; it may be misspelt."""
     if param == "tags" and filters_tags:
         return tables.REASONS["enable_tag_filtering"]
-    near = difflib.get_close_matches(param, sorted(tables.CARRIED | RATES.keys()), n=1, cutoff=_ALMOST)
+    near = difflib.get_close_matches(param, sorted(tables.CARRIED | _LIMITS.keys()), n=1, cutoff=_ALMOST)
     found = (Group.UNKNOWN, f"did you mean {near[0]}?") if near else (Group.TRIFLES, "")
     if tables.PROTECTING.search(param):
         found = (Group.PROTECTION, "`request` of an entry has no such member")
     return tables.REASONS.get(param, found)
-
-
-def _only_weights(draft: ModelDraft) -> frozenset[str]:
-    """Return the rates of a model that LiteLLM does not enforce, and note them."""
-    rates, name, params = draft.result.enforced_rates, draft.name, draft.params
-    enforced = rates.get("*", frozenset()) | rates.get(name, frozenset())
-    found = [param for param in _RATES_BESIDE if param not in enforced and number_of(params.get(param)) is not None]
-    given = [one for one in found if not is_switched_off(params[one])]
-    draft.result.needless += (f"{one} of {name}: LiteLLM only divides requests by it" for one in given)
-    return frozenset(found)
-
-
-def _unreadable_params(params: Mapping[str, Any], weighing: Set[str], prefix: str) -> Iterator[tuple[str, Reason]]:
-    """Yield the parameters that have a counterpart but an unreadable value, with group and reason."""
-    limits = dict(_ratelimits(params, weighing))
-    for param, (limit, _) in RATES.items():
-        if param not in weighing and param in _RATES_BESIDE and number_of(params.get(param)) == 0:
-            yield param, tables.NO_REQUESTS
-        elif param not in weighing and not is_switched_off(params.get(param)) and limit not in limits:
-            yield param, tables.NO_WHOLE_NUMBER
-    given = {param: value for param, value in params.items() if not is_switched_off(value)}
-    yield from ((one, (Group.NAMES, "it is not a text")) for one in _TEXTS if one in given and not text_of(given[one]))
-    for param in _NUMBERS:
-        if param in given and number_of(given[param]) is None:
-            yield param, (Group.PROTECTION, "it is not a number")
-    for param in _MAPPINGS:
-        headers = given.get(param, {})
-        if not isinstance(headers, dict) or any(text_of(one) is None for one in headers.values()):
-            yield param, (Group.NAMES, "one of these headers has a value that is not a text")
-    if text_of(given.get("api_version")) is not None and prefix not in ("azure", "azure_ai"):
-        yield "api_version", (Group.TRIFLES, "")
-
-
-def _ratelimits(params: Mapping[str, Any], weighing: Set[str]) -> Iterator[tuple[str, Any]]:
-    """Yield the limits of a model as members of ``ratelimits``, without the rates that are only weights."""
-    for param, (limit, unit) in RATES.items():
-        number = positive(params.get(param))
-        if param not in weighing and number is not None and number == int(number):
-            yield limit, f"{int(number)}{unit}" if unit else min(int(number), MOST_AT_ONCE)
 
 
 def _convert_info(draft: ModelDraft) -> None:

@@ -218,9 +218,6 @@ UNVERIFIED: Final = (
 )
 """The group and reason of ``ssl_verify: false``."""
 
-NO_WHOLE_NUMBER: Final = (Group.PROTECTION, "`ratelimits` need a whole number")
-NO_REQUESTS: Final = (Group.PROTECTION, "LiteLLM sends no requests to it, and a rate is at least 1: remove the entry")
-
 PROTECTING: Final = re.compile(r"(?i)guard|safe|moderat|privacy|collect|retention|zdr|^provider$|filter")
 """Names of request members that may protect data or people."""
 
@@ -228,6 +225,7 @@ NO_COUNTERPART: Final = (Group.UNKNOWN, "check in LiteLLM's documentation whethe
 
 TRACES: Final = ("otel", "opentelemetry", "langfuse", "langfuse_otel")
 """Callbacks whose counterpart is ``tracing``."""
+LANGFUSE: Final = TRACES[2:]
 
 GUARDS: Final = word_set(
     "presidio lakera lakera_prompt_injection hide_secrets hide-secrets llamaguard_moderations "

@@ -405,16 +405,16 @@ LOST = [
         "litelm_params?",
     ),
     ({"model_list": [item("r", "openai/x") | {"weight": 6}]}, "weight outside litellm_params of r: LiteLLM reads"),
-    ({"model_list": [item("r", "openai/x") | {"rpm": "many"}]}, "rpm of r: `ratelimits` need a whole number"),
+    ({"model_list": [item("r", "openai/x") | {"rpm": "many"}]}, "rpm of r: set `ratelimits`"),
     ({"model_list": [item("r", "openai/x") | {"novel": 1}]}, "novel outside litellm_params of r: LiteLLM reads"),
     ({"model_list": [item("a", "openai/x", api_base=["http://x"])]}, "a (openai/x): its `api_base` is not a text"),
     (
         {"model_list": [item("a", "openai/x", api_base="http://[/v1")]},
         "a (openai/x): its `api_base` is no valid address: Invalid IPv6 URL",
     ),
-    ({"model_list": [item("h", "openai/x", extra_headers={"x-a": True})]}, "extra_headers of h: one of these"),
-    ({"model_list": [item("h", "openai/x", headers=["x-a: b"])]}, "headers of h: one of these headers has a"),
-    ({"model_list": [item("o", "openai/x", organization=["org"])]}, "organization of o: it is not a text"),
+    ({"model_list": [item("h", "openai/x", extra_headers={"x-a": True})]}, "extra_headers of h: its value cannot be read"),
+    ({"model_list": [item("h", "openai/x", headers=["x-a: b"])]}, "headers of h: its value cannot be read"),
+    ({"model_list": [item("o", "openai/x", organization=["org"])]}, "organization of o: its value cannot be read"),
     ({"model_list": [item("w", "openai/x", weight="heavy")]}, "weight of w: it is not a number"),
     ({"model_list": [item("n", "openai/x", num_retries="two")]}, "num_retries of n: it is not a number"),
     (
@@ -459,9 +459,9 @@ LOST = [
     ),
     (
         {"model_list": [item("r", "openai/x", rpm=0.5, temperature=0)], "router_settings": RATED},
-        "rpm of r: `ratelimits` need a whole number",
+        "rpm of r: set `ratelimits`",
     ),
-    ({"model_list": [item("r", "openai/x", rpm="many")]}, "rpm of r: `ratelimits` need a whole number"),
+    ({"model_list": [item("r", "openai/x", rpm="many")]}, "rpm of r: set `ratelimits`"),
     ({"model_list": [item("r", "openai/x", seed="many")]}, "seed of r: 'many': seed is a whole number"),
     (
         {"model_list": [item("r", "openai/x", additional_drop_params=["model"])]},

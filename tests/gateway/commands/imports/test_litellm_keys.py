@@ -509,6 +509,11 @@ def test_an_alias_of_one_client_and_of_the_file(target, is_kept):
     assert [loss.group for loss in result.losses] == [Group.NAMES]
 
 
+def test_a_key_with_another_model_under_a_model_id_is_left_out():
+    """The import adds `openai/b` as an alias of the model `b`; for this key it means `a`."""
+    assert exported(aliases={"openai/b": "a"}).client_keys == []
+
+
 def test_a_pattern_that_serves_an_alias_of_one_client_is_left_out():
     row = {"token": HASH, "key_alias": "team", "models": [], "aliases": {"groq/x": "m"}}
     result = convert_litellm({"model_list": [item("m", "openai/m"), item("groq/*", "groq/*")]}, clients(row))
