@@ -26,8 +26,6 @@ from gateway.commands.imports.litellm_environment import langfuse_host, provider
 from gateway.commands.imports.litellm_guards import NO_CODE, add_guardrails, guarded_clients, lose_closed_endpoints
 from gateway.commands.imports.litellm_keys import Team, Token, add_keys
 from gateway.commands.imports.litellm_models import ALL, add_models
-from gateway.commands.imports.litellm_people import SETTINGS as PEOPLE
-from gateway.commands.imports.litellm_people import add_issuers
 from gateway.commands.imports.litellm_places import ENTRA
 from gateway.commands.imports.litellm_routes import (
     ROUTED,
@@ -118,7 +116,6 @@ def convert_litellm(content: Any, clients: Clients | None = None) -> Result:
     if loss is not None:
         result.lose(f"litellm_settings.{loss.what}", (loss.group, loss.why))
     carried = SETTINGS if add_cache(section_of(content, "litellm_settings"), result) else frozenset[str]()
-    carried |= PEOPLE if add_issuers(content.get("general_settings"), found.teams, result) else frozenset()
     if any(entry["model"].startswith("vertex/") for _, entry in result.entries):
         carried |= {"litellm_settings.vertex_project", "litellm_settings.vertex_location"}
     for section, settings in content.items():

@@ -137,7 +137,9 @@ _ROWS: Final = (
     (Group.PROTECTION, _STEPS, "guardrails guardrails_list guardrail_settings policies "
      "policy_attachments enable_json_schema_validation blocked_user_list banned_keywords_list "
      "presidio_ad_hoc_recognizers output_parse_pii llm_guard_mode prompt_injection_params"),
-    (Group.PROTECTION, _ACCESS, "enable_jwt_auth litellm_jwtauth custom_auth custom_auth_run_common_checks "
+    (Group.PROTECTION, "write an item of `issuers`, whose rules admit people and teams (docs/people.md)",
+     "enable_jwt_auth litellm_jwtauth"),
+    (Group.PROTECTION, _ACCESS, "custom_auth custom_auth_run_common_checks "
      "custom_key_generate custom_sso enable_oauth2_auth enable_oauth2_proxy_auth oauth2_config_mappings allowed_ips "
      "use_x_forwarded_for allowed_routes public_routes admin_only_routes enforce_user_param enforced_params "
      "reject_clientside_metadata_tags key_generation_settings upperbound_key_generate_params "

@@ -76,7 +76,6 @@ class Result:
     """Aliases of names with several targets, by alias: each alias repeats the targets."""
     client_keys: list[dict[str, Any]] = attrs.field(factory=list)
     client_groups: list[dict[str, Any]] = attrs.field(factory=list)
-    issuers: list[dict[str, Any]] = attrs.field(factory=list)
     opening_spend: list[dict[str, Any]] = attrs.field(factory=list)
     steps: list[dict[str, Any]] = attrs.field(factory=list)
     providers: dict[str, Mapping[str, Any]] = attrs.field(factory=dict)
@@ -214,7 +213,6 @@ def file_content(result: Result) -> dict[str, Any]:
         "model_names": {"exact": True, **refused},
         "client_groups": result.client_groups,
         "client_keys": result.client_keys,
-        "issuers": result.issuers,
         "opening_spend": result.opening_spend,
         "steps": result.steps,
         **({"client_routing": ["litellm"]} if on_request else {}),
@@ -253,7 +251,7 @@ def lines(result: Result, source: str) -> Iterator[str]:
             yield from (f"{key}:", *(f"  {as_yaml(name)}: {as_yaml(item)}" for name, item in value.items()))
         else:
             yield f"{key}: {as_yaml(value)}"
-    if not result.client_keys and not result.issuers:
+    if not result.client_keys:
         yield from ("", f"# {NO_KEYS_WARNING}")
     yield from _comment_lines(result)
 
@@ -287,7 +285,7 @@ def summary(result: Result) -> Iterator[str]:
     counts += [count_text(len(result.steps), "step")] if result.steps else []
     last = counts.pop()
     yield f"Converted: {' and '.join(filter(None, (', '.join(counts), last)))}."
-    if not result.client_keys and not result.issuers:
+    if not result.client_keys:
         yield NO_KEYS_WARNING
     if result.no_longer_good:
         yield f"Omitted keys that were invalid already: {', '.join(map(one_line, result.no_longer_good))}."
