@@ -127,9 +127,9 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
     def change_in_reach(self) -> Difference | None:
         """The difference, if it is before the last boundary; one after it explains nothing."""
         change, last = self.difference, self.last_boundary
-        if change is None or (last is not None and change.position >= last.position):
-            return None
-        return change
+        if last is None and self.row.needs_marks and not self.marks_of_parent:
+            return None  # no part of the parent was cached
+        return None if change is None or (last is not None and change.position >= last.position) else change
 
     @once_property
     def client_difference(self) -> Difference | None:

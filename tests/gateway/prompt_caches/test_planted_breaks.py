@@ -324,6 +324,8 @@ def test_a_request_without_marks(api: str):
     turns.send(unmarked[0])
     turns.send(unmarked[1], 0)
     assert (turns.causes, turns.at) == (["marks"], "none in the request before")
+    turns.send(json.loads(json.dumps(unmarked[1]).replace("careful", "careless")), 0)
+    assert turns.causes == ["marks"]  # nothing was cached, so a changed text loses nothing
     turns = _break_turns(api, request_of(api, 30), unmarked[1])
     assert (turns.causes, turns.at) == (["marks"], "none")
 
