@@ -167,7 +167,7 @@ class SessionChecks:
 
     @property
     def refusal(self) -> GatewayError | None:
-        return self.session.refusal
+        return self.session.refusal if self.session.has_ended_work else None
 
     async def await_verdict(self) -> None:
         await self.session.await_verdict()

@@ -63,7 +63,7 @@ class ExchangeChecks(Protocol):
 
     @property
     def refusal(self) -> GatewayError | None:
-        """The refusal by a step that runs during the provider's work."""
+        """The refusal by a step that has ended the provider's work."""
         ...
 
     async def until_refused(self, origin: "RefusableOrigin", work: Callable[[], Awaitable[R]]) -> R:

@@ -444,7 +444,7 @@ class StepSession:
             has_ended = True
         finally:
             if not has_ended:  # nothing was found, but nothing was checked either
-                self._refuse(unavailable(self._judging[0].name, "cancelled", 1.0))
+                self.refusal = self.refusal or unavailable(self._judging[0].name, "cancelled", 1.0)
             verdict.set()
 
     async def _judge_during(self, step: LoadedStep, texts: CheckedTexts) -> None:
@@ -470,6 +470,11 @@ class StepSession:
             return await work()
         assert self.refusal is not None, "only a refusal cancels the work"
         raise self.refusal
+
+    @property
+    def has_ended_work(self) -> bool:
+        """Whether a refusal has cancelled the provider's work."""
+        return self._work is not None and self._work.cancel_called
 
     @property
     def awaits_verdict(self) -> bool:

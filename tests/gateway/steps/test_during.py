@@ -1,7 +1,9 @@
 """A refusal while the provider works ends the exchange in every state: it closes all connections, and nothing is sent
 any more (S20, S42 and S49 of ``step-behaviours.md``)."""
 
+import http.client
 import itertools
+import json
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +15,7 @@ import pytest
 
 from tests.support.each_row import each_row
 from tests.support.harness import PATIENCE, Gateway, Wire, eventually, exchanges, provider
-from tests.support.step_gateway import client_keys, own_steps, post_as, step_gateway
+from tests.support.step_gateway import bearer, client_keys, own_steps, post_as, step_gateway
 from tests.support.step_providers import BASES, VENDORS
 from tests.support.upstreams import Script, render
 from tests.support.wire_clients import ALL, body_of, path_of, text_of, usage_of
@@ -208,6 +210,21 @@ def test_a_refusal_ends_a_request_to_another_endpoint(gateway, by_hand, pool, fo
             wire.closed_after(0)
         assert (status, headers["x-trigate-refused-by"]) == (400, client), body
         assert b"content_filter" in body
+
+
+def test_a_client_that_leaves_before_the_verdict_is_no_refusal(gateway, by_hand, folder):
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+    body = json.dumps(body_of("chat", "single-chat", "prompt-left", stream=True))
+    connection.request("POST", "/v1/chat/completions", body, {**bearer("refuse"), "content-type": "application/json"})
+    with by_hand.accept() as wire:
+        wire.read_request()
+        eventually((folder / "prompt-left.called").exists, what="the call of the step")
+        connection.close()
+        wire.closed_after(0)
+    (line,) = eventually(
+        lambda: [one for one in exchanges(gateway.log) if one["ended"] == "client_disconnected"], what="the log line"
+    )
+    assert [one["reason"] for one in line["tried"]] == ["client_left"]
 
 
 def test_a_report_during_the_providers_work_delays_nothing(gateway, by_hand, pool, folder):
