@@ -177,4 +177,11 @@ def _check_models(
             continue
         if not known and names.entries.complete:
             found = f"{describe(model)} is not a configured model"
-            findings.wrong((*path, i), found, "use a name of model_providers or model_aliases", names.nearest(model))
+            near = names.nearest(model)
+            advice = "use a name of model_providers or model_aliases"
+            if model == "*":
+                near, advice = (
+                    None,
+                    "remove the list to allow all; with a `role`, list each provider's, such as openai/*",
+                )
+            findings.wrong((*path, i), found, advice, near)

@@ -1137,6 +1137,14 @@ def test_a_key_with_a_role_and_without_models_is_noted(read):
     assert [any(note.startswith(role) for note in config.notes) for config in found] == [True, False, False]
 
 
+def test_a_star_for_all_models_is_explained(refused):
+    (found,) = refused(
+        HEAD + "model_providers: [{model: openai/*, access_key: k}]\nclient_keys: [{name: a, key: k1, models: ['*']}]\n"
+    )
+    assert "'*' is not a configured model; remove the list to allow all" in found
+    assert "did you mean" not in found
+
+
 @each_row("text", ["version: 0.2.0\n", '{"version": "v0.4.0",\n', "model_providers: [\n", "# x\nllm_providers:\n"])
 def test_a_file_of_trigate_with_mistakes_is_not_passed_over(write, tmp_path, text):
     path = write(text, "config.yaml")
