@@ -1,6 +1,7 @@
 """``trigate import --database``: keys, teams, users and budgets from LiteLLM's PostgreSQL."""
 
 import hashlib
+from collections import Counter
 
 import psycopg
 import pytest
@@ -92,11 +93,13 @@ EXPECTED_GROUPS = [
 
 LOGS = """
     CREATE TABLE "LiteLLM_SpendLogs" (request_id text PRIMARY KEY, call_type text, "startTime" timestamp(3),
-        end_user text, request_tags jsonb, messages jsonb);
+        end_user text, request_tags jsonb, messages jsonb, model_group text, status text);
     CREATE TABLE "LiteLLM_VerificationToken" (token text PRIMARY KEY, models text[]);
     INSERT INTO "LiteLLM_VerificationToken" VALUES ('sk-a', '{}');
-    INSERT INTO "LiteLLM_SpendLogs" VALUES ('1', 'pass_through_endpoint', now(), '', '[]'),
-        ('2', 'acompletion', now(), 'ada', '["job:1"]'), ('3', 'acompletion', now(), NULL, '["User-Agent: x"]');
+    INSERT INTO "LiteLLM_SpendLogs" VALUES ('1', 'pass_through_endpoint', now(), '', '[]', NULL, NULL, NULL),
+        ('2', 'acompletion', now(), 'ada', '["job:1"]', NULL, 'openai/gpt-5', 'success'),
+        ('3', 'acompletion', now(), NULL, '["User-Agent: x"]', NULL, 'gone', 'success'),
+        ('4', 'acompletion', now(), NULL, '[]', NULL, 'never-there', 'failure');
 """
 
 
@@ -106,12 +109,15 @@ def test_the_log_of_requests_shows_the_forms_that_clients_need(server):
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(LOGS)
     clients = read_database(url, {})
-    assert clients.counts == RequestCounts(requests=3, passed=1, with_user=1, with_tags=1)
+    names = Counter({"openai/gpt-5": 1, "gone": 1})
+    assert clients.counts == RequestCounts(requests=4, passed=1, with_user=1, with_tags=1, names=names)
     result = convert_litellm({"model_list": [item("demo", "openai/gpt-5")]}, clients)
     content = load_yaml(file_text(result))
     assert content["compatibility"] == ["azure", "litellm"]
     assert content["client_routing"] == ["litellm"]
-    assert [loss.group for loss in result.losses] == [Group.LOGS] * 2
+    assert [loss.group for loss in result.losses] == [Group.LOGS, Group.LOGS, Group.NAMES]
+    assert result.losses[-1].what == "1 of 2 logged requests, for gone"
+    assert content["model_aliases"] == {"openai/gpt-5": {"target": "demo"}}
 
 
 @pytest.mark.server
