@@ -140,16 +140,20 @@ def lose_closed_endpoints(result: Result) -> None:
     config = from_mapping(file_content(result))
     for step in load_steps(config).steps:
         scope = next(one.get("for") for one in result.steps if one["name"] == step.name)
-        for entry in config.entries if scope != "on_request" else ():
+        if scope == "on_request":
+            continue
+        closed: dict[str, list[str]] = {}
+        for entry in config.entries:
             served = ENDPOINTS_OF[entry.type_of(entry.model)]
-            closed = [one for one in closed_endpoints(step) if one in served and entry.place_of(one, entry.model)]
-            if closed:
-                opened = {**(scope or {}), "endpoints": [f"!{one}" for one in closed]}
-                why = (
-                    f"they get 403, because the step {step.name} cannot check them; to let them pass unchecked, write "
-                    f"in the step: `for: {as_yaml(opened)}`"
-                )
-                result.lose(f"{', '.join(closed)} of {entry.name}", (Group.NAMES, why))
+            shut = {*closed_endpoints(step)} & {one for one in served if entry.place_of(one, entry.model)}
+            closed |= {entry.name: [one for one in served if one in shut]} if shut else {}
+        opened = [f"!{one}" for one in dict.fromkeys(one for found in closed.values() for one in found)]
+        why = (
+            f"they get 403, because the step {step.name} cannot check them; to let them pass unchecked, write in the "
+            f"step: `for: {as_yaml({**(scope or {}), 'endpoints': opened})}`"
+        )
+        for name, found in closed.items():
+            result.lose(f"{', '.join(found)} of {name}", (Group.NAMES, why))
 
 
 # Kinds
