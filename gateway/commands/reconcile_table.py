@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Final
 
 from gateway.commands.tables import Column, table_lines
+from gateway.commands.terminal import wrap_sentences
 from gateway.invoices.causes import MEANINGS
 from gateway.invoices.comparison import InvoiceComparison, ModelDifference
 
@@ -31,10 +32,10 @@ def as_table(found: InvoiceComparison) -> str:
     ]
     lines = [days, "", *table_lines(columns, rows, [*_rows(("total", "", "")[: len(names)], found.total)])]
     met = {cause for row in found.rows for cause in row.causes}
-    lines += ["", *(f"{cause}: {meaning}" for cause, meaning in MEANINGS.items() if cause in met)] if met else []
-    if any(row.is_inseparable for row in found.rows):
-        lines += ["", _INSEPARABLE]
-    lines += ["", *found.notes] if found.notes else []
+    meanings = [f"{cause}: {meaning}" for cause, meaning in MEANINGS.items() if cause in met]
+    remarks = [_INSEPARABLE] if any(row.is_inseparable for row in found.rows) else []
+    for sentences in (meanings, remarks, found.notes):
+        lines += ["", *wrap_sentences(sentences)] if sentences else []
     return "\n".join([*lines, "", _verdict(found)]) + "\n"
 
 

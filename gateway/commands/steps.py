@@ -5,6 +5,7 @@ from collections.abc import Collection
 import click
 
 from gateway.commands.tables import Column, print_table
+from gateway.commands.terminal import wrap_sentences
 from gateway.steps.exemptions import exemptions
 from gateway.steps.kinds import KINDS
 from gateway.steps.loading import installed_steps
@@ -17,7 +18,8 @@ def list_kinds() -> int:
     found = installed_steps()
     click.echo()
     if not found:
-        click.echo("No installed package has a step (an entry point of the group trigate.steps).")
+        nothing = "No installed package has a step (an entry point of the group trigate.steps)."
+        click.echo("\n".join(wrap_sentences([nothing])))
         return 0
     rows = [
         (name, one.value, "" if one.dist is None else f"{one.dist.name} {one.dist.version}")

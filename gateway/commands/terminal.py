@@ -3,7 +3,7 @@
 import os
 import sys
 import textwrap
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TextIO, TypeVar
 
 import click
@@ -42,6 +42,12 @@ def fold(line: str, width: int, hanging: str = _HANGING) -> str:
     return textwrap.fill(
         line, width, subsequent_indent=indent + hanging, break_long_words=False, break_on_hyphens=False
     )
+
+
+def wrap_sentences(lines: Iterable[str]) -> list[str]:
+    """Return ``lines`` for standard output, wrapped if it is a terminal."""
+    width = columns(sys.stdout)
+    return [*lines] if width is None else [fold(line, width) for line in lines]
 
 
 def count_text(number: int, noun: str, plural: str = "s") -> str:

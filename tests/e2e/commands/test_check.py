@@ -114,6 +114,14 @@ BAD = UNENFORCED + "fallbacks: [a]\nzzz: 1\nguardrails: {a: b}\ndrian: 5s\n"
 
 
 @pytest.mark.process
+def test_a_table_has_the_width_of_the_terminal(tmp_path):
+    narrow, wide = (on_a_terminal("steps", cwd=tmp_path, columns=width)[1] for width in (60, 200))
+    assert max(map(len, map(plain, narrow))) <= 60
+    assert max(map(len, map(plain, wide))) > 80
+    assert len(narrow) > len(wide)
+
+
+@pytest.mark.process
 def test_a_terminal_gets_lines_that_fit_and_hang(folder):
     (folder / "trigate.yaml").write_text(BAD)
     status, lines = on_a_terminal("check", cwd=folder)
