@@ -9,7 +9,7 @@
 - Requests: ``tool_names``, ``tool_changes``, ``custom_tools``, ``object_schemas`` of tools, ``inner_schemas`` of a
   schema, ``arguments`` of calls, ``formats`` of structured output, ``media``, ``joined_texts``, ``ciphertext`` of
   OpenAI, the ``seal`` of reasoning, estimated ``tokens``, and ``hosting`` of an API by a platform.
-- Answers: ``values`` without trust, ``shapes`` of whole answers, ``bounds`` of memory, ``block_order``, ``cited_text``,
-  ``made_images``, several ``choices``, ``moderation`` results, ``token_usage``, other ``billing``, the frames of an
-  ``invoked`` model, and ``kept_turns``, which are stored.
+- Answers: the words of ``ends``, ``values`` without trust, ``shapes`` of whole answers, ``bounds`` of memory,
+  ``block_order``, ``cited_text``, ``made_images``, several ``choices``, ``moderation`` results, ``token_usage``, other
+  ``billing``, the frames of an ``invoked`` model, and ``kept_turns``, which are stored.
 """
