@@ -129,21 +129,10 @@ class InboundRequest:
         if self.context.client_request.path.replaces_model:
             path = self.context.client_request.path
         incoming = await offload(len(body) // 2, read_non_conversation, self.context.codec.api, body, path)
-        if "litellm" in self.context.service.router.client_routing:
-            incoming = await self._read_litellms_members(incoming)
+        if "litellm" in self.context.service.router.client_routing and not PROXY_MEMBERS.isdisjoint(incoming.members):
+            members = {name: raw for name, raw in incoming.members.items() if name not in PROXY_MEMBERS}
+            incoming = await offload(incoming.size, with_members, incoming, members)
         return self.record_request(incoming)
-
-    async def _read_litellms_members(self, incoming: Incoming) -> Incoming:
-        """Return ``incoming`` without the members of LiteLLM's proxy.
-
-        Raises ``GatewayError`` (403) for a blocked end user."""
-        context = self.context
-        context.record.labels = read_labels(context.client_request, incoming)
-        refuse_blocked(context.record.labels, context.service.router.blocked_end_users)
-        if PROXY_MEMBERS.isdisjoint(incoming.members):
-            return incoming
-        members = {name: raw for name, raw in incoming.members.items() if name not in PROXY_MEMBERS}
-        return await offload(incoming.size, with_members, incoming, members)
 
     def unread_request(self, model: str | None, stream: bool) -> Incoming:
         """Record and return a request whose body stays unread, with the given model and ``stream``."""
@@ -155,8 +144,13 @@ class InboundRequest:
         return self.unread_request(None, False)
 
     def record_request(self, incoming: Incoming) -> Incoming:
-        """Note the model, ``stream`` and size of ``incoming`` in the record, and return it."""
-        record = self.context.record
+        """Note the model, ``stream``, size and labels of ``incoming`` in the record, and return it.
+
+        Raises ``GatewayError`` (403) for a blocked end user."""
+        record, router = self.context.record, self.context.service.router
+        if "litellm" in router.client_routing:
+            record.labels = read_labels(self.context.client_request, incoming)
+            refuse_blocked(record.labels, router.blocked_end_users)
         record.requested_model, record.stream, record.bill.request_size = incoming.model, incoming.stream, incoming.size
         return incoming
 

@@ -285,6 +285,10 @@ _ROLES: Final[Mapping[str, str]] = {
 """LiteLLM's roles with rights over other clients, and those of trigate."""
 
 
+_OF_MASTER_KEY: Final = "default_user_id"
+"""The user of the master key, whose item of ``client_keys`` has its role."""
+
+
 def _losses(tables: Tables) -> Iterator[Loss]:
     end_users = tables.get(END_USERS, ())
     if limited := [read_text(row.get("user_id")) for row in end_users if has_value(row.get("budget_id"))]:
@@ -306,7 +310,8 @@ def _losses(tables: Tables) -> Iterator[Loss]:
         why = "they end soon: let clients use the new keys before the move"
         yield Loss(Group.NAMES, f"{count_text(len(rotated), 'rotated key')} that LiteLLM still accepts", why)
     for role, ours in _ROLES.items():
-        if people := [_user_name(row) for row in tables.get(USERS, ()) if row.get("user_role") == role]:
+        users = (row for row in tables.get(USERS, ()) if row.get("user_role") == role)
+        if people := [_user_name(row) for row in users if row.get("user_id") != _OF_MASTER_KEY]:
             what = f"the role {role} of {name_list(people, 'users')}"
             yield Loss(Group.PROTECTION, what, f"set `role: {ours}` for a key of each")
     for team in tables.get(TEAMS.name, ()):

@@ -229,6 +229,7 @@ def file_content(result: Result) -> dict[str, Any]:
 _COMMENTS: Final = {
     "listeners": f"{PORT} is the old port. To listen on all addresses, as LiteLLM does: `address: 0.0.0.0`",
     "model_names": "As in LiteLLM, clients may request only the names in this file",
+    "blocked_end_users": "Blocked in LiteLLM, or without money left: remove the latter when their budgets start anew",
     "opening_spend": "What they have spent in LiteLLM's present periods: remove it when all have ended",
 }
 

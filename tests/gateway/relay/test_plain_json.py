@@ -135,4 +135,7 @@ async def test_blocked_end_users_are_refused():
                 ):  # fmt: skip
                     found = await served.post(path, json={"model": "m", "user": user, **body}, headers=headers)
                     assert found.status_code == status, (path, user, found.text)
+            form = {"model": (None, "m"), "file": ("a.wav", b"RIFF")}
+            found = await served.post("/v1/audio/transcriptions", files=form, headers={"x-litellm-end-user-id": "eve"})
+            assert found.status_code == 403
         assert len(provider.asked) == 2
