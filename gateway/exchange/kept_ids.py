@@ -1,14 +1,13 @@
 """Ids of provider-stored objects in conversations: uploaded files, vector stores, containers.
 
 The gateway's ids are replaced with the provider's, and the request goes to the provider that has the objects; a
-response shows the client's own ids instead of the provider's. Other text passes unchanged, because the provider's own
-id may name an object that was made elsewhere, such as in a provider's console."""
+response shows the client's own ids instead of the provider's. The provider's own ids need ``foreign_ids``, because they
+could be those of other clients."""
 
 import re
 from collections.abc import Callable
 from functools import partial
 from typing import Final
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -17,8 +16,8 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.service import Service
 from gateway.http.offload import offload
 from gateway.kept_objects.accounts import Account
-from gateway.kept_objects.id_texts import IdPlaces
-from gateway.kept_objects.owned_ids import OwnerIds
+from gateway.kept_objects.id_texts import IdPlaces, IdText
+from gateway.kept_objects.owned_ids import OTHER_ADDRESSES, OwnerIds, may_contain_native_ids, native_id_error
 from gateway.request.parse import Incoming, read_incoming
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
@@ -35,17 +34,31 @@ REQUEST_PLACES: Final = IdPlaces(
 )
 """Where conversations contain such ids, in all APIs."""
 
+_CHECKED_PLACES: Final = attrs.evolve(REQUEST_PLACES, addresses=REQUEST_PLACES.addresses | OTHER_ADDRESSES)
+"""Where a provider's own ids are refused."""
+
 
 @attrs.frozen(eq=False, repr=False)
 class LocatedRequest:
-    """A request with the provider's ids, and the ``account`` that stores the objects; ``None`` without objects."""
+    """A request with the provider's ids, and the ``account`` that stores the objects; ``None`` without objects.
+
+    ``native`` is an id that the client sent in the provider's form. In ``protected`` accounts it could be that of
+    another client's object."""
 
     incoming: Incoming
     account: Account | None = None
+    native: IdText | None = None
+    protected: tuple[Account, ...] = ()
 
     def restrict(self, plan: Plan) -> Plan:
-        """Return ``plan`` with only the targets of the ``account``. Raises ``GatewayError`` (400) if there are none."""
+        """Return ``plan`` with only the targets of the ``account``.
+
+        Raises ``GatewayError``: 400 if there are none, 404 for a provider's id without the right to use it."""
         account = self.account
+        if self.native is not None:
+            for one in plan.candidates:
+                if any(one.target.entry in account.entries for account in self.protected):
+                    raise native_id_error(self.native)
         if account is None:
             return plan
         there = tuple(one for one in plan.candidates if one.target.entry in account.entries)
@@ -64,12 +77,43 @@ async def with_native_ids(context: ExchangeContext, owner: str, incoming: Incomi
 
     Raises ``GatewayError``: 404 for an id that does not belong to ``owner``, 400 for ids of two providers."""
     ids = context.service.accounts.all_ids_of(owner, context.client_request.client)
-    read = await offload(len(incoming.body), ids.find_tagged, incoming.body, REQUEST_PLACES)
+    protected = _protected_accounts(context, ids)
+    places = _CHECKED_PLACES if protected else REQUEST_PLACES
+    read = await offload(len(incoming.body), ids.find_tagged, incoming.body, places)
     if read.account is None:
-        return LocatedRequest(incoming)
+        return LocatedRequest(incoming, None, read.native, protected)
     body = read.with_native_ids(_google_base(read.account))
     again = await offload(len(body) // 2, read_incoming, incoming.api, body, context.client_request.path)
-    return LocatedRequest(again, read.account)
+    return LocatedRequest(again, read.account, read.native, protected)
+
+
+def _protected_accounts(context: ExchangeContext, ids: OwnerIds) -> tuple[Account, ...]:
+    """Return the accounts whose own ids the client may not use."""
+    if not context.service.accounts.refuses_native_ids(context.client_request.client):
+        return ()
+    return tuple(one for one in ids.accounts if one.has_secret and not one.entry.passthrough_auth)
+
+
+def refuse_native_ids(context: ExchangeContext, owner: str, incoming: Incoming) -> None:
+    """Raise ``GatewayError`` (404) if a request in a batch file has a provider's id that the client may not use."""
+    ids = context.service.accounts.all_ids_of(owner, context.client_request.client)
+    if not _protected_accounts(context, ids) or not may_refer_to_objects(context, incoming):
+        return
+    if (native := ids.find_tagged(incoming.body, _CHECKED_PLACES).native) is not None:
+        raise native_id_error(native)
+
+
+def may_refer_to_objects(context: ExchangeContext, incoming: Incoming) -> bool:
+    """Return whether ``incoming`` may refer to stored objects by ids that the gateway must replace or refuse."""
+    accounts = context.service.accounts
+    if accounts.may_contain_ids(incoming.body):
+        return True
+    if not accounts.refuses_native_ids(context.client_request.client):
+        return False
+    if "container" in incoming.members:
+        return True
+    tools = [bytes(incoming.members[one]) for one in _TOOLS if one in incoming.members]
+    return may_contain_native_ids(incoming.body, incoming.api, tools)
 
 
 RESPONSE_PLACES: Final = IdPlaces(
@@ -165,5 +209,4 @@ class BodyWithClientIds:
 
 def _google_base(account: Account) -> str:
     """Return the base path of Google's files at the provider of ``account``."""
-    url = urlsplit(account.entry.base_url or account.entry.provider.base_url or "")
-    return f"{url.scheme}://{url.netloc}/v1beta"
+    return f"{account.origin}/v1beta"

@@ -17,7 +17,7 @@ from gateway.conversations.history import recall
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.conversations.resolved import StateScope, refers_to_stored_object
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.kept_ids import request_id_replacer, with_native_ids
+from gateway.exchange.kept_ids import may_refer_to_objects, request_id_replacer, with_native_ids
 from gateway.exchange.noted_prompts import LEAST_BODY
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.requested_plan import requested_plan
@@ -130,7 +130,7 @@ async def find_targets(planning: Planning) -> None:
     kept, size = None, 0
     if accounts.changes_ids:
         size = len(planning.incoming.body) // SEARCHED
-        if await offload(size, accounts.may_contain_ids, planning.incoming.body):
+        if await offload(size, may_refer_to_objects, context, planning.incoming):
             kept = await with_native_ids(context, owner, planning.incoming)
             planning.incoming = kept.incoming
     plan = requested_plan(context, planning.incoming, planning.options)

@@ -5,6 +5,7 @@ other account is queried."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -32,6 +33,12 @@ class Account:
     @property
     def entry(self) -> ModelEntry:
         return self.entries[0]
+
+    @property
+    def origin(self) -> str:
+        """The scheme and host of the account's provider."""
+        url = urlsplit(self.entry.base_url or self.entry.provider.base_url or "")
+        return f"{url.scheme}://{url.netloc}".lower()
 
     @cached_property
     def mark(self) -> AccountMark:

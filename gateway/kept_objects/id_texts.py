@@ -29,8 +29,9 @@ FREE_FORM_MEMBERS: Final = frozenset(
 )  # fmt: skip
 """Members, in lower case, that contain arbitrary data of programs and models, in which nothing is an id."""
 
-FREE_FORM_OBJECTS: Final = frozenset(("input",))
-"""Members that contain arbitrary data if their value is an object, a tool's input; a list is a conversation."""
+FREE_FORM_OBJECTS: Final = frozenset(("input", "json", "result"))
+"""Members that contain arbitrary data if their value is an object: a tool's input or result; a list is a
+conversation."""
 
 
 @attrs.frozen(eq=False, repr=False)

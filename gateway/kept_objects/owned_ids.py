@@ -12,6 +12,7 @@ from gateway.kept_objects.id_texts import IdPlaces, IdText, id_texts, replace_te
 from gateway.kept_objects.ids import parse_tagged_id, tagged_id
 from providers.endpoints.endpoint import EndpointName, Place
 from streams.errors import GatewayError, invalid
+from streams.events import Api
 
 _MAX_SHOWN: Final = 200  # characters of an id in a message
 _FILE_URL: Final = re.compile(r"https?://[^/?#]+/v1(?:beta|alpha)?/(files/[A-Za-z0-9_-]+)(.*)")
@@ -76,21 +77,32 @@ class OwnerIds:
         return FoundIds(body, tuple(found), places.addresses)
 
     def find_tagged(self, body: bytes, places: IdPlaces) -> "FoundIds":
-        """Find and verify the ids in ``body`` that have the gateway's form, and ignore others.
+        """Find and verify the ids in ``body`` that have the gateway's form, and find a provider's id.
 
         Raises ``GatewayError`` (404) for an id of another owner."""
-        found = []
+        found, native = [], None
         for place in id_texts(body, places):
-            id = place.text
-            if place.path[-1] in places.addresses:
+            id, member = place.text, place.path[-1]
+            if member in places.addresses:
                 address = _FILE_URL.fullmatch(id)
-                id = "" if address is None else address[1]
+                id = id if address is None else address[1]
             if parse_tagged_id(id) is None:
+                if native is None and self._is_native(place.text, is_address=member in places.addresses):
+                    native = attrs.evolve(place, text=id)
+                continue
+            if member in OTHER_ADDRESSES:
                 continue
             if (one := self.find(id)) is None:
-                raise unknown_id_error(id, place.path[-1])
+                raise unknown_id_error(id, member)
             found.append((place, one))
-        return FoundIds(body, tuple(found), places.addresses)
+        return FoundIds(body, tuple(found), places.addresses, native)
+
+    def _is_native(self, text: str, *, is_address: bool) -> bool:
+        """Return whether ``text`` may be a provider's id, or the URL of a file at one of the accounts."""
+        if not is_address or text.startswith("files/"):
+            return text != ""
+        origin = "" if _FILE_URL.fullmatch(text) is None else "/".join(text.split("/", 3)[:3]).lower()
+        return any(one.origin == origin for one in self.accounts)
 
     def with_client_ids(self, body: bytes, places: IdPlaces, account: Account, origin: str = "") -> bytes:
         """Return ``body``, a response of ``account``, with the client's ids; URLs of files start with ``origin``."""
@@ -107,15 +119,25 @@ class OwnerIds:
         return replace_texts(body, ((one, client_text(one)) for one in id_texts(body, places) if one.text))
 
 
+def may_contain_native_ids(body: bytes, api: Api, tools: Iterable[bytes]) -> bool:
+    """Return whether ``body`` may contain a provider's id: a fast search that may find too much.
+
+    ``tools`` are the values of its members that may have a ``container``."""
+    own = (_RELATIVE_ADDRESS,) if api in ("gemini", "interactions") else ()
+    searches = (_NATIVE_ID, _FILE_ADDRESS, _ESCAPED, *own)
+    return any(one.search(body) for one in searches) or any(b"container" in one.lower() for one in tools)
+
+
 @attrs.frozen(eq=False)
 class FoundIds:
     """The verified ids in a request's ``body``, with their positions.
 
-    Members in ``addresses`` contain URLs."""
+    Members in ``addresses`` contain URLs. ``native`` is the first id of a provider, if ids of both kinds are found."""
 
     body: bytes = attrs.field(repr=False)
     found: tuple[tuple[IdText, FoundId], ...] = ()
     addresses: frozenset[str] = frozenset()
+    native: IdText | None = None
 
     @property
     def account(self) -> Account | None:
@@ -154,6 +176,16 @@ def unknown_id_error(text: str, param: str | None = None) -> GatewayError:
     return GatewayError("not_found", message, param=param)
 
 
+def native_id_error(native: IdText) -> GatewayError:
+    """Return a 404 for a provider's id, with the same words whether another owner has it."""
+    return GatewayError(
+        "not_found",
+        f"there is no object with the id {native.text[:_MAX_SHOWN]!r}: use the id that the gateway returned. For the "
+        "provider's own ids, the client key needs `foreign_ids: true` in the configuration",
+        param=native.path[-1],
+    )
+
+
 def unsigned_error(account: Account) -> GatewayError:
     return GatewayError(
         "unsupported",
@@ -186,6 +218,22 @@ _FEW: Final = 1000
 """Capitals that are searched one by one, by the system's fastest search for a byte."""
 
 
+OTHER_ADDRESSES: Final = frozenset(("uri", "url", "image_url", "file_url"))
+"""Members of conversations with URLs of any server. A translation may send them as URLs of stored files."""
+
+_NATIVE_ID: Final = re.compile(
+    rb'_[iI][dD][sS]?"(?:(?<=(?i:file)....)|(?<=(?i:file).....)|(?<=(?i:store)....)|(?<=(?i:store).....)'
+    rb"|(?<=(?i:container)....)|(?<=(?i:batch)....))"
+)
+"""The ends of the names of members with ids. Conversations have few of them."""
+
+_ESCAPED: Final = re.compile(rb"\\u00(?:[4-7]|2[fF]|31)")
+"""An escaped letter, underscore, slash or 1, which could hide such a name or URL. No program escapes them."""
+
+_FILE_ADDRESS: Final = re.compile(rb"v1(?:beta|alpha)?\\?/files\\?/")
+_RELATIVE_ADDRESS: Final = re.compile(rb'"files\\?/')
+
+
 class AccountDirectory:
     """The accounts of a configuration, and the rules for ids of their objects."""
 
@@ -208,6 +256,10 @@ class AccountDirectory:
             if _ID_BEGINNING.match(body, at) is not None:
                 return True
         return _ID_BEGINNING.search(body, at + 1) is not None
+
+    def refuses_native_ids(self, client: str | None) -> bool:
+        """Return whether ``client`` may not use the providers' ids, because they could be other clients' objects."""
+        return self._has_owners and client not in self._clients_with_native_ids
 
     def accounts_with(self, endpoint: EndpointName, shapes: Iterable[str]) -> tuple[Account, ...]:
         return tuple(one for one in self._accounts if _place(one, endpoint, frozenset(shapes)) is not None)

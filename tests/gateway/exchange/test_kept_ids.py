@@ -7,6 +7,7 @@ import pytest
 
 from gateway.exchange.kept_ids import EventsWithClientIds
 from gateway.kept_objects.owned_ids import OwnerIds
+from tests.support.cases import case
 from tests.support.endpoint_provider import events, json_answer
 from tests.support.kept_accounts import account_with_owners
 from tests.support.kept_clients import KEYS, error_of, run, serving, with_gateway
@@ -124,5 +125,107 @@ def test_a_file_in_a_conversation_is_the_providers_own_and_chooses_the_provider(
     other = error_of(lambda: ask(id, key=KEYS["b"]))
     assert other.status_code == 404
     assert "another key created it" in other.body["message"]
-    error_of(lambda: ask("file-of-the-console", "first"))
+    error_of(lambda: ask("file-of-the-console", "first", KEYS["c"]))
     assert first.asked[-1].json["messages"][0]["content"][1]["file"] == {"file_id": "file-of-the-console"}
+
+
+GOOGLE_FILE = "/v1beta/files/native1"
+REFUSED = json_answer({"error": {"message": "no"}}, 400)
+PATHS = (
+    "/v1/responses", "/v1/responses/input_tokens", "/v1/messages", "/v1/chat/completions",
+    "/v1beta/models/gemini-x:generateContent", "/v1beta/interactions",
+)  # fmt: skip
+
+
+def conversation(*parts: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}, *parts]}],
+        **more,
+    }
+
+
+def question(input: Any = "Hi", **more: Any) -> dict[str, Any]:
+    return {"model": "gpt-5", "input": input, **more}
+
+
+def input_part(**part: Any) -> list[Any]:
+    return [{"role": "user", "content": [part]}]
+
+
+def native_references(google: str) -> dict[str, tuple[str, str, Any]]:
+    """Return requests with a provider's own id, by name: the provider, the path and the body."""
+    url = google + GOOGLE_FILE
+    interpreter = {"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["native1"]}}
+    return {
+        "chat file": ("openai", "/v1/chat/completions", conversation(
+            {"type": "file", "file": {"file_id": "native1"}}, model="gpt-5")),
+        "responses file": ("openai", "/v1/responses", question(input_part(type="input_file", file_id="native1"))),
+        "responses image": ("openai", "/v1/responses", question(input_part(type="input_image", file_id="native1"))),
+        "code interpreter": ("openai", "/v1/responses", question(tools=[interpreter])),
+        "container": ("openai", "/v1/responses", question(tools=[{**interpreter, "container": "native1"}])),
+        "vector store": ("openai", "/v1/responses", question(
+            tools=[{"type": "file_search", "vector_store_ids": ["native1"]}])),
+        "tokens": ("openai", "/v1/responses/input_tokens", question(input_part(type="input_file", file_id="native1"))),
+        "messages file": ("anthropic", "/v1/messages", conversation(
+            {"type": "document", "source": {"type": "file", "file_id": "native1"}}, model="claude-x")),
+        "messages container": ("anthropic", "/v1/messages", conversation(container="native1", model="claude-x")),
+        "gemini file": ("gemini", "/v1beta/models/gemini-x:generateContent", {
+            "contents": [{"parts": [{"fileData": {"fileUri": url}}]}]}),
+        "gemini name": ("gemini", "/v1beta/models/gemini-x:generateContent", {
+            "contents": [{"parts": [{"file_data": {"file_uri": "files/native1"}}]}]}),
+        "interactions": ("gemini", "/v1beta/interactions", {
+            "model": "gemini-x", "input": [{"type": "document", "uri": url, "mime_type": "application/pdf"}]}),
+    }  # fmt: skip
+
+
+@with_gateway("openai", "anthropic", "gemini")
+def test_a_providers_own_id_in_a_conversation_needs_the_right_to_foreign_ids(served):
+    """Otherwise a client could use another client's file by the id without its tag."""
+    for name, (provider, path, body) in native_references(served.providers["gemini"].url).items():
+        asked, answers = served.providers[provider].asked, served.providers[provider].answers
+        answers.update(dict.fromkeys(PATHS, REFUSED))
+        text = json.dumps(body)
+        hidden = text.replace('"file_id', '"fil\\u0065_id').replace("/files/", "\\/files\\/")
+        for sent in (text, hidden):
+            with case((name, sent)):
+                headers = {"content-type": "application/json"}
+                if provider == "anthropic":
+                    headers["anthropic-version"] = "2023-06-01"
+                asked.clear()
+                found = served.http("POST", path, KEYS["a"], content=sent, headers=headers)
+                assert (found.status_code, asked) == (404, []), found.text
+                assert "foreign_ids" in found.text
+                served.http("POST", path, KEYS["c"], content=sent, headers=headers)
+                assert asked
+
+
+@with_gateway("openai")
+def test_a_providers_own_id_in_a_line_of_a_batch_needs_the_right_to_foreign_ids(served):
+    provider = served.providers["openai"]
+    _, url, body = native_references(provider.url)["responses file"]
+    line = json.dumps({"custom_id": "1", "method": "POST", "url": url, "body": body}).encode()
+
+    def upload(key: str) -> Any:
+        return served.openai(key).files.create(file=("b.jsonl", line), purpose="batch")
+
+    found = error_of(lambda: upload(KEYS["a"]))
+    assert (found.status_code, provider.asked) == (404, [])
+    assert "line 1 of the file" in found.body["message"]
+    assert upload(KEYS["c"]).id
+
+
+@with_gateway("openai", "gemini")
+def test_texts_and_urls_that_are_no_ids_pass(served):
+    provider = served.providers["openai"]
+    provider.answers |= dict.fromkeys(PATHS, REFUSED)
+    arguments = json.dumps({"file_id": "x", "container": "nginx"})
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": arguments}
+    for body in (
+        question([call, {"type": "function_call_output", "call_id": "c", "output": arguments}]),
+        question(input_part(type="input_image", image_url="https://pictures.example/v1/files/a.png")),
+        question(tools=[{"type": "function", "name": "f", "parameters": {"container": "nginx", "file_id": "x"}}]),
+    ):
+        provider.asked.clear()
+        served.http("POST", "/v1/responses", json=body)
+        assert provider.asked, body
