@@ -301,7 +301,6 @@ def _add_clients(clients: Clients | None, result: Result) -> None:
 
 def _convert_setting(what: str, name: str, value: Any, content: Mapping[str, Any], result: Result) -> None:
     """Convert a setting of the root, of ``litellm_settings`` and so on, or record its loss."""
-    carried = name == "completion_model" and _set_default_model(value, result)
     if what in ("litellm_settings.max_budget", "litellm_settings.budget_duration") and "budgets" in result.settings:
         return
     if name == "ssl_verify" and value is False:
@@ -310,7 +309,7 @@ def _convert_setting(what: str, name: str, value: Any, content: Mapping[str, Any
         result.needless.append(what)
     elif name == "litellm_key_header_name" and isinstance(value, str):
         _convert_key_header(what, value, result)
-    elif carried or name in _DONE or is_switched_off(value) or _is_converted(what, name, value, result):
+    elif name in _DONE or is_switched_off(value) or _is_converted(what, name, value, result):
         return
     elif name in ("callbacks", "success_callback", "failure_callback", "service_callback", "service_callbacks"):
         shows = not section_of(content, "litellm_settings").get("turn_off_message_logging")
@@ -351,16 +350,6 @@ def _convert_key_header(what: str, header: str, result: Result) -> None:
     elif header.lower() not in _KEY_HEADERS:
         why = "clients must send their key as `authorization: Bearer …`, or in x-litellm-api-key or x-api-key"
         result.lose(f"{what} ({header})", (Group.NAMES, why))
-
-
-def _set_default_model(name: Any, result: Result) -> bool:
-    deployments = result.deployments.get(escape_dollars(name)) if isinstance(name, str) else None
-    if not deployments:
-        return False
-    deployments[0].entry["default"] = True
-    if deployments[0].name != name:
-        result.remarks.append(f"requests without a model go only to {deployments[0].name}, the first of {name}")
-    return True
 
 
 _GUARDRAILS: Final = frozenset(("guardrails", "skip_system_message_in_guardrail", "skip_tool_message_in_guardrail"))

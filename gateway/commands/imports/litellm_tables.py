@@ -171,6 +171,8 @@ _ROWS: Final = (
      "caching_groups client_ttl caching default_redis_ttl cache_kwargs"),
     (Group.MONEY, "if the provider needs marks, set `prompt_cache: {marks: 5m}` in the entry",
      "cache_control_injection_points"),
+    (Group.NAMES, "LiteLLM sends every request to this model: set `default: true` in its entry for those without one",
+     "completion_model"),
     (Group.NAMES, "", "include store_model_in_db pass_through_endpoints files_settings batch_settings "
      "realtime_settings s3_bucket_name s3_region_name s3_output_bucket_name s3_encryption_key_id "
      "aws_batch_role_arn finetune_settings mcp_servers mcp_aliases mcp_tools assistants_config assistant_settings "

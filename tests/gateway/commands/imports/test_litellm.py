@@ -367,13 +367,6 @@ def test_half_a_price_is_none():
     assert [loss.group for loss in found.losses] == [Group.MONEY]
 
 
-def test_the_model_of_requests_that_name_none_is_the_default():
-    config, _, _ = convert_file(
-        item("a", "openai/a"), item("b", "openai/b"), general_settings={"completion_model": "b"}
-    )
-    assert [one.default for one in config.entries] == [False, True]
-
-
 def test_the_mode_of_a_model_becomes_its_type_if_the_name_does_not_show_it():
     config, _, _ = convert_file(
         item("e", "openai/own-vectors") | {"model_info": {"mode": "embedding"}}, item("f", "mistral/mistral-embed"),
@@ -494,6 +487,7 @@ LOST = [
     ({"general_settings": {"database_url": "os.environ/DB"}}, "general_settings.database_url: keys from /key/generate"),
     ({"environment_variables": {"A": "secret-value"}}, "environment_variables"),
     ({"include": ["other.yaml"]}, "include"),
+    ({"general_settings": {"completion_model": "m"}}, "general_settings.completion_model: LiteLLM sends every request"),
 ]
 
 
