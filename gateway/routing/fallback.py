@@ -219,6 +219,8 @@ def _retry(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> S
         mine = [outcome for outcome in outcomes if outcome.target is target]
         if not mine or mine[-1].stage is Stage.WAITING or mine[-1].error.reason in ("credential", "gone"):
             continue
+        if len(mine) > 1 and mine[-1].error.reason == "bad_answer":  # it would probably be bad again
+            continue
         if not conditions.may_add(target):
             continue
         wait = max(backoff, mine[-1].error.wait or 0.0)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from providers.errors import system_place
 from providers.errors.limits import Headers, limit_wait, plan_delays, reset_delays, seconds
 from providers.errors.overflow import as_overflow, has_anthropic_words, has_openai_code, overflows
-from providers.errors.reasons import concerns_all_clients, details_of, failure_reason, log_message
+from providers.errors.reasons import NO_REASON, concerns_all_clients, details_of, failure_reason, log_message
 from providers.neutral.values import load, text_or_none
 from streams.errors import GatewayError
 from streams.events import STATUS, ErrorInfo, ErrorKind, FailureReason
@@ -220,7 +220,9 @@ _KIND_OF_REASON: Mapping[tuple[ErrorKind, FailureReason], ErrorKind] = {
     ("permission", "bad_answer"): "invalid_request",
     ("permission", "invalid"): "invalid_request",
     ("invalid_request", "credential"): "authentication",
-    ("invalid_request", "bad_answer"): "upstream",  # a 424 of Text Embeddings Inference
+    ("invalid_request", "bad_answer"): "upstream",  # a 424 of Text Embeddings Inference, a 400 of Groq
+    ("invalid_request", "server_error"): "upstream",  # a router's 400 or 404 without a reason
+    ("not_found", "server_error"): "upstream",
     # an error without a kind, inside a 200
     ("upstream", "quota"): "rate_limited",
     ("upstream", "overloaded"): "overloaded",
@@ -256,10 +258,11 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
         kind = kind_of(error, kind)
     reason = "bad_answer" if blocked else failure_reason(status, error, kind, headers)
     corrected = _KIND_OF_REASON.get((kind, reason), kind)
+    keeps_status = status >= 400 and (corrected == kind or (status == 400 and corrected != "upstream"))
     info = ErrorInfo(
         corrected,
         given or own,
-        status=status if status >= 400 and (corrected == kind or status == 400) else STATUS[corrected],
+        status=status if keeps_status else STATUS[corrected],
         code=_code_word(error.get("code")),
         param=text_or_none(error.get("param")),
         headers=tuple((name, text) for name, text in headers if name in RETRY_HEADERS),
@@ -336,15 +339,12 @@ def error_object(value: Any) -> Mapping[str, Any]:
     return _with_reason(value)
 
 
-_NO_REASON: Final = "Provider returned error"
-
-
 def _with_reason(error: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a router's ``error`` with the message of the provider that it called.
 
     OpenRouter puts that into ``metadata.raw``, as JSON or text (OpenRouterTeam/ai-sdk-provider#422)."""
     metadata = error.get("metadata")
-    if error.get("message") != _NO_REASON or not isinstance(metadata, dict):
+    if error.get("message") != NO_REASON or not isinstance(metadata, dict):
         return error
     raw = metadata.get("raw")
     if isinstance(raw, str):

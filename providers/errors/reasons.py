@@ -69,6 +69,11 @@ REASON_OF_WORD: Final[Mapping[str, FailureReason]] = {
     "Backend": "bad_answer",
     "Overloaded": "overloaded",
     "Unhealthy": "overloaded",
+    # Groq, for an answer of the model that it cannot read (tashfeenahmed/freellmapi#168, anomalyco/opencode#1018,
+    # thepersonalaicompany/amurex-backend#38)
+    "tool_use_failed": "bad_answer",
+    "json_validate_failed": "bad_answer",
+    "output_parse_failed": "bad_answer",
     # others
     "insufficient_user_quota": "quota",  # new-api
     "key_model_access_denied": "gone",  # LiteLLM, with 401 (winfunc/opcode#358)
@@ -117,6 +122,8 @@ SENTENCES: Final[tuple[tuple[str, FailureReason], ...]] = (
     # DeepSeek
     (r"Model Not Exist", "gone"),
     (r"Content Exists Risk", "content_filter"),
+    # Groq, without a code (anomalyco/opencode#1018)
+    (r"Failed to (?:call a function|(?:generate|validate) JSON)\. Please adjust your prompt", "bad_answer"),
     # Bedrock
     (r"The security token included in the request is (?:expired|invalid)", "credential"),
     (r"The provided model identifier is invalid", "gone"),
@@ -158,6 +165,11 @@ _OTHER_OBJECT: Final = re.compile(
     re.IGNORECASE,
 )
 
+NO_REASON: Final = "Provider returned error"
+_NO_REASONS: Final = re.compile(rf"{NO_REASON}|Error from provider \([\w ]{{1,40}}\): Upstream request failed")
+"""The messages of routers for a failure that their provider did not explain. Their status is often 400 or 404, although
+the same request succeeds later (MoonshotAI/kimi-code#3686, langchain-ai/openwiki#831, anomalyco/opencode#39124)."""
+
 _GENERIC_STATUS: Final = 500
 _OF_OBJECTS: Final = (403, 404)
 _LIMITED: Final = 429
@@ -176,6 +188,8 @@ def failure_reason(status: int, error: Mapping[str, Any], kind: ErrorKind, heade
         return "quota"
     if status in _OF_OBJECTS and _is_about_other_object(error):
         return "invalid"
+    if kind in ("invalid_request", "not_found") and _has_no_reason(error):
+        return "server_error"
     if 300 <= status < 400:
         return "bad_answer"
     return _BY_STATUS.get(status) or FAILURE_REASON[kind] or "server_error"
@@ -249,6 +263,11 @@ def _is_per_day(error: Mapping[str, Any]) -> bool:
         if any(isinstance(name, str) and _PER_DAY in name for name in names):
             return True
     return False
+
+
+def _has_no_reason(error: Mapping[str, Any]) -> bool:
+    message = error.get("message")
+    return isinstance(message, str) and _NO_REASONS.fullmatch(message) is not None
 
 
 def _is_about_other_object(error: Mapping[str, Any]) -> bool:

@@ -37,6 +37,11 @@ class Case:
     reason: str
 
 
+GROQ = {"error": {  # tashfeenahmed/freellmapi#168, anomalyco/opencode#1018
+    "message": "Failed to call a function. Please adjust your prompt. See 'failed_generation' for more details.",
+    "type": "invalid_request_error", "code": "tool_use_failed", "failed_generation": "<function=f{", "status_code": 400,
+}}  # fmt: skip
+ROUTER = {"error": {"message": "Provider returned error", "code": 400}}  # MoonshotAI/kimi-code#3686
 MESSAGE = {"type": "message", "id": "msg_1", "role": "assistant", "model": "m", "content": [], "stop_reason": None,
            "usage": {"input_tokens": 9, "output_tokens": 1}}  # fmt: skip
 RESPONSE = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": "in_progress", "output": []}
@@ -109,6 +114,11 @@ CASES = {
     "an unknown word for nothing": Case("chat", ended("something_new"), "bad_answer"),
     "an abort of a message": Case("messages", whole(MESSAGE | {"stop_reason": "abort"}), "server_error"),
     "a malformed call": Case("chat", ended("function_call_filter: MALFORMED_FUNCTION_CALL"), "bad_answer"),
+    "a call that Groq rejects": Case("chat", whole(GROQ, 400), "bad_answer"),
+    "a call that Groq rejects in a stream": Case("chat", stream(ROLE, said(GROQ, "error")), "bad_answer"),
+    "a router's error": Case("chat", whole(ROUTER, 400), "server_error"),
+    "a router's error in a 200": Case("chat", whole(ROUTER), "server_error"),
+    "a router's error in a stream": Case("chat", stream(ROLE, said(ROUTER)), "server_error"),
     "a cut before content": Case("messages", stream(said(OVERLOADED, "error")[:20], end="cut"), "connection"),
     "a reset before content": Case("chat", stream(ROLE, end="reset"), "connection"),
     "a cut body": Case("responses", Raw(200, JSON, (b'{"object": "resp',), "cut"), "connection"),

@@ -71,6 +71,8 @@ FAILURES: Final = {
         401, "Provider returned error", members={"code": 401, "metadata": {"provider_name": "Anthropic", "raw": "{}"}}
     ),
     "a limit of one model": Failing(429, "Rate limit exceeded: free-models-per-day"),
+    "a bad call": Failing(400, members={"code": "tool_use_failed"}),
+    "an error without a reason": Failing(400, "Provider returned error"),
     "a crash": Failing(500),
     "an overload": Failing(503),
     "a cut": Failing(None),

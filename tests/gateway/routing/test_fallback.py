@@ -70,6 +70,13 @@ def test_all_targets_are_tried_in_order_then_again(groups, outcomes, next_one):
     assert place(step(plan(*groups), *map(failed, outcomes))) == next_one
 
 
+def test_a_target_gets_only_one_more_request_after_bad_answers():
+    bad = failed("a", "bad_answer")
+    assert place(step(plan("a"), bad)) == "a"
+    assert place(step(plan("a"), bad, bad)) is None
+    assert place(step(plan("a"), failed("a"), failed("a"))) == "a"
+
+
 @each_row("reason", REASONS)
 def test_only_failures_of_the_target_lead_to_another(reason):
     found = step(plan("a", "b"), failed("a", reason))

@@ -88,6 +88,13 @@ def test_codes_decide_before_the_status():
         (500, {"type": "api_error", "message": "m"}, "server_error"),
         (503, {"code": "model_not_found", "message": "no channel"}, "overloaded"),  # a router's trouble, not a model's
         (424, {"__type": "com.amazonaws#ModelNotReadyException", "message": "m"}, "overloaded"),
+        (400, {"code": "tool_use_failed", "message": "m"}, "bad_answer"),
+        (400, {"code": "json_validate_failed", "message": "m"}, "bad_answer"),
+        (400, {"message": "Provider returned error"}, "server_error"),
+        (404, {"message": "Provider returned error", "metadata": {"raw": ""}}, "server_error"),
+        (401, {"message": "Provider returned error"}, "credential"),
+        (429, {"message": "Provider returned error"}, "rate_limited"),
+        (400, {"message": "Error from provider (Console Go): Upstream request failed"}, "server_error"),
     ]:  # fmt: skip
         with case((status, error, reason)):
             for value in ({"error": error}, [{"error": error}], {"type": "error", "error": error}):
@@ -209,6 +216,7 @@ def test_exceptions_of_aws_are_reported_by_a_header():
         ({"code": 402, "message": "m"}, "quota"),
         ({"code": 429, "message": "m"}, "rate_limited"),
         ({"code": 502, "message": "Provider returned error"}, "server_error"),
+        ({"code": 400, "message": "Provider returned error"}, "server_error"),
         ({"code": 503, "message": "m", "status": "UNAVAILABLE"}, "overloaded"),
         ({"code": 504, "message": "m"}, "timeout"),
         ({"type": "authentication_error", "message": "m"}, "credential"),

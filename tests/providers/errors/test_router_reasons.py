@@ -39,7 +39,8 @@ def error_of(raw: Any, message: str = GENERIC) -> dict[str, Any]:
 )
 def test_it_is_the_message(raw, message):
     read = read_failure(400, json.dumps(error_of(raw)).encode())
-    assert (read.message, read.kind) == (message, "invalid_request")
+    kind = "upstream" if message == GENERIC else "invalid_request"
+    assert (read.message, read.kind, read.status) == (message, kind, 502 if message == GENERIC else 400)
     assert read_event_failure(error_of(raw)).message == message
 
 
