@@ -37,7 +37,9 @@ _PRIVACY_MEMBERS: Final = ("zdr", "zeroDataRetention", "disallowPromptTraining",
 GUARDRAILS: Final = "guardrails"
 """The member of LiteLLM's clients with the names of steps."""
 
-PROXY_MEMBERS: Final = frozenset(("cache", "drop_params", "allowed_openai_params"))
+PROXY_MEMBERS: Final = frozenset(
+    ("cache", "caching", "no-log", "drop_params", "additional_drop_params", "allowed_openai_params")
+)
 """Members of LiteLLM's clients that its proxy reads and no provider accepts."""
 
 

@@ -165,7 +165,7 @@ def test_litellm():
     assert (names(options), options.max_repeats, options.deadline) == (["best", "second"], 1, 30)
     assert options.dropped == ("context_window_fallbacks",)
     assert said("litellm", disable_fallbacks=True).fallback == "off"
-    proxys = {"cache": {"no-cache": True}, "drop_params": True, "allowed_openai_params": ["tools"]}
+    proxys = {"cache": {"no-cache": True}, "no-log": True, "drop_params": True, "allowed_openai_params": ["tools"]}
     assert set(said("litellm", **proxys).dropped) == set(proxys)
 
 
