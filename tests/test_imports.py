@@ -46,6 +46,7 @@ ARROWS: Final = {
         providers.chat providers.converse providers.gemini providers.interactions providers.messages providers.neutral
         providers.responses""",
     "providers.recordings": "providers.apis",
+    "providers.request_api": "providers.catalog",
     "loadtest": """
         providers.apis providers.catalog providers.endpoints providers.grammar providers.neutral
         providers.recordings""",
@@ -131,8 +132,9 @@ ARROWS: Final = {
     "gateway.commands": """
         access allowances app config endpoints followed_keys health http invoices kept_ledger loadtest logs mock
         open_service open_store people prompt_caches providers.apis providers.catalog providers.endpoints
-        providers.errors providers.grammar providers.members providers.neutral providers.recordings reload
-        request_members routing secret_stores serving shared steps stores telemetry upstream""",
+        providers.errors providers.grammar providers.members providers.neutral providers.recordings
+        providers.request_api reload request_members routing secret_stores serving shared steps stores telemetry
+        upstream""",
     "gateway.__main__": "commands mock providers.catalog",
 }
 """The imports that each room may have, besides ``streams``, ``configfile`` and the version in ``gateway``.

@@ -1,9 +1,9 @@
 """``trigate cache`` over requests on disk: two turns, or the turns of a recording."""
 
 import json
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import click
@@ -34,6 +34,7 @@ from providers.recordings import (
     read_recording,
     stream_framing,
 )
+from providers.request_api import possible_apis
 from streams.events import Api, Usage
 from streams.surrogates import NOT_JSON
 
@@ -111,10 +112,10 @@ def run_files(paths: Sequence[Path], model: str | None) -> int:
 def _read_file(path: Path, model: str | None) -> _Turn:
     body = path.read_bytes()
     try:
-        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        members = msgspec.json.decode(body, type=dict[str, Any])
     except NOT_JSON:
         raise UnusableRequest(f"{path}: expected a request in JSON, with its messages") from None
-    return _turn(path.name, _api_of(members), body, model, 0.0, None)
+    return _turn(path.name, next(iter(possible_apis(members)), "chat"), body, model, 0.0, None)
 
 
 def _turn(name: str, api: Api, body: bytes, model: str | None, sent: float, usage: Usage | None) -> _Turn:
@@ -139,24 +140,6 @@ def _provider_and_model(body: bytes, model: str | None) -> tuple[str, str]:
         return row.id, plain
     own = maker(model)
     return ("" if own is None else own.id), model
-
-
-def _api_of(members: dict[str, msgspec.Raw]) -> Api:
-    """Return the API of a request by its members."""
-    if "contents" in members:
-        return "gemini"
-    if "input" in members or "messages" not in members:
-        return "interactions" if is_interaction(members) else "responses"
-    if "toolConfig" in members or "inferenceConfig" in members:
-        return "converse"
-    tools = bytes(members.get("tools", b""))
-    is_messages = "system" in members or "anthropic_version" in members or b'"input_schema"' in tools
-    return "messages" if is_messages or b'"cache_control"' in bytes(members["messages"]) else "chat"
-
-
-def is_interaction(members: Container[str]) -> bool:
-    """Return whether a request with an ``input`` is one of Interactions, which has members of its own."""
-    return any(name in members for name in ("system_instruction", "generation_config", "previous_interaction_id"))
 
 
 def _read_folder(folder: Path, model: str | None) -> Iterator[_Turn]:

@@ -26,6 +26,7 @@ from providers.recordings import (
     recording_name,
     repeatable_body,
 )
+from providers.request_api import possible_apis
 from streams.events import Api
 from streams.surrogates import NOT_JSON, decode_or
 
@@ -173,7 +174,8 @@ def _from_line(name: str, value: Any, api: Api | None) -> ComparedRequest:
     check_repeatable(body)
     method = value.get("method") if path and isinstance(value.get("method"), str) else "POST"
     if path is None:
-        api = api or _api_of_body(body)
+        if (api := api or next(iter(possible_apis(body)), None)) is None:
+            raise NotRepeatable("the API of the body is unknown: set it with --api")
         path = answer_path(api, body.get("model"), body.get("stream") is True)
     spoken = _api_of_path(path)
     stream = ":streamGenerateContent" in path or path.endswith("-stream") or body.get("stream") is True
@@ -195,23 +197,6 @@ def _path(url: Any) -> str | None:
     except ValueError:
         return None
     return (parts.path if parts.path.startswith("/") else f"/{parts.path}") + (f"?{parts.query}" if parts.query else "")
-
-
-def _api_of_body(body: Mapping[str, Any]) -> Api:
-    if "contents" in body:
-        return "gemini"
-    if "messages" in body:
-        return "chat"
-    steps = body.get("input")
-    first = steps[0] if isinstance(steps, list) and steps else steps
-    is_interaction = isinstance(first, dict) and "role" not in first and first.get("type") in ("user_input", "text")
-    return "interactions" if is_interaction or not _INTERACTIONS.isdisjoint(body) else "responses"
-
-
-_INTERACTIONS: Final = frozenset(
-    ("agent", "generation_config", "previous_interaction_id", "response_modalities", "system_instruction")
-)
-"""Members of Interactions that Responses lacks."""
 
 
 def _endings(api: Api) -> tuple[str, ...]:

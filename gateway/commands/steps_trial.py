@@ -10,7 +10,6 @@ import click
 import msgspec
 import trio
 
-from gateway.commands.cache_files import is_interaction
 from gateway.commands.check import load_or_explain
 from gateway.commands.explaining_clients import with_client
 from gateway.commands.tables import Column, table_lines
@@ -29,6 +28,7 @@ from providers.apis import CODECS
 from providers.grammar import detect
 from providers.neutral.choices import MEMBERS, split_choices, split_other_choices
 from providers.recordings import SUFFIXES, UnreadableRecording, read_recording
+from providers.request_api import possible_apis
 from streams.errors import GatewayError
 from streams.events import Api, Event, NativeItem
 from streams.surrogates import NOT_JSON
@@ -90,8 +90,8 @@ def read_captured(file: Path, api: Api | None) -> Captured:
     members = _members(body)
     model = members.get("model")
     named = model if isinstance(model, str) else ""
-    if (found := _request_api(members)) is not None:
-        return Captured(api or found, named, request=body)
+    if found := possible_apis(members):
+        return Captured(api or found[0], named, request=body)
     if (detected := api or detect(body)) is None:
         raise UnreadableRecording(f"{file}: cannot detect the API; set it with --api")
     return Captured(detected, named, response=body)
@@ -102,33 +102,6 @@ def _members(body: bytes) -> dict[str, object]:
         return msgspec.json.decode(body, type=dict[str, object])
     except NOT_JSON:
         return {}
-
-
-def _request_api(members: dict[str, object]) -> Api | None:
-    """Return the API of a request with ``members``, ``None`` for a response."""
-    if "contents" in members:
-        return "gemini"
-    if "input" in members and "output" not in members and "steps" not in members:
-        return "interactions" if is_interaction(members) else "responses"
-    messages = members.get("messages")
-    if not isinstance(messages, list):
-        return None
-    if "inferenceConfig" in members or "modelId" in members or _is_converse(messages):
-        return "converse"
-    return "messages" if "system" in members or "anthropic_version" in members else _api_of_messages(messages, members)
-
-
-def _is_converse(messages: list[object]) -> bool:
-    """Return whether the parts of ``messages`` have no ``type``, as in Converse."""
-    contents = [one.get("content") for one in messages if isinstance(one, dict)]
-    parts = [part for content in contents if isinstance(content, list) for part in content]
-    return bool(parts) and not any(isinstance(part, dict) and "type" in part for part in parts)
-
-
-def _api_of_messages(messages: list[object], members: dict[str, object]) -> Api:
-    roles = {one.get("role") for one in messages if isinstance(one, dict)}
-    only_messages = roles <= {"user", "assistant"} and "max_tokens" in members
-    return "messages" if only_messages and "max_completion_tokens" not in members else "chat"
 
 
 async def _try_all(config: Config, steps: StepSet, captured: Captured, key: str | None) -> dict[str, StepsTrial]:

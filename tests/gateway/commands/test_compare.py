@@ -90,6 +90,8 @@ def test_a_log_has_requests_in_several_forms(tmp_path, mock):
         },
         {"custom_id": "1", "method": "POST", "url": "/v1/embeddings", "body": {"model": "m", "input": "Hello"}},
         {**HELLO, "stream": True},
+        {**HELLO, "max_tokens": 9},
+        {"model": "m", "prompt": "Hello"},
         {"model": "m", "input": "Hello"},
         {"model": "m", "input": "Hello", "previous_response_id": "resp_1"},
         {"model": "m", "input": "Hello", "previous_interaction_id": "v1_1"},
@@ -105,12 +107,14 @@ def test_a_log_has_requests_in_several_forms(tmp_path, mock):
         ("messages", "/v1/messages", False),
         (None, "/v1/embeddings", False),
         ("chat", "/v1/chat/completions", True),
+        ("messages", "/v1/messages", False),
         ("responses", "/v1/responses", False),
         ("interactions", "/v1beta/interactions", True),
         ("interactions", "/v1beta/interactions", False),
     ]
     assert found["skipped"] == {
         "it continues from a response that only the recorded server has": 2,
+        "the API of the body is unknown: set it with --api": 1,
         "the line has no request body; trigate serve --record DIR records bodies": 1,
     }
     assert said.returncode == 0
