@@ -16,6 +16,7 @@ from providers.errors import (
     missing_reasoning,
     null_reasoning,
     output_limits,
+    prefill,
     system_place,
     text_lists,
     thinking_support,
@@ -43,8 +44,10 @@ ENABLE_THINKING: Final = (":thinking", "enable_thinking")
 """A forced tool call while a model thinks; the second name is the member that turns thinking off."""
 NO_THINKING: Final = (":thinking", "unsupported")
 NO_EFFORT: Final = (":thinking", "effort")
+UNUSED_EFFORT: Final = (":thinking", "disabled")
 ADAPTIVE_THINKING: Final = (":thinking", "adaptive")
-"""Settings for thinking that a model does not have: all, the effort, the budget."""
+"""Settings for thinking that a model does not have: all, the effort, the effort while thinking is disabled, the
+budget."""
 INCOMPLETE_TOOLS: Final = (":tools", "incomplete")
 COMBINED_TOOLS: Final = (":tools", "combined")
 TOOL_PATTERNS: Final = (":tools", "patterns")
@@ -53,6 +56,8 @@ server cannot read."""
 CALL_IDS: Final = (":calls", "ids")
 RESULT_ORDER: Final = (":calls", "order")
 """Ids of tool calls that a server rejects, and messages of the user that follow results of tools."""
+LAST_TURN: Final = (":turns", "last")
+"""A last message of the model, for a model that cannot continue it."""
 USER_ID: Final = (":user", "id")
 """The end user's id, with characters that a server rejects."""
 AGENT_ITEMS: Final = (":items", "agents")
@@ -154,6 +159,7 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     ENABLE_THINKING: _without_thinking(forced_tools.QWEN, "enable_thinking", False, "=false"),
     NO_THINKING: _omit_settings(thinking_support.UNSUPPORTED, thinking_support.omit_thinking),
     NO_EFFORT: _omit_settings(thinking_support.UNSUPPORTED_EFFORT, thinking_support.omit_effort),
+    UNUSED_EFFORT: _omit_settings(thinking_support.DISABLED, thinking_support.omit_unused_effort),
     ADAPTIVE_THINKING: OtherShape(
         thinking_support.ADAPTIVE,
         ("thinking",),
@@ -189,6 +195,12 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         ("messages",),
         tool_turns.separate_results,
         lambda name, value: Edit(f"{name}[]", lost=False, form="+assistant"),
+    ),
+    LAST_TURN: OtherShape(
+        prefill.WORDS,
+        prefill.LISTS,
+        prefill.add_user_turn,
+        lambda name, value: Edit(f"{name}[]", lost=False, form="+user"),
     ),
     USER_ID: OtherShape(
         user_ids.WORDS,

@@ -34,6 +34,9 @@ UNSUPPORTED: Final = Words.of(
     r"(?:\. Thinking defaults to adaptive mode when not specified; use [\w\"., ]{1,100} for extended thinking)?\.?",
 )
 UNSUPPORTED_EFFORT: Final = Words.of(r"This model does not support the effort parameter")  # Oaklight/llm-rosetta#289
+DISABLED: Final = Words.of(  # DeepSeek (anthropics/claude-code#65863, lobehub/lobehub#14173)
+    r"thinking options type cannot be disabled when reasoning_effort is set"
+)
 ADAPTIVE: Final = Words.of(  # handochan/aelix-ai#258
     r"\"thinking\.type\.enabled\" is not supported for this model\. Use \"thinking\.type\.adaptive\"",
     after=r"(?: and \"output_config\.effort\" to control thinking behavior)?\.?",
@@ -48,6 +51,15 @@ def omit_thinking(body: Mapping[str, Any]) -> dict[str, Any]:
 def omit_effort(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the changed member of a Messages ``body`` without an effort, ``{}`` for a body without it."""
     return _omit_nested(body, ("output_config",))
+
+
+def omit_unused_effort(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changed members of a Chat or Messages ``body`` that disables thinking, without an effort; ``{}`` for
+    other bodies."""
+    thinking = body.get("thinking")
+    if not isinstance(thinking, dict) or thinking.get("type") != "disabled":
+        return {}
+    return {name: None for name in ("reasoning_effort",) if body.get(name) is not None} | omit_effort(body)
 
 
 def think_adaptively(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from providers.errors.failures import read_failure
-from providers.errors.other_shapes import ADAPTIVE_THINKING, NO_EFFORT, NO_THINKING
+from providers.errors.other_shapes import ADAPTIVE_THINKING, NO_EFFORT, NO_THINKING, UNUSED_EFFORT
 from providers.errors.rejected import find_rejected, find_sole_rejected
-from providers.errors.thinking_support import omit_effort, omit_thinking, think_adaptively
+from providers.errors.thinking_support import omit_effort, omit_thinking, omit_unused_effort, think_adaptively
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
@@ -22,6 +22,7 @@ ADAPTIVE_ONLY = (
     '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and "output_config.effort" '
     "to control thinking behavior."
 )
+SUBAGENT = "thinking options type cannot be disabled when reasoning_effort is set"
 GEMINI = "Learn more: https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/gemini"
 TURN = [{"role": "user", "content": "hi"}]
 CLIENTS: dict[str, dict[str, Any]] = {
@@ -66,6 +67,27 @@ def test_a_budget_becomes_adaptive_thinking(upstream):
         assert "thinking=adaptive" in reply.headers["x-trigate-adapted"]
 
 
+DISABLED = {
+    "/v1/messages": {"max_tokens": 9, "thinking": {"type": "disabled"}, "output_config": {"effort": "max"}},
+    "/v1/chat/completions": {"thinking": {"type": "disabled"}, "reasoning_effort": "max"},
+}
+
+
+@pytest.mark.parametrize(("path", "api"), [("/v1/messages", "messages"), ("/v1/chat/completions", "chat")])
+def test_an_effort_is_omitted_only_while_thinking_is_disabled(upstream, path, api):
+    """The main conversation of Claude Code keeps its effort after a subagent (anthropics/claude-code#65863)."""
+    entry = provider("custom/plain", f"{upstream.url}/v1", [api], name="plain")
+    with gateway_thread(config([entry])) as gateway:
+        upstream.script(rejection(SUBAGENT), *(Script(text="yes") for _ in range(3)))
+        thinks = {**DISABLED[path], "thinking": {"type": "adaptive"}}
+        bodies = (DISABLED[path], DISABLED[path], thinks)
+        replies = [gateway.request("POST", path, {"model": "plain", "messages": TURN, **body}) for body in bodies]
+        assert [reply.status for reply in replies] == [200, 200, 200], replies[0].body
+        sent = [(seen.json["thinking"]["type"], b"max" in seen.body.replace(b"max_", b"")) for seen in upstream.seen]
+        assert sent == [("disabled", True), ("disabled", False), ("disabled", False), ("adaptive", True)]
+        assert "effort" in replies[1].headers["x-trigate-dropped"]
+
+
 @each_row(
     ("message", "shape"),
     [
@@ -93,6 +115,7 @@ def test_a_budget_becomes_adaptive_thinking(upstream):
             NO_THINKING,
         ),
         ("This model does not support the effort parameter.", NO_EFFORT),  # Oaklight/llm-rosetta#289
+        (SUBAGENT, UNUSED_EFFORT),
         (ADAPTIVE_ONLY, ADAPTIVE_THINKING),
     ],
 )
@@ -112,4 +135,4 @@ def test_only_the_settings_of_thinking_are_omitted():
 
 @each_row("body", [{"messages": TURN}, {"generationConfig": "x", "output_config": {"format": {}}}, {}])
 def test_other_bodies_stay(body):
-    assert omit_thinking(body) == omit_effort(body) == think_adaptively(body) == {}
+    assert omit_thinking(body) == omit_effort(body) == think_adaptively(body) == omit_unused_effort(body) == {}
