@@ -388,8 +388,7 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
 
     It streams text word by word, thinks on request and fills JSON schemas. It calls a tool once for each question, if a
     read-only tool is offered or tool_choice requires a call. Models named fault/… simulate failures: fault/quota always
-    fails, fault/quota-2 fails twice, then answers the third request, and so on. Models named cache/…, such as
-    cache/anthropic, have a prompt cache and report how much of each prompt it serves.
+    fails, fault/quota-2 fails twice, then answers the third request, and so on.
     """
     if faults:
         from gateway.mock.failures import fault_descriptions

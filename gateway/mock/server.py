@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -14,15 +14,12 @@ from quart_trio import QuartTrio
 
 from gateway.http.paths import canonical, is_anthropic
 from gateway.http.response import JSON_HEADERS, ChannelBody, Response, stream_headers
-from gateway.mock.cache_reports import cache_view, with_cached_usage, with_reported_usage
-from gateway.mock.cache_rules import cache_descriptions
 from gateway.mock.called import EndpointCall
 from gateway.mock.endpoint_answers import POST_ANSWERS, AnswerCall
 from gateway.mock.endpoints import add_endpoints
 from gateway.mock.failures import ONLY_FAULTS, fault_descriptions, fault_of
 from gateway.mock.failures import PREFIX as FAULT_PREFIX
 from gateway.mock.faults import MAX_EVENT, Fault, Piece, ScriptedAnswer
-from gateway.mock.prompt_cache import PromptCaches
 from gateway.mock.script import script
 from gateway.serving.quart_connections import HostlessQuart, configure
 from gateway.serving.quart_views import MatchedRule, add_view, current_scope, read_body
@@ -52,24 +49,57 @@ _IGNORED: Final = ("compaction",)
 NO_FAULT = Fault("a normal answer")
 
 
+class ReportedCounts:
+    """The counts of a provider for one request: here, those of the answer itself."""
+
+    def add_usage(self, events: Iterable[Event]) -> list[Event]:
+        """Return the events of an answer with the counts."""
+        return list(events)
+
+    def report(self, answer: ScriptedAnswer) -> ScriptedAnswer:
+        """Return ``answer`` with the members in which the provider reports the counts."""
+        return answer
+
+
+class ModelCaches:
+    """The prompt caches of models: none here. Tests replace it by an imitation of providers' caches."""
+
+    names: tuple[str, ...] = ()
+
+    def add_views(self, app: QuartTrio) -> None:
+        """Add the paths that control the caches."""
+
+    def model_of(self, name: str) -> str:
+        """Return the model whose fault a request for the model ``name`` gets."""
+        return name
+
+    def count(
+        self, model: str, api: Api, body: Mapping[str, Any], headers: Mapping[str, str], endpoint: str
+    ) -> ReportedCounts:
+        """Return the counts for a request. Raises ``GatewayError``."""
+        return ReportedCounts()
+
+
+NO_CACHES: Final = ModelCaches()
+
+
 def create_mock(
-    pace: float = 0.03, registry: ConnectionRegistry | None = None, clock: Callable[[], float] = time.monotonic
+    pace: float = 0.03, registry: ConnectionRegistry | None = None, caches: ModelCaches = NO_CACHES
 ) -> QuartTrio:
     """Return the ASGI app.
 
     ``pace`` is the pause between words of a stream in seconds. ``registry`` has the server's connections; without it,
-    ``fault/reset-after-3`` closes like ``fault/cut-after-3``. ``clock`` is the time of its prompt caches."""
+    ``fault/reset-after-3`` closes like ``fault/cut-after-3``."""
     app = HostlessQuart("trigate-mock", static_folder=None)
     app.url_rule_class = MatchedRule
     configure(app)
     failures = Counter[tuple[Api, str, int]]()  # consecutive failures of counted faults
-    caches = PromptCaches(clock)
     reset = partial(_reset, registry or ConnectionRegistry())
 
     async def models() -> Response:
         data = [
             {"id": name, "object": "model", "created": 0, "owned_by": "trigate-mock"}
-            for name in (*MODELS, *cache_descriptions(), *fault_descriptions())
+            for name in (*MODELS, *caches.names, *fault_descriptions())
         ]
         return Response(200, JSON_HEADERS, msgspec.json.encode({"object": "list", "data": data}))
 
@@ -81,25 +111,24 @@ def create_mock(
                 call = codec.read_request({key: value for key, value in decoded.items() if key not in _IGNORED})
                 if model is not None:
                     call = attrs.evolve(call, model=model, stream=bool(route.streamed))
-                cache = caches.select(call.model)
-                fault, number = _select_fault(call.model if cache is None else cache.other_fault, codec.api, failures)
+                fault, number = _select_fault(caches.model_of(call.model), codec.api, failures)
                 if (refusal := fault.refusals.get(codec.api)) is not None:
                     return _error(codec, refusal, fault.body)
-                prompt = None if cache is None else caches.count(cache, codec.api, decoded, _headers(), _base)
+                counts = caches.count(call.model, codec.api, decoded, _headers(), _base)
                 error_event = fault.error_events.get(codec.api)
-                scripted = with_cached_usage(script(call, codec.api), prompt)
+                scripted = counts.add_usage(script(call, codec.api))
                 events = fault.events(scripted, number) if error_event is None else [error_event]
             except GatewayError as error:
                 return _error(codec, error.info)
             reply = Reply(call, ISSUER, int(time.time()), max(1, len(body) // 4))
-            answer = with_reported_usage(_answer(codec, reply, events), prompt)
+            answer = counts.report(_answer(codec, reply, events))
             return await _send(fault.answer(answer, number), pace, reset)
 
         return answer
 
     add_endpoints(app, partial(_call_endpoint, failures, pace, reset), _answer_line)
     add_view(app, "/v1/models", "models", models, ["GET"])
-    add_view(app, "/cache", "cache", cache_view(caches), ["GET", "POST"])
+    caches.add_views(app)
     for codec in CODECS.values():
         for route in codec.wire.routes():
             if route.operation != "answer":

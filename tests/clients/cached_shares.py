@@ -27,6 +27,7 @@ import yaml
 from tests.clients import install
 from tests.clients.recorder import recording
 from tests.clients.rows import Place
+from tests.support.gateway_thread import mock_thread
 from tests.support.harness import ROOT, free_port
 
 PATHS: Final = {"messages": "/v1/messages", "responses": "/v1/responses"}
@@ -103,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--shim", type=Path, help="a module that node imports before Portkey")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        mock = stack.enter_context(running_mock())
+        mock = stack.enter_context(mock_thread()).port
         tell(mock, {"models": {case.model: case.cache for case in CASES}})
         conversations = find_conversations(mock, chosen.conversations)
         found: dict[tuple[str, str], Share] = {}
@@ -213,14 +214,6 @@ def tell(mock: int, what: Mapping[str, Any]) -> dict[str, Any]:
 def counts(mock: int, model: str) -> Mapping[str, int]:
     found: Mapping[str, int] = tell(mock, {})["models"].get(model, {})
     return {name: found.get(name, 0) for name in ("input", "read", "written")}
-
-
-@contextlib.contextmanager
-def running_mock() -> Iterator[int]:
-    port = free_port()
-    command = (sys.executable, "-m", "gateway", "mock", "--port", str(port), "--pace", "0")
-    with run_program(command, port, {"PYTHONPATH": str(ROOT)}):
-        yield port
 
 
 @contextlib.contextmanager

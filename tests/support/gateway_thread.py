@@ -29,6 +29,7 @@ from gateway.open_store import open_store
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
+from tests.support.cache_reports import ImitatedCaches
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Gateway, config_file, eventually
 from tests.support.own_log import kept_settings
 
@@ -110,7 +111,7 @@ def demo_thread(record: Path | None = None) -> Iterator[Gateway]:
 def mock_thread() -> Iterator[Gateway]:
     """Serve as ``trigate mock`` does, without pauses between words."""
     lifecycle = Lifecycle()
-    with app_thread(create_mock(0, lifecycle), lifecycle) as port:
+    with app_thread(create_mock(0, lifecycle, ImitatedCaches()), lifecycle) as port:
         yield Gateway(port, None, [])
 
 

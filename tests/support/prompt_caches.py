@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.mock.prompt_cache import CachedPrompt, PromptCaches
+from tests.support.imitated_caches import CachedPrompt, PromptCaches
 
 LONG: Final = "This text is long enough to be cached. " * 200  # 7,800 bytes
 CREDENTIALS: Final = {"x-api-key": "k"}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.mock.cache_rules import cache_descriptions
+from tests.support.cache_rules import cache_descriptions
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread, mock_thread

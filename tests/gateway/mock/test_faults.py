@@ -10,7 +10,6 @@ import attrs
 import pytest
 import trio
 
-from gateway.mock.cache_rules import cache_descriptions
 from gateway.mock.failures import FAILURES, MODELS, fault_descriptions, fault_of
 from gateway.mock.server import create_mock
 from gateway.serving.lifecycle import Lifecycle
@@ -23,6 +22,7 @@ from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Usage
 from tests.support.asgi_app import eventually
+from tests.support.cache_rules import cache_descriptions
 from tests.support.cases import case
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row

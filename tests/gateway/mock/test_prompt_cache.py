@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from gateway.mock import prompt_cache
-from gateway.mock.cache_rules import RULES, cache_descriptions, cache_model
 from streams.errors import GatewayError
 from streams.events import APIS
+from tests.support import imitated_caches
+from tests.support.cache_rules import RULES, cache_descriptions, cache_model
 from tests.support.each_row import each_row
 from tests.support.prompt_caches import CREDENTIALS, LONG, CacheTrial, assistant, call, chat, result, text, user
 
@@ -298,7 +298,7 @@ def test_a_name_of_a_real_model_can_use_a_cache(trial):
 
 
 def test_the_memory_is_bounded_and_drops_the_end_of_a_prefix_first(trial, monkeypatch):
-    monkeypatch.setattr(prompt_cache, "MAX_ENTRIES", 100)
+    monkeypatch.setattr(imitated_caches, "MAX_ENTRIES", 100)
     trial.count("cache/blocks", chat(("user", "x" * 64 * 150)), "chat")
     assert trial.caches.report()["entries"] == 100
     assert trial.count("cache/blocks", chat(("user", "x" * 64 * 150)), "chat").read == 1600

@@ -6,7 +6,6 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from gateway.mock.prompt_cache import PromptCaches
 from gateway.prompt_caches.comparisons import PromptComparison
 from gateway.prompt_caches.packing import pack, unpack
 from gateway.prompt_caches.positions import boundary_positions, lifetime_of, lookup_positions, marks
@@ -15,6 +14,7 @@ from gateway.prompt_caches.situations import Boundary, CacheScope, Parent, Situa
 from gateway.prompt_caches.verdicts import judge
 from streams.events import Usage
 from tests.support.cached_prompts import HISTORY, SYSTEM, TOOL_NAMES, read, request_of, row_of, tool_of, user_item
+from tests.support.imitated_caches import PromptCaches
 
 _MODELS: Final = {
     "messages": "cache/anthropic", "converse": "cache/bedrock", "responses": "cache/openai-5.6", "chat": "cache/openai",

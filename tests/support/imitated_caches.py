@@ -12,7 +12,9 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from gateway.mock.cache_prompts import (
+from streams.errors import invalid
+from streams.events import Api, Usage
+from tests.support.cache_prompts import (
     DEFAULT_LIFETIME,
     MockBlock,
     Section,
@@ -20,9 +22,7 @@ from gateway.mock.cache_prompts import (
     web_searches,
     with_last_system_in_front,
 )
-from gateway.mock.cache_rules import MINUTE, CacheModel, CacheRule, cache_model
-from streams.errors import invalid
-from streams.events import Api, Usage
+from tests.support.cache_rules import MINUTE, CacheModel, CacheRule, cache_model
 
 TOKEN: Final = 4
 """Bytes of a prompt in a token."""

@@ -4,22 +4,25 @@
 ``{"forget": true}`` removes all entries, and ``{"models": {"claude-sonnet-4-6": "cache/anthropic"}}`` uses a cache for
 models with other names."""
 
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
 import attrs
 import msgspec
 from quart import request
+from quart_trio import QuartTrio
 
 from gateway.http.response import JSON_HEADERS, Response
-from gateway.mock.cache_rules import Report
 from gateway.mock.faults import ScriptedAnswer, change_events, edit_usage
-from gateway.mock.prompt_cache import CachedPrompt, PromptCaches
-from gateway.serving.quart_views import read_body
+from gateway.mock.server import ModelCaches, ReportedCounts
+from gateway.serving.quart_views import add_view, read_body
 from streams.errors import GatewayError, invalid
-from streams.events import AnswerStart, Event, Usage
+from streams.events import AnswerStart, Api, Event, Usage
 from streams.surrogates import NOT_JSON
+from tests.support.cache_rules import Report, cache_descriptions
+from tests.support.imitated_caches import CachedPrompt, PromptCaches
 
 _WRITTEN: Final = "cache_write_tokens"
 _DETAILS: Final = ("prompt_tokens_details", "input_tokens_details")
@@ -30,21 +33,55 @@ _CACHED: Final = (
 """The members of all APIs' usage with counts of a cache."""
 
 
-def with_cached_usage(events: Iterable[Event], prompt: CachedPrompt | None) -> list[Event]:
+class ImitatedCaches(ModelCaches):
+    """The prompt caches of ``cache/`` models, for ``create_mock``. ``clock`` is their time in seconds."""
+
+    names = tuple(cache_descriptions())
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._caches = PromptCaches(clock)
+
+    def add_views(self, app: QuartTrio) -> None:
+        add_view(app, "/cache", "cache", cache_view(self._caches), ["GET", "POST"])
+
+    def model_of(self, name: str) -> str:
+        return name if (cache := self._caches.select(name)) is None else cache.other_fault
+
+    def count(
+        self, model: str, api: Api, body: Mapping[str, Any], headers: Mapping[str, str], endpoint: str
+    ) -> ReportedCounts:
+        cache = self._caches.select(model)
+        return (
+            ReportedCounts()
+            if cache is None
+            else ReportedPrompt(self._caches.count(cache, api, body, headers, endpoint))
+        )
+
+
+@attrs.frozen
+class ReportedPrompt(ReportedCounts):
+    """The counts of one prompt, and how its provider reports them."""
+
+    prompt: CachedPrompt
+
+    def add_usage(self, events: Iterable[Event]) -> list[Event]:
+        return with_cached_usage(events, self.prompt)
+
+    def report(self, answer: ScriptedAnswer) -> ScriptedAnswer:
+        return with_reported_usage(answer, self.prompt)
+
+
+def with_cached_usage(events: Iterable[Event], prompt: CachedPrompt) -> list[Event]:
     """Return the events of an answer with the counts of ``prompt``, also at the start, as Messages reports them."""
     found = list(events)
-    if prompt is None:
-        return found
     found = [prompt.usage(event) if isinstance(event, Usage) else event for event in found]
     first = next((at for at, event in enumerate(found) if isinstance(event, AnswerStart)), -1)
     found.insert(first + 1, prompt.usage(Usage(output=1)))
     return found
 
 
-def with_reported_usage(answer: ScriptedAnswer, prompt: CachedPrompt | None) -> ScriptedAnswer:
+def with_reported_usage(answer: ScriptedAnswer, prompt: CachedPrompt) -> ScriptedAnswer:
     """Return ``answer`` with the members that the imitated provider reports, which begins the cache's entries."""
-    if prompt is None:
-        return answer
     answer = attrs.evolve(answer, begin=prompt.begin)
     if prompt.model.fault == "silent":
         return change_events(answer, partial(_edit, _without_counts))

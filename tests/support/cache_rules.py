@@ -9,10 +9,10 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from gateway.mock.cache_prompts import Section
 from gateway.mock.failures import MODELS as FAULTS
 from gateway.mock.failures import fault_of
 from streams.errors import GatewayError
+from tests.support.cache_prompts import Section
 
 MINUTE: Final = 60
 HOUR: Final = 3600
