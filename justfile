@@ -29,10 +29,6 @@ soak *ARGS:
     .venv/bin/python tests/soak.py --seconds 60 --streams 200 --concurrent 1000 --kills 10 {{ARGS}}
     .venv/bin/pytest -q --soak -n auto tests/docs tests/e2e tests/gateway tests/loadtest tests/providers tests/streams tests/test_bench.py tests/test_outage.py
 
-# attack a real gateway and measure the delay of a stream meanwhile, e.g. `just attacks --only unfolding`
-attacks *ARGS:
-    .venv/bin/python tests/attacks.py {{ARGS}}
-
 # send 500 MB up and down and measure the gateway's memory, e.g. `just media --megabytes 2000`
 media *ARGS:
     .venv/bin/python -m tests.media_memory {{ARGS}}

@@ -1,7 +1,7 @@
 """No input delays the streams of others (CWE-400): hostile requests and answers on every route.
 
 The tests are generated from the tables of routes. A route without a row here fails. Each step of the gateway's loop is
-measured in CPU time; ``tests/attacks.py`` measures the delay of another client's stream.
+measured in CPU time.
 """
 
 import itertools
