@@ -151,6 +151,12 @@ class ModelEntry:
         shown="the provider's",
     )
     timeouts: Timeouts = setting("As [timeouts](#timeouts), for this entry only.", factory=Timeouts, shown="the root's")
+    repair: bool = setting(
+        "Repair the tool calls in Chat answers that otherwise pass unchanged, if SDKs would misread them. Such calls "
+        "share a number, repeat their id and name in each fragment, lack an id, or have an object as arguments. The "
+        "[log](log.md) lists the members as `repaired`.",
+        True,
+    )
     on_disconnect: OnDisconnect = setting(
         "If the client leaves, `cancel` closes the provider's connection immediately, so that generation stops. "
         "`finish` reads the response to its end, so that the log has all tokens. `finish` is limited by `total` of "

@@ -318,6 +318,7 @@ class Delivery:
             self._has_failed = True
             self.on_failure(progress.error)
         record.error = progress.error
+        record.repaired = tuple(progress.repaired)
         if progress.end is not None:
             record.reason, record.provider_reason = progress.end.reason, progress.end.raw
             record.bill.is_complete = True

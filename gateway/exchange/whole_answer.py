@@ -18,10 +18,15 @@ from gateway.ledger.record import Record
 from gateway.streaming.doubt import answer_doubt, unknown_end
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
-from streams.fold import Answer
+from streams.fold import Answer, ToolCallBlock
 
 UNREAD: Final = 8
 """Reading a response without its texts is this many times faster, because the texts are skipped."""
+
+
+def has_calls(answer: Answer) -> bool:
+    """Return whether ``answer`` calls tools of the client."""
+    return any(isinstance(block, ToolCallBlock) for block in answer.blocks)
 
 
 class WholeAnswer(AttemptAnswer):
@@ -82,6 +87,14 @@ class WholeAnswer(AttemptAnswer):
         """Write the response's id, model and usage to ``record``."""
         self._folded.report(record)
 
+    async def _repaired(self, body: bytes, record: Record) -> bytes:
+        """Return ``body`` without faults that mislead SDKs."""
+        if (repair := self.source.target_request.context.codec.answer_repair()) is None:
+            return body
+        repaired = await offload(len(body), repair, body)
+        record.repaired = tuple(repair.faults)
+        return repaired
+
     async def write_for_client(self, record: Record) -> bytes:
         """Store the turn, and return the body for the client. Raises ``GatewayError``."""
         source, turn, fold = self.source, self._turn, self._folded.fold
@@ -94,6 +107,8 @@ class WholeAnswer(AttemptAnswer):
             target_request, answers = source.target_request, (answer, *self._other_choices)
             size = len(body) + target_request.request.incoming.size
             body = await offload(size, write_client_answer, target_request, source.stamp, turn, answers)
+        elif source.target_request.target.entry.repair and has_calls(answer):
+            body = await self._repaired(body, record)
         body = await turn.persist_whole(body, answer)
         record.reason, record.provider_reason = answer.end.reason, answer.end.raw
         record.unknown_end = None if answer.end.is_known else answer.end.raw

@@ -194,6 +194,7 @@ class Ledger:
             ),
             "dropped": self._paths(record.dropped) if record.dropped else None,
             "adapted": self._paths(record.adapted) if record.adapted else None,
+            "repaired": self._paths(record.repaired) if record.repaired else None,
             **(_NO_FIELDS if record.steps is None else _steps_fields(record.steps)),
             "operator": self._paths(record.by_operator) if record.by_operator else None,
         }

@@ -139,6 +139,7 @@ class Record:
     reason: str | None = None  # why the response ended
     provider_reason: str | None = None  # the same in the provider's word
     unknown_end: str | None = None  # the same if no table has the word, of a complete response
+    repaired: tuple[str, ...] = ()  # members of the response that the client got in another form
     error: ErrorInfo | None = None
     client: str | None = None  # the client whose key the request has
     address: str | None = None  # the client's address

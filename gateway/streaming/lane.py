@@ -5,7 +5,7 @@ The byte lane (``passthrough``) forwards the provider's events unchanged and rea
 reads them and writes the client's events. Both return whole events only, so pings and error events always fall on an
 event boundary."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol, TypeAlias
 
 from providers.neutral.codec import Codec
@@ -85,8 +85,8 @@ class StreamProgress:
     """The progress of a stream's response, for both lanes."""
 
     __slots__ = (
-        "arguments", "characters", "committed", "empty", "end", "error", "over", "plain", "start", "unsent_usage",
-        "usage",
+        "arguments", "characters", "committed", "empty", "end", "error", "over", "plain", "repaired", "start",
+        "unsent_usage", "usage",
     )  # fmt: skip
 
     def __init__(self, unsent_usage: ReadUsage = lambda: None) -> None:
@@ -100,6 +100,7 @@ class StreamProgress:
         self.error: ErrorInfo | None = None
         self.over = False  # it ended, well or not
         self.arguments = CallArguments()
+        self.repaired: Collection[str] = ()  # members of the provider's answer that the client got in another form
         self.plain = False  # not an event stream: it has a content length, and a failure cuts it
 
     def add(self, event: Event) -> None:

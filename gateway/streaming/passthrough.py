@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from gateway.streaming.lane import MapError, StreamProgress
-from providers.neutral.codec import Codec, Reader
+from providers.neutral.codec import AnswerRepair, Codec, Reader
 from streams.events import AnswerEnd, ErrorInfo, TextDelta
 from streams.framing import Framing
 
@@ -26,11 +26,13 @@ class Passthrough:
         *,
         hides_usage: bool = False,
         source: Framing | None = None,
+        repair: AnswerRepair | None = None,
     ) -> None:
         """Prepare the lane.
 
         ``hides_usage``: the client did not request the event that only holds usage. ``source`` is the provider's
-        framing if it differs from its API's; the events' data is then rewritten in the API's framing."""
+        framing if it differs from its API's; the events' data is then rewritten in the API's framing. ``repair``
+        changes the data of events that have more than text."""
         self._hides_usage = hides_usage
         self._codec = codec
         self._map_error = map_error
@@ -45,6 +47,9 @@ class Passthrough:
         self._reframe_event = own().event if own is not None and framing is not self._framing else None
         self._reader: Reader = codec.reader(content_limit=0)
         self.progress = StreamProgress(self._reader.unsent_usage)
+        self._repair = repair
+        if repair is not None:
+            self.progress.repaired = repair.faults
         self._events = 0
         self._plain = True  # a comment is still harmless
         self._has_ended = False
@@ -121,7 +126,8 @@ class Passthrough:
         if self._reframe_event is not None:
             raw = self._reframe_event(name, data)
         self._events += 1
-        for event in self._reader.read_event(name, data):
+        events = self._reader.read_event(name, data)
+        for event in events:
             if type(event) is TextDelta:  # by far the most frequent event
                 progress.characters += len(event.text)
                 progress.committed = True
@@ -131,10 +137,17 @@ class Passthrough:
                 return self._error_event(failure)
             else:
                 progress.add(event)
+        if self._repair is not None and not (events and type(events[-1]) is TextDelta):
+            raw = self._repaired(raw, name, data, self._repair)
         if self._hides_usage:
             self._hid_last_event = self._codec.is_usage_alone(data)
             return b"" if self._hid_last_event else raw
         return raw
+
+    def _repaired(self, raw: bytes, name: str, data: bytes, repair: AnswerRepair) -> bytes:
+        """Return the event ``raw``, parsed as ``name`` and ``data``, with repaired data."""
+        writer, repaired = self._framing.writer, repair(data)
+        return raw if repaired is data or writer is None else writer().event(name, repaired)
 
     def _forward_error(self, error: ErrorInfo, raw: bytes, name: str, data: bytes) -> bytes:
         """Return the client's bytes for an event that reports a failure."""

@@ -2,7 +2,7 @@
 
 Client requests: ``incoming`` with ``history``, and ``adapting`` for other Chat providers. Provider requests:
 ``outgoing`` with ``parts`` and ``settings``. Answers: ``reader`` with ``chunks`` (decoding) and ``reading`` (content by
-kind); ``writer`` with ``tools``.
+kind); ``writer`` with ``tools``. Answers that pass: ``repair``.
 """
 
 import msgspec
@@ -13,7 +13,7 @@ from providers.chat.outgoing import write_request
 from providers.chat.reader import ChatReader, read_answer
 from providers.chat.writer import ChatWriter, is_usage_alone, write_answer
 from providers.errors.failures import is_openai_error, openai_error, read_failure
-from providers.neutral.codec import Codec
+from providers.neutral.codec import AnswerRepair, Codec
 from providers.neutral.wire_api import Conversation, StreamWords, WireApi
 from streams import sse
 from streams.events import AnswerStart, ErrorInfo
@@ -45,6 +45,13 @@ class Chat(Codec):
     write_answer = staticmethod(write_answer)
     read_error = staticmethod(read_failure)
     is_own_error = staticmethod(is_openai_error)
+
+    parts = ("providers.chat.repair",)
+
+    def answer_repair(self) -> AnswerRepair:
+        from providers.chat.repair import CallRepair  # imported with the first answer that needs it
+
+        return CallRepair()
 
     def write_error(self, error: ErrorInfo, request_id: str) -> bytes:
         """Return the error without the request id, which Chat only has as a header."""

@@ -81,9 +81,10 @@ class Nesting:
 class ToolCall:
     """A tool call whose fragments are still arriving. ``block`` is None until its name is known."""
 
-    __slots__ = ("arguments", "block", "id", "kind", "name", "pieces", "provider_id")
+    __slots__ = ("arguments", "block", "id", "kind", "name", "number", "pieces", "provider_id")
 
-    def __init__(self, provider_id: str, id: str) -> None:
+    def __init__(self, number: int, provider_id: str, id: str) -> None:
+        self.number = number  # of the calls before it
         self.provider_id = provider_id  # the provider's id, or ""
         self.id = id
         self.name = ""
@@ -110,6 +111,9 @@ class Calls:
     def __iter__(self) -> Iterator[ToolCall]:
         return iter(self._by_id.values())
 
+    def __len__(self) -> int:
+        return len(self._by_id)
+
     @property
     def is_incomplete(self) -> bool:
         return any(call.is_incomplete for call in self)
@@ -119,9 +123,8 @@ class Calls:
         index, provider_id = fragment.get("index"), as_string(fragment.get("id"))
         found = self._find_known(index, provider_id, name)
         if found is None or _starts_new_call(found, provider_id, name, text):
-            found = ToolCall(
-                provider_id, provider_id if provider_id and provider_id not in self._by_id else new_id("call_")
-            )
+            id = provider_id if provider_id and provider_id not in self._by_id else new_id("call_")
+            found = ToolCall(len(self), provider_id, id)
             self._places.spend(PLACE + len(found.id) + len(name), "tool calls")
             self._by_id[found.id] = found
         if isinstance(index, int):

@@ -169,6 +169,17 @@ class Writer(Protocol):
         ...
 
 
+class AnswerRepair(Protocol):
+    """A repair of faults in a provider's answer that mislead SDKs; ``faults`` are the repaired members."""
+
+    faults: dict[str, None]
+
+    def __call__(self, data: bytes) -> bytes:
+        """Return the JSON ``data`` of a stream's next event, or of a whole answer, without faults; the same object if
+        there are none."""
+        ...
+
+
 class Codec(Protocol):
     """One wire API in both roles. Codecs inherit the bodies here, which most APIs share."""
 
@@ -220,6 +231,10 @@ class Codec(Protocol):
         With 0, events omit the content that is assembled at the end of a block, for callers that only follow an answer.
         """
         ...
+
+    def answer_repair(self) -> AnswerRepair | None:
+        """Return a new repair for one answer, or ``None`` if no faults are known."""
+        return None
 
     def is_usage_alone(self, data: bytes) -> bool:
         """Return whether a stream's event has only the token counts that ``Outgoing.asks_usage`` requests."""
