@@ -21,7 +21,7 @@
   files, ``load_reports`` compares and merges reports.
 - ``compare``: ``compare``; ``compare_options`` has the options, ``compared_requests`` reads the requests,
   ``compared_answers`` the responses, ``answer_differences`` finds their differences, ``compare_report`` prints them.
-  ``addressing`` has the addresses and credentials of requests that are sent again.
-- ``probing`` sends the requests of ``doctor``, ``fetching`` sends one GET, ``terminal`` wraps lines, and ends commands
-  at Ctrl-C.
+  ``addressing`` has the addresses and credentials of requests to servers.
+- ``probing`` has the requests of ``doctor``, which ``compare`` sends too. ``fetching`` is the HTTP client of all
+  commands. ``terminal`` wraps lines, and ends commands at Ctrl-C.
 """

@@ -1,10 +1,12 @@
-"""The address and credential of requests that commands send again, of ``trigate replay`` and ``trigate compare``."""
+"""The requests of ``trigate doctor``, ``compare`` and ``replay``, with their addresses and credentials."""
 
 from typing import Final
 from urllib.parse import urlsplit
 
+import attrs
 import msgspec
 
+from gateway.upstream.request import UpstreamRequest
 from providers.apis import CODECS
 from providers.catalog.providers import STANDARD_AUTH
 from providers.recordings import UnreadableRecording, answer_path
@@ -14,6 +16,30 @@ from streams.surrogates import NOT_JSON
 HERE: Final = "http://127.0.0.1:12000"
 KEY: Final = "TRIGATE_API_KEY"
 """The environment variable with the default key."""
+
+
+@attrs.frozen
+class ServerRequest:
+    """A request to a server. ``api`` is ``None`` for other endpoints than answers.
+
+    ``key`` replaces the user's key for the server, to test a wrong one."""
+
+    name: str
+    path: str
+    body: bytes = attrs.field(default=b"", repr=False)
+    api: Api | None = None
+    stream: bool = False
+    method: str = "POST"
+    headers: tuple[tuple[str, str], ...] = ()
+    key: str | None = attrs.field(default=None, repr=False)
+
+    def to_server(self, url: str, key: str | None = None) -> UpstreamRequest:
+        """Return the request for the server at ``url``, with the user's ``key`` for it."""
+        credential = credential_headers(self.api or "chat", key if self.key is None else self.key)
+        fields = {"user-agent": "trigate", **credential, **dict(self.headers)}
+        if self.method != "GET":
+            fields["content-type"] = "application/json"
+        return UpstreamRequest(self.method, url + self.path, tuple(fields.items()), self.body)
 
 
 def check_url(url: str, option: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 import msgspec
 
-from gateway.commands.compared_answers import ReadResponse
+from gateway.commands.compared_answers import ReadResponse, cost_of
 from streams.fold import Answer, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
 from streams.surrogates import decode_or
 
@@ -254,7 +254,7 @@ def _header_differences(old: ReadResponse, new: ReadResponse) -> Iterator[Answer
 
 
 def _cost_differences(old: ReadResponse, new: ReadResponse) -> Iterator[AnswerDifference]:
-    before, after = old.response.cost, new.response.cost
+    before, after = cost_of(old.response), cost_of(new.response)
     if before is not None and after is not None and abs(before - after) > _COST_SHARE * max(abs(before), abs(after)):
         yield AnswerDifference("differs", "cost in dollars", f"{before:f}", f"{after:f}")
 

@@ -5,35 +5,36 @@ always finds the provider's caches warm.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 import click
 import trio
 
-from gateway.commands.addressing import KEY, check_url, credential_headers
+from gateway.commands.addressing import KEY, ServerRequest, check_url
 from gateway.commands.answer_differences import find_differences
 from gateway.commands.compare_report import ComparedPair, ServerComparison, json_report, text_report
-from gateway.commands.compared_answers import ServerResponse, read_response
+from gateway.commands.compared_answers import read_response
 from gateway.commands.compared_requests import (
     MODELS_PATH,
-    ComparedRequest,
     RequestsToCompare,
     read_sources,
     sample_requests,
 )
+from gateway.commands.fetching import LARGEST_ANSWER, ServerResponse, client_of, receive
 from gateway.commands.terminal import echo_styled, run_or_exit
 from gateway.logs.masking import Mask
 from gateway.upstream.client import Upstream
-from gateway.upstream.request import UpstreamRequest
 from providers.recordings import UnreadableRecording
-from streams.errors import GatewayError
 from streams.events import Api
 
-LARGEST: Final = 64 * 2**20  # bytes of a response that are read
 SAMPLE_APIS: Final[tuple[Api, ...]] = ("chat", "messages", "responses")
 ALL_MODELS: Final = "all"
+
+Clients: TypeAlias = Mapping[str, Upstream]
+"""The client for each server, by its option."""
 
 
 @attrs.frozen
@@ -97,16 +98,17 @@ async def _compare(
 ) -> ServerComparison:
     """Send the ``given`` requests, or samples, to both servers. Raises ``UnreadableRecording`` if a server cannot be
     reached."""
-    async with Upstream() as client:
+    async with client_of(servers[0].url) as old, client_of(servers[1].url) as new:
+        clients = {servers[0].option: old, servers[1].option: new}
         for server in servers:
-            await _check_reachable(client, server, options.seconds)
-        asked = given or await _samples(client, options, servers[0])
+            await _check_reachable(clients, server, options.seconds)
+        asked = given or await _samples(clients, options, servers[0])
         pairs: list[ComparedPair | None] = [None] * len(asked.requests)
         numbered = iter(enumerate(asked.requests))
 
         async def work() -> None:
             for number, request in numbered:
-                pairs[number] = await _compare_request(client, request, servers, number, options)
+                pairs[number] = await _compare_request(clients, request, servers, number, options)
 
         async with trio.open_nursery() as nursery:
             for _ in range(options.jobs):
@@ -116,33 +118,33 @@ async def _compare(
 
 
 async def _compare_request(
-    client: Upstream,
-    request: ComparedRequest,
+    clients: Clients,
+    request: ServerRequest,
     servers: tuple[ComparedServer, ComparedServer],
     number: int,
     options: CompareOptions,
 ) -> ComparedPair:
     order = servers if number % 2 == 0 else servers[::-1]
-    received = {server.option: await _send(client, server, request, options.seconds) for server in order}
+    received = {server.option: await _send(clients, server, request, options.seconds) for server in order}
     old, new = [await trio.to_thread.run_sync(read_response, request, received[one.option]) for one in servers]
     return ComparedPair(request, old.response, new.response, find_differences(old, new, options.exact))
 
 
-async def _check_reachable(client: Upstream, server: ComparedServer, seconds: float) -> None:
+async def _check_reachable(clients: Clients, server: ComparedServer, seconds: float) -> None:
     """Raise ``UnreadableRecording`` if nothing answers at ``server``; any status will do."""
-    response = await _send(client, server, ComparedRequest("", MODELS_PATH, b"", method="GET"), min(seconds, 10.0))
+    response = await _send(clients, server, ServerRequest("", MODELS_PATH, method="GET"), min(seconds, 10.0))
     if response.problem and not response.status:
         raise UnreadableRecording(
             f"{server.option} {server.url}: {response.problem}; check the URL, and whether the server runs"
         )
 
 
-async def _samples(client: Upstream, options: CompareOptions, old: ComparedServer) -> RequestsToCompare:
+async def _samples(clients: Clients, options: CompareOptions, old: ComparedServer) -> RequestsToCompare:
     """Return samples for the models. Raises ``UnreadableRecording``."""
     models = options.models
     if not models or models == (ALL_MODELS,):
-        request = ComparedRequest("", MODELS_PATH, b"", method="GET")
-        response = await _send(client, old, request, options.seconds)
+        request = ServerRequest("", MODELS_PATH, method="GET")
+        response = await _send(clients, old, request, options.seconds)
         listed = sorted(read_response(request, response).names)
         if not response.is_success:
             why = response.problem or f"status {response.status}"
@@ -158,42 +160,5 @@ async def _samples(client: Upstream, options: CompareOptions, old: ComparedServe
     return sample_requests(options.apis or SAMPLE_APIS, models)
 
 
-async def _send(client: Upstream, server: ComparedServer, request: ComparedRequest, seconds: float) -> ServerResponse:
-    """Return the response of ``server``, with the reason if it is missing or incomplete."""
-    start = trio.current_time()
-    key = server.key if request.key is None else request.key
-    credential = credential_headers(request.api or "chat", key)
-    fields = {"user-agent": "trigate-compare", **credential, **dict(request.headers)}
-    if request.method != "GET":
-        fields["content-type"] = "application/json"
-    found = ServerResponse()
-    with trio.move_on_after(seconds):
-        try:
-            asked = UpstreamRequest(request.method, server.url + request.path, tuple(fields.items()), request.body)
-            response = await client.send(asked)
-            found = attrs.evolve(found, status=response.status, headers=response.headers)
-            pieces: list[bytes] = []
-            size = 0
-            async with response:
-                async for piece in response.chunks():
-                    if not pieces:
-                        found = attrs.evolve(found, first_byte_ms=_milliseconds_since(start))
-                    pieces.append(piece)
-                    size += len(piece)
-                    if size > LARGEST:
-                        return attrs.evolve(found, problem=f"the response has more than {LARGEST >> 20} MiB")
-            return attrs.evolve(found, body=b"".join(pieces), ms=_milliseconds_since(start))
-        except GatewayError as error:
-            return attrs.evolve(found, problem=_reason(error), ms=_milliseconds_since(start))
-    return attrs.evolve(
-        found, problem=f"no complete response within {seconds:g} s (--timeout)", ms=_milliseconds_since(start)
-    )
-
-
-def _reason(error: GatewayError) -> str:
-    """Return the message of a failed connection, in which the gateway's client calls each server a provider."""
-    return " ".join(error.info.message.replace("the provider", "the server").split())
-
-
-def _milliseconds_since(start: float) -> float:
-    return round((trio.current_time() - start) * 1000, 1)
+async def _send(clients: Clients, server: ComparedServer, request: ServerRequest, seconds: float) -> ServerResponse:
+    return await receive(clients[server.option], request.to_server(server.url, server.key), seconds, LARGEST_ANSWER)

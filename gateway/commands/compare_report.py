@@ -9,9 +9,10 @@ import attrs
 import click
 import msgspec
 
+from gateway.commands.addressing import ServerRequest
 from gateway.commands.answer_differences import AnswerDifference, Effect
-from gateway.commands.compared_answers import ServerResponse, median_first_byte, total_cost
-from gateway.commands.compared_requests import ComparedRequest
+from gateway.commands.compared_answers import cost_of, median_first_byte, total_cost
+from gateway.commands.fetching import ServerResponse
 from gateway.commands.tables import Column, table_lines
 from gateway.logs.masking import escape
 
@@ -29,7 +30,7 @@ _TITLES: Final[Mapping[Effect, tuple[str, str]]] = {
 class ComparedPair:
     """A request with both responses and their differences."""
 
-    request: ComparedRequest
+    request: ServerRequest
     old: ServerResponse
     new: ServerResponse
     differences: tuple[AnswerDifference, ...]
@@ -98,7 +99,7 @@ def _response_report(response: ServerResponse) -> dict[str, Any]:
         "problem": response.problem or None,
         "first_byte_ms": response.first_byte_ms,
         "ms": response.ms,
-        "cost": _dollars(response.cost),
+        "cost": _dollars(cost_of(response)),
     }
 
 
@@ -141,7 +142,7 @@ def _figures(found: ServerComparison) -> list[str]:
     """Return the table of times and costs."""
     sides = [responses for _, _, responses in _sides(found)]
     times = [median_first_byte(responses) for responses in sides]
-    both = [pair for pair in found.pairs if pair.old.cost is not None and pair.new.cost is not None]
+    both = [pair for pair in found.pairs if cost_of(pair.old) is not None and cost_of(pair.new) is not None]
     costs = [total_cost(responses) for responses in ([pair.old for pair in both], [pair.new for pair in both])]
     rows = [
         ("first byte, median", *("-" if one is None else f"{one:g} ms" for one in times)),

@@ -1,14 +1,15 @@
 """The responses that ``trigate compare`` receives, read into the parts that a client's program reads."""
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 import attrs
 import msgspec
 
-from gateway.commands.compared_requests import ComparedRequest
+from gateway.commands.addressing import ServerRequest
+from gateway.commands.fetching import ServerResponse
 from providers.apis import CODECS
 from providers.grammar import judge
 from providers.recordings import stream_framing
@@ -26,40 +27,6 @@ _FREE_FORM: Final = frozenset(
     ("input", "args", "arguments", "metadata", "logprobs", "schema", "parameters", "properties")
 )
 """Members whose content is the model's or the client's, so its shape does not depend on the server."""
-
-
-@attrs.frozen
-class ServerResponse:
-    """The response of one server. ``problem`` is the reason if there is none, or only a part of it."""
-
-    status: int = 0
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = attrs.field(default=b"", repr=False)
-    first_byte_ms: float | None = None
-    ms: float | None = None
-    problem: str = ""
-
-    @property
-    def is_success(self) -> bool:
-        return not self.problem and 200 <= self.status < 300
-
-    @property
-    def cost(self) -> Decimal | None:
-        """The cost in dollars that the server reports in a header."""
-        for name in COST_HEADERS:
-            try:
-                if (value := self.header(name)) is not None and (cost := Decimal(value)).is_finite():
-                    return cost
-            except InvalidOperation:
-                continue
-        return None
-
-    def header(self, name: str) -> str | None:
-        return next((value for key, value in self.headers if key == name), None)
-
-    @property
-    def media_type(self) -> str:
-        return (self.header("content-type") or "").partition(";")[0].strip().lower()
 
 
 @attrs.frozen
@@ -81,7 +48,7 @@ class ReadResponse:
     names: frozenset[str] = frozenset()
 
 
-def read_response(request: ComparedRequest, response: ServerResponse) -> ReadResponse:
+def read_response(request: ServerRequest, response: ServerResponse) -> ReadResponse:
     """Return the content of a response. Never raises."""
     if response.problem and not response.body:
         return ReadResponse(response)
@@ -106,7 +73,7 @@ def read_response(request: ComparedRequest, response: ServerResponse) -> ReadRes
     return attrs.evolve(found, answer=answer, broken_rule=broken, waived=waived, error=error)
 
 
-def _read_whole(request: ComparedRequest, response: ServerResponse) -> ReadResponse:
+def _read_whole(request: ServerRequest, response: ServerResponse) -> ReadResponse:
     value = _json(response.body)
     if value is None:
         rule = "the body is not JSON" if "json" in response.media_type or request.api else ""
@@ -144,15 +111,30 @@ def _split(framing: Framing, body: bytes) -> list[tuple[str, bytes]]:
 
 def _fold_stream(api: Api, events: Sequence[tuple[str, bytes]]) -> tuple[Answer | None, bool]:
     """Return the complete answer of a stream, if it has one, and whether the stream ends with an error."""
-    reader = CODECS[api].reader()
     found: list[Event] = []
     try:
-        for name, data in events:
-            found += reader.read_event(name, data)
-        found += reader.close()
+        found.extend(_read_events(api, events))  # keeps the events before an error
         return fold(found), False
     except (GatewayError, ValueError):
         return None, any(isinstance(event, ErrorInfo) for event in found)
+
+
+def _read_events(api: Api, events: Iterable[tuple[str, bytes]]) -> Iterator[Event]:
+    reader = CODECS[api].reader()
+    for name, data in events:
+        yield from reader.read_event(name, data)
+    yield from reader.close()
+
+
+def read_answer(api: Api, response: ServerResponse) -> Answer:
+    """Return the answer in a successful response. Raises ``GatewayError`` for an error in it, and for other content."""
+    framing = _stream_framing(api, response)
+    if framing is None:
+        return fold(CODECS[api].read_answer(response.body))
+    try:
+        return fold(_read_events(api, framing.parse_all(response.body)))
+    except FramingError as error:
+        raise GatewayError("upstream", f"the stream is not valid: {error}") from None
 
 
 def _json(data: bytes) -> Any:
@@ -203,6 +185,17 @@ def _walk(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _walk(item, f"{path}[]")
 
 
+def cost_of(response: ServerResponse) -> Decimal | None:
+    """Return the cost in dollars that the server reports in a header."""
+    for name in COST_HEADERS:
+        try:
+            if (value := response.header(name)) is not None and (cost := Decimal(value)).is_finite():
+                return cost
+        except InvalidOperation:
+            continue
+    return None
+
+
 def median_first_byte(responses: Sequence[ServerResponse]) -> float | None:
     """Return the median of the times to the first byte of the successful responses, in milliseconds."""
     times = [one.first_byte_ms for one in responses if one.is_success and one.first_byte_ms is not None]
@@ -211,5 +204,5 @@ def median_first_byte(responses: Sequence[ServerResponse]) -> float | None:
 
 def total_cost(responses: Sequence[ServerResponse]) -> Decimal | None:
     """Return the sum of the reported costs, ``None`` if no response reports one."""
-    costs = [one.cost for one in responses if one.cost is not None]
+    costs = [cost for one in responses if (cost := cost_of(one)) is not None]
     return sum(costs, Decimal()) if costs else None

@@ -9,11 +9,10 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
-from gateway.commands.probing import PROBES, Probe, probe_request
+from gateway.commands.addressing import ServerRequest
+from gateway.commands.probing import PROBES, Probe, probe_request, written_request
 from providers.apis import CODECS
-from providers.neutral.codec import Recipient
 from providers.neutral.request import Request, Tool
-from providers.neutral.seal import Issuer
 from providers.recordings import (
     META,
     NotRepeatable,
@@ -42,26 +41,10 @@ _PASSED_HEADERS: Final = ("anthropic-beta", "anthropic-version", "openai-beta")
 
 
 @attrs.frozen
-class ComparedRequest:
-    """A request that both servers get. ``api`` is ``None`` for other endpoints, whose JSON alone is compared.
-
-    ``key`` replaces the key of both servers, to test a wrong one."""
-
-    name: str
-    path: str
-    body: bytes = attrs.field(repr=False)
-    api: Api | None = None
-    stream: bool = False
-    method: str = "POST"
-    headers: tuple[tuple[str, str], ...] = ()
-    key: str | None = attrs.field(default=None, repr=False)
-
-
-@attrs.frozen
 class RequestsToCompare:
     """The requests in order, and the number of skipped ones by reason."""
 
-    requests: tuple[ComparedRequest, ...]
+    requests: tuple[ServerRequest, ...]
     skipped: Mapping[str, int] = attrs.field(factory=dict)
 
 
@@ -69,11 +52,11 @@ def read_sources(paths: Sequence[Path], api: Api | None = None) -> RequestsToCom
     """Return the requests in ``paths``: directories of recordings, single recordings, and logs in JSON Lines.
 
     ``api`` is that of bodies in a log without a path. Raises ``UnreadableRecording``."""
-    found: list[ComparedRequest] = []
+    found: list[ServerRequest] = []
     skipped: Counter[str] = Counter()
     for path in paths:
         for one in _read_source(path, api):
-            if isinstance(one, ComparedRequest):
+            if isinstance(one, ServerRequest):
                 found.append(one)
             else:
                 skipped[one] += 1
@@ -84,7 +67,7 @@ def read_sources(paths: Sequence[Path], api: Api | None = None) -> RequestsToCom
     return RequestsToCompare(tuple(found), skipped)
 
 
-def _read_source(path: Path, api: Api | None) -> Iterator[ComparedRequest | str]:
+def _read_source(path: Path, api: Api | None) -> Iterator[ServerRequest | str]:
     """Yield each request, or the reason why it is skipped. Raises ``UnreadableRecording``."""
     if path.is_dir():
         for file in client_meta_files(path):
@@ -101,7 +84,7 @@ def _read_source(path: Path, api: Api | None) -> Iterator[ComparedRequest | str]
 # Recordings
 
 
-def _read_recording(file: Path) -> Iterator[ComparedRequest | str]:
+def _read_recording(file: Path) -> Iterator[ServerRequest | str]:
     request = read_client_request(file)
     if request is None:
         return
@@ -111,13 +94,13 @@ def _read_recording(file: Path) -> Iterator[ComparedRequest | str]:
         yield str(error)
 
 
-def _from_recording(request: RecordedRequest, body: bytes) -> ComparedRequest:
+def _from_recording(request: RecordedRequest, body: bytes) -> ServerRequest:
     path = request.path or answer_path(request.api, request.model, request.stream)
     ours = CODECS[request.api].wire
     known = any(ending in path for ending in _endings(request.api))
     headers = tuple((name.lower(), value) for name, value in request.headers if name.lower() in _PASSED_HEADERS)
     stream = request.stream if ours.stream_member is None else _flag(body, ours.stream_member)
-    return ComparedRequest(request.name, path, body, request.api if known else None, stream, headers=headers)
+    return ServerRequest(request.name, path, body, request.api if known else None, stream, headers=headers)
 
 
 def _flag(body: bytes, member: str) -> bool:
@@ -127,7 +110,7 @@ def _flag(body: bytes, member: str) -> bool:
 # Logs
 
 
-def _read_log(file: Path, api: Api | None) -> Iterator[ComparedRequest | str]:
+def _read_log(file: Path, api: Api | None) -> Iterator[ServerRequest | str]:
     """Yield the requests in a log, in the formats of ``_from_line``. Raises ``UnreadableRecording``."""
     try:
         data = file.read_bytes()
@@ -157,7 +140,7 @@ def _values(file: Path, data: bytes) -> Iterator[tuple[int, Any]]:
                 raise UnreadableRecording(f"{file}, line {number}: not JSON; expected JSON Lines") from None
 
 
-def _from_line(name: str, value: Any, api: Api | None) -> ComparedRequest:
+def _from_line(name: str, value: Any, api: Api | None) -> ServerRequest:
     """Return the request of a line: ``path`` or ``url`` with ``body``, LiteLLM's ``proxy_server_request``, or a body.
 
     Raises ``NotRepeatable``."""
@@ -179,7 +162,7 @@ def _from_line(name: str, value: Any, api: Api | None) -> ComparedRequest:
         path = answer_path(api, body.get("model"), body.get("stream") is True)
     spoken = _api_of_path(path)
     stream = ":streamGenerateContent" in path or path.endswith("-stream") or body.get("stream") is True
-    return ComparedRequest(name, path, msgspec.json.encode(body), spoken, stream, str(method).upper())
+    return ServerRequest(name, path, msgspec.json.encode(body), spoken, stream, str(method).upper())
 
 
 def _decode_member(value: Any) -> Any:
@@ -217,22 +200,16 @@ def _api_of_path(path: str) -> Api | None:
 
 def sample_requests(apis: Sequence[Api], models: Sequence[str]) -> RequestsToCompare:
     """Return built-in requests: in each API, ``PROBES`` and a tool's result for each model, and three errors."""
-    found = [ComparedRequest("list of models", MODELS_PATH, b"", method="GET")]
+    found = [ServerRequest("list of models", MODELS_PATH, method="GET")]
     for api in apis:
         for model in models:
             found += [
-                _sample(f"{api} {name} ({model})", api, model, probe_request(probe, api, model))
+                written_request(f"{api} {name} ({model})", api, model, probe_request(probe, api, model))
                 for name, probe in PROBES.items()
             ]
-            found.append(_sample(f"{api} tool result ({model})", api, model, _second_turn(api, model)))
+            found.append(written_request(f"{api} tool result ({model})", api, model, _second_turn(api, model)))
         found += _errors(api, models[0])
     return RequestsToCompare(tuple(found))
-
-
-def _sample(name: str, api: Api, model: str, request: Request) -> ComparedRequest:
-    outgoing = CODECS[api].write_request(request, Recipient(model, Issuer("", "")))
-    path = answer_path(api, model, request.stream)
-    return ComparedRequest(name, path, outgoing.body, api, request.stream, headers=tuple(outgoing.headers))
 
 
 _PLACE: Final = Tool("get_place", "The place where the user is", {"type": "object", "properties": {}})
@@ -254,9 +231,11 @@ def _second_turn(api: Api, model: str) -> Request:
     return attrs.evolve(plain, messages=asked.messages, tools=(_PLACE,))
 
 
-def _errors(api: Api, model: str) -> Iterator[ComparedRequest]:
-    good = _sample("", api, model, probe_request(PROBES["chat"], api, model))
-    unknown = _sample(f"{api} unknown model", api, UNKNOWN_MODEL, probe_request(PROBES["chat"], api, UNKNOWN_MODEL))
+def _errors(api: Api, model: str) -> Iterator[ServerRequest]:
+    good = written_request("", api, model, probe_request(PROBES["chat"], api, model))
+    unknown = written_request(
+        f"{api} unknown model", api, UNKNOWN_MODEL, probe_request(PROBES["chat"], api, UNKNOWN_MODEL)
+    )
     yield unknown
     yield attrs.evolve(good, name=f"{api} body that is not JSON", body=b'{"model": ')
     yield attrs.evolve(good, name=f"{api} wrong key", key=WRONG_KEY)

@@ -20,6 +20,7 @@ import trio
 from configfile.document import sentence
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
+from gateway.commands.fetching import client_of
 from gateway.commands.probing import COUNT, FEATURES, CheckOutcome, Checkup, ModelCheck, ModelTester, State
 from gateway.commands.tables import Cell, Column, table_lines
 from gateway.commands.terminal import columns, count_text, echo_styled, fold, run_or_exit
@@ -32,7 +33,6 @@ from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
-from gateway.upstream.client import Upstream
 from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.events import APIS, Api
@@ -202,7 +202,7 @@ async def _run_checks(config: Config, checks: Sequence[ModelCheck], limit: float
     async with trio.open_nursery() as gateway:
         gateway.start_soon(partial(serve, app, [sock], state=lifecycle, drain=1, signals=False, ready=ready.set))
         await ready.wait()
-        async with Upstream(trust_env=False) as client:
+        async with client_of(url) as client:
 
             async def examine(number: int, one: ModelCheck) -> None:
                 async with places:

@@ -1,17 +1,28 @@
-"""Requests of commands: without redirects, and with a bounded response."""
+"""The HTTP client of commands: the gateway's own, without redirects, and with responses of bounded size and time."""
 
+import contextlib
 import os
 import platform
 import ssl
-from collections.abc import Mapping
-from typing import Any, Final
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+from urllib.parse import urlencode, urlsplit
+
+import attrs
+import trio
 
 from gateway import __version__
 from gateway.config.urls import is_loopback
+from gateway.upstream.client import Upstream
+from gateway.upstream.errors import UNREACHABLE, UpstreamError
+from gateway.upstream.request import UpstreamRequest
+from gateway.upstream.response import UpstreamResponse
 
-LARGEST = 2**20
-"""The number of bytes of a response that are read."""
+LARGEST: Final = 2**20
+"""The number of bytes of a response that ``fetch`` and ``post_form`` read."""
+
+LARGEST_ANSWER: Final = 64 * 2**20
+"""The most bytes of a model's answer that commands read."""
 
 _NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 """OpenSSL's reasons for a response that is not TLS, by its version."""
@@ -21,7 +32,30 @@ _UNKNOWN_ISSUER: Final = (18, 19, 20, 21)
 
 
 class FetchError(Exception):
-    """An error: there was no response. The message is the reason, in lower case."""
+    """An error: there was no response, or only a part of it. The message is the reason, in lower case."""
+
+
+@attrs.frozen
+class ServerResponse:
+    """The response of a server. ``problem`` is the reason if there is none, or only a part of it."""
+
+    status: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = attrs.field(default=b"", repr=False)
+    first_byte_ms: float | None = None
+    ms: float | None = None
+    problem: str = ""
+
+    @property
+    def is_success(self) -> bool:
+        return not self.problem and 200 <= self.status < 300
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key == name), None)
+
+    @property
+    def media_type(self) -> str:
+        return (self.header("content-type") or "").partition(";")[0].strip().lower()
 
 
 def fetch(url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
@@ -29,7 +63,7 @@ def fetch(url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, by
 
     A server on another machine is reached through the proxy of the environment. Redirects are not followed: ``headers``
     may have a key for this host."""
-    return _send("GET", url, seconds, headers=dict(headers))
+    return trio.run(_fetch, UpstreamRequest("GET", url, tuple(headers.items()), connect_timeout=seconds), seconds)
 
 
 def post_form(url: str, form: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
@@ -37,42 +71,67 @@ def post_form(url: str, form: Mapping[str, str], seconds: float) -> tuple[int, b
 
     The page where a person approves a sign-in shows the header ``user-agent``. Raises ``FetchError``."""
     program = f"trigate/{__version__} on {platform.node()}".encode("ascii", "replace").decode()
-    return _send("POST", url, seconds, data=dict(form), headers={"user-agent": program})
+    headers = (("user-agent", program), ("content-type", "application/x-www-form-urlencoded"))
+    return trio.run(_fetch, UpstreamRequest("POST", url, headers, urlencode(form).encode(), seconds), seconds)
 
 
-def _is_local(url: str) -> bool:
-    return is_loopback(urlsplit(url).hostname or "")
+async def _fetch(request: UpstreamRequest, seconds: float) -> tuple[int, bytes]:
+    async with client_of(request.url) as client:
+        found = await receive(client, request, seconds, LARGEST)
+    if found.problem and len(found.body) <= LARGEST:
+        raise FetchError(found.problem)
+    return found.status, found.body[:LARGEST]
 
 
-def _send(method: str, url: str, seconds: float, **content: Any) -> tuple[int, bytes]:
-    import httpx2  # takes 0.15 s, and only some commands need it
+def client_of(url: str) -> Upstream:
+    """Return a client for the server at ``url``; it uses the environment's proxy if that is on another machine."""
+    if not is_loopback(urlsplit(url).hostname or ""):
+        return Upstream()
+    own_roots = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
+    return Upstream(trust_env=False, ca_path=own_roots)
 
+
+@contextlib.asynccontextmanager
+async def response_to(client: Upstream, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
+    """Send ``request`` and yield its response. Raises ``FetchError``, also while the response is read."""
     try:
-        with (
-            httpx2.Client(trust_env=not _is_local(url), timeout=httpx2.Timeout(seconds), verify=_roots(url)) as client,
-            client.stream(method, url, **content) as response,
-        ):
-            body = b""
-            for piece in response.iter_bytes():
-                body += piece
-                if len(body) >= LARGEST:
-                    break
-            return response.status_code, body[:LARGEST]
-    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, OSError) as error:
+        async with await client.send(request) as response:
+            yield response
+    except UpstreamError as error:
         raise FetchError(_reason(error)) from error
 
 
-def _roots(url: str) -> Any:
-    """Return the trusted certificates for ``url``: none without TLS, because loading them takes up to 0.2 s."""
-    if _is_local(url) and urlsplit(url).scheme == "http":
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    own_roots = any(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
-    return ssl.create_default_context() if own_roots else True
+async def receive(client: Upstream, request: UpstreamRequest, seconds: float, largest: int) -> ServerResponse:
+    """Send ``request`` and return the response with about ``largest`` bytes of its body at most.
+
+    A response that takes longer than ``seconds``, is larger or breaks off has a ``problem``."""
+    start = trio.current_time()
+    found = ServerResponse(problem=f"no complete response within {seconds:g} s")
+    body = bytearray()
+    with trio.move_on_after(seconds):
+        try:
+            async with response_to(client, request) as response:
+                found = attrs.evolve(found, status=response.status, headers=response.headers)
+                async for piece in response.chunks(split_dense=False):
+                    if not body:
+                        found = attrs.evolve(found, first_byte_ms=_milliseconds_since(start))
+                    body += piece
+                    if len(body) > largest:
+                        break
+            problem = f"the response has more than {largest >> 20} MiB" if len(body) > largest else ""
+            found = attrs.evolve(found, problem=problem)
+        except FetchError as error:
+            found = attrs.evolve(found, problem=str(error))
+    return attrs.evolve(found, body=bytes(body), ms=_milliseconds_since(start))
 
 
-def _reason(error: BaseException) -> str:
-    """Return the operating system's message if there is one, from inside the exceptions of libraries."""
-    cause: BaseException | None = error
+def _milliseconds_since(start: float) -> float:
+    return round((trio.current_time() - start) * 1000, 1)
+
+
+def _reason(error: UpstreamError) -> str:
+    """Return the operating system's message if there is one, from inside the exceptions of the client."""
+    cause: BaseException | None = error if error.cause in UNREACHABLE else None
     while cause is not None:
         if isinstance(cause, BaseExceptionGroup):  # one for each address of the host
             cause = cause.exceptions[0]
@@ -83,7 +142,7 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror.lower()
         cause = cause.__cause__ or cause.__context__
-    return (str(error) or type(error).__name__).lower()
+    return " ".join(error.info.message.replace("the provider", "the server").split())
 
 
 def _tls_reason(error: ssl.SSLError) -> str:

@@ -2,29 +2,29 @@
 
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, TypeAlias
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import attrs
 import msgspec
 import trio
 
+from gateway.commands.addressing import ServerRequest
+from gateway.commands.compared_answers import read_answer
+from gateway.commands.fetching import LARGEST_ANSWER, ServerResponse, receive
 from gateway.config.urls import is_loopback
 from gateway.routing.target import Target
 from gateway.upstream.client import Upstream
-from gateway.upstream.request import UpstreamRequest
-from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.errors.failures import read_failure
 from providers.neutral.codec import Recipient
+from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, Message, Parameter, Reasoning, Request, TextPart, Tool, ToolChoice
 from providers.neutral.seal import Issuer
+from providers.recordings import answer_path
 from streams.errors import GatewayError
-from streams.events import CONTENT, Api, Event
-from streams.fold import Answer, ReasoningBlock, TextBlock, ToolCallBlock, fold
-from streams.framing import EventSplitter, EventTooLarge
+from streams.events import Api, ErrorInfo
+from streams.fold import Answer, ReasoningBlock, TextBlock, ToolCallBlock
 from streams.surrogates import decode_or
-
-LARGEST = 16 * 2**20  # bytes of a response that are read
 
 State: TypeAlias = Literal["ok", "absent", "failed", "skipped"]
 """``absent``: the response was good, but lacked the tested feature."""
@@ -159,6 +159,13 @@ def probe_request(probe: Probe, api: Api, model: str) -> Request:
     )
 
 
+def written_request(name: str, api: Api, model: str, request: Request, quirks: Quirks | None = None) -> ServerRequest:
+    """Return ``request`` in ``api``, under a ``name`` for the report."""
+    outgoing = CODECS[api].write_request(request, Recipient(model, Issuer("", ""), quirks or Quirks()))
+    path = answer_path(api, model, request.stream)
+    return ServerRequest(name, path, outgoing.body, api, request.stream, headers=tuple(outgoing.headers))
+
+
 # Sending
 
 
@@ -170,12 +177,11 @@ class ModelTester:
         self._url = url
         self._limit = limit
         self._name, self._api, self._target, self._names = check.model, check.api, check.target, check.names
-        self._codec = CODECS[check.api]
 
     async def examine(self) -> Checkup:
         outcomes: dict[str, CheckOutcome] = {}
         for name in FEATURES:
-            outcomes[name] = self._skipped_outcome(outcomes) or await self._test_in_time(name)
+            outcomes[name] = self._skipped_outcome(outcomes) or await self._test(name)
         return Checkup(self._name, self._api, self._target.name, self._target.lane, outcomes, self._names)
 
     def _skipped_outcome(self, outcomes: Mapping[str, CheckOutcome]) -> CheckOutcome | None:
@@ -186,86 +192,42 @@ class ModelTester:
             return CheckOutcome("skipped", "")
         return None
 
-    async def _test_in_time(self, feature: str) -> CheckOutcome:
-        """Test ``feature`` within ``limit`` seconds."""
-        start = trio.current_time()
-        with trio.move_on_after(self._limit):
-            try:
-                outcome = await (self._test_token_count() if feature == COUNT else self._run_probe(PROBES[feature]))
-            except GatewayError as error:
-                outcome = CheckOutcome("failed", await self._describe(error))
-            return attrs.evolve(outcome, ms=_milliseconds_since(start))
-        return CheckOutcome(
-            "failed", f"no complete response within {self._limit:g} s (--timeout)", _milliseconds_since(start)
-        )
+    async def _test(self, feature: str) -> CheckOutcome:
+        """Send the request for ``feature``, and check its response."""
+        request = self._request_for(feature)
+        response = await receive(self._client, request.to_server(self._url), self._limit, LARGEST_ANSWER)
+        if response.problem:
+            return CheckOutcome("failed", response.problem, response.ms)
+        try:
+            if response.status != 200:
+                raise GatewayError.of(_failure_of(response))
+            if feature == COUNT:
+                exact = "estimate" if response.header("x-trigate-estimated") else "exact"
+                return CheckOutcome("ok", exact, response.ms)
+            missing = PROBES[feature].missing(read_answer(self._api, response))
+        except GatewayError as error:
+            return CheckOutcome("failed", await self._describe(error), response.ms)
+        first = response.first_byte_ms if request.stream else None
+        return CheckOutcome("absent" if missing else "ok", missing, response.ms, first)
+
+    def _request_for(self, feature: str) -> ServerRequest:
+        if feature == COUNT:
+            body = {"model": self._name, "messages": [{"role": "user", "content": "Say hello."}]}
+            return ServerRequest(COUNT, "/v1/messages/count_tokens", msgspec.json.encode(body))
+        request = probe_request(PROBES[feature], self._api, self._name)
+        return written_request(feature, self._api, self._name, request, self._target.recipient.quirks)
 
     async def _describe(self, error: GatewayError) -> str:
         """Return the error's message, with advice if there is any."""
         advice = await start_advice(self._target.entry.provider.id, self._target.url)
         return f"{_error_message(error)}; {advice}" if advice else _error_message(error)
 
-    async def _run_probe(self, probe: Probe) -> CheckOutcome:
-        """Send the request of ``probe`` and check its response. Raises ``GatewayError``."""
-        recipient = Recipient(self._name, Issuer("", ""), self._target.recipient.quirks)
-        outgoing = self._codec.write_request(probe_request(probe, self._api, self._name), recipient)
-        start, first = trio.current_time(), None
-        response = await self._send(self._request_path(probe.stream), outgoing.body, outgoing.headers)
-        async with response:
-            if not probe.stream:
-                answer = fold(self._codec.read_answer(await response.read(LARGEST)))
-            else:
-                events, first = await self._read_events(response, start)
-                answer = fold(events)
-        missing = probe.missing(answer)
-        return CheckOutcome("absent" if missing else "ok", missing, first_byte_ms=first)
 
-    def _request_path(self, stream: bool) -> str:
-        wire = self._codec.wire
-        return wire.root + wire.path.replace("{model}", quote(self._name, safe="/:@")) + wire.suffix("answer", stream)
-
-    async def _read_events(self, response: UpstreamResponse, start: float) -> tuple[list[Event], float | None]:
-        """Return all events of a stream, and the milliseconds from ``start`` to the first content."""
-        framing, reader = self._codec.wire.framing, self._codec.reader()
-        splitter = framing.splitter(LARGEST)
-        events: list[Event] = []
-        first = None
-        async for chunk in response.chunks():
-            for raw in _split(splitter, chunk):
-                if (read := framing.parse(raw)) is not None:
-                    events += reader.read_event(*read)
-            if first is None and any(isinstance(event, CONTENT) for event in events):
-                first = _milliseconds_since(start)
-        return [*events, *reader.close()], first
-
-    async def _test_token_count(self) -> CheckOutcome:
-        body = {"model": self._name, "messages": [{"role": "user", "content": "Say hello."}]}
-        response = await self._send("/v1/messages/count_tokens", msgspec.json.encode(body), ())
-        async with response:
-            await response.read(LARGEST)
-        return CheckOutcome("ok", "estimate" if response.header("x-trigate-estimated") else "exact")
-
-    async def _send(self, path: str, body: bytes, headers: tuple[tuple[str, str], ...]) -> UpstreamResponse:
-        """Send a request and return its successful response. Raises ``GatewayError`` with the client's message."""
-        fields = (("content-type", "application/json"), *headers)
-        response = await self._client.send(UpstreamRequest("POST", self._url + path, fields, body))
-        if response.status == 200:
-            return response
-        async with response:
-            failure = read_failure(response.status, await response.read(LARGEST), response.headers)
-        if (response.header("x-trigate-tried") or "").endswith("=bad_answer"):
-            failure = attrs.evolve(failure, message=f"{failure.message}; {_CHECK_ADDRESS}")
-        raise GatewayError.of(failure)
-
-
-def _split(splitter: EventSplitter, chunk: bytes) -> list[bytes]:
-    try:
-        return splitter.feed(chunk)
-    except EventTooLarge:
-        raise GatewayError("upstream", f"the stream has an event of more than {LARGEST} bytes") from None
-
-
-def _milliseconds_since(start: float) -> float:
-    return round((trio.current_time() - start) * 1000, 1)
+def _failure_of(response: ServerResponse) -> ErrorInfo:
+    failure = read_failure(response.status, response.body, response.headers)
+    if (response.header("x-trigate-tried") or "").endswith("=bad_answer"):
+        return attrs.evolve(failure, message=f"{failure.message}; {_CHECK_ADDRESS}")
+    return failure
 
 
 def _error_message(error: GatewayError) -> str:

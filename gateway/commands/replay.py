@@ -1,19 +1,17 @@
 """``trigate replay``: sends a recorded request again, or serves a recorded response as a provider."""
 
-import http.client
 import os
-import ssl
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 import click
 import trio
 from quart_trio import QuartTrio
 
 from gateway.commands.addressing import HERE, KEY, address_of, credential_headers, with_model
+from gateway.commands.fetching import FetchError, client_of, response_to
 from gateway.http.response import ChannelBody, Response
 from gateway.logs.setup import Log
 from gateway.serving.lifecycle import Lifecycle
@@ -22,12 +20,13 @@ from gateway.serving.quart_connections import HostlessQuart, configure
 from gateway.serving.quart_views import add_view, current_scope
 from gateway.serving.worker import serve
 from gateway.telemetry.stream_text import events_in
+from gateway.upstream.request import UpstreamRequest
 from providers.apis import CODECS
 from providers.recordings import RecordedExchange, UnreadableRecording, answer_path, read_recording, stream_framing
 from streams.events import Api
 
 TIMEOUT: Final = 600.0
-READ: Final = 64 * 1024
+"""The longest silence of the server, in seconds."""
 
 _SHOWN = (
     "content-type",
@@ -54,46 +53,32 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
         address = address_of(url or HERE, recorded.api, model or recorded.model, recorded.stream)
         if not CODECS[recorded.api].wire.framing.matches_type(recorded.content_type):
             address = address.partition("?")[0]  # its request had no ?alt=sse
-        return _send(address, recorded.api, body, key)
+        return trio.run(_send, address, recorded.api, body, key)
     except UnreadableRecording as error:
         click.echo(str(error), err=True)
-    except (OSError, http.client.HTTPException) as error:
-        click.echo(
-            f"cannot send to {url or HERE}: {error or type(error).__name__}; check the URL, and that the server runs",
-            err=True,
-        )
+    except (FetchError, trio.TooSlowError) as error:
+        reason = str(error) or f"no response for {TIMEOUT:g} s"
+        click.echo(f"cannot send to {url or HERE}: {reason}; check the URL, and that the server runs", err=True)
     return 2
 
 
-def _send(url: str, api: Api, body: bytes, key: str | None) -> int:
+async def _send(url: str, api: Api, body: bytes, key: str | None) -> int:
     """Send ``body``, print the response as it arrives, and return the exit status.
 
-    Raises ``OSError`` and ``HTTPException``."""
-    parts = urlsplit(url)
+    Raises ``FetchError`` and ``trio.TooSlowError``."""
     headers = {"content-type": "application/json", **credential_headers(api, key)}
-    assert parts.hostname is not None
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            parts.hostname, parts.port, timeout=TIMEOUT, context=context
-        )
-    else:
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT)
-    try:
-        connection.request("POST", urlunsplit(("", "", parts.path, parts.query, "")), body, headers)
-        response = connection.getresponse()
-        click.echo(f"{response.status} {url}", err=True)
-        for name in _SHOWN:
-            if (value := response.getheader(name)) is not None:
-                click.echo(f"{name}: {value}", err=True)
-        while data := response.read1(READ):
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-        if response.length:
-            raise http.client.IncompleteRead(b"", response.length)
-        return 0 if 200 <= response.status < 300 else 1
-    finally:
-        connection.close()
+    request = UpstreamRequest("POST", url, tuple(headers.items()), body)
+    with trio.fail_after(TIMEOUT) as limit:
+        async with client_of(url) as client, response_to(client, request) as response:
+            click.echo(f"{response.status} {url}", err=True)
+            for name in _SHOWN:
+                if (value := response.header(name)) is not None:
+                    click.echo(f"{name}: {value}", err=True)
+            async for piece in response.chunks():
+                limit.deadline = trio.current_time() + TIMEOUT
+                sys.stdout.buffer.write(piece)
+                sys.stdout.buffer.flush()
+            return 0 if 200 <= response.status < 300 else 1
 
 
 # As a provider

@@ -4,16 +4,16 @@ import json
 
 import attrs
 
+from gateway.commands.addressing import ServerRequest
 from gateway.commands.answer_differences import find_differences
 from gateway.commands.compared_answers import ServerResponse, read_response
-from gateway.commands.compared_requests import ComparedRequest
 from tests.support.each_row import each_row
 
 JSON = (("content-type", "application/json"),)
 SSE = (("content-type", "text/event-stream"),)
 CALL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"at": "Oslo"}'}}
 USAGE = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
-REQUEST = ComparedRequest("r", "/v1/chat/completions", b"{}", "chat")
+REQUEST = ServerRequest("r", "/v1/chat/completions", b"{}", "chat")
 
 
 def completion(text="Hello", calls=(), finish=None, usage=USAGE, **more):
@@ -132,7 +132,7 @@ def test_costs_are_compared_up_to_rounding():
 
 
 def test_a_model_that_the_new_server_does_not_list_breaks_clients():
-    models = ComparedRequest("models", "/v1/models", b"", method="GET")
+    models = ServerRequest("models", "/v1/models", b"", method="GET")
     old, new = (whole({"object": "list", "data": [{"id": name} for name in names]}) for names in ("ab", "bc"))
     assert differences(old, new, request=models) == {
         ("breaks", "model name a", "present", "absent"),
@@ -141,7 +141,7 @@ def test_a_model_that_the_new_server_does_not_list_breaks_clients():
 
 
 def test_other_endpoints_are_compared_by_their_members():
-    embeddings = ComparedRequest("e", "/v1/embeddings", b"{}")
+    embeddings = ServerRequest("e", "/v1/embeddings", b"{}")
     old = whole({"data": [{"embedding": [0.1]}], "usage": {"prompt_tokens": 1}})
     new = whole({"data": [{"embedding": "AAAA"}]})
     assert differences(old, new, request=embeddings) == {

@@ -158,7 +158,7 @@ def test_a_server_that_does_not_run_is_reported(mock):
     with refusing_port() as port:
         said = compare(mock.url, f"http://127.0.0.1:{port}", "--model", "m")
     assert said.returncode == 2
-    assert f"--new http://127.0.0.1:{port}: could not connect to the server" in said.stderr
+    assert f"--new http://127.0.0.1:{port}: nothing is listening there" in said.stderr
 
 
 @pytest.mark.parametrize("url", ["localhost:4000", "http://me:pw@localhost:4000", "http://localhost:4000/?key=1"])
