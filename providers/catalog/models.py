@@ -131,7 +131,7 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     # Anthropic
     ("claude-*", {"default_max_tokens": 64000, "adaptive_thinking": True, "sampling": "never",
                   "efforts": ("low", "medium", "high", "xhigh", "max"),
-                  "thinking_off": "lowest_effort", "forced_tools": False}),
+                  "thinking_off": "lowest_effort", "forced_tools": False, "schemas": "without_limits"}),
     # Opus 5.5, Sonnet 5.5, Fable 5.1 and Mythos 5.1 reject forced tool calls (vercel/ai#21364, can1357/oh-my-pi#12939).
     # Opus and Fable always think; Sonnet accepts `between_tools`. Earlier models and Haiku accept both.
     ("claude-sonnet-5-5*", {"thinking_off": "between_tools"}),

@@ -10,6 +10,7 @@ from providers.neutral.block_edits import Changes, change_messages, each_block
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
 from providers.neutral.fields import generic_path
+from providers.neutral.schema_limits import adapt_schemas
 from providers.neutral.seal import Issuer, is_sealed, unseal
 from providers.neutral.values import as_object, as_string
 
@@ -29,6 +30,7 @@ def adapt(draft: Draft, to: Recipient) -> None:
             if place not in family.cached:
                 _drop_cache_points(draft, place)
     lower_effort(draft, "outputConfig", to.known.efforts)
+    adapt_schemas(draft, to.known)
 
 
 def _drop_cache_points(draft: Draft, place: Place) -> None:

@@ -36,6 +36,7 @@ from providers.neutral.request import (
     ToolChoice,
     cache_control,
 )
+from providers.neutral.schema_limits import write_without_limits
 
 Body: TypeAlias = dict[str, Any]
 
@@ -335,14 +336,16 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
     """Return the provider's request. See ``Codec.write_request``."""
     body, drops = _write(request, to)
     more = raised_limit_edit(request.parameters.get("max_tokens"), body.get("inferenceConfig", {}).get("maxTokens"))
+    more = (*more, *write_without_limits(body, request, to.quirks))
     return Outgoing(msgspec.json.encode(body), (), (*losses_of(drops.paths(), "translation"), *more))
 
 
 def write_count_request(request: Request, to: Recipient) -> Outgoing | None:
     """Return a ``CountTokens`` request. See ``Codec.write_count``."""
     body, drops = _write(request, to)
+    more = write_without_limits(body, request, to.quirks)
     counted = {"input": {"converse": {name: body[name] for name in _COUNT_FIELDS if name in body}}}
-    return Outgoing(msgspec.json.encode(counted), (), losses_of(drops.paths(), "translation"))
+    return Outgoing(msgspec.json.encode(counted), (), (*losses_of(drops.paths(), "translation"), *more))
 
 
 def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:

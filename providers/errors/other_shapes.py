@@ -25,6 +25,7 @@ from providers.errors import (
     user_ids,
 )
 from providers.errors.words import Words
+from providers.neutral import schema_limits
 from providers.neutral.edits import Edit
 
 SYSTEM_PLACE: Final = (":system",)
@@ -37,6 +38,8 @@ MISSING_REASONING: Final = (":reasoning",)
 """The turns without reasoning, for a model that requires reasoning in all."""
 NULL_REASONING: Final = (":reasoning", "null")
 """Reasoning with members that are ``null``, for a server that rejects them."""
+SCHEMA_LIMITS: Final = (":schema", "limits")
+"""Limits in the schemas of answers and strict tools."""
 JSON_SCHEMA: Final = (":schema",)
 """The schema of the answer, for a model that only has JSON mode."""
 THINKING: Final = (":thinking", "thinking")
@@ -183,6 +186,12 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         (tool_schemas.TOOLS,),
         tool_schemas.omit_patterns,
         lambda name, value: Edit(f"{name}[].pattern"),
+    ),
+    SCHEMA_LIMITS: OtherShape(
+        tool_schemas.LIMITS,
+        (*schema_limits.FORMATS, *schema_limits.TOOLS),
+        schema_limits.describe_limits_in,
+        schema_limits.describe_edit,
     ),
     CALL_IDS: OtherShape(
         tool_turns.IDS,

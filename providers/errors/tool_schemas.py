@@ -33,6 +33,15 @@ COMBINED: Final = Words.of(
     f"(?:{_TOOL})?",
 )
 
+LIMITS: Final = Words.of(
+    # Anthropic, also at OpenRouter and Bedrock (sherifkozman/the-llm-council#55, BerriAI/litellm#29624), of answers and
+    # of strict tools (experientiallabs/experiential#804)
+    r"(?:output_config\.format\.schema|output_format\.schema|tools\.\d{1,5}\.custom(?:\.input_schema)?): "
+    r"(?:For '\w{1,20}' type, (?:property '\w{1,40}' is|properties [\w, ]{1,200} are"
+    r"|'minItems' values other than 0 or 1 are) not supported|Schema type 'oneOf' is not supported)",
+    r"(?:The model returned the following errors: )?",
+)
+
 _LOOKAROUND: Final = r"Invalid JSON schema: regex lookaround is not supported"  # vercel/ai#20021
 PATTERNS: Final = Words(
     # OpenAI compiles them with Python's `re` (raine/claude-code-proxy#141).

@@ -15,6 +15,7 @@ from providers.neutral.block_edits import Changes, change_messages, each_block
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
 from providers.neutral.quirks import Quirks
+from providers.neutral.schema_limits import adapt_schemas
 from providers.neutral.seal import PREFIX, Issuer, Seal, unseal
 from providers.neutral.values import as_objects, as_string
 
@@ -152,6 +153,7 @@ def adapt(draft: Draft, to: Recipient) -> None:
     if any(map(draft.mentions, MARKS)):
         draft.replace(*adapt_members(draft.values(), to.quirks))
     lower_effort(draft, "output_config", to.known.efforts)
+    adapt_schemas(draft, to.known)
 
 
 # Reasoning of earlier turns

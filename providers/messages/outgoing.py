@@ -24,6 +24,7 @@ from providers.neutral.formats import with_format
 from providers.neutral.object_schemas import is_combined, object_schema
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice, cache_control
+from providers.neutral.schema_limits import write_without_limits
 from providers.neutral.tool_changes import changes_of
 
 # The members that `POST /v1/messages/count_tokens` accepts.
@@ -42,7 +43,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
     Raises ``GatewayError`` (400) for members that the provider cannot honour and that must not be dropped.
     """
     body, drops = _write(request, to)
-    written = _outgoing(body, to, drops)
+    written = _outgoing(request, body, to, drops)
     more = raised_limit_edit(request.parameters.get("max_tokens"), body["max_tokens"])
     return attrs.evolve(written, edits=(*written.edits, *more)) if more else written
 
@@ -52,14 +53,15 @@ def write_count_request(request: Request, to: Recipient) -> Outgoing:
     body, drops = _write(request, to)
     counted = {name: value for name, value in body.items() if name in COUNT_FIELDS}
     drops.add(*(name for name in _own_fields(request) if name not in counted))
-    return _outgoing(counted, to, drops)
+    return _outgoing(request, counted, to, drops)
 
 
-def _outgoing(body: dict[str, Any], to: Recipient, drops: Drops) -> Outgoing:
+def _outgoing(request: Request, body: dict[str, Any], to: Recipient, drops: Drops) -> Outgoing:
     headers: tuple[tuple[str, str], ...] = (("anthropic-version", to.quirks.anthropic_version),)
     if any(message["role"] == "system" for message in body["messages"]):
         headers = (*headers, ("anthropic-beta", TOOL_CHANGES_BETA))
-    return Outgoing(msgspec.json.encode(body), headers, losses_of(drops.paths(), "translation"))
+    more = write_without_limits(body, request, to.quirks)
+    return Outgoing(msgspec.json.encode(body), headers, (*losses_of(drops.paths(), "translation"), *more))
 
 
 def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:

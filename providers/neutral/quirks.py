@@ -316,11 +316,14 @@ class Quirks:
         shown="depends on the model",
     )
 
-    schemas: Literal["json", "subset"] = setting(
+    schemas: Literal["json", "subset", "without_limits"] = setting(
         "Gemini: `json` if `parametersJsonSchema` and `responseJsonSchema` work. `subset` reduces schemas to "
-        "Google's own form, and `x-trigate-dropped` lists the lost parts.",
+        "Google's own form, and `x-trigate-dropped` lists the lost parts. Messages and Converse: `without_limits` "
+        "moves limits such as `minimum` into descriptions, in the schemas of answers and strict tools.",
         "json",
+        shown="`json`; `without_limits` for Claude",
     )
+    """See ``providers/neutral/schema_limits.py``."""
 
     wrapped_count: bool = setting(
         "Gemini: `true` if `countTokens` expects the request in `generateContentRequest`, `false` if it expects "
