@@ -18,6 +18,7 @@ from gateway.endpoints.metrics import metrics_routes
 from gateway.endpoints.request_guard import ConfiguredGuard
 from gateway.endpoints.ui.paths import has_pages
 from gateway.exchange.service import Service
+from gateway.http.external_url import make_url_adapter
 from gateway.http.late_imports import import_all, load_module
 from gateway.lifespan import add_issuers, add_process_tasks, keep_people_tables
 from gateway.open_service import open_service
@@ -97,6 +98,8 @@ def app_of(config: Config, service: Service) -> App:
         from gateway.endpoints.claude_code import add_claude_code  # only people have sessions
 
         add_claude_code(app, config, service)
+    if config.public_url is not None:
+        app.adapters.append(make_url_adapter(config.external))
     if config.compatibility:
         from gateway.http.compatible import make_adapter
 
@@ -104,7 +107,8 @@ def app_of(config: Config, service: Service) -> App:
             from gateway.endpoints.hosted_claude import add_hosted_claude
 
             add_hosted_claude(app, service, cors)
-        app.adapter = make_adapter(config.compatibility, service.router.passthrough_entries(), _group_names(config))
+        named = service.router.passthrough_entries()
+        app.adapters.append(make_adapter(config.compatibility, named, _group_names(config)))
     lifecycle = service.lifecycle
     _limit_connections(lifecycle, config)
     lifecycle.largest_message = config.limits.request_body

@@ -13,7 +13,6 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from gateway.access.same_origin import origin_of_url
 from gateway.config.settings import Config
 from gateway.http.addresses import parse_ip
 from gateway.http.certificates import certificate_names
@@ -157,7 +156,7 @@ class PageGuard:
         self._ui_keyed = self._keyed or config.ui_key is not None
         self._hosts = frozenset(config.hosts)
         self._origins = frozenset(origin.lower() for origin in config.cors)
-        self._public_origin = None if config.public_url is None else origin_of_url(config.public_url).encode()
+        self._public_origin = config.external.origin.encode() or None
         self._is_known_cached: Callable[[bytes, bool], bool] = lru_cache(_CACHED_VERDICTS)(self._is_known)
 
     def check(self, asgi: Mapping[str, Any], headers: HeaderMap) -> None:

@@ -4,21 +4,7 @@ Browsers set ``Origin`` and ``Sec-Fetch-Site``, and no page can change them (htt
 form on a page with ``Referrer-Policy: no-referrer``, such as the gateway's, sends ``Origin: null``; then only
 ``Sec-Fetch-Site`` identifies the page."""
 
-from typing import Final
-from urllib.parse import urlsplit
-
 from gateway.http.headers import Headers
-
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-
-
-def origin_of_url(url: str) -> str:
-    """Return the origin of ``url`` as browsers write it: lower case, without a default port."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    name = f"[{host}]" if ":" in host else host
-    port = "" if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
-    return f"{parts.scheme}://{name}{port}"
 
 
 def is_same_origin(headers: Headers, own_origin: str) -> bool:

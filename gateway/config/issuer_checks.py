@@ -181,9 +181,6 @@ def _check_login(item: TrustedIssuer, path: Path, config: Config, findings: Find
     if url is not None and is_known and not is_protected(url) and findings.first("public_url"):
         advice = "use https://; plain HTTP is permitted only on this machine"
         findings.wrong(("public_url",), "sign-in would cross the network unencrypted", advice)
-    if url is not None and is_known and urlsplit(url).path not in ("", "/") and findings.first("public_url path"):
-        advice = "use a host of its own, such as https://llm.example: cookies of sign-in belong to a whole host"
-        findings.wrong(("public_url",), "sign-in does not work below a path", advice)
     if "signing_key" not in findings.given_attributes(()) and ("signing_key",) not in findings.faulty:
         findings.wrong(place, "sign-in needs `signing_key`", "create one with `openssl rand -base64 32`")
     storage = config.state_storage

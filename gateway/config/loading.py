@@ -8,12 +8,13 @@ import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import attrs
 
 from configfile import document
 from configfile.document import ConfigError, Document, Mistake
-from configfile.expanded import without_marks
+from configfile.expanded import Unresolved, without_marks
 from configfile.keys import keys_of
 from configfile.reading import Reading, read
 from configfile.secret_files import SecretFiles, UnreadFiles
@@ -346,6 +347,7 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
         signing_key=tuple(key for key in config.signing_key if isinstance(key, bytes)),
     )
     _check_stored_keys(made, findings)
+    _check_public_url(config.public_url, findings)
     if made.opening_spend:
         check_opening_spend(made, findings)
     if config.issuers or "issuers" in findings.given_attributes(()):
@@ -403,6 +405,24 @@ def _build_timeouts(config: Config, common: ActiveListeners, findings: Findings)
     if config.overrides.upstream_connect_timeout is not None:
         base = attrs.evolve(base, connect=config.overrides.upstream_connect_timeout)
     return findings.laid_over(base, config.timeouts, ("timeouts",))
+
+
+_PATH: Final = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)*/?")
+_OWN_STEPS: Final = ("ui", "oauth", "device", "me", "admin", "mcp")
+"""The first steps of the gateway's own pages, and of paths with names after them."""
+
+
+def _check_public_url(url: str | None, findings: Findings) -> None:
+    """Report a path that routes, links or cookies cannot have."""
+    if url is None or isinstance(url, Unresolved):
+        return
+    parts = urlsplit(url)
+    if "?" in url or _PATH.fullmatch(parts.path) is None:
+        advice = "write it like https://host/path, with letters, digits and `.`, `_`, `~`, `-`"
+        findings.wrong(("public_url",), describe(url), advice)
+    elif (step := parts.path.split("/")[1:2]) and step[0] in _OWN_STEPS:
+        found = f"/{step[0]} is one of the gateway's own paths"
+        findings.wrong(("public_url",), found, "remove it, or use another path, such as https://host/llm")
 
 
 def _check_stored_keys(config: Config, findings: Findings) -> None:

@@ -49,6 +49,7 @@ from gateway.config.prompt_caches import PlanoPromptCaching, PromptCacheSettings
 from gateway.config.secret_stores import SecretStoreSettings
 from gateway.config.state_storage import StateStorage
 from gateway.config.steps import StepSettings
+from gateway.http.external_url import ExternalUrl, read_external_url
 from streams.timeouts import Timeouts
 
 if TYPE_CHECKING:
@@ -315,8 +316,8 @@ class Config:
         restart=True,
     )
     public_url: Url | None = setting(
-        "The URL at which clients reach the gateway, such as `https://llm.example`. Responses use it in addresses "
-        "that clients call next, such as those of uploads.",
+        "The URL at which clients and browsers reach the gateway, such as `https://llm.example`, also [below a "
+        "path](operating.md#below-a-path). Links, redirects and cookies use it.",
         None,
         shown="the request's `Host`",
     )
@@ -492,6 +493,11 @@ class Config:
     def ca_path(self) -> Path | None:
         """The CA certificates for provider connections."""
         return self.overrides.upstream_tls_ca_path
+
+    @property
+    def external(self) -> ExternalUrl:
+        """The URL at which clients reach the gateway."""
+        return read_external_url(self.public_url)
 
     @property
     def all_entries(self) -> tuple[ModelEntry, ...]:

@@ -6,6 +6,7 @@ from html import escape
 from importlib.resources import files
 from typing import Final, LiteralString
 
+from gateway.http.external_url import ExternalUrl
 from gateway.http.headers import Headers
 from gateway.http.response import Response
 
@@ -72,15 +73,17 @@ def _escape_value(value: object) -> str:
 
 
 def html_page(
-    title: str, content: Html, place: str, status: int = 200, headers: Headers = (), *, style: str = STYLE,
+    title: str, content: Html, external: ExternalUrl, status: int = 200, headers: Headers = (), *, style: str = STYLE,
     nav: Html | None = None, own_forms: bool = False,
 ) -> Response:  # fmt: skip
-    """Return a page. ``place`` is the gateway's host, so that people can recognize it; ``nav`` links other pages.
+    """Return a page. It shows the host of ``external``, so that people can recognize it; ``nav`` links other pages.
 
     With ``own_forms`` its forms lead only to the gateway."""
-    body = html(_PAGE, title=title, content=content, place=place, style=style, nav=nav or Html(""))
+    body = html(_PAGE, title=title, content=content, place=external.host, style=style, nav=nav or Html(""))
     guarded = _OWN_FORMS if own_forms else PRIVATE_PAGE
-    return Response(status, (("content-type", "text/html; charset=utf-8"), *headers, *guarded), body.encode())
+    return Response(
+        status, (("content-type", "text/html; charset=utf-8"), *headers, *guarded), external.with_links(body.encode())
+    )
 
 
 @cache

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.endpoints.inference import ROUTES
+from gateway.http.external_url import url_of_request
 from gateway.http.headers import Headers
-from gateway.http.paths import advice, base_urls, origin_of, shorten_path
+from gateway.http.paths import advice, base_urls, shorten_path
 from streams.events import ErrorInfo
 
 _SERVED = tuple(reversed({ROUTES[path]: path for path in reversed(tuple(ROUTES))}.values()))
@@ -22,7 +23,7 @@ def method_not_allowed_error(
     method: str, path: str, headers: Headers, asgi: Mapping[str, Any], allowed: Sequence[str]
 ) -> ErrorInfo:
     """Return the error for a path with a wrong method; ``allowed`` are the right ones."""
-    help = advice(path, headers, origin_of(asgi, headers))
+    help = advice(path, headers, url_of_request(asgi, headers))
     listed = ", ".join(allowed)
     message = f"{method} is not allowed on {shorten_path(path)}; {help or f'use {listed}'}"
     return ErrorInfo("invalid_request", message, status=405, headers=(("allow", listed),))
@@ -34,7 +35,7 @@ def unknown_path_error(
     """Return the error for an unknown path, with the path that was probably meant, else with the conversations' paths.
 
     A list of all paths would bury the advice. ``asgi`` is the request's scope."""
-    origin = origin_of(asgi, headers)
+    origin = url_of_request(asgi, headers)
     help = advice(path, headers, origin)
     if help is None and _ABOUT_CLIENTS.match(path):
         help = "it is a page for clients with keys: set client_keys, stored_keys or issuers, and not `ui: false`"

@@ -6,7 +6,7 @@ client with the wrong base URL omits ``/v1`` or repeats it; the intended route i
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from gateway.http.headers import Headers
 from streams.events import Api
@@ -68,8 +68,6 @@ _COHERES: Final = V1 + "/v2/"
 """Cohere's client removes ``/v1`` from the base URL for Cohere's own hosts only (BerriAI/litellm#8194)."""
 
 _SHOWN: Final = 200  # characters of a path
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
-_UNKNOWN_ORIGIN: Final = "http://HOST:PORT"
 
 
 def canonical(path: str) -> str:
@@ -214,13 +212,3 @@ def _wrong_prefix(path: str, anthropic: bool) -> tuple[Api, str] | None:
 def shorten_path(path: str) -> str:
     """Return ``path`` cut for a message."""
     return path if len(path) <= _SHOWN else path[:_SHOWN] + "…"
-
-
-def origin_of(scope: Mapping[str, Any], headers: Headers) -> str:
-    """Return the gateway's origin as seen by the client, from a valid ``host`` or the ASGI scope."""
-    named = dict(headers)
-    host = named.get("host", "")
-    if _HOST.fullmatch(host) is None:
-        return _UNKNOWN_ORIGIN
-    secure = "https" in (scope.get("scheme"), named.get("x-forwarded-proto"))
-    return f"{'https' if secure else 'http'}://{host}"

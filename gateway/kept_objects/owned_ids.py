@@ -239,8 +239,6 @@ class AccountDirectory:
 
     def __init__(self, config: Config | None = None) -> None:
         config = config or Config("", (), ())
-        self.public_url = None if config.public_url is None else config.public_url.rstrip("/")
-        """The gateway's address for clients, if configured."""
         self._has_owners = config.asks_for_key
         self._clients_with_native_ids = frozenset(key.name for key in config.client_keys if key.foreign_ids)
         self._accounts = accounts_of(config.entries, config.signing_key, has_several_owners=config.asks_for_key)

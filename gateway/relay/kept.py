@@ -17,9 +17,9 @@ from gateway.allowances.reservation import CountedAs
 from gateway.config.model_entry import ModelEntry
 from gateway.conversations.deadline import store_deadline
 from gateway.exchange.planned import PlannedRequest, as_prepared
+from gateway.http.external_url import url_of_request
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
-from gateway.http.paths import origin_of
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.inventory import Inventory, parse_object, read_page
@@ -88,9 +88,9 @@ class KeptRequest:
 
     @property
     def origin(self) -> str:
-        """The gateway's origin as the client sees it, such as ``https://gateway.example``."""
+        """The gateway's URL as the client sees it, such as ``https://gateway.example``."""
         arrival = self.inbound.arrival
-        return self.service.accounts.public_url or origin_of(dict(arrival.asgi), arrival.headers)
+        return url_of_request(dict(arrival.asgi), arrival.headers)
 
     @property
     def is_list(self) -> bool:

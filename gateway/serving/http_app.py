@@ -93,8 +93,8 @@ class App:
         self.extensions: dict[str, Any] = {GUARD: guard}
         self.config: dict[str, Any] = {"MAX_CONTENT_LENGTH": max_body, "BODY_TIMEOUT": BODY_SECONDS}
         self.other_app = other_app
-        self.adapter: Adapter | None = None
-        """Changes requests in the forms of other servers before anything else reads them."""
+        self.adapters: list[Adapter] = []
+        """Change requests in the forms of proxies and other servers, in this order, before anything else reads them."""
         self.before_serving: list[Callable[[], Awaitable[None]]] = []
         """Called in this order before the server accepts connections. A failure ends the start."""
         self.after_serving: list[Callable[[], Awaitable[None]]] = []
@@ -104,8 +104,9 @@ class App:
         self._tasks: list[Callable[[], Awaitable[None]]] | None = []
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        if self.adapter is not None and scope["type"] != "lifespan":
-            send = self.adapter(cast("dict[str, Any]", scope), send)
+        if scope["type"] != "lifespan":
+            for adapt in self.adapters:
+                send = adapt(cast("dict[str, Any]", scope), send)
         if scope["type"] == "http":
             await AppRequest(self, scope)(receive, send)
         elif scope["type"] == "lifespan":

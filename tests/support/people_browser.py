@@ -93,6 +93,7 @@ class PeopleBrowser:
     page: BrowserPage | None = None
     headers: dict[str, str] = attrs.field(factory=dict)
     """More headers of every request."""
+    _paths: dict[tuple[str, str], str] = attrs.field(factory=dict)
     _client: httpx2.Client = attrs.field(factory=lambda: _new_client())
 
     def open(self, url: str) -> BrowserPage:
@@ -126,7 +127,12 @@ class PeopleBrowser:
     ) -> httpx2.Response:  # fmt: skip
         """Send one request with the cookies of its origin, and keep those that it sets."""
         origin = _origin(url)
-        own = "; ".join(f"{name}={value}" for (place, name), value in self.cookies.items() if place == origin)
+        path = urlsplit(url).path
+        own = "; ".join(
+            f"{name}={value}"
+            for (place, name), value in self.cookies.items()
+            if place == origin and (f"{path}/").startswith(self._paths.get((place, name), "") + "/")
+        )
         sent = {**self.headers, **({"cookie": own} if own else {}), **(headers or {})}
         response = self._client.request(method, url, headers=sent, data=data, follow_redirects=False, **more)
         for line in response.headers.get_list("set-cookie"):
@@ -144,6 +150,9 @@ class PeopleBrowser:
         if name.startswith("__Host-"):
             assert {"secure", "path=/"} <= words, line
             assert not any(word.startswith("domain") for word in words), line
+        if name.startswith("__Secure-"):
+            assert "secure" in words, line
+        self._paths[origin, name] = next(word for word in words if word.startswith("path="))[5:].rstrip("/")
         self.cookies.pop((origin, name), None)
         if "max-age=0" not in words:
             self.cookies[origin, name] = value

@@ -4,9 +4,8 @@ import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-from gateway.access.same_origin import origin_of_url
 from gateway.config.settings import Config
 from gateway.endpoints.admin.callers import identify_caller
 from gateway.endpoints.admin.calls import AdminAnswer
@@ -52,7 +51,6 @@ class ConsoleServer:
     def __init__(self, config: Config, service: Service) -> None:
         self._config = config
         self._service = service
-        self._place = "" if config.public_url is None else urlsplit(config.public_url).netloc
         self._signed_in = signed_in_callers(config, service)
 
     async def answer(self, incoming: PiecesRequest) -> Response:
@@ -92,7 +90,7 @@ class ConsoleServer:
         if self._config.public_url is None:
             check_own_page(incoming, "", self._service.ledger.audit, _NOT_HERE)
         else:
-            check_own_page(incoming, origin_of_url(self._config.public_url), self._service.ledger.audit)
+            check_own_page(incoming, self._config.external.origin, self._service.ledger.audit)
 
     # The caller
 
@@ -134,7 +132,7 @@ class ConsoleServer:
             content = html(
                 '{problem}<p><a class="button" href="{to}">Sign in</a></p>', problem=problem(_ENDED), to=path
             )
-            return _console_page("Session ended", content, self._place, 401)
+            return _console_page("Session ended", content, self._config.external, 401)
         return await signed_in.send_to_sign_in(incoming.headers, path)
 
     # Pages
@@ -161,7 +159,7 @@ class ConsoleServer:
         return self._page(call, page.title, join_html((message, *contents)), status, headers)
 
     def _page(self, call: PageCall, title: str, content: Html, status: int = 200, headers: Headers = ()) -> Response:
-        return _console_page(title, content, self._place, status, headers, nav=_nav(call))
+        return _console_page(title, content, self._config.external, status, headers, nav=_nav(call))
 
     def _failure(self, message: str, status: int, headers: Headers = ()) -> Response:
         """Return the page of an error without a known caller."""
@@ -169,7 +167,7 @@ class ConsoleServer:
             '{problem}<p><a href="{to}">{name}</a></p>',
             problem=problem(message), to=first_page(self._config), name="Live view" if self._config.ui else "Account",
         )  # fmt: skip
-        return _console_page("That did not work", content, self._place, status, headers)
+        return _console_page("That did not work", content, self._config.external, status, headers)
 
     # Forms
 

@@ -61,11 +61,11 @@ _CODES: Final = frozenset(
 """The error codes of issuers that a page repeats; other texts may come from anyone."""
 
 
-def browser_of(headers: Headers) -> str:
+def browser_of(headers: Headers, path: str) -> str:
     """Return the random value that identifies the browser during sign-ins: its cookie's, or a new one.
 
     Sign-ins in several tabs share it."""
-    return read_cookie(headers, SIGN_IN) or new_cookie_value()
+    return read_cookie(headers, SIGN_IN, path) or new_cookie_value()
 
 
 @attrs.frozen(repr=False)
@@ -199,7 +199,7 @@ class BrowserSignIn:
 
     def __init__(self, context: SignInContext) -> None:
         self._context = context
-        self._redirect_uri = context.public_url + CALLBACK
+        self._redirect_uri = context.external.url + CALLBACK
         self._issuers = IssuerSignIns(context.issuers, self._redirect_uri)
 
     # Sign-in
@@ -208,12 +208,12 @@ class BrowserSignIn:
         """Send a browser to an issuer, or show the choice between several."""
         query = parse_query(incoming.query)
         path = safe_return_path(query.get("return", HOME))
-        return await self.begin(browser_of(incoming.headers), path, query.get("issuer"))
+        return await self.begin(browser_of(incoming.headers, self._context.external.path), path, query.get("issuer"))
 
     async def send_to_sign_in(self, headers: Headers, path: str) -> Response:
         """Return the response to a browser that opened the page at ``path`` without a session. Never raises."""
         try:
-            return await self.begin(browser_of(headers), safe_return_path(path))
+            return await self.begin(browser_of(headers, self._context.external.path), safe_return_path(path))
         except PageError as error:
             return self._context.error_page(error)
 
@@ -224,10 +224,10 @@ class BrowserSignIn:
         Raises ``PageError`` (400, 503)."""
         context = self._context
         names = [issuer.name for issuer in context.login_issuers]
-        cookie = set_cookie(SIGN_IN, browser, LIFETIME)
+        cookie = set_cookie(SIGN_IN, browser, LIFETIME, context.external.path)
         if issuer_name is None and len(names) > 1:
             content = pages.issuer_choice(names, path, offers_key=context.has_ui_key)
-            return html_page("Sign in", content, context.place, headers=(cookie,))
+            return html_page("Sign in", content, context.external, headers=(cookie,))
         issuer = context.login_issuers[0] if issuer_name is None else self._issuer(issuer_name)
         state, begun = context.states.begin(browser, issuer.name, path, time.time())
         address = await self._issuers.address(issuer, state, begun)
@@ -247,7 +247,9 @@ class BrowserSignIn:
         context, address = self._context, incoming.scope.address
         query = parse_query(incoming.query)
         try:
-            sign_in, issuer = self._open(query.get("state", ""), read_cookie(incoming.headers, SIGN_IN))
+            sign_in, issuer = self._open(
+                query.get("state", ""), read_cookie(incoming.headers, SIGN_IN, context.external.path)
+            )
         except PageError as error:
             context.log_refusal("sign_in_failed", incoming, reason=error.message)
             raise
@@ -290,7 +292,8 @@ class BrowserSignIn:
         try:
             opened = await context.sessions.sign_in(
                 sign_in.issuer, signed_in.claims, signed_in.refresh_token, cookie=cookie,
-                old_cookie=read_cookie(incoming.headers, SESSION), program=program_of(incoming.headers),
+                old_cookie=read_cookie(incoming.headers, SESSION, context.external.path),
+                program=program_of(incoming.headers),
                 address=incoming.scope.address or "",
             )  # fmt: skip
         except NotAdmitted as error:
@@ -304,11 +307,12 @@ class BrowserSignIn:
         person = opened.person
         context.log_event("signed_in", incoming, client=person.name, role=person.role, session=opened.session.id)
         seconds = opened.session.until - time.time()
-        return redirect(context.public_url + sign_in.path, (set_cookie(SESSION, cookie, seconds),))
+        session = set_cookie(SESSION, cookie, seconds, context.external.path)
+        return redirect(context.external.url + sign_in.path, (session,))
 
     async def session(self, headers: Headers) -> OpenSession | None:
         """Return the session of a browser, ``None`` without a valid one. Raises ``Unavailable``."""
-        cookie = read_cookie(headers, SESSION)
+        cookie = read_cookie(headers, SESSION, self._context.external.path)
         return None if cookie is None else await self._context.sessions.browser_session(cookie)
 
     # Sign-out
@@ -317,7 +321,7 @@ class BrowserSignIn:
         """Show the button that ends the session. A link alone changes nothing."""
         found = await self.session(incoming.headers)
         content = pages.NOT_SIGNED_IN if found is None else pages.sign_out_question(shown_name(found))
-        return html_page("Sign out", content, self._context.place)
+        return html_page("Sign out", content, self._context.external)
 
     async def sign_out(self, incoming: PiecesRequest) -> Response:
         """End the session of the browser, in every process, and link the issuer's own sign-out.
@@ -325,9 +329,9 @@ class BrowserSignIn:
         A program sends its session's token instead of a cookie, and gets 204."""
         if token := bearer_token(incoming.headers):
             return await self._sign_out_program(incoming, token)
-        check_own_page(incoming, self._context.origin, self._context.audit)
+        check_own_page(incoming, self._context.external.origin, self._context.audit)
         await read_form(incoming)
-        cookie = read_cookie(incoming.headers, SESSION)
+        cookie = read_cookie(incoming.headers, SESSION, self._context.external.path)
         found = None if cookie is None else await self._context.store.session_of_cookie(digest_of(cookie))
         issuer_name, issuer_page = None, None
         if found is not None:  # also without its issuer, which could not confirm the person now
@@ -336,7 +340,8 @@ class BrowserSignIn:
             self._context.log_event("signed_out", incoming, client=session.person, session=session.id)
             issuer_name, issuer_page = origin.issuer, await self._issuers.sign_out_address(origin.issuer)
         content = pages.signed_out(issuer_name, issuer_page)
-        return html_page("Signed out", content, self._context.place, headers=(delete_cookie(SESSION),))
+        ended = delete_cookie(SESSION, self._context.external.path)
+        return html_page("Signed out", content, self._context.external, headers=(ended,))
 
     async def _sign_out_program(self, incoming: PiecesRequest, token: str) -> Response:
         """End the session of a token. Raises ``OAuthError`` (401)."""

@@ -3,7 +3,6 @@
 from typing import Final
 
 from gateway.access.authentication import OWN_HEADER
-from gateway.access.same_origin import origin_of_url
 from gateway.config.settings import Config
 from gateway.endpoints.oauth.cookies import SESSION, read_cookie
 from gateway.endpoints.own_pages import check_own_page
@@ -29,11 +28,11 @@ async def cookie_caller(config: Config, service: Service, incoming: IncomingRequ
     path: str = incoming.asgi["path"]
     if not any(path == one or path.startswith(f"{one}/") for one in COOKIE_PATHS):
         return None
-    cookie = read_cookie(incoming.headers, SESSION)
+    cookie = read_cookie(incoming.headers, SESSION, config.external.path)
     if cookie is None or service.sessions is None or config.public_url is None or has_key(config, incoming.headers):
         return None
     if incoming.asgi["method"] not in _CHANGES_NOTHING:
-        check_own_page(incoming, origin_of_url(config.public_url), service.ledger.audit)
+        check_own_page(incoming, config.external.origin, service.ledger.audit)
     found = await service.sessions.browser_session(cookie)
     if found is None:
         return None

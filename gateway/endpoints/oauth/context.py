@@ -1,10 +1,8 @@
 """The parts that all handlers of sign-in share, for one configuration."""
 
 from typing import Any, Final
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from gateway.access.same_origin import origin_of_url
 from gateway.config.settings import Config
 from gateway.endpoints.html import html_page
 from gateway.endpoints.oauth import pages
@@ -42,9 +40,7 @@ class SignInContext:
         assert service.issuers is not None, "the configuration has issuers"
         self.config = config
         self.issuers = service.issuers
-        self.public_url = config.public_url.rstrip("/")
-        self.origin = origin_of_url(self.public_url)
-        self.place = urlsplit(self.public_url).netloc
+        self.external = config.external
         self._store, self._sessions = service.people_store, service.sessions
         self._stored_keys = service.stored_keys
         self.refused = service.admission.refused
@@ -80,7 +76,7 @@ class SignInContext:
         """Return the page that explains ``error``, with links to try again or to use the operator's key."""
         retry = None if error.retry is None else pages.login_link(error.retry)
         content = pages.failure(error.message, retry, issuer_logout=error.issuer_logout, offers_key=self.has_ui_key)
-        return html_page(error.title, content, self.place, error.status)
+        return html_page(error.title, content, self.external, error.status)
 
     def log_event(self, event: str, incoming: PiecesRequest, **fields: Any) -> None:
         """Log the act of a person for the audit, with the sender's address and path."""

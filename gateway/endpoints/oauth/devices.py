@@ -72,7 +72,7 @@ class DeviceSignIn:
         await read_form(incoming)  # `client_id` and `scope` are permitted, and change nothing
         now = time.time()
         device_code, user_code = await self._store_grant(incoming, now)
-        page = self._context.public_url + DEVICE
+        page = self._context.external.url + DEVICE
         answer = {
             "device_code": device_code,
             "user_code": user_code,
@@ -123,12 +123,12 @@ class DeviceSignIn:
     def _has_confirmed(self, headers: Headers, text: str, proof: str) -> bool:
         """Return whether ``proof`` shows that this browser confirmed the code in ``text`` on the gateway's page."""
         user_code = read_user_code(text)
-        browser = read_cookie(headers, SIGN_IN)
+        browser = read_cookie(headers, SIGN_IN, self._context.external.path)
         return user_code is not None and self._context.states.has_confirmed(browser, user_code, proof)
 
     async def decide(self, incoming: PiecesRequest) -> Response:
         """Handle both forms: the code, and the decision of the person who is signed in."""
-        check_own_page(incoming, self._context.origin, self._context.audit)
+        check_own_page(incoming, self._context.external.origin, self._context.audit)
         form = await read_form(incoming)
         text = form.get("user_code", "")
         found = await self._find(incoming, text)
@@ -145,7 +145,7 @@ class DeviceSignIn:
 
     async def _sign_in(self, headers: Headers, user_code: str) -> Response:
         """Send the browser to an issuer, to return to the question for approval."""
-        browser = browser_of(headers)
+        browser = browser_of(headers, self._context.external.path)
         proof = self._context.states.confirmation(browser, user_code)
         path = f"{DEVICE}?{urlencode({'user_code': user_code, 'confirmed': proof})}"
         return await self._browser.begin(browser, path)
@@ -181,4 +181,4 @@ class DeviceSignIn:
         return self._page("Sign in a program", pages.code_form(text[:20], _WRONG), 400)
 
     def _page(self, title: str, content: Html, status: int = 200) -> Response:
-        return html_page(title, content, self._context.place, status)
+        return html_page(title, content, self._context.external, status)

@@ -102,11 +102,11 @@ class SignInServer:
         if incoming.asgi["path"] in _FOR_PROGRAMS:
             return oauth_error_response(error)
         content = pages.failure(error.description, None)
-        return html_page("That did not work", content, self._context.place, error.status, error.headers)
+        return html_page("That did not work", content, self._context.external, error.status, error.headers)
 
     async def _metadata(self, incoming: PiecesRequest) -> Response:
         """Return the metadata of RFC 8414. Claude Code requires all addresses to have one origin."""
-        base = self._context.public_url
+        base = self._context.external.url
         metadata = {
             "issuer": base,
             "device_authorization_endpoint": base + DEVICE_AUTHORIZATION,

@@ -1,7 +1,7 @@
 // What the provider's prompt cache served of a request, and why it missed the rest, from the fields of the log line.
 
-import {plain} from "/ui/charts.js";
-import {cost} from "/ui/tables.js";
+import {plain} from "./charts.js";
+import {cost} from "./tables.js";
 
 const UNKNOWN = {
   not_seen: "the conversation began before a restart, at another gateway, or too long ago",

@@ -1,9 +1,9 @@
 // The page: what is in flight, what has ended, the charts and the tables, fed by server-sent events.
 
-import {chart, plain} from "/ui/charts.js";
-import {close, open, openedKey, tellFacts} from "/ui/opened.js";
-import {cacheShare, missedCache} from "/ui/cache.js";
-import {cost, renderLimits, renderModels, renderTokens} from "/ui/tables.js";
+import {chart, plain} from "./charts.js";
+import {close, open, openedKey, tellFacts} from "./opened.js";
+import {cacheShare, missedCache} from "./cache.js";
+import {cost, renderLimits, renderModels, renderTokens} from "./tables.js";
 
 const MOST_ROWS = 200;    // of streams in flight; the filter finds the others
 const MOST_RECENT = 300;
@@ -275,7 +275,7 @@ function tellState(lost) {
   }
 }
 
-const source = new EventSource("/ui/events");
+const source = new EventSource(new URL("events", import.meta.url));
 source.addEventListener("open", () => workers.clear());  // of an earlier connection
 source.addEventListener("all", event => all(JSON.parse(event.data)));
 source.addEventListener("news", event => news(JSON.parse(event.data)));

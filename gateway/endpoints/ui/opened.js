@@ -1,8 +1,8 @@
 // One stream opened: what was said, and both sides' events side by side.
 
-import {cacheFacts, showDifference} from "/ui/cache.js";
-import {called, events, said, shape} from "/ui/events.js";
-import {showPrompt} from "/ui/prompt.js";
+import {cacheFacts, showDifference} from "./cache.js";
+import {called, events, said, shape} from "./events.js";
+import {showPrompt} from "./prompt.js";
 
 const MOST = 2000;          // rows of events that the page keeps
 const MOST_SAID = 200000;   // characters of what was said
@@ -175,7 +175,7 @@ function connect(row) {
   showPrompt();
   showDifference();
   state.textContent = "connecting…";
-  const url = `/ui/streams/${row.n}?worker=${row.process}`, mine = source = new EventSource(url);
+  const url = new URL(`streams/${row.n}?worker=${row.process}`, import.meta.url), mine = source = new EventSource(url);
   let isOpen = false;
   source.addEventListener("opened", event => {
     isOpen = true;

@@ -124,7 +124,8 @@ def _visitor(service: Service, config: Config) -> Visitor:
 
 async def _file(config: Config, name: str, kind: str, visitor: Visitor) -> Response:
     links = PAGE_LINKS if has_pages(config) else b""
-    return Response(200, (("content-type", kind), *GUARDED), _content(name).replace(b"<!--pages-->", links))
+    content = config.external.with_links(_content(name).replace(b"<!--pages-->", links))
+    return Response(200, (("content-type", kind), *GUARDED), content)
 
 
 @cache

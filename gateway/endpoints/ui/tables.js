@@ -1,6 +1,6 @@
 // The tables that change seldom: tokens and costs by client and model, limits, and the models with how each is reached.
 
-import {plain} from "/ui/charts.js";
+import {plain} from "./charts.js";
 
 const tokens = document.querySelector("#tokens-table tbody");
 const models = document.querySelector("#models-table tbody");
@@ -75,7 +75,7 @@ export function renderLimits(told) {
 export async function renderModels() {
   const notice = document.getElementById("no-models");
   try {
-    const answer = await fetch("/ui/models");
+    const answer = await fetch(new URL("models", import.meta.url));
     if (!answer.ok) throw new Error(await answer.text());
     const found = await answer.json();
     models.replaceChildren(...found.flatMap(one => one.ways.map((way, i) => {

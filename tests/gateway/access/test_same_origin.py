@@ -1,6 +1,6 @@
 """A change with a cookie passes only from the gateway's own page (OWASP, "Cross-Site Request Forgery Prevention")."""
 
-from gateway.access.same_origin import is_same_origin, origin_of_url
+from gateway.access.same_origin import is_same_origin
 from tests.support.each_row import each_row
 
 OWN = "https://llm.example"
@@ -42,18 +42,3 @@ def test_other_senders_are_refused(headers):
 def test_repeated_headers_are_refused():
     assert not is_same_origin((("origin", OWN), ("origin", OWN)), OWN)
     assert not is_same_origin((("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")), OWN)
-
-
-@each_row(
-    ("url", "origin"),
-    [
-        ("https://LLM.example/", "https://llm.example"),
-        ("https://llm.example:443/base", "https://llm.example"),
-        ("https://llm.example:8443", "https://llm.example:8443"),
-        ("http://127.0.0.1:12000", "http://127.0.0.1:12000"),
-        ("http://localhost:80", "http://localhost"),
-        ("http://[::1]:8000/", "http://[::1]:8000"),
-    ],
-)
-def test_the_origin_is_written_as_browsers_write_it(url, origin):
-    assert origin_of_url(url) == origin

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.http.paths import advice, api_of, base_urls, canonical, origin_of
+from gateway.http.paths import advice, api_of, base_urls, canonical
 from tests.support.each_row import each_row
 
 ORIGIN = "http://gw:12000"
@@ -158,25 +158,6 @@ def test_a_client_with_a_fixed_prefix_gets_advice_on_the_configuration(path):
 def test_both_base_urls_are_reported_where_a_path_begins_otherwise():
     assert base_urls("/v1/embeddings", ORIGIN) == ""
     assert f"{ORIGIN}/v1 for OpenAI's" in base_urls("/api/chat", ORIGIN)
-
-
-@each_row(
-    ("host", "more", "origin"),
-    [
-        ("127.0.0.1:12000", (), "http://127.0.0.1:12000"),
-        ("[::1]:12000", (), "http://[::1]:12000"),
-        ("gw.example.com", (("x-forwarded-proto", "https"),), "https://gw.example.com"),
-        ("gw.example.com", (("x-forwarded-proto", "gopher"),), "http://gw.example.com"),
-        ('evil"<script>', (), "http://HOST:PORT"),
-        ("a b", (), "http://HOST:PORT"),
-        ("user:pass@gw", (), "http://HOST:PORT"),
-        ("gw/path", (), "http://HOST:PORT"),
-        ("", (), "http://HOST:PORT"),
-        ("x" * 300, (), "http://HOST:PORT"),
-    ],
-)
-def test_the_origin_follows_from_a_valid_host_header(host, more, origin):
-    assert origin_of({"scheme": "http"}, (("host", host), *more)) == origin
 
 
 @each_row(

@@ -97,4 +97,4 @@ def test_an_old_signing_key_still_reads():
     ],
 )
 def test_only_one_well_formed_cookie_counts(cookie, found):
-    assert read_cookie((("cookie", cookie),), "__Host-trigate") == found
+    assert read_cookie((("cookie", cookie),), "__Host-trigate", "") == found
