@@ -15,8 +15,9 @@ import click
 from gateway import __version__
 from gateway.commands.compare_options import compare
 from gateway.commands.cost_options import cache, costs, reconcile
+from gateway.commands.help import Command, Commands
 from gateway.commands.key_options import CONFIG as _CONFIG
-from gateway.commands.key_options import CommandsInOrder, keys, people, takes_file
+from gateway.commands.key_options import keys, people, takes_file
 from gateway.commands.load_options import APIS, NAMES, load
 from gateway.commands.session_options import login, me, token
 from gateway.commands.step_options import steps, try_steps
@@ -35,7 +36,7 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         context.exit()
 
 
-@click.group(cls=CommandsInOrder, context_settings=CONTEXT)
+@click.group(cls=Commands, context_settings=CONTEXT)
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version,
     help="Show the versions of trigate and of its price list, and exit.",
@@ -319,7 +320,7 @@ def lint(file: str, api: Any, tolerant: bool, as_json: bool) -> None:
     sys.exit(run(file, api, tolerant, as_json))
 
 
-class ThenArguments(click.Command):
+class ThenArguments(Command):
     """A command that keeps the words after ``--`` apart, in ``ctx.obj``; without ``--`` that is None."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

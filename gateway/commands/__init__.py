@@ -1,6 +1,7 @@
 """The commands of ``trigate``, each in its own module.
 
 - ``check``, ``costs``, ``doctor``, ``init``, ``lint``, ``replay``, ``schema``, ``translate``: commands of that name.
+- ``help`` has the groups and the form of ``--help``.
 - ``serve``: ``serve`` and ``mock``; ``serve_messages`` has its banner, ``demo`` the demo's configuration, ``listening``
   opens the sockets, ``served_config`` reloads the configuration.
 - ``explaining``: ``explain``; ``explaining_members`` has the request members, ``explaining_clients`` the clients,
@@ -22,6 +23,6 @@
 - ``compare``: ``compare``; ``compare_options`` has the options, ``compared_requests`` reads the requests,
   ``compared_answers`` the responses, ``answer_differences`` finds their differences, ``compare_report`` prints them.
   ``addressing`` has the addresses and credentials of requests to servers.
-- ``probing`` has the requests of ``doctor``, which ``compare`` sends too. ``fetching`` is the HTTP client of all
-  commands. ``terminal`` wraps lines, and ends commands at Ctrl-C.
+- ``probing`` has the requests of ``doctor``, which ``compare`` sends too. ``server_client`` is the HTTP client of
+  all commands, with which ``fetching`` sends single requests. ``terminal`` wraps lines, and ends commands at Ctrl-C.
 """

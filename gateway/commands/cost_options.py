@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import click
 
+from gateway.commands.help import Command
 from gateway.commands.key_options import CONFIG, takes_file
 
 COSTS_BY = (
@@ -56,7 +57,7 @@ def since_option(default: str) -> Option:
                              f"Default: {default}.")  # fmt: skip
 
 
-@click.command(short_help="Sum up the costs of requests.")
+@click.command(cls=Command, short_help="Sum up the costs of requests.")
 @takes_file
 @group_option(COSTS_BY)
 @click.option("--month", multiple=True, callback=_read_once, metavar="MONTH", help="A whole month, such as 2026-10.")
@@ -83,7 +84,7 @@ def costs(config: Path | None, **options: Any) -> None:
 CACHE_BY = ("key", "group", "model", "target", "run", "cause", "day")
 
 
-@click.command(short_help="Report what providers' prompt caches missed, and why.")
+@click.command(cls=Command, short_help="Report what providers' prompt caches missed, and why.")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE FILE | DIR]")
 @CONFIG
 @click.option(
@@ -120,7 +121,7 @@ def cache(files: tuple[Path, ...], config: Path | None, model: str | None, **opt
     sys.exit(run(config, CostOptions(**options)))
 
 
-@click.command(short_help="Compare providers' invoices with the costs in the ledger.")
+@click.command(cls=Command, short_help="Compare providers' invoices with the costs in the ledger.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
 @CONFIG
 @click.option("--month", multiple=True, callback=_read_once, metavar="MONTH",

@@ -8,13 +8,7 @@ from typing import Any, Final
 
 import click
 
-
-class CommandsInOrder(click.Group):
-    """A command group whose help lists the commands in the order of their definition."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
+from gateway.commands.help import Commands
 
 CONFIG: Final = click.option(
     "--config",
@@ -63,7 +57,7 @@ def _with_client_options(command: Any) -> Any:
     return command
 
 
-@click.group(cls=CommandsInOrder, short_help="Create, change and revoke client keys at run time.")
+@click.group(cls=Commands, short_help="Create, change and revoke client keys at run time.")
 def keys() -> None:
     """Create, change, rotate and revoke client keys while the gateway runs.
 
@@ -224,7 +218,7 @@ def _check_end(until: str | None, lasting: str | None) -> None:
 # People
 
 
-@click.group(cls=CommandsInOrder, short_help="List and block people, and end their sessions.")
+@click.group(cls=Commands, short_help="List and block people, and end their sessions.")
 def people() -> None:
     """List and block the people whom the issuers of the config admit, and end their sessions.
 

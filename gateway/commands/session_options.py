@@ -4,8 +4,10 @@ import sys
 
 import click
 
+from gateway.commands.help import Command
 
-@click.command(short_help="Sign in to a gateway.")
+
+@click.command(cls=Command, short_help="Sign in to a gateway.")
 @click.argument("url")
 @click.option("--no-browser", is_flag=True, help="Do not open the page, only print its address.")
 def login(url: str, no_browser: bool) -> None:
@@ -18,7 +20,7 @@ def login(url: str, no_browser: bool) -> None:
     sys.exit(run(url, opens_browser=not no_browser))
 
 
-@click.command(short_help="Print the token of your session at a gateway.")
+@click.command(cls=Command, short_help="Print the token of your session at a gateway.")
 @click.argument("url", required=False)
 def token(url: str | None) -> None:
     """Print a valid token of your session at URL, by default of your last sign-in. If necessary, refresh it first.
@@ -31,7 +33,7 @@ def token(url: str | None) -> None:
     sys.exit(print_token(url))
 
 
-@click.command(short_help="Show your rights, limits and budgets at a gateway.")
+@click.command(cls=Command, short_help="Show your rights, limits and budgets at a gateway.")
 @click.argument("url", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def me(url: str | None, as_json: bool) -> None:
