@@ -84,7 +84,7 @@ def make_stream_lane(
             passing = Passthrough(
                 context.codec, disclosure.error, disclosure.error_body, limits.event,
                 hides_usage=prepared.outgoing.asks_usage, source=target.framing,
-                repair=context.codec.answer_repair() if target.entry.repair else None,
+                repair=context.codec.answer_repair() if target.entry.repair else None, names=prepared.names,
             )  # fmt: skip
             return _in_client_framing(context, passing), None
         writer = turn.writer(context.codec.writer(target_request.reply(turn, stamp)))

@@ -5,7 +5,7 @@ The byte lane (``passthrough``) forwards the provider's events unchanged and rea
 reads them and writes the client's events. Both return whole events only, so pings and error events always fall on an
 event boundary."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
 from providers.neutral.codec import Codec
@@ -131,6 +131,9 @@ class StreamProgress:
         """Mark a complete response as failed because the client cannot receive its end."""
         self.end, self.error = None, error
 
+
+NO_NAMES: Final[Mapping[str, str]] = {}
+"""The client's names of tools, if none were shortened."""
 
 MapError: TypeAlias = Callable[[ErrorInfo], ErrorInfo]
 """Converts a failure for the client: removes credentials and maps the status."""

@@ -1,10 +1,11 @@
 """The byte lane: forwards the provider's stream unchanged to a client of the same API."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
-from gateway.streaming.lane import MapError, StreamProgress
+from gateway.streaming.lane import NO_NAMES, MapError, StreamProgress
 from providers.neutral.codec import AnswerRepair, Codec, Reader
+from providers.neutral.tool_names import restore_in_json
 from streams.events import AnswerEnd, ErrorInfo, TextDelta
 from streams.framing import Framing
 
@@ -27,12 +28,14 @@ class Passthrough:
         hides_usage: bool = False,
         source: Framing | None = None,
         repair: AnswerRepair | None = None,
+        names: Mapping[str, str] = NO_NAMES,
     ) -> None:
         """Prepare the lane.
 
         ``hides_usage``: the client did not request the event that only holds usage. ``source`` is the provider's
         framing if it differs from its API's; the events' data is then rewritten in the API's framing. ``repair``
-        changes the data of events that have more than text."""
+        changes the data of events that have more than text. ``names`` are the client's names of tools by shorter ones,
+        and restored there."""
         self._hides_usage = hides_usage
         self._codec = codec
         self._map_error = map_error
@@ -48,6 +51,8 @@ class Passthrough:
         self._reader: Reader = codec.reader(content_limit=0)
         self.progress = StreamProgress(self._reader.unsent_usage)
         self._repair = repair
+        self._names = names
+        self._has_edits = repair is not None or bool(names)
         if repair is not None:
             self.progress.repaired = repair.faults
         self._events = 0
@@ -137,17 +142,21 @@ class Passthrough:
                 return self._error_event(failure)
             else:
                 progress.add(event)
-        if self._repair is not None and not (events and type(events[-1]) is TextDelta):
-            raw = self._repaired(raw, name, data, self._repair)
+        if self._has_edits and not (events and type(events[-1]) is TextDelta):
+            raw = self._edit_event(raw, name, data)
         if self._hides_usage:
             self._hid_last_event = self._codec.is_usage_alone(data)
             return b"" if self._hid_last_event else raw
         return raw
 
-    def _repaired(self, raw: bytes, name: str, data: bytes, repair: AnswerRepair) -> bytes:
-        """Return the event ``raw``, parsed as ``name`` and ``data``, with repaired data."""
-        writer, repaired = self._framing.writer, repair(data)
-        return raw if repaired is data or writer is None else writer().event(name, repaired)
+    def _edit_event(self, raw: bytes, name: str, data: bytes) -> bytes:
+        """Return the event ``raw``, parsed as ``name`` and ``data``, with repaired data and the client's names."""
+        writer = self._framing.writer
+        if self._repair is not None and writer is not None and (repaired := self._repair(data)) is not data:
+            raw = writer().event(name, repaired)
+        if self._names:
+            raw = self._framing.change_payload(raw, lambda payload: restore_in_json(payload, self._names))
+        return raw
 
     def _forward_error(self, error: ErrorInfo, raw: bytes, name: str, data: bytes) -> bytes:
         """Return the client's bytes for an event that reports a failure."""

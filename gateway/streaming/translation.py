@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from gateway.streaming.lane import MapError, StreamProgress, read_whole, too_large
+from gateway.streaming.lane import NO_NAMES, MapError, StreamProgress, read_whole, too_large
 from providers.neutral.bounds import ANSWER, BLOCKS, CITATIONS, ID, PLACE, AnswerTooLarge, Budget, memory_of
 from providers.neutral.codec import Codec, Reader, Writer
 from providers.neutral.tool_names import restore_name
@@ -22,8 +22,6 @@ from streams.events import (
     ToolCallStart,
 )
 from streams.framing import Framing
-
-NO_NAMES: Mapping[str, str] = {}
 
 _VALUES: Final = (Citation, NativeItem, ReasoningState, ToolCallStart)
 """Events with more than text, which some writers hold until the end."""

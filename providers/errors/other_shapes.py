@@ -13,6 +13,7 @@ from providers.errors import (
     agent_items,
     forced_tools,
     json_schemas,
+    long_tool_names,
     missing_reasoning,
     null_reasoning,
     output_limits,
@@ -56,6 +57,8 @@ COMBINED_TOOLS: Final = (":tools", "combined")
 TOOL_PATTERNS: Final = (":tools", "patterns")
 """Tools whose schemas lack members that a server requires, combine other schemas at the root, or have patterns that a
 server cannot read."""
+TOOL_NAMES: Final = (":tools", "names")
+"""The names of tools that are too long or have other characters than a server permits."""
 CALL_IDS: Final = (":calls", "ids")
 RESULT_ORDER: Final = (":calls", "order")
 """Ids of tool calls that a server rejects, and messages of the user that follow results of tools."""
@@ -192,6 +195,12 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         (*schema_limits.FORMATS, *schema_limits.TOOLS),
         schema_limits.describe_limits_in,
         schema_limits.describe_edit,
+    ),
+    TOOL_NAMES: OtherShape(
+        long_tool_names.WORDS,
+        long_tool_names.MEMBERS,
+        long_tool_names.shorten,
+        lambda name, value: Edit(f"{name}{'[]' if isinstance(value, list) else ''}.name", lost=False, form="=short"),
     ),
     CALL_IDS: OtherShape(
         tool_turns.IDS,

@@ -44,7 +44,7 @@ WIRE = WireApi(
     ping=KEEP_ALIVE,
     # https://ai.google.dev/api/caching#FunctionDeclaration; in Gemini's errors, tool names have the prefixes that its
     # models may use (anomalyco/opencode#4832).
-    tool_naming=ToolNaming(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}"), ("default_api:", "default_api.")),
+    tool_naming=ToolNaming(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}"), ("default_api:", "default_api."), True),
     client_headers=("x-goog-api-client",),
     output_limits=tuple(  # Google's servers read both spellings of each member
         f"{settings}.{limit}"
