@@ -132,7 +132,7 @@ def cache(files: tuple[Path, ...], config: Path | None, model: str | None, **opt
 @click.option("--format", "form", type=FORMAT, default="table", metavar="FORMAT",
               help="table, csv or json; csv and json are exact. Default: table.")  # fmt: skip
 def reconcile(files: tuple[Path, ...], config: Path | None, **options: Any) -> None:
-    """Compare providers' invoices with the ledger in the state storage, and explain each difference in dollars.
+    """Compare providers' invoices with the ledger in the state storage, by day and model.
 
     FILE is a page of OpenAI's costs or usage, of Anthropic's cost_report or usage_report, OpenRouter's activity, a
     FOCUS export (AWS, Azure, Google), or CSV with the columns day, model and usd. The format is recognized by the
