@@ -58,10 +58,13 @@ def add_cors(app: QuartTrio, cors: Cors, deployments: Sequence[str], is_relayed:
 def add_authentication(app: QuartTrio, service: Service, open_routes: Collection[str]) -> None:
     """Require a client key on all routes except those named ``open_routes`` and the live view's.
 
+    Unknown paths need a key too, except well-known ones: clients look there without a key for what a server offers.
     Requests that may cause work count as requests in flight."""
 
     async def authenticate() -> QuartResponse | None:
         if request.endpoint in open_routes or (request.endpoint or "").startswith(PREFIX):
+            return None
+        if request.routing_exception is not None and request.path.startswith("/.well-known/"):
             return None
         is_immediate = request.endpoint in IMMEDIATE_ROUTES or request.routing_exception is not None
         try:
