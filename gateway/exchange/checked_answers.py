@@ -224,7 +224,9 @@ class CheckedStreamedAnswer(StreamedAnswer):
     def make_answer(self, source: AnswerSource) -> StartedStream:
         if source.target_request.checks is None:
             return super().make_answer(source)
-        return CheckedStartedStream(source, self.origin, self.first_lane, self.delivery.lane, self.scope)
+        return CheckedStartedStream(
+            source, self.origin, self.first_lane, self.delivery.lane, self.scope, self.pass_keep_alive
+        )
 
     def first_events(self, answer: StartedStream) -> tuple[Lane, bytes]:
         _keep_events(answer.source)

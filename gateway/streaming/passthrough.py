@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
-from gateway.streaming.lane import NO_NAMES, MapError, StreamProgress
+from gateway.streaming.keep_alive import keep_alive
+from gateway.streaming.lane import NO_NAMES, OPENING_COMMENTS, MapError, StreamProgress
 from providers.neutral.codec import AnswerRepair, Codec, Reader
 from providers.neutral.tool_names import restore_in_json
 from streams.events import AnswerEnd, ErrorInfo, TextDelta
@@ -103,12 +104,8 @@ class Passthrough:
         return b"" if rest.strip() or self.progress.error is not None or self._reframe_event is not None else rest
 
     def ping(self) -> bytes:
-        if self.progress.over:
-            return b""
-        own = self._codec.wire.ping
-        if own and self._events and self.progress.committed:
-            return own
-        return self._framing.comment if self._plain or own else b""  # a client that skips events skips comments, too
+        wire = self._codec.wire  # a client that skips events skips comments, too
+        return keep_alive(wire, self.progress, may_comment=self._plain or bool(wire.ping))
 
     def _forward(self, raw: bytes) -> bytes:
         """Read an event of the provider in any form, and return the client's bytes for it."""
@@ -121,6 +118,8 @@ class Passthrough:
         if self._has_ended or self.progress.error is not None:
             return b""
         self._plain = self._plain and self._is_plain(raw, "", b"")
+        if not self.progress.committed and raw.startswith(b":") and not self.progress.note_keep_alive(OPENING_COMMENTS):
+            return b""
         return b"" if self._reframe_event is not None or (self._hid_last_event and raw == b"\n") else raw
 
     def _forward_event(self, raw: bytes, name: str, data: bytes) -> bytes:
@@ -142,6 +141,9 @@ class Passthrough:
                 return self._error_event(failure)
             else:
                 progress.add(event)
+        if not progress.committed and (words := self._codec.wire.words).is_keep_alive(name, data):
+            # The client gets one of its own form now, not all of them with the first content.
+            return raw if progress.note_keep_alive(words.opening_keep_alives) else b""
         if self._has_edits and not (events and type(events[-1]) is TextDelta):
             raw = self._edit_event(raw, name, data)
         if self._hides_usage:

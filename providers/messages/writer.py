@@ -33,7 +33,6 @@ from streams.events import (
     Usage,
 )
 
-_PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 _PIECES = (ReasoningDelta, ToolCallDelta)  # the most frequent events besides texts
 _END_OF_DELTA = b"}}\n\n"
@@ -109,12 +108,6 @@ class MessagesWriter:
                 if event.block == self._order.open and type(event) in _PIECES:
                     return self._write(event)
                 return self._start_message() + b"".join(map(self._write, self._order.add(event)))
-
-    def ping(self) -> bytes:
-        """Return a ping, or a comment before ``message_start``, which must be the first event."""
-        if self._stage is ENDED:
-            return b""
-        return _PING if self._stage is ANSWERING else sse.COMMENT_PING
 
     def _start_message(self) -> bytes:
         if self._stage is not WAITING:

@@ -164,10 +164,6 @@ class Writer(Protocol):
         """
         ...
 
-    def ping(self) -> bytes:
-        """Return a keep-alive in the API's own form, valid at any time."""
-        ...
-
 
 class AnswerRepair(Protocol):
     """A repair of faults in a provider's answer that mislead SDKs; ``faults`` are the repaired members."""

@@ -16,7 +16,7 @@ from gateway.streaming.translation import Translation
 from providers.apis import CODECS
 from streams.events import ErrorInfo
 from streams.framing import EventTooLarge
-from streams.sse import COMMENT_PING, SSE
+from streams.sse import COMMENT_PING
 from tests.support.apis import OLDER
 from tests.support.each_row import each_row
 from tests.support.examples import places
@@ -404,7 +404,7 @@ def test_a_whole_answer_becomes_a_stream(source, client):
 def test_an_answer_that_is_held_until_its_end_is_cut_at_the_limit():
     """A Responses stream repeats the whole answer in its last event."""
     writer = CODECS["responses"].writer(reply_for("responses"))
-    lane = Translation(CODECS["chat"], writer, SSE, masked_error, 2**20, max_characters=100)
+    lane = Translation(CODECS["chat"], writer, CODECS["chat"].wire, masked_error, 2**20, max_characters=100)
     piece = b'data: {"choices":[{"index":0,"delta":{"content":"0123456789"}}]}\n\n'
     out = b"".join(lane.feed(piece) for _ in range(50))
     assert "limits.answer" in lane.progress.error.message
