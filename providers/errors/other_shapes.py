@@ -12,6 +12,7 @@ import attrs
 from providers.errors import (
     agent_items,
     forced_tools,
+    image_labels,
     json_schemas,
     long_tool_names,
     missing_reasoning,
@@ -57,6 +58,8 @@ COMBINED_TOOLS: Final = (":tools", "combined")
 TOOL_PATTERNS: Final = (":tools", "patterns")
 """Tools whose schemas lack members that a server requires, combine other schemas at the root, or have patterns that a
 server cannot read."""
+IMAGE_LABELS: Final = (":images", "types")
+"""Labels of images that differ from the images' bytes."""
 TOOL_NAMES: Final = (":tools", "names")
 """The names of tools that are too long or have other characters than a server permits."""
 CALL_IDS: Final = (":calls", "ids")
@@ -195,6 +198,12 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         (*schema_limits.FORMATS, *schema_limits.TOOLS),
         schema_limits.describe_limits_in,
         schema_limits.describe_edit,
+    ),
+    IMAGE_LABELS: OtherShape(
+        image_labels.WORDS,
+        image_labels.LISTS,
+        image_labels.relabel,
+        _describe_messages("media_type", form="=actual"),
     ),
     TOOL_NAMES: OtherShape(
         long_tool_names.WORDS,
