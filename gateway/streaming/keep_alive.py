@@ -41,20 +41,20 @@ class CountedLane:
     def __init__(self, lane: Lane, event_after: Callable[[bytes], bytes]) -> None:
         self.progress = lane.progress
         self.source = lane.source
-        self._lane = lane
+        self.lane = lane
         self._event_after = event_after
         self._last = b""
 
     def feed(self, data: bytes) -> bytes:
-        out = self._lane.feed(data)
+        out = self.lane.feed(data)
         self._last = out or self._last
         return out
 
     def end(self, error: ErrorInfo | None = None) -> bytes:
-        return self._lane.end(error)
+        return self.lane.end(error)
 
     def trailing_bytes(self) -> bytes:
-        return self._lane.trailing_bytes()
+        return self.lane.trailing_bytes()
 
     def ping(self) -> bytes:
         if self.progress.over:
