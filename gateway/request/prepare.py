@@ -27,7 +27,7 @@ from providers.neutral.parameters import MODERATION, refuse_lost_block
 from providers.neutral.request import Parameter, ReasoningPart, Request
 from providers.neutral.seal import MARKS
 from providers.neutral.tool_names import shorten_names
-from streams.errors import invalid
+from streams.errors import GatewayError, invalid
 
 
 def translate(request: Request, target: Target, omissions: Omissions = NOTHING) -> Prepared:
@@ -40,12 +40,14 @@ def translate(request: Request, target: Target, omissions: Omissions = NOTHING) 
     return Prepared(_leave_out_rejected(outgoing, target, omissions), names, omissions)
 
 
-def translate_count(request: Request, target: Target) -> Prepared | None:
-    """Write ``request`` for the provider's token counting, or return ``None`` if it has none. Raises as ``prepare``
-    does."""
-    changed, names = _adapt(request, target, NOTHING)
+def translate_count(request: Request, target: Target, omissions: Omissions = NOTHING) -> Prepared:
+    """Write ``request`` for the provider's token counting. Raises ``GatewayError`` as ``prepare`` does, and a 501 if
+    the gateway cannot write it for the API."""
+    changed, names = _adapt(request, target, omissions)
     outgoing = CODECS[target.api].write_count(changed, target.recipient)
-    return None if outgoing is None else Prepared(_leave_out_rejected(outgoing, target, NOTHING), names)
+    if outgoing is None:
+        raise GatewayError("unsupported", f"the gateway does not count tokens in the API {target.api}")
+    return Prepared(_leave_out_rejected(outgoing, target, omissions), names, omissions)
 
 
 def _adapt(request: Request, target: Target, omissions: Omissions) -> tuple[Request, Mapping[str, str]]:
