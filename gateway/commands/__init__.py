@@ -5,7 +5,7 @@
 - ``serve``: ``serve`` and ``mock``; ``serve_messages`` has its banner, ``demo`` the demo's configuration, ``listening``
   opens the sockets, ``served_config`` reloads the configuration.
 - ``explaining``: ``explain``; ``explaining_members`` has the request members, ``explaining_clients`` the clients,
-  ``explaining_caches`` the rules of prompt caches, ``rehearsal`` simulates the attempts of a request.
+  ``explaining_caches`` the rules of prompt caches, ``next_target`` finds the target of the next request.
 - ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_tables`` reads CSV for it. ``people``:
   ``people``. ``key_options`` has the options of both.
 - ``steps`` and ``steps_trial``: ``steps``; ``step_options`` has the options.
@@ -13,11 +13,10 @@
   describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing`` reverts the changes.
 - ``imports``: the package of ``import``.
 - ``login``: ``login``; ``sessions``: ``token``, and the file of the user's sessions; ``me``: ``me``. Their options are
-  in ``session_options``, those of ``costs``, ``cache`` and ``reconcile`` in
+  in ``key_options``, those of ``costs``, ``cache`` and ``reconcile`` in
   ``cost_options``.
 - ``cache_report``: ``cache`` over the ledger, with ``cache_advice``; ``reconcile_table`` has the report of
   ``reconcile``. ``tables`` draws the tables of all commands, ``amounts`` has their numbers and dollars.
-  ``cache_files`` is ``cache`` over requests on disk.
 - ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the scenario, ``load_outputs`` writes
   files, ``load_reports`` compares and merges reports.
 - ``compare``: ``compare``; ``compare_options`` has the options, ``compared_requests`` reads the requests,

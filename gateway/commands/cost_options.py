@@ -85,13 +85,7 @@ CACHE_BY = ("key", "group", "model", "target", "run", "cause", "day")
 
 
 @click.command(cls=Command, short_help="Report what providers' prompt caches missed, and why.")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE FILE | DIR]")
 @CONFIG
-@click.option(
-    "--model",
-    metavar="PROVIDER/MODEL",
-    help="For files: the model whose cache rules and prices apply. Default: the model in the request.",
-)
 @group_option(CACHE_BY)
 @since_option("7d")
 @UNTIL
@@ -99,22 +93,15 @@ CACHE_BY = ("key", "group", "model", "target", "run", "cause", "day")
               help="Only requests with this value of key, group, model, target or run, such as group=research; "
                    "repeatable.")  # fmt: skip
 @IN_FORMAT
-def cache(files: tuple[Path, ...], config: Path | None, model: str | None, **options: Any) -> None:
+def cache(config: Path | None, **options: Any) -> None:
     """Report how much providers' prompt caches served, how much they could have served, and the causes and costs of
     misses.
 
     The report comes from the ledger in the state storage of the configuration, which must be of type sqlite or
     postgres. The gateway may be running. The command sends nothing.
 
-    With two FILEs, JSON requests of one turn and the next, the command compares these instead. DIR is a folder of
-    `trigate serve --record`: the command compares each turn in it with the turn that it continues.
-
-    Exit status: 0, 1 for an invalid config, 2 if the ledger or a file cannot be read.
+    Exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
     """
-    if files:
-        from gateway.commands.cache_files import run_files
-
-        sys.exit(run_files(files, model))
     from gateway.commands.cache_report import run
     from gateway.commands.costs import CostOptions
 

@@ -16,9 +16,32 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The commands of ``trigate`` by purpose."""
 
+REMOVED: Final[Mapping[str, str]] = {
+    "explain --if": "explain --url shows the targets that a running gateway skips, and a test can cause failures: "
+                    "docs/routing.md lists the models of trigate mock that fail",
+    "cache --model": "it belonged to the comparison of files; the log and trigate cache name the cause of each miss",
+    "cache FILE": "send the requests through a gateway; its log and trigate cache name the cause of each miss",
+    "step": "use trigate steps try",
+}  # fmt: skip
+"""What to do instead of a removed option, argument or command."""
+
 
 class Command(click.Command):
-    """A command whose help has one paragraph, then the options in the order of their definition, then the details."""
+    """A command whose help has one paragraph, then the options in the order of their definition, then the details.
+
+    Removed options and arguments are errors that state their replacement."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        first = args[0] if args else "-"
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            _check_removed(ctx, f"{ctx.info_name} {error.option_name}")
+            raise
+        except click.UsageError:
+            if not first.startswith("-"):
+                _check_removed(ctx, f"{ctx.info_name} FILE")
+            raise
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write(formatter, self._paragraphs()[0])
@@ -30,6 +53,11 @@ class Command(click.Command):
         """Return the first paragraph and the other ones."""
         first, _, others = inspect.cleandoc(self.help or "").partition("\n\n")
         return first, others
+
+
+def _check_removed(ctx: click.Context, words: str) -> None:
+    if words in REMOVED:
+        raise click.UsageError(f"{words} was removed: {REMOVED[words]}", ctx) from None
 
 
 def _write(formatter: click.HelpFormatter, text: str) -> None:
@@ -46,6 +74,13 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if ctx.parent is None:
+            _check_removed(ctx, args[0])
+        return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         self.format_commands(ctx, formatter)

@@ -76,6 +76,21 @@ def test_the_help_of_each_command_shows_its_options_on_the_first_screen():
         assert len(lines) <= 24 or isinstance(command, click.Group) or options <= 8, path
 
 
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (("explain", "m", "--if", "*=overloaded"), "explain --if was removed: explain --url shows"),
+        (("cache", "1.json", "2.json"), "cache FILE was removed: send the requests through a gateway"),
+        (("cache", "--model", "m"), "cache --model was removed"),
+        (("step", "test", "1.json"), "step was removed: use trigate steps try"),
+    ],
+)
+def test_a_removed_option_or_command_states_what_replaces_it(words, instead):
+    found = invoke(*words)
+    assert found.returncode == 2
+    assert instead in " ".join(found.stderr.split())
+
+
 def all_commands(group, *path):
     for name, command in group.commands.items():
         yield (*path, name), command
