@@ -18,7 +18,6 @@ from providers.errors import (
     missing_reasoning,
     null_reasoning,
     output_limits,
-    prefill,
     system_place,
     text_lists,
     thinking_support,
@@ -224,9 +223,9 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         lambda name, value: Edit(f"{name}[]", lost=False, form="+assistant"),
     ),
     LAST_TURN: OtherShape(
-        prefill.WORDS,
-        prefill.LISTS,
-        prefill.add_user_turn,
+        tool_turns.LAST,
+        tool_turns.LISTS,
+        tool_turns.add_user_turn,
         lambda name, value: Edit(f"{name}[]", lost=False, form="+user"),
     ),
     USER_ID: OtherShape(
