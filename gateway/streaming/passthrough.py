@@ -165,24 +165,27 @@ class Passthrough:
         words = self._codec.wire.words
         if error.is_end or len(data) > _LARGE or not words.may_forward_error(name, data):
             return self._error_event(error)
-        out = self._framing.change_payload(raw, self._redact)
         if self._framing.is_seen(raw) and words.is_error(name, data):
-            self.progress.add(self._map_error(error))
-            return out
-        return out + self._error_event(error)
+            public = self._map_error(error)
+            self.progress.add(public)
+            raw = self._codec.report_failure(raw, data, public, self._events - 1)
+            return self._framing.change_payload(raw, self._redact)
+        return self._framing.change_payload(raw, self._redact) + self._error_event(error)
 
     def _after_error(self, raw: bytes, name: str, data: bytes) -> bytes:
         """Return the client's bytes for an event after the error."""
         if self._has_ended or not self._codec.wire.words.repeats_error(name, data):
             return b""
         raw = raw if self._reframe_event is None else self._reframe_event(name, data)
+        self._reader.read_event(name, data)  # it may have the usage
         return self._framing.change_payload(raw, self._redact)
 
     def _note_forwarded_error(self, error: ErrorInfo) -> bytes:
-        """Record a failure that the forwarded events already report to the client."""
+        """Record a failure that the forwarded events already report, and return another if SDKs need it to raise."""
+        public = self._map_error(error)
         self.progress.committed = True
-        self.progress.add(self._map_error(error))
-        return b""
+        self.progress.add(public)
+        return self._codec.report_failure(b"", b"", public, self._events)
 
     def _error_event(self, error: ErrorInfo) -> bytes:
         public = self._map_error(error)

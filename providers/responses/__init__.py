@@ -28,7 +28,7 @@ from providers.responses.compaction import compaction_item, compaction_request, 
 from providers.responses.incoming import read_continuation, read_request
 from providers.responses.numbering import keep_alive_after
 from providers.responses.outgoing import write_count_request, write_request
-from providers.responses.output import failed_events
+from providers.responses.output import failed_events, report_failure
 from providers.responses.reader import ResponsesReader, read_answer
 from providers.responses.writer import ResponsesWriter, TurnWriter
 from streams.events import ErrorInfo
@@ -94,6 +94,7 @@ class Responses(Codec):
     write_answer = staticmethod(write_answer)
     read_error = staticmethod(read_failure)
     last_event = staticmethod(failed_events)
+    report_failure = staticmethod(report_failure)
     is_own_error = staticmethod(is_openai_error)
 
     def writer(self, reply: Reply) -> TurnWriter:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.responses.output import Object
+from providers.responses.output import Object, end_events
 from streams import sse
 
 _NUMBER: Final = re.compile(rb'"sequence_number": ?(\d+)')  # a string cannot contain it: its quotes are escaped
@@ -56,8 +56,8 @@ class EventSequence:
         return self.event("response.created", members) + self.event("response.in_progress", members)
 
     def end_event(self, response: Object) -> bytes:
-        """Return the terminal event for the response's status."""
-        return self.event(f"response.{response['status']}", {"response": response})
+        """Return the terminal event for the response's status, after the ``error`` of a failure."""
+        return end_events(self.new_number(), response)
 
 
 def in_order(items: Mapping[int, Any]) -> list[Any]:
