@@ -125,8 +125,8 @@ ARROWS: Final = {
         stores streaming upstream""",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
     "gateway.quart_app": """
-        access config conversations endpoints exchange http providers.interactions realtime relay serving stores""",
-    "gateway.app": "access config endpoints exchange http lifespan open_service providers.apis relay serving stores",
+        config conversations endpoints exchange http providers.interactions realtime relay serving stores""",
+    "gateway.app": "config endpoints exchange http lifespan open_service providers.apis relay serving stores",
     "gateway.asgi": "app config logs open_store serving",
     "gateway.reload": "app config exchange http lifespan open_service secret_stores serving shared steps",
     "gateway.commands": """
