@@ -14,7 +14,7 @@ configuration with ``issuers``, or with another key that needs a part of it.
 - ``issuers``: all of these for the issuers of a process
 - ``store``: sessions, device grants, own keys, blocks, raises and the audit in a database. ``tables`` has
   the tables, ``records`` their records, ``rows``, ``session_rows``, ``rights_rows`` and ``sweeping``
-  the statements
+  the statements; ``client_changes`` adds changes of stored clients to the audit
 - ``followed``: blocks, ended sessions, raises and own keys in memory, followed in the database
 - ``session_tokens``: the tokens of sessions; ``seals`` derives their keys, and encrypts issuers' refresh tokens
 - ``sessions``: opens, refreshes and ends sessions; ``confirming`` checks with their issuers whether people still have
