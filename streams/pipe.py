@@ -66,7 +66,7 @@ class Watch:
     def await_body(self) -> None:
         """Continue the first-byte limit after the headers, but wait at least for the idle limit.
 
-        Some servers send the headers of a stream immediately, and then read a long prompt."""
+        Some servers send the headers immediately, and then read a long prompt."""
         self._has_headers = True
         if not self.scope.cancel_called:
             latest = max(self.scope.deadline, self._clock() + self._idle)

@@ -12,8 +12,8 @@ class Timeouts:
 
     connect: Wait = setting("The time to open a connection to the provider.", 5.0)
     first_byte: TimeLimit = setting(
-        "The time from the request to the response headers, and to the first byte of a stream. Reasoning models think "
-        "before it.",
+        "The time from the request to the response headers, and to the first byte after them. Reasoning models think "
+        "before both.",
         600.0,
     )
     idle: TimeLimit = setting(
