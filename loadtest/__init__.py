@@ -1,7 +1,5 @@
-"""The load tester: it plans and sends requests, measures the responses, and reports the results.
+"""The load tester: measures the streams of any server of the six APIs, under a load of one process.
 
-It imports nothing from the gateway and measures any server of the supported APIs. Packages, lowest layer first:
-``wire`` (connections that time every read), ``plan`` (the load to make), ``requests`` (request bodies), ``exchange``
-(one request and its response), ``figures`` (statistics over many records), ``run`` (one run or a series of runs),
-``crew`` (a run in several processes) and ``reports`` (output for people and programs).
+``plan`` has the load as values, ``requests`` makes its requests, ``wire`` and ``exchange`` send them and judge the
+answers, ``run`` makes runs and searches, ``figures`` sums them up, and ``reports`` shows them.
 """

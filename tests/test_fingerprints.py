@@ -109,9 +109,6 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("used", "quart.wrappers.response:DataBody", "294478c49421"),
         ("replaced", "werkzeug.routing.rules:Rule._compile_builder", "021699a44e55"),
     ],
-    "loadtest/wire/http2.py": [
-        ("extended", "h2.connection:H2ConnectionStateMachine.process_input", "3124843a6a88"),
-    ],
     "gateway/telemetry/metrics.py": [
         ("used", "prometheus_client.metrics:Histogram._metric_init", "e4a11af4639d"),
         ("used", "prometheus_client.mmap_dict:mmap_key", "7108b97141cf"),

@@ -1,202 +1,193 @@
-"""``trigate load``: loads one server or several and reports the results, or shows two reports side by side."""
+"""``trigate load``: loads one server, or two in turns, and reports the results."""
 
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Final
 
+import attrs
 import click
 import trio
 
 from configfile.document import ConfigError, sentence
-from gateway.commands.load_outputs import LoadOutputs, OutputOptions, input_error, write_files
-from gateway.commands.load_plan import (
-    LoadOptions,
-    check_conditions,
-    check_excluded_options,
-    plan_scenario,
-    wait_before,
-)
+from gateway import __version__
+from gateway.commands.load_plan import build_plan, describe_tokens, input_error
 from gateway.commands.terminal import say
-from loadtest.crew.channel import CrewFailed
-from loadtest.crew.opening import capacity_notes, open_load_starter
-from loadtest.figures.conditions import Condition, ConditionVerdict, judge_conditions, parse_condition
-from loadtest.figures.result import RunResult
-from loadtest.figures.tally import Tally
-from loadtest.plan.comparison import UnknownPart
-from loadtest.plan.scenario import Scenario
-from loadtest.reports import report_file as report
-from loadtest.reports import text
-from loadtest.reports.live import Screen, SearchLines
-from loadtest.reports.live import choose_screen as screen_for
-from loadtest.reports.parts import PlanPart, part_of_plan
-from loadtest.reports.report_file import InvalidReport
-from loadtest.requests.estimate import describe_files, token_estimate
+from loadtest.exchange.judging import AnswerJudge, open_judge
+from loadtest.figures.result import RunResult, join_rounds
+from loadtest.figures.rounds import ComparedFigure, compare_rounds
+from loadtest.plan.limits import judge_condition, parse_condition
+from loadtest.plan.plan import LoadPlan
+from loadtest.reports import report_file, text
+from loadtest.reports.live import Screen, choose_screen
+from loadtest.reports.request_log import RequestLog, RunLog
 from loadtest.requests.keys import Credential, credential_for, describe_key, key_advice
-from loadtest.run.early_ends import EarlyEnds, end_early
-from loadtest.run.overhead import SelfTest, self_test
-from loadtest.run.readiness import NotReady, check_exact, wait_until_ready
-from loadtest.run.running import Unreachable
-from loadtest.run.searching import make_runs, rule_of
-from loadtest.run.under_way import LoadUnderWay, StartTimePassed, Watching, watch_nothing
+from loadtest.run.running import ActiveRun, Unreachable, address_of
+from loadtest.run.search import SearchStep, search
+from loadtest.wire.connections import raise_file_limit
 from streams.garbage import frozen_startup_objects
 
-REFUSED: Final = "status 401"  # the kind of failure in a tally
 GOOD, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+STDOUT: Final = Path("-")
+REFUSED: Final = "status 401"  # the kind of failure in a tally
 
 
-def run(options: LoadOptions) -> int:
-    """Run ``trigate load`` and return its exit status.
+@attrs.frozen
+class LoadResults:
+    """The results of all servers, and the comparison of two."""
 
-    It is 0 for success, 1 if a condition of ``--fail-if`` is true, 2 if no load could run, and 130 after an
-    interrupt. Except with 2, the report is written."""
+    runs: Sequence[RunResult]
+    compared: Sequence[ComparedFigure] | None = None
+
+
+def run(options: Mapping[str, Any]) -> int:
+    """Run ``trigate load`` and return its exit status. Except with 2, the report is written."""
     try:
-        if options.compare is not None or options.self_test:
-            check_excluded_options(options)
-        if options.compare is not None:
-            check_conditions(options)
-            conditions = tuple(map(parse_condition, options.fail_if))
-            before, after = options.compare
-            with report.reject_misread(before, after):
-                both = report.side_by_side(report.load(before), report.load(after), (before.stem, after.stem))
-                return finish(both, options.outputs, conditions, compares=True)
-        if options.self_test:
-            with frozen_startup_objects():
-                click.echo(_overhead_text(trio.run(self_test)))
-            return GOOD
-        plan = plan_scenario(options)
-        for note in describe_files(plan):
-            say(sentence(note))
-        say(sentence(str(token_estimate(plan))))
-        keys = _target_keys(plan)
-        options.outputs.check(has_conditions=bool(plan.fail_if or plan.until))
-        wait = wait_before(options)
-        ends = EarlyEnds(plan)
-        with LoadOutputs.open(options.outputs) as outputs:
-            runs = _run_load(plan, keys, outputs, ends, wait)
-            runs = runs and outputs.with_remarks(runs)
-    except (ConfigError, InvalidReport, Unreachable, CrewFailed, UnknownPart, NotReady, StartTimePassed) as error:
+        plan = build_plan(options)
+        _check_files([options[name] for name in ("json", "html", "log") if options[name] is not None])
+        keys = {name: _key_of(url, options["key_env"]) for name, url in plan.targets.items()}
+        if tokens := describe_tokens(plan):
+            say(sentence(tokens))
+        raise_file_limit()
+        with _open_log(options["log"]) as log:
+            results = _run_load(plan, keys, log)
+            if results is not None and log is not None:
+                log.close()
+                results = _note_lost_lines(results, log)
+    except (ConfigError, Unreachable) as error:
         click.echo(error.list_mistakes("mistakes") if isinstance(error, ConfigError) else str(error), err=True)
         return UNUSABLE
-    if not runs:
+    if results is None:
         return INTERRUPTED
-    part = part_of_plan(plan)
-    if part is not None and plan.fail_if:
-        say(f"part {part.number} of {part.of}: trigate load merge checks the conditions on all parts together")
-    conditions = () if part is not None else tuple(map(parse_condition, plan.fail_if))
-    status = finish(runs, options.outputs, conditions, ends.verdicts, part=part)
-    _print_key_advice(runs, plan, keys)
-    return UNUSABLE if ends.was_refused and status != INTERRUPTED else status
+    status = _report(plan, results, options)
+    for single in results.runs:
+        if any(failure.kind == REFUSED for failure in single.tally.failures):
+            say(sentence(f"{REFUSED}: {single.name}: {key_advice(keys[single.target])}"))
+    return status
 
 
-def _overhead_text(test: SelfTest) -> str:
-    figures = (test.stream, test.event, test.delay_p50, test.delay_p99)
-    stream, event, delay, worst = (f"{1e6 * figure:.0f} µs" for figure in figures)
-    return f"CPU time: {stream} per stream, {event} per event; delay of an event: {delay} (p99 {worst})"
+def _check_files(paths: Sequence[Path]) -> None:
+    """Check the paths of the outputs before the load. Raises ``ConfigError``."""
+    for path in paths:
+        itself = not path.exists() or (not path.is_dir() and os.access(path, os.W_OK))
+        beside = path.parent.is_dir() and os.access(path.parent, os.W_OK)
+        if not str(path) or not itself or not (beside or (path.exists() and not path.is_file())):
+            raise input_error(str(path), "the file cannot be written", "give a file in an existing, writable directory")
+        if paths.count(path) > 1:
+            raise input_error(str(path), "two outputs use the same file", "give each its own file")
 
 
-def _target_keys(plan: Scenario) -> dict[str, Credential]:
-    """Return the key of each target. Raises ``ConfigError``."""
-    found = {target: credential_for(url, plan.key_env, os.environ) for target, url in plan.targets.items()}
-    if plan.key_env is not None and not all(key.value for key in found.values()):
-        unset = f"the environment variable {plan.key_env} is not set" if plan.key_env else "the variable name is empty"
-        raise input_error("key_env", unset, f"set {plan.key_env}" if plan.key_env else "give the name of a variable")
-    if any(key.value and not (key.value.isprintable() and key.value.isascii()) for key in found.values()):
-        raise input_error("key_env", "the key has characters that headers cannot contain", "correct the variable")
-    for target, key in found.items():
-        say(sentence(describe_key(plan.targets[target], key, plan)))
+def _key_of(url: str, key_env: str | None) -> Credential:
+    """Return the key of a server. Raises ``ConfigError``."""
+    found = credential_for(url, key_env, os.environ)
+    if key_env is not None and not found.value:
+        raise input_error("--key-env", f"the environment variable {key_env or 'without a name'} is not set", "set it")
+    if found.value and not (found.value.isprintable() and found.value.isascii()):
+        raise input_error("--key-env", "the key has characters that headers cannot contain", "correct the variable")
+    say(sentence(describe_key(url, found)))
     return found
+
+
+@contextlib.contextmanager
+def _open_log(path: Path | None) -> Iterator[RequestLog | None]:
+    """Open the request log until the end of the block."""
+    if path is None:
+        yield None
+        return
+    with contextlib.ExitStack() as stack:
+        file: BinaryIO = sys.stdout.buffer if path == STDOUT else stack.enter_context(path.open("wb", buffering=0))
+        log = RequestLog(file)
+        stack.callback(log.close)
+        yield log
+
+
+def _note_lost_lines(results: LoadResults, log: RequestLog) -> LoadResults:
+    if not log.lost:
+        return results
+    *others, last = results.runs
+    remark = f"The request log lacks {log.lost} lines: {log.failure}."
+    return attrs.evolve(results, runs=(*others, attrs.evolve(last, remarks=(*last.remarks, remark))))
 
 
 # Running
 
 
-def _run_load(
-    plan: Scenario,
-    keys: Mapping[str, Credential],
-    outputs: LoadOutputs,
-    ends: EarlyEnds,
-    wait: float | None,
-) -> tuple[RunResult, ...] | None:
-    """Run the load; return None after an interrupt without a report.
-
-    Raises ``Unreachable``, ``CrewFailed``, ``NotReady`` and ``StartTimePassed``."""
-    runs: tuple[RunResult, ...] | None = None
+def _run_load(plan: LoadPlan, keys: Mapping[str, Credential], log: RequestLog | None) -> LoadResults | None:
+    """Run the load; return None after an interrupt without a report. Raises ``Unreachable``."""
     failed: list[Exception] = []
     try:
-        screen = screen_for(sys.stderr, os.environ)
+        screen = choose_screen(sys.stderr, os.environ)
         with frozen_startup_objects():
-            runs = trio.run(_load, plan, keys, outputs, ends, wait, screen)
+            return trio.run(_load, plan, keys, log, screen)
     except* KeyboardInterrupt:
         click.echo("interrupted; no report", err=True)
-    except* (Unreachable, CrewFailed, NotReady, StartTimePassed, ConfigError) as group:
-        failed += _nested_exceptions(group)
+    except* Unreachable as group:
+        failed += _leaves(group)
     if failed:
         raise failed[0]
-    return runs
+    return None
 
 
-def _nested_exceptions(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
     """Return the exceptions in nested groups."""
     found: list[Exception] = []
     for error in group.exceptions:
-        found += _nested_exceptions(error) if isinstance(error, BaseExceptionGroup) else [error]
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
     return found
 
 
-async def _load(
-    plan: Scenario,
-    keys: Mapping[str, Credential],
-    outputs: LoadOutputs,
-    ends: EarlyEnds,
-    wait: float | None,
-    screen: Screen,
-) -> tuple[RunResult, ...]:
-    for note in await capacity_notes(plan):
-        say(f"note: {note}")
-    found: list[RunResult] = []
-    values = {target: key.value for target, key in keys.items()}
-    shown = () if plan.search else (screen.watch,)  # a search prints its own lines
-    async with open_load_starter(plan, values) as start, outputs.export():
+async def _load(plan: LoadPlan, keys: Mapping[str, Credential], log: RequestLog | None, screen: Screen) -> LoadResults:
+    addresses = {target: await address_of(plan, target) for target in plan.targets}
+    async with open_judge() as judge:
 
-        async def once(scenario: Scenario, target: str, watch: Watching = watch_nothing) -> RunResult:
-            guards, records = ends.of_run(scenario, target)
-            sinks = (*records, *outputs.sinks(scenario, target, values[target]))
-            watching = (*shown, outputs.watch, partial(end_early, ends=guards), watch)
-            return await _run_watched(start(scenario, target, sinks), watching)
+        async def start(plan: LoadPlan, target: str = next(iter(plan.targets))) -> ActiveRun:
+            return _make_run(plan, target, addresses[target], keys[target].value, judge, log)
 
-        async def run_unwatched(scenario: Scenario, target: str) -> RunResult:
-            return await _run_watched(start(scenario, target, ()), ())
+        if plan.find_rate:
+            say(f"Searching for the highest rate, doubling from {plan.rate:g} per second. Ctrl-C stops it.")
+            return LoadResults([await search(plan, start, run_watched, _print_step)])
+        if plan.rounds == 1:
+            running = await start(plan)
+            return LoadResults([await run_watched(running, lambda: screen.watch(running))])
+        return await _alternate(plan, start, screen)
 
-        for target in plan.targets if wait is not None else ():
-            try:
-                if await wait_until_ready(plan, target, wait or 0.0, run_unwatched) is not None:
-                    return ()
-            except NotReady as error:
-                advice = f"\n{sentence(key_advice(keys[target], plan))}" if error.kind == REFUSED else ""
-                raise NotReady(f"{error}{advice}", error.kind) from None
-        await check_exact(plan, run_unwatched)
+
+def _make_run(
+    plan: LoadPlan, target: str, address: Any, key: str | None, judge: AnswerJudge, log: RequestLog | None
+) -> ActiveRun:
+    return ActiveRun(plan, target, address, key, judge, [RunLog(log, target)] if log is not None else [])
+
+
+async def _alternate(
+    plan: LoadPlan, start: Callable[[LoadPlan, str], Awaitable[ActiveRun]], screen: Screen
+) -> LoadResults:
+    """Load two servers in turns, each for ``plan.seconds`` in all, and compare them."""
+    found: dict[str, list[RunResult]] = {target: [] for target in plan.targets}
+    count = None if plan.count is None else max(1, plan.count // plan.rounds)
+    for number in range(plan.rounds):
+        part = attrs.evolve(plan, seconds=plan.seconds / plan.rounds, count=count, seed=plan.seed + number)
         for target in plan.targets:
-            found += await make_runs(plan, target, once, partial(rule_of, plan), SearchLines(sys.stderr))
-            if found[-1].interrupted or ends.is_spent:
-                break
-    return tuple(found)
+            running = await start(part, target)
+            found[target].append(await run_watched(running, lambda: screen.watch(running)))  # noqa: B023
+            if found[target][-1].interrupted or found[target][-1].stopped:
+                return LoadResults([join_rounds(rounds) for rounds in found.values() if rounds])
+    return LoadResults([join_rounds(rounds) for rounds in found.values()], compare_rounds(*found.values()))
 
 
-async def _run_watched(running: LoadUnderWay, watching: Sequence[Watching]) -> RunResult:
+async def run_watched(running: ActiveRun, watch: Callable[[], Awaitable[None]]) -> RunResult:
+    """Run a load next to a watching task. The first signal stops it with a report, the second without one."""
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_on_signal, running)
-        for watch in watching:
-            nursery.start_soon(watch, running)
+        nursery.start_soon(watch)
         result = await running.run()
         nursery.cancel_scope.cancel()
     return result
 
 
-async def _stop_on_signal(running: LoadUnderWay, *, task_status: trio.TaskStatus[None]) -> None:
-    """Stop the load on the first signal, with a report; exit without a report on the second."""
+async def _stop_on_signal(running: ActiveRun, *, task_status: trio.TaskStatus[None]) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for _ in signals:
@@ -205,69 +196,58 @@ async def _stop_on_signal(running: LoadUnderWay, *, task_status: trio.TaskStatus
             running.stop()
 
 
+def _print_step(step: SearchStep) -> None:
+    rate, started, good, *times, verdict = text.search_cells(attrs.asdict(step))
+    say(f"{rate}/s: {started} begun, {good} good, p50 {times[0]}, p99 {times[1]}: {verdict}")
+
+
 # Results
 
 
-def finish(
-    runs: Sequence[RunResult],
-    outputs: OutputOptions,
-    conditions: Sequence[Condition],
-    early_ends: Sequence[ConditionVerdict] = (),
-    *,
-    part: PlanPart | None = None,
-    compares: bool = False,
-) -> int:
-    """Print and write the report, and return the exit status. Raises ``UnknownPart``.
-
-    ``early_ends`` are the verdicts on conditions that stopped a run."""
-    judged = (*early_ends, *judge_conditions(conditions, runs))
-    out = sys.stderr if outputs.on_stdout else sys.stdout
-    if not compares:
-        for single in runs:
-            if not single.label:
-                click.echo(text.summary(single, [one for one in judged if one.run == single.name]) + "\n", file=out)
-        if overview := text.overview(runs):
-            click.echo(overview + "\n", file=out)
-    if len(runs) > 1 and (compares or not any(single.label for single in runs)):
-        click.echo(text.comparison(runs), file=out)
+def _report(plan: LoadPlan, results: LoadResults, options: Mapping[str, Any]) -> int:
+    """Print and write the report, and return the exit status."""
+    conditions = tuple(map(parse_condition, plan.fail_if))
+    judged = [judge_condition(one, single) for single in results.runs for one in conditions]
+    out = sys.stderr if STDOUT in (options["json"], options["log"]) else sys.stdout
+    for single in results.runs:
+        click.echo(text.summary(single, [one for one in judged if one.run == single.name]) + "\n", file=out)
+        if single.search is not None:
+            click.echo(text.search_text(single), file=out)
+    if results.compared is not None:
+        click.echo(text.comparison_text(results.compared, [single.name for single in results.runs]), file=out)
     try:
-        write_files(runs, outputs, judged, None if part is None else part.dump())
+        if options["json"] is not None:
+            _write(options["json"], report_file.dump(results.runs, judged, results.compared, __version__) + b"\n")
+        if options["html"] is not None:
+            from loadtest.reports.page import page
+
+            _write(options["html"], page(results.runs, judged, results.compared).encode())
     except OSError as error:
         click.echo(f"cannot write {error.filename}: {(error.strerror or 'unusable').lower()}", err=True)
         return UNUSABLE
-    return _exit_status(runs, judged, compares)
+    return _exit_status(results, [f"{one.run}: {one.text}" for one in judged if not one.ok])
 
 
-def _exit_status(runs: Sequence[RunResult], judged: Sequence[ConditionVerdict], compares: bool) -> int:
-    """Print the failures and return the exit status. ``compares``: the runs are from earlier reports."""
-    failures = [one for one in judged if not one.ok]
-    for one in failures:
-        click.echo(f"failed: {one.run}: {one.failure}", err=True)
-    if compares:
-        return FAILED if failures else GOOD
-    unreached = [single for single in runs if _is_unreached(single.tally)]
-    for single in unreached:
-        fault = single.tally.failures[0]
-        click.echo(f"failed: {single.name}: no request got a connection: {fault.kind}: {fault.example}", err=True)
-    lost = [f"{single.name}: {why}" for single in runs for why in single.overhead.lost]
-    for why in lost:
-        click.echo(f"failed: {why}", err=True)
-    if any(single.interrupted for single in runs):
+def _write(path: Path, data: bytes) -> None:
+    if path == STDOUT:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        report_file.write_atomically(path, data)
+
+
+def _exit_status(results: LoadResults, failures: Sequence[str]) -> int:
+    """Print the failures and return the exit status."""
+    for failure in failures:
+        click.echo(failure, err=True)
+    refused = [single for single in results.runs if single.is_refused]
+    for single in refused:
+        fault = single.tally.failures[0] if single.tally.failures else None
+        why = single.stopped or (f"no request got a connection: {fault.kind}: {fault.example}" if fault else "refused")
+        click.echo(f"failed: {single.name}: {why}", err=True)
+    if any(single.interrupted for single in results.runs):
         return INTERRUPTED
-    fruitless = any(single.search is not None and single.search.found.outcome == "none" for single in runs)
-    if failures or lost or fruitless:
-        return FAILED
-    return UNUSABLE if unreached else GOOD
-
-
-def _is_unreached(tally: Tally) -> bool:
-    """Return whether no request of a run got a connection."""
-    unconnected = sum(row.count for row in tally.failures if row.phase == "connect")
-    return 0 < unconnected == tally.counts["started"]
-
-
-def _print_key_advice(runs: Sequence[RunResult], plan: Scenario, keys: Mapping[str, Credential]) -> None:
-    """Print advice on rejected keys."""
-    for single in runs:
-        if any(failure.kind == REFUSED for failure in single.tally.failures):
-            say(sentence(f"{REFUSED}: {single.name}: {key_advice(keys[single.target], plan)}"))
+    if refused:
+        return UNUSABLE
+    fruitless = any(single.search is not None and not single.search["rate"] for single in results.runs)
+    return FAILED if failures or fruitless else GOOD

@@ -44,7 +44,8 @@ class KnownPerson:
 class Sender:
     """The person that sent a request, and its credential, valid until ``expiry`` (Unix seconds).
 
-    ``credential_id`` is the id of the session, or the name of the own key, and ``source`` its record."""
+    ``credential_id`` is the id of the session, or the name of the own key, and ``source`` its record. For an opaque
+    token, ``source`` is the time of its introspection: the next one may give it other rights."""
 
     known: KnownPerson
     expiry: float

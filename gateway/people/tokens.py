@@ -23,12 +23,14 @@ class Claims:
     """The claims of a valid token of the issuer named ``issuer``.
 
     ``payload`` is their JSON, ``expiry`` the token's end in Unix seconds, clock skew included. ``digest`` is the
-    SHA-256 of the whole token, which identifies it in logs."""
+    SHA-256 of the whole token, which identifies it in logs. ``judged`` is the Unix time of an introspection, ``None``
+    for a signed token, whose claims never change."""
 
     issuer: str
     payload: bytes
     expiry: float
     digest: bytes
+    judged: float | None = None
 
     @property
     def values(self) -> dict[str, Any]:
@@ -55,7 +57,7 @@ class WrongSignature(TokenRefused):
 
 
 class CannotJudge(Exception):
-    """An error: ``issuer`` is unavailable and has sent no keys.
+    """An error: ``issuer`` is unavailable. It has sent no keys, or does not answer the introspection of the token.
 
     ``key_id`` is that of the token's key, if the token names one."""
 

@@ -1,6 +1,5 @@
-"""One request and its response.
+"""One exchange with its times.
 
-``exchange`` times both over HTTP or a WebSocket. ``content`` reads the events, ``judging`` checks that the answer is
-valid, and ``ending`` makes the ``record``. ``masking`` removes credentials, ``plain_text`` removes terminal control
-characters.
+``exchange`` sends a request and times its answer, ``content`` reads and ``judging`` judges the answer, and ``record``
+is the result, with ``masking`` and ``plain_text`` for texts from servers.
 """

@@ -2,9 +2,6 @@
 
 Judging an event takes longer than reading it, and would delay the clocks of other streams here. The process has the
 lowest priority, so that it takes no CPU time from a server on the same machine.
-
-Readers of ``providers.endpoints`` judge the endpoints other than conversations. Without a reader, a good answer is JSON
-with at least one item.
 """
 
 import contextlib
@@ -13,7 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, BinaryIO, Final, Literal, Protocol
 
@@ -22,74 +19,9 @@ import msgspec
 import trio
 
 from loadtest.exchange.content import AnswerContent, read_answer
-from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi, wire_of
-from providers.endpoints.completions import CompletionReader
-from providers.endpoints.embeddings.openai import read_answer as read_embeddings
-from streams.errors import GatewayError
+from streams.events import Api
 from streams.garbage import freeze_startup_objects
 from streams.structure import MAX_ELEMENTS, has_more_elements
-from streams.surrogates import NOT_JSON
-
-
-def broken_rule(api: LoadApi, body: bytes, *, streamed: bool) -> tuple[str, str]:
-    """Return the rule that a complete answer of an endpoint breaks, and the finding (two empty strings if none)."""
-    if not body:
-        return f"{api}.empty", "it is empty"
-    try:
-        _CHECKS.get(api, _check_list)(api, body, streamed)
-    except (GatewayError, ValueError) as error:
-        return f"{api}.answer", str(error)
-    return "", ""
-
-
-def _check_embeddings(api: LoadApi, body: bytes, streamed: bool) -> None:
-    if not read_embeddings(body, "float", None).count:
-        raise ValueError("it has no vectors")
-
-
-def _check_completion(api: LoadApi, body: bytes, streamed: bool) -> None:
-    if not streamed:
-        _check_list(api, body, streamed)
-        return
-    reader, framing = CompletionReader(1), wire_of(api).framing
-    for raw in framing.splitter(len(body) + 1).feed(body):
-        if (found := framing.parse(raw)) is not None:
-            reader.read_event(*found)
-    reader.close(streamed=True)
-
-
-def _check_list(api: LoadApi, body: bytes, streamed: bool) -> None:
-    member = LOAD_ENDPOINTS[api].answer
-    value = _parse_json(body)
-    if not isinstance(value, dict) or not isinstance(value.get(member), list) or not value[member]:
-        raise ValueError(f"{member} is not a list, or it is empty")
-
-
-def _check_transcript(api: LoadApi, body: bytes, streamed: bool) -> None:
-    """Check a transcript: JSON, or one of the text formats."""
-    if body.lstrip()[:1] == b"{" and not isinstance(_parse_json(body).get("text"), str):
-        raise ValueError("`text` is not a string")
-
-
-def _check_sound(api: LoadApi, body: bytes, streamed: bool) -> None:
-    if body.lstrip()[:1] == b"{":
-        raise ValueError("it is JSON, not audio")
-
-
-def _parse_json(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except NOT_JSON:
-        raise ValueError("it is not JSON") from None
-
-
-_CHECKS: Final[Mapping[LoadApi, Callable[[LoadApi, bytes, bool], None]]] = {
-    "embeddings": _check_embeddings,
-    "completions": _check_completion,
-    "transcriptions": _check_transcript,
-    "speech": _check_sound,
-}
-
 
 _LENGTH = struct.Struct("<I")
 
@@ -100,23 +32,12 @@ This process judges the answers beyond that: the load is then late, which the re
 """
 
 
-MOST_ELEMENTS: Final[Mapping[LoadApi, int]] = {"embeddings": 8 * 2**20}
-"""Most JSON elements of a whole answer, for APIs that may exceed the gateway's limit, such as vectors of numbers.
-
-The limit bounds memory (a byte may expand to a hundred) and time (60 MB take 15 seconds).
-"""
-
-
 @attrs.frozen
 class ReceivedAnswer:
-    """The received body of an answer with status 200.
+    """The received body of an answer with status 200. An answer that is not ``complete`` is read but not judged."""
 
-    ``include_usage`` is as for ``providers.grammar.judge``. An answer that is not ``complete`` is read but not judged.
-    """
-
-    api: LoadApi
+    api: Api
     streamed: bool
-    include_usage: bool | None
     body: bytes
     complete: bool = True
 
@@ -143,39 +64,27 @@ class AnswerJudge(Protocol):
     async def __call__(self, answer: ReceivedAnswer) -> StreamVerdict: ...
 
 
-def judge_answer(answer: ReceivedAnswer, strict: bool) -> StreamVerdict:
+def judge_answer(answer: ReceivedAnswer) -> StreamVerdict:
     """Return the verdict, computed in this process."""
     from providers.grammar import judge
 
-    most = MOST_ELEMENTS.get(answer.api, MAX_ELEMENTS)
-    if not answer.streamed and has_more_elements(answer.body, most):
-        return StreamVerdict("too large", found=f"the answer has more than {most:,} JSON elements")
+    if not answer.streamed and has_more_elements(answer.body, MAX_ELEMENTS):
+        return StreamVerdict("too large", found=f"the answer has more than {MAX_ELEMENTS:,} JSON elements")
     reading = read_answer(answer.api, answer.body, streamed=answer.streamed)
     if not answer.complete:
         return StreamVerdict("cut", reading=reading)
-    if answer.api in LOAD_ENDPOINTS:
-        outcome: Literal["complete", "failed"] = "failed" if reading.error else "complete"
-        broken = ("", "") if reading.error else broken_rule(answer.api, answer.body, streamed=answer.streamed)
-        return StreamVerdict(outcome, *broken, reading=reading)
-    verdict = judge(
-        answer.api,
-        answer.body,
-        streamed=answer.streamed,
-        tolerant=not strict,
-        include_usage=answer.include_usage if strict else None,
-    )
-    rule, found = (said.rule, said.found) if (said := verdict.broken) else ("", "")
+    verdict = judge(answer.api, answer.body, streamed=answer.streamed, tolerant=True)
+    rule, found = (broken.rule, broken.found) if (broken := verdict.broken) else ("", "")
     return StreamVerdict(verdict.outcome, rule, found, tuple(verdict.waived), reading)
 
 
 class _JudgeProcess:
     """The connection to the judge process."""
 
-    def __init__(self, process: trio.Process, strict: bool, most: int) -> None:
+    def __init__(self, process: trio.Process, most: int) -> None:
         self._process = process
         self._most = most
         self._held = 0
-        self._strict = strict
         self._sending = trio.Lock()
         self._waiting: dict[int, trio.MemorySendChannel[StreamVerdict]] = {}
         self._number = 0
@@ -184,7 +93,7 @@ class _JudgeProcess:
 
     async def __call__(self, answer: ReceivedAnswer) -> StreamVerdict:
         if self._held + len(answer.body) > self._most:
-            return judge_answer(answer, self._strict)
+            return judge_answer(answer)
         self._held += len(answer.body)
         try:
             return await self._request_verdict(answer)
@@ -206,7 +115,7 @@ class _JudgeProcess:
             pass
         finally:
             self._waiting.pop(number, None)
-        return judge_answer(answer, self._strict)  # the process was killed: judge here instead
+        return judge_answer(answer)  # the process was killed: judge here instead
 
     async def listen(self) -> None:
         """Deliver the verdicts until the process ends."""
@@ -228,13 +137,13 @@ class _JudgeProcess:
 
 
 @contextlib.asynccontextmanager
-async def open_judge(strict: bool, most: int = HELD) -> AsyncIterator[AnswerJudge]:
+async def open_judge(most: int = HELD) -> AsyncIterator[AnswerJudge]:
     """Run a judge in a separate process until the end of the block. At most ``most`` bytes wait for it."""
-    command = [sys.executable, "-m", "loadtest.exchange.judging", *(["--strict"] if strict else [])]
+    command = [sys.executable, "-m", "loadtest.exchange.judging"]
     async with trio.open_nursery() as nursery:
         start = partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
         process: trio.Process = await nursery.start(start)
-        judge = _JudgeProcess(process, strict, most)
+        judge = _JudgeProcess(process, most)
         nursery.start_soon(judge.listen)
         await judge.ready.wait()  # its start uses CPU, so it must be over before the measurement
         try:
@@ -261,13 +170,12 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the load tester, which ends this process
     with contextlib.suppress(OSError, AttributeError):
         os.nice(19)
-    strict = "--strict" in sys.argv[1:]
-    verdict = judge_answer(ReceivedAnswer("chat", True, None, b""), strict)  # loads all modules before the first answer
+    verdict = judge_answer(ReceivedAnswer("chat", True, b""))  # loads all modules before the first answer
     freeze_startup_objects()
     _send_verdict(0, verdict)
     while (message := _read_message(sys.stdin.buffer)) is not None:
         number, *fields = message
-        _send_verdict(number, judge_answer(ReceivedAnswer(*fields), strict))
+        _send_verdict(number, judge_answer(ReceivedAnswer(*fields)))
 
 
 def _send_verdict(number: int, verdict: StreamVerdict) -> None:

@@ -4,32 +4,21 @@ Servers often repeat the rejected key or the unknown path, sometimes in base64 o
 """
 
 import base64
-import contextlib
-import functools
-import mmap
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 import attrs
-import msgspec
 
 from loadtest.exchange.record import ExchangeRecord
-from loadtest.plan.load_request import LoadRequest
-from loadtest.plan.masked_urls import url_secrets
-from loadtest.plan.scenario import MASK, NAMES, Scenario, named_secrets
-from streams.surrogates import NOT_JSON
 
+MASK: Final = "***"
+HIDDEN: Final = "*** (the text repeats a credential)"
 SECRET: Final = 8  # characters of the shortest word that may be a credential; "Bearer" has fewer
-MOST: Final = 100  # credentials to collect from one file of requests
-# Characters; escaped credentials are only searched in shorter texts, because it is slow.
-LONGEST_SPELLED: Final = 64 * 1024
+DEPTH: Final = 4  # levels of escapes
 
-_MEMBER: Final = re.compile(rf'"{NAMES}"\s*:\s*("(?:[^"\\]|\\.){{{SECRET},4096}}")'.encode(), re.IGNORECASE)
-_ESCAPED: Final = re.compile(r"\\u00[2-7]|\\[^\w\s\"\\]|%(?:25)*[2-7][0-9a-fA-F]")
-_CUT: Final = re.compile(r"$|[\"'\\%…]|\.\.\.")
-"""The end of a word that is cut off, possibly within an escape."""
+_ESCAPE: Final = re.compile(r"\\{1,4}u([0-9a-fA-F]{4})")
 
 
 @attrs.frozen
@@ -39,24 +28,27 @@ class SecretWords:
     words: tuple[str, ...] = attrs.field(repr=False)
 
     @classmethod
-    def of_load(cls, scenario: Scenario, target: str, key: str | None) -> "SecretWords":
-        values = [key or "", *(value for _, value in scenario.headers), *url_secrets(scenario.targets[target])]
-        return cls.from_values((*values, *(value for request in scenario.requests for value in _body_secrets(request))))
-
-    @classmethod
     def from_values(cls, values: Iterable[str]) -> "SecretWords":
         words = {word for value in values for word in value.split() if len(word) >= SECRET}
-        words |= {part for word in words for part in _basic_credentials(word) if len(part) >= SECRET}
         spelled = {form for word in words for form in _base64_forms(word)}
         return cls(tuple(sorted(words | spelled, key=len, reverse=True)))
 
     def mask(self, text: str) -> str:
-        """Return ``text`` with the words masked, including words that are cut off."""
-        escaped = len(text) <= LONGEST_SPELLED and _ESCAPED.search(text) is not None
-        for cut in (False, True):  # a word may be the beginning of another
-            for word in self.words:
-                text = _mask_word(text, word, escaped=escaped, cut=cut)
-        return text
+        """Return ``text`` with the words masked. A text with an escaped word, or with the beginning of one, is hidden
+        whole."""
+        for word in self.words:
+            text = text.replace(word, MASK)
+        return HIDDEN if self._repeats(text) else text
+
+    def _repeats(self, text: str) -> bool:
+        """Return whether ``text`` has the beginning of a word, also escaped for JSON or a URL, several times."""
+        beginnings = {word[:SECRET] for word in self.words}
+        for _ in range(DEPTH):
+            forms = (text, text.replace("\\", ""))
+            if any(beginning in form for beginning in beginnings for form in forms):
+                return True
+            text = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), unquote(text))
+        return False
 
     def mask_record(self, record: ExchangeRecord) -> ExchangeRecord:
         """Return the record with the words masked in every text from the server."""
@@ -70,43 +62,6 @@ class SecretWords:
         )
 
 
-def _mask_word(text: str, word: str, *, escaped: bool, cut: bool) -> str:
-    """Return ``text`` with ``word`` masked.
-
-    ``cut`` masks beginnings of it too, and ``escaped`` finds escaped characters.
-    """
-    if not escaped and word[:SECRET] not in text:
-        return text
-    pieces: list[str] = []
-    done = 0
-    for begin in _beginning_pattern(word, escaped).finditer(text):
-        if begin.start() < done:
-            continue
-        end, at = begin.end(), SECRET
-        while at < len(word) and (found := _character_pattern(word[at], escaped).match(text, end)):
-            end, at = found.end(), at + 1
-        if at == len(word) or (cut and _CUT.match(text, end)):
-            pieces += (text[done : begin.start()], MASK)
-            done = end
-    return "".join((*pieces, text[done:]))
-
-
-@functools.lru_cache(maxsize=1024)
-def _beginning_pattern(word: str, escaped: bool) -> re.Pattern[str]:
-    return re.compile("".join(_character_pattern(character, escaped).pattern for character in word[:SECRET]))
-
-
-@functools.lru_cache(maxsize=1024)
-def _character_pattern(character: str, escaped: bool) -> re.Pattern[str]:
-    """Return a pattern for ``character``. With ``escaped``, it also matches escapes of JSON, nested JSON and URLs."""
-    itself = re.escape(character)
-    if not escaped or not character.isascii():
-        return re.compile(itself)
-    code = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{ord(character):02x}")
-    behind = "" if character.isalnum() else r"\\{0,4}"
-    return re.compile(rf"(?:{behind}{itself}|\\{{1,4}}u00{code}|%(?:25){{0,2}}{code})")
-
-
 def _base64_forms(word: str) -> Iterator[str]:
     """Yield the base64 characters that represent ``word`` at each of the three offsets, in both alphabets."""
     data = word.encode()
@@ -115,44 +70,3 @@ def _base64_forms(word: str) -> Iterator[str]:
         form = encoded[(before * 8 + 5) // 6 : (before + len(data)) * 8 // 6]
         yield form
         yield form.translate({ord("+"): "-", ord("/"): "_"})
-
-
-def _basic_credentials(word: str) -> Iterator[str]:
-    """Yield user, password and both together if ``word`` is an HTTP Basic credential."""
-    try:
-        said = base64.b64decode(word, validate=True).decode()
-    except ValueError:
-        return
-    user, colon, password = said.partition(":")
-    if colon and said.isprintable():
-        yield from (said, user, password)
-
-
-def _body_secrets(request: LoadRequest) -> Iterator[str]:
-    yield from named_secrets(request.extra)
-    if request.requests is not None and request.requests.is_file():
-        stamp = request.requests.stat()
-        yield from _file_secrets(request.requests, stamp.st_mtime_ns, stamp.st_size)
-
-
-@functools.lru_cache(maxsize=8)
-def _file_secrets(path: Path, _changed: int, _size: int) -> tuple[str, ...]:
-    """Return the first ``MOST`` secrets in a file of requests."""
-    found: dict[str, None] = {}
-    with (
-        contextlib.suppress(OSError, ValueError),  # the reader of the requests reports it
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-    ):
-        for member in _MEMBER.finditer(data):
-            found[_decode_string(member[1])] = None
-            if len(found) == MOST:
-                break
-    return tuple(found)
-
-
-def _decode_string(text: bytes) -> str:
-    try:
-        return str(msgspec.json.decode(text))
-    except NOT_JSON:
-        return text.decode(errors="replace")[1:-1]

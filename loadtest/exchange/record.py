@@ -4,21 +4,15 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from loadtest.plan.load_endpoints import LoadApi
+from streams.events import Api
 
-Phase: TypeAlias = Literal["turn", "connect", "send", "first byte", "first token", "stream"]
-"""The step in which an exchange failed.
-
-``turn`` is the wait for a cap, ``stream`` is everything after the first token.
-"""
-
-Manner: TypeAlias = Literal["reads", "reads slowly", "cancels"]
-"""The behaviour of a client."""
+Phase: TypeAlias = Literal["connect", "send", "first byte", "first token", "stream"]
+"""The step in which an exchange failed. ``stream`` is everything after the first token."""
 
 End: TypeAlias = Literal["whole", "cancelled", "error", "unfinished", "interrupted"]
 """The kinds of end. ``unfinished`` was under way after the grace period, ``interrupted`` at Ctrl-C."""
 
-GAVE_UP = frozenset(("timeout", "unfinished", "expired", "stalled"))
+GAVE_UP: Final = frozenset(("timeout", "unfinished"))
 """Problems that end a wait. They count as waits of at least that long."""
 
 _SEVERAL: Final = 5  # tokens
@@ -51,32 +45,26 @@ class AnswerTokens:
     cached: int | None = None
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class ExchangeRecord:
     """A finished exchange. Times are seconds from the begin of the measurement, negative in the warm-up, ``None`` if
     the event never happened.
 
-    ``number`` is the session's number in the plan, ``turn`` the position in the session, ``step`` the step of the plan.
-    ``planned`` is the planned begin and ``began`` the real one, after ``queued`` seconds of waiting for other requests.
+    ``number`` is the request's number in the plan. ``planned`` is the planned begin and ``began`` the real one.
     ``connected`` is the seconds to connect, ``None`` on an open connection. ``contents`` are the times of events with
     generated content, and ``first_output`` is the first of them that is not reasoning. ``end_event`` is the time of the
     API's end event, ``ended`` when reading stopped.
 
-    ``asked_input`` and ``asked_output`` are the requested tokens, if known; ``characters`` is the length of a prompt
-    made to measure. ``route`` has the headers in which a gateway reports its target, and ``retry_after`` the seconds
-    that it asks to wait. ``waived`` are broken rules of the grammar that many servers break. ``left_open`` means that
-    the answer had its end event but HTTP did not end.
+    ``asked_input`` is the requested length of a made prompt. ``route`` has the headers in which a gateway reports its
+    target. ``waived`` are broken rules of the grammar that many servers break. ``left_open`` means that the answer had
+    its end event but HTTP did not end.
     """
 
     number: int
-    request: str
-    api: LoadApi
+    api: Api
     streamed: bool
-    manner: Manner
-    turn: int
-    step: int
+    leaves: bool = False
     planned: float
-    queued: float
     began: float
     connected: float | None
     sent: float | None
@@ -91,18 +79,13 @@ class ExchangeRecord:
     problem: Problem | None
     tokens: AnswerTokens
     asked_input: int | None
-    asked_output: int | None
     finish: str
     request_id: str
     route: tuple[tuple[str, str], ...]
     resent: bool
-    version: str
-    events: int
     reads: int
     received: int
     waived: tuple[str, ...]
-    characters: int | None = None
-    retry_after: float | None = None
     left_open: bool = False
 
     @property
@@ -121,12 +104,6 @@ class ExchangeRecord:
         return self.tokens.output or len(self.contents)
 
     @property
-    def is_short(self) -> bool:
-        """True if the answer is whole and has fewer tokens than requested, by its own count."""
-        counted, asked = self.tokens.output, self.asked_output
-        return self.end == "whole" and counted is not None and asked is not None and counted < asked
-
-    @property
     def is_buffered(self) -> bool:
         """True for a stream of several tokens that all arrived at its end, faster than any server generates.
 
@@ -140,12 +117,9 @@ class ExchangeRecord:
         return tokens >= _SEVERAL and at_end and last - first <= _QUICK * tokens
 
     @property
-    def shows_reasoning(self) -> bool:
-        return bool(self.contents) and self.first_output != self.contents[0]
-
-    @property
     def tokens_seen(self) -> int:
         """The output tokens without hidden reasoning."""
-        hidden = 0 if self.shows_reasoning else self.tokens.reasoning or 0
+        shows_reasoning = bool(self.contents) and self.first_output != self.contents[0]
+        hidden = 0 if shows_reasoning else self.tokens.reasoning or 0
         seen = self.output_tokens - hidden
         return seen if seen > 0 else len(self.contents)

@@ -1,6 +1,5 @@
 """Figures of many exchanges.
 
-``measures`` computes the values of one exchange. ``histogram``, ``tally``, ``timeline`` and ``run_figures`` sum them
-up. ``result`` is the result of a run, with its ``notes`` and ``conditions``. ``confidence`` and ``bootstrap`` decide
-how certain a figure or a difference is.
+``measures`` computes the values of one exchange. ``histogram``, ``tally`` and ``timeline`` sum them up to the
+``result`` of a run, with its ``notes``. ``confidence`` decides how certain a figure is, ``rounds`` compares servers.
 """

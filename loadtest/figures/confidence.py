@@ -4,10 +4,9 @@ import math
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
+from typing import Final
 
-import attrs
-
-CONFIDENCE = 0.95
+CONFIDENCE: Final = 0.95
 
 
 def chance_of_at_most(over: int, values: int, share: float) -> float:
@@ -24,42 +23,18 @@ def chance_of_at_most(over: int, values: int, share: float) -> float:
     return min(1.0, math.fsum(map(math.exp, logs)))
 
 
-@cache
-def values_needed(share: float, over: int = 0, confidence: float = CONFIDENCE) -> int:
-    """Return the number of values, ``over`` of them beyond the limit, that prove that a ``share`` of all keeps it.
-
-    For 99 % and none, one or two beyond: 299, 473, 628. The formula is that of early stopping in MLPerf's inference
-    rules.
-    """
-    least = most = over + 1
-    while chance_of_at_most(over, most, share) > 1 - confidence:
-        least, most = most, 2 * most
-    while least < most:
-        middle = (least + most) // 2
-        if chance_of_at_most(over, middle, share) > 1 - confidence:
-            least = middle + 1
-        else:
-            most = middle
-    return most
-
-
 def surely_missed(values: int, over: int, share: float, confidence: float = CONFIDENCE) -> bool:
     """Return whether more values exceed the limit than chance explains if a ``share`` of all kept it."""
     return over > 0 and 1 - chance_of_at_most(over - 1, values, share) <= 1 - confidence
 
 
 def surely_kept(values: int, over: int, share: float, confidence: float = CONFIDENCE) -> bool:
-    """Return whether a ``share`` of all values certainly keeps the limit."""
+    """Return whether a ``share`` of all values certainly keeps the limit.
+
+    For 99 % with none, one or two beyond the limit, that takes 299, 473 or 628 values, as by the formula of early
+    stopping in MLPerf's inference rules.
+    """
     return values > over and chance_of_at_most(over, values, share) <= 1 - confidence
-
-
-def sure_share(values: int, over: int, confidence: float = CONFIDENCE) -> float:
-    """Return the greatest share of values that certainly keeps the limit."""
-    least, most = 0.0, 1.0
-    for _ in range(40):
-        middle = (least + most) / 2
-        least, most = (middle, most) if surely_kept(values, over, middle, confidence) else (least, middle)
-    return least
 
 
 @cache
@@ -85,27 +60,11 @@ def _students_share(t: float, freedom: int) -> float:
     return 0.5 + inside / 2
 
 
-@attrs.frozen
-class MeanOfRuns:
-    """One figure in several runs: mean, least, most, and the bounds of the mean with 95 % confidence (``None`` for one
-    run)."""
-
-    mean: float
-    least: float
-    most: float
-    bounds: tuple[float, float] | None
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "MeanOfRuns":
-        mean = math.fsum(values) / len(values)
-        return cls(mean, min(values), max(values), _bounds(values, mean))
-
-
-def _bounds(values: Sequence[float], mean: float) -> tuple[float, float] | None:
-    if len(values) < 2:
-        return None
+def mean_bounds(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the bounds of the mean of at least two values, by Student's t."""
+    mean = math.fsum(values) / len(values)
     variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    half = students_t(len(values) - 1, (1 + CONFIDENCE) / 2) * math.sqrt(variance / len(values))
+    half = students_t(len(values) - 1, (1 + confidence) / 2) * math.sqrt(variance / len(values))
     return mean - half, mean + half
 
 
@@ -115,8 +74,4 @@ def surely_rises(values: Sequence[float], confidence: float = CONFIDENCE) -> boo
     The values themselves are not tested: values of one queue depend on each other and may drift upwards by chance.
     """
     steps = [after - before for before, after in pairwise(values)]
-    if len(steps) < 3:
-        return False
-    mean = math.fsum(steps) / len(steps)
-    variance = math.fsum((step - mean) ** 2 for step in steps) / (len(steps) - 1)
-    return mean > 0 and mean >= students_t(len(steps) - 1, confidence) * math.sqrt(variance / len(steps))
+    return len(steps) >= 3 and mean_bounds(steps, 2 * confidence - 1)[0] >= 0 and math.fsum(steps) > 0

@@ -1,18 +1,17 @@
 """The measures of an exchange, as a table of names and functions, and the formats of their values.
 
-Latencies count from the planned begin, because users also wait for the cap and for a slow loader.
+Latencies count from the planned begin, because users also wait for a slow server or loader.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import sub
-from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 import attrs
 
 from loadtest.exchange.record import ExchangeRecord
 
-Unit: TypeAlias = Literal["s", "tokens", "tokens/s"]
+Unit: TypeAlias = Literal["s", "tokens"]
 
 
 @attrs.frozen
@@ -52,15 +51,7 @@ def _latency(record: ExchangeRecord, at: float | None, awaited: bool) -> Measure
 
 
 def _lateness(record: ExchangeRecord) -> Measured:
-    return Measured((max(0.0, record.began - record.planned - record.queued),))
-
-
-def _queue_time(record: ExchangeRecord) -> Measured:
-    return Measured((record.queued,)) if record.queued else NOT_MEASURED
-
-
-def _connect(record: ExchangeRecord) -> Measured:
-    return _one_value(record.connected)
+    return Measured((max(0.0, record.began - record.planned),))
 
 
 def _first_byte(record: ExchangeRecord) -> Measured:
@@ -68,21 +59,13 @@ def _first_byte(record: ExchangeRecord) -> Measured:
     return _latency(record, record.first_byte if good else None, record.first_byte is None)
 
 
-def _first_event(record: ExchangeRecord) -> Measured:
-    return _latency(record, record.first_event, record.streamed)
-
-
 def _first_token(record: ExchangeRecord) -> Measured:
     return _latency(record, record.contents[0] if record.contents else None, record.streamed)
 
 
-def _first_output(record: ExchangeRecord) -> Measured:
-    return _latency(record, record.first_output, record.streamed)
-
-
 def _gaps(record: ExchangeRecord) -> Measured:
-    if not record.contents or record.manner == "reads slowly":
-        return NOT_MEASURED  # the pace of a slow reader does not measure the server
+    if not record.contents:
+        return NOT_MEASURED
     gave_up = record.gave_up_at
     times = record.contents if gave_up is None else (*record.contents, gave_up)
     return Measured(tuple(map(sub, times[1:], times)), censored=gave_up is not None)
@@ -93,33 +76,16 @@ def _stall(record: ExchangeRecord) -> Measured:
     return Measured((max(gaps.values),), gaps.censored) if gaps.values else NOT_MEASURED
 
 
-def _per_token(record: ExchangeRecord) -> float | None:
+def _per_token(record: ExchangeRecord) -> Measured:
     """Return the seconds per output token after the first."""
-    if record.end != "whole" or record.manner == "reads slowly" or len(record.contents) < 2:
-        return None
-    seconds, tokens = record.contents[-1] - record.contents[0], record.tokens_seen
-    return seconds / (tokens - 1) if tokens > 1 and seconds > 0 else None
-
-
-def _tpot(record: ExchangeRecord) -> Measured:
-    return _one_value(_per_token(record))
-
-
-def _speed(record: ExchangeRecord) -> Measured:
-    each = _per_token(record)
-    return _one_value(None if each is None else 1 / each)
-
-
-def _last_token(record: ExchangeRecord) -> Measured:
-    if record.end != "whole" or record.manner == "reads slowly" or not record.contents:
+    if record.end != "whole" or len(record.contents) < 2:
         return NOT_MEASURED
-    return Measured((record.contents[-1] - record.planned,))
+    seconds, tokens = record.contents[-1] - record.contents[0], record.tokens_seen
+    return _one_value(seconds / (tokens - 1) if tokens > 1 and seconds > 0 else None)
 
 
 def _duration(record: ExchangeRecord) -> Measured:
     """Return the time to the end event of the API, if it has one, or else to the end of HTTP."""
-    if record.manner == "reads slowly":
-        return NOT_MEASURED
     if record.end == "whole":
         return Measured(((record.end_event or record.ended) - record.planned,))
     return _latency(record, None, awaited=True)
@@ -129,51 +95,31 @@ def _left_after(record: ExchangeRecord) -> Measured:
     return Measured((len(record.contents),)) if record.end == "cancelled" else NOT_MEASURED
 
 
-def _tokens(name: str) -> Callable[[ExchangeRecord], Measured]:
-    def values_of(record: ExchangeRecord) -> Measured:
-        value = getattr(record.tokens, name)
-        return _one_value(value if record.end == "whole" else None)
-
-    return values_of
+def _of_whole(value_of: Callable[[ExchangeRecord], float | None]) -> Callable[[ExchangeRecord], Measured]:
+    """Return a measure of whole answers only."""
+    return lambda record: _one_value(value_of(record) if record.end == "whole" else None)
 
 
-def _requested_tokens(name: str) -> Callable[[ExchangeRecord], Measured]:
-    """Return a measure of the requested tokens of whole answers, to compare with their usage."""
-
-    def values_of(record: ExchangeRecord) -> Measured:
-        return _one_value(getattr(record, name) if record.end == "whole" else None)
-
-    return values_of
-
-
-def _output_tokens(record: ExchangeRecord) -> Measured:
-    return _one_value(
-        record.output_tokens if record.end == "whole" and (record.contents or record.tokens.output) else None
-    )
-
-
-MEASURES: Final[Mapping[str, Measure]] = MappingProxyType({
+MEASURES: Final[Mapping[str, Measure]] = {
     "late": Measure("begun late, by ourselves", "s", _lateness),
-    "queued": Measure("waiting for a turn", "s", _queue_time),
-    "connect": Measure("connecting", "s", _connect),
+    "connect": Measure("connecting", "s", lambda record: _one_value(record.connected)),
     "ttfb": Measure("time to the first byte", "s", _first_byte),
-    "first_event": Measure("time to the first event", "s", _first_event),
+    "first_event": Measure("time to the first event", "s",
+                           lambda record: _latency(record, record.first_event, record.streamed)),
     "ttft": Measure("time to the first token", "s", _first_token),
-    "ttfo": Measure("time to the first output", "s", _first_output),
+    "ttfo": Measure("time to the first output", "s",
+                    lambda record: _latency(record, record.first_output, record.streamed)),
     "gap": Measure("gap between tokens", "s", _gaps),
     "stall": Measure("longest gap of a stream", "s", _stall),
-    "tpot": Measure("time per output token", "s", _tpot),
-    "tokens_per_second": Measure("tokens per second of a stream", "tokens/s", _speed),
-    "last_token": Measure("time to the last token", "s", _last_token),
+    "tpot": Measure("time per output token", "s", _per_token),
     "duration": Measure("duration", "s", _duration),
-    "asked_input": Measure("input tokens asked for", "tokens", _requested_tokens("asked_input")),
-    "input_tokens": Measure("input tokens", "tokens", _tokens("input")),
-    "asked_output": Measure("output tokens asked for", "tokens", _requested_tokens("asked_output")),
-    "output_tokens": Measure("output tokens", "tokens", _output_tokens),
-    "reasoning_tokens": Measure("reasoning tokens", "tokens", _tokens("reasoning")),
-    "cached_tokens": Measure("cached tokens", "tokens", _tokens("cached")),
+    "asked_input": Measure("input tokens asked for", "tokens", _of_whole(lambda record: record.asked_input)),
+    "input_tokens": Measure("input tokens", "tokens", _of_whole(lambda record: record.tokens.input)),
+    "output_tokens": Measure("output tokens", "tokens", _of_whole(lambda record: record.output_tokens or None)),
+    "reasoning_tokens": Measure("reasoning tokens", "tokens", _of_whole(lambda record: record.tokens.reasoning)),
+    "cached_tokens": Measure("cached tokens", "tokens", _of_whole(lambda record: record.tokens.cached)),
     "left_after": Measure("tokens seen by those who left", "tokens", _left_after),
-})  # fmt: skip
+}  # fmt: skip
 """The measures in the order of a report."""
 
 
@@ -192,11 +138,6 @@ def format_duration(seconds: float) -> str:
             value = seconds / least
             return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
     return f"{seconds * 1e6:.0f} µs" if seconds else "0"
-
-
-def count_with_noun(number: float, what: str) -> str:
-    """Return the number and the noun ``what``, in the plural unless the number is 1."""
-    return f"{format_number(number)} {what}{'' if number == 1 else 's'}"
 
 
 def formatter_of(name: str) -> Formatter:

@@ -1,60 +1,85 @@
-"""The result of a run."""
+"""The figures of a run under way, and its result."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from loadtest.exchange.record import ExchangeRecord
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.tally import Tally
 from loadtest.figures.timeline import LoadTimeline
-from loadtest.plan.kinds import PERCENTILES
-from loadtest.run.overhead import Overhead
-from loadtest.run.search import SearchReport
+
+
+class RunFigures:
+    """The figures of a run. Exchanges of the warm-up are not in the ``tally``.
+
+    ``late`` is how late requests began, ``lag`` the lateness of the event loop, and ``last`` the time of the last end.
+    """
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self.timeline = LoadTimeline()
+        self.late = Histogram()
+        self.lag = Histogram()
+        self.last = 0.0
+
+    def record_begin(self, planned: float, late: float) -> None:
+        """Count the begin of an exchange that the loader started ``late`` seconds too late."""
+        if planned >= 0:
+            self.timeline.record_begin(planned)
+            self.late.add(late)
+
+    def add(self, record: ExchangeRecord, missed: Sequence[str] = ()) -> None:
+        """Add an exchange that ended and ``missed`` these objectives."""
+        self.timeline.record_tokens(record)
+        if record.is_counted:
+            self.last = max(self.last, record.ended)
+            self.tally.add(record, missed)
+            self.timeline.record_end(record)
 
 
 @attrs.frozen
+class Overhead:
+    """The load tester's own figures: the ``lag`` of its event loop, how ``late`` requests began, and the part of a core
+    that it used."""
+
+    lag: Histogram = attrs.field(factory=Histogram)
+    late: Histogram = attrs.field(factory=Histogram)
+    cpu: float = 0.0
+
+    def dump(self) -> dict[str, Any]:
+        return {"lag": self.lag.dump(), "late": self.late.dump(), "cpu": self.cpu}
+
+
+@attrs.frozen(kw_only=True)
 class RunResult:
     """The result of a load on one target. ``seconds`` is the duration of the measured arrivals, ``elapsed`` the time
     until the last end.
 
-    ``tally`` covers the whole run; ``requests``, ``turns`` (of conversations) and ``steps`` are its parts. ``stopped``
-    is the reason for an early end, or "". ``unbegun`` counts turns that were skipped after a failed turn, ``cut_off``
-    those that were skipped at the end of the load. ``remarks`` are notes that do not follow from the figures.
-    ``search`` is set if the run is the result of a search. ``label`` distinguishes runs of the same target. ``probes``
-    are the small requests next to the load.
+    ``stopped`` is the reason for an early end, or "". ``is_refused``: the server rejected or refused every request.
+    ``search`` has the steps of a search, whose last run this is. ``remarks`` are notes that do not follow from the
+    figures.
     """
 
     target: str
     url: str
     started: str
-    scenario: Mapping[str, Any]
+    plan: Mapping[str, Any]
     seconds: float
     elapsed: float
-    interrupted: bool
     tally: Tally
-    requests: Mapping[str, Tally]
     timeline: LoadTimeline
-    overhead: Overhead
-    turns: Mapping[int, Tally] = attrs.field(factory=dict)
-    steps: Mapping[int, Tally] = attrs.field(factory=dict)
+    overhead: Overhead = attrs.field(factory=Overhead)
+    interrupted: bool = False
     stopped: str = ""
-    unbegun: int = 0
-    cut_off: int = 0
-    retry_waits: Histogram = attrs.field(factory=Histogram)
+    is_refused: bool = False
+    search: Mapping[str, Any] | None = None
     remarks: Sequence[str] = ()
-    search: SearchReport | None = None
-    label: str = ""
-    probes: Tally = attrs.field(factory=Tally)
 
     @property
     def name(self) -> str:
-        return f"{self.target or self.url} {self.label}".rstrip()
-
-    @property
-    def percentiles(self) -> Sequence[float]:
-        """The percentiles to report."""
-        return self.scenario.get("percentiles") or PERCENTILES
+        return self.target or self.url
 
     @property
     def rate(self) -> float:
@@ -67,19 +92,9 @@ class RunResult:
         return self.timeline.rate("whole", self.seconds)
 
     @property
-    def goodput_rate(self) -> float:
-        """Good answers per second, from the begin to the last arrival."""
-        return self.timeline.rate("good", self.seconds)
-
-    @property
     def tokens_per_second(self) -> float:
         """Output tokens of whole answers per second, until the last end."""
         return self.tally.tokens / self.elapsed if self.elapsed else 0.0
-
-    @property
-    def input_tokens_per_second(self) -> float:
-        """Input tokens of whole answers per second, until the last end."""
-        return self.tally.input_tokens / self.elapsed if self.elapsed else 0.0
 
     @property
     def steady_tokens_per_second(self) -> float:
@@ -87,65 +102,44 @@ class RunResult:
         return self.timeline.rate("tokens", self.seconds)
 
     def dump(self) -> dict[str, Any]:
-        parts: Mapping[str, Mapping[Any, Tally]] = {"requests": self.requests, "turns": self.turns, "steps": self.steps}
+        """Return the result as JSON values. Times are in seconds."""
         return {
             "target": self.target,
-            "label": self.label,
             "url": self.url,
             "started": self.started,
-            "scenario": self.scenario,
+            "plan": self.plan,
             "seconds": self.seconds,
             "elapsed": self.elapsed,
             "interrupted": self.interrupted,
             "stopped": self.stopped,
             "rate": self.rate,
             "completed": self.completed_rate,
-            "goodput": self.tally.goodput,
-            "goodput_rate": self.goodput_rate,
-            "tokens_per_second": self.tokens_per_second,
-            "input_tokens_per_second": self.input_tokens_per_second,
-            "steady": {"tokens_per_second": self.steady_tokens_per_second},
-            "unbegun": self.unbegun,
-            "cut_off": self.cut_off,
-            "retry_waits": self.retry_waits.dump(),
-            "remarks": list(self.remarks),
-            "search": None if self.search is None else self.search.dump(),
-            "total": self.tally.dump(self.percentiles),
-            **{name: self._dump_parts(part) for name, part in parts.items()},
+            "throughput": self.tokens_per_second,
+            "steady_throughput": self.steady_tokens_per_second,
+            "search": self.search,
+            "total": self.tally.dump(),
             "timeline": self.timeline.dump(),
-            "probes": self.probes.dump() if self.probes.counts else None,
             "loader": self.overhead.dump(),
         }
 
-    def _dump_parts(self, part: Mapping[Any, Tally]) -> dict[str, Any]:
-        return {str(key): tally.dump(self.percentiles) for key, tally in part.items()}
 
-    @classmethod
-    def load(cls, value: Any) -> "RunResult":
-        """Read the result of ``dump`` of this or an earlier version.
-
-        Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else.
-        """
-        return cls(
-            target=str(value["target"]),
-            label=str(value.get("label", "")),
-            url=str(value["url"]),
-            started=str(value["started"]),
-            scenario=dict(value["scenario"]),
-            seconds=float(value["seconds"]),
-            elapsed=float(value["elapsed"]),
-            interrupted=bool(value["interrupted"]),
-            stopped=str(value.get("stopped", "")),
-            tally=Tally.load(value["total"]),
-            requests={name: Tally.load(tally) for name, tally in value["requests"].items()},
-            turns={int(number): Tally.load(tally) for number, tally in value.get("turns", {}).items()},
-            steps={int(number): Tally.load(tally) for number, tally in value.get("steps", {}).items()},
-            unbegun=int(value.get("unbegun", 0)),
-            cut_off=int(value.get("cut_off", 0)),
-            retry_waits=Histogram.load(value["retry_waits"]) if "retry_waits" in value else Histogram(),
-            remarks=tuple(map(str, value.get("remarks", ()))),
-            search=SearchReport.load(found) if (found := value.get("search")) else None,
-            timeline=LoadTimeline.load(value["timeline"]),
-            probes=Tally.load(probes) if (probes := value.get("probes")) else Tally(),
-            overhead=Overhead.load(value["loader"]),
-        )
+def join_rounds(rounds: Sequence[RunResult]) -> RunResult:
+    """Return the rounds of one target as one result. Their seconds follow each other."""
+    tally, timeline = Tally(), LoadTimeline()
+    lag, late = Histogram(), Histogram()
+    for one in rounds:
+        tally.merge(one.tally)
+        timeline.seconds += one.timeline.seconds[: max(1, int(one.seconds))]
+        lag.merge(one.overhead.lag)
+        late.merge(one.overhead.late)
+    return attrs.evolve(
+        rounds[0],
+        seconds=sum(one.seconds for one in rounds),
+        elapsed=sum(one.elapsed for one in rounds),
+        tally=tally,
+        timeline=timeline,
+        overhead=Overhead(lag, late, max(one.overhead.cpu for one in rounds)),
+        interrupted=any(one.interrupted for one in rounds),
+        stopped=next(filter(None, (one.stopped for one in rounds)), ""),
+        is_refused=any(one.is_refused for one in rounds),
+    )

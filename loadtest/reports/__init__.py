@@ -1,7 +1,2 @@
-"""Reports of runs.
-
-Formats: ``report_file`` (JSON), ``other_files`` (CSV, JUnit XML, vLLM's JSON), ``text`` for a terminal, ``page`` with
-``plots`` (HTML), and ``live`` during a run. ``words`` and ``tables`` serve all of them. ``request_log`` writes a line
-per exchange, and ``otlp`` sends metrics. ``parts`` merges the reports of several machines. ``compared_runs`` reads two
-runs, ``comparing`` tests their differences, and ``comparison_text`` shows them.
-"""
+"""The reports of a load: ``text`` in 80 columns, a ``live`` screen, the ``report_file`` in JSON, a web ``page`` with
+``plots``, and the ``request_log``."""

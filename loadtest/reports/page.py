@@ -1,31 +1,26 @@
 """The report as a self-contained HTML file: results and figures first, then charts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from html import escape
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from loadtest.figures.measures import MEASURES, format_duration, format_number, formatter_of
 from loadtest.figures.notes import notes
 from loadtest.figures.result import RunResult
-from loadtest.figures.tally import Tally
+from loadtest.figures.rounds import ComparedFigure, verdict_of
+from loadtest.plan.limits import ConditionVerdict
 from loadtest.reports.plots import distribution_charts, timeline_charts
-from loadtest.reports.tables import format_share, html_table, tables
-from loadtest.reports.words import (
-    ALWAYS,
-    COUNTED,
-    HEADINGS,
-    compared_rows,
+from loadtest.reports.text import (
+    SEARCH_HEAD,
+    comparison_rows,
     describe_answers,
-    describe_conversations,
     describe_counts,
-    describe_course,
+    describe_load,
     describe_overhead,
-    describe_probes,
-    describe_run_load,
-    shown_measures,
-    turn_rows,
+    measure_rows,
+    search_cells,
 )
 
 STYLE: Final = """
@@ -99,24 +94,18 @@ pre { background: var(--card); padding: .75rem; border-radius: 8px; overflow-x: 
 """
 
 
-def page(runs: Sequence[RunResult], failures: Sequence[str] = (), above: str = "", passed: Sequence[str] = ()) -> str:
-    """Return the HTML document.
-
-    ``failures`` and ``passed`` describe the conditions; ``above`` is HTML before all figures.
-    """
-    title = f"Load report: {_title(runs)}"
+def page(
+    runs: Sequence[RunResult],
+    verdicts: Sequence[ConditionVerdict] = (),
+    compared: Sequence[ComparedFigure] | None = None,
+) -> str:
+    """Return the HTML document."""
+    title = f"Load report: {', '.join(run.name for run in runs)}"
     parts = [
         f"<h1>{escape(title)}</h1>",
         '<p class="soft">Latencies count from the planned start of a request, even if it started later.</p>',
-        *(f'<p class="bad" role="alert">Failed: {escape(failure)}</p>' for failure in failures),
-        *(f'<p class="good">Passed: {escape(one)}</p>' for one in passed),
-        above,
-        *(
-            part
-            for found in tables(runs)
-            for part in (f"<h2>{escape(found.title)}</h2>", html_table(found.head, found.rows, found.text_columns))
-        ),
-        *(_all_runs_section(runs) if len(runs) > 1 else ()),
+        *(f'<p class="{"good" if one.ok else "bad"}">{escape(f"{one.run}: {one.text}")}</p>' for one in verdicts),
+        *(_comparison_section(runs, compared) if compared is not None else ()),
         *(part for run in runs for part in _run_section(run, alone=len(runs) == 1)),
     ]
     return (
@@ -126,147 +115,73 @@ def page(runs: Sequence[RunResult], failures: Sequence[str] = (), above: str = "
     )
 
 
-def _title(runs: Sequence[RunResult]) -> str:
-    """Return the targets, each once."""
-    return ", ".join(dict.fromkeys(run.target or run.url for run in runs)) or "a comparison"
+def html_table(head: Sequence[str], rows: Iterable[Sequence[Any]], text: Container[int] = (0,)) -> str:
+    """Return an HTML table. The columns in ``text`` have text instead of figures."""
+
+    def cells(tag: str, row: Sequence[Any]) -> str:
+        kinds = (' class="text"' if i in text else "" for i in range(len(row)))
+        return "".join(f"<{tag}{kind}>{escape(str(value))}</{tag}>" for kind, value in zip(kinds, row, strict=True))
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{cells("th", head)}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-# All runs
-
-
-def _all_runs_section(runs: Sequence[RunResult]) -> Iterable[str]:
-    if not all(run.label for run in runs):  # labelled runs are already side by side in the tables
-        yield "<h2>Side by side</h2>"
-        yield _comparison_section(runs)
-    yield "<h2>Distributions</h2>"
-    yield _charts(distribution_charts(runs, _short_names(runs)))
-
-
-def _short_names(runs: Sequence[RunResult]) -> list[str]:
-    """Return the shortest distinct names of the runs."""
-    one_target = len({run.target or run.url for run in runs}) == 1
-    return [run.label if one_target and run.label else run.name for run in runs]
-
-
-def _comparison_section(runs: Sequence[RunResult]) -> str:
-    first, *others = runs
-    head = ["", first.name, *(text for run in others for text in (run.name, "ratio"))]
-    return html_table(head, [line.cells for line in compared_rows(runs)])
+def _comparison_section(runs: Sequence[RunResult], compared: Sequence[ComparedFigure]) -> Iterator[str]:
+    names = [run.name for run in runs]
+    yield f"<h2>{escape(f'{names[1]} against {names[0]}: {verdict_of(compared)}')}</h2>"
+    head, *rows = comparison_rows(compared, names)
+    yield html_table(head, rows, (0, 5))
+    yield _charts(distribution_charts(runs))
 
 
 def _charts(found: Iterable[str]) -> str:
     return f'<div class="charts">{"".join(found)}</div>'
 
 
-# One run
-
-
-def _run_section(run: RunResult, alone: bool) -> Iterable[str]:
+def _run_section(run: RunResult, alone: bool) -> Iterator[str]:
     yield f"<h2>{escape(run.name)}</h2>"
-    address = f"{run.url} · " if run.target else ""
-    yield f'<p class="soft">{escape(f"{address}{run.started} · {describe_run_load(run)}")}</p>'
-    if run.interrupted:
-        yield '<p class="note">The run was interrupted.</p>'
-    if run.stopped:
-        yield f'<p class="note">The run ended early: {escape(run.stopped)}</p>'
+    yield f'<p class="soft">{escape(f"{run.url} · {run.started} · {describe_load(run.plan, run.seconds)}")}</p>'
+    if run.interrupted or run.stopped:
+        yield f'<p class="note">The run ended early: {escape(run.stopped or "it was interrupted")}</p>'
+    if run.search is not None:
+        yield f"<h3>{escape(run.search['answer'])}</h3>"
+        yield html_table(SEARCH_HEAD, map(search_cells, run.search["steps"]), (5,))
     yield _cards(run)
-    yield _measures_table(run.tally, run.percentiles)
+    head, *rows = measure_rows(run.tally)
+    yield html_table(head, rows) if rows else "<p>Nothing was measured.</p>"
     yield from (f'<p class="note">{escape(note)}</p>' for note in notes(run))
-    if run.turns:
-        yield "<h3>Conversations, turn by turn</h3>"
-        yield from (f"<p>{escape(line)}.</p>" for line in describe_conversations(run))
-        yield html_table(HEADINGS, turn_rows(run))
     if run.tally.failures:
         yield "<h3>Errors</h3>"
-        rows = [(format_number(row.count), row.kind, row.phase, row.example) for row in run.tally.failures]
-        yield html_table(["count", "kind", "waiting for", "example"], rows, text=(1, 2, 3))
-    if len(run.requests) > 1:
-        for name, tally in run.requests.items():
-            yield f"<h3>{escape(name)}</h3>"
-            yield f"<p>{escape(describe_counts(tally))}</p>"
-            yield _measures_table(tally, run.percentiles)
-    yield _charts((*(distribution_charts([run], [run.name]) if alone else ()), *timeline_charts(run)))
-    if more := [*describe_course(run), *describe_answers(run.tally), *describe_probes(run)]:
-        yield "<h3>The answers</h3>"
-        yield from (f"<p>{escape(line)}</p>" for line in more)
-    yield _loader_section(run)
-    scenario = escape(msgspec.json.format(msgspec.json.encode(run.scenario), indent=2).decode())
-    yield f"<details><summary>Scenario</summary><pre>{scenario}</pre></details>"
-
-
-_IN_CARDS: Final = ("ttft", "gap", "duration")
+        errors = [(row.count, row.kind, row.phase, row.example) for row in run.tally.failures]
+        yield html_table(["count", "kind", "waiting for", "example"], errors, text=(1, 2, 3))
+    yield _charts((*(distribution_charts([run]) if alone else ()), *timeline_charts(run)))
+    yield "<h3>The answers</h3>"
+    yield from (f"<p>{escape(line)}</p>" for line in (describe_counts(run.tally), *describe_answers(run)))
+    yield f"<h3>The loader itself</h3><p>{escape(describe_overhead(run.overhead))}</p>"
+    plan = escape(msgspec.json.format(msgspec.json.encode(run.plan), indent=2).decode())
+    yield f"<details><summary>Plan</summary><pre>{plan}</pre></details>"
 
 
 def _cards(run: RunResult) -> str:
-    counts = run.tally.counts
+    counts, measures = run.tally.counts, run.tally.measures
     cards = [
         (format_number(run.rate), "requests a second begun", f"{counts['started']} in all"),
         (format_number(run.completed_rate), "whole answers a second", f"{counts['whole']} in all"),
-        (format_number(counts["error"]), "errors", ""),
+        (format_number(counts["errors"]), "errors", ""),
     ]
-    if run.tally.goodput is not None:
-        cards.append((format_share(run.tally.goodput), "goodput", ", ".join(map(str, run.scenario.get("slo") or ()))))
-    cards += [_percentile_card(run, name) for name in _IN_CARDS if run.tally.measures[name].count]
-    if run.tally.tokens_seen or run.tally.tokens:
-        steady = f"{format_number(run.steady_tokens_per_second)} while requests arrived" if run.tally.events else ""
-        if (each := run.tally.tokens_per_event) is not None:
-            steady += f", {each:.3g} tokens an event"
-        cards.append((format_number(run.tokens_per_second), "tokens a second", steady))
-    elif run.tally.input_tokens:
-        cards.append((format_number(run.input_tokens_per_second), "input tokens a second", ""))
-    if run.tally.routes.cost_told:
-        cards.append((f"{run.tally.routes.cost.normalize():f} USD", "cost", f"of {run.tally.routes.cost_told} answers"))
-    cards += [
-        (format_number(counts[name]), label, "")
-        for name, label in COUNTED.items()
-        if name not in ALWAYS and counts[name]
-    ]
+    if (goodput := run.tally.goodput) is not None:
+        cards.append((f"{100 * goodput:.3g} %", "goodput", ", ".join(run.plan["slo"])))
+    for name in ("ttft", "gap", "duration"):
+        if (values := measures[name]).count:
+            p50, p99 = (formatter_of(name)(values.percentile(percent)) for percent in (50, 99))
+            cards.append((p50, f"{MEASURES[name].label}, p50", f"p99 {p99}"))
+    if run.tally.tokens:
+        cards.append((format_number(run.tokens_per_second), "tokens a second", ""))
+    cards.append((format_duration(run.overhead.lag.percentile(99)), "lag of the loader, p99", ""))
     return f'<ul class="cards">{"".join(_card(*card) for card in cards)}</ul>'
 
 
-def _percentile_card(run: RunResult, name: str) -> tuple[str, str, str]:
-    found, show = run.tally.measures[name], formatter_of(name)
-    first, *others = run.percentiles
-    more = " · ".join(f"p{at:g} {show(found.percentile(at))}".replace(" ", "\N{NO-BREAK SPACE}") for at in others)
-    return show(found.percentile(first)), f"{MEASURES[name].label}, p{first:g}", more
-
-
 def _card(value: str, label: str, more: str) -> str:
-    wrong = ' class="wrong"' if label in _WRONG and value != "0" else ""
+    wrong = ' class="wrong"' if label == "errors" and value != "0" else ""
     small = f"<small>{escape(more)}</small>" if more else ""
     return f"<li{wrong}><b>{escape(value)}</b>{escape(label)}{small}</li>"
-
-
-_WRONG: Final = ("errors", COUNTED["not_whole"], COUNTED["lost"])
-
-
-def _measures_table(tally: Tally, shares: Sequence[float]) -> str:
-    head = ["", *(f"p{share:g}" for share in shares), "max", "mean", "min", "count"]
-    rows = []
-    for name in shown_measures(tally):
-        found, show = tally.measures[name], formatter_of(name)
-        values = (*map(found.percentile, shares), found.most, found.mean, found.least)
-        rows.append([MEASURES[name].label, *map(show, values), str(found.count)])
-    return html_table(head, rows) if rows else "<p>Nothing was measured.</p>"
-
-
-def _loader_section(run: RunResult) -> str:
-    own = run.overhead
-    lag = [format_duration(own.lag.percentile(percent)) for percent in (50, 99)]
-    sentences = [
-        f"The loader used {100 * own.cpu:.0f} % of a core. The lag of its event loop was {lag[0]} (p50) and {lag[1]} "
-        f"(p99), and requests began {format_duration(own.late.percentile(99))} (p99) late."
-    ]
-    if own.parts:
-        sentences.append(
-            f"These figures cover {len(own.parts)} processes, which began {format_duration(own.apart)} apart."
-        )
-        sentences += [f"{name}: {describe_overhead(part)}." for name, part in own.parts.items()]
-    if test := own.self_test:
-        sentences += [
-            "Self-test: before the run, the loader read streams from a minimal server in its own process. It used "
-            f"{format_duration(test.stream)} of CPU per stream and {format_duration(test.event)} per event.",
-            f"It read an event {format_duration(test.delay_p50)} (p50) and {format_duration(test.delay_p99)} (p99) "
-            "after the event was sent. The figures above include this time.",
-        ]
-    return "<h3>The loader itself</h3>" + "".join(f"<p>{escape(text)}</p>" for text in sentences)

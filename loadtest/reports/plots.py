@@ -1,8 +1,7 @@
 """Line charts as inline SVG, without scripts, fonts or external files: distributions, and the course of a run."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from itertools import groupby
 from typing import Final, TypeAlias
@@ -12,7 +11,7 @@ import attrs
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.measures import MEASURES, format_duration, format_number, formatter_of
 from loadtest.figures.result import RunResult
-from loadtest.figures.timeline import LoadTimeline, Second
+from loadtest.figures.timeline import LoadTimeline
 
 Point: TypeAlias = tuple[float, float]
 
@@ -24,16 +23,6 @@ COLOURS = 6
 _HOVERED = 200  # points of a line that show their value under the pointer
 _NOTHING = 1e-5
 _STEPS = (1, 2, 5, 10)
-_MARKS = (
-    tuple(n / 10 for n in range(10, 100)),
-    tuple(n / 10 for n in range(10, 100, 2)),
-    tuple(n / 10 for n in range(10, 100, 5)),
-    (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
-    (1, 1.5, 2, 3, 5, 7),
-    (1, 2, 5),
-    (1,),
-)
-_TICKS = 7
 
 
 @attrs.frozen
@@ -87,17 +76,14 @@ def logarithmic_axis(low: float, high: float, show: Callable[[float], str]) -> A
     if high < _NOTHING:
         return linear_axis(1e-3, show)
     low = max(low, high / 1000, 1e-6)
-    high = max(high, low * 1.01)
-    inside: list[float] = []
-    for marks in _MARKS:
-        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        ticks = [mark * 10.0**decade for decade in decades for mark in marks]
-        first = max((tick for tick in ticks if tick <= low * 1.0001), default=low)
-        last = min((tick for tick in ticks if tick >= high * 0.9999), default=high)
-        inside = [tick for tick in ticks if first <= tick <= last]
-        if len(inside) <= _TICKS:
-            break
-    return Axis(inside[0], inside[-1], inside, show, math.log10)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    marks = (1, 2, 5) if len(decades) > 2 else (1, 1.5, 2, 3, 5, 7)
+    ticks = [mark * 10.0**decade for decade in decades for mark in marks]
+    first = max((tick for tick in ticks if tick <= low * 1.0001), default=low)
+    last = min((tick for tick in ticks if tick >= high * 0.9999), default=high)
+    if first == last:
+        last = 2 * first
+    return Axis(first, last, [tick for tick in ticks if first <= tick <= last] or [first], show, math.log10)
 
 
 def percentile_axis(most: float) -> Axis:
@@ -176,38 +162,30 @@ def _hover_circles(series: Series, x: Axis, y: Axis) -> Iterator[str]:
             yield f'<circle cx="{cx}" cy="{cy}" r="6"><title>{said}</title></circle>'
 
 
-_CURVES: Final = ("ttfb", "ttft", "gap", "duration")
+_CURVES: Final = ("ttft", "gap", "duration")
 _OVER_TIME: Final = (50, 95, 99)  # percentiles
+_MEANS: Final = ("started", "whole", "failed", "tokens")
 _POINTS: Final = 600
 """The most points of a line: more are invisible, and would make the page as large as its report."""
 
 
-def distribution_charts(runs: Sequence[RunResult], names: Sequence[str]) -> Iterable[str]:
-    """Yield charts of the distributions: each percentile, and the greatest value."""
+def distribution_charts(runs: Sequence[RunResult]) -> Iterator[str]:
+    """Yield charts of the distributions of one run or several: each percentile, and the greatest value."""
     for name in _CURVES:
         histograms = [run.tally.measures[name] for run in runs]
-        firsts = [run.tally.measures["ttft"] for run in runs]
-        repeats = name == "ttfb" and all(a.buckets == b.buckets for a, b in zip(histograms, firsts, strict=True))
-        if any(histogram.count for histogram in histograms) and not repeats:
-            yield _distribution_chart(name, histograms, names)
+        series = [
+            Series(run.name, _percentile_points(found), i % COLOURS, f"max {formatter_of(name)(found.most)}")
+            for i, (run, found) in enumerate(zip(runs, histograms, strict=True))
+            if found.count
+        ]
+        if series:
+            values = [y for one in series for _, y in one.points]
+            x = percentile_axis(max(one.points[-1][0] for one in series))
+            y = logarithmic_axis(min(values), max(values), formatter_of(name))
+            yield chart(MEASURES[name].label.capitalize(), x, y, series, "percentile")
 
 
-def _distribution_chart(name: str, histograms: Sequence[Histogram], names: Sequence[str]) -> str:
-    # Numbered before those without data are dropped, so that a run has one colour in all charts.
-    show = formatter_of(name)
-    series = [
-        Series(label, _percentile_points(histogram), i % COLOURS, f"max {show(histogram.most)}")
-        for i, (label, histogram) in enumerate(zip(names, histograms, strict=True))
-        if histogram.count
-    ]
-    values = [y for one in series for _, y in one.points]
-    x = percentile_axis(max(one.points[-1][0] for one in series))
-    return chart(
-        MEASURES[name].label.capitalize(), x, logarithmic_axis(min(values), max(values), show), series, "percentile"
-    )
-
-
-def _percentile_points(histogram: Histogram) -> list[tuple[float, float]]:
+def _percentile_points(histogram: Histogram) -> list[Point]:
     """Return the percentiles of a histogram, closer together towards the end, as far as there are values.
 
     The last point is the greatest value.
@@ -218,81 +196,46 @@ def _percentile_points(histogram: Histogram) -> list[tuple[float, float]]:
     return [*found, (100 * (1 - 0.5 / histogram.count), histogram.most)]
 
 
-@attrs.frozen
-class TimelineSpan:
-    """A period of a run from ``begin`` on. Counts are means per second; ``in_flight`` and ``lag`` are maxima."""
+def timeline_charts(run: RunResult) -> Iterator[str]:
+    """Yield charts of the course of a run."""
+    size, columns = _timeline_columns(run.timeline)
+    begins = columns.pop("begin")
+    if not begins:
+        return
+    x = seconds_axis(max(1.0, begins[-1]), lambda value: f"{value:.4g} s")
+    each = "each second" if size == 1 else f"a second, mean of {size} s"
+    charts: tuple[tuple[str, tuple[str, ...], Callable[[float], str]], ...] = (
+        (f"Requests, {each}", ("begun", "ended whole", "failed"), format_number),
+        ("Under way", ("under way",), format_number),
+        ("Time to the first token, by when the request was to start", ("p50", "p95", "p99"), format_duration),
+        (f"Tokens, {each}", ("tokens",), format_number),
+        ("Lateness of the loader itself", ("greatest lag",), format_duration),
+    )
+    for title, names, show in charts:
+        series = [Series(name, list(zip(begins, columns[name], strict=True)), i) for i, name in enumerate(names)]
+        highest = max((y for one in series for _, y in one.points if not math.isnan(y)), default=0.0)
+        if highest:
+            yield chart(title, x, linear_axis(highest, show, least=1 if show is format_number else 0), series)
 
-    begin: float
-    started: float
-    whole: float
-    failed: float
-    tokens: float
-    in_flight: float
-    lag: float
-    ttft: Histogram
 
-    def first_token(self, percent: float) -> float:
-        return self.ttft.percentile(percent) if self.ttft.count else math.nan
+def _timeline_columns(timeline: LoadTimeline) -> tuple[int, dict[str, list[float]]]:
+    """Return the length of a span in seconds, which is a power of 2 as in the timeline, and the values of all spans.
 
-
-def timeline_spans(timeline: LoadTimeline) -> tuple[int, list[TimelineSpan]]:
-    """Return the length of a span in seconds, which is a power of 2 as in the timeline, and the spans."""
-    every = timeline.seconds
-    size = 1
+    Counts are means per second, the others maxima, and NaN where there is no first token.
+    """
+    every, size = timeline.seconds, 1
     while len(every) > size * _POINTS:
         size *= 2
-    return size, [_make_span(begin, every[begin : begin + size]) for begin in range(0, len(every), size)]
-
-
-def _make_span(begin: int, found: Sequence[Second]) -> TimelineSpan:
-    ttft = Histogram.sum_of(second.ttft for second in found)
-    sums = {name: sum(getattr(one, name) for one in found) / len(found) for name in _MEANS}
-    most = {name: max(getattr(one, name) for one in found) for name in ("in_flight", "lag")}
-    return TimelineSpan(begin=float(begin), ttft=ttft, **sums, **most)
-
-
-_MEANS: Final = ("started", "whole", "failed", "tokens")
-
-
-def timeline_charts(run: RunResult) -> Iterable[str]:
-    """Yield charts of the course of a run."""
-    size, found = timeline_spans(run.timeline)
-    if not found:
-        return
-    x = _time_axis(max(1.0, found[-1].begin))
-    each = "each second" if size == 1 else f"a second, mean of {size} s"
-
-    def line(label: str, colour: int, value: Callable[[TimelineSpan], float]) -> Series:
-        return Series(label, [(one.begin, value(one)) for one in found], colour)
-
-    flow = [
-        line("begun", 0, lambda one: one.started),
-        line("ended whole", 1, lambda one: one.whole),
-        line("failed", 2, lambda one: one.failed),
-    ]
-    yield chart(f"Requests, {each}", x, linear_axis(_highest_value(flow), format_number, least=1), flow)
-    under_way = [line("under way", 0, lambda one: one.in_flight)]
-    yield chart("Under way", x, linear_axis(_highest_value(under_way), format_number, least=1), under_way)
-    if run.tally.measures["ttft"].count:
-        first = [line(f"p{at}", i, partial(TimelineSpan.first_token, percent=at)) for i, at in enumerate(_OVER_TIME)]
-        title = "Time to the first token, by when the request was to start"
-        yield chart(title, x, linear_axis(_highest_value(first), format_duration), first)
-    if any(one.tokens for one in found):
-        tokens = [line("tokens", 3, lambda one: one.tokens)]
-        yield chart(f"Tokens, {each}", x, linear_axis(_highest_value(tokens), format_number, least=1), tokens)
-    lag = [line("greatest lag", 5, lambda one: one.lag)]
-    yield chart("Lateness of the loader itself", x, linear_axis(_highest_value(lag), format_duration), lag)
-
-
-def _highest_value(series: Sequence[Series]) -> float:
-    return max((y for one in series for _, y in one.points if not math.isnan(y)), default=0.0) or 1e-3
-
-
-_UNITS: Final = ((3 * 3600, 3600, "h"), (180, 60, "min"), (0, 1, "s"))
-
-
-def _time_axis(high: float) -> Axis:
-    """Return a time axis in seconds, minutes or hours."""
-    size, unit = next((size, unit) for least, size, unit in _UNITS if high >= least)
-    axis = seconds_axis(high / size, lambda value: f"{value / size:.4g} {unit}")
-    return attrs.evolve(axis, high=axis.high * size, ticks=[tick * size for tick in axis.ticks])
+    names = ("begin", "begun", "ended whole", "failed", "tokens", "under way", "greatest lag", "p50", "p95", "p99")
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for begin in range(0, len(every), size):
+        span = every[begin : begin + size]
+        ttft = Histogram()
+        for second in span:
+            ttft.merge(second.ttft)
+        means = [sum(getattr(one, name) for one in span) / len(span) for name in _MEANS]
+        most = [max(one.in_flight for one in span), max(one.lag for one in span)]
+        firsts = [ttft.percentile(at) if ttft.count else math.nan for at in _OVER_TIME]
+        for name, value in zip(names, (begin, *means, *most, *firsts), strict=True):
+            found[name].append(float(value))
+    return size, found

@@ -1,161 +1,190 @@
-"""The report as text."""
+"""The report as text of at most 80 columns, and the words that all reports share."""
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+import math
+from collections.abc import Container, Iterator, Mapping, Sequence
+from textwrap import wrap
+from typing import Any, Final
 
-from loadtest.figures.conditions import ConditionVerdict
+from loadtest.figures.histogram import PERCENTILES
 from loadtest.figures.measures import MEASURES, format_duration, format_number, formatter_of
 from loadtest.figures.notes import notes
-from loadtest.figures.result import RunResult
+from loadtest.figures.result import Overhead, RunResult
+from loadtest.figures.rounds import ComparedFigure, verdict_of
 from loadtest.figures.tally import Tally
-from loadtest.reports.tables import align, fit_table, shorten, stack_columns, tables, wrap_line
-from loadtest.reports.words import (
-    HEADINGS,
-    compared_rows,
-    describe_answers,
-    describe_conversations,
-    describe_counts,
-    describe_course,
-    describe_overhead,
-    describe_probes,
-    describe_run_load,
-    shown_measures,
-    turn_rows,
-)
-from loadtest.run.overhead import Overhead
+from loadtest.plan.limits import ConditionVerdict
 
-_NAME: Final = 22  # characters of a run's name above its column
+COLUMNS: Final = 80
 _EXAMPLE: Final = 3  # lines of a server's message
+_NAME: Final = 9  # characters of a server's name above its column
+
+COUNTED: Final = {
+    "started": "requests begun",
+    "whole": "whole answers",
+    "errors": "errors",
+    "not_whole": "streams not whole",
+    "unfinished": "unfinished",
+    "cancelled": "left as planned",
+    "interrupted": "interrupted",
+}
+_ALWAYS: Final = ("started", "whole", "errors")
+_SHOWN: Final = (
+    "connect", "ttfb", "ttft", "ttfo", "gap", "stall", "tpot", "duration", "asked_input", "input_tokens",
+    "output_tokens", "left_after",
+)  # fmt: skip
 
 
-def summary(run: RunResult, verdicts: Iterable[ConditionVerdict] = ()) -> str:
-    """Return one run as text, at most 80 columns wide. ``verdicts`` are those of its conditions."""
+def align(rows: Sequence[Sequence[str]], words: Container[int] = (0,)) -> list[str]:
+    """Return the rows as lines, with the columns in ``words`` aligned to the left, and others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i in words else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def wrap_line(line: str, most: int = 0) -> list[str]:
+    """Wrap a line, with its indent and two more spaces. With ``most``, later lines are replaced by "…"."""
+    text = line.lstrip(" ")
+    indent = " " * (len(line) - len(text))
+    return [line] if len(line) <= COLUMNS else wrap(
+        text, COLUMNS, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False,
+        max_lines=most or None, placeholder=" …",
+    )  # fmt: skip
+
+
+def shown_measures(tally: Tally) -> Sequence[str]:
+    """Return the measures to show: those with values, without the first output if it is the first token."""
+    same = tally.measures["ttfo"].total == tally.measures["ttft"].total
+    return [name for name in _SHOWN if tally.measures[name].count and not (name == "ttfo" and same)]
+
+
+def describe_load(plan: Mapping[str, Any], seconds: float) -> str:
+    """Describe the load on a target. ``plan`` is that of a report."""
+    if plan["rate"] is None:
+        clients = plan["concurrency"]
+        text = f"{clients} client{'' if clients == 1 else 's'}, each sends its next request after a response"
+    else:
+        text = f"{format_number(plan['rate'])}/s ({'Poisson' if plan['poisson'] else 'evenly spaced'})"
+    count = f", {plan['count']} requests" if plan["count"] else ""
+    long = "until all have begun" if math.isinf(seconds) else f"for {format_number(round(seconds, 1))} s"
+    warmup = f" after {format_number(plan['warmup'])} s of warm-up" if plan["warmup"] else ""
+    rounds = f", in {plan['rounds']} rounds" if plan["rounds"] > 1 else ""
+    return f"{text}{count}, {long}{warmup}{rounds}"
+
+
+def describe_counts(tally: Tally) -> str:
+    """Describe the number of requests by their ends."""
+    counts = [(name, tally.counts[name]) for name in COUNTED if tally.counts[name] or name in _ALWAYS]
+    return ", ".join(f"{number} {COUNTED[name]}" for name, number in counts)
+
+
+def describe_overhead(own: Overhead) -> str:
+    """Describe the overhead of the loader."""
+    lag = f"lag p50 {format_duration(own.lag.percentile(50))}, p99 {format_duration(own.lag.percentile(99))}"
+    return f"{100 * own.cpu:.0f} % of a core, {lag}, request lateness p99 {format_duration(own.late.percentile(99))}"
+
+
+def describe_answers(run: RunResult) -> Iterator[str]:
+    """Describe the goodput, the tokens, the ends and the connections of the answers."""
+    tally = run.tally
+    if tally.goodput is not None:
+        missed = [f"{number} missed {figure}" for figure, number in tally.missed.most_common()]
+        slo = f" ({'; '.join([', '.join(run.plan['slo']), *missed])})" if run.plan["slo"] else ""
+        yield f"goodput {100 * tally.goodput:.4g} %{slo}"
+    if tally.tokens:
+        steady = f", {format_number(run.steady_tokens_per_second)} while requests arrived" if tally.events else ""
+        yield f"{format_number(run.tokens_per_second)} tokens a second{steady}"
+    if len(tally.finishes) > 1:
+        ends = ", ".join(f"{name or 'no reason given'} {number}" for name, number in tally.finishes.most_common(8))
+        yield f"ended by {ends}"
+    if tally.waived:
+        yield f"rules waived: {', '.join(f'{name} {number}' for name, number in tally.waived.most_common(8))}"
+    if (uncounted := tally.counts["whole"] - tally.counted_by_usage) and tally.events:
+        yield f"{uncounted} answers without usage: events count as tokens"
+    if tally.hidden_tokens:
+        yield f"{tally.hidden_tokens} hidden reasoning tokens are not included in speeds"
+    if tally.counts["resent"]:
+        yield f"{tally.counts['resent']} requests were sent again because their connection was closed"
+    if tally.counts["left_open"]:
+        yield f"{tally.counts['left_open']} answers had an end event but stayed open"
+
+
+def measure_rows(tally: Tally) -> list[list[str]]:
+    """Return the table of measures, with its head."""
+    rows = [["", *(f"p{percent:g}" for percent in PERCENTILES), "max", "count"]]
+    for name in shown_measures(tally):
+        values = tally.measures[name]
+        shown = map(formatter_of(name), (*map(values.percentile, PERCENTILES), values.most))
+        rows.append([MEASURES[name].label, *shown, str(values.count)])
+    return rows
+
+
+def summary(run: RunResult, verdicts: Sequence[ConditionVerdict] = ()) -> str:
+    """Return one run as text. ``verdicts`` are those of its conditions."""
     said = [
         run.name,
         *([f"  {run.url}"] if run.target else []),
-        f"  {describe_run_load(run)}" + ("; interrupted" if run.interrupted else ""),
+        f"  {describe_load(run.plan, run.seconds)}" + ("; interrupted" if run.interrupted else ""),
         *([f"  ended early: {run.stopped}"] if run.stopped else []),
-        *(f"  {describe_verdict(one)}" for one in verdicts),
+        *(f"  {one.text}" for one in verdicts),
         f"  {describe_counts(run.tally)}",
         f"  {format_number(run.rate)} requests a second begun, {format_number(run.completed_rate)} completed",
-        *_goodput_lines(run),
-        *_token_lines(run),
-        *(f"  {line}" for line in describe_course(run)),
-        *(f"  {line}" for line in describe_conversations(run) if run.turns),
+        *(f"  {line}" for line in describe_answers(run)),
     ]
     said = [part for line in said for part in wrap_line(line)]
-    said += ["", *_measures_table(run.tally, run.percentiles)]
-    if run.turns:
-        said += [
-            "",
-            *stack_columns([[f"  {name}", *cells] for name, *cells in (HEADINGS, *turn_rows(run))], together=2),
-        ]
-    if more := [*describe_answers(run.tally), *describe_probes(run)]:
-        said += ["", *(part for line in more for part in wrap_line(f"  {line}"))]
-    if len(run.requests) > 1:
-        for name, tally in run.requests.items():
-            said += ["", *wrap_line(f"  {name}: {describe_counts(tally)}"), *_measures_table(tally, run.percentiles)]
+    rows = measure_rows(run.tally)
+    said += ["", *(f"  {line}" for line in (align(rows) if len(rows) > 1 else ["nothing was measured"]))]
     if run.tally.failures:
-        said += ["", *_error_lines(run.tally)]
-    return "\n".join([*said, "", *(part for line in _loader_lines(run) for part in wrap_line(line))])
+        said += ["", "  errors by kind and phase", *_error_lines(run.tally)]
+    closing = [f"  loader: {describe_overhead(run.overhead)}", *(f"  note: {note}" for note in notes(run))]
+    return "\n".join([*said, "", *(part for line in closing for part in wrap_line(line))])
 
 
-def describe_verdict(verdict: ConditionVerdict) -> str:
-    """Return the verdict on a condition in one line."""
-    return f"passed: {verdict.condition}: it is {verdict.shown}" if verdict.ok else f"failed: {verdict.failure}"
+def _error_lines(tally: Tally) -> Iterator[str]:
+    for row in tally.failures:
+        yield from wrap_line(f"  {row.count:>7}  {row.kind}  {row.phase}")
+        if row.example:
+            yield from wrap_line(f"{' ' * 11}{row.example}", most=_EXAMPLE)
 
 
-def _token_lines(run: RunResult) -> Iterable[str]:
-    """Yield the rate of output tokens, or of input tokens if there is no output."""
-    tally = run.tally
-    if tally.tokens_seen or tally.tokens:
-        steady = f", {format_number(run.steady_tokens_per_second)} while requests arrived" if tally.events else ""
-        yield f"  {format_number(run.tokens_per_second)} tokens a second{steady}{_describe_events(tally)}"
-    elif tally.input_tokens:
-        yield f"  {format_number(run.input_tokens_per_second)} input tokens a second"
+SEARCH_HEAD: Final = ("a second", "begun", "good", "p50", "p99", "")
 
 
-def overview(runs: Sequence[RunResult]) -> str:
-    """Return the tables of several loads, of steps and of a search."""
-    found = ["\n".join([*wrap_line(table.title), *fit_table(table)]) for table in tables(runs)]
-    return "\n\n".join([*found, *filter(None, ("\n".join(_row_details(run)) for run in runs if run.label))])
+def search_cells(step: Mapping[str, Any]) -> list[str]:
+    """Return the row of a step of a search, with the columns of ``SEARCH_HEAD``."""
+    good = "–" if step["goodput"] is None else f"{100 * step['goodput']:.3g} %"
+    verdict = step["verdict"] + (f": {step['why']}" if step["why"] else "")
+    times = map(format_duration, (step["ttft_p50"], step["ttft_p99"]))
+    return [format_number(step["rate"]), str(step["started"]), good, *times, verdict]
 
 
-def _row_details(run: RunResult) -> Iterable[str]:
-    """Yield the end, the errors and the notes of a run that its row in a table does not have."""
-    if run.interrupted or run.stopped:
-        yield from wrap_line(f"{run.label}: " + (f"ended early: {run.stopped}" if run.stopped else "interrupted"))
-    for row in run.tally.failures:
-        yield from wrap_line(f"{run.label}: {row.count} {row.kind} ({row.phase}) {row.example}".rstrip(), most=_EXAMPLE)
-    for note in notes(run):
-        yield from wrap_line(f"note: {run.label}: {note}")
+def search_text(run: RunResult) -> str:
+    """Return the result of a search, and its steps."""
+    found = run.search or {}
+    *figures, _ = zip(*(search_cells(step) for step in found["steps"]), strict=True) if found["steps"] else ((),)
+    verdicts = [search_cells(step)[-1] for step in found["steps"]]
+    rows = [list(SEARCH_HEAD[:-1]), *map(list, zip(*figures, strict=True))] if verdicts else []
+    lines = align(rows, ()) if rows else []
+    said = [*lines[:1]]
+    for line, verdict in zip(lines[1:], verdicts, strict=True):
+        said += wrap_line(f"{line}  {verdict}")
+    return "\n".join([*said, *wrap_line(f"{run.name}: {found['answer']}")])
 
 
-def comparison(runs: Sequence[RunResult]) -> str:
-    """Return a table of several runs side by side, with the ratio of each to the first."""
-    head = ["", shorten(runs[0].name, _NAME)]
-    for run in runs[1:]:
-        head += [shorten(run.name, _NAME), ""]
-    rows = [head, *(line.cells for line in compared_rows(runs))]
-    remarks = [part for run in runs for note in notes(run) for part in wrap_line(f"note: {run.name}: {note}")]
-    return "\n".join([*stack_columns(rows, together=2), *remarks])
+def comparison_rows(figures: Sequence[ComparedFigure], names: Sequence[str]) -> list[list[str]]:
+    """Return the table of a comparison, with its head."""
+    shown = names if all(len(name) <= _NAME for name in names) else ("first", "second")
+    rows = [["", *shown, "ratio", "interval", ""]]
+    for one in figures:
+        values = format_duration(one.first), format_duration(one.second)
+        rows.append([one.label, *values, f"×{one.ratio:.2f}", f"{one.low:.2f}–{one.high:.2f}", one.change])
+    return rows
 
 
-def _goodput_lines(run: RunResult) -> Iterable[str]:
-    """Yield the share of good answers, and the missed objectives."""
-    tally = run.tally
-    if tally.goodput is None:
-        return
-    slo = ", ".join(map(str, run.scenario.get("slo") or ()))
-    missed = ", ".join(f"{number} missed {figure}" for figure, number in tally.missed.most_common())
-    said = f" ({'; '.join(filter(None, (slo, missed)))})" if slo else ""
-    yield f"  goodput {100 * tally.goodput:.4g} %{said}, {format_number(run.goodput_rate)} a second"
-
-
-def _describe_events(tally: Tally) -> str:
-    tokens = "" if tally.tokens_per_event is None else f", {tally.tokens_per_event:.3g} tokens an event"
-    return f", {tally.events / tally.reads:.2f} content events a read{tokens}" if tally.events else ""
-
-
-def _measures_table(tally: Tally, percentiles: Sequence[float]) -> Iterable[str]:
-    rows = [["", *(f"p{percent:g}" for percent in percentiles), "max", "count"]]
-    for name in shown_measures(tally):
-        histogram = tally.measures[name]
-        values = (*(histogram.percentile(percent) for percent in percentiles), histogram.most)
-        rows.append([f"  {MEASURES[name].label}", *map(formatter_of(name), values), str(histogram.count)])
-    return stack_columns(rows) if len(rows) > 1 else ["  nothing was measured"]
-
-
-def _error_lines(tally: Tally) -> Iterable[str]:
-    yield "  errors by kind and phase"
-    kinds = [(f"  {row.count:>7}", row.kind, row.phase) for row in tally.failures]
-    for line, row in zip(align(kinds, (0, 1, 2)), tally.failures, strict=True):
-        asked = "" if row.retry_after is None else f"(retry-after {' to '.join(_distinct_durations(row.retry_after))}) "
-        yield from wrap_line(line)
-        if said := f"{asked}{row.example}".strip():
-            yield from wrap_line(f"{' ' * 11}{said}", most=_EXAMPLE)
-
-
-def _distinct_durations(values: tuple[float, float]) -> Iterable[str]:
-    return dict.fromkeys(map(format_duration, values))
-
-
-def _process_rows(own: Overhead) -> Iterable[Sequence[str]]:
-    head = f"  {len(own.parts)} processes, begun {format_duration(own.apart)} apart"
-    yield (head, "CPU", "lag p50", "lag p99", "late p99")
-    for name, part in own.parts.items():
-        times = (part.lag.percentile(50), part.lag.percentile(99), part.late.percentile(99))
-        yield (f"    {name}", f"{100 * part.cpu:.0f} %", *map(format_duration, times))
-
-
-def _loader_lines(run: RunResult) -> Iterable[str]:
-    own = run.overhead
-    yield f"  loader: {describe_overhead(own)}"
-    if own.parts:
-        yield from align(list(_process_rows(own)))
-    if test := own.self_test:
-        cost = f"{format_duration(test.stream)} of CPU per stream, {format_duration(test.event)} per event"
-        delay = f"events read {format_duration(test.delay_p50)} after they were sent"
-        yield f"  self-test: {cost}, {delay} (p99 {format_duration(test.delay_p99)})"
-    for note in notes(run):
-        yield f"  note: {note}"
+def comparison_text(figures: Sequence[ComparedFigure], names: Sequence[str]) -> str:
+    """Return the comparison of two servers."""
+    said = [*align(comparison_rows(figures, names), (0, 5)), ""] if figures else []
+    return "\n".join([*said, *wrap_line(f"{names[1]} against {names[0]}: {verdict_of(figures)}")])

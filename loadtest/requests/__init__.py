@@ -1,7 +1,1 @@
-"""The requests of a load.
-
-``sources`` defines the interface of a source. ``mix`` has the sources for files, recordings and endpoints,
-``made_requests`` generates prompts and images, and ``conversation`` makes sessions of several turns. ``bodies`` and
-``keys`` turn a prompt into a request of an API. ``file_requests`` reads files of requests. ``estimate`` predicts the
-tokens of a load.
-"""
+"""The requests of a load: ``sources`` of prompts or of the bodies of a file, their ``bodies``, URLs and ``keys``."""

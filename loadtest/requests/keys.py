@@ -5,22 +5,19 @@ hosts get none: no key in the environment reaches a server by accident.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
 import attrs
 
 from loadtest.plan.masked_urls import mask_url
-from loadtest.plan.scenario import Scenario
 from providers.catalog.providers import CATALOG
 
 GATEWAY_KEY: Final = "TRIGATE_API_KEY"  # the variable in which clients of a gateway have their key
-CREDENTIALS: Final = frozenset(("authorization", "x-api-key", "x-goog-api-key", "api-key", "x-trigate-key"))
 
-OWN_KEYS: Final[Mapping[str, str]] = MappingProxyType({
+OWN_KEYS: Final[Mapping[str, str]] = {
     str(urlsplit(row.base_url).hostname): row.key_env for row in CATALOG.values() if row.base_url and row.key_env
-})  # fmt: skip
+}
 """The variable with each provider's key, by its host."""
 
 
@@ -49,25 +46,19 @@ def _provider_variable(url: str) -> str | None:
     return OWN_KEYS.get(parts.hostname or "") if parts.scheme == "https" and parts.port in (None, 443) else None
 
 
-def describe_key(url: str, found: Credential, plan: Scenario) -> str:
+def describe_key(url: str, found: Credential) -> str:
     """Describe the key that the target at ``url`` gets, for the user."""
     where = mask_url(url)
-    if any(name.lower() in CREDENTIALS for name, _ in plan.headers):
-        return f"{where}: using the key in the scenario's headers"
-    if found.value and not found.is_chosen:
-        return f"{where}: using the key in ${found.variable}, because this is the provider's own host"
     if found.value:
-        return f"{where}: using the key in ${found.variable}"
+        why = "" if found.is_chosen else ", because this is the provider's own host"
+        return f"{where}: using the key in ${found.variable}{why}"
     missing = f", because ${found.variable} is not set" if found.variable else ""
     return f"{where}: sending no key{missing} (--key-env NAME sends the key in $NAME)"
 
 
-def key_advice(found: Credential, plan: Scenario) -> str:
+def key_advice(found: Credential) -> str:
     """Return advice on a rejected key."""
-    if any(name.lower() in CREDENTIALS for name, _ in plan.headers):
-        return "the server rejects the key in the scenario's headers: correct it there"
-    option = "key_env in the scenario, or --key-env"
     gateway = f"a gateway needs one of its client keys, often in ${GATEWAY_KEY}"
     if found.value:
-        return f"the server rejects the key in ${found.variable}: give another variable ({option}); {gateway}"
-    return f"the load sent no key: give the variable with the key ({option}); {gateway}"
+        return f"the server rejects the key in ${found.variable}: give another variable with --key-env; {gateway}"
+    return f"the load sent no key: give the variable with the key with --key-env; {gateway}"

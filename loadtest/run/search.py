@@ -1,249 +1,310 @@
-"""The search for the highest load that a server sustains: chooses the next load from the results so far.
+"""The search for the highest rate that a server sustains.
 
-Rates or numbers of clients double until one fails or the greatest allowed load holds. Then the interval is halved
-until its bounds differ by 5 %. The candidate runs again for twice as long, and is lowered if it fails. The search is a
-function of the tried loads, so that no state can contradict the report.
+Rates double until one fails or the greatest allowed rate holds. Then the interval is halved until its bounds differ by
+5 %. The result runs again for longer, until it is certain with 95 % confidence, and is lowered if it fails. The next
+step is a function of the steps so far, so that no state can contradict the report.
 
-Sources: MLPerf's inference rules (binary search, then steps down), vllm-project/guidellm#1086 (the request),
-linera-io/linera-protocol#6767 (confirmation by a second measurement).
+Sources: MLPerf's inference rules (binary search, then steps down; the formula of early stopping),
+vllm-project/guidellm#1086 (the request, and the end of a step by its backlog), linera-io/linera-protocol#6767
+(confirmation by a second measurement).
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from statistics import variance
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
-import msgspec
+import trio
 
-from loadtest.figures.measures import format_duration, format_number
-from loadtest.plan.requested_loads import LoadUnit, SearchBounds
+from loadtest.figures.confidence import CONFIDENCE, surely_kept, surely_missed, surely_rises
+from loadtest.figures.histogram import Histogram
+from loadtest.figures.measures import format_number
+from loadtest.figures.notes import loader_is_the_limit
+from loadtest.figures.result import RunResult
+from loadtest.figures.tally import Tally
+from loadtest.plan.limits import Limit, evidence_of, judge_condition, parse_condition
+from loadtest.plan.plan import LoadPlan
+from loadtest.run.running import ActiveRun
 
+RESOLUTION: Final = 0.05
+"""The greatest relative difference between the bounds at the end of a search."""
 LOWEST: Final = 1 / 16
-"""The smallest load to try, relative to the first, if none holds."""
+"""The smallest rate to try, relative to the first, if none holds."""
+BLOCKS: Final = 12
+"""The number of blocks in which a step is observed; a longer step has more."""
+RISING: Final = 0.975
+"""The confidence of each of two tests, for 95 % in both together."""
+EARLY: Final = 0.999
+"""The confidence for an early failure, which is tested repeatedly."""
+GROWTH: Final = 1.1
+"""The least growth of a backlog."""
+FEW: Final = 10  # least arrivals in a step
 
-Purpose: TypeAlias = Literal["climb", "narrow", "confirm", "again"]
-"""The purpose of a trial: find a load that fails, narrow the bounds, confirm the result, or repeat a contradictory
-trial."""
+Purpose: TypeAlias = Literal["climb", "again", "narrow", "confirm"]
+Verdict: TypeAlias = Literal["held", "seems to hold", "failed", "the loader was too slow"]
+"""The result of a step. ``held`` is certain, or the step has no percentile or share to be certain of."""
 
-Verdict: TypeAlias = Literal["held", "seems to hold", "seems to fail", "failed", "loader"]
-"""The result of a trial, certain (with 95 % confidence) or likely. ``loader``: the load tester itself was too slow."""
+LENGTHS: Final[dict[Purpose, tuple[float, float]]] = {
+    "climb": (0.5, 2.0), "again": (1.0, 4.0), "narrow": (1.0, 4.0), "confirm": (2.0, 12.0),
+}  # fmt: skip
+"""The least and the greatest duration of a step, in ``--seconds``."""
 
-HOLDS: Final[tuple[Verdict, ...]] = ("held", "seems to hold")
-FAILS: Final[tuple[Verdict, ...]] = ("failed", "seems to fail")
+GOOD: Final = "goodput<99%"
+"""The default condition of a search."""
 
-
-@attrs.frozen
-class Trial:
-    """A load to try."""
-
-    load: float
-    purpose: Purpose
-
-
-@attrs.frozen
-class TriedLoad:
-    """The result of a load. ``overlap`` means that requests overlapped, so a lower load may do better."""
-
-    load: float
-    purpose: Purpose
-    verdict: Verdict
-    overlap: bool = True
-
-    @property
-    def holds(self) -> bool:
-        return self.verdict in HOLDS
-
-
-Outcome: TypeAlias = Literal["found", "at least", "undecided", "none", "interrupted"]
-"""The outcome of a search: a result, the greatest allowed load, a result with too few values, no load that holds,
-or an interruption."""
-
-
-@attrs.frozen
-class FoundLoad:
-    """The end of a search. ``load`` is 0 if none holds; ``above`` is the lowest load that failed, if any."""
-
-    outcome: Outcome
-    load: float
-    above: float | None = None
-
-
-def next_trial(bounds: SearchBounds, tried: Sequence[TriedLoad]) -> Trial | FoundLoad:
-    """Return the next load to try, or the end of the search."""
-    if not tried:
-        return Trial(bounds.first, "climb")
-    if (again := _contradictory_load(tried)) is not None:
-        return Trial(again, "again")
-    last = {one.load: one for one in tried}
-    failing = [load for load, one in last.items() if not one.holds]
-    high = min(failing, default=None)
-    low = max((load for load in last if high is None or load < high), default=None)
-    if low is None:
-        return _try_lower(bounds, tried)
-    if high is None:
-        if bounds.most is None or low < bounds.most:
-            return Trial(_limit_load(2 * low, bounds), "climb")
-        return _confirm_load(last[low], bounds, None, tried)
-    if last[high].verdict != "loader" and not bounds.are_near(low, high):
-        return Trial(bounds.middle_load(low, high), "narrow")
-    if _needs_repeat(high, tried):
-        return Trial(high, "again")
-    return _confirm_load(last[low], bounds, last[high], tried)
-
-
-def _limit_load(load: float, bounds: SearchBounds) -> float:
-    return load if bounds.most is None else min(load, bounds.most)
-
-
-def _confirm_load(
-    low: TriedLoad, bounds: SearchBounds, high: TriedLoad | None, tried: Sequence[TriedLoad]
-) -> Trial | FoundLoad:
-    if low.purpose != "confirm":
-        return Trial(low.load, "confirm")
-    limited = high is None or high.verdict == "loader"
-    outcome: Outcome = "at least" if limited else "found"
-    outcome = "undecided" if low.verdict == "seems to hold" else outcome
-    return FoundLoad(outcome, low.load, None if high is None else high.load)
-
-
-def _try_lower(bounds: SearchBounds, tried: Sequence[TriedLoad]) -> Trial | FoundLoad:
-    """Return the next step if no load holds. The first load gets a second trial, because a fresh server is slow."""
-    lowest = min(tried, key=lambda one: one.load)
-    if len(tried) == 1 and lowest.verdict != "loader":
-        return Trial(lowest.load, "again")
-    below = bounds.round_load(lowest.load / 2)
-    if tried[-1].overlap and bounds.first * LOWEST <= below < lowest.load:
-        return Trial(below, "climb")
-    return FoundLoad("none", 0.0, lowest.load)
-
-
-def _needs_repeat(high: float, tried: Sequence[TriedLoad]) -> bool:
-    """Return whether ``high`` failed only once, on the way up: a pause of the server would look like its limit."""
-    runs = [one for one in tried if one.load == high]
-    return len(runs) == 1 and runs[0].purpose == "climb" and runs[0].verdict != "loader"
-
-
-def _contradictory_load(tried: Sequence[TriedLoad]) -> float | None:
-    """Return a load to repeat if a lower load failed than another that held, the lower first.
-
-    (modelscope/evalscope#1095 has bisection over unordered results.)
-    """
-    again = {one.load for one in tried if one.purpose == "again"}
-    pair = _contradiction(tried)
-    if pair is None and tried[-1].purpose == "again":
-        pair = _contradiction(tried[:-1])
-    return None if pair is None else next((load for load in pair if load not in again), None)
-
-
-def _contradiction(tried: Sequence[TriedLoad]) -> tuple[float, float] | None:
-    """Return the lowest failed load and the highest that held, if they contradict each other."""
-    last = {one.load: one for one in tried}
-    low = min((load for load, one in last.items() if one.verdict in FAILS), default=None)
-    high = max((load for load, one in last.items() if one.holds), default=None)
-    return (low, high) if low is not None and high is not None and low < high else None
-
-
-SAID: Mapping[Verdict, str] = {
-    "held": "held",
-    "seems to hold": "held so far",
-    "seems to fail": "seems to fail",
-    "failed": "failed",
-    "loader": "the loader was too slow",
-}
-"""Verdicts for people."""
+Starter: TypeAlias = Callable[[LoadPlan], Awaitable[ActiveRun]]
+"""Returns a run of a plan that has not begun."""
 
 
 @attrs.frozen
 class SearchStep:
-    """A tried load and its result.
+    """A tried rate and its result. ``why`` is the reason of a failure, or the certainty so far."""
 
-    ``why`` is the reason of a failure, or the certainty of a success. ``under_way`` is the maximum of simultaneous
-    requests. Percentiles are ``None`` without values.
-    """
-
-    load: float
+    rate: float
     purpose: Purpose
     verdict: Verdict
-    why: str
-    seconds: float
-    begun: int
-    whole: int
-    goodput: float | None
-    completed: float
-    ttft_p50: float | None
-    ttft_p99: float | None
-    duration_p50: float | None
-    duration_p99: float | None
-    under_way: int
+    why: str = ""
+    started: int = 0
+    goodput: float | None = None
+    ttft_p50: float = 0.0
+    ttft_p99: float = 0.0
 
     @property
-    def cells(self) -> list[str]:
-        """The row of a table with the columns of ``head``."""
-        first = (self.ttft_p50, self.ttft_p99) if self.ttft_p50 is not None else (self.duration_p50, self.duration_p99)
-        return [
-            format_number(self.load),
-            str(self.begun),
-            "–" if self.goodput is None else f"{100 * self.goodput:.3g} %",
-            *("–" if value is None else format_duration(value) for value in first),
-            self.short_text,
-        ]
-
-    @property
-    def short_text(self) -> str:
-        """The verdict and its reason as a short text."""
-        if self.verdict == "seems to hold":
-            return f"undecided: {self.why.partition(',')[0]}" if self.purpose == "confirm" else SAID[self.verdict]
-        return SAID[self.verdict] + (f": {self.why}" if self.why else "")
+    def holds(self) -> bool:
+        return self.verdict in ("held", "seems to hold")
 
 
 @attrs.frozen
-class SearchReport:
-    """A finished search. ``rule`` describes the condition."""
+class FoundRate:
+    """The end of a search. ``rate`` is 0 if none holds; ``above`` is the lowest rate that failed, if any."""
 
-    unit: LoadUnit
-    rule: str
-    steps: tuple[SearchStep, ...]
-    found: FoundLoad
+    rate: float
+    text: str
+    above: float | None = None
+
+
+def next_step(first: float, most: float | None, steps: Sequence[SearchStep]) -> tuple[float, Purpose] | FoundRate:
+    """Return the next rate to try, or the end of the search."""
+    if not steps:
+        return first, "climb"
+    last = {step.rate: step for step in steps}
+    high = min((rate for rate, step in last.items() if not step.holds), default=None)
+    low = max((rate for rate, step in last.items() if step.holds and (high is None or rate < high)), default=None)
+    limited = high is None or last[high].verdict == "the loader was too slow"
+    if high is not None and not limited and last[high].purpose == "climb":
+        return high, "again"  # a pause of the server would look like its limit
+    if low is None:
+        assert high is not None
+        if not limited and high / 2 >= first * LOWEST:
+            return float(f"{high / 2:.3g}"), "narrow"
+        return FoundRate(0.0, f"no rate passed, not even {_rate_text(high)}", high)
+    if high is None and (most is None or low < most):
+        return (2 * low if most is None else min(2 * low, most)), "climb"
+    if high is not None and not limited and high - low > RESOLUTION * low:
+        return float(f"{(low + high) / 2:.3g}"), "narrow"
+    if last[low].purpose != "confirm":
+        return low, "confirm"
+    return FoundRate(low, _answer(last[low], high, limited=limited), high)
+
+
+def _answer(found: SearchStep, high: float | None, *, limited: bool) -> str:
+    rate, failed = _rate_text(found.rate), f"; {_rate_text(high)} failed" if high is not None else ""
+    if found.verdict == "seems to hold":
+        return f"{rate} is the highest rate that seems to pass, but with too few answers to be sure: {found.why}"
+    if limited:
+        return f"at least {rate} passed, {'the highest rate to try' if high is None else 'the limit of this loader'}"
+    return f"{rate} is the highest rate that passed{failed}"
+
+
+def _rate_text(rate: float | None) -> str:
+    return f"{format_number(rate or 0)} request{'' if rate == 1 else 's'} per second"
+
+
+# One step
+
+
+@attrs.define
+class _Block:
+    observations: int = 0
+    under_way: int = 0
+    ends: int = 0
+    waited: float = 0.0
+
+
+class StepWatch:
+    """The requests under way and the waiting of finished ones, in blocks of ``seconds``."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._blocks: list[_Block] = []
+        self._ends, self._waited = 0, 0.0
+
+    def observe(self, at: float, under_way: int, waits: Histogram) -> None:
+        """Record the requests under way after ``at`` seconds, and the waiting of the finished ones."""
+        while len(self._blocks) <= int(at / self._seconds):
+            self._blocks.append(_Block())
+        block = self._blocks[int(at / self._seconds)]
+        block.observations += 1
+        block.under_way += under_way
+        block.ends += waits.count - self._ends
+        block.waited += waits.total - self._waited
+        self._ends, self._waited = waits.count, waits.total
 
     @property
-    def head(self) -> list[str]:
-        """The column names. Without streams, the times are durations."""
-        streams = any(step.ttft_p50 is not None for step in self.steps)
-        return column_names(self.unit, streams)
+    def backlog_grows(self) -> bool:
+        """True if the requests under way and their waiting both rise, with 95 % confidence."""
+        whole = [block for block in self._blocks[:-1] if block.ends]
+        under_way = [block.under_way / block.observations for block in whole]
+        return _grows(under_way) and _grows([block.waited / block.ends for block in whole])
+
+    def dependent_answers(self, deviation: float) -> float:
+        """Return how many successive answers count as one, because they waited in the same queue.
+
+        ``deviation`` is the standard deviation of all waiting. The means of blocks deviate more than that of
+        independent answers by this factor. Without it, a lucky period of random arrivals would look like a server that
+        keeps up.
+        """
+        whole = [block for block in self._blocks[:-1] if block.ends]
+        if len(whole) < 3 or not deviation:
+            return 1.0
+        each = sum(block.ends for block in whole) / len(whole)
+        apart = variance(block.waited / block.ends for block in whole)
+        found = min(each, each * apart / deviation**2)
+        return found if found > 1 + 2 * math.sqrt(2 / (len(whole) - 1)) else 1.0  # two standard errors of a variance
+
+
+def _grows(values: Sequence[float]) -> bool:
+    return surely_rises(values, RISING) and values[-1] >= GROWTH * values[0]
+
+
+@attrs.frozen
+class Evidence:
+    """The number of independent ``values``, and how many are ``over`` a limit that a ``share`` of all must keep."""
+
+    share: float
+    values: int
+    over: int
 
     @property
-    def answer(self) -> str:
-        """The result as a sentence."""
-        load, above = _format_load(self.found.load, self.unit), self.found.above
-        then = "" if above is None else f"; {_format_load(above, self.unit)} failed"
-        match self.found.outcome:
-            case "found":
-                return f"{load} is the highest load that passed{then}"
-            case "at least":
-                limit = "the highest load to try" if above is None else "the limit of this loader"
-                return f"at least {load}, {limit}, passed"
-            case "undecided":
-                return f"{load} is the highest load that seems to pass, but with too few answers to be sure{then}"
-            case "none":
-                return f"no load passed, not even {_format_load(above or 0, self.unit)}"
-            case "interrupted":
-                return f"interrupted; {load} had passed" if self.found.load else "interrupted before any load passed"
+    def is_kept(self) -> bool:
+        return surely_kept(self.values, self.over, self.share)
 
-    def dump(self) -> dict[str, Any]:
-        return attrs.asdict(self)
-
-    @classmethod
-    def load(cls, value: Any) -> "SearchReport":
-        """Read the result of ``dump``. Raises ``ValueError`` for anything else."""
-        return msgspec.convert(value, cls)
+    def is_missed(self, confidence: float = CONFIDENCE) -> bool:
+        return surely_missed(self.values, self.over, self.share, confidence)
 
 
-def column_names(unit: LoadUnit, streams: bool = True) -> list[str]:
-    """Return the column names of a table of steps."""
-    what = "ttft" if streams else "duration"
-    return ["a second" if unit == "rate" else "clients", "begun", "good", f"{what} p50", "p99", ""]
+class RateRule:
+    """The conditions that a rate must meet: those of the plan, and that 99 % of answers are good.
+
+    The latter is omitted if a condition is about goodput, or if there are conditions but no objectives.
+    """
+
+    def __init__(self, plan: LoadPlan) -> None:
+        self._conditions: list[Limit] = list(map(parse_condition, plan.fail_if))
+        names = {condition.name for condition in self._conditions}
+        if "goodput" not in names and (plan.slo or not names):
+            self._conditions.insert(0, parse_condition(GOOD))
+        objectives = f" ({', '.join(plan.slo)})" if plan.slo else " (whole)"
+        self.text = " and ".join(
+            f"99 % of answers are good{objectives}" if condition.text == GOOD else f"not {condition.text}"
+            for condition in self._conditions
+        )
+
+    def failure(self, run: RunResult) -> str:
+        """Return the first violation in a run, or ""."""
+        failed = (one.text for limit in self._conditions if not (one := judge_condition(limit, run)).ok)
+        return next(failed, "").removeprefix("failed: ")
+
+    def evidence(self, tally: Tally, watch: StepWatch) -> list[Evidence]:
+        """Return the evidence about each percentile and share."""
+        dependent = watch.dependent_answers(waits_of(tally).deviation)
+        found = [one for limit in self._conditions if (one := evidence_of(limit, tally))]
+        return [
+            Evidence(share, int(values / dependent), min(int(values / dependent), round(over / dependent)))
+            for share, values, over in found
+        ]
 
 
-def _format_load(load: float, unit: LoadUnit) -> str:
-    if unit == "rate":
-        return f"{format_number(load)} requests per second" if load != 1 else "1 request per second"
-    return f"{format_number(load)} clients" if load != 1 else "1 client"
+def waits_of(tally: Tally) -> Histogram:
+    """Return the times to the first token, or the durations if there are no streams."""
+    firsts = tally.measures["ttft"]
+    return firsts if firsts.count else tally.measures["duration"]
+
+
+def is_over(elapsed: float, least: float, evidence: Sequence[Evidence], purpose: Purpose, watch: StepWatch) -> bool:
+    """Return whether a step of at least ``least`` seconds has enough evidence after ``elapsed``."""
+    if watch.backlog_grows or any(one.over > 1 and one.is_missed(EARLY) for one in evidence):
+        return True
+    wanted = evidence if purpose == "confirm" else [one for one in evidence if one.over and purpose != "climb"]
+    return elapsed >= least and all(one.is_kept or one.is_missed() for one in wanted)
+
+
+async def _watch_step(running: ActiveRun, rule: RateRule, purpose: Purpose, least: float, watch: StepWatch) -> None:
+    """Watch the step, and end it when it has enough evidence."""
+    while True:
+        await trio.sleep(min(least / BLOCKS / 4, 1.0))
+        if trio.current_time() < running.begin:
+            continue
+        at, tally = running.measured_seconds, running.figures.tally
+        watch.observe(at, running.in_flight, waits_of(tally))
+        if is_over(at, least, rule.evidence(tally, watch), purpose, watch):
+            running.finish()
+            return
+
+
+def judge_step(run: RunResult, rule: RateRule, watch: StepWatch) -> tuple[Verdict, str]:
+    """Return the verdict on a step, and its reason."""
+    failure = "its backlog grew" if watch.backlog_grows else rule.failure(run)
+    if failure:
+        return ("the loader was too slow" if loader_is_the_limit(run.overhead) else "failed"), failure
+    unsure = [one for one in rule.evidence(run.tally, watch) if not one.is_kept]
+    if not unsure:
+        return "held", ""
+    return "seems to hold", f"{unsure[0].values} independent answers, {unsure[0].over} of them beyond the limit"
+
+
+async def search(
+    plan: LoadPlan,
+    start: Starter,
+    run_watched: Callable[..., Awaitable[RunResult]],
+    report: Callable[[SearchStep], None],
+) -> RunResult:
+    """Search for the highest rate. Return the last run, including the steps of the search.
+
+    ``run_watched`` makes a run next to a watching task, and ``report`` receives each step.
+    """
+    rule, steps, typical = RateRule(plan), list[SearchStep](), 0.0
+    result: RunResult | None = None
+    while not isinstance(found := next_step(plan.rate or 1.0, plan.max_rate, steps), FoundRate):
+        rate, purpose = found
+        least, most = (factor * max(plan.seconds, 2 * typical, FEW / rate) for factor in LENGTHS[purpose])
+        warmup = max(plan.warmup, 0.0 if purpose == "climb" else min(typical, 60.0))  # fills the server
+        seed = plan.seed + len(steps)
+        running = await start(attrs.evolve(plan, rate=rate, seconds=most, warmup=warmup, seed=seed))
+        watch = StepWatch(least / BLOCKS)
+        result = await run_watched(running, lambda: _watch_step(running, rule, purpose, least, watch))  # noqa: B023
+        if result.interrupted or result.stopped:
+            found = FoundRate(0.0, "interrupted")
+            break
+        verdict, why = judge_step(result, rule, watch)
+        ttft = waits_of(result.tally)
+        steps.append(
+            SearchStep(rate, purpose, verdict, why, result.tally.counts["started"], result.tally.goodput,
+                       ttft.percentile(50), ttft.percentile(99))
+        )  # fmt: skip
+        report(steps[-1])
+        if steps[-1].holds:
+            typical = result.tally.measures["duration"].percentile(50)
+    assert result is not None
+    return attrs.evolve(result, search=_dump(rule, steps, found))
+
+
+def _dump(rule: RateRule, steps: Sequence[SearchStep], found: FoundRate) -> dict[str, Any]:
+    return {
+        "rule": rule.text,
+        "rate": found.rate,
+        "failed": found.above,
+        "answer": found.text,
+        "steps": [attrs.asdict(step) for step in steps],
+    }

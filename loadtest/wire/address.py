@@ -29,24 +29,20 @@ class ServerAddress:
         parts = urlsplit(url)
         host, secure = parts.hostname or "", parts.scheme == "https"
         port = parts.port or (443 if secure else 80)
-        return cls(host, port, secure, await look_up(host, port))
+        try:
+            found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise WireError("dns", f"{host}: {error.strerror or error}") from error
+        except UnicodeError as error:
+            raise WireError("dns", f"{host} is not a valid host name: a part of it is empty or too long") from error
+        addresses = dict.fromkeys((int(family), address) for family, _, _, _, address in found)
+        return cls(host, port, secure, tuple(addresses))
 
     @property
     def authority(self) -> str:
         """The host and port for the ``Host`` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
-
-
-async def look_up(host: str, port: int) -> tuple[SocketAddress, ...]:
-    """Return the addresses of ``host``, preferred ones first. Raises ``WireError``."""
-    try:
-        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise WireError("dns", f"{host}: {error.strerror or error}") from error
-    except UnicodeError as error:
-        raise WireError("dns", f"{host} is not a valid host name: a part of it is empty or too long") from error
-    return tuple(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
 
 
 class AddressRotation:
@@ -57,15 +53,7 @@ class AddressRotation:
     """
 
     def __init__(self, addresses: tuple[SocketAddress, ...]) -> None:
-        self._all: tuple[SocketAddress, ...] | None = None
-        self.renew(addresses)
-
-    def renew(self, addresses: tuple[SocketAddress, ...]) -> None:
-        """Replace the addresses. The rotation continues if they are the same."""
-        if addresses == self._all:
-            return
         preferred = addresses[0][0] if addresses else 0
-        self._all = addresses
         self._turns = [address for address in addresses if address[0] == preferred]
         self._others = [address for address in addresses if address[0] != preferred]
         self._next = 0

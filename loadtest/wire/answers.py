@@ -1,4 +1,4 @@
-"""Types that all protocols share: the request, the receiver of its answer, and the faults."""
+"""Types of the wire: the request, the receiver of its answer, and the faults."""
 
 import errno
 import os
@@ -65,12 +65,11 @@ Fields = tuple[tuple[str, str], ...]
 
 @attrs.frozen
 class OutgoingRequest:
-    """A request to send. ``path`` includes the query. The protocol adds the headers for length, host and encoding."""
+    """A request to send. ``path`` includes the query. The connection adds the headers for length, host and encoding."""
 
     path: str
     headers: Fields
     body: bytes = b""
-    method: str = "POST"
 
 
 @attrs.frozen

@@ -69,7 +69,7 @@ class TimedConnection:
             taker.take_fault(WireError("closed", "before the request"), 0.0)
             return
         self._taker, self._body, self._unpack, self._head = taker, None, None, HeadParser()
-        head = _request_head(self._address, request.method, request.path, request.headers)
+        head = _request_head(self._address, request.path, request.headers)
         try:
             await self._transport.send((b"%b%d\r\n\r\n" % (head, len(request.body)), request.body))
         except trio.Cancelled:  # the rest of the request is missing
@@ -80,15 +80,6 @@ class TimedConnection:
     def is_reusable(self) -> bool:
         """True if another request can be sent: the last answer is complete, and the server keeps the connection."""
         return self._taker is None and self._usable
-
-    @property
-    def is_paced(self) -> bool:
-        """True if the connection is read slowly."""
-        return self._transport.is_paced
-
-    def resume(self) -> None:
-        """Read the next piece, if the connection is read slowly."""
-        self._transport.resume()
 
     def close(self) -> None:
         """Close immediately. The taker receives nothing more."""
@@ -267,8 +258,8 @@ def _chunk_size(line: bytes) -> int:
 
 
 @lru_cache(maxsize=256)
-def _request_head(address: ServerAddress, method: str, path: str, headers: Fields) -> bytes:
+def _request_head(address: ServerAddress, path: str, headers: Fields) -> bytes:
     """Return the head of a request, up to the value of ``content-length``."""
-    lines = [f"{method} {path} HTTP/1.1", f"host: {address.authority}", "accept-encoding: identity"]
+    lines = [f"POST {path} HTTP/1.1", f"host: {address.authority}", "accept-encoding: identity"]
     lines += [f"{name}: {value}" for name, value in headers]
     return "\r\n".join([*lines, "content-length: "]).encode("latin-1")

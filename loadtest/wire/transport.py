@@ -6,10 +6,9 @@ Large requests are written 64 KiB at a time, and other tasks run in between. Oth
 import contextlib
 import socket
 import ssl
-import struct
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 import trio
 
@@ -18,46 +17,27 @@ from loadtest.wire.answers import WireError, connect_error
 from loadtest.wire.read_loop import READ, DataCallback, ErrorCallback, WatchedSocket, read_loop
 
 PIECE: Final = 64 * 1024
-SMALL: Final = 4096  # receive buffer of a client that reads slowly, so that the kernel does not read ahead
 
 Data: TypeAlias = bytes | memoryview
-Pace: TypeAlias = Literal["as it comes", "slowly"]
-"""The pace of decrypting. ``slowly``: after each read, the connection waits for ``resume``."""
 
 
 class TimedTransport:
     """One connection. It reads nothing before ``listen``. The owner must call ``close``."""
 
-    def __init__(self, sock: socket.socket, pace: Pace, tls: "TlsLayer | None") -> None:
+    def __init__(self, sock: socket.socket, tls: "TlsLayer | None") -> None:
         self._socket = sock
-        self.is_paced = pace == "slowly"
         self._tls = tls
         self._watched: WatchedSocket | None = None
         self._writing = trio.Lock()
         self.begun = 0.0  # begin of the last send, on trio's clock
         self._written = 0  # bytes of the last send
 
-    @property
-    def protocol(self) -> str:
-        """The protocol that TLS negotiated, or ""."""
-        return self._tls.protocol if self._tls else ""
-
-    @property
-    def peer(self) -> Any:
-        """The address of the server."""
-        return self._socket.getpeername()
-
     def listen(self, take: DataCallback, broke: ErrorCallback) -> None:
         """Start to read. ``take`` receives the data, and ``broke`` the error of a broken connection."""
         if self._tls is not None:
             take = self._tls.decrypting(take)
-        self._watched = WatchedSocket(self._socket, take, broke, is_paced=self.is_paced)
+        self._watched = WatchedSocket(self._socket, take, broke)
         read_loop().add(self._watched)
-
-    def resume(self) -> None:
-        """Read the next piece of a connection that is read slowly."""
-        if self._watched is not None:
-            read_loop().resume(self._watched)
 
     async def send(self, data: Sequence[Data]) -> None:
         """Pass all data to the kernel.
@@ -89,20 +69,16 @@ class TimedTransport:
     @property
     def is_undelivered(self) -> bool:
         """True if surely no byte of the last send reached the server's system."""
-        waiting = self._unacknowledged_bytes()
-        return waiting is not None and waiting >= self._written
-
-    def _unacknowledged_bytes(self) -> int | None:
-        """Return the number of unacknowledged bytes, or ``None`` if unknown."""
         if sys.platform != "linux":
-            return None
+            return False
         import fcntl
         import termios
 
         try:
-            return int(struct.unpack("i", fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
+            waiting = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4))
         except (OSError, ValueError):
-            return None
+            return False
+        return int.from_bytes(waiting, sys.byteorder) >= self._written
 
     def close(self) -> None:
         """Close immediately."""
@@ -120,10 +96,6 @@ class TlsLayer:
     def __init__(self, context: ssl.SSLContext, host: str) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-
-    @property
-    def protocol(self) -> str:
-        return self._tls.selected_alpn_protocol() or ""
 
     async def shake_hands(self, sock: socket.socket) -> None:
         """Do the handshake. Raises ``WireError``."""
@@ -204,27 +176,25 @@ def _split_pieces(data: Sequence[Data]) -> Iterator[Data]:
         yield from (view[start : start + PIECE] for start in range(0, len(view), PIECE))
 
 
-async def open_transport(
-    turns: AddressRotation, host: str, tls: ssl.SSLContext | None, pace: Pace = "as it comes"
-) -> TimedTransport:
+async def open_transport(turns: AddressRotation, host: str, tls: ssl.SSLContext | None) -> TimedTransport:
     """Connect to the next address in turn, or to the first after it that accepts. Raises ``WireError``."""
-    sock = await _connect_any(turns, pace)
+    sock = await _connect_any(turns)
     if tls is None:
-        return TimedTransport(sock, pace, None)
+        return TimedTransport(sock, None)
     layer = TlsLayer(tls, host)
     try:
         await layer.shake_hands(sock)
     except BaseException:
         sock.close()
         raise
-    return TimedTransport(sock, pace, layer)
+    return TimedTransport(sock, layer)
 
 
-async def _connect_any(turns: AddressRotation, pace: Pace) -> socket.socket:
+async def _connect_any(turns: AddressRotation) -> socket.socket:
     last: OSError | None = None
     for family, address in turns:
         try:
-            return await _connect_to(family, address, pace)
+            return await _connect_to(family, address)
         except OSError as error:
             last = error
     try:
@@ -233,13 +203,11 @@ async def _connect_any(turns: AddressRotation, pace: Pace) -> socket.socket:
         del last  # its traceback refers to this frame
 
 
-async def _connect_to(family: int, address: tuple[object, ...], pace: Pace) -> socket.socket:
+async def _connect_to(family: int, address: tuple[object, ...]) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if pace == "slowly":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
         await trio.socket.from_stdlib_socket(sock).connect(address)
     except BaseException:
         sock.close()

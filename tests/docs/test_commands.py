@@ -26,15 +26,12 @@ import trio
 
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Node
-from loadtest.exchange.record import ExchangeRecord
-from loadtest.reports import report_file
 from tests.support import doc_blocks as documented
 from tests.support.command_line import environment, invoke
 from tests.support.doc_blocks import Command, blocks_in, commands
 from tests.support.doc_commands import FOREIGN, RUNS, SERVES, Foreign, Row, Server, row_of, to_run
 from tests.support.gateway_thread import demo_thread, mock_thread
 from tests.support.harness import ROOT, START_SECONDS, STOP_SECONDS, Gateway, eventually, free_port, request
-from tests.support.load_records import record, result
 from tests.support.warm_start import TYPED_KEY, program
 
 README = (ROOT / "README.md").read_text()
@@ -59,10 +56,6 @@ ALICE = """
 version: v0.4.0
 client_keys: [{name: alice, sha256: "%s", budgets: [20 usd/day]}]
 model_providers: [{model: openai/gpt-5, access_key: x}]
-"""
-TRACE = """TIMESTAMP,ContextTokens,GeneratedTokens
-2024-05-10 00:00:00.0099300,20,5
-2024-05-10 00:00:04.5173350,300,6
 """
 
 
@@ -169,14 +162,8 @@ def kept(folder, served) -> Path:
     (folder / "kept").mkdir()
     (folder / "kept/stream.txt").write_bytes(reply.body)
     shutil.copytree(folder / "all", folder / "kept/records")
-    for name in ("before", "after"):
-        (folder / f"kept/{name}.json").write_bytes(report_file.dump([result(*map(exchange, range(40)))]))
     trio.run(filled, folder / "kept/state.sqlite")
     return folder / "kept"
-
-
-def exchange(number: int) -> ExchangeRecord:
-    return record(number=number, planned=number / 5)
 
 
 async def filled(file: Path) -> None:
@@ -293,9 +280,6 @@ def new_desk(tmp_path_factory, kept, served, provider, programs) -> Desks:
 
 def furnish(path: Path, kept: Path, here: Callable[[str], str]) -> None:
     written = blocks_in(README, "yaml")[-1]
-    scenario = next(
-        text for text in blocks_in((ROOT / "docs/load-reference.md").read_text(), "yml") if "targets:" in text
-    )
     for name, text in {
         **dict.fromkeys(("trigate.yaml", "plano_config.yaml", "OLD.yaml"), written),
         "NEW.yaml": written.replace("gpt-4o-mini", "gpt-4.1-mini"),
@@ -319,9 +303,7 @@ def furnish(path: Path, kept: Path, here: Callable[[str], str]) -> None:
         + "state_storage: {type: sqlite, path: people.sqlite}\n",
         "table.csv": f"name,sha256,until\nimported,{'0b' * 32},2099-01-31\n",
         "moved.yaml": "client_keys: [{name: moved, key: moved-key-0123456789}]\n",
-        "own.jsonl": blocks_in((ROOT / "docs/load-reference.md").read_text(), "json")[0],
-        "azure.csv": TRACE,
-        "scenario.yml": re.sub(r"\b\d+s\b", "0.3s", here(scenario)).replace("4kB", "1MB").replace("500ms", "30s"),
+        "own.jsonl": blocks_in((ROOT / "docs/load.md").read_text(), "json")[0],
         "request.json": json.dumps(ASKED),
         "app.py": PROGRAM,
     }.items():

@@ -5,23 +5,18 @@ import random
 import pytest
 
 from loadtest.figures.confidence import (
-    MeanOfRuns,
     chance_of_at_most,
+    mean_bounds,
     students_t,
-    sure_share,
     surely_kept,
     surely_missed,
     surely_rises,
-    values_needed,
 )
 
 
 def test_a_percentile_needs_as_many_values_as_early_stopping_in_mlperfs_rules():
-    assert [values_needed(0.99, over) for over in range(3)] == [299, 473, 628]
-    assert [values_needed(0.95, over) for over in range(3)] == [59, 93, 124]
-    for share in (0.9, 0.95, 0.99, 0.999):
-        for over in (0, 1, 2, 7):
-            needed = values_needed(share, over)
+    for share, values in ((0.99, (299, 473, 628)), (0.95, (59, 93, 124))):
+        for over, needed in enumerate(values):
             assert surely_kept(needed, over, share), (share, over)
             assert not surely_kept(needed - 1, over, share), (share, over)
 
@@ -53,13 +48,6 @@ def test_a_few_beyond_the_limit_may_be_chance_and_many_are_none():
     assert not surely_missed(1, 1, 0.99, confidence=0.999)
 
 
-def test_few_values_are_sure_of_a_lower_share():
-    assert sure_share(60, 0) == pytest.approx(0.05 ** (1 / 60), abs=1e-6)
-    assert sure_share(299, 0) == pytest.approx(0.99, abs=1e-4)
-    assert sure_share(473, 1) == pytest.approx(0.99, abs=1e-4)
-    assert sure_share(5, 5) == pytest.approx(0, abs=1e-6)
-
-
 def test_students_quantiles_are_those_of_the_tables():
     table = {(1, 0.975): 12.706, (2, 0.95): 2.920, (4, 0.975): 2.776, (9, 0.95): 1.833, (30, 0.975): 2.042}
     for (freedom, probability), quantile in table.items():
@@ -70,14 +58,9 @@ def test_the_mean_of_runs_lies_within_its_bounds_in_95_of_100():
     within = 0
     for seed in range(1000):
         rng = random.Random(seed)
-        bounds = MeanOfRuns.of([rng.gauss(10, 2) for _ in range(5)]).bounds
-        assert bounds is not None
+        bounds = mean_bounds([rng.gauss(10, 2) for _ in range(5)])
         within += bounds[0] <= 10 <= bounds[1]
     assert within == pytest.approx(950, abs=25)
-
-
-def test_a_single_run_has_no_bounds():
-    assert MeanOfRuns.of([3.0]) == MeanOfRuns(3.0, 3.0, 3.0, None)
 
 
 def test_a_steady_rise_is_detected_and_random_walks_rarely():

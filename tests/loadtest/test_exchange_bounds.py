@@ -6,7 +6,6 @@ import pytest
 
 from loadtest.exchange import exchange
 from loadtest.exchange.judging import ReceivedAnswer, judge_answer
-from loadtest.requests.conversation import CannotContinue, TurnAnswer
 from tests.support.load_servers import HEAD, chunk, load, serving
 
 
@@ -53,12 +52,8 @@ async def test_only_the_shown_part_of_an_endless_error_is_read():
 def test_a_whole_answer_that_unfolds_is_not_read():
     """60 MB of lists took 2 GB and a quarter of a minute, in the loader where the judge had enough to do."""
     lists = b'{"choices":[' + b"[]," * 100_000 + b"[]]}"
-    verdict = judge_answer(ReceivedAnswer("chat", False, None, lists), False)
+    verdict = judge_answer(ReceivedAnswer("chat", False, lists))
     assert (verdict.outcome, verdict.found) == ("too large", "the answer has more than 200,000 JSON elements")
-    vectors = b'{"data":[{"embedding":[' + b"0," * 300_000 + b"0]}]}"
-    assert judge_answer(ReceivedAnswer("embeddings", False, None, vectors), False).outcome == "complete"
-    with pytest.raises(CannotContinue, match="too long to continue"):
-        TurnAnswer.read("chat", lists, streamed=False)
 
 
 async def test_data_after_a_compressed_answer_is_not_stored():

@@ -47,8 +47,9 @@ def test_percentiles_rise_between_the_least_and_the_greatest(values):
 def test_merging_is_adding_everything(first, second):
     merged = filled(first)
     merged.merge(filled(second))
-    assert merged.dump() == {**filled([*first, *second]).dump(), "total": pytest.approx(merged.total),
-                             "mean": pytest.approx(merged.mean)}  # fmt: skip
+    both = filled([*first, *second])
+    assert merged.dump() == both.dump() | {"mean": pytest.approx(merged.mean)}
+    assert merged.deviation == pytest.approx(both.deviation, abs=1e-3)
 
 
 def test_merging_nothing_changes_nothing():
@@ -60,25 +61,5 @@ def test_merging_nothing_changes_nothing():
     assert empty.dump() == histogram.dump()
 
 
-@given(MANY)
-def test_a_dumped_histogram_loads_unchanged(values):
-    assert Histogram.load(filled(values).dump()).dump() == filled(values).dump()
-
-
-def test_buckets_that_do_not_add_up_are_refused():
-    with pytest.raises(ValueError, match="add up"):
-        Histogram.load({**filled([1, 2]).dump(), "count": 3})
-
-
 def test_percentiles_and_mean_of_an_empty_histogram_are_0():
     assert (Histogram().percentile(99), Histogram().mean) == (0, 0)
-
-
-@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=30), st.integers(0, 100))
-def test_percentiles_of_whole_numbers_are_whole(values, percent):
-    histogram = Histogram(whole=True)
-    histogram.extend([float(value) for value in values])
-    wanted = sorted(values)[max(1, math.ceil(len(values) * percent / 100)) - 1]
-    found = histogram.percentile(percent)
-    assert found == int(found)
-    assert wanted <= found <= max(wanted * 1.01, wanted + 1e-6)

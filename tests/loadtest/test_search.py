@@ -1,161 +1,153 @@
-"""The search for the highest load that holds: what is tried next after what came of the loads before."""
+"""The search for the highest rate: what is tried next, and when a step is over, on a queue in virtual time."""
 
 import random
-from collections.abc import Callable
+from bisect import bisect_right
 
+import attrs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from loadtest.plan.requested_loads import SearchBounds
-from loadtest.run.search import FoundLoad, Trial, TriedLoad, Verdict, next_trial
+from loadtest.figures.histogram import Histogram
+from loadtest.figures.result import Overhead
+from loadtest.plan.plan import LoadPlan
+from loadtest.run.search import Evidence, FoundRate, RateRule, SearchStep, StepWatch, is_over, judge_step, next_step
+from tests.support.load_records import record, result
+from tests.support.simulated_queue import SimulatedQueue, starts
 
-RATES = SearchBounds("rate", 1.0)
+SECONDS = 5.0
 
 
-def searched(bounds, verdict_of, most=200) -> tuple[list[TriedLoad], FoundLoad]:
-    """A whole search; ``verdict_of`` is what comes of each trial."""
-    tried: list[TriedLoad] = []
-    for _ in range(most):
-        todo = next_trial(bounds, tried)
-        if isinstance(todo, FoundLoad):
-            return tried, todo
-        tried.append(TriedLoad(todo.load, todo.purpose, verdict_of(todo)))
-    raise AssertionError(f"no end after {most} trials")
+def searched(verdict_of, first=1.0, most=None):
+    """A whole search; ``verdict_of`` is what comes of each rate and purpose."""
+    steps: list[SearchStep] = []
+    for _ in range(100):
+        found = next_step(first, most, steps)
+        if isinstance(found, FoundRate):
+            return [(step.rate, step.purpose) for step in steps], found
+        steps.append(SearchStep(*found, verdict_of(*found)))
+    raise AssertionError("no end after 100 steps")
 
 
 def up_to(limit):
-    return lambda trial: "held" if trial.load <= limit else "failed"
+    return lambda rate, purpose: "held" if rate <= limit else "failed"
 
 
-def loads(tried):
-    return [(one.load, one.purpose) for one in tried]
-
-
-def test_rates_double_until_one_fails_then_the_bounds_are_halved_to_5_percent_and_the_answer_is_run_again():
-    tried, found = searched(RATES, up_to(15.8))
-    assert loads(tried) == [
-        *((load, "climb") for load in (1, 2, 4, 8, 16)),
-        *((load, "narrow") for load in (12, 14, 15, 15.5)),
+def test_rates_double_until_one_fails_twice_then_the_bounds_are_halved_and_the_answer_is_run_again():
+    steps, found = searched(up_to(15.8))
+    assert steps == [
+        *((rate, "climb") for rate in (1, 2, 4, 8, 16)),
         (16, "again"),
+        *((rate, "narrow") for rate in (12, 14, 15, 15.5)),
         (15.5, "confirm"),
     ]
-    assert found == FoundLoad("found", 15.5, 16)
+    assert (found.rate, found.above) == (15.5, 16)
+    assert found.text == "15.5 requests per second is the highest rate that passed; 16 requests per second failed"
 
 
-def test_the_search_begins_at_the_requested_rate():
-    tried, _ = searched(SearchBounds("rate", 10.0), up_to(100))
-    assert loads(tried)[:2] == [(10, "climb"), (20, "climb")]
-
-
-def test_the_result_never_exceeds_the_greatest_passing_rate():
-    tried, found = searched(SearchBounds("rate", 1.0, 12.0), up_to(100))
-    assert loads(tried) == [*((load, "climb") for load in (1, 2, 4, 8, 12)), (12, "confirm")]
-    assert found == FoundLoad("at least", 12)
+def test_no_rate_above_the_greatest_is_tried():
+    steps, found = searched(up_to(100), most=12.0)
+    assert [rate for rate, _ in steps] == [1, 2, 4, 8, 12, 12]
+    assert found.text == "at least 12 requests per second passed, the highest rate to try"
 
 
 def test_an_answer_that_fails_when_it_is_run_longer_is_lowered():
-    def unlasting(trial: Trial) -> Verdict:
-        return up_to(14.2 if trial.purpose == "confirm" else 15.8)(trial)
-
-    tried, found = searched(RATES, unlasting)
-    assert found.outcome == "found"
-    assert 13.5 <= found.load <= 14.2
-    assert tried[-1].purpose == "confirm"
-    assert tried[-1].holds
+    _, found = searched(lambda rate, purpose: up_to(14.2 if purpose == "confirm" else 15.8)(rate, purpose))
+    assert 13 <= found.rate <= 14.2
 
 
-def test_a_search_without_a_passing_load_retries_and_tries_lower_rates():
-    tried, found = searched(RATES, up_to(0))
-    assert loads(tried) == [(1, "climb"), (1, "again"), *((load, "climb") for load in (0.5, 0.25, 0.125, 0.0625))]
-    assert found == FoundLoad("none", 0, 0.0625)
+def test_lower_rates_are_tried_if_the_first_fails():
+    steps, found = searched(up_to(0))
+    assert steps[:2] == [(1, "climb"), (1, "again")]
+    assert steps[-1][0] == 0.0625
+    assert found.rate == 0
+    assert searched(up_to(0.3))[1].rate == pytest.approx(0.3, rel=0.06)
 
 
-def test_no_lower_rate_is_tried_if_requests_failed_independently():
-    tried = [TriedLoad(1, "climb", "failed", overlap=False), TriedLoad(1, "again", "failed", overlap=False)]
-    assert next_trial(RATES, tried) == FoundLoad("none", 0, 1)
+def test_a_pause_of_the_server_is_not_its_limit():
+    failures = iter(["failed"])
+    _, found = searched(lambda rate, purpose: next(failures, "held") if rate == 4 else up_to(15.8)(rate, purpose))
+    assert found.rate == 15.5
 
 
-def test_a_server_that_was_slow_at_the_first_load_only_is_searched_on():
-    tried = [TriedLoad(1, "climb", "failed"), TriedLoad(1, "again", "held")]
-    assert next_trial(RATES, tried) == Trial(2, "climb")
+def test_a_slow_loader_ends_the_search():
+    _, found = searched(lambda rate, purpose: "held" if rate < 8 else "the loader was too slow")
+    assert found.text == "at least 4 requests per second passed, the limit of this loader"
 
 
-def test_a_lower_load_that_failed_is_run_once_more_with_the_higher_one_that_held():
-    tried = [TriedLoad(20, "climb", "held"), TriedLoad(10, "climb", "failed")]
-    assert next_trial(RATES, tried) == Trial(10, "again")
-    for verdict in ("held", "failed"):
-        assert next_trial(RATES, [*tried, TriedLoad(10, "again", verdict)]) == Trial(20, "again"), verdict
-    settled = [*tried, TriedLoad(10, "again", "held"), TriedLoad(20, "again", "held")]
-    assert next_trial(RATES, settled) == Trial(40, "climb")
-    still = [*tried, TriedLoad(10, "again", "failed"), TriedLoad(20, "again", "held")]
-    assert next_trial(RATES, still) == Trial(5, "climb")  # below the lowest that failed
+def watched(queue: SimulatedQueue, rate: float, seed: int | None = None) -> float:
+    """When a step is over because its backlog grows, as a part of its time (1: never)."""
+    answers = queue.answers(starts(rate, SECONDS, seed), random.Random(seed or 0))
+    begun, ends = [one.planned for one in answers], sorted((one.ended, one.wait_seconds) for one in answers)
+    watch, waits, seen = StepWatch(SECONDS / 12), Histogram(), 0
+    for tick in range(int(10 * SECONDS)):
+        now = tick / 10
+        while seen < len(ends) and ends[seen][0] <= now:
+            waits.add(ends[seen][1])
+            seen += 1
+        watch.observe(now, bisect_right(begun, now) - seen, waits)
+        if watch.backlog_grows:
+            return now / SECONDS
+    return 1.0
 
 
-def test_a_pause_on_the_way_up_is_not_mistaken_for_the_limit():
-    paused: list[float] = []
-
-    def pausing(trial: Trial) -> Verdict:
-        if trial.load == 8 and not paused:
-            paused.append(trial.load)
-            return "failed"
-        return up_to(50)(trial)
-
-    _, found = searched(RATES, pausing)
-    assert 47 <= found.load <= 50
+def constant(rng: random.Random) -> float:
+    return 0.5
 
 
-def test_a_loader_that_is_the_limit_ends_the_search_at_what_it_could_do():
-    def limited(trial: Trial) -> Verdict:
-        return "loader" if trial.load > 100 else "held"
-
-    tried, found = searched(RATES, limited)
-    assert loads(tried)[-2:] == [(128, "climb"), (64, "confirm")]
-    assert found == FoundLoad("at least", 64, 128)
+def spread(rng: random.Random) -> float:
+    return rng.lognormvariate(-0.94, 0.7)  # a mean of half a second
 
 
-def test_an_answer_of_few_values_is_undecided():
-    _, found = searched(RATES, lambda trial: "seems to hold" if trial.load <= 15.8 else "failed")
-    assert found == FoundLoad("undecided", 15.5, 16)
+EIGHT = SimulatedQueue(8, constant)
 
 
-def test_clients_are_counted_in_whole_numbers():
-    tried, found = searched(SearchBounds("clients", 1.0), up_to(11))
-    assert all(one.load == int(one.load) for one in tried)
-    assert found == FoundLoad("found", 11, 12)
-    assert searched(SearchBounds("clients", 1.0), up_to(0))[1].outcome == "none"
+def test_a_step_above_the_capacity_ends_early_and_one_below_does_not():
+    assert watched(EIGHT, 32) < 0.6
+    assert watched(EIGHT, 15.8) == 1
+    assert watched(SimulatedQueue(1000, lambda rng: 0.5 * SECONDS), 20) == 1  # filling the server is no backlog
 
 
-@given(st.floats(0.07, 50_000), st.sampled_from([0.5, 1.0, 7.0, 100.0]))
-def test_every_limit_is_found_to_5_percent(limit, first):
-    _, found = searched(SearchBounds("rate", first), up_to(limit))
-    if limit < first / 16:
-        assert found.outcome == "none"
-    else:
-        assert found.outcome == "found"
-        assert 0.94 * limit <= found.load <= limit
+def test_a_step_below_capacity_is_hardly_ever_mistaken_for_one_above():
+    assert sum(watched(SimulatedQueue(8, spread), 13, seed) < 1 for seed in range(1, 101)) <= 7
 
 
-def test_every_search_ends():
-    """1,000 seeds of a server that holds by chance, the more rarely the higher the load; and what was said to hold was
-    seen to hold."""
-    verdicts: tuple[Verdict, ...] = ("held", "seems to hold", "seems to fail", "failed", "loader")
-
-    def by(rng: random.Random) -> Callable[[Trial], Verdict]:
-        return lambda trial: rng.choices(verdicts, (30, 10, trial.load, trial.load, trial.load / 20))[0]
-
-    for seed in range(1000):
-        rng = random.Random(seed)
-        bounds = SearchBounds(rng.choice(("rate", "clients")), 1.0, rng.choice((None, 50.0)))
-        tried, found = searched(bounds, by(rng))
-        if found.outcome != "none":
-            assert tried[-1].holds, seed
-            assert tried[-1].load == found.load, seed
-            assert tried[-1].purpose == "confirm", seed
+def test_a_step_continues_until_it_has_enough_values():
+    watch = StepWatch(1)
+    clean, some, missed = Evidence(0.99, 298, 0), Evidence(0.99, 400, 2), Evidence(0.99, 100, 40)
+    for elapsed, evidence, purpose, over in [
+        (4, clean, "narrow", False),  # not before its time
+        (5, clean, "climb", True),
+        (5, clean, "narrow", True),
+        (5, some, "narrow", False),
+        (5, clean, "confirm", False),
+        (5, attrs.evolve(clean, values=299), "confirm", True),
+        (1, missed, "climb", True),
+    ]:
+        assert is_over(elapsed, 5, [evidence], purpose, watch) is over, (elapsed, evidence, purpose)
 
 
-def test_bounds_are_near_at_5_percent_or_one_client():
-    assert RATES.are_near(100, 105)
-    assert not RATES.are_near(100, 106)
-    assert SearchBounds("clients", 1.0).are_near(3, 4)
-    assert RATES.middle_load(15.5, 16.5) == pytest.approx(16)
+def test_answers_of_one_queue_do_not_count_as_independent():
+    watch, waits = StepWatch(1), Histogram()
+    for second in range(10):
+        waits.extend([1.0 + second % 5] * 20)
+        watch.observe(second + 0.5, 1, waits)
+    assert watch.dependent_answers(waits.deviation) > 10
+    assert StepWatch(1).dependent_answers(1.0) == 1
+
+
+def test_a_step_is_judged_with_its_certainty():
+    rule, watch = RateRule(LoadPlan(targets={}, slo=("ttft<1s",))), StepWatch(1)
+    assert rule.text == "99 % of answers are good (ttft<1s)"
+    assert judge_step(result(*[record()] * 300), rule, watch) == ("held", "")
+    assert judge_step(result(*[record()] * 50), rule, watch) == (
+        "seems to hold",
+        "50 independent answers, 0 of them beyond the limit",
+    )
+    failing = result(record(), missed={0: ("ttft",)})
+    assert judge_step(failing, rule, watch) == ("failed", "goodput<99%: it is 0 %")
+    assert judge_step(attrs.evolve(failing, overhead=Overhead(cpu=0.95)), rule, watch)[0] == "the loader was too slow"
+
+
+def test_conditions_replace_the_default_unless_there_are_objectives():
+    assert RateRule(LoadPlan(targets={}, fail_if=("ttft.p95>1s",))).text == "not ttft.p95>1s"
+    both = RateRule(LoadPlan(targets={}, fail_if=("ttft.p95>1s",), slo=("duration<9s",)))
+    assert both.text == "99 % of answers are good (duration<9s) and not ttft.p95>1s"

@@ -1,4 +1,4 @@
-"""The transport of the load tester and the loops that read for it, on real sockets."""
+"""The transport of the load tester and the loop that reads for it, on real sockets."""
 
 import socket
 import ssl
@@ -9,8 +9,8 @@ import trio
 from loadtest.wire import read_loop as loops
 from loadtest.wire.address import AddressRotation, ServerAddress
 from loadtest.wire.answers import OutgoingRequest, WireError
-from loadtest.wire.connections import ConnectionRules, Connections
-from loadtest.wire.read_loop import WatchedSocket
+from loadtest.wire.connections import Connections
+from loadtest.wire.read_loop import ReadLoop, WatchedSocket
 from loadtest.wire.transport import PIECE, open_transport
 from tests.support.load_servers import answer, serving
 from tests.support.timed_wire import TakenAnswer, connection_ends
@@ -52,15 +52,15 @@ async def test_small_data_is_sent_immediately():
     await far.aclose()
 
 
-@pytest.mark.skipif(not hasattr(loops, "_PollingLoop"), reason="each socket has a task of its own")
 @pytest.mark.parametrize("turn", [-1.0, 60.0])
 async def test_slow_processing_of_reads_does_not_delay_timers(turn, monkeypatch, nursery):
     """Frames without end on sixty connections kept timeouts waiting for the better part of a minute."""
     monkeypatch.setattr(loops, "TURN", turn)
-    loop, pairs, order = loops._PollingLoop(), [socket.socketpair() for _ in range(3)], []
-    for near, far in pairs:
-        near.setblocking(False)
-        loop.add(WatchedSocket(near, lambda data, at: order.append(at), lambda error, at: None))
+    loop, pairs, order = ReadLoop(), [socket.socketpair() for _ in range(3)], []
+    watched = [WatchedSocket(near, lambda data, at: order.append(at), lambda error, at: None) for near, _ in pairs]
+    for one, (_, far) in zip(watched, pairs, strict=True):
+        one.socket.setblocking(False)
+        loop.add(one)
         far.send(b"x")
     nursery.start_soon(loop.run)
     with trio.fail_after(2):
@@ -69,47 +69,33 @@ async def test_slow_processing_of_reads_does_not_delay_timers(turn, monkeypatch,
             await trio.lowlevel.checkpoint()
     first, last = order.index(next(filter(None, order))), len(order)
     assert (order[first:last].count(0.0) > 0) is (turn < 0)
-    assert max(order) - min(filter(None, order)) < 0.01, "all were read concurrent requests"
-    for near, far in pairs:
-        loop.remove(next(one for one in loop._watched.values() if one.socket is near))
-        near.close()
+    for one, (_, far) in zip(watched, pairs, strict=True):
+        loop.remove(one)
+        one.socket.close()
         far.close()
 
 
-@pytest.mark.parametrize("kind", [loops._TaskLoop, getattr(loops, "_PollingLoop", loops._TaskLoop)])
-@pytest.mark.parametrize("paced", [False, True])
-async def test_every_loop_reads_to_the_end_and_slowly_where_that_is_asked_for(kind, paced, nursery):
-    loop, taken, news = kind(), [], trio.Event()
-    if kind is not loops._TaskLoop:
-        nursery.start_soon(loop.run)
+async def test_the_loop_reads_to_the_end(nursery):
+    loop, taken, over = ReadLoop(), [], trio.Event()
+    nursery.start_soon(loop.run)
 
     def take(data, at):
-        nonlocal news
         taken.append((data, at))
-        before, news = news, trio.Event()
-        before.set()
+        if not data:
+            over.set()
 
     near, far = socket.socketpair()
     near.setblocking(False)
-    watched = WatchedSocket(near, take, lambda error, at: None, paced)
-    loop.add(watched)
+    loop.add(WatchedSocket(near, take, lambda error, at: None))
     start = trio.current_time()
     far.send(b"one")
-    await news.wait()
     far.send(b"two")
-    await trio.testing.wait_all_tasks_blocked(0.02)
-    assert len(taken) == (1 if paced else 2)
-    loop.resume(watched)
     far.close()
-    while taken[-1][0]:
-        loop.resume(watched)
-        await news.wait()
+    await over.wait()
     assert b"".join(data for data, _ in taken) == b"onetwo"
     assert [at for _, at in taken] == sorted(at for _, at in taken)
     assert taken[0][1] >= start
-    loop.remove(watched)
     near.close()
-    nursery.cancel_scope.cancel()
 
 
 async def test_a_closed_connection_reports_nothing_more():
@@ -124,43 +110,25 @@ async def test_a_closed_connection_reports_nothing_more():
     assert taken == []
 
 
-def tls_of(certificate) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """The server's, and a client's that trusts it."""
+async def test_answers_come_through_tls(certificate, monkeypatch):
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(*certificate)
-    return server, ssl.create_default_context(cafile=str(certificate[0]))
-
-
-async def test_answers_come_through_tls(certificate):
-    server, client = tls_of(certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
 
     async def serve(stream, head):
         await answer(stream, "x" * 100_000)
 
     async with serving(serve, server) as url:
-        connections = Connections(await ServerAddress.resolve(url), client, ConnectionRules())
+        connections = Connections(await ServerAddress.resolve(url))
         for _ in range(2):
             taken = TakenAnswer()
-            connection = connections.idle_channel() or await connections.open_channel()
+            connection = connections.take_idle() or await connections.open()
             await connection.ask(OutgoingRequest("/", (), b'{"a": "%b"}' % (b"y" * 200_000)), taken)
             await taken.over.wait()
             connections.release(connection)
             assert taken.fault is None
             assert len(taken.content) > 100_000
         connections.close()
-
-
-async def test_a_server_that_agrees_on_no_http_2_is_reported(certificate):
-    server, client = tls_of(certificate)
-
-    async with serving(lambda stream, head: answer(stream, "x"), server) as url:
-        connections = Connections(await ServerAddress.resolve(url), client, ConnectionRules(http=2))
-        with pytest.raises(WireError) as caught:
-            await connections.open_channel()
-    assert (caught.value.fault, caught.value.detail) == (
-        "tls",
-        "the server does not support HTTP/2: it agreed on nothing",
-    )
 
 
 async def test_a_server_without_tls_is_reported():

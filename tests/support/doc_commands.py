@@ -63,14 +63,6 @@ kill $gateway && wait $gateway && cat log"""
 KEYS = "TRIGATE_CONFIG=keys.yaml "
 PEOPLE = "TRIGATE_CONFIG=people.yaml "
 ADDED = f"{KEYS}trigate keys add ci && {KEYS}"
-LOAD_DEMO = "trigate load http://127.0.0.1:12000 --model demo"
-IN_PARTS = f"{LOAD_DEMO} --rate 20 --seconds 3 --part 1/2 --start-at $START --json part-1.json"
-PARTS = f"""for lead in 2 6 15 40; do START=$(( $(date +%s) + lead ))
-{IN_PARTS} & {IN_PARTS.replace("1/2", "2/2").replace("part-1", "part-2")}
-wait; [ -f part-1.json ] && [ -f part-2.json ] && break; rm -f part-*.json; done
-trigate load merge part-1.json part-2.json --json whole.json && trigate load merge part-*.json""".replace(
-    "3 --p", "1 --p"
-)
 ADMIN = """export ADMIN_KEY=key-of-terraform-0123456789 LENA_KEY=key-of-lena-0123456789 ADA_KEY=key-of-ada-0123456789
 trigate serve admin.yaml --port 0 > log 2>&1 & gateway=$!
 until grep -q listening log; do sleep 0.05; done
@@ -128,12 +120,18 @@ RUNS = (
     Row("trigate steps", says=("secrets +request +refuse",)),
     Row("trigate steps exempt", says=("chat +model",)),
     Row(r"trigate steps try request\.json --config \./trigate\.yaml", says=("no findings",)),
+    Row("trigate explain( NAME)? --if.*", "trigate explain gpt-4o-mini --if '*=overloaded'",
+        ("result +503 overloaded",)),
     Row("trigate translate FILE (.*)", r"trigate translate request.json \1", ("max_completion_tokens",)),
     Row("trigate translate request.json --from chat --to messages", says=("header +anthropic-version",)),
     Row(r"trigate costs(?: CELL\.yaml)?( --[^[]*)?", r"trigate costs costs.yaml\1",
         (r"total +0|requests,failed|.since.:",)),
     Row(r"trigate cache( --[^[]*)?", r"trigate cache --config costs.yaml\1",
         (r"no request of this period|lost_usd|.since.:",)),
+    Row(r"trigate cache (1\.json 2\.json|DIR)",
+        "trigate cache request.json request.json --model anthropic/claude-sonnet-4-6", ("differs +nowhere",)),
+    Row(r"trigate cache 1\.json 2\.json (--model .*)", r"trigate cache request.json request.json \1",
+        ("differs +nowhere",)),
     Row("trigate reconcile", "trigate reconcile --help", ("every difference|invoices",)),
     Row(r"trigate reconcile --month 2026-10 openai-costs\.json openai-usage\.json",
         "trigate reconcile --config costs.yaml --month 2026-10 openai-costs.json openai-usage.json",
@@ -196,47 +194,16 @@ RUNS = (
     Row("trigate load", "trigate load http://127.0.0.1:12000 --model demo --seconds 1", (LOADED,)),
     Row("trigate load http://127.0.0.1:51001 --model fault/cut-after-3 .*",
         says=("streams not whole", "in the middle of"), all_fail=True),
-    Row("trigate load gateway=.* provider=.*", says=(LOADED, "gateway +provider")),
+    Row("(trigate load gateway=.* direct=.*) --rate 5 --seconds 20", r"\1 --rate 9 --seconds 2 --rounds 4 --output 5",
+        (LOADED, "direct against gateway: ")),
     Row(r"trigate load http://.* --html report\.html", says=(LOADED,), leaves=("report.html", "<html")),
     Row(r"(trigate load http://.* --json after\.json .*--fail-if .*>)500ms(.*)", r"\1 30s\2", (LOADED,),
         ("after.json", "ttft"), without="after.json"),
-    Row("trigate load http://.* --log after.jsonl", says=(LOADED,), leaves=("after.jsonl", '"ttft":')),
-    Row("trigate load compare before.json after.json .*", says=("no difference seen",)),
-    Row("trigate load http://.* --log requests.jsonl .*", says=(LOADED,), leaves=("requests.jsonl", '"events":')),
-    Row("trigate load http://.* --csv figures.csv .*", says=(LOADED, r"p99\.9"),
-        leaves=("vllm.json", "median_ttft_ms")),
-    Row("trigate load http://.* --otlp .*", says=(LOADED, r"lost:\s+nothing\s+is\s+listening\s+there")),
-    Row(r"trigate load --compare .*", says=("×1.00",), leaves=("compared.html", "<html")),
-    Row("trigate load .* --api embeddings .*", says=(LOADED,)),
-    Row("trigate load .* --api responses --websocket .*", says=(LOADED,)),
-    Row("trigate load .* --requests records .*", says=(LOADED, "records")),
-    Row("trigate load .* --turns 4 .*", says=(LOADED, "conversations? begun", "turn +begun")),
-    Row(r"trigate load scenario\.yml", says=("impatient", "gateway +provider")),
-    Row("trigate load http://.* --http 2", says=(LOADED, r"HTTP/2; .* % of requests opened a connection")),
-    Row(r"trigate load http://.* --processes 2", says=(LOADED, "2 processes, begun")),
-    Row(r"START=.*", "{} && echo $(( START > $(date +%s) + 50 ))", ("^1$",)),
-    Row("trigate load worker", "", ("was removed: run `trigate load ... --part",), status=2),
-    Row(rf"{re.escape(IN_PARTS)}|trigate load merge part-(1\.json part-2\.json --json whole\.json|\*\.json)", PARTS,
-        (LOADED, "2 processes"), ("whole.json", '"runs"')),
     Row("trigate load (.*) --slo .* --find-rate",
         r'trigate load \1 --find-rate --no-stream --rate 20 --max-rate 20 --seconds 500ms --fail-if "goodput<80%"',
-        ("Searching for the highest number of requests per second", "a second +begun"), slow=True),
-    Row("trigate load .* --slo .*", r"trigate load http://127.0.0.1:12000 --model demo --rate 10 --seconds 1 "
-        '--slo "ttft<30s,gap.p95<20s,duration<60s"', (LOADED, "goodput 100 %")),
-    Row("(trigate load .* --rate 5) --seconds 10 --wait-ready 60s", r"\1 --seconds 1 --wait-ready 60s", (LOADED,)),
-    Row("(trigate load .*) -n 50 (.*)", r"\1 -n 5 \2", (r"5/s .*, 5 requests", LOADED)),
-    Row("(trigate load .* --concurrency 8) --seconds 5 (.*)", r"\1 --seconds 1 \2", ("at most 8 ", LOADED)),
-    Row("(trigate load .*) --rate 2,4,8 --seconds 10", r"\1 --rate 2,4 --seconds 500ms --no-stream",
-        ("4/s +2 +0 +100 %",)),
-    Row("(trigate load .*) --rate 5 --seconds 10 --repeat 5", r"\1 --rate 5 --seconds 500ms --repeat 2 --no-stream",
-        ("2 runs", "95 % of the mean"), slow=True),
-    Row("(trigate load .* --burst 8:2s) --seconds 4", r"\1 --seconds 1 --no-stream", (LOADED, "8 at once every 2 s")),
-    Row("trigate load .* --requests synthetic .*", says=(LOADED, "synthetic: 35 requests")),
-    Row("trigate load .* --requests own.jsonl .*", says=(LOADED, "own.jsonl: 4 requests")),
-    Row("trigate load .* --prompt p50=.*", says=(LOADED, "input tokens asked for", "characters a token")),
-    Row("trigate load .* --prefix .*", says=(LOADED, r"after 0\.2 s of warm-up")),
-    Row("trigate load .* --trace .*", says=(LOADED, "azure.csv: Azure's form .* at speed 10")),
-    Row("trigate load --self-test", says=("CPU time: ",)),
+        ("Searching for the highest rate", "a second +begun"), slow=True),
+    Row("trigate load .* --requests own.jsonl .*", says=(LOADED, "own.jsonl: 2 bodies of chat")),
+    Row("trigate load .* --prompt 200-2000.*", says=(LOADED, "input tokens asked for")),
     Row("trigate replay( FILE)?", "trigate replay records/*/*-client.*.meta.json --to http://127.0.0.1:12000",
         ("Hello", ENDS)),
     Row("trigate compare --old .* --model demo", "trigate compare --old http://127.0.0.1:12000 "
@@ -468,12 +435,6 @@ def check_kubernetes(match: re.Match[str]) -> None:
     assert match[1] in there or ROOT / match[1] == file
 
 
-def check_job(match: re.Match[str]) -> None:
-    """Check the name of the job, whose surroundings ``tests/test_deploy.py`` runs."""
-    jobs = yaml.safe_load_all((ROOT / "deploy/load-job.yaml").read_text())
-    assert match[1] in {one["metadata"]["name"] for one in jobs if one["kind"] == "Job"}
-
-
 def check_chart(match: re.Match[str]) -> None:
     values = yaml.safe_load((ROOT / match[1] / "values.yaml").read_text())
     for name in re.findall(r"--set(?:-file)? ([\w.]+)=", match[0]):
@@ -567,7 +528,6 @@ FOREIGN = (
     Foreign(r"docker buildx imagetools inspect (\S+)", NETWORK, check_image_base),
     Foreign(r"docker compose -f (\S+) (.*)", DAEMON, check_compose),
     Foreign(r"kubectl (?:apply -f|rollout restart) (.*)", CLUSTER, check_kubernetes),
-    Foreign(r"kubectl logs .*job-name=([\w-]+),.*", CLUSTER, check_job),
     Foreign(r"helm install trigate (\S+) .*", CLUSTER, check_chart),
     Foreign(r"systemctl (reload|enable|daemon-reload).*", INIT, check_systemd),
     Foreign(r"cp deploy/laptop/(\S+) .*", INIT, check_laptop),

@@ -2,7 +2,7 @@
 
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -10,11 +10,9 @@ import msgspec
 import trio
 
 import providers.grammar  # noqa: F401  # otherwise the first verdict loads it during a measurement
-from configfile.document import Document
 from loadtest.exchange.judging import ReceivedAnswer, StreamVerdict, judge_answer
 from loadtest.figures.result import RunResult
-from loadtest.plan.scenario import Scenario
-from loadtest.plan.scenario_file import build_scenario
+from loadtest.plan.plan import LoadPlan
 from loadtest.run.running import ActiveRun, address_of
 from streams import sse
 
@@ -102,19 +100,18 @@ async def _connection(serve: ServingBodies, stream: trio.abc.Stream) -> None:
 
 async def judge(received: ReceivedAnswer) -> StreamVerdict:
     """Return the verdict on a received answer. It is computed in this process, which is faster than in another."""
-    return judge_answer(received, strict=False)
+    return judge_answer(received)
 
 
-def scenario(url: str, requests: Sequence[dict[str, Any]] = ({"model": "m"},), **more: Any) -> Scenario:
-    return build_scenario(Document("test", {"url": url, "requests": list(requests), **more}), {})
+def plan_for(url: str, **more: Any) -> LoadPlan:
+    return LoadPlan(**{"targets": {"": url}, "model": "m", **more})
 
 
-async def load(url: str, requests: Sequence[dict[str, Any]] = ({"model": "m"},), **more: Any) -> RunResult:
+async def load(url: str, **more: Any) -> RunResult:
     """Make one run, and return its result."""
-    running = await prepared(scenario(url, requests, **more))
-    return await running.run()
+    return await (await prepared(plan_for(url, **more))).run()
 
 
-async def prepared(plan: Scenario, **more: Any) -> ActiveRun:
+async def prepared(plan: LoadPlan) -> ActiveRun:
     (target,) = plan.targets
-    return ActiveRun(plan, target, await address_of(plan, target), "sk-secret", judge, **more)
+    return ActiveRun(plan, target, await address_of(plan, target), "sk-secret", judge)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from loadtest.plan.arrivals import RateStep, arrivals, even_distances, poisson_distances
+from loadtest.plan.plan import LoadPlan, arrival_times
 
 
 @attrs.frozen
@@ -39,6 +39,7 @@ class SimulatedQueue:
         return found
 
 
-def starts(rate: float, seconds: float, rng: random.Random | None = None) -> list[float]:
-    """Return even arrivals, or Poisson arrivals with ``rng``."""
-    return list(arrivals([RateStep(rate, seconds)], even_distances() if rng is None else poisson_distances(rng)))
+def starts(rate: float, seconds: float, seed: int | None = None) -> list[float]:
+    """Return even arrivals, or Poisson arrivals with a ``seed``."""
+    plan = LoadPlan(targets={}, rate=rate, seconds=seconds, poisson=seed is not None, seed=seed or 1)
+    return list(arrival_times(plan))

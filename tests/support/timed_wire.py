@@ -8,7 +8,7 @@ import trio
 from loadtest.wire.address import ServerAddress
 from loadtest.wire.answers import ResponseHead, WireError
 from loadtest.wire.connection import TimedConnection
-from loadtest.wire.transport import Pace, TimedTransport
+from loadtest.wire.transport import TimedTransport
 
 SERVER = ServerAddress("server", 80, False, ())
 
@@ -43,12 +43,12 @@ class TakenAnswer:
         self.over.set()
 
 
-def connection_ends(pace: Pace = "as it comes") -> tuple[TimedTransport, trio.SocketStream]:
+def connection_ends() -> tuple[TimedTransport, trio.SocketStream]:
     """Return both ends of a connection."""
     near, far = socket.socketpair()
     near.setblocking(False)
     far.setblocking(False)
-    return TimedTransport(near, pace, None), trio.SocketStream(trio.socket.from_stdlib_socket(far))
+    return TimedTransport(near, None), trio.SocketStream(trio.socket.from_stdlib_socket(far))
 
 
 def connection_and_peer() -> tuple[TimedConnection, trio.SocketStream]:

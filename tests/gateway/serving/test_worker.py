@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
+from h2.connection import ConnectionInputs, H2ConnectionStateMachine
 from h2.events import ConnectionTerminated, DataReceived, StreamEnded
 from hypercorn.utils import LifespanFailureError
 
@@ -18,11 +19,17 @@ from gateway.serving.http2 import ALL_STREAMS
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import WRITE_TIMEOUT, bind
 from gateway.serving.worker import AcceptLoop, serve
-from loadtest.wire.http2 import OpenUntilClosed
 from tests.support.asgi_app import PATIENCE, Client, eventually, eventually_refused, serving
 from tests.support.http2_client import Http2Client
 
 END = b"0\r\n\r\n"
+
+
+class OpenUntilClosed(H2ConnectionStateMachine):
+    """A state machine that keeps streams open after GOAWAY, by RFC 9113, section 6.8 (python-hyper/h2#1181)."""
+
+    def process_input(self, input_):
+        return [] if input_ is ConnectionInputs.RECV_GOAWAY else super().process_input(input_)
 
 
 async def test_a_drain_waits_for_streams_and_closes_idle_connections():

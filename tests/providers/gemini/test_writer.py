@@ -309,4 +309,6 @@ def test_an_overflow_has_googles_message():
 
 
 def test_a_keep_alive_has_no_content():
-    assert parts(GEMINI.wire.framing.comment) == []
+    ping = GEMINI.writer(gemini_reply()).ping()
+    assert ping == GEMINI.wire.framing.comment == GEMINI.wire.ping
+    assert parts(ping) == []
