@@ -15,11 +15,11 @@ import click
 from gateway import __version__
 from gateway.commands.compare_options import compare
 from gateway.commands.cost_options import cache, costs, reconcile
+from gateway.commands.help import Command, Commands
 from gateway.commands.key_options import CONFIG as _CONFIG
-from gateway.commands.key_options import CommandsInOrder, keys, people, takes_file
+from gateway.commands.key_options import keys, login, me, people, takes_file, token
 from gateway.commands.load_options import APIS, NAMES, load
-from gateway.commands.session_options import login, me, token
-from gateway.commands.step_options import steps, try_steps
+from gateway.commands.step_options import steps
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 API = click.Choice(APIS)
@@ -35,7 +35,7 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         context.exit()
 
 
-@click.group(cls=CommandsInOrder, context_settings=CONTEXT)
+@click.group(cls=Commands, context_settings=CONTEXT)
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version,
     help="Show the versions of trigate and of its price list, and exit.",
@@ -164,8 +164,6 @@ main.add_command(reconcile)
               help=f"The client's API: {NAMES}.")  # fmt: skip
 @_CONFIG
 @click.option("--no-env", is_flag=True, help="Accept unset environment variables.")
-@click.option("--if", "supposed", multiple=True, metavar="TARGET=REASON,…",
-              help="Assume that targets fail, such as a=overloaded,b=timeout or '*=connection'.")  # fmt: skip
 @click.option("--key", metavar="NAME", help="Apply the rights and limits of this client key, stored client or person.")
 @click.option("--url", metavar="URL", help="Show the current state of targets and limits in the gateway at URL.")
 def explain(model: str, api: Any, config: Path | None, no_env: bool, **options: Any) -> None:
@@ -174,23 +172,14 @@ def explain(model: str, api: Any, config: Path | None, no_env: bool, **options: 
     The output lists the targets in order, whether requests are translated, the URL and headers of the provider's
     request (secrets masked), prices, limits and budgets.
 
-    --if shows which targets the gateway would try after the assumed failures, how long it would wait, and which
-    response the client would get. --url starts from the current state of a running gateway; if that gateway needs a
-    key, set TRIGATE_API_KEY.
+    --url shows the current state of the targets in a running gateway, and the one that gets the next request. If that
+    gateway needs a key, set TRIGATE_API_KEY.
 
     Exit status: 0, 1 for an invalid config, 2 if clients cannot request MODEL.
     """
     from gateway.commands.explaining import explain as run
 
     sys.exit(run(model, api, config, no_env, **options))
-
-
-@main.group(hidden=True)
-def step() -> None:
-    """Run `trigate steps try` under another name."""
-
-
-step.add_command(try_steps, "test")
 
 
 @main.command("import", short_help="Convert the config of a LiteLLM proxy.")
@@ -319,7 +308,7 @@ def lint(file: str, api: Any, tolerant: bool, as_json: bool) -> None:
     sys.exit(run(file, api, tolerant, as_json))
 
 
-class ThenArguments(click.Command):
+class ThenArguments(Command):
     """A command that keeps the words after ``--`` apart, in ``ctx.obj``; without ``--`` that is None."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 import trio
 from hypercorn.typing import ASGIFramework
 
-from gateway.access.page_guard import Cors
 from gateway.config.kinds import UNIX
 from gateway.config.loading import Config
 from gateway.endpoints.admin.paths import add_admin, is_admin_path
@@ -70,10 +69,10 @@ def parts_of(config: Config) -> tuple[str, ...]:
 def app_of(config: Config, service: Service) -> App:
     """Return the app of one configuration. Several apps may serve requests at the same time; they share ``service``."""
     deployments = _deployment_roots(config)
-    relayed, cors = RelayedPaths(service, deployments), Cors(config.cors)
+    relayed = RelayedPaths(service, deployments)
     app = App(config.limits.request_body, other_app=QuartPart(config, service).app)
     routes = routes_of(app)
-    exchanges = () if cors else add_exchanges(app, service)  # the hooks for CORS are Quart's
+    exchanges = add_exchanges(app, service)
 
     def is_served(path: str) -> bool:  # without a reference to the app, which only the collector would then free
         if has_path(routes, path) or relayed.methods(path) or is_admin_path(path):
@@ -82,8 +81,8 @@ def app_of(config: Config, service: Service) -> App:
 
     people = None if service.people is None else service.authenticator
     app.extensions[GUARD] = ConfiguredGuard(config, service.ledger, is_served, people)
-    add_deployments(app, service, deployments, cors)
-    add_relays(app, service, cors, relayed)
+    add_deployments(app, service, deployments)
+    add_relays(app, service, relayed)
     if config.issuers:
         from gateway.endpoints.oauth.paths import add_oauth  # imported only where it is needed
 
@@ -106,9 +105,14 @@ def app_of(config: Config, service: Service) -> App:
         if "litellm" in config.compatibility:
             from gateway.endpoints.hosted_claude import add_hosted_claude
 
-            add_hosted_claude(app, service, cors)
+            add_hosted_claude(app, service)
         named = service.router.passthrough_entries()
         app.adapters.append(make_adapter(config.compatibility, named, _group_names(config)))
+    if config.cors:
+        from gateway.endpoints.cors import add_cors
+        from gateway.http.compatible import VERTEX_CLAUDE
+
+        add_cors(app, config.cors, (*(route.path for route in relayed.routes), *deployments, VERTEX_CLAUDE))
     lifecycle = service.lifecycle
     _limit_connections(lifecycle, config)
     lifecycle.largest_message = config.limits.request_body

@@ -6,13 +6,12 @@ from functools import partial
 
 from quart_trio import QuartTrio
 
-from gateway.access.page_guard import Cors
 from gateway.config.loading import Config
 from gateway.conversations.resolved import StateScope
 from gateway.conversations.stored_responses import STORED_RESPONSES
 from gateway.endpoints.conversations import add_conversations
 from gateway.endpoints.health import health_routes
-from gateway.endpoints.hooks import add_authentication, add_cors
+from gateway.endpoints.hooks import add_authentication
 from gateway.endpoints.http_errors import add_errors
 from gateway.endpoints.inference import MODEL, ModelRoute, exchange_routes
 from gateway.endpoints.interactions import add_interactions
@@ -48,7 +47,6 @@ def quart_app(config: Config, service: Service) -> QuartTrio:
 
     people = None if service.people is None else service.authenticator
     configure(app, config.limits.request_body, ConfiguredGuard(config, service.ledger, is_served, people))
-    add_cors(app, Cors(config.cors), deployments, relayed.methods)
     exchanges = tuple(_add_exchange(app, path, answer) for path, answer in exchange_routes(service))
     open_routes = (*health_routes(service, config), *metrics_routes(service, config))
     add_authentication(app, service, (*_add_open_views(app, open_routes), *exchanges))

@@ -296,6 +296,7 @@ EVENT_STREAM = Framing(
     parse=parse,
     complete=lambda rest: b"",  # the splitter's rest is never a whole frame
     writer=FrameWriter,
+    comment=event_frame("ping", b"{}"),  # SDKs skip frames of events that are not in their service model
     change_payload=change_payload,
     without_remarks=without_remarks,
 )

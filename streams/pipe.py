@@ -51,7 +51,7 @@ class Watch:
         self.scope = trio.CancelScope(
             deadline=min(self._total_deadline, self._content_deadline, now + _seconds_or_infinity(timeouts.first_byte))
         )
-        self.reading = False
+        self.reading = self._has_headers = False
         self._idle = _seconds_or_infinity(timeouts.idle)
         self._next_move = -math.inf  # before this time the deadline stays
 
@@ -62,6 +62,15 @@ class Watch:
             self.reading = True
             self._next_move = now + self._idle / 100
             self.scope.deadline = min(self._total_deadline, self._content_deadline, self._next_move + self._idle)
+
+    def await_body(self) -> None:
+        """Continue the first-byte limit after the headers, but wait at least for the idle limit.
+
+        Some servers send the headers immediately, and then read a long prompt."""
+        self._has_headers = True
+        if not self.scope.cancel_called:
+            latest = max(self.scope.deadline, self._clock() + self._idle)
+            self.scope.deadline = min(self._total_deadline, self._content_deadline, latest)
 
     def lift_content_limit(self) -> None:
         """Lift the limit of the first content, which has arrived."""
@@ -107,7 +116,11 @@ class Watch:
             return ErrorInfo(
                 "timeout", f"the provider sent nothing for {self._timeouts.idle:g} s in the middle of its answer"
             )
-        return ErrorInfo("timeout", f"the provider did not respond within {self._timeouts.first_byte:g} s")
+        first_byte = self._timeouts.first_byte
+        if self._has_headers:
+            limit = max(_seconds_or_infinity(first_byte), self._idle)
+            return ErrorInfo("timeout", f"the provider sent headers, but no answer within {limit:g} s")
+        return ErrorInfo("timeout", f"the provider did not respond within {first_byte:g} s")
 
 
 def _seconds_or_infinity(limit: float | None) -> float:

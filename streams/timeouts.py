@@ -12,7 +12,9 @@ class Timeouts:
 
     connect: Wait = setting("The time to open a connection to the provider.", 5.0)
     first_byte: TimeLimit = setting(
-        "The time from the request to the response headers. Reasoning models think before they send them.", 600.0
+        "The time from the request to the response headers, and to the first byte after them. Reasoning models think "
+        "before both.",
+        600.0,
     )
     idle: TimeLimit = setting(
         "The longest silence within a response. Time spent waiting for a slow client does not count.",

@@ -123,13 +123,13 @@ ARROWS: Final = {
         stores streaming upstream""",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
     "gateway.quart_app": """
-        access config conversations endpoints exchange http providers.interactions realtime relay serving stores""",
-    "gateway.app": "access config endpoints exchange http lifespan open_service providers.apis relay serving stores",
+        config conversations endpoints exchange http providers.interactions realtime relay serving stores""",
+    "gateway.app": "config endpoints exchange http lifespan open_service providers.apis relay serving stores",
     "gateway.asgi": "app config logs open_store serving",
     "gateway.reload": "app config exchange http lifespan open_service secret_stores serving shared steps",
     "gateway.commands": """
         access allowances app config endpoints followed_keys health http invoices kept_ledger loadtest logs mock
-        open_service open_store people prompt_caches providers.apis providers.catalog providers.endpoints
+        open_service open_store people providers.apis providers.catalog providers.endpoints
         providers.errors providers.grammar providers.members providers.neutral providers.recordings
         providers.request_api reload request_members routing secret_stores serving shared steps stores telemetry
         upstream""",

@@ -1,6 +1,7 @@
 """Every configuration key, option, metric, log field and header of the last release still exists.
 
-A new spelling leaves the old one in place (CONTRIBUTING.md), so a name may be added and none may go.
+A new spelling leaves the old one in place (CONTRIBUTING.md), so a name may be added, and goes only
+if it is in ``REMOVED``.
 """
 
 import json
@@ -9,6 +10,12 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from tests.pages.interface import FILE, interface
+
+REMOVED = {
+    "explain --if", "step", "step test", "step test --api", "step test --config", "step test --key",
+    "step test --texts",
+}  # fmt: skip
+"""Removed names, for which an error and CHANGELOG.md state what to use instead."""
 
 RELEASED = json.loads(FILE.read_text())
 
@@ -20,7 +27,7 @@ def names() -> Mapping[str, Sequence[str]]:
 
 @pytest.mark.parametrize("kind", [kind for kind in RELEASED if kind != "version"])
 def test_every_name_of_the_last_release_exists(kind, names):
-    assert sorted({*RELEASED[kind]} - {*names[kind]}) == [], f"these names are in {RELEASED['version']}"
+    assert sorted({*RELEASED[kind]} - {*names[kind]} - REMOVED) == [], f"these names are in {RELEASED['version']}"
 
 
 def test_the_list_of_names_is_whole(names):

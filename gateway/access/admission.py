@@ -81,8 +81,7 @@ class Admission:
 
     async def prepare(self, arrival: Arrival) -> None:
         """Wait until ``authenticate`` can judge the token of a request, two seconds at most. Never raises."""
-        certificate, address = certificate_names(arrival.asgi), arrival.scope.address
-        await self._authenticator.prepare(arrival.headers, certificate, address)
+        await self._authenticator.prepare(arrival.headers, certificate_names(arrival.asgi))
 
     def authenticate_operator(self, arrival: Arrival) -> None:
         """Check that a request may see data of all clients. Raises ``GatewayError`` (401, 403, 429, 503)."""

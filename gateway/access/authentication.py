@@ -204,14 +204,12 @@ class Authenticator:
             raise _key_refusal(_CLIENT_ENDED.format(spell_time(end)), "ended", holder.key.name)
         return holder.key.name
 
-    def seconds_left(self, headers: Headers, *, until_judged: bool = False) -> float:
-        """Return the seconds until the valid key in ``headers`` expires, infinity for most.
-
-        With ``until_judged``, a token also ends when its issuer has to judge it again: its rights may change then."""
+    def seconds_left(self, headers: Headers) -> float:
+        """Return the seconds until the valid key in ``headers`` expires, infinity for most."""
         keys = _keys(headers)
         found = [self._find(key) for key in keys]
         if self._people is not None and not any(found):
-            return self._people.seconds_left(headers, keys, until_judged=until_judged)
+            return self._people.seconds_left(headers, keys)
         ends = [one.until.timestamp() - self._now() for one in found if one is not None and one.until is not None]
         return min(ends, default=math.inf)
 
@@ -235,18 +233,15 @@ class Authenticator:
             message = (_NOT_OPERATOR if self._operator_keys else _LIMITED).format(client)
             raise GatewayError("permission", message, headers=(("x-should-retry", "false"),))
 
-    async def prepare(
-        self, headers: Headers, certificate: CertificateNames = NOBODY, address: str | None = None
-    ) -> None:
-        """Wait until ``authenticate`` can judge the token in a request from ``address``, two seconds at most. Never
-        raises.
+    async def prepare(self, headers: Headers, certificate: CertificateNames = NOBODY) -> None:
+        """Wait until ``authenticate`` can judge the token in a request, two seconds at most. Never raises.
 
-        Only an unknown key of an issuer and an introspection take time. No issuer gets a key of another server."""
+        Only an unknown key of an issuer takes time."""
         if self._people is None or any(name in certificate for name in self._certificates):
             return
         keys = _keys(headers)
         if not any(_digest(key) in self._operator_keys or self._find(key) for key in keys):
-            await self._people.prepare(headers, keys, address, introspects=not self._unread)
+            await self._people.prepare(headers, keys)
 
     def is_own_credential(self, credential: str) -> bool:
         """Return whether ``credential`` is for this gateway: a client key, or a token of one of its issuers."""

@@ -1,4 +1,4 @@
-"""CORS (https://fetch.spec.whatwg.org), and protection against requests that web pages make browsers send.
+"""Protection against requests that web pages make browsers send.
 
 Without client keys, any page could send requests by forms, images and WebSockets. A page whose host name resolves to
 this machine could even read the responses (DNS rebinding: CVE-2024-28224). The guard relies on three facts: pages
@@ -7,7 +7,7 @@ cannot choose ``Host``, ``Origin`` and ``Sec-Fetch-Site`` nor omit ``Host``; pro
 
 import re
 import socket
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
@@ -16,76 +16,9 @@ import attrs
 from gateway.config.settings import Config
 from gateway.http.addresses import parse_ip
 from gateway.http.certificates import certificate_names
-from gateway.http.headers import Headers
-from gateway.http.response import Response
 from streams.errors import GatewayError
 
 ANY = "*"
-
-_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
-_ALLOWED = (
-    "authorization", "content-type", "x-api-key", "anthropic-version", "anthropic-beta", "x-request-id",
-    "x-trigate-key", "x-trigate-strict", "x-goog-api-key", "x-goog-api-client", "last-event-id", "api-key",
-    "user-agent",  # of the SDKs in Firefox and Safari; Chrome drops it
-)  # fmt: skip
-_ALLOWED_PREFIXES = (
-    "x-trigate-", "x-stainless-", "anthropic-", "openai-", "x-openai-", "mcp-", "x-goog-", "x-amz-", "amz-sdk-",
-)  # fmt: skip
-"""Headers that SDKs add in a browser."""
-_REMEMBERED = "600"  # seconds; browsers limit it
-
-
-class Cors:
-    """The origins that may read responses: ``*`` for all; none forbids cross-origin requests."""
-
-    def __init__(self, origins: Iterable[str]) -> None:
-        self._origins = frozenset(origin.lower() for origin in origins)
-
-    def __bool__(self) -> bool:
-        return bool(self._origins)
-
-    def preflight(self, origin: str | None, requested: str) -> Headers:
-        """Return the headers of the response to an ``OPTIONS`` preflight, which lists the header names
-        ``requested``."""
-        allowed = self._allow_origin_header(origin)
-        if not allowed:
-            return self._vary_header()
-        requested_names = (name.strip().lower() for name in requested.split(","))
-        more = (name for name in requested_names if name.isascii() and name.startswith(_ALLOWED_PREFIXES))
-        names = dict.fromkeys((*_ALLOWED, *sorted(more)))
-        return (
-            *allowed,
-            ("access-control-allow-methods", _METHODS),
-            ("access-control-allow-headers", ", ".join(names)),
-            ("access-control-max-age", _REMEMBERED),
-            *self._vary_header(),
-        )
-
-    def response_headers(self, origin: str | None, names: Iterable[str]) -> Headers:
-        """Return the headers to add to a response with the headers ``names``, so that scripts can read all of them."""
-        allowed = self._allow_origin_header(origin)
-        if not allowed:
-            return self._vary_header()
-        exposed = ", ".join(dict.fromkeys(name.lower() for name in names))
-        return (*allowed, ("access-control-expose-headers", exposed), *self._vary_header())
-
-    def share(self, response: Response, headers: Headers) -> Response:
-        """Return ``response`` with these headers; ``headers`` are the client's with lower-case names."""
-        names = (name for name, _ in response.headers)
-        shared = self.response_headers(dict(headers).get("origin"), names)
-        return attrs.evolve(response, headers=(*response.headers, *shared))
-
-    def _allow_origin_header(self, origin: str | None) -> Headers:
-        if origin is None or not self._origins:
-            return ()
-        if ANY in self._origins:
-            return (("access-control-allow-origin", ANY),)
-        return (("access-control-allow-origin", origin),) if origin.lower() in self._origins else ()
-
-    def _vary_header(self) -> Headers:
-        """Return ``Vary: Origin`` unless all origins are equal: caches must not mix responses for different origins."""
-        return () if ANY in self._origins or not self._origins else (("vary", "Origin"),)
-
 
 HeaderMap: TypeAlias = Mapping[bytes, bytes]
 """The headers of a request by lower-case name."""

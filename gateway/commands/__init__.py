@@ -1,10 +1,11 @@
 """The commands of ``trigate``, each in its own module.
 
 - ``check``, ``costs``, ``doctor``, ``init``, ``lint``, ``replay``, ``schema``, ``translate``: commands of that name.
+- ``help`` has the groups and the form of ``--help``.
 - ``serve``: ``serve`` and ``mock``; ``serve_messages`` has its banner, ``demo`` the demo's configuration, ``listening``
   opens the sockets, ``served_config`` reloads the configuration.
 - ``explaining``: ``explain``; ``explaining_members`` has the request members, ``explaining_clients`` the clients,
-  ``explaining_caches`` the rules of prompt caches, ``rehearsal`` simulates the attempts of a request.
+  ``explaining_caches`` the rules of prompt caches, ``next_target`` finds the target of the next request.
 - ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_tables`` reads CSV for it. ``people``:
   ``people``. ``key_options`` has the options of both.
 - ``steps`` and ``steps_trial``: ``steps``; ``step_options`` has the options.
@@ -12,16 +13,15 @@
   describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing`` reverts the changes.
 - ``imports``: the package of ``import``.
 - ``login``: ``login``; ``sessions``: ``token``, and the file of the user's sessions; ``me``: ``me``. Their options are
-  in ``session_options``, those of ``costs``, ``cache`` and ``reconcile`` in
+  in ``key_options``, those of ``costs``, ``cache`` and ``reconcile`` in
   ``cost_options``.
 - ``cache_report``: ``cache`` over the ledger, with ``cache_advice``; ``reconcile_table`` has the report of
   ``reconcile``. ``tables`` draws the tables of all commands, ``amounts`` has their numbers and dollars.
-  ``cache_files`` is ``cache`` over requests on disk.
 - ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the scenario, ``load_outputs`` writes
   files, ``load_reports`` compares and merges reports.
 - ``compare``: ``compare``; ``compare_options`` has the options, ``compared_requests`` reads the requests,
   ``compared_answers`` the responses, ``answer_differences`` finds their differences, ``compare_report`` prints them.
   ``addressing`` has the addresses and credentials of requests to servers.
-- ``probing`` has the requests of ``doctor``, which ``compare`` sends too. ``fetching`` is the HTTP client of all
-  commands. ``terminal`` wraps lines, and ends commands at Ctrl-C.
+- ``probing`` has the requests of ``doctor``, which ``compare`` sends too. ``server_client`` is the HTTP client of
+  all commands, with which ``fetching`` sends single requests. ``terminal`` wraps lines, and ends commands at Ctrl-C.
 """

@@ -16,16 +16,22 @@ from gateway.commands.keys import (
     OpenedKeys,
     check_keys_enabled,
     expiry_of,
-    item_change,
     made_by,
     on_keys,
     show_changed,
     value_text,
-    write_change,
     write_changes,
 )
 from gateway.commands.terminal import count_text, say
-from gateway.config.key_changes import ChangeRejected, check_name, check_unshared, checked_client, kind_of, now_text
+from gateway.config.key_changes import (
+    ChangeRejected,
+    built_client,
+    check_name,
+    check_unshared,
+    checked_client,
+    kind_of,
+    now_text,
+)
 from gateway.config.stored_keys import parse_stored, read_item
 
 
@@ -46,8 +52,8 @@ async def change(
     item = {key: value for key, value in {**kept["client"], **new}.items() if key not in without}
     if item == kept["client"]:
         raise CommandFailed(f"nothing changed: {name} has these settings already")
-    client = checked_client(name, item, opened.config)
-    await write_change(opened, "changed", name, text, {**kept, "client": item}, by)
+    client, item = built_client(name, item, opened.config)
+    await write_changes(opened, "changed", [(name, text, {**kept, "client": item})], "set", by)
     show_changed(
         client, f"Changed {name}: {_describe_changes(new, without)}. Gateways apply it within a second.", as_json
     )
@@ -69,8 +75,8 @@ async def import_clients(opened: OpenedKeys, file: Path, names: Sequence[str], b
     for name, item in new.items():  # check all before storing the first one
         _check_row(opened, name, item, holders, found.places.get(name))
     kept = {"added": now_text(), "by": made_by(by)}
-    changes = [item_change("added", name, None, {"client": item, **kept}) for name, item in new.items()]
-    await write_changes(opened, changes, "import", by)
+    changes = [(name, None, {"client": item, **kept}) for name, item in new.items()]
+    await write_changes(opened, "added", changes, "import", by)
     say(_import_report(opened, new, stored, found.remarks))
 
 

@@ -8,6 +8,14 @@ from typing import Final
 
 from gateway.commands.client import KEY_VARIABLE, OPEN_KEY, Client, Setting, SettingsFile
 
+WAIT: Final = 1800
+"""Seconds of silence after which a client gives up: three times the gateway's default for ``first_byte``.
+
+The gateway ends a silent request earlier, and reports why. A client that gives up after less sends its request again,
+and a local model that reads a long prompt starts anew (tale-project/tale#3396)."""
+
+WAIT_MS: Final = str(WAIT * 1000)
+
 
 def _env_file(values: Mapping[str, str]) -> SettingsFile:
     """Return a ``.env`` file with ``values``: SDKs read the environment, and many programs load it from ``.env``."""
@@ -157,9 +165,11 @@ print(llm.complete("Hello"))
         install="pip install boto3", language="python",
         snippet="""\
 {import_os}import boto3
+from botocore.config import Config
 
 bedrock = boto3.client(
     "bedrock-runtime",
+    config=Config(read_timeout=1800),
     endpoint_url="{root}",
     region_name="us-east-1",
     aws_access_key_id="any",
@@ -176,6 +186,8 @@ print(answer["output"]["message"]["content"][0]["text"])
 
 # With these, Gemini CLI needs no setting for its sign-in at Vertex AI.
 _AS_VERTEX = {"GOOGLE_GENAI_USE_VERTEXAI": "true", "GOOGLE_VERTEX_BASE_URL": "{root}", "GOOGLE_API_KEY": "{key}"}
+CLAUDE_WAITS: Final = {"API_TIMEOUT_MS": WAIT_MS, "CLAUDE_STREAM_IDLE_TIMEOUT_MS": WAIT_MS}
+"""Claude Code's limits on the wait for a response, and on the silence between two events. Pings do not count there."""
 # Claude Code would send this as x-api-key in addition to the token: two different keys.
 _CLAUDE_WITHOUT = ("ANTHROPIC_API_KEY",)
 _CLAUDE = {
@@ -187,6 +199,7 @@ _CLAUDE = {
     "ANTHROPIC_DEFAULT_SONNET_MODEL": "{sonnet}",
     "ANTHROPIC_DEFAULT_HAIKU_MODEL": "{haiku}",
     "CLAUDE_CODE_MAX_CONTEXT_TOKENS": "{claude_window}",
+    **CLAUDE_WAITS,
 }
 
 CODEX_PROVIDER = (
@@ -195,6 +208,7 @@ CODEX_PROVIDER = (
     Setting(("model_providers", "trigate", "base_url"), "{base}"),
     Setting(("model_providers", "trigate", "wire_api"), "responses"),
     Setting(("model_providers", "trigate", "supports_websockets"), True),
+    Setting(("model_providers", "trigate", "stream_idle_timeout_ms"), WAIT * 1000),
 )
 """Codex's settings for the gateway, with any credential."""
 
@@ -241,6 +255,8 @@ _ROWS = (
                 Setting(("provider", "trigate", "options", "baseURL"), "{base}"),
                 Setting(("provider", "trigate", "options", "apiKey"), OPEN_KEY, "open"),
                 Setting(("provider", "trigate", "options", "apiKey"), "{env:" + KEY_VARIABLE + "}", "keyed"),
+                # It limits the whole answer to five minutes by default. Its limit on silence remains.
+                Setting(("provider", "trigate", "options", "timeout"), False),
                 Setting(("provider", "trigate", "models"), "{opencode_models}"),
                 Setting(("provider", "trigate", "models", "{model}"), {}),
                 Setting(("provider", "trigate", "models", "{small}"), {}),

@@ -23,7 +23,7 @@ from gateway.commands.compared_requests import (
     read_sources,
     sample_requests,
 )
-from gateway.commands.fetching import LARGEST_ANSWER, ServerResponse, client_of, receive
+from gateway.commands.server_client import LARGEST_ANSWER, ServerResponse, client_of, receive
 from gateway.commands.terminal import echo_styled, run_or_exit
 from gateway.logs.masking import Mask
 from gateway.upstream.client import Upstream

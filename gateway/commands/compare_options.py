@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
+from gateway.commands.help import Command
 from gateway.commands.load_options import APIS, NAMES
 
 
-@click.command(short_help="Send the same requests to two servers, and report the differences.")
+@click.command(cls=Command, short_help="Send the same requests to two servers, and report the differences.")
 @click.argument("sources", nargs=-1, type=click.Path(path_type=Path), metavar="[RECORDINGS|LOG…]")
 @click.option("--old", required=True, metavar="URL", help="The server whose responses clients know.")
 @click.option("--new", required=True, metavar="URL", help="The server that replaces it.")

@@ -12,7 +12,7 @@ import msgspec
 from gateway.commands.addressing import ServerRequest
 from gateway.commands.answer_differences import AnswerDifference, Effect
 from gateway.commands.compared_answers import cost_of, median_first_byte, total_cost
-from gateway.commands.fetching import ServerResponse
+from gateway.commands.server_client import ServerResponse
 from gateway.commands.tables import Column, table_lines
 from gateway.logs.masking import escape
 

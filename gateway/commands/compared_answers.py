@@ -9,7 +9,7 @@ import attrs
 import msgspec
 
 from gateway.commands.addressing import ServerRequest
-from gateway.commands.fetching import ServerResponse
+from gateway.commands.server_client import ServerResponse
 from providers.apis import CODECS
 from providers.grammar import judge
 from providers.recordings import stream_framing

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import click
 
+from gateway.commands.help import Command
 from gateway.commands.key_options import CONFIG, takes_file
 
 COSTS_BY = (
@@ -56,7 +57,7 @@ def since_option(default: str) -> Option:
                              f"Default: {default}.")  # fmt: skip
 
 
-@click.command(short_help="Sum up the costs of requests.")
+@click.command(cls=Command, short_help="Sum up the costs of requests.")
 @takes_file
 @group_option(COSTS_BY)
 @click.option("--month", multiple=True, callback=_read_once, metavar="MONTH", help="A whole month, such as 2026-10.")
@@ -83,14 +84,8 @@ def costs(config: Path | None, **options: Any) -> None:
 CACHE_BY = ("key", "group", "model", "target", "run", "cause", "day")
 
 
-@click.command(short_help="Report what providers' prompt caches missed, and why.")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE FILE | DIR]")
+@click.command(cls=Command, short_help="Report what providers' prompt caches missed, and why.")
 @CONFIG
-@click.option(
-    "--model",
-    metavar="PROVIDER/MODEL",
-    help="For files: the model whose cache rules and prices apply. Default: the model in the request.",
-)
 @group_option(CACHE_BY)
 @since_option("7d")
 @UNTIL
@@ -98,29 +93,22 @@ CACHE_BY = ("key", "group", "model", "target", "run", "cause", "day")
               help="Only requests with this value of key, group, model, target or run, such as group=research; "
                    "repeatable.")  # fmt: skip
 @IN_FORMAT
-def cache(files: tuple[Path, ...], config: Path | None, model: str | None, **options: Any) -> None:
+def cache(config: Path | None, **options: Any) -> None:
     """Report how much providers' prompt caches served, how much they could have served, and the causes and costs of
     misses.
 
     The report comes from the ledger in the state storage of the configuration, which must be of type sqlite or
     postgres. The gateway may be running. The command sends nothing.
 
-    With two FILEs, JSON requests of one turn and the next, the command compares these instead. DIR is a folder of
-    `trigate serve --record`: the command compares each turn in it with the turn that it continues.
-
-    Exit status: 0, 1 for an invalid config, 2 if the ledger or a file cannot be read.
+    Exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
     """
-    if files:
-        from gateway.commands.cache_files import run_files
-
-        sys.exit(run_files(files, model))
     from gateway.commands.cache_report import run
     from gateway.commands.costs import CostOptions
 
     sys.exit(run(config, CostOptions(**options)))
 
 
-@click.command(short_help="Compare providers' invoices with the costs in the ledger.")
+@click.command(cls=Command, short_help="Compare providers' invoices with the costs in the ledger.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
 @CONFIG
 @click.option("--month", multiple=True, callback=_read_once, metavar="MONTH",
@@ -131,7 +119,7 @@ def cache(files: tuple[Path, ...], config: Path | None, model: str | None, **opt
 @click.option("--format", "form", type=FORMAT, default="table", metavar="FORMAT",
               help="table, csv or json; csv and json are exact. Default: table.")  # fmt: skip
 def reconcile(files: tuple[Path, ...], config: Path | None, **options: Any) -> None:
-    """Compare providers' invoices with the ledger in the state storage, and explain each difference in dollars.
+    """Compare providers' invoices with the ledger in the state storage, by day and model.
 
     FILE is a page of OpenAI's costs or usage, of Anthropic's cost_report or usage_report, OpenRouter's activity, a
     FOCUS export (AWS, Azure, Google), or CSV with the columns day, model and usd. The format is recognized by the

@@ -1,19 +1,17 @@
-"""``trigate explain``: shows where requests for a model go, and what happens if its targets fail."""
+"""``trigate explain``: shows where requests for a model go."""
 
-import fnmatch
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Final, TypeAlias, get_args
 
 import attrs
 import click
 import msgspec
 
-from configfile.wording import nearest
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import is_paid_from
@@ -22,10 +20,10 @@ from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.explaining_caches import cache_texts
 from gateway.commands.explaining_members import member_texts, plan_with_lanes
 from gateway.commands.fetching import FetchError, fetch
-from gateway.commands.terminal import say, suggest_name
+from gateway.commands.terminal import say
 from gateway.config.loading import Config, ConfigError
 from gateway.health.circuit import CREDENTIAL_PAUSE
-from gateway.routing.plan import Candidate, Outage, Plan
+from gateway.routing.plan import Candidate, GiveUp, Outage, Plan
 from gateway.routing.router import Explanation, Router
 from gateway.routing.target import Target
 from providers.apis import CODECS
@@ -36,7 +34,6 @@ from streams.events import UNAVAILABLE, Api, FailureReason
 from streams.surrogates import NOT_JSON
 
 if TYPE_CHECKING:
-    from gateway.commands.rehearsal import Rehearsal, RehearsedAttempt
     from gateway.steps.loaded import LoadedStep
 
 
@@ -177,15 +174,13 @@ def explain(
     api: Api,
     path: Path | None,
     no_env: bool,
-    supposed: Sequence[str] = (),
     url: str | None = None,
     key: str | None = None,
 ) -> int:
     """Run ``trigate explain`` and return its exit status.
 
-    It is 0, 1 for an invalid config, 2 for an unknown model, an invalid assumption, or a gateway at ``url`` without
-    information on its targets. ``supposed`` are texts such as ``a=overloaded,b=timeout``, ``key`` is the name of a
-    client key or a person."""
+    It is 0, 1 for an invalid config, 2 for an unknown model or a gateway at ``url`` without information on its targets.
+    ``key`` is the name of a client key or a person."""
     config = load_or_explain(path, not no_env)
     if config is None:
         return 1
@@ -195,7 +190,6 @@ def explain(
 
             config = with_client(config, key)
         found = _explain_for(config, model, api, key)
-        failures = parse_assumptions(supposed, found.plan)
         found = attrs.evolve(found, plan=plan_with_lanes(config, found.plan, api, key))
         running = None if url is None else running_gateway(url, os.environ.get(KEY_VARIABLE))
     except GatewayError as error:
@@ -208,7 +202,7 @@ def explain(
         say(error.message)
         return 2
     try:
-        rows = [*_output_rows(model, api, found, failures, config, running, key)]
+        rows = [*_output_rows(model, api, found, config, running, key)]
     except ConfigError as error:
         say(str(error))
         return 1
@@ -260,36 +254,6 @@ def running_gateway(url: str, key: str | None) -> ReadyReport:
         raise click.ClickException(f"{place} returned status {status}: {advice}") from None
 
 
-def parse_assumptions(texts: Sequence[str], plan: Plan) -> dict[str, FailureReason]:
-    """Parse assumptions into the failing targets of ``plan`` with their reasons. Raises ``click.UsageError``.
-
-    A target name may be a shell pattern; the last assumption about a target applies."""
-    found: dict[str, FailureReason] = {}
-    for item in filter(None, (item.strip() for text in texts for item in text.split(","))):
-        name, equals, word = item.partition("=")
-        if not equals or word not in _REASONS:
-            raise click.UsageError(
-                f"--if {item!r}: expected TARGET=REASON, where REASON is one of "
-                f"{', '.join(_REASONS)}{_suggestion(word)}"
-            )
-        places = [one.target.place for one in plan.candidates if _has_name(one, name)]
-        if not places:
-            names = [one.target.place for one in plan.candidates]
-            raise click.UsageError(f"--if {item!r}: this model has no target {name!r}; {suggest_name(name, names)}")
-        found |= dict.fromkeys(places, cast("FailureReason", word))
-    return found
-
-
-def _has_name(candidate: Candidate, name: str) -> bool:
-    target = candidate.target
-    return any(fnmatch.fnmatchcase(known, name) for known in (target.place, target.name, target.model))
-
-
-def _suggestion(word: str) -> str:
-    near = nearest(word, _REASONS)
-    return f"; did you mean {near}?" if near else ""
-
-
 # The text
 
 
@@ -297,7 +261,6 @@ def _output_rows(
     model: str,
     api: Api,
     found: Explanation,
-    failures: Mapping[str, FailureReason],
     config: Config,
     ready: ReadyReport | None,
     key: str | None,
@@ -333,14 +296,10 @@ def _output_rows(
     out = {place: outage for place, one in (running or {}).items() if (outage := one.outage) is not None}
     spent = exhausted_budgets(config, plan, key, levels or {})
     out |= dict.fromkeys(spent, Outage("quota", math.inf))
-    if failures:
-        yield "if", ", ".join(f"{place}={reason}" for place, reason in failures.items())
     if len(spent) == len({one.place for one in plan.targets}):
         yield "result", f"402 billing: {next(iter(spent.values()))} is exhausted"
-    elif failures or running is not None:
-        from gateway.commands.rehearsal import rehearse
-
-        yield from _attempt_rows(rehearse(plan, failures, config, out))
+    elif running is not None:
+        yield from _next_rows(plan, out)
 
 
 def _steps_of(config: Config, model: str, api: Api, plan: Plan, key: str | None) -> Sequence["LoadedStep"]:
@@ -443,32 +402,19 @@ def _state_text(target: RunningTarget | None) -> str:
     return f"{state} ({target.reason}), {scores}"
 
 
-def _attempt_rows(rehearsal: "Rehearsal") -> Iterator[tuple[str, str]]:
-    yield from _labelled_rows("tried", (f"{i}. {_attempt_text(one)}" for i, one in enumerate(rehearsal.attempts, 1)))
-    after = f", after at most {_seconds_text(rehearsal.seconds)}" if rehearsal.seconds else ""
-    if rehearsal.error is None:
-        yield "result", f"200 from {rehearsal.attempts[-1].target.place}{after}"
-    else:
-        error, reason = rehearsal.error, _failure_text(rehearsal) or rehearsal.error.message
-        yield "result", f"{error.status} {error.kind}{after}: {reason}"
+def _next_rows(plan: Plan, out: Mapping[str, Outage]) -> Iterator[tuple[str, str]]:
+    """Yield the target that gets the next request, and the response if it answers or if no target is available."""
+    from gateway.commands.next_target import next_step
 
-
-def _failure_text(rehearsal: "Rehearsal") -> str:
-    """Return the last failure of each target, and the targets that were not tried because of a timeout."""
-    reasons = {one.target.place: one.reason for one in rehearsal.attempts}
-    failures = ", ".join(f"{place}: {reason}" for place, reason in reasons.items())
-    if not rehearsal.deadline_exceeded:
-        return failures
-    places = [one.place for one in rehearsal.not_tried]
-    untried = f"; {', '.join(places)} {'was' if len(places) == 1 else 'were'} not tried" if places else ""
-    return f"{failures} (used the whole deadline{untried})"
-
-
-def _attempt_text(attempt: "RehearsedAttempt") -> str:
-    wait = f", after waiting at most {_seconds_text(attempt.wait)}" if attempt.wait else ""
-    took = f" (no data for {_seconds_text(attempt.took)})" if attempt.took else ""
-    anyway = "in cooldown, sent anyway, because it is the only target; " if attempt.in_cooldown else ""
-    return f"{attempt.target.place}: {anyway}{attempt.reason or 'assumed to answer'}{took}{wait}"
+    step = next_step(plan, out)
+    if isinstance(step, GiveUp):
+        yield "result", f"{step.error.status} {step.error.kind}: {step.error.message}"
+        return
+    place = step.target.place
+    anyway = "in cooldown, sent anyway, because it is the only target; " if place in out else ""
+    wait = f", after waiting at most {_seconds_text(step.after)}" if step.after else ""
+    yield "tried", f"1. {place}: {anyway}assumed to answer{wait}"
+    yield "result", f"200 from {place}{f', after at most {_seconds_text(step.after)}' if step.after else ''}"
 
 
 def _seconds_text(seconds: float) -> str:

@@ -1,61 +1,21 @@
-"""The HTTP client of commands: the gateway's own, without redirects, and with responses of bounded size and time."""
+"""Single requests of commands: without redirects, and with a bounded response."""
 
-import contextlib
-import os
 import platform
-import ssl
-from collections.abc import AsyncIterator, Mapping
-from typing import Final
-from urllib.parse import urlencode, urlsplit
-
-import attrs
-import trio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
 
 from gateway import __version__
-from gateway.config.urls import is_loopback
-from gateway.upstream.client import Upstream
-from gateway.upstream.errors import UNREACHABLE, UpstreamError
-from gateway.upstream.request import UpstreamRequest
-from gateway.upstream.response import UpstreamResponse
+
+if TYPE_CHECKING:
+    from gateway.commands.server_client import ServerResponse
 
 LARGEST: Final = 2**20
-"""The number of bytes of a response that ``fetch`` and ``post_form`` read."""
-
-LARGEST_ANSWER: Final = 64 * 2**20
-"""The most bytes of a model's answer that commands read."""
-
-_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
-"""OpenSSL's reasons for a response that is not TLS, by its version."""
-
-_UNKNOWN_ISSUER: Final = (18, 19, 20, 21)
-"""OpenSSL's codes for certificates whose authority is unknown, such as self-signed ones."""
+"""The number of bytes of a response that are read."""
 
 
 class FetchError(Exception):
     """An error: there was no response, or only a part of it. The message is the reason, in lower case."""
-
-
-@attrs.frozen
-class ServerResponse:
-    """The response of a server. ``problem`` is the reason if there is none, or only a part of it."""
-
-    status: int = 0
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = attrs.field(default=b"", repr=False)
-    first_byte_ms: float | None = None
-    ms: float | None = None
-    problem: str = ""
-
-    @property
-    def is_success(self) -> bool:
-        return not self.problem and 200 <= self.status < 300
-
-    def header(self, name: str) -> str | None:
-        return next((value for key, value in self.headers if key == name), None)
-
-    @property
-    def media_type(self) -> str:
-        return (self.header("content-type") or "").partition(";")[0].strip().lower()
 
 
 def fetch(url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
@@ -63,7 +23,7 @@ def fetch(url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, by
 
     A server on another machine is reached through the proxy of the environment. Redirects are not followed: ``headers``
     may have a key for this host."""
-    return trio.run(_fetch, UpstreamRequest("GET", url, tuple(headers.items()), connect_timeout=seconds), seconds)
+    return _run("GET", url, tuple(headers.items()), b"", seconds)
 
 
 def post_form(url: str, form: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
@@ -72,85 +32,21 @@ def post_form(url: str, form: Mapping[str, str], seconds: float) -> tuple[int, b
     The page where a person approves a sign-in shows the header ``user-agent``. Raises ``FetchError``."""
     program = f"trigate/{__version__} on {platform.node()}".encode("ascii", "replace").decode()
     headers = (("user-agent", program), ("content-type", "application/x-www-form-urlencoded"))
-    return trio.run(_fetch, UpstreamRequest("POST", url, headers, urlencode(form).encode(), seconds), seconds)
+    return _run("POST", url, headers, urlencode(form).encode(), seconds)
 
 
-async def _fetch(request: UpstreamRequest, seconds: float) -> tuple[int, bytes]:
-    async with client_of(request.url) as client:
-        found = await receive(client, request, seconds, LARGEST)
+def _run(method: str, url: str, headers: tuple[tuple[str, str], ...], body: bytes, seconds: float) -> tuple[int, bytes]:
+    import trio  # imported only where it is needed, as not every use of a command sends requests
+
+    from gateway.commands.server_client import client_of, receive
+    from gateway.upstream.request import UpstreamRequest
+
+    async def exchange() -> "ServerResponse":
+        async with client_of(url) as client:
+            request = UpstreamRequest(method, url, headers, body, connect_timeout=seconds)
+            return await receive(client, request, seconds, LARGEST)
+
+    found = trio.run(exchange)
     if found.problem and len(found.body) <= LARGEST:
         raise FetchError(found.problem)
     return found.status, found.body[:LARGEST]
-
-
-def client_of(url: str) -> Upstream:
-    """Return a client for the server at ``url``; it uses the environment's proxy if that is on another machine."""
-    if not is_loopback(urlsplit(url).hostname or ""):
-        return Upstream()
-    own_roots = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
-    return Upstream(trust_env=False, ca_path=own_roots)
-
-
-@contextlib.asynccontextmanager
-async def response_to(client: Upstream, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
-    """Send ``request`` and yield its response. Raises ``FetchError``, also while the response is read."""
-    try:
-        async with await client.send(request) as response:
-            yield response
-    except UpstreamError as error:
-        raise FetchError(_reason(error)) from error
-
-
-async def receive(client: Upstream, request: UpstreamRequest, seconds: float, largest: int) -> ServerResponse:
-    """Send ``request`` and return the response with about ``largest`` bytes of its body at most.
-
-    A response that takes longer than ``seconds``, is larger or breaks off has a ``problem``."""
-    start = trio.current_time()
-    found = ServerResponse(problem=f"no complete response within {seconds:g} s")
-    body = bytearray()
-    with trio.move_on_after(seconds):
-        try:
-            async with response_to(client, request) as response:
-                found = attrs.evolve(found, status=response.status, headers=response.headers)
-                async for piece in response.chunks(split_dense=False):
-                    if not body:
-                        found = attrs.evolve(found, first_byte_ms=_milliseconds_since(start))
-                    body += piece
-                    if len(body) > largest:
-                        break
-            problem = f"the response has more than {largest >> 20} MiB" if len(body) > largest else ""
-            found = attrs.evolve(found, problem=problem)
-        except FetchError as error:
-            found = attrs.evolve(found, problem=str(error))
-    return attrs.evolve(found, body=bytes(body), ms=_milliseconds_since(start))
-
-
-def _milliseconds_since(start: float) -> float:
-    return round((trio.current_time() - start) * 1000, 1)
-
-
-def _reason(error: UpstreamError) -> str:
-    """Return the operating system's message if there is one, from inside the exceptions of the client."""
-    cause: BaseException | None = error if error.cause in UNREACHABLE else None
-    while cause is not None:
-        if isinstance(cause, BaseExceptionGroup):  # one for each address of the host
-            cause = cause.exceptions[0]
-        if isinstance(cause, ConnectionRefusedError):
-            return "nothing is listening there"
-        if isinstance(cause, ssl.SSLError):
-            return _tls_reason(cause)
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror.lower()
-        cause = cause.__cause__ or cause.__context__
-    return " ".join(error.info.message.replace("the provider", "the server").split())
-
-
-def _tls_reason(error: ssl.SSLError) -> str:
-    """Return why a handshake failed, without OpenSSL's own words for it where the user can fix the cause."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        unknown = error.verify_code in _UNKNOWN_ISSUER
-        advice = "; set SSL_CERT_FILE to the certificate of its authority" if unknown else ""
-        return f"its certificate is not trusted: {error.verify_message}{advice}"
-    if error.reason in _NO_TLS:
-        return "it does not use TLS, so its URL should begin with http:"
-    return f"the TLS handshake failed: {error.reason or type(error).__name__}"

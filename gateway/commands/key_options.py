@@ -1,4 +1,6 @@
-"""The commands under ``trigate keys`` and ``trigate people`` with their options. Each imports its modules when run."""
+"""The commands ``trigate keys``, ``people``, ``login``, ``token`` and ``me`` with their options.
+
+Each imports its modules when it runs."""
 
 import functools
 import sys
@@ -8,13 +10,7 @@ from typing import Any, Final
 
 import click
 
-
-class CommandsInOrder(click.Group):
-    """A command group whose help lists the commands in the order of their definition."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
+from gateway.commands.help import Command, Commands
 
 CONFIG: Final = click.option(
     "--config",
@@ -63,7 +59,7 @@ def _with_client_options(command: Any) -> Any:
     return command
 
 
-@click.group(cls=CommandsInOrder, short_help="Create, change and revoke client keys at run time.")
+@click.group(cls=Commands, short_help="Create, change and revoke client keys at run time.")
 def keys() -> None:
     """Create, change, rotate and revoke client keys while the gateway runs.
 
@@ -224,7 +220,7 @@ def _check_end(until: str | None, lasting: str | None) -> None:
 # People
 
 
-@click.group(cls=CommandsInOrder, short_help="List and block people, and end their sessions.")
+@click.group(cls=Commands, short_help="List and block people, and end their sessions.")
 def people() -> None:
     """List and block the people whom the issuers of the config admit, and end their sessions.
 
@@ -322,3 +318,48 @@ def people_history(last: int, as_json: bool, config: Path | None) -> None:
     from gateway.commands.people import history
 
     sys.exit(history(config, last, as_json))
+
+
+# Sessions
+
+
+@click.command(cls=Command, short_help="Sign in to a gateway.")
+@click.argument("url")
+@click.option("--no-browser", is_flag=True, help="Do not open the page, only print its address.")
+def login(url: str, no_browser: bool) -> None:
+    """Sign in to the gateway with the address URL, and save the session for token, me and connect.
+
+    You approve the sign-in on a page of the gateway. Exit status: 1 if the sign-in fails.
+    """
+    from gateway.commands.login import run
+
+    sys.exit(run(url, opens_browser=not no_browser))
+
+
+@click.command(cls=Command, short_help="Print the token of your session at a gateway.")
+@click.argument("url", required=False)
+def token(url: str | None) -> None:
+    """Print a valid token of your session at URL, by default of your last sign-in. If necessary, refresh it first.
+
+    Programs such as Claude Code (with apiKeyHelper) run this command to get their key. It takes at most four seconds.
+    Exit status: 1 without a valid session; the reason is on standard error.
+    """
+    from gateway.commands.sessions import print_token
+
+    sys.exit(print_token(url))
+
+
+@click.command(cls=Command, short_help="Show your rights, limits and budgets at a gateway.")
+@click.argument("url", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def me(url: str | None, as_json: bool) -> None:
+    """Show your rights, limits and budgets at the gateway with the address URL.
+
+    If the variable TRIGATE_API_KEY is set, me uses that key; the default for URL is then the gateway on this machine.
+    Otherwise it uses your session; the default for URL is the gateway of your last sign-in.
+
+    Exit status: 0, or 1 if the gateway does not respond or rejects the request.
+    """
+    from gateway.commands.me import run
+
+    sys.exit(run(url, as_json=as_json))

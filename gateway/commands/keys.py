@@ -31,9 +31,9 @@ from gateway.config.clients import ClientKey
 from gateway.config.loading import Config, ConfigError
 from gateway.config.stored_keys import StoredClients, parse_stored, read_item, stored_clients
 from gateway.open_store import open_key_store
+from gateway.people.client_changes import client_change
 from gateway.people.records import AuditEntry
-from gateway.people.rows import audit_writer
-from gateway.stores.key_store import MOST_CHANGES, ItemChange, KeyChange, KeyEvent, KeyStore, KeyTable
+from gateway.stores.key_store import MOST_CHANGES, KeyChange, KeyEvent, KeyStore, KeyTable, KeyTaken
 from gateway.stores.store import Changed, StoreFull, Unavailable
 
 P = ParamSpec("P")
@@ -139,18 +139,16 @@ async def add(
     key_changes.check_name(name)
     if opened.item(name) is not None:
         raise CommandFailed(f"the client {name} exists already: rotate its key, or give another name")
-    key = key_changes.new_key() if sha256 is None else None
-    accepted = key_changes.accepted_item(key) if key is not None else {"sha256": (sha256 or "").lower()}
-    item = {**settings.item(), **expiry_of(until, lasting), "keys": [accepted]}
-    client = key_changes.checked_client(name, item, opened.config)
-    key_changes.check_unshared(client, opened.clients())
-    await write_change(
-        opened, "added", name, None, {"client": item, "added": key_changes.now_text(), "by": made_by(by)}, by
-    )
-    if key is None:
-        show_changed(client, f"Added {name} with the given digest; gateways accept it within a second.", as_json)
+    given = () if sha256 is None else ({"sha256": sha256.lower()},)
+    values = {**settings.item(), **expiry_of(until, lasting)}
+    added = key_changes.added_client(name, values, given, opened.config, made_by(by))
+    key_changes.check_unshared(added.client, opened.clients())
+    await write_changes(opened, "added", [(name, None, added.written)], "add", by, added.digests)
+    if added.key is None:
+        said = f"Added {name} with the given digest; gateways accept it within a second."
+        show_changed(added.client, said, as_json)
     else:
-        _print_new_key(name, key, client, as_json)
+        _print_new_key(name, added.key, added.client, as_json)
 
 
 @on_keys
@@ -160,22 +158,18 @@ async def rotate(
 ) -> None:  # fmt: skip
     """Run ``trigate keys rotate``."""
     text = opened.stored_text(name)
-    kept = parse_stored(name, text)
-    old = read_item(name, kept["client"])
     seconds = _parse_seconds("--keep-old", keep_old) if keep_old not in ("0", "0s") else 0.0
-    key = key_changes.new_key()
-    keys = key_changes.rotated_keys(old, key_changes.accepted_item(key), seconds)
-    item = {**kept["client"], **expiry_of(until, lasting), "keys": keys}
-    client = key_changes.checked_client(name, item, opened.config)
-    await write_change(opened, "rotated", name, text, {**kept, "client": item}, by)
-    _print_new_key(name, key, client, as_json)
+    kept, expiry = parse_stored(name, text), expiry_of(until, lasting)
+    rotated = key_changes.rotated_client(name, kept, None, seconds, opened.config, expiry)
+    await write_changes(opened, "rotated", [(name, text, rotated.written)], "rotate", by, rotated.digests[-1:])
+    _print_new_key(name, rotated.key or "", rotated.client, as_json)
 
 
 @on_keys
 async def revoke(opened: OpenedKeys, name: str, by: str | None = None) -> None:
     """Run ``trigate keys revoke``."""
     text = opened.stored_text(name)
-    await write_change(opened, "revoked", name, text, None, by)
+    await write_changes(opened, "revoked", [(name, text, None)], "revoke", by)
     say(f"Revoked {name}; gateways reject it within a second. Running requests still finish.")
 
 
@@ -279,41 +273,32 @@ def run_on_storage(path: Path | None, work: Callable[[Config], Awaitable[None]])
     return 1
 
 
-async def write_change(
-    opened: OpenedKeys, event: KeyEvent, name: str, expect: str | None, item: Any, by: str | None = None
+async def write_changes(
+    opened: OpenedKeys,
+    event: KeyEvent,
+    changes: Iterable[tuple[str, str | None, Mapping[str, Any] | None]],
+    command: str,
+    by: str | None = None,
+    digests: Sequence[str] = (),
 ) -> None:
-    """Write one change of a client. Raises ``CommandFailed`` and ``StoreFull``."""
-    await write_changes(opened, (item_change(event, name, expect, item),), COMMANDS[event], by)
-
-
-COMMANDS: Final[Mapping[KeyEvent, str]] = {"added": "add", "changed": "set", "rotated": "rotate", "revoked": "revoke"}
-"""The command of each event in the audit."""
-
-
-def item_change(event: KeyEvent, name: str, expect: str | None, item: Any) -> ItemChange:
-    """Return the change that stores ``item`` for a client, whose stored text must be ``expect``.
-
-    ``None`` in place of ``item`` or ``expect`` means no client: the change removes or creates it."""
-    text = None if item is None else json.dumps(item, ensure_ascii=False)
-    return ItemChange(event, name, expect, text, key_changes.described_settings(name, expect if text is None else text))
-
-
-async def write_changes(opened: OpenedKeys, changes: Sequence[ItemChange], command: str, by: str | None = None) -> None:
     """Write all changes by ``trigate keys COMMAND``, each with its row in the audit, or none.
 
-    Raises ``CommandFailed`` and ``StoreFull``."""
+    A change is a client's name, its stored text before, and its data after; ``None`` is no client. ``digests`` are
+    those of new keys. Raises ``CommandFailed`` and ``StoreFull``."""
     now, author = time.time(), made_by(by)
-
-    def with_audit(change: ItemChange) -> ItemChange:
-        name, before, after = change.name, change.expect, change.item
-        entry = command_entry(f"keys {command} {name}", now, author)
-        settings = key_changes.audited_client(name, before), key_changes.audited_client(name, after)
-        return attrs.evolve(change, also=audit_writer(opened.store.notation, entry, *settings))
-
+    prepared = [
+        client_change(
+            opened.store.notation, command_entry(f"keys {command} {name}", now, author), event, name, before, written,
+            digests,
+        )
+        for name, before, written in changes
+    ]  # fmt: skip
     try:
-        await opened.store.change_all([with_audit(one) for one in changes], at=now, by=author)
+        await opened.store.change_all(prepared, at=now, by=author)
     except Changed as changed:
         raise CommandFailed(_CHANGED.format(changed.args[0])) from None
+    except KeyTaken as taken:
+        raise CommandFailed(f"{taken.args[0]} has the same key: give each client its own") from None
 
 
 def command_entry(command: str, at: float, author: str) -> AuditEntry:

@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from gateway.commands.client import KEY_VARIABLE, Client, Setting
-from gateway.commands.clients import CODEX_PROVIDER
+from gateway.commands.clients import CLAUDE_WAITS, CODEX_PROVIDER
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 
@@ -43,7 +43,7 @@ def _passes_code_assist(entry: ModelEntry) -> bool:
     return entry.passthrough_auth and entry.passthrough and entry.name == CODE_ASSIST
 
 
-_CLAUDE_ADDRESS: Final = {"ANTHROPIC_BASE_URL": "{root}", "ANTHROPIC_MODEL": "{pinned}"}
+_CLAUDE_ADDRESS: Final = {"ANTHROPIC_BASE_URL": "{root}", "ANTHROPIC_MODEL": "{pinned}", **CLAUDE_WAITS}
 # Claude Code prefers these two to its login; empty values in its settings override exported ones.
 _CLAUDE_KEYS: Final = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 _CLAUDE_HEADER: Final = {"ANTHROPIC_CUSTOM_HEADERS": f"{OWN_KEY}: {{key}}"}

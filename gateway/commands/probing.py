@@ -10,7 +10,7 @@ import trio
 
 from gateway.commands.addressing import ServerRequest
 from gateway.commands.compared_answers import read_answer
-from gateway.commands.fetching import LARGEST_ANSWER, ServerResponse, receive
+from gateway.commands.server_client import LARGEST_ANSWER, ServerResponse, receive
 from gateway.config.urls import is_loopback
 from gateway.routing.target import Target
 from gateway.upstream.client import Upstream

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from contextlib import aclosing, closing
-from datetime import UTC, date, datetime, timedelta
+from contextlib import aclosing
+from datetime import UTC, date, timedelta
 from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -13,16 +13,16 @@ import click
 import trio
 
 from gateway.commands.check import load_or_explain
-from gateway.commands.costs import open_ledger, retention
+from gateway.commands.costs import open_ledger
 from gateway.commands.reconcile_table import as_table
 from gateway.commands.terminal import echo_styled, say
 from gateway.config.loading import Config
-from gateway.invoices.cells import Invoice
 from gateway.invoices.comparison import InvoiceComparison, Tolerance, compare
 from gateway.invoices.formats import as_csv, as_json
 from gateway.invoices.ledger_side import OwnSide, read_own_side
 from gateway.invoices.line import UnreadableInvoice
 from gateway.invoices.reading import ReadFiles, read_files
+from gateway.invoices.sums import Invoice
 from gateway.kept_ledger.usage_periods import parse_month
 from gateway.stores.store import Unavailable
 
@@ -45,7 +45,7 @@ class ReconcileOptions:
     form: Format = "table"
 
 
-def run(files: Sequence[Path], config_path: Path | None, options: ReconcileOptions, now: datetime | None = None) -> int:
+def run(files: Sequence[Path], config_path: Path | None, options: ReconcileOptions) -> int:
     """Run ``trigate reconcile`` and return its exit status: 0 within tolerance, 1 if something cannot be read, 3
     otherwise. Raises ``click.UsageError``."""
     tolerance = parse_tolerance(options.tolerance)
@@ -55,7 +55,7 @@ def run(files: Sequence[Path], config_path: Path | None, options: ReconcileOptio
         return UNREADABLE
     try:
         with localcontext(prec=_DIGITS):
-            found = _compare(files, config, month, tolerance, now or datetime.now(UTC))
+            found = _compare(files, config, month, tolerance)
             echo_styled(FORMATS[options.form](found), nl=False)
     except UnreadableInvoice as error:
         say(str(error))
@@ -91,10 +91,10 @@ def _month_days(text: str) -> tuple[date, date]:
 
 
 def _compare(
-    files: Sequence[Path], config: Config, month: tuple[date, date] | None, tolerance: Tolerance, now: datetime
+    files: Sequence[Path], config: Config, month: tuple[date, date] | None, tolerance: Tolerance
 ) -> InvoiceComparison:
     since, until = month or _days_of(files)
-    own = trio.run(_read_ledger, config, since, until, _lists_requests(files))
+    own = trio.run(_read_ledger, config, since, until)
     found = ReadFiles()
     invoice = Invoice(own, since, until)
     for line in read_files(files, found):
@@ -102,7 +102,7 @@ def _compare(
     notes = [*(f"{path}: {report}" for path, report in found.formats.items()), *found.notes]
     if found.other_rows:
         notes.append(f"{found.other_rows:,} rows of services without models were ignored")
-    return compare(invoice, tolerance, now, notes, is_complete=found.is_complete)
+    return compare(invoice, tolerance, notes, is_complete=found.is_complete)
 
 
 def _days_of(files: Sequence[Path]) -> tuple[date, date]:
@@ -118,17 +118,6 @@ def _days_of(files: Sequence[Path]) -> tuple[date, date]:
     return first, last + timedelta(days=1)
 
 
-def _lists_requests(files: Sequence[Path]) -> bool:
-    """Return whether a file lists single requests with their ids. Raises ``UnreadableInvoice``."""
-    for path in files:
-        with closing(read_files([path], ReadFiles())) as lines:
-            first = next(lines, None)
-        if first is not None and first.request_id is not None:
-            return True
-    return False
-
-
-async def _read_ledger(config: Config, since: date, until: date, single: bool) -> OwnSide:
-    kept_from = datetime.now(UTC) - retention(config)
+async def _read_ledger(config: Config, since: date, until: date) -> OwnSide:
     async with aclosing(open_ledger(config)) as table:
-        return await read_own_side(table, since, until, config.entries, kept_from, single=single)
+        return await read_own_side(table, since, until, config.entries)

@@ -6,8 +6,7 @@ from typing import Final
 
 from gateway.commands.tables import Column, table_lines
 from gateway.commands.terminal import wrap_sentences
-from gateway.invoices.causes import MEANINGS
-from gateway.invoices.comparison import InvoiceComparison, ModelDifference
+from gateway.invoices.comparison import MEANINGS, InvoiceComparison, ModelDifference
 
 _INSEPARABLE: Final = (
     "* the invoice does not state these tokens, so price and quantity cannot be separated; the provider's usage report "

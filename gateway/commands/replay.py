@@ -11,7 +11,7 @@ import trio
 from quart_trio import QuartTrio
 
 from gateway.commands.addressing import HERE, KEY, address_of, credential_headers, with_model
-from gateway.commands.fetching import FetchError, client_of, response_to
+from gateway.commands.server_client import ResponseFailed, client_of, response_to
 from gateway.http.response import ChannelBody, Response
 from gateway.logs.setup import Log
 from gateway.serving.lifecycle import Lifecycle
@@ -56,7 +56,7 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
         return trio.run(_send, address, recorded.api, body, key)
     except UnreadableRecording as error:
         click.echo(str(error), err=True)
-    except (FetchError, trio.TooSlowError) as error:
+    except (ResponseFailed, trio.TooSlowError) as error:
         reason = str(error) or f"no response for {TIMEOUT:g} s"
         click.echo(f"cannot send to {url or HERE}: {reason}; check the URL, and that the server runs", err=True)
     return 2
@@ -65,7 +65,7 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
 async def _send(url: str, api: Api, body: bytes, key: str | None) -> int:
     """Send ``body``, print the response as it arrives, and return the exit status.
 
-    Raises ``FetchError`` and ``trio.TooSlowError``."""
+    Raises ``ResponseFailed`` and ``trio.TooSlowError``."""
     headers = {"content-type": "application/json", **credential_headers(api, key)}
     request = UpstreamRequest("POST", url, tuple(headers.items()), body)
     with trio.fail_after(TIMEOUT) as limit:

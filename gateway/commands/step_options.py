@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from gateway.commands.key_options import CONFIG, CommandsInOrder
+from gateway.commands.help import Commands
+from gateway.commands.key_options import CONFIG
 from gateway.commands.load_options import APIS, NAMES
 
 
-@click.group(cls=CommandsInOrder, invoke_without_command=True, short_help="List the kinds of steps, and try yours.")
+@click.group(cls=Commands, invoke_without_command=True, short_help="List the kinds of steps, and try yours.")
 @click.pass_context
 def steps(context: click.Context) -> None:
     """List the kinds of steps: the built-in ones, and those of installed packages.

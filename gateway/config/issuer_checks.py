@@ -131,14 +131,12 @@ def _check_address(item: TrustedIssuer, path: Path, config: Config, findings: Fi
         findings.wrong((*path, "issuer"), describe(item.issuer), "use an https:// URL, or set `jwks`")
     elif is_fetched and (problem := url_problem(item.issuer, may_be_local=True)) is not None:
         findings.wrong((*path, "issuer"), problem, _NEVER_REQUESTED)
-    places = {"jwks": item.jwks, "introspection": None if item.introspection is None else item.introspection.url}
-    for key, place in places.items():
-        if not isinstance(place, str) or isinstance(place, Unresolved):
-            continue
-        if not is_protected(place):
-            findings.wrong((*path, key), "others on the network could change its responses", "use an https:// URL")
-        elif (problem := url_problem(place, may_be_local=True)) is not None:
-            findings.wrong((*path, key), problem, _NEVER_REQUESTED)
+    if not isinstance(item.jwks, str) or isinstance(item.jwks, Unresolved):
+        return
+    if not is_protected(item.jwks):
+        findings.wrong((*path, "jwks"), "others on the network could change its responses", "use an https:// URL")
+    elif (problem := url_problem(item.jwks, may_be_local=True)) is not None:
+        findings.wrong((*path, "jwks"), problem, _NEVER_REQUESTED)
 
 
 def _check_parts(issuer: str, path: Path, findings: Findings) -> bool:

@@ -185,17 +185,6 @@ class IssuerFetch:
 
 
 @attrs.frozen(repr=False)
-class Introspection:
-    """An endpoint that judges tokens that are no JWT (RFC 7662)."""
-
-    holds_secrets = True
-
-    url: Url = setting("Its address.")
-    client_id: NeededText = setting("The gateway's client id there.")
-    client_secret: Secret = setting("Its secret.", secret=True)
-
-
-@attrs.frozen(repr=False)
 class OwnKeyLimits:
     """The keys that a person may make for itself."""
 
@@ -289,9 +278,6 @@ class TrustedIssuer:
     header: HeaderName = setting(
         "The header with its tokens, such as `cf-access-jwt-assertion`. That header reaches no provider.",
         "authorization",
-    )
-    introspection: Introspection | None = setting(
-        "An endpoint that checks opaque tokens, which are not JWTs. See [introspection](#introspection).", None
     )
 
 

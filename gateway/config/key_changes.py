@@ -7,9 +7,11 @@ import json
 import secrets
 import string
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+
+import attrs
 
 from configfile.document import ConfigError
 from configfile.wording import spell_time
@@ -29,6 +31,10 @@ MOST_KEYS: Final = 16
 
 class ChangeRejected(Exception):
     """A change of a stored client that is not valid; the message is for the user."""
+
+
+class TooManyKeys(ChangeRejected):
+    """A new key for a client that has the maximum number of valid keys."""
 
 
 def new_key() -> str:
@@ -57,6 +63,62 @@ def checked_client(name: str, item: Mapping[str, Any], config: Config, *, of_fil
     return client
 
 
+def built_client(
+    name: str, item: Mapping[str, Any], config: Config, *, of_file: bool = False
+) -> tuple[ClientKey, dict[str, Any]]:
+    """Return the client of an item, and its stored form, with equal spellings of times. Raises as ``checked_client``
+    does."""
+    written = {member: value for member, value in item.items() if value != [] or member != "keys"}
+    client = checked_client(name, written, config, of_file=of_file)
+    keys = [
+        {"sha256": key.digest.hex(), **({} if key.until is None else {"until": spell_time(key.until)})}
+        for key in client.keys
+    ]
+    until = {} if client.until is None else {"until": spell_time(client.until)}
+    rest = {member: value for member, value in written.items() if member != "keys"}
+    return client, {**rest, **until, **({"keys": keys} if keys else {})}
+
+
+@attrs.frozen(eq=False, repr=False)
+class KeyedClient:
+    """A client that gets a key: its stored data ``written``, and the ``key`` if it was created and not given."""
+
+    client: ClientKey
+    written: Mapping[str, Any]
+    key: str | None
+
+    @property
+    def digests(self) -> list[str]:
+        """The digests of all its keys."""
+        return [one["sha256"] for one in self.written["client"].get("keys", ())]
+
+
+def added_client(
+    name: str, settings: Mapping[str, Any], given: Sequence[Mapping[str, Any]], config: Config, author: str
+) -> KeyedClient:
+    """Return a new client with the ``given`` keys, or with a new one unless it has a certificate.
+
+    Raises ``ConfigError`` and ``ChangeRejected``."""
+    key = new_key() if not given and settings.get("certificate") is None else None
+    keys = list(given) if key is None else [accepted_item(key)]
+    client, item = built_client(name, {**settings, "keys": keys}, config)
+    return KeyedClient(client, {"client": item, "added": now_text(), "by": author}, key)
+
+
+def rotated_client(
+    name: str, kept: Mapping[str, Any], given: Mapping[str, Any] | None, keep_old: float, config: Config,
+    settings: Mapping[str, Any] = {},
+) -> KeyedClient:  # fmt: skip
+    """Return the client stored as ``kept`` with the ``given`` key or a new one, and with other ``settings``.
+
+    The old keys expire after ``keep_old`` seconds. Raises ``ConfigError`` and ``ChangeRejected``."""
+    key = new_key() if given is None else None
+    accepted = given if key is None else accepted_item(key)
+    keys = rotated_keys(read_item(name, kept["client"]), accepted or {}, keep_old)
+    client, item = built_client(name, {**kept["client"], **settings, "keys": keys}, config)
+    return KeyedClient(client, {**kept, "client": item}, key)
+
+
 def check_unshared(client: ClientKey, others: Iterable[ClientKey]) -> None:
     """Check that ``client`` shares no key or certificate with another client. Raises ``ChangeRejected``."""
     holders = {one: other.name for other in others for one in other.credentials if other.name != client.name}
@@ -80,7 +142,7 @@ def rotated_keys(client: ClientKey, new: Mapping[str, Any], keep_old: float) -> 
     old = [(key.digest, end if key.until is None else min(key.until, end)) for key in client.keys]
     good = [{"sha256": digest.hex(), "until": spell_time(until)} for digest, until in old if until > now]
     if len(good) >= MOST_KEYS:
-        raise ChangeRejected(
+        raise TooManyKeys(
             f"{client.name} has {len(good)} valid keys, the maximum: wait until one expires, or revoke the client"
         )
     return [*good, dict(new)]

@@ -408,8 +408,8 @@ def _build_timeouts(config: Config, common: ActiveListeners, findings: Findings)
 
 
 _PATH: Final = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)*/?")
-_OWN_STEPS: Final = ("ui", "oauth", "device", "me", "admin", "mcp")
-"""The first steps of the gateway's own pages, and of paths with names after them."""
+_OWN_STEPS: Final = ("ui", "oauth", "device", "me", "admin", "mcp", "model", "upload", "v1beta", "v2")
+"""The first steps of the gateway's own paths. Without them, the rest of a path would have another meaning."""
 
 
 def _check_public_url(url: str | None, findings: Findings) -> None:

@@ -12,10 +12,8 @@ V = TypeVar("V")
 class People(Protocol):
     """The people of one configuration. A request's ``keys`` are the credentials in its usual headers."""
 
-    async def prepare(self, headers: Headers, keys: Collection[str], address: str | None, *, introspects: bool) -> None:
-        """Wait, for two seconds at most, until ``identify`` can judge the token in a request. Never raises.
-
-        Only with ``introspects`` may an issuer get a key that is no token, to judge it."""
+    async def prepare(self, headers: Headers, keys: Collection[str]) -> None:
+        """Wait, for two seconds at most, until ``identify`` can judge the token in a request. Never raises."""
         ...
 
     def identify(self, headers: Headers, keys: Collection[str]) -> str | None:
@@ -24,10 +22,8 @@ class People(Protocol):
         Raises ``GatewayError`` (401, 403, 503)."""
         ...
 
-    def seconds_left(self, headers: Headers, keys: Collection[str], *, until_judged: bool = False) -> float:
-        """Return the seconds until the valid token in a request expires, infinity without one.
-
-        With ``until_judged``, a token also ends when its issuer has to judge it again."""
+    def seconds_left(self, headers: Headers, keys: Collection[str]) -> float:
+        """Return the seconds until the valid token in a request expires, infinity without one."""
         ...
 
     def sends_own_key(self, name: str) -> bool:

@@ -338,6 +338,8 @@ INSTEAD: Final = (
     Instead("write it as `audience`, a list", "aud audiences", (TrustedIssuer,)),
     Instead("write them as `admit`, a list of `{when: …, group: …}`", "rules policies mappings roles groups allow",
             (TrustedIssuer,)),
+    Instead("trigate does not introspect opaque tokens: configure the issuer to send signed access tokens (JWT), or "
+            "let people sign in with `login`", "introspection introspection_url", (TrustedIssuer,)),
     Instead("write it in `login`", "client_id client_secret scopes scope params", (TrustedIssuer,)),
     Instead("write it in `claims`", "name_claim username_claim groups_claim label email groups", (TrustedIssuer,)),
     Instead("write it as `when`, a mapping of claims to values", "if match claims condition conditions", (AdmitRule,)),

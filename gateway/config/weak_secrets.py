@@ -30,7 +30,7 @@ _SECRETS: Final = frozenset(
 )
 _HOLDERS: Final = (
     "model_providers", "llm_providers", "providers", "client_keys", "keys", "state_storage", "sign_in", "issuers",
-    "login", "introspection",
+    "login",
 )  # fmt: skip
 
 

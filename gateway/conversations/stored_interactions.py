@@ -67,9 +67,6 @@ class FoldedWriter:
             self._add(event)
         return data
 
-    def ping(self) -> bytes:
-        return self._writer.ping()
-
     def _add(self, event: Event) -> None:
         self._fold.add(event)
         if isinstance(event, AnswerEnd):

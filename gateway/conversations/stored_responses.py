@@ -10,7 +10,7 @@ from gateway.request.parse import Incoming
 from providers.neutral.codec import Reply, Writer
 from providers.responses import RESPONSES, TurnWriter
 from providers.responses.kept_items import answered_ids, prepare_input, previous_items
-from providers.responses.output import ResponseTemplate
+from providers.responses.output import ResponseTemplate, end_events
 from providers.responses.replay import replay
 from streams import sse
 from streams.errors import invalid
@@ -71,9 +71,8 @@ def _mark_unstored(response: Object) -> Object:
 
 
 def _cancelled_end(response: Object, events: int) -> bytes:
-    """Return the last event of a cancelled stream: the API has none for cancelled responses."""
-    failed = _with_error(response, "server_error", "the response was cancelled")
-    return sse.event("response.failed", {"type": "response.failed", "sequence_number": events, "response": failed})
+    """Return the end of a cancelled stream: the API has none for cancelled responses."""
+    return end_events(events, _with_error(response, "server_error", "the response was cancelled"))
 
 
 def _failed_end(data: bytes, error: ErrorInfo, id: str) -> bytes:

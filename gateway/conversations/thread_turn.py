@@ -95,6 +95,3 @@ class _FoldingWriter:
     def send(self, event: Event) -> bytes:
         self.fold.add(event)
         return self._writer.send(event)
-
-    def ping(self) -> bytes:
-        return self._writer.ping()

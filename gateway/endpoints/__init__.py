@@ -6,7 +6,7 @@
 - ``responses``, ``conversations``, ``interactions``: stored objects; ``stored_turns``: the turns of any API;
   ``provider_kept``: objects that a provider stores.
 - ``border`` turns a request into an exchange, ``request_body`` reads its body; ``request_guard`` rejects hostile
-  requests; ``hooks``: CORS and client keys on Quart's routes.
+  requests; ``hooks``: client keys on Quart's routes; ``cors``: responses that pages of other origins may read.
 - ``answers`` and ``plain_answers`` make responses outside exchanges.
 - ``html``: pages for people; ``oauth``: their sign-in; ``console``: their rights, usage, keys and groups;
   ``own_pages``: the check of their changes.

@@ -11,10 +11,9 @@ from typing import Final
 import attrs
 import msgspec
 
-from gateway.access.page_guard import Cors
 from gateway.endpoints.border import serve
 from gateway.endpoints.count_tokens import count_tokens
-from gateway.endpoints.inference import MODEL, ModelRoute, with_cors
+from gateway.endpoints.inference import MODEL, ModelRoute
 from gateway.endpoints.request_body import read_whole_body
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
@@ -83,12 +82,11 @@ _PLACES: Final = (
 )
 
 
-def add_hosted_claude(app: App, service: Service, cors: Cors) -> None:
+def add_hosted_claude(app: App, service: Service) -> None:
     """Add the paths of both clouds, and of their streams."""
     for place in _PLACES:
         for end, path in place.ends.items():
-            answer = _make_answer(service, place, end, path)
-            add_named_route(app, place.root, end, with_cors(answer, cors) if cors else answer)
+            add_named_route(app, place.root, end, _make_answer(service, place, end, path))
 
 
 def _make_answer(service: Service, place: _Place, end: str, path: PathParameters) -> ModelRoute:

@@ -5,7 +5,6 @@ from typing import Final, Protocol, TypeAlias
 
 import attrs
 
-from gateway.access.page_guard import Cors
 from gateway.endpoints.border import serve
 from gateway.endpoints.compact import compact
 from gateway.endpoints.count_tokens import count_tokens
@@ -48,23 +47,14 @@ def add_exchanges(app: App, service: Service) -> tuple[str, ...]:
     return tuple(path for path, _ in routes)
 
 
-def add_deployments(app: App, service: Service, roots: Sequence[str], cors: Cors) -> None:
+def add_deployments(app: App, service: Service, roots: Sequence[str]) -> None:
     """Add the routes of Chat on Azure's paths, which start with one of ``roots`` and the model.
 
     They precede those of relayed endpoints, because ``/chat/completions`` also ends like the path of completions."""
     wire = CODECS["chat"].wire
     for root in roots:
         answer = _exchange(service, "chat", RequestPath(root + MODEL + wire.path, "answer"))
-        add_named_route(app, root, wire.path, with_cors(answer, cors) if cors else answer)
-
-
-def with_cors(answer: "ModelRoute", cors: Cors) -> "ModelRoute":
-    """Return ``answer`` with the headers that let the pages of ``cors`` read its responses."""
-
-    async def answer_with_cors(incoming: IncomingRequest, name: str | None = None) -> Response:
-        return cors.share(await answer(incoming, name), incoming.headers)
-
-    return answer_with_cors
+        add_named_route(app, root, wire.path, answer)
 
 
 def exchange_routes(service: Service) -> Iterator[tuple[str, "ModelRoute"]]:

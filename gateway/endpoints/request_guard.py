@@ -1,4 +1,4 @@
-"""The checks before routing: protection against web pages, CORS, and authentication."""
+"""The checks before routing: protection against web pages, and the tokens of people."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -22,7 +22,7 @@ from streams.events import ErrorInfo
 
 
 class ConfiguredGuard:
-    """The checks of one configuration: protection against web pages, and CORS."""
+    """The checks of one configuration."""
 
     def __init__(
         self,

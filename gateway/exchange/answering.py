@@ -13,6 +13,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
 from gateway.ledger.record import Record
 from gateway.routing.target import LaneName
+from gateway.streaming.keep_alive import CountedLane, counts_events
 from gateway.streaming.lane import Lane, count_characters, read_events, reframe_for_client
 from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
@@ -84,17 +85,17 @@ def make_stream_lane(
             passing = Passthrough(
                 context.codec, disclosure.error, disclosure.error_body, limits.event,
                 hides_usage=prepared.outgoing.asks_usage, source=target.framing,
-                repair=context.codec.answer_repair() if target.entry.repair else None,
+                repair=context.codec.answer_repair() if target.entry.repair else None, names=prepared.names,
             )  # fmt: skip
             return _in_client_framing(context, passing), None
         writer = turn.writer(context.codec.writer(target_request.reply(turn, stamp)))
         lane = Translation(
-            CODECS[target.api], writer, wire.framing, disclosure.error, limits.event, prepared.names, max_characters,
+            CODECS[target.api], writer, wire, disclosure.error, limits.event, prepared.names, max_characters,
             limits.answer, target.framing,
         )  # fmt: skip
         return _in_client_framing(context, lane), writer
 
-    return _stamped_lane(stamp, make)
+    return _finished_lane(context, turn, stamp, make)
 
 
 def make_whole_answer_lane(
@@ -102,18 +103,18 @@ def make_whole_answer_lane(
 ) -> tuple[Lane, Writer | None]:
     """Return the lane that makes a stream from a complete response, and its writer."""
     context, codec = target_request.context, CODECS[target_request.target.api]
-    limit, framing = context.service.limits.answer, context.codec.wire.framing
+    limit = context.service.limits.answer
 
     def make() -> tuple[Lane, Writer | None]:
         if target_request.checks is not None:
             return released_lane(target_request, stamp, turn, limit)
         writer = turn.writer(context.codec.writer(target_request.reply(turn, stamp)))
         lane = WholeAnswerTranslation(
-            codec, writer, framing, target_request.disclosure.error, limit, target_request.prepared.names
+            codec, writer, context.codec.wire, target_request.disclosure.error, limit, target_request.prepared.names
         )
         return _in_client_framing(context, lane), writer
 
-    return _stamped_lane(stamp, make)
+    return _finished_lane(context, turn, stamp, make)
 
 
 def released_lane(
@@ -127,7 +128,7 @@ def released_lane(
         return _in_client_framing(context, _choices_lane(target_request, stamp, turn, max_characters)), None
     writer = turn.writer(context.codec.writer(target_request.reply(turn, stamp)))
     lane = Translation(
-        ReleasedSource(), writer, context.codec.wire.framing, target_request.disclosure.error,
+        ReleasedSource(), writer, context.codec.wire, target_request.disclosure.error,
         context.service.limits.event, max_characters=max_characters,
     )  # fmt: skip
     return _in_client_framing(context, lane), writer
@@ -178,16 +179,25 @@ class StampedLane:
         return self._lane.ping()
 
 
-def _stamped_lane(
-    stamp: AnswerStamp | None, make: Callable[[], tuple[Lane, Writer | None]]
+def _finished_lane(
+    context: ExchangeContext,
+    turn: TurnRecorder,
+    stamp: AnswerStamp | None,
+    make: Callable[[], tuple[Lane, Writer | None]],
 ) -> tuple[Lane, Writer | None]:
-    """Call ``make``, and return its lane and writer with the ids of ``stamp``, if there is one."""
+    """Call ``make``, and return its lane and writer with the ids of ``stamp``, if there is one, and with keep-alives
+    that the client counts."""
     if stamp is None:
-        return make()
-    ids = stamp.ids(b"stream")
-    with use_ids(ids):
         lane, writer = make()
-        return StampedLane(lane, ids), writer
+    else:
+        ids = stamp.ids(b"stream")
+        with use_ids(ids):
+            lane, writer = make()
+            lane = StampedLane(lane, ids)
+    wire = context.codec.wire
+    if wire.counted_ping is None or turn.background is not None or not counts_events(context.client_request.headers):
+        return lane, writer
+    return CountedLane(lane, wire.counted_ping), writer
 
 
 # Complete responses

@@ -138,7 +138,8 @@ async def read_body(
     parts: list[bytes | bytearray] = []
     # A deadline only applies to a wait.
     restart_limit = _do_nothing if response.has_arrived else watch.restart_idle_limit
-    restart_limit()
+    if not response.has_arrived:
+        watch.await_body()
     pieces = None if source.stamp is None else read_pieces
     if pieces is not None:
         pieces.append((trio.current_time(), b""))

@@ -27,6 +27,7 @@ from gateway.steps.checked_stream import CheckedStream, StreamSource
 from gateway.steps.released import frame_of
 from gateway.steps.runs import UNREAD
 from gateway.steps.verdicts import RefusedByStep
+from gateway.streaming.keep_alive import CountedLane
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
 from gateway.upstream.response import UpstreamResponse
@@ -173,9 +174,10 @@ class CheckedStartedStream(StartedStream):
     async def _choose_lane(self, response: UpstreamResponse) -> Lane:
         lane = await super()._choose_lane(response)
         self.chunks()
-        if isinstance(lane, Passthrough):
+        passing = lane.lane if isinstance(lane, CountedLane) else lane
+        if isinstance(passing, Passthrough):
             released = self._stream.released_reader
-            lane.use_reader(released, released.text_of)
+            passing.use_reader(released, released.text_of)
         lane.progress.unsent_usage = self._stream.unsent_usage
         return lane
 
@@ -224,7 +226,9 @@ class CheckedStreamedAnswer(StreamedAnswer):
     def make_answer(self, source: AnswerSource) -> StartedStream:
         if source.target_request.checks is None:
             return super().make_answer(source)
-        return CheckedStartedStream(source, self.origin, self.first_lane, self.delivery.lane, self.scope)
+        return CheckedStartedStream(
+            source, self.origin, self.first_lane, self.delivery.lane, self.scope, self.pass_keep_alive
+        )
 
     def first_events(self, answer: StartedStream) -> tuple[Lane, bytes]:
         _keep_events(answer.source)

@@ -378,7 +378,7 @@ async def _stopped_answer(
         return StoppedAnswer(refused.info, body, JSON_HEADERS, events, feedback)
     framing = context.client_request.framing(wire)
     limits = context.service.limits
-    lane: Any = Translation(ReleasedSource(), codec.writer(reply), wire.framing, lambda error: error, limits.event)
+    lane: Any = Translation(ReleasedSource(), codec.writer(reply), wire, lambda error: error, limits.event)
     if framing is not wire.framing:
         lane = reframe_for_client(lane, wire.framing, framing)
     body = with_members(lane.feed(frame_of(events)) + lane.end() + lane.trailing_bytes(), feedback)

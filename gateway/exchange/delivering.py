@@ -155,7 +155,17 @@ class DeliveredAnswer(Generic[B]):
         """Continue with ``lane``, whose ``first`` bytes go to the client. ``wakes``: the body waits for them."""
         self.delivery.use_lane(lane)
         self.delivery.queue_first_events(first)
-        if wakes and not self.chunks.offer(b""):
+        if wakes:
+            self._wake_body()
+
+    def pass_keep_alive(self) -> None:
+        """Send a keep-alive to the client, because the provider sent one before its first content."""
+        self.delivery.queue_keep_alive()
+        self._wake_body()
+
+    def _wake_body(self) -> None:
+        """Let the body, which may wait for a chunk, send what the delivery has queued."""
+        if not self.chunks.offer(b"") and self.chunks.is_empty:
             self.chunks.send_nowait(b"")
 
     # Disconnects of the client

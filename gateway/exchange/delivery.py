@@ -204,6 +204,7 @@ class Delivery:
         self._held: list[bytes] = []
         self._held_size = 0
         self._queued_events = b""
+        self._is_keep_alive_queued = False
         self.on_failure: Callable[[ErrorInfo], object] | None = None
         """Called once with the failure of a response that has begun."""
 
@@ -220,15 +221,23 @@ class Delivery:
         """Queue ``data``, the client's first events, until ``receive`` is called, which sends them first."""
         self._queued_events = data
 
+    def queue_keep_alive(self) -> None:
+        """Send a keep-alive when ``receive`` is called, because a provider has sent one before its first content."""
+        self._is_keep_alive_queued = True
+
     @property
     def has_queued_events(self) -> bool:
-        """Whether the client's first events are still to be sent."""
-        return bool(self._queued_events)
+        """Whether the client's first events, or a keep-alive, are still to be sent."""
+        return bool(self._queued_events) or self._is_keep_alive_queued
 
     # Triggers
 
     def receive(self, data: bytes, error: ErrorInfo | None = None) -> Actions:
         """Return the actions for ``data`` from the provider, and for its ``error`` if it failed after ``data``."""
+        if self._is_keep_alive_queued:
+            self._is_keep_alive_queued = False
+            if not (data or self._queued_events or error):
+                return () if self.lane.progress.committed else self._react(Trigger.TIME_UP)
         first, self._queued_events = self._queued_events, b""
         try:
             out = first + (self.lane.feed(data) if data else b"")
@@ -330,17 +339,18 @@ class Delivery:
         return _REACTIONS[reaction](self, data)
 
     def _hold(self, data: bytes) -> Actions:
-        self._held.append(data)
-        self._held_size += len(data)
-        return ()
+        if data:
+            self._held.append(data)
+            self._held_size += len(data)
+        return self._react(Trigger.TIME_UP) if self.lane.progress.take_keep_alive() else ()
 
     def _write(self, data: bytes) -> Actions:
         if self._held:
             data = b"".join([*self._held, data])
             self._held.clear()
             self._held_size = 0
-        if not data:
-            return ()
+        if not data:  # in the byte lane, the provider's own keep-alive is among the events
+            return self._ping(b"") if self.lane.progress.take_keep_alive() else ()
         self.deadline = self._clock() + self._keep_alive
         self._record.mark_write_started()
         if self._check is not None:

@@ -111,8 +111,10 @@ class StartedStream(StartedAnswer):
         first_lane: FirstLane,
         observed_lane: Lane,
         scope: RequestScope,
+        pass_keep_alive: Callable[[], object],
     ) -> None:
-        """Prepare the stream of the request with ``scope``. ``observed_lane`` is the lane with the observers."""
+        """Prepare the stream of the request with ``scope``. ``observed_lane`` is the lane with the observers.
+        ``pass_keep_alive`` is called for the provider's keep-alives before its first content."""
         super().__init__(source)
         self.first = b""
         self.forwarded_pieces: list[tuple[bytes, bytes]] = []
@@ -121,13 +123,14 @@ class StartedStream(StartedAnswer):
         self.first_lane = first_lane
         self._observed_lane = observed_lane
         self.scope = scope
+        self._pass_keep_alive = pass_keep_alive
         self._is_whole = False
         self._counted = math.inf  # the size at which to count more memory of a response that is no stream
 
     async def begin(self) -> None:
         self.response = response = await self.source.send()
         try:
-            self.source.watch.restart_idle_limit()
+            self.source.watch.await_body()
             await self._correct_content_type(response)
             self.lane = with_waiting_observers(self._observed_lane, await self._choose_lane(response))
             self.first = await self._read_first_content(response)
@@ -184,6 +187,8 @@ class StartedStream(StartedAnswer):
                     self.forwarded_pieces.append((chunk, out))
                 if lane.progress.committed or lane.progress.error is not None or size > MAX_HELD:
                     break
+                if lane.progress.take_keep_alive():
+                    self._pass_keep_alive()
             else:
                 first.append(await offload(seen, lane.end))  # it may be a complete response, which is read only now
         except FramingError as exception:
@@ -228,7 +233,7 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
         self._connect_observers()
 
     def make_answer(self, source: AnswerSource) -> StartedStream:
-        return StartedStream(source, self.origin, self.first_lane, self.delivery.lane, self.scope)
+        return StartedStream(source, self.origin, self.first_lane, self.delivery.lane, self.scope, self.pass_keep_alive)
 
     def first_events(self, answer: StartedStream) -> tuple[Lane, bytes]:
         self.client_headers = answer.client_headers

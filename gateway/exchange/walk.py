@@ -8,7 +8,7 @@ from typing import Any, Final, Self, TypeAlias
 import attrs
 import trio
 
-from gateway.allowances.reservation import Grant, QueuedAttempt
+from gateway.allowances.reservation import CountedAs, Grant, QueuedAttempt
 from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.exchange.attempt import Attempt, Resends
 from gateway.exchange.attempt_account import AttemptAccount
@@ -277,7 +277,9 @@ class Walk:
         if (affinity := self.request.affinity) is not None:
             balancer, plan = self.context.service.balancer, self.request.plan
             self.context.record.landing = balancer.record_landing(plan, account.target, affinity, self._outcomes)
-        if self._outcomes and (paths := learned_paths(self._outcomes, account.target)):
+        # Token counting may accept fewer members than answers do.
+        is_count = self.request.counted_as is CountedAs.REQUEST
+        if self._outcomes and not is_count and (paths := learned_paths(self._outcomes, account.target)):
             self.context.service.rejections.remember(account.target, self.context.client_request, paths)
 
     # Two concurrent attempts

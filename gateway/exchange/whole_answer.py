@@ -16,6 +16,7 @@ from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.ledger.record import Record
 from gateway.streaming.doubt import answer_doubt, unknown_end
+from providers.neutral.tool_names import restore_in_json
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from streams.fold import Answer, ToolCallBlock
@@ -87,13 +88,14 @@ class WholeAnswer(AttemptAnswer):
         """Write the response's id, model and usage to ``record``."""
         self._folded.report(record)
 
-    async def _repaired(self, body: bytes, record: Record) -> bytes:
-        """Return ``body`` without faults that mislead SDKs."""
-        if (repair := self.source.target_request.context.codec.answer_repair()) is None:
-            return body
-        repaired = await offload(len(body), repair, body)
-        record.repaired = tuple(repair.faults)
-        return repaired
+    def _with_edited_calls(self, body: bytes, record: Record) -> bytes:
+        """Return ``body`` without faults that mislead SDKs, and with the client's names of tools."""
+        target_request = self.source.target_request
+        codec, names = target_request.context.codec, target_request.prepared.names
+        if target_request.target.entry.repair and (repair := codec.answer_repair()) is not None:
+            body = repair(body)
+            record.repaired = tuple(repair.faults)
+        return restore_in_json(body, names)
 
     async def write_for_client(self, record: Record) -> bytes:
         """Store the turn, and return the body for the client. Raises ``GatewayError``."""
@@ -107,8 +109,8 @@ class WholeAnswer(AttemptAnswer):
             target_request, answers = source.target_request, (answer, *self._other_choices)
             size = len(body) + target_request.request.incoming.size
             body = await offload(size, write_client_answer, target_request, source.stamp, turn, answers)
-        elif source.target_request.target.entry.repair and has_calls(answer):
-            body = await self._repaired(body, record)
+        elif has_calls(answer) or source.target_request.prepared.names:
+            body = await offload(len(body), self._with_edited_calls, body, record)
         body = await turn.persist_whole(body, answer)
         record.reason, record.provider_reason = answer.end.reason, answer.end.raw
         record.unknown_end = None if answer.end.is_known else answer.end.raw

@@ -27,7 +27,9 @@ _LINK: Final = re.compile(rb' (?:href|src|action)="(?=/)')
 
 @attrs.frozen(repr=False)
 class ExternalUrl:
-    """``public_url`` of a configuration, without a slash at its end, and its parts. Without one, all are empty."""
+    """``public_url`` of a configuration, without ``/v1`` and a slash at its end, and its parts.
+
+    Without one, all are empty."""
 
     url: str = ""
     origin: str = ""
@@ -45,7 +47,7 @@ class ExternalUrl:
 def read_external_url(public_url: str | None) -> ExternalUrl:
     if public_url is None:
         return ExternalUrl()
-    url = public_url.rstrip("/")
+    url = public_url.rstrip("/").removesuffix("/v1")  # of clients' base URLs
     parts = urlsplit(url)
     return ExternalUrl(url, origin_of_url(url), parts.netloc, parts.path)
 

@@ -2,93 +2,50 @@
 
 Amounts are cents: ``"123.45"`` is 1.2345 dollars (https://platform.claude.com/docs/en/api/admin/cost_report)."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-from gateway.invoices.json_pages import Page, bucket_times, items_of
-from gateway.invoices.line import (
-    ZERO,
-    InvoiceLine,
-    Tokens,
-    UnreadableInvoice,
-    amount,
-    check_currency,
-    count,
-    day_of,
-    text_or_none,
-    texts_in,
-)
+import attrs
 
-if TYPE_CHECKING:
-    from datetime import datetime
+from gateway.invoices.line import ZERO, InvoiceLine, Row, Tokens, UnreadableInvoice, check_currency
 
-_TIMES: Final = ("starting_at", "ending_at")
-_USUAL_TIERS: Final = ("standard",)
+PROVIDER: Final = "anthropic"
+TIMES: Final = ("starting_at", "ending_at")
 
 
-def is_page(page: dict[str, Any], bucket: dict[str, Any]) -> bool:
+def is_page(page: Row, bucket: Row) -> bool:
     """Return whether ``page``, whose first bucket is ``bucket``, is one of Anthropic's."""
-    return "starting_at" in bucket
+    return "starting_at" in bucket.members
 
 
-def read_page(page: dict[str, Any], where: str) -> Page:
-    """Return the lines of a page. Raises ``UnreadableInvoice``."""
-    lines: list[InvoiceLine] = []
-    times: list[datetime] = []
-    report = "anthropic cost_report"
-    for number, bucket in enumerate(items_of(page, "data", where)):
-        place = f"{where}.data[{number}]"
-        since, until = bucket_times(bucket, _TIMES, place)
-        times += [since, until or since]
-        for at, result in enumerate(items_of(bucket, "results", place)):
-            spot = f"{place}.results[{at}]"
-            common = {
-                "provider": "anthropic", "day": day_of(since, until), "since": since.date(),
-                "accounts": texts_in(result, ("workspace_id", "api_key_id")),
-                "tier": _tier(result),
-            }  # fmt: skip
-            if "amount" in result:
-                lines.append(_cost_line(result, common, spot))
-            elif "output_tokens" in result:
-                report = "anthropic usage_report"
-                lines.append(_usage_line(result, common, spot))
-            else:
-                raise UnreadableInvoice(f"{spot}: expected a page of Anthropic's cost_report or usage_report")
-    return Page(report, tuple(lines), min(times, default=None), max(times, default=None), page.get("has_more") is True)
+def read_result(result: Row, charge: InvoiceLine) -> tuple[str, InvoiceLine]:
+    """Return the name of the report and ``charge`` with the amounts of ``result``. Raises ``UnreadableInvoice``."""
+    charge = attrs.evolve(charge, model=result.text("model"), accounts=result.texts("workspace_id", "api_key_id"))
+    if "amount" in result.members:
+        return "anthropic cost_report", _add_cost(result, charge)
+    if "output_tokens" in result.members:
+        return "anthropic usage_report", attrs.evolve(charge, tokens=_tokens(result))
+    raise UnreadableInvoice(f"{result.where}: expected a page of Anthropic's cost_report or usage_report")
 
 
-def _tier(result: Mapping[str, Any]) -> str | None:
-    tier = text_or_none(result.get("service_tier"))
-    return None if tier in _USUAL_TIERS else tier
-
-
-def _cost_line(result: dict[str, Any], common: dict[str, Any], where: str) -> InvoiceLine:
-    check_currency(result.get("currency"), where)
-    cents = amount(result.get("amount"), f"{where}.amount")
-    kind = text_or_none(result.get("cost_type"))
-    model, text = text_or_none(result.get("model")), text_or_none(result.get("description"))
+def _add_cost(result: Row, charge: InvoiceLine) -> InvoiceLine:
+    check_currency(result.value("currency"), result.where)
+    cents = result.amount("amount")
+    kind = result.text("cost_type")
     is_fee = kind not in (None, "tokens")
-    return InvoiceLine(
-        **common,
+    return attrs.evolve(
+        charge,
         usd=cents.scaleb(-2),
-        model=model,
-        text=None if is_fee else text,
+        text=None if is_fee else result.text("description"),
         fee=kind if is_fee else None,
-        kind="credit" if cents < 0 and model is None else "usage",
+        is_credit=cents < 0 and charge.model is None,
     )
 
 
-def _usage_line(result: dict[str, Any], common: dict[str, Any], where: str) -> InvoiceLine:
-    created = result.get("cache_creation")
-    written = created if isinstance(created, dict) else {}
-    writes = [count(one, f"{where}.cache_creation.{name}") for name, one in written.items()]
-    return InvoiceLine(
-        **common,
-        model=text_or_none(result.get("model")),
-        tokens=Tokens(
-            input=count(result.get("uncached_input_tokens"), f"{where}.uncached_input_tokens"),
-            cached=count(result.get("cache_read_input_tokens"), f"{where}.cache_read_input_tokens"),
-            cache_write=sum(writes, start=ZERO),
-            output=count(result.get("output_tokens"), f"{where}.output_tokens"),
-        ),
+def _tokens(result: Row) -> Tokens:
+    created = result.row("cache_creation")
+    return Tokens(
+        input=result.count("uncached_input_tokens"),
+        cached=result.count("cache_read_input_tokens"),
+        cache_write=sum([created.count(name) for name in created.members], start=ZERO),
+        output=result.count("output_tokens"),
     )

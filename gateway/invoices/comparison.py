@@ -1,19 +1,32 @@
-"""The comparison of an invoice with the ledger: a row for each model and account of a period, with its causes."""
+"""The comparison of an invoice with the ledger: a row for each model and account of a period, with its causes.
+
+If the invoice states its tokens, a difference has a part by quantity, at our prices, and a part by price."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from gateway.invoices.causes import Cause, Explained, explain
-from gateway.invoices.cells import Cell, Invoice, compare_cells, other_families
-from gateway.invoices.ledger_side import MOST_REQUESTS
-from gateway.invoices.line import ZERO
+from gateway.invoices.ledger_side import OwnSide
+from gateway.invoices.line import TOKEN_KINDS, ZERO, TokenKind, Tokens
+from gateway.invoices.sums import Cell, Invoice, compare_cells, other_families
+
+Cause: TypeAlias = Literal["past_gateway", "price", "unpriced"]
+
+MEANINGS: Final[Mapping[Cause, str]] = {
+    "past_gateway": "the provider counts more requests or tokens: its key is used without the gateway, or the ledger "
+                    "lost or estimated requests",
+    "price": "the tokens agree, the price differs",
+    "unpriced": "the ledger has tokens of models without a price",
+}  # fmt: skip
 
 CENT: Final = Decimal("0.01")
+NANO: Final = Decimal("1e-9")
+_NEARLY: Final = Decimal("0.005")
+"""Parts by price below this share of the part by quantity come from averaging prices."""
 
 
 @attrs.frozen
@@ -30,18 +43,18 @@ class Tolerance:
 
 
 @attrs.frozen(repr=False)
-class DayDifference:
-    """The difference of one day, ``None`` if the invoice has no days, and its causes."""
+class DaySums:
+    """Both sides of one day, ``None`` if the invoice has no days."""
 
     day: date | None
     billed: Decimal
     own: Decimal
-    causes: Mapping[Cause, Decimal]
 
 
 @attrs.frozen(repr=False)
 class ModelDifference:
-    """A model of an invoice, and our usage of it. ``difference`` is the invoice less ours; the causes add up to it.
+    """A model of an invoice, and our usage of it. ``difference`` is the invoice less ours; ``days`` are those that
+    differ.
 
     ``is_inseparable``: without the provider's tokens, price and quantity cannot be separated."""
 
@@ -53,7 +66,7 @@ class ModelDifference:
     causes: Mapping[Cause, Decimal]
     is_within: bool
     is_inseparable: bool = False
-    days: tuple[DayDifference, ...] = ()
+    days: tuple[DaySums, ...] = ()
 
     @property
     def difference(self) -> Decimal:
@@ -80,51 +93,128 @@ class InvoiceComparison:
     def total(self) -> ModelDifference:
         """The total of all rows."""
         billed, own = sum((row.billed for row in self.rows), ZERO), sum((row.own for row in self.rows), ZERO)
-        causes = _sum_causes([row.causes for row in self.rows])
-        return ModelDifference("total", None, None, billed, own, causes, self.is_within)
+        causes = {cause: sum((row.causes.get(cause, ZERO) for row in self.rows), ZERO) for cause in MEANINGS}
+        return ModelDifference("total", None, None, billed, own, _without_zeros(causes), self.is_within)
 
 
-def _sum_causes(parts: Sequence[Mapping[Cause, Decimal]]) -> dict[Cause, Decimal]:
-    found: dict[Cause, Decimal] = defaultdict(Decimal)
-    for part in parts:
-        for cause, usd in part.items():
-            found[cause] += usd
-    return {cause: usd for cause, usd in found.items() if usd}
+def _without_zeros(causes: Mapping[Cause, Decimal]) -> dict[Cause, Decimal]:
+    return {cause: usd for cause, usd in causes.items() if usd}
 
 
 def compare(
-    invoice: Invoice, tolerance: Tolerance, now: datetime, notes: Sequence[str], *, is_complete: bool = True
+    invoice: Invoice, tolerance: Tolerance, notes: Iterable[str], *, is_complete: bool = True
 ) -> InvoiceComparison:
     """Compare ``invoice`` with our usage."""
     found = list(notes)
     cells = compare_cells(invoice, found)
-    explained = explain(cells, invoice.own, now, invoice.billed_ids)
+    explained = [_explain(cell, invoice.own) for cell in cells]
     fees = _share_fees(invoice, explained)
-    groups: dict[tuple[str, str | None, str | None], list[Explained]] = defaultdict(list)
+    groups: dict[tuple[str, str | None, str | None], list[_Explained]] = defaultdict(list)
     for one in explained:
         groups[one.cell.key.family, one.cell.key.model, one.cell.key.account].append(one)
     rows = [_row(invoice, group, tolerance) for group in groups.values()]
-    rows += [_charge_row(family, name, usd, "past_gateway", tolerance) for (family, name), usd in fees.items() if usd]
+    for (family, name), usd in fees.items():
+        is_within = tolerance.allows(usd, usd)
+        causes: dict[Cause, Decimal] = {"past_gateway": usd} if usd > 0 else {}
+        rows.append(ModelDifference(family, f"({name})", None, usd, ZERO, causes, is_within))
     for (family, name), usd in invoice.credits.items():
-        rows.append(_charge_row(family, name, usd, "credit", tolerance))
+        rows.append(ModelDifference(family, f"({name})", None, usd, ZERO, {}, is_within=True))
     rows = [row for row in rows if row.billed or row.own]
     rows.sort(key=lambda row: (-abs(row.difference), row.family, row.model or "", row.account or ""))
-    if invoice.has_too_many_ids:
-        found.append(f"more than {MOST_REQUESTS:,} single requests: they are compared by day and model")
     others = _other_notes(invoice, cells)
     if others and not rows:
         found.append("nothing was compared: the files have no costs of these days and providers")
         is_complete = False
-    found += others
-    return InvoiceComparison(invoice.since, invoice.until, tuple(rows), tuple(found), is_complete)
+    return InvoiceComparison(invoice.since, invoice.until, tuple(rows), (*found, *others), is_complete)
 
 
-def _row(invoice: Invoice, group: Sequence[Explained], tolerance: Tolerance) -> ModelDifference:
+@attrs.define(eq=False, repr=False)
+class _Explained:
+    """The parts of a cell's difference in dollars. ``more`` is the part by quantity: positive if the provider counts
+    more. ``is_inseparable``: without tokens, ``more`` includes the part by price."""
+
+    cell: Cell
+    more: Decimal = ZERO
+    price: Decimal = ZERO
+    unpriced: Decimal = ZERO
+    is_inseparable: bool = False
+
+
+def _explain(cell: Cell, own: OwnSide) -> _Explained:
+    found, rest, ours = _Explained(cell), cell.difference, cell.own
+    rounding = cell.billed.rounding + ours.requests * NANO
+    if abs(rest) <= rounding:
+        return found
+    if not ours.requests:
+        found.more = rest
+        return found
+    if not cell.has_tokens:
+        if rest > 0 and ours.unpriced_requests:
+            share = ours.unpriced_requests / ours.requests
+            found.unpriced = min(rest, (cell.billed.usd * share).quantize(NANO))
+        found.more, found.is_inseparable = rest - found.unpriced, True
+        return found
+    prices = _effective_prices(cell, own)
+    theirs, mine, unpriced = cell.billed.tokens, ours.tokens, ours.unpriced
+    if cell.billed.unsplit:
+        prices = _without_split(prices, mine)
+        theirs, mine, unpriced = (Tokens(input=one.prompt, output=one.output) for one in (theirs, mine, unpriced))
+    if rest > 0 and ours.unpriced_requests:
+        value = _value(theirs, prices)
+        factor = cell.billed.usd / value if value else Decimal(1)
+        found.unpriced = min(rest, _value(unpriced, prices) * factor)
+        rest -= found.unpriced
+    if theirs.prompt != mine.prompt or theirs.output != mine.output:
+        found.more = (_value(theirs, prices) - _value(mine, prices)).quantize(NANO)
+    by_price = rest - found.more
+    if abs(by_price) <= max(abs(found.more) * _NEARLY, rounding):
+        found.more, by_price = (rest if found.more else ZERO), ZERO
+    found.price = by_price
+    return found
+
+
+def _value(tokens: Tokens, prices: Mapping[TokenKind, Decimal]) -> Decimal:
+    return sum((getattr(tokens, kind) * prices[kind] for kind in TOKEN_KINDS), start=ZERO)
+
+
+def _effective_prices(cell: Cell, own: OwnSide) -> Mapping[TokenKind, Decimal]:
+    """Return the dollars for a token of each kind that our costs of this cell had.
+
+    The present prices give their proportions; without them, all kinds of tokens cost the average."""
+    usd, unpriced = cell.own.usd, cell.own.unpriced
+    counts = {kind: getattr(cell.own.tokens, kind) - getattr(unpriced, kind) for kind in TOKEN_KINDS}
+    listed = None if cell.key.model is None else own.prices.get((cell.key.family, cell.key.model))
+    if listed is not None:
+        value = _value(Tokens(**counts), listed)
+        return {kind: price * (usd / value) for kind, price in listed.items()} if value and usd else listed
+    counted = sum(counts.values(), start=ZERO)
+    if not (usd and counted):
+        usd, counted = cell.billed.usd, cell.billed.tokens.prompt + cell.billed.tokens.output
+    return dict.fromkeys(TOKEN_KINDS, usd / counted if counted else ZERO)
+
+
+def _without_split(prices: Mapping[TokenKind, Decimal], tokens: Tokens) -> Mapping[TokenKind, Decimal]:
+    """Return the prices with that of the average input."""
+    inputs = attrs.evolve(tokens, output=ZERO)
+    average = _value(inputs, prices) / tokens.prompt if tokens.prompt else prices["input"]
+    return {**prices, "input": average}
+
+
+def _row(invoice: Invoice, group: Sequence[_Explained], tolerance: Tolerance) -> ModelDifference:
+    """Return the row of a model. Requests around midnight, which the provider counts on another day, cancel out."""
     key = group[0].cell.key
-    billed = sum((one.cell.billed.usd for one in group), ZERO)
-    own = sum((one.cell.own.usd for one in group), ZERO)
+    billed, own, requests, more, price, unpriced = (
+        sum(parts, start=ZERO)
+        for parts in zip(
+            *((one.cell.billed_usd, one.cell.own.usd, one.cell.own.requests, one.more, one.price, one.unpriced)
+              for one in group), strict=True,
+        )
+    )  # fmt: skip
+    is_inseparable = any(one.is_inseparable for one in group)
+    is_past = more > 0 and not (is_inseparable and requests)
+    causes: dict[Cause, Decimal] = {"past_gateway": more if is_past else ZERO, "price": price, "unpriced": unpriced}
     days = [
-        DayDifference(one.cell.key.day, one.cell.billed.usd, one.cell.own.usd, _without_zeros(one.causes))
+        DaySums(one.cell.key.day, one.cell.billed_usd, one.cell.own.usd)
         for one in sorted(group, key=lambda one: one.cell.key.day or date.min)
         if one.cell.difference
     ]
@@ -134,39 +224,28 @@ def _row(invoice: Invoice, group: Sequence[Explained], tolerance: Tolerance) -> 
         key.account,
         billed,
         own,
-        _sum_causes([one.causes for one in group]),
+        _without_zeros(causes),
         tolerance.allows(billed, billed - own),
-        any(one.is_inseparable and one.cell.difference for one in group),
+        is_inseparable,
         tuple(days),
     )
 
 
-def _without_zeros(causes: Mapping[Cause, Decimal]) -> dict[Cause, Decimal]:
-    return {cause: usd for cause, usd in causes.items() if usd}
-
-
-def _charge_row(family: str, name: str, usd: Decimal, cause: Cause, tolerance: Tolerance) -> ModelDifference:
-    is_within = cause == "credit" or tolerance.allows(usd, usd)
-    return ModelDifference(family, f"({name})", None, usd, ZERO, {cause: usd}, is_within)
-
-
-def _share_fees(invoice: Invoice, explained: Sequence[Explained]) -> dict[tuple[str, str], Decimal]:
+def _share_fees(invoice: Invoice, explained: Sequence[_Explained]) -> dict[tuple[str, str], Decimal]:
     """Move fees to the models whose costs of ours include them, and return the rest by family and name.
 
     Our cost of a request includes the fees of its provider tools, such as a web search; invoices list them
     separately."""
     rest: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    for (family, day, name), usd in invoice.fees.items():
-        left = usd
+    for (family, day, name), left in invoice.fees.items():
         for one in explained:
-            if one.cell.key.family != family or (one.cell.key.day is not None and one.cell.key.day != day):
+            if one.cell.key.family != family or one.cell.key.day not in (None, day):
                 continue
-            for cause in ("price", "unknown"):
-                surplus = -one.causes.get(cause, ZERO)
-                moved = min(left, surplus)
+            for part in ("price", "more"):
+                moved = min(left, -getattr(one, part))
                 if moved > 0:
-                    one.causes[cause] += moved
-                    one.cell.billed.usd += moved
+                    setattr(one, part, getattr(one, part) + moved)
+                    one.cell.fees += moved
                     left -= moved
         rest[family, name] += left
     return rest

@@ -6,11 +6,10 @@ its service is one for models; the model and the kind of token are in the words 
 (https://docs.aws.amazon.com/bedrock/latest/userguide/cost-mgmt-understanding-cur-data.html)."""
 
 import re
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-from gateway.invoices.line import InvoiceLine, TokenKind, Tokens, amount, check_currency, day_of, texts_in, time_of
+from gateway.invoices.line import InvoiceLine, Row, TokenKind, Tokens, check_currency, day_of
 
 COLUMNS: Final = frozenset(("billedcost", "chargeperiodstart", "chargecategory"))
 _PROVIDERS: Final = ("serviceprovidername", "providername", "publishername", "invoiceissuername")
@@ -38,64 +37,57 @@ _KINDS: Final[tuple[tuple[TokenKind, re.Pattern[str]], ...]] = (
 )
 _UNIT: Final = re.compile(r"(\d[\d,.]*)?\s*(k|m|thousand|million)?\s*tokens?\b", re.I)
 _FACTORS: Final = {"k": 1000, "thousand": 1000, "m": 10**6, "million": 10**6}
-_TIER: Final = re.compile(r"\b(batch|flex|priority)\b", re.I)
 
 
-def read_row(row: Mapping[str, str], where: str) -> InvoiceLine | None:
+def read_row(row: Row) -> InvoiceLine | None:
     """Return the line of a row, ``None`` if it is of a service without models. Raises ``UnreadableInvoice``."""
     family = _family(row)
     if family is None:
         return None
-    usd = _billed_usd(row, where)
-    since = time_of(row.get("chargeperiodstart"), f"{where}, ChargePeriodStart")
-    end = row.get("chargeperiodend")
-    until = time_of(end, f"{where}, ChargePeriodEnd") if end else None
-    category = (row.get("chargecategory") or "Usage").strip().lower()
-    is_usage = category in ("usage", "purchase") and not (row.get("chargeclass") or "").strip()
-    meter = " ".join(texts_in(row, _METERS))
-    tokens = _tokens(row, meter) if is_usage else None
-    tier = _TIER.search(meter)
+    usd = _billed_usd(row)
+    since = row.time("ChargePeriodStart")
+    until = row.time("ChargePeriodEnd") if row.text("ChargePeriodEnd") else since
+    category = (row.text("ChargeCategory") or "usage").lower()
+    is_usage = category in ("usage", "purchase") and row.text("ChargeClass") is None
+    meter = " ".join(row.texts(*_METERS))
     return InvoiceLine(
         provider=family,
         day=day_of(since, until),
         since=since.date(),
         usd=usd,
         text=meter or None,
-        accounts=texts_in(row, _ACCOUNTS),
-        tokens=tokens,
-        tier=None if tier is None else tier[1].lower(),
-        kind="usage" if is_usage else "credit",
+        accounts=row.texts(*_ACCOUNTS),
+        tokens=_tokens(row, meter) if is_usage else None,
+        is_credit=not is_usage,
         fee=None if is_usage else category,
     )
 
 
-def _billed_usd(row: Mapping[str, str], where: str) -> Decimal:
+def _billed_usd(row: Row) -> Decimal:
     """Return the billed dollars of a row; Azure states them in addition to another billing currency."""
-    if in_dollars := row.get("x_billedcostinusd"):
-        return amount(in_dollars, f"{where}, x_BilledCostInUsd")
-    usd = amount(row.get("billedcost") or "0", f"{where}, BilledCost")
+    if row.text("x_BilledCostInUsd"):
+        return row.amount("x_BilledCostInUsd")
+    usd = row.amount("BilledCost") if row.text("BilledCost") else Decimal(0)
     if usd:
-        check_currency(row.get("billingcurrency"), f"{where}, BillingCurrency")
+        check_currency(row.value("BillingCurrency"), f"{row.where}, BillingCurrency")
     return usd
 
 
-def _family(row: Mapping[str, str]) -> str | None:
-    service = " ".join(row.get(name) or "" for name in _SERVICES)
-    for column in _PROVIDERS:
-        company = row.get(column) or ""
+def _family(row: Row) -> str | None:
+    service = " ".join(row.texts(*_SERVICES))
+    for company in row.texts(*_PROVIDERS):
         for family, is_company, is_service in _COMPANIES:
             if is_company.search(company):
                 return family if is_service.search(service) else None
     return next((family for family, _, words in _COMPANIES[:3] if words.search(service)), None)
 
 
-def _tokens(row: Mapping[str, str], meter: str) -> Tokens | None:
+def _tokens(row: Row, meter: str) -> Tokens | None:
     """Return the tokens of a row, ``None`` if its quantity is of something else."""
-    unit = row.get("consumedunit") or row.get("pricingunit") or ""
-    quantity = row.get("consumedquantity") if row.get("consumedunit") else row.get("pricingquantity")
-    found = _UNIT.search(unit)
+    column = "Consumed" if row.text("ConsumedUnit") else "Pricing"
+    unit = _UNIT.search(row.text(f"{column}Unit") or "")
     kind = next((kind for kind, words in _KINDS if words.search(meter)), None)
-    if found is None or kind is None or not quantity:
+    if unit is None or kind is None or not row.text(f"{column}Quantity"):
         return None
-    factor = _FACTORS.get((found[2] or "").lower(), 1) * Decimal((found[1] or "1").replace(",", "").rstrip("."))
-    return Tokens(**{kind: amount(quantity, "ConsumedQuantity") * factor})
+    factor = _FACTORS.get((unit[2] or "").lower(), 1) * Decimal((unit[1] or "1").replace(",", "").rstrip("."))
+    return Tokens(**{kind: row.amount(f"{column}Quantity") * factor})

@@ -3,8 +3,7 @@
 from decimal import Decimal
 from typing import Any, Final
 
-from gateway.invoices.causes import MEANINGS
-from gateway.invoices.comparison import InvoiceComparison, ModelDifference
+from gateway.invoices.comparison import MEANINGS, InvoiceComparison, ModelDifference
 from gateway.kept_ledger.usage_formats import csv_cell, csv_text, json_text
 
 _COLUMNS: Final = ("provider", "model", "account", "invoice_usd", "ledger_usd", "difference_usd", "within")
@@ -30,7 +29,7 @@ def as_csv(found: InvoiceComparison) -> str:
 
 
 def as_json(found: InvoiceComparison) -> str:
-    """Return a JSON object with the causes of each row and day."""
+    """Return a JSON object with the causes of each row, and the sums of each day that differs."""
     content = {
         "since": found.since.isoformat(), "until": found.until.isoformat(), "timezone": "UTC",
         "within": found.is_within, "complete": found.is_complete,
@@ -39,8 +38,7 @@ def as_json(found: InvoiceComparison) -> str:
              "price_and_quantity_separated": not row.is_inseparable,
              "days": [
                  {"day": None if day.day is None else day.day.isoformat(), "invoice_usd": exact_text(day.billed),
-                  "ledger_usd": exact_text(day.own), "difference_usd": exact_text(day.billed - day.own),
-                  "causes": {cause: exact_text(usd) for cause, usd in day.causes.items()}}
+                  "ledger_usd": exact_text(day.own), "difference_usd": exact_text(day.billed - day.own)}
                  for day in row.days
              ]}
             for row in found.rows

@@ -1,16 +1,13 @@
-"""A charge of an invoice, in the terms that all formats share, and the readers of its times and amounts."""
+"""A charge of an invoice, in the terms that all formats share, and the row of a file that states it."""
 
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
-
-ChargeKind: TypeAlias = Literal["usage", "credit"]
-"""``credit``: a credit, discount, refund, tax or correction, which no request of ours causes."""
 
 TokenKind: TypeAlias = Literal["input", "cached", "cache_write", "output"]
 """Kinds of tokens. ``input`` is the input that was neither read from a cache nor written to one."""
@@ -27,6 +24,9 @@ _GROUPED_AMOUNT: Final = re.compile(r"[+-]?\d{1,3}(?:,\d{3}){2,}|[+-]?\d{1,3}(?:
 """One comma without a point is ambiguous: 1,234 may be 1.234 dollars."""
 
 
+Sum = TypeVar("Sum")
+
+
 class UnreadableInvoice(Exception):
     """A file that is no invoice in a known format, or a damaged one. The message names the place."""
 
@@ -41,30 +41,30 @@ class Tokens:
     output: Decimal = ZERO
 
     def __add__(self, other: "Tokens") -> "Tokens":
-        return Tokens(*map(operator.add, attrs.astuple(self), attrs.astuple(other)))
-
-    def __sub__(self, other: "Tokens") -> "Tokens":
-        return Tokens(*map(operator.sub, attrs.astuple(self), attrs.astuple(other)))
+        return add_fields(self, other)
 
     @property
     def prompt(self) -> Decimal:
         """The number of all input tokens."""
         return self.input + self.cached + self.cache_write
 
-    def equals(self, other: "Tokens") -> bool:
-        return attrs.astuple(self) == attrs.astuple(other)
+
+def add_fields(first: Sum, second: Sum) -> Sum:
+    """Return an object of the same class with the sum of each field."""
+    parts = (attrs.astuple(one, recurse=False) for one in (first, second))  # type: ignore[arg-type]
+    return type(first)(*map(operator.add, *parts))
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class InvoiceLine:
     """One charge.
 
-    ``provider`` is a family of ``families.FAMILIES``, "" if only the model shows it. ``day`` is in UTC; ``None`` if the
-    charge is for a longer time, which begins on ``since``. ``usd`` is ``None`` in reports of tokens, ``tokens`` in
-    reports of dollars; ``requests`` is ``None`` if unknown. ``model`` is the name in the invoice, ``None`` for all
-    models; ``text`` is a description that may contain it. ``accounts`` are the ids under which the line is billed.
-    ``splits_cache``: the tokens read from a cache are counted separately. ``fee`` names a charge that is not for a
-    model's tokens, ``request_id`` the single request that it is for."""
+    ``provider`` is a family of ``model_names.FAMILIES``, "" if only the model shows it. ``day`` is in UTC, ``None`` if
+    the charge is for a longer time, which begins on ``since``. ``usd`` is ``None`` in reports of tokens, ``tokens`` in
+    reports of dollars. ``model`` is the name in the invoice, ``None`` for all models; ``text`` is a description that
+    may contain it. ``accounts`` are the ids under which the line is billed. ``splits_cache``: the tokens read from a
+    cache are counted separately. ``fee`` names a charge that is not for a model's tokens. ``is_credit``: a credit,
+    discount, refund, tax or correction, which no request of ours causes."""
 
     provider: str
     day: date | None
@@ -75,11 +75,8 @@ class InvoiceLine:
     accounts: tuple[str, ...] = ()
     tokens: Tokens | None = None
     splits_cache: bool = True
-    requests: Decimal | None = None
-    tier: str | None = None
-    kind: ChargeKind = "usage"
     fee: str | None = None
-    request_id: str | None = None
+    is_credit: bool = False
 
     @property
     def rounding(self) -> Decimal:
@@ -132,16 +129,6 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, Decimal)) and not isinstance(value, bool)
 
 
-def text_or_none(value: object) -> str | None:
-    """Return text without surrounding spaces, ``None`` for anything else and for empty text."""
-    return value.strip()[:MOST_TEXT] or None if isinstance(value, str) else None
-
-
-def texts_in(row: Mapping[str, object], names: Sequence[str]) -> tuple[str, ...]:
-    """Return the texts of the members ``names`` that ``row`` has."""
-    return tuple([text for name in names if (text := text_or_none(row.get(name)))])
-
-
 MOST_TEXT: Final = 300
 """The longest text that is kept of an invoice."""
 
@@ -162,15 +149,64 @@ def time_of(value: object, where: str) -> datetime:
     raise UnreadableInvoice(f"{where}: expected a time such as 2026-10-01T00:00:00Z, found {str(value)[:40]!r}")
 
 
-def day_of(since: datetime, until: datetime | None) -> date | None:
+def day_of(since: datetime, until: datetime) -> date | None:
     """Return the day of a charge from ``since`` to before ``until``, ``None`` if it covers more than a day."""
-    if until is not None and until - since > timedelta(days=1):
-        return None
-    return since.date()
+    return since.date() if until - since <= timedelta(days=1) else None
 
 
-def date_of(value: object, where: str) -> date:
-    """Return a day such as ``2026-10-01``. Raises ``UnreadableInvoice``."""
-    if isinstance(value, str) and _DATE.fullmatch(value.strip()[:10]):
-        return time_of(value, where).date()
-    raise UnreadableInvoice(f"{where}: expected a day such as 2026-10-01, found {str(value)[:40]!r}")
+@attrs.frozen(eq=False, repr=False)
+class Row:
+    """An object in JSON or a row of CSV, and its place in the file. Methods may raise ``UnreadableInvoice``.
+
+    Names of members are in lower case, those of arguments in any case."""
+
+    members: Mapping[str, Any]
+    where: str
+    separator: str = "."
+
+    def value(self, name: str) -> Any:
+        """Return a member of any type, ``None`` if it is missing."""
+        return self.members.get(name.lower())
+
+    def text(self, name: str) -> str | None:
+        """Return a text without surrounding spaces, ``None`` for anything else and for empty text."""
+        value = self.value(name)
+        return value.strip()[:MOST_TEXT] or None if isinstance(value, str) else None
+
+    def texts(self, *names: str) -> tuple[str, ...]:
+        """Return the texts of those members that exist."""
+        return tuple([text for name in names if (text := self.text(name))])
+
+    def amount(self, name: str) -> Decimal:
+        """Return an amount."""
+        return amount(self.value(name), self._place(name))
+
+    def count(self, name: str) -> Decimal:
+        """Return a count, 0 without one."""
+        return count(self.value(name), self._place(name))
+
+    def time(self, name: str) -> datetime:
+        """Return a time in UTC."""
+        return time_of(self.value(name), self._place(name))
+
+    def date(self, name: str) -> date:
+        """Return a day such as ``2026-10-01``."""
+        value = self.value(name)
+        if isinstance(value, str) and _DATE.fullmatch(value.strip()[:10]):
+            return self.time(name).date()
+        raise UnreadableInvoice(f"{self._place(name)}: expected a day such as 2026-10-01, found {str(value)[:40]!r}")
+
+    def row(self, name: str) -> "Row":
+        """Return the object in a member, which is empty without one."""
+        value = self.value(name)
+        return Row(value if isinstance(value, dict) else {}, self._place(name))
+
+    def rows(self, name: str) -> "list[Row]":
+        """Return the objects in a list."""
+        found = self.value(name)
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise UnreadableInvoice(f"{self.where}: expected a list of objects in {name}")
+        return [Row(one, f"{self._place(name)}[{number}]") for number, one in enumerate(found)]
+
+    def _place(self, name: str) -> str:
+        return f"{self.where}{self.separator}{name}"

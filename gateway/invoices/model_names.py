@@ -5,7 +5,7 @@ Dates, regions, versions of a deployment, and providers' prefixes are removed:
 invoices of clouds, such as ``USE1-Claude4.5Sonnet-input-tokens``, are recognized by their words."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -47,7 +47,8 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(_WORDS.findall(_NUMBERS.sub(".", text.lower())))
 
 
-def find_model(text: str, known: Iterable[str]) -> str | None:
+@lru_cache(maxsize=8192)  # most descriptions occur in many lines
+def find_model(text: str, known: tuple[str, ...]) -> str | None:
     """Return the folded name among ``known`` that a description is about, the most specific one, else ``None``."""
     words = _words(text)
     variants = words & _VARIANTS

@@ -2,52 +2,32 @@
 
 ``input`` includes the tokens that were read from a cache, as in the CSV of ``trigate costs``."""
 
-from collections.abc import Mapping
 from typing import Final
 
-from gateway.invoices.line import (
-    InvoiceLine,
-    Tokens,
-    UnreadableInvoice,
-    amount,
-    check_currency,
-    count,
-    date_of,
-    text_or_none,
-)
+from gateway.invoices.line import ZERO, InvoiceLine, Row, Tokens, UnreadableInvoice, check_currency
 from gateway.invoices.model_names import family_of
 
 COLUMNS: Final = frozenset(("day", "model", "usd"))
-KNOWN: Final = COLUMNS | {
-    "account", "input", "cached", "cache_write", "output", "requests", "request_id", "currency",
-}  # fmt: skip
+KNOWN: Final = COLUMNS | {"account", "input", "cached", "cache_write", "output", "currency"}
 
 
-def read_row(row: Mapping[str, str], where: str) -> InvoiceLine:
+def read_row(row: Row) -> InvoiceLine:
     """Return the line of a row. Raises ``UnreadableInvoice``."""
-    day = date_of(row.get("day"), f"{where}, day")
-    check_currency(row.get("currency"), where)
-    if (model := text_or_none(row.get("model"))) is None:
-        raise UnreadableInvoice(f"{where}, model: empty: write the model that the line is for")
+    day = row.date("day")
+    check_currency(row.value("currency"), row.where)
+    if (model := row.text("model")) is None:
+        raise UnreadableInvoice(f"{row.where}, model: empty: write the model that the line is for")
     tokens = None
-    if row.get("input") or row.get("output"):
-        cached = count(row.get("cached"), f"{where}, cached")
-        written = count(row.get("cache_write"), f"{where}, cache_write")
-        given = count(row.get("input"), f"{where}, input")
-        tokens = Tokens(
-            max(given - cached - written, count(0, where)), cached, written, count(row.get("output"), where)
-        )
-    provider = model.partition("/")[0] if "/" in model else ""
-    account = text_or_none(row.get("account"))
+    if row.text("input") or row.text("output"):
+        cached, written = row.count("cached"), row.count("cache_write")
+        tokens = Tokens(max(row.count("input") - cached - written, ZERO), cached, written, row.count("output"))
     return InvoiceLine(
-        provider=family_of(provider),
+        provider=family_of(model.partition("/")[0] if "/" in model else ""),
         day=day,
         since=day,
-        usd=amount(row.get("usd"), f"{where}, usd"),
+        usd=row.amount("usd"),
         model=model,
-        accounts=() if account is None else (account,),
+        accounts=row.texts("account"),
         tokens=tokens,
-        splits_cache="cached" in row,
-        requests=count(row["requests"], f"{where}, requests") if row.get("requests") else None,
-        request_id=text_or_none(row.get("request_id")),
+        splits_cache="cached" in row.members,
     )

@@ -4,22 +4,27 @@ import csv
 import gzip
 import hashlib
 import io
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from datetime import datetime
+from decimal import Decimal
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias, cast
+from typing import Any, BinaryIO, Final, NoReturn, TypeAlias, cast
 
 import attrs
 
 from gateway.invoices import anthropic, focus, openai, openrouter, plain
-from gateway.invoices.json_pages import Page, items_of, read_objects
-from gateway.invoices.line import InvoiceLine, UnreadableInvoice
+from gateway.invoices.line import InvoiceLine, Row, UnreadableInvoice, day_of
 
 LONGEST_LINE: Final = 2**20
 """Characters of the longest line of CSV."""
 
-_PAGES: Final[tuple[Any, ...]] = (openai, anthropic, openrouter)
+MOST_BYTES: Final = 64 * 2**20
+"""The largest file in JSON. Providers return pages, and a page of a month has less than a megabyte."""
+
+_BUCKETS: Final[tuple[Any, ...]] = (openai, anthropic)
 _EXPECTED: Final = (
     "expected a page of OpenAI's costs or usage, of Anthropic's cost_report or usage_report, OpenRouter's activity, "
     "FOCUS in CSV, or CSV with the columns day, model and usd"
@@ -30,8 +35,7 @@ _OTHERS: Final[Sequence[tuple[bytes, str]]] = (
     (b"%PDF", "a PDF; download the data as CSV or JSON"),
 )
 _SAME_DOLLARS: Final = ("openrouter activity", "openrouter requests")
-Row: TypeAlias = Mapping[str, str]
-RowReader: TypeAlias = Callable[[Row, str], InvoiceLine | None]
+RowReader: TypeAlias = Callable[[Row], InvoiceLine | None]
 
 
 @attrs.define(eq=False, repr=False)
@@ -44,6 +48,19 @@ class ReadFiles:
     notes: list[str] = attrs.field(factory=list)
     is_complete: bool = True
     other_rows: int = 0
+
+
+@attrs.frozen(eq=False, repr=False)
+class Page:
+    """A page of a report: its lines, the times of its first and after its last bucket, and whether others follow.
+
+    ``report`` names the provider's report."""
+
+    report: str
+    lines: tuple[InvoiceLine, ...]
+    since: datetime | None = None
+    until: datetime | None = None
+    has_more: bool = False
 
 
 def read_files(paths: Sequence[Path], found: ReadFiles) -> Generator[InvoiceLine, None, None]:
@@ -94,28 +111,87 @@ def _read_file(file: BinaryIO, path: Path, pages: list[tuple[Path, Page]], found
     file.seek(0)
     text = start.decode("utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
     if text.lstrip()[:1] in ("{", "["):
-        for number, value in enumerate(read_objects(file, path)):
-            page = _read_page(value, f"{path}" if not number else f"{path}, page {number + 1}")
+        for number, value in enumerate(_read_objects(file, path)):
+            page = _read_page(Row(value, f"{path}" if not number else f"{path}, page {number + 1}"))
             found.formats[str(path)] = page.report
-            pages.append((path, page))
+            pages.append((path, attrs.evolve(page, lines=())))
             yield from page.lines
-            page = attrs.evolve(page, lines=())
-            pages[-1] = path, page
     else:
         yield from _read_csv(file, path, found)
 
 
-def _read_page(page: dict[str, Any], where: str) -> Page:
-    if "data" not in page:
-        raise UnreadableInvoice(f"{where}: {_EXPECTED}")
-    items = items_of(page, "data", where)
-    first = items[0] if items else {}
-    for one in _PAGES:
+# JSON
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+_DECODER: Final = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
+
+
+def _read_objects(file: BinaryIO, path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of a file, also of lists. Raises ``UnreadableInvoice``."""
+    data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise UnreadableInvoice(f"{path}: JSON of more than {MOST_BYTES // 2**20} MiB; give one page a file")
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+        place = _skip_space(text, 0)
+        while place < len(text):
+            value, place = _DECODER.raw_decode(text, place)
+            yield from _objects(value, path)
+            place = _skip_space(text, place)
+    except (ValueError, RecursionError) as error:  # also of text that is not UTF-8
+        raise UnreadableInvoice(f"{path}: not valid JSON: {str(error)[:100]}") from None
+
+
+def _skip_space(text: str, place: int) -> int:
+    while place < len(text) and text[place] in " \t\r\n":
+        place += 1
+    return place
+
+
+def _objects(value: Any, path: Path) -> Iterator[dict[str, Any]]:
+    for one in value if isinstance(value, list) else (value,):
+        if not isinstance(one, dict):
+            raise UnreadableInvoice(f"{path}: expected a page, an object with the member data")
+        yield one
+
+
+def _read_buckets(page: Row, reader: Any) -> Page:
+    """Return a page whose buckets of time have results, which ``reader.read_result`` reads. Raises
+    ``UnreadableInvoice``."""
+    lines: list[InvoiceLine] = []
+    times: list[datetime] = []
+    report = f"{reader.PROVIDER} costs"
+    first, last = reader.TIMES
+    for bucket in page.rows("data"):
+        since = bucket.time(first)
+        until = since if bucket.value(last) is None else bucket.time(last)
+        times += [since, until]
+        charge = InvoiceLine(provider=reader.PROVIDER, day=day_of(since, until), since=since.date())
+        for result in bucket.rows("results"):
+            report, line = reader.read_result(result, charge)
+            lines += [] if line is None else [line]
+    has_more = page.value("has_more") is True
+    return Page(report, tuple(lines), min(times, default=None), max(times, default=None), has_more)
+
+
+def _read_page(page: Row) -> Page:
+    if "data" not in page.members:
+        raise UnreadableInvoice(f"{page.where}: {_EXPECTED}")
+    items = page.rows("data")
+    first = items[0] if items else Row({}, page.where)
+    for one in _BUCKETS:
         if one.is_page(page, first):
-            return cast("Page", one.read_page(page, where))
+            return _read_buckets(page, one)
+    if openrouter.is_page(page, first):
+        return Page("openrouter activity", tuple([openrouter.read_activity(item) for item in items]))
     if not items:
-        return Page("empty page", (), has_more=page.get("has_more") is True)
-    raise UnreadableInvoice(f"{where}: {_EXPECTED}")
+        return Page("empty page", (), has_more=page.value("has_more") is True)
+    raise UnreadableInvoice(f"{page.where}: {_EXPECTED}")
 
 
 def _has_next(page: Page, pages: Iterable[Page]) -> bool:
@@ -157,7 +233,7 @@ def _read_rows(lines: Iterator[str], path: Path, found: ReadFiles) -> Iterator[I
                 continue
             if len(cells) != len(names):
                 raise UnreadableInvoice(f"{path}, line {number}: {len(cells)} cells, expected {len(names)}")
-            line = read(dict(zip(names, cells, strict=True)), f"{path}, line {number}")
+            line = read(Row(dict(zip(names, cells, strict=True)), f"{path}, line {number}", ", "))
             if line is None:
                 found.other_rows += 1
             else:

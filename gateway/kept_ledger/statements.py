@@ -171,20 +171,3 @@ def run_sums_statement(by: Dimension, delivered_only: bool) -> str:
         f"SELECT {column}, run, {EXCHANGE_SUMS}, {AMOUNT_SUMS}, {GRADES_OF_SUM}, MIN(began), MAX({LAST}) "
         f"FROM {{ledger}} WHERE {PERIOD} AND run IS NOT NULL AND target IS NOT NULL{delivered} GROUP BY {column}, run"
     )
-
-
-_SAME: Final = "upstream_request_id, model, target, input, cache_read, cache_write, output, nanos"
-BILLED_REQUESTS: Final = """
-    SELECT upstream_request_id, began, model, target, nanos, grade FROM {ledger}
-    JOIN {ledger_ids} USING (began, line, attempt)
-    WHERE began >= :since AND began < :until AND grade IS NOT NULL AND model IS NOT NULL ORDER BY began LIMIT :most
-"""
-_REPEATED: Final = ", ".join(
-    f"CAST(SUM({name} * (copies - 1)) AS BIGINT)" for name in ("input", "cache_read", "cache_write", "output", "nanos")
-)
-REPEATED_LINES: Final = f"""
-    SELECT model, target, CAST(SUM(copies - 1) AS BIGINT), {_REPEATED} FROM (
-        SELECT {_SAME}, COUNT(*) AS copies FROM {_WITH_IDS}
-        WHERE began >= :since AND began < :until AND nanos > 0 AND upstream_request_id IS NOT NULL GROUP BY {_SAME}
-    ) AS equal WHERE copies > 1 AND model IS NOT NULL GROUP BY model, target
-"""

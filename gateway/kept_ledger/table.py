@@ -23,13 +23,11 @@ from gateway.kept_ledger.columns import (
 from gateway.kept_ledger.folding import KEEP_RUNS, LedgerFolding, day_bounds
 from gateway.kept_ledger.line import LedgerLine, id_rows_of, rows_of
 from gateway.kept_ledger.statements import (
-    BILLED_REQUESTS,
     EXCHANGE_SUMS,
     EXPIRIES,
     LONGEST_SUM,
     NO_FILTERS,
     NO_MARK,
-    REPEATED_LINES,
     UNKEYED,
     Dimension,
     Filters,
@@ -318,34 +316,6 @@ class LedgerTable:
         """Return the requests without an advised cache key in ``period``, without lines that became sums."""
         return [UnkeyedSum(*row) for row in await self._select(UNKEYED, **period_values(period))]
 
-    async def repeated_lines(self, periods: Sequence[tuple[int, int]]) -> list[list[LedgerSum]]:
-        """Return the sums of the lines that repeat a request, by model and target, in each of ``periods``.
-
-        Such lines have the provider's same request id, and the same tokens and cost. The first one does not count."""
-        statement = self._sql.render(REPEATED_LINES)
-
-        def work(session: Session) -> list[list[LedgerSum]]:
-            if not self._sql.has_table(session, IDS_TABLE):
-                return [[] for _ in periods]
-            found = [session.rows(statement, since=since, until=until) for since, until in periods]
-            return [[_read_repeated(row) for row in rows] for rows in found]
-
-        return await self._database.read(work, limited=False)
-
-    async def billed_requests(self, period: tuple[int, int], most: int) -> list[tuple[Any, ...]]:
-        """Return at most ``most`` billed attempts with the provider's request id in ``period``.
-
-        Each has this id, its time, model, target, nano-dollars and grade."""
-        statement = self._sql.render(BILLED_REQUESTS)
-        since, until = period
-
-        def work(session: Session) -> list[tuple[Any, ...]]:
-            if not self._sql.has_table(session, IDS_TABLE):
-                return []
-            return session.rows(statement, since=since, until=until, most=most)
-
-        return await self._database.read(work, limited=False)
-
     async def labels(self, names: Sequence[str]) -> dict[str, str]:
         """Return the labels of the people among the clients ``names``, from their table in the same database."""
         people = self._sql.json_rows({"name": "text"})
@@ -408,12 +378,6 @@ class LedgerTable:
 
     async def aclose(self) -> None:
         await self._database.aclose()
-
-
-def _read_repeated(row: tuple[Any, ...]) -> LedgerSum:
-    model, target, requests, input, cache_read, cache_write, output, nanos = row
-    usage = Usage(input=input, cache_read=cache_read, cache_write=cache_write, output=output)
-    return LedgerSum((model, target), requests, 0, usage, nanos, None)
 
 
 def _read_sum(row: tuple[Any, ...], width: int) -> LedgerSum:

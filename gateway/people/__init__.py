@@ -11,11 +11,10 @@ configuration with ``issuers``, or with another key that needs a part of it.
 - ``discovery``: the endpoints of an issuer, and which of them the gateway requests
 - ``issuer_http``: requests to issuers, for keys and for sign-in
 - ``key_sets``: fetches the keys of each issuer in the background
-- ``introspection``: tokens that only their issuer can judge
 - ``issuers``: all of these for the issuers of a process
 - ``store``: sessions, device grants, own keys, blocks, raises and the audit in a database. ``tables`` has
   the tables, ``records`` their records, ``rows``, ``session_rows``, ``rights_rows`` and ``sweeping``
-  the statements
+  the statements; ``client_changes`` adds changes of stored clients to the audit
 - ``followed``: blocks, ended sessions, raises and own keys in memory, followed in the database
 - ``session_tokens``: the tokens of sessions; ``seals`` derives their keys, and encrypts issuers' refresh tokens
 - ``sessions``: opens, refreshes and ends sessions; ``confirming`` checks with their issuers whether people still have

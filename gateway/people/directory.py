@@ -44,8 +44,7 @@ class KnownPerson:
 class Sender:
     """The person that sent a request, and its credential, valid until ``expiry`` (Unix seconds).
 
-    ``credential_id`` is the id of the session, or the name of the own key, and ``source`` its record. For an opaque
-    token, ``source`` is the time of its introspection: the next one may give it other rights."""
+    ``credential_id`` is the id of the session, or the name of the own key, and ``source`` its record."""
 
     known: KnownPerson
     expiry: float

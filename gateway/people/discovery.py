@@ -47,15 +47,13 @@ class IssuerMetadata:
     authorization_endpoint: str | None = None
     token_endpoint: str | None = None
     userinfo_endpoint: str | None = None
-    introspection_endpoint: str | None = None
     end_session_endpoint: str | None = None
     wants_secret_in_body: bool = False
     sends_issuer: bool = False
 
 
 _ENDPOINTS: Final = (
-    "jwks_uri", "authorization_endpoint", "token_endpoint", "userinfo_endpoint", "introspection_endpoint",
-    "end_session_endpoint",
+    "jwks_uri", "authorization_endpoint", "token_endpoint", "userinfo_endpoint", "end_session_endpoint",
 )  # fmt: skip
 
 

@@ -18,7 +18,6 @@ from gateway.config.settings import Config
 from gateway.http.headers import Headers
 from gateway.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender
 from gateway.people.followed import FollowedPeople
-from gateway.people.introspection import CACHED_SECONDS
 from gateway.people.issuers import IssuerDirectory
 from gateway.people.records import CLOCK_SKEW
 from gateway.people.rules import RuleBook, issue_time
@@ -67,7 +66,6 @@ class PeopleGate:
         self._header_of = {one.name: one.header for one in config.issuers}
         self._headers = frozenset(self._header_of.values()) - {BEARER}
         self._urls = frozenset(filter(None, (*(one.issuer for one in config.issuers), config.public_url)))
-        self._introspects = any(one.introspection is not None for one in config.issuers)
         self._strangers = {one.name: AdmitRule({}, client=_stranger_of(one)) for one in config.issuers}
         self._sessions = _session_tokens(config)
         self._known: dict[bytes, Sender] = {}  # by the digest of their credential; the last was used last
@@ -75,19 +73,14 @@ class PeopleGate:
 
     # Identification
 
-    async def prepare(self, headers: Headers, keys: Collection[str], address: str | None, *, introspects: bool) -> None:
-        """Wait, for two seconds at most, until ``identify`` can judge the token in a request from ``address``. Never
-        raises.
-
-        Keys that are not tokens are sent to an issuer only with ``introspects``."""
+    async def prepare(self, headers: Headers, keys: Collection[str]) -> None:
+        """Wait, for two seconds at most, until ``identify`` can judge the token in a request. Never raises."""
         try:
             token, _ = self._token_in(headers, keys)
         except GatewayError:
             return
-        if token is None or self._is_made_here(token):
-            return
-        if is_signed_token(token) or (introspects and self._introspects):
-            await self._issuers.prepare(token, time.time(), address)
+        if token is not None and not self._is_made_here(token):
+            await self._issuers.prepare(token, time.time())
 
     def identify(self, headers: Headers, keys: Collection[str]) -> str | None:
         """Return the client's name of the person whose token is in a request with ``headers`` and ``keys``.
@@ -147,13 +140,11 @@ class PeopleGate:
             return None
         self._check_header(claims, header)
         sender = self._recall(claims.digest)
-        if sender is not None and sender.source == claims.judged:
+        if sender is not None:
             return sender
         values = claims.values
-        issued = issue_time(values, time.time()) if claims.judged is None else claims.judged
-        return self._remember(
-            claims.digest, claims.issuer, values, issued, claims.expiry, "issuer token", source=claims.judged
-        )
+        issued = issue_time(values, time.time())
+        return self._remember(claims.digest, claims.issuer, values, issued, claims.expiry, "issuer token")
 
     def _judge_own_key(self, token: str) -> Sender | None:
         rights, digest = self._rights(), digest_of(token)
@@ -229,20 +220,13 @@ class PeopleGate:
             del self._known[next(iter(self._known))]
         return sender
 
-    def seconds_left(self, headers: Headers, keys: Collection[str], *, until_judged: bool = False) -> float:
-        """Return the seconds until the valid token in a request expires, infinity without one.
-
-        With ``until_judged``, an opaque token ends at its next introspection."""
+    def seconds_left(self, headers: Headers, keys: Collection[str]) -> float:
+        """Return the seconds until the valid token in a request expires, infinity without one."""
         try:
             sender = self.sender(headers, keys)
         except GatewayError:
             return 0.0
-        if sender is None:
-            return math.inf
-        end = sender.expiry
-        if until_judged and isinstance(sender.source, float):
-            end = min(end, sender.source + CACHED_SECONDS)
-        return max(0.0, end - time.time())  # a token counts until its next introspection has ended
+        return math.inf if sender is None else max(0.0, sender.expiry - time.time())
 
     def sends_own_key(self, name: str) -> bool:
         """Return whether the person ``name`` sent the current request with a key that it made for itself."""

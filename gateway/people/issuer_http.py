@@ -134,8 +134,6 @@ class IssuerClient:
         self._connections = connections
         self._clock = clock
         self._is_local = runs_on_this_machine(issuer.issuer)
-        endpoint = issuer.introspection
-        self._configured = (issuer.jwks, None if endpoint is None else endpoint.url)
         self._metadata: IssuerMetadata | None = None
         self._due = float("-inf")
         self._error = ""
@@ -222,18 +220,6 @@ class IssuerClient:
         except TokenRefused as error:
             raise IssuerUnavailable(error.message) from None
 
-    async def introspect(self, token: str) -> bytes:
-        """Return the response of the introspection endpoint, an object with ``active`` (RFC 7662)."""
-        endpoint = self.issuer.introspection
-        assert endpoint is not None, "introspection is configured"
-        headers = (_basic(endpoint.client_id, endpoint.client_secret),)
-        form = {"token": token, "token_type_hint": "access_token"}
-        reply = await self._request("POST", endpoint.url, headers, form)
-        found = reply.value()
-        if not isinstance(found, dict) or "active" not in found:
-            raise IssuerUnavailable("its introspection response has no `active`")
-        return reply.body
-
     async def _request_tokens(self, form: Mapping[str, str], seconds: float) -> IssuerTokens:
         login = self.issuer.login
         assert login is not None, "sign-in is configured"
@@ -256,7 +242,7 @@ class IssuerClient:
         self, method: str, url: str, headers: tuple[tuple[str, str], ...], form: Mapping[str, str] | None = None
     ) -> "_Reply":
         try:
-            check_url(url, self._is_local or url in self._configured)
+            check_url(url, self._is_local or url == self.issuer.jwks)
         except BadDocument as error:
             raise IssuerUnavailable(f"the gateway does not request its URL: {error}") from None
         own = (("accept", "application/json"), ("accept-encoding", "identity"), ("user-agent", "trigate"), *headers)

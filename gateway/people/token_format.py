@@ -33,7 +33,7 @@ _TYPES: Final = ("jwt", "at+jwt", "application/at+jwt")
 
 TokenReason: TypeAlias = Literal[
     "malformed", "encrypted", "critical", "algorithm", "type", "proof", "issuer", "audience", "time", "expired",
-    "unknown_key", "signature", "inactive",
+    "unknown_key", "signature",
 ]  # fmt: skip
 """Words for the audit log. Only ``expired`` tokens were valid once, so they do not count as wrong keys."""
 

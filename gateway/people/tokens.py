@@ -23,14 +23,12 @@ class Claims:
     """The claims of a valid token of the issuer named ``issuer``.
 
     ``payload`` is their JSON, ``expiry`` the token's end in Unix seconds, clock skew included. ``digest`` is the
-    SHA-256 of the whole token, which identifies it in logs. ``judged`` is the Unix time of an introspection, ``None``
-    for a signed token, whose claims never change."""
+    SHA-256 of the whole token, which identifies it in logs."""
 
     issuer: str
     payload: bytes
     expiry: float
     digest: bytes
-    judged: float | None = None
 
     @property
     def values(self) -> dict[str, Any]:
@@ -57,7 +55,7 @@ class WrongSignature(TokenRefused):
 
 
 class CannotJudge(Exception):
-    """An error: ``issuer`` is unavailable. It has sent no keys, or does not answer the introspection of the token.
+    """An error: ``issuer`` is unavailable and has sent no keys.
 
     ``key_id`` is that of the token's key, if the token names one."""
 

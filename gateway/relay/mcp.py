@@ -6,9 +6,10 @@ reads a message only for its method, its tool and its id. Nothing is cached, sen
 import base64
 import contextlib
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import partial
 from typing import Final
+from urllib.parse import quote
 
 import attrs
 import msgspec
@@ -17,8 +18,10 @@ from gateway.config.mcp_servers import McpServer
 from gateway.config.model_entry import ModelEntry
 from gateway.config.patterns import matches_one
 from gateway.endpoints.border import admit_by_key
+from gateway.endpoints.oauth.paths import RESOURCE
 from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.exchange.service import Service
+from gateway.http.external_url import url_of_request
 from gateway.http.headers import Headers, upstream_headers
 from gateway.http.json_rpc import HEADER_MISMATCH, NO_ID, PARSE_ERROR, error_body, with_body
 from gateway.http.offload import offload
@@ -95,11 +98,26 @@ class RpcForms:
 
 
 def admit(service: Service, incoming: IncomingRequest) -> str | None:
-    """Admit a request by its client's key, and return the client's name. Raises ``GatewayError``."""
+    """Admit a request by its client's key, and return the client's name. Raises ``GatewayError``.
+
+    If the gateway has issuers, a 401 also has the URL of the server's metadata: clients of MCP then sign in."""
     try:
         return admit_by_key(service, incoming)
     except GatewayError as error:
-        raise GatewayError.of(with_body(error.info, _arrived_id(incoming))) from None
+        info = with_body(error.info, _arrived_id(incoming))
+        if info.status == 401 and service.issuers is not None:
+            info = attrs.evolve(info, headers=tuple(_with_metadata(info.headers, incoming)))
+        raise GatewayError.of(info) from None
+
+
+def _with_metadata(headers: Headers, incoming: IncomingRequest) -> Iterator[tuple[str, str]]:
+    """Yield ``headers`` with the URL of the server's metadata in the challenge (RFC 9728, section 5.1)."""
+    url = f"{url_of_request(dict(incoming.asgi), incoming.headers)}{RESOURCE}{quote(incoming.asgi['path'])}"
+    for name, value in headers:
+        if name == "www-authenticate":
+            yield name, f'{value}{"," if " " in value else ""} resource_metadata="{url}"'
+        else:
+            yield name, value
 
 
 def _arrived_id(incoming: IncomingRequest) -> bytes:

@@ -109,7 +109,7 @@ class RelayedAnswer(StartedAnswer):
     async def open_response(self, response: UpstreamResponse) -> None:
         """Begin to read ``response``. Raises ``GatewayError`` if it is unusable."""
         source, self.response = self.source, response
-        source.watch.restart_idle_limit()
+        source.watch.await_body()
         if source.stamp is not None:
             self.read_pieces.append((trio.current_time(), b""))
         own = await offload(self._buffered, self.filter.head, response.status, response.headers)

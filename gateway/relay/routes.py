@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.access.page_guard import Cors
 from gateway.endpoints.border import Admit, admit_by_key, serve
 from gateway.endpoints.unknown_paths import method_not_allowed_error, unknown_path_error
 from gateway.exchange.exchange import Exchange
@@ -213,11 +212,11 @@ def _modules_for(route: RelayRoute) -> tuple[str, ...]:
     return (_RELAY, _RELAYING, *(f"gateway.relay.{name}" for name in named))
 
 
-def add_relays(app: App, service: Service, cors: Cors, paths: RelayedPaths) -> None:
-    """Add the fast routes of ``paths``. Browsers may use them as ``cors`` allows."""
+def add_relays(app: App, service: Service, paths: RelayedPaths) -> None:
+    """Add the fast routes of ``paths``."""
     by_prefix: defaultdict[tuple[str, str, str], list[_ServedRoute]] = defaultdict(list)
     for route in paths.routes:
-        serving = _ServedRoute(route, service, cors, _modules_for(route))
+        serving = _ServedRoute(route, service, _modules_for(route))
         start, named, _ = route.path.partition("{")
         if named:
             method = route.path.rpartition(":")[2] if ":" in route.path else ""
@@ -232,21 +231,13 @@ def add_relays(app: App, service: Service, cors: Cors, paths: RelayedPaths) -> N
 class _ServedRoute:
     route: RelayRoute
     service: Service
-    cors: Cors
     modules: tuple[str, ...]
 
     async def answer(self, incoming: PiecesRequest) -> Response:
         return await self.answer_path(incoming, {})
 
     async def answer_path(self, incoming: PiecesRequest, names: Mapping[str, str]) -> Response:
-        """Answer a request with CORS headers; ``names`` are the variables of its path."""
-        return self.share(await self._answer(incoming, names), incoming)
-
-    def share(self, response: Response, incoming: PiecesRequest) -> Response:
-        """Return ``response`` with CORS headers, if pages of other origins may use the gateway."""
-        return self.cors.share(response, incoming.headers) if self.cors else response
-
-    async def _answer(self, incoming: PiecesRequest, names: Mapping[str, str]) -> Response:
+        """Answer a request; ``names`` are the variables of its path."""
         service, route, endpoint = self.service, self.route, ENDPOINTS[self.route.endpoint]
         await import_all(self.modules if service.steps is None else (*self.modules, *_STEP_MODULES))
 
@@ -283,7 +274,7 @@ class _PrefixRoutes:
         for route in self._routes:
             if (found := pattern_of(route.route.path).fullmatch(path)) is not None:
                 return await route.answer_path(incoming, found.groupdict())
-        return self._routes[0].share(self._unknown_path_response(incoming, path), incoming)
+        return self._unknown_path_response(incoming, path)
 
     def _unknown_path_response(self, incoming: PiecesRequest, path: str) -> Response:
         """Return a 404, or a 405 if the path exists for other methods."""

@@ -14,8 +14,10 @@ from gateway.request.prepared import Prepared
 from gateway.request.routing_options import RoutingOptions
 from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
+from providers.errors.long_tool_names import DEFINITIONS, LONG_NAME, STRICT, own_names
+from providers.errors.long_tool_names import MEMBERS as NAMING_MEMBERS
 from providers.errors.member_paths import ANYWHERE, BETA, Path, parse_path, remove_path
-from providers.errors.other_shapes import OtherShape, find_shape
+from providers.errors.other_shapes import TOOL_NAMES, OtherShape, find_shape
 from providers.errors.rejected import use_other_form
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
@@ -25,7 +27,7 @@ from providers.neutral.parameters import MODERATION, refuse_lost_block
 from providers.neutral.request import Parameter, ReasoningPart, Request
 from providers.neutral.seal import MARKS
 from providers.neutral.tool_names import shorten_names
-from streams.errors import invalid
+from streams.errors import GatewayError, invalid
 
 
 def translate(request: Request, target: Target, omissions: Omissions = NOTHING) -> Prepared:
@@ -38,12 +40,14 @@ def translate(request: Request, target: Target, omissions: Omissions = NOTHING) 
     return Prepared(_leave_out_rejected(outgoing, target, omissions), names, omissions)
 
 
-def translate_count(request: Request, target: Target) -> Prepared | None:
-    """Write ``request`` for the provider's token counting, or return ``None`` if it has none. Raises as ``prepare``
-    does."""
-    changed, names = _adapt(request, target, NOTHING)
+def translate_count(request: Request, target: Target, omissions: Omissions = NOTHING) -> Prepared:
+    """Write ``request`` for the provider's token counting. Raises ``GatewayError`` as ``prepare`` does, and a 501 if
+    the gateway cannot write it for the API."""
+    changed, names = _adapt(request, target, omissions)
     outgoing = CODECS[target.api].write_count(changed, target.recipient)
-    return None if outgoing is None else Prepared(_leave_out_rejected(outgoing, target, NOTHING), names)
+    if outgoing is None:
+        raise GatewayError("unsupported", f"the gateway does not count tokens in the API {target.api}")
+    return Prepared(_leave_out_rejected(outgoing, target, omissions), names, omissions)
 
 
 def _adapt(request: Request, target: Target, omissions: Omissions) -> tuple[Request, Mapping[str, str]]:
@@ -53,7 +57,10 @@ def _adapt(request: Request, target: Target, omissions: Omissions) -> tuple[Requ
         changed = _with_storage_off(changed)
     if changed.deferred and target.recipient.quirks.deferred_tools == "all":
         changed = attrs.evolve(changed, tools=(*changed.tools, *changed.deferred), deferred=())
-    return shorten_names(changed, CODECS[target.api].wire.tool_naming)
+    naming = CODECS[target.api].wire.tool_naming
+    if TOOL_NAMES in omissions.paths:
+        naming = attrs.evolve(naming, fits=STRICT.fits)
+    return shorten_names(changed, naming)
 
 
 def _with_storage_off(request: Request) -> Request:
@@ -107,12 +114,22 @@ def edit(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
     if omissions.reasoning:
         draft.replace(*codec.without_reasoning(draft.values()), "rejected")
     known = tuple(map(parse_path, recipient.quirks.refused_fields))
+    names: Mapping[str, str] = {}
+    if TOOL_NAMES in omissions.paths or _has_long_names(draft, target):
+        names = own_names({name: draft.value(name) for name in NAMING_MEMBERS if name in draft})
+        omit_paths(draft, (TOOL_NAMES,), "provider")
     omit_paths(draft, known, "provider")
     omit_paths(draft, omissions.paths, "rejected")
     if any(path[0] == _USAGE for path in (*known, *omissions.paths)):
         recipient = attrs.evolve(recipient, counts_usage=False)
     codec.adapt(draft, recipient)
-    return Prepared(Outgoing(draft.encode(), edits=draft.edits, asks_usage=draft.asks_usage), omissions=omissions)
+    return Prepared(Outgoing(draft.encode(), edits=draft.edits, asks_usage=draft.asks_usage), names, omissions)
+
+
+def _has_long_names(draft: Draft, target: Target) -> bool:
+    """Return whether the request has names of tools that its provider is known to reject."""
+    is_known = CODECS[target.api].wire.tool_naming.is_enforced or target.recipient.known.short_tool_names
+    return is_known and any(LONG_NAME.search(raw) for name in DEFINITIONS if (raw := draft.raw(name)) is not None)
 
 
 def _remove_model(draft: Draft) -> None:

@@ -80,6 +80,8 @@ def public_error(error: ErrorInfo, api: Api, target: Target, secrets: Secrets) -
     status = error.status
     if status == 408:
         status = 504
+    if status == 400 and error.kind == "upstream" and target.lane == "hub":  # only Groq's own clients know its 400
+        status = STATUS["upstream"]
     codec = CODECS[api]
     if status == OVERLOADED and status not in codec.wire.own_statuses:
         status = 503

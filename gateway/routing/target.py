@@ -15,6 +15,7 @@ from providers.apis import CODECS
 from providers.auth.credential import ACCESS_TOKENS, BearerToken, Credential, is_subscription_token
 from providers.auth.keys import BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY
 from providers.auth.signer import Signer, UnsignedRequest
+from providers.catalog.models import letters_per_token, plain_name
 from providers.catalog.prices import SUBSCRIPTION, Price
 from providers.catalog.provider import Provider, url_for
 from providers.endpoints.endpoint import Place
@@ -122,6 +123,11 @@ class Target:
     def caching(self) -> "CachingRow | None":
         """The rules of the provider's prompt cache for this model, ``None`` if they are unknown."""
         return self.entry.caching_of(self.model, self.api)
+
+    @property
+    def letters_per_token(self) -> float:
+        """English letters in a token of its model, for estimates."""
+        return letters_per_token(plain_name(self.model))
 
     @cached_property
     def alternative_url(self) -> str | None:

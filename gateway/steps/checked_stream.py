@@ -101,7 +101,7 @@ class CheckedStream:
         self._awaits_verdict = checks.session.awaits_verdict
         self._find_choice = OTHER_CHOICE.search if self._api in MEMBERS else None
         self._has_content = False
-        self._is_counting = False  # the limit on silence counts from now on
+        self._is_counting = True  # the limit on silence counts, first from the headers on
         self._is_cut = False
         self._scope = trio.CancelScope()
 

@@ -54,9 +54,7 @@ class ChoicesLane:
 
     def ping(self) -> bytes:
         """Return a keep-alive."""
-        if self.progress.over:
-            return b""
-        return self._writer_of(0).ping() if self.progress.committed else self._framing.comment
+        return b"" if self.progress.over else self._framing.comment
 
     def _write_all(self, frame: bytes) -> bytes:
         """Return the client's bytes for the events of one frame, which has the ends of all choices or of none."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from gateway.steps.gate import UNFINISHED
 from providers.neutral.codec import Reader
+from providers.neutral.wire_api import StreamWords
 from streams.events import AnswerEnd, ErrorInfo, Event, TextDelta, Usage
 from streams.framing import EventSplitter, Framing
 
@@ -113,7 +114,7 @@ class ReleasedReader:
 class ReleasedSource:
     """The source of a translation whose provider's events were already read and released."""
 
-    wire = SimpleNamespace(framing=RELEASED)
+    wire = SimpleNamespace(framing=RELEASED, words=StreamWords())
 
     def reader(self, keeps: int = 0) -> Reader:
         return ReleasedReader()

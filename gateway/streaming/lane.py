@@ -5,7 +5,7 @@ The byte lane (``passthrough``) forwards the provider's events unchanged and rea
 reads them and writes the client's events. Both return whole events only, so pings and error events always fall on an
 event boundary."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
 from providers.neutral.codec import Codec
@@ -85,8 +85,8 @@ class StreamProgress:
     """The progress of a stream's response, for both lanes."""
 
     __slots__ = (
-        "arguments", "characters", "committed", "empty", "end", "error", "over", "plain", "repaired", "start",
-        "unsent_usage", "usage",
+        "arguments", "characters", "committed", "empty", "end", "error", "is_alive", "keep_alives", "over", "plain",
+        "repaired", "start", "unsent_usage", "usage",
     )  # fmt: skip
 
     def __init__(self, unsent_usage: ReadUsage = lambda: None) -> None:
@@ -102,6 +102,8 @@ class StreamProgress:
         self.arguments = CallArguments()
         self.repaired: Collection[str] = ()  # members of the provider's answer that the client got in another form
         self.plain = False  # not an event stream: it has a content length, and a failure cuts it
+        self.keep_alives = 0  # of the provider, without those that it sent between events with content
+        self.is_alive = False  # one of them has to reach the client now, in the client's form
 
     def add(self, event: Event) -> None:
         """Update the progress with an event that goes to the client."""
@@ -123,6 +125,20 @@ class StreamProgress:
         elif isinstance(event, ErrorInfo):
             self.error, self.over = event, True
 
+    def note_keep_alive(self, opening: int) -> bool:
+        """Note a keep-alive of the provider. Return whether it is the first.
+
+        The first ``opening`` ones are part of every stream's beginning. They need not reach the client immediately,
+        which would start the response before an early failure."""
+        self.keep_alives += 1
+        self.is_alive = self.is_alive or self.committed or self.keep_alives > opening
+        return self.keep_alives == 1
+
+    def take_keep_alive(self) -> bool:
+        """Return whether a keep-alive of the provider has to reach the client now. A second call returns false."""
+        is_alive, self.is_alive = self.is_alive, False
+        return is_alive
+
     def end_failure(self, end: AnswerEnd) -> ErrorInfo | None:
         """Return why ``end`` does not end a complete answer, or ``None`` if it does."""
         return unknown_end_failure(end) if not (end.is_known or self.committed) else self.arguments.failure(end)
@@ -131,6 +147,12 @@ class StreamProgress:
         """Mark a complete response as failed because the client cannot receive its end."""
         self.end, self.error = None, error
 
+
+NO_NAMES: Final[Mapping[str, str]] = {}
+"""The client's names of tools, if none were shortened."""
+
+OPENING_COMMENTS: Final = 1
+"""Comments with which a provider may begin every stream, as OpenRouter does."""
 
 MapError: TypeAlias = Callable[[ErrorInfo], ErrorInfo]
 """Converts a failure for the client: removes credentials and maps the status."""

@@ -1,10 +1,12 @@
 """The byte lane: forwards the provider's stream unchanged to a client of the same API."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
-from gateway.streaming.lane import MapError, StreamProgress
+from gateway.streaming.keep_alive import keep_alive
+from gateway.streaming.lane import NO_NAMES, OPENING_COMMENTS, MapError, StreamProgress
 from providers.neutral.codec import AnswerRepair, Codec, Reader
+from providers.neutral.tool_names import restore_in_json
 from streams.events import AnswerEnd, ErrorInfo, TextDelta
 from streams.framing import Framing
 
@@ -27,12 +29,14 @@ class Passthrough:
         hides_usage: bool = False,
         source: Framing | None = None,
         repair: AnswerRepair | None = None,
+        names: Mapping[str, str] = NO_NAMES,
     ) -> None:
         """Prepare the lane.
 
         ``hides_usage``: the client did not request the event that only holds usage. ``source`` is the provider's
         framing if it differs from its API's; the events' data is then rewritten in the API's framing. ``repair``
-        changes the data of events that have more than text."""
+        changes the data of events that have more than text. ``names`` are the client's names of tools by shorter ones,
+        and restored there."""
         self._hides_usage = hides_usage
         self._codec = codec
         self._map_error = map_error
@@ -48,6 +52,8 @@ class Passthrough:
         self._reader: Reader = codec.reader(content_limit=0)
         self.progress = StreamProgress(self._reader.unsent_usage)
         self._repair = repair
+        self._names = names
+        self._has_edits = repair is not None or bool(names)
         if repair is not None:
             self.progress.repaired = repair.faults
         self._events = 0
@@ -98,12 +104,8 @@ class Passthrough:
         return b"" if rest.strip() or self.progress.error is not None or self._reframe_event is not None else rest
 
     def ping(self) -> bytes:
-        if self.progress.over:
-            return b""
-        own = self._codec.wire.ping
-        if own and self._events and self.progress.committed:
-            return own
-        return self._framing.comment if self._plain or own else b""  # a client that skips events skips comments, too
+        wire = self._codec.wire  # a client that skips events skips comments, too
+        return keep_alive(wire, self.progress, may_comment=self._plain or bool(wire.ping))
 
     def _forward(self, raw: bytes) -> bytes:
         """Read an event of the provider in any form, and return the client's bytes for it."""
@@ -116,6 +118,8 @@ class Passthrough:
         if self._has_ended or self.progress.error is not None:
             return b""
         self._plain = self._plain and self._is_plain(raw, "", b"")
+        if not self.progress.committed and raw.startswith(b":") and not self.progress.note_keep_alive(OPENING_COMMENTS):
+            return b""
         return b"" if self._reframe_event is not None or (self._hid_last_event and raw == b"\n") else raw
 
     def _forward_event(self, raw: bytes, name: str, data: bytes) -> bytes:
@@ -137,41 +141,51 @@ class Passthrough:
                 return self._error_event(failure)
             else:
                 progress.add(event)
-        if self._repair is not None and not (events and type(events[-1]) is TextDelta):
-            raw = self._repaired(raw, name, data, self._repair)
+        if not progress.committed and (words := self._codec.wire.words).is_keep_alive(name, data):
+            # The client gets one of its own form now, not all of them with the first content.
+            return raw if progress.note_keep_alive(words.opening_keep_alives) else b""
+        if self._has_edits and not (events and type(events[-1]) is TextDelta):
+            raw = self._edit_event(raw, name, data)
         if self._hides_usage:
             self._hid_last_event = self._codec.is_usage_alone(data)
             return b"" if self._hid_last_event else raw
         return raw
 
-    def _repaired(self, raw: bytes, name: str, data: bytes, repair: AnswerRepair) -> bytes:
-        """Return the event ``raw``, parsed as ``name`` and ``data``, with repaired data."""
-        writer, repaired = self._framing.writer, repair(data)
-        return raw if repaired is data or writer is None else writer().event(name, repaired)
+    def _edit_event(self, raw: bytes, name: str, data: bytes) -> bytes:
+        """Return the event ``raw``, parsed as ``name`` and ``data``, with repaired data and the client's names."""
+        writer = self._framing.writer
+        if self._repair is not None and writer is not None and (repaired := self._repair(data)) is not data:
+            raw = writer().event(name, repaired)
+        if self._names:
+            raw = self._framing.change_payload(raw, lambda payload: restore_in_json(payload, self._names))
+        return raw
 
     def _forward_error(self, error: ErrorInfo, raw: bytes, name: str, data: bytes) -> bytes:
         """Return the client's bytes for an event that reports a failure."""
         words = self._codec.wire.words
         if error.is_end or len(data) > _LARGE or not words.may_forward_error(name, data):
             return self._error_event(error)
-        out = self._framing.change_payload(raw, self._redact)
         if self._framing.is_seen(raw) and words.is_error(name, data):
-            self.progress.add(self._map_error(error))
-            return out
-        return out + self._error_event(error)
+            public = self._map_error(error)
+            self.progress.add(public)
+            raw = self._codec.report_failure(raw, data, public, self._events - 1)
+            return self._framing.change_payload(raw, self._redact)
+        return self._framing.change_payload(raw, self._redact) + self._error_event(error)
 
     def _after_error(self, raw: bytes, name: str, data: bytes) -> bytes:
         """Return the client's bytes for an event after the error."""
         if self._has_ended or not self._codec.wire.words.repeats_error(name, data):
             return b""
         raw = raw if self._reframe_event is None else self._reframe_event(name, data)
+        self._reader.read_event(name, data)  # it may have the usage
         return self._framing.change_payload(raw, self._redact)
 
     def _note_forwarded_error(self, error: ErrorInfo) -> bytes:
-        """Record a failure that the forwarded events already report to the client."""
+        """Record a failure that the forwarded events already report, and return another if SDKs need it to raise."""
+        public = self._map_error(error)
         self.progress.committed = True
-        self.progress.add(self._map_error(error))
-        return b""
+        self.progress.add(public)
+        return self._codec.report_failure(b"", b"", public, self._events)
 
     def _error_event(self, error: ErrorInfo) -> bytes:
         public = self._map_error(error)

@@ -4,10 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from gateway.streaming.lane import MapError, StreamProgress, read_whole, too_large
+from gateway.streaming.keep_alive import keep_alive
+from gateway.streaming.lane import NO_NAMES, OPENING_COMMENTS, MapError, StreamProgress, read_whole, too_large
 from providers.neutral.bounds import ANSWER, BLOCKS, CITATIONS, ID, PLACE, AnswerTooLarge, Budget, memory_of
 from providers.neutral.codec import Codec, Reader, Writer
 from providers.neutral.tool_names import restore_name
+from providers.neutral.wire_api import StreamWords, WireApi
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
@@ -23,8 +25,6 @@ from streams.events import (
 )
 from streams.framing import Framing
 
-NO_NAMES: Mapping[str, str] = {}
-
 _VALUES: Final = (Citation, NativeItem, ReasoningState, ToolCallStart)
 """Events with more than text, which some writers hold until the end."""
 
@@ -33,18 +33,21 @@ class EventSource(Protocol):
     """The source of the events that a translation reads: a provider's API, or steps that have released them."""
 
     @property
-    def wire(self) -> "HasFraming": ...
+    def wire(self) -> "SourceWire": ...
 
     def reader(self, keeps: int = ANSWER) -> Reader:
         """Return a reader that holds ``keeps`` bytes of content at most."""
         ...
 
 
-class HasFraming(Protocol):
-    """The framing of a source's bytes."""
+class SourceWire(Protocol):
+    """The framing of a source's bytes, and the words of its events."""
 
     @property
     def framing(self) -> Framing: ...
+
+    @property
+    def words(self) -> StreamWords: ...
 
 
 class Translation:
@@ -54,7 +57,7 @@ class Translation:
         self,
         source: "EventSource",
         writer: Writer,
-        client: Framing,
+        client: WireApi,
         map_error: MapError,
         event_limit: int,
         names: Mapping[str, str] = NO_NAMES,
@@ -64,7 +67,7 @@ class Translation:
     ) -> None:
         """Prepare the lane.
 
-        ``framing`` is the provider's framing if it differs from its API's, ``client`` the framing of the client.
+        ``framing`` is the provider's framing if it differs from its API's, ``client`` the API of the client.
         ``max_characters`` limits the response, ``None`` if no writer holds it. ``content_limit`` limits the bytes
         of content that arrives out of order, or that the end of the response repeats."""
         self.source = framing or source.wire.framing
@@ -72,6 +75,7 @@ class Translation:
         self._names = names
         self._splitter = self.source.splitter(event_limit)
         self._parse = self.source.parse
+        self._words = source.wire.words
         self._reader = source.reader(content_limit)
         self.progress = StreamProgress(self._reader.unsent_usage)
         self._held = Budget(content_limit)
@@ -98,13 +102,14 @@ class Translation:
         return b""
 
     def ping(self) -> bytes:
-        """Return a keep-alive; before the response's first content only one that is not an event."""
-        if self.progress.over:
-            return b""
-        return self._writer.ping() if self.progress.committed else self._client.comment
+        return keep_alive(self._client, self.progress)
 
     def _take(self, raw: bytes) -> bytes:
-        return b"" if (parsed := self._parse(raw)) is None else self._translate(raw, *parsed)
+        if (parsed := self._parse(raw)) is not None:
+            return self._translate(raw, *parsed)
+        if raw.startswith(b":"):
+            self.progress.note_keep_alive(OPENING_COMMENTS)
+        return b""
 
     def _translate(self, raw: bytes, name: str, data: bytes) -> bytes:
         """Return the client's bytes for the event ``raw``, parsed as ``name`` and ``data``."""
@@ -113,6 +118,10 @@ class Translation:
             event = events[0]
             if type(event) is TextDelta and event.logprobs is None:  # by far the most frequent event
                 return self._write(event)
+        elif not events:
+            if self._words.is_keep_alive(name, data):
+                self.progress.note_keep_alive(self._words.opening_keep_alives)
+            return b""
         try:
             self._hold(events, raw)
         except AnswerTooLarge as error:
@@ -156,7 +165,7 @@ class WholeAnswerTranslation(Translation):
         self,
         source: Codec,
         writer: Writer,
-        client: Framing,
+        client: WireApi,
         map_error: MapError,
         answer_limit: int,
         names: Mapping[str, str] = NO_NAMES,

@@ -115,6 +115,23 @@ def cannot(name: str) -> tuple[Ability, ...]:
     return tuple(dict.fromkeys(ability for lacking in rows for ability in lacking))
 
 
+_LETTERS: Final = 4.4
+"""English letters and spaces in a token of most models. With it, the estimates of 36 recorded texts are 2 to 43 % above
+the models' own counts, half of them at most 18 %."""
+
+LETTERS_PER_TOKEN: Final[tuple[tuple[str, float], ...]] = (
+    # Claude 4.7 and later need up to 1.45 times as many tokens for English as earlier models
+    # (https://sol.ava.dev/writings/2026-04-17-opus-4-7-tokenizer.html, sammcj/ingest#65).
+    ("claude-*", 3.0),
+    *((pattern, _LETTERS) for pattern in ("claude-3*", "claude-*-4", "claude-*-4@*", "claude-*-4-[0-6]*")),
+)
+
+
+def letters_per_token(name: str) -> float:
+    """Return the English letters in a token of the model with the plain ``name``, for a high estimate."""
+    return next((letters for pattern, letters in reversed(LETTERS_PER_TOKEN) if fits(name, pattern)), _LETTERS)
+
+
 # OpenAI's reasoning models reject the older name of the token limit at every host.
 _NEW_LIMIT = {"max_tokens_field": "max_completion_tokens", "takes_max_tokens": False}
 _OPTIONAL_THINKING = {"thinking_off": "disabled", "forced_tools": True}

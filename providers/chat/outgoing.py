@@ -196,7 +196,7 @@ def _write_tool(tool: Tool | NativeTool, api: Api, custom: bool, drops: Drops) -
     if isinstance(tool, NativeTool):
         if tool.api == "chat":
             return dict(tool.item)
-        drops.add(tool.at)
+        drops.add(*tool.dropped_places)
         return None
     drops.add(*(join_path(tool.at, mark) for mark in tool.marks))
     definition: dict[str, Any] = {"name": tool.name}

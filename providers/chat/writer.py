@@ -217,9 +217,6 @@ class ChatWriter:
             return b"%b%b}%b" % (self._text_prefix, sse.dump(event.text), self._suffix)
         return self._send(event)
 
-    def ping(self) -> bytes:
-        return sse.COMMENT_PING
-
     def _send(self, event: Event) -> bytes:
         match event:
             case TextDelta(text=text):

@@ -7,16 +7,16 @@ with ``reading``, and ``writer`` with ``citations``. ``wording`` and ``errors`` 
 
 from typing import TYPE_CHECKING
 
+import attrs
+
 from providers.converse.errors import error_event, error_headers, is_own_error, phrase_error, read_error, write_error
 from providers.neutral.late_codec import LateCodec, Parts
+from providers.neutral.tool_names import USUAL
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
-from streams.event_stream import ERROR, EVENT_STREAM, EXCEPTION, event_frame
+from streams.event_stream import ERROR, EVENT_STREAM, EXCEPTION
 from streams.events import AnswerStart, ErrorInfo
 
 __all__ = ["CONVERSE", "Converse"]
-
-PING = event_frame("ping", b"{}")
-"""A keep-alive: SDKs skip frames of events that are not in their service model."""
 
 WIRE = WireApi(
     "converse",
@@ -31,10 +31,14 @@ WIRE = WireApi(
     model_member=None,
     stream_member=None,
     framing=EVENT_STREAM,
+    tool_naming=attrs.evolve(USUAL, is_enforced=True),  # aws/aws-sdk-js-v3#7287
     tools_within="toolConfig",
     client_tools=frozenset(("toolSpec", "cachePoint")),
-    words=StreamWords(ends=frozenset(("metadata",)), error_names=frozenset((EXCEPTION, ERROR))),
-    ping=PING,
+    words=StreamWords(
+        ends=frozenset(("metadata",)),
+        error_names=frozenset((EXCEPTION, ERROR)),
+        keep_alives=frozenset(("ping",)),
+    ),
     error_headers=error_headers,
     id_headers=("x-request-id", "x-amzn-requestid"),
     output_limits=("inferenceConfig.maxTokens",),

@@ -280,7 +280,7 @@ def _write_tools(request: Request, family: Family, to: Recipient, points: CacheP
             if tool.api == "converse":
                 tools.append(tool.item)
             else:
-                drops.add(tool.at)
+                drops.add(*tool.dropped_places)
         elif allowed is None or tool.name in allowed:
             tools.append({"toolSpec": _spec(tool, family, to, drops)})
             _mark_tool(tools, tool, points, drops)

@@ -11,7 +11,6 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
-from providers.converse import PING
 from providers.converse.citations import write_citation
 from providers.converse.errors import error_event
 from providers.converse.media import image_deltas, made_image_blocks
@@ -114,9 +113,6 @@ class ConverseWriter:
             case _:
                 written = b"".join(map(self._write, self._order.add(event)))
                 return self._start_message() + written if written else b""
-
-    def ping(self) -> bytes:
-        return b"" if self._stage is ENDED else PING
 
     def _start_message(self) -> bytes:
         if self._stage is not WAITING:

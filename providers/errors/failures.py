@@ -258,7 +258,7 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
         kind = kind_of(error, kind)
     reason = "bad_answer" if blocked else failure_reason(status, error, kind, headers)
     corrected = _KIND_OF_REASON.get((kind, reason), kind)
-    keeps_status = status >= 400 and (corrected == kind or (status == 400 and corrected != "upstream"))
+    keeps_status = status >= 400 and (corrected == kind or (status == 400 and reason != "server_error"))
     info = ErrorInfo(
         corrected,
         given or own,

@@ -12,11 +12,12 @@ import attrs
 from providers.errors import (
     agent_items,
     forced_tools,
+    image_labels,
     json_schemas,
+    long_tool_names,
     missing_reasoning,
     null_reasoning,
     output_limits,
-    prefill,
     system_place,
     text_lists,
     thinking_support,
@@ -56,6 +57,10 @@ COMBINED_TOOLS: Final = (":tools", "combined")
 TOOL_PATTERNS: Final = (":tools", "patterns")
 """Tools whose schemas lack members that a server requires, combine other schemas at the root, or have patterns that a
 server cannot read."""
+IMAGE_LABELS: Final = (":images", "types")
+"""Labels of images that differ from the images' bytes."""
+TOOL_NAMES: Final = (":tools", "names")
+"""The names of tools that are too long or have other characters than a server permits."""
 CALL_IDS: Final = (":calls", "ids")
 RESULT_ORDER: Final = (":calls", "order")
 """Ids of tool calls that a server rejects, and messages of the user that follow results of tools."""
@@ -193,6 +198,18 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         schema_limits.describe_limits_in,
         schema_limits.describe_edit,
     ),
+    IMAGE_LABELS: OtherShape(
+        image_labels.WORDS,
+        image_labels.LISTS,
+        image_labels.relabel,
+        _describe_messages("media_type", form="=actual"),
+    ),
+    TOOL_NAMES: OtherShape(
+        long_tool_names.WORDS,
+        long_tool_names.MEMBERS,
+        long_tool_names.shorten,
+        lambda name, value: Edit(f"{name}{'[]' if isinstance(value, list) else ''}.name", lost=False, form="=short"),
+    ),
     CALL_IDS: OtherShape(
         tool_turns.IDS,
         ("messages",),
@@ -206,9 +223,9 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         lambda name, value: Edit(f"{name}[]", lost=False, form="+assistant"),
     ),
     LAST_TURN: OtherShape(
-        prefill.WORDS,
-        prefill.LISTS,
-        prefill.add_user_turn,
+        tool_turns.LAST,
+        tool_turns.LISTS,
+        tool_turns.add_user_turn,
         lambda name, value: Edit(f"{name}[]", lost=False, form="+user"),
     ),
     USER_ID: OtherShape(

@@ -24,7 +24,7 @@ OpenAI's SDKs send the first by default.
 """
 
 _ENCODING = re.compile(rf"\b(?:{'|'.join(VECTOR_ENCODINGS)})\b")
-_BASE64 = re.compile(r"\bbase64\b")
+_BASE64 = re.compile(r"(?<!\.)\bbase64\b")  # not the source of a picture
 _STATUSES = (400, 422)
 _MAX_TEXT = 4000  # characters of a message that are searched
 _MAX_PATH = 200

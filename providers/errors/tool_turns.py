@@ -1,7 +1,10 @@
-"""Rejections of the ids and the order of tool calls and results, by Mistral and by servers with its templates.
+"""Rejections of the ids and the order of tool calls and results, by Mistral and by servers with its templates; and of a
+last message of the model, by models that cannot continue it.
 
 Conversations of other models have ids of other lengths (langchain-ai/langchain#24668, anomalyco/opencode#1680). Claude
-Code adds messages of the user to tool results (NousResearch/hermes-agent#20154, aliou/pi-neuralwatt#12).
+Code adds messages of the user to tool results (NousResearch/hermes-agent#20154, aliou/pi-neuralwatt#12). After an
+interruption, Codex and OpenCode send a last message of the model; Codex then fails at every prompt
+(router-for-me/CLIProxyAPI#5319, anomalyco/opencode#29760, ggml-org/llama.cpp#20861, crewAIInc/crewAI#2194).
 """
 
 import hashlib
@@ -14,9 +17,22 @@ from providers.errors.words import Words
 
 IDS: Final = Words.of(r"Tool call id was [\w.:\-]{1,200} but must be a-z, A-Z, 0-9, with a length of 9")
 ORDER: Final = Words.of(r"Unexpected role '?user'? after role '?tool'?")
+LAST: Final = Words.of(
+    # Anthropic, also at Bedrock
+    r"This model does not support assistant message prefill(?:\. The conversation must end with a user message)?"
+    # llama.cpp
+    r"|Assistant response prefill is incompatible with enable_thinking"
+    # Mistral
+    r"|Expected last role User or Tool \(or Assistant with prefix True\) for serving but got assistant",
+    r"(?:The model returned the following errors: )?",
+)
+
+LISTS: Final = ("messages", "input")
+"""The members of a request with its conversation."""
 
 _LENGTH: Final = 9
 _VALID: Final = re.compile(rf"[a-zA-Z0-9]{{{_LENGTH}}}")
+_CONTINUE: Final = "Continue exactly where your last message ends, without repeating it."
 _BRIDGE: Final = {"role": "assistant", "content": "I have read the results."}
 
 
@@ -63,3 +79,23 @@ def separate_results(body: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 def _has_role(message: Any, role: str) -> bool:
     return isinstance(message, dict) and message.get("role") == role
+
+
+def add_user_turn(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed list of ``body`` with a message of the user at its end, ``{}`` for a conversation that ends
+    otherwise.
+
+    The model may have called tools in its last message: only their results may follow that."""
+    name = "messages" if "messages" in body else "input"
+    messages = body.get(name)
+    if not isinstance(messages, list) or not messages:
+        return {}
+    last = messages[-1]
+    if not isinstance(last, dict) or last.get("role") != "assistant" or last.get("tool_calls"):
+        return {}
+    content = last.get("content")
+    blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+    if any(block.get("type") == "tool_use" or "toolUse" in block for block in blocks):
+        return {}
+    is_converse = any("type" not in block for block in blocks)
+    return {name: [*messages, {"role": "user", "content": [{"text": _CONTINUE}] if is_converse else _CONTINUE}]}

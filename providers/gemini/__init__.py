@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from providers.errors.failures import read_failure
 from providers.errors.overflow import with_google_message
 from providers.gemini.errors import error_event, is_own_error, write_error
-from providers.gemini.framing import ARRAY, CRLF_SSE, KEEP_ALIVE
+from providers.gemini.framing import ARRAY, CRLF_SSE
 from providers.neutral.late_codec import LateCodec, Parts
 from providers.neutral.tool_names import ToolNaming
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
@@ -41,10 +41,9 @@ WIRE = WireApi(
     refused_prompt=lambda text: {"promptFeedback": {"blockReason": "SAFETY", "blockReasonMessage": text}},
     client_tools=frozenset(("functionDeclarations", "function_declarations")),
     words=StreamWords(error_member=True),
-    ping=KEEP_ALIVE,
     # https://ai.google.dev/api/caching#FunctionDeclaration; in Gemini's errors, tool names have the prefixes that its
     # models may use (anomalyco/opencode#4832).
-    tool_naming=ToolNaming(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}"), ("default_api:", "default_api.")),
+    tool_naming=ToolNaming(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}"), ("default_api:", "default_api."), True),
     client_headers=("x-goog-api-client",),
     output_limits=tuple(  # Google's servers read both spellings of each member
         f"{settings}.{limit}"

@@ -109,7 +109,7 @@ def _find_hosted_tools(request: Request, drops: Drops) -> dict[str, str]:
                 found.setdefault("googleSearch", tool.at)
                 drops.add(*(join_path(tool.at, name) for name in tool.item if name not in _IDENTIFYING))
             else:
-                drops.add(tool.at)
+                drops.add(*tool.dropped_places)
     if (search := request.parameters.get("web_search_options")) is not None:
         found.setdefault("googleSearch", search.at)
         drops.add(*(join_path(search.at, name) for name in search.value))

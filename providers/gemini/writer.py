@@ -14,7 +14,7 @@ import msgspec
 
 from providers.gemini.ends import ENDS_OF_GEMINI
 from providers.gemini.errors import error_event
-from providers.gemini.framing import KEEP_ALIVE, event
+from providers.gemini.framing import event
 from providers.gemini.grounding import Grounding
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import ANSWERING, ENDED, AnswerStage, Reply, complete_usage, new_id
@@ -262,9 +262,6 @@ class GeminiWriter:
             self._grounding.add_text(event.text)
             return b"%b%b%b" % (self._prefix, sse.dump(event.text), self._suffix)
         return self._send(event)
-
-    def ping(self) -> bytes:
-        return b"" if self._stage is ENDED else KEEP_ALIVE
 
     def _send(self, event: Event) -> bytes:
         match event:

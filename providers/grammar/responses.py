@@ -54,9 +54,8 @@ RULES: Mapping[str, Rule] = table(
     Rule("responses.in_progress", "response.in_progress comes once, right after created and queued", SPEC),
     Rule("responses.end.last", "nothing follows the terminal event", "router-for-me/CLIProxyAPI#1407"),
     Rule("responses.end", "the stream ends with completed, incomplete or failed", "router-for-me/CLIProxyAPI#2358"),
-    Rule("responses.error.event", "a failure is response.failed, not an "
-                                  "error event", "openai Python raises on the latter",
-         "OpenAI: error, then response.failed"),
+    Rule("responses.error.event", "an error event with a member error precedes response.failed",
+         "openai SDKs raise for nothing else", OTHERS),
     # The response
     Rule("responses.response.shape", "a response has id, object, status and output", TYPES),
     Rule("responses.response.members", "a response has all its members, possibly null",
@@ -162,6 +161,7 @@ class ResponsesStream(Stream):
         self.items: dict[int, ItemState] = {}
         self.ids: set[tuple[str, str]] = set()
         self.unparsed: str | None = None
+        self.has_error = False
 
     def check_event(self, name: str | None, value: Any) -> Iterator[Finding]:
         if value == DONE:
@@ -187,7 +187,9 @@ def _check_event(stream: ResponsesStream, kind: str, value: Mapping[str, Any]) -
     if kind in STATUS:
         yield from _check_response_event(stream, kind, value["response"])
     elif kind == "error":
-        yield "responses.error.event", f"error: {show(value.get('message') or value.get('error'))}"
+        stream.has_error = True
+        if not members(value.get("error")):
+            yield "responses.error.event", f"error: {show(value.get('message'))}"
     elif kind == "response.output_item.added":
         yield from _check_item_added(stream, value)
     elif "output_index" in EVENTS[kind]:
@@ -221,6 +223,8 @@ def _check_response_event(stream: ResponsesStream, kind: str, response: Mapping[
         yield "responses.response.status", f"status {show(response.get('status'))} in {kind}"
     if kind in ("response.completed", "response.incomplete"):
         yield from _check_end(stream, kind, response)
+    elif kind == "response.failed" and not stream.has_error:
+        yield "responses.error.event", "response.failed without an error event"
 
 
 def _check_response(response: Any) -> Iterator[Finding]:

@@ -87,7 +87,7 @@ def _write_hosted(request: Request, drops: Drops) -> dict[str, tuple[str, dict[s
             found.setdefault(SEARCH, (tool.at, {"type": SEARCH}))
             drops.add(*(join_path(tool.at, name) for name in tool.item if name not in _IDENTIFYING))
         else:
-            drops.add(tool.at)
+            drops.add(*tool.dropped_places)
     if (search := request.parameters.get("web_search_options")) is not None:
         found.setdefault(SEARCH, (search.at, {"type": SEARCH}))
         drops.add(*(join_path(search.at, name) for name in search.value))

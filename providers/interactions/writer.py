@@ -104,10 +104,6 @@ class InteractionsWriter:
             case _:
                 return self._start() + b"".join(map(self._write, self._order.add(event)))
 
-    def ping(self) -> bytes:
-        """Return a comment, because the API has no event for it."""
-        return b"" if self._stage is ENDED else sse.COMMENT_PING
-
     # The interaction
 
     def _event(self, name: str, members: Mapping[str, Any]) -> bytes:

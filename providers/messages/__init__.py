@@ -28,7 +28,12 @@ WIRE = WireApi(
     "/messages",
     Conversation("messages"),
     operations={"answer": OperationPath(), "count": OperationPath("/count_tokens")},
-    words=StreamWords(ends=frozenset(("message_stop",)), error_names=frozenset(("error",))),
+    words=StreamWords(
+        ends=frozenset(("message_stop",)),
+        error_names=frozenset(("error",)),
+        keep_alives=frozenset(("ping",)),
+        opening_keep_alives=1,
+    ),
     ping=sse.event("ping", {"type": "ping"}),
     # Claude Code's own headers, its session id among them, are meant for Anthropic only.
     client_headers=("anthropic-*", "x-app", "x-claude-*", "x-anthropic-*"),

@@ -17,6 +17,7 @@ from providers.neutral.bounds import check_length
 from providers.neutral.codec import Reply, complete_usage, corrected_reason, new_id
 from providers.neutral.ends import ENDS, Failed, end_failure
 from providers.neutral.made_images import signs_image
+from providers.neutral.request import NativeTool
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.neutral.values import arguments_text, as_string
@@ -239,10 +240,25 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
     """Return the message as JSON. See ``Codec.write_answer``."""
     usage = complete_usage(answer.usage, reply.input_estimate, answer.characters)
     message = empty_message(answer.start, reply.id, reply.request.model, usage) | {
-        "content": write_content(answer.blocks, reply.issuer),
+        "content": [*map(text_block, left_out_notes(reply)), *write_content(answer.blocks, reply.issuer)],
         **write_end(answer.end, answer.calls_tools),
     }
     return msgspec.json.encode(message)
+
+
+def left_out_notes(reply: Reply) -> tuple[str, ...]:
+    """Return a note for the answer to a client's request that has tools of the provider alone, and lost some.
+
+    Claude Code searches the web with such requests. It shows no header, and without the note its main model takes an
+    answer from memory for the results of a search (router-for-me/CLIProxyAPI#883).
+    """
+    request = reply.request
+    if request.api != "messages" or request.format is not None or not request.tools:
+        return ()
+    lost = [path.partition(": ")[2] for path in reply.unsent if path.startswith("tools[]: ")]
+    if not lost or not all(isinstance(tool, NativeTool) for tool in request.tools):
+        return ()
+    return (f"[{', '.join(lost)} is not available with {request.model}: this answer was written without it.]\n\n",)
 
 
 def write_content(blocks: Sequence[Block], issuer: Issuer) -> list[Any]:

@@ -126,7 +126,7 @@ def _write_tools(
             if tool.api == "messages":
                 tools.append(breakpoints.copy_native(tool.item, tool.at))
             else:
-                drops.add(tool.at)
+                drops.add(*tool.dropped_places)
         elif allowed is None or tool.name in allowed:
             tools.append(_write_tool(tool, known, drops, breakpoints))
     return tools

@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from providers.errors.failures import messages_error
-from providers.messages.answer import call_block, empty_message, signature, text_block, textless_block, write_end
+from providers.messages.answer import (
+    call_block,
+    empty_message,
+    left_out_notes,
+    signature,
+    text_block,
+    textless_block,
+    write_end,
+)
 from providers.messages.usage import usage_delta
 from providers.neutral.arguments import StreamedInput
 from providers.neutral.block_order import BlockEvent, BlockOrder
@@ -33,7 +41,6 @@ from streams.events import (
     Usage,
 )
 
-_PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 _PIECES = (ReasoningDelta, ToolCallDelta)  # the most frequent events besides texts
 _END_OF_DELTA = b"}}\n\n"
@@ -85,6 +92,7 @@ class MessagesWriter:
         self._opening = AnswerStart()  # the provider's id and model
         self._stage: AnswerStage = WAITING
         self._calls_tools = False
+        self._notes = left_out_notes(reply)
 
     def send(self, event: Event) -> bytes:
         if isinstance(event, TextDelta) and self._open is not None and event.block == self._order.open:
@@ -110,18 +118,20 @@ class MessagesWriter:
                     return self._write(event)
                 return self._start_message() + b"".join(map(self._write, self._order.add(event)))
 
-    def ping(self) -> bytes:
-        """Return a ping, or a comment before ``message_start``, which must be the first event."""
-        if self._stage is ENDED:
-            return b""
-        return _PING if self._stage is ANSWERING else sse.COMMENT_PING
-
     def _start_message(self) -> bytes:
         if self._stage is not WAITING:
             return b""
         self._stage = ANSWERING
         message = empty_message(self._opening, self._id, self._model, self._known_usage())
-        return sse.event("message_start", {"type": "message_start", "message": message})
+        start = sse.event("message_start", {"type": "message_start", "message": message})
+        return start + b"".join(map(self._write_note, self._notes))
+
+    def _write_note(self, text: str) -> bytes:
+        """Return a block of the gateway's own text, in a delta: Claude Code ignores the text of a block's start."""
+        characters = self._characters
+        block = self._write_delta(text, "text_delta", "text", text_block()) + self._end_block()
+        self._characters = characters
+        return block
 
     def _end_message(self, event: AnswerEnd) -> bytes:
         out = [self._start_message(), *map(self._write, self._order.release_all())]

@@ -164,10 +164,6 @@ class Writer(Protocol):
         """
         ...
 
-    def ping(self) -> bytes:
-        """Return a keep-alive in the API's own form, valid at any time."""
-        ...
-
 
 class AnswerRepair(Protocol):
     """A repair of faults in a provider's answer that mislead SDKs; ``faults`` are the repaired members."""
@@ -287,6 +283,14 @@ class Codec(Protocol):
         success.
         """
         ...
+
+    def report_failure(self, raw: bytes, data: bytes, error: ErrorInfo, events: int) -> bytes:
+        """Return ``raw``, a provider's event with ``data`` that reports ``error`` after ``events`` events.
+
+        If the API's SDKs do not raise for it, an event for which they raise precedes or replaces it. ``raw`` may be
+        empty.
+        """
+        return raw
 
     def phrase_error(self, error: ErrorInfo) -> ErrorInfo:
         """Rephrase an error with the words that the API's clients react to; a second time changes nothing."""

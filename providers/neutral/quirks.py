@@ -142,6 +142,14 @@ class Quirks:
     )
     """See openclaw/openclaw#875."""
 
+    short_tool_names: bool = setting(
+        "Shorten names of tools over 64 characters also without a translation, and restore them in the answer. "
+        "Otherwise, only after the server has refused one. Servers of Gemini and Converse always get short names.",
+        False,
+        shown="depends on the provider",
+    )
+    """See openai/codex#46188."""
+
     structured_output: bool = setting(
         "Messages: `true` if `output_config.format` works. Otherwise the prompt describes the schema.", True
     )

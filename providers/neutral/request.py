@@ -180,6 +180,12 @@ class NativeTool:
     item: Any
     at: str = ""
 
+    @property
+    def dropped_places(self) -> tuple[str, str]:
+        """The paths in the report of a provider without the tool: the usual one, and one with the tool's name."""
+        name = self.item.get("name") if isinstance(self.item, dict) else None
+        return self.at, f"{self.at}: {name if isinstance(name, str) and name else self.kind}"
+
 
 @attrs.frozen
 class ToolChange:

@@ -1,7 +1,8 @@
 """Valid tool names and call ids for the provider's API, and the way back.
 
 Longer names than 64 characters and names with invalid characters are shortened in a request's tools, history and tool
-choice, and restored in the answer's events. Codecs never see it.
+choice, and restored in the answer's events. Codecs never see it. ``providers.errors.long_tool_names`` does the same for
+a client's own request, whose answer ``restore_in_json`` restores.
 """
 
 import base64
@@ -10,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 import attrs
+import msgspec
 
 from providers.neutral.request import Part, Request, Tool, ToolCallPart, ToolChoice
 from streams.events import Event, ToolCallStart
@@ -61,10 +63,13 @@ _PREFIX_LENGTH = 55  # characters of the name before "_" and 8 digits of its has
 
 @attrs.frozen(repr=False)
 class ToolNaming:
-    """The valid names of tools in an API, with the prefixes ``before`` that its models may add in calls."""
+    """The valid names of tools in an API, with the prefixes ``before`` that its models may add in calls.
+
+    ``is_enforced``: every provider of the API rejects other names."""
 
     fits: re.Pattern[str]
     before: tuple[str, ...] = ()
+    is_enforced: bool = False
 
 
 USUAL = ToolNaming(re.compile(r"[A-Za-z0-9_-]{1,64}"))
@@ -118,6 +123,13 @@ def restore_name(event: Event, names: Mapping[str, str]) -> Event:
     if isinstance(event, ToolCallStart) and event.name in names:
         return attrs.evolve(event, name=names[event.name])
     return event
+
+
+def restore_in_json(data: bytes, names: Mapping[str, str]) -> bytes:
+    """Return JSON with the client's own tool names. Substitutes contain a digest, so nothing else has their text."""
+    for short, name in names.items():
+        data = data.replace(msgspec.json.encode(short), msgspec.json.encode(name))
+    return data
 
 
 def _tool_names(request: Request) -> Iterable[str]:

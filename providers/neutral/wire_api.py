@@ -63,6 +63,8 @@ class StreamWords:
     - ``error_member``: every event with a member ``error`` is such an event.
     - ``after_error``: events that repeat an error.
     - ``failed_ends``: the member of an event of ``ends`` with the answer, and the ``status`` of a failed one.
+    - ``keep_alives``: events that only show that the provider works. The first ``opening_keep_alives`` of them are part
+      of every stream's beginning.
     """
 
     ends: frozenset[str] = frozenset()
@@ -72,6 +74,12 @@ class StreamWords:
     after_error: frozenset[str] = frozenset()
     failed_ends: tuple[str, frozenset[str]] = ("", frozenset())
     type_member: str = "type"
+    keep_alives: frozenset[str] = frozenset()
+    opening_keep_alives: int = 0
+
+    def is_keep_alive(self, name: str, data: bytes) -> bool:
+        """Return whether the event only shows that the provider works."""
+        return bool(self.keep_alives) and (name or self._type(data)) in self.keep_alives
 
     def is_good_end(self, name: str, data: bytes) -> bool:
         """Return whether clients stop reading at the event, as at the end of a good answer."""
@@ -124,7 +132,8 @@ class WireApi:
       the prefix. ``{model}`` in ``path`` is the model's name. ``model_member`` and ``stream_member`` are the request's
       members for the model and the stream flag, ``None`` if they are in the path. ``agent_member`` has the name of an
       agent of the provider in place of a model's.
-    - Streams: ``ping`` is the API's own keep-alive event; with ``b""`` the framing's comment replaces it.
+    - Streams: ``ping`` is the API's own keep-alive event after the first content; with ``b""`` the framing's comment
+      replaces it. ``counted_ping(events)`` returns one for clients that count only events, to send after ``events``.
       ``unless_asked`` is a member of a query (``alt=sse``) and the framing for clients without it; codecs use only
       ``framing``. ``repeats_answer``: the last event contains the whole answer again. ``refused_prompt(text)`` returns
       members of an answer which states that the request was refused with ``text``.
@@ -159,6 +168,7 @@ class WireApi:
     unless_asked: "tuple[str, Framing] | None" = None
     words: StreamWords = attrs.field(factory=StreamWords)
     ping: bytes = b""
+    counted_ping: Callable[[bytes], bytes] | None = None
     repeats_answer: bool = False
     repeats_request: bool = False
     refused_prompt: Callable[[str], Mapping[str, Any]] = lambda text: {}

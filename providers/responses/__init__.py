@@ -26,8 +26,9 @@ from providers.responses.answer import (
 )
 from providers.responses.compaction import compaction_item, compaction_request, is_compaction
 from providers.responses.incoming import read_continuation, read_request
+from providers.responses.numbering import keep_alive_after
 from providers.responses.outgoing import write_count_request, write_request
-from providers.responses.output import failed_events
+from providers.responses.output import failed_events, report_failure
 from providers.responses.reader import ResponsesReader, read_answer
 from providers.responses.writer import ResponsesWriter, TurnWriter
 from streams.events import ErrorInfo
@@ -60,7 +61,9 @@ WIRE = WireApi(
         error_types=frozenset(("error", "response.failed")),
         error_member=True,
         after_error=frozenset(("response.failed",)),  # OpenAI sends `error` first, but Codex waits for it
+        keep_alives=frozenset(("keepalive",)),
     ),
+    counted_ping=keep_alive_after,
     repeats_answer=True, repeats_request=True, stores_unasked=True, output_limits=("max_output_tokens",),
     # Codex's own headers identify the conversation, which helps OpenAI find its prompt cache; older versions use
     # underscores.
@@ -91,6 +94,7 @@ class Responses(Codec):
     write_answer = staticmethod(write_answer)
     read_error = staticmethod(read_failure)
     last_event = staticmethod(failed_events)
+    report_failure = staticmethod(report_failure)
     is_own_error = staticmethod(is_openai_error)
 
     def writer(self, reply: Reply) -> TurnWriter:

@@ -30,7 +30,6 @@ from providers.responses.output import (
 )
 from providers.responses.tools import DeclaredTool, declared_tools
 from providers.responses.writer import Interruption
-from streams import sse
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Event, NativeItem, TextDelta, Usage
 from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
@@ -84,9 +83,6 @@ class CompactionWriter:
         self._stage: AnswerStage = WAITING
         self.response: Object | None = None
         self.partial_response: Object | None = None
-
-    def ping(self) -> bytes:
-        return sse.COMMENT_PING
 
     def send(self, event: Event) -> bytes:
         if self._stage is ENDED:

@@ -1,10 +1,21 @@
 """Numbering of the events of a Responses stream, in the order in which they are written."""
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from providers.responses.output import Object
+from providers.responses.output import Object, end_events
 from streams import sse
+
+_NUMBER: Final = re.compile(rb'"sequence_number": ?(\d+)')  # a string cannot contain it: its quotes are escaped
+
+
+def keep_alive_after(events: bytes) -> bytes:
+    """Return OpenAI's own keep-alive, with the number of the last of ``events``, 0 without one.
+
+    Later events keep their numbers, and a client that resumes the stream after the keep-alive misses none."""
+    numbers = _NUMBER.findall(events)
+    return sse.event("keepalive", {"type": "keepalive", "sequence_number": int(numbers[-1]) if numbers else 0})
 
 
 class EventSequence:
@@ -45,8 +56,8 @@ class EventSequence:
         return self.event("response.created", members) + self.event("response.in_progress", members)
 
     def end_event(self, response: Object) -> bytes:
-        """Return the terminal event for the response's status."""
-        return self.event(f"response.{response['status']}", {"response": response})
+        """Return the terminal event for the response's status, after the ``error`` of a failure."""
+        return end_events(self.new_number(), response)
 
 
 def in_order(items: Mapping[int, Any]) -> list[Any]:

@@ -88,7 +88,7 @@ def _write_native(tool: NativeTool, drops: Drops) -> Object | None:
         return dict(tool.item)
     if tool.api == "messages" and tool.kind in WEB_SEARCHES:
         return _write_messages_search(tool, drops)
-    drops.add(tool.at)
+    drops.add(*tool.dropped_places)
     return None
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from providers.errors.failures import OPENAI_CODE
+from providers.errors.failures import KIND_OF_WORD, OPENAI_CODE, OPENAI_TYPE
 from providers.neutral.arguments import arguments_object
 from providers.neutral.billing import OPENAI_TIERS, tier_for_client
 from providers.neutral.ciphertext import CIPHERTEXT
@@ -36,6 +36,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import ToolCallBlock
+from streams.surrogates import NOT_JSON
 
 ECHO: Mapping[str, Any] = {
     "frequency_penalty": 0.0,
@@ -64,16 +65,57 @@ NOT_STORED: Mapping[str, Any] = {"background": False, "previous_response_id": No
 
 
 def failed_events(error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
-    """Return ``response.failed`` with the sequence number ``events``; an empty stream also starts first."""
-    member = {"code": error.code or OPENAI_CODE.get(error.kind, "server_error"), "message": error.message}
+    """Return the end of a failed stream from the sequence number ``events`` on; an empty stream also starts first."""
     if events:
-        return _response_event("failed", begin, events, member)
-    return _response_event("created", begin, 0, None) + _response_event("failed", begin, 1, member)
+        return end_events(events, _bare_response(begin, _failure(error)))
+    created = {"type": "response.created", "sequence_number": 0, "response": _bare_response(begin, None)}
+    return sse.event("response.created", created) + end_events(1, _bare_response(begin, _failure(error)))
 
 
-def _response_event(word: str, begin: AnswerStart, sequence: int, error: Mapping[str, str] | None) -> bytes:
-    """Return an event with a response object that has every member that clients expect."""
-    response = {
+def end_events(number: int, response: Mapping[str, Any]) -> bytes:
+    """Return the terminal event of ``response`` with the sequence number ``number``.
+
+    A failure has ``error`` first, as at OpenAI: the SDKs, and many programs over them, ignore ``response.failed``
+    (langchain-ai/langchain#39039), and Codex ignores ``error``.
+    """
+    first = b""
+    if response["status"] == "failed":
+        first, number = _error_event(number, response["error"]), number + 1
+    name = f"response.{response['status']}"
+    return first + sse.event(name, {"type": name, "sequence_number": number, "response": response})
+
+
+def report_failure(raw: bytes, data: bytes, error: ErrorInfo, events: int) -> bytes:
+    """Return what reports a provider's failure to a client. See ``Codec.report_failure``."""
+    try:
+        members = _MEMBERS(data)
+        kind, number = (msgspec.json.decode(members.get(name, b"null")) for name in ("type", "sequence_number"))
+    except NOT_JSON:
+        members, kind, number = {}, None, None
+    if members.get("error", b"null") != b"null":
+        return raw
+    first = _error_event(number if isinstance(number, int) else events, _failure(error))
+    if kind == "error":  # a flat one, as in the types of the SDKs, for which they do not raise
+        return first
+    return first + (sse.event(kind, {**members, "sequence_number": number + 1}) if isinstance(number, int) else raw)
+
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _failure(error: ErrorInfo) -> Mapping[str, str]:
+    return {"code": error.code or OPENAI_CODE.get(error.kind, "server_error"), "message": error.message}
+
+
+def _error_event(number: int, failure: Mapping[str, str]) -> bytes:
+    kind = KIND_OF_WORD.get(failure["code"], "upstream")
+    error = {"type": OPENAI_TYPE[kind], "code": failure["code"], "message": failure["message"], "param": None}
+    return sse.event("error", {"type": "error", "sequence_number": number, "error": error})
+
+
+def _bare_response(begin: AnswerStart, error: Mapping[str, str] | None) -> Mapping[str, Any]:
+    """Return a response object with every member that clients expect."""
+    return {
         "id": begin.id or "resp_unknown",
         "object": "response",
         "created_at": begin.created or 0,
@@ -87,8 +129,6 @@ def _response_event(word: str, begin: AnswerStart, sequence: int, error: Mapping
         **ECHO,
         **NOT_STORED,
     }
-    name = f"response.{word}"
-    return sse.event(name, {"type": name, "sequence_number": sequence, "response": response})
 
 
 Object: TypeAlias = dict[str, Any]

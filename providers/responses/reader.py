@@ -44,9 +44,11 @@ class ResponsesReader(StagedReader):
         its content."""
         self._answer = OpenAnswer()
         self._unexplained: ErrorInfo | None = None  # the error of a `response.failed` without one
+        self._late_usage: Usage | None = None  # of `response.failed` after `error`
 
     def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         if self._stage is ENDED:
+            self._read_late(event, data)
             return ()
         try:
             wire = decode(data)
@@ -67,6 +69,14 @@ class ResponsesReader(StagedReader):
         if name == "error" or wire.error:
             return self.fail(read_event_failure(load(data)))
         return ()  # keep-alives, progress of hosted tools, unknown events
+
+    def _read_late(self, event: str, data: bytes) -> None:
+        if event == "response.failed":
+            for usage in self._usage_events(as_object(as_object(load(data)).get("response"))):
+                self._late_usage = usage
+
+    def unsent_usage(self) -> Usage | None:
+        return self._late_usage
 
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:

@@ -20,7 +20,6 @@ from providers.responses.output import (
 )
 from providers.responses.tools import declared_tools
 from providers.responses.writing import OpenCall, OpenMessage, OpenPart, OpenReasoning
-from streams import sse
 from streams.events import (
     AnswerEnd,
     AnswerStart,
@@ -99,9 +98,6 @@ class ResponsesWriter:
         self._stage: AnswerStage = WAITING
         self.response: Object | None = None
         self.partial_response: Object | None = None
-
-    def ping(self) -> bytes:
-        return sse.COMMENT_PING
 
     def send(self, event: Event) -> bytes:
         # By far the most frequent event:

@@ -200,6 +200,49 @@ def test_a_messages_server_that_does_not_count_is_no_failure(gateway, upstream, 
     assert (reply.status, reply.headers["x-trigate-estimated"]) == (200, "1")
 
 
+NO_THINKING = Raw(
+    400, JSON, (b'{"error":{"type":"invalid_request_error","message":"\\"m\\" does not support thinking"}}',)
+)
+COUNTED = Raw(200, JSON, (b'{"input_tokens":123}',))
+THINKING: dict[str, dict[str, Any]] = {
+    COUNT: {"messages": [{"role": "user", "content": "hi"}], "thinking": {"type": "adaptive"}},
+    "/v1/responses/input_tokens": {"input": "hi", "reasoning": {"effort": "high"}},
+}
+
+
+@each_row("path", THINKING)
+def test_a_count_is_sent_again_without_a_rejected_member(gateway, upstream, path):
+    """Claude Code showed no tokens and never compacted (anthropics/claude-code#63532)."""
+    upstream.script(NO_THINKING, COUNTED, Script(text="yes"))
+    asked = {"model": MODELS["messages"], **THINKING[path]}
+    reply = gateway.request("POST", path, asked)
+    assert (reply.status, reply.json["input_tokens"]) == (200, 123)
+    assert "x-trigate-estimated" not in reply.headers
+    if path == COUNT:  # a count teaches nothing about answers
+        assert gateway.request("POST", "/v1/messages", {**asked, "max_tokens": 9}).status == 200
+    first, second, *answers = (seen.json for seen in upstream.seen)
+    assert "thinking" in first or "output_config" in first
+    assert not {"thinking", "output_config"} & second.keys()
+    assert all("thinking" in sent for sent in answers)
+
+
+@each_row(
+    "raw",
+    [
+        Raw(400, JSON, (b'{"error":{"type":"invalid_request_error","message":"tools.0: a mystery"}}',)),
+        Raw(400, JSON, (b'{"error":{"type":"invalid_request_error","message":"prompt is too long: 9 tokens > 8"}}',)),
+        Raw(422, JSON, (b'{"detail":[{"loc":["body","x"],"msg":"no"}]}',)),
+        Raw(200, JSON, (b'{"input_tokens":0}',)),
+    ],
+)
+def test_a_count_that_a_provider_rejects_is_estimated(gateway, upstream, raw):
+    upstream.script(raw)
+    reply = count(gateway, MODELS["messages"])
+    assert (reply.status, reply.headers["x-trigate-estimated"]) == (200, "1")
+    assert reply.json["input_tokens"] > 100
+    assert len(upstream.seen) == 1
+
+
 def test_a_count_that_fails_is_an_error_in_shape(gateway, upstream):
     upstream.script(Raw(429, JSON, (b'{"type":"error","error":{"type":"rate_limit_error","message":"slow"}}',)))
     error = complaint("messages", count(gateway, MODELS["messages"]), 429, passed=True)

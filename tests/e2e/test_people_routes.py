@@ -1,4 +1,4 @@
-"""Every route accepts the tokens of people, also those that need a query at their issuer, and rejects all others."""
+"""Every route accepts the tokens of people, also those whose key the gateway has to fetch, and rejects all others."""
 
 import http.client
 import itertools
@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import attrs
 import pytest
 
+from gateway.people import key_sets
 from tests.support.cases import case
 from tests.support.every_route import ServedRoute, ordinary_request, served_routes, settings
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, Gateway, Wire
-from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, OidcProvider, open_provider
+from tests.support.oidc import OidcProvider, open_provider
 from tests.support.people import issuer
 from tests.support.set_answer import set_answer_provider
 from tests.support.websocket_client import handshake
@@ -31,10 +32,9 @@ class PeopleRoutes:
     identity: OidcProvider
 
     def new_token(self, **changed: object) -> str:
-        """Return an opaque token that no request had before."""
-        token = f"opaque-{next(_numbers)}-0123456789"
-        self.identity.active[token] = {"active": True, "aud": "trigate", "sub": "00u1", **changed}
-        return token
+        """Return a token that a new key signed, which the gateway has to fetch first."""
+        key = self.identity.rotate(f"key-{next(_numbers)}", "ES256", keep=False)
+        return self.identity.token(key, **{"sub": "00u1", **changed})
 
     def send(self, route: ServedRoute, token: str, address: str = "127.0.0.1") -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(
@@ -53,10 +53,9 @@ class PeopleRoutes:
 
 @pytest.fixture(scope="module")
 def people_routes() -> Iterator[PeopleRoutes]:
-    with open_provider() as identity, set_answer_provider() as url:
-        endpoint = {"url": f"{identity.issuer}/introspect", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
-        admit = [{"when": {"sub": "00u1"}}]
-        found = {**settings(url), "issuers": [issuer(identity, admit=admit, introspection=endpoint)]}
+    with open_provider() as identity, set_answer_provider() as url, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(key_sets, "UNKNOWN_PAUSE", 0.0)
+        found = {**settings(url), "issuers": [issuer(identity, admit=[{"when": {"sub": "00u1"}}])]}
         with gateway_thread(found) as gateway:
             yield PeopleRoutes(gateway, identity)
 

@@ -13,16 +13,14 @@ from typing import Any
 
 import pytest
 
-from gateway.people import gate, introspection
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.forged_tokens import FIRST, FORGED, PUBLISHED
-from tests.support.harness import PATIENCE, Gateway, Reply, config, eventually, exchanges, free_port, running
+from tests.support.harness import Gateway, Reply, config, eventually, free_port, running
 from tests.support.metrics_page import numbers
-from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, Fault, OidcProvider, open_provider
-from tests.support.people import MODEL, OTHER_MODEL, PeopleSetup, bearer, body_of, issuer, people_gateway
+from tests.support.oidc import Fault, OidcProvider, open_provider
+from tests.support.people import PeopleSetup, bearer, body_of, issuer, people_gateway
 from tests.support.signed_tokens import signing_key
 from tests.support.token_forms import FORMS, TokenForm
-from tests.support.websocket_client import Client
 
 CHAT = "/v1/chat/completions"
 KEY = "key-of-the-file-0123456789"
@@ -232,125 +230,22 @@ def test_an_unavailable_issuer_is_in_the_metrics(setup: PeopleSetup):
     eventually(lambda: stale() > 0, what="a stale key set")
 
 
-# Introspection
+def test_a_token_that_only_its_issuer_can_read_is_refused():
+    with open_provider() as identity, people_gateway([issuer(identity)]) as setup:
+        assert setup.ask("chat", "opaque-of-ada").status == 401
 
 
-def opaque(identity: OidcProvider) -> dict[str, Any]:
-    endpoint = {"url": f"{identity.issuer}/introspect", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
-    return issuer(identity, introspection=endpoint)
-
-
-def test_an_opaque_token_is_judged_by_its_issuer():
-    with open_provider() as identity, people_gateway([opaque(identity)]) as setup:
-        identity.active["opaque-of-ada"] = {"active": True, "aud": "trigate", "sub": "00u1", "groups": ["ml"]}
-        identity.active["opaque-of-bob"] = {"active": True, "aud": "trigate", "sub": "00u2", "groups": ["sales"]}
-        identity.active["opaque-elsewhere"] = {"active": True, "aud": "other", "sub": "00u3", "groups": ["ml"]}
-        for _ in range(5):
-            reply = setup.ask("chat", "opaque-of-ada")
-            assert (reply.status, setup.client_of(reply)) == (200, "okta:00u1")
-        assert identity.count("/introspect") == 1
-        assert setup.ask("chat", "opaque-of-bob").status == 403
-        assert setup.ask("chat", "opaque-elsewhere").status == 401
-        assert setup.ask("chat", "invented").status == 401
-        before = identity.count("/introspect")
-        assert setup.ask("chat", "sk-trigate-0123456789abcdef").status == 401
-        assert setup.ask("chat", identity.token(exp=1000)).status == 401
-        assert identity.count("/introspect") == before, "own keys and tokens with signatures stay here"
-        assert ask_from_elsewhere(setup.gateway.port, "long" * 5000)[0] == 401
-        assert identity.count("/introspect") == before
-        identity.faults["/introspect"] = Fault(status=500)
-        refused = setup.ask("chat", "another-token")
-        assert (refused.status, "retry-after" in refused.headers) == (503, True)
-        assert setup.ask("chat", "opaque-of-ada").status == 200
-
-
-def test_a_websocket_ends_if_its_token_belongs_to_another_person(monkeypatch: pytest.MonkeyPatch):
-    """Its requests continued in the name of the first one."""
-    monkeypatch.setattr(introspection, "CACHED_SECONDS", 0.2)
-    with open_provider() as identity, people_gateway([opaque(identity)]) as setup:
-        token, about = "opaque-of-ada", {"active": True, "aud": "trigate", "groups": ["ml"]}
-        identity.active[token] = {**about, "sub": "00u1"}
-        with Client.connect(setup.gateway.port, bearer(token)) as client:
-            assert client.ask(MODEL)[-1]["type"] == "response.completed"
-            identity.active[token] = {**about, "sub": "00u2"}
-            found: list[dict[str, Any]] = []
-
-            def is_refused() -> bool:
-                found[:] = client.ask(MODEL)
-                return found[-1]["type"] == "error"
-
-            eventually(is_refused, what="the next introspection")
-            assert (found[-1]["status"], "another client" in found[-1]["error"]["message"]) == (401, True)
-            assert client.read_close_code() == 1008
-        assert setup.client_of(setup.ask("chat", token)) == "okta:00u2"
-        names = {
-            line["client"]
-            for line in exchanges(setup.gateway.log)
-            if line["status"] == 200 and line["api"] == "responses"
-        }
-        assert names == {"okta:00u1"}
-
-
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("end", [{}, {"exp": 9_999_999_999}], ids=["no end", "an end"])
-def test_a_later_introspection_replaces_the_rights_of_a_token(end: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(introspection, "CACHED_SECONDS", 0.2)
-    with open_provider() as identity, people_gateway([opaque(identity)]) as setup:
-
-        def status_becomes(status: int, model: str = MODEL, **claims: Any) -> None:
-            identity.active["opaque-of-ada"] = {"active": True, "aud": "trigate", "sub": "00u1", **end, **claims}
-            what = f"status {status} with {claims}"
-            eventually(lambda: setup.ask("chat", "opaque-of-ada", model).status == status, what=what)
-
-        status_becomes(200, groups=["ml"])
-        status_becomes(403, groups=["interns"])
-        status_becomes(200, OTHER_MODEL, groups=["interns"])
-        status_becomes(200, groups=["ml"])
-        status_becomes(403, OTHER_MODEL, groups=[])
-        status_becomes(200, groups=["ml"])
-        status_becomes(401, active=False)
-
-
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("end", [{}, {"exp": 9_999_999_999}], ids=["no end", "an end"])
-def test_a_live_view_ends_when_its_opaque_token_has_to_be_judged_again(
-    end: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-):
-    """The end of the token itself is later, and that of a realtime session too."""
-    for module in (introspection, gate):
-        monkeypatch.setattr(module, "CACHED_SECONDS", 1.0)
-    with open_provider() as identity, people_gateway([opaque(identity)]) as setup:
-        identity.active["opaque-of-ada"] = {"active": True, "aud": "trigate", "sub": "00u1", "groups": ["ml"], **end}
-        headers = bearer("opaque-of-ada")
-        ends = setup.gateway.request("GET", "/me", headers=headers).json["ends"]
-        assert ends == ("2286-11-20T17:46:39Z" if end else None)
-        began = time.monotonic()
-        assert setup.gateway.request("GET", "/ui/events", headers=headers).body.startswith(b"event: all")
-        assert time.monotonic() - began < PATIENCE
-
-
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("silent", [["/introspect"], ["/jwks"], ["/introspect", "/jwks"]], ids="+".join)
-def test_issuers_that_never_respond_lock_out_nobody_of_another_issuer(silent: list[str]):
+def test_issuers_that_never_respond_lock_out_nobody_of_another_issuer():
     """They accept connections, and send nothing."""
     held = threading.Event()
     with open_provider() as first, open_provider() as second, open_provider() as identity:
         for hanging in (first, second):
-            hanging.faults |= {path: Fault(hold=held) for path in silent}
-        issuers = [{**opaque(one), "name": name} for one, name in ((first, "a"), (second, "b"), (identity, "okta"))]
+            hanging.faults["/jwks"] = Fault(hold=held)
+        issuers = [{**issuer(one), "name": name} for one, name in ((first, "a"), (second, "b"), (identity, "okta"))]
         with people_gateway(issuers) as setup:
             try:
                 for n in range(5):
-                    token = f"opaque-{n}"
-                    identity.active[token] = {"active": True, "aud": "trigate", "sub": f"00u{n}", "groups": ["ml"]}
-                    assert setup.ask("chat", token).status == 200
                     assert setup.ask("chat", identity.token(sub=f"00v{n}", groups=["ml"])).status == 200
-                before = first.count("/introspect")
-                assert [setup.ask("chat", "opaque-0").status for _ in range(3)] == [200] * 3
-                assert first.count("/introspect") == before, "an accepted token goes to no other issuer"
-                for name in ("a", "b"):
-                    warnings = [line for line in setup.gateway.log if f"{name}: the introspection endpoint" in line]
-                    assert len(warnings) == ("/introspect" in silent)
             finally:
                 held.set()
 

@@ -290,9 +290,7 @@ def test_the_client_leaves_and_all_ends(gateway, providers, when):
         client.sendall(head.encode() + b"content-type: application/json\r\n\r\n" + data)
         eventually(lambda: bool(providers["a"].seen))
         time.sleep(0.05)  # into the wait
-    began = time.monotonic()
     (line,) = eventually(mine)
-    assert time.monotonic() - began < 1
     assert (line["ended"], line["attempts"], len(providers["a"].seen)) == ("client_disconnected", 1, 1)
 
 

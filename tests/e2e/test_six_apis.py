@@ -13,13 +13,15 @@ from typing import Any
 import attrs
 import pytest
 
+from providers.errors.long_tool_names import STRICT
 from providers.grammar import judge
+from providers.neutral.tool_names import short_name
 from tests.support.client_turns import ClientInput, Setting, body, items
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.returned_answers import answer_items, calls_of
-from tests.support.upstreams import Script, Tokens, ToolCall
+from tests.support.upstreams import JSON, Raw, Script, Tokens, ToolCall
 from tests.support.wire_clients import ALL, path_of, text_of, usage_of
 from tests.support.wire_transcript import conversation_of
 
@@ -50,10 +52,17 @@ every_provider = pytest.mark.parametrize("api", ALL, ids=[f"to_{api}" for api in
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
     entries = [
-        provider(f"{VENDORS[api]}/up-{api}", upstream.url, [api], name=f"m-{api}", key=f"sk-of-{api}") for api in ALL
+        provider(f"{VENDORS[api]}/up-{api}", upstream.url, [api], name=f"m-{api}{end}", key=f"sk-of-{api}")
+        for api in ALL
+        for end in ("", "-named-true", "-named-false")
     ]
     with gateway_thread(config(entries)) as process:
         yield process
+
+
+def refusing(message: str) -> Raw:
+    error = {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
+    return Raw(400, JSON, (json.dumps(error).encode(),))
 
 
 def ask(gateway: Gateway, client: str, api: str, history: list[Any], stream: bool) -> bytes:
@@ -116,6 +125,47 @@ def test_an_id_that_the_clients_api_refuses_returns_to_its_provider(gateway, ups
     ask(gateway, client, api, history, False)
     ids = [line[1] for line in conversation_of(api, upstream.seen[1].json) if line[0] in ("call", "result")]
     assert ids == [own, own]
+
+
+LONG = "mcp__plugin_everything_github__" + "x" * 40 + "_1"
+TOO_LONG = {
+    "chat": "Invalid 'tools[1].function.name': string too long. Expected a string with maximum length 64, but got a "
+    "string with length 73 instead.",
+    "messages": "tools.0.custom.name: String should have at most 64 characters",
+    "responses": "Invalid 'input[3].name': string too long. Expected a string with maximum length 64, but got a string "
+    "with length 73 instead.",
+}  # fmt: skip
+"""Refusals of names by API; the servers of the others are known to refuse such names."""
+
+
+@each_row(("api", "stream"), product(ALL, (True, False)))
+def test_a_long_name_of_a_tool_is_shortened_and_restored_in_the_clients_own_api(gateway, upstream, api, stream):
+    """(openai/codex#46188, anthropics/claude-code#96152, awslabs/agent-plugins#131)"""
+    short = short_name(LONG, STRICT)
+    setting = Setting(tools=("get_weather", LONG))
+    called = Script(calls=(ToolCall("call_w1", short, "{}"),), stop="tool_calls")
+    refusals = [refusing(TOO_LONG[api])] if api in TOO_LONG else []
+    upstream.script(*refusals, called, Script(text="Sunny."))
+    model = f"m-{api}-named-{stream}".lower()
+    history = items(api, ClientInput(texts=("Weather?",)), [])
+    returned: list[Any] = []
+    for _ in range(2):
+        asked = {**body(api, setting, history, has_format=False), "model": model, "stream": stream}
+        if api in ("gemini", "converse"):
+            del asked["model"], asked["stream"]
+        reply = gateway.request("POST", path_of(api, model, stream=stream), asked)
+        assert (reply.status, reply.headers["x-trigate-lane"]) == (200, "byte"), reply.body
+        assert "name=short" in reply.headers["x-trigate-adapted"]
+        assert short.encode() not in reply.body
+        returned = returned or answer_items(api, reply.body, streamed=stream)
+        ((id, name),) = calls_of(api, returned)
+        assert name == LONG
+        history += [*returned, *items(api, ClientInput(texts=(), results="27 °C"), [(id, name)])]
+    sent = upstream.seen[len(refusals) :]
+    assert len(sent) == 2
+    for seen in sent:
+        assert set(re.findall(rb'"(\w+)": *"%b"' % LONG.encode(), seen.body)) <= {b"description"}
+    assert sent[1].body.count(short.encode()) > sent[0].body.count(short.encode())
 
 
 # Google's SDK

@@ -19,6 +19,7 @@ from typing import Any
 import attrs
 import pytest
 
+from streams.event_stream import EVENT_STREAM
 from tests.support.apis import OLDER, VENDORS, question
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
@@ -53,6 +54,7 @@ END = b"0\r\n\r\n"
 
 def settings(by_hand: Listening, **more: Any) -> dict[str, Any]:
     entries = [provider(f"{VENDORS[api]}/on-{api}", by_hand.url, [api], key=f"{KEY}-{api}") for api in OLDER]
+    entries.append(provider("amazon_bedrock/on-converse", by_hand.url, ["converse"], key=f"{KEY}-converse"))
     return config(entries, **more)
 
 
@@ -80,13 +82,26 @@ def hasty(by_hand) -> Iterator[Gateway]:
         assert "Traceback" not in "\n".join(process.log)
 
 
+@pytest.fixture(scope="module")
+def calm(by_hand) -> Iterator[Gateway]:
+    """Run a gateway that sends no keep-alive of its own."""
+    with gateway_thread(settings(by_hand, keep_alive="1h")) as process:
+        yield process
+        assert "Traceback" not in "\n".join(process.log)
+
+
+CONVERSE_QUESTION = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
+
+
 class Client:
     """A client that reads its answer while it comes."""
 
-    def __init__(self, gateway: Gateway, api: str, model: str, stream: bool = True) -> None:
+    def __init__(self, gateway: Gateway, api: str, model: str, stream: bool = True, **headers: str) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
-        asked = json.dumps(question(api, model, stream=stream))
-        self.connection.request("POST", PATHS[api], asked, {"content-type": "application/json"})
+        asked = json.dumps(CONVERSE_QUESTION if api == "converse" else question(api, model, stream=stream))
+        path = f"/model/{model}/converse-stream" if api == "converse" else PATHS[api]
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.connection.request("POST", path, asked, {"content-type": "application/json", **sent})
         self.body = b""
         self.response: http.client.HTTPResponse | None = None
 
@@ -127,10 +142,10 @@ class Client:
 
 @contextlib.contextmanager
 def call(
-    gateway: Gateway, by_hand: Listening, api: str, model_api: str, stream: bool = True
+    gateway: Gateway, by_hand: Listening, api: str, model_api: str, stream: bool = True, **headers: str
 ) -> Iterator[tuple[Client, Wire]]:
     """Both ends of a call that has reached its provider."""
-    with Client(gateway, api, f"on-{model_api}", stream) as client, by_hand.accept() as provider_end:
+    with Client(gateway, api, f"on-{model_api}", stream, **headers) as client, by_hand.accept() as provider_end:
         provider_end.read_request()
         yield client, provider_end
 
@@ -202,6 +217,70 @@ def test_silence_opens_the_stream_and_the_answer_follows(pinging, by_hand, opene
             assert body.startswith(COMMENT)
             assert SUCCESS[api] in body
             assert body.replace(COMMENT, b"") == b"".join(said) or api != model_api
+
+
+CODEX = {"originator": "codex_exec"}, {"user_agent": "codex_cli_rs/0.171.0 (Debian 12.0.0; x86_64) xterm"}
+COUNTED = b'event: keepalive\ndata: {"type":"keepalive","sequence_number":%d}\n\n'
+
+
+@each_row(("model_api", "headers"), product(OLDER, CODEX), every=3)
+def test_codex_gets_keep_alives_that_it_counts(pinging, by_hand, model_api, headers):
+    """It ignored comments, gave up after 300 s, and sent its request again (Menci/Floway#498, Soju06/codex-lb#727)."""
+    with call(pinging, by_hand, "responses", model_api, **headers) as (client, provider_end):
+        assert client.until(COUNTED % 0, 2) == COUNTED % 0 * 2
+        provider_end.send(SSE + half(model_api))
+        client.until(b"one t")
+        client.until(b"keepalive", client.body.count(b"keepalive") + 2)
+        provider_end.send(chunked(*pieces(model_api)[until_content(model_api) :]) + END)
+        events = Reply(200, {}, client.rest()).events()
+    numbers = [event["sequence_number"] for _, event in events]
+    own = [event["sequence_number"] for name, event in events if name != "keepalive"]
+    assert numbers == sorted(numbers), "each repeats the number before it"
+    assert own == list(range(len(own)))
+    assert COMMENT not in client.body
+
+
+@each_row("model_api", ["chat", "converse"])
+def test_a_converse_client_gets_a_frame_before_the_first_content(pinging, by_hand, model_api):
+    """boto3 gives up after 60 s without a byte."""
+    with call(pinging, by_hand, "converse", model_api) as (client, _):
+        frame = EVENT_STREAM.comment
+        assert client.until(frame, 2) == frame * 2
+        assert client.head().getheader("content-type") == EVENT_STREAM.content_type
+        assert EVENT_STREAM.parse(frame) == ("ping", b"{}")
+
+
+WAITING = {
+    "chat": b": OPENROUTER PROCESSING\n\n",
+    "messages": b'event: ping\ndata: {"type": "ping"}\n\n',
+    "responses": b'event: keepalive\ndata: {"type":"keepalive","sequence_number":2}\n\n',
+}
+"""The keep-alives of providers."""
+
+
+@each_row(("api", "model_api"), PAIRS, every=3)
+def test_a_providers_own_keep_alives_reach_the_client_immediately(calm, by_hand, api, model_api):
+    """They were held until the first content. The first ping of Anthropic, and the first comment of
+    OpenRouter, are part of every stream."""
+    said = pieces(model_api)
+    with call(calm, by_hand, api, model_api) as (client, provider_end):
+        provider_end.send(SSE + chunked(said[0], WAITING[model_api]))
+        for times in range(1, 4):
+            provider_end.send(chunk(WAITING[model_api]))
+            assert client.until(COMMENT, times) == COMMENT * times
+        provider_end.send(chunked(*said[1:]) + END)
+        answer = client.rest().removeprefix(COMMENT * 3)
+    assert SUCCESS[api] in answer
+    assert answer.count(WAITING[model_api]) <= 1
+    assert answer.replace(WAITING[model_api], b"", 1) == b"".join(said) or api != model_api
+
+
+def test_a_failure_after_a_providers_keep_alive_is_an_error_event(calm, by_hand):
+    with call(calm, by_hand, "chat", "responses") as (client, provider_end):
+        provider_end.send(SSE + chunk(WAITING["responses"]))
+        client.until(COMMENT)
+        provider_end.send(END)
+        assert is_error_event("chat", client.rest())
 
 
 LATE = {

@@ -65,6 +65,20 @@ def called(client: Client, by_hand: Listening, api: str = "chat", **more: Any) -
         yield up
 
 
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_codex_gets_frames_while_the_provider_is_silent(upstream, by_hand, api):
+    """Codex counts text frames alone, and gave up after 300 s (Menci/Floway#324)."""
+    with contextlib.ExitStack() as stack:
+        gateway = stack.enter_context(gateway_thread(config(entries(upstream, by_hand), keep_alive="0.3s")))
+        client = stack.enter_context(Client.connect(gateway.port, {"originator": "codex_exec"}))
+        up = stack.enter_context(called(client, by_hand, api))
+        assert [client.next(), client.next()] == [{"type": "keepalive", "sequence_number": 0}] * 2
+        up.send(answer_stream(api).half)
+        (created,) = [one for one in client.until(lambda frame: "delta" in frame) if one["type"] == "response.created"]
+        assert created["headers"], "keep-alives have none"
+        assert client.until(lambda frame: frame["type"] == "keepalive")[-1]["sequence_number"] > 0
+
+
 # Answers
 
 

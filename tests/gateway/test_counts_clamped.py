@@ -131,7 +131,7 @@ READERS: Mapping[str, tuple[Callable[[Any], Usage | None], dict[str, Any]]] = {
 ESTIMATES = {
     "gateway/allowances/expected.py", "gateway/allowances/reservation.py", "gateway/balancing/loads.py",
     "gateway/endpoints/websocket/prewarm.py", "gateway/exchange/attempt.py", "gateway/exchange/checking.py",
-    "gateway/exchange/provider_runs.py", "gateway/commands/cache_files.py", "gateway/prompt_acts/acting.py",
+    "gateway/exchange/provider_runs.py", "gateway/prompt_acts/acting.py",
     "gateway/relay/videos.py", "gateway/steps/harness.py",
     "gateway/kept_ledger/line.py", "gateway/kept_ledger/table.py",
     "gateway/ledger/bill.py", "gateway/realtime/live.py", "gateway/relay/audio.py",

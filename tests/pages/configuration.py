@@ -104,7 +104,6 @@ CLASSES: Mapping[str, type] = {
     "claims": issuers.ClaimNames,
     "login": issuers.IssuerLogin,
     "fetch": issuers.IssuerFetch,
-    "introspection": issuers.Introspection,
     "sessions": issuers.SessionSettings,
     "mcp_servers": mcp_servers.McpServer,
     "steps": steps.StepSettings,

@@ -307,7 +307,7 @@ def test_a_removed_hosted_tool_is_neither_offered_nor_listed():
     tools = [tool("f"), search]
     found, dropped = translate(request(USER, system(change("removal", "web_search")), tools=tools), "chat")
     assert (offered(found, "chat"), dropped) == (["f"], ())
-    assert translate(request(USER, tools=tools), "chat")[1] == ("tools[]",)
+    assert translate(request(USER, tools=tools), "chat")[1] == ("tools[]", "tools[]: web_search")
 
 
 def converse_request(*changes: dict[str, Any]) -> dict[str, Any]:

@@ -126,15 +126,15 @@ def test_a_choice_goes_with_the_tools_of_other_apis_that_it_names(api):
     kind, owner = ("web_search", "responses") if api == "messages" else ("bash_20250124", "messages")
     hosted = NativeTool(owner, kind, {"type": kind, "name": "x"}, "tools[0]")
     for mode, dropped in (
-        ("required", ("tools[]", "tool_choice")),
-        ("tool", ("tools[]", "tool_choice")),
-        ("auto", ("tools[]",)),
-        ("none", () if api == "converse" else ("tools[]",)),
+        ("required", ("tools[]", "tools[]: x", "tool_choice")),
+        ("tool", ("tools[]", "tools[]: x", "tool_choice")),
+        ("auto", ("tools[]", "tools[]: x")),
+        ("none", () if api == "converse" else ("tools[]", "tools[]: x")),
     ):
         with case(mode):
             choice = ToolChoice(mode, "x" if mode == "tool" else None, at="tool_choice")
             assert sent_tools(api, choice, (hosted,)) == ([], None, dropped)
             names, beside, lost = sent_tools(api, choice, (hosted, Tool("f")))
             assert names == ([] if (api, mode) == ("converse", "none") else ["f"])
-            assert lost == (dropped[:1] if mode == "required" else dropped)
+            assert lost == (dropped[:-1] if mode == "required" else dropped)
             assert beside == (UNNAMED.get(api) if mode == "tool" else sent_tools(api, choice, (Tool("f"),))[1])

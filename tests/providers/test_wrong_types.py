@@ -86,8 +86,9 @@ def test_an_event_may_have_any_members(api, step):
     events = full_stream(api)
 
     def translate(data: bytes, client: str) -> None:
-        framing = CODECS[client].wire.framing
-        lane = Translation(CODECS[api], CODECS[client].writer(reply_for(client)), framing, lambda error: error, 2**22)
+        lane = Translation(
+            CODECS[api], CODECS[client].writer(reply_for(client)), CODECS[client].wire, lambda error: error, 2**22
+        )
         lane.feed(data)
         lane.end()
 

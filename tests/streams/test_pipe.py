@@ -72,6 +72,19 @@ async def test_limits_on_silence(autojump_clock, upstream, failed, seconds):
         assert failed in last.message
 
 
+@pytest.mark.parametrize(("idle", "seconds"), [(5, 10), (20, 22)])
+async def test_a_first_byte_after_the_headers_may_take_as_long_as_the_headers(autojump_clock, idle, seconds):
+    """Servers of local models send the headers, and then read the prompt (tale-project/tale#3396)."""
+    watch = Watch(Timeouts(first_byte=10, idle=idle))
+    begun = trio.current_time()
+    with watch.scope:
+        await trio.sleep(2)
+        watch.await_body()
+        await trio.sleep_forever()
+    assert trio.current_time() - begun == seconds
+    assert f"sent headers, but no answer within {max(10, idle)} s" in watch.failure().message
+
+
 async def test_none_means_no_limit(autojump_clock):
     never = Timeouts(first_byte=None, idle=None, total=None)
     assert await pump_items(Upstream(1e5, b"a", 1e5, head_after=1e5), never) == [b"a"]

@@ -52,6 +52,9 @@ def event(name: str, index: int | None = None, id: str = "", /, **members: Any) 
     return {"type": f"response.{name}", **place, **({"item_id": id} if id else {}), **members}
 
 
+ALARM = {"type": "error", "error": {"type": "server_error", "code": "server_error", "message": "no", "param": None}}
+FAILED = event("failed", response=response("failed") | {"error": {"code": "server_error", "message": "no"}})
+
 STREAM: Events = [
     event("created", response=response("in_progress")),  # 0
     event("in_progress", response=response("in_progress")),
@@ -87,9 +90,7 @@ CASE = GrammarCase(
     stream=STREAM,
     whole=WHOLE,
     error=ERROR,
-    failed=replace_events_from(
-        11, event("failed", response=response("failed") | {"error": {"code": "server_error", "message": "no"}})
-    ),
+    failed=replace_events_from(11, ALARM, FAILED),
     half_said=apply_all(
         HALF_A_CALL, set_value(19, "type", "response.incomplete"), set_value(19, "response", "status", "incomplete"),
         set_value(19, "response", "incomplete_details", {"reason": "max_output_tokens"}),
@@ -111,6 +112,7 @@ CASE = GrammarCase(
         ("responses.end", replace_events_from(19)),
         ("responses.end", replace_events_from(0)),
         ("responses.error.event", replace_events_from(5, {"type": "error", "code": "server_error", "message": "no"})),
+        ("responses.error.event", replace_events_from(11, FAILED)),
         ("responses.response.shape", remove_value(19, "response", "output")),
         ("responses.response.members", remove_value(19, "response", "tools")),
         ("responses.response.members", set_value(0, "response", "text", {})),

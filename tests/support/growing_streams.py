@@ -159,7 +159,7 @@ MESSAGES: Final[Mapping[str, MakeStream]] = {
     "usage over and over": lambda n: _message(
         *[{"type": "message_delta", "delta": {}, "usage": {"output_tokens": i}} for i in range(n)]
     ),
-    "events of an unknown type": lambda n: _message(*[{"type": "ping", "more": [LINE]}] * n),
+    "events of an unknown type": lambda n: _message(*[{"type": "news", "more": [LINE]}] * n),
 }  # fmt: skip
 
 

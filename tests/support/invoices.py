@@ -35,11 +35,9 @@ class Call:
     usd: Decimal
     id: str
     billed_day: int
-    tier: str | None = None
     account: str | None = None
     in_ledger: bool = True
     in_invoice: bool = True
-    copies: int = 1
     grade: int = 0
     own_usage: Usage | None = None
     own_usd: Decimal | None = None
@@ -81,16 +79,14 @@ def ledger_lines(calls: Iterable[Call], provider: str) -> list[LedgerLine]:
             model=f"{provider}/{one.model}", usage=usage, grade=one.grade, upstream_id=one.id,
         )  # fmt: skip
         if one.in_ledger:
-            found += [line(tried, began=_micro(one.day), request=one.id)] * one.copies
+            found.append(line(tried, began=_micro(one.day), request=one.id))
     return found
 
 
-async def write_ledger(folder: Path, lines: list[LedgerLine], gap_day: int | None = None) -> None:
-    """Store ``lines``, and on ``gap_day`` the mark of a process that ended without writing its last lines."""
+async def write_ledger(folder: Path, lines: list[LedgerLine]) -> None:
+    """Store ``lines``."""
     table = LedgerTable(SqliteDatabase(folder / "state.sqlite"))
     await table.add(list(enumerate(lines)))
-    if gap_day is not None:
-        await table.mark(1 << 40, _micro(gap_day), _micro(gap_day))
     await table.aclose()
 
 
@@ -101,11 +97,11 @@ def _micro(day: int) -> int:
 # The invoices
 
 
-def _by_cell(calls: Iterable[Call]) -> Mapping[tuple[int, str, str | None, str | None], list[Call]]:
+def _by_cell(calls: Iterable[Call]) -> Mapping[tuple[int, str, str | None], list[Call]]:
     cells = defaultdict(list)
     for one in calls:
         if one.in_invoice:
-            cells[one.billed_day, one.model, one.tier, one.account].append(one)
+            cells[one.billed_day, one.model, one.account].append(one)
     return cells
 
 
@@ -148,7 +144,7 @@ def _page(results: Mapping[int, list[Any]], times: Callable[[int], dict[str, Any
 def openai_files(calls: list[Call]) -> dict[str, bytes]:
     """Return OpenAI's costs, by line item, and its usage."""
     costs, usage = defaultdict(list), defaultdict(list)
-    for (day, model, tier, account), found in _by_cell(calls).items():
+    for (day, model, account), found in _by_cell(calls).items():
         item = f"{model.replace('m-', 'gpt-')}-2026-01-31"
         for kind, part in (("input", "0.25"), ("output", "0.75")):
             costs[day].append({
@@ -157,9 +153,9 @@ def openai_files(calls: list[Call]) -> dict[str, bytes]:
             })  # fmt: skip
         usage[day].append({
             "object": "organization.usage.completions.result", "model": item, "project_id": account,
-            "input_tokens": _sum(found, "input") + _sum(found, "cache_read"), "service_tier": tier or "default",
+            "input_tokens": _sum(found, "input") + _sum(found, "cache_read"), "service_tier": "default",
             "input_cached_tokens": _sum(found, "cache_read"), "output_tokens": _sum(found, "output"),
-            "num_model_requests": len(found), "batch": tier == "batch",
+            "num_model_requests": len(found), "batch": False,
         })  # fmt: skip
 
     def times(day: int) -> dict[str, Any]:
@@ -171,8 +167,8 @@ def openai_files(calls: list[Call]) -> dict[str, bytes]:
 def anthropic_files(calls: list[Call]) -> dict[str, bytes]:
     """Return Anthropic's cost report in cents, and its usage report."""
     costs, usage = defaultdict(list), defaultdict(list)
-    for (day, model, tier, account), found in _by_cell(calls).items():
-        common = {"model": f"{model}-20260131", "workspace_id": account, "service_tier": tier or "standard"}
+    for (day, model, account), found in _by_cell(calls).items():
+        common = {"model": f"{model}-20260131", "workspace_id": account, "service_tier": "standard"}
         costs[day].append({
             **common, "amount": f"{_usd(found).scaleb(2):f}", "currency": "USD", "cost_type": "tokens",
             "token_type": "output_tokens", "description": f"{model} Usage",
@@ -196,7 +192,7 @@ def openrouter_files(calls: list[Call]) -> dict[str, bytes]:
          "endpoint_id": "e", "provider_name": "Maker", "usage": ExactNumber(_usd(found)), "byok_usage_inference": 0,
          "requests": len(found), "prompt_tokens": _sum(found, "input") + _sum(found, "cache_read"),
          "completion_tokens": _sum(found, "output"), "reasoning_tokens": 0}
-        for (day, model, _, _), found in _by_cell(calls).items()
+        for (day, model, _), found in _by_cell(calls).items()
     ]  # fmt: skip
     return {"activity.json": json.dumps({"data": data}).encode()}
 
@@ -204,7 +200,7 @@ def openrouter_files(calls: list[Call]) -> dict[str, bytes]:
 def focus_files(calls: list[Call]) -> dict[str, bytes]:
     """Return an export of AWS in FOCUS, with rows of another service."""
     rows = []
-    for (day, model, tier, account), found in _by_cell(calls).items():
+    for (day, model, account), found in _by_cell(calls).items():
         common = {
             "ProviderName": "AWS", "ServiceName": "Amazon Bedrock", "BillingCurrency": "USD", "ChargeCategory": "Usage",
             "ChargeClass": "", "ChargePeriodStart": f"{_day(day)}T00:00:00Z", "SubAccountId": account or "1",
@@ -216,7 +212,7 @@ def focus_files(calls: list[Call]) -> dict[str, bytes]:
             ("output-tokens", "output", "0.25"),
         ):  # fmt: skip
             quantity = Decimal(_sum(found, name)).scaleb(-3)
-            meter = f"USE1-{model.replace('-', '.')}-{kind}{f'-{tier}' if tier else ''}"
+            meter = f"USE1-{model.replace('-', '.')}-{kind}"
             rows.append(common | {"BilledCost": f"{usd * Decimal(part):f}", "ConsumedQuantity": f"{quantity:f}",
                                   "x_UsageType": meter})  # fmt: skip
     other = (
@@ -238,7 +234,7 @@ def request_files(calls: list[Call]) -> dict[str, bytes]:
 def plain_files(calls: list[Call], *, tokens: bool = True) -> dict[str, bytes]:
     """Return plain CSV, with or without tokens."""
     rows = []
-    for (day, model, _, account), found in _by_cell(calls).items():
+    for (day, model, account), found in _by_cell(calls).items():
         row = {"day": str(_day(day)), "model": model, "usd": f"{_usd(found):f}", "account": account or ""}
         if tokens:
             cached = _sum(found, "cache_read")

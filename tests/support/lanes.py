@@ -68,11 +68,11 @@ def byte_lane(api: str, limit: int = 2**20) -> Passthrough:
 
 def hub_lane(source: str, client: str, limit: int = 2**20) -> Translation:
     return Translation(
-        CODECS[source], CODECS[client].writer(reply_for(client)), CODECS[client].wire.framing, masked_error, limit
+        CODECS[source], CODECS[client].writer(reply_for(client)), CODECS[client].wire, masked_error, limit
     )
 
 
 def whole_lane(source: str, client: str, limit: int = 2**20) -> WholeAnswerTranslation:
     return WholeAnswerTranslation(
-        CODECS[source], CODECS[client].writer(reply_for(client)), CODECS[client].wire.framing, masked_error, limit
+        CODECS[source], CODECS[client].writer(reply_for(client)), CODECS[client].wire, masked_error, limit
     )

@@ -2,7 +2,7 @@
 
 It implements OpenID Connect Core 1.0 and Discovery 1.0, the authorization code flow (RFC 6749) with PKCE (RFC 7636,
 only S256), ``iss`` in the redirect (RFC 9207), rotation of refresh tokens with detection of reuse (RFC 9700, section
-4.14.2), userinfo, introspection (RFC 7662) and sign-out. ``faults`` makes its endpoints fail, ``wrong`` its ID tokens.
+4.14.2), userinfo and sign-out. ``faults`` makes its endpoints fail, ``wrong`` its ID tokens.
 
 ```python
 with open_provider() as provider:
@@ -152,8 +152,6 @@ class OidcProvider:
     rotates: bool = True
     revoked: set[str] = attrs.field(factory=set)
     """Users whose refresh tokens are refused."""
-    active: dict[str, dict[str, Any]] = attrs.field(factory=dict)
-    """Opaque tokens of introspection, each with its response; all others are inactive."""
     seen: list[SeenRequest] = attrs.field(factory=list)
     _codes: dict[str, Grant] = attrs.field(factory=dict)
     _spent: dict[str, str] = attrs.field(factory=dict)
@@ -232,7 +230,6 @@ class OidcProvider:
             "token_endpoint": f"{self.issuer}/token",
             "userinfo_endpoint": f"{self.issuer}/userinfo",
             "jwks_uri": f"{self.issuer}/jwks",
-            "introspection_endpoint": f"{self.issuer}/introspect",
             "end_session_endpoint": f"{self.issuer}/logout",
             "scopes_supported": ["openid", "email", "groups", "offline_access"],
             "response_types_supported": ["code"],
@@ -397,10 +394,6 @@ class OidcProvider:
             raise RequestRefused("invalid_token", "unknown access token", 401)
         return _json({**self.people[grant.user], **self.userinfo})
 
-    def introspect(self, received: SeenRequest) -> Reply:
-        self._check_client(received)
-        return _json(self.active.get(received.form.get("token", ""), {"active": False}))
-
     def sign_out(self, received: SeenRequest) -> Reply:
         self.signed_in = None
         return _page("You are signed out of Example ID.")
@@ -412,7 +405,6 @@ _HANDLERS: Final = {
     "/authorize": OidcProvider.authorize,
     "/token": OidcProvider.grant_tokens,
     "/userinfo": OidcProvider.user_info,
-    "/introspect": OidcProvider.introspect,
     "/logout": OidcProvider.sign_out,
 }
 

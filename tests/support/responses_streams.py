@@ -166,11 +166,14 @@ def check_grammar(events: Sequence[dict[str, Any]]) -> None:
     assert sum(event["type"] in TERMINAL for event in events) == 1
     last = events[-1]
     assert last["type"] in TERMINAL
+    is_failed = last["type"] == "response.failed"
+    assert [event["type"] == "error" and "message" in event["error"] for event in events[2:-1]].count(True) == is_failed
+    assert not is_failed or events[-2]["type"] == "error"
     items: dict[int, dict[str, Any]] = {}
     finished: dict[int, dict[str, Any]] = {}
     pieces: dict[Any, str] = {}
     parts: dict[Any, bool] = {}  # is the part open
-    for event in events[2:-1]:
+    for event in events[2 : -2 if is_failed else -1]:
         index = event["output_index"]
         if event["type"] == "response.output_item.added":
             assert index == len(items)

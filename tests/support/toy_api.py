@@ -232,9 +232,6 @@ class ToyWriter:
                 return frame("oops", _error_object(event))
         return b""
 
-    def ping(self) -> bytes:
-        return WIRE.ping
-
 
 def _error_object(error: ErrorInfo) -> dict[str, Any]:
     return {"what": error.kind, "words": error.message}

@@ -139,8 +139,10 @@ _ROWS: Final = (
      "presidio_ad_hoc_recognizers output_parse_pii llm_guard_mode prompt_injection_params"),
     (Group.PROTECTION, "write an item of `issuers`, whose rules admit people and teams (docs/people.md)",
      "enable_jwt_auth litellm_jwtauth"),
+    (Group.PROTECTION, "write an item of `issuers`; it must send signed tokens (JWT), because opaque ones are rejected",
+     "enable_oauth2_auth enable_oauth2_proxy_auth oauth2_config_mappings"),
     (Group.PROTECTION, _ACCESS, "custom_auth custom_auth_run_common_checks "
-     "custom_key_generate custom_sso enable_oauth2_auth enable_oauth2_proxy_auth oauth2_config_mappings allowed_ips "
+     "custom_key_generate custom_sso allowed_ips "
      "use_x_forwarded_for allowed_routes public_routes admin_only_routes enforce_user_param enforced_params "
      "reject_clientside_metadata_tags key_generation_settings upperbound_key_generate_params "
      "default_key_generate_params user_header_name user_header_mappings litellm_key_header_name"),

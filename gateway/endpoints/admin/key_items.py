@@ -1,9 +1,9 @@
 """The settings of a client in a request's body, and the checks of a lead's clients."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -12,11 +12,13 @@ from configfile.wording import spell_time
 from gateway.access.authentication import Authenticator
 from gateway.config.cached_answers import CacheUse
 from gateway.config.clients import ClientKey
-from gateway.config.key_changes import MOST_KEYS, ChangeRejected, check_name, checked_client
+from gateway.config.key_changes import MOST_KEYS, ChangeRejected, TooManyKeys, built_client, check_name
 from gateway.config.settings import Config
-from gateway.endpoints.admin.errors import mistakes_error, not_permitted
+from gateway.endpoints.admin.errors import conflict, mistakes_error, not_permitted
 from gateway.people.values import Caller
 from streams.errors import GatewayError, invalid
+
+T = TypeVar("T")
 
 LONGEST_OF_LEAD: Final = timedelta(days=400)
 """The longest life of a client that a lead makes."""
@@ -97,23 +99,19 @@ def build_checked(name: str, item: Mapping[str, Any], config: Config) -> tuple[C
     """Return the client of an item, and its stored form, with equal spellings of times.
 
     Raises ``GatewayError`` (400) for everything that the file would not accept either."""
-    written = {member: value for member, value in item.items() if value != [] or member != "keys"}
+    return build_or_refuse(lambda: built_client(name, item, config))
+
+
+def build_or_refuse(build: Callable[[], T]) -> T:
+    """Return the result of ``build``. Raises ``GatewayError`` for a client that is not valid."""
     try:
-        client = checked_client(name, written, config)
+        return build()
     except ConfigError as error:
         raise mistakes_error(error) from None
+    except TooManyKeys as error:
+        raise conflict(str(error), "too_many_keys") from None
     except ChangeRejected as error:
         raise invalid(str(error), "until", code="expired") from None
-    stored = dict(item)
-    if client.until is not None:
-        stored["until"] = spell_time(client.until)
-    stored["keys"] = [
-        {"sha256": key.digest.hex(), **({} if key.until is None else {"until": spell_time(key.until)})}
-        for key in client.keys
-    ]
-    if not client.keys:
-        del stored["keys"]
-    return client, stored
 
 
 def check_lead_change(caller: Caller, client: ClientKey, config: Config) -> None:

@@ -1,20 +1,18 @@
 """The clients in the storage, as the HTTP API reads and writes them."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gateway.config.key_changes import audited_client, described_settings, stored_settings
+from gateway.config.key_changes import stored_settings
 from gateway.config.settings import Config
 from gateway.endpoints.admin.calls import AdminCall
 from gateway.endpoints.admin.errors import conflict, not_found, not_permitted
 from gateway.endpoints.admin.key_items import shared_key_error
 from gateway.endpoints.admin.visibility import sees_all, sees_group
 from gateway.followed_keys import FollowedKeys
-from gateway.people.rows import audit_writer
-from gateway.people.store import PeopleStore
+from gateway.people.client_changes import client_change
 from gateway.stores.key_store import ItemChange, KeyEvent, KeyStore, KeyTaken
-from gateway.stores.sql import Session
 from gateway.stores.store import Changed
 from streams.errors import GatewayError
 
@@ -108,23 +106,18 @@ async def write_client(
 
     Raises ``GatewayError`` (409) if another caller changed the client at the same time, or has its key, and
     ``StoreFull``."""
-    text = None if written is None else json.dumps(written, ensure_ascii=False)
-    about = described_settings(name, before if text is None else text)
-    also = _audit_writer(call, await call.people(), name, before, text, status)
-    await _write(call, (ItemChange(event, name, before, text, about, digests, also),))
-    return text
+    notation = (await call.people()).database.notation
+    change = client_change(notation, call.audit_entry(status), event, name, before, written, digests)
+    await _write(call, (change,))
+    return change.item
 
 
 async def revoke_clients(call: AdminCall, texts: Mapping[str, str], status: int) -> None:
     """Revoke all clients in ``texts``, which has their stored texts by name, or none of them.
 
     Raises ``GatewayError`` (409) if another caller changed one at the same time."""
-    people = await call.people()
-    await _write(call, [
-        ItemChange("revoked", name, text, None, described_settings(name, text),
-                   also=_audit_writer(call, people, name, text, None, status))
-        for name, text in texts.items()
-    ])  # fmt: skip
+    notation, entry = (await call.people()).database.notation, call.audit_entry(status)
+    await _write(call, [client_change(notation, entry, "revoked", name, text, None) for name, text in texts.items()])
 
 
 async def _write(call: AdminCall, changes: Sequence[ItemChange]) -> None:
@@ -137,14 +130,6 @@ async def _write(call: AdminCall, changes: Sequence[ItemChange]) -> None:
     except KeyTaken as taken:
         raise taken_key_error(call, taken.args[0]) from None
     await keys.apply_changes()
-
-
-def _audit_writer(
-    call: AdminCall, people: PeopleStore, name: str, before: str | None, after: str | None, status: int
-) -> Callable[[Session], None]:
-    """Return the function that adds the change to the audit, in the transaction of the change."""
-    settings = audited_client(name, before), audited_client(name, after)
-    return audit_writer(people.database.notation, call.audit_entry(status), *settings)
 
 
 def taken_key_error(call: AdminCall, holder: str, kind: str = "key") -> GatewayError:

@@ -6,27 +6,23 @@ from typing import Any, Final
 
 import attrs
 
-from configfile.document import ConfigError
 from configfile.kinds import read_positive_duration
 from configfile.wording import Wrong
 from gateway.config.client_rows import client_rows, expiry_text, row_of
 from gateway.config.clients import ClientKey
 from gateway.config.key_changes import (
-    ChangeRejected,
-    accepted_item,
+    KeyedClient,
+    added_client,
     kind_of,
-    new_key,
-    now_text,
-    rotated_keys,
+    rotated_client,
     stored_or_empty,
     stored_settings,
 )
 from gateway.config.settings import Config
-from gateway.config.stored_keys import read_item
 from gateway.endpoints.admin.bodies import check_members
 from gateway.endpoints.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, in_thread
-from gateway.endpoints.admin.errors import conflict, mistakes_error
-from gateway.endpoints.admin.key_items import NewItem, build_checked, check_lead_change, read_new_item
+from gateway.endpoints.admin.errors import conflict
+from gateway.endpoints.admin.key_items import NewItem, build_checked, build_or_refuse, check_lead_change, read_new_item
 from gateway.endpoints.admin.key_storage import (
     changeable_text,
     check_unused,
@@ -118,12 +114,14 @@ async def store_client(call: AdminCall, name: str, new: NewItem) -> StoredClient
 
 
 async def _add_client(call: AdminCall, name: str, new: NewItem, config: Config) -> StoredClient:
-    key = new_key() if not new.keys and new.settings.get("certificate") is None else None
-    accepted = list(new.keys) if key is None else [accepted_item(key)]
-    client, item = await in_thread(partial(_build, call, name, {**new.settings, "keys": accepted}, config))
-    written = {"client": item, "added": now_text(), "by": call.author}
-    text = await write_client(call, name, None, written, "added", 201, [one["sha256"] for one in item.get("keys", ())])
-    return StoredClient(client, written, text, key, is_new=True)
+    def build() -> KeyedClient:
+        added = build_or_refuse(lambda: added_client(name, new.settings, new.keys, config, call.author))
+        _check_allowed(call, added.client, config)
+        return added
+
+    added = await in_thread(build)
+    text = await write_client(call, name, None, added.written, "added", 201, added.digests)
+    return StoredClient(added.client, added.written, text, added.key, is_new=True)
 
 
 async def delete_key(call: AdminCall) -> AdminAnswer:
@@ -142,14 +140,18 @@ async def rotate_key(call: AdminCall) -> AdminAnswer:
     keep_old = _keep_old(body.get("keep_old", KEEP_OLD))
     given = read_new_item(name, {"sha256": body["sha256"]} if "sha256" in body else {})
     text = await _stored_text(call, name)
-    key = new_key() if not given.keys else None
-    accepted = accepted_item(key) if key is not None else given.keys[0]
-    kept = stored_or_empty(name, text)
-    client, item = await in_thread(partial(_rotate, call, name, kept, accepted, keep_old, current_config(call)))
-    written = {**kept, "client": item}
-    after = await write_client(call, name, text, written, "rotated", 200, (accepted["sha256"],))
+    kept, accepted, config = stored_or_empty(name, text), next(iter(given.keys), None), current_config(call)
+
+    def build() -> KeyedClient:
+        rotated = build_or_refuse(lambda: rotated_client(name, kept, accepted, keep_old, config))
+        _check_allowed(call, rotated.client, config)
+        return rotated
+
+    rotated = await in_thread(build)
+    client, written = rotated.client, rotated.written
+    after = await write_client(call, name, text, written, "rotated", 200, rotated.digests[-1:])
     until = max((one.until for one in client.keys[:-1] if one.until is not None), default=None)
-    new = {} if key is None else {"key": key}
+    new = {} if rotated.key is None else {"key": rotated.key}
     return AdminAnswer(
         {**row_of(client, written), "old_keys_until": expiry_text(until), **new}, headers=entity_tag(after)
     )
@@ -166,27 +168,21 @@ async def _stored_text(call: AdminCall, name: str) -> str:
     return text
 
 
-def _rotate(
-    call: AdminCall, name: str, kept: Mapping[str, Any], accepted: Mapping[str, Any], keep_old: float, config: Config
-) -> tuple[ClientKey, dict[str, Any]]:
-    try:
-        keys = rotated_keys(read_item(name, kept["client"]), accepted, keep_old)
-    except ConfigError as error:
-        raise mistakes_error(error) from None
-    except ChangeRejected as error:
-        raise conflict(str(error), "too_many_keys") from None
-    return _build(call, name, {**kept["client"], "keys": keys}, config)
-
-
 def _build(call: AdminCall, name: str, item: Mapping[str, Any], config: Config) -> tuple[ClientKey, dict[str, Any]]:
     """Return the client that ``item`` describes, and the item to store. Raises ``GatewayError``."""
     client, stored = build_checked(name, item, config)
+    _check_allowed(call, client, config)
+    return client, stored
+
+
+def _check_allowed(call: AdminCall, client: ClientKey, config: Config) -> None:
+    """Check that the caller may make ``client``, and that no other client has its keys. Raises ``GatewayError``."""
     check_lead_change(call.caller, client, config)
-    holders = {one: other.name for other in config.client_keys for one in other.credentials if other.name != name}
+    others = [other for other in config.client_keys if other.name != client.name]
+    holders = {one: other.name for other in others for one in other.credentials}
     for one in client.credentials:
         if one in holders:
             raise taken_key_error(call, holders[one], kind_of(one))
-    return client, stored
 
 
 def _keep_old(text: Any) -> float:

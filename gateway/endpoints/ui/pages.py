@@ -66,7 +66,7 @@ def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, 
     if has_client_keys:
         try:
             name = authenticator.authenticate(shown)
-            seconds = authenticator.seconds_left(shown, until_judged=True)
+            seconds = authenticator.seconds_left(shown)
             return visitor_of(caller_named(authenticator, name), "client key", seconds)
         except KeyRefused as error:
             if error.info.kind == "permission":

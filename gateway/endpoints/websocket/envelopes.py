@@ -29,6 +29,7 @@ TERMINAL: Final = frozenset({"response.completed", "response.incomplete", "respo
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENVELOPE: Final = ("type", "generate", "stream_id", "stream")
+_WORDS: Final = CODECS["responses"].wire.words
 _ABOUT_CONNECTION: Final = ("content-type", "content-length")
 
 
@@ -232,8 +233,8 @@ def _as_utf8(data: bytes) -> tuple[bytes, str]:
 class Frames:
     """The frames of one stream.
 
-    The first one has the ``headers`` of a response, as OpenAI's does: the request's id, and losses. A stream has
-    exactly one terminal frame, the last one: a later frame would count for the next response."""
+    The first one that is no keep-alive has the ``headers`` of a response, as OpenAI's does: the request's id, and
+    losses. A stream has exactly one terminal frame, the last one: a later frame would count for the next response."""
 
     def __init__(self, headers: Headers, stream_id: str | None) -> None:
         self._splitter = sse.Splitter(sys.maxsize, is_own=True)  # the lanes limit the size of events
@@ -264,6 +265,8 @@ class Frames:
             self._error = data  # OpenAI's stream repeats it in the terminal event
             return None
         self._is_over = kind in TERMINAL
+        if kind in _WORDS.keep_alives:
+            return f"{text[:-1]}{self._tail}}}"
         extra, self._extra = self._extra, ""
         return f"{text[:-1]}{self._tail}{extra}}}"
 

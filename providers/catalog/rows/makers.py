@@ -46,6 +46,8 @@ _CODEX = Source("https://github.com/openai/codex/blob/main/codex-rs/codex-api/sr
 _MOONSHOT = "https://platform.kimi.ai/docs/api/overview.md"
 _COMPARED = "https://www.developersdigest.tech/reference/api-compatibility/"
 
+_SHORT_NAMES = attrs.evolve(COMPATIBLE, short_tool_names=True)  # mrexodia/ida-pro-mcp#129, QwenLM/Qwen3-VL#2069
+
 MAKERS = (
     Provider(
         "openai", "OpenAI", "https://api.openai.com", speaks=CHAT_AND_RESPONSES, quirks=OPENAI,
@@ -154,7 +156,7 @@ MAKERS = (
     Provider(
         "deepseek", "DeepSeek", "https://api.deepseek.com", speaks=CHAT_AND_MESSAGES,
         places={"messages": "/anthropic/v1", "responses": ""}, models=("deepseek-v4-pro", "deepseek-v4-flash"),
-        families=("deepseek-*",), key_env="DEEPSEEK_API_KEY",
+        families=("deepseek-*",), key_env="DEEPSEEK_API_KEY", quirks=_SHORT_NAMES,
         about="Also has Responses, which rejects items between a tool call and its result: "
         "`speaks: [chat, messages, responses]`.",
         sources=sources(
@@ -196,7 +198,7 @@ MAKERS = (
     Provider(
         "qwen", "Alibaba Cloud", address="https://dashscope-intl.aliyuncs.com", prefix="/compatible-mode/v1",
         speaks=ALL_THREE, families=("qwen-*", "qwen[0-9]*", "qwq-*", "qvq-*", "text-embedding-v[0-9]*"),
-        key_env="DASHSCOPE_API_KEY",
+        key_env="DASHSCOPE_API_KEY", quirks=_SHORT_NAMES,
         places={"messages": "/apps/anthropic/v1", "responses": "/api/v2/apps/protocols/compatible-mode/v1"},
         sources=sources(
             READ, chat="https://www.alibabacloud.com/help/en/model-studio/first-api-call-to-qwen",

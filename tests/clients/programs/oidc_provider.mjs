@@ -30,7 +30,6 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   findAccount: async (context, id) => ({ accountId: id, claims: async () => ({ sub: id, ...people[id] }) }),
   features: {
     devInteractions: { enabled: true },
-    introspection: { enabled: true, allowedPolicy: () => true },
     clientCredentials: { enabled: true },
     resourceIndicators: {
       enabled: true,

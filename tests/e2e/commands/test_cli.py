@@ -12,9 +12,12 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 
 from gateway import __version__
+from gateway.__main__ import main
+from gateway.commands.help import GROUPS
 from providers.catalog.price_list import source
 from tests.support.command_line import COMMAND, Finished, demo, environment, invoke, run, running_command
 from tests.support.harness import (
@@ -55,13 +58,44 @@ def folder(tmp_path):
 # Help
 
 
-def test_help_lists_the_commands_in_order_and_cuts_no_sentence():
+def test_help_groups_the_commands_and_cuts_no_sentence():
     for columns in ("60", "80", "120"):
         found = invoke("--help", env={"COLUMNS": columns})
         assert found.returncode == 0
-        listed = re.findall(r"^  ([a-z]+)  ", found.stdout.partition("Commands:")[2], re.M)
-        assert [name for name in listed if name in COMMANDS] == COMMANDS
+        assert re.findall(r"^(\w.*):$", found.stdout, re.M) == [*GROUPS, "Options"]
+        listed = re.findall(r"^  ([a-z]+)  ", found.stdout, re.M)
+        assert listed == [name for names in GROUPS.values() for name in names]
         assert "..." not in found.stdout.partition("\n")[2]
+    assert {*listed} == {name for name, command in main.commands.items() if not command.hidden}
+
+
+def test_the_help_of_each_command_shows_its_options_on_the_first_screen():
+    for path, command in all_commands(main):
+        lines = invoke(*path, "--help", env={"COLUMNS": "80"}).stdout.splitlines()
+        options = lines.index("Options:") if "Options:" in lines else 0
+        assert len(lines) <= 24 or isinstance(command, click.Group) or options <= 8, path
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (("explain", "m", "--if", "*=overloaded"), "explain --if was removed: explain --url shows"),
+        (("cache", "1.json", "2.json"), "cache FILE was removed: send the requests through a gateway"),
+        (("cache", "--model", "m"), "cache --model was removed"),
+        (("step", "test", "1.json"), "step was removed: use trigate steps try"),
+    ],
+)
+def test_a_removed_option_or_command_states_what_replaces_it(words, instead):
+    found = invoke(*words)
+    assert found.returncode == 2
+    assert instead in " ".join(found.stderr.split())
+
+
+def all_commands(group, *path):
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from all_commands(command, *path, name)
 
 
 @pytest.mark.sample(3)

@@ -211,9 +211,7 @@ async def test_the_provider_is_closed_when_the_last_follower_leaves():
                 assert stage.provider.closed == 0
                 client.leave()
                 await client.over.wait()
-            begun = trio.current_time()
             await eventually(lambda: stage.provider.closed == 1)
-            assert trio.current_time() - begun < 0.5, step
             await eventually(lambda: not stage.gate.service.answer_cache.flights)
             again = Client(stage)
             await eventually(lambda: stage.provider.calls == 2)

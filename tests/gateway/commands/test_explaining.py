@@ -1,23 +1,20 @@
-"""``trigate explain``: the order of attempts, the waits and the final answer, without a request to anybody."""
+"""``trigate explain``: the order of targets and the current one, without a request to a provider."""
 
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, reduce
+from functools import reduce
 from operator import getitem
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import click
 import pytest
 
-from gateway.commands.explaining import explain, parse_assumptions
-from gateway.commands.rehearsal import KINDS, Rehearsal, rehearse
-from gateway.config.loading import Config, from_mapping
-from gateway.routing.plan import Outage, Plan
+from gateway.commands.explaining import explain
+from gateway.commands.next_target import next_step
+from gateway.config.loading import from_mapping
+from gateway.routing.plan import Outage
 from gateway.routing.router import Router
-from streams.events import UNAVAILABLE, FailureReason
-from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, free_port, provider, refusing_port
 from tests.support.quick_yaml import dump_yaml, load_yaml
@@ -33,100 +30,15 @@ def routed(**more: Any) -> dict[str, Any]:
     return config(entries, 12000, model_aliases={"best": {"targets": TARGETS, **more}, "alone": {"target": "gpu-1"}})
 
 
-@lru_cache
-def planned(name: str = "best", **more: Any) -> tuple[Config, Plan]:
-    loaded = from_mapping(routed(**more))
-    return loaded, Router(loaded).plan(name, "chat")
-
-
 def write_config(folder: Path, settings: dict[str, Any]) -> Path:
     file = folder / "trigate.yaml"
     file.write_text(dump_yaml(settings))
     return file
 
 
-def rehearsed(supposed: str, name: str = "best", **more: Any) -> Rehearsal:
-    loaded, plan = planned(name, **more)
-    return rehearse(plan, parse_assumptions([supposed], plan), loaded)
-
-
-def tried(found: Rehearsal) -> list[tuple[str, str | None]]:
-    return [(one.target.place, one.reason) for one in found.attempts]
-
-
-@each_row(
-    ("supposed", "name", "attempts", "waits", "status"),
-    [
-        ("gpu-1=overloaded,gpu-2=connection", "best", ["gpu-1 overloaded", "gpu-2 connection", "cloud"], 0, None),
-        ("gpu-1=context_too_long", "best", ["gpu-1 context_too_long", "long"], 0, None),
-        ("*=overloaded", "best", [f"{name} overloaded" for name in (*NAMES[:3], "gpu-1")], 0.5, 503),
-        ("*=invalid", "best", ["gpu-1 invalid"], 0, 400),
-        ("*=server_error", "best", [f"{name} server_error" for name in (*NAMES[:3], "gpu-1")], 0.5, 502),
-        ("*=rate_limited", "best", [f"{name} rate_limited" for name in (*NAMES[:3], "gpu-1")], 5, 429),
-        ("gpu-1=overloaded", "alone", ["gpu-1 overloaded"], 0, 503),
-    ],
-    ids=["group", "its reason", "another reason", "mistake", "again", "a rate limit is awaited", "one target"],
-)
-def test_a_supposition_leads_through_targets_with_the_longest_wait_before_the_last(
-    supposed, name, attempts, waits, status
-):
-    found = rehearsed(supposed, name)
-    assert [" ".join(filter(None, one)) for one in tried(found)] == attempts
-    assert [one.wait for one in found.attempts] == [*[0] * (len(attempts) - 1), waits]
-    assert (found.error and found.error.status) == status
-    if found.error is not None and len(attempts) > 1:
-        assert all(": ".join(one) in found.error.message for one in tried(found))
-
-
-def test_a_silent_target_takes_the_patience_of_the_route_and_the_last_one_what_is_left():
-    found = rehearsed("*=timeout", first_content="10s")
-    assert [one.took for one in found.attempts] == [10, 10, 280]
-    assert found.seconds == 300
-    patient = rehearsed("gpu-1=timeout", first_content=None)
-    assert patient.error is not None  # nobody is left to be asked within the deadline
-
-
-def test_every_reason_can_be_supposed():
-    assert set(KINDS) == set(get_args(FailureReason))
-    for reason in get_args(FailureReason):
-        found = rehearsed(f"gpu-1={reason}", first_content="10s")
-        assert tried(found)[0] == ("gpu-1", reason)
-        assert (found.error is None) == (reason in UNAVAILABLE or reason == "context_too_long")
-
-
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        ("gpu-1", "--if 'gpu-1': expected TARGET=REASON, where REASON is one of rate_limited, quota"),
-        ("gpu-1=overload", "REASON is one of rate_limited, .*; did you mean overloaded?"),
-        ("gpu-3=timeout", "this model has no target 'gpu-3'; did you mean gpu-2\\?"),
-        ("north=timeout", "it has gpu-1, gpu-2, cloud, long"),
-    ],
-)
-def test_a_supposition_that_makes_no_sense_is_refused(given, says):
-    with pytest.raises(click.UsageError, match=says.replace("(", r"\(")):
-        parse_assumptions([given], planned()[1])
-
-
-def test_a_supposition_selects_targets_by_model_or_pattern_and_the_last_wins():
-    _, plan = planned()
-    for name in ("vllm/gpu-1-model", "gpu-1-model"):
-        assert parse_assumptions([f"{name}=quota"], plan) == {"gpu-1": "quota"}
-    found = parse_assumptions(["gpu-*=timeout", " gpu-2=gone , cloud=quota"], plan)
-    assert found == {"gpu-1": "timeout", "gpu-2": "gone", "cloud": "quota"}
-
-
-def printed(tmp_path, capsys, *supposed: str, **more: Any) -> list[str]:
-    assert explain("best", "messages", write_config(tmp_path, routed(**more)), no_env=True, supposed=supposed) == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    found: list[str] = said.out.splitlines()
-    return found
-
-
-def test_all_of_it_is_printed(tmp_path, capsys):
-    lines = printed(tmp_path, capsys, "gpu-1=overloaded,gpu-2=timeout", first_content="10s")
-    assert lines[:6] == [
+def test_the_targets_of_a_name_are_printed_in_order(tmp_path, capsys):
+    assert explain("best", "messages", write_config(tmp_path, routed()), no_env=True) == 0
+    assert capsys.readouterr().out.splitlines()[:6] == [
         "request  best from a messages client",
         "route    [gpu-1, gpu-2], then cloud, then long (for context_too_long); within a group by least_busy; "
         "at most 4 attempts in 300 s",
@@ -135,19 +47,6 @@ def test_all_of_it_is_printed(tmp_path, capsys):
         "         cloud: vllm/cloud-model, translated to chat",
         "         long: vllm/long-model, translated to chat",
     ]
-    assert lines[-5:] == [
-        "if       gpu-1=overloaded, gpu-2=timeout",
-        "tried    1. gpu-1: overloaded",
-        "         2. gpu-2: timeout (no data for 10 s)",
-        "         3. cloud: assumed to answer",
-        "result   200 from cloud, after at most 10 s",
-    ]
-
-
-def test_the_error_that_a_client_gets_is_printed(tmp_path, capsys):
-    lines = printed(tmp_path, capsys, "*=credential")
-    assert lines[-1].startswith("result   502 upstream: ")
-    assert "tried    1. gpu-1: credential" in lines
 
 
 # Against a gateway that runs
@@ -174,11 +73,6 @@ def test_a_running_gateway_reports_skipped_targets_with_reasons(tmp_path, capsys
         assert re.fullmatch(r"now      a: in cooldown for (19|20)\S* s \(rate_limited\), 0 open requests", lines[at])
         assert lines[at + 1].strip().startswith("b: available, 0 open requests")
         assert lines[-2:] == ["tried    1. b: assumed to answer", "result   200 from b"]
-        supposed = ("b=overloaded",)
-        assert explain("best", "chat", file, no_env=False, supposed=supposed, url=gateway.url) == 0
-        lines = capsys.readouterr().out.splitlines()
-        assert "tried    1. b: overloaded" in lines
-        assert lines[-1].startswith("result   503 overloaded")
 
 
 def test_a_rejected_credential_shows_the_cooldown_of_requests_with_and_without_another_target(
@@ -304,16 +198,11 @@ def test_a_running_gateway_reports_the_usage_of_limits(limited):
 
 
 def test_a_request_goes_to_its_only_target_during_a_cooldown_but_not_during_a_rate_limit():
-    loaded, plan = planned("alone")
-    sent = rehearse(plan, {}, loaded, {"gpu-1": Outage("overloaded", 60.0)})
-    assert [(one.target.place, one.in_cooldown) for one in sent.attempts] == [("gpu-1", True)]
-    limited = rehearse(plan, {}, loaded, {"gpu-1": Outage("rate_limited", 60.0)})
-    assert (limited.attempts, limited.error and limited.error.status) == ((), 429)
-
-
-def test_a_timeout_that_uses_the_whole_deadline_lists_the_targets_that_were_not_tried(tmp_path, capsys):
-    lines = printed(tmp_path, capsys, "gpu-1=overloaded,gpu-2=timeout", first_content=None)
-    assert lines[-1].endswith("gpu-2: timeout (used the whole deadline; cloud was not tried)")
+    loaded = from_mapping(routed())
+    alone = Router(loaded).plan("alone", "chat")
+    assert next_step(alone, {"gpu-1": Outage("overloaded", 60.0)}).target.place == "gpu-1"
+    limited = next_step(alone, {"gpu-1": Outage("rate_limited", 60.0)})
+    assert (limited.error.kind, limited.error.status) == ("rate_limited", 429)
 
 
 MEMBERS = {

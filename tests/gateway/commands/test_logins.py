@@ -8,7 +8,7 @@ import pytest
 
 from gateway.commands import connect as command
 from gateway.commands.client import KEY_VARIABLE
-from gateway.commands.clients import CLIENTS
+from gateway.commands.clients import CLAUDE_WAITS, CLIENTS
 from gateway.commands.connect import run as connect
 from gateway.commands.finding import ConnectOptions
 from gateway.commands.logins import LOGINS
@@ -36,7 +36,7 @@ def test_claude_gets_the_address_and_nothing_in_place_of_its_login(home):
     configured(home)
     assert connect("claude", with_login(write=True)) == 0
     env = json.loads((home / ".claude/settings.json").read_text())["env"]
-    blank = {"ANTHROPIC_API_KEY": "", "ANTHROPIC_AUTH_TOKEN": ""}
+    blank = {"ANTHROPIC_API_KEY": "", "ANTHROPIC_AUTH_TOKEN": "", **CLAUDE_WAITS}
     assert env == {"ANTHROPIC_BASE_URL": "http://127.0.0.1:4100", **blank}
     assert command.undo("claude") == 0
     assert not (home / ".claude/settings.json").exists()
@@ -47,7 +47,9 @@ def test_a_login_replaces_the_gateways_key_and_models(home):
     assert connect("claude", ConnectOptions(write=True, model="claude-opus-4-1")) == 0
     assert connect("claude", with_login(write=True)) == 0
     env = json.loads((home / ".claude/settings.json").read_text())["env"]
-    assert {name: value for name, value in env.items() if value} == {"ANTHROPIC_BASE_URL": "http://127.0.0.1:4100"}
+    assert {name: value for name, value in env.items() if value} == {
+        "ANTHROPIC_BASE_URL": "http://127.0.0.1:4100", **CLAUDE_WAITS,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_codex_keeps_its_login_and_its_model(home, monkeypatch, keyed):
     text = (home / ".codex/config.toml").read_text()
     provider = {
         "name": "trigate", "base_url": "http://127.0.0.1:4100/v1", "wire_api": "responses",
-        "supports_websockets": True, "requires_openai_auth": True,
+        "supports_websockets": True, "stream_idle_timeout_ms": 1_800_000, "requires_openai_auth": True,
         **({"env_http_headers": {"x-trigate-key": KEY_VARIABLE}} if keyed else {}),
     }  # fmt: skip
     assert tomllib.loads(text) == {"model_provider": "trigate", "model_providers": {"trigate": provider}}

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.commands.client import KEY_VARIABLE
-from gateway.commands.clients import CLIENTS
+from gateway.commands.clients import CLAUDE_WAITS, CLIENTS
 from gateway.commands.connect import run as connect
 from gateway.commands.connect import undo
 from gateway.commands.edits import FORMATS, MISSING, merge, revert, values_at
@@ -155,6 +155,7 @@ def test_a_later_write_takes_out_what_is_not_wanted_any_more(home):
         "ANTHROPIC_DEFAULT_OPUS_MODEL": "mine",
         "ANTHROPIC_BASE_URL": "http://127.0.0.1:1",
         "ANTHROPIC_AUTH_TOKEN": "any",
+        **CLAUDE_WAITS,
     }
     assert undo("claude") == 0
     assert path.read_text() == '{"env": {"ANTHROPIC_DEFAULT_OPUS_MODEL": "mine"}}'

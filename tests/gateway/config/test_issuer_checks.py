@@ -79,7 +79,6 @@ OF_ISSUERS = {
     "issuer": lambda url: issuer(issuer=url),
     "issuer of a sign-in": lambda url: issuer(issuer=url, jwks=KEYS, login={"client_id": "x"}),
     "jwks": lambda url: issuer(jwks=url),
-    "introspection": lambda url: issuer(introspection={"url": url, "client_id": "x", "client_secret": "s" * 20}),
 }
 
 

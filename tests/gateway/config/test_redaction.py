@@ -127,7 +127,6 @@ SECRET_SETTINGS: Final[dict[str, Any]] = {
             "name": "acme", "issuer": "https://id.example", "audience": ["trigate"],
             "admit": [{"when": {"groups": "ml"}}],
             "login": {"client_id": "trigate", "client_secret": "secret-of-login"},
-            "introspection": {"url": "https://id.example/i", "client_id": "t", "client_secret": "secret-of-judge"},
         }
     ],
     "state_storage": {"type": "postgres", "connection_string": "postgresql://trigate:secret-of-state@db.example/x"},

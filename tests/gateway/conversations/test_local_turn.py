@@ -27,7 +27,6 @@ from streams.events import AnswerEnd, AnswerStart, Usage
 from streams.fold import Answer
 from streams.handoff import Handoff
 from streams.pipe import PIECES_QUEUED, Chunk
-from streams.sse import SSE
 from tests.support.each_row import each_row
 from tests.support.lanes import SCRIPTS, events_of
 
@@ -123,7 +122,7 @@ class Talk:
         call = CODECS["responses"].read_request({"model": "m", "input": "hi"})
         writer = self.turn.writer(CODECS["responses"].writer(self.turn.reply(Reply(call, Issuer("p", ""), 1))))
         self.chunks = Handoff[Chunk](PIECES_QUEUED)
-        lane = Translation(CODECS["chat"], writer, SSE, lambda failed: failed, 2**20)
+        lane = Translation(CODECS["chat"], writer, CODECS["chat"].wire, lambda failed: failed, 2**20)
         record = Record("id", "responses")
         delivery = Delivery(lane, record, 15.0, trio.current_time, turn=self.turn)
         self.body = StreamBody(delivery, self.chunks, record, self.turn)

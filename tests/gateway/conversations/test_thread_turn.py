@@ -35,7 +35,6 @@ from streams import sse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from streams.fold import fold
-from streams.sse import SSE
 from tests.support.apis import OLDER
 from tests.support.each_row import each_row
 from tests.support.messages_streams import frames, sdk_message
@@ -139,8 +138,8 @@ def lane_for(found: ResolvedRequest, api: str = "chat", whole: bool = False) -> 
     writer = turn.writer(MESSAGES.writer(reply))
     turn.record_target(found.target, writer)
     if whole:
-        return WholeAnswerTranslation(CODECS[api], writer, SSE, lambda failed: failed, 2**20)
-    return Translation(CODECS[api], writer, SSE, lambda failed: failed, 2**20)
+        return WholeAnswerTranslation(CODECS[api], writer, CODECS["chat"].wire, lambda failed: failed, 2**20)
+    return Translation(CODECS[api], writer, CODECS["chat"].wire, lambda failed: failed, 2**20)
 
 
 async def stream(found: ResolvedRequest, script: Script, api: str = "chat", at_once: bool = False) -> Told:

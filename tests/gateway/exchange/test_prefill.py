@@ -7,8 +7,8 @@ import pytest
 
 from providers.errors.failures import read_failure
 from providers.errors.other_shapes import LAST_TURN
-from providers.errors.prefill import add_user_turn
 from providers.errors.rejected import find_rejected, find_sole_rejected
+from providers.errors.tool_turns import add_user_turn
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider

@@ -63,3 +63,17 @@ def test_the_external_path_is_removed_where_a_proxy_kept_it(path, expected):
     make_url_adapter(read_external_url("https://host.example/llm/"))(scope, send)
     assert scope["path"] == expected
     assert url_of_request(scope, (("host", "127.0.0.1:1"),)) == "https://host.example/llm"
+
+
+@each_row(
+    ("public_url", "url", "path"),
+    [
+        ("https://h.example", "https://h.example", ""),
+        ("https://h.example/v1/", "https://h.example", ""),
+        ("https://h.example/a/b/v1", "https://h.example/a/b", "/a/b"),
+        (None, "", ""),
+    ],
+)
+def test_a_base_url_of_clients_is_the_gateways_url(public_url, url, path):
+    found = read_external_url(public_url)
+    assert (found.url, found.path) == (url, path)

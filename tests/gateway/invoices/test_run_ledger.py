@@ -101,7 +101,7 @@ def test_the_ledger_of_a_gateway_agrees_with_its_providers_count(
     file = tmp_path / "trigate.yaml"
     file.write_text(dump_yaml({"version": "v0.4.0", "model_providers": [entry], "state_storage": storage}))
     options = ReconcileOptions(tolerance=("0%", "0usd"), form="json")
-    status = reconcile.run(paths, file, options, datetime.now(UTC) + timedelta(days=4))
+    status = reconcile.run(paths, file, options)
     found = json.loads(capsys.readouterr().out)
     assert Decimal(found["total"]["ledger_usd"]) == USD * 5
     assert {cause: Decimal(usd) for cause, usd in found["total"]["causes"].items()} == {

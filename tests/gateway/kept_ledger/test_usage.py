@@ -14,7 +14,6 @@ from gateway.kept_ledger.usage_formats import as_csv, as_json
 from gateway.people.records import SeenPerson
 from gateway.people.store import PeopleStore
 from gateway.people.tables import PEOPLE_TABLES
-from streams.events import Usage
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 
 pytestmark = pytest.mark.sample(2)
@@ -130,23 +129,3 @@ async def test_a_report_has_a_bound(table):
         assert len((await read_usage(table, UsageQuery(by=by, most_rows=9, **EVER))).rows) == 9
         with pytest.raises(TooManySums, match="more than 8 rows"):
             await read_usage(table, UsageQuery(by=by, most_rows=8, **EVER))
-
-
-async def test_repeated_lines_are_those_with_the_providers_same_id(table):
-    one = attempt(5, upstream_id="up-1")
-    other = attempt(5, upstream_id="up-1", usage=Usage(11))  # the calls of a batch, after its tokens
-    lines = [line(one), line(one), line(one), line(other), line(attempt(5)), line(attempt(5))]
-    assert await table.repeated_lines([(0, 2**62)]) == [[]]
-    await table.add(list(enumerate(lines)))
-    ((found,), ()) = await table.repeated_lines([(0, 2**62), (0, AT)])
-    assert (found.by, found.requests, found.nanos, found.usage.prompt) == (("openai/gpt", "gpt"), 2, 10, 32)
-
-
-async def test_billed_requests_have_their_ids(table):
-    assert await table.billed_requests((0, 2**62), 10) == []
-    lines = [line(attempt(place, upstream_id=f"up-{place}"), began=AT + place) for place in range(3)]
-    refused = line(attempt(9, grade=None, upstream_id="up-9"))
-    await table.add(list(enumerate([*lines, refused, line(attempt(9))])))
-    found = await table.billed_requests((AT, AT + 2), 10)
-    assert found == [(f"up-{place}", AT + place, "openai/gpt", "gpt", place, 0) for place in range(2)]
-    assert len(await table.billed_requests((0, 2**62), 2)) == 2

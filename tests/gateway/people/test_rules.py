@@ -172,9 +172,9 @@ def test_the_needed_claims_decide_as_all_do():
 
 
 def test_a_hostile_value_is_compared_in_linear_time():
-    began = time.perf_counter()
+    began = time.process_time()
     assert not admits({"groups": "*a*a*a*a*a*a*a*a*b"}, {"groups": ["a" * 16_000] * 50})
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 5  # of exponential work it would be hours
 
 
 def test_a_pointer_into_nothing_is_no_claim():

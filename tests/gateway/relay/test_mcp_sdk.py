@@ -3,9 +3,11 @@
 import contextlib
 import gc
 import json
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
 
+import attrs
 import httpx2
 import pytest
 import trio
@@ -13,11 +15,15 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 from mcp import MCPError
 from mcp.client import Client
+from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
+from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, Fault, OidcProvider, open_provider
+from tests.support.path_proxy import path_proxy
 
 # The SDK's client leaves generators of responses to the garbage collector, which trio reports.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -71,8 +77,10 @@ def greet(name: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def serving(sessions: bool = False, **more: Any) -> AsyncIterator[InProcess]:
-    """Run the SDK's server, and a gateway before it."""
+async def serving(
+    sessions: bool = False, root: Mapping[str, Any] | None = None, **more: Any
+) -> AsyncIterator[InProcess]:
+    """Run the SDK's server, and a gateway before it. ``root`` has more keys of its configuration."""
     app: Any = tools.streamable_http_app()
     seen.clear()
 
@@ -88,8 +96,8 @@ async def serving(sessions: bool = False, **more: Any) -> AsyncIterator[InProces
         own = {"name": "tools", "base_url": f"{url}/mcp", "access_key": TOKEN, "sessions": sessions,
                "only": ["add", "grow"], "price_per_call": 0.001}  # fmt: skip
         keys = [{"name": "ann", "key": KEY, "mcp": ["tools"], **more}]
-        content = {"version": "v0.3.0", "model_providers": [OTHER], "mcp_servers": [own], "client_keys": keys}
-        async with gateway(content) as served:
+        content = {"version": "v0.4.0", "model_providers": [OTHER], "mcp_servers": [own], "client_keys": keys}
+        async with gateway({**content, **(root or {})}) as served:
             yield served
         nursery.cancel_scope.cancel()
 
@@ -149,3 +157,101 @@ async def test_a_subscription_receives_events_until_the_client_leaves():
             async for change in changes:
                 assert "tools" in type(change).__name__.lower()
                 break
+
+
+REDIRECT: Final = "http://127.0.0.1:9/callback"
+
+
+@attrs.define
+class Tokens:
+    """The storage of the SDK's client, with a client that is registered at the issuer, and a person's browser."""
+
+    tokens: OAuthToken | None = None
+    seen: dict[str, str] = attrs.field(factory=dict)
+    """The parameters that the browser brought to the issuer."""
+
+    async def get_tokens(self) -> OAuthToken | None:
+        return self.tokens
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        self.tokens = tokens
+
+    async def get_client_info(self) -> OAuthClientInformationFull:
+        return OAuthClientInformationFull(
+            client_id=CLIENT_ID, client_secret=CLIENT_SECRET, redirect_uris=[REDIRECT],
+            token_endpoint_auth_method="client_secret_basic",
+        )  # fmt: skip
+
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        raise AssertionError("the client is registered")
+
+    async def open_browser(self, url: str) -> None:
+        self.seen.update(parse_qsl(urlsplit(url).query))
+
+    async def wait_for_browser(self) -> AuthorizationCodeResult:
+        return AuthorizationCodeResult(code="code", state=self.seen["state"], iss=self.seen["iss"])
+
+
+@pytest.mark.parametrize("place", ["own host", "stripped", "kept"])
+async def test_the_sdks_client_finds_the_issuer_and_signs_in(place):
+    """Without the metadata, or with those of another URL, clients did not sign in (BerriAI/litellm#31296, #36803)."""
+    with (
+        trio.fail_after(PATIENCE),
+        open_provider() as issuer,
+        path_proxy(0, "/teams/llm", strips=place == "stripped") as proxy,
+    ):
+        rule = {"when": {"groups": "ml"}, "mcp": ["tools"]}
+        issuers = [{"name": "id", "issuer": issuer.issuer, "audience": ["mcp"], "admit": [rule]}]
+        external = {} if place == "own host" else {"public_url": proxy.url}
+        async with serving(root={"issuers": issuers, **external}) as served:
+            proxy.upstream = urlsplit(served.url).port or 0
+            base = proxy.url if external else served.url
+            await sign_in_and_call(f"{base}/mcp/tools", issuer)
+            wrong = await served.post(
+                "/mcp/tools", json={}, headers={"authorization": f"Bearer {issuer.token(aud='x')}"}
+            )
+            assert wrong.status_code == 401
+            challenge = wrong.headers["www-authenticate"]
+            metadata = f"{base}/.well-known/oauth-protected-resource/mcp/tools"
+            assert challenge == f'Bearer error="invalid_token", resource_metadata="{metadata}"'
+
+
+async def sign_in_and_call(url: str, issuer: OidcProvider) -> None:
+    """Use the MCP server at ``url`` by a client that has no credential, but knows its own registration."""
+    token = issuer.token(sub="1", aud="mcp", groups=["ml"])
+    granted = json.dumps({"access_token": token, "token_type": "Bearer", "expires_in": 300}).encode()
+    issuer.faults["/token"] = Fault(body=granted, content_type="application/json")
+    storage = Tokens()
+    storage.seen["iss"] = issuer.issuer
+    own = OAuthClientMetadata(redirect_uris=[REDIRECT], token_endpoint_auth_method="client_secret_basic")
+    auth = OAuthClientProvider(url, own, storage, storage.open_browser, storage.wait_for_browser)
+    async with (
+        httpx2.AsyncClient(auth=auth, timeout=PATIENCE, trust_env=False) as http,
+        Client(streamable_http_client(url, http_client=http)) as client,
+    ):
+        assert (await client.call_tool("add", {"a": 2, "b": 40})).structured_content == {"result": 42}
+    assert storage.seen["resource"] == url
+    assert issuer.last("/token").form["resource"] == url
+
+
+@pytest.mark.parametrize("has_issuers", [True, False])
+async def test_without_a_credential_well_known_paths_are_open_and_the_unknown_missing(has_issuers):
+    """A 401 ended the discovery of clients."""
+    issuer = {"name": "id", "issuer": "https://id.example", "audience": ["mcp"], "admit": [{"when": {"groups": "ml"}}]}
+    async with serving(root={"issuers": [issuer]} if has_issuers else {}) as served:
+        start = "/.well-known/oauth-protected-resource"
+        found = await served.get(f"{start}/mcp/any")
+        assert found.status_code == (200 if has_issuers else 404)
+        if has_issuers:
+            assert found.json() == {
+                "resource": f"{served.url}/mcp/any",
+                "authorization_servers": ["https://id.example"],
+                "bearer_methods_supported": ["header"],
+            }
+        for path in (start, f"{start}/mcp", f"{start}/mcp/a/b", "/.well-known/openid-configuration", "/.well-known/x/y",
+                     "/.well-known/oauth-authorization-server"):  # fmt: skip
+            assert (await served.get(path)).status_code == 404, path
+        refused = await served.post("/mcp/any", json={})
+        assert refused.status_code == 401
+        expected = f'Bearer resource_metadata="{served.url}{start}/mcp/any"' if has_issuers else "Bearer"
+        assert refused.headers["www-authenticate"] == expected

@@ -143,11 +143,11 @@ async def test_the_clients_own_values_return_in_the_summary():
 @each_row("path", SENT)
 async def test_the_error_of_a_provider_has_no_masked_value(path):
     model, entry, body = COUNTS[path]
-    failed = json_answer({"error": {"message": f"cannot read {ANSWER}", "type": "invalid_request_error"}}, 400)
+    failed = json_answer({"error": {"message": f"cannot read {ANSWER}", "type": "rate_limit_error"}}, 429)
     masking = step(action="mask", at=["response"])
     async with gateway_with_steps(failed, masking, model=model, entry=entry) as (served, provider):
         found = await served.post(path, json={"model": "m-1", **body})
-        assert found.status_code == 400, found.text
+        assert found.status_code == 429, found.text
         assert provider.asked
         assert b"falcon" not in found.content
 

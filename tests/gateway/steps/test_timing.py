@@ -151,9 +151,7 @@ def test_a_client_that_leaves_cancels_the_step(gateway, folder):
     connection = begin(gateway, "sleeping")
     eventually(lambda: "called" in file.read_text(), what="the call")
     connection.close()
-    began = time.perf_counter()
     eventually(lambda: "cancelled" in file.read_text(), what="the end of the call")
-    assert time.perf_counter() - began < 2
     (line,) = eventually(lambda: lines_of(gateway, "sleeping"), what="the line")
     assert [step["outcome"] for step in line["steps"]] == ["cancelled"]
 

@@ -106,7 +106,7 @@ def test_an_image_in_a_thought_reaches_interactions_clients_that_see_thoughts(is
 def translate_stream(pieces, reply):
     """Return what an Interactions client gets of a stream of an Interactions provider, with its content decoded."""
     codec = CODECS["interactions"]
-    return send(Translation(codec, codec.writer(reply), codec.wire.framing, lambda error: error, 2**20), list(pieces))
+    return send(Translation(codec, codec.writer(reply), codec.wire, lambda error: error, 2**20), list(pieces))
 
 
 @each_row("client", SOURCES)

@@ -16,7 +16,7 @@ from gateway.streaming.translation import Translation
 from providers.apis import CODECS
 from streams.events import ErrorInfo
 from streams.framing import EventTooLarge
-from streams.sse import COMMENT_PING, SSE
+from streams.sse import COMMENT_PING
 from tests.support.apis import OLDER
 from tests.support.each_row import each_row
 from tests.support.examples import places
@@ -98,8 +98,8 @@ def errors(api: str, data: bytes) -> int:
             return sum(value != "[DONE]" and bool(value.get("error")) for _, value in said(data))
         case "messages":
             return sum(name == "error" for name, _ in said(data))
-        case _:
-            return sum(value["type"] in ("error", "response.failed") for _, value in said(data) if value != "[DONE]")
+        case _:  # they ignore ``response.failed``
+            return sum(value != "[DONE]" and bool(value.get("error")) for _, value in said(data))
 
 
 def looks_whole(api: str, data: bytes) -> bool:
@@ -263,7 +263,7 @@ def test_a_malformed_event_ends_a_translated_stream_with_an_error(source):
 UPSTREAM_ERRORS = {
     "chat": b'data: {"error":{"message":"spent %b","type":"insufficient_quota","code":null}}\n\n',
     "messages": b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"spent %b"}}\n\n',
-    "responses": b'event: error\ndata: {"type":"error","sequence_number":9,"code":"x","message":"spent %b"}\n\n',
+    "responses": b'event: error\ndata: {"type":"error","error":{"code":"x","message":"spent %b"}}\n\n',
 }
 LAST = {
     "chat": b"data: [DONE]\n\n",
@@ -301,6 +301,38 @@ def test_openais_two_words_for_one_failure_both_pass():
         lane = byte_lane("responses")
         assert run(lane, parts) == data
     assert "spent all" in lane.progress.error.message
+
+
+FLAT = b'event: error\ndata: {"type":"error","sequence_number":9,"code":"x","message":"spent all","param":null}\n\n'
+FAILED = b"""event: response.failed
+data: {"type":"response.failed","sequence_number":%d,"response":{"id":"r","status":"failed","error":%b}}
+
+"""
+REASON = b'{"code":"x","message":"spent all"}'
+
+
+@pytest.mark.parametrize(
+    ("events", "types", "numbers"),
+    [
+        ([FAILED % (9, REASON)], ["error", "response.failed"], [9, 10]),
+        ([FLAT], ["error"], [9]),  # the form in the types of the SDKs
+        ([FLAT, FAILED % (10, REASON)], ["error", "response.failed"], [9, 10]),
+        ([FAILED % (9, b"null")], ["response.failed", "error"], [9, len(half("responses")) + 1]),
+        ([FAILED.replace(b'"sequence_number":%d,', b"") % REASON], ["error", "response.failed"], None),
+    ],
+    ids=["alone", "flat", "flat first", "no reason", "no number"],
+)
+def test_sdks_raise_for_every_failure_of_a_responses_provider(events, types, numbers):
+    """The SDKs raise for a member ``error`` only. Without it, Haystack, AG2 and LangChain.js show the answer as
+    complete (langchain-ai/langchain#39039)."""
+    begin = half("responses")
+    lane = byte_lane("responses")
+    found = [value for _, value in said(run(lane, [*begin, *events]))[len(begin) :]]
+    assert [value["type"] for value in found] == types
+    assert numbers is None or [value["sequence_number"] for value in found] == numbers
+    (error,) = [value["error"] for value in found if value["type"] == "error"]
+    told = "spent all" if types[0] == "error" else "the provider ended the stream with an error"
+    assert (error["message"], lane.progress.error.message) == (told, told)
 
 
 ODD_ERRORS = {
@@ -404,7 +436,7 @@ def test_a_whole_answer_becomes_a_stream(source, client):
 def test_an_answer_that_is_held_until_its_end_is_cut_at_the_limit():
     """A Responses stream repeats the whole answer in its last event."""
     writer = CODECS["responses"].writer(reply_for("responses"))
-    lane = Translation(CODECS["chat"], writer, SSE, masked_error, 2**20, max_characters=100)
+    lane = Translation(CODECS["chat"], writer, CODECS["chat"].wire, masked_error, 2**20, max_characters=100)
     piece = b'data: {"choices":[{"index":0,"delta":{"content":"0123456789"}}]}\n\n'
     out = b"".join(lane.feed(piece) for _ in range(50))
     assert "limits.answer" in lane.progress.error.message

@@ -18,7 +18,6 @@ from providers.neutral.bounds import BLOCKS, CITATIONS, PARTS
 from streams.errors import GatewayError
 from streams.fold import fold
 from streams.framing import EventTooComplex
-from streams.sse import SSE
 from streams.structure import MAX_ELEMENTS
 from tests.support.each_row import each_row
 from tests.support.growing_streams import STREAMS, wire
@@ -115,7 +114,9 @@ def translations() -> Iterator[Any]:
 @pytest.mark.parametrize(("api", "shape", "client"), list(translations()))
 def test_a_stream_that_is_translated_is_held_within_its_bound(api, shape, client):
     writer = CODECS[client].writer(reply_for(client))
-    lane = Translation(CODECS[api], writer, SSE, masked_error, 2**20, max_characters=KEPT, content_limit=KEPT)
+    lane = Translation(
+        CODECS[api], writer, CODECS["chat"].wire, masked_error, 2**20, max_characters=KEPT, content_limit=KEPT
+    )
     assert held(lane, stream(api, shape)) <= PASSING + 2 * KEPT
     failed = lane.progress.error
     assert failed is None or "too many" in failed.message or "larger than limits.answer" in failed.message
@@ -123,7 +124,7 @@ def test_a_stream_that_is_translated_is_held_within_its_bound(api, shape, client
 
 def test_a_stream_of_too_many_blocks_ends_before_its_writer_has_to_list_them():
     writer = CODECS["interactions"].writer(reply_for("interactions"))
-    lane = Translation(CODECS["gemini"], writer, SSE, masked_error, 2**20)
+    lane = Translation(CODECS["gemini"], writer, CODECS["chat"].wire, masked_error, 2**20)
     lane.feed(wire("gemini", STREAMS["gemini"]["thoughts and text by turns"](BLOCKS)))
     assert lane.progress.error is not None
     assert lane.progress.error.message == "the provider sent too many blocks in one answer"
@@ -133,7 +134,9 @@ def test_a_stream_of_too_many_blocks_ends_before_its_writer_has_to_list_them():
 @pytest.mark.parametrize("client", CODECS)
 def test_a_stream_of_too_many_citations_ends_before_its_writer_has_to_list_them(client):
     """A client of Gemini or Interactions gets all of them in one event: 140,000 delayed other streams by 0.4 s."""
-    lane = Translation(CODECS["chat"], CODECS[client].writer(reply_for(client)), SSE, masked_error, 2**20)
+    lane = Translation(
+        CODECS["chat"], CODECS[client].writer(reply_for(client)), CODECS[client].wire, masked_error, 2**20
+    )
     read = wire("chat", STREAMS["chat"]["citations of a text"](CITATIONS + 1))
     lane.feed(read)
     assert lane.progress.error is not None
@@ -143,7 +146,9 @@ def test_a_stream_of_too_many_citations_ends_before_its_writer_has_to_list_them(
 @pytest.mark.sample(6, by="turns")
 @pytest.mark.parametrize("client", CODECS)
 def test_a_stream_with_as_many_citations_as_allowed_is_complete(client):
-    lane = Translation(CODECS["chat"], CODECS[client].writer(reply_for(client)), SSE, masked_error, 2**20)
+    lane = Translation(
+        CODECS["chat"], CODECS[client].writer(reply_for(client)), CODECS[client].wire, masked_error, 2**20
+    )
     lane.feed(wire("chat", STREAMS["chat"]["citations of a text"](CITATIONS)))
     lane.end()
     assert lane.progress.error is None

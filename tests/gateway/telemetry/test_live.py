@@ -47,7 +47,6 @@ from streams.events import Api, ErrorInfo, Usage
 from streams.framing import EventTooLarge
 from streams.handoff import Handoff
 from streams.pipe import Chunk
-from streams.sse import SSE
 from tests.support.apis import OLDER
 from tests.support.examples import examples
 from tests.support.harness import config, provider
@@ -80,7 +79,7 @@ def reply_for(api: Api) -> Reply:
 def lane_of(api: Api, client: Api, limit: int = 2**20) -> Lane:
     if api == client:
         return Passthrough(CODECS[api], told, hide, limit)
-    return Translation(CODECS[api], CODECS[client].writer(reply_for(client)), SSE, told, limit)
+    return Translation(CODECS[api], CODECS[client].writer(reply_for(client)), CODECS[client].wire, told, limit)
 
 
 class Heard:
@@ -233,7 +232,9 @@ async def test_a_live_view_listener_continues_if_the_provider_does_not_stream():
     heard = Heard()
     listen(delivery, heard)
     delivery.use_lane(
-        WholeAnswerTranslation(CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), SSE, told, 2**20)
+        WholeAnswerTranslation(
+            CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), CODECS["chat"].wire, told, 2**20
+        )
     )
     body = b"".join(render(SCRIPT, "chat", {"model": "up"}).pieces)
     out = run(delivery.lane, [body])
@@ -655,16 +656,16 @@ async def test_no_credential_is_shown_of_what_was_kept(stage):
 async def test_the_beginning_and_end_of_a_long_stream_are_kept(stage):
     record = stage.begin()
     delivery = stage.stream(record)
-    event = b": " + b"x" * 4000 + b"\n\n"
+    event = b"id: " + b"x" * 4000 + b"\n\n"
     for _ in range(2 * EACH // len(event)):
         delivery.lane.feed(event)
-    delivery.lane.feed(b": the last\n\n")
+    delivery.lane.feed(b"id: the last\n\n")
     for tap in (stage.live_view.subscribe(1, None)[0], ended_tap(stage, record)):
         rows = list(tap.before)
         kept = sum(len(one.received.encode()) for one in rows)
         (gap,) = [one for one in rows if one.left_out]
-        assert gap.left_out + kept == 2 * EACH // len(event) * len(event) + len(b": the last\n\n")
-    assert rows[-1].sent == ": the last\n\n"
+        assert gap.left_out + kept == 2 * EACH // len(event) * len(event) + len(b"id: the last\n\n")
+    assert rows[-1].sent == "id: the last\n\n"
 
 
 def ended_tap(stage, record):

@@ -142,6 +142,7 @@ def test_parts_of_other_apis_are_dropped_and_reported():
     body, dropped = encode_request(call)
     assert dropped == (
         "speed", "messages[].content[].cache_control", "messages[].content[]", "tools[].cache_control", "tools[]",
+        "tools[]: bash",
         "service_tier", "top_k",
     )  # fmt: skip
     assert body["messages"][0] == {"role": "user", "content": "a"}

@@ -127,10 +127,6 @@ def test_events_without_a_chat_form_are_omitted():
     ]  # fmt: skip
 
 
-def test_a_ping_is_a_comment():
-    assert CHAT.writer(reply()).ping() == b": ping\n\n"
-
-
 def test_a_whole_answer_has_every_key():
     body = json.loads(CHAT.write_answer(fold(CALLED), reply()))
     (choice,) = body["choices"]

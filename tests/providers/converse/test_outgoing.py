@@ -85,7 +85,7 @@ def test_tools_are_written_in_order_with_a_schema():
         {"toolSpec": {"name": "g", "inputSchema": {"json": {"type": "object", "properties": {}}}}},
         {"toolSpec": {"name": "h", "inputSchema": {"json": {"type": "object", "properties": {}}}}},
     ]
-    assert dropped == ("tools[]",)
+    assert dropped == ("tools[]", "tools[]: mcp")
 
 
 def test_strict_tools_go_where_they_are_known():

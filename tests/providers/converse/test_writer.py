@@ -47,7 +47,7 @@ def reply(**source: Any) -> Reply:
 def stream(events: list[Any], asked: Reply | None = None, pings: bool = False) -> bytes:
     writer = CONVERSE.writer(asked or reply())
     said = [writer.send(one) for one in (AnswerStart("u1", "upstream"), *events)]
-    return b"".join(one + (writer.ping() if pings else b"") for one in said)
+    return b"".join(one + (CONVERSE.wire.framing.comment if pings and one is not said[-1] else b"") for one in said)
 
 
 def read_whole_with_sdk(events: list[Any], asked: Reply | None = None) -> Any:

@@ -134,12 +134,12 @@ LOST: dict[str, tuple[dict[str, Any], set[str]]] = {
          "speed": "fast", "inference_geo": "us", "tools": [{"type": "bash_20250124", "name": "bash"},
                                                            {"type": "web_search_20250305", "name": "web_search"}]},
         {"messages[].content[].cache_control", "top_k", "context_management", "mcp_servers", "metadata.user_id",
-         "speed", "inference_geo", "tools[]"},
+         "speed", "inference_geo", "tools[]", "tools[]: bash"},
     ),
     "responses": (
         {"input": "hi", "truncation": "auto", "include": ["file_search_call.results"], "text": {"verbosity": "low"},
          "metadata": {"a": "b"}, "user": "u", "tools": [{"type": "file_search"}, {"type": "web_search"}]},
-        {"truncation", "include", "text.verbosity", "metadata", "user", "tools[]"},
+        {"truncation", "include", "text.verbosity", "metadata", "user", "tools[]", "tools[]: file_search"},
     ),
     "gemini": (
         {"contents": "hi", "generationConfig": {
@@ -266,7 +266,7 @@ def test_what_other_apis_cannot_express_of_interactions_is_listed():
             found = CODECS[api].write_request(INTERACTIONS.read_request(own), Recipient("m", GOOGLE, Quirks()))
             lost = set(found.dropped)
             if api == "gemini":
-                assert lost == {"tools[]", "store", "service_tier"}
+                assert lost == {"tools[]", "tools[]: x", "store", "service_tier"}
                 body = body_of(found)
                 assert {"googleSearch": {}} in body["tools"]
                 assert body["safetySettings"] == [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]

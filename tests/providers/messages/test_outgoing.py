@@ -30,7 +30,7 @@ def test_tools_are_written_in_order_with_a_schema():
         {"name": "f", "description": "d", "input_schema": schema, "strict": True},
         {"name": "g", "input_schema": {"type": "object", "properties": {}}},
     ]
-    assert dropped == ("tools[]",)
+    assert dropped == ("tools[]", "tools[]: mcp")
 
 
 @each_row(

@@ -186,17 +186,8 @@ def test_a_failure_is_the_last_event_and_nothing_pretends_success():
     out = writer.send(AnswerStart()) + writer.send(TextDelta(0, "a")) + writer.send(ErrorInfo("overloaded", "busy"))
     assert frames(out)[-1] == ("error", {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}})
     assert b"message_stop" not in out
-    after = [writer.send(TextDelta(0, "b")), writer.send(BlockEnd(0)), writer.send(AnswerEnd("stop")), writer.ping()]
-    assert after == [b""] * 4
-
-
-def test_pings_are_comments_until_the_message_has_started():
-    writer = MESSAGES.writer(reply())
-    assert writer.ping() == b": ping\n\n"
-    assert writer.send(AnswerStart()) == b"", "it waits for what is known of the input"
-    assert writer.ping() == b": ping\n\n"
-    writer.send(TextDelta(0, "a"))
-    assert frames(writer.ping()) == [("ping", {"type": "ping"})]
+    after = [writer.send(TextDelta(0, "b")), writer.send(BlockEnd(0)), writer.send(AnswerEnd("stop"))]
+    assert after == [b""] * 3
 
 
 def test_usage_comes_with_all_that_is_known():

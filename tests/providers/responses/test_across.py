@@ -108,7 +108,16 @@ def test_codex_loses_only_what_other_apis_have_no_room_for(codec: Codec, path: A
     sent, dropped = send(codec, body)
     # Hosted tools, bookkeeping, what nobody else keeps or summarises, and reasoning of another provider, without which
     # a model with a thinking budget cannot go on thinking.
-    room = {"tools[]", "client_metadata", "prompt_cache_key", "store", "reasoning.summary", "input[]", "reasoning"}
+    room = {
+        "tools[]",
+        "tools[]: web_search",
+        "client_metadata",
+        "prompt_cache_key",
+        "store",
+        "reasoning.summary",
+        "input[]",
+        "reasoning",
+    }
     assert set(dropped) <= room
     told = json.dumps(sent, ensure_ascii=False)
     assert all(json.dumps(word, ensure_ascii=False)[1:-1] in told for word in words(body["input"]) if word[0] != "{")
@@ -256,7 +265,7 @@ def test_a_search_for_tools_by_the_provider_stays_its_own() -> None:
     body = {"model": "m", "input": [USER, ran, found], "tools": tools}
     sent, dropped = send(CHAT, body)
     assert [tool["function"]["name"] for tool in sent["tools"]] == ["mcp__calendar__add"]
-    assert losses(dropped) == ("input[]", "tools[]")
+    assert losses(dropped) == ("input[]", "tools[]", "tools[]: tool_search")
     assert send(RESPONSES, body)[0]["input"][1:] == [ran, found]
     orphan = {**found, "execution": "client", "call_id": "c9"}
     assert "No tool call found for tool search output" in rejection_of(input=[orphan]).info.message

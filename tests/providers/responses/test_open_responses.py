@@ -143,7 +143,7 @@ def test_the_failure_of_another_ones_stream_is_valid(sequence):
     data = RESPONSES.last_event(ErrorInfo("upstream", "it broke off"), AnswerStart("resp_1", "m", 5), sequence)
     events = [json.loads(found[1]) for raw in Splitter().feed(data) if (found := parse(raw))]
     assert misfits_of_stream(events) == []
-    assert [event["type"] for event in events] == ["response.created", "response.failed"][sequence > 0 :]
+    assert [event["type"] for event in events] == ["response.created", "error", "response.failed"][sequence > 0 :]
 
 
 def test_a_stored_answer_is_replayed_validly():

@@ -117,11 +117,10 @@ def test_recorded_answers_are_reported_in_grammar_and_their_input_is_stored() ->
 # The log of a stream
 
 
-def stream_with_pings(text: str, size: int = 400) -> bytes:
-    """Return a whole stream with keep-alives."""
+def whole_stream(text: str, size: int = 400) -> bytes:
     writer = RESPONSES.writer(reply())
     events: list[Event] = [AnswerStart(), *(TextDelta(0, text) for _ in range(size)), BlockEnd(0), AnswerEnd("stop")]
-    return b"".join(writer.send(event) + writer.ping() for event in events)
+    return b"".join(writer.send(event) for event in events)
 
 
 def log_events(data: bytes, step: int) -> bytes:
@@ -132,7 +131,7 @@ def log_events(data: bytes, step: int) -> bytes:
     return log.close()
 
 
-PLAIN = stream_with_pings("word " * 40).replace(sse.COMMENT_PING, b"")
+PLAIN = whole_stream("word " * 40)
 LOG = log_events(PLAIN, 9)
 
 
@@ -191,5 +190,5 @@ def test_a_changed_byte_is_detected() -> None:
 
 
 def test_incompressible_events_are_kept_too() -> None:
-    data = stream_with_pings(os.urandom(3000).hex(), 30)
-    assert events_after(log_events(data.replace(sse.COMMENT_PING, b""), 7)) == data.replace(sse.COMMENT_PING, b"")
+    data = whole_stream(os.urandom(3000).hex(), 30)
+    assert events_after(log_events(data, 7)) == data

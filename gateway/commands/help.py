@@ -1,0 +1,95 @@
+"""The help of commands: the everyday commands and options first, so that the first screen answers most questions."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Final
+
+import click
+
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Run": ("serve", "doctor"),
+    "Configure": ("init", "check", "explain", "steps", "import"),
+    "Clients": ("connect", "login", "token", "me"),
+    "Money": ("costs", "cache", "reconcile"),
+    "Keys and people": ("keys", "people"),
+    "Develop": ("mock", "compare", "replay", "translate", "lint", "schema", "load"),
+}
+"""The commands of ``trigate`` by purpose."""
+
+REMOVED: Final[Mapping[str, str]] = {
+    "explain --if": "explain --url shows the targets that a running gateway skips, and a test can cause failures: "
+                    "docs/routing.md lists the models of trigate mock that fail",
+    "cache --model": "it belonged to the comparison of files; the log and trigate cache name the cause of each miss",
+    "cache FILE": "send the requests through a gateway; its log and trigate cache name the cause of each miss",
+    "step": "use trigate steps try",
+}  # fmt: skip
+"""What to do instead of a removed option, argument or command."""
+
+
+class Command(click.Command):
+    """A command whose help has one paragraph, then the options in the order of their definition, then the details.
+
+    Removed options and arguments are errors that state their replacement."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        first = args[0] if args else "-"
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            _check_removed(ctx, f"{ctx.info_name} {error.option_name}")
+            raise
+        except click.UsageError:
+            if not first.startswith("-"):
+                _check_removed(ctx, f"{ctx.info_name} FILE")
+            raise
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _write(formatter, self._paragraphs()[0])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _write(formatter, self._paragraphs()[1])
+
+    def _paragraphs(self) -> tuple[str, str]:
+        """Return the first paragraph and the other ones."""
+        first, _, others = inspect.cleandoc(self.help or "").partition("\n\n")
+        return first, others
+
+
+def _check_removed(ctx: click.Context, words: str) -> None:
+    if words in REMOVED:
+        raise click.UsageError(f"{words} was removed: {REMOVED[words]}", ctx) from None
+
+
+def _write(formatter: click.HelpFormatter, text: str) -> None:
+    if text:
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(text)
+
+
+class Commands(click.Group):
+    """A group whose help lists its commands before its options, by ``GROUPS`` or in the order of their definition."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if ctx.parent is None:
+            _check_removed(ctx, args[0])
+        return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
+        click.Command.format_options(self, ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections = GROUPS if ctx.parent is None else {"Commands": tuple(self.commands)}
+        length = max(map(len, self.commands))
+        for title, names in sections.items():
+            with formatter.section(title):
+                rows = [(f"{name:{length}}", self.commands[name].get_short_help_str(limit=200)) for name in names]
+                formatter.write_dl(rows)

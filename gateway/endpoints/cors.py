@@ -1,0 +1,108 @@
+"""CORS (https://fetch.spec.whatwg.org): which responses to programs the pages of other origins may read.
+
+Imported only for a configuration with ``cors``."""
+
+from collections.abc import Iterable, MutableMapping
+from typing import Any, Final
+
+from gateway.access.page_guard import ANY
+from gateway.endpoints.plain_answers import request_ids
+from gateway.http.headers import Headers
+from gateway.http.litellm_headers import Send
+from gateway.http.response import Response
+from gateway.serving.fast_route import add_fast_route, add_named_route
+from gateway.serving.http_app import App, encode_headers
+from gateway.serving.incoming_request import PiecesRequest
+
+_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
+_ALLOWED = (
+    "authorization", "content-type", "x-api-key", "anthropic-version", "anthropic-beta", "x-request-id",
+    "x-trigate-key", "x-trigate-strict", "x-goog-api-key", "x-goog-api-client", "last-event-id", "api-key",
+    "user-agent",  # of the SDKs in Firefox and Safari; Chrome drops it
+)  # fmt: skip
+_ALLOWED_PREFIXES = (
+    "x-trigate-", "x-stainless-", "anthropic-", "openai-", "x-openai-", "mcp-", "x-goog-", "x-amz-", "amz-sdk-",
+)  # fmt: skip
+"""Headers that SDKs add in a browser."""
+_REMEMBERED = "600"  # seconds; browsers limit it
+
+
+class Cors:
+    """The origins that may read responses, ``*`` for all, on paths with one of ``starts``."""
+
+    def __init__(self, origins: Iterable[str], starts: tuple[str, ...] = ()) -> None:
+        self._origins = frozenset(origin.lower() for origin in origins)
+        self._starts = starts
+
+    def adapt(self, scope: MutableMapping[str, Any], send: Send) -> Send:
+        """Return the function that sends the response to a request with these headers: an ``Adapter``."""
+        if scope["type"] != "http" or scope["method"] == "OPTIONS":
+            return send
+        origin = dict(scope["headers"]).get(b"origin")
+
+        async def send_shared(message: Any) -> None:
+            if message["type"] == "http.response.start" and scope["path"].startswith(self._starts):
+                names = (name.decode("latin-1") for name, _ in message["headers"])
+                added = self.response_headers(None if origin is None else origin.decode("latin-1"), names)
+                message = {**message, "headers": [*message["headers"], *encode_headers(added)]}
+            await send(message)
+
+        return send_shared
+
+    async def answer_preflight(self, incoming: PiecesRequest, name: str = "") -> Response:
+        """Return the response to an ``OPTIONS`` preflight on any of these paths."""
+        headers = dict(incoming.headers)
+        shared = self.preflight(headers.get("origin"), headers.get("access-control-request-headers", ""))
+        return Response(204, (*shared, *request_ids(incoming.scope.id, incoming.headers)), b"")
+
+    def preflight(self, origin: str | None, requested: str) -> Headers:
+        """Return the headers of the response to an ``OPTIONS`` preflight, which lists the header names
+        ``requested``."""
+        allowed = self._allow_origin_header(origin)
+        if not allowed:
+            return self._vary_header()
+        requested_names = (name.strip().lower() for name in requested.split(","))
+        more = (name for name in requested_names if name.isascii() and name.startswith(_ALLOWED_PREFIXES))
+        names = dict.fromkeys((*_ALLOWED, *sorted(more)))
+        return (
+            *allowed,
+            ("access-control-allow-methods", _METHODS),
+            ("access-control-allow-headers", ", ".join(names)),
+            ("access-control-max-age", _REMEMBERED),
+            *self._vary_header(),
+        )
+
+    def response_headers(self, origin: str | None, names: Iterable[str]) -> Headers:
+        """Return the headers to add to a response with the headers ``names``, so that scripts can read all of them."""
+        allowed = self._allow_origin_header(origin)
+        if not allowed:
+            return self._vary_header()
+        exposed = ", ".join(dict.fromkeys(name.lower() for name in names))
+        return (*allowed, ("access-control-expose-headers", exposed), *self._vary_header())
+
+    def _allow_origin_header(self, origin: str | None) -> Headers:
+        if origin is None:
+            return ()
+        if ANY in self._origins:
+            return (("access-control-allow-origin", ANY),)
+        return (("access-control-allow-origin", origin),) if origin.lower() in self._origins else ()
+
+    def _vary_header(self) -> Headers:
+        """Return ``Vary: Origin`` unless all origins are equal: caches must not mix responses for different origins."""
+        return () if ANY in self._origins else (("vary", "Origin"),)
+
+
+_PROGRAM_PATHS: Final = ("/v1/", "/v1beta/", "/mcp/", "/model/", "/.well-known/")
+
+
+def add_cors(app: App, origins: Iterable[str], paths: Iterable[str]) -> None:
+    """Let pages of ``origins`` read the responses on the paths of programs, and on those that start like ``paths``.
+
+    A path may have variables, such as ``/mine/{rest}``."""
+    others = (path.partition("{")[0] for path in paths if not path.startswith(_PROGRAM_PATHS))
+    starts = tuple(dict.fromkeys((*_PROGRAM_PATHS, *others)))
+    cors = Cors(origins, starts)
+    app.adapters.insert(0, cors.adapt)  # the first adapter sends last, so it sees the headers of all others
+    for start in starts:
+        add_fast_route(app, start, cors.answer_preflight, "OPTIONS")
+        add_named_route(app, start, "", cors.answer_preflight, "OPTIONS")

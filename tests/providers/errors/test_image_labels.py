@@ -1,0 +1,100 @@
+"""Rejections of images whose label differs from their bytes, and the labels of the bytes."""
+
+import base64
+import json
+
+from providers.errors.image_labels import relabel
+from providers.errors.other_shapes import IMAGE_LABELS
+from providers.errors.rejected import find_rejected, find_sole_rejected
+from streams.events import ErrorInfo
+from tests.support.each_row import each_row
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import config, provider
+from tests.support.upstreams import JSON, Raw, Script
+
+JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(40)).decode()
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
+PDF = base64.b64encode(b"%PDF-1.7 " + bytes(40)).decode()
+WAV = base64.b64encode(b"RIFF" + bytes(40)).decode()
+OLDER = "messages.18.content.1.image.source.base64.data: Image does not match the provided media type image/png"
+NEWER = (
+    "messages.83.content.0.tool_result.content.1.image.source.base64: The image was specified using the image/jpeg "
+    "media type, but the image appears to be a image/png image"
+)
+
+
+@each_row(
+    "message",
+    [
+        OLDER,
+        NEWER,
+        f"The model returned the following errors: {OLDER}",
+        "messages.36.content.2.image.source.base64.media_type: Input should be 'image/jpeg', 'image/png', 'image/gif' "
+        "or 'image/webp'",
+        "The model returned the following errors: The provided image does not match the specified image format.",
+        "1 validation error detected: Value at 'messages.1.member.content.2.member.image.format' failed to satisfy "
+        "constraint: Member must satisfy enum value set: [gif, jpeg, png, webp]",
+        "Unsupported MIME type: image/jpg",
+    ],
+)
+def test_every_vendors_rejection_of_a_label_is_known_and_remembered(message):
+    error = ErrorInfo("invalid_request", message, status=400)
+    assert find_rejected(error) == find_sole_rejected(error) == (IMAGE_LABELS,)
+
+
+def source(label: str, data: str) -> dict[str, str]:
+    return {"type": "base64", "media_type": label, "data": data}
+
+
+@each_row(
+    ("block", "changed"),
+    [
+        (
+            {"type": "image", "source": source("image/png", JPEG)},
+            {"type": "image", "source": source("image/jpeg", JPEG)},
+        ),
+        (
+            {"image": {"format": "jpg", "source": {"bytes": JPEG}}},
+            {"image": {"format": "jpeg", "source": {"bytes": JPEG}}},
+        ),
+        (
+            {"inlineData": {"mimeType": "image/jpg", "data": JPEG}},
+            {"inlineData": {"mimeType": "image/jpeg", "data": JPEG}},
+        ),
+        (
+            {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{PNG}", "detail": "low"}},
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}", "detail": "low"}},
+        ),
+        (
+            {"type": "input_image", "image_url": f"data:image/png;base64,{JPEG}"},
+            {"type": "input_image", "image_url": f"data:image/jpeg;base64,{JPEG}"},
+        ),
+        ({"type": "image", "source": source("image/png", PNG)}, None),
+        ({"type": "document", "source": source("application/pdf", PDF)}, None),
+        ({"inlineData": {"mimeType": "audio/wav", "data": WAV}}, None),
+        ({"document": {"format": "pdf", "source": {"bytes": PDF}}}, None),
+        ({"type": "image", "source": source("image/png", "?")}, None),
+        ({"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}, None),
+    ],
+)
+def test_the_bytes_decide_in_messages_and_results_of_tools(block, changed):
+    def body(one: object) -> dict[str, object]:
+        result = {"type": "tool_result", "tool_use_id": "a", "content": [one]}
+        return {"messages": [{"role": "user", "content": ["hi", one, result]}]}
+
+    assert relabel(body(block)) == ({} if changed is None else body(changed))
+
+
+def test_claude_code_continues_after_a_rejected_image_and_the_next_is_not_rejected(upstream):
+    with gateway_thread(config([provider("anthropic/x", upstream.url, ["messages"], name="x")])) as gateway:
+        error = {"type": "error", "error": {"type": "invalid_request_error", "message": OLDER}}
+        upstream.script(Raw(400, JSON, (json.dumps(error).encode(),)), Script(text="a cat"), Script(text="a cat"))
+        image = {"type": "image", "source": source("image/png", JPEG)}
+        body = {"model": "x", "max_tokens": 9, "messages": [{"role": "user", "content": [image]}]}
+        replies = [gateway.request("POST", "/v1/messages", body) for _ in range(2)]
+        assert [reply.status for reply in replies] == [200, 200]
+        assert [reply.headers["x-trigate-attempts"] for reply in replies] == ["2", "1"]
+        assert replies[0].headers["x-trigate-lane"] == "byte"
+        assert replies[0].headers["x-trigate-adapted"] == "messages[].media_type=actual"
+        for seen in upstream.seen[1:]:
+            assert seen.json["messages"][0]["content"] == [{**image, "source": source("image/jpeg", JPEG)}]
