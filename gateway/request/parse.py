@@ -1,6 +1,7 @@
 """A client's request, parsed once."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -10,9 +11,13 @@ import msgspec
 from gateway.request.members import BOOLEAN, STRING, check_members, decode_member
 from gateway.request.structure import check_text
 from providers.apis import CODECS
+from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.draft import Body
 from providers.neutral.fields import malformed_error, parse_json
+from providers.neutral.hints import losses
 from providers.neutral.request import Request
+from providers.neutral.seal import Issuer
+from providers.neutral.values import as_objects, as_string
 from providers.neutral.wire_api import Conversation
 from providers.responses import RESPONSES, read_continuation
 from providers.responses.incoming import REPLACED
@@ -25,6 +30,14 @@ CONTINUATIONS: Final[Mapping[Api, Callable[[Mapping[str, Any], Sequence[Mapping[
     RESPONSES.api: read_continuation,
 }
 """The readers of requests after earlier items of the same API, whose items may depend on each other."""
+
+OTHER_FORMS: Final[Mapping[Api, Api]] = {
+    "chat": "responses",  # Cursor's agent mode (maximhq/bifrost#5773)
+}
+"""The API whose bodies clients also send to the paths of an API."""
+
+MAX_SEARCHED: Final = 1000
+"""Elements of an array that are searched for the one to report."""
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -152,6 +165,9 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
     required members."""
     wire = CODECS[api].wire
     members = decode_members(body)
+    if api in OTHER_FORMS and _has_other_form(api, members):
+        body = _in_own_form(api, body, members)
+        members = decode_members(body)
     if path.replaces_model:
         body, members = _with_model(members, path.model)
     model, stream = path.model, path.stream
@@ -162,6 +178,55 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
         stream = bool(decode_member(members, wire.stream_member, BOOLEAN, "a boolean"))
     _require_conversation(wire.conversation, members)
     return Incoming(api, body, members, _without_blank(model), stream)
+
+
+def _has_other_form(api: Api, members: Mapping[str, msgspec.Raw]) -> bool:
+    own, other = (CODECS[one].wire.conversation.member for one in (api, OTHER_FORMS[api]))
+    return not _is_set(members, own) and _is_set(members, other)
+
+
+def _in_own_form(api: Api, body: bytes, members: Mapping[str, msgspec.Raw]) -> bytes:
+    """Return ``body``, a request of ``OTHER_FORMS[api]``, as a request of ``api``.
+
+    Members that only ``api`` has stay unchanged. Raises ``GatewayError`` (400) for parts that ``api`` lacks."""
+    value = parse_json(body, dict)
+    written, unread = _rewrite(api, value)
+    if lost := _losses(written, unread):
+        wire, other = CODECS[api].wire, CODECS[OTHER_FORMS[api]].wire
+        shown = ", ".join(_described(api, path, value) for path in lost[:20])
+        raise invalid(
+            f"a request with {other.conversation.member} at {wire.root}{wire.path} cannot have {shown}: "
+            f"remove it, or send the request to {other.root}{other.path}",
+            lost[0],
+        )
+    own = msgspec.json.decode(written.body, type=dict[str, msgspec.Raw])
+    for name in ("model", "stream_options"):  # the client's own, if any
+        own.pop(name, None)
+    kept = {name: members[name] for name in (*unread, "model", "stream_options") if name in members}
+    return msgspec.json.encode({**own, **kept})
+
+
+def _rewrite(api: Api, value: Mapping[str, Any]) -> tuple[Outgoing, Collection[str]]:
+    """Return the request in the form of ``api``, and the members that the other API does not have."""
+    request = CODECS[OTHER_FORMS[api]].read_request(value)
+    written = CODECS[api].write_request(attrs.evolve(request, api=api), Recipient(request.model, Issuer("", "")))
+    return written, [name for name in request.dropped if name in value]
+
+
+def _losses(written: Outgoing, unread: Collection[str]) -> list[str]:
+    return [path for path in losses(written.dropped) if path not in unread]
+
+
+def _described(api: Api, path: str, value: Mapping[str, Any]) -> str:
+    """Return ``path``, for an element of an array with the place and the type of the first one that is lost."""
+    name, is_element, rest = path.partition("[]")
+    if rest or not is_element:
+        return path
+    for index, element in enumerate(as_objects(value.get(name))[:MAX_SEARCHED]):
+        with contextlib.suppress(GatewayError):
+            if path in _losses(*_rewrite(api, {"input": "-", name: [element]})):
+                return f"{name}[{index}] of type {as_string(element.get('type')) or 'unknown'!r}"
+    return path
 
 
 def _without_blank(model: str | None) -> str | None:

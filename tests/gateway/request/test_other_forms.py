@@ -1,0 +1,79 @@
+"""Responses bodies at ``/v1/chat/completions``, as in Cursor's agent mode (maximhq/bifrost#5773)."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.each_row import each_row
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, config, provider
+from tests.support.upstreams import Script, ToolCall
+
+APIS = ("chat", "messages", "responses")
+PATH = "/v1/chat/completions"
+SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}}
+TOOL = {"type": "function", "name": "read", "description": "Reads a file", "parameters": SCHEMA, "strict": False}
+INPUT: list[dict[str, Any]] = [
+    {"role": "user", "content": [{"type": "input_text", "text": "what is in a?"}]},
+    {"type": "function_call", "call_id": "call_1", "name": "read", "arguments": '{"path": "a"}'},
+    {"type": "function_call_output", "call_id": "call_1", "output": "swordfish"},
+]
+ASKED: dict[str, Any] = {
+    "input": INPUT, "tools": [TOOL], "instructions": "be brief", "reasoning": {"effort": "high", "summary": "auto"},
+    "include": ["reasoning.encrypted_content"], "store": False, "max_output_tokens": 900,
+    "stream_options": {"include_usage": True},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    entries = [provider(f"openai/{api}", upstream.url, [api], name=api) for api in APIS]
+    with gateway_thread(config(entries)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@each_row("api", APIS)
+def test_a_responses_body_gets_a_chat_answer(gateway, upstream, api, stream):
+    upstream.script(Script(calls=(ToolCall("call_2", "read", '{"path": "b"}'),), stop="tool_calls"))
+    body = ASKED if stream else {name: value for name, value in ASKED.items() if name != "stream_options"}
+    reply = gateway.request("POST", PATH, {"model": api, "stream": stream, **body})
+    assert reply.status == 200
+    (sent,) = upstream.seen
+    value = json.loads(sent.body)
+    assert all(word in sent.body for word in (b"be brief", b"what is in a?", b"swordfish", b"Reads a file"))
+    if api == "chat":
+        assert [message["role"] for message in value["messages"]] == ["system", "user", "assistant", "tool"]
+        assert value["tools"] == [{"type": "function", "function": {n: TOOL[n] for n in TOOL if n != "type"}}]
+        assert (value["reasoning_effort"], value["max_completion_tokens"]) == ("high", 900)
+    if stream:
+        chunks = [value for _, value in reply.events() if isinstance(value, dict)]
+        assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+        assert [chunk["usage"]["prompt_tokens"] > 0 for chunk in chunks if chunk.get("usage")] == [True]
+        assert b"call_2" in reply.body
+    else:
+        assert reply.json["object"] == "chat.completion"
+        assert reply.json["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "read"
+
+
+@pytest.mark.parametrize(
+    ("members", "words", "param"),
+    [
+        ({"previous_response_id": "resp_1"}, "previous_response_id", "previous_response_id"),
+        ({"background": True}, "background", "background"),
+        ({"tools": [TOOL, {"type": "web_search"}]}, "tools[1] of type 'web_search'", "tools[]"),
+        ({"input": [*INPUT, {"type": "computer_call", "call_id": "c"}]}, "input[3] of type 'computer_call'", "input[]"),
+        ({"input": [{"role": "user", "content": 5}]}, "input[0].content", "input[0].content"),
+        ({"input": 5}, "input", "input"),
+        ({"input": None}, "messages is required", "messages"),
+    ],
+)
+def test_what_chat_does_not_have_is_refused_by_name(gateway, upstream, members, words, param):
+    upstream.script(Script(text="never"))
+    reply = gateway.request("POST", PATH, {"model": "chat", **ASKED, **members})
+    error = reply.json["error"]
+    assert (reply.status, error["type"], error["param"]) == (400, "invalid_request_error", param)
+    assert words in error["message"]
+    assert upstream.seen == []
