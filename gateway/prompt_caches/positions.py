@@ -1,7 +1,7 @@
 """Positions of a prompt: where later requests recognize it, and where a provider leaves and finds cache entries."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from hashlib import blake2b
 from typing import Final
@@ -17,8 +17,8 @@ from gateway.prompt_caches.packed_blocks import (
 )
 from gateway.prompt_caches.prompt_blocks import DIGEST, HEAD, LOOSE, SETTING, TAIL
 from gateway.prompt_caches.prompts import Anchor, PromptDigest
+from gateway.prompt_caches.tables.kinds import WRAPPER, WRAPPERS
 from providers.catalog.prompt_caching import CachingRow
-from streams.events import Api
 
 MOST_ANCHORS: Final = 16
 """The anchors of a request from its end."""
@@ -28,10 +28,6 @@ SHORTEST_ANCHOR: Final = 32
 
 MOST_LOOKUPS: Final = 64
 """Positions that are looked up for a provider that searches everywhere."""
-
-_WRAPPERS: Final[Mapping[Api, int]] = {"messages": len('{"type":"text","text":""}')}
-_WRAPPER: Final = len('{"text":""}')
-"""Bytes of the JSON around a text, which does not identify a conversation."""
 
 _TEXT: Final = KIND_NUMBERS["text"]
 _REASONING: Final = KIND_NUMBERS["reasoning"]
@@ -302,7 +298,7 @@ def _anchor(prompt: PromptDigest, key: bytes, start: int, at: int) -> Anchor | N
     if start == at:
         digests, size = blocks.strict(at), blocks.size(at)
         if blocks.kinds[at] == _TEXT:
-            size -= _WRAPPERS.get(prompt.api, _WRAPPER)
+            size -= WRAPPERS.get(prompt.api, WRAPPER)
     else:
         several = [*blocks.digests_and_sizes(start, at + 1)]
         digests, size = b"".join([one for one, _ in several]), sum([one for _, one in several])

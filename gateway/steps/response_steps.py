@@ -24,7 +24,7 @@ from gateway.steps.shown_choices import stop_answer
 from gateway.steps.stages import TailStage, WholeStage, WindowStage, apply_masks
 from gateway.steps.verdicts import RefusedByStep
 from gateway.steps.watching import FlowingStage, WatchingStage
-from providers.neutral.choices import MEMBERS
+from providers.neutral.choices import MEMBERS, SPLIT_REFUSALS
 from streams.events import Api, ErrorInfo, Event, NativeItem
 from trigate.steps import Passage
 
@@ -222,7 +222,7 @@ class ResponseSteps:
     def _builder(self, choice: int, choices: int) -> RunBuilder:
         prefix = f"choices[{choice}]." if choices > 1 else ""
         # Clients of an API with choices join all text of one, whatever comes between its parts.
-        return RunBuilder(prefix, joins=self.session.api in MEMBERS, splits_refusals=self.session.api == "chat")
+        return RunBuilder(prefix, joins=self.session.api in MEMBERS, splits_refusals=self.session.api in SPLIT_REFUSALS)
 
     def _stage(self, step: LoadedStep, builder: RunBuilder, cut: Callable[[], object]) -> EventStage:
         session = self.session

@@ -45,7 +45,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("vercel/seals-2", upstream.url, ["messages"], key="sk-ant-2"),
     ]
     keys = [
-        {"name": "all", "key": ALL},
+        {"name": "all", "key": ALL, "foreign_ids": True},
         {"name": "bank", "key": BANK, "only": ["eu-*"]},
         {"name": "some", "key": SOME, "models": ["best", "a"]},
     ]

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from gateway.prompt_caches.prompt_blocks import BlockKind
+from streams.events import Api
 
 KINDS: Final[Mapping[str, BlockKind]] = MappingProxyType(
     {
@@ -41,3 +42,7 @@ KINDS: Final[Mapping[str, BlockKind]] = MappingProxyType(
         "code_execution_result": "tool_result", "url_context_call": "tool_use", "url_context_result": "tool_result",
     }
 )  # fmt: skip
+
+WRAPPERS: Final[Mapping[Api, int]] = {"messages": len('{"type":"text","text":""}')}
+WRAPPER: Final = len('{"text":""}')
+"""Bytes of the JSON around a text, which does not identify a conversation: by API, and for all others."""
