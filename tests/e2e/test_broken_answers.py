@@ -153,14 +153,14 @@ def gateway() -> Iterator[Gateway]:
 
 def test_programs_of_groq_get_its_own_error_about_a_call():
     """They read what the model wrote (pydantic/pydantic-ai#2774); clients of other APIs get a 502."""
-    route = {"targets": ["groq"], "retries": {"wait": "1ms"}}
+    route = {"targets": ["groq"], "retries": {"attempts": 4}}
     with serve_upstream(Broken) as upstream:
         entry = provider("up/a call that Groq rejects", f"{upstream.url}/v1", ["chat"], name="groq")
         with gateway_thread(config([entry], model_aliases={"r": route})) as process:
-            for model, client, attempts in (("groq", "chat", 1), ("r", "chat", 2), ("r", "messages", 2)):
+            for model, client in (("r", "chat"), ("groq", "chat"), ("groq", "messages")):
                 body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
                 reply = process.request("POST", PATHS[client], body)
-                assert reply.headers["x-trigate-tried"].count("groq=bad_answer") == attempts
+                assert reply.headers["x-trigate-tried"].count("groq=bad_answer") == (2 if model == "r" else 1)
                 assert reply.status == (400 if client == "chat" else 502)
                 assert client != "chat" or reply.json == GROQ
 
