@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-SessionKind: TypeAlias = Literal["browser", "device", "exchange"]
+SessionKind: TypeAlias = Literal["browser", "device"]
 GrantStatus: TypeAlias = Literal["pending", "approved", "denied"]
 
 CLOCK_SKEW: Final = 60.0
@@ -50,7 +50,7 @@ class IssuerSession:
 class PersonSession:
     """A session of a person, in a browser or a program.
 
-    ``origin`` is the id of its ``IssuerSession``, empty for a token exchange. ``program`` and ``address`` are for
+    ``origin`` is the id of its ``IssuerSession``. ``program`` and ``address`` are for
     readers. ``tokens_until`` is the end of its last token. ``cookie`` and ``refresh`` are digests."""
 
     id: str

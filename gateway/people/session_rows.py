@@ -12,16 +12,14 @@ from streams.errors import GatewayError
 MOST_SESSIONS: Final = 50
 """The most open sessions of a person in browsers, and in programs; a new one ends the session that was used least
 recently."""
-MOST_EXCHANGES: Final = 1000
-"""The same for exchanged tokens: a CI service may run hundreds of jobs at the same time."""
 _WINDOW: Final = 600.0
-_MOST_BEGUN: Final = {"browser": 100, "device": 100, "exchange": 1000}
-"""The sessions that a person may begin in ten minutes, by kind: processes remember each that ends before its time."""
+_MOST_BEGUN: Final = 100
+"""The sessions of a kind that a person may begin in ten minutes: processes remember each that ends before its time."""
 _MOST_REFRESHES: Final = 60
 """The refreshes of a session in ten minutes: each one is also a request to the issuer."""
 _MOST_USED: Final = 1000
 """The used refresh tokens of a session that are recognised; an older one is unknown."""
-_TOO_MANY: Final = "too many {} of one person: wait a few minutes"
+_TOO_MANY: Final = "too many sign-ins of one person: wait a few minutes"
 _TOO_OFTEN: Final = "this session was refreshed too often: use its last token"
 MOST_GRANTS: Final = 20_000
 SHORTEST_POLL: Final = 4.8
@@ -135,10 +133,10 @@ def add_session(tables: PeopleTables, new: PersonSession) -> None:
 
     Raises ``GatewayError`` (429) if the person began too many in the last minutes."""
     begun = tables.count(_BEGUN, person=new.person, kind=new.kind, **_window(new.began))
-    if begun >= _MOST_BEGUN[new.kind]:
-        raise _too_often_error(_TOO_MANY.format("exchanged tokens" if new.kind == "exchange" else "sign-ins"))
-    kept = (MOST_EXCHANGES if new.kind == "exchange" else MOST_SESSIONS) - 1
-    for old in tables.all_of(PersonSession, _BEYOND, person=new.person, kind=new.kind, now=new.began, kept=kept):
+    if begun >= _MOST_BEGUN:
+        raise _too_often_error(_TOO_MANY)
+    beyond = {"person": new.person, "kind": new.kind, "now": new.began, "kept": MOST_SESSIONS - 1}
+    for old in tables.all_of(PersonSession, _BEYOND, **beyond):
         end_session(tables, old, new.began)
     tables.select(
         """

@@ -23,7 +23,7 @@ from gateway.people.records import (
     new_id,
     readable_text,
 )
-from gateway.people.rules import NotAdmitted, RuleBook, issue_time
+from gateway.people.rules import NotAdmitted, RuleBook
 from gateway.people.session_rows import REMEMBERED_SECONDS
 from gateway.people.session_tokens import SessionTokens
 from gateway.people.store import PeopleStore, Refreshed
@@ -309,25 +309,6 @@ class Sessions:
         person = self._person_of(found.issuer_session)
         known = found.issuer_session
         return self._issue(person, known.claims, session, following, now, known.checked)
-
-    async def exchange(
-        self, issuer_name: str, claims: Mapping[str, Any], *, program: str = "", address: str = ""
-    ) -> IssuedTokens:
-        """Return a token for the verified ``claims`` of an issuer's token, without a refresh token (RFC 8693).
-
-        Raises ``NotAdmitted`` and ``PersonBlocked``."""
-        now, person = self._now(), self._rules.find(issuer_name, claims)
-        if isinstance(person, NotAdmitted):  # another token of the person may have the missing claims
-            raise person
-        needed = self._rules.needed_claims(issuer_name, claims)
-        confirmed, until = issue_time(claims, now), now + self._token_seconds
-        session = PersonSession(
-            new_id(), "", person.name, "exchange", readable_text(program), readable_text(address), now, until, until,
-            now,
-        )  # fmt: skip
-        if not await self._store.add_exchange(_person_record(person, needed, now, confirmed), session):
-            raise PersonBlocked
-        return self._issue(person, needed, session, None, now, confirmed)
 
     def _issue(
         self,

@@ -96,7 +96,7 @@ def _sign_in(
     """Store the session of a new sign-in, and end the one of the digest ``ends_cookie``, the browser's old cookie.
 
     Return false, and store nothing, if the person is blocked. Raises ``GatewayError`` (429) if it began too many
-    sessions in the last minutes, as ``add_exchange`` and ``redeem_grant`` do."""
+    sessions in the last minutes, as ``redeem_grant`` does."""
     if rights_rows.find_block(tables, person.name) is not None:
         return False
     if ends_cookie is not None:
@@ -107,15 +107,6 @@ def _sign_in(
     session_rows.put_issuer_session(tables, issuer_session)
     session_rows.add_session(tables, session)
     tables.add_audit(audit, None, _audited_session(session))
-    return True
-
-
-def _add_exchange(tables: PeopleTables, person: SeenPerson, session: PersonSession) -> bool:
-    """Store the session of a token exchange. Return false, and store nothing, if the person is blocked."""
-    if rights_rows.find_block(tables, person.name) is not None:
-        return False
-    rights_rows.put_person(tables, person)
-    session_rows.add_session(tables, session)
     return True
 
 
@@ -220,7 +211,6 @@ class PeopleStore:
 
     use_once = _changing(session_rows.use_once)
     sign_in = _changing(_sign_in)
-    add_exchange = _changing(_add_exchange)
     session_of_cookie = _reading(_session_of_cookie)
     find_refresh = _reading(session_rows.find_session_by_refresh)
     check_refreshes = _reading(session_rows.check_refreshes)

@@ -5,6 +5,7 @@ the change is answered by the old rights. Requests of others are not affected, a
 
 import contextlib
 import http.client
+import secrets
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,7 +20,7 @@ from gateway.open_store import open_people_store
 from gateway.people.confirming import IssuerConfirmation
 from gateway.people.followed import FollowedPeople
 from gateway.people.issuers import IssuerDirectory
-from gateway.people.records import Block, OwnKey, digest_of
+from gateway.people.records import Block, DeviceGrant, OwnKey, digest_of
 from gateway.people.rules import RuleBook
 from gateway.people.seals import RefreshSeals
 from gateway.people.sessions import IssuedTokens, Sessions
@@ -127,7 +128,11 @@ class Place:
             confirmation = IssuerConfirmation(store, issuers, RefreshSeals(self.settings.signing_key))
             followed = FollowedPeople(store.database.notation)
             sessions = Sessions(self.settings, store, RuleBook(self.settings.issuers), confirmation, followed)
-            tokens = await sessions.exchange("okta", {"sub": subject, "groups": [group]})
+            claims, code, now = {"sub": subject, "groups": [group]}, secrets.token_hex(), time.time()
+            opened = await sessions.sign_in("okta", claims, None, cookie=code)
+            await store.add_grant(DeviceGrant(digest_of(code), code, "program", "127.0.0.1", now, now + 600.0))
+            await store.decide_grant(code, opened.session, now)
+            tokens = await sessions.redeem_device_code(code)
             await issuers.aclose()
             return tokens
 

@@ -16,10 +16,6 @@ from tests.support.people_gateway import PEOPLE, issuer_settings, people_setting
 pytestmark = pytest.mark.process
 
 DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
-EXCHANGE: Final = {
-    "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-    "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-}
 FILE_KEY: Final = "key-of-ci-0123456789abcdef"
 ADMIN_KEY: Final = "key-of-admin-0123456789abcdef"
 
@@ -92,7 +88,6 @@ def test_an_outage_of_the_storage_keeps_everything_in_effect_that_was_read(reque
                 assert place.status_of(credential) == 200
             assert place.status_of(blocked) == 401, "the block stays in effect"
             assert place.refresh(tokens["refresh_token"]).status_code == 503
-            assert place.post("/oauth/token", **EXCHANGE, subject_token=token).status_code == 503
             assert place.post("/oauth/device_authorization").status_code == 503
             assert place.status_of(session, "/me/keys/phone", method="PUT", body={}) == 503
             assert place.status_of(ADMIN_KEY, block, method="DELETE") == 503

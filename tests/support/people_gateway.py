@@ -10,7 +10,9 @@ import attrs
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, free_port
 from tests.support.oidc import AUDIENCE, CLIENT_ID, CLIENT_SECRET, OidcProvider, open_provider
-from tests.support.people_browser import BrowserPage, PeopleBrowser
+from tests.support.people_browser import BrowserPage, PeopleBrowser, own_address
+
+DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 
 SIGNING_KEY: Final = "c2lnbmluZy1rZXktb2YtdGhlLXRlc3RzLTMyYnl0ZXM="
 SCOPES: Final = ("openid", "email", "groups", "offline_access")
@@ -85,6 +87,18 @@ class PeopleGateway:
         page = browser.open(f"{self.url}/oauth/login?return={path}")
         assert page.url.startswith(self.provider.issuer), page.text
         return browser, browser.submit(user=user)
+
+    def device_tokens(self, user: str) -> dict[str, Any]:
+        """Return the tokens of a program that ``user`` has approved in a browser."""
+        program, browser = PeopleBrowser(headers=own_address()), PeopleBrowser()
+        granted = program.request("POST", f"{self.url}/oauth/device_authorization", data={"client_id": "test"}).json()
+        self.provider.signed_in = user
+        browser.open(granted["verification_uri_complete"])
+        browser.submit()
+        browser.press("decision", "approve")
+        form = {"grant_type": DEVICE_GRANT, "device_code": granted["device_code"]}
+        found: dict[str, Any] = program.request("POST", f"{self.url}/oauth/token", data=form).json()
+        return found
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Sign-in of people with a browser or a device code, and token exchange. Imported with its first request.
+"""Sign-in of people with a browser or a device code. Imported with its first request.
 
 - ``paths``: the paths, imported at start; ``serving``: from a path to its response; ``errors`` for programs and people.
 - ``browser``: sign-in and sign-out at an issuer; ``browser_sessions``: the caller of a cookie;

@@ -45,7 +45,6 @@ class SignInContext:
         self._stored_keys = service.stored_keys
         self.refused = service.admission.refused
         self.login_issuers = tuple(issuer for issuer in config.issuers if issuer.login is not None)
-        self.can_issue_tokens = bool(config.signing_key) and service.people_store is not None
         self.has_ui_key = config.ui_key is not None
         self.states = SignInStates(config.signing_key)
         self.audit = service.ledger.audit

@@ -10,7 +10,7 @@ from gateway.serving.incoming_request import PiecesRequest, too_slow
 from streams.errors import invalid
 
 LARGEST: Final = 32 * 1024
-"""Bytes of a form. The largest contains a token to exchange."""
+"""Bytes of a form."""
 
 SECONDS: Final = 10.0
 """Seconds for a whole form to arrive."""

@@ -51,6 +51,7 @@ class SignInServer:
         with_login: dict[tuple[str, str], Handler] = {
             ("GET", METADATA): self._metadata,
             ("POST", DEVICE_AUTHORIZATION): devices.authorize,
+            ("POST", TOKEN): grants.answer,
             ("GET", LOGIN): browser.start,
             ("GET", CALLBACK): browser.finish,
             ("GET", LOGOUT): browser.ask_sign_out,
@@ -59,10 +60,7 @@ class SignInServer:
             ("POST", DEVICE): devices.decide,
             ("GET", STYLE): self._style,
         }
-        self._handlers: Mapping[tuple[str, str], Handler] = {
-            **(with_login if context.login_issuers else {}),
-            **({("POST", TOKEN): grants.answer} if context.can_issue_tokens else {}),
-        }
+        self._handlers: Mapping[tuple[str, str], Handler] = with_login if context.login_issuers else {}
 
     async def answer(self, incoming: PiecesRequest) -> Response:
         """Return the response to a request, with its id. Never raises, except if it is cancelled."""

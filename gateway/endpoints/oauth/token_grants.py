@@ -1,31 +1,21 @@
-"""The token endpoint: a session's token for an approved device code, a refresh token, or another issuer's token."""
+"""The token endpoint: a session's tokens for an approved device code or a refresh token."""
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 
 from gateway.access.refused_keys import KeyRefused
-from gateway.endpoints.oauth.context import SignInContext, program_of
+from gateway.endpoints.oauth.context import SignInContext
 from gateway.endpoints.oauth.errors import OAuthError, json_response
 from gateway.endpoints.oauth.forms import Form, read_form
 from gateway.http.response import Response
-from gateway.people.rules import NotAdmitted
-from gateway.people.sessions import GrantRefused, IssuedTokens, PersonBlocked
-from gateway.people.token_format import is_signed_token
-from gateway.people.tokens import CannotJudge, Claims, TokenRefused
+from gateway.people.sessions import GrantRefused, IssuedTokens
 from gateway.serving.incoming_request import PiecesRequest
 
 DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 REFRESH: Final = "refresh_token"
-EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
-GRANT_TYPES: Final = (DEVICE_CODE, REFRESH, EXCHANGE)
+GRANT_TYPES: Final = (DEVICE_CODE, REFRESH)
 
-_ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
-_SUBJECT_TYPES: Final = (
-    "urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token", _ACCESS_TOKEN,
-)  # fmt: skip
-_NO_TOKEN: Final = "the subject_token is not a signed token (JWT)"
-_RESULT_TYPES: Final = (_ACCESS_TOKEN, "urn:ietf:params:oauth:token-type:jwt")
+_OTHER_GRANT: Final = f"use one of {', '.join(GRANT_TYPES)}; a program with a token of an issuer sends it as its key"
 
 Grant: TypeAlias = Callable[[PiecesRequest, Form], Awaitable[Response]]
 
@@ -35,8 +25,7 @@ class TokenGrants:
 
     def __init__(self, context: SignInContext) -> None:
         self._context = context
-        with_login: Mapping[str, Grant] = {DEVICE_CODE: self._redeem_device_code, REFRESH: self._refresh}
-        self._grants: Mapping[str, Grant] = {**(with_login if context.login_issuers else {}), EXCHANGE: self._exchange}
+        self._grants: Mapping[str, Grant] = {DEVICE_CODE: self._redeem_device_code, REFRESH: self._refresh}
 
     async def answer(self, incoming: PiecesRequest) -> Response:
         """Return the tokens for a grant. Raises ``OAuthError`` and ``GatewayError``."""
@@ -44,7 +33,7 @@ class TokenGrants:
         kind = _require(form, "grant_type")
         grant = self._grants.get(kind)
         if grant is None:
-            raise OAuthError("unsupported_grant_type", f"use one of {', '.join(self._grants)}")
+            raise OAuthError("unsupported_grant_type", _OTHER_GRANT)
         try:
             return await grant(incoming, form)
         except OAuthError as error:
@@ -82,50 +71,12 @@ class TokenGrants:
             raise OAuthError(error.code, error.description, status, is_guess=not error.is_known) from None
         return _token_response(issued)
 
-    async def _exchange(self, incoming: PiecesRequest, form: Form) -> Response:
-        """Exchange a valid token of an issuer for one of the gateway, without a refresh token (RFC 8693)."""
-        token = _require(form, "subject_token")
-        if _require(form, "subject_token_type") not in _SUBJECT_TYPES:
-            raise OAuthError("invalid_request", f"use a subject_token_type of {', '.join(_SUBJECT_TYPES)}")
-        if form.get("requested_token_type", _ACCESS_TOKEN) not in _RESULT_TYPES:
-            raise OAuthError("invalid_request", f"use the requested_token_type {_ACCESS_TOKEN}")
-        if "actor_token" in form:
-            raise OAuthError("invalid_request", "the gateway does not support actor_token")
-        claims = await self._verify(token)
-        try:
-            issued = await self._context.sessions.exchange(
-                claims.issuer, claims.values, program=program_of(incoming.headers),
-                address=incoming.scope.address or "",
-            )  # fmt: skip
-        except NotAdmitted as error:
-            raise OAuthError("invalid_grant", error.info.message) from None
-        except PersonBlocked as error:
-            raise OAuthError("invalid_grant", str(error)) from None
-        return _token_response(issued, issued_token_type=_ACCESS_TOKEN)
 
-    async def _verify(self, token: str) -> Claims:
-        """Return the claims of a valid token of an issuer. Raises ``OAuthError``.
-
-        A token of the gateway itself is no issuer's, so it cannot prolong its session."""
-        if not is_signed_token(token):  # an opaque one would be sent to the issuer's introspection
-            raise OAuthError("invalid_grant", _NO_TOKEN, is_guess=True)
-        issuers, now = self._context.issuers, time.time()
-        await issuers.prepare(token, now)
-        try:
-            claims = issuers.check(token, now)
-        except TokenRefused as error:
-            raise OAuthError("invalid_grant", error.message, is_guess=error.reason != "expired") from None
-        except CannotJudge as error:
-            raise OAuthError("temporarily_unavailable", str(error), 503, (("retry-after", "5"),)) from None
-        assert claims is not None, "it is a signed token"
-        return claims
-
-
-def _token_response(issued: IssuedTokens, **more: str) -> Response:
+def _token_response(issued: IssuedTokens) -> Response:
     """Return the response with tokens (RFC 6749, section 5.1)."""
     refresh = {} if issued.refresh_token is None else {"refresh_token": issued.refresh_token}
     tokens = {"access_token": issued.access_token, "token_type": "Bearer", "expires_in": issued.expires_in}
-    return json_response({**tokens, **refresh, **more})
+    return json_response({**tokens, **refresh})
 
 
 def _require(form: Form, name: str) -> str:

@@ -6,6 +6,7 @@ from contextvars import copy_context
 
 import attrs
 import pytest
+import trio
 
 from configfile.document import ConfigError
 from gateway.access.authentication import Authenticator
@@ -245,9 +246,11 @@ async def test_the_seconds_left_of_a_token_are_never_negative():
     with open_provider() as identity:
         entry = provider("openai/gpt-4o", "https://api.example/v1", name=MODEL)
         read = from_mapping(config([entry], 12000, issuers=[issuer(identity, admit=[{"when": {}}])]))
-        async with IssuerDirectory(read) as issuers:
+        async with IssuerDirectory(read) as issuers, trio.open_nursery() as nursery:
+            nursery.start_soon(issuers.run)
             gate = PeopleGate(read, issuers, PeopleDirectory())
             await issuers.prepare(token := identity.token(sub="00u1"), time.time())
             assert 0.0 < gate.seconds_left((), [token]) < math.inf
             assert gate.seconds_left((), ["key"]) == math.inf
             assert gate.seconds_left((), [identity.token(exp=1000)]) == 0.0
+            nursery.cancel_scope.cancel()

@@ -212,8 +212,6 @@ async def test_a_blocked_person_gets_no_session(gateways, provider):
     await process.store.block(Block("okta:00u1", time.time(), "boss"))
     with pytest.raises(PersonBlocked):
         await sign_in(process, provider)
-    with pytest.raises(PersonBlocked):
-        await process.sessions.exchange("okta", ADA)
     assert (await refusal_of(process.sessions.refresh(refresh_of(tokens)))).code == "invalid_grant"
     await process.follow()
     assert process.followed.is_ended(tokens.session)
@@ -484,39 +482,11 @@ async def test_a_known_browsers_session_survives_an_outage_of_the_store(gateways
         await sign_in(process, provider)
 
 
-# Token exchange
-
-
-async def test_an_exchanged_token_has_no_refresh_token(gateways, provider):
-    process = gateways.process()
-    tokens = await process.sessions.exchange("okta", ADA, program="curl", address="127.0.0.1")
-    assert tokens.refresh_token is None
-    assert process.sessions.tokens.read(tokens.access_token, time.time()).person == "okta:00u1"
-    assert [session.kind for session in await process.store.sessions("okta:00u1", time.time())] == ["exchange"]
-    with pytest.raises(NotAdmitted):
-        await process.sessions.exchange("okta", {**ADA, "groups": []})
-    assert len(await process.store.sessions("okta:00u1", time.time())) == 1, "a token with fewer claims ends nothing"
-
-
-async def test_an_exchanged_older_token_does_not_bring_its_rights_back(gateways, provider):
-    process, now = gateways.process(), time.time()
-    await signed_in(process, provider)
-    older = {**ADA, "groups": ["ml", "admins"], "iat": int(now) - 600}
-    tokens = await process.sessions.exchange("okta", older)
-    assert process.sessions.tokens.read(tokens.access_token, now).confirmed == older["iat"]
-    found = await process.store.person("okta:00u1")
-    assert found is not None
-    assert found.claims["groups"] == ["ml"], "own keys have the claims of the sign-in"
-    await process.sessions.exchange("okta", {**older, "iat": int(now) + 5})
-    found = await process.store.person("okta:00u1")
-    assert found is not None
-    assert found.claims["groups"] == ["ml", "admins"]
-
-
 async def test_a_person_with_many_groups_gets_a_token_that_fits_into_a_header(gateways, provider):
     process = gateways.process()
     groups = [f"{number:036}" for number in range(500)]
-    tokens = await process.sessions.exchange("okta", {**ADA, "groups": [*groups, "ml"]})
+    session = await process.sessions.sign_in("okta", {**ADA, "groups": [*groups, "ml"]}, None, cookie="cookie")
+    tokens = await process.sessions.redeem_device_code(await approved_device(process, session))
     assert len(tokens.access_token) < 7000
     read = process.sessions.tokens.read(tokens.access_token, time.time())
     assert read.claims["groups"] == ["ml"], "the group that a rule mentions"
