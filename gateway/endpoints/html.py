@@ -1,10 +1,14 @@
-"""HTML pages for people, without JavaScript: their text is escaped, and no page loads anything from other hosts."""
+"""HTML pages for people, without JavaScript: their text is escaped, and no page loads anything from other hosts.
+
+``templates`` has the page and its parts. Only servers of pages import this module, with their first request."""
 
 from collections.abc import Iterable
 from functools import cache
-from html import escape
 from importlib.resources import files
-from typing import Final, LiteralString
+from typing import Any, Final, LiteralString, TypeAlias
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from gateway.http.external_url import ExternalUrl
 from gateway.http.headers import Headers
@@ -31,45 +35,29 @@ to an issuer's page, and browsers apply ``form-action`` to redirects too, so onl
 
 _OWN_FORMS: Final[Headers] = (("content-security-policy", f"{_POLICY}; form-action 'self'"), *PRIVATE_PAGE[1:])
 
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title} – trigate</title>
-<link rel="icon" href="data:,">
-<link rel="stylesheet" href="{style}">
-</head>
-<body>
-<header><p class="brand">trigate</p><p class="soft">{place}</p>{nav}</header>
-<main id="main">
-<h1>{title}</h1>
-{content}
-</main>
-</body>
-</html>
-"""
+Html: TypeAlias = Markup
+"""Text that is HTML already. Everything else is escaped."""
+
+_ENVIRONMENT: Final = Environment(
+    loader=PackageLoader("gateway.endpoints"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+    lstrip_blocks=True,
+)  # fmt: skip
+_PAGE: Final = _ENVIRONMENT.get_template("page.html")
 
 
-class Html(str):
-    """Text that is HTML already. Everything else is escaped."""
-
-    __slots__ = ()
+def macros(name: str) -> Any:
+    """Return the macros of the template ``name`` as attributes. Each returns ``Html``, with escaped arguments."""
+    return _ENVIRONMENT.get_template(name).module
 
 
 def html(template: LiteralString, **values: object) -> Html:
     """Return ``template`` with ``values`` in its ``{names}``, escaped unless they are ``Html``."""
-    return Html(template.format(**{name: _escape_value(value) for name, value in values.items()}))
+    return Html(template).format(**values)
 
 
 def join_html(parts: Iterable[Html]) -> Html:
     """Return ``parts`` in lines."""
-    return Html("\n".join(parts))
-
-
-def _escape_value(value: object) -> str:
-    return value if isinstance(value, Html) else escape(str(value), quote=True)
+    return Html("\n").join(parts)
 
 
 def html_page(
@@ -79,7 +67,7 @@ def html_page(
     """Return a page. It shows the host of ``external``, so that people can recognize it; ``nav`` links other pages.
 
     With ``own_forms`` its forms lead only to the gateway."""
-    body = html(_PAGE, title=title, content=content, place=external.host, style=style, nav=nav or Html(""))
+    body = _PAGE.render(title=title, content=content, place=external.host, style=style, nav=nav or "")
     guarded = _OWN_FORMS if own_forms else PRIVATE_PAGE
     return Response(
         status, (("content-type", "text/html; charset=utf-8"), *headers, *guarded), external.with_links(body.encode())

@@ -11,7 +11,7 @@ from gateway.endpoints.admin.callers import identify_caller
 from gateway.endpoints.admin.calls import AdminAnswer
 from gateway.endpoints.console.api_calls import ApiRequest, PageCall, ReadRefused, with_name
 from gateway.endpoints.console.form_values import client_body
-from gateway.endpoints.console.parts import NOTHING, notice, problem, problem_of
+from gateway.endpoints.console.parts import NOTHING, navigation, new_key, notice, problem, problem_of
 from gateway.endpoints.console.paths import KEYS, STYLE
 from gateway.endpoints.console.table import PAGES, ConsolePage, FormAction, action_of, page_at
 from gateway.endpoints.html import PRIVATE_PAGE, Html, html, html_page, join_html, redirect, style_response
@@ -186,7 +186,7 @@ class ConsoleServer:
         if answer.status >= 400:
             return await self._show(failing, page, answer)
         if isinstance(answer.value, Mapping) and "key" in answer.value:
-            return self._page(call, "New key", _new_key(action, name, str(answer.value["key"])))
+            return self._page(call, "New key", new_key(action.done.replace("{}", name), str(answer.value["key"]), KEYS))
         stays = {"name": name} if action.is_of_one and action.verb == "PUT" else {}
         told = {"done": action.name, "of": name} if "{}" in action.done else {"done": action.name}
         return redirect(f"{page.path}?{urlencode({**stays, **told})}")
@@ -227,28 +227,11 @@ def _done_message(call: PageCall, page: ConsolePage) -> Html:
     return notice(action.done.replace("{}", call.query.get("of", "")[:200]))
 
 
-def _new_key(action: FormAction, name: str, key: str) -> Html:
-    return html(
-        """{done}
-<p id="key-hint">Copy this key now. The gateway stores only its digest and does not show it again.</p>
-<p class="key"><code tabindex="0" aria-describedby="key-hint">{key}</code></p>
-<div class="actions"><a class="button" href="{to}">I have copied it</a></div>""",
-        done=notice(action.done.replace("{}", name)), key=key, to=KEYS,
-    )  # fmt: skip
-
-
 def _nav(call: PageCall) -> Html:
     """Return the links to the pages that have something for the caller."""
-    links = [html('<a href="{to}">Live view</a>', to=LIVE)] if call.config.ui else []
-    for page in PAGES:
-        if page.sections_for(call):
-            here = Html(' aria-current="page"') if page.path == call.path else NOTHING
-            links.append(html('<a href="{to}"{here}>{title}</a>', to=page.path, here=here, title=page.title))
+    pages = [page for page in PAGES if page.sections_for(call)]
+    links = [(LIVE, "Live view", False)] if call.config.ui else []
+    links += [(page.path, page.title, page.path == call.path) for page in pages]
     if call.caller.credential == "session":
-        links.append(html('<a href="/oauth/logout">Sign out</a>'))
-    who = html("<bdi>{name}</bdi>, {role}", name=call.caller.name or "operator", role=call.caller.role)
-    return html(
-        '<a class="skip" href="#main">Skip to the content</a><p class="who soft">{who}</p>\n'
-        '<nav aria-label="Pages">{links}</nav>',
-        who=who, links=join_html(links),
-    )  # fmt: skip
+        links.append(("/oauth/logout", "Sign out", False))
+    return navigation(links, call.caller.name or "operator", call.caller.role)
