@@ -61,9 +61,9 @@ def whole_app(config: Config, service: Service) -> App:
 
 
 def parts_of(config: Config) -> tuple[str, ...]:
-    """Return the names of the modules for the APIs of the providers in ``config``."""
+    """Return the names of the modules for the APIs of the providers in ``config``, and for rejected requests."""
     spoken = {api for one in config.entries for api in (*one.speaks.values(), *one.provider.speaks.values())}
-    return tuple(part for api in spoken if api in CODECS for part in CODECS[api].parts)
+    return (*(part for api in spoken if api in CODECS for part in CODECS[api].parts), "providers.errors.other_shapes")
 
 
 def app_of(config: Config, service: Service) -> App:

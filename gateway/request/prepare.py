@@ -14,10 +14,7 @@ from gateway.request.prepared import Prepared
 from gateway.request.routing_options import RoutingOptions
 from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
-from providers.errors.long_tool_names import DEFINITIONS, LONG_NAME, STRICT, own_names
-from providers.errors.long_tool_names import MEMBERS as NAMING_MEMBERS
-from providers.errors.member_paths import ANYWHERE, BETA, Path, parse_path, remove_path
-from providers.errors.other_shapes import TOOL_NAMES, OtherShape, find_shape
+from providers.errors.member_paths import ANYWHERE, BETA, NO_MEMBER, TOOL_NAMES, Path, parse_path, remove_path
 from providers.errors.rejected import use_other_form
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
@@ -26,7 +23,7 @@ from providers.neutral.hints import losses
 from providers.neutral.parameters import MODERATION, refuse_lost_block
 from providers.neutral.request import Parameter, ReasoningPart, Request
 from providers.neutral.seal import MARKS
-from providers.neutral.tool_names import shorten_names
+from providers.neutral.tool_names import DEFINITIONS, LONG_NAME, STRICT, shorten_names
 from streams.errors import GatewayError, invalid
 
 
@@ -116,7 +113,9 @@ def edit(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
     known = tuple(map(parse_path, recipient.quirks.refused_fields))
     names: Mapping[str, str] = {}
     if TOOL_NAMES in omissions.paths or _has_long_names(draft, target):
-        names = own_names({name: draft.value(name) for name in NAMING_MEMBERS if name in draft})
+        from providers.errors.long_tool_names import MEMBERS, own_names  # imported soon after the start
+
+        names = own_names({name: draft.value(name) for name in MEMBERS if name in draft})
         omit_paths(draft, (TOOL_NAMES,), "provider")
     omit_paths(draft, known, "provider")
     omit_paths(draft, omissions.paths, "rejected")
@@ -152,8 +151,8 @@ def omit_paths(draft: Draft, paths: Iterable[Path], why: Why) -> None:
 
     Raises a 400 for a moderation that blocks, because the answer would not be moderated."""
     for path in paths:
-        if (shape := find_shape(path)) is not None:
-            _reshape(draft, shape, why)
+        if path[0].startswith(NO_MEMBER):
+            _reshape(draft, path, why)
             continue
         if path[0] == ANYWHERE:
             names = tuple(draft.values())
@@ -170,7 +169,11 @@ def omit_paths(draft: Draft, paths: Iterable[Path], why: Why) -> None:
             draft.replace(touched, sorted(lost), why)
 
 
-def _reshape(draft: Draft, shape: OtherShape, why: Why) -> None:
+def _reshape(draft: Draft, path: Path, why: Why) -> None:
+    from providers.errors.other_shapes import find_shape  # imported soon after the start
+
+    if (shape := find_shape(path)) is None:
+        return
     for name, value in shape.change({name: draft.value(name) for name in shape.reads if name in draft}).items():
         draft.put(name, value)
         draft.note(attrs.evolve(shape.describe(name, value), why=why))

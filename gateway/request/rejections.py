@@ -16,7 +16,6 @@ from gateway.shared.owned_entries import OwnedEntries
 from providers.apis import CODECS
 from providers.errors.failures import rejects_reasoning
 from providers.errors.member_paths import BETA, OTHER_API, ROUTE, Path, remove_path
-from providers.errors.other_shapes import find_shape
 from providers.errors.rejected import find_rejected, find_sole_rejected, is_protected, may_omit
 from providers.neutral.fields import parse_json
 from streams.errors import GatewayError
@@ -91,6 +90,8 @@ def _can_omit(prepared: Prepared, path: Path) -> bool:
         body = parse_json(prepared.outgoing.body, dict[str, Any])
     except GatewayError:  # it has no members: it was forwarded unchanged
         return False
+    from providers.errors.other_shapes import find_shape  # imported soon after the start
+
     if (shape := find_shape(path)) is not None:
         return bool(shape.change(body))
     _, places = remove_path(body, path)

@@ -4,12 +4,11 @@ MCP clients put the names of plugins and servers before a tool's own, and permit
 servers permit 64, and reject the whole request (openai/codex#46188, aws/aws-sdk-js-v3#7287, QwenLM/Qwen3-VL#2069).
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from providers.errors.words import Words
-from providers.neutral.tool_names import ToolNaming, short_name
+from providers.neutral.tool_names import DEFINITIONS, STRICT, short_name
 
 _PLACE: Final = r"(?:tools|functions|messages|input)[\w.\[\]]{0,200}\.(?:tool_)?name"
 _BEDROCK: Final = (
@@ -39,15 +38,8 @@ WORDS: Final = Words.of(
     after=r"\.?\s*",
 )
 
-STRICT: Final = ToolNaming(re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}"))
-"""The names that every API accepts."""
-
-DEFINITIONS: Final = ("tools", "functions", "toolConfig")
 MEMBERS: Final = (*DEFINITIONS, "messages", "input", "contents", "tool_choice", "function_call")
 """The members with names of tools, in all APIs."""
-
-LONG_NAME: Final = re.compile(rb'name"\s*:\s*"[^"]{65}')
-"""Matches a name in JSON that is too long."""
 
 _NAMES: Final = ("name", "tool_name")
 _LISTS: Final = ("allowedFunctionNames", "allowed_function_names")

@@ -22,6 +22,10 @@ ANYWHERE = "**"
 CACHE_POINTS: Path = (ANYWHERE, "cachePoint")
 ROUTE: Path = (":route",)
 """The address itself, for a provider that has the model at another address."""
+TOOL_NAMES: Path = (":tools", "names")
+"""The names of tools that are too long or have other characters than a server permits (``long_tool_names``)."""
+NO_MEMBER = ":"
+"""The first character of a path that is no member: a request in another shape (``other_shapes``), and those here."""
 OTHER_API = ":api"
 """The first name of a path to the only API in which the provider serves the model; the API is its second name."""
 

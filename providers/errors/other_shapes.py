@@ -25,6 +25,7 @@ from providers.errors import (
     tool_turns,
     user_ids,
 )
+from providers.errors.member_paths import TOOL_NAMES
 from providers.errors.words import Words
 from providers.neutral import schema_limits
 from providers.neutral.edits import Edit
@@ -59,8 +60,6 @@ TOOL_PATTERNS: Final = (":tools", "patterns")
 server cannot read."""
 IMAGE_LABELS: Final = (":images", "types")
 """Labels of images that differ from the images' bytes."""
-TOOL_NAMES: Final = (":tools", "names")
-"""The names of tools that are too long or have other characters than a server permits."""
 CALL_IDS: Final = (":calls", "ids")
 RESULT_ORDER: Final = (":calls", "order")
 """Ids of tool calls that a server rejects, and messages of the user that follow results of tools."""

@@ -11,7 +11,6 @@ from typing import Any, Final
 import attrs
 
 from providers.errors.member_paths import Path, parse_path
-from providers.errors.other_shapes import find_other_shapes, find_sole_shape, with_known_name
 from providers.errors.unknown_members import find_sole_unknown, find_unknown
 from providers.neutral.quirks import Quirks
 from streams.events import ErrorInfo
@@ -109,6 +108,8 @@ def is_protected(path: Path) -> bool:
 
 def find_rejected(error: ErrorInfo) -> tuple[Path, ...]:
     """Return the members that a provider's error rejects as unknown; empty for other errors."""
+    from providers.errors.other_shapes import find_other_shapes, with_known_name  # imported soon after the start
+
     if error.status not in _STATUSES:
         return ()
     found = [parse_path(error.param)] if error.code in _CODES and error.param else []
@@ -128,6 +129,8 @@ def find_sole_rejected(error: ErrorInfo) -> tuple[Path, ...]:
     There are two exceptions. A message may name several betas, which are values of the client's header rather than
     members. For the encoding of vectors any message counts, because omitting it loses nothing.
     """
+    from providers.errors.other_shapes import with_known_name  # imported soon after the start
+
     found = [with_known_name(path, error.message) for path in _sole_paths(error)]
     return tuple(path for path in found if sum(map(len, path)) <= _MAX_PATH)
 
@@ -138,6 +141,8 @@ def _sole_paths(error: ErrorInfo) -> tuple[Path, ...]:
         return () if named is None else (parse_path(named["name"]),)
     if len(error.message) > _MAX_TEXT:
         return ()
+    from providers.errors.other_shapes import find_sole_shape  # imported soon after the start
+
     if found := find_sole_shape(error.message) or find_sole_unknown(error.message):
         return found
     encoding = find_rejected_encoding(error)

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import attrs
 import msgspec
@@ -73,6 +74,13 @@ class ToolNaming:
 
 
 USUAL = ToolNaming(re.compile(r"[A-Za-z0-9_-]{1,64}"))
+STRICT: Final = ToolNaming(re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}"))
+"""The names that every API accepts."""
+
+DEFINITIONS: Final = ("tools", "functions", "toolConfig")
+"""The members of requests with definitions of tools, in all APIs."""
+LONG_NAME: Final = re.compile(rb'name"\s*:\s*"[^"]{65}')
+"""Matches a name in JSON that is too long."""
 
 
 def short_name(name: str, naming: ToolNaming = USUAL) -> str:

@@ -92,6 +92,7 @@ def test_only_members_without_an_equivalent_are_reported_as_dropped(gateway, ups
     dropped = ask(gateway, turn(model)).headers["x-trigate-dropped"].split(",")
     assert set(dropped) <= {
         "client_metadata", "prompt_cache_key", "store", "reasoning.summary", "tools[]", "tools[].format",
+        "tools[]: web_search",
     }  # fmt: skip
     names = [tool.get("function", tool)["name"] for tool in upstream.seen[0].json["tools"]]
     assert names == ["exec_command", "apply_patch", "agents__close"]

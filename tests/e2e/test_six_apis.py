@@ -13,9 +13,8 @@ from typing import Any
 import attrs
 import pytest
 
-from providers.errors.long_tool_names import STRICT
 from providers.grammar import judge
-from providers.neutral.tool_names import short_name
+from providers.neutral.tool_names import STRICT, short_name
 from tests.support.client_turns import ClientInput, Setting, body, items
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread

@@ -2,10 +2,10 @@
 
 import json
 
-from providers.errors.long_tool_names import LONG_NAME, STRICT, own_names, shorten
-from providers.errors.other_shapes import TOOL_NAMES
+from providers.errors.long_tool_names import own_names, shorten
+from providers.errors.member_paths import TOOL_NAMES
 from providers.errors.rejected import find_rejected, find_sole_rejected
-from providers.neutral.tool_names import restore_in_json, short_name
+from providers.neutral.tool_names import LONG_NAME, STRICT, restore_in_json, short_name
 from streams.events import ErrorInfo
 from tests.support.each_row import each_row
 
