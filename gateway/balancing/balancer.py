@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
 import attrs
 import trio
@@ -17,9 +17,11 @@ from gateway.balancing.rules import RULES, Random, is_cheapest
 from gateway.config.aliases import Route
 from gateway.routing.plan import Candidate, Outcome, Plan
 from gateway.routing.target import Target
-from gateway.shared.notes import Notes
 from gateway.shared.rows import OWNER, LocalRows, Rows
 from streams.events import FailureReason
+
+if TYPE_CHECKING:
+    from gateway.shared.notes import Notes
 
 Landing: TypeAlias = Literal["hit", "new", "out", "busy", "absent"] | FailureReason
 """Where a conversation's turn was answered: by the member with its cache (``hit``), by any because none has it
@@ -85,7 +87,7 @@ class Balancer:
         self._notes: Notes | None = None
         self._cached_groups: dict[int, tuple[Sequence[Candidate], tuple[BalancedGroup, ...]]] = {}
 
-    def share_pins(self, notes: Notes) -> None:
+    def share_pins(self, notes: "Notes") -> None:
         """Share the pins with other gateways through ``notes``."""
         self._notes = notes
         notes.add_reader(_PIN, self._pin_as_noted)

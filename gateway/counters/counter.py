@@ -6,11 +6,13 @@ by the amount actually used. Amounts are integers."""
 import itertools
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
 import attrs
 
-from gateway.counters.notes import SharedNotes
+if TYPE_CHECKING:
+    from gateway.counters.notes import SharedNotes
+
 
 MOST_AMOUNT: Final = 10**17
 """The largest amount of one debit: 100 million dollars. Every store can add it to ``MOST_TOTAL`` exactly."""
@@ -195,7 +197,7 @@ class Counters(Protocol):
 class ServerCounters(Counters, Protocol):
     """Counters on a server, common to several gateways, which also share ``notes`` there."""
 
-    notes: SharedNotes
+    notes: "SharedNotes"
 
     @property
     def is_away(self) -> bool:

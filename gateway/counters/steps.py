@@ -1,13 +1,15 @@
 """The JSON form of steps sent to a store and of its replies. Amounts are text, because JSON numbers lose digits."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 import msgspec
 
 from gateway.counters.counter import Claim, Counter, RateCounter, SlotCounter
-from gateway.counters.notes import ReadNote, UnsentNote
+
+if TYPE_CHECKING:
+    from gateway.counters.notes import UnsentNote
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -33,7 +35,7 @@ class CountingStep:
     added: Sequence[tuple[Counter, int]]
     reserved: Sequence[Sequence[tuple[str, Claim]]]
     looked: Sequence[Counter] = ()
-    noted: Sequence[UnsentNote] = ()
+    noted: "Sequence[UnsentNote]" = ()
     read_to: int = 0
 
 
@@ -55,7 +57,7 @@ class StepReply(msgspec.Struct):
     reserved: list[tuple[int, list[State]]] = []
     added: list[State] = []
     looked: list[State] = []  # empty if another version made the store's functions, as the next
-    noted: list[ReadNote] = []
+    noted: list[tuple[str, str, float]] = []  # their names, values and lifetimes in milliseconds
     read_to: int = 0
 
 

@@ -9,7 +9,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 import msgspec
@@ -50,9 +50,11 @@ from gateway.health.transitions import TransitionLog, utc
 from gateway.health.witnesses import CircuitsByClient, ClientCircuits, Sighting, Witnesses, shorten_wait
 from gateway.routing.plan import Outage
 from gateway.routing.target import Identity, Target, digest
-from gateway.shared.notes import Notes
 from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
 from streams.surrogates import NOT_JSON
+
+if TYPE_CHECKING:
+    from gateway.shared.notes import Notes
 
 Table: TypeAlias = States | ClientCircuits
 """Circuits of all clients or of one."""
@@ -245,7 +247,7 @@ class Health:
 
     # For other gateways
 
-    def share_outages(self, notes: Notes) -> None:
+    def share_outages(self, notes: "Notes") -> None:
         """Share the outages with other gateways through ``notes``."""
         self._notes = notes
         notes.add_reader(_OUTAGE, self._apply_noted_outage)
