@@ -54,10 +54,10 @@ class OwnSide:
     @cached_property
     def models(self) -> Mapping[str, tuple[str, ...]]:
         """The folded names of the models by family."""
-        found: dict[str, tuple[str, ...]] = defaultdict(tuple)
+        found: dict[str, list[str]] = defaultdict(list)
         for family, model in self.names:
-            found[family] += (model,)
-        return found
+            found[family].append(model)
+        return {family: tuple(models) for family, models in found.items()}
 
 
 async def read_own_side(table: LedgerTable, since: date, until: date, entries: Sequence[ModelEntry]) -> OwnSide:

@@ -143,7 +143,7 @@ class Invoice:
                 family = next((one for one, other in self.own.names if other == model), family)
         elif line.text is None:
             return family, None
-        elif found := find_model(line.text, self.own.models[family]):
+        elif found := find_model(line.text, self.own.models.get(family, ())):
             return family, found
         else:
             name = _before_meter(line.text)

@@ -223,10 +223,10 @@ class BrowserSignIn:
         ``browser`` is the value of its cookie for sign-ins. Without ``issuer_name``, several issuers are a choice.
         Raises ``PageError`` (400, 503)."""
         context = self._context
-        names = [issuer.name for issuer in context.login_issuers]
+        links = [(one.name, pages.login_link(path, one.name)) for one in context.login_issuers]
         cookie = set_cookie(SIGN_IN, browser, LIFETIME, context.external.path)
-        if issuer_name is None and len(names) > 1:
-            content = pages.issuer_choice(names, path, offers_key=context.has_ui_key)
+        if issuer_name is None and len(links) > 1:
+            content = pages.issuer_choice(links, offers_key=context.has_ui_key)
             return html_page("Sign in", content, context.external, headers=(cookie,))
         issuer = context.login_issuers[0] if issuer_name is None else self._issuer(issuer_name)
         state, begun = context.states.begin(browser, issuer.name, path, time.time())
