@@ -23,7 +23,7 @@ from gateway.commands.costs import (
     open_ledger,
     query_of,
 )
-from gateway.commands.tables import Column, table_lines
+from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import echo_styled, say, wrap_sentences
 from gateway.config.loading import Config
 from gateway.kept_ledger.prompt_cache_usage import CAUSE, CacheReport, CacheRow, as_csv, as_json, read_prompt_caches
@@ -107,11 +107,11 @@ def _unread_writes(found: CacheReport) -> list[str]:
 def _rows(found: CacheReport) -> list[str]:
     by = _by(found)
     figures = ("missed", "lost usd") if found.is_by_cause else ("input", "could", "read", "share", "lost usd")
-    columns = [*(Column(name, "name") for name in by), *(Column(name, "figure") for name in figures)]
+    columns = [*(TableColumn(name, "name") for name in by), *(TableColumn(name, "figure") for name in figures)]
     total = ("total", *[""] * (len(by) - 1), *_cells(found, found.total))
     rows = [(*_names(found, row), *_cells(found, row)) for row in found.rows]
     if not found.is_by_cause:
-        columns.append(Column("because"))
+        columns.append(TableColumn("because"))
         rows = [(*cells, _causes_text(row.causes)) for cells, row in zip(rows, found.rows, strict=True)]
         total = (*total, "")
     return table_lines(columns, rows, [total] if len(rows) > 1 else [])

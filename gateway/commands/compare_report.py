@@ -13,7 +13,7 @@ from gateway.commands.addressing import ServerRequest
 from gateway.commands.answer_differences import AnswerDifference, Effect
 from gateway.commands.compared_answers import cost_of, median_first_byte, total_cost
 from gateway.commands.server_client import ServerResponse
-from gateway.commands.tables import Column, table_lines
+from gateway.commands.tables import TableColumn, table_lines
 from gateway.logs.masking import escape
 
 _LISTED: Final = 3  # names of requests for each difference
@@ -148,4 +148,4 @@ def _figures(found: ServerComparison) -> list[str]:
         ("first byte, median", *("-" if one is None else f"{one:g} ms" for one in times)),
         (f"costs of {len(both)} responses", *("-" if one is None else f"${one:.6f}" for one in costs)),
     ]
-    return table_lines((Column("", "name"), Column("old", "figure"), Column("new", "figure")), rows)
+    return table_lines((TableColumn("", "name"), TableColumn("old", "figure"), TableColumn("new", "figure")), rows)

@@ -12,7 +12,7 @@ import trio
 
 from gateway.commands.amounts import MEANINGS, SIGNS, dollar_text, money_cell, short_number
 from gateway.commands.check import load_or_explain
-from gateway.commands.tables import Column, table_lines
+from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import echo_styled, say, wrap_sentences
 from gateway.config.loading import Config
 from gateway.config.state_storage import StateStorage
@@ -182,8 +182,8 @@ def as_table(found: UsageReport) -> str:
     )
     ranks = {name: rank for rank, name in enumerate(_LEFT_OUT, 1)}
     head = [
-        *(Column(name, "name") for name in found.by),
-        *(Column(name, "figure", ranks.get(name, 0)) for name in figures),
+        *(TableColumn(name, "name") for name in found.by),
+        *(TableColumn(name, "figure", ranks.get(name, 0)) for name in figures),
     ]
     rows = [
         (*("-" if value is None else value for value in row.by), *_table_cells(row, units, has_verdicts))

@@ -22,7 +22,7 @@ from gateway.app import create_app
 from gateway.commands.check import load_or_explain
 from gateway.commands.probing import COUNT, FEATURES, CheckOutcome, Checkup, ModelCheck, ModelTester, State
 from gateway.commands.server_client import client_of
-from gateway.commands.tables import Cell, Column, table_lines
+from gateway.commands.tables import Cell, TableColumn, table_lines
 from gateway.commands.terminal import columns, count_text, echo_styled, fold, run_or_exit
 from gateway.config.loading import ConfigError
 from gateway.config.model_entry import ModelEntry
@@ -231,7 +231,7 @@ _COLOURS: dict[State, str] = {"ok": "green", "absent": "yellow", "failed": "red"
 
 def _text_report(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
     """Return the table, then the reasons for failures and skipped models."""
-    columns = (Column("", "name"), *(Column(title, "word") for title in ("api", *FEATURES, "first byte")))
+    columns = (TableColumn("", "name"), *(TableColumn(title, "word") for title in ("api", *FEATURES, "first byte")))
     rows = [
         (one.title, one.api, *(_outcome_cell(one.outcomes[name], name) for name in FEATURES), _first_byte_text(one))
         for one in found

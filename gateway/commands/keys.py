@@ -23,7 +23,7 @@ from configfile.document import sentence
 from configfile.kinds import read_positive_duration
 from configfile.wording import Wrong, nearest, spell_time
 from gateway.commands.check import load_or_explain
-from gateway.commands.tables import Column, print_table
+from gateway.commands.tables import TableColumn, print_table
 from gateway.commands.terminal import say
 from gateway.config import key_changes
 from gateway.config.client_rows import client_rows, expiry_text, row_of
@@ -174,12 +174,12 @@ async def revoke(opened: OpenedKeys, name: str, by: str | None = None) -> None:
 
 
 _COLUMNS: Final = (
-    Column("name", "name"),
-    Column("from", "word", 2),
-    *map(Column, ("state", "group", "models", "limits")),
-    Column("until", "word"),
-    Column("added", "word", 3),
-    Column("by", rank=1),
+    TableColumn("name", "name"),
+    TableColumn("from", "word", 2),
+    *map(TableColumn, ("state", "group", "models", "limits")),
+    TableColumn("until", "word"),
+    TableColumn("added", "word", 3),
+    TableColumn("by", rank=1),
 )
 
 
@@ -210,7 +210,13 @@ async def history(opened: OpenedKeys, most: int, as_json: bool, name: str | None
     changed = (describe_difference(row["before"], row["after"]) or "-" for row in rows)
     heads = ("at", "event", "name", "by")
     cells = (tuple(str(row[head]) for head in heads) for row in rows)
-    columns = (Column("at", "word"), Column("event", "word"), Column("name", "name"), Column("by"), Column("change"))
+    columns = (
+        TableColumn("at", "word"),
+        TableColumn("event", "word"),
+        TableColumn("name", "name"),
+        TableColumn("by"),
+        TableColumn("change"),
+    )
     print_table(columns, [(*row, change) for row, change in zip(cells, changed, strict=True)])
 
 

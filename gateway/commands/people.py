@@ -21,7 +21,7 @@ from gateway.commands.keys import (
     made_by,
     run_on_storage,
 )
-from gateway.commands.tables import Column, Kind, print_table
+from gateway.commands.tables import Kind, TableColumn, print_table
 from gateway.commands.terminal import count_text, say
 from gateway.config.key_changes import time_text
 from gateway.config.loading import Config
@@ -201,5 +201,5 @@ def _print_rows(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: b
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
-        heads = [Column(name, _KINDS.get(name, "text")) for name in columns]
+        heads = [TableColumn(name, _KINDS.get(name, "text")) for name in columns]
         print_table(heads, [tuple(str(row[name] or "-") for name in columns) for row in rows])

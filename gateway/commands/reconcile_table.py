@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
-from gateway.commands.tables import Column, table_lines
+from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import wrap_sentences
 from gateway.invoices.comparison import MEANINGS, InvoiceComparison, ModelDifference
 
@@ -20,9 +20,9 @@ def as_table(found: InvoiceComparison) -> str:
     days = f"{found.since} to {found.since.fromordinal(found.since.toordinal() + last)} (UTC)"
     names = ("provider", "model", *(["account"] if any(row.account for row in found.rows) else []))
     columns = (
-        *(Column(name, "name") for name in names),
-        *(Column(title, "figure") for title in ("invoice", "ledger", "difference")),
-        Column("", "word"),
+        *(TableColumn(name, "name") for name in names),
+        *(TableColumn(title, "figure") for title in ("invoice", "ledger", "difference")),
+        TableColumn("", "word"),
     )
     rows = [
         cells

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import click
 
-from gateway.commands.tables import Column, print_table
+from gateway.commands.tables import TableColumn, print_table
 from gateway.commands.terminal import wrap_sentences
 from gateway.steps.exemptions import exemptions
 from gateway.steps.kinds import KINDS
@@ -14,7 +14,9 @@ from gateway.steps.loading import installed_steps
 def list_kinds() -> int:
     """Print the built-in kinds and the installed entry points, and return the exit status."""
     kinds = [(row.name, ", ".join(row.at), row.action or "the service's", row.meaning) for row in KINDS.values()]
-    print_table((Column("KIND", "name"), Column("AT"), Column("ACTION", "word"), Column("FINDS")), kinds)
+    print_table(
+        (TableColumn("KIND", "name"), TableColumn("AT"), TableColumn("ACTION", "word"), TableColumn("FINDS")), kinds
+    )
     found = installed_steps()
     click.echo()
     if not found:
@@ -26,7 +28,7 @@ def list_kinds() -> int:
         for name, points in sorted(found.items())
         for one in points
     ]
-    print_table((Column("ENTRY POINT", "name"), Column("CODE", "name"), Column("PACKAGE")), rows)
+    print_table((TableColumn("ENTRY POINT", "name"), TableColumn("CODE", "name"), TableColumn("PACKAGE")), rows)
     return 0
 
 

@@ -12,7 +12,7 @@ import trio
 
 from gateway.commands.check import load_or_explain
 from gateway.commands.explaining_clients import with_client
-from gateway.commands.tables import Column, table_lines
+from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import count_text, echo_styled, say
 from gateway.config.loading import Config, ConfigError
 from gateway.steps.advice import steps_of_request
@@ -165,7 +165,7 @@ def _trial_lines(name: str, trial: StepsTrial, *, with_texts: bool) -> Iterator[
     yield f"{name}: {count_text(trial.texts, 'text')}"
     rows = [_finding_row(one, with_text=with_texts) for one in trial.findings]
     if rows:
-        columns = [*[Column("", "name")] * 5, *([Column("")] if with_texts else [])]
+        columns = [*[TableColumn("", "name")] * 5, *([TableColumn("")] if with_texts else [])]
         yield from table_lines(columns, rows, indent="  ")
     for failure in trial.failures:
         yield f"  {failure.step}  failed: {failure.reason}"

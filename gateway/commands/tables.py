@@ -25,7 +25,7 @@ _LEAST: Final = 12
 
 
 @attrs.frozen
-class Column:
+class TableColumn:
     """A column with its title. If a terminal is too narrow, columns with a ``rank`` are left out, 1 first."""
 
     title: str
@@ -37,12 +37,12 @@ class Column:
 class _Grid:
     """Columns, the necessary width of each, and rows of escaped texts."""
 
-    columns: Sequence[Column]
+    columns: Sequence[TableColumn]
     widths: Sequence[int]
     rows: Sequence[Sequence[Cell]]
 
     @classmethod
-    def of(cls, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> "_Grid":
+    def of(cls, columns: Sequence[TableColumn], rows: Sequence[Sequence[Cell]]) -> "_Grid":
         from rich.cells import cell_len
 
         escaped = [[escape(one) if isinstance(one, str) else (escape(one[0]), one[1]) for one in row] for row in rows]
@@ -55,7 +55,7 @@ class _Grid:
         pairs = zip(self.columns, self.widths, strict=True)
         return _line_width([min(width, _LEAST) if column.kind == "text" else width for column, width in pairs])
 
-    def select(self, columns: Sequence[Column]) -> "_Grid":
+    def select(self, columns: Sequence[TableColumn]) -> "_Grid":
         """Return the grid with only these ``columns``."""
         places = [place for place, column in enumerate(self.columns) if column in columns]
         rows = [[row[place] for place in places] for row in self.rows]
@@ -95,13 +95,13 @@ class _Grid:
             yield _GAP.join(line).rstrip()
 
 
-def print_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
+def print_table(columns: Sequence[TableColumn], rows: Sequence[Sequence[Cell]]) -> None:
     """Print a table on standard output."""
     echo_styled("\n".join(table_lines(columns, rows)))
 
 
 def table_lines(
-    columns: Sequence[Column],
+    columns: Sequence[TableColumn],
     rows: Sequence[Sequence[Cell]],
     totals: Sequence[Sequence[Cell]] = (),
     indent: str = "",

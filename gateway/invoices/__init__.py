@@ -1,6 +1,6 @@
 """Invoices of providers, compared with the ledger, for ``trigate reconcile``.
 
-- ``line``: one charge of an invoice, with its day, and ``Row``, which reads the members that state it.
+- ``line``: one charge of an invoice, with its day, and ``InvoiceRow``, which reads the members that state it.
 - ``reading`` opens a file and recognizes its format.
 - ``openai``, ``anthropic``, ``openrouter``, ``focus``, ``plain``: one module a format. Each reads facts that the
   provider documents publicly, in bounded memory. Amounts are decimals, never floats.

@@ -6,18 +6,18 @@ from typing import Final
 
 import attrs
 
-from gateway.invoices.line import ZERO, InvoiceLine, Row, Tokens, UnreadableInvoice, check_currency
+from gateway.invoices.line import ZERO, InvoiceLine, InvoiceRow, Tokens, UnreadableInvoice, check_currency
 
 PROVIDER: Final = "anthropic"
 TIMES: Final = ("starting_at", "ending_at")
 
 
-def is_page(page: Row, bucket: Row) -> bool:
+def is_page(page: InvoiceRow, bucket: InvoiceRow) -> bool:
     """Return whether ``page``, whose first bucket is ``bucket``, is one of Anthropic's."""
     return "starting_at" in bucket.members
 
 
-def read_result(result: Row, charge: InvoiceLine) -> tuple[str, InvoiceLine]:
+def read_result(result: InvoiceRow, charge: InvoiceLine) -> tuple[str, InvoiceLine]:
     """Return the name of the report and ``charge`` with the amounts of ``result``. Raises ``UnreadableInvoice``."""
     charge = attrs.evolve(charge, model=result.text("model"), accounts=result.texts("workspace_id", "api_key_id"))
     if "amount" in result.members:
@@ -27,7 +27,7 @@ def read_result(result: Row, charge: InvoiceLine) -> tuple[str, InvoiceLine]:
     raise UnreadableInvoice(f"{result.where}: expected a page of Anthropic's cost_report or usage_report")
 
 
-def _add_cost(result: Row, charge: InvoiceLine) -> InvoiceLine:
+def _add_cost(result: InvoiceRow, charge: InvoiceLine) -> InvoiceLine:
     check_currency(result.value("currency"), result.where)
     cents = result.amount("amount")
     kind = result.text("cost_type")
@@ -41,7 +41,7 @@ def _add_cost(result: Row, charge: InvoiceLine) -> InvoiceLine:
     )
 
 
-def _tokens(result: Row) -> Tokens:
+def _tokens(result: InvoiceRow) -> Tokens:
     created = result.row("cache_creation")
     return Tokens(
         input=result.count("uncached_input_tokens"),

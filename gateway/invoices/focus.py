@@ -9,7 +9,7 @@ import re
 from decimal import Decimal
 from typing import Final
 
-from gateway.invoices.line import InvoiceLine, Row, TokenKind, Tokens, check_currency, day_of
+from gateway.invoices.line import InvoiceLine, InvoiceRow, TokenKind, Tokens, check_currency, day_of
 
 COLUMNS: Final = frozenset(("billedcost", "chargeperiodstart", "chargecategory"))
 _PROVIDERS: Final = ("serviceprovidername", "providername", "publishername", "invoiceissuername")
@@ -39,7 +39,7 @@ _UNIT: Final = re.compile(r"(\d[\d,.]*)?\s*(k|m|thousand|million)?\s*tokens?\b",
 _FACTORS: Final = {"k": 1000, "thousand": 1000, "m": 10**6, "million": 10**6}
 
 
-def read_row(row: Row) -> InvoiceLine | None:
+def read_row(row: InvoiceRow) -> InvoiceLine | None:
     """Return the line of a row, ``None`` if it is of a service without models. Raises ``UnreadableInvoice``."""
     family = _family(row)
     if family is None:
@@ -63,7 +63,7 @@ def read_row(row: Row) -> InvoiceLine | None:
     )
 
 
-def _billed_usd(row: Row) -> Decimal:
+def _billed_usd(row: InvoiceRow) -> Decimal:
     """Return the billed dollars of a row; Azure states them in addition to another billing currency."""
     if row.text("x_BilledCostInUsd"):
         return row.amount("x_BilledCostInUsd")
@@ -73,7 +73,7 @@ def _billed_usd(row: Row) -> Decimal:
     return usd
 
 
-def _family(row: Row) -> str | None:
+def _family(row: InvoiceRow) -> str | None:
     service = " ".join(row.texts(*_SERVICES))
     for company in row.texts(*_PROVIDERS):
         for family, is_company, is_service in _COMPANIES:
@@ -82,7 +82,7 @@ def _family(row: Row) -> str | None:
     return next((family for family, _, words in _COMPANIES[:3] if words.search(service)), None)
 
 
-def _tokens(row: Row, meter: str) -> Tokens | None:
+def _tokens(row: InvoiceRow, meter: str) -> Tokens | None:
     """Return the tokens of a row, ``None`` if its quantity is of something else."""
     column = "Consumed" if row.text("ConsumedUnit") else "Pricing"
     unit = _UNIT.search(row.text(f"{column}Unit") or "")

@@ -155,7 +155,7 @@ def day_of(since: datetime, until: datetime) -> date | None:
 
 
 @attrs.frozen(eq=False, repr=False)
-class Row:
+class InvoiceRow:
     """An object in JSON or a row of CSV, and its place in the file. Methods may raise ``UnreadableInvoice``.
 
     Names of members are in lower case, those of arguments in any case."""
@@ -196,17 +196,17 @@ class Row:
             return self.time(name).date()
         raise UnreadableInvoice(f"{self._place(name)}: expected a day such as 2026-10-01, found {str(value)[:40]!r}")
 
-    def row(self, name: str) -> "Row":
+    def row(self, name: str) -> "InvoiceRow":
         """Return the object in a member, which is empty without one."""
         value = self.value(name)
-        return Row(value if isinstance(value, dict) else {}, self._place(name))
+        return InvoiceRow(value if isinstance(value, dict) else {}, self._place(name))
 
-    def rows(self, name: str) -> "list[Row]":
+    def rows(self, name: str) -> "list[InvoiceRow]":
         """Return the objects in a list."""
         found = self.value(name)
         if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
             raise UnreadableInvoice(f"{self.where}: expected a list of objects in {name}")
-        return [Row(one, f"{self._place(name)}[{number}]") for number, one in enumerate(found)]
+        return [InvoiceRow(one, f"{self._place(name)}[{number}]") for number, one in enumerate(found)]
 
     def _place(self, name: str) -> str:
         return f"{self.where}{self.separator}{name}"

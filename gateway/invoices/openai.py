@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from gateway.invoices.line import InvoiceLine, Row, Tokens, UnreadableInvoice, check_currency
+from gateway.invoices.line import InvoiceLine, InvoiceRow, Tokens, UnreadableInvoice, check_currency
 
 PROVIDER: Final = "openai"
 TIMES: Final = ("start_time", "end_time")
@@ -21,12 +21,12 @@ _MODEL: Final = re.compile(
 _WITH_TOKENS: Final = ("completions", "embeddings", "moderations")
 
 
-def is_page(page: Row, bucket: Row) -> bool:
+def is_page(page: InvoiceRow, bucket: InvoiceRow) -> bool:
     """Return whether ``page``, whose first bucket is ``bucket``, is one of OpenAI's."""
     return "start_time" in bucket.members or (not bucket.members and page.value("object") == "page")
 
 
-def read_result(result: Row, charge: InvoiceLine) -> tuple[str, InvoiceLine | None]:
+def read_result(result: InvoiceRow, charge: InvoiceLine) -> tuple[str, InvoiceLine | None]:
     """Return the name of the report and ``charge`` with the amounts of ``result``. Raises ``UnreadableInvoice``.
 
     Usage without tokens, for example of images, has no line."""
@@ -41,7 +41,7 @@ def read_result(result: Row, charge: InvoiceLine) -> tuple[str, InvoiceLine | No
     return f"openai {kind}", attrs.evolve(charge, model=result.text("model"), tokens=_tokens(result))
 
 
-def _add_cost(result: Row, charge: InvoiceLine) -> InvoiceLine:
+def _add_cost(result: InvoiceRow, charge: InvoiceLine) -> InvoiceLine:
     value = result.row("amount")
     check_currency(value.value("currency"), result.where)
     usd = value.amount("value")
@@ -52,7 +52,7 @@ def _add_cost(result: Row, charge: InvoiceLine) -> InvoiceLine:
     return attrs.evolve(charge, usd=usd, fee=item, is_credit=usd < 0)
 
 
-def _tokens(result: Row) -> Tokens:
+def _tokens(result: InvoiceRow) -> Tokens:
     cached = result.count("input_cached_tokens")
     return Tokens(
         input=result.count("input_tokens") - cached + result.count("input_audio_tokens"),

@@ -4,18 +4,18 @@ https://openrouter.ai/docs/api/api-reference/analytics/get-user-activity; the da
 
 from typing import Final
 
-from gateway.invoices.line import InvoiceLine, Row, Tokens
+from gateway.invoices.line import InvoiceLine, InvoiceRow, Tokens
 
 ACTIVITY_COLUMNS: Final = frozenset(("date", "model", "usage", "requests"))
 REQUEST_COLUMNS: Final = frozenset(("generation_id", "created_at", "cost_total", "model_permaslug"))
 
 
-def is_page(page: Row, item: Row) -> bool:
+def is_page(page: InvoiceRow, item: InvoiceRow) -> bool:
     """Return whether ``page``, whose first item is ``item``, is OpenRouter's activity."""
     return item.members.keys() >= ACTIVITY_COLUMNS
 
 
-def read_activity(row: Row) -> InvoiceLine:
+def read_activity(row: InvoiceRow) -> InvoiceLine:
     """Return the line of a day, model and endpoint. Raises ``UnreadableInvoice``.
 
     Its input includes tokens that were read from a cache. Requests with the customer's own key only cost a fee."""
@@ -32,7 +32,7 @@ def read_activity(row: Row) -> InvoiceLine:
     )
 
 
-def read_request(row: Row) -> InvoiceLine:
+def read_request(row: InvoiceRow) -> InvoiceLine:
     """Return the line of a single request. Raises ``UnreadableInvoice``.
 
     Its tokens are counted by one tokenizer for all models, so they are not those of the ledger."""

@@ -4,14 +4,14 @@
 
 from typing import Final
 
-from gateway.invoices.line import ZERO, InvoiceLine, Row, Tokens, UnreadableInvoice, check_currency
+from gateway.invoices.line import ZERO, InvoiceLine, InvoiceRow, Tokens, UnreadableInvoice, check_currency
 from gateway.invoices.model_names import family_of
 
 COLUMNS: Final = frozenset(("day", "model", "usd"))
 KNOWN: Final = COLUMNS | {"account", "input", "cached", "cache_write", "output", "currency"}
 
 
-def read_row(row: Row) -> InvoiceLine:
+def read_row(row: InvoiceRow) -> InvoiceLine:
     """Return the line of a row. Raises ``UnreadableInvoice``."""
     day = row.date("day")
     check_currency(row.value("currency"), row.where)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final, NoReturn, TypeAlias, cast
 import attrs
 
 from gateway.invoices import anthropic, focus, openai, openrouter, plain
-from gateway.invoices.line import InvoiceLine, Row, UnreadableInvoice, day_of
+from gateway.invoices.line import InvoiceLine, InvoiceRow, UnreadableInvoice, day_of
 
 LONGEST_LINE: Final = 2**20
 """Characters of the longest line of CSV."""
@@ -35,7 +35,7 @@ _OTHERS: Final[Sequence[tuple[bytes, str]]] = (
     (b"%PDF", "a PDF; download the data as CSV or JSON"),
 )
 _SAME_DOLLARS: Final = ("openrouter activity", "openrouter requests")
-RowReader: TypeAlias = Callable[[Row], InvoiceLine | None]
+RowReader: TypeAlias = Callable[[InvoiceRow], InvoiceLine | None]
 
 
 @attrs.define(eq=False, repr=False)
@@ -112,7 +112,7 @@ def _read_file(file: BinaryIO, path: Path, pages: list[tuple[Path, Page]], found
     text = start.decode("utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
     if text.lstrip()[:1] in ("{", "["):
         for number, value in enumerate(_read_objects(file, path)):
-            page = _read_page(Row(value, f"{path}" if not number else f"{path}, page {number + 1}"))
+            page = _read_page(InvoiceRow(value, f"{path}" if not number else f"{path}, page {number + 1}"))
             found.formats[str(path)] = page.report
             pages.append((path, attrs.evolve(page, lines=())))
             yield from page.lines
@@ -160,7 +160,7 @@ def _objects(value: Any, path: Path) -> Iterator[dict[str, Any]]:
         yield one
 
 
-def _read_buckets(page: Row, reader: Any) -> Page:
+def _read_buckets(page: InvoiceRow, reader: Any) -> Page:
     """Return a page whose buckets of time have results, which ``reader.read_result`` reads. Raises
     ``UnreadableInvoice``."""
     lines: list[InvoiceLine] = []
@@ -179,11 +179,11 @@ def _read_buckets(page: Row, reader: Any) -> Page:
     return Page(report, tuple(lines), min(times, default=None), max(times, default=None), has_more)
 
 
-def _read_page(page: Row) -> Page:
+def _read_page(page: InvoiceRow) -> Page:
     if "data" not in page.members:
         raise UnreadableInvoice(f"{page.where}: {_EXPECTED}")
     items = page.rows("data")
-    first = items[0] if items else Row({}, page.where)
+    first = items[0] if items else InvoiceRow({}, page.where)
     for one in _BUCKETS:
         if one.is_page(page, first):
             return _read_buckets(page, one)
@@ -233,7 +233,7 @@ def _read_rows(lines: Iterator[str], path: Path, found: ReadFiles) -> Iterator[I
                 continue
             if len(cells) != len(names):
                 raise UnreadableInvoice(f"{path}, line {number}: {len(cells)} cells, expected {len(names)}")
-            line = read(Row(dict(zip(names, cells, strict=True)), f"{path}, line {number}", ", "))
+            line = read(InvoiceRow(dict(zip(names, cells, strict=True)), f"{path}, line {number}", ", "))
             if line is None:
                 found.other_rows += 1
             else:

@@ -31,11 +31,6 @@ CONTINUATIONS: Final[Mapping[Api, Callable[[Mapping[str, Any], Sequence[Mapping[
 }
 """The readers of requests after earlier items of the same API, whose items may depend on each other."""
 
-OTHER_FORMS: Final[Mapping[Api, Api]] = {
-    "chat": "responses",  # Cursor's agent mode (maximhq/bifrost#5773)
-}
-"""The API whose bodies clients also send to the paths of an API."""
-
 MAX_SEARCHED: Final = 1000
 """Elements of an array that are searched for the one to report."""
 
@@ -165,8 +160,8 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
     required members."""
     wire = CODECS[api].wire
     members = decode_members(body)
-    if api in OTHER_FORMS and _has_other_form(api, members):
-        body = _in_own_form(api, body, members)
+    if (other := wire.other_form) is not None and _has_other_form(api, other, members):
+        body = _in_own_form(api, other, body, members)
         members = decode_members(body)
     if path.replaces_model:
         body, members = _with_model(members, path.model)
@@ -180,23 +175,23 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
     return Incoming(api, body, members, _without_blank(model), stream)
 
 
-def _has_other_form(api: Api, members: Mapping[str, msgspec.Raw]) -> bool:
-    own, other = (CODECS[one].wire.conversation.member for one in (api, OTHER_FORMS[api]))
-    return not _is_set(members, own) and _is_set(members, other)
+def _has_other_form(api: Api, other: Api, members: Mapping[str, msgspec.Raw]) -> bool:
+    names = CODECS[api].wire.conversation.member, CODECS[other].wire.conversation.member
+    return not _is_set(members, names[0]) and _is_set(members, names[1])
 
 
-def _in_own_form(api: Api, body: bytes, members: Mapping[str, msgspec.Raw]) -> bytes:
-    """Return ``body``, a request of ``OTHER_FORMS[api]``, as a request of ``api``.
+def _in_own_form(api: Api, other: Api, body: bytes, members: Mapping[str, msgspec.Raw]) -> bytes:
+    """Return ``body``, a request of the API ``other``, as a request of ``api``.
 
     Members that only ``api`` has stay unchanged. Raises ``GatewayError`` (400) for parts that ``api`` lacks."""
     value = parse_json(body, dict)
-    written, unread = _rewrite(api, value)
+    written, unread = _rewrite(api, other, value)
     if lost := _losses(written, unread):
-        wire, other = CODECS[api].wire, CODECS[OTHER_FORMS[api]].wire
-        shown = ", ".join(_described(api, path, value) for path in lost[:20])
+        wire, other_wire = CODECS[api].wire, CODECS[other].wire
+        shown = ", ".join(_described(api, other, path, value) for path in lost[:20])
         raise invalid(
-            f"a request with {other.conversation.member} at {wire.root}{wire.path} cannot have {shown}: "
-            f"remove it, or send the request to {other.root}{other.path}",
+            f"a request with {other_wire.conversation.member} at {wire.root}{wire.path} cannot have {shown}: "
+            f"remove it, or send the request to {other_wire.root}{other_wire.path}",
             lost[0],
         )
     own = msgspec.json.decode(written.body, type=dict[str, msgspec.Raw])
@@ -206,9 +201,9 @@ def _in_own_form(api: Api, body: bytes, members: Mapping[str, msgspec.Raw]) -> b
     return msgspec.json.encode({**own, **kept})
 
 
-def _rewrite(api: Api, value: Mapping[str, Any]) -> tuple[Outgoing, Collection[str]]:
+def _rewrite(api: Api, other: Api, value: Mapping[str, Any]) -> tuple[Outgoing, Collection[str]]:
     """Return the request in the form of ``api``, and the members that the other API does not have."""
-    request = CODECS[OTHER_FORMS[api]].read_request(value)
+    request = CODECS[other].read_request(value)
     written = CODECS[api].write_request(attrs.evolve(request, api=api), Recipient(request.model, Issuer("", "")))
     return written, [name for name in request.dropped if name in value]
 
@@ -217,14 +212,14 @@ def _losses(written: Outgoing, unread: Collection[str]) -> list[str]:
     return [path for path in losses(written.dropped) if path not in unread]
 
 
-def _described(api: Api, path: str, value: Mapping[str, Any]) -> str:
+def _described(api: Api, other: Api, path: str, value: Mapping[str, Any]) -> str:
     """Return ``path``, for an element of an array with the place and the type of the first one that is lost."""
     name, is_element, rest = path.partition("[]")
     if rest or not is_element:
         return path
     for index, element in enumerate(as_objects(value.get(name))[:MAX_SEARCHED]):
         with contextlib.suppress(GatewayError):
-            if path in _losses(*_rewrite(api, {"input": "-", name: [element]})):
+            if path in _losses(*_rewrite(api, other, {CODECS[other].wire.conversation.member: "-", name: [element]})):
                 return f"{name}[{index}] of type {as_string(element.get('type')) or 'unknown'!r}"
     return path
 

@@ -23,6 +23,7 @@ WIRE = WireApi(
     "openai_chat",
     "/chat/completions",
     Conversation("messages"),
+    other_form="responses",  # Cursor's agent mode (maximhq/bifrost#5773)
     words=StreamWords(error_member=True),
     client_headers=("openai-beta",),
     output_limits=("max_completion_tokens", "max_tokens"),

@@ -131,7 +131,7 @@ class WireApi:
     - Paths: providers use their own prefix, ``path`` and the operation's end, and the gateway's clients use ``root`` as
       the prefix. ``{model}`` in ``path`` is the model's name. ``model_member`` and ``stream_member`` are the request's
       members for the model and the stream flag, ``None`` if they are in the path. ``agent_member`` has the name of an
-      agent of the provider in place of a model's.
+      agent of the provider in place of a model's. ``other_form`` is the API whose bodies clients also send to ``path``.
     - Streams: ``ping`` is the API's own keep-alive event after the first content; with ``b""`` the framing's comment
       replaces it. ``counted_ping(events)`` returns one for clients that count only events, to send after ``events``.
       ``unless_asked`` is a member of a query (``alt=sse``) and the framing for clients without it; codecs use only
@@ -164,6 +164,7 @@ class WireApi:
     model_member: str | None = "model"
     stream_member: str | None = "stream"
     agent_member: str | None = None
+    other_form: Api | None = None
     framing: Framing = SSE
     unless_asked: "tuple[str, Framing] | None" = None
     words: StreamWords = attrs.field(factory=StreamWords)

@@ -4,7 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.endpoints.console.api_calls import PageCall
-from gateway.endpoints.console.parts import NOTHING, Column, cell, facts, form, moment, money, notice, section, table
+from gateway.endpoints.console.parts import (
+    NOTHING,
+    Column,
+    cell,
+    facts,
+    form,
+    moment,
+    money,
+    notice,
+    section,
+    table,
+)
 from gateway.endpoints.console.paths import ME
 from gateway.endpoints.html import Html, html, join_html
 

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from gateway.commands import tables
-from gateway.commands.tables import Column, table_lines
+from gateway.commands.tables import TableColumn, table_lines
 
 WORDS = st.text("ab表é", min_size=1, max_size=20)
 ROWS = st.lists(st.tuples(WORDS, st.integers(0, 10**6).map(str), WORDS), min_size=1, max_size=4)
-NAME, FIGURE = Column("model", "name"), Column("requests", "figure")
-TEXT, SPARE = Column("because"), Column("cached", "figure", 1)
+NAME, FIGURE = TableColumn("model", "name"), TableColumn("requests", "figure")
+TEXT, SPARE = TableColumn("because"), TableColumn("cached", "figure", 1)
 
 
 def lines_at(width, columns, rows):
