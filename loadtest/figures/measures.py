@@ -142,4 +142,4 @@ def format_duration(seconds: float) -> str:
 
 def formatter_of(name: str) -> Formatter:
     """Return the formatter for a measure's values."""
-    return format_duration if MEASURES[name].unit == "s" else format_number
+    return format_duration if MEASURES[name].unit == "s" else "{:.0f}".format
