@@ -15,7 +15,7 @@ from loadtest.figures.confidence import CONFIDENCE, mean_bounds
 from loadtest.figures.measures import MEASURES
 from loadtest.figures.result import RunResult
 
-COMPARED: Final = ("ttfb", "ttft", "gap", "stall", "duration")
+COMPARED: Final = ("ttft", "gap", "stall", "duration")
 PERCENTILES: Final = (50.0, 95.0)
 MARGIN: Final = 0.03
 """The smallest relative difference that a verdict mentions."""
