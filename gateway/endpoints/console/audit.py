@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gateway.config.zones import zone_of
 from gateway.endpoints.console.api_calls import PageCall
-from gateway.endpoints.console.parts import NOTHING, Column, details, field, moment, next_page, section, table
+from gateway.endpoints.console.parts import NOTHING, Column, details, field, filters, moment, next_page, section, table
 from gateway.endpoints.console.paths import AUDIT
 from gateway.endpoints.html import Html, html
 
@@ -31,11 +31,9 @@ async def changes(call: PageCall) -> Html:
 
 
 def _filters(query: Mapping[str, str]) -> Html:
-    return html(
-        '<form method="get" action="{path}" class="filters">{since}{until}'
-        '<div class="actions"><button class="second">Show</button></div></form>',
-        path=AUDIT, since=field("since", "since", "Since", query.get("since", "")[:10], kind="date"),
-        until=field("until", "until", "Until", query.get("until", "")[:10], kind="date"),
+    return filters(
+        AUDIT, field("since", "since", "Since", query.get("since", "")[:10], kind="date"),
+        field("until", "until", "Until", query.get("until", "")[:10], kind="date"),
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ problem: Callable[[str], Html] = _PARTS.problem
 form: Callable[..., Html] = _PARTS.form
 field: Callable[..., Html] = _PARTS.field
 choice: Callable[..., Html] = _PARTS.choice
+filters: Callable[..., Html] = _PARTS.filters
 details: Callable[..., Html] = _PARTS.details
 navigation: Callable[..., Html] = _PARTS.navigation
 new_key: Callable[..., Html] = _PARTS.new_key

@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 from gateway.endpoints.admin.calls import AdminAnswer, in_thread
 from gateway.endpoints.console.api_calls import PageCall
-from gateway.endpoints.console.parts import NOTHING, Column, choice, field, money, notice, section, table
+from gateway.endpoints.console.parts import NOTHING, Column, choice, field, filters, money, notice, section, table
 from gateway.endpoints.console.paths import USAGE
-from gateway.endpoints.html import Html, html, join_html
+from gateway.endpoints.html import Html, html
 
 _NAMES: Final = ("month", "since", "until", "by", "group", "key", "model", "format")
 """The parameters of the page, which are those of the API."""
@@ -100,13 +100,5 @@ def _filters(
             field(name, name, label, query.get(name, ""))
             for name, label in (("group", "Group"), ("key", "Client"), ("model", "Model"))
         ]
-    kept = [
-        html('<input type="hidden" name="{name}" value="{value}">', name=name, value=query[name])
-        for name in ("since", "until")
-        if name in query
-    ]
-    return html(
-        '<form method="get" action="{path}" class="filters">{fields}{kept}'
-        '<div class="actions"><button class="second">Show</button></div></form>',
-        path=USAGE, fields=join_html(fields), kept=join_html(kept) if kept else NOTHING,
-    )  # fmt: skip
+    period = {name: query[name] for name in ("since", "until") if name in query}
+    return filters(USAGE, *fields, hidden=period)
