@@ -1,6 +1,5 @@
 """Notes on a run that readers need to judge its figures, such as a loader that was late."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -15,9 +14,6 @@ BUSY: Final = 0.9
 CACHED: Final = 0.01  # share of input tokens from the prompt cache that a note mentions
 SHORT: Final = 0.1  # share of a backlog or of buffered streams that a note mentions
 _SURE: Final = 0.975
-_SLOW: Final = 3
-_MANY: Final = 10
-"""A note mentions first answers that took three times the median of at least ten."""
 
 
 def loader_is_the_limit(overhead: Overhead) -> bool:
@@ -88,23 +84,8 @@ def _cache_note(run: RunResult) -> str | None:
     )
 
 
-def _cold_note(run: RunResult) -> str | None:
-    """Note slow first answers: servers start slowly, also on each connection (vllm-project/vllm#16858)."""
-    everything = run.tally.measures["ttft"]
-    first = next((second.ttft for second in run.timeline.seconds if second.ttft.count), None)
-    if run.plan.get("warmup") or first is None or everything.count < _MANY:
-        return None
-    at, median = first.percentile(50), everything.percentile(50)
-    if at <= _SLOW * median or math.isclose(median, 0):
-        return None
-    return (
-        f"The first answers took {format_duration(at)} to the first token, {at / median:.1f} times the median. "
-        "To exclude them, use --warmup."
-    )
-
-
 NOTES: Final[tuple[Callable[[RunResult], str | None], ...]] = (
-    _late_note, _busy_note, _backlog_note, _buffering_note, _cache_note, _cold_note,
+    _late_note, _busy_note, _backlog_note, _buffering_note, _cache_note,
 )  # fmt: skip
 
 
