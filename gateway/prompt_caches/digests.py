@@ -105,14 +105,6 @@ def read_chunks(text: str, key: bytes) -> TextChunks:
     return _pack_chunks(span, len(text), digests, kinds, values)
 
 
-def class_at(text: str, start: int, end: int) -> ValueClass | None:
-    """Return the class of the first value in ``text`` that overlaps the characters from ``start`` to ``end``."""
-    for found in _VALUES.finditer(text, max(text.rfind("\n", 0, start), start - SHORTEST, 0), end + SHORTEST):
-        if found.start() < end and found.end() > start:
-            return CLASSES[CLASSES.index(found.lastgroup)]
-    return None
-
-
 @lru_cache(maxsize=64)
 def limit_chunks(chunks: TextChunks, most: int) -> TextChunks:
     """Return ``chunks`` as at most ``most``, larger ones.
