@@ -161,4 +161,6 @@ async def _samples(clients: Clients, options: CompareOptions, old: ComparedServe
 
 
 async def _send(clients: Clients, server: ComparedServer, request: ServerRequest, seconds: float) -> ServerResponse:
-    return await receive(clients[server.option], request.to_server(server.url, server.key), seconds, LARGEST_ANSWER)
+    return await receive(
+        clients[server.option], request.to_server(server.url, server.key), seconds, LARGEST_ANSWER, "--timeout"
+    )

@@ -195,7 +195,7 @@ class ModelTester:
     async def _test(self, feature: str) -> CheckOutcome:
         """Send the request for ``feature``, and check its response."""
         request = self._request_for(feature)
-        response = await receive(self._client, request.to_server(self._url), self._limit, LARGEST_ANSWER)
+        response = await receive(self._client, request.to_server(self._url), self._limit, LARGEST_ANSWER, "--timeout")
         if response.problem:
             return CheckOutcome("failed", response.problem, response.ms)
         try:

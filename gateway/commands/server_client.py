@@ -71,12 +71,15 @@ async def response_to(client: Upstream, request: UpstreamRequest) -> AsyncIterat
         raise ResponseFailed(_reason(error)) from error
 
 
-async def receive(client: Upstream, request: UpstreamRequest, seconds: float, largest: int) -> ServerResponse:
+async def receive(
+    client: Upstream, request: UpstreamRequest, seconds: float, largest: int, option: str = ""
+) -> ServerResponse:
     """Send ``request`` and return the response with about ``largest`` bytes of its body at most.
 
-    A response that takes longer than ``seconds``, is larger or breaks off has a ``problem``."""
+    A response that takes longer than ``seconds``, is larger or breaks off has a ``problem``. ``option`` is the one that
+    sets ``seconds``."""
     start = trio.current_time()
-    found = ServerResponse(problem=f"no complete response within {seconds:g} s")
+    found = ServerResponse(problem=f"no complete response within {seconds:g} s{option and f' ({option})'}")
     body = bytearray()
     with trio.move_on_after(seconds):
         try:
