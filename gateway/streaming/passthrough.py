@@ -12,6 +12,9 @@ from streams.framing import Framing
 
 _LARGE: Final = 64 * 1024  # bytes of an event that is read only once
 
+MOST_COMMENTS: Final = 100
+"""Comments that wait for a keep-alive or the first content."""
+
 Redact: TypeAlias = Callable[[bytes], bytes]
 """Removes credentials from a provider's bytes."""
 
@@ -56,6 +59,7 @@ class Passthrough:
         self._has_edits = repair is not None or bool(names)
         if repair is not None:
             self.progress.repaired = repair.faults
+        self._comments: list[bytes] = []  # comments before the first content, which a keep-alive passes on
         self._events = 0
         self._plain = True  # a comment is still harmless
         self._has_ended = False
@@ -76,12 +80,13 @@ class Passthrough:
             self.progress.add(event)
             return data
         if (parsed := self._splitter.parse_lone(data)) is not None:
-            return self._forward_event(data, *parsed)
-        return b"".join(map(self._forward, self._splitter.feed(data)))
+            out = self._forward_event(data, *parsed)
+            return self._take_comments() + out if self._comments and out else out
+        return b"".join(map(self._forward_any, self._splitter.feed(data)))
 
     def end(self, error: ErrorInfo | None = None) -> bytes:
         rest = self.source.complete(self._splitter.close())
-        out = self._forward(rest) if rest else b""
+        out = self._forward_any(rest) if rest else b""
         passed: ErrorInfo | None = None  # reported by forwarded events; other errors set ``error`` only
         for event in self._reader.close():
             if isinstance(event, ErrorInfo):
@@ -104,8 +109,20 @@ class Passthrough:
         return b"" if rest.strip() or self.progress.error is not None or self._reframe_event is not None else rest
 
     def ping(self) -> bytes:
+        if self._comments and not self.progress.over:
+            return self._take_comments()
         wire = self._codec.wire  # a client that skips events skips comments, too
         return keep_alive(wire, self.progress, may_comment=self._plain or bool(wire.ping))
+
+    def _take_comments(self) -> bytes:
+        comments = b"".join(self._comments)
+        self._comments.clear()
+        return comments
+
+    def _forward_any(self, raw: bytes) -> bytes:
+        """Return the client's bytes for an event, after the comments that no keep-alive has passed on."""
+        out = self._forward(raw)
+        return self._take_comments() + out if self._comments and out else out
 
     def _forward(self, raw: bytes) -> bytes:
         """Read an event of the provider in any form, and return the client's bytes for it."""
@@ -119,6 +136,8 @@ class Passthrough:
             return b""
         self._plain = self._plain and self._is_plain(raw, "", b"")
         if not self.progress.committed and raw.startswith(b":") and not self.progress.note_keep_alive(OPENING_COMMENTS):
+            if self._reframe_event is None and len(self._comments) < MOST_COMMENTS:
+                self._comments.append(raw)
             return b""
         return b"" if self._reframe_event is not None or (self._hid_last_event and raw == b"\n") else raw
 

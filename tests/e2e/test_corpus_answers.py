@@ -100,6 +100,8 @@ FAILED: Mapping[str, Failure] = {
 }  # fmt: skip
 # A whole body of the client's own API is no failure for it: it asked for `background`.
 QUEUED = "64d6e2"
+REPAIRED = ("8955c7", "a0bc92", "ee0342")
+"""Recordings with calls that SDKs would misread: without numbers (Mistral) or with empty ids (Google)."""
 
 # The grammar does not hold for these even in tolerant mode, and the gateway passes them as they are.
 UNGRAMMATICAL: Mapping[str, str] = {
@@ -350,6 +352,9 @@ def test_events_of_the_clients_own_api_and_form_pass_unchanged(cells: list[Cell]
             got = ask(cell)
             assert (got.status, got.headers["x-trigate-lane"]) == (200, "byte")
             end = b"" if not cell.stream or cell.recording.body.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n"
+            if cell.key in REPAIRED:
+                assert got.body != cell.recording.body + end
+                continue
             assert got.body == cell.recording.body + end
             if cell.key not in (*UNGRAMMATICAL, QUEUED):
                 verdict = judge(cell.client, got.body, streamed=cell.stream, tolerant=True)
