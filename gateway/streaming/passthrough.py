@@ -193,10 +193,12 @@ class Passthrough:
 
     def _after_error(self, raw: bytes, name: str, data: bytes) -> bytes:
         """Return the client's bytes for an event after the error."""
-        if self._has_ended or not self._codec.wire.words.repeats_error(name, data):
+        if self._has_ended:
+            return b""
+        self._reader.read_event(name, data)  # it may have the usage
+        if not self._codec.wire.words.repeats_error(name, data):
             return b""
         raw = raw if self._reframe_event is None else self._reframe_event(name, data)
-        self._reader.read_event(name, data)  # it may have the usage
         return self._framing.change_payload(raw, self._redact)
 
     def _note_forwarded_error(self, error: ErrorInfo) -> bytes:

@@ -84,9 +84,11 @@ class ChatReader(StagedReader):
         self._stopped_by: str | None = None
         self._moderation: Any = None
         self._text_tries = TEXT_TRIES
+        self._has_failed = False
 
     def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         if self._stage is ENDED:
+            self._read_late(data)
             return ()
         answer = self._answer
         block = answer.block
@@ -124,6 +126,7 @@ class ChatReader(StagedReader):
 
     def read_whole(self, chunk: Chunk) -> Sequence[Event]:
         """Return all events of an answer that arrived as one chunk."""
+        self._answer.calls.is_whole = True
         for choice in chunk.choices or ():
             choice.delta = choice.message or choice.delta
         if (counts := chunk.counts) is not None:
@@ -154,6 +157,17 @@ class ChatReader(StagedReader):
             return [*out, *self._fail(error)]
         return out
 
+    def _read_late(self, data: bytes) -> None:
+        """Read the usage in a chunk after a failure: it also follows a ``finish_reason`` that means one."""
+        if not self._has_failed:
+            return
+        try:
+            chunk = decode(data)
+        except NOT_JSON:  # such as [DONE]
+            return
+        if (counts := chunk.counts) is not None:
+            self._read_usage(counts, chunk.service_tier)
+
     def _read_usage(self, counts: Mapping[str, Any], tier: Any) -> None:
         """Read the usage of a chunk, unless it counts nothing after another one has."""
         found = read_tokens(counts, OLDER, tier=tier)
@@ -177,7 +191,7 @@ class ChatReader(StagedReader):
         return out
 
     def _fail(self, error: ErrorInfo) -> Sequence[Event]:
-        self._stage = ENDED
+        self._stage, self._has_failed = ENDED, True
         if self._usage is None:
             return (error,)
         # A cost before the end is not final: Perplexity reports 0 until its last chunk.

@@ -100,9 +100,10 @@ class ToolCall:
 
 
 class Calls:
-    """The tool calls of one answer."""
+    """The tool calls of one answer. With ``is_whole``, each has arrived in one piece, whatever its id and index."""
 
-    def __init__(self, places: Budget) -> None:
+    def __init__(self, places: Budget, *, is_whole: bool = False) -> None:
+        self.is_whole = is_whole
         self._places = places
         self._by_index: dict[int, ToolCall] = {}
         self._by_id: dict[str, ToolCall] = {}
@@ -121,7 +122,7 @@ class Calls:
     def find(self, fragment: Mapping[str, Any], name: str, text: str) -> ToolCall:
         """Return the call that ``fragment`` continues, or a new one."""
         index, provider_id = fragment.get("index"), as_string(fragment.get("id"))
-        found = self._find_known(index, provider_id, name)
+        found = None if self.is_whole and name else self._find_known(index, provider_id, name)
         if found is None or _starts_new_call(found, provider_id, name, text):
             id = provider_id if provider_id and provider_id not in self._by_id else new_id("call_")
             found = ToolCall(len(self), provider_id, id)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from providers.chat.reading import Calls, ToolCall, parse_fragment
-from providers.neutral.bounds import ANSWER, AnswerBudgets, AnswerTooLarge
+from providers.neutral.bounds import ANSWER, PLACE, AnswerBudgets, AnswerTooLarge
 from providers.neutral.values import bounded_objects, load
 
 
@@ -23,6 +23,7 @@ class CallRepair:
     def __init__(self) -> None:
         self.faults: dict[str, None] = {}
         self._calls: dict[Any, Calls] = {}  # by choice
+        self._places = AnswerBudgets(ANSWER).places
 
     def __call__(self, data: bytes) -> bytes:
         """Return the JSON ``data`` of a chunk or a whole answer with repaired calls; the same object without faults."""
@@ -41,7 +42,10 @@ class CallRepair:
         if not isinstance(message, dict) or not isinstance(message.get("tool_calls"), list):
             return False
         index = choice.get("index")
-        calls = self._calls.setdefault(index if isinstance(index, int) else 0, Calls(AnswerBudgets(ANSWER).places))
+        index = index if isinstance(index, int) else 0
+        if (calls := self._calls.get(index)) is None:
+            self._places.spend(PLACE, "choices")
+            calls = self._calls[index] = Calls(self._places, is_whole=not is_piece)
         was = message["tool_calls"]
         message["tool_calls"] = [
             self._repair_fragment(calls, one, is_piece=is_piece) if isinstance(one, dict) else one for one in was

@@ -509,6 +509,11 @@ FAILING: dict[str, list[tuple[str, dict[str, Any]]]] = {
             "status": "failed", "error": {"message": "overloaded"}, "usage": {"input_tokens": 5, "output_tokens": 7},
         }}),
     ],
+    "chat, after the word of a failure": [
+        ("", {"choices": [{"index": 0, "delta": {"content": "Hi"}}]}),
+        ("", {"choices": [{"index": 0, "delta": {}, "finish_reason": "network_error"}]}),
+        ("", {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 7}}),
+    ],
     "responses, OpenAI's own": [
         ("response.created", {"type": "response.created", "response": {"status": "in_progress"}}),
         ("error", {"type": "error", "error": {"message": "overloaded"}}),

@@ -13,7 +13,7 @@ from gateway.streaming.lane import MAX_ARGUMENTS, Lane
 from providers.apis import CODECS
 from providers.grammar import judge
 from providers.neutral.ends import ENDS, Failed
-from streams.events import AnswerEnd
+from streams.events import AnswerEnd, Usage
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.lanes import SCRIPTS, byte_lane, events_of, hub_lane, whole_lane
@@ -61,6 +61,18 @@ def test_a_failure_at_the_end_of_a_stream_is_an_error_of_the_clients_api(client)
                 verdict = judge(client, out, streamed=True)
                 assert verdict.outcome == "failed"
                 assert name == "byte" or verdict.broken is None
+
+
+@each_row("client", CODECS)
+def test_usage_after_the_word_of_a_failure_is_billed(client):
+    """OpenAI's own form: a last chunk without choices has the usage."""
+    data = with_end("chat", b"".join(events_of("chat", SCRIPTS["text"])), "abort")
+    used = b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7}}\n\ndata: [DONE]\n\n'
+    for name, lane in lanes("chat", client):
+        with case(name):
+            out = lane.feed(data) + lane.feed(used) + lane.end()
+            assert lane.progress.unsent_usage() == Usage(input=5, output=7)
+            assert judge(client, out, streamed=True).outcome == "failed"
 
 
 @each_row("client", CODECS)

@@ -280,3 +280,23 @@ def test_a_long_answer_that_is_no_json_is_found_though_its_text_is_not_read(brok
     for texts in (True, False):
         with pytest.raises(GatewayError, match="not a JSON object"):
             CHAT.read_answer(body, texts)
+
+
+def test_calls_of_a_whole_answer_with_one_id_are_several_calls():
+    """Joined, the second would run with the arguments of both, or lose its name."""
+    body = whole({"content": None, "tool_calls": [fragment("f", "{}", id="a"), fragment("g", '{"x":1}', id="a")]})
+    repaired = CHAT.answer_repair()(body)
+    for data in (body, repaired):
+        found = [block for block in fold(CHAT.read_answer(data)).blocks if isinstance(block, ToolCallBlock)]
+        assert [(one.name, one.input) for one in found] == [("f", "{}"), ("g", '{"x":1}')]
+        assert len({one.id for one in found}) == 2
+    names = [one["function"]["name"] for one in json.loads(repaired)["choices"][0]["message"]["tool_calls"]]
+    assert names == ["f", "g"]
+
+
+def test_repairs_of_endless_choices_stay_small():
+    repair = CHAT.answer_repair()
+    piece = '{"choices":[{"index":%d,"delta":{"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}}]}'
+    repaired = [repair(data) is not data for data in ((piece % at).encode() for at in range(2000))]
+    assert repaired[0]
+    assert not repaired[-1]  # no place for it
