@@ -18,7 +18,7 @@ from gateway.http.offload import offload
 from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.id_texts import IdPlaces, IdText
 from gateway.kept_objects.owned_ids import OTHER_ADDRESSES, OwnerIds, may_contain_native_ids, native_id_error
-from gateway.request.parse import Incoming, read_incoming
+from gateway.request.parse import Incoming, decode_members
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.upstream.response import UpstreamResponse
@@ -26,6 +26,9 @@ from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
 from streams.framing import FramingError
 from streams.sse import SSE
+
+SEARCHED: Final = 16
+"""Bytes in which a few words are searched for in the time in which one byte is read."""
 
 REQUEST_PLACES: Final = IdPlaces(
     frozenset(("file_id", "file_ids", "vector_store_id", "vector_store_ids", "container", "container_id", "batch_id")),
@@ -72,6 +75,15 @@ class LocatedRequest:
         return plan.with_candidates(there)
 
 
+async def locate(context: ExchangeContext, owner: str, incoming: Incoming) -> LocatedRequest | None:
+    """Return ``incoming`` as ``with_native_ids`` does, ``None`` if it refers to no stored objects."""
+    if not context.service.accounts.changes_ids:
+        return None
+    if not await offload(len(incoming.body) // SEARCHED, may_refer_to_objects, context, incoming):
+        return None
+    return await with_native_ids(context, owner, incoming)
+
+
 async def with_native_ids(context: ExchangeContext, owner: str, incoming: Incoming) -> LocatedRequest:
     """Return ``incoming`` with the gateway's ids replaced by the provider's.
 
@@ -83,8 +95,8 @@ async def with_native_ids(context: ExchangeContext, owner: str, incoming: Incomi
     if read.account is None:
         return LocatedRequest(incoming, None, read.native, protected)
     body = read.with_native_ids(_google_base(read.account))
-    again = await offload(len(body) // 2, read_incoming, incoming.api, body, context.client_request.path)
-    return LocatedRequest(again, read.account, read.native, protected)
+    members = await offload(len(body) // 2, decode_members, body)
+    return LocatedRequest(attrs.evolve(incoming, body=body, members=members), read.account, read.native, protected)
 
 
 def _protected_accounts(context: ExchangeContext, ids: OwnerIds) -> tuple[Account, ...]:

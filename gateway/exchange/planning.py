@@ -17,7 +17,7 @@ from gateway.conversations.history import recall
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.conversations.resolved import StateScope, refers_to_stored_object
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.kept_ids import may_refer_to_objects, request_id_replacer, with_native_ids
+from gateway.exchange.kept_ids import SEARCHED, locate, request_id_replacer
 from gateway.exchange.noted_prompts import LEAST_BODY
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.requested_plan import requested_plan
@@ -98,9 +98,6 @@ class Planning:
         )  # fmt: skip
 
 
-SEARCHED: Final = 16
-"""Bytes in which a few words are searched for in the time in which one byte is read."""
-
 PlanningStep: TypeAlias = Callable[[Planning], Awaitable[None]]
 """Adds one concern to a request. Raises ``GatewayError`` to reject it."""
 
@@ -126,18 +123,15 @@ async def read_routing_options(planning: Planning) -> None:
 async def find_targets(planning: Planning) -> None:
     """Find the candidates for the requested model that the client may use and that store the objects it refers to."""
     context, owner = planning.context, planning.state_scope.owner
-    accounts = context.service.accounts
-    kept, size = None, 0
-    if accounts.changes_ids:
-        size = len(planning.incoming.body) // SEARCHED
-        if await offload(size, may_refer_to_objects, context, planning.incoming):
-            kept = await with_native_ids(context, owner, planning.incoming)
-            planning.incoming = kept.incoming
+    kept = await locate(context, owner, planning.incoming)
+    if kept is not None:
+        planning.incoming = kept.incoming
     plan = requested_plan(context, planning.incoming, planning.options)
     if plan.retries.deadline < math.inf:
         plan = attrs.evolve(plan, deadline=context.service.health.clock() + plan.retries.deadline)
     planning.plan = plan if kept is None else kept.restrict(plan)
-    if accounts.changes_ids:
+    if context.service.accounts.changes_ids:
+        size = len(planning.incoming.body) // SEARCHED
         planning.replace_ids = await offload(size, request_id_replacer, context, owner, planning.incoming)
 
 

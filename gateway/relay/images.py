@@ -41,7 +41,7 @@ MAX_RECORDED: Final = 40
 async def read_generation(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest | Response:
     """Read a JSON request for generations, or for edits of pictures at URLs (BerriAI/litellm#41625)."""
     incoming = await inbound.read_json()
-    plan = inbound.plan(inbound.model_of(incoming))
+    incoming, plan = await inbound.locate(incoming, inbound.plan(inbound.model_of(incoming)))
     incoming = await inbound.apply_edits(incoming, plan)
     draft = Draft(incoming.json)
     planned = inbound.plan_json(incoming, plan, partial(_prepare, incoming))

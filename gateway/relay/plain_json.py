@@ -18,7 +18,7 @@ FREE: Final[frozenset[EndpointName]] = frozenset(("moderations", "chat_moderatio
 async def read_plain_json(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
     """Read a JSON request whose response passes unchanged."""
     incoming = await inbound.read_json()
-    plan = inbound.plan(inbound.model_of(incoming))
+    incoming, plan = await inbound.locate(incoming, inbound.plan(inbound.model_of(incoming)))
     incoming = await inbound.apply_edits(incoming, plan)
     is_free = inbound.endpoint.name in FREE
     planned = inbound.plan_json(incoming, plan, partial(replace_model, incoming))

@@ -10,6 +10,7 @@ from gateway.access.body_memory import HeldBody
 from gateway.endpoints.request_body import body_memory, read_whole_body
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.kept_ids import locate
 from gateway.exchange.planned import PlannedRequest, Preparation, as_prepared
 from gateway.exchange.requested_plan import allowed_plan
 from gateway.http.headers import PLAIN_KEYS, Headers
@@ -189,6 +190,15 @@ class InboundRequest:
         return plan if plan.route is None else attrs.evolve(plan, route=attrs.evolve(plan.route, hedge=None))
 
     # The request
+
+    async def locate(self, incoming: Incoming, plan: Plan) -> tuple[Incoming, Plan]:
+        """Return ``incoming`` with the provider's ids of the client's files, and the targets that store them.
+
+        Raises ``GatewayError``: 404 for an id of another owner, 400 if no target has the files."""
+        context = self.context
+        owner = context.service.admission.holder(context.client_request.client, context.client_request.headers)
+        located = await locate(context, owner, incoming)
+        return (incoming, plan) if located is None else (located.incoming, located.restrict(plan))
 
     async def apply_edits(self, incoming: Incoming, plan: Plan) -> Incoming:
         """Return ``incoming`` with the masks of the client's steps, then the configured members of its key, its group

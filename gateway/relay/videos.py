@@ -54,8 +54,9 @@ class VideoRequest(KeptRequest):
     async def _plan_json(self) -> PlannedRequest:
         incoming = await self.inbound.read_json()
         self._output = video_output(Draft(incoming.json).value("seconds"))
-        target = self.inbound.plan(self.inbound.model_of(incoming)).first
-        return self.inbound.plan_json(incoming, Plan.once(target), partial(replace_model, incoming))
+        once = Plan.once(self.inbound.plan(self.inbound.model_of(incoming)).first)
+        incoming, plan = await self.inbound.locate(incoming, once)
+        return self.inbound.plan_json(incoming, plan, partial(replace_model, incoming))
 
     async def _plan_form(self) -> PlannedRequest:
         """Return the planned request for a form, which may include a first picture."""

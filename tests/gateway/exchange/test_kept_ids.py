@@ -200,6 +200,30 @@ def test_a_providers_own_id_in_a_conversation_needs_the_right_to_foreign_ids(ser
                 assert asked
 
 
+MEDIA = {
+    "/v1/images/edits": lambda id: {"model": "gpt-5", "prompt": "x", "images": [{"file_id": id}]},
+    "/v1/ocr": lambda id: {"model": "gpt-5", "document": {"type": "file", "file_id": id}},
+    "/v1/videos": lambda id: {"model": "gpt-5", "prompt": "x", "input_reference": {"file_id": id}},
+}
+
+
+@with_gateway("openai", entry={"endpoints": {"image_edits": True, "ocr": "/ocr", "videos": True}})
+def test_requests_for_media_refer_to_files_by_the_clients_own_ids(served):
+    provider = served.providers["openai"]
+    provider.answers |= dict.fromkeys(MEDIA, REFUSED)
+    own = served.openai(KEYS["a"]).files.create(file=("a.pdf", b"text"), purpose="user_data").id
+    others = served.openai(KEYS["b"]).files.create(file=("b.pdf", b"text"), purpose="user_data").id
+    native = served.openai(KEYS["c"]).files.list().data[0].id
+    for path, body in MEDIA.items():
+        for key, id, is_sent in (("a", own, True), ("a", others, False), ("a", native, False), ("c", native, True)):
+            with case((path, key, id)):
+                provider.asked.clear()
+                found = served.http("POST", path, KEYS[key], json=body(id))
+                assert (found.status_code == 404, bool(provider.asked)) == (not is_sent, is_sent), found.text
+                if is_sent:
+                    assert own not in json.dumps(provider.asked[-1].json)
+
+
 @with_gateway("openai")
 def test_a_providers_own_id_in_a_line_of_a_batch_needs_the_right_to_foreign_ids(served):
     provider = served.providers["openai"]
