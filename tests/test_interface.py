@@ -14,6 +14,17 @@ from tests.pages.interface import FILE, interface
 REMOVED = {
     "explain --if", "step", "step test", "step test --api", "step test --config", "step test --key",
     "step test --texts",
+    *(
+        f"load --{option}"
+        for option in (
+            "as", "burst", "burstiness", "check", "compare", "connections", "csv", "deadline", "dns-ttl", "exact",
+            "find-concurrency", "follow-up", "history", "http", "idle", "images", "junit", "log-bodies",
+            "log-events", "max-concurrency", "max-tokens", "no-resend", "order", "otlp", "part", "percentiles",
+            "prefix", "probe", "processes", "repeat", "respect-retry-after", "same-prompts", "seed", "self-test",
+            "speed", "start-at", "streams-per-connection", "strict", "texts", "think", "think-cap", "tool-results",
+            "tools", "trace", "turns", "until", "wait-ready", "websocket",
+        )
+    ),
 }  # fmt: skip
 """Removed names, for which an error and CHANGELOG.md state what to use instead."""
 

@@ -15,6 +15,7 @@ from providers.neutral.edits import Edit
 from providers.neutral.inner_schemas import map_schemas
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Request
+from streams.surrogates import NOT_JSON
 
 TOOLS: Final = ("tools", "toolConfig")
 FORMATS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -99,7 +100,7 @@ def _change_text(text: str, change: Callable[[Any], Any]) -> str:
     """Return the changed JSON of a schema, Converse's form; other texts unchanged."""
     try:
         schema = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return text
     changed = change(schema)
     return text if changed == schema else msgspec.json.encode(changed).decode()

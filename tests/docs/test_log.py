@@ -62,7 +62,7 @@ def full() -> Record:
         "picture": {"n": "1"}, "mcp": {"method": "ping"}, "labels": {"end_user": "u", "tags": ["t"]},
         "error": ErrorInfo("upstream", "broke"),
         "first_byte": 0.1, "first_write": 0.1, "attempts": 2, "status": 200,
-        "dropped": ("a",), "adapted": ("b",), "by_operator": ("b",), "waited": 0.5,
+        "dropped": ("a",), "adapted": ("b",), "repaired": ("c",), "by_operator": ("b",), "waited": 0.5,
         "bill": Bill(
             (
                 AttemptRecord("a", "openai", "chat", "byte", "timeout"),

@@ -12,7 +12,7 @@ from tests.support.doc_commands import PEOPLE_PAGES
 from tests.support.people_gateway import people_gateway
 
 COMMANDS = [line for page in PEOPLE_PAGES for line in re.findall(r"^curl .*", page.read_text(), re.M)]
-EXPECTED = {"/v1/models": "openai/gpt-4o", "/oauth/token": "access_token", "/me/keys/laptop": "sk-trigate-"}
+EXPECTED = {"/v1/models": "openai/gpt-4o", "/me/keys/laptop": "sk-trigate-"}
 
 
 @pytest.mark.process
@@ -32,6 +32,6 @@ def test_the_requests_of_the_pages_work_as_written(tmp_path):
             found[re.search(r"https://llm\.example(/[^ ]*)", command)[1]] = done.stdout
         assert found.keys() == EXPECTED.keys()
         assert [path for path, text in EXPECTED.items() if text not in found[path]] == []
-        key = json.loads(found["/oauth/token"])["access_token"]
+        key = json.loads(found["/me/keys/laptop"])["key"]
         models = gateway.gateway.request("GET", "/v1/models", None, {"authorization": f"Bearer {key}"})
         assert models.status == 200

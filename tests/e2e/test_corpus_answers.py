@@ -91,7 +91,7 @@ class Failure:
 BROKEN = Failure("an error in the middle of the stream", 502, begun=True, says=b"The server had an error.")
 CUT = Failure("the stream ends without its last words", 502, begun=True, says=b"the provider ended the stream early")
 FAILED: Mapping[str, Failure] = {
-    "53b444": Failure("Groq breaks its stream off with `event: error` in the middle of the reasoning", 400, begun=True,
+    "53b444": Failure("Groq breaks its stream off with `event: error` in the middle of the reasoning", 502, begun=True,
                       says=b"tool call validation failed"),
     "47dc09": Failure("OpenAI's `error` event (insufficient_quota) follows `response.created`", 429),
     "messages-error": Failure("an error in the middle of the stream", 503, begun=True, says=b"Overloaded"),

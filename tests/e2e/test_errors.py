@@ -93,7 +93,8 @@ def test_a_body_that_is_no_request_is_a_400(gateway, upstream, api, sent):
 def test_wrong_types_are_a_400_that_names_the_place(gateway, upstream, api, model, change, param):
     upstream.script()
     error = complaint(api, ask(gateway, api, {**body(api, model), **change}), 400)
-    place = param or ("input" if api == "responses" else "messages")
+    is_other_form = api == "chat" and change.get("messages", "") is None  # then Chat reads `input`
+    place = param or ("input" if api == "responses" or is_other_form else "messages")
     assert place in error["message"]
     if api != "messages":
         assert error["param"] == place

@@ -10,7 +10,6 @@ import attrs
 import pytest
 import yaml
 
-from gateway.commands.explaining import explain
 from tests.support.apis import question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, free_port
@@ -116,21 +115,6 @@ FORESEEN = [
 ]
 
 
-@pytest.mark.parametrize(("name", "failing", "answers"), FORESEEN)
-def test_an_example_is_explained(name, failing, answers, tmp_path, capsys):
-    file = tmp_path / "trigate.yaml"
-    file.write_text(yaml.safe_dump(settings(name, "http://127.0.0.1:9", 12000)))
-    supposed = [f"{target}={reason}" for target, reason in failing.items()] or ["*=bad_answer"]
-    assert explain(ROUTES[name], "chat", file, no_env=True, supposed=supposed) == 0
-    *_, tried, answer = capsys.readouterr().out.splitlines()
-    if failing:
-        assert answer.startswith(f"result   200 from {answers}")
-        assert tried.endswith(f"{answers}: assumed to answer")
-    else:
-        assert answer.startswith("result   502")
-
-
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(("name", "failing", "answers"), [*FORESEEN[1:3], *FORESEEN[4:8]])
 def test_an_example_works_as_it_is_explained(name, failing, answers):
     with serving(name) as stage:

@@ -57,7 +57,7 @@ def translate_request(api: str, shape: str, targets: Sequence[Target], n: int) -
             request = CODECS[api].read_request(body)
         except GatewayError:
             return
-        estimate(request)
+        estimate(request, 4.0)
         for target, recipient in targets:
             changed, _ = shorten_names(request, CODECS[target].wire.tool_naming)
             try:

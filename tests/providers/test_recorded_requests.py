@@ -401,7 +401,7 @@ def test_every_dropped_path_is_in_the_request(client: Api, upstream: Api, is_eac
             dropped = translated(one, upstream, to).dropped
         except GatewayError:
             continue  # the test above looks at refusals
-        assert not [path for path in dropped if path not in places(one.body)], (one.key, to.model)
+        assert not [path for path in dropped if path.partition(": ")[0] not in places(one.body)], (one.key, to.model)
 
 
 def places(value: Json, at: str = "") -> set[str]:

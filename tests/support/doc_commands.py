@@ -185,6 +185,7 @@ RUNS = (
     Row(r"env \| grep -E (\S+) >> ~/\.config/trigate/environment", r"env | grep -E \1 >> environment",
         leaves=("environment", "OPENAI_API_KEY=")),
     Row("trigate mock --faults", says=("fault/cut-after-3",)),
+    Row("trigate load --help", says=("--find-rate",)),
     Row("trigate load", "trigate load http://127.0.0.1:12000 --model demo --seconds 1", (LOADED,)),
     Row("trigate load http://127.0.0.1:51001 --model fault/cut-after-3 .*",
         says=("streams not whole", "in the middle of"), all_fail=True),

@@ -98,7 +98,7 @@ class Replay:
         streamed = reply.headers.get("content-type", "").startswith("text/event-stream")
         told = [data for _, data in reply.events()] if streamed else reply.json if reply.body else None
         self._answers.append(issued_values(told))
-        dropped = frozenset(reply.headers.get("x-trigate-dropped", "").split(",")) - {""}
+        dropped = frozenset(reply.headers.get("x-trigate-dropped", "").split(",")) - {"", "tools[]: web_search"}
         usage = (body.get("stream_options") or {}).get("include_usage", False) if api == "chat" else None
         passed = reply.headers.get("x-trigate-lane") == "byte"  # the answer is the provider's own
         verdict = judge(api, reply.body, streamed=streamed, tolerant=passed, include_usage=usage) if api else None

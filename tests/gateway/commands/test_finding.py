@@ -79,7 +79,7 @@ def test_the_running_gateway_is_queried_from_a_folder_without_a_config(home, usu
 
 def test_the_demo_is_spoken_of_only_when_nothing_answers(home, usual_port, capsys):
     found, err = claude(capsys)
-    assert found == {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{usual_port}"}
+    assert found["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{usual_port}"
     assert "trigate serve --demo" in err
 
 
@@ -89,7 +89,7 @@ def test_connect_uses_the_running_gateway_rather_than_the_file(home, capsys):
     put(home / "project/trigate.yaml", LOCAL, port)
     with gateway_thread(config(WILD, port), port):
         found, err = claude(capsys)
-    assert found == {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}"}
+    assert found["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{port}"
     assert "trigate.yaml lists other models" in err
     found, err = claude(capsys)  # now it is gone
     assert found["ANTHROPIC_MODEL"] == "vllm/large"
@@ -134,7 +134,7 @@ def test_a_persons_own_config_is_for_every_folder(home, usual_port, capsys):
     put(home / ".config/trigate/trigate.yaml", LOCAL, port)
     assert claude(capsys)[0]["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{port}"
     with gateway_thread(config(WILD, usual_port), usual_port):
-        assert claude(capsys)[0] == {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{usual_port}"}
+        assert claude(capsys)[0]["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{usual_port}"
         with gateway_thread(config(LOCAL, port), port):
             assert claude(capsys)[0]["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{port}"
 
@@ -143,7 +143,7 @@ def test_somebody_elses_config_yaml_is_no_config(home, usual_port, capsys):
     (home / "project/config.yaml").write_text("title: my site\ntheme: dark\n")
     assert "trigate serve --demo" in claude(capsys)[1]
     with gateway_thread(config(WILD, usual_port), usual_port):
-        assert claude(capsys)[0] == {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{usual_port}"}
+        assert claude(capsys)[0]["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{usual_port}"
 
 
 def test_a_remote_gateway_is_queried_too(home, usual_port, capsys):
