@@ -3,6 +3,7 @@
 The store only carries them. Each process keeps what it reads in its own bounded tables."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Final, TypeAlias
 
@@ -66,4 +67,5 @@ class SharedNotes:
         for name, value, milliseconds in notes:
             kind, _, key = name.partition(":")
             if name not in self._unsent and (reader := self._readers.get(kind)) is not None:
-                reader(bytes.fromhex(key), value, milliseconds / 1000)
+                with suppress(ValueError):  # another version's, or damaged: it must not end this process
+                    reader(bytes.fromhex(key), value, milliseconds / 1000)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Config
+from gateway.counters.notes import SharedNotes
 from gateway.health.circuit import LASTING_COOLDOWN, TRIAL_SECONDS, first_trial, with_trial
 from gateway.health.health import Health, OpenAttempt
 from gateway.health.states import LocalStates, SharedStates
@@ -413,6 +414,17 @@ def test_an_outage_of_one_client_is_that_clients_at_another_gateway():
     outages = [other.health.outage(other.target(), None, client=client) for client in ("ann", "bob")]
     assert outages == [one.health.outage(one.target(), None, client="ann"), None]
     assert outages[0] is not None
+
+
+def test_a_note_that_this_version_cannot_read_is_skipped():
+    """The counters' task reads notes; an exception would end the gateway, at each start again."""
+    scene, notes = Scene(ONE), SharedNotes(lambda: None)
+    scene.health.share_outages(notes)
+    outage = '["%s","quota",0,null]'
+    values = [("outage:0a", outage % "x"), ("outage:x", outage % "0a"), ("outage:0b", "{")]
+    place = scene.target().identity.place.hex()
+    notes.receive([(name, value, 9e3) for name, value in (*values, ("outage:0c", outage % place))], 4)
+    assert (notes.read_to, scene.outage()) == (4, Outage("quota", 1009.0))
 
 
 def test_a_shorter_outage_of_another_gateway_changes_nothing():
