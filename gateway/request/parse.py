@@ -209,7 +209,8 @@ def _rewrite(api: Api, other: Api, value: Mapping[str, Any]) -> tuple[Outgoing, 
 
 
 def _losses(written: Outgoing, unread: Collection[str]) -> list[str]:
-    return [path for path in losses(written.dropped) if path not in unread]
+    """Return the lost members, without the second form of ``NativeTool.dropped_places``."""
+    return [path for path in losses(written.dropped) if path not in unread and ": " not in path]
 
 
 def _described(api: Api, other: Api, path: str, value: Mapping[str, Any]) -> str:
@@ -217,10 +218,14 @@ def _described(api: Api, other: Api, path: str, value: Mapping[str, Any]) -> str
     name, is_element, rest = path.partition("[]")
     if rest or not is_element:
         return path
+    tried: set[str] = set()  # one element of each type is enough, and a translation of all would take long
     for index, element in enumerate(as_objects(value.get(name))[:MAX_SEARCHED]):
+        if (kind := as_string(element.get("type"))) in tried:
+            continue
+        tried.add(kind)
         with contextlib.suppress(GatewayError):
             if path in _losses(*_rewrite(api, other, {CODECS[other].wire.conversation.member: "-", name: [element]})):
-                return f"{name}[{index}] of type {as_string(element.get('type')) or 'unknown'!r}"
+                return f"{name}[{index}] of type {kind or 'unknown'!r}"
     return path
 
 

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from gateway.request.parse import read_incoming
+from streams.errors import GatewayError
+from tests.support.counted_calls import calls
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
@@ -77,3 +80,15 @@ def test_what_chat_does_not_have_is_refused_by_name(gateway, upstream, members, 
     assert (reply.status, error["type"], error["param"]) == (400, "invalid_request_error", param)
     assert words in error["message"]
     assert upstream.seen == []
+
+
+def test_the_search_for_what_chat_does_not_have_translates_few_elements():
+    """It runs in the event loop, and a translation of each element would stop all streams."""
+
+    def refuse(tools: int) -> None:
+        body = {"model": "m", "input": "hi", "tools": [*[TOOL] * tools, {"type": "web_search"}]}
+        with pytest.raises(GatewayError, match=rf"tools\[{tools}\] of type 'web_search': remove it"):
+            read_incoming("chat", json.dumps(body).encode())
+
+    refuse(1)
+    assert calls(lambda: refuse(500)) - calls(lambda: refuse(1)) < 500 * 150
