@@ -58,7 +58,7 @@ MEDIA = {
     "a picture whose tokens have a price": Media("gpt-image-1.5", f"{IMAGES}/generations", drawn(), DRAWING),
     "a larger picture": Media("gpt-image-2", f"{IMAGES}/generations", drawn(1, 13342), DRAWING | {"size": "3840x2160"}),
     "an edit in JSON": Media("gpt-image-1", f"{IMAGES}/edits", drawn(1, 4160, 2 * 6400, 2 * 6390),
-                             {**DRAWING, "images": [{"file_id": "file-1"}] * 2}),
+                             {**DRAWING, "images": [{"image_url": "https://example.test/a.png"}] * 2}),
     "an edit of a file": Media("gpt-image-1", f"{IMAGES}/edits", drawn(1, 6240, 6400, 6390),
                                form=multipart([MINE, PICTURE])),
     "speech": Media("gpt-4o-mini-tts", "/v1/audio/speech", {}, {"model": "mine", "input": "x" * 900, "voice": "y"}),
