@@ -23,5 +23,6 @@
   ``compared_answers`` the responses, ``answer_differences`` finds their differences, ``compare_report`` prints them.
   ``addressing`` has the addresses and credentials of requests to servers.
 - ``probing`` has the requests of ``doctor``, which ``compare`` sends too. ``server_client`` is the HTTP client of
-  all commands, with which ``fetching`` sends single requests. ``terminal`` wraps lines, and ends commands at Ctrl-C.
+  ``compare``, ``doctor`` and ``replay``; ``fetching`` sends single requests with httpx2. ``terminal`` wraps lines, and
+  ends commands at Ctrl-C.
 """
