@@ -82,7 +82,8 @@ class Passthrough:
         if (parsed := self._splitter.parse_lone(data)) is not None:
             out = self._forward_event(data, *parsed)
             return self._take_comments() + out if self._comments and out else out
-        return b"".join(map(self._forward_any, self._splitter.feed(data)))
+        has_comments = self._comments or not self.progress.committed  # or may have some after this data
+        return b"".join(map(self._forward_any if has_comments else self._forward, self._splitter.feed(data)))
 
     def end(self, error: ErrorInfo | None = None) -> bytes:
         rest = self.source.complete(self._splitter.close())
