@@ -59,7 +59,7 @@ def _send(method: str, url: str, seconds: float, **content: Any) -> tuple[int, b
                     break
             return response.status_code, body[:LARGEST]
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, OSError) as error:
-        raise FetchError(_reason(error)) from error
+        raise FetchError(system_reason(error) or (str(error) or type(error).__name__).lower()) from error
 
 
 def _roots(url: str) -> Any:
@@ -70,9 +70,10 @@ def _roots(url: str) -> Any:
     return ssl.create_default_context() if own_roots else True
 
 
-def _reason(error: BaseException) -> str:
-    """Return the operating system's message if there is one, from inside the exceptions of libraries."""
-    cause: BaseException | None = error
+def system_reason(error: BaseException | None) -> str | None:
+    """Return the operating system's message for ``error``, from inside the exceptions of libraries, ``None`` without
+    any."""
+    cause = error
     while cause is not None:
         if isinstance(cause, BaseExceptionGroup):  # one for each address of the host
             cause = cause.exceptions[0]
@@ -83,7 +84,7 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror.lower()
         cause = cause.__cause__ or cause.__context__
-    return (str(error) or type(error).__name__).lower()
+    return None
 
 
 def _tls_reason(error: ssl.SSLError) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import ssl
 from collections.abc import AsyncIterator
 from typing import Final
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
+from gateway.commands.fetching import system_reason
 from gateway.config.urls import is_loopback
 from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UNREACHABLE, UpstreamError
@@ -18,12 +18,6 @@ from gateway.upstream.response import UpstreamResponse
 
 LARGEST_ANSWER: Final = 64 * 2**20
 """The most bytes of a model's answer that commands read."""
-
-_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
-"""OpenSSL's reasons for a response that is not TLS, by its version."""
-
-_UNKNOWN_ISSUER: Final = (18, 19, 20, 21)
-"""OpenSSL's codes for certificates whose authority is unknown, such as self-signed ones."""
 
 
 class ResponseFailed(Exception):
@@ -103,27 +97,6 @@ def _milliseconds_since(start: float) -> float:
 
 
 def _reason(error: UpstreamError) -> str:
-    """Return the operating system's message if there is one, from inside the exceptions of the client."""
-    cause: BaseException | None = error if error.cause in UNREACHABLE else None
-    while cause is not None:
-        if isinstance(cause, BaseExceptionGroup):  # one for each address of the host
-            cause = cause.exceptions[0]
-        if isinstance(cause, ConnectionRefusedError):
-            return "nothing is listening there"
-        if isinstance(cause, ssl.SSLError):
-            return _tls_reason(cause)
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror.lower()
-        cause = cause.__cause__ or cause.__context__
-    return " ".join(error.info.message.replace("the provider", "the server").split())
-
-
-def _tls_reason(error: ssl.SSLError) -> str:
-    """Return why a handshake failed, without OpenSSL's own words for it where the user can fix the cause."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        unknown = error.verify_code in _UNKNOWN_ISSUER
-        advice = "; set SSL_CERT_FILE to the certificate of its authority" if unknown else ""
-        return f"its certificate is not trusted: {error.verify_message}{advice}"
-    if error.reason in _NO_TLS:
-        return "it does not use TLS, so its URL should begin with http:"
-    return f"the TLS handshake failed: {error.reason or type(error).__name__}"
+    """Return the operating system's message if there is one, else the client's."""
+    system = system_reason(error) if error.cause in UNREACHABLE else None
+    return system or " ".join(error.info.message.replace("the provider", "the server").split())
