@@ -4,7 +4,6 @@
 ``docs/translation-reference.md``; ``tests/docs/test_translation.py`` keeps them true.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -277,11 +276,10 @@ def no_effect(sample: Sample) -> str | None:
     return None
 
 
+OUTCOMES = ("mapped", "mapped in part", "mapped, by value", "no effect", "dropped", "refused")
+
 DEEPEST = 2
 """Steps of a path that the reference shows."""
-
-LARGE = 10
-"""Rows of one member from which it has a table of its own."""
 
 MANY = 3
 """Kinds of one member from which the guide shows only their number."""
@@ -290,43 +288,44 @@ CONVERSATION = ("messages", "input")
 """Members that the guide explains in sentences."""
 
 
-@attrs.frozen
-class Row:
-    """One row of the reference: a path, the kinds of objects around it, and its outcome in each other API."""
-
-    path: str
-    kinds: str
-    words: tuple[str, ...]
-    reason: str
-
-    @property
-    def member(self) -> str:
-        return self.path.partition(".")[0]
-
-
 def reference() -> str:
-    """Return the whole reference: for each API, tables of its fields with a column for each other API."""
+    """Return the whole reference: for each API, a table of outcomes with a column for each other API."""
     sections = [_INTRODUCTION]
     for api in PARAMS:
         others = [other for other in APIS if other != api]
-        rows = [*_merge_kinds(_rows(api, others))]
-        sizes = Counter(row.member for row in rows)
-        sections.append(f"\n## {api.capitalize()} to {', '.join(others[:-1])} and {others[-1]}")
-        tables = {f"`{member}` of {api}": member for member, count in sizes.items() if count >= LARGE}
-        for title, member in {f"Members of {api}": None, **tables}.items():
-            sections.append(
-                f"\n### {title}\n\n| field | {' | '.join(others)} | reason |\n{'|---' * (2 + len(others))}|"
-            )
-            sections += [
-                f"| `{row.path}`{row.kinds} | {' | '.join(row.words)} |{f' {row.reason} ' if row.reason else ' '}|"
-                for row in rows
-                if (row.member if sizes[row.member] >= LARGE else None) == member
-            ]
+        sections.append(f"\n## {api.capitalize()}\n\n| {' | '.join(others)} | fields |\n{'|---' * (1 + len(others))}|")
+        sections += [f"| {' | '.join(words)} | {fields} |" for words, fields in _rows(_fields(api, others))]
     return "\n".join(sections) + "\n"
 
 
-def _rows(api: str, others: Iterable[Api]) -> Iterator[Row]:
-    """Yield a row for each field, but for fields of objects that are dropped everywhere with all of their fields."""
+def _rows(fields: Iterable[tuple[str, str, tuple[str, ...], str]]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the outcomes and fields of each row: all fields with the same outcomes, grouped by reason."""
+    same: dict[tuple[str, ...], dict[str, dict[str, list[str]]]] = {}
+    for path, kinds, words, reason in fields:
+        same.setdefault(words, {}).setdefault(reason, {}).setdefault(path, []).append(kinds)
+    for words, reasons in sorted(same.items(), key=lambda row: (len(set(row[0])), [*map(OUTCOMES.index, row[0])])):
+        groups = [
+            f"`{', '.join(path + _join_kinds(kinds) for path, kinds in paths.items())}`{reason and f': {reason}'}"
+            for reason, paths in reasons.items()
+        ]
+        yield words, ". ".join(groups)
+
+
+def _join_kinds(kinds: Iterable[str]) -> str:
+    """Return the kinds of one path in parentheses. Objects with the same inner kinds share them."""
+    inner: dict[str, list[str]] = {}
+    for outer, _, last in (kind.strip().rpartition(" ") for kind in kinds):
+        inner.setdefault(outer, []).append(last)
+    shared: dict[str, list[str]] = {}
+    for outer, last in inner.items():
+        shared.setdefault(", ".join(filter(None, last)), []).append(outer)
+    shown = "; ".join(f"{'/'.join(outer)} {last}".strip() for last, outer in shared.items() if last)
+    return shown and f" ({shown})"
+
+
+def _fields(api: str, others: Iterable[Api]) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+    """Yield the path, kinds, outcomes and reason of each field, without fields of objects that are dropped everywhere
+    with all of their fields."""
     found: dict[str, dict[str, str]] = {}
     samples: dict[str, Sample] = {}
     for target in others:
@@ -346,24 +345,7 @@ def _rows(api: str, others: Iterable[Api]) -> Iterator[Row]:
             gone.add((path, kinds))
             if around & gone:
                 continue
-        yield Row(path, kinds, words, no_effect(samples[name]) or "" if "no effect" in words else "")
-
-
-def _merge_kinds(rows: Iterable[Row]) -> Iterator[Row]:
-    """Yield one row for all kinds of a path that have the same outcomes."""
-    same: dict[Row, list[str]] = {}
-    for row in rows:
-        same.setdefault(attrs.evolve(row, kinds=""), []).append(row.kinds)
-    for row, kinds in same.items():
-        inner: dict[str, list[str]] = {}
-        for outer, _, last in (kind.strip().rpartition(" ") for kind in kinds):
-            inner.setdefault(outer, []).append(last)
-        plain = inner.pop("", [])
-        nested = [
-            f"{outer} ({', '.join(some)})" if len(some) > 1 else f"{outer} {some[0]}" for outer, some in inner.items()
-        ]
-        shown = ", ".join((*plain, *nested))
-        yield attrs.evolve(row, kinds=shown and (shown if shown.startswith(",") else f" {shown}"))
+        yield path, kinds, words, no_effect(samples[name]) or "" if "no effect" in words else ""
 
 
 def guide(text: str) -> str:
@@ -397,11 +379,9 @@ def _members(api: str, target: Api, word: str) -> str:
 _INTRODUCTION = """\
 # Translation reference
 
-This page shows what happens to every field of a request in each other API. [Translation](translation.md) explains how
-to see this for your own requests.
-
-The fields come from the official SDKs of OpenAI, Anthropic, Google and Amazon. `python -m tests.pages.translation`
-translates the smallest request with each field, and writes this page. A test keeps the page true.
+This page shows what happens to each field of a request when the provider speaks another API. Search for the field: its
+row has the outcome in each other API. To see it for your own request, use `trigate translate`
+([translation](translation.md)).
 
 | outcome | meaning |
 |---|---|
@@ -410,13 +390,14 @@ translates the smallest request with each field, and writes this page. A test ke
 | mapped, by value | Some values are mapped, others are dropped or refused. |
 | dropped | The other API has no equivalent. `x-trigate-dropped` lists the field. |
 | refused | The request gets 400, because the answer would be different without the field. |
-| no effect | The field changes nothing, for the given reason. |
+| no effect | The field changes nothing, for the reason after the colon. |
 
-- The words in ‹› are the types of the objects around a field: ‹user› ‹text› is a text in a message of the role `user`.
-  Parentheses list several types inside one object.
-- If a whole object is dropped everywhere, its fields have no rows. Fields below the second level are tested, not shown.
-- A row can be *refused* because the smallest request is incomplete, such as a tool result without its call.
-- The gateway knows more about many models: see [quirks](configuration-reference.md#quirks)."""
+- The words in ‹› are types of the objects around a field: `content[] (‹user› ‹text›, ‹image›)` are texts and images in
+  messages of the role `user`.
+- If a whole object is dropped everywhere, its fields are not listed, and no field below the second level is.
+- *refused* can mean an incomplete object: the test translates the smallest request with each field, such as a tool
+  result without its call.
+- [Quirks](configuration-reference.md#quirks) of single models change some outcomes."""
 
 
 if __name__ == "__main__":
