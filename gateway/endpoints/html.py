@@ -2,10 +2,9 @@
 
 ``templates`` has the page and its parts. Only servers of pages import this module, with their first request."""
 
-from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, LiteralString, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -42,22 +41,15 @@ _ENVIRONMENT: Final = Environment(
     loader=PackageLoader("gateway.endpoints"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
     lstrip_blocks=True,
 )  # fmt: skip
+FILTERS: Final = _ENVIRONMENT.filters
+"""The filters of templates, to which a server of pages adds its own before it loads them."""
+
 _PAGE: Final = _ENVIRONMENT.get_template("page.html")
 
 
 def macros(name: str) -> Any:
     """Return the macros of the template ``name`` as attributes. Each returns ``Html``, with escaped arguments."""
     return _ENVIRONMENT.get_template(name).module
-
-
-def html(template: LiteralString, **values: object) -> Html:
-    """Return ``template`` with ``values`` in its ``{names}``, escaped unless they are ``Html``."""
-    return Html(template).format(**values)
-
-
-def join_html(parts: Iterable[Html]) -> Html:
-    """Return ``parts`` in lines."""
-    return Html("\n").join(parts)
 
 
 def html_page(

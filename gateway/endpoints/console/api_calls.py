@@ -79,9 +79,17 @@ class PageCall:
         request = ApiRequest(self.incoming, (*self.credentials, *headers), verb, path, urlencode(query or {}), body)
         return await perform(self.config, self.service, request, self.caller)
 
+    def query_of(self, *names: str) -> dict[str, str]:
+        """Return the parameters ``names`` of the page that have a value."""
+        return {name: self.query[name] for name in names if self.query.get(name)}
+
+    def has_failed(self, action: str) -> bool:
+        """Return whether the API rejected this form."""
+        return self.form.get("action") == action
+
     def field_value(self, action: str, name: str, default: str = "") -> str:
         """Return the value of a field for a form: the one that a person typed, if the API rejected it."""
-        return self.form.get(name, default) if self.form.get("action") == action else default
+        return self.form.get(name, default) if self.has_failed(action) else default
 
     def may(self, verb: str, path: str) -> bool:
         """Return whether the API's table permits a request, so that the page shows its form. The API decides."""

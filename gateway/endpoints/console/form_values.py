@@ -16,16 +16,6 @@ def split_list(text: str) -> list[str]:
     return [item.strip() for item in re.split(r"[,\n]", text) if item.strip()]
 
 
-def join_list(items: Any) -> str:
-    """Return a list for a field; a single item counts as a list."""
-    return ", ".join(map(str, items)) if isinstance(items, list | tuple) else str(items or "")
-
-
-def models_text(models: Any) -> str:
-    """Return the models of a client for a field: empty for all, ``none`` for none."""
-    return NO_MODELS if models == [] else join_list(models)
-
-
 def client_body(form: _Fields, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body of a client: its ``settings``, with those of the form in their place.
 

@@ -1,54 +1,61 @@
-"""Parts of the pages. Most are macros of the template ``parts.html``."""
+"""Parts of the pages, which are macros of templates, and the filters that these use."""
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlencode
 
-import attrs
+import yaml
 
 from gateway.endpoints.admin.calls import AdminAnswer
-from gateway.endpoints.html import Html, html, macros
+from gateway.endpoints.console.api_calls import PageCall
+from gateway.endpoints.html import FILTERS, Html, macros
 from gateway.kept_ledger.usage_formats import short_dollar_text
 
-NOTHING: Final = Html("")
+_EMPTY_COUNTS: Final = frozenset(("models", "only"))
+"""Settings whose empty list means none, not all."""
+
+
+def _file_lines(item: Mapping[str, Any], place: str, names: Sequence[str]) -> str:
+    """Return the lines of the file for the members ``names`` of an item in the list ``place``."""
+    shown = {name: item[name] for name in names if item[name] or (item[name] is not None and name in _EMPTY_COUNTS)}
+    lines = (f"    {name}: {_yaml(value)}" for name, value in shown.items())
+    return "\n".join((f"{place}:", f"  - name: {_yaml(item['name'])}", *lines))
+
+
+def _yaml(value: Any) -> str:
+    """Return a value in one line of YAML."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
+    return text.removesuffix("...\n").rstrip("\n")
+
+
+def _list_text(items: Any) -> str:
+    """Return a list for a field; a single item counts as a list."""
+    return ", ".join(map(str, items)) if isinstance(items, list | tuple) else str(items or "")
+
+
+def _json_lines(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+
+
+FILTERS.update(
+    file_lines=_file_lines, json_lines=_json_lines, list_text=_list_text, yaml=_yaml,
+    short_dollars=lambda usd: short_dollar_text(Decimal(str(usd))),
+)  # fmt: skip
 _PARTS: Final = macros("parts.html")
-table: Callable[..., Html] = _PARTS.table
-cell: Callable[[object], Html] = _PARTS.cell
-facts: Callable[..., Html] = _PARTS.facts
-section: Callable[..., Html] = _PARTS.section
-moment: Callable[[str | None], Html] = _PARTS.moment
-link: Callable[..., Html] = _PARTS.link
+money: Callable[[object], Html] = _PARTS.money
 notice: Callable[[str], Html] = _PARTS.notice
 problem: Callable[[str], Html] = _PARTS.problem
-form: Callable[..., Html] = _PARTS.form
-field: Callable[..., Html] = _PARTS.field
-choice: Callable[..., Html] = _PARTS.choice
-filters: Callable[..., Html] = _PARTS.filters
-details: Callable[..., Html] = _PARTS.details
+failure: Callable[..., Html] = _PARTS.failure
 navigation: Callable[..., Html] = _PARTS.navigation
 new_key: Callable[..., Html] = _PARTS.new_key
 
-_PLAIN: Final = re.compile(r"[A-Za-z*][A-Za-z0-9 ./*_-]*[A-Za-z0-9*]|[A-Za-z*]|[0-9]+ [A-Za-z/]+")
-"""Text that YAML reads as text without quotes."""
-_EMPTY_COUNTS: Final = frozenset(("models", "only"))
-"""Settings whose empty list means none, not all."""
-_WORDS: Final = frozenset(("true", "false", "yes", "no", "on", "off", "null", "y", "n"))
 
-
-@attrs.frozen(repr=False)
-class Column:
-    """A column of a table. ``is_number`` aligns it to the right."""
-
-    title: str
-    is_number: bool = False
-
-
-def money(usd: object) -> Html:
-    """Return decimal dollars to a hundredth of a cent, with all digits as a tooltip."""
-    return html('<span title="{usd}">{short}</span>', usd=usd, short=short_dollar_text(Decimal(str(usd))))
+def shown_by(page: str, macro: str, call: PageCall, *values: object, **more: object) -> Html:
+    """Return the section that ``macro`` of the template of ``page`` makes from ``values``."""
+    shown: Html = getattr(macros(f"console/{page}.html"), macro)(call, *values, **more)
+    return shown
 
 
 def problem_of(answer: AdminAnswer) -> Html:
@@ -56,35 +63,8 @@ def problem_of(answer: AdminAnswer) -> Html:
     return problem(str(answer.value["error"]["message"]))
 
 
-def file_lines(lines: Mapping[str, Any], place: str, name: str) -> Html:
-    """Return the lines of the configuration's file to change: the item ``name`` of the list ``place``.
-
-    Settings that are ``None`` are left out."""
-    text = [f"{place}:", f"  - name: {yaml_text(name)}"]
-    text += [
-        f"    {key}: {yaml_text(value)}"
-        for key, value in lines.items()
-        if value or (value is not None and key in _EMPTY_COUNTS)
-    ]
-    shown: Html = _PARTS.lines_to_change("\n".join(text))
-    return shown
-
-
-def yaml_text(value: Any) -> str:
-    """Return a value in one line of YAML."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{yaml_text(key)}: {yaml_text(one)}" for key, one in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(yaml_text, value)) + "]"
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
-        return value
-    return json.dumps(value, ensure_ascii=False)
-
-
-def next_page(path: str, answer: AdminAnswer, query: Mapping[str, str]) -> Html:
-    """Return the link to the next part of a list."""
+def next_link(path: str, answer: AdminAnswer, query: Mapping[str, str]) -> Html:
+    """Return the link to the next part of a list, nothing after the last one."""
     following = answer.value.get("next")
-    if following is None:
-        return NOTHING
-    shown: Html = _PARTS.next_link(f"{path}?{urlencode({**query, 'after': following})}")
+    shown: Html = _PARTS.next_link(None if following is None else f"{path}?{urlencode({**query, 'after': following})}")
     return shown

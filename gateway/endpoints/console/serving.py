@@ -11,10 +11,10 @@ from gateway.endpoints.admin.callers import identify_caller
 from gateway.endpoints.admin.calls import AdminAnswer
 from gateway.endpoints.console.api_calls import ApiRequest, PageCall, ReadRefused, with_name
 from gateway.endpoints.console.form_values import client_body
-from gateway.endpoints.console.parts import NOTHING, navigation, new_key, notice, problem, problem_of
+from gateway.endpoints.console.parts import failure, navigation, new_key, notice, problem_of
 from gateway.endpoints.console.paths import KEYS, STYLE
 from gateway.endpoints.console.table import PAGES, ConsolePage, FormAction, action_of, page_at
-from gateway.endpoints.html import PRIVATE_PAGE, Html, html, html_page, join_html, redirect, style_response
+from gateway.endpoints.html import PRIVATE_PAGE, Html, html_page, redirect, style_response
 from gateway.endpoints.oauth.forms import Form, parse_query, read_form
 from gateway.endpoints.own_pages import check_own_page
 from gateway.endpoints.ui.paths import LIVE, WITH_KEY, first_page
@@ -129,9 +129,7 @@ class ConsoleServer:
         path = f"{incoming.asgi['path']}?{incoming.query}".removesuffix("?")
         is_form = bool(incoming.query) and dict(incoming.headers).get("sec-fetch-site") == "same-origin"
         if is_form or incoming.asgi["method"] == "POST":
-            content = html(
-                '{problem}<p><a class="button" href="{to}">Sign in</a></p>', problem=problem(_ENDED), to=path
-            )
+            content = failure(_ENDED, path, "Sign in", is_button=True)
             return _console_page("Session ended", content, self._config.external, 401)
         return await signed_in.send_to_sign_in(incoming.headers, path)
 
@@ -141,13 +139,13 @@ class ConsoleServer:
         """Return a page. After a ``failed`` form it has the error and the typed values."""
         sections = page.sections_for(call)[: 1 if "name" in call.query else None]  # the page of one object
         # Without a section, the API explains the refusal in the first one.
-        shown = [section.template for section in sections or page.sections[:1]]
+        shown = [section.show for section in sections or page.sections[:1]]
         contents, status, headers = [], 200, _retry_after(failed)
         if failed is not None:
             status = failed.status
-        for number, template in enumerate(shown):
+        for number, show in enumerate(shown):
             try:
-                content = await template(call)
+                content = await show(call)
             except ReadRefused as refused:
                 if number == 0 and failed is None:
                     status, headers = refused.answer.status, _retry_after(refused.answer)
@@ -156,17 +154,14 @@ class ConsoleServer:
                 return Response(content.status, (*content.headers, *PRIVATE_PAGE), (content.text or "").encode())
             contents.append(content)
         message = problem_of(failed) if failed is not None else _done_message(call, page)
-        return self._page(call, page.title, join_html((message, *contents)), status, headers)
+        return self._page(call, page.title, Html("\n").join((message, *contents)), status, headers)
 
     def _page(self, call: PageCall, title: str, content: Html, status: int = 200, headers: Headers = ()) -> Response:
         return _console_page(title, content, self._config.external, status, headers, nav=_nav(call))
 
     def _failure(self, message: str, status: int, headers: Headers = ()) -> Response:
         """Return the page of an error without a known caller."""
-        content = html(
-            '{problem}<p><a href="{to}">{name}</a></p>',
-            problem=problem(message), to=first_page(self._config), name="Live view" if self._config.ui else "Account",
-        )  # fmt: skip
+        content = failure(message, first_page(self._config), "Live view" if self._config.ui else "Account")
         return _console_page("That did not work", content, self._config.external, status, headers)
 
     # Forms
@@ -223,7 +218,7 @@ def _done_message(call: PageCall, page: ConsolePage) -> Html:
     site = next((value for name, value in call.incoming.headers if name == "sec-fetch-site"), "same-origin")
     action = action_of(page.path, call.query.get("done", ""))
     if action is None or site != "same-origin":
-        return NOTHING
+        return Html("")
     return notice(action.done.replace("{}", call.query.get("of", "")[:200]))
 
 

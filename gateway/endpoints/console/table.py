@@ -1,17 +1,15 @@
 """The table of pages and forms. Each section and form is a request of the API, whose table has its roles."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-from gateway.endpoints.admin.calls import AdminAnswer
-from gateway.endpoints.console import audit, form_values, groups, keys, me, people, usage
+from gateway.endpoints.console import form_values, sections
 from gateway.endpoints.console.api_calls import PageCall, route_of
 from gateway.endpoints.console.paths import AUDIT, GROUPS, KEYS, ME, PEOPLE, USAGE
-from gateway.endpoints.html import Html
+from gateway.endpoints.console.sections import ALL_SUMS, OWN_SUMS, Section, listed
 
-Template: TypeAlias = Callable[[PageCall], Awaitable[Html | AdminAnswer]]
 Condition: TypeAlias = Literal["none", "new", "version"]
 """The condition of a change: that the object is new, or that it is still the version in the page."""
 
@@ -23,7 +21,7 @@ class PageSection:
     Callers that may read ``instead`` do not need it."""
 
     source: str
-    template: Template
+    show: Section
     instead: str | None = None
 
     def is_for(self, call: PageCall) -> bool:
@@ -47,23 +45,24 @@ class ConsolePage:
 
 PAGES: Final = (
     ConsolePage(ME, "Your account", (
-        PageSection("/me", me.rights),
-        PageSection("/me/sessions", me.sessions),
+        PageSection("/me", sections.rights),
+        PageSection("/me/sessions", listed("me", "sessions", "/me/sessions")),
     )),
     ConsolePage(USAGE, "Usage", (
-        PageSection("/admin/v1/usage", usage.everyone),
-        PageSection("/me/usage", usage.own, instead="/admin/v1/usage"),
+        PageSection("/admin/v1/usage",
+                    sections.usage("/admin/v1/usage", "Usage of all clients that you see", ALL_SUMS)),
+        PageSection("/me/usage", sections.usage("/me/usage", "Your usage", OWN_SUMS), instead="/admin/v1/usage"),
     )),
     ConsolePage(KEYS, "Keys", (
-        PageSection("/admin/v1/keys", keys.clients),
-        PageSection("/me/keys", keys.own),
+        PageSection("/admin/v1/keys", sections.clients),
+        PageSection("/me/keys", sections.own_keys),
     )),
     ConsolePage(GROUPS, "Groups", (
-        PageSection("/admin/v1/groups", groups.groups),
-        PageSection("/admin/v1/raises", groups.raises),
+        PageSection("/admin/v1/groups", listed("groups", "groups", "/admin/v1/groups")),
+        PageSection("/admin/v1/raises", listed("groups", "raises", "/admin/v1/raises")),
     )),
-    ConsolePage(PEOPLE, "People", (PageSection("/admin/v1/people", people.people),)),
-    ConsolePage(AUDIT, "Audit", (PageSection("/admin/v1/audit", audit.changes),)),
+    ConsolePage(PEOPLE, "People", (PageSection("/admin/v1/people", sections.people),)),
+    ConsolePage(AUDIT, "Audit", (PageSection("/admin/v1/audit", sections.changes),)),
 )  # fmt: skip
 
 
