@@ -21,7 +21,6 @@ from gateway.commands.imports.imported_values import (
     timeouts_of,
 )
 from gateway.commands.imports.litellm_budgets import budgets_of
-from gateway.commands.imports.litellm_cache import SETTINGS, add_cache
 from gateway.commands.imports.litellm_environment import langfuse_host, provider_defaults
 from gateway.commands.imports.litellm_guards import NO_CODE, add_guardrails, guarded_clients, lose_closed_endpoints
 from gateway.commands.imports.litellm_keys import Team, Token, add_keys
@@ -115,7 +114,7 @@ def convert_litellm(content: Any, clients: Clients | None = None) -> Result:
         result.settings["budgets"] = budgets
     if loss is not None:
         result.lose(f"litellm_settings.{loss.what}", (loss.group, loss.why))
-    carried = SETTINGS if add_cache(section_of(content, "litellm_settings"), result) else frozenset[str]()
+    carried: set[str] = set()
     if any(entry["model"].startswith("vertex/") for _, entry in result.entries):
         carried |= {"litellm_settings.vertex_project", "litellm_settings.vertex_location"}
     for section, settings in content.items():

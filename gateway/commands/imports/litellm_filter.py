@@ -44,7 +44,6 @@ def read_content_filter(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
         else:
             draft.losses[f"the pattern {name}"] = Group.PROTECTION, "write it as a pattern of `use: regex`"
     _add_words(draft, patterns)
-    _lose_others(draft)
     steps: list[tuple[str, dict[str, Any]]] = []
     if personal:
         steps.append(("pii", {"action": personal, "with": {"labels": list(personal)}}))
@@ -73,18 +72,6 @@ def _add_words(draft: GuardDraft, patterns: dict[str, tuple[str, str]]) -> None:
 
 def _free_label(name: str, patterns: Collection[str]) -> str:
     return free_name(_LABEL.sub("_", name).strip("_") or "pattern", patterns, "_")
-
-
-def _lose_others(draft: GuardDraft) -> None:
-    """Record the parameters without a counterpart."""
-    if draft.take("blocked_words_file"):
-        draft.lose("blocked_words_file", "write its words as a pattern of `use: regex`")
-    used = [one for one in items_of(draft.take("categories")) if one.get("enabled", True)]
-    if names := ", ".join(str(one.get("category")) for one in used):
-        draft.lose("categories", f"there are no lists of words for {names}: use a service")
-    for name in ("pattern_redaction_format", "keyword_redaction_tag"):
-        if draft.take(name):
-            draft.lose(name, "masks have the form [EMAIL_3f9a2c41d7]", Group.TRIFLES)
 
 
 def _action(item: Mapping[str, Any]) -> str:

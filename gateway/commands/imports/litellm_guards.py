@@ -24,6 +24,10 @@ NO_KIND: Final = (
     "there is no step of this kind; a service with LiteLLM's generic guardrail API can be a step `use: http`"
 )
 NO_CODE: Final = "its Python class is not converted: write a step of your own (docs/steps.md#write-a-step)"
+_ADVICE: Final[Mapping[str, str]] = {
+    "tool_permission": "write its rules as a step `use: tools` with `allow`, `deny` and `arguments` (docs/steps.md)",
+}
+"""Reasons for kinds of guardrails that are not converted."""
 NOT_AT: Final = "there is no such moment"
 
 ANALYZER: Final = "$PRESIDIO_ANALYZER_API_BASE"
@@ -97,7 +101,7 @@ def _unique_name(title: str, use: str, taken: Sequence[str]) -> str:
 def _convert(guard: str, draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
     """Return the kinds and other keys of the steps for a guardrail. Raises ``GuardLost``."""
     if guard not in _KINDS:
-        raise GuardLost(NO_CODE if "." in guard else NO_KIND)
+        raise GuardLost(NO_CODE if "." in guard else _ADVICE.get(guard, NO_KIND))
     steps = _KINDS[guard](draft)
     own: dict[str, Any] = {}
     params = draft.params
@@ -108,7 +112,7 @@ def _convert(guard: str, draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
         )
     hidden = {"system"} if params.get("skip_system_message_in_guardrail") is True else set()
     hidden |= {"tool_results"} if params.get("skip_tool_message_in_guardrail") is True else set()
-    if hidden and guard != "tool_permission":
+    if hidden:
         own["parts"] = [part for part in _PARTS if part not in hidden]
     return [(use, _remove_contradictions({**own, **settings}, draft)) for use, settings in steps]
 
@@ -204,60 +208,11 @@ def _secrets(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
     return [("secrets", {"action": "mask"})]
 
 
-def _tools(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
-    names: dict[str, list[str]] = {"allow": [], "deny": []}
-    arguments: dict[str, dict[str, str]] = {}
-    rules = draft.take("rules")
-    for rule in items_of(rules):
-        id = rule.get("id") or rule.get("tool_name")
-        name, decision = _glob(rule.get("tool_name")), str(rule.get("decision")).lower()
-        if name is None or decision not in names or rule.get("tool_type") not in (None, "function", "^function$"):
-            draft.losses[f"the rule {id}"] = Group.PROTECTION, "only names with `*` can be converted"
-            continue
-        names[decision].append(name)
-        patterns = rule.get("allowed_param_patterns")
-        for path, pattern in patterns.items() if isinstance(patterns, dict) else ():
-            argument = str(path).removesuffix("[]")
-            if not re.fullmatch(r"\w+", argument):
-                draft.losses[f"{path} of the rule {id}"] = Group.PROTECTION, "only members of the arguments themselves"
-            else:
-                arguments.setdefault(name, {})[argument] = _anchor_pattern(str(pattern))
-    settings: dict[str, Any] = {}
-    if str(draft.take("default_action") or "deny").lower() == "deny":
-        settings["allow"] = names["allow"]
-    if names["deny"]:
-        settings["deny"] = names["deny"]
-        if names["allow"]:
-            draft.owner.notes.append("`deny` applies before `allow`, in any order of the rules")
-    if arguments:
-        settings["arguments"] = arguments
-    if draft.take("violation_message_template"):
-        draft.lose("violation_message_template", "set `refusal: {message: …}`", Group.TRIFLES)
-    if not settings:
-        raise GuardLost("it has no rule that denies a tool")
-    rewrites = draft.take("on_disallowed_action") == "rewrite"
-    return [("tools", {**({"action": "mask"} if rewrites else {}), "with": settings})]
-
-
-def _glob(pattern: Any) -> str | None:
-    """Return a regular expression of names as a pattern with ``*``, ``None`` if it is not so simple."""
-    if not isinstance(pattern, str) or not pattern:
-        return None
-    plain = re.sub(r"\\([-._/:])", r"\1", pattern.removeprefix("^").removesuffix("$").replace(".*", "*"))
-    return plain if re.fullmatch(r"[\w*./:-]+", plain) and ("." not in plain or "\\." in pattern) else None
-
-
-def _anchor_pattern(pattern: str) -> str:
-    """Return ``pattern`` as one of the whole value, as LiteLLM reads it."""
-    return f"^(?:{pattern.removeprefix('^').removesuffix('$')})$".replace("$", "$$")
-
-
 _KINDS: Final[Mapping[str, Callable[[GuardDraft], list[tuple[str, dict[str, Any]]]]]] = {
     "generic_guardrail_api": _service,
     "presidio": _presidio,
     "hide-secrets": _secrets,
     "hide_secrets": _secrets,
-    "tool_permission": _tools,
     "litellm_content_filter": read_content_filter,
 }
 """The conversion of each kind of guardrail."""

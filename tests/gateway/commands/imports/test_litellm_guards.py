@@ -109,24 +109,6 @@ STEPS: Final[dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]] = {
         guard("hide-secrets"),
         [{"use": "secrets", "name": "g", "at": ["request"], "action": "mask"}],
     ),
-    "tools": (
-        guard("tool_permission", mode="post_call", default_action="deny", rules=[
-            {"id": "1", "tool_name": "Bash", "decision": "allow"},
-            {"id": "2", "tool_name": "^mcp__github_.*$", "decision": "allow"},
-            {"id": "3", "tool_name": "Read", "decision": "deny"},
-            {"id": "4", "tool_name": "^send_email$", "tool_type": "^function$", "decision": "allow",
-             "allowed_param_patterns": {"to[]": "^.+@example\\.com$"}},
-        ]),
-        [{"use": "tools", "name": "g", "at": ["response"], "with": {
-            "allow": ["Bash", "mcp__github_*", "send_email"], "deny": ["Read"],
-            "arguments": {"send_email": {"to": "^(?:.+@example\\.com)$$"}},
-        }}],
-    ),
-    "tools that are removed": (
-        guard("tool_permission", default_action="allow", on_disallowed_action="rewrite",
-              rules=[{"id": "1", "tool_name": "Read", "decision": "deny"}]),
-        [{"use": "tools", "name": "g", "at": ["request"], "action": "mask", "with": {"deny": ["Read"]}}],
-    ),
     "a content filter": (
         guard("litellm_content_filter", "filter", patterns=[
             {"pattern_type": "prebuilt", "pattern_name": "us_ssn", "action": "BLOCK"},
@@ -182,9 +164,9 @@ LOST: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
         guard("litellm_content_filter", categories=[{"category": "harmful_violence", "enabled": True}]),
         ["the guardrail g (litellm_content_filter)"],
     ),
-    "a rule by type": (
-        guard("tool_permission", rules=[{"id": "r", "tool_type": "^web_search$", "decision": "deny"}]),
-        ["the rule r of the guardrail g (tool_permission)"],
+    "rules of tools": (
+        guard("tool_permission", rules=[{"id": "r", "tool_name": "Bash", "decision": "deny"}]),
+        ["the guardrail g (tool_permission)"],
     ),
     "a pattern that may take long": (
         guard("litellm_content_filter", patterns=[

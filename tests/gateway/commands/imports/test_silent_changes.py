@@ -228,43 +228,13 @@ def test_default_fallbacks_next_to_other_types_give_a_file_that_checks(name, mod
         assert convert(*models, litellm_settings=settings).entries
 
 
-MASTER = {"general_settings": {"master_key": "os.environ/MASTER"}}
-
-
-@each_row(
-    ("params", "ttl", "store"),
-    [
-        ({"type": "local"}, "600s", None),
-        ({"type": "local", "ttl": 100000}, "100000s", {"max_ttl": "100000s"}),
-        ({"type": "redis", "host": "cache", "port": 6380, "password": "hush-hush", "ttl": 60},
-         "60s", {"type": "redis", "url": "redis://:${LITELLM_CACHE_PASSWORD}@cache:6380/"}),
-        ({"type": "redis", "host": "os.environ/H", "port": "os.environ/P", "ssl": True, "db": 2},
-         "60s", {"type": "redis", "url": "rediss://${H}:${P}/2"}),
-        (None, "60s", {"type": "redis", "url": "redis://${REDIS_HOST}:6379/"}),
-    ],
-)  # fmt: skip
-def test_the_cache_is_one_of_all_client_keys(params, ttl, store):
-    settings = {"cache": True} | ({} if params is None else {"cache_params": params})
-    result = convert_litellm({"model_list": [item("m", "openai/m")], "litellm_settings": settings, **MASTER})
-    content = load_yaml(file_text(result))
-    assert [key["cache"] for key in content["client_keys"]] == [{"ttl": ttl, "scope": "all"}]
-    assert content.get("cache") == store
+def test_the_cache_is_a_loss_of_money_with_advice():
+    settings = {"cache": True, "cache_params": {"type": "redis", "host": "cache", "password": "hush-hush"}}
+    result = convert_litellm({"model_list": [item("m", "openai/m")], "litellm_settings": settings})
+    assert {loss.what for loss in result.losses if loss.group is Group.MONEY and "`cache: {ttl: 1h}`" in loss.why} == {
+        "litellm_settings.cache", "litellm_settings.cache_params",
+    }  # fmt: skip
     assert "hush-hush" not in file_text(result)
-    assert (result.losses, from_mapping(content).warnings) == ([], ())
-
-
-@each_row(
-    ("params", "sections"),
-    [
-        ({"type": "redis-semantic", "similarity_threshold": 0.8}, MASTER), ({"mode": "default_off"}, MASTER),
-        ({"supported_call_types": ["embedding"]}, MASTER), ({"type": "local"}, {}),
-    ],
-)  # fmt: skip
-def test_a_cache_of_another_kind_is_a_loss_of_money(params, sections):
-    settings = {"cache": True, "cache_params": params}
-    result = convert_litellm({"model_list": [item("m", "openai/m")], "litellm_settings": settings, **sections})
-    assert {loss.what for loss in result.losses} == {"litellm_settings.cache", "litellm_settings.cache_params"}
-    assert "cache" not in load_yaml(file_text(result))
 
 
 @pytest.mark.parametrize(
