@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from gateway.commands.notation import Notation, Path, Settings, restore_by, with_members
+from gateway.commands.notation import Notation, Path, Settings
 
 _TOKENS = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.S)
 _COMMAS = re.compile(r'"(?:\\.|[^"\\])*"|,(?=\s*[}\]])', re.S)
@@ -131,4 +131,4 @@ def _cut_out(text: str, start: int, end: int) -> str:
     return text[:start] + text[end:]
 
 
-JSON = Notation(_parse_json, with_members, _edit_json, _remove_json, restore_by(_edit_json))
+JSON = Notation(_parse_json, _edit_json, _remove_json)

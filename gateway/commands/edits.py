@@ -3,8 +3,7 @@
 Every edit is verified: the parsed result must equal the old content plus the settings. Otherwise the edit raises
 ``Unmergeable``, and the file stays unchanged.
 
-Libraries that preserve comments preserve less: tomlkit 0.15 puts a new key after the comment of the next table, and
-ruamel.yaml 0.19 reformats untouched lines.
+YAML is edited by lines, because ruamel.yaml 0.19 reformats untouched lines.
 """
 
 import copy
@@ -15,7 +14,7 @@ import yaml
 
 from gateway.commands.client import Format
 from gateway.commands.edit_json import JSON
-from gateway.commands.notation import ENV, TOML, YAML, YAML_LIST, Notation, Path, Settings, Unmergeable, by_first_member
+from gateway.commands.notation import ENV, TOML, YAML, YAML_LIST, Notation, Path, Settings, Unmergeable, with_members
 
 FORMATS: Mapping[Format, Notation] = {"json": JSON, "toml": TOML, "yaml": YAML, "yaml_list": YAML_LIST, "env": ENV}
 
@@ -25,15 +24,19 @@ def merge(form: Format, text: str, settings: Settings) -> str:
     notation = FORMATS[form]
     lines = text.replace("\r\n", "\n")
     before = _parse(notation, lines)
-    wanted = notation.expect(before, settings)
+    if form == "yaml_list":  # its settings are those of one item
+        (name,) = paths_of(form, settings)
+        item = before[name[0]] if isinstance(before.get(name[0]), dict) else {}
+        settings = [(name, {**item, **{path[-1]: value for path, value in settings}})]
+    wanted = with_members(before, settings)
     if before == wanted:
         return text
     try:
         after = notation.edit(lines, settings)
-        proven = notation.parse(after) == wanted
-    except (LookupError, ValueError, yaml.YAMLError):
-        proven = False
-    if not proven:
+        is_proven = notation.parse(after) == wanted
+    except (LookupError, ValueError, TypeError, yaml.YAMLError):
+        is_proven = False
+    if not is_proven:
         raise Unmergeable("trigate cannot edit its syntax safely")
     return after.replace("\n", "\r\n") if "\r\n" in text else after
 
@@ -50,7 +53,7 @@ MISSING = object()
 
 def values_at(form: Format, text: str, paths: Iterable[Path]) -> dict[Path, Any]:
     """Return the values in ``text`` at those of ``paths`` that exist. Raises ``Unmergeable``."""
-    tree = _parse_as_tree(FORMATS[form], text.replace("\r\n", "\n"))
+    tree = _parse(FORMATS[form], text.replace("\r\n", "\n"))
     return {path: value for path in paths if (value := _value_at(tree, path)) is not MISSING}
 
 
@@ -65,7 +68,7 @@ def revert(form: Format, text: str, changes: Mapping[Path, Any], holders: Sequen
     Mappings of ``holders`` that become empty are removed as well. Raises ``Unmergeable``."""
     notation = FORMATS[form]
     lines = text.replace("\r\n", "\n")
-    before = _parse_as_tree(notation, lines)
+    before = _parse(notation, lines)
     for emptied in dict.fromkeys((tuple(holders), ())):  # second try: a holder with a comment stays
         wanted, steps = _target_content(before, changes, emptied)
         if wanted == before:
@@ -73,8 +76,8 @@ def revert(form: Format, text: str, changes: Mapping[Path, Any], holders: Sequen
         after = lines
         try:
             for path, value in steps:
-                after = notation.remove(after, path) if value is MISSING else notation.restore(after, path, value)
-            if _parse_as_tree(notation, after) == wanted:
+                after = notation.remove(after, path) if value is MISSING else notation.edit(after, [(path, value)])
+            if notation.parse(after) == wanted:
                 return after.replace("\n", "\r\n") if "\r\n" in text else after
         except (LookupError, ValueError, TypeError, yaml.YAMLError, Unmergeable):
             continue
@@ -101,12 +104,6 @@ def _value_at(tree: Any, path: Path) -> Any:
     for step in path:
         tree = tree.get(step, MISSING) if isinstance(tree, dict) else MISSING
     return tree
-
-
-def _parse_as_tree(notation: Notation, text: str) -> Any:
-    """Parse ``text``. Lists become mappings whose keys are the first member of each item."""
-    found = _parse(notation, text)
-    return by_first_member(found) if isinstance(found, list) else found
 
 
 def _parse(notation: Notation, text: str) -> Any:

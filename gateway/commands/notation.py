@@ -1,10 +1,8 @@
 """Editors of other programs' settings files for each format except JSON, which ``edit_json`` has."""
 
-import json
 import re
 import tomllib
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any, TypeAlias
 
 import attrs
@@ -22,20 +20,12 @@ class Unmergeable(Exception):
 class Notation:
     """The functions for one file format.
 
-    ``expect`` returns the expected content after an edit, ``edit`` the text with settings, ``remove`` the text
-    without a path, ``restore`` the text with a value at a path. ``parse`` raises ``ValueError`` or
-    ``yaml.YAMLError``; the last three functions may also raise ``LookupError``."""
+    ``parse`` returns the content as a mapping, ``edit`` the text with settings, ``remove`` the text without a path.
+    ``parse`` raises ``ValueError`` or ``yaml.YAMLError``; the others may also raise ``LookupError``."""
 
-    parse: Callable[[str], Any]
-    expect: Callable[[Any, Settings], Any]
+    parse: Callable[[str], dict[str, Any]]
     edit: Callable[[str, Settings], str]
     remove: Callable[[str, Path], str]
-    restore: Callable[[str, Path, Any], str]
-
-
-def restore_by(edit: Callable[[str, Settings], str]) -> Callable[[str, Path, Any], str]:
-    """Return a ``restore`` function that uses ``edit``."""
-    return lambda text, path, value: edit(text, [(path, value)])
 
 
 def with_members(before: Any, settings: Settings) -> Any:
@@ -59,14 +49,6 @@ def _require_mapping(value: Any, name: str) -> dict[str, Any]:
 
 def join_lines(lines: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
-
-
-def by_first_member(items: Sequence[Any]) -> dict[str, Any]:
-    """Return a list as a mapping by the first member of each item. Raises ``Unmergeable`` for duplicates."""
-    pairs = [(str(next(iter(item.values()), "")) if isinstance(item, dict) else str(item), item) for item in items]
-    if len(dict(pairs)) < len(pairs):
-        raise Unmergeable("it has two items with the same name")
-    return dict(pairs)
 
 
 # Variables, one a line
@@ -106,92 +88,43 @@ def _quote(value: str) -> str:
     return f"'{value}'"
 
 
-ENV = Notation(_parse_env, with_members, _edit_env, _remove_env, restore_by(_edit_env))
+ENV = Notation(_parse_env, _edit_env, _remove_env)
 
 
-# TOML, a line for each value
+# TOML
 
-_HEADER = re.compile(r"\s*\[(?P<inner>[^\[\]]+)\]\s*(#.*)?$")
-_ANY_HEADER = re.compile(r"\s*\[")
+_FIRST_TABLE = re.compile(r"(?:^[ \t]*#.*\n)*^[ \t]*\[", re.M)
+"""The first table with the comments above it: tomlkit would put new keys of the root between the two."""
 
 
 def _edit_toml(text: str, settings: Settings) -> str:
-    lines = text.splitlines()
-    for path, value in settings:
-        _set_toml(lines, path, value)
-    return join_lines(lines)
+    found = _FIRST_TABLE.search(text)
+    start = len(text) if found is None else found.start()
+    head = _change_toml(text[:start], [one for one in settings if len(one[0]) == 1])
+    return _change_toml(head + text[start:], [one for one in settings if len(one[0]) > 1])
 
 
-def _set_toml(lines: list[str], path: Path, value: Any) -> None:
-    """Set a value in ``lines``: replace its line, or add a line at the end of its table."""
-    *table, name = path
-    line = f"{name} = {json.dumps(value, ensure_ascii=False)}"  # TOML writes them like JSON
-    section = _toml_section(lines, tuple(table))
-    if section is None:
-        lines += [*([""] if lines and lines[-1].strip() else []), f"[{'.'.join(table)}]", line]
-        return
-    for number in section:
-        if _toml_path(lines[number]) == (name,):
-            lines[number] = line + _toml_comment(lines[number])
-            return
-    filled = [number for number in section if lines[number].strip() and not lines[number].lstrip().startswith("#")]
-    place = filled[-1] + 1 if filled else section.start
-    lines.insert(place, line)
-    if not filled and not table and len(lines) > 1:
-        lines.insert(place + 1, "")
+def _change_toml(text: str, changes: Settings) -> str:
+    """Return ``text`` with new values at paths; a value that is missing (``...``) is removed. Raises ``ValueError``."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
 
-
-def _toml_section(lines: Sequence[str], table: Path) -> range | None:
-    """Return the line numbers of ``table`` without its header; ``()`` is the part before the first header."""
-    headers = [number for number, line in enumerate(lines) if _ANY_HEADER.match(line)]
-    if not table:
-        return range(headers[0] if headers else len(lines))
-    for number, end in pairwise([*headers, len(lines)]):
-        found = _HEADER.match(lines[number])
-        if found and _toml_path(f"[{found['inner']}]") == table:
-            return range(number + 1, end)
-    return None
-
-
-def _toml_path(line: str) -> Path | None:
-    """Return the path that ``line`` sets, a header or a complete assignment; None if it is neither."""
     try:
-        value: Any = tomllib.loads(line)
-    except tomllib.TOMLDecodeError:
-        return None
-    path: list[str] = []
-    while isinstance(value, dict) and len(value) == 1:
-        name, value = next(iter(value.items()))
-        path.append(name)
-    return tuple(path) or None
+        document = tomlkit.parse(text)
+        for path, value in changes:
+            holder: Any = document
+            for step in path[:-1]:
+                holder = holder.setdefault(step, tomlkit.table(is_super_table=True))
+            if value is ...:
+                holder.pop(path[-1], None)  # tables that only contain tables vanish with the last one
+            else:
+                holder[path[-1]] = value
+        return tomlkit.dumps(document)
+    except TOMLKitError as error:
+        raise ValueError(str(error)) from None
 
 
-def _toml_comment(line: str) -> str:
-    """Return the comment after the value, with the spaces before it."""
-    for found in re.finditer(r"\s*#", line):
-        if _toml_path(line[: found.start()]):
-            return line[found.start() :]
-    return ""
-
-
-def _remove_toml(text: str, path: Path) -> str:
-    """Return ``text`` without the line of a value, or without the header of an empty table."""
-    lines = text.splitlines()
-    section = _toml_section(lines, path[:-1])
-    for number in section or ():
-        if _toml_path(lines[number]) == path[-1:]:
-            return join_lines([*lines[:number], *lines[number + 1 :]])
-    own = _toml_section(lines, path)
-    if own is None:
-        return text  # a table that only contains tables needs no header
-    start = own.start - 1
-    end = next((number for number in own if lines[number].strip()), own.stop)
-    if start and not lines[start - 1].strip():
-        start -= 1
-    return join_lines([*lines[:start], *([""] if lines[:start] and lines[end:] else []), *lines[end:]])
-
-
-TOML = Notation(tomllib.loads, with_members, _edit_toml, _remove_toml, restore_by(_edit_toml))
+TOML = Notation(tomllib.loads, _edit_toml, lambda text, path: _change_toml(text, [(path, ...)]))
 
 
 # YAML: a mapping of scalars, or a list of mappings with ours among them
@@ -218,33 +151,26 @@ def _remove_yaml(text: str, path: Path) -> str:
     return join_lines([line for line in text.splitlines() if not re.match(rf"{re.escape(name)}\s*:", line)])
 
 
-def _parse_yaml_list(text: str) -> Any:
-    return yaml.safe_load(text) or []
-
-
-def _add_item(before: Any, settings: Settings) -> Any:
-    """Return the list ``before`` with the item of ``settings``, identified by its first member."""
-    if not isinstance(before, list):
+def _parse_yaml_list(text: str) -> dict[str, Any]:
+    """Return the list in ``text`` as a mapping by the first member of each item. Raises ``Unmergeable``."""
+    items = yaml.safe_load(text) or []
+    if not isinstance(items, list):
         raise Unmergeable("the file is not a list, but must be one")
-    item = {path[-1]: value for path, value in settings}
-    place = _item_index(before, settings)
-    if place is None:
-        return [*before, item]
-    return [*before[:place], {**before[place], **item}, *before[place + 1 :]]
-
-
-def _item_index(items: Sequence[Any], settings: Settings) -> int | None:
-    (name,), value = settings[0]
-    places = (number for number, item in enumerate(items) if isinstance(item, dict) and item.get(name) == value)
-    return next(places, None)
+    pairs = [(str(next(iter(item.values()), "")) if isinstance(item, dict) else str(item), item) for item in items]
+    if len(dict(pairs)) < len(pairs):
+        raise Unmergeable("it has two items with the same name")
+    return dict(pairs)
 
 
 def _edit_yaml_list(text: str, settings: Settings) -> str:
-    before = _parse_yaml_list(text)
-    place = _item_index(before, settings)
-    item = _add_item(before, settings)[len(before) if place is None else place]
-    block = _as_yaml([item])
-    return "\n".join([*text.splitlines(), block]) if place is None else _replace_block(text, place, block)
+    for (name,), item in settings:
+        names, block = [*_parse_yaml_list(text)], _as_yaml([item])
+        text = _replace_block(text, names.index(name), block) if name in names else _join(text, block)
+    return text
+
+
+def _join(text: str, block: str) -> str:
+    return "\n".join([*text.splitlines(), block])
 
 
 def _replace_block(text: str, place: int, block: str) -> str:
@@ -258,20 +184,13 @@ def _replace_block(text: str, place: int, block: str) -> str:
     return join_lines(lines[:start]) + block + join_lines(lines[end:])
 
 
-def _replace_item(text: str, path: Path, block: str) -> str:
-    names = list(by_first_member(_parse_yaml_list(text)))
-    return _replace_block(text, names.index(path[0]), block) if path[0] in names else text + block
+def _remove_item(text: str, path: Path) -> str:
+    return _replace_block(text, [*_parse_yaml_list(text)].index(path[0]), "")
 
 
 def _as_yaml(value: Any) -> str:
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000)
 
 
-YAML = Notation(_parse_yaml, with_members, _edit_yaml, _remove_yaml, restore_by(_edit_yaml))
-YAML_LIST = Notation(
-    _parse_yaml_list,
-    _add_item,
-    _edit_yaml_list,
-    lambda text, path: _replace_item(text, path, ""),
-    lambda text, path, value: _replace_item(text, path, _as_yaml([value])),
-)
+YAML = Notation(_parse_yaml, _edit_yaml, _remove_yaml)
+YAML_LIST = Notation(_parse_yaml_list, _edit_yaml_list, _remove_item)
