@@ -13,6 +13,7 @@ from gateway.relay.relayed_answer import RelayedAnswer
 from gateway.relay.relaying import RelayedRequest
 from gateway.steps.answer_texts import BodyTexts, is_sound
 from gateway.steps.relayed_stream import RelayedStream
+from gateway.steps.runner import StepFailed
 from gateway.steps.verdicts import RefusedByStep, unavailable
 from gateway.upstream.response import UpstreamResponse
 from streams.sse import SSE
@@ -148,7 +149,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
                 self._session.records.of(name, "response").note_too_long()
         if stream.held > limit:
             for stage in stream.chain.holding_stages():
-                self._session.note_failure(stage.step, "response", TOO_LONG)
+                self._session.note_failure(StepFailed(stage.step, TOO_LONG))
                 stage.is_bypassed = self._is_too_long = True
             return await stream.feed(b"")
         if stream.held > self._counted_held:

@@ -17,6 +17,7 @@ from gateway.steps.holding import EVENTS_OF_TURN
 from gateway.steps.plain_text import LATER, PlainText
 from gateway.steps.released import frame_of, frame_of_choices, frame_of_text
 from gateway.steps.response_steps import ResponseSteps
+from gateway.steps.runner import StepFailed
 from gateway.steps.runs import TEXT_TYPES
 from gateway.steps.shown_choices import ShownChoices
 from gateway.steps.verdicts import RefusedByStep
@@ -203,7 +204,7 @@ class CheckedStream:
         limit, held = self._source.answer_limit, sum(one.held_characters for one in self._chains.values())
         if held > limit:
             for stage in chain.holding_stages():
-                self._checks.session.note_failure(stage.step, "response", "too_long")
+                self._checks.session.note_failure(StepFailed(stage.step, "too_long"))
                 stage.is_bypassed = True
             held = 0
         if held >= self._most_held:

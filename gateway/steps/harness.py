@@ -19,7 +19,7 @@ from gateway.steps.masks import Placeholders, Span
 from gateway.steps.released import RELEASED, ReleasedReader
 from gateway.steps.request_texts import JsonTexts, RequestTexts
 from gateway.steps.response_steps import ResponseSteps
-from gateway.steps.runner import StepFailure
+from gateway.steps.runner import StepFailed
 from gateway.steps.session import StepSession
 from gateway.steps.slots import StepSlots
 from gateway.steps.verdicts import RefusedByStep, StepRecords
@@ -187,8 +187,8 @@ class _ObservedSession(StepSession):
                     self.hidden.add(text)
         return super().apply_findings(step, passages, findings, at, counted)
 
-    def note_failure(self, step: LoadedStep, at: Moment, reason: StepFailure, retry_after: float = 0.0) -> None:
-        raise AssertionError(f"the step failed: {reason}")
+    def note_failure(self, failed: StepFailed, at: Moment = "response") -> None:
+        raise AssertionError(f"the step failed: {failed.reason}")
 
 
 class _SplitPieces:

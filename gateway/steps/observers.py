@@ -21,7 +21,7 @@ from gateway.steps.masks import Placeholders, Span
 from gateway.steps.request_texts import RequestTexts
 from gateway.steps.resources import error_place
 from gateway.steps.response_texts import answer_strings
-from gateway.steps.runner import StepFailure, call_function, log_limited
+from gateway.steps.runner import StepFailed, call_function, log_limited
 from gateway.steps.runs import ItemText, with_masked_texts
 from gateway.steps.scope import ClientFacts, matches
 from gateway.steps.session import StepSession
@@ -304,10 +304,10 @@ class _RecordSession(StepSession):
     """The session of a finished record. A text that a step could not check is left out, even if the step only
     reports."""
 
-    def note_failure(self, step: LoadedStep, at: Moment, reason: StepFailure, retry_after: float = 0.0) -> None:
-        super().note_failure(step, at, reason, retry_after)
-        if step.unchecked == "refuse":
-            raise unavailable(step.name, reason, retry_after)
+    def note_failure(self, failed: StepFailed, at: Moment = "response") -> None:
+        super().note_failure(failed, at)
+        if failed.step.unchecked == "refuse":
+            raise unavailable(failed.step.name, failed.reason, failed.retry_after)
 
 
 class TextMasking:

@@ -148,7 +148,7 @@ class ResponseSteps:
         stages = []
         for at, events in enumerate(choices):
             builder = self._builder(at, len(choices))
-            stages.append(WholeStage(step, self.session.judge, self.session.placeholders, builder))
+            stages.append(WholeStage(step, self.session, builder))
             await offload(size, stages[-1].add, events)
         await apply_masks(stages, found)
         released: list[Sequence[Event]] = [await stage.drain_in_turns() for stage in stages]
@@ -227,19 +227,16 @@ class ResponseSteps:
     def _stage(self, step: LoadedStep, builder: RunBuilder, cut: Callable[[], object]) -> EventStage:
         session = self.session
         if step.only_reports:
-            inline = session.judge_inline if step.is_inline else None
-            return WatchingStage(
-                step, session.judge, session.placeholders, session.spawn_report, builder, judge_inline=inline
-            )
+            return WatchingStage(step, session, builder)
         match step.hold:
             case "whole":
-                return WholeStage(step, session.judge, session.placeholders, builder)
+                return WholeStage(step, session, builder)
             case "tail":
-                return TailStage(step, session.judge, session.judge_inline, session.placeholders, builder)
+                return TailStage(step, session, builder)
             case "nothing":
-                return FlowingStage(step, session.judge, session.placeholders, session.spawn, cut, builder)
-            case size:
-                return WindowStage(step, session.judge, session.placeholders, size, builder)
+                return FlowingStage(step, session, cut, builder)
+            case _:
+                return WindowStage(step, session, builder)
 
 
 def _passages_of(runs: Sequence[Run], step: LoadedStep) -> tuple[Passage, ...]:

@@ -16,7 +16,6 @@ from gateway.steps.runner import (
     MOST_FINDINGS,
     WORK_OF_FINDING,
     StepFailed,
-    StepFailure,
     call_inline,
     has_little_text,
     run_step,
@@ -145,11 +144,11 @@ class StepSession:
 
         Raises ``GatewayError`` for a refusal, and for content that it could not check where that is refused."""
         record, began = self.records.of(step.name, at), time.perf_counter()
-        check = self._check(at, tuple(passages), is_last)
+        check = self.make_check(at, tuple(passages), is_last)
         try:
             findings = await (self._run_until_drained(step, check) if at == "request" else run_step(step, check))
         except StepFailed as failed:
-            self.note_failure(step, at, failed.reason, failed.retry_after)
+            self.note_failure(failed, at)
             return ((),) * len(passages)
         finally:
             record.add_call(began)
@@ -163,7 +162,7 @@ class StepSession:
         check them where that is refused."""
         record = self.records.of(step.name, "response")
         try:
-            findings = await run_step(step, self._check("response", tuple(passages), True))
+            findings = await run_step(step, self.make_check("response", tuple(passages), True))
         except StepFailed as failed:
             record.failure = failed.reason
             record.add("unchecked")
@@ -184,11 +183,13 @@ class StepSession:
         record, began = self.records.of(step.name, at), time.perf_counter()
         check = self._last_check
         if check is None or check.passages is not passages or check.at != at or check.is_last != is_last:
-            check = self._last_check = self._check(at, tuple(passages), is_last)  # the next step may see the same texts
+            check = self._last_check = self.make_check(
+                at, tuple(passages), is_last
+            )  # the next step may see the same texts
         try:
             findings = call_inline(step, check)
         except StepFailed as failed:
-            self.note_failure(step, at, failed.reason, failed.retry_after)
+            self.note_failure(failed, at)
             return ()
         if record.outcome == "cancelled":
             record.outcome = "ok"
@@ -204,27 +205,28 @@ class StepSession:
             self._on_hidden()
         return spans
 
-    def _check(self, at: Moment, passages: tuple[Passage, ...], is_last: bool) -> Check:
+    def make_check(self, at: Moment, passages: tuple[Passage, ...], is_last: bool) -> Check:
+        """Return what a step gets for ``passages``."""
         common = self._common  # ``attrs.evolve`` takes ten times as long
         return Check(
             at, passages, common.client, common.group, common.model, common.target, common.api, common.request_id,
             common.run, is_last,
         )  # fmt: skip
 
-    def note_failure(self, step: LoadedStep, at: Moment, reason: StepFailure, retry_after: float = 0.0) -> None:
-        """Record that ``step`` could not check something. Raises ``GatewayError`` where that is refused: 503, or 400
-        for too many findings, which another attempt would have again."""
+    def note_failure(self, failed: StepFailed, at: Moment = "response") -> None:
+        """Record that a step could not check something. Raises ``GatewayError`` where that is refused: 503, or 400 for
+        too many findings, which another attempt would have again."""
+        step = failed.step
         record = self.records.of(step.name, at)
-        record.failure = reason
-        if reason == "too_many" and not step.only_reports:
+        record.failure = failed.reason
+        if failed.reason == "too_many" and not step.only_reports:
             record.add("refused")
             self._on_hidden()
-            label, stops = f"more than {MOST_FINDINGS:,} values", step.refusal.form == "stop"
-            raise refusal(step.name, label, SUBJECTS[at], step.refusal.message, stops=stops)
+            raise refusal(step, f"more than {MOST_FINDINGS:,} values", SUBJECTS[at])
         record.add("unchecked")
         if step.unchecked == "refuse" and not step.only_reports:
             self._on_hidden()
-            raise unavailable(step.name, reason, retry_after)
+            raise unavailable(step.name, failed.reason, failed.retry_after)
 
     async def _apply_many(
         self, step: LoadedStep, passages: Sequence[Passage], findings: Sequence[Finding], at: Moment, counted: int
@@ -262,8 +264,7 @@ class StepSession:
                     record.add("masked", labels)
                 case "refuse":
                     record.add("refused", (finding.label,))
-                    stops = step.refusal.form == "stop"
-                    raise refusal(step.name, finding.label, SUBJECTS[at], step.refusal.message, stops=stops)
+                    raise refusal(step, finding.label, SUBJECTS[at])
                 case "report":
                     record.add("reported", labels)
         return [merge_spans(spans[id(one)]) for one in passages]
@@ -278,7 +279,7 @@ class StepSession:
         for group in groups:
             if texts.unreadable:
                 for step in group:
-                    self._note_unreadable(step, texts, at)
+                    self.note_unreadable(step, texts, at)
             for step in group if at == "request" else ():
                 if step.reports_later:
                     group = await self._start_reports(group, texts)
@@ -309,7 +310,7 @@ class StepSession:
             label = self.placeholders.label_of(masked.replacement)
             raise member_name_refusal(step, label, SUBJECTS[at]) from None
 
-    def _note_unreadable(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> None:
+    def note_unreadable(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> None:
         """Record that ``step`` cannot read a part of ``texts``. Raises ``GatewayError`` where that is refused."""
         if (path := unreadable_path(step, texts.unreadable)) is None:
             return
@@ -421,7 +422,7 @@ class StepSession:
         if texts is not None:
             for step in self.applied.at_during:
                 if step.only_reports:
-                    self.spawn_report(partial(self._judge_during, step, texts))
+                    self.spawn_report(partial(self.judge_during, step, texts))
         if self._verdict is not None:
             if texts is None:
                 self._verdict.set()
@@ -431,7 +432,7 @@ class StepSession:
     async def _judge_concurrently(self, texts: CheckedTexts, verdict: trio.Event) -> None:
         async def judge(step: LoadedStep, scope: trio.CancelScope) -> None:
             try:
-                await self._judge_during(step, texts)
+                await self.judge_during(step, texts)
             except GatewayError as error:
                 self._refuse(error)
                 scope.cancel()
@@ -447,8 +448,9 @@ class StepSession:
                 self.refusal = self.refusal or unavailable(self._judging[0].name, "cancelled", 1.0)
             verdict.set()
 
-    async def _judge_during(self, step: LoadedStep, texts: CheckedTexts) -> None:
-        self._note_unreadable(step, texts, "during")
+    async def judge_during(self, step: LoadedStep, texts: CheckedTexts) -> None:
+        """Call ``step``, which checks ``texts`` during the provider's work. Raises ``GatewayError``."""
+        self.note_unreadable(step, texts, "during")
         if passages := await self._passages_for(step, texts):
             await self.judge(step, passages, "during")
 

@@ -4,7 +4,7 @@ A chain of stages is pure apart from the calls of steps: events in, released eve
 text does not depend on how the response was split into events."""
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeAlias
+from typing import Final
 
 import trio
 
@@ -12,9 +12,10 @@ from gateway.http.offload import LARGE, offload
 from gateway.steps.holding import CONTEXT, HoldingStage
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
-from gateway.steps.masks import Placeholders, Span
+from gateway.steps.masks import Span
 from gateway.steps.runner import WORK_OF_FINDING
 from gateway.steps.runs import Run, RunBuilder
+from gateway.steps.session import StepSession
 from gateway.steps.verdicts import member_name_refusal
 from streams.events import Event
 from trigate.steps import Passage
@@ -23,31 +24,13 @@ RUNS_OF_TURN: Final = 256
 """Runs that are checked in one turn of the event loop, which takes some milliseconds."""
 
 
-class StepJudge(Protocol):
-    """Calls a step with passages of a response and applies the configured actions."""
-
-    async def __call__(
-        self, step: LoadedStep, passages: Sequence[Passage], *, is_last: bool, counted: int = 0
-    ) -> Sequence[Sequence[Span]]:
-        """Return the spans to mask in each passage. Findings in the first ``counted`` characters do not count again.
-
-        Raises ``GatewayError`` for a refusal."""
-        ...
-
-
-InlineJudge: TypeAlias = Callable[[LoadedStep, tuple[Passage, ...], bool], Sequence[Sequence[Span]]]
-"""Does the same for a step that is a fast pure function."""
-
-
 class StepStage(HoldingStage):
     """A stage that calls one step."""
 
-    def __init__(
-        self, step: LoadedStep, judge: StepJudge, placeholders: Placeholders, builder: RunBuilder | None = None
-    ) -> None:
-        super().__init__(placeholders, builder)
+    def __init__(self, step: LoadedStep, session: StepSession, builder: RunBuilder | None = None) -> None:
+        super().__init__(session.placeholders, builder)
         self.step = step
-        self.call_step = judge
+        self.session = session
 
     def concerns(self, run: Run) -> bool:
         """Return whether the step sees the part of ``run``."""
@@ -61,7 +44,7 @@ class StepStage(HoldingStage):
         see again with more text."""
         passage = run.passage(start, end)
         counted = max(0, run.checked - start)
-        (spans,) = await self.call_step(self.step, (passage,), is_last=is_last, counted=counted)
+        (spans,) = await self.session.judge(self.step, (passage,), is_last=is_last, counted=counted)
         if self.step.sees_text_so_far:  # it judges held text anew
             run.forget_masks()
         self.mask(run, spans, start)
@@ -95,20 +78,13 @@ class WholeStage(StepStage):
 
     async def judge(self) -> None:
         if self.is_over:
-            await judge_together((self,))
+            runs = self.runs_to_check()
+            passages = [run.passage(0) for run in runs]
+            await apply_masks((self,), await self.session.judge(self.step, passages) if runs else ())
 
     def runs_to_check(self) -> list[Run]:
         """Return the runs that the step has to see."""
         return [run for run in self.runs if self.concerns(run)]
-
-
-async def judge_together(stages: Sequence[WholeStage]) -> None:
-    """Check several responses of one request, such as its choices, in a single call of their step."""
-    runs = [run for stage in stages for run in stage.runs_to_check()]
-    first, found = stages[0], list[Sequence[Span]]()
-    if runs:
-        found += await first.call_step(first.step, [run.passage(0) for run in runs], is_last=True)
-    await apply_masks(stages, found)
 
 
 async def apply_masks(stages: Sequence[WholeStage], found: Sequence[Sequence[Span]]) -> None:
@@ -149,18 +125,10 @@ class RunningStage(StepStage):
 
 class TailStage(RunningStage):
     """A stage that holds the end of the text that may still become a finding. For steps with ``open_tail``, which are
-    called for nearly every event: ``judge_inline`` is a function."""
+    called for nearly every event."""
 
-    def __init__(
-        self,
-        step: LoadedStep,
-        judge: StepJudge,
-        judge_inline: InlineJudge,
-        placeholders: Placeholders,
-        builder: RunBuilder | None = None,
-    ) -> None:
-        super().__init__(step, judge, placeholders, builder)
-        self._judge_inline = judge_inline
+    def __init__(self, step: LoadedStep, session: StepSession, builder: RunBuilder | None = None) -> None:
+        super().__init__(step, session, builder)
         self._open_tail: Callable[[str, int], int] = step.callable.open_tail
         self._has_called = False
 
@@ -189,9 +157,9 @@ class TailStage(RunningStage):
             else Passage(run.part, run.path, text[: safe - start], run.tool, max(0, run.released - start))
         )
         if len(passage.text) > LARGE:  # a thread searches it
-            found = await self.call_step(self.step, (passage,), is_last=run.is_complete)
+            found = await self.session.judge(self.step, (passage,), is_last=run.is_complete)
         else:
-            found = self._judge_inline(self.step, (passage,), run.is_complete)
+            found = self.session.judge_inline(self.step, (passage,), run.is_complete)
         for spans in found:
             await offload(WORK_OF_FINDING * len(spans), run.mask, spans, start)
         run.checked = safe
@@ -200,22 +168,15 @@ class TailStage(RunningStage):
 
 
 class WindowStage(RunningStage):
-    """A stage that holds the last ``size`` characters.
+    """A stage that holds as many of the last characters as ``hold`` of its step.
 
-    It calls the step at each multiple of ``size``, so that the calls do not depend on the events' sizes, once another
-    character follows: the last call has ``is_last``. Each call also shows the ``size`` characters before the new
-    ones."""
+    It calls the step at each multiple of this size, so that the calls do not depend on the events' sizes, once another
+    character follows: the last call has ``is_last``. Each call also shows as many characters before the
+    new ones."""
 
-    def __init__(
-        self,
-        step: LoadedStep,
-        judge: StepJudge,
-        placeholders: Placeholders,
-        size: int,
-        builder: RunBuilder | None = None,
-    ) -> None:
-        super().__init__(step, judge, placeholders, builder)
-        self._size = max(1, size)
+    def __init__(self, step: LoadedStep, session: StepSession, builder: RunBuilder | None = None) -> None:
+        super().__init__(step, session, builder)
+        self._size = max(1, int(step.hold))
 
     async def judge_run(self, run: Run) -> None:
         while run.length - run.checked > self._size:

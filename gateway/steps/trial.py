@@ -1,18 +1,18 @@
 """Runs steps on a captured request or response, and collects their findings without effect."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import attrs
 
-from gateway.steps.json_texts import KeyMasked
-from gateway.steps.loaded import LoadedStep
+from gateway.steps.loaded import AnswerSteps, AppliedSteps, LoadedStep
 from gateway.steps.masks import Placeholders, Span, merge_spans
-from gateway.steps.request_texts import RequestTexts
-from gateway.steps.runner import StepFailed, run_step
-from gateway.steps.runs import RunBuilder
-from gateway.steps.session import unreadable_path
-from gateway.steps.stages import WholeStage, judge_together
+from gateway.steps.request_texts import JsonTexts, RequestTexts
+from gateway.steps.response_steps import ResponseSteps
+from gateway.steps.runner import StepFailed
+from gateway.steps.session import CheckedTexts, StepSession, unreadable_path
+from gateway.steps.verdicts import RefusedByStep, StepRecords
 from streams.events import Event
 from trigate.steps import Action, Check, Finding, Moment, Passage
 
@@ -51,73 +51,74 @@ class StepsTrial:
         """Whether the gateway would refuse the content."""
         return any(one.action == "refuse" for one in self.findings) or any(one.is_refused for one in self.failures)
 
-    async def call(self, step: LoadedStep, check: Check) -> list[TriedFinding]:
-        """Return the findings of ``step``, after adding them, or its failure, to the results."""
-        try:
-            findings = await run_step(step, check) if check.passages else []
-        except StepFailed as failed:
-            refused = step.unchecked == "refuse" and not step.only_reports
-            self.failures.append(TrialFailure(step.name, check.at, failed.detail or failed.reason, refused))
-            return []
-        found = [TriedFinding(step.name, check.at, step.action_for(one.label, one.action), one) for one in findings]
-        self.findings += found
-        return found
+
+class TrialSession(StepSession):
+    """A session that only collects findings and failures, and refuses nothing. ``facts`` has the members of each
+    ``Check`` that are the same."""
+
+    def __init__(self, facts: Check) -> None:
+        self.trial = StepsTrial()
+        self._later: list[Callable[[], Awaitable[None]]] = []
+        none = AppliedSteps.of(())
+        super().__init__(none, facts, PLACEHOLDERS, StepRecords(), self._later.append, lambda: None)
+
+    def make_check(self, at: Moment, passages: tuple[Passage, ...], is_last: bool) -> Check:
+        self.trial.texts = max(self.trial.texts, len(passages))
+        return super().make_check(at, passages, is_last)
+
+    def apply_findings(
+        self, step: LoadedStep, passages: Sequence[Passage], findings: Sequence[Finding], at: Moment, counted: int = 0
+    ) -> list[list[Span]]:
+        found = [TriedFinding(step.name, at, step.action_for(one.label, one.action), one) for one in findings]
+        self.trial.findings += found
+        masked = [one.finding for one in found if one.action == "mask" and at != "during"]
+        return [merge_spans(Span.of(one) for one in masked if one.passage is passage) for passage in passages]
+
+    def note_failure(self, failed: StepFailed, at: Moment = "response") -> None:
+        self._add_failure(failed.step, at, failed.detail or failed.reason)
+
+    def note_unreadable(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> None:
+        if (path := unreadable_path(step, texts.unreadable)) is not None:
+            self._add_failure(step, at, f"no step can read {path}")
+
+    def _add_failure(self, step: LoadedStep, at: Moment, reason: str) -> None:
+        is_refused = step.unchecked == "refuse" and not step.only_reports
+        self.trial.failures.append(TrialFailure(step.name, at, reason, is_refused))
+
+    async def finish_reports(self) -> None:
+        """Wait for the calls of steps that only report."""
+        while self._later:
+            await self._later.pop()()
 
 
 async def try_request(steps: Sequence[LoadedStep], facts: Check, api: str, body: bytes) -> StepsTrial:
-    """Run ``steps`` on the request ``body``; each sees the masks of those before it. Raises ``NotJson``.
-
-    ``facts`` has the members of each ``Check`` that are the same."""
-    texts = RequestTexts.of(api, body)
-    trial = StepsTrial(len(texts.passages))
+    """Run ``steps`` on the request ``body``; each sees the masks of those before it. Raises ``NotJson``."""
+    session, texts = TrialSession(facts), JsonTexts(body, partial(RequestTexts.of, api))
+    session.trial.texts = len(texts.passages)
     for step in steps:
         for moment in step.moments:
-            if moment not in ("request", "during"):
-                continue
-            if (path := unreadable_path(step, texts.unreadable)) is not None:
-                is_refused = step.unchecked == "refuse" and not step.only_reports
-                trial.failures.append(TrialFailure(step.name, moment, f"no step can read {path}", is_refused))
-            seen = [one for one in texts.passages if one.part in step.parts]
-            seen = [one for one in seen if not step.latest or texts.is_latest(one)]
-            found = await trial.call(step, attrs.evolve(facts, at=moment, passages=tuple(seen)))
-            if moment != "request":
-                continue
-            if edits := PLACEHOLDERS.edits_of((passage, merge_spans(_masks(found, passage))) for passage in seen):
+            if moment == "during":
+                await session.judge_during(step, texts)
+            elif moment == "request":
                 try:
-                    body = texts.replace(edits)
-                except KeyMasked:
+                    texts = await session.check_texts([step], texts)
+                except RefusedByStep:
                     reason = "it masks the name of a member, which cannot be sent"
-                    trial.failures.append(TrialFailure(step.name, moment, reason, is_refused=True))
-                else:
-                    texts = RequestTexts.of(api, body)
-    return trial
+                    session.trial.failures.append(TrialFailure(step.name, moment, reason, is_refused=True))
+            await session.finish_reports()
+    return session.trial
 
 
 async def try_response(steps: Sequence[LoadedStep], facts: Check, choices: Sequence[Sequence[Event]]) -> StepsTrial:
     """Run ``steps`` on the events of a complete response by choice; each sees the masks of those before it."""
-    trial = StepsTrial()
-
-    async def judge(
-        step: LoadedStep, passages: Sequence[Passage], *, is_last: bool, counted: int = 0
-    ) -> Sequence[Sequence[Span]]:
-        trial.texts = max(trial.texts, len(passages))
-        found = await trial.call(step, attrs.evolve(facts, at="response", passages=tuple(passages), is_last=is_last))
-        return [merge_spans(_masks(found, passage)) for passage in passages]
-
+    session = TrialSession(facts)
     for step in steps:
         if step.at("response"):
-            prefixes = ("", *(f"choices[{number}]." for number in range(1, len(choices))))
-            stages = [WholeStage(step, judge, PLACEHOLDERS, RunBuilder(prefix)) for prefix in prefixes]
-            for stage, events in zip(stages, choices, strict=True):
-                stage.add(events)
-            await judge_together(stages)
-            choices = [stage.drain() for stage in stages]
-    return trial
+            checks = ResponseSteps(session, AnswerSteps.of([step]), restores=False)
+            choices = await checks.check_whole(choices, 0)
+            await session.finish_reports()
+    return session.trial
 
 
 PLACEHOLDERS: Final = Placeholders(b"", "")
 """The placeholders of trials, which no client gets."""
-
-
-def _masks(found: Sequence[TriedFinding], passage: Passage) -> Iterator[Span]:
-    return (Span.of(one.finding) for one in found if one.action == "mask" and one.finding.passage is passage)

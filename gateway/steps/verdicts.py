@@ -37,19 +37,18 @@ class RefusedByStep(GatewayError):
         self.stop_text = stop_text
 
 
-def refusal(step: str, label: str, subject: str, message: str | None, *, stops: bool) -> RefusedByStep:
+def refusal(step: LoadedStep, label: str, subject: str) -> RefusedByStep:
     """Return the refusal of a request or response (``subject``) in which ``step`` found ``label``.
 
-    ``message`` is the operator's text for the client."""
-    text = message or f"the step {step} refused this {subject}: it contains {label}"
+    The settings of the step may have another text for the client."""
+    text = step.refusal.message or f"the step {step.name} refused this {subject}: it contains {label}"
     info = ErrorInfo("invalid_request", text, code="content_filter", headers=(_NO_RETRY,), reason=None)
-    return RefusedByStep(info, step, text if stops else None)
+    return RefusedByStep(info, step.name, text if step.refusal.form == "stop" else None)
 
 
 def member_name_refusal(step: LoadedStep, label: str, subject: str) -> RefusedByStep:
     """Return the refusal of a mask of ``label`` in the name of a member, where JSON has no place for a placeholder."""
-    found = f"{label} in the name of a member"
-    return refusal(step.name, found, subject, step.refusal.message, stops=step.refusal.form == "stop")
+    return refusal(step, f"{label} in the name of a member", subject)
 
 
 def unavailable(step: str, why: str, retry_after: float) -> GatewayError:

@@ -1,6 +1,6 @@
 """The stages of steps that check a response while the client gets its text."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -8,10 +8,10 @@ import attrs
 import trio
 
 from gateway.steps.loaded import LoadedStep
-from gateway.steps.masks import Placeholders
 from gateway.steps.runner import has_little_text
 from gateway.steps.runs import Run, RunBuilder
-from gateway.steps.stages import InlineJudge, RunningStage, StepJudge, StepStage
+from gateway.steps.session import StepSession
+from gateway.steps.stages import RunningStage, StepStage
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Event
 from trigate.steps import Passage
@@ -21,23 +21,7 @@ BETWEEN_CALLS: Final = 1000
 
 
 class WatchingStage(StepStage):
-    """A stage that releases everything immediately, for a step that only reports. The step sees the complete response.
-
-    ``spawn`` runs the call. ``judge_inline`` calls a fast step for little text without a task."""
-
-    def __init__(
-        self,
-        step: LoadedStep,
-        judge: StepJudge,
-        placeholders: Placeholders,
-        spawn: Callable[[Callable[[], Awaitable[object]]], object],
-        builder: RunBuilder | None = None,
-        *,
-        judge_inline: InlineJudge | None = None,
-    ) -> None:
-        super().__init__(step, judge, placeholders, builder)
-        self._judge_inline = judge_inline
-        self._spawn = spawn
+    """A stage that releases everything immediately, for a step that only reports, which sees the complete response."""
 
     @property
     def held_characters(self) -> int:
@@ -66,30 +50,23 @@ class WatchingStage(StepStage):
 
     def _call(self) -> None:
         """Call the step for the complete response. A call without arguments has a name."""
-        passages = [run.passage(0) for run in self.runs if run.length or run.part == "tool_calls"]
-        if passages and self._judge_inline is not None and has_little_text(passages):
-            self._judge_inline(self.step, tuple(passages), True)
+        passages = tuple([run.passage(0) for run in self.runs if run.length or run.part == "tool_calls"])
+        if passages and self.step.is_inline and has_little_text(passages):
+            self.session.judge_inline(self.step, passages, True)
         elif passages:
-            self._spawn(partial(self.call_step, self.step, passages, is_last=True))
+            self.session.spawn_report(partial(self.session.judge, self.step, passages))
 
 
 class FlowingStage(RunningStage):
     """A stage that releases text before the verdict of its step, which it calls in the background.
 
     It holds each tool call until the verdict on the call and on the text before it, and the end of the response until
-    the last verdict. ``spawn`` runs a call of the step. ``cut`` ends the response after a refusal."""
+    the last verdict. ``cut`` ends the response after a refusal."""
 
     def __init__(
-        self,
-        step: LoadedStep,
-        judge: StepJudge,
-        placeholders: Placeholders,
-        spawn: Callable[[Callable[[], Awaitable[None]]], object],
-        cut: Callable[[], object],
-        builder: RunBuilder | None = None,
+        self, step: LoadedStep, session: StepSession, cut: Callable[[], object], builder: RunBuilder | None = None
     ) -> None:
-        super().__init__(step, judge, placeholders, builder)
-        self._spawn = spawn
+        super().__init__(step, session, builder)
         self._end_response = cut
         self._texts: list[Run] = []  # which may have unchecked text
         self._last_text: Run | None = None  # of the last call
@@ -139,7 +116,7 @@ class FlowingStage(RunningStage):
             self._has_last_call = self.is_over
             if passages := self._take_passages():
                 self._is_calling = True
-                self._spawn(partial(self._call, passages, is_last=self.is_over))
+                self.session.spawn(partial(self._call, passages, is_last=self.is_over))
 
     def _take_passages(self) -> list[Passage]:
         """Return the unchecked text, and some text before it. The last call also shows text that was checked, because
@@ -157,7 +134,7 @@ class FlowingStage(RunningStage):
 
     async def _call(self, passages: Sequence[Passage], *, is_last: bool) -> None:
         try:
-            await self.call_step(self.step, passages, is_last=is_last)
+            await self.session.judge(self.step, passages, is_last=is_last)
         except GatewayError as error:
             self._refused = error
             self._end_response()

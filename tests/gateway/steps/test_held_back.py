@@ -2,17 +2,17 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import pytest
 
 from gateway.steps.loading import load_steps
-from gateway.steps.masks import Placeholders, Span
 from gateway.steps.stages import WindowStage
+from gateway.steps.trial import TrialSession
 from streams.events import AnswerEnd, BlockEnd, Event, TextDelta
 from tests.support.step_files import step_config
-from trigate.steps import Passage
+from trigate.steps import Check, Finding, Passage
 
 TEXT: Final = "some words before falcon with a name longer than the window! and words after it"
 VALUE: Final = re.compile(r"falcon[^!]*!")
@@ -29,16 +29,11 @@ class Guard:
         at = passage.text.find("falcon")
         return 0 if at < 0 or VALUE.search(passage.text) else len(passage.text) - at
 
-    async def __call__(self, check: Any) -> Any:
-        raise NotImplementedError
-
-    async def judge(
-        self, step: Any, passages: Sequence[Passage], *, is_last: bool, counted: int = 0
-    ) -> list[list[Span]]:
-        (passage,) = passages
+    async def __call__(self, check: Check) -> list[Finding]:
+        (passage,) = check.passages
         assert TEXT.startswith(passage.text)
         self.lengths.append(len(passage.text))
-        return [[Span(*found.span(), "masked", "<BIRD>") for found in VALUE.finditer(passage.text)]]
+        return [Finding("masked", passage, *found.span(), "<BIRD>", "mask") for found in VALUE.finditer(passage.text)]
 
 
 def text_in(events: Sequence[Event]) -> str:
@@ -49,12 +44,13 @@ def text_in(events: Sequence[Event]) -> str:
 @pytest.mark.parametrize("size", [4, 8, 16])
 async def test_every_split_releases_the_same_text(tmp_path, size):
     (loaded,) = load_steps(step_config(tmp_path, "  - {use: http, at: [response], with: {url: 'http://a'}}\n")).steps
-    step = attrs.evolve(loaded, state=attrs.evolve(loaded.state, resource=None), function=Guard())
+    guard = Guard()
+    step = attrs.evolve(loaded, hold=size, state=attrs.evolve(loaded.state, resource=None), function=guard)
+    session = TrialSession(Check("response", ()))
     for first in range(len(TEXT)):
         for second in (first, (first + len(TEXT)) // 2, len(TEXT)):
-            guard = step.function
             guard.lengths.clear()
-            stage = WindowStage(step, guard.judge, Placeholders(b"k", "c"), size)
+            stage = WindowStage(step, session)
             released = []
             for piece in (TEXT[:first], TEXT[first:second], TEXT[second:]):
                 released += await stage.feed([TextDelta(0, piece)] if piece else [])
