@@ -22,7 +22,7 @@ from gateway.exchange.target_request import AnswerSource
 from gateway.exchange.whole_answer import WholeAnswer
 from gateway.http.offload import offload
 from gateway.ledger.record import Record
-from gateway.steps.answer_texts import BodyTexts
+from gateway.steps.answer_texts import read_answer
 from gateway.steps.checked_stream import CheckedStream, StreamSource
 from gateway.steps.released import frame_of
 from gateway.steps.runs import UNREAD
@@ -105,7 +105,7 @@ async def check_body(source: AnswerSource, body: bytes) -> bytes:
         return body
     content = request.context.content
     keep = None if content is None else lambda one: content.keep_unrestored(one.body)
-    texts = await offload(len(body), BodyTexts, request.context.codec.api, "application/json", body)
+    texts = await offload(len(body), read_answer, request.context.codec.api, "application/json", body)
     return (await checks.check_texts(texts, keep)).body
 
 

@@ -35,7 +35,7 @@ from gateway.steps.json_texts import NotJson
 from gateway.steps.loaded import StepSet
 from gateway.steps.masks import PassageEdit, Placeholders
 from gateway.steps.released import ReleasedSource, frame_of
-from gateway.steps.request_texts import MOST_TEXTS, JsonTexts, RequestTexts
+from gateway.steps.request_texts import MOST_TEXTS, RequestTexts
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.scope import ClientFacts
 from gateway.steps.session import StepSession
@@ -292,7 +292,7 @@ async def check_items(context: ExchangeContext, scope: RequestScope, body: bytes
     if session is None:
         return body
     try:
-        texts = await offload(len(body), JsonTexts, body, partial(RequestTexts.of, "conversations"))
+        texts = await offload(len(body), RequestTexts.of, "conversations", body)
     except NotJson:
         return body  # refused later
     applied = session.applied

@@ -11,7 +11,7 @@ from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.relay.relayed_answer import RelayedAnswer
 from gateway.relay.relaying import RelayedRequest
-from gateway.steps.answer_texts import BodyTexts, is_sound
+from gateway.steps.answer_texts import AnswerTexts, PlainAnswer, is_sound, read_answer
 from gateway.steps.relayed_stream import RelayedStream
 from gateway.steps.runner import StepFailed
 from gateway.steps.verdicts import RefusedByStep, unavailable
@@ -205,8 +205,8 @@ class CheckedRelayedAnswer(RelayedAnswer):
             )
         return checked.body
 
-    async def _texts_of(self, body: bytes) -> BodyTexts:
-        return await offload(len(body), BodyTexts, self._endpoint, self._content_type, body)
+    async def _texts_of(self, body: bytes) -> AnswerTexts | PlainAnswer:
+        return await offload(len(body), read_answer, self._endpoint, self._content_type, body)
 
     # Responses that pass
 

@@ -5,7 +5,7 @@ Steps see a request of a batch as a single request of its API. Masked text stays
 original text is not stored for the hours that a batch takes."""
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -23,10 +23,9 @@ from gateway.relay.relayed_answer import RelayedAnswer
 from gateway.relay.relaying import RelayedRequest
 from gateway.request.parse import Incoming
 from gateway.request.routing_options import read_headers
-from gateway.steps.batch_texts import line_texts, refused_line, result_texts
+from gateway.steps.batch_texts import line_texts, member_texts, refused_line, result_texts
 from gateway.steps.endpoints import closing_step
 from gateway.steps.json_texts import NotJson
-from gateway.steps.request_texts import JsonTexts, RequestTexts
 from gateway.steps.scope import ClientFacts
 from gateway.steps.session import StepSession
 from gateway.steps.verdicts import RefusedByStep, unchecked_content, unchecked_endpoint
@@ -35,7 +34,6 @@ from providers.endpoints.batch_lines import MAX_LINE
 from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError, invalid
 from streams.surrogates import NOT_JSON, any_json
-from trigate.steps import Part, Passage
 
 _ENDPOINTS: Final = {path: name for name, row in ENDPOINTS.items() for path in row.paths}
 _RESULTS: Final = {"chat.completion": "chat", "response": "responses", "message": "messages"}
@@ -50,18 +48,6 @@ CheckedFiles: TypeAlias = OrderedDict[tuple[str, str], frozenset[str]]
 
 _checked_files: Final[CheckedFiles] = OrderedDict()
 """The names of the steps that checked a client's batch file, for batches without state storage."""
-
-
-class MemberTexts(JsonTexts):
-    """The texts of a new batch besides those of its requests."""
-
-    @property
-    def passages(self) -> Sequence[Passage]:
-        return [one for one in self._texts.passages if not one.path.startswith("requests[")]
-
-    @property
-    def unreadable(self) -> Mapping[str, Part | None]:
-        return {path: part for path, part in self._texts.unreadable.items() if not path.startswith("requests[")}
 
 
 class BatchChecks:
@@ -90,7 +76,7 @@ class BatchChecks:
             return line
         steps = [step for step in session.steps if step.at("request") or step.at("during")]
         try:
-            return (await session.check_texts(steps, await self._texts(line, line_texts))).body
+            return (await session.check_texts(steps, await offload(len(line), line_texts, line))).body
         except GatewayError as error:
             raise _with_position(error, at) from None
 
@@ -100,7 +86,7 @@ class BatchChecks:
         if session is None:
             return body
         steps = [step for step in session.steps if step.at("request") or step.at("during")]
-        texts = await offload(len(body), MemberTexts, body, lambda one: RequestTexts.of(endpoint, one))
+        texts = await offload(len(body), member_texts, endpoint, body)
         return (await session.check_texts(steps, texts)).body
 
     async def check_result(self, line: bytes) -> bytes:
@@ -114,7 +100,7 @@ class BatchChecks:
             session = self._session(_RESULTS.get(kind, ""), None)
             if session is None:
                 return line
-            texts = await self._texts(line, result_texts)
+            texts = await offload(len(line), result_texts, line)
         except (*NOT_JSON, NotJson):
             self._refuse_unreadable("the lines of this file")
             return line
@@ -153,7 +139,7 @@ class BatchChecks:
     def use_for_response(self) -> None:
         """Let the steps check the response as one text, and not line by line."""
         if (session := self._session("", None)) is not None:
-            session.start_concurrent_steps(JsonTexts(b"{}", line_texts))
+            session.start_concurrent_steps(line_texts(b"{}"))
             self._exchange.use_checks(SessionChecks(session, self._exchange.context), None)
 
     def _refuse_unreadable(self, what: str) -> None:
@@ -169,9 +155,6 @@ class BatchChecks:
         facts = ClientFacts(client, context.service.authenticator.group_of(client), (), endpoint, words)
         step = None if steps is None else closing_step(steps, facts)
         return None if step is None else step.name
-
-    async def _texts(self, line: bytes, read: Callable[[bytes], RequestTexts]) -> JsonTexts:
-        return await offload(len(line), JsonTexts, line, read)
 
     def _session(self, endpoint: str, model: str | None) -> StepSession | None:
         """Return the steps for requests of ``endpoint``; every step that may apply if that is unknown."""

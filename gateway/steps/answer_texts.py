@@ -3,82 +3,65 @@
 ``relayed_stream`` has those of streams."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol, Self
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, Self
 
 import msgspec
 
 from gateway.http.offload import offload
-from gateway.steps.json_texts import KeyMasked, NotJson, splice
+from gateway.steps.json_texts import KeyMasked, NotJson, raw_bytes, raw_text, splice
 from gateway.steps.masks import PassageEdit
 from gateway.steps.request_texts import RequestTexts
-from gateway.steps.tables import answer_table_for
+from gateway.steps.tables import TextTable, answer_table_for
 from streams.sse import SSE
 from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON, any_json
-from trigate.steps import Part, Passage
+from trigate.steps import PARTS, Part, Passage
 
 _ECHOES: Final = ("logprobs", "words", "tokens")
 """Members that repeat the text in pieces: a masked response loses them."""
 
 
-class AnswerTexts(Protocol):
-    """The texts of a complete response."""
+class AnswerTexts(RequestTexts):
+    """The passages of a response or event in JSON."""
 
-    @property
-    def passages(self) -> Sequence[Passage]: ...
+    def __init__(self, table: TextTable, body: bytes, parts: Collection[str] = PARTS, most: int | None = None) -> None:
+        """Read the texts of ``body``. Raises ``NotJson``, because invalid JSON could hide text."""
+        if not has_more_elements(body, MAX_ELEMENTS):
+            try:
+                any_json(body)
+            except NOT_JSON:
+                raise NotJson("it cannot be decoded") from None
+        super().__init__(table, body, parts, most)
 
-    def replace(self, edits: Sequence[PassageEdit]) -> bytes:
-        """Return the response with each span replaced. Raises ``KeyMasked`` for a mask that it cannot express."""
-        ...
+    @classmethod
+    def of(cls, api: str, body: bytes, parts: Collection[str] = PARTS, most: int | None = None) -> Self:
+        """Return the texts of ``body``, a response of ``api`` or of an endpoint. Raises ``NotJson``."""
+        return cls(answer_table_for(api), body, parts, most)
 
-
-class JsonAnswer:
-    """A response in JSON. Raises ``NotJson`` for other bytes."""
-
-    def __init__(self, endpoint: str, body: bytes) -> None:
-        self._texts = read_json(endpoint, body)
-        self.passages = self._texts.passages
-
-    def replace(self, edits: Sequence[PassageEdit]) -> bytes:
-        return without_echoes(self._texts.replace(edits))
+    def replace(self, edits: Iterable[PassageEdit]) -> bytes:
+        return without_echoes(super().replace(edits))
 
 
 class PlainAnswer:
-    """A response that is a text, such as a transcript. Bytes that are not UTF-8 stay unchanged."""
-
-    def __init__(self, body: bytes) -> None:
-        self._text = body.decode("utf-8", "surrogateescape")
-        shown = "".join("\ufffd" if "\ud800" <= one <= "\udfff" else one for one in self._text)
-        self.passages = (Passage("input", "", shown),)
-
-    def replace(self, edits: Sequence[PassageEdit]) -> bytes:
-        spans = sorted((start, end, text) for _, start, end, text in edits)
-        return splice(self._text, spans).encode("utf-8", "surrogateescape")
-
-
-class BodyTexts:
-    """The texts of the complete ``body`` of a response, which has all edits. Media have none."""
+    """A response that is a text, such as a transcript, or sound, which has none. Bytes that are not UTF-8 stay
+    unchanged."""
 
     unreadable: Mapping[str, Part | None] = {}
 
-    def __init__(self, endpoint: str, content_type: str, body: bytes) -> None:
+    def __init__(self, body: bytes, *, is_sound: bool = False) -> None:
         self.body = body
-        self._source = endpoint, content_type
-        self._texts: AnswerTexts | None = answer_texts(endpoint, content_type, body)
-
-    @property
-    def passages(self) -> Sequence[Passage]:
-        return () if self._texts is None else self._texts.passages
+        self.passages: Sequence[Passage] = ()
+        if not is_sound:
+            shown = "".join("\ufffd" if "\ud800" <= one <= "\udfff" else one for one in raw_text(body))
+            self.passages = (Passage("input", "", shown),)
 
     def is_latest(self, passage: Passage) -> bool:
         return True
 
     async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
-        assert self._texts is not None, "it has passages"
-        body = await offload(len(self.body), self._texts.replace, edits)
-        endpoint, content_type = self._source
-        return await offload(len(body), type(self), endpoint, content_type, body)
+        spans = sorted((start, end, text) for _, start, end, text in edits)
+        return await offload(len(self.body), lambda: type(self)(raw_bytes(splice(raw_text(self.body), spans))))
 
 
 def is_sound(endpoint: str, content_type: str) -> bool:
@@ -87,24 +70,14 @@ def is_sound(endpoint: str, content_type: str) -> bool:
     return endpoint == "speech" and not (SSE.matches_type(kind) or "json" in kind or kind.startswith("text/"))
 
 
-def answer_texts(endpoint: str, content_type: str, body: bytes) -> AnswerTexts | None:
-    """Return the texts of a complete response, ``None`` for sound."""
+def read_answer(endpoint: str, content_type: str, body: bytes) -> AnswerTexts | PlainAnswer:
+    """Return the texts of a complete response."""
     if is_sound(endpoint, content_type):
-        return None
+        return PlainAnswer(body, is_sound=True)
     if body.lstrip()[:1] in (b"{", b"["):
         with contextlib.suppress(NotJson):
-            return JsonAnswer(endpoint, body)
+            return AnswerTexts.of(endpoint, body)
     return PlainAnswer(body)
-
-
-def read_json(endpoint: str, data: bytes) -> RequestTexts:
-    """Return the texts of a response or event. Raises ``NotJson``, because invalid JSON could hide text."""
-    if not has_more_elements(data, MAX_ELEMENTS):
-        try:
-            any_json(data)
-        except NOT_JSON:
-            raise NotJson("it cannot be decoded") from None
-    return RequestTexts.by_table(answer_table_for(endpoint), data)
 
 
 def without_echoes(data: bytes) -> bytes:

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import attrs
 import msgspec
 
 from gateway.steps.request_texts import MOST_TEXTS, RequestTexts
+from gateway.steps.shapes import ECHO
+from gateway.steps.tables import table_for
 from streams.errors import GatewayError
 from streams.surrogates import any_json, decode_or
 
@@ -17,6 +20,13 @@ def line_texts(line: bytes) -> RequestTexts:
 def result_texts(line: bytes) -> RequestTexts:
     """Return the texts of one result. Raises ``NotJson``."""
     return RequestTexts.of("batch_result", line)
+
+
+def member_texts(endpoint: str, body: bytes) -> RequestTexts:
+    """Return the texts of a new batch besides those of its requests. Raises ``NotJson``."""
+    table = table_for(endpoint)
+    shape = attrs.evolve(table.shape, members={**(table.shape.members or {}), "requests": ECHO})
+    return RequestTexts(attrs.evolve(table, shape=shape), body)
 
 
 def refused_line(line: bytes, error: GatewayError) -> bytes:

@@ -3,7 +3,6 @@
 import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
@@ -17,7 +16,7 @@ from gateway.steps.kinds import DEFAULT_PARTS
 from gateway.steps.loaded import AnswerSteps, AppliedSteps, LoadedStep, StepState
 from gateway.steps.masks import Placeholders, Span
 from gateway.steps.released import RELEASED, ReleasedReader
-from gateway.steps.request_texts import JsonTexts, RequestTexts
+from gateway.steps.request_texts import RequestTexts
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.runner import StepFailed
 from gateway.steps.session import StepSession
@@ -92,7 +91,7 @@ class StepHarness:
             session = self._session(api, nursery)
             sent = None
             with contextlib.suppress(RefusedByStep):
-                sent = (await session.check_texts([self._step], JsonTexts(body, partial(_read_texts, api)))).body
+                sent = (await session.check_texts([self._step], _read_texts(api, body))).body
         return session.found, sent
 
     # Responses
@@ -139,7 +138,7 @@ class StepHarness:
         codec, released, is_refused = CODECS[api], list[str](), False
         async with trio.open_nursery() as nursery:
             session = self._session(api, nursery)
-            session.start_concurrent_steps(JsonTexts(b"{}", partial(_read_texts, api)))
+            session.start_concurrent_steps(_read_texts(api, b"{}"))
             checks = ResponseSteps(session, AnswerSteps.of([step]), restores=False, translates=True)
             source = StreamSource(codec, codec.wire.framing, _LIMIT, _LIMIT, None, _count_nothing)
             stream, reader = CheckedStream(checks, source, Watch(Timeouts()), lambda: None), ReleasedReader()

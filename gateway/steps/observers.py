@@ -11,27 +11,26 @@ from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
-import msgspec
 import trio
 
 from gateway.http.threads import call_in_thread
 from gateway.ledger.record import Record
+from gateway.steps.answer_texts import AnswerTexts
 from gateway.steps.loaded import AppliedSteps, LoadedStep, StepSet
-from gateway.steps.masks import Placeholders, Span
+from gateway.steps.masks import Placeholders
 from gateway.steps.request_texts import RequestTexts
 from gateway.steps.resources import error_place
-from gateway.steps.response_texts import answer_strings
 from gateway.steps.runner import StepFailed, call_function, log_limited
-from gateway.steps.runs import ItemText, with_masked_texts
 from gateway.steps.scope import ClientFacts, matches
 from gateway.steps.session import StepSession
+from gateway.steps.shapes import array
+from gateway.steps.tables import answer_table_for, table_for
 from gateway.steps.verdicts import StepRecords, unavailable
 from gateway.telemetry.content import ExchangeContent
 from gateway.telemetry.metrics import Metrics, NoMetrics
 from gateway.telemetry.rows import STEP_RECORDS_LOST
 from streams.errors import GatewayError
-from streams.surrogates import NOT_JSON, any_json
-from trigate.steps import Check, Finished, Moment, Part, Passage
+from trigate.steps import Check, Finished, Moment, Part
 
 RECORDS: Final = 1000
 """Records that wait for one observer."""
@@ -46,9 +45,6 @@ RECORD_SIZE: Final = 1024
 
 LostReason: TypeAlias = Literal["full", "error", "deadline", "shutdown"]
 """The reason why an observer did not get a record. ``full``: too many were waiting."""
-
-_REASONING: Final = ("reasoning", "thinking", "thought")
-_CALLS: Final = ("tool_calls", "arguments", "toolUse", "functionCall", "input")
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -329,52 +325,26 @@ class TextMasking:
         self, steps: Iterable[LoadedStep], request: bytes | None, response: bytes | None
     ) -> tuple[bytes | None, bytes | None]:
         """Return both texts with their masks, ``None`` in place of a text that a step refuses or could not check."""
+        answers = answer_table_for(self._api)
+        events = attrs.evolve(answers, shape=array(answers.shape))  # the response of a stream may be a list of these
         for step in steps:
-            if request is not None:
-                request = await self._mask_request(step, request)
-            if response is not None:
-                response = await self._mask_response(step, response)
+            request = await self._mask(step, partial(RequestTexts, table_for(self._api)), request)
+            response = await self._mask(step, partial(AnswerTexts, events), response)
         return request, response
 
-    async def _mask_request(self, step: LoadedStep, body: bytes) -> bytes | None:
+    async def _mask(
+        self, step: LoadedStep, read: Callable[[bytes, frozenset[Part]], RequestTexts], body: bytes | None
+    ) -> bytes | None:
+        if body is None:
+            return None
         try:
-            texts = await call_in_thread(partial(RequestTexts.of, self._api, body, step.parts))
+            texts = await call_in_thread(partial(read, body, step.parts))
             shown = [one for one in texts.passages if not step.latest or texts.is_latest(one)]
-            spans = await self._spans(step, shown)
-            if spans is None:
-                return None
+            spans = await self._session.judge(step, shown, "finished") if shown else ()
             edits = self._placeholders.edits_of(zip(shown, spans, strict=True))
             return await call_in_thread(partial(texts.replace, edits)) if edits else body
-        except ValueError:  # no JSON, or a mask that JSON cannot express
+        except (GatewayError, ValueError):  # no JSON, or a mask that JSON cannot express
             return None
-
-    async def _mask_response(self, step: LoadedStep, body: bytes) -> bytes | None:
-        try:
-            value = await call_in_thread(partial(any_json, body))
-        except NOT_JSON:
-            return None
-        found = [ItemText(_part_of(one.path), one.path, one.text, one.keys) for one in answer_strings(self._api, value)]
-        texts = [one for one in found if one.run.part in step.parts]
-        spans = await self._spans(step, [one.run.passage(0) for one in texts])
-        if spans is None:
-            return None
-        for text, each in zip(texts, spans, strict=True):
-            text.run.mask(each, 0)
-        return msgspec.json.encode(with_masked_texts(value, texts, self._placeholders))
-
-    async def _spans(self, step: LoadedStep, passages: Sequence[Passage]) -> Sequence[Sequence[Span]] | None:
-        """Return the spans to mask in each of ``passages``; ``None`` to leave the text out."""
-        try:
-            return await self._session.judge(step, passages, "finished") if passages else ()
-        except GatewayError:
-            return None
-
-
-def _part_of(path: str) -> Part:
-    """Return the part of a text in a response by its path."""
-    if any(word in path for word in _REASONING):
-        return "reasoning"
-    return "tool_calls" if any(word in path for word in _CALLS) else "assistant"
 
 
 class FinishedRecords:

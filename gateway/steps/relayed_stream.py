@@ -11,10 +11,9 @@ from typing import Any, Final, Self
 import attrs
 
 from gateway.http.offload import offload
-from gateway.steps.answer_texts import read_json, without_echoes
+from gateway.steps.answer_texts import AnswerTexts
 from gateway.steps.json_texts import KeyMasked, NotJson
 from gateway.steps.masks import PassageEdit, Placeholders
-from gateway.steps.request_texts import RequestTexts
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.runs import HeldEvent, Run, RunBuilder, complete_run
 from streams.events import AnswerEnd, Event, NativeItem
@@ -40,7 +39,7 @@ class RelayedEvent:
     raw: bytes
     name: str = ""
     data: bytes = b""
-    texts: RequestTexts | None = None
+    texts: AnswerTexts | None = None
     passages: Sequence[Passage] = ()
 
     @classmethod
@@ -49,7 +48,7 @@ class RelayedEvent:
         if read is None or read[1] in (b"", DONE):
             return cls(raw)
         try:
-            texts = read_json(endpoint, read[1])
+            texts = AnswerTexts.of(endpoint, read[1])
         except NotJson:
             return cls(raw, *read, None, (Passage("other", "", read[1].decode("utf-8", "replace")),))
         return cls(raw, *read, texts, texts.passages)
@@ -92,7 +91,7 @@ class HeldRelayedEvent(HeldEvent):
         relayed: RelayedEvent = event.item
         if relayed.texts is None:
             raise KeyMasked(edits[0][3])
-        raw = SseEvents().event(relayed.name, without_echoes(relayed.texts.replace(edits)))
+        raw = SseEvents().event(relayed.name, relayed.texts.replace(edits))
         return attrs.evolve(event, item=RelayedEvent.of(self.endpoint, raw))
 
 

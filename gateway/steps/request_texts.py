@@ -1,7 +1,7 @@
 """The texts of a request: passages for steps, and the request with spans of them replaced."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Final, Self
 
@@ -19,37 +19,32 @@ MOST_TEXTS: Final = 50_000
 
 
 class RequestTexts:
-    """The passages of a request, in the order of its bytes.
+    """The passages of a request, in the order of its bytes. ``body`` are these bytes.
 
     ``unreadable`` are the paths of content that no step can read, such as token ids, with the part that a file belongs
     to. ``held`` are the paths and ids of content that a provider may have and the request does not contain, such as an
     earlier response."""
 
-    def __init__(self, document: JsonDocument, walk: TextWalk) -> None:
+    def __init__(self, table: TextTable, body: bytes, parts: Collection[str] = PARTS, most: int | None = None) -> None:
+        """Read the texts of ``body``, a request or a response, that belong to ``parts``.
+
+        More than ``most`` texts are unreadable. Raises ``NotJson``."""
+        self.body = body
+        self._table, self._parts, self._most = table, parts, most
+        self._document = JsonDocument(body)
+        walk = TextWalk(self._document, frozenset(parts), table.spell, most)
+        walk.value(self._document.root(), table.shape, "", TextContext(table.part))
         self.passages: Sequence[Passage] = tuple([draft.passage() for draft in walk.drafts])
         self.unreadable: Mapping[str, Part | None] = walk.unreadable
         self.held = tuple(walk.held)
-        self._document = document
         self._walked = walk.drafts
         self._last_answer = walk.last_answer
         self._has_turns = walk.has_turns
 
     @classmethod
-    def of(cls, api: str, body: bytes, parts: Collection[str] = PARTS, most: int | None = None) -> "RequestTexts":
-        """Return the texts of ``body``, a request of ``api`` or of an endpoint, that belong to ``parts``.
-
-        More than ``most`` texts are unreadable. Raises ``NotJson``."""
-        return cls.by_table(table_for(api), body, parts, most)
-
-    @classmethod
-    def by_table(
-        cls, table: TextTable, body: bytes, parts: Collection[str] = PARTS, most: int | None = None
-    ) -> "RequestTexts":
-        """Return the texts of ``body``, which may also be a response, by its table. Raises ``NotJson``."""
-        document = JsonDocument(body)
-        walk = TextWalk(document, frozenset(parts), table.spell, most)
-        walk.value(document.root(), table.shape, "", TextContext(table.part))
-        return cls(document, walk)
+    def of(cls, api: str, body: bytes, parts: Collection[str] = PARTS, most: int | None = None) -> Self:
+        """Return the texts of ``body``, a request of ``api`` or of an endpoint. Raises ``NotJson``."""
+        return cls(table_for(api), body, parts, most)
 
     @cached_property
     def _drafts(self) -> dict[Passage, PassageDraft]:
@@ -85,28 +80,10 @@ class RequestTexts:
         body = splice_bytes(self._document.data, sorted((*kept, *((start, end, b"") for start, end in cuts))))
         return _without_empty_tools(body) if any(passage.part == "tools" for passage in by_passage) else body
 
-
-class JsonTexts:
-    """The texts of a request or result in JSON, found by ``read``. ``body`` has all edits."""
-
-    def __init__(self, body: bytes, read: Callable[[bytes], RequestTexts]) -> None:
-        self.body = body
-        self._read = read
-        self._texts = read(body)
-
-    @property
-    def passages(self) -> Sequence[Passage]:
-        return self._texts.passages
-
-    @property
-    def unreadable(self) -> Mapping[str, Part | None]:
-        return self._texts.unreadable
-
-    def is_latest(self, passage: Passage) -> bool:
-        return self._texts.is_latest(passage)
-
     async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
-        return await offload(len(self.body), lambda: type(self)(self._texts.replace(edits), self._read))
+        return await offload(
+            len(self.body), lambda: type(self)(self._table, self.replace(edits), self._parts, self._most)
+        )
 
 
 def _removes_whole_text(passage: Passage, spans: Sequence[tuple[int, int, str]]) -> bool:

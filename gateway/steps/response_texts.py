@@ -241,12 +241,6 @@ def item_strings(api: str, item: Any) -> Iterator[FoundString]:
     return (found for found in _walk(item, table.shape, "", (), table) if found.text)
 
 
-def answer_strings(api: str, answer: Any) -> Iterator[FoundString]:
-    """Return the strings that may be text in ``answer``, a decoded complete response of ``api`` or an endpoint."""
-    table = answer_table_for(api)
-    return (found for found in _walk(answer, table.shape, "", (), table) if found.is_value and found.text)
-
-
 def _walk(value: Any, shape: Shape, path: str, keys: tuple[str | int, ...], table: TextTable) -> Iterator[FoundString]:
     if shape.leaf.kind == "echo":
         return

@@ -1,14 +1,13 @@
 """Runs steps on a captured request or response, and collects their findings without effect."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Final
 
 import attrs
 
 from gateway.steps.loaded import AnswerSteps, AppliedSteps, LoadedStep
 from gateway.steps.masks import Placeholders, Span, merge_spans
-from gateway.steps.request_texts import JsonTexts, RequestTexts
+from gateway.steps.request_texts import RequestTexts
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.runner import StepFailed
 from gateway.steps.session import CheckedTexts, StepSession, unreadable_path
@@ -93,7 +92,7 @@ class TrialSession(StepSession):
 
 async def try_request(steps: Sequence[LoadedStep], facts: Check, api: str, body: bytes) -> StepsTrial:
     """Run ``steps`` on the request ``body``; each sees the masks of those before it. Raises ``NotJson``."""
-    session, texts = TrialSession(facts), JsonTexts(body, partial(RequestTexts.of, api))
+    session, texts = TrialSession(facts), RequestTexts.of(api, body)
     session.trial.texts = len(texts.passages)
     for step in steps:
         for moment in step.moments:
