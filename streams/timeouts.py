@@ -12,12 +12,11 @@ class Timeouts:
 
     connect: Wait = setting("The time to open a connection to the provider.", 5.0)
     first_byte: TimeLimit = setting(
-        "The time from the request to the response headers, and to the first byte after them. Reasoning models think "
-        "before both.",
+        "The time to the response headers, and to the first byte after them. Reasoning models think before both.",
         600.0,
     )
     idle: TimeLimit = setting(
-        "The longest silence within a response. Time spent waiting for a slow client does not count.",
+        "The longest silence within a response, without waits for a slow client.",
         300.0,
     )
     total: TimeLimit = setting("The time for a whole response.", None, shown="no limit")

@@ -21,12 +21,12 @@ class RouteTarget:
     """A target of a route: an entry's name or a wildcard's model, its share within its group, and the failures of
     earlier targets that lead to it."""
 
-    target: str = setting("A `name`, a `provider/model id` or a bare model id of `model_providers`.")
+    target: str = setting("As in [model_aliases](#model_aliases).")
     weight: Weight = setting(
-        "Its share within its group. A target with `0` gets requests only while the others are unavailable.", 1.0
+        "Its share within its group. A target with `0` is used only while the others are unavailable.", 1.0
     )
     when: Reasons = setting(
-        "The failures of earlier targets that lead to this one. See [targets](#targets).",
+        "The failures of earlier targets that lead to this one.",
         UNAVAILABLE,
         shown="`[unavailable]`",
         shape={"minItems": 1},
@@ -94,52 +94,45 @@ class Route:
     configuration's."""
 
     target: str | None = setting(
-        "One model: a `name`, a `provider/model id` or a bare model id of `model_providers`.",
+        "One model: a `name`, a `provider/model id` or a bare model id.",
         None,
         compared=False,
     )
     groups: TargetGroups = setting(
-        "Several models, instead of `target`. The gateway tries them in this order until one responds. See "
-        "[targets](#targets).",
+        "Several models, tried in this order until one responds.",
         (),
         name="targets",
         shape=_GROUPS,
     )
     default: bool = setting(
-        "Use this name for requests without a model, as an entry's `default` does. Entries and names together have "
-        "one default for each `type`.",
+        "Use this name for requests without a model. Entries and names together have one default for each `type`.",
         False,
     )
     balance: Balance = setting(
-        "The choice within a group. `least_busy`: the fewest open responses. `weighted`: by `weight`. "
-        "`lowest_latency`: the shortest time to first content. `cheapest`: the lowest price.",
+        "The choice within a group: the fewest open responses, by `weight`, the shortest time to first content, or "
+        "the lowest price.",
         "least_busy",
     )
     sticky: Stickiness = setting(
-        "Keep a conversation with the target that has its prompt in the cache. `auto` recognises conversations by "
-        "what clients already send; a header name uses that header's value; `false` turns it off.",
+        "Keep a conversation with the target that has its prompt in the cache. A header name identifies "
+        "conversations by that header; `false` turns it off.",
         "auto",
         absent="false",
     )
     first_content: Wait | None = setting(
-        "The longest time to a stream's first content while another target is available. Then the gateway tries "
-        "the next target.",
+        "The longest time to a stream's first content while another target is available. Then the next target is "
+        "tried.",
         None,
         shown="no extra limit",
     )
-    hedge: Hedge | None = setting(
-        "Also send a slow request to the next target. See [hedge](#hedge).", None, shown="never"
-    )
-    retries: Retries | None = setting("As [retries](#retries), for this name only.", None, shown="the root's")
+    hedge: Hedge | None = setting("Also send a slow request to the next target.", None, shown="never")
+    retries: Retries | None = setting("For this name only.", None, shown="the root's")
     cache: CacheUse | None = setting(
-        "Reuse the answer of an equal earlier request. See [cache of a name or a "
-        "client](#cache-of-a-name-or-a-client).",
+        "Reuse the answer of an equal earlier request.",
         None,
         shown="never",
     )
-    request: RequestMembers | None = setting(
-        "Members of every request for this name that the gateway sets. See [request](#request).", None
-    )
+    request: RequestMembers | None = setting("Members that the gateway sets in every request for this name.", None)
     name: str = ""
 
     @property
@@ -161,8 +154,8 @@ class SelectionPolicy:
     """The choice between preferred models."""
 
     prefer: Literal["cheapest", "fastest", "none"] = setting(
-        "`cheapest` and `fastest` make one group of all models, with `balance: cheapest` or `lowest_latency`. "
-        "`none` keeps their order.",
+        "`cheapest` and `fastest` make one group of all models, with `balance: cheapest` or `lowest_latency`. `none` "
+        "keeps their order.",
         "none",
     )
 

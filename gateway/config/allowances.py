@@ -71,17 +71,15 @@ class RateLimits:
 
     With ``count_cached``, tokens read from a cache also count."""
 
-    requests: RateAmount | None = setting("The rate of requests, such as `600/m`.", None, shown="no limit")
+    requests: RateAmount | None = setting("Such as `600/m`.", None, shown="no limit")
     tokens: RateAmount | None = setting(
-        "The rate of tokens, of prompts and answers together, such as `2M/m`.", None, shown="no limit"
+        "Tokens of prompts and answers together, such as `2M/m`.", None, shown="no limit"
     )
-    input_tokens: RateAmount | None = setting("The rate of prompt tokens.", None, shown="no limit")
-    output_tokens: RateAmount | None = setting(
-        "The rate of answer tokens, including reasoning.", None, shown="no limit"
-    )
+    input_tokens: RateAmount | None = setting("Prompt tokens.", None, shown="no limit")
+    output_tokens: RateAmount | None = setting("Answer tokens, including reasoning.", None, shown="no limit")
     concurrent: Natural | None = setting("Simultaneous requests.", None, shown="no limit")
     count_cached: bool = setting(
-        "Count tokens that the provider reads from its cache in `tokens` and `input_tokens`. Most providers do not.",
+        "Count tokens that the provider reads from its cache.",
         False,
         shown="`false`; for an entry, `counts_cached` of its [quirks](#quirks)",
     )
@@ -93,7 +91,7 @@ class HeaderSelector:
 
     key: HeaderName = setting("The header's name. Requests without it are not limited.")
     value: str | None = setting(
-        "The header's value. Without it, or with `*`, each value has a limit of its own.",
+        "The header's value. Without it, or with `*`, each value has its own limit.",
         None,
         shown="any",
         may_be_empty=True,
@@ -104,7 +102,7 @@ class HeaderSelector:
 class TokenLimit:
     """The tokens of a header limit."""
 
-    tokens: int = setting("Tokens of prompts and answers together, as in [ratelimits](#ratelimits).")
+    tokens: int = setting("Tokens of prompts and answers together.")
     unit: Literal["second", "minute", "hour", "day"] = setting("The period.")
 
 
@@ -170,9 +168,7 @@ class SpendingBudget:
 class QueueSettings:
     """The requests that may wait for a target, at most ``size``, each for ``wait`` seconds."""
 
-    size: Natural = setting(
-        "The largest number of waiting requests. Others go to the next target immediately.", 0, required=True
-    )
+    size: Natural = setting("The largest number of waiting requests. Others go to the next target.", 0, required=True)
     wait: Wait = setting("The longest wait. Then the request goes to the next target.", 5.0)
 
 

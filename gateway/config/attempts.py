@@ -20,18 +20,15 @@ class Retries:
     ``wait`` is the longest pause between two. ``budget`` is the ratio of retries to other requests that a provider may
     receive."""
 
-    attempts: Natural = setting(
-        "The largest number of provider requests for one client request, the first one included.", 4
-    )
+    attempts: Natural = setting("The largest number of provider requests for one client request.", 4)
     deadline: Wait = setting("The longest time from the client's request to the first content.", 300.0)
     wait: Duration = setting(
-        "The longest wait between two attempts, or for an unavailable target. If a longer wait is necessary, the "
-        "request fails without it.",
+        "The longest wait between two attempts, or for an unavailable target. If a longer one is necessary, the "
+        "request fails.",
         20.0,
     )
     budget: Share = setting(
-        "The additional requests that a provider may get from retries, fallbacks and hedges, as a share of its "
-        "other requests.",
+        "The additional requests that a provider may get from retries, fallbacks and hedges, as a share of its others.",
         0.2,
     )
 
@@ -77,7 +74,7 @@ class Hedge:
     ``at_most`` is the largest share of a route's requests."""
 
     after: WaitOrP95 = setting(
-        "The time without content: a duration, or `p95` for the time within which 95 % of the target's answers begin.",
+        "The time without content. `p95` is the time within which 95 % of the target's answers begin.",
     )
     at_most: Share = setting("The largest share of the name's requests that may be sent twice.", 0.05)
 

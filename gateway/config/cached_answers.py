@@ -25,18 +25,17 @@ class CacheUse:
 
     ttl: Wait = setting("The lifetime of a cached answer.")
     scope: CacheScope = setting(
-        "The clients that share an answer. `key`: one client key. `group`: its group, or the key itself if it has "
-        "none. `all`: every client with `scope: all`.",
+        "The clients that share an answer: one `key`; its `group`, else the key; `all` clients with `scope: all`.",
         "key",
     )
     strict: bool = setting(
-        "Reuse an answer only if all members of the request are equal, except `stream`, `user`, `metadata` and "
-        "others that [do not affect answers](caching.md#cache-key).",
+        "Reuse an answer only if all members are equal, except those that [do not affect "
+        "answers](caching.md#cache-key), such as `stream` and `user`.",
         False,
     )
-    when: CacheWhen = setting("`deterministic` uses the cache only for requests with `temperature: 0`.", "always")
+    when: CacheWhen = setting("`deterministic`: only for requests with `temperature: 0`.", "always")
     pace: CachePace = setting(
-        "`none` sends a cached stream immediately, `recorded` with its original pauses.",
+        "Send a cached stream immediately, or with its `recorded` pauses.",
         "none",
     )
 
@@ -61,13 +60,11 @@ class AnswerCacheSettings:
     """The store of cached responses and its size; ``path`` is set for sqlite, ``url`` for redis."""
 
     type: Literal["memory", "sqlite", "redis"] = setting(
-        "`memory`: a cache in each worker, until it ends. `sqlite`: one for all workers of this machine. `redis` "
-        "(or Valkey): one for several gateways.",
+        "`memory`: a cache in each worker. `sqlite`: one for all workers of this machine. `redis` (or Valkey): one "
+        "for several gateways.",
         "memory",
     )
-    path: FilePath | None = setting(
-        "Required with `sqlite`: the file, readable only by its owner. Its directory must exist.", None
-    )
+    path: FilePath | None = setting("Required with `sqlite`: the file, readable only by its owner.", None)
     url: Secret | None = setting(
         "Required with `redis`: `rediss://user:password@host:6379/1` (`redis://` without TLS, "
         "`unix:///path/socket`). Keys begin with `{trigate-answers}:`.",
@@ -75,7 +72,7 @@ class AnswerCacheSettings:
         secret=True,
     )
     max_bytes: Size = setting(
-        "The size at which the least recently used answers are removed. One client's answers take at most half of it.",
+        "The size at which the least recently used answers are removed. One client uses at most half of it.",
         64 * 2**20,
         shown="`memory`: `64MiB`; else `1GiB`",
     )

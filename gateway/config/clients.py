@@ -36,10 +36,10 @@ class AcceptedKey:
 
     holds_secrets = True
 
-    key: Secret | None = setting("The key, best from a variable.", None, secret=True, eq=False)
-    sha256: Digest | None = setting("The digest of the key, instead of `key`.", None, secret=True, eq=False)
+    key: Secret | None = setting("The key.", None, secret=True, eq=False)
+    sha256: Digest | None = setting("Its digest, instead of `key`.", None, secret=True, eq=False)
     until: Timestamp | None = setting(
-        "The expiry of this key, as `until` of the client. The earlier of the two applies.",
+        "The expiry of this key, if it is earlier than the client's.",
         None,
         shown="never",
         absent="without an end",
@@ -54,21 +54,13 @@ class ClientGroup:
     holds_secrets = True
 
     name: Name = setting("The unique name for `group` of a client.", shape={"minLength": 1})
-    models: tuple[str, ...] | None = setting(
-        "As a client's `models`.", None, shown="all", shape={"minItems": 1}, absent="all"
-    )
-    only: tuple[str, ...] | None = setting(
-        "As a client's `only`.", None, shown="all", shape={"minItems": 1}, absent="all"
-    )
-    ratelimits: RateLimits = setting(
-        "As a client's `ratelimits`, for all clients of the group together.", factory=RateLimits, shown="no limit"
-    )
-    budgets: tuple[Budget, ...] = setting("As a client's `budgets`, for all clients of the group together.", ())
-    raise_to: tuple[Budget, ...] = setting("As a client's `raise_to`, for the group's own `budgets`.", ())
-    mcp: tuple[str, ...] = setting("As a client's `mcp`, for all clients of the group, in addition to their own.", ())
-    request: RequestMembers | None = setting(
-        "As a client's `request`, for all clients of the group. See [request](#request).", None
-    )
+    models: tuple[str, ...] | None = setting("As a client's.", None, shown="all", shape={"minItems": 1}, absent="all")
+    only: tuple[str, ...] | None = setting("As a client's.", None, shown="all", shape={"minItems": 1}, absent="all")
+    ratelimits: RateLimits = setting("For all clients of the group together.", factory=RateLimits, shown="no limit")
+    budgets: tuple[Budget, ...] = setting("For all clients of the group together.", ())
+    raise_to: tuple[Budget, ...] = setting("As a client's, for the group's own `budgets`.", ())
+    mcp: tuple[str, ...] = setting("As a client's, in addition to their own.", ())
+    request: RequestMembers | None = setting("As a client's.", None)
 
 
 @attrs.frozen
@@ -77,12 +69,12 @@ class RealtimeGrant:
 
     client_secrets: bool = setting(
         "Allow `POST /v1/realtime/client_secrets`, which returns a provider credential for a browser, valid for "
-        "minutes. The gateway does not see its holder's sessions.",
+        "minutes. The gateway does not see its sessions.",
         False,
     )
     calls: bool = setting(
-        "Allow `POST /v1/realtime/calls`: a WebRTC call whose audio does not pass through the gateway, and the "
-        "actions on such a call.",
+        "Allow `POST /v1/realtime/calls`: a WebRTC call whose audio does not pass through the gateway, and actions "
+        "on it.",
         False,
     )
 
@@ -99,104 +91,90 @@ class ClientKey:
     name: Name = setting("The client's unique name, `client` in the log.", shape={"minLength": 1})
     key: Secret | None = setting("The key, best from a variable.", None, secret=True)
     certificate: CertificateName | None = setting(
-        "A name in the certificate that the client shows to a listener with `tls.client_ca`, instead of a key or "
-        "in addition. See [certificates of clients](#certificates-of-clients).",
+        "A name in the client's [certificate](#certificates-of-clients), instead of a key or in addition. Needs a "
+        "listener with `tls.client_ca`.",
         None,
     )
     sha256: Digest | None = setting(
-        'The digest of the key, instead of `key`: `printf %s "$KEY" | sha256sum`. The file then contains no secret.',
+        'The digest of the key, instead of `key`: `printf %s "$KEY" | sha256sum`.',
         None,
         secret=True,
     )
     keys: tuple[AcceptedKey, ...] = setting(
-        "Several valid keys, instead of `key` and `sha256`, each as `{key: …}` or `{sha256: …}`, so that you can "
-        "replace a key without a gap. See [several keys](#several-keys).",
+        "Several valid keys, instead of `key` and `sha256`, to replace a key without a gap.",
         (),
         shape={"minItems": 1},
     )
     until: Timestamp | None = setting(
-        "The expiry of all its keys: a date (valid to the end of that day) or an RFC 3339 time, in UTC. Then "
-        "requests get 401 with the reason.",
+        "The expiry of all its keys: a date (valid to its end) or an RFC 3339 time, in UTC. Then requests get 401.",
         None,
         shown="never",
         absent="without an end",
     )
     models: tuple[str, ...] | None = setting(
-        "The models that it may use: names, `provider/model id`s or aliases of this file. A wildcard's name "
-        "(`groq/*`) allows all of its models. Other models get 403 and are not in its `GET /v1/models`. The check "
-        "includes every model that a request lists (`models`, `fallbacks`, a tool's `model`, …). An alias does not "
-        "allow other names of its model. `[]` allows none.",
+        "The models that it may use: names, `provider/model id`s or aliases. `groq/*` allows all of that wildcard, "
+        "`[]` none. Other models get 403 and are not listed. Every model that a request lists (`models`, "
+        "`fallbacks`, …) is checked. An alias does not allow its targets.",
         None,
         shown="all; with a `role`, none",
         absent="all",
     )
     group_name: str | None = setting(
-        "One of the [client_groups](#client_groups). The client may use what both the group and the client itself "
-        "allow.",
+        "One of the [client_groups](#client_groups). The client may use what both allow.",
         None,
         compared=False,
         name="group",
     )
     only: tuple[str, ...] | None = setting(
-        "The entries that may serve it, by name; `*` matches any characters, as in `eu-*`. No other entry ever "
-        "gets its requests. A name with several targets uses only those that are allowed.",
+        "The entries that may serve it, by name; `*` matches any characters, as in `eu-*`. No other entry ever gets "
+        "its requests.",
         None,
         shown="all",
         shape={"minItems": 1},
         absent="all",
     )
     ratelimits: RateLimits = setting(
-        "Its rates and simultaneous requests. A request over a limit gets 429, with the limit and the time to "
-        "retry. See [ratelimits](#ratelimits).",
+        "Its rates and simultaneous requests. Beyond a limit it gets 429.",
         factory=RateLimits,
         shown="no limit",
     )
-    limits: ClientLimits = setting(
-        "Its own [shares](#shares), instead of everyone's.", ClientLimits(), shown="`limits.per_client`"
-    )
+    limits: ClientLimits = setting("Its own shares.", ClientLimits(), shown="`limits.per_client`")
     budgets: tuple[Budget, ...] = setting(
-        "The amounts that it may spend, such as `[20 usd/day, 5 usd/run]`. The budgets of its group apply too. See "
-        "[budgets](#budgets).",
+        "The amounts that it may spend, such as `[20 usd/day, 5 usd/run]`, besides those of its group.",
         (),
     )
     raise_to: tuple[Budget, ...] = setting(
-        "The highest amounts to which a raise may lift its `budgets` for a time, such as `[60 usd/day]`. See "
-        "[raises](people-reference.md#raises).",
+        "The highest amounts to which a [raise](people-reference.md#raises) may lift its `budgets`, such as `[60 "
+        "usd/day]`.",
         (),
         shown="none: no raise",
     )
     role: Role = setting(
-        "Its rights over other clients through `/admin/v1` and `/ui`: `user` none, `lead` those in its group, "
-        "`auditor` to read everything, `admin` all. See [roles](people.md#set-rights).",
+        "Its [rights](people.md#set-rights) over other clients: `user` none, `lead` those in its group, `auditor` to "
+        "read everything, `admin` all.",
         "user",
     )
     passthrough: tuple[str, ...] = setting(
-        "The entries with `passthrough: true` that accept any request from it, by name; `*` matches any characters.", ()
+        "The entries with `passthrough: true` that accept any request from it, by name with `*`.", ()
     )
-    mcp: tuple[str, ...] = setting(
-        "The [mcp_servers](#mcp_servers) that it may use, by name; `*` matches any characters. See [MCP](mcp.md).", ()
-    )
+    mcp: tuple[str, ...] = setting("The [MCP servers](mcp.md) that it may use, by name with `*`.", ())
     realtime: RealtimeGrant = setting(
-        "The direct realtime connections to a provider that it may open, such as `{client_secrets: true}`. See "
-        "[realtime sessions](realtime.md#connections-that-bypass-the-gateway).",
+        "The realtime connections that it may open directly to a provider.",
         RealtimeGrant(),
         shown="none",
     )
     foreign_ids: bool = setting(
-        "Accept the provider's own ids of files, vector stores, batches and the like. Its lists then show "
-        "everything made with the provider's key, by anyone. Other clients see only their own objects. See "
-        "[files](files.md).",
+        "Accept the provider's own ids of files, batches and the like, and list everything made with the provider's "
+        "key, by anyone. Other clients see only their own objects. See [files](files.md).",
         False,
     )
     cache: CacheSwitch = setting(
-        "Reuse the answer of an equal earlier request, for every model. It replaces the `cache` of the requested "
-        "name; `false` turns caching off. See [cache of a name or a client](#cache-of-a-name-or-a-client).",
+        "Reuse the answer of an equal earlier request, for every model, instead of the name's `cache`. `false` turns "
+        "it off.",
         None,
         shown="as the name sets it",
     )
-    request: RequestMembers | None = setting(
-        "Members of all its requests that the gateway sets. See [request](#request).", None
-    )
+    request: RequestMembers | None = setting("Members that the gateway sets in all its requests.", None)
     group: ClientGroup | None = None
     source: KeySource = "file"
 

@@ -62,23 +62,23 @@ class TracingSettings:
     ``None`` means as in OpenTelemetry's environment variables."""
 
     sampling: Sampling | None = setting(
-        "The percentage of exchanges to trace, if the client's `traceparent` does not decide it. `0` turns traces off.",
+        "The percentage of exchanges to trace, if the client's `traceparent` does not decide it.",
         None,
         shown="`OTEL_TRACES_SAMPLER`, else all",
         name="random_sampling",
     )
     endpoint: Url | None = setting(
-        "The collector's address for OTLP over HTTP, such as `http://localhost:4318`.",
+        "The collector's address for OTLP over HTTP.",
         None,
         shown="`OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://localhost:4318`",
     )
     content: tuple[str, ...] = setting(
-        "The groups of clients whose prompts and answers are in spans, after all masks: names of `client_groups`, "
-        'with `*` and `!`. `["*"]` includes clients without a group.',
+        'The groups of clients whose prompts and answers are in spans, after all masks, with `*` and `!`. `["*"]` '
+        "includes clients without a group.",
         (),
     )
     opentracing_grpc_endpoint: Url | None = setting(
-        "Plano's name for a collector. The gateway uses OTLP over HTTP: instead of port 4317 it uses 4318.",
+        "Plano's name for a collector. Instead of port 4317, 4318 is used.",
         None,
         compared=False,
     )

@@ -26,7 +26,7 @@ class CounterSettings:
 
     type: Literal["memory", "redis", "postgres"] = setting(
         "`memory` is shared by all workers of this machine, and lost when they stop. `redis` (or Valkey) and "
-        "`postgres` share every limit between several gateways. See [limits](limits.md#several-gateways).",
+        "`postgres` share every limit between [several gateways](limits.md#several-gateways).",
         "memory",
     )
     url: Secret | None = setting(
@@ -37,8 +37,8 @@ class CounterSettings:
         secret=True,
     )
     when_down: Literal["share", "refuse"] = setting(
-        "While the storage is unavailable: `share` lets each process use its share of the remaining amount, `refuse` "
-        "refuses limited requests with 429.",
+        "While the storage is unavailable, each process uses its share of the remaining amount, or limited requests "
+        "get 429.",
         "share",
     )
 

@@ -22,12 +22,12 @@ class EndpointPlace:
     """The address and shape of an endpoint."""
 
     path: EndpointPath | None = setting(
-        "A path, appended to `base_url`, or a whole URL. `{model}` is replaced with the model's id.",
+        "A path after `base_url`, or a whole URL. `{model}` is the model's id.",
         None,
         shown="the provider's",
     )
     shape: BodyShape | None = setting(
-        "The form of the bodies there: `openai`, `cohere`, `jina`, `tei`, …", None, shown="the provider's"
+        "The form of the bodies: `openai`, `cohere`, `jina`, `tei`, …", None, shown="the provider's"
     )
 
 
@@ -77,8 +77,7 @@ class ImageSettings:
     """The form of an entry's picture responses."""
 
     inline: bool = setting(
-        "Download images that the provider returns as URLs, without any credential, and return them as `b64_json`. "
-        "This is for clients that would send the gateway's key to those URLs, such as Open WebUI.",
+        "Return images as `b64_json` instead of URLs.",
         False,
     )
 

@@ -126,9 +126,7 @@ ClaimValues: TypeAlias = Annotated[
 class ClaimNames:
     """The claims that the gateway reads from an issuer's tokens."""
 
-    name: ClaimPath = setting(
-        "The claim that identifies a person. The person's client name is `NAME:` and the value.", "sub"
-    )
+    name: ClaimPath = setting("The claim that identifies a person.", "sub")
     label: ClaimPath = setting("A claim for readers only, such as in reports.", "email")
     groups: ClaimPath = setting("The claim that `groups` means in `when` and in session tokens.", "groups")
 
@@ -148,8 +146,7 @@ class IssuerLogin:
         shape={"minItems": 1},
     )
     params: Mapping[str, str] = setting(
-        "More parameters of the sign-in request, such as `{access_type: offline}`. The gateway sets `state`, `scope`, "
-        "`redirect_uri` and other parameters of the protocol itself.",
+        "More parameters of the sign-in request, such as `{access_type: offline}`.",
         factory=dict,
     )
 
@@ -180,7 +177,7 @@ class IssuerFetch:
 
     ca: FilePath | None = setting("The root certificates for its server.", None, shown="as for providers")
     token: TokenFile | None = setting(
-        "`{file: PATH}` with a bearer token for its server, read again for each fetch, as Kubernetes requires.", None
+        "`{file: PATH}` with a bearer token, read again for each fetch, as Kubernetes requires.", None
     )
 
 
@@ -188,7 +185,7 @@ class IssuerFetch:
 class OwnKeyLimits:
     """The keys that a person may make for itself."""
 
-    most: Natural = setting("The largest number of them.")
+    most: Natural = setting("The largest number of keys.")
     longest: Wait = setting("Their longest lifetime.")
 
 
@@ -201,35 +198,27 @@ class AdmitRule:
 
     when: Mapping[str, ClaimValues] = setting(
         "The claims that a token must have, all of them: by name or JSON pointer, each with a value or a list of "
-        "alternatives. `*` matches any characters. A list in the token matches by any item. `{}` admits everyone, and "
-        "is permitted in the last rule only."
+        "alternatives. `*` matches any characters. A list in the token matches by any item. `{}` admits everyone, "
+        "and is permitted in the last rule only."
     )
     group_name: str | None = setting("One of the [client_groups](#client_groups).", None, compared=False, name="group")
-    models: tuple[str, ...] | None = setting(
-        "As a client's `models`, for each person. `[]` allows none.", None, shown="all", absent="all"
-    )
-    only: tuple[str, ...] | None = setting(
-        "As a client's `only`.", None, shown="all", shape={"minItems": 1}, absent="all"
-    )
-    ratelimits: RateLimits = setting(
-        "As a client's `ratelimits`, for each person.", factory=RateLimits, shown="no limit"
-    )
+    models: tuple[str, ...] | None = setting("As a client's.", None, shown="all", absent="all")
+    only: tuple[str, ...] | None = setting("As a client's.", None, shown="all", shape={"minItems": 1}, absent="all")
+    ratelimits: RateLimits = setting("As a client's, for each person.", factory=RateLimits, shown="no limit")
     budgets: tuple[Budget, ...] = setting(
-        "As a client's `budgets`, for each person, over all their tokens, sessions and keys.", ()
+        "As a client's, for each person, over all their tokens, sessions and keys.", ()
     )
-    limits: ClientLimits = setting(
-        "As a client's `limits`, for each person.", ClientLimits(), shown="`limits.per_client`"
-    )
-    mcp: tuple[str, ...] = setting("As a client's `mcp`.", ())
-    cache: CacheSwitch = setting("As a client's `cache`.", None, shown="as the name sets it")
-    raise_to: tuple[Budget, ...] = setting("As a client's `raise_to`, for each person.", ())
-    role: Role = setting("As a client's `role`.", "user")
+    limits: ClientLimits = setting("As a client's, for each person.", ClientLimits(), shown="`limits.per_client`")
+    mcp: tuple[str, ...] = setting("As a client's.", ())
+    cache: CacheSwitch = setting("As a client's.", None, shown="as the name sets it")
+    raise_to: tuple[Budget, ...] = setting("As a client's, for each person.", ())
+    role: Role = setting("As a client's.", "user")
     own_keys: OwnKeyLimits | None = setting(
-        "The keys that people may make for themselves, such as `{most: 3, longest: 30d}`. See [own_keys](#own_keys).",
+        "The keys that people may make through `/me/keys`, such as `{most: 3, longest: 30d}`.",
         None,
     )
     claude_code: Mapping[str, Any] | None = setting(
-        "Claude Code's managed settings for these people, added to those of the root.", None
+        "Claude Code's managed settings for these people, in addition to the root's.", None
     )
     client: ClientKey | None = None
 
@@ -244,39 +233,32 @@ class TrustedIssuer:
     ``audience`` and ``algorithms`` are all acceptable values. ``jwks`` is the place of its keys, ``None`` for the one
     in its discovery document."""
 
-    name: ShortName = setting(
-        "The unique name. Its people are clients named `NAME:` and their claim; no other client or group may have such "
-        "a name."
-    )
-    issuer: IssuerId = setting(
-        "The exact `iss` of its tokens. Its discovery document is below this URL, unless `jwks` is set."
-    )
+    name: ShortName = setting("The unique name. Its people are clients named `NAME:` and their claim.")
+    issuer: IssuerId = setting("The exact `iss` of its tokens. Its discovery document is below this URL.")
     audience: tuple[str, ...] = setting(
-        "The values of `aud` that the gateway accepts. A token needs one of them.", shape={"minItems": 1}
+        "The accepted values of `aud`. A token needs one of them.", shape={"minItems": 1}
     )
-    admit: AdmitRules = setting(
-        "The rules that admit people. The first match decides. See [admit](#admit).", shape={"minItems": 1}
-    )
+    admit: AdmitRules = setting("The rules that admit people. The first match decides.", shape={"minItems": 1})
     claims: ClaimNames = setting(
-        "The claims that the gateway reads. See [claims](#claims).",
+        "The claims that the gateway reads.",
         ClaimNames(),
         shown="`{name: sub, label: email, groups: groups}`",
     )
     login: IssuerLogin | None = setting(
-        "Sign-in with a browser or a device code. It needs `public_url`, `signing_key` and a `state_storage` of "
-        "sqlite or postgres. See [login](#login).",
+        "Sign-in with a browser or a device code. Needs `public_url`, `signing_key` and a `state_storage` of sqlite "
+        "or postgres.",
         None,
     )
     jwks: KeySetPlace | None = setting(
         "The URL of its key set, or `{file: PATH}`.", None, shown="from its discovery document", absent="by discovery"
     )
-    fetch: IssuerFetch = setting("The way to fetch its keys. See [fetch](#fetch).", IssuerFetch(), shown="none")
+    fetch: IssuerFetch = setting("The way to fetch its keys.", IssuerFetch(), shown="none")
     algorithms: tuple[Algorithm, ...] = setting(
         "The accepted signature algorithms.", ALGORITHMS, shown=f"`{', '.join(ALGORITHMS)}`", shape={"minItems": 1}
     )
     clock_skew: Skew = setting("The tolerated difference of its clock.", 60.0)
     header: HeaderName = setting(
-        "The header with its tokens, such as `cf-access-jwt-assertion`. That header reaches no provider.",
+        "The header with its tokens, such as `cf-access-jwt-assertion`. It reaches no provider.",
         "authorization",
     )
 
@@ -286,4 +268,4 @@ class SessionSettings:
     """The lifetimes of sessions."""
 
     token: Wait = setting("The lifetime of a session's token.", 3600.0)
-    longest: Wait = setting("The longest lifetime of a session. After it, the person must sign in again.", 30 * 86400.0)
+    longest: Wait = setting("The longest lifetime of a session. Then the person must sign in again.", 30 * 86400.0)

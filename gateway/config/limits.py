@@ -13,42 +13,37 @@ class ClientLimits:
     """The limits of one client; requests beyond them are refused. 0 is no limit, ``None`` the limit for all clients."""
 
     in_flight: Count | None = setting(
-        "Simultaneous requests, including turns in the background and requests on WebSockets. More get 429 with "
-        "`retry-after`.",
+        "Simultaneous requests, including background turns and requests on WebSockets.",
         None,
         shown="half of `limits.in_flight`",
     )
     connections: Count | None = setting(
-        "Simultaneous connections. A connection belongs to the client of its last admitted request. A request on "
-        "one more gets 429, and the connection closes. Set `0` if clients connect through a proxy, whose "
-        "connections serve several clients.",
+        "Simultaneous connections, each of the client of its last admitted request. Set `0` if clients connect "
+        "through a proxy.",
         None,
         shown="half of `limits.connections`, if the file sets that",
         absent="by descriptors",
     )
     websockets: Count | None = setting("Open WebSockets.", None, shown="half of `limits.in_flight`")
     viewers: Count | None = setting(
-        "Open pages of the live view. All clients together can open 16. The holder of `ui_key` always gets one.",
+        "Open pages of the live view. All clients together can open 16; the holder of `ui_key` always gets one.",
         None,
         shown="half of 16",
     )
     upstream_connections: Count | None = setting(
-        "Simultaneous connections to providers. One more request waits for up to 5 s, then gets 429.",
+        "Simultaneous connections to providers. One more request waits up to 5 s, then gets 429.",
         None,
         shown="half of `limits.upstream_connections`, if the file sets that",
     )
-    bodies: Size | None = setting(
-        "Memory for the bodies of open requests. More get 429.", None, shown="half of `limits.bodies`"
-    )
+    bodies: Size | None = setting("Memory for the bodies of open requests.", None, shown="half of `limits.bodies`")
     spool: Size | None = setting(
-        "Disk space for uploads whose file precedes `model`. More get 429, and a larger upload gets 413.",
+        "Disk space for uploads whose file precedes `model`. A larger upload gets 413.",
         None,
         shown="half of `limits.spool`",
     )
     stored: Size | None = setting(
-        "Bytes in the [state storage](#state_storage). If they are exceeded, the client's own oldest conversations "
-        "are removed. The records of its files, vector stores and other objects may take as many, and then leave its "
-        "lists, the oldest first.",
+        "Bytes in the [state storage](#state_storage). Beyond them, the client's own oldest conversations are "
+        "removed. Records of its files and other objects may take as many, and then leave its lists.",
         None,
         shown="no extra limit",
     )
@@ -66,26 +61,23 @@ class Limits:
         "The size of a request, before and after decompression. A larger one gets 413.", _REQUEST_BODY
     )
     elements: Count = setting(
-        "Objects, arrays and commas (outside texts) in the JSON of a request or of the conversation that it "
-        "continues. More get 413, because they need far more memory and work than bytes. A long session has some "
-        "ten thousand. A compressed body may have as many as it has compressed bytes, and at least 50,000.",
+        "Objects, arrays and commas (outside texts) in the JSON of a request or of its conversation. More get 413. A "
+        "long session has some ten thousand. A compressed body may have as many as its compressed bytes, and at "
+        "least 50,000.",
         _ELEMENTS,
         shown="`200000`; `500000` for embeddings, whose inputs may be token ids",
     )
     bodies: Size = setting(
-        "Memory in each worker for request bodies, from arrival until the response begins: three bytes per byte "
-        "and 400 per element. An upload that is passed on as it arrives takes up to 384 KiB. A body that does not fit "
-        "next to others gets 503 with `retry-after`; alone, every body fits. With two or more client keys, one client "
-        "may use half, then gets 429; a single larger body takes nothing from others. Responses that the gateway reads "
-        "completely count twice; beyond the share, they wait for the client's other ones. Raise it for many agents "
-        "with long conversations.",
+        "Memory in each worker for request bodies until the response begins: three bytes per byte and 400 per "
+        "element. A passed upload takes up to 384 KiB. Beyond the limit a body gets 503 with `retry-after`, but "
+        "alone every body fits. Complete responses count twice, and wait. One client may use half, then gets 429. "
+        "Raise it for many agents with long conversations.",
         256 * 2**20,
     )
     spool: Size | None = setting(
-        "Disk space in each worker for uploads whose file precedes `model`. Until `model` arrives, data beyond 1 "
-        "MiB is in an unnamed file in `TMPDIR`. If other uploads use the space, the response is 503 with "
-        "`retry-after`; a file larger than the limit gets 413. With two or more client keys, one client may use half, "
-        "then gets 429. Uploads that send `model` first need no space.",
+        "Disk space in each worker (`TMPDIR`) for uploads whose file precedes `model`, beyond 1 MiB. Without space "
+        "they get 503 with `retry-after`; a larger file gets 413. One client may use half, then gets 429. Uploads "
+        "that send `model` first need none.",
         None,
         shown="`2GiB`, at most half of the free space; in a `TMPDIR` in memory, an eighth of the memory limit",
         absent="by free space",
@@ -94,27 +86,26 @@ class Limits:
     answer: Size = setting("The size of a response that is not streamed.", 64 * 2**20)
     in_flight: Natural = setting("Simultaneous requests in each worker. More get 503 with `retry-after`.", 1024)
     connections: Count | None = setting(
-        "Client connections in each worker. One more replaces an idle connection. If all are busy, it gets 503 "
-        "with `retry-after`, unless it is a health check, and is closed. `0` means no limit.",
+        "Client connections in each worker. One more replaces an idle connection. If all are busy, it gets 503 with "
+        "`retry-after`, unless it is a health check, and is closed. `0`: no limit.",
         None,
         shown=("the open file limit (`ulimit -n`), less `in_flight`; at most 4096, or four times `in_flight`"),
         absent="by descriptors",
     )
     connections_per_address: Count | None = setting(
-        "Connections from one address (for IPv6, one /64) in each worker. One more gets 429 and is closed. "
-        "Loopback, Unix sockets and `trusted_proxies` are exempt. `0` means no limit.",
+        "Connections from one address (IPv6: one /64) in each worker. One more gets 429 and is closed. Loopback, "
+        "Unix sockets and `trusted_proxies` are exempt. `0`: no limit.",
         None,
         shown="half of `connections`, at least `in_flight`, because a proxy is one address",
         absent="half",
     )
     upstream_connections: Count = setting(
-        "Simultaneous connections to providers in each worker. One more request waits for up to 5 s, then gets 503 "
-        "with `retry-after`. A free connection goes to the waiting client that uses the fewest. `0` sets no limit "
-        "besides `in_flight`.",
+        "Simultaneous connections to providers in each worker. One more request waits up to 5 s, then gets 503 with "
+        "`retry-after`. The client that uses the fewest goes first. `0`: no limit.",
         0,
     )
     per_client: ClientLimits = setting(
-        "The share of each client in these limits. `limits` of a client key takes precedence. See [shares](#shares).",
+        "The share of each client in these limits.",
         ClientLimits(),
     )
 

@@ -35,44 +35,42 @@ class Listener:
     type: Literal["model", "prompt", "agent"] = setting("Only `model` is served.", "model")
     name: str = setting("A label for people.", "models")
     address: str = setting(
-        "A host name, an IPv4 or an IPv6 address. `0.0.0.0` means all IPv4 addresses, `::` all addresses.", "127.0.0.1"
+        "A host name, an IPv4 or an IPv6 address. `0.0.0.0` means all IPv4 addresses, `::` all.", "127.0.0.1"
     )
     port: Port = setting("", 12000)
-    socket: FilePath | None = setting("The path of a Unix socket, instead of `address` and `port`.", None)
+    socket: FilePath | None = setting(
+        "The path of a Unix socket, instead of `address` and `port`. Its directory must exist.", None
+    )
     mode: Mode = setting(
         "The permissions of the socket. Users who can open it can use the gateway.",
         0o600,
         shown='`"0600"`: this user only',
     )
-    tls: TlsSettings | None = setting("HTTPS. See [tls](#tls).", None, shown="plain HTTP")
+    tls: TlsSettings | None = setting("HTTPS.", None, shown="plain HTTP")
     proxy_protocol: bool = setting(
-        "Read the client's address from the PROXY protocol header, version 1 or 2, of a proxy in front. The log "
-        "shows that address. A connection without the header is closed.",
+        "Read the client's address from the PROXY protocol header, version 1 or 2. A connection without it is closed.",
         False,
     )
     timeout: Duration | None = setting(
-        "Sets `first_byte` and `idle` of [timeouts](#timeouts). It limits the wait for the first byte and every "
-        "later silence, never a whole response. All model listeners share one value.",
+        "Sets `first_byte` and `idle` of [timeouts](#timeouts), for all model listeners.",
         None,
         compared=False,
         eq=False,
     )
     max_retries: Count | None = setting(
-        "Plano's name for retries: one less than `attempts` of [retries](#retries), which takes precedence. All "
-        "model listeners share one value.",
+        "Plano's name for retries: one less than `attempts` of [retries](#retries), which takes precedence.",
         None,
         shown="`0`",
         compared=False,
         eq=False,
     )
     http2: bool = setting(
-        "Allows HTTP/2. With `false`, clients with TLS use HTTP/1.1; clients that begin HTTP/2 without "
-        "TLS (“prior knowledge”) get 505 over HTTP/1.1. Programs and SDKs use HTTP/1.1 there by default.",
+        "Allow HTTP/2. With `false`, clients with TLS use HTTP/1.1; clients that begin HTTP/2 without TLS get 505.",
         True,
     )
     serves: Literal["all", "health"] = setting(
-        "`health` serves only `/healthz`, `/readyz` and similar checks, on a port of their own for an "
-        "orchestrator's probes. Other paths get 404. Its connections do not count in `limits.connections`.",
+        "`health` serves only `/healthz`, `/readyz` and similar checks, for an orchestrator's probes. Its "
+        "connections do not count in `limits.connections`.",
         "all",
     )
     router: Any = ignored(OUTSIDE)

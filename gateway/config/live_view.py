@@ -15,8 +15,8 @@ class UiSettings:
 
     answers: ShownAnswers = setting(
         "The answers, prompts and texts that viewers can read. `own`: those of their own requests, also for admins. "
-        "`all`: admins and the holder of the `ui_key` read those of all clients. `none`: no viewer reads any, and the "
-        "gateway keeps none for the live view.",
+        "`all`: admins and the holder of the `ui_key` read all. `none`: no viewer reads any, and none are kept for "
+        "the live view.",
         "own",
     )
 

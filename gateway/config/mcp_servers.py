@@ -27,19 +27,18 @@ class McpServer:
     name: ShortName = setting("The unique name. Clients send their requests to `/mcp/NAME`.")
     base_url: Url = setting("The whole address of the server, such as `https://mcp.internal/mcp`.")
     access_key: LateSecret | None = setting(
-        "The server's key, sent as `Authorization: Bearer`. The server never receives a client's key.",
+        "The server's key, sent as `Authorization: Bearer`. It never receives a client's key.",
         None,
         secret=True,
     )
-    price_per_call: Dollars = setting("The price of each `tools/call` in dollars. Other requests are free.", 0.0)
+    price_per_call: Dollars = setting("The price of each `tools/call`. Other requests are free.", 0.0)
     sessions: bool = setting(
-        "The server has sessions, as in revisions of MCP up to 2025-11-25. The gateway then passes on `GET`, "
-        "`DELETE`, `Mcp-Session-Id` and `Last-Event-ID`. Otherwise `GET` and `DELETE` get 405.",
+        "The server has sessions, as in revisions of MCP up to 2025-11-25: pass `GET`, `DELETE`, `Mcp-Session-Id` "
+        "and `Last-Event-ID`. Otherwise `GET` and `DELETE` get 405.",
         False,
     )
     only: tuple[str, ...] | None = setting(
-        "The tools that clients may call, by name; `*` matches any characters, as in `read_*`. Calls of other tools "
-        "get 403.",
+        "The tools that clients may call, by name; `*` matches any characters. Other tools get 403.",
         None,
         shown="all",
         shape={"minItems": 1},

@@ -59,58 +59,54 @@ class ModelEntry:
 
     written: Name = setting(
         "`provider/model id`, or `provider/*` for all models of a provider. The provider receives everything after "
-        "the first slash unchanged.",
+        "the first slash.",
         shape={"anyOf": [text_shape(rf"[^/{CONTROL}]+/[^{CONTROL}]+"), VARIABLE]},
         name="model",
     )
     name: Name = setting(
-        "The unique name in `GET /v1/models`. With different names, one model may be listed several times.",
+        "The unique name in `GET /v1/models`. One model may have several entries.",
         "",
         shown="the value of `model`",
     )
     key: LateSecret | None = setting(
-        "The provider's key. Without a key, `passthrough_auth` or `sign_in`, requests carry no credential.",
+        "The provider's key.",
         None,
         secret=True,
         name="access_key",
     )
     written_sign_in: SigningIn | None = setting(
-        "Credentials from a cloud instead of a key: `aws`, `google`, `azure`, a mapping with one of these as its "
-        "`type`, or `none`. By default, requests use the identity of this machine. See [sign_in](#sign_in) and "
-        "[signing in](sign-in.md).",
+        "Credentials from a cloud instead of a key.",
         None,
         shown="the provider's cloud, at the cloud's own address without a key",
         compared=False,
         name="sign_in",
     )
     passthrough_auth: bool = setting(
-        "Send the client's own key to the provider instead of `access_key`: the token of `Authorization: Bearer`, "
-        "else `x-api-key` or `x-goog-api-key`. If client and provider speak the same API, the key keeps its "
-        "header; a login token is always sent as Bearer. See [subscriptions](subscriptions.md).",
+        "Send the client's own key to the provider: the token of `Authorization: Bearer`, else `x-api-key` or "
+        "`x-goog-api-key`. In the same API the key keeps its header; a login token is always Bearer. See "
+        "[subscriptions](subscriptions.md).",
         False,
     )
     passthrough: bool = setting(
-        "Serve every path of the provider under `/NAME/…`, with this entry's credential and all limits. NAME is "
-        "the entry's name; the provider's name works too if only one of its entries passes through. See "
-        "[pass-through](endpoints.md#pass-through).",
+        "[Serve every path](endpoints.md#pass-through) of the provider under `/NAME/…`, with this entry's credential "
+        "and all limits. NAME is the entry's, or the provider's if only one of its entries passes through.",
         False,
     )
     default: bool = setting(
-        "Use this entry for requests without a model, at the endpoints of its `type`. Only one entry of each type "
-        "can be the default, and no wildcard.",
+        "Use this entry for requests without a model, at the endpoints of its `type`. Only one entry of a type, and "
+        "no wildcard.",
         False,
     )
     base_url: Url | None = setting(
         "The provider's address: `http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix, such "
-        "as `/v1`. A query is kept; its values are masked like keys, except versions (`api-version`). Base URLs "
-        "for Anthropic's SDKs work: the gateway adds `/v1` to `…/anthropic`. It adds it to any path if the entry "
-        "is for `anthropic`, has its interface, or has `speaks: [messages]`.",
+        "as `/v1`. A query is kept, and masked like a key, except versions. The gateway adds the `/v1` that "
+        "Anthropic's SDKs expect.",
         None,
         shown="the provider's",
         absent="the provider's own",
     )
     region: AddressPart | None = setting(
-        "Amazon Bedrock: the region, such as `us-east-1`. If the model id is an ARN, its region applies.",
+        "Amazon Bedrock: the region, such as `us-east-1`. The region of an ARN takes precedence.",
         None,
         compared=False,
     )
@@ -119,7 +115,7 @@ class ModelEntry:
         "Vertex AI: the location, such as `global` or `europe-west1`.", None, compared=False
     )
     http_host: str | None = setting(
-        "The `Host` header. TLS still uses the host name of the URL.", None, shown="the URL's host"
+        "The `Host` header. TLS still uses the URL's host name.", None, shown="the URL's host"
     )
     provider_interface: str | None = setting(
         "For an unknown provider: the known provider that it behaves like.",
@@ -128,137 +124,127 @@ class ModelEntry:
         compared=False,
     )
     headers: SetHeaders = setting(
-        "Headers for every request to the provider. They replace any others of the same name.",
+        "Headers for every request to the provider. They replace others of the same name.",
         (),
         shape={"propertyNames": {"pattern": f"^{HEADER}$"}},
         secret=True,
     )
     pass_headers: tuple[str, ...] = setting(
-        "More headers to pass between client and provider in both directions. A `*` at the end matches any ending. "
-        "See [passed headers](#passed-headers).",
+        "More headers to pass in both directions, such as `[x-team, x-cost-*]`.",
         (),
     )
     speaks: Speaking = setting(
-        "The APIs in which the gateway calls the provider: `chat`, `messages`, `responses`, `gemini`, "
-        "`converse`, `interactions`. "
-        "See [speaks](#speaks).",
+        "The APIs in which the gateway calls the provider: `chat`, `messages`, `responses`, `gemini`, `converse`, "
+        "`interactions`.",
         factory=dict,
         shown="the provider's",
     )
     quirks: QuirkChanges = setting(
-        "Differences of the provider or model from its API. See [quirks](#quirks).",
+        "Differences of the provider or model from its API.",
         factory=dict,
         shown="the provider's",
     )
-    timeouts: Timeouts = setting("As [timeouts](#timeouts), for this entry only.", factory=Timeouts, shown="the root's")
+    timeouts: Timeouts = setting("For this entry only.", factory=Timeouts, shown="the root's")
     repair: bool = setting(
-        "Repair the tool calls in Chat answers that otherwise pass unchanged, if SDKs would misread them. Such calls "
-        "share a number, repeat their id and name in each fragment, lack an id, or have an object as arguments. The "
-        "[log](log.md) lists the members as `repaired`.",
+        "Repair tool calls in Chat answers that SDKs would misread: a shared number, repeated ids and names, no id, "
+        "or an object as arguments. The [log](log.md) lists them as `repaired`.",
         True,
     )
     on_disconnect: OnDisconnect = setting(
-        "If the client leaves, `cancel` closes the provider's connection immediately, so that generation stops. "
-        "`finish` reads the response to its end, so that the log has all tokens. `finish` is limited by `total` of "
-        "[timeouts](#timeouts) (60 s if unset), by `answer` of [limits](#limits) and by the drain.",
+        "If the client leaves, `cancel` closes the provider's connection, so that generation stops. `finish` reads "
+        "the response to its end, so that the log has all tokens, within `timeouts.total` (60 s if unset), "
+        "`limits.answer` and the drain.",
         "cancel",
     )
     state: Keeper | None = setting(
-        "The storage of responses that clients continue: `ours`, in [state_storage](#state_storage), or "
-        "`upstream`, at the provider. The default is `upstream` if the provider keeps them and is called in "
-        "Responses (`openai`), else `ours`. `upstream` is an error if requests of Responses clients are translated.",
+        "The storage of responses that clients continue: `ours`, in [state_storage](#state_storage), or `upstream`, "
+        "at the provider, which needs Responses without a translation.",
         None,
-        shown="depends on the provider",
+        shown="`upstream` if the provider keeps them and is called in Responses (`openai`), else `ours`",
     )
     usage: Counting = setting(
-        "Streamed Chat: `counted` requests the token usage (`stream_options.include_usage`) if the client does "
-        "not, and removes the extra chunk from the stream. `as_asked` leaves the request unchanged; the log then "
-        "has an estimate. For an unknown provider without `provider_interface`, `counted` also needs `quirks: "
-        "{stream_usage: true}`.",
+        "Streamed Chat: `counted` requests the token usage if the client does not, and removes the extra chunk. "
+        "`as_asked` changes nothing; the log then has an estimate. For an unknown provider, `counted` also needs "
+        "`quirks: {stream_usage: true}`.",
         "counted",
     )
     request: RequestMembers | None = setting(
-        "Members of every request to this entry that the gateway sets, after a translation. See [request](#request).",
+        "Members that the gateway sets in every request to this entry, after a translation.",
         None,
     )
     prompt_cache: EntryPromptCache | None = setting(
-        "Changes of requests for the provider's prompt cache. See "
-        "[prompt_cache of an entry](#prompt_cache-of-an-entry).",
+        "Changes of requests for the provider's prompt cache.",
         None,
         shown="nothing",
     )
     type: ModelType | None = setting(
-        "The purpose of the model. Lists of models show it (`GET /v1/models`, filtered by `?type=`). A request for "
-        "moderations, rerank or images without a model goes to the only entry of that type.",
+        "The purpose of the model. `GET /v1/models?type=` filters by it. Moderation, rerank and image requests "
+        "without a model go to the only entry of their type.",
         None,
         shown="depends on the model's name, else `chat`",
     )
-    retries: Retries | None = setting(
-        "As [retries](#retries), for requests to this entry's name.", None, shown="the root's"
-    )
-    circuit: CircuitSettings | None = setting("As [circuit](#circuit), for this entry only.", None, shown="the root's")
+    retries: Retries | None = setting("For requests to this entry's name.", None, shown="the root's")
+    circuit: CircuitSettings | None = setting("For this entry only.", None, shown="the root's")
     routing_preferences: tuple[EntryPreference, ...] = setting(
-        "Plano's older form of routes, a list of `{name: …}`. All entries with the same name become targets of one "
-        "route, in file order. See [routing_preferences](#routing_preferences).",
+        "Plano's older form of routes. All entries with the same `name` become targets of one route, in file order.",
         (),
         compared=False,
     )
     ratelimits: RateLimits = setting(
-        "The rates that this target allows for all clients together. The rates of a wildcard cover all of its "
-        "models. In a route, requests skip a full target. See [ratelimits](#ratelimits).",
+        "The rates that this target allows for all clients together, and for all models of a wildcard. In a route, "
+        "requests skip a full target.",
         factory=RateLimits,
         shown="no limit",
     )
     queue: QueueOrNone = setting(
-        "Requests wait here until `ratelimits` allow them, before they go to the next target. See [queue](#queue).",
+        "Requests wait here until `ratelimits` allow them, before they go to the next target.",
         default=NO_QUEUE,
         shown="`0`: none",
     )
     probe: ProbePath | None = setting(
-        "A path of your own server, such as `/health`, that the gateway requests every 5 seconds. While it fails, "
-        "the target gets no requests.",
+        "A path of your own server, such as `/health`, requested every 5 seconds. While it fails, the target gets no "
+        "requests.",
         None,
     )
     own_endpoints: OwnEndpoints = setting(
-        "The entry's endpoints besides conversations, if they differ from the [table](endpoints.md): `{embeddings: "
-        "/embed, rerank: false}`. See [endpoints](#endpoints).",
+        "The endpoints besides conversations, if they differ from the [table](endpoints.md): `{embeddings: /embed, "
+        "rerank: false}`.",
         factory=dict,
         shown="the provider's",
         compared=False,
         name="endpoints",
     )
     embeddings: EmbeddingChanges = setting(
-        "Limits and defaults of [embeddings](#embeddings) requests, if the gateway does not know them.",
+        "Limits and defaults of embeddings requests.",
         factory=dict,
         shown="the provider's",
     )
     realtime: RealtimeLimits = setting(
-        "Limits on [realtime sessions](realtime.md) there, such as `{max_session: 30m}`. See [realtime](#realtime).",
+        "Limits on [realtime sessions](realtime.md).",
         RealtimeLimits(),
         shown="the provider's",
     )
     images: ImageSettings = setting(
-        "With `{inline: true}`, responses contain [images](endpoints.md#images) instead of their URLs. See "
-        "[images](#images).",
+        "With `{inline: true}`, responses contain [images](endpoints.md#images) instead of their URLs.",
         ImageSettings(),
         shown="the provider's",
     )
     budgets: tuple[Budget, ...] = setting(
-        "The amounts that may be spent on this target, such as `[10 usd/day, 100 usd/month]`. When one is "
-        "exhausted, requests go to the next target. See [budgets](#budgets).",
+        "The amounts that may be spent on this target, such as `[10 usd/day]`. When one is exhausted, requests go to "
+        "the next target.",
         (),
     )
     written_price: PriceOfModel | None = setting(
-        "The price of tokens, in dollars per million. `free` is for your own server, `subscription` for a model "
-        "that a [plan](subscriptions.md) pays for. See [price](#price).",
+        "Dollars per million tokens. `free` is for your own server, `subscription` for a model that a "
+        "[plan](subscriptions.md) pays for.",
         None,
         shown="from the [price list](costs.md#prices)",
         compared=False,
         name="price",
     )
     billed_as: str | None = setting(
-        "The project, workspace or key id under which the provider's invoice lists its requests. `trigate reconcile` "
-        "compares by it ([invoices](invoices.md#matching)).",
+        "The project, workspace or key id of its requests on the provider's invoice, for [`trigate "
+        "reconcile`](invoices.md#matching).",
         None,
     )
 

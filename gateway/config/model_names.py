@@ -18,15 +18,13 @@ class ModelNames:
     """The mapping ``model_names`` of the root."""
 
     exact: bool = setting(
-        "Serve only names of entries and aliases, and `NAME/…` of a wildcard `NAME/*`. A wildcard with its provider's "
-        "name also serves the provider's known models. An entry with a `name` of its own is then not available as "
-        "`provider/model id` or as the bare id. Targets of aliases follow the same rule.",
+        "Serve only names of entries and aliases, and `NAME/…` of a wildcard `NAME/*`. An entry with a `name` is "
+        "then not available as `provider/model id` or bare id. Targets of aliases follow the same rule.",
         False,
     )
     refused: tuple[str, ...] = setting(
-        "Names that get 404 even if a wildcard matches them, such as `[dall-e-2, 'legacy/*']`. `*` matches any "
-        "text. A name of an entry or alias, and a longer pattern of a wildcard, take precedence over a pattern here. "
-        "The whole name of an entry hides it: only aliases reach it, and lists of models lack it.",
+        "Names that get 404 even if a wildcard matches them; `*` matches any text. Names of entries and aliases, and "
+        "longer patterns of wildcards, take precedence. The whole name of an entry hides it: only aliases reach it.",
         (),
     )
 

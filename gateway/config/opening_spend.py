@@ -44,6 +44,6 @@ class OpeningSpend:
     until: Timestamp = setting("When the amount stops counting: the end of the period at the other gateway.")
     client: str | None = setting("The `name` of a client.", None)
     group: str | None = setting(
-        "The `name` of a group, instead of `client`. Without both, the amount counts in the `budgets` of the root.",
+        "The `name` of a group. Without both, the amount counts in the root's `budgets`.",
         None,
     )

@@ -46,37 +46,36 @@ class ProviderSettings:
     """A row of the catalogue, whole or in part."""
 
     base_url: Url | None = setting(
-        "The provider's address, as on an entry.", None, shown="the known provider's; otherwise each entry sets it"
+        "As on an entry. A path applies to all APIs; without one, each API has its usual one or that in `paths`.",
+        None,
+        shown="the known provider's; otherwise each entry sets it",
     )
     provider_interface: str | None = setting(
-        "The known provider that it behaves like. It replaces everything known about a provider of the same name.",
+        "The known provider that it behaves like. It replaces everything known about this name.",
         None,
         shown="`openai`'s Chat",
     )
     speaks: Speaking = setting(
-        "The APIs in which the gateway calls it, as [on an entry](#speaks).",
+        "As on an entry.",
         factory=dict,
         shown="the known provider's, else `[chat]`",
     )
     paths: ApiPaths = setting(
-        "Whole paths on its host by API, if they differ from the usual ones: `{messages: /anthropic/v1/messages}`. "
-        "`{model}` is replaced with the model's id.",
+        "Whole paths on its host by API: `{messages: /anthropic/v1/messages}`. `{model}` is the model's id.",
         factory=dict,
     )
     auth: KeyHeader | None = setting(
-        "The header for its key: `bearer` or a header name, or a mapping by API: `{messages: x-api-key}`.",
+        "The header for its key, or a mapping by API: `{messages: x-api-key}`.",
         None,
         shown="the API's usual header",
     )
     written_sign_in: SigningIn | None = setting(
-        "As [on an entry](#sign_in), for entries with neither their own `sign_in` nor a key.", None, name="sign_in"
+        "As on an entry, for entries without `sign_in` and key.", None, name="sign_in"
     )
     headers: SetHeaders = setting("Headers for all of its entries. An entry's own headers take precedence.", ())
-    quirks: QuirkChanges = setting(
-        "Differences from its APIs. See [quirks](#quirks).", factory=dict, shown="the known provider's"
-    )
+    quirks: QuirkChanges = setting("Differences from its APIs.", factory=dict, shown="the known provider's")
     own_endpoints: OwnEndpoints = setting(
-        "As [on an entry](#endpoints), for all of its entries.",
+        "As on an entry.",
         factory=dict,
         shown="the known provider's, else OpenAI's",
         name="endpoints",

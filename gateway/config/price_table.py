@@ -56,14 +56,13 @@ class PriceTable:
         "Tokens written to a cache.", None, shown="as `input`; 1.25 times `input` in Messages"
     )
     cache_write_1h: Dollars | None = setting(
-        "Tokens written to a cache for an hour, or for 12 hours at OpenAI.",
+        "Tokens written to a cache for an hour (OpenAI: 12 hours).",
         None,
         shown="as `cache_write`; 2 times `input` in Messages",
     )
     above: dict[PromptLength, TokenPrice] = setting(
-        "Prices for longer prompts, by a number of tokens: `{200k: {input: 6, output: 22.5}}`. If the whole "
-        "prompt, cached tokens included, exceeds it, these prices apply to all tokens of the request. Missing "
-        "prices are those of shorter prompts.",
+        "Prices for all tokens of a request whose prompt, cached tokens included, exceeds a number: `{200k: {input: "
+        "6, output: 22.5}}`. Missing prices are those of shorter prompts.",
         factory=dict,
     )
     tiers: dict[str, TierPrice] = setting(
@@ -73,12 +72,12 @@ class PriceTable:
         factory=dict,
     )
     per: dict[UnitWord, Dollars] = setting(
-        "Prices per unit other than tokens, in dollars: `{image: 0.04}`, `{second: 0.0001}`. `input` and `output` "
-        "are then optional. See [units](costs.md#units).",
+        "Prices per [unit](costs.md#units) other than tokens: `{image: 0.04}`, `{second: 0.0001}`. `input` and "
+        "`output` are then optional.",
         factory=dict,
     )
     tools: dict[str, Dollars] = setting(
-        "Fees per call of the provider's own tools, by name: `{web_search: 0.01}`.", factory=dict
+        "Fees per call of the provider's own tools: `{web_search: 0.01}`.", factory=dict
     )
 
 

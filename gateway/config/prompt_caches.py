@@ -21,26 +21,26 @@ class EntryPromptCache:
     """Changes of requests for an entry's prompt cache; none by default."""
 
     marks: MarkLifetime | None = setting(
-        "Add cache marks to requests that have none, with this lifetime, where the provider caches only marked "
-        "prompts (Anthropic's models). They follow the tools, the instructions and the user's last message. An "
-        "earlier message that is far away gets one, too.",
+        "Add cache marks with this lifetime to requests that have none, where the provider caches only marked "
+        "prompts (Anthropic's models). They follow the tools, the instructions and the user's last message, and a "
+        "distant earlier one.",
         None,
     )
 
     key: RoutingKey | None = setting(
-        "Add a key by which the provider routes requests to one cache, such as `prompt_cache_key`, if the client "
-        "sends none. Each `conversation` has a key, or each `client`.",
+        "Add a key by which the provider finds its cache, such as `prompt_cache_key`, if the client sends none: one "
+        "for each `conversation` or each `client`.",
         None,
     )
     isolate: Isolation | None = setting(
-        "Separate the caches of client keys or of groups at the provider, so that no client learns from cached token "
-        "counts what others send. For vLLM (`cache_salt`) and OpenAI's models from GPT-5.6 on (`prompt_cache_key`).",
+        "Separate the caches of client keys or groups, so that no client learns from cached token counts what others "
+        "send. For vLLM (`cache_salt`) and OpenAI's models from GPT-5.6 on.",
         None,
     )
 
     diagnose: bool = setting(
-        "Request the provider's own diagnosis of misses, which is then in the log. For Anthropic (Messages), and for "
-        "OpenAI's models from GPT-5.6 on (Responses). If the client requests one itself, its request stays unchanged.",
+        "Request the provider's own diagnosis of misses for the log, unless the client does. For Anthropic "
+        "(Messages), and OpenAI's models from GPT-5.6 on (Responses).",
         False,
         shown="`false`",
     )
@@ -56,8 +56,8 @@ class PlanoPromptCaching:
     """Plano's mapping ``prompt_caching`` of the root, for entries without ``prompt_cache``."""
 
     enabled: bool = setting(
-        "`true` adds cache marks to the requests of each entry that has no [`prompt_cache`](#prompt_cache-of-an-entry) "
-        "of its own and whose provider needs them, as `marks: 5m` does.",
+        "Add cache marks as `marks: 5m` does, for entries without their own "
+        "[`prompt_cache`](#prompt_cache-of-an-entry).",
         False,
         shown="`false`",
     )
@@ -104,16 +104,15 @@ class PromptCacheSettings:
     """The mapping ``prompt_cache`` of the root."""
 
     memory: PromptMemory = setting(
-        "The memory for digests of prompts, shared by all workers of a machine. If it is full, the "
-        "least recently used conversations are forgotten. One client uses at most half of it.",
+        "The memory for digests of prompts, for all workers of a machine. If it is full, the least recently used "
+        "conversations are forgotten. One client uses at most half of it.",
         32 * 2**20,
         shown="`32MiB`",
     )
     texts: PromptTextMemory = setting(
-        "The memory of each process for the latest prompts of conversations, after the masks of [steps](steps.md). "
-        "With it, the [live view](ui.md) shows 200 characters around a difference that broke a prompt's cache. `0` "
-        "keeps no text. If it is full, the client with the most bytes loses its least recently used conversation, and "
-        "one client uses at most half of it.",
+        "The memory of each process for the latest prompts, after the masks of [steps](steps.md). With it, the [live "
+        "view](ui.md) shows 200 characters around a difference that broke a cache. `0` keeps no text. One client "
+        "uses at most half of it.",
         0,
         shown="`0`",
     )

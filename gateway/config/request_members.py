@@ -35,14 +35,13 @@ class RequestMembers:
     """The members of requests that one level sets. ``level`` is their compiled form."""
 
     default: Mapping[str, Any] = setting(
-        "Members that the gateway adds if the client sends none, such as `{temperature: 0.2}`. An empty value of the "
-        "client (`null`) counts as none. Objects are merged member by member.",
+        "Members that the gateway adds if the client sends none, or `null`. Objects are merged.",
         factory=dict,
     )
     set: Mapping[str, Any] = setting("Members that replace the client's, such as `{store: false}`.", factory=dict)
     max: Mapping[str, Any] = setting(
-        "The highest values of numbers, and of `reasoning_effort`, such as `{max_tokens: 4096}`. The gateway lowers "
-        "higher ones. It sends `max_tokens` if the client does not.",
+        "The highest values of numbers, and of `reasoning_effort`. The gateway lowers higher ones, and sends "
+        "`max_tokens` if the client does not.",
         factory=dict,
     )
     drop: tuple[str, ...] = setting('Members that the gateway removes, such as `[user, "tools[].strict"]`.', ())

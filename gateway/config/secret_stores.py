@@ -32,9 +32,7 @@ class VaultSettings:
 
     url: Url = setting("The address of Vault or OpenBao, such as `https://vault:8200`.", "", required=True)
     role: str | None = setting("The role at `auth_path`, where the gateway signs in with its pod's token.", None)
-    token: Secret | None = setting(
-        "A token instead of a role; the gateway renews it if it is renewable.", None, secret=True
-    )
+    token: Secret | None = setting("A token instead of a role, renewed if it is renewable.", None, secret=True)
     auth_path: str = setting("The path of the Kubernetes sign-in.", "kubernetes")
     pod_token: NeededPath = setting("The file with the pod's token.", POD_TOKEN, shown="the usual path in a pod")
     namespace: str | None = setting("The namespace.", None)

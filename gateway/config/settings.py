@@ -157,116 +157,110 @@ class Config:
 
     version: Version | None = setting(
         "The version of Plano's configuration format, not of trigate: `v0.4.0`, or an older one: `v0.3.0`, `0.2.0`, "
-        "`v0.1.0`, `v0.1` or `0.1-beta`. All of them have the same keys.",
+        "`v0.1.0`, `v0.1` or `0.1-beta`. All have the same keys.",
         None,
         shown="required",
         needed=True,
         compared=False,
     )
     listeners: Listeners = setting(
-        "The addresses to listen on. See [listeners](#listeners).",
+        "The addresses to listen on.",
         (Listener(),),
         shown="one on 127.0.0.1:12000",
         restart=True,
     )
     model_providers: tuple[ModelEntry | None, ...] | None = setting(
-        "The models and how to reach them. See [model_providers](#model_providers).",
+        "The models, and how to reach them.",
         None,
         shown="required",
         compared=False,
     )
     llm_providers: tuple[ModelEntry | None, ...] | None = setting(
-        "The older name of `model_providers`. Give only one of the two.", None, compared=False
+        "The older name of `model_providers`.", None, compared=False
     )
     providers: dict[str, ProviderSettings] = setting(
-        "Providers that trigate does not know, and changes to known ones. See [providers](#providers).",
+        "Providers that trigate does not know, and changes to known ones.",
         factory=dict,
         compared=False,
     )
     model_aliases: dict[Name, Route] = setting(
-        "Your own names for models, and routes with several targets. See [model_aliases](#model_aliases).",
+        "Your own names for models, and routes with several targets.",
         factory=dict,
         compared=False,
     )
     model_names: ModelNames = setting(
-        "The names that clients may request. See [model_names](#model_names).",
+        "The names that clients may request.",
         ALL_NAMES,
         shown="all names",
     )
-    routing_preferences: tuple[RoutingPreference, ...] = setting(
-        "Routes in Plano's form. See [routing_preferences](#routing_preferences).", (), compared=False
-    )
+    routing_preferences: tuple[RoutingPreference, ...] = setting("Routes in Plano's form.", (), compared=False)
     retries: Retries | None = setting(
-        "The number of attempts for one request, and their deadline. See [retries](#retries).",
+        "The number of attempts for one request, and their deadline.",
         None,
         shown="only for names with several targets",
     )
     circuit: CircuitSettings = setting(
-        "The failures that put a target into cooldown, and its duration. See [circuit](#circuit).",
+        "The failures that put a target into cooldown, and its duration.",
         factory=CircuitSettings,
     )
     client_routing: tuple[ClientRouting, ...] = setting(
-        "The forms in which clients may choose targets in the request body: `openrouter`, `vercel`, `litellm`.", ()
+        "The forms in which clients may [choose targets](routing.md#routing-fields-of-other-gateways) in the body: "
+        "`openrouter`, `vercel`, `litellm`.",
+        (),
     )
     blocked_end_users: tuple[str, ...] = setting(
-        "The end users whose requests get 403, as LiteLLM's clients name them: `x-litellm-end-user-id`, `user`, or "
-        "`metadata.user_id` in the body. It needs `client_routing: [litellm]`.",
+        "The end users whose requests get 403, from `x-litellm-end-user-id`, or `user` or `metadata.user_id` in the "
+        "body. Needs `client_routing: [litellm]`.",
         (),
     )
     compatibility: tuple[Compatibility, ...] = setting(
-        "The servers whose paths and key headers clients may use: `azure` (Azure OpenAI), `litellm`. See [changes that "
-        "clients notice](migrating.md#changes-that-clients-notice).",
+        "The servers whose paths and key headers [clients may use](migrating.md#changes-that-clients-notice): "
+        "`azure` (Azure OpenAI), `litellm`.",
         (),
     )
     unpriced: Unpriced = setting(
-        "The treatment of a model without a price while a budget in money applies: `refuse` its requests, or "
-        "`allow` them as if they were free. See [costs](costs.md#models-without-a-price).",
+        "While a budget in money applies, `refuse` requests to a [model without a "
+        "price](costs.md#models-without-a-price), or `allow` them as if they were free.",
         "refuse",
     )
     client_keys: ClientKeys = setting(
-        "The keys that clients must send, with each client's rights and limits. See [client_keys](#client_keys).",
+        "The keys that clients must send, with each client's rights and limits.",
         (),
         shown="no key needed",
         shape={"minItems": 1},
         compared=False,
     )
     stored_keys: StoredKeysSwitch = setting(
-        "Also accept keys made with `trigate keys`, which are in the state storage. Every request then needs a "
-        "key, even before the first key exists. See [stored_keys](#stored_keys).",
+        "Also accept keys made with `trigate keys`. Every request then needs a key, even before the first one exists.",
         "off",
         compared=False,
         shown="`false`",
     )
     written_ratelimits: RatesOrHeaderLimits | None = setting(
-        "The [rates](#ratelimits) that all clients share, with or without keys, such as `{requests: 600/m, "
-        "concurrent: 20}`. A list limits tokens by a header, as in Plano; see [limits by a "
-        "header](#limits-by-a-header).",
+        "The rates that all clients share, with or without keys, such as `{requests: 600/m, concurrent: 20}`. A list "
+        "[limits tokens by a header](#limits-by-a-header), as in Plano.",
         None,
         compared=False,
         name="ratelimits",
     )
     budgets: tuple[Budget, ...] = setting(
-        "The amounts that all clients together may spend, with or without keys, such as `[5 usd/day]`. See "
-        "[budgets](#budgets).",
+        "The amounts that all clients together may spend, such as `[5 usd/day]`.",
         (),
     )
     opening_spend: tuple[OpeningSpend, ...] = setting(
-        "The amounts that clients and groups had spent before they moved to this gateway. See "
-        "[opening_spend](#opening_spend).",
+        "The amounts that clients and groups had spent before they moved to this gateway.",
         (),
     )
-    client_groups: ClientGroups = setting(
-        "Settings that several clients share. See [client_groups](#client_groups).", (), compared=False
-    )
+    client_groups: ClientGroups = setting("Settings that several clients share.", (), compared=False)
     issuers: Issuers = setting(
-        "The [issuers](people.md) whose tokens admit people: identity providers, clusters and CI services. Every "
-        "request then needs a key or token. See [issuers](#issuers).",
+        "The [issuers](people.md) whose tokens admit people: identity providers, clusters, CI services. Every "
+        "request then needs a key or token.",
         (),
         shape={"minItems": 1},
         compared=False,
     )
     sessions: SessionSettings = setting(
-        "The lifetimes of [sessions](people-reference.md#sessions). See [sessions](#sessions).", SessionSettings()
+        "The lifetimes of people's [sessions](people-reference.md#sessions).", SessionSettings()
     )
     limit_message: str | None = setting(
         "Text after the message of an exhausted budget, such as the address of a form. Only sessions on Messages get "
@@ -279,79 +273,77 @@ class Config:
         None,
     )
     mcp_servers: McpServers = setting(
-        "The MCP servers that clients reach through the gateway. See [mcp_servers](#mcp_servers).",
+        "The MCP servers that clients reach through the gateway.",
         (),
         shape={"minItems": 1},
         compared=False,
     )
     steps: Steps = setting(
-        "The [steps](steps.md) that check, mask, refuse or record requests and responses, in this order. See "
-        "[steps](#steps).",
+        "The [steps](steps.md) that check, mask, refuse or record requests and responses, in this order.",
         (),
         compared=False,
     )
     open: bool = setting(
-        "Accept clients from other machines without a key. Otherwise `trigate serve` listens on other addresses "
-        "than loopback only with `client_keys`, `stored_keys` or a listener's `tls.client_ca`.",
+        "Accept clients from other machines without a key. Otherwise `trigate serve` listens beyond loopback only "
+        "with `client_keys`, `stored_keys` or a listener's `tls.client_ca`.",
         False,
     )
     state_storage: StateStorage | None = setting(
-        "The storage for responses, conversations and threads. See [state_storage](#state_storage).",
+        "The storage for responses, conversations and threads.",
         None,
         shown="in memory",
         restart=True,
     )
     signing_key: SealingKeys = setting(
-        "32 bytes in base64 (`openssl rand -base64 32`) that sign the ids of [files](files.md) and other objects "
-        "that providers store for clients. In a list, the first key signs and every key verifies. Without it the "
-        "gateway derives the secret from the provider's key, so ids become invalid when that key changes.",
+        "32 bytes in base64 (`openssl rand -base64 32`) that sign the ids of [files](files.md) and other objects at "
+        "providers. In a list, the first key signs and every key verifies. By default, ids become invalid when the "
+        "provider's key changes.",
         (),
         shown="derived from the provider's key",
         secret=True,
     )
     secret_stores: SecretStoreSettings = setting(
-        "The stores of secrets, for `{vault: …}` and others. See [secret_stores](#secret_stores).",
+        "The stores of secrets, for `{vault: …}` and others.",
         SecretStoreSettings(),
         shown="none",
         restart=True,
     )
     public_url: Url | None = setting(
-        "The URL at which clients and browsers reach the gateway, such as `https://llm.example`, also [below a "
-        "path](operating.md#below-a-path). Links, redirects and cookies use it.",
+        "The URL at which clients and browsers reach the gateway, also [below a path](operating.md#below-a-path). "
+        "Links, redirects and cookies use it.",
         None,
         shown="the request's `Host`",
     )
     counters: CounterSettings = setting(
-        "The storage that counts rates, simultaneous requests and budgets. See [counters](#counters).",
+        "The storage that counts rates, simultaneous requests and budgets.",
         factory=CounterSettings,
         shown="in memory, shared by all workers of this machine",
         restart=True,
     )
     cache: AnswerCacheSettings = setting(
-        "The storage for cached answers, and its size. See [cache](#cache).",
+        "The storage for cached answers.",
         factory=AnswerCacheSettings,
         shown="in memory; used only for names and clients with `cache`",
         restart=True,
     )
     prompt_cache: PromptCacheSwitch = setting(
         "The memory for explanations of what providers' [prompt caches](prompt-caching.md) missed. `false` switches "
-        "them off. See [prompt_cache](#prompt_cache).",
+        "them off.",
         PromptCacheSettings(),
         shown="on",
     )
     prompt_caching: PlanoPromptCaching = setting(
-        "Plano's key for cache marks in all entries. See [prompt_caching](#prompt_caching).",
+        "Plano's key for cache marks in all entries.",
         PlanoPromptCaching(),
         shown="off",
     )
     timezone: ZoneName = setting(
-        "The time zone in which the hours, days, weeks and months of [budgets](#budgets) begin, such as "
-        "`Europe/Berlin`.",
+        "The time zone in which calendar periods of budgets begin, such as `Europe/Berlin`.",
         "UTC",
     )
     reserve: Reserve = setting(
-        "The cost that a request reserves in its budgets before it is sent: `expected` for a likely answer, `max` "
-        "for the longest possible one.",
+        "The cost that a request reserves in budgets before it is sent: of a likely answer, or with `max` of the "
+        "longest possible one.",
         "expected",
     )
     charge_undelivered: bool = setting(
@@ -360,56 +352,50 @@ class Config:
         True,
     )
     metrics: MetricsAccess = setting(
-        "`true` serves `/metrics`, `false` does not. A mapping sets who may read it; see [metrics](#metrics).",
+        "Serve `/metrics`. A mapping sets who may read it.",
         "keyed",
         restart=True,
         shown="`true`",
     )
     tracing: TracingSettings | None = setting(
-        "The destination of traces. See [tracing](#tracing).", None, shown="from the environment", restart=True
+        "The destination of traces.", None, shown="from the environment", restart=True
     )
     cors: tuple[Origin, ...] = setting(
-        "The origins of web pages that may call the gateway from a browser, such as `https://app.example`; `*` "
-        "allows all. See [browsers](#browsers).",
+        "The origins of web pages that may call the gateway from a browser; `*` allows all.",
         (),
     )
     hosts: tuple[HostName, ...] = setting(
-        "The host names under which clients may call the gateway, without a port. Any other `Host` gets 403, "
-        "except addresses and, on loopback, `localhost`. See [browsers](#browsers).",
+        "The host names under which clients may call the gateway, without a port. Other names get 403, except "
+        "addresses and, on loopback, `localhost`.",
         (),
         shown="on loopback without `client_keys` only local names; otherwise any",
     )
     audit: AuditPlace | None = setting(
-        "The destination of the [audit](log.md#audit): `stderr` or a file. Only the file's owner can read it, and "
-        "the gateway creates it again after it was moved.",
+        "The destination of the [audit](log.md#audit): `stderr`, or a file that only its owner can read.",
         None,
         shown="warnings in the log, for refused keys and pages only",
     )
     trusted_proxies: tuple[Network, ...] = setting(
-        "The proxies whose `X-Forwarded-For` is trusted: addresses, networks such as `10.0.0.0/8`, or `unix` for "
-        "peers on a Unix socket. The client's address, in the [log](log.md) and in counts by address, is the last "
-        "one in that header that belongs to no trusted proxy.",
+        "The proxies whose `X-Forwarded-For` is trusted: addresses, networks such as `10.0.0.0/8`, or `unix`. The "
+        "client's address is the last one in that header that belongs to no trusted proxy.",
         (),
     )
-    timeouts: Timeouts = setting("Limits on a provider's silence. See [timeouts](#timeouts).", factory=Timeouts)
-    limits: Limits = setting("Limits on sizes and on simultaneous work. See [limits](#limits).", factory=Limits)
-    overrides: Overrides = setting(
-        "A few settings under Plano's names. See [overrides](#overrides).", factory=Overrides
-    )
+    timeouts: Timeouts = setting("Limits on a provider's silence.", factory=Timeouts)
+    limits: Limits = setting("Limits on sizes and on simultaneous work.", factory=Limits)
+    overrides: Overrides = setting("A few settings under Plano's names.", factory=Overrides)
     drain: Duration = setting(
-        "The time that responses in progress have after SIGTERM. Then their clients receive an error event.",
+        "The time that running responses have after SIGTERM. Then their clients get an error event.",
         25.0,
         restart=True,
     )
     write_timeout: Wait = setting(
-        "The longest time that sent data may stay unacknowledged. Then the gateway disconnects the client. A "
-        "client that reads slowly stays connected.",
+        "The longest time that sent data may stay unacknowledged. Then the gateway disconnects the client.",
         30.0,
         restart=True,
     )
     drain_delay: Duration = setting(
-        "After SIGTERM, the gateway still accepts requests for this time while `/readyz` returns 503, so that a "
-        "load balancer can notice.",
+        "After SIGTERM, the time in which the gateway still accepts requests while `/readyz` returns 503, for load "
+        "balancers.",
         0.0,
         restart=True,
         shown="`0`",
@@ -418,47 +404,42 @@ class Config:
         "The longest silence towards a client. Then the gateway sends a ping or a comment.", 15.0
     )
     websocket_idle: Wait = setting(
-        "The time after which the gateway closes a WebSocket without requests (code 1001). Its client then reconnects.",
+        "The time after which the gateway closes a WebSocket without requests (code 1001). Its client reconnects.",
         600.0,
     )
     strict: bool = setting(
-        "Refuse a request with 400 if a field that may change the answer cannot be sent to the provider. The error "
-        "lists such fields. Hints, such as cache marks and user ids, are still dropped and listed in "
-        "`x-trigate-dropped`. The header `x-trigate-strict: 1` or `0` decides for one request.",
+        "Refuse a request with 400 if a field that may change the answer cannot be sent. Hints, such as cache marks "
+        "and user ids, are still dropped. `x-trigate-strict: 1` or `0` decides for one request.",
         False,
     )
     websocket: bool = setting(
-        "Serve `/v1/responses` over WebSocket too, as Codex requests it. With `false` an upgrade gets 426, and "
-        "Codex continues over HTTP.",
+        "Serve `/v1/responses` over WebSocket too. With `false` an upgrade gets 426, and Codex continues over HTTP.",
         True,
     )
     ui: UiSwitch = setting(
-        "Serve the [live view](ui.md) at `/ui`. Without `client_keys` and `ui_key` it is available only on this "
-        "machine. With `false`, only the [pages](people-reference.md#pages) of callers remain. See [ui](#ui).",
+        "Serve the [live view](ui.md) at `/ui`, without `client_keys` and `ui_key` only on this machine. With "
+        "`false`, only the callers' [pages](people-reference.md#pages) remain.",
         UiSettings(),
         shown="`true`",
     )
     ui_key: OperatorKey | None = setting(
-        "The key that shows the requests of all clients in the live view, and with `ui: {answers: all}` their answers. "
-        "With one of the `client_keys`, a client sees its own requests.",
+        "The key that shows all clients' requests in the live view. With one of the `client_keys`, a client sees its "
+        "own.",
         None,
         secret=True,
     )
     metrics_key: OperatorKey | None = setting(
-        "The key for [`/metrics`](metrics.md#access) and `/readyz?verbose`, which show the usage and spending of "
-        "all clients. `ui_key` works there too. With neither of them, every client key without `models` works, and "
-        "`trigate check` warns about it.",
+        "The key for [`/metrics`](metrics.md#access) and `/readyz?verbose`, which show the usage and spending of all "
+        "clients. `ui_key` works there too.",
         None,
         secret=True,
     )
     ui_keep: bool = setting(
-        "Keep the last streams in memory, at most 4 MiB, so that the live view can open streams that have ended. "
-        "Prompts are kept only with `ui_prompts`.",
+        "Keep the last streams in memory, at most 4 MiB, so that the live view can open streams that have ended.",
         True,
     )
     ui_prompts: bool = setting(
-        "Keep the bodies of the last requests in memory, at most 8 MiB. The live view shows each to viewers who can "
-        "read its answer.",
+        "Keep the bodies of the last requests in memory, at most 8 MiB, for viewers who can read their answers.",
         False,
     )
     log_level: LogLevel = setting(

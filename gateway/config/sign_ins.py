@@ -43,14 +43,14 @@ class AwsSignIn:
     """An AWS sign-in: with keys, or the vendor's credential chain, from ``profile`` if set; then as the role
     ``role_arn``."""
 
-    type: Literal["aws"] = setting("`aws`. It needs `pip install 'trigate[aws]'`.", "aws", required=True)
+    type: Literal["aws"] = setting("Needs `pip install 'trigate[aws]'`.", "aws", required=True)
     region: str | None = setting(
-        "The region, unless the address or the model (an ARN) contains it.",
+        "The region, unless the address or an ARN contains it.",
         None,
         shown="the entry's own, else from AWS's credential chain",
     )
     service: str | None = setting(
-        "The service name to sign for at your own address: `bedrock` or `bedrock-mantle`.",
+        "At your own address: the service to sign for, `bedrock` or `bedrock-mantle`.",
         None,
         shown="by the address",
     )
@@ -59,7 +59,7 @@ class AwsSignIn:
     )
     role_arn: str | None = setting("A role to assume with these credentials.", None)
     external_id: Secret | None = setting("The external id that a role in another account requires.", None, secret=True)
-    session_name: str | None = setting("The name of the role's sessions, as in AWS's logs.", None, shown="`trigate`")
+    session_name: str | None = setting("The name of the role's sessions in AWS's logs.", None, shown="`trigate`")
     access_key_id: Secret | None = setting(
         "An access key, instead of AWS's credential chain.", None, shown="from AWS's credential chain", secret=True
     )
@@ -93,7 +93,7 @@ class AwsSignIn:
 class GoogleSignIn:
     """A Google sign-in: with ``credentials_file``, or application-default credentials."""
 
-    type: Literal["google"] = setting("`google`. It needs `pip install 'trigate[google]'`.", "google", required=True)
+    type: Literal["google"] = setting("Needs `pip install 'trigate[google]'`.", "google", required=True)
     credentials_file: str | None = setting(
         "The key of a service account, or the configuration of a workload identity pool.",
         None,
@@ -127,10 +127,10 @@ class AzureSignIn:
 
     The identity ``default`` tries all methods."""
 
-    type: Literal["azure"] = setting("`azure`. It needs `pip install 'trigate[azure]'`.", "azure", required=True)
+    type: Literal["azure"] = setting("Needs `pip install 'trigate[azure]'`.", "azure", required=True)
     identity: Literal["default", "managed", "workload"] | None = setting(
-        "`managed` for a managed identity, `workload` for the identity of a Kubernetes pod, `default` for every "
-        "method that azure-identity tries.",
+        "`managed` for a managed identity, `workload` for a Kubernetes pod, `default` for every method that "
+        "azure-identity tries.",
         None,
         shown="`default`",
     )
@@ -138,12 +138,12 @@ class AzureSignIn:
         "The tenant of `client_secret` or of a workload identity.", None, shown="`AZURE_TENANT_ID`"
     )
     client_id: str | None = setting(
-        "The application of `client_secret` or of a workload identity, or a user-assigned managed identity.",
+        "The application, or a user-assigned managed identity.",
         None,
         shown="`AZURE_CLIENT_ID`, else the system-assigned identity",
     )
     client_secret: Secret | None = setting(
-        "An application's secret. It needs `tenant_id` and `client_id`.", None, secret=True
+        "An application's secret. Needs `tenant_id` and `client_id`.", None, secret=True
     )
     scope: str = setting(
         "The scope of the tokens.",

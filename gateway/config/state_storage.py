@@ -47,30 +47,28 @@ class StateStorage:
         shown="`30d`; `memory`: `24h`",
     )
     max_bytes: Size | None = setting(
-        "The size at which conversations are removed: those of the client that has most, oldest last turn first.",
+        "The size at which the conversations with the oldest last turn are removed, of the client that has most.",
         16 * 2**20,
         shown="`memory`: `16MiB`; `sqlite`: `1GiB`; `postgres`: no limit",
     )
     path: FilePath | None = setting(
-        "Required with `sqlite`: the file on a local disk, readable only by its owner. Its directory must exist.", None
+        "Required with `sqlite`: the file on a local disk, readable only by its owner.", None
     )
     connection_string: Secret | None = setting(
         "Required with `postgres`: a URL (`postgresql://user:password@host:5432/database`) or libpq's parameters. "
-        "The gateway creates its tables `trigate_*` on first use.",
+        "The gateway creates its tables `trigate_*`.",
         None,
         secret=True,
     )
     encryption_key: SealingKeys = setting(
-        "32 bytes in base64 (`openssl rand -base64 32`) that encrypt contents with AES-256-GCM. Ids, client names, "
-        "sizes and times stay readable. Contents written with another key, or without one, cannot be read. In a "
-        "list, the first key writes and every key reads. See [state](state.md#encryption).",
+        "32 bytes in base64 (`openssl rand -base64 32`) that encrypt contents with AES-256-GCM. In a list, the first "
+        "key writes and every key reads. See [state](state.md#encryption).",
         (),
         shown="not encrypted",
         secret=True,
     )
     ledger: KeptLedgerSettings = setting(
-        "With `sqlite` and `postgres`: the part of the ledger that is kept there, one line for each exchange. See "
-        "[ledger](#ledger).",
+        "The part of the ledger that is kept there, with `sqlite` and `postgres`.",
         KeptLedgerSettings(),
     )
 

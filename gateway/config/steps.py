@@ -87,23 +87,22 @@ class StepScope:
         "Names of `client_groups`.", None, shown="all", absent="all", shape=_PATTERNS
     )
     models: tuple[str, ...] | None = setting(
-        "The names that clients request, such as aliases. To cover a provider under every name, use `entries`.",
+        "The names that clients request. To cover a provider under every name, use `entries`.",
         None,
         shown="all",
         absent="all",
         shape=_PATTERNS,
     )
     entries: tuple[str, ...] | None = setting(
-        "The names of entries. The step runs before the first attempt at such an entry, so a fallback to it is "
-        "checked too.",
+        "The names of entries. The step runs before the first attempt at such an entry, also as a fallback.",
         None,
         shown="all",
         absent="all",
         shape=_PATTERNS,
     )
     endpoints: tuple[str, ...] | None = setting(
-        "The endpoints, such as `embeddings` or `files`, and for conversations the API: `chat`, `messages`, "
-        "`responses`, `gemini`, `converse` or `interactions`. Clients can use endpoints outside the list unchecked.",
+        "The endpoints, such as `embeddings`, or the API of a conversation, such as `chat`. Clients can use "
+        "endpoints outside the list unchecked.",
         None,
         shown="all",
         absent="all",
@@ -163,7 +162,7 @@ class StepSettings:
     holds_secrets = True
 
     use: StepUse = setting(
-        "The step: a [kind](#kinds-of-steps), an entry point of the group `trigate.steps`, `package.module:name`, or "
+        "A [kind](#kinds-of-steps), an entry point of the group `trigate.steps`, `package.module:name`, or "
         "`./file.py:name` relative to this file."
     )
     name: ShortName = setting("Its unique name in headers, log and metrics.", "", shown="from `use`")
@@ -176,14 +175,14 @@ class StepSettings:
         shape={"minItems": 1},
     )
     action: Actions | None = setting(
-        "The treatment of findings: `mask` the text, `refuse` the request, or `report` it in log and metrics. A "
-        "mapping sets it by label; labels that it does not list are refused.",
+        "`mask` the text, `refuse` the request, or `report` findings in log and metrics. A mapping sets it by label; "
+        "other labels are refused.",
         None,
         shown="the kind's; for code `refuse`",
         absent="the default",
     )
     scope: Scope = setting(
-        "The requests that it applies to: [`for`](#for). Every list in it must match.",
+        "The requests that it applies to. Every list in it must match.",
         EVERYTHING,
         shown="all requests",
         name="for",
@@ -192,8 +191,8 @@ class StepSettings:
         "The settings of the [kind](#kinds-of-steps), or of your code.", factory=dict, secret=True, name="with"
     )
     hold: Hold | None = setting(
-        "The part of a response that waits for the check: `whole`, the last characters by their number, or `nothing`. "
-        "With `nothing` the client may see text before the step refuses it.",
+        "The part of a response that waits for the check: `whole`, the last characters by their number, or "
+        "`nothing`. With `nothing` the client may see text before the step refuses it.",
         None,
         shown="the kind's; for code `whole`",
         absent="the default",
@@ -210,14 +209,12 @@ class StepSettings:
     restore: bool = setting("Replace masks in responses with the client's own values.", False)
     deadline: Wait = setting("The longest time of one call.", 5.0)
     concurrent: Natural = setting(
-        "The maximum number of simultaneous calls in each worker. One client gets at most half of them.", 64
+        "The most simultaneous calls in each worker. One client gets at most half of them.", 64
     )
     unchecked: Unchecked = setting(
-        "The treatment of content that the step could not check, for any reason: `refuse` or `pass`.", "refuse"
+        "`refuse` or `pass` content that the step could not check, for any reason.", "refuse"
     )
-    refusal: StepRefusal = setting(
-        "The response to a refused request: [`refusal`](#refusal).", factory=StepRefusal, shown="a 400"
-    )
+    refusal: StepRefusal = setting("The response to a refused request.", factory=StepRefusal, shown="a 400")
     kind_settings: Any = attrs.field(default=None, eq=False)
     secrets: tuple[str, ...] = attrs.field(default=(), eq=False)
     written: Mistake | None = attrs.field(default=None, eq=False)

@@ -40,27 +40,26 @@ class Quirks:
     """Most OpenAI-compatible servers know only ``max_tokens``."""
 
     takes_max_tokens: bool = setting(
-        "Chat: `true` if the older name `max_tokens` also works. Otherwise the limit is sent as "
-        "`max_completion_tokens`.",
+        "Chat: the older name `max_tokens` works too.",
         True,
         shown="depends on the model",
     )
     """OpenAI's reasoning models refuse it (continuedev/continue#7052)."""
 
     default_max_tokens: int = setting(
-        "Messages: the `max_tokens` of requests without one, because Messages requires it.",
+        "Messages: the `max_tokens` of requests without one.",
         8192,
         shown="depends on the model, else `8192`",
     )
 
     developer_role: bool = setting(
-        "Chat: `true` if the role `developer` works. Otherwise `system` is sent.",
+        "Chat: the role `developer` works. Otherwise `system` is sent.",
         True,
         shown="`true`; `false` for all but OpenAI",
     )
 
     text_lists: bool = setting(
-        "Chat: `true` if the texts of a message may be a list. Otherwise a translated message has one text.",
+        "Chat: the texts of a message may be a list. Otherwise a translated message has one text.",
         True,
         shown="`true`; `false` for all but OpenAI",
     )
@@ -68,29 +67,27 @@ class Quirks:
     mozilla-ai/any-llm#1228)."""
 
     original_images: bool = setting(
-        "Chat: `true` if the `detail` of an image may be `original`. Otherwise a translated image has `high`.",
+        "Chat: the `detail` of an image may be `original`. Otherwise a translated image has `high`.",
         True,
         shown="`true`; `false` for all but OpenAI",
     )
     """Ark, StepFun and vLLM reject it (farion1231/cc-switch#7555, farion1231/cc-switch#6569)."""
 
     asked_in_responses: Literal["by_responses_clients", "to_keep_reasoning", "with_tools", "always"] = setting(
-        "The requests that go to Responses, if the provider has that API. `by_responses_clients`: those of "
-        "Responses clients. `with_tools`: also translated requests, and Chat requests with tools while the model "
-        "thinks, which newer OpenAI models refuse in Chat. `to_keep_reasoning`: the same, but only at the maker's "
-        "own address. `always`: all requests, because the model exists only in Responses. `speaks` takes "
-        "precedence.",
+        "The requests that go to Responses, if the provider has it. `by_responses_clients`: those of Responses "
+        "clients. `with_tools`: also translated requests, and Chat requests with tools while the model thinks. "
+        "`to_keep_reasoning`: the same, only at the maker's address. `always`: all. `speaks` takes precedence.",
         "by_responses_clients",
         shown="depends on the model",
     )
     """In Chat, newer models of OpenAI refuse tools with reasoning, and older ones forget reasoning between calls."""
 
-    stream_usage: bool = setting("Chat: `true` if `stream_options` works. Otherwise the usage may stay unknown.", True)
+    stream_usage: bool = setting("Chat: `stream_options` works. Otherwise the usage may stay unknown.", True)
 
-    reasoning_effort: bool = setting("Chat: `true` if `reasoning_effort` works.", True)
+    reasoning_effort: bool = setting("Chat: `reasoning_effort` works.", True)
 
     efforts: tuple[str, ...] = setting(
-        "The effort levels that the model accepts. Any other level is lowered to the next accepted one.",
+        "The effort levels that the model accepts. Others are lowered to the next accepted one.",
         (),
         shown="depends on the model",
     )
@@ -101,16 +98,15 @@ class Quirks:
     )
 
     message_images: bool = setting(
-        "Chat: `true` if the server accepts the `images` of earlier answers in the assistant's messages. Otherwise a "
-        "translated request drops them.",
+        "Chat: the server accepts the `images` of earlier answers. Otherwise a translated request drops them.",
         False,
         shown="`false`; `true` for OpenRouter",
     )
     """See https://openrouter.ai/docs/features/multimodal/image-generation"""
 
     reasoning_replay: Literal["own", "every_message"] = setting(
-        "Chat: `own` sends the reasoning field only with messages that have reasoning. `every_message` sends it with "
-        "every assistant message after the first one with reasoning.",
+        "Chat: send the reasoning field only with messages that have reasoning (`own`), or with every later "
+        "assistant message.",
         "own",
     )
 
@@ -128,15 +124,13 @@ class Quirks:
     )
 
     forced_tools: bool = setting(
-        "Messages: `true` if `tool_choice` may force a tool. Otherwise `auto` is sent, and `x-trigate-dropped` "
-        "lists `tool_choice`.",
+        "Messages: `tool_choice` may force a tool. Otherwise `auto` is sent.",
         True,
         shown="depends on the model",
     )
 
     short_call_ids: bool = setting(
-        "Chat and Responses: shorten ids of tool calls over 64 characters, in the call and its result. OpenAI "
-        "refuses longer ids; a server that creates longer ids needs them back unchanged.",
+        "Chat and Responses: shorten ids of tool calls over 64 characters, in call and result.",
         True,
         shown="`true`; `false` for all but OpenAI and Azure",
     )
@@ -144,14 +138,14 @@ class Quirks:
 
     short_tool_names: bool = setting(
         "Shorten names of tools over 64 characters also without a translation, and restore them in the answer. "
-        "Otherwise, only after the server has refused one. Servers of Gemini and Converse always get short names.",
+        "Otherwise only after a refusal. Gemini and Converse always get short names.",
         False,
         shown="depends on the provider",
     )
     """See openai/codex#46188."""
 
     structured_output: bool = setting(
-        "Messages: `true` if `output_config.format` works. Otherwise the prompt describes the schema.", True
+        "Messages: `output_config.format` works. Otherwise the prompt describes the schema.", True
     )
 
     sampling: Literal["free", "unless_thinking", "only_effort_none", "never"] = setting(
@@ -162,21 +156,21 @@ class Quirks:
     """This includes Chat's penalties."""
 
     one_of_temperature_top_p: bool = setting(
-        "`true` if the model refuses `temperature` and `top_p` together. Then `top_p` is dropped.",
+        "The model refuses `temperature` and `top_p` together. Then `top_p` is dropped.",
         False,
         shown="depends on the model",
     )
 
     cache_breakpoints: bool = setting(
-        "Chat and Responses: `true` if `prompt_cache_breakpoint` works.", False, shown="depends on the model"
+        "Chat and Responses: `prompt_cache_breakpoint` works.", False, shown="depends on the model"
     )
     """True for GPT-5.6 and later."""
 
     bedrock_family: Literal[
         "claude", "claude3", "nova", "nova2", "mistral", "openai", "qwen", "zai", "minimax", "other"
     ] = setting(
-        "Converse: the model's family, which decides how reasoning is requested, and whether tools can be forced "
-        "and prompts cached. Needed if the model's name does not show it, as with an inference profile.",
+        "Converse: the model's family, which decides reasoning, forced tools and prompt caching. Needed if the name "
+        "does not show it, as with an inference profile.",
         "other",
         shown="depends on the model, else `other`",
     )
@@ -188,8 +182,8 @@ class Quirks:
     """A Messages client's own header passes unchanged."""
 
     billing_line: bool = setting(
-        "Messages: send Claude Code's billing line. Only Anthropic needs it. It changes with every request and so "
-        "prevents prompt cache hits at other providers.",
+        "Messages: send Claude Code's billing line. It changes with every request, and so breaks the prompt caches "
+        "of other providers.",
         True,
         shown="`true`; `false` for all but Anthropic",
     )
@@ -197,59 +191,56 @@ class Quirks:
 
     deferred_tools: Literal["native", "found", "all"] = setting(
         "Tools with `defer_loading`. `native`: the server searches them. `found`: the gateway sends those that the "
-        "client's own search has found. `all`: it sends all of them immediately.",
+        "client's search has found. `all`: it sends all.",
         "native",
         shown="`native`; `found` for all but OpenAI and Anthropic",
     )
     """For translated requests, ``native`` means ``found``."""
 
     tool_changes: bool = setting(
-        "Messages: `true` if messages can add and remove tools (`tool_addition`, `tool_removal`), where "
-        "`deferred_tools` is `native`. Otherwise a translated request has the tools at the end of its history.",
+        "Messages: messages can add and remove tools, where `deferred_tools` is `native`. Otherwise a translated "
+        "request has the tools at the end of its history.",
         False,
         shown="depends on the model",
     )
     """The same tools in each request keep the provider's prompt cache."""
 
     refused_fields: tuple[MemberPath, ...] = setting(
-        "Members that the server refuses, such as `store` or `tools[].strict`. The gateway drops them and lists "
-        "them in `x-trigate-dropped`.",
+        "Members that the server refuses, such as `store` or `tools[].strict`. The gateway drops them.",
         (),
         shown="depends on the provider",
     )
 
     moderation: bool = setting(
-        "Chat and Responses: `true` if `moderation` works. Otherwise a request with a policy `block` gets 400, because "
-        "the answer would not be moderated.",
+        "Chat and Responses: `moderation` works. Otherwise a request with a policy `block` gets 400, because the "
+        "answer would not be moderated.",
         True,
         shown="`true`; `false` for known servers other than OpenAI",
     )
 
     unavailable_statuses: tuple[int, ...] = setting(
-        "More error statuses that mean overload, such as `[403, 422]`. A route then continues with its next "
-        "target, and the client gets 503.",
+        "More error statuses that mean overload, such as `[403, 422]`. A route then continues, and the client gets "
+        "503.",
         (),
         shown="only 503 and 529",
     )
     """See api7/aisix#752."""
 
     refused_betas: tuple[str, ...] = setting(
-        "Messages: values of `anthropic-beta` that the server refuses, as shell patterns. The gateway drops them "
-        "and lists them in `x-trigate-dropped`.",
+        "Messages: values of `anthropic-beta` that the server refuses, as shell patterns. The gateway drops them.",
         (),
         shown="depends on the provider",
     )
 
     counts_cached: bool = setting(
-        "`true` if tokens read from a cache count towards the provider's rate limits. The entry's `ratelimits` "
-        "then count them too, unless they set `count_cached`.",
+        "Tokens read from a cache count towards the provider's rate limits, and so in the entry's `ratelimits`.",
         False,
         shown="`false`; `true` for OpenAI and Azure OpenAI",
     )
     """Anthropic, Bedrock and Groq do not count them."""
 
     context_window: int | None = setting(
-        "The size of the context window in tokens. A route skips a target if the prompt certainly exceeds it. See "
+        "The context window in tokens. A route skips a target if the prompt certainly exceeds it. See "
         "[models](models.md#facts).",
         None,
         shown="depends on the model",
@@ -257,15 +248,14 @@ class Quirks:
     """Unknown, no prompt counts as too long."""
 
     max_output: int | None = setting(
-        "The longest answer in tokens. Lists of models show it, and `reserve: max` reserves its cost. It does not "
-        "change a request's own limit.",
+        "The longest answer in tokens, for lists of models and `reserve: max`. It limits no request.",
         None,
         shown="depends on the model",
     )
     """Unknown, no answer counts as too long."""
 
     can: tuple[Skill, ...] = setting(
-        "The abilities shown in lists of models: `images`, `pdf`, `audio`, `video`, `tools`, `structured_output`, "
+        "The abilities in lists of models: `images`, `pdf`, `audio`, `video`, `tools`, `structured_output`, "
         "`reasoning`.",
         (),
         shown="depends on the model",
@@ -273,16 +263,16 @@ class Quirks:
     """Abilities in neither list are unknown."""
 
     cannot: tuple[Ability, ...] = setting(
-        "The abilities that the model or the server lacks: `images`, `pdf`, `tools`, `choices` (`n` above 1), "
-        "`structured_output`. A route prefers targets that have them. A request with images gets 400 if no target "
-        "can see images. `[]` means that it can do everything, whatever the gateway knows of it.",
+        "The abilities that the model lacks: `images`, `pdf`, `tools`, `choices` (`n` above 1), `structured_output`. "
+        "A route prefers targets that have them. Images get 400 if no target sees them. `[]` means that it can do "
+        "everything.",
         (),
         shown="depends on the model",
     )
     """Abilities outside the list are tried."""
 
     thinking_control: Literal["level", "budget", "none"] = setting(
-        "Gemini: the way to set the amount of thinking: by `level`, by `budget`, or `none`.",
+        "Gemini: the way to set the amount of thinking.",
         "level",
         shown="depends on the model",
     )
@@ -301,40 +291,37 @@ class Quirks:
     )
 
     signed_calls: bool = setting(
-        "Gemini: `true` if the model refuses its earlier tool calls and images without a thought signature. The "
-        "gateway then adds the placeholder that Google documents.",
+        "Gemini: the model refuses its earlier tool calls and images without a thought signature. The gateway then "
+        "adds the placeholder that Google documents.",
         False,
         shown="depends on the model",
     )
 
     mixed_tools: bool = setting(
-        "Gemini: `true` if Google's own tools, or a response schema, work together with functions. Otherwise "
-        "Google's tools are dropped, the prompt describes the schema, and `x-trigate-dropped` lists both.",
+        "Gemini: Google's own tools, or a response schema, work together with functions. Otherwise Google's tools "
+        "are dropped, and the prompt describes the schema.",
         True,
         shown="depends on the model",
     )
 
-    server_tool_invocations: bool = setting(
-        "Gemini: `true` if `includeServerSideToolInvocations` works. Vertex AI does not know it.", True
-    )
+    server_tool_invocations: bool = setting("Gemini: `includeServerSideToolInvocations` works.", True)
 
     media_in_results: bool = setting(
-        "Gemini: `true` if a tool result may contain images and files. Otherwise they follow after all results.",
+        "Gemini: a tool result may contain images and files. Otherwise they follow after all results.",
         True,
         shown="depends on the model",
     )
 
     schemas: Literal["json", "subset", "without_limits"] = setting(
-        "Gemini: `json` if `parametersJsonSchema` and `responseJsonSchema` work. `subset` reduces schemas to "
-        "Google's own form, and `x-trigate-dropped` lists the lost parts. Messages and Converse: `without_limits` "
-        "moves limits such as `minimum` into descriptions, in the schemas of answers and strict tools.",
+        "Gemini: `json` if `parametersJsonSchema` and `responseJsonSchema` work; `subset` reduces schemas to "
+        "Google's own form. Messages and Converse: `without_limits` moves limits such as `minimum` into "
+        "descriptions.",
         "json",
         shown="`json`; `without_limits` for Claude",
     )
     """See ``providers/neutral/schema_limits.py``."""
 
     wrapped_count: bool = setting(
-        "Gemini: `true` if `countTokens` expects the request in `generateContentRequest`, `false` if it expects "
-        "the members directly.",
+        "Gemini: `countTokens` expects the request in `generateContentRequest`.",
         True,
     )

@@ -1,7 +1,7 @@
-"""The tables in ``docs/steps-reference.md`` are those of the code."""
+"""The labels in ``docs/steps-reference.md`` are those of the code."""
 
 from tests.pages.steps import PAGE, page
 
 
-def test_the_tables_of_the_kinds_are_those_of_the_code():
+def test_the_labels_are_those_of_the_code():
     assert PAGE.read_text() == page(PAGE.read_text()), "python -m tests.pages.steps writes them"

@@ -75,8 +75,6 @@ CLASSES: Mapping[str, type] = {
     "google": sign_ins.GoogleSignIn,
     "azure": sign_ins.AzureSignIn,
     "price": price_table.PriceTable,
-    "tiers": price_table.TierPrice,
-    "above": price_table.TokenPrice,
     "model_aliases": aliases.Route,
     "targets": aliases.RouteTarget,
     "hedge": attempts.Hedge,
@@ -129,6 +127,40 @@ CLASSES: Mapping[str, type] = {
 }
 """The class whose keys the first table under each heading lists."""
 
+PARTS: Mapping[type, type] = {
+    price_table.TierPrice: price_table.PriceTable,
+    price_table.TokenPrice: price_table.TierPrice,
+}
+"""Classes whose keys another class has too, which describes them."""
+
+HEADINGS: Mapping[type, str] = {cls: heading for heading, cls in CLASSES.items()}
+
+OWN_HEADINGS: Mapping[str, str] = {
+    "budgets": "budgets",
+    "cors": "Browsers",
+    "hosts": "Browsers",
+    "pass_headers": "Passed headers",
+    "sign_in": "sign_in",
+    "speaks": "speaks",
+    "stored_keys": "stored_keys",
+}
+"""Sections that explain a key, if its type does not lead there."""
+
+TYPES: Mapping[str, str] = {
+    "true or false": "boolean",
+    "whole number": "integer",
+    "whole number, above 0": "integer > 0",
+    "duration, above 0": "duration > 0",
+    "number of dollars": "dollars",
+    "list of texts": "texts",
+    "mapping of texts": "mapping",
+    "mapping of dollar amounts": "mapping",
+    "depends on the model": "by model",
+    "depends on the provider": "by provider",
+    "none": "",
+}
+"""Shorter words in the tables, which the page explains first."""
+
 WITHOUT_EFFECT: Mapping[str, type] = {
     "": settings.Config,
     "listeners[].": listening.Listener,
@@ -149,17 +181,14 @@ def read_keys(cls: type) -> list[Field]:
 def tables() -> dict[str, str]:
     """Return the table under each heading."""
     found = {heading: _table(HEAD, rows(kind)) for heading, kind in CLASSES.items()}
-    older = [*rows(listening.LegacyListeners), *rows(listening.LegacyListener, "egress_traffic.")]
-    found["The older form"] = _table(HEAD, older)
     found["Kinds of steps"] = _table(("kind", "at", "action", "finds"), [*_kinds()])
+    ignored: dict[str, list[str]] = {}
+    for prefix, cls in WITHOUT_EFFECT.items():
+        for field in keys_of(cls).values():
+            if field.key.ignored is not None:
+                ignored.setdefault(field.key.ignored, []).append(f"`{prefix}{field.name}`")
     found["Accepted without effect"] = _table(
-        ("key", "why"),
-        [
-            (f"`{prefix}{field.name}`", field.key.ignored)
-            for prefix, cls in WITHOUT_EFFECT.items()
-            for field in keys_of(cls).values()
-            if field.key.ignored is not None
-        ],
+        ("keys", "why"), [(", ".join(keys), why) for why, keys in ignored.items()]
     )
     return found
 
@@ -171,11 +200,34 @@ def _kinds() -> Iterator[tuple[str, ...]]:
         yield f"`{row.name}`", at, "the service's" if row.action is None else f"`{row.action}`", row.meaning
 
 
-def rows(cls: type, prefix: str = "") -> list[tuple[str, ...]]:
+def rows(cls: type) -> list[tuple[str, ...]]:
     return [
-        (f"`{prefix}{field.name}`", describe_type(field.type), spell_default(field), field.meaning)
+        (_linked_name(field), _shorten(describe_type(field.type)), _shorten(spell_default(field)), _meaning_of(field))
         for field in read_keys(cls)
     ]
+
+
+def _shorten(words: str) -> str:
+    return TYPES.get(words, words)
+
+
+def _linked_name(field: Field) -> str:
+    """Return the name of a key with a link to the section about its value, if there is one."""
+    heading = OWN_HEADINGS.get(field.name)
+    heading = heading or next((HEADINGS[cls] for cls in _classes_in(field.type) if cls in HEADINGS), None)
+    return f"[`{field.name}`](#{heading.lower().replace(' ', '-')})" if heading else f"`{field.name}`"
+
+
+def _classes_in(of: Any) -> Iterator[type]:
+    """Yield the classes of keys in a type."""
+    if isinstance(of, type) and attrs.has(of):
+        yield of
+    for part in (*get_args(of), *(part for kind in (kind_of(of),) if kind is not None for part in kind.parts)):
+        yield from _classes_in(part)
+
+
+def _meaning_of(field: Field) -> str:
+    return " ".join(filter(None, (field.key.meaning, "*Restart.*" if field.key.restart else "")))
 
 
 def describe_type(of: Any) -> str:

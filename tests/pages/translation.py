@@ -380,8 +380,8 @@ _INTRODUCTION = """\
 # Translation reference
 
 This page shows what happens to each field of a request when the provider speaks another API. Search for the field: its
-row has the outcome in each other API. To see it for your own request, use `trigate translate`
-([translation](translation.md)).
+row has the outcome in each other API. [Translation](translation.md#try-a-request-without-sending-it) shows how to
+translate your own request.
 
 | outcome | meaning |
 |---|---|

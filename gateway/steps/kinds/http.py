@@ -47,10 +47,8 @@ class HttpSettings:
     """The settings of an ``http`` step."""
 
     url: Url = setting(f"The address of the service. The gateway adds `{PATH}`, unless the address ends with it.")
-    key: Secret | None = setting("The key of the service, sent as `x-api-key`.", None, secret=True)
-    headers: dict[HeaderName, Secret] = setting(
-        "Other headers that every request to the service has.", factory=dict, secret=True
-    )
+    key: Secret | None = setting("The service's key, sent as `x-api-key`.", None, secret=True)
+    headers: dict[HeaderName, Secret] = setting("Other headers for the service.", factory=dict, secret=True)
     params: dict[str, Any] = setting(
         "Settings of the service, sent as `additional_provider_specific_params`.", factory=dict
     )

@@ -41,16 +41,14 @@ class PresidioSettings:
 
     url: Url = setting(f"The address of the analyzer. The gateway adds `{PATH}`.")
     language: str = setting("The language of the texts.", "en")
-    score: Score | None = setting("The minimum confidence of a finding, 0 to 1.", None, shown="the analyzer's")
+    score: Score | None = setting("The minimum confidence of a finding.", None, shown="the analyzer's")
     entities: tuple[str, ...] | None = setting(
         "The kinds of data to find, such as `PERSON` and `US_SSN`.",
         None,
         shown="the labels under `action`, or all",
         shape={"minItems": 1},
     )
-    headers: dict[HeaderName, Secret] = setting(
-        "Headers that every request to the analyzer has.", factory=dict, secret=True
-    )
+    headers: dict[HeaderName, Secret] = setting("Headers for the analyzer.", factory=dict, secret=True)
 
 
 class PresidioStep(CheckingService):

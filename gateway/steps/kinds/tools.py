@@ -26,12 +26,10 @@ class ToolsSettings:
     allow: tuple[str, ...] | None = setting(
         "Patterns of the names of permitted tools, such as `read_*`.", None, shown="all", absent="all"
     )
-    deny: tuple[str, ...] = setting(
-        "Patterns of the names of forbidden tools in any case, even if `allow` permits them.", ()
-    )
+    deny: tuple[str, ...] = setting("Patterns of forbidden tools, case-insensitive, even if `allow` permits them.", ())
     arguments: Mapping[str, Mapping[str, str]] = setting(
-        "By pattern of a tool's name and by argument, both in any case, a pattern that is in each permitted value: "
-        "`{read_file: {path: ^/srv/}}`.",
+        "A pattern that must be in each permitted value, by pattern of a tool's name and by argument, both "
+        "case-insensitive: `{read_file: {path: ^/srv/}}`.",
         factory=dict,
     )
 

@@ -79,21 +79,19 @@ class EmbeddingTraits:
     """
 
     inputs: Natural | None = setting(
-        "The largest number of texts in one request. The gateway splits a longer list and joins the results.",
+        "The largest number of texts in one request. The gateway splits a longer list.",
         None,
         shown="no limit",
     )
     tokens: Natural | None = setting(
-        "The largest number of tokens in one request, for all texts together. The gateway estimates them.",
+        "The largest number of tokens in one request, as estimated.",
         None,
         shown="no limit",
     )
-    splits: bool = setting(
-        "`false` never splits a list. The provider then decides whether it is too long.", True, name="split"
-    )
+    splits: bool = setting("`false` never splits a list.", True, name="split")
     token_arrays: bool = setting(
-        "`true` if the model accepts token ids of its own vocabulary as input. LangChain and other clients send "
-        "ids of OpenAI's vocabulary, which mean other words to other models.",
+        "The model accepts token ids of its own vocabulary. LangChain and other clients send ids of OpenAI's, which "
+        "mean other words to other models.",
         False,
         shown=(
             "`true` for models named `text-embedding-3-…` or `text-embedding-ada-…` and at the addresses of OpenAI "
@@ -101,13 +99,13 @@ class EmbeddingTraits:
         ),
     )
     base64: bool = setting(
-        "`false` never requests base64. Clients that want it still get it: the gateway converts the numbers. The "
-        "gateway also learns this from a refusal.",
+        "`false` never requests base64. Clients that want it still get it. The gateway also learns this from a "
+        "refusal.",
         True,
     )
     takes_purpose: TakesPurpose = "unknown"
     purpose: _ConfiguredPurpose = setting(
-        "The purpose of the texts, if the client does not state it and the provider supports one.",
+        "The purpose of the texts, if the client does not state it.",
         "document",
         shown="`document` if the provider requires one",
         name="input_type",
