@@ -27,23 +27,7 @@ lint:
 # run mixed clients, faulty providers, a thousand paced streams, signals and kills for a long time, e.g. `just soak --seconds 600`
 soak *ARGS:
     .venv/bin/python tests/soak.py --seconds 60 --streams 200 --concurrent 1000 --kills 10 {{ARGS}}
-    .venv/bin/pytest -q --soak -n auto tests/docs tests/e2e tests/gateway tests/loadtest tests/providers tests/streams tests/test_bench.py tests/test_outage.py
-
-# send 500 MB up and down and measure the gateway's memory, e.g. `just media --megabytes 2000`
-media *ARGS:
-    .venv/bin/python -m tests.media_memory {{ARGS}}
-
-# measure the cost of stored turns, for each store and several conversation lengths, e.g. `just state --turns 200`
-state *ARGS:
-    .venv/bin/python -m tests.state_bench {{ARGS}}
-
-# simulate an hour of provider outages without retries, with retries, and with a route, e.g. `just outage --rate 20`
-outage *ARGS:
-    .venv/bin/python -m tests.outage --svg docs/outage.svg --away docs/away.svg {{ARGS}}
-
-# measure the cost of a request on Redis and PostgreSQL, and their capacity, e.g. `just shared --requests 500`
-shared *ARGS:
-    .venv/bin/python -m tests.shared_parts {{ARGS}}
+    .venv/bin/pytest -q --soak -n auto tests/docs tests/e2e tests/gateway tests/loadtest tests/providers tests/streams tests/test_bench.py
 
 # test real programs with providers of each API, e.g. `just clients claude codex`
 clients *ARGS:
@@ -52,22 +36,6 @@ clients *ARGS:
 # test SDKs at embeddings, images and other endpoints, with stand-ins of several providers
 endpoint-clients:
     .venv/bin/python tests/clients/endpoints.py
-
-# list what coding agents lose in ten turns with providers of each API, e.g. `just client-losses --table docs/clients.md`
-client-losses *ARGS:
-    .venv/bin/python tests/clients/losses.py {{ARGS}}
-
-# test Claude Code and Codex for ten turns with steps that mask and refuse, e.g. `just masked-clients codex`
-masked-clients *ARGS:
-    .venv/bin/python tests/clients/masked.py {{ARGS}}
-
-# test every model tier of Claude Code and Codex, with variables, `connect`, and the files that it writes
-tiers:
-    .venv/bin/python tests/clients/tiers.py
-
-# compare the shares of prompts from providers' caches, e.g. `just cached-shares --litellm ~/litellm/bin/litellm`
-cached-shares *ARGS:
-    .venv/bin/python tests/clients/cached_shares.py {{ARGS}}
 
 # test every pair of features together, in several covering arrays, e.g. `just combinations 20`
 combinations ARRAYS="8":

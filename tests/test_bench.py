@@ -10,7 +10,6 @@ import pytest
 
 from bench.comparison import Comparison
 from bench.plots import Line
-from tests import shared_parts
 from tests.support.harness import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads Linux's /proc")
@@ -193,16 +192,3 @@ def test_the_page_describes_its_plots():
     for title, offset, slope, off in told:
         assert f">{title}</text>" in drawn
         assert f">{offset} and {slope}; no point is further than {off} from the line</text>" in drawn
-
-
-@pytest.mark.process
-@pytest.mark.soak
-def test_the_cost_of_a_request_to_a_shared_server_is_counted():
-    with shared_parts.servers() as servers:
-        part = next(one for one in shared_parts.PARTS if one.server == "redis")
-        cost = shared_parts.measure(part, servers["redis"], requests=10, idle=0.5)
-        assert 1.5 < cost.trips < 3
-        assert 200 < cost.sent < 5000
-        done, each = shared_parts.saturate("redis", servers["redis"], gateways=1, seconds=0.5)
-        assert done > 10
-        assert 0 <= each < 0.01

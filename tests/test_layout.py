@@ -14,7 +14,7 @@ PACKAGES = ("configfile", "streams", "providers", "loadtest", "trigate", "gatewa
 OTHERS = {"clients", "data", "docs", "e2e", "pages", "recordings", "sessions", "support"}
 """Folders that mirror no package, described in ``tests/README.md``."""
 
-COMMANDS = {"media_memory.py", "outage.py", "shared_parts.py", "soak.py", "state_bench.py"}
+COMMANDS = {"soak.py"}
 CODE = sorted(path for path in TESTS.rglob("*.py") if "programs" not in path.parts)
 
 

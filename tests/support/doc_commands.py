@@ -209,8 +209,6 @@ RUNS = (
     Row("kill -HUP", RELOADED, ("configuration",)),
     Row("sqlite3 FILE (.*)", r"sqlite3 state.sqlite \1", leaves=("COPY", "SQLite format 3")),
     # As in the justfile, with the smallest arguments. Tests that these collect run with all tests.
-    Row("just outage", "{} --rate 0.2 --svg $PWD/outage.svg --away $PWD/away.svg", (r"\| a route \| \d",),
-        slow=True),
     Row("just bench --crowd", "{} 2 --rounds 1 --seconds 0.5", (r"\| trigate \| 2 \|",), slow=True),
     Row("just bench --cases burst,paced (--peer .*)", rf"just bench --cases unary {BRIEFLY} \1",
         (r"\| unary \| other \| \d",), slow=True),
@@ -382,12 +380,6 @@ def check_lint_runs_it(match: re.Match[str]) -> None:
     assert f".venv/bin/{match[1]}\n" in (ROOT / ".ci/lint").read_text()
 
 
-def check_cached_shares(match: re.Match[str]) -> None:
-    """Check that the options in ``docs/prompt-caching.md`` exist."""
-    told = (ROOT / "tests/clients/cached_shares.py").read_text()
-    assert all(option in told for option in ("--litellm", "--portkey", "--conversations")), match[1]
-
-
 @cache
 def matrix_help() -> str:
     command = [sys.executable, "tests/clients/run.py", "--help"]
@@ -512,11 +504,8 @@ FOREIGN = (
     Foreign(r"(?:node|uv run) --env-file[= ](\S+)(?: app\.mjs)?", OTHERS, check_connect_writes_it),
     Foreign(r"\(set -a; \. \./(\S+); python app\.py\)", OTHERS, check_connect_writes_it),
     Foreign(r"just clients (.*)", NETWORK, check_matrix, is_started=True),
-    Foreign(r"just client-losses.*", NETWORK, check_recipe),
-    Foreign(r"just (cached-shares)", NETWORK, check_cached_shares),
     Foreign("just soak", "takes minutes; CI runs it once a night", check_recipe),
-    Foreign("just shared", "takes minutes; tests/test_bench.py runs its parts", check_recipe),
-    Foreign(r"just tiers|just endpoint-clients", NETWORK, check_recipe),
+    Foreign(r"just endpoint-clients", NETWORK, check_recipe),
     Foreign(r"just foreign ([\w-]+)==[\d.]+", NETWORK, check_dependency),
     Foreign(r"docker (?:build|run) .*", DAEMON, check_image),
     Foreign(r"docker stop (.*)", DAEMON, check_docker_option, is_started=True),
