@@ -13,8 +13,7 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from gateway.people.records import CLOCK_SKEW, Block, Raise
-from gateway.people.rights_rows import find_block, find_raise, list_blocks, list_raises
-from gateway.people.rows import PeopleTables, Position
+from gateway.people.rows import BLOCKS, RAISES, PeopleTables, Position
 from gateway.stores.sql import Session, SqlNotation
 
 T = TypeVar("T")
@@ -177,37 +176,32 @@ def read_news(tables: PeopleTables, known: Position | None, now: float) -> Peopl
     if known is not None and known.number:
         found = tables.select(_SINCE, number=known.number, most=_MOST_CHANGES)
         if found and found[0][:2] == (known.number, known.mark) and len(found) < _MOST_CHANGES:
-            return _read_changes(tables, position, frozenset(name for _, _, name in found[1:]), now)
-    return _read_all(tables, position, now)
+            return _read_rows(tables, position, frozenset(name for _, _, name in found[1:]), now)
+    return _read_rows(tables, position, None, now)
 
 
-def _read_all(tables: PeopleTables, position: Position, now: float) -> PeopleNews:
-    blocks = {block.name: block for block in list_blocks(tables)}
-    raises = {found.holder: found for found in list_raises(tables)}
-    ended = tables.select(_ENDED, now=now - CLOCK_SKEW)
-    own_keys = _own_keys_by_person(tables.select(f"{_OWN_KEYS} ORDER BY k.person", now=now))
-    names = frozenset((*blocks, *raises, *own_keys, *(person for _, _, person in ended)))
-    return PeopleNews(position, True, names, blocks, raises, _ends_by_session(ended), own_keys)
-
-
-def _read_changes(tables: PeopleTables, position: Position, names: frozenset[str], now: float) -> PeopleNews:
-    """Return all rows of the people and holders ``names``: any of their rows may have changed."""
+def _read_rows(tables: PeopleTables, position: Position, names: frozenset[str] | None, now: float) -> PeopleNews:
+    """Return all rows of the people and holders ``names``, because any of them may have changed; ``None`` for all."""
     blocks: dict[str, Block] = {}
     raises: dict[str, Raise] = {}
-    ended: dict[str, float] = {}
     own_keys: dict[str, tuple[PersonKey, ...]] = {}
-    for name in names:
-        if (block := find_block(tables, name)) is not None:
-            blocks[name] = block
-        if (found := find_raise(tables, name)) is not None:
-            raises[name] = found
-        ended.update(_ends_by_session(tables.select(f"{_ENDED} AND person = :name", now=now - CLOCK_SKEW, name=name)))
-        own_keys.update(_own_keys_by_person(tables.select(f"{_OWN_KEYS} AND k.person = :name", now=now, name=name)))
-    return PeopleNews(position, False, names, blocks, raises, ended, own_keys)
+    ended: list[tuple[Any, ...]] = []
+    chosen: Iterable[dict[str, str]] = ({},) if names is None else ({"name": name} for name in names)
+    for one in chosen:
+        of_name, of_holder, of_person, of_owner = _OF_ONE if one else _OF_ALL
+        blocks |= {block.name: block for block in tables.list(BLOCKS, of_name, **one)}
+        raises |= {found.holder: found for found in tables.list(RAISES, of_holder, **one)}
+        ended += tables.select(f"{_ENDED} {of_person}", now=now - CLOCK_SKEW, **one)
+        own_keys |= _own_keys_by_person(tables.select(f"{_OWN_KEYS} {of_owner} ORDER BY k.person", now=now, **one))
+    is_complete = names is None
+    found = names or frozenset((*blocks, *raises, *own_keys, *(person for _, _, person in ended)))
+    return PeopleNews(
+        position, is_complete, found, blocks, raises, {id: until for id, until, _ in ended}, own_keys
+    )  # fmt: skip
 
 
-def _ends_by_session(ended_sessions: list[tuple[Any, ...]]) -> dict[str, float]:
-    return {id: until for id, until, _ in ended_sessions}
+_OF_ONE: Final = "WHERE name = :name", "WHERE holder = :name", "AND person = :name", "AND k.person = :name"
+_OF_ALL: Final = "", "", "", ""
 
 
 def _own_keys_by_person(own_key_rows: list[tuple[Any, ...]]) -> dict[str, tuple[PersonKey, ...]]:

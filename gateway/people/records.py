@@ -42,7 +42,7 @@ class IssuerSession:
     person: str
     issuer: str
     claims: Mapping[str, Any]
-    refresh: bytes | None
+    refresh: bytes | None = attrs.field(converter=attrs.converters.optional(bytes))
     checked: float
 
 

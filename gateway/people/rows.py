@@ -2,12 +2,22 @@
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, LiteralString, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Final, Generic, Literal, LiteralString, TypeAlias, TypeVar, cast
 
 import attrs
 
-from gateway.people.records import AuditEntry
+from gateway.people.records import (
+    AuditEntry,
+    Block,
+    DeviceGrant,
+    IssuerSession,
+    OwnKey,
+    PersonSession,
+    Raise,
+    SeenPerson,
+)
 from gateway.stores.sql import Session, SqlNotation
 from gateway.stores.store import StoreFull
 
@@ -24,12 +34,50 @@ _NOTE: Final = """
     )
 """
 _TRIM: Final = "DELETE FROM {people_changes} WHERE number <= (SELECT max(number) FROM {people_changes}) - :kept"
-_AUDIT: Final = """
-    INSERT INTO {audit} VALUES (
-        (SELECT coalesce(max(number), 0) + 1 FROM {audit}), :at, :who, :credential, :address, :request_id, :method,
-        :path, :status, :before, :after
-    )
-"""
+
+
+@attrs.frozen(eq=False, slots=False)
+class RecordTable(Generic[T]):
+    """A table whose rows are records of ``cls``: a column for each attribute, in the order of the class.
+
+    ``key`` are the columns of its primary key. A column has its attribute's name, unless ``renamed`` has another one.
+    ``json``: attributes that are stored as JSON."""
+
+    name: str
+    cls: type[T]
+    key: tuple[str, ...]
+    renamed: Mapping[str, str] = attrs.field(factory=dict)
+    json: tuple[str, ...] = ()
+
+    @cached_property
+    def columns(self) -> Mapping[str, str]:
+        """The columns by attribute."""
+        attributes = attrs.fields(cast("type[attrs.AttrsInstance]", self.cls))
+        return {one.name: self.renamed.get(one.name, one.name) for one in attributes}
+
+    def selection(self, alias: str = "") -> str:
+        """Return the list of all columns of the table with this alias."""
+        return ", ".join(f"{alias}{'.' if alias else ''}{column}" for column in self.columns.values())
+
+    def read(self, row: Sequence[Any]) -> T:
+        """Return the record in a row with all columns."""
+        pairs = zip(self.columns, row, strict=True)
+        return self.cls(**{name: _from_json(value) if name in self.json else value for name, value in pairs})
+
+    def values(self, record: T) -> dict[str, Any]:
+        """Return the columns of a record with their values."""
+        found = ((name, column, getattr(record, name)) for name, column in self.columns.items())
+        return {column: json_text(value) if name in self.json else value for name, column, value in found}
+
+
+PEOPLE: Final = RecordTable("people", SeenPerson, ("name",), {"group": "client_group"}, ("claims",))
+BLOCKS: Final = RecordTable("people_blocks", Block, ("name",), {"by": "made_by"})
+RAISES: Final = RecordTable("raises", Raise, ("holder",), {"by": "made_by"}, ("budgets",))
+OWN_KEYS: Final = RecordTable("own_keys", OwnKey, ("person", "name"))
+ISSUER_SESSIONS: Final = RecordTable("issuer_sessions", IssuerSession, ("id",), json=("claims",))
+SESSIONS: Final = RecordTable("person_sessions", PersonSession, ("id",))
+GRANTS: Final = RecordTable("device_grants", DeviceGrant, ("device_code",))
+AUDIT: Final = RecordTable("audit", AuditEntry, ("number",))
 
 
 @attrs.frozen
@@ -60,14 +108,43 @@ class PeopleTables:
         """Return the number that the statement selects."""
         return cast("int", self.select(statement, **values)[0][0])
 
-    def one_of(self, cls: Callable[..., T], statement: LiteralString, **values: Any) -> T | None:
-        """Run the statement, and return its first row as a ``cls``, ``None`` without one."""
-        found = self.first(statement, **values)
-        return None if found is None else cls(*found)
+    # Records
 
-    def all_of(self, cls: Callable[..., T], statement: LiteralString, **values: Any) -> tuple[T, ...]:
-        """Run the statement, and return its rows, each as a ``cls``."""
-        return tuple(cls(*row) for row in self.select(statement, **values))
+    def list(self, table: RecordTable[T], rest: LiteralString = "", **values: Any) -> tuple[T, ...]:
+        """Return the records that ``rest`` selects: the conditions and the order of the statement."""
+        rows = self.select(f"SELECT {table.selection()} FROM {{{table.name}}} {rest}", **values)
+        return tuple(map(table.read, rows))
+
+    def find(self, table: RecordTable[T], **where: Any) -> T | None:
+        """Return the record whose columns have the values ``where``, ``None`` without one."""
+        return next(iter(self.list(table, _condition(where), **where)), None)
+
+    def remove(self, table: RecordTable[Any], **where: Any) -> None:
+        """Remove the records whose columns have the values ``where``."""
+        self.select(f"DELETE FROM {{{table.name}}} {_condition(where)}", **where)
+
+    def add(self, table: RecordTable[T], record: T) -> None:
+        """Store a new record."""
+        self._insert(table, table.values(record))
+
+    def put(self, table: RecordTable[T], record: T, kept: Sequence[str] = (), **others: Any) -> None:
+        """Store a record in place of the one with its key, but keep that one's columns ``kept``.
+
+        ``others`` are columns without an attribute."""
+        values = {**table.values(record), **others}
+        changed = ", ".join(f"{one} = excluded.{one}" for one in values if one not in (*table.key, *kept))
+        self._insert(table, values, f"ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {changed}")
+
+    def update(self, table: RecordTable[Any], where: Mapping[str, Any], **values: Any) -> None:
+        """Set columns of the records whose columns have the values ``where``."""
+        changed = ", ".join(f"{one} = :{one}" for one in values)
+        self.select(f"UPDATE {{{table.name}}} SET {changed} {_condition(where)}", **values, **where)
+
+    def _insert(self, table: RecordTable[Any], values: Mapping[str, Any], rest: LiteralString = "") -> None:
+        names = ", ".join(f":{one}" for one in values)
+        self.select(f"INSERT INTO {{{table.name}}} ({', '.join(values)}) VALUES ({names}) {rest}", **values)
+
+    # Everything
 
     def check_room(self, table: LiteralString, most: int, rows: str) -> None:
         """Raise ``StoreFull`` if ``table`` has ``most`` rows; ``rows`` is the word for them."""
@@ -91,9 +168,9 @@ class PeopleTables:
     def add_audit(self, entry: AuditEntry | None, before: Any = None, after: Any = None) -> None:
         """Add a row to the audit. ``before`` and ``after`` are records without secrets, or values for JSON."""
         if entry is not None:
-            values = {**attrs.asdict(entry), "before": _json_or_none(before), "after": _json_or_none(after)}
-            del values["number"]
-            self.select(_AUDIT, **values)
+            texts = [None if value is None else json_text(value) for value in (before, after)]
+            number = self.count("SELECT coalesce(max(number), 0) + 1 FROM {audit}")
+            self.add(AUDIT, attrs.evolve(entry, number=number, before=texts[0], after=texts[1]))
 
 
 def audit_writer(
@@ -111,8 +188,13 @@ def audit_writer(
     return write
 
 
-def _json_or_none(value: Any) -> str | None:
-    return None if value is None else json_text(value)
+def _condition(where: Mapping[str, Any]) -> str:
+    return f"WHERE {' AND '.join(f'{name} = :{name}' for name in where)}"
+
+
+def _from_json(text: str) -> Any:
+    value = json.loads(text)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def json_text(value: Any) -> str:

@@ -5,21 +5,33 @@ Every method is one transaction, and may raise ``Unavailable``. The store has di
 
 from collections.abc import Callable, Coroutine, Mapping
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Concatenate, LiteralString, ParamSpec, TypeAlias, TypeVar
 
 import attrs
 
 from gateway.people import rights_rows, session_rows
 from gateway.people.records import (
     AuditEntry,
+    Block,
     DeviceGrant,
     IssuerSession,
     OwnKey,
     PersonSession,
+    Raise,
     SeenPerson,
 )
 from gateway.people.rights_rows import accept_any
-from gateway.people.rows import PeopleTables
+from gateway.people.rows import (
+    BLOCKS,
+    GRANTS,
+    ISSUER_SESSIONS,
+    OWN_KEYS,
+    PEOPLE,
+    RAISES,
+    SESSIONS,
+    PeopleTables,
+    RecordTable,
+)
 from gateway.people.sweeping import sweep
 from gateway.stores.sql import Database, Session
 
@@ -72,17 +84,13 @@ def _changing(work: Work[P, T]) -> Method[P, T]:
 
 def _confirm(tables: PeopleTables, person: SeenPerson, issuer_session: IssuerSession) -> bool:
     """Store the issuer's confirmation of a sign-in. Return false if the sign-in has ended, or is blocked."""
-    if session_rows.find_issuer_session(tables, issuer_session.id) is None:
+    if tables.find(ISSUER_SESSIONS, id=issuer_session.id) is None:
         return False
-    if rights_rows.find_block(tables, person.name) is not None:
+    if tables.find(BLOCKS, name=person.name) is not None:
         return False
     session_rows.put_issuer_session(tables, issuer_session)
     rights_rows.put_person(tables, person)
     return True
-
-
-def _audited_session(session: PersonSession) -> dict[str, str]:
-    return {"session": session.id, "person": session.person, "kind": session.kind}
 
 
 def _sign_in(
@@ -97,7 +105,7 @@ def _sign_in(
 
     Return false, and store nothing, if the person is blocked. Raises ``GatewayError`` (429) if it began too many
     sessions in the last minutes, as ``redeem_grant`` does."""
-    if rights_rows.find_block(tables, person.name) is not None:
+    if tables.find(BLOCKS, name=person.name) is not None:
         return False
     if ends_cookie is not None:
         old = session_rows.find_session_by_cookie(tables, ends_cookie)
@@ -106,7 +114,7 @@ def _sign_in(
     rights_rows.put_person(tables, person)
     session_rows.put_issuer_session(tables, issuer_session)
     session_rows.add_session(tables, session)
-    tables.add_audit(audit, None, _audited_session(session))
+    tables.add_audit(audit, None, session_rows.audited_session(session))
     return True
 
 
@@ -116,10 +124,10 @@ def _refresh(tables: PeopleTables, new: Refreshed) -> bool:
     Return false if the session has ended, its person is blocked, or its refresh token has changed."""
     if new.issuer_session is not None and not _confirm(tables, new.person, new.issuer_session):
         return False
-    there = session_rows.find_session(tables, new.session.id)
+    there = tables.find(SESSIONS, id=new.session.id)
     if there is None or not there.is_open(new.now) or there.refresh != new.session.refresh:
         return False
-    if rights_rows.find_block(tables, there.person) is not None:
+    if tables.find(BLOCKS, name=there.person) is not None:
         return False
     session_rows.rotate_session(tables, there, new.refresh, new.tokens_until, new.now)
     return True
@@ -127,7 +135,7 @@ def _refresh(tables: PeopleTables, new: Refreshed) -> bool:
 
 def _end_session(tables: PeopleTables, person: str, id: str, now: float, audit: AuditEntry | None = None) -> bool:
     """End a session of a person. Return whether it was open."""
-    session = session_rows.find_session(tables, id)
+    session = tables.find(SESSIONS, id=id)
     if session is None or session.person != person or not session.is_open(now):
         return False
     session_rows.end_session(tables, session, now, audit)
@@ -147,15 +155,15 @@ def _redeem_grant(
 
     Return the sign-in that the session follows from; ``None`` if the grant was consumed, the approving person's
     sign-in has ended, or the person is blocked."""
-    grant = session_rows.find_grant(tables, device_code)
+    grant = tables.find(GRANTS, device_code=device_code)
     if grant is None or grant.status != "approved" or grant.until <= now:
         return None
-    session_rows.remove_grant(tables, device_code)
-    origin = session_rows.find_issuer_session(tables, session.origin)
-    if origin is None or grant.origin != origin.id or rights_rows.find_block(tables, session.person) is not None:
+    tables.remove(GRANTS, device_code=device_code)
+    origin = tables.find(ISSUER_SESSIONS, id=session.origin)
+    if origin is None or grant.origin != origin.id or tables.find(BLOCKS, name=session.person) is not None:
         return None
     session_rows.add_session(tables, session)
-    tables.add_audit(audit, None, _audited_session(session))
+    tables.add_audit(audit, None, session_rows.audited_session(session))
     return origin
 
 
@@ -214,7 +222,10 @@ class PeopleStore:
     session_of_cookie = _reading(_session_of_cookie)
     find_refresh = _reading(session_rows.find_session_by_refresh)
     check_refreshes = _reading(session_rows.check_refreshes)
-    issuer_session = _reading(session_rows.find_issuer_session)
+
+    async def issuer_session(self, id: str) -> IssuerSession | None:
+        return await self._find(ISSUER_SESSIONS, id=id)
+
     claim_issuer_session = _changing(session_rows.claim_issuer_session)
     release_issuer_session = _changing(session_rows.release_issuer_session)
     confirm = _changing(_confirm)
@@ -229,13 +240,15 @@ class PeopleStore:
     # Device grants
 
     add_grant = _changing(session_rows.add_grant)
-    find_grant = _reading(session_rows.find_grant_by_user_code)
+
+    async def find_grant(self, user_code: str) -> DeviceGrant | None:
+        return await self._find(GRANTS, user_code=user_code)
+
     decide_grant = _changing(session_rows.decide_grant)
-    _grant = _reading(session_rows.find_grant)
 
     async def poll_grant(self, device_code: str, now: float) -> tuple[DeviceGrant, bool] | None:
         """Note a program's poll. Return the grant, and whether the poll came too early; ``None`` if it is unknown."""
-        grant = await self._grant(device_code)
+        grant = await self._find(GRANTS, device_code=device_code)
         if grant is None:
             return None
         is_early = grant.polled is not None and 0 <= now - grant.polled < session_rows.SHORTEST_POLL
@@ -248,20 +261,32 @@ class PeopleStore:
     # People
 
     note_people = _changing(_note_people)
-    person = _reading(rights_rows.find_person)
+
+    async def person(self, name: str) -> SeenPerson | None:
+        return await self._find(PEOPLE, name=name)
+
     people = _reading(rights_rows.list_people)
     forget = _changing(rights_rows.forget_person)
     block = _changing(rights_rows.block_person)
     unblock = _changing(rights_rows.unblock_person)
-    block_of = _reading(rights_rows.find_block)
-    blocks = _reading(rights_rows.list_blocks)
+
+    async def block_of(self, name: str) -> Block | None:
+        return await self._find(BLOCKS, name=name)
+
+    async def blocks(self) -> tuple[Block, ...]:
+        return await self._list(BLOCKS, "ORDER BY name")
 
     # Raises
 
     put_raise = _changing(rights_rows.put_raise)
     remove_raise = _changing(rights_rows.remove_raise)
-    raise_of = _reading(rights_rows.find_raise)
-    raises = _reading(rights_rows.list_raises)
+
+    async def raise_of(self, holder: str) -> Raise | None:
+        return await self._find(RAISES, holder=holder)
+
+    async def raises(self) -> tuple[Raise, ...]:
+        return await self._list(RAISES, "ORDER BY holder")
+
     groups_of_raised_people = _reading(rights_rows.groups_of_raised_people)
 
     # Own keys
@@ -269,7 +294,9 @@ class PeopleStore:
     put_own_key = _changing(_put_own_key)
     remove_own_key = _changing(rights_rows.remove_own_key)
     own_keys = _reading(rights_rows.own_keys_of)
-    list_own_keys = _reading(rights_rows.list_own_keys)
+
+    async def list_own_keys(self) -> tuple[OwnKey, ...]:
+        return await self._list(OWN_KEYS)
 
     async def note_key_uses(self, uses: Mapping[str, float]) -> None:
         """Store the times of the last requests with own keys, by their digests. Needs no lock."""
@@ -282,6 +309,13 @@ class PeopleStore:
     last_audit = _reading(rights_rows.last_audit)
 
     sweep = _changing(sweep)
+
+    async def _find(self, table: RecordTable[T], **where: str) -> T | None:
+        return await self.database.read(lambda session: self.tables(session).find(table, **where))
+
+    async def _list(self, table: RecordTable[T], order: LiteralString = "") -> tuple[T, ...]:
+        """Return all records; some may have ended or expired."""
+        return await self.database.read(lambda session: self.tables(session).list(table, order))
 
     def tables(self, session: Session) -> PeopleTables:
         return PeopleTables(session, self.database.notation)

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 import trio
 
-from gateway.endpoints.console.usage import MOST_SHOWN
+from gateway.endpoints.console.sections import MOST_SHOWN
 from gateway.kept_ledger.usage_periods import microseconds
 from gateway.stores.key_store import KeyStore
 from gateway.stores.sqlite import SqliteDatabase
