@@ -1,7 +1,4 @@
-"""The command line: ``trigate`` and ``python -m gateway``.
-
-Each command imports its modules when it runs, so that ``--help`` and errors about options appear immediately.
-"""
+"""The command line: ``trigate`` and ``python -m gateway``."""
 
 import gc
 import os
@@ -78,14 +75,14 @@ def main() -> None:
 @click.option("--directory", type=click.Path(path_type=Path), hidden=True, help="The directory that workers share.")
 @click.option("--memory", type=int, hidden=True, help="The descriptor of the memory that workers share.")
 @click.option("--ready", type=int, hidden=True, help="The descriptor on which a worker reports that it is ready.")
-def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -> None:
+def serve(path: Path | None, demo: bool, pace: float | None, **options: Any) -> None:
     """Run the gateway. On SIGTERM or Ctrl-C it finishes running requests, then exits.
 
     FILE is a YAML file in Plano's format. Without FILE, the gateway reads the first of these: the file in
     $TRIGATE_CONFIG; trigate.yaml, config.yaml or plano_config.yaml in the current directory; then
     $XDG_CONFIG_HOME/trigate/trigate.yaml (usually ~/.config/trigate/trigate.yaml).
     """
-    if demo and config is not None:
+    if demo and path is not None:
         raise click.UsageError("--demo has its own configuration: leave out FILE or --demo")
     if demo and options["workers"] > 1:
         raise click.UsageError("--demo runs in one process: leave out --workers")
@@ -99,22 +96,19 @@ def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -
     if demo:
         place = options["host"], options["port"]
         sys.exit(run_demo(*place, PACE if pace is None else pace, common))
-    sys.exit(run(config, common, **options))
+    sys.exit(run(path, common, **options))
 
 
-@main.command(short_help="Write a first config for the providers whose keys are set.")
+@main.command(runs="init:run", short_help="Write a first config for the providers whose keys are set.")
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--yes", is_flag=True, help="Include every provider whose key is in the environment, without asking.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-def init(file: Path | None, yes: bool, force: bool) -> None:
+def init(**_: Any) -> None:
     """Write a commented config for the providers whose keys are in the environment.
 
     FILE is trigate.yaml by default. On a terminal, init asks which providers to include. It writes no keys into the
     file, only the names of variables. Exit status: 1 if the file exists already.
     """
-    from gateway.commands.init import run
-
-    sys.exit(run(file, yes, force))
 
 
 @main.command(short_help="List every mistake in a config.")
@@ -130,7 +124,7 @@ def init(file: Path | None, yes: bool, force: bool) -> None:
 @click.option(
     "--open", "is_open", is_flag=True, help="Accept clients from other machines without client_keys, as serve."
 )
-def check(config: Path | None, no_env: bool, strict: bool, old: Path | None, no_steps: bool, **options: Any) -> None:
+def check(path: Path | None, no_env: bool, strict: bool, old: Path | None, no_steps: bool, **options: Any) -> None:
     """List every mistake in a config, with its line and the nearest valid name.
 
     The default for FILE is the same as for serve. --diff OLD lists the changes in words and shows no secrets.
@@ -149,8 +143,8 @@ def check(config: Path | None, no_env: bool, strict: bool, old: Path | None, no_
     if strict and old is not None:
         raise click.UsageError("--diff compares two files and --strict checks one: give only one of these options")
     if old is not None:
-        sys.exit(check_difference(old, config, no_env))
-    sys.exit(run(config, no_env, strict, imports_steps=not no_steps, **options))
+        sys.exit(check_difference(old, path, no_env))
+    sys.exit(run(path, no_env, strict, imports_steps=not no_steps, **options))
 
 
 main.add_command(costs)
@@ -158,7 +152,7 @@ main.add_command(cache)
 main.add_command(reconcile)
 
 
-@main.command(short_help="Show where a model's requests go, without sending one.")
+@main.command(runs="explaining:explain", short_help="Show where a model's requests go, without sending one.")
 @click.argument("model")
 @click.option("--api", type=API, default="chat", show_default=True, metavar="API",
               help=f"The client's API: {NAMES}.")  # fmt: skip
@@ -166,7 +160,7 @@ main.add_command(reconcile)
 @click.option("--no-env", is_flag=True, help="Accept unset environment variables.")
 @click.option("--key", metavar="NAME", help="Apply the rights and limits of this client key, stored client or person.")
 @click.option("--url", metavar="URL", help="Show the current state of targets and limits in the gateway at URL.")
-def explain(model: str, api: Any, config: Path | None, no_env: bool, **options: Any) -> None:
+def explain(**_: Any) -> None:
     """Show where requests for MODEL go, without sending one.
 
     The output lists the targets in order, whether requests are translated, the URL and headers of the provider's
@@ -177,9 +171,6 @@ def explain(model: str, api: Any, config: Path | None, no_env: bool, **options: 
 
     Exit status: 0, 1 for an invalid config, 2 if clients cannot request MODEL.
     """
-    from gateway.commands.explaining import explain as run
-
-    sys.exit(run(model, api, config, no_env, **options))
 
 
 @main.command("import", short_help="Convert the config of a LiteLLM proxy.")
@@ -234,7 +225,7 @@ main.add_command(me)
 main.add_command(steps)
 
 
-@main.command(short_help="Print a JSON Schema of the config, for editors.")
+@main.command(runs="schema:run", short_help="Print a JSON Schema of the config, for editors.")
 def schema() -> None:
     """Print a JSON Schema (2020-12) of the config, for editors.
 
@@ -242,12 +233,9 @@ def schema() -> None:
     trigate schema > trigate.schema.json, and as the first line of the config:
     # yaml-language-server: $schema=trigate.schema.json
     """
-    from gateway.commands.schema import run
-
-    sys.exit(run())
 
 
-@main.command(short_help="Test each model with real requests.")
+@main.command(runs="doctor:run", short_help="Test each model with real requests.")
 @click.argument("models", nargs=-1, metavar="[MODEL…]")
 @click.option("--api", "apis", type=API, multiple=True, metavar="API",
               help=f"Send requests in this API: {NAMES}; repeatable. Default: one that needs no "
@@ -258,7 +246,7 @@ def schema() -> None:
 @click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N",
               help="Test N models at the same time.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-def doctor(models: tuple[str, ...], apis: Any, config: Path | None, timeout: float, jobs: int, as_json: bool) -> None:
+def doctor(**_: Any) -> None:
     """Test each model with real requests: plain, streamed, with tools, thinking and a JSON schema, and token counts.
 
     Without MODEL, doctor tests every entry, every target of every alias and route, and one model of each wildcard.
@@ -268,12 +256,9 @@ def doctor(models: tuple[str, ...], apis: Any, config: Path | None, timeout: flo
     Exit status: 0 if all models answer and stream, 1 if one does not or the config is invalid, 2 for an unknown
     model.
     """
-    from gateway.commands.doctor import run
-
-    sys.exit(run(models, config, apis, timeout, jobs, as_json))
 
 
-@main.command(short_help="Translate a request from one API to another.")
+@main.command(runs="translate:run", short_help="Translate a request from one API to another.")
 @click.argument("file")
 @click.option("--from", "source", type=API, required=True, metavar="API",
               help=f"The API of the request in FILE: {NAMES}.")  # fmt: skip
@@ -281,31 +266,25 @@ def doctor(models: tuple[str, ...], apis: Any, config: Path | None, timeout: flo
 @click.option("--model", metavar="MODEL", help="The provider's model; default: the model in FILE.")
 @click.option("--provider", metavar="ID", help="Leave out fields that this provider rejects, such as mistral.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if the translation loses a field.")
-def translate(file: str, **options: Any) -> None:
+def translate(**_: Any) -> None:
     """Translate the request in FILE (- for standard input) from one API to another, without sending it.
 
     The translated body goes to standard output, and the list of lost fields to standard error.
     """
-    from gateway.commands.translate import run
-
-    sys.exit(run(file, **options))
 
 
-@main.command(short_help="Check a captured stream against its API's grammar.")
+@main.command(runs="lint:run", short_help="Check a captured stream against its API's grammar.")
 @click.argument("file")
 @click.option("--api", type=API, metavar="API", help=f"{NAMES}; default: detected from FILE.")
 @click.option("--tolerant", is_flag=True, help="Accept known deviations of real providers.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def lint(file: str, api: Any, tolerant: bool, as_json: bool) -> None:
+def lint(**_: Any) -> None:
     """Check a captured stream or response, of any gateway or provider, against the grammar of its API.
 
     FILE may be - for standard input. The output names the first broken rule and its line.
 
     Exit status: 0 if FILE is well formed, 1 if it breaks a rule, 2 if it cannot be read or its API is not clear.
     """
-    from gateway.commands.lint import run
-
-    sys.exit(run(file, api, tolerant, as_json))
 
 
 class ThenArguments(Command):

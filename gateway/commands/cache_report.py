@@ -5,7 +5,7 @@ It only reads, and gateways may write at the same time."""
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import click
@@ -37,13 +37,14 @@ SINCE: Final = "7d"
 """The default period."""
 
 
-def run(path: Path | None, options: CostOptions) -> int:
+def run(path: Path | None, **given: Any) -> int:
     """Run ``trigate cache`` and return its exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
 
     Raises ``click.UsageError``."""
     config = load_or_explain(path, within=("state_storage", "secret_stores"), with_stored_secrets=True)
     if config is None:
         return BAD_CONFIG
+    options = CostOptions(**given)
     known = [name for name in options.by if name != CAUSE]
     query = query_of(attrs.evolve(options, by=known, since=options.since or SINCE), config)
     query = attrs.evolve(query, by=query.by if known or not options.by else ())

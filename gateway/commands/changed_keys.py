@@ -11,13 +11,13 @@ import yaml
 from configfile.document import ConfigError
 from gateway.commands.key_tables import read_key_table
 from gateway.commands.keys import (
-    ClientSettings,
     CommandFailed,
     OpenedKeys,
     check_keys_enabled,
     expiry_of,
     made_by,
     on_keys,
+    settings_of,
     show_changed,
     value_text,
     write_changes,
@@ -37,14 +37,14 @@ from gateway.config.stored_keys import parse_stored, read_item
 
 @on_keys
 async def change(
-    opened: OpenedKeys, name: str, settings: ClientSettings, until: str | None, lasting: str | None,
-    without: Sequence[str], as_json: bool, by: str | None,
+    opened: OpenedKeys, /, name: str, until: str | None, lasting: str | None, without: Sequence[str], by: str | None,
+    as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Run ``trigate keys set``."""
     text = opened.stored_text(name)
     kept = parse_stored(name, text)
     read_item(name, kept["client"])
-    new = {**settings.item(), **expiry_of(until, lasting)}
+    new = {**settings_of(**options), **expiry_of(until, lasting)}
     if both := sorted(new.keys() & set(without)):
         raise CommandFailed(f"{both[0]} is both set and removed by --without: give only one")
     if not new and not without:

@@ -7,7 +7,7 @@ always finds the provider's caches warm.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 import click
@@ -63,8 +63,9 @@ class ComparedServer:
     key: str | None = attrs.field(repr=False)
 
 
-def run(options: CompareOptions) -> int:
+def run(**chosen: Any) -> int:
     """Run ``trigate compare`` and return its exit status: 1 if a difference breaks clients, 2 if it cannot compare."""
+    options = CompareOptions(**chosen)
     try:
         servers = (
             _server("--old", options.old, options.old_key_env),

@@ -1,6 +1,5 @@
 """The options of ``trigate compare``, without the modules that it imports."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,9 @@ from gateway.commands.help import Command
 from gateway.commands.load_options import APIS, NAMES
 
 
-@click.command(cls=Command, short_help="Send the same requests to two servers, and report the differences.")
+@click.command(
+    cls=Command, runs="compare:run", short_help="Send the same requests to two servers, and report the differences."
+)
 @click.argument("sources", nargs=-1, type=click.Path(path_type=Path), metavar="[RECORDINGS|LOG…]")
 @click.option("--old", required=True, metavar="URL", help="The server whose responses clients know.")
 @click.option("--new", required=True, metavar="URL", help="The server that replaces it.")
@@ -27,7 +28,7 @@ from gateway.commands.load_options import APIS, NAMES
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
               help="Compare N requests at the same time.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def compare(sources: tuple[Path, ...], models: tuple[str, ...], apis: Any, **options: Any) -> None:
+def compare(sources: tuple[Path, ...], models: tuple[str, ...], **_: Any) -> None:
     """Send the same requests to two servers, and report the differences that clients notice.
 
     RECORDINGS is a directory written by trigate serve --record. LOG is JSON Lines with request bodies: `body` with
@@ -40,8 +41,5 @@ def compare(sources: tuple[Path, ...], models: tuple[str, ...], apis: Any, **opt
 
     Exit status: 0 if no difference breaks clients, 1 if one does, 2 if nothing could be compared.
     """
-    from gateway.commands.compare import CompareOptions, run
-
     if sources and models:
         raise click.UsageError("--model selects models for samples: leave it out with RECORDINGS or LOG")
-    sys.exit(run(CompareOptions(sources=sources, models=models, apis=apis, **options)))

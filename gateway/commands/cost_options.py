@@ -1,6 +1,5 @@
-"""The commands ``trigate costs``, ``cache`` and ``reconcile`` with their options. Each imports its modules when run."""
+"""The commands ``trigate costs``, ``cache`` and ``reconcile`` with their options."""
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -57,7 +56,7 @@ def since_option(default: str) -> Option:
                              f"Default: {default}.")  # fmt: skip
 
 
-@click.command(cls=Command, short_help="Sum up the costs of requests.")
+@click.command(cls=Command, runs="costs:run", short_help="Sum up the costs of requests.")
 @takes_file
 @group_option(COSTS_BY)
 @click.option("--month", multiple=True, callback=_read_once, metavar="MONTH", help="A whole month, such as 2026-10.")
@@ -67,7 +66,7 @@ def since_option(default: str) -> Option:
               help="Only requests with this value of key, group, model, target, run, endpoint, request_id or "
                    "upstream_request_id, such as group=research; repeatable.")  # fmt: skip
 @IN_FORMAT
-def costs(config: Path | None, **options: Any) -> None:
+def costs(**_: Any) -> None:
     """Sum up the costs of requests, from the ledger in the state storage of FILE.
 
     The default for FILE is the same as for serve. Its state_storage must be of type sqlite or postgres. The gateway
@@ -76,15 +75,12 @@ def costs(config: Path | None, **options: Any) -> None:
 
     Exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
     """
-    from gateway.commands.costs import CostOptions, run
-
-    sys.exit(run(config, CostOptions(**options)))
 
 
 CACHE_BY = ("key", "group", "model", "target", "run", "cause", "day")
 
 
-@click.command(cls=Command, short_help="Report what providers' prompt caches missed, and why.")
+@click.command(cls=Command, runs="cache_report:run", short_help="Report what providers' prompt caches missed, and why.")
 @CONFIG
 @group_option(CACHE_BY)
 @since_option("7d")
@@ -93,7 +89,7 @@ CACHE_BY = ("key", "group", "model", "target", "run", "cause", "day")
               help="Only requests with this value of key, group, model, target or run, such as group=research; "
                    "repeatable.")  # fmt: skip
 @IN_FORMAT
-def cache(config: Path | None, **options: Any) -> None:
+def cache(**_: Any) -> None:
     """Report how much providers' prompt caches served, how much they could have served, and the causes and costs of
     misses.
 
@@ -102,13 +98,11 @@ def cache(config: Path | None, **options: Any) -> None:
 
     Exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
     """
-    from gateway.commands.cache_report import run
-    from gateway.commands.costs import CostOptions
-
-    sys.exit(run(config, CostOptions(**options)))
 
 
-@click.command(cls=Command, short_help="Compare providers' invoices with the costs in the ledger.")
+@click.command(
+    cls=Command, runs="reconcile:run", short_help="Compare providers' invoices with the costs in the ledger."
+)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
 @CONFIG
 @click.option("--month", multiple=True, callback=_read_once, metavar="MONTH",
@@ -118,7 +112,7 @@ def cache(config: Path | None, **options: Any) -> None:
                    "counts. Default: 1% and 0.01usd.")  # fmt: skip
 @click.option("--format", "form", type=FORMAT, default="table", metavar="FORMAT",
               help="table, csv or json; csv and json are exact. Default: table.")  # fmt: skip
-def reconcile(files: tuple[Path, ...], config: Path | None, **options: Any) -> None:
+def reconcile(**_: Any) -> None:
     """Compare providers' invoices with the ledger in the state storage, by day and model.
 
     FILE is a page of OpenAI's costs or usage, of Anthropic's cost_report or usage_report, OpenRouter's activity, a
@@ -128,6 +122,3 @@ def reconcile(files: tuple[Path, ...], config: Path | None, **options: Any) -> N
     The command changes nothing. Exit status: 0 if every model is within the tolerance, 3 if one is not, pages are
     missing or nothing was compared, 1 if something cannot be read.
     """
-    from gateway.commands.reconcile import ReconcileOptions, run
-
-    sys.exit(run(files, config, ReconcileOptions(**options)))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import attrs
 import click
@@ -53,14 +53,14 @@ _OLD_NAMES: Final = (
 )
 
 
-def run(path: Path | None, options: CostOptions) -> int:
+def run(path: Path | None, **given: Any) -> int:
     """Run ``trigate costs`` and return its exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
 
     Raises ``click.UsageError``."""
     config = load_or_explain(path, within=("state_storage", "secret_stores"), with_stored_secrets=True)
     if config is None:
         return BAD_CONFIG
-    query = query_of(options, config)
+    query = query_of(options := CostOptions(**given), config)
     try:
         found = trio.run(_read, config, query)
     except Unavailable as error:

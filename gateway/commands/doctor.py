@@ -131,11 +131,11 @@ def _quiet_log() -> Iterator[None]:
 
 
 @_quiet_log()
-def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: float, jobs: int, as_json: bool) -> int:
+def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], timeout: float, jobs: int, as_json: bool) -> int:
     """Run ``trigate doctor`` and return its exit status.
 
     It is 0 if every model answers and streams, 1 if one does not or the config is invalid, 2 for an unknown model.
-    ``limit`` is the time for one response in seconds, ``jobs`` the number of models to test concurrently."""
+    ``timeout`` is the time for one response in seconds, ``jobs`` the number of models to test concurrently."""
     if file := next((one for one in models if one.endswith((".yaml", ".yml")) and Path(one).is_file()), None):
         click.echo(f"{file} is a file, not a model: trigate doctor --config {file}", err=True)
         return 2
@@ -165,7 +165,7 @@ def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: fl
     except ConfigError as error:
         click.echo(str(error), err=True)
         return 1
-    found: Sequence[Checkup] = run_or_exit(_run_checks, config, checks, limit, jobs)
+    found: Sequence[Checkup] = run_or_exit(_run_checks, config, checks, timeout, jobs)
     shown = _json_report(found, targets) if as_json else _text_report(found, targets)
     echo_styled(shown)
     return _exit_status(found)

@@ -1,8 +1,10 @@
 """The help of commands: the everyday commands and options first, so that the first screen answers most questions."""
 
 import inspect
-from collections.abc import Mapping
-from typing import Final
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Final
 
 import click
 
@@ -29,7 +31,25 @@ REMOVED: Final[Mapping[str, str]] = {
 class Command(click.Command):
     """A command whose help has one paragraph, then the options in the order of their definition, then the details.
 
-    Removed options and arguments are errors that state their replacement."""
+    ``runs`` is the function to call with the options, as ``module:function`` of this package. Its module is imported
+    only then, so that ``--help`` and errors about options appear immediately; its result is the exit status. The
+    command's own function may check the options, or return others. Removed options and arguments are errors that state
+    their replacement."""
+
+    def __init__(self, *args: Any, runs: str = "", **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.runs = runs
+
+    def invoke(self, ctx: click.Context) -> None:
+        options = super().invoke(ctx)
+        if self.runs:
+            sys.exit(self.function()(**(ctx.params if options is None else options)))
+
+    def function(self) -> Callable[..., int]:
+        """Import and return the function that the command calls."""
+        module, _, name = self.runs.partition(":")
+        found: Callable[..., int] = getattr(import_module(f"gateway.commands.{module}"), name)
+        return found
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         first = args[0] if args else "-"

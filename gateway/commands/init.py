@@ -158,9 +158,9 @@ SHARED_KEYS = {"GITHUB_TOKEN", "HF_TOKEN"}
 """Variables that often serve other purposes: their providers are written as comments."""
 
 
-def run(path: Path | None, yes: bool, force: bool) -> int:
+def run(file: Path | None, yes: bool, force: bool) -> int:
     """Run ``trigate init`` and return its exit status: 0, or 1 if the file was not written."""
-    path = path or FILE
+    path = file or FILE
     if path.exists() and not force:
         click.echo(f"{path} exists already: overwrite it with --force, or give another FILE", err=True)
         return 1

@@ -1,9 +1,6 @@
-"""The commands ``trigate keys``, ``people``, ``login``, ``token`` and ``me`` with their options.
-
-Each imports its modules when it runs."""
+"""The commands ``trigate keys``, ``people``, ``login``, ``token`` and ``me`` with their options."""
 
 import functools
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -14,22 +11,25 @@ from gateway.commands.help import Command, Commands
 
 CONFIG: Final = click.option(
     "--config",
+    "path",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="The configuration file; by default, the one that trigate serve finds.",
 )
 
 
-def takes_file(command: Callable[..., None]) -> Callable[..., None]:
+def takes_file(command: Callable[..., Any]) -> Callable[..., Any]:
     """Let ``command`` accept its configuration as ``--config FILE`` or as the argument ``FILE``."""
 
     @click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[FILE]")
     @CONFIG
     @functools.wraps(command)
-    def takes_file(file: Path | None, config: Path | None, **options: Any) -> None:
-        if file is not None and config is not None:
-            raise click.UsageError(f"two configurations, {file} and {config}: give only one")
-        command(config=config or file, **options)
+    def takes_file(file: Path | None, path: Path | None, **options: Any) -> Any:
+        if file is not None and path is not None:
+            raise click.UsageError(f"two configurations, {file} and {path}: give only one")
+        options["path"] = path or file
+        changed = command(**options)
+        return options if changed is None else changed
 
     return takes_file
 
@@ -69,7 +69,7 @@ def keys() -> None:
     """
 
 
-@keys.command("add", short_help="Create a key for a new client, and print it.")
+@keys.command("add", runs="keys:add", short_help="Create a key for a new client, and print it.")
 @click.argument("name")
 @_with_client_options
 @_UNTIL
@@ -78,10 +78,7 @@ def keys() -> None:
 @_BY
 @_JSON
 @CONFIG
-def add_key(
-    name: str, until: str | None, lasting: str | None, sha256: str | None, by: str | None, as_json: bool,
-    config: Path | None, **settings: Any,
-) -> None:  # fmt: skip
+def add_key(**_: Any) -> None:
     """Create a key for the client NAME, and print it. trigate shows the key only once.
 
     The options correspond to the settings of client_keys. Without options, the client may use every model. With
@@ -89,13 +86,9 @@ def add_key(
 
     Exit status: 0, or 1 if no client was added.
     """
-    from gateway.commands.keys import ClientSettings, add
-
-    _check_end(until, lasting)
-    sys.exit(add(config, name, ClientSettings(**settings), until, lasting, sha256, as_json, by))
 
 
-@keys.command("set", short_help="Change the permissions, limits or expiry of a client.")
+@keys.command("set", runs="changed_keys:change", short_help="Change the permissions, limits or expiry of a client.")
 @click.argument("name")
 @_with_client_options
 @_UNTIL
@@ -105,10 +98,7 @@ def add_key(
 @_BY
 @_JSON
 @CONFIG
-def set_key(
-    name: str, until: str | None, lasting: str | None, without: tuple[str, ...], by: str | None, as_json: bool,
-    config: Path | None, **settings: Any,
-) -> None:  # fmt: skip
+def set_key(**_: Any) -> None:
     """Change the permissions, limits or expiry of the client NAME. Its key stays valid.
 
     Each option replaces the whole setting: --budget replaces all budgets. Other settings stay the same. Budgets still
@@ -116,19 +106,18 @@ def set_key(
 
     Exit status: 0, or 1 if nothing changed.
     """
-    from gateway.commands.changed_keys import change
-    from gateway.commands.keys import ClientSettings
-
-    _check_end(until, lasting)
-    sys.exit(change(config, name, ClientSettings(**settings), until, lasting, without, as_json, by))
 
 
-@keys.command("import", short_help="Copy the clients of a file into the storage; they keep their keys.")
+@keys.command(
+    "import",
+    runs="changed_keys:import_clients",
+    short_help="Copy the clients of a file into the storage; they keep their keys.",
+)
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("names", nargs=-1, metavar="[NAME…]")
 @_BY
 @CONFIG
-def import_keys(file: Path, names: tuple[str, ...], by: str | None, config: Path | None) -> None:
+def import_keys(**_: Any) -> None:
     """Copy the clients of FILE into the storage, where you can rotate, change and revoke them.
 
     FILE is a configuration, such as one from trigate import, whose client_keys are copied. Or it is a CSV file with a
@@ -140,40 +129,31 @@ def import_keys(file: Path, names: tuple[str, ...], by: str | None, config: Path
 
     Exit status: 0, or 1 if a client is not valid; then nothing is stored.
     """
-    from gateway.commands.changed_keys import import_clients
-
-    sys.exit(import_clients(config, file, names, by))
 
 
-@keys.command("list", short_help="List all clients, without their keys.")
+@keys.command("list", runs="keys:show_list", short_help="List all clients, without their keys.")
 @_JSON
 @CONFIG
-def list_keys(as_json: bool, config: Path | None) -> None:
+def list_keys(**_: Any) -> None:
     """List all clients, those of the config first, with permissions, limits, expiry and creator.
 
     The state is good, ended or refused. A client is refused if its settings no longer fit the config; the list shows
     the reason.
     """
-    from gateway.commands.keys import show_list
-
-    sys.exit(show_list(config, as_json))
 
 
-@keys.command("revoke", short_help="Revoke the keys of a client.")
+@keys.command("revoke", runs="keys:revoke", short_help="Revoke the keys of a client.")
 @click.argument("name")
 @_BY
 @CONFIG
-def revoke_key(name: str, by: str | None, config: Path | None) -> None:
+def revoke_key(**_: Any) -> None:
     """Revoke all keys of the client NAME, within a second.
 
     Running requests still finish. WebSocket connections finish the requests that they have received.
     """
-    from gateway.commands.keys import revoke
-
-    sys.exit(revoke(config, name, by))
 
 
-@keys.command("rotate", short_help="Create a new key for a client; the old one expires later.")
+@keys.command("rotate", runs="keys:rotate", short_help="Create a new key for a client; the old one expires later.")
 @click.argument("name")
 @click.option("--keep-old", default="24h", show_default=True, metavar="TIME",
               help="How long the old key stays valid; 0 revokes it immediately.")  # fmt: skip
@@ -182,39 +162,24 @@ def revoke_key(name: str, by: str | None, config: Path | None) -> None:
 @_BY
 @_JSON
 @CONFIG
-def rotate_key(
-    name: str, keep_old: str, until: str | None, lasting: str | None, by: str | None, as_json: bool,
-    config: Path | None,
-) -> None:  # fmt: skip
+def rotate_key(**_: Any) -> None:
     """Create a new key for the client NAME, and print it. The old key stays valid for the time of --keep-old.
 
     The client's other settings stay the same.
     """
-    from gateway.commands.keys import rotate
-
-    _check_end(until, lasting)
-    sys.exit(rotate(config, name, keep_old, until, lasting, as_json, by))
 
 
-@keys.command("history", short_help="Show who changed which client, when and how.")
+@keys.command("history", runs="keys:history", short_help="Show who changed which client, when and how.")
 @click.argument("name", required=False)
 @click.option("--last", type=click.IntRange(1, 10_000), default=50, show_default=True, metavar="N",
               help="The number of changes.")  # fmt: skip
 @_JSON
 @CONFIG
-def key_history(name: str | None, last: int, as_json: bool, config: Path | None) -> None:
+def key_history(**_: Any) -> None:
     """Show the last changes: the time, the client, the user and machine, and the settings before and after.
 
     With NAME, only the changes of this client. The storage keeps 10,000 changes.
     """
-    from gateway.commands.keys import history
-
-    sys.exit(history(config, last, as_json, name))
-
-
-def _check_end(until: str | None, lasting: str | None) -> None:
-    if until is not None and lasting is not None:
-        raise click.UsageError("--until and --for both set the expiry: give only one")
 
 
 # People
@@ -229,130 +194,107 @@ def people() -> None:
     """
 
 
-@people.command("list", short_help="List the people of the last 90 days, and all blocks.")
+@people.command("list", runs="people:show_list", short_help="List the people of the last 90 days, and all blocks.")
 @_JSON
 @CONFIG
-def list_people(as_json: bool, config: Path | None) -> None:
+def list_people(**_: Any) -> None:
     """List the people that gateways have seen in the last 90 days, with group and role at that time, and all blocks."""
-    from gateway.commands.people import show_list
-
-    sys.exit(show_list(config, as_json))
 
 
-@people.command("block", short_help="Reject all tokens and keys of a person, and end all sessions.")
+@people.command(
+    "block", runs="people:block", short_help="Reject all tokens and keys of a person, and end all sessions."
+)
 @click.argument("name")
 @click.option("--reason", default="", metavar="TEXT", help="The reason, for other operators.")
 @_BY
 @CONFIG
-def block_person(name: str, reason: str, by: str | None, config: Path | None) -> None:
+def block_person(**_: Any) -> None:
     """Reject all tokens and keys of the person NAME, including future ones, and end all sessions.
 
     Running requests still finish.
     """
-    from gateway.commands.people import block
-
-    sys.exit(block(config, name, reason, by))
 
 
-@people.command("unblock", short_help="Remove a block.")
+@people.command("unblock", runs="people:unblock", short_help="Remove a block.")
 @click.argument("name")
 @_BY
 @CONFIG
-def unblock_person(name: str, by: str | None, config: Path | None) -> None:
+def unblock_person(**_: Any) -> None:
     """Remove the block of the person NAME, and list the person's own keys, which work again.
 
     The person must sign in again.
     """
-    from gateway.commands.people import unblock
-
-    sys.exit(unblock(config, name, by))
 
 
-@people.command("revoke-key", short_help="Revoke one key that a person has made.")
+@people.command("revoke-key", runs="people:revoke_key", short_help="Revoke one key that a person has made.")
 @click.argument("name")
 @click.argument("key")
 @_BY
 @CONFIG
-def revoke_person_key(name: str, key: str, by: str | None, config: Path | None) -> None:
+def revoke_person_key(**_: Any) -> None:
     """Revoke the key with the name KEY that the person NAME has made. Other keys and sessions stay valid.
 
     Running requests still finish. To prevent new keys, block the person.
     """
-    from gateway.commands.people import revoke_key
-
-    sys.exit(revoke_key(config, name, key, by))
 
 
-@people.command("sign-out", short_help="End all sessions of a person.")
+@people.command("sign-out", runs="people:sign_out", short_help="End all sessions of a person.")
 @click.argument("name")
 @_BY
 @CONFIG
-def sign_person_out(name: str, by: str | None, config: Path | None) -> None:
+def sign_person_out(**_: Any) -> None:
     """End all sessions of the person NAME. The person may sign in again, and the person's own keys stay valid."""
-    from gateway.commands.people import sign_out
-
-    sys.exit(sign_out(config, name, by))
 
 
-@people.command("forget", short_help="Delete the label of a person.")
+@people.command("forget", runs="people:forget", short_help="Delete the label of a person.")
 @click.argument("name")
 @_BY
 @CONFIG
-def forget_person(name: str, by: str | None, config: Path | None) -> None:
+def forget_person(**_: Any) -> None:
     """Delete the label of the person NAME, such as an e-mail address, until the gateway sees the person again."""
-    from gateway.commands.people import forget
-
-    sys.exit(forget(config, name, by))
 
 
-@people.command("history", short_help="Show the changes of people, keys and raises, and who made them.")
+@people.command(
+    "history", runs="people:history", short_help="Show the changes of people, keys and raises, and who made them."
+)
 @click.option("--last", type=click.IntRange(1, 10_000), default=50, show_default=True, metavar="N",
               help="The number of changes.")  # fmt: skip
 @_JSON
 @CONFIG
-def people_history(last: int, as_json: bool, config: Path | None) -> None:
+def people_history(**_: Any) -> None:
     """Show the last changes by the HTTP API, by trigate people and by trigate keys, with the values before and after.
 
     The storage keeps them for 400 days.
     """
-    from gateway.commands.people import history
-
-    sys.exit(history(config, last, as_json))
 
 
 # Sessions
 
 
-@click.command(cls=Command, short_help="Sign in to a gateway.")
+@click.command(cls=Command, runs="login:run", short_help="Sign in to a gateway.")
 @click.argument("url")
 @click.option("--no-browser", is_flag=True, help="Do not open the page, only print its address.")
-def login(url: str, no_browser: bool) -> None:
+def login(**_: Any) -> None:
     """Sign in to the gateway with the address URL, and save the session for token, me and connect.
 
     You approve the sign-in on a page of the gateway. Exit status: 1 if the sign-in fails.
     """
-    from gateway.commands.login import run
-
-    sys.exit(run(url, opens_browser=not no_browser))
 
 
-@click.command(cls=Command, short_help="Print the token of your session at a gateway.")
+@click.command(cls=Command, runs="sessions:print_token", short_help="Print the token of your session at a gateway.")
 @click.argument("url", required=False)
-def token(url: str | None) -> None:
+def token(**_: Any) -> None:
     """Print a valid token of your session at URL, by default of your last sign-in. If necessary, refresh it first.
 
     Programs such as Claude Code (with apiKeyHelper) run this command to get their key. It takes at most four seconds.
     Exit status: 1 without a valid session; the reason is on standard error.
     """
-    from gateway.commands.sessions import print_token
-
-    sys.exit(print_token(url))
 
 
-@click.command(cls=Command, short_help="Show your rights, limits and budgets at a gateway.")
+@click.command(cls=Command, runs="me:run", short_help="Show your rights, limits and budgets at a gateway.")
 @click.argument("url", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def me(url: str | None, as_json: bool) -> None:
+def me(**_: Any) -> None:
     """Show your rights, limits and budgets at the gateway with the address URL.
 
     If the variable TRIGATE_API_KEY is set, me uses that key; the default for URL is then the gateway on this machine.
@@ -360,6 +302,3 @@ def me(url: str | None, as_json: bool) -> None:
 
     Exit status: 0, or 1 if the gateway does not respond or rejects the request.
     """
-    from gateway.commands.me import run
-
-    sys.exit(run(url, as_json=as_json))

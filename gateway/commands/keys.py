@@ -10,10 +10,11 @@ import json
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import attrs
 import click
@@ -36,6 +37,7 @@ from gateway.people.records import AuditEntry
 from gateway.stores.key_store import MOST_CHANGES, KeyChange, KeyEvent, KeyStore, KeyTable, KeyTaken
 from gateway.stores.store import Changed, StoreFull, Unavailable
 
+T = TypeVar("T")
 P = ParamSpec("P")
 
 _NO_STORAGE: Final = (
@@ -53,28 +55,17 @@ class CommandFailed(Exception):
     """An error: the command cannot continue. The message is for the user."""
 
 
-@attrs.frozen
-class ClientSettings:
-    """The settings of a client on the command line."""
-
-    group: str | None = None
-    models: tuple[str, ...] = ()
-    only: tuple[str, ...] = ()
-    ratelimits: tuple[str, ...] = ()
-    budgets: tuple[str, ...] = ()
-    limits: tuple[str, ...] = ()
-
-    def item(self) -> dict[str, Any]:
-        """Return the settings in the form of an item of ``client_keys``. Raises ``CommandFailed``."""
-        values: dict[str, Any] = {
-            "group": self.group,
-            "models": list(self.models),
-            "only": list(self.only),
-            "ratelimits": _parse_amounts("--ratelimit", self.ratelimits),
-            "budgets": list(self.budgets),
-            "limits": _parse_amounts("--limit", self.limits),
-        }
-        return {name: value for name, value in values.items() if value}
+def settings_of(
+    group: str | None, ratelimits: Sequence[str], limits: Sequence[str], **lists: Sequence[str]
+) -> dict[str, Any]:
+    """Return the options of a client in the form of an item of ``client_keys``. Raises ``CommandFailed``."""
+    values: dict[str, Any] = {
+        "group": group,
+        **{name: list(words) for name, words in lists.items()},
+        "ratelimits": _parse_amounts("--ratelimit", ratelimits),
+        "limits": _parse_amounts("--limit", limits),
+    }
+    return {name: value for name, value in values.items() if value}
 
 
 @attrs.frozen
@@ -112,27 +103,56 @@ def parse_clients(table: KeyTable, config: Config) -> StoredClients:
     return stored_clients(items, config)
 
 
-def on_keys(work: Callable[Concatenate[OpenedKeys, P], Awaitable[None]]) -> Callable[Concatenate[Path | None, P], int]:
-    """Return a command that runs ``work`` with the stored keys of a configuration, and returns the exit status."""
+def on_storage(
+    open_part: Callable[[Config], AbstractAsyncContextManager[T]],
+) -> Callable[[Callable[Concatenate[T, P], Awaitable[None]]], Callable[..., int]]:
+    """Return a decorator of commands that work with the part of a configuration's storage that ``open_part`` opens.
 
-    @functools.wraps(work)
-    def command(path: Path | None, /, *args: P.args, **named: P.kwargs) -> int:
-        async def run(config: Config) -> None:
-            store = open_key_store(config, with_audit=True)
-            if store is None:
-                raise CommandFailed(_NO_STORAGE.format(config.path))
-            async with contextlib.aclosing(store):
-                await work(OpenedKeys(config, store, await store.read()), *args, **named)
+    They return the exit status. Mistakes, and the failures of a command on a storage, are printed."""
 
-        return run_on_storage(path, run)
+    def decorate(work: Callable[Concatenate[T, P], Awaitable[None]]) -> Callable[..., int]:
+        @functools.wraps(work)
+        def command(path: Path | None, *args: P.args, **options: P.kwargs) -> int:
+            loaded = load_or_explain(path, within=("state_storage", "secret_stores"), with_stored_secrets=True)
+            if loaded is None:
+                return 1
 
-    return command
+            async def run() -> None:
+                async with open_part(loaded) as opened:
+                    await work(opened, *args, **options)
+
+            try:
+                trio.run(run)
+            except ConfigError as error:
+                say(error.list_mistakes("mistakes"))
+            except (CommandFailed, key_changes.ChangeRejected, StoreFull, Unavailable) as error:
+                say(sentence(str(error)))
+            else:
+                return 0
+            return 1
+
+        return command
+
+    return decorate
+
+
+@contextlib.asynccontextmanager
+async def _open_keys(config: Config) -> AsyncIterator[OpenedKeys]:
+    store = open_key_store(config, with_audit=True)
+    if store is None:
+        raise CommandFailed(_NO_STORAGE.format(config.path))
+    async with contextlib.aclosing(store):
+        yield OpenedKeys(config, store, await store.read())
+
+
+on_keys: Final = on_storage(_open_keys)
+"""Makes a command that works with the stored keys of a configuration."""
 
 
 @on_keys
 async def add(
-    opened: OpenedKeys, name: str, settings: ClientSettings, until: str | None, lasting: str | None, sha256: str | None,
-    as_json: bool, by: str | None = None,
+    opened: OpenedKeys, /, name: str, until: str | None, lasting: str | None, sha256: str | None, by: str | None,
+    as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Run ``trigate keys add``. ``sha256`` is the digest of an existing key."""
     check_keys_enabled(opened)
@@ -140,7 +160,7 @@ async def add(
     if opened.item(name) is not None:
         raise CommandFailed(f"the client {name} exists already: rotate its key, or give another name")
     given = () if sha256 is None else ({"sha256": sha256.lower()},)
-    values = {**settings.item(), **expiry_of(until, lasting)}
+    values = {**settings_of(**options), **expiry_of(until, lasting)}
     added = key_changes.added_client(name, values, given, opened.config, made_by(by))
     key_changes.check_unshared(added.client, opened.clients())
     await write_changes(opened, "added", [(name, None, added.written)], "add", by, added.digests)
@@ -153,9 +173,8 @@ async def add(
 
 @on_keys
 async def rotate(
-    opened: OpenedKeys, name: str, keep_old: str, until: str | None, lasting: str | None, as_json: bool,
-    by: str | None = None,
-) -> None:  # fmt: skip
+    opened: OpenedKeys, name: str, keep_old: str, until: str | None, lasting: str | None, by: str | None, as_json: bool
+) -> None:
     """Run ``trigate keys rotate``."""
     text = opened.stored_text(name)
     seconds = _parse_seconds("--keep-old", keep_old) if keep_old not in ("0", "0s") else 0.0
@@ -166,14 +185,23 @@ async def rotate(
 
 
 @on_keys
-async def revoke(opened: OpenedKeys, name: str, by: str | None = None) -> None:
+async def revoke(opened: OpenedKeys, name: str, by: str | None) -> None:
     """Run ``trigate keys revoke``."""
     text = opened.stored_text(name)
     await write_changes(opened, "revoked", [(name, text, None)], "revoke", by)
     say(f"Revoked {name}; gateways reject it within a second. Running requests still finish.")
 
 
-_COLUMNS: Final = (
+@on_keys
+async def show_list(opened: OpenedKeys, as_json: bool) -> None:
+    """Run ``trigate keys list``."""
+    rows = client_rows([(one.name, one.item) for one in opened.table.clients], opened.config)
+    print_rows(rows if as_json else [*map(_shown_row, rows)], _CLIENT_COLUMNS, as_json)
+    if not as_json and opened.config.stored_keys == "off":
+        say(_NOT_ENABLED.format(opened.config.path))
+
+
+_CLIENT_COLUMNS: Final = (
     TableColumn("name", "name"),
     TableColumn("from", "word", 2),
     *map(TableColumn, ("state", "group", "models", "limits")),
@@ -183,41 +211,34 @@ _COLUMNS: Final = (
 )
 
 
-@on_keys
-async def show_list(opened: OpenedKeys, as_json: bool) -> None:
-    """Run ``trigate keys list``."""
-    rows = client_rows([(one.name, one.item) for one in opened.table.clients], opened.config)
-    if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    print_table(_COLUMNS, [*map(_row_cells, rows)])
-    if opened.config.stored_keys == "off":
-        say(_NOT_ENABLED.format(opened.config.path))
+def _shown_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a client with all its limits in one text, and its state with the reason."""
+    amounts = {**row["ratelimits"], **row["limits"]}
+    limits = [*(f"{name}={amount}" for name, amount in amounts.items()), *row["budgets"]]
+    old = [key["until"] for key in row["keys"] if key["until"] and not key["ended"]]
+    state = f"{row['state']}: {row['why']}" if "why" in row else row["state"]
+    if old and len(row["keys"]) > 1:
+        state += f", an old key until {max(old)}"
+    allowed = row["group_models"] if row["models"] is None else row["models"]
+    return {**row, "state": state, "models": "all" if allowed is None else allowed, "limits": limits}
+
+
+_HISTORY_COLUMNS: Final = (
+    *(TableColumn(name, "word") for name in ("at", "event")),
+    TableColumn("name", "name"),
+    *map(TableColumn, ("by", "change")),
+)
 
 
 @on_keys
-async def history(opened: OpenedKeys, most: int, as_json: bool, name: str | None = None) -> None:
+async def history(opened: OpenedKeys, last: int, as_json: bool, name: str | None) -> None:
     """Run ``trigate keys history``. With ``name``, only that client's changes count."""
     rows = _history_rows(await opened.store.changes(MOST_CHANGES))
     if name is not None and name not in (names := {row["name"] for row in rows}):
         near = nearest(name, names)
         advice = f"did you mean {near}?" if near else "trigate keys history shows all changes"
         raise CommandFailed(f"there is no change of a client {name[:200]}; {advice}")
-    rows = [row for row in rows if name in (None, row["name"])][-most:]
-    if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    changed = (describe_difference(row["before"], row["after"]) or "-" for row in rows)
-    heads = ("at", "event", "name", "by")
-    cells = (tuple(str(row[head]) for head in heads) for row in rows)
-    columns = (
-        TableColumn("at", "word"),
-        TableColumn("event", "word"),
-        TableColumn("name", "name"),
-        TableColumn("by"),
-        TableColumn("change"),
-    )
-    print_table(columns, [(*row, change) for row, change in zip(cells, changed, strict=True)])
+    print_changes([row for row in rows if name in (None, row["name"])][-last:], _HISTORY_COLUMNS, as_json)
 
 
 def _history_rows(changes: Iterable[KeyChange]) -> list[dict[str, Any]]:
@@ -256,27 +277,6 @@ def _posix_user() -> str:
     name = pwd.getpwuid(uid).pw_name
     before = os.environ.get("SUDO_USER") if uid == 0 else None
     return f"{before} (sudo)" if before else name
-
-
-# Running
-
-
-def run_on_storage(path: Path | None, work: Callable[[Config], Awaitable[None]]) -> int:
-    """Run ``work`` with the configuration in ``path``, whose storage it may open, and return the exit status.
-
-    Mistakes, and the failures of a command on a storage, are printed."""
-    config = load_or_explain(path, within=("state_storage", "secret_stores"), with_stored_secrets=True)
-    if config is None:
-        return 1
-    try:
-        trio.run(work, config)
-    except ConfigError as error:
-        say(error.list_mistakes("mistakes"))
-    except (CommandFailed, key_changes.ChangeRejected, StoreFull, Unavailable) as error:
-        say(sentence(str(error)))
-    else:
-        return 0
-    return 1
 
 
 async def write_changes(
@@ -336,7 +336,9 @@ _SUCH_AS: Final = {"--ratelimit": "requests=600/m", "--limit": "in_flight=8"}
 
 
 def expiry_of(until: str | None, lasting: str | None) -> dict[str, Any]:
-    """Return the setting ``until`` for the options, or nothing. Raises ``CommandFailed``."""
+    """Return the setting ``until`` for the options, or nothing. Raises ``CommandFailed`` and ``click.UsageError``."""
+    if until is not None and lasting is not None:
+        raise click.UsageError("--until and --for both set the expiry: give only one")
     if lasting is not None:
         return {"until": key_changes.time_after(_parse_seconds("--for", lasting))}
     if until is None:
@@ -387,6 +389,21 @@ def show_changed(client: ClientKey, sentence: str, as_json: bool) -> None:
         say(sentence)
 
 
+def print_changes(rows: list[dict[str, Any]], columns: Sequence[TableColumn], as_json: bool) -> None:
+    """Print changes, in a table with their differences."""
+    for row in rows if not as_json else ():
+        row["change"] = describe_difference(row["before"], row["after"])
+    print_rows(rows, columns, as_json)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[TableColumn], as_json: bool) -> None:
+    """Print rows as JSON, or as a table of the members that the columns name."""
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        print_table(columns, [[value_text(row[column.title] or None) for column in columns] for row in rows])
+
+
 def describe_difference(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
     """Return each setting that differs with its value before and after, such as ``budgets 5 usd/day → 9 usd/day``.
 
@@ -400,19 +417,6 @@ def value_text(value: Any) -> str:
     """Return a setting's value on one line."""
     if isinstance(value, Mapping):
         return " ".join(f"{name}={value_text(amount)}" for name, amount in value.items())
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ", ".join(map(value_text, value))
     return "-" if value in (None, "") else str(value)
-
-
-def _row_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    amounts = {**row["ratelimits"], **row["limits"]}
-    limits = [*(f"{name}={amount}" for name, amount in amounts.items()), *row["budgets"]]
-    old = [key["until"] for key in row["keys"] if key["until"] and not key["ended"]]
-    state = f"{row['state']}: {row['why']}" if "why" in row else row["state"]
-    if old and len(row["keys"]) > 1:
-        state += f", an old key until {max(old)}"
-    allowed = row["group_models"] if row["models"] is None else row["models"]
-    models = "all" if allowed is None else ", ".join(allowed)
-    words = (row["name"], row["from"], state, row["group"], models, ", ".join(limits))
-    return (*(word or "-" for word in words), *(row[name] or "-" for name in ("until", "added", "by")))

@@ -16,18 +16,18 @@ from streams.events import Api
 _STDIN = "-"
 
 
-def run(path: str, api: Api | None, tolerant: bool, as_json: bool) -> int:
-    """Check the file at ``path`` (``-``: standard input), print the result, and return the exit status.
+def run(file: str, api: Api | None, tolerant: bool, as_json: bool) -> int:
+    """Check ``file`` (``-``: standard input), print the result, and return the exit status.
 
     Without ``api``, it is detected from the first events; ``tolerant`` accepts known deviations of real providers.
     The exit status is 0 if the file is well formed (also with a proper error at the end), 1 if it breaks a rule, 2 if
     it cannot be read or its API is not clear."""
     try:
-        body = sys.stdin.buffer.read() if path == _STDIN else Path(path).read_bytes()
+        body = sys.stdin.buffer.read() if file == _STDIN else Path(file).read_bytes()
     except OSError as error:
-        click.echo(f"cannot read {path}: {(error.strerror or 'unreadable').lower()}", err=True)
+        click.echo(f"cannot read {file}: {(error.strerror or 'unreadable').lower()}", err=True)
         return 2
-    name = "standard input" if path == _STDIN else path
+    name = "standard input" if file == _STDIN else file
     if not body.strip():
         click.echo(f"{name}: empty: give a captured stream or response", err=True)
         return 2

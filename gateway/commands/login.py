@@ -31,11 +31,11 @@ SLOWER: Final = 5.0
 """Seconds that ``slow_down`` adds to the interval (RFC 8628, section 3.5)."""
 
 
-def run(url: str, *, opens_browser: bool) -> int:
+def run(url: str, no_browser: bool) -> int:
     """Sign in to the gateway with the address ``url``, and return the exit status."""
     try:
         file = SessionFile.of_user()
-        session = sign_in(root_of(url), opens_browser=opens_browser)
+        session = sign_in(root_of(url), opens_browser=not no_browser)
         file.save(session, is_new=True)
     except SessionFailed as error:
         say(f"trigate login: {error}")

@@ -4,24 +4,15 @@ The people themselves are at the issuers; the state storage has what the gateway
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
-from functools import wraps
-from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Final
 
 import attrs
-import click
 
 from configfile.wording import nearest
-from gateway.commands.keys import (
-    CommandFailed,
-    command_entry,
-    describe_difference,
-    made_by,
-    run_on_storage,
-)
-from gateway.commands.tables import Kind, TableColumn, print_table
+from gateway.commands.keys import CommandFailed, command_entry, made_by, on_storage, print_changes, print_rows
+from gateway.commands.tables import TableColumn
 from gateway.commands.terminal import count_text, say
 from gateway.config.key_changes import time_text
 from gateway.config.loading import Config
@@ -29,8 +20,6 @@ from gateway.open_store import open_people_store
 from gateway.people.keeping import FLUSH_SECONDS
 from gateway.people.records import AuditEntry, Block, OwnKey, SeenPerson
 from gateway.people.store import PeopleStore
-
-P = ParamSpec("P")
 
 _NO_PEOPLE: Final = "{}: this configuration has no `issuers`, so it has no people"
 _NO_STORAGE: Final = (
@@ -61,25 +50,23 @@ class OpenedPeople:
         return [key for key in await self.store.own_keys(name) if key.until > time.time()]
 
 
-def _on_people(
-    work: Callable[Concatenate[OpenedPeople, P], Awaitable[None]],
-) -> Callable[Concatenate[Path | None, P], int]:
-    """Return a command that runs ``work`` with the people of a configuration, and returns the exit status."""
+@asynccontextmanager
+async def _open_people(config: Config) -> AsyncIterator[OpenedPeople]:
+    if not config.issuers:
+        raise CommandFailed(_NO_PEOPLE.format(config.path))
+    store = open_people_store(config)
+    if store is None:
+        raise CommandFailed(_NO_STORAGE.format(config.path))
+    async with aclosing(store):
+        yield OpenedPeople(config, store)
 
-    @wraps(work)
-    def command(path: Path | None, /, *args: P.args, **named: P.kwargs) -> int:
-        async def run(config: Config) -> None:
-            if not config.issuers:
-                raise CommandFailed(_NO_PEOPLE.format(config.path))
-            store = open_people_store(config)
-            if store is None:
-                raise CommandFailed(_NO_STORAGE.format(config.path))
-            async with aclosing(store):
-                await work(OpenedPeople(config, store), *args, **named)
 
-        return run_on_storage(path, run)
+_on_people: Final = on_storage(_open_people)
+"""Makes a command that works with the people of a configuration."""
 
-    return command
+_PEOPLE_COLUMNS: Final = (
+    TableColumn("name", "name"), *map(TableColumn, ("label", "group", "role", "state")), TableColumn("seen", "word"),
+)  # fmt: skip
 
 
 @_on_people
@@ -92,7 +79,7 @@ async def show_list(opened: OpenedPeople, as_json: bool) -> None:
     listed = {row["name"] for row in rows}
     unseen = {"label": "", "group": None, "role": "user", "state": "blocked", "seen": None}
     rows += [{**unseen, "name": name} for name in blocks if name not in listed]
-    _print_rows(rows, ("name", "label", "group", "role", "state", "seen"), as_json)
+    print_rows(rows, _PEOPLE_COLUMNS, as_json)
 
 
 def _person_row(person: SeenPerson, *, is_blocked: bool) -> dict[str, Any]:
@@ -171,9 +158,12 @@ async def forget(opened: OpenedPeople, name: str, by: str | None) -> None:
 async def history(opened: OpenedPeople, last: int, as_json: bool) -> None:
     """Run ``trigate people history``."""
     rows = [_audit_row(entry) for entry in await opened.store.last_audit(last)]
-    for row in rows if not as_json else ():
-        row["change"] = describe_difference(row["before"], row["after"])
-    _print_rows(rows, ("at", "who", "address", "call", "status", "change"), as_json)
+    print_changes(rows, _HISTORY_COLUMNS, as_json)
+
+
+_HISTORY_COLUMNS: Final = (
+    TableColumn("at", "word"), TableColumn("who", "name"), *map(TableColumn, ("address", "call", "status", "change")),
+)  # fmt: skip
 
 
 def _audit_row(entry: AuditEntry) -> dict[str, Any]:
@@ -192,14 +182,3 @@ def _audit_row(entry: AuditEntry) -> dict[str, Any]:
 def _entry(command: str, by: str | None) -> AuditEntry:
     """Return the row in the audit for a command."""
     return command_entry(command, time.time(), made_by(by))
-
-
-_KINDS: Final[Mapping[str, Kind]] = {"name": "name", "who": "name", "at": "word", "seen": "word"}
-
-
-def _print_rows(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-    else:
-        heads = [TableColumn(name, _KINDS.get(name, "text")) for name in columns]
-        print_table(heads, [tuple(str(row[name] or "-") for name in columns) for row in rows])

@@ -36,34 +36,28 @@ Format: TypeAlias = Literal["table", "csv", "json"]
 FORMATS: Final = {"table": as_table, "csv": as_csv, "json": as_json}
 
 
-@attrs.frozen
-class ReconcileOptions:
-    """The options of ``trigate reconcile``."""
-
-    month: str | None = None
-    tolerance: Sequence[str] = ()
-    form: Format = "table"
-
-
-def run(files: Sequence[Path], config_path: Path | None, options: ReconcileOptions) -> int:
+def run(
+    files: Sequence[Path], path: Path | None, month: str | None = None, tolerance: Sequence[str] = (),
+    form: Format = "table",
+) -> int:  # fmt: skip
     """Run ``trigate reconcile`` and return its exit status: 0 within tolerance, 1 if something cannot be read, 3
     otherwise. Raises ``click.UsageError``."""
-    tolerance = parse_tolerance(options.tolerance)
-    month = None if options.month is None else _month_days(options.month)
-    config = load_or_explain(config_path, within=("state_storage",))
+    accepted = parse_tolerance(tolerance)
+    days = None if month is None else _month_days(month)
+    config = load_or_explain(path, within=("state_storage",))
     if config is None:
         return UNREADABLE
     try:
         with localcontext(prec=_DIGITS):
-            found = _compare(files, config, month, tolerance)
-            echo_styled(FORMATS[options.form](found), nl=False)
+            found = _compare(files, config, days, accepted)
+            echo_styled(FORMATS[form](found), nl=False)
     except UnreadableInvoice as error:
         say(str(error))
         return UNREADABLE
     except Unavailable as error:
         say(f"{config.path}: state_storage: {error}")
         return UNREADABLE
-    if options.form == "csv":
+    if form == "csv":
         for note in found.notes:
             say(note)
     return WITHIN if found.is_within else BEYOND

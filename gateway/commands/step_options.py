@@ -1,4 +1,4 @@
-"""The commands under ``trigate steps`` with their options. Each imports its modules when it runs."""
+"""The commands under ``trigate steps`` with their options."""
 
 import sys
 from pathlib import Path
@@ -24,27 +24,24 @@ def steps(context: click.Context) -> None:
         sys.exit(list_kinds())
 
 
-@steps.command("exempt", short_help="List the members of requests that no step sees.")
+@steps.command("exempt", runs="steps:list_exempt", short_help="List the members of requests that no step sees.")
 @click.option("--api", "apis", type=click.Choice(APIS), multiple=True, metavar="API",
               help=f"Only this API: {NAMES}; repeatable.")  # fmt: skip
-def exempt(apis: tuple[Any, ...]) -> None:
+def exempt(**_: Any) -> None:
     """List the members of requests that steps do not check, such as model names, ids and signatures.
 
     Each line has an API and a path. Steps see every other string of a request.
     """
-    from gateway.commands.steps import list_exempt
-
-    sys.exit(list_exempt(apis))
 
 
-@steps.command("try", short_help="Run the steps of a config on a captured request or response.")
+@steps.command("try", runs="steps_trial:run", short_help="Run the steps of a config on a captured request or response.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--api", type=click.Choice(APIS), metavar="API",
               help=f"{NAMES}; default: detected from FILE.")  # fmt: skip
 @CONFIG
 @click.option("--key", metavar="NAME", help="The client key that sends the request; default: a client without a key.")
 @click.option("--texts", is_flag=True, help="Print the found texts, too.")
-def try_steps(file: Path, api: Any, config: Path | None, key: str | None, texts: bool) -> None:
+def try_steps(**_: Any) -> None:
     """Run the steps of a config on FILE, a captured request or response, or a recording of both. Sends nothing to a
     model.
 
@@ -54,6 +51,3 @@ def try_steps(file: Path, api: Any, config: Path | None, key: str | None, texts:
 
     Exit status: 0 without a refusal, 1 if a step refuses or fails, 2 if FILE or the config cannot be used.
     """
-    from gateway.commands.steps_trial import run
-
-    sys.exit(run(file, api, config, key, with_texts=texts))

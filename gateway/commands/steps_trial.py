@@ -48,7 +48,7 @@ class Captured:
     response: bytes | None = None
 
 
-def run(file: Path, api: Api | None, path: Path | None, key: str | None, *, with_texts: bool) -> int:
+def run(file: Path, api: Api | None, path: Path | None, key: str | None, texts: bool) -> int:
     """Run ``trigate steps try`` and return its exit status."""
     config = load_or_explain(path, with_stored_secrets=True)
     if config is None:
@@ -70,7 +70,7 @@ def run(file: Path, api: Api | None, path: Path | None, key: str | None, *, with
         say(error.message)
         return 2
     for name, trial in trials.items():
-        for line in _trial_lines(name, trial, with_texts=with_texts):
+        for line in _trial_lines(name, trial, with_texts=texts):
             echo_styled(line)
     return 1 if any(trial.is_refused for trial in trials.values()) else 0
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from gateway.commands import cache_report, tables
-from gateway.commands.costs import CostOptions
 from gateway.kept_ledger.line import UNPRICED, LedgerLine, LineCause, LinePromptCache
 from streams.events import Usage
 from tests.support.command_line import invoke
@@ -22,8 +21,7 @@ KINDS = ("key", "group", "model", "target", "run", "cause", "day")
 
 
 def report(capsys, config: Path, *by: str, form: Any = "table", **more: Any) -> str:
-    options = CostOptions(by=by, since=more.pop("since", EVER), form=form, **more)
-    assert cache_report.run(config, options) == cache_report.GOOD
+    assert cache_report.run(config, by=by, since=more.pop("since", EVER), form=form, **more) == cache_report.GOOD
     return capsys.readouterr().out
 
 

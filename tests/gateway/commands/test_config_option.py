@@ -1,9 +1,12 @@
 """``--config FILE``: every command that reads a configuration takes it, some also as ``FILE`` alone."""
 
+import inspect
+
 import click
 import pytest
 
 from gateway.__main__ import main
+from gateway.commands.help import Command
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 
@@ -38,6 +41,24 @@ def test_every_command_that_reads_a_configuration_is_known_here():
     assert {name for name, words in options.items() if "--config" in words} == set(READING)
     positional = {name for name, words in options.items() if "config" in words}
     assert positional == set(), "each of these takes it as --config, too"
+
+
+def test_the_function_of_each_command_accepts_its_options():
+    running = [one for one in commands().values() if isinstance(one, Command) and one.runs]
+    assert len(running) > 20
+    for command in running:
+        names = {one.name: one for one in command.params}
+        if "path" in names and "file" in names and names["file"].metavar == "[FILE]":
+            del names["file"]  # another spelling of --config
+        found = inspect.signature(command.function())
+        if "opened" in found.parameters:  # the storage, which a decorator opens
+            names["opened"] = names.pop("path")
+        found.replace(parameters=_by_name(found)).bind(**names)
+
+
+def _by_name(found: inspect.Signature) -> list[inspect.Parameter]:
+    named = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return [one.replace(kind=named) if one.kind == one.POSITIONAL_ONLY else one for one in found.parameters.values()]
 
 
 @each_row("line", READING.values(), ids=READING)

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from gateway.commands import costs, tables
-from gateway.commands.costs import FORMATS, CostOptions
+from gateway.commands.costs import FORMATS
 from gateway.kept_ledger.keeping import OverflowSums
 from gateway.kept_ledger.line import LineCause, LinePromptCache
 from gateway.kept_ledger.table import LedgerTable
@@ -32,8 +32,7 @@ NOW = datetime(2026, 11, 21, 16, 40, tzinfo=BERLIN)
 
 
 def shown(capsys, config: Path, by: tuple[str, ...], since: str | None, until: str | None, form: str, **more) -> str:
-    options = CostOptions(by=by, since=since, until=until, form=form, **more)
-    assert costs.run(config, options) == costs.GOOD
+    assert costs.run(config, by=by, since=since, until=until, form=form, **more) == costs.GOOD
     return capsys.readouterr().out
 
 
@@ -143,7 +142,7 @@ def test_a_ledger_beyond_its_size_has_the_same_costs_and_says_what_it_lacks(writ
     assert table[-1] == (
         "the row - includes 9 requests up to 2026-09-25 14:13 whose runs were deleted to save space (ledger.max_bytes)"
     )
-    assert costs.run(config, CostOptions(by=("run",), since="2026-09-22T10:00", form="csv")) == costs.GOOD
+    assert costs.run(config, by=("run",), since="2026-09-22T10:00", form="csv") == costs.GOOD
     found = capsys.readouterr()
     assert "a sum across the start or end" in found.err
     assert "a sum across" not in found.out
@@ -369,7 +368,7 @@ def test_costs_without_a_kept_ledger_says_what_to_configure(tmp_path, monkeypatc
     (tmp_path / "state.sqlite").touch()
     given = {} if storage is None else {"state_storage": storage}
     Path("trigate.yaml").write_text(dump_yaml({"version": "v0.4.0", "model_providers": [ENTRY], **given}))
-    assert costs.run(None, CostOptions()) == costs.UNREADABLE
+    assert costs.run(None) == costs.UNREADABLE
     assert words in capsys.readouterr().err
 
 

@@ -11,7 +11,6 @@ import pytest
 import trio
 
 from gateway.commands import reconcile
-from gateway.commands.reconcile import ReconcileOptions
 from gateway.kept_ledger.line import UNPRICED
 from streams.events import Usage
 from tests.support.invoices import FORMATS, Call, call, ledger_lines, plain_files, traffic, usd_of, write_ledger
@@ -48,7 +47,7 @@ def compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compared:
         for name, content in (write(calls) if files is None else files).items():
             paths.append(tmp_path / name)
             paths[-1].write_bytes(content)
-        status = reconcile.run(paths, config, ReconcileOptions(form="json", **{"month": "2026-10", **options}))
+        status = reconcile.run(paths, config, form="json", **{"month": "2026-10", **options})
         return status, json.loads(capsys.readouterr().out)
 
     return compare

@@ -10,7 +10,6 @@ from typing import Any, Final
 import pytest
 
 from gateway.commands import reconcile
-from gateway.commands.reconcile import ReconcileOptions
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config
 from tests.support.hostile_bodies import HostileAnswer
@@ -100,8 +99,7 @@ def test_the_ledger_of_a_gateway_agrees_with_its_providers_count(
         paths[-1].write_bytes(content)
     file = tmp_path / "trigate.yaml"
     file.write_text(dump_yaml({"version": "v0.4.0", "model_providers": [entry], "state_storage": storage}))
-    options = ReconcileOptions(tolerance=("0%", "0usd"), form="json")
-    status = reconcile.run(paths, file, options)
+    status = reconcile.run(paths, file, tolerance=("0%", "0usd"), form="json")
     found = json.loads(capsys.readouterr().out)
     assert Decimal(found["total"]["ledger_usd"]) == USD * 5
     assert {cause: Decimal(usd) for cause, usd in found["total"]["causes"].items()} == {
