@@ -1,16 +1,12 @@
 """Rejections of images whose label differs from their bytes, and the labels of the bytes."""
 
 import base64
-import json
 
 from providers.errors.image_labels import relabel
 from providers.errors.other_shapes import IMAGE_LABELS
 from providers.errors.rejected import find_rejected, find_sole_rejected
 from streams.events import ErrorInfo
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import config, provider
-from tests.support.upstreams import JSON, Raw, Script
 
 JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(40)).decode()
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
@@ -83,18 +79,3 @@ def test_the_bytes_decide_in_messages_and_results_of_tools(block, changed):
         return {"messages": [{"role": "user", "content": ["hi", one, result]}]}
 
     assert relabel(body(block)) == ({} if changed is None else body(changed))
-
-
-def test_claude_code_continues_after_a_rejected_image_and_the_next_is_not_rejected(upstream):
-    with gateway_thread(config([provider("anthropic/x", upstream.url, ["messages"], name="x")])) as gateway:
-        error = {"type": "error", "error": {"type": "invalid_request_error", "message": OLDER}}
-        upstream.script(Raw(400, JSON, (json.dumps(error).encode(),)), Script(text="a cat"), Script(text="a cat"))
-        image = {"type": "image", "source": source("image/png", JPEG)}
-        body = {"model": "x", "max_tokens": 9, "messages": [{"role": "user", "content": [image]}]}
-        replies = [gateway.request("POST", "/v1/messages", body) for _ in range(2)]
-        assert [reply.status for reply in replies] == [200, 200]
-        assert [reply.headers["x-trigate-attempts"] for reply in replies] == ["2", "1"]
-        assert replies[0].headers["x-trigate-lane"] == "byte"
-        assert replies[0].headers["x-trigate-adapted"] == "messages[].media_type=actual"
-        for seen in upstream.seen[1:]:
-            assert seen.json["messages"][0]["content"] == [{**image, "source": source("image/jpeg", JPEG)}]

@@ -1,0 +1,413 @@
+"""The words in which servers reject the shape of a request, and the other shapes.
+
+``tests/gateway/exchange/test_recoveries.py`` sends such requests.
+"""
+
+import json
+from typing import Any
+
+from providers.errors.failures import read_failure
+from providers.errors.other_shapes import (
+    ADAPTIVE_THINKING,
+    AGENT_ITEMS,
+    CALL_IDS,
+    COMBINED_TOOLS,
+    ENABLE_THINKING,
+    INCOMPLETE_TOOLS,
+    JSON_SCHEMA,
+    LAST_TURN,
+    MISSING_REASONING,
+    NO_EFFORT,
+    NO_THINKING,
+    NULL_REASONING,
+    OUTPUT_LIMIT,
+    RESULT_ORDER,
+    SCHEMA_LIMITS,
+    SYSTEM_ROLE,
+    TEXT_LISTS,
+    THINKING,
+    TOOL_PATTERNS,
+    UNUSED_EFFORT,
+    USER_ID,
+    find_shape,
+)
+from providers.errors.rejected import find_rejected, find_sole_rejected
+from providers.neutral.schema_limits import describe_limits
+from tests.support.each_row import each_row
+
+BEDROCK = "The model returned the following errors: "
+DESERIALIZE = "Failed to deserialize the JSON body into the target type: "
+GEMINI = "Learn more: https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/gemini"
+PREFILL = "This model does not support assistant message prefill. The conversation must end with a user message."
+NO_LIMIT = "output_config.format.schema: For 'number' type, properties maximum, minimum are not supported"
+NO_PROPERTIES = "Invalid schema for function 'mcp__x__list': In context=(), object schema missing properties."
+LIMIT = (OUTPUT_LIMIT, "8192")
+
+WORDS: list[tuple[tuple[str, ...], str]] = [
+    (THINKING, "Thinking mode does not support this tool_choice"),
+    (THINKING, "tool_choice 'specified' is incompatible with thinking enabled"),
+    (
+        ENABLE_THINKING,
+        "<400> InternalError.Algo.InvalidParameter: The tool_choice parameter does not support being set to required "
+        "or object in thinking mode",
+    ),
+    (NO_THINKING, '"llama3.1:8b" does not support thinking'),
+    (NO_THINKING, 'think value "medium" is not supported for this model'),  # ollama/ollama#12561
+    (NO_THINKING, "adaptive thinking is not supported on this model"),  # agentforce314/clawcodex#699
+    # anthropics/claude-code#29531
+    (NO_THINKING, "Only 'enabled' and 'disabled' are supported for thinking; 'adaptive' is not supported."),
+    # ex-machina-co/opencode-anthropic-auth#160
+    (
+        NO_THINKING,
+        '"thinking.type.disabled" is not supported for this model. Thinking defaults to adaptive mode when not '
+        'specified; use "thinking.type.enabled" with "budget_tokens" for extended thinking.',
+    ),
+    (NO_THINKING, "reasoning_effort must be one of none or default"),  # earendil-works/pi#1745
+    (NO_THINKING, "Thinking is not enabled for models/gemini-2.0-flash-preview-image-generation"),
+    (NO_THINKING, "Thinking level is not supported for this model."),  # RooCodeInc/Roo-Code#10700
+    (NO_THINKING, "thinking_config is not supported."),
+    # googleapis/js-genai#681, google-gemini/gemini-cli#14025 and #1953
+    (NO_THINKING, f"Unable to submit request because thinking is not supported by this model. {GEMINI}"),
+    (NO_THINKING, f"Unable to submit request because thinking_level is not supported by this model.. {GEMINI}"),
+    (
+        NO_THINKING,
+        "Unable to submit request because Thinking_config.include_thoughts is only enabled when thinking is enabled.. "
+        f"{GEMINI}",
+    ),
+    (NO_EFFORT, "This model does not support the effort parameter."),  # Oaklight/llm-rosetta#289
+    (UNUSED_EFFORT, "thinking options type cannot be disabled when reasoning_effort is set"),
+    (
+        ADAPTIVE_THINKING,
+        '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and '
+        '"output_config.effort" to control thinking behavior.',
+    ),
+    (
+        LIMIT,
+        "max_tokens is too large: 32000. This model supports at most 8192 completion tokens, whereas you provided "
+        "32000.",
+    ),
+    (LIMIT, "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]"),
+    (
+        LIMIT,
+        "Invalid 'max_output_tokens': integer above maximum value. Expected a value <= 8192, but got 32000 instead.",
+    ),
+    (LIMIT, "<400> InternalError.Algo.InvalidParameter: Range of max_tokens should be [1, 8192]"),
+    (
+        LIMIT,
+        "`max_tokens` must be less than or equal to `8192`, the maximum value for `max_tokens` is less than the "
+        "`context_window` for this model",
+    ),
+    (LIMIT, "max_tokens should be less or equal to 8192"),
+    (
+        LIMIT,
+        "max_tokens: 32000 > 8192, which is the maximum allowed number of output tokens for claude-3-5-haiku-20241022",
+    ),
+    (
+        LIMIT,
+        "The maximum tokens you requested exceeds the model limit of 8192. Try again with a maximum tokens value that "
+        "is lower than 8192.",
+    ),
+    (
+        LIMIT,
+        "The parameter `max_completion_tokens` specified in the request are not valid: integer above maximum value, "
+        "expected a value <= 8192, but got 32000 instead. Request id: 0217752964393142fa50af",
+    ),
+    (
+        SYSTEM_ROLE,
+        f"{DESERIALIZE}messages[1].role: unknown variant `system`, expected `user` or `assistant` at line 1 column 213",
+    ),
+    # anthropics/claude-code#63469
+    (SYSTEM_ROLE, "messages[1].role must be either 'user' or 'assistant', but got 'system'"),
+    (
+        SYSTEM_ROLE,
+        'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not "system" as '
+        "an input message role.",
+    ),
+    (
+        USER_ID,
+        "Invalid 'user_id': string does not match pattern. Expected a string that matches the pattern "
+        "'^[a-zA-Z0-9_-]+$'.",
+    ),
+    (JSON_SCHEMA, "This response_format type is unavailable now"),
+    (
+        JSON_SCHEMA,
+        f"{DESERIALIZE}response_format: response_format.type `json_schema` is unavailable now at line 1 column 1193",
+    ),
+    (
+        JSON_SCHEMA,
+        "This model does not support response format `json_schema`. See supported models at "
+        "https://console.groq.com/docs/structured-outputs#supported-models",
+    ),
+    # agentjido/req_llm#302
+    (SCHEMA_LIMITS, "output_format.schema: For 'integer' type, property 'minimum' is not supported"),
+    (SCHEMA_LIMITS, NO_LIMIT),  # sherifkozman/the-llm-council#55
+    # ghostlobster/memorize-everything#93
+    (
+        SCHEMA_LIMITS,
+        "output_config.format.schema: For 'array' type, 'minItems' values other than 0 or 1 are not supported",
+    ),
+    # experientiallabs/experiential#804
+    (SCHEMA_LIMITS, "tools.0.custom: For 'array' type, property 'maxItems' is not supported"),
+    (SCHEMA_LIMITS, "output_format.schema: Schema type 'oneOf' is not supported"),  # vercel/ai#12876
+    (SCHEMA_LIMITS, f"{BEDROCK}{NO_LIMIT}"),
+    (INCOMPLETE_TOOLS, NO_PROPERTIES),
+    # sigoden/aichat#1049
+    (
+        INCOMPLETE_TOOLS,
+        "Invalid schema for function 'filesystem_read_multiple_files': In context=('properties', 'paths'), array "
+        "schema missing items.",
+    ),
+    # farion1231/cc-switch#5490, chatanywhere/GPT_API_free#403
+    (
+        INCOMPLETE_TOOLS,
+        "Invalid schema for function 'codex_app__automation_update': schema must be a JSON Schema of 'type: "
+        "\"object\"', got 'type: null'.",
+    ),
+    (INCOMPLETE_TOOLS, "tools.0.custom.input_schema.type: Field required"),
+    # langchain-ai/langchainjs#9804
+    (
+        COMBINED_TOOLS,
+        "Invalid schema for function 'update-event': schema must have type 'object' and not have "
+        "'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level.",
+    ),
+    # anthropics/claude-code#5319
+    (
+        COMBINED_TOOLS,
+        "tools.106.custom.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level",
+    ),
+    (
+        TOOL_PATTERNS,
+        r"""Invalid schema for function 'Artifact': '^(?!__.*__$)[^\p{Cc}"\\./[\]]{1,9}$' is not a 'regex'.""",
+    ),
+    (TOOL_PATTERNS, "Invalid JSON schema: regex lookaround is not supported."),  # diegosouzapw/OmniRoute#7100
+    (
+        MISSING_REASONING,
+        "thinking is enabled but reasoning_content is missing in assistant tool call message at index 2",
+    ),
+    (MISSING_REASONING, "The `reasoning_content` in the thinking mode must be passed back to the API."),
+    (
+        MISSING_REASONING,
+        "Missing `reasoning_content` field in the assistant message at message index 1. For more information, please "
+        "refer to https://api-docs.deepseek.com/guides/thinking_mode#tool-calls",
+    ),
+    (
+        NULL_REASONING,
+        "Could not decode the compaction blob. Ensure it is unmodified from the compact response.",
+    ),
+    (CALL_IDS, "Tool call id was toolu_01A09q90qw90lq917835lq9 but must be a-z, A-Z, 0-9, with a length of 9."),
+    (RESULT_ORDER, "Unexpected role 'user' after role 'tool'"),
+    (LAST_TURN, PREFILL),
+    (LAST_TURN, f"{BEDROCK}{PREFILL}"),  # anomalyco/opencode#29760
+    (LAST_TURN, "Assistant response prefill is incompatible with enable_thinking."),  # ggml-org/llama.cpp#20861
+    # crewAIInc/crewAI#2194
+    (LAST_TURN, "Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant"),
+    (AGENT_ITEMS, f"{DESERIALIZE}input: missing field `call_id` at line 1 column 81274"),
+    (AGENT_ITEMS, 'input[1]: unknown input item type: "agent_message"'),
+    (AGENT_ITEMS, f"{DESERIALIZE}data did not match any variant of untagged enum ModelInput"),
+    (AGENT_ITEMS, "Invalid input type 'agent_message' at index 17"),
+    # QwenLM/qwen-code#2320, microsoft/PyRIT#704, mozilla-ai/any-llm#1228
+    (TEXT_LISTS, f"{DESERIALIZE}messages[7]: invalid type: sequence, expected a string at line 1 column 22979"),
+    (TEXT_LISTS, f"{DESERIALIZE}messages[7].content: invalid type: sequence, expected a string at line 1 column 22979"),
+    (
+        TEXT_LISTS,
+        "'messages.0' : for 'role:system' the following must be satisfied[('messages.0.content' : value must be a "
+        "string)]",
+    ),
+    (TEXT_LISTS, "messages.0.system.content.str: Input should be a valid string"),
+]
+ROLE = {"type": "literal_error", "loc": ["body", "messages", 1, "role"], "msg": "Input should be 'user' or 'assistant'"}
+QUOTING = [
+    (
+        SYSTEM_ROLE,
+        "[{'type': 'literal_error', 'loc': ('body', 'messages', 1, 'role'), 'msg': \"Input should be 'user' or "
+        "'assistant'\", 'input': 'system'}]",
+    ),
+    (INCOMPLETE_TOOLS, f"The text 'x' is wrong: {NO_PROPERTIES}"),
+    (
+        TEXT_LISTS,
+        "2 request validation errors: Input should be a valid string, field: 'messages[0].content.str', value: "
+        "[{'type': 'text', 'text': 'You are an AI assistant'}]",
+    ),
+    (
+        TEXT_LISTS,
+        "[{'type': 'string_type', 'loc': ('body', 'messages', 2, 'ChatCompletionMessageGenericParam', 'content', "
+        "'str'), 'msg': 'Input should be a valid string', 'input': []}]",
+    ),
+]
+
+
+def rejection(body: Any) -> tuple[Any, Any]:
+    """Return the members that an error body rejects: those of this request, and those to remember."""
+    error = read_failure(400, json.dumps(body).encode())
+    return find_rejected(error), find_sole_rejected(error)
+
+
+@each_row(("shape", "message"), WORDS)
+def test_the_words_of_servers_are_known(shape, message):
+    assert rejection({"error": {"message": message, "type": "invalid_request_error"}}) == ((shape,), (shape,))
+
+
+@each_row(
+    ("shape", "body"),
+    [
+        (SYSTEM_ROLE, {"detail": [ROLE]}),  # jundot/omlx#1503
+        (NULL_REASONING, {"code": "invalid-argument", "error": dict(WORDS)[NULL_REASONING]}),
+        (CALL_IDS, {"object": "error", "message": dict(WORDS)[CALL_IDS]}),
+    ],
+)
+def test_their_words_are_found_in_other_bodies(shape, body):
+    assert rejection(body) == ((shape,), (shape,))
+
+
+@each_row(("shape", "message"), QUOTING)
+def test_a_client_quoted_in_a_rejection_teaches_nothing(shape, message):
+    assert rejection({"error": {"message": message}}) == ((shape,), ())
+
+
+@each_row(
+    "message",
+    [
+        "'max_tokens' or 'max_completion_tokens' is too large: 64000. This model's maximum context length is 64001 "
+        "tokens and your request has 24235 input tokens (64000 > 64001 - 24235). None",
+        "max_tokens must be at least 1, got -4.",
+        "max_tokens must be less than or equal to 0",
+        f"{DESERIALIZE}stop: invalid type: sequence, expected a string",
+        "tools.0.function.name: Input should be a valid string",
+    ],
+)
+def test_other_rejections_stay(message):
+    assert rejection({"error": {"message": message}}) == ((), ())
+
+
+USER = {"role": "user", "content": "hi"}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True}}
+ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
+BOUNDED = {"type": "object", "properties": {"a": {"type": "integer", "maximum": 9}}}
+KEPT = {
+    "type": "array", "minItems": 1, "items": {"type": "string", "format": "email", "pattern": "^a+$", "title": "t"},
+    "enum": [{"minimum": 1}], "default": {"maximum": 1},
+}  # fmt: skip
+OTHER_TOOLS: list[Any] = [
+    {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]},
+    {"tools": [{"type": "web_search"}, "x", {"type": "function", "function": {"name": "f", "parameters": "x"}}]},
+    {"tools": "x"},
+]
+OTHER_TURNS: list[Any] = [
+    {"messages": [{"role": "tool", "tool_call_id": "a1B2c3D4e", "content": "3"},
+                  {"role": "assistant", "content": "3"}, "x"]},
+    {"messages": [{"role": "assistant", "tool_calls": [{"id": "a1B2c3D4e"}, {"id": None}, "x"]}]},
+    {"messages": "hi"}, {"messages": None},
+]  # fmt: skip
+CALLED, ANSWERED = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, {
+    "type": "function_call_output", "call_id": "c", "name": "f", "output": "3",
+}  # fmt: skip
+SEALED_THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "AY89a18I"}
+OTHERS: list[tuple[tuple[str, ...], list[Any]]] = [
+    (THINKING, [{"tool_choice": "required", "thinking": {"type": "disabled"}}, {"tool_choice": "auto"},
+                {"tool_choice": {"type": "auto"}}, {"tool_choice": None}, {"tool_choice": {}}]),
+    *((shape, [{"messages": [USER]}, {"generationConfig": "x", "output_config": {"format": {}}}])
+      for shape in (NO_THINKING, NO_EFFORT, ADAPTIVE_THINKING, UNUSED_EFFORT)),
+    ((OUTPUT_LIMIT, "10"), [
+        {"max_tokens": 11, "thinking": {"type": "enabled", "budget_tokens": 10}},
+        {"max_tokens": "11", "max_output_tokens": None, "generationConfig": []}, {"max_tokens": 10},
+    ]),
+    (USER_ID, [{"metadata": metadata} for metadata in ({"user_id": "a1"}, {"user_id": 7}, {}, "x", None)]),
+    (SYSTEM_ROLE, [{"messages": messages} for messages in ([USER, "x", {"role": ["system"]}], "hi", None)]),
+    (JSON_SCHEMA, [
+        {"messages": [USER], "response_format": {"type": "json_object"}},
+        {"messages": [USER], "response_format": "json_schema"}, {"messages": "hi", "response_format": FORMAT},
+        {"messages": [USER]},
+    ]),
+    (SCHEMA_LIMITS, [
+        {"tools": [{"name": "f", "input_schema": BOUNDED}, {"name": "f", "input_schema": BOUNDED, "strict": False},
+                   "x"]},
+        {"output_config": {"format": {"type": "json_schema", "schema": KEPT}, "effort": "high"}},
+        {"output_format": {"type": "json_schema", "schema": True}},
+        {"outputConfig": {"textFormat": {"structure": {"jsonSchema": {"schema": "{"}}}}},
+        {"output_config": "x", "output_format": None, "tools": None, "toolConfig": {"tools": 1}, "text": {"format": 1}},
+        {"response_format": {"type": "json_schema", "json_schema": "x"}, "minimum": 1},
+    ]),
+    *((shape, OTHER_TOOLS) for shape in (INCOMPLETE_TOOLS, COMBINED_TOOLS, TOOL_PATTERNS)),
+    (MISSING_REASONING, [
+        {"messages": [{"role": "assistant", "content": "a", "reasoning_content": "b"}, {"role": "user"}, None]},
+        {"messages": "a"},
+    ]),
+    (NULL_REASONING, [{"input": items} for items in ([SEALED_THOUGHT, {**ITEM, "id": None}, "x"], "hi", None)]),
+    *((shape, OTHER_TURNS) for shape in (CALL_IDS, RESULT_ORDER)),
+    (LAST_TURN, [
+        {"messages": [USER]}, {"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]},
+        {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "1"}]}]},
+        {"messages": [{"role": "assistant", "content": [{"toolUse": {"toolUseId": "1"}}]}]},
+        {"input": [{"type": "function_call"}]}, {"input": "hi"}, {"messages": []},
+    ]),
+    (AGENT_ITEMS, [
+        {"input": [CALLED, ANSWERED, ITEM, "x", {"type": "function_call_output", "output": "3"}]}, {"input": "hi"},
+        {"input": None},
+    ]),
+]  # fmt: skip
+
+
+@each_row(("path", "bodies"), OTHERS)
+def test_other_bodies_stay(path, bodies):
+    shape = find_shape(path)
+    assert shape is not None
+    assert [shape.change(body) for body in (*bodies, {})] == [{}] * (len(bodies) + 1)
+
+
+NESTED = {"properties": {"a": {"type": ["array", "null"]}, "b": {"anyOf": [{"type": "object"}, {"type": "array"}]}}}
+COMPLETE = {
+    "type": "object",
+    "properties": {
+        "a": {"type": ["array", "null"], "items": {}},
+        "b": {"anyOf": [{"type": "object", "properties": {}}, {"type": "array", "items": {}}]},
+    },
+}
+FUNCTION = {"type": "function", "name": "f"}
+
+
+@each_row(
+    ("path", "body", "changed"),
+    [
+        (THINKING, {"tool_choice": "required"}, {"thinking": {"type": "disabled"}}),
+        (ENABLE_THINKING, {"tool_choice": {"type": "any"}, "reasoning_effort": "low"},
+         {"enable_thinking": False, "reasoning_effort": None}),
+        (NO_THINKING, {"generationConfig": {"thinkingConfig": {"thinkingLevel": "high"}, "temperature": 1}},
+         {"generationConfig": {"temperature": 1}}),
+        (NO_EFFORT, {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high", "format": {}}},
+         {"output_config": {"format": {}}}),
+        (ADAPTIVE_THINKING, {"thinking": {"type": "enabled", "budget_tokens": 9, "display": "summarized"}},
+         {"thinking": {"type": "adaptive", "display": "summarized"}}),
+        ((OUTPUT_LIMIT, "10"), {"max_tokens": 9, "max_completion_tokens": 11}, {"max_completion_tokens": 10}),
+        ((OUTPUT_LIMIT, "10"), {"inferenceConfig": {"maxTokens": 11, "topP": 1}},
+         {"inferenceConfig": {"maxTokens": 10, "topP": 1}}),
+        ((OUTPUT_LIMIT, "10"), {"generationConfig": {"maxOutputTokens": 11}},
+         {"generationConfig": {"maxOutputTokens": 10}}),
+        ((OUTPUT_LIMIT, "10"), {"max_tokens": 11, "thinking": {"type": "enabled", "budget_tokens": 9}},
+         {"max_tokens": 10}),
+        (INCOMPLETE_TOOLS, {"tools": [{"type": "namespace", "tools": [{**FUNCTION, "parameters": NESTED}]}]},
+         {"tools": [{"type": "namespace", "tools": [{**FUNCTION, "parameters": COMPLETE}]}]}),
+        (AGENT_ITEMS,  # text that only OpenAI can read
+         {"input": [{"type": "agent_message",
+                     "content": [{"type": "encrypted_content", "encrypted_content": "gAAAAABq_-x=="}]}]},
+         {"input": [{**ITEM, "content": [{"type": "input_text", "text": "(no text)"}]}]}),
+    ],
+)  # fmt: skip
+def test_only_the_rejected_part_changes(path, body, changed):
+    shape = find_shape(path)
+    assert shape is not None
+    assert shape.change(body) == changed
+
+
+def test_the_instruction_precedes_the_beginning_of_an_answer():
+    begun = [USER, {"role": "assistant", "content": "{"}]
+    shape = find_shape(JSON_SCHEMA)
+    assert shape is not None
+    changed = shape.change({"messages": begun, "response_format": {"type": "json_schema", "json_schema": None}})
+    assert [message["role"] for message in changed["messages"]] == ["user", "system", "assistant"]
+
+
+@each_row(
+    "schema", [{"format": ["x"]}, {"pattern": 3}, {"minItems": {}}, {"maximum": None}, {"oneOf": 1}, [], "x", None]
+)
+def test_schemas_that_are_invalid_do_no_harm(schema):
+    describe_limits(schema)
