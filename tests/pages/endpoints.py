@@ -37,7 +37,7 @@ GROUPS: Mapping[str, tuple[EndpointName, ...]] = {
 }
 """The columns of the table of providers. The gateway lists voices itself, and pass-through belongs to an entry."""
 
-HEAD = ("provider", *GROUPS, "source", "checked on")
+HEAD = ("provider", *GROUPS)
 
 
 def facts() -> str:
@@ -68,13 +68,7 @@ def _below(row: Endpoint, top: str) -> str:
 
 
 def _cells(row: Provider) -> tuple[str, ...]:
-    source = row.endpoint_source
-    return (
-        row.display_name,
-        *(", ".join(_describe_places(row, names)) for names in GROUPS.values()),
-        "" if source is None else f"[{re.sub('^https?://|/.*', '', source.url)}]({source.url})",
-        "" if source is None else source.read,
-    )
+    return row.display_name, *(", ".join(_describe_places(row, names)) for names in GROUPS.values())
 
 
 def _describe_places(row: Provider, names: Iterable[EndpointName]) -> Iterable[str]:

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from providers.auth.keys import HeaderKey
 from providers.catalog.provider import STANDARD_PATHS, Provider, url_for
@@ -15,32 +15,13 @@ from tests.support.repository import ROOT
 PAGE = ROOT / "docs/providers.md"
 CLIENTS: Sequence[Api] = ("chat", "messages", "responses")
 HEAD = ("provider", "address", "key", *(f"{api.capitalize()} clients" for api in CLIENTS), "models", "")
-FACTS = ("provider", "API", "URL", "credential", "Chat differs", "recorded", "source", "checked on")
+FACTS = ("provider", "API", "URL", "credential")
+USUAL_PATHS: Mapping[Api, str] = {"chat": "chat/completions", "messages": "messages", "responses": "responses"}
+USUAL_KEYS: Mapping[Api, str] = {"messages": "`x-api-key: …`"}
 
 _NAMED = {"gpt-[!o]*": "`gpt-*` (not `gpt-oss-*`)"}
 _REST = "gpt-o[!s]*"
 """Together these two patterns are every GPT but one."""
-
-RECORDED = frozenset(
-    {
-        ("anthropic", "messages"), ("azure_openai", "chat"), ("azure_openai", "responses"),
-        ("amazon_bedrock", "chat"), ("amazon_bedrock", "converse"), ("amazon_bedrock", "responses"),
-        ("cerebras", "chat"), ("cloudflare", "chat"), ("databricks", "chat"), ("deepseek", "chat"),
-        ("deepseek", "responses"), ("gemini", "chat"),
-        ("gemini", "gemini"), ("groq", "chat"), ("huggingface", "chat"), ("mistral", "chat"), ("moonshotai", "chat"),
-        ("ollama", "chat"), ("openai", "chat"), ("openai", "responses"), ("openrouter", "chat"),
-        ("openrouter", "responses"), ("perplexity", "chat"), ("snowflake", "chat"), ("together_ai", "chat"),
-        ("vertex", "gemini"), ("xai", "responses"), ("zai", "chat"),
-    }
-)  # fmt: skip
-"""The providers and APIs with recorded answers."""
-
-_DIFFERS: Sequence[tuple[str, Callable[[Provider], bool]]] = (
-    ("no `stream_options`", lambda row: not row.known.stream_usage),
-    ("`max_tokens`", lambda row: row.known.max_tokens_field == "max_tokens"),
-    ("no role `developer`", lambda row: not row.known.developer_role),
-    ("one choice only", lambda row: "choices" in row.known.cannot),
-)
 
 
 def table() -> str:
@@ -48,7 +29,7 @@ def table() -> str:
 
 
 def facts() -> str:
-    """Return the APIs of each provider, one line for each."""
+    """Return the URLs and credentials of the providers that differ from the usual ones."""
     return _table(FACTS, (cells for row in CATALOG.values() for cells in _facts(row)))
 
 
@@ -90,18 +71,11 @@ def _facts(row: Provider) -> Iterable[tuple[str, ...]]:
     names = [("", row), *((end, row.at_base_url(f"https://h{end}")) for end in ends)]
     spoken = {api for _, one in names for speaks in _apis_by_model(one) for api in speaks.values()}
     for api in (api for api in STANDARD_PATHS if api in spoken or api in row.sources):
-        source = row.sources.get(api)
         end, at = next((end, one) for end, one in reversed(names) if api in one.paths)
-        yield (
-            row.display_name,
-            api.capitalize(),
-            f"`{_address(at, api, end)}`",
-            _sign_in(at, api),
-            ", ".join(words for words, holds in _DIFFERS if api == "chat" and holds(row)),
-            "yes" if (row.id, api) in RECORDED else "",
-            "" if source is None else f"[{re.sub('^https?://|/.*', '', source.url)}]({source.url})",
-            "" if source is None else source.read,
-        )
+        url, credential = _address(at, api, end), _sign_in(at, api)
+        usual = f"{row.base_url}{row.prefix}/{USUAL_PATHS.get(api)}"
+        if url != usual or credential != USUAL_KEYS.get(api, "`authorization: Bearer …`"):
+            yield row.display_name, api.capitalize(), f"`{url}`", credential
 
 
 def _address(row: Provider, api: Api, end: str) -> str:

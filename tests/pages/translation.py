@@ -1,7 +1,7 @@
 """The outcome of each field of each API in each other API, found by translating it.
 
-``python -m tests.pages.translation`` writes the table in ``docs/translation.md`` and all of
-``docs/translation-reference.md``; ``tests/docs/test_translation.py`` keeps them true.
+``python -m tests.pages.translation`` writes ``docs/translation-reference.md``; ``tests/docs/test_translation.py`` keeps
+it true.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,11 +18,9 @@ from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import APIS, Api
-from tests.pages.tables import with_tables
 from tests.support.repository import ROOT
 from tests.support.sdk_fields import PARAMS, Sample, base, samples
 
-GUIDE = ROOT / "docs/translation.md"
 PAGE = ROOT / "docs/translation-reference.md"
 ISSUER = Issuer("p", "")
 
@@ -281,12 +279,6 @@ OUTCOMES = ("mapped", "mapped in part", "mapped, by value", "no effect", "droppe
 DEEPEST = 2
 """Steps of a path that the reference shows."""
 
-MANY = 3
-"""Kinds of one member from which the guide shows only their number."""
-
-CONVERSATION = ("messages", "input")
-"""Members that the guide explains in sentences."""
-
 
 def reference() -> str:
     """Return the whole reference: for each API, a table of outcomes with a column for each other API."""
@@ -348,34 +340,6 @@ def _fields(api: str, others: Iterable[Api]) -> Iterator[tuple[str, str, tuple[s
         yield path, kinds, words, no_effect(samples[name]) or "" if "no effect" in words else ""
 
 
-def guide(text: str) -> str:
-    """Return ``text`` with the present table of lost members under its heading."""
-    rows = ["| from | to | dropped | refused |", "|---|---|---|---|"]
-    rows += [
-        f"| {api} | {target} | {_members(api, target, 'dropped')} | {_members(api, target, 'refused')} |"
-        for api in PARAMS
-        for target in APIS
-        if target != api
-    ]
-    return with_tables(text, {"Lost fields by API": "\n".join(rows)})
-
-
-def _members(api: str, target: Api, word: str) -> str:
-    """Return the members of a body with this outcome, as the guide lists them."""
-    kinds_of: dict[str, dict[str, bool]] = {}
-    for sample, outcome in outcomes(api, target):
-        if "." not in sample.path and (member := sample.path.removesuffix("[]")) not in CONVERSATION:
-            kinds_of.setdefault(member, {})[" ".join(f"‹{one}›" for one in sample.kinds)] = outcome.word == word
-    shown = []
-    for member, kinds in sorted(kinds_of.items()):
-        some = [kind for kind, applies in kinds.items() if applies]
-        if len(some) == len(kinds) or "" in some:
-            shown.append(f"`{member}`")
-        elif some:
-            shown.append(f"`{member}` {', '.join(some)}" if len(some) < MANY else f"`{member}` ({len(some)} kinds)")
-    return ", ".join(shown)
-
-
 _INTRODUCTION = """\
 # Translation reference
 
@@ -402,4 +366,3 @@ translate your own request.
 
 if __name__ == "__main__":
     PAGE.write_text(reference())
-    GUIDE.write_text(guide(GUIDE.read_text()))
