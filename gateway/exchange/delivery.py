@@ -1,7 +1,9 @@
 """The state machine of one stream to its client: events in, actions out, without I/O, which ``body`` performs.
 
-``TRANSITIONS`` is the whole machine as a table, printed in ``docs/streams.md``: by state and trigger, the reaction and
-the next state."""
+``TRANSITIONS`` is the whole machine as a table: by state and trigger, the reaction and the next state. A stream is held
+until something is sent, open after a status and keep-alives, and streaming after content. While it is storing, the turn
+is stored before the event that completes it. A lingering stream is complete; it waits briefly for the end of the
+provider's body, so that the connection can be reused."""
 
 import logging
 import math
@@ -30,7 +32,7 @@ large request's tools. Beyond this the stream is opened, because its memory is b
 
 
 class DeliveryState(StrEnum):
-    """The state of a stream. The documentation uses these values."""
+    """The state of a stream."""
 
     HELD = "held"
     OPEN = "open"

@@ -1,6 +1,6 @@
 """When a client goes away, the provider's connection is closed at once and one line says so: at every moment, in both
 lanes, for each API, whether it closes, resets, or shuts its sending side. What ``docs/streams.md`` says of it is read
-from there; the tests are named in its table."""
+from there."""
 
 import contextlib
 import select

@@ -1,5 +1,5 @@
 """``on_disconnect: finish``: the provider's answer is read to its end without the client, for the ledger, and no longer
-than it may be. What ``docs/streams.md`` says of it is read from there; the tests are named in its table."""
+than it may be. What ``docs/streams.md`` says of it is read from there."""
 
 import contextlib
 import select

@@ -1,5 +1,5 @@
 """Clients that do not read: they stop their own provider and nobody else's, whether they stay, leave or are cut. What
-``docs/streams.md`` says of it is read from there; the tests are named in its table."""
+``docs/streams.md`` says of it is read from there."""
 
 import contextlib
 import socket

@@ -1,7 +1,7 @@
 """The tables of ``docs/streams.md``, whose cells are test cases."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -30,26 +30,24 @@ LEAVING, ENDING = "When the client disconnects", "When the process ends"
 
 @attrs.frozen
 class Row:
-    """One row of the tables about actions of a client or the process. ``gets`` is in the order of ``OLDER``."""
+    """One row of the tables about actions of a client or the process."""
 
     what: str
     call: str
     lane: str
-    gets: tuple[str, ...]
+    gets: str
     sees: str
     ledger: str
-    shown_by: tuple[str, str]  # file and name of the test
 
 
-def rows(heading: str) -> Iterator[Row]:
-    for what, call, lane, *gets, sees, ledger, shown_by in table(heading):
-        named = re.fullmatch(r"`(test_\w+\.py)::(test_\w+)`", shown_by)
-        assert named, shown_by
-        gets = gets if len(gets) == len(OLDER) else gets * len(OLDER)
-        yield Row(what, call, lane, tuple(gets), sees, ledger, (named[1], named[2]))
+def gets_of(cell: str, api: str) -> str:
+    """Return what a client of ``api`` gets: a cell may list exceptions, as in ``a; Messages, Responses: b``."""
+    usual, *others = cell.split("; ")
+    named = [other.partition(": ") for other in others]
+    return next((text for apis, _, text in named if api.capitalize() in apis.split(", ")), usual)
 
 
-ROWS = {row.what: row for heading in (LEAVING, ENDING) for row in rows(heading)}
+ROWS = {cells[0]: Row(*cells) for heading in (LEAVING, ENDING) for cells in table(heading)}
 
 
 @attrs.frozen
@@ -81,8 +79,8 @@ def cells(what: str) -> list[Cell]:
     lanes = {"both": ("byte", "hub"), "byte": ("byte",), "hub": ("hub",), "–": ("byte",)}[row.lane]
     calls = {"both": (True, False), "stream": (True,), "whole": (False,), "–": (True,)}[row.call]
     return [
-        Cell(api, api if lane == "byte" else TRANSLATED[api], stream, gets, row.sees, row.ledger)
-        for api, gets in zip(OLDER, row.gets, strict=True)
+        Cell(api, api if lane == "byte" else TRANSLATED[api], stream, gets_of(row.gets, api), row.sees, row.ledger)
+        for api in OLDER
         for lane in lanes
         for stream in calls
     ]
