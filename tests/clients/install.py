@@ -34,12 +34,6 @@ def node() -> Path:
     return folder
 
 
-def has_program(name: str) -> bool:
-    """Return whether the program ``name`` of a Node package is installed, and Node that runs it."""
-    programs = str(CACHE / "node/node_modules/.bin")
-    return shutil.which("node") is not None and shutil.which(name, path=programs) is not None
-
-
 def python(name: str) -> Path:
     """The virtual environment ``name``, made of ``NAME.txt``."""
     folder, pins = CACHE / name, HERE / f"{name}.txt"

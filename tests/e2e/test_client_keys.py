@@ -139,12 +139,6 @@ def test_every_other_route_asks_for_a_key_too(gateway, method, path):
     assert gateway.request(method, path, {} if method != "GET" else None).status == 401
 
 
-def test_health_needs_no_key(gateway):
-    for path in ("/", "/healthz", "/readyz"):
-        assert gateway.request("GET", path).status == 200
-        assert gateway.request("HEAD", path).status == 200
-
-
 def test_a_refusal_does_not_wait_for_the_body(gateway):
     with Wire.connect(gateway.port) as client:
         client.send(b"POST /v1/messages HTTP/1.1\r\nhost: g\r\ncontent-length: 1000000\r\n\r\n{")
@@ -154,77 +148,10 @@ def test_a_refusal_does_not_wait_for_the_body(gateway):
 # Models
 
 
-@pytest.mark.parametrize("api", OLDER)
-def test_a_model_that_is_not_the_keys_is_a_403_in_shape(gateway, upstream, api):
-    upstream.script(Script(text="hello"))
-    assert ask(gateway, api, {"x-api-key": BOB}, model="fast").status == 200
-    reply = ask(gateway, api, {"x-api-key": BOB}, model="up")
-    assert "'bob'" in refused(api, reply, 403)
-    said = line(gateway, reply)
-    assert (said["client"], said["status"], said["ended"], said["error"]) == ("bob", 403, "refused", "permission")
-    assert len(upstream.seen) == 1
-
-
 # Two keys
 
 
-def test_a_forwarded_key_and_the_gateways_key_use_two_headers(gateway, upstream):
-    upstream.script(Script(text="hello"))
-    headers = {"x-trigate-key": ALICE, "authorization": "Bearer sk-mine"}
-    assert ask(gateway, "chat", headers, model="own").status == 200
-    (seen,) = upstream.seen
-    assert seen.header("authorization") == "Bearer sk-mine"
-    assert ALICE not in repr(seen)
-
-
-@pytest.mark.parametrize("headers", [{"authorization": f"Bearer {ALICE}"}, {"x-trigate-key": ALICE, "x-api-key": BOB}])
-def test_a_provider_never_gets_a_gateway_key_instead_of_its_own(gateway, upstream, headers):
-    upstream.script(Script(text="hello"))
-    reply = ask(gateway, "chat", headers, model="own")
-    assert "x-trigate-key" in refused("chat", reply, 401)
-    assert upstream.seen == []
-
-
 # Browsers
-
-
-def test_a_preflight_needs_no_key(gateway):
-    for path in (*PATHS.values(), "/v1/models", "/v1/messages/count_tokens"):
-        asked = {
-            "origin": PAGE,
-            "access-control-request-method": "POST",
-            "access-control-request-headers": "x-trigate-new",
-        }
-        reply = gateway.request("OPTIONS", path, None, asked)
-        assert (reply.status, reply.body) == (204, b""), path
-        assert reply.headers["access-control-allow-origin"] == PAGE
-        assert "POST" in reply.headers["access-control-allow-methods"]
-        allowed = reply.headers["access-control-allow-headers"].split(", ")
-        assert {"authorization", "content-type", "x-api-key", "anthropic-version", "x-trigate-new"} <= set(allowed)
-
-
-@pytest.mark.sample(5)
-@pytest.mark.parametrize("api", OLDER)
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_a_page_may_read_answers_and_errors(gateway, upstream, api, stream):
-    upstream.script(Script(text="hello"))
-    good = ask(gateway, api, {"x-api-key": ALICE, "origin": PAGE}, stream=stream)
-    assert upstream.seen[0].header("origin") is None
-    for reply, status in ((good, 200), (ask(gateway, api, {"origin": PAGE}), 401)):
-        assert reply.status == status
-        assert reply.headers["access-control-allow-origin"] == PAGE
-        assert reply.headers["vary"] == "Origin"
-        exposed = reply.headers["access-control-expose-headers"].split(", ")
-        assert {"x-request-id", "x-trigate-attempts"} <= set(exposed)
-
-
-def test_a_204_has_no_length(gateway):
-    with Wire.connect(gateway.port) as client:
-        client.send(b"OPTIONS /v1/models HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n")
-        answer = client.read_to_end()
-    assert answer.startswith(b"HTTP/1.1 204 ")
-    assert b"content-length" not in answer.lower()
-    assert b"transfer-encoding" not in answer.lower()
 
 
 # Without keys and pages, and with few connections

@@ -173,25 +173,6 @@ def test_every_chunk_has_choices_and_every_call_its_id_type_and_name_at_once(gat
     assert finishes == ["tool_calls"]
 
 
-@each_row("model", OLDER, every=2)
-def test_a_chat_client_gets_chunks_whatever_api_the_model_has(gateway, upstream, model):
-    reply = ask(gateway, upstream, "chat", model, Script(text="hello"), stream=True)
-    chunks = [data for _, data in reply.events()[:-1]]
-    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
-
-
-@each_row("model", OLDER, every=3)
-def test_items_of_a_response_keep_their_ids_and_places(gateway, upstream, model):
-    events = [data for _, data in ask(gateway, upstream, "responses", model, ANSWER, stream=True, store=False).events()]
-    opened = {e["output_index"]: e["item"]["id"] for e in events if e["type"] == "response.output_item.added"}
-    closed = {e["output_index"]: e["item"]["id"] for e in events if e["type"] == "response.output_item.done"}
-    assert opened == closed
-    assert len(set(opened.values())) == len(opened) == 3
-    for event in events:
-        if "item_id" in event:
-            assert event["item_id"] == opened[event["output_index"]]
-
-
 def whole_numbers(usage: Any) -> bool:
     if isinstance(usage, dict):
         return all(whole_numbers(value) for value in usage.values())
@@ -260,22 +241,3 @@ def test_cache_marks_on_chat_messages_are_left_out_for_who_refuses_them(gateway,
     reply = gateway.request("POST", PATHS["chat"], body)
     assert (reply.status, reply.headers["x-trigate-dropped"]) == (200, "messages[].cache_control")
     assert [set(message) for message in upstream.seen[1].json["messages"]] == [{"role", "content"}] * 2
-
-
-@each_row(("model", "api"), product(OLDER, OLDER), every=2)
-def test_the_largest_exact_integer_of_a_schema_stays_what_it_is(gateway, upstream, api, model):
-    largest = {"type": "object", "properties": {"limit": {"type": "integer", "maximum": 9007199254740991}}}
-    body = json.loads(json.dumps(asked(api, model)).replace(json.dumps(SCHEMA), json.dumps(largest)))
-    upstream.script(Script(text="ok"))
-    assert gateway.request("POST", PATHS[api], body).status == 200
-    assert "9007199254740991" in json.dumps(upstream.seen[0].json["tools"])
-
-
-@each_row("model", OLDER, every=2)
-def test_two_messages_of_the_user_in_a_row_are_both_heard(gateway, upstream, model):
-    """Its request for a title."""
-    talk = [{"role": "user", "content": "Generate a title:"}, {"role": "user", "content": "the talk"}]
-    upstream.script(Script(text="ok"))
-    assert gateway.request("POST", PATHS["chat"], {"model": model, "messages": talk}).status == 200
-    told = upstream.seen[0].body.decode()
-    assert told.index("Generate a title:") < told.index("the talk")

@@ -2,22 +2,16 @@
 translation."""
 
 import json
-import time
 from collections.abc import Iterable, Iterator
 from itertools import product
-from typing import Any
 
-import anthropic
-import httpx2
-import openai
 import pytest
 
 from gateway.commands.demo import demo_config
 from gateway.config.redaction import secrets_in
 from tests.support.apis import OLDER, question
-from tests.support.command_line import running_command
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import demo_thread, mock_thread
+from tests.support.gateway_thread import demo_thread
 from tests.support.harness import Gateway, Reply, request
 
 MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses", "demo-gemini", "demo-converse", "demo-interactions")
@@ -133,32 +127,6 @@ def test_text_tools_thinking_and_json(served, api, model, stream):
     assert json.loads(tell(api, ask(served, api, model, stream=stream, **FORMATS[api]))["text"]) == FILLED
 
 
-@pytest.mark.sample(5)
-@pytest.mark.parametrize("model", MODELS[1:])
-@pytest.mark.parametrize("api", OLDER)
-def test_the_lane_is_byte_where_the_apis_are_the_same(served, api, model):
-    unstored = {"store": False} if api == "responses" else {}  # what is stored is told with an id of ours
-    lane = ask(served, api, model, **unstored).headers["x-trigate-lane"]
-    assert lane == ("byte" if model == f"demo-{api}" else "hub")
-
-
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(
-    "format",
-    [
-        {"type": "json_object"},
-        {"type": "json_schema", "json_schema": {"name": "open", "schema": {**ANSWER, "additionalProperties": True}}},
-    ],
-    ids=["object", "open schema"],
-)
-def test_json_that_the_api_cannot_enforce_is_json(served, model, format):
-    """The gateway requests it in words, which real models follow."""
-    answer = json.loads(ask(served, "chat", model, response_format=format).json["choices"][0]["message"]["content"])
-    assert isinstance(answer, dict)
-    assert format["type"] == "json_object" or answer == FILLED
-
-
 def test_no_model_and_no_key_are_needed(served):
     reply = request(served.url, "POST", PATHS["chat"], {"messages": [{"role": "user", "content": "Hello"}]})
     assert (reply.status, reply.headers["x-trigate-target"]) == (200, "demo/mock-large")
@@ -216,146 +184,3 @@ def test_the_models_are_listed(served):
     assert [model["id"] for model in listed] == [*MODELS, *TYPED]
     assert [f"demo-{model['type']}" for model in listed[len(MODELS) :]] == list(TYPED)
     assert request(served.url, "GET", "/v1/audio/models").json == {"models": [{"id": "demo-speech"}]}
-
-
-@each_row("model", MODELS, every=3)
-def test_the_sdks_finish_a_round_with_a_tool(served, model):
-    with openai.OpenAI(api_key="any", base_url=f"{served.url}/v1", max_retries=0, http_client=_http()) as client:
-        messages: list = [{"role": "user", "content": "Hello"}]
-        asked = client.chat.completions.create(model=model, messages=messages, tools=TOOLS["chat"]).choices[0].message
-        (call,) = asked.tool_calls
-        messages += [asked, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
-        ended = client.chat.completions.create(model=model, messages=messages, tools=TOOLS["chat"])
-        assert ENDED in ended.choices[0].message.content
-    with anthropic.Anthropic(api_key="any", base_url=served.url, max_retries=0, http_client=_http()) as client:
-        messages = [{"role": "user", "content": "Hello"}]
-        more = {"model": model, "max_tokens": 100, "tools": TOOLS["messages"]}
-        with client.messages.stream(messages=messages, **more) as stream:
-            answer = stream.get_final_message()
-        (use,) = [block for block in answer.content if block.type == "tool_use"]
-        result = {"type": "tool_result", "tool_use_id": use.id, "content": "sunny"}
-        messages += [{"role": "assistant", "content": answer.content}, {"role": "user", "content": [result]}]
-        with client.messages.stream(messages=messages, **more) as stream:
-            assert ENDED in stream.get_final_text()
-
-
-@pytest.mark.soak
-@pytest.mark.process
-def test_words_arrive_at_the_requested_pace():
-    with running_command("mock", "--port", "0", "--pace", "0.004") as mock:
-        assert mock.banner.startswith("trigate mock is listening on http://127.0.0.1:")
-        assert "mock-small, mock-large" in mock.banner
-        begun = time.monotonic()
-        reply = ask(mock, "chat", "mock-small", stream=True)
-        took = time.monotonic() - begun
-        words = [event for event in reply.events() if event[1] != "[DONE]" and event[1]["choices"]
-                 and event[1]["choices"][0]["delta"].get("content")]  # fmt: skip
-        assert len(words) > 40
-        assert took >= len(words) * 0.004
-        assert mock.stop() == 0
-
-
-def test_the_mock_alone_refuses_what_a_provider_would():
-    with mock_thread() as mock:
-        for api in OLDER:
-            reply = request(mock.url, "POST", PATHS[api], b"[]")
-            assert reply.status == 400
-            assert "request body" in reply.json["error"]["message"]
-
-
-@pytest.mark.soak
-def test_the_demo_also_serves_the_other_endpoints(served):
-    """One address for all that a program asks for: OpenAI's SDK through the gateway, the stand-in behind it."""
-    with openai.OpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0, http_client=_http()) as client:
-        vectors = client.embeddings.create(model="demo", input=["a cat", "a cat", "dogs"], dimensions=8).data
-        assert [len(one.embedding) for one in vectors] == [8, 8, 8]
-        assert vectors[0].embedding == vectors[1].embedding != vectors[2].embedding
-        assert "stand-in" in client.completions.create(model="demo", prompt="Once").choices[0].text
-        events = list(client.completions.create(model="demo", prompt="Once", stream=True))
-        assert events[-1].choices[0].finish_reason == "stop"
-        assert client.moderations.create(input="violence").results[0].categories.violence  # no model is named here
-        (drawn,) = client.images.generate(model="demo", prompt="A cat").data or ()
-        assert (drawn.b64_json or "").startswith("iVBOR")
-        partial = [one.type for one in client.images.generate(
-            model="demo", prompt="A cat", stream=True, partial_images=1)]  # fmt: skip
-        assert partial == ["image_generation.partial_image", "image_generation.completed"]
-        spoken = client.audio.speech.create(model="demo", input="Hello there", voice="alloy").content
-        assert spoken.startswith(b"RIFF")
-        heard = client.audio.transcriptions.create(model="demo", file=("hello.wav", spoken))
-        assert f"hello.wav has {len(spoken)} bytes" in heard.text
-        with pytest.raises(openai.RateLimitError):
-            client.embeddings.create(model="fault/429", input="a cat")
-        for model in ("demo", "gpt-realtime"):
-            with client.realtime.connect(model=model) as session:
-                session.response.create(response={"output_modalities": ["text"]})
-                kinds = [event.type for event in until_done(session)]
-            assert (kinds[0], kinds[-1]) == ("session.created", "response.done")
-    asked = {"model": "demo", "query": "food for cats", "documents": ["dogs", "cats like food"]}
-    for body in (asked, {**asked, "model": None}, {**asked, "model": "demo-rerank"}):
-        ranked = json.loads(request(served.url, "POST", "/v1/rerank", body).body)
-        assert [one["index"] for one in ranked["results"]] == [1, 0]
-
-
-@pytest.mark.soak
-def test_files_and_batches_can_be_tried(served):
-    """OpenAI's SDK and Anthropic's: a batch is done when it is asked for again, and its results stay with us."""
-    body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
-    asked = json.dumps({"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}).encode()
-    with openai.OpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0, http_client=_http()) as client:
-        file = client.files.create(file=("in.jsonl", asked), purpose="batch")
-        assert [one.id for one in client.files.list()] == [file.id]
-        begun = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
-        done = client.batches.retrieve(begun.id)
-        assert (begun.status, done.status) == ("validating", "completed")
-        (line,) = client.files.content(done.output_file_id or "").content.splitlines()
-        assert json.loads(line)["custom_id"] == "a"
-        store = client.vector_stores.create(name="papers")
-        assert client.vector_stores.update(store.id, name="books").name == "books"
-        within = client.vector_stores.files.create_and_poll(file.id, vector_store_id=store.id)
-        assert [one.id for one in client.vector_stores.files.list(store.id)] == [within.id] == [file.id]
-        assert client.vector_stores.files.delete(file.id, vector_store_id=store.id).deleted
-        assert list(client.vector_stores.files.list(store.id)) == []
-        box = client.containers.create(name="box")
-        put = client.containers.files.create(box.id, file=("a.txt", b"a"))
-        assert client.containers.files.content.retrieve(put.id, container_id=box.id).content == b"a"
-        assert [one.id for one in client.containers.files.list(box.id)] == [put.id]
-        assert client.files.delete(file.id).deleted
-    with anthropic.Anthropic(api_key="none", base_url=served.url, max_retries=0, http_client=_http()) as other:
-        of_it = other.messages.batches.create(requests=[{"custom_id": "b", "params": {**body, "max_tokens": 50}}])
-        (result,) = other.messages.batches.results(of_it.id)
-        assert (result.custom_id, result.result.type) == ("b", "succeeded")
-
-
-def test_files_of_anthropics_can_be_tried_next_to_openais(served):
-    """At the same paths, each for its own SDK."""
-    with (
-        anthropic.Anthropic(api_key="none", base_url=served.url, max_retries=0, http_client=_http()) as client,
-        openai.OpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0, http_client=_http()) as other,
-    ):
-        theirs = other.files.create(file=("b.txt", b"other words"), purpose="user_data")
-        file = client.files.upload(file=("a.txt", b"words", "text/plain"))
-        assert (file.type, file.filename, file.size_bytes) == ("file", "a.txt", 5)
-        assert [one.id for one in client.files.list()] == [file.id]
-        assert theirs.id in [one.id for one in other.files.list()]
-        assert file.id not in [one.id for one in other.files.list()]
-        assert client.files.retrieve_metadata(file.id).id == file.id
-        assert client.files.download(file.id).read() == b"words"
-        source: Any = {"type": "document", "source": {"type": "file", "file_id": file.id}}
-        said = client.messages.create(
-            model="demo", max_tokens=50, messages=[{"role": "user", "content": [source, {"type": "text", "text": "?"}]}]
-        )
-        assert said.stop_reason == "end_turn"
-        assert client.files.delete(file.id).type == "file_deleted"
-        assert list(client.files.list()) == []
-
-
-def until_done(session: Any) -> Iterator[Any]:
-    """The events of a realtime session up to the end of an answer."""
-    for event in session:
-        yield event
-        if event.type == "response.done":
-            return
-
-
-def _http() -> httpx2.Client:
-    return httpx2.Client(verify=False, trust_env=False)

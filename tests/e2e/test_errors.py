@@ -60,71 +60,12 @@ def ask(gateway: Gateway, api: str, sent: Any, **headers: str) -> Reply:
     return reply
 
 
-BROKEN = {
-    "empty": b"", "half": b"{", "array": b"[]", "null": b"null", "string": b'"x"', "words": b"model=gpt",
-    "not_utf8": b'{"model": "\xff"}', "deep": b'{"model":"good-chat","messages":' + b"[" * 200_000,
-    "deep_and_closed": b'{"model":"good-chat","messages":' + b"[" * 400_000 + b"]" * 400_000 + b"}",
-    "trailing": b'{"model":"good-chat"} x', "nul": b"\x00",
-}  # fmt: skip
-
-
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("sent", list(BROKEN.values()), ids=list(BROKEN))
-def test_a_body_that_is_no_request_is_a_400(gateway, upstream, api, sent):
-    upstream.script()
-    complaint(api, ask(gateway, api, sent), 400)
-    assert upstream.seen == []
-
-
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("model", ["good-chat", "good-messages", "good-responses"])
-@pytest.mark.parametrize(
-    ("change", "param"),
-    [
-        ({"model": 5}, "model"),
-        ({"model": ["good-chat"]}, "model"),
-        ({"stream": "yes"}, "stream"),
-        ({"stream": 1}, "stream"),
-        ({"messages": "hi", "input": 5}, None),
-        ({"messages": {}, "input": {}}, None),
-        ({"messages": None, "input": True}, None),
-    ],
-)
-def test_wrong_types_are_a_400_that_names_the_place(gateway, upstream, api, model, change, param):
-    upstream.script()
-    error = complaint(api, ask(gateway, api, {**body(api, model), **change}), 400)
-    is_other_form = api == "chat" and change.get("messages", "") is None  # then Chat reads `input`
-    place = param or ("input" if api == "responses" or is_other_form else "messages")
-    assert place in error["message"]
-    if api != "messages":
-        assert error["param"] == place
-    assert upstream.seen == []
-
-
 @pytest.mark.sample(3)
 def test_a_wrong_part_deep_inside_is_named_by_its_path(gateway, api):
     to = "good-messages" if api != "messages" else "good-chat"
     place = "input" if api == "responses" else "messages"
     sent = {**body(api, to), place: [{"role": "user", "content": "hi"}, {"role": "user", "content": [7]}]}
     assert f"{place}[1].content[0]" in complaint(api, ask(gateway, api, sent), 400)["message"]
-
-
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("model", [None, "", " "])
-def test_no_model_and_no_default_is_a_400_that_is_reported(gateway, api, model):
-    sent = {name: value for name, value in {**body(api), "model": model}.items() if value is not None}
-    assert "model is required" in complaint(api, ask(gateway, api, sent), 400)["message"]
-
-
-@pytest.mark.sample(9)
-@pytest.mark.parametrize(
-    "model", ["x" * 5000, "a\r\nx-evil: 1", "ünï", "\x00", "../../etc", "good-chat ", "/", "a/b/c"]
-)
-def test_odd_model_names_are_a_404(gateway, api, model):
-    reply = ask(gateway, api, body(api, model))
-    complaint(api, reply, 404)
-    assert "x-evil" not in reply.headers
-    assert len(reply.body) < 12_000
 
 
 @pytest.mark.sample(3)
@@ -144,65 +85,6 @@ def test_the_wrong_method_is_a_405(gateway, api):
     assert "POST" in reply.headers["allow"]
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize(
-    ("path", "shape"),
-    [
-        ("/v1/nothing", "chat"), ("/nothing", "chat"), ("/v1/fine_tuning/jobs", "chat"), ("/v1/chat", "chat"),
-        ("/v1/messages/nothing", "messages"), ("/v1/messages/a/b", "messages"), ("/v1/responses/x/y/z", "responses"),
-        ("/v1/%00", "chat"), ("/v1/%ff%fe", "chat"), ("/v1/messages/%ff", "messages"),
-    ],
-)  # fmt: skip
-def test_paths_that_do_not_exist_are_a_404_in_the_neighbours_shape(gateway, path, shape):
-    complaint(shape, gateway.request("POST", path, {}), 404)
-
-
-def test_an_unknown_path_lists_the_known_ones(gateway):
-    error = complaint("chat", gateway.request("POST", "/v1/embedding", {"model": "good-chat", "input": "x"}), 404)
-    assert "did you mean /v1/embeddings?" in error["message"]
-    assert error["code"] == "unknown_path"
-
-
-BODIES = {
-    "json": (JSON, b'{"error":{"message":"the word from above","type":"t","param":null,"code":null}}'),
-    "messages_json": (JSON, b'{"type":"error","error":{"type":"api_error","message":"the word from above"}}'),
-    "html": ((("content-type", "text/html"),), b"<html><h1>Bad Gateway</h1></html>"),
-    "empty": ((), b""),
-}
-STATUSES = {
-    400: 400, 402: 402, 404: 404, 413: 413, 422: 422, 429: 429, 500: 500, 502: 502, 503: 503, 504: 504, 301: 502,
-}  # fmt: skip
-
-
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("api", OLDER)
-@pytest.mark.parametrize("status", STATUSES)
-@pytest.mark.parametrize("kind", BODIES)
-@pytest.mark.parametrize("stream", [True, False])
-def test_upstream_statuses(gateway, upstream, api, status, kind, stream):
-    expected = STATUSES[status]
-    headers, text = BODIES[kind]
-    upstream.script(Raw(status, headers, (text,)))
-    reply = ask(gateway, api, body(api, stream=stream))
-    assert len(upstream.seen) == 1
-    error = complaint(api, reply, expected, passed=reply.body == text)
-    assert api == "chat" or reply.body != text
-    if "json" in kind and status != 301:
-        assert "the word from above" in error["message"]
-    assert "<h1>" not in error["message"]
-
-
-@pytest.mark.sample(5)
-@pytest.mark.parametrize("status", [401, 403])
-@pytest.mark.parametrize("model", list(MODELS.values()))
-def test_a_refused_provider_credential_is_not_the_clients_fault(gateway, upstream, api, status, model):
-    echo = f'{{"error":{{"message":"Incorrect API key provided: {SECRET}-chat","type":"invalid_request_error"}}}}'
-    upstream.script(Raw(status, JSON, (echo.encode(),)))
-    reply = ask(gateway, api, body(api, model))
-    complaint(api, reply, 502)
-    assert reply.headers["x-should-retry"] == "false"
-
-
 @pytest.mark.sample(9)
 @pytest.mark.parametrize("model", list(MODELS.values()))
 def test_an_overloaded_provider_is_529_for_messages_clients_and_503_for_others(gateway, upstream, api, model):
@@ -211,23 +93,6 @@ def test_an_overloaded_provider_is_529_for_messages_clients_and_503_for_others(g
     reply = ask(gateway, api, body(api, model))
     complaint(api, reply, 529 if api == "messages" else 503, passed=MODELS[api] == model)
     assert reply.headers["retry-after"] == "3"
-
-
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("model", list(MODELS.values()))
-def test_waits_reach_the_client(gateway, upstream, api, model):
-    waits = (("retry-after", "7"), ("retry-after-ms", "6500"), ("x-should-retry", "true"))
-    upstream.script(Raw(429, (*JSON, *waits, ("set-cookie", "a=b")), BODIES["json"][1:]))
-    reply = ask(gateway, api, body(api, model))
-    complaint(api, reply, 429, passed=MODELS[api] == model)
-    assert {name: reply.headers[name] for name, _ in waits} == dict(waits)
-    assert "set-cookie" not in reply.headers
-
-
-@pytest.mark.sample(3)
-def test_a_429_without_a_wait_gets_one(gateway, upstream, api):
-    upstream.script(Raw(429, JSON, BODIES["json"][1:]))
-    assert int(ask(gateway, api, body(api)).headers["retry-after"]) > 0
 
 
 @pytest.mark.sample(9)
@@ -270,34 +135,6 @@ FIRST_ERRORS = {
     "messages": b'event: error\ndata: {"type":"error","error":{"type":"rate_limit_error","message":"no quota"}}\n\n',
     "responses": b'data: {"type":"error","error":{"code":"rate_limit_exceeded","message":"no quota"}}\n\n',
 }
-
-
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("upstream_api", OLDER)
-def test_a_translated_member_of_a_wrong_type_is_a_502(gateway, upstream, api, upstream_api):
-    """Where client and provider speak the same API, the answer is the provider's, whatever is in it."""
-    answer = {
-        "chat": b'{"choices":[{"message":{"role":"assistant","content":{}},"finish_reason":"stop"}]}',
-        "messages": b'{"type":"message","content":[{"type":"text","text":{}}],"stop_reason":"end_turn"}',
-        "responses": b'{"object":"response","status":"completed","output":[{"type":"message","content":"x"}]}',
-    }[upstream_api]
-    upstream.script(Raw(200, JSON, (answer,)))
-    reply = ask(gateway, api, body(api, MODELS[upstream_api], stream=False))
-    if api == upstream_api:
-        assert (reply.status, reply.body) == (200, answer)
-    else:
-        assert "is malformed" in complaint(api, reply, 502)["message"]
-
-
-@pytest.mark.sample(5)
-@pytest.mark.parametrize("opened", [True, False], ids=["after_the_opening", "at_once"])
-@pytest.mark.parametrize("upstream_api", OLDER)
-def test_a_stream_that_fails_before_content_keeps_its_true_status(gateway, upstream, api, upstream_api, opened):
-    model = MODELS[upstream_api]
-    opening = render(Script(text="x"), upstream_api, {"stream": True, "model": model}).pieces[:1] if opened else ()
-    upstream.script(Raw(200, STREAM, (*opening, FIRST_ERRORS[upstream_api]), "chunked"))
-    error = complaint(api, ask(gateway, api, body(api, model, stream=True)), 429)
-    assert "no quota" in error["message"]
 
 
 HALF = {"text": Script(text="one two three"), "call": Script(calls=(ToolCall("call_1", "f", '{"a": "bcdefgh"}'),))}
@@ -360,18 +197,6 @@ def test_a_whole_answer_cut_short_is_a_502(gateway, upstream, api, upstream_api,
 
 @pytest.mark.sample(9)
 @pytest.mark.parametrize("upstream_api", OLDER)
-def test_a_provider_that_answers_a_stream_request_whole_is_streamed_anyway(gateway, upstream, api, upstream_api):
-    model = MODELS[upstream_api]
-    upstream.script(Raw(200, JSON, render(Script(text="one two three"), upstream_api, {"model": model}).pieces))
-    reply = ask(gateway, api, body(api, model, stream=True))
-    assert reply.status == 200
-    assert reply.headers["content-type"].startswith("text/event-stream")
-    assert b"three" in reply.body
-    assert SUCCESS[api] in reply.body
-
-
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("upstream_api", OLDER)
 def test_the_answers_own_headers(gateway, upstream, api, upstream_api):
     model = MODELS[upstream_api]
     upstream.script(Script(text="ok"))
@@ -396,19 +221,6 @@ def test_a_request_id_that_is_too_long_or_not_ascii_is_replaced(gateway, upstrea
 
 
 @pytest.mark.sample(3)
-def test_every_request_has_its_own_id(gateway, upstream, api):
-    upstream.script(*[Script(text="ok")] * 3)
-    ids = {ask(gateway, api, body(api)).headers["x-request-id"] for _ in range(3)}
-    assert len(ids) == 3
-
-
-@pytest.mark.sample(3)
-def test_an_alias_is_answered_by_its_target(gateway, upstream, api):
-    upstream.script(Script(text="ok"))
-    assert ask(gateway, api, body(api, "fast")).headers["x-trigate-model"] == "good-chat"
-
-
-@pytest.mark.sample(3)
 def test_dropped_members_are_reported(gateway, upstream, api):
     to = "good-messages" if api == "responses" else "good-responses"
     more = {"chat": {"seed": 7}, "messages": {"top_k": 4}, "responses": {"truncation": "auto"}}[api]
@@ -420,15 +232,6 @@ def test_dropped_members_are_reported(gateway, upstream, api):
     assert {*more, "future"} <= set(dropped)
     assert "x-evil" not in reply.headers
     assert not set(more) & set(upstream.seen[0].json)
-
-
-def test_a_long_list_of_drops_is_cut_with_a_count(gateway, upstream):
-    upstream.script(Script(text="ok"))
-    more = {f"unknown_member_number_{i}": i for i in range(300)}
-    dropped = ask(gateway, "chat", body("chat", "good-messages", **more)).headers["x-trigate-dropped"]
-    assert len(dropped) <= 2100
-    *named, rest = dropped.split(",")
-    assert int(rest.removeprefix("+")) + len(named) == 300
 
 
 @pytest.mark.parametrize(
@@ -449,10 +252,3 @@ def test_a_member_that_must_not_be_dropped_is_a_400(gateway, upstream, api, mode
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 def test_the_root_answers(gateway, method):
     assert gateway.request(method, "/").status == 200
-
-
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "DELETE", "PATCH"])
-@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions/", "/v1/v1/chat/completions", "/v1/models"])
-def test_no_method_on_any_path_is_a_500(gateway, method, path):
-    assert gateway.request(method, path).status < 500

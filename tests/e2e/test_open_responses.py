@@ -7,24 +7,16 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_thread import demo_thread, gateway_thread
-from tests.support.harness import Gateway, Reply, config, eventually, provider
+from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.harness import request as ask
 from tests.support.open_responses import misfits, misfits_of_stream
 from tests.support.upstreams import STREAM, Raw, Script, Tokens, ToolCall
 
 PATH = "/v1/responses"
-DEMO = ("demo", "demo-chat", "demo-messages", "demo-responses")
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOL = {"type": "function", "name": "weather", "parameters": SCHEMA}
-FORMAT = {"type": "json_schema", "name": "out", "schema": SCHEMA}
 WEATHER = ToolCall("call_w1", "weather", '{"city": "Zürich"}')
 
-ASKED: dict[str, dict[str, Any]] = {
-    "text": {},
-    "tool": {"tools": [TOOL]},
-    "format": {"text": {"format": FORMAT}, "presence_penalty": 0.5},
-    "reasoning": {"reasoning": {"effort": "low", "summary": "auto"}},
-}
 SAID: dict[str, tuple[Script, str]] = {
     "text": (Script(text="Hello"), "completed"),
     "call": (Script(text="I look.", calls=(WEATHER,), stop="tool_calls"), "completed"),
@@ -60,19 +52,6 @@ def stream(request) -> bool:
     return request.param
 
 
-@pytest.mark.sample(21)
-@pytest.mark.parametrize("model", DEMO)
-@pytest.mark.parametrize("store", [True, False])
-@pytest.mark.parametrize("asked", ASKED)
-@pytest.mark.parametrize("stream", [True, False])
-def test_the_demo_is_valid(served, model, store, asked, stream):
-    body = {"model": model, "input": "Hello", "stream": stream, "store": store, **ASKED[asked]}
-    told = check(ask(served.url, "POST", PATH, body), "completed")
-    if store:
-        found = ask(served.url, "GET", f"{PATH}/{told['id']}").json
-        assert (misfits(found), found["output"]) == ([], told["output"])
-
-
 @pytest.mark.sample(5)
 @pytest.mark.parametrize("entry", ["fault", "fault-chat", "fault-messages", "fault-responses"])
 @pytest.mark.parametrize("fault", ["error-event", "no-finish", "cut-after-3", "half-an-event"])
@@ -81,23 +60,6 @@ def test_a_stream_that_fails_ends_validly(served, entry, fault):
     reply = ask(served.url, "POST", PATH, body)
     told = check(reply, "failed")
     assert told["error"]["message"]
-
-
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("model", DEMO)
-def test_an_answer_in_the_background_is_valid_at_all_times(served, model):
-    told = ask(served.url, "POST", PATH, {"model": model, "input": "Hello", "background": True}).json
-    assert (misfits(told), told["background"]) == ([], True)
-    assert told["status"] in ("queued", "in_progress", "completed")
-
-    def found() -> dict[str, Any]:
-        found: dict[str, Any] = ask(served.url, "GET", f"{PATH}/{told['id']}").json
-        assert misfits(found) == []
-        return found
-
-    eventually(lambda: found()["status"] == "completed", what="the end of the answer")
-    again = ask(served.url, "GET", f"{PATH}/{told['id']}?stream=true")
-    assert check(again, "completed") == found()
 
 
 @pytest.fixture(scope="module")

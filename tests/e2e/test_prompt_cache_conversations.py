@@ -136,14 +136,6 @@ def test_a_turn_of_an_unknown_response_is_no_first_turn(send):
     assert (line["prompt_cache_could"], line["prompt_cache_missed"]) == (9000, 0)
 
 
-@pytest.mark.sample(2)
-def test_two_unknown_histories_have_nothing_in_common(send):
-    one, other = f"resp_{next(NUMBERS)}", f"resp_{next(NUMBERS)}"
-    send(response_of(f"resp_{next(NUMBERS)}", 9000, 0), previous_response_id=one, input="Go on.")
-    line = send(response_of(f"resp_{next(NUMBERS)}", 8000, 0), previous_response_id=other, input="Go on.")
-    assert (line["prompt_cache_cause"], line["prompt_cache_could"]) == ("unknown:not_seen", 0)
-
-
 def test_a_second_attempt_has_the_same_history(running, upstream):
     """The provider fails first. Both attempts continue the earlier turn."""
     name = f"native retry {next(NUMBERS)}"
@@ -279,16 +271,6 @@ def test_compaction_is_recognized_by_the_session(mock):
         assert "prompt_cache_usd" not in turn.line or turn.line["prompt_cache_usd"] == 0  # C34
         other = CachedTalk(gateway, "messages", "sonnet", "a sub-agent", headers=session)
         assert [other.send().cause for _ in range(3)] == [None] * 3  # C2: the session does not decide
-
-
-@pytest.mark.soak
-def test_without_a_session_a_summary_is_a_first_turn(mock):
-    with gateway_thread(config(entries(mock.url))) as gateway:
-        talk = CachedTalk(gateway, "messages", "sonnet", "no session")
-        for _ in range(40):
-            talk.send()
-        turn = talk.send(summary_of(talk, "they looked at all files."))
-        assert turn.cause is None
 
 
 # The gateway's own changes

@@ -51,16 +51,6 @@ def send(gateway: Gateway, name: str, *texts: str, key: str = "") -> Reply:
     return reply
 
 
-@pytest.mark.soak
-def test_a_conversation_with_another_first_message_stays_where_its_prefix_is(mock: Gateway):
-    with serve(mock) as gateway:
-        for number in range(CONVERSATIONS):
-            name = f"stays {number}"
-            first = ask(gateway, name, "Hello")
-            assert ask(gateway, name, "Hello", "Hi", "More") == first
-            assert ask(gateway, name, f"At {number}:00, hello", "Hi", "More", "Well", "On") == first
-
-
 def test_another_client_goes_where_a_prefix_is_and_sees_nothing_of_it(mock: Gateway):
     """C3: the boundaries of other clients serve routing. No header and no field shows them."""
     keys = [{"name": name, "key": f"key-of-{name}"} for name in ("ann", "bob")]
@@ -74,17 +64,6 @@ def test_another_client_goes_where_a_prefix_is_and_sees_nothing_of_it(mock: Gate
             line = eventually(lambda reply=reply: exchanges(gateway.log, reply.headers["x-request-id"]))[0]
             assert line["cached_tokens"] > 0
             assert not [field for field in line if field.startswith("prompt_cache")]
-
-
-@pytest.mark.soak
-def test_without_the_memory_only_the_beginning_identifies_a_conversation(mock: Gateway):
-    with serve(mock, prompt_cache=False) as gateway:
-        moved = []
-        for number in range(4 * CONVERSATIONS):
-            name = f"moves {number}"
-            first = ask(gateway, name, "Hello")
-            moved.append(ask(gateway, name, f"At {number}:00, hello", "Hi", "More") != first)
-        assert any(moved)
 
 
 def talk_about(gateway: Gateway, name: str, turns: int) -> tuple[str, dict[str, Any]]:

@@ -68,31 +68,6 @@ def test_a_refused_member_is_omitted_on_a_retry_and_remembered(gateway, upstream
     assert "context_management" not in upstream.seen[0].json
 
 
-def test_it_is_remembered_only_for_that_model_and_version(gateway, upstream, model):
-    body = asked(model, temperature=0.5)
-    upstream.script(extra("temperature"), FINE)
-    assert ask(gateway, body, anthropic_version="2026-10-21").headers["x-trigate-dropped"] == "temperature"
-    upstream.script(FINE, FINE, FINE)
-    assert "x-trigate-dropped" not in ask(gateway, body, anthropic_version="2023-06-01").headers
-    assert (
-        "x-trigate-dropped"
-        not in ask(gateway, {**body, "model": model + "-other"}, anthropic_version="2026-10-21").headers
-    )
-    assert ask(gateway, body, anthropic_version="2026-10-21").headers["x-trigate-dropped"] == "temperature"
-
-
-def test_nested_members_go_from_every_tool_and_block(gateway, upstream, model):
-    marked = [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "scope": "global"}}]
-    tools = [{"name": name, "input_schema": {"type": "object"}, "eager_input_streaming": True} for name in "ab"]
-    upstream.script(extra("system.0.cache_control.scope"), extra("tools.0.custom.eager_input_streaming"), FINE)
-    reply = ask(gateway, asked(model, system=marked, tools=tools))
-    assert (reply.status, reply.headers["x-trigate-attempts"]) == (200, "3")
-    assert reply.headers["x-trigate-dropped"] == "system[].cache_control.scope,tools[].eager_input_streaming"
-    sent = upstream.seen[-1].json
-    assert sent["system"][0]["cache_control"] == {"type": "ephemeral"}
-    assert all(set(tool) == {"name", "input_schema"} for tool in sent["tools"])
-
-
 def test_a_repeated_refusal_is_returned_to_the_client(gateway, upstream, model):
     upstream.script(*[extra("speed")] * 4)
     reply = ask(gateway, asked(model, speed="fast"))
@@ -102,29 +77,6 @@ def test_a_repeated_refusal_is_returned_to_the_client(gateway, upstream, model):
     assert "x-trigate-dropped" not in ask(gateway, asked(model, speed="fast")).headers, (
         "it did not help: nothing is learned"
     )
-
-
-@pytest.mark.sample(2)
-@pytest.mark.parametrize(
-    "path", ["messages", "tools.0.input_schema.x", "output_config", "nothing.at_all", "max_tokens"]
-)
-def test_essential_members_are_never_omitted_after_a_rejection(gateway, upstream, model, path):
-    body = asked(
-        model,
-        tools=[{"name": "f", "input_schema": {"type": "object", "x": 1}}],
-        output_config={"format": {"type": "json_schema", "schema": {}}},
-    )
-    upstream.script(extra(path))
-    complaint("messages", ask(gateway, body), 400, passed=True)
-    assert len(upstream.seen) == 1
-
-
-def test_strict_mode_passes_the_refusal_on_unless_it_is_of_a_hint(gateway, upstream, model):
-    upstream.script(extra("temperature"))
-    complaint("messages", ask(gateway, asked(model, temperature=0.5), x_trigate_strict="1"), 400, passed=True)
-    assert len(upstream.seen) == 1
-    upstream.script(extra("metadata"), FINE)
-    assert ask(gateway, asked(model, metadata={"user_id": "u"}), x_trigate_strict="1").status == 200
 
 
 def test_a_learned_omission_is_a_400_in_strict_mode(gateway, upstream, model):
@@ -147,50 +99,6 @@ def test_only_a_refused_beta_is_omitted_and_that_is_remembered(gateway, upstream
     upstream.script(FINE)
     assert ask(gateway, asked(model), anthropic_beta=BETAS).headers["x-trigate-attempts"] == "1"
     assert upstream.seen[0].header("anthropic-beta") == "claude-code-20250219"
-
-
-WINDOW = "context-1m-2025-08-07"
-
-
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("api", ["messages", "chat"])
-def test_a_mark_for_the_window_is_sent_as_a_beta(gateway, upstream, api):
-    """(Wei-Shaw/sub2api#4505, decolua/9router#2531)"""
-    upstream.script(FINE)
-    body = asked("anthropic/claude-opus-4-8[1m]")
-    reply = ask(gateway, body, api, **({"anthropic_beta": BETAS} if api == "messages" else {}))
-    assert (reply.status, reply.headers["x-trigate-model"]) == (200, "claude-opus-4-8")
-    assert upstream.seen[0].json["model"] == "claude-opus-4-8"
-    assert upstream.seen[0].header("anthropic-beta") == (f"{BETAS},{WINDOW}" if api == "messages" else WINDOW)
-
-
-def test_the_beta_of_a_marked_name_stands_once_and_can_be_refused_like_any(gateway, upstream):
-    upstream.script(FINE, refusing(f"Unexpected value(s) `{WINDOW}` for the `anthropic-beta` header."), FINE)
-    assert ask(gateway, asked("anthropic/claude-marked[1m]"), anthropic_beta=WINDOW).status == 200
-    reply = ask(gateway, asked("anthropic/claude-marked[1m]"))
-    assert (reply.status, reply.headers["x-trigate-attempts"]) == (200, "2")
-    assert reply.headers["x-trigate-dropped"] == f"anthropic-beta.{WINDOW}"
-    assert [seen.header("anthropic-beta") for seen in upstream.seen] == [WINDOW, WINDOW, None]
-
-
-def test_a_server_that_names_no_beta_gets_none(gateway, upstream, model):
-    """Bedrock (quarkiverse/quarkus-langchain4j#2132)."""
-    upstream.script(refusing("invalid beta flag"), FINE)
-    assert ask(gateway, asked(model), anthropic_beta=BETAS).status == 200
-    assert upstream.seen[1].header("anthropic-beta") is None
-
-
-def test_a_row_takes_members_and_betas_out_before_anybody_refuses_them(gateway, upstream):
-    tools = [{"name": "f", "input_schema": {"type": "object"}, "input_examples": [{}]}]
-    upstream.script(FINE)
-    reply = ask(gateway, asked("vertex/claude-z", context_management={}, tools=tools), anthropic_beta=BETAS)
-    assert (reply.status, reply.headers["x-trigate-attempts"]) == (200, "1")
-    assert reply.headers["x-trigate-dropped"] == (
-        "context_management,tools[].input_examples,anthropic-beta.prompt-caching-scope-2026-01-05"
-    )
-    (seen,) = upstream.seen
-    assert seen.header("anthropic-beta") == "claude-code-20250219"
-    assert seen.json == {**asked("claude-z"), "tools": [{"name": "f", "input_schema": {"type": "object"}}]}
 
 
 def test_a_translated_request_learns_too(gateway, upstream):
@@ -260,15 +168,6 @@ def test_a_clients_words_in_a_refusal_change_nothing_that_others_send(keyed, ups
     reply = ask_as("bob", keyed, asked(model, **MINE), x_trigate_strict="1")
     assert (reply.status, reply.headers.get("x-trigate-dropped")) == (200, None)
     assert upstream.seen[0].json == {**asked(model.removeprefix("anthropic/")), **MINE}
-
-
-def test_an_honest_refusal_changes_nothing_that_others_send(keyed, upstream, model):
-    upstream.script(extra("temperature"), FINE)
-    assert ask_as("mallory", keyed, asked(model, temperature=0.5)).headers["x-trigate-dropped"] == "temperature"
-    for client, sent in (("mallory", False), ("bob", True)):
-        upstream.script(FINE)
-        assert ask_as(client, keyed, asked(model, temperature=0.5)).status == 200
-        assert ("temperature" in upstream.seen[0].json) is sent
 
 
 def test_a_refusal_of_several_members_takes_none_about_privacy_along(keyed, upstream):

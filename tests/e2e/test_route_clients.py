@@ -2,19 +2,15 @@
 thinking, which go to their end whoever answers which of their turns."""
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import attrs
 import pytest
 
-from tests.clients import install
-from tests.clients.rows import ROWS, Place
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, free_port, provider
 from tests.support.session_replay import Replay, read_session
-from tests.support.stand_in import ENTRIES, FOUND, REPEATED, WORDS, StandIn
+from tests.support.stand_in import ENTRIES, FOUND, REPEATED, StandIn
 from tests.support.upstreams import PATHS, serve_upstream
 
 SESSIONS = [
@@ -105,38 +101,3 @@ def test_a_recovered_target_can_continue_its_session(stage, client):
 
 
 # The programs themselves
-
-
-@pytest.mark.process
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("row", "program", "stage"),
-    [
-        ("claude", "claude", ("messages", "chat")),
-        ("codex", "codex", ("responses", "messages")),
-        ("codex-websocket", "codex", ("messages", "chat")),
-    ],
-    indirect=["stage"],
-    ids=["claude", "codex", "codex-websocket"],
-)
-def test_the_real_program_works_through_the_route(stage, row, program):
-    if not install.has_program(program):
-        pytest.skip(f"{program} is not installed: just clients {program}")
-    drive(stage, row)
-    assert "first" in stage.tried(0)
-    with stage.first_is_back() as first:
-        drive(stage, row)
-        assert FOUND in first.said
-        assert first.refused == stage.second.refused == []
-
-
-def drive(stage: Stage, row: str) -> None:
-    """The program's two sessions."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        (home / "work").mkdir()
-        for box, word in WORDS.items():
-            (home / f"work/{box}.txt").write_text(f"There is {word} in it.\n")
-        told = ROWS[row].drive(Place(stage.gateway.url, "best", home, "stream"))
-    for text in (told.first, told.second):
-        assert all(word in text for word in WORDS.values()), text

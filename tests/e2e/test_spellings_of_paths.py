@@ -125,41 +125,6 @@ def test_readiness_also_where_probes_of_litellm_ask(guarded, path):
 # What is not there
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize(
-    ("path", "api", "right"),
-    [
-        ("/v1/chat/completions/chat/completions", "chat", "{}/v1"),
-        ("/openai/chat/completions", "chat", "{}/v1"),
-        ("/api/v1/responses", "responses", "{}/v1"),
-        ("/anthropic/v1/messages", "messages", "{}, without /v1"),
-    ],
-)
-def test_an_unknown_path_says_which_base_url_to_set(gateway, path, api, right):
-    error = complaint(api, gateway.request("POST", path, question(api, "m")), 404)
-    assert error["message"].endswith(f"set it to {right.format(gateway.url)}")
-
-
-@pytest.mark.sample(2)
-@pytest.mark.parametrize(
-    ("path", "base"),
-    [
-        ("/openai/deployments/m/chat/completions", "/openai/deployments/m"),
-        ("/openai/deployments/m/embeddings", "/openai/deployments/m"),
-        ("/openai/deployments/m/audio/transcriptions", "/openai/deployments/m"),
-        ("/openai/files", "/openai"),
-        ("/openai/batches", "/openai"),
-    ],
-)
-def test_an_unknown_path_of_azures_sdk_says_which_class_to_use(gateway, path, base):
-    """``AzureOpenAI`` puts the deployment in the paths of these endpoints, and no ``v1``
-    (https://github.com/openai/openai-python/blob/main/src/openai/lib/azure.py)."""
-    error = complaint("chat", gateway.request("POST", f"{path}?api-version=2024-10-21", {"model": "m"}), 404)
-    assert f"the client's base URL ends in {base}: set it to {gateway.url}/v1" in error["message"]
-    assert "use the SDK's OpenAI class" in error["message"]
-    assert "`compatibility: [azure]`" in error["message"]
-
-
 def test_the_advice_repeats_the_host_of_the_client_if_it_is_one(gateway):
     reply = gateway.request("GET", "/api/other", None, {"host": "gw.example.com", "x-forwarded-proto": "https"})
     assert "https://gw.example.com/v1 for OpenAI's" in complaint("chat", reply, 404)["message"]

@@ -11,7 +11,7 @@ from anthropic import beta_tool
 from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import START_SECONDS, Gateway, complaint, config, free_port, provider
-from tests.support.upstreams import PATHS, STREAM, Raw, Script, ToolCall, Upstream, render
+from tests.support.upstreams import PATHS, Script, ToolCall, Upstream
 from tests.support.wire_transcript import conversation_of
 
 ENTRIES = {"chat": "openai/on-chat", "messages": "vercel/on-messages", "responses": "openai/on-responses"}
@@ -122,36 +122,6 @@ def test_a_tool_loop_sends_each_message_once_and_the_provider_gets_all(client, u
     assert not any("thread" in seen.json for seen in upstream.seen)
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_a_provider_that_keeps_threads_gets_them_unchanged(client, upstream, stream):
-    upstream.script(*ROUNDS)
-    client.run("claude", stream)
-    assert [seen.json for seen in upstream.seen] == client.sent
-    assert client.threads == ["create", "continue", "continue"]
-    assert upstream.seen[1].json["thread"]["previous_message_id"] == "msg_up1"
-
-
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_the_sdk_continues_without_threads_if_the_provider_keeps_state(client, upstream, stream):
-    """It keeps responses, and knows nothing of threads."""
-    upstream.script(*ROUNDS)
-    assert text_of(client.run("keeper", stream)[-1]) == "A key and nothing."
-    assert client.threads == ["create", None, None, None]
-    assert len(conversation_of("responses", upstream.seen[2].json)) == 8
-
-
-def test_the_sdk_continues_without_threads_if_state_is_off(upstream):
-    switched_off = settings(upstream, state_storage={"type": "none"})
-    with gateway_thread(switched_off) as gateway, Client(gateway.url) as client:
-        for stream in (True, False):
-            upstream.script(*ROUNDS)
-            assert text_of(client.run("on-chat", stream)[-1]) == "A key and nothing."
-            assert len(conversation_of("chat", upstream.seen[2].json)) == 8
-        assert client.threads == ["create", None, None, None] * 2
-
-
 def test_the_sdk_resends_a_lost_thread(upstream):
     """The memory of the process that kept it has ended with it."""
     port = free_port()
@@ -164,22 +134,6 @@ def test_the_sdk_resends_a_lost_thread(upstream):
         assert client.threads == ["create", "continue", "create"]
         talk = [("system", SYSTEM), ("user", "first"), ("text", "one"), ("user", "second")]
         assert conversation_of("chat", upstream.seen[1].json) == talk
-
-
-def test_a_turn_that_broke_off_is_no_part_of_the_thread(client, upstream):
-    cut = render(Script(text="one two three"), "chat", {"stream": True, "model": "on-chat"}).pieces[:3]
-    broken = Raw(200, STREAM, cut, "cut")
-    upstream.script(Script(text="one"), broken, Script(text="two"))
-    thread = client.sdk.beta.messages.thread(model="on-chat", max_tokens=2000)
-    thread.send({"role": "user", "content": "first"})
-    with (
-        pytest.raises(anthropic.APIError, match="connection"),
-        thread.stream({"role": "user", "content": "second"}) as stream,
-    ):
-        stream.until_done()
-    assert text_of(thread.send()) == "two"
-    assert client.threads == ["create", "continue", "create"]
-    assert conversation_of("chat", upstream.seen[2].json) == [("user", "first"), ("text", "one"), ("user", "second")]
 
 
 def body(**thread: str) -> dict[str, Any]:

@@ -1,35 +1,8 @@
-"""The stand-in's prompt caches with a clock that a test sets, and short prompts in the shape of Messages and Chat."""
+"""Short prompts in the shape of Messages and Chat."""
 
 from typing import Any, Final
 
-import attrs
-
-from tests.support.imitated_caches import CachedPrompt, PromptCaches
-
 LONG: Final = "This text is long enough to be cached. " * 200  # 7,800 bytes
-CREDENTIALS: Final = {"x-api-key": "k"}
-
-
-@attrs.define
-class CacheTrial:
-    """Prompt caches whose clock shows ``now``."""
-
-    now: float = 1_000.0
-    caches: PromptCaches = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.caches = PromptCaches(lambda: self.now)
-
-    def count(
-        self, model: str, body: dict[str, Any], api: str = "messages", headers: dict[str, str] | None = None,
-        endpoint: str = "", begins: bool = True,
-    ) -> CachedPrompt:  # fmt: skip
-        counted = self.caches.count(
-            self.caches.select(model), api, body, CREDENTIALS if headers is None else headers, endpoint
-        )
-        if begins:
-            counted.begin()
-        return counted
 
 
 def text(answer: str, **more: Any) -> dict[str, Any]:
