@@ -117,15 +117,6 @@ STARTS: Mapping[str, Start] = {
 }
 """Exceptions; other providers start with the first and the last model in the catalogue."""
 
-LINES: Mapping[str, str] = {
-    "openai": "    # For Messages clients and tools, the gateway uses OpenAI's Responses API: Chat loses the\n"
-    "    # reasoning between two calls. To use only Chat, set `speaks: [chat]`.\n",
-    "anthropic": "    # Chat and Responses clients are translated to Messages: Anthropic's Chat endpoint loses\n"
-    "    # thinking, prompt caching and PDFs.\n"
-    "    speaks: [messages]\n",
-}
-"""Settings of an entry besides its key, with comments."""
-
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
     "project": ("GOOGLE_CLOUD_PROJECT",),
@@ -266,64 +257,29 @@ def configuration(
     """Return a commented configuration without secrets, for the providers ``usable`` and the local models ``here``.
 
     ``others`` and ``clouds`` become comments. Regions and the like come from ``env``; ``state`` is the state file."""
-    pulled = [_ollama_entries(here, is_default=default is None)] if here is not None else []
-    entries = "\n".join([*(_provider_entries(row, row is default, env) for row in usable), *pulled]) or _OLLAMA
-    comments = "".join([*(_commented_entry(row, env) for row in others), *(_cloud_entry(id, env) for id in clouds)])
-    return (
-        _HEAD
-        + entries
-        + (f"\n{comments}".rstrip("\n") + "\n" if comments else "")
-        + _alias_section(default, here, usable)
-        + (_KEYS if keyed else _comment_out(_KEYS))
-        + _STATE.format(path=_yaml_path(state))
-        + _comment_out(_BUDGETS)
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # only this command needs it
+
+    templates = Environment(
+        loader=PackageLoader("gateway", "commands/templates"),
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
+    )  # fmt: skip
+    templates.filters |= {
+        "address_settings": lambda row: _address_settings(row, env),
+        "comment_out": _comment_out,
+        "start": start_of,
+        "yaml_path": _yaml_path,
+    }
+    signed = ((CATALOG[id], CLOUDS[id], next(filter(env.get, CLOUDS[id].variables))) for id in clouds)
+    return templates.get_template("first_config.yaml.jinja").render(
+        usable=usable,
+        default=default,
+        here=here,
+        possible=[*((row, None, "") for row in others), *signed],
+        targets_by_alias=_targets_by_alias(default, here, usable),
+        has_unknown_models=default is None and here is None and usable,
+        keyed=keyed,
+        state=state,
     )
-
-
-_HEAD = """\
-# Configuration of trigate. `trigate check` lists all mistakes; docs/configuration-reference.md describes all keys.
-version: v0.4.0
-
-listeners:
-  - {type: model, name: models, address: 127.0.0.1, port: 12000}   # 0.0.0.0: all addresses; set client_keys, too
-
-# $NAME is an environment variable: this file contains no keys.
-model_providers:
-"""
-
-_OLLAMA = """\
-  - model: ollama/llama3.2         # a model that you have pulled: ollama list
-    default: true
-    price: free
-
-  # - model: openai/gpt-6-luna
-  #   access_key: $OPENAI_API_KEY
-
-  # - model: anthropic/claude-sonnet-5-5
-  #   access_key: $ANTHROPIC_API_KEY
-  #   speaks: [messages]
-"""
-
-_KEYS = """
-# Clients that may use the gateway. Without this section, every client that can connect.
-client_keys:
-  - name: me                       # appears in the log
-    key: $TRIGATE_API_KEY          # openssl rand -hex 32
-    # models: [fast]               # default: all models
-"""
-
-_STATE = """
-# The gateway stores the cost of each request here (see `trigate costs`), so budgets survive a restart. It also stores
-# responses and conversations that clients ask it to store, with their prompts: keep the file out of version control.
-state_storage:
-  type: sqlite
-  path: {path}
-"""
-
-_BUDGETS = """
-# All requests together may cost five dollars a day.
-budgets: [5 usd/day]
-"""
 
 
 def _yaml_path(path: Path) -> str:
@@ -332,85 +288,29 @@ def _yaml_path(path: Path) -> str:
     return text if re.fullmatch(r"[\w./$-]+", text) else json.dumps(text, ensure_ascii=False)
 
 
-def _provider_entries(row: Provider, is_default: bool, env: Mapping[str, str]) -> str:
-    """Return an entry for all models of the provider, after an entry for the default model."""
-    settings = "".join(f"    {line}\n" for line in _address_settings(row, env))
-    key = f"{settings}    access_key: ${row.key_env}\n"
-    start = start_of(row)
-    known = f"   # all of its models, such as {start.small}" if start else f"   # request {row.id}/MODEL"
-    every, why = f"  - model: {row.id}/*{known}\n{key}", LINES.get(row.id, "")
-    if not is_default or start is None:
-        return every + why
-    first = f"  - model: {row.id}/{start.large}\n    default: true   # for requests without a model\n{key}{why}"
-    lines = "".join(line for line in why.splitlines(True) if not line.lstrip().startswith("#"))  # comments only once
-    return f"{first}\n{every}{lines}"
-
-
-def _ollama_entries(here: Local, is_default: bool) -> str:
-    """Return an entry for each installed model of Ollama."""
-    at = f"    base_url: {here.base_url}\n" if here.base_url else ""
-    default = "    default: true   # for requests without a model\n"
-    entries = (
-        f"  - model: ollama/{name}\n{at}{default if is_default and not number else ''}    price: free\n"
-        for number, name in enumerate(here.models)
-    )
-    return "  # Models of the Ollama on this machine. For all models: ollama/*\n" + "".join(entries)
-
-
-def _commented_entry(row: Provider, env: Mapping[str, str]) -> str:
-    """Return an entry as a comment, for the user to complete or enable."""
-    missing = "" if row.base_url else f"\n  #   base_url: {row.address or 'https://…'}   # yours"
-    return f"  # - model: {row.id}/MODEL{missing}\n{_settings_to_fill(row, env)}  #   access_key: ${row.key_env}\n\n"
-
-
-def _settings_to_fill(row: Provider, env: Mapping[str, str]) -> str:
-    return "".join(f"  #   {line}\n" for line in _address_settings(row, env))
-
-
 def _address_settings(row: Provider, env: Mapping[str, str]) -> list[str]:
     """Return the settings for the provider's address, from ``env`` or as examples to correct."""
     found = ((name, _address_part(name, env)) for name in row.missing_settings(None))
     return [f"{name}: {known}" if known else f"{name}: {LIKELY[name]}   # yours" for name, known in found]
 
 
-def _cloud_entry(id: str, env: Mapping[str, str]) -> str:
-    """Return an entry for a cloud as a comment; the gateway would sign in with the environment's credentials."""
-    row, cloud = CATALOG[id], CLOUDS[id]
-    variable = next(variable for variable in cloud.variables if env.get(variable))
-    base = "" if row.base_url else f"  #   base_url: {row.address}   # yours\n"
-    return (
-        f"  # {variable} is set, so {row.display_name} needs no key (pip install 'trigate[{cloud.name}]').\n"
-        f"  # - model: {row.id}/MODEL\n{base}{_settings_to_fill(row, env)}  #   sign_in: {cloud.name}\n\n"
-    )
-
-
-def _alias_section(default: Provider | None, here: Local | None, usable: Sequence[Provider]) -> str:
-    routed = [row for row in usable if row is not default and start_of(row) is not None]
-    if default is not None and routed:
-        return _NAMES + _fallback_routes((default, routed[0]))
-    start = start_of(default) if default is not None else here
-    maker = default.id if default is not None else "ollama"
-    smart, fast = (f"{maker}/{start.large}", f"{maker}/{start.small}") if start is not None else _LOCAL
-    if start is None and usable:  # no model of the provider is known
-        smart = fast = f"{usable[0].id}/MODEL"
-    aliases = f"model_aliases:\n  smart: {{target: {smart}}}\n  fast: {{target: {fast}}}\n"
-    return _NAMES + (_comment_out(aliases) if start is None and usable else aliases)
-
-
-def _fallback_routes(rows: Sequence[Provider]) -> str:
-    """Return aliases with the second provider as the fallback of the first."""
-    starts = [(row.id, start) for row in rows if (start := start_of(row)) is not None]
-    large = ", ".join(f"{id}/{start.large}" for id, start in starts)
-    small = ", ".join(f"{id}/{start.small}" for id, start in starts)
-    return f"{_ROUTED}model_aliases:\n  smart: {{targets: [{large}]}}\n  fast: {{targets: [{small}]}}\n"
-
-
-_NAMES = "\n# Aliases: clients use these names, so you can change the model without changing clients.\n"
-_ROUTED = """\
-# The gateway tries targets in this order: if the first is down, overloaded or out of budget, it sends the request to
-# the second. See `trigate explain smart`. A list inside the list shares the load: [[a, b], c].
-"""
-_LOCAL = ("ollama/llama3.2", "ollama/llama3.2")
+def _targets_by_alias(
+    default: Provider | None, here: Local | None, usable: Sequence[Provider]
+) -> Mapping[str, Sequence[str]]:
+    """Return the targets of the aliases. The second provider is the fallback of the first."""
+    starts: list[tuple[str, Start | Local]] = []
+    if default is not None:
+        rows = [default, *(row for row in usable if row is not default and start_of(row) is not None)][:2]
+        starts = [(row.id, start) for row in rows if (start := start_of(row)) is not None]
+    elif here is not None:
+        starts = [("ollama", here)]
+    if not starts:  # no model is known
+        name = f"{usable[0].id}/MODEL" if usable else "ollama/llama3.2"
+        return {"smart": [name], "fast": [name]}
+    return {
+        "smart": [f"{id}/{start.large}" for id, start in starts],
+        "fast": [f"{id}/{start.small}" for id, start in starts],
+    }
 
 
 def _comment_out(text: str) -> str:
