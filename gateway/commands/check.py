@@ -301,34 +301,10 @@ def ineffective_settings_text(config: Config) -> str | None:
 
 def check_difference(old: Path, new: Path | None, no_env: bool) -> int:
     """Print what would change, and return an exit status: 0 for no changes, 1 for changes, 2 for mistakes."""
-    loaded: list[Config] = []
-    reported: tuple[Mistake, ...] = ()
-    for path in (old, new):
-        try:
-            file, trust = _find_file(path)
-            loaded.append(load(file, None if no_env else os.environ, trust=trust))
-        except ConfigError as error:
-            _print_new_mistakes(error.mistakes, reported)
-            reported = error.mistakes
-    if reported:
+    before, after = (load_or_explain(path, not no_env) for path in (old, new))
+    if before is None or after is None:
         return 2
-    before, after = loaded
     found = changes(before, after)
     for change in found:
         click.echo(str(change))
     return 1 if found else 0
-
-
-def _print_new_mistakes(mistakes: Sequence[Mistake], reported: Sequence[Mistake]) -> None:
-    """Print the ``mistakes`` of a file. Of those ``reported`` for the other file, print only the number."""
-    known = {_without_place(one) for one in reported}
-    new = tuple(one for one in mistakes if _without_place(one) not in known)
-    if new:
-        say(str(ConfigError(new)))
-    if repeated := len(mistakes) - len(new):
-        say(f"{mistakes[0].file} also has {repeated} of these mistakes.")
-
-
-def _without_place(mistake: Mistake) -> tuple[str, str, str]:
-    """Return the part of ``mistake`` that is the same in another file with other lines and items."""
-    return generic_path(mistake.path), mistake.found, mistake.expected

@@ -20,7 +20,7 @@ from gateway.config.zones import zone_of
 from gateway.kept_ledger.statements import DIMENSIONS, Dimension, Filters
 from gateway.kept_ledger.table import LedgerTable, open_table
 from gateway.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
-from gateway.kept_ledger.usage_formats import OLD_COLUMNS, as_csv, as_json, figures_of
+from gateway.kept_ledger.usage_formats import as_csv, as_json, figures_of
 from gateway.kept_ledger.usage_periods import parse_moment, parse_month
 from gateway.stores.store import Unavailable
 
@@ -47,12 +47,6 @@ class CostOptions:
     form: Format = "table"
 
 
-_OLD_NAMES: Final = (
-    f"CSV: the last columns, {OLD_COLUMNS[0]} to {OLD_COLUMNS[-1]}, are the old names of input to grade; a later "
-    "version leaves them out"
-)
-
-
 def run(path: Path | None, **given: Any) -> int:
     """Run ``trigate costs`` and return its exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
 
@@ -70,7 +64,7 @@ def run(path: Path | None, **given: Any) -> int:
     if options.only and not found.rows:
         say(f"no request of this period matches {' '.join(f'--only {one}' for one in options.only)}")
     if options.form == "csv":
-        for note in (*found.notes, _OLD_NAMES):
+        for note in found.notes:
             say(note)
     return GOOD
 

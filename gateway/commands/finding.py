@@ -5,7 +5,7 @@ runs there, else from the config, else from the demo. With ``--config``, they co
 """
 
 import os
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -84,8 +84,6 @@ def find(options: ConnectOptions, chooses: str) -> Destination:
     source = f"The gateway on {root} serves {count_text(len(offer.names), 'model')}." if offer is not None else ""
     if offer is not None and config is not None and options.url is not None and root not in _addresses_to_try(config):
         config = known = None  # --url may be the address of another gateway
-    if offer is not None and known is not None and config is not None and not config.asks_for_key:
-        source += _difference_text(known.names, frozenset(offer.names), config)
     if offer is None and known is None:
         return _demo_destination(options, chooses, reason, key)
     if offer is None and config is not None:
@@ -169,17 +167,6 @@ def _addresses_to_try(config: Config | None) -> Sequence[str]:
         return [USUAL]
     own = config.path is not None and config.path == users_file(os.environ)
     return list(dict.fromkeys([url_of(config), *([USUAL] if own else [])]))
-
-
-def _difference_text(known: Sequence[str], served: Set[str], config: Config) -> str:
-    """Return a line if the gateway does not serve the ``known`` names of ``config``.
-
-    For a wildcard it serves the models that its provider lists, which are not those of the catalogue."""
-    wild = [f"{entry.prefixes[0]}/" for entry in config.entries if entry.wildcard]
-    served_wild = tuple(prefix for prefix in wild if any(name.startswith(prefix) for name in served))
-    if all(name in served or name.startswith(served_wild) for name in known):
-        return ""
-    return f"\n{config.path} lists other models: to reload it, send SIGHUP to the gateway."
 
 
 def _demo_destination(options: ConnectOptions, chooses: str, reason: str, key: str | None) -> Destination:

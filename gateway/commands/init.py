@@ -128,23 +128,6 @@ LIKELY: Mapping[str, str] = {"region": "us-east-1", "project": "PROJECT", "locat
 """Example values for comments if no variable is set."""
 
 
-@attrs.frozen
-class Cloud:
-    """A provider with a sign-in from the machine's credentials, which one of ``variables`` indicates.
-
-    ``name`` is the extra of the package."""
-
-    name: str
-    variables: tuple[str, ...]
-
-
-CLOUDS: Mapping[str, Cloud] = {
-    "amazon_bedrock": Cloud("aws", ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE")),
-    "vertex": Cloud("google", ("GOOGLE_APPLICATION_CREDENTIALS",)),
-    "azure_openai": Cloud("azure", ("AZURE_CLIENT_ID",)),
-}
-"""Clouds by provider id. They are written as comments, because their variables often serve other purposes."""
-
 SHARED_KEYS = {"GITHUB_TOKEN", "HF_TOKEN"}
 """Variables that often serve other purposes: their providers are written as comments."""
 
@@ -164,11 +147,8 @@ def run(file: Path | None, yes: bool, force: bool) -> int:
         here = here if here is not None and _confirm_ollama(here) else None
         usable, default, keyed = _ask_choices(usable, models)
     others = [row for row in found if row not in usable]
-    clouds = [
-        id for id, cloud in CLOUDS.items() if CATALOG[id] not in found and any(map(os.environ.get, cloud.variables))
-    ]
     state = path.absolute().with_suffix(".sqlite")
-    text = configuration(usable, default, others, keyed, here, os.environ, clouds, state)
+    text = configuration(usable, default, others, keyed, here, os.environ, state)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -251,12 +231,11 @@ def configuration(
     keyed: bool = False,
     here: Local | None = None,
     env: Mapping[str, str] = MappingProxyType({}),
-    clouds: Sequence[str] = (),
     state: Path = Path("trigate.sqlite"),
 ) -> str:
     """Return a commented configuration without secrets, for the providers ``usable`` and the local models ``here``.
 
-    ``others`` and ``clouds`` become comments. Regions and the like come from ``env``; ``state`` is the state file."""
+    ``others`` become comments. Regions and the like come from ``env``; ``state`` is the state file."""
     from jinja2 import Environment, PackageLoader, StrictUndefined  # only this command needs it
 
     templates = Environment(
@@ -269,12 +248,11 @@ def configuration(
         "start": start_of,
         "yaml_path": _yaml_path,
     }
-    signed = ((CATALOG[id], CLOUDS[id], next(filter(env.get, CLOUDS[id].variables))) for id in clouds)
     return templates.get_template("first_config.yaml.jinja").render(
         usable=usable,
         default=default,
         here=here,
-        possible=[*((row, None, "") for row in others), *signed],
+        others=others,
         targets_by_alias=_targets_by_alias(default, here, usable),
         has_unknown_models=default is None and here is None and usable,
         keyed=keyed,

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 import attrs
 import msgspec
-import trio
 
 from gateway.commands.addressing import ServerRequest
 from gateway.commands.compared_answers import read_answer
 from gateway.commands.server_client import LARGEST_ANSWER, ServerResponse, receive
-from gateway.config.urls import is_loopback
 from gateway.routing.target import Target
 from gateway.upstream.client import Upstream
 from providers.apis import CODECS
@@ -206,7 +203,7 @@ class ModelTester:
                 return CheckOutcome("ok", exact, response.ms)
             missing = PROBES[feature].missing(read_answer(self._api, response))
         except GatewayError as error:
-            return CheckOutcome("failed", await self._describe(error), response.ms)
+            return CheckOutcome("failed", _error_message(error), response.ms)
         first = response.first_byte_ms if request.stream else None
         return CheckOutcome("absent" if missing else "ok", missing, response.ms, first)
 
@@ -217,17 +214,11 @@ class ModelTester:
         request = probe_request(PROBES[feature], self._api, self._name)
         return written_request(feature, self._api, self._name, request, self._target.recipient.quirks)
 
-    async def _describe(self, error: GatewayError) -> str:
-        """Return the error's message, with advice if there is any."""
-        advice = await start_advice(self._target.entry.provider.id, self._target.url)
-        return f"{_error_message(error)}; {advice}" if advice else _error_message(error)
-
 
 def _failure_of(response: ServerResponse) -> ErrorInfo:
     failure = read_failure(response.status, response.body, response.headers)
-    if (response.header("x-trigate-tried") or "").endswith("=bad_answer"):
-        return attrs.evolve(failure, message=f"{failure.message}; {_CHECK_ADDRESS}")
-    return failure
+    advice = _ADVICE.get((response.header("x-trigate-tried") or "").rpartition("=")[2])
+    return failure if advice is None else attrs.evolve(failure, message=f"{failure.message}; {advice}")
 
 
 def _error_message(error: GatewayError) -> str:
@@ -236,56 +227,8 @@ def _error_message(error: GatewayError) -> str:
     return f"{info.status} {text}" if len(text) <= 300 else f"{info.status} {text[:299]}…"
 
 
-_CHECK_ADDRESS: Final = "check that base_url is the address of its API"
-"""Advice if the provider's response is no valid one of the API: it is often a web page."""
-
-TIMEOUT = 2.0  # seconds for a connection to this machine
-
-
-@attrs.frozen
-class LocalServer:
-    """A server program: the provider ``ids`` of its entries without punctuation, its default ``port``, its command."""
-
-    title: str
-    ids: tuple[str, ...]
-    port: int
-    start: str
-
-
-_ROWS = (
-    LocalServer("Ollama", ("ollama",), 11434, "ollama serve"),
-    LocalServer("LM Studio", ("lmstudio",), 1234, "lms server start, or Start Server on its Developer page"),
-    LocalServer("llama.cpp", ("llamacpp", "llamafile"), 8080, "llama-server -m MODEL.gguf --port {port}"),
-    LocalServer("vLLM", ("vllm", "hostedvllm"), 8000, "vllm serve MODEL --port {port}"),
-    LocalServer("SGLang", ("sglang",), 30000, "python -m sglang.launch_server --model-path MODEL --port {port}"),
-)
-
-
-async def start_advice(provider: str, url: str) -> str:
-    """Return how to start the server of ``provider`` if ``url`` is on this machine and nothing listens there.
-
-    Otherwise return ""."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    if not is_loopback(parts.hostname or "") or await _is_listening(parts.hostname or "", port):
-        return ""
-    row = _local_server(provider, port)
-    start = f"start {row.title}: {row.start.format(port=port)}" if row is not None else "start the server"
-    return f"nothing is listening on {parts.netloc.rpartition('@')[2]}: {start} (or correct base_url)"
-
-
-def _local_server(provider: str, port: int) -> LocalServer | None:
-    """Return the local server of ``provider``, or else the one that usually listens on ``port``."""
-    plain = "".join(filter(str.isalnum, provider.lower()))
-    named = next((row for row in _ROWS if plain in row.ids), None)
-    return named or next((row for row in _ROWS if row.port == port), None)
-
-
-async def _is_listening(host: str, port: int) -> bool:
-    try:
-        with trio.fail_after(TIMEOUT):
-            stream = await trio.open_tcp_stream(host, port)
-    except (OSError, trio.TooSlowError):
-        return False
-    await stream.aclose()
-    return True
+_ADVICE: Final = {
+    "bad_answer": "check that base_url is the address of its API",  # the response is often a web page
+    "connection": "check that the server runs, and that base_url is its address",
+}
+"""Advice by the reason of a failed attempt."""

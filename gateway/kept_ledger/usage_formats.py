@@ -18,10 +18,6 @@ CSV_COLUMNS: Final = ("requests", "failed", "input", "cached", "output", "usd", 
 CACHE_COLUMNS: Final = ("cache_write", "cached_share", "cache_missed", "cache_lost_usd", "cache_unread_usd")
 """The columns of a CSV report about the providers' prompt caches."""
 
-OLD_COLUMNS: Final = ("input_tokens", "cached_tokens", "output_tokens", "cost_usd", "cost_grade")
-"""The last columns of a CSV report: the names that version 0.2 gave to the columns from ``input`` on. Scripts read
-them."""
-
 _JSON_FIGURES: Final = ("failed", "input_tokens", "cached_tokens", "output_tokens")
 _FORMULA: Final = re.compile("(?:^|(?<=;))(?=[=+@\uff1d\uff0b\uff0d\uff20-])")
 """The beginning of a formula in a spreadsheet, also in full-width characters. Names of runs come from clients.
@@ -75,9 +71,7 @@ def json_text(content: Any) -> str:
 def as_csv(found: UsageReport) -> str:
     """Return the report as CSV, without totals, which a spreadsheet would add again."""
     has_units = bool(found.total.sum.usage.units)
-    counts_attempts = found.count_name not in CSV_COLUMNS
-    old_columns = (*((found.count_name,) if counts_attempts else ()), *OLD_COLUMNS)
-    head = (*found.by, *CSV_COLUMNS, *(("units",) if has_units else ()), *CACHE_COLUMNS, *old_columns)
+    head = (*found.by, *CSV_COLUMNS, *(("units",) if has_units else ()), *CACHE_COLUMNS)
     rows = []
     for row in found.rows:
         names = [csv_cell(value) for value in row.by]
@@ -87,8 +81,7 @@ def as_csv(found: UsageReport) -> str:
         verdicts = row.sum.prompt_cache
         missed = verdicts.missed, dollar_text(verdicts.nanos), dollar_text(verdicts.unread_nanos)
         cache = row.sum.usage.cache_write, share, *missed
-        old = (*(figures[:1] if counts_attempts else ()), *figures[2:])
-        rows.append((*names, *figures, *units, *cache, *old))
+        rows.append((*names, *figures, *units, *cache))
     return csv_text(head, rows)
 
 

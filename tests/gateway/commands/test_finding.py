@@ -90,24 +90,10 @@ def test_connect_uses_the_running_gateway_rather_than_the_file(home, capsys):
     with gateway_thread(config(WILD, port), port):
         found, err = claude(capsys)
     assert found["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{port}"
-    assert "trigate.yaml lists other models" in err
     found, err = claude(capsys)  # now it is gone
     assert found["ANTHROPIC_MODEL"] == "vllm/large"
     assert f"No gateway is running on http://127.0.0.1:{port} (nothing is listening there); using the models in " in err
     assert "trigate.yaml" in err
-
-
-def test_an_unchanged_file_is_not_said_to_list_other_models(home, capsys, httpserver):
-    """The gateway serves the models that the provider lists, which the file does not have."""
-    port = free_port()
-    httpserver.expect_request("/v1/models").respond_with_json({"data": [{"id": "gpt-7-only"}]})
-    entries = [provider("openai/*", httpserver.url_for("/v1"))]
-    put(home / "project/trigate.yaml", entries, port)
-    with gateway_thread(config(entries, port), port):
-        assert connect("llm", ConnectOptions()) == 0
-    err = capsys.readouterr().err
-    assert "serves 1 model" in err
-    assert "other models" not in err
 
 
 def test_the_config_of_another_gateway_is_not_held_against_the_one_that_is_named(home, capsys):

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 import pytest
 
 from gateway.commands.init import (
-    CLOUDS,
     SHARED_KEYS,
     STARTS,
     Local,
@@ -28,7 +27,6 @@ from tests.support.command_line import COMMAND, environment, invoke
 from tests.support.each_row import each_row
 from tests.support.harness import START_SECONDS
 from tests.support.http_servers import QuietHandler, http_server
-from tests.support.quick_yaml import load_yaml
 
 USABLE = [row for row in CATALOG.values() if row.key_env and row.base_url and row.speaks]
 KEYED = {row.key_env: f"sk-secret-{row.id}" for row in CATALOG.values() if row.key_env}
@@ -262,18 +260,3 @@ def test_one_key_makes_one_entry():
     rows = providers_with_keys(dict.fromkeys({row.key_env or "" for row in CATALOG.values()} - {""}, "k"))
     names = [row.key_env for row in rows]
     assert len(names) == len(set(names))
-
-
-def test_init_reports_an_available_sign_in_and_its_requirements(tmp_path):
-    env = {"AWS_PROFILE": "work", "GOOGLE_APPLICATION_CREDENTIALS": "/key.json", "AZURE_CLIENT_ID": "c", **KEYED}
-    text = configuration([CATALOG["openai"]], CATALOG["openai"], env=env, clouds=tuple(CLOUDS))
-    for id, cloud in CLOUDS.items():
-        assert f"pip install 'trigate[{cloud.name}]'" in text
-        assert f"  # - model: {id}/MODEL\n" in text
-    assert "sk-" not in text
-    assert not loaded(tmp_path, text, KEYED).warnings
-    entries = [line.removeprefix("  # ") for line in text.splitlines() if line.startswith(("  # - ", "  #   "))]
-    found = load_yaml("\n".join(entries))
-    assert [entry["sign_in"] for entry in found] == ["aws", "google", "azure"]
-    assert found[0]["region"] == "us-east-1"
-    assert (found[1]["project"], found[1]["location"]) == ("PROJECT", "global")
