@@ -111,7 +111,7 @@ def test_a_case_costs_cpu_time(tmp_path):
 
 
 @pytest.mark.process
-def test_a_case_that_is_unknown_is_refused_with_the_names_of_all():
+def test_an_unknown_case_is_refused_with_all_names():
     said = subprocess.run(
         [sys.executable, "bench/run.py", "--cases", "brust"], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
@@ -141,7 +141,7 @@ def test_the_capacity_for_streams_is_measured_by_their_number_and_pace(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def grown(tmp_path_factory):
+def growth_page(tmp_path_factory):
     """Return the folder with a page and a drawing, and the figures."""
     folder = tmp_path_factory.mktemp("growth")
     files = ("--html", str(folder / "growth.html"), "--svg", str(folder / "growth.svg"))
@@ -151,8 +151,8 @@ def grown(tmp_path_factory):
 
 @pytest.mark.process
 @pytest.mark.soak
-def test_growth_is_measured_and_fitted(grown):
-    _, (used, held) = grown
+def test_growth_is_measured_and_fitted(growth_page):
+    _, (used, held) = growth_page
     assert [x for x, _ in used["points"]] == [x for x, _ in held["points"]] == [4, 8]
     for figures in (used, held):
         assert all(y > 0 for _, y in figures["points"])
@@ -161,8 +161,8 @@ def test_growth_is_measured_and_fitted(grown):
 
 @pytest.mark.process
 @pytest.mark.soak
-def test_the_growth_page_needs_no_other_file(grown):
-    page = (grown[0] / "growth.html").read_text()
+def test_the_growth_page_needs_no_other_file(growth_page):
+    page = (growth_page[0] / "growth.html").read_text()
     assert page.count("<figure>") == 2
     assert page.count("<circle") == 2 * (2 + 2)  # a measured point, an end of the line
     assert "prefers-color-scheme: dark" in page
@@ -171,8 +171,8 @@ def test_the_growth_page_needs_no_other_file(grown):
 
 @pytest.mark.process
 @pytest.mark.soak
-def test_the_growth_chart_needs_no_other_file(grown):
-    text = (grown[0] / "growth.svg").read_text()
+def test_the_growth_chart_needs_no_other_file(growth_page):
+    text = (growth_page[0] / "growth.svg").read_text()
     drawing = ElementTree.fromstring(text)
     assert drawing.tag == f"{SVG}svg"
     assert len(drawing.findall(f"{SVG}g")) == 2

@@ -1,6 +1,7 @@
-"""``.ci/prose.py`` finds odd English, and its ratchet only goes down."""
+"""``.ci/prose.py`` finds odd English, and no folder may have more of it."""
 
 import importlib
+import re
 import shutil
 import subprocess
 import sys
@@ -28,17 +29,19 @@ def prose():
 
 @pytest.fixture
 def project(tmp_path) -> Path:
-    """Return a repository with one page and one module, both with offences that the ratchet allows."""
+    """Return a repository with two pages, with as many offences as the check allows."""
     (tmp_path / ".ci").mkdir()
     for script in SCRIPT.parent.glob("prose*.py"):
         shutil.copy(script, tmp_path / ".ci")
-    (tmp_path / "page.md").write_text("What is sent is logged.\n")
-    (tmp_path / "module.py").write_text('def asked():\n    """The request."""\n')
+    script = tmp_path / ".ci/prose.py"
+    script.write_text(re.sub(r"(?s)ALLOWED: Final = \{.*?\}", 'ALLOWED: Final = {"docs": 3}', script.read_text()))
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/page.md").write_text("What is sent is logged.\n")
+    (tmp_path / "docs/other.md").write_text("The client is told.\n")
     git(tmp_path, "init", "-q", "-b", "main")
-    run(tmp_path, "--lower")
-    (tmp_path / ".gitattributes").write_text((ROOT / ".gitattributes").read_text())
     (tmp_path / ".gitignore").write_text(".lint_cache/\n__pycache__/\n")
-    commit(tmp_path)
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-qm", "Change")
     return tmp_path
 
 
@@ -50,11 +53,6 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=folder, check=True)
-
-
-def commit(folder: Path) -> None:
-    git(folder, "add", "-A")
-    git(folder, "commit", "-qm", "Change")
 
 
 def test_offences_in_a_page(prose):
@@ -97,7 +95,7 @@ def test_offences_in_a_module(prose):
         ("def need(): ...", []),
         ("def is_asked(): ...", []),
         ("# The client is\n# told why.", [(1, "word")]),
-        ("price = 1  # beside others", [(1, "word")]),
+        ("price = 1  \x23 beside others", [(1, "word")]),
         (f"# {LONG}", []),
         ("print('is told')", []),
     ]:
@@ -113,73 +111,22 @@ def test_comments_are_checked_in_other_files(prose):
     ]
 
 
-def test_a_count_may_not_grow(prose):
-    assert prose.grown_files({"a": 2, "b": 3, "c": 0}, {"a": 2, "b": 2}) == ["b"]
-
-
-def test_a_new_file_may_have_as_many_offences_as_other_files_lost(prose):
-    assert prose.grown_files({"new": 2}, {"gone": 2}) == []
-    assert prose.grown_files({"new": 3}, {"gone": 2}) == ["new"]
-    assert prose.grown_files({"new": 2, "split": 3}, {"split": 5}) == []
-    assert prose.grown_files({"new": 1, "a": 5, "b": 6}, {"a": 5, "b": 5}) == ["b", "new"]
-    assert prose.grown_files({"clean": 1, "a": 4}, {"clean": 0, "a": 5}) == ["clean"]
-
-
-def test_lowering_keeps_counts_that_have_grown_or_are_not_meant(prose):
-    allowed = {"a/x": 5, "a/y": 5, "b": 5, "a/gone": 2}
-    counts = {"a/x": 3, "a/y": 7, "b": 3, "new": 2}
-    assert prose.lowered(allowed, counts, ["a"]) == {"a/x": 3, "a/y": 5, "b": 5, "new": 2}
-    assert prose.lowered(allowed, counts | {"new": 8}, ["a"]) == {"a/x": 3, "a/y": 5, "b": 5}
+def test_the_number_of_a_folder_may_not_grow(prose):
+    allowed = {"a": 2, "b": 2}
+    assert prose.grown_folders({"a": 2, "b": 3, "": 0}, allowed) == {"b": (3, 2)}
+    assert prose.grown_folders({"a": 1, "": 1}, allowed) == {"": (1, 0)}
 
 
 @pytest.mark.process
 def test_new_offences_are_listed_with_their_place_and_the_replacement(project):
     assert run(project).returncode == 0
-    (project / "module.py").write_text('# One that is new.\ndef asked():\n    """The request."""\n')
-    (project / "new.md").write_text("The client is told.\n")
+    (project / "docs/page.md").write_text("What is sent is logged.\nThe client is told.\n")
+    (project / "new.md").write_text("The client is asked for a key.\n")
     report = run(project)
     assert report.returncode == 1
-    assert "module.py:1: opening: 'One that is new.' (use the noun)" in report.stdout
-    assert "new.md:1: word: 'is told" in report.stdout
-    assert "asked" not in report.stdout
-    run(project, "--lower")
-    assert run(project).returncode == 1
-
-
-@pytest.mark.process
-def test_fewer_offences_pass_and_lower_the_ratchet(project):
-    (project / "module.py").write_text("def fetch_page(): ...\n")
-    report = run(project)
-    assert report.returncode == 0
-    assert "2 offences fewer" in report.stdout
-    run(project, "--lower", "module.py")
-    assert (project / ".ci/prose-ratchet.txt").read_text() == ".ci/prose.py 0\nmodule.py 0\npage.md 2\n"
-    assert run(project).stdout == ""
-
-
-@pytest.mark.process
-@pytest.mark.soak
-def test_two_changes_of_the_ratchet_merge_to_the_lower_counts(project):
-    git(project, "checkout", "-qb", "other")
-    (project / "module.py").write_text("def fetch_page(): ...\n")
-    run(project, "--lower")
-    commit(project)
-    git(project, "checkout", "-q", "main")
-    (project / "page.md").write_text("What the client sends.\n")
-    run(project, "--lower")
-    commit(project)
-    git(project, "rebase", "-q", "other")
+    assert "docs/page.md:2: word: 'is told" in report.stdout
+    assert "new.md:1: word: 'is asked" in report.stdout
+    assert "docs/other.md" not in report.stdout
+    (project / "new.md").unlink()
+    (project / "docs/other.md").unlink()
     assert run(project).returncode == 0
-    run(project, "--lower")
-    assert (project / ".ci/prose-ratchet.txt").read_text() == ".ci/prose.py 0\nmodule.py 0\npage.md 1\n"
-
-
-@pytest.mark.process
-@pytest.mark.slow
-def test_the_ratchet_is_close_to_the_counts(prose, monkeypatch):
-    if not (ROOT / ".git").exists():
-        pytest.skip("no git repository")
-    monkeypatch.chdir(ROOT)
-    allowed = sum(prose.read_ratchet(prose.RATCHET.read_text()).values())
-    counted = sum(map(len, prose.all_offences().values()))
-    assert counted <= allowed <= max(counted * 1.25, counted + 100), "run .venv/bin/python .ci/prose.py --lower"

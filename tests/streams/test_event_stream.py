@@ -218,7 +218,7 @@ def test_failures_in_mid_stream_have_a_name_of_their_own():
 
 def test_a_frame_whose_headers_cannot_be_read_is_a_failure():
     for block in [
-        header("a", b"\x0a"),  # a type that nobody knows
+        header("a", b"\x0a"),  # an unknown type
         header("a", b"\x07\x00\x09x"),  # a text longer than the headers
         header("a", b"\x09short"),
         b"\x05ab",

@@ -41,7 +41,7 @@ def by_hand() -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def tidied(registry: ConnectionRegistry, spare: int = 0):
+async def collecting(registry: ConnectionRegistry, spare: int = 0):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(collect_when_idle, registry, spare)
         await wait_all_tasks_blocked()
@@ -52,7 +52,7 @@ async def tidied(registry: ConnectionRegistry, spare: int = 0):
 async def test_a_full_collection_runs_when_no_request_is_in_flight(autojump_clock):
     registry = ConnectionRegistry()
     registry.in_flight = 1
-    async with tidied(registry):
+    async with collecting(registry):
         left = knot()
         await trio.sleep(3 * CHECK_SECONDS)
         assert left() is not None
@@ -66,7 +66,7 @@ async def test_a_full_collection_runs_when_memory_has_doubled(spare, held, autoj
     monkeypatch.setattr(garbage, "_peak_memory", lambda: held)
     registry = ConnectionRegistry()
     registry.in_flight = 1
-    async with tidied(registry, spare):
+    async with collecting(registry, spare):
         left = knot()
         held = 2 * max(spare, held)
         await trio.sleep(CHECK_SECONDS + 1)
@@ -79,7 +79,7 @@ async def test_a_full_collection_runs_when_memory_has_doubled(spare, held, autoj
 async def test_an_idle_process_runs_no_garbage_collection(autojump_clock, monkeypatch):
     looked: list[str] = []
     gc.collect()
-    async with tidied(ConnectionRegistry()):
+    async with collecting(ConnectionRegistry()):
         gc.callbacks.append(lambda phase, info: looked.append(phase))
         try:
             await trio.sleep(3 * CHECK_SECONDS)

@@ -47,8 +47,8 @@ WORK: dict[str, Callable[[bytes], object]] = {
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("name", WORK)
 def test_bytes_take_time_in_proportion(name, unit):
-    def made(n: int) -> Work:
+    def work_of(n: int) -> Work:
         data = b'data: {"a":"' + unit * (8 * n)
         return lambda: WORK[name](data)
 
-    assert_time_grows_linearly(made)
+    assert_time_grows_linearly(work_of)

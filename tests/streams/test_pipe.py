@@ -97,7 +97,7 @@ async def test_a_failure_follows_all_earlier_content(autojump_clock, pause):
 
 
 async def test_a_slow_client_does_not_make_its_upstream_look_silent(autojump_clock):
-    """The upstream has more to say all the time; it is the client that takes 7 s for each piece."""
+    """The upstream always has more to send; the client takes 7 s for each piece."""
     words = [b"%d" % i for i in range(3 * PIECES_QUEUED)]
     assert await pump_items(Upstream(*words), Timeouts(idle=5), pause=7) == words
 

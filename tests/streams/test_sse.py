@@ -46,7 +46,7 @@ def split(pieces: list[bytes]) -> list[bytes]:
     return [*events, rest] if rest else events
 
 
-def parsed(pieces: list[bytes]) -> list[tuple[str, bytes]]:
+def parse_all(pieces: list[bytes]) -> list[tuple[str, bytes]]:
     return [event for raw in split(pieces) if (event := sse.parse(raw)) is not None]
 
 
@@ -64,23 +64,23 @@ EXPECTED = [
 
 
 def test_mixed_line_ends_comments_bom_and_an_unfinished_last_event():
-    assert parsed([MIXED]) == EXPECTED
+    assert parse_all([MIXED]) == EXPECTED
 
 
 @each_row("size", [1, 2, 3, 4, 5, 7])
 def test_small_reads_give_the_same_events(size):
     pieces = [MIXED[i : i + size] for i in range(0, len(MIXED), size)]
-    assert parsed(pieces) == EXPECTED
+    assert parse_all(pieces) == EXPECTED
     assert b"".join(split(pieces)) == MIXED
 
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.soak)])
 def test_every_offset_of_one_and_of_two_cuts_gives_the_same_events(step):
     sample = MIXED[:110]
-    whole = parsed([sample])
+    whole = parse_all([sample])
     for first in range(len(sample) + 1):
         for second in range(first, len(sample) + 1, step):
-            assert parsed(cut(sample, [first, second])) == whole, (first, second)
+            assert parse_all(cut(sample, [first, second])) == whole, (first, second)
 
 
 @given(STREAMS, st.lists(st.integers(0, 150), max_size=8))
@@ -91,7 +91,7 @@ def test_every_offset_of_one_and_of_two_cuts_gives_the_same_events(step):
 def test_any_bytes_cut_anywhere_are_the_same_events(data, places):
     for pieces in (cut(data, places), [bytes([byte]) for byte in data]):
         assert b"".join(split(pieces)) == data
-        assert parsed(pieces) == parsed([data])
+        assert parse_all(pieces) == parse_all([data])
 
 
 LONE_EVENTS = st.builds(
@@ -158,7 +158,7 @@ def parse_by_standard(data: bytes) -> list[tuple[str, bytes]]:
 )
 def test_events_are_those_of_the_standard(lines):
     data = b"".join(line + b"\n" for line in [*lines, b"", b""])
-    assert parsed([data]) == parse_by_standard(data)
+    assert parse_all([data]) == parse_by_standard(data)
 
 
 def test_one_event_is_parsed():
@@ -242,7 +242,7 @@ def test_a_blank_line_of_carriage_returns_does_not_wait_for_the_next_read():
     "end", [b"\r\n\r\n", *(pytest.param(end, marks=pytest.mark.soak) for end in (b"\n\n", b"\r\r"))]
 )
 def test_a_five_megabyte_event_in_small_reads_takes_linear_work(end):
-    """Joining what is held on every read would copy 3.3 GB here, several seconds of CPU."""
+    """Joining the held bytes on every read would copy 3.3 GB here, several seconds of CPU."""
     event = b"data: " + b"x" * 5_000_000 + end
     splitter = sse.Splitter()
     started = time.process_time()
@@ -321,13 +321,13 @@ def test_json_that_is_inserted_unchanged_does_not_break_the_line(space):
     out = sse.dump({"args": args})
     assert msgspec.json.decode(out) == {"args": {"a": "b\n c"}}
     assert len(out.splitlines()) == 1
-    assert parsed([sse.data({"args": args})]) == [("", out)]
+    assert parse_all([sse.data({"args": args})]) == [("", out)]
 
 
 @given(st.text(), st.sampled_from(["message_start", "response.created"]))
 def test_a_written_event_reads_back(text, name):
-    assert parsed([sse.event(name, {"t": text})]) == [(name, sse.dump({"t": text}))]
-    assert parsed([sse.data({"t": text})]) == [("", sse.dump({"t": text}))]
+    assert parse_all([sse.event(name, {"t": text})]) == [(name, sse.dump({"t": text}))]
+    assert parse_all([sse.data({"t": text})]) == [("", sse.dump({"t": text}))]
 
 
 def test_the_ping_is_a_comment_and_a_whole_event():

@@ -38,7 +38,7 @@ def test_half_a_pair_is_replaced_and_nothing_else(given, found):
 
 @given(st.text(st.characters(codec=None)))
 def test_any_json_string_is_read(text):
-    data = json.dumps(text).encode()  # which writes halves as they are
+    data = json.dumps(text).encode()  # which writes halves unchanged
     read = decode(data)
     assert read == "".join("�" if "\ud800" <= one <= "\udfff" else one for one in json.loads(data))
     assert decode(json.dumps(read).encode()) == read

@@ -1,4 +1,4 @@
-"""The parts of an answer that every API has, to compare what one API says with what another one does."""
+"""The parts of an answer that every API has, to compare the answers of two APIs."""
 
 import json
 from typing import Any
