@@ -39,19 +39,6 @@ def read_blocks(api: Api, body: Mapping[str, Any]) -> list[MockBlock]:
     return list(_READERS[api](body))
 
 
-def with_last_system_in_front(blocks: Sequence[MockBlock]) -> list[MockBlock]:
-    """Move a system message at the end of the conversation to the end of the instructions."""
-    end = len(blocks)
-    while end and blocks[end - 1].section == "messages" and blocks[end - 1].role in _INSTRUCTIONS:
-        end -= 1
-    front = next((at for at, block in enumerate(blocks) if block.section == "messages"), len(blocks))
-    return [
-        *blocks[:front],
-        *(attrs.evolve(block, section="system") for block in blocks[end:]),
-        *blocks[front:end],
-    ]
-
-
 # Common parts
 
 

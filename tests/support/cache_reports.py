@@ -18,19 +18,12 @@ from gateway.http.response import JSON_HEADERS, Response
 from gateway.mock.faults import ScriptedAnswer, change_events, edit_usage
 from gateway.mock.server import ModelCaches, ReportedCounts
 from gateway.serving.quart_views import add_view, read_body
-from streams.errors import GatewayError, invalid
 from streams.events import AnswerStart, Api, Event, Usage
-from streams.surrogates import NOT_JSON
 from tests.support.cache_rules import Report, cache_descriptions
 from tests.support.imitated_caches import CachedPrompt, PromptCaches
 
 _WRITTEN: Final = "cache_write_tokens"
 _DETAILS: Final = ("prompt_tokens_details", "input_tokens_details")
-_CACHED: Final = (
-    "cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation", "cacheReadInputTokens",
-    "cacheWriteInputTokens", "cacheDetails", "cachedContentTokenCount", *_DETAILS,
-)  # fmt: skip
-"""The members of all APIs' usage with counts of a cache."""
 
 
 class ImitatedCaches(ModelCaches):
@@ -45,7 +38,7 @@ class ImitatedCaches(ModelCaches):
         add_view(app, "/cache", "cache", cache_view(self._caches), ["GET", "POST"])
 
     def model_of(self, name: str) -> str:
-        return name if (cache := self._caches.select(name)) is None else cache.other_fault
+        return name if (cache := self._caches.select(name)) is None else cache.fault
 
     def count(
         self, model: str, api: Api, body: Mapping[str, Any], headers: Mapping[str, str], endpoint: str
@@ -83,8 +76,6 @@ def with_cached_usage(events: Iterable[Event], prompt: CachedPrompt) -> list[Eve
 def with_reported_usage(answer: ScriptedAnswer, prompt: CachedPrompt) -> ScriptedAnswer:
     """Return ``answer`` with the members that the imitated provider reports, which begins the cache's entries."""
     answer = attrs.evolve(answer, begin=prompt.begin)
-    if prompt.model.fault == "silent":
-        return change_events(answer, partial(_edit, _without_counts))
     if prompt.model.rule.counts_written:
         return answer
     return change_events(answer, partial(_edit, partial(_without_written, prompt, prompt.model.rule.report)))
@@ -92,10 +83,6 @@ def with_reported_usage(answer: ScriptedAnswer, prompt: CachedPrompt) -> Scripte
 
 def _edit(edit: Callable[[dict[str, Any]], dict[str, Any]], data: bytes) -> bytes:
     return edit_usage(data, edit) if b'"usage' in data else data
-
-
-def _without_counts(usage: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in usage.items() if name not in _CACHED}
 
 
 def _without_written(prompt: CachedPrompt, report: Report, usage: dict[str, Any]) -> dict[str, Any]:
@@ -113,33 +100,12 @@ def cache_view(caches: PromptCaches) -> Callable[[], Awaitable[Response]]:
 
     async def answer() -> Response:
         if request.method == "POST":
-            try:
-                _apply(caches, await read_body())
-            except GatewayError as error:
-                body = msgspec.json.encode({"error": {"message": error.info.message, "param": error.info.param}})
-                return Response(error.info.status, JSON_HEADERS, body)
+            wanted = msgspec.json.decode(await read_body(), type=dict[str, Any])
+            assert wanted.keys() <= {"advance", "forget", "models"}
+            caches.use_for(wanted.get("models", {}))
+            caches.advance(wanted.get("advance", 0))
+            if wanted.get("forget"):
+                caches.forget()
         return Response(200, JSON_HEADERS, msgspec.json.encode(caches.report()))
 
     return answer
-
-
-def _apply(caches: PromptCaches, body: bytes) -> None:
-    """Set ``caches`` as the JSON in ``body`` requires. Raises ``GatewayError`` (400 or 404) before any change."""
-    try:
-        wanted = msgspec.json.decode(body, type=dict[str, Any])
-    except NOT_JSON:
-        raise invalid('the body must be a JSON object, such as {"advance": 360}') from None
-    unknown = sorted(wanted.keys() - {"advance", "forget", "models"})
-    if unknown:
-        raise invalid(f"unknown member {unknown[0]}; use advance, forget or models", unknown[0])
-    seconds, models = wanted.get("advance", 0), wanted.get("models", {})
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 10**9:
-        raise invalid("advance must be a number of seconds, such as 360", "advance")
-    if not isinstance(wanted.get("forget", False), bool):
-        raise invalid("forget must be true or false", "forget")
-    if not isinstance(models, dict) or not all(isinstance(one, str) for one in models.values()):
-        raise invalid('models must be an object such as {"claude-sonnet-4-6": "cache/anthropic"}', "models")
-    caches.use_for(models)
-    caches.advance(seconds)
-    if wanted.get("forget"):
-        caches.forget()

@@ -9,9 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from gateway.mock.failures import MODELS as FAULTS
 from gateway.mock.failures import fault_of
-from streams.errors import GatewayError
 from tests.support.cache_prompts import Section
 
 MINUTE: Final = 60
@@ -50,8 +48,7 @@ class CacheRule:
 
     ``minimum`` is the tokens of the shortest cached prefix, ``step`` the distance of boundaries with ``steps``.
     ``lifetimes`` has seconds by the lifetime that a mark or ``prompt_cache_retention`` requests; ``""`` is the default.
-    ``lookup`` is how many positions each mark, or how many earlier ends, are tried. ``settings`` separate caches.
-    ``per_minute`` is the requests with one prefix after which another machine, with a cache of its own, serves them."""
+    ``lookup`` is how many positions each mark, or how many earlier ends, are tried. ``settings`` separate caches."""
 
     description: str
     boundaries: Boundaries
@@ -61,7 +58,6 @@ class CacheRule:
     step: int = 0
     lookup: int = 0
     settings: Settings = attrs.field(factory=dict)
-    per_minute: int | None = None
     is_by_account: bool = True
     is_by_content: bool = False
     """True if web search, citations, images and betas separate caches."""
@@ -83,7 +79,7 @@ RULES: Final[Mapping[str, CacheRule]] = {
     ),
     "openai": CacheRule(
         "automatic, in steps of 128 tokens from 1024 on, 10 minutes after the last use", "steps", 1024,
-        {"": 10 * MINUTE, "24h": 24 * HOUR}, "read", step=128, settings=_OPENAI, per_minute=15,
+        {"": 10 * MINUTE, "24h": 24 * HOUR}, "read", step=128, settings=_OPENAI,
     ),
     "openai-5.6": CacheRule(
         "automatic at the last message or tool output, and at 4 explicit marks; at least 1024 tokens, 30 minutes",
@@ -104,67 +100,35 @@ RULES: Final[Mapping[str, CacheRule]] = {
     ),
 }  # fmt: skip
 
-CACHE_FAULTS: Final[Mapping[str, str]] = {
-    "evict": "all entries are lost before every Nth request, so that nothing is read",
-    "silent": "the response has no cached counts",
-    "trailing-system": "a system message at the end of the conversation moves to the front",
-}
-"""Faults of a cache, with their descriptions."""
-
 PREFIX: Final = "cache/"
 
 
 @attrs.frozen
 class CacheModel:
-    """A model with a prompt cache: a row of ``RULES``, and the fault that the name adds.
-
-    ``fault`` is one of ``CACHE_FAULTS`` with ``number``, ``other_fault`` the model of another fault."""
+    """A model with a prompt cache: a row of ``RULES``, and the fault of the stand-in that the name adds."""
 
     name: str
     rule: CacheRule
     minimum: int
     fault: str = ""
-    number: int = 1
-    other_fault: str = ""
 
 
 def cache_model(model: str) -> CacheModel | None:
     """Return the cache that the name ``model`` selects, ``None`` for a model without one.
 
     Names are ``cache/RULE``, ``cache/RULE-MINIMUM`` and both with ``/FAULT``. The prefix is optional, because gateways
-    remove the first part of a name. Raises ``GatewayError`` (404) for an unknown name with the prefix."""
+    remove the first part of a name."""
     rule_name, _, fault = model.removeprefix(PREFIX).partition("/")
     numbered = re.fullmatch(r"(.+)-(\d{1,6})", rule_name)
     minimum: int | None = None
     if rule_name not in RULES and numbered is not None:
         rule_name, minimum = numbered[1], int(numbered[2])
     rule = RULES.get(rule_name)
-    if rule is not None:
-        minimum = rule.minimum if minimum is None else minimum
-        name = f"{PREFIX}{rule_name}" + (f"-{minimum}" if minimum != rule.minimum else "")
-        found = _with_fault(CacheModel(name, rule, minimum), fault)
-        if found is not None:
-            return found
-    if not model.startswith(PREFIX):
+    if rule is None or (fault and fault_of(fault) is None):
         return None
-    faults = ", ".join([*CACHE_FAULTS, *FAULTS])
-    raise GatewayError(
-        "not_found",
-        f"unknown model {model}; use one of {', '.join(cache_descriptions())}, alone or followed by one of: /{faults}",
-        param="model",
-    )
-
-
-def _with_fault(model: CacheModel, fault: str) -> CacheModel | None:
-    """Return ``model`` with a fault, or ``None`` for an unknown fault."""
-    if not fault:
-        return model
-    name, _, number = fault.partition("-")
-    if fault in CACHE_FAULTS:
-        return attrs.evolve(model, fault=fault)
-    if name == "evict" and re.fullmatch(r"[1-9]\d{0,3}", number):
-        return attrs.evolve(model, fault=name, number=int(number))
-    return None if fault_of(fault) is None else attrs.evolve(model, other_fault=fault)
+    minimum = rule.minimum if minimum is None else minimum
+    name = f"{PREFIX}{rule_name}" + (f"-{minimum}" if minimum != rule.minimum else "")
+    return CacheModel(name, rule, minimum, fault)
 
 
 def cache_descriptions() -> dict[str, str]:

@@ -1,11 +1,9 @@
 """The stand-in's prompt cache: it counts how much of each prompt the imitated provider would read and write.
 
-A token is four bytes of the prompt's text as ``cache_prompts`` reads it. The memory has digests only, at most
-``MAX_ENTRIES``."""
+A token is four bytes of the prompt's text as ``cache_prompts`` reads it."""
 
 import hashlib
 import re
-from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -20,18 +18,13 @@ from tests.support.cache_prompts import (
     Section,
     read_blocks,
     web_searches,
-    with_last_system_in_front,
 )
-from tests.support.cache_rules import MINUTE, CacheModel, CacheRule, cache_model
+from tests.support.cache_rules import CacheModel, cache_model
 
 TOKEN: Final = 4
 """Bytes of a prompt in a token."""
 
-MAX_ENTRIES: Final = 100_000
 MAX_MARKS: Final = 4
-_MAX_PREFIXES: Final = 10_000  # prefixes whose rate is known
-_MAX_MACHINES: Final = 8
-_MAX_MODELS: Final = 100
 _SECTIONS: Final[tuple[Section, ...]] = ("tools", "system", "messages")
 _LONG: Final = "1h"
 _CITATIONS: Final = b'"citations":{"enabled":true}'
@@ -69,8 +62,6 @@ class CachedPrompt:
 
     def usage(self, counted: Usage) -> Usage:
         """Return ``counted`` with this input."""
-        if self.model.fault == "silent":
-            return attrs.evolve(counted, input=self.tokens)
         lifetimes = self.model.rule.report == "lifetimes"
         return attrs.evolve(
             counted,
@@ -88,9 +79,7 @@ class PromptCaches:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._offset = 0.0
-        self._entries: OrderedDict[bytes, tuple[float, float]] = OrderedDict()  # the end of each, and its lifetime
-        self._recent: OrderedDict[bytes, deque[float]] = OrderedDict()
-        self._requests: dict[tuple[str, int], int] = {}  # by model and number, for `evict`
+        self._entries: dict[bytes, tuple[float, float]] = {}  # the end of each, and its lifetime
         self._names: dict[str, str] = {}
         self._sums: dict[str, dict[str, int]] = {}
 
@@ -105,12 +94,7 @@ class PromptCaches:
         self._entries.clear()
 
     def use_for(self, names: Mapping[str, str]) -> None:
-        """Use a cache for models with other names. Raises ``GatewayError`` (400 or 404)."""
-        for name, cache in names.items():
-            if cache_model(cache) is None:
-                raise invalid(f"models.{name}: {cache} is no model with a prompt cache", "models")
-        if len(self._names | dict(names)) > _MAX_MODELS:
-            raise invalid(f"models: at most {_MAX_MODELS} names", "models")
+        """Use a cache for models with other names."""
         self._names |= names
 
     def report(self) -> dict[str, Any]:
@@ -118,7 +102,7 @@ class PromptCaches:
         return {"entries": len(self._entries), "models": self._sums}
 
     def select(self, model: str) -> CacheModel | None:
-        """Return the cache of ``model``, or ``None``. Raises ``GatewayError`` (404)."""
+        """Return the cache of ``model``, or ``None``."""
         if (alias := self._names.get(model)) is None:
             return cache_model(model)
         found = cache_model(alias)
@@ -131,14 +115,11 @@ class PromptCaches:
     ) -> CachedPrompt:
         """Count the tokens of a request's prompt. Raises ``GatewayError`` (400) for marks that the provider refuses."""
         blocks, now = read_blocks(api, body), self._clock() + self._offset
-        if model.fault == "trailing-system":
-            blocks = with_last_system_in_front(blocks)
         if model.rule.boundaries == "marks":
             blocks = _with_top_mark(blocks, body.get("cache_control"))
             _check_marks(blocks)
-        seeds = _seeds(model, blocks, body, headers, [model.name, endpoint, model.number, self._count_evictions(model)])
+        seeds = _seeds(model, blocks, body, headers, [model.name, endpoint])
         tokens, found = _BOUNDARIES[model.rule.boundaries](model, blocks, seeds, body)
-        found = self._on_machine(model.rule, found, now)
         read = self._read(found, now)
         first, written = read, 0
         for one in found:
@@ -151,39 +132,12 @@ class PromptCaches:
         self._add_up(model.name, tokens, read, written)
         return CachedPrompt(model, tokens, read, written, written_long, lambda: self._write(found, now))
 
-    def _count_evictions(self, model: CacheModel) -> int:
-        """Return how often the entries of ``model`` have been lost; entries from before are out of reach."""
-        if model.fault != "evict":
-            return 0
-        key = model.name, model.number
-        if key not in self._requests and len(self._requests) >= _MAX_MODELS:
-            self._requests.pop(next(iter(self._requests)))
-        number = self._requests[key] = self._requests.get(key, 0) + 1
-        return number // model.number
-
-    def _on_machine(self, rule: CacheRule, found: list[MockBoundary], now: float) -> list[MockBoundary]:
-        """Return ``found`` with the keys of the machine that serves this prefix now."""
-        if rule.per_minute is None or not found:
-            return found
-        recent = self._recent.setdefault(found[0].key, deque(maxlen=rule.per_minute * _MAX_MACHINES))
-        self._recent.move_to_end(found[0].key)
-        while recent and recent[0] <= now - MINUTE:
-            recent.popleft()
-        machine = len(recent) // rule.per_minute
-        recent.append(now)
-        if len(self._recent) > _MAX_PREFIXES:
-            self._recent.popitem(last=False)
-        return [attrs.evolve(one, key=b"%d %b" % (machine, one.key)) for one in found] if machine else found
-
     def _read(self, found: Sequence[MockBoundary], now: float) -> int:
         """Return the tokens up to the last boundary with an entry, and renew the entries that this request uses."""
         last = next((at for at in reversed(range(len(found))) if self._lifetime(found[at].key, now)), -1)
         for one in found[: last + 1]:
             if (lifetime := self._lifetime(one.key, now)) is not None:
                 self._entries[one.key] = (now + lifetime, lifetime)
-        for one in reversed(found[: last + 1]):  # the end of a prefix is evicted before its start
-            if one.key in self._entries:
-                self._entries.move_to_end(one.key)
         return found[last].tokens if last >= 0 else 0
 
     def _lifetime(self, key: bytes, now: float) -> float | None:
@@ -199,13 +153,8 @@ class PromptCaches:
                 if now + one.lifetime > end:
                     end, lifetime = now + one.lifetime, one.lifetime
                 self._entries[one.key] = (end, lifetime)
-                self._entries.move_to_end(one.key)
-        while len(self._entries) > MAX_ENTRIES:
-            self._entries.popitem(last=False)
 
     def _add_up(self, name: str, tokens: int, read: int, written: int) -> None:
-        if name not in self._sums and len(self._sums) >= _MAX_MODELS:
-            return
         sums = self._sums.setdefault(name, {"requests": 0, "input": 0, "read": 0, "written": 0})
         for member, number in (("requests", 1), ("input", tokens), ("read", read), ("written", written)):
             sums[member] += number
