@@ -1,7 +1,7 @@
 """The stand-in provider of ``trigate serve --demo`` and ``trigate mock``, which speaks all APIs without a model.
 
 - ``server``: the ASGI app; ``script``: the responses; ``words``: their texts; ``tools``: the tool calls.
-- ``schemas``, ``filling``: JSON Schemas, and values that match them.
+- ``filling``: values that match JSON Schemas.
 - ``faults``: faulty responses; ``failures``: faults by reason, for testing routes, with a model for each.
 - ``endpoints``: paths other than conversations; ``called`` reads their requests, ``endpoint_answers`` makes
   responses, with ``media``; ``kept``: stored objects, with ``vector_stores``; ``realtime``: sessions."""
