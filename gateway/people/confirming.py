@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import attrs
 import trio
 
-from gateway.people.issuer_http import REFRESH_SECONDS, IssuerClient, IssuerRefused, IssuerTokens, IssuerUnavailable
+from gateway.people.issuer_http import IssuerClient, IssuerRefused, IssuerTokens, IssuerUnavailable
 from gateway.people.issuers import IssuerDirectory
 from gateway.people.records import IssuerSession
 from gateway.people.rules import NotAdmitted, RuleBook
@@ -128,20 +128,7 @@ class IssuerConfirmation:
         """Return the person's present claims, from the ID token and, if claims are missing there, from userinfo.
 
         An issuer that sends neither has only confirmed the person, so the earlier claims stay."""
-        claims: Mapping[str, Any] = {}
-        if tokens.id_token is not None:
-            login = client.issuer.login
-            assert login is not None
-            await self._issuers.prepare_id_token(tokens.id_token, before.issuer, login.client_id, self._now())
-            claims = self._issuers.check_id_token(tokens.id_token, before.issuer, login.client_id, self._now()).values
-        if tokens.access_token is not None and not before.claims.keys() <= claims.keys():
-            with trio.move_on_after(REFRESH_SECONDS) as time_left:
-                more = await client.userinfo(tokens.access_token)
-            if time_left.cancelled_caught:
-                raise IssuerUnavailable("its userinfo endpoint does not respond in time")
-            if more and claims and more.get("sub") != claims.get("sub"):
-                raise IssuerUnavailable("its userinfo is about another person (`sub`)")
-            claims = {**more, **claims}
+        claims = await self._issuers.claims_of(client, tokens, before.claims.keys(), self._now())
         if claims and "sub" in before.claims and claims.get("sub") != before.claims["sub"]:
             raise IssuerUnavailable("its tokens are about another person (`sub`)")
         return claims or before.claims

@@ -206,11 +206,11 @@ class IssuerClient:
             {"grant_type": "refresh_token", "refresh_token": refresh_token}, REFRESH_SECONDS
         )
 
-    async def userinfo(self, access_token: str) -> Mapping[str, Any]:
+    async def userinfo(self, access_token: str, seconds: float = FETCH_SECONDS) -> Mapping[str, Any]:
         """Return the claims of userinfo, ``{}`` if the issuer has no such endpoint. The caller compares ``sub``.
 
         They have the limits of a token's claims, because rules and databases read both."""
-        with _deadline(FETCH_SECONDS):
+        with _deadline(seconds):
             url = (await self.metadata()).userinfo_endpoint
             if url is None:
                 return {}

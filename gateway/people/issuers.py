@@ -2,13 +2,15 @@
 
 A request's token is first prepared, which may wait for an unknown key, and then checked, which never waits."""
 
-from collections.abc import Mapping
+import hmac
+from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 import trio
 
 from gateway.config.settings import Config
-from gateway.people.issuer_http import IssuerClient, IssuerConnections
+from gateway.people.issuer_http import FETCH_SECONDS, REFRESH_SECONDS, IssuerClient, IssuerConnections, IssuerTokens
 from gateway.people.key_sets import FollowedKeySets
 from gateway.people.token_format import is_signed_token
 from gateway.people.tokens import CannotJudge, Claims, TokenChecker, TokenRefused, UnknownKey, VerdictCache
@@ -57,20 +59,37 @@ class IssuerDirectory(trio.abc.AsyncResource):
         Raises ``TokenRefused``, and ``CannotJudge`` if its issuer is unavailable."""
         return self._verdicts.check(token, now) if is_signed_token(token) else None
 
-    def check_id_token(self, token: str, issuer_name: str, client_id: str, now: float) -> Claims:
-        """Return the claims of an ID token that ``issuer_name`` sent for a sign-in with ``client_id``.
+    async def claims_of(
+        self, client: IssuerClient, tokens: IssuerTokens, required: Collection[str], now: float,
+        nonce: str | None = None,
+    ) -> Mapping[str, Any]:  # fmt: skip
+        """Return the claims in the tokens of a sign-in: from the ID token and, if ``required`` ones are missing there,
+        from userinfo.
 
-        The caller compares ``nonce``, and first prepares the token. Raises as ``check`` does."""
-        return self._checker.check_id_token(token, issuer_name, client_id, now)
+        ``nonce`` is that of a new sign-in, which has an ID token. Raises ``TokenRefused``, ``CannotJudge`` and
+        ``IssuerUnavailable``."""
+        claims: Mapping[str, Any] = {}
+        if tokens.id_token is not None:
+            claims = (await self._check_id_token(client, tokens.id_token, now)).values
+        if nonce is not None:
+            _check_nonce(claims, nonce, has_token=tokens.id_token is not None)
+        if tokens.access_token is not None and any(name not in claims for name in required):
+            more = await client.userinfo(tokens.access_token, REFRESH_SECONDS if nonce is None else FETCH_SECONDS)
+            if more and claims and (not isinstance(more.get("sub"), str) or more["sub"] != claims.get("sub")):
+                # OpenID Connect Core 1.0, section 5.3.2: a response about another `sub` must not be used
+                raise TokenRefused("issuer", "its userinfo is about another person (`sub`)")
+            claims = {**more, **claims}
+        return claims
 
-    async def prepare_id_token(self, token: str, issuer_name: str, client_id: str, now: float) -> None:
-        """Wait until ``check_id_token`` can judge ``token``. Never raises."""
+    async def _check_id_token(self, client: IssuerClient, token: str, now: float) -> Claims:
+        """Return the claims of an ID token, for which it may wait for an unknown key. Raises as ``check`` does."""
+        assert client.issuer.login is not None, "it has sign-ins"
+        check = partial(self._checker.check_id_token, token, client.issuer.name, client.issuer.login.client_id, now)
         try:
-            self._checker.check_id_token(token, issuer_name, client_id, now)
+            return check()
         except (UnknownKey, CannotJudge) as missing:
             await self._keys.find_key(missing)
-        except TokenRefused:
-            return
+        return check()
 
     def stale_seconds(self) -> Mapping[str, float]:
         """Return for each issuer the seconds since it became unavailable, 0 while it is available."""
@@ -88,3 +107,12 @@ class IssuerDirectory(trio.abc.AsyncResource):
     async def aclose(self) -> None:
         self._running.cancel()
         await self._connections.aclose()
+
+
+def _check_nonce(claims: Mapping[str, Any], nonce: str, *, has_token: bool) -> None:
+    """Raise ``TokenRefused`` unless ``claims`` are those of an ID token for the sign-in with ``nonce``."""
+    found = claims.get("nonce")
+    if not has_token:
+        raise TokenRefused("malformed", "it has no ID token")
+    if not isinstance(found, str) or not hmac.compare_digest(found.encode("utf-8", "replace"), nonce.encode()):
+        raise TokenRefused("audience", "the ID token belongs to another sign-in (`nonce`)")

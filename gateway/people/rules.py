@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from gateway.access.refused_keys import KeyRefused
 from gateway.config.issuers import AdmitRule, TrustedIssuer
+from gateway.people.records import readable_text
 from gateway.people.values import Person
 
 LONGEST_NAME: Final = 128
 """Characters of the claim that names a person."""
 
-LONGEST_LABEL: Final = 200
 MOST_GROUPS: Final = 500
 MOST_LISTED: Final = 20
 """Names of claims in an error."""
@@ -118,6 +118,13 @@ class RuleBook:
     def is_person_name(self, name: str) -> bool:
         """Return whether ``name`` can only be the name of a person."""
         return name.partition(":")[0] in self._issuers and ":" in name
+
+
+def required_claims(issuer: TrustedIssuer) -> frozenset[str]:
+    """Return the top-level claims that the issuer's rules and the person's names come from."""
+    names = issuer.claims
+    rules = (names.groups if path == GROUPS else path for rule in issuer.admit for path in rule.when)
+    return frozenset(_first_member(path) for path in (names.name, names.label, *rules))
 
 
 def issue_time(claims: Mapping[str, Any], now: float) -> float:
@@ -246,7 +253,5 @@ def _has_left_out_groups(issuer: TrustedIssuer, claims: Mapping[str, Any]) -> bo
 
 
 def _readable_text(value: Any) -> str | None:
-    """Return a text for readers, without control characters, ``None`` without any."""
-    if not isinstance(value, str):
-        return None
-    return "".join(filter(str.isprintable, value[: 2 * LONGEST_LABEL]))[:LONGEST_LABEL].strip() or None
+    """Return a text for readers, ``None`` without any."""
+    return (readable_text(value).strip() or None) if isinstance(value, str) else None

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import trio
 
-from gateway.people.records import SeenPerson, readable_text
+from gateway.people.records import SeenPerson
 from gateway.people.store import PeopleStore
 from gateway.people.values import Person
 
@@ -45,10 +45,7 @@ class SeenPeople:
         pending = self._pending.get(person.name)
         if pending is not None and pending.claims_at > issued:
             return
-        label = readable_text(person.label or "")
-        self._pending[person.name] = SeenPerson(
-            person.name, person.issuer, label, claims, person.group, person.role, now, now, min(issued, now)
-        )
+        self._pending[person.name] = seen_person(person, claims, now, min(issued, now))
         if is_news:
             self._news.set()
 
@@ -87,6 +84,12 @@ class SeenPeople:
         self._key_uses = {key: at for key, at in uses.items() if at > max(stored.get(key, 0.0), recent)}
         while len(stored) > _MOST_KNOWN:
             del stored[next(iter(stored))]
+
+
+def seen_person(person: Person, claims: Mapping[str, Any], now: float, claims_at: float) -> SeenPerson:
+    """Return ``person`` as seen now. The issuer confirmed its ``claims`` at a time."""
+    label = person.label or ""
+    return SeenPerson(person.name, person.issuer, label, claims, person.group, person.role, now, now, claims_at)
 
 
 def _digest_of(claims: Mapping[str, Any]) -> bytes:

@@ -18,12 +18,12 @@ from gateway.people.records import (
     FoundRefresh,
     IssuerSession,
     PersonSession,
-    SeenPerson,
     digest_of,
     new_id,
     readable_text,
 )
 from gateway.people.rules import NotAdmitted, RuleBook
+from gateway.people.seen import seen_person
 from gateway.people.session_rows import REMEMBERED_SECONDS
 from gateway.people.session_tokens import SessionTokens
 from gateway.people.store import PeopleStore, Refreshed
@@ -152,7 +152,7 @@ class Sessions:
         )  # fmt: skip
         issuer_session = IssuerSession(origin, person.name, issuer_name, needed, sealed, now)
         ends = None if old_cookie is None else digest_of(old_cookie)
-        if not await self._store.sign_in(_person_record(person, needed, now, now), issuer_session, session, ends):
+        if not await self._store.sign_in(seen_person(person, needed, now, now), issuer_session, session, ends):
             raise PersonBlocked
         if ends is not None:
             self._browsers.pop(ends, None)
@@ -174,7 +174,7 @@ class Sessions:
                 self._browsers.pop(digest, None)
                 return None
             after = confirmed.issuer_session
-            seen = _person_record(confirmed.person, after.claims, now, after.checked)
+            seen = seen_person(confirmed.person, after.claims, now, after.checked)
             if confirmed.is_new and not await self.confirmation.save(
                 issuer_session, confirmed.issuer_session, lambda: self._store.confirm(seen, confirmed.issuer_session)
             ):
@@ -280,7 +280,7 @@ class Sessions:
         following = self.tokens.next_refresh_token(refresh_token)
         change = Refreshed(
             session=used.session,
-            person=_person_record(confirmed.person, claims, now, confirmed.issuer_session.checked),
+            person=seen_person(confirmed.person, claims, now, confirmed.issuer_session.checked),
             issuer_session=confirmed.issuer_session if confirmed.is_new else None,
             refresh=digest_of(following),
             tokens_until=now + self._token_seconds,
@@ -346,8 +346,3 @@ class Sessions:
         if isinstance(person, NotAdmitted):
             raise GrantRefused("invalid_grant", person.info.message, has_lost_access=True)
         return person
-
-
-def _person_record(person: Person, claims: Mapping[str, Any], now: float, confirmed: float) -> SeenPerson:
-    label = readable_text(person.label or "")
-    return SeenPerson(person.name, person.issuer, label, claims, person.group, person.role, now, now, confirmed)

@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from gateway.config.settings import Config
 from gateway.endpoints.admin.callers import identify_caller
 from gateway.endpoints.admin.calls import AdminAnswer
 from gateway.endpoints.console.api_calls import ApiRequest, PageCall, ReadRefused, with_name
-from gateway.endpoints.console.form_values import client_body
+from gateway.endpoints.console.form_values import request_body
 from gateway.endpoints.console.parts import failure, navigation, new_key, notice, problem_of
 from gateway.endpoints.console.paths import KEYS, STYLE
 from gateway.endpoints.console.table import PAGES, ConsolePage, FormAction, action_of, page_at
@@ -192,12 +192,14 @@ async def _send(call: PageCall, action: FormAction, name: str, form: Form) -> Ad
     if not name:
         raise invalid("enter a name", "name")
     path, headers = with_name(action.target, name), _conditions(action, form)
-    if action.name != "change_key" or not call.may(action.verb, action.target):
-        return await call.send(action.verb, path, action.body(form), headers=headers)
-    present = await call.send("GET", path)
-    if present.status != 200:
-        return present
-    return await call.send(action.verb, path, client_body(form, present.value.get("settings", {})), headers=headers)
+    settings: Mapping[str, Any] = {}
+    if action.name == "change_key" and call.may(action.verb, action.target):
+        present = await call.send("GET", path)
+        if present.status != 200:
+            return present
+        settings = present.value.get("settings", {})
+    body = request_body(form, action.fields, settings) if action.fields else None
+    return await call.send(action.verb, path, body, headers=headers)
 
 
 def _conditions(action: FormAction, form: Form) -> Headers:

@@ -1,12 +1,12 @@
 """The table of pages and forms. Each section and form is a request of the API, whose table has its roles."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from gateway.endpoints.console import form_values, sections
+from gateway.endpoints.console import sections
 from gateway.endpoints.console.api_calls import PageCall, route_of
+from gateway.endpoints.console.form_values import CLIENT_FIELDS
 from gateway.endpoints.console.paths import AUDIT, GROUPS, KEYS, ME, PEOPLE, USAGE
 from gateway.endpoints.console.sections import ALL_SUMS, OWN_SUMS, Section, listed
 
@@ -70,14 +70,15 @@ PAGES: Final = (
 class FormAction:
     """A form of the page at ``path``: the API's request that it sends, and the sentence after it.
 
-    ``body`` makes the request's body. With ``is_of_one`` the form is in the page of one object."""
+    ``fields`` are the form's fields for the request's body; without any there is no body. With ``is_of_one`` the form is
+    in the page of one object."""
 
     name: str
     path: str
     verb: Literal["PUT", "POST", "DELETE"]
     target: str
     done: str
-    body: Callable[[Mapping[str, str]], Any] = form_values.no_body
+    fields: tuple[str, ...] = ()
     condition: Condition = "none"
     is_of_one: bool = False
 
@@ -87,20 +88,19 @@ _PERSON: Final = "/admin/v1/people/{name}"
 _RAISE: Final = "/admin/v1/raises/{holder}"
 
 ACTIONS: Final = (
-    FormAction("create_key", KEYS, "PUT", _CLIENT, "The client {} was created.",
-               lambda form: form_values.client_body(form, {}), "new"),
-    FormAction("change_key", KEYS, "PUT", _CLIENT, "The settings of {} were stored.",
-               condition="version", is_of_one=True),
-    FormAction("rotate_key", KEYS, "POST", f"{_CLIENT}/rotate", "{} has a new key.", form_values.rotation_body,
+    FormAction("create_key", KEYS, "PUT", _CLIENT, "The client {} was created.", CLIENT_FIELDS, "new"),
+    FormAction("change_key", KEYS, "PUT", _CLIENT, "The settings of {} were stored.", CLIENT_FIELDS,
+               "version", is_of_one=True),
+    FormAction("rotate_key", KEYS, "POST", f"{_CLIENT}/rotate", "{} has a new key.", ("keep_old",),
                "version", is_of_one=True),
     FormAction("revoke_key", KEYS, "DELETE", _CLIENT, "{} was revoked. Its keys no longer work.",
                condition="version", is_of_one=True),
-    FormAction("make_own", KEYS, "PUT", "/me/keys/{name}", "Your key {} was created.", form_values.own_key_body, "new"),
+    FormAction("make_own", KEYS, "PUT", "/me/keys/{name}", "Your key {} was created.", ("until",), "new"),
     FormAction("delete_own", KEYS, "DELETE", "/me/keys/{name}", "Your key {} was deleted."),
     FormAction("end_session", ME, "DELETE", "/me/sessions/{id}", "The session was ended."),
-    FormAction("raise", GROUPS, "PUT", _RAISE, "The budgets of {} were raised.", form_values.raise_body),
+    FormAction("raise", GROUPS, "PUT", _RAISE, "The budgets of {} were raised.", ("budgets", "until")),
     FormAction("end_raise", GROUPS, "DELETE", _RAISE, "The raise of {} was ended."),
-    FormAction("block", PEOPLE, "PUT", f"{_PERSON}/block", "{} is blocked.", form_values.block_body, is_of_one=True),
+    FormAction("block", PEOPLE, "PUT", f"{_PERSON}/block", "{} is blocked.", ("reason",), is_of_one=True),
     FormAction("unblock", PEOPLE, "DELETE", f"{_PERSON}/block", "{} is no longer blocked.", is_of_one=True),
     FormAction("end_sessions", PEOPLE, "DELETE", f"{_PERSON}/sessions", "All sessions of {} have ended.",
                is_of_one=True),

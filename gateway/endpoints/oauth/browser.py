@@ -1,10 +1,9 @@
 """Sign-in and sign-out of browsers: the authorization code flow with PKCE, and the session's cookie."""
 
-import hmac
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -23,10 +22,10 @@ from gateway.endpoints.oauth.sign_in_states import LIFETIME, SignIn, StateRefuse
 from gateway.endpoints.own_pages import check_own_page
 from gateway.http.headers import Headers, bearer_token
 from gateway.http.response import Response
-from gateway.people.issuer_http import IssuerClient, IssuerRefused, IssuerTokens, IssuerUnavailable
+from gateway.people.issuer_http import IssuerClient, IssuerRefused, IssuerUnavailable
 from gateway.people.issuers import IssuerDirectory
 from gateway.people.records import digest_of
-from gateway.people.rules import GROUPS, NotAdmitted
+from gateway.people.rules import NotAdmitted, required_claims
 from gateway.people.sessions import OpenSession, PersonBlocked
 from gateway.people.token_format import TokenRefused
 from gateway.people.tokens import CannotJudge
@@ -123,39 +122,15 @@ class IssuerSignIns:
         client = self._client(issuer)
         try:
             tokens = await client.exchange_code(code, sign_in.verifier, self._redirect_uri)
-            claims = await self._verified_claims(issuer, sign_in, tokens)
-            if any(name not in claims for name in needed_claim_names(issuer)) and tokens.access_token is not None:
-                claims = self._merge(issuer, claims, await client.userinfo(tokens.access_token))
+            required = required_claims(issuer)
+            claims = await self._issuers.claims_of(client, tokens, required, time.time(), sign_in.nonce)
         except IssuerRefused as error:
             raise PageError(f"{issuer.name} did not accept the sign-in ({error.code}). Start again.") from None
+        except TokenRefused as error:
+            raise PageError(_NOT_VERIFIED.format(issuer.name, error.message)) from None
         except (IssuerUnavailable, CannotJudge) as error:
             raise _unavailable(issuer, error, sign_in.path) from None
         return SignedIn(claims, tokens.refresh_token)
-
-    async def _verified_claims(self, issuer: TrustedIssuer, sign_in: SignIn, tokens: IssuerTokens) -> Mapping[str, Any]:
-        """Return the claims of the ID token. Raises ``PageError`` and ``CannotJudge``."""
-        if tokens.id_token is None:
-            raise PageError(_NOT_VERIFIED.format(issuer.name, "it has no ID token"))
-        client_id, now = _login_of(issuer).client_id, time.time()
-        await self._issuers.prepare_id_token(tokens.id_token, issuer.name, client_id, now)
-        try:
-            claims = self._issuers.check_id_token(tokens.id_token, issuer.name, client_id, now).values
-        except TokenRefused as error:
-            raise PageError(_NOT_VERIFIED.format(issuer.name, error.message)) from None
-        nonce = claims.get("nonce")
-        if not isinstance(nonce, str) or not hmac.compare_digest(
-            nonce.encode("utf-8", "replace"), sign_in.nonce.encode()
-        ):
-            raise PageError(_NOT_VERIFIED.format(issuer.name, "the ID token belongs to another sign-in (`nonce`)"))
-        return claims
-
-    def _merge(self, issuer: TrustedIssuer, claims: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return ``claims`` with those of userinfo that they lack, if it is about the same person.
-
-        OpenID Connect Core 1.0, section 5.3.2: a response about another ``sub`` must not be used."""
-        if more and (not isinstance(more.get("sub"), str) or more.get("sub") != claims.get("sub")):
-            raise PageError(_NOT_VERIFIED.format(issuer.name, "its userinfo is about another person (`sub`)"))
-        return {**more, **claims}
 
     async def sign_out_address(self, issuer_name: str) -> str | None:
         """Return the address of an issuer's sign-out (OpenID Connect RP-Initiated Logout 1.0), if it has one."""
@@ -170,14 +145,6 @@ class IssuerSignIns:
 
     def _client(self, issuer: TrustedIssuer) -> IssuerClient:
         return self._issuers.clients[issuer.name]
-
-
-def needed_claim_names(issuer: TrustedIssuer) -> Iterator[str]:
-    """Yield the names of the top-level claims that the issuer's rules and the person's names come from."""
-    names = issuer.claims
-    rules = (path for rule in issuer.admit for path in rule.when)
-    for path in (names.name, names.label, *(names.groups if path == GROUPS else path for path in rules)):
-        yield path[1:].partition("/")[0].replace("~1", "/").replace("~0", "~") if path.startswith("/") else path
 
 
 def _with_query(url: str, parameters: Mapping[str, str]) -> str:

@@ -113,12 +113,11 @@ class DeviceSignIn:
         if found is None:
             return self._wrong_code(text)
         user_code, grant = found
-        shown = pages.ShownGrant(user_code, grant.program, grant.address)
         if is_confirmed:
             session = await self._browser.session(incoming.headers)
             if session is not None:
-                return self._page("Approve the sign-in?", pages.approval(shown, shown_name(session)))
-        return self._page("Sign in a program", pages.code_form(user_code, grant=shown))
+                return self._page("Approve the sign-in?", pages.approval(user_code, grant, shown_name(session)))
+        return self._page("Sign in a program", pages.code_form(user_code, grant=grant))
 
     def _has_confirmed(self, headers: Headers, text: str, proof: str) -> bool:
         """Return whether ``proof`` shows that this browser confirmed the code in ``text`` on the gateway's page."""
@@ -139,8 +138,7 @@ class DeviceSignIn:
         if session is None:
             return await self._sign_in(incoming.headers, user_code)
         if form.get("decision") not in ("approve", "deny"):
-            shown = pages.ShownGrant(user_code, grant.program, grant.address)
-            return self._page("Approve the sign-in?", pages.approval(shown, shown_name(session)))
+            return self._page("Approve the sign-in?", pages.approval(user_code, grant, shown_name(session)))
         return await self._decide(incoming, user_code, session, approved=form["decision"] == "approve")
 
     async def _sign_in(self, headers: Headers, user_code: str) -> Response:

@@ -4,19 +4,8 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlencode
 
-import attrs
-
 from gateway.endpoints.html import Html, macros
 from gateway.endpoints.oauth.paths import LOGIN
-
-
-@attrs.frozen(repr=False)
-class ShownGrant:
-    """The shown part of a program's request. All of it comes from the program or the network."""
-
-    user_code: str
-    program: str
-    address: str
 
 
 def login_link(path: str, issuer: str | None = None) -> str:
