@@ -103,14 +103,7 @@ def shared_start(one: str, other: str) -> int:
 
 def shared_end(one: str, other: str) -> int:
     """Return the number of characters with which both texts end."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[len(one) - middle : len(one) - low] == other[len(other) - middle : len(other) - low]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    return shared_start(one[::-1], other[::-1])
 
 
 def _paths(prompts: tuple[PromptDigest, PromptDigest], difference: Difference) -> tuple[str, str]:

@@ -21,6 +21,18 @@ class MissExplanation:
 
 Rule: TypeAlias = Callable[[PromptComparison], MissExplanation | None]
 
+
+def _rule(
+    name: CauseName, applies: Callable[[PromptComparison], bool], most: Callable[[PromptComparison], float]
+) -> Rule:
+    """Return a rule whose cause explains a read of at most ``most`` tokens where it ``applies``."""
+
+    def explain(compared: PromptComparison) -> MissExplanation | None:
+        return MissExplanation(name, None, most(compared)) if applies(compared) else None
+
+    return explain
+
+
 # Changes
 
 
@@ -72,14 +84,6 @@ def explain_changed(compared: PromptComparison) -> MissExplanation | None:
 # Losses of unchanged tokens
 
 
-def explain_small(compared: PromptComparison) -> MissExplanation | None:
-    """Explain a miss by a prefix that is shorter than the provider's minimum."""
-    minimum = compared.row.minimum
-    return (
-        MissExplanation("small", None, compared.tolerance) if minimum is not None and compared.could < minimum else None
-    )
-
-
 def explain_lost_marks(compared: PromptComparison) -> MissExplanation | None:
     """Explain a miss after the gateway removed marks that the provider refuses, or stopped adding marks."""
     if not compared.has_lost_marks or compared.parent is None:
@@ -100,36 +104,13 @@ def explain_unmarked(compared: PromptComparison) -> MissExplanation | None:
     if last is None:
         return None
     if not compared.is_reached(last):
-        return MissExplanation("marks", "no boundary in reach", compared.readable + compared.tolerance)
+        return MissExplanation("marks", "no boundary in reach", _readable(compared))
     longest, lifetime = None if compared.parent is None else compared.parent.longest_ttl, compared.lifetime(last)
     if lifetime is None or longest is None or compared.idle is None or not lifetime < compared.idle <= longest:
         return None
     return MissExplanation(
-        "marks", f"{_lifetime_words(lifetime)} after {_lifetime_words(longest)}", compared.readable + compared.tolerance
+        "marks", f"{_lifetime_words(lifetime)} after {_lifetime_words(longest)}", _readable(compared)
     )
-
-
-def explain_early(compared: PromptComparison) -> MissExplanation | None:
-    """Explain a miss of a request that was sent before the parent's response began."""
-    return MissExplanation("early", None, compared.readable + compared.tolerance) if compared.is_early else None
-
-
-def explain_expired(compared: PromptComparison) -> MissExplanation | None:
-    """Explain a miss at a boundary that was unused for longer than its lifetime."""
-    return MissExplanation("expired", None, compared.readable + compared.tolerance) if compared.is_expired else None
-
-
-def explain_busy(compared: PromptComparison) -> MissExplanation | None:
-    """Explain a miss after more requests for this prefix and key than the provider serves from one cache."""
-    rate = compared.row.rate
-    return (
-        MissExplanation("busy", None, compared.could) if rate is not None and compared.situation.rate > rate else None
-    )
-
-
-def explain_provider(compared: PromptComparison) -> MissExplanation | None:
-    """Explain a miss that only the provider can have caused: nothing changed, and its rules promise a hit."""
-    return None if compared.stated_row is None else MissExplanation("provider", None, compared.could)
 
 
 def _lifetime_words(seconds: float) -> str:
@@ -142,10 +123,35 @@ CHANGES: Final[tuple[Rule, ...]] = (
 )  # fmt: skip
 """Changes by the gateway, then by the client. The first one that explains the provider's number wins."""
 
-LOSSES: Final[tuple[Rule, ...]] = (
-    explain_small, explain_lost_marks, explain_unmarked, explain_early, explain_expired, explain_busy, explain_provider,
-)  # fmt: skip
-"""Reasons for reading less than is unchanged. The first one that explains the provider's number wins."""
 
-KNOWN_LATER: Final[frozenset[Rule]] = frozenset({explain_busy, explain_provider})
+def _is_small(compared: PromptComparison) -> bool:
+    """Return whether the prefix is shorter than the provider's minimum."""
+    return compared.row.minimum is not None and compared.could < compared.row.minimum
+
+
+def _is_busy(compared: PromptComparison) -> bool:
+    """Return whether there were more requests for this prefix and key than the provider serves from one cache."""
+    return compared.row.rate is not None and compared.situation.rate > compared.row.rate
+
+
+def _readable(compared: PromptComparison) -> float:
+    return compared.readable + compared.tolerance
+
+
+_BUSY: Final = _rule("busy", _is_busy, lambda compared: compared.could)
+_PROVIDER: Final = _rule("provider", lambda compared: compared.stated_row is not None, lambda compared: compared.could)
+
+LOSSES: Final[tuple[Rule, ...]] = (
+    _rule("small", _is_small, lambda compared: compared.tolerance),
+    explain_lost_marks,
+    explain_unmarked,
+    _rule("early", lambda compared: compared.is_early, _readable),
+    _rule("expired", lambda compared: compared.is_expired, _readable),
+    _BUSY,
+    _PROVIDER,
+)
+"""Reasons for reading less than is unchanged. The first one that explains the provider's number wins. Without any of
+the others it is the provider: nothing changed, and its rules promise a hit."""
+
+KNOWN_LATER: Final[frozenset[Rule]] = frozenset({_BUSY, _PROVIDER})
 """Rules that need the provider's number."""

@@ -37,7 +37,7 @@ from gateway.prompt_caches.prompts import Anchor
 from gateway.prompt_caches.rates import RecentRequests
 from gateway.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
 from gateway.prompt_caches.tables.layouts import LAYOUTS
-from gateway.prompt_caches.values import CacheVerdict, Prediction
+from gateway.prompt_caches.values import CacheVerdict
 from gateway.prompt_caches.verdicts import judge, predict
 from gateway.prompt_caches.written_boundaries import boundaries_left, is_covered, split_premium
 from gateway.shared.memory import SharedMemory
@@ -267,7 +267,7 @@ class PromptTracker:
         if attempt.exchange.id is not None:
             self.memory.update(attempt.exchange.owner, attempt.exchange.id, change)
 
-    def predict(self, attempt: FollowedAttempt) -> Prediction:
+    def predict(self, attempt: FollowedAttempt) -> CacheVerdict:
         """Return the part of the verdict that is known before the response ends."""
         return predict(self.compare(attempt))
 

@@ -1,4 +1,4 @@
-"""The results of a comparison with a provider's prompt cache: verdicts and predictions, with their causes."""
+"""The results of a comparison with a provider's prompt cache: verdicts with their causes."""
 
 from typing import Any, Final, Literal, TypeAlias
 
@@ -86,9 +86,13 @@ class CacheVerdict:
 
     @property
     def header(self) -> str | None:
-        """The verdict for the client, ``None`` for a first turn, an unknown cause or nothing to report."""
-        if not self.could or self.read is None or any(cause.name == "unknown" for cause in self.causes):
+        """The verdict for the client, ``None`` for a first turn, an unknown cause or nothing to report.
+
+        Before the response ends, it is a prediction, with ``readable`` instead of ``read``."""
+        if not self.could or any(cause.name == "unknown" for cause in self.causes):
             return None
+        if self.read is None:
+            return _header({"could": self.could, "readable": self.readable}, self.causes)
         return _header({"could": self.could, "read": self.read, "missed": self.missed}, self.causes)
 
     def fields(self, dollars: tuple[str, ...] | None = None) -> dict[str, Any]:
@@ -113,22 +117,6 @@ class CacheVerdict:
             found["prompt_cache_provider"] = self.provider
         found["prompt_cache_grade"] = self.grade
         return found
-
-
-@attrs.frozen(repr=False)
-class Prediction:
-    """The part of a verdict that is known when the request was sent, for the head of a stream."""
-
-    could: int = 0
-    readable: int = 0
-    causes: tuple[CauseShare, ...] = ()
-
-    @property
-    def header(self) -> str | None:
-        """The prediction for the client, ``None`` for a first turn, an unknown cause or nothing to report."""
-        if not self.could or any(cause.name == "unknown" for cause in self.causes):
-            return None
-        return _header({"could": self.could, "readable": self.readable}, self.causes)
 
 
 def _cause_fields(cause: CauseShare, dollars: str | None) -> dict[str, Any]:

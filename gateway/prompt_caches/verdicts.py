@@ -17,7 +17,6 @@ from gateway.prompt_caches.values import (
     CauseName,
     CauseShare,
     Grade,
-    Prediction,
     UnknownReason,
 )
 from streams.events import Usage
@@ -45,15 +44,14 @@ _COMPARABLE: Final[frozenset[CauseName]] = frozenset(
 """Causes that a diagnosis can deny."""
 
 
-def predict(compared: PromptComparison) -> Prediction:
+def predict(compared: PromptComparison) -> CacheVerdict:
     """Return the part of the verdict that is known when the request is sent."""
     if compared.is_unseen:
-        return Prediction(0, 0, (_unknown("not_seen"),))
+        return CacheVerdict(causes=(_unknown("not_seen"),))
     could, readable = compared.could, compared.readable
     if not _is_miss(could - readable, could):
-        return Prediction(could, min(readable, could))
-    causes = _causes(compared, readable, KNOWN_LATER)
-    return Prediction(could, readable, causes)
+        return CacheVerdict(could, min(readable, could))
+    return CacheVerdict(could, readable, causes=_causes(compared, readable, KNOWN_LATER))
 
 
 def judge(compared: PromptComparison, usage: Usage | None) -> CacheVerdict:

@@ -10,7 +10,7 @@ from gateway.prompt_caches.packing import pack, unpack
 from gateway.prompt_caches.positions import boundary_positions, lifetime_of, lookup_positions, marks
 from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
-from gateway.prompt_caches.values import CacheVerdict, Prediction
+from gateway.prompt_caches.values import CacheVerdict
 from gateway.prompt_caches.verdicts import judge, predict
 from providers.catalog.prompt_caching import CachingRow
 from streams.events import Api, Usage
@@ -49,7 +49,7 @@ class CacheTurns:
         self.now = 1000.0
         self.sent: list[Sent] = []
         self.verdict = CacheVerdict()
-        self.prediction = Prediction()
+        self.prediction = CacheVerdict()
         self._entries: dict[tuple[bytes, bytes | None], Boundary] = {}
 
     def send(

@@ -70,8 +70,8 @@ PAGES: Final = (
 class FormAction:
     """A form of the page at ``path``: the API's request that it sends, and the sentence after it.
 
-    ``fields`` are the form's fields for the request's body; without any there is no body. With ``is_of_one`` the form is
-    in the page of one object."""
+    ``fields`` are the form's fields for the request's body; without any there is no body. With ``is_of_one`` the form
+    is in the page of one object."""
 
     name: str
     path: str

@@ -1,6 +1,6 @@
 """The header and the log fields of verdicts and predictions."""
 
-from gateway.prompt_caches.values import LONGEST_HEADER, CacheVerdict, CauseShare, Prediction
+from gateway.prompt_caches.values import LONGEST_HEADER, CacheVerdict, CauseShare
 
 _SYSTEM = CauseShare("system", "system[0]:0-64 (time)", 49_280)
 _BROKEN = CacheVerdict(could=51_200, readable=1920, read=1920, missed=49_280, causes=(_SYSTEM,))
@@ -12,7 +12,7 @@ def test_the_header_of_a_response_has_the_cause_and_its_position():
 
 
 def test_the_head_of_a_stream_has_the_prediction():
-    prediction = Prediction(51_200, 1920, (_SYSTEM,))
+    prediction = CacheVerdict(51_200, 1920, causes=(_SYSTEM,))
     assert prediction.header == "could=51200, readable=1920, cause=system, at=system[0]:0-64 (time)"
 
 
@@ -36,7 +36,6 @@ def test_two_causes_are_joined_and_the_larger_comes_first():
 def test_first_turns_and_unknown_causes_have_no_header_but_a_log_field():
     assert CacheVerdict().header is None
     assert CacheVerdict().fields() == {}
-    assert Prediction().header is None
     unknown = CacheVerdict(could=40_000, readable=40_000, read=None, causes=(CauseShare("unknown", "no_usage", 0),))
     assert unknown.header is None
     assert unknown.fields()["prompt_cache_cause"] == "unknown:no_usage"
