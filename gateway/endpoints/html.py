@@ -2,6 +2,7 @@
 
 ``templates`` has the page and its parts. Only servers of pages import this module, with their first request."""
 
+import logging
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final, TypeAlias
@@ -12,6 +13,15 @@ from markupsafe import Markup
 from gateway.http.external_url import ExternalUrl
 from gateway.http.headers import Headers
 from gateway.http.response import Response
+from gateway.serving.incoming_request import PiecesRequest
+from gateway.stores.store import Unavailable
+from streams.errors import GatewayError
+from streams.events import ErrorInfo
+
+log = logging.getLogger("trigate.people")
+
+_STORE_DOWN: Final = "the gateway cannot read or write its storage at the moment, so nothing has changed: try again"
+_MISTAKE: Final = "the gateway failed because of a bug; its log has the details"
 
 STYLE: Final = "/oauth/style.css"
 """The path of the style sheet of the sign-in pages; it needs no sign-in."""
@@ -64,6 +74,32 @@ def html_page(
     return Response(
         status, (("content-type", "text/html; charset=utf-8"), *headers, *guarded), external.with_links(body.encode())
     )
+
+
+class PageServer:
+    """A server of pages. Any failure of ``respond`` becomes the response of ``refuse``, with its headers."""
+
+    async def answer(self, incoming: PiecesRequest) -> Response:
+        """Return the response to a request, with its id. Never raises, except if it is cancelled."""
+        try:
+            response = await self.respond(incoming)
+        except GatewayError as error:
+            response = self.refuse(incoming, error.info)
+        except Unavailable as error:
+            log.warning("a page is not possible: %s", error)
+            response = self.refuse(incoming, ErrorInfo("overloaded", _STORE_DOWN, headers=(("retry-after", "5"),)))
+        except Exception:  # a bug in the gateway
+            log.exception("request %s: unexpected error", incoming.scope.id)
+            response = self.refuse(incoming, ErrorInfo("internal", _MISTAKE))
+        return Response(response.status, (*response.headers, ("x-request-id", incoming.scope.id)), response.body)
+
+    async def respond(self, incoming: PiecesRequest) -> Response:
+        """Return the response to a request. May raise anything."""
+        raise NotImplementedError
+
+    def refuse(self, incoming: PiecesRequest, error: ErrorInfo) -> Response:
+        """Return the response for a request that failed."""
+        raise NotImplementedError
 
 
 @cache

@@ -1,6 +1,7 @@
 """Routes without Quart. Quart's routing, contexts and hooks cost as much as the gateway's own work for a small request,
 so the most used paths avoid them."""
 
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias, cast
@@ -85,16 +86,19 @@ def fast_routes(app: HasExtensions, method: str) -> FastRoutes:
 
 @attrs.define(eq=False, repr=False)
 class LateRoute:
-    """A fast route whose ``modules`` are imported with its first request; then ``make()`` returns its handler."""
+    """A fast route whose ``modules`` are imported with its first request.
+
+    The class ``server`` of the last one makes the server from ``parts``; its method ``answer`` is the handler."""
 
     modules: Sequence[str]
-    make: Callable[[], FastRoute]
+    server: str
+    parts: tuple[Any, ...]
     _answer: FastRoute | None = None
 
     async def __call__(self, incoming: PiecesRequest) -> Response:
         if self._answer is None:
             await import_all(self.modules)
-            self._answer = self.make()
+            self._answer = getattr(sys.modules[self.modules[-1]], self.server)(*self.parts).answer
         return await self._answer(incoming)
 
 

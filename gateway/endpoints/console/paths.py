@@ -1,6 +1,5 @@
 """The paths of the pages. Everything else of them is imported with the first request."""
 
-import sys
 from typing import Final
 
 from gateway.config.settings import Config
@@ -8,7 +7,7 @@ from gateway.endpoints.admin.paths import API_MODULES
 from gateway.endpoints.ui.paths import ACCOUNT, LIVE, TEXT, wants_page
 from gateway.exchange.service import Service
 from gateway.http.response import Response
-from gateway.serving.fast_route import FastRoute, HasExtensions, LateRoute, add_all_methods, add_fast_route
+from gateway.serving.fast_route import HasExtensions, LateRoute, add_all_methods, add_fast_route
 from gateway.serving.incoming_request import PiecesRequest
 
 ME: Final = ACCOUNT
@@ -28,14 +27,10 @@ _SERVING: Final = f"{_PACKAGE}.serving"
 def add_console(app: HasExtensions, config: Config, service: Service) -> None:
     """Handle the paths of the pages for ``config``, and that of a live view which is switched off."""
 
-    def make() -> FastRoute:
-        answer: FastRoute = sys.modules[_SERVING].ConsoleServer(config, service).answer
-        return answer
-
     if not config.ui:
         for method in ("GET", "HEAD"):
             add_fast_route(app, LIVE, _without_live_view, method)
-    add_all_methods(app, CONSOLE_PATHS, LateRoute((*API_MODULES, _SERVING), make))
+    add_all_methods(app, CONSOLE_PATHS, LateRoute((*API_MODULES, _SERVING), "ConsoleServer", (config, service)))
 
 
 _OFF: Final = f"the configuration switches the live view off (`ui: false`); your account is at {ACCOUNT}\n"

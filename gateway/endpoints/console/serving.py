@@ -1,6 +1,5 @@
 """A request of a page, from its caller to the page, the redirect after a form, or the error."""
 
-import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +13,7 @@ from gateway.endpoints.console.form_values import request_body
 from gateway.endpoints.console.parts import failure, navigation, new_key, notice, problem_of
 from gateway.endpoints.console.paths import KEYS, STYLE
 from gateway.endpoints.console.table import PAGES, ConsolePage, FormAction, action_of, page_at
-from gateway.endpoints.html import PRIVATE_PAGE, Html, html_page, redirect, style_response
+from gateway.endpoints.html import PRIVATE_PAGE, Html, PageServer, html_page, redirect, style_response
 from gateway.endpoints.oauth.forms import Form, parse_query, read_form
 from gateway.endpoints.own_pages import check_own_page
 from gateway.endpoints.ui.paths import LIVE, WITH_KEY, first_page
@@ -25,13 +24,11 @@ from gateway.http.headers import Headers
 from gateway.http.response import Response
 from gateway.people.values import Caller
 from gateway.serving.incoming_request import PiecesRequest
-from gateway.stores.store import Unavailable
 from streams.errors import GatewayError, invalid
+from streams.events import ErrorInfo
 
 if TYPE_CHECKING:
     from gateway.endpoints.oauth.signed_in import SignedInCallers
-
-log = logging.getLogger("trigate.people")
 
 _CHALLENGE: Final = ("www-authenticate", 'Basic realm="trigate", charset="UTF-8"')
 _ENDED: Final = "your session has ended: sign in again, then repeat the change"
@@ -39,13 +36,10 @@ _NOT_HERE: Final = (
     "this change must come from the gateway's own page, opened with https or on this machine: open the page again, or "
     "use the HTTP API"
 )
-_STORE_DOWN: Final = "the gateway cannot read or write its storage at the moment, so nothing has changed: try again"
-_MISTAKE: Final = "the gateway failed because of a bug; its log has the details"
 _console_page: Final = partial(html_page, style=STYLE, own_forms=True)
-_RETRY: Final = (("retry-after", "5"),)
 
 
-class ConsoleServer:
+class ConsoleServer(PageServer):
     """The pages for one configuration."""
 
     def __init__(self, config: Config, service: Service) -> None:
@@ -53,21 +47,7 @@ class ConsoleServer:
         self._service = service
         self._signed_in = signed_in_callers(config, service)
 
-    async def answer(self, incoming: PiecesRequest) -> Response:
-        """Return the response to a request, with its id. Never raises, except if it is cancelled."""
-        try:
-            response = await self._answer(incoming)
-        except GatewayError as error:
-            response = self._failure(error.info.message, error.info.status, error.info.headers)
-        except Unavailable as error:
-            log.warning("a page is not possible: %s", error)
-            response = self._failure(_STORE_DOWN, 503, _RETRY)
-        except Exception:  # a bug in the gateway
-            log.exception("request %s: unexpected error", incoming.scope.id)
-            response = self._failure(_MISTAKE, 500)
-        return Response(response.status, (*response.headers, ("x-request-id", incoming.scope.id)), response.body)
-
-    async def _answer(self, incoming: PiecesRequest) -> Response:
+    async def respond(self, incoming: PiecesRequest) -> Response:
         method, path = incoming.asgi["method"], incoming.asgi["path"]
         page = page_at(path)
         allowed = ("GET", "HEAD") if page is None else ("GET", "HEAD", "POST")
@@ -159,10 +139,10 @@ class ConsoleServer:
     def _page(self, call: PageCall, title: str, content: Html, status: int = 200, headers: Headers = ()) -> Response:
         return _console_page(title, content, self._config.external, status, headers, nav=_nav(call))
 
-    def _failure(self, message: str, status: int, headers: Headers = ()) -> Response:
+    def refuse(self, incoming: PiecesRequest, error: ErrorInfo) -> Response:
         """Return the page of an error without a known caller."""
-        content = failure(message, first_page(self._config), "Live view" if self._config.ui else "Account")
-        return _console_page("That did not work", content, self._config.external, status, headers)
+        content = failure(error.message, first_page(self._config), "Live view" if self._config.ui else "Account")
+        return _console_page("That did not work", content, self._config.external, error.status, error.headers)
 
     # Forms
 

@@ -1,6 +1,5 @@
 """The paths of sign-in. Everything else of it is imported with its first request."""
 
-import sys
 from functools import partial
 from typing import Final
 from urllib.parse import quote
@@ -10,7 +9,7 @@ from gateway.endpoints.plain_answers import json_response
 from gateway.exchange.service import Service
 from gateway.http.external_url import url_of_request
 from gateway.http.response import Response
-from gateway.serving.fast_route import FastRoute, HasExtensions, LateRoute, add_all_methods, add_named_route
+from gateway.serving.fast_route import HasExtensions, LateRoute, add_all_methods, add_named_route
 from gateway.serving.incoming_request import PiecesRequest
 
 METADATA: Final = "/.well-known/oauth-authorization-server"
@@ -39,11 +38,8 @@ def add_oauth(app: HasExtensions, config: Config, service: Service) -> None:
 
     Without ``public_url`` there is no sign-in. Then programs get 404, as Claude Code expects, instead of 401."""
 
-    def make() -> FastRoute:
-        answer: FastRoute = sys.modules[_SERVING].SignInServer(config, service).answer
-        return answer
-
-    add_all_methods(app, OAUTH_PATHS, _answer_not_found if config.public_url is None else LateRoute((_SERVING,), make))
+    sign_in = LateRoute((_SERVING,), "SignInServer", (config, service))
+    add_all_methods(app, OAUTH_PATHS, _answer_not_found if config.public_url is None else sign_in)
     for method in ("GET", "HEAD"):
         add_named_route(app, f"{RESOURCE}/mcp/", "", partial(_describe_mcp_server, config), method)
 

@@ -1,11 +1,10 @@
 """A request of sign-in, from its path to its response. Failures are JSON for programs and pages for people."""
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 
 from gateway.config.settings import Config
-from gateway.endpoints.html import html_page, style_response
+from gateway.endpoints.html import PageServer, html_page, style_response
 from gateway.endpoints.oauth import pages
 from gateway.endpoints.oauth.browser import BrowserSignIn
 from gateway.endpoints.oauth.context import SignInContext
@@ -26,21 +25,15 @@ from gateway.endpoints.oauth.token_grants import GRANT_TYPES, TokenGrants
 from gateway.exchange.service import Service
 from gateway.http.response import Response
 from gateway.serving.incoming_request import PiecesRequest
-from gateway.stores.store import Unavailable
-from streams.errors import GatewayError
-
-log = logging.getLogger("trigate.people")
+from streams.events import ErrorInfo
 
 Handler: TypeAlias = Callable[[PiecesRequest], Awaitable[Response]]
 
 _FOR_PROGRAMS: Final = frozenset((METADATA, DEVICE_AUTHORIZATION, TOKEN))
 """Paths whose errors are JSON."""
 
-_STORE_DOWN: Final = "The gateway cannot read or write its storage at the moment. Try again in a minute."
-_MISTAKE: Final = "The gateway has made a mistake, which its log describes."
 
-
-class SignInServer:
+class SignInServer(PageServer):
     """The handlers of all paths of sign-in for one configuration."""
 
     def __init__(self, config: Config, service: Service) -> None:
@@ -62,12 +55,7 @@ class SignInServer:
         }
         self._handlers: Mapping[tuple[str, str], Handler] = with_login if context.login_issuers else {}
 
-    async def answer(self, incoming: PiecesRequest) -> Response:
-        """Return the response to a request, with its id. Never raises, except if it is cancelled."""
-        response = await self._answer(incoming)
-        return Response(response.status, (*response.headers, ("x-request-id", incoming.scope.id)), response.body)
-
-    async def _answer(self, incoming: PiecesRequest) -> Response:
+    async def respond(self, incoming: PiecesRequest) -> Response:
         method, path = incoming.asgi["method"], incoming.asgi["path"]
         handler = self._handlers.get(("GET" if method == "HEAD" else method, path))
         try:
@@ -79,14 +67,6 @@ class SignInServer:
             return self._context.error_page(error)
         except OAuthError as error:
             return oauth_error_response(error)
-        except GatewayError as error:
-            return self._refusal(incoming, oauth_error_of(error.info))
-        except Unavailable as error:
-            log.warning("sign-in is not possible: %s", error)
-            return self._refusal(incoming, OAuthError("temporarily_unavailable", _STORE_DOWN, 503, _RETRY))
-        except Exception:  # a bug in the gateway
-            log.exception("request %s: unexpected error", incoming.scope.id)
-            return self._refusal(incoming, OAuthError("server_error", _MISTAKE, 500))
 
     def _no_handler_error(self, path: str) -> OAuthError:
         allowed = sorted(method for method, known in self._handlers if known == path)
@@ -95,11 +75,11 @@ class SignInServer:
         listed = ", ".join((*allowed, "HEAD") if "GET" in allowed else allowed)
         return OAuthError("invalid_request", f"use {listed}", 405, (("allow", listed),))
 
-    def _refusal(self, incoming: PiecesRequest, error: OAuthError) -> Response:
+    def refuse(self, incoming: PiecesRequest, error: ErrorInfo) -> Response:
         """Return ``error`` in the form of the request's path."""
         if incoming.asgi["path"] in _FOR_PROGRAMS:
-            return oauth_error_response(error)
-        content = pages.failure(error.description, None)
+            return oauth_error_response(oauth_error_of(error))
+        content = pages.failure(error.message, None)
         return html_page("That did not work", content, self._context.external, error.status, error.headers)
 
     async def _metadata(self, incoming: PiecesRequest) -> Response:
@@ -118,6 +98,3 @@ class SignInServer:
 
     async def _style(self, incoming: PiecesRequest) -> Response:
         return style_response("gateway.endpoints.oauth")
-
-
-_RETRY: Final = (("retry-after", "5"),)
