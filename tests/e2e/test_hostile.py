@@ -21,7 +21,7 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from tests.support.apis import OLDER, question
-from tests.support.asgi_app import Client, eventually
+from tests.support.asgi_app import Client
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, free_port, post, provider, running
@@ -51,8 +51,6 @@ SMUGGLED = b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n"
 UPGRADE = b"connection: upgrade\r\nupgrade: websocket\r\n"
 KEY = b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n"
 RESPONSES_GET = b"GET /v1/responses HTTP/1.1"
-H2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
 REFUSED = {
     "upgrade_elsewhere": lines(HOST, UPGRADE, KEY, first=b"GET /v1/models HTTP/1.1", body=b"\x81\x7f" + b"\xff" * 8),
@@ -139,25 +137,6 @@ TAKEN = {
     "two_request_ids": lines(HOST, TYPE, LENGTH, b"x-request-id: a\r\nx-request-id: b, c\r\n"),
 }
 """Unusual but allowed: one good answer, and nothing behind it."""
-
-
-def opened_and_reset(stream: int) -> bytes:
-    """``GET / `` on an HTTP/2 stream, and the client's reset of it."""
-    number = stream.to_bytes(4)
-    return b"\x00\x00\x03\x01\x05" + number + b"\x82\x86\x84" + b"\x00\x00\x04\x03\x00" + number + b"\x00\x00\x00\x08"
-
-
-H2_RUBBISH = {
-    "nothing_more": b"",
-    "rubbish": b"\x00" * 50,
-    "not_settings": b"\x00\x00\x00\x00\x00\x00\x00\x00\x00",
-    "huge_frame": b"\xff\xff\xff\x04\x00\x00\x00\x00\x00",
-    "ping_flood": SETTINGS + 5000 * b"\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678",
-    "settings_flood": 5000 * SETTINGS,
-    "headers_of_rubbish": SETTINGS + b"\x00\x00\x04\x01\x05\x00\x00\x00\x01\xff\xff\xff\xff",
-    "data_on_no_stream": SETTINGS + b"\x00\x00\x01\x00\x01\x00\x00\x00\x07x",
-    "reset_flood": SETTINGS + b"".join(map(opened_and_reset, range(1, 2001, 2))),
-}  # fmt: skip
 
 
 def nested(depth: int) -> bytes:
@@ -319,16 +298,6 @@ def test_unusual_but_valid_http_is_one_request(gateway, upstream, sent):
     assert [json.loads(seen.body)["model"] for seen in upstream.seen] == ["on-chat"]
 
 
-@each_row("sent", H2_RUBBISH.values(), ids=H2_RUBBISH, every=3)
-def test_http2_of_rubbish_costs_its_own_connection_only(gateway, sent):
-    with Wire.connect(gateway.port) as wire:
-        with contextlib.suppress(OSError):
-            wire.send(H2 + sent)
-            wire.sock.recv(65536)
-        wire.reset()
-    assert gateway.request("GET", "/healthz").status == 200
-
-
 @each_row("cut", [1, 20, 60, 200], every=2)
 def test_a_request_that_breaks_off_is_dropped(gateway, upstream, cut):
     upstream.script()
@@ -427,14 +396,6 @@ async def dribble(client: Client, data: bytes) -> None:
         while True:
             await client.send(data)
             await trio.sleep(0.01)
-
-
-async def test_a_head_that_never_ends_is_not_waited_for(monkeypatch):
-    async with impatient(monkeypatch, keep_alive=0.3) as (client, state), trio.open_nursery() as nursery:
-        await client.send(b"POST " + CHAT + b" HTTP/1.1\r\n")
-        nursery.start_soon(dribble, client, b"x: y\r\n")
-        await eventually(lambda: not state.connections)
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("path", PATHS.values())

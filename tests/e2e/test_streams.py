@@ -4,16 +4,13 @@ The provider is played by hand, byte by byte. The gateway has all patience, the 
 0.3 s, and the hasty one bears a second of silence besides."""
 
 import contextlib
-import gzip
 import http.client
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -36,7 +33,6 @@ from tests.support.harness import (
     free_port,
     provider,
     retried_when_late,
-    running,
 )
 from tests.support.raw_call import SUCCESS
 from tests.support.upstreams import PATHS, Script, render
@@ -366,51 +362,6 @@ def test_a_silent_provider_of_a_whole_answer_is_a_504(hasty, by_hand, sent):
 # Ends
 
 
-def test_a_client_gets_the_end_even_if_the_provider_keeps_the_connection(gateway, by_hand):
-    with all_pairs(gateway, by_hand) as calls:
-        begun = time.perf_counter()
-        for (_, model_api), (_, provider_end) in calls.items():
-            provider_end.send(SSE + chunked(*pieces(model_api)))
-        for (api, _), (client, _) in calls.items():
-            assert SUCCESS[api] in client.rest()
-        for _, provider_end in calls.values():
-            provider_end.closed_after(begun)  # the grace is 0.25 s, the limit on silence minutes
-
-
-@each_row("model_api", OLDER, every=2)
-def test_a_connection_whose_answer_ended_well_is_used_again(gateway, by_hand, model_api):
-    with call(gateway, by_hand, "chat", model_api) as (first, provider_end):
-        provider_end.send(SSE + chunked(*pieces(model_api)) + END)
-        first.rest()
-        for _ in range(2):
-            with Client(gateway, "chat", f"on-{model_api}") as client:
-                provider_end.read_request()  # on the same connection
-                provider_end.send(SSE + chunked(*pieces(model_api)) + END)
-                assert SUCCESS["chat"] in client.rest()
-
-
-@each_row(("api", "model_api"), PAIRS, every=6)
-def test_an_unrequested_stream_is_returned_as_a_whole_answer(gateway, by_hand, api, model_api):
-    with call(gateway, by_hand, api, model_api, stream=False) as (client, provider_end):
-        provider_end.send(SSE + chunked(*pieces(model_api)) + END)
-        reply = client.reply()
-        assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
-        assert reply.headers["x-trigate-lane"] == "hub"
-        assert "one two three" in json.dumps(reply.json)
-
-
-@each_row(("api", "model_api"), PAIRS, every=6)
-def test_a_whole_answer_to_a_streamed_question_is_streamed(gateway, by_hand, api, model_api):
-    (body,) = pieces(model_api, stream=False)
-    with call(gateway, by_hand, api, model_api) as (client, provider_end):
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
-        provider_end.send(head + body)
-        reply = client.reply()
-        assert reply.headers["x-trigate-lane"] == "hub"
-        assert SUCCESS[api] in reply.body
-        assert b"three" in reply.body
-
-
 @pytest.mark.sample(11)
 @pytest.mark.parametrize("type_line", [b"", b"content-type: text/plain\r\n", b"content-type: application/json\r\n"])
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
@@ -441,33 +392,9 @@ def test_a_whole_answer_with_the_content_type_of_a_stream_is_whole(gateway, by_h
         assert SUCCESS[api] in reply.body if stream else reply.json
 
 
-@each_row(("stream", "api"), product([True, False], OLDER), every=2)
-def test_an_answer_without_content_is_a_502(gateway, by_hand, api, stream):
-    with call(gateway, by_hand, api, "chat", stream) as (client, provider_end):
-        provider_end.send(b"HTTP/1.1 204 No Content\r\n\r\n")
-        complaint(api, client.reply(), 502)
-
-
-@each_row("api", OLDER, every=2)
-def test_an_error_body_that_breaks_off_keeps_its_status(gateway, by_hand, api):
-    with call(gateway, by_hand, api, "chat") as (client, provider_end):
-        provider_end.send(b'HTTP/1.1 429 Too Many\r\nretry-after: 7\r\ncontent-length: 900\r\n\r\n{"error":')
-        provider_end.close()
-        reply = client.reply()
-        complaint(api, reply, 429)
-        assert reply.headers["retry-after"] == "7"
-
-
 # Sizes and codings
 
 LARGE = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * 300_000 + b'"}}]}\n\n'
-
-
-@pytest.mark.parametrize("api", OLDER)
-def test_an_event_above_the_limit_before_content_is_a_502(gateway, by_hand, api):
-    with call(gateway, by_hand, api, "chat") as (client, provider_end):
-        provider_end.send(SSE + chunk(LARGE))
-        assert "limits.event" in complaint(api, client.reply(), 502)["message"]
 
 
 @pytest.mark.parametrize("api", OLDER)
@@ -481,72 +408,7 @@ def test_an_event_above_the_limit_after_content_is_an_error_event(gateway, by_ha
         assert b"xxx" not in client.body
 
 
-@each_row(("stream", "api"), product([True, False], OLDER), every=2)
-def test_an_answer_above_the_limit_is_a_502(gateway, by_hand, api, stream):
-    with call(gateway, by_hand, api, "chat", stream) as (client, provider_end):
-        head = SSE.replace(b"text/event-stream", b"application/json")
-        provider_end.send(head + chunk(b'{"choices": "' + b"x" * 300_000))
-        assert "limits.answer" in complaint(api, client.reply(), 502)["message"]
-
-
-@each_row(("stream", "api"), product([True, False], OLDER), every=2)
-def test_a_compressed_answer_is_passed_on_plain(gateway, by_hand, api, stream):
-    said = pieces("chat", stream)
-    with call(gateway, by_hand, api, "chat", stream) as (client, provider_end):
-        kind = b"text/event-stream" if stream else b"application/json"
-        head = SSE.replace(b"text/event-stream", kind + b"\r\ncontent-encoding: gzip")
-        packed = gzip.compress(b"".join(said))
-        provider_end.send(head + chunked(packed[:50], packed[50:]) + END)
-        reply = client.reply()
-        assert reply.status == 200
-        assert "content-encoding" not in reply.headers
-        assert b"one t" in reply.body
-        assert reply.body == b"".join(said) or api != "chat"
-
-
-@pytest.mark.parametrize("coding", ["gzip", "br"])
-def test_a_coding_that_cannot_be_read_is_a_502(gateway, by_hand, coding):
-    with call(gateway, by_hand, "chat", "chat") as (client, provider_end):
-        provider_end.send(SSE.replace(b"\r\n\r\n", b"\r\ncontent-encoding: %b\r\n\r\n" % coding.encode()))
-        provider_end.send(chunk(b"no such thing") + END)
-        complaint("chat", client.reply(), 502)
-
-
 # Back-pressure
-
-
-def resident(pid: int) -> int:
-    """Bytes of memory that a process holds."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the process's memory from /proc")
-@pytest.mark.process
-@pytest.mark.parametrize("gateway", [running], indirect=True)
-@pytest.mark.parametrize(
-    ("api", "size"),
-    [
-        pytest.param("chat", 50, marks=pytest.mark.soak),
-        ("chat", 90_000),
-        pytest.param("messages", 50, marks=pytest.mark.soak),
-    ],
-)
-@retried_when_late
-def test_a_client_that_stops_reading_stops_only_its_own_provider(gateway, by_hand, api, size):
-    event = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * size + b'"}}]}\n\n'
-    flood = chunk(event) * (40 * 2**20 // len(event))
-    with call(gateway, by_hand, api, "chat") as (_, provider_end):
-        provider_end.send(SSE + half("chat"))
-        before = resident(gateway.pid)
-        provider_end.sock.settimeout(0.4)
-        with pytest.raises(TimeoutError):  # it cannot send on: the sockets' buffers are full, and the gateway's
-            provider_end.send(flood)
-        assert resident(gateway.pid) - before < 8 * 2**20
-        with call(gateway, by_hand, "chat", "chat") as (other, other_end):
-            begun = time.perf_counter()
-            other_end.send(SSE + chunked(*pieces("chat")) + END)
-            assert SUCCESS["chat"] in other.rest()
-            in_time(begun, 0.1)
 
 
 # Limits
