@@ -8,13 +8,14 @@ stream therefore does not delay the times of others.
 import contextlib
 import selectors
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Final
 
 import attrs
 import trio
 
-READ: Final = 64 * 1024  # bytes of one read
+READ: Final = 64 * 1024  # bytes of one read, more than one record of TLS: nothing stays in its buffer
 BATCH: Final = 64  # reads before other tasks run
 TURN: Final = 0.02  # seconds of processing before other tasks run; a hostile server can make a read expensive
 
@@ -39,7 +40,7 @@ class WatchedSocket:
         """Return the next bytes, an error, or ``None`` if there is no data."""
         try:
             return self.socket.recv(READ)
-        except (BlockingIOError, InterruptedError):
+        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError):
             return None
         except OSError as error:
             return error

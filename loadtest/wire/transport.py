@@ -3,7 +3,6 @@
 Large requests are written 64 KiB at a time, and other tasks run in between. Otherwise their reads would be timed late.
 """
 
-import contextlib
 import socket
 import ssl
 import sys
@@ -14,7 +13,7 @@ import trio
 
 from loadtest.wire.address import AddressRotation
 from loadtest.wire.answers import WireError, connect_error
-from loadtest.wire.read_loop import READ, DataCallback, ErrorCallback, WatchedSocket, read_loop
+from loadtest.wire.read_loop import DataCallback, ErrorCallback, WatchedSocket, read_loop
 
 PIECE: Final = 64 * 1024
 
@@ -24,9 +23,8 @@ Data: TypeAlias = bytes | memoryview
 class TimedTransport:
     """One connection. It reads nothing before ``listen``. The owner must call ``close``."""
 
-    def __init__(self, sock: socket.socket, tls: "TlsLayer | None") -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._tls = tls
         self._watched: WatchedSocket | None = None
         self._writing = trio.Lock()
         self.begun = 0.0  # begin of the last send, on trio's clock
@@ -34,8 +32,6 @@ class TimedTransport:
 
     def listen(self, take: DataCallback, broke: ErrorCallback) -> None:
         """Start to read. ``take`` receives the data, and ``broke`` the error of a broken connection."""
-        if self._tls is not None:
-            take = self._tls.decrypting(take)
         self._watched = WatchedSocket(self._socket, take, broke)
         read_loop().add(self._watched)
 
@@ -60,7 +56,7 @@ class TimedTransport:
         for piece in _split_pieces(data):
             if self._written:
                 await trio.lowlevel.checkpoint()
-            rest = memoryview(self._tls.encrypt(piece) if self._tls else piece)
+            rest = memoryview(piece)
             while rest:
                 taken = await _send_some(self._socket, rest)
                 self._written += taken
@@ -90,79 +86,12 @@ class TimedTransport:
             self._socket.close()
 
 
-class TlsLayer:
-    """TLS between the socket and the protocol."""
-
-    def __init__(self, context: ssl.SSLContext, host: str) -> None:
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-
-    async def shake_hands(self, sock: socket.socket) -> None:
-        """Do the handshake. Raises ``WireError``."""
-        try:
-            while not self._try_handshake():
-                await _send_some(sock, self._outgoing.read())  # a few kilobytes, which always fit into a new connection
-                await trio.lowlevel.wait_readable(sock)
-                with contextlib.suppress(BlockingIOError):
-                    self._feed(sock.recv(READ))
-            await _send_some(sock, self._outgoing.read())
-        except OSError as error:  # includes ssl.SSLError
-            with contextlib.suppress(OSError):
-                sock.send(self._outgoing.read())  # the alert, which informs the server
-            raise WireError("tls", str(error) or "the server closed the connection") from error
-
-    def _try_handshake(self) -> bool:
-        try:
-            self._tls.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
-        return True
-
-    def encrypt(self, data: Data) -> bytes:
-        self._tls.write(data)
-        return self._outgoing.read()
-
-    def decrypting(self, take: DataCallback) -> DataCallback:
-        """Return a callback that decrypts data for ``take``.
-
-        The end of the connection counts as the end of TLS, because HTTP knows whether the answer is complete.
-        """
-
-        def feed(data: bytes, at: float) -> None:
-            self._feed(data)
-            content, over = self._decrypt()
-            if content:
-                take(content, at)
-            if over:
-                take(b"", at)
-
-        return feed
-
-    def _feed(self, data: bytes) -> None:
-        if data:
-            self._incoming.write(data)
-        else:
-            self._incoming.write_eof()
-
-    def _decrypt(self) -> tuple[bytes, bool]:
-        """Return the decrypted data, and whether the stream has ended."""
-        found: list[bytes] = []
-        try:
-            while data := self._tls.read(READ):
-                found.append(data)
-        except ssl.SSLWantReadError:
-            return b"".join(found), False
-        except ssl.SSLError:
-            pass
-        return b"".join(found), True
-
-
 async def _send_some(sock: socket.socket, data: Data) -> int:
     """Send a part of ``data`` as soon as the kernel accepts any. Return the number of bytes."""
     while True:
         try:
             return sock.send(data)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantWriteError):
             await trio.lowlevel.wait_writable(sock)
 
 
@@ -179,15 +108,25 @@ def _split_pieces(data: Sequence[Data]) -> Iterator[Data]:
 async def open_transport(turns: AddressRotation, host: str, tls: ssl.SSLContext | None) -> TimedTransport:
     """Connect to the next address in turn, or to the first after it that accepts. Raises ``WireError``."""
     sock = await _connect_any(turns)
-    if tls is None:
-        return TimedTransport(sock, None)
-    layer = TlsLayer(tls, host)
+    return TimedTransport(sock if tls is None else await _begin_tls(sock, host, tls))
+
+
+async def _begin_tls(sock: socket.socket, host: str, context: ssl.SSLContext) -> socket.socket:
+    """Return the connection with TLS. Raises ``WireError``."""
+    secure = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
     try:
-        await layer.shake_hands(sock)
+        while True:
+            try:
+                secure.do_handshake()
+                return secure
+            except ssl.SSLWantReadError:
+                await trio.lowlevel.wait_readable(secure)
+    except OSError as error:  # includes ssl.SSLError
+        secure.close()
+        raise WireError("tls", str(error) or "the server closed the connection") from error
     except BaseException:
-        sock.close()
+        secure.close()
         raise
-    return TimedTransport(sock, layer)
 
 
 async def _connect_any(turns: AddressRotation) -> socket.socket:

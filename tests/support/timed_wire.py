@@ -48,7 +48,7 @@ def connection_ends() -> tuple[TimedTransport, trio.SocketStream]:
     near, far = socket.socketpair()
     near.setblocking(False)
     far.setblocking(False)
-    return TimedTransport(near, None), trio.SocketStream(trio.socket.from_stdlib_socket(far))
+    return TimedTransport(near), trio.SocketStream(trio.socket.from_stdlib_socket(far))
 
 
 def connection_and_peer() -> tuple[TimedConnection, trio.SocketStream]:
