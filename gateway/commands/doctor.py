@@ -7,7 +7,7 @@ of a client. It stores nothing and needs no client key. It tests each target of 
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,55 +39,39 @@ from streams.events import APIS, Api
 
 
 @attrs.frozen
-class TargetToCheck:
-    """A model, by the name that only its entry has, and the aliases and routes ``names`` that use it."""
-
-    model: str
-    names: tuple[str, ...] = ()
-
-
-@attrs.frozen
-class SkippedTarget:
-    """A model or an entry that doctor does not test, and the reason."""
-
-    name: str
-    why: str
-
-
-@attrs.frozen
 class TargetsToCheck:
-    """The targets to test, in the order of their entries, and the skipped ones."""
+    """The models to test in the order of their entries, by the name that only their entry has, each with the aliases
+    and routes that use it; and the skipped models and entries, each with the reason."""
 
-    tried: tuple[TargetToCheck, ...]
-    skipped: tuple[SkippedTarget, ...]
+    tried: Mapping[str, tuple[str, ...]]
+    skipped: Mapping[str, str]
 
 
 def targets_to_check(config: Config, models: Sequence[str] = ()) -> TargetsToCheck:
     """Return the targets of ``models``, or of the whole configuration. Raises ``GatewayError`` for an unknown model."""
     names = Names.of(config)
-    targets_of = {name: names.meaning(name).found for name in models or (*config.aliases, *config.routes)}
     by_entry: dict[str, dict[str, list[str]]] = {entry.name: {} for entry in config.entries}
-    for name, targets in targets_of.items():
-        for found in targets:
+    for name in models or (*config.aliases, *config.routes):
+        for found in names.meaning(name).found:
             form = f"{found.entry.prefixes[0]}/{found.model}" if found.entry.wildcard else found.entry.name
             by_entry[found.entry.name].setdefault(form, []).extend([name] if name != form else [])
-    skipped: list[SkippedTarget] = []
+    tried: dict[str, tuple[str, ...]] = {}
+    skipped: dict[str, str] = {}
     for entry in () if models else config.entries:
         own = _own_model(entry)
         if own is not None and not (entry.wildcard and by_entry[entry.name]):
             by_entry[entry.name].setdefault(own, [])
         elif not by_entry[entry.name]:
             unknown = f"trigate knows no model name of {entry.provider.display_name}"
-            skipped.append(SkippedTarget(entry.name, f"{unknown}; give one: trigate doctor {entry.prefixes[0]}/MODEL"))
-    tried = []
+            skipped[entry.name] = f"{unknown}; give one: trigate doctor {entry.prefixes[0]}/MODEL"
     for entry in config.entries:
         for form, aliases in by_entry[entry.name].items():
             model = form.partition("/")[2] if entry.wildcard else entry.model
             if (kind := entry.type_of(model)) != "chat":
-                skipped.append(SkippedTarget(form, f"its type is {kind}, and doctor tests only chat models"))
+                skipped[form] = f"its type is {kind}, and doctor tests only chat models"
             else:
-                tried.append(TargetToCheck(form, tuple(dict.fromkeys(aliases))))
-    return TargetsToCheck(tuple(tried), tuple(skipped))
+                tried[form] = tuple(dict.fromkeys(aliases))
+    return TargetsToCheck(tried, skipped)
 
 
 def _own_model(entry: ModelEntry) -> str | None:
@@ -149,8 +133,8 @@ def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], timeout: 
         return 2
     if not targets.tried:
         click.echo(f"{config.path} lists no model names: give some, such as trigate doctor groq/MODEL", err=True)
-        for one in targets.skipped:
-            click.echo(_skipped_line(one), err=True)
+        for line in _skipped_lines(targets):
+            click.echo(line, err=True)
         return 2
     names = attrs.evolve(config.model_names, refused=())  # also entries that only aliases reach
     config = attrs.evolve(config, aliases={}, routes={}, model_names=names)
@@ -175,13 +159,13 @@ def _exit_status(found: Sequence[Checkup]) -> int:
     return 0 if all(one.good or one.is_skipped for one in found) else 1
 
 
-def _model_checks(config: Config, targets: Sequence[TargetToCheck], apis: Sequence[Api]) -> list[ModelCheck]:
+def _model_checks(config: Config, targets: Mapping[str, tuple[str, ...]], apis: Sequence[Api]) -> list[ModelCheck]:
     """Return a check for each target and API; the default API is one that needs no translation."""
     router = Router(config)
     return [
-        ModelCheck(one.model, api, router.resolve(one.model, api), one.names)
-        for one in targets
-        for api in apis or (_native_api(router, one.model),)
+        ModelCheck(model, api, router.resolve(model, api), names)
+        for model, names in targets.items()
+        for api in apis or (_native_api(router, model),)
     ]
 
 
@@ -220,7 +204,7 @@ async def _run_checks(config: Config, checks: Sequence[ModelCheck], limit: float
 
 def _json_report(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
     value: list[dict[str, Any]] = [{**attrs.asdict(one), "good": one.good} for one in found]
-    skipped = [attrs.asdict(one) for one in targets.skipped]
+    skipped = [{"name": name, "why": why} for name, why in targets.skipped.items()]
     content = {"good": _exit_status(found) == 0, "models": value, "skipped": skipped}
     return msgspec.json.format(msgspec.json.encode(content), indent=2).decode()
 
@@ -237,13 +221,13 @@ def _text_report(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
         for one in found
     ]
     lines = table_lines(columns, rows)
-    skipped = [click.style(_wrap(_skipped_line(one)), fg=_COLOURS["skipped"]) for one in targets.skipped]
+    skipped = [click.style(_wrap(line), fg=_COLOURS["skipped"]) for line in _skipped_lines(targets)]
     after = [*_failure_lines(found), *skipped]
     return "\n".join(line.rstrip() for line in [*lines, *([""] if after else []), *after])
 
 
-def _skipped_line(target: SkippedTarget) -> str:
-    return sentence(f"skipped {target.name}: {target.why}")
+def _skipped_lines(targets: TargetsToCheck) -> list[str]:
+    return [sentence(f"skipped {name}: {why}") for name, why in targets.skipped.items()]
 
 
 def _outcome_cell(outcome: CheckOutcome, feature: str) -> Cell:

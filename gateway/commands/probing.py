@@ -166,24 +166,25 @@ def written_request(name: str, api: Api, model: str, request: Request, quirks: Q
 # Sending
 
 
+@attrs.frozen(eq=False, repr=False)
 class ModelTester:
     """Tests one model through the gateway at ``url``. ``limit`` is the time for one response in seconds."""
 
-    def __init__(self, client: Upstream, url: str, check: ModelCheck, limit: float) -> None:
-        self._client = client
-        self._url = url
-        self._limit = limit
-        self._name, self._api, self._target, self._names = check.model, check.api, check.target, check.names
+    client: Upstream
+    url: str
+    check: ModelCheck
+    limit: float
 
     async def examine(self) -> Checkup:
         outcomes: dict[str, CheckOutcome] = {}
         for name in FEATURES:
             outcomes[name] = self._skipped_outcome(outcomes) or await self._test(name)
-        return Checkup(self._name, self._api, self._target.name, self._target.lane, outcomes, self._names)
+        one = self.check
+        return Checkup(one.model, one.api, one.target.name, one.target.lane, outcomes, one.names)
 
     def _skipped_outcome(self, outcomes: Mapping[str, CheckOutcome]) -> CheckOutcome | None:
         """Return the reason to skip the remaining features, ``None`` if there is none."""
-        if self._target.entry.passthrough_auth:
+        if self.check.target.entry.passthrough_auth:
             return CheckOutcome("skipped", "clients send their own keys to this provider (passthrough_auth)")
         if all(name in outcomes and outcomes[name].state == "failed" for name in NEEDED):
             return CheckOutcome("skipped", "")
@@ -192,7 +193,7 @@ class ModelTester:
     async def _test(self, feature: str) -> CheckOutcome:
         """Send the request for ``feature``, and check its response."""
         request = self._request_for(feature)
-        response = await receive(self._client, request.to_server(self._url), self._limit, LARGEST_ANSWER, "--timeout")
+        response = await receive(self.client, request.to_server(self.url), self.limit, LARGEST_ANSWER, "--timeout")
         if response.problem:
             return CheckOutcome("failed", response.problem, response.ms)
         try:
@@ -201,7 +202,7 @@ class ModelTester:
             if feature == COUNT:
                 exact = "estimate" if response.header("x-trigate-estimated") else "exact"
                 return CheckOutcome("ok", exact, response.ms)
-            missing = PROBES[feature].missing(read_answer(self._api, response))
+            missing = PROBES[feature].missing(read_answer(self.check.api, response))
         except GatewayError as error:
             return CheckOutcome("failed", _error_message(error), response.ms)
         first = response.first_byte_ms if request.stream else None
@@ -209,10 +210,10 @@ class ModelTester:
 
     def _request_for(self, feature: str) -> ServerRequest:
         if feature == COUNT:
-            body = {"model": self._name, "messages": [{"role": "user", "content": "Say hello."}]}
+            body = {"model": self.check.model, "messages": [{"role": "user", "content": "Say hello."}]}
             return ServerRequest(COUNT, "/v1/messages/count_tokens", msgspec.json.encode(body))
-        request = probe_request(PROBES[feature], self._api, self._name)
-        return written_request(feature, self._api, self._name, request, self._target.recipient.quirks)
+        request = probe_request(PROBES[feature], self.check.api, self.check.model)
+        return written_request(feature, self.check.api, self.check.model, request, self.check.target.recipient.quirks)
 
 
 def _failure_of(response: ServerResponse) -> ErrorInfo:
