@@ -4,8 +4,7 @@
 - ``help`` has the groups and the form of ``--help``.
 - ``serve``: ``serve`` and ``mock``; ``serve_messages`` has its banner, ``demo`` the demo's configuration, ``listening``
   opens the sockets, ``served_config`` reloads the configuration.
-- ``explaining``: ``explain``; ``explaining_members`` has the request members, ``explaining_clients`` the clients,
-  ``explaining_caches`` the rules of prompt caches, ``next_target`` finds the target of the next request.
+- ``explaining``: ``explain``; ``explaining_clients`` has the clients.
 - ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_tables`` reads CSV for it. ``people``:
   ``people``. ``key_options`` has the options of both.
 - ``steps`` and ``steps_trial``: ``steps``; ``step_options`` has the options.

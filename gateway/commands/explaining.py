@@ -17,17 +17,19 @@ from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import is_paid_from
 from gateway.commands.check import load_or_explain
 from gateway.commands.client import KEY_VARIABLE
-from gateway.commands.explaining_caches import cache_texts
-from gateway.commands.explaining_members import member_texts, plan_with_lanes
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.terminal import say
 from gateway.config.loading import Config, ConfigError
+from gateway.config.names import remove_marks
+from gateway.config.request_members import RequestMembers
+from gateway.config.spelling import spelled_value
 from gateway.health.circuit import CREDENTIAL_PAUSE
-from gateway.routing.plan import Candidate, GiveUp, Outage, Plan
+from gateway.routing.plan import Candidate, GiveUp, Outage, Plan, Step
 from gateway.routing.router import Explanation, Router
 from gateway.routing.target import Target
 from providers.apis import CODECS
 from providers.catalog.prices import NAMED_PRICES, NANOS, Price
+from providers.catalog.prompt_caching import CachingRow
 from providers.neutral.quirks import Quirks
 from streams.errors import GatewayError
 from streams.events import UNAVAILABLE, Api, FailureReason
@@ -404,8 +406,6 @@ def _state_text(target: RunningTarget | None) -> str:
 
 def _next_rows(plan: Plan, out: Mapping[str, Outage]) -> Iterator[tuple[str, str]]:
     """Yield the target that gets the next request, and the response if it answers or if no target is available."""
-    from gateway.commands.next_target import next_step
-
     step = next_step(plan, out)
     if isinstance(step, GiveUp):
         yield "result", f"{step.error.status} {step.error.kind}: {step.error.message}"
@@ -432,3 +432,111 @@ def _outgoing_headers(found: Explanation) -> list[tuple[str, str]]:
         headers.append((wire.version_header, wire.default_version))
     own = {name for name, _ in found.headers}
     return [*((name, value) for name, value in headers if name not in own), *found.headers]
+
+
+# Request members
+
+
+def member_texts(config: Config, plan: Plan, key: str | None) -> Iterator[str]:
+    """Yield the members that ``config`` sets for requests of the client ``key`` with ``plan``, from the outside in."""
+    for holder, members in _member_levels(config, plan, key):
+        if members is not None:
+            yield f"{holder}: {spelled_value('', members).removeprefix('{').removesuffix('}')}"
+
+
+def plan_with_lanes(config: Config, plan: Plan, api: Api, key: str | None) -> Plan:
+    """Return ``plan`` with the lanes that requests of the client ``key`` use."""
+    if all(members is None for _, members in _member_levels(config, plan, key)):
+        return plan
+    from gateway.request_members.edits import ConfiguredMembers  # imported only where it is needed
+
+    return ConfiguredMembers(config).edits_of(key, plan, api).with_lanes(plan)
+
+
+def _member_levels(config: Config, plan: Plan, key: str | None) -> Iterator[tuple[str, RequestMembers | None]]:
+    client = next((one for one in config.client_keys if one.name == key), None)
+    if client is not None:
+        yield f"key {client.name}", client.request
+        if client.group is not None:
+            yield f"group {client.group.name}", client.group.request
+    for name in dict.fromkeys(one.target.requested_name for one in plan.candidates):
+        if (route := config.routes.get(name) or config.routes.get(remove_marks(name))) is not None:
+            yield f"alias {route.name}", route.request
+    for entry in dict.fromkeys(one.target.entry.name for one in plan.candidates):
+        found = next(one for one in config.entries if one.name == entry)
+        yield f"entry {entry}", found.request
+
+
+# Prompt caches
+
+
+def cache_texts(plan: Plan) -> Iterator[str]:
+    """Yield the known rules of the prompt cache of each target of ``plan``."""
+    for one in plan.candidates:
+        row = one.target.caching
+        text = "its rules are not known, so few cache misses get a cause" if row is None else row_text(row)
+        yield f"{one.target.place}: {text}" if len(plan.candidates) > 1 else text
+
+
+def row_text(row: CachingRow) -> str:
+    """Return the rules of ``row`` in a line, with their source."""
+    parts = [
+        "caches marked prompts only" if row.needs_marks else "caches prompts without marks",
+        "" if row.minimum is None else f"from {row.minimum:,} tokens",
+        "" if row.step is None else f"in steps of {row.step:,} tokens",
+        _lifetime_text(row),
+        "" if not row.takes_marks else f"at most {row.takes_marks} marks",
+        "" if row.key_member is None else f"{row.key_member.removeprefix('header:')} selects the cache",
+        "reports cached tokens only if its server is started with a flag" if row.reports == "flag" else "",
+    ]
+    source = row.sources.get("")
+    where = "" if source is None else f" ({source.url}, read {source.read})"
+    return ", ".join(filter(None, parts)) + where
+
+
+def _lifetime_text(row: CachingRow) -> str:
+    if row.lifetime is None:
+        return ""
+    usual = _duration(row.lifetime)
+    if row.longest is not None and row.longest != row.lifetime:
+        usual = f"{usual} to {_duration(row.longest)}"
+    longer = [word for word, seconds in row.lifetimes.items() if seconds > row.lifetime]
+    return f"kept for {usual}" + (f" ({', '.join(longer)} on request)" if longer else "")
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+# The next target
+
+
+@attrs.frozen
+class ReportedConditions:
+    """The conditions that a gateway has reported: targets are ``out``, by place, until so many seconds from now."""
+
+    out: Mapping[str, Outage]
+    now: float = 0.0
+
+    def outage(self, target: Target, *, alone: bool) -> Outage | None:
+        known = self.out.get(target.place)
+        return known if known is not None and (not alone or known.reason == "rate_limited") else None
+
+    def may_add(self, target: Target) -> bool:
+        return True
+
+    def is_warm(self, target: Target) -> bool:
+        return False
+
+    def jitter(self) -> float:
+        """Return the factor for the longest possible wait."""
+        return 1.0
+
+
+def next_step(plan: Plan, out: Mapping[str, Outage]) -> Step:
+    """Return the first step of a request with ``plan``: the target that gets it, or the client's error."""
+    plan = attrs.evolve(plan, deadline=plan.retries.deadline)
+    return plan.policy.next(plan, (), ReportedConditions(out))

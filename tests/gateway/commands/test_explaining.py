@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.commands.explaining import explain
-from gateway.commands.next_target import next_step
+from gateway.commands.explaining import explain, next_step
 from gateway.config.loading import from_mapping
 from gateway.routing.plan import Outage
 from gateway.routing.router import Router

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.commands.explaining_caches import row_text
+from gateway.commands.explaining import row_text
 from gateway.config.loading import from_mapping
 from providers.catalog.prompt_caching import ROWS, CachingRow
 from tests.support.command_line import invoke
