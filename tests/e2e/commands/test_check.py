@@ -74,18 +74,6 @@ def test_strict_makes_a_mistake_of_it(folder):
     ]
 
 
-def test_strict_accepts_a_file_without_ineffective_settings(folder):
-    (folder / "trigate.yaml").write_text(re.sub(r"(?m)^(model_metrics_sources|routing).*\n", "", UNENFORCED))
-    found = invoke("check", "--strict", cwd=folder)
-    assert (found.returncode, found.stderr) == (0, "")
-
-
-def test_strict_and_diff_are_not_for_one_call(folder):
-    found = invoke("check", "--strict", "--diff", "trigate.yaml", cwd=folder)
-    assert found.returncode == 2
-    assert "give only one" in found.stderr
-
-
 @pytest.mark.process
 @pytest.mark.parametrize("form", [pytest.param("text", marks=pytest.mark.soak), "json"])
 def test_serve_logs_it_at_the_start(folder, form):
@@ -135,15 +123,6 @@ def test_a_terminal_gets_lines_that_fit_and_hang(folder):
     assert "The keys at the root are version, listeners, model_providers, llm_providers," in lines
     unfolded = [line for line in invoke("check", cwd=folder).stderr.splitlines() if len(line) > 80]
     assert unfolded, "a program gets whole lines"
-
-
-@pytest.mark.soak
-@pytest.mark.process
-def test_a_terminal_shows_what_has_no_effect_in_red(folder):
-    _, lines = on_a_terminal("check", cwd=folder, columns=200)
-    at = next(i for i, line in enumerate(lines) if "WARNING" in line)
-    assert lines[at].startswith("\x1b[31m\x1b[1mWARNING: 2 settings in trigate.yaml have no effect")
-    assert max(len(plain(line)) for line in lines) <= 80
 
 
 MISTAKEN = """version: v0.4.0

@@ -72,6 +72,7 @@ def test_help_groups_the_commands_and_cuts_no_sentence():
 def test_the_help_of_each_command_shows_its_options_on_the_first_screen():
     for path, command in all_commands(main):
         lines = invoke(*path, "--help", env={"COLUMNS": "80"}).stdout.splitlines()
+        assert lines[0].startswith(" ".join(["Usage: trigate", *path]))
         options = lines.index("Options:") if "Options:" in lines else 0
         assert len(lines) <= 24 or isinstance(command, click.Group) or options <= 8, path
 
@@ -96,15 +97,6 @@ def all_commands(group, *path):
         yield (*path, name), command
         if isinstance(command, click.Group):
             yield from all_commands(command, *path, name)
-
-
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_explains_itself(command):
-    found = invoke(command, "-h")
-    assert found.returncode == 0
-    assert found.stdout.startswith(f"Usage: trigate {command} ")
-    assert "..." not in found.stdout
 
 
 @pytest.mark.process
@@ -135,6 +127,7 @@ def test_version():
         (["serve", "--prot", "1"], "No such option"),
         (["explain", "m", "--api", "grpc"], "'responses'"),
         (["sevre"], "No such command"),
+        (["check", "--strict", "--diff", "trigate.yaml"], "give only one"),
     ],
 )
 def test_a_wrong_command_line_exits_with_2_and_a_reason(arguments, says):
@@ -188,15 +181,6 @@ def test_a_config_from_a_pipe_is_read_once(folder):
 # check
 
 
-def test_check_warns_of_keys_without_effect_and_of_defaults_that_surprise(folder):
-    unspoken = GOOD.replace("    speaks: [messages]\n", "")
-    (folder / "trigate.yaml").write_text(unspoken + "routing: {}\n")
-    found = invoke("check", "--no-env", cwd=folder)
-    assert found.returncode == 0
-    assert "warning: routing: accepted, not enforced yet: requests go to the model" in found.stderr
-    assert "note: anthropic: Chat and Responses clients" in found.stderr
-
-
 # explain
 
 
@@ -219,13 +203,6 @@ def test_explain_shows_where_a_request_goes_and_no_secret(folder, model, api, ro
         assert row in found.stdout
     for secret in (*ENV.values(), "sk-literal", "secret-tenant"):
         assert secret not in found.stdout + found.stderr
-
-
-def test_explain_without_keys(folder):
-    assert invoke("explain", "gpt-4o-mini", cwd=folder).returncode == 1
-    found = invoke("explain", "gpt-4o-mini", "--no-env", cwd=folder)
-    assert found.returncode == 0
-    assert "authorization: Bearer ***" in found.stdout
 
 
 # serve

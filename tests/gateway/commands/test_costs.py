@@ -254,13 +254,6 @@ def test_the_cache_has_its_share_of_the_input_and_what_was_written(write_ledger,
     assert found == {"alice": (number(10), 0.8 if form == "json" else "0.8000"), "ben": (number(0), none)}
 
 
-def test_a_client_is_another_word_for_a_key(write_ledger, capsys):
-    config = write_ledger(line(attempt(5)), line(attempt(7), client="ben"))
-    found = json.loads(shown(capsys, config, ("client", "day"), EVER, None, "json"))
-    assert found["by"] == ["client", "day"]
-    assert [(row["client"], row["cost_nanos"]) for row in found["rows"]] == [("ben", 7), ("alice", 5)]
-
-
 def test_by_default_it_is_by_key_or_by_model_where_there_are_none(write_ledger, capsys):
     config = write_ledger(line(attempt(5)))
     assert json.loads(shown(capsys, config, (), EVER, None, "json"))["by"] == ["model"]

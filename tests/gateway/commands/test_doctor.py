@@ -268,12 +268,6 @@ def test_the_table_fits_the_terminal(upstream, doctor, monkeypatch, columns):
     ]  # fmt: skip
 
 
-def test_a_bad_config_is_a_1(doctor):
-    status, out, err = doctor([])
-    assert (status, out) == (1, "")
-    assert "model_providers: the list is empty" in err
-
-
 def test_a_failed_sign_in_reports_its_reason(upstream, doctor, monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_BEARER_TOKEN_BEDROCK"):
         monkeypatch.delenv(name, raising=False)

@@ -1,14 +1,11 @@
 """``trigate connect opencode``: every model that the gateway serves, with its window and its price."""
 
 import json
-import os
 from pathlib import Path
 
-from gateway.commands.clients import CLIENTS
 from gateway.commands.connect import run as connect
 from gateway.commands.connect import undo
 from gateway.commands.finding import ConnectOptions
-from tests.support.command_line import invoke, script
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port
 
@@ -77,16 +74,3 @@ def test_a_running_gateway_reports_its_models(home, upstream):
     found = models(home)
     assert found["openai/gpt-5-mini"]["cost"]["input"] == 0.25
     assert found["vllm/ours"] == {"limit": {"context": 32_768, "output": 4096}}
-
-
-def test_opencode_is_started_with_the_same(home):
-    (home / "trigate.yaml").write_text(CONFIG)
-    script(home, "opencode", "")
-    env = {"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}"}
-    found = invoke("connect", "opencode", "--config", "trigate.yaml", "--", cwd=home, env=env)
-    given = json.loads(found.env["OPENCODE_CONFIG_CONTENT"])
-    assert given["provider"]["trigate"]["models"]["fast"]["limit"]["context"] == 32_768
-
-
-def test_no_other_client_asks_for_every_model():
-    assert [name for name, row in CLIENTS.items() if row.chooses == "opencode"] == ["opencode"]

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.commands.explaining import row_text
 from gateway.config.loading import from_mapping
-from providers.catalog.prompt_caching import ROWS, CachingRow
+from providers.catalog.prompt_caching import ROWS
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 from tests.support.harness import config, provider
@@ -49,10 +49,6 @@ def test_every_row_has_a_text(rows):
         text = row_text(row)
         assert text.startswith(("caches marked prompts only", "caches prompts without marks"))
         assert "None" not in text
-
-
-def test_an_empty_row_has_only_what_is_known():
-    assert row_text(CachingRow()) == "caches prompts without marks"
 
 
 @each_row(

@@ -2,7 +2,6 @@
 models a client gets."""
 
 import json
-import tomllib
 
 import pytest
 
@@ -270,13 +269,6 @@ def test_codex_gets_the_window_of_an_unknown_model(model, tokens):
     assert model_for_codex(offer([provider(model, NOWHERE)])) == {"model": model, "window": tokens}
     named = offer([provider(model, NOWHERE)], model_aliases={"smart": {"target": model}})
     assert model_for_codex(named)["window"] == tokens
-
-
-def test_the_window_goes_into_codexs_file_as_a_number(home, capsys):
-    put(home / "project/trigate.yaml", LOCAL, free_port())
-    assert connect("codex", ConnectOptions(write=True)) == 0
-    found = tomllib.loads((home / ".codex/config.toml").read_text())
-    assert (found["model"], found["model_context_window"]) == ("vllm/large", 128_000)
 
 
 def test_other_clients_get_what_init_begins_with_and_fast_for_small_tasks():

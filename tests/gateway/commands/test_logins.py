@@ -101,12 +101,6 @@ def test_codex_keeps_its_login_and_its_model(home, monkeypatch, keyed):
     assert "sk-gateway" not in text
 
 
-def test_a_model_that_is_named_is_written(home):
-    configured(home)
-    assert connect("codex", with_login(write=True, model="chatgpt/gpt-5-codex")) == 0
-    assert tomllib.loads((home / ".codex/config.toml").read_text())["model"] == "chatgpt/gpt-5-codex"
-
-
 @pytest.mark.parametrize(("name", "entry"), [("claude", "anthropic/*"), ("codex", "chatgpt/*"), ("gemini-cli", "code")])
 def test_a_config_without_passthrough_auth_is_reported(home, capsys, name, entry):
     keyed = "version: v0.4.0\nmodel_providers: [{model: openai/gpt-5, access_key: $NOT_SET}]\n"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import invoke
+from tests.support.each_row import each_row
 
 CODE = """
 from contextlib import asynccontextmanager
@@ -58,68 +59,51 @@ def file(tmp_path):
     return write
 
 
-def test_check_imports_steps_and_reports_their_faults(file):
+MASK = "  - {use: './steps.py:projects', action: mask, restore: true}\n"
+JUDGE = "  - {use: './steps.py:judge'}\n"
+CLOSED = "no step checks ([a-z_, ]*), so clients of .* get 403 there"
+PASSING = HEAD.replace("access_key: k}", "access_key: k, name: own, passthrough: true}", 1)
+SERVERS = 'mcp_servers: [{name: files, base_url: "http://127.0.0.1:9/mcp"}]\n'
+SIGNED = "signing_key: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"
+
+
+@each_row(
+    ("steps", "head", "says", "never"),
+    [
+        (
+            f"{MASK}  - {{use: './steps.py:judge', hold: nothing, for: {{endpoints: [chat]}}}}\n", HEAD,
+            ["no step checks [a-z_, ]*files,", "so clients of projects get 403 there",
+             r"projects may change responses, so streams are translated \(lane hub\)",
+             "masks change with each restart: set signing_key",
+             "judge with `hold: nothing` detects, and does not prevent", "no step reads text inside pictures"], [],
+        ),
+        (MASK, f"{HEAD}state_storage: {{type: sqlite, path: state.db}}\n",
+         ["stored turns contain the values that masks hide"], []),
+        (MASK, f"{HEAD}{SIGNED}", [], ["masks change with each restart"]),
+        (JUDGE, HEAD, [], ["no step checks [a-z_, ]*(passthrough|mcp)"]),
+        (JUDGE, f"{PASSING}{SERVERS}", ["no step checks [a-z_, ]*passthrough, mcp"], []),
+        ("  - {use: './steps.py:judge', parts: [system]}\n", HEAD, ["checks [a-z_, ]*live", "checks [a-z_, ]*realtime"],
+         ["no step checks [a-z_, ]*embeddings"]),
+        *((f"  - {{use: './steps.py:judge', {more}}}\n", HEAD, [], [CLOSED])
+          for more in ("action: report", "unchecked: pass", "for: {endpoints: [chat, messages]}")),
+        ("  - {use: './steps.py:save', at: [finished]}\n", HEAD, [], [CLOSED]),
+    ],
+)  # fmt: skip
+def test_check_reports_the_consequences_of_steps(file, steps, head, says, never):
+    result = invoke("check", file(steps, head))
+    assert result.returncode == 0, result.stderr
+    for one in says:
+        assert re.search(one, result.stderr)
+    for one in never:
+        assert not re.search(one, result.stderr)
+
+
+def test_check_reports_a_step_that_cannot_be_loaded(file):
     path = file("  - use: ./steps.py:project\n")
     result = invoke("check", path)
     assert result.returncode == 1
     assert "steps[0].use: ./steps.py has no function or class 'project'; did you mean projects?" in result.stderr
     assert invoke("check", path, "--no-steps").returncode == 0
-
-
-def test_check_reports_what_steps_change(file):
-    steps = """  - {use: './steps.py:projects', action: mask, restore: true}
-  - {use: './steps.py:judge', hold: nothing, for: {endpoints: [chat]}}
-"""
-    result = invoke("check", file(steps))
-    assert result.returncode == 0
-    assert re.search("no step checks [a-z_, ]*files,", result.stderr)
-    assert "so clients of projects get 403 there" in result.stderr
-    assert "projects may change responses, so streams are translated (lane hub)" in result.stderr
-    assert "masks change with each restart: set signing_key" in result.stderr
-    assert "judge with `hold: nothing` detects, and does not prevent" in result.stderr
-    assert "no step reads text inside pictures" in result.stderr
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        "{use: './steps.py:judge', action: report}",
-        "{use: './steps.py:judge', unchecked: pass}",
-        "{use: './steps.py:judge', for: {endpoints: [chat, messages]}}",
-        "{use: './steps.py:save', at: [finished]}",
-    ],
-)
-def test_a_step_that_does_not_concern_an_endpoint_does_not_close_it(file, step):
-    assert "get 403 there" not in invoke("check", file(f"  - {step}\n")).stderr
-
-
-def test_check_lists_closed_pass_through_and_mcp_servers(file):
-    steps = "  - {use: './steps.py:judge'}\n"
-    assert not re.search("no step checks [a-z_, ]*(passthrough|mcp)", invoke("check", file(steps)).stderr)
-    head = HEAD.replace("access_key: k}", "access_key: k, name: own, passthrough: true}", 1)
-    servers = 'mcp_servers: [{name: files, base_url: "http://127.0.0.1:9/mcp"}]\n'
-    assert re.search("no step checks [a-z_, ]*passthrough, mcp", invoke("check", file(steps, head + servers)).stderr)
-
-
-def test_a_step_for_instructions_closes_only_endpoints_that_have_some(file):
-    result = invoke("check", file("  - {use: './steps.py:judge', parts: [system]}\n"))
-    found = re.search("no step checks ([a-z_, ]*), so clients of judge get 403 there", result.stderr)
-    assert found is not None
-    closed = found[1].split(", ")
-    assert {"realtime", "live"} <= {*closed}
-    assert "embeddings" not in closed
-
-
-def test_a_key_for_masks_needs_no_warning(file):
-    key = "signing_key: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"
-    result = invoke("check", file("  - {use: './steps.py:projects', action: mask}\n", HEAD + key))
-    assert "masks change with each restart" not in result.stderr
-
-
-def test_restored_values_in_stored_turns_need_an_encryption_key(file, tmp_path):
-    storage = f"state_storage: {{type: sqlite, path: {tmp_path}/state.db}}\n"
-    result = invoke("check", file("  - {use: './steps.py:projects', action: mask, restore: true}\n", HEAD + storage))
-    assert "stored turns contain the values that masks hide" in result.stderr
 
 
 def test_explain_has_a_line_for_each_step_of_the_client(file):
