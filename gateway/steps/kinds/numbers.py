@@ -175,7 +175,7 @@ def _find_at(formats: Formats, text: str, first: int, end: int, shape: int) -> I
         rows = (*formats.get((text[first : first + 2], shape), ()), *rows)
     for rank, row in rows:
         found = row.pattern.match(text, first, end)
-        if found is None or not row.is_valid(found[0].translate(_NO_SEPARATORS)):
+        if found is None or (row.before and not row.before.search(text[max(0, first - CONTEXT) : first])):
             continue
-        if row.before is None or row.before.search(text[max(0, first - CONTEXT) : first]) is not None:
+        if row.is_valid(found[0].translate(_NO_SEPARATORS)):
             yield rank, first, found.end()
