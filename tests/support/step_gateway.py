@@ -1,5 +1,6 @@
 """A gateway whose clients each have a step of their own, with the name of the client."""
 
+import base64
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -7,10 +8,17 @@ from typing import Any, Final
 
 import yaml
 
+from gateway.steps.mask_key import derived_mask_key
+from gateway.steps.masks import Placeholders
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, free_port
 
 SIGNING_KEY: Final = "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="
+
+
+def placeholder_of(client: str, value: str, label: str = "word") -> str:
+    """Return the placeholder of a masked ``value`` of ``client``."""
+    return Placeholders(derived_mask_key((base64.b64decode(SIGNING_KEY),)), client).placeholder(label, value)
 
 
 def key_of(client: str) -> str:

@@ -1,109 +1,243 @@
-"""Steps on the requests and responses of every API pair, streamed and not: S1, S16, S29, S33 to S42, S46 of
+"""Each step on the requests and responses of every API pair, streamed and not: S1, S16, S29, S33 to S42, S46 of
 ``step-behaviours.md``; hooks that never ran on streams: https://github.com/BerriAI/litellm/issues/8628."""
 
+import base64
+import re
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+import attrs
 import pytest
 
+from tests.support.check_services import analyzer, masking
+from tests.support.compatible_requests import compatible_requests
 from tests.support.harness import exchanges, provider
-from tests.support.step_gateway import client_keys, own_steps, post_as, step_gateway
+from tests.support.step_gateway import client_keys, own_steps, placeholder_of, post_as, step_gateway
 from tests.support.step_providers import BASES, CODE, VENDORS
 from tests.support.upstreams import Script, ToolCall
-from tests.support.wire_clients import body_of, path_of, text_of
+from tests.support.wire_clients import ALL, body_of, path_of, text_of, with_tool
 
-STEPS: Final[dict[str, dict[str, Any]]] = {
-    "mask": {"action": "mask"},
-    "mask-window": {"action": "mask", "hold": 20, "at": ["response"]},
-    "refuse": {"action": "refuse"},
-    "refuse-window": {"action": "refuse", "hold": 20, "at": ["response"]},
-    "stop": {"action": "refuse", "refusal": {"as": "stop", "message": "Not here."}},
-    "report": {"action": "report"},
-    "restore": {"action": "mask", "at": ["request"], "restore": True},
-    "during": {"action": "refuse", "at": ["during"]},
-    "broken": {"use": "./steps.py:broken"},
-    "broken-pass": {"use": "./steps.py:broken", "unchecked": "pass"},
-}
-APIS: Final = ("chat", "messages", "responses")
-CLIENT_APIS: Final = (*APIS, "gemini", "converse", "interactions")
-UNSTORED: Final[dict[str, dict[str, Any]]] = {"responses": {"store": False}, "interactions": {"store": False}}
-"""Members of a request without a stored turn, which is translated."""
+KEY: Final = "ghp_" + "a1B2c3D4e5F6" * 3
+ABOUT: Final = "about falcon-12"
+FINE: Final = Script(text="fine")
+FOUND: Final = Script(text="it is falcon-77 today")
+LONG: Final = "one two three four five six falcon-77 seven eight nine ten eleven twelve falcon-88 thirteen"
+BOTH: Final = ("request", "response")
+SECRET: Final = r"\[GITHUB_TOKEN_\w+\]"
+WORD: Final = r"\[WORD_[0-9a-f]{10,}\]"
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream, tmp_path_factory):
-    entries = [
-        provider(f"{vendor}/on-{api}", upstream.url + BASES.get(api, "/v1"), [api]) for api, vendor in VENDORS.items()
-    ]
-    steps = own_steps(STEPS)
-    keys = client_keys((*STEPS, "nobody"))
-    with step_gateway(tmp_path_factory.mktemp("steps"), entries, CODE, client_keys=keys, steps=steps) as served:
-        yield served
+def block(_: Any) -> Any:
+    return {"action": "BLOCKED", "blocked_reason": "because of falcon-99"}
 
 
-def ask(gateway, client: str, api: str, target: str, prompt: str, *, stream: bool):
-    model = f"on-{target}"
-    body = {**body_of(api, model, prompt, stream=stream), **UNSTORED.get(api, {})}
-    return post_as(gateway, client, path_of(api, model, stream=stream), body)
+def hold_back(request: Any) -> Any:
+    """Respond as a service that masks a long value, and holds its beginning back."""
+    (text,) = request["texts"]
+    at = text.find("falcon")
+    if at < 0 or "!" in text:
+        return masking(r"falcon[^!]*!")(request)
+    return {"action": "NONE", "stream_holdback_chars": [len(text) - at]}
 
 
-PAIRS: Final = (*((client, target) for client in CLIENT_APIS for target in APIS), *((api, api) for api in BASES))
+@attrs.frozen
+class Feature:
+    """A step with a prompt, the provider's ``answer`` to it, and what provider and client get.
+
+    ``sent`` and ``received`` are patterns of text; nothing may be sent if ``sent`` is ``None``. ``unsent`` and
+    ``unseen`` are texts that the provider and the client never get, ``seen`` is one that the client gets. ``outcome``
+    is that in the header, which is absent if it is ``""``. A service answers with ``respond``."""
+
+    step: dict[str, Any]
+    prompt: str = "hi"
+    answer: Script = FINE
+    status: tuple[int, ...] = (200,)
+    sent: str | None = "hi"
+    received: str | None = "fine"
+    outcome: str | None = None
+    unsent: str | None = None
+    unseen: str | None = None
+    seen: str = ""
+    respond: Callable[[Any], Any] | None = None
+    has_tool: bool = False
+
+
+def masks(step: dict[str, Any], **more: Any) -> Feature:
+    return Feature(step, **{"outcome": "masked", "unsent": "falcon-1", "unseen": "falcon-7", "sent": f"about {WORD}",
+                            "prompt": ABOUT, "answer": FOUND, "received": f"it is {WORD} today", **more})  # fmt: skip
+
+
+def refuses(step: dict[str, Any], **more: Any) -> Feature:
+    """Return a step that refuses requests, or responses if there is an answer."""
+    values = {"prompt": ABOUT, "sent": None} if "answer" not in more else {}
+    return Feature(step, **{"status": (400,), "seen": "content_filter", "unseen": "falcon", **values, **more})
+
+
+def guard(**more: Any) -> dict[str, Any]:
+    return {"use": "http", "at": list(BOTH), **more}
+
+
+def call(name: str, arguments: str, text: str = "") -> Script:
+    return Script(text=text, calls=(ToolCall("call_1", name, arguments),), stop="tool_calls")
+
+
+def kind(use: str, *at: str, action: str = "refuse", **settings: Any) -> dict[str, Any]:
+    return {"use": use, "action": action, "at": list(at or BOTH), "with": settings}
+
+
+STOP: Final = {"action": "refuse", "refusal": {"as": "stop", "message": "Not here."}}
+TOOLS: Final = kind("tools", allow=["read_*"], arguments={"read_file": {"path": "^/srv/"}})
+LEFT_OUT: Final = kind("tools", action="mask", allow=["read_*"])
+PEOPLE: Final = analyzer({"PERSON": "Ann Lee|Zoë 🦅", "US_SSN": r"\d{3}-\d{2}-\d{4}", "DATE_TIME": "today"})
+PRESIDIO: Final = {
+    "use": "presidio", "action": {"PERSON": "mask", "US_SSN": "refuse"}, "with": {"language": "en", "score": 0.6}
+}  # fmt: skip
+
+FEATURES: Final[dict[str, Feature]] = {
+    "mask": masks({"action": "mask"}, prompt=f"{ABOUT} and falcon-12", sent=f"about ({WORD}) and \\1"),
+    "mask-window": masks(
+        {"action": "mask", "hold": 20, "at": ["response"]}, prompt="hi", sent="hi", outcome=None, unseen="alcon",
+        answer=Script(text="a long text about nothing, then it is falcon-77 today, and more follows after it"),
+        received=f"a long text about nothing, then it is {WORD} today, and more follows after it",
+    ),
+    "refuse": refuses({"action": "refuse"}),
+    "refuse-response": refuses({"action": "refuse"}, answer=Script(text="falcon-77")),
+    "refuse-window": refuses({"action": "refuse", "hold": 20, "at": ["response"]}, answer=Script(text="falcon-77")),
+    "during": refuses({"action": "refuse", "at": ["during"]}, sent=""),
+    "stop": Feature(STOP, answer=Script(text="it is falcon-77"), received="Not here[.]", unseen="falcon"),
+    "report": Feature(
+        {"action": "report"}, ABOUT, Script(text="it is falcon-77"), sent=ABOUT, received="it is falcon-77", outcome=""
+    ),
+    "restore": masks(
+        {"action": "mask", "at": ["request"], "restore": True},
+        answer=Script(text=f"you said {placeholder_of('restore', 'falcon-12')} and [WORD_0123456789] too"),
+        received=r"you said falcon-12 and \[WORD_0123456789\] too",
+    ),
+    "broken": Feature({"use": "./steps.py:broken"}, status=(503,), sent=None, seen="step_unavailable"),
+    "broken-pass": Feature({"use": "./steps.py:broken", "unchecked": "pass"}, outcome="unchecked"),
+    # Built-in kinds
+    "pii": masks(
+        kind("pii", action="mask", labels=["email", "card"]), prompt="I am joe@example.com.", sent=r"I am \[EMAIL_",
+        answer=Script(text="write to bob@example.org, card 4111 1111 1111 1111, today"), unsent="joe@", unseen="1111",
+        received=r"write to \[EMAIL_\w+\], card \[CARD_\w+\], today",
+    ),
+    "secrets": refuses(kind("secrets"), prompt=f"use {KEY}", seen="github_token", unseen=KEY),
+    "secrets-response": refuses(kind("secrets"), answer=Script(text=f"{KEY} it is"), unseen="ghp_"),
+    "secrets-mask": masks(
+        kind("secrets", action="mask"), prompt=f"use {KEY}", sent=f"use {SECRET}", answer=Script(text=f"it is {KEY}"),
+        received=f"it is {SECRET}", unsent=KEY, unseen=KEY,
+    ),
+    "regex": masks(
+        kind("regex", action="mask", patterns={"project": r"falcon-\d+"}), sent=r"about \[PROJECT_\w+\]",
+        received=r"it is \[PROJECT_\w+\] today",
+    ),
+    "tools": Feature(TOOLS, answer=call("read_file", '{"path": "/srv/a"}'), received="", seen="read_file"),
+    "tools-argument": refuses(TOOLS, answer=call("read_file", '{"path": "/etc/passwd"}'), unseen="read_file"),
+    "tools-name": refuses(TOOLS, answer=call("delete", "{}"), unseen="delete"),
+    "tools-definition": refuses(TOOLS, has_tool=True),
+    "left-out": Feature(LEFT_OUT, has_tool=True, unsent="get_weather", outcome="masked"),
+    "left-out-call": refuses(LEFT_OUT, answer=call("delete", "{}"), unseen="delete"),
+    "size": Feature(
+        {"use": "size", "with": {"characters": 50}}, "a" * 50, Script(text="x" * 99), sent="aaa", received="x+"
+    ),
+    "size-exceeded": refuses({"use": "size", "with": {"characters": 50}}, prompt="a" * 51, seen="characters"),
+    # Services
+    "guard": masks(
+        guard(), respond=masking(r"falcon-\d+"), sent="about <HIDDEN>", received="it is <HIDDEN> today",
+    ),
+    "guard-call": Feature(
+        guard(), answer=call("read_file", '{"path": "/etc/passwd"}', "reading"), received="reading", seen="/dev/null",
+        unseen="/etc/passwd", respond=masking("/etc/passwd", "/dev/null"),
+    ),
+    "guard-block": refuses(guard(), respond=block, seen="blocked"),
+    "guard-block-response": refuses(guard(at=["response"]), respond=block, answer=FOUND, seen="blocked"),
+    "guard-during": refuses(guard(at=["during"]), respond=block, sent=""),
+    "guard-during-mask": refuses(guard(at=["during"]), respond=masking(r"falcon-\d+"), sent=""),
+    "guard-refuse": refuses(guard(action="refuse"), respond=masking(r"falcon-\d+")),
+    "guard-refuse-response": refuses(guard(action="refuse"), respond=masking(r"falcon-\d+"), answer=FOUND),
+    "guard-window": Feature(
+        guard(at=["response"], hold=16), answer=Script(text=LONG), respond=masking(r"falcon-\d+"), unseen="falcon",
+        received=re.sub(r"falcon-\d+", "<HIDDEN>", LONG),
+    ),
+    "guard-restore": masks(
+        guard(restore=True), respond=masking(r"falcon-\d+"), sent=r"about \[MASKED_",
+        answer=Script(text=f"you asked about {placeholder_of('guard-restore', 'falcon-12', 'masked')}, here it is"),
+        received="you asked about falcon-12, here it is",
+    ),
+    "guard-nothing": refuses(
+        guard(at=["response"], hold="nothing"), answer=Script(text="it is falcon-77, and more follows"),
+        respond=masking("falcon-77"), status=(400, 200), received=None, unseen="HIDDEN",
+    ),
+    "guard-holds-back": Feature(
+        guard(at=["response"], hold=16), respond=hold_back, unseen="falcon",
+        answer=Script(text="some words before falcon with a name that is longer than the window! and some words after"),
+        received="some words before <HIDDEN> and some words after",
+    ),
+    "presidio": masks(
+        PRESIDIO, prompt="🙂 I am Zoë 🦅, not Ann Lee, today", respond=PEOPLE, answer=FINE,
+        received="fine", sent=r"I am \[PERSON_\w+\], not \[PERSON_\w+\], today", unsent="Ann Lee",
+    ),
+    "presidio-refuses": refuses(PRESIDIO, prompt="mine is 123-45-6789", respond=PEOPLE, unseen="123-45"),
+}  # fmt: skip
+
+TARGETS: Final = ("chat", "messages", "responses")
+PAIRS: Final = (*((client, target) for client in ALL for target in TARGETS), *((api, api) for api in BASES))
 CELLS: Final = [(client, target, stream) for client, target in PAIRS for stream in (False, True)]
 cells = pytest.mark.parametrize(("api", "target", "stream"), CELLS)
 
 
-@pytest.mark.sample(11)
+@pytest.fixture(scope="module")
+def gateway(upstream, guard, folder) -> Iterator[Any]:
+    entries = [
+        provider(f"{vendor}/on-{api}", upstream.url + BASES.get(api, "/v1"), [api]) for api, vendor in VENDORS.items()
+    ]
+    steps = {name: {**one.step} for name, one in FEATURES.items()}
+    for step in steps.values():
+        if step.get("use") in ("http", "presidio"):
+            step["with"] = {"url": guard.url, **step.get("with", {})}
+    settings = {"client_keys": client_keys((*FEATURES, "nobody")), "compatibility": ["azure", "litellm"]}
+    with step_gateway(folder, entries, CODE, steps=own_steps(steps), **settings) as served:
+        yield served
+        assert exchanges(served.log)
+        log = "\n".join(served.log)
+        assert not any(value in log for value in ("falcon", "joe@", "bob@", "1111 1111", "ghp_", "passwd", "Ann Lee"))
+
+
+def ask(gateway: Any, client: str, api: str, target: str, prompt: str, *, stream: bool, has_tool: bool = False) -> Any:
+    model = f"on-{target}"
+    body = body_of(api, model, prompt, stream=stream)
+    if has_tool:
+        body = with_tool(api, body)
+    if api in ("responses", "interactions"):
+        body["store"] = False  # a stored turn is not translated
+    return post_as(gateway, client, path_of(api, model, stream=stream), body)
+
+
+@pytest.mark.sample(31)
 @cells
-def test_a_masked_value_reaches_neither_provider_nor_client(gateway, upstream, api, target, stream):
-    upstream.script(Script(text="it is falcon-77 today"))
-    status, headers, body = ask(gateway, "mask", api, target, "about falcon-12 and falcon-12", stream=stream)
-    assert status == 200, body
-    (seen,) = upstream.seen
-    assert b"falcon-12" not in seen.body
-    assert seen.body.count(b"[WORD_") == 2
-    text = text_of(api, body, stream=stream)
-    assert b"falcon-77" not in body
-    assert text.startswith("it is [WORD_")
-    assert text.endswith("] today")
-    assert headers["x-trigate-steps"] == "mask=masked"
-
-
-@pytest.mark.sample(11)
-@cells
-def test_a_mask_in_a_window_covers_the_whole_value(gateway, upstream, api, target, stream):
-    upstream.script(Script(text="a long text about nothing, then it is falcon-77 today, and more follows after it"))
-    status, _, body = ask(gateway, "mask-window", api, target, "hi", stream=stream)
-    text = text_of(api, body, stream=stream)
-    assert status == 200
-    assert text.startswith("a long text about nothing, then it is [WORD_")
-    assert text.endswith("] today, and more follows after it")
-    assert b"alcon" not in body
-
-
-@pytest.mark.sample(11)
-@cells
-@pytest.mark.parametrize("client", ["refuse", "during"])
-def test_a_refused_request_is_a_400_and_nothing_is_answered(gateway, upstream, client, api, target, stream):
-    upstream.script(Script(text="fine"))
-    status, headers, body = ask(gateway, client, api, target, "about falcon-12", stream=stream)
-    assert status == 400, body
-    assert headers["x-should-retry"] == "false"
-    assert headers["x-trigate-refused-by"] == client
-    assert b"falcon" not in body
-    assert b"content_filter" in body
-    if client == "refuse":
-        assert upstream.seen == []
-
-
-@pytest.mark.sample(11)
-@cells
-@pytest.mark.parametrize("client", ["refuse", "refuse-window"])
-def test_a_refused_response_is_a_400_before_its_first_content(gateway, upstream, client, api, target, stream):
-    upstream.script(Script(text="falcon-77"))
-    status, headers, body = ask(gateway, client, api, target, "hi", stream=stream)
-    assert status == 400, body
-    assert headers["x-trigate-refused-by"] == client
-    assert b"falcon" not in body
-    assert len(upstream.seen) == 1
+@pytest.mark.parametrize("name", FEATURES)
+def test_a_step_does_the_same_in_every_api(gateway, upstream, guard, name, api, target, stream):
+    feature = FEATURES[name]
+    guard.use(feature.respond or (lambda _: {"action": "NONE"}))
+    upstream.script(feature.answer)
+    status, headers, data = ask(gateway, name, api, target, feature.prompt, stream=stream, has_tool=feature.has_tool)
+    body, sent = data.decode("utf-8", "replace"), b"".join(one.body for one in upstream.seen).decode()
+    assert status in feature.status, body
+    assert len(upstream.seen) == (feature.sent is not None) or feature.sent == ""
+    assert re.search(feature.sent or "", sent.encode().decode("unicode_escape") if "\\u" in sent else sent), sent
+    assert feature.unsent is None or feature.unsent not in sent
+    assert feature.unseen is None or feature.unseen not in body
+    assert feature.seen in body
+    if status == 200 and feature.received is not None:
+        assert re.fullmatch(feature.received, text_of(api, data, stream=stream)), body
+    if feature.outcome is not None:
+        assert headers.get("x-trigate-steps", "") == (f"{name}={feature.outcome}" if feature.outcome else "")
+    if status == 400 or name == "stop":
+        assert headers["x-trigate-refused-by"] == name
+    if status == 400:
+        assert headers["x-should-retry"] == "false"
+    if status == 503:
+        assert int(headers["retry-after"]) >= 1
 
 
 CHANGING: Final = ("mask", "mask-window", "stop")
@@ -116,7 +250,7 @@ CHANGING: Final = ("mask", "mask-window", "stop")
 )
 def test_a_clean_exchange_is_unchanged(gateway, upstream, client, api, target, stream):
     """S40: the client gets the provider's bytes in the byte lane. (Streams that a step may change are translated.)"""
-    script = Script(text="all is well", calls=(ToolCall("call_1", "f", '{"a": "b"}'),), stop="tool_calls")
+    script = call("f", '{"a": "b"}', "all is well")
     upstream.script(script)
     status, headers, checked = ask(gateway, client, api, target, "hi", stream=stream)
     assert (status, headers["x-trigate-steps"]) == (200, f"{client}=ok"), checked
@@ -127,60 +261,57 @@ def test_a_clean_exchange_is_unchanged(gateway, upstream, client, api, target, s
         assert checked == unchecked
 
 
-@pytest.mark.sample(11)
-@cells
-def test_a_refusal_as_a_stop_is_an_answer(gateway, upstream, api, target, stream):
-    upstream.script(Script(text="it is falcon-77"))
-    status, headers, body = ask(gateway, "stop", api, target, "hi", stream=stream)
-    assert status == 200, body
-    assert text_of(api, body, stream=stream) == "Not here."
-    assert headers["x-trigate-refused-by"] == "stop"
-
-
-@pytest.mark.sample(11)
-@cells
-def test_a_report_changes_nothing(gateway, upstream, api, target, stream):
-    upstream.script(Script(text="it is falcon-77"))
-    status, headers, body = ask(gateway, "report", api, target, "about falcon-12", stream=stream)
-    assert status == 200
-    assert text_of(api, body, stream=stream) == "it is falcon-77"
-    assert b"falcon-12" in upstream.seen[0].body
-    assert "x-trigate-steps" not in headers
-
-
-@pytest.mark.sample(11)
-@cells
-def test_restored_values_are_the_clients_own(gateway, upstream, api, target, stream):
-    upstream.script(Script(text="x"))
-    ask(gateway, "restore", api, target, "about falcon-12", stream=stream)
-    sent = upstream.seen[0].body.decode()
-    placeholder = sent[sent.index("[WORD_") : sent.index("]", sent.index("[WORD_")) + 1]
-    upstream.script(Script(text=f"you said {placeholder} and [WORD_0123456789] too"))
-    status, _, body = ask(gateway, "restore", api, target, "about falcon-12", stream=stream)
-    assert status == 200
-    assert text_of(api, body, stream=stream) == "you said falcon-12 and [WORD_0123456789] too"
-
-
-@pytest.mark.sample(11)
-@cells
-def test_a_broken_step_refuses_or_passes_as_configured(gateway, upstream, api, target, stream):
-    upstream.script(Script(text="fine"))
-    status, headers, body = ask(gateway, "broken", api, target, "hi", stream=stream)
-    assert (status, upstream.seen) == (503, [])
-    assert b"step_unavailable" in body
-    assert int(headers["retry-after"]) >= 1
-    status, headers, body = ask(gateway, "broken-pass", api, target, "hi", stream=stream)
-    assert (status, text_of(api, body, stream=stream)) == (200, "fine")
-    assert headers["x-trigate-steps"] == "broken-pass=unchecked"
-
-
-def test_no_value_of_a_client_or_provider_is_in_the_log(gateway):
-    assert exchanges(gateway.log)
-    assert "falcon" not in "\n".join(gateway.log)
-
-
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_attempt_of_a_refused_response_is_no_failure_of_the_gateway(gateway, upstream, stream):
     upstream.script(Script(text="it is falcon-77"))
     status, headers, _ = ask(gateway, "refuse", "chat", "chat", "hi", stream=stream)
     assert (status, headers["x-trigate-tried"]) == (400, "openai/on-chat=refused")
+
+
+@pytest.mark.sample(2)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_long_text_in_one_event_is_checked(gateway, upstream, stream):
+    """A thread searches it."""
+    upstream.script(Script(text="some more words and a number, 1234\n" * 9000 + "bob@example.org"))
+    status, _, body = ask(gateway, "pii", "chat", "chat", "hi", stream=stream)
+    text = text_of("chat", body, stream=stream)
+    assert status == 200
+    assert text.startswith("some more words and a number, 1234\nsome")
+    assert "[EMAIL_" in text
+    assert "bob@" not in text
+
+
+# Paths of other servers: Bedrock's InvokeModel, Azure's deployments and LiteLLM's prefixes
+
+EVADING: Final = [
+    (path, body, stream)
+    for target in ("messages", "chat")
+    for stream in (False, True)
+    for path, body in compatible_requests(f"on-{target}", f"{ABOUT} and falcon-12", stream=stream).items()
+]
+
+
+def readable(body: bytes) -> str:
+    """Return everything that a client can read in ``body``, with the events in Amazon's frames and the joined texts
+    of all events."""
+    framed = [base64.b64decode(found) for found in re.findall(rb'"bytes": ?"([A-Za-z0-9+/=]+)"', body)]
+    text = b"\n".join([body, *framed]).decode("utf-8", "replace")
+    return text + "\n" + "".join(re.findall(r'"(?:text|content|delta)": ?"([^"]*)"', text))
+
+
+@pytest.mark.sample(19, by="turns")
+@pytest.mark.parametrize("client", ["mask", "mask-window", "refuse", "refuse-window", "stop"])
+@pytest.mark.parametrize(("path", "body", "stream"), EVADING)
+def test_no_path_of_another_server_evades_the_steps(gateway, upstream, client, path, body, stream):
+    upstream.script(FOUND)
+    status, headers, raw = post_as(gateway, client, path, body)
+    seen = readable(raw)
+    assert "alcon-7" not in seen
+    assert "window" in client or all(b"falcon" not in one.body for one in upstream.seen)
+    assert status == (400 if client.startswith("refuse") else 200), seen
+    if client.startswith("mask"):
+        assert re.search(f"it is {WORD} today", seen), seen
+        return
+    assert headers["x-trigate-refused-by"] == client
+    assert ("Not here." in seen) is (client == "stop")
+    assert bool(upstream.seen) == (client == "refuse-window")
