@@ -1,7 +1,7 @@
 """Regular expressions whose search takes linear time: a deterministic automaton, built from Python's syntax.
 
-Backreferences and lookarounds have no such automaton, and are refused. Matches are as long as possible. RE2 does not
-say from which position a match may continue after the end of a text, and its ``\\b`` and classes know ASCII alone."""
+Backreferences and lookarounds have no such automaton, and are refused. Matches are as long as possible. RE2 reports no
+position from which a match may continue after the end of a text, and its ``\\b`` and classes know ASCII alone."""
 
 import re
 import re._constants as ops  # type: ignore[import-not-found]
