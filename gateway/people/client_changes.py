@@ -6,9 +6,9 @@ from typing import Any
 
 from gateway.config.key_changes import audited_client, described_settings
 from gateway.people.records import AuditEntry
-from gateway.people.rows import audit_writer
+from gateway.people.rows import PeopleTables
 from gateway.stores.key_store import ItemChange, KeyEvent
-from gateway.stores.sql import SqlNotation
+from gateway.stores.sql import Session, SqlNotation
 
 
 def client_change(
@@ -25,5 +25,10 @@ def client_change(
     ``None`` for either means no client: the change removes or creates it. ``digests`` are those of new keys."""
     text = None if written is None else json.dumps(written, ensure_ascii=False)
     about = described_settings(name, before if text is None else text)
-    also = audit_writer(notation, entry, audited_client(name, before), audited_client(name, text))
-    return ItemChange(event, name, before, text, about, digests, also)
+
+    def write_audit(session: Session) -> None:
+        tables = PeopleTables(session, notation)
+        tables.lock()
+        tables.add_audit(entry, audited_client(name, before), audited_client(name, text))
+
+    return ItemChange(event, name, before, text, about, digests, write_audit)

@@ -119,21 +119,12 @@ class FollowedPeople:
         """Use the rows that ``read`` returned."""
         if news is None or (not news.is_complete and news.position == self._position):
             return
-        self._applied_at = self._clock()
+        self._applied_at = now = self._clock()
         names = news.names
         if news.is_complete:
             names |= {*self._blocks, *self._raises, *self._own_keys}  # rows that were removed
-            self._blocks, self._raises = dict(news.blocks), dict(news.raises)
-            self._ended, self._own_keys = dict(news.ended), dict(news.own_keys)
-            self._by_digest = {key.digest: key for keys in self._own_keys.values() for key in keys}
-        else:
-            self._apply_changes(news)
-        self._position = news.position
-        for listener in self._listeners:
-            listener(names)
-
-    def _apply_changes(self, news: PeopleNews) -> None:
-        for name in news.names:
+            self._ended = {}
+        for name in names:
             _replace(self._blocks, name, news.blocks)
             _replace(self._raises, name, news.raises)
             for key in self._own_keys.pop(name, ()):
@@ -141,10 +132,12 @@ class FollowedPeople:
             if keys := news.own_keys.get(name):
                 self._own_keys[name] = keys
                 self._by_digest.update((key.digest, key) for key in keys)
-        now = self._clock()
         if any(until <= now - CLOCK_SKEW for until in self._ended.values()):
             self._ended = {id: until for id, until in self._ended.items() if until > now - CLOCK_SKEW}
         self._ended.update(news.ended)
+        self._position = news.position
+        for listener in self._listeners:
+            listener(names)
 
 
 def _replace(table: dict[str, T], name: str, rows: Mapping[str, T]) -> None:

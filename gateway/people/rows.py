@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, Generic, Literal, LiteralString, TypeAlias, TypeVar, cast
 
@@ -171,21 +171,6 @@ class PeopleTables:
             texts = [None if value is None else json_text(value) for value in (before, after)]
             number = self.count("SELECT coalesce(max(number), 0) + 1 FROM {audit}")
             self.add(AUDIT, attrs.evolve(entry, number=number, before=texts[0], after=texts[1]))
-
-
-def audit_writer(
-    notation: SqlNotation, entry: AuditEntry, before: Any = None, after: Any = None
-) -> Callable[[Session], None]:
-    """Return a function that adds ``entry`` in the transaction of another store, ``KeyStore.change(also=)``.
-
-    ``before`` and ``after`` are the changed record without secrets, ``None`` if there is none."""
-
-    def write(session: Session) -> None:
-        tables = PeopleTables(session, notation)
-        tables.lock()
-        tables.add_audit(entry, before, after)
-
-    return write
 
 
 def _condition(where: Mapping[str, Any]) -> str:

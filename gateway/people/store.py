@@ -212,7 +212,7 @@ class PeopleStore:
         await self.database.aclose()
 
     async def open(self) -> None:
-        """Create the tables if they are missing: ``rows.audit_writer`` writes over a connection of another store."""
+        """Create the tables if they are missing: ``client_change`` writes over a connection of another store."""
         await self.database.read(lambda session: None)
 
     # Sign-ins and sessions

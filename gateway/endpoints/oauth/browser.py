@@ -19,7 +19,6 @@ from gateway.endpoints.oauth.errors import OAuthError, PageError
 from gateway.endpoints.oauth.forms import Form, parse_query, read_form
 from gateway.endpoints.oauth.paths import CALLBACK
 from gateway.endpoints.oauth.sign_in_states import LIFETIME, SignIn, StateRefused
-from gateway.endpoints.own_pages import check_own_page
 from gateway.http.headers import Headers, bearer_token
 from gateway.http.response import Response
 from gateway.people.issuer_http import IssuerClient, IssuerRefused, IssuerUnavailable
@@ -296,7 +295,6 @@ class BrowserSignIn:
         A program sends its session's token instead of a cookie, and gets 204."""
         if token := bearer_token(incoming.headers):
             return await self._sign_out_program(incoming, token)
-        check_own_page(incoming, self._context.external.origin, self._context.audit)
         await read_form(incoming)
         cookie = read_cookie(incoming.headers, SESSION, self._context.external.path)
         found = None if cookie is None else await self._context.store.session_of_cookie(digest_of(cookie))

@@ -19,7 +19,6 @@ from gateway.endpoints.oauth.cookies import SIGN_IN, read_cookie
 from gateway.endpoints.oauth.errors import json_response
 from gateway.endpoints.oauth.forms import parse_query, read_form
 from gateway.endpoints.oauth.paths import DEVICE
-from gateway.endpoints.own_pages import check_own_page
 from gateway.http.headers import Headers
 from gateway.http.response import Response
 from gateway.people.records import DeviceGrant, digest_of
@@ -127,7 +126,6 @@ class DeviceSignIn:
 
     async def decide(self, incoming: PiecesRequest) -> Response:
         """Handle both forms: the code, and the decision of the person who is signed in."""
-        check_own_page(incoming, self._context.external.origin, self._context.audit)
         form = await read_form(incoming)
         text = form.get("user_code", "")
         found = await self._find(incoming, text)

@@ -22,7 +22,9 @@ from gateway.endpoints.oauth.paths import (
     TOKEN,
 )
 from gateway.endpoints.oauth.token_grants import GRANT_TYPES, TokenGrants
+from gateway.endpoints.own_pages import check_own_page
 from gateway.exchange.service import Service
+from gateway.http.headers import bearer_token
 from gateway.http.response import Response
 from gateway.serving.incoming_request import PiecesRequest
 from streams.events import ErrorInfo
@@ -61,12 +63,21 @@ class SignInServer(PageServer):
         try:
             if handler is None:
                 raise self._no_handler_error(path)
+            self._check_form(incoming, method, path)
             with self._context.limits.running.hold(incoming.scope.address):
                 return await handler(incoming)
         except PageError as error:
             return self._context.error_page(error)
         except OAuthError as error:
             return oauth_error_response(error)
+
+    def _check_form(self, incoming: PiecesRequest, method: str, path: str) -> None:
+        """Raise ``GatewayError`` (403) for a form that another page than the gateway's own sent.
+
+        A program may sign itself out with its token."""
+        is_of_program = path in _FOR_PROGRAMS or (path == LOGOUT and bool(bearer_token(incoming.headers)))
+        if method == "POST" and not is_of_program:
+            check_own_page(incoming, self._context.external.origin, self._context.audit)
 
     def _no_handler_error(self, path: str) -> OAuthError:
         allowed = sorted(method for method, known in self._handlers if known == path)
