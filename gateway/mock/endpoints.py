@@ -96,8 +96,3 @@ def _routes(objects: MockObjects) -> Iterator[tuple[str, str, AnswerCall]]:
         yield "DELETE", f"{files}/{{part}}", objects.within(remove)
         yield "GET", f"{files}/{{part}}/content", objects.within(content)
     yield "POST", "/v1/vector_stores/{id}/files/{part}", objects.within(stores.update_file)
-    batches = "/v1/vector_stores/{id}/file_batches"
-    yield "POST", batches, stores.create_batch
-    yield "GET", f"{batches}/{{part}}", stores.show_batch
-    yield "GET", f"{batches}/{{part}}/files", stores.list_batch
-    yield "POST", f"{batches}/{{part}}/cancel", stores.cancel_batch

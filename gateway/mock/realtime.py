@@ -28,7 +28,7 @@ class MockSession:
             "type": "realtime", "object": "realtime.session", "id": new_id("sess_"), "model": model,
             "output_modalities": ["audio"],
         }  # fmt: skip
-        self._items: dict[str, Mapping[str, Any]] = {}
+        self._last_id: str | None = None
 
     def created_event(self) -> str:
         return _event("session.created", session=self._session)
@@ -53,20 +53,11 @@ class MockSession:
                 item = expect(event.get("item"), dict, "item")
                 _check_item(item)
                 yield from self._add({"id": new_id("item_"), "object": "realtime.item", **item})
-            case "conversation.item.retrieve":
-                yield _event("conversation.item.retrieved", item=self._items[self._item_id(event, "retrieve")])
-            case "conversation.item.truncate":
-                cut = {name: expect(event.get(name), int, name) for name in ("content_index", "audio_end_ms")}
-                yield _event("conversation.item.truncated", item_id=self._item_id(event, "truncate"), **cut)
-            case "conversation.item.delete":
-                item_id = self._item_id(event, "delete")
-                del self._items[item_id]
-                yield _event("conversation.item.deleted", item_id=item_id)
             case "input_audio_buffer.append":
                 expect(event.get("audio"), str, "audio")
             case "input_audio_buffer.commit":
                 item = _message("user", [{"type": "input_audio", "transcript": None}])
-                yield _event("input_audio_buffer.committed", item_id=item["id"], previous_item_id=self._last_id())
+                yield _event("input_audio_buffer.committed", item_id=item["id"], previous_item_id=self._last_id)
                 yield from self._add(item)
             case "input_audio_buffer.clear":
                 yield _event("input_audio_buffer.cleared")
@@ -81,21 +72,9 @@ class MockSession:
             case kind:
                 raise invalid(f"unknown event {kind[:80]}", "type", code="invalid_value")
 
-    def _item_id(self, event: Mapping[str, Any], action: str) -> str:
-        """Return the id of the item in ``event``. Raises ``GatewayError`` if the conversation does not have it."""
-        item_id = expect(event.get("item_id"), str, "item_id")
-        if item_id not in self._items:
-            message = f"the item {item_id[:80]!r} does not exist"
-            raise invalid(message, "item_id", code=f"item_{action}_invalid_item_id")
-        return item_id
-
-    def _last_id(self) -> str | None:
-        return next(reversed(self._items), None)
-
     def _add(self, item: Mapping[str, Any]) -> Iterator[str]:
         """Add ``item`` to the conversation. Yield the events that report it."""
-        previous = self._last_id()
-        self._items[item["id"]] = item
+        previous, self._last_id = self._last_id, item["id"]
         yield _event("conversation.item.added", item=item, previous_item_id=previous)
         yield _event("conversation.item.done", item=item, previous_item_id=previous)
 
@@ -110,8 +89,7 @@ class MockSession:
         done = {**item, "status": "completed", "content": [{"type": f"output_{part}", member: text}]}
         within = {"response_id": response["id"], "output_index": 0}
         place = {**within, "item_id": item["id"], "content_index": 0}
-        previous = self._last_id()
-        self._items[item["id"]] = done
+        previous, self._last_id = self._last_id, item["id"]
         yield _event("response.created", response={**response, "output": []})
         yield _event("response.output_item.added", item=item, **within)
         yield _event("conversation.item.added", item=item, previous_item_id=previous)

@@ -1,5 +1,4 @@
-"""The stand-in's vector stores: their files, and batches of files. Files are ready immediately, and no search finds
-anything."""
+"""The stand-in's vector stores and their files, which are ready immediately. No search finds anything."""
 
 import time
 from collections.abc import Mapping
@@ -10,14 +9,13 @@ import attrs
 from gateway.mock.called import EndpointCall
 from gateway.mock.endpoint_answers import json_answer
 from gateway.mock.faults import ScriptedAnswer
-from gateway.mock.kept import MockObject, MockObjects, id_within, page
+from gateway.mock.kept import MockObject, MockObjects, id_within
 from providers.neutral.codec import new_id
 
 PREFIX: Final = "vs_"
 """The start of the ids of vector stores."""
 
 _STORE: Final = "vector_store"
-_BATCH: Final = "vector_store.files_batch"
 _CHUNKING: Final = {"type": "static", "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}}
 _CHANGEABLE: Final = ("name", "metadata", "expires_after")
 
@@ -94,38 +92,6 @@ class MockVectorStores:
         files = self.objects.all_within(store["id"])
         store.update(file_counts=_counts(len(files)), usage_bytes=sum(len(file.content) for file in files))
         return store
-
-    # Batches of files
-
-    def create_batch(self, call: EndpointCall) -> ScriptedAnswer:
-        """Add the files of ``file_ids`` or ``files``."""
-        store = self.objects.get(call).about
-        wanted = call.objects("files") or [{"file_id": id} for id in call.ids("file_ids")]
-        files = [(self.objects.find(one.get("file_id")), {**call.members, **one}) for one in wanted]
-        added = [self._add(store["id"], file, members)["id"] for file, members in files]
-        self._count(store)
-        about = {
-            "id": new_id("vsfb_"), "object": _BATCH, "created_at": int(time.time()),
-            "vector_store_id": store["id"], "status": "completed", "file_counts": _counts(len(added)),
-        }  # fmt: skip
-        return json_answer(self.objects.store(MockObject(about, " ".join(added).encode())).about)
-
-    def show_batch(self, call: EndpointCall) -> ScriptedAnswer:
-        return json_answer(self._batch(call).about)
-
-    def cancel_batch(self, call: EndpointCall) -> ScriptedAnswer:
-        about = self._batch(call).about
-        about["status"] = "cancelled"
-        return json_answer(about)
-
-    def list_batch(self, call: EndpointCall) -> ScriptedAnswer:
-        """Return the list of the files in a batch."""
-        ids = self._batch(call).content.decode().split()
-        files = reversed(self.objects.all_within(call.path_parameters["id"]))
-        return page([one.about for one in files if one.about["id"] in ids], call)
-
-    def _batch(self, call: EndpointCall) -> MockObject:
-        return self.objects.find(call.path_parameters["part"], _BATCH)
 
 
 def _counts(completed: int) -> dict[str, int]:

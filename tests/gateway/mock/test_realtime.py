@@ -80,9 +80,6 @@ MESSAGE = {"type": "message", "role": "user"}
         ({"type": "conversation.item.create", "item": {"id": 7, **MESSAGE, "content": []}}, "item.id"),
         ({"type": "conversation.item.create", "item": {**MESSAGE, "content": "hi"}}, "item.content"),
         ({"type": "conversation.item.create", "item": {**MESSAGE, "content": [5]}}, "item.content[0]"),
-        ({"type": "conversation.item.delete"}, "item_id"),
-        ({"type": "conversation.item.retrieve", "item_id": 5}, "item_id"),
-        ({"type": "conversation.item.truncate", "item_id": "x", "content_index": "0"}, "content_index"),
         ({"type": "response.create", "response": "x"}, "response"),
         ({"type": "response.create", "response": {"output_modalities": {}}}, "response.output_modalities"),
         ({"type": "input_audio_buffer.append"}, "audio"),
@@ -99,24 +96,6 @@ def test_members_of_wrong_types_are_an_error_event(message, param):
     assert (error["type"], error["error"]["type"], error["error"]["param"]) == ("error", "invalid_request_error", param)
     assert error["error"].get("event_id") == ("mine" if isinstance(message, dict) else None)
     assert events(session, {"type": "response.create"})[-1]["type"] == "response.done"
-
-
-def test_items_are_retrieved_truncated_and_deleted():
-    session = MockSession("m")
-    first, second = (event["item"]["id"] for event in events(session, CREATE_ITEM, CREATE_ITEM)[2::2])
-    (retrieved,) = events(session, {"type": "conversation.item.retrieve", "item_id": first})[1:]
-    assert (retrieved["type"], retrieved["item"]["content"]) == (
-        "conversation.item.retrieved", CREATE_ITEM["item"]["content"],
-    )  # fmt: skip
-    cut = {"type": "conversation.item.truncate", "item_id": second, "content_index": 0, "audio_end_ms": 50}
-    (truncated,) = events(session, cut)[1:]
-    assert (truncated["type"], truncated["item_id"], truncated["audio_end_ms"]) == (
-        "conversation.item.truncated", second, 50,
-    )  # fmt: skip
-    delete = {"type": "conversation.item.delete", "item_id": first}
-    deleted, repeated = events(session, delete, delete)[1:]
-    assert (deleted["type"], deleted["item_id"]) == ("conversation.item.deleted", first)
-    assert repeated["error"]["code"] == "item_delete_invalid_item_id"
 
 
 def test_an_item_follows_the_previous_one():

@@ -76,18 +76,6 @@ def test_vector_stores(client):
     assert client.vector_stores.delete(store.id).deleted
 
 
-def test_batches_of_files_in_vector_stores(client):
-    store = client.vector_stores.create(name="docs", file_ids=[stored_file(client)])
-    ids = [stored_file(client) for _ in range(2)]
-    batch = client.vector_stores.file_batches.create(store.id, file_ids=ids)
-    assert batch.file_counts.total == 2
-    assert client.vector_stores.file_batches.retrieve(batch.id, vector_store_id=store.id).status == "completed"
-    listed = client.vector_stores.file_batches.list_files(batch.id, vector_store_id=store.id)
-    assert {one.id for one in listed} == set(ids)
-    assert client.vector_stores.retrieve(store.id).file_counts.total == 3
-    assert client.vector_stores.file_batches.cancel(batch.id, vector_store_id=store.id).status == "cancelled"
-
-
 def test_mistakes_with_vector_stores(stand_in, client):
     """They got 500 and a page in HTML."""
     stores = f"{stand_in}/v1/vector_stores"
@@ -95,12 +83,10 @@ def test_mistakes_with_vector_stores(stand_in, client):
     inside = f"{stores}/{store}"
     with httpx2.Client(verify=False) as direct:
         for wrong in (5, "abc", {"a": 1}, [1], [None]):
-            for path in (stores, f"{inside}/file_batches"):
-                response = direct.post(path, json={"file_ids": wrong})
-                assert (response.status_code, response.json()["error"]["param"]) == (400, "file_ids")
+            response = direct.post(stores, json={"file_ids": wrong})
+            assert (response.status_code, response.json()["error"]["param"]) == (400, "file_ids")
         for wrong in (None, 5, [file], {}):
             assert direct.post(f"{inside}/files", json={"file_id": wrong}).status_code == 404
-        assert direct.get(f"{inside}/file_batches/{file}/files").status_code == 404
         client.vector_stores.files.create(store, file_id=file)
         client.vector_stores.delete(store)
         assert direct.delete(f"{inside}/files/{file}").status_code == 404
