@@ -39,6 +39,8 @@ _OF_SERVERS: Final[Mapping[str, Meaning]] = {
     "timeout": TIMEOUT,  # Cohere
     "time_limit": TIMEOUT,  # watsonx
     "sensitive": "refusal",  # GLM and Hunyuan (earendil-works/pi#1509); also in Messages (earendil-works/pi#978)
+    "repetition": "length",  # vLLM stopped a model that repeats itself
+    "repetition_truncation": "length",  # Xiaomi MiMo did
 }
 """Words of inference servers and routers, which they use in each API that they serve."""
 
@@ -50,6 +52,7 @@ ENDS: Final[Mapping[Api, Mapping[str, Meaning]]] = {
         "eos_token": "stop",  # TGI
         "complete": "stop",  # Cohere
         "normal": "stop",  # Qianfan
+        "end": "stop",  # local servers (earendil-works/pi#2107)
         "end_turn": "stop",
         "stop_sequence": "stop",
         "pause_turn": "stop",
@@ -59,10 +62,11 @@ ENDS: Final[Mapping[Api, Mapping[str, Meaning]]] = {
         "model_length": "length",  # Mistral
         "error_limit": "length",  # Cohere: the context is full
         "model_context_window_exceeded": "length",
-        "repetition": "length",  # vLLM stopped a model that repeats itself
         "tool_calls": "tool_calls",
         "tool_call": "tool_calls",
         "tool_use": "tool_calls",
+        "tool-calls": "tool_calls",  # Vercel AI Gateway, like ``content-filter``: the words of its AI SDK
+        "content-filter": "refusal",
         "function_call": "tool_calls",
         "content_filter": "refusal",
         "refusal": "refusal",
@@ -145,6 +149,7 @@ ENDS: Final[Mapping[Api, Mapping[str, Meaning]]] = {
     },
     "interactions": {
         "completed": "stop",
+        "idle": "stop",  # all processing has ended
         "requires_action": "tool_calls",
         "incomplete": "length",
         "budget_exceeded": "length",

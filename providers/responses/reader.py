@@ -126,8 +126,9 @@ class ResponsesReader(StagedReader):
         if status in FAILED_STATUSES:
             error = attrs.evolve(read_event_failure(response), native=True)
             return [*start, *self._usage_events(response), error]
-        if isinstance(failed := ENDS["responses"].get(status), Failed):
-            return [*start, *self._usage_events(response), end_failure(failed, status, status)]
+        word = (_incomplete_reason(response) if status == "incomplete" else "") or status
+        if isinstance(failed := ENDS["responses"].get(word), Failed):
+            return [*start, *self._usage_events(response), end_failure(failed, word, word)]
         if status in PENDING_STATUSES:  # a background response without an answer yet
             message = f"the provider's answer is not finished: its status is {status!r}"
             return [*start, *self._usage_events(response), ErrorInfo("upstream", message, native=True, reason=None)]
@@ -157,12 +158,16 @@ class ResponsesReader(StagedReader):
         found = response.get("moderation")
         moderation = found if isinstance(found, dict) else None
         if status == "incomplete":
-            word = as_string(as_object(response.get("incomplete_details")).get("reason"))
+            word = _incomplete_reason(response)
             meaning = ENDS["responses"].get(word)
             reason = meaning if isinstance(meaning, str) else "length"  # it is incomplete, whatever the word
             return AnswerEnd(reason, word or status, moderation=moderation, is_known=not word or meaning is not None)
         reason = "tool_calls" if self._answer.call_ids else "stop"
         return AnswerEnd(reason, status, moderation=moderation, is_known=status in ENDS["responses"])
+
+
+def _incomplete_reason(response: Json) -> str:
+    return as_string(as_object(response.get("incomplete_details")).get("reason"))
 
 
 _PART = ByType({"output_text": {"text": str}, "text": {"text": str}, "refusal": {"refusal": str}})

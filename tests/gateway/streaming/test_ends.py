@@ -85,6 +85,14 @@ def test_a_failure_at_the_end_of_a_whole_answer_is_an_error_in_the_clients_strea
             assert judge(client, out, streamed=True).outcome == "failed"
 
 
+def test_words_of_routers_and_makers_keep_their_meaning_for_other_clients():
+    """Vercel's gateway writes the words of its AI SDK, Xiaomi's models stop when they repeat themselves."""
+    for word, read in (("content-filter", "refusal"), ("repetition_truncation", "max_tokens"), ("end", "end_turn")):
+        data = with_end("chat", b"".join(events_of("chat", SCRIPTS["text"])), word)
+        with case(word):
+            assert b'"stop_reason":"%s"' % read.encode() in hub_lane("chat", "messages").feed(data)
+
+
 @pytest.mark.parametrize("api", ["chat", "messages", "gemini"])
 def test_an_unknown_end_is_complete_only_after_content(api):
     """GLM's and vLLM's next word must neither break an answer nor complete an empty one."""

@@ -326,6 +326,13 @@ def test_an_incomplete_answer_says_why(details: Any, reason: Reason) -> None:
     assert end.reason == reason
 
 
+def test_an_incomplete_answer_whose_reason_is_a_failure_has_failed() -> None:
+    details = {"reason": "network_error"}
+    end = read(stream(created_event(), text_delta(0, "hi"), ended_event("incomplete", incomplete_details=details)))[-1]
+    assert isinstance(end, ErrorInfo)
+    assert end.reason == "server_error"
+
+
 FLAT = {"type": "error", "code": "rate_limit_exceeded", "message": "slow down", "param": None}
 
 
