@@ -165,7 +165,7 @@ class CheckedStartedStream(StartedStream):
                 partial(restore_name, names=names) if names else None, self._count_held,
                 has_choices=request.choices > 1,
             )  # fmt: skip
-            self._stream = CheckedStream(checks, source, self.source.watch, self._note_usage)
+            self._stream = CheckedStream(checks, source, self.source.watch, self._note_usage, self.pass_keep_alive)
             streamed = is_stream(request, self.response.header("content-type"))
             pieces = _CheckedPieces(self)
             self._released = self._stream.chunks(pieces) if streamed else self._stream.whole_chunks(pieces)

@@ -159,7 +159,7 @@ class DeliveredAnswer(Generic[B]):
             self._wake_body()
 
     def pass_keep_alive(self) -> None:
-        """Send a keep-alive to the client, because the provider sent one before its first content."""
+        """Send a keep-alive to the client, because the provider sent one that does not pass itself."""
         self.delivery.queue_keep_alive()
         self._wake_body()
 

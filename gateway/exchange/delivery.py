@@ -224,7 +224,7 @@ class Delivery:
         self._queued_events = data
 
     def queue_keep_alive(self) -> None:
-        """Send a keep-alive when ``receive`` is called, because a provider has sent one before its first content."""
+        """Send a keep-alive when ``receive`` is called, because a provider has sent one that does not pass itself."""
         self._is_keep_alive_queued = True
 
     @property
@@ -239,7 +239,7 @@ class Delivery:
         if self._is_keep_alive_queued:
             self._is_keep_alive_queued = False
             if not (data or self._queued_events or error):
-                return () if self.lane.progress.committed else self._react(Trigger.TIME_UP)
+                return () if self.lane.progress.over else self._react(Trigger.TIME_UP)
         first, self._queued_events = self._queued_events, b""
         try:
             out = first + (self.lane.feed(data) if data else b"")

@@ -123,7 +123,7 @@ class StartedStream(StartedAnswer):
         self.first_lane = first_lane
         self._observed_lane = observed_lane
         self.scope = scope
-        self._pass_keep_alive = pass_keep_alive
+        self.pass_keep_alive = pass_keep_alive
         self._is_whole = False
         self._counted = math.inf  # the size at which to count more memory of a response that is no stream
 
@@ -188,7 +188,7 @@ class StartedStream(StartedAnswer):
                 if lane.progress.committed or lane.progress.error is not None or size > MAX_HELD:
                     break
                 if lane.progress.take_keep_alive():
-                    self._pass_keep_alive()
+                    self.pass_keep_alive()
             else:
                 first.append(await offload(seen, lane.end))  # it may be a complete response, which is read only now
         except FramingError as exception:

@@ -1,5 +1,6 @@
 """Relayed responses that steps check. Imported only where steps are configured."""
 
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -25,8 +26,16 @@ class CheckedRelayedAnswer(RelayedAnswer):
     """A relayed response that its steps check: an event stream is released as they allow, any other response is held
     until they have checked all of it. Steps that only report hold nothing."""
 
-    def __init__(self, request: RelayedRequest, source: AnswerSource, scope: RequestScope) -> None:
+    def __init__(
+        self,
+        request: RelayedRequest,
+        source: AnswerSource,
+        scope: RequestScope,
+        pass_keep_alive: Callable[[], object],
+    ) -> None:
+        """Prepare the response. ``pass_keep_alive`` is called for the provider's comments."""
         super().__init__(request, source, scope)
+        self._pass_keep_alive = pass_keep_alive
         checks = source.target_request.checks
         assert checks is not None, "it is checked"
         self._checks = checks
@@ -62,7 +71,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
                 keep.keep_unrestored(b"")
             self._stream = RelayedStream(
                 self._checks, self._endpoint, self._context.service.limits.event, self._cut_stream,
-                None if keep is None else keep.keep_unrestored,
+                None if keep is None else keep.keep_unrestored, self._pass_keep_alive,
             )  # fmt: skip
 
     async def read_first(self) -> bytes:

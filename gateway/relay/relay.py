@@ -144,7 +144,7 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
             return RelayedAnswer(self._request, source, self.scope)
         from gateway.relay.checked_relay import CheckedRelayedAnswer
 
-        return CheckedRelayedAnswer(self._request, source, self.scope)
+        return CheckedRelayedAnswer(self._request, source, self.scope, self.pass_keep_alive)
 
     def first_events(self, answer: RelayedAnswer) -> tuple[Lane, bytes]:
         disclosure, redact = answer.source.target_request.disclosure, None

@@ -21,7 +21,7 @@ from gateway.steps.runner import StepFailed
 from gateway.steps.runs import TEXT_TYPES
 from gateway.steps.shown_choices import ShownChoices
 from gateway.steps.verdicts import RefusedByStep
-from gateway.streaming.lane import read_whole, too_large
+from gateway.streaming.lane import OPENING_COMMENTS, read_whole, too_large
 from providers.neutral.choices import MEMBERS, OTHER_CHOICE, check_number, split_choices
 from providers.neutral.codec import Codec, Reader
 from streams.errors import GatewayError
@@ -71,10 +71,21 @@ class CheckedStream:
     was released. The limits on silence do not count the time of the steps."""
 
     def __init__(
-        self, checks: ResponseSteps, source: StreamSource, watch: Watch, on_refusal: Callable[[], object]
+        self,
+        checks: ResponseSteps,
+        source: StreamSource,
+        watch: Watch,
+        on_refusal: Callable[[], object],
+        pass_keep_alive: Callable[[], object] = lambda: None,
     ) -> None:
-        """Prepare the stream. ``on_refusal`` is called when a refusal ends it."""
+        """Prepare the stream. ``on_refusal`` is called when a refusal ends it, ``pass_keep_alive`` for a keep-alive of
+        the provider that does not pass immediately."""
         self._on_refusal = on_refusal
+        self._pass_keep_alive = pass_keep_alive
+        self._keep_alives = 0
+        words = source.codec.wire.words
+        self._opening = max(OPENING_COMMENTS, words.opening_keep_alives)
+        self._keep_alive_starts = (b":", *(b"event: " + name.encode() for name in words.keep_alives))
         self.ended = trio.Event()
         """Set when the last bytes were released, or the stream was refused or closed."""
         self.is_clean = False
@@ -121,7 +132,10 @@ class CheckedStream:
                     break
                 if not self._has_content or self._checks.may_wait:
                     self._note_arrival()
-                released = await self._release(splitter.feed(chunk))
+                raws = splitter.feed(chunk)
+                released = await self._release(raws)
+                if raws and raws[-1].startswith(self._keep_alive_starts) and not released.endswith(raws[-1]):
+                    self._note_keep_alive()
                 for at in range(0, len(released), PIECE):
                     if at:
                         await trio.lowlevel.checkpoint()  # the lane reads the pieces in turns
@@ -191,6 +205,12 @@ class CheckedStream:
         for chain in self._chains.values():
             await chain.feed(())  # raises the refusal
         raise AssertionError("only a refusal cuts the stream")
+
+    def _note_keep_alive(self) -> None:
+        """Pass on a keep-alive that waits for a step, unless it is one with which every stream begins."""
+        self._keep_alives += 1
+        if self.characters or self._keep_alives > self._opening:
+            self._pass_keep_alive()
 
     def _note_arrival(self) -> None:
         if not self._has_content:

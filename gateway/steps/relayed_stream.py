@@ -16,6 +16,7 @@ from gateway.steps.json_texts import KeyMasked, NotJson
 from gateway.steps.masks import PassageEdit, Placeholders
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.runs import HeldEvent, Run, RunBuilder, complete_run
+from gateway.streaming.lane import OPENING_COMMENTS
 from streams.events import AnswerEnd, Event, NativeItem
 from streams.sse import DONE, SSE, SseEvents
 from streams.surrogates import NOT_JSON, any_json
@@ -130,7 +131,7 @@ class RelayedStream:
     """The stages of an endpoint's event stream.
 
     ``cut`` ends it after a refusal by a step that holds nothing. ``keep`` gets the events before values return to
-    the client."""
+    the client. ``pass_keep_alive`` is called for comments, which no step sees."""
 
     def __init__(
         self,
@@ -139,6 +140,7 @@ class RelayedStream:
         event_limit: int,
         cut: Callable[[], object],
         keep: Callable[[bytes], object] | None,
+        pass_keep_alive: Callable[[], object],
     ) -> None:
         self.held = 0
         """Bytes of the events that wait."""
@@ -148,6 +150,8 @@ class RelayedStream:
         self._api: Any = endpoint
         self._splitter = SSE.splitter(event_limit)
         self._sizes: deque[int] = deque()
+        self._pass_keep_alive = pass_keep_alive
+        self._comments = 0
         self._only_reports = not checks.restores and all(step.only_reports for step in checks.steps)
         keep_events = None if keep is None else lambda events: keep(_bytes_of(events))
         self.chain = checks.chain_of(lambda: RelayedRunBuilder(endpoint), cut, keep_events)
@@ -165,6 +169,10 @@ class RelayedStream:
 
     async def _release(self, raws: Sequence[bytes]) -> bytes:
         if not self._only_reports:
+            self._comments += sum(raw.startswith(b":") and SSE.parse(raw) is None for raw in raws)
+            if self._comments > OPENING_COMMENTS:
+                self._comments = OPENING_COMMENTS
+                self._pass_keep_alive()
             raws = [SSE.without_remarks(raw, *parsed) for raw in raws if (parsed := SSE.parse(raw)) is not None]
         for raw in raws:
             self.passed += len(raw)

@@ -1,6 +1,7 @@
 """Steps on responses of endpoints that are cached, held for long, or left by their client."""
 
 import contextlib
+import types
 from typing import Any, Final
 
 import httpx2
@@ -130,6 +131,19 @@ async def test_a_held_stream_is_kept_alive_and_a_late_refusal_is_its_last_event(
         assert b"it is" not in received
         assert received.count(b"content_filter") == 1
         assert b"[DONE]" not in received
+
+
+async def test_a_providers_comment_passes_while_a_stream_is_held():
+    answer = events(PIECES[2], b": busy\n\n" * 2, DONE)
+    async with gateway_with_cache(lambda asked: answer, step()) as (served, provider):
+        turns = trio.Semaphore(2)
+        provider.go = types.SimpleNamespace(wait=turns.acquire)
+        async with _stream(served) as response:
+            received = response.aiter_bytes()
+            with trio.fail_after(5):
+                assert await anext(received) == b": ping\n\n"
+            turns.release()
+            assert b"".join([piece async for piece in received]) == PIECES[2] + DONE
 
 
 async def test_a_client_that_leaves_closes_the_provider_and_its_check():

@@ -3,17 +3,19 @@ S51, S52 and S54 of ``step-behaviours.md``)."""
 
 import http.client
 import json
+import re
 import time
 from typing import Any, Final
 
 import pytest
 import yaml
 
+from tests.support.apis import VENDORS, question
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
-from tests.support.upstreams import Script, render
+from tests.support.upstreams import PATHS, Script, render
 
 CODE: Final = """
 import re
@@ -74,19 +76,21 @@ def gateway(by_hand, folder):
         yield served
 
 
-def begin(gateway, client: str, *, stream: bool = True) -> http.client.HTTPConnection:
+def begin(
+    gateway, client: str, model: str = "m", api: str = "chat", *, stream: bool = True
+) -> http.client.HTTPConnection:
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
     headers = {**bearer(client), "content-type": "application/json"}
-    body = {"model": "m", "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
-    connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+    connection.request("POST", PATHS[api], json.dumps(question(api, model, stream=stream)), headers)
     return connection
 
 
-def chunks(text: str) -> list[bytes]:
-    return [
-        b"%x\r\n%b\r\n" % (len(one), one)
-        for one in render(Script(text=text), "chat", {"stream": True, "model": "m"}).pieces
-    ]
+def chunked(*pieces: bytes) -> list[bytes]:
+    return [b"%x\r\n%b\r\n" % (len(one), one) for one in pieces]
+
+
+def chunks(text: str, api: str = "chat") -> list[bytes]:
+    return chunked(*render(Script(text=text), api, {"stream": True, "model": "m"}).pieces)
 
 
 @pytest.mark.sample(2)
@@ -111,6 +115,49 @@ def test_held_text_has_keep_alives_and_a_late_refusal_is_an_error_event(gateway,
     else:
         assert b"[WORD_" in body
         assert b"[DONE]" in body
+
+
+@pytest.fixture(scope="module")
+def calm(by_hand, tmp_path_factory):
+    """Run a gateway that sends no keep-alive of its own."""
+    entries = [provider(f"{VENDORS[api]}/{api}", by_hand.url, [api], key=f"key-{api}") for api in KEEP_ALIVES]
+    more = {"client_keys": client_keys(STEPS), "steps": own_steps(STEPS), "keep_alive": "1h"}
+    with step_gateway(tmp_path_factory.mktemp("calm"), entries, CODE, **more) as served:
+        yield served
+
+
+KEEP_ALIVES: Final = {
+    "chat": b": OPENROUTER PROCESSING\n\n",
+    "messages": b'event: ping\ndata: {"type": "ping"}\n\n',
+    "responses": b'event: keepalive\ndata: {"type":"keepalive","sequence_number":2}\n\n',
+}
+"""The keep-alives of providers."""
+PING: Final = re.compile(rb": ping\n\n|event: ping\n|event: keepalive\n|: OPENROUTER")
+SUCCESS: Final = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}
+
+
+@pytest.mark.sample(6)
+@pytest.mark.parametrize("api", KEEP_ALIVES)
+@pytest.mark.parametrize("client_api", KEEP_ALIVES)
+@pytest.mark.parametrize("client", ["whole", "whole-mask", "window"])
+def test_a_providers_keep_alives_pass_while_a_step_holds_text(calm, by_hand, api, client_api, client):
+    pieces = chunks("some words, " * 4, api)
+    (waiting,) = chunked(KEEP_ALIVES[api])
+    held = [at for at, piece in enumerate(pieces) if b"words" in piece][1] + 1
+    connection = begin(calm, client, api, client_api)
+    with by_hand.accept() as upstream:
+        upstream.read_request()
+        upstream.send(SSE + b"".join(pieces[:held]))
+        upstream.send(waiting)
+        response, body = connection.getresponse(), b""
+        for times in (1, 2, 3):
+            upstream.send(waiting)
+            while len(PING.findall(body)) < times:
+                body += response.read1(65536)
+        upstream.send(b"".join(pieces[held:]) + b"0\r\n\r\n")
+        rest = response.read()
+    connection.close()
+    assert SUCCESS[client_api] in rest
 
 
 @pytest.mark.parametrize("client", ["window", "nothing"])
