@@ -48,16 +48,14 @@ class RuleBook:
         found = next((i for i, rule in enumerate(issuer.admit) if _matches(rule, issuer, claims)), None)
         if found is None:
             raise NotAdmitted(_no_rule_text(issuer, claims))
-        subject = _subject_in(issuer, claims)
         rule = issuer.admit[found]
         person = Person(
-            name=f"{issuer.name}:{subject}",
+            name=f"{issuer.name}:{_subject_in(issuer, claims)}",
             label=_readable_text(claim_at(claims, issuer.claims.label)),
             issuer=issuer.name,
             rule=found,
             group=rule.group_name,
             role=rule.role,
-            subject=subject,
             email=_readable_text(claim_at(claims, "email")),
             full_name=_readable_text(claim_at(claims, "name")),
             groups=tuple(_texts(claim_at(claims, issuer.claims.groups)))[:MOST_GROUPS],

@@ -180,12 +180,7 @@ def end_session(tables: PeopleTables, session: PersonSession, now: float, audit:
         origin=session.origin,
     )
     tables.note_change("session", session.person)
-    tables.add_audit(audit, audited_session(session), None)
-
-
-def audited_session(session: PersonSession) -> dict[str, str]:
-    """Return a session as the audit shows it."""
-    return {"session": session.id, "person": session.person, "kind": session.kind}
+    tables.add_audit(audit, {"session": session.id, "person": session.person, "kind": session.kind})
 
 
 def end_sessions(tables: PeopleTables, person: str, now: float, audit: AuditEntry | None = None) -> int:

@@ -51,17 +51,13 @@ _BLOCKED: Final = "the access of this person is blocked: ask the gateway's opera
 class GrantRefused(Exception):
     """The refusal of a grant, with its code of RFC 6749, section 5.2, or RFC 8628, section 3.5.
 
-    ``is_known`` means that the credential was the gateway's once, so its sender did not guess. ``has_lost_access``
-    means that the person has no access any more."""
+    ``is_known`` means that the credential was the gateway's once, so its sender did not guess."""
 
-    def __init__(
-        self, code: GrantError, description: str, *, is_known: bool = True, has_lost_access: bool = False
-    ) -> None:
+    def __init__(self, code: GrantError, description: str, *, is_known: bool = True) -> None:
         super().__init__(description)
         self.code: GrantError = code
         self.description = description
         self.is_known = is_known
-        self.has_lost_access = has_lost_access
 
 
 class PersonBlocked(Exception):
@@ -275,7 +271,7 @@ class Sessions:
         try:
             confirmed = await self.confirmation.confirm(before, self._rules)
         except ConfirmationRefused as error:
-            raise GrantRefused("invalid_grant", str(error), has_lost_access=True) from None
+            raise GrantRefused("invalid_grant", str(error)) from None
         now, claims = self._now(), confirmed.issuer_session.claims
         following = self.tokens.next_refresh_token(refresh_token)
         change = Refreshed(
@@ -291,7 +287,7 @@ class Sessions:
             return self._issue(confirmed.person, claims, used.session, following, now, checked)
         again = await self._store.find_refresh(digest_of(refresh_token))
         if again is None or again.used_at is None or not again.session.is_open(now):
-            raise GrantRefused("invalid_grant", _ENDED, has_lost_access=True)
+            raise GrantRefused("invalid_grant", _ENDED)
         return await self._refresh_again(refresh_token, again, now)
 
     async def _refresh_again(self, refresh_token: str, found: FoundRefresh, now: float) -> IssuedTokens:
@@ -344,5 +340,5 @@ class Sessions:
     def _person_of(self, issuer_session: IssuerSession) -> Person:
         person = self._rules.find(issuer_session.issuer, issuer_session.claims)
         if isinstance(person, NotAdmitted):
-            raise GrantRefused("invalid_grant", person.info.message, has_lost_access=True)
+            raise GrantRefused("invalid_grant", person.info.message)
         return person

@@ -99,7 +99,6 @@ def _sign_in(
     issuer_session: IssuerSession,
     session: PersonSession,
     ends_cookie: str | None = None,
-    audit: AuditEntry | None = None,
 ) -> bool:
     """Store the session of a new sign-in, and end the one of the digest ``ends_cookie``, the browser's old cookie.
 
@@ -114,7 +113,6 @@ def _sign_in(
     rights_rows.put_person(tables, person)
     session_rows.put_issuer_session(tables, issuer_session)
     session_rows.add_session(tables, session)
-    tables.add_audit(audit, None, session_rows.audited_session(session))
     return True
 
 
@@ -148,9 +146,7 @@ def _end_access(tables: PeopleTables, person: str, now: float) -> None:
     rights_rows.remove_own_keys(tables, person)
 
 
-def _redeem_grant(
-    tables: PeopleTables, device_code: str, session: PersonSession, now: float, audit: AuditEntry | None = None
-) -> IssuerSession | None:
+def _redeem_grant(tables: PeopleTables, device_code: str, session: PersonSession, now: float) -> IssuerSession | None:
     """Consume an approved grant, and store its ``session``, whose person and origin are the grant's.
 
     Return the sign-in that the session follows from; ``None`` if the grant was consumed, the approving person's
@@ -163,7 +159,6 @@ def _redeem_grant(
     if origin is None or grant.origin != origin.id or tables.find(BLOCKS, name=session.person) is not None:
         return None
     session_rows.add_session(tables, session)
-    tables.add_audit(audit, None, session_rows.audited_session(session))
     return origin
 
 

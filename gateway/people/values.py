@@ -16,8 +16,8 @@ class Person:
     """A person that a rule admits; ``name`` is its client's name, such as ``okta:00u1``.
 
     ``issuer`` is the issuer's name in the file, and ``rule`` the number of the rule in its ``admit``, from 0.
-    ``subject`` is the value of the claim in ``name``. ``label``, ``email`` and ``full_name`` are only shown to readers,
-    and grant no rights. ``groups`` is the claim ``groups``."""
+    ``label``, ``email`` and ``full_name`` are only shown to readers, and grant no rights. ``groups`` is the claim
+    ``groups``."""
 
     name: str
     label: str | None
@@ -25,7 +25,6 @@ class Person:
     rule: int
     group: str | None = None
     role: Role = "user"
-    subject: str = ""
     email: str | None = None
     full_name: str | None = None
     groups: tuple[str, ...] = ()

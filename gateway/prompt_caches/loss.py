@@ -24,25 +24,24 @@ class CacheLoss:
         return tuple(f"{nanos / NANOS:.9f}" for nanos in self.shares)
 
 
-def loss(verdict: CacheVerdict, usage: Usage, price: Price | None, *, at: float | None = None) -> CacheLoss | None:
+def loss(verdict: CacheVerdict, usage: Usage, price: Price | None) -> CacheLoss | None:
     """Return the loss of ``verdict``: its missed tokens at the price at which they were billed, less the cached price.
 
-    The missed tokens are the written ones first, then the other input. Without a price the result is ``None``. ``at``
-    is in Unix seconds, ``None`` for now."""
+    The missed tokens are the written ones first, then the other input. Without a price the result is ``None``."""
     if price is None or price.origin == "subscription":
         return None
     usage = attrs.evolve(usage, steps=(), units=())
-    paid = computed_cost(price, usage, at=at)
-    cached = computed_cost(price, _with_more_reads(usage, verdict.missed), at=at)
+    paid = computed_cost(price, usage)
+    cached = computed_cost(price, _with_more_reads(usage, verdict.missed))
     shares = _split(max(paid.nanos - cached.nanos, 0), verdict)
     return CacheLoss(sum(shares), shares, worst_grade((paid.grade, cached.grade, verdict.grade)))
 
 
-def write_premium(usage: Usage, price: Price | None, *, at: float | None = None) -> int:
+def write_premium(usage: Usage, price: Price | None) -> int:
     """Return the nano-dollars by which written tokens cost more than plain input; 0 without a price."""
     if price is None or not usage.cache_write or usage.estimated or price.origin == "subscription":
         return 0
-    return prices.write_premium(price, usage, at=at)
+    return prices.write_premium(price, usage)
 
 
 def _with_more_reads(usage: Usage, missed: int) -> Usage:

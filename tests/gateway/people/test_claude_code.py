@@ -33,7 +33,7 @@ ANSWER = {
 
 def session_token(sub: str = "00u1", groups: tuple[str, ...] = ("ml",)) -> str:
     now, tokens = time.time(), SessionTokens([base64.b64decode(KEY)], URL)
-    person = Person(f"okta:{sub}", "Ada", "okta", 1, subject=sub)
+    person = Person(f"okta:{sub}", "Ada", "okta", 1)
     return tokens.make(person, {"sub": sub, "groups": list(groups)}, f"session-{sub}", now, now + 3600)
 
 

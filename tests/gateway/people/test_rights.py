@@ -78,7 +78,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoredSetup]:
 
 def session_token(session: str, sub: str = "00u1", seconds: float = 3600.0, **claims: Any) -> str:
     now, tokens = time.time(), SessionTokens([base64.b64decode(KEY)], URL)
-    person = Person(f"okta:{sub}", "Ada", "okta", 1, "research", subject=sub)
+    person = Person(f"okta:{sub}", "Ada", "okta", 1, "research")
     return tokens.make(person, {**CLAIMS, "sub": sub, **claims}, session, now, now + seconds)
 
 

@@ -21,7 +21,6 @@ KEY, OTHER = os.urandom(32), os.urandom(32)
 URL = "https://llm.example"
 ADA = Person(
     "okta:00u1", "ada@example.com", "okta", 0, email="ada@example.com", full_name="Ada", groups=("ml", "café"),
-    subject="00u1",
 )  # fmt: skip
 CLAIMS: dict[str, Any] = {"groups": ["ml", "café"], "department": "R&D", "realm_access": {"roles": ["x"]}}
 

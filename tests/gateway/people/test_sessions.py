@@ -245,7 +245,6 @@ async def test_a_refresh_after_the_person_left_ends_all_its_sessions(gateways, p
         provider.revoked.add("ada")
     error = await refusal_of(process.sessions.refresh(refresh_of(tokens)))
     assert error.code == "invalid_grant"
-    assert error.has_lost_access
     assert await process.sessions.browser_session("cookie") is None
     await process.follow()
     assert process.followed.is_ended(tokens.session), "also the tokens that have not expired"
