@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
+import msgspec
 import yaml
 
 from configfile.document import ConfigError
-from gateway.commands.key_tables import read_key_table
+from gateway.commands.key_tables import FoundClients, read_key_table
 from gateway.commands.keys import (
     CommandFailed,
     OpenedKeys,
@@ -66,51 +66,38 @@ def _describe_changes(new: Mapping[str, Any], without: Sequence[str]) -> str:
 
 @on_keys
 async def import_clients(opened: OpenedKeys, file: Path, names: Sequence[str], by: str | None) -> None:
-    """Run ``trigate keys import``."""
+    """Run ``trigate keys import``, with ``names`` for these clients only."""
     check_keys_enabled(opened)
-    found = _read_file(file, names)
-    stored = [name for name in found.items if opened.item(name) is not None]
-    new = {name: item for name, item in found.items.items() if name not in stored}
+    found = read_key_table(file) if file.suffix.lower() == ".csv" else _read_clients(file, names)
+    if missing := [name for name in names if name not in found.items and name not in found.skipped]:
+        raise CommandFailed(f"{file} has no client with the name {missing[0]}")
+    items = {name: item for name, item in found.items.items() if not names or name in names}
+    stored = [name for name in items if opened.item(name) is not None]
+    new = {name: item for name, item in items.items() if name not in stored}
     holders: dict[bytes | str, str] = {}
     for name, item in new.items():  # check all before storing the first one
         _check_row(opened, name, item, holders, found.places.get(name))
     kept = {"added": now_text(), "by": made_by(by)}
     changes = [(name, None, {"client": item, **kept}) for name, item in new.items()]
     await write_changes(opened, "added", changes, "import", by)
-    say(_import_report(opened, new, stored, found.remarks))
+    sentences = [f"Stored {count_text(len(new), 'client')}; the keys stay the same."]
+    skipped = [name for name in found.skipped if not names or name in names]
+    for reason, left_out in (("they are stored already", stored), (found.why_skipped, skipped)):
+        if left_out:
+            sentences.append(f"Skipped, because {reason}: {_first_names(left_out)}.")
+    if found.unknown:
+        sentences.append(f"Columns that changed nothing: {_first_names(found.unknown)}.")
+    in_file = {client.name for client in opened.config.client_keys if client.source == "file"}
+    if doubled := [name for name in (*new, *stored) if name in in_file]:
+        sentences.append(
+            f"client_keys in {opened.config.path} still lists {_first_names(doubled)}, and the file has precedence: "
+            "remove them there and reload; then you can rotate and change them here."
+        )
+    say(" ".join(sentences))
 
 
-@attrs.frozen
-class _FoundClients:
-    """The items of a file by name, the lines of those in a table, and remarks on the clients that are left out."""
-
-    items: Mapping[str, dict[str, Any]]
-    places: Mapping[str, str]
-    remarks: Sequence[str]
-
-
-def _read_file(file: Path, names: Sequence[str]) -> _FoundClients:
-    """Return the clients of a configuration or of a table, all or those with ``names``. Raises ``CommandFailed``."""
-    if file.suffix.lower() == ".csv":
-        return _read_table(file, names)
-    items, skipped = _read_items(file, names)
-    text = f"Skipped, because their keys are in variables or files: {_first_names(skipped)}."
-    return _FoundClients(items, {}, (text,) if skipped else ())
-
-
-def _read_table(file: Path, names: Sequence[str]) -> _FoundClients:
-    table = read_key_table(file)
-    items = {name: item for name, item in table.items.items() if not names or name in names}
-    if missing := [name for name in names if name not in table.lines]:
-        raise CommandFailed(f"{file} has no client with the name {missing[0]}")
-    skipped = [name for name in table.skipped if not names or name in names]
-    remarks = []
-    if skipped:
-        reason = "they are blocked, have expired, or have an exhausted budget or a limit of 0"
-        remarks.append(f"Skipped, because {reason}: {_first_names(skipped)}.")
-    if table.unknown:
-        remarks.append(f"Columns that changed nothing: {_first_names(table.unknown)}.")
-    return _FoundClients(items, {name: f"{file}, line {line}" for name, line in table.lines.items()}, remarks)
+def _first_names(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (", …" if names[10:] else "")
 
 
 def _check_row(
@@ -138,31 +125,13 @@ def _check(opened: OpenedKeys, name: str, item: Mapping[str, Any], holders: dict
             raise CommandFailed(f"{holders[one]} and {name} have the same {kind_of(one)}: give each client its own")
 
 
-def _import_report(opened: OpenedKeys, new: Mapping[str, Any], stored: Sequence[str], remarks: Sequence[str]) -> str:
-    sentences = [f"Stored {count_text(len(new), 'client')}; the keys stay the same."]
-    if stored:
-        sentences.append(f"Skipped, because they are stored already: {_first_names(stored)}.")
-    sentences += remarks
-    in_file = {client.name for client in opened.config.client_keys if client.source == "file"}
-    if doubled := [name for name in (*new, *stored) if name in in_file]:
-        sentences.append(
-            f"client_keys in {opened.config.path} still lists {_first_names(doubled)}, and the file has precedence: "
-            "remove them there and reload; then you can rotate and change them here."
-        )
-    return " ".join(sentences)
+def _read_clients(file: Path, names: Sequence[str]) -> FoundClients:
+    """Return the ``client_keys`` in ``file`` with digests instead of keys. Those whose keys are elsewhere are skipped.
 
-
-def _first_names(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (", …" if names[10:] else "")
-
-
-def _read_items(file: Path, names: Sequence[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return the items of ``client_keys`` in ``file`` by name, and the names of clients whose keys are elsewhere.
-
-    Items have digests instead of keys. Raises ``CommandFailed``, also if a key of ``names`` is elsewhere."""
+    Raises ``CommandFailed``, also if the key of a client in ``names`` is elsewhere."""
     try:
-        content = yaml.safe_load(file.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        content = msgspec.to_builtins(yaml.safe_load(file.read_text()), str_keys=True)  # with dates as text
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise CommandFailed(f"cannot read {file} as YAML: {str(error).splitlines()[0]}") from None
     listed = content.get("client_keys") if isinstance(content, dict) else None
     if not isinstance(listed, list) or not listed:
@@ -172,17 +141,13 @@ def _read_items(file: Path, names: Sequence[str]) -> tuple[dict[str, dict[str, A
     for i, item in enumerate(listed):
         if not isinstance(item, dict) or not isinstance(item.get("name"), str):
             raise CommandFailed(f"{file}: `client_keys[{i}]` has no name: add `name`")
-        if names and item["name"] not in names:
-            continue
         try:
             items[item["name"]] = _with_digests(f"{file}: `client_keys[{i}]`", item)
         except _KeyElsewhere as error:
-            if names:
+            if item["name"] in names:
                 raise CommandFailed(str(error)) from None
             skipped.append(item["name"])
-    if missing := [name for name in names if name not in items]:
-        raise CommandFailed(f"{file} has no client with the name {missing[0]}")
-    return items, skipped
+    return FoundClients(items, skipped, "their keys are in variables or files")
 
 
 class _KeyElsewhere(Exception):
@@ -195,7 +160,7 @@ def _with_digests(place: str, item: Mapping[str, Any]) -> dict[str, Any]:
     keys = listed if isinstance(listed, list) else [{name: item[name] for name in ("key", "sha256") if name in item}]
     accepted = [_accepted_key(place, one) for one in keys if one]
     rest = {name: value for name, value in item.items() if name not in ("name", "key", "sha256", "keys")}
-    return {**{name: _dates_as_text(value) for name, value in rest.items()}, **({"keys": accepted} if accepted else {})}
+    return {**rest, **({"keys": accepted} if accepted else {})}
 
 
 def _accepted_key(place: str, one: Any) -> dict[str, Any]:
@@ -204,22 +169,10 @@ def _accepted_key(place: str, one: Any) -> dict[str, Any]:
     more = {name: value for name, value in one.items() if name != "key"}
     key = one.get("key")
     if key is None:
-        return {name: _dates_as_text(value) for name, value in more.items()}
+        return more
     if not isinstance(key, str) or "$" in key:
         raise _KeyElsewhere(
             f"{place}: the key is in a variable or a file: replace it by `sha256`, the digest that "
             '`printf %s "$KEY" | sha256sum` prints'
         )
-    return {
-        "sha256": hashlib.sha256(key.encode()).hexdigest(),
-        **{name: _dates_as_text(value) for name, value in more.items()},
-    }
-
-
-def _dates_as_text(value: Any) -> Any:
-    """Return ``value`` with dates as text, because JSON has no dates."""
-    if isinstance(value, dict):
-        return {str(name): _dates_as_text(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_dates_as_text(one) for one in value]
-    return value.isoformat() if hasattr(value, "isoformat") else value
+    return {"sha256": hashlib.sha256(key.encode()).hexdigest(), **more}

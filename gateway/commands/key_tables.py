@@ -57,31 +57,32 @@ _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 
 @attrs.frozen
-class ImportedTable:
-    """The clients of a file by name, in the form of stored items.
+class FoundClients:
+    """The clients of a file by name, in the form of stored items, the ``skipped`` names with the reason.
 
-    ``lines`` are their lines, ``skipped`` the names of those that LiteLLM rejects, ``unknown`` the columns
-    that changed nothing."""
+    ``places`` are the lines of clients in a table, ``unknown`` the columns that changed nothing."""
 
     items: Mapping[str, dict[str, Any]]
-    lines: Mapping[str, int]
     skipped: Sequence[str]
-    unknown: Sequence[str]
+    why_skipped: str
+    places: Mapping[str, str] = {}
+    unknown: Sequence[str] = ()
 
 
-def read_key_table(file: Path) -> ImportedTable:
+def read_key_table(file: Path) -> FoundClients:
     """Return the clients in the CSV ``file``. Raises ``ChangeRejected`` with the line of a row that cannot be read."""
     (columns, rows), now = _read_rows(file), datetime.now(UTC)
     items: dict[str, dict[str, Any]] = {}
-    lines: dict[str, int] = {}
+    places: dict[str, str] = {}
     skipped: list[str] = []
     for line, row in rows:
         place = f"{file}, line {line}"
         is_closed = _is_closed(row, now)
         name, item = _client_of(place, row, {} if is_closed else _limits_in(place, row))
-        if name in lines:
-            raise ChangeRejected(f"{place}: line {lines[name]} has the same name {name}: give each client its own name")
-        lines[name] = line
+        if name in places:
+            earlier = places[name].rpartition(", ")[2]
+            raise ChangeRejected(f"{place}: {earlier} has the same name {name}: give each client its own name")
+        places[name] = place
         if _is_rejected(place, row, now) or is_closed:
             skipped.append(name)
         else:
@@ -90,7 +91,8 @@ def read_key_table(file: Path) -> ImportedTable:
     _refuse_misspelled(file, columns, unknown)
     if not items and not skipped:
         raise ChangeRejected(f"{file} has no row below its header line")
-    return ImportedTable(items, lines, skipped, unknown)
+    why = "they are blocked, have expired, or have an exhausted budget or a limit of 0"
+    return FoundClients(items, skipped, why, places, unknown)
 
 
 def _refuse_misspelled(file: Path, columns: Sequence[str], unknown: Sequence[str]) -> None:
