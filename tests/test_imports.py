@@ -131,8 +131,7 @@ ARROWS: Final = {
         access allowances app config endpoints followed_keys health http invoices kept_ledger loadtest logs mock
         open_service open_store people providers.apis providers.catalog providers.endpoints
         providers.errors providers.grammar providers.members providers.neutral providers.recordings
-        providers.request_api reload request_members routing secret_stores serving shared steps stores telemetry
-        upstream""",
+        providers.request_api reload request_members routing secret_stores serving shared steps stores telemetry""",
     "gateway.__main__": "commands mock providers.catalog",
 }
 """The imports that each room may have, besides ``streams``, ``configfile`` and the version in ``gateway``.
@@ -257,7 +256,7 @@ def test_no_module_imports_the_tests():
     assert non_empty({module_id(path): tops(path) & ours for path in MODULES}) == {}
 
 
-def test_only_single_requests_of_commands_use_another_http_client_than_ours():
+def test_only_the_client_of_commands_is_another_http_client_than_ours():
     known = {module_id(path): tops(path) & HTTP_CLIENTS for path in MODULES}
     assert non_empty(known) == {"gateway/commands/fetching.py": {"httpx2"}}
 

@@ -16,12 +16,11 @@
   ``cost_options``.
 - ``cache_report``: ``cache`` over the ledger, with ``cache_advice``; ``reconcile_table`` has the report of
   ``reconcile``. ``tables`` draws the tables of all commands, ``amounts`` has their numbers and dollars.
-- ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the scenario, ``load_outputs`` writes
-  files, ``load_reports`` compares and merges reports.
+- ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the plan of a load.
 - ``compare``: ``compare``; ``compare_options`` has the options, ``compared_requests`` reads the requests,
   ``compared_answers`` the responses, ``answer_differences`` finds their differences, ``compare_report`` prints them.
   ``addressing`` has the addresses and credentials of requests to servers.
-- ``probing`` has the requests of ``doctor``, which ``compare`` sends too. ``server_client`` is the HTTP client of
-  ``compare``, ``doctor`` and ``replay``; ``fetching`` sends single requests with httpx2. ``terminal`` wraps lines, and
-  ends commands at Ctrl-C.
+- ``probing`` has the requests of ``doctor``, which ``compare`` sends too. ``fetching`` is the HTTP client of commands,
+  ``server_client`` receives the responses of ``compare`` and ``doctor``. ``terminal`` wraps lines, and ends commands at
+  Ctrl-C.
 """

@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
-from gateway.upstream.request import UpstreamRequest
 from providers.apis import CODECS
 from providers.catalog.providers import STANDARD_AUTH
 from providers.recordings import UnreadableRecording, answer_path
@@ -33,13 +32,13 @@ class ServerRequest:
     headers: tuple[tuple[str, str], ...] = ()
     key: str | None = attrs.field(default=None, repr=False)
 
-    def to_server(self, url: str, key: str | None = None) -> UpstreamRequest:
-        """Return the request for the server at ``url``, with the user's ``key`` for it."""
+    def headers_for(self, key: str | None) -> dict[str, str]:
+        """Return the headers for a server, with the user's ``key`` for it."""
         credential = credential_headers(self.api or "chat", key if self.key is None else self.key)
         fields = {"user-agent": "trigate", **credential, **dict(self.headers)}
         if self.method != "GET":
             fields["content-type"] = "application/json"
-        return UpstreamRequest(self.method, url + self.path, tuple(fields.items()), self.body)
+        return fields
 
 
 def check_url(url: str, option: str) -> None:

@@ -7,7 +7,7 @@ always finds the provider's caches warm.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 import click
@@ -23,17 +23,20 @@ from gateway.commands.compared_requests import (
     read_sources,
     sample_requests,
 )
-from gateway.commands.server_client import LARGEST_ANSWER, ServerResponse, client_of, receive
+from gateway.commands.fetching import client_of
+from gateway.commands.server_client import ServerResponse, receive
 from gateway.commands.terminal import echo_styled, run_or_exit
 from gateway.logs.masking import Mask
-from gateway.upstream.client import Upstream
 from providers.recordings import UnreadableRecording
 from streams.events import Api
+
+if TYPE_CHECKING:
+    from gateway.commands.fetching import HttpClient
 
 SAMPLE_APIS: Final[tuple[Api, ...]] = ("chat", "messages", "responses")
 ALL_MODELS: Final = "all"
 
-Clients: TypeAlias = Mapping[str, Upstream]
+Clients: TypeAlias = Mapping[str, "HttpClient"]
 """The client for each server, by its option."""
 
 
@@ -162,6 +165,4 @@ async def _samples(clients: Clients, options: CompareOptions, old: ComparedServe
 
 
 async def _send(clients: Clients, server: ComparedServer, request: ServerRequest, seconds: float) -> ServerResponse:
-    return await receive(
-        clients[server.option], request.to_server(server.url, server.key), seconds, LARGEST_ANSWER, "--timeout"
-    )
+    return await receive(clients[server.option], request, server.url, server.key, seconds)

@@ -20,8 +20,8 @@ import trio
 from configfile.document import sentence
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
+from gateway.commands.fetching import client_of
 from gateway.commands.probing import COUNT, FEATURES, CheckOutcome, Checkup, ModelCheck, ModelTester, State
-from gateway.commands.server_client import client_of
 from gateway.commands.tables import Cell, TableColumn, table_lines
 from gateway.commands.terminal import columns, count_text, echo_styled, fold, run_or_exit
 from gateway.config.loading import ConfigError

@@ -1,14 +1,22 @@
-"""Requests of commands: without redirects, and with a bounded response."""
+"""The HTTP client of commands. It follows no redirects, because requests may have a key for their host.
 
+A server on another machine is reached through the proxy of the environment."""
+
+import contextlib
 import os
 import platform
 import ssl
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from gateway import __version__
 from gateway.config.urls import is_loopback
+
+if TYPE_CHECKING:
+    from httpx2 import AsyncClient, Response
+
+    HttpClient: TypeAlias = AsyncClient
 
 LARGEST = 2**20
 """The number of bytes of a response that are read."""
@@ -21,14 +29,11 @@ _UNKNOWN_ISSUER: Final = (18, 19, 20, 21)
 
 
 class FetchError(Exception):
-    """An error: there was no response. The message is the reason, in lower case."""
+    """An error: there was no response, or only a part of it. The message is the reason, in lower case."""
 
 
 def fetch(url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
-    """Return the status and the first ``LARGEST`` bytes of the response to a GET. Raises ``FetchError``.
-
-    A server on another machine is reached through the proxy of the environment. Redirects are not followed: ``headers``
-    may have a key for this host."""
+    """Return the status and the first ``LARGEST`` bytes of the response to a GET. Raises ``FetchError``."""
     return _send("GET", url, seconds, headers=dict(headers))
 
 
@@ -48,10 +53,7 @@ def _send(method: str, url: str, seconds: float, **content: Any) -> tuple[int, b
     import httpx2  # takes 0.15 s, and only some commands need it
 
     try:
-        with (
-            httpx2.Client(trust_env=not _is_local(url), timeout=httpx2.Timeout(seconds), verify=_roots(url)) as client,
-            client.stream(method, url, **content) as response,
-        ):
+        with httpx2.Client(**_settings(url, seconds)) as client, client.stream(method, url, **content) as response:
             body = b""
             for piece in response.iter_bytes():
                 body += piece
@@ -59,7 +61,37 @@ def _send(method: str, url: str, seconds: float, **content: Any) -> tuple[int, b
                     break
             return response.status_code, body[:LARGEST]
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, OSError) as error:
-        raise FetchError(system_reason(error) or (str(error) or type(error).__name__).lower()) from error
+        raise FetchError(_reason(error)) from error
+
+
+def client_of(url: str) -> "HttpClient":
+    """Return a client for the server at ``url``. Its callers limit the time of a response."""
+    import httpx2
+
+    return httpx2.AsyncClient(**_settings(url, None))
+
+
+@contextlib.asynccontextmanager
+async def response_to(
+    client: "HttpClient", method: str, url: str, headers: Mapping[str, str], body: bytes
+) -> AsyncIterator["Response"]:
+    """Send a request and yield its response. Raises ``FetchError``, also while the response is read."""
+    import httpx2
+
+    sent = {"accept-encoding": "identity", **headers}
+    try:
+        async with client.stream(method, url, headers=sent, content=body) as response:
+            yield response
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise FetchError(_reason(error)) from error
+
+
+def _settings(url: str, seconds: float | None) -> dict[str, Any]:
+    return {"trust_env": not _is_local(url), "timeout": seconds, "verify": _roots(url)}
+
+
+def _reason(error: Exception) -> str:
+    return system_reason(error) or (str(error) or type(error).__name__).lower()
 
 
 def _roots(url: str) -> Any:

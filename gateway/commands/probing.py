@@ -1,16 +1,15 @@
 """The checks of ``trigate doctor``: an HTTP request for each feature, and the required content of its response."""
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import attrs
 import msgspec
 
 from gateway.commands.addressing import ServerRequest
 from gateway.commands.compared_answers import read_answer
-from gateway.commands.server_client import LARGEST_ANSWER, ServerResponse, receive
+from gateway.commands.server_client import ServerResponse, receive
 from gateway.routing.target import Target
-from gateway.upstream.client import Upstream
 from providers.apis import CODECS
 from providers.errors.failures import read_failure
 from providers.neutral.codec import Recipient
@@ -22,6 +21,9 @@ from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo
 from streams.fold import Answer, ReasoningBlock, TextBlock, ToolCallBlock
 from streams.surrogates import decode_or
+
+if TYPE_CHECKING:
+    from gateway.commands.fetching import HttpClient
 
 State: TypeAlias = Literal["ok", "absent", "failed", "skipped"]
 """``absent``: the response was good, but lacked the tested feature."""
@@ -170,7 +172,7 @@ def written_request(name: str, api: Api, model: str, request: Request, quirks: Q
 class ModelTester:
     """Tests one model through the gateway at ``url``. ``limit`` is the time for one response in seconds."""
 
-    client: Upstream
+    client: "HttpClient"
     url: str
     check: ModelCheck
     limit: float
@@ -193,7 +195,7 @@ class ModelTester:
     async def _test(self, feature: str) -> CheckOutcome:
         """Send the request for ``feature``, and check its response."""
         request = self._request_for(feature)
-        response = await receive(self.client, request.to_server(self.url), self.limit, LARGEST_ANSWER, "--timeout")
+        response = await receive(self.client, request, self.url, None, self.limit)
         if response.problem:
             return CheckOutcome("failed", response.problem, response.ms)
         try:

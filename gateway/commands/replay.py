@@ -11,7 +11,7 @@ import trio
 from quart_trio import QuartTrio
 
 from gateway.commands.addressing import HERE, KEY, address_of, credential_headers, with_model
-from gateway.commands.server_client import ResponseFailed, client_of, response_to
+from gateway.commands.fetching import FetchError, client_of, response_to
 from gateway.http.response import ChannelBody, Response
 from gateway.logs.setup import Log
 from gateway.serving.lifecycle import Lifecycle
@@ -20,7 +20,6 @@ from gateway.serving.quart_connections import HostlessQuart, configure
 from gateway.serving.quart_views import add_view, current_scope
 from gateway.serving.worker import serve
 from gateway.telemetry.stream_text import events_in
-from gateway.upstream.request import UpstreamRequest
 from providers.apis import CODECS
 from providers.recordings import RecordedExchange, UnreadableRecording, answer_path, read_recording, stream_framing
 from streams.events import Api
@@ -56,7 +55,7 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
         return trio.run(_send, address, recorded.api, body, key)
     except UnreadableRecording as error:
         click.echo(str(error), err=True)
-    except (ResponseFailed, trio.TooSlowError) as error:
+    except (FetchError, trio.TooSlowError) as error:
         reason = str(error) or f"no response for {TIMEOUT:g} s"
         click.echo(f"cannot send to {url or HERE}: {reason}; check the URL, and that the server runs", err=True)
     return 2
@@ -65,20 +64,19 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
 async def _send(url: str, api: Api, body: bytes, key: str | None) -> int:
     """Send ``body``, print the response as it arrives, and return the exit status.
 
-    Raises ``ResponseFailed`` and ``trio.TooSlowError``."""
+    Raises ``FetchError`` and ``trio.TooSlowError``."""
     headers = {"content-type": "application/json", **credential_headers(api, key)}
-    request = UpstreamRequest("POST", url, tuple(headers.items()), body)
     with trio.fail_after(TIMEOUT) as limit:
-        async with client_of(url) as client, response_to(client, request) as response:
-            click.echo(f"{response.status} {url}", err=True)
+        async with client_of(url) as client, response_to(client, "POST", url, headers, body) as response:
+            click.echo(f"{response.status_code} {url}", err=True)
             for name in _SHOWN:
-                if (value := response.header(name)) is not None:
+                if (value := response.headers.get(name)) is not None:
                     click.echo(f"{name}: {value}", err=True)
-            async for piece in response.chunks():
+            async for piece in response.aiter_bytes():
                 limit.deadline = trio.current_time() + TIMEOUT
                 sys.stdout.buffer.write(piece)
                 sys.stdout.buffer.flush()
-            return 0 if 200 <= response.status < 300 else 1
+            return 0 if 200 <= response.status_code < 300 else 1
 
 
 # As a provider
