@@ -8,7 +8,6 @@ from typing import Final
 
 from gateway.__main__ import APIS
 from providers.apis import CODECS
-from tests.support.toy_api import TOY
 
 GATEWAY = Path(__file__).parent.parent / "gateway"
 
@@ -56,11 +55,11 @@ def modules() -> list[Path]:
 def api_names_in(path: Path) -> set[str]:
     """Return the API names among the texts of a module, except names of request members (``messages``)."""
     source = (GATEWAY / path).read_text()
-    if not any(re.search(rf"""["']{name}["']""", source) for name in (*CODECS, TOY.api)):
+    if not any(re.search(rf"""["']{name}["']""", source) for name in CODECS):
         return set()
     tree = ast.parse(source)
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    return texts & {*CODECS, TOY.api}
+    return texts & set(CODECS)
 
 
 def test_the_command_line_knows_all_of_them():
@@ -75,8 +74,3 @@ def test_a_module_of_the_core_names_no_api():
     """Exceptions must be needed."""
     assert {path.as_posix() for path in modules() if api_names_in(path)} - set(EXCEPTIONS) == set()
     assert [name for name in EXCEPTIONS if not api_names_in(Path(name))] == []
-
-
-def test_no_module_mentions_the_toy_api():
-    quoted = re.compile(rf"""["']{TOY.api}["']""")
-    assert [path for path in GATEWAY.rglob("*.py") if quoted.search(path.read_text())] == []

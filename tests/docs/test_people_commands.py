@@ -8,9 +8,10 @@ import subprocess
 
 import pytest
 
-from tests.support.doc_commands import PEOPLE_PAGES
 from tests.support.people_gateway import people_gateway
+from tests.support.repository import ROOT
 
+PEOPLE_PAGES = [ROOT / "docs" / name for name in ("people.md", "people-reference.md")]
 COMMANDS = [line for page in PEOPLE_PAGES for line in re.findall(r"^curl .*", page.read_text(), re.M)]
 EXPECTED = {"/v1/models": "openai/gpt-4o", "/me/keys/laptop": "sk-trigate-"}
 

@@ -62,7 +62,7 @@ def test_locked_requirements_have_hashes_and_name_no_host(name):
     assert not re.search(r"://|--index-url|--find-links", text)
 
 
-# Every program; tests/docs/test_commands.py has the commands
+# Every program
 
 
 def test_there_is_a_curl_for_each_api():

@@ -53,7 +53,6 @@ def ask(
     return reply, upstream.seen[0]
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", PATHS)
 def test_a_conversation_has_one_key(gateway: Gateway, upstream: Upstream, api: str):
     reply, first = ask(gateway, upstream, "old", "one", api=api)
@@ -95,7 +94,6 @@ def test_a_header_names_the_conversation_where_the_provider_reads_one(gateway: G
     assert sent[0] == sent[1]
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("model", "member"), [("new", "prompt_cache_key"), ("own", "cache_salt"), ("custom", "cache_salt")]
 )

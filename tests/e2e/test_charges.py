@@ -179,7 +179,6 @@ def test_a_sum_with_an_unpriced_part_has_the_grade_at_least(gateway, upstream):
     assert charged(line)[1] == "at_least"
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize(("sent", "grade"), [(raw_call.SSE, "estimated"), (b"", "at_least")], ids=["begun", "silent"])
 @each_api
 def test_both_attempts_of_a_hedge_are_paid_for(gateway, upstream, by_hand, api, sent, grade):
@@ -277,7 +276,6 @@ def unfinished(stream: bool) -> Raw:
     return Raw(200, STREAM, (event("response.created", begun), event("response.output_text.delta", delta)), "cut")
 
 
-@pytest.mark.sample(9)
 @both_ways
 @pytest.mark.parametrize(("most", "output"), [({}, 2048), ({"max_output_tokens": 300}, 300)])
 def test_an_answer_that_its_provider_continues_with_alone_is_charged_as_expected(

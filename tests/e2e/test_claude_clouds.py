@@ -83,7 +83,6 @@ def chunks_of(reply: Any) -> list[dict[str, Any]]:
         return [json.loads(event["chunk"]["bytes"]) for event in stream]
 
 
-@pytest.mark.sample(2)
 def test_amazons_sdk_reads_a_whole_answer(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(Script("Hi there."))
     reply = amazon(gateway.url).invoke_model(modelId=BEDROCK, body=json.dumps(INVOKED))
@@ -95,7 +94,6 @@ def test_amazons_sdk_reads_a_whole_answer(gateway: Gateway, upstream: Upstream) 
     assert not sent.get("stream")
 
 
-@pytest.mark.sample(2)
 def test_amazons_sdk_reads_a_stream(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(Script("Hi there."))
     reply = amazon(gateway.url).invoke_model_with_response_stream(modelId=BEDROCK, body=json.dumps(INVOKED))
@@ -106,7 +104,6 @@ def test_amazons_sdk_reads_a_stream(gateway: Gateway, upstream: Upstream) -> Non
     assert reply["contentType"] == "application/json"
 
 
-@pytest.mark.sample(2)
 def test_anthropics_sdk_for_bedrock_reads_answers_and_tools(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(Script("Hi there."), WEATHER)
     asked: Any = {"model": BEDROCK, "max_tokens": 99, "messages": MESSAGES}
@@ -116,7 +113,6 @@ def test_anthropics_sdk_for_bedrock_reads_answers_and_tools(gateway: Gateway, up
         assert called(stream) == [("get_weather", {"city": "Zürich"})]
 
 
-@pytest.mark.sample(2)
 def test_errors_have_amazons_form(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(SLOW_DOWN, SLOW_DOWN)
     with pytest.raises(ClientError) as raised:
@@ -158,7 +154,6 @@ def ask(url: str, base: str = "/vertex_ai/v1", key: str = KEY, **members: Any) -
         return list(found) if members.get("stream") else found
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("base", ["/vertex_ai/v1", "/vertex-ai/v1", "/vertex_ai", "/v1"])
 def test_anthropics_sdk_for_vertex_reads_a_whole_answer(gateway: Gateway, upstream: Upstream, base: str) -> None:
     upstream.script(Script("Hi there."))
@@ -169,7 +164,6 @@ def test_anthropics_sdk_for_vertex_reads_a_whole_answer(gateway: Gateway, upstre
     assert not sent.get("stream")
 
 
-@pytest.mark.sample(2)
 def test_anthropics_sdk_for_vertex_reads_streams_and_tools(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(Script("Hi there."), WEATHER)
     texts = [event.delta.text for event in ask(gateway.url, stream=True) if event.type == "content_block_delta"]
@@ -182,7 +176,6 @@ def test_anthropics_sdk_for_vertex_reads_streams_and_tools(gateway: Gateway, ups
         assert called(stream) == [("get_weather", {"city": "Zürich"})]
 
 
-@pytest.mark.sample(2)
 def test_the_path_selects_the_model_and_the_stream(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(Script("Hi there."), Script("Hi there."))
     other = {**PREDICTED, "model": "not-configured"}
@@ -192,7 +185,6 @@ def test_the_path_selects_the_model_and_the_stream(gateway: Gateway, upstream: U
     assert (streamed.status, b"message_stop" in streamed.body) == (200, True)
 
 
-@pytest.mark.sample(2)
 def test_tokens_are_counted(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(Raw(200, (("content-type", "application/json"),), (b'{"input_tokens": 7}',)))
     with anthropic_vertex(gateway.url) as client:
@@ -201,7 +193,6 @@ def test_tokens_are_counted(gateway: Gateway, upstream: Upstream) -> None:
         assert (seen.path, seen.json["model"]) == ("/v1/messages/count_tokens", "claude-sonnet-4-5")
 
 
-@pytest.mark.sample(2)
 def test_errors_have_anthropics_form(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(SLOW_DOWN)
     with pytest.raises(RateLimitError) as raised:
@@ -234,7 +225,6 @@ def test_limits_and_steps_of_the_key_apply(upstream: Upstream) -> None:
             ask(found.url)
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("model", ["mistralai/models/mistral-large", "anthropic/models"])
 def test_other_publishers_are_refused(gateway: Gateway, model: str) -> None:
     place = PLACE.removesuffix("anthropic/models")
@@ -244,7 +234,6 @@ def test_other_publishers_are_refused(gateway: Gateway, model: str) -> None:
 # Both
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -75,7 +75,6 @@ def refused(api: str, reply: Reply, status: int) -> str:
 # Keys
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize(
     "headers",
@@ -101,7 +100,6 @@ def test_a_client_key_authenticates_and_is_not_forwarded(gateway, upstream, api,
     assert "sk-something-else" not in repr(seen)
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize(
     "headers",

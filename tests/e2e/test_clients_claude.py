@@ -123,7 +123,6 @@ def test_betas_and_versions_stay_away_from_other_apis(gateway, upstream):
 # Its other requests
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("model", [*OLDER, "compatible"])
 def test_a_turn_with_tools_thinking_and_context_management_works_everywhere(gateway, upstream, model, stream):
@@ -226,7 +225,6 @@ def test_all_tools_are_sent_if_anthropic_should_search_them(gateway, upstream, m
 # The door, discovery
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("path", ["/", "/api/hello"])
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 def test_the_first_thing_that_it_asks_is_answered_without_a_key(gateway, method, path):

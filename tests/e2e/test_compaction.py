@@ -107,7 +107,6 @@ SUMMARY_PROMPT = {"role": "user", "content": "Say it now."}
 # By a trigger in the input
 
 
-@pytest.mark.sample(5)
 @both_ways
 @each_api
 def test_a_trigger_is_answered_with_one_item_that_is_understood_later(gateway, theirs, api, stream):
@@ -127,7 +126,6 @@ def test_a_trigger_is_answered_with_one_item_that_is_understood_later(gateway, t
         check_understood(gateway, theirs, other, [item, SUMMARY_PROMPT])
 
 
-@pytest.mark.sample(5)
 @both_ways
 @each_api
 def test_a_stored_conversation_continues_from_its_compaction(gateway, theirs, api, stream):
@@ -141,7 +139,6 @@ def test_a_stored_conversation_continues_from_its_compaction(gateway, theirs, ap
     assert "Be brief." in theirs.seen[-1].body.decode()  # no summary stands for instructions
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize(
     "script", [Script(text="half of", stop="length"), Script(calls=(ToolCall("c", "get_secret", "{}"),)), Script()],
     ids=["cut", "a call", "nothing"],
@@ -162,7 +159,6 @@ def test_an_incomplete_summary_is_a_failure(gateway, theirs, api, stream, script
 # By its own path
 
 
-@pytest.mark.sample(3)
 @each_api
 def test_the_path_answers_in_its_own_shape(gateway, theirs, api):
     theirs.scripts = [Script(text=NOTES)]
@@ -175,7 +171,6 @@ def test_the_path_answers_in_its_own_shape(gateway, theirs, api):
     check_understood(gateway, theirs, api, [the_item(told["output"]), SUMMARY_PROMPT])
 
 
-@pytest.mark.sample(3)
 @each_api
 def test_the_path_takes_a_stored_conversation(gateway, theirs, api):
     theirs.scripts = [Script(text="I do."), Script(text=NOTES)]
@@ -210,7 +205,6 @@ def test_a_providers_own_compaction_passes(gateway, theirs):
     assert theirs.seen[-1].json["input"] == input
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("status", [404, 405, 501])
 def test_a_provider_without_compaction_gets_a_request_for_a_summary(gateway, theirs, status):
     theirs.below["/v1/responses/compact"] = Raw(status, JSON, (b"{}",))
@@ -257,7 +251,6 @@ def count(gateway: Gateway, model: str, input: Any = "hi", **more: Any) -> Reply
     return reply
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("model", ["on-messages", "on-responses", "native"])
 def test_the_providers_own_count_is_returned(gateway, theirs, model):
     path = COUNTS["messages" if model == "on-messages" else "responses"]
@@ -272,7 +265,6 @@ def test_the_providers_own_count_is_returned(gateway, theirs, model):
     assert not {"store", "stream", "max_output_tokens"} & set(theirs.seen[0].json)
 
 
-@pytest.mark.sample(3)
 @each_api
 def test_a_stored_conversation_is_counted_whole(gateway, theirs, api):
     theirs.scripts = [Script(text="I do. " + "word " * 500)]
@@ -301,7 +293,6 @@ def test_a_count_from_nowhere_is_a_400(gateway, theirs):
 # References
 
 
-@pytest.mark.sample(5)
 @both_ways
 @each_api
 def test_references_between_calls_and_results_are_resolved(gateway, theirs, api, stream):
@@ -327,7 +318,6 @@ def test_references_between_calls_and_results_are_resolved(gateway, theirs, api,
     assert asked.index("I shall look.") < asked.index("call_a") < asked.index("call_b") < asked.index("sesame")
 
 
-@pytest.mark.sample(3)
 @each_api
 def test_a_reference_to_nothing_is_a_400_that_names_it(gateway, theirs, api):
     input = [{"type": "item_reference", "id": "msg_nobodys"}, {"role": "user", "content": "hi"}]

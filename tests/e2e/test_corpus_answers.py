@@ -387,7 +387,6 @@ def test_a_translated_answer_has_the_providers_content(cells: list[Cell], ask: C
                 assert heard.tokens == recorded.tokens
 
 
-@pytest.mark.sample(3)
 @grouped(FAILING)
 def test_a_recorded_failure_is_an_error_instead_of_an_empty_success(
     cells: list[Cell], ask: Callable[[Cell], Reply]
@@ -425,7 +424,6 @@ def told_message(error: Any, is_native: bool) -> str:
     return str(reason or error["message"])
 
 
-@pytest.mark.sample(3)
 @grouped(REFUSED[::5], REFUSED)
 def test_a_recorded_error_reaches_every_client_in_its_own_shape(
     cells: list[Cell], ask: Callable[[Cell], Reply]

@@ -283,7 +283,6 @@ STREAMED = [
 streamed = pytest.mark.parametrize("cell", STREAMED, ids=lambda cell: cell.id)
 
 
-@pytest.mark.sample(5, by="turns")
 @streamed
 @retried_when_late
 def test_a_disconnect_does_not_end_other_streams(gateway, by_hand, cell):

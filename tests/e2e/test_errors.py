@@ -60,7 +60,6 @@ def ask(gateway: Gateway, api: str, sent: Any, **headers: str) -> Reply:
     return reply
 
 
-@pytest.mark.sample(3)
 def test_a_wrong_part_deep_inside_is_named_by_its_path(gateway, api):
     to = "good-messages" if api != "messages" else "good-chat"
     place = "input" if api == "responses" else "messages"
@@ -68,7 +67,6 @@ def test_a_wrong_part_deep_inside_is_named_by_its_path(gateway, api):
     assert f"{place}[1].content[0]" in complaint(api, ask(gateway, api, sent), 400)["message"]
 
 
-@pytest.mark.sample(3)
 def test_a_body_above_the_limit_is_a_413_before_it_is_sent(gateway, api):
     with Wire.connect(gateway.port) as client:
         client.send(post(PATHS[api], b"", {"content-length": str(100 * 2**20)}) + b'{"model":')
@@ -77,7 +75,6 @@ def test_a_body_above_the_limit_is_a_413_before_it_is_sent(gateway, api):
     assert (b'"request_too_large"' if api == "messages" else b'"invalid_request_error"') in answer
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", ["chat", "messages"])  # GET on Responses is its WebSocket form
 def test_the_wrong_method_is_a_405(gateway, api):
     reply = gateway.request("GET", PATHS[api])
@@ -85,7 +82,6 @@ def test_the_wrong_method_is_a_405(gateway, api):
     assert "POST" in reply.headers["allow"]
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("model", list(MODELS.values()))
 def test_an_overloaded_provider_is_529_for_messages_clients_and_503_for_others(gateway, upstream, api, model):
     text = b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'
@@ -95,7 +91,6 @@ def test_an_overloaded_provider_is_529_for_messages_clients_and_503_for_others(g
     assert reply.headers["retry-after"] == "3"
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("model", ["refused", "nowhere"])
 def test_a_provider_that_cannot_be_reached_is_a_502(gateway, api, model, stream):
@@ -104,7 +99,6 @@ def test_a_provider_that_cannot_be_reached_is_a_502(gateway, api, model, stream)
     assert "Errno" not in error["message"]
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_a_silent_provider_is_a_504(gateway, upstream, api, stream):
     upstream.script(Raw(end="hang"))
@@ -122,7 +116,6 @@ NO_ANSWERS = {
 }
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("raw", list(NO_ANSWERS.values()), ids=list(NO_ANSWERS))
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_a_200_that_is_no_answer_is_a_502(gateway, upstream, api, raw, stream):
@@ -185,7 +178,6 @@ def test_a_stream_cut_after_content_ends_with_an_error_and_no_success(gateway, u
             assert last["response"]["error"]["message"]
 
 
-@pytest.mark.sample(5)
 @pytest.mark.parametrize("end", ["cut", "close", "reset"])
 @pytest.mark.parametrize("upstream_api", OLDER)
 def test_a_whole_answer_cut_short_is_a_502(gateway, upstream, api, upstream_api, end):
@@ -195,7 +187,6 @@ def test_a_whole_answer_cut_short_is_a_502(gateway, upstream, api, upstream_api,
     complaint(api, ask(gateway, api, body(api, model)), 502)
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("upstream_api", OLDER)
 def test_the_answers_own_headers(gateway, upstream, api, upstream_api):
     model = MODELS[upstream_api]
@@ -211,7 +202,6 @@ def test_the_answers_own_headers(gateway, upstream, api, upstream_api):
     assert reply.headers["x-trigate-upstream-request-id"] == "req_up1"
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("given", ["x" * 129, "caf\u00e9", ""])
 def test_a_request_id_that_is_too_long_or_not_ascii_is_replaced(gateway, upstream, api, given):
     upstream.script(Script(text="ok"))
@@ -220,7 +210,6 @@ def test_a_request_id_that_is_too_long_or_not_ascii_is_replaced(gateway, upstrea
     assert re.fullmatch(r"[!-~]{8,128}", found)
 
 
-@pytest.mark.sample(3)
 def test_dropped_members_are_reported(gateway, upstream, api):
     to = "good-messages" if api == "responses" else "good-responses"
     more = {"chat": {"seed": 7}, "messages": {"top_k": 4}, "responses": {"truncation": "auto"}}[api]

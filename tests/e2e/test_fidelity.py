@@ -72,7 +72,6 @@ def tool(api: str, name: str) -> dict[str, Any]:
             return {"type": "function", "name": name, "parameters": SCHEMA, "strict": False}
 
 
-@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize(("api", "other"), [(a, b) for a in OLDER for b in OLDER if a != b])
 def test_a_name_that_providers_refuse_comes_back_unchanged(gateway, upstream, api, other, stream):

@@ -83,7 +83,6 @@ def test_a_call_and_its_result_are_two_turns(gateway, upstream, api):
     assert [line[0] for line in lines] == ["user", "call", "result"]
 
 
-@pytest.mark.sample(5)
 @both_ways
 @pytest.mark.parametrize("api", [*OLDER, "interactions"])
 def test_providers_are_requested_not_to_store(gateway, upstream, api, stream):
@@ -195,7 +194,6 @@ def test_background_requires_storage(gateway, upstream):
     assert upstream.seen == []
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "more",
     [{"previous_interaction_id": 1}, {"store": "no"}, {"background": "x"}, {"previous_interaction_id": "v1_unknown"}],
@@ -403,7 +401,6 @@ def test_a_malformed_id_is_refused(gateway, call, id):
     assert id in error_of(call(gateway, id), 400)["message"]
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("id", ["v1_0123456789abcdef01234567", "x", "v1_tg1.0123456789abcdef01234567"])
 @pytest.mark.parametrize("call", [get_interaction, delete_interaction, cancel_interaction])
 def test_an_unknown_id_is_not_found(gateway, call, id):

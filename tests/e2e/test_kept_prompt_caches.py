@@ -85,7 +85,6 @@ def conversation(turns: int) -> dict[str, Any]:
     return {"max_tokens": 9, "tools": tools, "system": system, "messages": messages}
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("model", "lane"), [("anthropic", "byte"), ("bedrock", "hub"), ("newer", "hub")], ids=["same", "points", "chat"]
 )

@@ -80,7 +80,6 @@ def called(gateway) -> Call:
     return Call(gateway)
 
 
-@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 def test_a_good_end(called, upstream, api, model_api, stream):
@@ -108,7 +107,6 @@ REFUSED: Mapping[str, tuple[Any, int, str]] = {
 }
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize(("sent", "status", "error"), REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("api", OLDER)
 def test_requests_that_the_gateway_itself_refuses_are_logged(called, upstream, api, sent, status, error):
@@ -149,7 +147,6 @@ EVENTS = {
 }
 
 
-@pytest.mark.sample(5)
 @pytest.mark.parametrize("begun", [True, False], ids=["after_content", "at_once"])
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 def test_a_key_in_an_error_event_reaches_neither_client_nor_log(called, upstream, api, model_api, begun):
@@ -162,7 +159,6 @@ def test_a_key_in_an_error_event_reaches_neither_client_nor_log(called, upstream
     assert called.line()["message"].startswith("the provider sent ")
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("status", [401, 429])
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("secret", [CLIENT_KEY, HEADER_KEY])
@@ -188,7 +184,6 @@ class Unsound:
         raise RuntimeError("not even an UpstreamError")
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("keep_alive", [15, 0.01], ids=["at_once", "after_the_opening"])
 @pytest.mark.parametrize("api", OLDER)
 async def test_an_internal_error_is_reported_as_one_and_ends_no_other_task(caplog, autojump_clock, api, keep_alive):
@@ -236,7 +231,6 @@ def test_an_exchange_cut_by_the_shutdown_blames_no_one_else(sent, status):
         assert (line["ended"], line["status"], line["error"]) == ("shutdown", status, "overloaded")
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("before", "ended"),
     [

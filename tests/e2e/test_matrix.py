@@ -96,7 +96,6 @@ def test_text_and_the_system_prompt(cell):
     assert cell.heard() == [("system", "Answer shortly."), ("user", "What colour is the sky?")]
 
 
-@pytest.mark.sample(8)
 def test_a_tool_call_its_result_and_the_next_question(cell):
     cell.script(
         Script(text="Let me look.", calls=(WEATHER,), stop="tool_calls"),
@@ -140,7 +139,6 @@ def _tools(api: str, body: dict[str, Any]) -> list[tuple[str, Any]]:
             return [(tool["name"], tool["parameters"]) for tool in body["tools"]]
 
 
-@pytest.mark.sample(8)
 def test_two_parallel_tool_calls(cell):
     cell.script(Script(calls=(WEATHER, TIME), stop="tool_calls"), Script(text="Both done."))
     cell.client.user("Weather and time?")
@@ -205,7 +203,6 @@ def test_stop_reasons(cell, stop):
     assert got.text == "So"
 
 
-@pytest.mark.sample(5)
 def test_usage_with_cached_tokens_adds_up_in_every_api(cell):
     cell.script(
         Script(text="ok", tokens=Tokens(prompt=1220, cache_read=1000, cache_write=117, output=30, reasoning=12))
@@ -214,7 +211,6 @@ def test_usage_with_cached_tokens_adds_up_in_every_api(cell):
     assert cell.client.ask().usage == (1220, 1000, 117, 30, 12)
 
 
-@pytest.mark.sample(5)
 def test_an_answer_without_any_content_is_still_an_answer(cell):
     cell.script(Script())
     cell.client.user("Say nothing.")
@@ -223,7 +219,6 @@ def test_an_answer_without_any_content_is_still_an_answer(cell):
     assert got.stop == STOP_WORDS[cell.client_api]["stop"]
 
 
-@pytest.mark.sample(5)
 def test_the_clients_key_stays_here_and_the_providers_key_goes_out(cell):
     cell.script(Script(text="ok"))
     cell.client.user("Hi.")

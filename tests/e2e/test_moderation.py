@@ -66,7 +66,6 @@ def test_scores_that_no_provider_gives_are_listed(gateway, upstream, client, mod
     assert "moderation" not in upstream.seen[0].json
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("model", ["openai/m", "translated/m"])
 def test_openai_gets_the_policy(gateway, upstream, client, model):
@@ -76,7 +75,6 @@ def test_openai_gets_the_policy(gateway, upstream, client, model):
     assert upstream.seen[0].json["moderation"] == BLOCK["input"]
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("model", ["openai/refuses", "translated/refuses"])
 def test_a_rejected_policy_is_not_left_out_on_a_retry(gateway, upstream, client, model):

@@ -200,7 +200,6 @@ def test_clients_that_leave_before_the_first_content(gateway, by_hand):
             assert one.check_line()["output_tokens"] == 17
 
 
-@pytest.mark.sample(5, by="turns")
 @each
 def test_a_client_that_reads_nothing_and_leaves(gateway, by_hand, cell):
     """What was queued for it must not hold the provider up."""
@@ -212,7 +211,6 @@ def test_a_client_that_reads_nothing_and_leaves(gateway, by_hand, cell):
         assert one.check_line()["output_tokens"] == 17
 
 
-@pytest.mark.sample(5, by="turns")
 @each
 def test_an_endless_answer_ends_at_the_limit_of_answers(gateway, by_hand, cell):
     with call(gateway, by_hand, cell) as one:
@@ -225,7 +223,6 @@ def test_an_endless_answer_ends_at_the_limit_of_answers(gateway, by_hand, cell):
         one.check_line()
 
 
-@pytest.mark.sample(5, by="turns")
 @each
 def test_a_client_that_stays_sees_no_difference(gateway, by_hand, cell):
     with call(gateway, by_hand, cell) as one:
@@ -236,7 +233,6 @@ def test_a_client_that_stays_sees_no_difference(gateway, by_hand, cell):
     assert (found["ended"], found["status"], found["output_tokens"]) == ("complete", 200, 17)
 
 
-@pytest.mark.sample(5, by="turns")
 @each
 def test_a_client_that_stays_gets_the_failure(gateway, by_hand, cell):
     with call(gateway, by_hand, cell) as one:

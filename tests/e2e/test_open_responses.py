@@ -52,7 +52,6 @@ def stream(request) -> bool:
     return request.param
 
 
-@pytest.mark.sample(5)
 @pytest.mark.parametrize("entry", ["fault", "fault-chat", "fault-messages", "fault-responses"])
 @pytest.mark.parametrize("fault", ["error-event", "no-finish", "cut-after-3", "half-an-event"])
 def test_a_stream_that_fails_ends_validly(served, entry, fault):
@@ -86,7 +85,6 @@ def test_translated_answers_are_valid(gateway, upstream, api, said, stream):
     assert told["tools"] == [{**TOOL, "description": None, "strict": False}]
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", ["chat", "messages", "responses"])
 def test_penalties_reach_providers_that_have_them(gateway, upstream, api):
     penalties = {"presence_penalty": 0.5, "frequency_penalty": -0.5}
@@ -123,7 +121,6 @@ def test_items_and_options_of_a_vendor_pass_to_a_provider_of_this_api(gateway, u
     assert gateway.request("POST", PATH, {**body, "stream": True}).body.decode() == text
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", ["chat", "messages"])
 def test_items_and_options_of_a_vendor_are_listed_where_they_are_lost(gateway, upstream, api):
     upstream.script(Script(text="Hello"))

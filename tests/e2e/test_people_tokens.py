@@ -121,7 +121,6 @@ def test_a_token_of_each_known_issuer_is_a_client(of_all_forms: PeopleSetup, for
     assert of_all_forms.client_of(reply) == form.client
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 def test_a_token_that_no_rule_admits_is_refused_by_name(of_all_forms: PeopleSetup, form: TokenForm):
     """Such as that of a pull request from a fork, or of another namespace."""

@@ -60,7 +60,6 @@ def failing(api: str, text: str) -> dict[str, Any]:
     return {"error": {"message": text, "type": "invalid_request_error", "code": None, "param": None}}
 
 
-@pytest.mark.sample(5)
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("model_api", OLDER)
 def test_an_error_is_reported_in_the_providers_words(gateway, upstream, name, api, model_api):
@@ -84,7 +83,6 @@ def begun(api: str) -> tuple[bytes, ...]:
     return pieces[: next(i for i, piece in enumerate(pieces) if b'"one t' in piece) + 1]
 
 
-@pytest.mark.sample(23)
 @pytest.mark.parametrize("opening", [begun, lambda api: ()], ids=["after_content", "at_once"])
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("model_api", OLDER)
@@ -99,7 +97,6 @@ def test_an_error_event_is_reported_in_the_providers_words(
 # Answers that pass untouched
 
 
-@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("api", OLDER)
 def test_a_good_answer_passes_unchanged(gateway, upstream, name, api, stream):
@@ -108,14 +105,12 @@ def test_a_good_answer_passes_unchanged(gateway, upstream, name, api, stream):
     assert ask(gateway, api, f"{name}-{api}", stream).encode() == b"".join(raw.pieces)
 
 
-@pytest.mark.sample(2)
 def test_a_providers_own_compaction_keeps_its_words(gateway, upstream, name):
     body = {"id": "resp_1", "object": "response.compaction", "output": [{"type": "compaction", "text": sentence(name)}]}
     upstream.script(Raw(200, JSON, (json.dumps(body).encode(),)))
     judge(name, ask(gateway, "responses", f"{name}-responses", path="/compact"))
 
 
-@pytest.mark.sample(2)
 def test_an_answer_that_has_failed_keeps_its_words(gateway, upstream, name):
     body = {
         "id": "resp_1", "object": "response", "created_at": 1, "status": "failed", "model": "m", "output": [],
@@ -138,7 +133,6 @@ def number_of(gateway: Gateway, id: str) -> int:
     return int(next(row["n"] for row in rows if row["id"] == id))
 
 
-@pytest.mark.sample(2)
 def test_an_opened_stream_shows_its_words(gateway, by_hand, name):
     delta = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": sentence(name)}}]}
     event = b"data: %b\n\n" % json.dumps({"id": "c", "object": "chat.completion.chunk", **delta}).encode()

@@ -127,7 +127,6 @@ def compared(id: str, api: str) -> dict[str, Any]:
     return {"prompt_cache_options": {"comparison_response_id": id}}
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize(
     ("model", "api", "stream"), [("quiet", "messages", False), ("quiet", "messages", True), ("sol", "responses", False)]
 )
@@ -172,7 +171,6 @@ def test_a_diagnosis_against_another_response_denies_nothing(running, upstream):
     assert (line["prompt_cache_cause"], line["prompt_cache_provider"]) == ("system", "tools_changed")
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("word", [7, None, {"a": 1}, "", "x" * 1000, "new\nline"])
 def test_a_strange_word_is_left_out(running, upstream, word):
     talk = Talk(running, upstream, "quiet", "messages")
@@ -188,7 +186,6 @@ def test_a_strange_word_is_left_out(running, upstream, word):
 # Requested by the gateway
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("system", ["same", "other"])
 def test_an_entry_compares_each_turn_with_the_one_before_from_the_first_on(running, upstream, system):
     talk = Talk(running, upstream, "asking", "messages")

@@ -79,7 +79,6 @@ def talk_about(gateway: Gateway, name: str, turns: int) -> tuple[str, dict[str, 
     return tried.partition("=")[0], dict(eventually(lambda: exchanges(gateway.log, reply.headers["x-request-id"]))[0])
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("targets", [[["one", "two"]], ["one", "two"]], ids=["balanced", "ordered"])
 def test_a_move_has_its_reason(mock: Gateway, targets: list[Any]):
     """C25, C50: a member failed or is unavailable. The loss is the gateway's, although the move was right."""

@@ -68,7 +68,6 @@ def missed_tokens(turn: Turn) -> int:
     return int(turn.line.get("prompt_cache_missed", 0))
 
 
-@pytest.mark.sample(2)
 @lanes(*part_of_lanes(0))
 def test_ten_turns_without_a_break_have_no_cause(talk):
     turns = [talk.send() for _ in range(10)]
@@ -80,7 +79,6 @@ def test_ten_turns_without_a_break_have_no_cause(talk):
     assert turns[0].header is None
 
 
-@pytest.mark.sample(3)
 @lanes(*BYTE[:3])
 def test_streams_predict_in_their_heads(talk):
     talk.streamed = True
@@ -91,7 +89,6 @@ def test_streams_predict_in_their_heads(talk):
     assert turns[2].line["prompt_cache_could"] > 2_000
 
 
-@pytest.mark.sample(2)
 @lanes(*part_of_lanes(1))
 def test_a_changed_system_text_is_named(talk):
     for _ in range(3):

@@ -155,7 +155,6 @@ CALLS = [
 ]
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(("method", "rest", "body"), CALLS)
 def test_calls_about_a_response_pass_with_the_providers_credentials(gateway, one, two, method, rest, body):
     id = turn(gateway, "one").json["id"]
@@ -176,7 +175,6 @@ def test_calls_about_a_response_pass_with_the_providers_credentials(gateway, one
     assert two.seen == []
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("method", "rest", "body"),
     [
@@ -222,7 +220,6 @@ def test_each_account_is_queried_once_in_turn(gateway, one, two):
     assert (len(one.seen), len(two.seen)) == (2, 1)
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("status", [400, 401, 500, 503])
 def test_a_provider_that_fails_does_not_hide_what_another_has(gateway, one, two, status):
     id = turn(gateway, "two").json["id"]
@@ -244,7 +241,6 @@ def test_an_id_of_the_gateway_is_never_sent_to_a_provider(gateway, one, two, cha
 # What began here goes on here
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_an_id_of_ours_continues_as_ours_with_a_model_whose_provider_keeps_its_own(gateway, one, chat, stream):
     chat.script(Script(text="It is 7."), Script(text="Yes."))
@@ -371,7 +367,6 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.mark.sample(8)
 @pytest.mark.parametrize("kind", ["responses", "conversations"])
 @pytest.mark.parametrize("rest", ["", "/input_items", "/cancel", "/items", "/items/%2e%2e"])
 def test_no_id_leads_a_request_astray(gateway, one, two, kind, rest):

@@ -27,7 +27,6 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield process
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("model", "client", "path", "credential"),
     [
@@ -66,7 +65,6 @@ def test_an_entry_is_queried_at_its_own_address(gateway, upstream, model, client
     assert known == (dict([credential]) if credential else {})
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("model", "more", "path"),
     [

@@ -160,7 +160,6 @@ def other(name: str, url: str, model: str = "mock-small", **more: Any) -> dict[s
     return provider(f"stand-in/{model}", url, ["chat"], provider_interface="openai", name=name) | more
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize(
     ("name", "reason", "status"),
@@ -183,7 +182,6 @@ def test_failures_without_a_provider_response_have_a_reason(
     assert reply.headers["x-trigate-tried"] == f"{name}={reason}" + (", good=ok" if status == 200 else "")
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_a_second_answer_of_nothing_is_delivered_unchanged(others: Gateway, stream: bool):
     """It may be what the model means (BerriAI/litellm#24462, Wei-Shaw/sub2api#7081)."""

@@ -282,7 +282,6 @@ def test_no_log_line_contains_a_credential(begin, capsys, form):
         assert "Traceback" in json.loads(text)["traceback"]
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("asked", "configured", "shown"),
     [(None, "info", True), (None, "warning", False), ("info", "warning", True), ("error", "debug", False)],
@@ -304,7 +303,6 @@ def test_on_a_terminal_every_line_has_its_time_and_what_is_no_exchange_its_level
     assert [other[9:] for other in others] == ["warning the store is away:", "warning   a mistake"]
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_a_forged_log_line_is_not_mistaken_for_an_exchange(begin, capsys, form):
     begin(form=form)
@@ -314,7 +312,6 @@ def test_a_forged_log_line_is_not_mistaken_for_an_exchange(begin, capsys, form):
         assert json.loads(told)["message"] == forged if form == "json" else told[9:].startswith("warning ")
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_a_log_line_contains_no_terminal_controls(begin, capsys, form):
     begin(form=form)
@@ -343,7 +340,6 @@ def test_a_clients_key_is_in_no_line_wherever_the_client_has_put_it(begin, capsy
     assert told.count("[redacted]") >= 6
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("level", ["info", "error"])
 def test_startup_messages_are_json_if_the_log_is(begin, capsys, level):
     log = begin(level, "json")

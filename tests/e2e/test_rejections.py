@@ -50,7 +50,6 @@ def ask(gateway: Gateway, body: object, api: str = "messages", **headers: str):
     return gateway.request("POST", PATHS[api], body, named)
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_a_refused_member_is_omitted_on_a_retry_and_remembered(gateway, upstream, model, stream):
     body = asked(model, context_management={"edits": []}, stream=stream, metadata={"a": 1.50})

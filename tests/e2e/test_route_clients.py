@@ -65,7 +65,6 @@ def stage(request) -> Iterator[Stage]:
             yield Stage(gateway, upstream, dead)
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize(("client", "stage"), SESSIONS, indirect=["stage"])
 def test_a_session_completes_while_the_first_target_is_dead_and_afterwards(stage, client):
     """Fallbacks that work for the second request only, or in one API: agentgateway/agentgateway#1081,
@@ -84,7 +83,6 @@ def test_a_session_completes_while_the_first_target_is_dead_and_afterwards(stage
         assert first.refused == stage.second.refused == []
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize(("client", "stage"), SESSIONS[1:4], indirect=["stage"])
 def test_a_recovered_target_can_continue_its_session(stage, client):
     """It gets what the other one has thought in no form that it would refuse (BerriAI/litellm#32140)."""

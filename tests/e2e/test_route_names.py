@@ -53,7 +53,6 @@ def send(gateway: Gateway, model: str | None, api: str, text: str, **more: Any) 
     return gateway.request("POST", PATHS[api], sent)
 
 
-@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("name", ["best", None, "", "code generation"])
@@ -65,7 +64,6 @@ def test_a_route_falls_back_however_the_client_named_it(ask, name, api, stream):
     assert b"later" not in reply.body
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", ["one/a", "a", "single"])
 def test_a_name_of_one_target_has_no_fallback(ask, name):
     reply, models = ask(name, "chat", DOWN, DOWN)

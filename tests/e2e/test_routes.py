@@ -148,7 +148,6 @@ def test_the_next_target_answers_the_same_request(gateway, providers, api, strea
     assert reply.headers["x-trigate-target"].endswith("/up")
 
 
-@pytest.mark.sample(3)
 def test_the_client_receives_no_part_of_a_failed_attempt(pinging, providers, api):
     """Also where the response was opened for keep-alives in the meantime."""
     gateway = pinging
@@ -187,7 +186,6 @@ def test_each_attempt_is_made_for_its_own_target(gateway, providers):
     assert credentials == ["Bearer sk-as-chat-0123456789"]
 
 
-@pytest.mark.sample(9)
 def test_a_mistake_of_the_client_stays_one(gateway, providers, api, stream):
     script(providers, a=refusal(400, code="invalid_request_error", message="no such voice"))
     reply = ask(gateway, api, "best", stream)
@@ -195,7 +193,6 @@ def test_a_mistake_of_the_client_stays_one(gateway, providers, api, stream):
     assert b"no such voice" in reply.body
 
 
-@pytest.mark.sample(2)
 def test_a_short_limit_does_not_lead_to_a_target_that_is_for_a_used_up_quota(gateway, providers, stream):
     # openai/codex#32341, ColeMurray/background-agents#1532
     script(providers, a=refusal(429, ("retry-after", "0.05"), code="rate_limit_exceeded"), c=WELL)
@@ -204,7 +201,6 @@ def test_a_short_limit_does_not_lead_to_a_target_that_is_for_a_used_up_quota(gat
     time.sleep(0.06)  # what was told
 
 
-@pytest.mark.sample(9)
 def test_a_too_long_prompt_falls_back_only_where_the_route_lists_that_reason(gateway, providers, api, stream):
     words = "This model's maximum context length is 10 tokens. However, your messages resulted in 20 tokens."
     overflow = refusal(400, code="context_length_exceeded", message=words)
@@ -253,7 +249,6 @@ def test_every_target_is_tried_once_before_any_is_retried(gateway, providers):
     assert (sorted(names[:2]), names[2]) == (["a", "b"], "c")
 
 
-@pytest.mark.sample(3)
 def test_the_error_has_the_reasons_of_all(gateway, providers, api):
     script(providers, a=(DOWN,) * 2, b=(refusal(429, ("retry-after", "0.05")), OVERLOADED), c=OVERLOADED)
     error = complaint(api, ask(gateway, api, "best"), 503)
@@ -262,7 +257,6 @@ def test_the_error_has_the_reasons_of_all(gateway, providers, api):
     time.sleep(0.06)
 
 
-@pytest.mark.sample(3)
 def test_patience_ends_for_a_silent_target_while_another_is_left(gateway, providers, api):
     # BerriAI/litellm#40404
     script(providers, a=SILENT, b=WELL)
@@ -297,7 +291,6 @@ def test_the_client_leaves_and_all_ends(gateway, providers, when):
 # Streams that have begun
 
 
-@pytest.mark.sample(3)
 def test_no_fallback_follows_the_first_content(gateway, providers, api):
     # Portkey-AI/gateway#1797, BerriAI/litellm#27967
     raw = render(WELL, api, {"stream": True, "model": "up"})
@@ -325,7 +318,6 @@ def test_failures_after_the_beginning_take_a_target_out(gateway, providers):
 # Hedging
 
 
-@pytest.mark.sample(9)
 def test_the_first_content_wins(gateway, providers, api, stream):
     # hugalafutro/model-hotel#259
     script(providers, a=SILENT, b=WELL)
@@ -340,7 +332,6 @@ def test_the_first_content_wins(gateway, providers, api, stream):
     assert lost["input_tokens"] > 0
 
 
-@pytest.mark.sample(2)
 def test_a_first_attempt_that_answers_in_time_is_alone(gateway, providers, stream):
     script(providers, a=WELL)
     assert ask(gateway, "chat", "hedged", stream).status == 200

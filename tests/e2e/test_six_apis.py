@@ -223,7 +223,6 @@ def test_googles_client_understands_every_part(gateway, upstream, interactions, 
     assert usage.total_output_tokens + usage.total_thought_tokens == 30
 
 
-@pytest.mark.sample(5, by="turns")
 @both_forms
 @every_provider
 def test_googles_client_continues_with_the_steps(gateway, upstream, interactions, api, stream):

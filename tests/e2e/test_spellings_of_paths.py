@@ -41,7 +41,6 @@ PATHS = [
 ]  # fmt: skip
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(("path", "api"), PATHS)
 def test_a_request_is_answered_and_counted_as_on_the_real_path(gateway, upstream, path, api):
     upstream.script(ANSWER)
@@ -52,7 +51,6 @@ def test_a_request_is_answered_and_counted_as_on_the_real_path(gateway, upstream
     eventually(lambda: numbers(gateway)("trigate_exchanges_total", api=api, ended="complete") == before + 1)
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize(("path", "api"), PATHS)
 def test_every_path_spelling_requires_authentication(guarded, upstream, path, api):
     upstream.script(ANSWER)
@@ -94,7 +92,6 @@ def test_a_websocket_has_the_same_spellings(gateway, path):
         assert wire.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("base", ["", "/v1", "/v1/"])
 def test_the_sdks_work_with_either_base_url(gateway, upstream, base):
     upstream.script(ANSWER, ANSWER)
@@ -110,13 +107,11 @@ def test_the_sdks_work_with_either_base_url(gateway, upstream, base):
 # Health
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("path", ["/healthz", "/health", "/health/liveliness", "/health/liveness"])
 def test_liveness_also_where_probes_of_litellm_ask(guarded, path):
     assert guarded.request("GET", path).json == {"status": "ok"}
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("path", ["/readyz", "/health/readiness"])
 def test_readiness_also_where_probes_of_litellm_ask(guarded, path):
     assert guarded.request("GET", path).json == {"status": "ready"}

@@ -125,7 +125,6 @@ def test_a_conversation_continues_by_its_own_id(sdk, upstream, api, stream):
     assert sdk.responses.retrieve(response.id).id == response.id
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "gateway", ["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.server)], indirect=True
 )

@@ -61,7 +61,6 @@ def answer(reply: Reply) -> dict[str, Any]:
     return value["response"]
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("failure", [DOWN, FAILS], ids=["status", "event"])
 def test_a_turn_of_the_second_target_is_gone_on_with_at_either(gateway, upstream, stream, failure):
@@ -97,7 +96,6 @@ def test_a_turn_in_the_background_is_answered_by_the_next(gateway, upstream):
     assert paths(upstream) == [PATHS["responses"], PATHS["chat"]]
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("failure", [DOWN, FAILS], ids=["status", "event"])
 def test_a_thread_continues_after_a_failed_turn(gateway, upstream, stream, failure):
@@ -151,7 +149,6 @@ def test_a_providers_stored_response_is_not_compacted_by_another(gateway, upstre
 SILENT = Raw(200, STREAM, (b": \n\n",), "hang")
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("first", [SILENT, Raw(503), FAILS], ids=["silent", "down", "failed"])
 def test_the_turn_of_a_hedged_response_is_the_one_that_its_client_has(gateway, upstream, stream, first):

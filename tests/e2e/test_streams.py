@@ -300,7 +300,6 @@ def test_a_failure_after_an_early_opening_is_an_error_event(pinging, by_hand, la
             assert (b"spent" in reply.body) == (late == "status")
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 @retried_when_late
 def test_content_is_passed_on_immediately(gateway, by_hand, api, model_api):
@@ -378,7 +377,6 @@ def test_a_stream_with_a_wrong_content_type_is_a_stream(gateway, by_hand, api, m
         assert (SUCCESS[api] if stream else b"one two three") in reply.body
 
 
-@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 def test_a_whole_answer_with_the_content_type_of_a_stream_is_whole(gateway, by_hand, api, model_api, stream):

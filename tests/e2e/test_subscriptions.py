@@ -61,7 +61,6 @@ def asked(model: str, stream: bool = False) -> dict[str, Any]:
     return {"model": model, "max_tokens": 9, "stream": stream, "messages": messages}
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_login_of_claude_code_passes_unchanged_with_its_betas(place, stream):
     place.upstream.script(Script(text="ok"))
@@ -84,7 +83,6 @@ def test_the_login_of_claude_code_passes_unchanged_with_its_betas(place, stream)
     assert LOGIN not in "".join(place.gateway.log)
 
 
-@pytest.mark.sample(2)
 def test_the_login_continues_as_a_bearer_wherever_claude_code_asks(place):
     place.upstream.script(Script(text="ok"))
     shown = {**CLAUDE_CODE, **place.headers}
@@ -100,7 +98,6 @@ def test_the_login_continues_as_a_bearer_wherever_claude_code_asks(place):
         assert seen.header("x-api-key") is None
 
 
-@pytest.mark.sample(2)
 def test_a_login_that_another_api_brings_is_a_bearer_too(place):
     place.upstream.script(Script(text="ok"))
     shown = {"authorization": f"Bearer {LOGIN}", **place.headers}
@@ -110,7 +107,6 @@ def test_a_login_that_another_api_brings_is_a_bearer_too(place):
     assert place.line(1)["cost_grade"] == "subscription"
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("shown", [{"x-api-key": API_KEY}, {"authorization": f"Bearer {API_KEY}"}])
 def test_a_key_of_the_api_is_priced_and_keeps_its_header(place, shown):
     place.upstream.script(Script(text="ok"))
@@ -126,7 +122,6 @@ def test_a_key_of_the_api_is_priced_and_keeps_its_header(place, shown):
     assert (line["cost_grade"], line["cost_usd"] > 0) == ("exact", True)
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_chatgpt_login_of_codex_continues_with_its_account(place, stream):
     place.upstream.script(Script(text="ok"))
@@ -140,7 +135,6 @@ def test_the_chatgpt_login_of_codex_continues_with_its_account(place, stream):
     assert "cost_usd" not in line
 
 
-@pytest.mark.sample(2)
 def test_the_google_login_of_gemini_cli_passes_below_an_entry(place):
     """Paths and headers are those of Gemini CLI 0.61 with ``CODE_ASSIST_ENDPOINT``."""
     chunk = {"response": {"candidates": [], "usageMetadata": {"promptTokenCount": 11, "candidatesTokenCount": 7}}}
@@ -158,7 +152,6 @@ def test_the_google_login_of_gemini_cli_passes_below_an_entry(place):
     assert place.line(1)["cost_grade"] == "subscription"
 
 
-@pytest.mark.sample(2)
 def test_a_subscription_spends_no_budget_of_money_and_is_a_metric_of_its_own(place):
     place.upstream.script(*[Script(text="ok")] * 3)
     for _ in range(3):

@@ -96,7 +96,6 @@ def text_of(message: Any) -> str:
     return "".join(block.text for block in message.content if block.type == "text")
 
 
-@pytest.mark.sample(8)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", OLDER)
 def test_a_tool_loop_sends_each_message_once_and_the_provider_gets_all(client, upstream, api, stream):

@@ -313,14 +313,12 @@ def test_spans_have_the_sampling_settings_sent_to_the_provider(gateway, upstream
     assert "secret" not in repr(collector.spans)
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"max_tokens": 1e999}', b'{"seed": "7", "n": true}',
                                   b'{"max_tokens": 9223372036854775808, "top_p": null}', b'{"a":' * 9000])  # fmt: skip
 def test_a_missing_limit_is_not_in_the_span(body):
     assert request_attributes(body) == {}
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "body",
     [
@@ -337,7 +335,6 @@ def test_limits_within_settings_are_attributes(body):
     }  # fmt: skip
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("model", ["on-chat", "on-messages"])
 def test_the_answers_own_id_and_model_are_reported(gateway, upstream, collector, model, stream):
@@ -461,7 +458,6 @@ def traced(given: Mapping[str, Any]) -> Any:
     return from_mapping(config([provider("openai/m", "http://x")], 1, tracing=given))
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(("given", "share", "endpoint"), [
     ({"random_sampling": 100}, 1.0, None), ({"random_sampling": 0}, 0.0, None),
     ({"endpoint": "http://otel:9999"}, None, "http://otel:9999"),
@@ -477,7 +473,6 @@ def test_planos_keys_and_ours_set_the_collector_of_traces(given, share, endpoint
     assert len(told) == ("opentracing_grpc_endpoint" in given and "endpoint" not in given)
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "given", [{"random_sampling": 101}, {"endpoint": "otel:4318"}, {"random_sampling": True}, {"x": 1}]
 )

@@ -81,7 +81,6 @@ def test_a_turn_that_ends_well_is_stored_before_its_client_knows_that(gateway, u
     assert "resp_" not in told
 
 
-@pytest.mark.sample(9)
 @both_ways
 @each_api
 @pytest.mark.parametrize(("stop", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])

@@ -110,7 +110,6 @@ def down(failing, fragile, first, conversation) -> Iterator[None]:
     eventually(lambda: stored(fragile, first).status == 200, 20, "the store's coming back")
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("failing", ["sqlite", pytest.param("postgres", marks=pytest.mark.server)], indirect=True)
 def test_only_requests_that_need_an_unavailable_store_get_a_503(fragile, upstream, first, conversation, down):
     calls = [
@@ -180,7 +179,6 @@ def is_told(gateway: Gateway, id: str) -> bool:
     return any(f"could not store {id}" in text for text in gateway.log)
 
 
-@pytest.mark.sample(9)
 @over_failing_stores
 def test_an_answer_that_is_not_streamed_and_cannot_be_stored_is_a_503_where_it_matters(fragile, upstream, down, api):
     upstream.script(Script(text="It is 7."))
@@ -283,7 +281,6 @@ def forgetful(upstream) -> Iterator[Gateway]:
         yield process
 
 
-@pytest.mark.sample(9)
 @each_api
 @pytest.mark.parametrize(
     ("param", "value"),

@@ -86,7 +86,6 @@ def test_the_openai_sdk_sees_no_chunk_without_choices(gateway, upstream):
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "one two three"
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("every", [1, 7, 10_000])
 def test_other_chunks_without_choices_stay_wherever_the_reads_fall(gateway, upstream, every):
     """Azure begins with what its filter says of the prompt, and keeps ``usage: null`` in every chunk."""
@@ -101,7 +100,6 @@ def test_other_chunks_without_choices_stay_wherever_the_reads_fall(gateway, upst
     assert counted(gateway, reply)["output_tokens"] == 9
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("model", ["deepseek/left-alone", "somebody/unknown"])
 def test_a_request_that_is_left_alone_is_estimated_and_marked(gateway, upstream, model):
     upstream.script(Script(text="x" * 400))
@@ -151,7 +149,6 @@ def test_usage_without_a_count_counts_as_missing(every_api, upstream, api, strea
             assert play(client, edit) == missing, (client, name)
 
 
-@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", ALL)
 def test_one_missing_count_is_estimated(every_api, upstream, api, stream):

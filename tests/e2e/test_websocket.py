@@ -82,7 +82,6 @@ def test_codex_gets_frames_while_the_provider_is_silent(upstream, by_hand, api):
 # Answers
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", OLDER)
 def test_an_answer_of_every_api_has_the_events_of_the_stream(gateway, client, upstream, api):
     upstream.script(Script(text="one two three"), Script(text="one two three"))
@@ -206,7 +205,6 @@ def test_a_prewarm_of_a_model_that_is_missing_is_an_error(client):
 # State
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", OLDER)
 def test_an_unstored_turn_can_only_be_continued_on_its_connection(gateway, client, upstream, api):
     upstream.script(Script(calls=(ToolCall("call_1", "look", "{}"),)), Script(text="a cat"), Script(text="bye"))
@@ -245,7 +243,6 @@ def test_a_prewarm_of_an_unknown_response_fails_immediately(client, upstream):
 # Errors
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("frame", "words"),
     [
@@ -291,7 +288,6 @@ def test_an_upstreams_refusal_has_its_status_and_its_wait(gateway, client, upstr
     assert [line["ended"] for line in lines(gateway, client, 2)] == ["upstream_error", "complete"]
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", OLDER)
 def test_a_provider_that_dies_in_mid_answer_is_a_failed_response(client, by_hand, upstream, api):
     upstream.script(Script(text="ok"))
@@ -356,7 +352,6 @@ def test_more_waiting_than_there_is_room_for_closes_with_1008(gateway, client, b
     lines(gateway, client, 1)
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("frame", [b"\x83\x80abcd", b"\x81\x03abc", b"\x81\x83\x00\x00\x00\x00\xff\xfe\xfd"])
 def test_bytes_that_are_no_frame_end_the_connection_in_words(gateway, frame):
     """A reserved opcode, no mask, no UTF-8."""
@@ -375,7 +370,6 @@ def leave(client: Client, how: str) -> float:
     return left
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("how", ["close", "fin", "rst"])
 @pytest.mark.parametrize("when", ["before", "within"])
 @pytest.mark.parametrize("waiting", [0, 20])

@@ -73,7 +73,6 @@ def last_line(gateway: Gateway, model: str) -> dict[str, Any]:
     return eventually(lines, what="the line")[-1]
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("model", ["on-responses", "chatgpt/gpt-5-codex", "either"])
 def test_the_providers_own_api_gets_every_member_and_its_events_come_back(gateway, client, upstream, model):
     answer = events(SEALED, CALL)
@@ -145,7 +144,6 @@ def test_a_turn_that_is_to_be_stored_continues_from_one_that_is_not(gateway, cli
     assert "fur" in upstream.seen[1].body.decode()
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("over", ["websocket", "http"])
 @pytest.mark.parametrize("model", ["on-chat", "on-messages"])
 def test_a_translated_response_repeats_nothing_that_was_not_sent(gateway, client, upstream, model, over):

@@ -52,7 +52,6 @@ def slow_lane(client: Client, by_hand: Listening, **lane: str) -> Iterator[Wire]
         yield up
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("slow", [{"stream_id": "a"}, {}], ids=["an id", "no id"])
 def test_a_fast_lane_is_answered_before_a_slow_one(gateway, client, by_hand, upstream, slow):
     upstream.script(Script(text="quick"), Script(text="again"))

@@ -39,7 +39,6 @@ EXECUTED: Final = "EXECUTED_WORKERS"
 """A variable with which a supervisor executes its workers: they then start some time after it knows of them."""
 VENDORS: Final = ("openai", "anthropic", "mistral", "groq")  # of most providers in tests
 POPEN: Final = subprocess.Popen
-TYPED_KEY: Final = "sk-one"  # OpenAI's key in the commands on pages
 
 
 class Forked:
@@ -107,38 +106,6 @@ def forked_with_streams(args: Sequence[str], cwd: Path, env: Mapping[str, str]) 
         return Forked(args, cwd, env, saying.fileno(), complaining.fileno()), said, complained
 
 
-PROGRAM: Final = """#!{python} -IS
-import os, signal, socket, sys
-from json import dumps
-
-asking, (near, far) = socket.socket(fileno={asking}), socket.socketpair()
-asked = {{"args": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ), "streams": (0, 1, 2)}}
-socket.send_fds(asking, [dumps(asked).encode()], [far.fileno(), 0, 1, 2])
-far.close()
-
-def told():
-    number = near.recv({size})
-    return int.from_bytes(number, sys.byteorder) if number else sys.exit("the process that forks is gone")
-
-pid = told()
-for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, lambda number, _: os.kill(pid, number))
-told()
-near.sendall({taken})
-status = os.waitstatus_to_exitcode(told())
-sys.exit(128 - status if status < 0 else status)
-"""
-
-
-def program() -> tuple[str, int]:
-    """Return the text of a program ``trigate`` that has the command forked, and the file descriptor that it needs.
-
-    Its interpreter imports almost nothing. Streams, signals, exit status and end are those of the forked process.
-    """
-    asking = _forking_server().fileno()
-    return PROGRAM.format(python=sys.executable, asking=asking, size=NUMBER.size, taken=TAKEN), asking
-
-
 def _pipe() -> tuple[TextIO, BinaryIO]:
     near, far = os.pipe()
     return open(near, encoding="utf-8"), open(far, "wb")  # the caller closes them
@@ -201,7 +168,7 @@ def _fill_caches() -> None:
     from tests.support.harness import config, provider
 
     entries = [provider(f"{vendor}/any", "http://127.0.0.1:1") for vendor in VENDORS]
-    read = from_mapping(config([*entries, provider("openai/other", "http://127.0.0.1:1", key=TYPED_KEY)], 1))
+    read = from_mapping(config([*entries, provider("openai/other", "http://127.0.0.1:1")], 1))
     Router(read)
     Router(demo_config("http://127.0.0.1:1"))
     httpx2.Client().close()
