@@ -26,12 +26,12 @@ from tests.support.repository import ROOT
 
 PAGE = (ROOT / "docs/log.md").read_text()
 EXCHANGE, TRIED, OTHER = (rows_of(PAGE, heading) for heading in ("Exchanges", "Attempts", "Other lines"))
-"""The rows of the page's tables: field, unit, when it is there, and its meaning."""
+"""The rows of the page's tables: the field, its condition, and its meaning."""
 
 
 def names(rows: list[tuple[str, ...]], *, always: bool = False) -> list[str]:
     """The fields of ``rows``, or those that are always there."""
-    return [name for name, _, when, _ in rows if when == "always" or not always]
+    return [name for name, when, _ in rows if when == "always" or not always]
 
 
 @each_row(

@@ -10,7 +10,7 @@ from gateway.commands.client import KEY_VARIABLE, Client, GatewayAddress, Settin
 from gateway.commands.clients import CLIENTS
 from gateway.commands.edits import settings_text
 from gateway.commands.finding import demo
-from gateway.commands.logins import LOGINS, with_login
+from gateway.commands.logins import LOGINS
 from tests.support.repository import ROOT
 
 FOLDER = ROOT / "docs/clients"
@@ -62,9 +62,7 @@ def page(client: Client) -> str:
     if client.environment is not None:
         arguments = "ARGS" if client.program else "PROGRAM ARGS"
         starts = client.title if client.program else "a program"
-        plain = client.environment or (client.file is not None and tuple(place.settings(client.file.settings)))
-        given = "these settings" if plain else "the key, if there is one"
-        parts.append(f"To start {starts} with {given}, without changing a file:")
+        parts.append(f"To start {starts} without changing a file:")
         parts.append(_code_block("sh", f"trigate connect {client.name} -- {arguments}"))
     if tries and not client.files:
         parts += ["Then try it:", *tries]
@@ -79,11 +77,8 @@ def _file(client: Client, place: GatewayAddress) -> list[str]:
     parts: list[str] = []
     for file in client.files:
         parts += _one_file(client, file, place)
-    if parts:
-        removed = "the settings" if _has_settings(client, place) else "it"
-        parts.append(f"`trigate connect {client.name} --undo` removes {removed}.")
     if client.name in LOGINS:
-        parts += _login(client, place)
+        parts += _login(client)
     return parts
 
 
@@ -92,15 +87,11 @@ def _has_settings(client: Client, place: GatewayAddress) -> bool:
     return any(tuple(place.settings(file.settings)) for file in client.files)
 
 
-def _login(client: Client, place: GatewayAddress) -> list[str]:
+def _login(client: Client) -> list[str]:
     """Return the parts for a program that keeps its own login."""
-    own = with_login(client, LOGINS[client.name])
-    assert own.file is not None
-    settings = tuple(attrs.evolve(place, models={}).settings(own.file.settings))
     return [
         f"`trigate connect {client.name} --login --write` sets only the address, and the program keeps its own login. "
-        "[Subscriptions](../subscriptions.md) shows the entry that this needs, and what the provider's terms allow:",
-        _code_block(HIGHLIGHT.get(own.file.format, own.file.format), settings_text(own.file.format, settings)),
+        "[Subscriptions](../subscriptions.md) shows the entry that this needs, and what the provider's terms allow."
     ]
 
 

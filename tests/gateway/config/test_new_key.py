@@ -48,8 +48,8 @@ MEANING = "The daily rest of the gateway. A change needs a restart."
 
 
 def test_the_page_of_keys_has_a_row():
-    assert ("`siesta`", "duration", "`2h`", "The daily rest of the gateway. *Restart.*") in rows(Extended)
-    assert ("`siesta_key`", "text or file", "", "The key that ends it.") in rows(Extended)
+    assert ("`siesta`", "duration, `2h`", "The daily rest of the gateway. *Restart.*") in rows(Extended)
+    assert ("`siesta_key`", "text or file", "The key that ends it.") in rows(Extended)
 
 
 def test_the_json_schema_describes_it():
