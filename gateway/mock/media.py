@@ -10,6 +10,7 @@ RATE: Final = 8000  # samples per second
 SPEED: Final = 15  # characters spoken per second
 MOST_SECONDS: Final = 30
 _TONE: Final = 440  # Hz
+_SIDE: Final = 16  # pixels of a picture
 
 
 def tone(text: str) -> bytes:
@@ -33,10 +34,10 @@ def color_of(prompt: str) -> bytes:
     return zlib.crc32(prompt.encode(errors="replace")).to_bytes(4, "big")[:3]
 
 
-def picture(color: bytes, side: int = 16) -> bytes:
+def picture(color: bytes) -> bytes:
     """Return a PNG in one colour."""
-    rows = (b"\0" + color * side) * side
-    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    rows = (b"\0" + color * _SIDE) * _SIDE
+    head = struct.pack(">IIBBBBB", _SIDE, _SIDE, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         _chunk(name, data) for name, data in ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     )

@@ -81,9 +81,8 @@ def judge_answer(answer: ReceivedAnswer) -> StreamVerdict:
 class _JudgeProcess:
     """The connection to the judge process."""
 
-    def __init__(self, process: trio.Process, most: int) -> None:
+    def __init__(self, process: trio.Process) -> None:
         self._process = process
-        self._most = most
         self._held = 0
         self._sending = trio.Lock()
         self._waiting: dict[int, trio.MemorySendChannel[StreamVerdict]] = {}
@@ -92,7 +91,7 @@ class _JudgeProcess:
         self.ready = trio.Event()
 
     async def __call__(self, answer: ReceivedAnswer) -> StreamVerdict:
-        if self._held + len(answer.body) > self._most:
+        if self._held + len(answer.body) > HELD:
             return judge_answer(answer)
         self._held += len(answer.body)
         try:
@@ -137,13 +136,13 @@ class _JudgeProcess:
 
 
 @contextlib.asynccontextmanager
-async def open_judge(most: int = HELD) -> AsyncIterator[AnswerJudge]:
-    """Run a judge in a separate process until the end of the block. At most ``most`` bytes wait for it."""
+async def open_judge() -> AsyncIterator[AnswerJudge]:
+    """Run a judge in a separate process until the end of the block."""
     command = [sys.executable, "-m", "loadtest.exchange.judging"]
     async with trio.open_nursery() as nursery:
         start = partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
         process: trio.Process = await nursery.start(start)
-        judge = _JudgeProcess(process, most)
+        judge = _JudgeProcess(process)
         nursery.start_soon(judge.listen)
         await judge.ready.wait()  # its start uses CPU, so it must be over before the measurement
         try:

@@ -28,13 +28,13 @@ def surely_missed(values: int, over: int, share: float, confidence: float = CONF
     return over > 0 and 1 - chance_of_at_most(over - 1, values, share) <= 1 - confidence
 
 
-def surely_kept(values: int, over: int, share: float, confidence: float = CONFIDENCE) -> bool:
+def surely_kept(values: int, over: int, share: float) -> bool:
     """Return whether a ``share`` of all values certainly keeps the limit.
 
     For 99 % with none, one or two beyond the limit, that takes 299, 473 or 628 values, as by the formula of early
     stopping in MLPerf's inference rules.
     """
-    return values > over and chance_of_at_most(over, values, share) <= 1 - confidence
+    return values > over and chance_of_at_most(over, values, share) <= 1 - CONFIDENCE
 
 
 @cache

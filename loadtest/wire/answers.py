@@ -74,14 +74,10 @@ class OutgoingRequest:
 
 @attrs.frozen
 class ResponseHead:
-    """The status and headers of an answer, names in lower case.
-
-    If a name is repeated, the last header counts. ``version`` is the HTTP version.
-    """
+    """The status and headers of an answer, names in lower case. If a name is repeated, the last header counts."""
 
     status: int
     headers: Mapping[str, str]
-    version: str
 
 
 class AnswerTaker(Protocol):

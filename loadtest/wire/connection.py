@@ -42,7 +42,7 @@ class TimedConnection:
 
     __slots__ = (
         "_address", "_body", "_head", "_taker", "_transport", "_unpack", "_usable",
-        "reads", "received", "unread", "used",
+        "reads", "received", "unread",
     )  # fmt: skip
 
     def __init__(self, transport: TimedTransport, address: ServerAddress) -> None:
@@ -55,7 +55,6 @@ class TimedConnection:
         self._usable = True  # for another request after the present answer
         self.reads = 0
         self.received = 0
-        self.used = False  # for an exchange that got an answer
         self.unread = False  # the server had surely closed before it read the last request
         transport.listen(self._receive, self._connection_broke)
 
@@ -111,7 +110,6 @@ class TimedConnection:
         head, body = found
         self._usable = reader.is_persistent
         self._body, self._unpack = body, decompressor_for(head)
-        self.used = True
         taker.take_head(head, reader.first)
         self._receive_body(taker, body, body.read_rest(), at)
 
@@ -190,12 +188,11 @@ class HeadParser:
 
     def _head_and_body(self, event: h11.Response) -> "tuple[ResponseHead, BodyParser]":
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
-        version = event.http_version.decode("ascii")
         closes = "close" in [word.strip() for word in headers.get("connection", "").lower().split(",")]
         chunked = "transfer-encoding" in headers  # h11 accepts no other coding than "chunked"
         ends = chunked or "content-length" in headers or event.status_code in _BODILESS
-        self.is_persistent = version >= "1.1" and not closes and ends
-        return ResponseHead(event.status_code, headers, version), BodyParser(self._reader, chunked)
+        self.is_persistent = event.http_version >= b"1.1" and not closes and ends
+        return ResponseHead(event.status_code, headers), BodyParser(self._reader, chunked)
 
     def _fault(self, error: h11.RemoteProtocolError) -> WireError:
         if self._reader.trailing_data[1]:

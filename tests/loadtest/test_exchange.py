@@ -127,7 +127,7 @@ async def test_an_event_that_is_too_large_ends_the_answer():
 @pytest.mark.soak
 async def test_an_event_of_the_greatest_size_without_its_end_has_no_content():
     whole = TimedExchange("chat", True, 0.0)
-    whole.take_head(ResponseHead(200, {}, "1.1"), 0.0)
+    whole.take_head(ResponseHead(200, {}), 0.0)
     large = b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n' % (b"x" * 2**24)
     whole.take_content(large[:-1], 1.0)
     whole.take_content(large[-1:], 2.0)
@@ -140,7 +140,7 @@ async def test_an_endless_answer_is_bounded_in_memory(monkeypatch):
     monkeypatch.setattr("loadtest.exchange.exchange.MAX_ANSWER", 2**23)
     for stream, piece in ((False, b"x" * 2**20), (True, b": " + b"x" * (2**20 - 4) + b"\n\n")):
         exchange = TimedExchange("chat", stream, 0.0)
-        exchange.take_head(ResponseHead(200, {}, "1.1"), 0.0)
+        exchange.take_head(ResponseHead(200, {}), 0.0)
         for at in range(10):
             exchange.take_content(piece, float(at))
         assert len(exchange.body) == 2**23, stream
