@@ -17,6 +17,6 @@ class Timeouts:
     )
     idle: TimeLimit = setting(
         "The longest silence within a response, without waits for a slow client.",
-        300.0,
+        600.0,
     )
     total: TimeLimit = setting("The time for a whole response.", None, shown="no limit")

@@ -85,6 +85,11 @@ async def test_a_first_byte_after_the_headers_may_take_as_long_as_the_headers(au
     assert f"sent headers, but no answer within {max(10, idle)} s" in watch.failure().message
 
 
+async def test_a_local_model_may_think_in_the_middle_of_its_answer(autojump_clock):
+    """Codex repeated a request whose answer ended after five minutes of thought (tale-project/tale#3396)."""
+    assert await pump_items(Upstream(b"a", 320, b"b"), Timeouts()) == [b"a", b"b"]
+
+
 async def test_none_means_no_limit(autojump_clock):
     never = Timeouts(first_byte=None, idle=None, total=None)
     assert await pump_items(Upstream(1e5, b"a", 1e5, head_after=1e5), never) == [b"a"]

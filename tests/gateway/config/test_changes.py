@@ -74,7 +74,7 @@ CHANGES = [
     ("client_groups.0.models", None, ["~ client group team: models gpt-4o → all"]),
     ("model_providers.0.access_key", "sk-new", ["~ model openai/gpt-4o: access_key changed"]),
     ("model_providers.0.access_key", None, ["~ model openai/gpt-4o: access_key removed"]),
-    ("model_providers.0.timeouts", {"idle": "9s"}, ["~ model openai/gpt-4o: timeouts.idle 5m → 9s"]),
+    ("model_providers.0.timeouts", {"idle": "9s"}, ["~ model openai/gpt-4o: timeouts.idle 10m → 9s"]),
     ("model_providers.0.default", False, ["~ default model: openai/gpt-4o → none"]),
     ("model_providers.0.quirks", {"stream_usage": False},
      ["~ model openai/gpt-4o: quirks {} → {stream_usage: false}"]),
