@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from providers.neutral.tool_names import STRICT, short_name
 from providers.responses.ids import is_own_id
 from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
@@ -52,6 +53,10 @@ def types(frames: list[dict[str, Any]]) -> list[str]:
     return [frame["type"] for frame in frames]
 
 
+def is_end(frame: dict[str, Any]) -> bool:
+    return frame["type"] in ("response.completed", "response.incomplete", "response.failed", "error")
+
+
 def text_of(frames: list[dict[str, Any]]) -> str:
     return "".join(frame["delta"] for frame in frames if frame["type"] == "response.output_text.delta")
 
@@ -77,6 +82,35 @@ def test_codex_gets_frames_while_the_provider_is_silent(upstream, by_hand, api):
         (created,) = [one for one in client.until(lambda frame: "delta" in frame) if one["type"] == "response.created"]
         assert created["headers"], "keep-alives have none"
         assert client.until(lambda frame: frame["type"] == "keepalive")[-1]["sequence_number"] > 0
+
+
+LONG = "mcp__plugin_everything_github__" + "x" * 40 + "_1"
+TOO_LONG_NAME = (
+    "Invalid 'tools[0].name': string too long. Expected a string with maximum length 64, but got a string with length "
+    "73 instead."
+)
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_shortened_names_of_tools_are_restored_in_frames(client, upstream, api):
+    """Codex sends the names of MCP tools, of up to 128 characters, over its websocket (openai/codex#46188)."""
+    short = short_name(LONG, STRICT)
+    refusal = {"error": {"message": TOO_LONG_NAME, "type": "invalid_request_error", "param": "tools[0].name"}}
+    refusals = [Raw(400, (("content-type", "application/json"),), (json.dumps(refusal).encode(),))]
+    call = Script(calls=(ToolCall("call_1", short, "{}"),), stop="tool_calls")
+    upstream.script(*refusals * (api == "responses"), call, Script(text="Done."))
+    tools = [{**TOOL, "name": LONG}]
+    client.create(f"on-{api}", tools=tools, store=False)
+    first = client.until(is_end)
+    assert short not in json.dumps(first)
+    (item,) = first[-1]["response"]["output"]
+    assert (item["type"], item["name"]) == ("function_call", LONG)
+    output = {"type": "function_call_output", "call_id": item["call_id"], "output": "27 °C"}
+    client.create(f"on-{api}", [output], tools=tools, store=False, previous_response_id=first[-1]["response"]["id"])
+    assert text_of(client.until(is_end)) == "Done."
+    for seen in upstream.seen[-2:]:
+        assert short.encode() in seen.body
+        assert b'"name":"%b"' % LONG.encode() not in seen.body.replace(b": ", b":")
 
 
 # Answers
