@@ -129,16 +129,3 @@ async def test_a_signature_comes_back_through_a_messages_client():
             ]
             assert json.loads(google.bodies[1])["store"] is False
             assert REVISION in google.heads[1]
-
-
-@pytest.mark.parametrize("api", ["chat", "messages", "responses"])
-async def test_models_of_interactions_alone_serve_all_clients(api):
-    """N20 (BerriAI/litellm#38229, mlcommons/modelbench#1655)."""
-    async with providers(1) as (google,):
-        google.__class__ = Google
-        async with gateway(config(google.url, "gemini-omni-1.1-flash")) as running:
-            google.says = interaction(text_step("It is noon."))
-            answer = await running.ask("g", api)
-            assert answer.status_code == 200, answer.text
-            assert "It is noon." in answer.text
-            assert google.asked == ["/v1beta/interactions"]

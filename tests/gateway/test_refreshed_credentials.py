@@ -73,17 +73,6 @@ async def test_a_cancelled_caller_does_not_cancel_a_shared_credential_fetch():
     assert vendor.fetches == 1
 
 
-async def test_all_who_wait_may_leave_and_the_next_has_what_came():
-    vendor = Vendor()
-    source = vendor.source()
-    vendor.gate.clear()
-    with trio.move_on_after(0.02):
-        await source.credential()
-    vendor.gate.set()
-    assert await source.credential() == "token-number-1"
-    assert vendor.fetches == 1
-
-
 async def test_a_credential_is_renewed_five_minutes_early_without_waiting():
     vendor = Vendor()
     source = vendor.source()

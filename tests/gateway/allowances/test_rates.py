@@ -7,7 +7,7 @@ from gateway.allowances.allowance import Holder
 from gateway.allowances.rates import RateAllowance, rate_allowances
 from gateway.allowances.refusals import refusal_error
 from gateway.config.allowances import Rate, RateLimits
-from gateway.counters.counter import Debit, RateCounter, Shortage, SlotCounter
+from gateway.counters.counter import Debit, RateCounter, Shortage
 from providers.apis import CODECS
 from tests.support.each_row import each_row
 
@@ -21,20 +21,6 @@ def allowances(limits: RateLimits = LIMITS, holder: Holder = ALICE) -> dict[str,
 
 def short(allowance: RateAllowance, wait: float | None) -> tuple[RateAllowance, Shortage]:
     return allowance, Shortage(Debit(allowance.counter(0, None), 1), wait, 0, 0)
-
-
-def test_each_limit_has_its_counter():
-    found = allowances()
-    assert {measure: one.counter(0, None).name for measure, one in found.items()} == {
-        "requests": "client_keys.alice.requests",
-        "tokens": "client_keys.alice.tokens",
-        "concurrent": "client_keys.alice.concurrent",
-    }
-    assert len({one.counter(0, None).key for one in found.values()}) == 3
-    assert isinstance(found["tokens"].counter(0, None), RateCounter)
-    assert isinstance(found["concurrent"].counter(0, None), SlotCounter)
-    assert [one.count_cached for one in found.values()] == [True, True, False]
-    assert rate_allowances(ALICE, RateLimits()) == ()
 
 
 def test_a_counter_is_the_same_in_every_process_and_another_where_its_limit_is():

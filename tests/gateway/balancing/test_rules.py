@@ -15,9 +15,7 @@ from gateway.config.aliases import Balance
 from gateway.config.loading import from_mapping
 from gateway.routing.plan import Candidate
 from gateway.routing.router import Router
-from gateway.routing.target import Target
 from gateway.shared.rows import LocalRows
-from providers.catalog.prices import Price
 from tests.support.counted_calls import calls
 from tests.support.each_row import each_row
 from tests.support.groups import FixedLoads, group, idle, plan, route
@@ -187,19 +185,3 @@ def test_a_choice_calls_few_functions_for_each_member(balance, members, most):
     one, asked = balancer(members), plan(group(*[1] * members), route(balance))
     one.arrange(asked, None, 0.0)  # what is the same for the next request
     assert calls(lambda: one.arrange(asked, CONVERSATION, 0.0)) < most
-
-
-def test_the_prices_of_the_members_take_few_calls():
-    members = [attrs.evolve(one, target=priced(one.target, at)) for at, one in enumerate(group(*[1] * 100))]
-    one, asked = balancer(100), plan(members, route("cheapest"))
-    assert one.arrange(asked, None, 0.0, 1000).targets[0].model == "member-0"
-    assert calls(lambda: one.arrange(asked, CONVERSATION, 0.0, 1000)) < 60 + 7 * 100
-
-
-def priced(target: Target, dollars: int) -> Target:
-    return attrs.evolve(target, entry=attrs.evolve(target.entry, price=Price(dollars, dollars, origin="config")))
-
-
-def test_a_plan_without_a_choice_takes_few_calls():
-    one, asked = balancer(1), plan(group(1), route())
-    assert calls(lambda: one.arrange(asked, CONVERSATION, 0.0)) <= 4

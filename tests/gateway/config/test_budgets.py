@@ -79,17 +79,6 @@ def test_a_wrong_amount_says_what_to_write(written, said):
     assert said in mistake
 
 
-def test_keys_groups_and_entries_may_have_budgets():
-    made = config("1 usd/day", entry={"budgets": ["2 usd/day"]}, group={"budgets": ["3 usd/day", "1 usd/run"]})
-    client = made.client_keys[0]
-    assert client.group is not None
-    assert [budget.text for budget in client.budgets] == ["1 usd/day"]
-    assert [budget.text for budget in client.group.budgets] == ["3 usd/day", "1 usd/run"]
-    assert [budget.text for budget in made.entries[0].budgets] == ["2 usd/day"]
-    assert [budget.text for budget in config(budgets=["4 usd/day"]).budgets] == ["4 usd/day"]
-    assert made.ineffective == ()
-
-
 def test_two_budgets_for_one_period_are_a_mistake():
     (mistake,) = mistakes("20 usd/day", "5M tokens/day", "30.0 usd/day")
     assert "30.0 usd/day has the same period as 20 usd/day" in mistake

@@ -589,24 +589,6 @@ def test_wildcards_with_common_ids_get_a_warning_with_the_alias_that_makes_one_w
     assert from_mapping({**content, "model_aliases": aliases}).warnings == ()
 
 
-def test_models_of_bedrock_are_asked_in_converse_but_for_those_with_an_api_of_their_makers():
-    at = "https://bedrock-runtime.us-east-1.amazonaws.com"
-    names = ("us.amazon.nova-lite-v1:0", "openai.gpt-6.1-sol", "eu.anthropic.claude-opus-5-5")
-    entries = [{"model": f"bedrock/{name}", "region": "us-east-1", "access_key": "k"} for name in names]
-    entries.append({"model": "bedrock/m", "base_url": f"{at}/openai/v1", "access_key": "k"})
-    config = from_mapping(minimal(model_providers=entries))
-    assert (config.warnings, config.ineffective) == ((), ())
-    spoken = [tuple(entry.speaks[api] for api in ("chat", "messages", "responses")) for entry in config.entries]
-    openai = ("chat", "chat", "responses")
-    assert spoken == [("converse",) * 3, openai, ("messages",) * 3, openai]
-    assert config.entries[1].api_for("messages", "openai.gpt-6.1-sol") == "responses"
-    natively = [entry.api_for("converse", entry.model) for entry in config.entries]
-    assert natively == ["converse", "converse", "converse", "responses"]
-    every = {"model": "bedrock/*", "region": "us-east-1", "access_key": "k", "speaks": ["converse"]}
-    (pinned,) = from_mapping(minimal(model_providers=[every])).entries
-    assert {pinned.api_for(client, names[2]) for client in APIS} == {"converse"}
-
-
 @each_row(
     ("name", "meant"),
     [("opnai", "openai"), ("antropic", "anthropic"), ("open-router", "openrouter"), ("together-ai", "together_ai")],
@@ -626,20 +608,6 @@ def test_a_server_of_ones_own_keeps_a_name_that_has_become_a_providers():
     (found,) = config.entries
     assert Router(config).resolve("vertex/m", "messages").url == "http://h:1/v1/messages"
     assert found.speaks["messages"] == "messages"
-
-
-def test_a_local_server_needs_no_address_and_may_speak_otherwise():
-    entries = [
-        {"model": "ollama/llama3.2"},
-        {"model": "vllm/m", "provider_interface": "anthropic"},
-        {"model": "lmstudio/m", "base_url": "http://gpu:1234", "speaks": ["chat", "messages"]},
-    ]
-    config = from_mapping(minimal(model_providers=entries))
-    assert config.warnings == ()
-    assert [entry.provider.base_url for entry in config.entries] == [
-        "http://localhost:11434", "http://localhost:8000", "http://localhost:1234",
-    ]  # fmt: skip
-    assert [entry.speaks["messages"] for entry in config.entries] == ["messages", "messages", "messages"]
 
 
 def test_the_loss_on_anthropics_compatible_endpoint_is_noted_once_unless_decided():

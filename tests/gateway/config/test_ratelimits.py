@@ -31,22 +31,6 @@ def told(error: ConfigError) -> list[str]:
     return [f"{mistake.line}: {mistake.path}: {mistake.found}: {mistake.expected}" for mistake in error.mistakes]
 
 
-def test_keys_groups_and_entries_may_have_rates():
-    config = file(
-        entry="ratelimits: {requests: 500/m, tokens: 2M/m}",
-        client="ratelimits: {input_tokens: 50k/d, output_tokens: 10/s, count_cached: true}",
-        root="client_groups: [{name: team, ratelimits: {concurrent: 20}}]",
-    )
-    rates = Rate(500, 60, "500/m"), Rate(2_000_000, 60, "2M/m")
-    assert config.entries[0].ratelimits == RateLimits(*rates, count_cached=True)
-    assert config.client_keys[0].ratelimits == RateLimits(
-        input_tokens=Rate(50_000, 86400, "50k/d"), output_tokens=Rate(10, 1, "10/s"), count_cached=True
-    )
-    in_group = file(root="client_groups: [{name: team, ratelimits: {concurrent: 20}}]", client="group: team")
-    assert in_group.client_keys[0].group.ratelimits == RateLimits(concurrent=20)
-    assert not config.ineffective
-
-
 @each_row(
     ("entry", "counts"),
     [
@@ -160,12 +144,6 @@ def test_an_unread_environment_is_no_mistake():
     assert config.entries[0].ratelimits == RateLimits()
     found = configure(Document("", read(text.encode(), "x").content), {"RATE": "5/s", "N": "4"}, UnreadFiles())
     assert found.entries[0].ratelimits == RateLimits(Rate(5, 1, "5/s"), concurrent=4)
-
-
-def test_names_of_rates_in_other_gateways_suggest_ratelimits():
-    with pytest.raises(ConfigError) as error:
-        from_mapping({"version": "v0.4.0", "model_providers": [{"model": "openai/gpt-5", "rpm": 60}]})
-    assert "ratelimits" in str(error.value)
 
 
 PLANO = "[{model: %s, selector: {key: X-User-Id, value: %s}, limit: {tokens: %s, unit: minute}}]"

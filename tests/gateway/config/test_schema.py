@@ -22,7 +22,7 @@ from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.harness import ROOT
-from tests.support.places import changed_at, value_at
+from tests.support.places import value_at
 
 SCHEMA = schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -273,60 +273,6 @@ def test_the_schema_rejects_shapes_that_check_rejects(content):
 def test_the_schema_accepts_everything_that_check_accepts(content):
     if good(content):
         VALIDATOR.validate(content)
-
-
-SINGLE = [
-    "version", "listeners", "listeners.0", "listeners.0.type", "listeners.0.port", "listeners.0.address",
-    "listeners.0.timeout", "listeners.0.max_retries", "model_providers", "model_providers.0", "model_providers.0.model",
-    "model_providers.0.access_key", "model_providers.0.default", "model_providers.0.base_url",
-    "model_providers.0.headers", "model_providers.0.headers.x-team", "model_providers.0.speaks",
-    "model_providers.0.quirks", "model_providers.0.quirks.efforts", "model_providers.0.quirks.default_max_tokens",
-    "model_providers.0.quirks.sampling", "model_providers.0.timeouts.connect", "model_providers.0.queue",
-    "model_providers.0.ratelimits", "model_providers.0.ratelimits.tokens", "model_providers.0.ratelimits.concurrent",
-    "ratelimits", "ratelimits.0.selector", "ratelimits.0.selector.key", "ratelimits.0.limit.unit",
-    "model_aliases", "model_aliases.fast",
-    "model_aliases.fast.target", "overrides", "limits.request_body", "limits.in_flight",
-    "limits.upstream_connections", "client_keys",
-    "client_keys.0", "client_keys.0.key", "client_keys.0.models", "client_keys.1.sha256",
-    "client_keys.2.keys", "client_keys.2.keys.0.key", "client_keys.2.keys.1.until", "cors", "cors.0",
-    "state_storage", "state_storage.type", "state_storage.path", "state_storage.encryption_key", "tracing",
-    "tracing.random_sampling", "tracing.endpoint", "metrics", "metrics.open",
-    "steps", "steps.0", "steps.0.use", "steps.0.name", "steps.0.at", "steps.0.action",
-    "steps.0.for", "steps.0.for.endpoints", "steps.0.for.on_request", "steps.0.with",
-    "steps.0.with.a", "steps.0.hold", "steps.0.parts", "steps.0.latest", "steps.0.deadline",
-    "steps.0.concurrent", "steps.0.unchecked", "steps.0.refusal", "steps.0.refusal.as", "steps.0.refusal.message",
-]  # fmt: skip
-"""One key of each kind."""
-
-
-PARTS = 36
-
-
-@each_row(("number", "place"), enumerate(SINGLE))
-def test_each_key_takes_a_part_of_the_values_that_check_takes(number, place):
-    """Neighbours in the list of values are of one kind, so that a part has many kinds, and the next key others."""
-    compare_values(place, VALUES[number % PARTS :: PARTS])
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("place", SINGLE)
-def test_each_key_takes_the_values_that_check_takes(place):
-    compare_values(place, VALUES)
-
-
-def compare_values(place: str, values: list[Any]) -> None:
-    """Compare schema and ``check``. The schema may be stricter only where ``check`` refuses, too."""
-    path = [int(step) if step.isdecimal() else step for step in place.split(".")]
-    small = {key: FULL[key] for key in ("version", "model_providers", path[0])}
-    small["model_providers"] = [{"model": "openai/gpt-4o", "name": "four"}]
-    if path[0] == "model_providers":  # of which a whole one would be looked at again for each value
-        small["model_providers"] = [{key: ENTRY[key] for key in ("model", "access_key", "base_url", *path[2:3])}]
-    for value in values:
-        content = changed_at(small, path, value)
-        if VALIDATOR.is_valid(content):
-            assert not refused_by_shape(content), value
-        else:
-            assert refused_by_shape(content) or not good(content), value
 
 
 @each_row(

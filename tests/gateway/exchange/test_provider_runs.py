@@ -151,17 +151,6 @@ def check(line: dict[str, Any]) -> None:
     assert line["cost_grade"] == "exact"
 
 
-async def test_the_first_get_of_the_end_is_billed_once():
-    async with stage() as one:
-        await one.begin()
-        for status in ("in_progress", "completed", "completed"):
-            one.google.status = status
-            assert (await one.send("GET", f"/{ID}")).json()["status"] == status
-        await one.query()
-        (line,) = await one.bills()
-        check(line)
-
-
 ENDS = ["failed", "cancelled", "incomplete", "budget_exceeded", "requires_action", "cancelled by the client"]
 
 

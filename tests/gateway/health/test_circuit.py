@@ -132,15 +132,6 @@ def test_an_excessive_wait_is_limited_to_a_month(wait):
     assert fail(CLOSED, "rate_limited", wait=wait).until == 100.0 + LONGEST_WAIT
 
 
-def test_a_successful_trial_closes_the_circuit():
-    circuit = opened()
-    assert availability(circuit, 105.0) == "due"
-    circuit = with_trial(circuit, 105.0, 7)
-    assert availability(circuit, 105.0) == "tried"
-    assert with_trial(circuit, 105.0, 8).trial == 7
-    assert availability(after_success(circuit, 106.0, 105.0, 7), 106.0) == "in"
-
-
 def test_a_trial_that_fails_takes_it_out_twice_as_long_up_to_the_longest():
     """From when it failed, and from when it was sent if it hung: that says nothing of the seconds since."""
     for reason, took, expected in (
@@ -154,12 +145,6 @@ def test_a_trial_that_fails_takes_it_out_twice_as_long_up_to_the_longest():
             lengths.append(circuit.until - now)
             assert circuit.trial == 0
         assert lengths == expected
-
-
-def test_a_trial_without_a_result_is_returned():
-    circuit = without_trial(with_trial(opened(), 105.0, 7), 7)
-    assert availability(circuit, 106.0) == "due"
-    assert without_trial(with_trial(circuit, 106.0, 8), 7).trial == 8
 
 
 def test_a_long_trial_blocks_no_other_request():
@@ -273,15 +258,6 @@ def test_a_recovered_target_gets_requests_within_thirty_seconds(until, every, pa
             assert availability(outage.circuit, now) == "in"
         outage.ask(now)
         now += every
-
-
-def test_a_response_that_breaks_off_is_no_success():
-    circuit = CLOSED
-    for at in range(100, 105):
-        before = circuit
-        circuit = after_success(before, at, at)
-        circuit = fail(undo_success(circuit, before), at=at)
-    assert availability(circuit, 104.0) == "out"
 
 
 def test_a_trial_whose_answer_breaks_off_has_failed():

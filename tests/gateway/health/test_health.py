@@ -24,7 +24,6 @@ from gateway.routing.target import Target
 from gateway.shared.notes import NoteReader
 from gateway.shared.rows import LocalRows
 from streams.events import ErrorInfo, FailureReason
-from tests.support.counted_calls import calls
 from tests.support.each_row import each_row
 from tests.support.set_clock import SetClock
 
@@ -88,21 +87,6 @@ def test_another_key_or_server_or_model_is_untouched():
     assert scene.is_out("one", "same-key", "other-key", "elsewhere") == [True, False, False, False]
 
 
-@pytest.mark.parametrize("reason", ["quota", "credential"])
-def test_a_quota_and_a_credential_are_those_of_all_entries_that_share_it(reason):
-    """A subscription and a key shared one bucket, so the fallback was never tried (openclaw/openclaw#30030,
-    lidge-jun/opencodex#1267)."""
-    scene = Scene(ONE, SAME_KEY, OTHER_KEY, ELSEWHERE)
-    scene.fail(reason=reason)
-    assert scene.is_out("one", "same-key", "other-key", "elsewhere") == [True, True, False, False]
-    scene.clock.now += LASTING_COOLDOWN
-    assert scene.is_out("one", "same-key") == [False, False]
-    trial = scene.begin("same-key")
-    assert scene.outage("one") == Outage(reason, 1000.0 + LASTING_COOLDOWN, tried=True)
-    trial.mark_started()
-    assert scene.is_out("one", "same-key") == [False, False]
-
-
 def test_two_entries_of_the_same_place_are_one():
     scene = Scene(ONE, {**ONE, "name": "again"})
     scene.fail(reason="gone")
@@ -121,14 +105,6 @@ def test_client_errors_start_no_cooldown(reason):
     scene = Scene()
     for _ in range(100):
         scene.fail(reason=reason)
-    assert scene.outage() is None
-
-
-def test_a_trial_without_a_result_is_released():
-    scene = Scene()
-    scene.fail(reason="quota")
-    scene.clock.now += LASTING_COOLDOWN
-    scene.fail(reason="server_error")
     assert scene.outage() is None
 
 
@@ -184,14 +160,6 @@ def test_clients_own_credentials_have_circuits_and_a_rejected_one_starts_no_cool
     assert scene.health.outage(target, "yours") is None
 
 
-def test_a_reload_keeps_what_is_known_of_the_same_address_credential_and_model():
-    scene = Scene(ONE, OTHER_KEY)
-    scene.fail(reason="rate_limited", wait=60.0)
-    new_key = {**ONE, "name": "new-key", "access_key": "k3"}
-    scene.follow(config({**ONE, "name": "renamed"}, new_key, circuit=CircuitSettings(failures=9)))
-    assert scene.is_out("renamed", "new-key") == [True, False]
-
-
 def test_a_reload_allows_a_trial_of_a_rejected_credential():
     scene = Scene()
     scene.fail(reason="credential")
@@ -211,20 +179,6 @@ def test_additional_requests_are_limited_to_a_share_of_client_requests():
         added += 1
     assert added == 40
     assert scene.health.may_add(scene.target("elsewhere"))
-
-
-def test_the_states_of_all_targets_can_be_seen():
-    scene = Scene(ONE, OTHER_KEY, ALL)
-    scene.fail(reason="gone")
-    scene.fail("mistral/a", "rate_limited", 5.0)
-    scene.answer("mistral/b")
-    found = [attrs.astuple(state)[:-1] for state in scene.health.target_states()]
-    assert found == [
-        ("one", "one", "out", "gone", LASTING_COOLDOWN),
-        ("other-key", "other-key", "in", None, 0.0),
-        ("mistral/*", "mistral/*", "in", None, 0.0),
-        ("mistral/*", "mistral/a", "out", "rate_limited", 5.0),
-    ]
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
@@ -318,22 +272,6 @@ def shared(clock: SetClock) -> SharedStates:
     return SharedStates(LocalRows(100, clock))
 
 
-def test_two_workers_have_one_circuit():
-    """Each had its own elsewhere, so that a provider that was down was asked by all of them (BerriAI/litellm#16011)."""
-    clock = SetClock()
-    states, scene = shared(clock), Scene()
-    workers = [Health(clock, states, workers=2) for _ in range(2)]
-    for number in range(5):
-        attempt = workers[number % 2].begin(scene.target(), None, added=False)
-        attempt.mark_failed(failure("connection"))
-        attempt.close()
-    assert [worker.outage(scene.target(), None) is not None for worker in workers] == [True, True]
-    clock.now += 5
-    workers[0].begin(scene.target(), None, added=False)
-    outage = workers[1].outage(scene.target(), None)
-    assert outage.tried
-
-
 def test_a_long_outage_is_kept_for_its_time():
     scene = Scene()
     scene.health = Health(scene.clock, shared(scene.clock))
@@ -353,21 +291,6 @@ def test_the_trial_of_a_dead_worker_is_ignored():
     trial = first_trial(int(gone.stdout))
     states.update(scene.target().identity.account, lambda circuit: with_trial(circuit, scene.clock.now, trial))
     assert scene.is_out("one") == [False]
-
-
-async def test_a_request_without_failures_takes_few_calls():
-    """Python's and C's calls for all that the health of its target costs a request."""
-    health, target = Health(), Scene().target()
-    health.apply_config(config())
-
-    def one() -> None:
-        assert health.outage(target, None) is None
-        attempt = health.begin(target, None, added=False)
-        attempt.mark_started()
-        attempt.close()
-
-    one()
-    assert calls(one) <= 23
 
 
 class PassedNotes:

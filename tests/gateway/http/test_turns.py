@@ -24,18 +24,3 @@ async def test_one_caller_continues_in_each_turn_of_the_loop():
             await trio.lowlevel.checkpoint()
             most = max(most, taken - before)
     assert most == 1
-
-
-async def test_callers_continue_in_order():
-    order: list[int] = []
-
-    async def caller(number: int) -> None:
-        for _ in range(3):
-            await take_turn()
-            order.append(number)
-
-    async with trio.open_nursery() as nursery:
-        for number in range(4):
-            nursery.start_soon(caller, number)
-    assert order[:4] == order[4:8] == order[8:]
-    assert sorted(order[:4]) == [0, 1, 2, 3]

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from gateway.kept_objects.id_texts import IdPlaces, id_texts, replace_texts
 from gateway.kept_objects.ids import PREFIXES, AccountMark, parse_tagged_id, short_digest, tagged_id
 from tests.support.each_row import each_row
-from tests.support.growth import Work, seconds
 
 HERE = AccountMark(short_digest("openai"), short_digest("main"))
 SECRET = b"s" * 32
@@ -174,18 +173,6 @@ def test_it_finds_what_a_decoder_finds(value, indent, ascii_only):
 @given(st.binary(max_size=60))
 def test_searching_invalid_json_for_ids_raises_nothing(body):
     list(id_texts(body, PLACES))
-
-
-def test_a_string_takes_the_same_time_at_any_depth():
-    """Each one deep within took the time of its path: 5 s for a megabyte."""
-
-    def work(depth: int) -> Work:
-        members = b",".join([b'"b":"x"'] * 20_000 + [b'"file_id":"y"', b'"container":{"id":"z"}'])
-        body = b'{"a":' * depth + b"{" + members + b"}" * (depth + 1)
-        return lambda: [one.text for one in id_texts(body, PLACES)]
-
-    assert work(1900)() == work(3)() == ["y", "z"]
-    assert min(seconds(work(1900)) for _ in range(3)) < 2.5 * min(seconds(work(3)) for _ in range(3))
 
 
 def test_nesting_takes_no_quadratic_time():

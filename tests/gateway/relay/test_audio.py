@@ -261,28 +261,3 @@ async def test_a_transcript_that_breaks_off_ends_in_an_error():
             last = json.loads(found.content.strip().rpartition(b"data: ")[2])
             assert said in last["error"]["message"]
             assert b"text.done" not in found.content
-
-
-MANY = 60
-
-
-async def test_many_uploads_at_once():
-    """Each gets its own answer, and nothing of any stays behind."""
-
-    def count(asked: ReceivedRequest) -> ScriptedAnswer:
-        return json_answer({"text": str(asked.body.count(b"~")), "usage": {"type": "duration", "seconds": 1}})
-
-    async with before(count, "openai/whisper-1", ENTRY) as (served, provider):
-        texts = {}
-
-        async def one(number: int) -> None:
-            form = multipart([part("file", b"~" * (number * 100 + 1), "a.wav"), part("model", b"mine")])
-            uploading = await Upload.begin(served, form, len(form))
-            texts[number] = json.loads((await uploading.answer()).rpartition(b"\r\n\r\n")[2])["text"]
-
-        async with trio.open_nursery() as nursery:
-            for number in range(MANY):
-                nursery.start_soon(one, number)
-        assert texts == {number: str(number * 100 + 1) for number in range(MANY)}
-        assert provider.left == 0
-        assert served.service.admission.shares.spooled.total == 0

@@ -1,13 +1,12 @@
 """Policies as tables: the outcomes so far, and the step that comes next."""
 
 import attrs
-import pytest
 
 from gateway.config.loading import from_mapping
 from gateway.routing.fallback import FALLBACK, MOST
 from gateway.routing.plan import ONCE, Candidate, GiveUp, Outcome, Plan, Policy, Send, Stage
 from gateway.routing.router import Router
-from gateway.routing.target import NOTHING, Omissions
+from gateway.routing.target import Omissions
 from streams.events import ErrorInfo
 from tests.support.each_row import each_row
 from tests.support.moment import Moment
@@ -90,23 +89,3 @@ def test_attempts_with_omissions_are_limited():
 def test_attempts_at_one_target_do_not_count_for_another():
     others = [attrs.evolve(failed(refused=WITHOUT_USER), target=SECOND) for _ in range(MOST + 1)]
     assert step(FALLBACK, *others, failed(refused=WITHOUT_USER)) == Send(FIRST, WITHOUT_USER)
-
-
-def test_the_router_plans_one_target_with_the_usual_policy_and_explains_it():
-    assert ROUTER.plan("second", "chat") == Plan((Candidate(SECOND),), FALLBACK)
-    explained = ROUTER.explain("second", "messages")
-    assert explained.plan == ROUTER.plan("second", "messages")
-    assert (explained.target, explained.lane) == (explained.plan.targets[0], "hub")
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "both"),
-    [
-        (NOTHING, NOTHING, NOTHING),
-        (NOTHING, WITHOUT_USER, WITHOUT_USER),
-        (WITHOUT_USER, Omissions(True, (SEED, USER)), Omissions(True, (USER, SEED))),
-    ],
-)
-def test_omissions_accumulate(one, other, both):
-    assert one.union(other) == both
-    assert bool(both) == (both != NOTHING)

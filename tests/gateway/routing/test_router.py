@@ -395,26 +395,6 @@ def test_the_recipient_has_the_providers_name_for_the_model_and_its_quirks():
     assert recipient.quirks.max_tokens_field == "max_tokens"
 
 
-def test_models_are_listed_in_order_and_every_one_resolves():
-    routes = router(
-        {"model": "anthropic/claude-sonnet-4-5", "name": "claude"},
-        {"model": "deepseek/*"},
-        {"model": "vllm/*", "base_url": "http://localhost:8000"},
-        OPENAI,
-        model_aliases={"fast": {"target": "gpt-4o"}, "cheap": {"target": "vllm/anything"}},
-    )
-    assert routes.models() == (
-        Model("claude", "Anthropic"),
-        Model("deepseek/deepseek-v4-pro", "DeepSeek"),
-        Model("deepseek/deepseek-v4-flash", "DeepSeek"),
-        Model("openai/gpt-4o", "OpenAI"),
-        Model("fast", "OpenAI"),
-        Model("cheap", "vLLM"),
-    )
-    for model in routes.models():
-        assert routes.resolve(model.id, "chat").requested_name == model.id
-
-
 def test_a_named_wildcard_is_requested_by_its_name():
     routes = router({"model": "openai/*", "name": "work"}, {"model": "openai/*", "name": "home"})
     assert routes.resolve("work/gpt-4o", "chat").entry.name == "work"

@@ -1,7 +1,6 @@
 """A request's nursery, its end, and response bodies, over real sockets."""
 
 import json
-import logging
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from gateway.http.response import Response
 from gateway.serving.fast_route import add_fast_route
 from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
 from gateway.serving.quart_connections import configure
-from gateway.serving.quart_views import MatchedRule, add_view, has_route
 from tests.support.asgi_app import eventually, serving, within
 from tests.support.harness import PATIENCE, retried_when_late
 
@@ -51,20 +49,6 @@ async def test_a_client_that_shuts_its_sending_side_counts_as_gone():
         await server.witness.begun.wait()
         client.sock.shutdown(trio.socket.SHUT_WR)
         await eventually(lambda: server.witness.closed == [True])
-
-
-async def test_a_complete_answer_is_not_mistaken_for_a_client_that_left():
-    async with serving() as server, server.connect() as client:
-        witness = server.witness
-        await client.get("/whole")
-        await client.until(b"whole")
-        await client.get("/stream")
-        await client.until(b"first;")
-        witness.feed.close()
-        await client.until(END)
-        await eventually(lambda: len(witness.closed) == 2)
-        assert witness.closed == [False, False]
-        assert all(scope.complete for scope in witness.scopes)
 
 
 async def test_callbacks_run_after_every_task_and_survive_each_other(caplog):
@@ -120,18 +104,6 @@ async def test_a_cut_answer_has_no_terminating_chunk(version):
         assert not witness.scopes[0].complete
 
 
-async def test_an_answer_whose_producer_crashed_never_looks_complete(caplog):
-    caplog.set_level(logging.CRITICAL, "trigate.hypercorn")
-    async with serving() as server, server.connect() as client:
-        await client.get("/crash-in-stream")
-        await client.until(b"first;")
-        await trio.testing.wait_all_tasks_blocked()
-        server.witness.crash.set()
-        assert END not in await client.rest()
-        await eventually(lambda: server.witness.closed)
-        assert server.witness.closed == [False]
-
-
 async def test_a_crash_before_the_answer_is_a_500_with_a_body(caplog):
     async with serving() as server:
         head, _, body = (await server.get("/crash")).partition(b"\r\n\r\n")
@@ -159,22 +131,6 @@ async def test_an_unrequested_body_is_not_stored(method, kept):
 
 
 # Routes that requests are matched with, of which nothing is compiled that makes URLs
-
-
-async def view(**_: str) -> Response:
-    return Response(200, (), b"")
-
-
-def test_a_rule_matches_and_makes_no_url():
-    app = QuartTrio("tested", static_folder=None)
-    app.url_rule_class = MatchedRule
-    add_view(app, ("/v1/models/<name>", "/models/<path:name>"), "model", view, ["GET"])
-    routes = app.url_map.bind("")
-    assert routes.match("/v1/models/a") == ("model", {"name": "a"})
-    assert routes.match("/models/a/b") == ("model", {"name": "a/b"})
-    assert not has_route(app, "/v1/models/a/b")
-    with pytest.raises(NotImplementedError, match="no URL is made of /v1/models/<name>"):
-        routes.build("model", {"name": "a"})
 
 
 # Routes past Quart, under a server that is not ours

@@ -213,18 +213,6 @@ async def test_old_versions_of_tls_are_not_spoken(authority, pair, version):
     assert server_side.options & ssl.OP_NO_RENEGOTIATION
 
 
-async def test_a_large_body_and_a_large_answer_pass(authority, pair):
-    size = 3_000_000
-    async with secure(pair, max_body=size) as server, connected(server, authority.client()) as client:
-        head = f"POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n".encode()
-        await client.stream.send_all(head + b"x" * size)
-        assert b'"size":3000000' in await client.until(b"}")
-        await client.get("/stream")
-        await client.until(b"first;")
-        await server.witness.feed.send(b"y" * size + b"last;")
-        assert (await client.until(b"last;")).count(b"y") == size
-
-
 async def test_a_cut_connection_of_a_stalled_client_keeps_no_task(authority, pair):
     async with secure(pair) as server, connected(server, authority.client()) as client:
         await client.get("/flood")

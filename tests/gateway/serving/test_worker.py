@@ -4,7 +4,6 @@ import contextlib
 import resource
 import socket
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 import trio
@@ -217,18 +216,3 @@ async def test_an_app_that_fails_to_start_serves_nothing():
             with pytest.RaisesGroup(LifespanFailureError, flatten_subgroups=True):
                 await serve(app, [sock], state=Lifecycle(), ready=lambda: was_ready.append(True), signals=False)
     assert not was_ready
-
-
-async def test_an_app_without_a_lifespan_is_served():
-    was_ready = trio.Event()
-
-    async def app(scope, receive, send):
-        raise ValueError("it knows requests only")
-
-    async with trio.open_nursery() as nursery:
-        lifecycle = Lifecycle()
-        work = partial(serve, app, [bind(LOCAL, 0)], state=lifecycle, drain=1, ready=was_ready.set, signals=False)
-        nursery.start_soon(work)
-        with trio.fail_after(PATIENCE):
-            await was_ready.wait()
-        lifecycle.stop()

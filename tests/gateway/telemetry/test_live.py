@@ -478,17 +478,6 @@ def firsts(stage, client: str | None) -> int:
     return sum(len(step.first) for step in stage.live_view.timeline(client)._steps.values())
 
 
-def test_a_first_byte_keeps_its_time_even_without_viewers(stage, monkeypatch):
-    record = stage.begin()
-    record.mark_answered(200)
-    came = charts.current_step()
-    monkeypatch.setattr(charts, "current_step", lambda: came + 10)
-    stage.end(record)
-    found = {point[0]: point[5] for point in stage.live_view.timeline(None).points()}
-    assert found[came + 10] is None
-    assert any(at is not None for step, at in found.items() if step <= came)
-
-
 def test_a_first_byte_that_is_long_past_is_on_no_chart(stage, monkeypatch):
     record = stage.begin()
     record.mark_answered(200)
@@ -496,13 +485,6 @@ def test_a_first_byte_that_is_long_past_is_on_no_chart(stage, monkeypatch):
     monkeypatch.setattr(charts, "current_step", lambda: later)
     stage.end(record)
     assert [point[:2] + point[5:] for point in stage.live_view.timeline(None).points()] == [[later, 0, None, None, 0]]
-
-
-def test_old_steps_are_not_shown(stage, monkeypatch):
-    stage.end(stage.begin())
-    later = charts.current_step() + charts.STEPS + 1
-    monkeypatch.setattr(charts, "current_step", lambda: later)
-    assert stage.live_view.timeline(None).points() == []
 
 
 def test_a_configuration_may_switch_it_off_and_on():

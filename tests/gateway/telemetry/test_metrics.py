@@ -24,7 +24,6 @@ from gateway.allowances.allowance import Holder
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.endpoints.metrics import watch_store
 from gateway.ledger.bill import AttemptRecord
-from gateway.ledger.buckets import Buckets
 from gateway.ledger.ledger import Ledger
 from gateway.stores.memory import MemoryStore
 from gateway.stores.sqlite import SqliteStore
@@ -306,14 +305,6 @@ def test_it_can_be_switched_off(upstream):
         assert gateway.request("GET", "/metrics").status == 404
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize(("given", "found"), [
-    (True, "keyed"), (False, "off"), ({}, "keyed"), ({"open": True}, "open"), ({"open": False}, "keyed"),
-])  # fmt: skip
-def test_access_to_metrics_is_configurable(given, found):
-    assert from_mapping(config([provider("openai/m", "http://x")], 1, metrics=given)).metrics == found
-
-
 @pytest.mark.parametrize(("given", "said"), [("on", "true, false or a mapping"), ({"opn": True}, "did you mean open?")])
 def test_a_mistake_in_it_is_reported(given, said):
     with pytest.raises(ConfigError, match=re.escape(said)):
@@ -483,14 +474,6 @@ def test_a_metric_that_nothing_has_counted_has_no_series_before_and_after_the_fi
     early, late = Metrics(), Metrics()
     late.open_registry()
     assert page_of(early) == page_of(late)
-
-
-def test_buckets_count_up_to_their_bounds_and_are_emptied():
-    buckets = Buckets((1.0, 2.0))
-    for value in (0.5, 1.0, 1.5, 2.5, 9.0):
-        buckets.add(value)
-    assert buckets.take() == ([2, 1, 2], 14.5)
-    assert buckets.take() == ([0, 0, 0], 0.0)
 
 
 async def test_lag_is_the_delay_of_a_scheduled_task(mock_clock):

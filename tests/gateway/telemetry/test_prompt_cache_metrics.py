@@ -1,6 +1,5 @@
 """Metrics of providers' prompt caches: each verdict once, by client, provider, model and cause, with bounded labels."""
 
-import random
 from typing import get_args
 
 import attrs
@@ -85,21 +84,6 @@ def test_names_that_the_configuration_lacks_are_no_labels(metrics, ledger):
     page = page_of(metrics)
     assert Numbers(page)(TOKENS, provider="other", model="other", kind="could") == 10_000
     assert "made-up" not in page
-
-
-def test_sums_over_causes_are_those_of_the_verdicts(metrics, ledger):
-    draw = random.Random(3)
-    could = read = missed = nanos = 0
-    for _ in range(200):
-        causes = tuple(share_of(name, draw.randrange(10**6)) for name in draw.sample(NAMES, draw.randrange(3)))
-        lost = tuple(draw.randrange(10**9) for _ in causes)
-        whole = sum(one.tokens for one in causes) + draw.randrange(100)
-        verdict = CacheVerdict(could=whole + 5_000, read=5_000, missed=whole, causes=causes)
-        settle(ledger, attempt(None), attempt(verdict, CacheLoss(sum(lost), lost, "exact")))
-        could, read, missed, nanos = could + verdict.could, read + 5_000, missed + whole, nanos + sum(lost)
-    now = Numbers(page_of(metrics))
-    assert [now(TOKENS, kind=kind) for kind in ("could", "read", "missed")] == [could, read, missed]
-    assert now(LOST) == pytest.approx(nanos / 1e9, rel=1e-12)
 
 
 def test_every_cause_is_on_the_pages():

@@ -83,17 +83,6 @@ def test_a_recording_has_the_layout_of_the_corpus(tmp_path):
     assert "side:client" in second["features"].split()
 
 
-def test_the_meta_has_the_members_of_the_corpus(tmp_path):
-    found = recordings()
-    if not found:
-        pytest.skip(ABSENT)
-    (meta,) = Folder(tmp_path).write([SIDE], LINE, ())
-    theirs = json.loads(Path(f"{found[0].file}.meta.json").read_bytes())
-    assert set(theirs) <= set(json.loads(meta.read_bytes()))
-    index = found[0].file.parent.parent / INDEX
-    assert index.read_text().splitlines()[0].split("\t") == list(COLUMNS)
-
-
 def test_a_model_of_a_million_letters_takes_no_such_row(tmp_path):
     side = attrs.evolve(SIDE, request=b'{"model":"%b"}' % (b"m" * 1_000_000))
     Folder(tmp_path).write([side], LINE, ())

@@ -336,21 +336,6 @@ async def test_an_interim_response_amid_a_large_request_makes_its_connection_no_
     assert server.accepted == 1
 
 
-async def test_cookies_are_never_replayed(serve, upstream):
-    answer = b"HTTP/1.1 200 OK\r\nset-cookie: tenant=one; path=/\r\ncontent-length: 0\r\n\r\n"
-    server = await serve(noting(heads := [], answer))
-    for _ in range(2):
-        await fetch(upstream, post(server.url))
-    assert len(heads) == 2
-    assert not any(b"cookie" in head.lower() for head in heads)
-
-
-async def test_redirects_are_not_followed(serve, upstream):
-    server = await serve(once(b"HTTP/1.1 307 Moved\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"))
-    async with await upstream.send(post(server.url)) as response:
-        assert (response.status, response.header("location")) == (307, "/elsewhere")
-
-
 @pytest.mark.parametrize("body", [b"data: a\n\n", b"data", b""])
 @pytest.mark.parametrize("least", [1, 4, 8])
 async def test_the_first_bytes_of_a_body_can_be_read_twice(serve, upstream, body, least):
@@ -363,25 +348,6 @@ async def test_the_first_bytes_of_a_body_can_be_read_twice(serve, upstream, body
         assert await response.read(10) == body
         assert await response.read(10) == b"", "it stays at its end"
     assert upstream.stats() == PoolStats(connections=1, idle=1)
-
-
-async def test_chunks_arrive_as_they_are_sent(serve, upstream):
-    go_on = trio.Event()
-
-    async def talk(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(SSE_HEAD + CHUNK)
-        await go_on.wait()
-        await peer.send(CHUNK + b"0\r\n\r\n")
-        await peer.gone()
-
-    server = await serve(talk)
-    async with await upstream.send(post(server.url)) as response:
-        pieces = []
-        async for piece in response.chunks():
-            pieces.append(piece)
-            go_on.set()
-    assert pieces == [b"data: a\n\n"] * 2
 
 
 async def test_a_closed_client_keeps_no_connection(serve, upstream):
@@ -689,20 +655,6 @@ async def test_a_response_that_is_not_http_is_an_upstream_error_with_its_fault(s
     assert (error.info.kind, error.info.status, error.cause) == ("upstream", 502, "invalid")
     assert error.info.message == f"the provider's response is not valid HTTP: {fault}"
     assert server.accepted == 1
-
-
-async def test_data_before_a_broken_connection_is_delivered(serve, upstream):
-    server = await serve(then_close(*CUTS["chunked"]))
-    async with await upstream.send(post(server.url)) as response:
-        delivered = []
-
-        async def read() -> None:
-            async for piece in response.chunks():
-                delivered.append(piece)  # noqa: PERF401 -- it ends with an error
-
-        with pytest.raises(UpstreamError):
-            await read()
-    assert b"".join(delivered) == b"data: a\n\ndata"
 
 
 @pytest.mark.parametrize(
@@ -1045,22 +997,6 @@ async def test_a_cancellation_at_any_step_leaves_nothing(serve, tls, certificate
     await eventually(lambda: server.open == 0)
 
 
-@pytest.mark.parametrize("what", ["a read", "a close"])
-async def test_a_cancelled_call_returns_the_connection_immediately(serve, upstream, what):
-    server = await serve(endless)
-    response = await upstream.send(post(server.url))
-    await anext(response.chunks())
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        if what == "a read":
-            await anext(response.chunks())
-        await response.aclose()
-        await response.aclose()
-    assert scope.cancelled_caught == (what == "a read")
-    assert upstream.stats() == PoolStats()
-    await eventually(lambda: server.open == 0)
-
-
 async def test_a_closed_response_does_not_look_complete(serve, upstream):
     server = await serve(endless)
     response = await upstream.send(post(server.url))
@@ -1076,16 +1012,6 @@ async def test_a_forgotten_response_warns(serve):
         response = await upstream.send(post(server.url))
         with pytest.warns(ResourceWarning, match="its slot is lost"):
             del response
-
-
-async def test_closing_everything_cuts_what_is_being_read(serve, nursery):
-    async with Upstream(trust_env=False) as upstream:
-        server = await serve(endless)
-        response = await upstream.send(post(server.url))
-        await anext(response.chunks())
-    with pytest.raises(UpstreamError, match="connection broke"):
-        await anext(response.chunks())
-    assert upstream.stats() == PoolStats()
 
 
 # --- TLS ---
@@ -1197,17 +1123,6 @@ async def test_https_uses_a_tunnel(serve, tls, certificate, monkeypatch, no_prox
             assert await fetch(upstream, post(f"https://localhost:{server.port}/")) == b"ok"
         assert upstream.stats() == PoolStats(connections=1, idle=1)
     assert [head.split(b"\r\n")[0] for head in heads] == [f"CONNECT localhost:{server.port} HTTP/1.1".encode()]
-    await eventually(lambda: proxy.open == server.open == 0)
-
-
-async def test_a_tunnel_whose_handshake_fails_leaves_nothing(serve, tls, monkeypatch, no_proxies):
-    server = await serve(once(OK), tls)
-    proxy = await serve(tunnel_to(server.port, []))
-    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-    upstream = Upstream()
-    error = await failure(upstream, post(f"https://localhost:{server.port}/"))
-    assert error.cause == "tls"
-    assert upstream.stats() == PoolStats()
     await eventually(lambda: proxy.open == server.open == 0)
 
 

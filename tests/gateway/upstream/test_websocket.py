@@ -1,19 +1,16 @@
 """Websockets to providers, on real sockets: what is sent, how they end, and that nothing stays open."""
 
 import contextlib
-import ssl
 from collections.abc import AsyncIterator
 
 import pytest
 import trio
 from wsproto.events import BytesMessage, Ping, TextMessage
 
-from gateway.http.frame_rate import FRAMES_PER_TURN
 from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.websocket import UpstreamWebSocket, WebSocketEnded, accept_upgrade, handshake
-from tests.support.certificates import LOOPBACK, Authority
 from tests.support.each_row import each_row
 from tests.support.harness import PATIENCE
 from tests.support.loop_steps import check_own_steps
@@ -120,62 +117,6 @@ async def test_a_flood_of_tiny_frames_ends_the_websocket_and_delays_no_other_tas
     await check_own_steps(receive)
 
 
-async def test_others_run_between_the_messages_of_one_read():
-    """Each message is billed and passed on, so thirty thousand of them in one read took a second."""
-
-    async def talk(peer: Peer) -> None:
-        await peer.accept()
-        await peer.stream.send_all(b"\x82\x00" * 9000)
-        await peer.rest()
-
-    turns = 0
-
-    async def count_turns() -> None:
-        nonlocal turns
-        while True:
-            await trio.lowlevel.checkpoint()
-            turns += 1
-
-    async with opened(talk) as (socket, _, _), trio.open_nursery() as nursery:
-        nursery.start_soon(count_turns)
-        for _ in range(9000):
-            assert await socket.receive() == b""
-        nursery.cancel_scope.cancel()
-    assert turns > 9000 // FRAMES_PER_TURN // 2
-
-
-async def test_the_close_of_the_provider_is_reported_and_answered():
-    for code, reason, told in (
-        (1000, "bye", (1000, "bye")),
-        (4001, "", (4001, "")),
-        (1013, "later", (1013, "later")),
-        (None, None, (1005, "")),
-    ):
-
-        async def talk(peer: Peer, code: int | None = code, reason: str | None = reason) -> None:
-            await peer.accept()
-            await peer.close(code, reason)
-
-        async with opened(talk) as (socket, server, _):
-            with pytest.raises(WebSocketEnded) as ended:
-                await socket.receive()
-            assert (ended.value.code, ended.value.reason) == told
-            await server.peers[0].gone.wait()
-            assert server.peers[0].code == told[0]
-
-
-async def test_a_connection_that_is_lost_is_an_end_without_a_word():
-    async def talk(peer: Peer) -> None:
-        await peer.accept(behind=peer.frame("first"))
-
-    async with opened(talk) as (socket, _, _):
-        assert await socket.receive() == "first"
-        with pytest.raises(WebSocketEnded) as ended:
-            await socket.receive()
-        assert ended.value.code == 1006
-        await socket.send("nobody is there")
-
-
 async def test_a_message_over_the_limit_is_refused_as_it_arrives():
     async def talk(peer: Peer) -> None:
         await peer.accept()
@@ -244,60 +185,3 @@ async def test_an_unrequested_answer_opens_no_websocket():
             async with await upstream.send(request) as response:
                 with pytest.raises(UpstreamError):
                     accept_upgrade(request, response, MOST)
-
-
-async def test_over_tls_and_through_a_proxy_both_sides_send_at_once(tmp_path, monkeypatch):
-    authority = Authority(tmp_path)
-    pair = authority.pair("localhost", *LOOPBACK)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pair.certificate, pair.key)
-    connects: list[bytes] = []
-
-    async def flood(peer: Peer) -> None:
-        await peer.accept()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(peer.send, *(b"%d" % number * 5000 for number in range(100)))
-            for number in range(100):
-                assert await peer.receive() == b"%d" % number * 5000
-        await peer.rest()
-
-    async def pipe(source: trio.SocketStream, sink: trio.SocketStream) -> None:
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            while data := await source.receive_some():
-                await sink.send_all(data)
-            await sink.aclose()
-
-    async def proxy(stream: trio.SocketStream) -> None:
-        asked = b""
-        while not asked.endswith(b"\r\n\r\n"):
-            asked += await stream.receive_some()
-        connects.append(asked)
-        host, _, port = connects[0].split()[1].decode().partition(":")
-        async with stream, await trio.open_tcp_stream(host, int(port)) as onwards, trio.open_nursery() as nursery:
-            await stream.send_all(b"HTTP/1.1 200 Ok\r\n\r\n")
-            nursery.start_soon(pipe, stream, onwards)
-            nursery.start_soon(pipe, onwards, stream)
-
-    async def send(socket: UpstreamWebSocket) -> None:
-        for number in range(100):
-            await socket.send(b"%d" % number * 5000)
-
-    with trio.fail_after(PATIENCE):
-        async with websocket_server(flood, context) as server, trio.open_nursery() as nursery:
-            (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-            await nursery.start(trio.serve_listeners, proxy, [listener])
-            for name in ("no_proxy", "NO_PROXY"):
-                monkeypatch.delenv(name, raising=False)
-            monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{listener.socket.getsockname()[1]}")
-            async with Upstream(ca_path=str(authority.root)) as upstream:
-                request = handshake(UpstreamRequest("GET", f"{server.url}/v1/realtime"))
-                socket = accept_upgrade(request, await upstream.send(request), MOST)
-                async with trio.open_nursery() as both:
-                    both.start_soon(send, socket)
-                    for number in range(100):
-                        assert await socket.receive() == b"%d" % number * 5000
-                await socket.close(1000, "done")
-                await server.peers[0].gone.wait()
-                assert server.peers[0].closed == (1000, "done")
-            nursery.cancel_scope.cancel()
-    assert connects[0].startswith(b"CONNECT 127.0.0.1:")
