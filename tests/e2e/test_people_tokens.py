@@ -17,7 +17,7 @@ from tests.support.certificates import LOOPBACK, Authority
 from tests.support.forged_tokens import FIRST, FORGED, PUBLISHED
 from tests.support.harness import Gateway, Reply, config, eventually, free_port, running
 from tests.support.metrics_page import numbers
-from tests.support.oidc import Fault, OidcProvider, open_provider
+from tests.support.oidc import open_provider
 from tests.support.people import PeopleSetup, bearer, body_of, issuer, people_gateway
 from tests.support.signed_tokens import signing_key
 from tests.support.token_forms import FORMS, TokenForm
@@ -153,25 +153,6 @@ def test_a_cluster_protects_its_keys_by_a_certificate_and_a_token(tmp_path: Path
 # Rotation and outages
 
 
-def test_invented_keys_reach_the_issuer_once_in_half_a_minute(setup: PeopleSetup):
-    attacker = signing_key("attacker")
-    assert setup.ask("chat", setup.token()).status == 200
-    tokens = [setup.identity.token(attacker, {"kid": f"k{n}"}, n=n) for n in range(60)]
-    statuses: list[int] = []
-
-    def flood(part: list[str]) -> None:
-        statuses.extend(ask_from_elsewhere(setup.gateway.port, token)[0] for token in part)
-
-    threads = [threading.Thread(target=flood, args=(tokens[n::6],)) for n in range(6)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        assert setup.ask("chat", setup.token()).status == 200, "others notice nothing"
-    assert set(statuses) == {401}
-    assert len(statuses) == 60
-    assert setup.identity.count("/jwks") == 2
-
-
 def test_an_outage_of_the_issuer_is_shown_and_stops_no_one(setup: PeopleSetup):
     token = setup.token()
     assert setup.ask("chat", token).status == 200
@@ -186,38 +167,6 @@ def test_an_outage_of_the_issuer_is_shown_and_stops_no_one(setup: PeopleSetup):
     assert len([line for line in setup.gateway.log if "cannot fetch the issuer's keys" in line]) == 1
 
 
-def test_an_issuer_that_is_down_at_the_start_delays_nothing_else(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("gateway.people.key_sets.FIRST_RETRY", 0.2)
-    with open_provider() as identity:
-        identity.go_down()
-        settings = [issuer(identity)]
-        with people_gateway(settings, client_keys=[{"name": "ann", "key": KEY}]) as setup:
-            assert setup.gateway.request("GET", "/readyz").status == 200
-            assert setup.ask("chat", KEY).status == 200
-            token = identity.token(sub="00u1", groups=["ml"])
-            refused = setup.ask("chat", token)
-            assert refused.status == 503
-            assert int(refused.headers["retry-after"]) > 0
-            assert b"the issuer okta" in refused.body
-            identity.faults.clear()
-            eventually(lambda: setup.ask("chat", token).status == 200, what="the keys of the issuer")
-
-
-def test_a_slow_issuer_delays_only_requests_that_need_it(setup: PeopleSetup):
-    assert setup.ask("chat", setup.token()).status == 200
-    setup.identity.rotate()
-    setup.identity.faults["/jwks"] = Fault(hold=(held := threading.Event()))
-    waiting: list[int] = []
-    slow = threading.Thread(target=lambda: waiting.append(setup.ask("chat", setup.token(sub="00u2")).status))
-    slow.start()
-    assert setup.ask("chat", KEY).status == 200
-    assert setup.ask("chat", setup.token(key=setup.identity.keys[0])).status == 200
-    assert slow.is_alive()
-    held.set()
-    slow.join()
-    assert waiting == [200]
-
-
 def test_an_unavailable_issuer_is_in_the_metrics(setup: PeopleSetup):
     def stale() -> float:
         return numbers(setup.gateway, **bearer(KEY))("trigate_issuer_stale_seconds", issuer="okta")
@@ -229,44 +178,7 @@ def test_an_unavailable_issuer_is_in_the_metrics(setup: PeopleSetup):
     eventually(lambda: stale() > 0, what="a stale key set")
 
 
-def test_a_token_that_only_its_issuer_can_read_is_refused():
-    with open_provider() as identity, people_gateway([issuer(identity)]) as setup:
-        assert setup.ask("chat", "opaque-of-ada").status == 401
-
-
-def test_issuers_that_never_respond_lock_out_nobody_of_another_issuer():
-    """They accept connections, and send nothing."""
-    held = threading.Event()
-    with open_provider() as first, open_provider() as second, open_provider() as identity:
-        for hanging in (first, second):
-            hanging.faults["/jwks"] = Fault(hold=held)
-        issuers = [{**issuer(one), "name": name} for one, name in ((first, "a"), (second, "b"), (identity, "okta"))]
-        with people_gateway(issuers) as setup:
-            try:
-                for n in range(5):
-                    assert setup.ask("chat", identity.token(sub=f"00v{n}", groups=["ml"])).status == 200
-            finally:
-                held.set()
-
-
 # Workers and reloads
-
-
-def worker_settings(identity: OidcProvider, **more: Any) -> dict[str, Any]:
-    models = [{"model": "openai/gpt-4o", "access_key": "k"}]
-    return config(models, issuers=[issuer(identity, admit=[{"when": {}}])], **more)
-
-
-@pytest.mark.soak
-@pytest.mark.process
-def test_workers_follow_the_keys_each_on_its_own():
-    with open_provider() as identity, running(worker_settings(identity), 0, "--workers", "2") as gateway:
-        for _ in range(2):
-            tokens = [identity.token(sub=f"p{n}") for n in range(12)]
-            statuses = [gateway.request("GET", "/v1/models", headers=bearer(token)).status for token in tokens]
-            assert statuses == [200] * 12
-            identity.rotate(keep=False)
-        assert identity.count("/jwks") <= 4
 
 
 def models_status(gateway: Gateway, token: str) -> int:

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,11 +15,9 @@ import pytest
 import yaml
 
 from gateway.access.shares import MOST_VIEWERS
-from tests.pages.ui_picture import pictures
 from tests.support.browser import Page, browsing, needs_chromium
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
-    ROOT,
     Gateway,
     Wire,
     config,
@@ -53,7 +50,6 @@ FILES = (
     "/ui", "/ui/style.css", "/ui/live.js", "/ui/charts.js", "/ui/opened.js", "/ui/prompt.js", "/ui/events.js",
     "/ui/tables.js", "/ui/cache.js",
 )  # fmt: skip
-KEYS = {"client_keys": [{"name": "me", "key": "of-the-client"}], "ui_key": "of-the-operator"}
 
 
 @pytest.fixture(scope="module")
@@ -112,14 +108,6 @@ def test_a_browser_that_asks_for_the_address_alone_is_sent_to_the_page(gateway):
     assert gateway.request("GET", reply.headers["location"], headers=BROWSER).status == 200
     for method, accept in (("GET", "*/*"), ("HEAD", "*/*"), ("GET", "application/json")):
         assert gateway.request(method, "/", headers={"accept": accept}).status == 200
-
-
-def test_all_files_of_the_page_are_part_of_the_package():
-    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["gateway"]
-    there = {file for pattern in patterns for file in (ROOT / "gateway").glob(pattern)}
-    assert {
-        file for file in (ROOT / "gateway" / "endpoints" / "ui").iterdir() if file.suffix in (".html", ".css", ".js")
-    } <= there
 
 
 def test_looking_is_no_exchange(gateway):
@@ -216,26 +204,6 @@ def configured(by_hand, tmp_path_factory) -> Iterator[tuple[Gateway, Callable[..
         stack.enter_context(viewer(process)).read_until(b"event: all")
 
 
-@pytest.mark.process
-def test_with_keys_current_viewers_must_authenticate_too(configured):
-    process, change = configured
-    change()
-    with viewer(process) as wire:
-        wire.read_until(b"event: all")
-        change(**KEYS)
-        wire.read_until(b"event: reconnect\ndata: {}\n\n")
-        wire.read_until(b"\r\n0\r\n\r\n")
-    bare = process.request("GET", "/ui")
-    assert bare.status == 401
-    assert bare.headers["www-authenticate"].startswith("Basic ")
-    assert process.request("GET", "/", headers=BROWSER).status == 303
-    operator = {"authorization": "Bearer of-the-operator"}
-    assert process.request("GET", "/ui", headers=operator).status == 200
-    assert process.request("GET", "/ui/live.js", headers={"authorization": "Bearer wrong"}).status == 401
-    assert process.request("GET", "/v1/models", headers=operator).status == 401
-    assert not any("of-the" in line for line in process.log)
-
-
 def settled(process: Gateway) -> int:
     """Exchanges that have been logged, if they are."""
     counts = re.findall(rb"^trigate_exchanges_total\{.*\} (\S+)", metrics(process), re.M)
@@ -290,15 +258,6 @@ def test_a_reload_changes_the_log_level(configured):
         eventually(lambda before=before: settled(process) > before, what="the end of the exchange")
     assert line(process, logged)["status"] == 404
     assert not lines(process, silent)
-
-
-@pytest.mark.process
-def test_it_can_be_switched_off(configured):
-    process, change = configured
-    change(ui=False)
-    assert process.request("GET", "/", headers=BROWSER).status == 200
-    assert process.request("GET", "/ui").status == 404
-    assert process.request("GET", "/ui/events").status == 404
 
 
 # In a browser
@@ -686,15 +645,6 @@ def test_the_filter_finds_each_of_many_streams(page, gateway, by_hand):
             assert page.value("document.querySelectorAll('#streams tbody tr').length") == 1
             assert page.value(f"Boolean({row('many-007')})")
         page.until("document.getElementById('tile-flight').innerText === '0'")
-
-
-@needs_chromium
-@pytest.mark.soak
-def test_the_pictures_of_its_page_can_be_taken_again(tmp_path):
-    pictures(tmp_path, 0)
-    assert {file.name: file.read_bytes()[8:12] for file in tmp_path.iterdir()} == {
-        "ui-light.webp": b"WEBP", "ui-dark.webp": b"WEBP",
-    }  # fmt: skip
 
 
 _FAINT = """

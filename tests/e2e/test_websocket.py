@@ -221,21 +221,6 @@ def test_a_prewarm_sends_no_request_and_can_be_continued(gateway, client, upstre
     assert [(line["ended"], line["attempts"]) for line in found] == [("complete", 0), ("complete", 1)]
 
 
-def test_a_prewarm_after_a_prewarm_adds_to_it(client, upstream):
-    upstream.script(Script(text="x"))
-    first = client.ask("on-responses", "one", generate=False)[-1]["response"]["id"]
-    second = client.ask("on-responses", "two", generate=False, previous_response_id=first)[-1]["response"]["id"]
-    client.ask("on-responses", [], previous_response_id=second)
-    sent = upstream.seen[0].json
-    assert [item["content"] for item in sent["input"]] == ["one", "two"]
-    assert "previous_response_id" not in sent
-
-
-def test_a_prewarm_of_a_model_that_is_missing_is_an_error(client):
-    (error,) = client.ask("nothing", generate=False)
-    assert (error["status"], error["error"]["code"]) == (404, "model_not_found")
-
-
 # State
 
 
@@ -302,11 +287,6 @@ def test_a_frame_that_is_no_request_is_an_error_and_the_connection_lives(gateway
     assert words in error["error"]["message"]
     assert text_of(client.ask("on-chat")) == "still here"
     assert [line["ended"] for line in lines(gateway, client, 2)] == ["refused", "complete"]
-
-
-def test_an_unknown_model_is_the_404_of_a_post(client):
-    (error,) = client.ask("nothing", stream_id="a")
-    assert (error["status"], error["error"]["code"], error["stream_id"]) == (404, "model_not_found", "a")
 
 
 def test_an_upstreams_refusal_has_its_status_and_its_wait(gateway, client, upstream):
@@ -386,15 +366,6 @@ def test_more_waiting_than_there_is_room_for_closes_with_1008(gateway, client, b
     lines(gateway, client, 1)
 
 
-@pytest.mark.parametrize("frame", [b"\x83\x80abcd", b"\x81\x03abc", b"\x81\x83\x00\x00\x00\x00\xff\xfe\xfd"])
-def test_bytes_that_are_no_frame_end_the_connection_in_words(gateway, frame):
-    """A reserved opcode, no mask, no UTF-8."""
-    with Client.connect(gateway.port) as client:
-        client.wire.send(frame)
-        assert client.read_close_code() in (1002, 1007)
-    assert gateway.request("GET", "/healthz").status == 200
-
-
 # The client leaves
 
 
@@ -456,16 +427,6 @@ def locked(upstream, by_hand) -> Iterator[Gateway]:
     more = {"client_keys": keys, "cors": ["https://app.example"]}
     with gateway_thread(config(entries(upstream, by_hand), **more)) as process:
         yield process
-
-
-def test_a_wrong_key_is_a_401_on_the_upgrade(locked):
-    for headers in ({}, {"authorization": "Bearer wrong"}):
-        answer = upgrade(locked, **headers)
-        assert answer.startswith(b"HTTP/1.1 401 ")
-        assert b"connection: close" in answer.lower()
-        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
-    refused = [json.loads(line) for line in eventually(lambda: [line for line in locked.log if '"refused"' in line])]
-    assert all(line["status"] == 401 and line["api"] == "responses" for line in refused)
 
 
 def test_a_websocket_key_authenticates_and_its_client_is_logged(locked, upstream):
