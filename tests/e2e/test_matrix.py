@@ -12,7 +12,7 @@ import pytest
 from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
-from tests.support.sdk_clients import CLIENTS, SCHEMA
+from tests.support.sdk_clients import CLIENTS
 from tests.support.upstreams import PATHS, STOP_WORDS, Script, Tokens, ToolCall, Upstream
 from tests.support.wire_transcript import conversation_of
 
@@ -79,64 +79,6 @@ def upstream_api(request) -> str:
 def cell(request, sdks, upstream, upstream_api, stream) -> Cell:
     client = CLIENTS[request.param](sdks[request.param], MODELS[upstream_api], stream)
     return Cell(client, request.param, upstream_api, stream, upstream)
-
-
-@pytest.mark.sample(8)
-def test_text_and_the_system_prompt(cell):
-    cell.script(Script(text="Grüezi, the sky is \u2028 blue. 😀"))
-    cell.client.system("Answer shortly.")
-    cell.client.user("What colour is the sky?")
-    got = cell.client.ask()
-    assert got.text == "Grüezi, the sky is \u2028 blue. 😀"
-    assert got.calls == ()
-    assert got.thinking == ""
-    assert got.stop == STOP_WORDS[cell.client_api]["stop"]
-    assert got.usage == (11, 0, 0, 7, 0)
-    assert got.model == MODELS[cell.upstream_api]
-    assert cell.heard() == [("system", "Answer shortly."), ("user", "What colour is the sky?")]
-
-
-def test_a_tool_call_its_result_and_the_next_question(cell):
-    cell.script(
-        Script(text="Let me look.", calls=(WEATHER,), stop="tool_calls"),
-        Script(text="Sunny."),
-        Script(text="You are welcome."),
-    )
-    cell.client.user("Weather?")
-    first = cell.client.ask(tools=True)
-    assert first.text == "Let me look."
-    assert first.stop == STOP_WORDS[cell.client_api]["tool_calls"]
-    ((call_id, name, arguments),) = first.calls
-    assert (name, arguments) == ("get_weather", {"city": "Zürich", "days": 12})
-    cell.client.results((call_id, "27 °C"))
-    second = cell.client.ask(tools=True)
-    assert (second.text, second.calls) == ("Sunny.", ())
-    assert second.stop == STOP_WORDS[cell.client_api]["stop"]
-    cell.client.user("Thanks.")
-    assert cell.client.ask(tools=True).text == "You are welcome."
-
-    assert _tools(cell.upstream_api, cell.upstream.seen[0].json) == [("get_weather", SCHEMA), ("get_time", SCHEMA)]
-    history = [
-        ("user", "Weather?"),
-        ("text", "Let me look."),
-        ("call", call_id, "get_weather", {"city": "Zürich", "days": 12}),
-        ("result", call_id, "27 °C"),
-    ]
-    assert call_id == "call_w1"
-    assert cell.heard(0) == history[:1]
-    assert cell.heard(1) == history
-    assert cell.heard(2) == [*history, ("text", "Sunny."), ("user", "Thanks.")]
-
-
-def _tools(api: str, body: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Names and schemas of the tools in a request of ``api``."""
-    match api:
-        case "chat":
-            return [(tool["function"]["name"], tool["function"]["parameters"]) for tool in body["tools"]]
-        case "messages":
-            return [(tool["name"], tool["input_schema"]) for tool in body["tools"]]
-        case _:
-            return [(tool["name"], tool["parameters"]) for tool in body["tools"]]
 
 
 def test_two_parallel_tool_calls(cell):

@@ -51,41 +51,6 @@ def test_the_key_switches_everything_off(mock):
         assert not [turn for turn in turns if HEADER in turn.reply.headers or "prompt_cache_could" in turn.line]
 
 
-def test_another_account_is_named_as_the_gateways_choice(mock):
-    """The pool has two entries, and the conversation leaves the one that has its prompt."""
-    pool = [*entries(mock.url, names=("gpt",)), *entries(mock.url, names=("gpt",), suffix="-2", key="other")]
-    aliases = {"pool": {"targets": [["gpt", "gpt-2"]], "sticky": False, "balance": "weighted"}}
-    with gateway_thread(config(pool, model_aliases=aliases)) as gateway:
-        talk = CachedTalk(gateway, "chat", "pool", "accounts in turn")
-        turns = [talk.send() for _ in range(12)]
-        targets = [json.dumps(turn.line["target"]) for turn in turns]
-        moved = [turn for turn in turns if turn.cause == "moved"]
-        assert moved, targets
-        assert {turn.line["prompt_cache_at"].split(" ")[0] for turn in moved} <= {"gpt>gpt-2", "gpt-2>gpt"}
-        assert {turn.cause for turn in turns} <= {None, "moved"}
-
-
-@pytest.mark.soak
-def test_a_step_that_masks_differently_is_named(mock):
-    """The client's own prompt is unchanged."""
-    step = {
-        "use": "regex",
-        "name": "words",
-        "with": {"patterns": {"WORD": "careful"}},
-        "at": ["request"],
-        "action": "mask",
-    }
-    plain = config(entries(mock.url))
-    with gateway_thread(plain) as gateway:
-        talk = CachedTalk(gateway, "messages", "sonnet", "a mask")
-        assert [talk.send().cause for _ in range(2)] == [None, None]
-    with gateway_thread({**plain, "steps": [step]}) as gateway:
-        talk = CachedTalk(gateway, "messages", "sonnet", "a stable mask")
-        turns = [talk.send() for _ in range(4)]
-        assert [turn.cause for turn in turns] == [None] * 4
-        assert turns[3].line["prompt_cache_could"] > 1_000
-
-
 HOSTILE: dict[str, Any] = {
     "deep": {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "a": 0}]}]},
     "many": {"messages": [{"role": "user", "content": "x"}] * 4_000},
