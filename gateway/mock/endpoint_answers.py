@@ -162,34 +162,6 @@ def rerank(call: EndpointCall) -> ScriptedAnswer:
     return json_answer({**answer, "meta": meta} if call.path.startswith("/v2") else answer)
 
 
-def score(call: EndpointCall) -> ScriptedAnswer:
-    """Return similarity scores in vLLM's shape, for each text of one side with one of the other."""
-    first = call.texts("text_1" if "text_1" in call.members else "queries")
-    second = call.texts("text_2" if "text_2" in call.members else "documents")
-    pairs = zip(first * len(second) if len(first) == 1 else first, second, strict=False)
-    data = [{"index": at, "object": "score", "score": similarity_of(*pair)} for at, pair in enumerate(pairs)]
-    return json_answer({"id": new_id("score-"), "object": "list", "model": call.model, "data": data, "usage": {
-        "prompt_tokens": token_count(first + second), "total_tokens": token_count(first + second),
-    }})  # fmt: skip
-
-
-def classify(call: EndpointCall) -> ScriptedAnswer:
-    """Return classifications in the shape of vLLM or TEI: two classes by the length of the text."""
-    texts = call.texts("input" if "input" in call.members else "inputs")
-    lengths = ["short" if len(text) < 80 else "long" for text in texts]
-    if call.path.endswith("/predict"):
-        return json_answer([[{"label": label, "score": 1.0}] for label in lengths])
-    data = [{"index": at, "label": label, "probs": [1.0, 0.0], "num_classes": 2} for at, label in enumerate(lengths)]
-    return json_answer({"id": new_id("classify-"), "object": "list", "model": call.model, "data": data})
-
-
-def similarity(call: EndpointCall) -> ScriptedAnswer:
-    """Return similarity scores in TEI's shape, of one sentence with several."""
-    inputs = call.members.get("inputs")
-    inner = EndpointCall(inputs if isinstance(inputs, dict) else {})
-    return json_answer([similarity_of(inner.texts("source_sentence")[0], text) for text in inner.texts("sentences")])
-
-
 # Texts
 
 
@@ -255,23 +227,6 @@ def moderations(call: EndpointCall) -> ScriptedAnswer:
         result = {"flagged": any(found.values()), "categories": found, "category_scores": scores}
         results.append({**result, "category_applied_input_types": types})
     return json_answer({"id": new_id("modr-"), "model": call.model, "results": results})
-
-
-def classify_mistral(call: EndpointCall) -> ScriptedAnswer:
-    """Return classifications in Mistral's shape: long or short."""
-    texts = call.texts("input")
-    results = [
-        {"length": {"scores": {"long": float(len(text) >= 80), "short": float(len(text) < 80)}}} for text in texts
-    ]
-    return json_answer({"id": new_id(""), "model": call.model, "results": results})
-
-
-def read_pages(call: EndpointCall) -> ScriptedAnswer:
-    """Return a document of one page in Mistral's OCR shape."""
-    page = {"index": 0, "markdown": f"# {words.WHO}\n\nIt does not read documents.", "images": [], "dimensions": None}
-    return json_answer(
-        {"pages": [page], "model": call.model, "usage_info": {"pages_processed": 1, "doc_size_bytes": 0}}
-    )
 
 
 # Pictures
@@ -415,10 +370,7 @@ POST_ANSWERS: Final[Mapping[str, AnswerCall]] = {
     **dict.fromkeys(("/v1/pooling", "/pooling"), embeddings),
     "/v1/completions": completions, "/beta/completions": completions, "/v1/fim/completions": fill_in,
     **dict.fromkeys(("/v1/moderations", "/v1/chat/moderations"), moderations),
-    **dict.fromkeys(("/v1/classifications", "/v1/chat/classifications"), classify_mistral), "/v1/ocr": read_pages,
     **dict.fromkeys(("/v1/rerank", "/v2/rerank", "/rerank"), rerank),
-    **dict.fromkeys(("/v1/score", "/score"), score),
-    **dict.fromkeys(("/v1/classify", "/classify", "/predict"), classify), "/similarity": similarity,
     **dict.fromkeys(("/v1/images/generations", "/v1/images/edits", "/v1/images/variations"), images),
     "/v1/audio/speech": speech, "/v1/realtime/client_secrets": client_secret,
     **dict.fromkeys(

@@ -32,7 +32,8 @@ def ask(path: str, files: Any = None, **members: Any) -> Any:
 
 
 NOT_SIMULATED = {
-    "passthrough", "mcp", "live", "realtime_translations", "search", "decisions", "content_provenance_checks",
+    "passthrough", "mcp", "live", "realtime_translations", "search", "decisions", "content_provenance_checks", "score",
+    "classify", "predict", "similarity", "classifications", "chat_classifications", "ocr",
 }  # fmt: skip
 
 
