@@ -219,14 +219,12 @@ _FACETS: Final[tuple[Callable[[Answer, Answer, bool], Iterator[AnswerDifference]
 
 def _name_differences(old: ReadResponse, new: ReadResponse) -> Iterator[AnswerDifference]:
     """Yield missing and new model names of a list, and kinds of events that a stream no longer has."""
+    effect: Effect = "differs" if old.is_stream else "breaks"
+    kind = "event" if old.is_stream else "model name"
     for name in sorted(old.names - new.names):
-        if old.events:
-            yield AnswerDifference("differs", f"event {_shorten(name)}", PRESENT, ABSENT)
-        else:
-            yield AnswerDifference("breaks", f"model name {_shorten(name)}", PRESENT, ABSENT)
-    if not old.events:
-        for name in sorted(new.names - old.names):
-            yield AnswerDifference("differs", f"model name {_shorten(name)}", ABSENT, PRESENT)
+        yield AnswerDifference(effect, f"{kind} {_shorten(name)}", PRESENT, ABSENT)
+    for name in () if old.is_stream else sorted(new.names - old.names):
+        yield AnswerDifference("differs", f"{kind} {_shorten(name)}", ABSENT, PRESENT)
 
 
 def _member_differences(old: ReadResponse, new: ReadResponse) -> Iterator[AnswerDifference]:
@@ -241,7 +239,7 @@ def _member_differences(old: ReadResponse, new: ReadResponse) -> Iterator[Answer
             yield AnswerDifference("breaks", f"member {path}", kind, after)
         elif after is None and not any(path.startswith((f"{parent}.", f"{parent}[")) for parent in missing):
             missing.append(path)
-            if path.partition(":")[0] not in old.events - new.events:
+            if path.partition(":")[0] not in old.names - new.names:
                 lacking.setdefault(path.rpartition(": ")[2], kind)
     for path, kind in lacking.items():
         yield AnswerDifference("lacks", f"member {path}", kind, ABSENT)

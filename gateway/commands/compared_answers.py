@@ -35,8 +35,8 @@ class ReadResponse:
 
     ``answer`` is ``None`` for errors, for unreadable answers and for endpoints without a codec. ``broken_rule`` is the
     first rule of the API's grammar that it breaks, ``waived`` those that real providers break, too. ``error`` is the
-    error object of the body or stream. ``members`` are the types of all JSON members by path, and ``events`` the names
-    of a stream's events."""
+    error object of the body or stream. ``members`` are the types of all JSON members by path. ``names`` are those of a
+    stream's events, and the models of a list."""
 
     response: ServerResponse
     answer: Answer | None = None
@@ -44,8 +44,8 @@ class ReadResponse:
     waived: frozenset[str] = frozenset()
     error: Mapping[str, Any] | None = None
     members: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    events: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
+    is_stream: bool = False
 
 
 def read_response(request: ServerRequest, response: ServerResponse) -> ReadResponse:
@@ -53,47 +53,39 @@ def read_response(request: ServerRequest, response: ServerResponse) -> ReadRespo
     if response.problem and not response.body:
         return ReadResponse(response)
     framing = _stream_framing(request.api, response)
-    if framing is None:
-        return _read_whole(request, response)
-    events = _split(framing, response.body)
+    events = [("", response.body)] if framing is None else _split(framing, response.body)
     values = [(name, value) for name, data in events if (value := _json(data)) is not None]
-    members: dict[str, str] = {}
-    for name, value in values:
-        members |= _member_types(value, name or _type(value))
-    names = frozenset(filter(None, (name or _type(value) for name, value in values)))
-    found = ReadResponse(response, members=members, events=names)
-    if request.api is None:
-        return found
-    verdict = judge(request.api, response.body, streamed=True, tolerant=True)
-    cut = "the stream has no proper end" if verdict.outcome == "cut" else ""
-    broken = verdict.broken.rule if verdict.broken else cut
-    answer, failed = _fold_stream(request.api, events)
-    error = _error_object(next((value for _, value in values if _error_object(value)), None)) if failed else None
-    waived = frozenset(verdict.waived)
-    return attrs.evolve(found, answer=answer, broken_rule=broken, waived=waived, error=error)
-
-
-def _read_whole(request: ServerRequest, response: ServerResponse) -> ReadResponse:
-    value = _json(response.body)
-    if value is None:
+    if framing is None and not values:
         rule = "the body is not JSON" if "json" in response.media_type or request.api else ""
         return ReadResponse(response, broken_rule=rule)
-    found = ReadResponse(response, members=_member_types(value, ""), error=_error_object(value))
-    if isinstance(value, dict) and request.method == "GET" and isinstance(rows := value.get("data"), list):
-        ids = (row.get("id") for row in rows if isinstance(row, dict))
-        found = attrs.evolve(found, names=frozenset(str(one) for one in ids))
+    members: dict[str, str] = {}
+    for name, value in values:
+        members |= _member_types(value, "" if framing is None else name or _type(value))
+    names = _listed_ids(request, values[0][1]) if framing is None else (name or _type(value) for name, value in values)
+    error = next(filter(None, (_error_object(value) for _, value in values)), None)
+    found = ReadResponse(response, members=members, names=frozenset(filter(None, names)), is_stream=framing is not None)
     if request.api is None:
-        return found
-    verdict = judge(request.api, response.body, streamed=False, tolerant=True)
-    found = attrs.evolve(found, waived=frozenset(verdict.waived))
-    if verdict.broken is not None:
-        found = attrs.evolve(found, broken_rule=verdict.broken.rule)
-    if response.is_success:
+        return attrs.evolve(found, error=None if found.is_stream else error)
+    verdict = judge(request.api, response.body, streamed=found.is_stream, tolerant=True)
+    broken = verdict.broken.rule if verdict.broken else ""
+    answer, failed = None, True
+    if found.is_stream:
+        answer, failed = _fold_stream(request.api, events)
+        broken = broken or ("the stream has no proper end" if verdict.outcome == "cut" else "")
+    elif response.is_success:
         try:
-            found = attrs.evolve(found, answer=fold(CODECS[request.api].read_answer(response.body)))
+            answer = fold(CODECS[request.api].read_answer(response.body))
         except (GatewayError, ValueError):
-            found = attrs.evolve(found, broken_rule=found.broken_rule or "the body is not an answer of this API")
-    return found
+            broken = broken or "the body is not an answer of this API"
+    return attrs.evolve(
+        found, answer=answer, broken_rule=broken, waived=frozenset(verdict.waived), error=error if failed else None
+    )
+
+
+def _listed_ids(request: ServerRequest, value: Any) -> Iterator[str]:
+    """Yield the names of the models in a list."""
+    rows = value.get("data") if isinstance(value, dict) and request.method == "GET" else None
+    yield from (str(row.get("id")) for row in (rows if isinstance(rows, list) else ()) if isinstance(row, dict))
 
 
 def _stream_framing(api: Api | None, response: ServerResponse) -> Framing | None:

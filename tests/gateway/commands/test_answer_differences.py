@@ -5,8 +5,8 @@ import json
 import attrs
 
 from gateway.commands.addressing import ServerRequest
-from gateway.commands.answer_differences import find_differences
-from gateway.commands.compared_answers import ServerResponse, read_response
+from gateway.commands.answer_differences import AnswerDifference, find_differences
+from gateway.commands.compared_answers import ReadResponse, ServerResponse, read_response
 from tests.support.each_row import each_row
 
 JSON = (("content-type", "application/json"),)
@@ -98,6 +98,14 @@ def test_a_stream_without_its_last_marker_is_told_apart():
     unmarked = attrs.evolve(HELLO, body=HELLO.body.removesuffix(b"data: [DONE]\n\n"))
     assert differences(HELLO, unmarked) == {("differs", "grammar of the API", "well formed", "chat.end")}
     assert differences(unmarked, unmarked) == set()
+
+
+def test_a_kind_of_event_that_a_stream_no_longer_has_is_a_difference():
+    old, new = (
+        ReadResponse(HELLO, names=frozenset(names), is_stream=True) for names in (("start", "done"), ("start",))
+    )
+    assert find_differences(old, new, False) == (AnswerDifference("differs", "event done", "present", "absent"),)
+    assert find_differences(new, old, False) == ()
 
 
 def test_texts_and_tokens_are_compared_only_if_they_must_be_equal():
