@@ -22,7 +22,7 @@ from gateway.commands.keys import (
     value_text,
     write_changes,
 )
-from gateway.commands.terminal import count_text, say
+from gateway.commands.terminal import count_text, say, some_of
 from gateway.config.key_changes import (
     ChangeRejected,
     built_client,
@@ -84,20 +84,16 @@ async def import_clients(opened: OpenedKeys, file: Path, names: Sequence[str], b
     skipped = [name for name in found.skipped if not names or name in names]
     for reason, left_out in (("they are stored already", stored), (found.why_skipped, skipped)):
         if left_out:
-            sentences.append(f"Skipped, because {reason}: {_first_names(left_out)}.")
+            sentences.append(f"Skipped, because {reason}: {some_of(left_out)}.")
     if found.unknown:
-        sentences.append(f"Columns that changed nothing: {_first_names(found.unknown)}.")
+        sentences.append(f"Columns that changed nothing: {some_of(found.unknown)}.")
     in_file = {client.name for client in opened.config.client_keys if client.source == "file"}
     if doubled := [name for name in (*new, *stored) if name in in_file]:
         sentences.append(
-            f"client_keys in {opened.config.path} still lists {_first_names(doubled)}, and the file has precedence: "
+            f"client_keys in {opened.config.path} still lists {some_of(doubled)}, and the file has precedence: "
             "remove them there and reload; then you can rotate and change them here."
         )
     say(" ".join(sentences))
-
-
-def _first_names(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (", …" if names[10:] else "")
 
 
 def _check_row(

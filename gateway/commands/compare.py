@@ -25,7 +25,7 @@ from gateway.commands.compared_requests import (
 )
 from gateway.commands.fetching import client_of
 from gateway.commands.server_client import ServerResponse, receive
-from gateway.commands.terminal import echo_styled, run_or_exit
+from gateway.commands.terminal import echo_styled, run_or_exit, some_of
 from gateway.logs.masking import Mask
 from providers.recordings import UnreadableRecording
 from streams.events import Api
@@ -157,9 +157,8 @@ async def _samples(clients: Clients, options: CompareOptions, old: ComparedServe
         if not listed:
             raise UnreadableRecording(f"--old {old.url} lists no models: choose some with --model MODEL")
         if len(listed) > 1 and not models:
-            names = ", ".join(listed[:10]) + (" …" if len(listed) > 10 else "")
             expected = "choose some with --model MODEL, or --model all"
-            raise UnreadableRecording(f"--old {old.url} lists {len(listed)} models: {names}; {expected}")
+            raise UnreadableRecording(f"--old {old.url} lists {len(listed)} models: {some_of(listed)}; {expected}")
         models = tuple(listed)
     return sample_requests(options.apis or SAMPLE_APIS, models)
 

@@ -14,9 +14,8 @@ from gateway.commands.answer_differences import AnswerDifference, Effect
 from gateway.commands.compared_answers import cost_of, median_first_byte, total_cost
 from gateway.commands.server_client import ServerResponse
 from gateway.commands.tables import TableColumn, table_lines
+from gateway.commands.terminal import some_of
 from gateway.logs.masking import escape
-
-_LISTED: Final = 3  # names of requests for each difference
 
 _TITLES: Final[Mapping[Effect, tuple[str, str]]] = {
     "breaks": ("breaks clients", "red"),
@@ -129,13 +128,11 @@ def _summary(found: ServerComparison) -> str:
 
 
 def _difference_line(one: AnswerDifference, names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    shown = ", ".join(map(escape, names[:_LISTED])) + more
     if one.effect == "lacks":
         count = len(names)
         return f"  {escape(one.part)}, in {count} response{'s' * (count != 1)}"
     line = f"{escape(one.part)}: {escape(one.old)} -> {escape(one.new)}"
-    return textwrap.indent(f"{line}\n  in {shown}", "  ")
+    return textwrap.indent(f"{line}\n  in {some_of([*map(escape, names)], 3)}", "  ")
 
 
 def _figures(found: ServerComparison) -> list[str]:

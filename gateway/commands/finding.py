@@ -27,13 +27,12 @@ from gateway.commands.choosing import (
 from gateway.commands.client import KEY_VARIABLE, GatewayAddress
 from gateway.commands.demo import demo_config
 from gateway.commands.sessions import SavedSession, SessionFailed, SessionFile, valid_token
-from gateway.commands.terminal import count_text
+from gateway.commands.terminal import count_text, some_of
 from gateway.config.listening import Listener
 from gateway.config.loading import FILE_VARIABLE, Config, ConfigError, discover, load, users_file
 from gateway.config.urls import is_loopback
 
 LOCAL = "127.0.0.1"
-SHOWN = 12  # models that a message lists
 USUAL = f"http://{LOCAL}:12000"
 
 
@@ -189,7 +188,7 @@ def demo(chooses: str) -> GatewayAddress:
 def _model_values(options: ConnectOptions, chooses: str, offer: Offer, config: Config | None) -> PlaceholderValues:
     for model in (options.model, options.small):
         if model is not None and (problem := offer.rejection_reason(model)):
-            raise ConnectFailed(f"{sentence(problem)}\nIt serves {_name_list(offer.names)}", 2)
+            raise ConnectFailed(f"{sentence(problem)}\nIt serves {some_of(offer.names) or 'no listed models'}", 2)
     if options.model is not None:
         return {**values_of_models(options.model, options.small, offer), **values_of_all_models(chooses, offer)}
     words = choose(chooses, offer)
@@ -199,11 +198,6 @@ def _model_values(options: ConnectOptions, chooses: str, offer: Offer, config: C
         owner = config.path if config is not None else "the gateway"
         raise ConnectFailed(f"{owner} lists no model names: choose a model with --model", 2)
     return words
-
-
-def _name_list(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}" if names else "no listed models"
 
 
 # The config and its address

@@ -12,7 +12,7 @@ from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.finding import local_url
 from gateway.commands.sessions import SessionFailed, SessionFile, read_object, root_of, valid_token
-from gateway.commands.terminal import say
+from gateway.commands.terminal import say, some_of
 
 PATIENCE: Final = 10.0
 SHOWN: Final = 20
@@ -61,8 +61,7 @@ def _lines(root: str, found: Mapping[str, Any]) -> Iterator[str]:
     names = {"name": "name", "group": "group", "role": "role", "credential": "signed in with", "ends": "until"}
     rows = {"gateway": root, **{label: found[name] for name, label in names.items() if found.get(name) is not None}}
     models = [str(name) for name in _items(found, "models")]
-    more = f" and {len(models) - SHOWN} more" if len(models) > SHOWN else ""
-    rows["models"] = f"{', '.join(models[:SHOWN])}{more}" or "none"
+    rows["models"] = some_of(models, SHOWN) or "none"
     yield from (f"{label:16}{value}" for label, value in rows.items())
     for label, member in (("budget", "budgets"), ("limit", "limits")):
         yield from (f"{label:16}{_level(row)}" for row in _items(found, member) if isinstance(row, dict))

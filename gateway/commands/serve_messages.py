@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,7 @@ import gateway
 from configfile.document import sentence
 from gateway.commands.check import ineffective_settings_text
 from gateway.commands.listening import OpenListener
-from gateway.commands.terminal import columns, echo_styled, fold, say
+from gateway.commands.terminal import columns, echo_styled, fold, say, some_of
 from gateway.config.loading import Config
 from gateway.config.settings import Remark
 from gateway.logs.setup import Log
@@ -22,9 +22,6 @@ from gateway.serving.descriptors import descriptor_warning
 
 if TYPE_CHECKING:
     from gateway.steps.loaded import StepSet
-
-SHOWN: Final = 12
-"""The most models that the banner lists."""
 
 
 def announce_listeners(config: Config, listeners: Sequence[OpenListener]) -> None:
@@ -59,8 +56,7 @@ def print_banner(
     A closed standard output (``| head -1``) does not stop the server."""
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
     key = ' -H "Authorization: Bearer $TRIGATE_API_KEY"' if keyed else ""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    models = f"models  {', '.join(names[:SHOWN])}{more}"
+    models = f"models  {some_of(names)}"
     if (width := columns(sys.stdout)) is not None:
         models = fold(models, width, " " * len("models  "))
     lines = [

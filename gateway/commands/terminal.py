@@ -50,6 +50,12 @@ def wrap_sentences(lines: Iterable[str]) -> list[str]:
     return [*lines] if width is None else [fold(line, width) for line in lines]
 
 
+def some_of(names: Sequence[str], most: int = 12) -> str:
+    """Return the first names in a sentence, with the number of others."""
+    others = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{others}"
+
+
 def count_text(number: int, noun: str, plural: str = "s") -> str:
     """Return a number with its noun, which has the ending ``plural`` unless the number is 1."""
     return f"{number} {noun}{'' if number == 1 else plural}"
