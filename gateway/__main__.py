@@ -259,7 +259,7 @@ def doctor(**_: Any) -> None:
 
 
 @main.command(runs="translate:run", short_help="Translate a request from one API to another.")
-@click.argument("file")
+@click.argument("file", type=click.File("rb"))
 @click.option("--from", "source", type=API, required=True, metavar="API",
               help=f"The API of the request in FILE: {NAMES}.")  # fmt: skip
 @click.option("--to", "target", type=API, required=True, metavar="API", help="The API to translate to.")
@@ -274,7 +274,7 @@ def translate(**_: Any) -> None:
 
 
 @main.command(runs="lint:run", short_help="Check a captured stream against its API's grammar.")
-@click.argument("file")
+@click.argument("file", type=click.File("rb"))
 @click.option("--api", type=API, metavar="API", help=f"{NAMES}; default: detected from FILE.")
 @click.option("--tolerant", is_flag=True, help="Accept known deviations of real providers.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -1,33 +1,24 @@
 """``trigate lint``: checks a captured stream or response of any gateway or provider against its API's grammar."""
 
-import sys
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import attrs
 import click
 import msgspec
 
-from gateway.commands.terminal import count_text
+from gateway.commands.terminal import count_text, name_of
 from providers.apis import CODECS
 from providers.grammar import Verdict, detect, judge
 from streams.events import Api
 
-_STDIN = "-"
 
-
-def run(file: str, api: Api | None, tolerant: bool, as_json: bool) -> int:
-    """Check ``file`` (``-``: standard input), print the result, and return the exit status.
+def run(file: BinaryIO, api: Api | None, tolerant: bool, as_json: bool) -> int:
+    """Check ``file``, print the result, and return the exit status.
 
     Without ``api``, it is detected from the first events; ``tolerant`` accepts known deviations of real providers.
     The exit status is 0 if the file is well formed (also with a proper error at the end), 1 if it breaks a rule, 2 if
-    it cannot be read or its API is not clear."""
-    try:
-        body = sys.stdin.buffer.read() if file == _STDIN else Path(file).read_bytes()
-    except OSError as error:
-        click.echo(f"cannot read {file}: {(error.strerror or 'unreadable').lower()}", err=True)
-        return 2
-    name = "standard input" if file == _STDIN else file
+    it is empty or its API is not clear."""
+    body, name = file.read(), name_of(file)
     if not body.strip():
         click.echo(f"{name}: empty: give a captured stream or response", err=True)
         return 2

@@ -4,7 +4,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, TextIO, TypeVar
+from typing import Any, BinaryIO, Final, TextIO, TypeVar
 
 import click
 
@@ -48,6 +48,12 @@ def wrap_sentences(lines: Iterable[str]) -> list[str]:
     """Return ``lines`` for standard output, wrapped if it is a terminal."""
     width = columns(sys.stdout)
     return [*lines] if width is None else [fold(line, width) for line in lines]
+
+
+def name_of(file: BinaryIO) -> str:
+    """Return the name of an argument of type ``click.File`` for messages."""
+    name = getattr(file, "name", "<stdin>")
+    return "standard input" if name == "<stdin>" else str(name)
 
 
 def some_of(names: Sequence[str], most: int = 12) -> str:

@@ -1,12 +1,11 @@
 """``trigate translate``: translates a request from one API to another, and lists lost fields; sends nothing."""
 
-import sys
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 import msgspec
 
+from gateway.commands.terminal import name_of
 from gateway.logs.masking import escape
 from providers.apis import CODECS
 from providers.catalog import providers as catalog
@@ -22,18 +21,14 @@ from streams.events import Api
 from streams.surrogates import NOT_JSON, describe_json_error
 
 
-def run(file: str, source: Api, target: Api, model: str | None, provider: str | None, strict: bool) -> int:
+def run(file: BinaryIO, source: Api, target: Api, model: str | None, provider: str | None, strict: bool) -> int:
     """Print the translated body to stdout and the report to stderr. Return the exit status.
 
-    It is 0, 1 for a rejected request, 2 for an unknown provider or a file that cannot be read or is not JSON."""
-    name = "standard input" if file == "-" else file
+    It is 0, 1 for a rejected request, 2 for an unknown provider or a file that is not JSON."""
     try:
-        value = msgspec.json.decode(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
-    except OSError as error:
-        click.echo(f"cannot read {name}: {(error.strerror or 'unreadable').lower()}", err=True)
-        return 2
+        value = msgspec.json.decode(file.read())
     except NOT_JSON as error:
-        click.echo(f"{name} is not valid JSON: {describe_json_error(error)}", err=True)
+        click.echo(f"{name_of(file)} is not valid JSON: {describe_json_error(error)}", err=True)
         return 2
     row = catalog.find(provider) if provider is not None else None
     if provider is not None and row is None:

@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
+from gateway.__main__ import main
 from gateway.commands.lint import run
 from streams import sse
+from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 5, "model": "m"}
@@ -31,7 +33,8 @@ def lint(tmp_path, capsys):
     def lint(body, api=None, tolerant=False, as_json=False):
         path = tmp_path / "answer.sse"
         path.write_bytes(body)
-        status = run(str(path), api, tolerant, as_json)
+        with path.open("rb") as file:
+            status = run(file, api, tolerant, as_json)
         said = capsys.readouterr()
         return status, said.out.replace(f"{tmp_path}/", ""), said.err
 
@@ -92,15 +95,13 @@ def test_an_unknown_api_exits_with_2_and_says_what_to_do(lint):
     assert "--api" in err
 
 
-def test_a_missing_file_exits_with_2(tmp_path, capsys):
-    assert run(str(tmp_path / "nothing"), None, False, False) == 2
-    assert "cannot read " in capsys.readouterr().err
-
-
-def test_a_dash_is_standard_input(monkeypatch, capsys):
+def test_a_file_may_be_missing_or_standard_input(tmp_path, monkeypatch, capsys):
+    missing = invoke("lint", str(tmp_path / "nothing"))
+    assert (missing.returncode, "No such file or directory" in missing.stderr) == (2, True)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(GOOD)))
-    assert run("-", None, False, False) == 0
-    assert capsys.readouterr().out.startswith("standard input: a chat stream")
+    with pytest.raises(SystemExit) as ended:
+        main(["lint", "-"])
+    assert (ended.value.code, capsys.readouterr().out[:29]) == (0, "standard input: a chat stream")
 
 
 @pytest.mark.sample(2)

@@ -16,7 +16,8 @@ def translate(tmp_path, capsys):
     def translate(body, strict=False):
         path = tmp_path / "request.json"
         path.write_bytes(body)
-        status = run(str(path), "messages", "chat", None, None, strict)
+        with path.open("rb") as file:
+            status = run(file, "messages", "chat", None, None, strict)
         said = capsys.readouterr()
         return status, said.out, said.err.replace(f"{tmp_path}/", "")
 
