@@ -113,8 +113,8 @@ class ClientKey:
     )
     models: tuple[str, ...] | None = setting(
         "The models that it may use: names, `provider/model id`s or aliases. `groq/*` allows all of that wildcard, "
-        "`[]` none. Other models get 403 and are not listed. Every model that a request lists (`models`, "
-        "`fallbacks`, …) is checked. An alias does not allow its targets.",
+        "`[]` none. Other models get 403, also in lists of a request (`fallbacks`, …). An alias does not allow its "
+        "targets.",
         None,
         shown="all; with a `role`, none",
         absent="all",
@@ -165,7 +165,7 @@ class ClientKey:
     )
     foreign_ids: bool = setting(
         "Accept the provider's own ids of files, batches and the like, and list everything made with the provider's "
-        "key, by anyone. Other clients see only their own objects. See [files](files.md).",
+        "key, by anyone. See [files](files.md).",
         False,
     )
     cache: CacheSwitch = setting(

@@ -198,8 +198,8 @@ class AdmitRule:
 
     when: Mapping[str, ClaimValues] = setting(
         "The claims that a token must have, all of them: by name or JSON pointer, each with a value or a list of "
-        "alternatives. `*` matches any characters. A list in the token matches by any item. `{}` admits everyone, "
-        "and is permitted in the last rule only."
+        "alternatives. `*` matches any characters. Lists in tokens match by any item. `{}`, only in the last rule, "
+        "admits everyone."
     )
     group_name: str | None = setting("One of the [client_groups](#client_groups).", None, compared=False, name="group")
     models: tuple[str, ...] | None = setting("As a client's.", None, shown="all", absent="all")

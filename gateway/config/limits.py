@@ -43,7 +43,7 @@ class ClientLimits:
     )
     stored: Size | None = setting(
         "Bytes in the [state storage](#state_storage). Beyond them, the client's own oldest conversations are "
-        "removed. Records of its files and other objects may take as many, and then leave its lists.",
+        "removed, and so are records of its files.",
         None,
         shown="no extra limit",
     )
@@ -62,22 +62,19 @@ class Limits:
     )
     elements: Count = setting(
         "Objects, arrays and commas (outside texts) in the JSON of a request or of its conversation. More get 413. A "
-        "long session has some ten thousand. A compressed body may have as many as its compressed bytes, and at "
-        "least 50,000.",
+        "compressed body may have as many as its compressed bytes, and at least 50,000.",
         _ELEMENTS,
         shown="`200000`; `500000` for embeddings, whose inputs may be token ids",
     )
     bodies: Size = setting(
         "Memory in each worker for request bodies until the response begins: three bytes per byte and 400 per "
-        "element. A passed upload takes up to 384 KiB. Beyond the limit a body gets 503 with `retry-after`, but "
-        "alone every body fits. Complete responses count twice, and wait. One client may use half, then gets 429. "
-        "Raise it for many agents with long conversations.",
+        "element. Beyond it a body gets 503 with `retry-after`, but alone every body fits. Complete responses count "
+        "twice. One client may use half, then gets 429. Raise it for many agents with long conversations.",
         256 * 2**20,
     )
     spool: Size | None = setting(
         "Disk space in each worker (`TMPDIR`) for uploads whose file precedes `model`, beyond 1 MiB. Without space "
-        "they get 503 with `retry-after`; a larger file gets 413. One client may use half, then gets 429. Uploads "
-        "that send `model` first need none.",
+        "they get 503 with `retry-after`; a larger file gets 413. One client may use half, then gets 429.",
         None,
         shown="`2GiB`, at most half of the free space; in a `TMPDIR` in memory, an eighth of the memory limit",
         absent="by free space",
@@ -101,7 +98,7 @@ class Limits:
     )
     upstream_connections: Count = setting(
         "Simultaneous connections to providers in each worker. One more request waits up to 5 s, then gets 503 with "
-        "`retry-after`. The client that uses the fewest goes first. `0`: no limit.",
+        "`retry-after`. `0`: no limit.",
         0,
     )
     per_client: ClientLimits = setting(

@@ -14,9 +14,8 @@ class UiSettings:
     """The mapping ``ui`` of the root."""
 
     answers: ShownAnswers = setting(
-        "The answers, prompts and texts that viewers can read. `own`: those of their own requests, also for admins. "
-        "`all`: admins and the holder of the `ui_key` read all. `none`: no viewer reads any, and none are kept for "
-        "the live view.",
+        "The answers, prompts and texts that viewers can read. `own`: of their own requests, also for admins. `all`: "
+        "admins and the holder of the `ui_key` read all. `none`: none are kept.",
         "own",
     )
 

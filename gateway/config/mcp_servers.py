@@ -33,8 +33,8 @@ class McpServer:
     )
     price_per_call: Dollars = setting("The price of each `tools/call`. Other requests are free.", 0.0)
     sessions: bool = setting(
-        "The server has sessions, as in revisions of MCP up to 2025-11-25: pass `GET`, `DELETE`, `Mcp-Session-Id` "
-        "and `Last-Event-ID`. Otherwise `GET` and `DELETE` get 405.",
+        "The server has sessions, as in revisions of MCP up to 2025-11-25: pass `GET`, `DELETE` and their headers. "
+        "Otherwise these get 405.",
         False,
     )
     only: tuple[str, ...] | None = setting(

@@ -82,9 +82,8 @@ class ModelEntry:
         name="sign_in",
     )
     passthrough_auth: bool = setting(
-        "Send the client's own key to the provider: the token of `Authorization: Bearer`, else `x-api-key` or "
-        "`x-goog-api-key`. In the same API the key keeps its header; a login token is always Bearer. See "
-        "[subscriptions](subscriptions.md).",
+        "Send the client's own key or login to the provider: the token of `Authorization: Bearer`, else `x-api-key` "
+        "or `x-goog-api-key`. See [subscriptions](subscriptions.md).",
         False,
     )
     passthrough: bool = setting(
@@ -99,8 +98,7 @@ class ModelEntry:
     )
     base_url: Url | None = setting(
         "The provider's address: `http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix, such "
-        "as `/v1`. A query is kept, and masked like a key, except versions. The gateway adds the `/v1` that "
-        "Anthropic's SDKs expect.",
+        "as `/v1`. A query is kept, and masked like a key, except versions.",
         None,
         shown="the provider's",
         absent="the provider's own",
@@ -146,14 +144,12 @@ class ModelEntry:
     )
     timeouts: Timeouts = setting("For this entry only.", factory=Timeouts, shown="the root's")
     repair: bool = setting(
-        "Repair tool calls in Chat answers that SDKs would misread: a shared number, repeated ids and names, no id, "
-        "or an object as arguments. The [log](log.md) lists them as `repaired`.",
+        "Repair tool calls in Chat answers that SDKs would misread. The [log](log.md) lists them as `repaired`.",
         True,
     )
     on_disconnect: OnDisconnect = setting(
-        "If the client leaves, `cancel` closes the provider's connection, so that generation stops. `finish` reads "
-        "the response to its end, so that the log has all tokens, within `timeouts.total` (60 s if unset), "
-        "`limits.answer` and the drain.",
+        "If the client leaves, `cancel` stops the generation. `finish` reads the response to its end, so that the "
+        "log has all tokens, within `timeouts.total` (60 s if unset), `limits.answer` and the drain.",
         "cancel",
     )
     state: Keeper | None = setting(
@@ -163,9 +159,9 @@ class ModelEntry:
         shown="`upstream` if the provider keeps them and is called in Responses (`openai`), else `ours`",
     )
     usage: Counting = setting(
-        "Streamed Chat: `counted` requests the token usage if the client does not, and removes the extra chunk. "
-        "`as_asked` changes nothing; the log then has an estimate. For an unknown provider, `counted` also needs "
-        "`quirks: {stream_usage: true}`.",
+        "Streamed Chat: `counted` requests the token usage if the client does not, and removes the extra chunk. With "
+        "`as_asked` the log may have an estimate. For an unknown provider, `counted` also needs `quirks: "
+        "{stream_usage: true}`.",
         "counted",
     )
     request: RequestMembers | None = setting(
@@ -178,8 +174,8 @@ class ModelEntry:
         shown="nothing",
     )
     type: ModelType | None = setting(
-        "The purpose of the model. `GET /v1/models?type=` filters by it. Moderation, rerank and image requests "
-        "without a model go to the only entry of their type.",
+        "The purpose of the model, as in `GET /v1/models?type=`. Moderation, rerank and image requests without a "
+        "model go to the only entry of their type.",
         None,
         shown="depends on the model's name, else `chat`",
     )

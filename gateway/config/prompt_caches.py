@@ -21,9 +21,8 @@ class EntryPromptCache:
     """Changes of requests for an entry's prompt cache; none by default."""
 
     marks: MarkLifetime | None = setting(
-        "Add cache marks with this lifetime to requests that have none, where the provider caches only marked "
-        "prompts (Anthropic's models). They follow the tools, the instructions and the user's last message, and a "
-        "distant earlier one.",
+        "Add cache marks with this lifetime to requests that have none, at providers that cache only marked prompts "
+        "(Anthropic's models).",
         None,
     )
 
@@ -33,8 +32,8 @@ class EntryPromptCache:
         None,
     )
     isolate: Isolation | None = setting(
-        "Separate the caches of client keys or groups, so that no client learns from cached token counts what others "
-        "send. For vLLM (`cache_salt`) and OpenAI's models from GPT-5.6 on.",
+        "Separate the caches of client keys or groups at the provider, so that no client learns what others send. "
+        "For vLLM (`cache_salt`) and OpenAI's models from GPT-5.6 on.",
         None,
     )
 
@@ -104,15 +103,13 @@ class PromptCacheSettings:
     """The mapping ``prompt_cache`` of the root."""
 
     memory: PromptMemory = setting(
-        "The memory for digests of prompts, for all workers of a machine. If it is full, the least recently used "
-        "conversations are forgotten. One client uses at most half of it.",
+        "The memory for digests of prompts, for all workers of a machine. One client uses at most half of it.",
         32 * 2**20,
         shown="`32MiB`",
     )
     texts: PromptTextMemory = setting(
-        "The memory of each process for the latest prompts, after the masks of [steps](steps.md). With it, the [live "
-        "view](ui.md) shows 200 characters around a difference that broke a cache. `0` keeps no text. One client "
-        "uses at most half of it.",
+        "The memory of each process for the latest prompts, after the masks of [steps](steps.md). The [live "
+        "view](ui.md) then shows the text that broke a cache. One client uses at most half of it.",
         0,
         shown="`0`",
     )

@@ -285,7 +285,7 @@ class Config:
     )
     open: bool = setting(
         "Accept clients from other machines without a key. Otherwise `trigate serve` listens beyond loopback only "
-        "with `client_keys`, `stored_keys` or a listener's `tls.client_ca`.",
+        "with keys or `tls.client_ca`.",
         False,
     )
     state_storage: StateStorage | None = setting(
@@ -296,8 +296,7 @@ class Config:
     )
     signing_key: SealingKeys = setting(
         "32 bytes in base64 (`openssl rand -base64 32`) that sign the ids of [files](files.md) and other objects at "
-        "providers. In a list, the first key signs and every key verifies. By default, ids become invalid when the "
-        "provider's key changes.",
+        "providers. In a list, the first key signs and every key verifies.",
         (),
         shown="derived from the provider's key",
         secret=True,
@@ -342,8 +341,7 @@ class Config:
         "UTC",
     )
     reserve: Reserve = setting(
-        "The cost that a request reserves in budgets before it is sent: of a likely answer, or with `max` of the "
-        "longest possible one.",
+        "The cost that a request reserves in budgets: of a likely answer, or of the longest possible one.",
         "expected",
     )
     charge_undelivered: bool = setting(
@@ -377,7 +375,7 @@ class Config:
     )
     trusted_proxies: tuple[Network, ...] = setting(
         "The proxies whose `X-Forwarded-For` is trusted: addresses, networks such as `10.0.0.0/8`, or `unix`. The "
-        "client's address is the last one in that header that belongs to no trusted proxy.",
+        "last address there that belongs to no trusted proxy is the client's.",
         (),
     )
     timeouts: Timeouts = setting("Limits on a provider's silence.", factory=Timeouts)
@@ -408,8 +406,8 @@ class Config:
         600.0,
     )
     strict: bool = setting(
-        "Refuse a request with 400 if a field that may change the answer cannot be sent. Hints, such as cache marks "
-        "and user ids, are still dropped. `x-trigate-strict: 1` or `0` decides for one request.",
+        "Refuse a request with 400 if a field that may change the answer cannot be sent; hints are still dropped. "
+        "`x-trigate-strict: 1` or `0` decides for one request.",
         False,
     )
     websocket: bool = setting(

@@ -74,9 +74,9 @@ class Quirks:
     """Ark, StepFun and vLLM reject it (farion1231/cc-switch#7555, farion1231/cc-switch#6569)."""
 
     asked_in_responses: Literal["by_responses_clients", "to_keep_reasoning", "with_tools", "always"] = setting(
-        "The requests that go to Responses, if the provider has it. `by_responses_clients`: those of Responses "
-        "clients. `with_tools`: also translated requests, and Chat requests with tools while the model thinks. "
-        "`to_keep_reasoning`: the same, only at the maker's address. `always`: all. `speaks` takes precedence.",
+        "The requests that go to Responses, if the provider has it. `with_tools`: those of Responses clients, "
+        "translated ones, and Chat requests with tools while the model thinks. `to_keep_reasoning`: the same, only "
+        "at the maker's address.",
         "by_responses_clients",
         shown="depends on the model",
     )
@@ -137,8 +137,8 @@ class Quirks:
     """See openclaw/openclaw#875."""
 
     short_tool_names: bool = setting(
-        "Shorten names of tools over 64 characters also without a translation, and restore them in the answer. "
-        "Otherwise only after a refusal. Gemini and Converse always get short names.",
+        "Always shorten names of tools over 64 characters, and restore them in the answer. Otherwise only in "
+        "translations and after a refusal.",
         False,
         shown="depends on the provider",
     )
@@ -169,8 +169,8 @@ class Quirks:
     bedrock_family: Literal[
         "claude", "claude3", "nova", "nova2", "mistral", "openai", "qwen", "zai", "minimax", "other"
     ] = setting(
-        "Converse: the model's family, which decides reasoning, forced tools and prompt caching. Needed if the name "
-        "does not show it, as with an inference profile.",
+        "Converse: the model's family, which decides reasoning, forced tools and prompt caching. Needed for an "
+        "inference profile without the name.",
         "other",
         shown="depends on the model, else `other`",
     )
@@ -264,8 +264,7 @@ class Quirks:
 
     cannot: tuple[Ability, ...] = setting(
         "The abilities that the model lacks: `images`, `pdf`, `tools`, `choices` (`n` above 1), `structured_output`. "
-        "A route prefers targets that have them. Images get 400 if no target sees them. `[]` means that it can do "
-        "everything.",
+        "A route prefers targets that have them. Images get 400 if no target sees them. `[]`: none.",
         (),
         shown="depends on the model",
     )

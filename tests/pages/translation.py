@@ -4,6 +4,7 @@
 it true.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -307,10 +308,10 @@ def _join_kinds(kinds: Iterable[str]) -> str:
     """Return the kinds of one path in parentheses. Objects with the same inner kinds share them."""
     inner: dict[str, list[str]] = {}
     for outer, _, last in (kind.strip().rpartition(" ") for kind in kinds):
-        inner.setdefault(outer, []).append(last)
+        inner.setdefault(outer, []).append(re.sub(r"_20\d{6}›", "_…›", last))
     shared: dict[str, list[str]] = {}
     for outer, last in inner.items():
-        shared.setdefault(", ".join(filter(None, last)), []).append(outer)
+        shared.setdefault(", ".join(filter(None, dict.fromkeys(last))), []).append(outer)
     shown = "; ".join(f"{'/'.join(outer)} {last}".strip() for last, outer in shared.items() if last)
     return shown and f" ({shown})"
 
@@ -358,6 +359,7 @@ translate your own request.
 
 - The words in ‹› are types of the objects around a field: `content[] (‹user› ‹text›, ‹image›)` are texts and images in
   messages of the role `user`.
+- ‹web_search_…› means all versions of that tool.
 - If a whole object is dropped everywhere, its fields are not listed, and no field below the second level is.
 - *refused* can mean an incomplete object: the test translates the smallest request with each field, such as a tool
   result without its call.

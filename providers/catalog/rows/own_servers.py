@@ -27,12 +27,11 @@ _SGLANG = "https://docs.sglang.io/docs/basic_usage/anthropic_api"
 _VLLM = "https://docs.vllm.ai/en/stable/serving/online_serving.html"
 
 HERE = "Default: this machine."
-OLDER = f"{HERE} For older versions with Chat only, set `speaks: [chat]`."
 
 
 def _own_server(id: str, label: str, base_url: str, **row: Any) -> Provider:
     """Return the row of a server that needs no key and whose older versions only have Chat."""
-    return Provider(id, label, base_url, auth=BEARER, key_required=False, about=OLDER, **row)
+    return Provider(id, label, base_url, auth=BEARER, key_required=False, about=HERE, **row)
 
 
 OWN_SERVERS = (
