@@ -60,13 +60,6 @@ class EndpointCall:
             raise invalid(f"{member} must be a list of JSON objects", member)
         return value
 
-    def ids(self, member: str) -> list[str]:
-        """Return the ids in ``member``. Raises ``GatewayError`` (400)."""
-        value = self.members.get(member) or []
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            raise invalid(f"{member} must be a list of ids", member)
-        return value
-
     def number(self, member: str, default: int, most: int) -> int:
         try:
             return max(1, min(most, int(self.members.get(member) or default)))

@@ -12,13 +12,10 @@ from gateway.mock.called import EndpointCall, read_call
 from gateway.mock.endpoint_answers import GET_ANSWERS, POST_ANSWERS, AnswerCall
 from gateway.mock.kept import AnswerLine, MockObjects
 from gateway.mock.realtime import PATH, MockSession
-from gateway.mock.vector_stores import PREFIX, MockVectorStores
 from gateway.serving.quart_views import View, add_view, read_body
 
 ANTHROPIC_PATHS: Final = "/v1/messages/"
 """The prefix of paths that are always Anthropic's: an entry of the demo has its files there."""
-
-_VIDEO: Final = {"model": "sora-2", "progress": 100, "seconds": "4", "size": "720x1280"}
 
 SendAnswer: TypeAlias = Callable[[AnswerCall, Callable[[], EndpointCall]], Awaitable[Response]]
 """A function that sends the response to a request, with the fault that its model's name selects."""
@@ -27,7 +24,7 @@ SendAnswer: TypeAlias = Callable[[AnswerCall, Callable[[], EndpointCall]], Await
 def add_endpoints(app: QuartTrio, send: SendAnswer, answer_line: AnswerLine) -> None:
     """Add the endpoints to ``app``; ``answer_line`` answers lines of batches, which are conversations."""
     for method, path, answering in _routes(MockObjects(answer_line)):
-        rule = path.replace("{model}", "<path:model>").replace("{id}", "<id>").replace("{part}", "<part>")
+        rule = path.replace("{model}", "<path:model>").replace("{id}", "<id>")
         add_view(app, rule, f"{method} {path}", _view(answering, path, send), [method])
     app.add_websocket(PATH, f"websocket {PATH}", _serve_session)
 
@@ -62,16 +59,12 @@ def _view(answering: AnswerCall, path: str, send: SendAnswer) -> View:
 
 
 def _routes(objects: MockObjects) -> Iterator[tuple[str, str, AnswerCall]]:
-    stores = MockVectorStores(objects)
     yield from (("POST", path, answering) for path, answering in POST_ANSWERS.items())
     yield from (("GET", path, answering) for path, answering in GET_ANSWERS.items())
     for root, prefixes, create in (
         ("/v1/files", ("file-", "file_"), objects.add_file),
         (f"{ANTHROPIC_PATHS}files", ("file-", "file_"), objects.add_file),
-        ("/v1/uploads", ("upload_",), objects.start_upload),
-        ("/v1/vector_stores", (PREFIX,), stores.create),
-        ("/v1/containers", ("cntr_",), objects.creator("cntr_", "container")),
-        ("/v1/videos", ("video_",), objects.creator("video_", "video", **_VIDEO)),
+        ("/v1/videos", ("video_",), objects.create_video),
         ("/v1/batches", ("batch_",), objects.create_batch),
         ("/v1/messages/batches", ("msgbatch_",), objects.create_message_batch),
     ):
@@ -81,18 +74,3 @@ def _routes(objects: MockObjects) -> Iterator[tuple[str, str, AnswerCall]]:
         yield "DELETE", f"{root}/{{id}}", objects.remove
         yield "GET", f"{root}/{{id}}/{'results' if root.endswith('messages/batches') else 'content'}", objects.content
         yield "POST", f"{root}/{{id}}/cancel", objects.cancel
-    yield "POST", "/v1/uploads/{id}/parts", objects.add_part
-    yield "POST", "/v1/uploads/{id}/complete", objects.complete_upload
-    yield "POST", "/v1/vector_stores/{id}/search", stores.search
-    yield "POST", "/v1/vector_stores/{id}", stores.update
-    for root, add, remove, content in (
-        ("/v1/vector_stores", stores.add_file, stores.remove_file, stores.show_content),
-        ("/v1/containers", objects.add_to_container, objects.remove, objects.content),
-    ):
-        files = f"{root}/{{id}}/files"
-        yield "POST", files, add
-        yield "GET", files, objects.list_within
-        yield "GET", f"{files}/{{part}}", objects.within(objects.show)
-        yield "DELETE", f"{files}/{{part}}", objects.within(remove)
-        yield "GET", f"{files}/{{part}}/content", objects.within(content)
-    yield "POST", "/v1/vector_stores/{id}/files/{part}", objects.within(stores.update_file)

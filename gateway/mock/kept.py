@@ -1,4 +1,4 @@
-"""The stand-in's stored objects: files, uploads, vector stores, containers, videos, and batches that it processes.
+"""The stand-in's stored objects: files, videos, and batches that it processes.
 
 If there are too many, the oldest are dropped."""
 
@@ -21,7 +21,7 @@ from streams.surrogates import NOT_JSON
 MAX_OBJECTS: Final = 200  # objects
 MAX_BYTES: Final = 64 * 2**20  # bytes of their contents
 
-_UPLOAD_SECONDS: Final = 3600
+_VIDEO: Final = {"model": "sora-2", "progress": 100, "seconds": "4", "size": "720x1280"}
 
 AnswerLine = Callable[[str, Any], tuple[int, Any]]
 """A function that answers a request to a path with a status and JSON."""
@@ -44,7 +44,7 @@ class MockObjects:
         self._objects: dict[str, MockObject] = {}
         self._answer_line = answer_line
 
-    # Files and uploads
+    # Files
 
     def add_file(self, call: EndpointCall) -> ScriptedAnswer:
         """Store a file; without a purpose it is Anthropic's."""
@@ -64,50 +64,13 @@ class MockObjects:
                       "mime_type": file.type}  # fmt: skip
         return self.store(MockObject(about, file.content))
 
-    def start_upload(self, call: EndpointCall) -> ScriptedAnswer:
-        members = {name: call.members.get(name) for name in ("filename", "purpose", "bytes", "mime_type")}
-        about: dict[str, Any] = {
-            **members,
-            "id": new_id("upload_"),
-            "object": "upload",
-            "created_at": int(time.time()),
-            "expires_at": int(time.time()) + _UPLOAD_SECONDS,
-            "status": "pending",
-        }
-        return json_answer(self.store(MockObject(about)).about)
-
-    def add_part(self, call: EndpointCall) -> ScriptedAnswer:
-        upload = self.get(call)
-        part = {
-            "id": new_id("part_"),
-            "object": "upload.part",
-            "created_at": int(time.time()),
-            "upload_id": upload.about["id"],
-        }
-        content = b"".join(file.content for file in call.files.get("data", ()))
-        return json_answer(self.store(MockObject(part, content)).about)
-
-    def complete_upload(self, call: EndpointCall) -> ScriptedAnswer:
-        upload, parts = self.get(call), call.members.get("part_ids", [])
-        content = b"".join(self._objects[id].content for id in parts if id in self._objects)
-        file = self._store_file(
-            UploadedFile(upload.about["filename"], content), "file-", upload.about["purpose"] or "user_data"
-        )
-        upload.about.update(status="completed", file=file.about)
-        return json_answer(upload.about)
-
     # All kinds
 
-    def creator(self, prefix: str, kind: str, **defaults: Any) -> Callable[[EndpointCall], ScriptedAnswer]:
-        """Return a function that creates a container or video. Requests may replace the ``defaults``."""
-
-        def answer(call: EndpointCall) -> ScriptedAnswer:
-            about = {"id": new_id(prefix), "object": kind, "created_at": int(time.time()), "status": "completed"}
-            members = {name: call.members[name] for name in ("name", "prompt", *defaults) if name in call.members}
-            video = MockObject({**about, **defaults, **members}, picture(color_of(call.model)))
-            return json_answer(self.store(video).about)
-
-        return answer
+    def create_video(self, call: EndpointCall) -> ScriptedAnswer:
+        """Create a video, which is a picture."""
+        about = {"id": new_id("video_"), "object": "video", "created_at": int(time.time()), "status": "completed"}
+        members = {name: call.members[name] for name in ("prompt", *_VIDEO) if name in call.members}
+        return json_answer(self.store(MockObject({**about, **_VIDEO, **members}, picture(color_of(call.model)))).about)
 
     def show(self, call: EndpointCall) -> ScriptedAnswer:
         return json_answer(self.get(call).about)
@@ -130,56 +93,11 @@ class MockObjects:
         return json_answer(about)
 
     def lister(self, *prefixes: str) -> Callable[[EndpointCall], ScriptedAnswer]:
-        within = any("/" in prefix for prefix in prefixes)
-
         def answer(call: EndpointCall) -> ScriptedAnswer:
-            kept = reversed(self._objects.items())
-            data = [one.about for id, one in kept if id.startswith(prefixes) and within == ("/" in id)]
+            data = [one.about for id, one in reversed(self._objects.items()) if id.startswith(prefixes)]
             if len(prefixes) > 1:  # files: the client's API selects which
                 data = [about for about in data if call.is_from_anthropic_client == ("type" in about)]
             return page(data, call)
-
-        return answer
-
-    # Files within a vector store or container
-
-    def add_to_container(self, call: EndpointCall) -> ScriptedAnswer:
-        """Add a stored file by its ``file_id``, or a new one from a form."""
-        container = self.get(call).about["id"]
-        if "file" in call.files:
-            file = self._store_file(call.files["file"][0], "cfile_", "user")
-        else:
-            file = self.find(call.members.get("file_id"))
-        about = {
-            "id": file.about["id"], "object": "container.file", "created_at": int(time.time()),
-            "container_id": container, "path": f"/mnt/data/{file.about['filename']}", "bytes": len(file.content),
-            "source": "user",
-        }  # fmt: skip
-        return json_answer(self.store(MockObject(about, file.content), id_within(container, about["id"])).about)
-
-    def find(self, id: Any, kind: str = "file") -> MockObject:
-        """Return the stored object ``id``, which is a ``kind``. Raises ``GatewayError`` (404)."""
-        found = self._objects.get(str(id))
-        if found is None or found.about.get("object", "file") != kind:
-            raise _missing(id)
-        return found
-
-    def list_within(self, call: EndpointCall) -> ScriptedAnswer:
-        return self.lister(id_within(self.get(call).about["id"], ""))(call)
-
-    def all_within(self, outer: str) -> list[MockObject]:
-        """Return the objects within the vector store or container ``outer``."""
-        return [one for id, one in self._objects.items() if id.startswith(id_within(outer, ""))]
-
-    def within(self, answering: Callable[[EndpointCall], ScriptedAnswer]) -> Callable[[EndpointCall], ScriptedAnswer]:
-        """Return a function that applies ``answering`` to one file within a vector store or container."""
-
-        def answer(call: EndpointCall) -> ScriptedAnswer:
-            return answering(
-                attrs.evolve(
-                    call, path_parameters={"id": id_within(call.path_parameters["id"], call.path_parameters["part"])}
-                )
-            )
 
         return answer
 
@@ -264,8 +182,8 @@ class MockObjects:
 
     # Storage
 
-    def store(self, made: MockObject, key: str | None = None) -> MockObject:
-        self._objects[key or made.about["id"]] = made
+    def store(self, made: MockObject) -> MockObject:
+        self._objects[made.about["id"]] = made
         while len(self._objects) > MAX_OBJECTS or _total_size(self._objects.values()) > MAX_BYTES:
             del self._objects[next(iter(self._objects))]
         return made
@@ -273,7 +191,8 @@ class MockObjects:
     def get(self, call: EndpointCall) -> MockObject:
         id = call.path_parameters.get("id", "")
         if id not in self._objects:
-            raise _missing(id)
+            message = f"there is no object {id[:80]}; the stand-in loses its objects when it ends"
+            raise GatewayError("not_found", message, param="id")
         return self._objects[id]
 
 
@@ -284,10 +203,7 @@ def page(listed: Sequence[dict[str, Any]], call: EndpointCall) -> ScriptedAnswer
     if "limit" in query and not (query["limit"].isdecimal() and int(query["limit"][:9])):
         raise invalid("limit must be a number of objects, at least 1", "limit")
     limit = int(query["limit"][:9]) if "limit" in query else MAX_OBJECTS
-    purpose, status = query.get("purpose"), query.get("filter")
-    data = [
-        one for one in listed if purpose in (None, one.get("purpose")) and status in (None, one.get("status"))
-    ]  # fmt: skip
+    data = [one for one in listed if query.get("purpose") in (None, one.get("purpose"))]
     if query.get("order") == "asc":
         data.reverse()
     if (before := _cursor(data, query, "before", "before_id")) is not None:
@@ -314,18 +230,8 @@ def _cursor(listed: Sequence[dict[str, Any]], query: Mapping[str, str], *names: 
     return found
 
 
-def _missing(id: Any) -> GatewayError:
-    return GatewayError(
-        "not_found", f"there is no object {str(id)[:80]}; the stand-in loses its objects when it ends", param="id"
-    )
-
-
 def _total_size(objects: Iterable[MockObject]) -> int:
     return sum(len(one.content) for one in objects)
-
-
-def id_within(outer: str, id: str) -> str:
-    return f"{outer}/{id}"
 
 
 def _timestamp() -> str:

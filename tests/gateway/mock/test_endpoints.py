@@ -33,13 +33,13 @@ def ask(path: str, files: Any = None, **members: Any) -> Any:
 
 NOT_SIMULATED = {
     "passthrough", "mcp", "live", "realtime_translations", "search", "decisions", "content_provenance_checks", "score",
-    "classify", "predict", "similarity", "classifications", "chat_classifications", "ocr",
+    "classify", "predict", "similarity", "classifications", "chat_classifications", "ocr", "uploads", "vector_stores",
+    "containers",
 }  # fmt: skip
 
 
 def test_the_endpoints_that_the_page_does_not_exclude_are_served_at_one_of_their_paths():
-    served = {*POST_ANSWERS, *GET_ANSWERS, PATH, "/v1/files", "/v1/uploads", "/v1/vector_stores", "/v1/containers",
-              "/v1/videos", "/v1/batches", "/v1/messages/batches"}  # fmt: skip
+    served = {*POST_ANSWERS, *GET_ANSWERS, PATH, "/v1/files", "/v1/videos", "/v1/batches", "/v1/messages/batches"}
     assert {name for name, row in ENDPOINTS.items() if not served.intersection(row.paths)} == NOT_SIMULATED
 
 
@@ -207,26 +207,14 @@ def test_a_message_batch_counts_the_requests_that_failed():
     assert (ended["request_counts"]["succeeded"], ended["request_counts"]["errored"]) == (1, 1)
 
 
-def test_an_upload_is_put_together_in_the_order_that_is_reported():
-    shelf = MockObjects(lambda path, body: (200, {}))
-    upload = made(shelf.start_upload(EndpointCall({"filename": "f", "purpose": "user_data"})))
-    named = {"id": upload["id"]}
-    parts = [
-        made(shelf.add_part(EndpointCall({}, {"data": [UploadedFile("", one)]}, named)))["id"] for one in (b"b", b"a")
-    ]
-    done = made(shelf.complete_upload(EndpointCall({"part_ids": parts[::-1]}, path_parameters=named)))
-    assert content(shelf.content(EndpointCall({}, path_parameters={"id": done["file"]["id"]}))) == b"ab"
-
-
 def test_the_stand_in_stores_a_limited_number_of_objects():
     shelf = MockObjects(lambda path, body: (200, {}))
-    make = shelf.creator("vs_", "vector_store")
-    ids = [made(make(EndpointCall({})))["id"] for _ in range(MAX_OBJECTS + 1)]
-    with pytest.raises(GatewayError, match="there is no object vs_"):
+    ids = [made(shelf.create_video(EndpointCall({})))["id"] for _ in range(MAX_OBJECTS + 1)]
+    with pytest.raises(GatewayError, match="there is no object video_"):
         shelf.show(EndpointCall({}, path_parameters={"id": ids[0]}))
-    assert len(made(shelf.lister("vs_")(EndpointCall({})))["data"]) == MAX_OBJECTS
+    assert len(made(shelf.lister("video_")(EndpointCall({})))["data"]) == MAX_OBJECTS
     made(shelf.remove(EndpointCall({}, path_parameters={"id": ids[-1]})))
-    assert len(made(shelf.lister("vs_")(EndpointCall({})))["data"]) == MAX_OBJECTS - 1
+    assert len(made(shelf.lister("video_")(EndpointCall({})))["data"]) == MAX_OBJECTS - 1
 
 
 def made(answer: ScriptedAnswer) -> Any:
