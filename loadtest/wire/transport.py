@@ -121,6 +121,8 @@ async def _begin_tls(sock: socket.socket, host: str, context: ssl.SSLContext) ->
                 return secure
             except ssl.SSLWantReadError:
                 await trio.lowlevel.wait_readable(secure)
+            except ssl.SSLWantWriteError:
+                await trio.lowlevel.wait_writable(secure)
     except OSError as error:  # includes ssl.SSLError
         secure.close()
         raise WireError("tls", str(error) or "the server closed the connection") from error
