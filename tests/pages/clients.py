@@ -4,6 +4,8 @@ written by hand and stay.
 ``python -m tests.pages.clients`` writes them; ``tests/gateway/commands/test_connect.py`` checks them.
 """
 
+import itertools
+
 import attrs
 
 from gateway.commands.client import KEY_VARIABLE, Client, GatewayAddress, SettingsFile
@@ -50,6 +52,7 @@ def _path(file: SettingsFile) -> str:
 def page(client: Client) -> str:
     """Return the page of ``client``: the generated part, then its own sections."""
     place = demo(client.chooses)
+    place = attrs.evolve(place, models={name: _first_of(value) for name, value in place.models.items()})
     parts = [f"# {client.title}", f"**API**: {client.speaks}"]
     if client.install:
         parts.append(_code_block("sh", client.install))
@@ -70,6 +73,11 @@ def page(client: Client) -> str:
     if file.exists() and (own := file.read_text().partition("\n## "))[1]:
         parts.append(f"## {own[2].rstrip()}")
     return "\n\n".join(parts) + "\n"
+
+
+def _first_of(value: object) -> object:
+    """Return only the first model of a mapping of models: one shows the form."""
+    return dict(itertools.islice(value.items(), 1)) if isinstance(value, dict) else value
 
 
 def _file(client: Client, place: GatewayAddress) -> list[str]:
