@@ -1,5 +1,6 @@
 """A streamed response of a conversation, from its first content on."""
 
+import contextlib
 import logging
 import math
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from gateway.exchange.attempt_answer import StartedAnswer, count_answer
 from gateway.exchange.cache_filling import AnswerOrigin
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer
-from gateway.exchange.delivery import MAX_HELD, Delivery
+from gateway.exchange.delivery import END_GRACE, MAX_HELD, Delivery
 from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.planned import Form
 from gateway.exchange.target_request import AnswerSource, TargetRequest
@@ -191,6 +192,8 @@ class StartedStream(StartedAnswer):
                     self.pass_keep_alive()
             else:
                 first.append(await offload(seen, lane.end))  # it may be a complete response, which is read only now
+            if (error := lane.progress.error) is not None and error.is_end and lane.progress.unsent_usage() is None:
+                await self._read_usage(lane)
         except FramingError as exception:
             first.append(lane.end(ErrorInfo("upstream", str(exception), reason="bad_answer")))
         finally:  # also if cancelled: the provider bills what it has reported
@@ -203,6 +206,12 @@ class StartedStream(StartedAnswer):
         if self._is_whole:
             refuse_change_of_form(source.target_request)
         return await join_pieces([one for one in first if one], sum(map(len, first)))
+
+    async def _read_usage(self, lane: Lane) -> None:
+        """Read what follows a last word without content for a moment, because it may have the usage."""
+        with trio.move_on_after(END_GRACE), contextlib.suppress(GatewayError):
+            async for chunk in self.chunks():
+                lane.feed(chunk)
 
 
 class StreamedAnswer(DeliveredAnswer[StartedStream]):

@@ -3,6 +3,7 @@
 The field ``model`` or ``purpose`` may follow the file, which then waits in a ``Spool``. A batch file waits to its end,
 because a mistake in its last line rejects the whole file."""
 
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -182,6 +183,9 @@ async def read_upload(
     if inbound.context.service.steps is not None:
         checks = await load_module("gateway.relay.checks")
         arriving, length = await checks.check_form(inbound, arriving, length, boundary, _spool(inbound))
+    if inbound.context.service.accounts.refuses_native_ids(inbound.context.client_request.client):
+        fields = MultipartParser(boundary)
+        arriving = EditedPieces(arriving, lambda piece: _refuse_ids(fields.feed(piece)), fields.close)
     spool, size = _spool(inbound), 0
     rest: Spool | None = None
     async for piece in arriving:
@@ -201,6 +205,22 @@ async def read_upload(
 
 
 # Other ids
+
+
+_ID_FIELD: Final = re.compile(r"(?i)(?:^|\[)(?:file_ids?|container(?:_id)?|vector_store_ids?)\]?(?:\[\d*\])?$")
+"""Names of fields with a provider's ids, such as ``images[][file_id]``."""
+
+
+def _refuse_ids(events: Iterable[MultipartEvent]) -> bytes:
+    """Return the bytes of a form's ``events``.
+
+    Raises ``GatewayError`` (400) for a field with an id, which could be that of another client's file."""
+    found = list(events)
+    for event in found:
+        if isinstance(event, MultipartHead) and _ID_FIELD.search(event.name):
+            name = event.name[:100]
+            raise invalid(f"the form field {name!r} has an id: refer to stored files in a JSON body", name)
+    return b"".join([event.raw for event in found])
 
 
 _FIELD: Final = "file_id"

@@ -3,7 +3,6 @@
 A stream whose steps can change it is released as events, which the client's lane writes. Otherwise the provider's own
 events are released unchanged once the steps have released their text."""
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
@@ -12,7 +11,7 @@ import trio
 
 from gateway.http.offload import offload
 from gateway.steps.chain import Chain
-from gateway.steps.gate import Gate
+from gateway.steps.gate import END_REASON, Gate
 from gateway.steps.holding import EVENTS_OF_TURN
 from gateway.steps.plain_text import LATER, PlainText
 from gateway.steps.released import frame_of, frame_of_choices, frame_of_text
@@ -31,9 +30,6 @@ from streams.pipe import Watch
 from streams.sse import DONE
 
 _NO_DATA: Final = ("", b"")
-
-_END: Final = re.compile(rb'"(?:finish_?reason|stop_?reason)"\s*:\s*"', re.IGNORECASE)
-"""The reason of the end of an answer, which some APIs send before the answer has ended."""
 
 _NOTHING: Final[Mapping[int, Sequence[Event]]] = {}
 
@@ -291,7 +287,7 @@ class CheckedStream:
             clean = self._source.framing.without_remarks(raw, *(parsed or _NO_DATA))
             if clean is not raw and self._source.framing.parse(clean) is None:
                 reported = None
-            is_end = self._checks.may_cut and parsed is not None and _END.search(parsed[1]) is not None
+            is_end = self._checks.may_cut and parsed is not None and END_REASON.search(parsed[1]) is not None
             self._gate.add(clean, by_choice, reported, has_failed=self._failure is not None, is_end=is_end)
 
     def _enter_plain(self, fed: Mapping[int, Sequence[Event]]) -> PlainText | None:

@@ -12,6 +12,7 @@ import attrs
 
 from gateway.http.offload import offload
 from gateway.steps.answer_texts import AnswerTexts
+from gateway.steps.gate import END_REASON
 from gateway.steps.json_texts import KeyMasked, NotJson
 from gateway.steps.masks import PassageEdit, Placeholders
 from gateway.steps.response_steps import ResponseSteps
@@ -152,6 +153,8 @@ class RelayedStream:
         self._sizes: deque[int] = deque()
         self._pass_keep_alive = pass_keep_alive
         self._comments = 0
+        self._may_cut = checks.may_cut
+        self._last: list[Event] = []
         self._only_reports = not checks.restores and all(step.only_reports for step in checks.steps)
         keep_events = None if keep is None else lambda events: keep(_bytes_of(events))
         self.chain = checks.chain_of(lambda: RelayedRunBuilder(endpoint), cut, keep_events)
@@ -165,7 +168,8 @@ class RelayedStream:
         rest = self._splitter.close()
         whole = SSE.complete(rest) or rest
         released = await self._release([whole] if whole else [])
-        return released + _bytes_of(await self.chain.feed([_END]))
+        released += _bytes_of(await self.chain.feed([_END]))
+        return released + _bytes_of(self._last)
 
     async def _release(self, raws: Sequence[bytes]) -> bytes:
         if not self._only_reports:
@@ -182,7 +186,18 @@ class RelayedStream:
         released = await self.chain.feed([NativeItem(-1, self._api, RELAYED, event) for event in read])
         for _ in released:
             self.held -= self._sizes.popleft()
-        return _bytes_of(released)
+        return _bytes_of([event for event in released if not self._holds_end(event)])
+
+    def _holds_end(self, event: Event) -> bool:
+        """Hold ``event`` until the verdict if it states that the answer has ended, or follows such an event without
+        text of its own. Return whether it is held."""
+        assert isinstance(event, NativeItem), "all events before the end are"
+        relayed: RelayedEvent = event.item
+        is_last = END_REASON.search(relayed.data) or (self._last and not relayed.passages)
+        if not self._may_cut or not is_last:
+            return False
+        self._last.append(event)
+        return True
 
     def _read(self, raws: Sequence[bytes]) -> list[RelayedEvent]:
         return [RelayedEvent.of(self._endpoint, raw) for raw in raws]

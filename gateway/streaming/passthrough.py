@@ -164,7 +164,7 @@ class Passthrough:
         if not progress.committed and (words := self._codec.wire.words).is_keep_alive(name, data):
             # The client gets one of its own form now, not all of them with the first content.
             return raw if progress.note_keep_alive(words.opening_keep_alives) else b""
-        if self._has_edits and not (events and type(events[-1]) is TextDelta):
+        if self._has_edits and not (events and type(events[-1]) is TextDelta and b"_call" not in data):
             raw = self._edit_event(raw, name, data)
         if self._hides_usage:
             self._hid_last_event = self._codec.is_usage_alone(data)

@@ -113,3 +113,12 @@ def test_a_whole_answer_is_repaired(gateway, upstream):
     assert "index" not in second
     assert answer["choices"][0]["finish_reason"] == "stop"
     assert answer["extra"] == 1.0
+
+
+def test_calls_of_another_choice_are_repaired_next_to_the_text_of_the_first(gateway, upstream):
+    called = stream_of([fragment("f", "{}", index=0, id="a"), fragment("g", "{}", index=0, id="b")])
+    text = b'[{"index": 0, "delta": {"content": "one"}}, {"index": 1,'
+    upstream.script(Raw(200, STREAM, (called.replace(b'[{"index": 0,', text, 1),)))
+    asked = {"model": "repaired", "messages": MESSAGES, "tools": TOOLS, "stream": True, "n": 2}
+    (_, first), *_ = gateway.request("POST", "/v1/chat/completions", asked).events()
+    assert [call["index"] for call in first["choices"][1]["delta"]["tool_calls"]] == [0, 1]

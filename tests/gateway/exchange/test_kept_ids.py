@@ -224,6 +224,21 @@ def test_requests_for_media_refer_to_files_by_the_clients_own_ids(served):
                     assert own not in json.dumps(provider.asked[-1].json)
 
 
+@with_gateway("openai", entry={"endpoints": {"image_edits": True, "videos": True}})
+def test_a_form_refers_to_files_by_id_only_with_the_right_to_foreign_ids(served):
+    provider = served.providers["openai"]
+    native = served.openai(KEYS["c"]).files.create(file=("c.pdf", b"text"), purpose="user_data").id
+    for path, field in (("/v1/images/edits", "images[][file_id]"), ("/v1/videos", "input_reference[file_id]")):
+        provider.answers |= {path: REFUSED}
+        for key, is_sent in (("a", False), ("c", True)):
+            with case((path, key)):
+                provider.asked.clear()
+                form = {"model": (None, "gpt-5"), "prompt": (None, "x"), field: (None, native)}
+                found = served.http("POST", path, KEYS[key], files=form)
+                assert bool(provider.asked) == is_sent
+                assert is_sent or (found.status_code, found.json()["error"]["param"]) == (400, field)
+
+
 @with_gateway("openai")
 def test_a_providers_own_id_in_a_line_of_a_batch_needs_the_right_to_foreign_ids(served):
     provider = served.providers["openai"]

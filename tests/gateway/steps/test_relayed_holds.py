@@ -204,6 +204,19 @@ async def test_a_step_that_holds_nothing_cuts_the_stream():
         assert b"[DONE]" not in body
 
 
+async def test_the_end_of_a_refused_answer_does_not_pass_a_step_that_holds_nothing():
+    """Some servers state the end in the event of the last word."""
+    last = completion("falcon-77").replace(b'"finish_reason": null', b'"finish_reason": "stop"')
+    answer = events(completion("it is "), last, DONE)
+    async with gateway_with(answer, code(action="refuse", hold="nothing")) as (served, _):
+        status, body = await read_all(served)
+    assert (status, body.count(b"content_filter")) == (200, 1)
+    assert b'"stop"' not in body
+    good = last.replace(b"falcon-77", b"!")
+    async with gateway_with(events(completion("fine"), good, DONE), code(hold="nothing")) as (served, _):
+        assert await read_all(served) == (200, completion("fine") + good + DONE)
+
+
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("hold", ["window", "tail"])
 async def test_a_refusal_after_the_first_text_is_the_last_event(hold):
