@@ -24,7 +24,7 @@ from gateway.commands.costs import (
     query_of,
 )
 from gateway.commands.tables import TableColumn, table_lines
-from gateway.commands.terminal import echo_styled, say, wrap_sentences
+from gateway.commands.terminal import echo_styled, page, say, wrap_sentences
 from gateway.config.loading import Config
 from gateway.kept_ledger.prompt_cache_usage import CAUSE, CacheReport, CacheRow, as_csv, as_json, read_prompt_caches
 from gateway.kept_ledger.table import CauseSum
@@ -86,15 +86,16 @@ _LISTED: Final = 4
 
 def as_table(found: CacheReport, advice: Sequence[str] = ()) -> str:
     """Return the report as a table, with ``advice`` below it."""
-    lines = [heading(found.usage), ""]
-    lines += _rows(found) if found.rows else wrap_sentences([_NO_CAUSE if found.is_by_cause else _NOTHING])
     grades = {grade_at(row.sum.grade) for row in found.rows if row.sum.grade is not None}
     unread = [] if found.is_by_cause else _unread_writes(found)
-    lines += ["", f"unread writes: {', '.join(unread)}"] if unread else []
-    lines += ["", *(text for grade, text in MEANINGS.items() if grade in grades)] if grades & MEANINGS.keys() else []
-    lines += ["", *wrap_sentences(f"advice: {line}" for line in advice)] if advice else []
-    lines += ["", *wrap_sentences(found.usage.notes)] if found.usage.notes else []
-    return "\n".join(lines) + "\n"
+    return page(
+        [heading(found.usage)],
+        _rows(found) if found.rows else wrap_sentences([_NO_CAUSE if found.is_by_cause else _NOTHING]),
+        [f"unread writes: {', '.join(unread)}"] if unread else [],
+        [text for grade, text in MEANINGS.items() if grade in grades],
+        wrap_sentences(f"advice: {line}" for line in advice),
+        wrap_sentences(found.usage.notes),
+    )
 
 
 def _unread_writes(found: CacheReport) -> list[str]:

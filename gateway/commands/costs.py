@@ -13,7 +13,7 @@ import trio
 from gateway.commands.amounts import MEANINGS, SIGNS, dollar_text, money_cell, short_number
 from gateway.commands.check import load_or_explain
 from gateway.commands.tables import TableColumn, table_lines
-from gateway.commands.terminal import echo_styled, say, wrap_sentences
+from gateway.commands.terminal import echo_styled, page, say, wrap_sentences
 from gateway.config.loading import Config
 from gateway.config.state_storage import StateStorage
 from gateway.config.zones import zone_of
@@ -184,11 +184,9 @@ def as_table(found: UsageReport) -> str:
         for row in found.rows
     ]
     total = ("total", *[""] * (len(found.by) - 1), *_table_cells(found.total, units, has_verdicts))
-    lines = [heading(found), "", *table_lines(head, rows, [total])]
     met = {row.grade for row in (*found.rows, found.total)}
-    lines += ["", *(text for grade, text in MEANINGS.items() if grade in met)] if met & MEANINGS.keys() else []
-    lines += ["", *wrap_sentences(found.notes)] if found.notes else []
-    return "\n".join(lines) + "\n"
+    meanings = [text for grade, text in MEANINGS.items() if grade in met]
+    return page([heading(found)], table_lines(head, rows, [total]), meanings, wrap_sentences(found.notes))
 
 
 def with_labels(found: UsageReport) -> UsageReport:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Final
 
 from gateway.commands.tables import TableColumn, table_lines
-from gateway.commands.terminal import wrap_sentences
+from gateway.commands.terminal import page, wrap_sentences
 from gateway.invoices.comparison import MEANINGS, InvoiceComparison, ModelDifference
 
 _INSEPARABLE: Final = (
@@ -29,13 +29,12 @@ def as_table(found: InvoiceComparison) -> str:
         for row in found.rows
         for cells in _rows((row.family, row.model or "-", row.account or "-")[: len(names)], row)
     ]
-    lines = [days, "", *table_lines(columns, rows, [*_rows(("total", "", "")[: len(names)], found.total)])]
+    table = table_lines(columns, rows, [*_rows(("total", "", "")[: len(names)], found.total)])
     met = {cause for row in found.rows for cause in row.causes}
     meanings = [f"{cause}: {meaning}" for cause, meaning in MEANINGS.items() if cause in met]
     remarks = [_INSEPARABLE] if any(row.is_inseparable for row in found.rows) else []
-    for sentences in (meanings, remarks, found.notes):
-        lines += ["", *wrap_sentences(sentences)] if sentences else []
-    return "\n".join([*lines, "", _verdict(found)]) + "\n"
+    notes = (wrap_sentences(sentences) for sentences in (meanings, remarks, found.notes))
+    return page([days], table, *notes, [_verdict(found)])
 
 
 def _verdict(found: InvoiceComparison) -> str:

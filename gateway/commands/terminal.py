@@ -44,6 +44,11 @@ def fold(line: str, width: int, hanging: str = _HANGING) -> str:
     )
 
 
+def page(*sections: Sequence[str]) -> str:
+    """Return the lines of a report, with an empty line between two sections."""
+    return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+
+
 def wrap_sentences(lines: Iterable[str]) -> list[str]:
     """Return ``lines`` for standard output, wrapped if it is a terminal."""
     width = columns(sys.stdout)
