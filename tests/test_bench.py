@@ -58,16 +58,6 @@ def test_the_cost_of_steps_is_measured(option, first):
     assert all(float(cell) > 0 for row in found for cell in row[1:])
 
 
-def test_a_line_through_points_on_a_line_is_that_line():
-    line = Line.through([(0, 1), (1, 3), (10, 21)])
-    assert line == pytest.approx((2, 1, 0))
-
-
-def test_a_line_through_points_beside_it_is_that_of_the_least_squares_and_says_how_far_off_they_are():
-    line = Line.through([(0, 1), (1, 1), (2, 4)])
-    assert line == pytest.approx((1.5, 0.5, 1.0))  # 2 instead of a measured 1
-
-
 @pytest.mark.parametrize(
     ("this", "verdict"),
     [

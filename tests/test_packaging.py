@@ -167,13 +167,6 @@ def test_whatever_is_installed_from_a_package_index_has_a_hash(page):
 # The image's context
 
 
-@each_row(
-    "path, there", [("a", False), ("b", True), ("b/c/d", True), ("b/x.pyc", True), ("b/cache/x", False), ("bb", False)]
-)
-def test_dockerignore_is_read_as_the_builder_reads_it(path, there):
-    assert reaches_the_builder(path, ["*", "!b", "**/cache"]) == there
-
-
 STAGES = read_image(IMAGE)
 LINES = [line for stage in STAGES for line in stage.lines]
 COPIED = [source for line in LINES if line.word == "COPY" and line.stage is None for source in line.sources]

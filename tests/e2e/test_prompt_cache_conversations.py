@@ -35,6 +35,12 @@ def mock() -> Iterator[Gateway]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def gateway(mock) -> Iterator[Gateway]:
+    with gateway_thread(config(entries(mock.url))) as one:
+        yield one
+
+
 # History at the provider
 
 
@@ -169,46 +175,44 @@ def add_clock(api: str, body: dict[str, Any], turn: int) -> None:
 
 
 @pytest.mark.parametrize("opening", ["block", "message", "all"])
-def test_a_conversation_that_begins_like_another_is_no_child_of_it(mock, opening):
+def test_a_conversation_that_begins_like_another_is_no_child_of_it(gateway, opening):
     """Claude Code begins each conversation with the same reminder. The other one has other tools, and equal calls."""
-    with gateway_thread(config(entries(mock.url))) as gateway:
 
-        def send(talk: CachedTalk, **more: Any) -> Turn:
-            body = talk.body(**more)
-            messages, block = body["messages"], {"type": "text", "text": REMINDER}
-            if opening == "message":
-                messages.insert(0, {"role": "user", "content": [block]})
-            elif opening == "block":
-                messages[0]["content"].insert(0, block)
-            else:
-                messages[0]["content"] = [block]
-            if opening != "all":
-                messages[opening == "message"]["content"][-1]["text"] = f"Please help with {more or 'the first task'}."
-            return talk.send(body)
+    def send(talk: CachedTalk, **more: Any) -> Turn:
+        body = talk.body(**more)
+        messages, block = body["messages"], {"type": "text", "text": REMINDER}
+        if opening == "message":
+            messages.insert(0, {"role": "user", "content": [block]})
+        elif opening == "block":
+            messages[0]["content"].insert(0, block)
+        else:
+            messages[0]["content"] = [block]
+        if opening != "all":
+            messages[opening == "message"]["content"][-1]["text"] = f"Please help with {more or 'the first task'}."
+        return talk.send(body)
 
-        first, other = (CachedTalk(gateway, "messages", "sonnet", f"begins with {opening}") for _ in range(2))
-        for _ in range(4):
-            assert send(first).cause is None
-        turns = [send(other, tools=[tool_of("messages", f"look_{number}") for number in range(20)]) for _ in range(3)]
-        assert [(turn.cause, turn.line.get("prompt_cache_missed", 0)) for turn in turns] == [(None, 0)] * 3
-        assert turns[2].line["prompt_cache_could"] == turns[2].line["cached_tokens"]
+    first, other = (CachedTalk(gateway, "messages", "sonnet", f"begins with {opening}") for _ in range(2))
+    for _ in range(4):
+        assert send(first).cause is None
+    turns = [send(other, tools=[tool_of("messages", f"look_{number}") for number in range(20)]) for _ in range(3)]
+    assert [(turn.cause, turn.line.get("prompt_cache_missed", 0)) for turn in turns] == [(None, 0)] * 3
+    assert turns[2].line["prompt_cache_could"] == turns[2].line["cached_tokens"]
 
 
 @pytest.mark.parametrize("model", ENTRIES)
-def test_short_turns_that_many_conversations_have_lead_to_none_of_them(mock, model):
+def test_short_turns_that_many_conversations_have_lead_to_none_of_them(gateway, model):
     """A client's conversations have the same last turns, and other first messages and tools."""
     api = ENTRIES[model][2]
-    with gateway_thread(config(entries(mock.url))) as gateway:
-        causes = []
-        for name, text in (("one", long_text("one", 200)), ("two", "Please look at two"), ("three", "And at three")):
-            talk = CachedTalk(gateway, api, model, f"short {name} {model}")
-            for number in (0, 1, 2):
-                body = talk.body(tools=[tool_of(api, name)])
-                [member] = body.keys() & {"messages", "input", "contents"}
-                turns = [item for _ in range(number) for item in spoken_items(api)]
-                body[member] = [user_item(api, text), *turns]
-                causes.append(talk.send(mark_end(api, body)).cause)
-        assert causes == [None] * 9
+    causes = []
+    for name, text in (("one", long_text("one", 200)), ("two", "Please look at two"), ("three", "And at three")):
+        talk = CachedTalk(gateway, api, model, f"short {name} {model}")
+        for number in (0, 1, 2):
+            body = talk.body(tools=[tool_of(api, name)])
+            [member] = body.keys() & {"messages", "input", "contents"}
+            turns = [item for _ in range(number) for item in spoken_items(api)]
+            body[member] = [user_item(api, text), *turns]
+            causes.append(talk.send(mark_end(api, body)).cause)
+    assert causes == [None] * 9
 
 
 def spoken_items(api: str) -> list[dict[str, Any]]:
@@ -227,23 +231,22 @@ def spoken_items(api: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("stays", [False, True], ids=["moves", "stays"])
 @pytest.mark.parametrize("model", ENTRIES)
-def test_text_that_changes_at_the_end_of_each_newest_message_costs_nothing(mock, model, stays):
+def test_text_that_changes_at_the_end_of_each_newest_message_costs_nothing(gateway, model, stays):
     """The pages advise this position for the time. What the provider serves is what it could."""
     api = ENTRIES[model][2]
-    with gateway_thread(config(entries(mock.url))) as gateway:
-        talk = CachedTalk(gateway, api, model, f"a clock {model} {stays}")
-        could = []
-        for number in range(6):
-            body = talk.body()
-            for earlier in range(number, -1 if stays else number - 1, -1):
-                add_clock(api, body, earlier)
-            turn = talk.send(body)
-            could.append(turn.line.get("prompt_cache_could", 0))
-            if number > 1 and model != "sol":  # it serves ends of messages only, and this end changes
-                assert turn.cause is None
-                assert could[-1] - 200 <= turn.line["cached_tokens"]
-        assert could[2:] == sorted(could[2:])
-        assert could[-1] > could[2] + 300
+    talk = CachedTalk(gateway, api, model, f"a clock {model} {stays}")
+    could = []
+    for number in range(6):
+        body = talk.body()
+        for earlier in range(number, -1 if stays else number - 1, -1):
+            add_clock(api, body, earlier)
+        turn = talk.send(body)
+        could.append(turn.line.get("prompt_cache_could", 0))
+        if number > 1 and model != "sol":  # it serves ends of messages only, and this end changes
+            assert turn.cause is None
+            assert could[-1] - 200 <= turn.line["cached_tokens"]
+    assert could[2:] == sorted(could[2:])
+    assert could[-1] > could[2] + 300
 
 
 # A replaced history
