@@ -87,7 +87,7 @@ def streaming(gateway: Gateway, by_hand: Listening, api: str, id: str) -> Iterat
 # Polled
 
 
-@each_row("api", OLDER, every=2)
+@each_row("api", OLDER)
 def test_a_turn_is_polled_until_it_has_ended_and_has_one_line(gateway, by_hand, api):
     own = f"polled-{api}"
     with called(gateway, by_hand, api, own) as (id, up):
@@ -117,7 +117,7 @@ def test_a_turn_can_continue_an_ended_background_turn(gateway, upstream):
     assert "It is 7." in json.dumps(sent_bodies(upstream)[1])
 
 
-@each_row(("stream", "api"), product((True, False), OLDER), every=2)
+@each_row(("stream", "api"), product((True, False), OLDER))
 def test_a_provider_that_fails_is_found_in_the_response(gateway, upstream, api, stream):
     upstream.script(Raw(429, (("retry-after", "7"),), (b'{"error": {"message": "not so fast", "code": "slow"}}',)))
     own = f"refused-{api}-{stream}"
@@ -160,7 +160,7 @@ def test_background_without_store_is_a_400(gateway, upstream):
 # Followed
 
 
-@each_row("api", OLDER, every=2)
+@each_row("api", OLDER)
 def test_a_client_that_disconnects_resumes_where_it_was(gateway, by_hand, api):
     own = f"resumed-{api}"
     speech = answer_stream(api)
@@ -182,7 +182,7 @@ def test_a_client_that_disconnects_resumes_where_it_was(gateway, by_hand, api):
     assert line(gateway, own)["ended"] == "complete"
 
 
-@each_row("after", [-1, 0, 1, 2], every=2)
+@each_row("after", [-1, 0, 1, 2])
 def test_events_larger_than_a_write_are_followed_from_anywhere(gateway, by_hand, after):
     """A stream's first events repeat the instructions: they go out in several writes."""
     with called(gateway, by_hand, "chat", f"large-{after}", stream=False, instructions="x" * 300_000) as (_, up):

@@ -95,7 +95,7 @@ EDITS = 20 * 1250 / 10**9
 # Answers
 
 
-@each_row(("stream", "api"), product((True, False), OLDER), every=2)
+@each_row(("stream", "api"), product((True, False), OLDER))
 def test_an_answer_costs_the_same_whatever_api_lane_and_form(gateway, upstream, api, stream):
     """BerriAI/litellm#11789, BerriAI/litellm#35127"""
     for spoken in OLDER:
@@ -119,7 +119,7 @@ def router_answer(stream: bool, **usage: Any) -> Raw:
     return Raw(200, STREAM, (*pieces, b"data: [DONE]\n\n"), "chunked")
 
 
-@each_row(("stream", "api"), product((True, False), OLDER), every=2)
+@each_row(("stream", "api"), product((True, False), OLDER))
 def test_a_cost_that_the_provider_states_is_the_cost(gateway, upstream, api, stream):
     """BerriAI/litellm#39441"""
     upstream.script(router_answer(stream, cost=0.05))
@@ -128,7 +128,7 @@ def test_a_cost_that_the_provider_states_is_the_cost(gateway, upstream, api, str
     assert charged(ask(gateway, api, "agreed", stream=stream)[1]) == (0.003, "exact"), "1000 x 2000 + 50 x 20000"
 
 
-@each_row("stream", (True, False), every=2)
+@each_row("stream", (True, False))
 def test_a_client_of_the_providers_api_reads_its_stated_cost(gateway, upstream, stream):
     raw = router_answer(stream, cost=0.05, cost_details={"upstream_inference_cost": None})
     upstream.script(raw)
@@ -147,7 +147,7 @@ def test_a_model_without_a_price_has_no_cost(gateway, upstream):
 # Several attempts
 
 
-@each_row(("stream", "api"), product((True, False), OLDER), every=2)
+@each_row(("stream", "api"), product((True, False), OLDER))
 def test_a_request_that_no_provider_accepted_costs_nothing(gateway, upstream, api, stream):
     upstream.script(REFUSED)
     reply, line = ask(gateway, api, "on-chat", stream=stream)
@@ -159,7 +159,7 @@ def test_a_request_that_no_provider_accepted_costs_nothing(gateway, upstream, ap
     assert charged(line) == (COST, "exact")
 
 
-@each_row("stream", (True, False), every=2)
+@each_row("stream", (True, False))
 def test_an_answer_that_is_thrown_away_is_paid_for(gateway, upstream, stream):
     """A 200 whose body is none of the API, and the next target's answer."""
     upstream.script(Raw(200, STREAM if stream else JSON, (b"data: nothing\n\n",)), ANSWER)
@@ -251,7 +251,7 @@ def test_a_client_that_leaves_early_is_charged_for_accepted_work(gateway, by_han
 # Other ways in
 
 
-@each_row(("stream", "api"), product((True, False), OLDER), every=2)
+@each_row(("stream", "api"), product((True, False), OLDER))
 def test_a_turn_in_the_background_is_charged_once(gateway, upstream, api, stream):
     upstream.script(ANSWER)
     id = f"charge-{next(NUMBERS)}"
@@ -290,7 +290,7 @@ def test_an_answer_that_its_provider_continues_with_alone_is_charged_as_expected
     assert charged(line) == (pytest.approx(about, abs=4 * 1250 / 10**9), "estimated")
 
 
-@each_row("stream", (True, False), every=2)
+@each_row("stream", (True, False))
 def test_an_answer_that_is_fetched_from_its_provider_costs_nothing_again(gateway, upstream, stream):
     upstream.script(ANSWER)
     _, line = ask(gateway, "responses", "theirs")

@@ -71,7 +71,7 @@ def said(reply: Any, stream: bool) -> str:
 # Betas, versions, the billing line
 
 
-@each_row("version", ["2023-06-01", "2026-10-21", "tomorrow"], every=2)
+@each_row("version", ["2023-06-01", "2026-10-21", "tomorrow"])
 def test_version_betas_and_query_reach_anthropic_unchanged(gateway, upstream, version):
     """(anthropics/claude-code#21612, #49548)"""
     sent = body("messages", context_management={"edits": []}, thinking={"type": "adaptive"}, speed="fast")
@@ -85,7 +85,7 @@ def test_version_betas_and_query_reach_anthropic_unchanged(gateway, upstream, ve
     assert seen.json == {**sent, "model": "claude-opus-4-7"}
 
 
-@each_row(("shape", "model"), product(["blocks", "text"], OTHERS), every=2)
+@each_row(("shape", "model"), product(["blocks", "text"], OTHERS))
 def test_two_turns_share_their_prefix_with_every_other_provider(gateway, upstream, model, shape):
     """The billing line changes with each request, and no cache would ever be hit: 50 s in place of 4
     (anthropics/claude-code#68900, vllm-project/vllm#36829, waybarrios/vllm-mlx#277)."""
@@ -103,7 +103,7 @@ def test_two_turns_share_their_prefix_with_every_other_provider(gateway, upstrea
     assert b"You are Claude Code." in first
 
 
-@each_row("model", OTHERS, every=3)
+@each_row("model", OTHERS)
 def test_a_system_of_nothing_but_the_billing_line_is_none(gateway, upstream, model):
     for system in ([{"type": "text", "text": BILLING.format("1")}], BILLING.format("1")):
         upstream.script(FINE)
@@ -134,7 +134,7 @@ def test_a_turn_with_tools_thinking_and_context_management_works_everywhere(gate
     assert said(ask(gateway, sent), stream) == "ok"
 
 
-@each_row(("stream", "model"), product([True, False], OLDER), every=2)
+@each_row(("stream", "model"), product([True, False], OLDER))
 def test_the_same_body_is_answered_whole_after_a_stream_was_cut(gateway, upstream, model, stream):
     """It asks again at once without ``stream``, and it is ``stream`` alone that decides, never ``accept``."""
     upstream.script(FINE, FINE)
@@ -144,7 +144,7 @@ def test_the_same_body_is_answered_whole_after_a_stream_was_cut(gateway, upstrea
     assert [bool(seen.json.get("stream")) for seen in upstream.seen] == [stream, stream]
 
 
-@each_row("model", ["chat", "responses"], every=2)
+@each_row("model", ["chat", "responses"])
 def test_an_empty_list_of_tools_is_no_list(gateway, upstream, model):
     """The request for a title; OpenAI refuses an empty ``tools``."""
     sent = body(model, tools=[], thinking={"type": "disabled"}, temperature=1)
@@ -154,7 +154,7 @@ def test_an_empty_list_of_tools_is_no_list(gateway, upstream, model):
     assert "tool_choice" not in upstream.seen[0].json
 
 
-@each_row("model", ["chat", "responses"], every=2)
+@each_row("model", ["chat", "responses"])
 def test_instructions_in_mid_conversation_keep_their_place(gateway, upstream, model):
     """For names of models that it does not know it sends ``role: system`` among the messages."""
     talk = [
@@ -192,7 +192,7 @@ def test_anthropic_searches_deferred_tools_itself(gateway, upstream):
     assert upstream.seen[0].json == {**sent, "model": "claude-opus-4-7"}
 
 
-@each_row("model", OTHERS, every=3)
+@each_row("model", OTHERS)
 def test_deferred_tools_reach_others_once_they_were_found(gateway, upstream, model):
     upstream.script(FINE, FINE)
     ask(gateway, body(model, tools=[SEARCH, *LATER]))
@@ -205,7 +205,7 @@ def test_deferred_tools_reach_others_once_they_were_found(gateway, upstream, mod
     assert b"mcp__a is available" in after.body
 
 
-@each_row("model", ["eager", "eager-compatible"], every=2)
+@each_row("model", ["eager", "eager-compatible"])
 def test_deferred_tools_are_all_sent_where_the_config_says_so(gateway, upstream, model):
     upstream.script(FINE)
     ask(gateway, body(model, tools=[SEARCH, *LATER]))
@@ -213,7 +213,7 @@ def test_deferred_tools_are_all_sent_where_the_config_says_so(gateway, upstream,
     assert b"defer_loading" not in upstream.seen[0].body
 
 
-@each_row("model", OTHERS, every=3)
+@each_row("model", OTHERS)
 def test_all_tools_are_sent_if_anthropic_should_search_them(gateway, upstream, model):
     native = {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}
     upstream.script(FINE)
@@ -232,7 +232,7 @@ def test_the_first_thing_that_it_asks_is_answered_without_a_key(gateway, method,
     assert gateway.request(method, path).status == 200
 
 
-@each_row("model", ["chat", "messages"], every=2)
+@each_row("model", ["chat", "messages"])
 def test_unknown_query_parameters_and_its_session_header_are_no_trouble(gateway, upstream, model):
     upstream.script(FINE)
     reply = ask(gateway, body(model), "?beta=true&future=1&x", x_claude_code_session_id="5e55", x_app="cli")

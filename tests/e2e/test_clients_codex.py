@@ -77,7 +77,7 @@ def items(reply: Reply) -> list[dict[str, Any]]:
     return [event["item"] for name, event in reply.events() if name == "response.output_item.done"]
 
 
-@each_row("model", OLDER, every=3)
+@each_row("model", OLDER)
 def test_its_usual_request_works_with_every_provider(gateway, upstream, model):
     """(awsl-project/maxx#682)"""
     upstream.script(Script(text="Let me look.", calls=(EXEC,), stop="tool_calls"))
@@ -86,7 +86,7 @@ def test_its_usual_request_works_with_every_provider(gateway, upstream, model):
     assert (done[1]["call_id"], done[1]["name"], done[1]["arguments"]) == (EXEC.id, EXEC.name, EXEC.arguments)
 
 
-@each_row("model", ["chat", "messages"], every=2)
+@each_row("model", ["chat", "messages"])
 def test_only_members_without_an_equivalent_are_reported_as_dropped(gateway, upstream, model):
     upstream.script(Script(text="ok"))
     dropped = ask(gateway, turn(model)).headers["x-trigate-dropped"].split(",")
@@ -98,7 +98,7 @@ def test_only_members_without_an_equivalent_are_reported_as_dropped(gateway, ups
     assert names == ["exec_command", "apply_patch", "agents__close"]
 
 
-@each_row("model", ["chat", "messages"], every=2)
+@each_row("model", ["chat", "messages"])
 def test_strict_mode_fails_only_for_the_hosted_search(gateway, upstream, model):
     upstream.script(Script(text="ok"))
     sent = turn(model)
@@ -107,7 +107,7 @@ def test_strict_mode_fails_only_for_the_hosted_search(gateway, upstream, model):
     assert reply.status == 200, reply.body
 
 
-@each_row("model", OLDER, every=2)
+@each_row("model", OLDER)
 def test_its_second_turn_comes_back_to_the_provider_whole(gateway, upstream, model):
     """It replays items with ids, ``content: null`` in reasoning, and results as plain strings."""
     upstream.script(Script(thinking="hm", seal="c2ln", text="Let me look.", calls=(EXEC,), stop="tool_calls"))
@@ -125,7 +125,7 @@ def test_its_second_turn_comes_back_to_the_provider_whole(gateway, upstream, mod
     assert (b"c2ln" in sent) == (model != "chat"), "what the provider sealed it gets back; Chat has no seal"
 
 
-@each_row("model", ["chat", "messages"], every=2)
+@each_row("model", ["chat", "messages"])
 def test_its_patches_are_custom_calls_with_every_provider(gateway, upstream, model):
     patch = ToolCall("call_p", "apply_patch", json.dumps({"input": "*** Begin Patch"}))
     upstream.script(Script(calls=(patch,), stop="tool_calls"))
@@ -138,14 +138,14 @@ def test_its_patches_are_custom_calls_with_every_provider(gateway, upstream, mod
     assert b"Done!" in upstream.seen[0].body
 
 
-@each_row("model", ["chat", "messages"], every=2)
+@each_row("model", ["chat", "messages"])
 def test_a_tool_of_a_namespace_comes_back_with_it(gateway, upstream, model):
     upstream.script(Script(calls=(ToolCall("call_c", "agents__close", '{"cmd":"x"}'),), stop="tool_calls"))
     (call,) = items(ask(gateway, turn(model)))
     assert (call["namespace"], call["name"]) == ("agents", "close")
 
 
-@each_row(("end", "model"), product(["cut", "reset"], OLDER), every=2)
+@each_row(("end", "model"), product(["cut", "reset"], OLDER))
 def test_a_cut_answer_is_never_reported_as_complete(gateway, upstream, model, end):
     """It asks again upon a failure, and believes what looks complete."""
     pieces = {
@@ -164,7 +164,7 @@ def test_a_cut_answer_is_never_reported_as_complete(gateway, upstream, model, en
     assert "response.completed" not in names
 
 
-@each_row("model", OLDER, every=3)
+@each_row("model", OLDER)
 def test_a_rate_limit_has_a_wait_without_which_the_client_gives_up(gateway, upstream, model):
     upstream.script(Raw(429, JSON, (b'{"error":{"message":"slow down","type":"rate_limit_error","code":null}}',)))
     reply = ask(gateway, turn(model))

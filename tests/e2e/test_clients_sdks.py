@@ -76,7 +76,7 @@ def ask(gateway: Gateway, upstream: Upstream, api: str, model: str, script: Scri
 # Helpers see the same in a stream as in a whole answer
 
 
-@each_row("model", OLDER, every=2)
+@each_row("model", OLDER)
 def test_the_messages_helper_sees_what_the_whole_answer_says(anthropic_sdk, upstream, model):
     upstream.script(ANSWER, ANSWER)
     with anthropic_sdk.messages.stream(**asked("messages", model)) as stream:
@@ -92,7 +92,7 @@ def test_the_messages_helper_sees_what_the_whole_answer_says(anthropic_sdk, upst
         assert (told.usage.input_tokens, told.usage.cache_read_input_tokens, told.usage.output_tokens) == (20, 10, 7)
 
 
-@each_row("model", OLDER, every=2)
+@each_row("model", OLDER)
 def test_the_chat_helper_sees_what_the_whole_answer_says(openai_sdk, upstream, model):
     upstream.script(ANSWER, ANSWER)
     given = asked("chat", model)
@@ -110,7 +110,7 @@ def test_the_chat_helper_sees_what_the_whole_answer_says(openai_sdk, upstream, m
         assert (usage.prompt_tokens, usage.prompt_tokens_details.cached_tokens, usage.total_tokens) == (30, 10, 37)
 
 
-@each_row("model", OLDER, every=3)
+@each_row("model", OLDER)
 def test_the_responses_helper_sees_what_the_whole_answer_says(openai_sdk, upstream, model):
     upstream.script(ANSWER, ANSWER)
     given = asked("responses", model, store=False)
@@ -127,7 +127,7 @@ def test_the_responses_helper_sees_what_the_whole_answer_says(openai_sdk, upstre
         assert (usage.input_tokens, usage.input_tokens_details.cached_tokens, usage.total_tokens) == (30, 10, 37)
 
 
-@each_row("model", OLDER, every=3)
+@each_row("model", OLDER)
 def test_parsed_answers_of_both_openai_apis(openai_sdk, upstream, model):
     upstream.script(PARIS, PARIS)
     talk = [{"role": "user", "content": "hi"}]
@@ -138,7 +138,7 @@ def test_parsed_answers_of_both_openai_apis(openai_sdk, upstream, model):
     assert all('"people"' in schema for schema in schemas)
 
 
-@each_row("model", OLDER, every=3)
+@each_row("model", OLDER)
 def test_a_response_that_is_not_whole_raises_as_it_does_with_openai(openai_sdk, upstream, model):
     """The helper has no final response then, against OpenAI too; the event before has all of it."""
     upstream.script(Script(text="half an ans", stop="length"))
@@ -153,7 +153,7 @@ def test_a_response_that_is_not_whole_raises_as_it_does_with_openai(openai_sdk, 
 # What frameworks read of an answer
 
 
-@each_row("model", OLDER, every=3)
+@each_row("model", OLDER)
 def test_every_chunk_has_choices_and_every_call_its_id_type_and_name_at_once(gateway, upstream, model):
     """Vercel's SDK and OpenCode (anomalyco/opencode#1298, #30580, vercel/ai#7417, #9579)."""
     reply = ask(gateway, upstream, "chat", model, ANSWER, stream=True)
@@ -179,7 +179,7 @@ def whole_numbers(usage: Any) -> bool:
     return isinstance(usage, int) and not isinstance(usage, bool)
 
 
-@each_row(("stream", "model"), product([True, False], OLDER), every=2)
+@each_row(("stream", "model"), product([True, False], OLDER))
 def test_all_usage_is_whole_numbers(gateway, upstream, model, stream):
     """(openai/openai-agents-python#760, #2190)"""
     chat = ask(gateway, upstream, "chat", model, ANSWER, stream=stream, **(
@@ -194,7 +194,7 @@ def test_all_usage_is_whole_numbers(gateway, upstream, model, stream):
     assert {"reasoning_tokens"} <= set(answer["usage"]["output_tokens_details"])
 
 
-@each_row("model", OLDER, every=2)
+@each_row("model", OLDER)
 def test_content_is_null_with_calls_and_calls_are_absent_without_any(gateway, upstream, model):
     """(langchain-ai/langchain#34807)"""
     called = Script(calls=CALLS[:1], stop="tool_calls")
@@ -205,7 +205,7 @@ def test_content_is_null_with_calls_and_calls_are_absent_without_any(gateway, up
     assert "tool_calls" not in message
 
 
-@each_row("model", OLDER, every=3)
+@each_row("model", OLDER)
 def test_the_start_and_the_end_of_a_message_both_count_its_input(gateway, upstream, model):
     """langchain-anthropic reads the end alone, others the start."""
     events = [data for _, data in ask(gateway, upstream, "messages", model, ANSWER, stream=True).events()]
@@ -215,7 +215,7 @@ def test_the_start_and_the_end_of_a_message_both_count_its_input(gateway, upstre
     assert (end["input_tokens"], end["output_tokens"]) == (20, 7)
 
 
-@each_row(("model", "api"), product(OLDER, OLDER), every=4)
+@each_row(("model", "api"), product(OLDER, OLDER))
 def test_an_errors_message_is_a_text_in_the_clients_shape(gateway, upstream, api, model):
     """Whatever the provider's own shape was: a code that is a number, an error that is a text."""
     upstream.script(Raw(400, JSON, (b'{"error":"no such thing","code":400}',)))

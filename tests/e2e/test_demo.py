@@ -109,7 +109,7 @@ def streamed(api: str, reply: Reply) -> dict[str, object]:
     return told([delta.get(text) for delta in deltas], [delta.get(thinking) for delta in deltas], called)
 
 
-@each_row(("api", "stream", "model"), product(OLDER, [False, True], MODELS), every=6)
+@each_row(("api", "stream", "model"), product(OLDER, [False, True], MODELS))
 def test_text_tools_thinking_and_json(served, api, model, stream):
     tell = streamed if stream else lambda api, reply: read(api, reply.json)
 

@@ -280,7 +280,7 @@ def check_answer(received: bytes, statuses: tuple[int, ...]) -> None:
         assert status == 200 or (json.loads(body)["error"]["message"] and len(body) < 10_000)
 
 
-@each_row("sent", REFUSED.values(), ids=REFUSED, every=3)
+@each_row("sent", REFUSED.values(), ids=REFUSED)
 def test_invalid_http_is_refused_or_closes_the_connection(gateway, upstream, sent):
     upstream.script(Script("nobody should ask for this"))
     if received := said(gateway, sent):
@@ -291,14 +291,14 @@ def test_invalid_http_is_refused_or_closes_the_connection(gateway, upstream, sen
     assert upstream.seen == []
 
 
-@each_row("sent", TAKEN.values(), ids=TAKEN, every=2)
+@each_row("sent", TAKEN.values(), ids=TAKEN)
 def test_unusual_but_valid_http_is_one_request(gateway, upstream, sent):
     upstream.script(Script("one"))
     check_answer(said(gateway, sent), (200,))
     assert [json.loads(seen.body)["model"] for seen in upstream.seen] == ["on-chat"]
 
 
-@each_row("cut", [1, 20, 60, 200], every=2)
+@each_row("cut", [1, 20, 60, 200])
 def test_a_request_that_breaks_off_is_dropped(gateway, upstream, cut):
     upstream.script()
     with Wire.connect(gateway.port) as wire:
@@ -422,7 +422,7 @@ ROOMS = {
 }
 
 
-@each_row(("path", "body"), ROOMS.values(), ids=ROOMS, every=3)
+@each_row(("path", "body"), ROOMS.values(), ids=ROOMS)
 def test_how_deep_is_too_deep_is_never_our_mistake(gateway, upstream, path, body):
     """The interpreter's limit is met at another depth by each that reads the body, deeper or not in the program."""
     depths = (*range(960, 1000), 400_000)  # Python 3.14 decodes tens of thousands of levels

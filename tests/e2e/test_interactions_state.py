@@ -59,7 +59,7 @@ def ask(gateway: Gateway, api: str, input, stream: bool = False, **more):
 # Later turns
 
 
-@each_row(("stream", "api"), product((True, False), OLDER), every=2)
+@each_row(("stream", "api"), product((True, False), OLDER))
 def test_a_stored_interaction_continues(gateway, upstream, api, stream):
     upstream.script(Script(text="A"), Script(text="B"))
     first = ask(gateway, api, "a", stream)
@@ -70,7 +70,7 @@ def test_a_stored_interaction_continues(gateway, upstream, api, stream):
     assert output_text(second) == "B"
 
 
-@each_row("api", OLDER, every=2)
+@each_row("api", OLDER)
 def test_a_call_and_its_result_are_two_turns(gateway, upstream, api):
     upstream.script(Script(calls=(CALL,), stop="tool_calls"), Script(text="Sunny"))
     tool = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
@@ -92,7 +92,7 @@ def test_providers_are_requested_not_to_store(gateway, upstream, api, stream):
     assert upstream.seen[0].json["store"] is False
 
 
-@each_row("stream", (True, False), every=2)
+@each_row("stream", (True, False))
 def test_a_turn_continues_through_the_other_api(gateway, upstream, stream):
     """N24, in both directions, and back (maximhq/bifrost#1269)."""
     upstream.script(Script(text="A"), Script(text="B"), Script(text="C"), Script(text="D"))
@@ -118,7 +118,7 @@ def test_a_call_is_answered_through_the_other_api(gateway, upstream):
     assert [line[0] for line in conversation_in(upstream.seen[1])] == ["user", "call", "result"]
 
 
-@each_row("stream", (True, False), every=2)
+@each_row("stream", (True, False))
 def test_the_input_items_of_a_response_list_earlier_interactions(gateway, upstream, stream):
     """With stable ids, so that a client can read the list page by page."""
     call = [Script(text="I look.", thinking="Where?", calls=(CALL,), stop="tool_calls"), Script(text="Sunny")]
@@ -152,7 +152,7 @@ def test_the_input_items_of_a_response_list_earlier_interactions(gateway, upstre
         TypeAdapter(ResponseItem).validate_python(item, strict=False)
 
 
-@each_row("api", OLDER, every=3)
+@each_row("api", OLDER)
 def test_an_interaction_that_was_cut_continues_without_its_open_calls(gateway, upstream, api):
     upstream.script(Script(text="A long", calls=(CALL,), stop="length"), Script(text="way"))
     cut = ask(gateway, api, "Tell.")
@@ -207,7 +207,7 @@ def test_wrong_options_are_refused(gateway, upstream, more):
 # Streams again (N25)
 
 
-@each_row("api", OLDER, every=3)
+@each_row("api", OLDER)
 def test_a_stream_resumes_after_each_of_its_events(gateway, upstream, api):
     upstream.script(Script(text="one two three", thinking="Easy."))
     sent = frames(interact(gateway, f"on-{api}", "Count.", stream=True))
@@ -221,7 +221,7 @@ def test_a_stream_resumes_after_each_of_its_events(gateway, upstream, api):
     error_of(get_interaction(gateway, id, "?last_event_id=1"), 400)
 
 
-@each_row("api", OLDER, every=3)
+@each_row("api", OLDER)
 def test_a_whole_answer_can_be_streamed_later(gateway, upstream, api):
     upstream.script(Script(text="one two", thinking="Easy.", calls=(CALL,), stop="tool_calls"))
     done = ask(gateway, api, "Count.", generation_config={"thinking_summaries": "auto"})
@@ -233,7 +233,7 @@ def test_a_whole_answer_can_be_streamed_later(gateway, upstream, api):
     assert [event["event_id"] for _, event in events[:-1]] == [str(i) for i in range(1, len(events))]
 
 
-@each_row("api", OLDER, every=3)
+@each_row("api", OLDER)
 def test_a_lost_background_stream_resumes_at_its_last_event(gateway, upstream, api):
     upstream.script(Script(text="one two three", thinking="Easy."))
     begun = interaction_in(interact(gateway, f"on-{api}", "Count.", background=True, stream=False))
@@ -251,7 +251,7 @@ def test_a_lost_background_stream_resumes_at_its_last_event(gateway, upstream, a
 BROKEN = Script(text="Hi", calls=(ToolCall("call_1", "get_weather", '{"city":'),), stop="tool_calls")
 
 
-@each_row(("api", "form"), product(["chat", "responses"], ["stream", "whole", "background"]), every=2)
+@each_row(("api", "form"), product(["chat", "responses"], ["stream", "whole", "background"]))
 def test_a_turn_with_broken_arguments_is_stored_as_failed(gateway, upstream, api, form):
     upstream.script(BROKEN, BROKEN)
     reply = interact(gateway, f"on-{api}", "Weather?", stream=form == "stream", background=form == "background")
@@ -271,7 +271,7 @@ def test_a_turn_with_broken_arguments_is_stored_as_failed(gateway, upstream, api
 # Background turns (N26)
 
 
-@each_row("api", OLDER, every=2)
+@each_row("api", OLDER)
 def test_a_background_interaction_continues_without_its_client(gateway, upstream, api):
     upstream.script(Script(text="one two three"), Script(text="four"))
     begun = interaction_in(interact(gateway, f"on-{api}", "Count.", background=True))
@@ -337,7 +337,7 @@ def test_a_provider_that_dies_midway_leaves_a_failed_interaction(gateway, upstre
     assert logged["output_tokens"] > 0
 
 
-@each_row("api", OLDER, every=2)
+@each_row("api", OLDER)
 def test_a_running_turn_can_be_followed_from_any_event(gateway, upstream, api):
     """N25: two readers of a running turn, one after its second event, until it is cancelled."""
     upstream.script(hanging(api))

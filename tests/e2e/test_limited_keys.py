@@ -41,7 +41,7 @@ WAYS = (
 )  # fmt: skip
 
 
-@each_row(("api", "way"), product(OLDER, WAYS), every=2)
+@each_row(("api", "way"), product(OLDER, WAYS))
 def test_a_limited_key_lists_only_its_own_models(gateway, upstream, api, way):
     upstream.script()
     reply = ask(gateway, api, LIMITED, asked(api, **way))
@@ -66,7 +66,7 @@ def test_a_key_without_limits_may_name_models_in_any_member(gateway, upstream, w
     assert way.items() <= upstream.seen[0].json.items()
 
 
-@each_row(("key", "name", "api"), product([LIMITED, FREE], ["model", "Model", "mod\\u0065l", "MODEL"], OLDER), every=2)
+@each_row(("key", "name", "api"), product([LIMITED, FREE], ["model", "Model", "mod\\u0065l", "MODEL"], OLDER))
 def test_no_key_names_two_models(gateway, upstream, api, name, key):
     upstream.script()
     for first, last in (("big", "small"), ("small", "big")):

@@ -23,7 +23,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield process
 
 
-@each_row(("stream", "api"), product((True, False), OLDER), every=2)
+@each_row(("stream", "api"), product((True, False), OLDER))
 def test_another_model_hears_all_but_what_was_thought_elsewhere(sdk, upstream, api, stream):
     """And the first one gets its own thoughts back, with what it has sealed them."""
     others = [other for other in OLDER if other != api]
@@ -50,7 +50,7 @@ def test_sealed_reasoning_is_not_sent_to_another_provider_of_the_same_api(sdk, u
     assert [conversation_in(seen) for seen in upstream.seen] == [said[:1], [said[0], *said[2:4]], said]
 
 
-@each_row("stream", (True, False), every=2)
+@each_row("stream", (True, False))
 def test_one_response_can_be_gone_on_from_twice(sdk, upstream, stream):
     upstream.script(*(Script(text=text) for text in ("A", "B", "C")))
     talk = Talk(sdk, stream)
@@ -60,7 +60,7 @@ def test_one_response_can_be_gone_on_from_twice(sdk, upstream, stream):
         assert conversation_in(upstream.seen[i]) == [("user", "a"), ("text", "A"), ("user", word)]
 
 
-@each_row(("stream", "api"), product((True, False), OLDER), every=2)
+@each_row(("stream", "api"), product((True, False), OLDER))
 def test_a_turn_with_store_false_cannot_be_retrieved(sdk, upstream, api, stream):
     upstream.script(Script(text="A"))
     response = Talk(sdk, stream).ask(api, "a", store=False)

@@ -68,7 +68,7 @@ def check_unusable(gateway: Gateway, id: str, status: str) -> None:
 # Ends well, or is cut at the model's limit
 
 
-@each_row(("stream", "api"), product((True, False), OLDER), every=2)
+@each_row(("stream", "api"), product((True, False), OLDER))
 def test_a_turn_that_ends_well_is_stored_before_its_client_knows_that(gateway, upstream, api, stream):
     upstream.script(Script(text="It is 7."), Script(text="Yes."))
     first = final(turn(gateway, f"on-{api}", "What is it?", stream=stream))
@@ -107,7 +107,7 @@ ERRORS = {
 }
 
 
-@each_row(("api", "how"), product(OLDER, ["FIN", "RST", "end", "error event"]), every=3)
+@each_row(("api", "how"), product(OLDER, ["FIN", "RST", "end", "error event"]))
 def test_a_turn_whose_provider_breaks_off_is_stored_as_failed(gateway, by_hand, api, how):
     with speaking(gateway, by_hand, api) as (client, up, id):
         match how:
@@ -194,7 +194,7 @@ def test_a_turn_whose_process_is_killed_leaves_nothing_and_one_that_was_answered
 # Loses its client
 
 
-@each_row(("how", "api"), product(["FIN", "RST"], OLDER), every=2)
+@each_row(("how", "api"), product(["FIN", "RST"], OLDER))
 def test_an_abandoned_turn_is_stored_as_cancelled_with_its_text(gateway, by_hand, api, how):
     with speaking(gateway, by_hand, api) as (client, up, id):
         client.reset() if how == "RST" else client.close()
@@ -223,7 +223,7 @@ def test_a_client_that_leaves_an_answer_that_is_not_streamed_leaves_nothing(gate
     assert stored_ids(file) == before
 
 
-@each_row(("stream", "api"), product((True, False), OLDER), every=2)
+@each_row(("stream", "api"), product((True, False), OLDER))
 def test_a_turn_that_is_finished_without_its_client_is_stored_as_it_ended(gateway, by_hand, file, api, stream):
     before = stored_ids(file)
     with Wire.connect(gateway.port) as client:
@@ -250,7 +250,7 @@ def test_a_turn_that_is_finished_without_its_client_is_stored_as_it_ended(gatewa
 # Is refused before its first content
 
 
-@each_row(("how", "api"), product(["refused", "broken off", "left"], OLDER), every=2)
+@each_row(("how", "api"), product(["refused", "broken off", "left"], OLDER))
 def test_a_turn_that_ends_before_its_first_content_leaves_nothing(gateway, by_hand, file, api, how):
     before = stored_ids(file)
     with Wire.connect(gateway.port) as client:

@@ -215,7 +215,7 @@ class Slow(MemoryStore):
         await super().put(nodes, expect)
 
 
-@each_row("stream", (True, False), every=2)
+@each_row("stream", (True, False))
 async def test_a_client_that_leaves_while_its_turn_is_being_stored_does_not_undo_it(stream):
     store = Slow()
     own = LocalTurn(store, "", StateOptions(), None, b'"hi"')
@@ -294,7 +294,7 @@ def test_members_that_need_a_store_are_a_400_without_one(forgetful, upstream, ap
     assert upstream.seen == []
 
 
-@each_row(("stream", "api"), product((True, False), OLDER), every=2)
+@each_row(("stream", "api"), product((True, False), OLDER))
 def test_a_wish_to_store_is_answered_with_a_warning_if_there_is_none(forgetful, upstream, api, stream):
     upstream.script(Script(text="It is 7."), Script(text="It is 7."))
     reply = turn(forgetful, f"on-{api}", stream=stream, store=True)

@@ -13,7 +13,7 @@ VARIABLES = {
 }  # fmt: skip
 
 
-@each_row("api", OLDER, every=2)
+@each_row("api", OLDER)
 def test_texts_from_variables_are_logged_listed_and_sent(upstream, api):
     members = {"set": {"user": "$USER"}, "default": {"metadata": {"team": "$TEAM"}}, "system": {"before": "$WORDS"}}
     settings = config(
