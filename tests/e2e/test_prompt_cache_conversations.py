@@ -36,7 +36,7 @@ def mock() -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="module")
-def gateway(mock) -> Iterator[Gateway]:
+def served(mock) -> Iterator[Gateway]:
     with gateway_thread(config(entries(mock.url))) as one:
         yield one
 
@@ -175,7 +175,7 @@ def add_clock(api: str, body: dict[str, Any], turn: int) -> None:
 
 
 @pytest.mark.parametrize("opening", ["block", "message", "all"])
-def test_a_conversation_that_begins_like_another_is_no_child_of_it(gateway, opening):
+def test_a_conversation_that_begins_like_another_is_no_child_of_it(served, opening):
     """Claude Code begins each conversation with the same reminder. The other one has other tools, and equal calls."""
 
     def send(talk: CachedTalk, **more: Any) -> Turn:
@@ -191,7 +191,7 @@ def test_a_conversation_that_begins_like_another_is_no_child_of_it(gateway, open
             messages[opening == "message"]["content"][-1]["text"] = f"Please help with {more or 'the first task'}."
         return talk.send(body)
 
-    first, other = (CachedTalk(gateway, "messages", "sonnet", f"begins with {opening}") for _ in range(2))
+    first, other = (CachedTalk(served, "messages", "sonnet", f"begins with {opening}") for _ in range(2))
     for _ in range(4):
         assert send(first).cause is None
     turns = [send(other, tools=[tool_of("messages", f"look_{number}") for number in range(20)]) for _ in range(3)]
@@ -200,12 +200,12 @@ def test_a_conversation_that_begins_like_another_is_no_child_of_it(gateway, open
 
 
 @pytest.mark.parametrize("model", ENTRIES)
-def test_short_turns_that_many_conversations_have_lead_to_none_of_them(gateway, model):
+def test_short_turns_that_many_conversations_have_lead_to_none_of_them(served, model):
     """A client's conversations have the same last turns, and other first messages and tools."""
     api = ENTRIES[model][2]
     causes = []
     for name, text in (("one", long_text("one", 200)), ("two", "Please look at two"), ("three", "And at three")):
-        talk = CachedTalk(gateway, api, model, f"short {name} {model}")
+        talk = CachedTalk(served, api, model, f"short {name} {model}")
         for number in (0, 1, 2):
             body = talk.body(tools=[tool_of(api, name)])
             [member] = body.keys() & {"messages", "input", "contents"}
@@ -231,10 +231,10 @@ def spoken_items(api: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("stays", [False, True], ids=["moves", "stays"])
 @pytest.mark.parametrize("model", ENTRIES)
-def test_text_that_changes_at_the_end_of_each_newest_message_costs_nothing(gateway, model, stays):
+def test_text_that_changes_at_the_end_of_each_newest_message_costs_nothing(served, model, stays):
     """The pages advise this position for the time. What the provider serves is what it could."""
     api = ENTRIES[model][2]
-    talk = CachedTalk(gateway, api, model, f"a clock {model} {stays}")
+    talk = CachedTalk(served, api, model, f"a clock {model} {stays}")
     could = []
     for number in range(6):
         body = talk.body()

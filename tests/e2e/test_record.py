@@ -261,6 +261,25 @@ SETTINGS = {
 }
 
 
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_no_log_line_contains_a_credential(begin, capsys, form):
+    log = begin(form=form)
+    log.apply_config(from_mapping(SETTINGS))
+    try:
+        raise RuntimeError(f"refused {KEY}")
+    except RuntimeError:
+        logging.getLogger("some.library").exception("with %s and %s", KEY, 'quo"ted-token')
+    err = capsys.readouterr().err
+    assert KEY not in err
+    assert "ted-token" not in err
+    assert err.count("[redacted]") >= 3
+    assert "RuntimeError" in err
+    if form == "json":
+        (text,) = err.splitlines()
+        assert json.loads(text)["level"] == "error"
+        assert "Traceback" in json.loads(text)["traceback"]
+
+
 @pytest.mark.parametrize(
     ("asked", "configured", "shown"),
     [(None, "info", True), (None, "warning", False), ("info", "warning", True), ("error", "debug", False)],
