@@ -223,3 +223,17 @@ def test_an_entry_adds_headers_in_both_directions_and_both_lanes(gateway, upstre
     (seen,) = upstream.seen
     assert [seen.header(name) for name in added] == ["blue", "a=1", "p", "7", None]
     assert [reply.headers.get(name) for name in ("x-cost-total", "x-team", "x-other")] == ["0.5", "blue", None]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["stream_for_whole", "whole_for_stream"])
+@pytest.mark.parametrize("n", [1, 2])
+def test_two_choices_in_another_form_are_refused_instead_of_halved(gateway, upstream, n, stream):
+    """What comes in another form is translated, and a translation has one choice."""
+    body = REQUESTS["chat"].replace(b"MODEL", b'asked-chat","n":%d,"x":"' % n)
+    answer = (JSON, (WHOLE["chat"],)) if stream else (STREAM, EVENTS["chat"])
+    upstream.script(Raw(200, *answer, "close"))
+    reply = gateway.request("POST", PATHS["chat"], streaming(body) if stream else body)
+    assert reply.status == (200 if n == 1 else 400)
+    if n > 1:
+        assert (reply.json["error"]["type"], reply.json["error"]["param"]) == ("invalid_request_error", "n")
+        assert ("without streaming" if stream else "only with streaming") in reply.json["error"]["message"]

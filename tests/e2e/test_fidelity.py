@@ -248,3 +248,10 @@ def test_good_streams_are_not_logged(gateway, upstream):
             request_id = reply.headers["x-request-id"]
             eventually(lambda id=request_id: any(id in line for line in gateway.log))
             assert [line for line in gateway.log if request_id in line and "the stream violates" in line] == []
+
+
+@each_row("api", REFUSALS)
+def test_a_second_refusal_is_not_retried(gateway, upstream, api):
+    upstream.script(*[Raw(400, JSON, (REFUSALS[api],))] * 3)
+    complaint(api, gateway.request("POST", PATHS[api], with_thoughts(api)), 400, passed=True)
+    assert len(upstream.seen) == 2

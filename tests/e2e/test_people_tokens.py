@@ -221,3 +221,20 @@ def test_issuers_come_and_go_by_a_reload(tmp_path: Path):
             reload()
             assert models_status(gateway, other.token(sub="1")) == 401
             assert models_status(gateway, KEY) == 200
+
+
+def test_an_issuer_that_is_down_at_the_start_delays_nothing_else(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gateway.people.key_sets.FIRST_RETRY", 0.2)
+    with open_provider() as identity:
+        identity.go_down()
+        settings = [issuer(identity)]
+        with people_gateway(settings, client_keys=[{"name": "ann", "key": KEY}]) as setup:
+            assert setup.gateway.request("GET", "/readyz").status == 200
+            assert setup.ask("chat", KEY).status == 200
+            token = identity.token(sub="00u1", groups=["ml"])
+            refused = setup.ask("chat", token)
+            assert refused.status == 503
+            assert int(refused.headers["retry-after"]) > 0
+            assert b"the issuer okta" in refused.body
+            identity.faults.clear()
+            eventually(lambda: setup.ask("chat", token).status == 200, what="the keys of the issuer")

@@ -339,3 +339,24 @@ def test_marks_that_a_provider_refuses_are_the_gateways_edit_once(upstream, entr
             if not entry:  # else the cause is that the client sends no marks
                 assert "prompt_cache_cause" not in line
                 assert "prompt_cache_usd" not in line
+
+
+def summary_of(talk: CachedTalk, words: str) -> dict[str, Any]:
+    """Return the body of the next turn, with a summary in place of the history."""
+    body = talk.body()
+    body["messages"] = [{"role": "user", "content": [{"type": "text", "text": f"Summary of {talk.name}: {words}"}]}]
+    return body
+
+
+def test_compaction_is_recognized_by_the_session(mock):
+    """C8: the same tools and system text, and less than half of the messages."""
+    with gateway_thread(config(entries(mock.url))) as gateway:
+        session = {"x-claude-code-session-id": "8c7a2c55-1c2f-4d6a-9d3b-000000000001"}
+        talk = CachedTalk(gateway, "messages", "sonnet", "a compaction", headers=session)
+        for _ in range(40):
+            talk.send()
+        turn = talk.send(summary_of(talk, "they looked at all files, and found the fault in the third one."))
+        assert turn.cause == "compacted"
+        assert "prompt_cache_usd" not in turn.line or turn.line["prompt_cache_usd"] == 0  # C34
+        other = CachedTalk(gateway, "messages", "sonnet", "a sub-agent", headers=session)
+        assert [other.send().cause for _ in range(3)] == [None] * 3  # C2: the session does not decide

@@ -190,3 +190,26 @@ def test_a_member_about_privacy_is_left_out_of_the_one_request_that_was_refused_
     upstream.script(Raw(400, JSON, (json.dumps({"error": error}).encode(),)))
     complaint("chat", ask_as("bob", keyed, body, "chat", x_trigate_strict="1"), 400, passed=True)
     assert len(upstream.seen) == 1
+
+
+WINDOW = "context-1m-2025-08-07"
+
+
+@pytest.mark.parametrize("api", ["messages", "chat"])
+def test_a_mark_for_the_window_is_sent_as_a_beta(gateway, upstream, api):
+    """(Wei-Shaw/sub2api#4505, decolua/9router#2531)"""
+    upstream.script(FINE)
+    body = asked("anthropic/claude-opus-4-8[1m]")
+    reply = ask(gateway, body, api, **({"anthropic_beta": BETAS} if api == "messages" else {}))
+    assert (reply.status, reply.headers["x-trigate-model"]) == (200, "claude-opus-4-8")
+    assert upstream.seen[0].json["model"] == "claude-opus-4-8"
+    assert upstream.seen[0].header("anthropic-beta") == (f"{BETAS},{WINDOW}" if api == "messages" else WINDOW)
+
+
+def test_the_beta_of_a_marked_name_stands_once_and_can_be_refused_like_any(gateway, upstream):
+    upstream.script(FINE, refusing(f"Unexpected value(s) `{WINDOW}` for the `anthropic-beta` header."), FINE)
+    assert ask(gateway, asked("anthropic/claude-marked[1m]"), anthropic_beta=WINDOW).status == 200
+    reply = ask(gateway, asked("anthropic/claude-marked[1m]"))
+    assert (reply.status, reply.headers["x-trigate-attempts"]) == (200, "2")
+    assert reply.headers["x-trigate-dropped"] == f"anthropic-beta.{WINDOW}"
+    assert [seen.header("anthropic-beta") for seen in upstream.seen] == [WINDOW, WINDOW, None]

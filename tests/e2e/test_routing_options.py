@@ -278,3 +278,21 @@ def test_sealed_reasoning_is_returned_only_to_its_maker(gateway, upstream):
     assert ask(gateway, asked("chat", "sealed", messages=history)).status == 200
     assert models(upstream) == ["seals-1"]
     assert "c2VhbA==" in json.dumps(upstream.seen[0].json["messages"])
+
+
+def test_names_for_a_router_alone_are_its_own(gateway, upstream):
+    upstream.script(Script(text="ok"))
+    reply = ask(gateway, asked("chat", "r", models=["theirs/one", "theirs/two"], route="fallback"))
+    assert (reply.status, models(upstream)) == (200, ["r"])
+    assert upstream.seen[0].json["models"] == ["theirs/one", "theirs/two"]
+    upstream.script()
+    assert ask(gateway, asked("chat", "r", models=["theirs/one"]), models="r, theirs/one").status == 400
+    assert upstream.seen == []
+
+
+def test_a_providers_file_is_requested_only_from_it(gateway, upstream):
+    upstream.script(DOWN)
+    content = [{"type": "input_file", "file_id": "file-1"}]
+    body = asked("responses", "kept-by-both", input=[{"role": "user", "content": content}])
+    assert ask(gateway, body, "responses").status == 503
+    assert len(upstream.seen) == 1

@@ -470,3 +470,21 @@ def test_viewers_of_the_live_view_occupy_no_request_slot(upstream):
             viewer.read_until(b"event: all")
         body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
         assert own.request("POST", PATHS["chat"], body).status == 200
+
+
+@each_row("api", OLDER)
+def test_an_error_body_that_breaks_off_keeps_its_status(gateway, by_hand, api):
+    with call(gateway, by_hand, api, "chat") as (client, provider_end):
+        provider_end.send(b'HTTP/1.1 429 Too Many\r\nretry-after: 7\r\ncontent-length: 900\r\n\r\n{"error":')
+        provider_end.close()
+        reply = client.reply()
+        complaint(api, reply, 429)
+        assert reply.headers["retry-after"] == "7"
+
+
+@each_row(("stream", "api"), product([True, False], OLDER))
+def test_an_answer_above_the_limit_is_a_502(gateway, by_hand, api, stream):
+    with call(gateway, by_hand, api, "chat", stream) as (client, provider_end):
+        head = SSE.replace(b"text/event-stream", b"application/json")
+        provider_end.send(head + chunk(b'{"choices": "' + b"x" * 300_000))
+        assert "limits.answer" in complaint(api, client.reply(), 502)["message"]

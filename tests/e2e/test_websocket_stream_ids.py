@@ -14,7 +14,7 @@ import pytest
 from openai.types.responses import ResponseSteerFailedEvent
 
 from gateway.endpoints.websocket.envelopes import MAX_STREAM_ID
-from gateway.endpoints.websocket.lanes import MAX_RUNNING
+from gateway.endpoints.websocket.lanes import LIMIT_REACHED, MAX_OPEN, MAX_RUNNING
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Listening, Wire, config, eventually, provider, retried_when_late
 from tests.support.processes import open_files
@@ -167,3 +167,14 @@ def test_ten_thousand_lanes_are_refused_and_the_gateway_serves_others(gateway, u
                 break
         with Client.connect(gateway.port) as other:
             assert text_of(other.ask("on-chat", stream_id="x")) == "still here"
+
+
+def test_the_33rd_lane_is_an_error_that_closes_no_other(client, upstream):
+    upstream.script(*(Script(text="x") for _ in range(MAX_OPEN + 1)))
+    for number in range(MAX_OPEN):
+        client.ask("on-chat", stream_id=f"s-{number}")
+    for _ in range(3):
+        (error,) = client.ask("on-chat", stream_id="one more")
+        assert (error["type"], error["status"], error["stream_id"]) == ("error", 400, "one more")
+        assert error["error"]["code"] == LIMIT_REACHED
+    assert text_of(client.ask("on-chat", stream_id="s-0")) == "x"
