@@ -50,7 +50,7 @@ from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs/configuration-reference.md"
 README = ROOT / "README.md"
-HEAD = ("key", "type, default", "meaning")
+HEAD = ("key", "type (default)", "meaning")
 PLURALS = {
     "number of dollars": "dollar amounts",
     "path": "paths",
@@ -204,7 +204,8 @@ def rows(cls: type) -> list[tuple[str, ...]]:
     return [
         (
             _linked_name(field),
-            ", ".join(filter(None, map(_shorten, (describe_type(field.type), spell_default(field))))),
+            _shorten(describe_type(field.type))
+            + (f" ({default})" if (default := _shorten(spell_default(field))) else ""),
             _meaning_of(field),
         )
         for field in read_keys(cls)
