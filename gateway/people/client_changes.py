@@ -31,4 +31,6 @@ def client_change(
         tables.lock()
         tables.add_audit(entry, audited_client(name, before), audited_client(name, text))
 
-    return ItemChange(event, name, before, text, about, digests, write_audit)
+    certificate = (written or {}).get("client", {}).get("certificate")
+    own = () if certificate is None else (f'"certificate": {json.dumps(certificate, ensure_ascii=False)}',)
+    return ItemChange(event, name, before, text, about, (*digests, *own), write_audit)

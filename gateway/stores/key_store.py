@@ -3,6 +3,7 @@
 The ``mark`` of the last change is random: a process detects changes by other processes, and restored backups, by a
 different mark."""
 
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, TypeAlias, TypeVar
@@ -26,7 +27,7 @@ MOST_CHANGES: Final = 10_000
 _MARK: Final = "SELECT number, mark FROM {key_changes} ORDER BY number DESC LIMIT 1"
 _CLIENTS: Final = "SELECT name, item FROM {client_keys} ORDER BY name"
 _ITEM: Final = "SELECT item FROM {client_keys} WHERE name = :name"
-_HOLDER: Final = "SELECT name FROM {client_keys} WHERE item LIKE :pattern AND name <> :name LIMIT 1"
+_HOLDER: Final = "SELECT name FROM {client_keys} WHERE item LIKE :pattern ESCAPE '!' AND name <> :name LIMIT 1"
 _LAST_ABOUT: Final = "SELECT about FROM {key_changes} WHERE name = :name ORDER BY number DESC LIMIT 1"
 _COUNT: Final = "SELECT count(*) FROM {client_keys}"
 _PUT: Final = """
@@ -47,7 +48,7 @@ _CHANGES: Final = """
 
 
 class KeyTaken(Exception):
-    """An error: another client has the same key. Its argument is that client's name."""
+    """An error: another client has the same key or certificate. Its argument is that client's name."""
 
 
 @attrs.frozen(repr=False)
@@ -84,8 +85,8 @@ class KeyTable:
 class ItemChange:
     """A change of the item of ``name`` from ``expect`` to ``item``; ``None`` is no item.
 
-    ``digests`` are those of keys which no other client may have. ``also`` writes to the database in the same
-    transaction."""
+    ``digests`` are those of keys, and other texts, that no other client may have. ``also`` writes to the database in
+    the same transaction."""
 
     event: KeyEvent
     name: str
@@ -174,8 +175,9 @@ class KeyStore:
         there = self._rows(session, _ITEM, name=name)
         if (there[0][0] if there else None) != change.expect:
             raise Changed(name)
-        for digest in change.digests:
-            if holder := self._rows(session, _HOLDER, pattern=f"%{digest}%", name=name):
+        for text in change.digests:
+            escaped = re.sub("([!%_])", r"!\1", text)
+            if holder := self._rows(session, _HOLDER, pattern=f"%{escaped}%", name=name):
                 raise KeyTaken(holder[0][0])
         if change.item is None:
             self._rows(session, _REMOVE, name=name)

@@ -104,8 +104,8 @@ async def write_client(
 ) -> str | None:
     """Store a change with its row in the audit, apply it in this process, and return the stored text.
 
-    Raises ``GatewayError`` (409) if another caller changed the client at the same time, or has its key, and
-    ``StoreFull``."""
+    Raises ``GatewayError`` (409) if another caller changed the client at the same time, or if another client has its
+    key or certificate, and ``StoreFull``."""
     notation = (await call.people()).database.notation
     change = client_change(notation, call.audit_entry(status), event, name, before, written, digests)
     await _write(call, (change,))
@@ -128,7 +128,7 @@ async def _write(call: AdminCall, changes: Sequence[ItemChange]) -> None:
     except Changed as changed:
         raise conflict(_CHANGED.format(changed.args[0])) from None
     except KeyTaken as taken:
-        raise taken_key_error(call, taken.args[0]) from None
+        raise taken_key_error(call, taken.args[0], "key or certificate") from None
     await keys.apply_changes()
 
 

@@ -118,12 +118,13 @@ async def test_all_changes_are_made_or_none(make):
     assert [(one.event, one.name) for one in await store.changes(2)] == [("revoked", "a"), ("revoked", "b")]
 
 
-async def test_a_key_belongs_to_one_client_even_if_two_processes_add_it(make):
-    digest, taken = "ab" * 32, list[str]()
+@pytest.mark.parametrize("digest", ["ab" * 32, '"certificate": "%_!a"'], ids=["key", "certificate"])
+async def test_a_key_belongs_to_one_client_even_if_two_processes_add_it(make, digest):
+    taken = list[str]()
 
     async def add(store: KeyStore, name: str) -> None:
         try:
-            await changed(store, name, None, f'{{"client": {{"keys": [{{"sha256": "{digest}"}}]}}}}', digests=(digest,))
+            await changed(store, name, None, f'{{"client": {{{digest}}}}}', digests=(digest,))
         except KeyTaken as error:
             taken.append(*error.args)
 
@@ -134,6 +135,7 @@ async def test_a_key_belongs_to_one_client_even_if_two_processes_add_it(make):
     (stored,) = (await one.read()).clients
     assert taken == [stored.name]
     await changed(other, stored.name, stored.item, stored.item, digests=(digest,))  # its own key is no obstacle
+    await changed(other, "another", None, "{}", digests=("_" * 9, '"cli%'))  # these are no patterns
     assert await other.item(stored.name) == stored.item
     assert await other.item("nobody") is None
 
