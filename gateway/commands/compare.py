@@ -23,7 +23,7 @@ from gateway.commands.compared_requests import (
     read_sources,
     sample_requests,
 )
-from gateway.commands.fetching import client_of
+from gateway.commands.fetching import FetchError, client_of
 from gateway.commands.server_client import ServerResponse, receive
 from gateway.commands.terminal import echo_styled, run_or_exit, some_of
 from gateway.logs.masking import Mask
@@ -102,7 +102,7 @@ async def _compare(
 ) -> ServerComparison:
     """Send the ``given`` requests, or samples, to both servers. Raises ``UnreadableRecording`` if a server cannot be
     reached."""
-    async with client_of(servers[0].url) as old, client_of(servers[1].url) as new:
+    async with _client_for(servers[0]) as old, _client_for(servers[1]) as new:
         clients = {servers[0].option: old, servers[1].option: new}
         for server in servers:
             await _check_reachable(clients, server, options.seconds)
@@ -119,6 +119,13 @@ async def _compare(
                 nursery.start_soon(work)
     done = tuple(pair for pair in pairs if pair is not None)
     return ServerComparison(servers[0].url, servers[1].url, done, asked.skipped, options.exact)
+
+
+def _client_for(server: ComparedServer) -> "HttpClient":
+    try:
+        return client_of(server.url)
+    except FetchError as error:
+        raise UnreadableRecording(f"{server.option} {server.url}: {error}") from None
 
 
 async def _compare_request(

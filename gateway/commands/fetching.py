@@ -6,7 +6,7 @@ import contextlib
 import os
 import platform
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -52,23 +52,25 @@ def _is_local(url: str) -> bool:
 def _send(method: str, url: str, seconds: float, **content: Any) -> tuple[int, bytes]:
     import httpx2  # takes 0.15 s, and only some commands need it
 
-    try:
-        with httpx2.Client(**_settings(url, seconds)) as client, client.stream(method, url, **content) as response:
-            body = b""
-            for piece in response.iter_bytes():
-                body += piece
-                if len(body) >= LARGEST:
-                    break
-            return response.status_code, body[:LARGEST]
-    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, OSError) as error:
-        raise FetchError(_reason(error)) from error
+    with (
+        _failures_reported(OSError, ImportError),
+        httpx2.Client(**_settings(url, seconds)) as client,
+        client.stream(method, url, **content) as response,
+    ):
+        body = b""
+        for piece in response.iter_bytes():
+            body += piece
+            if len(body) >= LARGEST:
+                break
+        return response.status_code, body[:LARGEST]
 
 
 def client_of(url: str) -> "HttpClient":
-    """Return a client for the server at ``url``. Its callers limit the time of a response."""
+    """Return a client for the server at ``url``. Its callers limit the time of a response. Raises ``FetchError``."""
     import httpx2
 
-    return httpx2.AsyncClient(**_settings(url, None))
+    with _failures_reported(OSError, ImportError):
+        return httpx2.AsyncClient(**_settings(url, None))
 
 
 @contextlib.asynccontextmanager
@@ -76,22 +78,29 @@ async def response_to(
     client: "HttpClient", method: str, url: str, headers: Mapping[str, str], body: bytes
 ) -> AsyncIterator["Response"]:
     """Send a request and yield its response. Raises ``FetchError``, also while the response is read."""
-    import httpx2
-
     sent = {"accept-encoding": "identity", **headers}
-    try:
+    with _failures_reported():
         async with client.stream(method, url, headers=sent, content=body) as response:
             yield response
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise FetchError(_reason(error)) from error
+
+
+@contextlib.contextmanager
+def _failures_reported(*more: type[Exception]) -> Iterator[None]:
+    """Raise ``FetchError`` for the failures of the client, and for those in ``more``."""
+    import httpx2
+
+    failures: tuple[type[Exception], ...] = (httpx2.HTTPError, httpx2.InvalidURL, ValueError, *more)
+    try:
+        yield
+    except failures as error:
+        reason = system_reason(error) or (str(error) or type(error).__name__).lower()
+        if isinstance(error, ValueError | ImportError) and "proxy" in reason:  # without support for its scheme
+            reason = "the environment's proxy is not an http or https URL: correct HTTPS_PROXY or ALL_PROXY"
+        raise FetchError(reason) from error
 
 
 def _settings(url: str, seconds: float | None) -> dict[str, Any]:
     return {"trust_env": not _is_local(url), "timeout": seconds, "verify": _roots(url)}
-
-
-def _reason(error: Exception) -> str:
-    return system_reason(error) or (str(error) or type(error).__name__).lower()
 
 
 def _roots(url: str) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from gateway.commands.fetching import FetchError, fetch
+from gateway.commands.fetching import FetchError, client_of, fetch
 from tests.support.certificates import LOOPBACK, Authority, Pair
 from tests.support.each_row import each_row
 from tests.support.http_servers import QuietHandler, http_server
@@ -29,6 +29,19 @@ def server_context(pair: Pair) -> ssl.SSLContext:
 def test_a_server_without_tls_is_reported_with_the_scheme_to_use():
     with http_server(QuietHandler) as host:
         assert reason_of(f"https://{host}/") == "it does not use TLS, so its URL should begin with http:"
+
+
+@each_row("proxy", ["socks5://127.0.0.1:1", "bad://x"])
+def test_a_proxy_of_another_kind_is_reported_with_its_variable(monkeypatch, proxy):
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    for send in (lambda url: fetch(url, {}, PATIENCE), client_of):
+        with pytest.raises(FetchError, match="not an http or https URL: correct HTTPS_PROXY or ALL_PROXY"):
+            send("https://llm.example")
+
+
+def test_a_key_that_no_header_can_have_is_an_error():
+    with http_server(QuietHandler) as host, pytest.raises(FetchError):
+        fetch(f"http://{host}/", {"authorization": "Bearer \u8868"}, PATIENCE)
 
 
 @each_row(
