@@ -98,7 +98,7 @@ class ModelEntry:
     )
     base_url: Url | None = setting(
         "The provider's address: `http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix, such "
-        "as `/v1`. A query is kept, and masked like a key, except versions.",
+        "as `/v1`, which the gateway adds to `…/anthropic`. A query is kept, and masked like a key, except versions.",
         None,
         shown="the provider's",
         absent="the provider's own",
