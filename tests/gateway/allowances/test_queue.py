@@ -59,40 +59,7 @@ def test_clients_take_turns_and_keep_their_own_order(clients):
         assert {one.client for one in served[number : number + len(left)]} == left, "one each, until all had a turn"
 
 
-@given(st.lists(st.sampled_from("abc"), min_size=1), st.data())
-def test_leaving_does_not_change_the_order_of_others(clients, data):
-    line = FairLine()
-    waiters = [Waiter(client) for client in clients]
-    for waiter in waiters:
-        line.join(waiter)
-    gone = data.draw(st.sampled_from(waiters))
-    line.leave(gone)
-    order = []
-    while (first := line.first) is not None:
-        order.append(first)
-        line.leave(first)
-    assert set(order) == set(waiters) - {gone}
-    for client in "abc":
-        rest = [one for one in waiters if one.client == client and one is not gone]
-        assert [one for one in order if one.client == client] == rest
-
-
 # Waiting
-
-
-async def test_a_client_with_many_requests_does_not_keep_another_out(autojump_clock):
-    # deltawi/deltallm#210
-    place, at = Place(), target(size=10)
-    await place.take("under way")
-    async with trio.open_nursery() as nursery:
-        for name in ("a1", "a2", "a3", "b1"):
-            nursery.start_soon(place.wait, name, name[0], at)
-            await trio.testing.wait_all_tasks_blocked()
-        for name in ("under way", "a1", "b1", "a2", "a3"):
-            place.end(name)
-            await trio.testing.wait_all_tasks_blocked()
-    assert place.served == ["under way", "a1", "b1", "a2", "a3"]
-    assert place.queues.waiting(at) == 0
 
 
 async def test_leaving_frees_a_position(autojump_clock):
