@@ -42,31 +42,28 @@ def stream_of_choices() -> Raw:
     return Raw(200, (("content-type", "text/event-stream"),), (*pieces, b"data: [DONE]\n\n"))
 
 
-@pytest.fixture(params=[[], MASK], ids=["no steps", "mask"])
-def pair(upstream, request):
-    upstream.script()
+@pytest.fixture(scope="module", params=[[], MASK], ids=["no steps", "mask"])
+def gateway(upstream, request):
     two = {"set": {"n": 2}}
     entries = [
         provider("up/chat", f"{upstream.url}/v1", ["chat"], name="chat", request=two),
         provider("gemini/m", f"{upstream.url}/v1beta", ["gemini"], name="gemini", request=two),
     ]
-    with gateway_thread(config(entries, steps=request.param)) as gateway:
-        yield gateway, upstream
+    with gateway_thread(config(entries, steps=request.param)) as running:
+        yield running
 
 
 @pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("api", ["chat", "gemini"])
 @pytest.mark.parametrize("to", ["chat", "gemini"])
-def test_a_complete_response_has_all_choices(pair, api, to):
-    gateway, upstream = pair
+def test_a_complete_response_has_all_choices(gateway, upstream, api, to):
     upstream.script(complete_answer(to))
     reply = gateway.request("POST", path_of(api, to, stream=False), body_of(api, to, stream=False))
     assert reply.status == 200
     assert all(text in reply.body.decode() for text in TEXTS)
 
 
-def test_a_stream_of_the_clients_api_has_all_choices(pair):
-    gateway, upstream = pair
+def test_a_stream_of_the_clients_api_has_all_choices(gateway, upstream):
     upstream.script(stream_of_choices())
     reply = gateway.request("POST", path_of("chat", "chat", stream=True), body_of("chat", "chat", stream=True))
     assert reply.status == 200
@@ -75,8 +72,8 @@ def test_a_stream_of_the_clients_api_has_all_choices(pair):
 
 @pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize(("api", "to"), [("chat", "gemini"), ("gemini", "chat")])
-def test_a_translated_stream_is_refused_before_the_provider_is_paid(pair, api, to):
-    gateway, upstream = pair
+def test_a_translated_stream_is_refused_before_the_provider_is_paid(gateway, upstream, api, to):
+    upstream.script()
     reply = gateway.request("POST", path_of(api, to, stream=True), body_of(api, to, stream=True))
     assert reply.status == 400
     assert "configuration requests 2 choices" in reply.body.decode()

@@ -1,12 +1,13 @@
 """Request members together with the operator's steps."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 import yaml
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import config, free_port, provider
+from tests.support.harness import Gateway, config, free_port, provider
 from tests.support.upstreams import Script
 from tests.support.wire_clients import ALL, body_of, path_of
 
@@ -24,11 +25,10 @@ async def names(check):
 """
 
 
-@pytest.mark.sample(2, by="turns")
-@pytest.mark.parametrize("api", ALL)
-def test_steps_see_no_text_of_the_operator_and_members_survive_a_mask(upstream, tmp_path, api):
-    (tmp_path / "steps.py").write_text(CODE)
-    port = free_port()
+@pytest.fixture(scope="module")
+def gateway(upstream, tmp_path_factory) -> Iterator[Gateway]:
+    folder, port = tmp_path_factory.mktemp("steps"), free_port()
+    (folder / "steps.py").write_text(CODE)
     steps = [
         {"use": "./steps.py:secrets", "name": "secrets", "action": "refuse", "at": ["request"]},
         {"use": "./steps.py:names", "name": "names", "action": "mask", "at": ["request"]},
@@ -39,16 +39,22 @@ def test_steps_see_no_text_of_the_operator_and_members_survive_a_mask(upstream, 
         model_aliases={"alias": {"target": "m", "request": members}},
         signing_key="c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
     )  # fmt: skip
-    file = tmp_path / "trigate.yaml"
+    file = folder / "trigate.yaml"
     file.write_text(yaml.safe_dump(settings, sort_keys=False))
-    with gateway_thread(file, port) as gateway:
-        upstream.script(Script("ok"))
-        body = body_of(api, "alias", "Ada is here", stream=False)
-        reply = gateway.request("POST", path_of(api, "alias", stream=False), body)
-        assert reply.status == 200, reply.body
-        sent = upstream.seen[0].json
-        assert sent["temperature"] == 0.5
-        words = json.dumps(sent)
-        assert ("SECRET of the operator" in words, "Ada" in words, "[NAME_" in words) == (True, False, True)
-        refused = body_of(api, "alias", "my SECRET", stream=False)
-        assert gateway.request("POST", path_of(api, "alias", stream=False), refused).status == 400
+    with gateway_thread(file, port) as running:
+        yield running
+
+
+@pytest.mark.sample(2, by="turns")
+@pytest.mark.parametrize("api", ALL)
+def test_steps_see_no_text_of_the_operator_and_members_survive_a_mask(gateway, upstream, api):
+    upstream.script(Script("ok"))
+    path, body = path_of(api, "alias", stream=False), body_of(api, "alias", "Ada is here", stream=False)
+    reply = gateway.request("POST", path, body)
+    assert reply.status == 200, reply.body
+    sent = upstream.seen[0].json
+    assert sent["temperature"] == 0.5
+    words = json.dumps(sent)
+    assert ("SECRET of the operator" in words, "Ada" in words, "[NAME_" in words) == (True, False, True)
+    refused = body_of(api, "alias", "my SECRET", stream=False)
+    assert gateway.request("POST", path, refused).status == 400
