@@ -127,7 +127,7 @@ def _read_clients(file: Path, names: Sequence[str]) -> FoundClients:
     Raises ``CommandFailed``, also if the key of a client in ``names`` is elsewhere."""
     try:
         content = msgspec.to_builtins(yaml.safe_load(file.read_text()), str_keys=True)  # with dates as text
-    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise CommandFailed(f"cannot read {file} as YAML: {str(error).splitlines()[0]}") from None
     listed = content.get("client_keys") if isinstance(content, dict) else None
     if not isinstance(listed, list) or not listed:

@@ -293,7 +293,7 @@ async def check_batch(checks: BatchChecks, body: bytes, endpoint: str) -> bytes:
     """Return ``body``, a new batch for ``endpoint``, with its masks. Raises ``GatewayError``."""
     members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     path, model = _text(members, "endpoint"), _text(members, "model") or _text(members, "model_id")
-    if b'"requests"' in body and "requests" in members:
+    if bytes(members.get("requests", b"null")) != b"null":
         members["requests"] = msgspec.Raw(await _checked_requests(checks, members["requests"], path, model))
         body = msgspec.json.encode(members)
     return await checks.check_members(body, endpoint)
@@ -303,7 +303,7 @@ async def _checked_requests(checks: BatchChecks, requests: msgspec.Raw, path: st
     try:
         listed = msgspec.json.decode(requests, type=list[msgspec.Raw])
     except NOT_JSON:
-        return bytes(requests)  # refused later
+        raise invalid("requests must be a list of requests", "requests") from None
     endpoint, turns = _api_of(path), CheckTurns()
     found: list[msgspec.Raw] = []
     for at, one in enumerate(listed):

@@ -160,6 +160,7 @@ def test_clients_in_the_file_have_precedence_until_removed(keys, tmp_path):
 
 BAD_FILES = [
     ("[", "as YAML: "),
+    ("client_keys: &all [{name: a, key: *all}]", "as YAML: "),
     ("client_keys: []", "has no client_keys"),
     ("client_keys: [{key: abc}]", "`client_keys[0]` has no name"),
     ("client_keys: [{name: a, sha256: zz}]", "sha256"),

@@ -276,3 +276,13 @@ async def test_requests_of_a_mistral_batch_are_checked():
         assert found.status_code == 200, found.text
         assert b"falcon" not in provider.asked[0].body
         assert b"[WORD_" in provider.asked[0].body
+
+
+@each_row("name, single", (("requests", True), (r"\u0072equests", False)))
+async def test_requests_in_a_body_are_checked_in_each_spelling(name, single):
+    one = json.dumps({"custom_id": "a", "body": {"messages": [{"role": "user", "content": PROMPT}]}})
+    content = f'{{"{name}": {one if single else f"[{one}]"}, "model": "m-1", "endpoint": "/v1/chat/completions"}}'
+    async with with_steps(step(action="mask", at=["request"]), model="mistral/m-1") as (served, provider):
+        found = await served.post("/v1/batches", content=content, headers={"content-type": "application/json"})
+        assert found.status_code == (400 if single else 200), found.text
+        assert all(b"falcon" not in asked.body for asked in provider.asked)
