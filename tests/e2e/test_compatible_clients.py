@@ -1,6 +1,7 @@
 """Clients of Azure OpenAI and LiteLLM, with the paths and key headers that ``compatibility`` accepts."""
 
 import json
+from typing import Any
 
 import pytest
 from openai import AzureOpenAI, OpenAI
@@ -75,19 +76,20 @@ def test_a_wrong_key_is_refused_on_every_path(gateway):
 
 
 def test_the_sdk_of_azure_works(gateway):
-    client = AzureOpenAI(azure_endpoint=gateway.url, api_key=KEY, api_version="2024-10-21", max_retries=0)
-    messages = [{"role": "user", "content": "Hello"}]
-    assert client.chat.completions.create(model="demo", messages=messages).choices[0].message.content
-    chunks = client.chat.completions.create(model="demo", messages=messages, stream=True)
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-    assert client.embeddings.create(model="demo", input="Hello").data[0].embedding
-    deployed = AzureOpenAI(
-        azure_endpoint=gateway.url, azure_deployment="demo", api_key=KEY, api_version="2024-10-21", max_retries=0
-    )
-    assert deployed.chat.completions.create(model="ignored", messages=messages).choices[0].message.content
-    newer = OpenAI(base_url=f"{gateway.url}/openai/v1/", api_key=KEY, max_retries=0)
-    assert newer.responses.create(model="demo", input="Hello", store=False).output_text
-    assert "demo" in [model.id for model in newer.models.list()]
+    azure: dict[str, Any] = {"api_key": KEY, "api_version": "2024-10-21", "max_retries": 0}
+    messages: list[Any] = [{"role": "user", "content": "Hello"}]
+    with (
+        AzureOpenAI(azure_endpoint=gateway.url, **azure) as client,
+        AzureOpenAI(azure_endpoint=gateway.url, azure_deployment="demo", **azure) as deployed,
+        OpenAI(base_url=f"{gateway.url}/openai/v1/", api_key=KEY, max_retries=0) as newer,
+    ):
+        assert client.chat.completions.create(model="demo", messages=messages).choices[0].message.content
+        chunks = client.chat.completions.create(model="demo", messages=messages, stream=True)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        assert client.embeddings.create(model="demo", input="Hello").data[0].embedding
+        assert deployed.chat.completions.create(model="ignored", messages=messages).choices[0].message.content
+        assert newer.responses.create(model="demo", input="Hello", store=False).output_text
+        assert "demo" in [model.id for model in newer.models.list()]
 
 
 def test_programs_read_litellms_headers(gateway):

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.access.refused_keys import MOST
+from gateway.logs.audit import LINES_PER_ADDRESS
 from tests.support.command_line import invoke
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, provider, running
@@ -116,3 +118,24 @@ def test_an_audit_that_cannot_be_written_is_reported_at_the_start(tmp_path, upst
     done = invoke("serve", str(tmp_path / "trigate.yaml"))
     assert done.returncode == 1
     assert "nowhere/audit.log: No such file or directory: give a writable file" in done.stderr
+
+
+def test_key_guesses_must_wait_and_a_valid_key_from_there_need_not(tmp_path, upstream):
+    path = tmp_path / "audit.log"
+    asked = [("POST", "/v1/messages"), ("GET", "/v1/models"), ("GET", "/ui/events")]
+    with keyed(tmp_path, upstream, gateway_thread) as gateway:
+        for number in range(MOST):
+            guess = {"authorization": f"Bearer guess-{number}"}
+            assert gateway.request(*asked[number % 3], None, guess).status == 401
+        for one in asked:
+            reply = gateway.request(*one, None, {"authorization": "Bearer guess-again"})
+            assert reply.status == 429
+            assert 1 <= int(reply.headers["retry-after"]) <= 60
+            assert reply.headers["connection"] == "close"
+        assert gateway.request("GET", "/v1/models", None, {"x-api-key": KEY}).status == 200
+    refused = audited(path, "key_refused")
+    assert len([line for line in refused if "more" not in line]) == LINES_PER_ADDRESS
+    assert {line["address"] for line in refused} == {"127.0.0.1"}
+    assert sum(line.get("more", 1) for line in refused) == MOST + len(asked)
+    assert len(audited(path, "keys_guessed")) == len(asked)
+    assert "guess-" not in path.read_text()
