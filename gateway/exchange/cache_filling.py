@@ -153,6 +153,7 @@ class CachedOrigin:
             return await hit.run(make)
         except GatewayError as error:
             self._hit = None
+            self._walk.context.record.unmark_cache_hit()
             self._walk.note_hedge_failure(hit.target_request.step.target, error.info)
             return None
 

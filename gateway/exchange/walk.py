@@ -65,6 +65,7 @@ class Walk:
         self._written_request: TargetRequest | None = None  # written for the cache lookup; sent only after a miss
         self._current_account: AttemptAccount | None = None  # of the attempt that is next, is running, or has committed
         self._has_won = False
+        self._trial: trio.Event | None = None  # set once it is known whether a hedge's cached response can be used
 
     async def write_next_request(self) -> None:
         """Write the request for the next target without reserving its allowances, for a lookup in the cache.
@@ -232,10 +233,19 @@ class Walk:
         except GatewayError as error:
             await self._note_failed_attempt(account, error.info)
             return None
-        if self._has_won:  # another one, at the same time
-            await answer.aclose()
-            account.mark_lost()
-            account.close()
+        has_lost = True
+        try:
+            if self._trial is not None:
+                await self._trial.wait()
+                if not self._has_won:
+                    account.target_request.report(self.context.record)
+            has_lost = self._has_won
+        finally:
+            if has_lost:  # to another one, at the same time
+                await answer.aclose()
+                account.mark_lost()
+                account.close()
+        if has_lost:
             return None
         self._current_account, self._has_won = account, True
         return answer
@@ -326,9 +336,12 @@ class Walk:
         """Return the cached response of a hedge, or ``None`` if it lost or cannot be used."""
         if self._has_won:
             return None
-        self._has_won = True
-        if (answer := await cached()) is None:
-            self._has_won = False
+        self._trial = trio.Event()
+        try:
+            answer = await cached()
+            self._has_won = answer is not None
+        finally:
+            self._trial.set()
         return answer
 
     async def _prepare_hedge(self, first: AttemptAccount) -> AttemptAccount | Contender[Any] | None:

@@ -179,6 +179,10 @@ class Record:
         """Mark the response as cached. ``age`` is the number of seconds since the provider created it."""
         self.cache, self.cache_age, self.bill.from_cache = "hit", age, True
 
+    def unmark_cache_hit(self) -> None:
+        """Mark the response as not cached, because the cached one cannot be used."""
+        self.cache, self.cache_age, self.bill.from_cache = "miss", None, False
+
     def mark_answered(self, status: int) -> None:
         """Record the status of the response, and the time of its first byte."""
         self.status = status

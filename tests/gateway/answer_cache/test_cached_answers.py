@@ -8,11 +8,14 @@ from typing import Any
 
 import attrs
 import pytest
+import trio
+import trio.testing
 
 from gateway.stores.memory import MemoryStore
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 from tests.support.metrics_page import Numbers
 from tests.support.settled_lines import SettledLines
+from trigate.steps import Check, Finding
 
 ALICE, BEN, CARL = (f"tg-{name}-a-key-of-more-than-enough-characters" for name in ("alice", "ben", "carl"))
 APIS = ("chat", "messages", "responses")
@@ -371,3 +374,42 @@ async def test_a_hedge_uses_the_cached_answer_of_its_own_target(stream):
             level = gate.service.allowances.counters.level(budget.counter(gate.service.allowances.now(), None))
             assert (level.used, level.held) == (round((first["cost_usd"] + line["cost_usd"]) * 10**9), 0)
             assert (await gate.ask("r", stream=stream, user="x")).headers["x-trigate-target"].endswith("/a")
+
+
+BEGUN: list[trio.Event] = []
+"""Set when a check begins."""
+
+
+async def refuse_third(check: Check) -> list[Finding]:
+    """Return a finding for the third check, after the fourth has begun."""
+    number = sum(event.is_set() for event in BEGUN)
+    BEGUN[number].set()
+    if number != 2:
+        return []
+    await BEGUN[3].wait()
+    await trio.testing.wait_all_tasks_blocked()
+    return [Finding("any", check.passages[0], 0, 1)]
+
+
+async def test_an_answer_that_arrived_while_a_hedge_tried_its_cached_one_is_used():
+    BEGUN[:] = [trio.Event() for _ in range(4)]
+    step = {"use": f"{__name__}:refuse_third", "name": "third", "at": ["response"], "action": "refuse"}
+    async with providers(2) as (slow, other):
+        route = {"targets": ["a", "b"], "hedge": {"after": "20ms", "at_most": "100%"}, "cache": {"ttl": "1h"}}
+        content = {"version": "v0.4.0", "model_providers": [entry(slow, "a"), entry(other, "b")], "steps": [step]}
+        async with gateway({**content, "model_aliases": {"r": route}}) as gate, trio.open_nursery() as nursery:
+            slow.fails = 503  # its error is checked, too
+            assert (await gate.ask("r")).headers["x-trigate-target"].endswith("/b")
+            slow.fails = None
+            lines, answers = SettledLines(gate), list[Any]()
+
+            async def ask() -> None:
+                answers.append(await gate.ask("r"))
+
+            with slow.hold_answers(), trio.fail_after(5):
+                nursery.start_soon(ask)
+                await BEGUN[2].wait()
+            line = (await lines.next())[0]
+        (answer,) = answers
+        assert (answer.status_code, answer.headers["x-trigate-target"][-2:]) == (200, "/a"), answer.text
+        assert (line["cache"], line["output_tokens"], line["lane"]) == ("miss", 7, "byte")
