@@ -23,7 +23,7 @@ _ECHOES: Final = ("logprobs", "words", "tokens")
 
 
 class AnswerTexts(RequestTexts):
-    """The passages of a response or event in JSON."""
+    """The passages of a response or event in JSON. Media need no check, as in streams: nothing is ``unreadable``."""
 
     def __init__(self, table: TextTable, body: bytes, parts: Collection[str] = PARTS, most: int | None = None) -> None:
         """Read the texts of ``body``. Raises ``NotJson``, because invalid JSON could hide text."""
@@ -33,6 +33,7 @@ class AnswerTexts(RequestTexts):
             except NOT_JSON:
                 raise NotJson("it cannot be decoded") from None
         super().__init__(table, body, parts, most)
+        self.unreadable = {}
 
     @classmethod
     def of(cls, api: str, body: bytes, parts: Collection[str] = PARTS, most: int | None = None) -> Self:

@@ -3,6 +3,7 @@
 Guardrails elsewhere never ran for embeddings: https://github.com/api7/aisix/issues/541."""
 
 import json
+from base64 import b64encode
 from typing import Any, Final
 
 import attrs
@@ -45,7 +46,7 @@ MODERATION: Final = {
     "results": [{"flagged": False, "categories": {}, "category_scores": {}}],
 }
 PAGES: Final = {"pages": [{"index": 0, "markdown": ANSWER, "images": []}], "model": "m-1", "usage_info": {}}
-IMAGES: Final = {"created": 1, "data": [{"b64_json": "AAAA", "revised_prompt": ANSWER}]}
+IMAGES: Final = {"created": 1, "data": [{"b64_json": b64encode(bytes(range(256))).decode(), "revised_prompt": ANSWER}]}
 
 
 def sound(data: bytes) -> ScriptedAnswer:
@@ -295,3 +296,11 @@ async def test_a_stream_that_a_step_only_reports_flows():
         assert found.content == b"".join(STREAMED)
         (line,) = await lines.next()
         assert [one["labels"] for one in line["steps"] if one["at"] == "response"] == [{"word": 1}]
+
+
+async def test_media_in_a_response_need_no_check():
+    only_texts = step(action="mask", at=["response"], parts=["input"])
+    async with with_steps(CASES["pictures"], only_texts) as (served, _):
+        found = await served.post("/v1/images/generations", json={"model": "m-1", "prompt": "a"})
+        assert found.status_code == 200, found.text
+        assert b"falcon" not in found.content
