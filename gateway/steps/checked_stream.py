@@ -187,7 +187,7 @@ class CheckedStream:
         stopped = self._shown.stop_events(refused.stop_text, self.usage)
         for choice, events in stopped.items():
             self._checks.keep_events(choice, events)
-        return frame_of_choices(stopped) if self._source.has_choices else frame_of(stopped[0])
+        return frame_of_choices(stopped)
 
     def _note_end(self) -> None:
         self.is_clean = not any(chain.has_masked for chain in self._chains.values())

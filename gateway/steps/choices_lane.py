@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from gateway.steps.released import RELEASED, events_by_choice
+from gateway.steps.released import LENGTH, RELEASED, events_by_choice
 from gateway.streaming.lane import MapError, StreamProgress, too_large
 from providers.neutral.choices import MEMBERS, set_choice
 from providers.neutral.codec import Writer, complete_usage
@@ -60,7 +60,7 @@ class ChoicesLane:
         """Return the client's bytes for the events of one frame, which has the ends of all choices or of none."""
         ends: dict[int, AnswerEnd] = {}
         out: list[bytes] = []
-        for choice, events in events_by_choice(frame).items():
+        for choice, events in events_by_choice(frame[LENGTH:]).items():
             for event in events:
                 if self.progress.over:
                     return b"".join(out)

@@ -9,7 +9,7 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import AnyStr, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -302,14 +302,15 @@ class EscapePositions:
         return raw_end + at - text_end
 
 
-def splice(text: str, edits: Iterable[Edit]) -> str:
+def splice(text: AnyStr, edits: Iterable[tuple[int, int, AnyStr]]) -> AnyStr:
     """Return ``text`` with each span of ``edits``, which are in order and do not overlap, replaced."""
     at = 0
-    found: list[str] = []
+    found: list[AnyStr] = []
     for start, end, replacement in edits:
         found += (text[at : max(at, start)], replacement)
         at = max(at, end)
-    return "".join((*found, text[at:]))
+    found.append(text[at:])
+    return text[:0].join(found)
 
 
 def escape(text: str) -> str:

@@ -126,12 +126,3 @@ def open_placeholder(text: str) -> int:
     """Return the index from which ``text`` may continue as a placeholder, its length if it may not."""
     at = text.rfind("[", max(0, len(text) - LONGEST_PLACEHOLDER))
     return at if at >= 0 and _START.match(text, at) else len(text)
-
-
-def replace_spans(text: str, spans: Sequence[Span], placeholders: Placeholders) -> str:
-    """Return ``text`` with merged ``spans`` replaced."""
-    parts, at = [], 0
-    for span in spans:
-        parts += [text[at : span.start], placeholders.text_for(span, text[span.start : span.end])]
-        at = span.end
-    return "".join([*parts, text[at:]])

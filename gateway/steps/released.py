@@ -13,49 +13,41 @@ from providers.neutral.wire_api import StreamWords
 from streams.events import AnswerEnd, ErrorInfo, Event, TextDelta, Usage
 from streams.framing import EventSplitter, Framing
 
-_LENGTH: Final = 8
+LENGTH: Final = 8
 """Bytes of the length before each frame."""
 
 _TEXT: Final = b"t"
 """The first byte of a frame with text alone, which no pickle begins with."""
 
 
-def frame_of(events: Sequence[Event]) -> bytes:
-    """Return ``events`` as one frame, nothing for no events."""
-    return _frame(_rows(events)) if events else b""
-
-
 def frame_of_text(block: int, text: str) -> bytes:
     """Return ``text`` of ``block`` as one frame, several times as fast as ``frame_of`` does."""
     data = text.encode("utf-8", "surrogatepass")
-    return b"%b%b%b%b" % ((len(data) + 5).to_bytes(_LENGTH, "big"), _TEXT, block.to_bytes(4, "big"), data)
+    return b"%b%b%b%b" % ((len(data) + 5).to_bytes(LENGTH, "big"), _TEXT, block.to_bytes(4, "big"), data)
+
+
+def frame_of(events: Sequence[Event]) -> bytes:
+    """Return ``events`` of the only choice as one frame, nothing for no events."""
+    return frame_of_choices({0: events})
 
 
 def frame_of_choices(by_choice: Mapping[int, Sequence[Event]]) -> bytes:
-    """Return the events of each choice as one frame, which ``events_by_choice`` reads; nothing for no events."""
-    rows = {choice: _rows(events) for choice, events in by_choice.items() if events}
-    return _frame(rows) if rows else b""
+    """Return the events of each choice as one frame, nothing for no events.
+
+    It has tuples instead of text, because pickle writes these several times as fast."""
+    rows = {
+        choice: [(one.block, one.text, one.logprobs, one.phase) if type(one) is TextDelta else one for one in events]
+        for choice, events in by_choice.items()
+        if events
+    }
+    data = pickle.dumps(rows, pickle.HIGHEST_PROTOCOL) if rows else b""
+    return len(data).to_bytes(LENGTH, "big") + data if rows else b""
 
 
-def events_by_choice(frame: bytes) -> dict[int, list[Event]]:
-    rows = pickle.loads(frame[_LENGTH:])  # written in this process
-    if not isinstance(rows, dict):
-        return {0: _events(rows)}
-    return {choice: _events(one) for choice, one in rows.items()}
-
-
-def _rows(events: Sequence[Event]) -> list[Any]:
-    """Return ``events`` with tuples instead of text, because pickle writes these several times as fast."""
-    return [(one.block, one.text, one.logprobs, one.phase) if type(one) is TextDelta else one for one in events]
-
-
-def _events(rows: Sequence[Any]) -> list[Event]:
-    return [TextDelta(*one) if type(one) is tuple else one for one in rows]
-
-
-def _frame(value: object) -> bytes:
-    data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    return len(data).to_bytes(_LENGTH, "big") + data
+def events_by_choice(data: bytes) -> dict[int, list[Event]]:
+    """Return the events in a frame, given without its length."""
+    rows: dict[int, list[Any]] = pickle.loads(data)  # written in this process
+    return {choice: [TextDelta(*one) if type(one) is tuple else one for one in found] for choice, found in rows.items()}
 
 
 class ReleasedFrameSplitter(EventSplitter):
@@ -65,12 +57,12 @@ class ReleasedFrameSplitter(EventSplitter):
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        if not self._rest and len(data) == _LENGTH + int.from_bytes(data[:_LENGTH], "big"):
+        if not self._rest and len(data) == LENGTH + int.from_bytes(data[:LENGTH], "big"):
             return [data]  # nearly always
         self._rest += data
         frames, at = [], 0
-        while len(self._rest) - at >= _LENGTH:
-            end = at + _LENGTH + int.from_bytes(self._rest[at : at + _LENGTH], "big")
+        while len(self._rest) - at >= LENGTH:
+            end = at + LENGTH + int.from_bytes(self._rest[at : at + LENGTH], "big")
             if end > len(self._rest):
                 break
             frames.append(bytes(self._rest[at:end]))
@@ -84,7 +76,7 @@ class ReleasedFrameSplitter(EventSplitter):
 
 RELEASED: Final = Framing(
     "application/x-released-events", "application/x-released-events", ReleasedFrameSplitter,
-    lambda raw: ("", raw[_LENGTH:]),
+    lambda raw: ("", raw[LENGTH:]),
     lambda rest: b"", is_internal=True,
 )  # fmt: skip
 
@@ -98,7 +90,7 @@ class ReleasedReader:
     def read_event(self, name: str, data: bytes) -> Sequence[Event]:
         if data.startswith(_TEXT):
             return (TextDelta(int.from_bytes(data[1:5], "big"), data[5:].decode("utf-8", "surrogatepass")),)
-        events = _events(pickle.loads(data))  # written by ``frame_of`` in this process
+        (events,) = events_by_choice(data).values()
         self._is_over = self._is_over or any(isinstance(one, AnswerEnd | ErrorInfo) for one in events)
         return events
 

@@ -6,11 +6,11 @@ from functools import cached_property
 from typing import Final, Self
 
 from gateway.http.offload import offload
-from gateway.steps.json_texts import Member
+from gateway.steps.json_texts import Member, splice
 from gateway.steps.json_trees import JsonDocument
 from gateway.steps.masks import PassageEdit
 from gateway.steps.tables import TextTable, table_for
-from gateway.steps.text_pieces import Removal, find_cuts, is_within, piece_changes, splice_bytes
+from gateway.steps.text_pieces import Removal, find_cuts, is_within, piece_changes
 from gateway.steps.walking import PassageDraft, TextContext, TextWalk
 from trigate.steps import PARTS, Part, Passage
 
@@ -77,7 +77,7 @@ class RequestTexts:
                 changes += piece_changes(self._document, draft.pieces, sorted(spans))
         cuts = sorted(find_cuts(self._document, removals))
         kept = [change for change in changes if not is_within(cuts, change[0])]
-        body = splice_bytes(self._document.data, sorted((*kept, *((start, end, b"") for start, end in cuts))))
+        body = splice(self._document.data, sorted((*kept, *((start, end, b"") for start, end in cuts))))
         return _without_empty_tools(body) if any(passage.part == "tools" for passage in by_passage) else body
 
     async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
@@ -108,4 +108,4 @@ def _without_empty_tools(body: bytes) -> bytes:
     if not empty:
         return body
     cuts = find_cuts(document, [Removal((), names=(*empty, *_CHOICES))])
-    return splice_bytes(body, sorted((first, last, b"") for first, last in cuts))
+    return splice(body, sorted((first, last, b"") for first, last in cuts))

@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol
 import attrs
 
 from gateway.steps.joined_texts import JoinedPassage
-from gateway.steps.json_texts import document_edits, document_text
-from gateway.steps.masks import Placeholders, Span, merge_spans, replace_spans
+from gateway.steps.json_texts import document_edits, document_text, splice
+from gateway.steps.masks import Placeholders, Span, merge_spans
 from gateway.steps.response_texts import FoundString, SearchBudget, item_strings
 from gateway.steps.tables import DETAILS_API
 from streams.events import (
@@ -334,7 +334,10 @@ def with_masked_texts(item: Any, texts: Sequence[ItemText], placeholders: Placeh
 
 
 def _masked_text(text: ItemText, placeholders: Placeholders) -> str:
-    return replace_spans(text.run.text, text.run.spans, placeholders)
+    run = text.run
+    return splice(
+        run.text, [(one.start, one.end, placeholders.text_for(one, run.text[one.start : one.end])) for one in run.spans]
+    )
 
 
 class RunBuilder:

@@ -394,22 +394,17 @@ class StepSession:
         refused: list[GatewayError] = []
         masked: dict[Passage, list[Span]] = {}
 
-        async def judge(step: LoadedStep, scope: trio.CancelScope) -> None:
-            try:
-                if passages := await self._passages_for(step, texts):
-                    for passage, spans in zip(passages, await self.judge(step, passages, at), strict=True):
-                        if spans:
-                            masked.setdefault(passage, []).extend(spans)
-                else:
-                    self.records.of(step.name, at).add("ok")
-            except GatewayError as error:
-                refused.append(error)
-                scope.cancel()
+        async def judge(step: LoadedStep) -> None:
+            if passages := await self._passages_for(step, texts):
+                for passage, spans in zip(passages, await self.judge(step, passages, at), strict=True):
+                    if spans:
+                        masked.setdefault(passage, []).extend(spans)
+            else:
+                self.records.of(step.name, at).add("ok")
 
-        async with trio.open_nursery() as nursery:
-            for step in steps:
-                self.records.of(step.name, at)  # in the order of the file
-                nursery.start_soon(judge, step, nursery.cancel_scope)
+        for step in steps:
+            self.records.of(step.name, at)  # in the order of the file
+        await _until_refused(steps, judge, refused.append)
         if refused:
             raise refused[0]
         merged = ((passage, merge_spans(spans)) for passage, spans in masked.items())
@@ -430,18 +425,9 @@ class StepSession:
                 self.spawn(partial(self._judge_concurrently, texts, self._verdict))
 
     async def _judge_concurrently(self, texts: CheckedTexts, verdict: trio.Event) -> None:
-        async def judge(step: LoadedStep, scope: trio.CancelScope) -> None:
-            try:
-                await self.judge_during(step, texts)
-            except GatewayError as error:
-                self._refuse(error)
-                scope.cancel()
-
         has_ended = False
         try:
-            async with trio.open_nursery() as nursery:
-                for step in self._judging:
-                    nursery.start_soon(judge, step, nursery.cancel_scope)
+            await _until_refused(self._judging, lambda step: self.judge_during(step, texts), self._refuse)
             has_ended = True
         finally:
             if not has_ended:  # nothing was found, but nothing was checked either
@@ -494,6 +480,25 @@ class StepSession:
             raise GatewayError.of(SHUTTING_DOWN)
         if self.refusal is not None:
             raise self.refusal
+
+
+async def _until_refused(
+    steps: Iterable[LoadedStep],
+    judge: Callable[[LoadedStep], Awaitable[None]],
+    refuse: Callable[[GatewayError], object],
+) -> None:
+    """Run ``judge`` for all ``steps`` simultaneously. The first refusal, for ``refuse``, cancels the others."""
+
+    async def run(step: LoadedStep, scope: trio.CancelScope) -> None:
+        try:
+            await judge(step)
+        except GatewayError as error:
+            refuse(error)
+            scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for step in steps:
+            nursery.start_soon(run, step, nursery.cancel_scope)
 
 
 def unreadable_path(step: LoadedStep, unreadable: Mapping[str, Part | None]) -> str | None:

@@ -129,12 +129,3 @@ def _element_cuts(elements: Sequence[tuple[int, int]], gone: Collection[int]) ->
 def is_within(cuts: Sequence[tuple[int, int]], at: int) -> bool:
     before = bisect_right(cuts, (at, 1 << 62)) - 1
     return before >= 0 and at < cuts[before][1]
-
-
-def splice_bytes(body: bytes, changes: Iterable[tuple[int, int, bytes]]) -> bytes:
-    at = 0
-    found: list[bytes] = []
-    for start, end, new in changes:
-        found += (body[at:start], new)
-        at = end
-    return b"".join((*found, body[at:]))

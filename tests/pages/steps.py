@@ -6,7 +6,7 @@
 import re
 import textwrap
 
-from gateway.steps.kinds import national_ids, secret_formats
+from gateway.steps.kinds import numbers, secret_formats
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs/steps-reference.md"
@@ -15,7 +15,7 @@ HEADING = "## Formats of secrets and national ids\n\n```text\n"
 
 def page(text: str) -> str:
     """Return ``text`` with the present labels."""
-    labels = sorted({row.label for row in (*secret_formats.ROWS, *national_ids.ROWS)})
+    labels = sorted({row.label for row in (*secret_formats.ROWS, *numbers.NATIONAL)})
     shown = textwrap.fill(" ".join(labels), 120, break_long_words=False)
     return re.sub(rf"({HEADING})[^`]+", lambda match: f"{match[1]}{shown}\n", text)
 

@@ -1,8 +1,8 @@
 """The built-in kinds of steps: a table of their defaults and modules, each imported with its first use.
 
 ``secrets``, ``pii``, ``regex``, ``tools`` and ``size`` search texts, ``http`` and ``presidio`` call services.
-``scanning`` searches segments of a text, in the copy that ``normal`` makes. ``secret_formats``, ``numbers`` and
-``national_ids`` are tables of published formats. ``linear`` searches patterns in linear time, with ``automata``.
+``scanning`` searches segments of a text, in the copy that ``normal`` makes. ``secret_formats`` and ``numbers`` are
+tables of published formats. ``linear`` searches patterns in linear time, with ``automata``.
 ``services`` sends texts to a service, and ``differences`` finds the spans that it changed."""
 
 from collections.abc import Mapping

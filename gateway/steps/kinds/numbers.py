@@ -1,4 +1,4 @@
-"""The formats of numbers for the kind ``pii``: cards, bank accounts, phones and national ids.
+"""The formats of numbers for the kind ``pii``: cards, bank accounts, phones and national identification numbers.
 
 One pattern finds the positions at which a number may begin, with its shape, and only the formats of that shape are
 tried there. So text that looks like numbers takes linear time."""
@@ -9,8 +9,13 @@ from functools import cache
 from typing import Final, TypeAlias
 
 import attrs
+from stdnum import verhoeff
+from stdnum.br import cpf
+from stdnum.iso7064 import mod_11_10
+from stdnum.it import codicefiscale
+from stdnum.nl import bsn
+from stdnum.pl import pesel
 
-from gateway.steps.kinds import national_ids
 from gateway.steps.kinds.scanning import RankedSpan
 
 CONTEXT: Final = 64
@@ -31,6 +36,7 @@ class NumberFormat:
     shapes: Collection[int]
     starts: Collection[str]
     before: re.Pattern[str] | None = None
+    source: str = ""
 
 
 Formats: TypeAlias = Mapping[tuple[str, int], Sequence[tuple[int, NumberFormat]]]
@@ -112,13 +118,95 @@ def _phone(pattern: str, shapes: Collection[int], starts: str) -> NumberFormat:
 
 
 _LETTER: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_NATIONAL: Final[Mapping[str, tuple[Collection[int], str]]] = {
-    "us_ssn": ((_SSN,), _DIGITS), "uk_nino": ((0,), _LETTER), "de_tax_id": ((0, _PLAIN), _DIGITS),
-    "fr_nir": (_ANY, "12"), "es_dni": ((0, _PLAIN), _DIGITS + "XYZ"), "it_codice_fiscale": ((0,), _LETTER),
-    "nl_bsn": ((_PLAIN,), _DIGITS), "pl_pesel": ((_PLAIN,), _DIGITS), "br_cpf": ((_CPF, _PLAIN), _DIGITS),
-    "in_aadhaar": ((_QUADS, _PLAIN), _DIGITS),
-}  # fmt: skip
-"""The shapes and first characters of national ids."""
+
+
+def _national(
+    label: str,
+    pattern: str,
+    is_valid: Callable[[str], bool],
+    shapes: Collection[int],
+    starts: str,
+    source: str,
+    before: str | None = None,
+) -> NumberFormat:
+    """Return the format of a national identification number. ``before`` is its name, a pattern."""
+    bounded = rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9]|[.-][0-9])"
+    named = None if before is None else re.compile(rf"(?i)\b(?:{before})\b[^\d]{{0,24}}\Z")
+    return NumberFormat(label, re.compile(bounded), is_valid, shapes, starts, named, source)
+
+
+def _is_us_ssn(text: str) -> bool:
+    return text[:3] not in ("000", "666") and text[0] != "9" and text[3:5] != "00" and text[5:] != "0000"
+
+
+def _is_uk_nino(text: str) -> bool:
+    return text[:2] not in ("BG", "GB", "KN", "NK", "NT", "TN", "ZZ")
+
+
+def _is_de_tax_id(text: str) -> bool:
+    """Check the last digit; of the first ten digits, one occurs twice or three times."""
+    counts = sorted(text[:10].count(digit) for digit in set(text[:10]))
+    return counts[-1] in (2, 3) and counts[-2] == 1 and mod_11_10.checksum(text) == 1
+
+
+def _is_fr_nir(text: str) -> bool:
+    number = text[:13].replace("2A", "19").replace("2B", "18")
+    return number.isdigit() and 97 - int(number) % 97 == int(text[13:])
+
+
+def _is_es_dni(text: str) -> bool:
+    digits = {"X": "0", "Y": "1", "Z": "2"}.get(text[0], text[0]) + text[1:8]
+    return "TRWAGMYFPDXBNJZSQVHLCKE"[int(digits) % 23] == text[8]
+
+
+def _is_it_codice_fiscale(text: str) -> bool:
+    return codicefiscale.calc_check_digit(text[:15]) == text[15]
+
+
+def _is_nl_bsn(text: str) -> bool:
+    return text != "000000000" and bsn.checksum(text) == 0
+
+
+def _is_pl_pesel(text: str) -> bool:
+    return pesel.calc_check_digit(text[:10]) == text[10] and pesel.is_valid(text)  # the first test takes less time
+
+
+def _is_br_cpf(text: str) -> bool:
+    return len(set(text)) > 1 and cpf.is_valid(text)
+
+
+def _is_in_aadhaar(text: str) -> bool:
+    return verhoeff.checksum(text) == 0
+
+
+_WIKIPEDIA: Final = "https://en.wikipedia.org/wiki/"
+
+NATIONAL: Final = (
+    _national("us_ssn", r"\d{3}([- ])\d{2}\1\d{4}", _is_us_ssn, (_SSN,), _DIGITS,
+              "https://www.ssa.gov/employer/randomization.html"),
+    _national("uk_nino", r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]", _is_uk_nino, (0,), _LETTER,
+              "https://www.gov.uk/hmrc-internal-manuals/national-insurance-manual/nim39110"),
+    _national("de_tax_id", r"[1-9]\d(?: ?\d{3}){3}", _is_de_tax_id, (0, _PLAIN), _DIGITS,
+              _WIKIPEDIA + "German_tax_identification_number"),
+    _national("fr_nir", r"[12] ?\d{2} ?\d{2} ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}", _is_fr_nir, _ANY, "12",
+              _WIKIPEDIA + "INSEE_code"),
+    _national("es_dni", r"(?:\d{8}|[XYZ]-?\d{7})[ -]?[A-HJ-NP-TV-Z]", _is_es_dni, (0, _PLAIN), _DIGITS + "XYZ",
+              "https://www.interior.gob.es/opencms/es/servicios-al-ciudadano/tramites-y-gestiones/dni/"
+              "calculo-del-digito-de-control-del-nif-nie/"),
+    _national("it_codice_fiscale", r"[A-Z]{6}[0-9L-NP-V]{2}[A-EHLMPRST][0-9L-NP-V]{2}[A-Z][0-9L-NP-V]{3}[A-Z]",
+              _is_it_codice_fiscale, (0,), _LETTER, _WIKIPEDIA + "Italian_fiscal_code"),
+    _national("nl_bsn", r"\d{4}\.?\d{2}\.?\d{3}", _is_nl_bsn, (_PLAIN,), _DIGITS,
+              _WIKIPEDIA + "National_identification_number",
+              "bsn|burgerservicenummer|sofinummer|citizen service number"),
+    _national("pl_pesel", r"\d{11}", _is_pl_pesel, (_PLAIN,), _DIGITS, _WIKIPEDIA + "PESEL"),
+    _national("br_cpf", r"\d{3}\.\d{3}\.\d{3}-\d{2}", _is_br_cpf, (_CPF, _PLAIN), _DIGITS, _WIKIPEDIA + "CPF_number"),
+    _national("br_cpf", r"\d{11}", _is_br_cpf, (_CPF, _PLAIN), _DIGITS, _WIKIPEDIA + "CPF_number", "cpf"),
+    _national("in_aadhaar", r"[2-9]\d{3}([ -])\d{4}\1\d{4}", _is_in_aadhaar, (_QUADS, _PLAIN), _DIGITS,
+              _WIKIPEDIA + "Aadhaar"),
+    _national("in_aadhaar", r"[2-9]\d{11}", _is_in_aadhaar, (_QUADS, _PLAIN), _DIGITS, _WIKIPEDIA + "Aadhaar",
+              "aadhaar|aadhar|uid"),
+)  # fmt: skip
+"""The national identification numbers by country."""
 
 _ROWS: Final = (
     _card(r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}\1\d{3}", _QUADS), _card(r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}", _QUADS),
@@ -132,8 +220,7 @@ _ROWS: Final = (
            (0, _NORTH_AMERICA), "(123456789"),
     _phone(r"(?<![0-9A-Za-z.+/-])(?<!\d )(?!\d{1,2}[-/. ]\d{1,2}[-/. ](?:19|20)\d{2})"
            r"\(?0[1-9]\d{0,4}\)?[ /-]?\d(?:[ -]?\d){5,8}+(?![0-9A-Za-z]|[.-]\d)", _ANY, "(0"),
-    *(NumberFormat(row.label, row.pattern, row.is_valid, *_NATIONAL[row.label], row.before)
-      for row in national_ids.ROWS),
+    *NATIONAL,
 )  # fmt: skip
 """The formats. Phones have a country code, are of North America, or have a trunk prefix:
 https://www.itu.int/rec/T-REC-E.164."""
