@@ -14,7 +14,7 @@ from tests.support.compatible_requests import compatible_requests
 from tests.support.harness import exchanges, provider
 from tests.support.step_gateway import client_keys, own_steps, placeholder_of, post_as, step_gateway
 from tests.support.step_providers import BASES, CODE, VENDORS
-from tests.support.upstreams import Script, ToolCall
+from tests.support.upstreams import Script, ToolCall, fake_upstream
 from tests.support.wire_clients import ALL, body_of, path_of, text_of, with_tool
 
 KEY: Final = "ghp_" + "a1B2c3D4e5F6" * 3
@@ -187,9 +187,18 @@ cells = pytest.mark.parametrize(("api", "target", "stream"), CELLS)
 
 
 @pytest.fixture(scope="module")
-def gateway(upstream, guard, folder) -> Iterator[Any]:
+def late():
+    """Serve a provider that may get a request after its refusal, which no other test may count."""
+    with fake_upstream() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, late, guard, folder) -> Iterator[Any]:
     entries = [
-        provider(f"{vendor}/on-{api}", upstream.url + BASES.get(api, "/v1"), [api]) for api, vendor in VENDORS.items()
+        provider(f"{vendor}/{name}-{api}", served.url + BASES.get(api, "/v1"), [api])
+        for name, served in (("on", upstream), ("late", late))
+        for api, vendor in VENDORS.items()
     ]
     steps = {name: {**one.step} for name, one in FEATURES.items()}
     for step in steps.values():
@@ -203,8 +212,7 @@ def gateway(upstream, guard, folder) -> Iterator[Any]:
         assert not any(value in log for value in ("falcon", "joe@", "bob@", "1111 1111", "ghp_", "passwd", "Ann Lee"))
 
 
-def ask(gateway: Any, client: str, api: str, target: str, prompt: str, *, stream: bool, has_tool: bool = False) -> Any:
-    model = f"on-{target}"
+def ask(gateway: Any, client: str, api: str, model: str, prompt: str, *, stream: bool, has_tool: bool = False) -> Any:
     body = body_of(api, model, prompt, stream=stream)
     if has_tool:
         body = with_tool(api, body)
@@ -220,7 +228,8 @@ def test_a_step_does_the_same_in_every_api(gateway, upstream, guard, name, api, 
     feature = FEATURES[name]
     guard.use(feature.respond or (lambda _: {"action": "NONE"}))
     upstream.script(feature.answer)
-    status, headers, data = ask(gateway, name, api, target, feature.prompt, stream=stream, has_tool=feature.has_tool)
+    model = f"late-{target}" if feature.sent == "" else f"on-{target}"
+    status, headers, data = ask(gateway, name, api, model, feature.prompt, stream=stream, has_tool=feature.has_tool)
     body, sent = data.decode("utf-8", "replace"), b"".join(one.body for one in upstream.seen).decode()
     assert status in feature.status, body
     assert len(upstream.seen) == (feature.sent is not None) or feature.sent == ""
@@ -252,10 +261,10 @@ def test_a_clean_exchange_is_unchanged(gateway, upstream, client, api, target, s
     """S40: the client gets the provider's bytes in the byte lane. (Streams that a step may change are translated.)"""
     script = call("f", '{"a": "b"}', "all is well")
     upstream.script(script)
-    status, headers, checked = ask(gateway, client, api, target, "hi", stream=stream)
+    status, headers, checked = ask(gateway, client, api, f"on-{target}", "hi", stream=stream)
     assert (status, headers["x-trigate-steps"]) == (200, f"{client}=ok"), checked
     upstream.script(script)
-    _, plain, unchecked = ask(gateway, "nobody", api, target, "hi", stream=stream)
+    _, plain, unchecked = ask(gateway, "nobody", api, f"on-{target}", "hi", stream=stream)
     assert headers["x-trigate-lane"] == plain["x-trigate-lane"]
     if api == target:
         assert checked == unchecked
@@ -264,7 +273,7 @@ def test_a_clean_exchange_is_unchanged(gateway, upstream, client, api, target, s
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_attempt_of_a_refused_response_is_no_failure_of_the_gateway(gateway, upstream, stream):
     upstream.script(Script(text="it is falcon-77"))
-    status, headers, _ = ask(gateway, "refuse", "chat", "chat", "hi", stream=stream)
+    status, headers, _ = ask(gateway, "refuse", "chat", "on-chat", "hi", stream=stream)
     assert (status, headers["x-trigate-tried"]) == (400, "openai/on-chat=refused")
 
 
@@ -273,7 +282,7 @@ def test_the_attempt_of_a_refused_response_is_no_failure_of_the_gateway(gateway,
 def test_a_long_text_in_one_event_is_checked(gateway, upstream, stream):
     """A thread searches it."""
     upstream.script(Script(text="some more words and a number, 1234\n" * 9000 + "bob@example.org"))
-    status, _, body = ask(gateway, "pii", "chat", "chat", "hi", stream=stream)
+    status, _, body = ask(gateway, "pii", "chat", "on-chat", "hi", stream=stream)
     text = text_of("chat", body, stream=stream)
     assert status == 200
     assert text.startswith("some more words and a number, 1234\nsome")
