@@ -29,6 +29,7 @@ class Case:
     answer: Any
     has_text: bool = True
     model: str = "openai/m-1"
+    entry: dict[str, Any] = attrs.field(factory=dict)
 
 
 RANKING: Final = {
@@ -47,6 +48,13 @@ MODERATION: Final = {
 }
 PAGES: Final = {"pages": [{"index": 0, "markdown": ANSWER, "images": []}], "model": "m-1", "usage_info": {}}
 IMAGES: Final = {"created": 1, "data": [{"b64_json": b64encode(bytes(range(256))).decode(), "revised_prompt": ANSWER}]}
+
+
+COMPACTION: Final = {
+    "id": "resp_1", "object": "response.compaction",
+    "output": [{"id": "cmp_1", "type": "compaction", "encrypted_content": "c2VhbA=="}],
+}  # fmt: skip
+OWN: Final = {"speaks": ["responses"]}
 
 
 def sound(data: bytes) -> ScriptedAnswer:
@@ -73,12 +81,19 @@ CASES: Final = {
     "pictures": Case("/v1/images/generations", {"prompt": PROMPT}, IMAGES),
     "ocr": Case("/v1/ocr", {"document": {"type": "document_url", "document_url": "https://a.test/b"},
                             "document_annotation_prompt": PROMPT}, PAGES, model="mistral/m-1"),
+    "count_tokens": Case("/v1/messages/count_tokens", {"messages": [{"role": "user", "content": PROMPT}]},
+                         {"input_tokens": 5}, has_text=False, model="anthropic/m-1"),
+    "input_tokens": Case("/v1/responses/input_tokens", {"input": PROMPT},
+                         {"input_tokens": 5, "object": "response.input_tokens"}, has_text=False, entry=OWN),
+    "compact": Case("/v1/responses/compact", {"input": PROMPT}, COMPACTION, has_text=False, entry=OWN),
 }  # fmt: skip
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 def with_steps(case: Case, *steps: dict[str, Any], answer: Any = None, **more: Any) -> Any:
-    return gateway_with_steps(case.answer if answer is None else answer, *steps, model=case.model, **more)
+    entry = {**case.entry, **more.pop("entry", {})}
+    answer = case.answer if answer is None else answer
+    return gateway_with_steps(answer, *steps, model=case.model, entry=entry, **more)
 
 
 @pytest.mark.sample(3)
@@ -95,10 +110,11 @@ async def test_a_masked_value_reaches_neither_provider_nor_client(case):
         assert found.headers["x-trigate-steps"] == "words=masked"
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(5)
 @cases
-async def test_a_refused_request_is_a_400_and_nothing_is_sent(case):
-    async with with_steps(case, step(at=["request"])) as (served, provider):
+@pytest.mark.parametrize("moment", ["request", "during"])
+async def test_a_refused_request_is_a_400_and_nothing_is_sent(case, moment):
+    async with with_steps(case, step(at=[moment])) as (served, provider):
         lines = SettledLines(served)
         found = await served.post(case.path, json={"model": "m-1", **case.body})
         assert found.status_code == 400
@@ -106,7 +122,7 @@ async def test_a_refused_request_is_a_400_and_nothing_is_sent(case):
         assert b"falcon" not in found.content
         assert found.headers["x-trigate-refused-by"] == "words"
         assert found.headers["x-should-retry"] == "false"
-        assert not provider.asked
+        assert moment == "during" or not provider.asked
         (line,) = await lines.next()
         assert (line["ended"], line["refused_by"]) == ("refused", "words")
         assert not line.get("cost_usd")

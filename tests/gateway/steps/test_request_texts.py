@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import time
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -210,19 +210,13 @@ def test_each_text_is_a_passage_with_its_part_and_path(api: str, body: Any, expe
     assert rows(api, body) == expected
 
 
-@each_row(("api", "body", "expected"), CASES.values())
-def test_no_edit_changes_no_byte(api: str, body: Any, expected: Any) -> None:
-    written = json.dumps(body, indent=3).encode()
-
-    assert texts_of(api, written).replace([]) == written
-
-
 @given(case=st.sampled_from(list(CASES.values())), data=st.data())
 def test_other_bytes_stay(case: tuple[str, Any, Any], data: st.DataObject) -> None:
     """A mask of a whole string leaves the bytes before and after it unchanged."""
     api, body, _ = case
     written = json.dumps(body, indent=data.draw(st.sampled_from((None, 1)))).encode()
     texts = texts_of(api, written)
+    assert texts.replace([]) == written
     plain = [one for one in texts.passages if one.text.isalpha() and one.path != one.text and one.part != "reasoning"]
     passage = data.draw(st.sampled_from([one for one in plain if one.text != one.path.rpartition(".")[2]]))
     mask = data.draw(st.text())
@@ -282,17 +276,6 @@ def test_no_spelling_hides_a_text(message: Any) -> None:
     assert "secret" in " ".join(row[2] for row in rows("chat", body))
 
 
-def test_masked_signed_reasoning_is_removed_with_its_block() -> None:
-    content = [
-        {"type": "thinking", "thinking": "the secret", "signature": "c2ln"},
-        {"type": "thinking", "thinking": "fine", "signature": "c2ln"},
-        {"type": "text", "text": "a secret"},
-    ]
-    found = mask_secret("messages", {"messages": [{"role": "assistant", "content": content}]}, "secret")
-
-    assert found["messages"][0]["content"] == [content[1], {"type": "text", "text": "a [M]"}]
-
-
 @pytest.mark.parametrize("gone", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])
 def test_any_of_several_blocks_may_be_removed(gone: tuple[int, ...]) -> None:
     content = [
@@ -315,13 +298,6 @@ def test_masked_reasoning_of_chat_goes_with_its_seal() -> None:
     assert mask_secret("chat", body, "secret")["messages"] == [{"role": "assistant", "content": "hi"}]
     del message["reasoning_details"]
     assert mask_secret("chat", body, "secret")["messages"][0]["reasoning_content"] == "[M]"
-
-
-def test_masked_reasoning_of_responses_goes_with_its_seal() -> None:
-    item = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "secret"}]}
-
-    assert mask_secret("responses", {"input": [item]}, "secret")["input"][0]["summary"][0]["text"] == "[M]"
-    assert mask_secret("responses", {"input": [item | {"encrypted_content": "c2Vj"}]}, "secret")["input"] == []
 
 
 @pytest.mark.parametrize(
@@ -517,30 +493,45 @@ def test_every_member_of_an_api_without_a_table_is_text() -> None:
     ]
 
 
-@each_row("signature", [None, "c2ln"])
-@each_row(
-    ("api", "block", "members"),
-    [
-        ("gemini", {"text": "secret", "thought": True}, ("thoughtSignature",)),
-        ("converse", {"reasoningContent": {"reasoningText": {"text": "secret"}}},
-         ("reasoningContent", "reasoningText", "signature")),
-    ],
-)  # fmt: skip
-def test_only_reasoning_with_a_signature_is_removed(api: str, block: Any, members: Any, signature: Any) -> None:
-    block = json.loads(json.dumps(block))
-    inner = block
-    for name in members[:-1]:
-        inner = inner[name]
-    if signature:
-        inner[members[-1]] = signature
-    turns, parts = ("contents", "parts") if api == "gemini" else ("messages", "content")
-    role = "model" if api == "gemini" else "assistant"
+SIGNED: Final[dict[str, tuple[str, str, str, dict[str, Any], dict[str, Any]]]] = {
+    "messages": ("messages", "role", "content", {"type": "thinking", "thinking": "secret"}, {"signature": "c2ln"}),
+    "gemini": ("contents", "role", "parts", {"text": "secret", "thought": True}, {"thoughtSignature": "c2ln"}),
+    "responses": (
+        "input", "", "", {"type": "reasoning", "summary": [{"type": "summary_text", "text": "secret"}]},
+        {"encrypted_content": "c2Vj"},
+    ),
+    "interactions": (
+        "input", "", "", {"type": "thought", "summary": [{"type": "text", "text": "secret"}]}, {"signature": "c2ln"}
+    ),
+}  # fmt: skip
+"""By API the members of turns, roles and parts, reasoning, and its seal."""
 
-    found = mask_secret(api, {turns: [{"role": role, parts: [block, {"text": "fine"}]}]}, "secret")[turns][0][parts]
 
-    assert found[-1] == {"text": "fine"}
-    assert len(found) == (1 if signature else 2)
+@each_row("is_signed", [False, True])
+@each_row("api", SIGNED)
+def test_only_reasoning_with_a_signature_is_removed(api: str, is_signed: bool) -> None:
+    turns, role, parts, block, seal = SIGNED[api]
+    fine = {"type": "text", "text": "fine"} if api == "messages" else {"role": "user", "content": "fine"}
+    listed = [{**block, **(seal if is_signed else {})}, {"text": "fine"} if api == "gemini" else fine]
+    speaker = "model" if api == "gemini" else "assistant"
+    body = {turns: [{role: speaker, parts: listed}] if parts else listed}
+
+    found = mask_secret(api, body, "secret")[turns]
+
+    left = found[0][parts] if parts else found
+    assert left[-1] == listed[-1]
+    assert len(left) == (1 if is_signed else 2)
     assert "secret" not in json.dumps(found)
+
+
+def test_only_reasoning_of_converse_with_a_signature_is_removed() -> None:
+    for signature, left in (({}, 2), ({"signature": "c2ln"}, 1)):
+        block = {"reasoningContent": {"reasoningText": {"text": "secret", **signature}}}
+        body = {"messages": [{"role": "assistant", "content": [block, {"text": "fine"}]}]}
+
+        content = mask_secret("converse", body, "secret")["messages"][0]["content"]
+
+        assert (len(content), content[-1], "secret" in json.dumps(content)) == (left, {"text": "fine"}, False)
 
 
 def test_the_summary_of_an_own_compaction_is_text() -> None:
