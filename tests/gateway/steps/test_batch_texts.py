@@ -140,14 +140,6 @@ def test_the_unknown_name_of_a_field_is_a_text_without_masks() -> None:
     assert texts.replace([(texts.passages[3], 0, 1, "[M]")])[1] == FormField("name", b"[M]")
 
 
-def test_a_masked_field_keeps_the_others() -> None:
-    texts = FormTexts.of("image_edits", FORM)
-
-    found = texts.replace([(texts.passages[0], 2, 8, "[M]")])
-
-    assert found == (FORM[0], FormField("prompt", "a [M] é".encode()), *FORM[2:])
-
-
 def test_a_mask_in_the_name_of_a_file_is_an_error() -> None:
     texts = FormTexts.of("image_edits", FORM)
 

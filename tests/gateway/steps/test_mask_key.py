@@ -3,20 +3,24 @@
 import random
 import re
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
+from gateway.steps.kinds.pii import PiiSettings, PiiStep
 from gateway.steps.loading import load_steps
 from gateway.steps.mask_key import stored_mask_key
+from gateway.steps.masks import PLACEHOLDER, Placeholders
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Node
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, eventually, free_port, running
 from tests.support.step_files import HEAD, step_config
 from tests.support.upstreams import Script, Upstream, fake_upstream
+from trigate.steps import Check, Passage
 
 CODE = "def check(check):\n    return []\n"
 MASKING = "  - {use: './steps.py:check', action: mask}\n"
@@ -142,3 +146,32 @@ def test_workers_have_the_same_masks(tmp_path):
     with fake_upstream() as upstream, running(*masking_config(tmp_path, upstream), "--workers", "3") as served:
         eventually(lambda: sum("listening" in line for line in served.log) >= 1, what="the workers")
         assert len({sent_text(served, upstream) for _ in range(12)}) == 1
+
+
+# Placeholders
+
+
+@pytest.fixture(scope="module")
+def looks_like_a_phone() -> str:
+    """Return a value whose digest begins like a phone number, as that of one in a thousand does."""
+    placeholders = Placeholders(b"k" * 32, "client")
+    for number in count():
+        value = f"ana{number}@example.com"
+        digest = placeholders.placeholder("email", value).removeprefix("[EMAIL_")[:10]
+        if digest.isdecimal() and digest[0] == "0" and digest[1] != "0":
+            return value
+    raise AssertionError
+
+
+def test_a_placeholder_is_no_finding_in_a_later_turn(looks_like_a_phone):
+    text = Placeholders(b"k" * 32, "client").placeholder("email", looks_like_a_phone)
+    assert PLACEHOLDER.fullmatch(text)
+    assert PiiStep(PiiSettings())(Check("request", (Passage("user", "", f"Write to {text}."),))) == []
+
+
+def test_no_digest_consists_of_digits_alone():
+    placeholders = Placeholders(b"k" * 32, "client")
+    texts = [placeholders.placeholder("email", f"{number}@example.com") for number in range(5000)]
+    digests = [text.removeprefix("[EMAIL_").removesuffix("]") for text in texts]
+    assert not [one for one in digests if one.isdecimal()]
+    assert {len(one) for one in digests} >= {10, 11}

@@ -13,6 +13,7 @@ from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Wire, eventually, exchanges, free_port, post, provider, refusing_port
 from tests.support.observed import APIS, ask, observer, record_of, records_in, settings_for, short_batches
+from tests.support.step_gateway import placeholder_of
 from tests.support.upstreams import Raw, Script, render
 from tests.support.websocket_client import Client
 from tests.support.wire_clients import text_of
@@ -104,18 +105,14 @@ def test_a_text_that_a_step_could_not_check_is_left_out(gateway, upstream, folde
 @pytest.mark.parametrize("client", ["mask", "restore"])
 @each_cell
 def test_an_observer_gets_no_masked_and_no_restored_value(gateway, upstream, folder, client, api, cells):
-    asked = []
+    asked, placeholder = [], placeholder_of(client, "falcon-12")
     for target, stream in cells:
-        upstream.script(Script(text="fine"))
-        ask(gateway, client, api, target, "about falcon-12", stream=stream)
-        sent = upstream.seen[0].body.decode()
-        placeholder = sent[sent.index("[WORD_") : sent.index("]", sent.index("[WORD_")) + 1]
         upstream.script(Script(text=f"you said {placeholder} there"))
         _, request_id, body = ask(gateway, client, api, target, "about falcon-12", stream=stream)
         own = "falcon-12" if client == "restore" else placeholder
         assert text_of(api, body, stream=stream) == f"you said {own} there"
-        asked.append((request_id, placeholder))
-    for request_id, placeholder in asked:
+        asked.append(request_id)
+    for request_id in asked:
         record = record_of(folder, "save_async" if client == "restore" else "save", request_id)
         assert "falcon" not in record["request"] + record["response"]
         assert placeholder in record["request"]
@@ -222,10 +219,7 @@ def test_a_restored_value_of_another_endpoint_is_in_no_record(gateway, upstream,
             kind, data = "text/event-stream", b"data: " + data + b"\n\ndata: [DONE]\n\n"
         return Raw(200, (("content-type", kind),), (data,))
 
-    upstream.script(scripted("x"))
-    gateway.request("POST", "/v1/completions", body, auth)
-    sent = upstream.seen[0].body.decode()
-    placeholder = sent[sent.index("[WORD_") : sent.index("]", sent.index("[WORD_")) + 1]
+    placeholder = placeholder_of("restore", "falcon-12")
     upstream.script(scripted(f"you said {placeholder}"))
     reply = gateway.request("POST", "/v1/completions", body, auth)
     assert b"you said falcon-12" in reply.body

@@ -1,8 +1,9 @@
-"""Event streams of endpoints besides conversations flow as far as the ``hold`` of their steps allows."""
+"""Responses of endpoints besides conversations: event streams flow as far as the ``hold`` of their steps allows."""
 
 import contextlib
 import json
 import random
+import types
 from typing import Any, Final
 
 import httpx2
@@ -12,7 +13,15 @@ import trio.testing
 
 from tests.support import word_steps
 from tests.support.each_row import each_row
-from tests.support.endpoint_provider import EndpointProvider, ScriptedAnswer, endpoint_provider, events, settings
+from tests.support.endpoint_provider import (
+    EndpointProvider,
+    ReceivedRequest,
+    ScriptedAnswer,
+    endpoint_provider,
+    events,
+    json_answer,
+    settings,
+)
 from tests.support.in_process import InProcess, gateway
 from tests.support.settled_lines import SettledLines
 
@@ -63,14 +72,17 @@ ENDPOINTS: Final = {
 
 
 @contextlib.asynccontextmanager
-async def gateway_with(answer: ScriptedAnswer, *steps: dict[str, Any], **more: Any):
+async def gateway_with(answer: Any, *steps: dict[str, Any], **more: Any):
+    """Run a gateway with ``steps``. ``answer`` is that of the provider, or a function of its request."""
     word_steps.seen.clear()
-    async with endpoint_provider(lambda asked: answer) as provider:
+    async with endpoint_provider(answer if callable(answer) else lambda asked: answer) as provider:
         entries = [
             {"model": model, "access_key": "k", "base_url": f"{provider.url}/v1"}
             for model in ("openai/m-1", "mistral/m-2")
         ]
-        async with gateway({**settings(*entries), "steps": list(steps), **more}) as served:
+        aliases = {"cached": {"target": "openai/m-1", "cache": {"ttl": "1h"}}}
+        content = {**settings(*entries), "steps": list(steps), "model_aliases": aliases, **more}
+        async with gateway(content) as served:
             yield served, provider
 
 
@@ -288,3 +300,139 @@ async def test_a_step_that_reports_holds_no_more_of_a_stream_than_an_answer_may_
         (report,) = [one for one in line["steps"] if one["at"] == "response"]
         assert (report["outcome"], report["failure"]) == ("reported", "too_long")
         assert not any(check.at == "response" for check in word_steps.seen)
+
+
+# Responses that are cached, held for long, or left by their client
+
+ANSWER: Final = "it is falcon-77 today"
+CUT: Final = events(*map(completion, ("it is fal", "con-77", " today")), DONE)
+
+
+def answer_with(text: str) -> Any:
+    choice = {"index": 0, "text": text, "finish_reason": "stop", "logprobs": None}
+    usage = {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}
+    return lambda asked: json_answer({"id": "c", "object": "text_completion", "choices": [choice], "usage": usage})
+
+
+def wait_before_pieces(provider: EndpointProvider) -> trio.Event:
+    """Let ``provider`` wait before each piece of its answers until the event is set."""
+    provider.go = trio.Event()
+    return provider.go
+
+
+async def complete(served: InProcess, **headers: str) -> httpx2.Response:
+    return await served.post(
+        "/v1/completions", json={"model": "cached", "prompt": "a", "max_tokens": 4, "temperature": 0}, headers=headers
+    )
+
+
+async def test_a_masked_or_refused_response_is_not_cached():
+    for action, status in (("mask", 200), ("refuse", 400)):
+        async with gateway_with(answer_with(ANSWER), code(action=action)) as (served, provider):
+            for number in (1, 2):
+                found = await complete(served)
+                assert found.status_code == status
+                assert b"falcon" not in found.content
+                assert len(provider.asked) == number
+
+
+async def test_steps_run_on_each_cached_response():
+    async with gateway_with(answer_with("fine"), code()) as (served, provider):
+        first = await complete(served)
+        await trio.testing.wait_all_tasks_blocked()
+        second = await complete(served)
+        assert (second.status_code, second.json()["choices"]) == (200, first.json()["choices"])
+        assert second.headers["x-trigate-cache"] == "hit"
+        assert [check.at for check in word_steps.seen] == ["response", "response"]
+        assert len(provider.asked) == 1
+
+
+async def test_a_refusal_does_not_concern_another_request_for_the_same_response():
+    waiting = trio.Event()
+
+    async def answer(asked: ReceivedRequest) -> ScriptedAnswer:
+        if len(provider.asked) == 1:
+            await waiting.wait()
+        return answer_with(ANSWER)(asked)  # type: ignore[no-any-return]
+
+    found: dict[str, httpx2.Response] = {}
+
+    async def send(name: str, **headers: str) -> None:
+        found[name] = await complete(served, **headers)
+
+    async with (
+        gateway_with(answer, code(**{"for": "on_request"})) as (served, provider),
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(lambda: send("checked", **{"x-trigate-steps": "words"}))
+        await provider.begun.wait()
+        nursery.start_soon(send, "unchecked")
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        waiting.set()
+    assert (found["checked"].status_code, found["unchecked"].status_code) == (400, 200), found["unchecked"].text
+    assert found["unchecked"].json()["choices"][0]["text"] == ANSWER
+
+
+async def test_a_held_stream_is_kept_alive_and_a_late_refusal_is_its_last_event():
+    async with gateway_with(CUT, code(), keep_alive="1s") as (served, provider):
+        go = wait_before_pieces(provider)
+        async with streaming(served) as response:
+            received = b""
+            async for piece in response.aiter_bytes():
+                received += piece
+                go.set()
+        assert response.status_code == 200
+        assert received.startswith(b": ")
+        assert b"falcon" not in received
+        assert b"it is" not in received
+        assert received.count(b"content_filter") == 1
+        assert b"[DONE]" not in received
+
+
+async def test_a_providers_comment_passes_while_a_stream_is_held():
+    text = completion(" today")
+    async with gateway_with(events(text, b": busy\n\n" * 2, DONE), code()) as (served, provider):
+        turns = trio.Semaphore(2)
+        provider.go = types.SimpleNamespace(wait=turns.acquire)
+        async with streaming(served) as response:
+            received = response.aiter_bytes()
+            with trio.fail_after(5):
+                assert await anext(received) == b": ping\n\n"
+            turns.release()
+            assert b"".join([piece async for piece in received]) == text + DONE
+
+
+async def test_a_client_that_leaves_closes_the_provider_and_its_check():
+    async with gateway_with(CUT, code()) as (
+        served,
+        provider,
+    ):
+        lines = SettledLines(served)
+        wait_before_pieces(provider)
+        with trio.move_on_after(0.5):
+            async with streaming(served):
+                raise AssertionError("it has no content")
+        with trio.fail_after(5):
+            await provider.left_now.wait()
+        (line,) = await lines.next()
+        assert line["ended"] == "client_disconnected"
+
+
+async def test_an_answer_beyond_the_limit_is_unchecked():
+    limits = {"limits": {"answer": "1MiB"}}
+    long = answer_with("x" * 2**21)
+    async with gateway_with(long, code(), **limits) as (served, _):
+        found = await complete(served)
+        assert (found.status_code, found.json()["error"]["code"]) == (503, "step_unavailable")
+        assert "too_long" in found.text
+    async with gateway_with(long, code(unchecked="pass"), **limits) as (served, _):
+        found = await complete(served)
+        assert (found.status_code, len(found.json()["choices"][0]["text"])) == (200, 2**21)
+
+
+async def test_sound_has_no_text_for_a_step():
+    sound = ScriptedAnswer((b"first", b"second"), headers=(("content-type", "audio/mpeg"),))
+    async with gateway_with(sound, code(at=["request", "response"])) as (served, _):
+        found = await served.post("/v1/audio/speech", json={"model": "m-1", "input": "a", "voice": "b"})
+        assert (found.status_code, found.content) == (200, b"firstsecond")
+        assert [one.at for one in word_steps.seen] == ["request"]

@@ -4,16 +4,20 @@ https://github.com/elizaOS/eliza/issues/15348, https://github.com/BerriAI/litell
 import json
 import random
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.steps.loading import load_steps
 from gateway.steps.released import RELEASED, ReleasedReader
+from gateway.steps.stages import WindowStage
+from gateway.steps.trial import TrialSession
 from providers.apis import CODECS
-from streams.events import AnswerEnd, Event, ReasoningDelta, TextDelta, ToolCallDelta, ToolCallStart
+from streams.events import AnswerEnd, BlockEnd, Event, ReasoningDelta, TextDelta, ToolCallDelta, ToolCallStart
 from tests.support import word_steps
 from tests.support.each_row import each_row
 from tests.support.examples import examples, places
@@ -22,6 +26,7 @@ from tests.support.released_streams import release
 from tests.support.step_files import step_config
 from tests.support.upstreams import Script, ToolCall, converse_frame, render
 from tests.support.upstreams import data as sse_event
+from trigate.steps import Check, Finding, Passage
 
 CODE: Final = """
 import re
@@ -73,6 +78,10 @@ def events_in(frames: list[bytes]) -> list[Event]:
     """Return the events of releases."""
     reader, splitter = ReleasedReader(), RELEASED.splitter(0)
     return [event for one in frames for raw in splitter.feed(one) for event in reader.read_event(*RELEASED.parse(raw))]
+
+
+def joined(events: Sequence[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
 def split(data: bytes, seed: int) -> list[bytes]:
@@ -200,7 +209,7 @@ def test_a_step_that_holds_nothing_holds_calls_and_the_end(steps, api, calls):
         assert END.search(b"".join(found.releases)) is None
         events = events_in(release([steps["flow"]], api, pieces, translates=True).releases)
         assert not any(isinstance(event, ToolCallStart | ToolCallDelta | AnswerEnd) for event in events)
-    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == text
+    assert joined(events) == text
 
 
 @each_row("hold", [9, "nothing"])
@@ -272,3 +281,50 @@ def test_a_string_is_one_passage_and_masked_wherever_it_is(tmp_path, name, actio
     texts = [one.text for check in word_steps.seen for one in check.passages]
     assert sum("falcon-12" in text for text in texts) == 1
     assert (b"falcon-12" in b"".join(found.releases)) == (action == "report")
+
+
+# A service that holds text back (S33, S35)
+
+GUARDED: Final = "some words before falcon with a name longer than the window! and words after it"
+VALUE: Final = re.compile(r"falcon[^!]*!")
+
+
+@attrs.define
+class Guard:
+    """A service that masks a value, and holds back its beginning."""
+
+    sees_text_so_far: bool = True
+    lengths: list[int] = attrs.field(factory=list)
+
+    def held_back(self, passage: Passage) -> int:
+        at = passage.text.find("falcon")
+        return 0 if at < 0 or VALUE.search(passage.text) else len(passage.text) - at
+
+    async def __call__(self, check: Check) -> list[Finding]:
+        (passage,) = check.passages
+        assert GUARDED.startswith(passage.text)
+        self.lengths.append(len(passage.text))
+        return [Finding("masked", passage, *found.span(), "<BIRD>", "mask") for found in VALUE.finditer(passage.text)]
+
+
+@pytest.mark.sample(3, by="turns")
+@pytest.mark.parametrize("size", [4, 8, 16])
+async def test_a_service_that_holds_text_back_releases_the_same_text_at_every_split(tmp_path, size):
+    (loaded,) = load_steps(step_config(tmp_path, "  - {use: http, at: [response], with: {url: 'http://a'}}\n")).steps
+    guard = Guard()
+    step = attrs.evolve(loaded, hold=size, state=attrs.evolve(loaded.state, resource=None), function=guard)
+    session = TrialSession(Check("response", ()))
+    for first in range(len(GUARDED)):
+        for second in (first, (first + len(GUARDED)) // 2, len(GUARDED)):
+            guard.lengths.clear()
+            stage = WindowStage(step, session)
+            released = []
+            for piece in (GUARDED[:first], GUARDED[first:second], GUARDED[second:]):
+                released += await stage.feed([TextDelta(0, piece)] if piece else [])
+                assert "falcon" not in joined(released)
+            released += await stage.feed([BlockEnd(0), AnswerEnd("stop")])
+            assert joined(released) == "some words before <BIRD> and words after it"
+            assert guard.lengths == [
+                *range(size, len(GUARDED) + 1, size),
+                *([len(GUARDED)] if len(GUARDED) % size else []),
+            ]

@@ -10,6 +10,7 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import exchanges, free_port
 from tests.support.observed import APIS, ask, settings_for
 from tests.support.otlp_collector import Collector, serve_collector
+from tests.support.step_gateway import placeholder_of
 from tests.support.upstreams import Script, ToolCall
 
 PATTERNS = {"patterns": {"bird": "osprey-[0-9]+"}}
@@ -55,10 +56,7 @@ def attributes_of(collector: Collector, request_id: str) -> dict[str, dict[str, 
 @pytest.mark.parametrize("api", [*APIS, "gemini", "converse", "interactions"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_listed_group_has_its_messages_with_masks_in_spans(gateway, upstream, collector, api, stream):
-    upstream.script(Script(text="x"))
-    ask(gateway, "restore", api, "chat", "about falcon-12", stream=stream)
-    sent = upstream.seen[0].body.decode()
-    placeholder = sent[sent.index("[WORD_") : sent.index("]", sent.index("[WORD_")) + 1]
+    placeholder = placeholder_of("restore", "falcon-12")
     upstream.script(Script(text=f"you said {placeholder}", calls=(ToolCall("call_1", "f", '{"a": 1}'),)))
     _, request_id, body = ask(gateway, "restore", api, "chat", "about falcon-12", stream=stream)
     assert b"falcon-12" in body

@@ -3,7 +3,6 @@
 
 import json
 import logging
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ import pytest
 
 from tests.support.each_row import each_row
 from tests.support.harness import eventually, provider
-from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
+from tests.support.step_gateway import bearer, client_keys, own_steps, placeholder_of, step_gateway
 from tests.support.upstreams import Script
 from tests.support.wire_clients import events_of
 
@@ -102,10 +101,7 @@ def test_a_turn_that_only_the_provider_has_is_refused(gateway, upstream):
     assert upstream.seen == []
 
 
-def placeholder_in(body: bytes) -> str:
-    found = re.search(rb"\[WORD_[0-9a-f]+\]", body)
-    assert found, body
-    return found[0].decode()
+OWN: Final = placeholder_of("restore", "falcon-12")
 
 
 def test_values_of_an_earlier_turn_return_to_the_client(gateway, upstream):
@@ -115,7 +111,7 @@ def test_values_of_an_earlier_turn_return_to_the_client(gateway, upstream):
     assert b"falcon" not in upstream.seen[-1].body
     _, items = call(gateway, "restore", "GET", f"/v1/responses/{first['id']}/input_items")
     assert "about falcon-12" in json.dumps(items)
-    upstream.script(Script(text=f"you said {placeholder_in(upstream.seen[-1].body)}"))
+    upstream.script(Script(text=f"you said {OWN}"))
     _, second = ask(gateway, "restore", "what did I say?", previous_response_id=first["id"])
     assert b"falcon" not in upstream.seen[-1].body
     assert "you said falcon-12" in json.dumps(second["output"])
@@ -151,9 +147,7 @@ def test_arguments_of_a_stored_call_have_the_values_of_the_client(gateway, upstr
 
 def test_signed_reasoning_with_a_placeholder_is_stored(gateway, upstream):
     """Codex sends it when it resumes a session, and the next turn continues from what is stored."""
-    upstream.script(Script(text="x"))
-    ask(gateway, "restore", "about falcon-12")
-    thought = f"They want {placeholder_in(upstream.seen[-1].body)}."
+    thought = f"They want {OWN}."
     upstream.script(Script(text="fine", thinking=thought, seal="c2VhbA=="), Script(text="fine"), Script(text="fine"))
     more = {"include": ["reasoning.encrypted_content"], "reasoning": {"effort": "low"}}
     _, first = ask(gateway, "restore", "about falcon-12", store=False, **more)
@@ -174,16 +168,12 @@ def test_a_value_that_only_the_response_has_stays_masked(gateway, upstream):
 
 
 def test_only_values_of_a_restoring_step_return(gateway, upstream):
-    upstream.script(Script(text="x"))
-    ask(gateway, "both", "about falcon-12 and code-7")
-    sent = upstream.seen[-1].body
-    code = re.search(rb"\[CODE_[0-9a-f]+\]", sent)
-    assert code, sent
-    upstream.script(Script(text=f"{placeholder_in(sent)} with {code[0].decode()}"))
+    word, code = placeholder_of("both", "falcon-12"), placeholder_of("both", "code-7", "code")
+    upstream.script(Script(text=f"{word} with {code}"))
     _, first = ask(gateway, "both", "about falcon-12 and code-7")
-    assert f"falcon-12 with {code[0].decode()}" in json.dumps(first["output"])
+    assert f"falcon-12 with {code}" in json.dumps(first["output"])
     _, items = call(gateway, "both", "GET", f"/v1/responses/{first['id']}/input_items")
-    assert f"about falcon-12 and {code[0].decode()}" in json.dumps(items)
+    assert f"about falcon-12 and {code}" in json.dumps(items)
 
 
 def read_ended_turn(gateway: Any, client: str, id: str) -> Any:
