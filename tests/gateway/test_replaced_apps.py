@@ -30,18 +30,12 @@ def first(config) -> Iterator[Service]:
     gc.enable()
 
 
-def test_an_app_is_freed_with_its_service(config, first):
+@pytest.mark.parametrize("has_quart", [False, True])
+async def test_an_app_is_freed_with_its_service(config, first, has_quart):
     service = service_of_clients(config, first)
     app = app_of(config, service)
-    found = [weakref.ref(one) for one in (app, service.allowances, service.authenticator)]
-    del app, service
-    assert [one() for one in found] == [None, None, None]
-
-
-async def test_its_part_for_quart_keeps_no_service(config, first):
-    service = service_of_clients(config, first)
-    app = app_of(config, service)
-    await app.other_app()
+    if has_quart:
+        await app.other_app()
     found = [weakref.ref(one) for one in (app, service.allowances, service.authenticator)]
     del app, service
     assert [one() for one in found] == [None, None, None]

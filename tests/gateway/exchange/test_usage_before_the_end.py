@@ -3,7 +3,7 @@
 An estimate has no hidden thoughts, so a client that leaves after the last word would get them for free."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -23,7 +23,6 @@ THOUGHTS: Final = 5000
 PROMPT: Final = 7000
 END: Final = "the last word"
 STEPS: Final = [{"use": "pii", "at": ["request", "response"], "action": "report"}]
-TURN: Final = [{"role": "user", "content": "hi"}]
 
 
 def data(event: dict[str, Any], name: str = "") -> bytes:
@@ -133,34 +132,38 @@ async def leave(served: InProcess, path: str, body: dict[str, Any], sent: trio.E
     client.leave("rst")
 
 
-@each_row("client", ["chat", "messages"])
-@each_row("provider", STREAMS, every=2)
-@each_row("steps", [[], STEPS])
-async def test_a_client_that_leaves_after_the_last_word_is_charged_for_the_reported_usage(client, provider, steps):
-    path = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}[client]
-    body = {"model": provider, "max_tokens": 9000, "stream": True, "messages": TURN}
+async def line_of(
+    made: Callable[[str], dict[str, Any]], path: str, provider: str, text: str = "hi", after: str = ""
+) -> Any:
+    """Return the line of a client that leaves the stream of its request."""
+    body = {"model": provider, "max_tokens": 9000, "stream": True, "messages": [{"role": "user", "content": text}]}
     sent = trio.Event()
-    async with listening(partial(serve, sent)) as url, gateway(settings(url, steps)) as served:
+    async with listening(partial(serve, sent)) as url, gateway(made(url)) as served:
         with lines(served) as settled:
-            await leave(served, path, body, sent, END)
+            await leave(served, path, body, sent, after)
             await eventually(lambda: bool(settled))
     (line,) = settled
+    return line
+
+
+def check_reported(line: dict[str, Any]) -> None:
     assert line["ended"] == "client_disconnected"
     assert (line["input_tokens"], line["output_tokens"]) == (PROMPT, THOUGHTS + WORDS)
     assert line["cost_usd"] == pytest.approx((PROMPT * 10 + (THOUGHTS + WORDS) * 100) / 10**6)
+
+
+@each_row("path", ["/v1/chat/completions", "/v1/messages"])
+@each_row("provider", STREAMS, every=2)
+@each_row("steps", [[], STEPS])
+async def test_a_client_that_leaves_after_the_last_word_is_charged_for_the_reported_usage(path, provider, steps):
+    check_reported(await line_of(partial(settings, steps=steps), path, provider, after=END))
 
 
 @each_row("provider", ["each", "messages", "gemini"])
 @each_row("steps", [[], STEPS])
 async def test_a_client_that_leaves_during_hidden_thoughts_is_charged_for_them(provider, steps):
     """No content has gone to the client, so the attempt is not committed."""
-    body = {"model": provider, "max_tokens": 9000, "stream": True, "messages": [{"role": "user", "content": "think"}]}
-    sent = trio.Event()
-    async with listening(partial(serve, sent)) as url, gateway(settings(url, steps)) as served:
-        with lines(served) as settled:
-            await leave(served, "/v1/messages", body, sent)
-            await eventually(lambda: bool(settled))
-    (line,) = settled
+    line = await line_of(partial(settings, steps=steps), "/v1/messages", provider, "think")
     output = 1 if provider == "messages" else THOUGHTS
     (attempt,) = line["tried"]
     assert (attempt["reason"], attempt["input_tokens"], attempt["output_tokens"]) == ("client_left", PROMPT, output)
@@ -171,12 +174,4 @@ async def test_a_client_that_leaves_during_hidden_thoughts_is_charged_for_them(p
 @each_row("provider", STREAMS)
 async def test_pass_through_is_charged_for_the_reported_usage(provider):
     path = {"chat": "chat/completions", "messages": "messages", "gemini": "models/gemini:streamGenerateContent"}
-    body = {"model": provider, "max_tokens": 9000, "stream": True, "messages": TURN}
-    sent = trio.Event()
-    async with listening(partial(serve, sent)) as url, gateway(passing(url)) as served:
-        with lines(served) as settled:
-            await leave(served, f"/my-{provider}/{path[APIS[provider]]}?alt=sse", body, sent, END)
-            await eventually(lambda: bool(settled))
-    (line,) = settled
-    assert line["ended"] == "client_disconnected"
-    assert (line["input_tokens"], line["output_tokens"]) == (PROMPT, THOUGHTS + WORDS)
+    check_reported(await line_of(passing, f"/my-{provider}/{path[APIS[provider]]}?alt=sse", provider, after=END))
