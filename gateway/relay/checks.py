@@ -1,8 +1,8 @@
 """The check of relayed requests by steps: JSON, and the fields of forms. Imported only where steps are configured."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
@@ -21,7 +21,6 @@ from gateway.routing.plan import Plan
 from gateway.steps.endpoints import FORM_ENDPOINTS
 from gateway.steps.form_texts import FormField, FormTexts
 from gateway.steps.json_texts import NotJson
-from gateway.steps.masks import PassageEdit
 from gateway.steps.request_texts import MOST_TEXTS, RequestTexts
 from gateway.steps.scope import ClientFacts
 from gateway.steps.session import CheckedTexts, StepSession
@@ -34,36 +33,9 @@ from providers.endpoints.multipart import (
     MultipartParser,
 )
 from streams.errors import GatewayError, invalid
-from trigate.steps import Part, Passage
 
-
-class EndpointTexts:
-    """The texts of a JSON request to an endpoint. ``incoming`` is the request with all edits."""
-
-    def __init__(self, endpoint: str, incoming: Incoming, texts: RequestTexts) -> None:
-        self.incoming = incoming
-        self.passages: Sequence[Passage] = texts.passages
-        self.unreadable = texts.unreadable
-        self._endpoint = endpoint
-        self._texts = texts
-
-    @classmethod
-    async def of(cls, endpoint: str, incoming: Incoming) -> Self:
-        try:
-            texts = await offload(incoming.size, RequestTexts.of, endpoint, incoming.body, most=MOST_TEXTS)
-            return cls(endpoint, incoming, texts)
-        except NotJson as error:
-            raise invalid(f"the request body is not valid JSON: {error}") from None
-
-    def is_latest(self, passage: Passage) -> bool:
-        return self._texts.is_latest(passage)
-
-    async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
-        incoming = self.incoming
-        body = await offload(incoming.size, self._texts.replace, edits)
-        read = await offload(len(body), read_non_conversation, incoming.api, body)
-        return await self.of(self._endpoint, attrs.evolve(incoming, body=body, members=read.members))
-
+if TYPE_CHECKING:
+    from trigate.steps import Part
 
 T = TypeVar("T", bound=CheckedTexts)
 
@@ -82,8 +54,16 @@ async def check_json(inbound: InboundRequest, incoming: Incoming, plan: Plan) ->
         return incoming
     reservation = await _reserve_first(inbound, inbound.plan_json(incoming, plan, partial(replace_model, incoming)))
     inbound.exchange.use_checks(SessionChecks(session, inbound.context), reservation)
-    texts = await EndpointTexts.of(inbound.exchange.record.endpoint or "", incoming)
-    return (await check_texts(session, texts, plan)).incoming
+    endpoint = inbound.exchange.record.endpoint or ""
+    try:
+        texts = await offload(incoming.size, RequestTexts.of, endpoint, incoming.body, most=MOST_TEXTS)
+    except NotJson as error:
+        raise invalid(f"the request body is not valid JSON: {error}") from None
+    checked = (await check_texts(session, texts, plan)).body
+    if checked is incoming.body:
+        return incoming
+    read = await offload(len(checked), read_non_conversation, incoming.api, checked)
+    return attrs.evolve(incoming, body=checked, members=read.members)
 
 
 def begin_session(inbound: InboundRequest, incoming: Incoming, requested: tuple[Word, ...] = ()) -> StepSession | None:
@@ -123,26 +103,6 @@ MAX_TEXT: Final = 2**20
 _PLAIN: Final = ("", "7bit", "8bit", "binary")
 _FILES: Final = frozenset(("file", "image", "mask"))
 """The fields with recordings and pictures."""
-
-
-class FormRequest:
-    """The texts of a form: ``CheckedTexts``. ``fields`` are its parts with all edits."""
-
-    def __init__(self, endpoint: str, fields: Sequence[FormField], unreadable: Mapping[str, Part | None]) -> None:
-        self.fields = fields
-        self.unreadable = unreadable
-        self._endpoint = endpoint
-        self._texts = FormTexts.of(endpoint, fields)
-
-    @property
-    def passages(self) -> Sequence[Passage]:
-        return self._texts.passages
-
-    def is_latest(self, passage: Passage) -> bool:
-        return True
-
-    async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
-        return type(self)(self._endpoint, self._texts.replace(edits), self.unreadable)
 
 
 class FieldsReader:
@@ -228,7 +188,7 @@ async def check_form(
         return spool, spool.size
     request = inbound.plan_upload(incoming, single_target(inbound.context, plan), UploadedBody(spool, spool.size), "")
     inbound.exchange.use_checks(SessionChecks(session, inbound.context), await _reserve_first(inbound, request))
-    before = FormRequest(endpoint, tuple(reader.fields), reader.unreadable)
+    before = FormTexts(endpoint, tuple(reader.fields), reader.unreadable)
     checked = await check_texts(session, before, plan)
     if checked is before:
         return spool, spool.size

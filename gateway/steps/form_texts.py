@@ -1,13 +1,16 @@
 """The texts of a multipart form: its fields, their unknown names and the names of files, such as a picture's prompt."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Self
 
 import attrs
 
 from gateway.steps.json_texts import KeyMasked, splice
 from gateway.steps.masks import PassageEdit
 from gateway.steps.tables import table_for
-from trigate.steps import PARTS, Part, Passage
+from trigate.steps import Part, Passage
+
+NOTHING: Final[Mapping[str, Part | None]] = {}
 
 
 @attrs.frozen
@@ -25,16 +28,15 @@ class FieldName(Passage):
 
 
 class FormTexts:
-    """The passages of a form's fields, in their order."""
+    """The passages of the ``fields`` of a form for ``endpoint``, in their order. No step can read the ``unreadable``
+    ones."""
 
-    def __init__(self, fields: Sequence[FormField], passages: Sequence[tuple[int, Passage]]) -> None:
-        self.passages: Sequence[Passage] = tuple(passage for _, passage in passages)
-        self._fields = fields
-        self._indexes = {passage: index for index, passage in passages}
-
-    @classmethod
-    def of(cls, endpoint: str, fields: Sequence[FormField], parts: Collection[str] = PARTS) -> "FormTexts":
-        """Return the texts of a form for ``endpoint`` that belong to ``parts``."""
+    def __init__(
+        self, endpoint: str, fields: Sequence[FormField], unreadable: Mapping[str, Part | None] = NOTHING
+    ) -> None:
+        self.fields = fields
+        self.unreadable = unreadable
+        self._endpoint = endpoint
         known = table_for(endpoint).shape.members or {}
         found: list[tuple[int, Passage]] = []
         for index, field in enumerate(fields):
@@ -46,7 +48,14 @@ class FormTexts:
                 found.append((index, Passage("media", field.name, field.file_name)))
             elif shape is None or shape.leaf.kind not in ("exempt", "held", "data"):
                 found.append((index, Passage(part, field.name, field.value.decode("utf-8", "replace"))))
-        return cls(fields, [(index, passage) for index, passage in found if passage.part in parts])
+        self.passages: Sequence[Passage] = tuple(passage for _, passage in found)
+        self._indexes = {passage: index for index, passage in found}
+
+    def is_latest(self, passage: Passage) -> bool:
+        return True
+
+    async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
+        return type(self)(self._endpoint, self.replace(edits), self.unreadable)
 
     def replace(self, edits: Iterable[PassageEdit]) -> tuple[FormField, ...]:
         """Return the fields with each span replaced. Raises ``KeyMasked`` for the name of a field or a file."""
@@ -55,7 +64,7 @@ class FormTexts:
             if isinstance(passage, FieldName):
                 raise KeyMasked(text)
             by_field.setdefault(self._indexes[passage], []).append((start, end, text))
-        fields = list(self._fields)
+        fields = list(self.fields)
         for index, spans in by_field.items():
             if fields[index].file_name is not None:
                 raise KeyMasked(spans[0][2])

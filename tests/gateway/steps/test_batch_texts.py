@@ -121,18 +121,17 @@ FORM = (
 
 
 def test_the_fields_of_a_form_are_texts() -> None:
-    texts = FormTexts.of("image_edits", FORM)
+    texts = FormTexts("image_edits", FORM)
 
     assert [(one.part, one.path, one.text) for one in texts.passages] == [
         ("input", "prompt", "a secret é"),
         ("media", "image[]", "cat.png"),
         ("other", "user", "bob"),
     ]
-    assert [one.path for one in FormTexts.of("image_edits", FORM, ("input",)).passages] == ["prompt"]
 
 
 def test_the_unknown_name_of_a_field_is_a_text_without_masks() -> None:
-    texts = FormTexts.of("image_edits", (FormField("bob@corp.example", b"x"), FormField("name", b"y")))
+    texts = FormTexts("image_edits", (FormField("bob@corp.example", b"x"), FormField("name", b"y")))
 
     assert [one.text for one in texts.passages] == ["bob@corp.example", "x", "name", "y"]
     with pytest.raises(KeyMasked):
@@ -141,7 +140,7 @@ def test_the_unknown_name_of_a_field_is_a_text_without_masks() -> None:
 
 
 def test_a_mask_in_the_name_of_a_file_is_an_error() -> None:
-    texts = FormTexts.of("image_edits", FORM)
+    texts = FormTexts("image_edits", FORM)
 
     with pytest.raises(KeyMasked):
         texts.replace([(texts.passages[1], 0, 3, "[M]")])
