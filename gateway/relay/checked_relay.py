@@ -154,7 +154,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
         Beyond the limit, report to each step that it cannot check the response, and release the events."""
         limit = self._context.service.limits.answer
         if stream.passed > limit:
-            for name in stream.drop_watchers():
+            for name in stream.chain.drop_watchers():
                 self._session.records.of(name, "response").note_too_long()
         if stream.held > limit:
             for stage in stream.chain.holding_stages():

@@ -143,12 +143,6 @@ class LoadedStep:
             return frozenset((*self.actions.values(), "refuse"))
         return frozenset((self.actions,))
 
-    def open_tail(self, text: str, released_length: int) -> int:
-        """Return the index from which ``text`` may still become a part of a match. The first ``released_length``
-        characters were checked before."""
-        found = getattr(self.callable, "open_tail", None)
-        return released_length if found is None else found(text, released_length)
-
     @property
     def sees_text_so_far(self) -> bool:
         """Whether each call in a stream gets the text of a block from its beginning."""

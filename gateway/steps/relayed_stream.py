@@ -202,10 +202,6 @@ class RelayedStream:
     def _read(self, raws: Sequence[bytes]) -> list[RelayedEvent]:
         return [RelayedEvent.of(self._endpoint, raw) for raw in raws]
 
-    def drop_watchers(self) -> list[str]:
-        """Let the steps that only report see no more text, which they would hold, and return their names."""
-        return self.chain.drop_watchers()
-
 
 def _whole_piece(passage: Passage) -> RelayedPiece:
     """Return a text that no other event continues."""
