@@ -9,6 +9,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 import trio
+from quart import Response as QuartResponse
 from quart import request
 from quart_trio import QuartTrio
 
@@ -22,7 +23,7 @@ from gateway.mock.failures import PREFIX as FAULT_PREFIX
 from gateway.mock.faults import MAX_EVENT, Fault, Piece, ScriptedAnswer
 from gateway.mock.script import script
 from gateway.serving.quart_connections import HostlessQuart, configure
-from gateway.serving.quart_views import MatchedRule, add_view, current_scope, read_body
+from gateway.serving.quart_views import MatchedRule, add_view, current_scope, read_body, through_quart
 from gateway.serving.registry import ConnectionRegistry
 from providers.apis import CODECS
 from providers.neutral.choices import MEMBERS, MOST_SPLIT, join_choices
@@ -129,6 +130,7 @@ def create_mock(
     add_endpoints(app, partial(_call_endpoint, failures, pace, reset), _answer_line)
     add_view(app, "/v1/models", "models", models, ["GET"])
     caches.add_views(app)
+    app.register_error_handler(404, _find_no_path)
     for codec in CODECS.values():
         for route in codec.wire.routes():
             if route.operation != "answer":
@@ -160,6 +162,11 @@ async def _call_endpoint(
     except GatewayError as error:
         return _error(codec, error.info)
     return await _send(answer, pace, reset)
+
+
+async def _find_no_path(_: Exception) -> QuartResponse:
+    text = f"the stand-in has no path {request.path[:100]}: test it with the provider"
+    return through_quart(_error(CODECS["chat"], ErrorInfo("not_found", text)))
 
 
 def _headers() -> dict[str, str]:

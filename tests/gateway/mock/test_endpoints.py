@@ -176,6 +176,13 @@ def test_a_line_of_a_batch_that_is_no_request_fails_alone():
     assert [[json.loads(line)["response"]["status_code"] for line in lines] for lines in files] == [[200], [400] * 3]
 
 
+def test_a_path_that_the_stand_in_does_not_have_is_named():
+    with mock_thread() as served:
+        found = httpx2.post(f"{served.url}/v1/score", json={"model": "m"})
+    assert found.status_code == 404
+    assert "no path /v1/score: test it with the provider" in found.json()["error"]["message"]
+
+
 @each_row("requests", ["a", ["a"], [{"params": {}}], [{"custom_id": "a"}], [{"custom_id": "a", "params": 1}]])
 def test_a_malformed_message_batch_is_refused(requests):
     with pytest.raises(GatewayError, match="requests") as refused:
