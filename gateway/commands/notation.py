@@ -124,7 +124,13 @@ def _change_toml(text: str, changes: Settings) -> str:
         raise ValueError(str(error)) from None
 
 
-TOML = Notation(tomllib.loads, _edit_toml, lambda text, path: _change_toml(text, [(path, ...)]))
+def _remove_toml(text: str, path: Path) -> str:
+    after = _change_toml(text, [(path, ...)])
+    separates = after == "\n" or (after.endswith("\n\n") and not text.endswith("\n\n"))
+    return after[:-1] if separates else after  # tomlkit put an empty line before the last table, which is gone
+
+
+TOML = Notation(tomllib.loads, _edit_toml, _remove_toml)
 
 
 # YAML: a mapping of scalars, or a list of mappings with ours among them

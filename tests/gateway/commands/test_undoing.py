@@ -105,6 +105,15 @@ def test_undo_keeps_later_additions_and_restores_the_rest(home, name):
     assert FORMATS[form].parse(found) == FORMATS[form].parse(ADDED[name](BEFORE[name]))
 
 
+@pytest.mark.parametrize("text", ["", "a = 1\n", "# top\nmodel = 'm'  # mine\n\n[[a]]\n\n[[a]]\nb = {c = 1}\n"])
+def test_toml_has_no_trace_of_reverted_settings(text):
+    added = [(("model",), "x"), (("providers", "trigate", "url"), "y"), (("providers", "trigate", "name"), "z")]
+    paths = [path for path, _ in added]
+    before = {**dict.fromkeys(paths, MISSING), **values_at("toml", text, paths)}
+    holders = [("providers",), ("providers", "trigate")]
+    assert revert("toml", merge("toml", text, added), before, holders).replace('"m"', "'m'") == text
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_undo_leaves_only_later_additions_in_a_created_file(home, capsys, name):
     form = CLIENTS[name].file.format
