@@ -178,17 +178,6 @@ def test_the_command_names_what_is_wrong_with_either_file(files):
     assert "NEW_KEY is not set" in found.stderr
 
 
-def test_a_mistake_of_both_files_is_reported_once(files):
-    (files / "old.yaml").write_text((files / "trigate.yaml").read_text())
-    found = invoke("check", "--diff", "old.yaml", cwd=files)
-    assert (found.returncode, found.stderr.count("NEW_KEY is not set")) == (2, 1), found.stderr
-    assert found.stderr.endswith("trigate.yaml also has 1 of these mistakes.\n")
-    with (files / "trigate.yaml").open("a") as file:
-        file.write("retries: 3\n")
-    found = invoke("check", "--diff", "old.yaml", cwd=files)
-    assert (found.stderr.count("NEW_KEY is not set"), found.stderr.count("retries: 3")) == (1, 1), found.stderr
-
-
 def test_changed_request_members_are_listed():
     def members(**more: object) -> Config:
         entry = {"model": "openai/m", "access_key": "k", "request": {"default": {"temperature": 0.25}, **more}}
