@@ -87,7 +87,7 @@ def test_two_gateways_enforce_a_limit_together(pair, server):
     said = one.request("GET", "/readyz?verbose", None, BEARER).json
     assert said["counters"]["state"] == "away"
     assert one.request("GET", "/healthz").status == 200
-    assert "is unavailable" in "".join(one.log)
+    eventually(lambda: "is unavailable" in "".join(one.log))
 
 
 BUSY = Raw(429, (("content-type", "application/json"), ("retry-after", "600")), (b'{"error": {"message": "later"}}',))

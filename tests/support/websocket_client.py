@@ -127,7 +127,8 @@ class Client:
                         self.wire.send(self._proto.send(event.response()))
                 case Ping():
                     self.pings += 1
-                    self.wire.send(self._proto.send(event.response()))
+                    with contextlib.suppress(LocalProtocolError):  # the client is closing
+                        self.wire.send(self._proto.send(event.response()))
                 case Pong():
                     self._frames.append('{"type": "pong"}')
                 case _:
