@@ -8,34 +8,14 @@ from providers.neutral.request import (
     Format,
     ImagePart,
     MediaSource,
-    Message,
-    NativeTool,
     Parameter,
     Reasoning,
-    RefusalPart,
     TextPart,
     Tool,
-    ToolCallPart,
     ToolChoice,
 )
 from tests.support.cases import case
 from tests.support.chat_wire import chat_request
-
-
-def test_each_role_becomes_a_turn_in_its_position():
-    call = chat_request(
-        {"role": "system", "content": "A"},
-        {"role": "user", "content": "B", "name": "ann"},
-        {"role": "developer", "content": [{"type": "text", "text": "C"}]},
-        {"role": "assistant", "content": None, "refusal": "no"},
-    )
-    assert call.messages == (
-        Message("system", (TextPart("A", "messages[0].content"),), "messages[0]"),
-        Message("user", (TextPart("B", "messages[1].content"),), "messages[1]", "ann"),
-        Message("developer", (TextPart("C", "messages[2].content[0]"),), "messages[2]"),
-        Message("assistant", (RefusalPart("no", "messages[3].refusal"),), "messages[3]"),
-    )
-    assert call.dropped == ()
 
 
 def test_parts_of_a_user_message_are_read():
@@ -63,28 +43,6 @@ def test_parts_of_a_user_message_are_read():
     assert [part.at for part in parts] == [f"messages[0].content[{i}]" for i in range(len(content))]
 
 
-def test_calls_and_results_keep_their_kind():
-    call = chat_request(
-        {
-            "role": "assistant",
-            "content": "",
-            "tool_calls": [
-                {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
-                {"id": "b", "type": "custom", "custom": {"name": "g", "input": "raw"}},
-            ],
-        },
-        {"role": "tool", "tool_call_id": "b", "content": [{"type": "text", "text": "B"}]},
-        {"role": "tool", "tool_call_id": "a", "content": "A"},
-    )
-    assert call.messages[0].parts[1:] == (
-        ToolCallPart("a", "f", "{}", at="messages[0].tool_calls[0]"),
-        ToolCallPart("b", "g", "raw", "custom", at="messages[0].tool_calls[1]"),
-    )
-    assert [turn.parts[0].kind for turn in call.messages[1:]] == ["custom", "function"]
-    assert call.messages[1].parts[0].parts == (TextPart("B", "messages[1].content[0]"),)
-    assert {turn.role for turn in call.messages[1:]} == {"user"}
-
-
 def test_legacy_functions_are_paired_by_name():
     call = chat_request(
         {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "1"}},
@@ -107,33 +65,6 @@ def test_a_mark_next_to_the_role_counts_for_the_last_part():
     call = chat_request({"role": "system", "content": [{"type": "text", "text": "A"}] * 2, "cache_control": mark})
     assert [part.marks for part in call.messages[0].parts] == [{}, {"cache_control": mark}]
     assert call.dropped == ()
-
-
-def test_tools_of_every_form_are_read():
-    schema = {"type": "object", "properties": {"x": {"type": "string"}}}
-    grammar = {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: /x/"}}
-    call = chat_request(
-        tools=[
-            {"type": "function", "function": {"name": "f", "description": "d", "parameters": schema, "strict": True}},
-            {"type": "custom", "custom": {"name": "g", "format": grammar}},
-            {"type": "custom", "name": "h"},
-            {"type": "web_search", "depth": 2},
-            {"type": "function", "function": {"name": "i", "new": 1}, "cache_control": {"type": "ephemeral"}},
-        ]
-    )
-    assert call.tools == (
-        Tool("f", "d", schema, strict=True, at="tools[0]"),
-        Tool(
-            "g",
-            kind="custom",
-            format={"type": "grammar", "syntax": "lark", "definition": "start: /x/"},
-            at="tools[1]",
-        ),
-        Tool("h", kind="custom", at="tools[2]"),
-        NativeTool("chat", "web_search", {"type": "web_search", "depth": 2}, "tools[3]"),
-        Tool("i", at="tools[4]", marks={"cache_control": {"type": "ephemeral"}}),
-    )
-    assert call.dropped == ("tools[].function.new",)
 
 
 def test_tool_choice_of_every_form_is_read():

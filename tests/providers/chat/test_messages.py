@@ -22,35 +22,9 @@ from providers.neutral.request import (
     ToolCallPart,
     ToolResultPart,
 )
-from providers.responses import RESPONSES
 from streams.errors import GatewayError
-from tests.support.chat_wire import OWN, USER, assistant, chat_request, encode_request, messages, user
+from tests.support.chat_wire import OWN, assistant, encode_request, messages, user
 from tests.support.each_row import each_row
-
-
-def test_results_follow_their_calls_in_order_before_anything_else():
-    turns = (
-        assistant(TextPart("calling"), ToolCallPart("a", "f", "")),
-        assistant(ToolCallPart("b", "g", "{}")),
-        user(TextPart("first"), ToolResultPart("b", (TextPart("B"),))),
-        user(ToolResultPart("a", (TextPart("A"),)), TextPart("second")),
-        user(ToolResultPart("z", (TextPart("orphan"),))),
-    )
-    assert messages(*turns) == [
-        {
-            "role": "assistant",
-            "content": "calling",
-            "tool_calls": [
-                {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
-                {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
-            ],
-        },
-        {"role": "tool", "tool_call_id": "a", "content": "A"},
-        {"role": "tool", "tool_call_id": "b", "content": "B"},
-        {"role": "tool", "tool_call_id": "z", "content": "orphan"},
-        {"role": "user", "content": "first"},
-        {"role": "user", "content": "second"},
-    ]
 
 
 def test_images_in_original_size_are_of_high_detail_where_that_is_unknown():
@@ -70,59 +44,6 @@ def test_images_in_original_size_are_of_high_detail_where_that_is_unknown():
 def images_of(body):
     parts = [part for message in body["messages"] for part in message["content"] or () if isinstance(part, dict)]
     return [part["image_url"] for part in parts if part["type"] == "image_url"]
-
-
-def test_images_of_results_come_in_one_message_after_all_results():
-    image = ImagePart(MediaSource("base64", "QUJD", "image/png"))
-    turns = (
-        assistant(ToolCallPart("a", "f", "{}"), ToolCallPart("b", "f", "{}")),
-        user(ToolResultPart("a", (TextPart("see"), image)), ToolResultPart("b", (image,)), TextPart("and?")),
-    )
-    url = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}
-    assert messages(*turns)[1:] == [
-        {"role": "tool", "tool_call_id": "a", "content": "see"},
-        {"role": "tool", "tool_call_id": "b", "content": ""},
-        {
-            "role": "user",
-            "content": [
-                {"type": "text", "text": "Image from tool a:"},
-                url,
-                {"type": "text", "text": "Image from tool b:"},
-                url,
-            ],
-        },
-        {"role": "user", "content": "and?"},
-    ]
-
-
-@each_row(
-    ("parts", "expected"),
-    [
-        ((TextPart("boom"),), "Error: boom"),
-        ((), "Error: "),
-        ((TextPart("a"), TextPart("b")), "Error: a\nb"),
-    ],
-)
-def test_a_failed_tool_is_reported_in_words(parts, expected):
-    turns = (assistant(ToolCallPart("a", "f", "{}")), user(ToolResultPart("a", parts, is_error=True)))
-    assert messages(*turns)[1]["content"] == expected
-
-
-def test_empty_parts_and_turns_are_left_out():
-    turns = (
-        Message("system", (TextPart(""),)),
-        user(TextPart(""), TextPart("hi")),
-        assistant(TextPart("")),
-        assistant(),
-        user(),
-    )
-    assert messages(*turns) == [{"role": "user", "content": "hi"}]
-
-
-@each_row(("knows", "role"), [(True, "developer"), (False, "system")])
-def test_developer_is_system_where_the_role_is_unknown(knows, role):
-    turns = (Message("system", (TextPart("A"),)), Message("developer", (TextPart("B"),)), USER)
-    assert [one["role"] for one in messages(*turns, developer_role=knows)] == ["system", role, "user"]
 
 
 def test_parts_of_other_apis_are_dropped_and_reported():
@@ -173,40 +94,6 @@ def test_documents_are_files_and_plain_ones_are_text():
     ]
 
 
-def test_instructions_of_a_responses_client_come_before_its_developer_messages():
-    """Neither overwrites the other (MetaFARS/codex-relay#65, theopenco/llmgateway#1807, mnfst/llm-gateway#1900)."""
-    body = {
-        "model": "m",
-        "instructions": "A",
-        "input": [{"role": "developer", "content": "B"}, {"role": "user", "content": "C"}],
-    }
-    out, _ = encode_request(RESPONSES.read_request(body), developer_role=False)
-    assert [(one["role"], one["content"]) for one in out["messages"]] == [
-        ("system", "A"),
-        ("system", "B"),
-        ("user", "C"),
-    ]
-
-
-def test_arguments_pass_unparsed():
-    """A dropped or changed call orphans its result (su-kaka/gcli2api#406)."""
-    for arguments in ('{"b": 1.0, "a": 123456789012345678901234567890}', "not json", "{"):
-        assert (
-            messages(assistant(ToolCallPart("a", "f", arguments)))[0]["tool_calls"][0]["function"]["arguments"]
-            == arguments
-        )
-
-
-def test_an_interrupted_turn_is_forwarded_unchanged():
-    """Repairing a history is for the config to ask for (querymt/querymt#944)."""
-    turns = (
-        assistant(ToolCallPart("a", "f", "{}")),
-        user(TextPart("go on")),
-        user(ToolResultPart("z", (TextPart("Z"),))),
-    )
-    assert [one["role"] for one in messages(*turns)] == ["assistant", "tool", "user"]
-
-
 EPHEMERAL = {"cache_control": {"type": "ephemeral"}}
 HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
 OWN_MARK = {"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "30m"}}
@@ -243,21 +130,6 @@ def test_cache_marks_become_breakpoints_where_the_model_has_them(turn, marks, ex
     assert dropped == (f"x.{next(iter(marks))}",)
 
 
-def test_a_cache_mark_next_to_the_role_moves_to_the_last_part():
-    """OpenCode puts it there."""
-    content = [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}]
-    body, dropped = encode_request(
-        chat_request({"role": "system", "content": content, **EPHEMERAL}), cache_breakpoints=True
-    )
-    assert body["messages"][0]["content"] == [
-        content[0], {**content[1], "prompt_cache_breakpoint": {"mode": "explicit"}},
-    ]  # fmt: skip
-    assert dropped == ()
-    assert encode_request(chat_request({"role": "system", "content": "A", **EPHEMERAL}))[1] == (
-        "messages[].cache_control",
-    )
-
-
 def test_cache_marks_without_content_are_reported():
     turns = (
         user(TextPart("", "a", EPHEMERAL), TextPart("hi")),
@@ -268,8 +140,3 @@ def test_cache_marks_without_content_are_reported():
     assert set(encode_request(call, cache_breakpoints=True)[1]) == {f"{at}.cache_control" for at in "abcd"}
     odd = Request("messages", "m", (user(TextPart("a", "x", {"cache_control": 3})),))
     assert encode_request(odd, cache_breakpoints=True)[1] == ("x.cache_control",)
-
-
-def test_a_plain_document_keeps_its_title():
-    part = FilePart(MediaSource("text", "plain"), "notes.txt")
-    assert messages(user(part))[0]["content"] == "notes.txt\nplain"

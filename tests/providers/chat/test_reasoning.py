@@ -1,33 +1,22 @@
 """Reasoning of earlier turns in Chat: seals, native items, replay. Pure values."""
 
 import itertools
-import json
 
 from providers.apis import CODECS
 from providers.chat import CHAT
-from providers.neutral.codec import Recipient, Reply
-from providers.neutral.request import ReasoningPart, Request, TextPart, ToolCallPart, ToolResultPart
-from providers.neutral.seal import Issuer, Seal, seal, unseal
-from providers.responses import RESPONSES
-from streams.events import AnswerEnd, TextDelta
-from streams.fold import fold
-from tests.support.block_events import text_events, thought_events
+from providers.neutral.codec import Reply
+from providers.neutral.request import ReasoningPart, Request, TextPart
+from providers.neutral.seal import Issuer, Seal, seal
 from tests.support.cases import case
 from tests.support.chat_wire import (
-    ISSUER,
     OTHER,
     OWN,
     USER,
     assistant,
     chat_request,
-    deltas,
     encode_request,
-    messages,
-    reply,
     sealed_item,
-    user,
     whole,
-    write,
 )
 from tests.support.each_row import each_row
 from tests.support.next_requests import returning_request
@@ -91,46 +80,6 @@ def test_reasoning_is_returned_only_to_its_author():
     assert dropped == ("messages[].content[]", "input[]", "output[]")
 
 
-def test_no_reasoning_field_is_invented():
-    turns = (assistant(ReasoningPart("hm", native={}, at="x"), TextPart("a")), USER, assistant(TextPart("b")))
-    assert all("reasoning_content" not in one for one in messages(*turns))
-
-
-def test_a_message_of_nothing_but_reasoning_is_left_out():
-    thought = ReasoningPart("hm", Seal(OWN, "chat", {"field": "reasoning"}), at="messages[0].content[0]")
-    body, dropped = encode_request(Request("messages", "m", (USER, assistant(thought))))
-    assert [one["role"] for one in body["messages"]] == ["user"]
-    assert dropped == ("messages[].content[]",)
-
-
-def test_messages_without_reasoning_get_an_empty_one_if_required():
-    """anomalyco/opencode#24722, #25000, RooCodeInc/Roo-Code#12195, SaladDay/cc-switch-cli#170."""
-    turns = (
-        assistant(TextPart("a")),
-        USER,
-        assistant(ReasoningPart("hm", Seal(OWN, "chat", {"field": "reasoning_content"})), TextPart("b")),
-        USER,
-        assistant(ToolCallPart("x", "f", "{}")),
-        user(ToolResultPart("x", (TextPart("X"),))),
-        assistant(ReasoningPart("so", Seal(OWN, "chat", {"field": "reasoning"})), TextPart("c")),
-    )
-    body, _ = encode_request(Request("messages", "m", turns), reasoning_replay="every_message")
-    said = [one for one in body["messages"] if one["role"] == "assistant"]
-    found = [(one.get("reasoning_content"), one.get("reasoning")) for one in said]
-    assert found == [(None, None), ("hm", None), ("", None), (None, "so")]
-    body, _ = encode_request(
-        Request("messages", "m", turns), reasoning_replay="every_message", reasoning_field="reasoning"
-    )
-    assert body["messages"][4]["reasoning"] == ""
-    body, _ = encode_request(Request("messages", "m", turns))
-    assert "reasoning_content" not in body["messages"][4]
-
-
-def test_no_empty_reasoning_is_added_before_the_first_one():
-    turns = (assistant(TextPart("a")), USER, assistant(TextPart("b")))
-    assert all("reasoning_content" not in one for one in messages(*turns, reasoning_replay="every_message"))
-
-
 def test_reasoning_that_a_chat_client_returns_goes_under_the_providers_name():
     for field, members, expected in [
         ("reasoning_content", {"reasoning_content": "hm"}, {"reasoning_content": "hm"}),
@@ -179,21 +128,6 @@ def test_reasoning_comes_back_to_its_provider_whichever_api_the_client_speaks(ap
     assert dropped == ()
 
 
-def test_only_what_the_text_does_not_say_is_sealed_for_chat_clients():
-    """One item without text, and none where the text under its usual name is all that goes back."""
-    for field, sealed_too in (("reasoning_content", False), ("reasoning", True), ("content", True)):
-        answer = fold(
-            [*thought_events(0, "t", api="chat", item={"field": field}), TextDelta(1, "a"), AnswerEnd("stop")]
-        )
-        message = json.loads(CHAT.write_answer(answer, reply()))["choices"][0]["message"]
-        assert message["reasoning_content"] == "t"
-        assert ("reasoning_details" in message) == sealed_too
-        if sealed_too:
-            (detail,) = message["reasoning_details"]
-            assert detail.keys() == {"type", "data"}
-            assert unseal(detail["data"]).item == [{"field": field}]
-
-
 def test_the_byte_lane_puts_typed_reasoning_back_before_the_content():
     body = {
         "messages": [
@@ -212,43 +146,3 @@ def test_the_byte_lane_puts_typed_reasoning_back_before_the_content():
     assert [one["content"] for one in changed["messages"]] == [[thinking, text], [thinking, text], [thinking]]
     assert all(one.keys() == {"role", "content"} for one in changed["messages"])
     assert dropped == ()
-
-
-def test_native_details_are_sent_unchanged():
-    details = [{"type": "reasoning.text", "text": "t", "signature": "s", "index": 0}]
-    events = [*thought_events(0, "t", api="chat", item={"reasoning_details": details}), AnswerEnd("stop")]
-    assert deltas(write(events))[-2] == {"reasoning_details": details}
-
-
-def test_details_of_several_blocks_come_once_and_are_not_merged_by_their_number():
-    """openai Python fails on a second list without numbers and glues two elements of one number together."""
-    events = []
-    for block in (0, 1):
-        details = [{"type": "reasoning.text", "text": str(block), "index": 0}]
-        events += thought_events(block, "t", api="chat", item={"reasoning_details": details})
-    found = [
-        one["reasoning_details"] for one in deltas(write([*events, AnswerEnd("stop")])) if "reasoning_details" in one
-    ]
-    assert [[(item["index"], item["text"]) for item in details] for details in found] == [[(0, "0"), (1, "1")]]
-
-
-def test_a_reasoning_item_of_responses_comes_back_through_a_chat_client():
-    """Every member of it, unchanged (lidge-jun/opencodex#2229, openai/codex#8145)."""
-    item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA", "status": None}
-    answer = fold([*thought_events(0, api="responses", item=item), *text_events(1, "a"), AnswerEnd("stop")])
-    message = json.loads(CHAT.write_answer(answer, reply()))["choices"][0]["message"]
-    call = CHAT.read_request({"model": "m", "messages": [{"role": "user", "content": "hi"}, message]})
-    out = RESPONSES.write_request(call, Recipient("gpt", ISSUER))
-    assert item in json.loads(out.body)["input"]
-    assert b"gAAA" not in RESPONSES.write_request(call, Recipient("gpt", OTHER_ACCOUNT)).body
-
-
-OTHER_ACCOUNT = Issuer(ISSUER.provider, "another")
-
-
-def test_reasoning_in_two_members_is_reported_twice_if_dropped():
-    talk = {"role": "assistant", "content": "a", "reasoning_content": "hm", "reasoning": "hm"}
-    call = chat_request(talk, {"role": "user", "content": "again"})
-    for api in ("messages", "responses"):
-        dropped = CODECS[api].write_request(call, Recipient("m", ISSUER)).dropped
-        assert {"messages[].reasoning_content", "messages[].reasoning"} <= set(dropped)

@@ -12,19 +12,15 @@ from streams.events import (
     BlockEnd,
     Citation,
     ErrorInfo,
-    NativeItem,
-    ReasoningDelta,
-    RefusalDelta,
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
     Usage,
 )
 from streams.fold import fold
-from tests.support.block_events import call_events, refusal_events, text_events, thought_events
+from tests.support.block_events import call_events, text_events, thought_events
 from tests.support.cases import case
-from tests.support.chat_wire import ISSUER, chunks, deltas, reply, write
-from tests.support.each_row import each_row
+from tests.support.chat_wire import chunks, deltas, reply, write
 
 CALLED = [
     AnswerStart("msg_1", "claude"),
@@ -34,40 +30,6 @@ CALLED = [
     ToolCallDelta(2, "1}"), BlockEnd(2), BlockEnd(3),
     Usage(input=3, cache_read=10, cache_write=2, output=6, reasoning=4), AnswerEnd("tool_calls", "tool_use"),
 ]  # fmt: skip
-
-
-def test_a_stream_is_written_chunk_by_chunk():
-    stream = write(CALLED)
-    found = chunks(stream)
-    assert {(one["object"], one["created"], one["model"]) for one in found} == {
-        ("chat.completion.chunk", 1_700_000_000, "my-model")
-    }
-    assert len({one["id"] for one in found}) == 1
-    assert found[0]["id"].startswith("chatcmpl-")
-    parts = deltas(stream)
-    seal = parts[-2].pop("reasoning_details")
-    assert parts == [
-        {"role": "assistant", "content": None},
-        {"reasoning_content": "hm"},
-        {"content": "Let me "},
-        {"content": "see."},
-        {
-            "tool_calls": [
-                {"index": 0, "id": "toolu_1", "type": "function", "function": {"name": "look", "arguments": ""}}
-            ]
-        },
-        {"tool_calls": [{"index": 1, "id": "toolu_2", "type": "custom", "custom": {"name": "patch", "input": ""}}]},
-        {"tool_calls": [{"index": 0, "function": {"arguments": '{"a":'}}]},
-        {"tool_calls": [{"index": 1, "custom": {"input": "raw"}}]},
-        {"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]},
-        {},
-        {},
-    ]
-    assert [item["type"] for item in seal] == ["reasoning.encrypted"]
-    assert unseal(seal[0]["data"]).item == [CALLED[2].item]
-    assert unseal(seal[0]["data"]).issuer == ISSUER
-    reasons = [one["choices"][0]["finish_reason"] for one in found if one["choices"]]
-    assert reasons == [None] * (len(reasons) - 1) + ["tool_calls"]
 
 
 def test_usage_is_written_only_on_request():
@@ -116,17 +78,6 @@ def test_finish_reasons_agree_with_the_content():
             assert json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["finish_reason"] == expected
 
 
-def test_events_without_a_chat_form_are_omitted():
-    """Tools that the provider runs itself are no calls: the client would be asked to run a tool that it has not."""
-    events = [
-        *text_events(0, "a", Citation(0, "messages", {"type": "char_location"})),
-        NativeItem(1, "messages", "server_tool_use", {}), BlockEnd(1), *refusal_events(2, "no"), AnswerEnd("stop"),
-    ]  # fmt: skip
-    assert deltas(write(events)) == [
-        {"role": "assistant", "content": ""}, {"content": "a"}, {"refusal": "no"}, {},
-    ]  # fmt: skip
-
-
 def test_a_whole_answer_has_every_key():
     body = json.loads(CHAT.write_answer(fold(CALLED), reply()))
     (choice,) = body["choices"]
@@ -147,27 +98,6 @@ def test_a_whole_answer_has_every_key():
     }
     assert body["usage"]["prompt_tokens"] == 15
     ChatCompletion.model_validate(body)
-
-
-TOKEN = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
-
-
-def test_log_probabilities_are_in_the_chunk_of_their_text():
-    """OpenAI's own client puts them together from the chunks."""
-    events = [
-        TextDelta(0, "a", [TOKEN]),
-        TextDelta(0, "b"),
-        TextDelta(0, "c", [TOKEN, TOKEN]),
-        BlockEnd(0),
-        AnswerEnd("stop"),
-    ]
-    found = [one["choices"][0] for one in chunks(write(events)) if one["choices"]]
-    told = {"content": [TOKEN], "refusal": None}
-    assert [(one["delta"].get("content"), one["logprobs"]) for one in found] == [
-        ("", None), ("a", told), ("b", None), ("c", {"content": [TOKEN, TOKEN], "refusal": None}), (None, None),
-    ]  # fmt: skip
-    choice = json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]
-    assert choice["logprobs"] == {"content": [TOKEN] * 3, "refusal": None}
 
 
 def test_citations_come_once_in_a_stream_as_in_the_whole_answer():
@@ -191,26 +121,3 @@ def test_citations_come_once_in_a_stream_as_in_the_whole_answer():
     ]
     message = json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["message"]
     assert [message["annotations"]] == annotations
-
-
-@each_row(
-    "events, contents, whole",
-    [
-        ([TextDelta(0, "a"), BlockEnd(0)], ["", "a"], "a"),
-        ([RefusalDelta(0, "no"), BlockEnd(0)], [None], None),
-        ([ToolCallStart(0, "a", "f"), BlockEnd(0)], [None], None),
-        ([ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1)], [None, "a"], "a"),
-        ([ReasoningDelta(0, "hm"), BlockEnd(0)], [None, ""], ""),
-        ([NativeItem(0, "messages", "x", {}), BlockEnd(0)], [""], ""),
-        ([], [""], ""),
-    ],
-)
-def test_the_first_chunk_has_the_role_and_no_other(events, contents, whole):
-    """Clients that see no role send the turn back without one (Portkey-AI/gateway#1399, #1000)."""
-    told = [AnswerStart(), *events, Usage(), AnswerEnd("stop")]
-    parts = deltas(write(told))
-    assert [one.get("role") for one in parts] == ["assistant"] + [None] * (len(parts) - 1)
-    assert [one["content"] for one in parts if "content" in one] == contents
-    message = json.loads(CHAT.write_answer(fold(told), reply()))["choices"][0]["message"]
-    assert message["content"] == whole
-    assert ("tool_calls" in message) == any(isinstance(event, ToolCallStart) for event in events)

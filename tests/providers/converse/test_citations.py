@@ -5,17 +5,13 @@ from typing import Any
 
 import pytest
 
-from providers.apis import CODECS
 from providers.converse.citations import write_citation
-from providers.grammar import judge
-from providers.neutral.hints import is_loss
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, Citation, Event, TextDelta, Usage
 from streams.fold import fold
 from tests.support.made_images import read_events, stream_for, whole_for
 
 pytest.importorskip("botocore", reason="Amazon's SDK, whose parser reads what is written here, is not installed")
 from tests.support.cases import case
-from tests.support.converse_sdk import join_blocks
 from tests.support.each_row import each_row
 
 URL = "https://www.example.org/a?b=c"
@@ -46,15 +42,6 @@ def test_a_cited_page_is_in_a_whole_answer(provider):
     assert block == {"citationsContent": {"content": [{"text": "Hi"}], "citations": [citation_of(provider)]}}
 
 
-@each_row("provider", LINKS)
-def test_the_sdk_reads_a_cited_page_in_a_stream(provider):
-    out = stream_for("converse", answer_with(Citation(0, provider, LINKS[provider])))
-    (block,) = join_blocks(out)
-    assert block == {"citationsContent": {"content": [{"text": "Hi"}], "citations": [citation_of(provider)]}}
-    verdict = judge("converse", out)
-    assert (verdict.outcome, verdict.broken) == ("complete", None)
-
-
 @pytest.mark.parametrize("write", [whole_for, stream_for])
 @pytest.mark.parametrize("provider", LINKS)
 def test_a_reader_finds_the_page_that_a_writer_wrote(provider, write):
@@ -76,21 +63,3 @@ def test_the_domain_is_that_of_the_url():
         with case((url, domain)):
             found = write_citation(Citation(0, "gemini", {"url": url}))
             assert found == {"location": {"web": {"url": url} | ({"domain": domain} if domain else {})}}
-
-
-@pytest.mark.parametrize("item", [{}, {"type": "char_location", "document_index": 0}, {"url": 1}, {"url": ""}, None])
-@pytest.mark.parametrize("provider", LINKS)
-def test_citations_without_a_page_are_left_out(provider, item):
-    out = whole_for("converse", answer_with(Citation(0, provider, item)))
-    assert json.loads(out)["output"]["message"]["content"] == [{"text": "Hi"}]
-
-
-@each_row("provider", [name for name in CODECS if name != "converse"])
-def test_a_cited_answer_that_a_client_sends_back_loses_nothing_that_matters(provider):
-    message = json.loads(whole_for("converse", answer_with(Citation(0, "gemini", LINKS["gemini"]))))["output"][
-        "message"
-    ]
-    user = {"role": "user", "content": [{"text": "Hi"}]}
-    request = CODECS["converse"].read_request({"messages": [user, message, user]})
-    assert [path for path in request.dropped if is_loss(path)] == []
-    assert [part.text for part in request.messages[1].parts] == ["Hi"]

@@ -14,8 +14,6 @@ from providers.neutral.request import (
     MediaSource,
     ReasoningPart,
     TextPart,
-    ToolCallPart,
-    ToolResultPart,
 )
 from providers.neutral.seal import Seal
 from streams.errors import GatewayError
@@ -35,8 +33,6 @@ from tests.support.converse_requests import (
     write,
 )
 
-CALL = ToolCallPart("call_1", "get_weather", '{"city": "Oslo"}', at="messages[1]")
-RESULT = ToolResultPart("call_1", (TextPart("rain"),), at="messages[2]")
 SIGNED = {"reasoningText": {"text": "hm", "signature": "c2ln"}}
 MARK = {"cache_control": {"type": "ephemeral"}}
 HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
@@ -63,12 +59,6 @@ def test_documents_have_unique_names_and_a_text_next_to_them():
     assert all(re.fullmatch(r"[A-Za-z0-9\-()\[\]]+( [A-Za-z0-9\-()\[\]]+)*", name) for name in names)
     assert blocks[-1]["text"].strip()
     assert [kind for block in content("Look.", pdf()) for kind in block] == ["text", "document"]
-
-
-def test_documents_inside_of_results():
-    turns = messages(user("a"), assistant(CALL), user(attrs.evolve(RESULT, parts=(pdf(), ImagePart(png())))))
-    inner = turns[2]["content"][0]["toolResult"]["content"]
-    assert [kind for block in inner for kind in block] == ["document", "image"]
 
 
 def test_documents_say_what_is_cited_of_them():
@@ -119,24 +109,6 @@ def test_media_that_no_provider_accepts_are_refused_with_their_path():
 
 
 # Cache marks
-
-
-def test_cache_points_follow_the_marked_block():
-    """Portkey-AI/gateway#1762, strands-agents/sdk-typescript#1089."""
-    marked = attrs.evolve(RESULT, parts=(TextPart("rain", marks=MARK),))
-    body, dropped = write(
-        chat(
-            system(TextPart("Rules.", marks=HOUR)), user("a"), assistant(CALL), user(marked, TextPart("b", marks=MARK)),
-            tools=(attrs.evolve(WEATHER, marks=HOUR),),
-        )
-    )  # fmt: skip
-    long, short = {"cachePoint": {"type": "default", "ttl": "1h"}}, {"cachePoint": {"type": "default"}}
-    assert body["toolConfig"]["tools"][1] == long
-    assert body["system"] == [{"text": "Rules."}, long]
-    result, point, text, last = body["messages"][2]["content"]
-    assert result["toolResult"]["content"] == [{"text": "rain"}]
-    assert (point, text, last) == (short, {"text": "b"}, short)
-    assert dropped == ()
 
 
 def test_models_that_do_not_cache_get_no_marks():

@@ -11,12 +11,9 @@ from providers.neutral.hints import losses
 from providers.neutral.request import (
     AudioPart,
     FilePart,
-    Format,
     ImagePart,
     MediaSource,
-    Message,
     NativePart,
-    NativeTool,
     Parameter,
     Reasoning,
     ReasoningPart,
@@ -24,7 +21,6 @@ from providers.neutral.request import (
     TextPart,
     Tool,
     ToolCallPart,
-    ToolChoice,
     ToolResultPart,
 )
 from providers.neutral.seal import Issuer, Seal, seal, seal_in_base64
@@ -42,24 +38,6 @@ def read(**members: Any) -> Request:
 
 def parts(*blocks: Any, role: str = "user") -> tuple[Any, ...]:
     return read(messages=[{"role": role, "content": list(blocks)}]).messages[0].parts
-
-
-def test_a_plain_request_is_read():
-    request = read(
-        system=[{"text": "Be brief."}],
-        inferenceConfig={"maxTokens": 9, "temperature": 0.5, "topP": 0.9, "stopSequences": ["END"]},
-    )
-    assert (request.api, request.model, request.dropped) == ("converse", "", ())
-    assert request.messages == (
-        Message("system", (TextPart("Be brief.", "system[0]"),), "system"),
-        Message("user", (TextPart("hi", "messages[0].content[0]"),), "messages[0]"),
-    )
-    assert request.parameters == {
-        "max_tokens": Parameter(9, "inferenceConfig.maxTokens"),
-        "temperature": Parameter(0.5, "inferenceConfig.temperature"),
-        "top_p": Parameter(0.9, "inferenceConfig.topP"),
-        "stop": Parameter(["END"], "inferenceConfig.stopSequences"),
-    }
 
 
 def test_each_kind_of_block_is_read():
@@ -173,21 +151,6 @@ def test_cache_points_mark_the_preceding_block():
     assert request.dropped == ("messages[].content[].cachePoint",)
 
 
-def test_tools_and_choices_are_read():
-    spec = {"name": "f", "description": "does", "inputSchema": {"json": {"type": "object"}}, "strict": True}
-    hosted = {"systemTool": {"name": "nova_grounding"}}
-    request = read(toolConfig={"tools": [{"toolSpec": spec}, hosted], "toolChoice": {"any": {}}})
-    assert request.tools == (
-        Tool("f", "does", {"type": "object"}, strict=True, at="toolConfig.tools[0]"),
-        NativeTool("converse", "systemTool", hosted, "toolConfig.tools[1]"),
-    )
-    for choice, mode, name in (({"auto": {}}, "auto", None), ({"any": {}}, "required", None),
-                               ({"tool": {"name": "f"}}, "tool", "f")):  # fmt: skip
-        found = read(toolConfig={"tools": [{"toolSpec": spec}], "toolChoice": choice})
-        assert found.tool_choice == ToolChoice(mode, name, at="toolConfig.toolChoice")  # type: ignore[arg-type]
-        assert found.dropped == ()
-
-
 def test_each_family_of_models_says_in_its_own_way_how_to_think():
     at = "additionalModelRequestFields"
     cases: list[tuple[Any, Reasoning]] = [
@@ -227,17 +190,6 @@ def test_other_settings_of_families_are_read():
         "additionalModelRequestFields.anthropic_beta",
     )  # fmt: skip
     assert losses(odd.dropped) == odd.dropped[:2], "a beta is a hint"
-
-
-def test_the_schema_of_an_answer_comes_as_text():
-    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
-    definition = {"schema": json.dumps(schema), "name": "one", "description": "just one"}
-    text = {"type": "json_schema", "structure": {"jsonSchema": definition}}
-    request = read(outputConfig={"textFormat": text})
-    assert request.format == Format(
-        "json_schema", "one", schema, description="just one", at="outputConfig.textFormat"
-    )  # fmt: skip
-    assert request.dropped == ()
 
 
 def test_settings_of_bedrock_alone_are_reported_or_refused():

@@ -9,7 +9,7 @@ from providers.converse import CONVERSE
 from providers.grammar import judge
 from providers.neutral.codec import Reply
 from providers.neutral.request import Request
-from providers.neutral.seal import Issuer, seal, unseal
+from providers.neutral.seal import Issuer, seal
 from streams.events import (
     AnswerEnd,
     AnswerStart,
@@ -127,19 +127,6 @@ def test_streams_keep_every_rule_and_say_the_same_as_whole_answers():
                  "cacheWriteInputTokens": 1, "cacheDetails": [{"ttl": "1h", "inputTokens": 1}]}  # fmt: skip
         assert metadata["usage"] == answer["usage"] == usage, name
         assert metadata["metrics"] == answer["metrics"] == {"latencyMs": 0}
-
-
-def test_other_providers_reasoning_without_words_travels_as_a_signature():
-    issued = {"type": "reasoning", "encrypted_content": "e"}
-    events = [*thought_events(0, api="responses", item=issued), *text_events(1, "hi"), *STOP]
-    streamed = join_blocks(stream(events))[0]["reasoningContent"]["reasoningText"]
-    assert (
-        streamed == read_whole_with_sdk(events)["output"]["message"]["content"][0]["reasoningContent"]["reasoningText"]
-    )
-    assert streamed["text"] == ""
-    found = unseal(streamed["signature"])
-    assert found is not None
-    assert (found.api, found.item) == ("responses", issued)
 
 
 def test_the_stop_sequence_is_returned_on_request():

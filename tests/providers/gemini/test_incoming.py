@@ -18,9 +18,7 @@ from providers.neutral.request import (
     ToolCallPart,
     ToolResultPart,
 )
-from providers.neutral.seal import Seal, seal_in_base64
 from tests.support.cases import case
-from tests.support.gemini_wire import OURS
 
 HI = {"role": "user", "parts": [{"text": "hi"}]}
 
@@ -87,10 +85,6 @@ def test_a_lone_object_counts_as_an_array_of_one():
     assert [tool.name for tool in request.tools] == ["f"]  # type: ignore[union-attr]
 
 
-def test_a_bare_text_is_the_users_turn():
-    assert GEMINI.read_request({"contents": "hi"}).messages[0].parts == (TextPart("hi", "contents"),)
-
-
 def test_pieces_of_a_stream_that_come_back_are_one_turn():
     """google-genai's chats keep each piece of a stream as a content of its own."""
     found = turns(
@@ -99,23 +93,6 @@ def test_pieces_of_a_stream_that_come_back_are_one_turn():
     assert [(role, [part.text for part in said]) for role, said in found] == [
         ("user", ["hi"]), ("assistant", ["It is on."]), ("user", ["ok"]),
     ]  # fmt: skip
-
-
-def test_ids_that_are_missing_are_the_same_at_every_turn():
-    """Calls without an id get one by their place, results the id of the first call of their name that waits; a prompt
-    cache finds the same request again."""
-    first = [HI, model({"functionCall": {"name": "f", "args": {"a": 1}}}, {"functionCall": {"name": "g"}},
-                       {"functionCall": {"name": "f", "args": {"a": 2}}}),
-             user({"functionResponse": {"name": "f", "response": {"result": "1"}}},
-                  {"functionResponse": {"name": "f", "response": {"result": "2"}}},
-                  {"functionResponse": {"name": "g", "response": {"output": {"x": 1}}}})]  # fmt: skip
-    (_, calls), (_, results) = turns(*first)[1:]
-    assert [call.input for call in calls] == ['{"a":1}', "{}", '{"a":2}']
-    assert len({call.id for call in calls}) == 3
-    assert [result.call_id for result in results] == [calls[0].id, calls[2].id, calls[1].id]
-    assert [result.parts[0].text for result in results] == ["1", "2", '{"x":1}']
-    again = turns(*first, model({"text": "ok"}), HI)
-    assert again[1][1] == calls
 
 
 def test_existing_ids_stay():
@@ -170,27 +147,6 @@ def test_media_are_read_by_their_type():
     assert [part.source.kind for part in parts[3:]] == ["file_id", "file_id"]
 
 
-def test_a_seal_comes_back_on_the_call_and_thoughts_before_it_are_its_text():
-    """Also in the alphabet for addresses, without padding, as SDKs encode the bytes anew."""
-    item = {"type": "thinking", "thinking": "Let me see?~", "signature": "EqQB"}
-    signature = seal_in_base64(OURS, "messages", item)
-    for spelled in (signature, signature.replace("+", "-").replace("/", "_").rstrip("=")):
-        call = {"functionCall": {"name": "f", "args": {}}, "thoughtSignature": spelled}
-        ((_, parts),) = turns(
-            model({"text": "Let me ", "thought": True}), model({"text": "see?~", "thought": True}, call)
-        )
-        reasoning, found = parts
-        assert reasoning == ReasoningPart("Let me see?~", Seal(OURS, "messages", item), at="contents[1].parts[1]")
-        assert isinstance(found, ToolCallPart)
-
-
-def test_reasoning_that_lies_in_its_seal_is_read_there():
-    """Gemini CLI sends no thoughts back, and an API that wants the text again has it from the seal alone."""
-    signature = seal_in_base64(OURS, "chat", {"field": "reasoning_content", "text": "Hm."})
-    ((_, (reasoning, _)),) = turns(model({"functionCall": {"name": "f"}, "thought_signature": signature}))
-    assert (reasoning.text, reasoning.seal.item) == ("Hm.", {"field": "reasoning_content"})
-
-
 def test_gemini_s_own_signatures_stay_on_their_parts():
     """A signed part is never joined with its neighbours, and an empty text that is signed is not empty
     (maximhq/bifrost#5984)."""
@@ -235,10 +191,6 @@ def test_the_request_for_thoughts_is_read():
             assert reasoning is not None
             summary = reasoning.summary and reasoning.summary.value
             assert (reasoning.mode, reasoning.effort, reasoning.budget, summary) == told
-
-
-def test_a_request_without_thinking_settings_requests_no_thinking():
-    assert read(generationConfig={"thinkingConfig": {"thinkingLevel": "THINKING_LEVEL_UNSPECIFIED"}}).reasoning is None
 
 
 def test_the_allowed_functions_are_read():

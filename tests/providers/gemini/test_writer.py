@@ -1,10 +1,8 @@
 """Writers of Gemini streams and whole answers."""
 
-import base64
 import json
 import tracemalloc
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -31,7 +29,6 @@ from streams.events import (
 )
 from streams.fold import fold
 from tests.support.cases import case
-from tests.support.each_row import each_row
 from tests.support.gemini_wire import OURS, chunks, gemini_reply, parts, write_stream
 from tests.support.growth import assert_time_grows_linearly
 
@@ -42,44 +39,6 @@ END: list[Event] = [Usage(input=10, cache_read=3, output=7, reasoning=2), Answer
 TEXT: list[Event] = [TextDelta(1, "Hello"), BlockEnd(1)]
 
 
-def test_a_stream_is_pieces_of_one_answer():
-    out = write_stream(
-        [AnswerStart("msg_1", "claude"), TextDelta(0, "He\u2028"), TextDelta(0, "llo"), BlockEnd(0), *END]
-    )
-    assert out.endswith(b"\r\n\r\n")
-    assert b"[DONE]" not in out
-    assert "\u2028".encode() not in out
-    found = chunks(out)
-    assert len({(chunk["modelVersion"], chunk["responseId"]) for chunk in found}) == 1
-    assert found[0]["modelVersion"] == "my-alias"
-    assert [chunk["candidates"][0]["content"] for chunk in found] == [
-        {"role": "model", "parts": [{"text": text}]} for text in ("He\u2028", "llo", "")
-    ]
-    assert [chunk["candidates"][0].get("finishReason") for chunk in found] == [None, None, "STOP"]
-    assert found[-1]["usageMetadata"] == {
-        "promptTokenCount": 13, "candidatesTokenCount": 5, "totalTokenCount": 20, "thoughtsTokenCount": 2,
-        "cachedContentTokenCount": 3,
-    }  # fmt: skip
-
-
-def test_a_call_with_indented_arguments_is_one_line_of_the_stream():
-    indented: list[Event] = [ToolCallStart(1, "call_1", "f"), ToolCallDelta(1, '{\r\n  "a": 1\n}'), BlockEnd(1)]
-    assert parts(write_stream([*indented, *END])) == parts(write_stream([*CALL, *END]))
-
-
-def test_a_call_is_sent_whole_with_its_seal():
-    """Clients read no pieces of arguments, and Gemini CLI sends back of a turn what is signed, but no thoughts."""
-    said = parts(write_stream([*THOUGHT, *CALL, *END]))
-    assert said[0] == {"text": "Hm.", "thought": True}
-    assert said[1]["functionCall"] == {"id": "call_1", "name": "f", "args": {"a": 1}}
-    signature = said[1]["thoughtSignature"]
-    assert base64.b64encode(base64.b64decode(signature, validate=True)).decode() == signature, "bytes, and back"
-    history = {"contents": [{"role": "user", "parts": [{"text": "x"}]}, {"role": "model", "parts": said[1:]}]}
-    reasoning = GEMINI.read_request(history).messages[1].parts[0]
-    assert isinstance(reasoning, ReasoningPart)
-    assert reasoning.seal == Seal(OURS, "messages", THINKING)
-
-
 def test_a_seal_that_no_call_follows_has_a_part_of_its_own():
     for events in ([*THOUGHT, *TEXT, *END], [*THOUGHT, *END]):
         said = parts(write_stream(events))
@@ -87,12 +46,6 @@ def test_a_seal_that_no_call_follows_has_a_part_of_its_own():
         assert (said[1]["text"], said[1]["thought"]) == ("", True)
         whole = json.loads(GEMINI.write_answer(fold(events), gemini_reply()))
         assert [part for part in whole["candidates"][0]["content"]["parts"] if part != {"text": ""}] == said
-
-
-def test_a_client_without_thoughts_gets_only_the_seal():
-    """Programs that join the texts of all parts would show them as the answer."""
-    said = parts(write_stream([*THOUGHT, *CALL, *END], thoughts=False))
-    assert [part.keys() for part in said] == [{"functionCall", "thoughtSignature"}]
 
 
 def test_reasoning_whose_item_has_no_text_is_reported_in_the_seal():
@@ -131,23 +84,6 @@ def test_geminis_own_signatures_are_on_parts_of_their_kind():
             assert whole["candidates"][0]["content"]["parts"] == said
 
 
-def test_a_signed_thought_is_signed():
-    events: list[Event] = [ReasoningDelta(0, "Hm."), *state(0, part="thought", signature="czE="), *TEXT, *END]
-    assert parts(write_stream(events))[:2] == [
-        {"text": "Hm.", "thought": True}, {"text": "", "thought": True, "thoughtSignature": "czE="},
-    ]  # fmt: skip
-    whole = json.loads(GEMINI.write_answer(fold(events), gemini_reply()))
-    assert whole["candidates"][0]["content"]["parts"][0] == {"text": "Hm.", "thought": True, "thoughtSignature": "czE="}
-
-
-def test_arguments_are_an_object_whatever_the_model_wrote():
-    for text, args in {"": {}, "null": {}, "[1": {"_raw": "[1"}, '{"a":1.0}': {"a": 1.0}}.items():
-        said = parts(write_stream([ToolCallStart(0, "1", "f"), ToolCallDelta(0, text), BlockEnd(0), *END]))
-        assert said[0]["functionCall"]["args"] == args
-    said = parts(write_stream([ToolCallStart(0, "1", "p", "custom"), ToolCallDelta(0, "*** x"), BlockEnd(0), *END]))
-    assert said[0]["functionCall"]["args"] == {"input": "*** x"}
-
-
 def test_the_end_of_an_answer_is_reported_in_the_apis_words():
     for end, word in [
         (AnswerEnd("stop"), "STOP"), (AnswerEnd("tool_calls"), "STOP"), (AnswerEnd("length"), "MAX_TOKENS"),
@@ -156,15 +92,6 @@ def test_the_end_of_an_answer_is_reported_in_the_apis_words():
     ]:  # fmt: skip
         with case((end, word)):
             assert chunks(write_stream([*TEXT, end]))[-1]["candidates"][0]["finishReason"] == word
-
-
-def test_an_empty_answer_is_complete():
-    """A client that looks into the first part of every answer finds one."""
-    found = chunks(write_stream([AnswerEnd("stop")]))
-    assert found[0]["candidates"][0]["content"]["parts"] == [{"text": ""}]
-    whole = json.loads(GEMINI.write_answer(fold([AnswerEnd("stop")]), gemini_reply()))
-    assert whole["candidates"][0]["content"]["parts"] == [{"text": ""}]
-    assert whole["usageMetadata"]["promptTokenCount"] == 77, "an estimate, as nobody has counted"
 
 
 def test_refusals_log_probabilities_and_citations_have_their_places():
@@ -182,51 +109,6 @@ def test_refusals_log_probabilities_and_citations_have_their_places():
     }  # fmt: skip
     assert second["content"]["parts"] == [{"text": "No."}]
     assert last["groundingMetadata"]["groundingChunks"] == [{"web": {"uri": "https://e.org", "title": "E"}}]
-
-
-def link(**members: Any) -> dict[str, Any]:
-    return {"url_citation": {"url": "https://e.org", "title": "E", **members}}
-
-
-OTHER = {"url": "https://o.org"}
-CITED: list[Event] = [
-    TextDelta(0, "Zü"), TextDelta(0, "rich is big."), Citation(0, "chat", link(start_index=0, end_index=6)),
-    Citation(0, "responses", {**OTHER, "start_index": 0, "end_index": 6}), BlockEnd(0),
-    TextDelta(1, "So."), Citation(1, "messages", {**OTHER, "cited_text": "x"}), BlockEnd(1),
-]  # fmt: skip
-
-
-@each_row("streamed", [True, False])
-def test_citations_say_which_bytes_of_the_whole_text_they_support(streamed):
-    """Google's examples insert links at these places of ``response.text``, and fail without them
-    (https://ai.google.dev/gemini-api/docs/google-search)."""
-    events = [*CITED, *END]
-    answers = (
-        chunks(write_stream(events)) if streamed else [json.loads(GEMINI.write_answer(fold(events), gemini_reply()))]
-    )
-    candidates = [one["candidates"][0] for one in answers]
-    text = "".join(part["text"] for one in candidates for part in one["content"]["parts"]).encode()
-    assert candidates[-1]["groundingMetadata"] == {
-        "groundingChunks": [
-            {"web": {"uri": "https://e.org", "title": "E"}}, {"web": {"uri": "https://o.org", "title": ""}},
-        ],
-        "groundingSupports": [
-            {"segment": {"startIndex": 0, "endIndex": 7}, "groundingChunkIndices": [0, 1]},
-            {"segment": {"startIndex": 15, "endIndex": 18}, "groundingChunkIndices": [1]},
-        ],
-    }  # fmt: skip
-    assert (text[0:7], text[15:18]) == ("Zürich".encode(), b"So.")
-
-
-def test_a_citation_without_valid_places_supports_its_whole_text():
-    for places in [
-        {}, {"start_index": 3, "end_index": 3}, {"start_index": 0, "end_index": 99},
-        *({"start_index": wrong, "end_index": 1} for wrong in ([0], {}, "0", None, 0.0, False, -1, 2**70)),
-    ]:  # fmt: skip
-        with case(places):
-            events = [TextDelta(0, "Hi"), Citation(0, "chat", link(**places)), BlockEnd(0), *END]
-            (support,) = chunks(write_stream(events))[-1]["candidates"][0]["groundingMetadata"]["groundingSupports"]
-            assert support["segment"] == {"startIndex": 0, "endIndex": 2}
 
 
 def test_citations_take_time_linear_in_their_number():

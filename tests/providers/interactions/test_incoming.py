@@ -11,57 +11,20 @@ from providers.neutral.request import (
     AudioPart,
     FilePart,
     ImagePart,
-    Message,
-    NativePart,
     Request,
-    TextPart,
-    ToolCallPart,
     ToolChoice,
     ToolResultPart,
 )
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.interactions_answers import GOOGLE, call_step, result_step, text_step, thought_step
+from tests.support.interactions_answers import GOOGLE, call_step, result_step
 
-TEXT = {"type": "text", "text": "hi"}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 FORMAT = {"type": "text", "mime_type": "application/json", "schema": SCHEMA}
 
 
 def read(input: Any = "hi", **members: Any) -> Request:
     return INTERACTIONS.read_request({"model": "m", "input": input, **members})
-
-
-def texts_of(message: Message) -> list[str]:
-    return [part.text for part in message.parts if isinstance(part, TextPart)]
-
-
-@each_row(
-    "form", ["hi", TEXT, [TEXT], [{"type": "user_input", "content": [TEXT]}], [{"type": "user_input", "content": "hi"}]]
-)
-def test_all_forms_of_an_input_mean_the_same(form):
-    """N4."""
-    (message,) = read(form).messages
-    assert (message.role, texts_of(message)) == ("user", ["hi"])
-
-
-def test_a_history_of_steps_becomes_messages():
-    history = [
-        {"type": "user_input", "content": "weather?"}, thought_step(), call_step("a"), call_step("b"),
-        result_step("a"), result_step("b", {"deg": 3}), text_step("warm"), TEXT,
-    ]  # fmt: skip
-    user, model, results, answer, more = read(history).messages
-    assert [one.role for one in (user, model, results, answer, more)] == [
-        "user", "assistant", "user", "assistant", "user",
-    ]  # fmt: skip
-    assert [(part.id, part.input) for part in model.parts if isinstance(part, ToolCallPart)] == [
-        ("a", "{}"),
-        ("b", "{}"),
-    ]
-    found = [part for part in results.parts if isinstance(part, ToolResultPart)]
-    assert [(one.call_id, [part.text for part in one.parts if isinstance(part, TextPart)]) for one in found] == [
-        ("a", ["sunny"]), ("b", ['{"deg":3}']),
-    ]  # fmt: skip
 
 
 def test_a_result_within_the_users_input_is_a_result():
@@ -92,12 +55,6 @@ def test_media_are_read():
     assert file.source.kind == "file_id"
     assert isinstance(film, FilePart)
     assert film.source.media_type == "video/mp4"
-
-
-def test_steps_of_googles_own_tools_are_whole():
-    search = {"type": "google_search_call", "id": "s", "arguments": {"queries": ["a"]}}
-    _, model = read(["hi", search]).messages
-    assert model.parts == (NativePart("interactions", "google_search_call", search, "input[1]"),)
 
 
 def test_tool_choices():
@@ -149,13 +106,6 @@ def test_a_format_reaches_every_provider_or_is_listed():
             assert json.dumps(SCHEMA["properties"], separators=(",", ":")) in found.body.decode().replace("\\", "")
             # Converse of an unknown model gets it as an instruction, which is listed.
             assert ("response_format" in found.dropped) == (api == "converse")
-
-
-def test_a_call_without_an_id_gets_the_same_one_each_time():
-    first, second = (read([call_step("")]).messages[0].parts[0] for _ in range(2))
-    assert isinstance(first, ToolCallPart)
-    assert first.id.startswith("call_")
-    assert first == second
 
 
 @each_row("body", [

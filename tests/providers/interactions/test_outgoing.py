@@ -10,7 +10,6 @@ from providers.interactions import INTERACTIONS
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.draft import Draft
 from providers.neutral.quirks import Quirks
-from providers.neutral.seal import seal
 from streams.errors import GatewayError
 from tests.support.cases import case
 from tests.support.each_row import each_row
@@ -82,16 +81,6 @@ def test_own_steps_come_back_unchanged_and_in_order():
     ]  # fmt: skip
     request = INTERACTIONS.read_request({"model": "m", "input": steps})
     assert written_body(request, signed_calls=True)["input"] == steps
-
-
-def test_sealed_steps_return_to_the_provider_that_made_them():
-    mark = seal(GOOGLE, "interactions", thought_step())
-    block = {"type": "thinking", "thinking": "hm", "signature": mark}
-    turn = {"role": "assistant", "content": [block, {"type": "text", "text": "a"}]}
-    body = {"model": "m", "max_tokens": 9, "messages": [HI, turn, HI]}
-    found = encode_request(CODECS["messages"].read_request(body))
-    assert body_of(found)["input"][1:3] == [thought_step(), text_step("a")]
-    assert found.dropped == ()
 
 
 @each_row(

@@ -1,12 +1,9 @@
 """Cache marks that the gateway adds (https://platform.claude.com/docs/en/build-with-claude/prompt-caching)."""
 
 import json
-from itertools import pairwise
 from typing import Any
 
 from providers.members.cache_marks import add_cache_marks, add_top_level_mark, has_answers, has_cache_marks
-from tests.support.cases import case
-from tests.support.sent_blocks import content_forms, sent_blocks
 
 MARK = {"type": "ephemeral"}
 POINT = {"cachePoint": {"type": "default"}}
@@ -63,20 +60,6 @@ def test_converse_marks_follow_the_marked_block():
     assert json.loads(marked)["toolConfig"] == tools
 
 
-def test_empty_texts_and_reasoning_take_no_mark():
-    for content, expected in [
-        ("", 0),
-        ([text("")], 0),
-        ([text("Hi"), text("")], 1),
-        ([{"type": "thinking", "thinking": "x", "signature": "s"}], 0),
-    ]:
-        with case((content, expected)):
-            sent = body(messages=[{"role": "user", "content": content}])
-            marked, count = add_cache_marks("messages", sent, "5m")
-            assert count == expected
-            assert expected or marked == sent
-
-
 def test_a_distant_earlier_boundary_is_marked_too():
     opening = {"role": "user", "content": "Go"}
     near = body(messages=[opening, {"role": "assistant", "content": "Well"}, {"role": "user", "content": "On"}])
@@ -86,14 +69,6 @@ def test_a_distant_earlier_boundary_is_marked_too():
     found = json.loads(marked)["messages"]
     assert [at for at, one in enumerate(found) if "cache_control" in json.dumps(one)] == [2, 4]
     assert found[2]["content"][-1]["cache_control"] == MARK
-
-
-def test_many_parallel_calls_take_one_position():
-    calls = [{"type": "tool_use", "id": f"c{n}", "name": "f", "input": {}} for n in range(40)]
-    results = [{"type": "tool_result", "tool_use_id": call["id"], "content": "ok"} for call in calls]
-    messages = [{"role": "user", "content": "Go"}, {"role": "assistant", "content": calls}]
-    sent = body(messages=[*messages, {"role": "user", "content": results}])
-    assert add_cache_marks("messages", sent, "5m")[1] == 1
 
 
 def test_there_are_never_more_than_four_marks():
@@ -126,17 +101,3 @@ def test_marks_of_the_client_are_found():
 def test_earlier_answers_are_found():
     assert has_answers("messages", body(messages=[{"role": "assistant", "content": "x"}]))
     assert not has_answers("messages", body(messages=[{"role": "user", "content": '"role": "assistant"'}]))
-
-
-def test_a_message_has_the_same_form_in_each_turn():
-    """A marked text becomes a list. It stays one when the mark moves on (C43)."""
-    said = [{"role": ("user", "assistant")[at % 2], "content": f"Part {at}."} for at in range(9)]
-    bodies = [
-        add_cache_marks("messages", json.dumps({"messages": said[:end]}).encode(), "5m") for end in range(1, 10, 2)
-    ]
-    assert [marked for _, marked in bodies] == [1] * 5
-    for (earlier, _), (later, _) in pairwise(bodies):
-        forms, more = content_forms("messages", earlier), content_forms("messages", later)
-        assert more[: len(forms)] == forms
-        blocks = sent_blocks("messages", earlier)
-        assert sent_blocks("messages", later)[: len(blocks)] == blocks

@@ -6,7 +6,6 @@ import attrs
 
 from providers.neutral.request import (
     Format,
-    NativeTool,
     Parameter,
     Reasoning,
     ReasoningPart,
@@ -19,18 +18,6 @@ from providers.neutral.seal import Seal
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.messages_requests import OURS, THOUGHT, assistant, chat, controls, user, write
-
-
-def test_tools_are_written_in_order_with_a_schema():
-    """Order is part of the cached prefix (BerriAI/litellm#22878, router-for-me/CLIProxyAPI#1725)."""
-    schema = {"type": "object", "properties": {"z": {}, "a": {}}}
-    tools = (Tool("f", "d", schema, strict=True), Tool("g"), NativeTool("responses", "mcp", {}, "tools[2]"))
-    body, dropped = write(chat(tools=tools))
-    assert body["tools"] == [
-        {"name": "f", "description": "d", "input_schema": schema, "strict": True},
-        {"name": "g", "input_schema": {"type": "object", "properties": {}}},
-    ]
-    assert dropped == ("tools[]", "tools[]: mcp")
 
 
 @each_row(
@@ -154,21 +141,6 @@ def test_a_budget_is_never_below_the_least():
     assert write(chat(reasoning=Reasoning(budget=500)))[0]["thinking"]["budget_tokens"] == 1024
 
 
-def test_a_requested_summary_is_shown():
-    assert (
-        write(chat(reasoning=Reasoning(effort="low", summary=Parameter("auto"))))[0]["thinking"]["display"]
-        == "summarized"
-    )
-
-
-@each_row("reasoning", [None, Reasoning(effort="none"), Reasoning("disabled")])
-def test_no_effort_is_no_thinking(reasoning):
-    body, dropped = write(chat(reasoning=reasoning, parameters=controls(temperature=0.5)))
-    assert "thinking" not in body
-    assert body["temperature"] == 0.5
-    assert dropped == ()
-
-
 def test_a_forced_tool_turns_thinking_off():
     """ "Thinking may not be enabled when tool_choice forces tool use" (pydantic/pydantic-ai#6957)."""
     call = chat(tools=(Tool("f"),), tool_choice=ToolChoice("required"), reasoning=Reasoning(effort="high", at="effort"))
@@ -242,18 +214,6 @@ def test_json_mode_becomes_an_instruction():
     assert dropped == ("response_format",)
 
 
-def test_a_schema_is_reported_in_words_where_the_model_has_no_structured_output():
-    """Not by a hidden tool, which thinking forbids to force and clients would see (BerriAI/litellm#8883, #35637)."""
-    schema = {"type": "object", "properties": {"z": {"const": 1}, "a": {}}}
-    call = chat(format=Format("json_schema", "out", schema, True, at="response_format"), tools=(Tool("f"),),
-                reasoning=Reasoning(effort="low"))  # fmt: skip
-    body, dropped = write(call, structured_output=False)
-    assert '{"type":"object","properties":{"z":{"const":1},"a":{}}}' in body["messages"][-1]["content"][-1]["text"]
-    assert ([tool["name"] for tool in body["tools"]], "tool_choice" in body) == (["f"], False)
-    assert (body["thinking"]["type"], "output_config" in body) == ("enabled", False)
-    assert dropped == ("response_format",)
-
-
 OPEN = {"type": "object"}
 
 
@@ -273,16 +233,6 @@ def test_an_object_of_any_members_is_not_closed_unless_its_schema_is_strict():
             assert ("output_config" in body, dropped) == (False, ("response_format",))
             body, dropped = write(chat(format=attrs.evolve(format, strict=True)))
             assert (body["output_config"]["format"]["type"], dropped) == ("json_schema", ())
-
-
-def test_an_object_that_names_its_members_is_closed():
-    schema = {"type": "object", "properties": {"meta": {"type": "object", "properties": {"a": {}}}}}
-    body, dropped = write(chat(format=Format("json_schema", "out", schema)))
-    closed = {"type": "object", "properties": {"a": {}}, "additionalProperties": False}
-    assert body["output_config"]["format"]["schema"] == {
-        "type": "object", "properties": {"meta": closed}, "additionalProperties": False,
-    }  # fmt: skip
-    assert dropped == ()
 
 
 def test_the_description_of_a_format_is_carried_in_its_schema():
@@ -331,7 +281,3 @@ def test_warming_the_cache_is_never_a_paid_answer():
     body, dropped = write(chat(parameters=controls(prompt_cache_options={"prewarm": True}), reasoning=Reasoning()))
     assert (body["max_tokens"], "thinking" in body, dropped) == (0, False, ())
     assert write(chat(parameters=controls(prompt_cache_options={"mode": "implicit"})))[1] == ("prompt_cache_options",)
-
-
-def test_losses_of_reading_are_reported_after_writing():
-    assert write(chat(dropped=("n[0].x",)))[1] == ("n[].x",)

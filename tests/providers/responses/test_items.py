@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from providers.chat import CHAT
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import (
     AudioPart,
@@ -24,33 +23,6 @@ from providers.responses.ids import own_id
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
 from tests.support.responses_requests import ITEM, OTHER, US, assistant, foreign, items, read, send, user
-
-
-def test_leading_system_text_is_instructions_and_the_rest_stays_in_place() -> None:
-    """MetaFARS/codex-relay#65, theopenco/llmgateway#1807."""
-    lead = Message("system", (TextPart("A", "system[0]", {"cache_control": {}}), TextPart("B")), "system")
-    late = Message("system", (TextPart("C"),))
-    body, outgoing = send(foreign(lead, user(TextPart("x")), late))
-    assert body["instructions"] == "A\n\nB"
-    assert [item["role"] for item in body["input"]] == ["user", "system"]
-    assert outgoing.dropped == ("system[].cache_control",)
-    developer = Message("developer", (TextPart("D"),))
-    assert items(developer, user(TextPart("x")))[0]["role"] == "developer"
-
-
-def test_the_last_instruction_stays_an_input_item() -> None:
-    """Without ``input`` OpenAI refuses the request, whatever its instructions (pydantic/pydantic-ai#3470)."""
-    first, second = (Message("system", (TextPart(text),), f"messages[{i}]") for i, text in enumerate("AB"))
-    body, _ = send(foreign(first, second))
-    assert body["instructions"] == "A"
-    assert body["input"] == [
-        {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "B"}]},
-    ]
-    body, _ = send(foreign(first))
-    assert "instructions" not in body
-    assert [item["role"] for item in body["input"]] == ["system"]
-    body, _ = send(read(input=[], instructions="A"))
-    assert (body["instructions"], body["input"]) == ("A", [])
 
 
 @each_row("kind", ["function", "custom"])
@@ -129,16 +101,6 @@ def test_calls_and_results_pair_by_call_id_and_empty_turns_vanish() -> None:
     ]  # fmt: skip
 
 
-def test_an_image_in_a_result_stays_in_the_result() -> None:
-    """CommandCodeAI/command-code#850, Zoo-Code-Org/Zoo-Code#1705: never dropped, never base64 in a text."""
-    image = ImagePart(MediaSource("url", "https://x.test/i"))
-    result = ToolResultPart("c", (TextPart("see"), image), is_error=True)
-    assert items(user(result))[0]["output"] == [
-        {"type": "input_text", "text": "Error: see"},
-        {"type": "input_image", "detail": "auto", "image_url": "https://x.test/i"},
-    ]
-
-
 def test_reasoning_returns_whole_to_its_issuer_only() -> None:
     """maximhq/bifrost#5892, openai/codex#8145, openclaw/openclaw#92201."""
     ours = ReasoningPart("", Seal(US, "responses", [ITEM, {**ITEM, "id": "rs_2"}]), at="messages[1].content[0]")
@@ -187,28 +149,6 @@ def test_cache_marks_are_breakpoints_where_the_model_has_them() -> None:
     assert message["content"][0]["prompt_cache_breakpoint"] == {"mode": "explicit"}
 
 
-def test_cache_marks_are_reported_where_the_model_has_none() -> None:
-    call = foreign(
-        Message("system", (TextPart("A", "system[0]", MARKED),), "system"),
-        user(ToolResultPart("c", (TextPart("done"),), at="messages[0].content[0]", marks=MARKED)),
-        assistant(TextPart("ok", "messages[1].content[0]", MARKED)),
-    )
-    body, outgoing = send(call)
-    assert body["instructions"] == "A"
-    assert body["input"][0]["output"] == "done"
-    assert set(outgoing.dropped) == {"system[].cache_control", "messages[].content[].cache_control"}
-    assert b"cache" not in outgoing.body
-
-
-def test_a_clients_own_breakpoint_stays_where_it_is() -> None:
-    own = {"type": "input_text", "text": "x", "prompt_cache_breakpoint": {"mode": "explicit"}}
-    body, _ = send(read(input=[{"role": "user", "content": [own]}]))
-    assert body["input"][0]["content"] == [own]
-    chat = {"type": "text", "text": "x", "prompt_cache_breakpoint": {"mode": "explicit"}}
-    call = CHAT.read_request({"model": "m", "messages": [{"role": "user", "content": [chat]}]})
-    assert send(call)[0]["input"][0]["content"] == [own]
-
-
 # Ids and phases
 
 
@@ -233,24 +173,6 @@ def test_reasoning_goes_with_the_reference_that_it_led_to() -> None:
     body, outgoing = send(read(input=[{"role": "user", "content": "x"}, ITEM, reference, call]))
     assert [item["type"] for item in body["input"]] == ["message", "function_call"]
     assert outgoing.dropped == ("input[]",)
-
-
-def test_messages_of_different_phases_stay_apart() -> None:
-    """openai Python parses no structured output from a message whose phase is not the final answer."""
-    given = [
-        {"type": "message", "role": "assistant", "phase": phase,
-         "content": [{"type": "output_text", "text": phase, "annotations": []}]}
-        for phase in ("commentary", "final_answer")
-    ]  # fmt: skip
-    body, _ = send(read(input=given))
-    assert body["input"] == given
-    call = foreign(assistant(TextPart("a"), TextPart("b")))
-    assert send(call)[0]["input"][0].keys() == {"type", "role", "content"}
-
-
-def test_a_named_text_document_keeps_its_name() -> None:
-    (message,) = items(user(FilePart(MediaSource("text", "1,2"), "a.csv")))
-    assert message["content"] == [{"type": "input_text", "text": "a.csv:\n1,2"}]
 
 
 def test_audio_and_file_detail_are_returned_to_their_own_api() -> None:

@@ -4,19 +4,16 @@ import itertools
 import json
 from typing import Any
 
-import attrs
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openai.types.responses import ResponseItemList
 
-from providers.chat import CHAT
 from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient
 from providers.neutral.request import ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 from providers.neutral.seal import seal
-from providers.responses import RESPONSES, compaction_item, read_continuation, whole_answer
+from providers.responses import RESPONSES, compaction_item, read_continuation
 from providers.responses.ids import is_own_id
 from providers.responses.kept_items import (
     answered_ids,
@@ -27,21 +24,11 @@ from providers.responses.kept_items import (
     resolve_references,
 )
 from streams.errors import GatewayError
-from streams.events import (
-    AnswerEnd,
-    AnswerStart,
-    Event,
-)
-from streams.fold import fold
-from tests.support.block_events import call_events
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.responses_requests import OTHER, US
 from tests.support.responses_strategies import VALUE
-from tests.support.responses_streams import (
-    reply,
-)
 
 Item = dict[str, Any]
 USER: Item = {"role": "user", "content": "hi"}
@@ -73,15 +60,6 @@ def test_a_string_and_easy_messages_become_items() -> None:
     assert prepare_input(None) == []
 
 
-def test_ids_stay_unless_two_items_share_one() -> None:
-    first, second, third = prepare_input([CALL, {**CALL, "call_id": "c2"}, OUTPUT])
-    assert first == CALL
-    assert is_own_id(second["id"])
-    assert second["id"].startswith("fc_")
-    assert third["id"].startswith("fco_")
-    assert {**third, "id": ""} == {**OUTPUT, "id": ""}
-
-
 def test_references_keep_their_ids_and_triggers_are_not_kept() -> None:
     assert prepare_input([REFERENCE, {"id": "msg_1"}, SAID]) == [REFERENCE, REFERENCE, SAID]
     assert [item["type"] for item in prepare_input([USER, {"type": "compaction_trigger"}])] == ["message"]
@@ -108,12 +86,6 @@ def test_preparing_stored_input_twice_changes_nothing(value: Any) -> None:
     ids = [item["id"] for item in once if item["type"] != "item_reference"]
     assert len(set(ids)) == len(ids)
     assert all(isinstance(id, str) and id for id in ids)
-
-
-def test_the_sdk_reads_a_page_of_stored_input() -> None:
-    items = prepare_input([USER, {"role": "assistant", "content": "ok"}, {"role": "developer", "content": "x"}])
-    found = ResponseItemList.model_validate(page(items, order="asc"))
-    assert [item.id for item in found.data] == [item["id"] for item in items]
 
 
 # References
@@ -193,20 +165,6 @@ def test_a_wrong_query_is_reported() -> None:
 # Going on
 
 
-def test_the_whole_chain_reaches_a_chat_provider() -> None:
-    """Calls and outputs were lost (vllm-project/vllm#43244, SamSaffron/term-llm#345, katanemo/plano#631)."""
-    chain = [kept(input=prepare_input("hi"), output=[SAID]), kept(input=prepare_input([USER]), output=[CALL])]
-    body = {"model": "m", "input": [OUTPUT], "previous_response_id": "resp_2", "instructions": "now"}
-    call = read_continuation(body, previous_items(chain, [*answered_ids(body["input"])]))
-    sent = json.loads(CHAT.write_request(call, Recipient("up", US)).body)
-    assert [message["role"] for message in sent["messages"]] == [
-        "system", "user", "assistant", "user", "assistant", "tool",
-    ]  # fmt: skip
-    assert sent["messages"][4]["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"a":1}'}
-    assert sent["messages"][5]["tool_call_id"] == "c1"
-    assert call.dropped == ()
-
-
 def test_paths_of_the_client_stay_its_own() -> None:
     earlier = [USER, {**SAID, "content": [{"type": "output_text", "text": "ok", "odd": 1}]}]
     body = {"model": "m", "input": [{"role": "user", "content": "x", "strange": 2}]}
@@ -231,16 +189,6 @@ def test_model_items_before_and_after_a_continuation_are_one_turn() -> None:
     assert [part.text for part in call.messages[1].parts if isinstance(part, TextPart)] == ["ok", "more"]
 
 
-def test_resolved_references_are_removed_from_a_continuation() -> None:
-    """The provider would refuse what the gateway has done already; instructions are those of the request."""
-    body = {"model": "m", "input": "x", "conversation": "conv_1", "previous_response_id": "resp_1", "store": True}
-    call = read_continuation(body, [USER])
-    assert set(call.parameters) == {"store"}
-    assert call.source["input"] == [USER, {"role": "user", "content": "x"}]
-    assert json.loads(CHAT.write_request(call, Recipient("up", US)).body)["messages"][-1]["content"] == "x"
-    assert len(read_continuation({"model": "m", "previous_response_id": "resp_1"}, [USER]).messages) == 1
-
-
 def test_reasoning_returns_to_its_issuer_only() -> None:
     item = {"type": "thinking", "thinking": "hm", "signature": "S"}
     sealed = {"type": "reasoning", "id": "rs_tg1.1", "summary": [], "encrypted_content": seal(OTHER, "messages", item)}
@@ -255,16 +203,6 @@ def test_reasoning_returns_to_its_issuer_only() -> None:
     other = MESSAGES.write_request(call, Recipient("up", US))
     assert b"signature" not in other.body
     assert other.dropped == ("previous.input[]",)
-
-
-def test_tools_of_earlier_namespaces_keep_their_names() -> None:
-    """The call goes out under the name that the client knows, though the tool was declared a turn ago."""
-    tools = [{"type": "namespace", "name": "ns", "tools": [{"type": "function", "name": "g"}]}]
-    earlier = [{"type": "additional_tools", "role": "developer", "tools": tools}, USER]
-    call = read_continuation({"model": "m", "input": "x"}, earlier)
-    events: list[Event] = [AnswerStart(), *call_events(0, id="c", name="ns__g"), AnswerEnd("tool_calls")]
-    (item,) = whole_answer(fold(events), attrs.evolve(reply(), request=call))["output"]
-    assert (item["namespace"], item["name"]) == ("ns", "g")
 
 
 @each_row("status", ["failed", "cancelled", "queued", "in_progress"])
@@ -297,24 +235,9 @@ def test_a_damaged_turn_is_an_error() -> None:
             previous_items([body])
 
 
-def test_items_that_were_put_into_a_conversation_are_a_turn_without_a_status() -> None:
-    assert previous_items([b'{"input": [{"type": "x"}], "output": []}', b"{}"]) == [{"type": "x"}]
-
-
 def test_input_that_no_api_allows_is_left_for_the_codec_to_refuse() -> None:
     chain = [kept("incomplete", [USER, {"type": "x_output", "call_id": [1]}], [CALL, {"type": "x", "call_id": {}}])]
     for value in (3, {"a": 1}, [3, None], [{"type": ["x"], "call_id": [1]}], [{"type": {"a": 1}, "id": "x"}]):
         assert previous_items(chain, [*answered_ids(value)])[0] == USER
         assert references(value) == []
         assert resolve_references(value, {})[1] == []
-
-
-def test_items_that_only_their_api_knows_are_returned_without_ids_of_ours() -> None:
-    """The provider refuses an id that it does not know (Kilo-Org/kilocode#10197)."""
-    approval = {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}
-    earlier = prepare_input([approval, {"type": "mcp_call", "id": "mcp_1", "name": "n", "arguments": "{}"}])
-    assert is_own_id(earlier[0]["id"])
-    body = RESPONSES.write_request(read_continuation({"model": "m", "input": "x"}, earlier), Recipient("up", US)).body
-    sent = json.loads(body)["input"]
-    assert sent[0] == approval
-    assert sent[1]["id"] == "mcp_1"

@@ -3,10 +3,10 @@
 from providers.chat import CHAT
 from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
-from providers.neutral.request import Format, NativeTool, Parameter, Reasoning, TextPart, Tool, ToolChoice
+from providers.neutral.request import Format, NativeTool, Parameter, TextPart, Tool, ToolChoice
 from providers.responses import RESPONSES
 from tests.support.cases import case
-from tests.support.responses_requests import ITEM, US, foreign, read, send, user
+from tests.support.responses_requests import US, foreign, read, send, user
 
 LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"
@@ -35,23 +35,6 @@ def test_tools_are_flat_with_strict_and_parameters() -> None:
         "tools": [{"type": "function", "name": "f"}, {"type": "custom", "name": "c"}],
     }  # fmt: skip
     assert outgoing.dropped == ("tools[].cache_control", "tools[]", "tools[]: bash")
-
-
-def test_reasoning_is_an_effort() -> None:
-    for reasoning, want in [
-        (Reasoning("enabled", budget=2048), {"effort": "low"}),
-        (Reasoning("enabled", budget=2049), {"effort": "medium"}),
-        (Reasoning("enabled", budget=24000), {"effort": "high"}),
-        (Reasoning("enabled", budget=31999), {"effort": "xhigh"}),
-        (Reasoning("adaptive", "high", summary=Parameter("auto")), {"effort": "high", "summary": "auto"}),
-        (Reasoning("adaptive"), None),
-        (Reasoning("disabled"), None),
-    ]:
-        with case((reasoning, want)):
-            body, _ = send(foreign(user(TextPart("x")), reasoning=reasoning))
-            assert body.get("reasoning") == want
-            assert body["store"] is False
-            assert body.get("include") == (None if reasoning.mode == "disabled" else ["reasoning.encrypted_content"])
 
 
 def test_settings_of_other_apis_are_carried_or_reported() -> None:
@@ -83,74 +66,7 @@ def test_a_format_without_a_schema_gets_one():
     assert body["text"]["format"] == {"type": "json_schema", "name": "n", "schema": {}}
 
 
-def test_a_request_of_this_api_survives_reading_and_writing() -> None:
-    body = {
-        "model": "m",
-        "instructions": "A",
-        "input": [
-            {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "S"}]},
-            {"type": "message", "role": "user", "content": [{"type": "input_image", "detail": "auto", "file_id": "f"}]},
-            ITEM,
-            {"type": "web_search_call", "id": "ws_1", "status": "completed"},
-            {"type": "message", "role": "assistant", "phase": "commentary",
-             "content": [{"type": "output_text", "text": "ok", "annotations": []}]},
-            {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a": 1.0}'},
-            {"type": "function_call_output", "call_id": "c1", "output": "3"},
-            {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA"},
-        ],
-        "tools": [
-            {"type": "function", "name": "f", "parameters": {}, "strict": True, "defer_loading": True},
-            {"type": "web_search"},
-        ],
-        "tool_choice": "auto",
-        "parallel_tool_calls": True,
-        "max_output_tokens": 99,
-        "store": True,
-        "include": ["reasoning.encrypted_content"],
-        "truncation": "auto",
-        "reasoning": {"effort": "low", "summary": "auto"},
-        "text": {"format": {"type": "json_object"}, "verbosity": "low"},
-        "stream": True,
-    }  # fmt: skip
-    sent, outgoing = send(RESPONSES.read_request(body))
-    assert sent == {**body, "model": "up"}
-    assert outgoing.dropped == ()
-
-
-def test_a_continued_response_needs_no_input() -> None:
-    body, _ = send(RESPONSES.read_request({"model": "m", "previous_response_id": "resp_1"}))
-    assert body == {"model": "up", "previous_response_id": "resp_1", "stream": False}
-
-
-# Reasoning and sampling, by what is known of the model
-
-
-THINKER = Quirks(efforts=("minimal", "low", "medium", "high"), sampling="never")
-LATER = Quirks(efforts=("none", "low", "medium", "high", "xhigh"), sampling="only_effort_none")
-
-
-def test_encrypted_reasoning_is_requested_if_the_model_may_think() -> None:
-    """Without it the next turn has no reasoning to give back; models that never think refuse to be asked."""
-    for reasoning, quirks, asked in [
-        (None, Quirks(), False),
-        (None, THINKER, True),
-        (Reasoning("enabled", "low"), Quirks(), True),
-        (Reasoning("disabled", "none"), LATER, False),
-    ]:
-        with case((reasoning, quirks, asked)):
-            body, _ = send(foreign(user(TextPart("x")), reasoning=reasoning), quirks=quirks)
-            assert (ENCRYPTED in body.get("include", ())) == asked
-
-
 # Log probabilities, caches, the form of the answer
-
-
-def test_a_chat_clients_log_probabilities_are_requested_with_include() -> None:
-    call = CHAT.read_request({
-        "model": "m", "messages": [{"role": "user", "content": "x"}], "logprobs": True, "top_logprobs": 2,
-    })  # fmt: skip
-    body, outgoing = send(call)
-    assert (body["top_logprobs"], body["include"], outgoing.dropped) == (2, [LOGPROBS], ())
 
 
 def test_included_items_are_requested_from_the_provider() -> None:

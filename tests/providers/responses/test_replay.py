@@ -3,17 +3,15 @@
 import contextlib
 import json
 import os
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from providers.grammar import judge
-from providers.responses import RESPONSES, whole_answer
+from providers.responses import RESPONSES
 from providers.responses.kept_items import prepare_input
 from providers.responses.replay import after_number, replay
-from streams import sse
 from streams.event_log import EventLog
 from streams.events import (
     AnswerEnd,
@@ -22,13 +20,11 @@ from streams.events import (
     Event,
     TextDelta,
 )
-from streams.fold import fold
 from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.responses_strategies import TOOLS, legal_events, with_whole_items
 from tests.support.responses_streams import (
     ANSWERS,
-    HELLO,
     accumulate,
     as_plain_json,
     needs_corpus,
@@ -37,13 +33,6 @@ from tests.support.responses_streams import (
     sdk_response,
     values,
 )
-
-Item = dict[str, Any]
-SAID: Item = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
-              "content": [{"type": "output_text", "text": "ok", "annotations": []}]}  # fmt: skip
-WEB: Item = {"type": "web_search_call", "id": "ws_1", "status": "completed",
-             "action": {"type": "search", "query": "q"}}  # fmt: skip
-
 
 # Told once more
 
@@ -90,16 +79,6 @@ def test_an_unfinished_response_cannot_be_replayed(status: str) -> None:
         replay({**as_plain_json(writer.interrupted_response("cancelled")), "status": status})
 
 
-def test_items_of_other_servers_are_replayed_too() -> None:
-    thought = {"type": "reasoning", "id": "rs_1", "encrypted_content": "g",
-               "summary": [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}]}  # fmt: skip
-    response = as_plain_json(whole_answer(fold([*HELLO, AnswerEnd("stop")]), reply())) | {
-        "output": [thought, WEB, SAID]
-    }
-    verdict = judge("responses", replay(response))
-    assert verdict.broken is None, verdict.broken
-
-
 @needs_corpus
 def test_recorded_answers_are_reported_in_grammar_and_their_input_is_stored() -> None:
     found = 0
@@ -137,17 +116,6 @@ LOG = log_events(PLAIN, 9)
 
 def events_after(log: bytes, number: int = -1) -> bytes:
     return after_number(number).of_log(log)
-
-
-@each_row("number", [-1, 0, 1, 2, 57, 331, 405, 406, 10**9])
-def test_a_client_gets_the_events_that_it_has_not_seen(number) -> None:
-    for found in (
-        events_after(LOG, number),
-        events_after(PLAIN, number),
-        events_after(sse.COMMENT_PING + PLAIN, number)[-len(PLAIN) :],
-    ):
-        assert PLAIN.endswith(found)
-        assert [event["sequence_number"] for event in values(found)] == list(range(number + 1, 408))
 
 
 @settings(max_examples=examples(12), deadline=None)

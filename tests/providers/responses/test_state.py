@@ -3,13 +3,11 @@
 import json
 from typing import Any
 
-import attrs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openai.types.responses import Response
 
 from providers.grammar import judge
-from providers.messages import MESSAGES
 from providers.responses import RESPONSES, whole_answer
 from providers.responses.ids import is_own_id
 from providers.responses.replay import replay
@@ -40,32 +38,11 @@ from tests.support.responses_streams import (
 # What the gateway knows of a response
 
 
-def test_the_response_has_the_given_id_and_state() -> None:
-    """The id of `response.created` is the one that works next (vllm-project/vllm#43244, ENTERPILOT/GoModel#939)."""
-    state = {"store": True, "previous_response_id": "resp_0", "conversation": {"id": "conv_1"}, "background": False}
-    to = attrs.evolve(reply(), id="resp_tg1.mine", state=state)
-    writer = RESPONSES.writer(to)
-    events = values(b"".join(map(writer.send, [*HELLO, AnswerEnd("stop")])))
-    for response in (events[0]["response"], events[-1]["response"], as_plain_json(writer.response)):
-        assert response["id"] == "resp_tg1.mine"
-        assert {name: response[name] for name in state} == state
-    whole = as_plain_json(whole_answer(fold([*HELLO, AnswerEnd("stop")]), to))
-    assert (whole["id"], whole["store"]) == ("resp_tg1.mine", True)
-
-
 def test_an_unstored_response_has_store_false() -> None:
     response = as_plain_json(whole_answer(fold([*HELLO, AnswerEnd("stop")]), reply()))
     assert is_own_id(response["id"])
     assert (response["store"], response["previous_response_id"]) == (False, None)
     assert "conversation" not in response
-
-
-def test_a_message_has_the_given_id() -> None:
-    to = attrs.evolve(reply(api="messages"), id="msg_mine")
-    answer = fold([AnswerStart("msg_upstream"), *HELLO[1:], AnswerEnd("stop")])
-    assert json.loads(MESSAGES.write_answer(answer, to))["id"] == "msg_mine"
-    assert b'"id":"msg_mine"' in MESSAGES.writer(to).send(HELLO[0]) + MESSAGES.writer(to).send(HELLO[1])
-    assert json.loads(MESSAGES.write_answer(answer, reply(api="messages")))["id"] == "msg_upstream"
 
 
 @each_row("last", [AnswerEnd("stop"), AnswerEnd("length"), ErrorInfo("upstream", "gone")])

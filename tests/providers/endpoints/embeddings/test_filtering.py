@@ -70,26 +70,6 @@ TWO = {"input": ["a", "b"]}
 BASE64 = {"encoding_format": "base64"}
 
 
-def test_strings_of_base64_pass_byte_for_byte():
-    """api7/aisix#393, agentgateway/agentgateway#1619, gpustack/gpustack#1984: they were parsed as lists of floats."""
-    raw = json.dumps(answer_of(*map(pack_vector, VECTORS)), indent=1).encode() + b"\n"
-    assert filter_answer(called({**TWO, **BASE64}), raw) == (raw, Usage(input=5))
-    floats = json.dumps(answer_of(*VECTORS)).encode()
-    assert filter_answer(called(TWO), floats) == (floats, Usage(input=5))
-    # Vectors of vectors (late interaction) are nobody's business here.
-    many = json.dumps(answer_of([VECTORS[0]], [VECTORS[1]])).encode()
-    assert filter_answer(called(TWO), many)[0] == many
-
-
-def test_floats_are_encoded_for_a_base64_client():
-    """envoyproxy/ai-gateway#1034: equal to the bit of a single."""
-    for shape in ("openai", "vllm"):
-        body, usage = filter_answer(called({**TWO, **BASE64}, shape), answer_of(*VECTORS, id="e", x={"y": 1.50}))
-        answer = json.loads(body)
-        assert [item["embedding"] for item in answer["data"]] == [pack_vector(vector) for vector in VECTORS]
-        assert (answer["id"], answer["x"], usage) == ("e", {"y": 1.5}, Usage(input=5)), "the rest is as it was"
-
-
 def test_vectors_are_put_in_the_order_of_their_index():
     """BerriAI/litellm#20949, helixml/kodit#77"""
     answer = answer_of([1], [2], [3])
