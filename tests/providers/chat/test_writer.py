@@ -12,13 +12,14 @@ from streams.events import (
     BlockEnd,
     Citation,
     ErrorInfo,
+    NativeItem,
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
     Usage,
 )
 from streams.fold import fold
-from tests.support.block_events import call_events, text_events, thought_events
+from tests.support.block_events import call_events, refusal_events, text_events, thought_events
 from tests.support.cases import case
 from tests.support.chat_wire import chunks, deltas, reply, write
 
@@ -76,6 +77,17 @@ def test_finish_reasons_agree_with_the_content():
             streamed = [one["choices"][0]["finish_reason"] for one in chunks(write(events)) if one["choices"]]
             assert streamed[-1] == expected
             assert json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["finish_reason"] == expected
+
+
+def test_events_without_a_chat_form_are_omitted():
+    """Tools that the provider runs itself are no calls: the client would be asked to run a tool that it has not."""
+    events = [
+        *text_events(0, "a", Citation(0, "messages", {"type": "char_location"})),
+        NativeItem(1, "messages", "server_tool_use", {}), BlockEnd(1), *refusal_events(2, "no"), AnswerEnd("stop"),
+    ]  # fmt: skip
+    assert deltas(write(events)) == [
+        {"role": "assistant", "content": ""}, {"content": "a"}, {"refusal": "no"}, {},
+    ]  # fmt: skip
 
 
 def test_a_whole_answer_has_every_key():

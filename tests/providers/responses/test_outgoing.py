@@ -6,7 +6,7 @@ from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, NativeTool, Parameter, TextPart, Tool, ToolChoice
 from providers.responses import RESPONSES
 from tests.support.cases import case
-from tests.support.responses_requests import US, foreign, read, send, user
+from tests.support.responses_requests import ITEM, US, foreign, read, send, user
 
 LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"
@@ -64,6 +64,40 @@ def test_a_format_without_a_schema_gets_one():
     """Chat's schema is optional, this API's is not (types of the openai package)."""
     body, _ = send(foreign(user(TextPart("x")), format=Format("json_schema", "n")))
     assert body["text"]["format"] == {"type": "json_schema", "name": "n", "schema": {}}
+
+
+def test_a_request_of_this_api_survives_reading_and_writing() -> None:
+    body = {
+        "model": "m",
+        "instructions": "A",
+        "input": [
+            {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "S"}]},
+            {"type": "message", "role": "user", "content": [{"type": "input_image", "detail": "auto", "file_id": "f"}]},
+            ITEM,
+            {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+            {"type": "message", "role": "assistant", "phase": "commentary",
+             "content": [{"type": "output_text", "text": "ok", "annotations": []}]},
+            {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a": 1.0}'},
+            {"type": "function_call_output", "call_id": "c1", "output": "3"},
+            {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA"},
+        ],
+        "tools": [
+            {"type": "function", "name": "f", "parameters": {}, "strict": True, "defer_loading": True},
+            {"type": "web_search"},
+        ],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "max_output_tokens": 99,
+        "store": True,
+        "include": ["reasoning.encrypted_content"],
+        "truncation": "auto",
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "text": {"format": {"type": "json_object"}, "verbosity": "low"},
+        "stream": True,
+    }  # fmt: skip
+    sent, outgoing = send(RESPONSES.read_request(body))
+    assert sent == {**body, "model": "up"}
+    assert outgoing.dropped == ()
 
 
 # Log probabilities, caches, the form of the answer
