@@ -385,6 +385,7 @@ def kinds() -> dict[str, Callable[[Any], Sequence[Any]]]:
 
 
 def print_texts(rounds: int) -> None:
+    from gateway.steps.runner import UncheckedText
     from trigate.steps import Check, Passage
 
     found = kinds()
@@ -395,7 +396,8 @@ def print_texts(rounds: int) -> None:
             best = float("inf")
             for _ in range(rounds):
                 started = time.thread_time()
-                step(check)
+                with contextlib.suppress(UncheckedText):  # more findings than a check may have
+                    step(check)
                 best = min(best, time.thread_time() - started)
             cells.append(f"{best * 1000:.0f}")
         print("| " + " | ".join(cells) + " |", flush=True)
