@@ -114,6 +114,13 @@ def test_only_the_value_of_model_changes_in_any_framing(name):
         assert edit_body(pieces(body, size)) == expected, size
 
 
+def test_any_split_gives_the_same_events():
+    body = multipart(BODIES["repeated fields around it"])
+    whole = edit_body([body])
+    for at in range(len(body)):
+        assert edit_body([body[:at], body[at:]]) == whole, at
+
+
 TOKENS = [
     b"--", b"-", b"\r", b"\n", b"\r\n", b"\r\n--", BOUNDARY, b"\r\n--" + BOUNDARY, BOUNDARY[:-1], b"x", b" ", b"\t",
     b"\x00", b"\xff", b"model", b'Content-Disposition: form-data; name="model"\r\n\r\n', b"\r\n\r\n",

@@ -86,6 +86,14 @@ def test_a_distant_earlier_boundary_is_marked_too():
     assert found[2]["content"][-1]["cache_control"] == MARK
 
 
+def test_many_parallel_calls_take_one_position():
+    calls = [{"type": "tool_use", "id": f"c{n}", "name": "f", "input": {}} for n in range(40)]
+    results = [{"type": "tool_result", "tool_use_id": call["id"], "content": "ok"} for call in calls]
+    messages = [{"role": "user", "content": "Go"}, {"role": "assistant", "content": calls}]
+    sent = body(messages=[*messages, {"role": "user", "content": results}])
+    assert add_cache_marks("messages", sent, "5m")[1] == 1
+
+
 def test_there_are_never_more_than_four_marks():
     sent = body(tools=[{"name": "a"}], system="s", messages=[{"role": "user", "content": "Go"}, *turn(1), *turn(2)])
     marked, count = add_cache_marks("messages", sent, "5m")

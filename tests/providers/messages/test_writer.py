@@ -147,3 +147,30 @@ def test_an_error_before_any_content_is_the_only_event(kind):
     """The SDK raises on it whatever came before (maximhq/bifrost#5546)."""
     ((name, value),) = frames(write([AnswerStart(), ErrorInfo(kind, "no")]))
     assert (name, value["error"]["message"]) == ("error", "no")
+
+
+# What another API's provider wants back, and has no text
+
+
+def test_textless_reasoning_precedes_its_content_and_never_ends_an_answer():
+    """musistudio/claude-code-router#1275: Claude Code showed nothing of an answer that ended with a block of it. A
+    stream cannot put it elsewhere any more, a whole answer can."""
+
+    def state(number):
+        return thought_events(number, api="gemini", item={"part": "text", "signature": f"s{number}"})
+
+    text = text_events(1, "hi")
+    call = call_events(3, "{}", id="c")
+    sealed = "redacted_thinking"
+    for events, streamed, whole in (
+        ([*state(0), *text], [sealed, "text"], [sealed, "text"]),
+        ([*state(0), *text, *state(2)], [sealed, "text"], [sealed, sealed, "text"]),
+        ([*text, *state(2), *call], ["text", sealed, "tool_use"], ["text", sealed, "tool_use"]),
+        ([*text, *call, *state(4)], ["text", "tool_use"], ["text", sealed, "tool_use"]),
+        (state(0), [sealed], [sealed]),
+    ):
+        told = [AnswerStart(), *events, Usage(input=1, output=1), AnswerEnd("stop")]
+        said = sdk_message(write(told)).content
+        assert [block.type for block in said] == streamed, events
+        answer = json.loads(MESSAGES.write_answer(fold(told), reply()))
+        assert [block["type"] for block in answer["content"]] == whole, events

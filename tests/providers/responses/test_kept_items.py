@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.responses import ResponseItemList
 
+from providers.chat import CHAT
 from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient
 from providers.neutral.request import ReasoningPart, TextPart, ToolCallPart, ToolResultPart
@@ -194,6 +195,16 @@ def test_model_items_before_and_after_a_continuation_are_one_turn() -> None:
     call = read_continuation({"model": "m", "input": [{"role": "assistant", "content": "more"}, USER]}, [USER, SAID])
     assert [message.role for message in call.messages] == ["user", "assistant", "user"]
     assert [part.text for part in call.messages[1].parts if isinstance(part, TextPart)] == ["ok", "more"]
+
+
+def test_resolved_references_are_removed_from_a_continuation() -> None:
+    """The provider would refuse what the gateway has done already; instructions are those of the request."""
+    body = {"model": "m", "input": "x", "conversation": "conv_1", "previous_response_id": "resp_1", "store": True}
+    call = read_continuation(body, [USER])
+    assert set(call.parameters) == {"store"}
+    assert call.source["input"] == [USER, {"role": "user", "content": "x"}]
+    assert json.loads(CHAT.write_request(call, Recipient("up", US)).body)["messages"][-1]["content"] == "x"
+    assert len(read_continuation({"model": "m", "previous_response_id": "resp_1"}, [USER]).messages) == 1
 
 
 def test_reasoning_returns_to_its_issuer_only() -> None:
