@@ -22,9 +22,35 @@ from providers.neutral.request import (
     ToolCallPart,
     ToolResultPart,
 )
+from providers.responses import RESPONSES
 from streams.errors import GatewayError
 from tests.support.chat_wire import OWN, assistant, encode_request, messages, user
 from tests.support.each_row import each_row
+
+
+def test_results_follow_their_calls_in_order_before_anything_else():
+    turns = (
+        assistant(TextPart("calling"), ToolCallPart("a", "f", "")),
+        assistant(ToolCallPart("b", "g", "{}")),
+        user(TextPart("first"), ToolResultPart("b", (TextPart("B"),))),
+        user(ToolResultPart("a", (TextPart("A"),)), TextPart("second")),
+        user(ToolResultPart("z", (TextPart("orphan"),))),
+    )
+    assert messages(*turns) == [
+        {
+            "role": "assistant",
+            "content": "calling",
+            "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+                {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+            ],
+        },
+        {"role": "tool", "tool_call_id": "a", "content": "A"},
+        {"role": "tool", "tool_call_id": "b", "content": "B"},
+        {"role": "tool", "tool_call_id": "z", "content": "orphan"},
+        {"role": "user", "content": "first"},
+        {"role": "user", "content": "second"},
+    ]
 
 
 def test_images_in_original_size_are_of_high_detail_where_that_is_unknown():
@@ -44,6 +70,42 @@ def test_images_in_original_size_are_of_high_detail_where_that_is_unknown():
 def images_of(body):
     parts = [part for message in body["messages"] for part in message["content"] or () if isinstance(part, dict)]
     return [part["image_url"] for part in parts if part["type"] == "image_url"]
+
+
+def test_images_of_results_come_in_one_message_after_all_results():
+    image = ImagePart(MediaSource("base64", "QUJD", "image/png"))
+    turns = (
+        assistant(ToolCallPart("a", "f", "{}"), ToolCallPart("b", "f", "{}")),
+        user(ToolResultPart("a", (TextPart("see"), image)), ToolResultPart("b", (image,)), TextPart("and?")),
+    )
+    url = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}
+    assert messages(*turns)[1:] == [
+        {"role": "tool", "tool_call_id": "a", "content": "see"},
+        {"role": "tool", "tool_call_id": "b", "content": ""},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Image from tool a:"},
+                url,
+                {"type": "text", "text": "Image from tool b:"},
+                url,
+            ],
+        },
+        {"role": "user", "content": "and?"},
+    ]
+
+
+@each_row(
+    ("parts", "expected"),
+    [
+        ((TextPart("boom"),), "Error: boom"),
+        ((), "Error: "),
+        ((TextPart("a"), TextPart("b")), "Error: a\nb"),
+    ],
+)
+def test_a_failed_tool_is_reported_in_words(parts, expected):
+    turns = (assistant(ToolCallPart("a", "f", "{}")), user(ToolResultPart("a", parts, is_error=True)))
+    assert messages(*turns)[1]["content"] == expected
 
 
 def test_parts_of_other_apis_are_dropped_and_reported():
@@ -91,6 +153,21 @@ def test_documents_are_files_and_plain_ones_are_text():
     assert messages(user(pdf, FilePart(MediaSource("text", "plain"))))[0]["content"] == [
         {"type": "file", "file": {"filename": "document.pdf", "file_data": "data:application/pdf;base64,QUJD"}},
         {"type": "text", "text": "plain"},
+    ]
+
+
+def test_instructions_of_a_responses_client_come_before_its_developer_messages():
+    """Neither overwrites the other (MetaFARS/codex-relay#65, theopenco/llmgateway#1807, mnfst/llm-gateway#1900)."""
+    body = {
+        "model": "m",
+        "instructions": "A",
+        "input": [{"role": "developer", "content": "B"}, {"role": "user", "content": "C"}],
+    }
+    out, _ = encode_request(RESPONSES.read_request(body), developer_role=False)
+    assert [(one["role"], one["content"]) for one in out["messages"]] == [
+        ("system", "A"),
+        ("system", "B"),
+        ("user", "C"),
     ]
 
 

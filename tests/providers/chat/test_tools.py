@@ -11,6 +11,8 @@ from providers.messages import MESSAGES
 from providers.neutral.codec import Reply
 from providers.neutral.custom_tools import unwrap_text, wrap_text
 from providers.neutral.request import (
+    ImagePart,
+    MediaSource,
     Request,
     TextPart,
     Tool,
@@ -19,9 +21,11 @@ from providers.neutral.request import (
     ToolResultPart,
 )
 from providers.neutral.seal import Issuer
+from providers.neutral.tool_names import short_call_id
 from providers.responses import RESPONSES
 from streams.events import AnswerEnd, BlockEnd, ToolCallDelta, ToolCallStart
 from streams.fold import fold
+from streams.structure import PIECE
 from tests.support.block_events import call_events
 from tests.support.cases import case
 from tests.support.chat_wire import USER, assistant, chat_request, deltas, encode_request, user
@@ -145,6 +149,23 @@ def test_a_strict_tool_of_an_openai_client_is_its_own_business():
     assert encode_request(chat_request(tools=[tool])) == ({**encode_request(chat_request())[0], "tools": [tool]}, ())
 
 
+@each_row("kind", ["function", "custom"])
+def test_an_id_that_is_too_long_for_openai_is_shortened_in_call_and_result_alike(kind):
+    """ "Expected a string with maximum length 64" (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)."""
+    ids = ["x" * 99 + "a", "x" * 99 + "b", "y" * 64]
+    picture = ImagePart(MediaSource("url", "https://a"))
+    calls = assistant(*(ToolCallPart(id, "f", "{}", kind) for id in ids))
+    body, dropped = encode_request(
+        Request("messages", "m", (calls, user(*(ToolResultPart(id, (picture,), kind=kind) for id in ids))))
+    )
+    said, *results, media = body["messages"]
+    written = [call["id"] for call in said["tool_calls"]]
+    assert written == [result["tool_call_id"] for result in results]
+    assert written == [short_call_id(id) for id in ids]
+    assert [part["text"] for part in media["content"][::2]] == [f"Image from tool {id}:" for id in written]
+    assert dropped == ()
+
+
 @given(st.text())
 def test_wrapping_is_undone_by_unwrapping(text):
     assert unwrap_text(wrap_text(text)) == text
@@ -195,3 +216,22 @@ def test_brackets_are_not_scanned_one_by_one(mark):
     """A provider may send megabytes of them in one event, while which no other stream moves (CWE-407)."""
     text = mark * 50_000
     assert sum(steps(lambda: Nesting().add(text)).values()) < 2 * len(text)
+
+
+@each_row("shift", [0, 1])
+def test_an_escape_may_lie_anywhere_in_a_long_text(shift):
+    nesting = Nesting()
+    nesting.add('{"a":"' + "x" * shift + '\\"{' * PIECE)
+    assert nesting.is_incomplete
+    nesting.add('"}')
+    assert nesting.is_complete
+
+
+def test_custom_tools_of_chat_clients_are_sent_unchanged():
+    """Who speaks Chat and declares a custom tool knows its provider; a flat one is accepted and nested
+    (BerriAI/litellm#34029)."""
+    call = chat_request(tools=[{"type": "custom", "name": "g"}], tool_choice={"type": "custom", "name": "g"})
+    body, dropped = encode_request(call)
+    assert body["tools"] == [{"type": "custom", "custom": {"name": "g"}}]
+    assert body["tool_choice"] == {"type": "custom", "custom": {"name": "g"}}
+    assert dropped == ()

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from providers.converse.citations import write_citation
+from providers.grammar import judge
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, Citation, Event, TextDelta, Usage
 from streams.fold import fold
 from tests.support.made_images import read_events, stream_for, whole_for
 
 pytest.importorskip("botocore", reason="Amazon's SDK, whose parser reads what is written here, is not installed")
 from tests.support.cases import case
+from tests.support.converse_sdk import join_blocks
 from tests.support.each_row import each_row
 
 URL = "https://www.example.org/a?b=c"
@@ -40,6 +42,15 @@ def test_a_cited_page_is_in_a_whole_answer(provider):
     body = whole_for("converse", answer_with(Citation(0, provider, LINKS[provider])))
     (block,) = json.loads(body)["output"]["message"]["content"]
     assert block == {"citationsContent": {"content": [{"text": "Hi"}], "citations": [citation_of(provider)]}}
+
+
+@each_row("provider", LINKS)
+def test_the_sdk_reads_a_cited_page_in_a_stream(provider):
+    out = stream_for("converse", answer_with(Citation(0, provider, LINKS[provider])))
+    (block,) = join_blocks(out)
+    assert block == {"citationsContent": {"content": [{"text": "Hi"}], "citations": [citation_of(provider)]}}
+    verdict = judge("converse", out)
+    assert (verdict.outcome, verdict.broken) == ("complete", None)
 
 
 @pytest.mark.parametrize("write", [whole_for, stream_for])

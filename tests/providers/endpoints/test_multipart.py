@@ -349,6 +349,16 @@ def test_a_body_without_model_gets_one_as_its_first_part():
     assert editor.difference == len(added)
 
 
+def test_bytes_after_the_model_wait_until_it_is_replaced():
+    editor = MultipartEditor(BOUNDARY)
+    body = multipart([part("model", b"fast"), FILE])
+    before = editor.feed(body)
+    assert before.endswith(b'name="model"\r\n\r\n')
+    assert editor.model == "fast"
+    assert before + editor.replace("größer") + editor.feed(b"") == body.replace(b"fast", "größer".encode())
+    assert editor.difference == len("größer".encode()) - 4
+
+
 # Its work
 
 UNITS = [

@@ -6,12 +6,28 @@ from providers.neutral.request import (
     FilePart,
     ImagePart,
     MediaSource,
+    Message,
     Parameter,
+    Reasoning,
     TextPart,
     ToolChoice,
 )
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.messages_requests import HELLO, blocks, read, rejection_of, write
+
+
+def test_a_plain_request_is_read():
+    call = read(system="Be brief.", stream=True, temperature=0.5, stop_sequences=["###"])
+    assert (call.api, call.model, call.stream) == ("messages", "m", True)
+    assert call.messages == (
+        Message("system", (TextPart("Be brief.", "system"),), "system"),
+        Message("user", (TextPart("hello", "messages[0].content"),), "messages[0]"),
+    )
+    assert {name: control.value for name, control in call.parameters.items()} == {
+        "max_tokens": 10, "temperature": 0.5, "stop": ["###"],
+    }  # fmt: skip
+    assert call.dropped == ()
 
 
 def test_a_thread_is_refused_so_that_the_tool_runner_tries_without():
@@ -77,6 +93,33 @@ def test_tool_choice_is_read():
             call = read(tool_choice=choice)
             assert call.tool_choice == read_as
             assert (call.parallel_tools is not None and call.parallel_tools.value is False) == serial
+
+
+@each_row(
+    "members, read_as",
+    [
+        ({"thinking": {"type": "disabled"}}, Reasoning("disabled", at="thinking")),
+        ({"thinking": {"type": "enabled", "budget_tokens": 31999}}, Reasoning("enabled", budget=31999, at="thinking")),
+        (
+            {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "high"}},
+            Reasoning("adaptive", "high", summary=Parameter("auto", "thinking.display"), at="thinking"),
+        ),
+        ({"thinking": {"type": "between_tools"}}, Reasoning("adaptive", at="thinking")),
+        ({"output_config": {"effort": "low"}}, Reasoning("adaptive", "low", at="output_config.effort")),
+        ({}, None),
+    ],
+)
+def test_thinking_and_effort_are_one_thing(members, read_as):
+    call = read(**members)
+    assert call.reasoning == read_as
+    assert call.dropped == ()
+
+
+@each_row("place", ["output_config", "output_format"])
+def test_structured_output_is_read_in_both_places(place):
+    format = {"type": "json_schema", "schema": {"type": "object"}}
+    call = read(**({place: {"format": format}} if place == "output_config" else {place: format}))
+    assert (call.format.kind, call.format.schema, call.format.name) == ("json_schema", {"type": "object"}, None)
 
 
 def test_a_long_user_id_becomes_a_stable_hash():

@@ -14,6 +14,7 @@ from providers.neutral.request import (
     RefusalPart,
     TextPart,
     Tool,
+    ToolCallPart,
     ToolResultPart,
 )
 from providers.neutral.seal import Seal
@@ -44,6 +45,16 @@ def test_the_cache_mark_of_an_empty_text_moves_to_the_block_before():
     mark = {"cache_control": {"type": "ephemeral"}}
     assert messages(user("go", TextPart("", marks=mark)))[0]["content"] == [{"type": "text", "text": "go"} | mark]
     assert write(chat(user(TextPart(" ", "messages[0]", mark), "go")))[1] == ("messages[].cache_control",)
+
+
+def test_ids_that_are_refused_are_mapped_alike_in_call_and_result():
+    id = "call|" + "9" * 80
+    written = messages(user("go"), assistant(ToolCallPart(id, "f", "{}")), user(ToolResultPart(id, ())))
+    mapped = written[1]["content"][0]["id"]
+    assert mapped == written[2]["content"][0]["tool_use_id"]
+    assert mapped.startswith("toolu_")
+    assert len(mapped) <= 64
+    assert messages(assistant(ToolCallPart("call_1", "f", "")))[0]["content"][0]["id"] == "call_1"
 
 
 def test_media_are_written():
@@ -180,6 +191,23 @@ def test_marks_on_server_side_blocks_count_among_the_four():
     marked = ["cache_control" in block for block in body["messages"][0]["content"]]
     assert (marked, dropped) == ([False, True, True, True, True], ("messages[].content[].cache_control",))
     assert "cache_control" in item, "the client's own value stays as it is"
+
+
+def test_instructions_between_a_call_and_its_result_follow_the_result():
+    """The result must come first, and the instructions stay in their place otherwise (timothy-agent/timothy#33)."""
+    late = Message("developer", (TextPart("C"),))
+    written = messages(user("go"), assistant(ToolCallPart("a", "f", "{}")), late, user(ToolResultPart("a", ())))
+    assert [block["type"] for block in written[2]["content"]] == ["tool_result", "text"]
+    assert written[2]["content"][1]["text"] == "<system>\nC\n</system>"
+
+
+def test_results_of_one_turn_that_were_sent_apart_are_put_together():
+    """(diegosouzapw/OmniRoute#4882, rowboatlabs/rowboat#378)"""
+    calls = assistant(ToolCallPart("a", "f", "{}")), assistant(ToolCallPart("b", "f", "{}"))
+    results = user("one", ToolResultPart("a", ())), user("two", ToolResultPart("b", ()))
+    written = messages(user("go"), *calls, *results)
+    assert [block["id"] for block in written[1]["content"]] == ["a", "b"]
+    assert [block.get("tool_use_id") or block["text"] for block in written[2]["content"]] == ["a", "b", "one", "two"]
 
 
 def test_assistant_messages_have_no_documents_and_user_texts_no_citations():

@@ -22,6 +22,10 @@ from tests.support.each_row import each_row
 from tests.support.messages_streams import check_grammar, frames, reply, sdk_message, write
 
 
+def test_an_own_id_of_the_api_is_kept():
+    assert frames(write([AnswerStart("msg_9"), AnswerEnd("stop")]))[0][1]["message"]["id"] == "msg_9"
+
+
 def test_arguments_that_are_no_object_are_the_same_in_both_forms():
     """Ollama and GLM say `null` to tools without parameters (use-agent-os/agent-os#2042, vllm-project/vllm#43851). The
     SDK parses what a block has had so far with every delta: what is no object was `None` or an error there."""

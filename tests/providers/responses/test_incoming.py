@@ -189,6 +189,17 @@ def test_settings_are_read() -> None:
     assert call.dropped == ("reasoning.context", "client_metadata")
 
 
+def test_reasoning_settings_state_no_more_than_the_clients() -> None:
+    for reasoning, want in [
+        ({"effort": "none"}, Reasoning("disabled", "none", at="reasoning")),
+        ({"summary": "auto"}, Reasoning("adaptive", None, None, Parameter("auto", "reasoning.summary"), "reasoning")),
+        ({"effort": None, "summary": None}, None),
+        ({}, None),
+    ]:
+        with case((reasoning, want)):
+            assert read(reasoning=reasoning).reasoning == want
+
+
 @each_row("text", [None, {}, {"format": None}, {"format": {"type": "text"}}])
 def test_text_without_a_format_is_text(text) -> None:
     """BerriAI/litellm#28899."""
@@ -213,6 +224,10 @@ def test_an_output_that_answers_no_call_is_refused() -> None:
             assert (error.info.param, error.info.status) == (f"input[{place}].call_id", 400)
             assert said in error.info.message
             assert "previous_response_id" in error.info.message
+
+
+def test_a_call_may_be_in_a_compaction() -> None:
+    assert turns({"type": "compaction", "encrypted_content": "gAAA"}, OUTPUT)[-1].parts[0].call_id == "c1"
 
 
 def test_earlier_calls_count_and_stored_items_are_not_judged() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from providers.chat import CHAT
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import (
     AudioPart,
@@ -23,6 +24,18 @@ from providers.responses.ids import own_id
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
 from tests.support.responses_requests import ITEM, OTHER, US, assistant, foreign, items, read, send, user
+
+
+def test_leading_system_text_is_instructions_and_the_rest_stays_in_place() -> None:
+    """MetaFARS/codex-relay#65, theopenco/llmgateway#1807."""
+    lead = Message("system", (TextPart("A", "system[0]", {"cache_control": {}}), TextPart("B")), "system")
+    late = Message("system", (TextPart("C"),))
+    body, outgoing = send(foreign(lead, user(TextPart("x")), late))
+    assert body["instructions"] == "A\n\nB"
+    assert [item["role"] for item in body["input"]] == ["user", "system"]
+    assert outgoing.dropped == ("system[].cache_control",)
+    developer = Message("developer", (TextPart("D"),))
+    assert items(developer, user(TextPart("x")))[0]["role"] == "developer"
 
 
 @each_row("kind", ["function", "custom"])
@@ -147,6 +160,15 @@ def test_cache_marks_are_breakpoints_where_the_model_has_them() -> None:
     )  # fmt: skip
     assert [part.get("prompt_cache_breakpoint") for part in result["output"]] == [None, {"mode": "explicit"}]
     assert message["content"][0]["prompt_cache_breakpoint"] == {"mode": "explicit"}
+
+
+def test_a_clients_own_breakpoint_stays_where_it_is() -> None:
+    own = {"type": "input_text", "text": "x", "prompt_cache_breakpoint": {"mode": "explicit"}}
+    body, _ = send(read(input=[{"role": "user", "content": [own]}]))
+    assert body["input"][0]["content"] == [own]
+    chat = {"type": "text", "text": "x", "prompt_cache_breakpoint": {"mode": "explicit"}}
+    call = CHAT.read_request({"model": "m", "messages": [{"role": "user", "content": [chat]}]})
+    assert send(call)[0]["input"][0]["content"] == [own]
 
 
 # Ids and phases

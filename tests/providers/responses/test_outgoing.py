@@ -3,7 +3,7 @@
 from providers.chat import CHAT
 from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
-from providers.neutral.request import Format, NativeTool, Parameter, TextPart, Tool, ToolChoice
+from providers.neutral.request import Format, NativeTool, Parameter, Reasoning, TextPart, Tool, ToolChoice
 from providers.responses import RESPONSES
 from tests.support.cases import case
 from tests.support.responses_requests import ITEM, US, foreign, read, send, user
@@ -98,6 +98,31 @@ def test_a_request_of_this_api_survives_reading_and_writing() -> None:
     sent, outgoing = send(RESPONSES.read_request(body))
     assert sent == {**body, "model": "up"}
     assert outgoing.dropped == ()
+
+
+def test_a_continued_response_needs_no_input() -> None:
+    body, _ = send(RESPONSES.read_request({"model": "m", "previous_response_id": "resp_1"}))
+    assert body == {"model": "up", "previous_response_id": "resp_1", "stream": False}
+
+
+# Reasoning and sampling, by what is known of the model
+
+
+THINKER = Quirks(efforts=("minimal", "low", "medium", "high"), sampling="never")
+LATER = Quirks(efforts=("none", "low", "medium", "high", "xhigh"), sampling="only_effort_none")
+
+
+def test_encrypted_reasoning_is_requested_if_the_model_may_think() -> None:
+    """Without it the next turn has no reasoning to give back; models that never think refuse to be asked."""
+    for reasoning, quirks, asked in [
+        (None, Quirks(), False),
+        (None, THINKER, True),
+        (Reasoning("enabled", "low"), Quirks(), True),
+        (Reasoning("disabled", "none"), LATER, False),
+    ]:
+        with case((reasoning, quirks, asked)):
+            body, _ = send(foreign(user(TextPart("x")), reasoning=reasoning), quirks=quirks)
+            assert (ENCRYPTED in body.get("include", ())) == asked
 
 
 # Log probabilities, caches, the form of the answer

@@ -3,13 +3,14 @@
 import contextlib
 import json
 import os
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from providers.grammar import judge
-from providers.responses import RESPONSES
+from providers.responses import RESPONSES, whole_answer
 from providers.responses.kept_items import prepare_input
 from providers.responses.replay import after_number, replay
 from streams.event_log import EventLog
@@ -20,11 +21,13 @@ from streams.events import (
     Event,
     TextDelta,
 )
+from streams.fold import fold
 from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.responses_strategies import TOOLS, legal_events, with_whole_items
 from tests.support.responses_streams import (
     ANSWERS,
+    HELLO,
     accumulate,
     as_plain_json,
     needs_corpus,
@@ -33,6 +36,13 @@ from tests.support.responses_streams import (
     sdk_response,
     values,
 )
+
+Item = dict[str, Any]
+SAID: Item = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
+              "content": [{"type": "output_text", "text": "ok", "annotations": []}]}  # fmt: skip
+WEB: Item = {"type": "web_search_call", "id": "ws_1", "status": "completed",
+             "action": {"type": "search", "query": "q"}}  # fmt: skip
+
 
 # Told once more
 
@@ -77,6 +87,16 @@ def test_an_unfinished_response_cannot_be_replayed(status: str) -> None:
     writer = RESPONSES.writer(reply())
     with pytest.raises(ValueError, match=status):
         replay({**as_plain_json(writer.interrupted_response("cancelled")), "status": status})
+
+
+def test_items_of_other_servers_are_replayed_too() -> None:
+    thought = {"type": "reasoning", "id": "rs_1", "encrypted_content": "g",
+               "summary": [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}]}  # fmt: skip
+    response = as_plain_json(whole_answer(fold([*HELLO, AnswerEnd("stop")]), reply())) | {
+        "output": [thought, WEB, SAID]
+    }
+    verdict = judge("responses", replay(response))
+    assert verdict.broken is None, verdict.broken
 
 
 @needs_corpus

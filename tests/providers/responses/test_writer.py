@@ -11,14 +11,15 @@ from streams.events import (
     AnswerEnd,
     AnswerStart,
     BlockEnd,
+    Citation,
     ErrorInfo,
     NativeItem,
     TextDelta,
 )
-from streams.fold import fold
-from tests.support.block_events import call_events, text_events
+from streams.fold import RefusalBlock, TextBlock, fold
+from tests.support.block_events import call_events, refusal_events, text_events
 from tests.support.cases import case
-from tests.support.responses_streams import HELLO, ISSUER, reply, sdk_response, write_events
+from tests.support.responses_streams import HELLO, ISSUER, encode_event, read, reply, sdk_response, write_events
 
 
 def test_the_terminal_event_states_how_the_answer_ended() -> None:
@@ -59,6 +60,22 @@ def test_a_call_followed_by_another_event_is_complete() -> None:
     assert [item["status"] for item in failed[-1]["response"]["output"]] == ["completed"]
 
 
+def test_text_blocks_that_follow_each_other_are_parts_of_one_message() -> None:
+    cited = Citation(1, "messages", {"type": "web_search_result_location", "url": "https://x.test", "title": "X"})
+    lost = Citation(1, "messages", {"type": "char_location", "cited_text": "c"})
+    events = [
+        AnswerStart(), *text_events(0, "a"), TextDelta(1, "bcd"), cited, lost, BlockEnd(1), *refusal_events(2, "no"),
+    ]  # fmt: skip
+    found = write_events([*events, AnswerEnd("stop")])
+    (item,) = found[-1]["response"]["output"]
+    note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 3}
+    assert [part.get("annotations") for part in item["content"]] == [[], [note], None]
+    assert [event["annotation"] for event in found if "annotation" in event] == [note]
+    assert list(fold(read(b"".join(map(encode_event, found)))).blocks) == [
+        TextBlock("a"), TextBlock("bcd", (Citation(1, "responses", note),)), RefusalBlock("no"),
+    ]  # fmt: skip
+
+
 def test_the_response_repeats_the_request_and_parses_as_the_sdks_type() -> None:
     """Clients read the answer from here: "missing field `format`" (Oaklight/llm-rosetta#56, BerriAI/litellm#28899)."""
     body = {
@@ -86,6 +103,15 @@ def test_nothing_follows_the_end() -> None:
 
 
 # The grammar, entry by entry
+
+
+def test_a_refusal_is_no_text() -> None:
+    found = write_events([AnswerStart(), *refusal_events(0, "I ", "won't"), AnswerEnd("refusal")])
+    assert [event["type"].removeprefix("response.") for event in found[2:]] == [
+        "output_item.added", "content_part.added", "refusal.delta", "refusal.delta", "refusal.done",
+        "content_part.done", "output_item.done", "incomplete",
+    ]  # fmt: skip
+    assert found[-1]["response"]["output"][0]["content"] == [{"type": "refusal", "refusal": "I won't"}]
 
 
 def test_log_probabilities_are_in_every_event_with_the_text() -> None:

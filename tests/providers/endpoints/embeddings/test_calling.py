@@ -132,6 +132,17 @@ def test_token_ids_pass_where_the_provider_has_their_tokenizer():
     assert counts == [(1,), (2,), (1,), (1,), (0,)]
 
 
+def test_each_text_is_a_request_of_its_own_for_gemini():
+    """vectorize-io/hindsight#4001, getzep/graphiti#1848: parts of one content are one vector."""
+    body = {"model": "alias", "input": ["a", "b"], "dimensions": 8, "encoding_format": "base64"}
+    assert sent(body, "gemini", model="e-2") == {
+        "requests": [
+            {"model": "models/e-2", "content": {"parts": [{"text": text}]}, "outputDimensionality": 8}
+            for text in ("a", "b")
+        ]
+    }
+
+
 def test_a_gemini_client_s_parts_are_one_input():
     """As google-genai 3.4 sends it."""
     one = {"model": "models/alias", "content": {"parts": [{"text": "a"}, {"text": "b"}], "role": "user"}}
@@ -145,6 +156,27 @@ def test_a_gemini_client_s_parts_are_one_input():
     assert dropped_paths(titled.edits) == ("title",)
     two = {"requests": [one, {**one, "outputDimensionality": 8}]}
     assert refused(two, client="gemini_batch").info.param == "requests[1]"
+
+
+def test_a_gemini_client_s_request_for_gemini_has_the_model_s_name_inside():
+    one = b'{"model":"models/alias","content":{"parts":[{"text":"a"}]},"x":1.50}'
+    assert called(one, "gemini", client="gemini_one", model="e-2").bodies == (
+        one.replace(b"models/alias", b"models/e-2"),
+    )
+    batch = b'{"requests":[%b,%b]}' % (one, one)
+    assert called(batch, "gemini", client="gemini_batch", model="e-2").bodies == (
+        batch.replace(b"models/alias", b"models/e-2"),
+    )
+
+
+def test_texts_go_to_cohere_with_all_that_it_requires():
+    body = {"model": "alias", "input": "a", "dimensions": 256, "encoding_format": "base64", "user": "u"}
+    found = called(body, "cohere", model="embed-v4.0")
+    assert json.loads(found.bodies[0]) == {
+        "model": "embed-v4.0", "texts": ["a"], "input_type": "search_document", "embedding_types": ["base64"],
+        "output_dimension": 256,
+    }  # fmt: skip
+    assert dropped_paths(found.edits) == ("user",)
 
 
 def test_a_cohere_client_s_request_is_sent_to_another_provider():
