@@ -183,9 +183,8 @@ class StepSession:
         record, began = self.records.of(step.name, at), time.perf_counter()
         check = self._last_check
         if check is None or check.passages is not passages or check.at != at or check.is_last != is_last:
-            check = self._last_check = self.make_check(
-                at, tuple(passages), is_last
-            )  # the next step may see the same texts
+            # The next step may see the same texts.
+            check = self._last_check = self.make_check(at, tuple(passages), is_last)
         try:
             findings = call_inline(step, check)
         except StepFailed as failed:

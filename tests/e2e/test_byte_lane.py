@@ -228,7 +228,7 @@ def test_an_entry_adds_headers_in_both_directions_and_both_lanes(gateway, upstre
 @pytest.mark.parametrize("stream", [False, True], ids=["stream_for_whole", "whole_for_stream"])
 @pytest.mark.parametrize("n", [1, 2])
 def test_two_choices_in_another_form_are_refused_instead_of_halved(gateway, upstream, n, stream):
-    """What comes in another form is translated, and a translation has one choice."""
+    """A request in another form is translated, and a translation has one choice."""
     body = REQUESTS["chat"].replace(b"MODEL", b'asked-chat","n":%d,"x":"' % n)
     answer = (JSON, (WHOLE["chat"],)) if stream else (STREAM, EVENTS["chat"])
     upstream.script(Raw(200, *answer, "close"))

@@ -83,7 +83,7 @@ class PacedServer:
 
 
 def threads(url: str) -> Seen:
-    """What concurrent clients saw, each with a connection of its own for each of its requests."""
+    """The responses to concurrent clients, each of which opens a connection for each of its requests."""
     place = (urlsplit(url).hostname, urlsplit(url).port)
     seen = Seen()
 
