@@ -87,7 +87,7 @@ def check_files(names: set[str], kind: str, wanted: set[str]) -> None:
     """Check that all files of ours are included, and no tests."""
     assert not wanted - names, f"not in the {kind}: {sorted(wanted - names)}"
     assert {f"{package}/py.typed" for package in OURS} <= names
-    assert any(name.startswith("gateway/endpoints/ui/") and name.endswith(".html") for name in names)
+    assert any(name.startswith("gateway/features/live_view/pages/") and name.endswith(".html") for name in names)
     foreign = {name for name in names if name.split("/")[0] in ("tests", "bench", "docs", ".ci", ".github")}
     assert not foreign, f"in the {kind}: {sorted(foreign)}"
 

@@ -238,7 +238,7 @@ class Reads:
 
 def load_event_steps(rows: Sequence[dict[str, Any]]) -> Sequence[Any]:
     from gateway.config.loading import from_mapping
-    from gateway.steps.loading import load_steps
+    from gateway.features.steps.loading import load_steps
 
     if not rows:
         return ()
@@ -252,13 +252,13 @@ async def pass_events(
     """Pass a stream of words through ``steps`` and the client's lane, which ``translates`` or forwards the bytes."""
     import trio
 
-    from gateway.steps.checked_stream import CheckedStream, StreamSource
-    from gateway.steps.loaded import AnswerSteps, AppliedSteps
-    from gateway.steps.masks import Placeholders
-    from gateway.steps.released import ReleasedSource
-    from gateway.steps.response_steps import ResponseSteps
-    from gateway.steps.session import StepSession
-    from gateway.steps.verdicts import StepRecords
+    from gateway.features.steps.checked_stream import CheckedStream, StreamSource
+    from gateway.features.steps.loaded import AnswerSteps, AppliedSteps
+    from gateway.features.steps.masks import Placeholders
+    from gateway.features.steps.released import ReleasedSource
+    from gateway.features.steps.response_steps import ResponseSteps
+    from gateway.features.steps.session import StepSession
+    from gateway.features.steps.verdicts import StepRecords
     from gateway.streaming.passthrough import Passthrough
     from gateway.streaming.translation import Translation
     from providers.apis import CODECS
@@ -376,16 +376,16 @@ def texts() -> dict[str, str]:
 
 
 def kinds() -> dict[str, Callable[[Any], Sequence[Any]]]:
-    from gateway.steps.kinds.pii import PiiSettings, PiiStep
-    from gateway.steps.kinds.regex import RegexSettings, RegexStep
-    from gateway.steps.kinds.secrets import SecretsSettings, SecretsStep
+    from gateway.features.steps.kinds.pii import PiiSettings, PiiStep
+    from gateway.features.steps.kinds.regex import RegexSettings, RegexStep
+    from gateway.features.steps.kinds.secrets import SecretsSettings, SecretsStep
 
     regex = RegexStep(RegexSettings({"project": "(a|aa)+b|project-[a-z]+"}))
     return {"pii": PiiStep(PiiSettings()), "secrets": SecretsStep(SecretsSettings()), "regex": regex}
 
 
 def print_texts(rounds: int) -> None:
-    from gateway.steps.runner import UncheckedText
+    from gateway.features.steps.runner import UncheckedText
     from trigate.steps import Check, Passage
 
     found = kinds()

@@ -10,13 +10,13 @@ from hypercorn.typing import ASGIFramework
 
 from gateway.config.kinds import UNIX
 from gateway.config.loading import Config
-from gateway.endpoints.admin.paths import add_admin, is_admin_path
 from gateway.endpoints.health import ALIVE, READY, health_routes
 from gateway.endpoints.inference import add_deployments, add_exchanges
-from gateway.endpoints.metrics import metrics_routes
 from gateway.endpoints.request_guard import ConfiguredGuard
-from gateway.endpoints.ui.paths import has_pages
 from gateway.exchange.service import Service
+from gateway.features.admin.paths import add_admin, is_admin_path
+from gateway.features.live_view.pages.paths import has_pages
+from gateway.features.metrics.endpoint import metrics_routes
 from gateway.http.external_url import make_url_adapter
 from gateway.http.late_imports import import_all, load_module
 from gateway.lifespan import add_issuers, add_process_tasks, keep_people_tables
@@ -84,17 +84,17 @@ def app_of(config: Config, service: Service) -> App:
     add_deployments(app, service, deployments)
     add_relays(app, service, relayed)
     if config.issuers:
-        from gateway.endpoints.oauth.paths import add_oauth  # imported only where it is needed
+        from gateway.features.people.oauth.paths import add_oauth  # imported only where it is needed
 
         add_oauth(app, config, service)
     add_open_routes(app, (*health_routes(service, config), *metrics_routes(service, config)))
     add_admin(app, config, service)
     if has_pages(config):
-        from gateway.endpoints.console.paths import add_console  # only callers with rights have pages
+        from gateway.features.people.console.paths import add_console  # only callers with rights have pages
 
         add_console(app, config, service)
     if service.people is not None:
-        from gateway.endpoints.claude_code import add_claude_code  # only people have sessions
+        from gateway.features.people.claude_code import add_claude_code  # only people have sessions
 
         add_claude_code(app, config, service)
     if config.public_url is not None:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from gateway.endpoints.metrics import watch
 from gateway.exchange.run_queries import has_provider_runs, query_provider_runs
 from gateway.exchange.service import Service
+from gateway.features.metrics.endpoint import watch
 from gateway.serving.http_app import App
 from gateway.stores.store import Store, Unavailable
 
 if TYPE_CHECKING:
-    from gateway.people.issuers import IssuerDirectory
-    from gateway.people.own_keys import OwnKeys
-    from gateway.people.store import PeopleStore
+    from gateway.features.people.issuers import IssuerDirectory
+    from gateway.features.people.own_keys import OwnKeys
+    from gateway.features.people.store import PeopleStore
 
 log = logging.getLogger("trigate")
 
@@ -113,7 +113,7 @@ def add_issuers(app: App, issuers: "IssuerDirectory") -> None:
 
 def keep_people_tables(app: App, own_keys: "OwnKeys") -> None:
     """Store the people seen, and delete expired rows of people, as long as ``app`` serves."""
-    from gateway.people.keeping import finish_people, keep_people
+    from gateway.features.people.keeping import finish_people, keep_people
 
     app.start_soon(partial(keep_people, own_keys.store, own_keys.seen))
     app.after_serving.insert(0, partial(finish_people, own_keys.seen))  # before the store is closed

@@ -12,26 +12,26 @@ from gateway.access.authentication import Authenticator
 from gateway.access.shares import Shares, UpstreamShare, storage_limits
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.queue import Queueing
-from gateway.answer_cache.opening import open_answers
-from gateway.answer_cache.store import AnswerStore
 from gateway.config.live_view import shown_answers
 from gateway.config.loading import Config
 from gateway.config.redaction import secrets_in
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
 from gateway.counters.counter import Counters
 from gateway.counters.open_counters import open_counters
+from gateway.features.answer_cache.opening import open_answers
+from gateway.features.answer_cache.store import AnswerStore
+from gateway.features.kept_ledger.ledger_keeping import LedgerWriter
+from gateway.features.live_view.live import LiveView, NoLiveView, open_live_view
+from gateway.features.metrics.metrics import Metrics, NoMetrics, open_metrics
+from gateway.features.prompt_caches.caching import PromptCaching
 from gateway.health.health import Health
 from gateway.health.states import SharedStates
-from gateway.kept_ledger.ledger_keeping import LedgerWriter
 from gateway.kept_objects.inventory import MAX_BYTES, Inventory, MemoryInventory
 from gateway.ledger.ledger import Ledger
 from gateway.open_store import WORKERS_FILE, missing_package
-from gateway.prompt_caches.caching import PromptCaching
 from gateway.serving.lifecycle import Lifecycle
 from gateway.sign_in import sources_of
 from gateway.stores.store import Store
-from gateway.telemetry.live import LiveView, NoLiveView, open_live_view
-from gateway.telemetry.metrics import Metrics, NoMetrics, open_metrics
 from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer
 from gateway.upstream.client import Upstream
 from gateway.upstream.framing import MAX_CHUNK
@@ -39,19 +39,19 @@ from gateway.upstream.request import CredentialSource
 
 if TYPE_CHECKING:
     from gateway.allowances.raises import Raises
+    from gateway.features.cache_acts.acting import PromptCacheActs
+    from gateway.features.people.gate import PeopleGate
+    from gateway.features.people.issuers import IssuerDirectory
+    from gateway.features.people.own_keys import OwnKeys
+    from gateway.features.people.sessions import Sessions
+    from gateway.features.people.store import PeopleStore
+    from gateway.features.request_members.edits import ConfiguredMembers
+    from gateway.features.secret_stores.keeping import SecretKeeper
+    from gateway.features.steps.loaded import StepSet
+    from gateway.features.steps.observers import FinishedRecords
     from gateway.followed_keys import FollowedKeys
-    from gateway.people.gate import PeopleGate
-    from gateway.people.issuers import IssuerDirectory
-    from gateway.people.own_keys import OwnKeys
-    from gateway.people.sessions import Sessions
-    from gateway.people.store import PeopleStore
-    from gateway.prompt_acts.acting import PromptCacheActs
-    from gateway.request_members.edits import ConfiguredMembers
-    from gateway.secret_stores.keeping import SecretKeeper
     from gateway.shared.memory import SharedMemory
     from gateway.shared.tables import SharedTables
-    from gateway.steps.loaded import StepSet
-    from gateway.steps.observers import FinishedRecords
     from gateway.telemetry.content import ContentKeeper
 
 
@@ -67,7 +67,7 @@ def open_recorder(config: Config, ledger: Ledger, folder: Path | None) -> Exchan
     """Return the recorder of exchanges to ``folder``, which records nothing without a folder. Raises ``OSError``."""
     if folder is None:
         return ExchangeRecorder()
-    from gateway.telemetry.recording import Recorder  # imported only where it is needed
+    from gateway.features.recording.recording import Recorder  # imported only where it is needed
 
     recorder = Recorder(folder, secrets_in(config))
     ledger.observers.append(recorder)
@@ -122,7 +122,7 @@ def open_issuers(config: Config) -> "IssuerDirectory | None":
     """Return the issuers of ``config``, ``None`` if it has none."""
     if not config.issuers:
         return None
-    from gateway.people.issuers import IssuerDirectory
+    from gateway.features.people.issuers import IssuerDirectory
 
     return IssuerDirectory(config)
 
@@ -145,8 +145,8 @@ def open_people(
     """Return the people of ``config``, who keep their state of ``before``; ``None`` without issuers."""
     if issuers is None or not config.issuers:
         return None
-    from gateway.people.directory import PeopleDirectory
-    from gateway.people.gate import PeopleGate
+    from gateway.features.people.directory import PeopleDirectory
+    from gateway.features.people.gate import PeopleGate
 
     directory = PeopleDirectory() if before is None else before.directory
     return PeopleGate(config, issuers, directory, lambda: None if stored_keys is None else stored_keys.other_rows)
@@ -156,8 +156,8 @@ def open_own_keys(people: "PeopleGate | None", store: "PeopleStore | None") -> "
     """Return the own keys of ``people``, whom ``store`` notes when they are seen; ``None`` without one of both."""
     if people is None or store is None:
         return None
-    from gateway.people.own_keys import OwnKeys
-    from gateway.people.seen import SeenPeople
+    from gateway.features.people.own_keys import OwnKeys
+    from gateway.features.people.seen import SeenPeople
 
     seen = people.directory.seen = people.directory.seen or SeenPeople(store)
     return OwnKeys(store, people.rules, seen)
@@ -170,7 +170,7 @@ def credentials_of(
     found = sources_of(config, before)
     if secrets is None:
         return found
-    from gateway.secret_stores.keeping import stored_keys_of
+    from gateway.features.secret_stores.keeping import stored_keys_of
 
     return {**found, **stored_keys_of(config, secrets)}
 
@@ -186,11 +186,11 @@ def open_sessions(
     sessions."""
     if issuers is None or store is None or not (config.issuers and config.signing_key and config.public_url):
         return None
-    from gateway.people.confirming import IssuerConfirmation
-    from gateway.people.followed import FollowedPeople
-    from gateway.people.rules import RuleBook
-    from gateway.people.seals import RefreshSeals
-    from gateway.people.sessions import Sessions
+    from gateway.features.people.confirming import IssuerConfirmation
+    from gateway.features.people.followed import FollowedPeople
+    from gateway.features.people.rules import RuleBook
+    from gateway.features.people.seals import RefreshSeals
+    from gateway.features.people.sessions import Sessions
 
     confirmation = IssuerConfirmation(store, issuers, RefreshSeals(config.signing_key))
     followed = None if stored_keys is None else stored_keys.other_rows
@@ -207,7 +207,7 @@ def open_steps(config: Config, before: "StepSet | None" = None) -> "StepSet | No
     """Return the steps of ``config``, with the state of unchanged ones of ``before``. Raises ``ConfigError``."""
     if not config.steps:
         return None
-    from gateway.steps.loading import load_steps
+    from gateway.features.steps.loading import load_steps
 
     return load_steps(config, before)
 
@@ -225,7 +225,7 @@ def open_observers(
     ``finished`` and ``contents`` of an earlier configuration use the observers of ``steps`` from now on."""
     if finished is None and (steps is None or not any(step.is_observer for step in steps.steps)):
         return None, contents
-    from gateway.steps.observers import FinishedRecords
+    from gateway.features.steps.observers import FinishedRecords
     from gateway.telemetry.content import ContentKeeper
 
     if finished is None:
@@ -251,9 +251,9 @@ def open_traced_texts(
     patterns = () if config.tracing is None else config.tracing.content
     if not tracing.is_active or not patterns:
         return contents
-    from gateway.steps.scope import matches
+    from gateway.features.steps.scope import matches
+    from gateway.features.tracing.tracing import Tracing
     from gateway.telemetry.content import ContentKeeper
-    from gateway.telemetry.tracing import Tracing
 
     assert isinstance(tracing, Tracing)
     if contents is None:
@@ -271,7 +271,7 @@ def open_request_members(config: Config) -> "ConfiguredMembers | None":
     of_clients = (*(group.request for group in config.client_groups), *(key.request for key in config.client_keys))
     if not any((*of_names, *of_clients)):
         return None
-    from gateway.request_members.edits import ConfiguredMembers  # imported only where it is needed
+    from gateway.features.request_members.edits import ConfiguredMembers  # imported only where it is needed
 
     return ConfiguredMembers(config)
 
@@ -280,7 +280,7 @@ def open_cache_acts(config: Config, before: "PromptCacheActs | None" = None) -> 
     """Return the changes for prompt caches, with the state of ``before``; ``None`` if no entry requests any."""
     if before is not None or not any(one.prompt_cache is not None and one.prompt_cache.acts for one in config.entries):
         return before
-    from gateway.prompt_acts.acting import PromptCacheActs  # imported only where it is needed
+    from gateway.features.cache_acts.acting import PromptCacheActs  # imported only where it is needed
 
     return PromptCacheActs()
 
@@ -300,8 +300,8 @@ def open_kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecy
     storage = config.state_storage
     if store is None or storage is None or storage.type not in KEEPING_KEYS:
         return LedgerWriter()
-    from gateway.kept_ledger.keeping import TableLedgerWriter
-    from gateway.kept_ledger.table import ROW_BYTES, open_table
+    from gateway.features.kept_ledger.keeping import TableLedgerWriter
+    from gateway.features.kept_ledger.table import ROW_BYTES, open_table
 
     table = open_table(storage)
     if table is None:
@@ -336,7 +336,7 @@ def open_tracer(config: Config, metrics: Metrics | NoMetrics, ledger: Ledger) ->
     It does nothing unless the configuration or the environment names a collector."""
     if config.tracing is None and not any(name.startswith("OTEL_EXPORTER_OTLP_") for name in os.environ):
         return ExchangeTracer()
-    from gateway.telemetry.tracing import Tracing, open_tracing
+    from gateway.features.tracing.tracing import Tracing, open_tracing
 
     tracing = open_tracing(config, metrics, ledger.mask)
     if isinstance(tracing, Tracing):

@@ -9,13 +9,13 @@ from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import RefusedKeys
 from gateway.access.shares import Shares, UpstreamShare, storage_limits
-from gateway.answer_cache.cache import AnswerCache, CacheUses
 from gateway.balancing.balancer import Balancer
 from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.service import Replaced, Service
+from gateway.features.answer_cache.cache import AnswerCache, CacheUses
+from gateway.features.model_lists.lists import ProviderLists
 from gateway.kept_objects.owned_ids import AccountDirectory
-from gateway.model_lists import ProviderLists
 from gateway.open_parts import (
     credentials_of,
     max_chunk,
@@ -48,8 +48,8 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
 
 if TYPE_CHECKING:
+    from gateway.features.secret_stores.keeping import SecretKeeper
     from gateway.followed_keys import FollowedKeys
-    from gateway.secret_stores.keeping import SecretKeeper
     from gateway.shared.tables import SharedTables
 
 

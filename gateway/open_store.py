@@ -16,7 +16,7 @@ from gateway.stores.store import Store, Unavailable
 
 if TYPE_CHECKING:
     from gateway.config.clients import ClientGroup, ClientKey
-    from gateway.people.store import PeopleStore
+    from gateway.features.people.store import PeopleStore
     from gateway.stores.key_store import KeyStore
     from gateway.stores.sql import AddedTables, Database
 
@@ -116,7 +116,7 @@ def open_people_store(config: Config) -> "PeopleStore | None":
     kept = config.state_storage
     if kept is None or kept.type not in KEEPING_KEYS or not (config.issuers or config.stored_keys != "off"):
         return None
-    from gateway.people.store import PeopleStore
+    from gateway.features.people.store import PeopleStore
 
     database = _open_database(config, PEOPLE_CONNECTIONS, _people_tables())
     return None if database is None else PeopleStore(database)
@@ -126,7 +126,7 @@ def follow_people(config: Config, keys: FollowedKeys) -> None:
     """Make ``keys`` also follow blocks, ended sessions, own keys and raises, if ``config`` needs them."""
     if keys.other_rows is not None or keys.store is None or not _follows_people(config):
         return
-    from gateway.people.followed import FollowedPeople
+    from gateway.features.people.followed import FollowedPeople
 
     people = FollowedPeople(keys.store.notation)
     people.on_change(lambda names: keys.on_names(names))
@@ -140,7 +140,7 @@ def _follows_people(config: Config) -> bool:
 
 
 def _people_tables() -> "AddedTables":
-    from gateway.people.tables import PEOPLE_TABLES
+    from gateway.features.people.tables import PEOPLE_TABLES
 
     return PEOPLE_TABLES
 

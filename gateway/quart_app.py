@@ -15,17 +15,17 @@ from gateway.endpoints.hooks import add_authentication
 from gateway.endpoints.http_errors import add_errors
 from gateway.endpoints.inference import MODEL, ModelRoute, exchange_routes
 from gateway.endpoints.interactions import add_interactions
-from gateway.endpoints.metrics import metrics_routes
 from gateway.endpoints.models import add_model_info, add_models
 from gateway.endpoints.provider_kept import ProviderLookup
 from gateway.endpoints.request_guard import ConfiguredGuard
 from gateway.endpoints.responses import add_stored
-from gateway.endpoints.ui.routes import add_ui
 from gateway.endpoints.websocket.route import add_websocket
 from gateway.exchange.service import Service
+from gateway.features.live_view.pages.routes import add_ui
+from gateway.features.metrics.endpoint import metrics_routes
+from gateway.features.realtime.routes import add_realtime
 from gateway.http.compatible import deployment_roots
 from gateway.http.response import Response
-from gateway.realtime.routes import add_realtime
 from gateway.relay.routes import PATHS, RelayedPaths
 from gateway.serving.fast_route import OpenRoute
 from gateway.serving.quart_connections import HostlessQuart, configure
@@ -58,7 +58,7 @@ def quart_app(config: Config, service: Service) -> QuartTrio:
         add_websocket(app, service, partial(_connection_state, service))
         add_realtime(app, service)
         if service.router.passthrough_entries():
-            from gateway.relay.passed_websockets import add_passed_websockets
+            from gateway.features.realtime.passed_websockets import add_passed_websockets
 
             add_passed_websockets(app, service)
     add_models(app, service)

@@ -33,8 +33,8 @@ from gateway.serving.http_app import App
 from gateway.shared.memory import anonymous_file
 
 if TYPE_CHECKING:
-    from gateway.secret_stores.keeping import SecretKeeper
-    from gateway.steps.loaded import StepSet
+    from gateway.features.secret_stores.keeping import SecretKeeper
+    from gateway.features.steps.loaded import StepSet
 
 log = logging.getLogger("trigate.reload")
 

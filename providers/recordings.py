@@ -2,7 +2,7 @@
 
 ``NAME.request.json`` is a request's body, ``NAME.response.sse``, ``NAME.response.eventstream`` (Amazon's frames) or
 ``NAME.response.json`` (also for a stream in one JSON array) that of its response, and ``NAME.meta.json`` describes
-both. ``gateway/telemetry/recorded.py`` writes them.
+both. ``gateway/features/recording/recorded.py`` writes them.
 """
 
 import re

@@ -13,26 +13,27 @@ GATEWAY = Path(__file__).parent.parent / "gateway"
 
 ABOUT_APIS: Final = (
     "endpoints/responses.py", "endpoints/conversations.py", "endpoints/websocket", "conversations", "commands",
-    "mock", "config", "__main__.py", "relay", "realtime",
-    "steps/tables", "prompt_caches/tables",
+    "mock", "config", "__main__.py", "relay", "features/realtime", "features/files", "features/mcp",
+    "features/other_endpoints",
+    "features/steps/tables", "features/prompt_caches/tables",
 )  # fmt: skip
 """Modules about one API, about vendors' endpoints, or about the words with which people configure and request them."""
 
 EXCEPTIONS: Final = {
     "exchange/cache_lookup.py": "the chunk of token counts, which Chat alone has, and what Responses repeats",
     "endpoints/answers.py": "errors of stored responses and conversations, which are OpenAI's",
-    "endpoints/claude_code.py": "paths for one program, which speaks this API",
+    "features/people/claude_code.py": "paths for one program, which speaks this API",
     "endpoints/health.py": "an error to an operator's probe, in the shape of nobody's API",
     "endpoints/http_errors.py": "the refusal of a websocket, which Responses alone has",
     "endpoints/inference.py": "the API of Azure's deployments",
-    "endpoints/metrics.py": "an error to a scraper, in the shape of nobody's API",
+    "features/metrics/endpoint.py": "an error to a scraper, in the shape of nobody's API",
     "endpoints/hosted_claude.py": "paths of clouds, with bodies of Anthropic's",
     "endpoints/model_shapes.py": "a type of models, which is called as an API is",
     "endpoints/models.py": "the two vendors' lists of models",
     "exchange/checking.py": "the items of stored turns, which are those of Responses",
     "http/compatible.py": "a provider's prefix that is called as its API is",
     "http/paths.py": "base URLs as the vendors' clients are given them",
-    "invoices/model_names.py": "a provider that is called as its API is",
+    "features/kept_ledger/invoices/model_names.py": "a provider that is called as its API is",
     "kept_objects/owned_ids.py": "a shape of files, which is called as the API is that they belong to",
     "request/members.py": "members of requests, one of which is called as an API is",
     "request/narrowing.py": "a provider that is called as its API is",
@@ -40,8 +41,8 @@ EXCEPTIONS: Final = {
     "request/tools_in_chat.py": "a rule about Chat: some models take tools in Responses alone",
     "routing/described.py": "a type of models, which is called as an API is",
     "routing/endpoint_defaults.py": "the same",
-    "steps/kinds/size.py": "a limit on the messages of a request, which has the name of an API",
-    "telemetry/spans.py": "OpenTelemetry's name of an operation, which is no API",
+    "features/steps/kinds/size.py": "a limit on the messages of a request, which has the name of an API",
+    "features/tracing/spans.py": "OpenTelemetry's name of an operation, which is no API",
 }
 """Modules that use an API's name, each with its reason."""
 

@@ -43,8 +43,8 @@ ARROWS: Final = {
         providers.catalog providers.converse providers.endpoints providers.gemini providers.messages
         providers.neutral""",
     "providers.apis": """
-        providers.chat providers.converse providers.gemini providers.interactions providers.messages providers.neutral
-        providers.responses""",
+        providers.chat providers.converse providers.gemini providers.interactions providers.messages
+        providers.neutral providers.responses""",
     "providers.recordings": "providers.apis",
     "providers.request_api": "providers.catalog",
     "loadtest": "providers.apis providers.catalog providers.grammar providers.neutral",
@@ -59,8 +59,7 @@ ARROWS: Final = {
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
     "gateway.logs": "config providers.neutral",
-    "gateway.people": "access config http stores upstream",
-    "gateway.open_store": "config followed_keys people stores",
+    "gateway.open_store": "config followed_keys stores",
     "gateway.followed_keys": "config stores",
     "gateway.routing": """
         config http providers.apis providers.auth providers.catalog providers.endpoints providers.errors
@@ -68,70 +67,45 @@ ARROWS: Final = {
     "gateway.kept_objects": "config providers.catalog providers.endpoints providers.neutral routing stores",
     "gateway.health": "config providers.auth routing shared upstream",
     "gateway.sign_in": "config providers.auth upstream",
-    "gateway.secret_stores": "config providers.auth sign_in upstream",
-    "gateway.model_lists": "config http providers.apis providers.auth providers.catalog routing upstream",
-    "gateway.prompt_caches": "config http providers.catalog shared",
-    "gateway.ledger": "http logs prompt_caches providers.catalog providers.neutral",
-    "gateway.kept_ledger": "config ledger logs prompt_caches providers.catalog stores",
-    "gateway.invoices": "config kept_ledger providers.catalog",
+    "gateway.ledger": "http logs providers.catalog providers.neutral",
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
         providers.responses routing shared upstream""",
-    "gateway.request_members": """
-        config providers.apis providers.errors providers.members providers.neutral request routing""",
     "gateway.balancing": "config http providers.apis providers.catalog request routing shared",
-    "gateway.prompt_acts": """
-        balancing config http providers.catalog providers.errors providers.members providers.neutral request
-        routing""",
     "gateway.allowances": """
-        config counters http kept_ledger ledger providers.apis providers.catalog request routing shared stores""",
+        config counters http ledger providers.apis providers.catalog request routing shared stores""",
     "gateway.conversations": """
-        http ledger providers.interactions providers.messages providers.neutral providers.responses request routing
-        stores streaming""",
-    "gateway.telemetry": """
-        config http ledger logs prompt_caches providers.apis providers.neutral providers.recordings request streaming
-        upstream""",
-    "gateway.answer_cache": """
-        config conversations http providers.apis providers.neutral request stores streaming upstream""",
-    "gateway.steps": """
-        config http ledger providers.apis providers.endpoints providers.neutral providers.responses shared stores
-        streaming telemetry upstream""",
+        http ledger providers.interactions providers.messages providers.neutral providers.responses request
+        routing stores streaming""",
+    "gateway.telemetry": "config http ledger providers.apis providers.neutral request streaming upstream",
     "gateway.exchange": """
-        access allowances answer_cache balancing config conversations followed_keys health http kept_ledger
-        kept_objects ledger logs model_lists people prompt_acts prompt_caches providers.apis providers.auth
-        providers.catalog providers.errors providers.grammar providers.neutral request
-        request_members routing secret_stores serving shared steps stores streaming telemetry upstream""",
+        access allowances balancing config conversations followed_keys health http kept_objects ledger logs
+        providers.apis providers.auth providers.catalog providers.errors providers.grammar providers.neutral
+        request routing serving shared stores streaming telemetry upstream""",
     "gateway.endpoints": """
-        access allowances config conversations counters exchange followed_keys http kept_ledger ledger logs model_lists
-        people providers.apis providers.endpoints providers.interactions providers.neutral providers.responses request
-        routing serving stores
-        telemetry""",
+        access allowances config conversations exchange http ledger providers.apis providers.endpoints
+        providers.interactions providers.neutral providers.responses request routing serving stores""",
     "gateway.open_parts": """
-        access allowances answer_cache config counters followed_keys health kept_ledger kept_objects ledger open_store
-        people prompt_acts prompt_caches request_members secret_stores serving shared sign_in steps stores telemetry
-        upstream""",
+        access allowances config counters followed_keys health kept_objects ledger open_store serving shared
+        sign_in stores telemetry upstream""",
     "gateway.open_service": """
-        access answer_cache balancing config conversations exchange followed_keys kept_objects model_lists open_parts
-        open_store routing secret_stores serving shared stores""",
-    "gateway.lifespan": "endpoints exchange people serving stores",
-    "gateway.realtime": """
-        access allowances config endpoints exchange http kept_objects ledger providers.apis providers.auth
-        providers.catalog providers.endpoints providers.errors providers.gemini request routing serving upstream""",
+        access balancing config conversations exchange followed_keys kept_objects open_parts open_store
+        routing serving shared stores""",
+    "gateway.lifespan": "exchange serving stores",
     "gateway.relay": """
-        access allowances config conversations endpoints exchange http kept_objects ledger providers.apis
-        providers.catalog providers.endpoints providers.neutral realtime request request_members routing serving steps
-        stores streaming upstream""",
+        access allowances config endpoints exchange http ledger providers.apis providers.catalog
+        providers.endpoints providers.neutral request routing serving streaming upstream""",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
     "gateway.quart_app": """
-        config conversations endpoints exchange http providers.interactions realtime relay serving stores""",
+        config conversations endpoints exchange http providers.interactions relay serving stores""",
     "gateway.app": "config endpoints exchange http lifespan open_service providers.apis relay serving stores",
     "gateway.asgi": "app config logs open_store serving",
-    "gateway.reload": "app config exchange http lifespan open_service secret_stores serving shared steps",
+    "gateway.reload": "app config exchange http lifespan open_service serving shared",
     "gateway.commands": """
-        access allowances app config endpoints followed_keys health http invoices kept_ledger loadtest logs mock
-        open_service open_store people providers.apis providers.catalog providers.endpoints
-        providers.errors providers.grammar providers.members providers.neutral providers.recordings
-        providers.request_api reload request_members routing secret_stores serving shared steps stores telemetry""",
+        access allowances app config followed_keys health http loadtest logs mock open_service open_store
+        providers.apis providers.catalog providers.endpoints providers.errors providers.grammar
+        providers.members providers.neutral providers.recordings providers.request_api reload routing
+        serving shared stores telemetry""",
     "gateway.__main__": "commands mock providers.catalog",
 }
 """The imports that each room may have, besides ``streams``, ``configfile`` and the version in ``gateway``.
@@ -140,6 +114,208 @@ Lower rooms come first, and names without a package are rooms of ``gateway``. Ty
 because a reader must know them. Adding an arrow is a decision about the structure: first consider moving the imported
 code to a lower room.
 """
+
+OPEN: Final = (".feature", "features.order")
+"""The modules of features that others may import."""
+
+FENCE: Final = """\
+gateway.allowances kept_ledger.columns
+gateway.allowances kept_ledger.statements
+gateway.allowances kept_ledger.table
+gateway.app admin.paths
+gateway.app live_view.pages.paths
+gateway.app metrics.endpoint
+gateway.app people.claude_code
+gateway.app people.console.paths
+gateway.app people.oauth.paths
+gateway.commands kept_ledger.invoices.comparison
+gateway.commands kept_ledger.invoices.formats
+gateway.commands kept_ledger.invoices.ledger_side
+gateway.commands kept_ledger.invoices.line
+gateway.commands kept_ledger.invoices.reading
+gateway.commands kept_ledger.invoices.sums
+gateway.commands kept_ledger.prompt_cache_usage
+gateway.commands kept_ledger.statements
+gateway.commands kept_ledger.table
+gateway.commands kept_ledger.usage
+gateway.commands kept_ledger.usage_formats
+gateway.commands kept_ledger.usage_periods
+gateway.commands live_view.pages.workers
+gateway.commands metrics.metrics
+gateway.commands metrics.shared_metrics
+gateway.commands people.client_changes
+gateway.commands people.keeping
+gateway.commands people.records
+gateway.commands people.rules
+gateway.commands people.store
+gateway.commands recording.recorded
+gateway.commands request_members.edits
+gateway.commands secret_stores.keeping
+gateway.commands secret_stores.stores
+gateway.commands steps.advice
+gateway.commands steps.endpoints
+gateway.commands steps.exemptions
+gateway.commands steps.json_texts
+gateway.commands steps.kinds
+gateway.commands steps.loaded
+gateway.commands steps.loading
+gateway.commands steps.resources
+gateway.commands steps.response_texts
+gateway.commands steps.runs
+gateway.commands steps.trial
+gateway.config steps.kinds
+gateway.endpoints live_view.pages.paths
+gateway.endpoints model_lists.lists
+gateway.endpoints people.directory
+gateway.exchange answer_cache.cache
+gateway.exchange answer_cache.eligible
+gateway.exchange answer_cache.flight
+gateway.exchange answer_cache.own_members
+gateway.exchange answer_cache.store
+gateway.exchange answer_cache.stored_answer
+gateway.exchange cache_acts.acting
+gateway.exchange kept_ledger.ledger_keeping
+gateway.exchange live_view.live
+gateway.exchange metrics.metrics
+gateway.exchange model_lists.lists
+gateway.exchange people.gate
+gateway.exchange people.issuers
+gateway.exchange people.own_keys
+gateway.exchange people.sessions
+gateway.exchange people.store
+gateway.exchange prompt_caches.caching
+gateway.exchange prompt_caches.compared_values
+gateway.exchange prompt_caches.followed
+gateway.exchange prompt_caches.loss
+gateway.exchange prompt_caches.prompt_reader
+gateway.exchange prompt_caches.texts
+gateway.exchange prompt_caches.tracker
+gateway.exchange prompt_caches.values
+gateway.exchange request_members.edits
+gateway.exchange secret_stores.keeping
+gateway.exchange steps.answer_texts
+gateway.exchange steps.checked_stream
+gateway.exchange steps.choices_lane
+gateway.exchange steps.endpoints
+gateway.exchange steps.json_texts
+gateway.exchange steps.loaded
+gateway.exchange steps.masks
+gateway.exchange steps.observers
+gateway.exchange steps.released
+gateway.exchange steps.request_texts
+gateway.exchange steps.response_steps
+gateway.exchange steps.runs
+gateway.exchange steps.scope
+gateway.exchange steps.session
+gateway.exchange steps.verdicts
+gateway.features.admin kept_ledger.statements
+gateway.features.admin kept_ledger.table
+gateway.features.admin kept_ledger.usage
+gateway.features.admin kept_ledger.usage_formats
+gateway.features.admin kept_ledger.usage_periods
+gateway.features.admin people.client_changes
+gateway.features.admin people.directory
+gateway.features.admin people.followed
+gateway.features.admin people.oauth.browser_sessions
+gateway.features.admin people.own_keys
+gateway.features.admin people.records
+gateway.features.admin people.rules
+gateway.features.admin people.store
+gateway.features.admin people.values
+gateway.features.files steps.batch_texts
+gateway.features.files steps.endpoints
+gateway.features.files steps.json_texts
+gateway.features.files steps.scope
+gateway.features.files steps.session
+gateway.features.files steps.verdicts
+gateway.features.kept_ledger prompt_caches.loss
+gateway.features.kept_ledger prompt_caches.values
+gateway.features.live_view admin.callers
+gateway.features.live_view admin.calls
+gateway.features.live_view admin.serving
+gateway.features.live_view people.oauth.signed_in
+gateway.features.live_view people.values
+gateway.features.live_view prompt_caches.texts
+gateway.features.mcp people.oauth.paths
+gateway.features.metrics prompt_caches.values
+gateway.features.other_endpoints files.kept
+gateway.features.people admin.callers
+gateway.features.people admin.calls
+gateway.features.people admin.paths
+gateway.features.people admin.serving
+gateway.features.people admin.table
+gateway.features.people kept_ledger.usage_formats
+gateway.features.people live_view.pages.paths
+gateway.features.people live_view.pages.signed_in
+gateway.features.people live_view.pages.visitors
+gateway.features.steps metrics.metrics
+gateway.features.steps metrics.rows
+gateway.features.tracing metrics.metrics
+gateway.features.tracing metrics.rows
+gateway.ledger prompt_caches.loss
+gateway.ledger prompt_caches.texts
+gateway.ledger prompt_caches.values
+gateway.lifespan metrics.endpoint
+gateway.lifespan people.issuers
+gateway.lifespan people.keeping
+gateway.lifespan people.own_keys
+gateway.lifespan people.store
+gateway.open_parts answer_cache.opening
+gateway.open_parts answer_cache.store
+gateway.open_parts cache_acts.acting
+gateway.open_parts kept_ledger.keeping
+gateway.open_parts kept_ledger.ledger_keeping
+gateway.open_parts kept_ledger.table
+gateway.open_parts live_view.live
+gateway.open_parts metrics.metrics
+gateway.open_parts people.confirming
+gateway.open_parts people.directory
+gateway.open_parts people.followed
+gateway.open_parts people.gate
+gateway.open_parts people.issuers
+gateway.open_parts people.own_keys
+gateway.open_parts people.rules
+gateway.open_parts people.seals
+gateway.open_parts people.seen
+gateway.open_parts people.sessions
+gateway.open_parts people.store
+gateway.open_parts prompt_caches.caching
+gateway.open_parts recording.recording
+gateway.open_parts request_members.edits
+gateway.open_parts secret_stores.keeping
+gateway.open_parts steps.loaded
+gateway.open_parts steps.loading
+gateway.open_parts steps.observers
+gateway.open_parts steps.scope
+gateway.open_parts tracing.tracing
+gateway.open_service answer_cache.cache
+gateway.open_service model_lists.lists
+gateway.open_service secret_stores.keeping
+gateway.open_store people.followed
+gateway.open_store people.store
+gateway.open_store people.tables
+gateway.quart_app live_view.pages.routes
+gateway.quart_app metrics.endpoint
+gateway.quart_app realtime.passed_websockets
+gateway.quart_app realtime.routes
+gateway.relay files.line_checks
+gateway.relay realtime.objects
+gateway.relay request_members.edits
+gateway.relay steps.answer_texts
+gateway.relay steps.endpoints
+gateway.relay steps.form_texts
+gateway.relay steps.json_texts
+gateway.relay steps.relayed_stream
+gateway.relay steps.request_texts
+gateway.relay steps.runner
+gateway.relay steps.scope
+gateway.relay steps.session
+gateway.relay steps.verdicts
+gateway.reload secret_stores.keeping
+gateway.reload steps.loaded
+gateway.telemetry live_view.transcripts
+trigate steps.harness"""
+"""What still reaches into features: a room, and a module below ``gateway.features``. No line may be added."""
 
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
@@ -160,7 +336,10 @@ def imported_names(path: Path) -> set[str]:
 
 def room(module: str) -> str:
     """Return the room of a dotted name: ``gateway.config`` for ``gateway.config.settings``."""
-    return ".".join(module.split(".")[:2]) if module.startswith(("providers.", "gateway.")) else module.split(".")[0]
+    parts = module.split(".")
+    if parts[:2] == ["gateway", "features"]:
+        return ".".join(parts[:3])
+    return ".".join(parts[:2]) if parts[0] in ("providers", "gateway") else parts[0]
 
 
 def dotted_name(path: Path) -> str:
@@ -175,7 +354,16 @@ def arrows() -> dict[str, set[str]]:
     for path in MODULES:
         here = rooms.setdefault(room(dotted_name(path)), set())
         here.update(room(name) for name in imported_names(path) if name in modules)
-    return {name: others - {name, "configfile", "streams", "trigate", "gateway"} for name, others in rooms.items()}
+    known = {"configfile", "streams", "trigate", "gateway"}
+    return {
+        name: {other for other in others - {name} - known if not is_feature(other)}
+        for name, others in rooms.items()
+        if not is_feature(name)
+    }
+
+
+def is_feature(room: str) -> bool:
+    return room.startswith("gateway.features")
 
 
 def allowed_imports(name: str) -> set[str]:
@@ -230,6 +418,30 @@ def test_a_room_imports_those_that_it_may():
 def test_the_table_allows_nothing_that_no_room_needs():
     """Otherwise a removed arrow could return unnoticed."""
     assert non_empty({name: allowed_imports(name) - arrows()[name] for name in ARROWS}) == {}
+
+
+def test_the_fence_only_shrinks():
+    """What reaches into a feature, besides its ``feature.py``, is known: the kernel shall name no feature."""
+    assert reaches_into_features() - set(FENCE.split("\n")) == set()
+
+
+def reaches_into_features() -> set[str]:
+    """Return each name of an inner module of a feature outside of it, in an import or as text, with the room."""
+    modules = {dotted_name(path) for path in MODULES}
+    found = set()
+    for path in MODULES:
+        here = room(dotted_name(path))
+        for name in (imported_names(path) | named_as_text(path)) & modules:
+            if is_feature(name) and room(name) != here and not name.endswith(OPEN):
+                found.add(f"{here} {name.removeprefix('gateway.features.')}")
+    return found
+
+
+@cache
+def named_as_text(path: Path) -> set[str]:
+    """Return the features' modules that a module names in texts, for a later import."""
+    texts = (node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
+    return {name for text in texts if isinstance(text, str) for name in re.findall(r"gateway\.features\.[\w.]+", text)}
 
 
 def test_every_room_is_in_the_table():

@@ -17,10 +17,10 @@ BULK: Final = (
 
 SYNTAX: Final = "the parser of regular expressions, whose public names (sre_parse) are deprecated"
 EXCEPTIONS: Final = {
-    ("gateway/telemetry/metrics.py", "_sum"): BULK,
-    ("gateway/telemetry/metrics.py", "_buckets"): BULK,
-    ("gateway/steps/kinds/linear.py", "_parser"): SYNTAX,
-    ("gateway/steps/kinds/linear.py", "_constants"): SYNTAX,
+    ("gateway/features/metrics/metrics.py", "_sum"): BULK,
+    ("gateway/features/metrics/metrics.py", "_buckets"): BULK,
+    ("gateway/features/steps/kinds/linear.py", "_parser"): SYNTAX,
+    ("gateway/features/steps/kinds/linear.py", "_constants"): SYNTAX,
 }
 """A module and a private name of a library that it uses, with the reason."""
 

@@ -18,9 +18,9 @@ from gateway.allowances.periods import SLICES, calendar_period, slice_of
 from gateway.config.allowances import Rolling
 from gateway.config.model_entry import ModelEntry
 from gateway.config.opening_spend import OpeningSpend
-from gateway.kept_ledger.columns import DAY_SUM
-from gateway.kept_ledger.statements import Dimension
-from gateway.kept_ledger.table import LedgerSum, LedgerTable, RunSum, total
+from gateway.features.kept_ledger.columns import DAY_SUM
+from gateway.features.kept_ledger.statements import Dimension
+from gateway.features.kept_ledger.table import LedgerSum, LedgerTable, RunSum, total
 from gateway.stores.store import Unavailable
 
 log = logging.getLogger("trigate.ledger")

@@ -5,7 +5,7 @@ from typing import Final
 
 from gateway.config.entry_price import entry_price
 from gateway.config.loading import Config
-from gateway.kept_ledger.table import CauseSum, ExpirySum, UnkeyedSum
+from gateway.features.kept_ledger.table import CauseSum, ExpirySum, UnkeyedSum
 from providers.catalog.prices import MILLION, NANOS, Price, price_of
 from providers.catalog.prompt_caching import caching_row
 from streams.events import APIS

@@ -26,9 +26,16 @@ from gateway.commands.costs import (
 from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import echo_styled, page, say, wrap_sentences
 from gateway.config.loading import Config
-from gateway.kept_ledger.prompt_cache_usage import CAUSE, CacheReport, CacheRow, as_csv, as_json, read_prompt_caches
-from gateway.kept_ledger.table import CauseSum
-from gateway.kept_ledger.usage import UsageQuery
+from gateway.features.kept_ledger.prompt_cache_usage import (
+    CAUSE,
+    CacheReport,
+    CacheRow,
+    as_csv,
+    as_json,
+    read_prompt_caches,
+)
+from gateway.features.kept_ledger.table import CauseSum
+from gateway.features.kept_ledger.usage import UsageQuery
 from gateway.logs.masking import escape
 from gateway.stores.store import Unavailable
 from providers.catalog.prices import NANOS, grade_at

@@ -95,7 +95,7 @@ def _with_stored_secrets(config: Config, file: Path, trust: Trust, within: Colle
     """Return ``config`` with its secrets in stores. Raises ``ConfigError``."""
     import trio  # slow to import, as is the client for stores
 
-    from gateway.secret_stores.keeping import read_once
+    from gateway.features.secret_stores.keeping import read_once
 
     files = trio.run(read_once, config)
     loaded = load(file, os.environ, None, files, trust, within)
@@ -156,7 +156,7 @@ def _print_secrets(config: Config) -> int:
     """Read the secrets in stores, print a line without its text for each, and return the exit status."""
     import trio  # slow to import, as is the client for stores
 
-    from gateway.secret_stores.stores import SecretReadings, SecretStores
+    from gateway.features.secret_stores.stores import SecretReadings, SecretStores
 
     async def read() -> SecretReadings:
         async with SecretStores(config) as stores:
@@ -211,8 +211,8 @@ def _judge_steps(found: Examined) -> Judgement:
     if not config.steps:
         return Judgement()
     from gateway.config.step_checks import has_unresolved
-    from gateway.steps.advice import consequences
-    from gateway.steps.loading import load_steps
+    from gateway.features.steps.advice import consequences
+    from gateway.features.steps.loading import load_steps
 
     faulty = {step[1] for one in found.mistakes if (step := _UNLOADABLE.match(one.path))}
     known = tuple(

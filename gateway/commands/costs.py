@@ -17,11 +17,11 @@ from gateway.commands.terminal import echo_styled, page, say, wrap_sentences
 from gateway.config.loading import Config
 from gateway.config.state_storage import StateStorage
 from gateway.config.zones import zone_of
-from gateway.kept_ledger.statements import DIMENSIONS, Dimension, Filters
-from gateway.kept_ledger.table import LedgerTable, open_table
-from gateway.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
-from gateway.kept_ledger.usage_formats import as_csv, as_json, figures_of
-from gateway.kept_ledger.usage_periods import parse_moment, parse_month
+from gateway.features.kept_ledger.statements import DIMENSIONS, Dimension, Filters
+from gateway.features.kept_ledger.table import LedgerTable, open_table
+from gateway.features.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
+from gateway.features.kept_ledger.usage_formats import as_csv, as_json, figures_of
+from gateway.features.kept_ledger.usage_periods import parse_moment, parse_month
 from gateway.stores.store import Unavailable
 
 Format: TypeAlias = Literal["table", "csv", "json"]

@@ -17,13 +17,13 @@ from gateway.commands.costs import open_ledger
 from gateway.commands.reconcile_table import as_table
 from gateway.commands.terminal import echo_styled, say
 from gateway.config.loading import Config
-from gateway.invoices.comparison import InvoiceComparison, Tolerance, compare
-from gateway.invoices.formats import as_csv, as_json
-from gateway.invoices.ledger_side import OwnSide, read_own_side
-from gateway.invoices.line import UnreadableInvoice
-from gateway.invoices.reading import ReadFiles, read_files
-from gateway.invoices.sums import Invoice
-from gateway.kept_ledger.usage_periods import parse_month
+from gateway.features.kept_ledger.invoices.comparison import InvoiceComparison, Tolerance, compare
+from gateway.features.kept_ledger.invoices.formats import as_csv, as_json
+from gateway.features.kept_ledger.invoices.ledger_side import OwnSide, read_own_side
+from gateway.features.kept_ledger.invoices.line import UnreadableInvoice
+from gateway.features.kept_ledger.invoices.reading import ReadFiles, read_files
+from gateway.features.kept_ledger.invoices.sums import Invoice
+from gateway.features.kept_ledger.usage_periods import parse_month
 from gateway.stores.store import Unavailable
 
 WITHIN, UNREADABLE, BEYOND = 0, 1, 3

@@ -6,7 +6,7 @@ from typing import Final
 
 from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import page, wrap_sentences
-from gateway.invoices.comparison import MEANINGS, InvoiceComparison, ModelDifference
+from gateway.features.kept_ledger.invoices.comparison import MEANINGS, InvoiceComparison, ModelDifference
 
 _INSEPARABLE: Final = (
     "* the invoice does not state these tokens, so price and quantity cannot be separated; the provider's usage report "

@@ -38,9 +38,9 @@ from gateway.serving.worker import serve
 from streams.garbage import collect_startup_garbage, freeze_startup_objects
 
 if TYPE_CHECKING:
-    from gateway.endpoints.ui.workers import OtherWorkers
+    from gateway.features.live_view.pages.workers import OtherWorkers
+    from gateway.features.steps.loaded import StepSet
     from gateway.shared.tables import SharedTables
-    from gateway.steps.loaded import StepSet
 
 T = TypeVar("T")
 
@@ -193,7 +193,7 @@ def _can_record(folder: Path | None) -> bool:
     """Return whether ``folder`` is None or writable; otherwise print the reason."""
     if folder is None:
         return True
-    from gateway.telemetry.recorded import Folder
+    from gateway.features.recording.recorded import Folder
 
     try:
         Folder(folder)
@@ -237,7 +237,7 @@ async def _serve_as_worker(
     """Serve as a worker while its supervisor exists.
 
     ``directory`` and ``memory``, a descriptor, are shared by all workers."""
-    from gateway.endpoints.ui.workers import OtherWorkers
+    from gateway.features.live_view.pages.workers import OtherWorkers
     from gateway.serving.shared_directory import SharedDirectory
     from gateway.shared.tables import SharedTables
 
@@ -349,17 +349,17 @@ def _supervise(
     judge: Callable[[Config], None],
 ) -> int:
     """Run a supervisor with ``workers``, and return the exit status. Raises ``ConfigError`` like ``serve_config``."""
+    from gateway.features.metrics.metrics import count_reload
+    from gateway.features.metrics.shared_metrics import shared_metrics
     from gateway.serving.shared_directory import shared_directory
     from gateway.serving.supervisor import supervise
     from gateway.shared.tables import SharedTables
-    from gateway.telemetry.metrics import count_reload
-    from gateway.telemetry.shared_metrics import shared_metrics
 
     path = config.path
     assert path is not None
     secrets = SecretFiles()
     if config.stored_secrets:
-        from gateway.secret_stores.keeping import read_once
+        from gateway.features.secret_stores.keeping import read_once
 
         secrets = _run(read_once, config)
     with (
@@ -383,7 +383,7 @@ def _supervise(
         def check(config: Config) -> None:
             judge(config)
             if config.steps:
-                from gateway.steps.loading import load_steps
+                from gateway.features.steps.loading import load_steps
 
                 load_steps(config)  # a worker could not start with a copy whose code cannot be loaded
 
@@ -415,7 +415,7 @@ async def _check_store(config: Config) -> None:
 async def _check_steps(config: Config, log: Log) -> None:
     """Load, open and close the steps once, for the same reason."""
     if config.steps:
-        from gateway.steps.loading import try_steps
+        from gateway.features.steps.loading import try_steps
 
         messages.warn_of_steps(config, await try_steps(config), log)
 

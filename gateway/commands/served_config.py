@@ -17,7 +17,7 @@ from gateway.open_store import follow_people
 from gateway.reload import ConfigCopies, ConfigFile, ConfigSource, FilesOf, OwnFile, ReloadableApp, load_with_snapshot
 
 if TYPE_CHECKING:
-    from gateway.secret_stores.keeping import SecretKeeper
+    from gateway.features.secret_stores.keeping import SecretKeeper
 
 
 class ServedConfig(trio.abc.AsyncResource):
@@ -121,7 +121,7 @@ async def read_new_secrets(file: ConfigFile) -> SecretFiles:
     known, (path, env, trust) = file.secrets, file.place
     if not _may_have_secrets(path.read_bytes):
         return known
-    from gateway.secret_stores.keeping import SecretKeeper
+    from gateway.features.secret_stores.keeping import SecretKeeper
 
     try:
         config = load_with_snapshot(path, env, trust, known)[0]
@@ -142,6 +142,6 @@ def _may_have_secrets(data: Callable[[], bytes]) -> bool:
 
 def open_secrets(config: Config, source: ConfigSource) -> "SecretKeeper":
     """Return the keeper of the secrets of ``config`` in stores, with those that ``source`` has."""
-    from gateway.secret_stores.keeping import SecretKeeper  # imported only where it is needed
+    from gateway.features.secret_stores.keeping import SecretKeeper  # imported only where it is needed
 
     return SecretKeeper(config, source.stored)

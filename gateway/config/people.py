@@ -1,4 +1,4 @@
-"""The people of a configuration with ``issuers``, as the rest of the gateway uses them; ``gateway.people`` has them."""
+"""The people of a configuration with ``issuers``, as the rest of the gateway uses them."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol, TypeVar

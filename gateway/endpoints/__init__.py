@@ -2,13 +2,11 @@
 
 - ``inference``: requests for providers, ``hosted_claude`` those of clouds' clients; ``count_tokens``, ``compact``:
   token counts and compactions.
-- ``models`` (in the ``model_shapes`` of each API), ``health``, ``metrics``: reports.
+- ``models`` (in the ``model_shapes`` of each API), ``health``: reports.
 - ``responses``, ``conversations``, ``interactions``: stored objects; ``stored_turns``: the turns of any API;
   ``provider_kept``: objects that a provider stores.
 - ``border`` turns a request into an exchange, ``request_body`` reads its body; ``request_guard`` rejects hostile
   requests; ``hooks``: client keys on Quart's routes; ``cors``: responses that pages of other origins may read.
 - ``answers`` and ``plain_answers`` make responses outside exchanges.
-- ``html``: pages for people; ``oauth``: their sign-in; ``console``: their rights, usage, keys and groups;
-  ``own_pages``: the check of their changes.
-- ``claude_code``: paths that Claude Code requests after a sign-in; ``spend_forms``: its forms of budgets.
+- ``spend_forms``: Claude Code's forms of budgets.
 - ``http_errors`` and ``unknown_paths``: errors for requests without a route."""

@@ -9,9 +9,9 @@ from gateway.allowances.levels import AllowanceLevel, read_levels
 from gateway.config.loading import Config
 from gateway.endpoints.inference import ROUTES
 from gateway.endpoints.plain_answers import json_response, request_ids
-from gateway.endpoints.ui.paths import first_page, wants_page
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
+from gateway.features.live_view.pages.paths import first_page, wants_page
 from gateway.http.response import Response
 from gateway.serving.fast_route import OpenRoute
 from gateway.serving.incoming_request import IncomingRequest

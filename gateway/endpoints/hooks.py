@@ -8,8 +8,8 @@ from quart import g, request
 from quart_trio import QuartTrio
 
 from gateway.endpoints.answers import client_headers, error_response
-from gateway.endpoints.ui.paths import PREFIX
 from gateway.exchange.service import Service
+from gateway.features.live_view.pages.paths import PREFIX
 from gateway.http.paths import api_of
 from gateway.serving.quart_views import QuartRequest, through_quart
 from streams.errors import GatewayError

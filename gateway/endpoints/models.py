@@ -22,11 +22,11 @@ from gateway.endpoints.model_shapes import (
     openai_model,
 )
 from gateway.exchange.service import Service
+from gateway.features.model_lists.lists import ProviderLists
 from gateway.http.compatible import GROUP_INFO, MODEL_INFO
 from gateway.http.offload import offload_always
 from gateway.http.paths import shorten_path
 from gateway.http.response import JSON_HEADERS, Response
-from gateway.model_lists import ProviderLists
 from gateway.routing.described import Description
 from gateway.routing.plan import candidates_inside
 from gateway.routing.router import Model, Router

@@ -9,8 +9,8 @@ from gateway.access.page_guard import PageGuard, is_live_view, is_mcp
 from gateway.access.peers import Peers
 from gateway.config.settings import Config
 from gateway.endpoints.health import ALIVE, READY
-from gateway.endpoints.ui.paths import TEXT
 from gateway.exchange import responding
+from gateway.features.live_view.pages.paths import TEXT
 from gateway.http.certificates import certificate_names
 from gateway.http.headers import as_text
 from gateway.http.paths import api_of

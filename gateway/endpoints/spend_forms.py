@@ -16,8 +16,8 @@ from gateway.allowances.budgets import RUN, BudgetAllowance
 from gateway.allowances.levels import allowance_level
 from gateway.allowances.refusals import LimitError
 from gateway.exchange.service import Service
+from gateway.features.people.directory import session_sender
 from gateway.http.headers import Headers, header_safe
-from gateway.people.directory import session_sender
 from streams.events import ErrorInfo
 
 PREFIX: Final = "anthropic-ratelimit-"

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import attrs
 
-from gateway.answer_cache.stored_answer import AnswerStamp, use_ids
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
+from gateway.features.answer_cache.stored_answer import AnswerStamp, use_ids
 from gateway.ledger.record import Record
 from gateway.routing.target import LaneName
 from gateway.streaming.keep_alive import CountedLane, counts_events
@@ -121,7 +121,7 @@ def released_lane(
     target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder, max_characters: int | None
 ) -> tuple[Lane, Writer | None]:
     """Return the lane that writes the events which steps have released, and its writer."""
-    from gateway.steps.released import ReleasedSource
+    from gateway.features.steps.released import ReleasedSource
 
     context = target_request.context
     if target_request.choices > 1:
@@ -138,7 +138,7 @@ def _choices_lane(
     target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder, max_characters: int | None
 ) -> Lane:
     """Return the lane that writes several choices of a client's own API, which its steps have released."""
-    from gateway.steps.choices_lane import ChoicesLane
+    from gateway.features.steps.choices_lane import ChoicesLane
 
     codec = target_request.context.codec
     reply = target_request.reply(turn, stamp)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import attrs
 
 from gateway.allowances.reservation import CountedAs
-from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.exchange.context import AttemptLog, attempt_record
 from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.exchange.watched_upload import watch_upload
+from gateway.features.answer_cache.stored_answer import AnswerStamp
 from gateway.http.headers import Headers, upstream_id
 from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN, AttemptOutcome, AttemptRecord, Cause

@@ -7,8 +7,6 @@ from typing import Self, TypeAlias
 
 import trio
 
-from gateway.answer_cache.flight import Flight
-from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.attempt_answer import A, Verdict
 from gateway.exchange.cache_lookup import NOT_CACHED, AnswerKind, CacheHit, CacheLookup, Make
@@ -17,6 +15,8 @@ from gateway.exchange.hedged import Contender
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.exchange.walk import Walk
+from gateway.features.answer_cache.flight import Flight
+from gateway.features.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response
 from gateway.http.offload import offload
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError

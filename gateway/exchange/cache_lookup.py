@@ -8,8 +8,13 @@ from typing import Any, Final, Protocol, TypeAlias
 import attrs
 import trio
 
-from gateway.answer_cache.cache import read_cache_control
-from gateway.answer_cache.eligible import (
+from gateway.config.cached_answers import CacheUse
+from gateway.exchange.answering import is_stream
+from gateway.exchange.attempt_answer import A, begin_answer
+from gateway.exchange.context import ExchangeContext, attempt_record
+from gateway.exchange.target_request import AnswerSource, TargetRequest
+from gateway.features.answer_cache.cache import read_cache_control
+from gateway.features.answer_cache.eligible import (
     EXCLUDED,
     FORM_MEMBERS,
     answer_key,
@@ -18,14 +23,9 @@ from gateway.answer_cache.eligible import (
     is_eligible,
     sets_length,
 )
-from gateway.answer_cache.flight import Flight
-from gateway.answer_cache.own_members import OWN_MEMBER, OwnMembersBody
-from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response, replay_body
-from gateway.config.cached_answers import CacheUse
-from gateway.exchange.answering import is_stream
-from gateway.exchange.attempt_answer import A, begin_answer
-from gateway.exchange.context import ExchangeContext, attempt_record
-from gateway.exchange.target_request import AnswerSource, TargetRequest
+from gateway.features.answer_cache.flight import Flight
+from gateway.features.answer_cache.own_members import OWN_MEMBER, OwnMembersBody
+from gateway.features.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response, replay_body
 from gateway.http.offload import offload
 from gateway.http.passing import TO_PROVIDER, HeaderNames
 from gateway.ledger.bill import AttemptOutcome, AttemptRecord

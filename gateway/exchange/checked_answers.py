@@ -20,13 +20,13 @@ from gateway.exchange.planned import StoppedAnswer
 from gateway.exchange.stream import StartedStream, StreamedAnswer
 from gateway.exchange.target_request import AnswerSource
 from gateway.exchange.whole_answer import WholeAnswer
+from gateway.features.steps.answer_texts import read_answer
+from gateway.features.steps.checked_stream import CheckedStream, StreamSource
+from gateway.features.steps.released import frame_of
+from gateway.features.steps.runs import UNREAD
+from gateway.features.steps.verdicts import RefusedByStep
 from gateway.http.offload import offload
 from gateway.ledger.record import Record
-from gateway.steps.answer_texts import read_answer
-from gateway.steps.checked_stream import CheckedStream, StreamSource
-from gateway.steps.released import frame_of
-from gateway.steps.runs import UNREAD
-from gateway.steps.verdicts import RefusedByStep
 from gateway.streaming.keep_alive import CountedLane
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough

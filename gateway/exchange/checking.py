@@ -21,6 +21,16 @@ from gateway.exchange.planned import PlannedRequest, RefusableOrigin, StoppedAns
 from gateway.exchange.planning import Planning, PlanningStep, recall_turns
 from gateway.exchange.reserving import reservation_for, size_of, with_subscription_marks
 from gateway.exchange.service import Service
+from gateway.features.steps.endpoints import CHECKED_ROUTES, closing_step
+from gateway.features.steps.json_texts import NotJson
+from gateway.features.steps.loaded import StepSet
+from gateway.features.steps.masks import PassageEdit, Placeholders
+from gateway.features.steps.released import ReleasedSource, frame_of
+from gateway.features.steps.request_texts import MOST_TEXTS, RequestTexts
+from gateway.features.steps.response_steps import ResponseSteps
+from gateway.features.steps.scope import ClientFacts
+from gateway.features.steps.session import StepSession
+from gateway.features.steps.verdicts import STOPPED, RefusedByStep, StepRecords, unchecked_content, unchecked_endpoint
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import JSON_HEADERS, stream_headers
@@ -30,16 +40,6 @@ from gateway.request.routing_options import Word, read_headers, unknown_step_err
 from gateway.routing.most_useful import most_useful
 from gateway.routing.plan import Outcome, Stage
 from gateway.routing.target import Target
-from gateway.steps.endpoints import CHECKED_ROUTES, closing_step
-from gateway.steps.json_texts import NotJson
-from gateway.steps.loaded import StepSet
-from gateway.steps.masks import PassageEdit, Placeholders
-from gateway.steps.released import ReleasedSource, frame_of
-from gateway.steps.request_texts import MOST_TEXTS, RequestTexts
-from gateway.steps.response_steps import ResponseSteps
-from gateway.steps.scope import ClientFacts
-from gateway.steps.session import StepSession
-from gateway.steps.verdicts import STOPPED, RefusedByStep, StepRecords, unchecked_content, unchecked_endpoint
 from gateway.streaming.lane import reframe_for_client
 from gateway.streaming.translation import Translation
 from providers.neutral.codec import Reply

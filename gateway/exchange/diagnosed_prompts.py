@@ -9,9 +9,9 @@ from msgspec import structs
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.noted_prompts import NotedExchange
 from gateway.exchange.sent_prompts import possible_request
+from gateway.features.cache_acts.acting import is_refused, with_edit
+from gateway.features.prompt_caches.caching import PromptCaching
 from gateway.http.offload import offload
-from gateway.prompt_acts.acting import is_refused, with_edit
-from gateway.prompt_caches.caching import PromptCaching
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.target import Target

@@ -14,22 +14,28 @@ from msgspec import structs
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import Form
 from gateway.exchange.target_request import TargetRequest
+from gateway.features.prompt_caches.caching import PromptCaching
 from gateway.http.headers import Headers
 from gateway.http.offload import LARGE, offload
 from gateway.ledger.record import Record
-from gateway.prompt_caches.caching import PromptCaching
 from gateway.request.parse import Incoming
 from providers.catalog.prices import NANOS
 
 if TYPE_CHECKING:
     from gateway.exchange.prompt_texts import ExchangeTexts
+    from gateway.features.prompt_caches.followed import (
+        FollowedAttempt,
+        FollowedExchange,
+        FoundParent,
+        ReadPrompts,
+        SentRequest,
+    )
+    from gateway.features.prompt_caches.loss import CacheLoss
+    from gateway.features.prompt_caches.prompt_reader import RecognizedRequest
+    from gateway.features.prompt_caches.texts import LatestPrompts, ShownTexts
+    from gateway.features.prompt_caches.tracker import PromptTracker
+    from gateway.features.prompt_caches.values import CacheVerdict
     from gateway.ledger.bill import AttemptRecord
-    from gateway.prompt_caches.followed import FollowedAttempt, FollowedExchange, FoundParent, ReadPrompts, SentRequest
-    from gateway.prompt_caches.loss import CacheLoss
-    from gateway.prompt_caches.prompt_reader import RecognizedRequest
-    from gateway.prompt_caches.texts import LatestPrompts, ShownTexts
-    from gateway.prompt_caches.tracker import PromptTracker
-    from gateway.prompt_caches.values import CacheVerdict
     from providers.catalog.prices import Price
     from streams.events import Usage
 

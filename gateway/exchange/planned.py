@@ -24,8 +24,8 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo, Event, Usage
 
 if TYPE_CHECKING:
-    from gateway.request_members.edits import RequestEdits, Write
-    from gateway.steps.response_steps import ResponseSteps
+    from gateway.features.request_members.edits import RequestEdits, Write
+    from gateway.features.steps.response_steps import ResponseSteps
     from gateway.upstream.response import UpstreamResponse
 
 R = TypeVar("R")

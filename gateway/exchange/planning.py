@@ -48,7 +48,7 @@ from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 
 if TYPE_CHECKING:
-    from gateway.request_members.edits import RequestEdits
+    from gateway.features.request_members.edits import RequestEdits
 
 _READABLE: Final = "gateway.exchange.readable_prompts"
 _RUNS: Final = "gateway.exchange.provider_runs"

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from gateway.config.redaction import redact
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
+from gateway.features.prompt_caches.compared_values import excerpts_of
+from gateway.features.prompt_caches.texts import LatestPrompts, ShownTexts
 from gateway.http.offload import offload
-from gateway.prompt_caches.compared_values import excerpts_of
-from gateway.prompt_caches.texts import LatestPrompts, ShownTexts
 from gateway.request.public_errors import secrets_of
 
 if TYPE_CHECKING:
-    from gateway.prompt_caches.followed import FollowedAttempt, FollowedExchange
-    from gateway.prompt_caches.tracker import PromptTracker
+    from gateway.features.prompt_caches.followed import FollowedAttempt, FollowedExchange
+    from gateway.features.prompt_caches.tracker import PromptTracker
 
 
 Compare: TypeAlias = Callable[[], Awaitable[None]]

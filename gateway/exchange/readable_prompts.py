@@ -9,13 +9,13 @@ from gateway.balancing.balancer import NOTHING_READABLE, Readable
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.noted_prompts import note_read
 from gateway.exchange.sent_prompts import possible_request
+from gateway.features.prompt_caches.caching import PromptCaching
 from gateway.http.offload import offload
-from gateway.prompt_caches.caching import PromptCaching
 from gateway.request.parse import Incoming
 from gateway.routing.plan import Plan
 
 if TYPE_CHECKING:
-    from gateway.prompt_caches.followed import FoundParent, ReadPrompts
+    from gateway.features.prompt_caches.followed import FoundParent, ReadPrompts
 
 MOST_TARGETS: Final = 16
 """Targets whose caches are compared; each takes some microseconds."""

@@ -10,44 +10,44 @@ import trio
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.allowances.allowances import Allowances
-from gateway.answer_cache.cache import AnswerCache, CacheUses
-from gateway.answer_cache.store import MemoryAnswers
 from gateway.balancing.balancer import Balancer
 from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.config.limits import Limits
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.hedged import HedgeShares
+from gateway.features.answer_cache.cache import AnswerCache, CacheUses
+from gateway.features.answer_cache.store import MemoryAnswers
+from gateway.features.kept_ledger.ledger_keeping import LedgerWriter
+from gateway.features.live_view.live import LiveView, NoLiveView, OtherLiveViews
+from gateway.features.metrics.metrics import Metrics, NoMetrics
+from gateway.features.model_lists.lists import ProviderLists
 from gateway.health.health import Health
-from gateway.kept_ledger.ledger_keeping import LedgerWriter
 from gateway.kept_objects.inventory import Inventory
 from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.kept_objects.pending import PendingBatches
 from gateway.ledger.ledger import Ledger
-from gateway.model_lists import ProviderLists
 from gateway.request.rejections import RejectionCache
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
-from gateway.telemetry.live import LiveView, NoLiveView, OtherLiveViews
-from gateway.telemetry.metrics import Metrics, NoMetrics
 from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import CredentialSource
 
 if TYPE_CHECKING:
+    from gateway.features.cache_acts.acting import PromptCacheActs
+    from gateway.features.people.gate import PeopleGate
+    from gateway.features.people.issuers import IssuerDirectory
+    from gateway.features.people.own_keys import OwnKeys
+    from gateway.features.people.sessions import Sessions
+    from gateway.features.people.store import PeopleStore
+    from gateway.features.prompt_caches.caching import PromptCaching
+    from gateway.features.request_members.edits import ConfiguredMembers
+    from gateway.features.secret_stores.keeping import SecretKeeper
+    from gateway.features.steps.loaded import StepSet
+    from gateway.features.steps.observers import FinishedRecords
     from gateway.followed_keys import FollowedKeys
-    from gateway.people.gate import PeopleGate
-    from gateway.people.issuers import IssuerDirectory
-    from gateway.people.own_keys import OwnKeys
-    from gateway.people.sessions import Sessions
-    from gateway.people.store import PeopleStore
-    from gateway.prompt_acts.acting import PromptCacheActs
-    from gateway.prompt_caches.caching import PromptCaching
-    from gateway.request_members.edits import ConfiguredMembers
-    from gateway.secret_stores.keeping import SecretKeeper
     from gateway.shared.memory import SharedMemory
-    from gateway.steps.loaded import StepSet
-    from gateway.steps.observers import FinishedRecords
     from gateway.telemetry.content import ContentKeeper
 
 

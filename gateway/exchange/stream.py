@@ -10,7 +10,6 @@ from typing import Final
 import trio
 
 from gateway.access.body_memory import UNCOUNTED
-from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.config.redaction import Secrets
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.answering import (
@@ -28,6 +27,8 @@ from gateway.exchange.delivery import END_GRACE, MAX_HELD, Delivery
 from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.planned import Form
 from gateway.exchange.target_request import AnswerSource, TargetRequest
+from gateway.features.answer_cache.stored_answer import AnswerStamp
+from gateway.features.live_view.live import LiveStream
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.pieces import join_pieces
@@ -37,7 +38,6 @@ from gateway.request.public_errors import secrets_of
 from gateway.routing.target import Target
 from gateway.streaming.doubt import stream_doubt
 from gateway.streaming.lane import Lane
-from gateway.telemetry.live import LiveStream
 from gateway.telemetry.tap import with_late_listeners, with_waiting_observers
 from gateway.upstream.response import UpstreamResponse
 from providers.neutral.codec import Writer

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from gateway.allowances.expected import RequestSize, sent_usage
-from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disclosure import Disclosure
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.reserving import expected_background_tokens, size_of
+from gateway.features.answer_cache.stored_answer import AnswerStamp
 from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
 from gateway.ledger.bill import Cause
@@ -33,8 +33,8 @@ from streams.events import Usage
 from streams.pipe import Watch
 
 if TYPE_CHECKING:
-    from gateway.prompt_acts.acting import MarkedRequest, PromptCacheActs
-    from gateway.steps.response_steps import ResponseSteps
+    from gateway.features.cache_acts.acting import MarkedRequest, PromptCacheActs
+    from gateway.features.steps.response_steps import ResponseSteps
 
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots

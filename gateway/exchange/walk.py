@@ -9,7 +9,6 @@ import attrs
 import trio
 
 from gateway.allowances.reservation import CountedAs, Grant, QueuedAttempt
-from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.exchange.attempt import Attempt, Resends
 from gateway.exchange.attempt_account import AttemptAccount
 from gateway.exchange.attempt_answer import A, begin_answer
@@ -19,6 +18,7 @@ from gateway.exchange.hedged import Contender, run_hedged
 from gateway.exchange.noted_prompts import note_attempt
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest, write_request
+from gateway.features.answer_cache.stored_answer import AnswerStamp
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.ledger.bill import Cause

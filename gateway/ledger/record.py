@@ -12,7 +12,7 @@ from gateway.ledger.buckets import Buckets
 from streams.events import AnswerStart, Api, ErrorInfo
 
 if TYPE_CHECKING:
-    from gateway.prompt_caches.texts import ShownTexts
+    from gateway.features.prompt_caches.texts import ShownTexts
 
 Ended: TypeAlias = Literal[
     "complete", "refused", "upstream_error", "client_disconnected", "shutdown", "internal_error"

@@ -8,14 +8,14 @@ import trio
 from gateway.access.body_memory import UNCOUNTED
 from gateway.exchange.attempt_answer import Pieces, count_answer
 from gateway.exchange.target_request import AnswerSource
+from gateway.features.steps.answer_texts import AnswerTexts, PlainAnswer, is_sound, read_answer
+from gateway.features.steps.relayed_stream import RelayedStream
+from gateway.features.steps.runner import StepFailed
+from gateway.features.steps.verdicts import RefusedByStep, unavailable
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.relay.relayed_answer import RelayedAnswer
 from gateway.relay.relaying import RelayedRequest
-from gateway.steps.answer_texts import AnswerTexts, PlainAnswer, is_sound, read_answer
-from gateway.steps.relayed_stream import RelayedStream
-from gateway.steps.runner import StepFailed
-from gateway.steps.verdicts import RefusedByStep, unavailable
 from gateway.upstream.response import UpstreamResponse
 from streams.sse import SSE
 

@@ -11,6 +11,12 @@ from gateway.exchange.checking import SessionChecks, reserve_first
 from gateway.exchange.checking import begin_session as find_session
 from gateway.exchange.conditions import single_target
 from gateway.exchange.planned import PlannedRequest
+from gateway.features.steps.endpoints import FORM_ENDPOINTS
+from gateway.features.steps.form_texts import FormField, FormTexts
+from gateway.features.steps.json_texts import NotJson
+from gateway.features.steps.request_texts import MOST_TEXTS, RequestTexts
+from gateway.features.steps.scope import ClientFacts
+from gateway.features.steps.session import CheckedTexts, StepSession
 from gateway.http.offload import offload
 from gateway.relay.relaying import InboundRequest, replace_model
 from gateway.relay.spool import Spool
@@ -18,12 +24,6 @@ from gateway.request.parse import Incoming, read_non_conversation
 from gateway.request.router_bodies import GUARDRAILS, read_guardrails
 from gateway.request.routing_options import Word, read_headers, with_members
 from gateway.routing.plan import Plan
-from gateway.steps.endpoints import FORM_ENDPOINTS
-from gateway.steps.form_texts import FormField, FormTexts
-from gateway.steps.json_texts import NotJson
-from gateway.steps.request_texts import MOST_TEXTS, RequestTexts
-from gateway.steps.scope import ClientFacts
-from gateway.steps.session import CheckedTexts, StepSession
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.multipart import (
     MultipartBoundary,

@@ -16,11 +16,11 @@ import msgspec
 
 from gateway.config.model_entry import ModelEntry
 from gateway.exchange.planned import PlannedRequest, as_prepared
+from gateway.features.realtime.objects import text_of
 from gateway.http.headers import Headers, sent_credential
 from gateway.http.offload import offload
 from gateway.http.passing import HeaderNames
 from gateway.http.paths import api_of
-from gateway.realtime.objects import text_of
 from gateway.relay.answers import ApiUsageReader, PassedAnswer, bad_answer_error
 from gateway.relay.outputs import FORM_ENDPOINTS, endpoint_of_path, form_output, no_output, read_safely, reader_of_path
 from gateway.relay.relaying import (

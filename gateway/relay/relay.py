@@ -137,7 +137,7 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
 
     def make_answer(self, source: AnswerSource) -> RelayedAnswer:
         if self._request.check_line is not None:
-            from gateway.relay.line_checks import CheckedLines
+            from gateway.features.files.line_checks import CheckedLines
 
             return CheckedLines(self._request, source, self.scope, self._request.check_line)
         if source.target_request.checks is None:

@@ -42,7 +42,7 @@ CHECKS: Final = "gateway.relay.checks"
 """The module that calls the operator's steps; imported only if steps are configured."""
 
 if TYPE_CHECKING:
-    from gateway.request_members.edits import RequestEdits
+    from gateway.features.request_members.edits import RequestEdits
 
 JSON = "application/json"
 

@@ -203,7 +203,12 @@ def _imported_function(name: str) -> Any:
 _RELAY: Final = "gateway.relay.relay"
 _RELAYING: Final = "gateway.relay.relaying"
 _GATE: Final = "gateway.exchange.checking"
-_STEP_MODULES: Final = (_GATE, "gateway.relay.checks", "gateway.relay.checked_relay", "gateway.relay.line_checks")
+_STEP_MODULES: Final = (
+    _GATE,
+    "gateway.relay.checks",
+    "gateway.relay.checked_relay",
+    "gateway.features.files.line_checks",
+)
 """The modules to import with the first request if steps are configured."""
 
 

@@ -30,7 +30,7 @@ from providers.endpoints.multipart import (
 from streams.errors import GatewayError, invalid
 
 if TYPE_CHECKING:
-    from gateway.relay.line_checks import BatchChecks, LineBuffer
+    from gateway.features.files.line_checks import BatchChecks, LineBuffer
 
 
 class ChainedPieces:
@@ -332,7 +332,7 @@ async def read_file_upload(
     reader = lines()
     checked = None
     if checks is not None:
-        checked = (await load_module("gateway.relay.line_checks")).request_lines(checks)
+        checked = (await load_module("gateway.features.files.line_checks")).request_lines(checks)
     return FileUpload(await _rewrite_lines(inbound, spool, MultipartParser(boundary), reader, checked), reader)
 
 

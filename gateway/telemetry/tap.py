@@ -4,8 +4,8 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
+from gateway.features.live_view.transcripts import Transcript
 from gateway.streaming.lane import Lane
-from gateway.telemetry.transcripts import Transcript
 from streams.events import ErrorInfo
 from streams.framing import FramingError
 

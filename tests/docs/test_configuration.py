@@ -8,7 +8,7 @@ from gateway.config.listening import LegacyListener, LegacyListeners, Listener
 from gateway.config.loading import from_mapping
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config, Overrides
-from gateway.steps.kinds import KINDS
+from gateway.features.steps.kinds import KINDS
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
 from tests.pages.configuration import CLASSES, PAGE, PARTS, README, WITHOUT_EFFECT, defaults, page, read_keys, readme

@@ -9,14 +9,14 @@ import pytest
 
 from gateway.config.prompt_caches import PromptCacheSettings
 from gateway.exchange.noted_prompts import NotedExchange
+from gateway.features.prompt_caches.caching import PromptCaching
+from gateway.features.prompt_caches.loss import CacheLoss
+from gateway.features.prompt_caches.values import CacheVerdict, CauseShare
+from gateway.features.steps.verdicts import StepRecords
 from gateway.ledger.bill import AttemptRecord, Bill
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Ended, Record
 from gateway.logs.setup import Log, LogFormat
-from gateway.prompt_caches.caching import PromptCaching
-from gateway.prompt_caches.loss import CacheLoss
-from gateway.prompt_caches.values import CacheVerdict, CauseShare
-from gateway.steps.verdicts import StepRecords
 from providers.catalog.prices import Price
 from streams.events import ErrorInfo, ErrorKind, FailureReason, Reason, Usage, UsageStep
 from tests.pages.tables import rows_of

@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 import pytest
 
-from gateway.endpoints.console.table import PAGES
-from gateway.endpoints.oauth.cookies import SESSION
+from gateway.features.people.console.table import PAGES
+from gateway.features.people.oauth.cookies import SESSION
 from tests.support.browser import Page, browsing, needs_chromium
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from gateway.kept_ledger.table import LedgerSum, LedgerTable
+from gateway.features.kept_ledger.table import LedgerSum, LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, free_port, provider, running

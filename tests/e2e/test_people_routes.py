@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import attrs
 import pytest
 
-from gateway.people import key_sets
+from gateway.features.people import key_sets
 from tests.support.cases import case
 from tests.support.every_route import ServedRoute, ordinary_request, served_routes, settings
 from tests.support.gateway_thread import gateway_thread

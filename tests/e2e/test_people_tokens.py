@@ -224,7 +224,7 @@ def test_issuers_come_and_go_by_a_reload(tmp_path: Path):
 
 
 def test_an_issuer_that_is_down_at_the_start_delays_nothing_else(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("gateway.people.key_sets.FIRST_RETRY", 0.2)
+    monkeypatch.setattr("gateway.features.people.key_sets.FIRST_RETRY", 0.2)
     with open_provider() as identity:
         identity.go_down()
         settings = [issuer(identity)]

@@ -14,12 +14,12 @@ import trio
 
 from gateway.commands.replay import create_replay, run
 from gateway.config.loading import from_mapping
+from gateway.features.recording.recorded import INDEX
 from gateway.ledger.ledger import Ledger
 from gateway.logs.setup import Log
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
-from gateway.telemetry.recorded import INDEX
 from providers.recordings import RecordedExchange, read_recording
 from streams import event_stream
 from tests.support.gateway_thread import gateway_thread

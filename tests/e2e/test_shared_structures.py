@@ -14,9 +14,10 @@ import attrs
 import pytest
 
 from gateway.exchange.service import Service
+from gateway.features.live_view import ended
+from gateway.features.metrics import metrics
 from gateway.request import rejections
 from gateway.shared.tables import SharedTables
-from gateway.telemetry import ended, metrics
 from tests.support.endpoint_provider import EndpointProvider, ReceivedRequest, ScriptedAnswer, endpoint_provider
 from tests.support.endpoint_provider import json_answer as answer
 from tests.support.endpoint_provider import settings as configuration

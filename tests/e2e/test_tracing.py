@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from gateway.config.loading import ConfigError, from_mapping
-from gateway.telemetry import tracing
-from gateway.telemetry.spans import request_attributes
+from gateway.features.tracing import tracing
+from gateway.features.tracing.spans import request_attributes
 from tests.support import websocket_client as ws
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (

@@ -15,8 +15,8 @@ import trio
 import trio.testing
 
 from gateway.config.loading import from_mapping
+from gateway.features.steps.request_texts import RequestTexts
 from gateway.routing.router import Router
-from gateway.steps.request_texts import RequestTexts
 from providers.apis import CODECS
 from providers.catalog.prices import price_of
 from providers.catalog.prompt_caching import caching_row

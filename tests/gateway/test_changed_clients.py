@@ -12,9 +12,9 @@ from gateway.access.authentication import Authenticator
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.seeds import budgets_of
 from gateway.config.loading import Config, from_mapping
-from gateway.people.directory import PeopleDirectory
-from gateway.people.gate import PeopleGate
-from gateway.people.issuers import IssuerDirectory
+from gateway.features.people.directory import PeopleDirectory
+from gateway.features.people.gate import PeopleGate
+from gateway.features.people.issuers import IssuerDirectory
 from tests.support.harness import config
 
 ENTRIES = [{"model": f"openai/{name}", "access_key": "k", "price": "free"} for name in ("small", "large")]

@@ -118,7 +118,7 @@ READERS: Mapping[str, tuple[Callable[[Any], Usage | None], dict[str, Any]]] = {
         lambda usage: read_titan(json.dumps({"embedding": [0.5], **usage}).encode(), 1).usage,
         {"inputTextTokenCount": 9},
     ),
-    "gateway/relay/rerank.py": (
+    "gateway/features/other_endpoints/rerank.py": (
         read_rerank, {"search_units": 9, "input_tokens": 9, "total_tokens": 9, "prompt_tokens": 9},
     ),
 }  # fmt: skip

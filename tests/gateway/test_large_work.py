@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from gateway.exchange import target_request
-from gateway.relay import audio
+from gateway.features.other_endpoints import audio
 from tests.support.gateway_thread import gateway_thread
 from tests.support.growing_requests import REQUESTS
 from tests.support.growing_streams import STREAMS, wire

@@ -6,7 +6,7 @@ Run ``.venv/bin/python -m tests.pages.admin`` after a change of the table.
 import re
 from typing import Final
 
-from gateway.endpoints.admin.table import ROLES, ROUTES
+from gateway.features.admin.table import ROLES, ROUTES
 from tests.support.repository import ROOT
 
 PAGE: Final = ROOT / "docs" / "admin-api.md"

@@ -42,7 +42,7 @@ from gateway.config import (
     steps,
 )
 from gateway.config.unknown import ABSENT
-from gateway.steps.kinds import KINDS
+from gateway.features.steps.kinds import KINDS
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts

@@ -14,8 +14,8 @@ import click
 from gateway import __version__
 from gateway.__main__ import main as trigate
 from gateway.commands.schema import schema
+from gateway.features.metrics.rows import ROWS
 from gateway.ledger.record import Ended
-from gateway.telemetry.rows import ROWS
 from streams.events import ErrorKind, FailureReason, Reason
 from tests.pages.tables import rows_of
 from tests.support.repository import ROOT

@@ -1,9 +1,9 @@
 """Writes the table of metrics in ``docs/metrics.md`` from the rows that define them.
 
-``python -m tests.pages.metrics`` writes it; ``tests/gateway/telemetry/test_metrics.py`` checks it.
+``python -m tests.pages.metrics`` writes it; ``tests/gateway/features/metrics/test_metrics.py`` checks it.
 """
 
-from gateway.telemetry.rows import ROWS
+from gateway.features.metrics.rows import ROWS
 from tests.pages.tables import with_tables
 from tests.support.repository import ROOT
 

@@ -6,7 +6,7 @@
 import re
 import textwrap
 
-from gateway.steps.kinds import numbers, secret_formats
+from gateway.features.steps.kinds import numbers, secret_formats
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs/steps-reference.md"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import attrs
 import pytest
 
-from gateway.telemetry.recorded import Folder, Side
+from gateway.features.recording.recorded import Folder, Side
 from providers.recordings import CUT_REQUEST, UnreadableRecording, client_meta_files, read_client_request
 
 LINE = {"ended": "complete", "model": "m", "at": "2026-11-22T08:00:05Z", "duration_ms": 2500}

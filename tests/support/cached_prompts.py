@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from gateway.prompt_caches.blocks import read_prompt
-from gateway.prompt_caches.memo import BlockMemo
-from gateway.prompt_caches.prompts import PromptDigest
+from gateway.features.prompt_caches.blocks import read_prompt
+from gateway.features.prompt_caches.memo import BlockMemo
+from gateway.features.prompt_caches.prompts import PromptDigest
 from providers.catalog.prompt_caching import CachingRow, caching_row
 from streams.events import Api
 

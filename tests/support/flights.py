@@ -6,9 +6,9 @@ import trio
 
 from gateway.access.body_memory import BodyBudget, HeldPieces
 from gateway.access.held_bytes import HeldBytes
-from gateway.answer_cache.flight import Flight
-from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.config.loading import from_mapping
+from gateway.features.answer_cache.flight import Flight
+from gateway.features.answer_cache.stored_answer import AnswerStamp
 
 ENTRY = {"model": "openai/m", "access_key": "k"}
 

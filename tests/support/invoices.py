@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.kept_ledger.line import UNPRICED, LedgerLine
-from gateway.kept_ledger.table import LedgerTable
+from gateway.features.kept_ledger.line import UNPRICED, LedgerLine
+from gateway.features.kept_ledger.table import LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 from tests.support.ledger_lines import attempt, line

@@ -9,8 +9,8 @@ import attrs
 import trio
 import yaml
 
-from gateway.kept_ledger.line import LedgerLine, LineAttempt, LineCause, LinePromptCache
-from gateway.kept_ledger.table import LedgerTable
+from gateway.features.kept_ledger.line import LedgerLine, LineAttempt, LineCause, LinePromptCache
+from gateway.features.kept_ledger.table import LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 

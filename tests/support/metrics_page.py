@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.telemetry.metrics import Metrics
+from gateway.features.metrics.metrics import Metrics
 from tests.support.harness import (
     Gateway,
     eventually,

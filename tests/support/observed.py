@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway.steps import observers
+from gateway.features.steps import observers
 from tests.support.harness import eventually, provider
 from tests.support.step_gateway import client_keys, post_as, step_settings
 from tests.support.wire_clients import body_of, path_of

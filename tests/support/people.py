@@ -116,7 +116,7 @@ def people_gateway(
         open_provider() as identity,
         serve_upstream(Answering) as upstream,
     ):
-        patched.setattr("gateway.people.key_sets.UNKNOWN_WAIT", unknown_key_wait)
+        patched.setattr("gateway.features.people.key_sets.UNKNOWN_WAIT", unknown_key_wait)
         options = more.pop("options", {})
         found = issuers(identity) if callable(issuers) else issuers
         models = more.pop("models", None)

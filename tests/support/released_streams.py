@@ -6,13 +6,13 @@ from typing import Final
 import attrs
 import trio
 
-from gateway.steps.checked_stream import CheckedStream, StreamSource
-from gateway.steps.loaded import AnswerSteps, AppliedSteps, LoadedStep
-from gateway.steps.masks import Placeholders, Span
-from gateway.steps.released import RELEASED, ReleasedReader
-from gateway.steps.response_steps import ResponseSteps
-from gateway.steps.session import StepSession
-from gateway.steps.verdicts import RefusedByStep, StepRecords
+from gateway.features.steps.checked_stream import CheckedStream, StreamSource
+from gateway.features.steps.loaded import AnswerSteps, AppliedSteps, LoadedStep
+from gateway.features.steps.masks import Placeholders, Span
+from gateway.features.steps.released import RELEASED, ReleasedReader
+from gateway.features.steps.response_steps import ResponseSteps
+from gateway.features.steps.session import StepSession
+from gateway.features.steps.verdicts import RefusedByStep, StepRecords
 from providers.apis import CODECS
 from streams.events import TextDelta
 from streams.pipe import Watch

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import yaml
 
-from gateway.steps.mask_key import derived_mask_key
-from gateway.steps.masks import Placeholders
+from gateway.features.steps.mask_key import derived_mask_key
+from gateway.features.steps.masks import Placeholders
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, free_port
 

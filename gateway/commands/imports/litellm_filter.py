@@ -80,7 +80,7 @@ def _action(item: Mapping[str, Any]) -> str:
 
 def fault_of(pattern: str) -> str | None:
     """Return the reason why no step can use ``pattern``."""
-    from gateway.steps.kinds import KINDS, KindContext  # imported when needed
+    from gateway.features.steps.kinds import KINDS, KindContext  # imported when needed
 
     row = KINDS["regex"]
     try:

@@ -138,8 +138,8 @@ def lose_closed_endpoints(result: Result) -> None:
     """Report the requests to models that the steps of the file refuse, because no step can check them."""
     if not result.steps:
         return
-    from gateway.steps.endpoints import closed_endpoints  # imported when needed
-    from gateway.steps.loading import load_steps
+    from gateway.features.steps.endpoints import closed_endpoints  # imported when needed
+    from gateway.features.steps.loading import load_steps
 
     config = from_mapping(file_content(result))
     for step in load_steps(config).steps:

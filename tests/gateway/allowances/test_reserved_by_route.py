@@ -177,10 +177,10 @@ OTHERS: Final[Mapping[EndpointName, str]] = {
     "uploads": "stored objects run no model",
     "vector_stores": "providers bill them by the day",
     "containers": "providers bill them by the session",
-    "batches": "they reserve by their lines: tests/gateway/relay/test_batches.py",
-    "message_batches": "they reserve by their lines: tests/gateway/relay/test_batches.py",
-    "realtime": "sessions reserve for each response: tests/gateway/realtime",
-    "realtime_translations": "sessions reserve for their output: tests/gateway/realtime",
+    "batches": "they reserve by their lines: tests/gateway/features/files/test_batches.py",
+    "message_batches": "they reserve by their lines: tests/gateway/features/files/test_batches.py",
+    "realtime": "sessions reserve for each response: tests/gateway/features/realtime",
+    "realtime_translations": "sessions reserve for their output: tests/gateway/features/realtime",
     "content_provenance_checks": "OpenAI checks files free of charge",
 }
 """Endpoints whose requests run no model themselves, with the reason."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.commands.client import KEY_VARIABLE
-from gateway.kept_ledger.line import LedgerLine
+from gateway.features.kept_ledger.line import LedgerLine
 from tests.support.command_line import Finished, invoke, script
 from tests.support.ledger_lines import write_ledger_file
 from tests.support.quick_yaml import dump_yaml

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.commands import cache_report, tables
-from gateway.kept_ledger.line import UNPRICED, LedgerLine, LineCause, LinePromptCache
+from gateway.features.kept_ledger.line import UNPRICED, LedgerLine, LineCause, LinePromptCache
 from streams.events import Usage
 from tests.support.command_line import invoke
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line_with_verdicts

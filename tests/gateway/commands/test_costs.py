@@ -14,10 +14,10 @@ import trio
 
 from gateway.commands import costs, tables
 from gateway.commands.costs import FORMATS
-from gateway.kept_ledger.keeping import OverflowSums
-from gateway.kept_ledger.line import LineCause, LinePromptCache
-from gateway.kept_ledger.table import LedgerTable
-from gateway.kept_ledger.usage_periods import days_between, months_between, parse_moment, parse_month
+from gateway.features.kept_ledger.keeping import OverflowSums
+from gateway.features.kept_ledger.line import LineCause, LinePromptCache
+from gateway.features.kept_ledger.table import LedgerTable
+from gateway.features.kept_ledger.usage_periods import days_between, months_between, parse_moment, parse_month
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 from tests.support.command_line import invoke

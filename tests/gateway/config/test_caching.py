@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from gateway.answer_cache.cache import CacheUses
 from gateway.config.cached_answers import AnswerCacheSettings, CacheUse
 from gateway.config.changes import changes
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.config.redaction import secrets_in
+from gateway.features.answer_cache.cache import CacheUses
 from tests.support.each_row import each_row
 
 REDIS = {"type": "redis", "url": "rediss://me:hunter22@redis.example:6379/1"}

@@ -9,7 +9,7 @@ from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.config.redaction import secrets_in
 from gateway.config.settings import Config
 from gateway.config.steps import KIND_NAMES, StepAction, StepMoment, StepPart, StepScope, StepSettings
-from gateway.steps.kinds import KINDS
+from gateway.features.steps.kinds import KINDS
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 from tests.support.step_files import HEAD

@@ -11,7 +11,7 @@ from gateway.counters.counter import SumCounter
 from gateway.counters.memory import LocalCounters
 from gateway.counters.redis import RedisCounters
 from gateway.counters.remote import RemoteCounters
-from gateway.endpoints.oauth.address_limits import AddressLimit
+from gateway.features.people.oauth.address_limits import AddressLimit
 from streams.errors import GatewayError
 from tests.support.counters import claim
 

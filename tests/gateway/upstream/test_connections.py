@@ -13,13 +13,13 @@ import trio
 
 from gateway.config.loading import Config, from_mapping
 from gateway.exchange.service import Service
+from gateway.features.live_view.live import COLUMNS, View
+from gateway.features.metrics.metrics import Metrics
 from gateway.open_service import open_service
 from gateway.reload import ReloadableApp
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
-from gateway.telemetry.live import COLUMNS, View
-from gateway.telemetry.metrics import Metrics
 from gateway.upstream.client import Upstream
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE, Reply, Wire, complaint, config, post, provider, request

@@ -11,7 +11,7 @@ from gateway.commands.imports.litellm_keys import read_keys, read_teams
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result, summary
 from gateway.config.loading import load
-from gateway.steps.loading import load_steps
+from gateway.features.steps.loading import load_steps
 from tests.support.each_row import each_row
 from tests.support.litellm_files import file_text, item
 from tests.support.quick_yaml import load_yaml

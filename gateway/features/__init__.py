@@ -1,0 +1,1 @@
+"""The features of the gateway, each in a folder of its own: ``order`` lists them."""

@@ -1,0 +1,44 @@
+"""Groups with their settings, limits and budgets."""
+
+from typing import Any
+
+from gateway.allowances.allowance import Holder
+from gateway.allowances.allowances import allowances_of
+from gateway.config.client_rows import limit_texts
+from gateway.config.clients import ClientGroup
+from gateway.features.admin.calls import AdminAnswer, AdminCall, group_of
+from gateway.features.admin.errors import not_found
+from gateway.features.admin.levels import level_rows
+from gateway.features.admin.pages import page_of, page_value
+from gateway.features.admin.visibility import sees_group
+
+
+async def list_groups(call: AdminCall) -> AdminAnswer:
+    """List the groups that the caller sees, by name."""
+    groups = [group for group in call.config.client_groups if sees_group(call.caller, group.name)]
+    page, following = page_of(groups, call.query, lambda group: group.name)
+    return AdminAnswer(page_value([await _row(call, group) for group in page], following))
+
+
+async def show_group(call: AdminCall) -> AdminAnswer:
+    name = call.names["name"]
+    group = group_of(call.config, name)
+    if group is None or not sees_group(call.caller, name):
+        raise not_found(f"there is no group {name[:200]!r} that you may see", "unknown_group")
+    return AdminAnswer(await _row(call, group))
+
+
+async def _row(call: AdminCall, group: ClientGroup) -> dict[str, Any]:
+    allowances = call.service.allowances
+    holder = Holder("client_groups", group.name)
+    zone, raises = call.config.timezone, allowances.raises
+    shown = allowances_of(holder, group, zone, allowances.batch_reserves, raises, group.raise_to)
+    return {
+        "name": group.name,
+        "models": group.models,
+        "only": group.only,
+        "ratelimits": limit_texts(group.ratelimits),
+        "raise_to": [budget.text for budget in group.raise_to],
+        "clients": sum(client.group_name == group.name for client in call.config.client_keys),
+        **await level_rows(shown, allowances),
+    }

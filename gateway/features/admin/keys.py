@@ -1,0 +1,238 @@
+"""The clients of the file and of the storage: lists, changes and new keys."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+import attrs
+
+from configfile.kinds import read_positive_duration
+from configfile.wording import Wrong
+from gateway.config.client_rows import client_rows, expiry_text, row_of
+from gateway.config.clients import ClientKey
+from gateway.config.key_changes import (
+    KeyedClient,
+    added_client,
+    kind_of,
+    rotated_client,
+    stored_or_empty,
+    stored_settings,
+)
+from gateway.config.settings import Config
+from gateway.features.admin.bodies import check_members
+from gateway.features.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, in_thread
+from gateway.features.admin.errors import conflict
+from gateway.features.admin.key_items import NewItem, build_checked, build_or_refuse, check_lead_change, read_new_item
+from gateway.features.admin.key_storage import (
+    changeable_text,
+    check_unused,
+    current_config,
+    refresh_keys,
+    stored_group,
+    stored_keys_of,
+    stored_texts,
+    taken_key_error,
+    unknown_key,
+    write_client,
+)
+from gateway.features.admin.pages import page_of, page_value
+from gateway.features.admin.people_keys import PeopleKeys, delete_people_key, is_people_key, read_people_keys
+from gateway.features.admin.versions import check_match, entity_tag
+from gateway.features.admin.visibility import sees_group
+from streams.errors import invalid
+
+KEEP_OLD: Final = "24h"
+"""How long a rotated key stays valid by default."""
+
+_NO_CHANGE: Final = "PUT changes no key: create a new one with POST …/{}/rotate"
+_STATES: Final = ("good", "ended", "refused")
+
+
+async def list_keys(call: AdminCall) -> AdminAnswer:
+    """List the clients that the caller sees, by name."""
+    await refresh_keys(call)
+    own = await read_people_keys(call)
+    return AdminAnswer(await in_thread(partial(_page, call, own)))
+
+
+async def show_key(call: AdminCall) -> AdminAnswer:
+    await refresh_keys(call)
+    name = call.names["name"]
+    if is_people_key(call, name):
+        own = await read_people_keys(call)
+        row = own.row(name) if own.sees(name) else None
+    else:
+        row = await in_thread(partial(_visible_row, call, name))
+    if row is None:
+        raise unknown_key(name)
+    text = stored_texts(call).get(name)
+    if text is not None and row["from"] != "file":
+        row = {**row, "settings": stored_settings(name, text)}
+    return AdminAnswer(row, headers=entity_tag(text))
+
+
+async def put_key(call: AdminCall) -> AdminAnswer:
+    """Create a client, or replace the settings of one. Its key is in the response only when it is created."""
+    name = call.names["name"]
+    stored = await store_client(call, name, read_new_item(name, await call.body()))
+    return AdminAnswer(stored.row(), 201 if stored.is_new else 200, entity_tag(stored.text))
+
+
+@attrs.frozen(eq=False, repr=False)
+class StoredClient:
+    """A client after a change: its stored data ``written`` as ``text``, and its new ``key``, if one was created."""
+
+    client: ClientKey
+    written: Mapping[str, Any]
+    text: str | None
+    key: str | None = None
+    is_new: bool = False
+
+    def row(self) -> dict[str, Any]:
+        return {**row_of(self.client, self.written), **({} if self.key is None else {"key": self.key})}
+
+
+async def store_client(call: AdminCall, name: str, new: NewItem) -> StoredClient:
+    """Create the client ``name``, or replace its settings. Raises ``GatewayError``."""
+    text = await changeable_text(call, name)
+    check_match(call, text, "client")
+    config = current_config(call)
+    if text is None:
+        await check_unused(call, name)
+        return await _add_client(call, name, new, config)
+    kept = stored_or_empty(name, text)
+    accepted = stored_keys_of(name, kept)
+    if not new.digests <= {one["sha256"] for one in accepted}:
+        raise conflict(_NO_CHANGE.format(name), "key_differs")
+    if not accepted and new.settings.get("certificate") is None:
+        raise conflict(f"{name} has only its certificate: keep `certificate`. {_NO_CHANGE.format(name)}", "key_differs")
+    client, item = await in_thread(partial(_build, call, name, {**new.settings, "keys": accepted}, config))
+    written = {**kept, "client": item}
+    if item == kept["client"]:
+        return StoredClient(client, kept, text)
+    return StoredClient(client, written, await write_client(call, name, text, written, "changed", 200))
+
+
+async def _add_client(call: AdminCall, name: str, new: NewItem, config: Config) -> StoredClient:
+    def build() -> KeyedClient:
+        added = build_or_refuse(lambda: added_client(name, new.settings, new.keys, config, call.author))
+        _check_allowed(call, added.client, config)
+        return added
+
+    added = await in_thread(build)
+    text = await write_client(call, name, None, added.written, "added", 201, added.digests)
+    return StoredClient(added.client, added.written, text, added.key, is_new=True)
+
+
+async def delete_key(call: AdminCall) -> AdminAnswer:
+    """Revoke all keys of a client, or the key that a person has made."""
+    name = call.names["name"]
+    if is_people_key(call, name):
+        return await delete_people_key(call, name)
+    await write_client(call, name, await _stored_text(call, name), None, "revoked", 204)
+    return NO_CONTENT
+
+
+async def rotate_key(call: AdminCall) -> AdminAnswer:
+    """Create a new key for a client. The old keys stay valid for ``keep_old``."""
+    name, body = call.names["name"], await call.body(is_optional=True)
+    check_members(body, ("keep_old", "sha256"))
+    keep_old = _keep_old(body.get("keep_old", KEEP_OLD))
+    given = read_new_item(name, {"sha256": body["sha256"]} if "sha256" in body else {})
+    text = await _stored_text(call, name)
+    kept, accepted, config = stored_or_empty(name, text), next(iter(given.keys), None), current_config(call)
+
+    def build() -> KeyedClient:
+        rotated = build_or_refuse(lambda: rotated_client(name, kept, accepted, keep_old, config))
+        _check_allowed(call, rotated.client, config)
+        return rotated
+
+    rotated = await in_thread(build)
+    client, written = rotated.client, rotated.written
+    after = await write_client(call, name, text, written, "rotated", 200, rotated.digests[-1:])
+    until = max((one.until for one in client.keys[:-1] if one.until is not None), default=None)
+    new = {} if rotated.key is None else {"key": rotated.key}
+    return AdminAnswer(
+        {**row_of(client, written), "old_keys_until": expiry_text(until), **new}, headers=entity_tag(after)
+    )
+
+
+async def _stored_text(call: AdminCall, name: str) -> str:
+    """Return the stored text of a client to change, which must be the version that the caller read.
+
+    Raises ``GatewayError`` (403, 404, 409)."""
+    text = await changeable_text(call, name)
+    if text is None:
+        raise unknown_key(name)
+    check_match(call, text, "client")
+    return text
+
+
+def _build(call: AdminCall, name: str, item: Mapping[str, Any], config: Config) -> tuple[ClientKey, dict[str, Any]]:
+    """Return the client that ``item`` describes, and the item to store. Raises ``GatewayError``."""
+    client, stored = build_checked(name, item, config)
+    _check_allowed(call, client, config)
+    return client, stored
+
+
+def _check_allowed(call: AdminCall, client: ClientKey, config: Config) -> None:
+    """Check that the caller may make ``client``, and that no other client has its keys. Raises ``GatewayError``."""
+    check_lead_change(call.caller, client, config)
+    others = [other for other in config.client_keys if other.name != client.name]
+    holders = {one: other.name for other in others for one in other.credentials}
+    for one in client.credentials:
+        if one in holders:
+            raise taken_key_error(call, holders[one], kind_of(one))
+
+
+def _keep_old(text: Any) -> float:
+    if text in (0, "0", "0s"):
+        return 0.0
+    try:
+        return read_positive_duration(text)
+    except Wrong as wrong:
+        raise invalid(f"keep_old: {wrong.found}; expected a duration, such as 24h, or 0", "keep_old") from None
+
+
+def _page(call: AdminCall, own: PeopleKeys) -> dict[str, Any]:
+    """Return the page of visible clients that the query selects."""
+    config, texts = current_config(call), stored_texts(call)
+    group, state = call.query.get("group"), call.query.get("state")
+    if state is not None and state not in _STATES:
+        raise invalid(f"state must be one of {', '.join(_STATES)}", "state")
+    clients = {client.name: client for client in config.client_keys}
+    groups = {name: client.group_name for name, client in clients.items()}
+    for name in texts.keys() - clients.keys():
+        groups[name] = stored_group(name, texts[name])
+    names = [name for name, one in groups.items() if sees_group(call.caller, one) and (group is None or one == group)]
+    names += own.names(group)
+
+    def row_of_name(name: str) -> dict[str, Any]:
+        return own.row(name) if name in own.keys else _row(name, clients, texts, config)
+
+    if state is None:
+        page, following = page_of(names, call.query, str)
+        return page_value([row_of_name(name) for name in page], following)
+    rows = [row for name in names if (row := row_of_name(name))["state"] == state]
+    found, following = page_of(rows, call.query, lambda row: str(row["name"]))
+    return page_value(found, following)
+
+
+def _visible_row(call: AdminCall, name: str) -> dict[str, Any] | None:
+    config, texts = current_config(call), stored_texts(call)
+    clients = {client.name: client for client in config.client_keys if client.name == name}
+    if name in clients:
+        group = clients[name].group_name
+    elif name in texts:
+        group = stored_group(name, texts[name])
+    else:
+        return None
+    return _row(name, clients, texts, config) if sees_group(call.caller, group) else None
+
+
+def _row(name: str, clients: Mapping[str, ClientKey], texts: Mapping[str, str], config: Config) -> dict[str, Any]:
+    client = clients.get(name)
+    if client is None:
+        return next(row for row in client_rows([(name, texts[name])], config) if row["name"] == name)
+    kept = stored_or_empty(name, texts[name]) if client.source != "file" and name in texts else {}
+    return row_of(client, kept)

@@ -1,0 +1,52 @@
+"""``GET /me``: the caller's name, group, role, models, limits and budgets."""
+
+import math
+from functools import partial
+from typing import Any
+
+from configfile.kinds import spell_duration
+from gateway.config.issuers import OwnKeyLimits
+from gateway.config.key_changes import time_text
+from gateway.features.admin.calls import AdminAnswer, AdminCall, in_thread
+from gateway.features.admin.levels import level_rows
+from gateway.features.people.directory import SENDER
+
+
+async def show_caller(call: AdminCall) -> AdminAnswer:
+    caller, service = call.caller, call.service
+    levels: dict[str, Any] = {"limits": [], "budgets": []}
+    if caller.credential != "operator":
+        levels = await level_rows(service.allowances.visible_to(caller.name), service.allowances)
+    sender = SENDER.get()
+    is_person = sender is not None and sender.known.name == caller.name
+    end = sender.expiry if is_person and sender is not None else _key_end(call)
+    return AdminAnswer(
+        {
+            "name": caller.name,
+            "group": caller.group,
+            "role": caller.role,
+            "credential": caller.credential,
+            "models": [] if caller.credential == "operator" else await in_thread(partial(_models, call)),
+            "own_keys": _own_keys(sender.known.rule.own_keys) if is_person and sender is not None else None,
+            "ends": None if math.isinf(end) else time_text(end),
+            "shared_limits": caller.name is not None and bool(service.allowances.of_client(None)),
+            **levels,
+        }
+    )
+
+
+def _own_keys(limits: OwnKeyLimits | None) -> dict[str, Any] | None:
+    """Return the number and the lifetime of the keys that a person may make for itself, ``None`` if it may not."""
+    return None if limits is None else {"most": limits.most, "longest": spell_duration(limits.longest)}
+
+
+def _key_end(call: AdminCall) -> float:
+    """Return the end of the key in the request in Unix seconds, infinity for most keys."""
+    return call.now + call.service.authenticator.seconds_left(call.incoming.headers)
+
+
+def _models(call: AdminCall) -> list[str]:
+    authenticator, client = call.service.authenticator, call.caller.name
+    listed = [model.id for model in call.service.router.models() if authenticator.can_use(client, model.id)]
+    wild = [entry.name for entry in call.config.entries if entry.wildcard and authenticator.reaches(client, entry)]
+    return list(dict.fromkeys((*listed, *wild)))

@@ -1,0 +1,105 @@
+"""The keys that a person has made for itself, and its sessions."""
+
+from typing import Any
+
+from gateway.config.key_changes import time_text
+from gateway.features.admin.bodies import check_members
+from gateway.features.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, apply_people
+from gateway.features.admin.errors import not_found, not_permitted
+from gateway.features.admin.pages import page_of, page_value, read_until
+from gateway.features.admin.versions import check_match, check_unchanged_since, entity_tag
+from gateway.features.people.own_keys import OwnKeyRefused
+from gateway.features.people.records import OwnKey, PersonSession
+from streams.errors import GatewayError, invalid
+
+
+async def list_keys(call: AdminCall) -> AdminAnswer:
+    """List the person's own keys that have not expired, by name."""
+    store = await call.people()
+    keys = [key for key in await store.own_keys(call.person) if key.until > call.now]
+    page, following = page_of(keys, call.query, lambda key: key.name)
+    return AdminAnswer(page_value([_key_row(key) for key in page], following))
+
+
+async def put_key(call: AdminCall) -> AdminAnswer:
+    """Create a key for the calling person, or change when an existing one expires, without a new secret."""
+    body = await call.body(is_optional=True)
+    check_members(body, ("until",))
+    store, name, own_keys = await call.people(), call.names["name"], call.service.own_keys
+    assert own_keys is not None, "a person has called, and there is a store"
+    if call.caller.credential == "own key":
+        raise not_permitted("a key of your own cannot create other keys: sign in, and use that session", "own_key")
+    until = None if body.get("until") is None else _read_end(body["until"])
+    before = next((key for key in await store.own_keys(call.person) if key.name == name and key.until > call.now), None)
+    check_match(call, _version(before), "key")
+    status = 201 if before is None else 200
+    try:
+        put = await own_keys.put(
+            call.person, name, until, call.audit_entry(status), check_unchanged_since(before, _version)
+        )
+    except OwnKeyRefused as error:
+        raise _refusal(error) from None
+    await apply_people(call)
+    shown = {} if put.secret is None else {"key": put.secret}
+    return AdminAnswer({**_key_row(put.key), **shown}, status, entity_tag(_version(put.key)))
+
+
+def _version(key: OwnKey | None) -> str | None:
+    return None if key is None else f"{key.digest} {key.until}"
+
+
+def _refusal(error: OwnKeyRefused) -> GatewayError:
+    """Return the error: 403 for a key that the person may not have, 400 for a value that none may have."""
+    if error.param is None:
+        return not_permitted(str(error), "own_keys")
+    return invalid(f"{error.param}: {error}", error.param)
+
+
+def _read_end(value: Any) -> float:
+    """Return the requested end of a key in Unix seconds. Raises ``GatewayError`` (400)."""
+    if not isinstance(value, str):
+        raise invalid("until must be a time, such as 2026-12-05", "until")
+    return read_until(value).timestamp()
+
+
+async def delete_key(call: AdminCall) -> AdminAnswer:
+    store, name = await call.people(), call.names["name"]
+    if not await store.remove_own_key(call.person, name, call.audit_entry(204)):
+        raise not_found(f"you have no key {name[:200]!r} of your own", "unknown_key")
+    await apply_people(call)
+    return NO_CONTENT
+
+
+async def list_sessions(call: AdminCall) -> AdminAnswer:
+    """List the person's open sessions, the oldest first."""
+    store = await call.people()
+    sessions = await store.sessions(call.person, call.now)
+    rows = [_session_row(one, is_current=one.id == call.caller.credential_id) for one in sessions]
+    return AdminAnswer(page_value(rows, None))
+
+
+async def end_session(call: AdminCall) -> AdminAnswer:
+    """End a session in every process."""
+    store, id = await call.people(), call.names["id"]
+    if not await store.end_session(call.person, id, call.now, call.audit_entry(204)):
+        raise not_found("you have no such open session", "unknown_session")
+    await apply_people(call)
+    return NO_CONTENT
+
+
+def _key_row(key: OwnKey) -> dict[str, Any]:
+    used = None if key.used is None else time_text(key.used)
+    return {"name": key.name, "until": time_text(key.until), "made": time_text(key.made), "last_used": used}
+
+
+def _session_row(session: PersonSession, *, is_current: bool) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "kind": session.kind,
+        "program": session.program or None,
+        "address": session.address or None,
+        "began": time_text(session.began),
+        "last_seen": time_text(session.seen),
+        "until": time_text(session.until),
+        "current": is_current,
+    }

@@ -1,0 +1,121 @@
+"""People: those whom the gateway has seen in the last 90 days, their blocks and sessions."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from gateway.config.key_changes import time_text
+from gateway.features.admin.bodies import check_members, read_text
+from gateway.features.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, apply_people, is_person_name
+from gateway.features.admin.errors import not_found
+from gateway.features.admin.pages import page_size, page_value
+from gateway.features.admin.visibility import sees_all, sees_group
+from gateway.features.people.records import Block, SeenPerson
+from streams.errors import GatewayError, invalid
+
+if TYPE_CHECKING:
+    from gateway.features.people.followed import FollowedPeople
+
+_LONGEST_REASON: Final = 200
+
+
+async def list_people(call: AdminCall) -> AdminAnswer:
+    """List the people that the caller sees, by name."""
+    size, group, store = page_size(call.query), call.query.get("group"), await call.people()
+    if not sees_all(call.caller):
+        if group not in (None, call.caller.group):
+            return AdminAnswer(page_value([], None))
+        group = call.caller.group
+    after, issuer = call.query.get("after", ""), call.query.get("issuer")
+    found = await store.people(after, size + 1, group=group, issuer=issuer)
+    page, block_of = found[:size], await _blocks(call)
+    rows = [_row(person, block_of(person.name)) for person in page]
+    return AdminAnswer(page_value(rows, page[-1].name if len(found) > size else None))
+
+
+async def show_person(call: AdminCall) -> AdminAnswer:
+    store, name = await call.people(), call.names["name"]
+    person = await store.person(name)
+    if person is None or not sees_group(call.caller, person.group):
+        raise _unknown(name)
+    block_of = await _blocks(call)
+    return AdminAnswer(_row(person, block_of(name)))
+
+
+async def forget_person(call: AdminCall) -> AdminAnswer:
+    """Forget the label of a person, which is for readers only."""
+    store, name = await call.people(), call.names["name"]
+    if not await store.forget(name, call.audit_entry(204)):
+        raise _unknown(name)
+    return NO_CONTENT
+
+
+async def block_person(call: AdminCall) -> AdminAnswer:
+    """Reject all credentials of a person until it is unblocked, also those issued later."""
+    body, name = await call.body(is_optional=True), _person_name(call)
+    check_members(body, ("reason",))
+    reason = read_text(body, "reason") or ""
+    if len(reason) > _LONGEST_REASON or not reason.isprintable():
+        raise invalid(f"reason must have at most {_LONGEST_REASON} printable characters", "reason")
+    store = await call.people()
+    is_new = await store.block(Block(name, call.now, call.author, reason), call.audit_entry(201))
+    block_of = await _blocks(call)
+    return AdminAnswer({"name": name, **_block_members(block_of(name))}, 201 if is_new else 200)
+
+
+async def unblock_person(call: AdminCall) -> AdminAnswer:
+    """Accept the credentials of a blocked person again."""
+    store, name = await call.people(), _person_name(call)
+    if not await store.unblock(name, call.audit_entry(204)):
+        raise not_found(f"{name[:200]!r} is not blocked", "not_blocked")
+    await apply_people(call)
+    return NO_CONTENT
+
+
+async def end_sessions(call: AdminCall) -> AdminAnswer:
+    store, name = await call.people(), _person_name(call)
+    if not await store.end_sessions(name, call.now, call.audit_entry(204)):
+        raise not_found(f"{name[:200]!r} has no open session", "no_session")
+    await apply_people(call)
+    return NO_CONTENT
+
+
+def _person_name(call: AdminCall) -> str:
+    """Return the person's name in the path. Raises ``GatewayError`` (404) if no issuer can have such a person."""
+    name = call.names["name"]
+    if not is_person_name(call.config, name):
+        raise _unknown(name)
+    return name
+
+
+def _unknown(name: str) -> GatewayError:
+    return not_found(f"there is no person {name[:200]!r} that you may see", "unknown_person")
+
+
+async def _blocks(call: AdminCall) -> Callable[[str], Block | None]:
+    """Return a function that returns the block of a person, which this process follows."""
+    await apply_people(call)
+    keys = call.service.stored_keys
+    followed = None if keys is None else keys.other_rows
+    if followed is not None:
+        return cast("FollowedPeople", followed).block_of
+    store = await call.people()
+    return {block.name: block for block in await store.blocks()}.get
+
+
+def _row(person: SeenPerson, block: Block | None) -> dict[str, Any]:
+    return {
+        "name": person.name,
+        "label": person.label or None,
+        "issuer": person.issuer,
+        "group": person.group,
+        "role": person.role,
+        "first_seen": time_text(person.first),
+        "last_seen": time_text(person.seen),
+        **_block_members(block),
+    }
+
+
+def _block_members(block: Block | None) -> dict[str, Any]:
+    if block is None:
+        return {"blocked": False}
+    return {"blocked": True, "blocked_at": time_text(block.at), "blocked_by": block.by, "reason": block.reason or None}

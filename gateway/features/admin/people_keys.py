@@ -1,0 +1,125 @@
+"""The keys that people have made for themselves, in the list of all keys. Each has the name ``PERSON/KEY``."""
+
+import contextlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import attrs
+
+from gateway.access.refused_keys import KeyRefused
+from gateway.config.client_rows import expiry_text, row_of
+from gateway.config.clients import ClientKey
+from gateway.config.key_changes import time_text
+from gateway.features.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, apply_people, is_person_name
+from gateway.features.admin.errors import not_permitted
+from gateway.features.admin.key_storage import unknown_key
+from gateway.features.admin.visibility import sees_all, sees_group
+from gateway.features.people.records import OwnKey
+from gateway.stores.store import Unavailable
+
+if TYPE_CHECKING:
+    from gateway.features.people.followed import FollowedPeople, PersonKey
+
+_ADMINS_ONLY: Final = "only an admin may revoke a key that a person has made; the person may delete it"
+_BLOCKED: Final = "the person is blocked"
+
+
+@attrs.frozen(eq=False, repr=False)
+class PeopleKeys:
+    """The own keys of all people by their names in the list, and their records by digest.
+
+    The records are missing while the storage is unavailable."""
+
+    call: AdminCall
+    keys: Mapping[str, "PersonKey"]
+    records: Mapping[str, OwnKey]
+
+    def names(self, group: str | None) -> list[str]:
+        """Return the names of the keys that the caller sees, all or those of ``group``."""
+        if group is None and sees_all(self.call.caller):
+            return list(self.keys)
+        groups = {name: self._rights(name)[0].group_name for name in self.keys}
+        return [
+            name
+            for name, own in groups.items()
+            if sees_group(self.call.caller, own) and (group is None or own == group)
+        ]
+
+    def sees(self, name: str) -> bool:
+        """Return whether there is a key ``name`` that the caller sees."""
+        caller = self.call.caller
+        return name in self.keys and (sees_all(caller) or sees_group(caller, self._rights(name)[0].group_name))
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Return the data of one key, with the rights that its person has now."""
+        key, (client, refusal) = self.keys[name], self._rights(name)
+        record = self.records.get(key.digest.hex())
+        until = datetime.fromtimestamp(int(key.until), UTC)
+        row = row_of(attrs.evolve(client, name=name, until=until), {})
+        return {
+            **row,
+            **({} if refusal is None else {"state": "refused", "why": refusal}),
+            "from": "person",
+            "keys": [{"until": expiry_text(until), "ended": row["state"] == "ended"}],
+            "added": None if record is None else time_text(record.made),
+            "by": key.person,
+            "person": key.person,
+            "label": key.label or None,
+            "last_used": None if record is None or record.used is None else time_text(record.used),
+        }
+
+    def _rights(self, name: str) -> tuple[ClientKey, str | None]:
+        """Return the client with the rights of a key's person, and why gateways refuse the key, if they do."""
+        key, people, followed = self.keys[name], self.call.service.people, _followed_people(self.call)
+        assert people is not None, "there are own keys"
+        assert followed is not None, "there are own keys"
+        try:
+            client = people.rules.admit(key.issuer, key.claims)[1].client
+        except KeyRefused as error:
+            return ClientKey(name, models=(), only=(), source="rule"), error.info.message
+        assert client is not None, "rules of a read configuration have one"
+        try:
+            people.check_same_person(key.issuer, key.claims, key.person)
+        except KeyRefused as error:
+            return client, error.info.message
+        return client, _BLOCKED if followed.is_blocked(key.person) else None
+
+
+def _followed_people(call: AdminCall) -> "FollowedPeople | None":
+    keys = call.service.stored_keys
+    return None if keys is None or not call.config.issuers else cast("FollowedPeople | None", keys.other_rows)
+
+
+async def read_people_keys(call: AdminCall) -> PeopleKeys:
+    """Return the own keys of all people, as last read while the storage is unavailable."""
+    followed = _followed_people(call)
+    if followed is None:
+        return PeopleKeys(call, {}, {})
+    records: tuple[OwnKey, ...] = ()
+    if call.service.stored_keys is not None and not call.service.stored_keys.stale:
+        await apply_people(call)
+        with contextlib.suppress(Unavailable):
+            records = await (await call.people()).list_own_keys()
+    keys = {f"{key.person}/{key.name}": key for key in followed.own_keys}
+    return PeopleKeys(call, keys, {record.digest: record for record in records})
+
+
+def is_people_key(call: AdminCall, name: str) -> bool:
+    """Return whether ``name`` can only be that of a key that a person has made."""
+    person, slash, key = name.rpartition("/")
+    return bool(slash and key) and is_person_name(call.config, person)
+
+
+async def delete_people_key(call: AdminCall, name: str) -> AdminAnswer:
+    """Revoke one key that a person has made. Raises ``GatewayError`` (403, 404)."""
+    person, _, key = name.rpartition("/")
+    if call.caller.role != "admin":
+        if (await read_people_keys(call)).sees(name):
+            raise not_permitted(_ADMINS_ONLY, "own_key")
+        raise unknown_key(name)
+    store = await call.people()
+    if not await store.remove_own_key(person, key, call.audit_entry(204)):
+        raise unknown_key(name)
+    await apply_people(call)
+    return NO_CONTENT

@@ -1,0 +1,324 @@
+"""The check of batches by steps: requests in files and bodies before they are sent, and results before the client gets
+them. Imported only where steps are configured.
+
+Steps see a request of a batch as a single request of its API. Masked text stays masked in the results, because the
+original text is not stored for the hours that a batch takes."""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+import attrs
+import msgspec
+import trio
+
+from gateway.endpoints.inference import ROUTES
+from gateway.exchange.checking import SessionChecks, begin_session
+from gateway.exchange.exchange import Exchange
+from gateway.exchange.target_request import AnswerSource
+from gateway.features.steps.batch_texts import line_texts, member_texts, refused_line, result_texts
+from gateway.features.steps.endpoints import closing_step
+from gateway.features.steps.json_texts import NotJson
+from gateway.features.steps.scope import ClientFacts
+from gateway.features.steps.session import StepSession
+from gateway.features.steps.verdicts import RefusedByStep, unchecked_content, unchecked_endpoint
+from gateway.http.offload import offload
+from gateway.http.paths import canonical
+from gateway.http.request_scope import RequestScope
+from gateway.relay.relayed_answer import RelayedAnswer
+from gateway.relay.relaying import RelayedRequest
+from gateway.request.parse import Incoming
+from gateway.request.routing_options import read_headers
+from gateway.upstream.response import UpstreamResponse
+from providers.endpoints.batch_lines import MAX_LINE
+from providers.endpoints.endpoint import ENDPOINTS
+from streams.errors import GatewayError, invalid
+from streams.surrogates import NOT_JSON, any_json
+
+_ENDPOINTS: Final = {path: name for name, row in ENDPOINTS.items() for path in row.paths}
+_RESULTS: Final = {"chat.completion": "chat", "response": "responses", "message": "messages"}
+"""The API of a result, by the kind of its response."""
+
+_BODY_HEADERS: Final = frozenset(("content-length", "content-range", "accept-ranges", "etag"))
+"""Headers about a body that steps may change."""
+
+MAX_FILES: Final = 10_000
+
+CheckedFiles: TypeAlias = OrderedDict[tuple[str, str], frozenset[str]]
+
+_checked_files: Final[CheckedFiles] = OrderedDict()
+"""The names of the steps that checked a client's batch file, for batches without state storage."""
+
+
+class BatchChecks:
+    """The steps for the requests and results of one exchange about batches, by their API and model."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._sessions: dict[tuple[str, str | None], StepSession | None] = {}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all configured steps, which have checked the requests that they apply to."""
+        steps = self._exchange.context.service.steps
+        return frozenset() if steps is None else frozenset(steps.by_name)
+
+    async def check_request(self, line: bytes, at: str, endpoint: str = "", model: str | None = None) -> bytes:
+        """Return ``line``, a request, with its masks. ``at`` is its position for errors, ``endpoint`` and ``model`` are
+        those of its batch. Raises ``GatewayError``."""
+        try:
+            value = await offload(len(line), any_json, line)
+        except NOT_JSON:
+            return line  # refused later
+        url, own = _endpoint_and_model(value)
+        session = self._session(_api_of(url) or endpoint, own or model)
+        if session is None:
+            return line
+        steps = [step for step in session.steps if step.at("request") or step.at("during")]
+        try:
+            return (await session.check_texts(steps, await offload(len(line), line_texts, line))).body
+        except GatewayError as error:
+            raise _with_position(error, at) from None
+
+    async def check_members(self, body: bytes, endpoint: str) -> bytes:
+        """Return ``body``, a new batch, with the masks of its own members. Raises ``GatewayError``."""
+        session = self._session(endpoint, None)
+        if session is None:
+            return body
+        steps = [step for step in session.steps if step.at("request") or step.at("during")]
+        texts = await offload(len(body), member_texts, endpoint, body)
+        return (await session.check_texts(steps, texts)).body
+
+    async def check_result(self, line: bytes) -> bytes:
+        """Return ``line``, a result, with its masks, or an error in its place if a step refuses it.
+
+        Raises ``GatewayError`` for a line that no step can read."""
+        if not line.strip():
+            return line
+        try:
+            kind = _kind_of(await offload(len(line), any_json, line))
+            session = self._session(_RESULTS.get(kind, ""), None)
+            if session is None:
+                return line
+            texts = await offload(len(line), result_texts, line)
+        except (*NOT_JSON, NotJson):
+            self._refuse_unreadable("the lines of this file")
+            return line
+        steps = [step for step in session.steps if step.at("response")]
+        try:
+            return (await session.check_texts(steps, texts, "response")).body
+        except RefusedByStep as refused:
+            return refused_line(line, refused)
+
+    def note_file(self, owner: str, file: str) -> None:
+        """Note that the steps have checked the requests in ``file``."""
+        _checked_files[owner, file] = self.names
+        if len(_checked_files) > MAX_FILES:
+            _checked_files.popitem(last=False)
+
+    def refuse_file(self) -> None:
+        """Raise ``GatewayError`` (403) if a step must check files that are for no batch."""
+        if (step := self._closing("files")) is not None:
+            raise unchecked_endpoint(step, "files")
+
+    @property
+    def required_names(self) -> Sequence[str]:
+        """The names of the steps that must check the file of a new batch."""
+        session = self._session("", None)
+        return [
+            step.name
+            for step in (() if session is None else session.steps)
+            if (step.at("request") or step.at("during")) and not step.only_reports and step.unchecked == "refuse"
+        ]
+
+    def require_checked(self, names: frozenset[str]) -> None:
+        """Raise ``GatewayError`` (403) if a step had to check a batch's file, and only those in ``names`` did."""
+        if missing := [name for name in self.required_names if name not in names]:
+            raise unchecked_content(missing[0], "input_file_id")
+
+    def use_for_response(self) -> None:
+        """Let the steps check the response as one text, and not line by line."""
+        if (session := self._session("", None)) is not None:
+            session.start_concurrent_steps(line_texts(b"{}"))
+            self._exchange.use_checks(SessionChecks(session, self._exchange.context), None)
+
+    def _refuse_unreadable(self, what: str) -> None:
+        session = self._session("", None)
+        for step in () if session is None else session.steps:
+            if step.at("response") and not step.only_reports and step.unchecked == "refuse":
+                raise unchecked_content(step.name, what)
+
+    def _closing(self, endpoint: str) -> str | None:
+        context = self._exchange.context
+        client, steps = context.client_request.client, context.service.steps
+        words = frozenset(name for _, name in read_headers(context.client_request).steps)
+        facts = ClientFacts(client, context.service.authenticator.group_of(client), (), endpoint, words)
+        step = None if steps is None else closing_step(steps, facts)
+        return None if step is None else step.name
+
+    def _session(self, endpoint: str, model: str | None) -> StepSession | None:
+        """Return the steps for requests of ``endpoint``; every step that may apply if that is unknown."""
+        key = endpoint, model
+        if key not in self._sessions:
+            context, scope = self._exchange.context, self._exchange.scope
+            incoming = Incoming(context.codec.api, b"", {}, model, False)
+            words = read_headers(context.client_request).steps
+            self._sessions[key] = begin_session(context, scope, endpoint, incoming, words)
+        return self._sessions[key]
+
+
+def _with_position(error: GatewayError, at: str) -> GatewayError:
+    info = attrs.evolve(error.info, message=f"{at}: {error.info.message}")
+    return RefusedByStep(info, error.step) if isinstance(error, RefusedByStep) else GatewayError.of(info)
+
+
+def _endpoint_and_model(value: Any) -> tuple[str | None, str | None]:
+    """Return the path and the model of a request in a batch."""
+    if not isinstance(value, dict):
+        return None, None
+    url, fields = value.get("url"), value.get("body", value.get("params"))
+    model = fields.get("model") if isinstance(fields, dict) else None
+    url = "/v1/messages" if "params" in value and url is None else url
+    return url if isinstance(url, str) else None, model if isinstance(model, str) else None
+
+
+def _api_of(url: str | None) -> str:
+    """Return the API or endpoint at ``url``; Azure's clients leave out ``/v1``."""
+    path = "" if url is None else canonical(url)
+    return ROUTES.get(path) or _ENDPOINTS.get(path) or ""
+
+
+def _kind_of(value: Any) -> str:
+    """Return the kind of the response in a result, "" if it is unknown."""
+    for outer, inner in (("response", "body"), ("result", "message")):
+        answer = value.get(outer) if isinstance(value, dict) else None
+        found = answer.get(inner) if isinstance(answer, dict) else None
+        if isinstance(found, dict):
+            kind = found.get("object", found.get("type"))
+            return kind if isinstance(kind, str) else ""
+    return ""
+
+
+TURN: Final = 32
+"""Lines that are checked in a turn of the event loop."""
+
+BLANK: Final = 1 / 64
+"""The work of a blank line, as a part of that of a checked one."""
+
+
+class CheckTurns:
+    """The turns of the event loop for the checks of many lines: other tasks run after each."""
+
+    def __init__(self) -> None:
+        self._lines = 0.0
+
+    async def end_line(self, *, is_checked: bool = True) -> None:
+        """Count a line, and let other tasks run after ``TURN`` lines. Checking one takes about 0.1 ms."""
+        self._lines += 1 if is_checked else BLANK
+        if self._lines >= TURN:
+            self._lines = 0.0
+            await trio.lowlevel.checkpoint()
+
+
+class LineBuffer:
+    """A buffer that passes on whole lines, each after ``check``."""
+
+    def __init__(self, check: Callable[[bytes, int], Awaitable[bytes]]) -> None:
+        self._check = check
+        self._held: list[bytes] = []
+        self._size = 0
+        self._count = 0
+        self._turns = CheckTurns()
+
+    async def feed(self, data: bytes) -> bytes:
+        """Return the lines that ``data`` completes. Raises ``GatewayError``."""
+        *whole, rest = data.split(b"\n")
+        out = []
+        for piece in whole:
+            self._hold(piece)
+            out.append(await self.close() + b"\n")
+        self._hold(rest)
+        return b"".join(out)
+
+    async def close(self) -> bytes:
+        """Return the last line. Raises ``GatewayError``."""
+        line, self._held, self._size = b"".join(self._held), [], 0
+        if not line.strip():
+            await self._turns.end_line(is_checked=False)
+            return line
+        self._count += 1
+        checked = await self._check(line, self._count)
+        await self._turns.end_line()
+        return checked
+
+    def _hold(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > MAX_LINE:
+            raise invalid(f"line {self._count + 1} of the file is longer than {MAX_LINE} bytes", "file")
+        self._held.append(piece)
+
+
+def request_lines(checks: BatchChecks) -> LineBuffer:
+    """Return the buffer for the lines of a batch file."""
+
+    async def check(line: bytes, number: int) -> bytes:
+        return await checks.check_request(line, f"line {number} of the file")
+
+    return LineBuffer(check)
+
+
+class CheckedLines(RelayedAnswer):
+    """A response with results of a batch, whose lines steps check one by one."""
+
+    def __init__(
+        self,
+        request: RelayedRequest,
+        source: AnswerSource,
+        scope: RequestScope,
+        check: Callable[[bytes], Awaitable[bytes]],
+    ) -> None:
+        super().__init__(request, source, scope)
+        self._lines = LineBuffer(lambda line, number: check(line))
+
+    async def open_response(self, response: UpstreamResponse) -> None:
+        await super().open_response(response)
+        self.client_headers = tuple(pair for pair in self.client_headers if pair[0] not in _BODY_HEADERS)
+
+    async def read_next(self, read_pieces: Any = None) -> bytes:
+        out = await self._lines.feed(await super().read_next(read_pieces))
+        return out + await self._lines.close() if self.is_over else out
+
+
+async def check_batch(checks: BatchChecks, body: bytes, endpoint: str) -> bytes:
+    """Return ``body``, a new batch for ``endpoint``, with its masks. Raises ``GatewayError``."""
+    members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    path, model = _text(members, "endpoint"), _text(members, "model") or _text(members, "model_id")
+    if bytes(members.get("requests", b"null")) != b"null":
+        members["requests"] = msgspec.Raw(await _checked_requests(checks, members["requests"], path, model))
+        body = msgspec.json.encode(members)
+    return await checks.check_members(body, endpoint)
+
+
+async def _checked_requests(checks: BatchChecks, requests: msgspec.Raw, path: str | None, model: str | None) -> bytes:
+    try:
+        listed = msgspec.json.decode(requests, type=list[msgspec.Raw])
+    except NOT_JSON:
+        raise invalid("requests must be a list of requests", "requests") from None
+    endpoint, turns = _api_of(path), CheckTurns()
+    found: list[msgspec.Raw] = []
+    for at, one in enumerate(listed):
+        found.append(msgspec.Raw(await checks.check_request(bytes(one), f"requests[{at}]", endpoint, model)))
+        await turns.end_line()
+    return msgspec.json.encode(found)
+
+
+def _text(members: dict[str, msgspec.Raw], name: str) -> str | None:
+    try:
+        return msgspec.json.decode(members.get(name, b"null"), type=str | None)
+    except NOT_JSON:
+        return None
+
+
+def noted_steps(owner: str, file: str) -> frozenset[str]:
+    """Return the names of the steps that have checked ``file`` in this process."""
+    return _checked_files.get((owner, file), frozenset())

@@ -1,0 +1,263 @@
+"""Reads the files of an invoice, whose format it recognizes by their content, in bounded memory."""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from decimal import Decimal
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NoReturn, TypeAlias, cast
+
+import attrs
+
+from gateway.features.kept_ledger.invoices import anthropic, focus, openai, openrouter, plain
+from gateway.features.kept_ledger.invoices.line import InvoiceLine, InvoiceRow, UnreadableInvoice, day_of
+
+LONGEST_LINE: Final = 2**20
+"""Characters of the longest line of CSV."""
+
+MOST_BYTES: Final = 64 * 2**20
+"""The largest file in JSON. Providers return pages, and a page of a month has less than a megabyte."""
+
+_BUCKETS: Final[tuple[Any, ...]] = (openai, anthropic)
+_EXPECTED: Final = (
+    "expected a page of OpenAI's costs or usage, of Anthropic's cost_report or usage_report, OpenRouter's activity, "
+    "FOCUS in CSV, or CSV with the columns day, model and usd"
+)
+_OTHERS: Final[Sequence[tuple[bytes, str]]] = (
+    (b"PAR1", "Parquet; export CSV instead"),
+    (b"PK\x03\x04", "a ZIP archive or a spreadsheet; unpack it, or save it as CSV"),
+    (b"%PDF", "a PDF; download the data as CSV or JSON"),
+)
+_SAME_DOLLARS: Final = ("openrouter activity", "openrouter requests")
+RowReader: TypeAlias = Callable[[InvoiceRow], InvoiceLine | None]
+
+
+@attrs.define(eq=False, repr=False)
+class ReadFiles:
+    """The facts about the files besides their lines: ``formats`` by file, and ``notes``.
+
+    ``is_complete``: no page is missing. ``other_rows`` counts rows of services without models."""
+
+    formats: dict[str, str] = attrs.field(factory=dict)
+    notes: list[str] = attrs.field(factory=list)
+    is_complete: bool = True
+    other_rows: int = 0
+
+
+@attrs.frozen(eq=False, repr=False)
+class Page:
+    """A page of a report: its lines, the times of its first and after its last bucket, and whether others follow.
+
+    ``report`` names the provider's report."""
+
+    report: str
+    lines: tuple[InvoiceLine, ...]
+    since: datetime | None = None
+    until: datetime | None = None
+    has_more: bool = False
+
+
+def read_files(paths: Sequence[Path], found: ReadFiles) -> Generator[InvoiceLine, None, None]:
+    """Yield the charges in the files. Raises ``UnreadableInvoice``.
+
+    A repeated file is read once. A page whose next page is missing makes the invoice incomplete."""
+    pages: list[tuple[Path, Page]] = []
+    known: dict[bytes, Path] = {}
+    for path in paths:
+        try:
+            with ExitStack() as stack:
+                file = stack.enter_context(path.open("rb"))
+                digest = hashlib.file_digest(file, "sha256").digest()
+                if (before := known.setdefault(digest, path)) is not path:
+                    found.notes.append(f"{path} has the content of {before}: it counts once")
+                    continue
+                file.seek(0)
+                yield from _read_file(_unpack(file, path, stack), path, pages, found)
+        except (OSError, EOFError, gzip.BadGzipFile) as error:
+            raise UnreadableInvoice(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    _check_overlap(found)
+    for path, page in pages:
+        if page.has_more and not _has_next(page, [one for _, one in pages]):
+            found.is_complete = False
+            found.notes.append(f"{path}: has_more is true, and the next page is not among the files")
+
+
+def _check_overlap(found: ReadFiles) -> None:
+    """Raise ``UnreadableInvoice`` for two reports of the same dollars."""
+    paths = {report: path for path, report in found.formats.items()}
+    if len(both := [paths[report] for report in _SAME_DOLLARS if report in paths]) > 1:
+        raise UnreadableInvoice(f"{both[0]} and {both[1]} list the same dollars; give only one of them")
+
+
+def _unpack(file: BinaryIO, path: Path, stack: ExitStack) -> BinaryIO:
+    start = file.read(4)
+    file.seek(0)
+    for magic, words in _OTHERS:
+        if start == magic:
+            raise UnreadableInvoice(f"{path}: this is {words}")
+    if start[:2] == b"\x1f\x8b":
+        return cast("BinaryIO", stack.enter_context(gzip.GzipFile(fileobj=file)))
+    return file
+
+
+def _read_file(file: BinaryIO, path: Path, pages: list[tuple[Path, Page]], found: ReadFiles) -> Iterator[InvoiceLine]:
+    start = file.read(512)
+    file.seek(0)
+    text = start.decode("utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
+    if text.lstrip()[:1] in ("{", "["):
+        for number, value in enumerate(_read_objects(file, path)):
+            page = _read_page(InvoiceRow(value, f"{path}" if not number else f"{path}, page {number + 1}"))
+            found.formats[str(path)] = page.report
+            pages.append((path, attrs.evolve(page, lines=())))
+            yield from page.lines
+    else:
+        yield from _read_csv(file, path, found)
+
+
+# JSON
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+_DECODER: Final = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
+
+
+def _read_objects(file: BinaryIO, path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of a file, also of lists. Raises ``UnreadableInvoice``."""
+    data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise UnreadableInvoice(f"{path}: JSON of more than {MOST_BYTES // 2**20} MiB; give one page a file")
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+        place = _skip_space(text, 0)
+        while place < len(text):
+            value, place = _DECODER.raw_decode(text, place)
+            yield from _objects(value, path)
+            place = _skip_space(text, place)
+    except (ValueError, RecursionError) as error:  # also of text that is not UTF-8
+        raise UnreadableInvoice(f"{path}: not valid JSON: {str(error)[:100]}") from None
+
+
+def _skip_space(text: str, place: int) -> int:
+    while place < len(text) and text[place] in " \t\r\n":
+        place += 1
+    return place
+
+
+def _objects(value: Any, path: Path) -> Iterator[dict[str, Any]]:
+    for one in value if isinstance(value, list) else (value,):
+        if not isinstance(one, dict):
+            raise UnreadableInvoice(f"{path}: expected a page, an object with the member data")
+        yield one
+
+
+def _read_buckets(page: InvoiceRow, reader: Any) -> Page:
+    """Return a page whose buckets of time have results, which ``reader.read_result`` reads. Raises
+    ``UnreadableInvoice``."""
+    lines: list[InvoiceLine] = []
+    times: list[datetime] = []
+    report = f"{reader.PROVIDER} costs"
+    first, last = reader.TIMES
+    for bucket in page.rows("data"):
+        since = bucket.time(first)
+        until = since if bucket.value(last) is None else bucket.time(last)
+        times += [since, until]
+        charge = InvoiceLine(provider=reader.PROVIDER, day=day_of(since, until), since=since.date())
+        for result in bucket.rows("results"):
+            report, line = reader.read_result(result, charge)
+            lines += [] if line is None else [line]
+    has_more = page.value("has_more") is True
+    return Page(report, tuple(lines), min(times, default=None), max(times, default=None), has_more)
+
+
+def _read_page(page: InvoiceRow) -> Page:
+    if "data" not in page.members:
+        raise UnreadableInvoice(f"{page.where}: {_EXPECTED}")
+    items = page.rows("data")
+    first = items[0] if items else InvoiceRow({}, page.where)
+    for one in _BUCKETS:
+        if one.is_page(page, first):
+            return _read_buckets(page, one)
+    if openrouter.is_page(page, first):
+        return Page("openrouter activity", tuple([openrouter.read_activity(item) for item in items]))
+    if not items:
+        return Page("empty page", (), has_more=page.value("has_more") is True)
+    raise UnreadableInvoice(f"{page.where}: {_EXPECTED}")
+
+
+def _has_next(page: Page, pages: Iterable[Page]) -> bool:
+    return any(
+        one.report == page.report
+        and one.since is not None
+        and page.since is not None
+        and page.until is not None
+        and page.since < one.since <= page.until
+        for one in pages
+    )
+
+
+# CSV
+
+
+def _read_csv(file: BinaryIO, path: Path, found: ReadFiles) -> Iterator[InvoiceLine]:
+    start = file.read(4)
+    file.seek(0)
+    encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    with io.TextIOWrapper(file, encoding, errors="replace", newline="") as text:
+        yield from _read_rows(_bounded_lines(text, path), path, found)
+
+
+def _read_rows(lines: Iterator[str], path: Path, found: ReadFiles) -> Iterator[InvoiceLine]:
+    """Yield the charges in the rows of a CSV file, whose separator is that of its first line."""
+    number = 0
+    try:
+        head = next((line for line in lines if line.strip()), "")
+        rows = csv.reader(chain((head,), lines), delimiter=max(",;\t", key=head.count))
+        names = [name.strip().lower() for name in next(rows, [])]
+        report, read = _reader_of(frozenset(names), path)
+        found.formats[str(path)] = report
+        if read is plain.read_row and (unknown := [name for name in names if name not in plain.KNOWN]):
+            found.notes.append(f"{path}: unknown columns, which were ignored: {', '.join(unknown)}")
+        for cells in rows:
+            number = rows.line_num
+            if not any(cells):
+                continue
+            if len(cells) != len(names):
+                raise UnreadableInvoice(f"{path}, line {number}: {len(cells)} cells, expected {len(names)}")
+            line = read(InvoiceRow(dict(zip(names, cells, strict=True)), f"{path}, line {number}", ", "))
+            if line is None:
+                found.other_rows += 1
+            else:
+                yield line
+    except (csv.Error, UnicodeError) as error:
+        raise UnreadableInvoice(f"{path}, line {number + 1}: {error}") from None
+
+
+def _reader_of(names: frozenset[str], path: Path) -> tuple[str, RowReader]:
+    if names >= focus.COLUMNS:
+        return "FOCUS", focus.read_row
+    if names >= openrouter.REQUEST_COLUMNS:
+        return "openrouter requests", openrouter.read_request
+    if names >= openrouter.ACTIVITY_COLUMNS:
+        return "openrouter activity", openrouter.read_activity
+    if names >= plain.COLUMNS:
+        return "CSV", plain.read_row
+    raise UnreadableInvoice(f"{path}: {_EXPECTED}")
+
+
+def _bounded_lines(file: io.TextIOWrapper, path: Path) -> Iterator[str]:
+    number = 0
+    while line := file.readline(LONGEST_LINE):
+        number += 1
+        if len(line) >= LONGEST_LINE:
+            raise UnreadableInvoice(f"{path}, line {number}: longer than {LONGEST_LINE // 2**20} MiB")
+        yield line

@@ -1,0 +1,210 @@
+"""Both sides of a comparison, added up in cells: a family of providers, a day, a model and an account.
+
+The grain is that of the invoice: if it has no models, days or accounts, ours are added up as well."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import date
+from decimal import Decimal
+
+import attrs
+
+from gateway.features.kept_ledger.invoices.ledger_side import CellKey, OwnSide, OwnUsage
+from gateway.features.kept_ledger.invoices.line import ZERO, InvoiceLine, Tokens, add_fields
+from gateway.features.kept_ledger.invoices.model_names import find_model, fold_model
+
+
+@attrs.frozen(eq=False, repr=False)
+class Billed:
+    """The invoice's side of a cell, and the numbers of its lines.
+
+    ``rounding`` is the largest error of ``usd``. ``priced`` lines have dollars, ``counted`` ones tokens, ``joint`` ones
+    both, ``bare`` ones only dollars. ``unsplit`` lines do not distinguish tokens that were read from a cache."""
+
+    usd: Decimal = ZERO
+    rounding: Decimal = ZERO
+    tokens: Tokens = attrs.field(factory=Tokens)
+    priced: int = 0
+    counted: int = 0
+    joint: int = 0
+    bare: int = 0
+    unsplit: int = 0
+
+    def __add__(self, other: "Billed") -> "Billed":
+        return add_fields(self, other)
+
+
+def _billed_of(line: InvoiceLine) -> Billed:
+    is_priced, is_counted = line.usd is not None, line.tokens is not None
+    return Billed(
+        line.usd or ZERO,
+        line.rounding,
+        line.tokens or Tokens(),
+        priced=int(is_priced),
+        counted=int(is_counted),
+        joint=int(is_priced and is_counted),
+        bare=int(bool(line.usd) and not is_counted),
+        unsplit=int(is_counted and not line.splits_cache),
+    )
+
+
+@attrs.define(eq=False, repr=False)
+class Grain:
+    """The finest grain in which an invoice of a family states all its dollars, or all its tokens."""
+
+    has_day: bool = True
+    has_model: bool = True
+    has_account: bool = False
+
+    def fold(self, key: CellKey) -> CellKey:
+        """Return the cell of this grain that contains ``key``."""
+        return CellKey(
+            key.family,
+            key.day if self.has_day else None,
+            key.model if self.has_model else None,
+            key.account if self.has_account else None,
+        )
+
+    def is_as_fine_as(self, other: "Grain") -> bool:
+        return all(mine >= theirs for mine, theirs in zip(attrs.astuple(self), attrs.astuple(other), strict=True))
+
+
+@attrs.define(eq=False, repr=False)
+class Cell:
+    """One cell of a comparison: the sums of an invoice, and our usage. ``fees`` are the invoice's fees of provider
+    tools that our costs include."""
+
+    key: CellKey
+    billed: Billed = attrs.field(factory=Billed)
+    own: OwnUsage = attrs.field(factory=OwnUsage)
+    fees: Decimal = ZERO
+
+    @property
+    def billed_usd(self) -> Decimal:
+        """The dollars of the invoice, with the fees."""
+        return self.billed.usd + self.fees
+
+    @property
+    def difference(self) -> Decimal:
+        """The dollars of the invoice less ours."""
+        return self.billed_usd - self.own.usd
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether the invoice states the tokens of all its dollars in this cell."""
+        return self.billed.counted > 0 and not (self.billed.bare and self.billed.joint)
+
+
+@attrs.define(eq=False, repr=False)
+class Invoice:
+    """The lines of an invoice, added up by ``add``. ``credits`` and ``fees`` are by family, day and name.
+
+    ``outside`` has the number and the dollars of lines outside of the period."""
+
+    own: OwnSide
+    since: date
+    until: date
+    cells: dict[CellKey, Billed] = attrs.field(factory=lambda: defaultdict(Billed))
+    usd_grains: dict[str, Grain] = attrs.field(factory=lambda: defaultdict(Grain))
+    token_grains: dict[str, Grain] = attrs.field(factory=lambda: defaultdict(Grain))
+    credits: dict[tuple[str, str], Decimal] = attrs.field(factory=lambda: defaultdict(Decimal))
+    fees: dict[tuple[str, date | None, str], Decimal] = attrs.field(factory=lambda: defaultdict(Decimal))
+    outside: tuple[int, Decimal] = (0, ZERO)
+    names: dict[tuple[str, str], str] = attrs.field(factory=dict)
+
+    def add(self, line: InvoiceLine) -> None:
+        """Add ``line`` to its cell."""
+        usd = line.usd or ZERO
+        if not self.since <= (line.day or line.since) < self.until:
+            self.outside = self.outside[0] + 1, self.outside[1] + usd
+        elif line.is_credit:
+            self.credits[line.provider, line.fee or "credit"] += usd
+        elif line.fee is not None:
+            self.fees[line.provider, line.day, line.fee[:60]] += usd
+        else:
+            self._add_usage(line)
+
+    def _add_usage(self, line: InvoiceLine) -> None:
+        family, model = self._model_of(line)
+        known = self.own.accounts.get(family, frozenset())
+        account = next((one for one in line.accounts if one in known), None)
+        self.cells[CellKey(family, line.day, model, account)] += _billed_of(line)
+        grain = (self.usd_grains if line.usd is not None else self.token_grains)[family]
+        grain.has_day &= line.day is not None
+        grain.has_model &= model is not None
+        grain.has_account |= bool(line.accounts)
+
+    def _model_of(self, line: InvoiceLine) -> tuple[str, str | None]:
+        """Return the family and the folded model of a line."""
+        family, name = line.provider, line.model
+        if name is not None:
+            model = fold_model(name)
+            if family not in self.own.models:
+                family = next((one for one, other in self.own.names if other == model), family)
+        elif line.text is None:
+            return family, None
+        elif found := find_model(line.text, self.own.models.get(family, ())):
+            return family, found
+        else:
+            name = _before_meter(line.text)
+            model = fold_model(name)
+        self.names.setdefault((family, model), name)
+        return family, model
+
+    def name_of(self, key: CellKey) -> str | None:
+        """Return the name of a cell's model: as in the ledger, else as in the invoice."""
+        if key.model is None:
+            return None
+        place = key.family, key.model
+        return self.own.names.get(place) or self.names.get(place) or key.model
+
+
+def _before_meter(text: str) -> str:
+    """Return the part of a description before the words of its meter."""
+    words = text.split()[0] if " " not in text[:200] or "-" in text.split()[0] else text
+    for word in ("input", "output", "cache", "prompt", "inp", "outp", "tokens"):
+        place = words.lower().find(word)
+        if place > 0:
+            words = words[:place]
+    return words.strip(" -_,:") or text[:60]
+
+
+def compare_cells(invoice: Invoice, notes: list[str]) -> list[Cell]:
+    """Return the cells of an invoice and of our usage in the same families, in the invoice's grain."""
+    cells: dict[CellKey, Cell] = {}
+    for family in sorted({*invoice.usd_grains, *(family for family, _, _ in invoice.fees)}):
+        usd, tokens = invoice.usd_grains[family], invoice.token_grains[family]
+        has_accounts = bool(invoice.own.accounts.get(family))
+        grain = Grain(usd.has_day, usd.has_model, usd.has_account and has_accounts)
+        keeps_tokens = tokens.is_as_fine_as(grain)
+        notes += _grain_notes(family, usd, has_accounts, keeps_tokens)
+        for key, billed in invoice.cells.items():
+            if key.family == family and (billed.priced or keeps_tokens):
+                folded = grain.fold(key)
+                cells.setdefault(folded, Cell(folded)).billed += billed
+        for key, own in invoice.own.usage.items():
+            if key.family == family:
+                folded = grain.fold(key)
+                cells.setdefault(folded, Cell(folded)).own += own
+    return list(cells.values())
+
+
+def _grain_notes(family: str, usd: Grain, wants_accounts: bool, keeps_tokens: bool) -> Iterable[str]:
+    if not usd.has_day:
+        yield f"{family}: the invoice has no days, so the ledger is added up for the whole period"
+    if not usd.has_model:
+        yield f"{family}: the invoice has no models, so the ledger is added up for all models"
+    if wants_accounts and not usd.has_account:
+        yield f"{family}: the invoice has no accounts, so the ledger is added up for all values of billed_as"
+    if not keeps_tokens:
+        yield f"{family}: the usage report is coarser than the costs, so the command does not compare its tokens"
+
+
+def other_families(invoice: Invoice, cells: Iterable[Cell]) -> Mapping[str, Decimal]:
+    """Return our dollars in families without an invoice in the files."""
+    present = {cell.key.family for cell in cells}
+    found: dict[str, Decimal] = defaultdict(Decimal)
+    for key, own in invoice.own.usage.items():
+        if key.family not in present:
+            found[key.family] += own.usd
+    return found

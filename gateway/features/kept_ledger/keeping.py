@@ -1,0 +1,318 @@
+"""The writer of the kept ledger: exchanges leave lines in memory, and a task writes them in batches.
+
+No exchange waits for the database. While it is unavailable, lines wait in memory, or beyond a limit
+only their sums."""
+
+import contextlib
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, tzinfo
+from itertools import islice
+from typing import Any, Final
+
+import trio
+
+from gateway.config.clients import name_of_group
+from gateway.config.settings import Config
+from gateway.config.zones import zone_of
+from gateway.features.kept_ledger.columns import (
+    AMOUNTS,
+    CAUSE_AMOUNTS,
+    DAY,
+    GROUP_BY,
+    LOST_COUNT,
+    MARK_SECONDS,
+    OTHER_NAME,
+    PROMPT_CACHE_AMOUNTS,
+    QUARTER,
+    QUARTER_SUM,
+    empty_sum,
+)
+from gateway.features.kept_ledger.ledger_keeping import LedgerWriter, Step
+from gateway.features.kept_ledger.line import UNPRICED, LedgerLine, line_of, rows_of
+from gateway.features.kept_ledger.table import LedgerTable
+from gateway.ledger.record import Record
+from gateway.stores.store import Unavailable
+
+log = logging.getLogger("trigate.ledger")
+
+WRITE_SECONDS: Final = 1.0
+"""Seconds between batches: the most that a killed process loses."""
+
+BATCH_LINES: Final = 2000
+"""Lines per batch."""
+
+MAX_WAITING: Final = 50_000
+"""Lines that may wait in memory, about 20 MB."""
+
+SHRINK_SECONDS: Final = 3600.0
+FINISH_SECONDS: Final = 3.0
+"""Seconds that an exiting process waits for the last batch."""
+
+
+class TableLedgerWriter(LedgerWriter):
+    """A writer of a process's lines to ``table``, which keeps ``most`` rows for ``keep`` seconds.
+
+    It observes the ledger, and is used from the trio thread only."""
+
+    keeps_lines = True
+
+    def __init__(
+        self,
+        table: LedgerTable,
+        keep: float,
+        most: int,
+        mask: Callable[[str], str] = str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.table = self._table = table
+        self._overflow = OverflowSums()
+        self._sums: deque[Mapping[str, Any]] = deque()
+        self._zone: tzinfo = UTC
+        self._folded = 0
+        self._keep = keep
+        self._most = most
+        self._mask = mask
+        self._clock = clock
+        self._groups: Mapping[str, str] = {}
+        self._writing = trio.Lock()
+        self._number = int.from_bytes(os.urandom(4)) >> 1 << 32  # unique to this process
+        self._own_mark, self._began = self._number, int(clock() * 1e6)
+        self._waiting: deque[tuple[int, LedgerLine]] = deque()
+        self._steps: deque[Step] = deque()
+        self._reported_lost = 0
+        self._is_unavailable = self._has_folded = False
+
+    def take_lost(self) -> int:
+        found, self._reported_lost = self._overflow.lost - self._reported_lost, self._overflow.lost
+        return found
+
+    def take_folded(self) -> int:
+        found, self._folded = self._folded, 0
+        return found
+
+    def use_config(self, config: Config) -> None:
+        self._zone = zone_of(config.timezone)
+        self._groups = config.by_client(name_of_group)
+
+    def note_start(self, record: Record) -> None:
+        pass
+
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
+        """Queue a line of ``record`` to be written.
+
+        Exchanges without a model are left out: they cost nothing, and rejected clients must not displace other
+        lines."""
+        if record.requested_model is None and not record.bill.attempt_records:
+            return
+        reserved = record.reservation
+        began = self._clock() - (time.perf_counter() - record.began) if reserved is None else reserved.at
+        group = None if record.client is None else self._groups.get(record.client)
+        kept = line_of(record, line, began, group)
+        if len(self._waiting) >= MAX_WAITING:
+            self._overflow.add(kept)
+            self._folded += 1
+            return
+        self._number += 1
+        self._waiting.append((self._number, kept))
+
+    def schedule(self, step: Step) -> None:
+        self._steps.append(step)
+
+    async def begin(self) -> None:
+        while self._steps:
+            await self._steps.popleft()(self._table)
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._shrink_periodically)
+            nursery.start_soon(self._mark_periodically)
+            while True:
+                await trio.sleep(WRITE_SECONDS)
+                await self.flush()
+                await self.begin()
+
+    async def finish(self) -> None:
+        with trio.move_on_after(FINISH_SECONDS, shield=True):
+            await self.flush()
+            if not self._count_unwritten():
+                with contextlib.suppress(Unavailable):  # the mark then stays, and reports show a false gap
+                    await self._table.unmark(self._own_mark)
+        self._number_overflow()
+        if missing := self._count_unwritten():
+            log.error("could not store %d lines of the ledger: their costs are only in the log", missing)
+        with trio.CancelScope(shield=True):
+            await self._table.aclose()
+
+    def write_blocking(self) -> None:
+        """Write waiting lines in this thread, because the process ends immediately.
+
+        A batch may be in progress in another thread, but lines written twice count once."""
+        self._number_overflow()
+        try:
+            self._table.add_blocking(tuple(self._waiting), self._mask, tuple(self._sums), self._own_mark)
+        except Unavailable as error:
+            if missing := self._count_unwritten():
+                log.error("could not store %d lines of the ledger: %s", missing, error)
+
+    async def flush(self) -> None:
+        """Write waiting lines, as far as the database accepts them; the others keep waiting."""
+        async with self._writing:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch = list(islice(self._waiting, BATCH_LINES))
+            try:
+                await self._table.add(batch, self._mask)
+            except Unavailable as error:
+                self._log_unavailable(error)
+                return
+            for _ in batch:
+                self._waiting.popleft()
+            self._log_available()
+        self._number_overflow()
+        while self._sums:
+            rows = list(islice(self._sums, BATCH_LINES))
+            try:
+                await self._table.add_rows(rows)
+            except Unavailable as error:
+                self._log_unavailable(error)
+                return
+            for _ in rows:
+                self._sums.popleft()
+
+    def _count_unwritten(self) -> int:
+        """Return the number of exchanges that wait to be written."""
+        return len(self._waiting) + sum([int(row["exchanges"]) for row in self._sums])
+
+    def _number_overflow(self) -> None:
+        """Queue the sums of overflowing lines with numbers, so that a sum written twice counts once."""
+        rows = self._overflow.take_rows(self._number)
+        self._number += len(rows)
+        self._sums.extend(rows)
+
+    async def _shrink_periodically(self) -> None:
+        while True:
+            try:
+                shrunk = await self._table.shrink(int((self._clock() - self._keep) * 1e6), self._most, self._zone)
+                self._log_folded(shrunk.folded)
+            except Unavailable as error:
+                log.warning("could not delete old lines of the ledger: %s", error)
+            await trio.sleep(SHRINK_SECONDS)
+
+    async def _mark_periodically(self) -> None:
+        """Update the process's mark in the table while its lines can be written.
+
+        A mark that remains shows when a process ended without writing its last lines."""
+        while True:
+            if not self._is_unavailable:
+                try:
+                    await self._table.mark(self._own_mark, self._began, int(self._clock() * 1e6))
+                except Unavailable as error:
+                    self._log_unavailable(error)
+            await trio.sleep(MARK_SECONDS)
+
+    def _log_unavailable(self, error: Unavailable) -> None:
+        if not self._is_unavailable:
+            log.warning("lines of the ledger are waiting to be stored: %s", error)
+        self._is_unavailable = True
+
+    def _log_available(self) -> None:
+        if self._overflow:
+            log.error("the ledger is stored again: it has only sums for some exchanges, their lines are in the log")
+        elif self._is_unavailable:
+            log.info("the ledger is stored again")
+        self._is_unavailable = False
+
+    def _log_folded(self, rows: int) -> None:
+        """Count rows replaced by sums, and log a warning the first time."""
+        if rows and not self._has_folded:
+            self._has_folded = True
+            log.warning(
+                "the ledger has more lines than ledger.max_bytes: the oldest %d became sums by day, key, group, model "
+                "and target. Raise state_storage.ledger.max_bytes to keep more lines",
+                rows,
+            )
+        self._folded += rows
+
+
+MAX_SUMS: Final = 10_000
+"""The most sums with names of targets and models in a process, and as many again without."""
+
+_SUCCESSFUL_ENDS: Final = ("complete", "client_disconnected")
+_SUCCESSFUL_REASONS: Final = ("ok", "hedge_lost", "client_left", "refused")
+
+
+class OverflowSums:
+    """Sums of lines over quarters of an hour, without runs, in bounded memory."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self.lost = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._sums)
+
+    def add(self, line: LedgerLine) -> None:
+        """Add the tokens and costs of ``line`` to a sum, or count it as lost if there is no room for another sum."""
+        for row in rows_of(line, 0):
+            row["run"] = None
+            if (found := self._sum_for(row)) is not None:
+                _add_row(found, row)
+            elif row["attempt"] == 0:
+                self.count_lost(line)
+
+    def take_rows(self, number: int) -> list[Mapping[str, Any]]:
+        """Return and remove the sums as table rows numbered after ``number``."""
+        rows: list[Mapping[str, Any]] = [
+            {**row, "line": number + place} for place, row in enumerate(self._sums.values(), 1)
+        ]
+        self._sums = {}
+        return rows
+
+    def _sum_for(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the sum to which ``row`` belongs, a new one if there is room, else ``None``."""
+        if _sum_key(row) not in self._sums and len(self._sums) >= MAX_SUMS:
+            for name in ("target", "model"):
+                row[name] = row[name] and OTHER_NAME
+        key = _sum_key(row)
+        if key not in self._sums:
+            if len(self._sums) >= 2 * MAX_SUMS:
+                return None
+            self._sums[key] = empty_sum(QUARTER_SUM, row["began"], row)
+        return self._sums[key]
+
+    def count_lost(self, line: LedgerLine) -> None:
+        """Count ``line`` among the exchanges of its day with unknown usage."""
+        self.lost += 1
+        began, key = line.began, (line.began // DAY,)
+        if key not in self._sums:
+            self._sums[key] = {**empty_sum(LOST_COUNT, began, {}), "grade": UNPRICED}
+        found = self._sums[key]
+        found["exchanges"] += 1
+        found["began"], found["last"] = min(found["began"], began), max(found["last"], began)
+
+
+def _sum_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (row["began"] // QUARTER, *[row.get(name) for name in GROUP_BY])
+
+
+def _add_row(found: dict[str, Any], row: Mapping[str, Any]) -> None:
+    for name in AMOUNTS:
+        found[name] += row[name]
+    for name in (*PROMPT_CACHE_AMOUNTS, *CAUSE_AMOUNTS):
+        if row.get(name) is not None:
+            found[name] = (found[name] or 0) + row[name]
+    first, attempted = row["attempt"] == 0, row["target"] is not None
+    found["exchanges"] += first
+    found["failures"] += first and row["ended"] not in _SUCCESSFUL_ENDS
+    found["attempts"] += attempted
+    found["attempt_failures"] += attempted and row["reason"] not in _SUCCESSFUL_REASONS
+    found["estimated"] |= row["estimated"]
+    for name in ("grade", "prompt_cache_grade"):
+        found[name] = max((one for one in (found[name], row.get(name)) if one is not None), default=None)
+    found["began"], found["last"] = min(found["began"], row["began"]), max(found["last"], row["began"])

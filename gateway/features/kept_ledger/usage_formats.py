@@ -1,0 +1,114 @@
+"""Usage reports as CSV and JSON, exact to the nano-dollar."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from gateway.features.kept_ledger.usage import UsageReport, UsageRow, named_values
+from gateway.logs.masking import escape, escape_json
+
+CSV_COLUMNS: Final = ("requests", "failed", "input", "cached", "output", "usd", "grade")
+"""The columns of a CSV report after those that it is grouped by."""
+
+CACHE_COLUMNS: Final = ("cache_write", "cached_share", "cache_missed", "cache_lost_usd", "cache_unread_usd")
+"""The columns of a CSV report about the providers' prompt caches."""
+
+_JSON_FIGURES: Final = ("failed", "input_tokens", "cached_tokens", "output_tokens")
+_FORMULA: Final = re.compile("(?:^|(?<=;))(?=[=+@\uff1d\uff0b\uff0d\uff20-])")
+"""The beginning of a formula in a spreadsheet, also in full-width characters. Names of runs come from clients.
+
+Where the decimal separator is a comma, spreadsheets split lines at ``;``, also within quotes:
+https://owasp.org/www-community/attacks/CSV_Injection"""
+
+
+def figures_of(row: UsageRow) -> tuple[int, int, int, int, int]:
+    """Return the requests, failures, input tokens, cached tokens and output tokens of ``row``."""
+    found = row.sum
+    return found.requests, found.failed, found.usage.prompt, found.usage.cache_read, found.usage.output
+
+
+def dollars(nanos: int) -> Decimal:
+    """Return nano-dollars as dollars with nine decimals."""
+    return Decimal(nanos).scaleb(-9)
+
+
+def dollar_text(nanos: int) -> str:
+    """Return nano-dollars as the exact text of dollars, such as ``0.054399000``."""
+    return f"{dollars(nanos):f}"
+
+
+def short_dollar_text(usd: Decimal) -> str:
+    """Return dollars for readers, to a hundredth of a cent."""
+    shown = usd.quantize(Decimal("0.0001"))
+    return "<0.0001" if usd and not shown else f"{shown:,f}"
+
+
+def csv_cell(value: str | None) -> str:
+    """Return text for a cell of a CSV file, which no spreadsheet takes for a formula."""
+    return _FORMULA.sub("'", escape(value or ""))
+
+
+def csv_text(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    """Return a CSV file with the columns ``head``."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def json_text(content: Any) -> str:
+    """Return ``content`` as JSON for a terminal, which no text in it controls."""
+    lines = msgspec.json.format(msgspec.json.encode(content), indent=2).decode().split("\n")
+    return "\n".join(map(escape_json, lines)) + "\n"
+
+
+def as_csv(found: UsageReport) -> str:
+    """Return the report as CSV, without totals, which a spreadsheet would add again."""
+    has_units = bool(found.total.sum.usage.units)
+    head = (*found.by, *CSV_COLUMNS, *(("units",) if has_units else ()), *CACHE_COLUMNS)
+    rows = []
+    for row in found.rows:
+        names = [csv_cell(value) for value in row.by]
+        units = (";".join(f"{unit}={number}" for unit, number in row.sum.usage.units),) if has_units else ()
+        share = "" if row.cached_share is None else f"{row.cached_share:.4f}"
+        figures = *figures_of(row), dollar_text(row.sum.nanos), row.grade
+        verdicts = row.sum.prompt_cache
+        missed = verdicts.missed, dollar_text(verdicts.nanos), dollar_text(verdicts.unread_nanos)
+        cache = row.sum.usage.cache_write, share, *missed
+        rows.append((*names, *figures, *units, *cache))
+    return csv_text(head, rows)
+
+
+def as_json(found: UsageReport) -> str:
+    """Return the report as a JSON object, with totals."""
+    query = found.query
+    rows = [{**named_values(found.by, row.by, found.labels), **_row_members(found, row)} for row in found.rows]
+    content = {
+        "since": query.since.isoformat(), "until": query.until.isoformat(), "timezone": query.timezone,
+        "by": found.by,
+        "rows": rows, "total": _row_members(found, found.total),
+        **({"notes": found.notes} if found.notes else {}),
+    }  # fmt: skip
+    return json_text(content)
+
+
+def _row_members(found: UsageReport, row: UsageRow) -> dict[str, Any]:
+    figures = zip((found.count_name, *_JSON_FIGURES), figures_of(row), strict=True)
+    cost_usd = msgspec.Raw(dollar_text(row.sum.nanos).encode())  # a Decimal would be encoded as 0E-9
+    cost = {"cost_usd": cost_usd, "cost_nanos": row.sum.nanos, "cost_grade": row.grade}
+    units = {"units": dict(row.sum.usage.units)} if row.sum.usage.units else {}
+    share = None if row.cached_share is None else round(row.cached_share, 4)
+    lost_usd = msgspec.Raw(dollar_text(row.sum.prompt_cache.nanos).encode())
+    unread_usd = msgspec.Raw(dollar_text(row.sum.prompt_cache.unread_nanos).encode())
+    cache = {
+        "cache_write_tokens": row.sum.usage.cache_write, "cached_share": share,
+        "cache_missed_tokens": row.sum.prompt_cache.missed, "cache_lost_usd": lost_usd,
+        "cache_unread_usd": unread_usd,
+    }  # fmt: skip
+    return {**dict(figures), **cache, **cost, **units}

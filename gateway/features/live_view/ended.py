@@ -1,0 +1,64 @@
+"""The last ended exchanges of the live view: a bounded number, in which no client takes the room of others."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import attrs
+
+from gateway.config.redaction import Secrets
+from gateway.features.live_view.prompts import KeptPrompt
+from gateway.features.live_view.transcripts import Transcript
+
+if TYPE_CHECKING:
+    from gateway.features.prompt_caches.texts import ShownTexts
+
+RECENT: Final = 300
+"""Ended exchanges that are stored."""
+
+Line: TypeAlias = dict[str, Any]
+
+
+@attrs.frozen(eq=False, repr=False)
+class EndedExchange:
+    """An ended exchange: its log line, its start, both sides of a stream, and the request if it was stored.
+
+    ``texts`` are those at the difference that broke its prompt's cache, ``None`` if they are switched off."""
+
+    line: Line
+    began: float
+    transcript: Transcript | None = None
+    secrets: Callable[[], Secrets] = tuple
+    prompt: KeptPrompt | None = None
+    texts: "ShownTexts | None" = None
+
+    @property
+    def client(self) -> str | None:
+        return self.line.get("client")
+
+
+class EndedExchanges:
+    """The last ``RECENT`` ended exchanges in order. Without room, the client with the most loses its oldest one."""
+
+    def __init__(self) -> None:
+        self._exchanges: deque[EndedExchange] = deque()
+        self._number_of: Counter[str | None] = Counter()  # by client
+
+    def __iter__(self) -> Iterator[EndedExchange]:
+        return iter(self._exchanges)
+
+    def add(self, ended: EndedExchange) -> EndedExchange | None:
+        """Add an exchange, and return the one that made room for it, if any."""
+        self._exchanges.append(ended)
+        self._number_of[ended.client] += 1
+        return self._remove_one() if len(self._exchanges) > RECENT else None
+
+    def _remove_one(self) -> EndedExchange:
+        most = max(self._number_of.values())
+        place = next(i for i, one in enumerate(self._exchanges) if self._number_of[one.client] == most)
+        removed = self._exchanges[place]
+        del self._exchanges[place]
+        self._number_of[removed.client] -= 1
+        if not self._number_of[removed.client]:
+            del self._number_of[removed.client]
+        return removed

@@ -1,0 +1,518 @@
+"""The live view: running exchanges, the ends of the last ones, and both sides of a stream.
+
+A row is made from a record when a viewer needs it, not when something happens. Streams only pass their transcript,
+which stores references to the bytes, and the viewers that opened them."""
+
+import itertools
+import math
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+import attrs
+import trio
+
+from gateway.config.redaction import Secrets, redact
+from gateway.features.live_view.charts import STEP, STEPS, Sums, Timeline, current_step
+from gateway.features.live_view.ended import EndedExchange, EndedExchanges, Line
+from gateway.features.live_view.prompts import KeptPrompt, KeptPrompts
+from gateway.features.live_view.transcripts import Passage, Transcript, Transcripts
+from gateway.http.headers import first_paths
+from gateway.ledger.bill import CHARACTERS_PER_TOKEN
+from gateway.ledger.ledger import MOST_TRIED, Ledger
+from gateway.ledger.record import Record
+from gateway.telemetry.stream_text import text_of
+from gateway.telemetry.tap import HasLane, listen, transcribe, unlisten
+from providers.neutral.hints import explain_path
+from streams.handoff import Handoff
+from streams.pipe import Chunk
+
+if TYPE_CHECKING:
+    from gateway.features.prompt_caches.texts import ShownTexts
+
+FRESH: Final = 0.25
+"""Seconds for which viewers share the same rows."""
+MOST_ROWS: Final = 2000
+"""Running exchanges that one viewer sees, the oldest ones."""
+QUEUED: Final = 256
+"""Events of an opened stream that wait for its viewer; more are dropped and counted."""
+SHOWN: Final = 8 * 1024
+"""Bytes of an event that are shown."""
+NAME: Final = 120
+"""Characters of a name chosen by a client that are shown."""
+
+_RATE_OVER: Final = 3.0
+"""The time constant in seconds of a stream's mean rate. A slow stream sends nothing between most measurements."""
+
+SLICE: Final = 50
+"""Rows that are made without a pause."""
+
+Row: TypeAlias = tuple[Any, ...]
+"""Values in the order of ``COLUMNS``, followed by the start of the exchange."""
+
+COLUMNS: Final = (
+    "n", "id", "phase", "client", "api", "model", "target", "lane", "stream", "attempts", "first_byte_ms", "tokens",
+    "rate", "dropped", "tried",
+)  # fmt: skip
+
+
+@attrs.define(eq=False, repr=False)
+class LiveExchange:
+    """A running exchange. ``number`` identifies it; request ids do not, because clients may repeat them."""
+
+    number: int
+    record: Record
+    stream: "LiveStream | None" = None
+    transcript: Transcript | None = None
+    prompt: KeptPrompt | None = None
+    is_charted: bool = False  # its first byte is on the charts
+    characters: int = 0  # of text, at the last update
+    measured: float = 0.0  # seconds
+    mean: float = 0.0  # tokens per second, which ``rate`` approaches over time
+    rate: float = 0.0
+    row: Row = ()
+
+
+class OtherLiveViews(Protocol):
+    """The live views of the other workers of a supervisor. Each ``send`` receives server-sent events."""
+
+    async def send_news(self, client: str | None, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Send all news of every other worker for ``client`` (``None``: for all clients) until cancelled."""
+        ...
+
+    async def find(self, worker: str, number: int, client: str | None) -> "FoundExchange | None":
+        """Return an exchange of ``worker``, which is a process id, if ``client`` may see it."""
+        ...
+
+    async def send_stream(self, worker: str, number: int, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Send one stream of ``worker``."""
+        ...
+
+
+@attrs.frozen(repr=False)
+class FoundExchange:
+    """The request id of an exchange, and its client."""
+
+    id: str
+    client: str | None
+
+
+@attrs.frozen(eq=False, repr=False)
+class LiveStream:
+    """A running stream, with its secrets, and the pump's channel, which is blocked while the client is slow.
+    ``secrets`` may outlive the stream, because it refers to nothing of the request."""
+
+    delivery: HasLane
+    secrets: Callable[[], Secrets]
+    chunks: Handoff[Chunk]
+
+
+@attrs.frozen(eq=False, repr=False)
+class LiveEvent:
+    """Bytes that passed at the same time.
+
+    ``at`` is seconds since the start of the exchange. ``lost`` is the number of events that were dropped before this
+    one because the viewer was slow, ``left_out`` the number of bytes that were dropped for lack of room."""
+
+    at: float
+    received: str
+    sent: str
+    note: str
+    lost: int
+    left_out: int
+    sizes: tuple[int, int]
+
+
+class Subscription:
+    """One viewer's subscription to a stream.
+
+    ``before`` has passed already. ``events`` is a bounded channel that drops and counts excess events, and ends with
+    the stream; then ``line`` is its log line. ``prompt`` is the body of the request, ``None`` if it was not stored.
+    ``texts`` are those at the difference that broke its prompt's cache, ``None`` if they are switched off."""
+
+    def __init__(
+        self,
+        began: float,
+        secrets: Secrets,
+        transcript: Transcript | None,
+        prompt: KeptPrompt | None = None,
+        texts: "ShownTexts | None" = None,
+    ) -> None:
+        self._began = began
+        self._secrets = secrets
+        self._sender, self.events = trio.open_memory_channel[LiveEvent](QUEUED)
+        self.lost_count = 0
+        """The number of events dropped since the last received one."""
+        self.kept = "not kept" if transcript is None else "let go" if transcript.cleared else "kept"
+        self.before = iter(()) if transcript is None else self._events_of(transcript, transcript.passages())
+        self.line: Mapping[str, Any] | None = None
+        self.prompt = None if prompt is None or not prompt.body else redact(prompt.body, secrets)
+        self.prompt_bytes = 0 if prompt is None else prompt.size
+        self.texts = texts
+
+    def _events_of(self, transcript: Transcript, passages: Iterator[Passage]) -> Iterator[LiveEvent]:
+        at = self._began
+        for at, received, sent in passages:
+            left_out = 0 if received or sent else transcript.left_out
+            yield self._make_event(at, received, sent, left_out=left_out)
+        if transcript.over and transcript.note:
+            yield self._make_event(at, b"", b"", transcript.note)
+
+    def observe(self, received: bytes, sent: bytes, note: str = "") -> None:
+        try:
+            self._sender.send_nowait(self._make_event(time.perf_counter(), received, sent, note, lost=self.lost_count))
+        except trio.WouldBlock:
+            self.lost_count += 1
+        else:
+            self.lost_count = 0
+
+    def _make_event(
+        self, at: float, received: bytes, sent: bytes, note: str = "", *, lost: int = 0, left_out: int = 0
+    ) -> LiveEvent:
+        received, sent = text_of(received), text_of(sent)
+        shown = (self._redact_and_cut(received), self._redact_and_cut(sent), self._redact_and_cut(note.encode()))
+        return LiveEvent(at - self._began, *shown, lost, left_out, (len(received), len(sent)))
+
+    def close(self, line: Mapping[str, Any] | None = None) -> None:
+        self.line = line
+        self._sender.close()
+
+    def _redact_and_cut(self, data: bytes) -> str:
+        """Return an event as text without credentials, cut to ``SHOWN`` bytes. A cut credential would not be found."""
+        return redact(data, self._secrets)[:SHOWN].decode("utf-8", "replace")
+
+
+# The board
+
+
+class LiveView:
+    """Everything that viewers can see of this process. An observer of the ledger; used from the trio thread only."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._open: dict[Record, LiveExchange] = {}
+        self._subscriptions: dict[int, list[Subscription]] = {}
+        self._recent = EndedExchanges()
+        self._ended = 0
+        self.sums = Sums()
+        self._timeline = Timeline()
+        self._timeline_by_client: dict[str, Timeline] = {}
+        self._refreshed = -FRESH
+        self._transcripts = Transcripts()
+        self._prompts = KeptPrompts()
+        self._keeps, self._keeps_prompts = True, False
+
+    # The ledger's observer
+
+    def note_start(self, record: Record) -> None:
+        self._open[record] = LiveExchange(next(self._numbers), record)
+        self._timeline.add_start()
+
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
+        watched = self._open.pop(record, None)
+        if watched is None:  # it started before anyone watched
+            return
+        self._ended += 1
+        self._remember(watched, {"n": watched.number, "order": self._ended, **line})
+        self.sums.add(line, self._ended)
+        self._chart_first_byte(watched)
+        for timeline in self._timelines(record):
+            timeline.add_end(line["ended"])
+        if record.client is not None:
+            self._timeline_by_client[record.client].add_start()  # its client was unknown when it started
+        for subscription in self._subscriptions.pop(watched.number, ()):
+            subscription.close(line)
+
+    def _remember(self, watched: LiveExchange, line: Line) -> None:
+        if "dropped" in line:
+            line = {**line, "dropped": ", ".join(map(explain_path, line["dropped"].split(",")))}
+        sides: dict[str, Any] = {}
+        if watched.stream is not None and watched.transcript is not None:
+            self._transcripts.note_end(watched.transcript)
+            sides = {"transcript": watched.transcript, "secrets": watched.stream.secrets}
+        texts = _shown_texts(watched.record)
+        past = EndedExchange(line, watched.record.began, prompt=watched.prompt, texts=texts, **sides)
+        removed = self._recent.add(past)
+        if removed is not None and removed.transcript is not None:
+            self._transcripts.forget(removed.transcript)
+
+    def _chart_first_byte(self, one: LiveExchange) -> None:
+        """Add the exchange's time to the first byte to the charts, once, as soon as it is known."""
+        if one.record.first_byte is None or one.is_charted:
+            return
+        one.is_charted = True
+        for timeline in self._timelines(one.record):
+            timeline.add_first_byte(one.record.began, one.record.first_byte)
+
+    def _timelines(self, record: Record) -> list[Timeline]:
+        if record.client is None:
+            return [self._timeline]
+        return [self._timeline, self._timeline_by_client.setdefault(record.client, Timeline())]
+
+    def keep(self, wanted: bool, prompts: bool = False) -> None:
+        """Store both sides of streams from now on if ``wanted``, and with ``prompts`` the bodies of requests; otherwise
+        drop the stored ones."""
+        self._keeps, self._keeps_prompts = wanted, prompts
+        if not prompts:
+            self._prompts.clear()
+        if not wanted:
+            holders: tuple[EndedExchange | LiveExchange, ...] = (*self._recent, *self._open.values())
+            for transcript in filter(None, (one.transcript for one in holders)):
+                self._transcripts.forget(transcript)
+
+    # The exchange
+
+    def store_prompt(self, record: Record, body: bytes) -> None:
+        """Store the ``body`` of a request if the operator enabled prompts."""
+        if self._keeps_prompts and (watched := self._open.get(record)) is not None:
+            watched.prompt = self._prompts.keep(body, record.client)
+
+    def stream(self, record: Record, stream: LiveStream) -> None:
+        """Note that the exchange of ``record`` streams."""
+        if (watched := self._open.get(record)) is None:
+            return
+        watched.stream = stream
+        if self._keeps:
+            watched.transcript = self._transcripts.begin(record.client)
+            transcribe(stream.delivery, watched.transcript)
+
+    # Viewers. ``client`` limits them to its exchanges, ``None`` to nothing.
+
+    @property
+    def in_flight(self) -> int:
+        """The number of running exchanges of all clients."""
+        return len(self._open)
+
+    def rows(self, client: str | None) -> list[Row]:
+        """Return a row for each running exchange as of the last update, the oldest first.
+
+        An unchanged row is the same object as before."""
+        found = [one for one in self._open.values() if client in (None, one.record.client)]
+        for one in found:
+            one.row = one.row or _row(one)  # it started since
+        return [one.row for one in found]
+
+    def recent(self, client: str | None, since: int = 0) -> list[Line]:
+        """Return the lines of the last ended exchanges in order, from after number ``since`` on."""
+        lines = (past.line for past in self._recent)
+        return [line for line in lines if line["order"] > since and client in (None, line.get("client"))]
+
+    def timeline(self, client: str | None) -> Timeline:
+        return self._timeline if client is None else self._timeline_by_client.get(client) or Timeline()
+
+    def find(self, number: int, client: str | None) -> FoundExchange | None:
+        """Return a running or ended exchange that ``client`` may see."""
+        running = next((one.record for one in self._open.values() if one.number == number), None)
+        if running is not None:
+            found = FoundExchange(running.id, running.client)
+        elif (past := self._find_ended(number)) is not None:
+            found = FoundExchange(past.line["request_id"], past.client)
+        else:
+            return None
+        return found if client in (None, found.client) else None
+
+    def _find_ended(self, number: int) -> EndedExchange | None:
+        return next((one for one in self._recent if one.line["n"] == number), None)
+
+    def subscribe(self, number: int, client: str | None) -> tuple[Subscription, Callable[[], None]] | None:
+        """Return a subscription to a stream and the function that ends it, or ``None`` if the stream is unknown.
+
+        A subscription to an ended stream receives its rest immediately; one to an exchange without a stream only
+        receives the end."""
+        watched = next((one for one in self._open.values() if one.number == number), None)
+        if watched is None or client not in (None, watched.record.client):
+            return self._subscribe_to_ended(number, client)
+        if watched.stream is None:
+            return None
+        stream = watched.stream
+        shown = _shown_texts(watched.record)
+        subscription = Subscription(watched.record.began, stream.secrets(), watched.transcript, watched.prompt, shown)
+        listen(stream.delivery, subscription)
+        self._subscriptions.setdefault(number, []).append(subscription)
+
+        def unsubscribe() -> None:
+            unlisten(stream.delivery, subscription)
+            subscription.close()
+            if subscription in (subscriptions := self._subscriptions.get(number, [])):
+                subscriptions.remove(subscription)
+                if not subscriptions:
+                    del self._subscriptions[number]
+
+        return subscription, unsubscribe
+
+    def _subscribe_to_ended(self, number: int, client: str | None) -> tuple[Subscription, Callable[[], None]] | None:
+        past = self._find_ended(number)
+        if past is None or client not in (None, past.line.get("client")):
+            return None
+        subscription = Subscription(past.began, past.secrets(), past.transcript, past.prompt, past.texts)
+        subscription.close(past.line)
+        return subscription, subscription.close
+
+    async def refresh(self) -> None:
+        """Update the rows if they are older than ``FRESH``, with pauses for the streams."""
+        now = time.perf_counter()
+        if now < self._refreshed + FRESH:
+            return
+        seconds, self._refreshed = now - self._refreshed, now
+        for i, one in enumerate(tuple(self._open.values()), 1):
+            _measure(one, seconds)
+            self._chart_first_byte(one)
+            row = _row(one)
+            if row != one.row:
+                one.row = row
+            if i % SLICE == 0:
+                await trio.lowlevel.checkpoint()
+
+
+def _shown_texts(record: Record) -> "ShownTexts | None":
+    return None if record.prompt_caching is None else record.prompt_caching.shown_texts
+
+
+def _measure(one: LiveExchange, seconds: float) -> None:
+    """Update the rate of a stream. A new stream's rate is the mean of the measured time only."""
+    if one.stream is None:
+        return
+    characters = one.stream.delivery.lane.progress.characters
+    if one.row and seconds > 0:  # otherwise the start is unknown
+        newest = (characters - one.characters) / CHARACTERS_PER_TOKEN / seconds
+        one.mean += (newest - one.mean) * -math.expm1(-seconds / _RATE_OVER)
+        one.measured += seconds
+        one.rate = one.mean / -math.expm1(-one.measured / _RATE_OVER)
+        one.rate = one.rate if one.rate >= 0.05 else 0.0
+    one.characters = characters
+
+
+def _row(one: LiveExchange) -> Row:
+    record = one.record
+    progress = None if one.stream is None else one.stream.delivery.lane.progress
+    counted = progress.usage.output if progress is not None and progress.usage is not None else 0
+    return (
+        one.number, record.id, phase(one), record.client, record.api,
+        record.requested_model and record.requested_model[:NAME],
+        record.target and record.target[:NAME], record.lane, record.stream, record.attempts,
+        None if record.first_byte is None else round(record.first_byte * 1000, 1),
+        max(counted, -(-one.characters // CHARACTERS_PER_TOKEN)), round(one.rate, 1),
+        tuple(map(explain_path, first_paths(record.dropped))),
+        [f"{tried.target[:NAME]}={tried.reason}" for tried in record.bill.attempt_records[-MOST_TRIED:]], record.began,
+    )  # fmt: skip
+
+
+def phase(one: LiveExchange) -> str:
+    """Return the phase of an exchange.
+
+    ``reading`` the request, ``waiting`` for the provider's first content, ``streaming``, delayed by a ``slow client``,
+    or ``ending``."""
+    record, stream = one.record, one.stream
+    if not record.attempts and stream is None:  # a stream may wait for its slot
+        return "reading" if record.status is None else "ending"
+    if stream is None:
+        return "waiting" if record.status is None else "ending"
+    progress = stream.delivery.lane.progress
+    if progress.over:
+        return "ending"
+    if stream.chunks.is_blocked:
+        return "slow client"
+    return "streaming" if progress.committed else "waiting"
+
+
+class NoLiveView:
+    """The live view of a process that shows nothing."""
+
+    def store_prompt(self, record: Record, body: bytes) -> None:
+        """Do nothing: there are no viewers."""
+
+    def stream(self, record: Record, stream: LiveStream) -> None:
+        """Do nothing: there are no viewers."""
+
+
+def open_live_view(
+    ledger: Ledger,
+    wanted: bool,
+    live_view: LiveView | NoLiveView | None = None,
+    *,
+    keep: bool = True,
+    prompts: bool = False,
+) -> LiveView | NoLiveView:
+    """Return the live view of the process if it is ``wanted``.
+
+    With ``keep`` both sides of streams are stored as far as there is room, with ``prompts`` also the bodies of
+    requests."""
+    if not wanted:
+        if isinstance(live_view, LiveView):
+            ledger.observers.remove(live_view)
+        return NoLiveView()
+    if not isinstance(live_view, LiveView):
+        live_view = LiveView()
+        ledger.observers.append(live_view)
+    live_view.keep(keep, prompts)
+    return live_view
+
+
+# Data for a viewer
+
+
+class View:
+    """One viewer's news: first everything, then the changes. A slow viewer gets fewer updates, never larger ones than
+    everything."""
+
+    def __init__(self, live_view: LiveView, client: str | None) -> None:
+        self._live_view = live_view
+        self._client = client
+        self._last: dict[int, Row] = {}
+        self._count = 0
+        self._order = 0  # of the last ended exchange that was sent
+        self._step = 0  # the last one that was sent
+
+    def first(self) -> dict[str, Any]:
+        """Return everything."""
+        rows = self._rows()
+        self._last = {row[0]: row for row in rows}
+        return {
+            **self._common(), "client": self._client, "step": STEP, "steps": STEPS,
+            "columns": (*COLUMNS, "age", "began"), "streams": [_with_age(row) for row in rows], **self._ended_since(),
+        }  # fmt: skip
+
+    def next(self) -> dict[str, Any]:
+        """Return the changes since the last call."""
+        rows = self._rows()
+        last, self._last = self._last, {row[0]: row for row in rows}
+        return {
+            **self._common(),
+            "new": [_with_age(row) for row in rows if row[0] not in last],
+            "changed": list(_changed_values(last, rows)),
+            "gone": [number for number in last if number not in self._last],
+            **self._ended_since(),
+        }
+
+    def _rows(self) -> list[Row]:
+        rows = self._live_view.rows(self._client)
+        self._count = len(rows)
+        return rows[:MOST_ROWS]
+
+    def _common(self) -> dict[str, Any]:
+        return {"process": os.getpid(), "in_flight": self._count, "now": current_step()}
+
+    def _ended_since(self) -> dict[str, Any]:
+        """Return the exchanges that ended since the last update, and the steps of the charts that may have changed."""
+        recent = self._live_view.recent(self._client, self._order)
+        tokens = self._live_view.sums.rows(self._client, self._order)
+        points = self._live_view.timeline(self._client).points(self._step)
+        self._order = recent[-1]["order"] if recent else self._order
+        self._step = points[-1][0] if points else self._step
+        return {"recent": recent, "points": points, "tokens": tokens}
+
+
+def _with_age(row: Row) -> Row:
+    """Return ``row`` with the age of its exchange, from which the page continues to count: its clock may differ.
+
+    The row also keeps the start, which orders the rows of all workers, because they share this machine's clock."""
+    return (*row[:-1], round(time.perf_counter() - row[-1], 2), row[-1])
+
+
+def _changed_values(last: Mapping[int, Row], rows: list[Row]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of each changed row, with its new values by column."""
+    for row in rows:
+        before = last.get(row[0])
+        if before is not None and before is not row:
+            yield row[0], {name: new for name, old, new in zip(COLUMNS, before, row, strict=False) if new != old}

@@ -1,0 +1,264 @@
+"""The pages of the live view, which are read-only and not recorded in the ledger."""
+
+import hashlib
+import hmac
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cache, partial
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+import trio
+from quart import request
+
+from gateway.access.authentication import Authenticator
+from gateway.access.refused_keys import KeyRefused
+from gateway.access.shares import NOBODY
+from gateway.config.live_view import shown_answers
+from gateway.config.loading import Config
+from gateway.endpoints.answers import client_headers
+from gateway.exchange.service import Service
+from gateway.features.admin.callers import OPERATOR, caller_named
+from gateway.features.live_view.live import FoundExchange, LiveView
+from gateway.features.live_view.pages.paths import (
+    EVENTS,
+    FILES,
+    GUARDED,
+    MODELS,
+    PAGE_LINKS,
+    STREAM,
+    TEXT,
+    has_pages,
+)
+from gateway.features.live_view.pages.signed_in import signed_in_callers
+from gateway.features.live_view.pages.viewer_events import MakeEvent, Send, event_maker, send_news, send_stream
+from gateway.features.live_view.pages.viewings import audit_list, audit_stream
+from gateway.features.live_view.pages.visitors import Visitor, as_bearer, visitor_of
+from gateway.http.headers import Headers
+from gateway.http.offload import offload_always
+from gateway.http.response import ChannelBody, Response
+from gateway.routing.plan import Wall
+from gateway.routing.router import Explanation, Router
+from gateway.serving.quart_views import QuartRequest, View, current_scope
+from streams import sse
+from streams.errors import GatewayError
+from streams.events import APIS
+
+_CHALLENGE: Final = (("www-authenticate", 'Basic realm="trigate", charset="UTF-8"'),)
+_KEY_WANTED: Final = (
+    "this page requires a key: enter the ui_key or one of the client_keys as the password, with any user name"
+)
+
+
+def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, has_client_keys: bool) -> Visitor:
+    """Return the viewer who sent ``headers``. Raises ``GatewayError`` (401) without repeating a key.
+
+    ``ui_key`` is the digest of the key for everything. With ``has_client_keys``,
+    holders of client keys see what their role permits: by default their own exchanges."""
+    if ui_key is None and not has_client_keys:
+        return Visitor()
+    shown = tuple(as_bearer(name, value) for name, value in headers)
+    keys = [value[7:].strip() for name, value in shown if name == "authorization" and value[:7].lower() == "bearer "]
+    for key in keys:
+        if ui_key is not None and hmac.compare_digest(hashlib.sha256(key.encode("latin-1")).digest(), ui_key):
+            return Visitor(by="ui_key", caller=OPERATOR)
+    if has_client_keys:
+        try:
+            name = authenticator.authenticate(shown)
+            seconds = authenticator.seconds_left(shown)
+            return visitor_of(caller_named(authenticator, name), "client key", seconds)
+        except KeyRefused as error:
+            if error.info.kind == "permission":
+                raise
+            raise KeyRefused(error.info.message, error.reason, error.client, headers=_CHALLENGE) from None
+    raise KeyRefused(_KEY_WANTED, "unknown" if keys else "missing", headers=_CHALLENGE)
+
+
+_EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-accel-buffering", "no"), *GUARDED)
+_JSON: Headers = (("content-type", "application/json"), *GUARDED)
+
+_NO_TEXTS: Final = "the role auditor does not see the texts of streams"
+_NO_ANSWERS: Final = "`ui: {answers: none}` in the configuration hides all answers"
+_NOT_OWN: Final = (
+    "this is the request of another client: admins and holders of the ui_key can read it only with "
+    "`ui: {answers: all}` in the configuration"
+)
+_NO_STREAM: Final = "there is no such stream among the running or the recent ones"
+
+
+def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[str, View]:
+    """Return the views of the live view's pages by path."""
+
+    signed_in = signed_in_callers(config, service)
+
+    def with_visitor(view: Callable[..., Awaitable[Response]]) -> View:
+        async def answer(**variables: Any) -> Response:
+            try:
+                visitor = None if signed_in is None else await signed_in.visitor(QuartRequest())
+                if isinstance(visitor, Response):
+                    return visitor
+                return await view(visitor or _visitor(service, config), **variables)
+            except GatewayError as error:
+                info = error.info
+                return Response(info.status, (*info.headers, *TEXT), f"{info.message}\n".encode())
+
+        return answer
+
+    make_event = event_maker(service.ledger.mask)
+    return {
+        **{path: with_visitor(partial(_file, config, *file)) for path, file in FILES.items()},
+        EVENTS: with_visitor(partial(_stream_events, service, live_view, make_event)),
+        MODELS: with_visitor(partial(_models, config, service)),
+        STREAM: with_visitor(partial(_stream, config, service, live_view, make_event)),
+    }
+
+
+def _visitor(service: Service, config: Config) -> Visitor:
+    """Return the viewer of the current request. Raises ``GatewayError`` (401, 429)."""
+    try:
+        return admit(client_headers(), service.authenticator, config.ui_key, config.asks_for_key)
+    except KeyRefused as error:
+        raise service.admission.refused.judge(error, current_scope().address, request.path) from None
+
+
+async def _file(config: Config, name: str, kind: str, visitor: Visitor) -> Response:
+    links = PAGE_LINKS if has_pages(config) else b""
+    content = config.external.with_links(_content(name).replace(b"<!--pages-->", links))
+    return Response(200, (("content-type", kind), *GUARDED), content)
+
+
+@cache
+def _content(name: str) -> bytes:
+    return files("gateway.features.live_view.pages").joinpath(name).read_bytes()
+
+
+async def _models(config: Config, service: Service, visitor: Visitor) -> Response:
+    """Return every model name that the viewer may use, with the route of requests in each API."""
+
+    def make_rows() -> bytes:
+        router, authenticator = service.router, service.authenticator
+        wall = authenticator.wall(visitor.client)
+        found = [
+            model_row(router, name, requested_name, wall, urls=visitor.client is None)
+            for name, requested_name in displayed_names(config, router).items()
+            if authenticator.can_use(visitor.client, requested_name)
+        ]
+        return service.ledger.mask.redact(msgspec.json.encode(found))
+
+    return Response(200, _JSON, await offload_always(make_rows))  # there may be thousands
+
+
+async def _stream_events(service: Service, live_view: LiveView, make_event: MakeEvent, visitor: Visitor) -> Response:
+    """Return a stream of news from this worker and the others."""
+    await audit_list(service, visitor)
+
+    async def send_events(send: Send) -> None:
+        async with trio.open_nursery() as nursery:
+            if service.other_workers is not None:
+                nursery.start_soon(service.other_workers.send_news, visitor.client, send)
+            await send_news(service, live_view, make_event, visitor.client, send)
+            nursery.cancel_scope.cancel()
+
+    return _events_for(service, visitor, send_events)
+
+
+async def _stream(
+    config: Config, service: Service, live_view: LiveView, make_event: MakeEvent, visitor: Visitor, number: int
+) -> Response:
+    """Return one stream's past and future events, and its end; ``worker`` selects its process."""
+    if not visitor.sees_streams:
+        raise GatewayError("permission", _NO_TEXTS)
+    worker, others = request.args.get("worker", ""), service.other_workers
+    if others is not None and worker not in ("", str(os.getpid())):
+        exchange = _readable(config, visitor, await others.find(worker, number, visitor.client))
+        await audit_stream(service, visitor, exchange)
+        return _events_for(service, visitor, partial(others.send_stream, worker, number))
+    exchange = _readable(config, visitor, live_view.find(number, visitor.client))
+    found = live_view.subscribe(number, visitor.client)
+    if found is None:
+        raise GatewayError("not_found", _NO_STREAM)
+    subscription, unsubscribe = found
+    current_scope().on_close(lambda _: unsubscribe())
+    await audit_stream(service, visitor, exchange)
+    return _events_for(service, visitor, partial(send_stream, subscription, make_event))
+
+
+def _readable(config: Config, visitor: Visitor, exchange: FoundExchange | None) -> FoundExchange:
+    """Return the exchange. Raises ``GatewayError``: 404 if the visitor does not see it, 403 if not its answer."""
+    answers = shown_answers(config.ui)
+    if answers == "none":
+        raise GatewayError("permission", _NO_ANSWERS)
+    if exchange is None:
+        raise GatewayError("not_found", _NO_STREAM)
+    if answers == "own" and exchange.client != visitor.name:
+        raise GatewayError("permission", _NOT_OWN)
+    return exchange
+
+
+def _events_for(service: Service, visitor: Visitor, send_events: Callable[[Send], Awaitable[None]]) -> Response:
+    """Return a stream of the events that ``send_events`` sends, until the viewer's key expires or its rights change.
+
+    A new configuration or another change of rights ends it with ``_RECONNECT``: the page then authenticates again.
+    Raises ``GatewayError`` (429, 503) if too many streams are open. A slow viewer delays no exchange."""
+    scope, replaced = current_scope(), service.replaced.of(visitor.name)
+    service.admission.take("viewers", visitor.name or NOBODY, scope)
+
+    async def run() -> None:
+        with to:
+            try:
+                with trio.move_on_after(visitor.seconds_left):
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(_cancel_on, replaced, nursery.cancel_scope)
+                        await send_events(to.send)
+                        nursery.cancel_scope.cancel()
+                    if replaced.is_set():
+                        await to.send(_RECONNECT)
+            except* trio.BrokenResourceError:  # the viewer has left
+                pass
+
+    to, body = trio.open_memory_channel[bytes](1)
+    scope.nursery.start_soon(run)
+    return Response(200, _EVENTS, ChannelBody(body))
+
+
+_RECONNECT: Final = sse.event("reconnect", {})
+"""The last event of a stream whose page must connect again."""
+
+
+async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+ANY: Final = "MODEL"
+"""A placeholder for the name that a client would request from a wildcard."""
+
+
+def displayed_names(config: Config, router: Router) -> Mapping[str, str]:
+    """Return the displayed models, each with a name to request: listed ones and wildcards."""
+    wildcards = {entry.name: entry.name.replace("*", ANY) for entry in config.entries if entry.wildcard}
+    return {**{model.id: model.id for model in router.models()}, **wildcards}
+
+
+def model_row(router: Router, name: str, requested_name: str, wall: Wall, *, urls: bool) -> dict[str, Any]:
+    """Return a model's name, its first target within ``wall`` with the reason, and the routes of requests.
+
+    Clients of several APIs with equal routes share an entry. Secrets in URLs are masked; without ``urls``, none are
+    shown, because addresses of an operator's servers are not for all clients."""
+    found: list[tuple[str, Explanation]] = []
+    for api in APIS:
+        try:
+            found.append((api, router.explain(requested_name, api, wall)))
+        except GatewayError as error:
+            return {"name": name, "target": "", "why": error.info.message, "ways": [_no_route()]}
+    ways: dict[tuple[str, str, str], list[str]] = {}
+    for client, one in found:
+        ways.setdefault((one.lane, one.target.api, one.url if urls else ""), []).append(client)
+    _, first = found[0]
+    shown = [{"clients": clients, "lane": lane, "api": to, "url": url} for (lane, to, url), clients in ways.items()]
+    return {"name": name, "target": first.target.name, "why": first.why, "ways": shown}
+
+
+def _no_route() -> dict[str, Any]:
+    return {"clients": [], "lane": "", "api": "", "url": ""}

@@ -1,0 +1,55 @@
+"""The audit of the live view: who opened it or a stream, and whose request it was."""
+
+import logging
+import time
+from typing import Final
+
+from quart import request
+
+from gateway.exchange.service import Service
+from gateway.features.admin.callers import NOBODY
+from gateway.features.admin.calls import audit_entry
+from gateway.features.admin.serving import count_call, counted_name
+from gateway.features.live_view.live import FoundExchange
+from gateway.features.live_view.pages.visitors import Visitor
+from gateway.serving.quart_views import current_scope
+from gateway.stores.store import Unavailable
+from streams.errors import GatewayError
+
+log = logging.getLogger("trigate")
+
+_ALL_CLIENTS: Final = "*"
+_NO_AUDIT: Final = "the gateway cannot write its audit at the moment, so it shows no stream: try again in a few seconds"
+
+
+async def audit_list(service: Service, visitor: Visitor) -> None:
+    """Note that ``visitor`` opened the live view. Raises ``GatewayError`` (429) if it opens too much."""
+    try:
+        await _audit(service, "ui_opened", visitor, current_scope().id, visitor.client or _ALL_CLIENTS)
+    except Unavailable as error:  # it shows no texts, and an operator needs it during an outage
+        log.warning("the stored audit lacks a viewer of the live view: %s", error)
+
+
+async def audit_stream(service: Service, visitor: Visitor, exchange: FoundExchange) -> None:
+    """Note that ``visitor`` opened the stream of ``exchange``.
+
+    Raises ``GatewayError`` (429, 503): the gateway shows no stream that the audit does not list."""
+    try:
+        await _audit(service, "ui_stream_opened", visitor, exchange.id, exchange.client)
+    except Unavailable:
+        raise GatewayError("overloaded", _NO_AUDIT, headers=(("retry-after", "1"),)) from None
+
+
+async def _audit(service: Service, event: str, visitor: Visitor, request_id: str, owner: str | None) -> None:
+    caller, scope = visitor.caller or NOBODY, current_scope()
+    await count_call(service.allowances.counters, counted_name(caller), "views")
+    fields = {
+        "client": caller.name, "role": None if visitor.caller is None else caller.role, "by": visitor.by,
+        "credential": caller.credential_id, "request": service.ledger.mask(request_id), "owner": owner,
+    }  # fmt: skip
+    try:
+        if service.people_store is not None:
+            entry = audit_entry(caller, scope, time.time(), "GET", request.path)
+            await service.people_store.add_audit(entry, None, {"event": event, **fields})
+    finally:
+        service.ledger.audit.log_event(event, address=scope.address, path=request.path, **fields)

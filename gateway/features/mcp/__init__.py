@@ -1,0 +1,1 @@
+"""MCP servers behind the gateway: ``messages`` passes messages to them."""

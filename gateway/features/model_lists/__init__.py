@@ -1,0 +1,1 @@
+"""The ``lists`` of models that providers offer."""

@@ -1,0 +1,25 @@
+"""People: clients whose tokens come from identity providers, clusters and CI services. Imported only for a
+configuration with ``issuers``, or with another key that needs a part of it.
+
+- ``values``: a person and a caller, as frozen values
+- ``gate``: identifies people by their tokens, for one configuration
+- ``rules``: which claims admit a person, and with which rights
+- ``directory``: the people that the process knows, and tables by client name that include them
+- ``token_format``: reads a signed token (JWT) strictly, without its signature
+- ``signing_keys``: the public keys of an issuer, parsed from its key set
+- ``tokens``: decides whether a token is valid, and remembers that
+- ``discovery``: the endpoints of an issuer, and which of them the gateway requests
+- ``issuer_http``: requests to issuers, for keys and for sign-in
+- ``key_sets``: fetches the keys of each issuer in the background
+- ``issuers``: all of these for the issuers of a process
+- ``store``: sessions, device grants, own keys, blocks, raises and the audit in a database. ``tables`` has
+  the tables, ``records`` their records, ``rows``, ``session_rows``, ``rights_rows`` and ``sweeping``
+  the statements; ``client_changes`` adds changes of stored clients to the audit
+- ``followed``: blocks, ended sessions, raises and own keys in memory, followed in the database
+- ``session_tokens``: the tokens of sessions; ``seals`` derives their keys, and encrypts issuers' refresh tokens
+- ``sessions``: opens, refreshes and ends sessions; ``confirming`` checks with their issuers whether people still have
+  access; ``own_keys`` makes keys for people, ``seen`` and ``keeping`` store the people that the gateway has
+  seen
+- ``oauth``: the sign-in; ``console``: the pages of people's rights, usage, keys and groups; ``html`` makes their pages,
+  ``own_pages`` checks their changes; ``claude_code``: paths that Claude Code requests after a sign-in
+"""

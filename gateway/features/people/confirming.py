@@ -1,0 +1,165 @@
+"""Confirmation of people at their issuers: whether a person still has access, and with which claims.
+
+An issuer's refresh token may work only once, so one process at a time uses it, and each result is stored."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import attrs
+import trio
+
+from gateway.features.people.issuer_http import IssuerClient, IssuerRefused, IssuerTokens, IssuerUnavailable
+from gateway.features.people.issuers import IssuerDirectory
+from gateway.features.people.records import IssuerSession
+from gateway.features.people.rules import NotAdmitted, RuleBook
+from gateway.features.people.seals import RefreshSeals
+from gateway.features.people.store import PeopleStore
+from gateway.features.people.token_format import TokenRefused
+from gateway.features.people.tokens import CannotJudge
+from gateway.features.people.values import Person
+from gateway.stores.store import Unavailable
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
+
+log = logging.getLogger("trigate.people")
+
+WAIT: Final = 4.0
+"""Seconds to wait for another process that contacts the issuer."""
+_POLL: Final = 0.1
+_MOST_UNSAVED: Final = 1000
+
+_SIGN_IN: Final = "sign in again"
+_DOWN: Final = "the issuer {} is unavailable, so the session cannot be refreshed: try again in a few seconds"
+
+
+class ConfirmationRefused(Exception):
+    """An error: the person has lost its access, so its sessions have ended. The message is for the person."""
+
+
+@attrs.frozen(repr=False)
+class Confirmed:
+    """A person whom its issuer has confirmed. ``is_new`` means that this process has the result, and must store it."""
+
+    person: Person
+    issuer_session: IssuerSession
+    is_new: bool
+
+
+class IssuerConfirmation:
+    """The confirmation of people at ``issuers``, across configurations. ``now`` returns Unix time."""
+
+    def __init__(
+        self,
+        store: PeopleStore,
+        issuers: IssuerDirectory,
+        seals: RefreshSeals,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._issuers = issuers
+        self._seals = seals
+        self._now = now
+        self._unsaved: dict[bytes, bytes] = {}  # refresh tokens that could not be stored, by those before them
+
+    def seal(self, refresh_token: str, id: str) -> bytes:
+        """Encrypt the issuer's refresh token of the sign-in ``id``."""
+        return self._seals.seal(refresh_token, id)
+
+    async def confirm(self, before: IssuerSession, rules: RuleBook) -> Confirmed:
+        """Return the person of the sign-in ``before`` as the issuer knows it now.
+
+        If another process contacts the issuer at the same time, wait for its result. Raises ``ConfirmationRefused``,
+        and ``Unavailable`` if the issuer or the store is."""
+        with trio.move_on_after(WAIT):
+            while True:
+                found, may_contact = await self._store.claim_issuer_session(before, self._now())
+                if found is None:
+                    raise ConfirmationRefused(f"the session has ended: {_SIGN_IN}")
+                if may_contact:
+                    with trio.CancelScope(shield=True):  # a used refresh token must not get lost
+                        return await self._contact(found, rules)
+                if found.checked != before.checked:
+                    return await self._admit(found, found.claims, rules, is_new=False)
+                await trio.sleep(_POLL)
+        raise Unavailable(_DOWN.format(before.issuer))
+
+    async def save(self, before: IssuerSession, after: IssuerSession, write: Callable[[], Awaitable[bool]]) -> bool:
+        """Store a result by ``write()``, and return its result. Keep the refresh token if the store is unavailable."""
+        try:
+            with trio.CancelScope(shield=True):
+                is_saved = await write()
+        except Unavailable:
+            if before.refresh is not None and after.refresh not in (None, before.refresh):
+                self._keep(before.refresh, after.refresh)
+            raise
+        if before.refresh is not None:
+            self._unsaved.pop(before.refresh, None)
+        return is_saved
+
+    async def _contact(self, before: IssuerSession, rules: RuleBook) -> Confirmed:
+        """Refresh the tokens at the issuer. If that fails, release the claim; otherwise storing the result does so."""
+        client = self._issuers.clients.get(before.issuer)
+        sealed = None if before.refresh is None else self._unsaved.get(before.refresh, before.refresh)
+        token = None if sealed is None else self._seals.open(sealed, before.id)
+        if client is None or client.issuer.login is None or token is None:
+            await self._store.release_issuer_session(before.id)
+            raise ConfirmationRefused(f"the issuer {before.issuer} cannot refresh this session: {_SIGN_IN}")
+        tokens = await _result_or_error(client.refresh(token), IssuerRefused, IssuerUnavailable)
+        if isinstance(tokens, IssuerRefused):
+            await self._store.end_sign_in(before.id, self._now())
+            raise ConfirmationRefused(f"the issuer {before.issuer} has ended the access: {_SIGN_IN}")
+        if isinstance(tokens, Exception):
+            await self._store.release_issuer_session(before.id)
+            raise self._unavailable(before.issuer, tokens)
+        refresh = before.refresh if tokens.refresh_token is None else self.seal(tokens.refresh_token, before.id)
+        after = attrs.evolve(before, refresh=refresh, checked=self._now())
+        claims = await _result_or_error(
+            self._claims_of(tokens, client, before), IssuerUnavailable, CannotJudge, TokenRefused
+        )
+        if isinstance(claims, Exception):
+            await self.save(before, after, lambda: self._store.keep_refresh(after))
+            raise self._unavailable(before.issuer, claims)
+        return await self._admit(after, claims, rules, is_new=True)
+
+    async def _claims_of(self, tokens: IssuerTokens, client: IssuerClient, before: IssuerSession) -> Mapping[str, Any]:
+        """Return the person's present claims, from the ID token and, if claims are missing there, from userinfo.
+
+        An issuer that sends neither has only confirmed the person, so the earlier claims stay."""
+        claims = await self._issuers.claims_of(client, tokens, before.claims.keys(), self._now())
+        if claims and "sub" in before.claims and claims.get("sub") != before.claims["sub"]:
+            raise IssuerUnavailable("its tokens are about another person (`sub`)")
+        return claims or before.claims
+
+    async def _admit(
+        self, session: IssuerSession, claims: Mapping[str, Any], rules: RuleBook, *, is_new: bool
+    ) -> Confirmed:
+        """Apply the rules to the person's present claims. Without a rule, all its sessions and own keys end."""
+        person = rules.find(session.issuer, claims)
+        if isinstance(person, NotAdmitted):
+            await self._store.end_access(session.person, self._now())
+            raise ConfirmationRefused(person.info.message)
+        if person.name != session.person:
+            await self._store.end_sign_in(session.id, self._now())
+            raise ConfirmationRefused(f"the session belongs to another person: {_SIGN_IN}")
+        needed = rules.needed_claims(session.issuer, claims)
+        return Confirmed(person, attrs.evolve(session, claims=needed), is_new)
+
+    def _keep(self, before: bytes, after: bytes) -> None:
+        self._unsaved[before] = after
+        if len(self._unsaved) > _MOST_UNSAVED:
+            del self._unsaved[next(iter(self._unsaved))]
+
+    def _unavailable(self, issuer_name: str, error: Exception) -> Unavailable:
+        log.warning("the issuer %s could not refresh a session: %s", issuer_name, error)
+        return Unavailable(_DOWN.format(issuer_name))
+
+
+async def _result_or_error(call: Awaitable[T], *errors: type[E]) -> T | E:
+    """Return the result of ``call``, or the error among ``errors`` that it raised."""
+    try:
+        return await call
+    except errors as error:
+        return error

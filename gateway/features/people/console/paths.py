@@ -1,0 +1,45 @@
+"""The paths of the pages. Everything else of them is imported with the first request."""
+
+from typing import Final
+
+from gateway.config.settings import Config
+from gateway.exchange.service import Service
+from gateway.features.admin.paths import API_MODULES
+from gateway.features.live_view.pages.paths import ACCOUNT, LIVE, TEXT, wants_page
+from gateway.http.response import Response
+from gateway.serving.fast_route import HasExtensions, LateRoute, add_all_methods, add_fast_route
+from gateway.serving.incoming_request import PiecesRequest
+
+ME: Final = ACCOUNT
+USAGE: Final = "/ui/usage"
+KEYS: Final = "/ui/keys"
+GROUPS: Final = "/ui/groups"
+PEOPLE: Final = "/ui/people"
+AUDIT: Final = "/ui/audit"
+STYLE: Final = "/ui/pages.css"
+
+CONSOLE_PATHS: Final = (ME, USAGE, KEYS, GROUPS, PEOPLE, AUDIT, STYLE)
+
+_PACKAGE: Final = "gateway.features.people.console"
+_SERVING: Final = f"{_PACKAGE}.serving"
+
+
+def add_console(app: HasExtensions, config: Config, service: Service) -> None:
+    """Handle the paths of the pages for ``config``, and that of a live view which is switched off."""
+
+    if not config.ui:
+        for method in ("GET", "HEAD"):
+            add_fast_route(app, LIVE, _without_live_view, method)
+    add_all_methods(app, CONSOLE_PATHS, LateRoute((*API_MODULES, _SERVING), "ConsoleServer", (config, service)))
+
+
+_OFF: Final = f"the configuration switches the live view off (`ui: false`); your account is at {ACCOUNT}\n"
+
+
+async def _without_live_view(incoming: PiecesRequest) -> Response:
+    """Send browsers, also after a sign-in, to the first page."""
+    own = ("x-request-id", incoming.scope.id)
+    if not wants_page(incoming.headers):
+        return Response(404, (*TEXT, own), _OFF.encode())
+    location = f"{ACCOUNT}?{incoming.query}".removesuffix("?")
+    return Response(303, (("location", location), ("vary", "accept"), own), b"")

@@ -1,0 +1,61 @@
+"""The paths of sign-in. Everything else of it is imported with its first request."""
+
+from functools import partial
+from typing import Final
+from urllib.parse import quote
+
+from gateway.config.settings import Config
+from gateway.endpoints.plain_answers import json_response
+from gateway.exchange.service import Service
+from gateway.http.external_url import url_of_request
+from gateway.http.response import Response
+from gateway.serving.fast_route import HasExtensions, LateRoute, add_all_methods, add_named_route
+from gateway.serving.incoming_request import PiecesRequest
+
+METADATA: Final = "/.well-known/oauth-authorization-server"
+DEVICE_AUTHORIZATION: Final = "/oauth/device_authorization"
+TOKEN: Final = "/oauth/token"
+LOGIN: Final = "/oauth/login"
+CALLBACK: Final = "/oauth/callback"
+LOGOUT: Final = "/oauth/logout"
+DEVICE: Final = "/device"
+STYLE: Final = "/oauth/style.css"
+
+RESOURCE: Final = "/.well-known/oauth-protected-resource"
+"""The start of the URL of a resource's metadata (RFC 9728, section 3.1). Its path follows, such as ``/mcp/NAME``."""
+
+OAUTH_PATHS: Final = (METADATA, DEVICE_AUTHORIZATION, TOKEN, LOGIN, CALLBACK, LOGOUT, DEVICE, STYLE)
+
+NO_LOGIN: Final = "sign-in is not configured at this gateway: use a key, or a token of its issuers"
+
+_NO_RESOURCE: Final = "no such resource: MCP servers are at /mcp/NAME"
+
+_SERVING: Final = "gateway.features.people.oauth.serving"
+
+
+def add_oauth(app: HasExtensions, config: Config, service: Service) -> None:
+    """Handle the paths of sign-in for ``config``, which has issuers, and the metadata of MCP servers.
+
+    Without ``public_url`` there is no sign-in. Then programs get 404, as Claude Code expects, instead of 401."""
+
+    sign_in = LateRoute((_SERVING,), "SignInServer", (config, service))
+    add_all_methods(app, OAUTH_PATHS, _answer_not_found if config.public_url is None else sign_in)
+    for method in ("GET", "HEAD"):
+        add_named_route(app, f"{RESOURCE}/mcp/", "", partial(_describe_mcp_server, config), method)
+
+
+async def _describe_mcp_server(config: Config, incoming: PiecesRequest, name: str) -> Response:
+    """Return the metadata of the MCP server ``name`` (RFC 9728), whether or not it exists: names are not public."""
+    if "/" in name:
+        return await _answer_not_found(incoming, _NO_RESOURCE)
+    value = {
+        "resource": f"{url_of_request(dict(incoming.asgi), incoming.headers)}/mcp/{quote(name)}",
+        "authorization_servers": [issuer.issuer for issuer in config.issuers],
+        "bearer_methods_supported": ["header"],
+    }
+    return json_response(value, incoming.scope.id, incoming.headers)
+
+
+async def _answer_not_found(incoming: PiecesRequest, reason: str = NO_LOGIN) -> Response:
+    value = {"error": "not_found", "error_description": reason}
+    return json_response(value, incoming.scope.id, incoming.headers, 404)

@@ -1,0 +1,76 @@
+"""The explanation of prompt cache misses in one process. It starts with the first prompt that is large enough."""
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from gateway.http.late_imports import load_module
+
+if TYPE_CHECKING:
+    from gateway.config.prompt_caches import PromptCacheSettings
+    from gateway.features.prompt_caches.texts import LatestPrompts
+    from gateway.features.prompt_caches.tracker import PromptTracker
+    from gateway.shared.memory import SharedMemory
+
+log = logging.getLogger("trigate.prompt_cache")
+
+
+class PromptCaching:
+    """The explanations of misses of prompt caches in one process.
+
+    ``memory`` is that of the workers, ``None`` in a single process. ``texts`` are those of conversations, ``None`` if
+    the operator does not enable them."""
+
+    def __init__(self, settings: "PromptCacheSettings", memory: "SharedMemory | None" = None) -> None:
+        self.settings = settings
+        self.memory = memory
+        self._tracker: PromptTracker | None = None
+        self._has_failed = False
+        self._opening = trio.Lock()  # it serves tasks in the order of their arrival
+        self.texts = _open_texts(settings.texts) if settings.texts else None
+
+    def with_settings(self, settings: "PromptCacheSettings") -> "PromptCaching":
+        """Return the explanations under a new configuration. They keep the prompts if the memory has the same size."""
+        if settings == self.settings:
+            return self
+        self.close()
+        caching = PromptCaching(settings, self.memory)
+        if settings.memory == self.settings.memory:
+            caching._tracker = self._tracker
+        return caching
+
+    def close(self) -> None:
+        """Delete the texts of prompts, because the configuration has changed."""
+        if self.texts is not None:
+            self.texts.close()
+
+    @property
+    def opened_tracker(self) -> "PromptTracker | None":
+        """The tracker, ``None`` until it is open and no request waits for it."""
+        return None if self._opening.locked() else self._tracker
+
+    async def tracker(self, code: str) -> "PromptTracker":
+        """Return the tracker. Its code and the module ``code`` are imported when they are first needed.
+
+        Requests that wait for that continue in order: the first turn of a conversation precedes its second one."""
+        if self._tracker is None or self._opening.locked():
+            async with self._opening:
+                await load_module("gateway.features.prompt_caches.tracker")
+                await load_module(code)
+                from gateway.features.prompt_caches.tracker import open_tracker
+
+                self._tracker = self._tracker or open_tracker(self.settings.memory, self.memory)
+        return self._tracker
+
+    def note_error(self) -> None:
+        """Log an error of this code, with its traceback, the first time."""
+        if not self._has_failed:
+            self._has_failed = True
+            log.exception("the explanation of a prompt cache failed; the request is not affected")
+
+
+def _open_texts(most: int) -> "LatestPrompts":
+    from gateway.features.prompt_caches.texts import LatestPrompts  # imported only where the operator enables it
+
+    return LatestPrompts(most)

@@ -1,0 +1,114 @@
+"""Websockets on pass-through paths, below the name of an entry with ``passthrough: true``.
+
+Sessions of OpenAI's and Gemini's realtime APIs are read and metered as usual, others pass unread."""
+
+from functools import partial
+from typing import Final
+from urllib.parse import unquote
+
+import attrs
+from quart import Response as QuartResponse
+from quart_trio import QuartTrio
+from werkzeug.routing import PathConverter
+
+from gateway.config.model_entry import ModelEntry
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.service import Service
+from gateway.features.realtime.dialing import ConnectionAttempt
+from gateway.features.realtime.events import OpenAiFrames
+from gateway.features.realtime.gemini_live import GeminiFrames
+from gateway.features.realtime.meter import Meter
+from gateway.features.realtime.notices import FrameReader, ResponseStarted
+from gateway.features.realtime.opening import Opening, open_websocket, run_session
+from gateway.features.realtime.session import ResumableSessions
+from gateway.features.realtime.shapes import RealtimeShape
+from gateway.relay.pass_through import (
+    models_in_path,
+    models_in_query,
+    query_without_credentials,
+    rest_of_path,
+    url_below_base,
+)
+from gateway.routing.router import passthrough_target
+from gateway.routing.target import Target
+
+_LIVE: Final = "BidiGenerateContent"
+
+
+class _PassedPath(PathConverter):
+    """A path that may have escaped line breaks, which ``rest_of_path`` refuses with the reason."""
+
+    regex = "(?s:[^/].*?)"
+
+
+def add_passed_websockets(app: QuartTrio, service: Service) -> None:
+    """Add the websockets of all entries with ``passthrough``."""
+    resumable = ResumableSessions()
+    app.url_map.converters = {**app.url_map.converters, "passed": _PassedPath}
+    for name, entry in service.router.passthrough_entries().items():
+        view = partial(_view, service, resumable, entry, name)
+        app.add_websocket(f"/{name}/<passed:rest>", f"passed {name}", view)
+
+
+async def _view(
+    service: Service, resumable: ResumableSessions, entry: ModelEntry, name: str, rest: str
+) -> QuartResponse | None:
+    serve = partial(_serve, entry, name)
+    return await open_websocket(service, resumable, "gemini" if _LIVE in rest else "chat", serve, "passthrough")
+
+
+async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
+    """Connect to the provider and serve the session.
+
+    Raises ``GatewayError`` only before the client's handshake is answered."""
+    service, client_request, record = opening.service, opening.context.client_request, opening.record
+    service.authenticator.check_pass_through(client_request.client, entry, client_request.credential)
+    rest = rest_of_path(opening.arrival.asgi["raw_path"], name)
+    query = query_without_credentials(client_request.query, opening.arrival.headers)
+    target = passthrough_target(entry, record.api, entry.model, url_below_base(entry, rest, query))
+    models = PassedModels(opening.context, target)
+    limited = service.authenticator.is_limited(client_request.client)
+    for at, model in (*models_in_path(rest, limited=limited), *models_in_query(query)):
+        target = attrs.evolve(target, model=models.provider_name(at, model))
+    record.requested_model, record.target, record.model = target.requested_name, target.name, target.model
+    record.provider_api, record.lane = target.api, "byte"
+    reader, meter = _frame_reader(rest), Meter(service, record, target)
+    if reader.is_metered:
+        await meter.check_allowed()
+    else:
+        await meter.request_response()  # the session counts as one
+        await meter.process(ResponseStarted())
+    try:
+        attempt = ConnectionAttempt(opening.context, target, _SHAPE, reports_health=False)
+        provider = await attempt.connect("", opening.offered.names)
+    except BaseException:
+        meter.close()
+        raise
+    async with provider.socket:
+        await opening.accept(provider.socket.subprotocol)
+        await run_session(opening, provider, reader, meter, models)
+
+
+_SHAPE: Final = RealtimeShape(FrameReader, None, beta=True)
+
+
+def _frame_reader(rest: str) -> FrameReader:
+    path = unquote(unquote(rest)).casefold()  # several providers' servers decode it twice, ignoring case
+    if _LIVE.casefold() in path:
+        return GeminiFrames()
+    return OpenAiFrames() if path.rstrip("/").endswith("realtime") else FrameReader()
+
+
+@attrs.frozen
+class PassedModels:
+    """The rule for models in pass-through sessions, whose names are the provider's: a ``ModelRule``."""
+
+    context: ExchangeContext
+    target: Target
+
+    def provider_name(self, at: str, name: str) -> str:
+        self.check_other(at, name)
+        return name
+
+    def check_other(self, at: str, name: str) -> None:
+        self.context.check_additional_model(at, name, self.target.entry)

@@ -1,0 +1,1 @@
+"""Recordings: ``recording`` collects exchanges, which ``recorded`` writes to files."""

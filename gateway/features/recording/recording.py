@@ -1,0 +1,278 @@
+"""Records exchanges for ``trigate serve --record``.
+
+Collects the bytes of both sides while an exchange runs. After its end a thread writes them, which no exchange waits
+for. If the thread is too slow, exchanges are dropped and counted."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+
+from gateway.config.redaction import FETCHED, Secrets, search_forms
+from gateway.features.recording.recorded import Folder, Side
+from gateway.http.headers import Headers, translated_headers
+from gateway.ledger.record import Record
+from gateway.request.client_request import ClientRequest
+from gateway.telemetry.observer import ExchangeRecorder, ExchangeRecording
+from gateway.telemetry.tap import HasLane, listen
+from gateway.upstream.request import UpstreamRequest
+from gateway.upstream.response import UpstreamResponse
+from providers.recordings import answer_path
+from streams.events import Api
+
+log = logging.getLogger("trigate")
+
+MOST: Final = 4 * 2**20
+"""Bytes stored of one body; a longer one is cut, and its meta file reports that."""
+HELD: Final = 64 * 2**20
+"""Bytes of all exchanges that are not written yet; beyond it an exchange is dropped."""
+QUEUED: Final = 256
+
+_RECORDED_HEADERS = frozenset(("anthropic-version", "anthropic-beta", "openai-beta"))
+_CREDENTIALS = frozenset(
+    ("authorization", "x-api-key", "x-goog-api-key", "api-key", "x-trigate-key", "cookie", "x-amz-security-token")
+)
+
+
+@attrs.define
+class RecordedBody:
+    """The first ``MOST`` bytes of a body."""
+
+    parts: list[bytes] = attrs.field(factory=list)
+    size: int = 0
+    cut: bool = False
+
+    def add(self, data: bytes) -> int:
+        """Add ``data`` and return how many bytes were stored."""
+        kept = data[: MOST - self.size]
+        self.cut = self.cut or len(kept) < len(data)
+        if kept:
+            self.parts.append(kept)
+            self.size += len(kept)
+        return len(kept)
+
+
+@attrs.define
+class RecordedSide:
+    """One side of an exchange: its request and its response."""
+
+    api: Api
+    path: str = ""
+    request: RecordedBody = attrs.field(factory=RecordedBody)
+    response: RecordedBody = attrs.field(factory=RecordedBody)
+    request_headers: Headers = ()
+    response_headers: Headers = ()
+    status: int | None = None
+    content_type: str | None = None
+
+
+class Recording(ExchangeRecording):
+    """The recording of a running exchange; observes its stream as a ``Listener``. Its methods never wait or raise.
+
+    It stores nothing before ``request``, which some exchanges never call."""
+
+    def __init__(self, recorder: "Recorder", record: Record) -> None:
+        self._recorder = recorder
+        self._record = record
+        self._has_begun = self._is_done = False
+        self.client = RecordedSide(record.api)
+        self.provider: RecordedSide | None = None
+        self._sent: list[tuple[object, RecordedSide, str]] = []
+        self.provider_name: str | None = None
+        self.secrets: Secrets = ()
+        self.held = 0
+        self.is_dropped = False
+        self.is_withheld = False
+        self.began = 0.0  # Unix seconds, known at the end
+
+    # The client's side
+
+    def request(self, client_request: ClientRequest, body: bytes) -> None:
+        self._has_begun = True
+        self._recorder.begin(self._record, self)
+        self.client.path = _request_path(self.client.api, client_request)
+        self.client.request_headers = _recorded_headers(client_request.headers)
+        self.secrets = tuple(_credentials(client_request.headers))
+        self._add(self.client.request, body)
+
+    def respond(self, status: int, headers: Headers, body: bytes | None) -> None:
+        """Record the response to the client; ``None`` for a stream, which is observed."""
+        if self._is_done:  # a background turn responded to its client long ago
+            return
+        self.client.status, self.client.content_type = status, dict(headers).get("content-type")
+        self.client.response_headers = translated_headers(headers)
+        if body is not None:
+            self._is_done = True
+            self.client.response = RecordedBody()  # the start of a stream that was never sent
+            self._add(self.client.response, body)
+
+    # The provider's side
+
+    def note_request(
+        self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
+    ) -> None:
+        """Record another request to a provider, and drop the earlier ones except a concurrent one."""
+        self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets())))
+        self.provider_name = provider
+        path = urlsplit(request.url).path  # a query may contain a credential
+        before, self.provider = (
+            self.provider,
+            RecordedSide(api, path, request_headers=_recorded_headers(request.headers)),
+        )
+        self._sent = [one for one in self._sent if one[1] is before]
+        self._sent.append((_identity(request), self.provider, provider))
+        self._add(self.provider.request, request.body)
+
+    def note_response(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
+        for identity, half, provider in self._sent:
+            if identity == _identity(request):
+                self.provider, self.provider_name = half, provider
+                half.status, half.content_type = response.status, response.header("content-type")
+                half.response_headers = translated_headers(response.headers)
+
+    def note_body(self, body: bytes) -> None:
+        if self.provider is not None:
+            self._add(self.provider.response, body)
+
+    # Both sides
+
+    def observe(self, received_bytes: bytes, sent_bytes: bytes, note: str = "") -> None:
+        self.note_body(received_bytes)
+        if not self._is_done:
+            self._add(self.client.response, sent_bytes)
+
+    def follow(self, stream: HasLane) -> None:
+        listen(stream, self)
+
+    def withhold(self) -> None:
+        self.is_withheld = True
+        self._recorder.free(self)
+
+    def _add(self, body: RecordedBody, data: bytes) -> None:
+        if not self._has_begun or self.is_dropped or self.is_withheld:
+            return
+        kept = body.add(data)
+        self.held += kept
+        self._recorder.held += kept
+        if self._recorder.held > HELD:
+            self.is_dropped = True
+            self._recorder.free(self)
+
+    def sides(self) -> list[tuple[Literal["client", "provider"], RecordedSide]]:
+        provider: list[tuple[Literal["client", "provider"], RecordedSide]] = []
+        if self.provider is not None:
+            provider.append(("provider", self.provider))
+        return [*provider, ("client", self.client)]
+
+
+def _identity(request: UpstreamRequest) -> object:
+    """Return the parts of a request by which it is recognized, and which differ from those of a concurrent one."""
+    return request.url, request.headers
+
+
+class Recorder(ExchangeRecorder):
+    """Writes recordings to ``folder``.
+
+    An observer of the ledger; used from the trio thread only. ``run`` writes everything; ``finish`` ends it when all is
+    written."""
+
+    def __init__(self, folder: Path, secrets: Secrets = ()) -> None:
+        self._folder = Folder(folder)
+        self.secrets = secrets  # of the configuration
+        self.held = 0
+        self._lost = 0
+        self._open: dict[Record, Recording] = {}
+        self._to, self._queue = trio.open_memory_channel[tuple[Recording, Mapping[str, Any]]](QUEUED)
+        self._over = trio.Event()
+        self._running = False
+
+    def open(self, record: Record) -> Recording:
+        return Recording(self, record)
+
+    def begin(self, record: Record, recording: Recording) -> None:
+        """Write ``recording`` when the exchange of ``record`` ends."""
+        self._open[record] = recording
+
+    def hide(self, secrets: Secrets) -> None:
+        self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets)))
+
+    def note_start(self, record: Record) -> None:
+        pass
+
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
+        recording = self._open.pop(record, None)
+        if recording is None or recording.is_withheld:
+            return
+        recording.began = time.time() - line.get("duration_ms", 0) / 1000
+        try:
+            if recording.is_dropped:
+                raise trio.WouldBlock
+            self._to.send_nowait((recording, line))
+        except (trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError):
+            self._lost += 1
+            self.free(recording)
+
+    def free(self, recording: Recording) -> None:
+        """Drop the bodies of ``recording``, because they were written or do not fit."""
+        self.held -= recording.held
+        recording.held = 0
+        for _, half in recording.sides():
+            half.request, half.response = RecordedBody(), RecordedBody()
+
+    async def run(self) -> None:
+        """Write ended exchanges until ``finish``. Raises only for cancellation."""
+        self._running = True
+        try:
+            async with self._queue:
+                async for recording, line in self._queue:
+                    await self._write(recording, line)
+        finally:
+            self._over.set()
+
+    async def finish(self) -> None:
+        self._to.close()
+        if self._running:
+            await self._over.wait()
+        else:
+            self._queue.close()
+
+    async def _write(self, recording: Recording, line: Mapping[str, Any]) -> None:
+        secrets = search_forms((*recording.secrets, *self.secrets, *FETCHED.words))
+        sides = [_side(name, half, recording.provider_name) for name, half in recording.sides()]
+        try:
+            await trio.to_thread.run_sync(self._folder.write, sides, line, secrets, recording.began)
+        except OSError as error:
+            self._lost += 1
+            log.warning("could not record an exchange: %s", error)
+        else:
+            if self._lost:
+                log.warning("%d exchanges were not recorded: recording is too slow, or its memory is full", self._lost)
+                self._lost = 0
+        self.free(recording)
+
+
+def _side(name: Literal["client", "provider"], half: RecordedSide, provider: str | None) -> Side:
+    notes = [f"the {what} was truncated at {MOST} bytes" for what, body in
+             (("request", half.request), ("response", half.response)) if body.cut]  # fmt: skip
+    return Side(
+        name, half.api, half.path, b"".join(half.request.parts), b"".join(half.response.parts), half.status,
+        half.content_type, half.request_headers, half.response_headers, provider, tuple(notes),
+    )  # fmt: skip
+
+
+def _request_path(api: Api, client_request: ClientRequest) -> str:
+    return answer_path(api, client_request.path.model, client_request.path.stream).partition("?")[0]
+
+
+def _recorded_headers(headers: Headers) -> Headers:
+    return tuple((name, value) for name, value in headers if name in _RECORDED_HEADERS)
+
+
+def _credentials(headers: Headers) -> list[str]:
+    values = (value.partition(" ")[2] or value for name, value in headers if name in _CREDENTIALS)
+    return [text for value in values if (text := value.strip())]

@@ -1,0 +1,129 @@
+"""The consequences of steps in words: for one request, and for a whole configuration."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from gateway.config.loading import Config
+from gateway.config.settings import Remark
+from gateway.features.steps.endpoints import closed_endpoints
+from gateway.features.steps.loaded import LoadedStep, StepSet
+from gateway.features.steps.scope import ClientFacts
+from providers.endpoints.endpoint import ENDPOINTS
+
+
+def describe_step(step: LoadedStep) -> str:
+    """Return one line about a step: its moments and actions, and what the client waits for."""
+    conditions = [
+        *(["if the request lists it"] if step.scope.on_request else []),
+        *(["for attempts at " + ", ".join(step.scope.entries)] if step.scope.entries is not None else []),
+    ]
+    when = f" ({'; '.join(conditions)})" if conditions else ""
+    moments = "; ".join(_describe_moment(step, moment) for moment in step.moments)
+    return f"{step.name}{when}: {_describe_actions(step)}; {moments}"
+
+
+def _describe_actions(step: LoadedStep) -> str:
+    if step.is_observer:
+        return "records finished requests" + (" with their texts" if step.wants_content else "")
+    if step.actions is None:
+        return "the service decides"
+    if isinstance(step.actions, str):
+        return {"mask": "masks", "refuse": "refuses", "report": "reports"}[step.actions]
+    return ", ".join(f"{label}: {action}" for label, action in step.actions.items()) + ", others: refuse"
+
+
+def _describe_moment(step: LoadedStep, moment: str) -> str:
+    match moment:
+        case "request":
+            return "request: runs before the request is sent" + _describe_deadline(step)
+        case "during":
+            return "during: runs while the provider works; the first token waits for it" + _describe_deadline(step)
+        case "finished":
+            return "finished: delays nothing"
+    return f"response: {_describe_hold(step)}"
+
+
+def _describe_deadline(step: LoadedStep) -> str:
+    return "" if step.is_inline else f", at most {step.deadline:g} s"
+
+
+def _describe_hold(step: LoadedStep) -> str:
+    if step.only_reports:
+        return "delays nothing"
+    if step.hold == "whole":
+        return "the first token waits for the complete response (hold: whole)"
+    if step.hold == "nothing":
+        return "text flows (hold: nothing): it detects, and does not prevent that the client sees text"
+    if step.hold == "tail":
+        return "text flows, except an end that may become a match; a tool call waits until it is complete"
+    return f"text arrives {step.hold} characters later (hold: {step.hold}); a tool call waits until it is complete"
+
+
+def changes_responses(step: LoadedStep) -> bool:
+    """Return whether the step may mask responses, or restore values in them."""
+    return step.restore or (step.at("response") and step.may_mask and not step.only_reports)
+
+
+def steps_of_request(
+    config: Config, steps: StepSet, model: str, route: str | None, endpoint: str, client: str | None
+) -> tuple[LoadedStep, ...]:
+    """Return the steps that apply to requests of ``client`` for ``model``, also those that it must request."""
+    groups = {key.name: key.group_name for key in config.client_keys}
+    group = None if client is None else groups.get(client)
+    models = (model,) if route is None else (route, model)
+    return steps.steps_for(ClientFacts(client, group, models, endpoint, frozenset(steps.by_name)))
+
+
+def steps_changing_lane(steps: Iterable[LoadedStep], entry_name: str) -> list[str]:
+    """Return the names of steps that may change a response, so that it uses the hub lane within one API too."""
+    return [step.name for step in steps if changes_responses(step) and step.applies_to_entry(entry_name)]
+
+
+def consequences(config: Config, steps: StepSet) -> Iterator[tuple[Remark, str]]:
+    """Yield what an operator should know about the steps of ``config``: the kind of a remark and its text."""
+    enforcing = [step for step in steps.steps if not step.only_reports and not step.is_observer]
+    yield from _describe_closed_endpoints(config, enforcing)
+    changing = [step.name for step in enforcing if changes_responses(step)]
+    if changing:
+        text = (
+            f"steps: {', '.join(changing)} may change responses, so streams are translated (lane hub) even if the "
+            "provider speaks the client's API; complete responses only if a step changes them"
+        )
+        yield "note", text
+    if not _has_mask_key(config) and any(step.may_mask for step in enforcing):
+        yield "warning", "steps: masks change with each restart: set signing_key, or a state_storage that lasts"
+    storage = config.state_storage
+    if any(step.restore for step in enforcing) and storage is not None and not storage.encryption_key:
+        text = (
+            "steps: stored turns contain the values that masks hide, because of `restore`: set "
+            "state_storage.encryption_key"
+        )
+        yield "warning", text
+    for step in enforcing:
+        if step.at("response") and step.hold == "nothing":
+            yield "note", f"steps: {step.name} with `hold: nothing` detects, and does not prevent that clients see text"
+    if enforcing:
+        yield "note", "steps: no step reads text inside pictures, audio and video"
+
+
+def _has_mask_key(config: Config) -> bool:
+    storage = config.state_storage
+    return bool(config.signing_key) or (storage is not None and storage.type != "memory")
+
+
+def _describe_closed_endpoints(config: Config, steps: Sequence[LoadedStep]) -> Iterator[tuple[Remark, str]]:
+    """Yield a note for each step that closes endpoints of the configured providers."""
+    served = {name for name in ENDPOINTS if any(entry.place_of(name, entry.model) for entry in config.entries)}
+    if any(entry.passthrough for entry in config.entries):
+        served.add("passthrough")
+    if config.mcp_servers:
+        served.add("mcp")
+    by_closed: dict[tuple[str, ...], list[str]] = {}
+    for step in steps:
+        if closed := tuple(name for name in closed_endpoints(step) if name in served):
+            by_closed.setdefault(closed, []).append(step.name)
+    for endpoints, names in by_closed.items():
+        text = (
+            f"steps: no step checks {', '.join(endpoints)}, so clients of {', '.join(names)} get 403 there; to "
+            "open them unchecked, list the others in `for: {endpoints: …}`, or set `unchecked: pass`"
+        )
+        yield "note", text

@@ -1,0 +1,451 @@
+"""The check of a stream while it is read.
+
+A stream whose steps can change it is released as events, which the client's lane writes. Otherwise the provider's own
+events are released unchanged once the steps have released their text."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import attrs
+import trio
+
+from gateway.features.steps.chain import Chain
+from gateway.features.steps.gate import END_REASON, Gate
+from gateway.features.steps.holding import EVENTS_OF_TURN
+from gateway.features.steps.plain_text import LATER, PlainText
+from gateway.features.steps.released import frame_of, frame_of_choices, frame_of_text
+from gateway.features.steps.response_steps import ResponseSteps
+from gateway.features.steps.runner import StepFailed
+from gateway.features.steps.runs import TEXT_TYPES
+from gateway.features.steps.shown_choices import ShownChoices
+from gateway.features.steps.verdicts import RefusedByStep
+from gateway.http.offload import offload
+from gateway.streaming.lane import OPENING_COMMENTS, read_whole, too_large
+from providers.neutral.choices import MEMBERS, OTHER_CHOICE, check_number, split_choices
+from providers.neutral.codec import Codec, Reader
+from streams.errors import GatewayError
+from streams.events import AnswerEnd, ErrorInfo, Event, TextDelta, Usage
+from streams.framing import Framing
+from streams.pipe import Watch
+from streams.sse import DONE
+
+_NO_DATA: Final = ("", b"")
+
+_NOTHING: Final[Mapping[int, Sequence[Event]]] = {}
+
+Change: TypeAlias = Callable[[Event], Event]
+"""Changes an event before its check, such as the name of a tool."""
+
+PIECE: Final = 64 * 1024
+"""Bytes of the largest piece that is passed on, of text that was held."""
+
+COUNTED: Final = 64 * 1024
+"""Characters of held text beyond which they are counted."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class StreamSource:
+    """How to read the provider's stream: its API and framing, and the limits of an event and an answer in bytes.
+    ``change``, if any, is applied to each event first. ``count_held`` counts characters of held text in the client's
+    share of memory, and returns the size at which to call it again. ``has_choices``: the client requested several
+    choices."""
+
+    codec: Codec
+    framing: Framing
+    event_limit: int
+    answer_limit: int
+    change: Change | None
+    count_held: Callable[[int], Awaitable[int]]
+    has_choices: bool = False
+
+
+class CheckedStream:
+    """A provider's stream whose text its steps release.
+
+    ``chunks`` yields what the client's lane reads: the provider's own events, or released events if ``translates``.
+    ``usage`` is the usage that the provider reported, ``characters`` the number of characters that it sent, whatever
+    was released. The limits on silence do not count the time of the steps."""
+
+    def __init__(
+        self,
+        checks: ResponseSteps,
+        source: StreamSource,
+        watch: Watch,
+        on_refusal: Callable[[], object],
+        pass_keep_alive: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Prepare the stream. ``on_refusal`` is called when a refusal ends it, ``pass_keep_alive`` for a keep-alive of
+        the provider that does not pass immediately."""
+        self._on_refusal = on_refusal
+        self._pass_keep_alive = pass_keep_alive
+        self._keep_alives = 0
+        words = source.codec.wire.words
+        self._opening = max(OPENING_COMMENTS, words.opening_keep_alives)
+        self._keep_alive_starts = (b":", *(b"event: " + name.encode() for name in words.keep_alives))
+        self.ended = trio.Event()
+        """Set when the last bytes were released, or the stream was refused or closed."""
+        self.is_clean = False
+        """True if everything was released, and nothing masked."""
+        self.usage: Usage | None = None
+        self.characters = 0
+        self._checks = checks
+        self._source = source
+        self._api = source.codec.api
+        self._watch = watch
+        self._readers: dict[int, Reader] = {}
+        self._chains: dict[int, Chain] = {}
+        self._plain: PlainText | None = None
+        """The text of the stream while no step can find anything in it."""
+        self._gate = Gate()
+        self.released_reader = self._gate.reader
+        """Reads the released bytes for the lane of a client of the same API."""
+        self._failure: ErrorInfo | None = None
+        """The failure in the event that is being read."""
+        self._shown = ShownChoices()
+        self._ended: set[int] = set()  # the choices whose answer has ended
+        self._is_at_end = False
+        self._next_count = min(COUNTED, source.answer_limit)  # of characters, held or not
+        self._most_held = COUNTED
+        self._awaits_verdict = checks.session.awaits_verdict
+        self._find_choice = OTHER_CHOICE.search if self._api in MEMBERS else None
+        self._has_content = False
+        self._is_counting = True  # the limit on silence counts, first from the headers on
+        self._is_cut = False
+        self._scope = trio.CancelScope()
+
+    async def chunks(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the released bytes. Raises ``GatewayError`` for a refusal, and what ``source`` raises."""
+        framing = self._source.framing
+        splitter = framing.splitter(self._source.event_limit)
+        try:
+            while True:
+                if self._is_counting:
+                    self._is_counting = False
+                else:
+                    self._watch.restart_idle_limit()
+                chunk = await (self._next_chunk(source) if self._checks.may_cut else anext(source, None))
+                if chunk is None:
+                    break
+                if not self._has_content or self._checks.may_wait:
+                    self._note_arrival()
+                raws = splitter.feed(chunk)
+                released = await self._release(raws)
+                if raws and raws[-1].startswith(self._keep_alive_starts) and not released.endswith(raws[-1]):
+                    self._note_keep_alive()
+                for at in range(0, len(released), PIECE):
+                    if at:
+                        await trio.lowlevel.checkpoint()  # the lane reads the pieces in turns
+                    yield released[at : at + PIECE]
+                    self._is_counting = True  # its reader has restarted the limit
+                if self._shown.is_over:
+                    self._note_end()
+                    return
+            rest = splitter.close()
+            whole = framing.complete(rest)
+            if whole and (released := await self._release([whole])):
+                yield released
+            released = await self._end(b"" if whole or rest.strip() else rest)
+            self._note_end()
+            for at in range(0, len(released), PIECE):
+                yield released[at : at + PIECE]
+                await trio.lowlevel.checkpoint()
+        except RefusedByStep as refused:
+            yield self._stop_events(refused)
+        finally:
+            self.ended.set()
+
+    async def whole_chunks(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the released events of a complete response that becomes a stream. Raises as ``chunks`` does."""
+        body = bytearray()
+        async for chunk in source:
+            self._watch.restart_idle_limit()
+            body += chunk
+            if len(body) > self._source.answer_limit:
+                raise GatewayError.of(too_large(self._source.answer_limit))
+        self._watch.lift_content_limit()
+        self._watch.pause()
+        events = await offload(len(body), read_whole, self._source.codec, bytes(body))
+        self.characters = self._count(events)
+        try:
+            change = self._source.change
+            changed = list(events) if change is None else [change(event) for event in events]
+            (released,) = await self._checks.check_whole([changed], len(body))
+            self.is_clean = not self._checks.masked
+        except RefusedByStep:
+            self._on_refusal()
+            raise
+        finally:
+            self.ended.set()
+        yield frame_of(released)
+
+    def _stop_events(self, refused: RefusedByStep) -> bytes:
+        """Return the events with which the step ends the answer. Raises ``refused`` if it has none."""
+        self._checks.note_refusal(refused)
+        self._on_refusal()
+        if refused.stop_text is None:
+            raise refused
+        stopped = self._shown.stop_events(refused.stop_text, self.usage)
+        for choice, events in stopped.items():
+            self._checks.keep_events(choice, events)
+        return frame_of_choices(stopped)
+
+    def _note_end(self) -> None:
+        self.is_clean = not any(chain.has_masked for chain in self._chains.values())
+
+    async def _next_chunk(self, source: AsyncIterator[bytes]) -> bytes | None:
+        """Return the next bytes of the provider, ``None`` at the end. Raises the refusal that cuts the stream."""
+        with trio.CancelScope() as self._scope:
+            if self._is_cut:
+                self._scope.cancel()
+            return await anext(source, None)
+        for chain in self._chains.values():
+            await chain.feed(())  # raises the refusal
+        raise AssertionError("only a refusal cuts the stream")
+
+    def _note_keep_alive(self) -> None:
+        """Pass on a keep-alive that waits for a step, unless it is one with which every stream begins."""
+        self._keep_alives += 1
+        if self.characters or self._keep_alives > self._opening:
+            self._pass_keep_alive()
+
+    def _note_arrival(self) -> None:
+        if not self._has_content:
+            self._has_content = True
+            self._watch.lift_content_limit()
+        if self._checks.may_wait:
+            self._watch.pause()
+
+    async def _note_held(self, chain: Chain) -> None:
+        """Count text that is held. Beyond the limit of an answer it is content that the step cannot check."""
+        limit, held = self._source.answer_limit, sum(one.held_characters for one in self._chains.values())
+        if held > limit:
+            for stage in chain.holding_stages():
+                self._checks.session.note_failure(StepFailed(stage.step, "too_long"))
+                stage.is_bypassed = True
+            held = 0
+        if held >= self._most_held:
+            self._most_held = await self._source.count_held(held)
+        following = self.characters + max(1, min(self._most_held, limit) - held)
+        self._next_count = min(following, limit) if self.characters < limit else following
+
+    def _drop_watchers(self, chain: Chain) -> None:
+        """Let the steps that only report see no more of a long answer, which they would hold."""
+        for step_name in chain.drop_watchers():
+            self._checks.session.records.of(step_name, "response").note_too_long()
+
+    def _cut_stream(self) -> None:
+        self._is_cut = True  # also for the next read
+        self._scope.cancel()
+
+    async def _release(self, raws: Sequence[bytes]) -> bytes:
+        """Return the released bytes after some events of the provider. Their texts are checked together."""
+        out, framing = [], self._source.framing
+        together: dict[int, list[Event]] = {}
+        for raw in raws:
+            parsed, reported = framing.parse(raw), None
+            if parsed is None:
+                by_choice = _NOTHING
+            elif self._ended and self._has_ended and parsed[1] != DONE:
+                continue  # the client would join it with the answer that has ended
+            else:
+                if (read := self._read(raw, *parsed)) is None:
+                    continue
+                by_choice, reported = read, read.get(0, ())
+                checks_bytes = self._failure is None and not self._checks.translates
+                if checks_bytes and (unread := await self._checks.unread_texts(self._api, parsed[1], by_choice)):
+                    by_choice = {**by_choice, 0: [*unread, *reported]}
+                    await trio.lowlevel.checkpoint()  # an event may have a thousand
+                if self._plain is not None:
+                    together[0] = self._leave_plain(self._plain)
+                if self._failure is not None:
+                    if together:  # a failure discards held text, but not earlier releases
+                        out.append(await self._feed(together))
+                        together = {}
+                    by_choice = await self._check_failure(self._failure, parsed[1])
+            self._hold_bytes(raw, parsed, by_choice, reported)
+            self._failure = None
+            for choice, events in by_choice.items():
+                if choice in together:
+                    together[choice] += events
+                else:
+                    together[choice] = list(events)
+        if (plain := self._plain) is not None and (released := self._release_plain(plain, together)) is not None:
+            return released
+        out.append(await self._feed(together))
+        self._plain = self._enter_plain(together)
+        return b"".join(out)
+
+    def _hold_bytes(
+        self,
+        raw: bytes,
+        parsed: tuple[str, bytes] | None,
+        by_choice: Mapping[int, Sequence[Event]],
+        reported: Sequence[Event] | None,
+    ) -> None:
+        """Hold the provider's own event if the client gets these."""
+        if not self._checks.translates:
+            clean = self._source.framing.without_remarks(raw, *(parsed or _NO_DATA))
+            if clean is not raw and self._source.framing.parse(clean) is None:
+                reported = None
+            is_end = self._checks.may_cut and parsed is not None and END_REASON.search(parsed[1]) is not None
+            self._gate.add(clean, by_choice, reported, has_failed=self._failure is not None, is_end=is_end)
+
+    def _enter_plain(self, fed: Mapping[int, Sequence[Event]]) -> PlainText | None:
+        """Return the text after the events ``fed`` if the steps need not see the next event."""
+        if len(self._chains) != 1 or self._awaits_verdict or self._source.has_choices or not (events := fed.get(0)):
+            return None
+        last = events[-1]
+        return self._chains[0].take_back(last.block) if type(last) is TextDelta and 0 in self._chains else None
+
+    def _release_plain(self, plain: PlainText, together: dict[int, list[Event]]) -> bytes | None:
+        """Return the released bytes of the plain text. If the steps must see it, add it to ``together`` and return
+        ``None``."""
+        if self.characters > self._next_count or (text := plain.release()) is None:
+            together[0] = self._leave_plain(plain)
+            return None
+        if plain.passed_length > LATER:
+            self._chain(0).pass_on(plain)
+        if not self._checks.translates:
+            return self._gate.release_text(len(text))
+        if not text:
+            return b""
+        self._shown.note_text(plain.block)
+        return frame_of_text(plain.block, text)
+
+    def _leave_plain(self, plain: PlainText) -> list[Event]:
+        """Return the held text as the events that the steps see next, after the text that the client has."""
+        self._plain = None
+        self._chain(0).pass_on(plain)
+        self.characters -= len(plain.held)  # which are counted again
+        return [TextDelta(plain.block, plain.held)] if plain.held else []
+
+    async def _check_failure(self, failure: ErrorInfo, data: bytes) -> Mapping[int, Sequence[Event]]:
+        """Return the events of a failure. Raises ``GatewayError`` if the client may not get its bytes."""
+        checked = await self._checks.check_failure(failure, b"" if self._checks.translates else data)
+        if checked is not failure and not self._checks.translates:
+            raise GatewayError.of(checked)
+        return {0: [checked]}
+
+    async def _end(self, rest: bytes) -> bytes:
+        self._is_at_end = True
+        by_choice = {choice: list(reader.close()) for choice, reader in self._readers.items()}
+        if not by_choice:
+            by_choice = {0: list(self._reader(0).close())}
+        if self._plain is not None:
+            by_choice[0] = [*self._leave_plain(self._plain), *by_choice.get(0, ())]
+        if not self._checks.translates:
+            has_failed = any(isinstance(one, ErrorInfo) for one in by_choice.get(0, ()))
+            self._gate.add(rest, by_choice, None, has_failed=has_failed)
+        released = await self._feed(by_choice)
+        self._gate.reader.end = by_choice.get(0, ())
+        return released
+
+    async def _feed(self, by_choice: Mapping[int, Sequence[Event]]) -> bytes:
+        released: dict[int, list[Event]] = {}
+        change = self._source.change
+        for choice, events in by_choice.items():
+            self.characters += self._count(events)
+            chain = self._chain(choice)
+            released[choice] = out = await chain.feed(events if change is None else [change(one) for one in events])
+            if self.characters > self._next_count:
+                if self.characters > self._source.answer_limit:
+                    self._drop_watchers(chain)
+                await self._note_held(chain)
+                out += await chain.feed(())
+        if self._awaits_verdict and any(released.values()):
+            await self._checks.session.await_verdict()
+            self._awaits_verdict = False
+        if self._checks.translates:
+            if self._source.has_choices:
+                ready = self._shown.take_ready(released, self._chains, holds_whole=self._checks.holds_whole)
+                return frame_of_choices(ready)
+            return await self._frames_of(released.get(0, []))
+        if len(self._chains) > 1 and self._checks.holds_whole and not self._is_at_end:
+            self._gate.count_released(released)
+            return b""
+        return self._gate.release(released)
+
+    async def _frames_of(self, events: Sequence[Event]) -> bytes:
+        """Return the frames of released ``events``, each with those of one turn of the event loop."""
+        frames = []
+        for at in range(0, len(events), EVENTS_OF_TURN):
+            if at:
+                await trio.lowlevel.checkpoint()
+            part = events[at : at + EVENTS_OF_TURN]
+            self._shown.note_released(0, part)
+            frames.append(frame_of(part))
+        return b"".join(frames)
+
+    def _read(self, raw: bytes, name: str, data: bytes) -> Mapping[int, Sequence[Event]] | None:
+        """Return the events of one event of the provider by choice, and note the first failure.
+
+        If it only has more plain text, hold that, and return ``None``."""
+        plain = self._plain
+        if plain is None or (self._find_choice is not None and self._find_choice(data) is not None):
+            return self._read_choices(name, data)
+        events = self._readers[0].read_event(name, data)
+        if len(events) != 1 or type(event := events[0]) is not TextDelta:
+            self._note_ends(0, events)
+            return {0: events}
+        if event.block != plain.block or event.logprobs is not None or event.phase is not None:
+            return {0: events}
+        size = len(event.text)
+        if not self._checks.translates:
+            if self._source.framing.without_remarks(raw, name, data) is not raw:
+                return {0: events}
+            if (unread := self._checks.unread) is not None and not unread.has_text_alone(data, event):
+                return {0: events}
+            self._gate.add_text(raw, size, events)
+        plain.held += event.text
+        self.characters += size
+        return None
+
+    def _read_choices(self, name: str, data: bytes) -> Mapping[int, Sequence[Event]]:
+        """Return the events of one event of the provider by choice, and note the first failure."""
+        parts = split_choices(self._api, data)
+        if len(self._readers) > 1 and not data.startswith(b"{"):  # the mark of the end, for all choices
+            parts = dict.fromkeys(self._readers, data)
+        found: dict[int, Sequence[Event]] = {}
+        for choice, part in parts.items():
+            found[choice] = events = self._reader(choice).read_event(name, part)
+            self._note_ends(choice, events)
+        return found
+
+    def _note_ends(self, choice: int, events: Sequence[Event]) -> None:
+        """Note the end of ``choice`` and the first failure."""
+        for event in events:
+            kind = type(event)
+            if kind is AnswerEnd:
+                self._ended.add(choice)
+            elif kind is ErrorInfo and self._failure is None:
+                self._failure = event  # type: ignore[assignment]
+
+    def _reader(self, choice: int) -> Reader:
+        if choice not in self._readers:
+            check_number(self._readers)
+            self._readers[choice] = self._source.codec.reader(self._source.answer_limit)
+        return self._readers[choice]
+
+    def _chain(self, choice: int) -> Chain:
+        if choice not in self._chains:
+            self._chains[choice] = self._checks.chain(self._cut_stream, choice)
+        return self._chains[choice]
+
+    def unsent_usage(self) -> Usage | None:
+        """Return the usage that the provider has reported so far, although its events may not be released."""
+        usages = (reader.unsent_usage() for reader in self._readers.values())
+        return next((usage for usage in usages if usage is not None), self.usage)
+
+    @property
+    def _has_ended(self) -> bool:
+        return bool(self._ended) and len(self._ended) == len(self._readers)
+
+    def _count(self, events: Iterable[Event]) -> int:
+        """Return the number of characters of text in ``events``, and note the usage that they report."""
+        found = 0
+        for event in events:
+            if type(event) in TEXT_TYPES:
+                found += len(event.text)  # type: ignore[union-attr]
+            elif type(event) is Usage:
+                self.usage = event
+        return found

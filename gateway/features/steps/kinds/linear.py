@@ -1,0 +1,305 @@
+"""Regular expressions whose search takes linear time: a deterministic automaton, built from Python's syntax.
+
+Backreferences and lookarounds have no such automaton, and are refused. Matches are as long as possible. RE2 reports no
+position from which a match may continue after the end of a text, and its ``\\b`` and classes know ASCII alone."""
+
+import re
+import re._constants as ops  # type: ignore[import-not-found]
+import re._parser as parser  # type: ignore[import-not-found]
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from configfile.wording import Wrong
+from gateway.features.steps.kinds.automata import (
+    ADVICE,
+    EDGE,
+    IN_WORD,
+    WORD,
+    Automaton,
+    Characters,
+    Classes,
+    Graph,
+    Hit,
+    State,
+    Test,
+)
+
+_CATEGORIES: Final = {
+    ops.CATEGORY_DIGIT: r"\d", ops.CATEGORY_NOT_DIGIT: r"\D", ops.CATEGORY_SPACE: r"\s",
+    ops.CATEGORY_NOT_SPACE: r"\S", ops.CATEGORY_WORD: r"\w", ops.CATEGORY_NOT_WORD: r"\W",
+}  # fmt: skip
+_BOUNDARIES: Final[Mapping[Any, Test]] = {
+    ops.AT_BOUNDARY: lambda one, other: (one is True) != (other is True),
+    ops.AT_NON_BOUNDARY: lambda one, other: (one is True) == (other is True),
+}
+
+
+def _is_start(before: object, _: object) -> bool:
+    return before is EDGE
+
+
+def _is_end(_: object, after: object) -> bool:
+    return after is EDGE
+
+
+_EDGES: Final[Mapping[Any, Test]] = {
+    ops.AT_BEGINNING: _is_start, ops.AT_BEGINNING_STRING: _is_start, ops.AT_END: _is_end, ops.AT_END_STRING: _is_end,
+}  # fmt: skip
+_REFUSED: Final = {
+    ops.GROUPREF: "a backreference", ops.GROUPREF_EXISTS: "a condition", ops.ASSERT: "a lookaround",
+    ops.ASSERT_NOT: "a lookaround", ops.POSSESSIVE_REPEAT: "a possessive repeat", ops.ATOMIC_GROUP: "an atomic group",
+}  # fmt: skip
+_SAMPLES: Final = (*map(chr, range(128)), "é", "É", "ß", "中", "٣", "\u3000", "\u2028", "\x85", "😀", "\u0378")
+
+
+LONGEST_PREFIX: Final = 64
+"""The most characters of the beginning of a pattern that Python's search looks for."""
+
+SHORT_TRIAL: Final = 64
+"""Characters after a match whose states are not remembered."""
+
+_FIRST: Final = (0,)
+_SINGLE: Final = (ops.LITERAL, ops.NOT_LITERAL, ops.ANY, ops.IN)
+
+
+class GraphBuilder:
+    """Builds the graph of a parsed pattern. ``leaves`` are the classes of characters in it, as patterns."""
+
+    def __init__(self, *, has_edges: bool) -> None:
+        self.graph = Graph()
+        self.leaves: list[re.Pattern[str]] = []
+        self.samples: set[str] = set(_SAMPLES)
+        self.has_boundaries = False
+        self._tests = {**_BOUNDARIES, **(_EDGES if has_edges else {})}
+
+    def add(self, tree: Any, start: int, flags: int) -> int:
+        """Add ``tree`` after the node ``start``, and return its last node."""
+        for op, value in tree:
+            start = self._add_item(op, value, start, flags)
+        return start
+
+    def _add_item(self, op: Any, value: Any, start: int, flags: int) -> int:
+        if op in (ops.LITERAL, ops.NOT_LITERAL, ops.ANY, ops.IN):
+            end = self.graph.node()
+            self.graph.steps[start].append((self._leaf(op, value, flags), end))
+            return end
+        if op is ops.SUBPATTERN:
+            _, added, removed, tree = value
+            return self.add(tree, start, (flags | added) & ~removed)
+        if op is ops.BRANCH:
+            end = self.graph.node()
+            for tree in value[1]:
+                self.graph.empty[self.add(tree, start, flags)].append(end)
+            return end
+        if op in (ops.MAX_REPEAT, ops.MIN_REPEAT):
+            least, most, tree = value
+            return self._repeat(least, most, tree, start, flags)
+        if op is ops.AT and value in self._tests:
+            end = self.graph.node()
+            self.has_boundaries = True
+            self.graph.tests[start].append((self._tests[value], end))
+            return end
+        raise Wrong(f"the pattern has {_REFUSED.get(op, '`^` or `$`')}", ADVICE)
+
+    def _repeat(self, least: int, most: Any, tree: Any, start: int, flags: int) -> int:
+        for _ in range(least):
+            start = self.add(tree, start, flags)
+        if most is ops.MAXREPEAT:
+            loop, end = self.graph.node(), self.graph.node()
+            self.graph.empty[start].append(loop)
+            self.graph.empty[self.add(tree, loop, flags)].append(loop)
+            self.graph.empty[loop].append(end)
+            return end
+        end = self.graph.node()
+        self.graph.empty[start].append(end)
+        for _ in range(int(most) - least):
+            start = self.add(tree, start, flags)
+            self.graph.empty[start].append(end)
+        return end
+
+    def _leaf(self, op: Any, value: Any, flags: int) -> int:
+        if op is ops.ANY:
+            source = "(?s:.)" if flags & re.DOTALL else "."
+        elif op is ops.IN:
+            source = "[" + "".join(self._member(*one) for one in value) + "]"
+        else:
+            source = f"[{'^' if op is ops.NOT_LITERAL else ''}{self._member(ops.LITERAL, value)}]"
+        pattern = re.compile(source, flags & re.IGNORECASE)
+        if pattern not in self.leaves:
+            self.leaves.append(pattern)
+        return self.leaves.index(pattern)
+
+    def _member(self, op: Any, value: Any) -> str:
+        if op is ops.NEGATE:
+            return "^"
+        if op is ops.CATEGORY:
+            return _CATEGORIES[value]
+        ends = (value, value) if op is ops.LITERAL else value
+        for end in (ends[0] - 1, ends[0], ends[1], ends[1] + 1):
+            if 0 <= end <= 0x10FFFF:
+                self.samples |= {chr(end), chr(end).lower()[:1], chr(end).upper()[:1]}
+        return "-".join(f"\\U{end:08x}" for end in dict.fromkeys(ends))
+
+    def prefix_pattern(self, tree: Any) -> re.Pattern[str] | None:
+        """Return a pattern of bounded length with which each match of ``tree`` begins, ``None`` if there is none.
+
+        Python's search for it takes linear time, and most texts do not have it."""
+        found, size = [], 0
+        for op, value in tree:
+            least = most = 1
+            if op is ops.AT:  # a match has the characters around it, too
+                continue
+            if op in (ops.MAX_REPEAT, ops.MIN_REPEAT):
+                least, most, inner = value
+                if least == 0 or len(inner) != 1:
+                    break
+                op, value = inner[0]
+            size += least
+            if op not in _SINGLE or size > LONGEST_PREFIX:
+                break
+            leaf = self.leaves[self._leaf(op, value, tree.state.flags)]
+            found.append(f"(?{'i' if leaf.flags & re.IGNORECASE else ''}:{leaf.pattern}){{{least}}}")
+            if most != least:
+                break
+        return re.compile("".join(found)) if found else None
+
+
+class LinearPattern:
+    """A pattern that is searched in linear time. ``has_edges``: ``^`` and ``$`` are the ends of the text.
+
+    Raises ``Wrong``."""
+
+    def __init__(self, pattern: str, *, has_edges: bool = False) -> None:
+        try:
+            tree = parser.parse(pattern)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise Wrong(f"{pattern[:60]!r} is not a pattern: {error}", "correct it") from None
+        builder = GraphBuilder(has_edges=has_edges)
+        start = builder.graph.node()
+        final = builder.add(tree, start, tree.state.flags)
+        self.leaves = builder.leaves
+        self.prefix = builder.prefix_pattern(tree)
+        """A pattern with which each match begins, ``None`` if there is none."""
+        self.has_boundaries = builder.has_boundaries
+        self._characters = Characters(builder.leaves)
+        samples = dict.fromkeys(self._characters[ord(char)] for char in builder.samples if char)
+        graph, reversed_graph = builder.graph, builder.graph.reverse()
+        self._find = Automaton(graph, self._characters, start, final, is_open=True, stops=True)
+        self._longest = Automaton(graph, self._characters, start, final, is_open=False)
+        self._starts = Automaton(reversed_graph, self._characters, final, start, is_open=True, is_reversed=True)
+        self._open = Automaton(reversed_graph, self._characters, final, start, is_open=False, is_reversed=True)
+        self._nodes = frozenset(range(len(graph.steps)))
+        for automaton in (self._find, self._longest) if has_edges else (self._find, self._longest, self._starts):
+            automaton.build(samples)
+        self.matches_nothing = not has_edges and self._longest.first(EDGE).is_end
+
+    def is_in(self, text: str) -> bool:
+        """Return whether a match is anywhere in ``text``."""
+        return self._is_in(Classes(text.translate(self._characters)), EDGE)
+
+    def _is_in(self, classes: "Classes", before: object) -> bool:
+        state, automaton = self._find.first(before), self._find
+        for words, text in classes.blocks():
+            if words is not None and automaton.has_words:
+                for word in words:
+                    state = state[word]
+            else:
+                for char in text:
+                    state = state[char]
+            if state is automaton.found:
+                return True
+        return state.is_end
+
+    def spans(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield the spans of the longest matches between two positions; the character before them is context."""
+        if self.prefix is not None and self.prefix.search(text, start, end) is None:
+            return
+        before: object = EDGE if start == 0 else IN_WORD.match(text, start - 1) is not None
+        piece = text[start:end].translate(self._characters)
+        classes = Classes(piece)
+        if not self._is_in(classes, before):
+            return
+        at, dead_ends = 0, DeadEnds()
+        for first in self._first_characters(classes, before):
+            if first >= at:
+                kind = before if first == 0 else self._characters.signatures[ord(piece[first - 1])][-1]
+                at = self._end_of(piece, first, kind, dead_ends)
+                yield start + first, start + at
+
+    def open_from(self, text: str, start: int, end: int) -> int:
+        """Return the first position between two positions at which a match may begin that continues after ``end``."""
+        before: object = EDGE if start == 0 else IN_WORD.match(text, start - 1) is not None
+        classes = Classes(text[start:end].translate(self._characters))
+        state, hits = self._hits_before(self._open, self._open.state(self._nodes, EDGE), classes)
+        if self._open.accepts(state, before):
+            return start
+        return start + hits[-1][0] + hits[-1][1][-1] + 1 if hits else end
+
+    def _first_characters(self, classes: "Classes", before: object) -> list[int]:
+        """Return the positions at which matches begin."""
+        state, hits = self._hits_before(self._starts, self._starts.first(EDGE), classes)
+        found = [at + index + 1 for at, indexes in hits for index in indexes]
+        if self._starts.accepts(state, before):
+            found.append(0)
+        return found[::-1]
+
+    @staticmethod
+    def _hits_before(
+        automaton: Automaton, state: State, classes: "Classes"
+    ) -> tuple[State, list[tuple[int, tuple[int, ...]]]]:
+        """Return the state of a reversed automaton after all ``classes``, and the words in which it accepts, from the
+        last one: their positions, and the indexes of the characters before which it accepts."""
+        end, hits = len(classes.text), list[tuple[int, tuple[int, ...]]]()
+        for words, text in reversed(list(classes.blocks())):
+            if words is not None and automaton.has_words:
+                for word in reversed(words):
+                    end -= WORD
+                    following = state[word]
+                    if following.__class__ is Hit:
+                        hits.append((end, following.ends))
+                        following = following.state
+                    state = following
+            else:
+                for char in reversed(text):
+                    end -= 1
+                    following = state[char]
+                    if char in state.accepts:
+                        hits.append((end, _FIRST))
+                    state = following
+        return state, hits
+
+    def _end_of(self, text: str, start: int, kind: object, dead_ends: "DeadEnds") -> int:
+        """Return the end of the longest match that begins at ``start``."""
+        state, end, tried = self._longest.first(kind), start, list[tuple[State, int]]()
+        for at in range(start, len(text)):
+            following = state[text[at]]
+            if text[at] in state.accepts:
+                end = at
+                tried.clear()
+            elif at - end > SHORT_TRIAL:
+                if (state, at) in dead_ends:
+                    break
+                tried.append((state, at))
+            if not following.nodes:
+                break
+            state = following
+        else:
+            if state.is_end:
+                return len(text)
+        if tried:
+            dead_ends.add(tried)
+        return end
+
+
+class DeadEnds:
+    """The states and positions of one text from which no match continues, so that no text is tried again and again:
+    Reps, "Maximal-Munch" Tokenization in Linear Time, https://doi.org/10.1145/276393.276394."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[int, int]] = set()
+
+    def __contains__(self, tried: tuple[State, int]) -> bool:
+        return (tried[0].number, tried[1]) in self._known
+
+    def add(self, tried: Iterable[tuple[State, int]]) -> None:
+        self._known.update((state.number, at) for state, at in tried)

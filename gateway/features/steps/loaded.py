@@ -1,0 +1,416 @@
+"""The loaded steps of a configuration."""
+
+import inspect
+import logging
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import count
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
+
+import attrs
+import trio
+
+from configfile.document import ConfigError, Mistake
+from gateway.config.steps import StepRefusal, StepScope, StepSettings, Unchecked
+from gateway.features.steps.breaker import StepBreakers
+from gateway.features.steps.mask_key import keep_mask_key, stored_mask_key
+from gateway.features.steps.resources import StepResource, describe_error
+from gateway.features.steps.scope import ClientFacts, is_in_scope, matches
+from gateway.features.steps.slots import StepSlots
+from gateway.http.request_scope import RequestScope
+from gateway.stores.store import Store, Unavailable
+from trigate.steps import Action, Moment, Part, Passage
+
+log = logging.getLogger("trigate.steps")
+
+T = TypeVar("T")
+
+MOST_APPLIED: Final = 256
+"""The most combinations of steps whose conclusions are kept."""
+
+Hold: TypeAlias = Literal["whole", "nothing", "tail"] | int
+"""The text of a response that waits for the check. ``tail``: what may still become a match, by ``open_tail``."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class StepState:
+    """The parts of a step that change: its slots, pauses and resources. A reload keeps those of unchanged steps."""
+
+    slots: StepSlots
+    breaker: StepBreakers = attrs.field(factory=StepBreakers)
+    resource: StepResource | None = None
+    logged: dict[str, float] = attrs.field(factory=dict)
+    number: int = attrs.field(factory=count().__next__)
+    """A number that no other state of the process has."""
+
+
+def _computed_field(compute: "Callable[[LoadedStep], T]") -> T:
+    """Return a field whose value ``compute`` finds from the fields before it."""
+    return attrs.field(init=False, default=attrs.Factory(compute, takes_self=True))
+
+
+@attrs.frozen(eq=False, repr=False)
+class LoadedStep:
+    """A step with its code and its settings, all defaults included.
+
+    ``order`` is its position in the file, ``moments`` are its times. ``actions`` are one for all labels, or one by
+    label; ``None`` means that the service decides. ``function`` is ``None`` for a step with a ``resource``. An observer
+    gets records instead of checks. ``is_inline``: a fast pure function that needs no thread. ``remembers``: texts that
+    were clean need no second check."""
+
+    name: str
+    order: int
+    settings: StepSettings
+    moments: tuple[Moment, ...]
+    actions: Action | Mapping[str, Action] | None
+    hold: Hold
+    parts: frozenset[Part]
+    state: StepState
+    function: Any = None
+    is_observer: bool = False
+    is_inline: bool = False
+    remembers: bool = False
+    wants_content: bool = False
+    unchecked: Unchecked = _computed_field(lambda self: self.settings.unchecked)  # noqa: RUF009
+    may_mask: bool = _computed_field(lambda self: "mask" in self.configured_actions)
+    """True if the step may mask text. A mask that it returns otherwise is a refusal in responses."""
+    only_reports: bool = _computed_field(lambda self: self.configured_actions <= {"report"})
+    """True if the step changes, holds and delays nothing."""
+    reports_later: bool = _computed_field(lambda self: self.only_reports and not self.is_inline)
+    """True if no request waits for the calls of the step, which only reports."""
+    scope: StepScope = _computed_field(lambda self: self.settings.scope)  # noqa: RUF009
+    latest: bool = _computed_field(lambda self: self.settings.latest)
+    restore: bool = _computed_field(lambda self: self.settings.restore)
+
+    @property
+    def deadline(self) -> float:
+        return self.settings.deadline
+
+    @property
+    def refusal(self) -> StepRefusal:
+        return self.settings.refusal
+
+    @property
+    def callable(self) -> Any:
+        """The function to call, ``None`` while its resource is closed."""
+        resource = self.state.resource
+        return self.function if resource is None else resource.function
+
+    def at(self, moment: Moment) -> bool:
+        """Return whether the step checks at ``moment``."""
+        return moment in self.moments
+
+    @property
+    def only_finished(self) -> bool:
+        """Whether the step concerns the records of finished requests alone."""
+        return set(self.moments) <= {"finished"}
+
+    def applies(self, facts: ClientFacts) -> bool:
+        """Return whether the step applies to a request, if an entry that ``applies_to_entry`` serves it."""
+        return is_in_scope(self.scope, self.name, facts)
+
+    @property
+    def is_for_some_entries(self) -> bool:
+        """Whether the step depends on the entry, and so runs before the first attempt at one."""
+        return self.scope.entries is not None
+
+    def applies_to_entry(self, entry_name: str) -> bool:
+        return matches(self.scope.entries, (entry_name,))
+
+    def covers_endpoint(self, endpoint: str) -> bool:
+        """Return whether ``for`` includes ``endpoint``."""
+        return matches(self.scope.endpoints, (endpoint,))
+
+    def action_for(self, label: str, returned: Action | None = None) -> Action:
+        """Return the action for a finding with ``label``; ``returned`` is the one in the finding itself."""
+        if self.actions == "report":
+            return "report"
+        configured = self.actions.get(label) if isinstance(self.actions, Mapping) else self.actions
+        is_service = self.settings.kind_settings is not None and not self.is_inline
+        if is_service and self.actions is not None:  # which it does not override
+            return configured or "refuse"
+        if configured == "report":
+            return "report"
+        return returned or configured or "refuse"
+
+    @property
+    def configured_actions(self) -> frozenset[Action]:
+        """Every action that the settings name; without any, the service may return each."""
+        if self.actions is None:
+            return frozenset(("mask", "refuse", "report"))
+        if isinstance(self.actions, Mapping):
+            return frozenset((*self.actions.values(), "refuse"))
+        return frozenset((self.actions,))
+
+    @property
+    def sees_text_so_far(self) -> bool:
+        """Whether each call in a stream gets the text of a block from its beginning."""
+        return getattr(self.callable, "sees_text_so_far", False)
+
+    def held_back(self, passage: Passage) -> int:
+        """Return the characters at the end of a checked ``passage`` that a service wants to see again with more
+        text."""
+        found = getattr(self.callable, "held_back", None)
+        return 0 if found is None else found(passage)
+
+
+def is_async(function: Any) -> bool:
+    """Return whether a call of ``function`` returns an awaitable."""
+    while isinstance(function, partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+@attrs.frozen(eq=False, repr=False)
+class AnswerSteps:
+    """The steps for the responses of an entry.
+
+    ``may_change``: one of them may mask a response, or replace it by an answer that ends. ``may_cut``: one may refuse
+    text that the client has already. ``may_wait``: a call of one may take long. ``holds_whole``: one holds the complete
+    response."""
+
+    steps: tuple[LoadedStep, ...]
+    may_change: bool
+    may_cut: bool
+    may_wait: bool
+    holds_whole: bool
+    plain_kinds: tuple[Any, ...] | None
+    """The built-in kinds that check the text of the model, ``None`` if other code checks or holds it."""
+
+    @classmethod
+    def of(cls, steps: Sequence[LoadedStep]) -> "AnswerSteps":
+        """Return ``steps`` with the conclusions."""
+        holding = [step for step in steps if not step.only_reports]
+        return cls(
+            tuple(steps),
+            any(step.may_mask or step.refusal.form == "stop" for step in steps),
+            any(step.hold == "nothing" and not step.only_reports for step in steps),
+            any(not step.is_inline for step in steps),
+            any(step.hold == "whole" and not step.only_reports for step in steps),
+            tuple(step.function for step in holding if "assistant" in step.parts)
+            if all(step.hold == "tail" for step in holding)
+            else None,
+        )
+
+
+@attrs.frozen(eq=False, repr=False)
+class AppliedSteps:
+    """The steps that apply to a request, in the order of the file.
+
+    ``parts`` are the parts of its texts that a step sees. ``at_request`` and ``at_during`` are the steps of these
+    moments that run whatever entry serves the request; ``for_entries`` are those that run before an attempt at some
+    entries. ``groups`` are the steps ``at_request`` by call: neighbours that cannot mask are called together.
+    ``enforces``: one of them does more than report. ``refuses_unchecked``: one of these refuses content that it could
+    not check. ``restores``: values that a step masked return to the client. ``may_hide_later``: a step may mask or
+    refuse the request during the provider's work, or before an attempt."""
+
+    steps: tuple[LoadedStep, ...]
+    parts: frozenset[Part]
+    at_request: tuple[LoadedStep, ...]
+    at_during: tuple[LoadedStep, ...]
+    at_response: tuple[LoadedStep, ...]
+    for_entries: tuple[LoadedStep, ...]
+    groups: tuple[tuple[LoadedStep, ...], ...]
+    enforces: bool
+    refuses_unchecked: bool
+    restores: bool
+    may_hide_later: bool
+    _answers: dict[str, AnswerSteps] = attrs.field(factory=dict, init=False)
+
+    def for_answers_of(self, entry_name: str) -> AnswerSteps:
+        """Return the steps for the responses of an entry."""
+        if (known := self._answers.get(entry_name)) is None:
+            steps = [step for step in self.at_response if step.applies_to_entry(entry_name)]
+            known = self._answers[entry_name] = AnswerSteps.of(steps)
+        return known
+
+    @classmethod
+    def of(cls, steps: Sequence[LoadedStep]) -> "AppliedSteps":
+        """Return ``steps`` with the conclusions."""
+        always = tuple(step for step in steps if not step.is_for_some_entries)
+        for_entries = tuple(step for step in steps if step.is_for_some_entries and step.at("request"))
+        enforcing = [step for step in steps if not step.only_reports]
+        at_request = tuple(step for step in always if step.at("request"))
+        return cls(
+            tuple(steps),
+            frozenset(part for step in steps for part in step.parts),
+            at_request,
+            tuple(step for step in always if step.at("during")),
+            tuple(step for step in steps if step.at("response")),
+            for_entries,
+            concurrent_groups(at_request),
+            bool(enforcing),
+            any(step.unchecked == "refuse" for step in enforcing),
+            any(step.restore for step in steps),
+            any(step.at("during") or step in for_entries for step in enforcing),
+        )
+
+
+def concurrent_groups(steps: Sequence[LoadedStep]) -> tuple[tuple[LoadedStep, ...], ...]:
+    """Return ``steps`` in order, neighbours that cannot mask together."""
+    groups: list[list[LoadedStep]] = []
+    for step in steps:
+        if groups and not step.may_mask and not groups[-1][-1].may_mask:
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    return tuple(map(tuple, groups))
+
+
+class FinishedQueues(Protocol):
+    """The queues of finished records for the observers of one configuration."""
+
+    async def run(self) -> None:
+        """Pass the records on until ``close``."""
+        ...
+
+    def close(self) -> None:
+        """End ``run``: no request uses the configuration any more, and no record waits."""
+        ...
+
+
+class StepSet:
+    """The steps of one configuration, in the order of the file.
+
+    Requests lease it, so that resources stay open until the last request of a replaced configuration."""
+
+    def __init__(self, steps: Sequence[LoadedStep], mask_key: bytes = b"", before: "StepSet | None" = None) -> None:
+        """Make the set with the configured ``mask_key``, else with that of the set ``before``."""
+        self.steps = tuple(steps)
+        self.mask_key: bytes = mask_key or (secrets.token_bytes(32) if before is None else before.mask_key)
+        """The key of placeholders: with the same one, a value has the same placeholder in every worker."""
+        self.has_own_key = bool(mask_key)
+        """True if the configuration has the key."""
+        self.by_name = {step.name: step for step in self.steps}
+        self.failed: ConfigError | None = None
+        """The reason why a resource could not be opened."""
+        self.hidden = frozenset(step.name for step in self.steps if step.only_reports)
+        """The names of steps that only report."""
+        self.needs_run = any(not step.is_inline for step in self.steps)
+        """True if a step or an observer gets the client's name for a group of requests. Built-in kinds ignore it."""
+        self._checking = tuple(step for step in self.steps if not step.only_finished)
+        self.is_for_all = all(step.scope.is_for_all for step in self._checking)
+        """True if every step that checks applies to every request."""
+        self.applied_to_all = AppliedSteps.of(self._checking) if self.is_for_all and self._checking else None
+        """The steps that check each request, if they are the same for all."""
+        self._applied: dict[tuple[LoadedStep, ...], AppliedSteps] = {}
+        self.finished: FinishedQueues | None = None
+        """The queues of the observers, if there are any."""
+        self._has_resources = bool(self.resources)
+        self._leases = 0
+        self._is_begun = False
+        self._is_replaced = False
+        self._keeping = trio.CancelScope()
+
+    @property
+    def resources(self) -> tuple[StepResource, ...]:
+        return tuple(step.state.resource for step in self.steps if step.state.resource is not None)
+
+    def steps_for(self, facts: ClientFacts) -> tuple[LoadedStep, ...]:
+        """Return the steps that apply to a request, some of them only before an attempt at certain entries."""
+        return tuple(step for step in self.steps if step.applies(facts))
+
+    def applied_steps(self, facts: ClientFacts) -> AppliedSteps | None:
+        """Return the steps that check a request, some of them only before an attempt at certain entries; ``None`` if
+        there are none."""
+        if self.is_for_all:
+            return self.applied_to_all
+        if not (steps := tuple(step for step in self._checking if step.applies(facts))):
+            return None
+        if (known := self._applied.get(steps)) is None:
+            if len(self._applied) >= MOST_APPLIED:
+                self._applied.clear()
+            known = self._applied[steps] = AppliedSteps.of(steps)
+        return known
+
+    def unavailable_names(self, facts: ClientFacts) -> tuple[str, ...]:
+        """Return the names in ``facts.requested`` that are no step, or none for this client."""
+        return tuple(
+            name
+            for name in sorted(facts.requested)
+            if (step := self.by_name.get(name)) is None or not step.applies(facts)
+        )
+
+    @property
+    def observers(self) -> tuple[LoadedStep, ...]:
+        """The steps that get records of finished requests, and those that mask them."""
+        return tuple(step for step in self.steps if step.at("finished"))
+
+    async def open(self, nursery: trio.Nursery, store: Store | None = None) -> None:
+        """Read the key of placeholders from ``store``, if the configuration has none, and open the resources in order,
+        as tasks of ``nursery``. Raises ``ConfigError`` for the first that fails."""
+        self.begin()
+        if self.finished is not None:
+            nursery.start_soon(self.finished.run)
+        if store is not None and not self.has_own_key and any(step.may_mask for step in self.steps):
+            try:
+                self.mask_key = await stored_mask_key(store)
+            except Unavailable as error:
+                log.warning("values have new masks, because the state storage has no key for them: %s", error)
+            else:
+                nursery.start_soon(self._keep_key, store)
+        for step in self.steps:
+            if (resource := step.state.resource) is not None:
+                try:
+                    await nursery.start(resource.run)
+                except (Exception, BaseExceptionGroup) as error:
+                    written = step.settings.written or Mistake("", "steps", "", "")
+                    found = f"the step {step.name} could not start: {describe_error(error)}"
+                    self.failed = ConfigError((attrs.evolve(written, found=found, expected="correct its settings"),))
+                    await self.aclose()
+                    raise self.failed from None
+
+    async def _keep_key(self, store: Store) -> None:
+        with self._keeping:
+            await keep_mask_key(store, self.mask_key)
+
+    async def open_reloaded(self, nursery: trio.Nursery, store: Store | None) -> None:
+        """Open the resources of a new configuration. A step whose resource fails checks nothing, so its ``unchecked``
+        decides."""
+        try:
+            await self.open(nursery, store)
+        except ConfigError as error:
+            log.error("%s", error)
+
+    async def aclose(self) -> None:
+        """Close the resources, the last one first."""
+        self._keeping.cancel()
+        if self.finished is not None:
+            self.finished.close()
+        for resource in reversed(self.resources):
+            await resource.aclose()
+
+    def lease(self, scope: RequestScope) -> None:
+        """Keep the resources open until the response of a request is complete."""
+        if self._has_resources or self.finished is not None:
+            self.acquire()
+            scope.hold(self.release)
+
+    def acquire(self) -> None:
+        """Keep the resources open until ``release``."""
+        self._leases += 1
+
+    def release(self) -> None:
+        self._leases -= 1
+        self._close_unused()
+
+    def begin(self) -> None:
+        """Keep the resources open until ``replace``."""
+        if not self._is_begun:
+            self._is_begun = True
+            for resource in self.resources:
+                resource.users += 1
+
+    def replace(self) -> None:
+        """Close the resources after the last request, unless another configuration uses them."""
+        self._is_replaced = True
+        self._close_unused()
+
+    def _close_unused(self) -> None:
+        if self._is_replaced and self._is_begun and self._leases == 0:
+            self._is_begun = False
+            if self.finished is not None:
+                self.finished.close()
+            for resource in self.resources:
+                resource.release()

@@ -1,0 +1,397 @@
+"""Passes the records of finished exchanges to observers, in batches and from bounded queues. No exchange waits.
+
+The texts of a record are written in a thread, after the end of its exchange. Masking steps of the moment ``finished``
+change them for the observers after them."""
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+import trio
+
+from gateway.features.metrics.metrics import Metrics, NoMetrics
+from gateway.features.metrics.rows import STEP_RECORDS_LOST
+from gateway.features.steps.answer_texts import AnswerTexts
+from gateway.features.steps.loaded import AppliedSteps, LoadedStep, StepSet
+from gateway.features.steps.masks import Placeholders
+from gateway.features.steps.request_texts import RequestTexts
+from gateway.features.steps.resources import error_place
+from gateway.features.steps.runner import StepFailed, call_function, log_limited
+from gateway.features.steps.scope import ClientFacts, matches
+from gateway.features.steps.session import StepSession
+from gateway.features.steps.shapes import array
+from gateway.features.steps.tables import answer_table_for, table_for
+from gateway.features.steps.verdicts import StepRecords, unavailable
+from gateway.http.threads import call_in_thread
+from gateway.ledger.record import Record
+from gateway.telemetry.content import ExchangeContent
+from streams.errors import GatewayError
+from trigate.steps import Check, Finished, Moment, Part
+
+RECORDS: Final = 1000
+"""Records that wait for one observer."""
+BYTES: Final = 16 * 2**20
+"""Bytes of the records that wait for one observer."""
+BATCH: Final = 100
+"""The most records of one call."""
+WAIT: Final = 1.0
+"""Seconds that the first record of a batch waits for others."""
+RECORD_SIZE: Final = 1024
+"""Estimated bytes of a record without texts."""
+
+LostReason: TypeAlias = Literal["full", "error", "deadline", "shutdown"]
+"""The reason why an observer did not get a record. ``full``: too many were waiting."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class PendingRecord:
+    """A record that waits, with the texts of its exchange and the masking steps that apply to it."""
+
+    finished: Finished
+    content: ExchangeContent | None
+    masks: tuple[LoadedStep, ...]
+    size: int = RECORD_SIZE
+
+
+class ObserverQueue:
+    """The records that wait for one observer. ``lost`` is called with the number of records that it does not get."""
+
+    def __init__(
+        self,
+        step: LoadedStep,
+        complete: Callable[[PendingRecord], Any],
+        lost: Callable[[str, LostReason, int], object],
+        release: Callable[[], object],
+    ) -> None:
+        """Make a queue. ``complete`` adds the texts to a record; each added record has one call of ``release``."""
+        self.step = step
+        self._complete = complete
+        self._lost = lost
+        self._release = release
+        self._waiting: deque[PendingRecord] = deque()
+        self._bytes = 0
+        self._first_at = 0.0
+        self._filled = trio.Event()
+        self._is_flushing = False
+        self._is_closed = False
+        self._is_calling = False
+        self._idle = trio.Event()
+
+    def add(self, record: PendingRecord) -> bool:
+        """Add ``record``, and return whether there was room for it.
+
+        In a full queue, the client with most of it loses its newest record to the record of another client."""
+        if self._is_closed:
+            self._lost(self.step.name, "shutdown", 1)
+            return False
+        if self._is_full(record) and not self._make_room(record):
+            self._lost(self.step.name, "full", 1)
+            return False
+        if not self._waiting:
+            self._first_at = trio.current_time()
+        self._waiting.append(record)
+        self._bytes += record.size
+        if len(self._waiting) in (1, BATCH):
+            self._filled.set()
+        return True
+
+    def _is_full(self, record: PendingRecord) -> bool:
+        return len(self._waiting) >= RECORDS or self._bytes + record.size > BYTES
+
+    def _make_room(self, record: PendingRecord) -> bool:
+        """Remove the newest records of the client with over half of the queue, if that is another client."""
+        sizes: Counter[str | None] = Counter()
+        for one in self._waiting:
+            sizes[one.finished.client] += one.size
+        client, size = max(sizes.items(), key=lambda item: item[1], default=(None, 0))
+        if client is None or client == record.finished.client or size * 2 <= self._bytes:
+            return False
+        for at in range(len(self._waiting) - 1, -1, -1):
+            if not self._is_full(record):
+                break
+            if self._waiting[at].finished.client == client:
+                self._bytes -= self._waiting[at].size
+                del self._waiting[at]
+                self._lost(self.step.name, "full", 1)
+                self._release()
+        return not self._is_full(record)
+
+    async def run(self) -> None:
+        """Call the observer with batches until cancelled. Never raises."""
+        while True:
+            await self._next_batch()
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            self._bytes -= sum(one.size for one in batch)
+            self._first_at = trio.current_time()
+            self._is_calling = True
+            try:
+                await self._call(batch)
+            finally:
+                self._is_calling = False
+                for _ in batch:
+                    self._release()
+                if not self._waiting:
+                    self._idle.set()
+
+    async def _next_batch(self) -> None:
+        """Wait for a full batch, or for the time of the first record in it."""
+        while not self._waiting:
+            self._filled = trio.Event()
+            await self._filled.wait()
+        with trio.move_on_at(self._first_at + WAIT):
+            while len(self._waiting) < BATCH and not self._is_flushing:
+                self._filled = trio.Event()
+                await self._filled.wait()
+
+    async def _call(self, batch: Sequence[PendingRecord]) -> None:
+        """Call the observer with ``batch``; a failure is logged without texts, and the batch is lost."""
+        step, reason = self.step, None
+        try:
+            with trio.move_on_after(step.deadline) as scope:
+                await call_function(step, None, [await self._complete(one) for one in batch])
+            if scope.cancelled_caught:
+                reason, detail = "deadline", f"no result within {step.deadline:g} s"
+        except trio.Cancelled:
+            self._lost(step.name, "shutdown", len(batch))
+            raise
+        except Exception as error:
+            reason, detail = "error", f"it raised {error_place(error)}"
+        except BaseExceptionGroup as group:
+            if group.split(trio.Cancelled)[1] is None:
+                self._lost(step.name, "shutdown", len(batch))
+                raise
+            reason, detail = "error", f"it raised {error_place(group)}"
+        if reason is not None:
+            self._lost(step.name, reason, len(batch))  # type: ignore[arg-type]
+            text = "the observer %s failed, and does not get its records again: %s"
+            log_limited(step, reason, logging.ERROR, text, detail)
+
+    async def flush(self) -> None:
+        """Wait until the observer has all records, without waiting for full batches."""
+        self._is_flushing = True
+        self._filled.set()
+        while self._waiting or self._is_calling:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    def close(self) -> None:
+        """Drop the records that still wait, and all later ones."""
+        self._is_closed = True
+        count, self._bytes = len(self._waiting), 0
+        self._waiting.clear()
+        if count:
+            self._lost(self.step.name, "shutdown", count)
+        for _ in range(count):
+            self._release()
+
+
+class ObserverQueues:
+    """The queues of all observers of one configuration."""
+
+    def __init__(self, steps: StepSet, group_of: Callable[[str | None], str | None], sink: "FinishedRecords") -> None:
+        self.steps = steps
+        self.group_of = group_of
+        self._sink = sink
+        self._masks = tuple(step for step in steps.observers if not step.is_observer)
+        self._queues = [
+            ObserverQueue(step, self._complete, sink.count_lost, steps.release)
+            for step in steps.observers
+            if step.is_observer
+        ]
+        self._scope = trio.CancelScope()
+        self.is_closed = False
+
+    def wants_content(self, client: str | None) -> bool:
+        """Return whether an observer may want the texts of a client's requests."""
+        group = self.group_of(client)
+        scopes = (one.step.scope for one in self._queues if one.step.wants_content)
+        return any(matches(one.clients, (client,)) and matches(one.groups, (group,)) for one in scopes)
+
+    def add(self, record: Record, line: Mapping[str, Any]) -> None:
+        """Add a finished exchange to the queues of the observers that apply to it."""
+        names = (None if record.route is None else record.route, record.requested_model)
+        facts = ClientFacts(
+            record.client, self.group_of(record.client), tuple(name for name in names if name),
+            record.endpoint or record.api, record.requested_steps,
+        )  # fmt: skip
+        chosen = [one for one in self._queues if _applies(one.step, facts, record)]
+        if not chosen:
+            return
+        finished = finished_record(record, line, facts.group)
+        content = record.content if isinstance(record.content, ExchangeContent) else None
+        for queue in chosen:
+            own = content if queue.step.wants_content else None
+            if own is not None and own.is_lost:
+                self._sink.count_lost(queue.step.name, "full", 1)
+                continue
+            masks = () if own is None else self._masks_before(queue.step, facts, record)
+            if queue.add(PendingRecord(finished, own, masks, RECORD_SIZE + (0 if own is None else own.size))):
+                self.steps.acquire()
+
+    def _masks_before(self, observer: LoadedStep, facts: ClientFacts, record: Record) -> tuple[LoadedStep, ...]:
+        return tuple(one for one in self._masks if one.order < observer.order and _applies(one, facts, record))
+
+    async def _complete(self, pending: PendingRecord) -> Finished:
+        """Return the record with its texts. A text that a step refuses, or could not check, is left out."""
+        content, finished = pending.content, pending.finished
+        if content is None:
+            return finished
+        request, response = await call_in_thread(partial(_read_texts, content))
+        if pending.masks:
+            masking = TextMasking(finished, self.steps.mask_key)
+            request, response = await masking.mask(pending.masks, request, response)
+            self._sink.metrics.count_steps(masking.records.fields())
+        return attrs.evolve(
+            finished,
+            request=None if request is None else request.decode("utf-8", "replace"),
+            response=None if response is None else response.decode("utf-8", "replace"),
+        )
+
+    async def run(self) -> None:
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                for queue in self._queues:
+                    nursery.start_soon(queue.run)
+
+    async def flush(self) -> None:
+        """Wait until all observers have all their records."""
+        async with trio.open_nursery() as nursery:
+            for queue in self._queues:
+                nursery.start_soon(queue.flush)
+
+    def close(self) -> None:
+        self.is_closed = True
+        self._scope.cancel()
+        for queue in self._queues:
+            queue.close()
+
+
+def _read_texts(content: ExchangeContent) -> tuple[bytes | None, bytes | None]:
+    return content.request, content.response
+
+
+def _applies(step: LoadedStep, facts: ClientFacts, record: Record) -> bool:
+    if not step.applies(facts):
+        return False
+    if not step.is_for_some_entries:
+        return True
+    tried = record.bill.attempt_records
+    names = (tried[-1].target if tried else None, record.target)
+    return any(name is not None and step.applies_to_entry(name) for name in names)
+
+
+def finished_record(record: Record, line: Mapping[str, Any], group: str | None) -> Finished:
+    """Return the record of an ended exchange with its log ``line``, without texts."""
+    duration = time.perf_counter() - record.began
+    outcomes: Mapping[str, str] = record.steps.outcomes if isinstance(record.steps, StepRecords) else {}
+    return Finished(
+        record.id, record.client, group, line["api"], record.endpoint, line.get("model"), line.get("target"),
+        record.model, line["status"], line["ended"], time.time() - duration, duration, record.first_write,
+        line.get("input_tokens", 0), line.get("cached_tokens", 0), line.get("output_tokens", 0), line.get("cost_usd"),
+        record.run, outcomes, line.get("error"),
+    )  # fmt: skip
+
+
+class _RecordSession(StepSession):
+    """The session of a finished record. A text that a step could not check is left out, even if the step only
+    reports."""
+
+    def note_failure(self, failed: StepFailed, at: Moment = "response") -> None:
+        super().note_failure(failed, at)
+        if failed.step.unchecked == "refuse":
+            raise unavailable(failed.step.name, failed.reason, failed.retry_after)
+
+
+class TextMasking:
+    """The masks of the texts of one record. ``records`` are the outcomes of the steps."""
+
+    def __init__(self, finished: Finished, key: bytes) -> None:
+        self.records = StepRecords()
+        self._api = finished.endpoint or finished.api
+        self._placeholders = Placeholders(key, finished.client or "")
+        common = Check(
+            "finished", (), finished.client, finished.group, finished.model, finished.target, self._api,
+            finished.request_id, finished.run,
+        )  # fmt: skip
+        self._session = _RecordSession(
+            AppliedSteps.of(()), common, self._placeholders, self.records, lambda _: None, lambda: None
+        )
+
+    async def mask(
+        self, steps: Iterable[LoadedStep], request: bytes | None, response: bytes | None
+    ) -> tuple[bytes | None, bytes | None]:
+        """Return both texts with their masks, ``None`` in place of a text that a step refuses or could not check."""
+        answers = answer_table_for(self._api)
+        events = attrs.evolve(answers, shape=array(answers.shape))  # the response of a stream may be a list of these
+        for step in steps:
+            request = await self._mask(step, partial(RequestTexts, table_for(self._api)), request)
+            response = await self._mask(step, partial(AnswerTexts, events), response)
+        return request, response
+
+    async def _mask(
+        self, step: LoadedStep, read: Callable[[bytes, frozenset[Part]], RequestTexts], body: bytes | None
+    ) -> bytes | None:
+        if body is None:
+            return None
+        try:
+            texts = await call_in_thread(partial(read, body, step.parts))
+            shown = [one for one in texts.passages if not step.latest or texts.is_latest(one)]
+            spans = await self._session.judge(step, shown, "finished") if shown else ()
+            edits = self._placeholders.edits_of(zip(shown, spans, strict=True))
+            return await call_in_thread(partial(texts.replace, edits)) if edits else body
+        except (GatewayError, ValueError):  # no JSON, or a mask that JSON cannot express
+            return None
+
+
+class FinishedRecords:
+    """Collects the finished exchanges of a process for its observers, as an observer of the ledger.
+
+    An exchange belongs to the configuration of its start."""
+
+    def __init__(self, metrics: Metrics | NoMetrics) -> None:
+        self.metrics = metrics
+        self._current: ObserverQueues | None = None
+        self._open: dict[Record, ObserverQueues] = {}
+        self._queues: list[ObserverQueues] = []
+
+    def use(self, steps: StepSet | None, group_of: Callable[[str | None], str | None]) -> None:
+        """Use the observers of ``steps`` for new exchanges, whose clients have the groups of ``group_of``."""
+        if self._current is not None and self._current.steps is steps:
+            self._current.group_of = group_of
+            return
+        self._current = None
+        if steps is not None and any(step.is_observer for step in steps.steps):
+            steps.finished = self._current = ObserverQueues(steps, group_of, self)
+            self._queues = [one for one in self._queues if not one.is_closed]
+            self._queues.append(self._current)
+
+    def wants_content(self, client: str | None) -> bool:
+        """Return whether an observer may want the texts of a client's requests."""
+        return self._current is not None and self._current.wants_content(client)
+
+    def count_lost(self, name: str, reason: LostReason, count: int) -> None:
+        """Count records that the observer ``name`` does not get."""
+        self.metrics.add(STEP_RECORDS_LOST, name, reason, by=count)
+
+    def note_start(self, record: Record) -> None:
+        if self._current is not None:
+            self._open[record] = self._current
+            self._current.steps.acquire()
+
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
+        if (queues := self._open.pop(record, None)) is not None:
+            queues.add(record, line)
+            queues.steps.release()
+
+    async def finish(self, seconds: float) -> None:
+        """Pass all waiting records to the observers, for at most ``seconds``, and close their queues."""
+        with trio.move_on_after(seconds, shield=True):
+            async with trio.open_nursery() as nursery:
+                for queues in self._queues:
+                    nursery.start_soon(queues.flush)
+        for queues in self._queues:
+            queues.close()

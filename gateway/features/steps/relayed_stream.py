@@ -1,0 +1,227 @@
+"""An event stream of an endpoint besides conversations, released by the stages of its steps.
+
+The provider's events pass unchanged once all their text is released. Strings that continue each other in several
+events, such as the text of one choice, are one run."""
+
+import re
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Self
+
+import attrs
+
+from gateway.features.steps.answer_texts import AnswerTexts
+from gateway.features.steps.gate import END_REASON
+from gateway.features.steps.json_texts import KeyMasked, NotJson
+from gateway.features.steps.masks import PassageEdit, Placeholders
+from gateway.features.steps.response_steps import ResponseSteps
+from gateway.features.steps.runs import HeldEvent, Run, RunBuilder, complete_run
+from gateway.http.offload import offload
+from gateway.streaming.lane import OPENING_COMMENTS
+from streams.events import AnswerEnd, Event, NativeItem
+from streams.sse import DONE, SSE, SseEvents
+from streams.surrogates import NOT_JSON, any_json
+from trigate.steps import Passage
+
+RELAYED: Final = "relayed event"
+"""The kind of an item that is a ``RelayedEvent``."""
+
+_CONTINUED: Final = re.compile(r"delta|^choices\[\d+\]\.text$")
+"""Paths of text that the next event continues."""
+
+_CHOICE: Final = re.compile(r"^choices\[(\d+)\]")
+_END: Final = AnswerEnd("stop")
+
+
+@attrs.frozen(eq=False, repr=False)
+class RelayedEvent:
+    """A provider's event: its bytes with its framing, its name, and its texts. ``texts`` is ``None`` for an event that
+    is no JSON."""
+
+    raw: bytes
+    name: str = ""
+    data: bytes = b""
+    texts: AnswerTexts | None = None
+    passages: Sequence[Passage] = ()
+
+    @classmethod
+    def of(cls, endpoint: str, raw: bytes) -> Self:
+        read = SSE.parse(raw)
+        if read is None or read[1] in (b"", DONE):
+            return cls(raw)
+        try:
+            texts = AnswerTexts.of(endpoint, read[1])
+        except NotJson:
+            return cls(raw, *read, None, (Passage("other", "", read[1].decode("utf-8", "replace")),))
+        return cls(raw, *read, texts, texts.passages)
+
+
+class RelayedPiece:
+    """The characters of a run from ``start`` to ``end``, which are ``passage`` in one event."""
+
+    def __init__(self, run: Run, start: int, end: int, passage: Passage) -> None:
+        self.run = run
+        self.start = start
+        self.end = end
+        self.passage = passage
+
+    def edits(self, placeholders: Placeholders) -> list[PassageEdit]:
+        """Return the masks of the passage. The event in which a masked span begins has its replacement."""
+        run, found = self.run, list[PassageEdit]()
+        for span in run.spans_between(self.start, self.end):
+            text = ""
+            if span.start >= self.start:
+                text = placeholders.text_for(span, run.text[span.start - run.start : span.end - run.start])
+            start, end = max(span.start, self.start) - self.start, min(span.end, self.end) - self.start
+            found.append((self.passage, start, end, text))
+        return found
+
+
+@attrs.define(eq=False, repr=False)
+class HeldRelayedEvent(HeldEvent):
+    """A provider's event that waits."""
+
+    endpoint: str = ""
+    pieces: Sequence[RelayedPiece] = ()
+
+    def masked_event(self, placeholders: Placeholders) -> Event | None:
+        edits = [edit for piece in self.pieces for edit in piece.edits(placeholders)]
+        if not edits:
+            return self.event
+        event = self.event
+        assert isinstance(event, NativeItem), "it has text"
+        relayed: RelayedEvent = event.item
+        if relayed.texts is None:
+            raise KeyMasked(edits[0][3])
+        raw = SseEvents().event(relayed.name, relayed.texts.replace(edits))
+        return attrs.evolve(event, item=RelayedEvent.of(self.endpoint, raw))
+
+
+class RelayedRunBuilder(RunBuilder):
+    """Sorts the texts of an endpoint's events into runs."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+        self._continued: dict[str, Run] = {}
+
+    def add(self, event: Event, completed: Callable[[Run], object]) -> tuple[HeldEvent, list[Run]]:
+        if not isinstance(event, NativeItem):
+            for run in self._continued.values():
+                complete_run(run, completed)
+            return HeldEvent(event), []
+        relayed: RelayedEvent = event.item
+        if not relayed.passages:
+            return HeldEvent(event), []
+        pieces = [self._make_piece(passage, relayed.data) for passage in relayed.passages]
+        held = HeldRelayedEvent(event, texts=pieces, endpoint=self._endpoint, pieces=pieces)
+        return held, [piece.run for piece in pieces if not piece.start]  # the first piece of a run
+
+    def _make_piece(self, passage: Passage, data: bytes) -> RelayedPiece:
+        if _CONTINUED.search(passage.path) is None:
+            return _whole_piece(passage)
+        key = _key(data, passage.path)
+        if (run := self._continued.get(key)) is None:
+            run = self._continued[key] = Run(passage.part, key, passage.tool)
+        start = run.length
+        run.add(passage.text)
+        return RelayedPiece(run, start, run.length, passage)
+
+
+class RelayedStream:
+    """The stages of an endpoint's event stream.
+
+    ``cut`` ends it after a refusal by a step that holds nothing. ``keep`` gets the events before values return to
+    the client. ``pass_keep_alive`` is called for comments, which no step sees."""
+
+    def __init__(
+        self,
+        checks: ResponseSteps,
+        endpoint: str,
+        event_limit: int,
+        cut: Callable[[], object],
+        keep: Callable[[bytes], object] | None,
+        pass_keep_alive: Callable[[], object],
+    ) -> None:
+        self.held = 0
+        """Bytes of the events that wait."""
+        self.passed = 0
+        """Bytes of all events so far."""
+        self._endpoint = endpoint
+        self._api: Any = endpoint
+        self._splitter = SSE.splitter(event_limit)
+        self._sizes: deque[int] = deque()
+        self._pass_keep_alive = pass_keep_alive
+        self._comments = 0
+        self._may_cut = checks.may_cut
+        self._last: list[Event] = []
+        self._only_reports = not checks.restores and all(step.only_reports for step in checks.steps)
+        keep_events = None if keep is None else lambda events: keep(_bytes_of(events))
+        self.chain = checks.chain_of(lambda: RelayedRunBuilder(endpoint), cut, keep_events)
+
+    async def feed(self, data: bytes) -> bytes:
+        """Return the released bytes after ``data``. Raises ``GatewayError`` for a refusal."""
+        return await self._release(self._splitter.feed(data))
+
+    async def end(self) -> bytes:
+        """Return the last bytes after the verdict of all steps. Raises ``GatewayError`` for a refusal."""
+        rest = self._splitter.close()
+        whole = SSE.complete(rest) or rest
+        released = await self._release([whole] if whole else [])
+        released += _bytes_of(await self.chain.feed([_END]))
+        return released + _bytes_of(self._last)
+
+    async def _release(self, raws: Sequence[bytes]) -> bytes:
+        if not self._only_reports:
+            self._comments += sum(raw.startswith(b":") and SSE.parse(raw) is None for raw in raws)
+            if self._comments > OPENING_COMMENTS:
+                self._comments = OPENING_COMMENTS
+                self._pass_keep_alive()
+            raws = [SSE.without_remarks(raw, *parsed) for raw in raws if (parsed := SSE.parse(raw)) is not None]
+        for raw in raws:
+            self.passed += len(raw)
+            self.held += len(raw)
+            self._sizes.append(len(raw))
+        read = await offload(sum(map(len, raws)), self._read, raws)
+        released = await self.chain.feed([NativeItem(-1, self._api, RELAYED, event) for event in read])
+        for _ in released:
+            self.held -= self._sizes.popleft()
+        return _bytes_of([event for event in released if not self._holds_end(event)])
+
+    def _holds_end(self, event: Event) -> bool:
+        """Hold ``event`` until the verdict if it states that the answer has ended, or follows such an event without
+        text of its own. Return whether it is held."""
+        assert isinstance(event, NativeItem), "all events before the end are"
+        relayed: RelayedEvent = event.item
+        is_last = END_REASON.search(relayed.data) or (self._last and not relayed.passages)
+        if not self._may_cut or not is_last:
+            return False
+        self._last.append(event)
+        return True
+
+    def _read(self, raws: Sequence[bytes]) -> list[RelayedEvent]:
+        return [RelayedEvent.of(self._endpoint, raw) for raw in raws]
+
+
+def _whole_piece(passage: Passage) -> RelayedPiece:
+    """Return a text that no other event continues."""
+    run = Run(passage.part, passage.path, passage.tool)
+    run.add(passage.text)
+    run.is_complete = True
+    return RelayedPiece(run, 0, run.length, passage)
+
+
+def _bytes_of(events: Sequence[Event]) -> bytes:
+    return b"".join([event.item.raw for event in events if isinstance(event, NativeItem)])
+
+
+def _key(data: bytes, path: str) -> str:
+    """Return ``path`` with the index that the provider gives a choice instead of its position."""
+    found = _CHOICE.match(path)
+    if found is None:
+        return path
+    try:
+        index = any_json(data)["choices"][int(found[1])].get("index", 0)
+    except (*NOT_JSON, LookupError, TypeError, AttributeError):
+        index = 0
+    return f"choices[{index}]{path[found.end() :]}"

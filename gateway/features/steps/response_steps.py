@@ -1,0 +1,244 @@
+"""The steps for a response: the check of a complete one, and the stages that check a stream."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, TypeVar
+
+import attrs
+import msgspec
+
+from gateway.features.steps.chain import Chain, KeepingStage
+from gateway.features.steps.holding import EventStage
+from gateway.features.steps.json_texts import KeyMasked
+from gateway.features.steps.loaded import AnswerSteps, LoadedStep
+from gateway.features.steps.masks import Span
+from gateway.features.steps.plain_text import plain_scan
+from gateway.features.steps.response_texts import UnreadTexts, response_texts
+from gateway.features.steps.restoring import RestoringStage
+from gateway.features.steps.runner import has_little_text
+from gateway.features.steps.runs import UNREAD, Run, RunBuilder, only_text
+from gateway.features.steps.session import CheckedTexts, StepSession
+from gateway.features.steps.shown_choices import stop_answer
+from gateway.features.steps.stages import TailStage, WholeStage, WindowStage, apply_masks
+from gateway.features.steps.verdicts import RefusedByStep
+from gateway.features.steps.watching import FlowingStage, WatchingStage
+from gateway.http.offload import LARGE, offload
+from providers.neutral.choices import MEMBERS, SPLIT_REFUSALS
+from streams.events import Api, ErrorInfo, Event, NativeItem
+from trigate.steps import Passage
+
+T = TypeVar("T", bound=CheckedTexts)
+
+_ANSWERED: Final = frozenset(("assistant", "other"))
+"""The parts that a provider's error may quote."""
+
+
+class ResponseSteps:
+    """The steps for the response of one attempt.
+
+    ``restores``: the client gets its own values back. ``translates``: the client's lane is the hub lane, which it also
+    is if a step may change events. ``keeps_events``: an observer wants the events without restored values."""
+
+    def __init__(
+        self,
+        session: StepSession,
+        applied: AnswerSteps,
+        *,
+        restores: bool,
+        keeps_events: bool = False,
+        translates: bool = False,
+    ) -> None:
+        self.session = session
+        self.steps = applied.steps
+        self.restores = restores
+        self.unrestored: dict[int, list[Event]] = {}
+        """The released events of each choice before values were restored, if an observer wants them."""
+        self._keeps_events = restores and keeps_events
+        self.translates = translates or restores or applied.may_change
+        self.masked = False
+        """True if anything was masked."""
+        self.unread: UnreadTexts | None = None
+        """The finder of strings in the response that are in no event, ``None`` before ``unread_texts``."""
+        self.may_cut = applied.may_cut
+        self.may_wait = applied.may_wait or session.awaits_verdict
+        self.holds_whole = applied.holds_whole
+        self._plain_kinds = applied.plain_kinds
+
+    # Complete responses
+
+    async def check_whole(self, choices: Sequence[Sequence[Event]], size: int) -> Sequence[Sequence[Event]]:
+        """Return the events of each choice of a complete response of ``size`` bytes with their masks, ``choices``
+        itself if nothing is changed.
+
+        Raises ``GatewayError`` for a refusal."""
+        released = choices
+        for events in choices:
+            if events and type(events[-1]) is ErrorInfo:
+                return choices
+        try:
+            if self.session.awaits_verdict:
+                await self.session.await_verdict()
+            runs = None
+            for step in self.steps:
+                runs = await offload(size, self._runs_of, released) if runs is None else runs
+                found = await self._find_in(step, await offload(size, _passages_of, runs, step))
+                if any(found):
+                    released, runs = await self._masked_choices(step, released, found, size), None
+        except RefusedByStep as refused:
+            self.note_refusal(refused)
+            if refused.stop_text is None:
+                raise
+            stopped = stop_answer(released[0], refused.stop_text)
+            self.keep_events(0, stopped)
+            return [stopped]
+        if self.restores:
+            for at, events in enumerate(released):
+                self.keep_events(at, events)
+            released = [await RestoringStage(self.session.placeholders).feed(events) for events in released]
+        return released
+
+    async def check_texts(self, texts: T, keep: Callable[[T], object] | None) -> T:
+        """Return ``texts``, those of a complete body, with their masks and then the client's own values. ``keep`` gets
+        them before values return to the client.
+
+        Raises ``GatewayError`` for a refusal."""
+        if self.session.awaits_verdict:
+            await self.session.await_verdict()
+        enforcing = [step for step in self.steps if not step.only_reports]
+        reporting = [step for step in self.steps if step.only_reports]
+        checked = await self.session.check_texts(enforcing, texts, "response")
+        if reporting:
+            self.session.spawn_report(partial(self.session.check_texts, reporting, checked, "response"))
+        self.masked = checked is not texts
+        if not self.restores:
+            return checked
+        if keep is not None:
+            keep(checked)
+        if edits := self.session.restoring_edits(checked.passages):
+            with suppress(KeyMasked):  # a name of a member stays
+                checked = await checked.with_edits(edits)
+        return checked
+
+    def _runs_of(self, choices: Sequence[Sequence[Event]]) -> list[Run]:
+        """Return the texts of a complete response."""
+        if len(choices) == 1 and (run := only_text(choices[0])) is not None:
+            return [run]
+        found: list[Run] = []
+        for at, events in enumerate(choices):
+            found += self._builder(at, len(choices)).complete_runs(events)
+        return found
+
+    async def _find_in(self, step: LoadedStep, passages: tuple[Passage, ...]) -> Sequence[Sequence[Span]]:
+        """Return the spans that ``step`` masks in each of ``passages``. Raises ``GatewayError`` for a refusal."""
+        if not passages:
+            return ()
+        if step.is_inline and has_little_text(passages):
+            return self.session.judge_inline(step, passages, True)
+        if not step.only_reports:
+            return await self.session.judge(step, passages)
+        self.session.spawn_report(partial(self.session.judge, step, passages))
+        return ()
+
+    async def _masked_choices(
+        self, step: LoadedStep, choices: Sequence[Sequence[Event]], found: Sequence[Sequence[Span]], size: int
+    ) -> list[Sequence[Event]]:
+        """Return ``choices``, of ``size`` bytes, with the masks that ``step`` found in each of its runs. Raises
+        ``RefusedByStep`` for a mask that the response cannot express."""
+        stages = []
+        for at, events in enumerate(choices):
+            builder = self._builder(at, len(choices))
+            stages.append(WholeStage(step, self.session, builder))
+            await offload(size, stages[-1].add, events)
+        await apply_masks(stages, found)
+        released: list[Sequence[Event]] = [await stage.drain_in_turns() for stage in stages]
+        self.masked = self.masked or any(stage.masked for stage in stages)
+        return released
+
+    def note_refusal(self, refused: RefusedByStep) -> None:
+        """Record the outcome of a refusal of the response."""
+        if any(step.name == refused.step and step.at("response") for step in self.steps):
+            self.session.records.of(refused.step, "response").add("refused")
+
+    async def unread_texts(self, api: Api, data: bytes, read: Mapping[int, Sequence[Event]]) -> list[Event]:
+        """Return the texts in a provider's bytes that ``read``, their events by choice, do not have, as one item."""
+        if not self.steps:
+            return []
+        if self.unread is None:
+            self.unread = UnreadTexts(api)
+        events = read[0] if len(read) == 1 and 0 in read else [event for events in read.values() for event in events]
+        find = self.unread.find
+        texts = find(data, events) if len(data) <= LARGE else await offload(len(data), find, data, events)
+        return [NativeItem(-1, api, UNREAD, tuple(texts))] if texts else []
+
+    async def check_failure(self, error: ErrorInfo, data: bytes = b"") -> ErrorInfo:
+        """Return a provider's ``error``, without its texts if a step masks or refuses any of them. ``data`` are the
+        provider's bytes that the client would get.
+
+        This is no refusal, because the request has failed already and another attempt may follow."""
+        passages = [Passage("other", "error.message", error.message)]
+        if error.details is not None:
+            passages.append(Passage("other", "error.details", msgspec.json.encode(error.details).decode()))
+        if data:
+            texts = await offload(len(data), response_texts, self.session.api, data)
+            passages += [one for one in texts if one.text != error.message]
+        for step in self.steps:
+            if step.parts & _ANSWERED and not step.only_reports and await self.session.withholds(step, passages):
+                message = f"the provider failed; the step {step.name} withheld the text of its error"
+                return attrs.evolve(
+                    error, message=message, param=None, details=None, native=False, body=b"", log_message=None
+                )
+        return error
+
+    # Streams
+
+    def chain(self, cut: Callable[[], object], choice: int = 0) -> Chain:
+        """Return the stages of a stream. ``cut`` ends it after a refusal by a step that holds nothing."""
+        keep = partial(self.keep_events, choice) if self._keeps_events else None
+        return self.chain_of(partial(self._builder, choice, choice + 1), cut, keep)
+
+    def chain_of(
+        self,
+        make_builder: Callable[[], RunBuilder],
+        cut: Callable[[], object],
+        keep: Callable[[Sequence[Event]], object] | None,
+    ) -> Chain:
+        """Return the stages of a stream whose texts ``make_builder`` finds. ``keep`` gets the events before values
+        return to the client."""
+        stages: list[EventStage] = [self._stage(step, make_builder(), cut) for step in self.steps]
+        if keep is not None:
+            stages.append(KeepingStage(keep))
+        if self.restores:
+            stages.append(RestoringStage(self.session.placeholders, make_builder()))
+        if keep is not None or self._plain_kinds is None:
+            return Chain(stages)
+        return Chain(stages, plain_scan(self._plain_kinds, restores=self.restores))
+
+    def keep_events(self, choice: int, events: Sequence[Event]) -> None:
+        """Keep released ``events`` for an observer that wants them."""
+        if self._keeps_events:
+            self.unrestored.setdefault(choice, []).extend(events)
+
+    def _builder(self, choice: int, choices: int) -> RunBuilder:
+        prefix = f"choices[{choice}]." if choices > 1 else ""
+        # Clients of an API with choices join all text of one, whatever comes between its parts.
+        return RunBuilder(prefix, joins=self.session.api in MEMBERS, splits_refusals=self.session.api in SPLIT_REFUSALS)
+
+    def _stage(self, step: LoadedStep, builder: RunBuilder, cut: Callable[[], object]) -> EventStage:
+        session = self.session
+        if step.only_reports:
+            return WatchingStage(step, session, builder)
+        match step.hold:
+            case "whole":
+                return WholeStage(step, session, builder)
+            case "tail":
+                return TailStage(step, session, builder)
+            case "nothing":
+                return FlowingStage(step, session, cut, builder)
+            case _:
+                return WindowStage(step, session, builder)
+
+
+def _passages_of(runs: Sequence[Run], step: LoadedStep) -> tuple[Passage, ...]:
+    """Return the complete texts that ``step`` sees."""
+    return tuple([run.passage(0) for run in runs if run.part in step.parts])

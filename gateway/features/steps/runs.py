@@ -1,0 +1,524 @@
+"""The texts of a response: runs of adjacent blocks of one kind, which steps check and mask.
+
+A run keeps the text that was not released, and some released text before it. Positions count the characters of the run
+from its beginning, before any masks."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, Protocol
+
+import attrs
+
+from gateway.features.steps.joined_texts import JoinedPassage
+from gateway.features.steps.json_texts import document_edits, document_text, splice
+from gateway.features.steps.masks import Placeholders, Span, merge_spans
+from gateway.features.steps.response_texts import FoundString, SearchBudget, item_strings
+from gateway.features.steps.tables import DETAILS_API
+from streams.events import (
+    AnswerEnd,
+    AnswerStart,
+    BlockEnd,
+    Citation,
+    Event,
+    NativeItem,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from trigate.steps import Part, Passage
+
+TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
+TEXT_TYPES: Final = frozenset(TEXTS)
+WITH_ITEMS: Final = frozenset((AnswerEnd, Citation, NativeItem, ReasoningState))
+"""Events that may have an item of many values."""
+
+UNREAD: Final = "unknown members"
+"""The kind of an item with passages of a provider's event that its reader does not report."""
+
+
+class Run:
+    """A text of a response that grows while it is read: the text of adjacent blocks of one ``part``.
+
+    ``released`` is the position up to which the client may have it. ``is_complete``: no text follows."""
+
+    def __init__(self, part: Part, path: str, tool: str | None = None) -> None:
+        self.part = part
+        self.path = path
+        self.tool = tool
+        self.spans: list[Span] = []
+        """The masks in the kept text, in order."""
+        self.released = 0
+        self.emitted = 0
+        """The position up to which the events of the text were passed on."""
+        self.checked = 0
+        """The position up to which the text was checked."""
+        self.is_checked = False
+        """True once it was checked as one."""
+        self.is_complete = False
+        self.length = 0
+        self.start = 0
+        """The position of the first character that is kept."""
+        self.is_masked = False
+        """True if anything was masked."""
+        self.seams: list[int] = []
+        """The positions at which a block ends and the next begins."""
+        self._parts: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Add ``text`` at the end."""
+        self._parts.append(text)
+        self.length += len(text)
+
+    @property
+    def text(self) -> str:
+        """The kept text."""
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        return self._parts[0] if self._parts else ""
+
+    def forget_before(self, position: int) -> None:
+        """Forget the text before ``position`` that was passed on."""
+        position = min(position, self.emitted)
+        if position - self.start > 4096:
+            self._parts = [self.text[position - self.start :]]
+            self.start = position
+            if self.spans:
+                del self.spans[: bisect_right(self.spans, position, key=_end)]
+
+    def pass_on(self, text: str) -> None:
+        """Add ``text``, which was checked and passed on."""
+        self.add(text)
+        self.checked = self.released = self.emitted = self.length
+
+    def take_back(self) -> None:
+        """Remove the text that was not passed on."""
+        self._parts = [self.text[: self.emitted - self.start]]
+        self.checked = self.released = self.length = self.emitted
+
+    def passage(self, start: int, end: int | None = None) -> Passage:
+        """Return the text from position ``start`` to ``end`` as a passage; JSON arguments without their escapes."""
+        text = self.text[start - self.start : None if end is None else end - self.start]
+        if self.is_document:
+            text = document_text(text)
+        elif self.seams and (seams := self.seams_between(start, start + len(text))):
+            return JoinedPassage(self.part, self.path, text, self.tool, max(0, self.released - start), seams=seams)
+        return Passage(self.part, self.path, text, self.tool, max(0, self.released - start))
+
+    def seams_between(self, start: int, end: int) -> tuple[int, ...]:
+        """Return the seams in the text from position ``start`` to ``end``, as positions in it."""
+        first, last = bisect_right(self.seams, start), bisect_left(self.seams, end)
+        return tuple([seam - start for seam in self.seams[first:last]])
+
+    def mask(self, spans: Sequence[Span], base: int) -> None:
+        """Mask ``spans`` of a passage that begins at position ``base``; released text stays unchanged."""
+        moved = [Span(one.start + base, one.end + base, one.label, one.replacement) for one in spans]
+        moved = merge_spans(one for one in moved if one.end > self.released)
+        if moved:
+            at = bisect_right(self.spans, moved[0].start, key=_end)
+            while len(self.spans) > at:
+                moved.append(self.spans.pop())
+            self.spans.extend(merge_spans(moved))
+            self.is_masked = True
+
+    def forget_masks(self) -> None:
+        """Forget the masks in text that is not released yet, because a step judges it anew."""
+        self.is_masked = self.is_masked and self.released > 0
+        self.spans = [span for span in self.spans if span.start < self.released]
+
+    @property
+    def is_document(self) -> bool:
+        """Whether the text is JSON arguments of a call. They are checked as one, once they are complete."""
+        if self.part != "tool_calls":
+            return False
+        return self.text.lstrip()[:1] in ("{", "[")
+
+    def mask_arguments(self, spans: Sequence[Span], placeholders: Placeholders) -> None:
+        """Mask ``spans`` of the passage with the complete arguments, which stay JSON.
+
+        Raises ``KeyMasked`` for a mask in the name of a member."""
+        text = document_text(self.text)
+        edits = [(one.start, one.end, placeholders.text_for(one, text[one.start : one.end])) for one in spans]
+        changes = document_edits(self.text, edits)
+        self.spans = [Span(start, end, "", replacement) for start, end, replacement in sorted(changes)]
+        self.is_masked = bool(self.spans)
+
+    def release(self, position: int) -> None:
+        """Let the client have the text up to ``position``, but no part of a masked span without the rest of it."""
+        if self.spans and (at := bisect_left(self.spans, position, key=_start)) and position < self.spans[at - 1].end:
+            position = self.spans[at - 1].start
+        self.released = max(self.released, position)
+
+    def spans_between(self, start: int, end: int) -> list[Span]:
+        """Return the masks that overlap the characters from ``start`` to ``end``."""
+        first = bisect_right(self.spans, start, key=_end)
+        return self.spans[first : bisect_left(self.spans, end, first, key=_start)]
+
+    def cut(self, start: int, end: int, placeholders: Placeholders) -> str:
+        """Return the client's text for the released characters from ``start`` to ``end``: the replacement of a masked
+        span is at its beginning."""
+        spans = self.spans_between(start, end)
+        if not spans:
+            return self.text[start - self.start : end - self.start]
+        out, at = [], start
+        for span in spans:
+            out.append(self.text[at - self.start : max(at, span.start) - self.start])
+            if span.start >= start:
+                value = self.text[span.start - self.start : span.end - self.start]
+                out.append(placeholders.text_for(span, value))
+            at = min(end, max(at, span.end))
+        return "".join([*out, self.text[at - self.start : end - self.start]])
+
+
+def _start(span: Span) -> int:
+    return span.start
+
+
+def _end(span: Span) -> int:
+    return span.end
+
+
+@attrs.define(eq=False, repr=False)
+class HeldEvent:
+    """An event that waits. A text event covers the characters of ``run`` from ``start`` to ``end``; any other waits for
+    the position ``end``. ``texts`` are the passages of an item's strings."""
+
+    event: Event
+    run: Run | None = None
+    start: int = 0
+    end: int = 0
+    texts: "Sequence[RunPiece]" = ()
+
+    def masked_event(self, placeholders: Placeholders) -> Event | None:
+        """Return the event with the masks of its ``texts``, ``None`` if it has no meaning with them.
+
+        Raises ``KeyMasked`` for a mask that the event cannot express."""
+        match self.event:
+            case Citation():
+                return None
+            case NativeItem(item=item):
+                return attrs.evolve(self.event, item=with_masked_texts(item, self._item_texts, placeholders))
+            case AnswerEnd(details=details, stop_sequence=stop_sequence):
+                both = with_masked_texts((details, stop_sequence), self._item_texts, placeholders)
+                return attrs.evolve(self.event, details=both[0], stop_sequence=both[1])
+        return self.event
+
+    @property
+    def _item_texts(self) -> "list[ItemText]":
+        return [one for one in self.texts if isinstance(one, ItemText)]
+
+
+class RunPiece(Protocol):
+    """The part of a run's text that one event has, from the event's own string up to the position ``end``."""
+
+    run: Run
+
+    @property
+    def end(self) -> int: ...
+
+
+class ItemText:
+    """A string in an item that only its own API knows, or the name of a member: a run of its own, complete immediately.
+
+    ``keys`` lead to the string, or to the object that has the member. ``run`` is that of an equal string, if any."""
+
+    def __init__(
+        self,
+        part: Part,
+        path: str,
+        text: str,
+        keys: tuple[str | int, ...],
+        *,
+        is_value: bool = True,
+        run: Run | None = None,
+    ) -> None:
+        if run is None:
+            run = Run(part, path)
+            run.add(text)
+            run.is_complete = True
+        self.run = run
+        self.keys = keys
+        self.is_value = is_value
+
+    @property
+    def end(self) -> int:
+        return self.run.length
+
+    @classmethod
+    def of(cls, passage: Passage) -> "ItemText":
+        """Return the text of ``passage``. The client may already have a part of it."""
+        text = cls(passage.part, passage.path, passage.text, ())
+        text.run.released = passage.released_length
+        return text
+
+
+def item_texts(
+    api: str,
+    part: Part,
+    path: str,
+    item: Any,
+    runs: dict[str, Run],
+    known: str = "",
+    searches: SearchBudget | None = None,
+) -> tuple[ItemText, ...]:
+    """Return the strings in an ``item`` of ``api``, except ids, seals and text that ``known`` contains.
+
+    ``runs`` are those of earlier strings by text: equal strings have one run, and this function adds the others.
+    ``searches`` limits the searches in ``known``, after which its text is returned as well."""
+    found: Iterable[FoundString] = item_strings(api, item)
+    if known and searches is not None:
+        found = _without_known(found, known, searches)
+    texts = []
+    for one in found:
+        run = runs.get(one.text)
+        texts.append(ItemText(part, f"{path}.{one.path}", one.text, one.keys, is_value=one.is_value, run=run))
+        if run is None:
+            runs[one.text] = texts[-1].run
+    return tuple(texts)
+
+
+def _without_known(found: Iterable[FoundString], known: str, searches: SearchBudget) -> Iterator[FoundString]:
+    """Yield the strings that ``known`` does not contain. It usually contains them one after the other."""
+    at = 0
+    for one in found:
+        searches.grow(len(one.text))
+        begin = -1
+        if searches.left > 0:
+            if (begin := known.find(one.text, at)) < 0:
+                begin = known.find(one.text)
+            searches.left -= begin - at if begin >= at else len(known)
+        if begin < 0:
+            yield one
+        else:
+            at = begin + len(one.text)
+
+
+def count_values(event: Event) -> int:
+    """Return the number of values in the item of an event, 0 without an item. Ten times as fast as ``item_texts``."""
+    match event:
+        case ReasoningState(item=item) | Citation(item=item) | NativeItem(item=item) | AnswerEnd(details=item):
+            waiting, count = [item], 0
+        case _:
+            return 0
+    while waiting:
+        value = waiting.pop()
+        count += 1
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+    return count
+
+
+def with_masked_texts(item: Any, texts: Sequence[ItemText], placeholders: Placeholders) -> Any:
+    """Return a copy of ``item`` whose strings and names have their masks."""
+    masked = [one for one in texts if one.run.is_masked]
+    if not masked:
+        return item
+    values = {one.keys: _masked_text(one, placeholders) for one in masked if one.is_value}
+    names = {(one.keys, one.run.text): _masked_text(one, placeholders) for one in masked if not one.is_value}
+
+    def copy(value: Any, keys: tuple[str | int, ...]) -> Any:
+        if keys in values:
+            return values[keys]
+        if isinstance(value, dict):
+            return {names.get((keys, key), key): copy(one, (*keys, key)) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [copy(one, (*keys, index)) for index, one in enumerate(value)]
+        return value
+
+    return copy(item, ())
+
+
+def _masked_text(text: ItemText, placeholders: Placeholders) -> str:
+    run = text.run
+    return splice(
+        run.text, [(one.start, one.end, placeholders.text_for(one, run.text[one.start : one.end])) for one in run.spans]
+    )
+
+
+class RunBuilder:
+    """Sorts the events of one response into runs.
+
+    Adjacent blocks of one part are one run. ``joins``: text of the model continues after reasoning and calls, too,
+    because the client's API has only one text. ``splits_refusals``: that API has another text for refusals."""
+
+    def __init__(self, prefix: str = "", *, joins: bool = False, splits_refusals: bool = False) -> None:
+        self._prefix = prefix
+        self._lasting = frozenset(("assistant", "refusal") if joins else ())
+        self._refusal = "refusal" if splits_refusals else "assistant"
+        self._open: dict[str, Run] = {}  # runs of text and reasoning that may continue in the next block
+        self._calls: dict[int, Run] = {}
+        self._blocks: dict[int, Run] = {}
+        self._searches = SearchBudget()
+        self._state_texts: dict[str, Run] = {}  # of the last item that a reader reports as reasoning, too
+
+    def add(self, event: Event, completed: Callable[[Run], object]) -> tuple[HeldEvent, list[Run]]:
+        """Return ``event`` with its run, and the new runs. ``completed`` is called for each run that it ends."""
+        match event:
+            case TextDelta():
+                return self._add_text(event, "assistant", completed)
+            case RefusalDelta():
+                return self._add_text(event, "assistant", completed, self._refusal)
+            case ReasoningDelta():
+                return self._add_text(event, "reasoning", completed)
+            case ToolCallStart():
+                self._interrupt(completed)
+                run = self._calls[event.block] = Run("tool_calls", self._path(event.block), event.name)
+                return HeldEvent(event, run), [run]
+            case ToolCallDelta():
+                call = self._calls[event.block]
+                start = call.length
+                call.add(event.text)
+                return HeldEvent(event, call, start, call.length), []
+            case ReasoningState():
+                return self._add_reasoning_state(event, completed)
+            case Citation():
+                texts, runs = self._item_texts(event, f"{self._path(event.block)}.citations")
+                cited = self._open.get("assistant")
+                end = 0 if cited is None else cited.length
+                return HeldEvent(event, cited, end, end, texts), runs
+            case NativeItem(kind=kind, item=passages) if kind == UNREAD:
+                texts = tuple(ItemText.of(passage) for passage in passages)
+                return HeldEvent(event, texts=texts), [one.run for one in texts]
+            case NativeItem():
+                self._interrupt(completed)
+                texts, runs = self._item_texts(event, self._path(event.block))
+                self._state_texts = {}
+                return HeldEvent(event, texts=texts), runs
+            case BlockEnd():
+                return self._end_block(event, completed), []
+            case AnswerEnd():
+                return self._end_answer(event, completed)
+            case _:
+                return HeldEvent(event), []
+
+    def continue_text(self, event: Event) -> Run | None:
+        """Add the text of ``event`` to its run, and return it, if the event only continues the text of its block, as
+        nearly every event does."""
+        if type(event) is not TextDelta or (run := self.text_run(event.block)) is None:
+            return None
+        run.add(event.text)
+        return run
+
+    def text_run(self, block: int) -> Run | None:
+        """Return the run that text of ``block`` only continues, ``None`` if there is none."""
+        run = self._blocks.get(block)
+        return run if run is not None and len(self._open) == 1 and self._open.get("assistant") is run else None
+
+    def complete_runs(self, events: Iterable[Event]) -> list[Run]:
+        """Return the runs of a complete response."""
+        found: list[Run] = []
+        for event in events:
+            if type(event) not in _WITHOUT_TEXT and self.continue_text(event) is None:
+                found += self.add(event, _ignore_end)[1]
+        return found
+
+    def complete(self, completed: Callable[[Run], object]) -> None:
+        """End the runs that could continue in the next block."""
+        for run in self._open.values():
+            complete_run(run, completed)
+        self._open.clear()
+
+    def _interrupt(self, completed: Callable[[Run], object], kind: str | None = None) -> None:
+        """End the runs of other kinds than ``kind``, except text that may continue later."""
+        for other in [one for one in self._open if one != kind and one not in self._lasting]:
+            complete_run(self._open.pop(other), completed)
+
+    def _path(self, block: int) -> str:
+        return f"{self._prefix}content[{block}]"
+
+    def _run_of(self, part: Part, block: int, completed: Callable[[Run], object], kind: str) -> tuple[Run, list[Run]]:
+        """Return the run of ``kind`` that a block of ``part`` continues or begins, and the new runs."""
+        new: list[Run] = []
+        if kind not in self._open or len(self._open) > 1:
+            self._interrupt(completed, kind)
+        if (run := self._open.get(kind)) is None:
+            run = self._open[kind] = Run(part, self._path(block))
+            new.append(run)
+        elif run.length and self._blocks.get(block) is not run:
+            run.seams.append(run.length)
+        self._blocks[block] = run
+        return run, new
+
+    def _add_text(
+        self,
+        event: TextDelta | RefusalDelta | ReasoningDelta,
+        part: Part,
+        completed: Callable[[Run], object],
+        kind: str | None = None,
+    ) -> tuple[HeldEvent, list[Run]]:
+        run, new = self._run_of(part, event.block, completed, kind or part)
+        start = run.length
+        run.add(event.text)
+        return HeldEvent(event, run, start, run.length), new
+
+    def _add_reasoning_state(
+        self, event: ReasoningState, completed: Callable[[Run], object]
+    ) -> tuple[HeldEvent, list[Run]]:
+        run, new = self._run_of("reasoning", event.block, completed, "reasoning")
+        path, self._state_texts = self._path(event.block), {}
+        # An item such as Gemini's code is reasoning for its provider only. A ``NativeItem`` follows.
+        part: Part = "other" if isinstance(event.item, dict) and "native" in event.item else "reasoning"
+        texts = item_texts(event.api, part, path, event.item, self._state_texts, run.text, self._searches)
+        return HeldEvent(event, run, run.length, run.length, texts), [*new, *self._state_texts.values()]
+
+    def _item_texts(self, event: Citation | NativeItem, path: str) -> tuple[Sequence[ItemText], list[Run]]:
+        """Return the texts of an item, and their new runs."""
+        runs = dict(self._state_texts)
+        known = len(runs)
+        texts = item_texts(event.api, "other", path, event.item, runs)
+        return texts, list(runs.values())[known:]
+
+    def _end_answer(self, event: AnswerEnd, completed: Callable[[Run], object]) -> tuple[HeldEvent, list[Run]]:
+        """End all runs. The keys of the end's texts lead into a pair of its details and its stop sequence."""
+        self.complete(completed)
+        for call in self._calls.values():
+            complete_run(call, completed)
+        self._calls.clear()
+        texts = () if event.details is None else item_texts(DETAILS_API, "other", "stop_details", event.details, {})
+        for one in texts:
+            one.keys = (0, *one.keys)
+        if event.stop_sequence:
+            texts = (*texts, ItemText("other", "stop_sequence", event.stop_sequence, (1,)))
+        return HeldEvent(event, texts=texts), list(dict.fromkeys(one.run for one in texts))
+
+    def _end_block(self, event: BlockEnd, completed: Callable[[Run], object]) -> HeldEvent:
+        if (call := self._calls.pop(event.block, None)) is not None:
+            complete_run(call, completed)
+            return HeldEvent(event, call, call.length, call.length)
+        run = self._blocks.pop(event.block, None)
+        end = 0 if run is None else run.length
+        return HeldEvent(event, run, end, end)
+
+
+_WITHOUT_TEXT: Final = frozenset((AnswerStart, Usage))
+
+
+def only_text(events: Iterable[Event]) -> Run | None:
+    """Return the run of a complete response with one text, as most have; ``None`` if it has anything else."""
+    run = None
+    for event in events:
+        if type(event) is TextDelta and run is None:
+            run = Run("assistant", f"content[{event.block}]")
+            run.add(event.text)
+        elif type(event) is AnswerEnd:
+            if event.details is not None or event.stop_sequence:
+                return None
+        elif type(event) is not BlockEnd and type(event) not in _WITHOUT_TEXT:
+            return None
+    return run
+
+
+def _ignore_end(_: Run) -> None:
+    return
+
+
+def complete_run(run: Run, completed: Callable[[Run], object]) -> None:
+    """Mark ``run`` as complete, and call ``completed(run)`` the first time."""
+    if not run.is_complete:
+        run.is_complete = True
+        completed(run)

@@ -1,0 +1,527 @@
+"""The steps of one exchange: their calls at each moment, in the order of the file, and the configured actions."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar
+
+import trio
+
+from gateway.features.steps.json_texts import KeyMasked
+from gateway.features.steps.loaded import AppliedSteps, LoadedStep, concurrent_groups
+from gateway.features.steps.masks import PLACEHOLDER, PassageEdit, Placeholders, Span, merge_spans
+from gateway.features.steps.runner import (
+    MOST_FINDINGS,
+    WORK_OF_FINDING,
+    StepFailed,
+    call_inline,
+    has_little_text,
+    run_step,
+)
+from gateway.features.steps.verdicts import (
+    RefusedByStep,
+    StepRecords,
+    member_name_refusal,
+    refusal,
+    unavailable,
+    unchecked_content,
+)
+from gateway.http.offload import offload
+from streams.errors import GatewayError
+from streams.pipe import SHUTTING_DOWN
+from trigate.steps import Action, Check, Finding, Moment, Part, Passage
+
+Spawn: TypeAlias = Callable[[Callable[[], Awaitable[None]]], object]
+"""Starts a function in a task of the request."""
+
+WORK_OF_FILTER: Final = 16
+"""Bytes of JSON that take as long as the decision whether a step sees a passage, or the search for its masks."""
+
+SUBJECTS: Final[dict[Moment, str]] = {
+    "request": "request", "during": "request", "response": "response", "finished": "record",
+}  # fmt: skip
+
+
+class CheckedTexts(Protocol):
+    """The texts of a request that steps see. ``unreadable`` are the paths of content that no step can read, and the
+    parts that concern only the steps for them."""
+
+    @property
+    def passages(self) -> Sequence[Passage]: ...
+
+    @property
+    def unreadable(self) -> Mapping[str, Part | None]: ...
+
+    def is_latest(self, passage: Passage) -> bool:
+        """Return whether ``passage`` is in a message after the last answer of the model."""
+        ...
+
+    async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
+        """Return the texts after the edits. Raises ``GatewayError`` for an edit that the request cannot express, and
+        ``KeyMasked`` for one in the name of a member."""
+        ...
+
+
+T = TypeVar("T", bound=CheckedTexts)
+R = TypeVar("R")
+
+
+class StepSession:
+    """The steps that apply to one exchange.
+
+    ``common`` are the members of each ``Check`` that do not change. ``spawn`` starts tasks that may outlive a call. A
+    step with ``entries`` applies to the attempts at these entries alone. ``on_hidden`` is called when a step masks or
+    refuses something, or could not check it. ``track`` lets the end of the drain cancel a call before the request is
+    sent, and one that continues after the response."""
+
+    def __init__(
+        self,
+        applied: AppliedSteps,
+        common: Check,
+        placeholders: Placeholders,
+        records: StepRecords,
+        spawn: Spawn,
+        on_hidden: Callable[[], object],
+        track: Callable[[trio.CancelScope], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        self.applied = applied
+        self.steps = applied.steps
+        self.parts: frozenset[Part] = applied.parts
+        """The parts that a step sees. The texts of others need not be read."""
+        self.placeholders = placeholders
+        self.records = records
+        self.spawn = spawn
+        self._common = common
+        self._on_hidden = on_hidden
+        self._track = track
+        self._masks: dict[tuple[str, Part, str], Sequence[Span]] = {}
+        self._judging = tuple([step for step in applied.at_during if not step.only_reports])
+        self._verdict = trio.Event() if self._judging else None
+        """Set when the steps that may refuse during the provider's work have ended, ``None`` without any."""
+        self._work: trio.CancelScope | None = None
+        """The scope of the provider's work, which a refusal cancels."""
+        self._last_check: Check | None = None
+        """The check of the last little text."""
+        self.refusal: GatewayError | None = None
+        """The refusal by a step that runs during the provider's work."""
+
+    @property
+    def api(self) -> str:
+        """The client's API or endpoint."""
+        return self._common.api
+
+    # Any moment
+
+    def spawn_report(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Start a call of a step that only reports. It continues after the end of the response."""
+        self.spawn(partial(self._call_shielded, call))
+
+    async def _call_shielded(self, call: Callable[[], Awaitable[object]]) -> None:
+        with trio.CancelScope(shield=True) as scope, self._track(scope):
+            await call()
+
+    async def _run_until_drained(self, step: LoadedStep, check: Check) -> list[Finding]:
+        """Return the findings of a step before anything is sent. Raises ``GatewayError`` at the end of the drain."""
+        findings: list[Finding] = []
+        with trio.CancelScope() as scope, self._track(scope):
+            findings = await run_step(step, check)
+        if scope.cancelled_caught:
+            raise GatewayError.of(SHUTTING_DOWN)
+        return findings
+
+    async def judge(
+        self,
+        step: LoadedStep,
+        passages: Sequence[Passage],
+        at: Moment = "response",
+        *,
+        is_last: bool = True,
+        counted: int = 0,
+    ) -> Sequence[Sequence[Span]]:
+        """Call ``step`` and return the spans to mask in each of ``passages``. Findings in their first ``counted``
+        characters were counted before.
+
+        Raises ``GatewayError`` for a refusal, and for content that it could not check where that is refused."""
+        record, began = self.records.of(step.name, at), time.perf_counter()
+        check = self.make_check(at, tuple(passages), is_last)
+        try:
+            findings = await (self._run_until_drained(step, check) if at == "request" else run_step(step, check))
+        except StepFailed as failed:
+            self.note_failure(failed, at)
+            return ((),) * len(passages)
+        finally:
+            record.add_call(began)
+        if not findings:
+            record.add("ok")
+            return ((),) * len(passages)
+        return await self._apply_many(step, passages, findings, at, counted)
+
+    async def withholds(self, step: LoadedStep, passages: Sequence[Passage]) -> bool:
+        """Return whether ``step`` masks or refuses any of ``passages``, the texts of a provider's error, or could not
+        check them where that is refused."""
+        record = self.records.of(step.name, "response")
+        try:
+            findings = await run_step(step, self.make_check("response", tuple(passages), True))
+        except StepFailed as failed:
+            record.failure = failed.reason
+            record.add("unchecked")
+            return step.unchecked == "refuse" or failed.reason == "too_many"
+        labels = [one.label for one in findings if step.action_for(one.label, one.action) != "report"]
+        if labels:
+            record.add("masked", labels)
+            self._on_hidden()
+        return bool(labels)
+
+    def judge_inline(
+        self, step: LoadedStep, passages: Sequence[Passage], is_last: bool, at: Moment = "response"
+    ) -> Sequence[Sequence[Span]]:
+        """Check a short text without a task, for a step that is a fast pure function. Return the same as ``judge``, but
+        an empty result if there are no findings.
+
+        Most calls are for a word of a stream and find nothing."""
+        record, began = self.records.of(step.name, at), time.perf_counter()
+        check = self._last_check
+        if check is None or check.passages is not passages or check.at != at or check.is_last != is_last:
+            # The next step may see the same texts.
+            check = self._last_check = self.make_check(at, tuple(passages), is_last)
+        try:
+            findings = call_inline(step, check)
+        except StepFailed as failed:
+            self.note_failure(failed, at)
+            return ()
+        if record.outcome == "cancelled":
+            record.outcome = "ok"
+        record.calls += 1
+        record.began = record.began or began
+        record.ended = time.perf_counter()
+        record.seconds += record.ended - began
+        if not findings:
+            return ()
+        with self._noting_refusals():
+            spans = self.apply_findings(step, passages, findings, at)
+        if any(spans):
+            self._on_hidden()
+        return spans
+
+    def make_check(self, at: Moment, passages: tuple[Passage, ...], is_last: bool) -> Check:
+        """Return what a step gets for ``passages``."""
+        common = self._common  # ``attrs.evolve`` takes ten times as long
+        return Check(
+            at, passages, common.client, common.group, common.model, common.target, common.api, common.request_id,
+            common.run, is_last,
+        )  # fmt: skip
+
+    def note_failure(self, failed: StepFailed, at: Moment = "response") -> None:
+        """Record that a step could not check something. Raises ``GatewayError`` where that is refused: 503, or 400 for
+        too many findings, which another attempt would have again."""
+        step = failed.step
+        record = self.records.of(step.name, at)
+        record.failure = failed.reason
+        if failed.reason == "too_many" and not step.only_reports:
+            record.add("refused")
+            self._on_hidden()
+            raise refusal(step, f"more than {MOST_FINDINGS:,} values", SUBJECTS[at])
+        record.add("unchecked")
+        if step.unchecked == "refuse" and not step.only_reports:
+            self._on_hidden()
+            raise unavailable(step.name, failed.reason, failed.retry_after)
+
+    async def _apply_many(
+        self, step: LoadedStep, passages: Sequence[Passage], findings: Sequence[Finding], at: Moment, counted: int
+    ) -> list[list[Span]]:
+        """Call ``apply_findings`` in a thread if there are many findings. A long text may have 100,000."""
+        work = partial(self.apply_findings, step, passages, findings, at, counted)
+        with self._noting_refusals():
+            spans = await offload(WORK_OF_FINDING * (len(findings) + len(passages)), work)
+        if any(spans):
+            self._on_hidden()
+        return spans
+
+    @contextmanager
+    def _noting_refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except RefusedByStep:
+            self._on_hidden()
+            raise
+
+    def apply_findings(
+        self, step: LoadedStep, passages: Sequence[Passage], findings: Sequence[Finding], at: Moment, counted: int = 0
+    ) -> list[list[Span]]:
+        """Return the spans to mask in each of ``passages``, and count the findings after the first ``counted``
+        characters. Raises ``GatewayError`` for a refusal."""
+        record, spans = self.records.of(step.name, at), {id(one): list[Span]() for one in passages}
+        record.add("ok")
+        for finding in findings:
+            if 0 < finding.passage.released_length >= finding.end:  # it was found when it was released
+                continue
+            labels = (finding.label,) if finding.end > counted or not counted else ()
+            match _action_on(step, finding, at):
+                case "mask":
+                    spans[id(finding.passage)].append(Span.of(finding))
+                    record.add("masked", labels)
+                case "refuse":
+                    record.add("refused", (finding.label,))
+                    raise refusal(step, finding.label, SUBJECTS[at])
+                case "report":
+                    record.add("reported", labels)
+        return [merge_spans(spans[id(one)]) for one in passages]
+
+    # Requests
+
+    async def check_texts(self, steps: Sequence[LoadedStep], texts: T, at: Moment = "request") -> T:
+        """Return ``texts`` with the masks of ``steps``. Each step sees the masks of those before it.
+
+        Raises ``GatewayError``."""
+        groups = self.applied.groups if steps is self.applied.at_request else concurrent_groups(steps)
+        for group in groups:
+            if texts.unreadable:
+                for step in group:
+                    self.note_unreadable(step, texts, at)
+            for step in group if at == "request" else ():
+                if step.reports_later:
+                    group = await self._start_reports(group, texts)
+                    break
+            if len(group) > 1:
+                if edits := await self._judge_together(group, texts, at):
+                    texts = await self._with_edits(group[0], texts, edits, at)
+            elif group and (edits := await self._find_edits(group[0], texts, at)):
+                texts = await self._with_edits(group[0], texts, edits, at)
+        return texts
+
+    async def _start_reports(self, steps: Sequence[LoadedStep], texts: CheckedTexts) -> tuple[LoadedStep, ...]:
+        """Start the calls for which the request does not wait, and return the other ``steps``."""
+        for step in steps:
+            if step.reports_later:
+                self.records.of(step.name, "request")  # in the order of the file
+                if passages := await self._passages_for(step, texts):
+                    self.spawn_report(partial(self.judge, step, passages, "request"))
+                else:
+                    self.records.of(step.name, "request").add("ok")
+        return tuple([step for step in steps if not step.reports_later])
+
+    async def _with_edits(self, step: LoadedStep, texts: T, edits: Sequence[PassageEdit], at: Moment) -> T:
+        try:
+            return await texts.with_edits(edits)
+        except KeyMasked as masked:  # the value cannot be sent, and JSON has no place for a placeholder
+            self.records.of(step.name, at).add("refused")
+            label = self.placeholders.label_of(masked.replacement)
+            raise member_name_refusal(step, label, SUBJECTS[at]) from None
+
+    def note_unreadable(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> None:
+        """Record that ``step`` cannot read a part of ``texts``. Raises ``GatewayError`` where that is refused."""
+        if (path := unreadable_path(step, texts.unreadable)) is None:
+            return
+        record = self.records.of(step.name, at)
+        record.failure = "unreadable"
+        record.add("unchecked")
+        if step.unchecked == "refuse" and not step.only_reports:
+            self._on_hidden()
+            raise unchecked_content(step.name, path)
+
+    async def _find_edits(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
+        passages = await self._passages_for(step, texts)
+        if not passages:
+            self.records.of(step.name, at).add("ok")
+            return []
+        last = self._last_check
+        if step.is_inline and ((last is not None and last.passages is passages) or has_little_text(passages)):
+            found = self.judge_inline(step, passages, True, at)
+        else:
+            found = await self.judge(step, passages, at)
+        if not found or not any(found):
+            return []
+        restores = step.restore and at == "request"
+        masks = zip(passages, found, strict=True)
+        return await offload(WORK_OF_FINDING * sum(map(len, found)), self._edits_of, step, masks, restores)
+
+    def _edits_of(
+        self, step: LoadedStep, found: Iterable[tuple[Passage, Sequence[Span]]], restores: bool = False
+    ) -> list[PassageEdit]:
+        """Return the edits for what ``step`` found, and note them for ``repeat_masks``."""
+        masks = [(passage, spans) for passage, spans in found if spans]
+        for passage, spans in masks:
+            self._masks[step.name, passage.part, passage.text] = spans
+        return self.placeholders.edits_of(masks, restores)
+
+    async def repeat_masks(self, steps: Sequence[LoadedStep], texts: T) -> T:
+        """Return ``texts``, a part of those that were checked, with the same masks. No step is called.
+
+        Raises ``GatewayError``."""
+        for step in steps:
+            passages = texts.passages
+            if edits := await offload(WORK_OF_FILTER * len(passages), self._repeated_edits, step, passages):
+                texts = await self._with_edits(step, texts, edits, "request")
+        return texts
+
+    def _repeated_edits(self, step: LoadedStep, passages: Iterable[Passage]) -> list[PassageEdit]:
+        found = ((one, self._masks.get((step.name, one.part, one.text), ())) for one in passages)
+        return self.placeholders.edits_of(found)
+
+    def restoring_edits(self, passages: Iterable[Passage]) -> list[PassageEdit]:
+        """Return the edits that replace placeholders by the values that return to the client."""
+        values = self.placeholders.values
+        return [
+            (passage, found.start(), found.end(), values[found[0]])
+            for passage in passages
+            for found in PLACEHOLDER.finditer(passage.text)
+            if found[0] in values
+        ]
+
+    def restored_members(self, members: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return ``members`` of a request, which a response repeats, with the values that return to the client."""
+        values = self.placeholders.values
+
+        def restore(value: Any) -> Any:
+            if isinstance(value, str):
+                return PLACEHOLDER.sub(lambda found: values.get(found[0], found[0]), value)
+            if isinstance(value, dict):
+                return {name: restore(inner) for name, inner in value.items()}
+            return [restore(inner) for inner in value] if isinstance(value, list) else value
+
+        return {name: value if name == "input" else restore(value) for name, value in members.items()}
+
+    async def _passages_for(self, step: LoadedStep, texts: CheckedTexts) -> Sequence[Passage]:
+        """Return the passages that ``step`` sees, in a thread if there are many. A request may have 100,000."""
+        return await offload(WORK_OF_FILTER * len(texts.passages), _seen_passages, step, texts)
+
+    async def _judge_together(self, steps: Sequence[LoadedStep], texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
+        """Call steps simultaneously, because their settings have no masks. Return the masks that their code sets.
+
+        Raises the first refusal, which cancels the other calls."""
+        refused: list[GatewayError] = []
+        masked: dict[Passage, list[Span]] = {}
+
+        async def judge(step: LoadedStep) -> None:
+            if passages := await self._passages_for(step, texts):
+                for passage, spans in zip(passages, await self.judge(step, passages, at), strict=True):
+                    if spans:
+                        masked.setdefault(passage, []).extend(spans)
+            else:
+                self.records.of(step.name, at).add("ok")
+
+        for step in steps:
+            self.records.of(step.name, at)  # in the order of the file
+        await _until_refused(steps, judge, refused.append)
+        if refused:
+            raise refused[0]
+        merged = ((passage, merge_spans(spans)) for passage, spans in masked.items())
+        return await offload(WORK_OF_FINDING * sum(map(len, masked.values())), self._edits_of, steps[0], merged)
+
+    # During the provider's work
+
+    def start_concurrent_steps(self, texts: CheckedTexts | None) -> None:
+        """Start the steps that check ``texts`` while the provider generates its response, none without ``texts``."""
+        if texts is not None:
+            for step in self.applied.at_during:
+                if step.only_reports:
+                    self.spawn_report(partial(self.judge_during, step, texts))
+        if self._verdict is not None:
+            if texts is None:
+                self._verdict.set()
+            else:
+                self.spawn(partial(self._judge_concurrently, texts, self._verdict))
+
+    async def _judge_concurrently(self, texts: CheckedTexts, verdict: trio.Event) -> None:
+        has_ended = False
+        try:
+            await _until_refused(self._judging, lambda step: self.judge_during(step, texts), self._refuse)
+            has_ended = True
+        finally:
+            if not has_ended:  # nothing was found, but nothing was checked either
+                self.refusal = self.refusal or unavailable(self._judging[0].name, "cancelled", 1.0)
+            verdict.set()
+
+    async def judge_during(self, step: LoadedStep, texts: CheckedTexts) -> None:
+        """Call ``step``, which checks ``texts`` during the provider's work. Raises ``GatewayError``."""
+        self.note_unreadable(step, texts, "during")
+        if passages := await self._passages_for(step, texts):
+            await self.judge(step, passages, "during")
+
+    def _refuse(self, error: GatewayError) -> None:
+        """End the provider's work with ``error``, unless another step has refused the request."""
+        self.refusal = self.refusal or error
+        if self._work is not None:
+            self._work.cancel()
+
+    async def until_refused(self, work: Callable[[], Awaitable[R]]) -> R:
+        """Return the result of ``work()``, requests to providers and waits for them. A refusal cancels it and is raised
+        (``GatewayError``)."""
+        if not self.awaits_verdict:
+            return await work()
+        with trio.CancelScope() as self._work:
+            if self.refusal is not None:
+                self._work.cancel()
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return await work()
+        assert self.refusal is not None, "only a refusal cancels the work"
+        raise self.refusal
+
+    @property
+    def has_ended_work(self) -> bool:
+        """Whether a refusal has cancelled the provider's work."""
+        return self._work is not None and self._work.cancel_called
+
+    @property
+    def awaits_verdict(self) -> bool:
+        """Whether a step that may refuse during the provider's work has not ended, or has refused."""
+        return self._verdict is not None and (self.refusal is not None or not self._verdict.is_set())
+
+    async def await_verdict(self) -> None:
+        """Wait for the steps that may refuse during the provider's work. Raises ``GatewayError`` for a refusal, and at
+        the end of the drain."""
+        if self._verdict is None:
+            return
+        with trio.CancelScope() as scope, self._track(scope):
+            await self._verdict.wait()
+        if scope.cancelled_caught:
+            raise GatewayError.of(SHUTTING_DOWN)
+        if self.refusal is not None:
+            raise self.refusal
+
+
+async def _until_refused(
+    steps: Iterable[LoadedStep],
+    judge: Callable[[LoadedStep], Awaitable[None]],
+    refuse: Callable[[GatewayError], object],
+) -> None:
+    """Run ``judge`` for all ``steps`` simultaneously. The first refusal, for ``refuse``, cancels the others."""
+
+    async def run(step: LoadedStep, scope: trio.CancelScope) -> None:
+        try:
+            await judge(step)
+        except GatewayError as error:
+            refuse(error)
+            scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for step in steps:
+            nursery.start_soon(run, step, nursery.cancel_scope)
+
+
+def unreadable_path(step: LoadedStep, unreadable: Mapping[str, Part | None]) -> str | None:
+    """Return the path of ``unreadable`` content that ``step`` must check and cannot read, ``None`` without any.
+
+    A step for media gets the bytes of each file, so it can read them."""
+    for path, part in unreadable.items():
+        if part is None or (part in step.parts and "media" not in step.parts):
+            return path
+    return None
+
+
+def _seen_passages(step: LoadedStep, texts: CheckedTexts) -> Sequence[Passage]:
+    parts, passages = step.parts, texts.passages
+    for one in passages:
+        if one.part not in parts:
+            passages = [one for one in passages if one.part in parts]
+            break
+    return [one for one in passages if texts.is_latest(one)] if step.latest else passages
+
+
+def _action_on(step: LoadedStep, finding: Finding, at: Moment) -> Action:
+    """Return the action for a finding. A mask that comes too late, because the text is gone already, is a refusal; in
+    responses also one of a step whose ``action`` has no masks, because the provider's bytes stay unchanged."""
+    action = step.action_for(finding.label, finding.action)
+    too_late = at == "during" or (at == "response" and (step.hold == "nothing" or not step.may_mask))
+    return "refuse" if action == "mask" and too_late else action

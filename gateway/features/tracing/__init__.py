@@ -1,0 +1,1 @@
+"""Traces: ``tracing`` sends ``spans``, some with texts as ``messages``."""

@@ -1,0 +1,232 @@
+"""Common rules of all paths of the HTTP API: errors, pages of lists, sizes, rates, and requests of browsers."""
+
+import base64
+import contextlib
+import http.client
+import json
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.counters.memory import LocalCounters
+from gateway.features.admin.serving import count_call
+from streams.errors import GatewayError
+from tests.support.admin import KEYS, AdminGateway, admin_gateway
+from tests.support.each_row import each_row
+from tests.support.harness import eventually
+from tests.support.people_gateway import SIGNING_KEY
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminGateway]:
+    with admin_gateway(tmp_path_factory.mktemp("calls"), cors=["https://app.example"]) as served:
+        yield served
+
+
+@each_row(
+    ("body", "status", "says"),
+    [
+        (b"{", 400, "not valid JSON"),
+        (b"[]", 400, "must be a JSON object"),
+        (b'{"group": "ci", "group": "research"}', 400, "the member group is in the body twice"),
+        (b'{"a": NaN}', 400, "not valid JSON"),
+        (b'{"a": ' + b"9" * 5000 + b"}", 400, "not valid JSON"),
+        (b'{"a": ' * 40 + b"1" + b"}" * 40, 400, "levels"),
+        (b'{"models": [' + b"1, " * 2500 + b"1]}", 400, "more than 2000 values"),
+        (b"{" + b", ".join(b'"%d": 1' % number for number in (*range(5000), 4999)) + b"}", 400, "is in the body twice"),
+        (b'{"a": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", 400, "the body"),
+        (b"\xff\xfe{}", 400, "not valid JSON"),
+        (b'{"models": ["' + b"x" * 70_000 + b'"]}', 413, "64 KiB"),
+    ],
+)
+def test_a_wrong_body_is_refused_with_a_reason(shared, body, status, says):
+    reply = shared.call("setup-1", "PUT", "/admin/v1/keys/x", body)
+    assert reply.status == status, reply.body
+    assert says in reply.json["error"]["message"]
+    assert reply.json["request_id"] == reply.headers["x-request-id"]
+
+
+def test_a_compressed_body_is_refused(shared):
+    assert shared.call("setup-1", "PUT", "/admin/v1/keys/x", b"{}", content_encoding="gzip").status == 415
+
+
+@each_row(
+    ("path", "param"),
+    [
+        ("/admin/v1/keys?limt=1", "limt"),
+        ("/admin/v1/keys?limit=0", "limit"),
+        ("/admin/v1/keys?limit=1001", "limit"),
+        ("/admin/v1/keys?limit=1&limit=2", None),
+        ("/admin/v1/keys?state=bad", "state"),
+        ("/admin/v1/audit?since=soon", "since"),
+        ("/admin/v1/audit?after=x", "after"),
+        ("/admin/v1/usage?month=2026-13", "month"),
+        ("/admin/v1/usage?by=grup", "by"),
+        ("/admin/v1/usage?format=xml", "format"),
+        ("/me/usage?group=research", "group"),
+    ],
+)
+def test_a_wrong_parameter_is_a_400_that_names_it(shared, path, param):
+    reply = shared.call("admin", "GET", path)
+    assert reply.status == 400, reply.body
+    assert param in (None, reply.json["error"]["param"])
+
+
+def test_pages_are_stable_while_objects_are_added(tmp_path):
+    with admin_gateway(tmp_path) as admin:
+        for number in range(9):
+            assert admin.call("setup-1", "PUT", f"/admin/v1/keys/n{number}", {"group": "ci"}).status == 201
+        first = admin.call("admin", "GET", "/admin/v1/keys?group=ci&limit=4").json
+        assert len(first["data"]) == 4
+        admin.call("setup-1", "PUT", "/admin/v1/keys/a-new-one", {"group": "ci"})
+        names, after = [row["name"] for row in first["data"]], first["next"]
+        while after is not None:
+            page = admin.call("admin", "GET", f"/admin/v1/keys?group=ci&limit=4&after={after}").json
+            names += [row["name"] for row in page["data"]]
+            after = page["next"]
+        assert names == ["n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8", "other-lead", "passed"]
+        read = admin.call("auditor", "GET", "/admin/v1/audit?limit=3").json
+        last = admin.call("auditor", "GET", f"/admin/v1/audit?limit=100&after={read['next']}").json
+        assert [row["number"] for row in (*read["data"], *last["data"])] == list(range(1, 11))
+        assert admin.call("auditor", "GET", "/admin/v1/audit?until=2020-01-01").json["data"] == []
+
+
+def test_changes_and_reads_have_rates_of_their_own_for_each_caller(tmp_path):
+    with admin_gateway(tmp_path) as admin:
+        statuses = [admin.call("admin", "DELETE", f"/admin/v1/keys/none-{number}").status for number in range(70)]
+        assert statuses[:60] == [404] * 60
+        assert 429 in statuses
+        refused = admin.call("admin", "DELETE", "/admin/v1/keys/none")
+        assert (refused.status, refused.json["error"]["code"]) == (429, "rate_limited")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert admin.call("admin", "GET", "/admin/v1/keys").status == 200, "reads go on"
+        assert admin.call("lead", "DELETE", "/admin/v1/keys/none").status == 404, "and other callers"
+        assert admin.call("admin", "GET", "/v1/models").status == 200, "and requests of models"
+
+
+def test_the_credentials_of_a_person_share_its_rates(tmp_path):
+    """A person has many credentials, and may make more at will."""
+    with admin_gateway(tmp_path, public_url="http://127.0.0.1", signing_key=SIGNING_KEY) as admin:
+        token = admin.token("person")
+        own = admin.call(token, "PUT", "/me/keys/laptop", {}).json["key"]
+        credentials = [token, own, admin.identity.token(sub="person-1", groups=["ml"], jti="another")]
+        statuses = [admin.call(credentials[n % 3], "DELETE", "/me/keys/none").status for n in range(62)]
+        assert statuses.count(404) in range(59, 61), "a change was made before, and the rate refills slowly"
+
+
+async def count_calls(counters: LocalCounters, number: int) -> None:
+    for _ in range(number):
+        await count_call(counters, "ann", "reads")
+
+
+async def test_a_caller_has_600_reads_a_minute():
+    counters = LocalCounters()
+    await count_calls(counters, 600)
+    with pytest.raises(GatewayError, match="more than 600 reads a minute"):
+        await count_calls(counters, 6000)  # ten a second come back meanwhile
+    await count_call(counters, "bob", "reads")
+    await count_call(counters, "ann", "changes")
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_cors_opens_none_of_these_paths(shared, site):
+    page = {"origin": "https://app.example", "sec_fetch_site": site}
+    for verb, path in (("GET", "/me"), ("PUT", "/admin/v1/keys/x"), ("POST", "/key/delete"), ("GET", "/admin/v1/keys")):
+        reply = shared.call("admin", verb, path, **page)
+        assert (reply.status, reply.json["error"]["code"]) == (403, "page_refused")
+        assert "access-control-allow-origin" not in reply.headers
+    preflight = shared.call(None, "OPTIONS", "/admin/v1/keys/x", access_control_request_method="PUT", **page)
+    assert preflight.status >= 400
+    assert "access-control-allow-origin" not in preflight.headers
+
+
+def test_a_password_that_a_browser_remembers_is_no_credential(shared):
+    for key in (KEYS["operator"], KEYS["admin"]):
+        basic = base64.b64encode(f"u:{key}".encode()).decode()
+        reply = shared.gateway.request("GET", "/admin/v1/keys", None, {"authorization": f"Basic {basic}"})
+        assert reply.status == 401
+
+
+def test_a_key_in_the_query_is_no_credential_and_not_in_the_log(shared):
+    reply = shared.gateway.request("GET", f"/me?key={KEYS['admin']}")
+    assert reply.status == 401
+    shared.call("admin", "GET", f"/key/info?key={KEYS['user']}")
+    outputs = "\n".join(shared.gateway.log) + (shared.folder / "audit.jsonl").read_text()
+    assert KEYS["user"] not in outputs
+    assert KEYS["admin"] not in outputs
+
+
+@each_row("path", ["/me/", "//me", "/admin/v1/keys/", "/admin//v1/keys", "/admin/v1/keys?limit=1"])
+def test_other_spellings_of_a_path_are_the_same_path(shared, path):
+    assert shared.call("admin", "GET", path).status == 200
+
+
+@each_row("path", ["/admin/v1/keys/..%2f..%2fme", "/admin/v1/keys/%00", "/admin/v1/keys/%ff", "/me/x/y"])
+def test_odd_paths_name_nothing(shared, path):
+    assert shared.call("admin", "GET", path).status == 404
+
+
+def test_a_storage_that_is_away_changes_nothing_and_lists_what_is_known(tmp_path):
+    with admin_gateway(tmp_path) as admin:
+        assert admin.call("admin", "PUT", "/admin/v1/keys/ci", {}).status == 201
+        with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite", isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")  # another writer never ends
+            reply = admin.call("admin", "PUT", "/admin/v1/keys/cd", {})
+            assert (reply.status, reply.json["error"]["type"]) == (503, "unavailable_error"), reply.body
+            assert "nothing has changed" in reply.json["error"]["message"]
+            assert reply.headers["retry-after"]
+            names = [row["name"] for row in admin.call("admin", "GET", "/admin/v1/keys").json["data"]]
+            assert "ci" in names
+            db.execute("ROLLBACK")
+        assert admin.call("admin", "GET", "/admin/v1/keys/cd").status == 404
+        assert [row[2] for row in admin.audit_rows()] == ["/admin/v1/keys/ci"]
+
+
+def test_a_gateway_without_client_keys_shows_its_models_and_has_no_admin(tmp_path):
+    with admin_gateway(
+        tmp_path, client_keys=None, stored_keys=None, issuers=None, ui_key=None, client_groups=None
+    ) as admin:
+        assert admin.call(None, "GET", "/me").json["name"] is None
+        for path in ("/me/usage", "/admin/v1/keys", "/key/list"):
+            assert admin.call(None, "GET", path).status == 401
+
+
+def test_an_unfinished_body_delays_no_other_call(shared):
+    connection = http.client.HTTPConnection("127.0.0.1", shared.gateway.port, timeout=30)
+    connection.putrequest("PUT", "/admin/v1/keys/slow")
+    connection.putheader("authorization", f"Bearer {KEYS['admin']}")
+    connection.putheader("content-length", "100")
+    connection.endheaders(b'{"gro')
+    assert shared.call("admin", "GET", "/me").status == 200
+    connection.close()
+    eventually(lambda: shared.call("admin", "GET", "/admin/v1/keys/slow").status == 404, what="no such key")
+
+
+def test_me_shows_limits_and_budgets_with_their_levels(shared):
+    reply = shared.call("user", "GET", "/me").json
+    assert (reply["name"], reply["group"], reply["role"]) == ("user", "research", "user")
+    assert reply["models"] == ["openai/small"]
+    assert reply["limits"] == [
+        {"holder": "client", "text": "60/m", "limit": "requests", "amount": 60, "used": 0, "reserved": 0, "reset": None}
+    ]
+    own, group = reply["budgets"]
+    assert (own["holder"], own["text"], own["amount"]) == ("client", "20 usd/day", "20.000000000")
+    assert (own["used"], own["reserved"]) == ("0.000000000", "0.000000000")
+    assert own["reset"].endswith("T00:00:00Z")
+    assert group["holder"] == "group"
+    person = shared.call("person", "GET", "/me").json
+    assert (person["name"], person["credential"], person["budgets"][0]["text"]) == (
+        "okta:person-1", "issuer token", "20 usd/day",
+    )  # fmt: skip
+    assert person["ends"] is not None
+    assert json.dumps(reply).count("key-of") == 0
+
+
+def test_a_group_shows_its_budgets_and_size(shared):
+    groups = shared.call("auditor", "GET", "/admin/v1/groups").json["data"]
+    assert [group["name"] for group in groups] == ["ci", "research"]
+    assert groups[1]["raise_to"] == ["5000 usd/month"]
+    assert groups[1]["budgets"][0]["text"] == "3000 usd/month"
+    assert [one["name"] for one in shared.call("lead", "GET", "/admin/v1/groups").json["data"]] == ["research"]
+    assert shared.call("lead", "GET", "/admin/v1/groups/ci").status == 404

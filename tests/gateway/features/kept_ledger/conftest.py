@@ -1,0 +1,29 @@
+"""A database for the kept ledger: SQLite, or a PostgreSQL server of the tests' own."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from gateway.features.kept_ledger.table import LedgerTable
+from gateway.stores.sql import AddedTables, Database
+from gateway.stores.sqlite import SqliteDatabase
+
+OpenDatabase = Callable[[AddedTables | None], Database]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
+def open_database(request, tmp_path) -> OpenDatabase:
+    """Open the database of one test, with additional tables."""
+    if request.param == "sqlite":
+        return lambda added: SqliteDatabase(tmp_path / "state.sqlite", added)
+    from gateway.stores.postgres import PostgresDatabase
+
+    connection_string = request.getfixturevalue("database")
+    return lambda added: PostgresDatabase(connection_string, added=added)
+
+
+@pytest.fixture
+async def table(open_database) -> AsyncIterator[LedgerTable]:
+    table = LedgerTable(open_database(None))
+    yield table
+    await table.aclose()

@@ -1,0 +1,228 @@
+"""The grain of a comparison: days, models and accounts, fees, pages and the command's exit status."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+import pytest
+import trio
+
+from gateway.commands.reconcile import parse_tolerance
+from gateway.features.kept_ledger.invoices.comparison import Tolerance
+from tests.support.command_line import invoke
+from tests.support.invoices import (
+    Call,
+    anthropic_files,
+    call,
+    csv_bytes,
+    ledger_lines,
+    openai_files,
+    plain_files,
+    request_files,
+    traffic,
+    write_ledger,
+)
+from tests.support.quick_yaml import dump_yaml, load_yaml
+
+Prepared = Callable[..., list[str]]
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepared:
+    """Return a function that writes a ledger and files, and returns the command's arguments for them."""
+
+    def prepare(calls: list[Call], provider: str, files: dict[str, bytes], **entry: Any) -> list[str]:
+        trio.run(write_ledger, tmp_path, ledger_lines(calls, provider))
+        config = tmp_path / "trigate.yaml"
+        storage = {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}
+        entries = [{"model": f"{provider}/*", "access_key": "$NOT_SET", **entry}]
+        config.write_text(dump_yaml({"version": "v0.4.0", "model_providers": entries, "state_storage": storage}))
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(content)
+        return ["reconcile", "--config", str(config), *(str(tmp_path / name) for name in files)]
+
+    return prepare
+
+
+def compare(arguments: list[str], *more: str) -> tuple[int, dict[str, Any]]:
+    """Run the command, and return its status and its JSON."""
+    done = invoke(*arguments, "--format", "json", *more)
+    assert done.stderr == "" or done.returncode, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_without_a_month_the_days_are_those_of_the_files(prepared):
+    calls = traffic(6, ["m-large"])
+    some = [one for one in calls if 2 <= one.day <= 4]
+    status, found = compare(prepared(calls, "mistral", plain_files(some)))
+    assert (status, found["since"], found["until"]) == (0, "2026-10-02", "2026-10-05")
+    status, found = compare(prepared(calls, "mistral", plain_files(some)), "--month", "2026-10")
+    assert status == 3
+    status, found = compare(prepared(calls, "mistral", plain_files(calls)), "--month", "2026-09")
+    assert (status, found["rows"]) == (3, [])
+    assert any(re.match(r"ignored \d+ lines of other days", note) for note in found["notes"])
+    assert any("nothing was compared" in note for note in found["notes"])
+
+
+def test_the_table_of_another_month_says_that_nothing_was_compared(prepared):
+    text = b"day,model,usd\n2026-10-01,m-large,1.00\n"
+    done = invoke(*prepared(traffic(1), "mistral", {"one.csv": text}), "--month", "2026-09")
+    assert done.returncode == 3
+    assert "ignored 1 line of other days, with 1.0000 usd" in done.stdout
+    assert done.stdout.splitlines()[-1] == "nothing was compared"
+
+
+def test_days_are_in_utc_whatever_the_timezone(prepared, tmp_path):
+    calls = traffic(3)
+    arguments = prepared(calls, "mistral", plain_files(calls))
+    content = load_yaml((tmp_path / "trigate.yaml").read_text())
+    (tmp_path / "trigate.yaml").write_text(dump_yaml({**content, "timezone": "Pacific/Auckland"}))
+    status, found = compare(arguments)
+    assert (status, found["total"]["causes"]) == (0, {})
+
+
+def test_an_invoice_without_models_is_compared_as_a_whole(prepared):
+    calls = [attrs.evolve(one, model=one.model.replace("m-", "gpt-")) for one in traffic(2)]
+    by_day = {day: sum(one.usd for one in calls if one.day == day) for day in (1, 2)}
+    data = [
+        {"object": "bucket", "start_time": at, "end_time": at + 86400, "results": [
+            {"object": "organization.costs.result", "amount": {"value": float(by_day[day]), "currency": "usd"},
+             "line_item": None, "project_id": None}
+        ]} for day in (1, 2) for at in [int(datetime(2026, 10, day, tzinfo=UTC).timestamp())]
+    ]  # fmt: skip
+    page = json.dumps({"object": "page", "data": data, "has_more": False}).encode()
+    status, found = compare(prepared(calls, "openai", {"costs.json": page}))
+    assert (status, [row["model"] for row in found["rows"]]) == (0, [None])
+    assert any("has no models" in note for note in found["notes"])
+
+
+def test_accounts_are_those_of_the_entries(prepared):
+    ours = [attrs.evolve(one, account="proj_a", model="gpt-5") for one in traffic(2, ["m-large"])]
+    others = [attrs.evolve(one, account="proj_b", in_ledger=False, model="gpt-5") for one in traffic(2, ["m-large"])]
+    files = openai_files([*ours, *others])
+    status, found = compare(prepared([*ours, *others], "openai", files, billed_as="proj_a"))
+    rows = {row["account"]: row for row in found["rows"]}
+    assert (status, rows["proj_a"]["causes"]) == (3, {})
+    assert set(rows[None]["causes"]) == {"past_gateway"}
+    assert Decimal(rows[None]["ledger_usd"]) == 0
+
+
+def test_fees_of_tools_belong_to_the_requests_that_called_them(prepared):
+    """Our cost of a request has the fee of its web searches; Anthropic lists them separately."""
+    fee = Decimal("0.05")
+    calls = traffic(2, ["m-large"])
+    with_fee = [attrs.evolve(one, own_usd=one.usd + fee) if one.day == 2 else one for one in calls]
+    files = anthropic_files(calls)
+    report = json.loads(files["cost_report.json"])
+    report["data"][1]["results"].append({
+        "amount": "15", "currency": "USD", "cost_type": "web_search", "description": "Web Search Usage", "model": None,
+        "token_type": None, "service_tier": None, "workspace_id": None,
+    })  # fmt: skip
+    files["cost_report.json"] = json.dumps(report).encode()
+    status, found = compare(prepared(with_fee, "anthropic", files))
+    assert (status, found["total"]["difference_usd"], len(found["rows"])) == (0, "0.00", 1)
+
+
+def test_fees_of_tools_that_no_request_of_ours_called_went_past_the_gateway(prepared):
+    calls = traffic(1, ["m-large"])
+    files = anthropic_files(calls)
+    report = json.loads(files["cost_report.json"])
+    report["data"][0]["results"].append({"amount": "150", "currency": "USD", "cost_type": "web_search"})
+    files["cost_report.json"] = json.dumps(report).encode()
+    status, found = compare(prepared(calls, "anthropic", files))
+    assert (status, found["total"]["causes"]) == (3, {"past_gateway": "1.50"})
+    assert found["rows"][0]["model"] == "(web_search)"
+
+
+def test_a_missing_page_is_beyond_tolerance(prepared):
+    calls = traffic(2, ["m-large"])
+    files = anthropic_files(calls)
+    report = json.loads(files["cost_report.json"]) | {"has_more": True, "next_page": "page_2"}
+    files["cost_report.json"] = json.dumps(report).encode()
+    status, found = compare(prepared(calls, "anthropic", files))
+    assert (status, found["complete"], found["within"]) == (3, False, False)
+    assert any("has_more is true" in note for note in found["notes"])
+
+
+def test_a_provider_without_an_invoice_is_reported(prepared):
+    calls = traffic(1, ["m-large"])
+    content = csv_bytes([{"day": "2026-10-01", "model": "openai/gpt-5", "usd": "1"}])
+    status, found = compare(prepared(calls, "mistral", {"bill.csv": content}))
+    assert status == 3
+    assert [note for note in found["notes"] if note.startswith("mistral: no costs of it")] != []
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [((), 3), (("--tolerance", "2%"), 0), (("--tolerance", "5usd"), 0), (("--tolerance", "0.5%"), 3)],
+)
+def test_the_tolerance_is_the_larger_of_a_share_and_an_amount(prepared, options, status):
+    extra = call(1, "m-large", 85, 9, in_ledger=False)  # 1.4 %
+    calls = [*traffic(1, ["m-large"]), extra]
+    assert compare(prepared(calls, "mistral", plain_files(calls)), *options)[0] == status
+
+
+def test_tolerances_are_parts_and_amounts():
+    assert parse_tolerance([]) == Tolerance(Decimal("0.01"), Decimal("0.01"))
+    assert parse_tolerance(["2%", "0.50 usd"]) == Tolerance(Decimal("0.02"), Decimal("0.50"))
+    for text in ("", "two", "-1%", "1e5%", "5 eur", "9" * 30):
+        with pytest.raises(click.UsageError, match="expected a part or an amount"):
+            parse_tolerance([text])
+
+
+def test_exit_statuses_are_those_of_the_page(prepared, tmp_path):
+    calls = traffic(1, ["m-large"])
+    arguments = prepared(calls, "mistral", plain_files(calls))
+    assert invoke(*arguments).returncode == 0
+    assert invoke(*arguments, str(tmp_path / "gone.csv")).returncode == 1
+    (tmp_path / "other.txt").write_text("hello")
+    refused = invoke(*arguments, str(tmp_path / "other.txt"))
+    assert (refused.returncode, "other.txt: expected a page" in refused.stderr) == (1, True)
+    assert invoke(*arguments, "--month", "October").returncode == 2
+    assert invoke("reconcile").returncode == 2
+    (tmp_path / "state.sqlite").unlink()
+    assert invoke(*arguments).returncode == 1
+
+
+def test_nothing_is_written(prepared, tmp_path):
+    calls = traffic(2)
+    arguments = prepared(calls, "mistral", plain_files(calls[:-1]))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".sqlite-shm"}
+    assert invoke(*arguments).returncode == 3
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_names_of_an_invoice_are_no_formulas_and_no_escapes(prepared):
+    """https://owasp.org/www-community/attacks/CSV_Injection"""
+    formulas = ("=1+1\x1b[2J", "+1", "-1", "@x", "\t=1", 'a,"b')
+    rows = [{"day": "2026-10-01", "model": name, "usd": "5"} for name in formulas]
+    arguments = prepared(traffic(1), "mistral", {"bill.csv": csv_bytes(rows)})
+    table, text = invoke(*arguments).stdout, invoke(*arguments, "--format", "csv").stdout
+    assert "\x1b" not in table + text + invoke(*arguments, "--format", "json").stdout
+    names = [line.split(",")[1] for line in text.splitlines()[1:]]
+    assert all(not name.startswith(("=", "+", "-", "@", "\t")) for name in names)
+
+
+def test_the_table_lists_the_causes_and_their_meaning(prepared):
+    extra = call(1, "m-large", 500, 9, in_ledger=False)
+    calls = [*traffic(1), extra]
+    done = invoke(*prepared(calls, "mistral", plain_files(calls)))
+    lines = done.stdout.splitlines()
+    assert lines[0] == "2026-10-01 to 2026-10-01 (UTC)"
+    assert lines[2].split() == ["provider", "model", "invoice", "ledger", "difference"]
+    assert lines[3].split() == ["mistral", "m-large", "12.3557", "11.4057", "+0.9500", "!"]
+    assert lines[4].split() == ["past_gateway", "+0.9500"]
+    assert "past_gateway: the provider counts more requests or tokens" in done.stdout
+    assert lines[-1] == "beyond tolerance"
+
+
+def test_single_requests_are_added_up(prepared):
+    calls = traffic(2, ["m-large"])
+    status, found = compare(prepared(calls, "openrouter", request_files(calls)), "--tolerance", "0%")
+    assert (status, found["total"]["causes"], found["total"]["difference_usd"]) == (0, {}, "0.00")

@@ -1,0 +1,364 @@
+"""The task that keeps the ledger: one line for each exchange, in batches, whatever becomes of the database."""
+
+import gc
+import logging
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from gateway.config.loading import from_mapping
+from gateway.features.kept_ledger import keeping
+from gateway.features.kept_ledger.keeping import TableLedgerWriter
+from gateway.features.kept_ledger.table import LedgerTable, ShrinkResult, total
+from gateway.ledger.bill import AttemptRecord
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Record
+from gateway.stores.sqlite import SqliteDatabase
+from gateway.stores.store import Unavailable
+from providers.catalog.prices import Price
+from streams.events import Usage
+from tests.support.ledger_lines import AT
+
+EVER = [(0, 2**62)]
+PRICE = Price(input=2 * 10**9, output=8 * 10**9, cached=10**9)
+
+
+class Telling(LedgerTable):
+    """A table that tells when something has been done to it."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.added, self.was_cut, self.was_marked = trio.Event(), trio.Event(), trio.Event()
+        self.fails = False
+
+    async def mark(self, *given: Any) -> None:
+        await super().mark(*given)
+        self.was_marked.set()
+
+    async def add(self, *given: Any) -> None:
+        if self.fails:
+            raise Unavailable("the disk is full")
+        await super().add(*given)
+        self.added.set()
+
+    async def shrink(self, *given: Any) -> ShrinkResult:
+        gone = await super().shrink(*given)
+        self.was_cut.set()
+        return gone
+
+
+OPEN: list[SqliteDatabase] = []
+"""The databases that a test has opened."""
+
+
+@pytest.fixture(autouse=True)
+async def _closing() -> AsyncIterator[None]:
+    yield
+    while OPEN:
+        await OPEN.pop().aclose()
+
+
+def table_in(folder: Any, kind: type[LedgerTable] = LedgerTable) -> Any:
+    OPEN.append(SqliteDatabase(folder / "state.sqlite"))
+    return kind(OPEN[-1])
+
+
+def kept_in(table: LedgerTable, **given: Any) -> TableLedgerWriter:
+    return TableLedgerWriter(table, **{"keep": 1e9, "most": 10**6, "clock": lambda: AT / 1e6, **given})
+
+
+def ledger_to(kept: TableLedgerWriter) -> Ledger:
+    ledger = Ledger(readable=False)
+    ledger.observers.append(kept)
+    return ledger
+
+
+def keeping_in(table: LedgerTable, **given: Any) -> tuple[TableLedgerWriter, Ledger]:
+    """A ledger whose lines ``table`` keeps, and the task that writes them."""
+    kept = kept_in(table, **given)
+    return kept, ledger_to(kept)
+
+
+async def end(kept: TableLedgerWriter, how: str) -> None:
+    """End the process, in order or immediately."""
+    if how == "finish":
+        await kept.finish()
+    else:
+        kept.write_blocking()
+
+
+async def run_until(kept: TableLedgerWriter, event: trio.Event) -> None:
+    """Run the task that writes the ledger until ``event``."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run)
+        with trio.fail_after(10):
+            await event.wait()
+        nursery.cancel_scope.cancel()
+
+
+each_end = pytest.mark.parametrize("how", ["finish", "write_here"])
+
+
+COMMITTED = (AttemptRecord("gpt", "openai", "chat", "byte", committed=True, model="openai/gpt-5", price=PRICE),)
+
+
+def settle(ledger: Ledger, output: int = 10, **given: Any) -> Record:
+    record = ledger.open("req", "chat")
+    record.requested_model, record.client = "best", "alice"
+    record.bill.is_complete, record.bill.usage = True, Usage(7, 3, output=output)
+    record.bill.attempt_records = COMMITTED
+    for name, value in given.items():
+        setattr(record.bill if hasattr(record.bill, name) else record, name, value)
+    ledger.settle(record, disconnected=False)
+    return record
+
+
+async def nanos(table: LedgerTable) -> int:
+    (found,) = await table.sums((), EVER)
+    return total(found).nanos
+
+
+async def test_the_kept_ledger_has_what_the_records_have_cost(tmp_path):
+    kept, ledger = keeping_in(table := table_in(tmp_path))
+    records = [settle(ledger, output) for output in range(50)]
+    await kept.flush()
+    assert await nanos(table) == sum(cost.nanos for record in records if (cost := record.bill.cost()) is not None) > 0
+    await kept.finish()
+
+
+async def test_a_line_has_the_client_and_the_provider(tmp_path):
+    kept = kept_in(table := table_in(tmp_path))
+    groups = [{"name": "search"}]
+    keys = [{"name": "alice", "key": "k" * 32, "group": "search"}, {"name": "ben", "key": "b" * 32}]
+    entry = {"model": "openai/gpt-5", "access_key": "k"}
+    kept.use_config(from_mapping({"version": "v0.4.0", "model_providers": [entry], "client_keys": keys,
+                              "client_groups": groups}))  # fmt: skip
+    ledger = ledger_to(kept)
+    settle(ledger, run="a-run")
+    settle(ledger, client="ben")
+    await kept.flush()
+    (found,) = await table.sums(("key", "group", "model", "target", "run"), EVER)
+    assert sorted(one.by for one in found) == [
+        ("alice", "search", "openai/gpt-5", "gpt", "a-run"), ("ben", None, "openai/gpt-5", "gpt", None),
+    ]  # fmt: skip
+    await kept.finish()
+
+
+async def test_a_cached_response_is_a_request_of_its_client_but_no_attempt(tmp_path):
+    """By target and in comparisons with invoices, it counted as a request that the provider did not receive."""
+    kept, ledger = keeping_in(table := table_in(tmp_path))
+    settle(ledger)
+    failed = AttemptRecord("other", "openai", "chat", "byte", reason="server_error", model="openai/gpt-4o", price=PRICE)
+    for before in ((), (failed,)):
+        settle(ledger, attempt_records=(*before, *COMMITTED), from_cache=True, cache="hit")
+    await kept.flush()
+    (by_key,), (by_target,) = [await table.sums((name,), EVER) for name in ("key", "target")]
+    assert [(one.by, one.requests) for one in by_key] == [(("alice",), 3)]
+    assert sorted((one.by, one.requests) for one in by_target) == [(("gpt",), 1), (("other",), 1)]
+    await kept.finish()
+
+
+async def test_an_exchange_without_model_and_attempt_is_not_stored_in_the_kept_ledger(tmp_path):
+    """Else whoever may come in to nothing could push the bills of others out."""
+    kept = kept_in(table_in(tmp_path))
+    settle(ledger_to(kept), requested_model=None, attempt_records=())
+    await kept.finish()
+    assert await table_in(tmp_path).time_bounds() is None
+
+
+async def test_lines_are_written_now_and_then_and_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(keeping, "WRITE_SECONDS", 0.01)
+    kept, ledger = keeping_in(table := table_in(tmp_path, Telling))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run)
+        settle(ledger)
+        with trio.fail_after(10):
+            await table.added.wait()
+        settle(ledger)
+        nursery.cancel_scope.cancel()
+    await kept.finish()
+    assert await nanos(table_in(tmp_path)) == 2 * 97 * 1000
+
+
+async def test_lines_that_cannot_be_stored_are_stored_later(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "trigate.ledger")
+    kept, ledger = keeping_in(table := table_in(tmp_path / "away"))
+    settle(ledger)
+    await kept.flush()
+    settle(ledger)
+    await kept.flush()
+    (tmp_path / "away").mkdir()
+    await kept.flush()
+    await kept.flush()
+    assert await nanos(table) == 2 * 97 * 1000
+    assert [record.message.partition(":")[0] for record in caplog.records if record.name == "trigate.ledger"] == [
+        "lines of the ledger are waiting to be stored", "the ledger is stored again",
+    ]  # fmt: skip
+    assert kept.take_lost() == 0
+    await kept.finish()
+
+
+async def test_lines_for_which_there_is_no_room_are_kept_as_sums(tmp_path, caplog, monkeypatch):
+    """A database that is away for long costs lines, and no cent."""
+    monkeypatch.setattr(keeping, "MAX_WAITING", 3)
+    kept, ledger = keeping_in(table := table_in(tmp_path / "away"))
+    for place in range(9):
+        settle(ledger, client=("alice", "ben")[place % 2], run="a-run")
+    assert (kept.take_lost(), kept.take_folded(), kept.take_folded()) == (0, 6, 0)
+    await kept.flush()
+    (tmp_path / "away").mkdir()
+    await kept.flush()
+    settle(ledger)
+    await kept.flush()
+    assert "it has only sums for some exchanges" in caplog.text
+    (found,) = await table.sums(("key", "target"), EVER)
+    assert {one.by: (one.requests, one.nanos) for one in found} == {
+        ("alice", "gpt"): (6, 6 * 97_000), ("ben", "gpt"): (4, 4 * 97_000),
+    }  # fmt: skip
+    (runs,) = await table.sums(("run",), EVER)
+    assert {one.by: one.requests for one in runs} == {("a-run",): 3, (None,): 7}
+    await kept.finish()
+
+
+async def test_sums_that_may_have_been_written_count_once(tmp_path, monkeypatch):
+    """A connection that breaks after the database has taken them."""
+
+    class Breaking(LedgerTable):
+        async def add_rows(self, rows: Any) -> None:
+            await super().add_rows(rows)
+            monkeypatch.setattr(Breaking, "add_rows", LedgerTable.add_rows)
+            raise Unavailable("the connection broke")
+
+    monkeypatch.setattr(keeping, "MAX_WAITING", 0)
+    kept, ledger = keeping_in(table := table_in(tmp_path, Breaking))
+    settle(ledger)
+    await kept.flush()
+    settle(ledger)
+    await kept.flush()
+    assert await nanos(table) == 2 * 97_000
+    await kept.finish()
+
+
+async def test_sums_in_memory_are_bounded_and_what_is_lost_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(keeping, "MAX_WAITING", 0)
+    monkeypatch.setattr(keeping, "MAX_SUMS", 2)
+    kept, ledger = keeping_in(table := table_in(tmp_path))
+    for place in range(8):
+        name = f"groq/{place}"
+        settle(
+            ledger,
+            client=f"c{place % 4}",
+            attempt_records=(AttemptRecord(name, "groq", "chat", "byte", committed=True, model=name),),
+        )
+    assert kept.take_lost() == 2
+    await kept.flush()
+    (found,) = await table.sums(("key", "target"), EVER)
+    assert {one.by: one.requests for one in found} == {
+        ("c0", "groq/0"): 1, ("c1", "groq/1"): 1, ("c2", "(other)"): 2, ("c3", "(other)"): 2,
+        (None, None): 0,  # of unknown cost, which marks the total
+    }  # fmt: skip
+    await kept.finish()
+
+
+@each_end
+async def test_a_process_that_ends_writes_its_sums(tmp_path, monkeypatch, how):
+    monkeypatch.setattr(keeping, "MAX_WAITING", 1)
+    kept, ledger = keeping_in(table_in(tmp_path))
+    for _ in range(3):
+        settle(ledger)
+    await end(kept, how)
+    assert await nanos(table_in(tmp_path)) == 3 * 97_000
+
+
+@each_end
+async def test_a_process_that_has_written_all_of_its_lines_leaves_no_mark(tmp_path, how):
+    kept = kept_in(table := table_in(tmp_path, Telling))
+    await run_until(kept, table.was_marked)
+    assert await table_in(tmp_path).gap_starts(EVER[0], 2**62) == [AT]
+    settle(ledger_to(kept))
+    await end(kept, how)
+    assert await table_in(tmp_path).gap_starts(EVER[0], 2**62) == []
+    assert await nanos(table_in(tmp_path)) == 97_000
+
+
+async def test_a_process_that_could_not_write_its_last_lines_leaves_its_mark(tmp_path, caplog):
+    """A full disk takes no row that says so at the end."""
+    kept = kept_in(table := table_in(tmp_path, Telling))
+    await run_until(kept, table.was_marked)
+    settle(ledger_to(kept))
+    table.fails = True
+    await kept.finish()
+    assert "could not store 1 lines of the ledger" in caplog.text
+    found = table_in(tmp_path)
+    assert await found.gap_starts(EVER[0], 2**62) == [AT]
+    assert await found.gap_starts(EVER[0], AT) == [], "a mark that is fresh is no gap"
+    assert (await found.sums(("key",), EVER), await found.folded_parts(EVER[0])) == ([[]], []), "a mark is no line"
+
+
+async def test_lines_beyond_the_size_are_counted_and_their_money_stays(tmp_path, caplog):
+    kept, ledger = keeping_in(table := table_in(tmp_path, Telling), most=2)
+    for age in range(5):
+        settle(ledger, reservation=Reserved(AT / 1e6 - age))
+    await kept.flush()
+    await run_until(kept, table.was_cut)
+    assert kept.take_folded() == 3
+    assert "more lines than ledger.max_bytes" in caplog.text
+    assert await nanos(table) == 5 * 97_000
+    await kept.finish()
+
+
+async def test_a_process_that_exits_at_once_writes_what_is_left_and_no_line_twice(tmp_path):
+    kept, ledger = keeping_in(table := table_in(tmp_path))
+    settle(ledger)
+    kept.write_blocking()
+    assert await nanos(table) == 97 * 1000
+    settle(ledger)
+    await kept.finish()
+    assert await nanos(table_in(tmp_path)) == 2 * 97 * 1000
+
+
+@each_end
+async def test_an_end_neither_fails_nor_waits_where_the_database_is_away(tmp_path, caplog, how):
+    kept, ledger = keeping_in(table_in(tmp_path / "away"))
+    settle(ledger)
+    await end(kept, how)
+    assert "could not store 1 lines of the ledger" in caplog.text
+
+
+@attrs.frozen
+class Reserved:
+    """A reservation of a request that began then."""
+
+    at: float
+
+    def settle(self, record: Record) -> None:
+        return
+
+
+async def test_a_line_belongs_to_the_moment_in_which_its_request_began_and_goes_when_that_is_over(tmp_path):
+    kept, ledger = keeping_in(table := table_in(tmp_path, Telling), keep=60.0)
+    for age in (61.0, 59.0):
+        settle(ledger, reservation=Reserved(AT / 1e6 - age))
+    await kept.flush()
+    assert await table.time_bounds() == (AT - 61_000_000, AT - 59_000_000)
+    await run_until(kept, table.was_cut)
+    assert await table.time_bounds() == (AT - 59_000_000, AT - 59_000_000)
+    await kept.finish()
+
+
+async def test_queued_lines_contain_no_names_of_megabytes(tmp_path):
+    kept = kept_in(table_in(tmp_path))
+    name = "openai/" + "m" * 10_000
+    before = sys.getrefcount(name)
+    settle(
+        ledger_to(kept),
+        requested_model=name,
+        attempt_records=(AttemptRecord(name, "openai", "chat", "byte", committed=True, model=name),),
+    )
+    gc.collect()
+    assert sys.getrefcount(name) == before
+    await kept.finish()

@@ -1,0 +1,872 @@
+"""What can be looked at: the board, one viewer's news, and an ear on a stream that its bytes do not notice."""
+
+import base64
+import gc
+import hashlib
+import json
+import re
+import weakref
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.access.authentication import Authenticator
+from gateway.config.changes import changes
+from gateway.config.loading import ConfigError, from_mapping
+from gateway.config.redaction import redact
+from gateway.exchange.delivery import Delivery
+from gateway.features.live_view import charts
+from gateway.features.live_view import live as watching
+from gateway.features.live_view.charts import OTHERS
+from gateway.features.live_view.ended import RECENT
+from gateway.features.live_view.live import COLUMNS, QUEUED, SHOWN, LiveStream, NoLiveView, View, open_live_view
+from gateway.features.live_view.pages.pages import admit
+from gateway.features.live_view.pages.viewer_events import event_maker
+from gateway.features.live_view.transcripts import EACH, PIECE, Transcript, Transcripts
+from gateway.ledger.bill import AttemptRecord
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Record
+from gateway.logs.masking import Mask
+from gateway.streaming.lane import Lane
+from gateway.streaming.passthrough import Passthrough
+from gateway.streaming.translation import Translation, WholeAnswerTranslation
+from gateway.telemetry.stream_text import text_of
+from gateway.telemetry.tap import LARGEST, ObservedLane, listen, unlisten
+from providers.apis import CODECS
+from providers.neutral.codec import Reply
+from providers.neutral.seal import Issuer
+from streams import event_stream
+from streams.errors import GatewayError
+from streams.events import Api, ErrorInfo, Usage
+from streams.framing import EventTooLarge
+from streams.handoff import Handoff
+from streams.pipe import Chunk
+from tests.support.apis import OLDER
+from tests.support.examples import examples
+from tests.support.harness import config, provider
+from tests.support.upstreams import Script, ToolCall, render
+
+KEY = "sk-very-secret-0123"
+SCRIPT = Script(text="one two three", calls=(ToolCall("call_1", "f", '{"a": 1}'),), stop="tool_calls")
+PAIRS = [(api, client) for api in OLDER for client in OLDER]
+
+
+def told(failed: ErrorInfo) -> ErrorInfo:
+    return failed
+
+
+def hide(data: bytes) -> bytes:
+    return redact(data, (KEY,))
+
+
+def stream_of(api: Api) -> bytes:
+    request = {"stream": True, "model": "up", "stream_options": {"include_usage": True}}
+    return b"".join(render(SCRIPT, api, request).pieces)
+
+
+def reply_for(api: Api) -> Reply:
+    asked: dict[str, Any] = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    body = {"model": "asked", "stream": True, **asked, **({"max_tokens": 9} if api == "messages" else {})}
+    return Reply(CODECS[api].read_request(body), Issuer("openai", "account"), 1700000000)
+
+
+def lane_of(api: Api, client: Api, limit: int = 2**20) -> Lane:
+    if api == client:
+        return Passthrough(CODECS[api], told, hide, limit)
+    return Translation(CODECS[api], CODECS[client].writer(reply_for(client)), CODECS[client].wire, told, limit)
+
+
+class Heard:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[bytes, bytes, str]] = []
+
+    def observe(self, came: bytes, went: bytes, note: str = "") -> None:
+        self.all.append((came, went, note))
+
+    @property
+    def came(self) -> bytes:
+        return b"".join(came for came, _, _ in self.all)
+
+    @property
+    def went(self) -> bytes:
+        return b"".join(went for _, went, _ in self.all)
+
+
+def delivery_of(lane: Lane, record: Record | None = None) -> Delivery:
+    return Delivery(lane, record or Record("id", "chat"), 15.0, trio.current_time)
+
+
+def split(data: bytes, places: Sequence[int]) -> list[bytes]:
+    cuts = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    return [data[a:b] for a, b in pairwise(cuts)]
+
+
+def run(lane: Lane, parts: Sequence[bytes]) -> bytes:
+    return b"".join([*(lane.feed(part) for part in parts), lane.end()])
+
+
+def same_ids(data: bytes) -> bytes:
+    """What a writer makes up itself differs from stream to stream."""
+    return re.sub(rb'"(id|item_id|call_id|signature|data|encrypted_content)":"[^"]*"', rb'"\1":""', data)
+
+
+# In any framing
+
+
+def test_the_live_view_shows_streams_of_any_framing_as_text():
+    frame = event_stream.event_frame("contentBlockDelta", b'{"delta":{"text":"hi"}}')
+    assert text_of(frame) == b'event: contentBlockDelta\ndata: {"delta":{"text":"hi"}}\n\n'
+    invoked = event_stream.event_frame("chunk", b'{"bytes":"%b"}' % base64.b64encode(b'{"type":"message_stop"}'))
+    assert text_of(invoked + frame[:20]) == b'event: message_stop\ndata: {"type":"message_stop"}\n\n: half a frame\n\n'
+    assert text_of(b'[{"a":1}') + text_of(b',\r\n{"a":2}') + text_of(b"]") == b'data: {"a":1}\n\ndata: {"a":2}\n\n]'
+    for plain in (b"data: {}\r\n\r\n", b": ping\n\n", b"", b'{"error": 1}'):
+        assert text_of(plain) == plain
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_transcript_of_frames_has_them_one_by_one(damaged):
+    frames = [event_stream.event_frame("contentBlockDelta", b'{"delta":{"text":"%d"}}' % n) for n in range(3)]
+    transcript = Transcript(Transcripts())
+    transcript.source = event_stream.EVENT_STREAM
+    data = b"".join(frames)
+    whole = data if not damaged else data[:-1] + b"?"
+    size = len(frames[0])
+    for part in (whole[:7], whole[7 : size + 9], whole[size + 9 : 2 * size + 9], whole[2 * size + 9 :]):
+        transcript.add(part, b"")
+    transcript.close()
+    found = [came for _, came, _ in transcript.passages() if came]
+    assert found[:2] == frames[:2]
+    assert b"".join(found) == whole
+
+
+# The ear
+
+
+@pytest.mark.sample(9)
+@pytest.mark.parametrize(("api", "client"), PAIRS)
+@settings(max_examples=examples(40))
+@given(places=st.lists(st.integers(min_value=0, max_value=10_000), max_size=12), ears=st.integers(0, 12))
+async def test_a_stream_that_is_listened_to_has_the_same_bytes(api, client, places, ears):
+    parts = split(stream_of(api), places)
+    plain = run(lane_of(api, client), parts)
+    delivery = delivery_of(lane_of(api, client))
+    heard, out = Heard(), []
+    for i, part in enumerate(parts):
+        if i == ears % len(parts):
+            listen(delivery, heard)
+        out.append(delivery.lane.feed(part))
+    out.append(delivery.lane.end())
+    assert same_ids(b"".join(out)) == same_ids(plain)
+    assert heard.came == b"".join(parts[ears % len(parts) :])
+    assert b"".join(out).endswith(heard.went)
+
+
+@pytest.mark.sample(9)
+@pytest.mark.parametrize(("api", "client"), PAIRS)
+def test_both_sides_are_shown_event_by_event(api, client):
+    heard, tapped = Heard(), ObservedLane(lane_of(api, client))
+    tapped.listeners.append(heard)
+    out = tapped.feed(stream_of(api))
+    assert [came.count(b"\n\n") for came, _, _ in heard.all] == [1] * len(heard.all)
+    assert heard.went == out
+
+
+async def test_a_viewer_that_leaves_does_not_change_the_stream():
+    lane = lane_of("chat", "messages")
+    delivery = delivery_of(lane)
+    first, second = Heard(), Heard()
+    listen(delivery, first)
+    listen(delivery, second)
+    data = stream_of("chat")
+    out = delivery.lane.feed(data[:100])
+    unlisten(delivery, first)
+    out += delivery.lane.feed(data[100:])
+    unlisten(delivery, second)
+    unlisten(delivery, second)
+    assert delivery.lane is lane
+    out += delivery.lane.end()
+    assert same_ids(out) == same_ids(run(lane_of("chat", "messages"), [data]))
+    assert len(first.came) < len(second.came)
+
+
+def test_an_event_too_large_for_the_live_view_passes_to_the_client():
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * (LARGEST + 10) + b'"}}]}\n\n'
+    heard, tapped = Heard(), ObservedLane(lane_of("chat", "chat", 4 * LARGEST))
+    tapped.listeners.append(heard)
+    out = b"".join(tapped.feed(event[i : i + 4096]) for i in range(0, len(event), 4096))
+    out += tapped.feed(b"data: [DONE]\n\n") + tapped.end()
+    assert out.startswith(event)
+    assert heard.came == event + b"data: [DONE]\n\n"
+
+
+def test_the_limit_of_an_event_stays_that_of_the_lane():
+    tapped = ObservedLane(lane_of("chat", "chat", 1000))
+    tapped.listeners.append(Heard())
+    with pytest.raises(EventTooLarge):
+        tapped.feed(b"data: " + b"x" * 2000)
+    assert b"too large" in tapped.end(ErrorInfo("upstream", "too large"))
+
+
+def test_a_listener_that_fails_ends_no_stream(caplog):
+    class Broken:
+        def observe(self, came: bytes, went: bytes, note: str = "") -> None:
+            raise RuntimeError("a viewer's mistake")
+
+    tapped = ObservedLane(lane_of("chat", "chat"))
+    tapped.listeners.append(Broken())
+    assert run(tapped, [stream_of("chat")]) == stream_of("chat")
+    assert tapped.listeners == []
+    assert "receives no more of its events" in caplog.text
+
+
+async def test_a_live_view_listener_continues_if_the_provider_does_not_stream():
+    delivery = delivery_of(lane_of("chat", "chat"))
+    heard = Heard()
+    listen(delivery, heard)
+    delivery.use_lane(
+        WholeAnswerTranslation(
+            CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), CODECS["chat"].wire, told, 2**20
+        )
+    )
+    body = b"".join(render(SCRIPT, "chat", {"model": "up"}).pieces)
+    out = run(delivery.lane, [body])
+    assert heard.came == body
+    assert heard.went == out
+    assert delivery.lane.progress.over
+
+
+def test_a_provider_failure_is_shown_in_the_live_view():
+    heard, tapped = Heard(), ObservedLane(lane_of("messages", "chat"))
+    tapped.listeners.append(heard)
+    tapped.feed(stream_of("messages")[:200])
+    out = tapped.end(ErrorInfo("upstream", "the connection broke"))
+    assert heard.all[-1][1:] == (out, "the connection broke")
+
+
+# The board
+
+
+class Stage:
+    """A board over a ledger, and streams that are put on by hand."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger(readable=False)
+        live_view = open_live_view(self.ledger, wanted=True)
+        assert live_view is not None
+        self.live_view = live_view
+        self.handoffs: list[Handoff[Chunk]] = []
+
+    def begin(self, id: str = "call", client: str | None = None, api: Api = "chat") -> Record:
+        record = self.ledger.open(id, api)
+        record.client, record.requested_model = client, "model"
+        return record
+
+    def stream(self, record: Record, api: Api = "chat") -> Delivery:
+        record.stream, record.attempts, record.target = True, 1, "openai/up"
+        delivery, chunks = delivery_of(lane_of(api, record.api), record), Handoff[Chunk](1)
+        self.handoffs.append(chunks)
+        self.live_view.stream(record, LiveStream(delivery, lambda: (KEY,), chunks))
+        return delivery
+
+    def end(self, record: Record) -> None:
+        self.ledger.settle(record, disconnected=not record.bill.is_complete)
+
+    async def look(self, ago: float = 1.0) -> None:
+        """As if the last look had been ``ago`` seconds before."""
+        self.live_view._refreshed -= ago
+        await self.live_view.refresh()
+
+    async def row(self, client: str | None = None) -> dict[str, Any]:
+        await self.look()
+        (row,) = self.live_view.rows(client)
+        return dict(zip(COLUMNS, row, strict=False))
+
+
+@pytest.fixture
+def stage():
+    found = Stage()
+    yield found
+    for handoff in found.handoffs:
+        handoff.close()
+
+
+async def test_an_exchange_passes_its_phases_in_order(stage):
+    record = stage.begin()
+    assert (await stage.row())["phase"] == "reading"
+    delivery = stage.stream(record)
+    assert (await stage.row())["phase"] == "waiting"
+    data = stream_of("chat")
+    delivery.lane.feed(data[: data.index(b"wo")])
+    record.mark_answered(200)
+    row = await stage.row()
+    assert (row["phase"], row["target"], row["stream"]) == ("streaming", "openai/up", True)
+    assert row["tokens"] > 0
+    chunks = stage.handoffs[0]
+    chunks.send_nowait(b"waits")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(chunks.send, b"waits longer")
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await stage.row())["phase"] == "slow client"
+        nursery.cancel_scope.cancel()
+    delivery.lane.feed(data)
+    assert (await stage.row())["phase"] == "ending"
+    stage.end(record)
+    assert stage.live_view.rows(None) == []
+
+
+async def test_a_row_shows_the_results_of_the_attempts_so_far(stage):
+    """Fallbacks that an operator does not see: BerriAI/litellm#25503."""
+    record = stage.begin()
+    assert (await stage.row())["tried"] == []
+    record.bill.attempt_records = (AttemptRecord("vllm-a", "vllm", "chat", "byte", "connection"),)
+    assert (await stage.row())["tried"] == ["vllm-a=connection"]
+    view = View(stage.live_view, None)
+    view.first()
+    record.bill.attempt_records = (
+        *record.bill.attempt_records,
+        AttemptRecord("claude", "anthropic", "messages", "hub", "overloaded"),
+    )
+    await stage.look()
+    assert [change["tried"] for _, change in view.next()["changed"]] == [["vllm-a=connection", "claude=overloaded"]]
+
+
+def test_a_new_viewer_immediately_sees_streams_that_just_began(stage):
+    stage.begin("one")
+    View(stage.live_view, None).first()
+    stage.begin("two")
+    assert [row[1] for row in View(stage.live_view, None).first()["streams"]] == ["one", "two"]
+
+
+async def test_the_rate_follows_the_text(stage):
+    record = stage.begin()
+    delivery = stage.stream(record)
+    (await stage.row())
+    seen = delivery.lane.progress
+    seen.characters = 400
+    assert (await stage.row())["rate"] > 20
+    for _ in range(20):  # nothing more is said
+        row = await stage.row()
+    assert row["rate"] == 0
+    seen.usage = Usage(input=1, output=777)
+    assert (await stage.row())["tokens"] == 777
+
+
+async def test_the_rate_of_a_slow_stream_does_not_jump(stage):
+    """It says 40 characters every two seconds, which is five tokens a second, and is looked at twice a second."""
+    delivery = stage.stream(stage.begin())
+    await stage.row()
+    rates = []
+    for tick in range(40):
+        delivery.lane.progress.characters += 40 if tick % 4 == 0 else 0
+        await stage.look(0.5)
+        rates.append(dict(zip(COLUMNS, stage.live_view.rows(None)[0], strict=False))["rate"])
+    assert all(3 < rate < 7.5 for rate in rates[8:]), rates
+
+
+async def test_updates_contain_only_differences(stage):
+    first, second = stage.begin("one"), stage.begin("two")
+    view = View(stage.live_view, None)
+    everything = view.first()
+    assert [row[1] for row in everything["streams"]] == ["one", "two"]
+    assert everything["columns"] == (*COLUMNS, "age", "began")
+    assert all(len(row) == len(everything["columns"]) and row[-2] >= 0 for row in everything["streams"])
+    quiet = view.next()
+    assert (quiet["new"], quiet["changed"], quiet["gone"], quiet["recent"]) == ([], [], [], [])
+
+    third = stage.begin("three")
+    second.requested_model = "another"
+    second.lane = "byte"
+    stage.end(first)
+    await stage.look()
+    news = view.next()
+    assert [row[1] for row in news["new"]] == ["three"]
+    assert news["changed"] == [(2, {"model": "another", "lane": "byte"})]
+    assert news["gone"] == [1]
+    assert [(line["request_id"], line["n"]) for line in news["recent"]] == [("one", 1)]
+    assert news["in_flight"] == 2
+    third.requested_model = None
+    await stage.look()
+    assert view.next()["changed"] == [(3, {"model": None})]
+
+
+async def test_a_slow_viewer_gets_only_the_remaining_rows(stage):
+    view = View(stage.live_view, None)
+    view.first()
+    for number in range(RECENT + 50):
+        stage.end(stage.begin(f"call-{number}"))
+    await stage.look()
+    news = view.next()
+    assert (news["new"], news["gone"]) == ([], [])
+    assert len(news["recent"]) == RECENT
+    assert news["recent"][-1]["request_id"] == f"call-{RECENT + 49}"
+    assert view.next()["recent"] == []
+
+
+async def test_more_exchanges_than_are_shown_are_counted(stage, monkeypatch):
+    monkeypatch.setattr(watching, "MOST_ROWS", 3)
+    records = [stage.begin(f"call-{number}") for number in range(5)]
+    view = View(stage.live_view, None)
+    everything = view.first()
+    assert (len(everything["streams"]), everything["in_flight"]) == (3, 5)
+    stage.end(records[0])
+    await stage.look()
+    news = view.next()
+    assert [row[1] for row in news["new"]] == ["call-3"]
+
+
+async def test_a_client_sees_only_its_own_exchanges(stage):
+    mine, other = stage.begin("mine", "me"), stage.begin("other", "them")
+    stage.stream(other)
+    view = View(stage.live_view, "me")
+    assert [row[1] for row in view.first()["streams"]] == ["mine"]
+    assert stage.live_view.subscribe(2, "me") is None
+    assert stage.live_view.subscribe(2, "them") is not None
+    stage.end(other)
+    stage.end(mine)
+    await stage.look()
+    news = view.next()
+    assert [line["request_id"] for line in news["recent"]] == ["mine"]
+    assert sum(point[4] for point in news["points"]) + sum(point[3] for point in news["points"]) == 1
+
+
+async def test_a_clients_ended_exchanges_stay_although_another_client_has_many(stage):
+    stage.end(stage.begin("mine", "me"))
+    for number in range(2 * RECENT):
+        stage.end(stage.begin(f"other-{number}", "them"))
+    await stage.look()
+    assert [line["request_id"] for line in stage.live_view.recent("me")] == ["mine"]
+    all = stage.live_view.recent(None)
+    assert len(all) == RECENT
+    assert [one["request_id"] for one in all[:2]] == ["mine", f"other-{RECENT + 1}"]
+
+
+def test_the_charts_count_what_began_and_how_it_ended(stage):
+    good, left, failed = stage.begin(), stage.begin(), stage.begin()
+    good.bill.is_complete = True
+    good.mark_answered(200)
+    failed.error = ErrorInfo("upstream", "broken")
+    for record in (good, left, failed):
+        stage.end(record)
+    points = stage.live_view.timeline(None).points()
+    assert [sum(point[i] for point in points) for i in (1, 2, 3, 4)] == [3, 1, 1, 1]
+    assert any(point[5] is not None for point in points)
+    assert stage.live_view.timeline(None).points(since=points[-1][0] + 1) == []
+
+
+async def test_a_first_byte_is_on_the_chart_when_it_comes_and_not_when_its_answer_ends(stage):
+    record = stage.begin(client="me")
+    stage.stream(record)
+    record.mark_answered(200)
+    for _ in range(2):
+        await stage.look()
+    ends = stage.live_view.timeline(None).points()
+    assert [point[2] + point[3] + point[4] for point in ends] == [0] * len(ends)
+    assert firsts(stage, None) == firsts(stage, "me") == 1
+    stage.end(record)
+    assert firsts(stage, None) == firsts(stage, "me") == 1
+
+
+def firsts(stage, client: str | None) -> int:
+    return sum(len(step.first) for step in stage.live_view.timeline(client)._steps.values())
+
+
+def test_a_first_byte_that_is_long_past_is_on_no_chart(stage, monkeypatch):
+    record = stage.begin()
+    record.mark_answered(200)
+    later = charts.current_step() + charts.STEPS + 1
+    monkeypatch.setattr(charts, "current_step", lambda: later)
+    stage.end(record)
+    assert [point[:2] + point[5:] for point in stage.live_view.timeline(None).points()] == [[later, 0, None, None, 0]]
+
+
+def test_a_configuration_may_switch_it_off_and_on():
+    ledger = Ledger(readable=False)
+    assert isinstance(open_live_view(ledger, wanted=False), NoLiveView)
+    live_view = open_live_view(ledger, wanted=True)
+    assert open_live_view(ledger, wanted=True, live_view=live_view) is live_view
+    assert ledger.observers == [live_view]
+    assert isinstance(open_live_view(ledger, wanted=False, live_view=live_view), NoLiveView)
+    assert ledger.observers == []
+
+
+def test_an_exchange_from_before_the_first_viewer_is_released():
+    ledger = Ledger(readable=False)
+    record = ledger.open("early", "chat")
+    live_view = open_live_view(ledger, wanted=True)
+    ledger.settle(record, disconnected=False)
+    assert live_view.recent(None) == []
+
+
+# A stream opened
+
+
+async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_is_reported(stage):
+    delivery = stage.stream(stage.begin())
+    tap, off = stage.live_view.subscribe(1, None)
+    comments = b": x\n\n" * (QUEUED + 40)
+    delivery.lane.feed(comments)
+    assert tap.lost_count == 40
+    first = await tap.events.receive()
+    assert (first.received, first.lost) == (": x\n\n", 0)
+    delivery.lane.feed(b": late\n\n")
+    assert tap.lost_count == 0
+    off()
+    told = [one async for one in tap.events]
+    assert (told[-1].received, told[-1].lost) == (": late\n\n", 40)
+
+
+async def test_no_credential_is_shown_not_even_half_of_one(stage):
+    delivery = stage.stream(stage.begin())
+    tap, off = stage.live_view.subscribe(1, None)
+    delivery.lane.feed(b": " + b"x" * (SHOWN - 10) + KEY.encode() + b"\n\n")
+    delivery.lane.end(ErrorInfo("upstream", f"refused {KEY}"))
+    off()
+    passed = [one async for one in tap.events]
+    assert KEY[:6] not in "".join(one.received + one.sent + one.note for one in passed)
+    assert passed[0].sizes[0] > SHOWN >= len(passed[0].received)
+    assert "refused [redacted]" in passed[-1].note
+
+
+def test_rows_and_lines_show_no_key_that_the_log_hides():
+    digest = hashlib.sha256(b"alices-key-0123456789").hexdigest()
+    keys = config([provider("groq/*", "http://x")], 1, client_keys=[{"name": "alice", "sha256": digest}])
+    mask = Mask()
+    mask.apply_config(from_mapping(keys))
+    say = event_maker(mask)
+    line = {"model": "groq/alices-key-0123456789", "target": "groq/sk-ant-somebodys-0123456789"}
+    for name in ("all", "news", "ended"):
+        told = say(name, {"recent": [line]})
+        assert json.loads(told.partition(b"data: ")[2]) == {
+            "recent": [{"model": "groq/[redacted]", "target": "groq/[redacted]"}]
+        }
+    assert b"sk-learn-is-a-package" in say("passed", [{"came": "sk-learn-is-a-package"}])  # what was said stays
+
+
+async def test_closing_one_view_of_a_stream_leaves_the_other(stage):
+    record = stage.begin()
+    delivery = stage.stream(record)
+    lane = delivery.lane
+    (one, off_one), (two, off_two) = stage.live_view.subscribe(1, None), stage.live_view.subscribe(1, None)
+    off_one()
+    delivery.lane.feed(b": ping\n\n")
+    stage.end(record)
+    assert [passed async for passed in one.events] == []
+    assert len([passed async for passed in two.events]) == 1
+    off_two()
+    assert delivery.lane is lane
+
+
+async def test_an_unstreamed_exchange_can_be_opened_only_after_its_end(stage):
+    record = stage.begin()
+    assert stage.live_view.subscribe(1, None) is None
+    assert stage.live_view.subscribe(99, None) is None
+    stage.end(record)
+    tap, _ = stage.live_view.subscribe(1, None)
+    assert (tap.kept, list(tap.before), tap.line["request_id"]) == ("not kept", [], "call")
+
+
+# A stream that has ended
+
+
+def shown(tap) -> list[tuple[str, str]]:
+    return [(one.received, one.sent) for one in tap.before]
+
+
+@pytest.mark.sample(9)
+@pytest.mark.parametrize(("api", "client"), PAIRS)
+@settings(max_examples=examples(20))
+@given(places=st.lists(st.integers(min_value=0, max_value=10_000), max_size=12), opened=st.integers(0, 12))
+async def test_both_sides_of_a_stream_can_be_seen_from_its_beginning(api, client, places, opened):
+    """Opened while it goes on, and again when it has ended."""
+    stage = Stage()
+    record = stage.begin(api=client)
+    delivery = stage.stream(record, api)
+    out, early = [], None
+    for i, part in enumerate(parts := split(stream_of(api), places)):
+        if i == opened % len(parts):
+            early, _ = stage.live_view.subscribe(1, None)
+        out.append(delivery.lane.feed(part))
+    out.append(delivery.lane.end())
+    stage.end(record)
+    stage.handoffs[0].close()
+    late, _ = stage.live_view.subscribe(1, None)
+    went = b"".join(out).decode()
+    for tap in (early, late):
+        rows = [*shown(tap), *[(one.received, one.sent) async for one in tap.events]]
+        assert "".join(text for _, text in rows) == went
+        assert (tap.line["request_id"], tap.kept) == ("call", "kept")
+    assert "".join(text for text, _ in shown(stage.live_view.subscribe(1, None)[0])) == stream_of(api).decode()
+
+
+async def test_a_stream_failure_is_shown_after_its_end_too(stage):
+    record = stage.begin()
+    delivery = stage.stream(record)
+    delivery.lane.feed(stream_of("chat")[:400])
+    delivery.lane.end(ErrorInfo("upstream", f"broke, with {KEY}"))
+    stage.end(record)
+    rows = list(stage.live_view.subscribe(1, None)[0].before)
+    assert rows[-1].note == "broke, with [redacted]"
+    assert "error" in rows[-2].sent
+    assert rows[-2].received
+    assert "".join(one.received for one in rows) == stream_of("chat")[:400].decode()  # half an event, too
+
+
+async def test_no_credential_is_shown_of_what_was_kept(stage):
+    """It may have come in two pieces."""
+    record = stage.begin()
+    delivery = stage.stream(record)
+    said = f": my key is {KEY}, {'x' * SHOWN}\n\n".encode()
+    delivery.lane.feed(said[:20])
+    tap, off = stage.live_view.subscribe(1, None)
+    assert shown(tap) == []  # half an event
+    off()
+    delivery.lane.feed(said[20:])
+    stage.end(record)
+    text = "".join(came + went for came, went in shown(stage.live_view.subscribe(1, None)[0]))
+    assert KEY[:6] not in text
+    assert text.count("my key is [redacted]") == 2
+
+
+async def test_the_beginning_and_end_of_a_long_stream_are_kept(stage):
+    record = stage.begin()
+    delivery = stage.stream(record)
+    event = b"id: " + b"x" * 4000 + b"\n\n"
+    for _ in range(2 * EACH // len(event)):
+        delivery.lane.feed(event)
+    delivery.lane.feed(b"id: the last\n\n")
+    for tap in (stage.live_view.subscribe(1, None)[0], ended_tap(stage, record)):
+        rows = list(tap.before)
+        kept = sum(len(one.received.encode()) for one in rows)
+        (gap,) = [one for one in rows if one.left_out]
+        assert gap.left_out + kept == 2 * EACH // len(event) * len(event) + len(b"id: the last\n\n")
+    assert rows[-1].sent == "id: the last\n\n"
+
+
+def ended_tap(stage, record):
+    stage.end(record)
+    return stage.live_view.subscribe(1, None)[0]
+
+
+async def test_the_oldest_make_room_and_say_so(stage, monkeypatch):
+    monkeypatch.setattr(stage.live_view._transcripts, "most", 10_000)
+    for number in range(5):
+        record = stage.begin(f"call-{number}")
+        stage.stream(record).lane.feed(b": " + bytes([97 + number]) * 3000 + b"\n\n")
+        stage.end(record)
+        assert stage.live_view._transcripts.held <= 10_000
+    taps = [stage.live_view.subscribe(number, None)[0] for number in range(1, 6)]
+    assert [tap.kept for tap in taps] == ["let go", "let go", "kept", "kept", "kept"]
+    assert [bool(shown(tap)) for tap in taps] == [False, False, True, True, True]
+    assert all(tap.line is not None for tap in taps)
+
+
+async def test_streams_that_left_the_list_are_forgotten(stage):
+    for number in range(RECENT + 3):
+        record = stage.begin(f"call-{number}")
+        stage.stream(record).lane.feed(b": x\n\n")
+        stage.end(record)
+    assert stage.live_view.subscribe(3, None) is None
+    assert stage.live_view.subscribe(4, None) is not None
+    assert stage.live_view._transcripts.held == RECENT * (5 + PIECE)
+
+
+def test_a_forgotten_transcript_is_released_in_any_order():
+    """A client with many requests loses its own first, not the oldest of all."""
+    room = Transcripts()
+    oldest, forgotten = Transcript(room), Transcript(room)
+    for transcript in (oldest, forgotten):
+        transcript.add(b": x\n\n", b": x\n\n")
+        room.note_end(transcript)
+    known = weakref.ref(forgotten)
+    room.forget(forgotten)
+    del forgotten, transcript
+    gc.collect()
+    assert known() is None
+
+
+def test_running_streams_of_a_client_leave_room_for_the_streams_of_others():
+    """A client with eight long streams once had all of the room, so that an operator saw no stream of others."""
+    room, data = Transcripts(100 * (10 + PIECE)), b": 345678\n\n"
+    many = [room.begin("many") for _ in range(20)]
+    for transcript in many * 10:
+        transcript.add(data, data)
+    one = room.begin("one")
+    for _ in range(40):
+        one.add(data, data)
+    assert len(list(one.passages())) == 40
+    assert (one.left_out, one.cleared) == (0, False)
+    assert room.held <= room.most
+    assert sum(transcript.cleared for transcript in many) > 0, "the oldest of the client with the most"
+    for transcript in (*many, one):
+        room.note_end(transcript)
+        room.forget(transcript)
+    assert room.held == 0
+
+
+async def test_a_client_opens_only_its_own_ended_streams(stage):
+    record = stage.begin(client="them")
+    stage.stream(record).lane.feed(b": x\n\n")
+    stage.end(record)
+    assert stage.live_view.subscribe(1, "me") is None
+    assert shown(stage.live_view.subscribe(1, "them")[0]) == [(": x\n\n", ": x\n\n")]
+
+
+async def test_the_live_view_stores_no_texts_if_switched_off(stage):
+    early, late = stage.begin(), stage.begin()
+    stage.stream(early).lane.feed(b": x\n\n")
+    open_live_view(stage.ledger, wanted=True, live_view=stage.live_view, keep=False)
+    delivery = stage.stream(late)
+    delivery.lane.feed(b": x\n\n")
+    for record in (early, late):
+        stage.end(record)
+    assert [stage.live_view.subscribe(number, None)[0].kept for number in (1, 2)] == ["let go", "not kept"]
+    assert stage.live_view._transcripts.held == 0
+
+
+# Tokens
+
+
+def used(stage, client: str | None, target: str, *, input: int = 10, output: int = 5, whole: bool = True) -> None:
+    record = stage.begin(client=client)
+    record.target, bill = target, record.bill
+    bill.usage, bill.is_complete, bill.characters = Usage(input=input, output=output), whole, 400
+    stage.end(record)
+
+
+def test_tokens_are_added_up_by_client_and_model(stage):
+    for _ in range(2):
+        used(stage, "me", "openai/a")
+    used(stage, "me", "openai/b", whole=False)
+    used(stage, "them", "openai/a", input=1, output=2)
+    stage.end(stage.begin(client="me"))  # refused: it has used none
+    assert View(stage.live_view, None).first()["tokens"] == [
+        ["me", "openai/a", 2, 20, 0, 10, 0, 0.0, 0, 2, 0],
+        ["me", "openai/b", 1, 10, 0, 100, 1, 0.0, 0, 1, 0],
+        ["them", "openai/a", 1, 1, 0, 2, 0, 0.0, 0, 1, 0],
+    ]
+    view = View(stage.live_view, "me")
+    assert [row[:2] for row in view.first()["tokens"]] == [["me", "openai/a"], ["me", "openai/b"]]
+    assert view.next()["tokens"] == []
+    used(stage, "them", "openai/a")
+    used(stage, "me", "openai/a")
+    assert view.next()["tokens"] == [["me", "openai/a", 3, 30, 0, 15, 0, 0.0, 0, 3, 0]]
+
+
+def test_costs_are_added_up_with_how_well_they_are_known():
+    sums = charts.Sums()
+    for order, (dollars, grade) in enumerate([(0.25, "exact"), (0.5, "estimated"), (0.125, "at_least")], 1):
+        tokens = {"input_tokens": 1, "output_tokens": 1}
+        sums.add({"client": "me", "target": "a/b", "cost_usd": dollars, "cost_grade": grade, **tokens}, order)
+    sums.add({"client": "me", "target": "a/b", "cost_usd": 1.0, "cost_grade": "exact"}, 4)  # all attempts failed
+    sums.add({"client": "me", "target": "a/b", "output_tokens": 2, "cost_grade": "subscription"}, 5)
+    assert sums.rows(None) == [["me", "a/b", 5, 3, 0, 5, 0, 1.875, 1, 1, 1]]
+
+
+def test_models_that_clients_make_up_are_added_up_as_one(stage, monkeypatch):
+    monkeypatch.setattr(charts, "MOST_SUMS", 4)
+    for number in range(5):
+        used(stage, "me", f"openai/{number}")
+    rows = stage.live_view.sums.rows(None)
+    assert [(row[1], row[2]) for row in rows] == [("openai/0", 1), ("openai/1", 1), (OTHERS, 3)]
+
+
+def test_the_models_of_one_client_leave_room_for_those_of_others(stage, monkeypatch):
+    """A client may send any model name that matches a wildcard."""
+    monkeypatch.setattr(charts, "MOST_SUMS", 6)
+    for number in range(20):
+        used(stage, "them", f"openai/{number}")
+    for number in range(2):
+        used(stage, "me", f"openai/{number}")
+    assert [(row[1], row[2]) for row in stage.live_view.sums.rows("me")] == [("openai/0", 1), ("openai/1", 1)]
+
+
+# What switches it
+
+
+BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o"}]}
+
+
+def test_an_empty_key_is_a_mistake_and_no_key_is_repeated():
+    with pytest.raises(ConfigError, match="ui_key: the key is empty"):
+        from_mapping({**BARE, "ui_key": ""})
+    old, new = (from_mapping({**BARE, "ui_key": key}) for key in ("of-the-operator", "of-another"))
+    assert "of-the-operator" not in repr(old)
+    assert [str(change) for change in changes(old, new)] == ["~ ui_key changed"]
+    assert [str(change) for change in changes(from_mapping(BARE), new)] == ["~ ui_key added"]
+
+
+# Who may look
+
+AT_HOME = (("host", "localhost:12000"),)
+OPEN_DOOR = Authenticator(from_mapping(BARE))
+KEYED_DOOR = Authenticator(from_mapping({**BARE, "client_keys": [{"name": "me", "key": "of-the-client"}]}))
+UI_KEY = hashlib.sha256(b"of-the-operator").digest()
+
+
+def basic(password: str) -> tuple[str, str]:
+    return "authorization", "Basic " + base64.b64encode(f"anybody:{password}".encode()).decode()
+
+
+def visible_to(headers, ui_key=None, keys=False):
+    """Whose exchanges a visitor sees, or the status of the refusal."""
+    try:
+        return admit(headers, KEYED_DOOR if keys else OPEN_DOOR, ui_key, keys).client
+    except GatewayError as error:
+        refused = error.info
+    assert "of-the" not in refused.message
+    return refused.status
+
+
+@pytest.mark.parametrize(
+    ("headers", "ui_key", "keys", "seen"),
+    [
+        ((), UI_KEY, False, 401),
+        ((basic("of-the-operator"),), UI_KEY, False, None),
+        ((("authorization", "Bearer of-the-operator"),), UI_KEY, False, None),
+        ((basic("of-the-client"),), UI_KEY, False, 401),
+        ((("authorization", "Basic !!!"),), UI_KEY, False, 401),
+        ((("authorization", "Basic \xe9"),), UI_KEY, False, 401),  # no base64, and not even ASCII
+        ((), None, True, 401),
+        ((basic("of-the-client"),), None, True, "me"),
+        ((("x-api-key", "of-the-client"),), None, True, "me"),
+        ((basic("of-nobody"),), None, True, 401),
+        ((basic("of-the-operator"),), UI_KEY, True, None),
+        ((basic("of-the-client"),), UI_KEY, True, "me"),
+    ],
+)
+def test_with_keys_everybody_needs_one_and_clients_see_their_own(headers, ui_key, keys, seen):
+    assert visible_to((*AT_HOME, *headers), ui_key=ui_key, keys=keys) == seen
+
+
+@pytest.mark.parametrize(
+    ("role", "client", "sees_streams"),
+    [("user", "me", True), ("lead", "me", True), ("auditor", None, False), ("admin", None, True)],
+)
+def test_the_role_of_a_client_key_decides_what_its_holder_sees(role, client, sees_streams):
+    keys = [{"name": "me", "key": "of-the-client", "role": role, "group": "research"}]
+    settings = {**BARE, "client_groups": [{"name": "research"}], "client_keys": keys}
+    visitor = admit((*AT_HOME, basic("of-the-client")), Authenticator(from_mapping(settings)), UI_KEY, True)
+    assert (visitor.client, visitor.sees_streams) == (client, sees_streams)
+
+
+def test_a_key_may_be_of_any_letters():
+    key = "schlüssel-Ж"
+    ui_key = hashlib.sha256(key.encode()).digest()
+    on_the_wire = key.encode().decode("latin-1")  # as the server hands over the bytes of a header
+    assert visible_to((*AT_HOME, ("authorization", f"Bearer {on_the_wire}")), ui_key=ui_key) is None
+    assert visible_to((*AT_HOME, basic(key)), ui_key=ui_key) is None
+    assert visible_to((*AT_HOME, basic(key + "x")), ui_key=ui_key) == 401
+
+
+def test_a_browser_is_prompted_for_the_key():
+    with pytest.raises(GatewayError) as refused:
+        admit(AT_HOME, OPEN_DOOR, UI_KEY, False)
+    assert dict(refused.value.info.headers)["www-authenticate"].startswith("Basic ")

@@ -1,0 +1,83 @@
+"""The bodies of requests that the live view shows where the operator has chosen so (``ui_prompts``)."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway.features.live_view.prompts import EACH, KeptPrompt, KeptPrompts
+from tests.support.in_process import InProcess, gateway, providers
+
+APIS = ("chat", "messages", "responses")
+SECRET = "sk-of-the-provider-0123456789"
+
+
+def test_the_beginning_and_end_of_a_long_prompt_are_kept():
+    prompt = KeptPrompt(b"first" + b"." * EACH + b"last")
+    assert prompt.size == EACH + 9
+    assert EACH <= len(prompt.body) <= EACH + 5
+    assert prompt.body.startswith(b"first")
+    assert prompt.body.endswith(b"last")
+
+
+def test_the_oldest_make_room():
+    prompts = KeptPrompts(most=10)
+    kept = [prompts.keep(body) for body in (b"aaaa", b"bbbb", b"cccc", b"d" * 11)]
+    assert [one.body for one in kept] == [b"", b"", b"", b""]
+    again = [prompts.keep(body) for body in (b"eeee", b"ffff", b"gggg")]
+    assert [one.body for one in again] == [b"", b"ffff", b"gggg"]
+    prompts.clear()
+    assert {one.body for one in again} == {b""}
+    assert [one.size for one in again] == [4, 4, 4]
+
+
+def test_the_client_with_the_most_bytes_makes_room():
+    prompts = KeptPrompts(most=20)
+    one = prompts.keep(b"aaaa", "one")
+    many = [prompts.keep(b"bbbb", "many") for _ in range(9)]
+    assert one.body == b"aaaa"
+    assert sum(bool(prompt.body) for prompt in many) == 4
+
+
+def config(url: str, **more: Any) -> dict[str, Any]:
+    entry = {"model": "vllm/a", "name": "a", "base_url": f"{url}/v1", "access_key": SECRET, "speaks": list(APIS)}
+    keys = [{"name": name, "key": f"{name}-0123456789-0123456789-0123456789"} for name in ("ann", "ben")]
+    return {"version": "v0.4.0", "model_providers": [entry], "client_keys": keys, **more}
+
+
+async def opened(running: InProcess, number: int, client: str = "ann") -> dict[str, Any]:
+    """The first event of an opened exchange, ``{}`` where there is none to be seen."""
+    reply = await running.get(f"/ui/streams/{number}", f"{client}-0123456789-0123456789-0123456789")
+    lines = reply.text.split("\n")
+    at = lines.index("event: opened") if reply.status_code == 200 else -1
+    found: dict[str, Any] = {} if at < 0 else json.loads(lines[at + 1].removeprefix("data: "))
+    return found
+
+
+@pytest.mark.sample(9)
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("api", APIS)
+async def test_a_prompt_is_shown_where_the_operator_has_chosen_so(api, stream):
+    async with providers(1) as [place], gateway(config(place.url, ui_prompts=True)) as running:
+        said = {"metadata": {"note": f"my key is {SECRET}"}}
+        headers = (("authorization", "Bearer ann-0123456789-0123456789-0123456789"),)
+        await running.ask("a", api, stream=stream, headers=headers, **said)
+        told = await opened(running, 1)
+        asked = json.loads(told["prompt"])
+        assert asked.get("input", asked.get("messages")) in ("Hi", [{"role": "user", "content": "Hi"}])
+        assert SECRET not in told["prompt"], "credentials of the configuration stay hidden"
+        assert told["bytes"] > 50
+        assert await opened(running, 1, "ben") == {}, "a client sees its own alone"
+
+
+async def test_without_that_no_prompt_is_kept_or_shown_and_a_reload_drops_what_was_kept():
+    async with providers(1) as [place], gateway(config(place.url)) as running:
+        headers = (("authorization", "Bearer ann-0123456789-0123456789-0123456789"),)
+        await running.ask("a", headers=headers)
+        assert "prompt" not in await opened(running, 1)
+        running.reload(config(place.url, ui_prompts=True))
+        assert "prompt" not in await opened(running, 1)
+        await running.ask("a", headers=headers)
+        assert "prompt" in await opened(running, 2)
+        running.reload(config(place.url))
+        assert "prompt" not in await opened(running, 2)

@@ -1,0 +1,94 @@
+"""Metrics of providers' prompt caches: each verdict once, by client, provider, model and cause, with bounded labels."""
+
+from typing import get_args
+
+import attrs
+import pytest
+
+from gateway.config.loading import from_mapping
+from gateway.features.metrics.metrics import Metrics, open_metrics
+from gateway.features.prompt_caches.loss import CacheLoss
+from gateway.features.prompt_caches.values import CacheVerdict, CauseName, CauseShare
+from gateway.ledger.bill import AttemptRecord
+from gateway.ledger.ledger import Ledger
+from tests.pages.tables import rows_of
+from tests.support.harness import ROOT, config, provider
+from tests.support.metrics_page import Numbers, page_of
+
+TOKENS, LOST = "trigate_prompt_cache_tokens_total", "trigate_prompt_cache_lost_dollars_total"
+CONTRADICTIONS = "trigate_prompt_cache_contradictions_total"
+NAMES = get_args(CauseName)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    found = open_metrics(from_mapping(config([provider("openai/m", "http://x")], 1)))
+    assert isinstance(found, Metrics)
+    return found
+
+
+@pytest.fixture
+def ledger(metrics) -> Ledger:
+    found = Ledger(readable=False)
+    found.observers.append(metrics)
+    return found
+
+
+def attempt(verdict: CacheVerdict | None, loss: CacheLoss | None = None, model: str = "openai/m") -> AttemptRecord:
+    record = AttemptRecord("m", model.partition("/")[0], "chat", "byte", model=model)
+    return attrs.evolve(record, prompt_cache=verdict, prompt_cache_loss=loss)
+
+
+def settle(ledger: Ledger, *attempts: AttemptRecord) -> None:
+    record = ledger.open("id", "chat")
+    record.target, record.lane, record.attempts = "openai/m", "byte", len(attempts)
+    record.bill.attempt_records = attempts
+    ledger.settle(record, disconnected=False)
+
+
+def share_of(name: CauseName, tokens: int, at: str | None = None) -> CauseShare:
+    return CauseShare(name, at, tokens)
+
+
+def test_a_verdict_is_counted_by_kind_and_cause(metrics, ledger):
+    causes = share_of("system", 40_000), share_of("provider", 9_280)
+    verdict = CacheVerdict(could=51_200, readable=11_200, read=1_920, missed=49_280, causes=causes)
+    settle(ledger, attempt(verdict, CacheLoss(170_016_000, (150_000_000, 20_016_000), "exact")))
+    now = Numbers(page_of(metrics))
+    where = {"provider": "openai", "model": "m", "client": "none"}
+    kinds = {kind: now(TOKENS, kind=kind, **where) for kind in ("could", "read", "missed")}
+    assert kinds == {"could": 51_200, "read": 1_920, "missed": 49_280}
+    assert now(TOKENS, kind="missed", cause="system") == 40_000
+    assert now(LOST, cause="system", **where) == pytest.approx(0.15)
+    assert now(LOST, cause="provider", **where) == pytest.approx(0.020016)
+    assert now(CONTRADICTIONS) == 0
+
+
+def test_a_small_miss_is_counted_without_a_cause(metrics, ledger):
+    settle(ledger, attempt(CacheVerdict(could=51_200, readable=51_200, read=51_000, missed=200)))
+    now = Numbers(page_of(metrics))
+    assert (now(TOKENS, kind="missed", cause="none"), now(LOST)) == (200, 0)
+
+
+def test_a_contradiction_is_counted_and_costs_nothing(metrics, ledger):
+    contradiction = share_of("unknown", 9_000, "contradiction")
+    verdict = CacheVerdict(could=10_000, readable=1_000, read=1_000, missed=9_000, causes=(contradiction,))
+    settle(ledger, attempt(verdict, CacheLoss(0, (0,), "exact")))
+    now = Numbers(page_of(metrics))
+    assert (now(CONTRADICTIONS, provider="openai", model="m", client="none"), now(LOST)) == (1, 0)
+
+
+def test_names_that_the_configuration_lacks_are_no_labels(metrics, ledger):
+    verdict = CacheVerdict(could=10_000, read=10_000)
+    settle(ledger, attempt(verdict, model="made-up/sk-secret"))
+    page = page_of(metrics)
+    assert Numbers(page)(TOKENS, provider="other", model="other", kind="could") == 10_000
+    assert "made-up" not in page
+
+
+def test_every_cause_is_on_the_pages():
+    page = (ROOT / "docs/prompt-caching.md").read_text()
+    explained = [word for first, *_ in rows_of(page, "Causes") for word in first.replace("`", "").split(", ")]
+    assert sorted(explained) == sorted(NAMES)
+    (label,) = (text for name, text in rows_of((ROOT / "docs/metrics.md").read_text(), "Labels") if name == "cause")
+    assert [name for name in NAMES if f"`{name}`" not in label] == []

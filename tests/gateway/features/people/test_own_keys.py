@@ -1,0 +1,255 @@
+"""Keys that people make for themselves, and the people that a process has seen, in both databases."""
+
+import gc
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from gateway.config.loading import from_mapping
+from gateway.features.people.own_keys import OwnKeyRefused, OwnKeys
+from gateway.features.people.records import AuditEntry, OwnKey, digest_of
+from gateway.features.people.rules import RuleBook
+from gateway.features.people.seen import AGAIN_SECONDS, SeenPeople
+from gateway.features.people.store import PeopleStore
+from gateway.features.people.tables import PEOPLE_TABLES
+from gateway.stores.sql import Database
+from gateway.stores.sqlite import SqliteDatabase
+from gateway.stores.store import Changed, Unavailable
+
+pytestmark = pytest.mark.sample(2)
+"""The gate takes one database for each test, and the soak the other."""
+
+DAY = 86400.0
+NAME = "okta:00u1"
+CLAIMS = {"sub": "00u1", "email": "ada@example.com", "groups": ["ml"]}
+ENTRY = AuditEntry(0.0, NAME, "session s", "127.0.0.1", "req-1", "PUT", "/me/keys/laptop", 201)
+
+
+def rules(**rule: Any) -> RuleBook:
+    own_keys = {"own_keys": {"most": 2, "longest": "30d"}}
+    issuer = {
+        "name": "okta",
+        "issuer": "https://example.okta.com",
+        "audience": ["trigate"],
+        "admit": [{"when": {"groups": "ml"}, **own_keys, **rule}],
+    }
+    config = from_mapping(
+        {"version": "v0.4.0", "model_providers": [{"model": "openai/a", "access_key": "k"}], "issuers": [issuer]}
+    )
+    return RuleBook(config.issuers)
+
+
+RULES = rules()
+
+
+@attrs.define
+class Process:
+    """One process with a clock that tests move."""
+
+    store: PeopleStore
+    seen: SeenPeople
+    now: float = 1000.0
+
+    def own_keys(self, **rule: Any) -> OwnKeys:
+        return OwnKeys(self.store, rules(**rule), self.seen, lambda: self.now)
+
+    def see(self, claims: dict[str, Any] = CLAIMS, issued: float | None = None) -> None:
+        self.seen.note(RULES.admit("okta", claims)[0], claims, self.now if issued is None else issued)
+
+
+@pytest.fixture
+async def process(open_database: Callable[..., Database]) -> AsyncIterator[Process]:
+    store = PeopleStore(open_database())
+    made = Process(store, SeenPeople(store, lambda: made.now))
+    yield made
+    await store.aclose()
+
+
+async def refusal_of(call: Any) -> OwnKeyRefused:
+    with pytest.raises(OwnKeyRefused) as error:
+        await call
+    return error.value
+
+
+async def test_a_key_is_shown_once_and_its_digest_is_stored(process):
+    process.see()
+    put = await process.own_keys().put(NAME, "laptop", audit=ENTRY)
+    assert put.secret is not None
+    assert put.secret.startswith("sk-trigate-")
+    assert put.key == OwnKey(NAME, "laptop", digest_of(put.secret), 1000.0 + 30 * DAY, 1000.0)
+    assert await process.store.own_keys(NAME) == (put.key,)
+    again = await process.own_keys().put(NAME, "laptop")
+    assert (again.secret, again.key) == (None, put.key)
+    assert put.secret not in repr(await process.store.audit())
+
+
+async def test_another_end_changes_the_key_and_not_its_secret(process):
+    process.see()
+    own_keys = process.own_keys()
+    first = await own_keys.put(NAME, "laptop", 5000.0)
+    process.now = 2000.0
+    later = await own_keys.put(NAME, "laptop", 9000.0)
+    assert later.secret is None
+    assert (later.key.digest, later.key.until, later.key.made) == (first.key.digest, 9000.0, 1000.0)
+    error = await refusal_of(own_keys.put(NAME, "laptop", 1000.0 + 31 * DAY))
+    assert "may last 30d" in str(error), "the lifetime counts from the day on which the key was made"
+    process.now = 9000.0
+    new = await own_keys.put(NAME, "laptop")
+    assert new.secret is not None, "the first one has expired"
+
+
+@pytest.mark.parametrize(
+    ("name", "until", "says", "param"),
+    [
+        ("laptop", 999.0, "would end in the past", "until"),
+        ("laptop", 1000.0 + 31 * DAY, "may last 30d", None),
+        ("", None, "name is not valid", "name"),
+        ("a/b", None, "name is not valid", "name"),
+        ("x" * 65, None, "name is not valid", "name"),
+        ("laptop\n", None, "name is not valid", "name"),
+    ],
+)
+async def test_a_key_beyond_the_rule_is_refused(process, name, until, says, param):
+    process.see()
+    error = await refusal_of(process.own_keys().put(NAME, name, until))
+    assert says in str(error)
+    assert error.param == param
+    assert await process.store.own_keys(NAME) == ()
+
+
+async def test_a_person_may_have_so_many_keys_as_its_rule_permits(process):
+    process.see()
+    own_keys = process.own_keys()
+    for name in ("a", "b"):
+        await own_keys.put(NAME, name)
+    assert "you have 2 keys, the maximum" in str(await refusal_of(own_keys.put(NAME, "c")))
+    assert (await own_keys.put(NAME, "b")).secret is None
+    await process.store.remove_own_key(NAME, "a")
+    assert (await own_keys.put(NAME, "c")).secret is not None
+
+
+async def test_no_rule_or_a_rule_without_own_keys_permits_none(process):
+    assert "does not know this person" in str(await refusal_of(process.own_keys().put(NAME, "laptop")))
+    process.see()
+    assert "`own_keys` is not set" in str(await refusal_of(process.own_keys(own_keys=None).put(NAME, "laptop")))
+    error = await refusal_of(process.own_keys(when={"groups": "sales"}).put(NAME, "laptop"))
+    assert "no rule of the issuer okta admits" in str(error)
+
+
+async def test_of_two_simultaneous_changes_one_wins(process):
+    process.see()
+    own_keys, results = process.own_keys(), []
+
+    async def put() -> None:
+        try:
+            results.append((await own_keys.put(NAME, "laptop")).secret is not None)
+        except Changed:
+            results.append(False)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(put)
+    assert results.count(True) == 1
+    assert len(await process.store.own_keys(NAME)) == 1
+
+
+# Seen people
+
+
+async def test_people_are_stored_in_batches_and_again_after_hours(process):
+    for number in range(450):
+        process.see({**CLAIMS, "sub": f"00u{number}"})
+    assert await process.store.people() == ()
+    await process.seen.flush()
+    assert len(await process.store.people(most=1000)) == 450
+    process.now += 60.0
+    process.see()
+    await process.seen.flush()
+    first = await process.store.person(NAME)
+    assert first is not None
+    assert first.seen == 1000.0, "it was stored a minute ago"
+    process.see({**CLAIMS, "groups": ["ml", "more"]})
+    await process.seen.flush()
+    changed = await process.store.person(NAME)
+    assert changed is not None
+    assert (changed.seen, changed.claims["groups"]) == (1060.0, ["ml", "more"])
+    process.now += AGAIN_SECONDS
+    process.see({**CLAIMS, "groups": ["ml", "more"]})
+    await process.seen.flush()
+    later = await process.store.person(NAME)
+    assert later is not None
+    assert (later.first, later.seen) == (1000.0, process.now)
+
+
+async def test_stored_people_take_little_memory(process):
+    """Some issuers send 200 groups of 40 characters in each token: 20 kB for each person."""
+
+    def note(first: int) -> None:
+        for number in range(first, first + 100):
+            groups = ["ml", *(f"{number}-{group:038}" for group in range(200))]
+            process.see({**CLAIMS, "sub": f"00u{number}", "groups": groups})
+
+    note(0)
+    await process.seen.flush()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        note(100)
+        await process.seen.flush()
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 100 * 4000
+
+
+@pytest.mark.parametrize("flushes_between", [True, False])
+async def test_an_older_token_does_not_bring_its_rights_back(process, flushes_between):
+    older, newer = {**CLAIMS, "groups": ["ml", "admins"]}, CLAIMS
+    process.see(older, 500.0)
+    await process.seen.flush()
+    process.see(newer, 900.0)
+    if flushes_between:
+        await process.seen.flush()
+    process.see(older, 500.0)
+    process.now += AGAIN_SECONDS
+    process.see(older, 500.0)
+    await process.seen.flush()
+    found = await process.store.person(NAME)
+    assert found is not None
+    assert (found.claims["groups"], found.claims_at) == (["ml"], 900.0)
+    other_process = SeenPeople(process.store, lambda: process.now)
+    other_process.note(rules().admit("okta", older)[0], older, 500.0)
+    await other_process.flush()
+    found = await process.store.person(NAME)
+    assert found is not None
+    assert (found.claims["groups"], found.seen) == (["ml"], process.now)
+
+
+async def test_the_last_uses_of_many_keys_are_stored(process):
+    process.see()
+    digest = bytes.fromhex((await process.own_keys().put(NAME, "laptop")).key.digest)
+    for now, used in ((1000.0, 1000.0), (1030.0, 1000.0), (1060.0, 1060.0)):
+        process.now = now
+        for number in range(450):
+            process.seen.note_key_use(number.to_bytes(32))
+        process.seen.note_key_use(digest)
+        await process.seen.flush()
+        (key,) = await process.store.own_keys(NAME)
+        assert key.used == used, "a use within a minute of the last one is not stored"
+
+
+async def test_people_seen_during_an_outage_are_stored_after_it(tmp_path):
+    store = PeopleStore(SqliteDatabase(tmp_path / "folder" / "state.sqlite", PEOPLE_TABLES))
+    seen = SeenPeople(store, lambda: 1000.0)
+    seen.note(rules().admit("okta", CLAIMS)[0], CLAIMS, 1000.0)
+    with pytest.raises(Unavailable):
+        await seen.flush()
+    (tmp_path / "folder").mkdir()
+    await seen.flush()
+    assert await store.person(NAME) is not None
+    await store.aclose()

@@ -1,0 +1,212 @@
+"""The memory of parts that were read before."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.features.prompt_caches import memo as memo_module
+from gateway.features.prompt_caches.memo import BlockMemo
+from gateway.features.prompt_caches.packing import pack
+from gateway.features.prompt_caches.prompts import PromptDigest
+from providers.catalog.prompt_caching import ROWS, CachingRow
+from streams.events import APIS
+from tests.support.cached_prompts import HISTORY, read, request_of, user_item
+from tests.support.each_row import each_row
+from tests.support.examples import examples
+
+
+def _facts(prompt: PromptDigest) -> tuple[Any, ...]:
+    blocks = [(block.path, block.strict, block.loose, block.size, block.mark) for block in prompt.blocks()]
+    return prompt.prefix(prompt.end), blocks, prompt.gap, prompt.head, prompt.has_answer, pack(prompt)
+
+
+@each_row("api", APIS, every=2)
+def test_turns_are_read_as_without_a_memo(api: str):
+    memo = BlockMemo()
+    for rounds in (0, 1, 2, 2, 5, 3, 60, 61):
+        body = request_of(api, rounds)
+        assert _facts(read(api, body, memo=memo)) == _facts(read(api, body))
+
+
+_SETTINGS = {
+    "chat": {"reasoning_effort": "low", "tool_choice": "auto"}, "responses": {"reasoning": {"effort": "low"}},
+    "messages": {"tool_choice": {"type": "auto"}, "thinking": {"type": "adaptive"}, "cache_control": {"ttl": "1h"}},
+    "converse": {"additionalModelRequestFields": {"thinking": {"type": "adaptive"}}},
+}  # fmt: skip
+
+
+@each_row("api", _SETTINGS, every=2)
+def test_a_request_is_read_by_the_rules_of_each_model_that_receives_it(api: str):
+    """A fallback may have another row, with other members in its key."""
+    body, headers = {**request_of(api, 2), **_SETTINGS[api]}, {"b": "value"}
+    rows = [*{repr(row): row for models in ROWS.values() for _, row in models}.values()]
+    rows += [CachingRow(settings=tuple((f"header:{name}", "tools") for name in names)) for names in ("ab", "bc")]
+    memo, without = BlockMemo(), [read(api, body, row, headers=headers) for row in rows]
+    for row, expected in (*zip(rows, without, strict=True), *zip(rows, without, strict=True)):
+        found = read(api, body, row, memo, headers)
+        assert _facts(found) == _facts(expected)
+        assert [(one.name, one.section) for one in found.settings] == [
+            (one.name, one.section) for one in expected.settings
+        ]
+        assert (found.end_mark, found.lifetime) == (expected.end_mark, expected.lifetime)
+
+
+_TEXTS = st.text(max_size=40)
+_EDITS = st.sampled_from(["append", "append", "append", "edit", "drop_first", "drop_last", "mark", "spaces"])
+
+
+def test_stored_turns_are_read_as_without_a_memo():
+    memo = BlockMemo()
+    for turns in (0, 1, 2, 5, 40, 41):
+        stored = [{"id": f"msg_{number}", **user_item("responses", f"Question {number}")} for number in range(turns)]
+        own = [user_item("responses", text) for text in (f"Question {turns}", "and another one")]
+        body = {"input": [*stored, *own]}
+        assert _facts(read("responses", body, memo=memo, earlier=turns)) == _facts(read("responses", body))
+
+
+@settings(max_examples=examples(60))
+@given(st.sampled_from(APIS), st.lists(st.tuples(_EDITS, _TEXTS, st.integers(0, 30)), max_size=12))
+def test_any_edits_are_read_as_without_a_memo(api: str, edits: list[tuple[str, str, int]]):
+    memo, items, indent = BlockMemo(most=3), [user_item(api, "start")], None
+    for number, (edit, text, at) in enumerate(edits):
+        match edit:
+            case "append":
+                items.append({**user_item(api, text), **({"id": f"msg_{number}"} if api == "responses" else {})})
+            case "edit":
+                items[at % len(items)] = user_item(api, text)
+            case "drop_first" if len(items) > 1:
+                items = items[1:]
+            case "drop_last" if len(items) > 1:
+                items = items[:-1]
+            case "mark":
+                part = {"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}
+                items[at % len(items)] = {"role": "user", "content": [part, part]}
+            case _:
+                indent = 1 if indent is None else None
+        body = json.dumps({HISTORY[api]: items}, indent=indent).encode()
+        assert _facts(read(api, body, memo=memo)) == _facts(read(api, body))
+
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+
+
+def marked_item(api: str, text: str) -> dict[str, Any]:
+    """Return a message of the user that ends with a mark, which the API may not know."""
+    item = user_item(api, text)
+    for name in ("content", "parts"):
+        if isinstance(content := item.get(name), list) and content:
+            return {**item, name: [*content[:-1], {**content[-1], **MARK}]}
+    return {**item, "content": [{"type": "text", "text": text, **MARK}]}
+
+
+_STEPS = st.sampled_from(["append", "append", "append", "repeat", "go back", "edit", "mark two", "mark none"])
+
+
+@settings(max_examples=examples(60))
+@given(st.sampled_from(APIS), st.lists(st.tuples(_STEPS, st.text(max_size=40), st.integers(0, 30)), max_size=14))
+def test_turns_whose_mark_moves_are_read_as_without_a_memo(api: str, steps: list[tuple[str, str, int]]):
+    memo, texts, marks = BlockMemo(most=4), ["start"], 1
+    for step, text, at in steps:
+        marks = {"mark two": 2, "mark none": 0}.get(step, marks if step == "repeat" else 1)
+        match step:
+            case "append" | "mark two" | "mark none":
+                texts.append(text)
+            case "go back":
+                texts = [*texts[: at % len(texts)], text]
+            case "edit":
+                texts[at % len(texts)] = text
+        first = len(texts) - marks
+        items = [(marked_item if number >= first else user_item)(api, one) for number, one in enumerate(texts)]
+        body = json.dumps({HISTORY[api]: items}).encode()
+        assert _facts(read(api, body, memo=memo)) == _facts(read(api, body))
+
+
+@pytest.mark.parametrize("is_repeated", [False, True])
+def test_a_history_is_known_to_its_end_when_its_mark_moves(is_repeated: bool):
+    """Also if the same request is sent again before the next one."""
+    memo, texts = BlockMemo(), [f"Message {number} of a conversation" for number in range(4)]
+
+    def send(count: int) -> bytes:
+        items = [*(user_item("messages", one) for one in texts[: count - 1]), marked_item("messages", texts[count - 1])]
+        body = json.dumps({"messages": items}).encode()
+        read("messages", body, memo=memo)
+        return body
+
+    for count in (2, 3, 3) if is_repeated else (2, 3):
+        send(count)
+    items = [*(user_item("messages", one) for one in texts[:3]), marked_item("messages", texts[3])]
+    raw = json.dumps(items).encode()
+    known = memo.longest_part("messages:messages", memoryview(raw))
+    assert known is not None
+    assert raw[: known.length] == json.dumps(items[:3]).encode()[:-1]
+
+
+def test_a_known_history_is_not_parsed_again():
+    """The processor time of a turn with 400 kB of history, compared with that of the first reading."""
+    first, second = (json.dumps(request_of("messages", rounds)).encode() for rounds in (480, 481))
+    assert len(second) > 400_000
+    whole, turn = [], []
+    for _ in range(5):
+        memo = BlockMemo()
+        for times, body in ((whole, first), (turn, second)):
+            started = time.thread_time()
+            read("messages", body, memo=memo)
+            times.append(time.thread_time() - started)
+    assert min(turn) < min(whole) / 4
+
+
+def test_reading_is_linear():
+    """With 25,000 blocks the time of one block is that of 2,500 blocks."""
+    times = []
+    for count in (2_500, 25_000):
+        item = json.dumps(user_item("messages", "A short message")).encode()
+        body = b'{"messages":[' + b",".join([item] * count) + b"]}"
+        started = time.thread_time()
+        prompt = read("messages", body)
+        times.append((time.thread_time() - started) / count)
+        assert prompt.end == count
+    assert times[1] < 3 * times[0]
+
+
+def test_the_memo_of_many_blocks_is_bounded(monkeypatch):
+    """Otherwise a client with 200,000 blocks in each of its histories would use 50 MB."""
+    monkeypatch.setattr(memo_module, "MOST_MEMO", 2**18)
+    memo = BlockMemo()
+    item = json.dumps(user_item("messages", "A short message")).encode()
+    for number in range(5):
+        first = json.dumps(user_item("messages", f"Conversation {number}")).encode()
+        read("messages", b'{"messages":[' + b",".join([first, *[item] * 4_000]) + b"]}", memo=memo)
+        assert 0 < memo.size <= 2**18
+
+
+@pytest.mark.parametrize("api", ["messages", pytest.param("chat", marks=pytest.mark.soak)])
+def test_long_system_texts_count_with_their_chunks(api: str, monkeypatch):
+    monkeypatch.setattr(memo_module, "MOST_MEMO", 2**19)
+    memo, sizes = BlockMemo(), []
+    for number in range(8):
+        texts = [f"{number} {text} ".ljust(16_500, "x") for text in range(20)]
+        body: dict[str, Any] = {"messages": [user_item("messages", "Hello")]}
+        if api == "messages":
+            body["system"] = [{"type": "text", "text": text} for text in texts]
+        else:
+            body["messages"][:0] = [{"role": "system", "content": text} for text in texts]
+        prompt = read(api, body, memo=memo)
+        chunks = sum(len(one.digests) for one in prompt.system.chunks.values())
+        assert chunks > 20 * 100 * 8
+        sizes.append(memo.size)
+    assert sizes[0] > chunks
+    assert sizes[0] < sizes[1] <= max(sizes) <= 2**19
+
+
+def test_the_memo_is_bounded_and_forgets_the_oldest():
+    memo = BlockMemo(most=4)
+    bodies = [json.dumps({"messages": [user_item("chat", f"Conversation {number}")]}).encode() for number in range(20)]
+    for body in bodies:
+        read("chat", body, memo=memo)
+    raw = [body.removeprefix(b'{"messages": ')[:-1] for body in bodies]
+    known = [memo.longest_part("chat:messages", memoryview(one + b" ")) is not None for one in raw]
+    assert known == [False] * 16 + [True] * 4

@@ -1,0 +1,74 @@
+"""Prompts as few bytes."""
+
+import json
+from typing import Any
+
+from gateway.features.prompt_caches.packing import LARGEST, pack, unpack
+from gateway.features.prompt_caches.positions import boundary_positions, each_anchor, lookup_positions
+from gateway.features.prompt_caches.prompts import PromptDigest
+from streams.events import APIS
+from tests.support.cached_prompts import HISTORY, KEY, read, request_of, row_of, tool_of, user_item
+from tests.support.each_row import each_row
+
+MARKER = "zanzibar-7731-secret-marker"
+
+
+def _facts(prompt: PromptDigest) -> list[Any]:
+    return [
+        (
+            block.path,
+            block.role,
+            block.kind,
+            block.strict,
+            block.size,
+            block.mark,
+            block.chunks and block.chunks.digests,
+        )
+        for block in prompt.blocks()
+    ]
+
+
+@each_row("api", APIS)
+@each_row("rounds", [0, 3, 60])
+def test_a_remembered_prompt_is_the_same(api: str, rounds: int):
+    prompt = read(api, request_of(api, rounds) | {"tool_choice": "auto", "reasoning_effort": "low"})
+    other = unpack(pack(prompt, 100_000))
+    assert _facts(other) == _facts(prompt)
+    assert other.size == prompt.size
+    assert [other.prefix(position) for position in range(other.end + 1)] == [
+        prompt.prefix(position) for position in range(prompt.end + 1)
+    ]
+    assert boundary_positions(other, row_of(api)) == boundary_positions(prompt, row_of(api))
+    assert lookup_positions(other, row_of(api)) == lookup_positions(prompt, row_of(api))
+    assert [*each_anchor(other, KEY)] == [*each_anchor(prompt, KEY)]
+
+
+@each_row("most", [LARGEST, LARGEST // 2, 3000], every=2)
+def test_a_remembered_prompt_fits(most: int):
+    system = "".join(f"{number} times a rule. " for number in range(2000))
+    items = [user_item("messages", f"Message {number}") for number in range(2000)]
+    prompt = read("messages", request_of("messages", 0, system=system) | {"messages": items})
+    data = pack(prompt, most)
+    assert 0 < sum(map(len, data)) <= most
+    other = unpack(data)
+    assert other.prefix(other.end) == prompt.prefix(prompt.end)
+    assert other.size == prompt.size
+    assert other.history[-1].path == "messages[1999].content[0]"
+
+
+def test_a_prompt_with_too_many_tools_is_not_remembered():
+    tools = [tool_of("messages", f"tool_{number}") for number in range(2000)]
+    assert pack(read("messages", request_of("messages", 0, tools=tools))) == ()
+
+
+@each_row("api", APIS)
+def test_no_text_is_remembered(api: str):
+    text = json.dumps(request_of(api, 2, system=f"{MARKER} " * 30, tools=[tool_of(api, MARKER, MARKER)]))
+    body = json.loads(text.replace("Reading", MARKER).replace("/src", MARKER).replace("Text of", MARKER))
+    body["metadata"] = {"user_id": MARKER}
+    body["tool_choice"] = {"type": "tool", "name": MARKER}
+    prompt = read(api, body)
+    remembered = unpack(pack(prompt))
+    shown = [repr(prompt), repr(list(prompt.blocks())), repr(remembered), repr(prompt.settings), str(pack(prompt))]
+    assert [text for text in shown if "zanzibar" in text] == []
+    assert HISTORY[api] in body

@@ -1,0 +1,188 @@
+"""The cost of explaining a turn, in function calls, which are equal on every machine (C16, C59)."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.features.prompt_caches.followed import SentRequest
+from gateway.features.prompt_caches.items import LIST
+from gateway.features.prompt_caches.memory import PromptMemory
+from gateway.features.prompt_caches.tracker import PromptTracker
+from streams.events import APIS, Usage
+from tests.support.cached_prompts import SYSTEM, request_of, row_of, user_item
+from tests.support.counted_calls import calls
+from tests.support.each_row import each_row
+from tests.support.set_clock import SetClock
+
+MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+READ = Usage(input=1, cache_read=5_000, cache_write=300, reports_cache_read=True)
+
+MOST_CALLS = 650
+"""Calls for a turn of Messages with two new blocks; there were 4,200 when blocks were objects, and 850 when a single
+process divided its conversations into rows."""
+
+
+class Client:
+    """A client that sends the turns of a conversation through a tracker."""
+
+    def __init__(self) -> None:
+        self.clock = SetClock()
+        self.tracker = PromptTracker(PromptMemory.make_private(2**22, self.clock))
+
+    def send(self, api: Any, body: dict[str, Any]) -> SentRequest:
+        """Return a sent request."""
+        self.clock.now += 1
+        members = MEMBERS.decode(json.dumps(body).encode())
+        return SentRequest(
+            "ann", api, members, {}, row_of(api), b"account", "entry", self.clock.now, api, None, "model"
+        )
+
+    def explain(self, sent: SentRequest) -> None:
+        """Do everything for a request and its response, as the gateway does."""
+        tracker = self.tracker
+        read = tracker.reader.read(sent, tracker.reader.recognize(sent))
+        assert read is not None
+        attempt = tracker.follow(sent, read, tracker.open_exchange(sent, tracker.parents.find(sent, read)))
+        tracker.note_head(attempt, sent.sent)
+        tracker.settle(attempt, READ, None, None)
+
+
+def calls_of_turn(api: str, rounds: int) -> int:
+    """Return the calls for a turn of a conversation that has ``rounds`` of tool calls already."""
+    client = Client()
+    for number in range(3):
+        client.explain(client.send(api, request_of(api, rounds + number)))
+    sent = client.send(api, request_of(api, rounds + 3))
+    return calls(lambda: client.explain(sent))
+
+
+@each_row("api", APIS, every=3)
+def test_a_turn_costs_the_same_after_a_long_history(api: str):
+    """Only a hash of the history grows, by one call for 64 KiB."""
+    assert calls_of_turn(api, 450) < 1.2 * calls_of_turn(api, 40)
+
+
+def test_a_turn_costs_few_calls():
+    assert calls_of_turn("messages", 450) < MOST_CALLS
+
+
+def calls_of_continuation(turns: int) -> int:
+    """Return the calls to read a turn after ``turns`` stored ones, which have ids that their requests did not have."""
+    client = Client()
+
+    def send(turn: int) -> SentRequest:
+        texts = [f"Question {number}, which is answered" for number in range(turn + 1)]
+        stored = [{"id": f"msg_{number}", **user_item("responses", text)} for number, text in enumerate(texts[:-1])]
+        own = user_item("responses", texts[-1])
+        sent = client.send("chat", {"messages": [user_item("chat", text) for text in texts]})
+        members = MEMBERS.decode(json.dumps({"input": [*stored, own]}).encode())
+        return msgspec.structs.replace(
+            sent, client_api="responses", client_members=lambda: members, client_earlier=turn
+        )
+
+    for turn in (turns, turns + 1):
+        client.explain(send(turn))
+    last = send(turns + 2)
+    return calls(lambda: client.explain(last))
+
+
+def test_a_turn_after_stored_ones_costs_the_same_for_any_number():
+    """All stored turns were parsed for each request, which took half the time of a conversation of 800 turns."""
+    assert calls_of_continuation(400) < 1.2 * calls_of_continuation(20)
+
+
+def test_the_event_loop_does_the_same_for_10_000_blocks():
+    """A thread reads the prompt; the rest is done where the streams are."""
+    counts = []
+    for number in (300, 10_000):
+        client = Client()
+        items = [user_item("messages", f"Message {at} of a long list of messages") for at in range(number)]
+        sent = client.send("messages", {"system": SYSTEM, "messages": items})
+        read = client.tracker.reader.read(sent)
+        assert read is not None
+        assert read.prompt.history_count == number
+
+        def follow(client: Client = client, sent: SentRequest = sent, read: Any = read) -> None:
+            tracker = client.tracker
+            attempt = tracker.follow(sent, read, tracker.open_exchange(sent, tracker.parents.find(sent, read)))
+            tracker.note_head(attempt, sent.sent)
+            tracker.settle(attempt, READ, None, None)
+
+        counts.append(calls(lambda follow=follow: follow()))
+    assert counts[1] < 1.2 * counts[0]
+
+
+RELEASING = frozenset({"blake2b", "update"})
+"""Functions that release the lock for long arguments."""
+
+
+def longest_call(work: Callable[[], object]) -> float:
+    """Return the CPU seconds of the longest call into C that keeps the interpreter's lock."""
+    longest, began = 0.0, 0.0
+
+    def note(_: Any, event: str, function: Any) -> None:
+        nonlocal longest, began
+        if event == "c_call":
+            began = time.thread_time()
+        elif event == "c_return" and function.__name__ not in RELEASING:
+            longest = max(longest, time.thread_time() - began)
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return longest
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("length", [500_000, 16_000_000])
+def test_a_history_of_16_megabytes_keeps_no_stream_waiting(length):
+    """A thread reads it, and no call takes longer than to find the members of a list, some 5 ms (C59)."""
+    items = [user_item("messages", "word " * (length // 5)) for _ in range(16_000_000 // length)]
+    text = json.dumps([items]).encode()
+    client = Client()
+    sent = client.send("messages", {"system": SYSTEM, "messages": items})
+    scan = min(longest_call(lambda: LIST.decode(text)) for _ in range(3))
+    assert (
+        min(longest_call(lambda one=one: one.tracker.reader.read(sent)) for one in (Client(), Client(), client))
+        < 2 * scan
+    )
+    later = client.send("messages", {"system": SYSTEM, "messages": [*items, user_item("messages", "Another message")]})
+    assert longest_call(lambda: client.tracker.reader.read(later)) < 2 * scan
+
+
+def test_large_histories_are_not_hashed_in_the_event_loop():
+    client = Client()
+    items = [user_item("messages", "A long message. " * 1_000) for _ in range(100)]
+    body = {"system": SYSTEM, "messages": items}
+    client.explain(client.send("messages", body))
+    known = client.tracker.reader.recognize(client.send("messages", {**body, "messages": [*items, items[0]]}))
+    assert known is not None
+    assert known.parts.history is None
+
+
+def test_a_translated_request_is_recognized_without_a_thread():
+    """Only its new messages are read: a thread costs more than that."""
+    client, items = Client(), [user_item("messages", f"Message {at}. " * 50) for at in range(400)]
+    for number in range(3):
+        body = {
+            "system": SYSTEM,
+            "messages": [*items, *(user_item("messages", f"New {at} {'x' * 50}") for at in range(number))],
+        }
+        client.clock.now += 1
+        sent = SentRequest(
+            "ann", "chat", json.dumps(body).encode(), {}, row_of("chat"), b"account", "entry", client.clock.now,
+            "messages", MEMBERS.decode(json.dumps(body).encode()), "model",
+        )  # fmt: skip
+        known = client.tracker.reader.recognize(sent)
+        assert known is not None
+        assert isinstance(sent.body, bytes)
+        unread = 2 * len(sent.body) - known.size
+        assert (unread < 5_000) == (number > 0)
+        assert client.tracker.reader.read(sent, known) is not None

@@ -1,0 +1,79 @@
+"""The texts of secrets that a process keeps, and stores that fail."""
+
+import pytest
+import trio
+
+from configfile.stored_secrets import StoredSecret
+from gateway.config.loading import Config, from_mapping
+from gateway.features.secret_stores.keeping import PAUSE, SecretKeeper
+from tests.support.secret_store import FIXED_TOKEN, SecretStoreServer, open_stores
+
+KEY = StoredSecret("vault", "secret/a#key")
+
+
+@pytest.fixture
+def server():
+    with open_stores() as stores:
+        stores.secrets["secret/a"] = {"key": "one"}
+        yield stores
+
+
+def config(server: SecretStoreServer) -> Config:
+    return from_mapping(
+        {
+            "version": "v0.4.0",
+            "model_providers": [{"model": "openai/a", "access_key": {"vault": KEY.place}}],
+            "secret_stores": {"vault": {"url": server.url, "token": FIXED_TOKEN}},
+        }
+    )
+
+
+async def test_the_start_waits_for_a_store_that_is_down_but_not_for_ever(server):
+    server.down = 503
+    settings = config(server)
+    async with SecretKeeper(settings) as keeper:
+        began = trio.current_time()
+        await keeper.read_first(settings, patience=1.2)
+        assert trio.current_time() - began >= 1.2
+        assert len(server.calls) >= 2, "it tries again"
+        assert keeper.unread(settings) == (KEY,)
+        server.down = 0
+        await keeper.read_first(settings)
+        assert keeper.texts == {str(KEY): "one"}
+        assert keeper.stale == 0
+
+
+async def test_the_start_does_not_wait_for_a_secret_that_does_not_exist(server):
+    del server.secrets["secret/a"]
+    settings = config(server)
+    async with SecretKeeper(settings) as keeper:
+        await keeper.read_first(settings)
+        assert len(server.calls) == 2, "its sign-in and one read"
+        assert keeper.unread(settings) == (KEY,)
+
+
+async def test_rejected_keys_are_read_again_once_in_a_while_however_many_requests_fail(server):
+    now, settings = [0.0], config(server)
+    applied: list[str] = []
+    async with SecretKeeper(settings, clock=lambda: now[0]) as keeper:
+        await keeper.read_first(settings)
+
+        async def apply() -> None:
+            applied.append(keeper.texts[str(KEY)])
+
+        keeper.apply = apply
+        server.calls.clear()
+        found: list[str | None] = []
+
+        async def renew(refused: str) -> None:
+            found.append(await keeper.renew(KEY, refused))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(renew, "one")
+        assert (found, len(server.calls), applied) == ([None] * 20, 1, [])
+        server.secrets["secret/a"] = {"key": "two"}
+        now[0] = PAUSE + 1
+        await renew("one")
+        await renew("one")
+        assert (found[-2:], len(server.calls), applied) == (["two", "two"], 2, ["two"])

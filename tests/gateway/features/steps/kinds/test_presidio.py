@@ -1,0 +1,130 @@
+"""Presidio's analyzer as a step, on a real socket: its API, and every malformed result.
+
+The API: https://github.com/microsoft/presidio/blob/main/presidio-analyzer/app.py"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import pytest
+import trio
+
+from gateway.config.loading import ConfigError
+from gateway.features.steps.loaded import LoadedStep
+from gateway.features.steps.loading import load_steps
+from gateway.features.steps.runner import StepFailed, run_step
+from tests.support.check_services import analyzer, check_service
+from tests.support.each_row import each_row
+from tests.support.step_files import step_config
+from trigate.steps import Check, Passage
+
+PEOPLE: Final = analyzer({"PERSON": "Ann Lee", "DATE_TIME": "today"})
+
+
+@pytest.fixture(scope="module")
+def service():
+    with check_service() as served:
+        yield served
+
+
+@asynccontextmanager
+async def presidio_step(folder: Any, url: str, more: str = "", settings: str = "") -> AsyncIterator[LoadedStep]:
+    steps = load_steps(step_config(folder, f"  - {{use: presidio{more}, with: {{url: '{url}'{settings}}}}}\n"))
+    async with trio.open_nursery() as nursery:
+        await steps.open(nursery)
+        yield steps.steps[0]
+        await steps.aclose()
+
+
+def check(*texts: str) -> Check:
+    passages = (Passage("user", f"messages[{i}].content", text) for i, text in enumerate(texts))
+    return Check("request", tuple(passages), client="app")
+
+
+@each_row(
+    ("more", "settings", "expected"),
+    [
+        ("", "", {"language": "en"}),
+        ("", ", language: de, score: 0.35", {"language": "de", "score_threshold": 0.35}),
+        ("", ", entities: [PERSON]", {"language": "en", "entities": ["PERSON"]}),
+        (", action: {PERSON: mask}", "", {"language": "en", "entities": ["PERSON"]}),
+        (", action: {PERSON: mask}", ", entities: [DATE_TIME]", {"language": "en", "entities": ["DATE_TIME"]}),
+    ],
+)
+async def test_the_request_has_the_documented_members(tmp_path, service, more, settings, expected):
+    service.use(PEOPLE)
+    async with presidio_step(tmp_path, service.url + "/", more, settings) as step:
+        await run_step(step, check("I am Ann Lee", "", "today"))
+    (seen,) = service.seen
+    assert (seen.method, seen.path) == ("POST", "/analyze")
+    assert seen.json == {"text": ["I am Ann Lee", "today"], **expected}
+
+
+async def test_positions_count_characters(tmp_path, service):
+    service.use(PEOPLE)
+    async with presidio_step(tmp_path, service.url) as step:
+        found = await run_step(step, check("nothing", "🦅🦅 Ann Lee, today"))
+    assert [(one.label, one.passage.path, one.start, one.end) for one in found] == [
+        ("PERSON", "messages[1].content", 3, 10),
+        ("DATE_TIME", "messages[1].content", 12, 17),
+    ]
+    assert [step.action_for(one.label) for one in found] == ["mask", "mask"]
+
+
+async def test_a_label_without_an_action_is_refused(tmp_path, service):
+    service.use(analyzer({"PERSON": "Ann Lee"}))
+    async with presidio_step(tmp_path, service.url, ", action: {US_SSN: mask}", ", entities: [PERSON]") as step:
+        (found,) = await run_step(step, check("I am Ann Lee"))
+        assert step.action_for(found.label) == "refuse"
+
+
+async def test_clean_texts_are_not_sent_again(tmp_path, service):
+    service.use(PEOPLE)
+    async with presidio_step(tmp_path, service.url) as step:
+        await run_step(step, check("clean", "I am Ann Lee"))
+        await run_step(step, check("clean", "I am Ann Lee", "new"))
+    assert [one["text"] for one in service.requests] == [["clean", "I am Ann Lee"], ["I am Ann Lee", "new"]]
+
+
+@each_row("position", [10, 8_999, 9_995, 9_999, 17_995, 25_000])
+async def test_a_name_at_the_border_of_two_pieces_is_found_whole(tmp_path, service, position):
+    service.use(PEOPLE)
+    text = "a" * position + " Ann Lee " + "b" * (25_000 - position)
+    async with presidio_step(tmp_path, service.url) as step:
+        found = await run_step(step, check(text))
+    assert {(one.start, one.end) for one in found} == {(position + 1, position + 8)}
+    assert max(len(one) for one in service.requests[0]["text"]) == 10_000
+
+
+RESULT: Final = {"entity_type": "PERSON", "start": 0, "end": 2, "score": 0.9}
+
+MALFORMED: Final[dict[str, Any]] = {
+    "an object": {"error": "No language provided"},
+    "results of one text": [RESULT],
+    "too many lists": [[], []],
+    "no list": [],
+    "null for a text": [None],
+    "no position": [[{"entity_type": "PERSON"}]],
+    "a text as position": [[{**RESULT, "start": "0"}]],
+    "a boolean as position": [[{**RESULT, "start": True}]],
+    "an end after the text": [[{**RESULT, "end": 99}]],
+    "a negative start": [[{**RESULT, "start": -1}]],
+    "an end before the start": [[{**RESULT, "start": 3}]],
+    "no entity": [[{**RESULT, "entity_type": None}]],
+    "a result that is a text": [["PERSON"]],
+}
+
+
+@each_row("case", MALFORMED, every=3)
+async def test_malformed_results_are_failures(tmp_path, service, case):
+    service.use(lambda _: MALFORMED[case])
+    async with presidio_step(tmp_path, service.url) as step:
+        with pytest.raises(StepFailed) as caught:
+            await run_step(step, check(f"a text that was never clean, {case}"))
+    assert caught.value.reason == "malformed"
+
+
+def test_an_empty_list_of_entities_is_a_mistake(tmp_path):
+    use = "  - {use: presidio, with: {url: 'http://localhost:1', entities: []}}\n"
+    with pytest.raises(ConfigError, match="`entities` is empty; list at least one kind of data, or remove it"):
+        load_steps(step_config(tmp_path, use))
