@@ -315,7 +315,7 @@ gateway.reload secret_stores.keeping
 gateway.reload steps.loaded
 gateway.telemetry live_view.transcripts
 trigate steps.harness"""
-"""What still reaches into features: a room, and a module below ``gateway.features``. No line may be added."""
+"""The rooms that still reach into features, with the modules below ``gateway.features``. No line may be added."""
 
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
@@ -421,7 +421,7 @@ def test_the_table_allows_nothing_that_no_room_needs():
 
 
 def test_the_fence_only_shrinks():
-    """What reaches into a feature, besides its ``feature.py``, is known: the kernel shall name no feature."""
+    """The kernel shall name no feature: others may import only the ``feature.py`` of each."""
     assert reaches_into_features() - set(FENCE.split("\n")) == set()
 
 

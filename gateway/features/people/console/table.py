@@ -8,7 +8,7 @@ from gateway.features.people.console import sections
 from gateway.features.people.console.api_calls import PageCall, route_of
 from gateway.features.people.console.form_values import CLIENT_FIELDS
 from gateway.features.people.console.paths import AUDIT, GROUPS, KEYS, ME, PEOPLE, USAGE
-from gateway.features.people.console.sections import ALL_SUMS, OWN_SUMS, Section, listed
+from gateway.features.people.console.sections import ALL_SUMS, OWN_SUMS, Section, section_of
 
 Condition: TypeAlias = Literal["none", "new", "version"]
 """The condition of a change: that the object is new, or that it is still the version in the page."""
@@ -46,7 +46,7 @@ class ConsolePage:
 PAGES: Final = (
     ConsolePage(ME, "Your account", (
         PageSection("/me", sections.rights),
-        PageSection("/me/sessions", listed("me", "sessions", "/me/sessions")),
+        PageSection("/me/sessions", section_of("me", "sessions", "/me/sessions")),
     )),
     ConsolePage(USAGE, "Usage", (
         PageSection("/admin/v1/usage",
@@ -58,8 +58,8 @@ PAGES: Final = (
         PageSection("/me/keys", sections.own_keys),
     )),
     ConsolePage(GROUPS, "Groups", (
-        PageSection("/admin/v1/groups", listed("groups", "groups", "/admin/v1/groups")),
-        PageSection("/admin/v1/raises", listed("groups", "raises", "/admin/v1/raises")),
+        PageSection("/admin/v1/groups", section_of("groups", "groups", "/admin/v1/groups")),
+        PageSection("/admin/v1/raises", section_of("groups", "raises", "/admin/v1/raises")),
     )),
     ConsolePage(PEOPLE, "People", (PageSection("/admin/v1/people", sections.people),)),
     ConsolePage(AUDIT, "Audit", (PageSection("/admin/v1/audit", sections.changes),)),
