@@ -20,6 +20,7 @@ from gateway.features.metrics.endpoint import metrics_routes
 from gateway.http.external_url import make_url_adapter
 from gateway.http.late_imports import import_all, load_module
 from gateway.lifespan import add_issuers, add_process_tasks, keep_people_tables
+from gateway.open_features import RunningFeatures
 from gateway.open_service import open_service
 from gateway.relay.routes import RelayedPaths, add_relays, pattern_of
 from gateway.serving.descriptors import default_connections
@@ -48,10 +49,12 @@ def create_app(
     return whole_app(config, open_service(config, lifecycle or Lifecycle(), store, check_streams, record, readable))
 
 
-def whole_app(config: Config, service: Service) -> App:
-    """Return the first app of a process, whose start and end also start and end the process's own tasks."""
+def whole_app(config: Config, service: Service, running: RunningFeatures | None = None) -> App:
+    """Return the first app of a process, whose start and end also start and end the process's own tasks.
+
+    ``running`` runs the features, also those of later configurations."""
     app = app_of(config, service)
-    add_process_tasks(app, service)
+    add_process_tasks(app, service, running or RunningFeatures())
     if service.issuers is not None:
         add_issuers(app, service.issuers)
     if service.own_keys is not None:

@@ -10,6 +10,7 @@ import trio
 from gateway.exchange.run_queries import has_provider_runs, query_provider_runs
 from gateway.exchange.service import Service
 from gateway.features.metrics.endpoint import watch
+from gateway.open_features import RunningFeatures
 from gateway.serving.http_app import App
 from gateway.stores.store import Store, Unavailable
 
@@ -29,9 +30,9 @@ CUT_FLUSH: Final = 2.0
 """Seconds for them if the drain has used all its time."""
 
 
-def add_process_tasks(app: App, service: Service) -> None:
+def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> None:
     """Start the process's tasks with ``app``, and end them in order with it: background turns, the removal of expired
-    state, metrics, probes, providers' model lists, counters and recordings."""
+    state, metrics, probes, providers' model lists, counters and recordings, and those of features."""
     store, background, recorder = service.store, service.background, service.recorder
     watching, keeping = trio.CancelScope(), trio.CancelScope()
 
@@ -59,6 +60,7 @@ def add_process_tasks(app: App, service: Service) -> None:
             await counters.remote.read_clock()  # periods begin by it
         if service.steps is not None:
             await service.steps.open(app.nursery, store)
+        await running.start(app.nursery, service.features)
         await service.kept_ledger.begin()
         await service.pending_batches.read()
         hashing = partial(trio.to_thread.run_sync, service.router.hash_keys, trio.from_thread.check_cancelled)
@@ -75,6 +77,7 @@ def add_process_tasks(app: App, service: Service) -> None:
         service.ledger.audit.summarise()
         await background.finish()
         await service.ledger.finish(CUT_FLUSH if service.lifecycle.is_cut else FLUSH)
+        await running.finish()
         if counters.remote is not None:
             await counters.remote.finish()
         await recorder.finish()

@@ -16,6 +16,7 @@ from gateway.exchange.service import Replaced, Service
 from gateway.features.answer_cache.cache import AnswerCache, CacheUses
 from gateway.features.model_lists.lists import ProviderLists
 from gateway.kept_objects.owned_ids import AccountDirectory
+from gateway.open_features import open_features
 from gateway.open_parts import (
     credentials_of,
     max_chunk,
@@ -44,6 +45,8 @@ from gateway.open_parts import (
 )
 from gateway.open_store import open_people_store
 from gateway.routing.router import Router
+from gateway.seams.feature import Ports
+from gateway.seams.hooks import combine
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
 
@@ -94,7 +97,7 @@ def open_service(
     finished, contents = open_observers(steps, authenticator, ledger, metrics)
     credentials, provider_lists = credentials_of(config, {}, secrets), ProviderLists()
     provider_lists.follow(config, credentials)
-    return Service(
+    service = Service(
         router=Router(config),
         upstream=open_upstream(config, shares),
         lifecycle=lifecycle,
@@ -135,8 +138,19 @@ def open_service(
         stored_keys=stored_keys,
         cache_acts=open_cache_acts(config),
         prompt_caching=open_prompt_caching(config, None if shared is None else shared.memory),
-        worker_memory=None if shared is None else shared.memory,
+        shared=shared,
     )
+    return with_features(config, service)
+
+
+def with_features(config: Config, service: Service) -> Service:
+    """Return ``service`` with the features of ``config``, which continue those of ``service``. Changes nothing."""
+    ports = Ports(
+        service.router, service.authenticator, service.allowances, service.ledger, service.upstream, service.health,
+        service.lifecycle, service.store, service.shared,
+    )  # fmt: skip
+    features = open_features(config, ports, service.features)
+    return attrs.evolve(service, features=features, hooks=combine(one.hooks for one in features.values()))
 
 
 def prepare_service(config: Config, service: Service) -> Service:
@@ -173,7 +187,9 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
     return attrs.evolve(
         service, limits=config.limits,
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
-        prompt_caching=open_prompt_caching(config, service.worker_memory, service.prompt_caching),
+        prompt_caching=open_prompt_caching(
+            config, None if service.shared is None else service.shared.memory, service.prompt_caching
+        ),
         credentials=credentials, people_store=people_store, own_keys=open_own_keys(service.people, people_store),
         sessions=open_sessions(config, service.issuers, people_store, service.stored_keys),
         cache_acts=open_cache_acts(config, service.cache_acts),
@@ -188,12 +204,13 @@ def service_of_clients(config: Config, service: Service) -> Service:
     config = attrs.evolve(config, people=people)
     authenticator = Authenticator(config, before=service.authenticator)
     admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)
-    return attrs.evolve(
+    made = attrs.evolve(
         service, authenticator=authenticator, admission=admission, allowances=service.allowances.next(config),
         cache_uses=CacheUses.of(config), request_members=open_request_members(config),
         accounts=AccountDirectory(config), people=people,
         sessions=open_sessions(config, service.issuers, service.people_store, service.stored_keys, service.sessions),
     )  # fmt: skip
+    return with_features(config, made)
 
 
 def use_clients(config: Config, service: Service, before: Service) -> None:
@@ -209,3 +226,5 @@ def use_clients(config: Config, service: Service, before: Service) -> None:
     if service.finished is not None:
         service.finished.use(service.steps, service.authenticator.find_group)
     service.tracing.use_groups(service.authenticator.find_group)
+    for feature in service.features.values():
+        feature.use()

@@ -28,6 +28,7 @@ from gateway.exchange.service import Service
 from gateway.http.late_imports import import_all
 from gateway.http.offload import run_in_thread
 from gateway.lifespan import add_issuers, create_people_tables, keep_people_tables
+from gateway.open_features import RunningFeatures
 from gateway.open_service import prepare_service, service_of_clients, use_clients, use_service
 from gateway.serving.http_app import App
 from gateway.shared.memory import anonymous_file
@@ -56,7 +57,8 @@ class ReloadableApp:
         self._config = config
         self._service = service
         self._alone = alone
-        self._first = whole_app(config, service)
+        self._running = RunningFeatures()
+        self._first = whole_app(config, service, self._running)
         self._app = self._first
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -83,6 +85,7 @@ class ReloadableApp:
         service = use_service(config, prepared.service, self._service)
         self._app = app_of(config, service)
         self._first.start_soon(partial(import_all, parts_of(config)))
+        self._run_features(service)
         self._change_steps(service.steps)
         if has_provider_runs(service):
             self._first.start_soon(partial(query_provider_runs, service))
@@ -94,6 +97,14 @@ class ReloadableApp:
             keep_people_tables(self._first, service.own_keys)
         self._service.replaced.set()
         self._config, self._service = config, service
+
+    def _run_features(self, service: Service) -> None:
+        """Run the new features of ``service``, and end those that are gone."""
+
+        async def start() -> None:
+            await self._running.start(self._first.nursery, service.features)
+
+        self._first.start_soon(start)
 
     def _change_steps(self, steps: "StepSet | None") -> None:
         """Open the new resources of ``steps``, and close those of the replaced ones after their last request."""
@@ -120,6 +131,7 @@ class ReloadableApp:
                 log.exception("the changed keys could not be applied; the previous ones stay in use")
                 return
             break
+        self._run_features(made.service)
         self._app, self._config, self._service = made.app, made.config, made.service
         found = made.changes
         service.replaced.set_for((*found["removed"], *found["changed"]))

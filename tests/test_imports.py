@@ -78,10 +78,12 @@ ARROWS: Final = {
         http ledger providers.interactions providers.messages providers.neutral providers.responses request
         routing stores streaming""",
     "gateway.telemetry": "config http ledger providers.apis providers.neutral request streaming upstream",
+    "gateway.seams": "access allowances config health ledger routing serving shared stores upstream",
+    "gateway.open_features": "config seams",
     "gateway.exchange": """
         access allowances balancing config conversations followed_keys health http kept_objects ledger logs
         providers.apis providers.auth providers.catalog providers.errors providers.grammar providers.neutral
-        request routing serving shared stores streaming telemetry upstream""",
+        request routing seams serving shared stores streaming telemetry upstream""",
     "gateway.endpoints": """
         access allowances config conversations exchange http ledger providers.apis providers.endpoints
         providers.interactions providers.neutral providers.responses request routing serving stores""",
@@ -89,18 +91,20 @@ ARROWS: Final = {
         access allowances config counters followed_keys health kept_objects ledger open_store serving shared
         sign_in stores telemetry upstream""",
     "gateway.open_service": """
-        access balancing config conversations exchange followed_keys kept_objects open_parts open_store
-        routing serving shared stores""",
-    "gateway.lifespan": "exchange serving stores",
+        access balancing config conversations exchange followed_keys kept_objects open_features open_parts
+        open_store routing seams serving shared stores""",
+    "gateway.lifespan": "exchange open_features serving stores",
     "gateway.relay": """
         access allowances config endpoints exchange http ledger providers.apis providers.catalog
         providers.endpoints providers.neutral request routing serving streaming upstream""",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
     "gateway.quart_app": """
         config conversations endpoints exchange http providers.interactions relay serving stores""",
-    "gateway.app": "config endpoints exchange http lifespan open_service providers.apis relay serving stores",
+    "gateway.app": """
+        config endpoints exchange http lifespan open_features open_service providers.apis relay serving
+        stores""",
     "gateway.asgi": "app config logs open_store serving",
-    "gateway.reload": "app config exchange http lifespan open_service serving shared",
+    "gateway.reload": "app config exchange http lifespan open_features open_service serving shared",
     "gateway.commands": """
         access allowances app config followed_keys health http loadtest logs mock open_service open_store
         providers.apis providers.catalog providers.endpoints providers.errors providers.grammar

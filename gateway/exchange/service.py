@@ -28,6 +28,8 @@ from gateway.kept_objects.pending import PendingBatches
 from gateway.ledger.ledger import Ledger
 from gateway.request.rejections import RejectionCache
 from gateway.routing.router import Router
+from gateway.seams.feature import Running
+from gateway.seams.hooks import NO_HOOKS, Hooks
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
 from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from gateway.features.steps.loaded import StepSet
     from gateway.features.steps.observers import FinishedRecords
     from gateway.followed_keys import FollowedKeys
-    from gateway.shared.memory import SharedMemory
+    from gateway.shared.tables import SharedTables
     from gateway.telemetry.content import ContentKeeper
 
 
@@ -106,7 +108,8 @@ class Service:
     - ``stored_keys`` are the clients in the state storage; ``None`` under a server that does not read them.
       ``people_store`` stores people and the audit; ``None`` if the configuration has no place or no need for it.
     - ``prompt_caching`` explains misses of providers' prompt caches; ``None`` if the configuration switches it off.
-      ``worker_memory`` is the memory that the workers share, ``None`` in a single process.
+      ``shared`` has the tables in the memory that the workers share, ``None`` in a single process.
+    - ``features`` are the open features by name, ``hooks`` what they add to requests.
     - ``secrets`` are those in stores such as Vault; ``None`` without any.
     - ``cache_acts`` change requests for prompt caches of providers; ``None`` if no entry requests it."""
 
@@ -154,7 +157,9 @@ class Service:
     secrets: "SecretKeeper | None" = None
     cache_acts: "PromptCacheActs | None" = None
     prompt_caching: "PromptCaching | None" = None
-    worker_memory: "SharedMemory | None" = None
+    shared: "SharedTables | None" = None
+    features: Mapping[str, Running] = attrs.field(factory=dict)
+    hooks: Hooks = NO_HOOKS
     pending_batches: PendingBatches = attrs.field(
         default=attrs.Factory(
             lambda self: PendingBatches(self.inventory, self.allowances.batch_reserves), takes_self=True

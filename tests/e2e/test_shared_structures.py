@@ -202,7 +202,7 @@ ROWS_OF_SERVICE = {
     "hedge_shares": "retries and hedges",
     "cache_acts": "marks for prompt caches",
     "prompt_caching": "memory of prompts",
-    "worker_memory": SETTINGS,
+    "shared": SETTINGS, "features": SETTINGS, "hooks": SETTINGS,
     "live_view": "live view",
     "metrics": "labels of metrics",
     "answer_cache": "response cache",

@@ -1,0 +1,10 @@
+"""The order of the features: the only module that lists them.
+
+The order is a decision about security: who may see a text before it is hidden, and who may stop a request before money
+is reserved. Hooks run in it, and features end in reverse. Each row has the reason of its place."""
+
+from typing import Final
+
+from gateway.seams.feature import Feature
+
+FEATURES: Final[tuple[Feature, ...]] = ()

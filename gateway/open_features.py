@@ -1,0 +1,76 @@
+"""Opens the features of a configuration, and runs them as long as the process."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Final, cast
+
+import attrs
+import trio
+
+from gateway.config.settings import Config
+from gateway.features.order import FEATURES
+from gateway.seams.feature import SECONDS_TO_END, Feature, OpenFeature, Ports, Running
+
+NOTHING_OPEN: Final[Mapping[str, Running]] = {}
+
+
+def open_features(config: Config, ports: Ports, before: Mapping[str, Running] = NOTHING_OPEN) -> Mapping[str, Running]:
+    """Return the features of ``config`` by name, in their order. Changes nothing. Raises ``ConfigError``."""
+    opened: dict[str, Running] = {}
+    for feature in FEATURES:
+        if feature.opening and opened.keys() >= {*feature.needs} and feature.is_wanted(config):
+            ports = attrs.evolve(ports, opened=opened)
+            opened[feature.name] = _opening_of(feature)(config, ports, before.get(feature.name))
+    return opened
+
+
+def _opening_of(feature: Feature) -> OpenFeature:
+    module, _, name = feature.opening.partition(":")
+    return cast("OpenFeature", getattr(importlib.import_module(module), name))
+
+
+class RunningFeatures:
+    """The features of a process that have tasks. Each runs from its first use until another replaces it."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[Running, _FeatureTask] = {}
+
+    async def start(self, nursery: trio.Nursery, features: Mapping[str, Running]) -> None:
+        """Run the new ones of ``features`` in ``nursery``, and end those that are no longer among them."""
+        kept = {*features.values()}
+        for running in [one for one in self._tasks if one not in kept]:
+            self._tasks.pop(running).ending.set()
+        for running in features.values():
+            if running.has_tasks and running not in self._tasks:
+                self._tasks[running] = task = _FeatureTask(running)
+                await nursery.start(task.run)
+
+    async def finish(self) -> None:
+        """End all of them, the last one first."""
+        for running in reversed([*self._tasks]):
+            await self._tasks.pop(running).finish()
+
+
+class _FeatureTask:
+    """The task of one feature."""
+
+    def __init__(self, running: Running) -> None:
+        self.ending = trio.Event()
+        self._running = running
+        self._ended = trio.Event()
+        self._scope = trio.CancelScope()
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        try:
+            with self._scope:
+                await self._running.run(self.ending, task_status=task_status)
+        finally:
+            self._ended.set()
+
+    async def finish(self) -> None:
+        """Let the task end, and cancel it if it takes too long."""
+        self.ending.set()
+        with trio.move_on_after(SECONDS_TO_END):
+            await self._ended.wait()
+        self._scope.cancel()
+        await self._ended.wait()

@@ -1,0 +1,4 @@
+"""The seams: the places at which features take part in requests and in the process. The kernel has no other.
+
+- ``feature``: the row of a feature in ``gateway.features.order``, and what it opens.
+- ``hooks``: what an open feature adds to requests."""

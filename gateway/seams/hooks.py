@@ -1,0 +1,23 @@
+"""The additions of features to requests, as tuples that are fixed when a configuration is opened."""
+
+from collections.abc import Iterable
+
+import attrs
+
+
+@attrs.frozen(eq=False, repr=False)
+class Hooks:
+    """The additions to requests of one feature, or of all of them in their order.
+
+    Each attribute is a tuple for one seam, whose module has the contract. The kernel loops over it; without a feature
+    the loop is empty."""
+
+
+NO_HOOKS = Hooks()
+
+
+def combine(hooks: Iterable[Hooks]) -> Hooks:
+    """Return the hooks of several features as one, in the order of ``hooks``."""
+    made = tuple(hooks)
+    fields = attrs.fields(Hooks)
+    return Hooks(**{field.name: tuple(one for each in made for one in getattr(each, field.name)) for field in fields})
