@@ -5,19 +5,17 @@ Each is a path that is no member of a body: its first name begins with ``:``.
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
 from providers.errors import (
     agent_items,
-    forced_tools,
     image_labels,
     json_schemas,
     long_tool_names,
-    missing_reasoning,
-    null_reasoning,
     output_limits,
+    reasoning_turns,
     system_place,
     text_lists,
     thinking_support,
@@ -75,6 +73,9 @@ OUTPUT_LIMIT: Final = ":limit"
 """The first name of a path to a token limit above the model's; the model's limit is its second name."""
 
 
+Describe: TypeAlias = Callable[[str, Any], Edit]
+
+
 @attrs.frozen(repr=False)
 class OtherShape:
     """Another shape of a request.
@@ -88,22 +89,23 @@ class OtherShape:
     words: Words | None
     reads: tuple[str, ...]
     change: Callable[[Mapping[str, Any]], dict[str, Any]]
-    describe: Callable[[str, Any], Edit]
+    describe: Describe
 
 
-def _describe_messages(member: str, *, lost: bool = False, form: str = "") -> Callable[[str, Any], Edit]:
-    return lambda name, value: Edit(f"{name}[].{member}", lost, form)
+def _at(place: str, form: str = "") -> Describe:
+    """Return a function that describes the change of ``place`` in a member into ``form``, or without one its loss."""
+    return lambda name, value: Edit(f"{name}{place}", not form, form)
 
 
 def _describe_format(name: str, value: Any) -> Edit:
-    return Edit("messages[]", lost=False, form="+response_format") if name == json_schemas.MESSAGES else Edit(name)
+    return _at("[]", "+response_format")(name, value) if name == json_schemas.MESSAGES else Edit(name)
 
 
 def _without_thinking(words: Words, member: str, value: Any, form: str) -> OtherShape:
     return OtherShape(
         words,
-        (forced_tools.CHOICE, forced_tools.EFFORT, member),
-        forced_tools.turn_thinking_off(member, value),
+        (thinking_support.CHOICE, thinking_support.EFFORT, member),
+        thinking_support.turn_thinking_off(member, value),
         lambda name, value: Edit(name) if value is None else Edit(name, lost=False, form=form),
     )
 
@@ -125,72 +127,35 @@ def _omit_settings(words: Words, change: Callable[[Mapping[str, Any]], dict[str,
     return OtherShape(words, thinking_support.MEMBERS, change, describe)
 
 
+_MESSAGES: Final = ("messages",)
+_TOOLS: Final = (tool_schemas.TOOLS,)
+
 OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
-    SYSTEM_PLACE: OtherShape(
-        system_place.WORDS,
-        system_place.PLACES,
-        system_place.move_system,
-        _describe_messages("role", lost=True),
-    ),
-    SYSTEM_ROLE: OtherShape(
-        system_place.ROLE_WORDS,
-        ("messages",),
-        system_place.use_user_role,
-        _describe_messages("role", lost=True),
-    ),
-    TEXT_LISTS: OtherShape(
-        text_lists.WORDS,
-        ("messages",),
-        text_lists.join_text_lists,
-        _describe_messages("content", form="=text"),
-    ),
+    SYSTEM_PLACE: OtherShape(system_place.WORDS, system_place.PLACES, system_place.move_system, _at("[].role")),
+    SYSTEM_ROLE: OtherShape(system_place.ROLE_WORDS, _MESSAGES, system_place.use_user_role, _at("[].role")),
+    TEXT_LISTS: OtherShape(text_lists.WORDS, _MESSAGES, text_lists.join_text_lists, _at("[].content", "=text")),
     MISSING_REASONING: OtherShape(
-        missing_reasoning.WORDS,
-        ("messages",),
-        missing_reasoning.add_reasoning,
-        _describe_messages("reasoning_content", form="=blank"),
+        reasoning_turns.MISSING, _MESSAGES, reasoning_turns.add_reasoning, _at("[].reasoning_content", "=blank")
     ),
     NULL_REASONING: OtherShape(
-        null_reasoning.WORDS,
-        ("input",),
-        null_reasoning.omit_nulls,
-        lambda name, value: Edit(f"{name}[].content", lost=False, form="=absent"),
+        reasoning_turns.NULL, ("input",), reasoning_turns.omit_nulls, _at("[].content", "=absent")
     ),
     JSON_SCHEMA: OtherShape(
-        json_schemas.WORDS,
-        (json_schemas.MESSAGES, json_schemas.FORMAT),
-        json_schemas.use_json_mode,
-        _describe_format,
+        json_schemas.WORDS, (json_schemas.MESSAGES, json_schemas.FORMAT), json_schemas.use_json_mode, _describe_format
     ),
-    THINKING: _without_thinking(forced_tools.DEEPSEEK_OR_KIMI, "thinking", {"type": "disabled"}, "=disabled"),
-    ENABLE_THINKING: _without_thinking(forced_tools.QWEN, "enable_thinking", False, "=false"),
+    THINKING: _without_thinking(thinking_support.DEEPSEEK_OR_KIMI, "thinking", {"type": "disabled"}, "=disabled"),
+    ENABLE_THINKING: _without_thinking(thinking_support.QWEN, "enable_thinking", False, "=false"),
     NO_THINKING: _omit_settings(thinking_support.UNSUPPORTED, thinking_support.omit_thinking),
     NO_EFFORT: _omit_settings(thinking_support.UNSUPPORTED_EFFORT, thinking_support.omit_effort),
     UNUSED_EFFORT: _omit_settings(thinking_support.DISABLED, thinking_support.omit_unused_effort),
     ADAPTIVE_THINKING: OtherShape(
-        thinking_support.ADAPTIVE,
-        ("thinking",),
-        thinking_support.think_adaptively,
-        lambda name, value: Edit(name, lost=False, form="=adaptive"),
+        thinking_support.ADAPTIVE, ("thinking",), thinking_support.think_adaptively, _at("", "=adaptive")
     ),
     INCOMPLETE_TOOLS: OtherShape(
-        tool_schemas.INCOMPLETE,
-        (tool_schemas.TOOLS,),
-        tool_schemas.complete_schemas,
-        lambda name, value: Edit(f"{name}[].schema", lost=False, form="=complete"),
+        tool_schemas.INCOMPLETE, _TOOLS, tool_schemas.complete_schemas, _at("[].schema", "=complete")
     ),
-    COMBINED_TOOLS: OtherShape(
-        tool_schemas.COMBINED,
-        (tool_schemas.TOOLS,),
-        tool_schemas.merge_combinations,
-        lambda name, value: Edit(f"{name}[].schema"),
-    ),
-    TOOL_PATTERNS: OtherShape(
-        tool_schemas.PATTERNS,
-        (tool_schemas.TOOLS,),
-        tool_schemas.omit_patterns,
-        lambda name, value: Edit(f"{name}[].pattern"),
-    ),
+    COMBINED_TOOLS: OtherShape(tool_schemas.COMBINED, _TOOLS, tool_schemas.merge_combinations, _at("[].schema")),
+    TOOL_PATTERNS: OtherShape(tool_schemas.PATTERNS, _TOOLS, tool_schemas.omit_patterns, _at("[].pattern")),
     SCHEMA_LIMITS: OtherShape(
         tool_schemas.LIMITS,
         (*schema_limits.FORMATS, *schema_limits.TOOLS),
@@ -198,47 +163,19 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         schema_limits.describe_edit,
     ),
     IMAGE_LABELS: OtherShape(
-        image_labels.WORDS,
-        image_labels.LISTS,
-        image_labels.relabel,
-        _describe_messages("media_type", form="=actual"),
+        image_labels.WORDS, image_labels.LISTS, image_labels.relabel, _at("[].media_type", "=actual")
     ),
     TOOL_NAMES: OtherShape(
         long_tool_names.WORDS,
         long_tool_names.MEMBERS,
         long_tool_names.shorten,
-        lambda name, value: Edit(f"{name}{'[]' if isinstance(value, list) else ''}.name", lost=False, form="=short"),
+        lambda name, value: _at("[].name" if isinstance(value, list) else ".name", "=short")(name, value),
     ),
-    CALL_IDS: OtherShape(
-        tool_turns.IDS,
-        ("messages",),
-        tool_turns.shorten_ids,
-        _describe_messages("tool_call_id", form="=short"),
-    ),
-    RESULT_ORDER: OtherShape(
-        tool_turns.ORDER,
-        ("messages",),
-        tool_turns.separate_results,
-        lambda name, value: Edit(f"{name}[]", lost=False, form="+assistant"),
-    ),
-    LAST_TURN: OtherShape(
-        tool_turns.LAST,
-        tool_turns.LISTS,
-        tool_turns.add_user_turn,
-        lambda name, value: Edit(f"{name}[]", lost=False, form="+user"),
-    ),
-    USER_ID: OtherShape(
-        user_ids.WORDS,
-        ("metadata",),
-        user_ids.hash_user_id,
-        lambda name, value: Edit(f"{name}.user_id", lost=False, form="=digest"),
-    ),
-    AGENT_ITEMS: OtherShape(
-        agent_items.WORDS,
-        ("input",),
-        agent_items.use_messages,
-        lambda name, value: Edit(f"{name}[].type"),
-    ),
+    CALL_IDS: OtherShape(tool_turns.IDS, _MESSAGES, tool_turns.shorten_ids, _at("[].tool_call_id", "=short")),
+    RESULT_ORDER: OtherShape(tool_turns.ORDER, _MESSAGES, tool_turns.separate_results, _at("[]", "+assistant")),
+    LAST_TURN: OtherShape(tool_turns.LAST, tool_turns.LISTS, tool_turns.add_user_turn, _at("[]", "+user")),
+    USER_ID: OtherShape(user_ids.WORDS, ("metadata",), user_ids.hash_user_id, _at(".user_id", "=digest")),
+    AGENT_ITEMS: OtherShape(agent_items.WORDS, ("input",), agent_items.use_messages, _at("[].type")),
     **{(":name", new): _with_other_name(old, new) for old, new in (LIMIT_NAMES, LIMIT_NAMES[::-1])},
 }
 

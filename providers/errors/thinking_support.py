@@ -1,9 +1,13 @@
-"""Rejections of settings for thinking, by models without thinking or with another form of it.
+"""Rejections of settings for thinking, by models without thinking or with another form of it, and of a forced tool call
+while the model thinks.
 
 Claude Code and Codex send such settings to every model (Gitlawb/openclaude#1371, anthropics/claude-code#68551).
+DeepSeek V4, Kimi and Qwen reject ``tool_choice: required`` and a named tool while they think, which they do unless the
+request forbids it (deepseek-ai/DeepSeek-V3#1376, can1357/oh-my-pi#1077, cloudwego/eino#994). Each has a member that
+turns thinking off.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from providers.errors.words import Words
@@ -40,6 +44,20 @@ DISABLED: Final = Words.of(  # DeepSeek (anthropics/claude-code#65863, lobehub/l
 ADAPTIVE: Final = Words.of(  # handochan/aelix-ai#258
     r"\"thinking\.type\.enabled\" is not supported for this model\. Use \"thinking\.type\.adaptive\"",
     after=r"(?: and \"output_config\.effort\" to control thinking behavior)?\.?",
+)
+
+CHOICE: Final = "tool_choice"
+EFFORT: Final = "reasoning_effort"
+
+_UNFORCED: Final = ("auto", "none")
+
+DEEPSEEK_OR_KIMI: Final = Words.of(
+    r"Thinking mode does not support this tool_choice"
+    r"|tool_choice '?(?:specified|required)'? is incompatible with thinking enabled"
+)
+QWEN: Final = Words.of(
+    r"The tool_choice parameter does not support being set to required or object in thinking mode",
+    r"(?:<400> InternalError\.Algo\.InvalidParameter: )?",
 )
 
 
@@ -83,3 +101,21 @@ def _omit_nested(body: Mapping[str, Any], holders: Iterable[str]) -> dict[str, A
 def place_of(name: str) -> str:
     """Return the path of the omitted setting in the member ``name``."""
     return f"{name}.{_NESTED[name]}" if name in _NESTED else name
+
+
+def turn_thinking_off(member: str, value: Any) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Return a function that returns the changed members of a body that forces a tool call, ``{}`` for other bodies.
+
+    ``member`` with ``value`` turns thinking off, so that the call stays certain."""
+
+    def change(body: Mapping[str, Any]) -> dict[str, Any]:
+        if not _is_forced(body.get(CHOICE)) or body.get(member) == value:
+            return {}
+        return {member: value, **({EFFORT: None} if EFFORT in body else {})}
+
+    return change
+
+
+def _is_forced(choice: Any) -> bool:
+    kind = choice.get("type") if isinstance(choice, dict) else choice
+    return kind is not None and kind not in _UNFORCED
