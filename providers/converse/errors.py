@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from providers.errors.failures import STEP_CODES, read_event_failure, read_failure
+from providers.errors.failures import BEDROCK_EXCEPTION, STEP_CODES, read_event_failure, read_failure
 from providers.errors.overflow import CODE, overflows
 from providers.neutral.values import load
 from streams import event_stream
@@ -36,20 +36,6 @@ def read_stream_failure(data: bytes) -> ErrorInfo:
 
 TYPE_HEADER: Final = "x-amzn-errortype"
 
-_TYPES: Final[Mapping[ErrorKind, str]] = {
-    "invalid_request": "ValidationException",
-    "authentication": "AccessDeniedException",
-    "billing": "ServiceQuotaExceededException",
-    "permission": "AccessDeniedException",
-    "not_found": "ResourceNotFoundException",
-    "too_large": "ValidationException",
-    "rate_limited": "ThrottlingException",
-    "overloaded": "ServiceUnavailableException",
-    "upstream": "InternalServerException",
-    "timeout": "ModelTimeoutException",
-    "unsupported": "ValidationException",
-    "internal": "InternalServerException",
-}
 _STREAM_EXCEPTIONS: Final[Mapping[ErrorKind, str]] = {
     "rate_limited": "throttlingException",
     "overloaded": "serviceUnavailableException",
@@ -72,7 +58,7 @@ def error_headers(error: ErrorInfo) -> tuple[tuple[str, str], ...]:
 
 
 def _type(error: ErrorInfo) -> str:
-    return "ModelErrorException" if error.status == _MODEL_FAILED else _TYPES[error.kind]
+    return "ModelErrorException" if error.status == _MODEL_FAILED else BEDROCK_EXCEPTION[error.kind]
 
 
 def write_error(error: ErrorInfo, request_id: str = "") -> bytes:

@@ -159,45 +159,31 @@ KIND_OF_WORD: Mapping[str, ErrorKind] = {
     "internalServerException": "upstream",
 }
 
-MESSAGES_TYPE: Mapping[ErrorKind, str] = {
-    "invalid_request": "invalid_request_error",
-    "authentication": "authentication_error",
-    "billing": "billing_error",
-    "permission": "permission_error",
-    "not_found": "not_found_error",
-    "too_large": "request_too_large",
-    "rate_limited": "rate_limit_error",
-    "overloaded": "overloaded_error",
-    "upstream": "api_error",
-    "timeout": "timeout_error",
-    "unsupported": "invalid_request_error",
-    "internal": "api_error",
-}
+_BAD_REQUEST: Final = "invalid_request_error"
 
-OPENAI_TYPE: Mapping[ErrorKind, str] = {
-    "invalid_request": "invalid_request_error",
-    "authentication": "invalid_request_error",
-    "billing": "billing_error",
-    "permission": "permission_error",
-    "not_found": "invalid_request_error",
-    "too_large": "invalid_request_error",
-    "rate_limited": "rate_limit_error",
-    "overloaded": "server_error",
-    "upstream": "server_error",
-    "timeout": "server_error",
-    "unsupported": "invalid_request_error",
-    "internal": "server_error",
-}
-
-# Default codes that the openai SDKs or Codex read.
-OPENAI_CODE: Mapping[ErrorKind, str] = {
-    "authentication": "invalid_api_key",
-    "overloaded": "overloaded",
-    "rate_limited": "rate_limit_exceeded",
-    "upstream": "server_error",
-    "timeout": "server_error",
-    "internal": "server_error",
-}
+# By kind: the type in Messages, the type in OpenAI's APIs, their default code, which the SDKs or Codex read, Google's
+# status, Bedrock's exception.
+_WORDS: Final[Mapping[ErrorKind, tuple[str, str, str, str, str]]] = {
+    "invalid_request": (_BAD_REQUEST, _BAD_REQUEST, "", "INVALID_ARGUMENT", "ValidationException"),
+    "authentication": (
+        "authentication_error", _BAD_REQUEST, "invalid_api_key", "UNAUTHENTICATED", "AccessDeniedException",
+    ),
+    "billing": ("billing_error", "billing_error", "", "FAILED_PRECONDITION", "ServiceQuotaExceededException"),
+    "permission": ("permission_error", "permission_error", "", "PERMISSION_DENIED", "AccessDeniedException"),
+    "not_found": ("not_found_error", _BAD_REQUEST, "", "NOT_FOUND", "ResourceNotFoundException"),
+    "too_large": ("request_too_large", _BAD_REQUEST, "", "INVALID_ARGUMENT", "ValidationException"),
+    "rate_limited": (
+        "rate_limit_error", "rate_limit_error", "rate_limit_exceeded", "RESOURCE_EXHAUSTED", "ThrottlingException",
+    ),
+    "overloaded": ("overloaded_error", "server_error", "overloaded", "UNAVAILABLE", "ServiceUnavailableException"),
+    "upstream": ("api_error", "server_error", "server_error", "INTERNAL", "InternalServerException"),
+    "timeout": ("timeout_error", "server_error", "server_error", "DEADLINE_EXCEEDED", "ModelTimeoutException"),
+    "unsupported": (_BAD_REQUEST, _BAD_REQUEST, "", "UNIMPLEMENTED", "ValidationException"),
+    "internal": ("api_error", "server_error", "server_error", "INTERNAL", "InternalServerException"),
+}  # fmt: skip
+MESSAGES_TYPE, OPENAI_TYPE, OPENAI_CODE, GOOGLE_STATUS, BEDROCK_EXCEPTION = (
+    {kind: words[column] for kind, words in _WORDS.items() if words[column]} for column in range(5)
+)
 
 # Rejections of reasoning from an earlier turn: OpenAI sends a code or only a message, Anthropic and Google a message
 # (maximhq/bifrost#5892, anthropics/anthropic-sdk-python#1598, BerriAI/litellm#32140).

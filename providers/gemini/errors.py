@@ -9,23 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
+from providers.errors.failures import GOOGLE_STATUS
 from providers.gemini.framing import event
-from streams.events import ErrorInfo, ErrorKind
-
-STATUS_WORDS: Final[Mapping[ErrorKind, str]] = {
-    "invalid_request": "INVALID_ARGUMENT",
-    "authentication": "UNAUTHENTICATED",
-    "billing": "FAILED_PRECONDITION",
-    "permission": "PERMISSION_DENIED",
-    "not_found": "NOT_FOUND",
-    "too_large": "INVALID_ARGUMENT",
-    "rate_limited": "RESOURCE_EXHAUSTED",
-    "overloaded": "UNAVAILABLE",
-    "upstream": "INTERNAL",
-    "timeout": "DEADLINE_EXCEEDED",
-    "unsupported": "UNIMPLEMENTED",
-    "internal": "INTERNAL",
-}
+from streams.events import ErrorInfo
 
 _TYPE: Final = "type.googleapis.com/google.rpc."
 
@@ -34,7 +20,7 @@ def google_error(error: ErrorInfo, request_id: str = "") -> dict[str, Any]:
     """Return the ``error`` member. If the client may retry, it includes ``RetryInfo`` with the delay, which Gemini CLI
     reads."""
     member: dict[str, Any] = {
-        "code": error.status, "message": error.message, "status": STATUS_WORDS[error.kind],
+        "code": error.status, "message": error.message, "status": GOOGLE_STATUS[error.kind],
     }  # fmt: skip
     if details := _error_details(error, request_id):
         member["details"] = details

@@ -8,29 +8,20 @@ from typing import Any, Final
 
 import msgspec
 
-from providers.errors.failures import STEP_CODES
+from providers.errors.failures import GOOGLE_STATUS, STEP_CODES
 from streams import sse
-from streams.events import ErrorInfo, ErrorKind
+from streams.events import ErrorInfo
 
-CODES: Final[Mapping[ErrorKind, str]] = {
-    "invalid_request": "invalid_request",
-    "authentication": "unauthenticated",
-    "billing": "failed_precondition",
-    "permission": "permission_denied",
-    "not_found": "not_found",
-    "too_large": "invalid_request",
-    "rate_limited": "too_many_requests",
-    "overloaded": "unavailable",
-    "upstream": "internal",
-    "timeout": "deadline_exceeded",
-    "unsupported": "unimplemented",
-    "internal": "internal",
-}
+_OWN_CODES: Final[Mapping[str, str]] = {
+    "INVALID_ARGUMENT": "invalid_request", "RESOURCE_EXHAUSTED": "too_many_requests",
+}  # fmt: skip
+"""The codes that differ from Google's status in lower case."""
 
 
 def error_member(error: ErrorInfo) -> dict[str, str]:
     """Return an error's code and message in the words of Interactions."""
-    code = error.code if error.code in STEP_CODES else CODES[error.kind]
+    status = GOOGLE_STATUS[error.kind]
+    code = error.code if error.code in STEP_CODES else _OWN_CODES.get(status, status.lower())
     return {"code": code, "message": error.message}
 
 
