@@ -5,12 +5,10 @@ with ``history`` (messages) and ``media``; ``families`` lists what each family o
 with ``reading``, and ``writer`` with ``citations``. ``wording`` and ``errors`` serve both roles.
 """
 
-from typing import TYPE_CHECKING
-
 import attrs
 
 from providers.converse.errors import error_event, error_headers, is_own_error, phrase_error, read_error, write_error
-from providers.neutral.late_codec import LateCodec, Parts
+from providers.neutral.late_codec import LateCodec
 from providers.neutral.tool_names import USUAL
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
 from streams.event_stream import ERROR, EVENT_STREAM, EXCEPTION
@@ -62,8 +60,3 @@ class Converse(LateCodec):
 
 
 CONVERSE = Converse()
-
-if TYPE_CHECKING:
-    from providers.converse import adapting, incoming, outgoing, reader, writer
-
-    _PARTS: Parts = incoming, outgoing, adapting, reader, writer

@@ -9,13 +9,12 @@ clients.
 """
 
 import re
-from typing import TYPE_CHECKING
 
 from providers.errors.failures import read_failure
 from providers.errors.overflow import with_google_message
 from providers.gemini.errors import error_event, is_own_error, write_error
 from providers.gemini.framing import ARRAY, CRLF_SSE
-from providers.neutral.late_codec import LateCodec, Parts
+from providers.neutral.late_codec import LateCodec
 from providers.neutral.tool_names import ToolNaming
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
 from streams.events import AnswerStart, ErrorInfo
@@ -70,8 +69,3 @@ class Gemini(LateCodec):
 
 
 GEMINI = Gemini()
-
-if TYPE_CHECKING:
-    from providers.gemini import adapting, incoming, outgoing, reader, writer
-
-    _PARTS: Parts = incoming, outgoing, adapting, reader, writer

@@ -9,13 +9,11 @@ steps, ``replay`` repeats their events.
 Source: the types of the google-genai package (``_gaos/types/interactions``) and the page "Streaming interactions".
 """
 
-from typing import TYPE_CHECKING
-
 from providers.errors.failures import read_failure
 from providers.errors.overflow import with_google_message
 from providers.gemini import GEMINI
 from providers.interactions.errors import error_event, is_own_error, write_error
-from providers.neutral.late_codec import LateCodec, Parts
+from providers.neutral.late_codec import LateCodec
 from providers.neutral.wire_api import Conversation, StreamWords, WireApi
 from streams.events import AnswerStart, ErrorInfo
 
@@ -62,8 +60,3 @@ class Interactions(LateCodec):
 
 
 INTERACTIONS = Interactions()
-
-if TYPE_CHECKING:
-    from providers.interactions import adapting, incoming, outgoing, reader, writer
-
-    _PARTS: Parts = incoming, outgoing, adapting, reader, writer

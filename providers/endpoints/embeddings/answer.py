@@ -11,7 +11,7 @@ from array import array
 from base64 import b64decode
 from binascii import b2a_base64
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -73,6 +73,12 @@ def _little_endian(singles: "array[float]") -> "array[float]":
     if sys.byteorder == "big":
         singles.byteswap()
     return singles
+
+
+def check_count(vectors: Collection[object], count: int | None) -> None:
+    """Raise ``GatewayError`` (502) unless there are ``count`` vectors, if that is known."""
+    if count not in (None, len(vectors)):
+        raise bad_answer_error(f"has {len(vectors)} vectors for {count} inputs")
 
 
 Vectors: TypeAlias = tuple[msgspec.Raw, ...]

@@ -21,6 +21,7 @@ from providers.endpoints.embeddings.request import (
     EmbeddingInput,
     EmbeddingRequest,
     VectorType,
+    Written,
     setting_names,
     text_input,
     token_ids_error,
@@ -98,9 +99,7 @@ def _read_part(part: Fields) -> str | EmbeddedImage:
 # A provider's request
 
 
-def write_request(
-    request: EmbeddingRequest, model: str, traits: EmbeddingTraits
-) -> tuple[dict[str, Any], tuple[Edit, ...]]:
+def write_request(request: EmbeddingRequest, model: str, traits: EmbeddingTraits) -> Written:
     """Return ``request`` for a provider, with the edits made. Raises ``GatewayError`` (400)."""
     edits = list(request.losses)
     body: dict[str, Any] = {"model": model, **_write_inputs(request)}

@@ -7,13 +7,14 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from providers.endpoints.embeddings.answer import Embeddings, bad_answer_error, decode, members, objects
+from providers.endpoints.embeddings.answer import Embeddings, bad_answer_error, check_count, decode, members, objects
 from providers.endpoints.embeddings.request import (
     EmbeddedContent,
     EmbeddedImage,
     EmbeddingInput,
     EmbeddingRequest,
     TokenIds,
+    Written,
     check_floats,
     setting_names,
     token_ids_error,
@@ -98,9 +99,7 @@ def _part(part: Fields) -> str | EmbeddedImage:
 # A provider's request
 
 
-def write_request(
-    request: EmbeddingRequest, model: str, traits: EmbeddingTraits
-) -> tuple[dict[str, Any], tuple[Edit, ...]]:
+def write_request(request: EmbeddingRequest, model: str, traits: EmbeddingTraits) -> Written:
     """Return ``request`` as a batch, with the edits made.
 
     Each input is a separate request, because several parts of one content make one vector (vectorize-io/hindsight#4001,
@@ -108,12 +107,7 @@ def write_request(
     """
     check_floats(request)
     edits = [Edit(path, why="translation") for path in request.dropped]
-    settings: dict[str, Any] = {}
-    if request.purpose is not None:
-        if request.purpose in GEMINI:
-            settings["taskType"] = GEMINI[request.purpose]
-        else:
-            edits.append(Edit(request.place("purpose")))
+    settings: dict[str, Any] = request.purpose_member("taskType", GEMINI, edits)
     settings |= request.size_member("outputDimensionality", traits)
     if request.truncate is not None:
         edits.append(Edit(request.place("truncate"), why="translation"))
@@ -154,8 +148,7 @@ def read_answer(data: bytes, count: int | None) -> Embeddings:
     """Return a provider's answer of either method. Raises ``GatewayError`` (502)."""
     answer = members(data)
     found = [members(answer["embedding"])] if "embedding" in answer else objects(answer.get("embeddings"))
-    if count is not None and len(found) != count:
-        raise bad_answer_error(f"has {len(found)} vectors for {count} inputs")
+    check_count(found, count)
     vectors = tuple(one.get("values") for one in found)
     if None in vectors:
         raise bad_answer_error("has an embedding without values")

@@ -14,6 +14,7 @@ from providers.endpoints.embeddings import cohere
 from providers.endpoints.embeddings.answer import (
     Embeddings,
     bad_answer_error,
+    check_count,
     decode,
     is_array,
     members,
@@ -23,6 +24,7 @@ from providers.endpoints.embeddings.request import (
     EmbeddingInput,
     EmbeddingRequest,
     TokenIds,
+    Written,
     check_floats,
     required_text,
 )
@@ -49,7 +51,7 @@ def _count_tokens(raw: msgspec.Raw | None) -> int | None:
 # Titan at Bedrock: one text in each request
 
 
-def write_titan(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[dict[str, Any], tuple[Edit, ...]]:
+def write_titan(request: EmbeddingRequest, model: str, traits: EmbeddingTraits) -> Written:
     """Return ``request``, which has one input, with the edits made. Raises ``GatewayError`` (400)."""
     check_floats(request)
     edits = list(request.losses)
@@ -74,9 +76,7 @@ def read_titan(data: bytes, count: int | None) -> Embeddings:
 # Cohere at Bedrock: its own body without the model
 
 
-def write_cohere(
-    request: EmbeddingRequest, model: str, traits: EmbeddingTraits
-) -> tuple[dict[str, Any], tuple[Edit, ...]]:
+def write_cohere(request: EmbeddingRequest, model: str, traits: EmbeddingTraits) -> Written:
     """Return ``request`` with the edits made. Raises ``GatewayError`` (400)."""
     body, edits = cohere.write_request(request, model, traits)
     return {name: value for name, value in body.items() if name != "model"}, edits
@@ -85,16 +85,11 @@ def write_cohere(
 # Vertex AI
 
 
-def write_vertex(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[dict[str, Any], tuple[Edit, ...]]:
+def write_vertex(request: EmbeddingRequest, model: str, traits: EmbeddingTraits) -> Written:
     """Return ``request`` with the edits made. Raises ``GatewayError`` (400)."""
     check_floats(request)
     edits = [Edit(path, why="translation") for path in request.dropped]
-    shared: dict[str, Any] = {}
-    if request.purpose is not None:
-        if request.purpose in GEMINI:
-            shared["task_type"] = GEMINI[request.purpose]
-        else:
-            edits.append(Edit(request.place("purpose")))
+    shared = request.purpose_member("task_type", GEMINI, edits)
     instances = [_instance(one, shared) for one in request.inputs]
     parameters: dict[str, Any] = request.size_member("outputDimensionality", traits)
     if request.truncate is not None:
@@ -102,7 +97,7 @@ def write_vertex(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[di
     return {"instances": instances, **({"parameters": parameters} if parameters else {})}, tuple(edits)
 
 
-def _instance(one: EmbeddingInput, shared: dict[str, Any]) -> dict[str, Any]:
+def _instance(one: EmbeddingInput, shared: dict[str, str]) -> dict[str, Any]:
     title = None if isinstance(one, TokenIds) else one.title
     return {"content": required_text(one), **shared, **({} if title is None else {"title": title})}
 
@@ -110,8 +105,7 @@ def _instance(one: EmbeddingInput, shared: dict[str, Any]) -> dict[str, Any]:
 def read_vertex(data: bytes, count: int | None) -> Embeddings:
     """Return the answer with its tokens, if each vector has them. Raises ``GatewayError`` (502)."""
     found = [members(one.get("embeddings", msgspec.Raw(b"null"))) for one in objects(members(data).get("predictions"))]
-    if count is not None and len(found) != count:
-        raise bad_answer_error(f"has {len(found)} vectors for {count} inputs")
+    check_count(found, count)
     vectors = tuple(one["values"] for one in found if "values" in one and is_array(one["values"]))
     if len(vectors) != len(found):
         raise bad_answer_error("has an embedding without values")

@@ -29,6 +29,7 @@ from providers.endpoints.embeddings.request import (
     EmbeddingRequest,
     TokenIds,
     VectorType,
+    Written,
     default_purpose,
     images_error,
     number_type_error,
@@ -231,9 +232,7 @@ def _edit_purpose(draft: Draft, to: MemberNames, traits: EmbeddingTraits) -> Non
     draft.put(to.purpose, to.words[purpose])
 
 
-def write_request(
-    request: EmbeddingRequest, model: str, to: MemberNames, traits: EmbeddingTraits
-) -> tuple[dict[str, Any], tuple[Edit, ...]]:
+def write_request(request: EmbeddingRequest, model: str, to: MemberNames, traits: EmbeddingTraits) -> Written:
     """Return ``request`` of another format for a provider in the family, with the edits made.
 
     Raises ``GatewayError`` (400) if it lacks a feature that must not be dropped.

@@ -17,6 +17,10 @@ VectorType: TypeAlias = Literal["float", "base64", "int8", "uint8", "binary", "u
 Setting: TypeAlias = Literal["dimensions", "types", "purpose", "title", "truncate"]
 
 
+Written: TypeAlias = tuple[dict[str, Any], tuple[Edit, ...]]
+"""The body of a request to a provider, and the edits made."""
+
+
 @attrs.frozen
 class EmbeddedImage:
     """An image input: a data URL or a URL."""
@@ -78,6 +82,15 @@ class EmbeddingRequest:
         """Return the member ``name`` with the number of dimensions, empty if there is none."""
         size = traits.dimensions if self.dimensions is None else self.dimensions
         return {} if size is None else {name: size}
+
+    def purpose_member(self, name: str, words: Words, edits: list[Edit]) -> dict[str, str]:
+        """Return the member ``name`` with the purpose, one of ``words``; without it, add a loss to ``edits``."""
+        if self.purpose is None:
+            return {}
+        if self.purpose in words:
+            return {name: words[self.purpose]}
+        edits.append(Edit(self.place("purpose")))
+        return {}
 
 
 def text_input(text: str) -> EmbeddedContent:

@@ -1,33 +1,45 @@
 """The formats of embeddings of clients and providers, by family, and the functions that read and write them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
 from providers.endpoints.embeddings import cohere, gemini, invoked, openai, tei
 from providers.endpoints.embeddings.answer import Embeddings
 from providers.endpoints.embeddings.openai import MEMBER_NAMES, MemberNames
-from providers.endpoints.embeddings.request import EmbeddingRequest
+from providers.endpoints.embeddings.request import EmbeddingRequest, Written
 from providers.endpoints.embeddings.traits import EmbeddingTraits
-from providers.neutral.edits import Edit
 
 ClientShape: TypeAlias = Literal["openai", "cohere_v1", "cohere_v2", "gemini_one", "gemini_batch"]
 """The format of a client, by its path: ``/v1/embeddings``, ``/v1/embed``, ``/v2/embed``, and Gemini's two methods."""
 
-Family: TypeAlias = Literal["openai", "cohere", "gemini", "tei", "amazon", "cohere_invoke", "vertex"]
-
-_OWN_FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
-    {name: name for name in ("cohere", "gemini", "tei", "amazon", "cohere_invoke", "vertex")}
-)
+Family: TypeAlias = str
+"""``openai``, or one of ``_FORMATS``."""
 
 FAMILY: Final[Mapping[ClientShape, Family]] = MappingProxyType(
     {"openai": "openai", "cohere_v1": "cohere", "cohere_v2": "cohere", "gemini_one": "gemini", "gemini_batch": "gemini"}
 )
 
 
+_FORMATS: Final[
+    Mapping[
+        str,
+        tuple[Callable[[EmbeddingRequest, str, EmbeddingTraits], Written], Callable[[bytes, int | None], Embeddings]],
+    ]
+] = {
+    "cohere": (cohere.write_request, cohere.read_answer),
+    "gemini": (gemini.write_request, gemini.read_answer),
+    "tei": (tei.write_request, tei.read_answer),
+    "amazon": (invoked.write_titan, invoked.read_titan),
+    "cohere_invoke": (invoked.write_cohere, cohere.read_answer),
+    "vertex": (invoked.write_vertex, invoked.read_vertex),
+}
+"""The writers of requests and readers of answers of each provider's format outside OpenAI's family."""
+
+
 def family_of(shape: str) -> Family:
     """Return the family of a provider's format; unknown formats count as OpenAI's."""
-    return _OWN_FAMILIES.get(shape, "openai")
+    return shape if shape in _FORMATS else "openai"
 
 
 def is_own_shape(client: ClientShape, shape: str) -> bool:
@@ -51,44 +63,18 @@ def read_request(client: ClientShape, body: Mapping[str, Any]) -> EmbeddingReque
             return gemini.read_request(body, batch=client == "gemini_batch")
 
 
-def write_request(
-    shape: str, request: EmbeddingRequest, model: str, traits: EmbeddingTraits
-) -> tuple[dict[str, Any], tuple[Edit, ...]]:
+def write_request(shape: str, request: EmbeddingRequest, model: str, traits: EmbeddingTraits) -> Written:
     """Return ``request`` for a provider, with the edits made. Raises ``GatewayError`` (400)."""
-    match family_of(shape):
-        case "openai":
-            return openai.write_request(request, model, names_of(shape), traits)
-        case "cohere":
-            return cohere.write_request(request, model, traits)
-        case "gemini":
-            return gemini.write_request(request, model, traits)
-        case "tei":
-            return tei.write_request(request, traits)
-        case "amazon":
-            return invoked.write_titan(request, traits)
-        case "cohere_invoke":
-            return invoked.write_cohere(request, model, traits)
-        case "vertex":
-            return invoked.write_vertex(request, traits)
+    if shape in _FORMATS:
+        return _FORMATS[shape][0](request, model, traits)
+    return openai.write_request(request, model, names_of(shape), traits)
 
 
 def read_answer(shape: str, data: bytes, request: EmbeddingRequest, count: int | None) -> Embeddings:
     """Return a provider's answer to ``request``, or to ``count`` inputs of it. Raises ``GatewayError`` (502)."""
-    match family_of(shape):
-        case "openai":
-            return openai.read_answer(data, request.types[0], count)
-        case "cohere":
-            return cohere.read_answer(data, count)
-        case "gemini":
-            return gemini.read_answer(data, count)
-        case "tei":
-            return tei.read_answer(data, count)
-        case "amazon":
-            return invoked.read_titan(data, count)
-        case "cohere_invoke":
-            return cohere.read_answer(data, count)
-        case "vertex":
-            return invoked.read_vertex(data, count)
+    if shape in _FORMATS:
+        return _FORMATS[shape][1](data, count)
+    return openai.read_answer(data, request.types[0], count)
 
 
 def write_answer(client: ClientShape, answer: Embeddings, request: EmbeddingRequest, model: str) -> bytes:

@@ -5,13 +5,13 @@ from typing import Any
 
 from msgspec import Raw
 
-from providers.endpoints.embeddings.answer import Embeddings, bad_answer_error, elements
-from providers.endpoints.embeddings.request import EmbeddingRequest, TokenIds, check_floats, required_text
+from providers.endpoints.embeddings.answer import Embeddings, check_count, elements
+from providers.endpoints.embeddings.request import EmbeddingRequest, TokenIds, Written, check_floats, required_text
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.edits import Edit
 
 
-def write_request(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[dict[str, Any], tuple[Edit, ...]]:
+def write_request(request: EmbeddingRequest, model: str, traits: EmbeddingTraits) -> Written:
     """Return ``request`` for a server, which has only one model, with the edits made. Raises ``GatewayError`` (400)."""
     check_floats(request)
     edits = list(request.losses)
@@ -27,6 +27,5 @@ def write_request(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[d
 def read_answer(data: bytes, count: int | None) -> Embeddings:
     """Return a server's answer, which has no usage. Raises ``GatewayError`` (502)."""
     vectors = tuple(elements(Raw(data)))
-    if count is not None and len(vectors) != count:
-        raise bad_answer_error(f"has {len(vectors)} vectors for {count} inputs")
+    check_count(vectors, count)
     return Embeddings({"float": vectors})
