@@ -21,7 +21,7 @@ DRAWN = """
 text { font: 14px system-ui, sans-serif; fill: var(--soft); }
 .title { font-size: 17px; font-weight: 600; fill: var(--text); }
 svg { overflow: visible; }
-path { fill: none; stroke-linecap: round; } .card { fill: var(--card); } circle { fill: transparent; }
+path { fill: none; stroke-linecap: round; } .card { fill: var(--card); }
 .grid { stroke: var(--line); } .s0 { stroke: var(--s0); stroke-width: 9; } .s1 { stroke: var(--s1); stroke-width: 2; }
 """
 HEADS = ("what grows: what it costs", "without it", "and each", "off the line at most", "measured")

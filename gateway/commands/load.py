@@ -16,14 +16,14 @@ from configfile.document import ConfigError, sentence
 from gateway import __version__
 from gateway.commands.load_plan import build_plan, describe_tokens, input_error
 from gateway.commands.terminal import say
-from loadtest.exchange.judging import AnswerJudge, open_judge
+from loadtest.exchange.judging import open_judge
 from loadtest.figures.result import RunResult, join_rounds
 from loadtest.figures.rounds import ComparedFigure, compare_rounds
 from loadtest.plan.limits import judge_condition, parse_condition
 from loadtest.plan.plan import LoadPlan
 from loadtest.reports import report_file, text
 from loadtest.reports.live import Screen, choose_screen
-from loadtest.reports.request_log import RequestLog, RunLog
+from loadtest.reports.request_log import RequestLog
 from loadtest.requests.keys import Credential, credential_for, describe_key, key_advice
 from loadtest.run.running import ActiveRun, Unreachable, address_of
 from loadtest.run.search import SearchStep, search
@@ -56,7 +56,8 @@ def run(options: Mapping[str, Any]) -> int:
             results = _run_load(plan, keys, log)
             if results is not None and log is not None:
                 log.close()
-                results = _note_lost_lines(results, log)
+                if log.lost:
+                    results.runs[-1].remarks = [f"The request log lacks {log.lost} lines: {log.failure}."]
     except (ConfigError, Unreachable) as error:
         click.echo(error.list_mistakes("mistakes") if isinstance(error, ConfigError) else str(error), err=True)
         return UNUSABLE
@@ -72,9 +73,8 @@ def run(options: Mapping[str, Any]) -> int:
 def _check_files(paths: Sequence[Path]) -> None:
     """Check the paths of the outputs before the load. Raises ``ConfigError``."""
     for path in paths:
-        itself = not path.exists() or (not path.is_dir() and os.access(path, os.W_OK))
-        beside = path.parent.is_dir() and os.access(path.parent, os.W_OK)
-        if not str(path) or not itself or not (beside or (path.exists() and not path.is_file())):
+        place = path if path.exists() else path.parent
+        if path.is_dir() or not os.access(place, os.W_OK):
             raise input_error(str(path), "the file cannot be written", "give a file in an existing, writable directory")
         if paths.count(path) > 1:
             raise input_error(str(path), "two outputs use the same file", "give each its own file")
@@ -104,39 +104,18 @@ def _open_log(path: Path | None) -> Iterator[RequestLog | None]:
         yield log
 
 
-def _note_lost_lines(results: LoadResults, log: RequestLog) -> LoadResults:
-    if not log.lost:
-        return results
-    *others, last = results.runs
-    remark = f"The request log lacks {log.lost} lines: {log.failure}."
-    return attrs.evolve(results, runs=(*others, attrs.evolve(last, remarks=(*last.remarks, remark))))
-
-
 # Running
 
 
 def _run_load(plan: LoadPlan, keys: Mapping[str, Credential], log: RequestLog | None) -> LoadResults | None:
     """Run the load; return None after an interrupt without a report. Raises ``Unreachable``."""
-    failed: list[Exception] = []
     try:
         screen = choose_screen(sys.stderr, os.environ)
         with frozen_startup_objects():
             return trio.run(_load, plan, keys, log, screen)
     except* KeyboardInterrupt:
         click.echo("interrupted; no report", err=True)
-    except* Unreachable as group:
-        failed += _leaves(group)
-    if failed:
-        raise failed[0]
     return None
-
-
-def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
-    """Return the exceptions in nested groups."""
-    found: list[Exception] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
 
 
 async def _load(plan: LoadPlan, keys: Mapping[str, Credential], log: RequestLog | None, screen: Screen) -> LoadResults:
@@ -144,21 +123,16 @@ async def _load(plan: LoadPlan, keys: Mapping[str, Credential], log: RequestLog 
     async with open_judge() as judge:
 
         async def start(plan: LoadPlan, target: str = next(iter(plan.targets))) -> ActiveRun:
-            return _make_run(plan, target, addresses[target], keys[target].value, judge, log)
+            key = keys[target].value
+            return ActiveRun(plan, target, addresses[target], key, judge, log.add if log is not None else None)
 
         if plan.find_rate:
             say(f"Searching for the highest rate, doubling from {plan.rate:g} per second. Ctrl-C stops it.")
             return LoadResults([await search(plan, start, run_watched, _print_step)])
         if plan.rounds == 1:
             running = await start(plan)
-            return LoadResults([await run_watched(running, lambda: screen.watch(running))])
+            return LoadResults([await run_watched(running, lambda: screen(running))])
         return await _alternate(plan, start, screen)
-
-
-def _make_run(
-    plan: LoadPlan, target: str, address: Any, key: str | None, judge: AnswerJudge, log: RequestLog | None
-) -> ActiveRun:
-    return ActiveRun(plan, target, address, key, judge, [RunLog(log, target)] if log is not None else [])
 
 
 async def _alternate(
@@ -171,7 +145,7 @@ async def _alternate(
         part = attrs.evolve(plan, seconds=plan.seconds / plan.rounds, count=count, seed=plan.seed + number)
         for target in plan.targets:
             running = await start(part, target)
-            found[target].append(await run_watched(running, lambda: screen.watch(running)))  # noqa: B023
+            found[target].append(await run_watched(running, lambda: screen(running)))  # noqa: B023
             if found[target][-1].interrupted or found[target][-1].stopped:
                 return LoadResults([join_rounds(rounds) for rounds in found.values() if rounds])
     return LoadResults([join_rounds(rounds) for rounds in found.values()], compare_rounds(*found.values()))
@@ -191,7 +165,7 @@ async def _stop_on_signal(running: ActiveRun, *, task_status: trio.TaskStatus[No
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for _ in signals:
-            if running.interrupted:
+            if running.result.interrupted:
                 raise KeyboardInterrupt
             running.stop()
 

@@ -20,7 +20,7 @@ def _option(*names: str, **more: Any) -> click.Option:
 
 SECTIONS: Final[Mapping[str, tuple[click.Option, ...]]] = {
     "Requests": (
-        _option("--model", metavar="MODEL", help="The model; default: the only one that the server lists."),
+        _option("--model", metavar="MODEL", help="The model. Only --requests can omit it."),
         _option("--api", type=click.Choice(APIS), metavar="API",
                 help=f"{NAMES}; default: from the path of URL, else chat."),
         _option("--no-stream", "stream", flag_value=False, default=True, help="Request responses without streaming."),

@@ -1,36 +1,24 @@
 """Builds the plan of ``trigate load`` from its command line, and reports all mistakes together."""
 
 import math
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
-
-import msgspec
+from urllib.parse import urlsplit
 
 from configfile.document import ConfigError, Mistake, sentence
 from configfile.kinds import read_positive_duration
 from configfile.wording import Wrong, describe
-from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.terminal import say
-from loadtest.exchange.masking import SecretWords
-from loadtest.exchange.plain_text import plain_text
+from loadtest.masking import mask_url
 from loadtest.plan.limits import parse_condition, parse_objectives
-from loadtest.plan.masked_urls import mask_url, url_secrets
 from loadtest.plan.plan import STEP, Leaving, Lengths, LoadPlan
-from loadtest.requests.bodies import api_of, request_headers
-from loadtest.requests.keys import credential_for
+from loadtest.requests.bodies import api_of
 from loadtest.requests.sources import FileBodies
-from streams.events import Api
-from streams.surrogates import decode_or
 
 ROUNDS: Final = 10
 """The rounds of a comparison, if the user gives none."""
 MOST: Final = 10**6  # requests a second, clients, and tokens
-TIMEOUT: Final = 10.0  # seconds to wait for the list of models
-LONGEST: Final = 256  # characters of a model's name, which is in every request and report
-SHOWN: Final = 12  # models that a message lists
 
 _TARGET: Final = re.compile(r"(?:([\w.-]+)=)?(https?://.+)")
 _NO_SCHEME: Final = re.compile(r"([\w.-]+=)?([\w.-]+(?::\d+)?(?:/.*)?)")
@@ -112,10 +100,10 @@ def build_plan(options: Mapping[str, Any]) -> LoadPlan:
         values.setdefault("seconds", STEP)
     if len(targets) == 2:
         values.setdefault("rounds", ROUNDS)
-    api: Api = options["api"] or next(filter(None, map(api_of, targets.values())), "chat")
+    api = options["api"] or next(filter(None, map(api_of, targets.values())), "chat")
     model = options["model"] or ""
     if not model and options["requests"] is None:
-        model = _only_model(next(iter(targets.values())), api, options["key_env"])
+        raise input_error("--model", "missing", "choose a model with --model MODEL")
     plan = LoadPlan(targets=targets, api=api, model=model, **values)
     if plan.requests is not None:
         _check_bodies(plan)
@@ -185,8 +173,6 @@ def _name_targets(words: Sequence[str]) -> dict[str, str]:
 def _wrong_target(word: str) -> ConfigError:
     if word.endswith((".yml", ".yaml")):
         return input_error(word, "scenario files were removed", "give a URL and options")
-    if "://" in word:
-        return input_error(mask_url(word), "this URL scheme is not supported", "give http:// or https://")
     bare = _NO_SCHEME.fullmatch(word)
     right = mask_url(f"{bare[1] or ''}http://{bare[2]}") if bare else None
     return input_error(mask_url(word), "this is not a URL", "give one that starts with http:// or https://", right)
@@ -211,37 +197,3 @@ def describe_tokens(plan: LoadPlan) -> str:
     if math.isinf(number):
         return f"about {inputs:.0f} input tokens and at most {outputs:.0f} output tokens per request"
     return f"about {number * inputs:,.0f} input tokens and at most {number * outputs:,.0f} output tokens"
-
-
-# The model
-
-
-def _only_model(url: str, api: Api, key_env: str | None) -> str:
-    """Return and print the only model that the server lists. Raises ``ConfigError`` with the names of several."""
-    key = credential_for(url, key_env, os.environ).value
-    parts = urlsplit(url)
-    root = parts.path.partition("/v1")[0].rstrip("/")
-    place = urlunsplit((parts.scheme, parts.netloc, f"{root}/v1/models", parts.query, ""))
-    try:
-        headers = {name: value for name, value in request_headers(api, key) if name != "content-type"}
-        status, body = fetch(place, headers, TIMEOUT)
-    except FetchError as error:
-        why = f"missing, and {mask_url(place)} did not return a list of models: {error}"
-        raise input_error("--model", why, "choose a model with --model MODEL") from error
-    names = _listed_models(body) if status == 200 else []
-    if len(names) == 1 and len(names[0]) <= LONGEST and names[0].isprintable():
-        say(sentence(f"{mask_url(url)}: using {names[0]}, the only model that it lists"))
-        return names[0]
-    why = f"missing, and {mask_url(place)} returned status {status} and no list of models"
-    if names:
-        words = SecretWords.from_values((key or "", *url_secrets(url)))
-        listed = ", ".join(words.mask(plain_text(name, 100)) for name in names[:SHOWN])
-        why = f"missing; models at {mask_url(url)}: {len(names)} ({listed}{', …' if len(names) > SHOWN else ''})"
-    raise input_error("--model", why, "choose one with --model MODEL")
-
-
-def _listed_models(body: bytes) -> Sequence[str]:
-    value = decode_or(msgspec.json.decode, body, None)
-    data = value.get("data") if isinstance(value, dict) else None
-    found = [one.get("id") for one in data if isinstance(one, dict)] if isinstance(data, list) else []
-    return [name for name in found if isinstance(name, str) and name]

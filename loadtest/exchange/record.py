@@ -1,5 +1,6 @@
-"""The record of one finished exchange, from which all figures, log lines and conditions are computed."""
+"""The record of one exchange, from which all figures, log lines and conditions are computed."""
 
+from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -14,10 +15,6 @@ End: TypeAlias = Literal["whole", "cancelled", "error", "unfinished", "interrupt
 
 GAVE_UP: Final = frozenset(("timeout", "unfinished"))
 """Problems that end a wait. They count as waits of at least that long."""
-
-_SEVERAL: Final = 5  # tokens
-_QUICK: Final = 0.0005  # seconds for each
-_AT_END: Final = 0.05  # of the time from the begin
 
 
 @attrs.frozen
@@ -45,10 +42,10 @@ class AnswerTokens:
     cached: int | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class ExchangeRecord:
-    """A finished exchange. Times are seconds from the begin of the measurement, negative in the warm-up, ``None`` if
-    the event never happened.
+    """An exchange, complete when it was judged. Times are seconds from the begin of the measurement, negative in the
+    warm-up, ``None`` if the event never happened.
 
     ``number`` is the request's number in the plan. ``planned`` is the planned begin and ``began`` the real one.
     ``connected`` is the seconds to connect, ``None`` on an open connection. ``contents`` are the times of events with
@@ -60,32 +57,30 @@ class ExchangeRecord:
     its end event but HTTP did not end.
     """
 
-    number: int
+    number: int = 0
     api: Api
     streamed: bool
-    leaves: bool = False
     planned: float
     began: float
-    connected: float | None
-    sent: float | None
-    first_byte: float | None
-    first_event: float | None
-    contents: tuple[float, ...]
-    first_output: float | None
-    end_event: float | None
-    ended: float
-    status: int
-    end: End
-    problem: Problem | None
-    tokens: AnswerTokens
-    asked_input: int | None
-    finish: str
-    request_id: str
-    route: tuple[tuple[str, str], ...]
-    resent: bool
-    reads: int
-    received: int
-    waived: tuple[str, ...]
+    connected: float | None = None
+    sent: float | None = None
+    first_byte: float | None = None
+    first_event: float | None = None
+    contents: list[float] = attrs.field(factory=list)
+    first_output: float | None = None
+    end_event: float | None = None
+    ended: float = 0.0
+    status: int = 0
+    end: End = "interrupted"
+    problem: Problem | None = None
+    tokens: AnswerTokens = AnswerTokens()
+    asked_input: int | None = None
+    finish: str = ""
+    request_id: str = ""
+    route: Sequence[tuple[str, str]] = ()
+    resent: bool = False
+    received: int = 0
+    waived: Sequence[str] = ()
     left_open: bool = False
 
     @property
@@ -102,19 +97,6 @@ class ExchangeRecord:
     def output_tokens(self) -> int:
         """The output tokens by the usage, or else the number of events with content."""
         return self.tokens.output or len(self.contents)
-
-    @property
-    def is_buffered(self) -> bool:
-        """True for a stream of several tokens that all arrived at its end, faster than any server generates.
-
-        Something between buffers it.
-        """
-        if not (self.streamed and self.end == "whole" and self.contents):
-            return False
-        first, last = self.contents[0], self.end_event or self.ended
-        tokens = max(len(self.contents), self.output_tokens)
-        at_end = last - first <= _AT_END * (last - self.began)
-        return tokens >= _SEVERAL and at_end and last - first <= _QUICK * tokens
 
     @property
     def tokens_seen(self) -> int:

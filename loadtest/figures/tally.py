@@ -12,15 +12,13 @@ from loadtest.figures.measures import MEASURES
 
 COUNTS: Final = (
     "started", "whole", "good", "errors", "not_whole", "unfinished", "cancelled", "interrupted", "resent", "left_open",
-    "buffered",
 )  # fmt: skip
 KINDS: Final = 100  # distinct errors and finish reasons, because servers name them
 OTHER: Final = "error of another kind"
 LEFT_OUT: Final = ("cancelled", "interrupted")  # left out of goodput, because no client waited for their end
 
 _COUNT_OF_END: Final[Mapping[End, str]] = {"error": "errors"}
-_SUMS: Final = ("tokens", "tokens_seen", "hidden_tokens", "input_tokens", "counted_by_usage", "events", "reads",
-                "received")  # fmt: skip
+_SUMS: Final = ("tokens", "input_tokens", "counted_by_usage", "events", "received")
 _COUNTERS: Final = ("counts", "finishes", "missed", "waived")
 
 
@@ -37,16 +35,16 @@ class Failures:
 class Tally:
     """The sums of a run.
 
-    ``tokens`` are those of whole answers, ``tokens_seen`` those of all, without hidden reasoning. ``finishes`` counts
-    answers by their finish reason, ``missed`` by the objectives that they missed, and ``waived`` by waived rules.
+    ``tokens`` are those of whole answers. ``finishes`` counts answers by their finish reason, ``missed`` by the
+    objectives that they missed, and ``waived`` by waived rules.
     """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.measures = {name: Histogram() for name in MEASURES}
-        self.tokens = self.tokens_seen = self.hidden_tokens = self.input_tokens = 0
+        self.tokens = self.input_tokens = 0
         self.counted_by_usage = 0  # whole answers with a usage
-        self.events = self.reads = self.received = 0
+        self.events = self.received = 0
         self.finishes: Counter[str] = Counter()
         self.missed: Counter[str] = Counter()
         self.waived: Counter[str] = Counter()
@@ -80,9 +78,7 @@ class Tally:
             self._add_whole(record, missed)
         self.missed.update(missed)
         self.waived.update(record.waived)
-        self.tokens_seen += len(record.contents) if record.end != "whole" else record.tokens_seen
         self.events += len(record.contents)
-        self.reads += record.reads
         self.received += record.received
         for name, measure in MEASURES.items():
             found = measure.values_of(record)
@@ -91,11 +87,9 @@ class Tally:
 
     def _add_whole(self, record: ExchangeRecord, missed: Sequence[str]) -> None:
         self.counts["good"] += not missed
-        self.counts["buffered"] += record.is_buffered
         self.counted_by_usage += bool(record.tokens.output)
         self.finishes[record.finish if record.finish in self.finishes or len(self.finishes) < KINDS else "other"] += 1
         self.tokens += record.output_tokens
-        self.hidden_tokens += record.output_tokens - record.tokens_seen
         self.input_tokens += record.tokens.input or 0
 
     def _add_failure(self, record: ExchangeRecord) -> None:

@@ -1,4 +1,4 @@
-"""The events of a run, second by second from the begin of the measurement."""
+"""The events of a run over time, from the begin of the measurement."""
 
 import math
 from collections import Counter
@@ -9,19 +9,16 @@ import attrs
 from loadtest.exchange.record import ExchangeRecord
 from loadtest.figures.histogram import Histogram
 
-FINE: Final = 900
-"""The largest number of histograms, which take kilobytes each.
-
-In longer runs, 2, 4, 8 ... seconds share a histogram, which is in the first of them.
-"""
+MOST: Final = 600
+"""The largest number of spans: a histogram takes kilobytes, and a chart shows no more points."""
 
 
 @attrs.define
-class Second:
-    """One second of a run.
+class LoadSpan:
+    """One second of a run, or several.
 
-    Begins and times to the first token count in the second of the planned begin, ends where they happened, and
-    ``tokens`` where they arrived. ``in_flight`` and ``lag`` are maxima.
+    Begins and times to the first token count in the span of the planned begin, ends where they happened, and ``tokens``
+    where they arrived. ``in_flight`` and ``lag`` are maxima.
     """
 
     started: int = 0
@@ -32,71 +29,70 @@ class Second:
     lag: float = 0.0
     ttft: Histogram = attrs.field(factory=Histogram)
 
+    def merge(self, other: "LoadSpan") -> None:
+        for name in ("started", "whole", "failed", "tokens"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.in_flight, self.lag = max(self.in_flight, other.in_flight), max(self.lag, other.lag)
+        self.ttft.merge(other.ttft)
+
 
 class LoadTimeline:
-    """The seconds of a run, including those without events. ``together`` seconds share one histogram."""
+    """The spans of a run, including those without events.
+
+    A span is ``width`` seconds: one, or 2, 4, 8 ... in runs of more than ten minutes.
+    """
 
     def __init__(self) -> None:
-        self.seconds: list[Second] = []
-        self.together = 1
+        self.spans: list[LoadSpan] = []
+        self.width = 1
 
-    def second_at(self, time: float) -> Second:
-        """Return the second of ``time``, which is not negative."""
-        while len(self.seconds) <= int(time):
-            self.seconds.append(Second())
-            if len(self.seconds) > FINE * self.together:
-                self.together *= 2
-                self._share_histograms()
-        return self.seconds[int(time)]
-
-    def _share_histograms(self) -> None:
-        for number, second in enumerate(self.seconds):
-            first = self.seconds[number - number % self.together]
-            if first is not second and second.ttft.count:
-                first.ttft.merge(second.ttft)
-                second.ttft = Histogram()
-
-    def record_begin(self, planned: float) -> None:
-        if planned >= 0:
-            self.second_at(planned).started += 1
+    def span_at(self, time: float) -> LoadSpan:
+        """Return the span of ``time``, which is not negative."""
+        while len(self.spans) <= (number := int(time / self.width)):
+            self.spans.append(LoadSpan())
+            if len(self.spans) > MOST:
+                for even, odd in zip(self.spans[::2], self.spans[1::2], strict=False):
+                    even.merge(odd)
+                self.spans, self.width = self.spans[::2], 2 * self.width
+        return self.spans[number]
 
     def record_tokens(self, record: ExchangeRecord) -> None:
         """Record the arrival times of the tokens, including those of requests of the warm-up."""
         tokens = record.tokens_seen / len(record.contents) if record.contents and record.end == "whole" else 1.0
-        for number, events in Counter(map(math.floor, record.contents)).items():
-            if number >= 0:
-                self.second_at(number).tokens += tokens * events
+        for second, events in Counter(map(math.floor, record.contents)).items():
+            if second >= 0:
+                self.span_at(second).tokens += tokens * events
 
     def record_end(self, record: ExchangeRecord) -> None:
         """Record the end of a counted request."""
         if record.contents:
-            self.second_at(record.planned)
-            first = int(record.planned) - int(record.planned) % self.together
-            self.seconds[first].ttft.add(record.contents[0] - record.planned)
+            self.span_at(record.planned).ttft.add(record.contents[0] - record.planned)
         if record.end in ("whole", "error", "unfinished"):
-            second = self.second_at(record.ended)
-            second.whole += record.end == "whole"
-            second.failed += record.end != "whole"
+            span = self.span_at(record.ended)
+            span.whole += record.end == "whole"
+            span.failed += record.end != "whole"
 
     def record_state(self, now: float, in_flight: int, lag: float) -> None:
         """Record the requests under way and the lag of the event loop."""
         if now >= 0:
-            second = self.second_at(now)
-            second.in_flight = max(second.in_flight, in_flight)
-            second.lag = max(second.lag, lag)
+            self.span_at(now).merge(LoadSpan(in_flight=in_flight, lag=lag))
+
+    def append(self, other: "LoadTimeline", begin: int, seconds: float) -> None:
+        """Add the first ``seconds`` of another timeline, which begins at ``begin`` of this one."""
+        for number, span in enumerate(other.spans[: max(1, int(seconds / other.width))]):
+            self.span_at(begin + number * other.width).merge(span)
 
     def rate(self, name: str, seconds: float) -> float:
-        """Return the mean of the count ``name`` per second, over the whole seconds of the first ``seconds``."""
-        whole = int(seconds)
-        counted = sum(getattr(second, name) for second in self.seconds[: whole or 1])
-        return float(counted / (whole or seconds)) if seconds > 0 else 0.0
+        """Return the mean of the count ``name`` per second, over the whole spans of the first ``seconds``."""
+        whole = int(seconds / self.width)
+        counted = sum(getattr(span, name) for span in self.spans[: whole or 1])
+        return float(counted / (whole * self.width or seconds)) if seconds > 0 else 0.0
 
     def dump(self) -> list[dict[str, Any]]:
-        """Return a row for each second. Percentiles are null if nothing was measured."""
+        """Return a row for each span. Percentiles are null if nothing was measured."""
         found = []
-        for number, second in enumerate(self.seconds):
-            ttft = self.seconds[number - number % self.together].ttft
-            shown = {f"ttft_p{p}": ttft.percentile(p) if ttft.count else None for p in (50, 95, 99)}
-            counts = attrs.asdict(second, filter=lambda field, _: field.name != "ttft")
-            found.append({"second": number, **counts, **shown})
+        for number, span in enumerate(self.spans):
+            ttft = {f"ttft_p{p}": span.ttft.percentile(p) if span.ttft.count else None for p in (50, 95, 99)}
+            counts = attrs.asdict(span, filter=lambda field, _: field.name != "ttft")
+            found.append({"second": number * self.width, **counts, **ttft})
         return found

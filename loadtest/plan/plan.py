@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import trio
 
-from loadtest.plan.masked_urls import mask_url
+from loadtest.masking import mask_url
 from streams.events import Api
 
 

@@ -1,73 +1,61 @@
 """The display during a run: a table on a terminal, or a line every few seconds elsewhere."""
 
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Protocol, TextIO
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
 
 import trio
 
 from loadtest.figures.measures import format_duration, format_number
-from loadtest.figures.result import Overhead
-from loadtest.reports.text import COUNTED, describe_counts, describe_load, describe_overhead, measure_rows
+from loadtest.reports.text import COUNTED, describe_counts, describe_load, describe_overhead, measure_rows, text_table
 from loadtest.run.running import ActiveRun
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import Group
 
 
 EVERY: Final = 1.0  # seconds; drawing costs the loader milliseconds
 LINE_EVERY: Final = 5.0
 BAR: Final = 30
 
-
-class Screen(Protocol):
-    async def watch(self, running: ActiveRun) -> None:
-        """Show the run until cancelled."""
-        ...
-
-
-class PlainLines:
-    """A display of plain lines for a log."""
-
-    async def watch(self, running: ActiveRun) -> None:
-        said = describe_load(running.plan.dump(), running.plan.seconds)
-        while True:
-            print(f"{running.target or running.url}: {said}", file=sys.stderr, flush=True)
-            await trio.sleep(LINE_EVERY)
-            said = status_line(running)
-
-
-class TerminalTable:
-    """A table for a person, which disappears at the end of each run, before the summary.
-
-    ``console`` defaults to standard error, and the table is drawn every ``every`` seconds.
-    """
-
-    def __init__(self, console: "Console | None" = None, every: float = EVERY) -> None:
-        from rich.console import Console  # imported before the measurement, because it takes 0.1 s
-        from rich.live import Live
-
-        self._live = Live(console=console or Console(stderr=True), auto_refresh=False, transient=True)
-        self._every = every
-
-    async def watch(self, running: ActiveRun) -> None:
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(0.0005)  # the longest delay of reads by the drawing thread
-        try:
-            with self._live:
-                while True:
-                    self._live.update(status_table(running))
-                    await trio.to_thread.run_sync(self._live.refresh)
-                    await trio.sleep(self._every)
-        finally:
-            sys.setswitchinterval(interval)
+Screen: TypeAlias = Callable[[ActiveRun], Awaitable[None]]
+"""Shows a run until cancelled."""
 
 
 def choose_screen(out: TextIO, environ: Mapping[str, str]) -> Screen:
     """Return a display for ``out``: plain lines if it cannot draw, or if the user wants no colour (no-color.org)."""
-    plain_lines = not out.isatty() or environ.get("TERM") == "dumb" or environ.get("NO_COLOR")
-    return PlainLines() if plain_lines else TerminalTable()
+    if not out.isatty() or environ.get("TERM") == "dumb" or environ.get("NO_COLOR"):
+        return show_lines
+    import rich.live  # noqa: F401  # imported before the measurement, because it takes 0.1 s
+
+    return show_table
+
+
+async def show_lines(running: ActiveRun) -> None:
+    """Print the state of the run as lines for a log."""
+    said = describe_load(running.plan.dump(), running.plan.seconds)
+    while True:
+        print(f"{running.result.name}: {said}", file=sys.stderr, flush=True)
+        await trio.sleep(LINE_EVERY)
+        said = status_line(running)
+
+
+async def show_table(running: ActiveRun) -> None:
+    """Show a table on standard error, which disappears at the end of the run, before the summary."""
+    from rich.console import Console
+    from rich.live import Live
+
+    live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)  # the longest delay of reads by the drawing thread
+    try:
+        with live:
+            while True:
+                live.update(status_table(running))
+                await trio.to_thread.run_sync(live.refresh)
+                await trio.sleep(EVERY)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def describe_phase(running: ActiveRun) -> str:
@@ -80,42 +68,30 @@ def describe_phase(running: ActiveRun) -> str:
 
 def status_line(running: ActiveRun) -> str:
     """Return the state of a run in one line."""
-    counts, ttft = running.figures.tally.counts, running.figures.tally.measures["ttft"]
+    tally, lag = running.result.tally, running.result.overhead.lag
+    ttft = tally.measures["ttft"]
     times = f"p50 {format_duration(ttft.percentile(50))} p99 {format_duration(ttft.percentile(99))}"
     first = f", first token {times}" if ttft.count else ""
     return (
-        f"{describe_phase(running)}, {running.in_flight} under way, {counts['whole']} whole, "
-        f"{counts['errors']} {COUNTED['errors']}{first}, lag p99 "
-        f"{format_duration(running.figures.lag.percentile(99))}"
+        f"{describe_phase(running)}, {running.in_flight} under way, {tally.counts['whole']} whole, "
+        f"{tally.counts['errors']} {COUNTED['errors']}{first}, lag p99 {format_duration(lag.percentile(99))}"
     )
 
 
-def status_table(running: ActiveRun) -> "Table":
-    """Return the display as a table."""
-    from rich.table import Table
+def status_table(running: ActiveRun) -> "Group":
+    """Return the state of a run as a table."""
+    from rich.console import Group
+    from rich.text import Text
 
-    figures, now = running.figures, trio.current_time()
-    tally, seconds = figures.tally, running.measured_seconds or 1
+    result, now = running.result, trio.current_time()
+    tally, seconds = result.tally, running.measured_seconds or 1
     begin = running.begin - running.plan.warmup
     done = min(BAR, round(BAR * (now - begin) / max(running.end - begin, 1e-9)))
-    caption = [
+    below = (
         f"{running.in_flight} under way, {format_number(round(tally.tokens / seconds, 1))} tokens a second",
         describe_counts(tally),
         *(f"{row.count} × {row.kind}, waiting for {row.phase}" for row in tally.failures[:5]),
-        f"loader: {describe_overhead(Overhead(figures.lag, figures.late))}",
-    ]
-    grid = Table(
-        title=f"{running.target or running.url}\n{'█' * done}{'░' * (BAR - done)} {describe_phase(running)}",
-        caption="\n".join(caption),
-        box=None,
-        padding=(0, 0, 0, 2),
-        pad_edge=False,
-        title_justify="left",
-        caption_justify="left",
+        f"loader: {describe_overhead(result.overhead)}",
     )
-    head, *rows = measure_rows(tally)
-    for name in head:
-        grid.add_column(name, justify="right" if name else "left", min_width=7, no_wrap=True)
-    for row in rows:
-        grid.add_row(*row)
-    return grid
+    head = f"{result.name}\n{'█' * done}{'░' * (BAR - done)} {describe_phase(running)}"
+    return Group(Text(head), text_table(measure_rows(tally)), Text("\n".join(below)))

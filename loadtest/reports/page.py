@@ -1,20 +1,20 @@
 """The report as a self-contained HTML file: results and figures first, then charts.
 
-``page.html`` is its template, and ``page.css`` its style."""
+``page.html`` is its template, and ``page.css`` its style.
+"""
 
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from loadtest.figures.measures import MEASURES, format_duration, format_number, formatter_of
 from loadtest.figures.notes import notes
 from loadtest.figures.result import RunResult
 from loadtest.figures.rounds import ComparedFigure, verdict_of
 from loadtest.plan.limits import ConditionVerdict
-from loadtest.reports.plots import distribution_charts, timeline_charts
+from loadtest.reports.plots import distribution_charts, templates, timeline_charts
 from loadtest.reports.text import (
     SEARCH_HEAD,
     comparison_rows,
@@ -35,20 +35,17 @@ def page(
     compared: Sequence[ComparedFigure] | None = None,
 ) -> str:
     """Return the HTML document."""
-    templates = Environment(
-        loader=PackageLoader("loadtest", "reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return templates.get_template("page.html").render(
-        title=f"Load report: {', '.join(run.name for run in runs)}",
-        style=STYLE,
-        verdicts=verdicts,
-        compared=None if compared is None else _comparison(runs, compared),
-        search_head=SEARCH_HEAD,
-        runs=[_run_values(run, is_alone=len(runs) == 1) for run in runs],
+    return (
+        templates()
+        .get_template("page.html")
+        .render(
+            title=f"Load report: {', '.join(run.name for run in runs)}",
+            style=STYLE,
+            verdicts=verdicts,
+            compared=None if compared is None else _comparison(runs, compared),
+            search_head=SEARCH_HEAD,
+            runs=[_run_values(run, is_alone=len(runs) == 1) for run in runs],
+        )
     )
 
 

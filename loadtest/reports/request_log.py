@@ -8,7 +8,6 @@ import queue
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from time import time
 from typing import Any, BinaryIO, Final
 
 import attrs
@@ -75,7 +74,11 @@ class RequestLog:
         self._thread = threading.Thread(target=self._write_lines, name="request log", daemon=True)
         self._thread.start()
 
-    def add(self, value: dict[str, Any]) -> None:
+    def add(self, record: ExchangeRecord, missed: Sequence[str], target: str, begin: float) -> None:
+        """Log an exchange of a measurement that began at ``begin``, in Unix seconds."""
+        self.write(log_line(record, missed, target, begin))
+
+    def write(self, value: dict[str, Any]) -> None:
         if self._lines.qsize() >= HELD:
             self.lost += 1
             self.failure = self.failure or "the file is too slow"
@@ -99,17 +102,3 @@ class RequestLog:
             except (OSError, ValueError) as error:
                 self.failure = (getattr(error, "strerror", None) or "the file was closed").lower()
                 self.lost += 1
-
-
-class RunLog:
-    """The log of one run, which receives all its records."""
-
-    def __init__(self, log: RequestLog, target: str) -> None:
-        self._log = log
-        self._target = target
-        self._begin: float | None = None
-
-    def add(self, record: ExchangeRecord, missed: Sequence[str]) -> None:
-        if self._begin is None:  # read once, so that all lines use the same clock
-            self._begin = time() - record.ended
-        self._log.add(log_line(record, missed, self._target, self._begin))

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Container, Iterator, Mapping, Sequence
-from textwrap import wrap
-from typing import Any, Final
+from io import StringIO
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, Final
 
 from loadtest.figures.histogram import PERCENTILES
 from loadtest.figures.measures import MEASURES, format_duration, format_number, formatter_of
@@ -13,8 +14,12 @@ from loadtest.figures.rounds import ComparedFigure, verdict_of
 from loadtest.figures.tally import Tally
 from loadtest.plan.limits import ConditionVerdict
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
 COLUMNS: Final = 80
-_EXAMPLE: Final = 3  # lines of a server's message
+_EXAMPLE: Final = 200  # characters of a server's message
 _NAME: Final = 9  # characters of a server's name above its column
 
 COUNTED: Final = {
@@ -33,26 +38,29 @@ _SHOWN: Final = (
 )  # fmt: skip
 
 
-def align(rows: Sequence[Sequence[str]], words: Container[int] = (0,)) -> list[str]:
-    """Return the rows as lines, with the columns in ``words`` aligned to the left, and others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if i in words else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+def text_table(rows: Sequence[Sequence[str]], words: Container[int] = (0,)) -> "Table":
+    """Return a table whose first row is its head. Columns in ``words`` are aligned to the left, others to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    found = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
+    for number, name in enumerate(rows[0]):
+        found.add_column(Text(name), justify="left" if number in words else "right", no_wrap=number not in words)
+    for row in rows[1:]:
+        found.add_row(*map(Text, row))
+    return found
 
 
-def wrap_line(line: str, most: int = 0) -> list[str]:
-    """Wrap a line, with its indent and two more spaces. With ``most``, later lines are replaced by "…"."""
-    text = line.lstrip(" ")
-    indent = " " * (len(line) - len(text))
-    return [line] if len(line) <= COLUMNS else wrap(
-        text, COLUMNS, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False,
-        max_lines=most or None, placeholder=" …",
-    )  # fmt: skip
+def _render(parts: Sequence["RenderableType"], indent: int = 2) -> str:
+    """Return the parts as text: the first line at the margin, the others with an indent."""
+    from rich.console import Console
+    from rich.padding import Padding
+
+    console = Console(file=StringIO(), width=COLUMNS, markup=False, highlight=False, emoji=False, color_system=None)
+    with console.capture() as captured:
+        for number, part in enumerate(parts):
+            console.print(Padding(part, (0, 0, 0, indent if number else 0)))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def shown_measures(tally: Tally) -> Sequence[str]:
@@ -95,8 +103,7 @@ def describe_answers(run: RunResult) -> Iterator[str]:
         slo = f" ({'; '.join([', '.join(run.plan['slo']), *missed])})" if run.plan["slo"] else ""
         yield f"goodput {100 * tally.goodput:.4g} %{slo}"
     if tally.tokens:
-        steady = f", {format_number(run.steady_tokens_per_second)} while requests arrived" if tally.events else ""
-        yield f"{format_number(run.tokens_per_second)} tokens a second{steady}"
+        yield f"{format_number(run.tokens_per_second)} tokens a second"
     if len(tally.finishes) > 1:
         ends = ", ".join(f"{name or 'no reason given'} {number}" for name, number in tally.finishes.most_common(8))
         yield f"ended by {ends}"
@@ -104,8 +111,6 @@ def describe_answers(run: RunResult) -> Iterator[str]:
         yield f"rules waived: {', '.join(f'{name} {number}' for name, number in tally.waived.most_common(8))}"
     if (uncounted := tally.counts["whole"] - tally.counted_by_usage) and tally.events:
         yield f"{uncounted} answers without usage: events count as tokens"
-    if tally.hidden_tokens:
-        yield f"{tally.hidden_tokens} hidden reasoning tokens are not included in speeds"
     if tally.counts["resent"]:
         yield f"{tally.counts['resent']} requests were sent again because their connection was closed"
     if tally.counts["left_open"]:
@@ -124,30 +129,26 @@ def measure_rows(tally: Tally) -> list[list[str]]:
 
 def summary(run: RunResult, verdicts: Sequence[ConditionVerdict] = ()) -> str:
     """Return one run as text. ``verdicts`` are those of its conditions."""
-    said = [
-        run.name,
-        *([f"  {run.url}"] if run.target else []),
-        f"  {describe_load(run.plan, run.seconds)}" + ("; interrupted" if run.interrupted else ""),
-        *([f"  ended early: {run.stopped}"] if run.stopped else []),
-        *(f"  {one.text}" for one in verdicts),
-        f"  {describe_counts(run.tally)}",
-        f"  {format_number(run.rate)} requests a second begun, {format_number(run.completed_rate)} completed",
-        *(f"  {line}" for line in describe_answers(run)),
-    ]
-    said = [part for line in said for part in wrap_line(line)]
     rows = measure_rows(run.tally)
-    said += ["", *(f"  {line}" for line in (align(rows) if len(rows) > 1 else ["nothing was measured"]))]
+    said: list[RenderableType] = [
+        run.name,
+        *([run.url] if run.target else []),
+        describe_load(run.plan, run.seconds) + ("; interrupted" if run.interrupted else ""),
+        *([f"ended early: {run.stopped}"] if run.stopped else []),
+        *(one.text for one in verdicts),
+        describe_counts(run.tally),
+        f"{format_number(run.rate)} requests a second begun, {format_number(run.completed_rate)} completed",
+        *describe_answers(run),
+        "",
+        text_table(rows) if len(rows) > 1 else "nothing was measured",
+    ]
     if run.tally.failures:
-        said += ["", "  errors by kind and phase", *_error_lines(run.tally)]
-    closing = [f"  loader: {describe_overhead(run.overhead)}", *(f"  note: {note}" for note in notes(run))]
-    return "\n".join([*said, "", *(part for line in closing for part in wrap_line(line))])
-
-
-def _error_lines(tally: Tally) -> Iterator[str]:
-    for row in tally.failures:
-        yield from wrap_line(f"  {row.count:>7}  {row.kind}  {row.phase}")
-        if row.example:
-            yield from wrap_line(f"{' ' * 11}{row.example}", most=_EXAMPLE)
+        errors = [
+            [str(row.count), row.kind, row.phase, shorten(row.example, _EXAMPLE, placeholder=" …")]
+            for row in run.tally.failures
+        ]
+        said += ["", text_table([["errors", "kind", "waiting for", "example"], *errors], (1, 2, 3))]
+    return _render([*said, "", f"loader: {describe_overhead(run.overhead)}", *(f"note: {one}" for one in notes(run))])
 
 
 SEARCH_HEAD: Final = ("a second", "begun", "good", "p50", "p99", "")
@@ -164,14 +165,8 @@ def search_cells(step: Mapping[str, Any]) -> list[str]:
 def search_text(run: RunResult) -> str:
     """Return the result of a search, and its steps."""
     found = run.search or {}
-    *figures, _ = zip(*(search_cells(step) for step in found["steps"]), strict=True) if found["steps"] else ((),)
-    verdicts = [search_cells(step)[-1] for step in found["steps"]]
-    rows = [list(SEARCH_HEAD[:-1]), *map(list, zip(*figures, strict=True))] if verdicts else []
-    lines = align(rows, ()) if rows else []
-    said = [*lines[:1]]
-    for line, verdict in zip(lines[1:], verdicts, strict=True):
-        said += wrap_line(f"{line}  {verdict}")
-    return "\n".join([*said, *wrap_line(f"{run.name}: {found['answer']}")])
+    rows = [SEARCH_HEAD, *map(search_cells, found["steps"])]
+    return _render([*([text_table(rows, (5,))] if rows[1:] else []), f"{run.name}: {found['answer']}"], 0)
 
 
 def comparison_rows(figures: Sequence[ComparedFigure], names: Sequence[str]) -> list[list[str]]:
@@ -186,5 +181,5 @@ def comparison_rows(figures: Sequence[ComparedFigure], names: Sequence[str]) -> 
 
 def comparison_text(figures: Sequence[ComparedFigure], names: Sequence[str]) -> str:
     """Return the comparison of two servers."""
-    said = [*align(comparison_rows(figures, names), (0, 5)), ""] if figures else []
-    return "\n".join([*said, *wrap_line(f"{names[1]} against {names[0]}: {verdict_of(figures)}")])
+    said: list[RenderableType] = [text_table(comparison_rows(figures, names), (0, 5)), ""] if figures else []
+    return _render([*said, f"{names[1]} against {names[0]}: {verdict_of(figures)}"], 0)

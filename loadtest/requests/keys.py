@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from loadtest.plan.masked_urls import mask_url
+from loadtest.masking import mask_url
 from providers.catalog.providers import CATALOG
 
 GATEWAY_KEY: Final = "TRIGATE_API_KEY"  # the variable in which clients of a gateway have their key

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import attrs
 import msgspec
@@ -37,12 +37,6 @@ class PreparedRequest:
     stream: bool
     asked_input: int | None = None
     learn: Callable[[int], None] | None = None
-
-
-class RequestSource(Protocol):
-    def prepare(self, number: int, rng: random.Random) -> PreparedRequest:
-        """Return the request with this number in the plan."""
-        ...
 
 
 class Calibration:

@@ -5,22 +5,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import count
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 import trio
 
-from loadtest.exchange.exchange import TimedExchange, end_of, record_of
+from loadtest.exchange.exchange import TimedExchange, settle
 from loadtest.exchange.judging import AnswerJudge, ReceivedAnswer
-from loadtest.exchange.masking import SecretWords
 from loadtest.exchange.record import ExchangeRecord
-from loadtest.figures.result import Overhead, RunFigures, RunResult
+from loadtest.figures.result import RunResult
+from loadtest.masking import SecretWords, mask_url, url_secrets
 from loadtest.plan.limits import missed_by, parse_objectives
-from loadtest.plan.masked_urls import mask_url, url_secrets
 from loadtest.plan.plan import LoadPlan, arrival_times, start_on_time
 from loadtest.requests.bodies import request_headers, request_path
-from loadtest.requests.sources import FileBodies, MadePrompts, PreparedRequest, RequestSource
-from loadtest.wire.address import ServerAddress
+from loadtest.requests.sources import FileBodies, MadePrompts, PreparedRequest
 from loadtest.wire.answers import OutgoingRequest, WireError
+from loadtest.wire.connecting import ServerAddress
 from loadtest.wire.connections import Connections
 from streams.garbage import collect_when_idle
 
@@ -33,17 +32,15 @@ FEW: Final = 5  # requests without a connection and no others: nothing listens a
 REFUSALS: Final = (400, 401, 403, 404)
 UNREACHED: Final = ("refused", "unreachable")
 
+LogRecord: TypeAlias = Callable[[ExchangeRecord, Sequence[str], str, float], None]
+"""Receives each record, the figures of the objectives that it missed, the target, and the begin in Unix seconds.
+
+It receives those of the warm-up, too, and must not wait.
+"""
+
 
 class Unreachable(Exception):
     """The name of a target cannot be resolved."""
-
-
-class RecordSink(Protocol):
-    """A receiver of all records, including those of the warm-up. It must not wait."""
-
-    def add(self, record: ExchangeRecord, missed: Sequence[str]) -> None:
-        """Receive a record, and the figures of the objectives that it missed."""
-        ...
 
 
 class RefusedAnswers:
@@ -90,25 +87,23 @@ class ActiveRun:
         address: ServerAddress,
         key: str | None,
         judge: AnswerJudge,
-        sinks: Sequence[RecordSink] = (),
+        log: LogRecord | None = None,
     ) -> None:
+        url = plan.targets[target]
         self.plan = plan
-        self.target = target
-        self.figures = RunFigures()
-        self.interrupted = False
-        self.stopped = ""
+        self.result = RunResult(target=target, url=mask_url(url), plan=plan.dump())
         self.in_flight = self.in_judging = 0
         self.begin = trio.current_time() + plan.warmup
         self.end = self.begin + plan.seconds
-        self._url = plan.targets[target]
+        self._begin_unix = time.time() + plan.warmup
         self._left = plan.count  # requests left in a closed loop
         self._objectives = [objective for text in plan.slo for objective in parse_objectives(text)]
         self._judge = judge
-        self._sinks = sinks
-        self._secrets = SecretWords.from_values((key or "", *url_secrets(self._url)))
+        self._log = log
+        self._secrets = SecretWords.from_values((key or "", *url_secrets(url)))
         self._headers = request_headers(plan.api, key)
-        self._paths = {stream: request_path(self._url, plan.api, plan.model, stream=stream) for stream in (True, False)}
-        self._source: RequestSource = FileBodies(plan) if plan.requests else MadePrompts(plan)
+        self._paths = {stream: request_path(url, plan.api, plan.model, stream=stream) for stream in (True, False)}
+        self._source = FileBodies(plan) if plan.requests else MadePrompts(plan)
         self._connections = Connections(address)
         self._refusals = RefusedAnswers()
         self._worst_lag = 0.0
@@ -117,19 +112,14 @@ class ActiveRun:
         self._settling: trio.Nursery
 
     @property
-    def url(self) -> str:
-        """The URL without credentials."""
-        return mask_url(self._url)
-
-    @property
     def measured_seconds(self) -> float:
         """Seconds of measured arrivals so far."""
         return max(0.0, min(trio.current_time(), self.end) - self.begin)
 
     def stop(self, reason: str = "") -> None:
         """End the run immediately: requests under way count as interrupted. An empty ``reason`` means Ctrl-C."""
-        self.interrupted = self.interrupted or not reason
-        self.stopped = self.stopped or reason
+        result = self.result
+        result.interrupted, result.stopped = result.interrupted or not reason, result.stopped or reason
         self.end = min(self.end, trio.current_time())
         self._scope.cancel()
 
@@ -142,7 +132,8 @@ class ActiveRun:
 
     async def run(self) -> RunResult:
         """Run the whole load. Returns a result even if the run was stopped."""
-        started = datetime.now(UTC).isoformat(timespec="seconds")
+        result = self.result
+        result.started = datetime.now(UTC).isoformat(timespec="seconds")
         cpu, since = time.process_time(), time.perf_counter()
         async with trio.open_nursery() as watching:
             watching.start_soon(self._watch_lag)
@@ -152,27 +143,17 @@ class ActiveRun:
                 try:
                     with self._scope:
                         await (self._run_closed_loop() if self.plan.rate is None else self._run_open_loop())
-                    cpu = (time.process_time() - cpu) / max(SAMPLE_INTERVAL, time.perf_counter() - since)
+                    elapsed = max(SAMPLE_INTERVAL, time.perf_counter() - since)
+                    result.overhead.cpu = (time.process_time() - cpu) / elapsed
                 finally:
                     self._connections.close()
             watching.cancel_scope.cancel()
-        figures, seconds = self.figures, max(0.0, self.end - self.begin)
+        result.seconds = max(0.0, self.end - self.begin)
         if self.plan.count is not None and self.plan.rate is None:
-            seconds = min(seconds, figures.last)  # the clients continue until the last of them has its answer
-        return RunResult(
-            target=self.target,
-            url=self.url,
-            started=started,
-            plan=self.plan.dump(),
-            seconds=seconds,
-            elapsed=figures.last,
-            tally=figures.tally,
-            timeline=figures.timeline,
-            overhead=Overhead(figures.lag, figures.late, cpu),
-            interrupted=self.interrupted,
-            stopped=self.stopped,
-            is_refused=self._refusals.is_total,
-        )
+            # The clients continue until the last of them has its answer.
+            result.seconds = min(result.seconds, result.elapsed)
+        result.is_refused = self._refusals.is_total
+        return result
 
     # Arrivals
 
@@ -217,7 +198,7 @@ class ActiveRun:
             if not self._may_begin(now := trio.current_time()):  # the time to prepare it does not count
                 break
             exchange = await self._run_exchange(number, now, request, draw)
-            await trio.sleep(AFTER_ERROR if exchange.problem else 0.0)
+            await trio.sleep(AFTER_ERROR if exchange.record.problem else 0.0)
 
     def _may_begin(self, now: float) -> bool:
         """Return whether a client may send another request. If so, it is subtracted from the count."""
@@ -234,40 +215,39 @@ class ActiveRun:
         plan, leaving = self.plan, self.plan.leaving
         outgoing = OutgoingRequest(self._paths[request.stream], self._headers, request.body)
         leaves = leaving if leaving is not None and draw < leaving.share else None
-        exchange = TimedExchange(plan.api, request.stream, planned, leaves)
-        self.figures.record_begin(planned - self.begin, max(0.0, exchange.began - planned))
+        exchange = TimedExchange(plan.api, request.stream, planned - self.begin, leaves, self.begin)
+        record = exchange.record
+        record.number, record.asked_input = number, request.asked_input
+        self.result.record_begin(record.planned, max(0.0, record.began - record.planned))
         self.in_flight += 1
         try:
             await exchange.run(self._connections, outgoing, plan.timeout)
         except trio.Cancelled:
-            if not (self._scope.cancel_called or exchange.problem):
+            if not (self._scope.cancel_called or record.problem):
                 exchange.fail("unfinished", f"not finished {plan.grace:g} s after the last arrival")
             raise
         finally:
             self.in_flight -= 1
-            self._settling.start_soon(self._judge_and_count, exchange, number, request)
+            self._settling.start_soon(self._judge_and_count, exchange, request)
         return exchange
 
-    async def _judge_and_count(self, exchange: TimedExchange, number: int, request: PreparedRequest) -> None:
+    async def _judge_and_count(self, exchange: TimedExchange, request: PreparedRequest) -> None:
         """Judge and count an exchange. Its client does not wait for that."""
         judged = None
         if exchange.is_readable:
             self.in_judging += 1
-            answer = ReceivedAnswer(exchange.api, exchange.streamed, exchange.body, exchange.complete)
-            judged = await self._judge(answer)
+            kind = exchange.record
+            judged = await self._judge(ReceivedAnswer(kind.api, kind.streamed, exchange.body, exchange.complete))
             self.in_judging -= 1
-            exchange.apply_reading(judged.reading)
-        if request.learn is not None and exchange.tokens.input:
-            request.learn(exchange.tokens.input)
-        end, problem = end_of(exchange, judged if exchange.complete else None)
-        waived = judged.waived if judged else ()
-        record = self._secrets.mask_record(record_of(exchange, number, request, self.begin, end, problem, waived))
+        record = settle(exchange, judged, self._secrets)
+        if request.learn is not None and record.tokens.input:
+            request.learn(record.tokens.input)
         missed = missed_by(record, self._objectives)
-        self.figures.add(record, missed)
-        for sink in self._sinks:
-            sink.add(record, missed)
+        self.result.add(record, missed)
+        if self._log is not None:
+            self._log(record, missed, self.result.target, self._begin_unix)
         self._refusals.add(record)
-        if (reason := self._refusals.reason) and not self.stopped:
+        if (reason := self._refusals.reason) and not self.result.stopped:
             self.stop(reason)
 
     # Observation
@@ -280,13 +260,13 @@ class ActiveRun:
             now = trio.current_time()
             self._worst_lag = max(self._worst_lag, now - due)
             while due <= now:
-                self.figures.lag.add(now - due)
+                self.result.overhead.lag.add(now - due)
                 due += TICK
 
     async def _sample(self) -> None:
         while True:
             worst, self._worst_lag = self._worst_lag, 0.0
-            self.figures.timeline.record_state(trio.current_time() - self.begin, self.in_flight, worst)
+            self.result.timeline.record_state(trio.current_time() - self.begin, self.in_flight, worst)
             await trio.sleep(SAMPLE_INTERVAL)
 
 

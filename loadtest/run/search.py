@@ -12,7 +12,7 @@ vllm-project/guidellm#1086 (the request, and the end of a step by its backlog), 
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from statistics import variance
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 import trio
@@ -246,7 +246,7 @@ async def _watch_step(running: ActiveRun, rule: RateRule, purpose: Purpose, leas
         await trio.sleep(min(least / BLOCKS / 4, 1.0))
         if trio.current_time() < running.begin:
             continue
-        at, tally = running.measured_seconds, running.figures.tally
+        at, tally = running.measured_seconds, running.result.tally
         watch.observe(at, running.in_flight, waits_of(tally))
         if is_over(at, least, rule.evidence(tally, watch), purpose, watch):
             running.finish()
@@ -297,14 +297,11 @@ async def search(
         if steps[-1].holds:
             typical = result.tally.measures["duration"].percentile(50)
     assert result is not None
-    return attrs.evolve(result, search=_dump(rule, steps, found))
-
-
-def _dump(rule: RateRule, steps: Sequence[SearchStep], found: FoundRate) -> dict[str, Any]:
-    return {
+    result.search = {
         "rule": rule.text,
         "rate": found.rate,
         "failed": found.above,
         "answer": found.text,
         "steps": [attrs.asdict(step) for step in steps],
     }
+    return result

@@ -2,33 +2,31 @@
 
 The gateway's HTTP client does not fit, because each read must be timed at the socket. h11 parses heads and bodies,
 except for a read that is exactly one chunk: most reads of a stream are, and h11 takes several times longer for them.
-Proxies, redirects and pipelining are not supported.
+Proxies, redirects and pipelining are not supported. Large requests are written in pieces, and other tasks run in
+between: otherwise their reads would be timed late.
 """
 
+import contextlib
 import re
+import socket
+import ssl
+import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
 import h11
 import trio
 
-from loadtest.wire.address import ServerAddress
-from loadtest.wire.answers import (
-    AnswerTaker,
-    Decompressor,
-    Fields,
-    OutgoingRequest,
-    ResponseHead,
-    WireError,
-    decompressor_for,
-)
-from loadtest.wire.transport import TimedTransport
+from loadtest.wire.answers import AnswerTaker, Fields, Gunzip, OutgoingRequest, ResponseHead, WireError
+from loadtest.wire.read_loop import WatchedSocket, read_loop
 
 HEAD: Final = 64 * 1024  # bytes of a head
+PIECE: Final = 64 * 1024  # bytes to write before other tasks run
 SHOWN: Final = 40  # bytes of a wrong answer to show
 STATUS_LINE: Final = b"HTTP/"  # the begin of every answer
 INTERIM: Final = 100  # interim answers (1xx) before the answer
-RESET_WITHIN: Final = 0.1  # seconds within which a reset means that the server had not read the request
+UNREAD_WITHIN: Final = 0.1  # seconds within which a reset means that the server had not read the request
 CRLF: Final = b"\r\n"
 SIZE: Final = 10  # bytes of a chunk size with its line end, in a read that may be exactly one chunk
 
@@ -37,43 +35,154 @@ _SENT: Final = h11.Request(method="POST", target="/", headers=[("host", "server"
 _BODILESS: Final = frozenset((204, 304))
 
 
+class ResponseParser:
+    """A parser for one answer, which passes its head and content to ``taker``.
+
+    ``first`` is the arrival of its first byte, after any interim answers (1xx). ``is_persistent`` is True if the server
+    keeps the connection open for another request, as far as known.
+    """
+
+    def __init__(self, taker: AnswerTaker) -> None:
+        self._taker = taker
+        self._reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD)
+        self._reader.send(_SENT)
+        self._reader.send(h11.EndOfMessage())
+        self._unpack: Gunzip | None = None
+        self._begun = b""
+        self._interim = 0
+        self._has_head = False
+        self._between = False  # between two chunks, with nothing of the next one
+        self.first = 0.0
+        self.is_complete = self.is_persistent = False
+
+    def feed(self, data: bytes, at: float) -> None:
+        """Parse one read. Empty ``data`` is the end of the connection. Raises ``WireError``."""
+        line = data.find(CRLF, 0, SIZE) if self._between else 0
+        if line > 0 and 0 < _chunk_size(data[:line]) == len(data) - line - 4 and data.endswith(CRLF):
+            content = data[line + 2 : -2]
+        else:
+            content = self._parse(data, at)
+        if content:
+            self._taker.take_content(content if self._unpack is None else self._unpack.feed(content), at)
+
+    def _parse(self, data: bytes, at: float) -> bytes:
+        """Return the content in ``data``, by h11."""
+        if not self._has_head:
+            self.first = self.first or at
+            self._check_begin(data)
+        pieces: list[bytes] = []
+        reader = self._reader
+        try:
+            reader.receive_data(data)
+            while True:
+                match reader.next_event():
+                    case h11.Data() as event:
+                        pieces.append(bytes(event.data))
+                        self._between = event.chunk_end
+                    case h11.Response() as event:
+                        self._take_head(event)
+                    case h11.InformationalResponse():
+                        self._interim += 1
+                        if self._interim > INTERIM:
+                            raise WireError("not http", f"more than {INTERIM} interim responses (1xx)")
+                        self.first = at if reader.trailing_data[0] else 0.0
+                    case event:
+                        break
+        except h11.RemoteProtocolError as error:
+            raise self._fault(error) from error
+        if not (data or self._has_head):
+            raise self._fault()
+        rest, _ = reader.trailing_data
+        if isinstance(event, h11.EndOfMessage):
+            self.is_complete = True
+            self.is_persistent = self.is_persistent and not rest
+        self._between = self._between and not rest
+        return b"".join(pieces)
+
+    def _check_begin(self, data: bytes) -> None:
+        """Raise ``WireError`` if the answer is surely not HTTP, although h11 would wait for more."""
+        if len(self._begun) < SHOWN:
+            self._begun += data[:SHOWN]
+        if not STATUS_LINE.startswith(self._begun[: len(STATUS_LINE)]) and (
+            not data or b"\n" in self._begun or len(self._begun) >= SHOWN
+        ):
+            raise self._not_http_error()
+
+    def _take_head(self, event: h11.Response) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
+        closes = "close" in [word.strip() for word in headers.get("connection", "").lower().split(",")]
+        ends = {"transfer-encoding", "content-length"} & headers.keys() or event.status_code in _BODILESS
+        self.is_persistent = event.http_version >= b"1.1" and not closes and bool(ends)
+        self._has_head = True
+        if (coding := headers.get("content-encoding", "identity").lower()) in ("gzip", "x-gzip"):
+            self._unpack = Gunzip()
+        elif coding != "identity":
+            raise WireError("encoding", f"the response has the unsupported content-encoding {coding[:20]!r}")
+        self._taker.take_head(ResponseHead(event.status_code, headers), self.first)
+
+    def _fault(self, error: h11.RemoteProtocolError | None = None) -> WireError:
+        if error is None or self._reader.trailing_data[1]:
+            begun = "in the head of its answer" if self._begun else "before its answer"
+            return WireError("closed", "in the middle of its answer" if self._has_head else begun)
+        if self._has_head:
+            return WireError("not http", str(error))
+        if error.error_status_hint == 431:
+            return WireError("not http", "a line of the response headers is too long")
+        return self._not_http_error()
+
+    def _not_http_error(self) -> WireError:
+        return WireError("not http", f"it sent {self._begun.partition(CRLF)[0][:SHOWN]!r}")
+
+
 class TimedConnection:
     """One connection, for one exchange at a time. ``reads`` and ``received`` (bytes) count the last exchange."""
 
-    __slots__ = (
-        "_address", "_body", "_head", "_taker", "_transport", "_unpack", "_usable",
-        "reads", "received", "unread",
-    )  # fmt: skip
-
-    def __init__(self, transport: TimedTransport, address: ServerAddress) -> None:
-        self._transport = transport
-        self._address = address
+    def __init__(self, sock: socket.socket, authority: str) -> None:
+        self._socket = sock
+        self._authority = authority
         self._taker: AnswerTaker | None = None
-        self._head = HeadParser()
-        self._body: BodyParser | None = None
-        self._unpack: Decompressor | None = None
+        self._parser: ResponseParser | None = None
         self._usable = True  # for another request after the present answer
-        self.reads = 0
-        self.received = 0
+        self._begun = 0.0  # begin of the last request, on trio's clock
+        self._written = 0  # bytes of it
+        self.reads = self.received = 0
         self.unread = False  # the server had surely closed before it read the last request
-        transport.listen(self._receive, self._connection_broke)
+        self._watched: WatchedSocket | None = WatchedSocket(sock, self._receive, self._connection_broke)
+        read_loop().add(self._watched)
 
     async def ask(self, request: OutgoingRequest, taker: AnswerTaker) -> None:
         """Send a request. ``taker`` receives the answer, possibly before this returns.
 
-        Raises nothing. A cancellation closes the connection.
+        Raises nothing: if the connection is broken, its reader learns it after the remaining data. A cancellation
+        closes the connection.
         """
         self.reads = self.received = 0
         if not self._usable:
-            taker.take_fault(WireError("closed", "before the request"), 0.0)
+            taker.take_fault(WireError("closed", "before the request"), trio.current_time())
             return
-        self._taker, self._body, self._unpack, self._head = taker, None, None, HeadParser()
-        head = _request_head(self._address, request.path, request.headers)
+        self._taker, self._parser, self._begun = taker, ResponseParser(taker), trio.current_time()
+        self._written = 0
+        head = _request_head(self._authority, request.path, request.headers)
         try:
-            await self._transport.send((b"%b%d\r\n\r\n" % (head, len(request.body)), request.body))
+            await self._send(b"%b%d\r\n\r\n" % (head, len(request.body)), request.body)
         except trio.Cancelled:  # the rest of the request is missing
             self.close()
             raise
+        except (OSError, trio.ClosedResourceError):
+            return
+
+    async def _send(self, head: bytes, body: bytes) -> None:
+        pieces = _split_pieces(head, body)
+        for number, piece in enumerate(pieces):
+            if number:
+                await trio.lowlevel.checkpoint()
+            rest = memoryview(piece)
+            while rest:
+                try:
+                    taken = self._socket.send(rest)
+                    self._written, rest = self._written + taken, rest[taken:]
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    await trio.lowlevel.wait_writable(self._socket)
 
     @property
     def is_reusable(self) -> bool:
@@ -82,44 +191,30 @@ class TimedConnection:
 
     def close(self) -> None:
         """Close immediately. The taker receives nothing more."""
-        self._taker, self._usable = None, False
-        self._transport.close()
+        self._taker, self._parser, self._usable = None, None, False
+        if self._watched is not None:
+            read_loop().remove(self._watched)
+            self._watched = None  # breaks a reference cycle, so that no garbage collection is needed
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
 
     # Incoming data
 
     def _receive(self, data: bytes, at: float) -> None:
-        taker, body = self._taker, self._body
-        if taker is None:  # the server closed the connection, or sent unrequested data
+        taker, parser = self._taker, self._parser
+        if taker is None or parser is None:  # the server closed the connection, or sent unrequested data
             self.close()
             return
         self.reads += 1
         self.received += len(data)
         try:
-            if body is None:
-                self._receive_head(taker, data, at)
-            else:
-                self._usable = self._usable and bool(data)
-                self._receive_body(taker, body, body.feed(data), at)
+            parser.feed(data, at)
         except WireError as error:
             self._fail(error, at)
-
-    def _receive_head(self, taker: AnswerTaker, data: bytes, at: float) -> None:
-        reader = self._head
-        if (found := reader.feed(data, at)) is None:
             return
-        head, body = found
-        self._usable = reader.is_persistent
-        self._body, self._unpack = body, decompressor_for(head)
-        taker.take_head(head, reader.first)
-        self._receive_body(taker, body, body.read_rest(), at)
-
-    def _receive_body(self, taker: AnswerTaker, body: "BodyParser", content: bytes, at: float) -> None:
-        if content:
-            taker.take_content(content if self._unpack is None else self._unpack.feed(content), at)
-        # The taker may have closed the connection during ``take_content``.
-        if body.is_complete and self._taker is taker:
-            self._taker = None
-            self._usable = self._usable and not body.has_extra_data
+        # The taker may have closed the connection.
+        if parser.is_complete and self._taker is taker:
+            self._taker, self._usable = None, parser.is_persistent and bool(data)
             taker.take_end(at)
 
     def _connection_broke(self, error: OSError, at: float) -> None:
@@ -137,115 +232,28 @@ class TimedConnection:
     def _is_unread(self, error: WireError, at: float) -> bool:
         """Return whether the server surely did not read the request, because it had closed the connection before.
 
-        In that case its system acknowledged no byte, or reset the connection immediately. A later close is a failure
-        of the server.
+        In that case its system reset the connection immediately, or acknowledged no byte, which only Linux reports. A
+        later close is a failure of the server.
         """
-        return self._transport.is_undelivered or (error.fault == "reset" and at - self._transport.begun <= RESET_WITHIN)
+        if error.fault == "reset" and at - self._begun <= UNREAD_WITHIN:
+            return True
+        with contextlib.suppress(ImportError, OSError, ValueError, AttributeError):
+            import fcntl
+            import termios
+
+            waiting = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4))
+            return sys.platform == "linux" and int.from_bytes(waiting, sys.byteorder) >= self._written
+        return False
 
 
-class HeadParser:
-    """A parser for the head of an answer.
-
-    ``first`` is the arrival of its first byte, after any interim answers (1xx). ``is_persistent`` is True if the server
-    keeps the connection open.
-    """
-
-    def __init__(self) -> None:
-        self._reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD)
-        self._reader.send(_SENT)
-        self._reader.send(h11.EndOfMessage())
-        self._begun = b""
-        self._interim = 0
-        self.first = 0.0
-        self.is_persistent = False
-
-    def feed(self, data: bytes, at: float) -> "tuple[ResponseHead, BodyParser] | None":
-        """Return the head that ``data`` completes, and its body. Raises ``WireError``."""
-        reader = self._reader
-        if len(self._begun) < SHOWN:
-            self._begun += data[:SHOWN]
-        self.first = self.first or at
-        if not STATUS_LINE.startswith(self._begun[: len(STATUS_LINE)]) and (
-            not data or b"\n" in self._begun or len(self._begun) >= SHOWN
-        ):
-            raise self._not_http_error()
-        try:
-            reader.receive_data(data)
-            while not isinstance(event := reader.next_event(), h11.Response):
-                if not isinstance(event, h11.InformationalResponse):
-                    break
-                self._interim += 1
-                if self._interim > INTERIM:
-                    raise WireError("not http", f"more than {INTERIM} interim responses (1xx) without a final one")
-                self.first = at if reader.trailing_data[0] else 0.0
-        except h11.RemoteProtocolError as error:
-            raise self._fault(error) from error
-        if not isinstance(event, h11.Response):
-            if not data:
-                raise WireError("closed", "in the head of its answer" if self._begun else "before its answer")
-            return None
-        return self._head_and_body(event)
-
-    def _head_and_body(self, event: h11.Response) -> "tuple[ResponseHead, BodyParser]":
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
-        closes = "close" in [word.strip() for word in headers.get("connection", "").lower().split(",")]
-        chunked = "transfer-encoding" in headers  # h11 accepts no other coding than "chunked"
-        ends = chunked or "content-length" in headers or event.status_code in _BODILESS
-        self.is_persistent = event.http_version >= b"1.1" and not closes and ends
-        return ResponseHead(event.status_code, headers), BodyParser(self._reader, chunked)
-
-    def _fault(self, error: h11.RemoteProtocolError) -> WireError:
-        if self._reader.trailing_data[1]:
-            return WireError("closed", "in the head of its answer" if self._begun else "before its answer")
-        if error.error_status_hint == 431:
-            return WireError("not http", "a line of the response headers is too long")
-        return self._not_http_error()
-
-    def _not_http_error(self) -> WireError:
-        return WireError("not http", f"it sent {self._begun.partition(CRLF)[0][:SHOWN]!r}")
-
-
-class BodyParser:
-    """A parser for the body of an answer. ``has_extra_data`` means that more data followed."""
-
-    __slots__ = ("_between", "_chunked", "_reader", "has_extra_data", "is_complete")
-
-    def __init__(self, reader: h11.Connection, chunked: bool) -> None:
-        self._reader = reader
-        self._chunked = chunked
-        self._between = False  # between two chunks, with nothing of the next one
-        self.is_complete = self.has_extra_data = False
-
-    def feed(self, data: bytes) -> bytes:
-        """Return the content in ``data``. Empty ``data`` is the end of the connection. Raises ``WireError``."""
-        if self._between:
-            line = data.find(CRLF, 0, SIZE)
-            if line > 0 and 0 < _chunk_size(data[:line]) == len(data) - line - 4 and data.endswith(CRLF):
-                return data[line + 2 : -2]
-        try:
-            self._reader.receive_data(data)
-            return self.read_rest()
-        except h11.RemoteProtocolError as error:
-            if data:
-                raise WireError("not http", str(error)) from error
-            raise WireError("closed", "in the middle of its answer") from error
-
-    def read_rest(self) -> bytes:
-        """Return the content parsed so far. Raises ``WireError``."""
-        pieces: list[bytes] = []
-        try:
-            while isinstance(event := self._reader.next_event(), h11.Data):
-                pieces.append(bytes(event.data))
-                self._between = event.chunk_end
-        except h11.RemoteProtocolError as error:
-            if self._reader.trailing_data[1]:
-                raise WireError("closed", "in the middle of its answer") from error
-            raise WireError("not http", str(error)) from error
-        rest, _ = self._reader.trailing_data
-        if isinstance(event, h11.EndOfMessage):
-            self.is_complete, self.has_extra_data = True, bool(rest)
-        self._between = self._between and self._chunked and not rest
-        return b"".join(pieces)
+def _split_pieces(head: bytes, body: bytes) -> Iterator[bytes | memoryview]:
+    """Yield a small request in one piece, and a large one in several without a copy."""
+    if len(body) <= PIECE:
+        yield head + body
+        return
+    yield head
+    view = memoryview(body)
+    yield from (view[start : start + PIECE] for start in range(0, len(view), PIECE))
 
 
 @lru_cache(maxsize=1024)
@@ -255,8 +263,8 @@ def _chunk_size(line: bytes) -> int:
 
 
 @lru_cache(maxsize=256)
-def _request_head(address: ServerAddress, path: str, headers: Fields) -> bytes:
+def _request_head(authority: str, path: str, headers: Fields) -> bytes:
     """Return the head of a request, up to the value of ``content-length``."""
-    lines = [f"POST {path} HTTP/1.1", f"host: {address.authority}", "accept-encoding: identity"]
+    lines = [f"POST {path} HTTP/1.1", f"host: {authority}", "accept-encoding: identity"]
     lines += [f"{name}: {value}" for name, value in headers]
     return "\r\n".join([*lines, "content-length: "]).encode("latin-1")

@@ -3,9 +3,8 @@
 import contextlib
 import ssl
 
-from loadtest.wire.address import AddressRotation, ServerAddress
+from loadtest.wire.connecting import ServerAddress, open_socket
 from loadtest.wire.connection import TimedConnection
-from loadtest.wire.transport import open_transport
 
 
 class Connections:
@@ -15,7 +14,6 @@ class Connections:
         self._address = address
         self._tls = ssl.create_default_context() if address.secure else None
         self._idle: list[TimedConnection] = []
-        self._turns = AddressRotation(address.addresses)
 
     def take_idle(self) -> TimedConnection | None:
         """Return an idle connection that the server has not closed, as far as known, or ``None``."""
@@ -26,7 +24,7 @@ class Connections:
 
     async def open(self) -> TimedConnection:
         """Open a connection. Raises ``WireError``."""
-        return TimedConnection(await open_transport(self._turns, self._address.host, self._tls), self._address)
+        return TimedConnection(await open_socket(self._address, self._tls), self._address.authority)
 
     def release(self, connection: TimedConnection) -> None:
         """Keep the connection for a later request, or close it."""

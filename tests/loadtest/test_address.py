@@ -1,25 +1,13 @@
-"""Addresses of servers, and the turns that connections take among them."""
+"""Addresses of servers, and what is said of connections that fail."""
 
 import errno
 import os
-import socket
-from collections import Counter
 
 import pytest
 
-from loadtest.wire.address import AddressRotation, ServerAddress
-from loadtest.wire.answers import WireError, connect_error
+from loadtest.wire.answers import WireError
+from loadtest.wire.connecting import ServerAddress, connect_error
 from tests.support.cases import case
-
-V4 = [(int(socket.AF_INET), (f"10.0.0.{number}", 80)) for number in range(1, 4)]
-V6 = [(int(socket.AF_INET6), ("::1", 80, 0, 0))]
-
-
-def test_connections_take_turns_among_the_addresses_of_a_name():
-    turns = AddressRotation((*V4, *V6))
-    tried = [list(turns) for _ in range(300)]
-    assert Counter(first[0] for first in tried) == dict.fromkeys(V4, 100)
-    assert all(len(set(order)) == 4 and order[-1] == V6[0] for order in tried)  # the others stay as a way out
 
 
 def test_a_failed_connection_reports_the_cause():

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtest.wire.answers import OutgoingRequest, WireError
-from loadtest.wire.connection import HEAD, INTERIM, TimedConnection
+from loadtest.wire.connection import HEAD, INTERIM, ResponseParser
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.examples import examples
-from tests.support.timed_wire import SERVER, TakenAnswer, connection_and_peer
+from tests.support.timed_wire import TakenAnswer, connection_and_peer
 
 REQUEST = OutgoingRequest("/v1", (("x-one", "1"),), b"{}")
 EARLY = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
@@ -21,31 +21,20 @@ SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 IN_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n3; a=b\r\n he\r\n0\r\n\r\n"
 
 
-class FedTransport:
-    """A transport that brings what it is told to."""
-
-    is_undelivered = False
-
-    def listen(self, take, broke):
-        self.take = take
-
-    async def send(self, data):
-        self.sent = b"".join(data)
-
-    def close(self):
-        pass
-
-
-def fed(*pieces: bytes) -> tuple[TimedConnection, TakenAnswer]:
+def fed(*pieces: bytes) -> tuple[ResponseParser, TakenAnswer]:
     """An answer that comes in these pieces, one a second."""
-    transport, answer = FedTransport(), TakenAnswer()
-    connection = TimedConnection(transport, SERVER)
-    step = connection.ask(REQUEST, answer)
-    with pytest.raises(StopIteration):
-        step.send(None)
+    answer = TakenAnswer()
+    parser = ResponseParser(answer)
     for at, piece in enumerate(pieces, 1):
-        transport.take(piece, float(at))
-    return connection, answer
+        try:
+            parser.feed(piece, float(at))
+        except WireError as error:
+            answer.take_fault(error, float(at))
+            break
+        if parser.is_complete:
+            answer.take_end(float(at))
+            break
+    return parser, answer
 
 
 def cut_at(wire: bytes, *places: int) -> list[bytes]:
@@ -57,23 +46,24 @@ def cut_at(wire: bytes, *places: int) -> list[bytes]:
 @settings(max_examples=examples(40))
 @given(places=st.lists(st.integers(0, 200), max_size=6))
 def test_an_answer_is_the_same_however_it_is_cut(wire, content, places):
-    connection, answer = fed(*cut_at(wire, *places))
+    parser, answer = fed(*cut_at(wire, *places))
     assert answer.head.status == 200
     assert answer.content == content
     assert answer.fault is None
     assert answer.ended is not None
-    assert connection.is_reusable
+    assert parser.is_persistent
 
 
-def test_the_request_goes_out_with_its_length_and_the_host():
-    transport = FedTransport()
-    with pytest.raises(StopIteration):
-        TimedConnection(transport, SERVER).ask(REQUEST, TakenAnswer()).send(None)
-    head, _, body = transport.sent.partition(b"\r\n\r\n")
+async def test_the_request_goes_out_with_its_length_and_the_host():
+    connection, far = connection_and_peer()
+    await connection.ask(REQUEST, TakenAnswer())
+    head, _, body = (await far.receive_some()).partition(b"\r\n\r\n")
     assert head.split(b"\r\n") == [
         b"POST /v1 HTTP/1.1", b"host: server", b"accept-encoding: identity", b"x-one: 1", b"content-length: 2"
     ]  # fmt: skip
     assert body == b"{}"
+    connection.close()
+    await far.aclose()
 
 
 def test_the_first_byte_is_that_of_the_final_head():
@@ -123,11 +113,10 @@ def test_an_incomplete_answer_is_reported_however_it_is_split(wire, fault, detai
     for size in (1, 7, len(wire) or 1):
         if size == 1 and len(wire) > 1000:
             continue
-        connection, answer = fed(*(wire[at : at + size] for at in range(0, len(wire), size)), b"")
+        _, answer = fed(*(wire[at : at + size] for at in range(0, len(wire), size)), b"")
         assert answer.fault is not None, size
         assert answer.fault.fault == fault, size
         assert detail in answer.fault.detail, size
-        assert not connection.is_reusable, size
 
 
 def test_a_connection_is_reused_when_the_answer_was_read_to_its_end():
@@ -142,16 +131,16 @@ def test_a_connection_is_reused_when_the_answer_was_read_to_its_end():
         (SIZED[:-1], False),
     ]:
         with case((wire, reusable)):
-            connection, _ = fed(wire)
-            assert connection.is_reusable is reusable
+            parser, _ = fed(wire)
+            assert (parser.is_complete and parser.is_persistent) is reusable
 
 
 def test_without_a_length_the_close_is_the_end():
-    connection, answer = fed(b"HTTP/1.0 200 OK\r\n\r\nall ", b"of it", b"")
+    parser, answer = fed(b"HTTP/1.0 200 OK\r\n\r\nall ", b"of it", b"")
     assert answer.content == b"all of it"
     assert answer.fault is None
     assert answer.ended == 3.0
-    assert not connection.is_reusable
+    assert not parser.is_persistent
 
 
 @settings(max_examples=examples(60))

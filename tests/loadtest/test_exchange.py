@@ -11,8 +11,8 @@ import trio
 
 from loadtest.exchange.content import read_answer
 from loadtest.exchange.exchange import TimedExchange, end_marks_of
-from loadtest.wire.address import ServerAddress
 from loadtest.wire.answers import OutgoingRequest, ResponseHead
+from loadtest.wire.connecting import ServerAddress
 from loadtest.wire.connections import Connections
 from providers.apis import CODECS
 from tests.support.load_servers import HEAD, answer, chunk, events, load, serving
@@ -36,7 +36,7 @@ async def asked(target: Connections, request: OutgoingRequest = REQUEST, **kind)
     """One exchange to its end, read."""
     exchange = new_exchange(**kind)
     await exchange.run(target, request, TIMEOUT)
-    exchange.apply_reading(read_answer(exchange.api, exchange.body, streamed=exchange.streamed))
+    exchange.apply_reading(read_answer(exchange.record.api, exchange.body, streamed=exchange.record.streamed))
     return exchange
 
 
@@ -59,8 +59,8 @@ async def test_the_end_event_of_the_api_ends_an_answer_whose_body_is_left_open(a
     async with serving(serve) as url, target_at(url) as target:
         exchange = await asked(target, api=api)
         assert exchange.complete
-        assert exchange.left_open
-        assert exchange.end_event - exchange.began < 0.15
+        assert exchange.record.left_open
+        assert exchange.record.end_event - exchange.record.began < 0.15
         assert target.take_idle() is None
 
 
@@ -71,9 +71,9 @@ async def test_text_that_looks_like_an_end_event_does_not_end_the_answer():
     async with serving(serve) as url, target_at(url) as target:
         exchange = await asked(target)
     assert exchange.complete
-    assert not exchange.left_open
-    assert len(exchange.contents) == 2
-    assert 0.1 < exchange.contents[1] - exchange.contents[0] < 0.5
+    assert not exchange.record.left_open
+    assert len(exchange.record.contents) == 2
+    assert 0.1 < exchange.record.contents[1] - exchange.record.contents[0] < 0.5
 
 
 def test_every_end_of_an_api_is_looked_at():
@@ -98,15 +98,14 @@ async def test_only_the_first_content_is_known_while_an_answer_runs_and_all_of_i
         nursery.start_soon(exchange.run, target, REQUEST, TIMEOUT)
         await going.wait()
         with trio.fail_after(2):
-            while not exchange.contents:  # noqa: ASYNC110  # polled, with a deadline
+            while not exchange.record.contents:  # noqa: ASYNC110  # polled, with a deadline
                 await trio.lowlevel.checkpoint()
-        assert exchange.first_event == exchange.contents[0] == exchange.first_output
+        assert exchange.record.first_event == exchange.record.contents[0] == exchange.record.first_output
         on.set()
     exchange.apply_reading(read_answer("chat", exchange.body, streamed=True))
-    assert len(exchange.contents) == 2
-    assert exchange.tokens.output == 2
-    assert exchange.finish == "stop"
-    assert exchange.end_event > exchange.contents[1] or exchange.reads < 4
+    assert len(exchange.record.contents) == 2
+    assert exchange.record.tokens.output == 2
+    assert exchange.record.finish == "stop"
 
 
 async def test_an_event_that_is_too_large_ends_the_answer():
@@ -120,8 +119,8 @@ async def test_an_event_that_is_too_large_ends_the_answer():
 
     async with serving(serve) as url, target_at(url) as target:
         exchange = await asked(target)
-    assert (exchange.problem.kind, exchange.problem.phase) == ("too large", "stream")
-    assert len(exchange.contents) == exchange.events == 1
+    assert (exchange.record.problem.kind, exchange.record.problem.phase) == ("too large", "stream")
+    assert len(exchange.record.contents) == exchange.events == 1
 
 
 @pytest.mark.soak
@@ -132,7 +131,7 @@ async def test_an_event_of_the_greatest_size_without_its_end_has_no_content():
     whole.take_content(large[:-1], 1.0)
     whole.take_content(large[-1:], 2.0)
     whole.apply_reading(read_answer("chat", whole.body, streamed=True))  # all concurrent requests it is an event
-    assert whole.contents == []
+    assert whole.record.contents == []
 
 
 async def test_an_endless_answer_is_bounded_in_memory(monkeypatch):
@@ -144,7 +143,7 @@ async def test_an_endless_answer_is_bounded_in_memory(monkeypatch):
         for at in range(10):
             exchange.take_content(piece, float(at))
         assert len(exchange.body) == 2**23, stream
-        assert exchange.ended == 8.0
+        assert exchange.record.ended == 8.0
 
 
 async def test_a_small_answer_that_unpacks_to_a_large_one_is_too_large():
@@ -157,7 +156,7 @@ async def test_a_small_answer_that_unpacks_to_a_large_one_is_too_large():
 
     async with serving(serve) as url, target_at(url) as target:
         exchange = await asked(target, stream=False)
-    assert exchange.problem.kind == "too large"
+    assert exchange.record.problem.kind == "too large"
     assert len(exchange.body) <= 2**24
 
 
@@ -185,8 +184,8 @@ async def test_a_request_that_the_server_read_and_dropped_is_not_sent_again():
     async with serving(serve) as url, target_at(url) as target:
         assert (await asked(target)).complete
         exchange = await asked(target)
-    assert (exchange.problem.kind, exchange.problem.phase) == ("closed", "first byte")
-    assert not exchange.resent
+    assert (exchange.record.problem.kind, exchange.record.problem.phase) == ("closed", "first byte")
+    assert not exchange.record.resent
     assert len(served) == 2
 
 
@@ -201,7 +200,7 @@ async def test_a_request_on_a_closed_connection_is_resent_once_and_reported():
         assert (await asked(target)).complete
         peers[0].socket.close()  # nobody has a turn from here until the request is out
         exchange = await asked(target)
-    assert exchange.resent
+    assert exchange.record.resent
     assert exchange.complete
     assert len(peers) == 2
 
@@ -216,8 +215,8 @@ async def test_an_idle_connection_that_was_closed_is_passed_over():
                 while (kept := target.take_idle()) is not None:
                     target.release(kept)
                     await trio.lowlevel.checkpoint()
-            assert not exchange.resent
-            assert exchange.connected is not None
+            assert not exchange.record.resent
+            assert exchange.record.connected is not None
     assert len(served) == 3
 
 
@@ -244,7 +243,7 @@ async def test_the_time_to_the_first_byte_is_not_that_of_an_interim_answer():
 
     async with serving(serve) as url, target_at(url) as target:
         exchange = await asked(target)
-    assert exchange.first_byte - exchange.began > 0.19
+    assert exchange.record.first_byte - exchange.record.began > 0.19
 
 
 async def test_a_refusal_during_the_upload_ends_the_request():
@@ -261,8 +260,8 @@ async def test_a_refusal_during_the_upload_ends_the_request():
         async with target_at(f"http://127.0.0.1:{listener.socket.getsockname()[1]}") as target:
             exchange = await asked(target, OutgoingRequest("/", (), bytes(30_000_000)))
         nursery.cancel_scope.cancel()
-    assert exchange.problem.kind == "status 413"
-    assert exchange.ended - exchange.began < 2
+    assert exchange.record.problem.kind == "status 413"
+    assert exchange.record.ended - exchange.record.began < 2
 
 
 @pytest.mark.parametrize("fault", ["refused", "cut", "timeout", "none"])

@@ -4,7 +4,7 @@ import base64
 import itertools
 import urllib.parse
 
-from loadtest.exchange.masking import SecretWords
+from loadtest.masking import SecretWords
 from tests.support.cases import case
 from tests.support.each_row import each_row
 

@@ -8,7 +8,7 @@ from loadtest.exchange.record import Problem
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.notes import notes
 from loadtest.figures.result import Overhead
-from loadtest.figures.timeline import FINE, LoadTimeline
+from loadtest.figures.timeline import MOST, LoadTimeline
 from loadtest.reports import text
 from loadtest.reports.page import page
 from loadtest.reports.report_file import dump
@@ -47,31 +47,19 @@ def test_the_json_has_every_measure_and_count():
 def test_a_late_or_busy_loader_is_noted():
     slow = Histogram()
     slow.extend([0.05] * 100)
-    assert notes(result(record())) == ()
+    assert notes(result(record())) == []
     assert "The loader was late" in notes(result(record(), overhead=Overhead(slow, Histogram(), 0.1)))[0]
     assert "The loader was late" in notes(result(record(), overhead=Overhead(Histogram(), slow, 0.1)))[0]
     assert "Start it twice" in notes(result(record(), overhead=Overhead(cpu=0.95)))[0].replace("\n", " ")
 
 
-def test_buffered_streams_are_noted():
-    at_once = tuple(0.2 + 0.00001 * number for number in range(10))
-    assert "Buffered" in notes(result(*[record(contents=at_once, ended=0.2002)] * 5))[0]
-
-
-def test_a_growing_backlog_is_noted():
-    slow = [record(planned=float(at), contents=(2.0 * at + 1,), ended=2.0 * at + 2) for at in range(10)]
-    found = result(*slow)
-    for at in range(10):
-        found.timeline.record_state(float(at), at, 0.0)
-    assert any("finished fewer requests than were started" in note for note in notes(found))
-
-
 def test_a_long_run_has_few_histograms():
     timeline = LoadTimeline()
-    for second in range(5 * FINE):
+    for second in range(5 * MOST):
         timeline.record_end(record(planned=float(second)))
-    assert sum(bool(one.ttft.count) for one in timeline.seconds) <= FINE
-    assert sum(one.ttft.count for one in timeline.seconds) == 5 * FINE
+    assert (len(timeline.spans), timeline.width) == (5 * MOST // 8, 8)
+    assert sum(one.ttft.count for one in timeline.spans) == 5 * MOST
+    assert timeline.rate("whole", 5 * MOST) == 1
 
 
 @pytest.mark.process

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from loadtest.exchange.record import AnswerTokens, Problem
-from loadtest.reports.request_log import HELD, RequestLog, RunLog, log_line
+from loadtest.reports.request_log import HELD, RequestLog, log_line
 from tests.support.load_records import exchange_record
 
 
@@ -57,7 +57,7 @@ def test_each_line_is_there_when_its_exchange_has_ended():
     with os.fdopen(writing, "wb") as file, os.fdopen(reading, "rb") as lines:
         log = RequestLog(file)
         for target in ("a", "b"):
-            RunLog(log, target).add(exchange_record(finish="\x1b[2J"), ())
+            log.add(exchange_record(finish="\x1b[2J"), (), target, 0.0)
             line = lines.readline()
             assert json.loads(line)["target"] == target
             assert line.isascii()
@@ -76,7 +76,7 @@ def test_a_slow_reader_of_the_log_does_not_delay_the_load():
     file = Stuck()
     log = RequestLog(file)
     for _ in range(HELD + 10):
-        log.add({"a": 1})
+        log.write({"a": 1})
     assert log.lost >= 9
     assert log.failure == "the file is too slow"
     file.free.set()
@@ -87,6 +87,6 @@ def test_a_slow_reader_of_the_log_does_not_delay_the_load():
 def test_a_full_disk_loses_lines_and_is_reported():
     with open("/dev/full", "wb", buffering=0) as full:
         log = RequestLog(full)
-        log.add({})
+        log.write({})
         log.close()
         assert (log.lost, log.failure) == (1, "no space left on device")

@@ -38,7 +38,7 @@ async def test_a_good_server_is_measured():
     assert run.tally.measures["gap"].count == 40
     assert run.tally.measures["duration"].least >= run.tally.measures["ttft"].least > 0
     assert run.tally.failures == ()
-    assert sum(second.started for second in run.timeline.seconds) == 20
+    assert sum(second.started for second in run.timeline.spans) == 20
 
 
 async def test_a_stall_of_one_second_shows_in_the_percentiles_of_an_open_loop_and_once_in_a_closed_one():
@@ -56,7 +56,7 @@ async def test_a_stall_of_one_second_shows_in_the_percentiles_of_an_open_loop_an
     assert ttft.most > 0.9
     assert ttft.percentile(60) > 0.2  # those of 0.8 of the 1.6 seconds
     assert ttft.percentile(95) > 0.8
-    first = runs["open"].timeline.seconds[0]
+    first = runs["open"].timeline.spans[0]
     assert first.ttft.percentile(99) > 0.8  # where they were to begin, not where they were answered
     ttft = runs["closed"].tally.measures["ttft"]
     assert ttft.most > 0.9

@@ -1,4 +1,4 @@
-"""The transport of the load tester and the loop that reads for it, on real sockets."""
+"""The connections of the load tester and the loop that reads for them, on real sockets."""
 
 import socket
 import ssl
@@ -7,18 +7,18 @@ import pytest
 import trio
 
 from loadtest.wire import read_loop as loops
-from loadtest.wire.address import AddressRotation, ServerAddress
 from loadtest.wire.answers import OutgoingRequest, WireError
+from loadtest.wire.connecting import ServerAddress, open_socket
+from loadtest.wire.connection import PIECE
 from loadtest.wire.connections import Connections
 from loadtest.wire.read_loop import ReadLoop, WatchedSocket
-from loadtest.wire.transport import PIECE, open_transport
 from tests.support.load_servers import answer, serving
-from tests.support.timed_wire import TakenAnswer, connection_ends
+from tests.support.timed_wire import TakenAnswer, connection_and_peer
 
 
 async def test_a_large_request_is_sent_in_pieces_that_let_other_tasks_run():
     """Else the streams beside it would be measured late (vllm-project/vllm#39963)."""
-    near, far = connection_ends()
+    near, far = connection_and_peer()
     turns = 0
 
     async def others():
@@ -34,7 +34,7 @@ async def test_a_large_request_is_sent_in_pieces_that_let_other_tasks_run():
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(others)
-        nursery.start_soon(near.send, (b"head", bytes(20 * PIECE)))
+        nursery.start_soon(near.ask, OutgoingRequest("/", (), bytes(20 * PIECE)), TakenAnswer())
         await read()
         nursery.cancel_scope.cancel()
     assert turns >= 20
@@ -43,11 +43,11 @@ async def test_a_large_request_is_sent_in_pieces_that_let_other_tasks_run():
 
 
 async def test_small_data_is_sent_immediately():
-    near, far = connection_ends()
-    step = near.send((b"head ", b"body"))
+    near, far = connection_and_peer()
+    step = near.ask(OutgoingRequest("/", (), b"body"), TakenAnswer())
     with pytest.raises(StopIteration):  # without a turn of anybody else
         step.send(None)
-    assert await far.receive_some() == b"head body"
+    assert (await far.receive_some()).endswith(b"\r\n\r\nbody")
     near.close()
     await far.aclose()
 
@@ -99,15 +99,15 @@ async def test_the_loop_reads_to_the_end(nursery):
 
 
 async def test_a_closed_connection_reports_nothing_more():
-    near, far = connection_ends()
-    taken = []
-    near.listen(lambda data, at: taken.append(data), lambda error, at: taken.append(error))
-    await far.send_all(b"one")
+    near, far = connection_and_peer()
+    taken = TakenAnswer()
+    await near.ask(OutgoingRequest("/", ()), taken)
+    await far.send_all(b"HTTP/1.1 200 OK\r\n\r\none")
     near.close()
     near.close()
     await trio.testing.wait_all_tasks_blocked(0.02)
     await far.aclose()
-    assert taken == []
+    assert (taken.head, taken.pieces, taken.fault) == (None, [], None)
 
 
 async def test_answers_come_through_tls(certificate, monkeypatch):
@@ -140,6 +140,6 @@ async def test_a_server_without_tls_is_reported():
         listeners = await nursery.start(trio.serve_tcp, serve, 0)
         address = await ServerAddress.resolve(f"https://127.0.0.1:{listeners[0].socket.getsockname()[1]}")
         with pytest.raises(WireError) as caught:
-            await open_transport(AddressRotation(address.addresses), "127.0.0.1", ssl.create_default_context())
+            await open_socket(address, ssl.create_default_context())
         nursery.cancel_scope.cancel()
     assert caught.value.fault == "tls"

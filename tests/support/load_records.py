@@ -8,14 +8,13 @@ import attrs
 
 from loadtest.exchange.record import AnswerTokens, ExchangeRecord
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.result import Overhead, RunFigures, RunResult
+from loadtest.figures.result import Overhead, RunResult
 from loadtest.plan.plan import LoadPlan
 
 _WHOLE = ExchangeRecord(
     number=0, api="chat", streamed=True, planned=1.0, began=1.0, connected=None, sent=1.001, first_byte=1.1,
-    first_event=1.1, contents=(1.2, 1.3, 1.45), first_output=1.2, end_event=1.5, ended=1.5, status=200, end="whole",
-    problem=None, tokens=AnswerTokens(), asked_input=None, finish="stop", request_id="", route=(), resent=False,
-    reads=5, received=100, waived=(),
+    first_event=1.1, contents=[1.2, 1.3, 1.45], first_output=1.2, end_event=1.5, ended=1.5, status=200, end="whole",
+    finish="stop", received=100,
 )  # fmt: skip
 
 
@@ -34,7 +33,7 @@ def record(**said: Any) -> ExchangeRecord:
         "first_event": planned + 0.1,
         "first_output": contents[0] if contents else None,
     }
-    counts = {"tokens": AnswerTokens(1, len(contents)), "reads": len(contents)}
+    counts = {"tokens": AnswerTokens(1, len(contents))}
     same = {"contents": contents, "end_event": None, "received": 1000}
     return exchange_record(**{**times, **first, **counts, **same, **said})
 
@@ -46,15 +45,11 @@ def result(
     **said: Any,
 ) -> RunResult:
     """Return the result of a run with these records. ``missed`` has the missed objectives by the record's number."""
-    figures = RunFigures()
-    for number, one in enumerate(records):
-        figures.record_begin(one.planned, 0.0)
-        figures.add(one, missed.get(number, ()))
     quiet = Histogram()
     quiet.add(0.001)
-    given: dict[str, Any] = {
-        "target": "", "url": "http://x", "started": "2026-11-22T00:00:00+00:00",
-        "plan": LoadPlan(targets={"": "http://x"}, rate=1.0).dump(), "seconds": seconds, "elapsed": figures.last,
-        "tally": figures.tally, "timeline": figures.timeline, "overhead": Overhead(quiet, quiet, 0.1),
-    }  # fmt: skip
-    return RunResult(**given | said)
+    plan = LoadPlan(targets={"": "http://x"}, rate=1.0).dump()
+    found = RunResult(target="", url="http://x", plan=plan, seconds=seconds, overhead=Overhead(quiet, quiet, 0.1))
+    for number, one in enumerate(records):
+        found.record_begin(one.planned, 0.001)
+        found.add(one, missed.get(number, ()))
+    return attrs.evolve(found, **said)

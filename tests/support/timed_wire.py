@@ -5,12 +5,8 @@ import socket
 import attrs
 import trio
 
-from loadtest.wire.address import ServerAddress
 from loadtest.wire.answers import ResponseHead, WireError
 from loadtest.wire.connection import TimedConnection
-from loadtest.wire.transport import TimedTransport
-
-SERVER = ServerAddress("server", 80, False, ())
 
 
 @attrs.define(eq=False)
@@ -43,14 +39,9 @@ class TakenAnswer:
         self.over.set()
 
 
-def connection_ends() -> tuple[TimedTransport, trio.SocketStream]:
+def connection_and_peer() -> tuple[TimedConnection, trio.SocketStream]:
     """Return both ends of a connection."""
     near, far = socket.socketpair()
     near.setblocking(False)
     far.setblocking(False)
-    return TimedTransport(near), trio.SocketStream(trio.socket.from_stdlib_socket(far))
-
-
-def connection_and_peer() -> tuple[TimedConnection, trio.SocketStream]:
-    transport, far = connection_ends()
-    return TimedConnection(transport, SERVER), far
+    return TimedConnection(near, "server"), trio.SocketStream(trio.socket.from_stdlib_socket(far))
