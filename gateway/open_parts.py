@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from gateway.features.people.own_keys import OwnKeys
     from gateway.features.people.sessions import Sessions
     from gateway.features.people.store import PeopleStore
-    from gateway.features.request_members.edits import ConfiguredMembers
     from gateway.features.secret_stores.keeping import SecretKeeper
     from gateway.features.steps.loaded import StepSet
     from gateway.features.steps.observers import FinishedRecords
@@ -263,17 +262,6 @@ def open_traced_texts(
     tracing.use_groups(authenticator.find_group)
     contents.add(tracing.wants_content)
     return contents
-
-
-def open_request_members(config: Config) -> "ConfiguredMembers | None":
-    """Return the request members that ``config`` sets, ``None`` without any."""
-    of_names = (*(entry.request for entry in config.entries), *(route.request for route in config.routes.values()))
-    of_clients = (*(group.request for group in config.client_groups), *(key.request for key in config.client_keys))
-    if not any((*of_names, *of_clients)):
-        return None
-    from gateway.features.request_members.edits import ConfiguredMembers  # imported only where it is needed
-
-    return ConfiguredMembers(config)
 
 
 def open_cache_acts(config: Config, before: "PromptCacheActs | None" = None) -> "PromptCacheActs | None":

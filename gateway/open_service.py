@@ -35,7 +35,6 @@ from gateway.open_parts import (
     open_people,
     open_prompt_caching,
     open_recorder,
-    open_request_members,
     open_sessions,
     open_steps,
     open_traced_texts,
@@ -124,7 +123,6 @@ def open_service(
         provider_lists=provider_lists,
         answer_cache=AnswerCache(config.cache, open_answer_store(config)),
         cache_uses=CacheUses.of(config),
-        request_members=open_request_members(config),
         accounts=AccountDirectory(config),
         inventory=open_object_inventory(config),
         contents=open_traced_texts(config, authenticator, ledger, tracing, contents),
@@ -206,7 +204,7 @@ def service_of_clients(config: Config, service: Service) -> Service:
     admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)
     made = attrs.evolve(
         service, authenticator=authenticator, admission=admission, allowances=service.allowances.next(config),
-        cache_uses=CacheUses.of(config), request_members=open_request_members(config),
+        cache_uses=CacheUses.of(config),
         accounts=AccountDirectory(config), people=people,
         sessions=open_sessions(config, service.issuers, service.people_store, service.stored_keys, service.sessions),
     )  # fmt: skip

@@ -78,7 +78,7 @@ ARROWS: Final = {
         http ledger providers.interactions providers.messages providers.neutral providers.responses request
         routing stores streaming""",
     "gateway.telemetry": "config http ledger providers.apis providers.neutral request streaming upstream",
-    "gateway.seams": "access allowances config health ledger routing serving shared stores upstream",
+    "gateway.seams": "access allowances config health ledger request routing serving shared stores upstream",
     "gateway.open_features": "config seams",
     "gateway.exchange": """
         access allowances balancing config conversations followed_keys health http kept_objects ledger logs
@@ -96,7 +96,7 @@ ARROWS: Final = {
     "gateway.lifespan": "exchange open_features serving stores",
     "gateway.relay": """
         access allowances config endpoints exchange http ledger providers.apis providers.catalog
-        providers.endpoints providers.neutral request routing serving streaming upstream""",
+        providers.endpoints providers.neutral request routing seams serving streaming upstream""",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
     "gateway.quart_app": """
         config conversations endpoints exchange http providers.interactions relay serving stores""",

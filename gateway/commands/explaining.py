@@ -448,9 +448,9 @@ def plan_with_lanes(config: Config, plan: Plan, api: Api, key: str | None) -> Pl
     """Return ``plan`` with the lanes that requests of the client ``key`` use."""
     if all(members is None for _, members in _member_levels(config, plan, key)):
         return plan
-    from gateway.features.request_members.edits import ConfiguredMembers  # imported only where it is needed
+    from gateway.features.request_members.feature import edits_of  # imported only where it is needed
 
-    return ConfiguredMembers(config).edits_of(key, plan, api).with_lanes(plan)
+    return edits_of(config)(key, plan, api).with_lanes(plan)
 
 
 def _member_levels(config: Config, plan: Plan, key: str | None) -> Iterator[tuple[str, RequestMembers | None]]:

@@ -23,7 +23,7 @@ from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.planned import ExchangeChecks, PlannedRequest, StoppedAnswer
-from gateway.exchange.planning import STEPS, STEPS_WITH_MEMBERS, Planning, PlanningStep
+from gateway.exchange.planning import STEPS, STEPS_WITH_EDITS, Planning, PlanningStep
 from gateway.exchange.reserving import reservation_for, with_subscription_marks
 from gateway.exchange.responding import error_response, make_response
 from gateway.exchange.service import Service
@@ -115,7 +115,7 @@ class Exchange:
     async def read(self, body: bytes) -> PlannedRequest:
         """Return the request with everything that it refers to, and its plan. Raises ``GatewayError``."""
         service = self.context.service
-        steps = STEPS if service.request_members is None else STEPS_WITH_MEMBERS
+        steps = STEPS_WITH_EDITS if service.hooks.begin_edits else STEPS
         if service.steps is None:
             service.live_view.store_prompt(self.record, body)
         else:

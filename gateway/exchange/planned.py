@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import attrs
 
@@ -14,24 +14,21 @@ from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.http.headers import Headers
 from gateway.http.request_scope import RequestScope
 from gateway.request.parse import Incoming
-from gateway.request.prepared import Prepared
+from gateway.request.prepared import Preparation, Prepared
 from gateway.request.routing_options import RequestBudget
 from gateway.request.wire import MediaTypes
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
+from gateway.seams.edit_sent import RequestEdits, Write
 from gateway.upstream.request import UploadedBody
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Event, Usage
 
 if TYPE_CHECKING:
-    from gateway.features.request_members.edits import RequestEdits, Write
     from gateway.features.steps.response_steps import ResponseSteps
     from gateway.upstream.response import UpstreamResponse
 
 R = TypeVar("R")
-
-Preparation: TypeAlias = Callable[[Target, Omissions], Prepared]
-"""Writes a request for a target with omissions. Raises ``GatewayError`` (400) for what the target cannot do."""
 
 
 class Form(enum.Enum):
@@ -153,8 +150,8 @@ class PlannedRequest:
     replace_ids: "Callable[[Target, UpstreamResponse], None] | None" = None
     before_end: Callable[[], object] | None = None
     reservation: Reservation | None = None
-    members: "RequestEdits | None" = None
-    prepare_from: Callable[[Incoming, Target, Omissions], Prepared] | None = None
+    members: RequestEdits | None = None
+    prepare_from: Write | None = None
 
     def with_incoming(self, incoming: Incoming) -> "PlannedRequest":
         """Return the request with other contents. Only for requests with ``prepare_from``."""
@@ -174,13 +171,13 @@ class PlannedRequest:
         """Whether its text is so small that releasing it is not worthwhile."""
         return self.incoming.size <= SMALL_TEXT
 
-    def preparation(self, write: "Write") -> Preparation:
+    def preparation(self, write: Write) -> Preparation:
         """Return the ``prepare`` that writes the request with ``write``, and applies the configured members."""
         if self.members is None:
             return partial(write, self.incoming)
         return self.members.preparation(write, self.incoming)
 
-    def preparation_of_prompt(self, write: "Write") -> Preparation:
+    def preparation_of_prompt(self, write: Write) -> Preparation:
         """Return the ``prepare`` for an operation without an answer, such as a count of tokens."""
         if self.members is None:
             return partial(write, self.incoming)

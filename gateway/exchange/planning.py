@@ -6,7 +6,7 @@ suitable targets, and the order within a group. A plan with one target passes al
 import math
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -44,11 +44,9 @@ from gateway.request.structure import Bounds
 from gateway.request.suitability import put_reasoning_readers_first, refuse_images, select_suitable
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
+from gateway.seams.edit_sent import RequestEdits
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
-
-if TYPE_CHECKING:
-    from gateway.features.request_members.edits import RequestEdits
 
 _READABLE: Final = "gateway.exchange.readable_prompts"
 _RUNS: Final = "gateway.exchange.provider_runs"
@@ -73,7 +71,7 @@ class Planning:
     headers: Headers = ()
     affinity: Affinity | None = None
     replace_ids: Callable[[Target, UpstreamResponse], None] | None = None
-    members: "RequestEdits | None" = None
+    members: RequestEdits | None = None
     received: Incoming = attrs.field(init=False)
     incoming: Incoming = attrs.field(init=False)
     plan: Plan = attrs.field(init=False)
@@ -149,14 +147,13 @@ async def check_further_models(planning: Planning) -> None:
                 _check_further_model(context, at, name, target)
 
 
-async def apply_members(planning: Planning) -> None:
-    """Apply the configured members of the client's key and group and of the alias, once.
+async def apply_edits(planning: Planning) -> None:
+    """Apply the configured edits for all targets, once.
 
-    They precede earlier turns, which may depend on ``store``. Instructions and the members of entries follow for each
-    attempt."""
-    context, incoming, configured = planning.context, planning.incoming, planning.context.service.request_members
-    assert configured is not None, "the step is only for a configuration with members"
-    edits = configured.edits_of(context.client_request.client, planning.plan, incoming.api)
+    They precede earlier turns, which may depend on ``store``. Those for a target follow for each attempt."""
+    context, incoming = planning.context, planning.incoming
+    (begin_edits,) = context.service.hooks.begin_edits
+    edits = begin_edits(context.client_request.client, planning.plan, incoming.api)
     planning.incoming = await offload(len(incoming.body), edits.apply, incoming)
     planning.plan, planning.members = edits.with_lanes(planning.plan), edits
 
@@ -225,8 +222,8 @@ STEPS: Final[tuple[PlanningStep, ...]] = (
 )  # fmt: skip
 """The steps before a request is sent, in order. A new concern is a new step in this table."""
 
-STEPS_WITH_MEMBERS: Final = (*STEPS[:3], apply_members, *STEPS[3:])
-"""The steps under a configuration that sets members of requests."""
+STEPS_WITH_EDITS: Final = (*STEPS[:3], apply_edits, *STEPS[3:])
+"""The steps under a configuration that edits requests."""
 
 
 def _without_unsuitable(plan: Plan, incoming: Incoming, client_request: ClientRequest) -> Plan:

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from gateway.features.people.sessions import Sessions
     from gateway.features.people.store import PeopleStore
     from gateway.features.prompt_caches.caching import PromptCaching
-    from gateway.features.request_members.edits import ConfiguredMembers
     from gateway.features.secret_stores.keeping import SecretKeeper
     from gateway.features.steps.loaded import StepSet
     from gateway.features.steps.observers import FinishedRecords
@@ -101,8 +100,7 @@ class Service:
       records exchanges, ``tracing`` traces them.
     - ``contents`` stores the texts of exchanges for observers and traces that want them, ``finished``
       passes finished exchanges to the observers; ``None`` without any.
-    - ``steps`` check texts, ``request_members`` are those that the configuration sets; ``None`` without any in the
-      configuration.
+    - ``steps`` check texts; ``None`` without any in the configuration.
     - ``issuers`` judge the tokens of people, ``people`` applies the configuration's rules to them; ``None`` without
       any issuer in the configuration.
     - ``stored_keys`` are the clients in the state storage; ``None`` under a server that does not read them.
@@ -142,7 +140,6 @@ class Service:
     replaced: Replaced = attrs.field(factory=Replaced)
     answer_cache: AnswerCache = attrs.field(factory=lambda: AnswerCache(AnswerCacheSettings(), MemoryAnswers(0)))
     cache_uses: CacheUses | None = None
-    request_members: "ConfiguredMembers | None" = None
     accounts: AccountDirectory = attrs.field(factory=AccountDirectory)
     inventory: Inventory | None = None
     contents: "ContentKeeper | None" = None

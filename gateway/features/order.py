@@ -5,6 +5,7 @@ is reserved. Hooks run in it, and features end in reverse. Each row has the reas
 
 from typing import Final
 
+from gateway.features.request_members.feature import FEATURE as REQUEST_MEMBERS
 from gateway.seams.feature import Feature
 
-FEATURES: Final[tuple[Feature, ...]] = ()
+FEATURES: Final[tuple[Feature, ...]] = (REQUEST_MEMBERS,)

@@ -11,7 +11,7 @@ from gateway.endpoints.request_body import body_memory, read_whole_body
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.kept_ids import locate
-from gateway.exchange.planned import PlannedRequest, Preparation, as_prepared
+from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.exchange.requested_plan import allowed_plan
 from gateway.http.headers import PLAIN_KEYS, Headers
 from gateway.http.late_imports import load_module
@@ -23,7 +23,7 @@ from gateway.relay.outputs import OUTPUTS, OutputReader, read_safely
 from gateway.relay.spool import SpoolAccount
 from gateway.request.client_labels import read_labels, refuse_blocked
 from gateway.request.parse import NO_PARAMETERS, Incoming, PathParameters, read_non_conversation
-from gateway.request.prepared import NO_OUTPUT, Prepared, RequestedOutput
+from gateway.request.prepared import NO_OUTPUT, Preparation, Prepared, RequestedOutput
 from gateway.request.router_bodies import PROXY_MEMBERS
 from gateway.request.routing_options import with_members
 from gateway.request.wire import MediaTypes
@@ -38,11 +38,11 @@ from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from streams.events import AnswerStart, ErrorInfo
 
+if TYPE_CHECKING:
+    from gateway.seams.edit_sent import RequestEdits
+
 CHECKS: Final = "gateway.relay.checks"
 """The module that calls the operator's steps; imported only if steps are configured."""
-
-if TYPE_CHECKING:
-    from gateway.features.request_members.edits import RequestEdits
 
 JSON = "application/json"
 
@@ -207,10 +207,10 @@ class InboundRequest:
         Raises ``GatewayError``: 400 for invalid JSON text or a refusal, 403 for content that steps cannot check."""
         if self.context.service.steps is not None:
             incoming = await (await load_module(CHECKS)).check_json(self, incoming, plan)
-        if (configured := self.context.service.request_members) is None:
-            return incoming
-        self._members = configured.edits_of(self.context.client_request.client, plan, self.endpoint.name)
-        return await offload(incoming.size, self._members.apply, incoming)
+        for begin_edits in self.context.service.hooks.begin_edits:
+            self._members = edits = begin_edits(self.context.client_request.client, plan, self.endpoint.name)
+            incoming = await offload(incoming.size, edits.apply, incoming)
+        return incoming
 
     def plan_json(self, incoming: Incoming, plan: Plan, prepare: Preparation) -> PlannedRequest:
         """Return ``incoming`` as a planned JSON request. Its budget also covers the output that its body requests.

@@ -14,7 +14,7 @@ import msgspec
 from gateway.config.settings import Reserve
 from gateway.request.further_models import fallback_models
 from gateway.request.members import check_members
-from gateway.routing.target import NOTHING, Omissions
+from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
 from providers.neutral.codec import Outgoing
 from providers.neutral.values import as_count
@@ -90,6 +90,10 @@ class Prepared:
     def without_text(self) -> "Prepared":
         """Return the request without its bodies, which may have megabytes."""
         return attrs.evolve(self, outgoing=attrs.evolve(self.outgoing, body=b""), later_bodies=())
+
+
+Preparation: TypeAlias = Callable[[Target, Omissions], Prepared]
+"""Writes a request for a target with omissions. Raises ``GatewayError`` (400) for what the target cannot do."""
 
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -1,4 +1,5 @@
 """The seams: the places at which features take part in requests and in the process. The kernel has no other.
 
 - ``feature``: the row of a feature in ``gateway.features.order``, and what it opens.
+- ``edit_sent``: what providers receive.
 - ``hooks``: what an open feature adds to requests."""

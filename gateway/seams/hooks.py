@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 import attrs
 
+from gateway.seams.edit_sent import BeginEdits
+
 
 @attrs.frozen(eq=False, repr=False)
 class Hooks:
@@ -11,6 +13,8 @@ class Hooks:
 
     Each attribute is a tuple for one seam, whose module has the contract. The kernel loops over it; without a feature
     the loop is empty."""
+
+    begin_edits: tuple[BeginEdits, ...] = ()
 
 
 NO_HOOKS = Hooks()

@@ -113,7 +113,7 @@ class FileRequest(KeptRequest):
         places = (entry.place_of("batches", entry.model) for entry in account.entries)
         is_mistral = any(place is not None and place.shape == "mistral" for place in places)
         is_limited = self.service.authenticator.is_limited(self.client)
-        return is_mistral and not (is_limited or self.has_budget or self.service.request_members is not None)
+        return is_mistral and not (is_limited or self.has_budget or self.service.hooks.begin_edits)
 
     @property
     def _rewriter(self) -> BatchModels:
@@ -192,7 +192,7 @@ class BatchRequest(KeptRequest):
         Clients with all models and without a budget may send any member unless its ids must be checked. Raises
         ``GatewayError``: 403 for a model that the client may not use, 400 if a budget applies and the cost is
         unknown."""
-        edits_requests = self.service.request_members is not None and b'"requests"' in body
+        edits_requests = self.service.hooks.begin_edits and b'"requests"' in body
         must_check = self._is_limited or self.has_budget or edits_requests
         if self.ids.are_native and not must_check:
             return body

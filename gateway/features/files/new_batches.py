@@ -107,9 +107,11 @@ class BatchModels:
 
     def _with_members(self, incoming: Incoming, plan: Plan, target: Target, url: str) -> Incoming:
         wire = ROUTES.get(url) or _ENDPOINTS.get(url)
-        if (configured := self._request.service.request_members) is None or wire is None:
+        hooks = self._request.service.hooks
+        if not hooks.begin_edits or wire is None:
             return incoming
-        body = configured.edits_of(self._request.client, plan, wire).edit_line(incoming, target)
+        (begin_edits,) = hooks.begin_edits
+        body = begin_edits(self._request.client, plan, wire).edit_line(incoming, target)
         return attrs.evolve(incoming, body=body, members=_MEMBERS.decode(body))
 
     def name_of(self, model: str, url: str) -> str:

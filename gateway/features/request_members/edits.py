@@ -4,9 +4,8 @@ Members of key, group and alias apply once, to the client's request. Members of 
 request in the provider's API; the provider's quirks come last. Instructions are added for each attempt, too, so that no
 stored turn contains them."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final
 
 import attrs
 
@@ -16,9 +15,10 @@ from gateway.config.request_members import RequestMembers
 from gateway.config.settings import Config
 from gateway.request.parse import Incoming
 from gateway.request.prepare import omit_paths
-from gateway.request.prepared import Prepared
+from gateway.request.prepared import Preparation, Prepared
 from gateway.routing.plan import Plan
 from gateway.routing.target import NOTHING, Omissions, Target
+from gateway.seams.edit_sent import Write
 from providers.apis import CODECS
 from providers.errors.member_paths import parse_path
 from providers.members.editing import (
@@ -36,9 +36,6 @@ from providers.neutral.draft import Body, Draft
 from providers.neutral.edits import Edit
 from streams.events import APIS
 
-Write: TypeAlias = Callable[[Incoming, Target, Omissions], Prepared]
-"""Writes a client's request for a target. Raises ``GatewayError`` (400) for what the target cannot do."""
-
 _INSTRUCTIONS: Final = Edit("system", lost=False, form="+", why="operator")
 
 
@@ -50,11 +47,11 @@ class ConfiguredMembers:
         self._names = {name: level for name, level in names.items() if level is not None}
         self._clients = config.by_client(_level_of_client)
 
-    def edits_of(self, client: str | None, plan: Plan, wire: str) -> "RequestEdits":
+    def edits_of(self, client: str | None, plan: Plan, wire: str) -> "MemberEdits":
         """Return the edits of a request of ``client`` with ``plan``.
 
         ``wire`` is the client's API, or the endpoint of a request that is no conversation."""
-        return RequestEdits(self, client, plan, wire)
+        return MemberEdits(self, client, plan, wire)
 
     def of_client(self, client: str | None) -> MemberLevel:
         """Return the members of a client's key and group."""
@@ -81,7 +78,7 @@ def _compiled_level(members: RequestMembers | None) -> MemberLevel | None:
     return None if members is None else members.level
 
 
-class RequestEdits:
+class MemberEdits:
     """The edits of one request. ``apply`` is called once, before the others."""
 
     def __init__(self, configured: ConfiguredMembers, client: str | None, plan: Plan, wire: str) -> None:
@@ -112,13 +109,11 @@ class RequestEdits:
         repeats = target.lane == "byte" and CODECS[target.api].wire.repeats_request
         return attrs.evolve(target, lane="hub") if repeats and self._all_members_of(target).has_instructions else target
 
-    def preparation(self, write: Write, incoming: Incoming) -> Callable[[Target, Omissions], Prepared]:
+    def preparation(self, write: Write, incoming: Incoming) -> Preparation:
         """Return a function that prepares the conversation ``incoming`` for a target; call it after ``apply``."""
         return partial(self._prepare_conversation, write, incoming, {})
 
-    def with_entry_members(
-        self, prepare: Callable[[Target, Omissions], Prepared]
-    ) -> Callable[[Target, Omissions], Prepared]:
+    def with_entry_members(self, prepare: Preparation) -> Preparation:
         """Return ``prepare``, for an endpoint other than conversations, with the target entry's members added."""
 
         def prepare_with_members(target: Target, omissions: Omissions) -> Prepared:
@@ -130,7 +125,7 @@ class RequestEdits:
 
         return prepare_with_members
 
-    def preparation_of_prompt(self, write: Write, incoming: Incoming) -> Callable[[Target, Omissions], Prepared]:
+    def preparation_of_prompt(self, write: Write, incoming: Incoming) -> Preparation:
         """Return a function that prepares ``incoming`` for an operation without an answer, such as a count of tokens.
 
         Providers reject settings of answers there, so it only has instructions, maxima and drops."""

@@ -1,0 +1,20 @@
+"""Opens the request members of a configuration."""
+
+import attrs
+
+from gateway.config.settings import Config
+from gateway.features.request_members.feature import edits_of
+from gateway.seams.feature import Ports, Running
+from gateway.seams.hooks import Hooks
+
+
+@attrs.frozen(eq=False, repr=False)
+class OpenRequestMembers(Running):
+    """The request members of one configuration."""
+
+    hooks: Hooks
+
+
+def open_request_members(config: Config, ports: Ports, before: Running | None) -> Running:
+    """Return the members that ``config`` sets, as edits of requests."""
+    return OpenRequestMembers(Hooks(begin_edits=(edits_of(config),)))
