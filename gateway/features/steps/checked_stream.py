@@ -20,7 +20,7 @@ from gateway.features.steps.runs import TEXT_TYPES
 from gateway.features.steps.shown_choices import ShownChoices
 from gateway.features.steps.verdicts import RefusedByStep
 from gateway.http.offload import offload
-from gateway.streaming.lane import OPENING_COMMENTS, read_whole, too_large
+from gateway.streaming.lane import OPENING_COMMENTS, StreamProgress, read_whole, too_large
 from providers.neutral.choices import MEMBERS, OTHER_CHOICE, check_number, split_choices
 from providers.neutral.codec import Codec, Reader
 from streams.errors import GatewayError
@@ -78,10 +78,10 @@ class CheckedStream:
         the provider that does not pass immediately."""
         self._on_refusal = on_refusal
         self._pass_keep_alive = pass_keep_alive
-        self._keep_alives = 0
-        words = source.codec.wire.words
-        self._opening = max(OPENING_COMMENTS, words.opening_keep_alives)
-        self._keep_alive_starts = (b":", *(b"event: " + name.encode() for name in words.keep_alives))
+        self._waiting = StreamProgress()  # of the keep-alives that wait for a step
+        self._words = source.codec.wire.words
+        self._opening: int | None = None
+        """The number of such keep-alives with which a stream begins if the last event is one."""
         self.ended = trio.Event()
         """Set when the last bytes were released, or the stream was refused or closed."""
         self.is_clean = False
@@ -130,8 +130,8 @@ class CheckedStream:
                     self._note_arrival()
                 raws = splitter.feed(chunk)
                 released = await self._release(raws)
-                if raws and raws[-1].startswith(self._keep_alive_starts) and not released.endswith(raws[-1]):
-                    self._note_keep_alive()
+                if self._opening is not None and raws and not released.endswith(raws[-1]):
+                    self._note_keep_alive(self._opening)
                 for at in range(0, len(released), PIECE):
                     if at:
                         await trio.lowlevel.checkpoint()  # the lane reads the pieces in turns
@@ -202,10 +202,11 @@ class CheckedStream:
             await chain.feed(())  # raises the refusal
         raise AssertionError("only a refusal cuts the stream")
 
-    def _note_keep_alive(self) -> None:
+    def _note_keep_alive(self, opening: int) -> None:
         """Pass on a keep-alive that waits for a step, unless it is one with which every stream begins."""
-        self._keep_alives += 1
-        if self.characters or self._keep_alives > self._opening:
+        self._waiting.committed = self.characters > 0
+        self._waiting.note_keep_alive(opening)
+        if self._waiting.take_keep_alive():
             self._pass_keep_alive()
 
     def _note_arrival(self) -> None:
@@ -242,7 +243,7 @@ class CheckedStream:
         out, framing = [], self._source.framing
         together: dict[int, list[Event]] = {}
         for raw in raws:
-            parsed, reported = framing.parse(raw), None
+            parsed, reported, self._opening = framing.parse(raw), None, None
             if parsed is None:
                 by_choice = _NOTHING
             elif self._ended and self._has_ended and parsed[1] != DONE:
@@ -282,7 +283,11 @@ class CheckedStream:
         by_choice: Mapping[int, Sequence[Event]],
         reported: Sequence[Event] | None,
     ) -> None:
-        """Hold the provider's own event if the client gets these."""
+        """Hold the provider's own event if the client gets these. Note a keep-alive."""
+        if parsed is None:
+            self._opening = OPENING_COMMENTS if raw.startswith(b":") else None
+        elif not any(by_choice.values()) and self._words.is_keep_alive(*parsed):
+            self._opening = self._words.opening_keep_alives
         if not self._checks.translates:
             clean = self._source.framing.without_remarks(raw, *(parsed or _NO_DATA))
             if clean is not raw and self._source.framing.parse(clean) is None:

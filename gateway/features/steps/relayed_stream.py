@@ -17,7 +17,7 @@ from gateway.features.steps.masks import PassageEdit, Placeholders
 from gateway.features.steps.response_steps import ResponseSteps
 from gateway.features.steps.runs import HeldEvent, Run, RunBuilder, complete_run
 from gateway.http.offload import offload
-from gateway.streaming.lane import OPENING_COMMENTS
+from gateway.streaming.lane import OPENING_COMMENTS, StreamProgress
 from streams.events import AnswerEnd, Event, NativeItem
 from streams.sse import DONE, SSE, SseEvents
 from streams.surrogates import NOT_JSON, any_json
@@ -152,7 +152,7 @@ class RelayedStream:
         self._splitter = SSE.splitter(event_limit)
         self._sizes: deque[int] = deque()
         self._pass_keep_alive = pass_keep_alive
-        self._comments = 0
+        self._waiting = StreamProgress()  # of the keep-alives, which no step sees
         self._may_cut = checks.may_cut
         self._last: list[Event] = []
         self._only_reports = not checks.restores and all(step.only_reports for step in checks.steps)
@@ -173,11 +173,13 @@ class RelayedStream:
 
     async def _release(self, raws: Sequence[bytes]) -> bytes:
         if not self._only_reports:
-            self._comments += sum(raw.startswith(b":") and SSE.parse(raw) is None for raw in raws)
-            if self._comments > OPENING_COMMENTS:
-                self._comments = OPENING_COMMENTS
+            events = [(raw, SSE.parse(raw)) for raw in raws]
+            for raw, event in events:
+                if event is None and raw.startswith(b":"):
+                    self._waiting.note_keep_alive(OPENING_COMMENTS)
+            if self._waiting.take_keep_alive():
                 self._pass_keep_alive()
-            raws = [SSE.without_remarks(raw, *parsed) for raw in raws if (parsed := SSE.parse(raw)) is not None]
+            raws = [SSE.without_remarks(raw, *event) for raw, event in events if event is not None]
         for raw in raws:
             self.passed += len(raw)
             self.held += len(raw)
