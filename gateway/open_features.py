@@ -1,4 +1,4 @@
-"""Opens the features of a configuration, and runs them as long as the process."""
+"""Opens the features of a configuration and its secrets in stores, and runs the features as long as the process."""
 
 import importlib
 from collections.abc import Mapping
@@ -7,11 +7,16 @@ from typing import Final, cast
 import attrs
 import trio
 
+from configfile.document import Mistake
+from configfile.secret_files import SecretFiles
+from gateway.config.loading import ConfigError
 from gateway.config.settings import Config
 from gateway.features.order import FEATURES
-from gateway.seams.feature import SECONDS_TO_END, Feature, OpenFeature, Ports, Running
+from gateway.seams.feature import SECONDS_TO_END, OpenFeature, Ports, Running
+from gateway.seams.secrets import OpenSecrets, SecretReader
 
 NOTHING_OPEN: Final[Mapping[str, Running]] = {}
+NO_TEXTS: Final[Mapping[str, str]] = {}
 
 
 def open_features(config: Config, ports: Ports, before: Mapping[str, Running] = NOTHING_OPEN) -> Mapping[str, Running]:
@@ -20,13 +25,42 @@ def open_features(config: Config, ports: Ports, before: Mapping[str, Running] = 
     for feature in FEATURES:
         if feature.opening and opened.keys() >= {*feature.needs} and feature.is_wanted(config):
             ports = attrs.evolve(ports, opened=opened)
-            opened[feature.name] = _opening_of(feature)(config, ports, before.get(feature.name))
+            open_feature = cast("OpenFeature", _load(feature.opening))
+            opened[feature.name] = open_feature(config, ports, before.get(feature.name))
     return opened
 
 
-def _opening_of(feature: Feature) -> OpenFeature:
-    module, _, name = feature.opening.partition(":")
-    return cast("OpenFeature", getattr(importlib.import_module(module), name))
+def open_secrets(config: Config, texts: Mapping[str, str] = NO_TEXTS) -> SecretReader:
+    """Return the secrets of ``config`` in stores; ``texts`` are those that another process has read.
+
+    Raises ``ConfigError`` as ``check_secrets`` does."""
+    check_secrets(config)
+    return cast("OpenSecrets", _load(next(one.secrets for one in FEATURES if one.secrets)))(config, texts)
+
+
+def check_secrets(config: Config) -> None:
+    """Raise ``ConfigError`` if ``config`` has secrets in stores, and no feature reads them."""
+    if config.stored_secrets and not can_read_secrets():
+        found = f"no feature of this gateway reads the secret {config.stored_secrets[0]}"
+        raise ConfigError((Mistake(str(config.path or ""), "", found, "use files or variables"),))
+
+
+def can_read_secrets() -> bool:
+    """Return whether a feature reads secrets in stores."""
+    return any(feature.secrets for feature in FEATURES)
+
+
+async def read_secrets(config: Config) -> SecretFiles:
+    """Return the secrets of ``config`` in stores, for loading it again. Waits for stores that do not respond."""
+    async with open_secrets(config) as secrets:
+        await secrets.read_first(config)
+        return secrets.files()
+
+
+def _load(place: str) -> object:
+    """Return the object ``module:name``."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 class RunningFeatures:

@@ -3,7 +3,6 @@
 A part with an argument ``before`` continues the one of an earlier configuration."""
 
 import os
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,12 +29,10 @@ from gateway.kept_objects.inventory import MAX_BYTES, Inventory, MemoryInventory
 from gateway.ledger.ledger import Ledger
 from gateway.open_store import WORKERS_FILE, missing_package
 from gateway.serving.lifecycle import Lifecycle
-from gateway.sign_in import sources_of
 from gateway.stores.store import Store
 from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer
 from gateway.upstream.client import Upstream
 from gateway.upstream.framing import MAX_CHUNK
-from gateway.upstream.request import CredentialSource
 
 if TYPE_CHECKING:
     from gateway.allowances.raises import Raises
@@ -45,7 +42,6 @@ if TYPE_CHECKING:
     from gateway.features.people.own_keys import OwnKeys
     from gateway.features.people.sessions import Sessions
     from gateway.features.people.store import PeopleStore
-    from gateway.features.secret_stores.keeping import SecretKeeper
     from gateway.features.steps.loaded import StepSet
     from gateway.features.steps.observers import FinishedRecords
     from gateway.followed_keys import FollowedKeys
@@ -160,18 +156,6 @@ def open_own_keys(people: "PeopleGate | None", store: "PeopleStore | None") -> "
 
     seen = people.directory.seen = people.directory.seen or SeenPeople(store)
     return OwnKeys(store, people.rules, seen)
-
-
-def credentials_of(
-    config: Config, before: Mapping[str, CredentialSource], secrets: "SecretKeeper | None"
-) -> Mapping[str, CredentialSource]:
-    """Return the sources of credentials by the names of entries; unchanged sign-ins keep theirs of ``before``."""
-    found = sources_of(config, before)
-    if secrets is None:
-        return found
-    from gateway.features.secret_stores.keeping import stored_keys_of
-
-    return {**found, **stored_keys_of(config, secrets)}
 
 
 def open_sessions(

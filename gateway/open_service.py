@@ -14,11 +14,9 @@ from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.service import Replaced, Service
 from gateway.features.answer_cache.cache import AnswerCache, CacheUses
-from gateway.features.model_lists.lists import ProviderLists
 from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.open_features import open_features
 from gateway.open_parts import (
-    credentials_of,
     max_chunk,
     observe_metrics,
     open_allowances,
@@ -46,11 +44,12 @@ from gateway.open_store import open_people_store
 from gateway.routing.router import Router
 from gateway.seams.feature import Ports
 from gateway.seams.hooks import combine
+from gateway.seams.secrets import SecretReader
 from gateway.serving.lifecycle import Lifecycle
+from gateway.sign_in import sources_of
 from gateway.stores.store import Store
 
 if TYPE_CHECKING:
-    from gateway.features.secret_stores.keeping import SecretKeeper
     from gateway.followed_keys import FollowedKeys
     from gateway.shared.tables import SharedTables
 
@@ -66,7 +65,7 @@ def open_service(
     record: Path | None = None,
     readable: bool | None = None,
     shared: "SharedTables | None" = None,
-    secrets: "SecretKeeper | None" = None,
+    secrets: SecretReader | None = None,
     stored_keys: "FollowedKeys | None" = None,
 ) -> Service:
     """Make the objects that all exchanges of a process share.
@@ -94,8 +93,6 @@ def open_service(
         balancer.share_pins(remote.notes)
     authenticator, shares = Authenticator(config), Shares()
     finished, contents = open_observers(steps, authenticator, ledger, metrics)
-    credentials, provider_lists = credentials_of(config, {}, secrets), ProviderLists()
-    provider_lists.follow(config, credentials)
     service = Service(
         router=Router(config),
         upstream=open_upstream(config, shares),
@@ -118,9 +115,6 @@ def open_service(
         recorder=recorder,
         metrics=metrics,
         tracing=tracing,
-        credentials=credentials,
-        secrets=secrets,
-        provider_lists=provider_lists,
         answer_cache=AnswerCache(config.cache, open_answer_store(config)),
         cache_uses=CacheUses.of(config),
         accounts=AccountDirectory(config),
@@ -138,20 +132,25 @@ def open_service(
         prompt_caching=open_prompt_caching(config, None if shared is None else shared.memory),
         shared=shared,
     )
-    return with_features(config, service)
+    service = with_features(config, service, secrets)
+    service.provider_lists.follow(config, service.credentials)
+    return service
 
 
-def with_features(config: Config, service: Service) -> Service:
-    """Return ``service`` with the features of ``config``, which continue those of ``service``. Changes nothing."""
+def with_features(config: Config, service: Service, secrets: SecretReader | None = None) -> Service:
+    """Return ``service`` with the features and sources of credentials of ``config``, which continue those of
+    ``service``. Changes nothing."""
     ports = Ports(
         service.router, service.authenticator, service.allowances, service.ledger, service.upstream, service.health,
-        service.lifecycle, service.store, service.shared,
+        service.lifecycle, service.store, service.shared, secrets=secrets,
     )  # fmt: skip
     features = open_features(config, ports, service.features)
-    return attrs.evolve(service, features=features, hooks=combine(one.hooks for one in features.values()))
+    hooks = combine(one.hooks for one in features.values())
+    credentials = {**sources_of(config, service.credentials), **dict(hooks.credentials)}
+    return attrs.evolve(service, features=features, hooks=hooks, credentials=credentials)
 
 
-def prepare_service(config: Config, service: Service) -> Service:
+def prepare_service(config: Config, service: Service, secrets: SecretReader | None = None) -> Service:
     """Return the service for a new configuration of the same process. Changes nothing; ``use_service`` follows.
 
     Call it in a thread: hashing a provider's key takes 20 ms, importing the code of a step may take seconds. Raises
@@ -160,7 +159,7 @@ def prepare_service(config: Config, service: Service) -> Service:
     router.hash_keys()
     steps = open_steps(config, service.steps)
     issuers = service.issuers or open_issuers(config)
-    return service_of_clients(config, attrs.evolve(service, router=router, steps=steps, issuers=issuers))
+    return service_of_clients(config, attrs.evolve(service, router=router, steps=steps, issuers=issuers), secrets)
 
 
 def use_service(config: Config, service: Service, before: Service) -> Service:
@@ -179,8 +178,7 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
     service.metrics.permit_names(config)
     service.health.apply_config(config)
     service.recorder.hide(service.ledger.mask.secrets)
-    credentials = credentials_of(config, service.credentials, service.secrets)
-    service.provider_lists.follow(config, credentials)
+    service.provider_lists.follow(config, service.credentials)
     people_store = service.people_store or open_people_store(config)
     return attrs.evolve(
         service, limits=config.limits,
@@ -188,14 +186,14 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
         prompt_caching=open_prompt_caching(
             config, None if service.shared is None else service.shared.memory, service.prompt_caching
         ),
-        credentials=credentials, people_store=people_store, own_keys=open_own_keys(service.people, people_store),
+        people_store=people_store, own_keys=open_own_keys(service.people, people_store),
         sessions=open_sessions(config, service.issuers, people_store, service.stored_keys),
         cache_acts=open_cache_acts(config, service.cache_acts),
         live_view=open_configured_view(config, service.ledger, service.live_view),
     )  # fmt: skip
 
 
-def service_of_clients(config: Config, service: Service) -> Service:
+def service_of_clients(config: Config, service: Service, secrets: SecretReader | None = None) -> Service:
     """Return the service for a configuration that differs only in its clients. Changes nothing, so a thread may call
     it; ``use_clients`` follows."""
     people = open_people(config, service.issuers, service.stored_keys, service.people)
@@ -208,7 +206,7 @@ def service_of_clients(config: Config, service: Service) -> Service:
         accounts=AccountDirectory(config), people=people,
         sessions=open_sessions(config, service.issuers, service.people_store, service.stored_keys, service.sessions),
     )  # fmt: skip
-    return with_features(config, made)
+    return with_features(config, made, secrets)
 
 
 def use_clients(config: Config, service: Service, before: Service) -> None:

@@ -30,20 +30,16 @@ from gateway.http.offload import run_in_thread
 from gateway.lifespan import add_issuers, create_people_tables, keep_people_tables
 from gateway.open_features import RunningFeatures
 from gateway.open_service import prepare_service, service_of_clients, use_clients, use_service
+from gateway.seams.secrets import FilesOf, SecretReader
 from gateway.serving.http_app import App
 from gateway.shared.memory import anonymous_file
 
 if TYPE_CHECKING:
-    from gateway.features.secret_stores.keeping import SecretKeeper
     from gateway.features.steps.loaded import StepSet
 
 log = logging.getLogger("trigate.reload")
 
 UNCHANGED: Final = "the configuration was not reloaded; the previous one stays in use"
-
-FilesOf: TypeAlias = Callable[[Mapping[str, str]], SecretFiles]
-"""Returns the secrets for loading a configuration, given the texts of files by their paths."""
-
 
 LogAuditEvent: TypeAlias = Callable[..., None]
 """Writes an event, given with its fields as keywords, to the audit log."""
@@ -69,10 +65,6 @@ class ReloadableApp:
     def current(self) -> tuple[Config, Service]:
         """The current configuration and its service."""
         return self._config, self._service
-
-    def use_secrets(self, secrets: "SecretKeeper") -> None:
-        """Use ``secrets`` for the keys of later configurations."""
-        self._service = attrs.evolve(self._service, secrets=secrets)
 
     def change(self, config: Config) -> tuple[Change, ...]:
         """Use ``config`` for new requests, without the settings that need a restart, and return its changes."""
@@ -140,8 +132,13 @@ class ReloadableApp:
             log.info("the stored keys have changed: %s%s", words, f" (by {', '.join(by)})" if by else "")
             service.ledger.audit.log_event("keys_changed", **found, made_by=by)
 
-    async def reload(self, read: Callable[[], Config], complete: Callable[[Config], Config] = lambda new: new) -> bool:
-        """Use the configuration ``complete(read())``, and return whether it is valid and in use.
+    async def reload(
+        self,
+        read: Callable[[], Config],
+        complete: Callable[[Config], Config] = lambda new: new,
+        secrets: SecretReader | None = None,
+    ) -> bool:
+        """Use the configuration ``complete(read())``, with ``secrets`` in stores; return whether it is valid and used.
 
         A thread reads, compares and prepares it, which may take seconds for thousands of keys: no stream waits for
         that. Never raises: an error is logged and changes nothing."""
@@ -150,7 +147,7 @@ class ReloadableApp:
             read_config = await run_in_thread(read)
             while True:
                 old, service, config = self._config, self._service, complete(read_config)
-                prepared = await run_in_thread(_prepare, old, config, service)
+                prepared = await run_in_thread(_prepare, old, config, service, secrets)
                 if self._service is service:  # no change of stored keys meanwhile
                     break
             if self._service.lifecycle.draining:  # the process has begun to stop meanwhile
@@ -178,11 +175,12 @@ class _PreparedConfig:
     service: Service
 
 
-def _prepare(old: Config, new: Config, service: Service) -> _PreparedConfig:
+def _prepare(old: Config, new: Config, service: Service, secrets: SecretReader | None = None) -> _PreparedConfig:
     """Prepare the use of ``new`` after ``old``. From now on the log of ``service`` masks its credentials."""
     usable = without_restart_settings(old, new)
     service.ledger.mask.apply_config(usable)
-    return _PreparedConfig(changes(old, new), key_changes(old, new), usable, prepare_service(usable, service))
+    made = prepare_service(usable, service, secrets)
+    return _PreparedConfig(changes(old, new), key_changes(old, new), usable, made)
 
 
 @attrs.frozen(eq=False, repr=False)

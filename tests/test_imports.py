@@ -89,10 +89,10 @@ ARROWS: Final = {
         providers.interactions providers.neutral providers.responses request routing serving stores""",
     "gateway.open_parts": """
         access allowances config counters followed_keys health kept_objects ledger open_store serving shared
-        sign_in stores telemetry upstream""",
+        stores telemetry upstream""",
     "gateway.open_service": """
         access balancing config conversations exchange followed_keys kept_objects open_features open_parts
-        open_store routing seams serving shared stores""",
+        open_store routing seams serving shared sign_in stores""",
     "gateway.lifespan": "exchange open_features serving stores",
     "gateway.relay": """
         access allowances config endpoints exchange http ledger providers.apis providers.catalog
@@ -104,11 +104,11 @@ ARROWS: Final = {
         config endpoints exchange http lifespan open_features open_service providers.apis relay serving
         stores""",
     "gateway.asgi": "app config logs open_store serving",
-    "gateway.reload": "app config exchange http lifespan open_features open_service serving shared",
+    "gateway.reload": "app config exchange http lifespan open_features open_service seams serving shared",
     "gateway.commands": """
-        access allowances app config followed_keys health http loadtest logs mock open_service open_store
-        providers.apis providers.catalog providers.endpoints providers.errors providers.grammar
-        providers.members providers.neutral providers.recordings providers.request_api reload routing
+        access allowances app config followed_keys health http loadtest logs mock open_features open_service
+        open_store providers.apis providers.catalog providers.endpoints providers.errors providers.grammar
+        providers.members providers.neutral providers.recordings providers.request_api reload routing seams
         serving shared stores telemetry""",
     "gateway.__main__": "commands mock providers.catalog",
 }

@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -13,6 +13,7 @@ import click
 from configfile.document import Mistake, sentence
 from configfile.document import Path as KeyPath
 from configfile.expanded import Unresolved
+from configfile.stored_secrets import StoredSecret
 from gateway.commands.terminal import count_text, say
 from gateway.config.changes import changes
 from gateway.config.listening import EXPOSURE_ADVICE, exposure
@@ -95,9 +96,9 @@ def _with_stored_secrets(config: Config, file: Path, trust: Trust, within: Colle
     """Return ``config`` with its secrets in stores. Raises ``ConfigError``."""
     import trio  # slow to import, as is the client for stores
 
-    from gateway.features.secret_stores.keeping import read_once
+    from gateway.open_features import read_secrets
 
-    files = trio.run(read_once, config)
+    files = trio.run(read_secrets, config)
     loaded = load(file, os.environ, None, files, trust, within)
     for name, why in files.unreadable.items():
         raise ConfigError((Mistake(str(file), "", f"cannot read the secret {name}: {why}", "check the store"),))
@@ -156,21 +157,26 @@ def _print_secrets(config: Config) -> int:
     """Read the secrets in stores, print a line without its text for each, and return the exit status."""
     import trio  # slow to import, as is the client for stores
 
-    from gateway.features.secret_stores.stores import SecretReadings, SecretStores
+    from gateway.open_features import open_secrets
+    from gateway.seams.secrets import SecretSize
 
-    async def read() -> SecretReadings:
-        async with SecretStores(config) as stores:
-            return await stores.read(config.stored_secrets)
+    async def read() -> Mapping[StoredSecret, SecretSize | str]:
+        async with open_secrets(config) as secrets:
+            return await secrets.measure(config.stored_secrets)
 
-    found = trio.run(read)
+    try:
+        found = trio.run(read) if config.stored_secrets else {}
+    except ConfigError as error:
+        say(str(error))
+        return 1
     for secret in config.stored_secrets:
-        if (version := found.versions.get(secret)) is None:
-            say(f"  {secret}: cannot be read: {found.reasons[secret]}")
+        if isinstance(size := found[secret], str):
+            say(f"  {secret}: cannot be read: {size}")
             continue
-        days = None if version.created is None else int((time.time() - version.created) // 86400)
+        days = None if size.created is None else int((time.time() - size.created) // 86400)
         age = "" if days is None else f", {count_text(days, 'day')} old"
-        click.echo(f"  {secret}: {count_text(len(version.text), 'character')}{age}")
-    return 1 if found.reasons else 0
+        click.echo(f"  {secret}: {count_text(size.length, 'character')}{age}")
+    return 0 if all(isinstance(one, SecretSize) for one in found.values()) else 1
 
 
 @attrs.frozen(repr=False)

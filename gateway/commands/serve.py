@@ -26,6 +26,7 @@ from gateway.config.settings import LogLevel
 from gateway.followed_keys import FollowedKeys
 from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
+from gateway.open_features import check_secrets, read_secrets
 from gateway.open_service import open_service
 from gateway.open_store import follow_people, open_key_store, open_store, shared_by_workers
 from gateway.reload import ConfigCopies, ConfigFile, ReloadableApp
@@ -359,9 +360,7 @@ def _supervise(
     assert path is not None
     secrets = SecretFiles()
     if config.stored_secrets:
-        from gateway.features.secret_stores.keeping import read_once
-
-        secrets = _run(read_once, config)
+        secrets = _run(read_secrets, config)
     with (
         shared_directory() as directory,
         ConfigCopies.of(path, os.environ, config.trust, secrets) as copies,
@@ -382,6 +381,7 @@ def _supervise(
 
         def check(config: Config) -> None:
             judge(config)
+            check_secrets(config)
             if config.steps:
                 from gateway.features.steps.loading import load_steps
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -13,11 +12,10 @@ from gateway.commands.listening import OpenListener, reload_certificates
 from gateway.config.loading import Config, ConfigError
 from gateway.followed_keys import FollowedKeys
 from gateway.logs.setup import Log
+from gateway.open_features import can_read_secrets, check_secrets, open_secrets
 from gateway.open_store import follow_people
-from gateway.reload import ConfigCopies, ConfigFile, ConfigSource, FilesOf, OwnFile, ReloadableApp, load_with_snapshot
-
-if TYPE_CHECKING:
-    from gateway.features.secret_stores.keeping import SecretKeeper
+from gateway.reload import ConfigCopies, ConfigFile, ConfigSource, OwnFile, ReloadableApp, load_with_snapshot
+from gateway.seams.secrets import FilesOf, SecretReader
 
 
 class ServedConfig(trio.abc.AsyncResource):
@@ -32,7 +30,7 @@ class ServedConfig(trio.abc.AsyncResource):
         self._alone = worker is None
         self._judge = judge
         self._log = log
-        self.secrets: SecretKeeper | None = None
+        self.secrets: SecretReader | None = None
         self._reloading = trio.Lock()
 
     async def read_secrets(self) -> Config:
@@ -40,7 +38,7 @@ class ServedConfig(trio.abc.AsyncResource):
         keys of providers that cannot be read."""
         if not self._first.stored_secrets:
             return self._first
-        self.secrets = open_secrets(self._first, self._source)
+        self.secrets = open_secrets(self._first, self._source.stored)
         await self.secrets.read_first(self._first)
         config = self._source.read_again(self.secrets.files)
         self._source.accept()
@@ -75,8 +73,7 @@ class ServedConfig(trio.abc.AsyncResource):
     async def _read_secrets(self) -> None:
         """Read the new secrets in stores of the configuration's next version."""
         if self.secrets is None:
-            self.secrets = open_secrets(self._app.current[0], self._source)
-            self._app.use_secrets(self.secrets)
+            self.secrets = open_secrets(self._app.current[0], self._source.stored)
             self._follow(self.secrets)
         await self.secrets.read_new(self._source.read_again)
 
@@ -86,11 +83,12 @@ class ServedConfig(trio.abc.AsyncResource):
 
         def read_usable() -> Config:
             config = read(files)
+            check_secrets(config)
             self._judge(config)
             self._log.mask.apply_config(config)
             return config
 
-        return await self._app.reload(read_usable, self._complete)
+        return await self._app.reload(read_usable, self._complete, self.secrets)
 
     async def _apply_secrets(self, applied: trio.Event) -> None:
         """Use the same configuration with the present secrets, then set ``applied``."""
@@ -104,7 +102,7 @@ class ServedConfig(trio.abc.AsyncResource):
         follow_people(config, self._keys)
         return self._keys.with_clients(config)
 
-    def _follow(self, secrets: "SecretKeeper") -> None:
+    def _follow(self, secrets: SecretReader) -> None:
         async def apply() -> None:
             applied = trio.Event()
             self._nursery.start_soon(self._apply_secrets, applied)  # also if the client that waits for it leaves
@@ -121,27 +119,18 @@ async def read_new_secrets(file: ConfigFile) -> SecretFiles:
     known, (path, env, trust) = file.secrets, file.place
     if not _may_have_secrets(path.read_bytes):
         return known
-    from gateway.features.secret_stores.keeping import SecretKeeper
-
     try:
         config = load_with_snapshot(path, env, trust, known)[0]
     except (ConfigError, OSError):
         return known  # the reload reports it
-    async with SecretKeeper(config, known.stored) as secrets:
-        await secrets.read(secrets.unread(config))
+    async with open_secrets(config, known.stored) as secrets:
+        await secrets.read_new(lambda _: config)
         return secrets.files()
 
 
 def _may_have_secrets(data: Callable[[], bytes]) -> bool:
     """Return whether the content of a configuration, ``data()``, may name secrets in stores."""
     try:
-        return any(store.encode() in data() for store in STORES)
+        return can_read_secrets() and any(store.encode() in data() for store in STORES)
     except OSError:
         return False  # the reload reports it
-
-
-def open_secrets(config: Config, source: ConfigSource) -> "SecretKeeper":
-    """Return the keeper of the secrets of ``config`` in stores, with those that ``source`` has."""
-    from gateway.features.secret_stores.keeping import SecretKeeper  # imported only where it is needed
-
-    return SecretKeeper(config, source.stored)

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from gateway.features.people.sessions import Sessions
     from gateway.features.people.store import PeopleStore
     from gateway.features.prompt_caches.caching import PromptCaching
-    from gateway.features.secret_stores.keeping import SecretKeeper
     from gateway.features.steps.loaded import StepSet
     from gateway.features.steps.observers import FinishedRecords
     from gateway.followed_keys import FollowedKeys
@@ -108,7 +107,6 @@ class Service:
     - ``prompt_caching`` explains misses of providers' prompt caches; ``None`` if the configuration switches it off.
       ``shared`` has the tables in the memory that the workers share, ``None`` in a single process.
     - ``features`` are the open features by name, ``hooks`` what they add to requests.
-    - ``secrets`` are those in stores such as Vault; ``None`` without any.
     - ``cache_acts`` change requests for prompt caches of providers; ``None`` if no entry requests it."""
 
     router: Router
@@ -151,7 +149,6 @@ class Service:
     people: "PeopleGate | None" = None
     own_keys: "OwnKeys | None" = None
     sessions: "Sessions | None" = None
-    secrets: "SecretKeeper | None" = None
     cache_acts: "PromptCacheActs | None" = None
     prompt_caching: "PromptCaching | None" = None
     shared: "SharedTables | None" = None

@@ -6,6 +6,10 @@ is reserved. Hooks run in it, and features end in reverse. Each row has the reas
 from typing import Final
 
 from gateway.features.request_members.feature import FEATURE as REQUEST_MEMBERS
+from gateway.features.secret_stores.feature import FEATURE as SECRET_STORES
 from gateway.seams.feature import Feature
 
-FEATURES: Final[tuple[Feature, ...]] = (REQUEST_MEMBERS,)
+FEATURES: Final[tuple[Feature, ...]] = (
+    SECRET_STORES,
+    REQUEST_MEMBERS,
+)

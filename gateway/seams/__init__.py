@@ -2,4 +2,5 @@
 
 - ``feature``: the row of a feature in ``gateway.features.order``, and what it opens.
 - ``edit_sent``: what providers receive.
-- ``hooks``: what an open feature adds to requests."""
+- ``hooks``: what an open feature adds to requests.
+- ``secrets``: secrets in stores, which a configuration needs before all else."""

@@ -31,6 +31,7 @@ from gateway.health.health import Health
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
 from gateway.seams.hooks import NO_HOOKS, Hooks
+from gateway.seams.secrets import SecretReader
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
 from gateway.upstream.client import Upstream
@@ -63,7 +64,8 @@ class Ports:
     ``allowances``; the others last.
 
     ``store`` has the turns of conversations, ``shared`` the tables in the memory of several workers. ``opened`` are the
-    features above in the order, by name."""
+    features above in the order, by name. ``secrets`` are those in stores; ``None`` without any, and if only clients
+    have changed."""
 
     router: Router
     authenticator: Authenticator
@@ -75,6 +77,7 @@ class Ports:
     store: Store | None
     shared: "SharedTables | None"
     opened: Mapping[str, Running] = attrs.field(factory=dict)
+    secrets: SecretReader | None = None
 
 
 class OpenFeature(Protocol):
@@ -98,10 +101,12 @@ class Feature:
     - ``name``: that of its folder
     - ``place``: the reason for its place in the order, for maintainers
     - ``opening``: ``module:function``, an ``OpenFeature``; imported only if ``is_wanted``
-    - ``needs``: the names of features above without which this one is not opened"""
+    - ``needs``: the names of features above without which this one is not opened
+    - ``secrets``: ``module:function``, an ``OpenSecrets``, if it reads secrets in stores (``gateway.seams.secrets``)"""
 
     name: str
     place: str
     opening: str = ""
     is_wanted: Wanted = always
     needs: tuple[str, ...] = ()
+    secrets: str = ""

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import attrs
 
 from gateway.seams.edit_sent import BeginEdits
+from gateway.upstream.request import CredentialSource
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -12,8 +13,12 @@ class Hooks:
     """The additions to requests of one feature, or of all of them in their order.
 
     Each attribute is a tuple for one seam, whose module has the contract. The kernel loops over it; without a feature
-    the loop is empty."""
+    the loop is empty.
 
+    - ``begin_edits`` (``gateway.seams.edit_sent``): what providers receive
+    - ``credentials`` (``gateway.seams.secrets``): sources of credentials, with the names of their entries"""
+
+    credentials: tuple[tuple[str, CredentialSource], ...] = ()
     begin_edits: tuple[BeginEdits, ...] = ()
 
 

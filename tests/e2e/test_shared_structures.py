@@ -16,6 +16,7 @@ import pytest
 from gateway.exchange.service import Service
 from gateway.features.live_view import ended
 from gateway.features.metrics import metrics
+from gateway.features.order import FEATURES
 from gateway.request import rejections
 from gateway.shared.tables import SharedTables
 from tests.support.endpoint_provider import EndpointProvider, ReceivedRequest, ScriptedAnswer, endpoint_provider
@@ -184,7 +185,7 @@ ROWS_OF_SERVICE = {
     "router": SETTINGS, "lifecycle": SETTINGS, "limits": SETTINGS, "keep_alive": SETTINGS, "authenticator": SETTINGS,
     "strict": SETTINGS, "websocket_idle": SETTINGS, "check_streams": SETTINGS, "credentials": SETTINGS,
     "provider_lists": SETTINGS, "replaced": SETTINGS, "cache_uses": SETTINGS, "accounts": SETTINGS,
-    "stored_keys": SETTINGS, "secrets": SETTINGS, "people_store": SETTINGS, "own_keys": SETTINGS,
+    "stored_keys": SETTINGS, "people_store": SETTINGS, "own_keys": SETTINGS,
     "issuers": "verdicts on tokens, and fetches of keys",
     "people": "people that a process knows",
     "sessions": "sign-ins and the sessions that every process remembers",
@@ -212,6 +213,10 @@ ROWS_OF_SERVICE = {
     "finished": "records for observers",
     "steps": "steps: simultaneous calls, failures in a row, clean texts",
 }  # fmt: skip
+ROWS_OF_FEATURES = {
+    "secret_stores": SETTINGS,
+    "request_members": SETTINGS,
+}
 ROWS_OF_WORKERS = {
     "memory": SETTINGS, "workers": SETTINGS, "seat": SETTINGS, "clock": SETTINGS,
     "circuits": "circuits",
@@ -233,6 +238,11 @@ def test_everything_that_requests_share_has_a_row(owner, rows):
     """A new field of these classes is either in the table or no structure that clients fill."""
     assert set(rows) == {field.name for field in attrs.fields(owner)}
     assert {*rows.values()} - {SETTINGS} <= set(rows_of_the_page())
+
+
+def test_every_feature_has_a_row():
+    assert {feature.name for feature in FEATURES} <= set(ROWS_OF_FEATURES)
+    assert {*ROWS_OF_FEATURES.values()} - {SETTINGS} <= set(rows_of_the_page())
 
 
 def test_each_row_names_a_test_that_exists():

@@ -17,6 +17,9 @@ from configfile.stored_secrets import StoredSecret, StoredText, UnreadText
 from gateway.config.loading import ConfigError
 from gateway.config.settings import Config
 from gateway.features.secret_stores.stores import SecretReadings, SecretStores
+from gateway.seams.feature import Ports, Running
+from gateway.seams.hooks import Hooks
+from gateway.seams.secrets import FilesOf, SecretReader, SecretSize
 from gateway.upstream.request import CredentialSource
 from providers.auth.credential import Credential
 from streams.errors import GatewayError
@@ -32,17 +35,8 @@ PAUSE: Final = 10.0
 _START_PAUSE: Final = 0.5
 
 
-async def read_once(config: Config) -> SecretFiles:
-    """Return the secrets of ``config`` in stores, for loading it again. Waits for stores that do not respond."""
-    async with SecretKeeper(config) as secrets:
-        await secrets.read_first(config)
-        return secrets.files()
-
-
-class SecretKeeper(trio.abc.AsyncResource):
-    """The texts of secrets in stores, by ``str`` of the secret. ``clock`` is monotonic.
-
-    ``apply()`` applies new texts: it loads the configuration again, with ``files``."""
+class SecretKeeper(SecretReader):
+    """The texts of secrets in stores, by ``str`` of the secret. ``clock`` is monotonic."""
 
     def __init__(
         self, config: Config, texts: Mapping[str, str] | None = None, clock: Callable[[], float] = time.monotonic
@@ -82,9 +76,7 @@ class SecretKeeper(trio.abc.AsyncResource):
                     return
                 await trio.sleep(_START_PAUSE)
 
-    async def read_new(self, load: Callable[[Callable[[Mapping[str, str]], SecretFiles]], Config]) -> None:
-        """Read the secrets that the next configuration needs and that have never been read. ``load(files)`` returns
-        it."""
+    async def read_new(self, load: Callable[[FilesOf], Config]) -> None:
         try:
             missing = self.unread(await trio.to_thread.run_sync(load, self.files))
         except (ConfigError, OSError):
@@ -117,9 +109,7 @@ class SecretKeeper(trio.abc.AsyncResource):
     async def follow(
         self, current: Callable[[], Config], report_stale: Callable[[float], object], *, at_once: bool = False
     ) -> None:
-        """Read the secrets of the configuration that ``current()`` returns again and again, until cancelled.
-
-        With ``at_once`` the first read does not wait: the texts of a restarted worker may be old."""
+        # ``at_once``: the texts of a restarted worker may be old
         while True:
             config = current()
             if not at_once:
@@ -133,6 +123,11 @@ class SecretKeeper(trio.abc.AsyncResource):
             report_stale(self.stale)
             if self.texts != before:
                 await self.apply()
+
+    async def measure(self, secrets: Collection[StoredSecret]) -> Mapping[StoredSecret, SecretSize | str]:
+        found = await self._stores.read(secrets)
+        sizes = {secret: SecretSize(len(one.text), one.created) for secret, one in found.versions.items()}
+        return {**sizes, **{secret: str(reason) for secret, reason in found.reasons.items()}}
 
     async def renew(self, secret: StoredSecret, refused: str) -> str | None:
         """Return the new text in place of ``refused``, which a provider rejected; ``None`` if the store has none."""
@@ -176,10 +171,22 @@ class StoredKey(CredentialSource):
         return found if found is not None and found.isascii() and found.isprintable() else None
 
 
-def stored_keys_of(config: Config, keeper: SecretKeeper) -> Mapping[str, CredentialSource]:
-    """Return the sources of all keys from stores, by the names of their entries."""
-    return {
-        entry.name: StoredKey(entry.key, keeper)
-        for entry in config.all_entries
-        if entry.sign_in is None and isinstance(entry.key, StoredText | UnreadText)
-    }
+class StoredKeys(Running):
+    """The sources of all keys of ``config`` from stores, which ``keeper`` reads."""
+
+    def __init__(self, config: Config, keeper: SecretKeeper) -> None:
+        self.keeper = keeper
+        self.hooks = Hooks(
+            credentials=tuple(
+                (entry.name, StoredKey(entry.key, keeper))
+                for entry in config.all_entries
+                if entry.sign_in is None and isinstance(entry.key, StoredText | UnreadText)
+            )
+        )
+
+
+def open_stored_keys(config: Config, ports: Ports, before: Running | None) -> StoredKeys:
+    """Return the keys of ``config``; those of a changed client continue with the keeper of ``before``."""
+    keeper = before.keeper if ports.secrets is None and isinstance(before, StoredKeys) else ports.secrets
+    assert isinstance(keeper, SecretKeeper)
+    return StoredKeys(config, keeper)

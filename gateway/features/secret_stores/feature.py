@@ -1,0 +1,20 @@
+"""The row of secret stores: secrets in Vault and in the stores of clouds."""
+
+from typing import Final
+
+from gateway.config.settings import Config
+from gateway.seams.feature import Feature
+
+
+def is_wanted(config: Config) -> bool:
+    """Return whether ``config`` has secrets in stores."""
+    return bool(config.stored_secrets)
+
+
+FEATURE: Final = Feature(
+    name="secret_stores",
+    place="no place matters: it supplies keys of providers, and sees no request",
+    opening="gateway.features.secret_stores.keeping:open_stored_keys",
+    is_wanted=is_wanted,
+    secrets="gateway.features.secret_stores.keeping:SecretKeeper",
+)
