@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import UnionType
-from typing import Any, Final, Literal, TypeAlias, Union, get_args, get_origin
+from typing import Any, Final, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
+
+P = TypeVar("P")
 
 Shape: TypeAlias = Mapping[str, Any]
 """A part of a JSON Schema."""
@@ -95,13 +97,18 @@ class Given:
 
 @attrs.frozen(repr=False)
 class Field:
-    """A key of a class: its ``name`` in the file, ``attribute`` and ``type``."""
+    """A key of a class: its ``name`` in the file, ``attribute`` and ``type``, and the class's ``part`` with it."""
 
     name: str
     attribute: str
     type: Any
     default: Any
     key: Key
+    part: type | None = None
+
+    def value_in(self, whole: Any) -> Any:
+        """Return the value of the key in an instance of the class."""
+        return getattr(whole if self.part is None else part_of(whole, self.part), self.attribute)
 
     @property
     def required(self) -> bool:
@@ -120,15 +127,56 @@ class Field:
 
 
 def keys_of(cls: type) -> Mapping[str, Field]:
-    """Return the keys of ``cls`` by their names in a file."""
+    """Return the keys of ``cls`` by their names in a file, those of its parts last."""
     return _keys_of(cls)
 
 
 @cache
 def _keys_of(cls: Any) -> Mapping[str, Field]:
-    found = ((one, one.metadata[KEY]) for one in attrs.fields(cls) if KEY in one.metadata)
-    fields = (Field(key.name or one.name, one.name, one.type, one.default, key) for one, key in found)
+    fields = (*_own_fields(cls), *(field for part in parts_of(cls) for field in _own_fields(part, part)))
     return {field.name: field for field in fields}
+
+
+def _own_fields(cls: Any, part: type | None = None) -> tuple[Field, ...]:
+    found = ((one, one.metadata[KEY]) for one in attrs.fields(cls) if KEY in one.metadata)
+    return tuple(Field(key.name or one.name, one.name, one.type, one.default, key, part) for one, key in found)
+
+
+_PARTS: Final[dict[type, tuple[type, ...]]] = {}
+
+
+def add_part(cls: type, part: type) -> None:
+    """Let ``cls`` have the keys of ``part``, too, which all have defaults. Call it before anything is read.
+
+    The instances of ``cls`` have an attribute ``parts``: the instances of their parts by class."""
+    _PARTS[cls] = (*parts_of(cls), part)
+    _keys_of.cache_clear()
+
+
+def parts_of(cls: type) -> tuple[type, ...]:
+    """Return the parts of ``cls``."""
+    return _PARTS.get(cls, ())
+
+
+def part_of(whole: Any, part: type[P]) -> P:
+    """Return the values of the keys of ``part`` in ``whole``."""
+    found = whole.parts.get(part)
+    return cast("P", _default_of(cast("Any", part)) if found is None else found)
+
+
+@cache
+def _default_of(part: Any) -> object:
+    return part()
+
+
+def with_part(whole: P, value: Any) -> P:
+    """Return ``whole`` with the part ``value``."""
+    return attrs.evolve(whole, parts={**whole.parts, type(value): value})  # type: ignore[attr-defined, misc]
+
+
+def parts() -> Any:
+    """Return the attribute of a class for its parts."""
+    return attrs.field(factory=dict, hash=False, repr=False)
 
 
 @cache

@@ -10,7 +10,18 @@ import cattrs
 
 from configfile.document import Path
 from configfile.expanded import Expanded, Unresolved
-from configfile.keys import Field, Given, Kind, fixed_length, is_literal, is_optional, keys_of, kind_of, present
+from configfile.keys import (
+    Field,
+    Given,
+    Kind,
+    fixed_length,
+    is_literal,
+    is_optional,
+    keys_of,
+    kind_of,
+    parts_of,
+    present,
+)
 from configfile.kinds import PLAIN, plain_value
 from configfile.wording import UNKNOWN_KEY, Wrong, describe, nearest, one_of
 
@@ -134,6 +145,7 @@ class _Reader:
     def _read_members(self, value: Any, cls: Any, path: Path) -> Any:
         """Return the attributes of ``cls`` in the mapping ``value``."""
         fields = keys_of(cls)
+        in_parts: dict[type, dict[str, Any]] = {part: {} for part in parts_of(cls)}
         if not isinstance(value, dict):
             raise Wrong(_describe(value, cls), f"expected a mapping{_example_key(fields)}")
         made: dict[str, Any] = {}
@@ -152,12 +164,14 @@ class _Reader:
             elif field.key.ignored is not None:
                 self.ignored.append(((*path, name), field.key.ignored))
             elif (found := self.member(member, field.type, (*path, name))) is not _UNUSABLE:
-                made[field.attribute] = found
+                (made if field.part is None else in_parts[field.part])[field.attribute] = found
             else:
                 usable = usable and not field.required
         for name in sorted(value.keys() - fields.keys()):
             self._report_unknown(cls, name, path)
-        self.given[path] = frozenset(made)
+        self.given[path] = frozenset(made).union(*in_parts.values())
+        if in_parts:
+            made["parts"] = {part: part(**members) for part, members in in_parts.items()}
         return made if usable else _UNUSABLE
 
     def _report_unknown(self, cls: Any, name: str, path: Path) -> None:

@@ -12,7 +12,7 @@ from configfile.secret_files import SecretFiles
 from gateway.config.loading import ConfigError
 from gateway.config.settings import Config
 from gateway.features.order import FEATURES
-from gateway.seams.feature import SECONDS_TO_END, OpenFeature, Ports, Running
+from gateway.seams.running import SECONDS_TO_END, OpenFeature, Ports, Running
 from gateway.seams.secrets import OpenSecrets, SecretReader
 
 NOTHING_OPEN: Final[Mapping[str, Running]] = {}

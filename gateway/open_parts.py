@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from configfile.keys import part_of
 from gateway.access.authentication import Authenticator
 from gateway.access.shares import Shares, UpstreamShare, storage_limits
 from gateway.allowances.allowances import Allowances
@@ -23,6 +24,7 @@ from gateway.features.kept_ledger.ledger_keeping import LedgerWriter
 from gateway.features.live_view.live import LiveView, NoLiveView, open_live_view
 from gateway.features.metrics.metrics import Metrics, NoMetrics, open_metrics
 from gateway.features.prompt_caches.caching import PromptCaching
+from gateway.features.tracing.feature import TracingKeys
 from gateway.health.health import Health
 from gateway.health.states import SharedStates
 from gateway.kept_objects.inventory import MAX_BYTES, Inventory, MemoryInventory
@@ -231,7 +233,8 @@ def open_traced_texts(
     contents: "ContentKeeper | None",
 ) -> "ContentKeeper | None":
     """Return the collector of texts, which also collects those for ``tracing``, if the configuration wants them."""
-    patterns = () if config.tracing is None else config.tracing.content
+    settings = part_of(config, TracingKeys).tracing
+    patterns = () if settings is None else settings.content
     if not tracing.is_active or not patterns:
         return contents
     from gateway.features.steps.scope import matches
@@ -306,7 +309,9 @@ def open_tracer(config: Config, metrics: Metrics | NoMetrics, ledger: Ledger) ->
     """Return the tracer of exchanges and add it to the observers of ``ledger``.
 
     It does nothing unless the configuration or the environment names a collector."""
-    if config.tracing is None and not any(name.startswith("OTEL_EXPORTER_OTLP_") for name in os.environ):
+    if part_of(config, TracingKeys).tracing is None and not any(
+        name.startswith("OTEL_EXPORTER_OTLP_") for name in os.environ
+    ):
         return ExchangeTracer()
     from gateway.features.tracing.tracing import Tracing, open_tracing
 

@@ -42,8 +42,8 @@ from gateway.open_parts import (
 )
 from gateway.open_store import open_people_store
 from gateway.routing.router import Router
-from gateway.seams.feature import Ports
 from gateway.seams.hooks import combine
+from gateway.seams.running import Ports
 from gateway.seams.secrets import SecretReader
 from gateway.serving.lifecycle import Lifecycle
 from gateway.sign_in import sources_of

@@ -436,7 +436,7 @@ def reaches_into_features() -> set[str]:
     for path in MODULES:
         here = room(dotted_name(path))
         for name in (imported_names(path) | named_as_text(path)) & modules:
-            if is_feature(name) and room(name) != here and not name.endswith(OPEN):
+            if is_feature(name) and room(name) not in (here, name) and not name.endswith(OPEN):
                 found.add(f"{here} {name.removeprefix('gateway.features.')}")
     return found
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from configfile.keys import KEY, Key, keys_of
+from configfile.keys import KEY, Key, keys_of, part_of, parts_of, with_part
 from gateway.config.aliases import Route
 from gateway.config.allowances import Rate
 from gateway.config.clients import ClientKey
@@ -93,8 +93,11 @@ def _holders(config: Config) -> Mapping[str, Any]:
 
 def without_restart_settings(old: Config, new: Config) -> Config:
     """Return ``new`` with the values of ``old`` for settings that require a restart."""
-    fixed = (field.attribute for field in keys_of(type(new)).values() if field.needs_restart)
-    return attrs.evolve(new, **{name: getattr(old, name) for name in fixed})
+    fixed = [field for field in keys_of(type(new)).values() if field.needs_restart]
+    for part in parts_of(type(new)):
+        kept = {field.attribute: field.value_in(old) for field in fixed if field.part is part}
+        new = with_part(new, attrs.evolve(part_of(new, part), **kept)) if kept else new  # type: ignore[misc]
+    return attrs.evolve(new, **{field.attribute: field.value_in(old) for field in fixed if field.part is None})
 
 
 def _by_name(items: Mapping[str, Any] | Sequence[Any]) -> Mapping[str, Any]:
@@ -223,7 +226,9 @@ def _member_differences(old: Any, new: Any) -> Iterator[str]:
 
 def _attribute_differences(old: Any, new: Any) -> Iterator[tuple[str, Iterator[str]]]:
     """Yield the name of each attribute that differs between two values of a class, with the texts."""
-    uncompared = _UNCOMPARED.get(type(old), ())
+    for part in parts_of(type(old)):
+        yield from _attribute_differences(part_of(old, part), part_of(new, part))
+    uncompared = {"parts", *_UNCOMPARED.get(type(old), ())}
     for attribute in attrs.fields(type(old)):
         key = attribute.metadata.get(KEY) or _NO_KEYS.get(attribute.name) or Key()
         before, after = getattr(old, attribute.name), getattr(new, attribute.name)

@@ -6,6 +6,7 @@ the same content from a program, ``discover`` finds the file."""
 import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -24,10 +25,10 @@ from gateway.config import weak_secrets
 from gateway.config.allowances import RateLimits
 from gateway.config.attempts import CircuitSettings, build_retries, changed_circuit
 from gateway.config.budgets import build_budgets, check_opening_spend, doubtful_budgets
+from gateway.config.building import Building, BuildKeys
 from gateway.config.caching import build_answer_cache
 from gateway.config.client_access import access_names
 from gateway.config.client_keys import build_client_keys
-from gateway.config.collector import collector
 from gateway.config.counters import check_counters
 from gateway.config.doubtful_routes import doubtful
 from gateway.config.entries import Entries, EntryDefaults, build_entries
@@ -46,6 +47,7 @@ from gateway.config.routes import build_aliases
 from gateway.config.secret_stores import check_stores
 from gateway.config.settings import Config, KeyDigest, Trust
 from gateway.config.state_storage import KEEPING_KEYS, build_state_storage, is_storage_in_doubt
+from gateway.features.order import FEATURES
 from streams.timeouts import Timeouts
 
 __all__ = [
@@ -375,7 +377,7 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
         from gateway.config.step_checks import build_steps
 
         made = attrs.evolve(made, steps=build_steps(config, names, findings))
-    made = attrs.evolve(made, tracing=collector(config.tracing, findings))
+    made = _build_features(made, Building(findings, entries, names))
     if _sets_members(made):
         from gateway.config.member_checks import note_unreached
 
@@ -386,6 +388,17 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
         warnings=tuple(dict.fromkeys(findings.warnings)),
         notes=tuple(dict.fromkeys(findings.notes)),
     ), entries
+
+
+def _build_features(config: Config, building: Building) -> Config:
+    """Return ``config`` with the keys of features completed that the file has."""
+    given = building.findings.given_attributes(())
+    for feature in FEATURES:
+        if feature.build and (feature.has_keys_in(given) or feature.is_wanted(config)):
+            module, _, name = feature.build.partition(":")
+            build: BuildKeys = getattr(import_module(module), name)
+            config = build(config, building)
+    return config
 
 
 def _sets_members(config: Config) -> bool:

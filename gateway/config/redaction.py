@@ -11,7 +11,7 @@ import attrs
 import msgspec
 
 from configfile.expanded import Unresolved
-from configfile.keys import KEY
+from configfile.keys import KEY, part_of, parts_of
 from gateway.config.settings import Config
 from gateway.config.urls import credentials_in
 from gateway.http.headers import Headers
@@ -59,6 +59,8 @@ def _secrets_of(value: Any) -> list[str]:
         for name, is_secret in _keys_of(of):
             if inner := getattr(value, name):
                 found += _texts_of(inner) if is_secret else _secrets_of(inner)
+        for part in parts_of(of):
+            found += _secrets_of(part_of(value, part))
     return found
 
 

@@ -10,7 +10,7 @@ import attrs
 
 from configfile.document import Mistake
 from configfile.expanded import Unresolved
-from configfile.keys import Kind, ignored, setting
+from configfile.keys import Kind, ignored, parts, setting
 from configfile.kinds import Duration, Secret, Url, Wait
 from configfile.stored_secrets import StoredSecret
 from configfile.wording import Wrong
@@ -20,7 +20,6 @@ from gateway.config.amounts import Budget
 from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.config.clients import ClientGroup, ClientKey
-from gateway.config.collector import MetricsAccess, TracingSettings
 from gateway.config.counters import CounterSettings
 from gateway.config.issuers import SessionSettings, TrustedIssuer
 from gateway.config.kinds import (
@@ -146,7 +145,7 @@ class Overrides:
 
 @attrs.frozen
 class Config:
-    """A whole configuration: the root keys, and the values built from them.
+    """A whole configuration: the root keys, and the values built from them. ``parts`` are the root keys of features.
 
     ``entries``, ``aliases`` and ``routes`` are the models by all their names, built from ``model_providers`` and
     ``model_aliases``. ``stored_secrets`` are those in stores, read or not. ``ineffective`` has settings
@@ -349,15 +348,6 @@ class Config:
         "resellers.",
         True,
     )
-    metrics: MetricsAccess = setting(
-        "Serve `/metrics`. A mapping sets who may read it.",
-        "keyed",
-        restart=True,
-        shown="`true`",
-    )
-    tracing: TracingSettings | None = setting(
-        "The destination of traces.", None, shown="from the environment", restart=True
-    )
     cors: tuple[Origin, ...] = setting(
         "The origins of web pages that may call the gateway from a browser; `*` allows all.",
         (),
@@ -454,6 +444,7 @@ class Config:
     prompt_guards: Any = ignored(OUTSIDE)
     mode: Any = ignored(OUTSIDE)
 
+    parts: Mapping[type, Any] = parts()
     stored_secrets: tuple[StoredSecret, ...] = ()
     entries: tuple[ModelEntry, ...] = ()
     aliases: Mapping[str, str] = attrs.field(factory=dict)

@@ -39,7 +39,7 @@ def spelled_value(name: str, value: Any, of: Any = None, absent: str = "none") -
             return str(value).lower()
         case Retries() | CircuitSettings() | Hedge() | KeptLedgerSettings() | CacheUse():
             fields = keys_of(type(value)).values()
-            texts = (f"{one.name}: {spelled_value('', getattr(value, one.attribute), one.type)}" for one in fields)
+            texts = (f"{one.name}: {spelled_value('', one.value_in(value), one.type)}" for one in fields)
             return "{" + ", ".join(texts) + "}"
         case Listener():
             return value.place + "".join(f" {word}" for word in _listener_details(value))
@@ -97,7 +97,7 @@ def _listener_details(listener: Listener) -> Iterator[str]:
 
 def _settings_text(members: RequestMembers | Instructions) -> str:
     """Return a settings object as text, without empty settings."""
-    given = {one.name: getattr(members, one.attribute) for one in keys_of(type(members)).values()}
+    given = {one.name: one.value_in(members) for one in keys_of(type(members)).values()}
     said = {name: value for name, value in given.items() if value and value != Instructions()}
     return spelled_value("", said)
 

@@ -3,19 +3,18 @@
 When a feature is added, delete its row in ``ABSENT`` and its line in the README. A test fails if a listed key is
 read."""
 
+import importlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-import attrs
-
 from configfile.reading import unknown_key
 from configfile.wording import UNKNOWN_KEY, Wrong
+from gateway.config.advice import Absent, Instead
 from gateway.config.aliases import Route, RouteTarget
 from gateway.config.allowances import QueueSettings, RateLimits
 from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.clients import AcceptedKey, ClientGroup, ClientKey
-from gateway.config.collector import MetricsSettings, TracingSettings
 from gateway.config.counters import CounterSettings
 from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.limits import Limits
@@ -23,43 +22,11 @@ from gateway.config.listening import LegacyListeners, Listener
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.config.state_storage import StateStorage
+from gateway.features.order import FEATURES
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
 
 ROOT, ENTRY, ALIAS, CLIENT, LISTENER = Config, ModelEntry, Route, ClientKey, Listener
-
-
-@attrs.frozen(repr=False)
-class Absent:
-    """A feature that trigate lacks, with the advice for users of its keys.
-
-    ``title`` is its name, ``says`` a clause with the alternative. ``keys`` (snake case, separated by spaces) select the
-    advice in ``places``, as does any key that contains one of ``words``."""
-
-    title: str
-    says: str
-    keys: str
-    places: tuple[type, ...] = (ROOT, ENTRY)
-    words: str = ""
-
-    @property
-    def advice(self) -> str:
-        acronym = self.title[:2].isupper()
-        return f"trigate has no {self.title if acronym else self.title[0].lower() + self.title[1:]}: {self.says}"
-
-
-@attrs.frozen(repr=False)
-class Instead:
-    """A clause that states what to write instead of ``keys``, or of any key that contains one of ``words``."""
-
-    says: str
-    keys: str
-    places: tuple[type, ...]
-    words: str = ""
-
-    @property
-    def advice(self) -> str:
-        return self.says
 
 
 ABSENT: Final = (
@@ -75,6 +42,7 @@ ABSENT: Final = (
         "the provider gets the tools of a request, and `mcp_servers` forwards requests to MCP servers; trigate runs no "
         "tools",
         "tools tool_servers a2a mcp_aliases mcp_client mcp_settings",
+        (ROOT, ENTRY),
     ),
     Absent(
         "Fine-tuning",
@@ -393,15 +361,6 @@ INSTEAD: Final = (
     Instead("write it as `ttl`", "expire expires expiry retention max_age", (StateStorage,)),
     Instead("write it as `max_bytes`", "size max_size limit", (StateStorage,)),
     Instead("write it as `encryption_key`", "key secret encryption", (StateStorage,)),
-    Instead("write it as `random_sampling`, a percentage", "sampling sample_rate sampling_rate sampler ratio",
-            (TracingSettings,)),
-    Instead("write it as `endpoint`", "url otlp_endpoint collector address exporter", (TracingSettings,)),
-    Instead("set it by OpenTelemetry's variables, such as `OTEL_SERVICE_NAME` and `OTEL_EXPORTER_OTLP_HEADERS`",
-            "service_name service headers protocol insecure attributes resource_attributes", (TracingSettings,)),
-    Instead("`random_sampling: 0` turns traces off", "enabled enable disabled", (TracingSettings,)),
-    Instead("write `metrics: true` or `metrics: false`", "enabled enable disabled", (MetricsSettings,)),
-    Instead("not needed: metrics are at `GET /metrics` on the "
-            "port of the models", "path port address listener", (MetricsSettings,)),
     Instead("write it as `max_tokens_field` for its name, or as `default_max_tokens` for Messages", "max_tokens",
             (Quirks,)),
     Instead("write it as `refused_fields`", "drop_params additional_drop_params dropped_fields drop_fields",
@@ -410,8 +369,19 @@ INSTEAD: Final = (
 """Features with another name here; each key applies in each of the places."""
 
 
+def _rows_of_features() -> Iterator[Instead]:
+    """Yield the advice of features, in their modules named ``advice``."""
+    for feature in FEATURES:
+        if feature.advice:
+            module, _, name = feature.advice.partition(":")
+            yield from getattr(importlib.import_module(module), name)
+
+
+ROWS: Final[tuple[Instead | Absent, ...]] = (*INSTEAD, *_rows_of_features(), *ABSENT)
+
+
 def _advice_rows() -> Iterator[tuple[tuple[type, str], str]]:
-    for row in (*INSTEAD, *ABSENT):
+    for row in ROWS:
         for place in row.places:
             for key in row.keys.split():
                 yield (place, key), row.advice
@@ -433,7 +403,7 @@ def wrong_key(place: type, key: str) -> Wrong:
     if (advised := advice(place, key)) is not None:
         return Wrong(UNKNOWN_KEY, advised)
     words = set(snake_case(key).split("_"))
-    rows = (row for row in (*INSTEAD, *ABSENT) if place in row.places and words & set(row.words.split()))
+    rows = (row for row in ROWS if place in row.places and words & set(row.words.split()))
     return unknown_key(place, key, next((row.advice for row in rows), None))
 
 

@@ -28,8 +28,8 @@ from gateway.kept_objects.pending import PendingBatches
 from gateway.ledger.ledger import Ledger
 from gateway.request.rejections import RejectionCache
 from gateway.routing.router import Router
-from gateway.seams.feature import Running
 from gateway.seams.hooks import NO_HOOKS, Hooks
+from gateway.seams.running import Running
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
 from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer

@@ -1,6 +1,7 @@
 """The seams: the places at which features take part in requests and in the process. The kernel has no other.
 
-- ``feature``: the row of a feature in ``gateway.features.order``, and what it opens.
+- ``feature``: the row of a feature in ``gateway.features.order``.
+- ``running``: what a feature opens for a configuration, and runs in the process.
 - ``edit_sent``: what providers receive.
 - ``hooks``: what an open feature adds to requests.
 - ``secrets``: secrets in stores, which a configuration needs before all else."""

@@ -20,7 +20,6 @@ from gateway.config import (
     attempts,
     cached_answers,
     clients,
-    collector,
     counters,
     endpoints,
     issuers,
@@ -42,7 +41,9 @@ from gateway.config import (
     steps,
 )
 from gateway.config.unknown import ABSENT
+from gateway.features.metrics import settings as metrics_settings
 from gateway.features.steps.kinds import KINDS
+from gateway.features.tracing import settings as tracing_settings
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
@@ -118,8 +119,8 @@ CLASSES: Mapping[str, type] = {
     "ledger": state_storage.KeptLedgerSettings,
     "secret_stores": secret_stores.SecretStoreSettings,
     "vault": secret_stores.VaultSettings,
-    "metrics": collector.MetricsSettings,
-    "tracing": collector.TracingSettings,
+    "metrics": metrics_settings.MetricsSettings,
+    "tracing": tracing_settings.TracingSettings,
     "timeouts": Timeouts,
     "limits": limits.Limits,
     "Shares": limits.ClientLimits,
@@ -168,7 +169,7 @@ WITHOUT_EFFECT: Mapping[str, type] = {
     "model_providers[].routing_preferences[].": aliases.EntryPreference,
     "routing_preferences[].": aliases.RoutingPreference,
     "overrides.": settings.Overrides,
-    "tracing.": collector.TracingSettings,
+    "tracing.": tracing_settings.TracingSettings,
     "prompt_caching.": prompt_caches.PlanoPromptCaching,
 }
 

@@ -1,3 +1,3 @@
 """The numbers for Prometheus: ``metrics``, listed in ``rows``, served at an ``endpoint``.
 
-``shared_metrics`` adds up those of several workers, ``lag`` is the delay of the event loop."""
+``shared_metrics`` adds up those of several workers, ``lag`` is the delay of the event loop. ``settings``: the keys."""

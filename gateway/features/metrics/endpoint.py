@@ -7,6 +7,7 @@ from typing import Final
 
 import trio
 
+from configfile.keys import part_of
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.levels import PER_TURN, read_levels
 from gateway.config.settings import Config
@@ -32,6 +33,7 @@ from gateway.features.metrics.rows import (
     STORE_LIMIT,
     MetricRow,
 )
+from gateway.features.metrics.settings import MetricsKeys
 from gateway.http.late_imports import import_all
 from gateway.http.response import Response
 from gateway.serving.fast_route import OpenRoute
@@ -51,7 +53,7 @@ def metrics_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
 
     async def page(incoming: IncomingRequest) -> Response:
         try:
-            if config.metrics != "open":
+            if part_of(config, MetricsKeys).metrics != "open":
                 service.admission.authenticate_operator(incoming)
         except GatewayError as error:
             return error_response(open_record("chat", service.ledger, incoming.scope), error.info)

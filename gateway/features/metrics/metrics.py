@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 import gateway
+from configfile.keys import part_of
 from gateway.config.loading import Config
 from gateway.features.metrics import rows
 from gateway.features.metrics.rows import MetricRow
+from gateway.features.metrics.settings import MetricsKeys
 from gateway.features.metrics.shared_metrics import FOLDER, WorkersCollector, add_to_file
 from gateway.ledger.bill import AttemptRecord, Charge
 from gateway.ledger.buckets import GAPS, Buckets
@@ -515,7 +517,7 @@ def count_reload(folder: Path, good: bool) -> None:
 
 def open_metrics(config: Config, mask: Mask | None = None) -> Metrics | NoMetrics:
     """Return the metrics of this process."""
-    if config.metrics == "off":
+    if part_of(config, MetricsKeys).metrics == "off":
         return NoMetrics()
     folder = os.environ.get(FOLDER)
     metrics = Metrics(Path(folder) if folder else None, mask)

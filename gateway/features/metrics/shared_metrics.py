@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from configfile.keys import part_of
 from gateway.config.loading import Config
+from gateway.features.metrics.settings import MetricsKeys
 
 if TYPE_CHECKING:  # imported where it is used, so that disabled metrics cost nothing
     from prometheus_client import Metric
@@ -36,7 +38,7 @@ class Shared:
 
 def shared_metrics(config: Config, directory: Path | None) -> Shared:
     """Return the metrics shared in a new subdirectory of ``directory``. Raises ``OSError``."""
-    if config.metrics == "off":
+    if part_of(config, MetricsKeys).metrics == "off":
         return Shared()
     if directory is None:
         log.warning("/metrics shows only one worker")

@@ -4,8 +4,8 @@ import attrs
 
 from gateway.config.settings import Config
 from gateway.features.request_members.feature import edits_of
-from gateway.seams.feature import Ports, Running
 from gateway.seams.hooks import Hooks
+from gateway.seams.running import Ports, Running
 
 
 @attrs.frozen(eq=False, repr=False)

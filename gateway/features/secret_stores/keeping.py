@@ -17,8 +17,8 @@ from configfile.stored_secrets import StoredSecret, StoredText, UnreadText
 from gateway.config.loading import ConfigError
 from gateway.config.settings import Config
 from gateway.features.secret_stores.stores import SecretReadings, SecretStores
-from gateway.seams.feature import Ports, Running
 from gateway.seams.hooks import Hooks
+from gateway.seams.running import Ports, Running
 from gateway.seams.secrets import FilesOf, SecretReader, SecretSize
 from gateway.upstream.request import CredentialSource
 from providers.auth.credential import Credential

@@ -1,1 +1,1 @@
-"""Traces: ``tracing`` sends ``spans``, some with texts as ``messages``."""
+"""Traces: ``tracing`` sends ``spans``, some with texts as ``messages``. ``settings``: the keys."""

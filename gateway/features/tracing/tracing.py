@@ -15,11 +15,13 @@ import attrs
 import trio
 
 import gateway
-from gateway.config.collector import TracingSettings as Settings
+from configfile.keys import part_of
 from gateway.config.loading import Config
 from gateway.config.redaction import Secrets
 from gateway.features.metrics.metrics import Metrics, NoMetrics
 from gateway.features.metrics.rows import SPANS
+from gateway.features.tracing.settings import TracingKeys
+from gateway.features.tracing.settings import TracingSettings as Settings
 from gateway.features.tracing.spans import (
     LONGEST_NAME,
     AttemptTimes,
@@ -281,7 +283,7 @@ class Tracing(ExchangeTracer):
 
 def open_tracing(config: Config, metrics: Metrics | NoMetrics, mask: Mask) -> ExchangeTracer:
     """Return the tracer of this process, if ``tracing`` or the environment names a collector."""
-    settings = config.tracing
+    settings = part_of(config, TracingKeys).tracing
     if settings is None and not any(os.environ.get(f"{_EXPORTER}{name}ENDPOINT") for name in ("", "TRACES_")):
         return ExchangeTracer()
     settings = settings or Settings()

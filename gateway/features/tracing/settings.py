@@ -1,45 +1,21 @@
-"""Metrics and traces: the access to ``/metrics``, and the collector of traces."""
+"""The key ``tracing``: the collector of traces."""
 
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
 
-from configfile.keys import Kind, ignored, setting
+from configfile.keys import Kind, ignored, part_of, setting, with_part
 from configfile.kinds import Percent, Url
-from configfile.wording import Wrong, describe
-from gateway.config.findings import Findings
+from gateway.config.advice import Instead
 from gateway.config.kinds import OUTSIDE, later
+from gateway.config.settings import Config
+
+if TYPE_CHECKING:
+    from gateway.config.building import Building
 
 GRPC_PORT: Final = 4317
 HTTP_PORT: Final = 4318
-
-Scraping: TypeAlias = Literal["off", "keyed", "open"]
-"""The readers of ``/metrics``: none, clients with a key for everything, or all."""
-
-
-@attrs.frozen(repr=False)
-class MetricsSettings:
-    """The mapping form of the key ``metrics``, which selects who may read ``/metrics``."""
-
-    open: bool = setting("Let everyone who can connect read `/metrics`, even with `client_keys`.", False)
-
-
-def _pick_metrics_type(value: Any) -> Any:
-    if isinstance(value, bool | dict):
-        return MetricsSettings if isinstance(value, dict) else bool
-    raise Wrong(describe(value), "expected true, false or a mapping with the key open")
-
-
-def _read_scraping(value: bool | MetricsSettings) -> Scraping:
-    if isinstance(value, bool):
-        return "keyed" if value else "off"
-    return "open" if value.open else "keyed"
-
-
-MetricsAccess: TypeAlias = Annotated[
-    Scraping, Kind("true, false or mapping", _read_scraping, pick=_pick_metrics_type, parts=(bool, MetricsSettings))
-]
 
 Sampling: TypeAlias = Annotated[
     float,
@@ -90,15 +66,35 @@ class TracingSettings:
         return self.endpoint or "on"
 
 
-def collector(tracing: TracingSettings | None, findings: Findings) -> TracingSettings | None:
-    """Return the settings, with the ``endpoint`` derived from Plano's key for a gRPC collector."""
+@attrs.frozen(repr=False)
+class TracingKeys:
+    """The keys of the root."""
+
+    tracing: TracingSettings | None = setting(
+        "The destination of traces.", None, shown="from the environment", restart=True
+    )
+
+
+def build_tracing(config: Config, building: "Building") -> Config:
+    """Derive the ``endpoint`` from Plano's key for a gRPC collector."""
+    tracing = part_of(config, TracingKeys).tracing
     if tracing is None or tracing.endpoint is not None or tracing.opentracing_grpc_endpoint is None:
-        return tracing
+        return config
     given = urlsplit(tracing.opentracing_grpc_endpoint)
     port = HTTP_PORT if given.port in (None, GRPC_PORT) else given.port
     endpoint = f"{given.scheme}://{given.netloc.rpartition(':')[0] if given.port else given.netloc}:{port}"
-    findings.warn(
+    building.findings.warn(
         f"tracing.opentracing_grpc_endpoint: traces use HTTP, not gRPC, and go to port {port} there; to change "
         "that, set endpoint"
     )
-    return attrs.evolve(tracing, endpoint=endpoint)
+    return with_part(config, TracingKeys(attrs.evolve(tracing, endpoint=endpoint)))
+
+
+ADVICE: Final = (
+    Instead("write it as `random_sampling`, a percentage", "sampling sample_rate sampling_rate sampler ratio",
+            (TracingSettings,)),
+    Instead("write it as `endpoint`", "url otlp_endpoint collector address exporter", (TracingSettings,)),
+    Instead("set it by OpenTelemetry's variables, such as `OTEL_SERVICE_NAME` and `OTEL_EXPORTER_OTLP_HEADERS`",
+            "service_name service headers protocol insecure attributes resource_attributes", (TracingSettings,)),
+    Instead("`random_sampling: 0` turns traces off", "enabled enable disabled", (TracingSettings,)),
+)  # fmt: skip

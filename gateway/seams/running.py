@@ -1,0 +1,83 @@
+"""The seam of the process: how a feature is opened, used, run and ended.
+
+1. **Open.** For each configuration that ``is_wanted`` accepts, the kernel imports ``opening`` and calls it with the
+   configuration, the ``Ports`` and the feature's ``Running`` of the configuration before. This runs in a thread and
+   changes nothing that requests use. It may raise ``ConfigError``: then the configuration is rejected, and
+   the one before stays in use. It returns ``before`` only if nothing of it depends on the configuration, and passes on
+   what outlives a configuration. Features open in their order; ``Ports.opened`` has those above.
+2. **Use.** Once all are open, the kernel calls ``use`` of each in the event loop, in one step with the new
+   configuration. It may not wait or raise.
+3. **Run.** A feature with tasks of its own starts them in ``run``, which the kernel calls once for each ``Running`` in
+   the nursery of the process, and which calls ``task_status.started`` before the first request. An error that
+   escapes from ``run`` ends the process.
+4. **End.** The kernel sets ``ending`` when the process ends or another ``Running`` has taken over, and waits for
+   ``run`` to return: of all features in reverse order, after the last request. It cancels what has not returned after
+   ``SECONDS_TO_END``. Requests that began earlier may still use a replaced ``Running``.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Protocol
+
+import attrs
+import trio
+
+from gateway.access.authentication import Authenticator
+from gateway.allowances.allowances import Allowances
+from gateway.config.settings import Config
+from gateway.health.health import Health
+from gateway.ledger.ledger import Ledger
+from gateway.routing.router import Router
+from gateway.seams.hooks import NO_HOOKS, Hooks
+from gateway.seams.secrets import SecretReader
+from gateway.serving.lifecycle import Lifecycle
+from gateway.stores.store import Store
+from gateway.upstream.client import Upstream
+
+if TYPE_CHECKING:
+    from gateway.shared.tables import SharedTables
+
+SECONDS_TO_END: Final = 5.0
+"""The time in which a feature finishes its work when the process ends."""
+
+
+class Running:
+    """An open feature. This base has no hooks and no tasks."""
+
+    hooks: Hooks = NO_HOOKS
+    has_tasks: bool = False
+    """True if the kernel must call ``run``."""
+
+    def use(self) -> None:
+        """Let what outlives a configuration use the new one."""
+
+    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        """Run the feature's tasks until ``ending`` is set, then finish them and return."""
+        task_status.started()
+
+
+@attrs.frozen(eq=False, repr=False)
+class Ports:
+    """The parts of the kernel that a feature may use. Each configuration has its own ``router``, ``authenticator`` and
+    ``allowances``; the others last.
+
+    ``store`` has the turns of conversations, ``shared`` the tables in the memory of several workers. ``opened`` are the
+    features above in the order, by name. ``secrets`` are those in stores; ``None`` without any, and if only clients
+    have changed."""
+
+    router: Router
+    authenticator: Authenticator
+    allowances: Allowances
+    ledger: Ledger
+    upstream: Upstream
+    health: Health
+    lifecycle: Lifecycle
+    store: Store | None
+    shared: "SharedTables | None"
+    opened: Mapping[str, Running] = attrs.field(factory=dict)
+    secrets: SecretReader | None = None
+
+
+class OpenFeature(Protocol):
+    """Opens a feature for a configuration; ``before`` is what it opened for the configuration before."""
+
+    def __call__(self, config: Config, ports: Ports, before: Running | None) -> Running: ...
