@@ -1,0 +1,10 @@
+"""The row of files, batches and other objects that providers store."""
+
+from typing import Final
+
+from gateway.seams.feature import Feature
+
+FEATURE: Final = Feature(
+    "files",
+    "among the routes, whose order does not matter",
+)

@@ -1,0 +1,10 @@
+"""The row of the live view."""
+
+from typing import Final
+
+from gateway.seams.feature import Feature
+
+FEATURE: Final = Feature(
+    "live_view",
+    "among the observers, whose order does not matter",
+)

@@ -1,0 +1,10 @@
+"""The row of MCP servers behind the gateway."""
+
+from typing import Final
+
+from gateway.seams.feature import Feature
+
+FEATURE: Final = Feature(
+    "mcp",
+    "among the routes, whose order does not matter",
+)

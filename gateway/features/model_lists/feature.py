@@ -1,0 +1,10 @@
+"""The row of the lists of models."""
+
+from typing import Final
+
+from gateway.seams.feature import Feature
+
+FEATURE: Final = Feature(
+    "model_lists",
+    "among the routes, whose order does not matter",
+)

@@ -1,0 +1,10 @@
+"""The row of endpoints other than conversations."""
+
+from typing import Final
+
+from gateway.seams.feature import Feature
+
+FEATURE: Final = Feature(
+    "other_endpoints",
+    "among the routes, whose order does not matter",
+)

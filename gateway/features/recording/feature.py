@@ -1,0 +1,10 @@
+"""The row of recordings of exchanges."""
+
+from typing import Final
+
+from gateway.seams.feature import Feature
+
+FEATURE: Final = Feature(
+    "recording",
+    "first of the observers: it writes down what the others only count",
+)
