@@ -255,11 +255,11 @@ async def pass_events(
     from gateway.features.steps.checked_stream import CheckedStream, StreamSource
     from gateway.features.steps.loaded import AnswerSteps, AppliedSteps
     from gateway.features.steps.masks import Placeholders
-    from gateway.features.steps.released import ReleasedSource
     from gateway.features.steps.response_steps import ResponseSteps
     from gateway.features.steps.session import StepSession
     from gateway.features.steps.verdicts import StepRecords
     from gateway.streaming.passthrough import Passthrough
+    from gateway.streaming.released import ReleasedSource
     from gateway.streaming.translation import Translation
     from providers.apis import CODECS
     from providers.neutral.codec import Reply

@@ -121,7 +121,7 @@ def released_lane(
     target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder, max_characters: int | None
 ) -> tuple[Lane, Writer | None]:
     """Return the lane that writes the events which steps have released, and its writer."""
-    from gateway.features.steps.released import ReleasedSource
+    from gateway.streaming.released import ReleasedSource
 
     context = target_request.context
     if target_request.choices > 1:
@@ -138,7 +138,7 @@ def _choices_lane(
     target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder, max_characters: int | None
 ) -> Lane:
     """Return the lane that writes several choices of a client's own API, which its steps have released."""
-    from gateway.features.steps.choices_lane import ChoicesLane
+    from gateway.streaming.choices_lane import ChoicesLane
 
     codec = target_request.context.codec
     reply = target_request.reply(turn, stamp)

@@ -22,7 +22,6 @@ from gateway.exchange.target_request import AnswerSource
 from gateway.exchange.whole_answer import WholeAnswer
 from gateway.features.steps.answer_texts import read_answer
 from gateway.features.steps.checked_stream import CheckedStream, StreamSource
-from gateway.features.steps.released import frame_of
 from gateway.features.steps.runs import UNREAD
 from gateway.features.steps.verdicts import RefusedByStep
 from gateway.http.offload import offload
@@ -30,6 +29,7 @@ from gateway.ledger.record import Record
 from gateway.streaming.keep_alive import CountedLane
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
+from gateway.streaming.released import frame_of
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.neutral.tool_names import restore_name

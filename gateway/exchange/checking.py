@@ -25,7 +25,6 @@ from gateway.features.steps.endpoints import CHECKED_ROUTES, closing_step
 from gateway.features.steps.json_texts import NotJson
 from gateway.features.steps.loaded import StepSet
 from gateway.features.steps.masks import PassageEdit, Placeholders
-from gateway.features.steps.released import ReleasedSource, frame_of
 from gateway.features.steps.request_texts import MOST_TEXTS, RequestTexts
 from gateway.features.steps.response_steps import ResponseSteps
 from gateway.features.steps.scope import ClientFacts
@@ -41,6 +40,7 @@ from gateway.routing.most_useful import most_useful
 from gateway.routing.plan import Outcome, Stage
 from gateway.routing.target import Target
 from gateway.streaming.lane import reframe_for_client
+from gateway.streaming.released import ReleasedSource, frame_of
 from gateway.streaming.translation import Translation
 from providers.neutral.codec import Reply
 from streams.errors import GatewayError

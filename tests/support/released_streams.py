@@ -9,10 +9,10 @@ import trio
 from gateway.features.steps.checked_stream import CheckedStream, StreamSource
 from gateway.features.steps.loaded import AnswerSteps, AppliedSteps, LoadedStep
 from gateway.features.steps.masks import Placeholders, Span
-from gateway.features.steps.released import RELEASED, ReleasedReader
 from gateway.features.steps.response_steps import ResponseSteps
 from gateway.features.steps.session import StepSession
 from gateway.features.steps.verdicts import RefusedByStep, StepRecords
+from gateway.streaming.released import RELEASED, ReleasedReader
 from providers.apis import CODECS
 from streams.events import TextDelta
 from streams.pipe import Watch

@@ -19,9 +19,8 @@
 - ``response_steps`` checks a complete response, ``checked_stream`` a stream. ``runs`` are their texts. ``stages`` check
   them, one after the other in a ``chain``: ``holding`` holds their events, masks and releases them. ``watching`` shows
   them to a step that holds nothing, and ``restoring`` returns values to the client.
-  ``plain_text`` is text in which they can find nothing, and which they see later. ``gate`` and ``released`` pass
-  released events to the client's lane. ``shown_choices`` are those of a stream that the client has seen, and
-  ``choices_lane`` writes a stream of several.
+  ``plain_text`` is text in which they can find nothing, and which they see later. ``gate`` passes a provider's own
+  events to the client's lane. ``shown_choices`` are those of a stream that the client has seen.
 - ``mask_key``: the key of placeholders. ``observers`` passes records of finished exchanges on, in batches.
 - ``harness`` runs a step at every split, for ``trigate.steps.testing``.
 - ``kinds``: the built-in kinds

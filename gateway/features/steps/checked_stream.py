@@ -13,7 +13,6 @@ from gateway.features.steps.chain import Chain
 from gateway.features.steps.gate import END_REASON, Gate
 from gateway.features.steps.holding import EVENTS_OF_TURN
 from gateway.features.steps.plain_text import LATER, PlainText
-from gateway.features.steps.released import frame_of, frame_of_choices, frame_of_text
 from gateway.features.steps.response_steps import ResponseSteps
 from gateway.features.steps.runner import StepFailed
 from gateway.features.steps.runs import TEXT_TYPES
@@ -21,6 +20,7 @@ from gateway.features.steps.shown_choices import ShownChoices
 from gateway.features.steps.verdicts import RefusedByStep
 from gateway.http.offload import offload
 from gateway.streaming.lane import OPENING_COMMENTS, StreamProgress, read_whole, too_large
+from gateway.streaming.released import frame_of, frame_of_choices, frame_of_text
 from providers.neutral.choices import MEMBERS, OTHER_CHOICE, check_number, split_choices
 from providers.neutral.codec import Codec, Reader
 from streams.errors import GatewayError

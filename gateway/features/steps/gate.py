@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.features.steps.runs import TEXT_TYPES
-from streams.events import AnswerEnd, ErrorInfo, Event, TextDelta, Usage
+from gateway.streaming.released import UNFINISHED
+from streams.events import AnswerEnd, Event, TextDelta, Usage
 
 END_REASON: Final = re.compile(rb'"(?:finish_?reason|stop_?reason)"\s*:\s*"', re.IGNORECASE)
 """The reason of the end of an answer, which some APIs send before the answer has ended."""
-
-UNFINISHED: Final = (ErrorInfo("upstream", "the provider's answer ended before it was complete", reason="connection"),)
-"""The events at the end of a stream that is not complete."""
 
 
 class Gate:

@@ -15,7 +15,6 @@ from gateway.features.steps.json_texts import NotJson
 from gateway.features.steps.kinds import DEFAULT_PARTS
 from gateway.features.steps.loaded import AnswerSteps, AppliedSteps, LoadedStep, StepState
 from gateway.features.steps.masks import Placeholders, Span
-from gateway.features.steps.released import RELEASED, ReleasedReader
 from gateway.features.steps.request_texts import RequestTexts
 from gateway.features.steps.response_steps import ResponseSteps
 from gateway.features.steps.runner import StepFailed
@@ -23,6 +22,7 @@ from gateway.features.steps.session import StepSession
 from gateway.features.steps.slots import StepSlots
 from gateway.features.steps.verdicts import RefusedByStep, StepRecords
 from gateway.streaming.lane import read_events
+from gateway.streaming.released import RELEASED, ReleasedReader
 from providers.apis import CODECS
 from providers.neutral.codec import Recipient, Reply
 from providers.neutral.request import Request

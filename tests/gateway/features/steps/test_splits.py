@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.features.steps.loading import load_steps
-from gateway.features.steps.released import RELEASED, ReleasedReader
 from gateway.features.steps.stages import WindowStage
 from gateway.features.steps.trial import TrialSession
+from gateway.streaming.released import RELEASED, ReleasedReader
 from providers.apis import CODECS
 from streams.events import AnswerEnd, BlockEnd, Event, ReasoningDelta, TextDelta, ToolCallDelta, ToolCallStart
 from tests.support import word_steps

@@ -1,4 +1,4 @@
-"""The events that steps have released, as bytes between the pump and the lane: a framing and a reader of its own.
+"""Events as bytes between a transform and the lane: a framing and a reader of its own.
 
 Both ends are in this process, and no bytes of a client or provider are read this way."""
 
@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, Final
 
-from gateway.features.steps.gate import UNFINISHED
 from providers.neutral.codec import Reader
 from providers.neutral.wire_api import StreamWords
 from streams.events import AnswerEnd, ErrorInfo, Event, TextDelta, Usage
 from streams.framing import EventSplitter, Framing
+
+UNFINISHED: Final = (ErrorInfo("upstream", "the provider's answer ended before it was complete", reason="connection"),)
+"""The events at the end of a stream that is not complete."""
 
 LENGTH: Final = 8
 """Bytes of the length before each frame."""
@@ -95,9 +97,7 @@ class ReleasedReader:
         return events
 
     def close(self) -> Sequence[Event]:
-        if self._is_over:
-            return ()
-        return UNFINISHED
+        return () if self._is_over else UNFINISHED
 
     def unsent_usage(self) -> Usage | None:
         return None

@@ -1,12 +1,12 @@
-"""The lane of a stream of several choices that steps have released: one writer a choice, joined into one stream."""
+"""The lane of a stream of several choices that a transform releases: one writer a choice, joined into one stream."""
 
 import math
 from collections.abc import Callable, Iterator
 
 import msgspec
 
-from gateway.features.steps.released import LENGTH, RELEASED, events_by_choice
 from gateway.streaming.lane import MapError, StreamProgress, too_large
+from gateway.streaming.released import LENGTH, RELEASED, UNFINISHED, events_by_choice
 from providers.neutral.choices import MEMBERS, set_choice
 from providers.neutral.codec import Writer, complete_usage
 from streams.events import AnswerEnd, Api, ErrorInfo, Event, Usage
@@ -46,8 +46,7 @@ class ChoicesLane:
         return b"".join(self._write_all(frame) for frame in self._frames.feed(data))
 
     def end(self, error: ErrorInfo | None = None) -> bytes:
-        early = ErrorInfo("upstream", "the provider's answer ended before it was complete", reason="connection")
-        return b"" if self.progress.over else self._write_failure(error or early)
+        return b"" if self.progress.over else self._write_failure(error or UNFINISHED[0])
 
     def trailing_bytes(self) -> bytes:
         return b""
