@@ -9,20 +9,9 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from providers.errors import (
-    agent_items,
-    image_labels,
-    json_schemas,
-    long_tool_names,
-    output_limits,
-    reasoning_turns,
-    system_place,
-    text_lists,
-    thinking_support,
-    tool_schemas,
-    tool_turns,
-    user_ids,
-)
+from providers.errors import image_labels, long_tool_names, system_place, tool_schemas
+from providers.errors import rejected_settings as settings
+from providers.errors import rejected_turns as turns
 from providers.errors.member_paths import TOOL_NAMES
 from providers.errors.words import Words
 from providers.neutral import schema_limits
@@ -98,14 +87,14 @@ def _at(place: str, form: str = "") -> Describe:
 
 
 def _describe_format(name: str, value: Any) -> Edit:
-    return _at("[]", "+response_format")(name, value) if name == json_schemas.MESSAGES else Edit(name)
+    return _at("[]", "+response_format")(name, value) if name == settings.MESSAGES else Edit(name)
 
 
 def _without_thinking(words: Words, member: str, value: Any, form: str) -> OtherShape:
     return OtherShape(
         words,
-        (thinking_support.CHOICE, thinking_support.EFFORT, member),
-        thinking_support.turn_thinking_off(member, value),
+        (settings.CHOICE, settings.EFFORT, member),
+        settings.turn_thinking_off(member, value),
         lambda name, value: Edit(name) if value is None else Edit(name, lost=False, form=form),
     )
 
@@ -122,9 +111,9 @@ def _with_other_name(old: str, new: str) -> OtherShape:
 
 def _omit_settings(words: Words, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> OtherShape:
     def describe(name: str, value: Any) -> Edit:
-        return Edit(thinking_support.place_of(name))
+        return Edit(settings.place_of(name))
 
-    return OtherShape(words, thinking_support.MEMBERS, change, describe)
+    return OtherShape(words, settings.MEMBERS, change, describe)
 
 
 _MESSAGES: Final = ("messages",)
@@ -133,24 +122,21 @@ _TOOLS: Final = (tool_schemas.TOOLS,)
 OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     SYSTEM_PLACE: OtherShape(system_place.WORDS, system_place.PLACES, system_place.move_system, _at("[].role")),
     SYSTEM_ROLE: OtherShape(system_place.ROLE_WORDS, _MESSAGES, system_place.use_user_role, _at("[].role")),
-    TEXT_LISTS: OtherShape(text_lists.WORDS, _MESSAGES, text_lists.join_text_lists, _at("[].content", "=text")),
-    MISSING_REASONING: OtherShape(
-        reasoning_turns.MISSING, _MESSAGES, reasoning_turns.add_reasoning, _at("[].reasoning_content", "=blank")
-    ),
-    NULL_REASONING: OtherShape(
-        reasoning_turns.NULL, ("input",), reasoning_turns.omit_nulls, _at("[].content", "=absent")
-    ),
+    TEXT_LISTS: OtherShape(turns.TEXT_WORDS, _MESSAGES, turns.join_text_lists, _at("[].content", "=text")),
+    MISSING_REASONING: OtherShape(turns.MISSING, _MESSAGES, turns.add_reasoning, _at("[].reasoning_content", "=blank")),
+    NULL_REASONING: OtherShape(turns.NULL, ("input",), turns.omit_nulls, _at("[].content", "=absent")),
     JSON_SCHEMA: OtherShape(
-        json_schemas.WORDS, (json_schemas.MESSAGES, json_schemas.FORMAT), json_schemas.use_json_mode, _describe_format
+        settings.SCHEMA_WORDS,
+        (settings.MESSAGES, settings.FORMAT),
+        settings.use_json_mode,
+        _describe_format,
     ),
-    THINKING: _without_thinking(thinking_support.DEEPSEEK_OR_KIMI, "thinking", {"type": "disabled"}, "=disabled"),
-    ENABLE_THINKING: _without_thinking(thinking_support.QWEN, "enable_thinking", False, "=false"),
-    NO_THINKING: _omit_settings(thinking_support.UNSUPPORTED, thinking_support.omit_thinking),
-    NO_EFFORT: _omit_settings(thinking_support.UNSUPPORTED_EFFORT, thinking_support.omit_effort),
-    UNUSED_EFFORT: _omit_settings(thinking_support.DISABLED, thinking_support.omit_unused_effort),
-    ADAPTIVE_THINKING: OtherShape(
-        thinking_support.ADAPTIVE, ("thinking",), thinking_support.think_adaptively, _at("", "=adaptive")
-    ),
+    THINKING: _without_thinking(settings.DEEPSEEK_OR_KIMI, "thinking", {"type": "disabled"}, "=disabled"),
+    ENABLE_THINKING: _without_thinking(settings.QWEN, "enable_thinking", False, "=false"),
+    NO_THINKING: _omit_settings(settings.UNSUPPORTED, settings.omit_thinking),
+    NO_EFFORT: _omit_settings(settings.UNSUPPORTED_EFFORT, settings.omit_effort),
+    UNUSED_EFFORT: _omit_settings(settings.DISABLED, settings.omit_unused_effort),
+    ADAPTIVE_THINKING: OtherShape(settings.ADAPTIVE, ("thinking",), settings.think_adaptively, _at("", "=adaptive")),
     INCOMPLETE_TOOLS: OtherShape(
         tool_schemas.INCOMPLETE, _TOOLS, tool_schemas.complete_schemas, _at("[].schema", "=complete")
     ),
@@ -171,11 +157,11 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         long_tool_names.shorten,
         lambda name, value: _at("[].name" if isinstance(value, list) else ".name", "=short")(name, value),
     ),
-    CALL_IDS: OtherShape(tool_turns.IDS, _MESSAGES, tool_turns.shorten_ids, _at("[].tool_call_id", "=short")),
-    RESULT_ORDER: OtherShape(tool_turns.ORDER, _MESSAGES, tool_turns.separate_results, _at("[]", "+assistant")),
-    LAST_TURN: OtherShape(tool_turns.LAST, tool_turns.LISTS, tool_turns.add_user_turn, _at("[]", "+user")),
-    USER_ID: OtherShape(user_ids.WORDS, ("metadata",), user_ids.hash_user_id, _at(".user_id", "=digest")),
-    AGENT_ITEMS: OtherShape(agent_items.WORDS, ("input",), agent_items.use_messages, _at("[].type")),
+    CALL_IDS: OtherShape(turns.IDS, _MESSAGES, turns.shorten_ids, _at("[].tool_call_id", "=short")),
+    RESULT_ORDER: OtherShape(turns.ORDER, _MESSAGES, turns.separate_results, _at("[]", "+assistant")),
+    LAST_TURN: OtherShape(turns.LAST, turns.LISTS, turns.add_user_turn, _at("[]", "+user")),
+    USER_ID: OtherShape(settings.USER_WORDS, ("metadata",), settings.hash_user_id, _at(".user_id", "=digest")),
+    AGENT_ITEMS: OtherShape(turns.AGENT_WORDS, ("input",), turns.use_messages, _at("[].type")),
     **{(":name", new): _with_other_name(old, new) for old, new in (LIMIT_NAMES, LIMIT_NAMES[::-1])},
 }
 
@@ -197,11 +183,11 @@ def find_shape(path: tuple[str, ...]) -> OtherShape | None:
 
 @lru_cache(maxsize=64)
 def _with_limit(limit: int) -> OtherShape:
-    nested = output_limits.NESTED
+    nested = settings.NESTED
     return OtherShape(
         None,
-        (*output_limits.FLAT, *nested, output_limits.THINKING),
-        output_limits.lower_to(limit),
+        (*settings.FLAT, *nested, settings.THINKING),
+        settings.lower_to(limit),
         lambda name, value: Edit(f"{name}.{nested[name]}" if name in nested else name, lost=False, form=f"={limit}"),
     )
 
@@ -209,7 +195,7 @@ def _with_limit(limit: int) -> OtherShape:
 def find_other_shapes(message: str) -> tuple[tuple[str, ...], ...]:
     """Return the paths to all shapes that a provider's ``message`` rejects."""
     found = [path for path, shape in OTHER_SHAPES.items() if shape.words is not None and shape.words.are_in(message)]
-    if (limit := output_limits.find_output_limit(message)) is not None:
+    if (limit := settings.find_output_limit(message)) is not None:
         found.append((OUTPUT_LIMIT, str(limit)))
     return tuple(found)
 
@@ -222,6 +208,6 @@ def find_sole_shape(message: str) -> tuple[tuple[str, ...], ...]:
 
 def _has_no_other_words(path: tuple[str, ...], message: str) -> bool:
     if path[0] == OUTPUT_LIMIT:
-        return output_limits.states_only_limit(message)
+        return settings.states_only_limit(message)
     words = OTHER_SHAPES[path].words
     return words is not None and words.are_all_of(message)

@@ -2,7 +2,7 @@
 
 import json
 
-from providers.errors.text_lists import join_text_lists
+from providers.errors.rejected_turns import join_text_lists
 from tests.support.each_row import each_row
 
 

@@ -1,0 +1,241 @@
+"""Rejections of settings of a request.
+
+- Thinking, by models without it or with another form of it. Claude Code and Codex send such settings to every model
+  (Gitlawb/openclaude#1371, anthropics/claude-code#68551).
+- A forced tool call while the model thinks. DeepSeek V4, Kimi and Qwen think unless the request forbids it, and reject
+  ``tool_choice: required`` and a named tool then (deepseek-ai/DeepSeek-V3#1376, can1357/oh-my-pi#1077,
+  cloudwego/eino#994). Each has a member that turns thinking off.
+- A token limit above what the model can answer. Programs request tens of thousands of tokens from every model
+  (deepseek-ai/DeepSeek-V3#69, Gitlawb/openclaude#331, aws-samples/bedrock-access-gateway#41).
+- A JSON Schema for the answer, by models that only have JSON mode, such as DeepSeek and some models at Groq
+  (BerriAI/litellm#7580, llm-exe/llm-exe#662).
+- The end user's id, by Messages servers that allow only some characters. Claude Code sends JSON as the id since
+  2.1.129; DeepSeek rejects it (aattaran/deepclaude#17).
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from providers.errors.words import Words
+from providers.neutral.formats import describe_schema, end_of_prompt
+
+_FLAT: Final = ("thinking", "reasoning", "reasoning_effort")
+_NESTED: Final[Mapping[str, str]] = {"output_config": "effort", "generationConfig": "thinkingConfig"}
+MEMBERS: Final = (*_FLAT, *_NESTED)
+
+UNSUPPORTED: Final = Words.of(
+    # Ollama (ollama/ollama#12561)
+    r"\"[\w.:/\-]{1,200}\" does not support thinking"
+    r"|think value \"\w{1,20}\" is not supported for this model"
+    # Anthropic (agentforce314/clawcodex#699, ex-machina-co/opencode-anthropic-auth#160), Qwen's Messages
+    # (anthropics/claude-code#29531)
+    r"|adaptive thinking is not supported on this model"
+    r"|\"thinking\.type\.disabled\" is not supported for this model"
+    r"|Only 'enabled' and 'disabled' are supported for thinking; 'adaptive' is not supported"
+    # Groq (earendil-works/pi#1745)
+    r"|[`']?reasoning_effort[`']? must be one of [`']?none[`']? or [`']?default[`']?"
+    r"|[`']?reasoning_effort[`']? is not supported with this model"
+    # Gemini (lobehub/lobehub#7985, RooCodeInc/Roo-Code#10700, googleapis/js-genai#681)
+    r"|Thinking is not enabled for models/[\w.\-]{1,200}"
+    r"|[Tt]hinking(?:[_ ]\w{1,20})? is not supported (?:by|for) this model"
+    r"|thinking_config is not supported"
+    r"|Thinking_config\.include_thoughts is only enabled when thinking is enabled",
+    r"(?:Unable to submit request because )?",
+    r"(?:\.{0,2} Learn more: https://[\w./\-]{1,200})?"
+    r"(?:\. Thinking defaults to adaptive mode when not specified; use [\w\"., ]{1,100} for extended thinking)?\.?",
+)
+UNSUPPORTED_EFFORT: Final = Words.of(r"This model does not support the effort parameter")  # Oaklight/llm-rosetta#289
+DISABLED: Final = Words.of(  # DeepSeek (anthropics/claude-code#65863, lobehub/lobehub#14173)
+    r"thinking options type cannot be disabled when reasoning_effort is set"
+)
+ADAPTIVE: Final = Words.of(  # handochan/aelix-ai#258
+    r"\"thinking\.type\.enabled\" is not supported for this model\. Use \"thinking\.type\.adaptive\"",
+    after=r"(?: and \"output_config\.effort\" to control thinking behavior)?\.?",
+)
+
+CHOICE: Final = "tool_choice"
+EFFORT: Final = "reasoning_effort"
+
+_UNFORCED: Final = ("auto", "none")
+
+DEEPSEEK_OR_KIMI: Final = Words.of(
+    r"Thinking mode does not support this tool_choice"
+    r"|tool_choice '?(?:specified|required)'? is incompatible with thinking enabled"
+)
+QWEN: Final = Words.of(
+    r"The tool_choice parameter does not support being set to required or object in thinking mode",
+    r"(?:<400> InternalError\.Algo\.InvalidParameter: )?",
+)
+
+
+def omit_thinking(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changed members of ``body`` without settings for thinking, ``{}`` for a body without any."""
+    return {name: None for name in _FLAT if body.get(name) is not None} | _omit_nested(body, _NESTED)
+
+
+def omit_effort(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changed member of a Messages ``body`` without an effort, ``{}`` for a body without it."""
+    return _omit_nested(body, ("output_config",))
+
+
+def omit_unused_effort(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changed members of a Chat or Messages ``body`` that disables thinking, without an effort; ``{}`` for
+    other bodies."""
+    thinking = body.get("thinking")
+    if not isinstance(thinking, dict) or thinking.get("type") != "disabled":
+        return {}
+    return {name: None for name in ("reasoning_effort",) if body.get(name) is not None} | omit_effort(body)
+
+
+def think_adaptively(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changed member of a Messages ``body`` that enables thinking with a budget, ``{}`` for other bodies."""
+    thinking = body.get("thinking")
+    if not isinstance(thinking, dict) or thinking.get("type") != "enabled":
+        return {}
+    kept = {name: value for name, value in thinking.items() if name not in ("type", "budget_tokens")}
+    return {"thinking": {"type": "adaptive", **kept}}
+
+
+def _omit_nested(body: Mapping[str, Any], holders: Iterable[str]) -> dict[str, Any]:
+    changed: dict[str, Any] = {}
+    for holder in holders:
+        members = body.get(holder)
+        if isinstance(members, dict) and _NESTED[holder] in members:
+            changed[holder] = {name: value for name, value in members.items() if name != _NESTED[holder]} or None
+    return changed
+
+
+def place_of(name: str) -> str:
+    """Return the path of the omitted setting in the member ``name``."""
+    return f"{name}.{_NESTED[name]}" if name in _NESTED else name
+
+
+def turn_thinking_off(member: str, value: Any) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Return a function that returns the changed members of a body that forces a tool call, ``{}`` for other bodies.
+
+    ``member`` with ``value`` turns thinking off, so that the call stays certain."""
+
+    def change(body: Mapping[str, Any]) -> dict[str, Any]:
+        if not _is_forced(body.get(CHOICE)) or body.get(member) == value:
+            return {}
+        return {member: value, **({EFFORT: None} if EFFORT in body else {})}
+
+    return change
+
+
+def _is_forced(choice: Any) -> bool:
+    kind = choice.get("type") if isinstance(choice, dict) else choice
+    return kind is not None and kind not in _UNFORCED
+
+
+FLAT: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+NESTED: Final[Mapping[str, str]] = {
+    "generationConfig": "maxOutputTokens",
+    "generation_config": "max_output_tokens",
+    "inferenceConfig": "maxTokens",
+}
+THINKING: Final = "thinking"
+
+_NUMBER: Final = r"\d{1,9}"
+_LIMIT: Final = rf"(?P<limit>{_NUMBER})"
+_NAME: Final = r"[`']?max_(?:completion_|output_)?tokens[`']?"
+_SENTENCES: Final = (
+    # OpenAI, MiMo
+    rf"{_NAME} is too large: {_NUMBER}\. This model supports at most {_LIMIT} completion tokens"
+    rf"(?:, whereas you provided {_NUMBER})?",
+    rf"Invalid {_NAME}: integer above maximum value\. Expected a value <= {_LIMIT}(?:, but got {_NUMBER} instead)?",
+    # DeepSeek, Qwen
+    rf"Invalid {_NAME} value, the valid range of {_NAME} is \[1, {_LIMIT}\]",
+    rf"(?:<400> InternalError\.Algo\.InvalidParameter: )?Range of {_NAME} should be \[1, {_LIMIT}\]",
+    # Groq, Zhipu
+    rf"{_NAME} must be less than or equal to `?{_LIMIT}`?"
+    rf"(?:, the maximum value for {_NAME} is less than the `context_window` for this model)?",
+    rf"{_NAME} should be less or equal to {_LIMIT}",
+    # Anthropic, Bedrock
+    rf"{_NAME}: {_NUMBER} > {_LIMIT}, which is the maximum allowed number of output tokens(?: for [\w.:\-]{{1,100}})?",
+    rf"The maximum tokens you requested exceeds? the model limit of {_LIMIT}"
+    rf"(?:\. Try again with a maximum tokens value that is lower than {_NUMBER})?",
+    # Doubao
+    rf"The parameter {_NAME} specified in the request are not valid: integer above maximum value, expected a value <= "
+    rf"{_LIMIT}, but got {_NUMBER} instead(?:\. Request id: \w{{1,100}})?",
+)
+_PATTERNS: Final = tuple(map(re.compile, _SENTENCES))
+
+
+def find_output_limit(message: str) -> int | None:
+    """Return the most tokens that a model can answer, which a provider's ``message`` states, or ``None``."""
+    found = next((match for pattern in _PATTERNS if (match := pattern.search(message))), None)
+    return int(found["limit"]) or None if found else None
+
+
+def states_only_limit(message: str) -> bool:
+    """Return whether ``message`` consists of such a rejection, so that it quotes no client."""
+    return any(pattern.fullmatch(message.removesuffix(".")) for pattern in _PATTERNS)
+
+
+def lower_to(limit: int) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Return a function that returns the members of a body with a token limit above ``limit``, lowered to it.
+
+    It returns ``{}`` for a body without one, and for one that requests as much thinking."""
+
+    def change(body: Mapping[str, Any]) -> dict[str, Any]:
+        thinking = body.get(THINKING)
+        if isinstance(thinking, dict) and _exceeds(thinking.get("budget_tokens"), limit - 1):
+            return {}
+        changed: dict[str, Any] = {name: limit for name in FLAT if _exceeds(body.get(name), limit)}
+        for holder, name in NESTED.items():
+            members = body.get(holder)
+            if isinstance(members, dict) and _exceeds(members.get(name), limit):
+                changed[holder] = {**members, name: limit}
+        return changed
+
+    return change
+
+
+def _exceeds(value: Any, limit: int) -> bool:
+    return isinstance(value, int) and value > limit
+
+
+FORMAT: Final = "response_format"
+MESSAGES: Final = "messages"
+
+_NO_SCHEMA: Final = (
+    r"This response_format type is unavailable now"
+    r"|response_format: response_format\.type `?json_schema`? is unavailable now"
+    r"|This model does not support response format `json_schema`"
+)
+SCHEMA_WORDS: Final = Words.of(
+    _NO_SCHEMA,
+    r"(?:Failed to deserialize the JSON body into the target type: )?",
+    r"(?: at line \d+ column \d+)?\.?(?: See supported models at https://[\w./#\-]{1,200})?",
+)
+
+
+def use_json_mode(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changed members of a Chat ``body``: JSON mode, and an instruction with the schema after the last
+    message that is not the model's. Return ``{}`` for a body without a schema."""
+    format, messages = body.get(FORMAT), body.get(MESSAGES)
+    if not isinstance(format, dict) or format.get("type") != "json_schema" or not isinstance(messages, list):
+        return {}
+    named = format.get("json_schema")
+    schema = named.get("schema") if isinstance(named, dict) else None
+    end = end_of_prompt([message.get("role") if isinstance(message, dict) else None for message in messages])
+    instruction = {"role": "system", "content": describe_schema(schema)}
+    return {FORMAT: {"type": "json_object"}, MESSAGES: [*messages[:end], instruction, *messages[end:]]}
+
+
+USER_WORDS: Final = Words.of(
+    r"Invalid '(?:metadata\.)?user_id': string does not match pattern",
+    after=r"(?:\. Expected a string that matches the pattern '[^'\n]{1,100}')?\.?",
+)
+
+
+def hash_user_id(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changed metadata of a Messages ``body``, the user's id as hexadecimal digest; ``{}`` without an id."""
+    metadata = body.get("metadata")
+    id = metadata.get("user_id") if isinstance(metadata, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(id, str) or id.isalnum():
+        return {}
+    return {"metadata": {**metadata, "user_id": hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()}}

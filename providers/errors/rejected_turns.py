@@ -1,0 +1,242 @@
+"""Rejections of the turns of a conversation.
+
+- Ids and order of tool calls and results, by Mistral and by servers with its templates. Conversations of other models
+  have ids of other lengths (langchain-ai/langchain#24668, anomalyco/opencode#1680). Claude Code adds messages of the
+  user to tool results (NousResearch/hermes-agent#20154, aliou/pi-neuralwatt#12).
+- A last message of the model, by models that cannot continue it. After an interruption, Codex and OpenCode send one;
+  Codex then fails at every prompt (router-for-me/CLIProxyAPI#5319, anomalyco/opencode#29760, ggml-org/llama.cpp#20861,
+  crewAIInc/crewAI#2194).
+- Turns without reasoning, by models that require it back. Kimi and DeepSeek reject the history of another model, or of
+  a client that drops reasoning (BerriAI/litellm#26156, anomalyco/opencode#29690, anomalyco/opencode#24722).
+- Reasoning with ``null``, by xAI's Responses server. Codex returns ``content: null``. xAI takes that for a change of
+  the encrypted content, and rejects every turn after the first (lidge-jun/opencodex#2237, Wei-Shaw/sub2api#4223,
+  chenyme/grok2api#688).
+- Texts in a list, by Chat servers that accept only one text, such as DeepSeek, Groq and Fireworks
+  (QwenLM/qwen-code#2320, microsoft/PyRIT#704, mozilla-ai/any-llm#1228).
+- Items in which Codex delivers a task to an agent, by Responses servers other than OpenAI's. They do not know an
+  ``agent_message`` (ollama/ollama#18286, lidge-jun/opencodex#3907), or an output without a call (openai/codex#45450,
+  farion1231/cc-switch#7551). Both are texts of another agent, and become messages of the user.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from providers.errors.changed_items import change_items
+from providers.errors.words import Words
+from providers.neutral.ciphertext import is_ciphertext
+from providers.neutral.joined_texts import join_texts
+
+IDS: Final = Words.of(r"Tool call id was [\w.:\-]{1,200} but must be a-z, A-Z, 0-9, with a length of 9")
+ORDER: Final = Words.of(r"Unexpected role '?user'? after role '?tool'?")
+LAST: Final = Words.of(
+    # Anthropic, also at Bedrock
+    r"This model does not support assistant message prefill(?:\. The conversation must end with a user message)?"
+    # llama.cpp
+    r"|Assistant response prefill is incompatible with enable_thinking"
+    # Mistral
+    r"|Expected last role User or Tool \(or Assistant with prefix True\) for serving but got assistant",
+    r"(?:The model returned the following errors: )?",
+)
+
+LISTS: Final = ("messages", "input")
+"""The members of a request with its conversation."""
+
+_LENGTH: Final = 9
+_VALID: Final = re.compile(rf"[a-zA-Z0-9]{{{_LENGTH}}}")
+_CONTINUE: Final = "Continue exactly where your last message ends, without repeating it."
+_BRIDGE: Final = {"role": "assistant", "content": "I have read the results."}
+
+
+def shorten_ids(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed messages of a Chat ``body``, with valid ids of calls and results; ``{}`` if all are valid."""
+    return change_items(body, "messages", _with_short_ids)
+
+
+def _with_short_ids(message: Any) -> Any:
+    if not isinstance(message, dict):
+        return message
+    found = dict(message)
+    if isinstance(id := found.get("tool_call_id"), str):
+        found["tool_call_id"] = _short_id(id)
+    if isinstance(calls := found.get("tool_calls"), list):
+        found["tool_calls"] = [
+            {**call, "id": _short_id(call["id"])}
+            if isinstance(call, dict) and isinstance(call.get("id"), str)
+            else call
+            for call in calls
+        ]
+    return found
+
+
+def _short_id(id: str) -> str:
+    if _VALID.fullmatch(id):
+        return id
+    return hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:_LENGTH]
+
+
+def separate_results(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed messages of a Chat ``body``, with a message of the model between the results of tools and a
+    message of the user; ``{}`` if nothing changes."""
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return {}
+    changed: list[Any] = []
+    for message in messages:
+        if _has_role(message, "user") and changed and _has_role(changed[-1], "tool"):
+            changed.append(_BRIDGE)
+        changed.append(message)
+    return {"messages": changed} if len(changed) != len(messages) else {}
+
+
+def _has_role(message: Any, role: str) -> bool:
+    return isinstance(message, dict) and message.get("role") == role
+
+
+def add_user_turn(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed list of ``body`` with a message of the user at its end, ``{}`` for a conversation that ends
+    otherwise.
+
+    The model may have called tools in its last message: only their results may follow that."""
+    name = "messages" if "messages" in body else "input"
+    messages = body.get(name)
+    if not isinstance(messages, list) or not messages:
+        return {}
+    last = messages[-1]
+    if not isinstance(last, dict) or last.get("role") != "assistant" or last.get("tool_calls"):
+        return {}
+    content = last.get("content")
+    blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+    if any(block.get("type") == "tool_use" or "toolUse" in block for block in blocks):
+        return {}
+    is_converse = any("type" not in block for block in blocks)
+    return {name: [*messages, {"role": "user", "content": [{"text": _CONTINUE}] if is_converse else _CONTINUE}]}
+
+
+_MEMBER: Final = "reasoning_content"
+_BLANK: Final = " "
+"""The content of the added member. Kimi takes an empty one for missing (NousResearch/hermes-agent#23407)."""
+
+_SENTENCES: Final = (
+    rf"thinking is enabled but {_MEMBER} is missing in assistant tool call message at index \d{{1,6}}"
+    rf"|The `?{_MEMBER}`? in the thinking mode must be passed back to the API"
+    rf"|Missing `?{_MEMBER}`? field in the assistant message at message index \d{{1,6}}"
+)
+MISSING: Final = Words.of(_SENTENCES, after=r"\.?(?: For more information, please refer to https://[\w./#\-]{1,200})?")
+NULL: Final = Words.of(
+    r"Could not decode the compaction blob", after=r"(?:\. Ensure it is unmodified from the compact response)?\.?"
+)
+
+
+def add_reasoning(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed ``messages`` of ``body``, in which each turn of the model has reasoning; ``{}`` if nothing
+    changes."""
+    return change_items(body, "messages", _with_reasoning)
+
+
+def _with_reasoning(message: Any) -> Any:
+    if not isinstance(message, dict) or message.get("role") != "assistant" or message.get(_MEMBER):
+        return message
+    return {**message, _MEMBER: _BLANK}
+
+
+def omit_nulls(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed ``input`` of a Responses ``body``, with reasoning without ``null``; ``{}`` without any."""
+    return change_items(body, "input", _without_nulls)
+
+
+def _without_nulls(item: Any) -> Any:
+    if not isinstance(item, dict) or item.get("type") != "reasoning":
+        return item
+    return {name: value for name, value in item.items() if value is not None}
+
+
+_PLACE: Final = r"messages(?:\[\d{1,6}\]|\.\d{1,6})(?:\.\w{1,20})?(?:\.content)?(?:\.str)?"
+TEXT_WORDS: Final = Words(
+    (
+        # Servers in Rust, among them DeepSeek
+        rf"{_PLACE}: invalid type: sequence, expected a string"
+        # Groq
+        rf"|'{_PLACE}' ?: value must be a string"
+        # Fireworks, Cerebras
+        rf"|Input should be a valid string, field: '{_PLACE}'"
+        rf"|{_PLACE}: Input should be a valid string"
+        # servers with FastAPI
+        r"|'content'(?:, 'str')?\), 'msg': 'Input should be a valid string'"
+    ),
+    (
+        r"(?:Failed to deserialize the JSON body into the target type: )?"
+        rf"{_PLACE}: invalid type: sequence, expected a string(?: at line \d+ column \d+)?\.?"
+        rf"|'messages\.\d{{1,6}}' ?: for 'role: ?\w{{1,20}}' the following must be satisfied"
+        rf"\[\('{_PLACE}' ?: value must be a string\)\]"
+        rf"|{_PLACE}: Input should be a valid string\.?"
+    ),
+)
+
+
+def join_text_lists(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed ``messages`` of ``body``, ``{}`` if nothing changes.
+
+    A list with anything else than texts stays. Marks of a prompt cache are lost with the list."""
+    return change_items(body, "messages", _join_content)
+
+
+def _join_content(message: Any) -> Any:
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, list) or not content or not all(map(_is_text, content)):
+        return message
+    return {**message, "content": join_texts(str(message.get("role")), (part["text"] for part in content))}
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+
+
+AGENT_WORDS: Final = Words.of(
+    (
+        # DeepSeek
+        r"input: missing field [`']call_id[`']"
+        # Ollama
+        r"|input\[\d{1,6}\]: unknown input item type: \"agent_message\""
+        # servers in Go
+        r"|Invalid input type 'agent_message' at index \d{1,6}"
+        # xAI
+        r"|data did not match any variant of untagged enum ModelInput"
+    ),
+    before=r"(?:Failed to deserialize the JSON body into the target type: )?",
+    after=r"(?: at line \d+ column \d+)?\.?",
+)
+
+_OUTPUTS: Final = ("function_call_output", "custom_tool_call_output")
+
+
+def use_messages(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed ``input`` of a Responses ``body``, with messages instead of these items; ``{}`` without any.
+
+    Text that only OpenAI can decrypt is omitted."""
+    return change_items(body, "input", _as_message)
+
+
+def _as_message(item: Any) -> Any:
+    if not isinstance(item, dict):
+        return item
+    if item.get("type") == "agent_message":
+        content = item.get("content")
+    elif item.get("type") in _OUTPUTS and item.get("name") and not item.get("call_id"):
+        content = item.get("output")
+    else:
+        return item
+    if isinstance(content, str):
+        content = [{"type": "input_text", "text": content}]
+    parts = list(_readable_parts(content)) if isinstance(content, list) else []
+    return {"type": "message", "role": "user", "content": parts or [{"type": "input_text", "text": "(no text)"}]}
+
+
+def _readable_parts(content: list[Any]) -> Iterator[Any]:
+    for part in content:
+        text = part.get("encrypted_content") if isinstance(part, dict) else None
+        if text is None:
+            yield part
+        elif isinstance(text, str) and not is_ciphertext(text):
+            yield {"type": "input_text", "text": text}
