@@ -30,6 +30,7 @@ from gateway.health.states import SharedStates
 from gateway.kept_objects.inventory import MAX_BYTES, Inventory, MemoryInventory
 from gateway.ledger.ledger import Ledger
 from gateway.open_store import WORKERS_FILE, missing_package
+from gateway.seams.observe import Observation, observation_of
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
 from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 def open_ledger(config: Config, readable: bool | None, lifecycle: Lifecycle) -> Ledger:
     """Return the ledger, whose open exchanges ``lifecycle`` settles at the end."""
     ledger = Ledger(readable)
+    ledger.observe = Observation()
     ledger.mask.apply_config(config)
     lifecycle.on_flush(ledger.flush)
     return ledger
@@ -67,7 +69,7 @@ def open_recorder(config: Config, ledger: Ledger, folder: Path | None) -> Exchan
     from gateway.features.recording.recording import Recorder  # imported only where it is needed
 
     recorder = Recorder(folder, secrets_in(config))
-    ledger.observers.append(recorder)
+    observation_of(ledger).observes.append(lambda record: recorder)
     return recorder
 
 
@@ -75,7 +77,7 @@ def observe_metrics(config: Config, ledger: Ledger) -> Metrics | NoMetrics:
     """Return the metrics of the process, which observe ``ledger``."""
     metrics = open_metrics(config, ledger.mask)
     if isinstance(metrics, Metrics):
-        ledger.observers.append(metrics)
+        observation_of(ledger).observes.append(metrics.observe_exchange)
     return metrics
 
 
@@ -215,12 +217,12 @@ def open_observers(
 
     if finished is None:
         finished = FinishedRecords(metrics)
-        ledger.observers.append(finished)
+        observation_of(ledger).observes.append(finished.observe)
         ledger.finishers.append(finished.finish)
     finished.use(steps, authenticator.find_group)
     if contents is None and steps is not None and any(step.wants_content for step in steps.steps):
         contents = ContentKeeper()
-        ledger.observers.insert(0, contents)  # before the observers that read the texts
+        observation_of(ledger).observes.insert(0, contents.observe)  # before the observers that read the texts
         contents.add(finished.wants_content)
     return finished, contents
 
@@ -244,7 +246,7 @@ def open_traced_texts(
     assert isinstance(tracing, Tracing)
     if contents is None:
         contents = ContentKeeper()
-        ledger.observers.insert(0, contents)
+        observation_of(ledger).observes.insert(0, contents.observe)
     tracing.shows_group = lambda group: matches(patterns, (group,))
     tracing.use_groups(authenticator.find_group)
     contents.add(tracing.wants_content)
@@ -283,7 +285,7 @@ def open_kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecy
         return LedgerWriter()
     kept = TableLedgerWriter(table, storage.ledger.keep, storage.ledger.max_bytes // ROW_BYTES, ledger.mask)
     kept.use_config(config)
-    ledger.observers.append(kept)
+    observation_of(ledger).observes.append(lambda record: kept)
     lifecycle.on_flush(kept.write_blocking)  # after the ledger's own, which settles open exchanges
     return kept
 
@@ -317,7 +319,7 @@ def open_tracer(config: Config, metrics: Metrics | NoMetrics, ledger: Ledger) ->
 
     tracing = open_tracing(config, metrics, ledger.mask)
     if isinstance(tracing, Tracing):
-        ledger.observers.append(tracing)
+        observation_of(ledger).observes.append(lambda record: tracing)
     return tracing
 
 

@@ -43,6 +43,7 @@ from gateway.open_parts import (
 from gateway.open_store import open_people_store
 from gateway.routing.router import Router
 from gateway.seams.hooks import combine
+from gateway.seams.observe import observation_of
 from gateway.seams.running import Ports
 from gateway.seams.secrets import SecretReader
 from gateway.serving.lifecycle import Lifecycle
@@ -134,6 +135,7 @@ def open_service(
     )
     service = with_features(config, service, secrets)
     service.provider_lists.follow(config, service.credentials)
+    observation_of(service.ledger).hooks = service.hooks.observe
     return service
 
 
@@ -222,5 +224,6 @@ def use_clients(config: Config, service: Service, before: Service) -> None:
     if service.finished is not None:
         service.finished.use(service.steps, service.authenticator.find_group)
     service.tracing.use_groups(service.authenticator.find_group)
+    observation_of(service.ledger).hooks = service.hooks.observe
     for feature in service.features.values():
         feature.use()

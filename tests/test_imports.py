@@ -77,8 +77,8 @@ ARROWS: Final = {
     "gateway.conversations": """
         http ledger providers.interactions providers.messages providers.neutral providers.responses request
         routing stores streaming""",
-    "gateway.telemetry": "config http ledger providers.apis providers.neutral request streaming upstream",
-    "gateway.seams": "access allowances config health ledger request routing serving shared stores upstream",
+    "gateway.telemetry": "config http ledger providers.apis providers.neutral request seams streaming upstream",
+    "gateway.seams": "access allowances config health http ledger request routing serving shared stores upstream",
     "gateway.open_features": "config seams",
     "gateway.exchange": """
         access allowances balancing config conversations followed_keys health http kept_objects ledger logs
@@ -88,8 +88,8 @@ ARROWS: Final = {
         access allowances config conversations exchange http ledger providers.apis providers.endpoints
         providers.interactions providers.neutral providers.responses request routing serving stores""",
     "gateway.open_parts": """
-        access allowances config counters followed_keys health kept_objects ledger open_store serving shared
-        stores telemetry upstream""",
+        access allowances config counters followed_keys health kept_objects ledger open_store seams serving
+        shared stores telemetry upstream""",
     "gateway.open_service": """
         access balancing config conversations exchange followed_keys kept_objects open_features open_parts
         open_store routing seams serving shared sign_in stores""",

@@ -5,13 +5,13 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths
 from gateway.ledger.bill import AttemptRecord
-from gateway.ledger.record import Ended, Record, StepsReport
+from gateway.ledger.record import UNOBSERVED, Ended, Record, RecordObservers, StepsReport
 from gateway.logs.audit import Audit
 from gateway.logs.masking import Mask, without_quotations
 from gateway.logs.terminal import EXCHANGES, Printer
@@ -39,25 +39,12 @@ log = logging.getLogger(EXCHANGES)
 operator_log = logging.getLogger("trigate.ledger")
 
 
-class LedgerObserver(Protocol):
-    """An observer of all exchanges, such as metrics, traces and the live view. The ledger calls it synchronously, so
-    its methods must be cheap and must not raise."""
-
-    def note_start(self, record: Record) -> None:
-        """Handle the start of an exchange."""
-        ...
-
-    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
-        """Handle the end of an exchange. ``line`` has the fields of its log line."""
-        ...
-
-
 class Ledger:
     """Settles records and writes one log line for each.
 
     ``readable`` selects lines for people instead of JSON; the default depends on whether standard error is a terminal.
     ``open_records`` are the records of running exchanges. ``mask`` removes secrets from lines. ``audit`` records events
-    that belong to no exchange."""
+    that belong to no exchange. ``observe`` starts the observers of each exchange."""
 
     def __init__(self, readable: bool | None = None) -> None:
         readable = sys.stderr.isatty() if readable is None else readable
@@ -67,7 +54,7 @@ class Ledger:
         self.count = 0
         self.open_records: set[Record] = set()
         self._tiers_without_price: set[tuple[str, str]] = set()
-        self.observers: list[LedgerObserver] = []
+        self.observe: Callable[[Record], RecordObservers] = lambda record: UNOBSERVED
         self.finishers: list[Callable[[float], Awaitable[None]]] = []
         """Called with a limit in seconds when the process ends, after its last exchange."""
 
@@ -76,8 +63,7 @@ class Ledger:
         the endpoint of a request that is not a conversation."""
         record = Record(id, api, served=served, endpoint=endpoint)
         self.open_records.add(record)
-        for observer in self.observers:
-            observer.note_start(record)
+        record.observers = self.observe(record)
         return record
 
     async def finish(self, seconds: float) -> None:
@@ -92,7 +78,7 @@ class Ledger:
             self.settle(record, disconnected=True)
 
     def settle(self, record: Record, disconnected: bool) -> None:
-        """Settle ``record``, write its log line and call the observers; nothing if it is settled already.
+        """Settle ``record``, write its log line and call its observers; nothing if it is settled already.
 
         ``disconnected``: the client disconnected before the response was complete."""
         if record.settled:
@@ -102,19 +88,19 @@ class Ledger:
         self.count += 1
         if record.prompt_caching is not None:
             record.prompt_caching.settle(record)
+        more = record.observers.fields(record)
         if record.reservation is not None:
             record.reservation.settle(record)
         usage = record.bill.usage
         if usage is not None and usage.tier is not None and usage.tier not in USUAL_TIERS:
             self._warn_of_tiers(record)
-        line = self.line(record, disconnected)
+        line = self.line(record, disconnected, more)
         encoded = msgspec.json.encode(line)
         if len(encoded) > LONGEST_LINE:  # a JSON escape takes up to six bytes per character
             line = {name: value[:LONGEST_NAME] if isinstance(value, str) else value for name, value in line.items()}
             encoded = msgspec.json.encode(line)
         log.info(encoded.decode() if self._screen is None else self._screen.exchange(line, self.mask))
-        for observer in self.observers:
-            observer.note_end(record, line)
+        record.observers.note_end(record, line)
 
     def _warn_of_tiers(self, record: Record) -> None:
         """Warn once of each target's service tier without a price; the tier is that of the response."""
@@ -130,8 +116,8 @@ class Ledger:
                     "price.tiers.%s for this entry", target, tier, tier,
                 )  # fmt: skip
 
-    def line(self, record: Record, disconnected: bool) -> dict[str, Any]:
-        """Return the fields of the log line that have a value."""
+    def line(self, record: Record, disconnected: bool, more: Mapping[str, Any] = _NO_FIELDS) -> dict[str, Any]:
+        """Return the fields of the log line that have a value, with ``more`` from observers."""
         error, ended = record.error, record.ending(disconnected)
         usage, estimated = record.bill.usage_or_estimate()
         cached = record.cache == "hit"
@@ -180,6 +166,7 @@ class Ledger:
             "cache": record.cache if record.cache != "off" else None,
             **(_cached_fields(record) if cached else _NO_FIELDS),
             **(_NO_FIELDS if record.prompt_caching is None else record.prompt_caching.fields(record)),
+            **more,
             "attempts": record.attempts,
             "route": record.route and self._mask_and_cut(record.route, LONGEST_NAME),
             "waited_ms": _ms(record.waited) if record.waited else None,

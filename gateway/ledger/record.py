@@ -88,6 +88,31 @@ class StepsReport(Protocol):
         ...
 
 
+class RecordObservers(Protocol):
+    """The observers of an exchange (``gateway.seams.observe``). Its methods never raise."""
+
+    def fields(self, record: "Record") -> Mapping[str, Any]:
+        """Return more fields of the log line."""
+        ...
+
+    def note_end(self, record: "Record", line: Mapping[str, Any]) -> None:
+        """Note the end of the exchange, with the fields of its log ``line``."""
+        ...
+
+
+class _Unobserved:
+    """The observers of an exchange without any."""
+
+    def fields(self, record: "Record") -> Mapping[str, Any]:
+        return {}
+
+    def note_end(self, record: "Record", line: Mapping[str, Any]) -> None:
+        pass
+
+
+UNOBSERVED: Final[RecordObservers] = _Unobserved()
+
+
 class PromptCacheNotes(Protocol):
     """The notes on an exchange's attempts by which misses of prompt caches are explained."""
 
@@ -151,6 +176,7 @@ class Record:
     by_operator: tuple[str, ...] = ()  # those among both that the configuration makes
     settled: bool = False
     forms: ResponseForms | None = None
+    observers: RecordObservers = UNOBSERVED
     labels: Mapping[str, Any] = NO_LABELS  # the client's end user and tags, as log fields
     run: str | None = None  # the client's name for the run that the exchange belongs to
     bill: Bill = attrs.field(factory=Bill)

@@ -4,4 +4,5 @@
 - ``running``: what a feature opens for a configuration, and runs in the process.
 - ``edit_sent``: what providers receive.
 - ``hooks``: what an open feature adds to requests.
+- ``observe``: what learns about exchanges without taking part in them.
 - ``secrets``: secrets in stores, which a configuration needs before all else."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import attrs
 
 from gateway.seams.edit_sent import BeginEdits
+from gateway.seams.observe import Observe
 from gateway.upstream.request import CredentialSource
 
 
@@ -16,10 +17,12 @@ class Hooks:
     the loop is empty.
 
     - ``begin_edits`` (``gateway.seams.edit_sent``): what providers receive
+    - ``observe`` (``gateway.seams.observe``): what learns about exchanges
     - ``credentials`` (``gateway.seams.secrets``): sources of credentials, with the names of their entries"""
 
     credentials: tuple[tuple[str, CredentialSource], ...] = ()
     begin_edits: tuple[BeginEdits, ...] = ()
+    observe: tuple[Observe, ...] = ()
 
 
 NO_HOOKS = Hooks()

@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming
+from gateway.seams.observe import ExchangeObserver
 from gateway.streaming.lane import read_whole
 from gateway.telemetry.stream_text import framing_of
 from gateway.telemetry.tap import HasLane, listen
@@ -201,8 +202,8 @@ def _listed_events(data: bytes) -> bytes | None:
     return msgspec.json.encode(values) if values else None
 
 
-class ContentKeeper:
-    """Stores the texts of running exchanges whose observers want them, as an observer of the ledger.
+class ContentKeeper(ExchangeObserver):
+    """Stores the texts of running exchanges whose observers want them.
 
     ``held`` is the size of the texts in bytes."""
 
@@ -214,15 +215,16 @@ class ContentKeeper:
         """Store the texts of clients for which ``wants`` returns true."""
         self._wants.append(wants)
 
+    def observe(self, record: Record) -> "ContentKeeper":
+        """Observe the exchange of ``record``."""
+        return self
+
     def begin(self, record: Record) -> ExchangeContent | None:
         """Return an empty content of the exchange of ``record``, ``None`` if no observer wants it."""
         if not any(wants(record.client) for wants in self._wants):
             return None
         content = record.content = ExchangeContent(self, record)
         return content
-
-    def note_start(self, record: Record) -> None:
-        """Do nothing: the client is not known yet."""
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         if isinstance(record.content, ExchangeContent) and not record.content.is_lost:

@@ -5,17 +5,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.ledger.record import Record
+from gateway.seams.observe import ExchangeObserver, observation_of
 from streams.events import Usage
 from tests.support.in_process import InProcess
 
 
-class _Settled:
+class _Settled(ExchangeObserver):
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.lines: list[Mapping[str, Any]] = []
 
-    def note_start(self, record: Record) -> None:
+    def observe(self, record: Record) -> "_Settled":
         self.records.append(record)
+        return self
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         self.lines.append(line)
@@ -25,9 +27,9 @@ class _Settled:
 def lines(served: InProcess) -> Iterator[list[Mapping[str, Any]]]:
     """Collect the ledger's lines of the exchanges in the block."""
     seen = _Settled()
-    served.service.ledger.observers.append(seen)
+    observation_of(served.service.ledger).observes.append(seen.observe)
     yield seen.lines
-    served.service.ledger.observers.remove(seen)
+    observation_of(served.service.ledger).observes.remove(seen.observe)
 
 
 @contextlib.contextmanager
@@ -35,7 +37,7 @@ def usages(served: InProcess) -> Iterator[list[Usage | None]]:
     """Collect the usage of the exchanges in the block, available after it."""
     found: list[Usage | None] = []
     seen = _Settled()
-    served.service.ledger.observers.append(seen)
+    observation_of(served.service.ledger).observes.append(seen.observe)
     yield found
-    served.service.ledger.observers.remove(seen)
+    observation_of(served.service.ledger).observes.remove(seen.observe)
     found += [record.bill.usage for record in seen.records]

@@ -8,20 +8,18 @@ import pytest
 import trio
 
 from gateway.ledger.record import Record
+from gateway.seams.observe import ExchangeObserver, observation_of
 from tests.support.in_process import InProcess
 
 
-class SettledLines:
+class SettledLines(ExchangeObserver):
     """The lines of ``served`` from now on."""
 
     def __init__(self, served: InProcess) -> None:
         self.batch_ids: list[str | None] = []
         """The providers' ids of the batches that exchanges have billed."""
         self._send, self._receive = trio.open_memory_channel[Mapping[str, Any]](1000)
-        served.service.ledger.observers.append(self)
-
-    def note_start(self, record: Record) -> None:
-        return
+        observation_of(served.service.ledger).observes.append(lambda record: self)
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         if record.bill.booked is not None:

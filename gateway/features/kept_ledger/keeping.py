@@ -35,6 +35,7 @@ from gateway.features.kept_ledger.ledger_keeping import LedgerWriter, Step
 from gateway.features.kept_ledger.line import UNPRICED, LedgerLine, line_of, rows_of
 from gateway.features.kept_ledger.table import LedgerTable
 from gateway.ledger.record import Record
+from gateway.seams.observe import ExchangeObserver
 from gateway.stores.store import Unavailable
 
 log = logging.getLogger("trigate.ledger")
@@ -53,10 +54,10 @@ FINISH_SECONDS: Final = 3.0
 """Seconds that an exiting process waits for the last batch."""
 
 
-class TableLedgerWriter(LedgerWriter):
+class TableLedgerWriter(LedgerWriter, ExchangeObserver):
     """A writer of a process's lines to ``table``, which keeps ``most`` rows for ``keep`` seconds.
 
-    It observes the ledger, and is used from the trio thread only."""
+    It observes all exchanges, and is used from the trio thread only."""
 
     keeps_lines = True
 
@@ -97,9 +98,6 @@ class TableLedgerWriter(LedgerWriter):
     def use_config(self, config: Config) -> None:
         self._zone = zone_of(config.timezone)
         self._groups = config.by_client(name_of_group)
-
-    def note_start(self, record: Record) -> None:
-        pass
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         """Queue a line of ``record`` to be written.

@@ -22,6 +22,7 @@ from gateway.http.headers import first_paths
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.ledger.ledger import MOST_TRIED, Ledger
 from gateway.ledger.record import Record
+from gateway.seams.observe import ExchangeObserver, observation_of
 from gateway.telemetry.stream_text import text_of
 from gateway.telemetry.tap import HasLane, listen, transcribe, unlisten
 from providers.neutral.hints import explain_path
@@ -186,8 +187,8 @@ class Subscription:
 # The board
 
 
-class LiveView:
-    """Everything that viewers can see of this process. An observer of the ledger; used from the trio thread only."""
+class LiveView(ExchangeObserver):
+    """Everything that viewers can see of this process. Used from the trio thread only."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
@@ -205,9 +206,11 @@ class LiveView:
 
     # The ledger's observer
 
-    def note_start(self, record: Record) -> None:
+    def observe(self, record: Record) -> "LiveView":
+        """Show the exchange of ``record``."""
         self._open[record] = LiveExchange(next(self._numbers), record)
         self._timeline.add_start()
+        return self
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         watched = self._open.pop(record, None)
@@ -440,11 +443,11 @@ def open_live_view(
     requests."""
     if not wanted:
         if isinstance(live_view, LiveView):
-            ledger.observers.remove(live_view)
+            observation_of(ledger).observes.remove(live_view.observe)
         return NoLiveView()
     if not isinstance(live_view, LiveView):
         live_view = LiveView()
-        ledger.observers.append(live_view)
+        observation_of(ledger).observes.append(live_view.observe)
     live_view.keep(keep, prompts)
     return live_view
 

@@ -25,6 +25,7 @@ from gateway.ledger.bill import AttemptRecord, Charge
 from gateway.ledger.buckets import GAPS, Buckets
 from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
+from gateway.seams.observe import ExchangeObserver
 from gateway.upstream.pool import PoolStats
 from providers.apis import CODECS
 
@@ -66,8 +67,8 @@ class ClientLabels(dict[str | None, str]):
         return self.setdefault(client, client or NONE)
 
 
-class Metrics:
-    """The metrics of one process, an ``Observer`` of its ledger.
+class Metrics(ExchangeObserver):
+    """The metrics of one process, which observe all exchanges.
 
     ``folder`` is where workers share them, if they do; the environment variable ``FOLDER`` must have named it when the
     process started. ``mask`` recognizes keys, which clients sometimes send as names."""
@@ -222,11 +223,13 @@ class Metrics:
 
     # Ends of exchanges
 
-    def note_start(self, record: Record) -> None:
+    def observe_exchange(self, record: Record) -> "Metrics":
+        """Count the start of an exchange, and observe it."""
         record.gaps = self.gaps
         self._count(rows.IN_FLIGHT, _endpoint(record))
         if self._folder is not None:
             self.write_exchanges()
+        return self
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         if record.bill.is_complete:

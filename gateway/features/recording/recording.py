@@ -18,6 +18,7 @@ from gateway.features.recording.recorded import Folder, Side
 from gateway.http.headers import Headers, translated_headers
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
+from gateway.seams.observe import ExchangeObserver
 from gateway.telemetry.observer import ExchangeRecorder, ExchangeRecording
 from gateway.telemetry.tap import HasLane, listen
 from gateway.upstream.request import UpstreamRequest
@@ -175,10 +176,10 @@ def _identity(request: UpstreamRequest) -> object:
     return request.url, request.headers
 
 
-class Recorder(ExchangeRecorder):
+class Recorder(ExchangeRecorder, ExchangeObserver):
     """Writes recordings to ``folder``.
 
-    An observer of the ledger; used from the trio thread only. ``run`` writes everything; ``finish`` ends it when all is
+    Used from the trio thread only. ``run`` writes everything; ``finish`` ends it when all is
     written."""
 
     def __init__(self, folder: Path, secrets: Secrets = ()) -> None:
@@ -200,9 +201,6 @@ class Recorder(ExchangeRecorder):
 
     def hide(self, secrets: Secrets) -> None:
         self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets)))
-
-    def note_start(self, record: Record) -> None:
-        pass
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         recording = self._open.pop(record, None)

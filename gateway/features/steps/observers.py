@@ -28,6 +28,7 @@ from gateway.features.steps.tables import answer_table_for, table_for
 from gateway.features.steps.verdicts import StepRecords, unavailable
 from gateway.http.threads import call_in_thread
 from gateway.ledger.record import Record
+from gateway.seams.observe import ExchangeObserver
 from gateway.telemetry.content import ExchangeContent
 from streams.errors import GatewayError
 from trigate.steps import Check, Finished, Moment, Part
@@ -347,8 +348,8 @@ class TextMasking:
             return None
 
 
-class FinishedRecords:
-    """Collects the finished exchanges of a process for its observers, as an observer of the ledger.
+class FinishedRecords(ExchangeObserver):
+    """Collects the finished exchanges of a process for its observers.
 
     An exchange belongs to the configuration of its start."""
 
@@ -377,10 +378,13 @@ class FinishedRecords:
         """Count records that the observer ``name`` does not get."""
         self.metrics.add(STEP_RECORDS_LOST, name, reason, by=count)
 
-    def note_start(self, record: Record) -> None:
-        if self._current is not None:
-            self._open[record] = self._current
-            self._current.steps.acquire()
+    def observe(self, record: Record) -> "FinishedRecords | None":
+        """Observe the exchange of ``record`` if there are observers."""
+        if self._current is None:
+            return None
+        self._open[record] = self._current
+        self._current.steps.acquire()
+        return self
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         if (queues := self._open.pop(record, None)) is not None:

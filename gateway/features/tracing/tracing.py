@@ -37,6 +37,7 @@ from gateway.http.headers import Headers
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.record import Record, StepWork
 from gateway.logs.masking import Mask
+from gateway.seams.observe import ExchangeObserver
 from gateway.telemetry.observer import CallObserver, ExchangeTracer
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
@@ -195,8 +196,8 @@ class Trace(CallObserver):
         self._tracing.child(parent, name, since).end(_to_nanoseconds(until))
 
 
-class Tracing(ExchangeTracer):
-    """The traces of one process, an ``Observer`` of its ledger. ``mask`` removes keys from spans."""
+class Tracing(ExchangeTracer, ExchangeObserver):
+    """The traces of one process, which observe all exchanges. ``mask`` removes keys from spans."""
 
     is_active = True
 
@@ -263,9 +264,6 @@ class Tracing(ExchangeTracer):
         kind = SpanKind.CLIENT if client else SpanKind.INTERNAL
         start = None if since is None else _to_nanoseconds(since)
         return self._tracer.start_span(name, set_span_in_context(parent), kind, start_time=start)
-
-    def note_start(self, record: Record) -> None:
-        """Do nothing: a trace needs the request's headers."""
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         if (trace := self._open.pop(record, None)) is not None:

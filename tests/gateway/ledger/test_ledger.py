@@ -15,6 +15,7 @@ from gateway.ledger.ledger import LONGEST, LONGEST_LINE, LONGEST_NAME, MOST_TRIE
 from gateway.ledger.record import Record
 from gateway.logs.masking import MASKED, Mask, without_quotations
 from gateway.logs.terminal import EXCHANGES
+from gateway.seams.observe import ExchangeObserver, Observers
 from providers.catalog.prices import FREE, SUBSCRIPTION, Cost, Price
 from streams.events import ErrorInfo, Usage
 from tests.support.each_row import each_row
@@ -41,11 +42,12 @@ def test_a_line_is_limited_in_length_whatever_its_fields_contain(lines, letter):
     """Envoy's measure: https://github.com/envoyproxy/envoy/blob/main/SECURITY.md, resource exhaustion."""
     long = letter * 100_000
     ledger, seen = Ledger(readable=False), []
-    ledger.observers.append(type("Seen", (), {"note_end": lambda _, record, line: seen.append(line)})())
+    observer = type("Seen", (ExchangeObserver,), {"note_end": lambda _, record, line: seen.append(line)})()
     record = Record(
         "req_1", "chat", requested_model=long, target=long, upstream_id=long, attempts=1,
         error=ErrorInfo("upstream", long),
         dropped=(long,) * 2000, adapted=tuple(f"{letter}{number}" for number in range(2000)),
+        observers=Observers([observer]),
     )  # fmt: skip
     ledger.settle(record, disconnected=False)
     assert len(lines[0].encode()) <= LONGEST_LINE

@@ -17,6 +17,7 @@ from gateway.features.kept_ledger.table import LedgerTable, ShrinkResult, total
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
+from gateway.seams.observe import observation_of
 from gateway.stores.sqlite import SqliteDatabase
 from gateway.stores.store import Unavailable
 from providers.catalog.prices import Price
@@ -73,7 +74,7 @@ def kept_in(table: LedgerTable, **given: Any) -> TableLedgerWriter:
 
 def ledger_to(kept: TableLedgerWriter) -> Ledger:
     ledger = Ledger(readable=False)
-    ledger.observers.append(kept)
+    observation_of(ledger).observes.append(lambda record: kept)
     return ledger
 
 

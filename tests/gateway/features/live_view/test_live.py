@@ -33,6 +33,7 @@ from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
+from gateway.seams.observe import observation_of
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
@@ -492,9 +493,9 @@ def test_a_configuration_may_switch_it_off_and_on():
     assert isinstance(open_live_view(ledger, wanted=False), NoLiveView)
     live_view = open_live_view(ledger, wanted=True)
     assert open_live_view(ledger, wanted=True, live_view=live_view) is live_view
-    assert ledger.observers == [live_view]
+    assert observation_of(ledger).observes == [live_view.observe]
     assert isinstance(open_live_view(ledger, wanted=False, live_view=live_view), NoLiveView)
-    assert ledger.observers == []
+    assert observation_of(ledger).observes == []
 
 
 def test_an_exchange_from_before_the_first_viewer_is_released():

@@ -39,6 +39,7 @@ from gateway.features.metrics.rows import (
 from gateway.features.metrics.shared_metrics import WorkersCollector, merge_dead_worker, whole
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
+from gateway.seams.observe import observation_of
 from gateway.stores.memory import MemoryStore
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Node, Size, Unavailable
@@ -131,7 +132,7 @@ def observed_metrics(settings: dict[str, Any]) -> tuple[Metrics, Ledger]:
     ledger.mask.apply_config(read)
     metrics = open_metrics(read, ledger.mask)
     assert isinstance(metrics, Metrics)
-    ledger.observers.append(metrics)
+    observation_of(ledger).observes.append(metrics.observe_exchange)
     return metrics, ledger
 
 

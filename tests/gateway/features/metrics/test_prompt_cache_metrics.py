@@ -11,6 +11,7 @@ from gateway.features.prompt_caches.loss import CacheLoss
 from gateway.features.prompt_caches.values import CacheVerdict, CauseName, CauseShare
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
+from gateway.seams.observe import observation_of
 from tests.pages.tables import rows_of
 from tests.support.harness import ROOT, config, provider
 from tests.support.metrics_page import Numbers, page_of
@@ -30,7 +31,7 @@ def metrics() -> Metrics:
 @pytest.fixture
 def ledger(metrics) -> Ledger:
     found = Ledger(readable=False)
-    found.observers.append(metrics)
+    observation_of(found).observes.append(metrics.observe_exchange)
     return found
 
 

@@ -28,6 +28,7 @@ from gateway.features.recording.recording import Recorder
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
+from gateway.seams.observe import observation_of
 from gateway.telemetry.stream_text import events_in
 from gateway.upstream.request import UpstreamRequest
 from providers.neutral.invoked import INVOKED
@@ -330,7 +331,7 @@ class Desk:
     def __init__(self, folder: Path, secrets: tuple[str, ...] = ()) -> None:
         self.ledger = Ledger(readable=False)
         self.recorder = Recorder(folder, secrets)
-        self.ledger.observers.append(self.recorder)
+        observation_of(self.ledger).observes.append(lambda record: self.recorder)
 
     def begin(self, body: bytes = b'{"model":"x"}', **headers: str) -> tuple[Record, recording.Recording]:
         record = self.ledger.open("call", "chat")

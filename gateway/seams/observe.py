@@ -1,0 +1,193 @@
+"""The seam of observation: what learns about exchanges without taking part in them.
+
+When an exchange arrives, the kernel calls each ``Observe`` once. It returns the ``ExchangeObserver`` of this exchange,
+which may be one object for all, or ``None``. The kernel then calls its methods, in the order of the features:
+
+``note_arrival``, ``note_request``, ``note_resolved``, for each request to a provider ``outgoing``, ``note_sent``,
+``note_head`` and ``note_body``; ``headers`` and ``note_response``, at last ``fields`` and ``note_end``. ``note_hidden``
+may come at any time. A rejected request has fewer of them: only ``fields`` and ``note_end`` are certain.
+
+- **Time.** Every method runs within the exchange, synchronously. It may not wait, and does no more than store a
+  reference or read the clock; longer work belongs in a thread after ``note_end``.
+- **Errors.** An observer may not raise. The kernel logs the first error, and calls this observer no more.
+- **Cancellation.** An exchange that is cancelled is settled, too. ``note_end`` comes exactly once.
+- **Views.** A text has three views: *received* from the client or a provider, *public* after the steps that hide, and
+  *sent*, where values have returned to the client. An observer gets only the public view: the kernel keeps the others
+  to itself, and passes on a received text when no step may still hide a part of it. ``note_hidden`` reports that the
+  exchange has more texts than these.
+- **Changes.** Only ``outgoing`` and ``headers`` return something for others: headers of a request and of the response.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+from gateway.config.redaction import Secrets
+from gateway.http.headers import Headers
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Record
+from gateway.request.client_request import ClientRequest
+from gateway.request.parse import Incoming
+from gateway.upstream.request import UpstreamRequest
+from gateway.upstream.response import UpstreamResponse
+from streams.events import Api
+
+log = logging.getLogger("trigate")
+
+
+class ExchangeObserver:
+    """Observes one exchange. This base does nothing."""
+
+    def note_arrival(self, headers: Headers, path: str) -> None:
+        """Note the client's ``headers`` and the route."""
+
+    def note_request(self, client_request: ClientRequest, body: bytes) -> None:
+        """Note the body of the client's request to a conversation."""
+
+    def note_resolved(self, incoming: Incoming) -> None:
+        """Note the request with the earlier turns that it refers to. A later attempt may send one with more masks."""
+
+    def outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
+        """Return ``request`` as it will be sent: a trace adds the headers that make the provider's spans children of
+        this call."""
+        return request
+
+    def note_sent(
+        self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
+    ) -> None:
+        """Note that ``request`` has its slot, for which it may have ``waited``, and goes to ``provider``, whose
+        response may repeat ``secrets``."""
+
+    def note_head(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
+        """Note the head of the provider's response to ``request``. Two requests may run at the same time."""
+
+    def note_body(self, body: bytes) -> None:
+        """Note a part of the provider's response, which is not a stream."""
+
+    def note_response(self, status: int, headers: Headers, body: bytes | None) -> None:
+        """Note the response to the client; ``None`` for a stream, or for a body that is not public."""
+
+    def note_hidden(self) -> None:
+        """Note that a step masked or refused a part of the exchange."""
+
+    def headers(self, record: Record, *, is_whole: bool) -> Headers:
+        """Return more headers of the response; ``is_whole``: it is no stream."""
+        return ()
+
+    def fields(self, record: Record) -> Mapping[str, Any]:
+        """Return more fields of the log line. The exchange has ended, and its attempts are still to be priced."""
+        return {}
+
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
+        """Note the end of the exchange, with the fields of its log ``line``."""
+
+
+Observe: TypeAlias = Callable[[Record], ExchangeObserver | None]
+"""Returns the observer of the exchange of a new record, ``None`` if it is of no interest."""
+
+
+class Observers:
+    """The observers of one exchange, which the kernel calls through this object. Its methods never raise."""
+
+    def __init__(self, observers: Iterable[ExchangeObserver] = ()) -> None:
+        self._observers = [*observers]
+
+    def note_arrival(self, headers: Headers, path: str) -> None:
+        self._tell("note_arrival", headers, path)
+
+    def note_request(self, client_request: ClientRequest, body: bytes) -> None:
+        self._tell("note_request", client_request, body)
+
+    def note_resolved(self, incoming: Incoming) -> None:
+        self._tell("note_resolved", incoming)
+
+    def outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
+        for observer in tuple(self._observers):
+            try:
+                request = observer.outgoing(request)
+            except Exception:
+                self._drop(observer)
+        return request
+
+    def note_sent(
+        self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
+    ) -> None:
+        self._tell("note_sent", request, waited, api, provider, secrets)
+
+    def note_head(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
+        self._tell("note_head", request, response)
+
+    def note_body(self, body: bytes) -> None:
+        self._tell("note_body", body)
+
+    def note_response(self, status: int, headers: Headers, body: bytes | None) -> None:
+        self._tell("note_response", status, headers, body)
+
+    def note_hidden(self) -> None:
+        self._tell("note_hidden")
+
+    def headers(self, record: Record, *, is_whole: bool) -> Headers:
+        found: Headers = ()
+        for observer in tuple(self._observers):
+            try:
+                found = (*found, *observer.headers(record, is_whole=is_whole))
+            except Exception:
+                self._drop(observer)
+        return found
+
+    def fields(self, record: Record) -> Mapping[str, Any]:
+        found: dict[str, Any] = {}
+        for observer in tuple(self._observers):
+            try:
+                found.update(observer.fields(record))
+            except Exception:
+                self._drop(observer)
+        return found
+
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
+        self._tell("note_end", record, line)
+
+    def _tell(self, event: str, *facts: object) -> None:
+        for observer in tuple(self._observers):
+            try:
+                getattr(observer, event)(*facts)
+            except Exception:
+                self._drop(observer)
+
+    def _drop(self, observer: ExchangeObserver) -> None:
+        """Log the current error of ``observer``, and call it no more: it must not end the exchange."""
+        log.exception("%s failed, and learns no more about this exchange", type(observer).__name__)
+        self._observers.remove(observer)
+
+
+UNOBSERVED: Final = Observers()
+
+
+def observers_of(record: Record) -> Observers:
+    """Return the observers of the exchange of ``record``."""
+    return record.observers if isinstance(record.observers, Observers) else UNOBSERVED
+
+
+class Observation:
+    """The start of the observers of each exchange of ``ledger``: those of the ``hooks``, after ``observes``."""
+
+    def __init__(self) -> None:
+        self.observes: list[Observe] = []
+        self.hooks: tuple[Observe, ...] = ()
+
+    def __call__(self, record: Record) -> Observers:
+        found = []
+        for observe in (*self.observes, *self.hooks):
+            try:
+                if (observer := observe(record)) is not None:
+                    found.append(observer)
+            except Exception:  # the boundary, as in ``Observers``
+                log.exception("%s failed, and learns nothing about this exchange", observe)
+        return Observers(found)
+
+
+def observation_of(ledger: Ledger) -> Observation:
+    """Return the start of observers of the exchanges of ``ledger``."""
+    if not isinstance(ledger.observe, Observation):
+        ledger.observe = Observation()
+    return ledger.observe
