@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import attrs
 import click
@@ -43,7 +43,7 @@ class LoadResults:
     compared: Sequence[ComparedFigure] | None = None
 
 
-def run(options: Mapping[str, Any]) -> int:
+def run(**options: Any) -> int:
     """Run ``trigate load`` and return its exit status. Except with 2, the report is written."""
     try:
         plan = build_plan(options)
@@ -97,11 +97,12 @@ def _open_log(path: Path | None) -> Iterator[RequestLog | None]:
     if path is None:
         yield None
         return
-    with contextlib.ExitStack() as stack:
-        file: BinaryIO = sys.stdout.buffer if path == STDOUT else stack.enter_context(path.open("wb", buffering=0))
+    with contextlib.nullcontext(sys.stdout.buffer) if path == STDOUT else path.open("wb", buffering=0) as file:
         log = RequestLog(file)
-        stack.callback(log.close)
-        yield log
+        try:
+            yield log
+        finally:
+            log.close()
 
 
 # Running
@@ -190,12 +191,12 @@ def _report(plan: LoadPlan, results: LoadResults, options: Mapping[str, Any]) ->
     if results.compared is not None:
         click.echo(text.comparison_text(results.compared, [single.name for single in results.runs]), file=out)
     try:
-        if options["json"] is not None:
-            _write(options["json"], report_file.dump(results.runs, judged, results.compared, __version__) + b"\n")
-        if options["html"] is not None:
+        if (path := options["json"]) is not None:
+            _write(path, report_file.dump(results.runs, judged, results.compared, __version__) + b"\n")
+        if (path := options["html"]) is not None:
             from loadtest.reports.page import page
 
-            _write(options["html"], page(results.runs, judged, results.compared).encode())
+            _write(path, page(results.runs, judged, results.compared).encode())
     except OSError as error:
         click.echo(f"cannot write {error.filename}: {(error.strerror or 'unusable').lower()}", err=True)
         return UNUSABLE
@@ -207,18 +208,15 @@ def _write(path: Path, data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:
-        report_file.write_atomically(path, data)
+        path.write_bytes(data)
 
 
 def _exit_status(results: LoadResults, failures: Sequence[str]) -> int:
     """Print the failures and return the exit status."""
-    for failure in failures:
-        click.echo(failure, err=True)
     refused = [single for single in results.runs if single.is_refused]
-    for single in refused:
-        fault = single.tally.failures[0] if single.tally.failures else None
-        why = single.stopped or (f"no request got a connection: {fault.kind}: {fault.example}" if fault else "refused")
-        click.echo(f"failed: {single.name}: {why}", err=True)
+    reasons = [f"failed: {single.name}: {single.stopped or 'no request got a connection'}" for single in refused]
+    for failure in (*failures, *reasons):
+        click.echo(failure, err=True)
     if any(single.interrupted for single in results.runs):
         return INTERRUPTED
     if refused:

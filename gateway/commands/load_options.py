@@ -1,11 +1,12 @@
 """The command ``trigate load`` with its options."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import click
+
+from gateway.commands.help import Command
 
 # providers/apis.py has them too, but is slow to import
 APIS: Final = ("chat", "messages", "responses", "gemini", "converse", "interactions")
@@ -18,49 +19,40 @@ def _option(*names: str, **more: Any) -> click.Option:
     return click.Option(names, **more)
 
 
-SECTIONS: Final[Mapping[str, tuple[click.Option, ...]]] = {
-    "Requests": (
-        _option("--model", metavar="MODEL", help="The model. Only --requests can omit it."),
-        _option("--api", type=click.Choice(APIS), metavar="API",
-                help=f"{NAMES}; default: from the path of URL, else chat."),
-        _option("--no-stream", "stream", flag_value=False, default=True, help="Request responses without streaming."),
-        _option("--prompt", metavar="TOKENS", help="The length of prompts, such as 1000 or 50-2000; default: 20."),
-        _option("--output", metavar="TOKENS", help="The maximum length of answers; default: 1024."),
-        _option("--requests", type=_FILE, metavar="FILE",
-                help="Send the bodies in FILE, one per line, instead of made prompts."),
-        _option("--key-env", metavar="NAME",
-                help="The variable with the API key; default: the usual one, for a provider's own host."),
-    ),
-    "Load": (
-        _option("--rate", type=float, metavar="N", help="Start N requests per second, even if the server is slow."),
-        _option("--poisson", is_flag=True, help="Start them at random times, as independent clients do."),
-        _option("--concurrency", type=int, metavar="N",
-                help="Run N clients; each sends its next request after a response. Default: 1."),
-        _option("--seconds", metavar="TIME", help="How long to start measured requests; default: 30."),
-        _option("-n", "--count", type=int, metavar="COUNT", help="Stop after COUNT measured requests."),
-        _option("--warmup", metavar="TIME", help="Send load for TIME before measuring; default: 0."),
-        _option("--timeout", metavar="TIME", help="The longest time for one exchange; default: 300."),
-        _option("--leave", metavar="SHARE:AFTER",
-                help="Let this share of clients disconnect, such as 10%:2s or 10%:20tokens."),
-        _option("--rounds", type=int, metavar="N",
-                help="Alternate between two servers in N rounds; default: 10 with two servers."),
-    ),
-    "Objectives": (
-        _option("--slo", multiple=True, metavar="OBJECTIVES",
-                help="What a good answer needs, such as ttft<500ms,gap.p95<50ms,duration<30s."),
-        _option("--find-rate", is_flag=True,
-                help="Find the highest rate at which 99% of answers meet --slo, or no --fail-if is true."),
-        _option("--max-rate", type=float, metavar="N", help="The highest rate to try."),
-        _option("--fail-if", multiple=True, metavar="CONDITION",
-                help="Exit with 1 if the condition is true, such as ttft.p95>500ms or errors>0."),
-    ),
-    "Output": (
-        _option("--json", type=_FILE, metavar="FILE", help="Write the report as JSON; - prints it."),
-        _option("--html", type=_FILE, metavar="FILE", help="Write the report as a web page with charts."),
-        _option("--log", type=_FILE, metavar="FILE", help="Write one line of JSON per request; - prints it."),
-    ),
-}  # fmt: skip
-"""The sections of the help, with their options."""
+_OPTIONS: Final = [
+    _option("--model", metavar="MODEL", help="The model. Only --requests can omit it."),
+    _option("--api", type=click.Choice(APIS), metavar="API",
+            help=f"{NAMES}; default: from the path of URL, else chat."),
+    _option("--no-stream", "stream", flag_value=False, default=True, help="Request responses without streaming."),
+    _option("--prompt", metavar="TOKENS", help="The length of prompts, such as 1000 or 50-2000; default: 20."),
+    _option("--output", metavar="TOKENS", help="The maximum length of answers; default: 1024."),
+    _option("--requests", type=_FILE, metavar="FILE",
+            help="Send the bodies in FILE, one per line, instead of made prompts."),
+    _option("--key-env", metavar="NAME",
+            help="The variable with the API key; default: the usual one, for a provider's own host."),
+    _option("--rate", type=float, metavar="N", help="Start N requests per second, even if the server is slow."),
+    _option("--poisson", is_flag=True, help="Start them at random times, as independent clients do."),
+    _option("--concurrency", type=int, metavar="N",
+            help="Run N clients; each sends its next request after a response. Default: 1."),
+    _option("--seconds", metavar="TIME", help="How long to start measured requests; default: 30."),
+    _option("-n", "--count", type=int, metavar="COUNT", help="Stop after COUNT measured requests."),
+    _option("--warmup", metavar="TIME", help="Send load for TIME before measuring; default: 0."),
+    _option("--timeout", metavar="TIME", help="The longest time for one exchange; default: 300."),
+    _option("--leave", metavar="SHARE:AFTER",
+            help="Let this share of clients disconnect, such as 10%:2s or 10%:20tokens."),
+    _option("--rounds", type=int, metavar="N",
+            help="Alternate between two servers in N rounds; default: 10 with two servers."),
+    _option("--slo", multiple=True, metavar="OBJECTIVES",
+            help="What a good answer needs, such as ttft<500ms,gap.p95<50ms,duration<30s."),
+    _option("--find-rate", is_flag=True,
+            help="Find the highest rate at which 99% of answers meet --slo, or no --fail-if is true."),
+    _option("--max-rate", type=float, metavar="N", help="The highest rate to try."),
+    _option("--fail-if", multiple=True, metavar="CONDITION",
+            help="Exit with 1 if the condition is true, such as ttft.p95>500ms or errors>0."),
+    _option("--json", type=_FILE, metavar="FILE", help="Write the report as JSON; - prints it."),
+    _option("--html", type=_FILE, metavar="FILE", help="Write the report as a web page with charts."),
+    _option("--log", type=_FILE, metavar="FILE", help="Write one line of JSON per request; - prints it."),
+]  # fmt: skip
 
 _BODIES: Final = "put it into bodies of your own, with --requests FILE"
 _SEVERAL: Final = "run the command once for each"
@@ -95,8 +87,8 @@ REMOVED: Final[Mapping[str, str]] = {
 """Options and commands of earlier versions, and what to do instead."""
 
 
-class LoadCommand(click.Command):
-    """The command ``trigate load``, with its options in sections and advice for removed ones."""
+class LoadCommand(Command):
+    """The command ``trigate load``, with advice for removed options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         removed = args[0] if args and args[0] in REMOVED else None
@@ -108,22 +100,12 @@ class LoadCommand(click.Command):
                 raise
         raise click.UsageError(f"{removed} was removed: {REMOVED[removed]}", ctx)
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, section by section."""
-        listed = [option for options in SECTIONS.values() for option in options]
-        others = [one for one in self.get_params(ctx) if isinstance(one, click.Option) and one not in listed]
-        for title, options in {**SECTIONS, "Help": others}.items():
-            with formatter.section(title):
-                formatter.write_dl([row for option in options if (row := option.get_help_record(ctx)) is not None])
-
 
 @click.command(
     cls=LoadCommand,
+    runs="load:run",
     short_help="Load-test a server, and measure its streams.",
-    params=[
-        click.Argument(["targets"], nargs=-1, required=True, metavar="[NAME=]URL..."),
-        *(option for options in SECTIONS.values() for option in options),
-    ],
+    params=[click.Argument(["targets"], nargs=-1, required=True, metavar="[NAME=]URL..."), *_OPTIONS],
 )
 def load(**options: Any) -> None:
     """Load-test a server that speaks one of the six APIs, and measure its streams.
@@ -133,11 +115,3 @@ def load(**options: Any) -> None:
 
     Exit status: 0, 1 if a condition of --fail-if is true, 2 if no load could run or no request got a connection.
     """
-    from gateway.commands.load import run
-
-    try:
-        status = run(options)
-    except KeyboardInterrupt:  # an interrupted load writes a report; here none had begun
-        click.echo("interrupted; no report", err=True)
-        status = 130
-    sys.exit(status)

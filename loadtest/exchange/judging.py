@@ -1,18 +1,19 @@
 """Judges every answer against the grammar of its API, in a separate process.
 
 Judging an event takes longer than reading it, and would delay the clocks of other streams here. The process has the
-lowest priority, so that it takes no CPU time from a server on the same machine.
+lowest priority, so that it takes no CPU time from a server on the same machine. It reads answers and writes verdicts,
+one per line of JSON, in the same order.
 """
 
 import contextlib
 import os
 import signal
-import struct
 import subprocess
 import sys
+from collections import deque
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any, BinaryIO, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import attrs
 import msgspec
@@ -22,8 +23,6 @@ from loadtest.exchange.content import AnswerContent, read_answer
 from streams.events import Api
 from streams.garbage import freeze_startup_objects
 from streams.structure import MAX_ELEMENTS, has_more_elements
-
-_LENGTH = struct.Struct("<I")
 
 HELD: Final = 64 * 2**20
 """Bytes of answers that may wait for the judge.
@@ -57,9 +56,6 @@ class StreamVerdict:
     reading: AnswerContent = attrs.field(factory=AnswerContent)
 
 
-_verdicts = msgspec.msgpack.Decoder(tuple[int, StreamVerdict])
-
-
 class AnswerJudge(Protocol):
     async def __call__(self, answer: ReceivedAnswer) -> StreamVerdict: ...
 
@@ -82,56 +78,39 @@ class _JudgeProcess:
     """The connection to the judge process."""
 
     def __init__(self, process: trio.Process) -> None:
-        self._process = process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._input, self._output = process.stdin, process.stdout
         self._held = 0
         self._sending = trio.Lock()
-        self._waiting: dict[int, trio.MemorySendChannel[StreamVerdict]] = {}
-        self._number = 0
-        self.gone = False
-        self.ready = trio.Event()
+        self._waiting: deque[trio.MemorySendChannel[StreamVerdict]] = deque()
+        self._gone = False
 
     async def __call__(self, answer: ReceivedAnswer) -> StreamVerdict:
-        if self._held + len(answer.body) > HELD:
+        if self._gone or self._held + len(answer.body) > HELD:
             return judge_answer(answer)
         self._held += len(answer.body)
+        send, receive = trio.open_memory_channel[StreamVerdict](1)
         try:
-            return await self._request_verdict(answer)
+            async with self._sending:
+                self._waiting.append(send)
+                await self._input.send_all(msgspec.json.encode(answer) + b"\n")
+            return await receive.receive()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel):
+            return judge_answer(answer)  # the process was killed: judge here instead
         finally:
             self._held -= len(answer.body)
 
-    async def _request_verdict(self, answer: ReceivedAnswer) -> StreamVerdict:
-        assert self._process.stdin is not None
-        self._number += 1
-        number = self._number
-        send, receive = trio.open_memory_channel[StreamVerdict](1)
-        self._waiting[number] = send
-        try:
-            async with self._sending:
-                await self._process.stdin.send_all(_pack((number, *attrs.astuple(answer))))
-            if not self.gone:
-                return await receive.receive()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel):
-            pass
-        finally:
-            self._waiting.pop(number, None)
-        return judge_answer(answer)  # the process was killed: judge here instead
-
     async def listen(self) -> None:
         """Deliver the verdicts until the process ends."""
-        assert self._process.stdout is not None
-        held = b""
-        async for data in self._process.stdout:
-            held += data
-            while len(held) >= _LENGTH.size and len(held) >= (end := _LENGTH.size + _LENGTH.unpack_from(held)[0]):
-                number, verdict = _verdicts.decode(held[_LENGTH.size : end])
-                held = held[end:]
-                self.ready.set()
-                if number in self._waiting:
-                    self._waiting[number].send_nowait(verdict)
-                    await trio.lowlevel.checkpoint()  # count one at a time, so that reads can run in between
-        self.gone = True
-        self.ready.set()
-        for waiting in self._waiting.values():
+        decoder, held = msgspec.json.Decoder(StreamVerdict), b""
+        async for data in self._output:
+            *lines, held = (held + data).split(b"\n")
+            for line in lines:
+                self._waiting.popleft().send_nowait(decoder.decode(line))
+                await trio.lowlevel.checkpoint()  # count one at a time, so that reads can run in between
+        self._gone = True
+        for waiting in self._waiting:
             waiting.close()
 
 
@@ -144,24 +123,12 @@ async def open_judge() -> AsyncIterator[AnswerJudge]:
         process: trio.Process = await nursery.start(start)
         judge = _JudgeProcess(process)
         nursery.start_soon(judge.listen)
-        await judge.ready.wait()  # its start uses CPU, so it must be over before the measurement
+        # Its start uses CPU, so it must be over before the measurement. The first verdict loads all modules.
+        await judge(ReceivedAnswer("chat", True, b""))
         try:
             yield judge
         finally:
             nursery.cancel_scope.cancel()
-
-
-def _pack(value: Any) -> bytes:
-    data = msgspec.msgpack.encode(value)
-    return _LENGTH.pack(len(data)) + data
-
-
-def _read_message(source: BinaryIO) -> Any:
-    """Return the next message, or ``None`` at the end."""
-    head = source.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
-        return None
-    return msgspec.msgpack.decode(source.read(_LENGTH.unpack(head)[0]))
 
 
 def main() -> None:
@@ -169,17 +136,12 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the load tester, which ends this process
     with contextlib.suppress(OSError, AttributeError):
         os.nice(19)
-    verdict = judge_answer(ReceivedAnswer("chat", True, b""))  # loads all modules before the first answer
+    judge_answer(ReceivedAnswer("chat", True, b""))
     freeze_startup_objects()
-    _send_verdict(0, verdict)
-    while (message := _read_message(sys.stdin.buffer)) is not None:
-        number, *fields = message
-        _send_verdict(number, judge_answer(ReceivedAnswer(*fields)))
-
-
-def _send_verdict(number: int, verdict: StreamVerdict) -> None:
-    sys.stdout.buffer.write(_pack((number, verdict)))
-    sys.stdout.buffer.flush()
+    decoder = msgspec.json.Decoder(ReceivedAnswer)
+    for line in sys.stdin.buffer:
+        sys.stdout.buffer.write(msgspec.json.encode(judge_answer(decoder.decode(line))) + b"\n")
+        sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

@@ -52,9 +52,8 @@ class ExchangeRecord:
     generated content, and ``first_output`` is the first of them that is not reasoning. ``end_event`` is the time of the
     API's end event, ``ended`` when reading stopped.
 
-    ``asked_input`` is the requested length of a made prompt. ``route`` has the headers in which a gateway reports its
-    target. ``waived`` are broken rules of the grammar that many servers break. ``left_open`` means that the answer had
-    its end event but HTTP did not end.
+    ``route`` has the headers in which a gateway reports its target. ``waived`` are broken rules of the grammar that
+    many servers break. ``left_open`` means that the answer had its end event but HTTP did not end.
     """
 
     number: int = 0
@@ -74,7 +73,6 @@ class ExchangeRecord:
     end: End = "interrupted"
     problem: Problem | None = None
     tokens: AnswerTokens = AnswerTokens()
-    asked_input: int | None = None
     finish: str = ""
     request_id: str = ""
     route: Sequence[tuple[str, str]] = ()

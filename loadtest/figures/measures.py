@@ -113,7 +113,6 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "stall": Measure("longest gap of a stream", "s", _stall),
     "tpot": Measure("time per output token", "s", _per_token),
     "duration": Measure("duration", "s", _duration),
-    "asked_input": Measure("input tokens asked for", "tokens", _of_whole(lambda record: record.asked_input)),
     "input_tokens": Measure("input tokens", "tokens", _of_whole(lambda record: record.tokens.input)),
     "output_tokens": Measure("output tokens", "tokens", _of_whole(lambda record: record.output_tokens or None)),
     "reasoning_tokens": Measure("reasoning tokens", "tokens", _of_whole(lambda record: record.tokens.reasoning)),

@@ -50,7 +50,6 @@ def log_line(record: ExchangeRecord, missed: Sequence[str], target: str, begin: 
         "missed": list(missed),
         "finish": record.finish or None,
         "tokens": {**attrs.asdict(record.tokens), "events": len(record.contents)},
-        "asked_input": record.asked_input,
         "request_id": record.request_id or None,
         "headers": dict(record.route),
         "waived": list(record.waived),

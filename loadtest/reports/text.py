@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadtest.figures.histogram import PERCENTILES
 from loadtest.figures.measures import MEASURES, format_duration, format_number, formatter_of
-from loadtest.figures.notes import notes
-from loadtest.figures.result import Overhead, RunResult
+from loadtest.figures.result import Overhead, RunResult, notes
 from loadtest.figures.rounds import ComparedFigure, verdict_of
 from loadtest.figures.tally import Tally
 from loadtest.plan.limits import ConditionVerdict
@@ -33,8 +32,8 @@ COUNTED: Final = {
 }
 _ALWAYS: Final = ("started", "whole", "errors")
 _SHOWN: Final = (
-    "connect", "ttfb", "ttft", "ttfo", "gap", "stall", "tpot", "duration", "asked_input", "input_tokens",
-    "output_tokens", "left_after",
+    "connect", "ttfb", "ttft", "ttfo", "gap", "stall", "tpot", "duration", "input_tokens", "output_tokens",
+    "left_after",
 )  # fmt: skip
 
 
@@ -96,8 +95,10 @@ def describe_overhead(own: Overhead) -> str:
 
 
 def describe_answers(run: RunResult) -> Iterator[str]:
-    """Describe the goodput, the tokens, the ends and the connections of the answers."""
+    """Describe the number, the goodput, the tokens, the ends and the connections of the answers."""
     tally = run.tally
+    yield describe_counts(tally)
+    yield f"{format_number(run.rate)} requests a second begun, {format_number(run.completed_rate)} completed"
     if tally.goodput is not None:
         missed = [f"{number} missed {figure}" for figure, number in tally.missed.most_common()]
         slo = f" ({'; '.join([', '.join(run.plan['slo']), *missed])})" if run.plan["slo"] else ""
@@ -136,8 +137,6 @@ def summary(run: RunResult, verdicts: Sequence[ConditionVerdict] = ()) -> str:
         describe_load(run.plan, run.seconds) + ("; interrupted" if run.interrupted else ""),
         *([f"ended early: {run.stopped}"] if run.stopped else []),
         *(one.text for one in verdicts),
-        describe_counts(run.tally),
-        f"{format_number(run.rate)} requests a second begun, {format_number(run.completed_rate)} completed",
         *describe_answers(run),
         "",
         text_table(rows) if len(rows) > 1 else "nothing was measured",
@@ -182,4 +181,9 @@ def comparison_rows(figures: Sequence[ComparedFigure], names: Sequence[str]) -> 
 def comparison_text(figures: Sequence[ComparedFigure], names: Sequence[str]) -> str:
     """Return the comparison of two servers."""
     said: list[RenderableType] = [text_table(comparison_rows(figures, names), (0, 5)), ""] if figures else []
-    return _render([*said, f"{names[1]} against {names[0]}: {verdict_of(figures)}"], 0)
+    return _render([*said, comparison_verdict(figures, names)], 0)
+
+
+def comparison_verdict(figures: Sequence[ComparedFigure], names: Sequence[str]) -> str:
+    """Return the verdict on the second server."""
+    return f"{names[1]} against {names[0]}: {verdict_of(figures)}"

@@ -44,33 +44,33 @@ class Unreachable(Exception):
 
 
 class RefusedAnswers:
-    """Finds out that the server refuses everything, or that no request gets a connection."""
+    """Finds out that no request gets a connection, or that the server rejects all of them.
+
+    ``reason`` is the reason to end the load, or "".
+    """
 
     def __init__(self) -> None:
-        self._ended = self._refused = self._unconnected = 0
-        self._text = ""
+        self._ended = 0
+        self._unconnected = self._refused = True
+        self.reason = ""
 
     def add(self, record: ExchangeRecord) -> None:
         problem = record.problem
-        self._ended += record.end != "interrupted"
-        self._refused += record.status in REFUSALS
-        self._unconnected += problem is not None and problem.phase == "connect" and problem.kind in UNREACHED
-        if problem is not None:
-            self._text = self._text or f"{problem.kind}: {problem.detail}"
-
-    @property
-    def reason(self) -> str:
-        """The reason to end the load, or ""."""
-        if FEW <= self._unconnected == self._ended:
-            return f"none of the first {FEW} requests got a connection: {self._text}"
-        if MANY <= self._refused == self._ended:
-            return f"the server rejected all of the first {MANY} requests: {self._text}"
-        return ""
+        if record.end == "interrupted" or self.reason:
+            return
+        self._ended += 1
+        self._unconnected &= problem is not None and problem.phase == "connect" and problem.kind in UNREACHED
+        self._refused &= record.status in REFUSALS
+        text = f"{problem.kind}: {problem.detail}" if problem is not None else ""
+        if self._unconnected and self._ended == FEW:
+            self.reason = f"none of the first {FEW} requests got a connection: {text}"
+        elif self._refused and self._ended == MANY:
+            self.reason = f"the server rejected all of the first {MANY} requests: {text}"
 
     @property
     def is_total(self) -> bool:
         """True if no request got a connection, or the load ended because of refusals."""
-        return bool(self.reason) or 0 < self._unconnected == self._ended
+        return bool(self.reason) or (self._unconnected and self._ended > 0)
 
 
 class ActiveRun:
@@ -217,7 +217,7 @@ class ActiveRun:
         leaves = leaving if leaving is not None and draw < leaving.share else None
         exchange = TimedExchange(plan.api, request.stream, planned - self.begin, leaves, self.begin)
         record = exchange.record
-        record.number, record.asked_input = number, request.asked_input
+        record.number = number
         self.result.record_begin(record.planned, max(0.0, record.began - record.planned))
         self.in_flight += 1
         try:
@@ -228,10 +228,10 @@ class ActiveRun:
             raise
         finally:
             self.in_flight -= 1
-            self._settling.start_soon(self._judge_and_count, exchange, request)
+            self._settling.start_soon(self._judge_and_count, exchange)
         return exchange
 
-    async def _judge_and_count(self, exchange: TimedExchange, request: PreparedRequest) -> None:
+    async def _judge_and_count(self, exchange: TimedExchange) -> None:
         """Judge and count an exchange. Its client does not wait for that."""
         judged = None
         if exchange.is_readable:
@@ -240,8 +240,6 @@ class ActiveRun:
             judged = await self._judge(ReceivedAnswer(kind.api, kind.streamed, exchange.body, exchange.complete))
             self.in_judging -= 1
         record = settle(exchange, judged, self._secrets)
-        if request.learn is not None and record.tokens.input:
-            request.learn(record.tokens.input)
         missed = missed_by(record, self._objectives)
         self.result.add(record, missed)
         if self._log is not None:

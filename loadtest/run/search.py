@@ -20,8 +20,7 @@ import trio
 from loadtest.figures.confidence import CONFIDENCE, surely_kept, surely_missed, surely_rises
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.measures import format_number
-from loadtest.figures.notes import loader_is_the_limit
-from loadtest.figures.result import RunResult
+from loadtest.figures.result import RunResult, loader_is_the_limit
 from loadtest.figures.tally import Tally
 from loadtest.plan.limits import Limit, evidence_of, judge_condition, parse_condition
 from loadtest.plan.plan import LoadPlan

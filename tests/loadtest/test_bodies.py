@@ -11,7 +11,7 @@ from configfile.wording import Wrong
 from loadtest.exchange.content import EventReader, error_message, read_answer
 from loadtest.plan.plan import Lengths, LoadPlan
 from loadtest.requests.bodies import Bodies, api_of, request_headers, request_path
-from loadtest.requests.sources import ANSWERS, Calibration, FileBodies, MadePrompts
+from loadtest.requests.sources import MARK, FileBodies, MadePrompts
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
@@ -37,33 +37,17 @@ def test_each_body_is_a_good_request_of_its_size(api):
         assert part.text == prompt
 
 
-def test_prompts_begin_differently_and_have_the_length_that_the_server_counts():
+def test_prompts_begin_differently_and_have_the_planned_length():
+    """A common word with its space is one token of all common models."""
     source, rng = MadePrompts(plan(prompt=Lengths(1000, 1000))), random.Random(1)
-
-    def prompt_of(number):
-        made = source.prepare(number, rng)
-        return made, msgspec.json.decode(made.body)["messages"][0]["content"]
-
-    made, first = prompt_of(0)
-    assert (len(first), made.asked_input) == (4000, 1000)
-    made.learn(2000)  # a server that counts two characters a token
-    _, second = prompt_of(1)
-    assert len(second) == 2000
+    first, second = (
+        msgspec.json.decode(source.prepare(number, rng).body)["messages"][0]["content"] for number in range(2)
+    )
+    assert len(first.split()) == len(second.split()) == 1000 - MARK + 1
     assert first[:6] != second[:6]
     assert (
         MadePrompts(plan()).prepare(0, random.Random(1)).body != MadePrompts(plan()).prepare(0, random.Random(1)).body
     )
-
-
-def test_impossible_counts_do_not_change_lengths_and_later_ones_neither():
-    found = Calibration()
-    found.add_count(4000, 1)
-    found.add_count(10, 4000)
-    assert found.length(100) == 400
-    for _ in range(ANSWERS):
-        found.add_count(300, 100)
-    found.add_count(200, 100)
-    assert found.length(100) == 300
 
 
 def test_bodies_of_a_file_are_sent_in_order_with_another_model(tmp_path):
@@ -80,7 +64,7 @@ def test_bodies_of_a_file_are_sent_in_order_with_another_model(tmp_path):
     ("content", "said"),
     [
         ("[]", "line 1: this is not a JSON object"),
-        ('{"messages": []}\n{"messages"', "line 2: this is not JSON"),
+        ('{"messages": [], "model": "m"}\n{"messages"', "line 2: this is not JSON"),
         ('{"input": "x"}', "messages is missing"),
         ('{"messages": []}', "the model is missing"),
         ("\n", "has no bodies"),

@@ -6,8 +6,7 @@ import pytest
 
 from loadtest.exchange.record import Problem
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.notes import notes
-from loadtest.figures.result import Overhead
+from loadtest.figures.result import Overhead, notes
 from loadtest.figures.timeline import MOST, LoadTimeline
 from loadtest.reports import text
 from loadtest.reports.page import page

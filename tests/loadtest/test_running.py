@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import trio
 
-from loadtest.figures.notes import notes
+from loadtest.figures.result import notes
 from loadtest.plan.plan import Leaving
 from loadtest.reports import report_file as report
 from loadtest.reports import text
