@@ -39,7 +39,6 @@ from gateway.upstream.framing import MAX_CHUNK
 
 if TYPE_CHECKING:
     from gateway.allowances.raises import Raises
-    from gateway.features.cache_acts.acting import PromptCacheActs
     from gateway.features.people.gate import PeopleGate
     from gateway.features.people.issuers import IssuerDirectory
     from gateway.features.people.own_keys import OwnKeys
@@ -251,15 +250,6 @@ def open_traced_texts(
     tracing.use_groups(authenticator.find_group)
     contents.add(tracing.wants_content)
     return contents
-
-
-def open_cache_acts(config: Config, before: "PromptCacheActs | None" = None) -> "PromptCacheActs | None":
-    """Return the changes for prompt caches, with the state of ``before``; ``None`` if no entry requests any."""
-    if before is not None or not any(one.prompt_cache is not None and one.prompt_cache.acts for one in config.entries):
-        return before
-    from gateway.features.cache_acts.acting import PromptCacheActs  # imported only where it is needed
-
-    return PromptCacheActs()
 
 
 def open_answer_store(config: Config) -> AnswerStore:

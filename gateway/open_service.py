@@ -21,7 +21,6 @@ from gateway.open_parts import (
     observe_metrics,
     open_allowances,
     open_answer_store,
-    open_cache_acts,
     open_configured_view,
     open_health,
     open_issuers,
@@ -129,7 +128,6 @@ def open_service(
         own_keys=open_own_keys(people, people_store),
         sessions=open_sessions(config, issuers, people_store, stored_keys),
         stored_keys=stored_keys,
-        cache_acts=open_cache_acts(config),
         prompt_caching=open_prompt_caching(config, None if shared is None else shared.memory),
         shared=shared,
     )
@@ -190,7 +188,6 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
         ),
         people_store=people_store, own_keys=open_own_keys(service.people, people_store),
         sessions=open_sessions(config, service.issuers, people_store, service.stored_keys),
-        cache_acts=open_cache_acts(config, service.cache_acts),
         live_view=open_configured_view(config, service.ledger, service.live_view),
     )  # fmt: skip
 

@@ -151,11 +151,12 @@ class AttemptAccount:
         if isinstance(self.grant, Grant) and not self.committed:
             assert self._recorded is not None
             self.grant.end(self._context.record.bill.charge(self._recorded))
-        if (marked := self.target_request.marked) is not None:
+        if on_usage := self.target_request.prepared.on_usage:
             assert self._recorded is not None
             usage = self._context.record.bill.usage if self.committed else self._recorded.usage
             if usage is not None:
-                marked.settle(usage)
+                for note in on_usage:
+                    note(usage)
         self._lane_at_end, self.answer = self._lane, None  # breaks a reference cycle through the walk
 
     def outcome(self, error: ErrorInfo) -> Outcome:

@@ -9,7 +9,6 @@ from msgspec import structs
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.noted_prompts import NotedExchange
 from gateway.exchange.sent_prompts import possible_request
-from gateway.features.cache_acts.acting import is_refused, with_edit
 from gateway.features.prompt_caches.caching import PromptCaching
 from gateway.http.offload import offload
 from gateway.request.parse import Incoming
@@ -58,7 +57,7 @@ def with_diagnosis(prepared: Prepared, target: Target, row: CachingRow, response
         return prepared
     member, _, inner = row.diagnosis_member.partition(".")
     draft = Draft.of(prepared.outgoing.body)
-    if draft.raw(member) is not None or is_refused(prepared, target, member):
+    if draft.raw(member) is not None or prepared.refuses(target, member):
         return prepared
     draft.put(member, {inner: response_id})
-    return with_edit(prepared, member, body=draft.encode())
+    return prepared.with_addition(member, body=draft.encode())

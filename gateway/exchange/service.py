@@ -37,7 +37,6 @@ from gateway.upstream.client import Upstream
 from gateway.upstream.request import CredentialSource
 
 if TYPE_CHECKING:
-    from gateway.features.cache_acts.acting import PromptCacheActs
     from gateway.features.people.gate import PeopleGate
     from gateway.features.people.issuers import IssuerDirectory
     from gateway.features.people.own_keys import OwnKeys
@@ -106,8 +105,7 @@ class Service:
       ``people_store`` stores people and the audit; ``None`` if the configuration has no place or no need for it.
     - ``prompt_caching`` explains misses of providers' prompt caches; ``None`` if the configuration switches it off.
       ``shared`` has the tables in the memory that the workers share, ``None`` in a single process.
-    - ``features`` are the open features by name, ``hooks`` what they add to requests.
-    - ``cache_acts`` change requests for prompt caches of providers; ``None`` if no entry requests it."""
+    - ``features`` are the open features by name, ``hooks`` what they add to requests."""
 
     router: Router
     upstream: Upstream
@@ -149,7 +147,6 @@ class Service:
     people: "PeopleGate | None" = None
     own_keys: "OwnKeys | None" = None
     sessions: "Sessions | None" = None
-    cache_acts: "PromptCacheActs | None" = None
     prompt_caching: "PromptCaching | None" = None
     shared: "SharedTables | None" = None
     features: Mapping[str, Running] = attrs.field(factory=dict)

@@ -33,7 +33,6 @@ from streams.events import Usage
 from streams.pipe import Watch
 
 if TYPE_CHECKING:
-    from gateway.features.cache_acts.acting import MarkedRequest, PromptCacheActs
     from gateway.features.steps.response_steps import ResponseSteps
 
 
@@ -44,8 +43,7 @@ class TargetRequest:
     ``sent`` are the client's headers with the added betas, ``dropped_betas`` the paths of removed ones. ``disclosure``
     removes from the target's response what the client must not see. ``size`` is set if the attempt reserves anything,
     if the response alone does not show its cost, or if its estimate would take long when the attempt fails. ``checks``
-    are the steps for its response. ``marked`` is set if the gateway added cache marks. ``choices`` is the number of
-    requested choices."""
+    are the steps for its response. ``choices`` is the number of requested choices."""
 
     context: ExchangeContext
     request: PlannedRequest
@@ -57,7 +55,6 @@ class TargetRequest:
     dropped_betas: tuple[str, ...] = ()
     size: RequestSize | None = None
     checks: "ResponseSteps | None" = None
-    marked: "MarkedRequest | None" = None
     choices: int = 1
 
     @classmethod
@@ -69,7 +66,6 @@ class TargetRequest:
         target: Target,
         prepared: Prepared,
         size: RequestSize | None,
-        marked: "MarkedRequest | None",
         choices: int,
     ) -> "TargetRequest":
         """Return the request with the client's headers for ``target``."""
@@ -81,7 +77,7 @@ class TargetRequest:
         checks = None if context.checks is None else context.checks.response_steps(target)
         disclosure = Disclosure(target, context)
         return cls(
-            context, request, step, target, prepared, sent, disclosure, dropped, size, checks, marked, choices
+            context, request, step, target, prepared, sent, disclosure, dropped, size, checks, choices
         )  # fmt: skip
 
     def report(self, record: Record) -> None:
@@ -160,13 +156,18 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     if omissions.paths and request.suffix is None:  # only a conversation has another API
         target = with_required_api(target, omissions)
     prepared, choices = await offload(request.incoming.size, _prepare_request, request, target, omissions)
-    size, marked = None, None
-    if context.service.cache_acts is not None and request.reports_target_health:
-        prepared, marked = await _apply_cache_acts(context, context.service.cache_acts, request, target, prepared)
+    size = None
+    if request.reports_target_health:
+        for edit in context.service.hooks.edit_sent:
+            prepared = await edit(prepared, target, context, request)
+        wanted, caching = target.entry.prompt_cache, context.service.prompt_caching
+        if wanted is not None and wanted.diagnose and caching is not None:
+            code = await load_module("gateway.exchange.diagnosed_prompts")
+            prepared = await code.request_diagnosis(context, caching, prepared, target, request.incoming)
     is_needed = request.reservation is not None or not _COSTLY.isdisjoint(request.incoming.members)
     if is_needed or prepared.size > LONG_ESTIMATE:
         size = await offload(prepared.size, size_of, prepared, target.api)
-    target_request = TargetRequest.of(context, request, step, target, prepared, size, marked, choices)
+    target_request = TargetRequest.of(context, request, step, target, prepared, size, choices)
     if cause == "first":
         target_request.report(context.record)
     if prepared.outgoing.dropped and context.strict:
@@ -174,21 +175,6 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     if cause in ("retry", "fallback"):
         target_request.report(context.record)
     return target_request
-
-
-async def _apply_cache_acts(
-    context: ExchangeContext, acts: "PromptCacheActs", request: PlannedRequest, target: Target, prepared: Prepared
-) -> "tuple[Prepared, MarkedRequest | None]":
-    """Return ``prepared`` with the changes for prompt caches that the target's entry requests, and its marks."""
-    service = context.service
-    prepared, marked = await acts.apply(
-        prepared, target, context.client_request, request.incoming, service.authenticator.group_of
-    )
-    wanted = target.entry.prompt_cache
-    if wanted is not None and wanted.diagnose and service.prompt_caching is not None:
-        code = await load_module("gateway.exchange.diagnosed_prompts")
-        prepared = await code.request_diagnosis(context, service.prompt_caching, prepared, target, request.incoming)
-    return prepared, marked
 
 
 def _prepare_request(request: PlannedRequest, target: Target, omissions: Omissions) -> tuple[Prepared, int]:

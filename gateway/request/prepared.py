@@ -12,11 +12,14 @@ import attrs
 import msgspec
 
 from gateway.config.settings import Reserve
+from gateway.http.headers import Headers
 from gateway.request.further_models import fallback_models
 from gateway.request.members import check_members
 from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
+from providers.errors.member_paths import parse_path
 from providers.neutral.codec import Outgoing
+from providers.neutral.edits import Edit
 from providers.neutral.values import as_count
 from streams.errors import GatewayError
 from streams.events import Api, Usage
@@ -65,13 +68,15 @@ class Prepared:
 
     ``names`` maps tool names that were shortened for the provider to the client's names. ``output`` is the output that
     it allows; ``None`` for a conversation, whose members state it. ``later_bodies`` are the bodies of additional
-    requests to the same provider, each sent after the response to the one before."""
+    requests to the same provider, each sent after the response to the one before. ``on_usage`` are called with the
+    usage of the attempt, once it has ended."""
 
     outgoing: Outgoing
     names: Mapping[str, str] = attrs.field(factory=dict)
     omissions: Omissions = NOTHING
     output: RequestedOutput | None = None
     later_bodies: tuple[bytes, ...] = ()
+    on_usage: tuple[Callable[[Usage], None], ...] = ()
 
     @property
     def size(self) -> int:
@@ -86,6 +91,22 @@ class Prepared:
     def output_at(self, api: Api) -> RequestedOutput:
         """Return the output that the request allows at a provider with ``api``."""
         return requested_output(api, self.outgoing.body) if self.output is None else self.output
+
+    def refuses(self, target: Target, member: str) -> bool:
+        """Return whether the provider is known to refuse the member, or has refused it."""
+        known = map(parse_path, target.recipient.quirks.refused_fields)
+        return (member,) in (*known, *self.omissions.paths)
+
+    def with_addition(self, name: str, body: bytes | None = None, headers: Headers | None = None) -> "Prepared":
+        """Return the request with another body or other headers, to which the operator added ``name``."""
+        edit, outgoing = Edit(name, lost=False, form="+", why="operator"), self.outgoing
+        outgoing = attrs.evolve(
+            outgoing,
+            body=outgoing.body if body is None else body,
+            headers=outgoing.headers if headers is None else headers,
+            edits=(*outgoing.edits, edit),
+        )
+        return attrs.evolve(self, outgoing=outgoing)
 
     def without_text(self) -> "Prepared":
         """Return the request without its bodies, which may have megabytes."""

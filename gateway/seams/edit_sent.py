@@ -4,11 +4,19 @@
 known: for a conversation before its earlier turns are loaded, at another endpoint after the operator's steps. It is
 sync, and cheap without edits. ``RequestEdits.apply`` follows, in a thread for a large body, and then ``preparation``
 for each attempt, before the provider's own quirks. What rejects raises ``GatewayError`` (400).
+
+**Edits of an attempt** (``EditSent``). The kernel awaits each in the order of the features, for each attempt of a model
+request, hedges included, after its translation and before its size is estimated and reserved. A hook returns the
+request as the target receives it, unchanged where it has nothing to do, and reports what it adds
+(``Prepared.with_addition``). It may wait, and is cancelled with the attempt. It catches its own errors: what escapes
+fails the request. ``Prepared.on_usage`` calls it back once, when the attempt has ended and its usage is known; that
+call may not wait or raise.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
+from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Preparation, Prepared
 from gateway.routing.plan import Plan
@@ -65,3 +73,23 @@ class BeginEdits(Protocol):
 
         ``wire`` is the client's API, or the endpoint of a request that is no conversation."""
         ...
+
+
+class SentRequestFacts(Protocol):
+    """The facts of a planned request that edits of an attempt may depend on.
+
+    ``incoming`` is the client's request with the edits for all targets."""
+
+    @property
+    def incoming(self) -> Incoming: ...
+
+
+class SenderFacts(Protocol):
+    """The facts of the exchange that edits of an attempt may depend on."""
+
+    @property
+    def client_request(self) -> ClientRequest: ...
+
+
+EditSent: TypeAlias = Callable[[Prepared, Target, SenderFacts, SentRequestFacts], Awaitable[Prepared]]
+"""Edits a request in the form for a target."""

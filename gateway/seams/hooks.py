@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from gateway.seams.edit_sent import BeginEdits
+from gateway.seams.edit_sent import BeginEdits, EditSent
 from gateway.seams.observe import Observe
 from gateway.upstream.request import CredentialSource
 
@@ -16,12 +16,13 @@ class Hooks:
     Each attribute is a tuple for one seam, whose module has the contract. The kernel loops over it; without a feature
     the loop is empty.
 
-    - ``begin_edits`` (``gateway.seams.edit_sent``): what providers receive
+    - ``begin_edits``, ``edit_sent`` (``gateway.seams.edit_sent``): what providers receive
     - ``observe`` (``gateway.seams.observe``): what learns about exchanges
     - ``credentials`` (``gateway.seams.secrets``): sources of credentials, with the names of their entries"""
 
     credentials: tuple[tuple[str, CredentialSource], ...] = ()
     begin_edits: tuple[BeginEdits, ...] = ()
+    edit_sent: tuple[EditSent, ...] = ()
     observe: tuple[Observe, ...] = ()
 
 

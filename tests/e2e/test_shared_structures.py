@@ -201,7 +201,6 @@ ROWS_OF_SERVICE = {
     "health": "circuits",
     "balancer": "pins",
     "hedge_shares": "retries and hedges",
-    "cache_acts": "marks for prompt caches",
     "prompt_caching": "memory of prompts",
     "shared": SETTINGS, "features": SETTINGS, "hooks": SETTINGS,
     "live_view": "live view",
@@ -216,6 +215,7 @@ ROWS_OF_SERVICE = {
 ROWS_OF_FEATURES = {
     "secret_stores": SETTINGS,
     "request_members": SETTINGS,
+    "cache_acts": "marks for prompt caches",
 }
 ROWS_OF_WORKERS = {
     "memory": SETTINGS, "workers": SETTINGS, "seat": SETTINGS, "clock": SETTINGS,

@@ -17,10 +17,10 @@ from gateway.balancing.affinity import AUTO, find_affinity
 from gateway.config.prompt_caches import EntryPromptCache, RoutingKey
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
-from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.target import Target
+from gateway.seams.edit_sent import SenderFacts, SentRequestFacts
 from providers.catalog.prices import Price, cost_of
 from providers.catalog.prompt_caching import CachingRow
 from providers.errors.member_paths import parse_path
@@ -119,7 +119,7 @@ _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 @attrs.frozen(eq=False, repr=False)
 class MarkedRequest:
-    """A request with marks of the gateway, to be settled with its usage."""
+    """A request with marks of the gateway, whose usage is to be settled."""
 
     guard: MarkGuard
     client: str
@@ -165,31 +165,29 @@ class PromptCacheActs:
 
     async def apply(
         self,
+        group_of: Callable[[str | None], str | None],
         prepared: Prepared,
         target: Target,
-        client_request: ClientRequest,
-        incoming: Incoming,
-        group_of: Callable[[str | None], str | None],
-    ) -> tuple[Prepared, MarkedRequest | None]:
+        context: SenderFacts,
+        request: SentRequestFacts,
+    ) -> Prepared:
         """Return ``prepared`` with the changes that the target's entry wants. Large bodies are read in a thread.
 
-        ``incoming`` is the request as it arrived, ``group_of`` returns the group of a client."""
-        wanted = target.entry.prompt_cache
+        ``group_of`` returns the group of a client."""
+        wanted, client_request = target.entry.prompt_cache, context.client_request
         if wanted is None or target.endpoint_place is not None:
-            return prepared, None
+            return prepared
         client = client_request.client or ""
         if (row := target.caching) is not None and (wanted.key is not None or wanted.isolate is not None):
-            sender = PromptSender(client, group_of(client_request.client), client_request.headers, incoming)
+            sender = PromptSender(client, group_of(client_request.client), client_request.headers, request.incoming)
             prepared = await with_cache_names(prepared, target, row, wanted, sender)
         if wanted.marks is None or (row is not None and not row.takes_marks) or not may_be_marked(prepared, target):
-            return prepared, None
+            return prepared
         return await self._apply_marks(prepared, target, client, wanted.marks)
 
-    async def _apply_marks(
-        self, prepared: Prepared, target: Target, client: str, lifetime: Lifetime
-    ) -> tuple[Prepared, MarkedRequest | None]:
+    async def _apply_marks(self, prepared: Prepared, target: Target, client: str, lifetime: Lifetime) -> Prepared:
         if not self._guard.allows(client, target.place):
-            return prepared, None
+            return prepared
         body = prepared.outgoing.body
         is_answered, beginning = await offload(len(body), _read_prompt, body, target)
         if is_answered:
@@ -197,9 +195,11 @@ class PromptCacheActs:
         elif target.lane == "hub" and self._seen.note(client, beginning):
             places = _BEGINNING
         else:
-            return prepared, None
+            return prepared
         marked = await offload(len(body), _with_marks, prepared, target, lifetime, places)
-        return marked, None if marked is prepared else MarkedRequest(self._guard, client, target)
+        if marked is prepared:
+            return prepared
+        return attrs.evolve(marked, on_usage=(*marked.on_usage, MarkedRequest(self._guard, client, target).settle))
 
 
 def may_be_marked(prepared: Prepared, target: Target) -> bool:
@@ -265,7 +265,7 @@ async def with_cache_names(
         return await offload(prepared.size, _with_salt, prepared, row.takes_salt, owner, secret)
     if wanted.key is None or row.key_member is None or row.key_separates:
         return prepared
-    if is_refused(prepared, target, row.key_member):
+    if prepared.refuses(target, row.key_member):
         return prepared
     if await offload(prepared.size, _is_present, prepared, row.key_member, sender.headers):
         return prepared
@@ -291,28 +291,16 @@ def _with_salt(prepared: Prepared, member: str, owner: str, secret: bytes) -> Pr
     own = draft.raw(member)
     parts = (owner.encode(errors="surrogatepass"), b"" if own is None else bytes(own))
     draft.put(member, _digest(secret, b"\0".join(parts)))
-    return with_edit(prepared, member, body=draft.encode())
+    return prepared.with_addition(member, body=draft.encode())
 
 
 def _with_key(prepared: Prepared, member: str, key: str) -> Prepared:
     if member.startswith(HEADER_PREFIX):
         name = member.removeprefix(HEADER_PREFIX)
-        return with_edit(prepared, name, headers=(*prepared.outgoing.headers, (name, key)))
+        return prepared.with_addition(name, headers=(*prepared.outgoing.headers, (name, key)))
     draft = Draft.of(prepared.outgoing.body)
     draft.put(member, key)
-    return with_edit(prepared, member, body=draft.encode())
-
-
-def with_edit(prepared: Prepared, name: str, body: bytes | None = None, headers: Headers | None = None) -> Prepared:
-    """Return ``prepared`` with another body or other headers, and the edit of the member or header ``name``."""
-    outgoing = prepared.outgoing
-    outgoing = attrs.evolve(
-        outgoing,
-        body=outgoing.body if body is None else body,
-        headers=outgoing.headers if headers is None else headers,
-        edits=(*outgoing.edits, Edit(name, lost=False, form="+", why="operator")),
-    )
-    return attrs.evolve(prepared, outgoing=outgoing)
+    return prepared.with_addition(member, body=draft.encode())
 
 
 def _is_present(prepared: Prepared, member: str, headers: Headers) -> bool:
@@ -322,12 +310,6 @@ def _is_present(prepared: Prepared, member: str, headers: Headers) -> bool:
         return any(one == name for one, _ in (*headers, *prepared.outgoing.headers))
     raw = Draft.of(prepared.outgoing.body).raw(member)
     return raw is not None and bytes(raw) != b"null"
-
-
-def is_refused(prepared: Prepared, target: Target, member: str) -> bool:
-    """Return whether the provider is known to refuse the member, or has refused it."""
-    known = map(parse_path, target.recipient.quirks.refused_fields)
-    return (member,) in (*known, *prepared.omissions.paths)
 
 
 def _digest(secret: bytes, name: bytes) -> str:
