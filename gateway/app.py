@@ -14,7 +14,7 @@ from gateway.endpoints.health import ALIVE, READY, health_routes
 from gateway.endpoints.inference import add_deployments, add_exchanges
 from gateway.endpoints.request_guard import ConfiguredGuard
 from gateway.exchange.service import Service
-from gateway.features.admin.paths import add_admin, is_admin_path
+from gateway.features.admin.paths import add_admin
 from gateway.features.live_view.pages.paths import has_pages
 from gateway.features.metrics.endpoint import metrics_routes
 from gateway.http.external_url import make_url_adapter
@@ -22,11 +22,12 @@ from gateway.http.late_imports import import_all, load_module
 from gateway.lifespan import add_issuers, add_process_tasks, keep_people_tables
 from gateway.open_features import RunningFeatures
 from gateway.open_service import open_service
-from gateway.relay.routes import RelayedPaths, add_relays, pattern_of
+from gateway.relay.routes import pass_through_routes
 from gateway.serving.descriptors import default_connections
-from gateway.serving.fast_route import add_open_routes, has_path, routes_of
+from gateway.serving.fast_route import add_open_routes
 from gateway.serving.http_app import GUARD, App
 from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.route_table import RouteTable
 from gateway.stores.store import Store
 from providers.apis import CODECS
 
@@ -72,20 +73,16 @@ def parts_of(config: Config) -> tuple[str, ...]:
 def app_of(config: Config, service: Service) -> App:
     """Return the app of one configuration. Several apps may serve requests at the same time; they share ``service``."""
     deployments = _deployment_roots(config)
-    relayed = RelayedPaths(service, deployments)
-    app = App(config.limits.request_body, other_app=QuartPart(config, service).app)
-    routes = routes_of(app)
-    exchanges = add_exchanges(app, service)
-
-    def is_served(path: str) -> bool:  # without a reference to the app, which only the collector would then free
-        if has_path(routes, path) or relayed.methods(path) or is_admin_path(path):
-            return True
-        return any(pattern_of(one).fullmatch(path) for one in exchanges)
-
+    routes = RouteTable()
+    app = App(config.limits.request_body, routes=routes, other_app=QuartPart(config, service, routes).app)
+    add_exchanges(app, service)
     people = None if service.people is None else service.authenticator
-    app.extensions[GUARD] = ConfiguredGuard(config, service.ledger, is_served, people)
+    app.extensions[GUARD] = ConfiguredGuard(config, service.ledger, routes.methods, people)
     add_deployments(app, service, deployments)
-    add_relays(app, service, relayed)
+    features = [route for routes_of in service.hooks.routes for route in routes_of(service)]
+    served = (*pass_through_routes(service), *features)
+    for route in served:
+        routes.add(route.path, route.handler, route.methods, is_listed=route.is_listed)
     if config.issuers:
         from gateway.features.people.oauth.paths import add_oauth  # imported only where it is needed
 
@@ -115,7 +112,9 @@ def app_of(config: Config, service: Service) -> App:
         from gateway.endpoints.cors import add_cors
         from gateway.http.compatible import VERTEX_CLAUDE
 
-        add_cors(app, config.cors, (*(route.path for route in relayed.routes), *deployments, VERTEX_CLAUDE))
+        add_cors(
+            app, config.cors, (*(route.path for route in served if route.for_programs), *deployments, VERTEX_CLAUDE)
+        )
     lifecycle = service.lifecycle
     _limit_connections(lifecycle, config)
     lifecycle.largest_message = config.limits.request_body
@@ -144,8 +143,9 @@ def _group_names(config: Config) -> dict[str, str]:
 class QuartPart:
     """The Quart app of a configuration, for every path without a fast route. Made for the first such request."""
 
-    def __init__(self, config: Config, service: Service) -> None:
+    def __init__(self, config: Config, service: Service, routes: RouteTable) -> None:
         self._config = config
+        self._routes = routes
         self._service = service
         self._making = trio.Lock()
         self._app: ASGIFramework | None = None
@@ -157,7 +157,7 @@ class QuartPart:
         async with self._making:
             if self._app is None:
                 module = await load_module("gateway.quart_app")
-                self._app = module.quart_app(self._config, self._service)
+                self._app = module.quart_app(self._config, self._service, self._routes)
                 weakref.finalize(self, module.release_service, self._app).atexit = False
             return self._app
 

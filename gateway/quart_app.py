@@ -24,26 +24,23 @@ from gateway.exchange.service import Service
 from gateway.features.live_view.pages.routes import add_ui
 from gateway.features.metrics.endpoint import metrics_routes
 from gateway.features.realtime.routes import add_realtime
-from gateway.http.compatible import deployment_roots
 from gateway.http.response import Response
-from gateway.relay.routes import PATHS, RelayedPaths
 from gateway.serving.fast_route import OpenRoute
 from gateway.serving.quart_connections import HostlessQuart, configure
 from gateway.serving.quart_views import MatchedRule, QuartRequest, add_view, has_route
+from gateway.serving.route_table import RouteTable
 from providers.interactions import INTERACTIONS
 
 
-def quart_app(config: Config, service: Service) -> QuartTrio:
-    """Return the Quart app of ``config``."""
+def quart_app(config: Config, service: Service, routes: RouteTable) -> QuartTrio:
+    """Return the Quart app of ``config``; ``routes`` are those outside Quart."""
     app = HostlessQuart("trigate", static_folder=None)
     app.url_map.strict_slashes = False
     app.url_rule_class = MatchedRule
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    deployments = deployment_roots(config.compatibility)
-    relayed = RelayedPaths(service, deployments)
 
     def is_served(path: str) -> bool:
-        return has_route(app, path) or bool(relayed.methods(path))
+        return has_route(app, path) or bool(routes.methods(path))
 
     people = None if service.people is None else service.authenticator
     configure(app, config.limits.request_body, ConfiguredGuard(config, service.ledger, is_served, people))
@@ -65,7 +62,11 @@ def quart_app(config: Config, service: Service) -> QuartTrio:
     if "litellm" in config.compatibility:
         add_model_info(app, service)
     add_ui(app, service, config)
-    add_errors(app, service, websocket=config.websocket, endpoints=PATHS, methods=relayed.methods)
+
+    def methods(path: str) -> tuple[str, ...]:
+        return () if path == "/v1/responses" else routes.methods(path)  # the error names its upgrade
+
+    add_errors(app, service, websocket=config.websocket, endpoints=routes.listed, methods=methods)
     return app
 
 

@@ -99,7 +99,7 @@ ARROWS: Final = {
         providers.endpoints providers.neutral request routing seams serving streaming upstream""",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
     "gateway.quart_app": """
-        config conversations endpoints exchange http providers.interactions relay serving stores""",
+        config conversations endpoints exchange http providers.interactions serving stores""",
     "gateway.app": """
         config endpoints exchange http lifespan open_features open_service providers.apis relay serving
         stores""",

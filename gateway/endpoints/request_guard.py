@@ -28,10 +28,10 @@ class ConfiguredGuard:
         self,
         config: Config,
         ledger: Ledger,
-        has_route: Callable[[str], bool],
+        has_route: Callable[[str], object],
         authenticator: Authenticator | None = None,
     ) -> None:
-        """Check only paths that ``has_route`` knows: others get a 404 with advice.
+        """Check only paths for which ``has_route`` returns a true value: others get a 404 with advice.
 
         With ``authenticator``, prepare the tokens of people."""
         self._has_route = has_route

@@ -12,7 +12,6 @@ import attrs
 from gateway.config.settings import Reserve
 from gateway.http.paths import V1, canonical
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
-from gateway.relay.routes import ROUTES, pattern_of
 from gateway.request.prepared import (
     MAX_ANSWERS,
     MAX_REQUESTED,
@@ -22,10 +21,11 @@ from gateway.request.prepared import (
     read_output,
     requested_output,
 )
+from gateway.serving.route_table import pattern_of
 from providers.apis import CODECS
 from providers.endpoints import completions
 from providers.endpoints.audio_length import AudioLength
-from providers.endpoints.endpoint import EndpointName
+from providers.endpoints.endpoint import ENDPOINTS, EndpointName
 from providers.endpoints.media_tokens import WantedPictures, speech_usage, transcript_usage
 from providers.neutral.draft import Draft
 from providers.neutral.values import as_count
@@ -188,7 +188,7 @@ OUTPUTS: Final[Mapping[EndpointName, OutputReader]] = {
 }
 """The reader of each endpoint's JSON bodies."""
 
-_BY_PATH: Final = tuple((pattern_of(route.path), route.endpoint) for route in ROUTES)
+_BY_PATH: Final = tuple((pattern_of(path), one.name) for one in ENDPOINTS.values() for path in one.paths)
 _AZURE: Final = re.compile(r"/openai/deployments/[^/]+(?=/)")
 
 

@@ -5,4 +5,5 @@
 - ``edit_sent``: what providers receive.
 - ``hooks``: what an open feature adds to requests.
 - ``observe``: what learns about exchanges without taking part in them.
+- ``route``: the paths that a feature serves.
 - ``secrets``: secrets in stores, which a configuration needs before all else."""

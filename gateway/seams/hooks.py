@@ -6,6 +6,7 @@ import attrs
 
 from gateway.seams.edit_sent import BeginEdits, EditSent
 from gateway.seams.observe import Observe
+from gateway.seams.route import RoutesOf
 from gateway.upstream.request import CredentialSource
 
 
@@ -18,12 +19,14 @@ class Hooks:
 
     - ``begin_edits``, ``edit_sent`` (``gateway.seams.edit_sent``): what providers receive
     - ``observe`` (``gateway.seams.observe``): what learns about exchanges
-    - ``credentials`` (``gateway.seams.secrets``): sources of credentials, with the names of their entries"""
+    - ``credentials`` (``gateway.seams.secrets``): sources of credentials, with the names of their entries
+    - ``routes`` (``gateway.seams.route``): paths"""
 
     credentials: tuple[tuple[str, CredentialSource], ...] = ()
     begin_edits: tuple[BeginEdits, ...] = ()
     edit_sent: tuple[EditSent, ...] = ()
     observe: tuple[Observe, ...] = ()
+    routes: tuple[RoutesOf, ...] = ()
 
 
 NO_HOOKS = Hooks()

@@ -55,6 +55,13 @@ class Running:
         task_status.started()
 
 
+class Addition(Running):
+    """A feature that only adds ``hooks``."""
+
+    def __init__(self, hooks: Hooks) -> None:
+        self.hooks = hooks
+
+
 @attrs.frozen(eq=False, repr=False)
 class Ports:
     """The parts of the kernel that a feature may use. Each configuration has its own ``router``, ``authenticator`` and

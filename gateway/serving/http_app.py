@@ -26,8 +26,9 @@ from gateway.http.paths import canonical
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import MAX_HEADER, MAX_WRITE, Response, Truncated, WriteNow
 from gateway.serving.asgi_extensions import CLIENT_LEFT, IMMEDIATE, WRITE_NOW
-from gateway.serving.fast_route import FastRoute, fast_routes
+from gateway.serving.fast_route import ROUTES, FastRoute
 from gateway.serving.incoming_request import AsgiRequest
+from gateway.serving.route_table import RouteTable
 
 if TYPE_CHECKING:
     from gateway.http.compatible import Adapter
@@ -88,9 +89,13 @@ class App:
     """An ASGI app of fast routes. ``other_app`` returns the app for every other path and for websockets."""
 
     def __init__(
-        self, max_body: int = MAX_BODY, guard: RequestGuard = NO_GUARD, other_app: OtherApp = no_other_app
+        self,
+        max_body: int = MAX_BODY,
+        guard: RequestGuard = NO_GUARD,
+        other_app: OtherApp = no_other_app,
+        routes: RouteTable | None = None,
     ) -> None:
-        self.extensions: dict[str, Any] = {GUARD: guard}
+        self.extensions: dict[str, Any] = {GUARD: guard, ROUTES: RouteTable() if routes is None else routes}
         self.config: dict[str, Any] = {"MAX_CONTENT_LENGTH": max_body, "BODY_TIMEOUT": BODY_SECONDS}
         self.other_app = other_app
         self.adapters: list[Adapter] = []
@@ -162,10 +167,10 @@ class AppRequest:
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         path = requested_path = self.scope["path"]
-        routes = fast_routes(self.app, self.scope["method"])
-        if (answer := routes.by_path.get(path)) is None:
+        routes, method = cast("RouteTable", self.app.extensions[ROUTES]), self.scope["method"]
+        if (answer := routes.exact(method, path)) is None:
             self.scope["path"] = path = canonical(origin_path(path))
-            answer = routes.by_path.get(path) or routes.route_with_name(path)
+            answer = routes.find(method, path)
             if answer is None and (other := await self._other_app()) is not None:
                 self.scope["path"] = requested_path
                 await other(self.scope, receive, send)

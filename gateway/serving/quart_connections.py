@@ -20,6 +20,7 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.serving import http_app
 from gateway.serving.asgi_extensions import ON_LEAVING, SCOPE, OnLeaving
+from gateway.serving.fast_route import ROUTES
 from gateway.serving.http_app import (
     GUARD,
     MAX_BODY,
@@ -32,6 +33,7 @@ from gateway.serving.http_app import (
 )
 from gateway.serving.incoming_request import send_continue
 from gateway.serving.quart_views import out_of_quart
+from gateway.serving.route_table import RouteTable
 
 
 class HostlessRoutes(QuartMap):
@@ -56,7 +58,7 @@ def configure(app: QuartTrio, max_body: int = MAX_BODY, guard: RequestGuard = NO
     """Make ``app`` run requests and websockets with a ``RequestScope``, after the check of ``guard``.
 
     Bodies may have ``max_body`` bytes and take 60 s."""
-    app.extensions[GUARD] = guard
+    app.extensions[GUARD], app.extensions[ROUTES] = guard, RouteTable()
     app.asgi_http_class = QuartAppRequest
     app.asgi_websocket_class = QuartWebSocketConnection
     app.config["MAX_CONTENT_LENGTH"] = max_body

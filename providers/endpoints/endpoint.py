@@ -123,7 +123,7 @@ ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: 
     Endpoint(
         "files",
         (
-            *_paths("/v1/files", "/{id}", "/{id}/content"),
+            *_paths("/v1/files", "/{id}", "/{id}/content", "/{id}/url"),
             *_paths("/v1beta/files", "/{id}"), "/upload/v1beta/files", "/upload/v1/files",
         ),
         fallback="never", first_byte=_SLOW_SECONDS, most=2048 * MIB,
@@ -135,14 +135,15 @@ ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: 
     Endpoint(
         "vector_stores",
         _paths(
-            "/v1/vector_stores", "/{id}", "/{id}/search", "/{id}/files", "/{id}/files/{id}", "/{id}/files/{id}/content",
-            "/{id}/file_batches", "/{id}/file_batches/{id}", "/{id}/file_batches/{id}/cancel",
-            "/{id}/file_batches/{id}/files",
+            "/v1/vector_stores", "/{id}", "/{id}/search", "/{id}/files", "/{id}/files/{id2}",
+            "/{id}/files/{id2}/content", "/{id}/file_batches", "/{id}/file_batches/{id2}",
+            "/{id}/file_batches/{id2}/cancel", "/{id}/file_batches/{id2}/files",
         ),
         fallback="never",
     ),
     Endpoint(
-        "containers", _paths("/v1/containers", "/{id}", "/{id}/files", "/{id}/files/{id}", "/{id}/files/{id}/content"),
+        "containers",
+        _paths("/v1/containers", "/{id}", "/{id}/files", "/{id}/files/{id2}", "/{id}/files/{id2}/content"),
         fallback="never", most=1024 * MIB,
     ),
     Endpoint("batches", _paths("/v1/batches", "/{id}", "/{id}/cancel"), fallback="never"),

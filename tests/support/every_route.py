@@ -13,12 +13,13 @@ import attrs
 from gateway.config.loading import from_mapping
 from gateway.open_service import open_service
 from gateway.quart_app import quart_app
-from gateway.relay.routes import ROUTES
 from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.route_table import RouteTable
 from providers.apis import CODECS
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, Gateway, config
 from tests.support.hostile_bodies import HostileBody, bodies, forms, json_body
+from tests.support.relay_rows import ROUTES
 from tests.support.set_answer import set_answer_provider
 
 ROUTES_KEY: Final = "key-of-ann-0123456789"
@@ -89,14 +90,14 @@ RELAYED: Final[Mapping[str, Row]] = {
     "openai_own.read_check": FORMS,
     "openai_own.read_search": Row({"id": "x"}, "input"),
     "plain_json.read_plain_json": INPUT,
-    "realtime.read_action": Row({"target_uri": "x"}, "target_uri"),
-    "realtime.read_call": Row({"sdp": "x"}, "sdp", takes_forms=True),
-    "realtime.read_client_secret": Row({"session": {"type": "realtime", "model": "on-openai"}}, "session"),
+    "relayed.read_action": Row({"target_uri": "x"}, "target_uri"),
+    "relayed.read_call": Row({"sdp": "x"}, "sdp", takes_forms=True),
+    "relayed.read_client_secret": Row({"session": {"type": "realtime", "model": "on-openai"}}, "session"),
     "rerank.read_rerank": Row({"query": "x", "documents": ["a"]}, "documents", "on-cohere"),
     "videos.read_new_video": Row({"prompt": "x"}, "prompt", takes_forms=True),
     "videos.read_video": PROMPT,
     "pass_through.read_passed": PROMPT,
-    "mcp.read_message": Row({"method": "tools/call", "params": {"name": "x"}}, "params"),
+    "messages.read_message": Row({"method": "tools/call", "params": {"name": "x"}}, "params"),
 }
 """The rows of relayed routes, by the function that reads their requests."""
 
@@ -155,13 +156,13 @@ def served_routes() -> list[ServedRoute]:
     served = {route.path for route in found}
     found += [ServedRoute(route.method, route.path, RELAYED, route.read) for route in ROUTES]
     found.append(ServedRoute("POST", "/passed/{rest}", RELAYED, "pass_through.read_passed"))
-    found.append(ServedRoute("POST", "/mcp/tools", RELAYED, "mcp.read_message"))
+    found.append(ServedRoute("POST", "/mcp/tools", RELAYED, "messages.read_message"))
     return [*found, *(route for route in _quart_routes() if route.path not in served)]
 
 
 def quart_rules() -> list[Any]:
     checked = from_mapping(settings("http://127.0.0.1:9", 9))
-    return list(quart_app(checked, open_service(checked, Lifecycle(), None, False)).url_map.iter_rules())
+    return list(quart_app(checked, open_service(checked, Lifecycle(), None, False), RouteTable()).url_map.iter_rules())
 
 
 def _quart_routes() -> Iterator[ServedRoute]:

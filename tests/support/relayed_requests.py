@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from gateway.relay.routes import ROUTES
+from tests.support.relay_rows import ROUTES
 
 MULTIPART = ("transcriptions", "translations", "image_edits", "image_variations")
 NEEDED: dict[str, dict[str, Any]] = {

@@ -9,8 +9,9 @@ from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.http.late_imports import import_all
 from gateway.http.response import Response
-from gateway.serving.fast_route import METHODS, HasExtensions, add_all_methods, add_named_route
+from gateway.serving.fast_route import HasExtensions, add_all_methods, add_named_route
 from gateway.serving.incoming_request import IncomingRequest
+from gateway.serving.route_table import METHODS
 
 PREFIXES: Final = ("/me", "/admin", "/key", "/team", "/user", "/budget", "/spend")
 """Paths that, with everything below them, belong to this API. The last five are LiteLLM's."""
@@ -27,11 +28,6 @@ API_MODULES: Final = (
     )),
 )  # fmt: skip
 """The modules that a request needs; ``serving`` finds the handlers in them."""
-
-
-def is_admin_path(path: str) -> bool:
-    """Return whether ``path`` belongs to this API."""
-    return path in LITELLM_MODELS or any(path == one or path.startswith(f"{one}/") for one in PREFIXES)
 
 
 def add_admin(app: HasExtensions, config: Config, service: Service) -> None:

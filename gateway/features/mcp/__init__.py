@@ -1,1 +1,1 @@
-"""MCP servers behind the gateway: ``messages`` passes messages to them."""
+"""MCP servers behind the gateway: ``messages`` passes messages to them, ``routes`` has their path."""

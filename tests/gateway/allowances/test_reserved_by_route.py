@@ -11,13 +11,13 @@ import pytest
 import trio
 
 from gateway.endpoints.inference import ROUTES as CONVERSATIONS
-from gateway.relay.routes import PLAIN_JSON_ENDPOINTS, ROUTES, RelayRoute
 from providers.endpoints.endpoint import EndpointName
 from tests.support.asgi_app import eventually
 from tests.support.audio_files import wav
 from tests.support.cases import case
 from tests.support.endpoint_provider import ReceivedRequest, before
 from tests.support.multipart import multipart, part
+from tests.support.relay_rows import PLAIN_JSON_ENDPOINTS, ROUTES, RelayRoute
 from tests.support.reserved import (
     CLIENTS,
     HEAD,

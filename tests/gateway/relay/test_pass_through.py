@@ -11,7 +11,6 @@ import httpx2
 import pytest
 import trio
 
-from gateway.relay.routes import ROUTES
 from providers.apis import CODECS
 from tests.support.cases import case
 from tests.support.each_row import each_row
@@ -25,6 +24,7 @@ from tests.support.endpoint_provider import (
     settings,
 )
 from tests.support.in_process import InProcess, gateway
+from tests.support.relay_rows import ROUTES
 from tests.support.settled_lines import SettledLines
 
 KEY = "ann-key-0123456789-0123456789"

@@ -9,10 +9,10 @@ import pytest
 
 from gateway.features.realtime.routes import PATHS as SESSION_PATHS
 from gateway.features.steps.endpoints import CHECKED_ENDPOINTS, CHECKED_ROUTES, PARTS_BY_ENDPOINT
-from gateway.relay.routes import ROUTES
 from providers.endpoints.endpoint import ENDPOINTS
 from tests.support.each_row import each_row
 from tests.support.harness import Reply, provider
+from tests.support.relay_rows import ROUTES
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.upstreams import Script
 

@@ -1,0 +1,22 @@
+"""The path of MCP servers, which exists without servers, too: then the error is one that clients of MCP understand."""
+
+from functools import partial
+from typing import Final
+
+import attrs
+
+from gateway.config.settings import Config
+from gateway.relay.routes import RelayRoute, relayed_routes
+from gateway.seams.hooks import Hooks
+from gateway.seams.running import Addition, Ports, Running
+
+ROUTES: Final = tuple(
+    RelayRoute("mcp", method, "/mcp/{name}", "messages.read_message", "messages.admit")
+    for method in ("POST", "GET", "DELETE")
+)
+
+
+def open_mcp(config: Config, ports: Ports, before: Running | None) -> Running:
+    servers = {server.name: server for server in config.mcp_servers}
+    rows = tuple(attrs.evolve(row, passing=(servers,)) for row in ROUTES)
+    return Addition(Hooks(routes=(partial(relayed_routes, "gateway.features.mcp", rows),)))

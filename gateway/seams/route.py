@@ -1,0 +1,41 @@
+"""The seam of paths: what a feature serves besides conversations.
+
+``Hooks.routes`` has a function of each feature that returns its routes. The kernel calls it once when it makes the app
+of a configuration, with the ``Service`` of that configuration, and adds them to its ``RouteTable``.
+
+- **Order.** The routes of the kernel precede those of features, which follow in the order of the features. A path
+  without variables precedes all paths with variables; among these the first one that matches handles a request.
+- **Handler.** It is called with the request, which the guard has checked, and by name with the variables of the path.
+  It checks the client's key itself, if at all: before it has, it may not do work for the request. It must not raise:
+  each failure is a response in the form that the path's clients read. It may wait. It starts tasks only in the nursery
+  of ``incoming.scope``; a client that leaves cancels it.
+- **Late code.** ``LateRoute`` imports the code of a handler with the first request.
+- **Errors.** The kernel answers other methods of a served path with 405 and ``allow``, and suggests the listed paths
+  for an unknown one. Both need a client's key.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import attrs
+
+from gateway.serving.route_table import READING, Handler
+
+
+@attrs.frozen(eq=False, repr=False)
+class HttpRoute:
+    """A path with its methods and their handler.
+
+    In ``path``, ``{id}`` matches one step; ``{model}``, ``{rest}`` and ``{deployment}`` match one or more. The error
+    for an unknown path may suggest a path that ``is_listed``. Pages of the origins in ``cors`` may read the responses
+    of a path that is ``for_programs``."""
+
+    path: str
+    handler: Handler
+    methods: tuple[str, ...] = READING
+    is_listed: bool = False
+    for_programs: bool = False
+
+
+RoutesOf: TypeAlias = Callable[[Any], Iterable[HttpRoute]]
+"""Returns the routes for the ``Service`` of a configuration, which belongs to a room above this one."""
