@@ -20,7 +20,7 @@ from gateway.config.redaction import FETCHED
 from gateway.config.settings import Config
 from gateway.config.sign_ins import AwsSignIn, AzureSignIn, GoogleSignIn, SignIn
 from gateway.upstream.request import CredentialSource
-from providers.auth.credential import AwsKeys, Credential, ProjectToken, secret_parts
+from providers.auth.signer import AwsKeys, Credential, ProjectToken, secret_parts
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 

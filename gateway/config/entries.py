@@ -31,7 +31,7 @@ from gateway.config.sign_ins import (
     usual_sign_in,
 )
 from gateway.http.passing import reason_never
-from providers.auth.credential import SignInName
+from providers.auth.signer import SignInName
 from providers.catalog import providers as catalog
 from providers.catalog.provider import Provider, Speaks, api_path, is_messages_url
 from streams.events import APIS, Api

@@ -1,7 +1,7 @@
 """The price of an entry's models."""
 
 from gateway.config.model_entry import ModelEntry
-from providers.auth.credential import is_subscription_token
+from providers.auth.signer import is_subscription_token
 from providers.catalog.prices import SUBSCRIPTION, Price, price_of
 
 

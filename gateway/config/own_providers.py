@@ -16,8 +16,7 @@ from gateway.config.endpoints import OwnEndpoints
 from gateway.config.findings import Findings
 from gateway.config.kinds import ApiPaths, KeyHeader, Speaking
 from gateway.config.sign_ins import SigningIn
-from providers.auth.keys import BEARER_TOKEN, HeaderKey
-from providers.auth.signer import Signer
+from providers.auth.signer import BEARER_TOKEN, HeaderKey, Signer
 from providers.catalog import providers as catalog
 from providers.catalog.provider import STANDARD_PATHS, Provider
 from providers.neutral.quirks import Quirks

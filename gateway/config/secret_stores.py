@@ -13,7 +13,7 @@ from configfile.stored_secrets import STORES, StoredSecret
 from gateway.config.findings import Findings
 from gateway.config.kinds import FilePath, NeededPath
 from gateway.config.sign_ins import is_installed
-from providers.auth.credential import SignInName
+from providers.auth.signer import SignInName
 
 CLOUDS: Final[dict[str, SignInName]] = {"aws_secret": "aws", "google_secret": "google", "azure_secret": "azure"}
 """The sign-ins for the stores of clouds."""

@@ -12,9 +12,7 @@ from configfile.keys import Kind, setting
 from configfile.kinds import Secret, Url
 from configfile.wording import Wrong, describe, nearest, one_of
 from gateway.config.findings import Findings
-from providers.auth.credential import AwsKeys, SignInName, secret_parts
-from providers.auth.keys import BEARER_TOKEN, GOOGLE_TOKEN
-from providers.auth.signer import Signer
+from providers.auth.signer import BEARER_TOKEN, GOOGLE_TOKEN, AwsKeys, Signer, SignInName, secret_parts
 from providers.auth.sigv4 import SigV4
 
 MODULES: Final[Mapping[SignInName, str]] = {"aws": "botocore", "google": "google.auth", "azure": "azure.identity"}

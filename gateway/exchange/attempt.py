@@ -21,7 +21,7 @@ from gateway.upstream.errors import UpstreamError, with_target_name
 from gateway.upstream.request import CredentialSource, UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
-from providers.auth.credential import Credential, secret_parts
+from providers.auth.signer import Credential, secret_parts
 from providers.errors.ended import may_accept_new_credential
 from providers.errors.limits import predict_outage
 from streams.errors import GatewayError

@@ -11,7 +11,7 @@ from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.routing.target import LaneName, Target
 from gateway.telemetry.observer import NO_RECORDING, UNOBSERVED, CallObserver, ExchangeRecording
-from providers.auth.credential import BearerToken, is_subscription_token
+from providers.auth.signer import BearerToken, is_subscription_token
 from providers.neutral.codec import Codec
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from gateway.http.headers import Headers, bounded_waits, passthrough_headers, tr
 from gateway.http.passing import to_client, translated_header_names
 from gateway.routing.target import LaneName, Target
 from providers.apis import CODECS
-from providers.auth.credential import secret_parts
+from providers.auth.signer import secret_parts
 from streams.events import STATUS, Api, ErrorInfo
 from streams.surrogates import decode_or
 

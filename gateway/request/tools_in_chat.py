@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target, with_api
-from providers.catalog.sampling import accepts_sampling
+from providers.catalog.effort import accepts_sampling
 from streams.surrogates import NOT_JSON
 
 

@@ -10,8 +10,7 @@ from gateway.request.client_request import ClientRequest
 from gateway.routing.target import Target
 from gateway.upstream.request import UpstreamRequest
 from providers.apis import CODECS
-from providers.auth.credential import Credential
-from providers.auth.signer import UnsignedRequest
+from providers.auth.signer import Credential, UnsignedRequest
 from providers.errors.member_paths import BETA
 from providers.neutral.codec import Outgoing
 from providers.neutral.hosting import Hosting

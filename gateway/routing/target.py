@@ -12,9 +12,17 @@ from gateway.config.entry_price import entry_price
 from gateway.config.model_entry import ModelEntry
 from gateway.http.headers import Headers
 from providers.apis import CODECS
-from providers.auth.credential import ACCESS_TOKENS, BearerToken, Credential, is_subscription_token
-from providers.auth.keys import BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY
-from providers.auth.signer import Signer, UnsignedRequest
+from providers.auth.signer import (
+    ACCESS_TOKENS,
+    BEARER_TOKEN,
+    X_API_KEY,
+    X_GOOG_API_KEY,
+    BearerToken,
+    Credential,
+    Signer,
+    UnsignedRequest,
+    is_subscription_token,
+)
 from providers.catalog.models import letters_per_token, plain_name
 from providers.catalog.prices import SUBSCRIPTION, Price
 from providers.catalog.provider import Provider, url_for

@@ -7,7 +7,7 @@ from typing import Protocol
 import attrs
 
 from gateway.upstream.errors import misconfigured
-from providers.auth.credential import Credential
+from providers.auth.signer import Credential
 
 BAD_HEADER = (
     "the header {!r} has characters that HTTP forbids, often a line break after a key; correct the configuration"

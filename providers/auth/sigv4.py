@@ -10,9 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from providers.auth.credential import AwsKeys, Credential
-from providers.auth.keys import BEARER_TOKEN
-from providers.auth.signer import UnsignedRequest
+from providers.auth.signer import BEARER_TOKEN, AwsKeys, Credential, UnsignedRequest
 from streams.errors import GatewayError
 
 SERVICE: Final = "bedrock"

@@ -11,8 +11,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 import attrs
 
-from providers.auth.keys import BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY, HeaderKey
-from providers.auth.signer import Signer
+from providers.auth.signer import BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY, HeaderKey, Signer
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.endpoints.endpoint import EndpointName, Place
 from providers.neutral.hosting import Hosting

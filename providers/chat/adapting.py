@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from providers.catalog.effort import known_level
-from providers.catalog.sampling import accepts_sampling
+from providers.catalog.effort import accepts_sampling, known_level
 from providers.chat.parts import TYPED_FIELD, native_members
 from providers.chat.settings import SAMPLING
 from providers.neutral.codec import Recipient

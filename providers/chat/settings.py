@@ -4,8 +4,7 @@ tiers."""
 from collections.abc import Mapping
 from typing import Any
 
-from providers.catalog.effort import known_level, requested_level
-from providers.catalog.sampling import accepts_sampling
+from providers.catalog.effort import accepts_sampling, known_level, requested_level
 from providers.neutral.choices import MOST, are_translated
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join_path

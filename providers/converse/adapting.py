@@ -10,7 +10,7 @@ from providers.neutral.block_edits import Changes, change_messages, each_block
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
 from providers.neutral.fields import generic_path
-from providers.neutral.schema_limits import adapt_schemas
+from providers.neutral.schemas import adapt_schemas
 from providers.neutral.seal import Issuer, is_sealed, unseal
 from providers.neutral.values import as_object, as_string
 

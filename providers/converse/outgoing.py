@@ -8,8 +8,16 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from providers.catalog.effort import known_level, omits_thinking, requested_level
-from providers.catalog.thinking import CLAUDE_LEVELS, accepts_sampling_with, add_budget, effort_level, show_summary
+from providers.catalog.effort import (
+    CLAUDE_LEVELS,
+    accepts_sampling_with,
+    add_budget,
+    effort_level,
+    known_level,
+    omits_thinking,
+    requested_level,
+    show_summary,
+)
 from providers.converse.families import FAMILIES, Family
 from providers.converse.history import Block, CachePoints, History
 from providers.converse.wording import STOP_SEQUENCE, TIERS
@@ -23,7 +31,6 @@ from providers.neutral.formats import (
     schema_with_description,
     with_format,
 )
-from providers.neutral.object_schemas import is_combined, object_schema
 from providers.neutral.parameters import BY_NAME, stop_strings, write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import (
@@ -36,7 +43,7 @@ from providers.neutral.request import (
     ToolChoice,
     cache_control,
 )
-from providers.neutral.schema_limits import write_without_limits
+from providers.neutral.schemas import is_combined, object_schema, write_without_limits
 
 Body: TypeAlias = dict[str, Any]
 

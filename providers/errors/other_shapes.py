@@ -14,7 +14,7 @@ from providers.errors import rejected_settings as settings
 from providers.errors import rejected_turns as turns
 from providers.errors.member_paths import TOOL_NAMES
 from providers.errors.words import Words
-from providers.neutral import schema_limits
+from providers.neutral import schemas
 from providers.neutral.edits import Edit
 
 SYSTEM_PLACE: Final = (":system",)
@@ -144,9 +144,9 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     TOOL_PATTERNS: OtherShape(tool_schemas.PATTERNS, _TOOLS, tool_schemas.omit_patterns, _at("[].pattern")),
     SCHEMA_LIMITS: OtherShape(
         tool_schemas.LIMITS,
-        (*schema_limits.FORMATS, *schema_limits.TOOLS),
-        schema_limits.describe_limits_in,
-        schema_limits.describe_edit,
+        (*schemas.FORMATS, *schemas.TOOLS),
+        schemas.describe_limits_in,
+        schemas.describe_edit,
     ),
     IMAGE_LABELS: OtherShape(
         image_labels.WORDS, image_labels.LISTS, image_labels.relabel, _at("[].media_type", "=actual")

@@ -12,8 +12,7 @@ from typing import Any, Final
 from providers.errors.changed_items import change_items
 from providers.errors.words import Words
 from providers.neutral.fields import Drops
-from providers.neutral.inner_schemas import map_schemas
-from providers.neutral.object_schemas import is_combined, object_schema
+from providers.neutral.schemas import is_combined, map_schemas, object_schema
 
 TOOLS: Final = "tools"
 _TOOL: Final = r"Invalid schema for function '[\w.:\-]{1,200}': "

@@ -7,8 +7,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from providers.catalog.effort import LEVELS, budget_of, known_level, largest_budget
-from providers.catalog.thinking import CLAUDE_LEVELS, MIN_BUDGET
+from providers.catalog.effort import CLAUDE_LEVELS, LEVELS, MIN_BUDGET, budget_of, known_level, largest_budget
 from providers.gemini.spellings import snake
 from providers.members.level import MemberLevel, MemberValue
 from providers.members.names import BUDGET, EFFORT, LIMIT, WITH_TOOLS, NamedMember, Wire, read_member

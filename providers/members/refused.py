@@ -1,24 +1,55 @@
-"""Members that an operator added and that a model refuses.
+"""Members that an operator added and that a model refuses, and requests within the body of another one.
 
 The quirks of Messages and Converse leave a client's own values, because a rejection is the client's to see. An
-operator's value must not make requests fail that work without it.
+operator's value must not make requests fail that work without it. A count of tokens in Gemini and Converse contains the
+request to count.
 """
 
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from providers.catalog.thinking import accepts_sampling_with
+from providers.catalog.effort import accepts_sampling_with
 from providers.members.editing import CLAUDE_THINKING, AppliedChanges, PlacedMember
 from providers.members.names import BUDGET, EFFORT, Wire, read_member
-from providers.members.raw_paths import change_member, change_members, encode, has_member, remove_members
+from providers.members.raw_paths import Path, change_member, change_members, encode, has_member, remove_members
 from providers.messages.settings import NO_SAMPLING_SINCE
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
 from providers.neutral.fields import parse_json
 from providers.neutral.quirks import Quirks
 from providers.neutral.values import as_object
+
+T = TypeVar("T")
+
+_WRAPPERS: Final[Mapping[Wire, tuple[Path, ...]]] = {
+    "gemini": (("generateContentRequest",), ("generate_content_request",)),
+    "converse": (("input", "converse"),),
+}
+
+
+def edit_contents(draft: Draft, wire: Wire, edit: Callable[[Draft], T]) -> T:
+    """Apply ``edit`` to a request in the format ``wire``, or to the request within it, and return the result.
+
+    Raises ``GatewayError`` (400) for invalid JSON text.
+    """
+    for path in _WRAPPERS.get(wire, ()):
+        if path[0] in draft and has_member(draft, path):
+            found: list[T] = []
+
+            def change(raw: msgspec.Raw | None, found: list[T] = found) -> msgspec.Raw | None:
+                if raw is None or bytes(memoryview(raw)[:1]) != b"{":
+                    return raw
+                inner = Draft.of(bytes(raw))
+                found.append(edit(inner))
+                return msgspec.Raw(inner.encode()) if inner.changed else raw
+
+            change_member(draft, path, change)
+            if found:
+                return found[0]
+    return edit(draft)
+
 
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
 _MOST: Final = 1

@@ -15,7 +15,7 @@ from providers.neutral.block_edits import Changes, change_messages, each_block
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
 from providers.neutral.quirks import Quirks
-from providers.neutral.schema_limits import adapt_schemas
+from providers.neutral.schemas import adapt_schemas
 from providers.neutral.seal import PREFIX, Issuer, Seal, unseal
 from providers.neutral.values import as_objects, as_string
 

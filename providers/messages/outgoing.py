@@ -21,10 +21,9 @@ from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of, raised_limit_edit
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.formats import with_format
-from providers.neutral.object_schemas import is_combined, object_schema
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice, cache_control
-from providers.neutral.schema_limits import write_without_limits
+from providers.neutral.schemas import is_combined, object_schema, write_without_limits
 from providers.neutral.tool_changes import changes_of
 
 # The members that `POST /v1/messages/count_tokens` accepts.

@@ -6,8 +6,7 @@
 import re
 from typing import Any, TypeAlias
 
-from providers.catalog.effort import omits_thinking
-from providers.catalog.thinking import accepts_sampling_with, add_budget, effort_level, show_summary
+from providers.catalog.effort import accepts_sampling_with, add_budget, effort_level, omits_thinking, show_summary
 from providers.neutral.fields import Drops
 from providers.neutral.formats import can_be_closed, close_objects, schema_with_description
 from providers.neutral.parameters import BY_NAME, stop_strings, write_parameters

@@ -6,8 +6,8 @@
   ``edits``, and ``block_edits`` (blocks of messages).
 - Tables: ``parameters`` (settings of all APIs), ``quirks`` (differences of a provider from its API), ``hints``
   (harmless losses), and ``patterns`` of names.
-- Requests: ``tool_names``, ``tool_changes``, ``custom_tools``, ``object_schemas`` of tools, ``inner_schemas`` of a
-  schema, ``schema_limits`` that Claude rejects, ``arguments`` of calls, ``formats`` of structured output, ``media``,
+- Requests: ``tool_names``, ``tool_changes``, ``custom_tools``, ``schemas`` within a provider's limits,
+  ``arguments`` of calls, ``formats`` of structured output, ``media``,
   ``joined_texts``, ``ciphertext`` of OpenAI, the ``seal`` of reasoning, estimated ``tokens``, and ``hosting`` of an API
   by a platform.
 - Answers: the words of ``ends``, ``values`` without trust, ``shapes`` of whole answers, ``bounds`` of memory,

@@ -7,8 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from providers.neutral.fields import Drops
-from providers.neutral.inner_schemas import inner_schemas, map_schemas
 from providers.neutral.request import Format, Message, Request, TextPart
+from providers.neutral.schemas import inner_schemas, map_schemas
 
 _JSON: Final = "Answer with a single JSON object and nothing else: no explanation and no code fence."
 _SCHEMA: Final = (

@@ -318,7 +318,7 @@ class Quirks:
         "json",
         shown="`json`; `without_limits` for Claude",
     )
-    """See ``providers/neutral/schema_limits.py``."""
+    """See ``providers/neutral/schemas.py``."""
 
     wrapped_count: bool = setting(
         "Gemini: `countTokens` expects the request in `generateContentRequest`.",

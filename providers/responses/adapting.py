@@ -6,8 +6,7 @@ Sampling settings that a reasoning model rejects are removed, and an unknown eff
 from collections.abc import Mapping
 from typing import Any
 
-from providers.catalog.effort import lower_effort
-from providers.catalog.sampling import accepts_sampling
+from providers.catalog.effort import accepts_sampling, lower_effort
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
 from providers.neutral.parameters import BY_NAME, MODERATION, refuse_lost_block

@@ -9,8 +9,7 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from providers.catalog.effort import known_level, requested_level
-from providers.catalog.sampling import accepts_sampling
+from providers.catalog.effort import accepts_sampling, known_level, requested_level
 from providers.catalog.strict import fits_strict, provider_strict
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of

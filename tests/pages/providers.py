@@ -6,7 +6,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from providers.auth.keys import HeaderKey
+from providers.auth.signer import HeaderKey
 from providers.catalog.provider import STANDARD_PATHS, Provider, url_for
 from providers.catalog.providers import ALIASES, CATALOG
 from streams.events import Api

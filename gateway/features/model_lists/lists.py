@@ -23,8 +23,7 @@ from gateway.routing.target import Identity
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import CredentialSource, UpstreamRequest
 from providers.apis import CODECS
-from providers.auth.credential import Credential
-from providers.auth.signer import Signer, UnsignedRequest
+from providers.auth.signer import Credential, Signer, UnsignedRequest
 from providers.catalog.model_lists import list_url
 from streams.errors import GatewayError
 from streams.events import Api

@@ -28,7 +28,7 @@ from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.websocket import UpstreamWebSocket, accept_upgrade, handshake
 from providers.apis import CODECS
-from providers.auth.credential import Credential, secret_parts
+from providers.auth.signer import Credential, secret_parts
 from providers.errors.ended import may_accept_new_credential
 from streams.errors import GatewayError
 from streams.events import ErrorInfo

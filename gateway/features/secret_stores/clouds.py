@@ -22,8 +22,7 @@ from gateway.features.secret_stores.fetching import SecretUnreadable, SecretVers
 from gateway.sign_in import RefreshedCredential, fetch_function
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import UpstreamRequest
-from providers.auth.credential import AwsKeys, Credential
-from providers.auth.signer import Signer, UnsignedRequest
+from providers.auth.signer import AwsKeys, Credential, Signer, UnsignedRequest
 from providers.auth.sigv4 import SigV4
 from streams.errors import GatewayError
 

@@ -21,7 +21,7 @@ from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 from gateway.seams.secrets import FilesOf, SecretReader, SecretSize
 from gateway.upstream.request import CredentialSource
-from providers.auth.credential import Credential
+from providers.auth.signer import Credential
 from streams.errors import GatewayError
 
 log = logging.getLogger("trigate.secrets")

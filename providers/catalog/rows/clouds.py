@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from providers.auth.keys import API_KEY
+from providers.auth.signer import API_KEY
 from providers.catalog.provider import (
     BEARER,
     CHAT_AND_RESPONSES,

@@ -11,7 +11,7 @@ from gateway.config.settings import Config
 from gateway.config.sign_ins import MODULES, AwsSignIn, AzureSignIn, GoogleSignIn
 from gateway.routing.router import Router
 from gateway.routing.target import Identity
-from providers.auth.credential import AwsKeys
+from providers.auth.signer import AwsKeys
 
 BEDROCK = "https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1"
 AZURE = "https://name.openai.azure.com/openai/v1"

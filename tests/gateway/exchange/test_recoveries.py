@@ -16,7 +16,7 @@ from openai import OpenAI
 from pydantic import BaseModel, Field
 
 from providers.neutral.formats import format_in_words
-from providers.neutral.schema_limits import describe_limits
+from providers.neutral.schemas import describe_limits
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider

@@ -9,8 +9,7 @@ import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from providers.auth.credential import AwsKeys
-from providers.auth.signer import UnsignedRequest
+from providers.auth.signer import AwsKeys, UnsignedRequest
 from providers.auth.sigv4 import SigV4, region_of
 from streams.errors import GatewayError
 from tests.support.aws_signature import fault_of

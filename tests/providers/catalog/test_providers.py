@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
-from providers.auth.keys import API_KEY, BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY
+from providers.auth.signer import API_KEY, BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY
 from providers.catalog.provider import region_of
 from providers.catalog.providers import ALIASES, CATALOG, STANDARD_PATHS, find, generic, maker, url_for
 from streams.events import APIS

@@ -32,7 +32,7 @@ from providers.errors.other_shapes import (
     find_shape,
 )
 from providers.errors.rejected import find_rejected, find_sole_rejected
-from providers.neutral.schema_limits import describe_limits
+from providers.neutral.schemas import describe_limits
 from tests.support.each_row import each_row
 
 BEDROCK = "The model returned the following errors: "

@@ -8,8 +8,8 @@ cases are those of Bifrost (`TestConvertFunctionToolToAnthropic_TypelessRoot`) a
 import json
 
 from providers.neutral.fields import Drops
-from providers.neutral.object_schemas import object_schema
 from providers.neutral.request import Tool
+from providers.neutral.schemas import object_schema
 from tests.support import converse_requests, messages_requests
 from tests.support.each_row import each_row
 
