@@ -34,7 +34,7 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
     """Start the process's tasks with ``app``, and end them in order with it: background turns, the removal of expired
     state, metrics, probes, providers' model lists, counters and recordings, and those of features."""
     store, background, recorder = service.store, service.background, service.recorder
-    watching, keeping = trio.CancelScope(), trio.CancelScope()
+    watching = trio.CancelScope()
 
     async def observe() -> None:
         with watching:
@@ -47,10 +47,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
                 if has_provider_runs(service):
                     nursery.start_soon(query_provider_runs, service)
                 await watch(service)
-
-    async def caching() -> None:
-        with keeping:
-            await service.answer_cache.run()
 
     counters = service.allowances.counters
 
@@ -67,7 +63,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
         app.nursery.start_soon(hashing)
         app.nursery.start_soon(observe)
         app.nursery.start_soon(recorder.run)
-        app.nursery.start_soon(caching)
         background.nursery = app.nursery
         if store is not None:
             app.nursery.start_soon(_sweep, store)
@@ -83,8 +78,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
         await recorder.finish()
         await service.kept_ledger.finish()
         await service.tracing.aclose()
-        keeping.cancel()
-        await service.answer_cache.aclose()
         with trio.CancelScope(shield=True):
             await _close(service)
         if store is not None:

@@ -67,16 +67,16 @@ class RunningFeatures:
     """The features of a process that have tasks. Each runs from its first use until another replaces it."""
 
     def __init__(self) -> None:
-        self._tasks: dict[Running, _FeatureTask] = {}
+        self._tasks: dict[object, _FeatureTask] = {}  # by ``Running.lasting``
 
     async def start(self, nursery: trio.Nursery, features: Mapping[str, Running]) -> None:
         """Run the new ones of ``features`` in ``nursery``, and end those that are no longer among them."""
-        kept = {*features.values()}
+        kept = {running.lasting for running in features.values()}
         for running in [one for one in self._tasks if one not in kept]:
             self._tasks.pop(running).ending.set()
         for running in features.values():
-            if running.has_tasks and running not in self._tasks:
-                self._tasks[running] = task = _FeatureTask(running)
+            if running.has_tasks and running.lasting not in self._tasks:
+                self._tasks[running.lasting] = task = _FeatureTask(running)
                 await nursery.start(task.run)
 
     async def finish(self) -> None:

@@ -18,8 +18,6 @@ from gateway.config.redaction import secrets_in
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
 from gateway.counters.counter import Counters
 from gateway.counters.open_counters import open_counters
-from gateway.features.answer_cache.opening import open_answers
-from gateway.features.answer_cache.store import AnswerStore
 from gateway.features.kept_ledger.ledger_keeping import LedgerWriter
 from gateway.features.live_view.live import LiveView, NoLiveView, open_live_view
 from gateway.features.metrics.metrics import Metrics, NoMetrics, open_metrics
@@ -250,16 +248,6 @@ def open_traced_texts(
     tracing.use_groups(authenticator.find_group)
     contents.add(tracing.wants_content)
     return contents
-
-
-def open_answer_store(config: Config) -> AnswerStore:
-    """Return the store of cached answers, encrypted if conversations are. Raises ``ConfigError``."""
-    storage = config.state_storage
-    try:
-        return open_answers(config.cache, () if storage is None else storage.encryption_key)
-    except ImportError:
-        needs = "redis" if config.cache.type == "redis" else "encryption"
-        raise missing_package(config, "cache.type", config.cache.type, needs) from None
 
 
 def open_kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecycle: Lifecycle) -> LedgerWriter:

@@ -13,14 +13,12 @@ from gateway.balancing.balancer import Balancer
 from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.service import Replaced, Service
-from gateway.features.answer_cache.cache import AnswerCache, CacheUses
 from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.open_features import open_features
 from gateway.open_parts import (
     max_chunk,
     observe_metrics,
     open_allowances,
-    open_answer_store,
     open_configured_view,
     open_health,
     open_issuers,
@@ -115,8 +113,6 @@ def open_service(
         recorder=recorder,
         metrics=metrics,
         tracing=tracing,
-        answer_cache=AnswerCache(config.cache, open_answer_store(config)),
-        cache_uses=CacheUses.of(config),
         accounts=AccountDirectory(config),
         inventory=open_object_inventory(config),
         contents=open_traced_texts(config, authenticator, ledger, tracing, contents),
@@ -201,7 +197,7 @@ def service_of_clients(config: Config, service: Service, secrets: SecretReader |
     admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)
     made = attrs.evolve(
         service, authenticator=authenticator, admission=admission, allowances=service.allowances.next(config),
-        cache_uses=CacheUses.of(config),
+
         accounts=AccountDirectory(config), people=people,
         sessions=open_sessions(config, service.issuers, service.people_store, service.stored_keys, service.sessions),
     )  # fmt: skip

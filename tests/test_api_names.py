@@ -20,7 +20,7 @@ ABOUT_APIS: Final = (
 """Modules about one API, about vendors' endpoints, or about the words with which people configure and request them."""
 
 EXCEPTIONS: Final = {
-    "exchange/cache_lookup.py": "the chunk of token counts, which Chat alone has, and what Responses repeats",
+    "features/answer_cache/lookup.py": "the chunk of token counts, which Chat alone has, and what Responses repeats",
     "endpoints/answers.py": "errors of stored responses and conversations, which are OpenAI's",
     "features/people/claude_code.py": "paths for one program, which speaks this API",
     "endpoints/health.py": "an error to an operator's probe, in the shape of nobody's API",

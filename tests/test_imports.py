@@ -78,7 +78,9 @@ ARROWS: Final = {
         http ledger providers.interactions providers.messages providers.neutral providers.responses request
         routing stores streaming""",
     "gateway.telemetry": "config http ledger providers.apis providers.neutral request seams streaming upstream",
-    "gateway.seams": "access allowances config health http ledger request routing serving shared stores upstream",
+    "gateway.seams": """
+        access allowances config health http ledger request routing serving shared stores streaming
+        upstream""",
     "gateway.open_features": "config seams",
     "gateway.exchange": """
         access allowances balancing config conversations followed_keys health http kept_objects ledger logs

@@ -63,7 +63,7 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
         raise
     with suppress(GatewayError):  # only its cost needs to be readable
         target_request, response, body = answer.source.target_request, answer.response, answer.body
-        folded = await offload(len(body), fold_answer, target_request, None, response, body, texts=False)
+        folded = await offload(len(body), fold_answer, target_request, response, body, texts=False)
         folded.report(exchange.record)
     exchange.record.bill.is_complete = True
     public = await _apply_check(answer, "check_body", await answer.public_body())
@@ -85,7 +85,7 @@ async def _summarise(exchange: Exchange, planned: PlannedRequest) -> Response:
     plan = planned.plan.with_each_target(lambda target: attrs.evolve(target, lane="hub"))
     walk = await exchange.start_walk(attrs.evolve(planned, plan=plan, prepare=planned.preparation(_write_summary)))
     whole = await exchange.read_unchanged(walk)
-    folded = fold_answer(whole.source.target_request, None, whole.response, whole.body)
+    folded = fold_answer(whole.source.target_request, whole.response, whole.body)
     folded.report(exchange.record)
     if (error := folded.fold.error) is not None:
         raise await _apply_check(whole, "check_error", GatewayError.of(error))

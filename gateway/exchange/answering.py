@@ -1,7 +1,7 @@
 """Converts a provider's response for the client: the lane of a stream, or the fold of a complete response."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -10,7 +10,6 @@ import attrs
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
-from gateway.features.answer_cache.stored_answer import AnswerStamp, use_ids
 from gateway.ledger.record import Record
 from gateway.routing.target import LaneName
 from gateway.streaming.keep_alive import CountedLane, counts_events
@@ -68,9 +67,7 @@ def refuse_change_of_form(target_request: TargetRequest) -> None:
 # Streams
 
 
-def make_stream_lane(
-    target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder
-) -> tuple[Lane, Writer | None]:
+def make_stream_lane(target_request: TargetRequest, turn: TurnRecorder) -> tuple[Lane, Writer | None]:
     """Return the lane of a streamed response, and its writer if the response is translated."""
     context, target = target_request.context, target_request.target
     prepared, disclosure = target_request.prepared, target_request.disclosure
@@ -80,7 +77,7 @@ def make_stream_lane(
 
     def make() -> tuple[Lane, Writer | None]:
         if checks is not None and checks.translates:
-            return released_lane(target_request, stamp, turn, max_characters)
+            return released_lane(target_request, turn, max_characters)
         if target.lane == "byte":
             passing = Passthrough(
                 context.codec, disclosure.error, disclosure.error_body, limits.event,
@@ -88,45 +85,43 @@ def make_stream_lane(
                 repair=context.codec.answer_repair() if target.entry.repair else None, names=prepared.names,
             )  # fmt: skip
             return _in_client_framing(context, passing), None
-        writer = turn.writer(context.codec.writer(target_request.reply(turn, stamp)))
+        writer = turn.writer(context.codec.writer(target_request.reply(turn)))
         lane = Translation(
             CODECS[target.api], writer, wire, disclosure.error, limits.event, prepared.names, max_characters,
             limits.answer, target.framing,
         )  # fmt: skip
         return _in_client_framing(context, lane), writer
 
-    return _finished_lane(context, turn, stamp, make)
+    return _finished_lane(target_request, turn, make)
 
 
-def make_whole_answer_lane(
-    target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder
-) -> tuple[Lane, Writer | None]:
+def make_whole_answer_lane(target_request: TargetRequest, turn: TurnRecorder) -> tuple[Lane, Writer | None]:
     """Return the lane that makes a stream from a complete response, and its writer."""
     context, codec = target_request.context, CODECS[target_request.target.api]
     limit = context.service.limits.answer
 
     def make() -> tuple[Lane, Writer | None]:
         if target_request.checks is not None:
-            return released_lane(target_request, stamp, turn, limit)
-        writer = turn.writer(context.codec.writer(target_request.reply(turn, stamp)))
+            return released_lane(target_request, turn, limit)
+        writer = turn.writer(context.codec.writer(target_request.reply(turn)))
         lane = WholeAnswerTranslation(
             codec, writer, context.codec.wire, target_request.disclosure.error, limit, target_request.prepared.names
         )
         return _in_client_framing(context, lane), writer
 
-    return _finished_lane(context, turn, stamp, make)
+    return _finished_lane(target_request, turn, make)
 
 
 def released_lane(
-    target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder, max_characters: int | None
+    target_request: TargetRequest, turn: TurnRecorder, max_characters: int | None
 ) -> tuple[Lane, Writer | None]:
     """Return the lane that writes the events which steps have released, and its writer."""
     from gateway.streaming.released import ReleasedSource
 
     context = target_request.context
     if target_request.choices > 1:
-        return _in_client_framing(context, _choices_lane(target_request, stamp, turn, max_characters)), None
-    writer = turn.writer(context.codec.writer(target_request.reply(turn, stamp)))
+        return _in_client_framing(context, _choices_lane(target_request, turn, max_characters)), None
+    writer = turn.writer(context.codec.writer(target_request.reply(turn)))
     lane = Translation(
         ReleasedSource(), writer, context.codec.wire, target_request.disclosure.error,
         context.service.limits.event, max_characters=max_characters,
@@ -134,14 +129,12 @@ def released_lane(
     return _in_client_framing(context, lane), writer
 
 
-def _choices_lane(
-    target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder, max_characters: int | None
-) -> Lane:
+def _choices_lane(target_request: TargetRequest, turn: TurnRecorder, max_characters: int | None) -> Lane:
     """Return the lane that writes several choices of a client's own API, which its steps have released."""
     from gateway.streaming.choices_lane import ChoicesLane
 
     codec = target_request.context.codec
-    reply = target_request.reply(turn, stamp)
+    reply = target_request.reply(turn)
     return ChoicesLane(
         codec.api, codec.wire.framing, partial(codec.writer, reply), target_request.disclosure.error, max_characters,
         reply.input_estimate,
@@ -155,45 +148,13 @@ def _in_client_framing(context: ExchangeContext, lane: Lane) -> Lane:
     return reframe_for_client(lane, wire.framing, client.framing(wire))
 
 
-class StampedLane:
-    """A lane whose response uses the ids of ``ids``, so that a cached response has the same ids."""
-
-    def __init__(self, lane: Lane, ids: Iterator[str]) -> None:
-        self.progress = lane.progress
-        self.source = lane.source
-        self._lane = lane
-        self._ids = ids
-
-    def feed(self, data: bytes) -> bytes:
-        with use_ids(self._ids):
-            return self._lane.feed(data)
-
-    def end(self, error: ErrorInfo | None = None) -> bytes:
-        with use_ids(self._ids):
-            return self._lane.end(error)
-
-    def trailing_bytes(self) -> bytes:
-        return self._lane.trailing_bytes()
-
-    def ping(self) -> bytes:
-        return self._lane.ping()
-
-
 def _finished_lane(
-    context: ExchangeContext,
-    turn: TurnRecorder,
-    stamp: AnswerStamp | None,
-    make: Callable[[], tuple[Lane, Writer | None]],
+    target_request: TargetRequest, turn: TurnRecorder, make: Callable[[], tuple[Lane, Writer | None]]
 ) -> tuple[Lane, Writer | None]:
-    """Call ``make``, and return its lane and writer with the ids of ``stamp``, if there is one, and with keep-alives
-    that the client counts."""
-    if stamp is None:
-        lane, writer = make()
-    else:
-        ids = stamp.ids(b"stream")
-        with use_ids(ids):
-            lane, writer = make()
-            lane = StampedLane(lane, ids)
+    """Call ``make``, and return its lane and writer with the request's ids, and with keep-alives that the client
+    counts."""
+    context, ids = target_request.context, target_request.ids
+    lane, writer = make() if ids is None else ids.lane(make)
     wire = context.codec.wire
     if wire.counted_ping is None or turn.background is not None or not counts_events(context.client_request.headers):
         return lane, writer
@@ -223,7 +184,6 @@ class FoldedAnswer:
 
 def fold_answer(
     target_request: TargetRequest,
-    stamp: AnswerStamp | None,
     response: UpstreamResponse,
     body: bytes,
     *,
@@ -234,7 +194,7 @@ def fold_answer(
     lack the answer's texts.
 
     Raises ``GatewayError``: 502 for an invalid body, 400 as ``refuse_change_of_form`` does."""
-    return with_stamped_ids(stamp, b"fold", lambda: _fold(target_request, response, body, texts, keeps_events))
+    return target_request.with_ids(b"fold", lambda: _fold(target_request, response, body, texts, keeps_events))
 
 
 def _fold(
@@ -285,9 +245,7 @@ def read_other_choices(target_request: TargetRequest, body: bytes) -> list[Answe
     return [folded.answer() for folded in folds]
 
 
-def read_other_events(
-    target_request: TargetRequest, stamp: AnswerStamp | None, response: UpstreamResponse, body: bytes
-) -> list[list[Event]]:
+def read_other_events(target_request: TargetRequest, response: UpstreamResponse, body: bytes) -> list[list[Event]]:
     """Return the events of each choice of a complete response after the first one, with the client's names of tools.
 
     Raises ``GatewayError`` (502)."""
@@ -302,27 +260,15 @@ def read_other_events(
         found = (read_events(CODECS[target.api], one, None) for one in others)
         return [[restore_name(event, names) for event in events] for events in found]
 
-    return with_stamped_ids(stamp, b"other choices", read) if others else []
+    return target_request.with_ids(b"other choices", read) if others else []
 
 
-def write_client_answer(
-    target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder, answers: Sequence[Answer]
-) -> bytes:
+def write_client_answer(target_request: TargetRequest, turn: TurnRecorder, answers: Sequence[Answer]) -> bytes:
     """Return the client's response with the choices in ``answers``, usually one."""
     codec = target_request.context.codec
 
     def write() -> bytes:
-        written = [codec.write_answer(answer, target_request.reply(turn, stamp)) for answer in answers]
+        written = [codec.write_answer(answer, target_request.reply(turn)) for answer in answers]
         return written[0] if len(written) == 1 else join_choices(written, codec.api)
 
-    return with_stamped_ids(stamp, b"answer", write)
-
-
-def with_stamped_ids(stamp: AnswerStamp | None, salt: bytes, work: Callable[[], T]) -> T:
-    """Call ``work``, with the ids of ``stamp`` if there is one, and return its result.
-
-    ``salt`` distinguishes it from other work on the same response."""
-    if stamp is None:
-        return work()
-    with use_ids(stamp.ids(salt)):
-        return work()
+    return target_request.with_ids(b"answer", write)

@@ -9,7 +9,6 @@ from gateway.allowances.reservation import CountedAs
 from gateway.exchange.context import AttemptLog, attempt_record
 from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.exchange.watched_upload import watch_upload
-from gateway.features.answer_cache.stored_answer import AnswerStamp
 from gateway.http.headers import Headers, upstream_id
 from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN, AttemptOutcome, AttemptRecord, Cause
@@ -67,7 +66,7 @@ class Attempt(AnswerSource):
 
     ``send`` sends it once, a second time if a pooled connection was dead, and another time if its credential had
     expired. It knows neither other attempts nor the plan nor the use of its response. Only the attempt changes its
-    attributes: ``upstream_id`` and ``headers`` belong to its response. ``stamp`` is set if the response may be cached.
+    attributes: ``upstream_id`` and ``headers`` belong to its response.
     ``on_send``, which its maker may set, is called when a request is about to be sent. ``prompt`` has the notes on a
     prompt that matters for prompt caches."""
 
@@ -78,9 +77,8 @@ class Attempt(AnswerSource):
         log: AttemptLog,
         cause: Cause,
         resends: Resends,
-        stamp: AnswerStamp | None = None,
     ) -> None:
-        super().__init__(target_request, watch, stamp)
+        super().__init__(target_request, watch)
         self.target = target_request.target
         self.on_send: Callable[[], object] | None = None
         self.prompt: NotedAttempt | None = None

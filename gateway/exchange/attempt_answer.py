@@ -140,7 +140,7 @@ async def read_body(
     restart_limit = _do_nothing if response.has_arrived else watch.restart_idle_limit
     if not response.has_arrived:
         watch.await_body()
-    pieces = None if source.stamp is None else read_pieces
+    pieces = read_pieces if source.is_shared else None
     if pieces is not None:
         pieces.append((trio.current_time(), b""))
     try:

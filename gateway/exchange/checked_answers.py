@@ -14,8 +14,8 @@ from gateway.exchange.answering import (
     write_client_answer,
 )
 from gateway.exchange.attempt_answer import UnchangedAnswer, count_answer
-from gateway.exchange.cache_filling import AnswerOrigin
 from gateway.exchange.checking import with_members
+from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.planned import StoppedAnswer
 from gateway.exchange.stream import StartedStream, StreamedAnswer
 from gateway.exchange.target_request import AnswerSource
@@ -61,7 +61,7 @@ class CheckedWholeAnswer(WholeAnswer):
         choices = [self._folded.events]
         if may_pass or request.choices > 1:
             size = len(self.body) + request.request.incoming.size
-            choices += await offload(size, read_other_events, request, self.source.stamp, self.response, self.body)
+            choices += await offload(size, read_other_events, request, self.response, self.body)
         if may_pass:
             unread = await checks.unread_texts(request.target.api, self.body, dict(enumerate(choices)))
             choices[0] = [*unread, *choices[0]]
@@ -206,7 +206,7 @@ class _CheckedPieces:
 
     def __init__(self, answer: CheckedStartedStream) -> None:
         self._answer = answer
-        self._keeps = answer.source.stamp is not None
+        self._keeps = answer.source.is_shared
         if self._keeps:
             answer.read_pieces.append((trio.current_time(), b""))
 
@@ -238,7 +238,7 @@ class CheckedStreamedAnswer(StreamedAnswer):
         if not isinstance(error, StoppedAnswer):
             return False
         request, turn = self.origin.target_request, _promised_turn(self.origin)
-        lane, writer = await offload(request.request.incoming.size, released_lane, request, None, turn, None)
+        lane, writer = await offload(request.request.incoming.size, released_lane, request, turn, None)
         turn.record_target(request.target, writer)
         self.first_lane.release()
         self.use_lane(lane, with_members(lane.feed(frame_of(error.events)), error.members))
@@ -260,7 +260,7 @@ async def store_stopped_answer(origin: AnswerOrigin, stopped: StoppedAnswer) -> 
         return stopped
     answer = _fold(stopped.events).answer()
     turn.record_target(request.target)
-    body = await offload(request.request.incoming.size, write_client_answer, request, None, turn, [answer])
+    body = await offload(request.request.incoming.size, write_client_answer, request, turn, [answer])
     body = with_members(await turn.persist_whole(body, answer), stopped.members)
     return StoppedAnswer(stopped.info, body, stopped.headers, stopped.events, stopped.members)
 

@@ -12,10 +12,10 @@ import trio
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.exchange.attempt_answer import StartedAnswer, is_shut_down
 from gateway.exchange.body import BufferedBody, StreamBody
-from gateway.exchange.cache_filling import AnswerOrigin, run_origin
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivery import Delivery, Refuse, SendWhole
 from gateway.exchange.disconnect import discard
+from gateway.exchange.origin import AnswerOrigin, run_origin
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.request_scope import RequestScope
 from gateway.request.public_errors import MISTAKE

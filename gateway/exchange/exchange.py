@@ -17,11 +17,10 @@ from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.recorder import DetachableTurn
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.attempt_answer import UnchangedAnswer
-from gateway.exchange.cache_filling import AnswerOrigin, run_origin, start_origin, with_cache
-from gateway.exchange.cache_lookup import AnswerKind, ConversationAnswers
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
+from gateway.exchange.origin import AnswerOrigin, run_origin, start_origin
 from gateway.exchange.planned import ExchangeChecks, PlannedRequest, StoppedAnswer
 from gateway.exchange.planning import STEPS, STEPS_WITH_EDITS, Planning, PlanningStep
 from gateway.exchange.reserving import reservation_for, with_subscription_marks
@@ -93,7 +92,7 @@ class Exchange:
         self.context.recording.request(self.context.client_request, body)
         try:
             request = await self.read(body)
-            origin = await self.start_origin(request, ConversationAnswers())
+            origin = await self.start_origin(request)
             if (turn := request.turn.background) is not None:
                 return await self._start_in_background(origin, turn)
             return await self.answer_to(origin)
@@ -155,18 +154,17 @@ class Exchange:
         with walk:
             return await run_origin(self.context, walk, partial(kind, self.scope))
 
-    async def start_origin(self, request: PlannedRequest, kind: AnswerKind) -> AnswerOrigin:
-        """Return the source of the response to ``request``: the walk of its plan, with a cache lookup before each
-        attempt if responses of ``kind`` may be cached.
+    async def start_origin(self, request: PlannedRequest, relayed: object = None) -> AnswerOrigin:
+        """Return the origin of the response to ``request``: the walk of its plan, or what a feature wraps around it.
 
-        Raises ``GatewayError`` as ``start_walk`` does."""
+        ``relayed`` is the ``RelayedRequest`` of an endpoint other than conversations. Raises ``GatewayError`` as
+        ``start_walk`` does."""
         walk = await self._make_walk(request)
-        if self.context.service.cache_uses is None:
-            await start_origin(self.context, walk)
-            return walk
-        origin = with_cache(walk, kind, self.scope.nursery)
+        origin: AnswerOrigin = walk
+        for wrap in self.context.service.hooks.wrap_origin:
+            origin = wrap(walk, relayed, self.scope.nursery)
         await start_origin(self.context, origin)
-        if origin is walk:
+        if origin is walk and self.context.service.hooks.wrap_origin:
             self.record.cache = "off"
         return origin
 

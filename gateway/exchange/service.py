@@ -11,12 +11,9 @@ from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.allowances.allowances import Allowances
 from gateway.balancing.balancer import Balancer
-from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.config.limits import Limits
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.hedged import HedgeShares
-from gateway.features.answer_cache.cache import AnswerCache, CacheUses
-from gateway.features.answer_cache.store import MemoryAnswers
 from gateway.features.kept_ledger.ledger_keeping import LedgerWriter
 from gateway.features.live_view.live import LiveView, NoLiveView, OtherLiveViews
 from gateway.features.metrics.metrics import Metrics, NoMetrics
@@ -89,7 +86,6 @@ class Service:
     - ``replaced`` is set when a new configuration takes over.
     - ``rejections`` are the parts of requests that providers rejected, ``hedge_shares`` the routes' shares of hedges.
       ``balancer`` orders the targets of a group. ``provider_lists`` are the models that providers list.
-    - ``cache_uses`` select the responses that may come from the ``answer_cache``; ``None`` if none do.
     - ``credentials`` are the sources of credentials that are not in the configuration, by entry name.
     - ``store`` stores turns, ``kept_ledger`` settled exchanges. ``inventory`` lists the objects that providers store
       for clients in ``accounts``; ``None`` without storage. ``pending_batches`` are the estimated costs of running
@@ -134,8 +130,6 @@ class Service:
     credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)
     provider_lists: ProviderLists = attrs.field(factory=ProviderLists)
     replaced: Replaced = attrs.field(factory=Replaced)
-    answer_cache: AnswerCache = attrs.field(factory=lambda: AnswerCache(AnswerCacheSettings(), MemoryAnswers(0)))
-    cache_uses: CacheUses | None = None
     accounts: AccountDirectory = attrs.field(factory=AccountDirectory)
     inventory: Inventory | None = None
     contents: "ContentKeeper | None" = None

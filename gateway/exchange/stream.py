@@ -20,14 +20,13 @@ from gateway.exchange.answering import (
     refuse_change_of_form,
 )
 from gateway.exchange.attempt_answer import StartedAnswer, count_answer
-from gateway.exchange.cache_filling import AnswerOrigin
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer
 from gateway.exchange.delivery import END_GRACE, MAX_HELD, Delivery
 from gateway.exchange.disconnect import Audience, survive_disconnect
+from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.planned import Form
 from gateway.exchange.target_request import AnswerSource, TargetRequest
-from gateway.features.answer_cache.stored_answer import AnswerStamp
 from gateway.features.live_view.live import LiveStream
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
@@ -71,7 +70,7 @@ class FirstLane:
         """Return the lane and its writer for the response of ``source``.
 
         Returns ``None`` if the lane is for another target, or already in use."""
-        if self._target_request is not source.target_request or source.stamp is not None:
+        if self._target_request is not source.target_request:
             return None
         self._target_request = None
         return self.lane, self._writer
@@ -80,15 +79,13 @@ class FirstLane:
 async def make_first_lane(origin: AnswerOrigin) -> FirstLane:
     """Return the lane of the first target, for use before it responds."""
     target_request = origin.target_request
-    return FirstLane(target_request, *await _make_lane(target_request, None, origin.request.turn))
+    return FirstLane(target_request, *await _make_lane(target_request, origin.request.turn))
 
 
-async def _make_lane(
-    target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder
-) -> tuple[Lane, Writer | None]:
+async def _make_lane(target_request: TargetRequest, turn: TurnRecorder) -> tuple[Lane, Writer | None]:
     """Return the lane of a stream and its writer. A lane that translates may repeat much of the request."""
     size = target_request.request.incoming.size if target_request.target.lane == "hub" else 0
-    return await offload(size, make_stream_lane, target_request, stamp, turn)
+    return await offload(size, make_stream_lane, target_request, turn)
 
 
 PEEKED: Final = 8
@@ -151,7 +148,7 @@ class StartedStream(StartedAnswer):
         if is_stream(target_request, response.header("content-type")):
             # If another attempt may follow, the first lane keeps the connection alive until that begins.
             first = None if self._origin.may_be_followed(source) else self.first_lane.take(source)
-            lane, self.writer = first or await _make_lane(target_request, source.stamp, self._turn)
+            lane, self.writer = first or await _make_lane(target_request, self._turn)
             return lane
         if self._form is Form.REJECTED:
             raise GatewayError("upstream", "the provider did not return a stream: send the request without stream=true")
@@ -159,7 +156,7 @@ class StartedStream(StartedAnswer):
         await offload(incoming.size, lambda: incoming.request)  # for the lane
         self.lane_name, self._is_whole = "hub", True
         self._counted = UNCOUNTED
-        lane, self.writer = make_whole_answer_lane(target_request, source.stamp, self._turn)
+        lane, self.writer = make_whole_answer_lane(target_request, self._turn)
         return lane
 
     async def _read_first_content(self, response: UpstreamResponse) -> bytes:
@@ -168,7 +165,7 @@ class StartedStream(StartedAnswer):
         If the response fails before or in the same piece, the client receives nothing of it, and another attempt may
         follow. At most ``MAX_HELD`` bytes of earlier events are held."""
         lane, source = self.lane, self.source
-        pieces = None if source.stamp is None or self.keeps_pieces else self.read_pieces
+        pieces = self.read_pieces if source.is_shared and not self.keeps_pieces else None
         first: list[bytes | bytearray] = []
         size = seen = 0
         if pieces is not None:
@@ -254,7 +251,7 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
     async def refusal_lane(self) -> Lane | None:
         if not self.first_lane.is_in_use:
             return None
-        lane, _ = await _make_lane(self.origin.target_request, None, self._turns)
+        lane, _ = await _make_lane(self.origin.target_request, self._turns)
         return lane
 
     def _connect_observers(self) -> None:

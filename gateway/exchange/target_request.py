@@ -1,8 +1,9 @@
 """A client's request for one target, and how the response of the target is read and written."""
 
 import time
+from collections.abc import Callable
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
@@ -12,7 +13,6 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disclosure import Disclosure
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.reserving import expected_background_tokens, size_of
-from gateway.features.answer_cache.stored_answer import AnswerStamp
 from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
 from gateway.ledger.bill import Cause
@@ -23,6 +23,7 @@ from gateway.request.prepared import Prepared, requested_choices
 from gateway.request.wire import move_headers_to_body, upstream_request
 from gateway.routing.plan import Send, Stage
 from gateway.routing.target import Omissions, Target, with_required_api
+from gateway.seams.wrap_origin import RepeatedIds
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.errors.member_paths import BETA, ROUTE
@@ -35,6 +36,8 @@ from streams.pipe import Watch
 if TYPE_CHECKING:
     from gateway.features.steps.response_steps import ResponseSteps
 
+T = TypeVar("T")
+
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class TargetRequest:
@@ -43,7 +46,8 @@ class TargetRequest:
     ``sent`` are the client's headers with the added betas, ``dropped_betas`` the paths of removed ones. ``disclosure``
     removes from the target's response what the client must not see. ``size`` is set if the attempt reserves anything,
     if the response alone does not show its cost, or if its estimate would take long when the attempt fails. ``checks``
-    are the steps for its response. ``choices`` is the number of requested choices."""
+    are the steps for its response. ``choices`` is the number of requested choices. ``ids`` is set if others receive
+    the response, too."""
 
     context: ExchangeContext
     request: PlannedRequest
@@ -56,6 +60,7 @@ class TargetRequest:
     size: RequestSize | None = None
     checks: "ResponseSteps | None" = None
     choices: int = 1
+    ids: RepeatedIds | None = None
 
     @classmethod
     def of(
@@ -118,13 +123,11 @@ class TargetRequest:
             out = await offload(len(out.body), partial(move_headers_to_body, keeps_model=keeps_model), out, hosting)
         return out
 
-    def reply(self, turn: TurnRecorder, stamp: AnswerStamp | None = None) -> Reply:
-        """Return the gateway's own parts of the client's response: model, id, time and estimated usage.
-
-        ``stamp`` is set if the response is or will be cached."""
+    def reply(self, turn: TurnRecorder) -> Reply:
+        """Return the gateway's own parts of the client's response: model, id, time and estimated usage."""
         request, target = self.request.incoming.request, self.target
         estimate = max(1, self.request.incoming.size // 4)
-        created = int(time.time()) if stamp is None else stamp.created
+        created = int(time.time()) if self.ids is None else self.ids.creation_time
         unsent = self.prepared.outgoing.dropped
         requested = request  # a copy of it costs as much as the rest of the reply
         if request.model != target.requested_name:
@@ -132,7 +135,11 @@ class TargetRequest:
         if self.checks is not None and self.checks.restores:
             requested = attrs.evolve(requested, source=self.checks.session.restored_members(request.source))
         reply = turn.reply(Reply(requested, target.recipient.issuer, created, estimate, unsent=unsent))
-        return reply if stamp is None or turn.records else attrs.evolve(reply, id="")
+        return reply if self.ids is None or turn.records else attrs.evolve(reply, id="")
+
+    def with_ids(self, salt: bytes, work: Callable[[], T]) -> T:
+        """Return the result of ``work``, with the request's ids; ``salt`` distinguishes it from other work."""
+        return work() if self.ids is None else self.ids.call(salt, work)
 
     def without_text(self) -> "TargetRequest":
         """Return the request without its text, which may have megabytes and is not needed once the response is read."""
@@ -213,16 +220,19 @@ class AnswerSource:
     """The source of a response: an attempt at a target, or the cache.
 
     - ``watch`` is the timer of its silence.
-    - ``stamp`` has the ids of a response that is or will be cached.
     - ``stage`` is the furthest stage that it reached, ``requests`` the number of requests sent for it."""
 
     stage = Stage.SENDING
     requests = 0
 
-    def __init__(self, target_request: TargetRequest, watch: Watch, stamp: AnswerStamp | None) -> None:
+    def __init__(self, target_request: TargetRequest, watch: Watch) -> None:
         self.target_request = target_request
         self.watch = watch
-        self.stamp = stamp
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others receive the response, too."""
+        return self.target_request.ids is not None
 
     async def send(self) -> UpstreamResponse:
         """Return the successful response, which the caller closes. Raises ``GatewayError`` for the client otherwise.

@@ -18,7 +18,6 @@ from gateway.exchange.hedged import Contender, run_hedged
 from gateway.exchange.noted_prompts import note_attempt
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest, write_request
-from gateway.features.answer_cache.stored_answer import AnswerStamp
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.ledger.bill import Cause
@@ -28,6 +27,7 @@ from gateway.request.repeatable import may_run_twice
 from gateway.routing.fallback import has_untried_target
 from gateway.routing.plan import GiveUp, Outcome, Send, Stage, needs_retry_budget, requests_sent
 from gateway.routing.target import Omissions, Target
+from gateway.seams.wrap_origin import RepeatedIds
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.pipe import SHUTTING_DOWN, Watch
@@ -61,7 +61,7 @@ class Walk:
         self._conditions = TargetConditions(context, request.plan, request.affinity)
         self._outcomes: tuple[Outcome, ...] = ()
         self._reservation = request.reservation
-        self._stamp: AnswerStamp | None = None
+        self._ids: RepeatedIds | None = None
         self._written_request: TargetRequest | None = None  # written for the cache lookup; sent only after a miss
         self._current_account: AttemptAccount | None = None  # of the attempt that is next, is running, or has committed
         self._has_won = False
@@ -83,12 +83,12 @@ class Walk:
                 return
             self._add_refused(target_request.step.target, refusal)
 
-    async def start(self, stamp: AnswerStamp | None = None) -> None:
+    async def start(self, ids: RepeatedIds | None = None) -> None:
         """Prepare the next attempt.
 
-        Raises ``GatewayError`` if the policy gives up, or if the client has no allowance left. ``stamp`` is for a
-        response that will be cached."""
-        self._stamp = stamp
+        Raises ``GatewayError`` if the policy gives up, or if the client has no allowance left. ``ids`` are for a
+        response that others receive, too."""
+        self._ids = ids
         self._current_account = await self._prepare_next()
 
     @property
@@ -104,7 +104,7 @@ class Walk:
 
         Cancellation ends a wait, or a request and its connection."""
         while (answer := await self.step(make)) is None:
-            await self.start(self._stamp)
+            await self.start(self._ids)
         return answer
 
     async def step(self, make: Make[A]) -> A | None:
@@ -259,9 +259,7 @@ class Walk:
             if account.step.after:
                 await self._wait_until_due(account)
             watch = Watch(account.target.entry.timeouts, self._content_limit(account))
-            attempt = Attempt(
-                account.target_request, watch, context.attempt_log, account.cause, account.resends, self._stamp
-            )
+            attempt = Attempt(account.target_request, watch, context.attempt_log, account.cause, account.resends)
             if context.service.prompt_caching is not None:
                 attempt.prompt = note_attempt(context, attempt.target_request, self._scope.nursery)
             return await begin_answer(context, watch, account.attach(attempt, make))
@@ -477,8 +475,10 @@ class Walk:
         Raises ``GatewayError`` (400) if the target cannot serve it or, in strict mode, would lose a part."""
         first, self._written_request = self._written_request, None
         if first is not None and first.step.target is step.target and first.step.omissions == step.omissions:
-            return first if step.after == first.step.after else attrs.evolve(first, step=step)
-        return await write_request(self.context, self.request, step, cause)
+            written = first if step.after == first.step.after else attrs.evolve(first, step=step)
+        else:
+            written = await write_request(self.context, self.request, step, cause)
+        return written if written.ids is self._ids else attrs.evolve(written, ids=self._ids)
 
     def _cause(self, step: Send) -> Cause:
         if not self._outcomes:

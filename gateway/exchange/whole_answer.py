@@ -10,7 +10,7 @@ from gateway.exchange.answering import (
     write_client_answer,
 )
 from gateway.exchange.attempt_answer import AttemptAnswer, read_body
-from gateway.exchange.cache_filling import AnswerOrigin
+from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
@@ -62,7 +62,6 @@ class WholeAnswer(AttemptAnswer):
             read,
             fold_answer,
             source.target_request,
-            source.stamp,
             response,
             body,
             texts=texts,
@@ -108,7 +107,7 @@ class WholeAnswer(AttemptAnswer):
         if self.lane_name == "hub":
             target_request, answers = source.target_request, (answer, *self._other_choices)
             size = len(body) + target_request.request.incoming.size
-            body = await offload(size, write_client_answer, target_request, source.stamp, turn, answers)
+            body = await offload(size, write_client_answer, target_request, turn, answers)
         elif has_calls(answer) or source.target_request.prepared.names:
             body = await offload(len(body), self._with_edited_calls, body, record)
         body = await turn.persist_whole(body, answer)

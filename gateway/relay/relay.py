@@ -9,16 +9,15 @@ from functools import partial
 import attrs
 import trio
 
-from gateway.exchange.cache_filling import AnswerOrigin
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer, Survival
 from gateway.exchange.delivery import Delivery, DeliveryState
 from gateway.exchange.disconnect import survive_disconnect, survive_disconnect_later
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, stream_headers
-from gateway.relay.cached_answers import RelayedAnswers
 from gateway.relay.relayed_answer import RelayedAnswer
 from gateway.relay.relaying import LastEvent, RelayedRequest
 from gateway.routing.target import Target
@@ -176,7 +175,7 @@ async def relay(exchange: Exchange, scope: RequestScope, request: RelayedRequest
     if request.outlives_client is not None:
         deferred = DeferredSurvival(nursery, first, request.outlives_client)
         planned, survival = attrs.evolve(planned, before_end=deferred.begin), deferred.outlive_client
-    origin = await exchange.start_origin(planned, RelayedAnswers(request, exchange.record.endpoint))
+    origin = await exchange.start_origin(planned, request)
     if survival is None and origin.desertion is not None:
         survival = partial(survive_disconnect, nursery, first, deserted=origin.desertion)
     delivered = Relay(exchange.context, origin, scope, request, survival)

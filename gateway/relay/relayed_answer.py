@@ -110,7 +110,7 @@ class RelayedAnswer(StartedAnswer):
         """Begin to read ``response``. Raises ``GatewayError`` if it is unusable."""
         source, self.response = self.source, response
         source.watch.await_body()
-        if source.stamp is not None:
+        if source.is_shared:
             self.read_pieces.append((trio.current_time(), b""))
         own = await offload(self._buffered, self.filter.head, response.status, response.headers)
         shown = source.target_request.disclosure.headers(response.headers, self.lane_name, own)
@@ -123,7 +123,7 @@ class RelayedAnswer(StartedAnswer):
         try:
             if (piece := await anext(self._pieces, None)) is not None:
                 source.watch.restart_idle_limit()
-                if read_pieces is not None and source.stamp is not None:
+                if read_pieces is not None and source.is_shared:
                     read_pieces.append((trio.current_time(), piece))
                 if work := self.filter.size_of_work(piece):
                     out = await offload(work, self.filter.take, piece)

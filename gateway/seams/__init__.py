@@ -6,4 +6,5 @@
 - ``hooks``: what an open feature adds to requests.
 - ``observe``: what learns about exchanges without taking part in them.
 - ``route``: the paths that a feature serves.
+- ``wrap_origin``: where the response to a request comes from.
 - ``secrets``: secrets in stores, which a configuration needs before all else."""

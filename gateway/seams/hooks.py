@@ -7,6 +7,7 @@ import attrs
 from gateway.seams.edit_sent import BeginEdits, EditSent
 from gateway.seams.observe import Observe
 from gateway.seams.route import RoutesOf
+from gateway.seams.wrap_origin import WrapOrigin
 from gateway.upstream.request import CredentialSource
 
 
@@ -18,6 +19,7 @@ class Hooks:
     the loop is empty.
 
     - ``begin_edits``, ``edit_sent`` (``gateway.seams.edit_sent``): what providers receive
+    - ``wrap_origin`` (``gateway.seams.wrap_origin``): where responses come from
     - ``observe`` (``gateway.seams.observe``): what learns about exchanges
     - ``credentials`` (``gateway.seams.secrets``): sources of credentials, with the names of their entries
     - ``routes`` (``gateway.seams.route``): paths"""
@@ -25,6 +27,7 @@ class Hooks:
     credentials: tuple[tuple[str, CredentialSource], ...] = ()
     begin_edits: tuple[BeginEdits, ...] = ()
     edit_sent: tuple[EditSent, ...] = ()
+    wrap_origin: tuple[WrapOrigin, ...] = ()
     observe: tuple[Observe, ...] = ()
     routes: tuple[RoutesOf, ...] = ()
 

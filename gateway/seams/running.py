@@ -9,7 +9,7 @@
    configuration. It may not wait or raise.
 3. **Run.** A feature with tasks of its own starts them in ``run``, which the kernel calls once for each ``Running`` in
    the nursery of the process, and which calls ``task_status.started`` before the first request. An error that
-   escapes from ``run`` ends the process.
+   escapes from ``run`` ends the process. Tasks that outlive a configuration belong to ``lasting``.
 4. **End.** The kernel sets ``ending`` when the process ends or another ``Running`` has taken over, and waits for
    ``run`` to return: of all features in reverse order, after the last request. It cancels what has not returned after
    ``SECONDS_TO_END``. Requests that began earlier may still use a replaced ``Running``.
@@ -46,6 +46,13 @@ class Running:
     hooks: Hooks = NO_HOOKS
     has_tasks: bool = False
     """True if the kernel must call ``run``."""
+
+    @property
+    def lasting(self) -> object:
+        """What the tasks belong to, by default this object.
+
+        The tasks of the configuration before continue if theirs is the same, and ``run`` is not called."""
+        return self
 
     def use(self) -> None:
         """Let what outlives a configuration use the new one."""

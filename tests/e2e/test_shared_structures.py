@@ -184,7 +184,7 @@ SETTINGS = "not a structure that clients fill"
 ROWS_OF_SERVICE = {
     "router": SETTINGS, "lifecycle": SETTINGS, "limits": SETTINGS, "keep_alive": SETTINGS, "authenticator": SETTINGS,
     "strict": SETTINGS, "websocket_idle": SETTINGS, "check_streams": SETTINGS, "credentials": SETTINGS,
-    "provider_lists": SETTINGS, "replaced": SETTINGS, "cache_uses": SETTINGS, "accounts": SETTINGS,
+    "provider_lists": SETTINGS, "replaced": SETTINGS, "accounts": SETTINGS,
     "stored_keys": SETTINGS, "people_store": SETTINGS, "own_keys": SETTINGS,
     "issuers": "verdicts on tokens, and fetches of keys",
     "people": "people that a process knows",
@@ -205,7 +205,6 @@ ROWS_OF_SERVICE = {
     "shared": SETTINGS, "features": SETTINGS, "hooks": SETTINGS,
     "live_view": "live view",
     "metrics": "labels of metrics",
-    "answer_cache": "response cache",
     "inventory": "inventory",
     "pending_batches": "counters of limits",
     "contents": "records for observers",
@@ -213,6 +212,11 @@ ROWS_OF_SERVICE = {
     "steps": "steps: simultaneous calls, failures in a row, clean texts",
 }  # fmt: skip
 ROWS_OF_FEATURES = {
+    "answer_cache": "response cache",
+    "realtime": SETTINGS,
+    "mcp": SETTINGS,
+    "other_endpoints": SETTINGS,
+    "files": SETTINGS,
     "secret_stores": SETTINGS,
     "request_members": SETTINGS,
     "cache_acts": "marks for prompt caches",

@@ -7,7 +7,10 @@ import trio
 from gateway.access.body_memory import BodyBudget, HeldPieces
 from gateway.access.held_bytes import HeldBytes
 from gateway.config.loading import from_mapping
+from gateway.exchange.service import Service
+from gateway.features.answer_cache.cache import AnswerCache
 from gateway.features.answer_cache.flight import Flight
+from gateway.features.answer_cache.opening import OpenCache
 from gateway.features.answer_cache.stored_answer import AnswerStamp
 
 ENTRY = {"model": "openai/m", "access_key": "k"}
@@ -41,6 +44,13 @@ def new_budget(memory: HeldBytes, *clients: str, **limits: Any) -> BodyBudget:
 def new_flight(most: int, budget: BodyBudget | None = None, holder: str = "") -> Flight:
     """Return a response in progress whose first request counts for ``holder``."""
     return Flight(most, AnswerStamp(1), HeldPieces(budget or new_budget(HeldBytes()), holder), holder)
+
+
+def cache_of(service: Service) -> AnswerCache:
+    """Return the response cache of ``service``, which is configured."""
+    opened = service.features["answer_cache"]
+    assert isinstance(opened, OpenCache)
+    return opened.cache
 
 
 def begin_flight(flight: Flight) -> None:

@@ -16,6 +16,7 @@ import trio
 from gateway.config.cached_answers import AnswerCacheSettings, CacheUse
 from gateway.config.clients import name_of_group
 from gateway.config.settings import Config
+from gateway.features.answer_cache.feature import caches
 from gateway.features.answer_cache.flight import Flight
 from gateway.features.answer_cache.store import AnswerStore, AnswerStoreUnavailable
 from gateway.features.answer_cache.stored_answer import StoredAnswer, decode_response, encode_response
@@ -32,8 +33,7 @@ class CacheUses:
     @classmethod
     def of(cls, config: Config) -> "CacheUses | None":
         """Return the settings of ``config``, ``None`` if it caches nothing."""
-        of_clients = any(client.cache for client in (*config.client_keys, *config.rule_clients))
-        if not of_clients and all(route.cache is None for route in config.routes.values()):
+        if not caches(config):
             return None
         return cls(config.by_client(lambda client: client.cache), config.by_client(name_of_group))
 
@@ -102,31 +102,35 @@ LOG_INTERVAL: Final = 60.0
 
 
 class AnswerCache:
-    """The response cache; ``flights`` has the responses in progress that requests with the same key may follow."""
+    """The response cache; ``flights`` has the responses in progress that requests with the same key may follow.
+
+    ``note_failure`` is called when the store is unavailable or too slow."""
 
     flights: dict[bytes, Flight]
 
     def __init__(
-        self, settings: AnswerCacheSettings, store: AnswerStore, clock: Callable[[], float] = time.time
+        self,
+        settings: AnswerCacheSettings,
+        store: AnswerStore,
+        clock: Callable[[], float] = time.time,
+        note_failure: Callable[[], object] = lambda: None,
     ) -> None:
         self.settings = settings
         self.flights = {}
         self._store = store
         self._clock = clock
-        self._failures = 0
+        self._note_failure = note_failure
+        self._is_closed = False
         self._logged_at = -LOG_INTERVAL
 
-    async def run(self) -> None:
-        """Run the store's background work; must run while the cache is in use."""
-        await self._store.run()
-
-    async def aclose(self) -> None:
+    async def run(self, ending: trio.Event) -> None:
+        """Run the store's background work until ``ending``, then close it: requests that still run find nothing."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._store.run)
+            await ending.wait()
+            self._is_closed = True
+            nursery.cancel_scope.cancel()
         await self._store.aclose()
-
-    def take_failures(self) -> int:
-        """Return how often the store was unavailable or too slow since the last call."""
-        taken, self._failures = self._failures, 0
-        return taken
 
     def age(self, answer: StoredAnswer) -> int:
         """Return the age of ``answer`` in whole seconds."""
@@ -146,6 +150,8 @@ class AnswerCache:
 
     async def _run_within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> T | None:
         """Return the result of ``work``, ``None`` if it takes longer than ``seconds`` or the store is unavailable."""
+        if self._is_closed:
+            return None
         with trio.move_on_after(seconds) as scope:
             try:
                 return await work()
@@ -157,7 +163,7 @@ class AnswerCache:
         return None
 
     def _count_failure(self, why: str) -> None:
-        self._failures += 1
+        self._note_failure()
         if trio.current_time() - self._logged_at >= LOG_INTERVAL:
             self._logged_at = trio.current_time()
             log.warning("the response cache is unavailable, so requests go to their providers: %s", why)

@@ -1,10 +1,59 @@
-"""The response store that a configuration selects."""
+"""Opens the response cache of a configuration, with the store that it selects."""
 
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Final, assert_never
+
+import trio
 
 from gateway.config.cached_answers import AnswerCacheSettings
+from gateway.config.settings import Config
+from gateway.features.answer_cache.cache import AnswerCache, CacheUses
+from gateway.features.answer_cache.filling import CachedAnswers
 from gateway.features.answer_cache.store import AnswerStore, MemoryAnswers
+from gateway.open_store import missing_package
+from gateway.seams.hooks import Hooks
+from gateway.seams.running import Ports, Running
+
+FAILURES: Final = "trigate_cache_failures_total"
+
+
+class OpenCache(Running):
+    """The cache with the ``uses`` of a configuration. The cache outlives configurations."""
+
+    has_tasks = True
+
+    def __init__(self, cache: AnswerCache, uses: CacheUses | None) -> None:
+        self.cache = cache
+        if uses is not None:
+            self.hooks = Hooks(wrap_origin=(CachedAnswers(cache, uses).wrap,))
+
+    @property
+    def lasting(self) -> AnswerCache:
+        return self.cache
+
+    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await self.cache.run(ending)
+
+
+def open_cache(config: Config, ports: Ports, before: Running | None) -> OpenCache:
+    """Return the cache of ``before`` with the uses of ``config``. Raises ``ConfigError`` for a missing package."""
+    uses = CacheUses.of(config)
+    if isinstance(before, OpenCache):
+        return OpenCache(before.cache, uses)
+    counts = ports.ledger.counts
+    cache = AnswerCache(config.cache, _answer_store(config), note_failure=lambda: counts.update((FAILURES,)))
+    return OpenCache(cache, uses)
+
+
+def _answer_store(config: Config) -> AnswerStore:
+    """Return the store of cached answers, encrypted if conversations are. Raises ``ConfigError``."""
+    storage = config.state_storage
+    try:
+        return open_answers(config.cache, () if storage is None else storage.encryption_key)
+    except ImportError:
+        needs = "redis" if config.cache.type == "redis" else "encryption"
+        raise missing_package(config, "cache.type", config.cache.type, needs) from None
 
 
 def open_answers(settings: AnswerCacheSettings, keys: Sequence[bytes] = ()) -> AnswerStore:

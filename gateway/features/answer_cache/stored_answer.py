@@ -4,9 +4,9 @@ replay in the form of a provider's response."""
 import hashlib
 import itertools
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 import msgspec
@@ -14,25 +14,61 @@ import trio
 
 from gateway.config.cached_answers import CachePace
 from gateway.http.headers import Headers
+from gateway.streaming.lane import Lane
 from gateway.upstream.http11 import BodySource, WireResponse
 from gateway.upstream.response import UpstreamResponse
 from providers.neutral.codec import ID_SOURCE
+from streams.events import ErrorInfo
 from streams.surrogates import NOT_JSON
+
+T = TypeVar("T")
 
 
 @attrs.frozen(repr=False)
 class AnswerStamp:
-    """The ids and the time that the gateway writes when it translates a response, equal for every translation.
+    """The ids and the time of a response that is or will be cached: ``RepeatedIds``, equal for every translation."""
 
-    ``created`` is in Unix seconds (theopenco/llmgateway#3899)."""
-
-    created: int
+    creation_time: int
     seed: bytes = attrs.field(factory=lambda: secrets.token_bytes(16))
 
     def ids(self, salt: bytes) -> Iterator[str]:
         """Yield ids of 24 characters for one translation; ``salt`` distinguishes translations."""
         for number in itertools.count():
             yield hashlib.blake2b(b"%d" % number, key=self.seed, salt=salt, digest_size=12).hexdigest()
+
+    def call(self, salt: bytes, work: Callable[[], T]) -> T:
+        with use_ids(self.ids(salt)):
+            return work()
+
+    def lane(self, make: Callable[[], tuple[Lane, T]]) -> tuple[Lane, T]:
+        ids = self.ids(b"stream")
+        with use_ids(ids):
+            lane, writer = make()
+            return StampedLane(lane, ids), writer
+
+
+class StampedLane:
+    """A lane whose response uses the ids of ``ids``, so that a cached response has the same ids."""
+
+    def __init__(self, lane: Lane, ids: Iterator[str]) -> None:
+        self.progress = lane.progress
+        self.source = lane.source
+        self._lane = lane
+        self._ids = ids
+
+    def feed(self, data: bytes) -> bytes:
+        with use_ids(self._ids):
+            return self._lane.feed(data)
+
+    def end(self, error: ErrorInfo | None = None) -> bytes:
+        with use_ids(self._ids):
+            return self._lane.end(error)
+
+    def trailing_bytes(self) -> bytes:
+        return self._lane.trailing_bytes()
+
+    def ping(self) -> bytes:
+        return self._lane.ping()
 
 
 @contextmanager
@@ -64,7 +100,7 @@ _FORM = 1
 def encode_response(answer: StoredAnswer) -> bytes:
     stamp = answer.stamp
     return msgspec.msgpack.encode(
-        (_FORM, answer.at, answer.content_type, stamp.created, stamp.seed, answer.body, answer.pauses)
+        (_FORM, answer.at, answer.content_type, stamp.creation_time, stamp.seed, answer.body, answer.pauses)
     )
 
 

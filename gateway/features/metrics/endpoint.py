@@ -19,7 +19,7 @@ from gateway.features.metrics.metrics import CONTENT_TYPE, Metrics
 from gateway.features.metrics.rows import (
     BUDGET_HELD,
     BUDGET_USED,
-    CACHE_FAILURES,
+    BY_NAME,
     COUNTED_ALONE,
     COUNTERS_AWAY,
     ISSUER_STALE,
@@ -113,8 +113,10 @@ def _collect_figures(service: Service, metrics: Metrics) -> None:
     if service.issuers is not None:
         for name, seconds in service.issuers.stale_seconds().items():
             metrics.set(ISSUER_STALE, seconds, name)
-    if failures := service.answer_cache.take_failures():
-        metrics.add(CACHE_FAILURES, by=failures)
+    counts = service.ledger.counts
+    while counts:
+        name, number = counts.popitem()
+        metrics.add(BY_NAME[name], by=number)
     health = service.health
     out = Counter(state.entry for state in health.target_states() if state.state != "in")
     metrics.report_targets(out, health.transitions.take_outages())

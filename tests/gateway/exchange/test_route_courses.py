@@ -12,6 +12,7 @@ from gateway.routing.target import Target
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.each_row import each_row
+from tests.support.flights import cache_of
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.played_provider import PlayedProvider, entry, played_provider
@@ -158,7 +159,7 @@ async def test_identical_requests_at_once_are_sent_once_on_a_hedged_route_too(st
             nursery.start_soon(ask)
             await eventually(lambda: provider.asked["first"] >= 1)
             nursery.start_soon(ask)
-            cache = client.running.service.answer_cache
+            cache = cache_of(client.running.service)
             await eventually(lambda: any(flight.followers for flight in cache.flights.values()))
             provider.released.set()
         assert sorted(found) == ["hit", "miss"]
@@ -190,7 +191,7 @@ async def test_a_client_does_not_get_a_hedges_answer_in_another_api(stream):
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ask)
-                flights = running.service.answer_cache.flights
+                flights = cache_of(running.service).flights
                 await eventually(lambda: provider.asked["second"] >= 1)
                 nursery.start_soon(ask)
                 await eventually(lambda: any(flight.followers for flight in flights.values()))

@@ -11,6 +11,7 @@ import trio
 
 from tests.support.asgi_app import eventually
 from tests.support.bare_provider import listening, read_request
+from tests.support.flights import cache_of
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.metrics_page import Numbers
@@ -91,7 +92,7 @@ class Stage:
     @property
     def followed(self) -> int:
         """How many requests follow what is on its way."""
-        return sum(flight.followers for flight in self.gate.service.answer_cache.flights.values())
+        return sum(flight.followers for flight in cache_of(self.gate.service).flights.values())
 
     async def is_followed_by(self, number: int) -> None:
         await eventually(lambda: self.followed == number)
@@ -169,7 +170,7 @@ async def test_many_identical_requests_make_one_call():
             "".join(WORDS)
         }
         assert sorted(client.headers["x-trigate-cache"] for client in clients) == ["hit"] * 39 + ["miss"]
-        await eventually(lambda: not stage.gate.service.answer_cache.flights)
+        await eventually(lambda: not cache_of(stage.gate.service).flights)
         later = Client(stage)
         await all_of([later])
         assert (stage.provider.calls, later.headers["x-trigate-cache"]) == (1, "hit")
@@ -212,7 +213,7 @@ async def test_the_provider_is_closed_when_the_last_follower_leaves():
                 client.leave()
                 await client.over.wait()
             await eventually(lambda: stage.provider.closed == 1)
-            await eventually(lambda: not stage.gate.service.answer_cache.flights)
+            await eventually(lambda: not cache_of(stage.gate.service).flights)
             again = Client(stage)
             await eventually(lambda: stage.provider.calls == 2)
             stage.provider.send(*EVENTS)

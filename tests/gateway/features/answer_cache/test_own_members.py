@@ -13,7 +13,7 @@ from streams.sse import SSE
 from streams.surrogates import any_json
 from tests.support.asgi_app import eventually
 from tests.support.each_row import each_row
-from tests.support.flights import Body
+from tests.support.flights import Body, cache_of
 from tests.support.in_process import CountingProvider, gateway, providers
 
 MINE = {"metadata": {"ticket": "1"}, "user": "ann", "safety_identifier": "s1", "prompt_cache_key": "k1"}
@@ -104,7 +104,7 @@ async def test_identical_requests_at_the_same_time_get_their_own_members(stream)
                     nursery.start_soon(ask, MINE)
                     await eventually(lambda: len(provider.asked) == 1)
                     nursery.start_soon(ask, YOURS)
-                    await eventually(lambda: any(one.followers for one in gate.service.answer_cache.flights.values()))
+                    await eventually(lambda: any(one.followers for one in cache_of(gate.service).flights.values()))
                     provider._free.set()
             assert provider.take_count() == 1
             assert found == {"ann": [MINE] * len(found["ann"]), "ben": [YOURS] * len(found["ann"])}

@@ -16,6 +16,7 @@ from tests.support.endpoint_provider import (
     json_answer,
     settings,
 )
+from tests.support.flights import cache_of
 from tests.support.in_process import InProcess, gateway
 
 ROUTES: Mapping[str, Mapping[str, Any]] = {
@@ -124,7 +125,7 @@ async def test_identical_endpoint_requests_make_one_call_even_if_a_client_leaves
 
     async with endpoint_provider(waiting) as provider, gateway(cached(provider.url)) as served:
         found: list[httpx2.Response] = []
-        flights = served.service.answer_cache.flights
+        flights = cache_of(served.service).flights
 
         async def ask() -> None:
             found.append(await post(served, "/v1/embeddings", ROUTES["/v1/embeddings"]))

@@ -3,7 +3,7 @@ identical requests share its response while it arrives."""
 
 import time
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
 import attrs
 import trio
@@ -12,8 +12,9 @@ from gateway.config.cached_answers import CacheUse
 from gateway.exchange.answering import is_stream
 from gateway.exchange.attempt_answer import A, begin_answer
 from gateway.exchange.context import ExchangeContext, attempt_record
+from gateway.exchange.origin import Make
 from gateway.exchange.target_request import AnswerSource, TargetRequest
-from gateway.features.answer_cache.cache import read_cache_control
+from gateway.features.answer_cache.cache import AnswerCache, read_cache_control
 from gateway.features.answer_cache.eligible import (
     EXCLUDED,
     FORM_MEMBERS,
@@ -68,9 +69,6 @@ _VOLATILE: Final = HeaderNames.of((*TO_PROVIDER, *SESSIONS, "accept", "accept-en
 
 _KEY_HEADERS: Final = ("anthropic-version", "anthropic-beta", "openai-beta")
 """Client headers that are part of the key even if they are not forwarded."""
-
-Make: TypeAlias = Callable[[AnswerSource], A]
-"""A function that returns the reader of a source's response."""
 
 
 class AnswerKind(Protocol):
@@ -140,7 +138,8 @@ class CacheHit(AnswerSource):
     stage = Stage.ANSWERING
 
     def __init__(self, target_request: TargetRequest, response: UpstreamResponse, stamp: AnswerStamp, age: int) -> None:
-        super().__init__(target_request, Watch(target_request.target.entry.timeouts), stamp)
+        request = attrs.evolve(target_request, ids=stamp)
+        super().__init__(request, Watch(target_request.target.entry.timeouts))
         self._response = response
         self._began = time.perf_counter()
         self._age = age
@@ -189,14 +188,16 @@ class CacheLookup:
     ``owner`` is the name under which responses are cached: no other owner receives them. ``holder`` is the client
     whose share of memory the request uses."""
 
-    def __init__(self, context: ExchangeContext, use: CacheUse, owner: str, holder: str, kind: AnswerKind) -> None:
+    def __init__(
+        self, context: ExchangeContext, cache: AnswerCache, use: CacheUse, owner: str, holder: str, kind: AnswerKind
+    ) -> None:
         self.holder = holder
+        self.cache = cache
         self.cache_control = read_cache_control(context.client_request.header("cache-control"))
         self._context = context
         self._use = use
         self._owner = owner
         self.kind = kind
-        self._cache = context.service.answer_cache
 
     async def find(self, target_request: TargetRequest, key: bytes) -> CacheHit | ErrorInfo | None:
         """Return the cached response of ``key``, or share the response to an identical request; ``None`` without one.
@@ -205,12 +206,12 @@ class CacheLookup:
         ``GatewayError`` at the request's deadline."""
         failures: list[ErrorInfo] = []
         for _ in range(MAX_FLIGHTS):
-            if (answer := await self._cache.find(key, self.cache_control.max_age)) is not None:
+            if (answer := await self.cache.find(key, self.cache_control.max_age)) is not None:
                 response = self._local_response(
                     target_request, replay_body(answer, self._use.pace), answer.content_type
                 )
-                return CacheHit(target_request, response, answer.stamp, self._cache.age(answer))
-            flight = self._cache.flights.get(key)
+                return CacheHit(target_request, response, answer.stamp, self.cache.age(answer))
+            flight = self.cache.flights.get(key)
             if flight is None or not flight.may_be_joined:
                 return None
             if (hit := await self._follow(flight, target_request)) is not None:
@@ -256,14 +257,14 @@ class CacheLookup:
 
     async def keep(self, key: bytes, answer: StoredAnswer) -> None:
         """Store ``answer`` in the cache under ``key``."""
-        await self._cache.keep(key, self._owner, answer, self._use.ttl)
+        await self.cache.keep(key, self._owner, answer, self._use.ttl)
 
     async def key(self, target_request: TargetRequest) -> bytes | None:
         """Return the cache key of ``target_request``, or ``None`` if its response must not be cached."""
         return await offload(target_request.request.incoming.size, self._key, target_request)
 
     def _key(self, target_request: TargetRequest) -> bytes | None:
-        if not self.kind.may_be_cached(target_request, self._use, self._cache.settings.max_request):
+        if not self.kind.may_be_cached(target_request, self._use, self.cache.settings.max_request):
             return None
         try:
             return answer_key(self._key_parts(target_request))

@@ -3,40 +3,50 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Self, TypeAlias
+from typing import Self
 
+import attrs
 import trio
 
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.attempt_answer import A, Verdict
-from gateway.exchange.cache_lookup import NOT_CACHED, AnswerKind, CacheHit, CacheLookup, Make
-from gateway.exchange.context import ExchangeContext
 from gateway.exchange.hedged import Contender
+from gateway.exchange.origin import AnswerOrigin, Make
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.exchange.walk import Walk
+from gateway.features.answer_cache.cache import AnswerCache, CacheUses
 from gateway.features.answer_cache.flight import Flight
+from gateway.features.answer_cache.lookup import NOT_CACHED, CacheHit, CacheLookup, ConversationAnswers
+from gateway.features.answer_cache.relayed import RelayedAnswers
 from gateway.features.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response
 from gateway.http.offload import offload
+from gateway.relay.relaying import RelayedRequest
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 
 
-def with_cache(walk: Walk, kind: AnswerKind, nursery: trio.Nursery) -> "AnswerOrigin":
-    """Return ``walk`` with the response cache around it, or ``walk`` itself if neither its client nor its route caches
-    responses."""
-    context = walk.context
-    client, uses = context.client_request.client, context.service.cache_uses
-    if uses is None:
-        return walk
-    use, route = uses.of_client(client), walk.request.plan.route
-    if use is None and route is not None:
-        use = route.cache
-    if not use:
-        return walk
-    holder = context.service.admission.holder(client, context.client_request.headers)
-    return CachedOrigin(walk, CacheLookup(context, use, uses.owner(use, client, holder), holder, kind), nursery)
+@attrs.frozen(eq=False, repr=False)
+class CachedAnswers:
+    """The response cache with the ``uses`` of a configuration: a ``WrapOrigin``."""
+
+    cache: AnswerCache
+    uses: CacheUses
+
+    def wrap(self, walk: Walk, relayed: RelayedRequest | None, nursery: trio.Nursery) -> "AnswerOrigin":
+        """Return ``walk`` with the cache around it, or ``walk`` if neither its client nor its route uses the cache."""
+        context = walk.context
+        client = context.client_request.client
+        use, route = self.uses.of_client(client), walk.request.plan.route
+        if use is None and route is not None:
+            use = route.cache
+        if not use:
+            return walk
+        kind = ConversationAnswers() if relayed is None else RelayedAnswers(relayed, context.record.endpoint)
+        holder = context.service.admission.holder(client, context.client_request.headers)
+        owner = self.uses.owner(use, client, holder)
+        return CachedOrigin(walk, CacheLookup(context, self.cache, use, owner, holder, kind), nursery)
 
 
 class CachedOrigin:
@@ -54,7 +64,7 @@ class CachedOrigin:
     ) -> None:
         self.desertion = trio.Event()
         self._walk = walk
-        self._cache = walk.context.service.answer_cache
+        self._cache = lookup.cache
         self._lookup = lookup
         self._cache_control = lookup.cache_control
         self._nursery = nursery
@@ -233,35 +243,6 @@ class CachedOrigin:
                 flight.finish()
                 if self._cache.flights.get(key) is flight:
                     del self._cache.flights[key]
-
-
-AnswerOrigin: TypeAlias = Walk | CachedOrigin
-"""The source of an exchange's response: the walk of its plan, or the cache around it."""
-
-
-async def start_origin(context: ExchangeContext, origin: AnswerOrigin) -> None:
-    """Prepare the first attempt of ``origin``, unless a step refuses the request meanwhile. Raises ``GatewayError``."""
-    checks = context.checks
-    await (origin.start() if checks is None else checks.until_refused(origin, origin.start))
-
-
-async def run_origin(context: ExchangeContext, origin: AnswerOrigin, make: Make[A]) -> A:
-    """Return the response of ``origin``, unless a step refuses the request meanwhile. Raises ``GatewayError``.
-
-    A provider's failure waits for the verdict of the steps, so that no client repeats a refused request."""
-    if (checks := context.checks) is None:
-        return await origin.run(make)
-
-    async def run() -> A:
-        try:
-            return await origin.run(make)
-        except GatewayError as error:
-            failure = error
-        if failure.info.reason is not None:
-            await checks.await_verdict()
-        raise failure
-
-    return await checks.until_refused(origin, run)
 
 
 def _make_shared(flight: Flight, make: Make[A], attempt: Attempt) -> A:
