@@ -19,7 +19,7 @@ from gateway.features.live_view.pages.paths import has_pages
 from gateway.features.metrics.endpoint import metrics_routes
 from gateway.http.external_url import make_url_adapter
 from gateway.http.late_imports import import_all, load_module
-from gateway.lifespan import add_issuers, add_process_tasks, keep_people_tables
+from gateway.lifespan import add_process_tasks
 from gateway.open_features import RunningFeatures
 from gateway.open_service import open_service
 from gateway.relay.routes import pass_through_routes
@@ -56,10 +56,6 @@ def whole_app(config: Config, service: Service, running: RunningFeatures | None 
     ``running`` runs the features, also those of later configurations."""
     app = app_of(config, service)
     add_process_tasks(app, service, running or RunningFeatures())
-    if service.issuers is not None:
-        add_issuers(app, service.issuers)
-    if service.own_keys is not None:
-        keep_people_tables(app, service.own_keys)
     app.start_soon(partial(import_all, parts_of(config)))
     return app
 
@@ -76,8 +72,7 @@ def app_of(config: Config, service: Service) -> App:
     routes = RouteTable()
     app = App(config.limits.request_body, routes=routes, other_app=QuartPart(config, service, routes).app)
     add_exchanges(app, service)
-    people = None if service.people is None else service.authenticator
-    app.extensions[GUARD] = ConfiguredGuard(config, service.ledger, routes.methods, people)
+    app.extensions[GUARD] = ConfiguredGuard(config, service.ledger, routes.methods, service.authenticator)
     add_deployments(app, service, deployments)
     features = [route for routes_of in service.hooks.routes for route in routes_of(service)]
     served = (*pass_through_routes(service), *features)
@@ -93,7 +88,7 @@ def app_of(config: Config, service: Service) -> App:
         from gateway.features.people.console.paths import add_console  # only callers with rights have pages
 
         add_console(app, config, service)
-    if service.people is not None:
+    if service.authenticator.people is not None:
         from gateway.features.people.claude_code import add_claude_code  # only people have sessions
 
         add_claude_code(app, config, service)

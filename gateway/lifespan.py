@@ -1,9 +1,8 @@
 """The tasks of a process that run as long as its app."""
 
-import contextlib
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
@@ -13,11 +12,6 @@ from gateway.features.metrics.endpoint import watch
 from gateway.open_features import RunningFeatures
 from gateway.serving.http_app import App
 from gateway.stores.store import Store, Unavailable
-
-if TYPE_CHECKING:
-    from gateway.features.people.issuers import IssuerDirectory
-    from gateway.features.people.own_keys import OwnKeys
-    from gateway.features.people.store import PeopleStore
 
 log = logging.getLogger("trigate")
 
@@ -91,34 +85,8 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
         app.after_serving.append(service.steps.aclose)
 
 
-def create_people_tables(app: App, store: "PeopleStore") -> None:
-    """Create the tables of ``store`` soon, so that its rows can be followed."""
-
-    async def create() -> None:
-        with contextlib.suppress(Unavailable):
-            await store.blocks()
-
-    app.start_soon(create)
-
-
-def add_issuers(app: App, issuers: "IssuerDirectory") -> None:
-    """Follow the keys of ``issuers`` as long as ``app`` serves."""
-    app.start_soon(issuers.run)
-    app.after_serving.append(issuers.aclose)
-
-
-def keep_people_tables(app: App, own_keys: "OwnKeys") -> None:
-    """Store the people seen, and delete expired rows of people, as long as ``app`` serves."""
-    from gateway.features.people.keeping import finish_people, keep_people
-
-    app.start_soon(partial(keep_people, own_keys.store, own_keys.seen))
-    app.after_serving.insert(0, partial(finish_people, own_keys.seen))  # before the store is closed
-
-
 async def _close(service: Service) -> None:
     """Close the stores that nothing needs after the last request."""
-    if service.people_store is not None:
-        await service.people_store.aclose()
     if service.inventory is not None:
         await service.inventory.aclose()
 

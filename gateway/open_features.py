@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 import trio
@@ -12,8 +12,12 @@ from configfile.secret_files import SecretFiles
 from gateway.config.loading import ConfigError
 from gateway.config.settings import Config
 from gateway.features.order import FEATURES
+from gateway.seams.identify import ClientSource, OpenClientSource, OpenPeople
 from gateway.seams.running import SECONDS_TO_END, OpenFeature, Ports, Running
 from gateway.seams.secrets import OpenSecrets, SecretReader
+
+if TYPE_CHECKING:
+    from gateway.config.people import People
 
 NOTHING_OPEN: Final[Mapping[str, Running]] = {}
 NO_TEXTS: Final[Mapping[str, str]] = {}
@@ -55,6 +59,23 @@ async def read_secrets(config: Config) -> SecretFiles:
     async with open_secrets(config) as secrets:
         await secrets.read_first(config)
         return secrets.files()
+
+
+def open_client_source(config: Config) -> ClientSource:
+    """Return the clients that are stored. Raises ``ConfigError``."""
+    for feature in FEATURES:
+        if feature.client_source and feature.stores_clients(config):
+            return cast("OpenClientSource", _load(feature.client_source))(config)
+    return ClientSource()
+
+
+def with_people(config: Config, source: ClientSource, before: "People | None" = None) -> Config:
+    """Return ``config`` with its people, who keep their state of ``before``."""
+    for feature in FEATURES:
+        if feature.people and feature.is_wanted(config):
+            people = cast("OpenPeople", _load(feature.people))(config, source, before)
+            return attrs.evolve(config, people=people)
+    return config
 
 
 def _load(place: str) -> object:

@@ -12,6 +12,7 @@ from gateway.access.authentication import Authenticator
 from gateway.access.shares import Shares, UpstreamShare, storage_limits
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.queue import Queueing
+from gateway.allowances.raises import Raises
 from gateway.config.live_view import shown_answers
 from gateway.config.loading import Config
 from gateway.config.redaction import secrets_in
@@ -28,6 +29,7 @@ from gateway.health.states import SharedStates
 from gateway.kept_objects.inventory import MAX_BYTES, Inventory, MemoryInventory
 from gateway.ledger.ledger import Ledger
 from gateway.open_store import WORKERS_FILE, missing_package
+from gateway.seams.identify import ClientSource
 from gateway.seams.observe import Observation, observation_of
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
@@ -36,15 +38,8 @@ from gateway.upstream.client import Upstream
 from gateway.upstream.framing import MAX_CHUNK
 
 if TYPE_CHECKING:
-    from gateway.allowances.raises import Raises
-    from gateway.features.people.gate import PeopleGate
-    from gateway.features.people.issuers import IssuerDirectory
-    from gateway.features.people.own_keys import OwnKeys
-    from gateway.features.people.sessions import Sessions
-    from gateway.features.people.store import PeopleStore
     from gateway.features.steps.loaded import StepSet
     from gateway.features.steps.observers import FinishedRecords
-    from gateway.followed_keys import FollowedKeys
     from gateway.shared.memory import SharedMemory
     from gateway.shared.tables import SharedTables
     from gateway.telemetry.content import ContentKeeper
@@ -78,10 +73,10 @@ def observe_metrics(config: Config, ledger: Ledger) -> Metrics | NoMetrics:
     return metrics
 
 
-def open_allowances(config: Config, shared: "SharedTables | None", stored_keys: "FollowedKeys | None") -> Allowances:
-    """Return the limits of clients and targets. Raises ``ConfigError``."""
-    counters = _open_counters(config, shared)
-    return Allowances(config, counters, queues=_shared_queues(counters, shared), raises=_open_raises(stored_keys))
+def open_allowances(config: Config, shared: "SharedTables | None", clients: ClientSource) -> Allowances:
+    """Return the limits of clients and targets, with the raises of ``clients``. Raises ``ConfigError``."""
+    counters, raises = _open_counters(config, shared), Raises(lambda: clients.raises)
+    return Allowances(config, counters, queues=_shared_queues(counters, shared), raises=raises)
 
 
 def open_health(config: Config, shared: "SharedTables | None") -> Health:
@@ -112,79 +107,6 @@ def open_prompt_caching(
             before.close()
         return None
     return PromptCaching(config.prompt_cache, memory) if before is None else before.with_settings(config.prompt_cache)
-
-
-def open_issuers(config: Config) -> "IssuerDirectory | None":
-    """Return the issuers of ``config``, ``None`` if it has none."""
-    if not config.issuers:
-        return None
-    from gateway.features.people.issuers import IssuerDirectory
-
-    return IssuerDirectory(config)
-
-
-def _open_raises(stored_keys: "FollowedKeys | None") -> "Raises | None":
-    """Return the raises that ``stored_keys`` follows, ``None`` without a storage for them."""
-    if stored_keys is None or stored_keys.store is None:
-        return None
-    from gateway.allowances.raises import Raises
-
-    return Raises(lambda: stored_keys.other_rows)
-
-
-def open_people(
-    config: Config,
-    issuers: "IssuerDirectory | None",
-    stored_keys: "FollowedKeys | None",
-    before: "PeopleGate | None" = None,
-) -> "PeopleGate | None":
-    """Return the people of ``config``, who keep their state of ``before``; ``None`` without issuers."""
-    if issuers is None or not config.issuers:
-        return None
-    from gateway.features.people.directory import PeopleDirectory
-    from gateway.features.people.gate import PeopleGate
-
-    directory = PeopleDirectory() if before is None else before.directory
-    return PeopleGate(config, issuers, directory, lambda: None if stored_keys is None else stored_keys.other_rows)
-
-
-def open_own_keys(people: "PeopleGate | None", store: "PeopleStore | None") -> "OwnKeys | None":
-    """Return the own keys of ``people``, whom ``store`` notes when they are seen; ``None`` without one of both."""
-    if people is None or store is None:
-        return None
-    from gateway.features.people.own_keys import OwnKeys
-    from gateway.features.people.seen import SeenPeople
-
-    seen = people.directory.seen = people.directory.seen or SeenPeople(store)
-    return OwnKeys(store, people.rules, seen)
-
-
-def open_sessions(
-    config: Config,
-    issuers: "IssuerDirectory | None",
-    store: "PeopleStore | None",
-    stored_keys: "FollowedKeys | None",
-    before: "Sessions | None" = None,
-) -> "Sessions | None":
-    """Return the sessions of people, ``None`` if the configuration has no issuers, or nothing to sign or store
-    sessions."""
-    if issuers is None or store is None or not (config.issuers and config.signing_key and config.public_url):
-        return None
-    from gateway.features.people.confirming import IssuerConfirmation
-    from gateway.features.people.followed import FollowedPeople
-    from gateway.features.people.rules import RuleBook
-    from gateway.features.people.seals import RefreshSeals
-    from gateway.features.people.sessions import Sessions
-
-    confirmation = IssuerConfirmation(store, issuers, RefreshSeals(config.signing_key))
-    followed = None if stored_keys is None else stored_keys.other_rows
-    return Sessions(
-        config,
-        store,
-        RuleBook(config.issuers),
-        confirmation if before is None else before.confirmation,
-        FollowedPeople(store.database.notation) if followed is None else followed,
-    )
 
 
 def open_steps(config: Config, before: "StepSet | None" = None) -> "StepSet | None":

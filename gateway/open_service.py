@@ -14,32 +14,28 @@ from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.service import Replaced, Service
 from gateway.kept_objects.owned_ids import AccountDirectory
-from gateway.open_features import open_features
+from gateway.open_features import open_features, with_people
 from gateway.open_parts import (
     max_chunk,
     observe_metrics,
     open_allowances,
     open_configured_view,
     open_health,
-    open_issuers,
     open_kept_ledger,
     open_ledger,
     open_object_inventory,
     open_observers,
-    open_own_keys,
-    open_people,
     open_prompt_caching,
     open_recorder,
-    open_sessions,
     open_steps,
     open_traced_texts,
     open_tracer,
     open_upstream,
     raise_new_budgets,
 )
-from gateway.open_store import open_people_store
 from gateway.routing.router import Router
 from gateway.seams.hooks import combine
+from gateway.seams.identify import ClientSource
 from gateway.seams.observe import observation_of
 from gateway.seams.running import Ports
 from gateway.seams.secrets import SecretReader
@@ -48,9 +44,11 @@ from gateway.sign_in import sources_of
 from gateway.stores.store import Store
 
 if TYPE_CHECKING:
-    from gateway.followed_keys import FollowedKeys
     from gateway.shared.tables import SharedTables
 
+
+NO_CLIENTS: Final = ClientSource()
+"""The source of a server that reads no stored clients."""
 
 _ONLY_SERVE: Final = "only `trigate serve` reads secrets in stores", "use `trigate serve`, or files and variables"
 
@@ -64,17 +62,16 @@ def open_service(
     readable: bool | None = None,
     shared: "SharedTables | None" = None,
     secrets: SecretReader | None = None,
-    stored_keys: "FollowedKeys | None" = None,
+    clients: ClientSource = NO_CLIENTS,
 ) -> Service:
     """Make the objects that all exchanges of a process share.
 
     Some of them outlive ``config``; ``prepare_service`` replaces others at a reload. ``shared`` has the tables in the
-    memory that workers share, ``secrets`` those in stores. Raises as ``create_app`` does."""
+    memory that workers share, ``secrets`` those in stores, ``clients`` those that change at run time. Raises as
+    ``create_app`` does."""
     if config.stored_secrets and secrets is None:
         raise ConfigError((Mistake(str(config.path or ""), "", *_ONLY_SERVE),))
-    steps, issuers = open_steps(config), open_issuers(config)
-    people, people_store = open_people(config, issuers, stored_keys), open_people_store(config)
-    config = attrs.evolve(config, people=people)
+    steps, config = open_steps(config), with_people(config, clients)
     if store is not None:
         store.limit_owners(storage_limits(config))
     ledger = open_ledger(config, readable, lifecycle)
@@ -82,7 +79,7 @@ def open_service(
     kept_ledger = open_kept_ledger(config, ledger, store, lifecycle)
     metrics = observe_metrics(config, ledger)
     tracing = open_tracer(config, metrics, ledger)
-    allowances = open_allowances(config, shared, stored_keys)
+    allowances = open_allowances(config, shared, clients)
     raise_new_budgets(config, kept_ledger, allowances)
     health = open_health(config, shared)
     balancer = Balancer() if shared is None else Balancer(shared.pins, shared.open_answers)
@@ -118,18 +115,15 @@ def open_service(
         contents=open_traced_texts(config, authenticator, ledger, tracing, contents),
         finished=finished,
         steps=steps,
-        issuers=issuers,
-        people=people,
-        people_store=people_store,
-        own_keys=open_own_keys(people, people_store),
-        sessions=open_sessions(config, issuers, people_store, stored_keys),
-        stored_keys=stored_keys,
+        clients=clients,
         prompt_caching=open_prompt_caching(config, None if shared is None else shared.memory),
         shared=shared,
     )
     service = with_features(config, service, secrets)
     service.provider_lists.follow(config, service.credentials)
     observation_of(service.ledger).hooks = service.hooks.observe
+    for feature in service.features.values():
+        feature.use()
     return service
 
 
@@ -138,7 +132,7 @@ def with_features(config: Config, service: Service, secrets: SecretReader | None
     ``service``. Changes nothing."""
     ports = Ports(
         service.router, service.authenticator, service.allowances, service.ledger, service.upstream, service.health,
-        service.lifecycle, service.store, service.shared, secrets=secrets,
+        service.lifecycle, service.store, service.shared, secrets=secrets, clients=service.clients,
     )  # fmt: skip
     features = open_features(config, ports, service.features)
     hooks = combine(one.hooks for one in features.values())
@@ -154,36 +148,30 @@ def prepare_service(config: Config, service: Service, secrets: SecretReader | No
     router = Router(config)
     router.hash_keys()
     steps = open_steps(config, service.steps)
-    issuers = service.issuers or open_issuers(config)
-    return service_of_clients(config, attrs.evolve(service, router=router, steps=steps, issuers=issuers), secrets)
+    return service_of_clients(config, attrs.evolve(service, router=router, steps=steps), secrets)
 
 
 def use_service(config: Config, service: Service, before: Service) -> Service:
     """Let the parts that ``service`` shares with ``before`` use ``config``. Return ``service`` with its other parts.
 
     Runs in the event loop."""
-    if before.issuers is not None:
-        before.issuers.use_config(config)
     finished, contents = open_observers(
         service.steps, service.authenticator, service.ledger, service.metrics, service.finished, service.contents
     )
     service = attrs.evolve(service, finished=finished, contents=contents)
     use_clients(config, service, before)
-    config = attrs.evolve(config, people=service.people)
+    config = attrs.evolve(config, people=service.authenticator.people)
     service.upstream.set_limits(config.limits.upstream_connections, max_chunk(config))
     service.metrics.permit_names(config)
     service.health.apply_config(config)
     service.recorder.hide(service.ledger.mask.secrets)
     service.provider_lists.follow(config, service.credentials)
-    people_store = service.people_store or open_people_store(config)
     return attrs.evolve(
         service, limits=config.limits,
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
         prompt_caching=open_prompt_caching(
             config, None if service.shared is None else service.shared.memory, service.prompt_caching
         ),
-        people_store=people_store, own_keys=open_own_keys(service.people, people_store),
-        sessions=open_sessions(config, service.issuers, people_store, service.stored_keys),
         live_view=open_configured_view(config, service.ledger, service.live_view),
     )  # fmt: skip
 
@@ -191,22 +179,19 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
 def service_of_clients(config: Config, service: Service, secrets: SecretReader | None = None) -> Service:
     """Return the service for a configuration that differs only in its clients. Changes nothing, so a thread may call
     it; ``use_clients`` follows."""
-    people = open_people(config, service.issuers, service.stored_keys, service.people)
-    config = attrs.evolve(config, people=people)
+    config = with_people(config, service.clients, service.authenticator.people)
     authenticator = Authenticator(config, before=service.authenticator)
     admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)
     made = attrs.evolve(
         service, authenticator=authenticator, admission=admission, allowances=service.allowances.next(config),
-
-        accounts=AccountDirectory(config), people=people,
-        sessions=open_sessions(config, service.issuers, service.people_store, service.stored_keys, service.sessions),
+        accounts=AccountDirectory(config),
     )  # fmt: skip
     return with_features(config, made, secrets)
 
 
 def use_clients(config: Config, service: Service, before: Service) -> None:
     """Let the parts that ``service`` shares with ``before`` use the clients of ``config``. Runs in the event loop."""
-    config = attrs.evolve(config, people=service.people)
+    config = attrs.evolve(config, people=service.authenticator.people)
     service.upstream.set_share(UpstreamShare(config, service.admission.shares))
     if service.store is not None:
         service.store.limit_owners(storage_limits(config))

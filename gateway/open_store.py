@@ -1,4 +1,4 @@
-"""Opens the stores of a configuration: conversations, clients' keys, and people."""
+"""Opens the store of conversations, and the database of the state storage."""
 
 import logging
 import os
@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 import attrs
 
-from gateway.config.loading import Config, ConfigError, Mistake
+from configfile.document import ConfigError, Mistake
+from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
-from gateway.followed_keys import FollowedKeys
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Store, Unavailable
 
 if TYPE_CHECKING:
-    from gateway.config.clients import ClientGroup, ClientKey
-    from gateway.features.people.store import PeopleStore
-    from gateway.stores.key_store import KeyStore
     from gateway.stores.sql import AddedTables, Database
 
 log = logging.getLogger("trigate.state")
@@ -93,60 +90,11 @@ def _cause(error: Unavailable) -> str:
     return " ".join(str(error.__cause__ or "the gateway will try again").split())
 
 
-def open_key_store(config: Config, *, with_audit: bool = False) -> "KeyStore | None":
-    """Return the store of clients' keys, or ``None`` if the state storage cannot store keys. The caller closes it.
+def open_database(config: Config, most: int, added: "AddedTables | None" = None) -> "Database | None":
+    """Return the database of the state storage with the tables ``added``, ``None`` if it is none.
 
-    It connects when it is first used. ``with_audit`` creates the tables of people, which include the audit. Raises
+    It has at most ``most`` connections to a server. It connects when it is first used, and the caller closes it. Raises
     ``ConfigError`` for a missing package."""
-    from gateway.stores.key_store import KeyStore
-
-    database = _open_database(config, 1, _people_tables() if with_audit or _follows_people(config) else None)
-    return None if database is None else KeyStore(database)
-
-
-PEOPLE_CONNECTIONS: Final = 3
-"""Connections to PostgreSQL for sign-ins, changes and lists of people."""
-
-
-def open_people_store(config: Config) -> "PeopleStore | None":
-    """Return the store of people and of the audit, or ``None`` if nothing needs it or the state storage cannot have
-    it.
-
-    The caller closes it. It connects when it is first used. Raises ``ConfigError`` for a missing package."""
-    kept = config.state_storage
-    if kept is None or kept.type not in KEEPING_KEYS or not (config.issuers or config.stored_keys != "off"):
-        return None
-    from gateway.features.people.store import PeopleStore
-
-    database = _open_database(config, PEOPLE_CONNECTIONS, _people_tables())
-    return None if database is None else PeopleStore(database)
-
-
-def follow_people(config: Config, keys: FollowedKeys) -> None:
-    """Make ``keys`` also follow blocks, ended sessions, own keys and raises, if ``config`` needs them."""
-    if keys.other_rows is not None or keys.store is None or not _follows_people(config):
-        return
-    from gateway.features.people.followed import FollowedPeople
-
-    people = FollowedPeople(keys.store.notation)
-    people.on_change(lambda names: keys.on_names(names))
-    keys.other_rows = people
-
-
-def _follows_people(config: Config) -> bool:
-    """Return whether the rights of clients may change through the tables of people."""
-    holders: tuple[ClientKey | ClientGroup, ...] = (*config.client_keys, *config.client_groups)
-    return bool(config.issuers) or any(holder.raise_to for holder in holders)
-
-
-def _people_tables() -> "AddedTables":
-    from gateway.features.people.tables import PEOPLE_TABLES
-
-    return PEOPLE_TABLES
-
-
-def _open_database(config: Config, most: int, added: "AddedTables | None" = None) -> "Database | None":
-    """Return the database of the state storage, ``None`` if it is none. Raises ``ConfigError``."""
     kept = config.state_storage
     if kept is None or kept.type not in KEEPING_KEYS:
         return None

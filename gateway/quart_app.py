@@ -42,8 +42,8 @@ def quart_app(config: Config, service: Service, routes: RouteTable) -> QuartTrio
     def is_served(path: str) -> bool:
         return has_route(app, path) or bool(routes.methods(path))
 
-    people = None if service.people is None else service.authenticator
-    configure(app, config.limits.request_body, ConfiguredGuard(config, service.ledger, is_served, people))
+    guard = ConfiguredGuard(config, service.ledger, is_served, service.authenticator)
+    configure(app, config.limits.request_body, guard)
     exchanges = tuple(_add_exchange(app, path, answer) for path, answer in exchange_routes(service))
     open_routes = (*health_routes(service, config), *metrics_routes(service, config))
     add_authentication(app, service, (*_add_open_views(app, open_routes), *exchanges))

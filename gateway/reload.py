@@ -27,7 +27,6 @@ from gateway.exchange.run_queries import has_provider_runs, query_provider_runs
 from gateway.exchange.service import Service
 from gateway.http.late_imports import import_all
 from gateway.http.offload import run_in_thread
-from gateway.lifespan import add_issuers, create_people_tables, keep_people_tables
 from gateway.open_features import RunningFeatures
 from gateway.open_service import prepare_service, service_of_clients, use_clients, use_service
 from gateway.seams.secrets import FilesOf, SecretReader
@@ -81,12 +80,6 @@ class ReloadableApp:
         self._change_steps(service.steps)
         if has_provider_runs(service):
             self._first.start_soon(partial(query_provider_runs, service))
-        if self._service.issuers is None and service.issuers is not None:
-            add_issuers(self._first, service.issuers)
-        if self._service.people_store is None and service.people_store is not None:
-            create_people_tables(self._first, service.people_store)
-        if self._service.own_keys is None and service.own_keys is not None:
-            keep_people_tables(self._first, service.own_keys)
         self._service.replaced.set()
         self._config, self._service = config, service
 

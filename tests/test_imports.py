@@ -59,8 +59,7 @@ ARROWS: Final = {
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
     "gateway.logs": "config providers.neutral",
-    "gateway.open_store": "config followed_keys stores",
-    "gateway.followed_keys": "config stores",
+    "gateway.open_store": "config stores",
     "gateway.routing": """
         config http providers.apis providers.auth providers.catalog providers.endpoints providers.errors
         providers.neutral""",
@@ -83,18 +82,18 @@ ARROWS: Final = {
         upstream""",
     "gateway.open_features": "config seams",
     "gateway.exchange": """
-        access allowances balancing config conversations followed_keys health http kept_objects ledger logs
+        access allowances balancing config conversations health http kept_objects ledger logs
         providers.apis providers.auth providers.catalog providers.errors providers.grammar providers.neutral
         request routing seams serving shared stores streaming telemetry upstream""",
     "gateway.endpoints": """
         access allowances config conversations exchange http ledger providers.apis providers.endpoints
         providers.interactions providers.neutral providers.responses request routing serving stores""",
     "gateway.open_parts": """
-        access allowances config counters followed_keys health kept_objects ledger open_store seams serving
+        access allowances config counters health kept_objects ledger open_store seams serving
         shared stores telemetry upstream""",
     "gateway.open_service": """
-        access balancing config conversations exchange followed_keys kept_objects open_features open_parts
-        open_store routing seams serving shared sign_in stores""",
+        access balancing config conversations exchange kept_objects open_features open_parts routing seams
+        serving shared sign_in stores""",
     "gateway.lifespan": "exchange open_features serving stores",
     "gateway.relay": """
         access allowances config endpoints exchange http ledger providers.apis providers.catalog
@@ -106,9 +105,9 @@ ARROWS: Final = {
         config endpoints exchange http lifespan open_features open_service providers.apis relay serving
         stores""",
     "gateway.asgi": "app config logs open_store serving",
-    "gateway.reload": "app config exchange http lifespan open_features open_service seams serving shared",
+    "gateway.reload": "app config exchange http open_features open_service seams serving shared",
     "gateway.commands": """
-        access allowances app config followed_keys health http loadtest logs mock open_features open_service
+        access allowances app config health http loadtest logs mock open_features open_service
         open_store providers.apis providers.catalog providers.endpoints providers.errors providers.grammar
         providers.members providers.neutral providers.recordings providers.request_api reload routing seams
         serving shared stores telemetry""",
@@ -121,7 +120,7 @@ because a reader must know them. Adding an arrow is a decision about the structu
 code to a lower room.
 """
 
-OPEN: Final = (".feature", "features.order")
+OPEN: Final = (".feature", ".interface", "features.order")
 """The modules of features that others may import."""
 
 FENCE: Final = """\

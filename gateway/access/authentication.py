@@ -105,7 +105,8 @@ class Authenticator:
         self._names = Names.of(config)
         self._entries = config.entries
         wild = {entry.name for entry in config.entries if entry.wildcard}
-        self._people = config.people
+        self.people: Final = config.people
+        """Clients that no list has; ``None`` if the configuration has none."""
 
         known = {} if before is None else before._reusable_holders(config)
 
@@ -149,7 +150,7 @@ class Authenticator:
         """Return the role of ``client`` in the current request, which the file alone gives.
 
         A key that a person made for itself never has a role."""
-        if client is None or (self._people is not None and self._people.sends_own_key(client)):
+        if client is None or (self.people is not None and self.people.sends_own_key(client)):
             return "user"
         return self._by_name[client].key.role
 
@@ -172,8 +173,8 @@ class Authenticator:
         keys = _keys(headers)
         if certificate and (client := self._client_of_certificate(headers, keys, certificate)) is not None:
             return client
-        if self._people is not None and not any(map(self._find, keys)):
-            person = self._people.identify(headers, keys)
+        if self.people is not None and not any(map(self._find, keys)):
+            person = self.people.identify(headers, keys)
             if person is not None:
                 return person
         if not keys:
@@ -208,8 +209,8 @@ class Authenticator:
         """Return the seconds until the valid key in ``headers`` expires, infinity for most."""
         keys = _keys(headers)
         found = [self._find(key) for key in keys]
-        if self._people is not None and not any(found):
-            return self._people.seconds_left(headers, keys)
+        if self.people is not None and not any(found):
+            return self.people.seconds_left(headers, keys)
         ends = [one.until.timestamp() - self._now() for one in found if one is not None and one.until is not None]
         return min(ends, default=math.inf)
 
@@ -237,15 +238,15 @@ class Authenticator:
         """Wait until ``authenticate`` can judge the token in a request, two seconds at most. Never raises.
 
         Only an unknown key of an issuer takes time."""
-        if self._people is None or any(name in certificate for name in self._certificates):
+        if self.people is None or any(name in certificate for name in self._certificates):
             return
         keys = _keys(headers)
         if not any(_digest(key) in self._operator_keys or self._find(key) for key in keys):
-            await self._people.prepare(headers, keys)
+            await self.people.prepare(headers, keys)
 
     def is_own_credential(self, credential: str) -> bool:
         """Return whether ``credential`` is for this gateway: a client key, or a token of one of its issuers."""
-        return self._find(credential) is not None or (self._people is not None and self._people.owns(credential))
+        return self._find(credential) is not None or (self.people is not None and self.people.owns(credential))
 
     def _find(self, key: str) -> _Accepted | None:
         """Return the accepted key that equals ``key``, in constant time.
@@ -292,7 +293,7 @@ class Authenticator:
 
     def knows(self, client: str) -> bool:
         """Return whether ``client``, which the gateway permitted a request, is configured and has not expired."""
-        if self._people is not None and (is_person := self._people.admit_by_name(client)) is not None:
+        if self.people is not None and (is_person := self.people.admit_by_name(client)) is not None:
             return is_person
         holder = self._by_name.get(client)
         return holder is not None and (holder.key.until is None or self._now() < holder.key.until.timestamp())

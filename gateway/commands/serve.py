@@ -23,12 +23,11 @@ from gateway.commands.check import load_to_serve
 from gateway.commands.served_config import ServedConfig, read_new_secrets
 from gateway.config.loading import Config, ConfigError
 from gateway.config.settings import LogLevel
-from gateway.followed_keys import FollowedKeys
 from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
-from gateway.open_features import check_secrets, read_secrets
+from gateway.open_features import check_secrets, open_client_source, read_secrets
 from gateway.open_service import open_service
-from gateway.open_store import follow_people, open_key_store, open_store, shared_by_workers
+from gateway.open_store import open_store, shared_by_workers
 from gateway.reload import ConfigCopies, ConfigFile, ReloadableApp
 from gateway.serving.descriptors import raise_descriptor_limit
 from gateway.serving.huge_pages import use_huge_pages_soon
@@ -291,23 +290,22 @@ async def serve_config(
         config = await served_config.read_secrets()
         store, alone = await open_store(config), worker is None
         lifecycle = lifecycle or Lifecycle()
-        keys = FollowedKeys(key_store := open_key_store(config))
-        follow_people(config, keys)
-        config = await keys.read(config)
+        clients = open_client_source(config)
+        config = await clients.read(config)
         flags = options.check_streams, options.record, log.readable
-        service = open_service(config, lifecycle, store, *flags, shared, served_config.secrets, keys)
+        service = open_service(config, lifecycle, store, *flags, shared, served_config.secrets, clients)
         if alone and service.steps is not None:
             messages.warn_of_steps(config, service.steps, log)
         service = attrs.evolve(service, other_workers=others)
         served = ReloadableApp(config, service, alone=alone)
-        keys.on_names = lambda names: served.current[1].replaced.set_for(names)
+        clients.on_names = lambda names: served.current[1].replaced.set_for(names)
         freeze_startup_objects(collects=not owns_process)
         async with _raise_step_errors(service.steps), trio.open_nursery() as nursery:
             if others is not None:
                 nursery.start_soon(others.answer, lambda: served.current[1])
             report_stale = service.metrics.report_stale_keys
-            nursery.start_soon(keys.follow, lambda: served.current[0], served.change_clients, report_stale)
-            served_config.serve(served, keys, listeners, nursery)
+            nursery.start_soon(clients.follow, lambda: served.current[0], served.change_clients, report_stale)
+            served_config.serve(served, clients, listeners, nursery)
             if owns_process:
                 nursery.start_soon(collect_startup_garbage, lifecycle)
                 nursery.start_soon(use_huge_pages_soon)
@@ -324,9 +322,7 @@ async def serve_config(
                 signals=owns_process,
             )
             nursery.cancel_scope.cancel()
-        for one in (key_store, served.current[1].people_store):
-            if one is not None:
-                await one.aclose()
+        await clients.aclose()
 
 
 @contextlib.asynccontextmanager

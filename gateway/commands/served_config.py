@@ -10,11 +10,10 @@ from configfile.secret_files import SecretFiles
 from configfile.stored_secrets import STORES
 from gateway.commands.listening import OpenListener, reload_certificates
 from gateway.config.loading import Config, ConfigError
-from gateway.followed_keys import FollowedKeys
 from gateway.logs.setup import Log
 from gateway.open_features import can_read_secrets, check_secrets, open_secrets
-from gateway.open_store import follow_people
 from gateway.reload import ConfigCopies, ConfigFile, ConfigSource, OwnFile, ReloadableApp, load_with_snapshot
+from gateway.seams.identify import ClientSource
 from gateway.seams.secrets import FilesOf, SecretReader
 
 
@@ -45,10 +44,10 @@ class ServedConfig(trio.abc.AsyncResource):
         return config
 
     def serve(
-        self, app: ReloadableApp, keys: FollowedKeys, listeners: Sequence[OpenListener], nursery: trio.Nursery
+        self, app: ReloadableApp, clients: ClientSource, listeners: Sequence[OpenListener], nursery: trio.Nursery
     ) -> None:
         """Apply later configurations to ``app``; the tasks for it run in ``nursery``."""
-        self._app, self._keys, self._listeners, self._nursery = app, keys, listeners, nursery
+        self._app, self._clients, self._listeners, self._nursery = app, clients, listeners, nursery
         if self.secrets is not None:
             self._follow(self.secrets)
 
@@ -99,8 +98,7 @@ class ServedConfig(trio.abc.AsyncResource):
     def _complete(self, config: Config) -> Config:
         """Return ``config`` with the clients in the storage, after applying its log settings."""
         self._log.apply_config(config)
-        follow_people(config, self._keys)
-        return self._keys.with_clients(config)
+        return self._clients.complete(config)
 
     def _follow(self, secrets: SecretReader) -> None:
         async def apply() -> None:

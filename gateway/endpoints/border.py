@@ -52,7 +52,7 @@ async def serve(
     refuse: Callable[[ErrorInfo], Response] = partial(error_response, record)
     try:
         record.client = admit(service, incoming)
-        if service.people is not None and forms is None and CODECS[api].wire.shows_spending:
+        if service.authenticator.people is not None and forms is None and CODECS[api].wire.shows_spending:
             record.forms = _spend_forms(service, record.client)
         client_request = ClientRequest(incoming.headers, incoming.query, record.client, path)
         exchange = Exchange(service, api, client_request, incoming.scope, record, trace=trace)

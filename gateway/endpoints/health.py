@@ -43,8 +43,6 @@ class _HealthRoutes:
     def __init__(self, service: Service, config: Config) -> None:
         self._service = service
         self._page = first_page(config)
-        self._keys_are_unread = config.stored_keys == "unread"
-        self._has_people = bool(config.issuers)
 
     async def alive(self, incoming: IncomingRequest) -> Response:
         return _json_response(incoming, {"status": "ok"})
@@ -52,8 +50,7 @@ class _HealthRoutes:
     async def ready(self, incoming: IncomingRequest) -> Response:
         """Return whether the process takes requests.
 
-        A process that has not read the stored keys, or the blocks and keys of people, is not ready, because it would
-        reject them."""
+        It is not ready while a feature misses something, such as stored keys, because it would reject these."""
         targets: dict[str, Any] = {}
         if any(name == VERBOSE for name, _ in parse_qsl(incoming.query, keep_blank_values=True)):
             try:
@@ -63,17 +60,10 @@ class _HealthRoutes:
             targets = await self._targets()
         if self._service.lifecycle.draining:
             return _json_response(incoming, {"status": "draining", **targets}, 503)
-        if (missing := self._missing_rows()) is not None:
+        features = self._service.features.values()
+        if (missing := next((one.missing for one in features if one.missing is not None), None)) is not None:
             return _json_response(incoming, {"status": "starting", "missing": missing, **targets}, 503)
         return _json_response(incoming, {"status": "ready", **targets})
-
-    def _missing_rows(self) -> str | None:
-        """Return the part of the state storage that this process needs and has not read."""
-        if self._keys_are_unread:
-            return "stored_keys"
-        keys = self._service.stored_keys if self._has_people else None
-        people = None if keys is None else keys.other_rows
-        return "people" if people is not None and not people.is_read else None
 
     async def _targets(self) -> dict[str, Any]:
         """Return the state of each target, and of limits and counters if there are any."""
@@ -93,8 +83,8 @@ class _HealthRoutes:
         }
         if counters is not None:
             found["counters"] = counters.state()
-        if service.issuers is not None:
-            found["issuers"] = service.issuers.state()
+        for feature in service.features.values():
+            found.update(feature.state())
         if allowances.has_limits:
             found["limits"] = [limit_fields(one) for one in await visible_limits(allowances, None, MOST_PROBE_LIMITS)]
         return found

@@ -29,13 +29,13 @@ class ConfiguredGuard:
         config: Config,
         ledger: Ledger,
         has_route: Callable[[str], object],
-        authenticator: Authenticator | None = None,
+        authenticator: Authenticator,
     ) -> None:
         """Check only paths for which ``has_route`` returns a true value: others get a 404 with advice.
 
-        With ``authenticator``, prepare the tokens of people."""
+        Prepare the tokens of people for ``authenticator``, if it knows people."""
         self._has_route = has_route
-        self.prepare = None if authenticator is None else partial(_prepare, authenticator)
+        self.prepare = None if authenticator.people is None else partial(_prepare, authenticator)
         self._check = PageGuard(config, (*ALIVE, *READY)).check
         self._ledger = ledger
         self.address_of = Peers(config.trusted_proxies).address_of

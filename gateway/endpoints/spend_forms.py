@@ -17,6 +17,7 @@ from gateway.allowances.levels import allowance_level
 from gateway.allowances.refusals import LimitError
 from gateway.exchange.service import Service
 from gateway.features.people.directory import session_sender
+from gateway.features.people.interface import people_of
 from gateway.http.headers import Headers, header_safe
 from streams.events import ErrorInfo
 
@@ -94,9 +95,10 @@ class SessionSpendForms:
 
 def spend_forms_of(service: Service, client: str | None) -> SessionSpendForms | None:
     """Return the forms for the current request on Messages, ``None`` if its credential is no session."""
-    if session_sender() is None or service.people is None:
+    people = people_of(service.features)
+    if session_sender() is None or people is None:
         return None
-    return SessionSpendForms(service.allowances, client, service.people.limit_message)
+    return SessionSpendForms(service.allowances, client, people.gate.limit_message)
 
 
 def shown_budget(states: Sequence[BudgetState]) -> BudgetState | None:

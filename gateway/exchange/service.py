@@ -26,6 +26,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.request.rejections import RejectionCache
 from gateway.routing.router import Router
 from gateway.seams.hooks import NO_HOOKS, Hooks
+from gateway.seams.identify import ClientSource
 from gateway.seams.running import Running
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
@@ -34,15 +35,9 @@ from gateway.upstream.client import Upstream
 from gateway.upstream.request import CredentialSource
 
 if TYPE_CHECKING:
-    from gateway.features.people.gate import PeopleGate
-    from gateway.features.people.issuers import IssuerDirectory
-    from gateway.features.people.own_keys import OwnKeys
-    from gateway.features.people.sessions import Sessions
-    from gateway.features.people.store import PeopleStore
     from gateway.features.prompt_caches.caching import PromptCaching
     from gateway.features.steps.loaded import StepSet
     from gateway.features.steps.observers import FinishedRecords
-    from gateway.followed_keys import FollowedKeys
     from gateway.shared.tables import SharedTables
     from gateway.telemetry.content import ContentKeeper
 
@@ -95,10 +90,7 @@ class Service:
     - ``contents`` stores the texts of exchanges for observers and traces that want them, ``finished``
       passes finished exchanges to the observers; ``None`` without any.
     - ``steps`` check texts; ``None`` without any in the configuration.
-    - ``issuers`` judge the tokens of people, ``people`` applies the configuration's rules to them; ``None`` without
-      any issuer in the configuration.
-    - ``stored_keys`` are the clients in the state storage; ``None`` under a server that does not read them.
-      ``people_store`` stores people and the audit; ``None`` if the configuration has no place or no need for it.
+    - ``clients`` are those that change at run time.
     - ``prompt_caching`` explains misses of providers' prompt caches; ``None`` if the configuration switches it off.
       ``shared`` has the tables in the memory that the workers share, ``None`` in a single process.
     - ``features`` are the open features by name, ``hooks`` what they add to requests."""
@@ -135,14 +127,9 @@ class Service:
     contents: "ContentKeeper | None" = None
     finished: "FinishedRecords | None" = None
     steps: "StepSet | None" = None
-    stored_keys: "FollowedKeys | None" = None
-    issuers: "IssuerDirectory | None" = None
-    people_store: "PeopleStore | None" = None
-    people: "PeopleGate | None" = None
-    own_keys: "OwnKeys | None" = None
-    sessions: "Sessions | None" = None
     prompt_caching: "PromptCaching | None" = None
     shared: "SharedTables | None" = None
+    clients: ClientSource = attrs.field(factory=ClientSource)
     features: Mapping[str, Running] = attrs.field(factory=dict)
     hooks: Hooks = NO_HOOKS
     pending_batches: PendingBatches = attrs.field(

@@ -2,6 +2,7 @@
 
 - ``feature``: the row of a feature in ``gateway.features.order``.
 - ``running``: what a feature opens for a configuration, and runs in the process.
+- ``identify``: clients in addition to those of the file.
 - ``edit_sent``: what providers receive.
 - ``hooks``: what an open feature adds to requests.
 - ``observe``: what learns about exchanges without taking part in them.

@@ -1,8 +1,9 @@
 """The row of a feature.
 
-A feature is one folder ``gateway/features/NAME``. Its ``feature.py`` has the only names that others may import: the row
-``FEATURE``, and functions for the features that need it. ``gateway.features.order`` lists the rows. The module is
-imported whether the feature is wanted or not, so it imports nothing but the classes of its keys."""
+A feature is one folder ``gateway/features/NAME``. Others may import two of its modules. ``feature.py`` has the row
+``FEATURE``, which ``gateway.features.order`` lists. It is imported whether the feature is wanted or not, so it imports
+nothing but the classes of its keys. ``interface.py``, if there is one, has the names that other features use: import it
+only where the feature is open, or for types."""
 
 from collections.abc import Callable, Collection
 from typing import TypeAlias
@@ -40,7 +41,10 @@ class Feature:
       ``is_wanted``
     - ``advice``: ``module:NAME``, the rows of ``gateway.config.advice`` about similar, unknown keys
     - ``needs``: the names of features above without which this one is not opened
-    - ``secrets``: ``module:function``, an ``OpenSecrets``, if it reads secrets in stores (``gateway.seams.secrets``)"""
+    - ``secrets``: ``module:function``, an ``OpenSecrets``, if it reads secrets in stores (``gateway.seams.secrets``)
+    - ``client_source``, ``people``: ``module:function``, an ``OpenClientSource`` and an ``OpenPeople``
+      (``gateway.seams.identify``)
+    - ``stores_clients``: whether a configuration may have stored clients"""
 
     name: str
     place: str
@@ -51,6 +55,9 @@ class Feature:
     build: str = ""
     advice: str = ""
     secrets: str = ""
+    client_source: str = ""
+    stores_clients: Wanted = always
+    people: str = ""
 
     def has_keys_in(self, given: Collection[str]) -> bool:
         """Return whether one of the attributes ``given`` of the root is a key of the feature."""

@@ -16,7 +16,7 @@
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 import trio
@@ -28,6 +28,7 @@ from gateway.health.health import Health
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
 from gateway.seams.hooks import NO_HOOKS, Hooks
+from gateway.seams.identify import ClientSource
 from gateway.seams.secrets import SecretReader
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
@@ -54,6 +55,15 @@ class Running:
         The tasks of the configuration before continue if theirs is the same, and ``run`` is not called."""
         return self
 
+    @property
+    def missing(self) -> str | None:
+        """The name of what this process must read before it is ready, ``None`` if it has everything."""
+        return None
+
+    def state(self) -> Mapping[str, Any]:
+        """Return the members for the verbose readiness probe."""
+        return {}
+
     def use(self) -> None:
         """Let what outlives a configuration use the new one."""
 
@@ -76,7 +86,7 @@ class Ports:
 
     ``store`` has the turns of conversations, ``shared`` the tables in the memory of several workers. ``opened`` are the
     features above in the order, by name. ``secrets`` are those in stores; ``None`` without any, and if only clients
-    have changed."""
+    have changed. ``clients`` are those that are stored (``gateway.seams.identify``)."""
 
     router: Router
     authenticator: Authenticator
@@ -89,6 +99,7 @@ class Ports:
     shared: "SharedTables | None"
     opened: Mapping[str, Running] = attrs.field(factory=dict)
     secrets: SecretReader | None = None
+    clients: ClientSource = attrs.field(factory=ClientSource)
 
 
 class OpenFeature(Protocol):

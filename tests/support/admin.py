@@ -18,9 +18,9 @@ from typing import Any, Final, TypeVar
 import attrs
 import trio
 
+from gateway.features.admin.tables import PEOPLE_TABLES
 from gateway.features.people.records import SeenPerson
 from gateway.features.people.store import PeopleStore
-from gateway.features.people.tables import PEOPLE_TABLES
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config

@@ -5,5 +5,7 @@
   ``callers``: who calls.
 - ``calls``: what handlers read and return. ``bodies`` reads JSON, ``pages`` and ``versions`` read queries and headers;
   ``visibility``: the objects that a caller sees; ``levels``: the levels of limits; ``errors``.
+- ``feature``: its row; ``interface``: the names for others; ``opening``: the tables of each configuration.
+  ``storage`` opens them, ``tables`` creates them, and ``followed_keys`` follows the stored clients.
 - The handlers: ``own``, ``own_keys``, ``groups``, ``people``, ``usage``, ``audit_list``; ``keys`` with ``key_items``,
   ``key_storage`` and ``people_keys``; ``raises``; ``litellm``."""

@@ -12,7 +12,9 @@ from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.admin.bodies import read_object
+from gateway.features.admin.interface import admin_of
 from gateway.features.admin.table import AdminRoute
+from gateway.features.people.interface import people_of
 from gateway.features.people.records import AuditEntry
 from gateway.features.people.store import PeopleStore
 from gateway.features.people.values import Caller
@@ -22,6 +24,7 @@ from gateway.serving.incoming_request import IncomingRequest
 from streams.errors import GatewayError
 
 if TYPE_CHECKING:
+    from gateway.features.admin.opening import Admin
     from gateway.http.request_scope import RequestScope
 
 T = TypeVar("T")
@@ -53,13 +56,20 @@ class AdminCall:
         """Return the store of people and of the audit, with its tables and everyone whom this process has seen.
 
         Raises ``GatewayError`` (403) and ``Unavailable``."""
-        store, own_keys = self.service.people_store, self.service.own_keys
+        store, people = self.admin.store, people_of(self.service.features)
         if store is None:
             raise GatewayError("permission", _NO_PEOPLE, code="no_storage")
         await store.open()
-        if own_keys is not None:
-            await own_keys.seen.flush()
+        if people is not None and people.own_keys is not None:
+            await people.own_keys.seen.flush()
         return store
+
+    @property
+    def admin(self) -> "Admin":
+        """The tables and the stored clients."""
+        found = admin_of(self.service.features)
+        assert found is not None, "it serves this call"
+        return found
 
     @property
     def person(self) -> str:
@@ -139,5 +149,5 @@ def group_of(config: Config, name: str | None) -> ClientGroup | None:
 
 async def apply_people(call: AdminCall) -> None:
     """Apply a change of people in this process now; the others follow within half a second."""
-    if call.service.stored_keys is not None:
-        await call.service.stored_keys.apply_other_changes()
+    if call.admin.keys is not None:
+        await call.admin.keys.apply_other_changes()

@@ -2,9 +2,19 @@
 
 from typing import Final
 
+from gateway.config.settings import Config
+from gateway.config.state_storage import KEEPING_KEYS
 from gateway.seams.feature import Feature
+
+
+def _can_store_clients(config: Config) -> bool:
+    return config.state_storage is not None and config.state_storage.type in KEEPING_KEYS
+
 
 FEATURE: Final = Feature(
     "admin",
-    "before people, who use its way to serve calls",
+    "before people, who use its tables and its way to serve calls",
+    "gateway.features.admin.opening:open_admin",
+    client_source="gateway.features.admin.storage:open_keys",
+    stores_clients=_can_store_clients,
 )

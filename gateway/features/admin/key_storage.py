@@ -8,10 +8,10 @@ from gateway.config.key_changes import stored_settings
 from gateway.config.settings import Config
 from gateway.features.admin.calls import AdminCall
 from gateway.features.admin.errors import conflict, not_found, not_permitted
+from gateway.features.admin.followed_keys import FollowedKeys
 from gateway.features.admin.key_items import shared_key_error
 from gateway.features.admin.visibility import sees_all, sees_group
 from gateway.features.people.client_changes import client_change
-from gateway.followed_keys import FollowedKeys
 from gateway.stores.key_store import ItemChange, KeyEvent, KeyStore, KeyTaken
 from gateway.stores.store import Changed
 from streams.errors import GatewayError
@@ -22,18 +22,18 @@ _CHANGED: Final = "another caller changed {} at the same time: read it again, an
 
 async def refresh_keys(call: AdminCall) -> None:
     """Read changes of other processes, so that a caller sees its own changes on each of them."""
-    keys = call.service.stored_keys
+    keys = call.admin.keys
     if keys is not None and call.config.stored_keys != "off" and not keys.stale:
         await keys.apply_changes()
 
 
 def current_config(call: AdminCall) -> Config:
-    keys = call.service.stored_keys
+    keys = call.admin.keys
     return call.config if keys is None or keys.config is None else keys.config
 
 
 def stored_texts(call: AdminCall) -> Mapping[str, str]:
-    keys = call.service.stored_keys
+    keys = call.admin.keys
     return {} if keys is None or call.config.stored_keys == "off" else keys.texts
 
 
@@ -47,7 +47,7 @@ def stored_group(name: str, text: str) -> str | None:
 
 def writable_keys(call: AdminCall) -> tuple[FollowedKeys, KeyStore]:
     """Return the storage of keys. Raises ``GatewayError`` (403) if the file allows no stored keys."""
-    keys = call.service.stored_keys
+    keys = call.admin.keys
     if keys is None or keys.store is None or call.config.stored_keys == "off":
         raise not_permitted(_NOT_STORED, "stored_keys_off")
     return keys, keys.store

@@ -8,6 +8,7 @@ from gateway.features.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, app
 from gateway.features.admin.errors import not_found, not_permitted
 from gateway.features.admin.pages import page_of, page_value, read_until
 from gateway.features.admin.versions import check_match, check_unchanged_since, entity_tag
+from gateway.features.people.interface import people_of
 from gateway.features.people.own_keys import OwnKeyRefused
 from gateway.features.people.records import OwnKey, PersonSession
 from streams.errors import GatewayError, invalid
@@ -25,8 +26,9 @@ async def put_key(call: AdminCall) -> AdminAnswer:
     """Create a key for the calling person, or change when an existing one expires, without a new secret."""
     body = await call.body(is_optional=True)
     check_members(body, ("until",))
-    store, name, own_keys = await call.people(), call.names["name"], call.service.own_keys
-    assert own_keys is not None, "a person has called, and there is a store"
+    store, name, people = await call.people(), call.names["name"], people_of(call.service.features)
+    assert people is not None, "a person has called"
+    assert people.own_keys is not None, "there is a store"
     if call.caller.credential == "own key":
         raise not_permitted("a key of your own cannot create other keys: sign in, and use that session", "own_key")
     until = None if body.get("until") is None else _read_end(body["until"])
@@ -34,7 +36,7 @@ async def put_key(call: AdminCall) -> AdminAnswer:
     check_match(call, _version(before), "key")
     status = 201 if before is None else 200
     try:
-        put = await own_keys.put(
+        put = await people.own_keys.put(
             call.person, name, until, call.audit_entry(status), check_unchanged_since(before, _version)
         )
     except OwnKeyRefused as error:

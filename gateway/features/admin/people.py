@@ -94,7 +94,7 @@ def _unknown(name: str) -> GatewayError:
 async def _blocks(call: AdminCall) -> Callable[[str], Block | None]:
     """Return a function that returns the block of a person, which this process follows."""
     await apply_people(call)
-    keys = call.service.stored_keys
+    keys = call.admin.keys
     followed = None if keys is None else keys.other_rows
     if followed is not None:
         return cast("FollowedPeople", followed).block_of

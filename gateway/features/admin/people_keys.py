@@ -15,6 +15,7 @@ from gateway.features.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, app
 from gateway.features.admin.errors import not_permitted
 from gateway.features.admin.key_storage import unknown_key
 from gateway.features.admin.visibility import sees_all, sees_group
+from gateway.features.people.interface import people_of
 from gateway.features.people.records import OwnKey
 from gateway.stores.store import Unavailable
 
@@ -71,23 +72,23 @@ class PeopleKeys:
 
     def _rights(self, name: str) -> tuple[ClientKey, str | None]:
         """Return the client with the rights of a key's person, and why gateways refuse the key, if they do."""
-        key, people, followed = self.keys[name], self.call.service.people, _followed_people(self.call)
+        key, people, followed = self.keys[name], people_of(self.call.service.features), _followed_people(self.call)
         assert people is not None, "there are own keys"
         assert followed is not None, "there are own keys"
         try:
-            client = people.rules.admit(key.issuer, key.claims)[1].client
+            client = people.gate.rules.admit(key.issuer, key.claims)[1].client
         except KeyRefused as error:
             return ClientKey(name, models=(), only=(), source="rule"), error.info.message
         assert client is not None, "rules of a read configuration have one"
         try:
-            people.check_same_person(key.issuer, key.claims, key.person)
+            people.gate.check_same_person(key.issuer, key.claims, key.person)
         except KeyRefused as error:
             return client, error.info.message
         return client, _BLOCKED if followed.is_blocked(key.person) else None
 
 
 def _followed_people(call: AdminCall) -> "FollowedPeople | None":
-    keys = call.service.stored_keys
+    keys = call.admin.keys
     return None if keys is None or not call.config.issuers else cast("FollowedPeople | None", keys.other_rows)
 
 
@@ -97,7 +98,7 @@ async def read_people_keys(call: AdminCall) -> PeopleKeys:
     if followed is None:
         return PeopleKeys(call, {}, {})
     records: tuple[OwnKey, ...] = ()
-    if call.service.stored_keys is not None and not call.service.stored_keys.stale:
+    if call.admin.keys is not None and not call.admin.keys.stale:
         await apply_people(call)
         with contextlib.suppress(Unavailable):
             records = await (await call.people()).list_own_keys()

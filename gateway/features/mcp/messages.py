@@ -105,7 +105,7 @@ def admit(service: Service, incoming: IncomingRequest) -> str | None:
         return admit_by_key(service, incoming)
     except GatewayError as error:
         info = with_body(error.info, _arrived_id(incoming))
-        if info.status == 401 and service.issuers is not None:
+        if info.status == 401 and "people" in service.features:
             info = attrs.evolve(info, headers=tuple(_with_metadata(info.headers, incoming)))
         raise GatewayError.of(info) from None
 

@@ -110,8 +110,12 @@ def _collect_figures(service: Service, metrics: Metrics) -> None:
     if counters is not None:
         metrics.set(COUNTERS_AWAY, int(counters.is_away))
         metrics.add(COUNTED_ALONE, by=counters.take_outage_reservations())
-    if service.issuers is not None:
-        for name, seconds in service.issuers.stale_seconds().items():
+    if "people" in service.features:
+        from gateway.features.people.interface import people_of  # imported only where it is needed
+
+        people = people_of(service.features)
+        assert people is not None
+        for name, seconds in people.issuers.stale_seconds().items():
             metrics.set(ISSUER_STALE, seconds, name)
     counts = service.ledger.counts
     while counts:

@@ -1,6 +1,7 @@
 """People: clients whose tokens come from identity providers, clusters and CI services. Imported only for a
 configuration with ``issuers``, or with another key that needs a part of it.
 
+- ``feature``: its row; ``interface``: the names for others; ``opening``: all parts of one configuration
 - ``values``: a person and a caller, as frozen values
 - ``gate``: identifies people by their tokens, for one configuration
 - ``rules``: which claims admit a person, and with which rights
@@ -12,8 +13,8 @@ configuration with ``issuers``, or with another key that needs a part of it.
 - ``issuer_http``: requests to issuers, for keys and for sign-in
 - ``key_sets``: fetches the keys of each issuer in the background
 - ``issuers``: all of these for the issuers of a process
-- ``store``: sessions, device grants, own keys, blocks, raises and the audit in a database. ``tables`` has
-  the tables, ``records`` their records, ``rows``, ``session_rows``, ``rights_rows`` and ``sweeping``
+- ``store``: sessions, device grants, own keys, blocks, raises and the audit in a database. ``records``
+  has its records, ``rows``, ``session_rows``, ``rights_rows`` and ``sweeping``
   the statements; ``client_changes`` adds changes of stored clients to the audit
 - ``followed``: blocks, ended sessions, raises and own keys in memory, followed in the database
 - ``session_tokens``: the tokens of sessions; ``seals`` derives their keys, and encrypts issuers' refresh tokens

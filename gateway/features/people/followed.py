@@ -1,6 +1,6 @@
 """Blocks, ended sessions, raises and own keys in the memory of a process, followed in the store.
 
-``gateway/followed_keys.py`` reads them together with the stored keys several times a second. A change by this process
+``admin/followed_keys.py`` reads them together with the stored keys several times a second. A change by this process
 applies immediately (``FollowedKeys.apply_changes``). While the store is unavailable, the last known ones stay in
 effect."""
 

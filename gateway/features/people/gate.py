@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -14,6 +15,7 @@ from gateway.access.refused_keys import KeyRefused
 from gateway.config.clients import ClientKey
 from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.key_changes import PREFIX
+from gateway.config.people import People
 from gateway.config.settings import Config
 from gateway.features.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender
 from gateway.features.people.followed import FollowedPeople
@@ -25,6 +27,7 @@ from gateway.features.people.token_format import TokenRefused, is_signed_token
 from gateway.features.people.tokens import CannotJudge, Claims, digest_of
 from gateway.features.people.values import Credential, Person
 from gateway.http.headers import Headers
+from gateway.seams.identify import ClientSource
 from streams.errors import GatewayError
 
 V = TypeVar("V")
@@ -61,7 +64,7 @@ class PeopleGate:
         self.rules = RuleBook(config.issuers)
         self.limit_message = config.limit_message
         self.directory = directory
-        self._issuers = issuers
+        self.issuers = issuers
         self._rights = rights
         self._header_of = {one.name: one.header for one in config.issuers}
         self._headers = frozenset(self._header_of.values()) - {BEARER}
@@ -80,7 +83,7 @@ class PeopleGate:
         except GatewayError:
             return
         if token is not None and not self._is_made_here(token):
-            await self._issuers.prepare(token, time.time())
+            await self.issuers.prepare(token, time.time())
 
     def identify(self, headers: Headers, keys: Collection[str]) -> str | None:
         """Return the client's name of the person whose token is in a request with ``headers`` and ``keys``.
@@ -131,7 +134,7 @@ class PeopleGate:
                 return self._judge_own_key(token)
             if self._sessions is not None and self._sessions.is_ours(token):
                 return self._judge_session(token, self._sessions)
-            claims = self._issuers.check(token, time.time())
+            claims = self.issuers.check(token, time.time())
         except TokenRefused as error:
             raise KeyRefused(error.message, error.reason, headers=_HEADERS) from None
         except CannotJudge as error:
@@ -283,6 +286,14 @@ class PeopleGate:
         """Return the name under which metrics count a person: its group's, else its issuer's."""
         known = self.find(name)
         return None if known is None else known.person.group or known.person.issuer
+
+
+def open_gate(config: Config, source: ClientSource, before: People | None) -> PeopleGate:
+    """Return the people of ``config``, who keep their state of ``before``."""
+    rows = partial(getattr, source, "other_rows", None)
+    if isinstance(before, PeopleGate):
+        return PeopleGate(config, before.issuers, before.directory, rows)
+    return PeopleGate(config, IssuerDirectory(config), PeopleDirectory(), rows)
 
 
 def _session_tokens(config: Config) -> SessionTokens | None:

@@ -5,7 +5,7 @@ A request's token is first prepared, which may wait for an unknown key, and then
 import hmac
 from collections.abc import Collection, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -21,6 +21,9 @@ from gateway.features.people.key_sets import FollowedKeySets
 from gateway.features.people.token_format import is_signed_token
 from gateway.features.people.tokens import CannotJudge, Claims, TokenChecker, TokenRefused, UnknownKey, VerdictCache
 
+if TYPE_CHECKING:
+    from gateway.config.issuers import TrustedIssuer
+
 
 class IssuerDirectory(trio.abc.AsyncResource):
     """All issuers of a process, across configurations."""
@@ -28,6 +31,7 @@ class IssuerDirectory(trio.abc.AsyncResource):
     def __init__(self, config: Config) -> None:
         self._connections = IssuerConnections(str(config.ca_path) if config.ca_path else None)
         self._keys = FollowedKeySets()
+        self._issuers: tuple[TrustedIssuer, ...] = ()
         self._running = trio.CancelScope()
         self.clients: Mapping[str, IssuerClient] = {}
         """The clients of the issuers' endpoints, by name."""
@@ -35,7 +39,9 @@ class IssuerDirectory(trio.abc.AsyncResource):
 
     def use_config(self, config: Config) -> None:
         """Use the issuers of ``config`` from now on. Unchanged ones keep their keys."""
-        before = self.clients
+        if config.issuers == self._issuers:
+            return
+        self._issuers, before = config.issuers, self.clients
         self.clients = {
             issuer.name: before[issuer.name]
             if issuer.name in before and before[issuer.name].issuer == issuer

@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from gateway.config.loading import Config, load
-from gateway.followed_keys import FollowedKeys
-from gateway.open_store import open_key_store
+from gateway.features.admin.followed_keys import FollowedKeys
+from gateway.features.admin.storage import open_key_store
 from tests.support.cases import case
 from tests.support.command_line import Finished
 from tests.support.finished_commands import good, reason_of

@@ -9,6 +9,7 @@ from quart import request
 from gateway.exchange.service import Service
 from gateway.features.admin.callers import NOBODY
 from gateway.features.admin.calls import audit_entry
+from gateway.features.admin.interface import admin_of
 from gateway.features.admin.serving import count_call, counted_name
 from gateway.features.live_view.live import FoundExchange
 from gateway.features.live_view.pages.visitors import Visitor
@@ -48,8 +49,9 @@ async def _audit(service: Service, event: str, visitor: Visitor, request_id: str
         "credential": caller.credential_id, "request": service.ledger.mask(request_id), "owner": owner,
     }  # fmt: skip
     try:
-        if service.people_store is not None:
+        admin = admin_of(service.features)
+        if admin is not None and admin.store is not None:
             entry = audit_entry(caller, scope, time.time(), "GET", request.path)
-            await service.people_store.add_audit(entry, None, {"event": event, **fields})
+            await admin.store.add_audit(entry, None, {"event": event, **fields})
     finally:
         service.ledger.audit.log_event(event, address=scope.address, path=request.path, **fields)

@@ -6,6 +6,7 @@ from gateway.access.authentication import OWN_HEADER
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.people.directory import SENDER, Sender
+from gateway.features.people.interface import people_of
 from gateway.features.people.oauth.cookies import SESSION, read_cookie
 from gateway.features.people.own_pages import check_own_page
 from gateway.features.people.sessions import OpenSession
@@ -29,11 +30,13 @@ async def cookie_caller(config: Config, service: Service, incoming: IncomingRequ
     if not any(path == one or path.startswith(f"{one}/") for one in COOKIE_PATHS):
         return None
     cookie = read_cookie(incoming.headers, SESSION, config.external.path)
-    if cookie is None or service.sessions is None or config.public_url is None or has_key(config, incoming.headers):
+    people = people_of(service.features)
+    sessions = None if people is None else people.sessions
+    if cookie is None or sessions is None or config.public_url is None or has_key(config, incoming.headers):
         return None
     if incoming.asgi["method"] not in _CHANGES_NOTHING:
         check_own_page(incoming, config.external.origin, service.ledger.audit)
-    found = await service.sessions.browser_session(cookie)
+    found = await sessions.browser_session(cookie)
     if found is None:
         return None
     _note_sender(config, service, found)
@@ -46,8 +49,8 @@ def _note_sender(config: Config, service: Service, session: OpenSession) -> None
     This process may not know the person: another one signed it in."""
     person = session.person
     rules = next((issuer.admit for issuer in config.issuers if issuer.name == person.issuer), ())
-    if service.people is not None and person.rule < len(rules):
-        known = service.people.directory.note(person, rules[person.rule])
+    if (people := people_of(service.features)) is not None and person.rule < len(rules):
+        known = people.gate.directory.note(person, rules[person.rule])
         SENDER.set(Sender(known, session.session.until, "session", session.session.id))
 
 

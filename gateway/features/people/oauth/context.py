@@ -5,7 +5,9 @@ from weakref import WeakKeyDictionary
 
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
+from gateway.features.admin.interface import admin_of
 from gateway.features.people.html import html_page
+from gateway.features.people.interface import people_of
 from gateway.features.people.issuers import IssuerDirectory
 from gateway.features.people.oauth import pages
 from gateway.features.people.oauth.address_limits import SignInLimits
@@ -37,19 +39,20 @@ class SignInContext:
 
     def __init__(self, config: Config, service: Service) -> None:
         assert config.public_url is not None, "sign-in needs it"
-        assert service.issuers is not None, "the configuration has issuers"
+        people, admin = people_of(service.features), admin_of(service.features)
+        assert people is not None and admin is not None, "the configuration has issuers"  # noqa: PT018
         self.config = config
-        self.issuers = service.issuers
+        self.issuers = people.issuers
         self.external = config.external
-        self._store, self._sessions = service.people_store, service.sessions
-        self._stored_keys = service.stored_keys
+        self._store, self._sessions = people.store, people.sessions
+        self._stored_keys = admin.keys
         self.refused = service.admission.refused
         self.login_issuers = tuple(issuer for issuer in config.issuers if issuer.login is not None)
         self.has_ui_key = config.ui_key is not None
         self.states = SignInStates(config.signing_key)
         self.audit = service.ledger.audit
         self.counters = service.allowances.counters
-        self.limits = _LIMITS.setdefault(service.issuers, SignInLimits())
+        self.limits = _LIMITS.setdefault(people.issuers, SignInLimits())
 
     @property
     def store(self) -> PeopleStore:

@@ -8,12 +8,12 @@ from typing import get_args
 
 import pytest
 
+from gateway.features.admin.tables import PEOPLE_TABLES
 from gateway.features.kept_ledger.table import TooManySums
 from gateway.features.kept_ledger.usage import By, UsageQuery, read_usage
 from gateway.features.kept_ledger.usage_formats import as_csv, as_json
 from gateway.features.people.records import SeenPerson
 from gateway.features.people.store import PeopleStore
-from gateway.features.people.tables import PEOPLE_TABLES
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 
 pytestmark = pytest.mark.sample(2)

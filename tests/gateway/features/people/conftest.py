@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.features.people.tables import PEOPLE_TABLES
+from gateway.features.admin.tables import PEOPLE_TABLES
 from gateway.stores.sql import Database
 
 

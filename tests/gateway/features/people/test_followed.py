@@ -7,11 +7,11 @@ import attrs
 import pytest
 
 from gateway.config.loading import Config, from_mapping
+from gateway.features.admin.followed_keys import FollowedKeys
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.records import Block, IssuerSession, OwnKey, PersonSession, Raise, SeenPerson, digest_of
 from gateway.features.people.rows import PeopleTables
 from gateway.features.people.store import PeopleStore
-from gateway.followed_keys import FollowedKeys
 from gateway.stores.key_store import KeyStore
 from gateway.stores.sql import Database, Session
 from tests.support.set_clock import SetClock
@@ -191,7 +191,7 @@ async def test_a_raise_ends_by_itself(open_database, store):
 
 
 async def test_an_unavailable_store_leaves_everything_in_effect(tmp_path):
-    from gateway.features.people.tables import PEOPLE_TABLES
+    from gateway.features.admin.tables import PEOPLE_TABLES
     from gateway.stores.sqlite import SqliteDatabase
 
     place = tmp_path / "state.sqlite"

@@ -13,13 +13,13 @@ import attrs
 import pytest
 import trio
 
+from gateway.features.admin.tables import PEOPLE_TABLES
 from gateway.features.people.records import Block, IssuerSession, OwnKey, PersonSession, Raise, SeenPerson
 from gateway.features.people.rights_rows import remove_own_key
 from gateway.features.people.rows import PeopleTables
 from gateway.features.people.session_rows import end_session
 from gateway.features.people.session_tokens import SessionTokens
 from gateway.features.people.store import PeopleStore
-from gateway.features.people.tables import PEOPLE_TABLES
 from gateway.features.people.values import Person
 from gateway.stores.sql import Session
 from gateway.stores.sqlite import NOTATION, SqliteDatabase

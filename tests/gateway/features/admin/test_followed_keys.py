@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from gateway.config.loading import Config, from_mapping
-from gateway.followed_keys import FollowedKeys
+from gateway.features.admin.followed_keys import FollowedKeys
 from gateway.stores import sqlite
 from gateway.stores.key_store import KeyStore
 from gateway.stores.sql import Session

@@ -7,15 +7,17 @@ do not wait while thousands of clients are applied."""
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import attrs
 import trio
 
 from configfile.document import ConfigError
+from gateway.allowances.raises import RaiseSource
 from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
 from gateway.config.stored_keys import StoredClients, StoredReader, parse_stored, read_item
+from gateway.seams.identify import ApplyClients, ClientSource
 from gateway.stores.store import Unavailable
 
 if TYPE_CHECKING:
@@ -28,16 +30,12 @@ POLL_SECONDS: Final = 0.25
 """Seconds between two reads of the storage. A change applies within half a second, including the time of the read."""
 
 
-class ApplyClients(Protocol):
-    """A function that uses the clients of ``with_clients(config)`` for new requests, which the people ``by`` changed.
-
-    It may call ``with_clients`` in a thread. Never raises."""
-
-    async def __call__(self, with_clients: Callable[[Config], Config], by: tuple[str, ...], /) -> None: ...
-
-
 class FollowedRows(Protocol):
     """Other rows of the storage that change at run time."""
+
+    def on_change(self, listener: Callable[[frozenset[str]], object]) -> None:
+        """Call ``listener(names)`` after each change with the clients that it concerns."""
+        ...
 
     def read(self, session: "Session") -> Any:
         """Return the rows that have changed. Runs in a thread."""
@@ -69,12 +67,19 @@ class SharedRead:
             self._finished = number
 
 
-class FollowedKeys:
-    """The clients in ``store``, as last read. ``store`` is ``None`` if the configuration stores no keys. ``clock`` is
-    monotonic."""
+class FollowedKeys(ClientSource):
+    """The clients in ``store``, as last read. ``store`` is ``None`` if the configuration stores no keys.
 
-    def __init__(self, store: "KeyStore | None", clock: Callable[[], float] = time.monotonic) -> None:
+    ``clock`` is monotonic. ``rows_for`` returns the other rows that a configuration needs."""
+
+    def __init__(
+        self,
+        store: "KeyStore | None",
+        clock: Callable[[], float] = time.monotonic,
+        rows_for: "Callable[[Config, KeyStore], FollowedRows | None]" = lambda config, store: None,
+    ) -> None:
         self.store: Final = store
+        self._rows_for = rows_for
         self._clock = clock
         self._table: KeyTable | None = None
         self._texts: dict[str, str] | None = None
@@ -92,8 +97,10 @@ class FollowedKeys:
         """``FollowedRows`` that are read with each read of the clients, also without stored clients; or ``None``."""
         self._has_read_others = False
         self._unread = ""
-        self.on_names: Callable[[frozenset[str]], object] = lambda _: None
-        """Called with the names of the people whose rights have changed in the other rows."""
+
+    @property
+    def raises(self) -> RaiseSource | None:
+        return cast("RaiseSource | None", self.other_rows)
 
     @property
     def config(self) -> Config | None:
@@ -123,8 +130,18 @@ class FollowedKeys:
         self._logged = dict(found.refused)
         return found.beside(config)
 
+    def complete(self, config: Config) -> Config:
+        self._follow_rows_for(config)
+        return self.with_clients(config)
+
+    def _follow_rows_for(self, config: Config) -> None:
+        if self.other_rows is None and self.store is not None:
+            self.other_rows = rows = self._rows_for(config, self.store)
+            if rows is not None:
+                rows.on_change(lambda names: self.on_names(names))
+
     async def read(self, config: Config) -> Config:
-        """Read the storage, and return ``config`` with its clients. Never raises: an unavailable storage may return."""
+        self._follow_rows_for(config)
         if self._is_followed(config):
             await self.poll(config.stored_keys != "off")
         self._applied = self._table
@@ -139,10 +156,6 @@ class FollowedKeys:
         apply: ApplyClients,
         report_stale: Callable[[float], object] = lambda _: None,
     ) -> None:
-        """Poll the storage until cancelled, while the configuration that ``current()`` returns allows stored keys.
-
-        After each change call ``apply`` with the people who made the change. After each read call
-        ``report_stale(stale)``."""
         self._current, self._apply = current, apply
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow_others_meanwhile)
@@ -153,6 +166,10 @@ class FollowedKeys:
                 await self.apply_changes()
                 report_stale(self.stale)
             nursery.cancel_scope.cancel()
+
+    async def aclose(self) -> None:
+        if self.store is not None:
+            await self.store.aclose()
 
     async def _follow_others_meanwhile(self) -> None:
         """Poll the other rows while changed clients are applied, which may take longer than a poll."""

@@ -1,0 +1,123 @@
+"""Opens the people of a configuration, and runs what outlives it: the keys of issuers, and the people seen."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import attrs
+import trio
+
+from gateway.config.settings import Config
+from gateway.features.admin.interface import admin_of
+from gateway.features.people.confirming import IssuerConfirmation
+from gateway.features.people.followed import FollowedPeople
+from gateway.features.people.gate import PeopleGate
+from gateway.features.people.issuers import IssuerDirectory
+from gateway.features.people.keeping import finish_people, keep_people
+from gateway.features.people.own_keys import OwnKeys
+from gateway.features.people.rules import RuleBook
+from gateway.features.people.seals import RefreshSeals
+from gateway.features.people.seen import SeenPeople
+from gateway.features.people.sessions import Sessions
+from gateway.features.people.store import PeopleStore
+from gateway.seams.running import Ports, Running
+
+
+@attrs.frozen(eq=False, repr=False)
+class PeopleTasks:
+    """The issuers of a process, and the people that it has ``seen``, ``None`` without a ``store``."""
+
+    issuers: IssuerDirectory
+    store: PeopleStore | None
+    seen: SeenPeople | None
+
+    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        """Follow the keys of the issuers, store the people seen, and delete expired rows of people."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.issuers.run)
+            if self.store is not None and self.seen is not None:
+                nursery.start_soon(keep_people, self.store, self.seen)
+            task_status.started()
+            await ending.wait()
+            nursery.cancel_scope.cancel()
+        if self.seen is not None:
+            await finish_people(self.seen)
+        await self.issuers.aclose()
+
+
+@attrs.frozen(eq=False, repr=False)
+class PeopleOfConfig(Running):
+    """The people of one configuration.
+
+    - ``gate`` identifies them, ``issuers`` judge their tokens.
+    - ``followed`` are the rows about them that this process follows; ``None`` under a server that follows none.
+    - ``store`` stores them, ``own_keys`` are the keys that they make; ``None`` without a place for them.
+    - ``sessions`` are those of people who have signed in; ``None`` without anything to sign or store them."""
+
+    has_tasks = True
+
+    tasks: PeopleTasks
+    config: Config
+    gate: PeopleGate
+    followed: FollowedPeople | None
+    own_keys: OwnKeys | None
+    sessions: Sessions | None
+
+    @property
+    def lasting(self) -> object:
+        return self.tasks
+
+    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        await self.tasks.run(ending, task_status=task_status)
+
+    @property
+    def issuers(self) -> IssuerDirectory:
+        return self.tasks.issuers
+
+    @property
+    def store(self) -> PeopleStore | None:
+        return self.tasks.store
+
+    @property
+    def missing(self) -> str | None:
+        return "people" if self.followed is not None and not self.followed.is_read else None
+
+    def state(self) -> Mapping[str, Any]:
+        return {"issuers": self.issuers.state()}
+
+    def use(self) -> None:
+        self.issuers.use_config(self.config)
+        self.gate.directory.seen = self.tasks.seen
+
+
+def open_people(config: Config, ports: Ports, before: Running | None) -> PeopleOfConfig:
+    """Open the people of ``config``, whose gate the kernel has opened."""
+    admin, gate = admin_of(ports.opened), cast("PeopleGate", config.people)
+    assert admin is not None, "people need it"
+    known = before if isinstance(before, PeopleOfConfig) else None
+    store = admin.store
+    if known is not None and known.issuers is gate.issuers and known.store is store:
+        tasks = known.tasks
+    else:
+        tasks = PeopleTasks(gate.issuers, store, None if store is None else SeenPeople(store))
+    followed = cast("FollowedPeople | None", None if admin.keys is None else admin.keys.other_rows)
+    own_keys = None if store is None or tasks.seen is None else OwnKeys(store, gate.rules, tasks.seen)
+    sessions = None if store is None else _open_sessions(config, tasks.issuers, store, followed, known)
+    return PeopleOfConfig(tasks, config, gate, followed, own_keys, sessions)
+
+
+def _open_sessions(
+    config: Config,
+    issuers: IssuerDirectory,
+    store: PeopleStore,
+    followed: FollowedPeople | None,
+    before: PeopleOfConfig | None,
+) -> Sessions | None:
+    """Return the sessions of people, ``None`` without a key to sign them or a URL for their browsers."""
+    if not (config.signing_key and config.public_url):
+        return None
+    if before is not None and before.sessions is not None and before.store is store:
+        confirmation = before.sessions.confirmation
+    else:
+        confirmation = IssuerConfirmation(store, issuers, RefreshSeals(config.signing_key))
+    rows = FollowedPeople(store.database.notation) if followed is None else followed
+    return Sessions(config, store, RuleBook(config.issuers), confirmation, rows)

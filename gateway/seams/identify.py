@@ -1,0 +1,75 @@
+"""The seam of identification: clients in addition to those of the configuration's file.
+
+A feature may add clients in two ways. Both are opened before the parts of the kernel that depend on clients (rights,
+limits, shares), so both get the configuration alone. At most one feature has each.
+
+1. **Client source** (``Feature.client_source``): clients that are stored, and change while the process runs. Only
+   ``trigate serve`` opens it, once, if ``stores_clients`` accepts its first configuration. ``read`` completes that
+   one, ``complete`` each later one; both return it with other ``client_keys``. ``follow`` runs until it is cancelled,
+   and calls ``apply`` for each change. No method raises for a storage that is unavailable: it may return, and the last
+   known clients stay valid. ``aclose`` is called after the last request.
+2. **People** (``Feature.people``): clients that no list has, because a token names them. It is opened for each
+   configuration that ``is_wanted`` accepts, in a thread, with the source and the people of the configuration before.
+   ``Config.people`` has them afterwards. The kernel first awaits ``prepare`` for a request whose credentials are no
+   keys; it may wait two seconds, never raises, and a cancellation ends it. ``identify`` follows, never waits, and may
+   raise ``GatewayError``: then the request ends with this error. Keys of the file and certificates have precedence.
+   ``Config.by_client`` makes the tables of limits and rights, to which ``table`` adds the values of people."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.config.settings import Config
+
+if TYPE_CHECKING:
+    from gateway.allowances.raises import RaiseSource
+    from gateway.config.people import People
+
+
+class ApplyClients(Protocol):
+    """A function that uses the clients of ``with_clients(config)`` for new requests, which the people ``by`` changed.
+
+    It may call ``with_clients`` in a thread. Never raises."""
+
+    async def __call__(self, with_clients: Callable[[Config], Config], by: tuple[str, ...], /) -> None: ...
+
+
+class ClientSource:
+    """Clients that are stored, and change at run time. This base has none."""
+
+    on_names: Callable[[frozenset[str]], object] = staticmethod(lambda _: None)
+    """Called with the names of clients whose rights have changed without a change of ``client_keys``."""
+
+    @property
+    def raises(self) -> "RaiseSource | None":
+        """The stored raises of budgets, ``None`` if the configuration permits none."""
+        return None
+
+    async def read(self, config: Config) -> Config:
+        """Read the storage, and return ``config`` with its clients."""
+        return config
+
+    def complete(self, config: Config) -> Config:
+        """Return ``config`` with the last known clients."""
+        return config
+
+    async def follow(
+        self, current: Callable[[], Config], apply: ApplyClients, report_stale: Callable[[float], object]
+    ) -> None:
+        """Call ``apply`` after each change, until cancelled. ``current`` returns the configuration of new requests.
+
+        After each read call ``report_stale`` with the seconds since the storage became unreadable."""
+
+    async def aclose(self) -> None:
+        """Close the connections to the storage."""
+
+
+class OpenClientSource(Protocol):
+    """Opens the clients that are stored."""
+
+    def __call__(self, config: Config) -> ClientSource: ...
+
+
+class OpenPeople(Protocol):
+    """Opens the people of a configuration; ``before`` are those of the configuration before."""
+
+    def __call__(self, config: Config, source: ClientSource, before: "People | None") -> "People": ...
