@@ -22,8 +22,8 @@ from gateway.conversations.bodies import (
 )
 from gateway.http.offload import offload
 from gateway.stores.store import Changed, Node, Store
-from providers.responses.ids import own_id
 from providers.responses.kept_items import resolve_references
+from providers.responses.tools import own_id
 from streams.errors import GatewayError, invalid
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from gateway.routing.target import Target
 from gateway.stores.store import Node, Store
 from gateway.streaming.lane import StreamProgress
 from providers.neutral.codec import Reply, Writer
-from providers.responses.ids import own_id
+from providers.responses.tools import own_id
 from streams.errors import GatewayError
 from streams.event_log import EventLog, events_in
 from streams.fold import Answer

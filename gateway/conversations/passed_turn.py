@@ -13,7 +13,7 @@ from gateway.http.offload import offload
 from gateway.stores.store import Node, Store
 from gateway.streaming.lane import StreamProgress
 from providers.neutral.codec import Reply
-from providers.responses.ids import own_id
+from providers.responses.tools import own_id
 from streams import sse
 from streams.fold import Answer
 from streams.surrogates import NOT_JSON

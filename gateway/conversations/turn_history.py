@@ -29,13 +29,13 @@ from gateway.request.structure import Bounds
 from gateway.routing.plan import Candidate
 from gateway.stores.store import Node, Store, Unavailable
 from providers.neutral.kept_turns import WITHOUT_ANSWER
-from providers.responses.ids import is_own_id
 from providers.responses.kept_items import (
     input_items,
     references,
     resolve_references,
     without_lost_reasoning,
 )
+from providers.responses.tools import is_own_id
 from streams.errors import GatewayError, invalid
 
 Items: TypeAlias = list[dict[str, Any]]

@@ -26,8 +26,8 @@ from gateway.request.members import check_members
 from gateway.serving.quart_views import View, add_view, current_scope, read_body
 from gateway.stores.store import Store, Unavailable
 from providers.neutral.fields import Fields, too_deep_error
-from providers.responses.ids import is_own_id
 from providers.responses.kept_items import page
+from providers.responses.tools import is_own_id
 from streams.errors import GatewayError, invalid
 from streams.events import Api, ErrorInfo
 from streams.surrogates import NOT_JSON, describe_json_error

@@ -15,7 +15,7 @@ from gateway.exchange.service import Service
 from gateway.http.late_imports import load_module
 from gateway.http.response import Response
 from providers.interactions import INTERACTIONS
-from providers.responses.ids import is_own_id
+from providers.responses.tools import is_own_id
 from streams.errors import invalid
 
 _OWN_ID: Final = re.compile(r"[a-z0-9]+_tg1\.[0-9a-f]{24}")

@@ -9,7 +9,6 @@ import attrs
 from providers.neutral.codec import Recipient
 from providers.neutral.custom_tools import wrap_text
 from providers.neutral.fields import Drops
-from providers.neutral.joined_texts import join_texts
 from providers.neutral.made_images import turn_images
 from providers.neutral.media import is_audio, is_video
 from providers.neutral.quirks import Quirks
@@ -29,6 +28,7 @@ from providers.neutral.request import (
     has_cache_marks,
 )
 from providers.neutral.seal import Issuer
+from providers.neutral.texts import join_texts
 from providers.neutral.tool_names import short_call_id
 from streams.errors import invalid
 

@@ -2,7 +2,7 @@
 
 Client requests: ``incoming`` with ``content``, and ``adapting`` for Converse providers. Provider requests: ``outgoing``
 with ``history`` (messages) and ``media``; ``families`` lists what each family of models accepts. Answers: ``reader``
-with ``reading``, and ``writer`` with ``citations``. ``wording`` and ``errors`` serve both roles.
+with ``reading``, and ``writer``. ``wording`` and ``errors`` serve both roles.
 """
 
 import attrs

@@ -4,14 +4,17 @@ Grammar of a stream: ``messageStart (block)* messageStop metadata``, each a fram
 contentBlockDelta* contentBlockStop``, one block at a time, numbered from 0; texts and reasoning have no start. A
 failure is an exception frame, which ends the stream. Source: ``ConverseStreamOutput`` and ``ConverseResponse`` of
 Amazon's service model, and recorded streams.
+
+A citation belongs to a whole block, because the API has no positions in the generated text. Source: ``Citation`` and
+``WebLocation`` of Amazon's service model.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, assert_never
 
 import msgspec
 
-from providers.converse.citations import write_citation
 from providers.converse.errors import error_event
 from providers.converse.media import image_deltas, made_image_blocks
 from providers.converse.wording import signature, textless_content, tool_use_id, write_end, write_metadata
@@ -19,6 +22,8 @@ from providers.neutral.arguments import StreamedInput, call_input
 from providers.neutral.block_order import BlockEvent, BlockOrder
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, complete_usage
 from providers.neutral.seal import Issuer
+from providers.neutral.texts import link_of
+from providers.neutral.values import as_string
 from streams import event_stream
 from streams.events import (
     AnswerEnd,
@@ -37,6 +42,28 @@ from streams.events import (
     Usage,
 )
 from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
+
+# The user ends at the last `@`, as in browsers. Otherwise `https://a.org@@b.org` would appear as a page of a.org.
+_HOST: Final = re.compile(
+    r"[a-z][a-z0-9+.-]*://(?:[^/?#\\]*@)?(\[[^\]/?#@\\]+\]|[^/?#:@\\\[\]]+)(?::[^/?#@\\]*)?(?=[/?#\\]|$)", re.IGNORECASE
+)
+
+
+def write_citation(citation: Citation) -> dict[str, Any] | None:
+    """Return a citation in the API's form, or ``None`` for one without a URL, such as a passage of a document."""
+    if citation.api == "converse":
+        item = citation.item
+        return {name: value for name, value in item.items() if name != "url"} if isinstance(item, dict) else None
+    link = link_of(citation)
+    if not (url := as_string(link.get("url"))):
+        return None
+    title, cited, host = as_string(link.get("title")), as_string(link.get("cited_text")), _HOST.match(url)
+    page = {"url": url} if host is None else {"url": url, "domain": host[1]}
+    return {
+        **({"title": title} if title else {}),
+        "location": {"web": page},
+        **({"sourceContent": [{"text": cited}]} if cited else {}),
+    }
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:

@@ -8,5 +8,5 @@ removes them.
 Some rejections, recognized by their ``words``, require a request in another shape, which ``other_shapes`` lists:
 ``rejected_turns`` of the conversation, ``rejected_settings`` of thinking, token limits, the answer's schema and the end
 user, ``system_place`` of system messages, ``tool_schemas`` of tools, ``long_tool_names`` of names of tools,
-``image_labels`` of images. Many use ``changed_items``.
+``image_labels`` of images.
 """

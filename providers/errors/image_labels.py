@@ -8,8 +8,7 @@ is lost (anthropics/claude-code#31642, anthropics/claude-code#11975). Other prog
 from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.errors.changed_items import change_items
-from providers.errors.words import Words
+from providers.errors.words import Words, change_items
 from providers.neutral.media import image_beginning, is_data_url, standard_base64
 
 _PLACE: Final = r"(?:[\w.\[\]]{1,300}: )?"

@@ -23,10 +23,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from providers.errors.changed_items import change_items
-from providers.errors.words import Words
-from providers.neutral.ciphertext import is_ciphertext
-from providers.neutral.joined_texts import join_texts
+from providers.errors.words import Words, change_items
+from providers.neutral.texts import is_ciphertext, join_texts
 
 IDS: Final = Words.of(r"Tool call id was [\w.:\-]{1,200} but must be a-z, A-Z, 0-9, with a length of 9")
 ORDER: Final = Words.of(r"Unexpected role '?user'? after role '?tool'?")

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
-from providers.errors.changed_items import change_items
-from providers.errors.words import Words
+from providers.errors.words import Words, change_items
 
 PLACES: Final = ("messages", "input", "system", "instructions")
 """The members of a request that may have instructions."""

@@ -9,8 +9,7 @@ fails every request of an agent.
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from providers.errors.changed_items import change_items
-from providers.errors.words import Words
+from providers.errors.words import Words, change_items
 from providers.neutral.fields import Drops
 from providers.neutral.schemas import is_combined, map_schemas, object_schema
 

@@ -1,7 +1,9 @@
-"""The words of a rejection in providers' messages."""
+"""The words of a rejection in providers' messages, and a body with other items in one of its lists, for a server that
+rejects the client's."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import attrs
 
@@ -35,3 +37,13 @@ class Words:
     def are_all_of(self, message: str) -> bool:
         """Return whether ``message`` has no other words."""
         return self.match_whole(message) is not None
+
+
+def change_items(body: Mapping[str, Any], member: str, change: Callable[[Any], Any]) -> dict[str, list[Any]]:
+    """Return the list ``member`` of ``body`` after ``change`` of each item; ``{}`` if there is no list, or nothing
+    changes."""
+    items = body.get(member)
+    if not isinstance(items, list):
+        return {}
+    changed = [change(item) for item in items]
+    return {member: changed} if changed != items else {}

@@ -4,6 +4,9 @@ A stream consists of pieces of one answer, each a ``GenerateContentResponse``; t
 counts. It ends without ``[DONE]``. Clients send a ``thoughtSignature`` back on the next turn: Gemini's own, or a seal
 with another provider's reasoning, which is base64 of bytes because SDKs decode it. Source: ``GenerateContentResponse``
 in the API's reference; google-genai's ``models``.
+
+Google's examples insert links into ``response.text`` at ``groundingSupports[].segment.endIndex``, so positions count
+the bytes of the whole text. Source: https://ai.google.dev/gemini-api/docs/google-search
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,12 +18,12 @@ import msgspec
 from providers.gemini.ends import ENDS_OF_GEMINI
 from providers.gemini.errors import error_event
 from providers.gemini.framing import event
-from providers.gemini.grounding import Grounding
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import ANSWERING, ENDED, AnswerStage, Reply, complete_usage, new_id
 from providers.neutral.made_images import made_images, signs_image
 from providers.neutral.seal import MAX_SEALED, Issuer, seal_in_base64, sealed_item
-from providers.neutral.values import as_objects
+from providers.neutral.texts import CitedText, link_of
+from providers.neutral.values import as_objects, as_string
 from streams import sse
 from streams.events import (
     AnswerEnd,
@@ -50,6 +53,65 @@ from streams.fold import (
     TextBlock,
     ToolCallBlock,
 )
+
+
+class Grounding:
+    """The citations of an answer so far."""
+
+    __slots__ = ("_begin", "_cited", "_end", "_pages", "_segments", "_text")
+
+    def __init__(self) -> None:
+        self._text = CitedText()  # of the open block
+        self._begin = self._end = 0  # of the open block, in bytes of the whole text
+        self._cited: list[Citation] = []  # in the open block
+        self._pages: dict[str, tuple[int, str]] = {}  # number and title by URL
+        # The numbers of pages, as keys, by the start and end of cited text
+        self._segments: dict[tuple[int, int], dict[int, None]] = {}
+
+    def add_text(self, text: str) -> None:
+        """Add a piece of the open block."""
+        self._text.add(text)
+        self._end += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+    def cite(self, citation: Citation) -> None:
+        """Add a citation of the open block."""
+        self._cited.append(citation)
+
+    def end_block(self) -> None:
+        """End the open block, and find the positions of its citations."""
+        links = [link for one in self._cited if as_string((link := link_of(one)).get("url"))]
+        positions = [_positions_of(link) for link in links]
+        wanted = {place for pair in positions if pair is not None for place in pair}
+        places = self._text.byte_positions(wanted) if wanted else {}
+        for link, pair in zip(links, positions, strict=True):
+            number, _ = self._pages.setdefault(link["url"], (len(self._pages), as_string(link.get("title"))))
+            start, end = (None, None) if pair is None else map(places.get, pair)
+            if start is None or end is None or start >= end:  # the whole block is cited
+                start, end = 0, self._end - self._begin
+            if end > 0:
+                self._segments.setdefault((self._begin + start, self._begin + end), {})[number] = None
+        self._text.clear()
+        self._cited.clear()
+        self._begin = self._end
+
+    def metadata(self) -> dict[str, Any]:
+        """Return ``groundingMetadata``, empty without citations. Ends the open block."""
+        self.end_block()
+        if not self._pages:
+            return {}
+        chunks = [{"web": {"uri": url, "title": title}} for url, (_, title) in self._pages.items()]
+        supports = [
+            {"segment": {"startIndex": start, "endIndex": end}, "groundingChunkIndices": [*numbers]}
+            for (start, end), numbers in self._segments.items()
+        ]
+        return {"groundingChunks": chunks, "groundingSupports": supports} if supports else {"groundingChunks": chunks}
+
+
+def _positions_of(link: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the start and end of the cited text in characters, ``None`` if they are no numbers."""
+    start, end = link.get("start_index"), link.get("end_index")
+    return (start, end) if type(start) is int and type(end) is int else None
+
 
 _FINISH: Final[Mapping[Reason, str]] = {
     "stop": "STOP",

@@ -12,11 +12,11 @@ import msgspec
 from providers.interactions.citations import write_annotations
 from providers.interactions.usage import write_tier, write_usage
 from providers.neutral.arguments import call_input, is_json_object
-from providers.neutral.cited_text import CitedText
 from providers.neutral.codec import Reply, corrected_reason, new_id
 from providers.neutral.ends import bad_arguments
 from providers.neutral.made_images import made_images
 from providers.neutral.seal import Issuer, seal_in_base64, sealed_item
+from providers.neutral.texts import CitedText
 from providers.neutral.values import as_object, as_string
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, Api, Reason, ReasoningState

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from providers.neutral.bounds import check_length
-from providers.neutral.cited_text import MAX_CITED, CitedText, link_of
+from providers.neutral.texts import MAX_CITED, CitedText, link_of
 from providers.neutral.values import as_string, character_positions
 from streams.events import Citation
 

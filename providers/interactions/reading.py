@@ -11,8 +11,8 @@ import msgspec
 
 from providers.interactions.citations import MAX_SCANNED, read_annotations
 from providers.interactions.open_answer import UNNUMBERED, OpenAnswer, OpenStep, StepEvent, native_events
-from providers.neutral.cited_text import MAX_CITED
 from providers.neutral.seal import MAX_SEALED
+from providers.neutral.texts import MAX_CITED
 from providers.neutral.values import Json, arguments_text, as_object, as_string, bounded_objects
 from streams.events import (
     BlockEnd,

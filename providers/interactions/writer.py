@@ -24,9 +24,9 @@ from providers.interactions.errors import error_event
 from providers.interactions.usage import write_tier, write_usage
 from providers.neutral.arguments import StreamedInput, is_json_object
 from providers.neutral.block_order import BlockEvent, BlockOrder
-from providers.neutral.cited_text import CitedText
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply
 from providers.neutral.seal import MAX_SEALED
+from providers.neutral.texts import CitedText
 from streams import sse
 from streams.events import (
     AnswerEnd,

@@ -8,9 +8,9 @@
   (harmless losses), and ``patterns`` of names.
 - Requests: ``tool_names``, ``tool_changes``, ``custom_tools``, ``schemas`` within a provider's limits,
   ``arguments`` of calls, ``formats`` of structured output, ``media``,
-  ``joined_texts``, ``ciphertext`` of OpenAI, the ``seal`` of reasoning, estimated ``tokens``, and ``hosting`` of an API
+  ``texts``, the ``seal`` of reasoning, estimated ``tokens``, and ``hosting`` of an API
   by a platform.
 - Answers: the words of ``ends``, ``values`` without trust, ``shapes`` of whole answers, ``bounds`` of memory,
-  ``block_order``, ``cited_text``, ``made_images``, several ``choices``, ``moderation`` results, ``token_usage``, other
+  ``block_order``, ``made_images``, several ``choices``, ``moderation`` results, ``token_usage``, other
   ``billing``, the frames of an ``invoked`` model, and ``kept_turns``, which are stored.
 """

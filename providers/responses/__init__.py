@@ -2,8 +2,8 @@
 
 Client requests: ``incoming`` with ``history`` (their input) and ``settings``, and ``adapting`` for Responses providers.
 Provider requests: ``outgoing`` with ``items`` for the input. Answers: ``reader`` with ``reading`` (items by kind),
-``open_answer`` (shared state) and ``values``; ``writer`` with ``writing`` (open items) and ``numbering``; ``answer``
-writes whole answers, ``output`` items and response objects. ``tools`` maps tool names, ``ids`` makes the gateway's ids,
+``open_answer`` (shared state); ``writer`` with ``writing`` (open items) and ``numbering``; ``answer``
+writes whole answers, ``output`` items and response objects. ``tools`` maps tool names and makes the gateway's ids,
 ``compaction`` replaces a conversation by one item. Stored turns: ``kept_items`` prepares and lists their items,
 ``replay`` stores and repeats their events.
 

@@ -12,8 +12,8 @@ from providers.neutral.draft import Draft
 from providers.neutral.parameters import BY_NAME, MODERATION, refuse_lost_block
 from providers.neutral.seal import PREFIX, Issuer, unseal
 from providers.responses.compaction import as_message, is_own, summary
-from providers.responses.ids import is_own_id
 from providers.responses.items import is_own_image, unseal_items, without_own_id
+from providers.responses.tools import is_own_id
 
 _SAMPLING = ("temperature", "top_p", "top_logprobs")
 

@@ -8,7 +8,6 @@ import msgspec
 from providers.neutral import custom_tools
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply
 from providers.responses.compaction import compaction_item, is_compaction
-from providers.responses.ids import own_id
 from providers.responses.numbering import EventSequence
 from providers.responses.output import (
     NO_ARGUMENTS,
@@ -28,7 +27,7 @@ from providers.responses.output import (
     token_logprobs,
     usage_object,
 )
-from providers.responses.tools import DeclaredTool, declared_tools
+from providers.responses.tools import DeclaredTool, declared_tools, own_id
 from providers.responses.writer import Interruption
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Event, NativeItem, TextDelta, Usage

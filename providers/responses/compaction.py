@@ -12,7 +12,7 @@ import attrs
 
 from providers.neutral.request import Message, Request, TextPart, Tool, ToolChoice
 from providers.neutral.seal import PREFIX, Issuer, seal, unseal
-from providers.responses.ids import own_id
+from providers.responses.tools import own_id
 
 Object: TypeAlias = dict[str, Any]
 

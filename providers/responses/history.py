@@ -11,7 +11,6 @@ from typing import Any
 import attrs
 import msgspec
 
-from providers.neutral.ciphertext import is_ciphertext
 from providers.neutral.fields import Drops, Fields, expect, join_path
 from providers.neutral.media import file_type, is_data_url, url_source
 from providers.neutral.request import (
@@ -35,10 +34,10 @@ from providers.neutral.request import (
     ToolResultPart,
 )
 from providers.neutral.seal import PREFIX, unseal
+from providers.neutral.texts import is_ciphertext
 from providers.responses import compaction
 from providers.responses.settings import read_format, read_reasoning, read_tools
-from providers.responses.tools import SEARCH, flat_name
-from providers.responses.values import ENCRYPTED_ARGUMENTS, reasoning_text
+from providers.responses.tools import ENCRYPTED_ARGUMENTS, SEARCH, flat_name, reasoning_text
 from streams.errors import GatewayError, invalid
 from streams.events import ToolKind
 

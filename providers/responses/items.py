@@ -29,8 +29,8 @@ from providers.neutral.request import (
 from providers.neutral.seal import Issuer, Seal
 from providers.neutral.tool_names import short_call_id
 from providers.responses.history import ANSWER_MARKS, ENCRYPTED_PART
-from providers.responses.ids import is_own_id
 from providers.responses.output import IMAGE_CALL
+from providers.responses.tools import is_own_id
 from streams.errors import invalid
 from streams.events import ToolKind
 

@@ -7,8 +7,8 @@ from providers.neutral.kept_turns import answered_turns
 from providers.neutral.values import as_string
 from providers.responses import compaction
 from providers.responses.history import item_type
-from providers.responses.ids import own_id
 from providers.responses.output import Object, text_part
+from providers.responses.tools import own_id
 from streams.errors import invalid
 
 Items: TypeAlias = list[dict[str, Any]]

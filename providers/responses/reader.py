@@ -19,7 +19,7 @@ from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.neutral.values import Json, as_object, as_string, load
 from providers.responses.open_answer import OpenAnswer, RequestFacts, TakeEvent, Wire, count_hosted_calls, decode
 from providers.responses.reading import CALL_EVENTS, ITEM_EVENTS, MESSAGE_EVENTS, REASONING_EVENTS, finish_all
-from providers.responses.values import read_usage
+from providers.responses.tools import read_usage
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Usage
 from streams.surrogates import NOT_JSON

@@ -22,8 +22,7 @@ from providers.responses.open_answer import (
     Wire,
     record_hosted_call,
 )
-from providers.responses.tools import flat_name
-from providers.responses.values import reasoning_text
+from providers.responses.tools import flat_name, reasoning_text
 from streams.events import (
     BlockEnd,
     Citation,

@@ -1,7 +1,11 @@
-"""Names of tools in the Responses API.
+"""Names of tools in the Responses API, ids that the gateway makes for responses and their items, and tolerant readers
+of a provider's JSON: a missing value or a wrong type reads as empty, never as an error.
 
 Only this API has ``namespace`` tools, which contain other tools: ``ns`` and ``tool`` become the name ``ns__tool`` in
 requests, and two members again in answers.
+
+Ids contain the mark of a seal, so that both lanes find and remove them: providers reject ids that they do not know
+(Kilo-Org/kilocode#10197).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,9 +13,52 @@ from typing import Any, Final
 
 import attrs
 
+from providers.neutral.codec import new_id
 from providers.neutral.request import NativeTool, Request, Tool
-from providers.neutral.values import as_objects
-from streams.events import ToolKind
+from providers.neutral.seal import PREFIX
+from providers.neutral.token_usage import NEWER, diagnosis_word, read_tokens
+from providers.neutral.values import Json, as_objects, as_string
+from streams.events import ToolKind, Usage
+
+ENCRYPTED_ARGUMENTS = "encrypted_function_args"
+"""The member of Codex's calls with the names of the encrypted arguments."""
+
+
+def reasoning_text(item: Json) -> str:
+    """Return the readable text of a reasoning item: its summary, else its content, else ""."""
+    for member in ("summary", "content"):
+        texts = [text for part in as_objects(item.get(member)) if (text := as_string(part.get("text")))]
+        if texts:
+            return "\n\n".join(texts)
+    return ""
+
+
+def read_usage(response: Json, calls: tuple[tuple[str, int], ...] = ()) -> tuple[Usage, ...]:
+    """Return the usage of ``response``, if any; ``calls`` are those of the provider's own tools.
+
+    Some routers count a token both as read from the cache and as written to it.
+    """
+    value = response.get("usage")
+    if not isinstance(value, dict):
+        return ()
+    usage = read_tokens(value, NEWER, tier=response.get("service_tier"), calls=calls)
+    if usage is None:
+        return ()
+    found = response.get("prompt_cache_diagnostics")
+    if isinstance(found, dict):  # https://developers.openai.com/api/docs/guides/prompt-caching/diagnostics
+        usage = attrs.evolve(usage, cache_diagnosis=diagnosis_word(found.get("reason") or found.get("type")))
+    return (usage,)
+
+
+def own_id(prefix: str) -> str:
+    """Return a new id that ``is_own_id`` recognizes: ``prefix`` (``msg_``, ``rs_``, …), the mark and random
+    characters."""
+    return new_id(prefix + PREFIX)
+
+
+def is_own_id(id: Any) -> bool:
+    return isinstance(id, str) and id.partition("_")[2].startswith(PREFIX)
+
 
 SEARCH: Final = "tool_search"
 """The type of the search for tools, and its name as a function in other APIs."""

@@ -8,7 +8,6 @@ from typing import Any
 from providers.neutral import custom_tools
 from providers.neutral.seal import Issuer
 from providers.neutral.values import load
-from providers.responses.ids import own_id
 from providers.responses.numbering import Deltas, EventSequence
 from providers.responses.output import (
     NO_ARGUMENTS,
@@ -23,7 +22,7 @@ from providers.responses.output import (
     text_part,
     token_logprobs,
 )
-from providers.responses.tools import DeclaredTool
+from providers.responses.tools import DeclaredTool, own_id
 from streams import sse
 from streams.events import Citation, ReasoningState, ToolCallStart
 

@@ -7,7 +7,7 @@ from typing import Any
 import openai
 import pytest
 
-from providers.responses.ids import is_own_id
+from providers.responses.tools import is_own_id
 from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, complaint, config, provider

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from providers.responses.ids import is_own_id
+from providers.responses.tools import is_own_id
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, complaint, config, post, provider
 from tests.support.raw_call import END, SSE, check_log, chunks, line

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from providers.responses.ids import is_own_id
+from providers.responses.tools import is_own_id
 from tests.support.apis import OLDER
 from tests.support.command_line import running_command
 from tests.support.each_row import each_row

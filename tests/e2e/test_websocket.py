@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from providers.neutral.tool_names import STRICT, short_name
-from providers.responses.ids import is_own_id
+from providers.responses.tools import is_own_id
 from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (

@@ -37,8 +37,8 @@ from gateway.upstream.client import Upstream
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
-from providers.responses.ids import own_id
 from providers.responses.output import ResponseTemplate
+from providers.responses.tools import own_id
 from streams import sse
 from tests.support.openai_client import openai_client
 

@@ -51,7 +51,7 @@ from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
 from gateway.serving.quart_views import through_quart
 from gateway.stores.nodes import OwnerBytes
 from providers.neutral.fields import too_deep_error
-from providers.responses.ids import own_id
+from providers.responses.tools import own_id
 from streams.errors import GatewayError
 
 

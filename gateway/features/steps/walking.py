@@ -13,7 +13,7 @@ from gateway.features.steps.json_texts import document_text, is_document, raw_te
 from gateway.features.steps.json_trees import JsonDocument, Route
 from gateway.features.steps.shapes import ANYTHING, EXEMPT, OTHER, Leaf, Scope, Shape
 from gateway.features.steps.text_pieces import Form, Removal, TextPiece, read_summary
-from providers.responses.ids import is_own_id
+from providers.responses.tools import is_own_id
 from trigate.steps import Part, Passage
 
 

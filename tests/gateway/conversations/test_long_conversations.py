@@ -15,7 +15,7 @@ from gateway.request.parse import read_incoming
 from gateway.request.structure import Bounds
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Store
-from providers.responses.ids import own_id
+from providers.responses.tools import own_id
 from tests.support.loop_steps import LONGEST, check_own_steps
 
 OWNER, MANY = "a client", 3000

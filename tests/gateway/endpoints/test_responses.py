@@ -15,8 +15,8 @@ from gateway.conversations.bodies import head_id, turn_body
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Node
-from providers.responses.ids import own_id
 from providers.responses.replay import after_number, replay
+from providers.responses.tools import own_id
 from streams import sse
 from tests.support.each_row import each_row
 from tests.support.examples import examples

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from providers.converse.citations import write_citation
+from providers.converse.writer import write_citation
 from providers.grammar import judge
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, Citation, Event, TextDelta, Usage
 from streams.fold import fold

@@ -9,9 +9,9 @@ import pytest
 
 from providers.gemini import GEMINI
 from providers.gemini.framing import ARRAY, KEEP_ALIVE
-from providers.neutral.cited_text import CitedText
 from providers.neutral.request import ReasoningPart
 from providers.neutral.seal import Seal
+from providers.neutral.texts import CitedText
 from streams.events import (
     AnswerEnd,
     AnswerStart,

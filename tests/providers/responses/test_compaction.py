@@ -23,7 +23,7 @@ from providers.responses import (
     read_continuation,
     whole_answer,
 )
-from providers.responses.ids import is_own_id
+from providers.responses.tools import is_own_id
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,

@@ -20,7 +20,7 @@ from providers.neutral.request import (
 from providers.neutral.seal import Seal
 from providers.neutral.tool_names import short_call_id
 from providers.responses import RESPONSES
-from providers.responses.ids import own_id
+from providers.responses.tools import own_id
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
 from tests.support.responses_requests import ITEM, OTHER, US, assistant, foreign, items, read, send, user

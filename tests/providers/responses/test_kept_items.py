@@ -16,7 +16,6 @@ from providers.neutral.codec import Recipient
 from providers.neutral.request import ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 from providers.neutral.seal import seal
 from providers.responses import RESPONSES, compaction_item, read_continuation
-from providers.responses.ids import is_own_id
 from providers.responses.kept_items import (
     answered_ids,
     page,
@@ -25,6 +24,7 @@ from providers.responses.kept_items import (
     references,
     resolve_references,
 )
+from providers.responses.tools import is_own_id
 from streams.errors import GatewayError
 from tests.support.cases import case
 from tests.support.each_row import each_row

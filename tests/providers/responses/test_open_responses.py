@@ -11,8 +11,8 @@ import pytest
 from providers.neutral.codec import Reply
 from providers.neutral.request import Request
 from providers.responses import RESPONSES, compaction_item, compaction_response
-from providers.responses.ids import own_id
 from providers.responses.replay import replay
+from providers.responses.tools import own_id
 from streams.events import (
     AnswerEnd,
     AnswerStart,

@@ -9,8 +9,8 @@ from openai.types.responses import Response
 
 from providers.grammar import judge
 from providers.responses import RESPONSES, whole_answer
-from providers.responses.ids import is_own_id
 from providers.responses.replay import replay
+from providers.responses.tools import is_own_id
 from streams.events import (
     AnswerEnd,
     AnswerStart,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.features.steps.json_texts import KeyMasked, NotJson
 from gateway.features.steps.request_texts import RequestTexts
 from providers.responses.compaction import compaction_item, summary
-from providers.responses.ids import own_id
+from providers.responses.tools import own_id
 from tests.support.each_row import each_row
 from trigate.steps import Passage
 

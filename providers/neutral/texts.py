@@ -1,11 +1,34 @@
-"""Links that an answer's text cites, and the positions of cited text for the APIs of Google, which count bytes."""
+"""Texts: one for the several texts of a message, for Chat servers that reject or lose a list; text that OpenAI's models
+encrypt for each other, in requests of Codex; the links that an answer's text cites, and the positions of cited text for
+the APIs of Google, which count bytes."""
 
+import re
 from collections.abc import Iterable, Mapping
 from io import StringIO
 from typing import Any, Final
 
 from providers.neutral.values import as_object
 from streams.events import Citation
+
+_BETWEEN: Final[Mapping[str, str]] = {"assistant": "", "tool": "\n"}
+"""The separator of texts by role. The assistant's texts are the pieces of one answer."""
+
+_PARAGRAPH: Final = "\n\n"
+
+
+def join_texts(role: str, texts: Iterable[str]) -> str:
+    """Return the ``texts`` of one message of ``role`` as one."""
+    return _BETWEEN.get(role, _PARAGRAPH).join(texts)
+
+
+CIPHERTEXT: Final = r"gAAAA[\w-]+=*"
+_CIPHERTEXT: Final = re.compile(CIPHERTEXT)
+
+
+def is_ciphertext(text: str) -> bool:
+    """Return whether ``text`` is content that only OpenAI can read."""
+    return _CIPHERTEXT.fullmatch(text) is not None
+
 
 MAX_CITED: Final = 2**20
 """Characters of a text that are kept to convert positions; longer texts are cited as a whole."""
