@@ -26,8 +26,8 @@ CUT_FLUSH: Final = 2.0
 
 def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> None:
     """Start the process's tasks with ``app``, and end them in order with it: background turns, the removal of expired
-    state, metrics, probes, providers' model lists, counters and recordings, and those of features."""
-    store, background, recorder = service.store, service.background, service.recorder
+    state, metrics, probes, providers' model lists and counters, and those of features."""
+    store, background = service.store, service.background
     watching = trio.CancelScope()
 
     async def observe() -> None:
@@ -56,7 +56,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
         hashing = partial(trio.to_thread.run_sync, service.router.hash_keys, trio.from_thread.check_cancelled)
         app.nursery.start_soon(hashing)
         app.nursery.start_soon(observe)
-        app.nursery.start_soon(recorder.run)
         background.nursery = app.nursery
         if store is not None:
             app.nursery.start_soon(_sweep, store)
@@ -69,7 +68,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
         await running.finish()
         if counters.remote is not None:
             await counters.remote.finish()
-        await recorder.finish()
         await service.kept_ledger.finish()
         await service.tracing.aclose()
         with trio.CancelScope(shield=True):

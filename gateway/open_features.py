@@ -27,6 +27,8 @@ def open_features(config: Config, ports: Ports, before: Mapping[str, Running] = 
     """Return the features of ``config`` by name, in their order. Changes nothing. Raises ``ConfigError``."""
     opened: dict[str, Running] = {}
     for feature in FEATURES:
+        if feature.option and feature.option not in ports.options and feature.name not in before:
+            continue
         if feature.opening and opened.keys() >= {*feature.needs} and feature.is_wanted(config):
             ports = attrs.evolve(ports, opened=opened)
             open_feature = cast("OpenFeature", _load(feature.opening))

@@ -4,7 +4,6 @@ A part with an argument ``before`` continues the one of an earlier configuration
 
 import os
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configfile.keys import part_of
@@ -15,7 +14,6 @@ from gateway.allowances.queue import Queueing
 from gateway.allowances.raises import Raises
 from gateway.config.live_view import shown_answers
 from gateway.config.loading import Config
-from gateway.config.redaction import secrets_in
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
 from gateway.counters.counter import Counters
 from gateway.counters.open_counters import open_counters
@@ -33,7 +31,7 @@ from gateway.seams.identify import ClientSource
 from gateway.seams.observe import Observation, observation_of
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
-from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer
+from gateway.telemetry.tap import ExchangeTracer
 from gateway.upstream.client import Upstream
 from gateway.upstream.framing import MAX_CHUNK
 
@@ -52,17 +50,6 @@ def open_ledger(config: Config, readable: bool | None, lifecycle: Lifecycle) -> 
     ledger.mask.apply_config(config)
     lifecycle.on_flush(ledger.flush)
     return ledger
-
-
-def open_recorder(config: Config, ledger: Ledger, folder: Path | None) -> ExchangeRecorder:
-    """Return the recorder of exchanges to ``folder``, which records nothing without a folder. Raises ``OSError``."""
-    if folder is None:
-        return ExchangeRecorder()
-    from gateway.features.recording.recording import Recorder  # imported only where it is needed
-
-    recorder = Recorder(folder, secrets_in(config))
-    observation_of(ledger).observes.append(lambda record: recorder)
-    return recorder
 
 
 def observe_metrics(config: Config, ledger: Ledger) -> Metrics | NoMetrics:
@@ -185,7 +172,7 @@ def open_kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecy
         return LedgerWriter()
     kept = TableLedgerWriter(table, storage.ledger.keep, storage.ledger.max_bytes // ROW_BYTES, ledger.mask)
     kept.use_config(config)
-    observation_of(ledger).observes.append(lambda record: kept)
+    observation_of(ledger).observes.append(lambda record, arrival: kept)
     lifecycle.on_flush(kept.write_blocking)  # after the ledger's own, which settles open exchanges
     return kept
 
@@ -219,7 +206,7 @@ def open_tracer(config: Config, metrics: Metrics | NoMetrics, ledger: Ledger) ->
 
     tracing = open_tracing(config, metrics, ledger.mask)
     if isinstance(tracing, Tracing):
-        observation_of(ledger).observes.append(lambda record: tracing)
+        observation_of(ledger).observes.append(tracing.observe)
     return tracing
 
 

@@ -1,5 +1,6 @@
 """The service that all exchanges of a process share: opened from a configuration, and changed by a reload."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +27,6 @@ from gateway.open_parts import (
     open_object_inventory,
     open_observers,
     open_prompt_caching,
-    open_recorder,
     open_steps,
     open_traced_texts,
     open_tracer,
@@ -52,6 +52,8 @@ NO_CLIENTS: Final = ClientSource()
 
 _ONLY_SERVE: Final = "only `trigate serve` reads secrets in stores", "use `trigate serve`, or files and variables"
 
+NO_OPTIONS: Final[Mapping[str, object]] = {}
+
 
 def open_service(
     config: Config,
@@ -75,7 +77,6 @@ def open_service(
     if store is not None:
         store.limit_owners(storage_limits(config))
     ledger = open_ledger(config, readable, lifecycle)
-    recorder = open_recorder(config, ledger, record)  # the first of the observers, in this order
     kept_ledger = open_kept_ledger(config, ledger, store, lifecycle)
     metrics = observe_metrics(config, ledger)
     tracing = open_tracer(config, metrics, ledger)
@@ -107,7 +108,6 @@ def open_service(
         health=health,
         balancer=balancer,
         live_view=open_configured_view(config, ledger),
-        recorder=recorder,
         metrics=metrics,
         tracing=tracing,
         accounts=AccountDirectory(config),
@@ -119,7 +119,7 @@ def open_service(
         prompt_caching=open_prompt_caching(config, None if shared is None else shared.memory),
         shared=shared,
     )
-    service = with_features(config, service, secrets)
+    service = with_features(config, service, secrets, NO_OPTIONS if record is None else {"record": record})
     service.provider_lists.follow(config, service.credentials)
     observation_of(service.ledger).hooks = service.hooks.observe
     for feature in service.features.values():
@@ -127,12 +127,18 @@ def open_service(
     return service
 
 
-def with_features(config: Config, service: Service, secrets: SecretReader | None = None) -> Service:
+def with_features(
+    config: Config,
+    service: Service,
+    secrets: SecretReader | None = None,
+    options: Mapping[str, object] = NO_OPTIONS,
+) -> Service:
     """Return ``service`` with the features and sources of credentials of ``config``, which continue those of
     ``service``. Changes nothing."""
     ports = Ports(
         service.router, service.authenticator, service.allowances, service.ledger, service.upstream, service.health,
         service.lifecycle, service.store, service.shared, secrets=secrets, clients=service.clients,
+        options=options,
     )  # fmt: skip
     features = open_features(config, ports, service.features)
     hooks = combine(one.hooks for one in features.values())
@@ -164,7 +170,6 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
     service.upstream.set_limits(config.limits.upstream_connections, max_chunk(config))
     service.metrics.permit_names(config)
     service.health.apply_config(config)
-    service.recorder.hide(service.ledger.mask.secrets)
     service.provider_lists.follow(config, service.credentials)
     return attrs.evolve(
         service, limits=config.limits,

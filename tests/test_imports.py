@@ -76,10 +76,9 @@ ARROWS: Final = {
     "gateway.conversations": """
         http ledger providers.interactions providers.messages providers.neutral providers.responses request
         routing stores streaming""",
-    "gateway.telemetry": "config http ledger providers.apis providers.neutral request seams streaming upstream",
+    "gateway.telemetry": "config ledger providers.apis providers.neutral request seams streaming",
     "gateway.seams": """
-        access allowances config health http ledger request routing serving shared stores streaming
-        upstream""",
+        access allowances config health http ledger request routing serving shared stores streaming upstream""",
     "gateway.open_features": "config seams",
     "gateway.exchange": """
         access allowances balancing config conversations health http kept_objects ledger logs

@@ -9,7 +9,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.http.response import Response
-from gateway.ledger.record import ResponseForms
+from gateway.ledger.record import ArrivedRequest, ResponseForms
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import NO_PARAMETERS, PathParameters
 from gateway.request.public_errors import MISTAKE
@@ -46,16 +46,16 @@ async def serve(
 
     ``path`` are the parameters in its path, ``forms`` those of errors and headers on it. Never raises:
     failures are responses in the format of ``api``."""
-    record = open_record(api, service.ledger, incoming.scope, endpoint=endpoint)
+    arrival = ArrivedRequest(incoming.headers, route)
+    record = open_record(api, service.ledger, incoming.scope, endpoint=endpoint, arrival=arrival)
     record.forms = forms
-    trace = service.tracing.begin(record, incoming.headers, route)
     refuse: Callable[[ErrorInfo], Response] = partial(error_response, record)
     try:
         record.client = admit(service, incoming)
         if service.authenticator.people is not None and forms is None and CODECS[api].wire.shows_spending:
             record.forms = _spend_forms(service, record.client)
         client_request = ClientRequest(incoming.headers, incoming.query, record.client, path)
-        exchange = Exchange(service, api, client_request, incoming.scope, record, trace=trace)
+        exchange = Exchange(service, api, client_request, incoming.scope, record)
         refuse = exchange.refuse
         return await answer(exchange)
     except GatewayError as error:

@@ -102,7 +102,7 @@ class Attempt(AnswerSource):
         self._sent_bodies += 1
         self._began = time.perf_counter()
         return await self._send_with_credential(
-            target_request.context.observer.outgoing(await target_request.upstream_request())
+            target_request.context.observers.outgoing(await target_request.upstream_request())
         )
 
     async def send_another(self, body: bytes) -> UpstreamResponse:
@@ -228,7 +228,7 @@ class Attempt(AnswerSource):
             await self.prompt.note_head()
         self.headers = response.headers
         self.upstream_id = self._disclosure.text(upstream_id(response.headers))
-        context.observer.note_response(out, response)
+        context.observers.note_head(out, response)
         return response
 
     def _on_send(self, request: UpstreamRequest, waited: bool) -> None:
@@ -237,7 +237,7 @@ class Attempt(AnswerSource):
         if self.on_send is not None:
             self.on_send()
         self._count_request()
-        self.target_request.context.observer.note_request(
+        self.target_request.context.observers.note_sent(
             request, waited, target.api, target.entry.provider.id, lambda: self._disclosure.secrets
         )
 
@@ -270,7 +270,8 @@ class Attempt(AnswerSource):
         """Read the provider's error response and close it."""
         target_request = self.target_request
         body = await response.read_error()
-        target_request.context.observer.note_body(body)
+        context = target_request.context
+        context.observers.note_body(body, is_public=context.checks is None)
         read = CODECS[self.target.api].read_error(response.status, body, response.headers)
         self._is_billed_refusal = read.reason == "content_filter" and self.target.row.bills_filtered_prompts
         ended = may_accept_new_credential(response.status, read, response.headers)

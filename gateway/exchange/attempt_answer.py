@@ -157,7 +157,7 @@ async def read_body(
     finally:
         await response.aclose()
     body = await join_pieces(parts, size)
-    context.observer.note_body(body)
+    context.observers.note_body(body, is_public=context.checks is None)
     return body
 
 

@@ -274,13 +274,10 @@ def with_checks(steps: tuple[PlanningStep, ...]) -> tuple[PlanningStep, ...]:
 
 
 async def note_checked_request(planning: Planning) -> None:
-    """Note the original of a changed request for prompt caching, and show the masked request in the live view."""
+    """Note the original of a changed request for prompt caching."""
     service, record, body = planning.context.service, planning.context.record, planning.incoming.body
     if service.prompt_caching is not None and body is not planning.received.body:
         note_original(service.prompt_caching, record, planning.received)
-    checks = planning.context.checks
-    if checks is None or not checks.may_hide_later:
-        service.live_view.store_prompt(record, body)
 
 
 async def check_items(context: ExchangeContext, scope: RequestScope, body: bytes) -> bytes:
@@ -337,7 +334,7 @@ def begin_session(
     common = Check("request", (), client, group, model, None, endpoint, record.id, run)
     placeholders = Placeholders(configured.mask_key, client or "")
     return StepSession(
-        applied, common, placeholders, records, scope.nursery.start_soon, context.recording.withhold,
+        applied, common, placeholders, records, scope.nursery.start_soon, context.observers.note_hidden,
         partial(_track_until_cut, context),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from gateway.ledger.bill import AttemptOutcome, AttemptRecord, Cause
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.routing.target import LaneName, Target
-from gateway.telemetry.observer import NO_RECORDING, UNOBSERVED, CallObserver, ExchangeRecording
+from gateway.seams.observe import UNOBSERVED, Observers
 from providers.auth.signer import BearerToken, is_subscription_token
 from providers.neutral.codec import Codec
 
@@ -58,15 +58,14 @@ class ExchangeContext:
     """The shared state of one exchange.
 
     ``codec`` belongs to the client's API. ``record`` is only written: no decision depends on it; ``attempt_log`` writes
-    the attempts to it. ``observer`` observes the calls to providers, ``recording`` everything else that is recorded.
-    ``checks`` are the operator's steps. ``content`` stores the texts for observers that want them."""
+    the attempts to it. ``observers`` learn about the exchange. ``checks`` are the operator's steps. ``content`` stores
+    the texts for observers that want them."""
 
     service: Service
     codec: Codec
     client_request: ClientRequest
     record: Record
-    observer: CallObserver = UNOBSERVED
-    recording: ExchangeRecording = NO_RECORDING
+    observers: Observers = UNOBSERVED
     checks: "ExchangeChecks | None" = None
     content: "ExchangeContent | None" = None
     attempt_log: AttemptLog = attrs.field(default=attrs.Factory(lambda self: AttemptLog(self.record), takes_self=True))
@@ -74,7 +73,7 @@ class ExchangeContext:
     def with_checks(self, checks: "ExchangeChecks") -> "ExchangeContext":
         """Return the context with the operator's steps."""
         return ExchangeContext(  # for each request; ``attrs.evolve`` takes several times as long
-            self.service, self.codec, self.client_request, self.record, self.observer, self.recording, checks,
+            self.service, self.codec, self.client_request, self.record, self.observers, checks,
             self.content, self.attempt_log,
         )  # fmt: skip
 

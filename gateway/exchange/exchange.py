@@ -38,7 +38,7 @@ from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest, with_betas, with_headers
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
-from gateway.telemetry.observer import NO_RECORDING, UNOBSERVED, CallObserver, CallObservers
+from gateway.seams.observe import observers_of
 from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.event_log import Resumption
@@ -49,7 +49,7 @@ class Exchange:
     """One client's request, from its body to the response.
 
     ``answer`` is called once, in a task of the request's nursery. ``state_scope`` has the turns that it may refer to,
-    by default those of its client in the service's store. ``trace`` observes its calls to providers. ``context`` is
+    by default those of its client in the service's store. ``context`` is
     the state that its attempts share, ``scope`` the life of the request."""
 
     _reservation: Reservation | None
@@ -63,14 +63,10 @@ class Exchange:
         scope: RequestScope,
         record: Record,
         state_scope: StateScope | None = None,
-        trace: CallObserver = UNOBSERVED,
     ) -> None:
         content = None if service.contents is None else service.contents.begin(record)
-        recording = service.recorder.open(record)
-        observer = trace if recording is NO_RECORDING else CallObservers((trace, recording))
-        self.context = ExchangeContext(
-            service, CODECS[api], client_request, record, observer, recording, content=content
-        )
+        observers = observers_of(record)
+        self.context = ExchangeContext(service, CODECS[api], client_request, record, observers, content=content)
         self.scope = scope
         owner = service.admission.holder(client_request.client, client_request.headers)
         self._state_scope = state_scope or StateScope(
@@ -89,9 +85,8 @@ class Exchange:
 
         The nursery's tasks continue a stream. Cancellation (the client disconnected) closes the upstream connection and
         propagates."""
-        self.context.recording.request(self.context.client_request, body)
         try:
-            request = await self.read(body)
+            request = await self.read(body, is_turn=True)
             origin = await self.start_origin(request)
             if (turn := request.turn.background) is not None:
                 return await self._start_in_background(origin, turn)
@@ -111,17 +106,25 @@ class Exchange:
         request = with_headers(self.context.client_request, headers)
         self.context = attrs.evolve(self.context, client_request=request)
 
-    async def read(self, body: bytes) -> PlannedRequest:
-        """Return the request with everything that it refers to, and its plan. Raises ``GatewayError``."""
-        service = self.context.service
+    async def read(self, body: bytes, *, is_turn: bool = False) -> PlannedRequest:
+        """Return the request with everything that it refers to, and its plan. ``is_turn``: a response of the model
+        follows. Raises ``GatewayError``."""
+        service, observers = self.context.service, self.context.observers
         steps = STEPS_WITH_EDITS if service.hooks.begin_edits else STEPS
         if service.steps is None:
+            observers.note_request(self.context.client_request, body, is_turn=is_turn)
             service.live_view.store_prompt(self.record, body)
         else:
             steps = _with_checks(steps)
         planning = Planning(self.context, self._state_scope, self.scope, steps)
         request = await planning.read(body)
         self.context = planning.context
+        if service.steps is not None:  # the texts that they have not hidden
+            checks, body = self.context.checks, request.incoming.body
+            is_public = checks is None or not checks.may_hide_later
+            observers.note_request(self.context.client_request, body, is_turn=is_turn, is_public=is_public)
+            if is_public:
+                service.live_view.store_prompt(self.record, body)
         if self.context.content is not None:
             self.context.content.keep_request(request.incoming)
         return request
@@ -206,13 +209,13 @@ class Exchange:
 
     def refuse(self, error: ErrorInfo) -> Response:
         """Return the response for ``error`` in the client's API, with the provider's own body if it fits."""
-        return error_response(self.record, error, self.context.recording)
+        return error_response(self.record, error)
 
     def respond(self, body: bytes | ResponseBody, status: int, headers: Headers) -> Response:
         """Return the response with the headers that every exchange adds."""
         if self.context.content is not None and isinstance(body, bytes):
             self.context.content.keep_response(body)
-        return make_response(self.record, body, status, headers, self.context.recording)
+        return make_response(self.record, body, status, headers)
 
     async def _stream_response(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
         kind = StreamedAnswer
@@ -280,7 +283,7 @@ class Exchange:
         begun = await background.start(BackgroundTurn(owner, self.scope, turn, outline, self.record, answer_in))
         if not request.incoming.stream:
             headers = (*JSON_HEADERS, *request.headers)
-            return make_response(self.record, begun, 200, headers, self.context.recording)
+            return make_response(self.record, begun, 200, headers)
         body = background.follow(owner, turn.id, Resumption(), self.context.service.keep_alive)
         assert body is not None, "it has just begun"
         return self.respond(body, 200, (*STREAM_HEADERS, *request.headers))

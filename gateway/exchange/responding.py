@@ -10,48 +10,47 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import JSON_HEADERS, Response, ResponseBody
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.record import Record
-from gateway.telemetry.observer import NO_RECORDING, ExchangeRecording
+from gateway.ledger.record import ArrivedRequest, Record
+from gateway.seams.observe import observers_of
 from providers.apis import CODECS
 from providers.neutral.hints import with_explanation
 from streams.events import Api, ErrorInfo
 
 
 def open_record(
-    api: Api, ledger: Ledger, scope: RequestScope, *, served: bool = True, endpoint: str | None = None
+    api: Api,
+    ledger: Ledger,
+    scope: RequestScope,
+    *,
+    served: bool = True,
+    endpoint: str | None = None,
+    arrival: ArrivedRequest | None = None,
 ) -> Record:
     """Return a new record of the request with ``scope``, which is settled when its last task has ended."""
-    record = ledger.open(scope.id, api, served=served, endpoint=endpoint)
+    record = ledger.open(scope.id, api, served=served, endpoint=endpoint, arrival=arrival)
     record.address = scope.address
     scope.on_close(partial(ledger.settle, record))
     return record
 
 
-def make_response(
-    record: Record,
-    body: bytes | ResponseBody,
-    status: int,
-    headers: Headers,
-    recording: ExchangeRecording = NO_RECORDING,
-) -> Response:
+def make_response(record: Record, body: bytes | ResponseBody, status: int, headers: Headers) -> Response:
     """Return the response to the request of ``record``, with the headers of every response."""
     record.mark_answered(status)
     if record.cache not in (None, "off"):
         headers = (*(pair for pair in headers if pair[0] != "cache-control"), ("cache-control", "no-store"))
-    recording.respond(status, headers, body if isinstance(body, bytes) else None)
+    observers, is_whole = observers_of(record), isinstance(body, bytes)
+    observers.note_response(status, headers, body if isinstance(body, bytes) else None)
     if record.forms is not None:
         headers = record.forms.headers(status, headers)
     own = own_headers(record)
-    if isinstance(body, bytes):  # the cost of a stream is unknown when its headers are sent
+    if is_whole:  # the cost of a stream is unknown when its headers are sent
         own = (*own, *cost_headers(record))
     if record.prompt_caching is not None:
-        own = (*own, *record.prompt_caching.headers(record, is_whole=isinstance(body, bytes)))
-    return Response(status, (*headers, *own), body)
+        own = (*own, *record.prompt_caching.headers(record, is_whole=is_whole))
+    return Response(status, (*headers, *own, *observers.headers(record, is_whole=is_whole)), body)
 
 
-def error_response(
-    record: Record, error: ErrorInfo, recording: ExchangeRecording = NO_RECORDING, *, headers: Headers = ()
-) -> Response:
+def error_response(record: Record, error: ErrorInfo, *, headers: Headers = ()) -> Response:
     """Record ``error`` and return it in the client's API with ``headers`` added; the provider's own body if it fits
     unchanged."""
     if record.forms is not None:
@@ -61,7 +60,7 @@ def error_response(
     written = {name for name, _ in codec.wire.error_headers(error)}
     own = tuple(pair for pair in error.headers if pair[0] not in written)
     body = error.body or codec.write_error(error, record.id)
-    return make_response(record, body, error.status, (*own, *JSON_HEADERS, *headers), recording)
+    return make_response(record, body, error.status, (*own, *JSON_HEADERS, *headers))
 
 
 MAX_TRIED_HEADER: Final = 1000

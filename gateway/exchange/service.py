@@ -30,7 +30,7 @@ from gateway.seams.identify import ClientSource
 from gateway.seams.running import Running
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
-from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer
+from gateway.telemetry.tap import ExchangeTracer
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import CredentialSource
 
@@ -85,8 +85,8 @@ class Service:
     - ``store`` stores turns, ``kept_ledger`` settled exchanges. ``inventory`` lists the objects that providers store
       for clients in ``accounts``; ``None`` without storage. ``pending_batches`` are the estimated costs of running
       batches.
-    - ``live_view`` is the data of the live view, ``other_workers`` are the workers that it also shows. ``recorder``
-      records exchanges, ``tracing`` traces them.
+    - ``live_view`` is the data of the live view, ``other_workers`` are the workers that it also shows. ``tracing``
+      traces exchanges.
     - ``contents`` stores the texts of exchanges for observers and traces that want them, ``finished``
       passes finished exchanges to the observers; ``None`` without any.
     - ``steps`` check texts; ``None`` without any in the configuration.
@@ -116,7 +116,6 @@ class Service:
     hedge_shares: HedgeShares = attrs.field(factory=HedgeShares)
     live_view: LiveView | NoLiveView = attrs.field(factory=NoLiveView)
     other_workers: OtherLiveViews | None = None
-    recorder: ExchangeRecorder = attrs.field(factory=ExchangeRecorder)
     metrics: Metrics | NoMetrics = attrs.field(factory=NoMetrics)
     tracing: ExchangeTracer = attrs.field(factory=ExchangeTracer)
     credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)

@@ -263,7 +263,7 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
             return  # only the client may see the values in its stream
         secrets = _secret_finder(targets, context.client_request.credential)
         context.service.live_view.stream(context.record, LiveStream(self.delivery, secrets, self.chunks))
-        context.recording.follow(self.delivery)
+        context.observers.note_stream(self.delivery)
         if context.content is not None:  # after the live view, which must be the first
             context.content.follow(self.delivery)
 

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths
 from gateway.ledger.bill import AttemptRecord
-from gateway.ledger.record import UNOBSERVED, Ended, Record, RecordObservers, StepsReport
+from gateway.ledger.record import UNOBSERVED, ArrivedRequest, Ended, Record, RecordObservers, StepsReport
 from gateway.logs.audit import Audit
 from gateway.logs.masking import Mask, without_quotations
 from gateway.logs.terminal import EXCHANGES, Printer
@@ -57,16 +57,24 @@ class Ledger:
         self.counts: Counter[str] = Counter()
         self.open_records: set[Record] = set()
         self._tiers_without_price: set[tuple[str, str]] = set()
-        self.observe: Callable[[Record], RecordObservers] = lambda record: UNOBSERVED
+        self.observe: Callable[[Record, ArrivedRequest | None], RecordObservers] = lambda record, arrival: UNOBSERVED
         self.finishers: list[Callable[[float], Awaitable[None]]] = []
         """Called with a limit in seconds when the process ends, after its last exchange."""
 
-    def open(self, id: str, api: Api, *, served: bool = True, endpoint: str | None = None) -> Record:
+    def open(
+        self,
+        id: str,
+        api: Api,
+        *,
+        served: bool = True,
+        endpoint: str | None = None,
+        arrival: ArrivedRequest | None = None,
+    ) -> Record:
         """Return the record of a new exchange, which ``settle`` closes. ``served``: the path exists. ``endpoint`` names
-        the endpoint of a request that is not a conversation."""
+        the endpoint of a request that is not a conversation. ``arrival`` is set if a trace may continue in it."""
         record = Record(id, api, served=served, endpoint=endpoint)
         self.open_records.add(record)
-        record.observers = self.observe(record)
+        record.observers = self.observe(record, arrival)
         return record
 
     async def finish(self, seconds: float) -> None:

@@ -88,6 +88,14 @@ class StepsReport(Protocol):
         ...
 
 
+@attrs.frozen(eq=False, repr=False)
+class ArrivedRequest:
+    """A client's request before it is admitted: its headers, and its route."""
+
+    headers: Headers
+    path: str
+
+
 class RecordObservers(Protocol):
     """The observers of an exchange (``gateway.seams.observe``). Its methods never raise."""
 

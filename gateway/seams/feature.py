@@ -42,6 +42,7 @@ class Feature:
     - ``advice``: ``module:NAME``, the rows of ``gateway.config.advice`` about similar, unknown keys
     - ``needs``: the names of features above without which this one is not opened
     - ``secrets``: ``module:function``, an ``OpenSecrets``, if it reads secrets in stores (``gateway.seams.secrets``)
+    - ``option``: the name of an option of ``trigate serve`` without which it is not opened
     - ``client_source``, ``people``: ``module:function``, an ``OpenClientSource`` and an ``OpenPeople``
       (``gateway.seams.identify``)
     - ``stores_clients``: whether a configuration may have stored clients"""
@@ -55,6 +56,7 @@ class Feature:
     build: str = ""
     advice: str = ""
     secrets: str = ""
+    option: str = ""
     client_source: str = ""
     stores_clients: Wanted = always
     people: str = ""

@@ -3,8 +3,8 @@
 When an exchange arrives, the kernel calls each ``Observe`` once. It returns the ``ExchangeObserver`` of this exchange,
 which may be one object for all, or ``None``. The kernel then calls its methods, in the order of the features:
 
-``note_arrival``, ``note_request``, ``note_resolved``, for each request to a provider ``outgoing``, ``note_sent``,
-``note_head`` and ``note_body``; ``headers`` and ``note_response``, at last ``fields`` and ``note_end``. ``note_hidden``
+``note_request``, for each request to a provider ``outgoing``, ``note_sent``, ``note_head`` and ``note_body``; then
+``note_response`` and ``headers``, ``note_stream`` for a stream, at last ``fields`` and ``note_end``. ``note_hidden``
 may come at any time. A rejected request has fewer of them: only ``fields`` and ``note_end`` are certain.
 
 - **Time.** Every method runs within the exchange, synchronously. It may not wait, and does no more than store a
@@ -20,32 +20,40 @@ may come at any time. A rejected request has fewer of them: only ``fields`` and 
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias
 
 from gateway.config.redaction import Secrets
 from gateway.http.headers import Headers
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.record import Record
+from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
-from gateway.request.parse import Incoming
+from gateway.streaming.lane import Lane
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from streams.events import Api
 
 log = logging.getLogger("trigate")
 
+_HELD: Final = 4 * 2**20
+"""Bytes of one exchange that wait until they are public; observers do not get more."""
+
+
+class HasLane(Protocol):
+    """A stream whose lane can be replaced."""
+
+    lane: Lane
+
 
 class ExchangeObserver:
     """Observes one exchange. This base does nothing."""
 
-    def note_arrival(self, headers: Headers, path: str) -> None:
-        """Note the client's ``headers`` and the route."""
+    keeps_texts = False
+    """True if it needs ``note_request`` and ``note_body`` of an exchange whose texts become public only at its end."""
 
-    def note_request(self, client_request: ClientRequest, body: bytes) -> None:
-        """Note the body of the client's request to a conversation."""
-
-    def note_resolved(self, incoming: Incoming) -> None:
-        """Note the request with the earlier turns that it refers to. A later attempt may send one with more masks."""
+    def note_request(self, client_request: ClientRequest, body: bytes | None, *, is_turn: bool) -> None:
+        """Note the client's request to a conversation. ``is_turn``: it requests a response of the model. A ``body``
+        that is not public yet is ``None``; this is called again once it is."""
 
     def outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
         """Return ``request`` as it will be sent: a trace adds the headers that make the provider's spans children of
@@ -67,6 +75,9 @@ class ExchangeObserver:
     def note_response(self, status: int, headers: Headers, body: bytes | None) -> None:
         """Note the response to the client; ``None`` for a stream, or for a body that is not public."""
 
+    def note_stream(self, stream: HasLane) -> None:
+        """Note that the response is ``stream``."""
+
     def note_hidden(self) -> None:
         """Note that a step masked or refused a part of the exchange."""
 
@@ -82,8 +93,9 @@ class ExchangeObserver:
         """Note the end of the exchange, with the fields of its log ``line``."""
 
 
-Observe: TypeAlias = Callable[[Record], ExchangeObserver | None]
-"""Returns the observer of the exchange of a new record, ``None`` if it is of no interest."""
+Observe: TypeAlias = Callable[[Record, ArrivedRequest | None], ExchangeObserver | None]
+"""Returns the observer of the exchange of a new record, ``None`` if it is of no interest. A request that a trace may
+continue in has an arrival."""
 
 
 class Observers:
@@ -91,15 +103,16 @@ class Observers:
 
     def __init__(self, observers: Iterable[ExchangeObserver] = ()) -> None:
         self._observers = [*observers]
+        self._held: list[Callable[[], None]] = []
+        self._held_size = 0
 
-    def note_arrival(self, headers: Headers, path: str) -> None:
-        self._tell("note_arrival", headers, path)
-
-    def note_request(self, client_request: ClientRequest, body: bytes) -> None:
-        self._tell("note_request", client_request, body)
-
-    def note_resolved(self, incoming: Incoming) -> None:
-        self._tell("note_resolved", incoming)
+    def note_request(
+        self, client_request: ClientRequest, body: bytes, *, is_turn: bool, is_public: bool = True
+    ) -> None:
+        """Pass on the ``body``, at the end if steps may hide a part of it until then."""
+        if not is_public:
+            self._tell("note_request", client_request, None, is_turn=is_turn)
+        self._tell_public(is_public, len(body), "note_request", client_request, body, is_turn=is_turn)
 
     def outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
         for observer in tuple(self._observers):
@@ -117,13 +130,19 @@ class Observers:
     def note_head(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
         self._tell("note_head", request, response)
 
-    def note_body(self, body: bytes) -> None:
-        self._tell("note_body", body)
+    def note_body(self, body: bytes, *, is_public: bool = True) -> None:
+        """Pass on the ``body``, at the end if steps may hide a part of it until then."""
+        self._tell_public(is_public, len(body), "note_body", body)
 
     def note_response(self, status: int, headers: Headers, body: bytes | None) -> None:
         self._tell("note_response", status, headers, body)
 
+    def note_stream(self, stream: HasLane) -> None:
+        self._tell("note_stream", stream)
+
     def note_hidden(self) -> None:
+        self._held.clear()
+        self._held_size = _HELD  # nothing received is public from now on
         self._tell("note_hidden")
 
     def headers(self, record: Record, *, is_whole: bool) -> Headers:
@@ -145,12 +164,22 @@ class Observers:
         return found
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
+        for tell in self._held:
+            tell()
         self._tell("note_end", record, line)
 
-    def _tell(self, event: str, *facts: object) -> None:
+    def _tell_public(self, is_public: bool, size: int, event: str, *facts: object, **more: object) -> None:
+        """Pass on a text that was received. Hold it until the end if it is not public yet."""
+        if is_public:
+            self._tell(event, *facts, **more)
+        elif any(one.keeps_texts for one in self._observers) and self._held_size + size <= _HELD:
+            self._held_size += size
+            self._held.append(partial(self._tell, event, *facts, **more))
+
+    def _tell(self, event: str, *facts: object, **more: object) -> None:
         for observer in tuple(self._observers):
             try:
-                getattr(observer, event)(*facts)
+                getattr(observer, event)(*facts, **more)
             except Exception:
                 self._drop(observer)
 
@@ -175,11 +204,11 @@ class Observation:
         self.observes: list[Observe] = []
         self.hooks: tuple[Observe, ...] = ()
 
-    def __call__(self, record: Record) -> Observers:
+    def __call__(self, record: Record, arrival: ArrivedRequest | None = None) -> Observers:
         found = []
         for observe in (*self.observes, *self.hooks):
             try:
-                if (observer := observe(record)) is not None:
+                if (observer := observe(record, arrival)) is not None:
                     found.append(observer)
             except Exception:  # the boundary, as in ``Observers``
                 log.exception("%s failed, and learns nothing about this exchange", observe)

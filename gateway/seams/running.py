@@ -85,8 +85,9 @@ class Ports:
     ``allowances``; the others last.
 
     ``store`` has the turns of conversations, ``shared`` the tables in the memory of several workers. ``opened`` are the
-    features above in the order, by name. ``secrets`` are those in stores; ``None`` without any, and if only clients
-    have changed. ``clients`` are those that are stored (``gateway.seams.identify``)."""
+    features above in the order, by name. ``options`` are those of ``trigate serve`` that belong to features, for the
+    first configuration. ``secrets`` are those in stores; ``None`` without any, and if only clients have changed.
+    ``clients`` are those that are stored (``gateway.seams.identify``)."""
 
     router: Router
     authenticator: Authenticator
@@ -98,6 +99,7 @@ class Ports:
     store: Store | None
     shared: "SharedTables | None"
     opened: Mapping[str, Running] = attrs.field(factory=dict)
+    options: Mapping[str, object] = attrs.field(factory=dict)
     secrets: SecretReader | None = None
     clients: ClientSource = attrs.field(factory=ClientSource)
 

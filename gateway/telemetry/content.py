@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.ledger.record import Record
+from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.parse import Incoming
-from gateway.seams.observe import ExchangeObserver
+from gateway.seams.observe import ExchangeObserver, HasLane
 from gateway.streaming.lane import read_whole
 from gateway.telemetry.stream_text import framing_of
-from gateway.telemetry.tap import HasLane, listen
+from gateway.telemetry.tap import listen
 from providers.apis import CODECS
 from providers.neutral.choices import MEMBERS, check_number, join_choices, split_choices, split_other_choices
 from providers.neutral.codec import Codec, Reader, Reply
@@ -215,7 +215,7 @@ class ContentKeeper(ExchangeObserver):
         """Store the texts of clients for which ``wants`` returns true."""
         self._wants.append(wants)
 
-    def observe(self, record: Record) -> "ContentKeeper":
+    def observe(self, record: Record, arrival: ArrivedRequest | None) -> "ContentKeeper":
         """Observe the exchange of ``record``."""
         return self
 

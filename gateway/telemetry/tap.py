@@ -1,10 +1,11 @@
 """Wrappers of a lane: one that stores a transcript, and one for listeners, present only while someone listens."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
 from gateway.features.live_view.transcripts import Transcript
+from gateway.seams.observe import HasLane
 from gateway.streaming.lane import Lane
 from streams.events import ErrorInfo
 from streams.framing import FramingError
@@ -21,10 +22,16 @@ LARGEST: Final = 2**20
 """Bytes up to which an event is reported as one; a larger one is reported in the pieces in which it arrives."""
 
 
-class HasLane(Protocol):
-    """A stream whose lane can be replaced."""
+class ExchangeTracer:
+    """Traces the exchanges of a process. ``is_active`` is false for the tracer that does nothing."""
 
-    lane: Lane
+    is_active = False
+
+    def use_groups(self, group_of: Callable[[str | None], str | None]) -> None:
+        """Use the groups of clients that ``group_of`` returns, from now on."""
+
+    async def aclose(self) -> None:
+        """Send the remaining spans if that does not take long."""
 
 
 class Transcribed:

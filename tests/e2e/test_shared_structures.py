@@ -189,7 +189,7 @@ ROWS_OF_SERVICE = {
     "issuers": "verdicts on tokens, and fetches of keys",
     "people": "people that a process knows",
     "sessions": "sign-ins and the sessions that every process remembers",
-    "tracing": SETTINGS, "recorder": SETTINGS, "other_workers": SETTINGS,
+    "tracing": SETTINGS, "other_workers": SETTINGS,
     "upstream": "connections to providers",
     "admission": "requests in progress",
     "store": "stored conversations",

@@ -12,8 +12,10 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from configfile.keys import part_of
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.features.tracing import tracing
+from gateway.features.tracing.feature import TracingKeys
 from gateway.features.tracing.spans import request_attributes
 from tests.support import websocket_client as ws
 from tests.support.gateway_thread import gateway_thread
@@ -468,7 +470,8 @@ def traced(given: Mapping[str, Any]) -> Any:
 ])  # fmt: skip
 def test_planos_keys_and_ours_set_the_collector_of_traces(given, share, endpoint):
     read = traced(given)
-    assert (read.tracing.sampling, read.tracing.endpoint) == (share, endpoint)
+    tracing = part_of(read, TracingKeys).tracing
+    assert (tracing.sampling, tracing.endpoint) == (share, endpoint)
     told = [warning for warning in read.warnings if "not gRPC" in warning]
     assert len(told) == ("opentracing_grpc_endpoint" in given and "endpoint" not in given)
 

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.ledger.record import Record
+from gateway.ledger.record import ArrivedRequest, Record
 from gateway.seams.observe import ExchangeObserver, observation_of
 from streams.events import Usage
 from tests.support.in_process import InProcess
@@ -15,7 +15,7 @@ class _Settled(ExchangeObserver):
         self.records: list[Record] = []
         self.lines: list[Mapping[str, Any]] = []
 
-    def observe(self, record: Record) -> "_Settled":
+    def observe(self, record: Record, arrival: ArrivedRequest | None) -> "_Settled":
         self.records.append(record)
         return self
 

@@ -19,7 +19,7 @@ class SettledLines(ExchangeObserver):
         self.batch_ids: list[str | None] = []
         """The providers' ids of the batches that exchanges have billed."""
         self._send, self._receive = trio.open_memory_channel[Mapping[str, Any]](1000)
-        observation_of(served.service.ledger).observes.append(lambda record: self)
+        observation_of(served.service.ledger).observes.append(lambda record, arrival: self)
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         if record.bill.booked is not None:

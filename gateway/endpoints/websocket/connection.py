@@ -43,7 +43,7 @@ from gateway.http.headers import Headers
 from gateway.http.large_frames import size_of
 from gateway.http.offload import offload
 from gateway.http.response import STREAM_HEADERS, Response, as_pieces
-from gateway.ledger.record import Record
+from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.request.structure import COUNTED, check_structure
@@ -350,12 +350,10 @@ class _Connection:
         lifecycle.in_flight += 1
         try:
             async with self._scope.part(f"{self._scope.id}-{self._count}") as scope:
-                record = open_record("responses", self._service.ledger, scope)
+                arrival = ArrivedRequest(self._client_request.headers, "/v1/responses")
+                record = open_record("responses", self._service.ledger, scope, arrival=arrival)
                 record.client = self._client_request.client
-                trace = self._service.tracing.begin(record, self._client_request.headers, "/v1/responses")
-                exchange = Exchange(
-                    self._service, "responses", self._client_request, scope, record, self._state_scope, trace
-                )
+                exchange = Exchange(self._service, "responses", self._client_request, scope, record, self._state_scope)
                 envelope = Envelope({}, stream_id=frame.stream_id)
                 try:
                     if refusal is not None:

@@ -21,10 +21,10 @@ from gateway.features.live_view.transcripts import Passage, Transcript, Transcri
 from gateway.http.headers import first_paths
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.ledger.ledger import MOST_TRIED, Ledger
-from gateway.ledger.record import Record
-from gateway.seams.observe import ExchangeObserver, observation_of
+from gateway.ledger.record import ArrivedRequest, Record
+from gateway.seams.observe import ExchangeObserver, HasLane, observation_of
 from gateway.telemetry.stream_text import text_of
-from gateway.telemetry.tap import HasLane, listen, transcribe, unlisten
+from gateway.telemetry.tap import listen, transcribe, unlisten
 from providers.neutral.hints import explain_path
 from streams.handoff import Handoff
 from streams.pipe import Chunk
@@ -206,7 +206,7 @@ class LiveView(ExchangeObserver):
 
     # The ledger's observer
 
-    def observe(self, record: Record) -> "LiveView":
+    def observe(self, record: Record, arrival: ArrivedRequest | None = None) -> "LiveView":
         """Show the exchange of ``record``."""
         self._open[record] = LiveExchange(next(self._numbers), record)
         self._timeline.add_start()

@@ -23,7 +23,7 @@ from gateway.features.metrics.settings import MetricsKeys
 from gateway.features.metrics.shared_metrics import FOLDER, WorkersCollector, add_to_file
 from gateway.ledger.bill import AttemptRecord, Charge
 from gateway.ledger.buckets import GAPS, Buckets
-from gateway.ledger.record import Record
+from gateway.ledger.record import ArrivedRequest, Record
 from gateway.logs.masking import Mask
 from gateway.seams.observe import ExchangeObserver
 from gateway.upstream.pool import PoolStats
@@ -223,7 +223,7 @@ class Metrics(ExchangeObserver):
 
     # Ends of exchanges
 
-    def observe_exchange(self, record: Record) -> "Metrics":
+    def observe_exchange(self, record: Record, arrival: ArrivedRequest | None) -> "Metrics":
         """Count the start of an exchange, and observe it."""
         record.gaps = self.gaps
         self._count(rows.IN_FLIGHT, _endpoint(record))

@@ -77,7 +77,7 @@ class ConnectionAttempt:
         )  # fmt: skip
         try:
             with trio.move_on_after(timeouts.first_byte or math.inf):
-                socket = await self._open(context.observer.outgoing(request))
+                socket = await self._open(context.observers.outgoing(request))
                 attempt.mark_started()
                 return OpenProvider(socket, target, self._secrets())
             raise GatewayError("timeout", f"the provider did not respond within {timeouts.first_byte:g} s")
@@ -136,13 +136,13 @@ class ConnectionAttempt:
         except UpstreamError as error:
             raise with_target_name(error, self._target.place) from error.__cause__
         context.record.upstream_id = upstream_id(response.headers)
-        context.observer.note_response(out, response)
+        context.observers.note_head(out, response)
         return response
 
     def _on_send(self, request: UpstreamRequest, waited: bool) -> None:
         context, target = self._context, self._target
         context.record.attempts += 1
-        context.observer.note_request(request, waited, target.api, target.entry.provider.id, self._secrets)
+        context.observers.note_sent(request, waited, target.api, target.entry.provider.id, self._secrets)
 
     def _secrets(self) -> Secrets:
         return secrets_of(self._target, self._context.client_request.credential, self._sent_secrets)

@@ -31,11 +31,12 @@ from gateway.features.realtime.session import (
 )
 from gateway.http.headers import Headers, as_text, with_key_in_header
 from gateway.http.late_imports import load_module
-from gateway.ledger.record import Record
+from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.request.routing_options import refuse_requested_steps
 from gateway.routing.target import Target
+from gateway.seams.observe import observers_of
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
 from gateway.serving.quart_views import through_quart
 from gateway.upstream.websocket import Piece
@@ -140,7 +141,8 @@ async def open_websocket(
     query, named = with_key_in_header(websocket.query_string, arrival.asgi["headers"])
     offered = OfferedProtocols.in_headers(arrival.headers)
     arrival.headers = with_offered_keys(_with_x_api_key(as_text(named)), offered)
-    record = open_record(api, service.ledger, arrival.scope, endpoint=endpoint)
+    arrived = ArrivedRequest(arrival.headers, websocket.path)
+    record = open_record(api, service.ledger, arrival.scope, endpoint=endpoint, arrival=arrived)
     record.stream, record.bill.billed = True, False
     try:
         if service.authenticator.people is not None:
@@ -148,8 +150,7 @@ async def open_websocket(
         admitted = admit_websocket(service, arrival)
         record.client = admitted.client
         asked = ClientRequest(_without_handshake(arrival.headers), query.decode("latin-1"), admitted.client)
-        trace = service.tracing.begin(record, asked.headers, websocket.path)
-        context = ExchangeContext(service, CODECS[api], asked, record, trace)
+        context = ExchangeContext(service, CODECS[api], asked, record, observers_of(record))
         if service.steps is not None:
             (await load_module("gateway.exchange.checking")).check_endpoint(context, endpoint)
         else:

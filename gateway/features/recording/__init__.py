@@ -1,1 +1,3 @@
-"""Recordings: ``recording`` collects exchanges, which ``recorded`` writes to files."""
+"""Recordings of exchanges for ``trigate serve --record``.
+
+``feature``: its row; ``opening`` opens it. ``recording`` collects exchanges, which ``recorded`` writes to files."""

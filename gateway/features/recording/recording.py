@@ -16,11 +16,10 @@ import trio
 from gateway.config.redaction import FETCHED, Secrets, search_forms
 from gateway.features.recording.recorded import Folder, Side
 from gateway.http.headers import Headers, translated_headers
-from gateway.ledger.record import Record
+from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
-from gateway.seams.observe import ExchangeObserver
-from gateway.telemetry.observer import ExchangeRecorder, ExchangeRecording
-from gateway.telemetry.tap import HasLane, listen
+from gateway.seams.observe import ExchangeObserver, HasLane
+from gateway.telemetry.tap import listen
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.recordings import answer_path
@@ -72,14 +71,16 @@ class RecordedSide:
     content_type: str | None = None
 
 
-class Recording(ExchangeRecording):
-    """The recording of a running exchange; observes its stream as a ``Listener``. Its methods never wait or raise.
+class Recording(ExchangeObserver):
+    """The recording of a running exchange, also of its stream as a ``StreamListener``.
 
-    It stores nothing before ``request``, which some exchanges never call."""
+    It stores nothing before ``note_request``, which some exchanges never call. It is not written if a step hides a part
+    of the exchange."""
+
+    keeps_texts = True
 
     def __init__(self, recorder: "Recorder", record: Record) -> None:
         self._recorder = recorder
-        self._record = record
         self._has_begun = self._is_done = False
         self.client = RecordedSide(record.api)
         self.provider: RecordedSide | None = None
@@ -93,15 +94,14 @@ class Recording(ExchangeRecording):
 
     # The client's side
 
-    def request(self, client_request: ClientRequest, body: bytes) -> None:
-        self._has_begun = True
-        self._recorder.begin(self._record, self)
+    def note_request(self, client_request: ClientRequest, body: bytes | None, *, is_turn: bool) -> None:
+        self._has_begun = is_turn
         self.client.path = _request_path(self.client.api, client_request)
         self.client.request_headers = _recorded_headers(client_request.headers)
-        self.secrets = tuple(_credentials(client_request.headers))
-        self._add(self.client.request, body)
+        self.secrets = tuple(dict.fromkeys((*_credentials(client_request.headers), *self.secrets)))
+        self._add(self.client.request, body or b"")
 
-    def respond(self, status: int, headers: Headers, body: bytes | None) -> None:
+    def note_response(self, status: int, headers: Headers, body: bytes | None) -> None:
         """Record the response to the client; ``None`` for a stream, which is observed."""
         if self._is_done:  # a background turn responded to its client long ago
             return
@@ -114,7 +114,7 @@ class Recording(ExchangeRecording):
 
     # The provider's side
 
-    def note_request(
+    def note_sent(
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
     ) -> None:
         """Record another request to a provider, and drop the earlier ones except a concurrent one."""
@@ -129,7 +129,7 @@ class Recording(ExchangeRecording):
         self._sent.append((_identity(request), self.provider, provider))
         self._add(self.provider.request, request.body)
 
-    def note_response(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
+    def note_head(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
         for identity, half, provider in self._sent:
             if identity == _identity(request):
                 self.provider, self.provider_name = half, provider
@@ -147,12 +147,16 @@ class Recording(ExchangeRecording):
         if not self._is_done:
             self._add(self.client.response, sent_bytes)
 
-    def follow(self, stream: HasLane) -> None:
+    def note_stream(self, stream: HasLane) -> None:
         listen(stream, self)
 
-    def withhold(self) -> None:
+    def note_hidden(self) -> None:
         self.is_withheld = True
         self._recorder.free(self)
+
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
+        if self._has_begun and not self.is_withheld:
+            self._recorder.queue(self, line)
 
     def _add(self, body: RecordedBody, data: bytes) -> None:
         if not self._has_begun or self.is_dropped or self.is_withheld:
@@ -176,7 +180,7 @@ def _identity(request: UpstreamRequest) -> object:
     return request.url, request.headers
 
 
-class Recorder(ExchangeRecorder, ExchangeObserver):
+class Recorder:
     """Writes recordings to ``folder``.
 
     Used from the trio thread only. ``run`` writes everything; ``finish`` ends it when all is
@@ -187,25 +191,20 @@ class Recorder(ExchangeRecorder, ExchangeObserver):
         self.secrets = secrets  # of the configuration
         self.held = 0
         self._lost = 0
-        self._open: dict[Record, Recording] = {}
         self._to, self._queue = trio.open_memory_channel[tuple[Recording, Mapping[str, Any]]](QUEUED)
         self._over = trio.Event()
         self._running = False
 
-    def open(self, record: Record) -> Recording:
-        return Recording(self, record)
-
-    def begin(self, record: Record, recording: Recording) -> None:
-        """Write ``recording`` when the exchange of ``record`` ends."""
-        self._open[record] = recording
+    def observe(self, record: Record, arrival: ArrivedRequest | None = None) -> Recording | None:
+        """Return the recording of the exchange of ``record`` if that may be a conversation."""
+        return None if record.endpoint is not None else Recording(self, record)
 
     def hide(self, secrets: Secrets) -> None:
+        """Remove ``secrets`` as well from everything written from now on."""
         self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets)))
 
-    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
-        recording = self._open.pop(record, None)
-        if recording is None or recording.is_withheld:
-            return
+    def queue(self, recording: Recording, line: Mapping[str, Any]) -> None:
+        """Write ``recording`` with the log ``line`` of its exchange, which has ended."""
         recording.began = time.time() - line.get("duration_ms", 0) / 1000
         try:
             if recording.is_dropped:
@@ -233,6 +232,7 @@ class Recorder(ExchangeRecorder, ExchangeObserver):
             self._over.set()
 
     async def finish(self) -> None:
+        """Wait until everything is written."""
         self._to.close()
         if self._running:
             await self._over.wait()

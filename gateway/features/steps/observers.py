@@ -27,7 +27,7 @@ from gateway.features.steps.shapes import array
 from gateway.features.steps.tables import answer_table_for, table_for
 from gateway.features.steps.verdicts import StepRecords, unavailable
 from gateway.http.threads import call_in_thread
-from gateway.ledger.record import Record
+from gateway.ledger.record import ArrivedRequest, Record
 from gateway.seams.observe import ExchangeObserver
 from gateway.telemetry.content import ExchangeContent
 from streams.errors import GatewayError
@@ -378,7 +378,7 @@ class FinishedRecords(ExchangeObserver):
         """Count records that the observer ``name`` does not get."""
         self.metrics.add(STEP_RECORDS_LOST, name, reason, by=count)
 
-    def observe(self, record: Record) -> "FinishedRecords | None":
+    def observe(self, record: Record, arrival: ArrivedRequest | None = None) -> "FinishedRecords | None":
         """Observe the exchange of ``record`` if there are observers."""
         if self._current is None:
             return None

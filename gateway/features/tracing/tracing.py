@@ -35,10 +35,10 @@ from gateway.features.tracing.spans import (
 )
 from gateway.http.headers import Headers
 from gateway.ledger.bill import AttemptRecord
-from gateway.ledger.record import Record, StepWork
+from gateway.ledger.record import ArrivedRequest, Record, StepWork
 from gateway.logs.masking import Mask
 from gateway.seams.observe import ExchangeObserver
-from gateway.telemetry.observer import CallObserver, ExchangeTracer
+from gateway.telemetry.tap import ExchangeTracer
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from streams.events import Api
@@ -62,7 +62,7 @@ _CONTEXT: Final = ("traceparent", "tracestate")
 _EXPORTER: Final = "OTEL_EXPORTER_OTLP_"
 
 
-class Trace(CallObserver):
+class Trace(ExchangeObserver):
     """The trace of one exchange. Its methods run within the exchange and do little more than read the clock."""
 
     def __init__(self, tracing: "Tracing", span: "Span", record: Record) -> None:
@@ -87,13 +87,13 @@ class Trace(CallObserver):
             request, headers=(*headers, *_context_headers(self._call)), on_connect=attempt.mark_connected
         )
 
-    def note_request(
+    def note_sent(
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
     ) -> None:
         """Note that the request has its slot, for which it may have waited."""
         self._times(request).mark_sent(waited)
 
-    def note_response(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
+    def note_head(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
         """Note the head of the provider's response."""
         self._times(request).mark_answered(response.status)
 
@@ -101,7 +101,7 @@ class Trace(CallObserver):
         """Return the times of the attempt of ``request``. Two may run at the same time."""
         return next(one for one in reversed(self._attempts) if one.mark_connected == request.on_connect)
 
-    def end(self, line: Mapping[str, Any]) -> None:
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         """Create the spans of the ended exchange, with its log ``line``."""
         ended = time.perf_counter()
         if self._span.is_recording():
@@ -196,7 +196,7 @@ class Trace(CallObserver):
         self._tracing.child(parent, name, since).end(_to_nanoseconds(until))
 
 
-class Tracing(ExchangeTracer, ExchangeObserver):
+class Tracing(ExchangeTracer):
     """The traces of one process, which observe all exchanges. ``mask`` removes keys from spans."""
 
     is_active = True
@@ -205,7 +205,6 @@ class Tracing(ExchangeTracer, ExchangeObserver):
         self.mask = mask
         self._provider = _provider(settings, dropped)
         self._tracer = self._provider.get_tracer("trigate", gateway.__version__)
-        self._open: dict[Record, Trace] = {}
         self._reading = 0  # bytes of texts that a thread reads
         self._threads: ThreadPoolExecutor | None = None
         self._group_of: Callable[[str | None], str | None] = lambda client: None
@@ -245,17 +244,21 @@ class Tracing(ExchangeTracer, ExchangeObserver):
             self._threads = ThreadPoolExecutor(1)
         self._threads.submit(read)
 
-    def begin(self, record: Record, headers: Headers, path: str) -> Trace:
+    def observe(self, record: Record, arrival: ArrivedRequest | None) -> Trace | None:
+        """Start a trace of the exchange of ``record``, as a child of the trace in the client's headers."""
+        if arrival is None:
+            return None
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        parent = TraceContextTextMapPropagator().extract({name: value for name, value in headers if name in _CONTEXT})
+        carried = {name: value for name, value in arrival.headers if name in _CONTEXT}
+        parent = TraceContextTextMapPropagator().extract(carried)
+        path = arrival.path
         asked = {"http.request.method": "POST", "url.path": path, "http.route": path}
         span = self._tracer.start_span(
             f"POST {path}", parent, SpanKind.SERVER, asked, start_time=_to_nanoseconds(record.began)
         )  # fmt: skip
-        trace = self._open[record] = Trace(self, span, record)
-        return trace
+        return Trace(self, span, record)
 
     def child(self, parent: "Span", name: str, since: float | None = None, *, client: bool = False) -> "Span":
         """Return a span within ``parent`` that started at ``since`` (``time.perf_counter``) or starts now."""
@@ -264,10 +267,6 @@ class Tracing(ExchangeTracer, ExchangeObserver):
         kind = SpanKind.CLIENT if client else SpanKind.INTERNAL
         start = None if since is None else _to_nanoseconds(since)
         return self._tracer.start_span(name, set_span_in_context(parent), kind, start_time=start)
-
-    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
-        if (trace := self._open.pop(record, None)) is not None:
-            trace.end(line)
 
     async def aclose(self) -> None:
         with trio.move_on_after(LAST):

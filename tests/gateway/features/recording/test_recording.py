@@ -26,7 +26,7 @@ from gateway.features.recording import recorded, recording
 from gateway.features.recording.recorded import COLUMNS, INDEX, Folder, Side
 from gateway.features.recording.recording import Recorder
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.record import Record
+from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
 from gateway.seams.observe import observation_of
 from gateway.telemetry.stream_text import events_in
@@ -331,14 +331,17 @@ class Desk:
     def __init__(self, folder: Path, secrets: tuple[str, ...] = ()) -> None:
         self.ledger = Ledger(readable=False)
         self.recorder = Recorder(folder, secrets)
-        observation_of(self.ledger).observes.append(lambda record: self.recorder)
+        observation_of(self.ledger).observes.append(self.observe)
+
+    def observe(self, record: Record, arrival: ArrivedRequest | None) -> recording.Recording | None:
+        self.opened = self.recorder.observe(record, arrival)
+        return self.opened
 
     def begin(self, body: bytes = b'{"model":"x"}', **headers: str) -> tuple[Record, recording.Recording]:
         record = self.ledger.open("call", "chat")
-        asked = ClientRequest(tuple(headers.items()), "", None)
-        opened = self.recorder.open(record)
-        opened.request(asked, body)
-        return record, opened
+        assert self.opened is not None
+        self.opened.note_request(ClientRequest(tuple(headers.items()), "", None), body, is_turn=True)
+        return record, self.opened
 
     def end(self, record: Record) -> None:
         self.ledger.settle(record, disconnected=False)
@@ -357,10 +360,10 @@ def request(**headers: str) -> UpstreamRequest:
 async def test_a_recording_is_written_at_the_end_of_the_exchange(tmp_path):
     desk = Desk(tmp_path, ("of-the-config",))
     record, one = desk.begin(b'{"model":"x","user":"of-the-client"}', **{"x-api-key": "of-the-client"})
-    one.note_request(request(), False, "chat", "openai", lambda: ("of-the-provider",))
+    one.note_sent(request(), False, "chat", "openai", lambda: ("of-the-provider",))
     one.observe(b"came of-the-prov", b"went")
     one.observe(b"ider of-the-config", b" on")
-    one.respond(200, (("content-type", "text/event-stream"),), None)
+    one.note_response(200, (("content-type", "text/event-stream"),), None)
     assert not list(tmp_path.rglob("*.meta.json"))
     desk.end(record)
     ended = time.time()
@@ -380,10 +383,10 @@ async def test_an_exchange_without_an_answer_takes_no_memory_and_is_not_written(
     """Such as a count of tokens, which also sends requests to providers."""
     desk = Desk(tmp_path)
     record = desk.ledger.open("call", "chat")
-    one = desk.recorder.open(record)
-    one.note_request(request(), False, "chat", "openai", tuple)
+    one = desk.opened
+    one.note_sent(request(), False, "chat", "openai", tuple)
     one.note_body(b"counted")
-    one.respond(200, (("content-type", "application/json"),), b"{}")
+    one.note_response(200, (("content-type", "application/json"),), b"{}")
     assert desk.recorder.held == 0
     desk.end(record)
     await desk.written()
@@ -393,12 +396,12 @@ async def test_an_exchange_without_an_answer_takes_no_memory_and_is_not_written(
 async def test_only_the_last_of_several_calls_is_kept(tmp_path):
     desk = Desk(tmp_path)
     record, one = desk.begin()
-    one.note_request(request(), False, "chat", "openai", tuple)
+    one.note_sent(request(), False, "chat", "openai", tuple)
     one.note_body(b"refused at first")
-    one.note_request(request(), False, "chat", "openai", tuple)
+    one.note_sent(request(), False, "chat", "openai", tuple)
     one.note_body(b"answered then")
-    one.respond(200, (("content-type", "application/json"),), b"{}")
-    one.respond(200, (), b"a turn in the background, later")
+    one.note_response(200, (("content-type", "application/json"),), b"{}")
+    one.note_response(200, (), b"a turn in the background, later")
     desk.end(record)
     await desk.written()
     text = contents(tmp_path)
@@ -411,7 +414,7 @@ async def test_a_long_body_is_cut_and_the_meta_file_is_reported(tmp_path, monkey
     monkeypatch.setattr(recording, "MOST", 10)
     desk = Desk(tmp_path)
     record, one = desk.begin(b"0123456789abcdef")
-    one.respond(400, (("content-type", "application/json"),), b"short")
+    one.note_response(400, (("content-type", "application/json"),), b"short")
     desk.end(record)
     await desk.written()
     (meta,) = (json.loads(file.read_bytes()) for file in tmp_path.rglob("*.meta.json"))

@@ -1,0 +1,42 @@
+"""Opens the recordings of ``trigate serve --record``."""
+
+from pathlib import Path
+
+import trio
+
+from gateway.config.redaction import secrets_in
+from gateway.config.settings import Config
+from gateway.features.recording.recording import Recorder
+from gateway.ledger.ledger import Ledger
+from gateway.seams.hooks import Hooks
+from gateway.seams.running import Ports, Running
+
+
+class RunningRecorder(Running):
+    """The recorder of a process."""
+
+    has_tasks = True
+
+    def __init__(self, recorder: Recorder, ledger: Ledger) -> None:
+        self.hooks = Hooks(observe=(recorder.observe,))
+        self._recorder = recorder
+        self._ledger = ledger
+
+    def use(self) -> None:
+        self._recorder.hide(self._ledger.mask.secrets)
+
+    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._recorder.run)
+            task_status.started()
+            await ending.wait()
+            await self._recorder.finish()
+
+
+def open_recorder(config: Config, ports: Ports, before: Running | None) -> Running:
+    """Return the recorder, which lasts as long as the process. Raises ``OSError`` for an unusable folder."""
+    folder = ports.options.get("record")
+    if not isinstance(folder, Path):
+        assert before is not None, "a process without the option opens no recorder"
+        return before
+    return RunningRecorder(Recorder(folder, secrets_in(config)), ports.ledger)
