@@ -28,7 +28,7 @@ from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.errors.member_paths import BETA, ROUTE
 from providers.neutral.codec import Reply
-from providers.neutral.hosting import WITHOUT_MODEL
+from providers.neutral.wire_api import WITHOUT_MODEL
 from streams.errors import invalid
 from streams.events import Usage
 from streams.pipe import Watch

@@ -17,8 +17,7 @@ from providers.apis import CODECS
 from providers.errors.member_paths import ANYWHERE, BETA, NO_MEMBER, TOOL_NAMES, Path, parse_path, remove_path
 from providers.errors.rejected import use_other_form
 from providers.neutral.codec import Outgoing
-from providers.neutral.draft import Draft
-from providers.neutral.edits import Why, losses_of
+from providers.neutral.draft import Draft, Why, losses_of
 from providers.neutral.hints import losses
 from providers.neutral.parameters import MODERATION, refuse_lost_block
 from providers.neutral.request import Parameter, ReasoningPart, Request

@@ -19,7 +19,7 @@ from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
 from providers.errors.member_paths import parse_path
 from providers.neutral.codec import Outgoing
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Edit
 from providers.neutral.values import as_count
 from streams.errors import GatewayError
 from streams.events import Api, Usage

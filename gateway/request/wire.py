@@ -13,7 +13,7 @@ from providers.apis import CODECS
 from providers.auth.signer import Credential, UnsignedRequest
 from providers.errors.member_paths import BETA
 from providers.neutral.codec import Outgoing
-from providers.neutral.hosting import Hosting
+from providers.neutral.wire_api import Hosting
 
 _JSON: Final = "application/json"
 

@@ -29,8 +29,7 @@ from providers.catalog.provider import Provider, url_for
 from providers.endpoints.endpoint import Place
 from providers.errors.member_paths import OTHER_API, Path
 from providers.neutral.codec import Recipient
-from providers.neutral.hosting import WITHOUT_MODEL, Hosting
-from providers.neutral.wire_api import Operation
+from providers.neutral.wire_api import WITHOUT_MODEL, Hosting, Operation
 from streams.events import Api
 from streams.framing import Framing
 

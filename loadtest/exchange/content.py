@@ -13,7 +13,7 @@ import msgspec
 
 from loadtest.exchange.record import AnswerTokens
 from providers.apis import CODECS
-from providers.neutral.billing import MOST_TOKENS
+from providers.neutral.token_usage import MOST_TOKENS
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,

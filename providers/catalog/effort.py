@@ -4,8 +4,7 @@ the sampling settings that depend on both."""
 from collections.abc import Mapping
 from typing import Any, Final, assert_never
 
-from providers.neutral.draft import Draft
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Draft, Edit
 from providers.neutral.fields import Drops
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Reasoning, Request

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from providers.catalog.price_list import MAX_NAME, price_row
-from providers.neutral.billing import PROVISIONED
+from providers.neutral.token_usage import PROVISIONED
 from streams.events import Usage
 
 Grade: TypeAlias = Literal["subscription", "exact", "estimated", "at_least"]

@@ -14,9 +14,9 @@ import attrs
 from providers.auth.signer import BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY, HeaderKey, Signer
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.endpoints.endpoint import EndpointName, Place
-from providers.neutral.hosting import Hosting
 from providers.neutral.patterns import fits
 from providers.neutral.quirks import Quirks
+from providers.neutral.wire_api import Hosting
 from streams.events import APIS, Api
 
 Speaks: TypeAlias = Mapping[Api, Api]

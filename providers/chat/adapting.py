@@ -12,8 +12,7 @@ from providers.catalog.effort import accepts_sampling, known_level
 from providers.chat.parts import TYPED_FIELD, native_members
 from providers.chat.settings import SAMPLING
 from providers.neutral.codec import Recipient
-from providers.neutral.draft import Draft, ask_usage
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Draft, Edit, ask_usage
 from providers.neutral.fields import Drops
 from providers.neutral.parameters import BY_NAME, MODERATION, refuse_lost_block
 from providers.neutral.quirks import Quirks

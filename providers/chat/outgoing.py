@@ -25,9 +25,9 @@ from providers.chat.parts import (
     write_result_media,
 )
 from providers.chat.settings import HANDLED, write_settings
-from providers.neutral import custom_tools
+from providers.neutral import tool_names
 from providers.neutral.codec import Outgoing, Recipient
-from providers.neutral.edits import losses_of
+from providers.neutral.draft import losses_of
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.parameters import drop_moderation, write_parameters
 from providers.neutral.request import (
@@ -205,9 +205,9 @@ def _write_tool(tool: Tool | NativeTool, api: Api, custom: bool, drops: Drops) -
     if tool.kind == "custom" and custom:
         return _write_custom_tool(tool, definition)
     if tool.kind == "custom":
-        if (description := custom_tools.function_description(tool, drops)) is not None:
+        if (description := tool_names.function_description(tool, drops)) is not None:
             definition["description"] = description
-        definition["parameters"] = custom_tools.SCHEMA
+        definition["parameters"] = tool_names.SCHEMA
     else:
         definition["parameters"] = {"type": "object", "properties": {}} if tool.schema is None else tool.schema
         if (strict := provider_strict(tool, api, drops)) is not None:

@@ -7,7 +7,6 @@ from typing import Any, assert_never
 import attrs
 
 from providers.neutral.codec import Recipient
-from providers.neutral.custom_tools import wrap_text
 from providers.neutral.fields import Drops
 from providers.neutral.made_images import turn_images
 from providers.neutral.media import is_audio, is_video
@@ -29,7 +28,7 @@ from providers.neutral.request import (
 )
 from providers.neutral.seal import Issuer
 from providers.neutral.texts import join_texts
-from providers.neutral.tool_names import short_call_id
+from providers.neutral.tool_names import short_call_id, wrap_text
 from streams.errors import invalid
 
 

@@ -9,8 +9,8 @@ calls are dropped.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from providers.neutral.custom_tools import unwrap_text
 from providers.neutral.request import Request, Tool
+from providers.neutral.tool_names import unwrap_text
 from streams.events import ToolCallStart
 from streams.fold import ToolCallBlock
 

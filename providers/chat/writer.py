@@ -15,11 +15,11 @@ from providers.chat.parts import USUAL_FIELD
 from providers.chat.settings import SERVICE_TIERS
 from providers.chat.tools import ToolWriter
 from providers.errors.failures import openai_error
-from providers.neutral.billing import tier_for_client
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, complete_usage, new_id
 from providers.neutral.made_images import image_address, made_images
 from providers.neutral.moderation import moderation_for_chat
 from providers.neutral.seal import Issuer, seal
+from providers.neutral.token_usage import tier_for_client
 from streams import sse
 from streams.events import (
     AnswerEnd,

@@ -6,9 +6,8 @@ from typing import Any
 from providers.catalog.effort import lower_effort
 from providers.converse.families import FAMILIES, Place
 from providers.converse.history import restored_item
-from providers.neutral.block_edits import Changes, change_messages, each_block
 from providers.neutral.codec import Recipient
-from providers.neutral.draft import Draft
+from providers.neutral.draft import Changes, Draft, change_messages, each_block
 from providers.neutral.fields import generic_path
 from providers.neutral.schemas import adapt_schemas
 from providers.neutral.seal import Issuer, is_sealed, unseal

@@ -28,7 +28,7 @@ from providers.neutral.request import (
     ToolChange,
     ToolChoice,
 )
-from providers.neutral.tool_changes import apply_changes, changes_of
+from providers.neutral.tool_names import apply_changes, changes_of
 from streams.errors import invalid
 from streams.surrogates import NOT_JSON
 

@@ -21,9 +21,9 @@ from providers.catalog.effort import (
 from providers.converse.families import FAMILIES, Family
 from providers.converse.history import Block, CachePoints, History
 from providers.converse.wording import STOP_SEQUENCE, TIERS
-from providers.neutral import custom_tools
+from providers.neutral import tool_names
 from providers.neutral.codec import Outgoing, Recipient
-from providers.neutral.edits import losses_of, raised_limit_edit
+from providers.neutral.draft import losses_of, raised_limit_edit
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.formats import (
     can_be_closed,
@@ -296,7 +296,7 @@ def _write_tools(request: Request, family: Family, to: Recipient, points: CacheP
 
 def _spec(tool: Tool, family: Family, to: Recipient, drops: Drops) -> Block:
     spec: Block = {"name": tool.name}
-    description, schema = custom_tools.as_function(tool, drops)
+    description, schema = tool_names.as_function(tool, drops)
     if description:
         spec["description"] = description
     spec["inputSchema"] = {"json": object_schema(schema, tool.at, drops)}

@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.neutral.billing import has_token_count, output_or_rest, tier_for_client, tier_of, token_count
 from providers.neutral.bounds import check_length
 from providers.neutral.codec import corrected_reason
 from providers.neutral.ends import ENDS, Failed, end_failure
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer, seal
+from providers.neutral.token_usage import has_token_count, output_or_rest, tier_for_client, tier_of, token_count
 from providers.neutral.tool_names import replacement_id
 from providers.neutral.values import as_object
 from streams.events import AnswerEnd, ErrorInfo, Reason, ReasoningState, Usage

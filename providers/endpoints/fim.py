@@ -11,8 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from providers.neutral.draft import Draft
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Draft, Edit
 from providers.neutral.values import load
 from streams import sse
 from streams.errors import GatewayError, invalid

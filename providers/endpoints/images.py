@@ -10,8 +10,7 @@ import attrs
 
 from providers.endpoints.usage import token_usage
 from providers.errors.failures import read_event_failure
-from providers.neutral.draft import Draft
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Draft, Edit
 from providers.neutral.values import load
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage

@@ -14,9 +14,8 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 import msgspec
 
-from providers.neutral.billing import MOST_TOKENS, is_token_count, reported_nanos, token_count
-from providers.neutral.draft import Draft
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Draft, Edit
+from providers.neutral.token_usage import MOST_TOKENS, is_token_count, reported_nanos, token_count
 from providers.neutral.values import as_object, load
 from streams.errors import GatewayError, invalid
 from streams.structure import MAX_ELEMENTS, TOO_MANY_ELEMENTS, has_more_elements

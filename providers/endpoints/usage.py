@@ -6,8 +6,15 @@ from typing import Any, Final
 
 import attrs
 
-from providers.neutral.billing import MOST_TOKENS, has_token_count, is_token_count
-from providers.neutral.token_usage import ALL_MEDIA, COUNTS, NEWER, read_tokens
+from providers.neutral.token_usage import (
+    ALL_MEDIA,
+    COUNTS,
+    MOST_TOKENS,
+    NEWER,
+    has_token_count,
+    is_token_count,
+    read_tokens,
+)
 from streams.events import Usage
 
 TOKENS_A_SECOND: Final = 10

@@ -15,7 +15,7 @@ from providers.errors import rejected_turns as turns
 from providers.errors.member_paths import TOOL_NAMES
 from providers.errors.words import Words
 from providers.neutral import schemas
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Edit
 
 SYSTEM_PLACE: Final = (":system",)
 """The place of system messages, for a model that accepts only one, at the beginning."""

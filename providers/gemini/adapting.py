@@ -10,10 +10,8 @@ from providers.catalog.effort import known_level
 from providers.gemini.outgoing import check_cached_content
 from providers.gemini.spellings import find_member, snake
 from providers.gemini.turns import PLACEHOLDER
-from providers.neutral.block_edits import ChangeBlocks, Changes, change_messages
 from providers.neutral.codec import Recipient
-from providers.neutral.draft import Draft
-from providers.neutral.edits import Edit
+from providers.neutral.draft import ChangeBlocks, Changes, Draft, Edit, change_messages
 from providers.neutral.fields import join_path, parse_json
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer, Seal, is_sealed, unseal

@@ -14,9 +14,9 @@ from providers.gemini.schemas import reduce_schema
 from providers.gemini.settings import generation_config, is_enforced, is_own, own_fields
 from providers.gemini.shared_members import GEMINI_TOOLS, gemini_location, gemini_tool
 from providers.gemini.spellings import find_member
-from providers.neutral import custom_tools
+from providers.neutral import tool_names
 from providers.neutral.codec import Outgoing, Recipient
-from providers.neutral.edits import losses_of
+from providers.neutral.draft import losses_of
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.formats import with_format
 from providers.neutral.quirks import Quirks
@@ -75,7 +75,7 @@ _HANDLED: Final = (
 
 def _write_function(tool: Tool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
-    description, schema = custom_tools.as_function(tool, drops)
+    description, schema = tool_names.as_function(tool, drops)
     if description:
         function["description"] = description
     if isinstance(schema, dict) and schema:

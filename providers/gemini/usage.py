@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from providers.neutral.billing import PROVISIONED, has_token_count, is_token_count, tier_of, token_count
+from providers.neutral.token_usage import PROVISIONED, has_token_count, is_token_count, tier_of, token_count
 from providers.neutral.values import as_objects, as_string
 from streams.events import Usage
 

@@ -14,9 +14,9 @@ from providers.gemini.settings import is_enforced, shows_thoughts, thinking_leve
 from providers.gemini.shared_members import INTERACTIONS_TOOLS, TIER_WORDS, interactions_safety, interactions_tool
 from providers.gemini.spellings import find_member, snake
 from providers.interactions.history import History
-from providers.neutral import custom_tools
+from providers.neutral import tool_names
 from providers.neutral.codec import Outgoing, Recipient
-from providers.neutral.edits import losses_of
+from providers.neutral.draft import losses_of
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.formats import schema_with_description, with_format
 from providers.neutral.parameters import write_parameters
@@ -52,7 +52,7 @@ def write_tools(request: Request, quirks: Quirks, drops: Drops) -> InteractionsT
 
 def _write_function(tool: Tool, api: str, drops: Drops) -> dict[str, Any]:
     function: dict[str, Any] = {"type": "function", "name": tool.name}
-    description, schema = custom_tools.as_function(tool, drops)
+    description, schema = tool_names.as_function(tool, drops)
     if description:
         function["description"] = description
     if isinstance(schema, dict) and schema:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from providers.gemini.shared_members import TIER_WORDS
-from providers.neutral.billing import has_token_count, output_or_rest, tier_for_client, tier_of, token_count
 from providers.neutral.codec import complete_usage
+from providers.neutral.token_usage import has_token_count, output_or_rest, tier_for_client, tier_of, token_count
 from providers.neutral.values import as_objects
 from streams.events import Usage
 

@@ -21,8 +21,7 @@ from providers.members.raw_paths import (
     is_absent,
     remove_members,
 )
-from providers.neutral.draft import Draft
-from providers.neutral.edits import Edit, Why
+from providers.neutral.draft import Draft, Edit, Why
 from providers.neutral.fields import parse_json
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Reasoning

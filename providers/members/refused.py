@@ -15,8 +15,7 @@ from providers.members.editing import CLAUDE_THINKING, AppliedChanges, PlacedMem
 from providers.members.names import BUDGET, EFFORT, Wire, read_member
 from providers.members.raw_paths import Path, change_member, change_members, encode, has_member, remove_members
 from providers.messages.settings import NO_SAMPLING_SINCE
-from providers.neutral.draft import Draft
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Draft, Edit
 from providers.neutral.fields import parse_json
 from providers.neutral.quirks import Quirks
 from providers.neutral.values import as_object

@@ -11,9 +11,8 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from providers.catalog.effort import lower_effort
-from providers.neutral.block_edits import Changes, change_messages, each_block
 from providers.neutral.codec import Recipient
-from providers.neutral.draft import Draft
+from providers.neutral.draft import Changes, Draft, change_messages, each_block
 from providers.neutral.quirks import Quirks
 from providers.neutral.schemas import adapt_schemas
 from providers.neutral.seal import PREFIX, Issuer, Seal, unseal

@@ -33,7 +33,7 @@ from providers.neutral.request import (
     ToolChange,
     ToolChoice,
 )
-from providers.neutral.tool_changes import apply_changes, changes_of, tool_name
+from providers.neutral.tool_names import apply_changes, changes_of, tool_name
 from providers.neutral.values import as_string
 from streams.errors import GatewayError, invalid
 

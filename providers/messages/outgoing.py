@@ -16,15 +16,15 @@ from providers.messages.settings import (
     write_reasoning,
     write_settings,
 )
-from providers.neutral import custom_tools
+from providers.neutral import tool_names
 from providers.neutral.codec import Outgoing, Recipient
-from providers.neutral.edits import losses_of, raised_limit_edit
+from providers.neutral.draft import losses_of, raised_limit_edit
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.formats import with_format
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice, cache_control
 from providers.neutral.schemas import is_combined, object_schema, write_without_limits
-from providers.neutral.tool_changes import changes_of
+from providers.neutral.tool_names import changes_of
 
 # The members that `POST /v1/messages/count_tokens` accepts.
 COUNT_FIELDS = (
@@ -133,7 +133,7 @@ def _write_tools(
 
 def _write_tool(tool: Tool, known: tuple[str, ...], drops: Drops, breakpoints: Breakpoints) -> Block:
     block: Block = {"name": tool.name}
-    description, schema = custom_tools.as_function(tool, drops)
+    description, schema = tool_names.as_function(tool, drops)
     if description:
         block["description"] = description
     block["input_schema"] = object_schema(schema, tool.at, drops)

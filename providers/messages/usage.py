@@ -5,9 +5,16 @@ from typing import Any
 
 import attrs
 
-from providers.neutral.billing import has_token_count, is_token_count, reported_nanos, tier_of, token_count, tool_calls
 from providers.neutral.bounds import check_length
-from providers.neutral.token_usage import diagnosis_word
+from providers.neutral.token_usage import (
+    diagnosis_word,
+    has_token_count,
+    is_token_count,
+    reported_nanos,
+    tier_of,
+    token_count,
+    tool_calls,
+)
 from streams.events import Usage, UsageStep
 
 _INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")

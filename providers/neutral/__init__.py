@@ -1,16 +1,15 @@
 """The code that all wire APIs share.
 
 - Core: the neutral ``request``, the ``codec`` protocol, the ``late_codec`` of rarely used APIs, and ``wire_api``, an
-  API as data.
-- A client's JSON: ``fields`` (typed access with errors at a path), ``draft`` (members decoded once, edited in place),
-  ``edits``, and ``block_edits`` (blocks of messages).
+  API as data, also one that a platform hosts.
+- A client's JSON: ``fields`` (typed access with errors at a path), and ``draft`` (members decoded once, edited in
+  place, also in blocks of messages).
 - Tables: ``parameters`` (settings of all APIs), ``quirks`` (differences of a provider from its API), ``hints``
   (harmless losses), and ``patterns`` of names.
-- Requests: ``tool_names``, ``tool_changes``, ``custom_tools``, ``schemas`` within a provider's limits,
-  ``arguments`` of calls, ``formats`` of structured output, ``media``,
-  ``texts``, the ``seal`` of reasoning, estimated ``tokens``, and ``hosting`` of an API
-  by a platform.
+- Requests: ``tool_names`` with the changes of tools and custom tools, ``schemas`` within a provider's limits,
+  ``arguments`` of calls, ``formats`` of structured output, ``media``, ``texts``, the ``seal`` of reasoning, and
+  estimated ``tokens``.
 - Answers: the words of ``ends``, ``values`` without trust, ``shapes`` of whole answers, ``bounds`` of memory,
-  ``block_order``, ``made_images``, several ``choices``, ``moderation`` results, ``token_usage``, other
-  ``billing``, the frames of an ``invoked`` model, and ``kept_turns``, which are stored.
+  ``block_order``, ``made_images``, several ``choices``, ``moderation`` results, ``token_usage`` with other billing, the
+  frames of an ``invoked`` model, and ``kept_turns``, which are stored.
 """

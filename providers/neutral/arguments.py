@@ -30,7 +30,7 @@ def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
     """Return the ``input`` of a call with the arguments ``text``.
 
     Objects keep their bytes, and empty arguments become an empty object. Other text is wrapped, because a result
-    without its call is invalid. Free text becomes the member that ``providers.neutral.custom_tools`` declares.
+    without its call is invalid. Free text becomes the member that ``providers.neutral.tool_names`` declares.
     """
     if kind == "custom":
         return {"input": text}

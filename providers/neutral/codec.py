@@ -17,8 +17,7 @@ import attrs
 import msgspec
 
 from providers.neutral.bounds import ANSWER
-from providers.neutral.draft import Draft
-from providers.neutral.edits import Edit, adapted_paths, dropped_paths
+from providers.neutral.draft import Draft, Edit, adapted_paths, dropped_paths
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer

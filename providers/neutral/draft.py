@@ -1,16 +1,115 @@
-"""A client's own request: its members, each decoded at most once (``Body``), and edits for its provider (``Draft``).
+"""A client's own request: its members, each decoded at most once (``Body``), edits for its provider (``Draft``), also
+of blocks in messages, and the list of these edits.
 
-Members keep their order and bytes, because prompt caches depend on a request's prefix. Every edit is listed.
+Members keep their order and bytes, because prompt caches depend on a request's prefix. Every edit is listed:
+``x-trigate-dropped`` and the log list the losses, ``x-trigate-adapted`` the new forms. Strict mode refuses losses that
+may change the answer.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, Self, TypeAlias
 
+import attrs
 import msgspec
 
-from providers.neutral.edits import Edit, Why
-from providers.neutral.fields import generic_path, malformed_error, parse_json
+from providers.neutral.fields import Drops, generic_path, join_path, malformed_error, parse_json
+from providers.neutral.request import Parameter
 from streams.surrogates import NOT_JSON
+
+Why: TypeAlias = Literal["translation", "provider", "rejected", "seal", "operator"]
+"""The reason of an edit.
+
+``translation``: the provider's API cannot express it. ``provider``: the provider or model is known to refuse it.
+``rejected``: the provider has rejected it. ``seal``: it is sealed reasoning of another provider. ``operator``: the
+configuration sets or drops it.
+"""
+
+
+@attrs.frozen(repr=False)
+class Edit:
+    """One change, at the client's ``path`` with ``[]`` for array indices.
+
+    ``lost``: the provider does not get the client's meaning. ``form``: the new form, ``->NAME`` or ``=VALUE``.
+    """
+
+    path: str
+    lost: bool = True
+    form: str = ""
+    why: Why = "provider"
+
+
+def losses_of(paths: Iterable[str], why: Why) -> tuple[Edit, ...]:
+    return tuple(Edit(path, why=why) for path in paths)
+
+
+def raised_limit_edit(limit: Parameter | None, sent: object) -> tuple[Edit, ...]:
+    """Return the edit of the client's token ``limit`` if ``sent`` is higher, to include the reasoning."""
+    if limit is None or not isinstance(sent, int) or sent <= max(1, limit.value):
+        return ()
+    return (Edit(limit.at, lost=False, form=f"={sent}", why="translation"),)
+
+
+def dropped_paths(edits: Iterable[Edit]) -> tuple[str, ...]:
+    """Return the lost paths, each once."""
+    return Drops(edit.path for edit in edits if edit.lost).paths()
+
+
+def adapted_paths(edits: Iterable[Edit]) -> tuple[str, ...]:
+    """Return paths with their new forms: ``max_tokens->max_completion_tokens``."""
+    return tuple(dict.fromkeys(edit.path + edit.form for edit in edits if edit.form))
+
+
+Changes: TypeAlias = tuple[Mapping[str, Any], tuple[str, ...]]
+"""The changed members of a request, and the paths of dropped parts."""
+
+ChangeBlocks: TypeAlias = Callable[[Sequence[Any], str], tuple[list[Any], Iterable[str]]]
+"""A function that returns the new blocks at a path, and the paths of lost ones."""
+
+
+def change_messages(body: Mapping[str, Any], member: str, inner: str, change: ChangeBlocks) -> Changes:
+    """Return the changed members after ``change`` of the list ``inner`` in each message of ``member``.
+
+    Messages that become empty are removed, because no API accepts them.
+    """
+    messages = body.get(member)
+    if not isinstance(messages, list):
+        return {}, ()
+    written: list[Any] = []
+    dropped: dict[str, None] = {}
+    is_changed = False
+    for i, message in enumerate(messages):
+        blocks = message.get(inner) if isinstance(message, dict) else None
+        kept, lost = (
+            change(blocks, join_path(join_path(member, i), inner)) if isinstance(blocks, list) else (blocks, ())
+        )
+        if kept == blocks:
+            written.append(message)
+            continue
+        is_changed = True
+        dropped |= dict.fromkeys(map(generic_path, lost))
+        if kept:
+            written.append({**message, inner: kept})
+    return ({member: written} if is_changed else {}), tuple(dropped)
+
+
+def each_block(change: Callable[[dict[str, Any]], list[Any]], loss_member: str = "") -> ChangeBlocks:
+    """Return a change that replaces each block by ``change(block)``.
+
+    Empty replacements are reported as losses, at the block's member ``loss_member`` if given.
+    """
+
+    def change_all(blocks: Sequence[Any], at: str) -> tuple[list[Any], list[str]]:
+        kept: list[Any] = []
+        lost: list[str] = []
+        for i, block in enumerate(blocks):
+            into = change(block) if isinstance(block, dict) else [block]
+            if not into:
+                lost.append(join_path(join_path(at, i), loss_member) if loss_member else join_path(at, i))
+            kept.extend(into)
+        return kept, lost
+
+    return change_all
+
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY: Final = msgspec.json.Decoder()

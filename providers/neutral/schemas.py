@@ -16,8 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers.neutral.draft import Draft
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Draft, Edit
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Request

@@ -3,19 +3,133 @@
 Longer names than 64 characters and names with invalid characters are shortened in a request's tools, history and tool
 choice, and restored in the answer's events. Codecs never see it. ``providers.errors.long_tool_names`` does the same for
 a client's own request, whose answer ``restore_in_json`` restores.
+
+Custom tools (free text instead of JSON) are functions with one text for APIs without them. The model writes
+``{"input": …}``, and the client gets the text. History is converted in the same way, because Codex refuses function
+calls for ``apply_patch`` (router-for-me/CLIProxyAPI#5753, BerriAI/litellm#31571).
+
+A client may add and remove tools in the middle of a conversation. Providers without such messages get the tools that
+are offered at the end of the history.
 """
 
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import attrs
 import msgspec
 
-from providers.neutral.request import Part, Request, Tool, ToolCallPart, ToolChoice
+from providers.neutral.fields import Drops, join_path
+from providers.neutral.request import Message, NativeTool, Part, Request, Tool, ToolCallPart, ToolChange, ToolChoice
 from streams.events import Event, ToolCallStart
+from streams.surrogates import NOT_JSON
+
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"input": {"type": "string"}},
+    "required": ["input"],
+    "additionalProperties": False,
+}
+"""The parameters of a function for a custom tool."""
+
+
+class _Wrapped(msgspec.Struct):
+    """A function's arguments, with the member ``patch`` that models use for apply_patch."""
+
+    input: msgspec.Raw = msgspec.Raw()
+    patch: msgspec.Raw = msgspec.Raw()
+
+
+def wrap_text(text: str) -> str:
+    """Wrap the free text of a custom call as a function's arguments."""
+    return msgspec.json.encode({"input": text}).decode()
+
+
+def unwrap_text(arguments: str) -> str:
+    """Return the free text in a function's arguments, also unwrapped or under another name."""
+    try:
+        value = msgspec.json.decode(arguments, type=_Wrapped | str)
+        if isinstance(value, str):
+            return value
+        return msgspec.json.decode(value.input if len(value.input) else value.patch, type=str)
+    except NOT_JSON:
+        return arguments
+
+
+def function_description(tool: Tool, drops: Drops) -> str | None:
+    """Return the function's description, with the grammar in words.
+
+    Nothing enforces the grammar, so that it is reported as lost.
+    """
+    format = tool.format
+    if not isinstance(format, dict) or format.get("type") != "grammar":
+        return tool.description
+    drops.add(join_path(tool.at, "format"))
+    rule = f"The input must follow this {format.get('syntax')} grammar:\n{format.get('definition')}"
+    return f"{tool.description or ''}\n\n{rule}".strip()
+
+
+def as_function(tool: Tool, drops: Drops) -> tuple[str | None, Any]:
+    """Return the description and schema of ``tool`` as a function."""
+    return (function_description(tool, drops), SCHEMA) if tool.kind == "custom" else (tool.description, tool.schema)
+
+
+AnyTool: TypeAlias = Tool | NativeTool
+
+_DEFERRED = "defer_loading"
+
+
+def changes_of(messages: Iterable[Message]) -> tuple[ToolChange, ...]:
+    return tuple(change for message in messages for change in message.tool_changes)
+
+
+def apply_changes(
+    tools: Sequence[AnyTool], deferred: Iterable[str], changes: Iterable[ToolChange], drops: Drops
+) -> tuple[tuple[AnyTool, ...], tuple[Tool, ...]]:
+    """Return the tools that are offered after ``changes``, and those of the ``deferred`` names that are not yet.
+
+    New definitions and added deferred tools follow the declared tools in order, so that the tools of earlier requests
+    stay in front. A change that refers to an unknown tool is reported as dropped.
+    """
+    known: dict[Any, AnyTool] = {tool_name(tool) or id(tool): tool for tool in tools}
+    later, removed = set(deferred), set[str]()
+    for change in changes:
+        if change.definition is not None:
+            known[change.name] = change.definition
+        elif change.name not in known:
+            drops.add(change.at)
+            continue
+        if change.is_added:
+            added = known[change.name]
+            if (ready := _without_deferral(added)) is not added:
+                del known[change.name]
+            known[change.name] = ready
+            later.discard(change.name)
+            removed.discard(change.name)
+        else:
+            removed.add(change.name)
+    offered = tuple(tool for name, tool in known.items() if name not in later and name not in removed)
+    waiting = (tool for name, tool in known.items() if name in later and name not in removed)
+    return offered, tuple(tool for tool in waiting if isinstance(tool, Tool))
+
+
+def tool_name(tool: AnyTool) -> str | None:
+    """Return the name that the model calls ``tool`` by, or ``None`` for an unnamed one."""
+    if isinstance(tool, Tool):
+        return tool.name
+    holder = tool.item.get(tool.kind) if tool.api == "converse" and isinstance(tool.item, Mapping) else tool.item
+    name = holder.get("name") if isinstance(holder, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def _without_deferral(tool: AnyTool) -> AnyTool:
+    """Return ``tool`` without the mark that it waits for a search."""
+    if isinstance(tool, NativeTool) or _DEFERRED not in tool.marks:
+        return tool
+    return attrs.evolve(tool, marks={name: value for name, value in tool.marks.items() if name != _DEFERRED})
+
 
 _DIGITS = 24
 _LONGEST_ID = 64  # characters (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)

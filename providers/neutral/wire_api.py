@@ -2,18 +2,27 @@
 
 They have all differences that are no code, such as paths, headers and names of events, so that the gateway's modules do
 not branch on the API.
+
+A platform may serve another maker's API: Claude at Vertex, or with Bedrock's InvokeModel. The API is the same, but the
+model and the stream flag are in the path, the version and the betas in the body, and the events sometimes in the
+platform's own frames.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
+from providers.neutral.draft import Draft
 from providers.neutral.tool_names import USUAL, ToolNaming
 from providers.neutral.values import as_object, as_string, load
 from streams.events import Api, ErrorInfo
 from streams.framing import Framing
 from streams.sse import DONE, SSE, is_malformed
+
+WITHOUT_MODEL: Final = ".."
+"""The prefix of a path's end that does not follow the model; such requests keep their model."""
+
 
 Operation: TypeAlias = Literal["answer", "count", "compact"]
 """The operations of a model: an answer, its number of tokens, or a summary instead of the conversation."""
@@ -40,6 +49,42 @@ class RequestPath:
     path: str
     operation: Operation
     streamed: bool | None = None
+
+
+@attrs.frozen(repr=False)
+class Hosting:
+    """The differences of a hosted API from the original.
+
+    - ``operations``: the ends of the paths of served operations.
+    - ``without``, ``adds``: the removed and added members of a request.
+    - ``betas_member``: the member with the names of betas, instead of the header.
+    - ``without_headers``: the removed headers.
+    - ``framing``: the framing of streams, ``None`` for the API's own.
+    """
+
+    operations: Mapping[Operation, OperationPath]
+    without: tuple[str, ...] = ()
+    adds: Mapping[str, Any] = attrs.field(factory=dict)
+    betas_member: str | None = None
+    without_headers: tuple[str, ...] = ()
+    framing: Framing | None = None
+
+    def end(self, operation: Operation, streamed: bool) -> str | None:
+        """Return the end of the path of ``operation``, or ``None`` if it is not served."""
+        ends = self.operations.get(operation)
+        return None if ends is None else ends.whole if not streamed or ends.streamed is None else ends.streamed
+
+    def body(self, body: bytes, betas: Sequence[str], *, keeps_model: bool = False) -> bytes:
+        """Return the request ``body`` for the platform; other members keep their bytes."""
+        draft = Draft.of(body)
+        for name in self.without:
+            if name in draft and not (keeps_model and name == "model"):
+                draft.put(name, None)
+        for name, value in self.adds.items():
+            draft.put(name, value)
+        if self.betas_member is not None and betas:
+            draft.put(self.betas_member, list(betas))
+        return draft.encode()
 
 
 @attrs.frozen(eq=False, repr=False)

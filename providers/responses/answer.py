@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from providers.neutral import custom_tools
+from providers.neutral import tool_names
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply
 from providers.responses.compaction import compaction_item, is_compaction
 from providers.responses.numbering import EventSequence
@@ -187,7 +187,7 @@ def _item_objects(block: Block, reply: Reply, tools: Mapping[str, DeclaredTool],
             return [reasoning_item(own_id("rs_"), text, own, status)]
         case ToolCallBlock():
             tool, wrapped = find_called_tool(block, tools)
-            text = custom_tools.unwrap_text(block.input) if wrapped else block.input
+            text = tool_names.unwrap_text(block.input) if wrapped else block.input
             if tool.kind == "function" and not text.strip():
                 text = NO_ARGUMENTS
             return [call_item(own_id(tool.id_prefix), block.id, tool, text, status)]

@@ -13,11 +13,11 @@ import msgspec
 
 from providers.errors.failures import KIND_OF_WORD, OPENAI_CODE, OPENAI_TYPE
 from providers.neutral.arguments import arguments_object
-from providers.neutral.billing import OPENAI_TIERS, tier_for_client
 from providers.neutral.codec import Reply
 from providers.neutral.made_images import made_images
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.texts import CIPHERTEXT
+from providers.neutral.token_usage import OPENAI_TIERS, tier_for_client
 from providers.neutral.values import as_objects
 from providers.responses.tools import ENCRYPTED_ARGUMENTS, DeclaredTool, is_client_search, own_id
 from streams import sse

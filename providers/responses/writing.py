@@ -5,7 +5,7 @@ Each class writes all events of its item, and returns the item so far if the ans
 
 from typing import Any
 
-from providers.neutral import custom_tools
+from providers.neutral import tool_names
 from providers.neutral.seal import Issuer
 from providers.neutral.values import load
 from providers.responses.numbering import Deltas, EventSequence
@@ -60,7 +60,7 @@ class OpenCall:
         data = b""
         if self._tool.is_search:
             return data
-        if self._wrapped and (text := custom_tools.unwrap_text("".join(self._held))):
+        if self._wrapped and (text := tool_names.unwrap_text("".join(self._held))):
             data += self._deltas.write(text)
         if self._tool.kind == "function" and not self._deltas.text().strip():
             data += self._deltas.write(NO_ARGUMENTS)
@@ -79,7 +79,7 @@ class OpenCall:
         text = "".join(self._held) if self._wrapped or self._tool.is_search else self._deltas.text()
         if not isinstance(load(text.encode()), dict) or (self._tool.kind == "custom" and not self._wrapped):
             return None
-        text = custom_tools.unwrap_text(text) if self._wrapped else text
+        text = tool_names.unwrap_text(text) if self._wrapped else text
         return self.index, call_item(self._id, self._call_id, self._tool, text, "incomplete")
 
 

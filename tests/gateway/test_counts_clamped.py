@@ -20,7 +20,7 @@ from providers.gemini.usage import Counts as GeminiCounts
 from providers.gemini.usage import read_live_usage
 from providers.interactions.usage import Counts as InteractionsCounts
 from providers.messages.usage import Counts as MessagesCounts
-from providers.neutral.billing import MOST_TOKENS
+from providers.neutral.token_usage import MOST_TOKENS
 from streams.events import Usage
 from tests.support.cases import case
 from tests.support.each_row import each_row

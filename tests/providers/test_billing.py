@@ -15,8 +15,7 @@ from providers.catalog.prices import FREE, Price, cost_of, has_tier_price, price
 from providers.converse.wording import read_usage as read_converse_usage
 from providers.gemini.usage import Counts as GeminiCounts
 from providers.messages.usage import Counts as MessagesCounts
-from providers.neutral.billing import MOST_TOKENS
-from providers.neutral.token_usage import NEWER, read_tokens
+from providers.neutral.token_usage import MOST_TOKENS, NEWER, read_tokens
 from providers.neutral.token_usage import OLDER as OLDER_WORDS
 from streams.errors import GatewayError
 from streams.event_stream import EXCEPTION

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from providers.neutral.arguments import LONGEST, MANY, call_input
-from providers.neutral.custom_tools import unwrap_text
 from providers.neutral.seal import PREFIX, unseal
+from providers.neutral.tool_names import unwrap_text
 from tests.support.cases import case
 from tests.support.each_row import each_row
 

@@ -36,8 +36,7 @@ from providers.members.cache_marks import (
     marks_whole_requests,
     permitted_places,
 )
-from providers.neutral.draft import Draft
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Draft, Edit
 from streams.events import Usage
 
 REQUESTS_PER_PERIOD: Final = 100

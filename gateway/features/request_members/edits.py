@@ -31,8 +31,7 @@ from providers.members.editing import (
 from providers.members.instructions import add_instructions
 from providers.members.level import NO_MEMBERS, MemberLevel, combine
 from providers.members.refused import drop_refused, drop_unsent, edit_contents, remove_placed
-from providers.neutral.draft import Body, Draft
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Body, Draft, Edit
 from streams.events import APIS
 
 _INSTRUCTIONS: Final = Edit("system", lost=False, form="+", why="operator")

@@ -21,10 +21,9 @@ from providers.catalog.provider import (
 from providers.catalog.rows.makers import OPENAI_FAMILIES, OPENAI_OTHER_FAMILIES
 from providers.endpoints.embeddings.traits import OPENAIS, EmbeddingTraits
 from providers.endpoints.endpoint import STANDARD_PLACES, EndpointName, Place, places
-from providers.neutral.hosting import Hosting
 from providers.neutral.invoked import INVOKED
 from providers.neutral.quirks import Quirks
-from providers.neutral.wire_api import OperationPath
+from providers.neutral.wire_api import Hosting, OperationPath
 from streams.events import APIS, Api
 
 READ = "2026-11-22"

@@ -20,8 +20,7 @@ from providers.endpoints.embeddings.request import (
 )
 from providers.endpoints.embeddings.shapes import FAMILY, ClientShape, Family, family_of, names_of
 from providers.endpoints.embeddings.traits import EmbeddingTraits
-from providers.neutral.draft import Draft
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Draft, Edit
 from providers.neutral.fields import parse_json
 from providers.neutral.tokens import BYTES_PER_TOKEN, IMAGE
 from streams.errors import GatewayError, invalid

@@ -27,10 +27,10 @@ from providers.endpoints.embeddings.request import (
     token_ids_error,
 )
 from providers.endpoints.embeddings.traits import COHERE, EmbeddingTraits, purpose_of
-from providers.neutral.billing import is_token_count, token_count
 from providers.neutral.codec import new_id
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Edit
 from providers.neutral.fields import Fields, expect, join_path
+from providers.neutral.token_usage import is_token_count, token_count
 from streams.errors import invalid
 from streams.events import Usage
 

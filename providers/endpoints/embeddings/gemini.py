@@ -20,10 +20,9 @@ from providers.endpoints.embeddings.request import (
     token_ids_error,
 )
 from providers.endpoints.embeddings.traits import GEMINI, EmbeddingTraits, purpose_of
-from providers.neutral.billing import is_token_count, token_count
-from providers.neutral.draft import Draft
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Draft, Edit
 from providers.neutral.fields import Fields
+from providers.neutral.token_usage import is_token_count, token_count
 from streams.errors import invalid
 from streams.events import Usage
 

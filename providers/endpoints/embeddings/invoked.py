@@ -29,8 +29,8 @@ from providers.endpoints.embeddings.request import (
     required_text,
 )
 from providers.endpoints.embeddings.traits import GEMINI, EmbeddingTraits
-from providers.neutral.billing import MOST_TOKENS, is_token_count, token_count
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Edit
+from providers.neutral.token_usage import MOST_TOKENS, is_token_count, token_count
 from streams.errors import GatewayError
 from streams.events import Usage
 

@@ -38,8 +38,7 @@ from providers.endpoints.embeddings.request import (
 )
 from providers.endpoints.embeddings.traits import JINA, NIM, VOYAGE, EmbeddingTraits, Purpose, Words, purpose_of
 from providers.errors.rejected import VECTOR_ENCODINGS
-from providers.neutral.draft import Draft
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Draft, Edit
 from providers.neutral.fields import Fields, join_path
 from streams.errors import invalid
 from streams.events import Usage

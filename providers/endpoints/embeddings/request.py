@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from providers.endpoints.embeddings.traits import EmbeddingTraits, Purpose, Words
-from providers.neutral.edits import Edit, losses_of
+from providers.neutral.draft import Edit, losses_of
 from streams.errors import GatewayError, invalid
 
 VectorType: TypeAlias = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"]

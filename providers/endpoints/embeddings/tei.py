@@ -8,7 +8,7 @@ from msgspec import Raw
 from providers.endpoints.embeddings.answer import Embeddings, check_count, elements
 from providers.endpoints.embeddings.request import EmbeddingRequest, TokenIds, Written, check_floats, required_text
 from providers.endpoints.embeddings.traits import EmbeddingTraits
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Edit
 
 
 def write_request(request: EmbeddingRequest, model: str, traits: EmbeddingTraits) -> Written:

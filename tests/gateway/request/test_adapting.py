@@ -16,8 +16,7 @@ from providers.catalog import providers as catalog
 from providers.catalog.models import quirks_of
 from providers.catalog.providers import CATALOG
 from providers.neutral.codec import Outgoing, Recipient
-from providers.neutral.draft import Draft
-from providers.neutral.edits import dropped_paths
+from providers.neutral.draft import Draft, dropped_paths
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer
 from streams.events import Api

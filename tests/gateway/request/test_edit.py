@@ -14,8 +14,7 @@ from gateway.request.parse import Incoming, PathParameters, read_incoming
 from gateway.request.prepare import prepare
 from gateway.routing.router import Router
 from gateway.routing.target import Omissions, Target
-from providers.neutral.draft import Body
-from providers.neutral.edits import Edit
+from providers.neutral.draft import Body, Edit
 from providers.neutral.seal import Issuer, seal
 from streams.events import Api
 

@@ -9,7 +9,6 @@ from providers.chat import CHAT
 from providers.chat.reading import Nesting
 from providers.messages import MESSAGES
 from providers.neutral.codec import Reply
-from providers.neutral.custom_tools import unwrap_text, wrap_text
 from providers.neutral.request import (
     ImagePart,
     MediaSource,
@@ -21,7 +20,7 @@ from providers.neutral.request import (
     ToolResultPart,
 )
 from providers.neutral.seal import Issuer
-from providers.neutral.tool_names import short_call_id
+from providers.neutral.tool_names import short_call_id, unwrap_text, wrap_text
 from providers.responses import RESPONSES
 from streams.events import AnswerEnd, BlockEnd, ToolCallDelta, ToolCallStart
 from streams.fold import fold

@@ -8,8 +8,7 @@ import pytest
 from providers.endpoints.embeddings.calling import EmbeddingCall, call
 from providers.endpoints.embeddings.shapes import ClientShape
 from providers.endpoints.embeddings.traits import EmbeddingTraits
-from providers.neutral.draft import Draft
-from providers.neutral.edits import adapted_paths, dropped_paths
+from providers.neutral.draft import Draft, adapted_paths, dropped_paths
 from streams.errors import GatewayError
 
 TRAITS = EmbeddingTraits()
