@@ -14,8 +14,6 @@ from gateway.endpoints.health import ALIVE, READY, health_routes
 from gateway.endpoints.inference import add_deployments, add_exchanges
 from gateway.endpoints.request_guard import ConfiguredGuard
 from gateway.exchange.service import Service
-from gateway.features.admin.paths import add_admin
-from gateway.features.live_view.pages.paths import has_pages
 from gateway.features.metrics.endpoint import metrics_routes
 from gateway.http.external_url import make_url_adapter
 from gateway.http.late_imports import import_all, load_module
@@ -78,20 +76,7 @@ def app_of(config: Config, service: Service) -> App:
     served = (*pass_through_routes(service), *features)
     for route in served:
         routes.add(route.path, route.handler, route.methods, is_listed=route.is_listed)
-    if config.issuers:
-        from gateway.features.people.oauth.paths import add_oauth  # imported only where it is needed
-
-        add_oauth(app, config, service)
     add_open_routes(app, (*health_routes(service, config), *metrics_routes(service, config)))
-    add_admin(app, config, service)
-    if has_pages(config):
-        from gateway.features.people.console.paths import add_console  # only callers with rights have pages
-
-        add_console(app, config, service)
-    if service.authenticator.people is not None:
-        from gateway.features.people.claude_code import add_claude_code  # only people have sessions
-
-        add_claude_code(app, config, service)
     if config.public_url is not None:
         app.adapters.append(make_url_adapter(config.external))
     if config.compatibility:

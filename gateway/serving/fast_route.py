@@ -10,7 +10,7 @@ import attrs
 from gateway.http.late_imports import import_all
 from gateway.http.response import Response
 from gateway.serving.incoming_request import IncomingRequest, PiecesRequest
-from gateway.serving.route_table import METHODS, READING, Handler, RouteTable
+from gateway.serving.route_table import READING, Handler, RouteTable
 
 FastRoute: TypeAlias = Handler
 
@@ -77,12 +77,6 @@ class LateRoute:
             await import_all(self.modules)
             self._answer = getattr(sys.modules[self.modules[-1]], self.server)(*self.parts).answer
         return await self._answer(incoming, **names)
-
-
-def add_all_methods(app: HasExtensions, paths: Iterable[str], answer: FastRoute) -> None:
-    """Handle every method on ``paths`` with ``answer``, which rejects those that it does not know."""
-    for path in paths:
-        routes_of(app).add(path, answer, METHODS)
 
 
 def add_open_routes(app: HasExtensions, routes: Iterable[OpenRoute]) -> None:

@@ -1,11 +1,14 @@
 """Opens the tables that the HTTP API writes, and ends them with the process."""
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
 from gateway.config.settings import Config
+from gateway.features.admin.paths import routes_of
+from gateway.seams.hooks import Hooks
 from gateway.seams.identify import ClientSource
 from gateway.seams.running import Ports, Running
 from gateway.stores.store import Unavailable
@@ -44,6 +47,7 @@ class Admin(Running):
         self._tables = tables
         self.keys = _keys_of(clients)
         self.has_tasks = tables is not None
+        self.hooks = Hooks(routes=(partial(routes_of, config),))
 
     @property
     def lasting(self) -> object:

@@ -1,6 +1,7 @@
 """The paths of the HTTP API for people and administrators. Everything else is imported with their first request."""
 
 import sys
+from collections.abc import Iterator
 from typing import Final
 
 import attrs
@@ -9,7 +10,7 @@ from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.http.late_imports import import_all
 from gateway.http.response import Response
-from gateway.serving.fast_route import HasExtensions, add_all_methods, add_named_route
+from gateway.seams.route import HttpRoute
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.serving.route_table import METHODS
 
@@ -30,13 +31,12 @@ API_MODULES: Final = (
 """The modules that a request needs; ``serving`` finds the handlers in them."""
 
 
-def add_admin(app: HasExtensions, config: Config, service: Service) -> None:
-    """Handle the paths of this API for ``config``."""
+def routes_of(config: Config, service: Service) -> Iterator[HttpRoute]:
+    """Yield the routes of this API for ``config``."""
     answer = _AdminPaths(config, service).answer
-    add_all_methods(app, (*PREFIXES, *(f"{prefix}/" for prefix in PREFIXES), *LITELLM_MODELS), answer)
-    for method in METHODS:
-        for prefix in PREFIXES:
-            add_named_route(app, f"{prefix}/", "", answer, method)
+    rest = (path for prefix in PREFIXES for path in (f"{prefix}/", f"{prefix}/{{rest}}"))
+    for path in (*PREFIXES, *LITELLM_MODELS, *rest):
+        yield HttpRoute(path, answer, METHODS)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -44,7 +44,7 @@ class _AdminPaths:
     config: Config
     service: Service
 
-    async def answer(self, incoming: IncomingRequest, name: str = "") -> Response:
+    async def answer(self, incoming: IncomingRequest, rest: str = "") -> Response:
         await import_all(API_MODULES)
         response: Response = await sys.modules[_SERVING].answer(self.config, self.service, incoming)
         return response

@@ -7,7 +7,7 @@ Source: the pages "Claude apps gateway" (code.claude.com) and ``GET /protocol`` 
 import hashlib
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.features.people.directory import SENDER, session_sender
 from gateway.http.response import JSON_HEADERS, Response
-from gateway.serving.fast_route import HasExtensions, add_fast_route
+from gateway.seams.route import HttpRoute
 from gateway.serving.incoming_request import PiecesRequest
 from streams.errors import GatewayError
 
@@ -33,13 +33,11 @@ MOST_TELEMETRY: Final = 8 * 1024 * 1024
 _NONE: Final = "this gateway has no managed settings for you: its configuration has no `claude_code`"
 
 
-def add_claude_code(app: HasExtensions, config: Config, service: Service) -> None:
-    """Handle these paths."""
-    show = partial(_answer, service, partial(_show_settings, config, service))
-    for method in ("GET", "HEAD"):
-        add_fast_route(app, SETTINGS, show, method)
+def claude_code_routes(config: Config, service: Service) -> Iterator[HttpRoute]:
+    """Yield these paths."""
+    yield HttpRoute(SETTINGS, partial(_answer, service, partial(_show_settings, config, service)))
     for path in TELEMETRY:
-        add_fast_route(app, path, partial(_answer, service, partial(_discard, service)), "POST")
+        yield HttpRoute(path, partial(_answer, service, partial(_discard, service)), ("POST",))
 
 
 async def _answer(

@@ -10,6 +10,10 @@ def _has_issuers(config: Config) -> bool:
     return bool(config.issuers)
 
 
+def _has_clients(config: Config) -> bool:
+    return config.asks_for_key or config.ui_key is not None
+
+
 FEATURE: Final = Feature(
     "people",
     "first of those that identify clients",
@@ -17,4 +21,12 @@ FEATURE: Final = Feature(
     _has_issuers,
     ("admin",),
     people="gateway.features.people.gate:open_gate",
+)
+
+CONSOLE: Final = Feature(
+    "console",
+    "after people, who sign in for its pages; clients with keys have them without people",
+    "gateway.features.people.console.paths:open_console",
+    _has_clients,
+    ("admin",),
 )

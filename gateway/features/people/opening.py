@@ -1,6 +1,7 @@
 """Opens the people of a configuration, and runs what outlives it: the keys of issuers, and the people seen."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 import attrs
@@ -8,17 +9,20 @@ import trio
 
 from gateway.config.settings import Config
 from gateway.features.admin.interface import admin_of
+from gateway.features.people.claude_code import claude_code_routes
 from gateway.features.people.confirming import IssuerConfirmation
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.gate import PeopleGate
 from gateway.features.people.issuers import IssuerDirectory
 from gateway.features.people.keeping import finish_people, keep_people
+from gateway.features.people.oauth.paths import sign_in_routes
 from gateway.features.people.own_keys import OwnKeys
 from gateway.features.people.rules import RuleBook
 from gateway.features.people.seals import RefreshSeals
 from gateway.features.people.seen import SeenPeople
 from gateway.features.people.sessions import Sessions
 from gateway.features.people.store import PeopleStore
+from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 
 
@@ -55,6 +59,7 @@ class PeopleOfConfig(Running):
 
     has_tasks = True
 
+    hooks: Hooks
     tasks: PeopleTasks
     config: Config
     gate: PeopleGate
@@ -102,7 +107,8 @@ def open_people(config: Config, ports: Ports, before: Running | None) -> PeopleO
     followed = cast("FollowedPeople | None", None if admin.keys is None else admin.keys.other_rows)
     own_keys = None if store is None or tasks.seen is None else OwnKeys(store, gate.rules, tasks.seen)
     sessions = None if store is None else _open_sessions(config, tasks.issuers, store, followed, known)
-    return PeopleOfConfig(tasks, config, gate, followed, own_keys, sessions)
+    hooks = Hooks(routes=(partial(sign_in_routes, config), partial(claude_code_routes, config)))
+    return PeopleOfConfig(hooks, tasks, config, gate, followed, own_keys, sessions)
 
 
 def _open_sessions(

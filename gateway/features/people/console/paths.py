@@ -1,5 +1,7 @@
 """The paths of the pages. Everything else of them is imported with the first request."""
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from gateway.config.settings import Config
@@ -7,8 +9,12 @@ from gateway.exchange.service import Service
 from gateway.features.admin.paths import API_MODULES
 from gateway.features.live_view.pages.paths import ACCOUNT, LIVE, TEXT, wants_page
 from gateway.http.response import Response
-from gateway.serving.fast_route import HasExtensions, LateRoute, add_all_methods, add_fast_route
+from gateway.seams.hooks import Hooks
+from gateway.seams.route import HttpRoute
+from gateway.seams.running import Ports, Running
+from gateway.serving.fast_route import LateRoute
 from gateway.serving.incoming_request import PiecesRequest
+from gateway.serving.route_table import METHODS
 
 ME: Final = ACCOUNT
 USAGE: Final = "/ui/usage"
@@ -24,13 +30,25 @@ _PACKAGE: Final = "gateway.features.people.console"
 _SERVING: Final = f"{_PACKAGE}.serving"
 
 
-def add_console(app: HasExtensions, config: Config, service: Service) -> None:
-    """Handle the paths of the pages for ``config``, and that of a live view which is switched off."""
+class Console(Running):
+    """The pages of one configuration."""
 
+    def __init__(self, config: Config) -> None:
+        self.hooks = Hooks(routes=(partial(_routes_of, config),))
+
+
+def open_console(config: Config, ports: Ports, before: Running | None) -> Console:
+    """Open the pages of ``config``."""
+    return Console(config)
+
+
+def _routes_of(config: Config, service: Service) -> Iterator[HttpRoute]:
+    """Yield the paths of the pages for ``config``, and that of a live view which is switched off."""
     if not config.ui:
-        for method in ("GET", "HEAD"):
-            add_fast_route(app, LIVE, _without_live_view, method)
-    add_all_methods(app, CONSOLE_PATHS, LateRoute((*API_MODULES, _SERVING), "ConsoleServer", (config, service)))
+        yield HttpRoute(LIVE, _without_live_view)
+    pages = LateRoute((*API_MODULES, _SERVING), "ConsoleServer", (config, service))
+    for path in CONSOLE_PATHS:
+        yield HttpRoute(path, pages, METHODS)
 
 
 _OFF: Final = f"the configuration switches the live view off (`ui: false`); your account is at {ACCOUNT}\n"

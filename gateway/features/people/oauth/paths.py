@@ -1,5 +1,6 @@
 """The paths of sign-in. Everything else of it is imported with its first request."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 from urllib.parse import quote
@@ -9,8 +10,10 @@ from gateway.endpoints.plain_answers import json_response
 from gateway.exchange.service import Service
 from gateway.http.external_url import url_of_request
 from gateway.http.response import Response
-from gateway.serving.fast_route import HasExtensions, LateRoute, add_all_methods, add_named_route
+from gateway.seams.route import HttpRoute
+from gateway.serving.fast_route import LateRoute
 from gateway.serving.incoming_request import PiecesRequest
+from gateway.serving.route_table import METHODS
 
 METADATA: Final = "/.well-known/oauth-authorization-server"
 DEVICE_AUTHORIZATION: Final = "/oauth/device_authorization"
@@ -33,23 +36,23 @@ _NO_RESOURCE: Final = "no such resource: MCP servers are at /mcp/NAME"
 _SERVING: Final = "gateway.features.people.oauth.serving"
 
 
-def add_oauth(app: HasExtensions, config: Config, service: Service) -> None:
-    """Handle the paths of sign-in for ``config``, which has issuers, and the metadata of MCP servers.
+def sign_in_routes(config: Config, service: Service) -> Iterator[HttpRoute]:
+    """Yield the paths of sign-in for ``config``, which has issuers, and the metadata of MCP servers.
 
     Without ``public_url`` there is no sign-in. Then programs get 404, as Claude Code expects, instead of 401."""
 
     sign_in = LateRoute((_SERVING,), "SignInServer", (config, service))
-    add_all_methods(app, OAUTH_PATHS, _answer_not_found if config.public_url is None else sign_in)
-    for method in ("GET", "HEAD"):
-        add_named_route(app, f"{RESOURCE}/mcp/", "", partial(_describe_mcp_server, config), method)
+    for path in OAUTH_PATHS:
+        yield HttpRoute(path, _answer_not_found if config.public_url is None else sign_in, METHODS)
+    yield HttpRoute(f"{RESOURCE}/mcp/{{rest}}", partial(_describe_mcp_server, config))
 
 
-async def _describe_mcp_server(config: Config, incoming: PiecesRequest, name: str) -> Response:
-    """Return the metadata of the MCP server ``name`` (RFC 9728), whether or not it exists: names are not public."""
-    if "/" in name:
+async def _describe_mcp_server(config: Config, incoming: PiecesRequest, rest: str) -> Response:
+    """Return the metadata of the MCP server ``rest`` (RFC 9728), whether or not it exists: names are not public."""
+    if "/" in rest:
         return await _answer_not_found(incoming, _NO_RESOURCE)
     value = {
-        "resource": f"{url_of_request(dict(incoming.asgi), incoming.headers)}/mcp/{quote(name)}",
+        "resource": f"{url_of_request(dict(incoming.asgi), incoming.headers)}/mcp/{quote(rest)}",
         "authorization_servers": [issuer.issuer for issuer in config.issuers],
         "bearer_methods_supported": ["header"],
     }
