@@ -8,5 +8,4 @@
 - ``border`` turns a request into an exchange, ``request_body`` reads its body; ``request_guard`` rejects hostile
   requests; ``hooks``: client keys on Quart's routes; ``cors``: responses that pages of other origins may read.
 - ``answers`` and ``plain_answers`` make responses outside exchanges.
-- ``spend_forms``: Claude Code's forms of budgets.
 - ``http_errors`` and ``unknown_paths``: errors for requests without a route."""

@@ -14,7 +14,6 @@ from gateway.request.client_request import ClientRequest
 from gateway.request.parse import NO_PARAMETERS, PathParameters
 from gateway.request.public_errors import MISTAKE
 from gateway.serving.incoming_request import IncomingRequest
-from providers.apis import CODECS
 from providers.neutral.fields import too_deep_error
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo
@@ -52,8 +51,8 @@ async def serve(
     refuse: Callable[[ErrorInfo], Response] = partial(error_response, record)
     try:
         record.client = admit(service, incoming)
-        if service.authenticator.people is not None and forms is None and CODECS[api].wire.shows_spending:
-            record.forms = _spend_forms(service, record.client)
+        for forms_of in () if forms is not None else service.hooks.response_forms:
+            record.forms = record.forms or forms_of(service.allowances, api, record.client)
         client_request = ClientRequest(incoming.headers, incoming.query, record.client, path)
         exchange = Exchange(service, api, client_request, incoming.scope, record)
         refuse = exchange.refuse
@@ -65,9 +64,3 @@ async def serve(
     except Exception:  # a bug in the gateway
         log.exception("request %s: unexpected error", incoming.scope.id)
         return refuse(MISTAKE)
-
-
-def _spend_forms(service: Service, client: str | None) -> ResponseForms | None:
-    from gateway.endpoints.spend_forms import spend_forms_of  # only people have sessions
-
-    return spend_forms_of(service, client)

@@ -4,6 +4,7 @@
 - ``running``: what a feature opens for a configuration, and runs in the process.
 - ``identify``: clients in addition to those of the file.
 - ``edit_sent``: what providers receive.
+- ``response_forms``: errors and headers that certain programs expect.
 - ``hooks``: what an open feature adds to requests.
 - ``observe``: what learns about exchanges without taking part in them.
 - ``route``: the paths that a feature serves.

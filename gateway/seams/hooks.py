@@ -6,6 +6,7 @@ import attrs
 
 from gateway.seams.edit_sent import BeginEdits, EditSent
 from gateway.seams.observe import Observe
+from gateway.seams.response_forms import FormsOf
 from gateway.seams.route import RoutesOf
 from gateway.seams.wrap_origin import WrapOrigin
 from gateway.upstream.request import CredentialSource
@@ -22,6 +23,7 @@ class Hooks:
     - ``wrap_origin`` (``gateway.seams.wrap_origin``): where responses come from
     - ``observe`` (``gateway.seams.observe``): what learns about exchanges
     - ``credentials`` (``gateway.seams.secrets``): sources of credentials, with the names of their entries
+    - ``response_forms`` (``gateway.seams.response_forms``): errors and headers for certain programs
     - ``routes`` (``gateway.seams.route``): paths"""
 
     credentials: tuple[tuple[str, CredentialSource], ...] = ()
@@ -29,6 +31,7 @@ class Hooks:
     edit_sent: tuple[EditSent, ...] = ()
     wrap_origin: tuple[WrapOrigin, ...] = ()
     observe: tuple[Observe, ...] = ()
+    response_forms: tuple[FormsOf, ...] = ()
     routes: tuple[RoutesOf, ...] = ()
 
 

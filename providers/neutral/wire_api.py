@@ -194,7 +194,7 @@ class WireApi:
     - Headers: ``client_headers`` (with ``*`` as a wildcard at the end) and ``query_members`` go only to providers of
       this API. ``version_header`` has the API's version, with ``default_version`` if neither the client nor the codec
       sets one. ``long_context_beta`` is the beta of a long window. ``id_headers`` have a request's id for clients.
-    - Spending: ``shows_spending``: its main client shows the budgets of sessions (``gateway.endpoints.spend_forms``).
+    - Spending: ``shows_spending``: its main client shows the budgets of sessions.
     - Errors: ``own_statuses`` are additional statuses that clients know. ``error_headers(error)`` are an error
       response's headers that identify it.
     """

@@ -22,5 +22,6 @@ configuration with ``issuers``, or with another key that needs a part of it.
   access; ``own_keys`` makes keys for people, ``seen`` and ``keeping`` store the people that the gateway has
   seen
 - ``oauth``: the sign-in; ``console``: the pages of people's rights, usage, keys and groups; ``html`` makes their pages,
-  ``own_pages`` checks their changes; ``claude_code``: paths that Claude Code requests after a sign-in
+  ``own_pages`` checks their changes; ``claude_code``: paths that Claude Code requests after a sign-in;
+  ``spend_forms``: its forms of budgets
 """

@@ -62,7 +62,6 @@ class PeopleGate:
         rights: Callable[[], FollowedPeople | None] = lambda: None,
     ) -> None:
         self.rules = RuleBook(config.issuers)
-        self.limit_message = config.limit_message
         self.directory = directory
         self.issuers = issuers
         self._rights = rights

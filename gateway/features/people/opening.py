@@ -21,6 +21,7 @@ from gateway.features.people.rules import RuleBook
 from gateway.features.people.seals import RefreshSeals
 from gateway.features.people.seen import SeenPeople
 from gateway.features.people.sessions import Sessions
+from gateway.features.people.spend_forms import spend_forms_of
 from gateway.features.people.store import PeopleStore
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
@@ -107,7 +108,10 @@ def open_people(config: Config, ports: Ports, before: Running | None) -> PeopleO
     followed = cast("FollowedPeople | None", None if admin.keys is None else admin.keys.other_rows)
     own_keys = None if store is None or tasks.seen is None else OwnKeys(store, gate.rules, tasks.seen)
     sessions = None if store is None else _open_sessions(config, tasks.issuers, store, followed, known)
-    hooks = Hooks(routes=(partial(sign_in_routes, config), partial(claude_code_routes, config)))
+    hooks = Hooks(
+        response_forms=(partial(spend_forms_of, config.limit_message),),
+        routes=(partial(sign_in_routes, config), partial(claude_code_routes, config)),
+    )
     return PeopleOfConfig(hooks, tasks, config, gate, followed, own_keys, sessions)
 
 

@@ -15,11 +15,10 @@ from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import RUN, BudgetAllowance
 from gateway.allowances.levels import allowance_level
 from gateway.allowances.refusals import LimitError
-from gateway.exchange.service import Service
 from gateway.features.people.directory import session_sender
-from gateway.features.people.interface import people_of
 from gateway.http.headers import Headers, header_safe
-from streams.events import ErrorInfo
+from providers.apis import CODECS
+from streams.events import Api, ErrorInfo
 
 PREFIX: Final = "anthropic-ratelimit-"
 _UNIFIED: Final = f"{PREFIX}unified-"
@@ -93,12 +92,14 @@ class SessionSpendForms:
         return BudgetState(budget, 0.0 if level is None else level.share, reset)
 
 
-def spend_forms_of(service: Service, client: str | None) -> SessionSpendForms | None:
-    """Return the forms for the current request on Messages, ``None`` if its credential is no session."""
-    people = people_of(service.features)
-    if session_sender() is None or people is None:
+def spend_forms_of(
+    limit_message: str | None, allowances: Allowances, api: Api, client: str | None
+) -> SessionSpendForms | None:
+    """Return the forms for the current request, ``None`` if its credential is no session, or ``api`` shows no
+    spending."""
+    if session_sender() is None or not CODECS[api].wire.shows_spending:
         return None
-    return SessionSpendForms(service.allowances, client, people.gate.limit_message)
+    return SessionSpendForms(allowances, client, limit_message)
 
 
 def shown_budget(states: Sequence[BudgetState]) -> BudgetState | None:
