@@ -146,16 +146,17 @@ _PARTS: Final[dict[type, tuple[type, ...]]] = {}
 
 
 def add_part(cls: type, part: type) -> None:
-    """Let ``cls`` have the keys of ``part``, too, which all have defaults. Call it before anything is read.
+    """Let ``cls`` and its subclasses have the keys of ``part``, too, which all have defaults. Call it before anything
+    is read.
 
     The instances of ``cls`` have an attribute ``parts``: the instances of their parts by class."""
-    _PARTS[cls] = (*parts_of(cls), part)
+    _PARTS[cls] = (*_PARTS.get(cls, ()), part)
     _keys_of.cache_clear()
 
 
 def parts_of(cls: type) -> tuple[type, ...]:
-    """Return the parts of ``cls``."""
-    return _PARTS.get(cls, ())
+    """Return the parts of ``cls`` and of its bases."""
+    return tuple(part for base in cls.__mro__ for part in _PARTS.get(base, ()))
 
 
 def part_of(whole: Any, part: type[P]) -> P:
@@ -171,7 +172,17 @@ def _default_of(part: Any) -> object:
 
 def with_part(whole: P, value: Any) -> P:
     """Return ``whole`` with the part ``value``."""
-    return attrs.evolve(whole, parts={**whole.parts, type(value): value})  # type: ignore[attr-defined, misc]
+    return with_parts(whole, {**whole.parts, type(value): value})  # type: ignore[attr-defined]
+
+
+def with_parts(whole: P, values: Mapping[type, Any]) -> P:
+    """Return ``whole`` with ``values`` as its parts."""
+    return attrs.evolve(whole, parts=without_default_parts(values))  # type: ignore[misc]
+
+
+def without_default_parts(values: Mapping[type, Any]) -> dict[type, Any]:
+    """Return the parts that differ from their defaults, so that equal wholes have equal parts."""
+    return {part: value for part, value in values.items() if value != _default_of(part)}
 
 
 def parts() -> Any:

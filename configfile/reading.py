@@ -21,6 +21,7 @@ from configfile.keys import (
     kind_of,
     parts_of,
     present,
+    without_default_parts,
 )
 from configfile.kinds import PLAIN, plain_value
 from configfile.wording import UNKNOWN_KEY, Wrong, describe, nearest, one_of
@@ -170,8 +171,8 @@ class _Reader:
         for name in sorted(value.keys() - fields.keys()):
             self._report_unknown(cls, name, path)
         self.given[path] = frozenset(made).union(*in_parts.values())
-        if in_parts:
-            made["parts"] = {part: part(**members) for part, members in in_parts.items()}
+        if given := without_default_parts({part: part(**members) for part, members in in_parts.items()}):
+            made["parts"] = given
         return made if usable else _UNUSABLE
 
     def _report_unknown(self, cls: Any, name: str, path: Path) -> None:

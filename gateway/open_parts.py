@@ -21,6 +21,7 @@ from gateway.features.kept_ledger.ledger_keeping import LedgerWriter
 from gateway.features.live_view.live import LiveView, NoLiveView, open_live_view
 from gateway.features.metrics.metrics import Metrics, NoMetrics, open_metrics
 from gateway.features.prompt_caches.caching import PromptCaching
+from gateway.features.prompt_caches.feature import PromptCacheKeys
 from gateway.features.tracing.feature import TracingKeys
 from gateway.health.health import Health
 from gateway.health.states import SharedStates
@@ -89,11 +90,12 @@ def open_prompt_caching(
     """Return the explanations of misses of prompt caches, ``None`` if ``config`` switches them off.
 
     ``before`` continues with unchanged settings."""
-    if config.prompt_cache is False:
+    settings = part_of(config, PromptCacheKeys).prompt_cache
+    if settings is False:
         if before is not None:
             before.close()
         return None
-    return PromptCaching(config.prompt_cache, memory) if before is None else before.with_settings(config.prompt_cache)
+    return PromptCaching(settings, memory) if before is None else before.with_settings(settings)
 
 
 def open_steps(config: Config, before: "StepSet | None" = None) -> "StepSet | None":

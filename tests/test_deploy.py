@@ -19,11 +19,11 @@ from jsonschema import Draft202012Validator
 from configfile.secret_files import SecretFiles
 from gateway.access.body_memory import COPIES, ELEMENT
 from gateway.commands.schema import schema
-from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.config.limits import Limits
 from gateway.config.loading import Config, load
 from gateway.config.state_storage import StateStorage
 from gateway.endpoints.health import ALIVE, READY
+from gateway.features.answer_cache.settings import AnswerCacheSettings
 from gateway.kept_objects.inventory import MAX_BYTES
 from gateway.relay.spool import LARGEST
 from gateway.serving.lifecycle import CUT_AFTER, KILL_AFTER

@@ -53,8 +53,7 @@ ARROWS: Final = {
     "gateway.shared": "",
     "gateway.serving": "http",
     "gateway.upstream": "http providers.auth",
-    "gateway.config": """
-        http providers.auth providers.catalog providers.endpoints providers.members providers.neutral""",
+    "gateway.config": "http providers.auth providers.catalog providers.endpoints providers.neutral",
     "gateway.counters": "config shared stores",
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
@@ -81,15 +80,15 @@ ARROWS: Final = {
         access allowances config health http ledger request routing serving shared stores streaming upstream""",
     "gateway.open_features": "config seams",
     "gateway.exchange": """
-        access allowances balancing config conversations health http kept_objects ledger logs
-        providers.apis providers.auth providers.catalog providers.errors providers.grammar providers.neutral
-        request routing seams serving shared stores streaming telemetry upstream""",
+        access allowances balancing config conversations health http kept_objects ledger logs providers.apis
+        providers.auth providers.catalog providers.errors providers.grammar providers.neutral request
+        routing seams serving shared stores streaming telemetry upstream""",
     "gateway.endpoints": """
         access allowances config conversations exchange http ledger providers.apis providers.endpoints
         providers.interactions providers.neutral providers.responses request routing serving stores""",
     "gateway.open_parts": """
-        access allowances config counters health kept_objects ledger open_store seams serving
-        shared stores telemetry upstream""",
+        access allowances config counters health kept_objects ledger open_store seams serving shared stores
+        telemetry upstream""",
     "gateway.open_service": """
         access balancing config conversations exchange kept_objects open_features open_parts routing seams
         serving shared sign_in stores""",
@@ -98,16 +97,15 @@ ARROWS: Final = {
         access allowances config endpoints exchange http ledger providers.apis providers.catalog
         providers.endpoints providers.neutral request routing seams serving streaming upstream""",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
-    "gateway.quart_app": """
-        config conversations endpoints exchange http providers.interactions serving stores""",
+    "gateway.quart_app": "config conversations endpoints exchange http providers.interactions serving stores",
     "gateway.app": """
         config endpoints exchange http lifespan open_features open_service providers.apis relay serving
         stores""",
     "gateway.asgi": "app config logs open_store serving",
     "gateway.reload": "app config exchange http open_features open_service seams serving shared",
     "gateway.commands": """
-        access allowances app config health http loadtest logs mock open_features open_service
-        open_store providers.apis providers.catalog providers.endpoints providers.errors providers.grammar
+        access allowances app config health http loadtest logs mock open_features open_service open_store
+        providers.apis providers.catalog providers.endpoints providers.errors providers.grammar
         providers.members providers.neutral providers.recordings providers.request_api reload routing seams
         serving shared stores telemetry""",
     "gateway.__main__": "commands mock providers.catalog",

@@ -21,8 +21,8 @@ from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.terminal import say
 from gateway.config.loading import Config, ConfigError
 from gateway.config.names import remove_marks
-from gateway.config.request_members import RequestMembers
 from gateway.config.spelling import spelled_value
+from gateway.features.request_members.feature import RequestMembers, edits_of, request_of
 from gateway.health.circuit import CREDENTIAL_PAUSE
 from gateway.routing.plan import Candidate, GiveUp, Outage, Plan, Step
 from gateway.routing.router import Explanation, Router
@@ -448,23 +448,21 @@ def plan_with_lanes(config: Config, plan: Plan, api: Api, key: str | None) -> Pl
     """Return ``plan`` with the lanes that requests of the client ``key`` use."""
     if all(members is None for _, members in _member_levels(config, plan, key)):
         return plan
-    from gateway.features.request_members.feature import edits_of  # imported only where it is needed
-
     return edits_of(config)(key, plan, api).with_lanes(plan)
 
 
 def _member_levels(config: Config, plan: Plan, key: str | None) -> Iterator[tuple[str, RequestMembers | None]]:
     client = next((one for one in config.client_keys if one.name == key), None)
     if client is not None:
-        yield f"key {client.name}", client.request
+        yield f"key {client.name}", request_of(client)
         if client.group is not None:
-            yield f"group {client.group.name}", client.group.request
+            yield f"group {client.group.name}", request_of(client.group)
     for name in dict.fromkeys(one.target.requested_name for one in plan.candidates):
         if (route := config.routes.get(name) or config.routes.get(remove_marks(name))) is not None:
-            yield f"alias {route.name}", route.request
+            yield f"alias {route.name}", request_of(route)
     for entry in dict.fromkeys(one.target.entry.name for one in plan.candidates):
         found = next(one for one in config.entries if one.name == entry)
-        yield f"entry {entry}", found.request
+        yield f"entry {entry}", request_of(found)
 
 
 # Prompt caches

@@ -1,15 +1,15 @@
 """The configuration: classes that declare its keys, and what follows from a whole file.
 
-- ``settings``: the root, to which features add keys; ``building`` is the check of these.
-- ``listening``, ``limits``, ``attempts``, ``model_entry``, ``prompt_caches``, ``endpoints``, ``sign_ins``,
-  ``price_table``, ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``cached_answers``, ``mcp_servers``,
-  ``counters``, ``state_storage``, ``secret_stores``, ``request_members``, ``steps``, ``issuers``, ``opening_spend``,
-  ``live_view``: the keys of a topic, with name, type, default and meaning. Their values are of ``kinds``, ``amounts``
-  and ``zones``.
+- ``settings``: the root, to which features add keys; ``parts``: keys of features in other items; ``building`` is the
+  check of these.
+- ``listening``, ``limits``, ``attempts``, ``model_entry``, ``endpoints``, ``sign_ins``, ``price_table``,
+  ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``mcp_servers``, ``counters``, ``state_storage``,
+  ``steps``, ``issuers``, ``opening_spend``, ``live_view``: the keys of a topic, with name, type, default and meaning.
+  Their values are of ``kinds``, ``amounts`` and ``zones``.
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,
-  ``client_keys`` with ``client_access`` (by ``patterns``), ``ratelimits``, ``budgets``, ``caching``, ``step_checks``,
-  ``member_checks``, ``issuer_checks`` (by ``issuer_urls``), ``prompt_cache_checks``. ``people``: the interface to those
-  of ``issuers``; ``managed_settings``: Claude Code's. ``findings`` collects errors and warnings.
+  ``client_keys`` with ``client_access`` (by ``patterns``), ``ratelimits``, ``budgets``, ``step_checks``,
+  ``issuer_checks`` (by ``issuer_urls``). ``people``: the interface to those of ``issuers``; ``managed_settings``:
+  Claude Code's. ``findings`` collects errors and warnings.
 - ``doubtful_routes``, ``prices`` (with ``entry_price``), ``weak_secrets``, ``found_file``: checks of a whole file;
   ``unknown``: ``advice`` on unknown keys; ``foreign``: on files of other gateways.
 - ``names`` finds an entry by a model's name, by the rules of ``model_names``; ``urls``, ``redaction`` remove

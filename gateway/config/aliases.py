@@ -1,16 +1,15 @@
 """The names in ``model_aliases`` and in Plano's preferences, which can each have several targets."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import attrs
 
-from configfile.keys import Kind, Shape, ignored, setting
+from configfile.keys import Kind, Shape, ignored, parts, setting
 from configfile.kinds import HeaderName, Wait, Weight
 from configfile.wording import Wrong, describe_word
 from gateway.config.attempts import Hedge, Retries
-from gateway.config.cached_answers import CacheUse
 from gateway.config.kinds import BY_NAME, Name, Reasons
-from gateway.config.request_members import RequestMembers
 from streams.events import UNAVAILABLE
 
 Balance: TypeAlias = Literal["least_busy", "weighted", "lowest_latency", "cheapest"]
@@ -127,12 +126,7 @@ class Route:
     )
     hedge: Hedge | None = setting("Also send a slow request to the next target.", None, shown="never")
     retries: Retries | None = setting("For this name only.", None, shown="the root's")
-    cache: CacheUse | None = setting(
-        "Reuse the answer of an equal earlier request.",
-        None,
-        shown="never",
-    )
-    request: RequestMembers | None = setting("Members that the gateway sets in every request for this name.", None)
+    parts: Mapping[type, Any] = parts()
     name: str = ""
 
     @property

@@ -1,9 +1,12 @@
 """The check of the keys of a feature, once the models and clients of a configuration are known."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
 
+from configfile.document import Path
+from configfile.stored_secrets import StoredSecret
 from gateway.config.client_access import AccessNames
 from gateway.config.entries import Entries
 from gateway.config.findings import Findings
@@ -12,11 +15,13 @@ from gateway.config.settings import Config
 
 @attrs.frozen(eq=False, repr=False)
 class Building:
-    """The ``findings`` so far, and the ``entries`` and other ``names`` that keys may refer to."""
+    """The ``findings`` so far, the ``entries`` and other ``names`` that keys may refer to, and the places of secrets
+    in stores."""
 
     findings: Findings
     entries: Entries
     names: AccessNames
+    stored: Sequence[tuple[Path, StoredSecret]]
 
 
 class BuildKeys(Protocol):

@@ -15,9 +15,9 @@ from gateway.config.entries import Entries
 from gateway.config.findings import Findings
 from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.names import Names
+from gateway.config.parts import with_completed_parts
 from gateway.config.patterns import matches_one
 from gateway.config.ratelimits import build_ratelimits
-from gateway.config.request_members import build_members
 from gateway.config.settings import Config
 from streams.errors import GatewayError
 
@@ -113,8 +113,7 @@ def _build_rights(item: C, path: Path, names: AccessNames, findings: Findings) -
     ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
     budgets = build_budgets(item.budgets, path, findings)
     check_raises(budgets, item.raise_to, path, findings)
-    request = build_members(item.request, (*path, "request"), findings)
-    return attrs.evolve(item, ratelimits=ratelimits, budgets=budgets, request=request)
+    return with_completed_parts(attrs.evolve(item, ratelimits=ratelimits, budgets=budgets), path, findings)
 
 
 def _group_of(item: ClientKey, path: Path, names: AccessNames, findings: Findings) -> ClientGroup | None:

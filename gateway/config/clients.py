@@ -1,19 +1,19 @@
 """The clients of the gateway, their keys and groups."""
 
 import hashlib
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
 from configfile.expanded import Unresolved
-from configfile.keys import setting
+from configfile.keys import parts, setting
 from configfile.kinds import Secret
 from gateway.config.allowances import RateLimits
 from gateway.config.amounts import Budget
-from gateway.config.cached_answers import CacheSwitch
 from gateway.config.kinds import CertificateName, Digest, Name, Timestamp
 from gateway.config.limits import ClientLimits
-from gateway.config.request_members import RequestMembers
+from gateway.config.parts import ClientRights
 
 KeySource: TypeAlias = Literal["file", "state storage", "rule"]
 """Where a client is declared; the clients of a ``rule`` are people that an issuer names."""
@@ -60,7 +60,7 @@ class ClientGroup:
     budgets: tuple[Budget, ...] = setting("For all clients of the group together.", ())
     raise_to: tuple[Budget, ...] = setting("As a client's, for the group's own `budgets`.", ())
     mcp: tuple[str, ...] = setting("As a client's, in addition to their own.", ())
-    request: RequestMembers | None = setting("As a client's.", None)
+    parts: Mapping[type, Any] = parts()
 
 
 @attrs.frozen
@@ -80,7 +80,7 @@ class RealtimeGrant:
 
 
 @attrs.frozen
-class ClientKey:
+class ClientKey(ClientRights):
     """A client with its name, which also owns its state, and its keys or the name in its ``certificate``.
 
     ``models`` and ``only`` of ``None`` mean all. ``only`` and ``passthrough`` are shell patterns over entry names.
@@ -168,13 +168,7 @@ class ClientKey:
         "key, by anyone. See [files](files.md).",
         False,
     )
-    cache: CacheSwitch = setting(
-        "Reuse the answer of an equal earlier request, for every model, instead of the name's `cache`. `false` turns "
-        "it off.",
-        None,
-        shown="as the name sets it",
-    )
-    request: RequestMembers | None = setting("Members that the gateway sets in all its requests.", None)
+    parts: Mapping[type, Any] = parts()
     group: ClientGroup | None = None
     source: KeySource = "file"
 

@@ -17,10 +17,9 @@ from gateway.config.findings import Findings
 from gateway.config.model_entry import Keeper, ModelEntry
 from gateway.config.names import Names
 from gateway.config.own_providers import OwnProvider, id_of
+from gateway.config.parts import with_completed_parts
 from gateway.config.price_table import build_price
-from gateway.config.prompt_caches import EntryPromptCache
 from gateway.config.ratelimits import build_ratelimits, check_queue
-from gateway.config.request_members import build_members
 from gateway.config.settings import Config
 from gateway.config.sign_ins import (
     MODULES,
@@ -88,7 +87,6 @@ class EntryDefaults:
     retries: Retries | None
     circuit: CircuitSettings
     providers: Mapping[str, OwnProvider] = attrs.field(factory=dict)
-    prompt_cache: EntryPromptCache | None = None  # where the provider needs marks
 
 
 _STATEFUL: Final[tuple[Api, ...]] = ("responses", "interactions")
@@ -166,12 +164,6 @@ def _build_entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings
     _check_headers(item, path, findings)
     speaks = _resolve_apis(item, path, findings)
     _check_probe(item, path, findings)
-    if item.prompt_cache is not None and item.prompt_cache.acts:
-        from gateway.config.prompt_cache_checks import check_prompt_cache  # imported only for an entry with this key
-
-        check_prompt_cache(item.prompt_cache, item, speaks.values(), (*path, "prompt_cache"), findings)
-    if item.prompt_cache is None and defaults.prompt_cache is not None and _needs_marks(item, speaks):
-        item = attrs.evolve(item, prompt_cache=defaults.prompt_cache)
     sign_in = _resolve_sign_in(item, path, findings)
     _warn_of_credentials(item, sign_in, findings)
     counts_cached = {"counts_cached": provider.quirks.counts_cached, **item.quirks}["counts_cached"]
@@ -179,7 +171,7 @@ def _build_entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings
     check_queue(item.queue, item.name, ratelimits, findings)
     _check_passthrough(item, path, findings)
     base_url = item.base_url or (None if own is None else own.settings.base_url)
-    return attrs.evolve(
+    made = attrs.evolve(
         item,
         pass_headers=tuple(name.lower() for name in item.pass_headers),
         key=None if item.passthrough_auth else item.key or None,
@@ -196,10 +188,10 @@ def _build_entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings
         else changed_circuit(defaults.circuit, item.circuit, (*path, "circuit"), findings),
         endpoints=build_endpoints(item.own_endpoints, provider, base_url, path, findings),
         ratelimits=ratelimits,
-        request=build_members(item.request, (*path, "request"), findings),
         budgets=build_budgets(item.budgets, path, findings),
         price=build_price(item.written_price, provider.id, model, (*path, "price"), findings),
     )
+    return with_completed_parts(made, path, findings)
 
 
 def _with_own_defaults(item: ModelEntry, own: OwnProvider) -> ModelEntry:
@@ -353,13 +345,6 @@ def _check_probe(item: ModelEntry, path: Path, findings: Findings) -> None:
     if item.probe is not None and item.base_url is None and not item.provider.local:
         found = f"{item.provider.display_name} is not your own server"
         findings.wrong((*path, "probe"), found, "remove it: the gateway learns its health from requests")
-
-
-def _needs_marks(item: ModelEntry, speaks: Speaks) -> bool:
-    """Return whether the provider of an entry caches only marked prompts. For all its models, that may be so."""
-    rows = [item.caching_of(item.model, api) for api in speaks.values()]
-    is_needed = any(row is not None and row.needs_marks and row.takes_marks for row in rows)
-    return is_needed or (item.model == "*" and None in rows)
 
 
 def _check_headers(item: ModelEntry, path: Path, findings: Findings) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import attrs
 
-from configfile.keys import Kind, Shape, setting
+from configfile.keys import Kind, Shape, parts, setting
 from configfile.kinds import (
     FILE,
     HeaderName,
@@ -27,10 +27,10 @@ from configfile.secret_files import secret_path
 from configfile.wording import Wrong, describe
 from gateway.config.allowances import RateLimits
 from gateway.config.amounts import Budget
-from gateway.config.cached_answers import CacheSwitch
 from gateway.config.clients import ClientKey, Role
 from gateway.config.kinds import FilePath, NeededText, ShortName, check_path, list_of
 from gateway.config.limits import ClientLimits
+from gateway.config.parts import ClientRights
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA")
 """The signature algorithms of tokens that an issuer may use."""
@@ -190,7 +190,7 @@ class OwnKeyLimits:
 
 
 @attrs.frozen(repr=False)
-class AdmitRule:
+class AdmitRule(ClientRights):
     """A rule that admits people: the claims that they need, and their rights.
 
     ``client`` is a client with these rights and a pattern as name (``okta:*``), from which the gateway makes each
@@ -210,7 +210,6 @@ class AdmitRule:
     )
     limits: ClientLimits = setting("As a client's, for each person.", ClientLimits(), shown="`limits.per_client`")
     mcp: tuple[str, ...] = setting("As a client's.", ())
-    cache: CacheSwitch = setting("As a client's.", None, shown="as the name sets it")
     raise_to: tuple[Budget, ...] = setting("As a client's, for each person.", ())
     role: Role = setting("As a client's.", "user")
     own_keys: OwnKeyLimits | None = setting(
@@ -220,6 +219,7 @@ class AdmitRule:
     claude_code: Mapping[str, Any] | None = setting(
         "Claude Code's managed settings for these people, in addition to the root's.", None
     )
+    parts: Mapping[type, Any] = parts()
     client: ClientKey | None = None
 
 

@@ -19,6 +19,7 @@ from configfile.expanded import Unresolved, without_marks
 from configfile.keys import keys_of
 from configfile.reading import Reading, read
 from configfile.secret_files import SecretFiles, UnreadFiles
+from configfile.stored_secrets import StoredSecret
 from configfile.variables import Variables
 from configfile.wording import Wrong, describe
 from gateway.config import weak_secrets
@@ -26,7 +27,6 @@ from gateway.config.allowances import RateLimits
 from gateway.config.attempts import CircuitSettings, build_retries, changed_circuit
 from gateway.config.budgets import build_budgets, check_opening_spend, doubtful_budgets
 from gateway.config.building import Building, BuildKeys
-from gateway.config.caching import build_answer_cache
 from gateway.config.client_access import access_names
 from gateway.config.client_keys import build_client_keys
 from gateway.config.counters import check_counters
@@ -41,10 +41,8 @@ from gateway.config.mcp_servers import build_mcp_servers
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import build_providers, check_used
 from gateway.config.prices import ADVICE, uncounted_warnings, unpriced_models
-from gateway.config.prompt_caches import PromptCacheSettings, check_texts
 from gateway.config.ratelimits import build_header_limits, build_ratelimits
 from gateway.config.routes import build_aliases
-from gateway.config.secret_stores import check_stores
 from gateway.config.settings import Config, KeyDigest, Trust
 from gateway.config.state_storage import KEEPING_KEYS, build_state_storage, is_storage_in_doubt
 from gateway.features.order import FEATURES
@@ -249,10 +247,9 @@ def _examine(
     findings = Findings(expanded, mistakes, reading.faults, reading.given, reading.unknown)
     for warning in files.warnings:
         findings.warn(warning)
-    config, entries = _build_config(reading, findings)
+    config, entries = _build_config(reading, variables.stored, findings)
     if unnamed is not None:
         check_found(content, variables, unnamed, findings)
-    check_stores(config.secret_stores, variables.stored, findings)
     for one in unpriced_models(config):
         place = entries.paths[one.entry.name]
         if (*place, "price") not in findings.faulty:
@@ -265,8 +262,7 @@ def _examine(
         from gateway.config.managed_settings import command_warnings
 
         doubts += tuple(command_warnings(config))
-    stored = tuple(dict.fromkeys(secret for _, secret in variables.stored))
-    config = attrs.evolve(config, stored_secrets=stored, warnings=(*config.warnings, *doubts))
+    config = attrs.evolve(config, warnings=(*config.warnings, *doubts))
     # Most files have few variables, and a walk through the whole configuration takes a sixth of the time to read it.
     return Examined(without_marks(config) if variables.has_values else config, (), expanded, findings)
 
@@ -310,7 +306,9 @@ def advise(place: type, name: str) -> Wrong:
 # Checks beyond types
 
 
-def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config, Entries]:
+def _build_config(
+    reading: Reading[Config], stored: Sequence[tuple[document.Path, StoredSecret]], findings: Findings
+) -> tuple[Config, Entries]:
     """Return the configuration, with what follows from its parts together."""
     assert reading.value is not None  # no key of the root is required
     config = reading.value
@@ -325,9 +323,7 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
     retries = build_retries(config.retries, common.max_retries, findings)
     circuit = changed_circuit(CircuitSettings(), config.circuit, ("circuit",), findings)
     providers = build_providers(config.providers, findings)
-    entries = build_entries(
-        config, EntryDefaults(timeouts, retries, circuit, providers, config.prompt_caching.changes), findings
-    )
+    entries = build_entries(config, EntryDefaults(timeouts, retries, circuit, providers), findings)
     check_used(providers, frozenset(entry.provider.id for entry in entries.made), findings)
     aliases = build_aliases(config, retries, entries, findings)
     names = access_names(config, entries, findings)
@@ -347,6 +343,7 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
         mcp_servers=build_mcp_servers(config.mcp_servers, timeouts, findings),
         state_storage=build_state_storage(config.state_storage, findings),
         signing_key=tuple(key for key in config.signing_key if isinstance(key, bytes)),
+        stored_secrets=tuple(dict.fromkeys(secret for _, secret in stored)),
     )
     _check_stored_keys(made, findings)
     _check_public_url(config.public_url, findings)
@@ -366,22 +363,12 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
     for name, digest in (("ui_key", config.ui_key), ("metrics_key", config.metrics_key)):
         if isinstance(digest, KeyDigest) and digest.is_short:
             findings.warn(weak_secrets.guessable_text(name))
-    if isinstance(config.prompt_cache, PromptCacheSettings) and config.prompt_cache.texts:
-        check_texts(config.ui, has_key=config.ui_key is not None, findings=findings)
     check_counters(config.counters, findings)
-    made = attrs.evolve(
-        made,
-        cache=build_answer_cache(config.cache, config.model_aliases, config.client_keys, config.issuers, findings),
-    )
     if config.steps:
         from gateway.config.step_checks import build_steps
 
         made = attrs.evolve(made, steps=build_steps(config, names, findings))
-    made = _build_features(made, Building(findings, entries, names))
-    if _sets_members(made):
-        from gateway.config.member_checks import note_unreached
-
-        note_unreached(made, findings)
+    made = _build_features(made, Building(findings, entries, names, stored))
     return attrs.evolve(
         made,
         ineffective=tuple(sorted(findings.ineffective, key=_position)),
@@ -399,12 +386,6 @@ def _build_features(config: Config, building: Building) -> Config:
             build: BuildKeys = getattr(import_module(module), name)
             config = build(config, building)
     return config
-
-
-def _sets_members(config: Config) -> bool:
-    clients = (*(one.request for one in config.client_keys), *(one.request for one in config.client_groups))
-    names = (*(one.request for one in config.entries), *(one.request for one in config.routes.values()))
-    return any(one is not None for one in (*clients, *names))
 
 
 def _build_timeouts(config: Config, common: ActiveListeners, findings: Findings) -> Timeouts:

@@ -1,12 +1,12 @@
 """The entries of ``model_providers``: a model, or all models, of a provider."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
 
-from configfile.keys import setting
+from configfile.keys import parts, setting
 from configfile.kinds import HEADER, VARIABLE, LateSecret, Url, text_shape
 from gateway.config.aliases import EntryPreference
 from gateway.config.allowances import NO_QUEUE, QueueOrNone, RateLimits
@@ -16,8 +16,6 @@ from gateway.config.endpoints import EmbeddingChanges, ImageSettings, OwnEndpoin
 from gateway.config.kinds import CONTROL, AddressPart, Name, ProbePath, Speaking
 from gateway.config.own_providers import QuirkChanges, SetHeaders
 from gateway.config.price_table import PriceOfModel
-from gateway.config.prompt_caches import EntryPromptCache
-from gateway.config.request_members import RequestMembers
 from gateway.config.sign_ins import SignIn, SigningIn
 from providers.catalog import providers as catalog
 from providers.catalog.model_facts import with_facts
@@ -164,15 +162,7 @@ class ModelEntry:
         "{stream_usage: true}`.",
         "counted",
     )
-    request: RequestMembers | None = setting(
-        "Members that the gateway sets in every request to this entry, after a translation.",
-        None,
-    )
-    prompt_cache: EntryPromptCache | None = setting(
-        "Changes of requests for the provider's prompt cache.",
-        None,
-        shown="nothing",
-    )
+    parts: Mapping[type, Any] = parts()
     type: ModelType | None = setting(
         "The purpose of the model, as in `GET /v1/models?type=`. Moderation, rerank and image requests without a "
         "model go to the only entry of their type.",

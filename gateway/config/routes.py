@@ -14,7 +14,7 @@ from gateway.config.entries import Entries
 from gateway.config.findings import Findings
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found
-from gateway.config.request_members import build_members
+from gateway.config.parts import with_completed_parts
 from gateway.config.settings import Config
 from providers.endpoints.model_types import bare_name
 from streams.errors import GatewayError
@@ -152,8 +152,8 @@ def _build_route(name: str, item: Route, groups: _Groups, retries: Retries | Non
     own = item.retries
     if own is not None:
         own = findings.laid_over(retries or Retries(), own, ("model_aliases", name, "retries"))
-    request = build_members(item.request, ("model_aliases", name, "request"), findings)
-    return attrs.evolve(item, name=name, target=None, groups=_targets_only(groups), retries=own, request=request)
+    made = attrs.evolve(item, name=name, target=None, groups=_targets_only(groups), retries=own)
+    return with_completed_parts(made, ("model_aliases", name), findings)
 
 
 # Vectors of different models or dimensions are not comparable

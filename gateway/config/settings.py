@@ -18,7 +18,6 @@ from gateway.config.aliases import Route, RoutingPreference
 from gateway.config.allowances import RateLimits, RatesOrHeaderLimits, RootLimit
 from gateway.config.amounts import Budget
 from gateway.config.attempts import CircuitSettings, Retries
-from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.counters import CounterSettings
 from gateway.config.issuers import SessionSettings, TrustedIssuer
@@ -44,8 +43,6 @@ from gateway.config.model_entry import ModelEntry
 from gateway.config.model_names import ALL_NAMES, ModelNames
 from gateway.config.opening_spend import OpeningSpend
 from gateway.config.own_providers import ProviderSettings
-from gateway.config.prompt_caches import PlanoPromptCaching, PromptCacheSettings, PromptCacheSwitch
-from gateway.config.secret_stores import SecretStoreSettings
 from gateway.config.state_storage import StateStorage
 from gateway.config.steps import StepSettings
 from gateway.http.external_url import ExternalUrl, read_external_url
@@ -300,12 +297,6 @@ class Config:
         shown="derived from the provider's key",
         secret=True,
     )
-    secret_stores: SecretStoreSettings = setting(
-        "The stores of secrets, for `{vault: …}` and others.",
-        SecretStoreSettings(),
-        shown="none",
-        restart=True,
-    )
     public_url: Url | None = setting(
         "The URL at which clients and browsers reach the gateway, also [below a path](operating.md#below-a-path). "
         "Links, redirects and cookies use it.",
@@ -317,23 +308,6 @@ class Config:
         factory=CounterSettings,
         shown="in memory, shared by all workers of this machine",
         restart=True,
-    )
-    cache: AnswerCacheSettings = setting(
-        "The storage for cached answers.",
-        factory=AnswerCacheSettings,
-        shown="in memory; used only for names and clients with `cache`",
-        restart=True,
-    )
-    prompt_cache: PromptCacheSwitch = setting(
-        "The memory for explanations of what providers' [prompt caches](prompt-caching.md) missed. `false` switches "
-        "them off.",
-        PromptCacheSettings(),
-        shown="on",
-    )
-    prompt_caching: PlanoPromptCaching = setting(
-        "Plano's key for cache marks in all entries.",
-        PlanoPromptCaching(),
-        shown="off",
     )
     timezone: ZoneName = setting(
         "The time zone in which calendar periods of budgets begin, such as `Europe/Berlin`.",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
@@ -12,11 +12,12 @@ from configfile.kinds import spell_duration
 from configfile.wording import spell_time
 from gateway.config.aliases import RouteTarget
 from gateway.config.attempts import CircuitSettings, Hedge, Retries
-from gateway.config.cached_answers import CacheUse
 from gateway.config.listening import Listener
-from gateway.config.request_members import Instructions, RequestMembers
 from gateway.config.state_storage import KeptLedgerSettings, StateStorage
 from providers.catalog.prices import KINDS, NAMED_PRICES, NANOS, Price
+
+ShownMembers: TypeAlias = Literal["all", "given"]
+"""The members in the text of a settings object: the value of ``shown_members`` in its class."""
 
 
 def spelled_value(name: str, value: Any, of: Any = None, absent: str = "none") -> str:
@@ -25,8 +26,8 @@ def spelled_value(name: str, value: Any, of: Any = None, absent: str = "none") -
         return absent
     if name in ("base_url", "probe"):
         parts = urlsplit(str(value))
-        shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-        return shown + ("?…" if parts.query else "")
+        url = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return url + ("?…" if parts.query else "")
     if isinstance(value, float):
         kind = kind_of(present(of))
         return spell_duration(value) if kind is None or kind.spell is None else kind.spell(value)
@@ -37,10 +38,8 @@ def spelled_value(name: str, value: Any, of: Any = None, absent: str = "none") -
             return spell_time(value)
         case bool():
             return str(value).lower()
-        case Retries() | CircuitSettings() | Hedge() | KeptLedgerSettings() | CacheUse():
-            fields = keys_of(type(value)).values()
-            texts = (f"{one.name}: {spelled_value('', one.value_in(value), one.type)}" for one in fields)
-            return "{" + ", ".join(texts) + "}"
+        case Retries() | CircuitSettings() | Hedge() | KeptLedgerSettings():
+            return _members_text(value, "all")
         case Listener():
             return value.place + "".join(f" {word}" for word in _listener_details(value))
         case StateStorage():
@@ -49,7 +48,17 @@ def spelled_value(name: str, value: Any, of: Any = None, absent: str = "none") -
             return "{" + ", ".join(f"{key}: {_member_text(key, member)}" for key, member in value.items()) + "}"
         case tuple():
             return ", ".join(map(_list_item_text, value)) or "none"
-    return str(value)
+    shown = getattr(type(value), "shown_members", None)
+    return str(value) if shown is None else _members_text(value, shown)
+
+
+def _members_text(value: Any, shown: ShownMembers) -> str:
+    """Return the members of a settings object as text."""
+    fields = keys_of(type(value)).values()
+    if shown == "given":
+        given = {one.name: one.value_in(value) for one in fields}
+        return spelled_value("", {name: one for name, one in given.items() if one and one != type(one)()})
+    return "{" + ", ".join(f"{one.name}: {spelled_value('', one.value_in(value), one.type)}" for one in fields) + "}"
 
 
 def _member_text(name: str, value: Any) -> str:
@@ -95,13 +104,6 @@ def _listener_details(listener: Listener) -> Iterator[str]:
         yield f"mode {listener.mode:04o}"
 
 
-def _settings_text(members: RequestMembers | Instructions) -> str:
-    """Return a settings object as text, without empty settings."""
-    given = {one.name: one.value_in(members) for one in keys_of(type(members)).values()}
-    said = {name: value for name, value in given.items() if value and value != Instructions()}
-    return spelled_value("", said)
-
-
 _OWN_WORDS: Final[Mapping[type, Callable[[Any], str]]] = {
-    RouteTarget: _target_text, Price: _price_text, RequestMembers: _settings_text, Instructions: _settings_text,
+    RouteTarget: _target_text, Price: _price_text,
 }  # fmt: skip

@@ -8,6 +8,7 @@ import msgspec
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
+from gateway.features.cache_acts import feature as acts
 from gateway.features.prompt_caches.followed import Members, SentRequest
 from gateway.http.headers import Headers
 from gateway.request.client_request import with_betas
@@ -68,7 +69,7 @@ def _request_for(
         requested_model=incoming.model,
         session=None if session is None else session[1],
         move=move,
-        is_diagnosed=target.entry.prompt_cache is not None and target.entry.prompt_cache.diagnose,
+        is_diagnosed=acts.is_diagnosed(target.entry),
     )
 
 

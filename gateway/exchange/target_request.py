@@ -13,6 +13,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disclosure import Disclosure
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.reserving import expected_background_tokens, size_of
+from gateway.features.cache_acts import feature as acts
 from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
 from gateway.ledger.bill import Cause
@@ -167,8 +168,8 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     if request.reports_target_health:
         for edit in context.service.hooks.edit_sent:
             prepared = await edit(prepared, target, context, request)
-        wanted, caching = target.entry.prompt_cache, context.service.prompt_caching
-        if wanted is not None and wanted.diagnose and caching is not None:
+        caching = context.service.prompt_caching
+        if caching is not None and acts.is_diagnosed(target.entry):
             code = await load_module("gateway.exchange.diagnosed_prompts")
             prepared = await code.request_diagnosis(context, caching, prepared, target, request.incoming)
     is_needed = request.reservation is not None or not _COSTLY.isdisjoint(request.incoming.members)

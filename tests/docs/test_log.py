@@ -7,10 +7,10 @@ from typing import Any, get_args
 import attrs
 import pytest
 
-from gateway.config.prompt_caches import PromptCacheSettings
 from gateway.exchange.noted_prompts import NotedExchange
 from gateway.features.prompt_caches.caching import PromptCaching
 from gateway.features.prompt_caches.loss import CacheLoss
+from gateway.features.prompt_caches.settings import PromptCacheSettings
 from gateway.features.prompt_caches.values import CacheVerdict, CauseShare
 from gateway.features.steps.verdicts import StepRecords
 from gateway.ledger.bill import AttemptRecord, Bill

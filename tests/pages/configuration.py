@@ -18,7 +18,6 @@ from gateway.config import (
     aliases,
     allowances,
     attempts,
-    cached_answers,
     clients,
     counters,
     endpoints,
@@ -32,16 +31,18 @@ from gateway.config import (
     opening_spend,
     own_providers,
     price_table,
-    prompt_caches,
-    request_members,
-    secret_stores,
     settings,
     sign_ins,
     state_storage,
     steps,
 )
 from gateway.config.unknown import ABSENT
+from gateway.features.answer_cache import settings as cached_answers
+from gateway.features.cache_acts import changes as cache_acts
 from gateway.features.metrics import settings as metrics_settings
+from gateway.features.prompt_caches import settings as prompt_caches
+from gateway.features.request_members import settings as request_members
+from gateway.features.secret_stores import settings as secret_stores
 from gateway.features.steps.kinds import KINDS
 from gateway.features.tracing import settings as tracing_settings
 from providers.endpoints.embeddings.traits import EmbeddingTraits
@@ -70,7 +71,7 @@ CLASSES: Mapping[str, type] = {
     "embeddings": EmbeddingTraits,
     "images": endpoints.ImageSettings,
     "realtime": endpoints.RealtimeLimits,
-    "prompt_cache of an entry": prompt_caches.EntryPromptCache,
+    "prompt_cache of an entry": cache_acts.EntryPromptCache,
     "providers": own_providers.ProviderSettings,
     "aws": sign_ins.AwsSignIn,
     "google": sign_ins.GoogleSignIn,
@@ -114,7 +115,7 @@ CLASSES: Mapping[str, type] = {
     "cache of a name or a client": cached_answers.CacheUse,
     "ui": live_view.UiSettings,
     "prompt_cache": prompt_caches.PromptCacheSettings,
-    "prompt_caching": prompt_caches.PlanoPromptCaching,
+    "prompt_caching": cache_acts.PlanoPromptCaching,
     "state_storage": state_storage.StateStorage,
     "ledger": state_storage.KeptLedgerSettings,
     "secret_stores": secret_stores.SecretStoreSettings,
@@ -170,7 +171,7 @@ WITHOUT_EFFECT: Mapping[str, type] = {
     "routing_preferences[].": aliases.RoutingPreference,
     "overrides.": settings.Overrides,
     "tracing.": tracing_settings.TracingSettings,
-    "prompt_caching.": prompt_caches.PlanoPromptCaching,
+    "prompt_caching.": cache_acts.PlanoPromptCaching,
 }
 
 

@@ -10,7 +10,6 @@ import attrs
 from configfile.document import ConfigError
 from configfile.wording import spell_time
 from gateway.access.authentication import Authenticator
-from gateway.config.cached_answers import CacheUse
 from gateway.config.clients import ClientKey
 from gateway.config.key_changes import MOST_KEYS, ChangeRejected, TooManyKeys, built_client, check_name
 from gateway.config.settings import Config
@@ -131,17 +130,18 @@ def check_lead_change(caller: Caller, client: ClientKey, config: Config) -> None
         raise not_permitted(message, "too_long", "until")
     _check_models(caller, client, config)
     _check_shares(client, config)
-    _check_members(client)
-    if isinstance(client.cache, CacheUse) and client.cache.scope == "all":
-        message = "a lead's keys share no answers with other groups: set cache.scope to group, or ask an admin"
-        raise not_permitted(message, "beyond_group", "cache.scope")
+    for keys in client.parts.values():
+        if (found := keys.beyond_lead()) is not None:
+            place, reason = found
+            raise not_permitted(f"a lead's keys {reason}, or ask an admin", "beyond_group", place)
 
 
 _OF_LEADS: Final = frozenset(
     ("name", "key", "sha256", "keys", "until", "models", "group_name", "only", "ratelimits", "limits", "budgets",
-     "raise_to", "cache", "request")
+     "raise_to")
 )  # fmt: skip
-"""The settings that a lead may give, within its group. All others are for admins, also those that are added later."""
+"""The settings that a lead may give, within its group. All others are for admins, also those that are added later;
+``ItemPart.beyond_lead`` decides on those of features."""
 
 _PLAIN: Final = ClientKey("plain")
 _OF_ADMINS: Final = tuple(
@@ -172,23 +172,6 @@ def _check_shares(client: ClientKey, config: Config) -> None:
         if own is not None and (every is None or not 0 < own <= (every or own)):
             message = f"a lead's keys have at most everyone's limits: remove limits.{name}, or ask an admin"
             raise not_permitted(message, "beyond_group", f"limits.{name}")
-
-
-def _check_members(client: ClientKey) -> None:
-    """Check that ``client`` sets only members that a client may send, and removes none: others may name models or
-    foreign objects, and `drop` would remove what the group sets and limits. Raises ``GatewayError`` (403)."""
-    if client.request is not None and client.request.drop:
-        message = "a lead's keys drop no members, which the group may set: remove request.drop, or ask an admin"
-        raise not_permitted(message, "beyond_group", "request.drop")
-    for kind in ("default", "set"):
-        members: Mapping[str, Any] = {} if client.request is None else getattr(client.request, kind)
-        for name, value in members.items():
-            if "." in name or not isinstance(value, str | int | float):
-                message = (
-                    f"a lead's keys set only texts and numbers of neutral members, such as temperature: remove "
-                    f"request.{kind}[{name[:100]!r}], or ask an admin"
-                )
-                raise not_permitted(message, "beyond_group", f"request.{kind}.{name[:100]}")
 
 
 def shared_key_error(holder: str, kind: str = "key") -> GatewayError:

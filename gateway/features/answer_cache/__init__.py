@@ -8,4 +8,5 @@
 - ``store``: the protocol of stores and the one in memory; others are ``sqlite`` and ``redis``, and
   ``encrypted`` over them. ``opening`` opens the cache with one, ``feature`` is its row.
 - ``stored_answer``: the stored form, and its replay.
-- ``own_members``: the members that a Responses provider repeats of its request."""
+- ``own_members``: the members that a Responses provider repeats of its request.
+- ``checks`` of its keys in the configuration."""

@@ -13,11 +13,11 @@ from typing import Final, Literal, TypeVar
 import attrs
 import trio
 
-from gateway.config.cached_answers import AnswerCacheSettings, CacheUse
 from gateway.config.clients import name_of_group
 from gateway.config.settings import Config
 from gateway.features.answer_cache.feature import caches
 from gateway.features.answer_cache.flight import Flight
+from gateway.features.answer_cache.settings import AnswerCacheSettings, CacheUse, cache_of
 from gateway.features.answer_cache.store import AnswerStore, AnswerStoreUnavailable
 from gateway.features.answer_cache.stored_answer import StoredAnswer, decode_response, encode_response
 from gateway.http.offload import offload
@@ -35,7 +35,7 @@ class CacheUses:
         """Return the settings of ``config``, ``None`` if it caches nothing."""
         if not caches(config):
             return None
-        return cls(config.by_client(lambda client: client.cache), config.by_client(name_of_group))
+        return cls(config.by_client(cache_of), config.by_client(name_of_group))
 
     def of_client(self, client: str | None) -> CacheUse | Literal[False] | None:
         """Return the settings of ``client``, which take precedence over a route's; ``None`` if it has none."""

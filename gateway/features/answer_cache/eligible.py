@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterable
 from operator import itemgetter
 from typing import Any, Final
 
-from gateway.config.cached_answers import CacheUse
 from gateway.conversations.provider_turn import ProviderTurn
 from gateway.conversations.recorder import TurnRecorder
 from gateway.conversations.resolved import refers_to_stored_object
+from gateway.features.answer_cache.settings import CacheUse
 from gateway.request.parse import Incoming
 from gateway.request.repeatable import is_in_background, runs_at_providers
 from gateway.streaming.lane import read_events

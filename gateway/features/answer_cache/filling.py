@@ -8,6 +8,7 @@ from typing import Self
 import attrs
 import trio
 
+from configfile.keys import part_of
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.attempt_answer import A, Verdict
 from gateway.exchange.hedged import Contender
@@ -19,6 +20,7 @@ from gateway.features.answer_cache.cache import AnswerCache, CacheUses
 from gateway.features.answer_cache.flight import Flight
 from gateway.features.answer_cache.lookup import NOT_CACHED, CacheHit, CacheLookup, ConversationAnswers
 from gateway.features.answer_cache.relayed import RelayedAnswers
+from gateway.features.answer_cache.settings import NameCacheKeys
 from gateway.features.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response
 from gateway.http.offload import offload
 from gateway.relay.relaying import RelayedRequest
@@ -40,7 +42,7 @@ class CachedAnswers:
         client = context.client_request.client
         use, route = self.uses.of_client(client), walk.request.plan.route
         if use is None and route is not None:
-            use = route.cache
+            use = part_of(route, NameCacheKeys).cache
         if not use:
             return walk
         kind = ConversationAnswers() if relayed is None else RelayedAnswers(relayed, context.record.endpoint)

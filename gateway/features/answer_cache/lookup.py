@@ -8,7 +8,6 @@ from typing import Any, Final, Protocol
 import attrs
 import trio
 
-from gateway.config.cached_answers import CacheUse
 from gateway.exchange.answering import is_stream
 from gateway.exchange.attempt_answer import A, begin_answer
 from gateway.exchange.context import ExchangeContext, attempt_record
@@ -26,6 +25,7 @@ from gateway.features.answer_cache.eligible import (
 )
 from gateway.features.answer_cache.flight import Flight
 from gateway.features.answer_cache.own_members import OWN_MEMBER, OwnMembersBody
+from gateway.features.answer_cache.settings import CacheUse
 from gateway.features.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response, replay_body
 from gateway.http.offload import offload
 from gateway.http.passing import TO_PROVIDER, HeaderNames

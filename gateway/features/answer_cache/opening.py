@@ -5,10 +5,11 @@ from typing import Final, assert_never
 
 import trio
 
-from gateway.config.cached_answers import AnswerCacheSettings
+from configfile.keys import part_of
 from gateway.config.settings import Config
 from gateway.features.answer_cache.cache import AnswerCache, CacheUses
 from gateway.features.answer_cache.filling import CachedAnswers
+from gateway.features.answer_cache.settings import AnswerCacheKeys, AnswerCacheSettings
 from gateway.features.answer_cache.store import AnswerStore, MemoryAnswers
 from gateway.open_store import missing_package
 from gateway.seams.hooks import Hooks
@@ -42,18 +43,20 @@ def open_cache(config: Config, ports: Ports, before: Running | None) -> OpenCach
     if isinstance(before, OpenCache):
         return OpenCache(before.cache, uses)
     counts = ports.ledger.counts
-    cache = AnswerCache(config.cache, _answer_store(config), note_failure=lambda: counts.update((FAILURES,)))
+    cache = AnswerCache(
+        part_of(config, AnswerCacheKeys).cache, _answer_store(config), note_failure=lambda: counts.update((FAILURES,))
+    )
     return OpenCache(cache, uses)
 
 
 def _answer_store(config: Config) -> AnswerStore:
     """Return the store of cached answers, encrypted if conversations are. Raises ``ConfigError``."""
-    storage = config.state_storage
+    storage, cache = config.state_storage, part_of(config, AnswerCacheKeys).cache
     try:
-        return open_answers(config.cache, () if storage is None else storage.encryption_key)
+        return open_answers(cache, () if storage is None else storage.encryption_key)
     except ImportError:
-        needs = "redis" if config.cache.type == "redis" else "encryption"
-        raise missing_package(config, "cache.type", config.cache.type, needs) from None
+        needs = "redis" if cache.type == "redis" else "encryption"
+        raise missing_package(config, "cache.type", cache.type, needs) from None
 
 
 def open_answers(settings: AnswerCacheSettings, keys: Sequence[bytes] = ()) -> AnswerStore:

@@ -10,8 +10,8 @@ from typing import ClassVar, Final
 
 import attrs
 
-from gateway.config.cached_answers import CacheUse
 from gateway.exchange.target_request import TargetRequest
+from gateway.features.answer_cache.settings import CacheUse
 from gateway.http.headers import Headers
 from gateway.relay.answers import AnswerFilter
 from gateway.relay.relaying import RelayedRequest

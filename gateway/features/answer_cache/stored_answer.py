@@ -12,7 +12,7 @@ import attrs
 import msgspec
 import trio
 
-from gateway.config.cached_answers import CachePace
+from gateway.features.answer_cache.settings import CachePace
 from gateway.http.headers import Headers
 from gateway.streaming.lane import Lane
 from gateway.upstream.http11 import BodySource, WireResponse

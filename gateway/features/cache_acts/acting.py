@@ -14,7 +14,8 @@ import attrs
 import msgspec
 
 from gateway.balancing.affinity import AUTO, find_affinity
-from gateway.config.prompt_caches import EntryPromptCache, RoutingKey
+from gateway.features.cache_acts.changes import EntryPromptCache, RoutingKey
+from gateway.features.cache_acts.settings import acts_of
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.request.parse import Incoming
@@ -173,7 +174,7 @@ class PromptCacheActs:
         """Return ``prepared`` with the changes that the target's entry wants. Large bodies are read in a thread.
 
         ``group_of`` returns the group of a client."""
-        wanted, client_request = target.entry.prompt_cache, context.client_request
+        wanted, client_request = acts_of(target.entry), context.client_request
         if wanted is None or target.endpoint_place is not None:
             return prepared
         client = client_request.client or ""

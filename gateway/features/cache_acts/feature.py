@@ -1,16 +1,18 @@
 """The row of changes of requests for providers' prompt caches."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from gateway.seams.feature import Feature
+from gateway.config.model_entry import ModelEntry
+from gateway.config.settings import Config
+from gateway.features.cache_acts.settings import EntryCacheKeys, PlanoCacheKeys, acts_of, is_diagnosed
+from gateway.seams.feature import Feature, Keys
 
-if TYPE_CHECKING:
-    from gateway.config.settings import Config
+__all__ = ["FEATURE", "is_diagnosed"]
 
 
-def is_wanted(config: "Config") -> bool:
+def is_wanted(config: Config) -> bool:
     """Return whether an entry of ``config`` wants changes of its requests."""
-    return any(entry.prompt_cache is not None and entry.prompt_cache.acts for entry in config.entries)
+    return any(wanted is not None and wanted.acts for wanted in map(acts_of, config.entries))
 
 
 FEATURE: Final = Feature(
@@ -18,4 +20,6 @@ FEATURE: Final = Feature(
     "after the features that change texts: its marks count what is sent",
     "gateway.features.cache_acts.opening:open_cache_acts",
     is_wanted,
+    keys=(Keys(ModelEntry, EntryCacheKeys), Keys(Config, PlanoCacheKeys)),
+    build="gateway.features.cache_acts.settings:build_marks",
 )

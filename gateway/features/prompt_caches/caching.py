@@ -8,7 +8,7 @@ import trio
 from gateway.http.late_imports import load_module
 
 if TYPE_CHECKING:
-    from gateway.config.prompt_caches import PromptCacheSettings
+    from gateway.features.prompt_caches.settings import PromptCacheSettings
     from gateway.features.prompt_caches.texts import LatestPrompts
     from gateway.features.prompt_caches.tracker import PromptTracker
     from gateway.shared.memory import SharedMemory

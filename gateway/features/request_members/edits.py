@@ -11,8 +11,8 @@ import attrs
 
 from gateway.config.clients import ClientKey
 from gateway.config.names import remove_marks
-from gateway.config.request_members import RequestMembers
 from gateway.config.settings import Config
+from gateway.features.request_members.settings import RequestMembers, request_of
 from gateway.request.parse import Incoming
 from gateway.request.prepare import omit_paths
 from gateway.request.prepared import Preparation, Prepared
@@ -41,7 +41,7 @@ class ConfiguredMembers:
     """The request members of one configuration, by alias, client and entry."""
 
     def __init__(self, config: Config) -> None:
-        names = {name: route.request.level for name, route in config.routes.items() if route.request is not None}
+        names = {name: _compiled_level(request_of(route)) for name, route in config.routes.items()}
         self._names = {name: level for name, level in names.items() if level is not None}
         self._clients = config.by_client(_level_of_client)
 
@@ -63,12 +63,12 @@ class ConfiguredMembers:
     @staticmethod
     def of_entry(target: Target) -> MemberLevel:
         """Return the members of the target's entry."""
-        return _compiled_level(target.entry.request) or NO_MEMBERS
+        return _compiled_level(request_of(target.entry)) or NO_MEMBERS
 
 
 def _level_of_client(key: ClientKey) -> MemberLevel | None:
     """Return the members of a client and its group, ``None`` without any."""
-    level = combine((_compiled_level(key.request), _compiled_level(None if key.group is None else key.group.request)))
+    level = combine(tuple(_compiled_level(request_of(one)) for one in (key, key.group) if one is not None))
     return None if level is NO_MEMBERS else level
 
 

@@ -2,18 +2,22 @@
 
 from typing import TYPE_CHECKING
 
+from gateway.config.aliases import Route
+from gateway.config.clients import ClientGroup, ClientKey
+from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
-from gateway.seams.feature import Feature
+from gateway.features.request_members.settings import RequestKeys, RequestMembers, request_of
+from gateway.seams.feature import Feature, Keys
 
 if TYPE_CHECKING:
     from gateway.seams.edit_sent import BeginEdits
 
+__all__ = ["FEATURE", "RequestMembers", "edits_of", "request_of"]
+
 
 def is_wanted(config: Config) -> bool:
     """Return whether ``config`` sets members of requests."""
-    of_names = (*(entry.request for entry in config.entries), *(route.request for route in config.routes.values()))
-    of_clients = (*(group.request for group in config.client_groups), *(key.request for key in config.client_keys))
-    return any((*of_names, *of_clients))
+    return any(map(request_of, (*config.entries, *config.routes.values(), *config.client_groups, *config.client_keys)))
 
 
 def edits_of(config: Config) -> "BeginEdits":
@@ -28,4 +32,6 @@ FEATURE = Feature(
     "It edits what the client sent, and other features edit the result for each attempt.",
     "gateway.features.request_members.opening:open_request_members",
     is_wanted,
+    keys=tuple(Keys(place, RequestKeys) for place in (ModelEntry, Route, ClientGroup, ClientKey)),
+    build="gateway.features.request_members.checks:note_unreached",
 )

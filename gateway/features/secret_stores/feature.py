@@ -3,7 +3,8 @@
 from typing import Final
 
 from gateway.config.settings import Config
-from gateway.seams.feature import Feature
+from gateway.features.secret_stores.settings import SecretStoreKeys
+from gateway.seams.feature import Feature, Keys
 
 
 def is_wanted(config: Config) -> bool:
@@ -16,5 +17,7 @@ FEATURE: Final = Feature(
     place="no place matters: it supplies keys of providers, and sees no request",
     opening="gateway.features.secret_stores.keeping:open_stored_keys",
     is_wanted=is_wanted,
+    keys=(Keys(Config, SecretStoreKeys),),
+    build="gateway.features.secret_stores.settings:build_stores",
     secrets="gateway.features.secret_stores.keeping:SecretKeeper",
 )

@@ -12,10 +12,12 @@ from typing import Final
 
 import trio
 
+from configfile.keys import part_of
 from configfile.secret_files import SecretFiles
 from configfile.stored_secrets import StoredSecret, StoredText, UnreadText
 from gateway.config.loading import ConfigError
 from gateway.config.settings import Config
+from gateway.features.secret_stores.settings import SecretStoreKeys
 from gateway.features.secret_stores.stores import SecretReadings, SecretStores
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
@@ -113,7 +115,7 @@ class SecretKeeper(SecretReader):
         while True:
             config = current()
             if not at_once:
-                refresh = config.secret_stores.refresh
+                refresh = part_of(config, SecretStoreKeys).secret_stores.refresh
                 await trio.sleep(min(RETRY_SECONDS, refresh) if self.unread(config) else refresh)
             at_once = False
             secrets = current().stored_secrets

@@ -6,11 +6,13 @@ from collections.abc import Collection, Mapping
 import attrs
 import trio
 
+from configfile.keys import part_of
 from configfile.stored_secrets import StoredSecret
 from gateway.config.redaction import FETCHED
 from gateway.config.settings import Config
 from gateway.features.secret_stores.clouds import CloudStores
 from gateway.features.secret_stores.fetching import SecretUnreadable, SecretVersion
+from gateway.features.secret_stores.settings import SecretStoreKeys
 from gateway.features.secret_stores.vault import VaultClient
 from gateway.upstream.client import Upstream
 
@@ -32,7 +34,7 @@ class SecretStores(trio.abc.AsyncResource):
     """The stores of a configuration, with their connections and sign-ins."""
 
     def __init__(self, config: Config) -> None:
-        vault = config.secret_stores.vault
+        vault = part_of(config, SecretStoreKeys).secret_stores.vault
         self._upstream = Upstream(ca_path=str(config.ca_path) if config.ca_path else None)
         self._clouds = CloudStores(self._upstream)
         self._vault = None if vault is None else VaultClient(vault)

@@ -4,11 +4,18 @@ from typing import Any
 
 import pytest
 
-from gateway.config.cached_answers import AnswerCacheSettings, CacheUse
+from configfile.keys import part_of
 from gateway.config.changes import changes
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.config.redaction import secrets_in
 from gateway.features.answer_cache.cache import CacheUses
+from gateway.features.answer_cache.settings import (
+    AnswerCacheKeys,
+    AnswerCacheSettings,
+    CacheUse,
+    NameCacheKeys,
+    cache_of,
+)
 from tests.support.each_row import each_row
 
 REDIS = {"type": "redis", "url": "rediss://me:hunter22@redis.example:6379/1"}
@@ -28,7 +35,7 @@ def read(root: Any = None, alias: Any = None, key: Any = None) -> Config:
 
 def test_caching_is_off_by_default():
     config = read()
-    assert config.cache == AnswerCacheSettings()
+    assert part_of(config, AnswerCacheKeys).cache == AnswerCacheSettings()
     assert CacheUses.of(config) is None
     assert CacheUses.of(read(key=False)) is None
 
@@ -36,9 +43,15 @@ def test_caching_is_off_by_default():
 def test_a_name_and_a_client_say_how_they_use_it():
     use = {"ttl": "90m", "scope": "group", "strict": True, "when": "deterministic", "pace": "recorded"}
     config = read(REDIS, use, {"ttl": "10s"})
-    assert config.routes["best"].cache == CacheUse(5400.0, "group", True, "deterministic", "recorded")
-    assert config.client_keys[0].cache == CacheUse(10.0)
-    assert (config.cache.type, config.cache.max_bytes, config.ineffective) == ("redis", 2**30, ())
+    assert part_of(config.routes["best"], NameCacheKeys).cache == CacheUse(
+        5400.0, "group", True, "deterministic", "recorded"
+    )
+    assert cache_of(config.client_keys[0]) == CacheUse(10.0)
+    assert (
+        part_of(config, AnswerCacheKeys).cache.type,
+        part_of(config, AnswerCacheKeys).cache.max_bytes,
+        config.ineffective,
+    ) == ("redis", 2**30, ())
     assert "hunter22" in secrets_in(config)
     assert "hunter22" not in repr(config)
 
@@ -66,7 +79,7 @@ def test_a_cache_mistake_is_reported_at_startup_without_secrets(root, alias, sai
 
 
 def test_a_longer_cache_lifetime_requires_a_root_setting():
-    assert read({"max_ttl": "8d"}, {"ttl": "7d"}).routes["best"].cache == CacheUse(7 * 86400.0)
+    assert part_of(read({"max_ttl": "8d"}, {"ttl": "7d"}).routes["best"], NameCacheKeys).cache == CacheUse(7 * 86400.0)
 
 
 def test_cache_settings_without_effect_are_reported():

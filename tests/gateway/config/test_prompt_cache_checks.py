@@ -4,6 +4,7 @@ import pytest
 
 from configfile.document import ConfigError
 from gateway.config.loading import from_mapping
+from gateway.features.cache_acts.settings import acts_of
 from tests.support.each_row import each_row
 from tests.support.harness import config, provider
 
@@ -101,7 +102,7 @@ def read_all(wanted, *, own=None):
 )  # fmt: skip
 def test_planos_key_adds_marks_where_providers_need_them(wanted, own, marks):
     found = read_all(wanted, own=own)
-    assert [None if one.prompt_cache is None else one.prompt_cache.marks for one in found.entries] == marks
+    assert [None if acts_of(one) is None else acts_of(one).marks for one in found.entries] == marks
     assert not [one for one in found.warnings if "prompt_cach" in one]
 
 

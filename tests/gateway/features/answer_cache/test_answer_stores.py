@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.features.answer_cache.cache import AnswerCache
 from gateway.features.answer_cache.encrypted import EncryptedAnswers
 from gateway.features.answer_cache.opening import open_answers
+from gateway.features.answer_cache.settings import AnswerCacheSettings
 from gateway.features.answer_cache.store import AnswerStore, AnswerStoreUnavailable, MemoryAnswers
 from gateway.features.answer_cache.stored_answer import AnswerStamp, StoredAnswer
 from tests.support import redis

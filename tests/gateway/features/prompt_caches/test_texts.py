@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.prompt_caches import PromptCacheSettings
 from gateway.features.prompt_caches.caching import PromptCaching
+from gateway.features.prompt_caches.settings import PromptCacheSettings
 from gateway.features.prompt_caches.texts import LatestPrompts, ShownTexts
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.stored_keys import read_item, stored_clients
+from gateway.features.request_members.settings import request_of
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
@@ -114,9 +115,9 @@ def test_a_stored_client_has_members_too():
     file = from_mapping(config([provider("up/m", "http://h/v1", ["chat"])], 12000))
     item = read_item("stored", {"sha256": "0" * 64, "request": {"default": {"seed": 1}}})
     (client,) = stored_clients([item], file).clients
-    assert client.request is not None
-    assert client.request.level is not None
-    assert [one.value for one in client.request.level.defaults] == [1]
+    assert (members := request_of(client)) is not None
+    assert members.level is not None
+    assert [one.value for one in members.level.defaults] == [1]
     wrong = read_item("stored", {"sha256": "0" * 64, "request": {"default": {"sed": 1}}})
     assert "sed" in stored_clients([wrong], file).refused["stored"]
 

@@ -1,19 +1,20 @@
 """The stores of secrets that replace ``{vault: PLACE}`` and others in a configuration."""
 
-from collections.abc import Iterable
 from pathlib import Path as PosixFile
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from configfile.document import Path
-from configfile.keys import setting
+from configfile.keys import part_of, setting
 from configfile.kinds import Secret, Url, Wait
-from configfile.stored_secrets import STORES, StoredSecret
-from gateway.config.findings import Findings
+from configfile.stored_secrets import STORES
 from gateway.config.kinds import FilePath, NeededPath
+from gateway.config.settings import Config
 from gateway.config.sign_ins import is_installed
 from providers.auth.signer import SignInName
+
+if TYPE_CHECKING:
+    from gateway.config.building import Building
 
 CLOUDS: Final[dict[str, SignInName]] = {"aws_secret": "aws", "google_secret": "google", "azure_secret": "azure"}
 """The sign-ins for the stores of clouds."""
@@ -47,18 +48,32 @@ class SecretStoreSettings:
     refresh: Wait = setting("The time between two reads of the secrets, at least `1s`.", 300.0)
 
 
-def check_stores(settings: SecretStoreSettings, used: Iterable[tuple[Path, StoredSecret]], findings: Findings) -> None:
-    """Report stores that the secrets ``used`` need and that are not set up."""
+@attrs.frozen
+class SecretStoreKeys:
+    """The keys of the root."""
+
+    secret_stores: SecretStoreSettings = setting(
+        "The stores of secrets, for `{vault: …}` and others.",
+        SecretStoreSettings(),
+        shown="none",
+        restart=True,
+    )
+
+
+def build_stores(config: Config, building: "Building") -> Config:
+    """Report stores that secrets need and that are not set up."""
+    settings, findings = part_of(config, SecretStoreKeys).secret_stores, building.findings
     vault, place = settings.vault, ("secret_stores", "vault")
     if vault is not None and (not vault.role) == (vault.token is None):
         found = "neither role nor token is set" if not vault.role else "role and token are both set"
         findings.wrong(place, found, "set role, to sign in with the token of the pod, or token")
     if settings.refresh < SHORTEST:
         findings.wrong(("secret_stores", "refresh"), "too short", "expected at least 1s")
-    for path, secret in used:
+    for path, secret in building.stored:
         name = STORES[secret.store].name
         if secret.store == "vault":
             if vault is None and place not in findings.faulty:
                 findings.wrong(path, f"a secret in {name}, but secret_stores.vault is not set", "add url and role")
         elif not is_installed(cloud := CLOUDS[secret.store]):
             findings.wrong(path, f"{name} needs another package", f"pip install 'trigate[{cloud}]'")
+    return config

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from configfile.document import Path
 from gateway.config.findings import Findings
 from gateway.config.model_entry import ModelEntry
-from gateway.config.prompt_caches import EntryPromptCache
+from gateway.features.cache_acts.changes import EntryPromptCache
 from providers.catalog.prompt_caching import CachingRow
 from providers.members.cache_marks import permitted_places
 from streams.events import Api

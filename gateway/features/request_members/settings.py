@@ -1,14 +1,15 @@
-"""The key ``request`` of entries, aliases, groups and client keys: members of requests that the operator sets."""
+"""The key ``request`` of entries, aliases, groups and clients: members of requests that the operator sets."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import attrs
 
 from configfile.document import Path
-from configfile.keys import setting
+from configfile.keys import part_of, setting
 from configfile.wording import Wrong
 from gateway.config.findings import Findings
+from gateway.config.parts import ItemPart
 
 _CACHES: Final = (
     "request.system: after a change of `before`, providers' prompt caches miss once, because prompts have a new start"
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 class Instructions:
     """Constant texts around the client's instructions."""
 
+    shown_members: ClassVar = "given"
+
     before: str | None = setting("The text before the client's instructions.", None)
     after: str | None = setting("The text after the client's instructions.", None)
 
@@ -33,6 +36,8 @@ class Instructions:
 @attrs.frozen(repr=False)
 class RequestMembers:
     """The members of requests that one level sets. ``level`` is their compiled form."""
+
+    shown_members: ClassVar = "given"
 
     default: Mapping[str, Any] = setting(
         "Members that the gateway adds if the client sends none, or `null`. Objects are merged.",
@@ -52,10 +57,35 @@ class RequestMembers:
         return hash((self.drop, self.system, *self.default, *self.set, *self.max))
 
 
-def build_members(members: RequestMembers | None, path: Path, findings: Findings) -> RequestMembers | None:
-    """Return ``members``, the value of the key at ``path``, in their compiled form, and report mistakes in them."""
-    if members is None:
+@attrs.frozen
+class RequestKeys(ItemPart):
+    """The keys of entries, aliases, groups and clients."""
+
+    request: RequestMembers | None = setting(
+        "Members that the gateway sets in every request: to this entry (after a translation), for this name, or of "
+        "this client or group.",
+        None,
+    )
+
+    def complete(self, item: Any, path: Path, findings: Findings) -> "RequestKeys":
+        return self if self.request is None else RequestKeys(_compile(self.request, (*path, "request"), findings))
+
+    def beyond_lead(self) -> tuple[str, str] | None:
+        """Let a lead set only members that a client may send, and remove none: others may name models or foreign
+        objects, and ``drop`` would remove what the group sets and limits."""
+        members = self.request or RequestMembers()
+        if members.drop:
+            return "request.drop", "drop no members, which the group may set: remove request.drop"
+        for kind, given in (("default", members.default), ("set", members.set)):
+            for name, value in given.items():
+                if "." in name or not isinstance(value, str | int | float):
+                    reason = "set only texts and numbers of neutral members, such as temperature: remove "
+                    return f"request.{kind}.{name[:100]}", f"{reason}request.{kind}[{name[:100]!r}]"
         return None
+
+
+def _compile(members: RequestMembers, path: Path, findings: Findings) -> RequestMembers:
+    """Return ``members``, the value of the key at ``path``, in their compiled form, and report mistakes in them."""
     from providers.members.level import compile_level  # imported only for a configuration with such a key
 
     def report(place: tuple[str, ...], wrong: Wrong) -> None:
@@ -69,3 +99,8 @@ def build_members(members: RequestMembers | None, path: Path, findings: Findings
         findings.note(_CACHES)
         findings.note(_RESPONSES)
     return attrs.evolve(members, level=level)
+
+
+def request_of(item: Any) -> RequestMembers | None:
+    """Return the members that an entry, alias, group or client sets."""
+    return part_of(item, RequestKeys).request

@@ -1,18 +1,23 @@
 """Checks of the response cache in a configuration file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
 from configfile import document
 from configfile.expanded import Unresolved
-from gateway.config.aliases import Route
-from gateway.config.cached_answers import AnswerCacheSettings, CacheUse
-from gateway.config.clients import ClientKey
-from gateway.config.findings import Findings
-from gateway.config.issuers import AdmitRule, TrustedIssuer
+from configfile.keys import part_of, with_part
+from gateway.config.building import Building
+from gateway.config.settings import Config
 from gateway.config.state_storage import check_place
 from gateway.config.urls import crosses_in_clear
+from gateway.features.answer_cache.settings import (
+    AnswerCacheKeys,
+    AnswerCacheSettings,
+    CacheUse,
+    ClientCacheKeys,
+    NameCacheKeys,
+)
 
 _ON_DISK: Final = AnswerCacheSettings(max_bytes=2**30)
 _NEEDS: Final = {
@@ -22,14 +27,9 @@ _NEEDS: Final = {
 _SCHEMES: Final = ("redis", "rediss", "unix")
 
 
-def build_answer_cache(
-    cache: AnswerCacheSettings,
-    aliases: Mapping[str, Route],
-    clients: Sequence[ClientKey | None],
-    issuers: Sequence[TrustedIssuer | None],
-    findings: Findings,
-) -> AnswerCacheSettings:
-    """Return the settings with their type's defaults, and report errors in them and in their uses."""
+def build_answer_cache(config: Config, building: Building) -> Config:
+    """Give the settings their type's defaults, and report errors in them and in their uses."""
+    cache, findings = part_of(config, AnswerCacheKeys).cache, building.findings
     check_place(cache, _NEEDS, "cache", findings)
     if cache.type == "redis" and cache.url and not isinstance(cache.url, Unresolved):
         if not _is_redis_address(cache.url):
@@ -39,7 +39,7 @@ def build_answer_cache(
                 "cache: the connection to Redis on another machine has no TLS: write rediss:// if the server supports "
                 "it"
             )
-    uses = tuple(_cache_settings(aliases, clients, issuers))
+    uses = tuple(_cache_settings(config))
     for place, use in uses:
         if use.ttl > cache.max_ttl:
             advice = "set a shorter time, or a longer `max_ttl` at the root: `cache: {max_ttl: 7d}`"
@@ -48,22 +48,21 @@ def build_answer_cache(
             )
     if "cache" in findings.given_attributes(()) and not uses:
         findings.no_effect(("cache",), "nothing uses the cache: set `cache: {ttl: 1h}` for an alias or a client key")
-    return findings.laid_over(AnswerCacheSettings() if cache.type == "memory" else _ON_DISK, cache, ("cache",))
+    base = AnswerCacheSettings() if cache.type == "memory" else _ON_DISK
+    return with_part(config, AnswerCacheKeys(findings.laid_over(base, cache, ("cache",))))
 
 
-def _cache_settings(
-    aliases: Mapping[str, Route], clients: Sequence[ClientKey | None], issuers: Sequence[TrustedIssuer | None]
-) -> Iterator[tuple[document.Path, CacheUse]]:
+def _cache_settings(config: Config) -> Iterator[tuple[document.Path, CacheUse]]:
     """Yield the cache settings of aliases, clients and rules with their paths."""
-    holders: list[tuple[document.Path, Route | ClientKey | AdmitRule | None]] = [
-        *((("model_aliases", name), alias) for name, alias in aliases.items()),
-        *((("client_keys", i), client) for i, client in enumerate(clients)),
-        *((("issuers", i, "admit", j), rule)
-          for i, issuer in enumerate(issuers) for j, rule in enumerate(issuer.admit if issuer else ())),
+    holders: list[tuple[document.Path, NameCacheKeys | ClientCacheKeys]] = [
+        *((("model_aliases", name), part_of(route, NameCacheKeys)) for name, route in config.model_aliases.items()),
+        *((("client_keys", i), part_of(client, ClientCacheKeys)) for i, client in enumerate(config.client_keys)),
+        *((("issuers", i, "admit", j), part_of(rule, ClientCacheKeys))
+          for i, issuer in enumerate(config.issuers) for j, rule in enumerate(issuer.admit)),
     ]  # fmt: skip
-    for path, holder in holders:
-        if holder is not None and isinstance(holder.cache, CacheUse):
-            yield (*path, "cache"), holder.cache
+    for path, keys in holders:
+        if isinstance(keys.cache, CacheUse):
+            yield (*path, "cache"), keys.cache
 
 
 def _is_redis_address(url: str) -> bool:

@@ -1,13 +1,14 @@
-"""The response cache: which responses it stores, where, and which clients get them."""
+"""The keys of the response cache: which responses it stores, where, and which clients get them."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import attrs
 
-from configfile.keys import Kind, setting
+from configfile.keys import Kind, part_of, setting
 from configfile.kinds import Secret, Size, Wait
 from configfile.wording import Wrong, describe
 from gateway.config.kinds import FilePath
+from gateway.config.parts import ClientRights, ItemPart
 
 CacheScope: TypeAlias = Literal["key", "group", "all"]
 """The clients that share a cached response: those with the same key, the same group, or all with this setting."""
@@ -22,6 +23,8 @@ CachePace: TypeAlias = Literal["none", "recorded"]
 @attrs.frozen(repr=False)
 class CacheUse:
     """The cache settings of a model name or a client."""
+
+    shown_members: ClassVar = "all"
 
     ttl: Wait = setting("The lifetime of a cached answer.")
     scope: CacheScope = setting(
@@ -79,3 +82,44 @@ class AnswerCacheSettings:
     max_request: Size = setting("Longer requests do not use the cache.", 2**20)
     max_answer: Size = setting("Longer answers are not cached.", 4 * 2**20)
     max_ttl: Wait = setting("The longest `ttl` of a name or a client.", 86400.0)
+
+
+@attrs.frozen
+class AnswerCacheKeys:
+    """The keys of the root."""
+
+    cache: AnswerCacheSettings = setting(
+        "The storage for cached answers.",
+        factory=AnswerCacheSettings,
+        shown="in memory; used only for names and clients with `cache`",
+        restart=True,
+    )
+
+
+@attrs.frozen
+class NameCacheKeys(ItemPart):
+    """The keys of an alias."""
+
+    cache: CacheUse | None = setting("Reuse the answer of an equal earlier request.", None, shown="never")
+
+
+@attrs.frozen
+class ClientCacheKeys(ItemPart):
+    """The keys of a client."""
+
+    cache: CacheSwitch = setting(
+        "Reuse the answer of an equal earlier request, for every model, instead of the name's `cache`. `false` turns "
+        "it off.",
+        None,
+        shown="as the name sets it",
+    )
+
+    def beyond_lead(self) -> tuple[str, str] | None:
+        if isinstance(self.cache, CacheUse) and self.cache.scope == "all":
+            return "cache.scope", "share no answers with other groups: set cache.scope to group"
+        return None
+
+
+def cache_of(client: ClientRights) -> CacheUse | Literal[False] | None:
+    """Return the cache settings of a client."""
+    return part_of(client, ClientCacheKeys).cache

@@ -1,0 +1,38 @@
+"""The keys of features in the items of a configuration: entries, aliases, groups, clients and rules."""
+
+from typing import Any, TypeVar
+
+import attrs
+
+from configfile.document import Path
+from configfile.keys import part_of, parts_of, with_parts
+from gateway.config.findings import Findings
+
+H = TypeVar("H")
+
+
+class ItemPart:
+    """Keys of a feature in an item, with their checks."""
+
+    def complete(self, item: Any, path: Path, findings: Findings) -> "ItemPart":
+        """Return the keys in their final form, and report mistakes in those of the ``item`` at ``path``."""
+        return self
+
+    def beyond_lead(self) -> tuple[str, str] | None:
+        """Return the place of a key that a lead must not give to a client, and the reason for a sentence."""
+        names = (name for name in attrs.fields_dict(type(self)) if self._is_given(name))  # type: ignore[arg-type]
+        return next(((name, f"have no {name}: remove it") for name in names), None)
+
+    def _is_given(self, name: str) -> bool:
+        return bool(getattr(self, name) != getattr(type(self)(), name))
+
+
+class ClientRights:
+    """The base of classes with the rights of a client, to which features add keys."""
+
+
+def with_completed_parts(item: H, path: Path, findings: Findings) -> H:
+    """Return ``item``, read at ``path``, with its parts in their final form."""
+    parts: dict[type, ItemPart] = {part: part_of(item, part) for part in parts_of(type(item))}
+    made = {part: keys.complete(item, path, findings) for part, keys in parts.items()}
+    return with_parts(item, made) if made else item
