@@ -8,7 +8,6 @@ import trio
 
 from gateway.exchange.run_queries import has_provider_runs, query_provider_runs
 from gateway.exchange.service import Service
-from gateway.features.metrics.endpoint import watch
 from gateway.open_features import RunningFeatures
 from gateway.serving.http_app import App
 from gateway.stores.store import Store, Unavailable
@@ -26,7 +25,7 @@ CUT_FLUSH: Final = 2.0
 
 def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> None:
     """Start the process's tasks with ``app``, and end them in order with it: background turns, the removal of expired
-    state, metrics, probes, providers' model lists and counters, and those of features."""
+    state, probes, providers' model lists and counters, and those of features."""
     store, background = service.store, service.background
     watching = trio.CancelScope()
 
@@ -40,7 +39,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
                 nursery.start_soon(service.provider_lists.run, service.upstream)
                 if has_provider_runs(service):
                     nursery.start_soon(query_provider_runs, service)
-                await watch(service)
 
     counters = service.allowances.counters
 

@@ -19,7 +19,6 @@ from gateway.counters.counter import Counters
 from gateway.counters.open_counters import open_counters
 from gateway.features.kept_ledger.ledger_keeping import LedgerWriter
 from gateway.features.live_view.live import LiveView, NoLiveView, open_live_view
-from gateway.features.metrics.metrics import Metrics, NoMetrics, open_metrics
 from gateway.features.prompt_caches.caching import PromptCaching
 from gateway.features.prompt_caches.feature import PromptCacheKeys
 from gateway.features.tracing.feature import TracingKeys
@@ -51,14 +50,6 @@ def open_ledger(config: Config, readable: bool | None, lifecycle: Lifecycle) -> 
     ledger.mask.apply_config(config)
     lifecycle.on_flush(ledger.flush)
     return ledger
-
-
-def observe_metrics(config: Config, ledger: Ledger) -> Metrics | NoMetrics:
-    """Return the metrics of the process, which observe ``ledger``."""
-    metrics = open_metrics(config, ledger.mask)
-    if isinstance(metrics, Metrics):
-        observation_of(ledger).observes.append(metrics.observe_exchange)
-    return metrics
 
 
 def open_allowances(config: Config, shared: "SharedTables | None", clients: ClientSource) -> Allowances:
@@ -111,7 +102,6 @@ def open_observers(
     steps: "StepSet | None",
     authenticator: Authenticator,
     ledger: Ledger,
-    metrics: Metrics | NoMetrics,
     finished: "FinishedRecords | None" = None,
     contents: "ContentKeeper | None" = None,
 ) -> "tuple[FinishedRecords | None, ContentKeeper | None]":
@@ -124,7 +114,7 @@ def open_observers(
     from gateway.telemetry.content import ContentKeeper
 
     if finished is None:
-        finished = FinishedRecords(metrics)
+        finished = FinishedRecords(ledger.figures)
         observation_of(ledger).observes.append(finished.observe)
         ledger.finishers.append(finished.finish)
     finished.use(steps, authenticator.find_group)
@@ -196,7 +186,7 @@ def raise_new_budgets(
         raise_to_opening(allowances, budgets, opening)
 
 
-def open_tracer(config: Config, metrics: Metrics | NoMetrics, ledger: Ledger) -> ExchangeTracer:
+def open_tracer(config: Config, ledger: Ledger) -> ExchangeTracer:
     """Return the tracer of exchanges and add it to the observers of ``ledger``.
 
     It does nothing unless the configuration or the environment names a collector."""
@@ -206,7 +196,7 @@ def open_tracer(config: Config, metrics: Metrics | NoMetrics, ledger: Ledger) ->
         return ExchangeTracer()
     from gateway.features.tracing.tracing import Tracing, open_tracing
 
-    tracing = open_tracing(config, metrics, ledger.mask)
+    tracing = open_tracing(config, ledger)
     if isinstance(tracing, Tracing):
         observation_of(ledger).observes.append(tracing.observe)
     return tracing

@@ -18,7 +18,6 @@ from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.open_features import open_features, with_people
 from gateway.open_parts import (
     max_chunk,
-    observe_metrics,
     open_allowances,
     open_configured_view,
     open_health,
@@ -78,8 +77,7 @@ def open_service(
         store.limit_owners(storage_limits(config))
     ledger = open_ledger(config, readable, lifecycle)
     kept_ledger = open_kept_ledger(config, ledger, store, lifecycle)
-    metrics = observe_metrics(config, ledger)
-    tracing = open_tracer(config, metrics, ledger)
+    tracing = open_tracer(config, ledger)
     allowances = open_allowances(config, shared, clients)
     raise_new_budgets(config, kept_ledger, allowances)
     health = open_health(config, shared)
@@ -88,7 +86,7 @@ def open_service(
         health.share_outages(remote.notes)
         balancer.share_pins(remote.notes)
     authenticator, shares = Authenticator(config), Shares()
-    finished, contents = open_observers(steps, authenticator, ledger, metrics)
+    finished, contents = open_observers(steps, authenticator, ledger)
     service = Service(
         router=Router(config),
         upstream=open_upstream(config, shares),
@@ -108,7 +106,6 @@ def open_service(
         health=health,
         balancer=balancer,
         live_view=open_configured_view(config, ledger),
-        metrics=metrics,
         tracing=tracing,
         accounts=AccountDirectory(config),
         inventory=open_object_inventory(config),
@@ -121,9 +118,7 @@ def open_service(
     )
     service = with_features(config, service, secrets, NO_OPTIONS if record is None else {"record": record})
     service.provider_lists.follow(config, service.credentials)
-    observation_of(service.ledger).hooks = service.hooks.observe
-    for feature in service.features.values():
-        feature.use()
+    _use_features(service)
     return service
 
 
@@ -137,13 +132,22 @@ def with_features(
     ``service``. Changes nothing."""
     ports = Ports(
         service.router, service.authenticator, service.allowances, service.ledger, service.upstream, service.health,
-        service.lifecycle, service.store, service.shared, secrets=secrets, clients=service.clients,
+        service.lifecycle, service.admission.shares, service.balancer, service.background, service.store,
+        service.shared, secrets=secrets, clients=service.clients,
         options=options,
     )  # fmt: skip
     features = open_features(config, ports, service.features)
     hooks = combine(one.hooks for one in features.values())
     credentials = {**sources_of(config, service.credentials), **dict(hooks.credentials)}
     return attrs.evolve(service, features=features, hooks=hooks, credentials=credentials)
+
+
+def _use_features(service: Service) -> None:
+    """Let new exchanges be observed by the features of ``service``, and what outlives these use them."""
+    observation_of(service.ledger).hooks = service.hooks.observe
+    service.ledger.figures.reports = (service.kept_ledger.report, *service.hooks.report)
+    for feature in service.features.values():
+        feature.use()
 
 
 def prepare_service(config: Config, service: Service, secrets: SecretReader | None = None) -> Service:
@@ -162,13 +166,12 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
 
     Runs in the event loop."""
     finished, contents = open_observers(
-        service.steps, service.authenticator, service.ledger, service.metrics, service.finished, service.contents
+        service.steps, service.authenticator, service.ledger, service.finished, service.contents
     )
     service = attrs.evolve(service, finished=finished, contents=contents)
     use_clients(config, service, before)
     config = attrs.evolve(config, people=service.authenticator.people)
     service.upstream.set_limits(config.limits.upstream_connections, max_chunk(config))
-    service.metrics.permit_names(config)
     service.health.apply_config(config)
     service.provider_lists.follow(config, service.credentials)
     return attrs.evolve(
@@ -207,6 +210,4 @@ def use_clients(config: Config, service: Service, before: Service) -> None:
     if service.finished is not None:
         service.finished.use(service.steps, service.authenticator.find_group)
     service.tracing.use_groups(service.authenticator.find_group)
-    observation_of(service.ledger).hooks = service.hooks.observe
-    for feature in service.features.values():
-        feature.use()
+    _use_features(service)

@@ -77,7 +77,8 @@ ARROWS: Final = {
         routing stores streaming""",
     "gateway.telemetry": "config ledger providers.apis providers.neutral request seams streaming",
     "gateway.seams": """
-        access allowances config health http ledger request routing serving shared stores streaming upstream""",
+        access allowances balancing config conversations health http ledger request routing serving shared stores
+        streaming upstream""",
     "gateway.open_features": "config seams",
     "gateway.exchange": """
         access allowances balancing config conversations health http kept_objects ledger logs providers.apis

@@ -303,7 +303,7 @@ async def serve_config(
         async with _raise_step_errors(service.steps), trio.open_nursery() as nursery:
             if others is not None:
                 nursery.start_soon(others.answer, lambda: served.current[1])
-            report_stale = service.metrics.report_stale_keys
+            report_stale = partial(service.ledger.figures.set, "trigate_stored_keys_stale_seconds")
             nursery.start_soon(clients.follow, lambda: served.current[0], served.change_clients, report_stale)
             served_config.serve(served, clients, listeners, nursery)
             if owns_process:

@@ -67,7 +67,7 @@ class ServedConfig(trio.abc.AsyncResource):
                 self._source.accept()
         good = good and reload_certificates(self._listeners)
         if self._alone:
-            self._app.current[1].metrics.count_reload(good)
+            self._app.current[1].ledger.figures.add("trigate_config_reloads_total", "accepted" if good else "refused")
 
     async def _read_secrets(self) -> None:
         """Read the new secrets in stores of the configuration's next version."""
@@ -107,7 +107,7 @@ class ServedConfig(trio.abc.AsyncResource):
             await applied.wait()
 
         secrets.apply = apply
-        report = self._app.current[1].metrics.report_stale_secrets
+        report = partial(self._app.current[1].ledger.figures.set, "trigate_secret_stale_seconds")
         follow = partial(secrets.follow, lambda: self._app.current[0], report, at_once=not self._alone)
         self._nursery.start_soon(follow)
 

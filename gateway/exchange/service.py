@@ -16,7 +16,6 @@ from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.hedged import HedgeShares
 from gateway.features.kept_ledger.ledger_keeping import LedgerWriter
 from gateway.features.live_view.live import LiveView, NoLiveView, OtherLiveViews
-from gateway.features.metrics.metrics import Metrics, NoMetrics
 from gateway.features.model_lists.lists import ProviderLists
 from gateway.health.health import Health
 from gateway.kept_objects.inventory import Inventory
@@ -116,7 +115,6 @@ class Service:
     hedge_shares: HedgeShares = attrs.field(factory=HedgeShares)
     live_view: LiveView | NoLiveView = attrs.field(factory=NoLiveView)
     other_workers: OtherLiveViews | None = None
-    metrics: Metrics | NoMetrics = attrs.field(factory=NoMetrics)
     tracing: ExchangeTracer = attrs.field(factory=ExchangeTracer)
     credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)
     provider_lists: ProviderLists = attrs.field(factory=ProviderLists)

@@ -3,7 +3,6 @@
 import logging
 import sys
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -12,6 +11,7 @@ import msgspec
 
 from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths
 from gateway.ledger.bill import AttemptRecord
+from gateway.ledger.figures import Figures
 from gateway.ledger.record import UNOBSERVED, ArrivedRequest, Ended, Record, RecordObservers, StepsReport
 from gateway.logs.audit import Audit
 from gateway.logs.masking import Mask, without_quotations
@@ -45,8 +45,8 @@ class Ledger:
 
     ``readable`` selects lines for people instead of JSON; the default depends on whether standard error is a terminal.
     ``open_records`` are the records of running exchanges. ``mask`` removes secrets from lines. ``audit`` records events
-    that belong to no exchange. ``observe`` starts the observers of each exchange. ``counts`` are
-    the events that metrics have not taken yet, by the metric's name."""
+    that belong to no exchange. ``observe`` starts the observers of each exchange. ``figures`` are
+    those of other events."""
 
     def __init__(self, readable: bool | None = None) -> None:
         readable = sys.stderr.isatty() if readable is None else readable
@@ -54,7 +54,7 @@ class Ledger:
         self.mask = Mask()
         self.audit = Audit()
         self.count = 0
-        self.counts: Counter[str] = Counter()
+        self.figures = Figures()
         self.open_records: set[Record] = set()
         self._tiers_without_price: set[tuple[str, str]] = set()
         self.observe: Callable[[Record, ArrivedRequest | None], RecordObservers] = lambda record, arrival: UNOBSERVED

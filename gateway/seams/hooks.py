@@ -1,9 +1,10 @@
 """The additions of features to requests, as tuples that are fixed when a configuration is opened."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 
+from gateway.ledger.figures import Figures
 from gateway.seams.edit_sent import BeginEdits, EditSent
 from gateway.seams.observe import Observe
 from gateway.seams.response_forms import FormsOf
@@ -22,6 +23,7 @@ class Hooks:
     - ``begin_edits``, ``edit_sent`` (``gateway.seams.edit_sent``): what providers receive
     - ``wrap_origin`` (``gateway.seams.wrap_origin``): where responses come from
     - ``observe`` (``gateway.seams.observe``): what learns about exchanges
+    - ``report`` (``gateway.ledger.figures``): figures that metrics take
     - ``credentials`` (``gateway.seams.secrets``): sources of credentials, with the names of their entries
     - ``response_forms`` (``gateway.seams.response_forms``): errors and headers for certain programs
     - ``routes`` (``gateway.seams.route``): paths"""
@@ -32,6 +34,7 @@ class Hooks:
     wrap_origin: tuple[WrapOrigin, ...] = ()
     observe: tuple[Observe, ...] = ()
     response_forms: tuple[FormsOf, ...] = ()
+    report: tuple[Callable[[Figures], object], ...] = ()
     routes: tuple[RoutesOf, ...] = ()
 
 

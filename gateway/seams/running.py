@@ -22,8 +22,11 @@ import attrs
 import trio
 
 from gateway.access.authentication import Authenticator
+from gateway.access.shares import Shares
 from gateway.allowances.allowances import Allowances
+from gateway.balancing.balancer import Balancer
 from gateway.config.settings import Config
+from gateway.conversations.background import Background, NoBackground
 from gateway.health.health import Health
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
@@ -96,6 +99,9 @@ class Ports:
     upstream: Upstream
     health: Health
     lifecycle: Lifecycle
+    shares: Shares
+    balancer: Balancer
+    background: Background | NoBackground
     store: Store | None
     shared: "SharedTables | None"
     opened: Mapping[str, Running] = attrs.field(factory=dict)

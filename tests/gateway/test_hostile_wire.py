@@ -17,7 +17,7 @@ from tests.support.every_route import ROUTES_KEY, ServedRoute, ordinary_request,
 from tests.support.harness import PATIENCE
 from tests.support.hostile_wire import HostileWire
 from tests.support.in_process import gateway
-from tests.support.metrics_page import Numbers, page_of
+from tests.support.metrics_page import Numbers, metrics_of, page_of
 from tests.support.settled_lines import logged_exchanges
 
 ROUTES: Final = [one for one in served_routes() if "events" not in one.path]  # those of pages never end
@@ -44,7 +44,7 @@ async def test_nothing_of_random_traffic_stays(seed, steps, caplog):
                 nursery.start_soon(send_requests, port, f"client-{client}", random.Random(dice.random()))
         await eventually(lambda: not served.service.lifecycle.connections)
         await eventually(lambda: served.service.upstream.stats().active == 0)
-        page = Numbers(page_of(served.service.metrics))
+        page = Numbers(page_of(metrics_of(served.service)))
     lines = logged_exchanges(caplog)
     assert [line for line in lines if line["ended"] == "internal_error"] == []
     assert [id for id, count in Counter(line["request_id"] for line in lines).items() if count > 1] == []

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.exchange.service import Service
 from gateway.features.metrics.metrics import Metrics
+from gateway.features.metrics.opening import RunningMetrics
 from tests.support.harness import (
     Gateway,
     eventually,
@@ -34,6 +36,13 @@ class Numbers:
         return {
             (one.name, frozenset(one.labels.items())): one.value for one in self._samples if one.name.endswith(ends)
         }
+
+
+def metrics_of(service: Service) -> Metrics:
+    """Return the metrics of a gateway in the test's process."""
+    running = service.features["metrics"]
+    assert isinstance(running, RunningMetrics)
+    return running.metrics
 
 
 def numbers(gateway: Gateway, **headers: str) -> Numbers:

@@ -42,9 +42,9 @@ def open_cache(config: Config, ports: Ports, before: Running | None) -> OpenCach
     uses = CacheUses.of(config)
     if isinstance(before, OpenCache):
         return OpenCache(before.cache, uses)
-    counts = ports.ledger.counts
+    figures = ports.ledger.figures
     cache = AnswerCache(
-        part_of(config, AnswerCacheKeys).cache, _answer_store(config), note_failure=lambda: counts.update((FAILURES,))
+        part_of(config, AnswerCacheKeys).cache, _answer_store(config), note_failure=lambda: figures.add(FAILURES)
     )
     return OpenCache(cache, uses)
 

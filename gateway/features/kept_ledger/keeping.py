@@ -34,6 +34,7 @@ from gateway.features.kept_ledger.columns import (
 from gateway.features.kept_ledger.ledger_keeping import LedgerWriter, Step
 from gateway.features.kept_ledger.line import UNPRICED, LedgerLine, line_of, rows_of
 from gateway.features.kept_ledger.table import LedgerTable
+from gateway.ledger.figures import Figures
 from gateway.ledger.record import Record
 from gateway.seams.observe import ExchangeObserver
 from gateway.stores.store import Unavailable
@@ -87,11 +88,19 @@ class TableLedgerWriter(LedgerWriter, ExchangeObserver):
         self._reported_lost = 0
         self._is_unavailable = self._has_folded = False
 
+    def report(self, figures: Figures) -> None:
+        if lost := self.take_lost():
+            figures.add("trigate_ledger_lines_lost_total", by=lost)
+        if folded := self.take_folded():
+            figures.add("trigate_ledger_lines_folded_total", by=folded)
+
     def take_lost(self) -> int:
+        """Return the number of exchanges since the last call that are in no line and no sum."""
         found, self._reported_lost = self._overflow.lost - self._reported_lost, self._overflow.lost
         return found
 
     def take_folded(self) -> int:
+        """Return the number of lines since the last call that were replaced by sums."""
         found, self._folded = self._folded, 0
         return found
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.config.settings import Config
+from gateway.ledger.figures import Figures
 
 if TYPE_CHECKING:
     from gateway.features.kept_ledger.table import LedgerTable
@@ -21,13 +22,9 @@ class LedgerWriter:
     table: "LedgerTable | None" = None
     """The table of the lines, for queries."""
 
-    def take_lost(self) -> int:
-        """Return the number of exchanges since the last call that are in no line and no sum."""
-        return 0
-
-    def take_folded(self) -> int:
-        """Return the number of lines since the last call that were replaced by sums."""
-        return 0
+    def report(self, figures: Figures) -> None:
+        """Count the exchanges since the last call that are in no line and no sum, and the lines that were replaced by
+        sums."""
 
     def use_config(self, config: Config) -> None:
         """Use the time zone, clients and groups of ``config`` from now on."""

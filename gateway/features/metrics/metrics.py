@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 import gateway
-from configfile.keys import part_of
 from gateway.config.loading import Config
 from gateway.features.metrics import rows
 from gateway.features.metrics.rows import MetricRow
-from gateway.features.metrics.settings import MetricsKeys
 from gateway.features.metrics.shared_metrics import FOLDER, WorkersCollector, add_to_file
 from gateway.ledger.bill import AttemptRecord, Charge
 from gateway.ledger.buckets import GAPS, Buckets
+from gateway.ledger.figures import Figures
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.logs.masking import Mask
 from gateway.seams.observe import ExchangeObserver
@@ -162,15 +161,15 @@ class Metrics(ExchangeObserver):
         self.set(rows.CLIENT, 1, client, group)
         self._shown[client] = group
 
-    def count_reload(self, good: bool) -> None:
-        """Count a reload of the configuration."""
-        self.add(rows.RELOADS, _result_label(good))
-
-    def report_stale_keys(self, stale: float) -> None:
-        self.set(rows.KEYS_STALE, stale)
-
-    def report_stale_secrets(self, stale: float) -> None:
-        self.set(rows.SECRETS_STALE, stale)
+    def take(self, figures: Figures) -> None:
+        """Count and set the ``figures`` that are no part of an exchange."""
+        counts, gauges = figures.take()
+        for (name, *labels), by in counts.items():
+            self.add(rows.BY_NAME[name], *labels, by=by)
+        for (name, *labels), value in gauges.items():
+            self.set(rows.BY_NAME[name], value, *labels)
+        while figures.steps:
+            self.count_steps(figures.steps.popleft())
 
     def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:
         """Increase a counter."""
@@ -443,28 +442,6 @@ class Metrics(ExchangeObserver):
         return generate_latest(registry)
 
 
-class NoMetrics:
-    """The ``Metrics`` of a process with disabled metrics."""
-
-    def permit_names(self, config: Config) -> None:
-        return
-
-    def count_reload(self, good: bool) -> None:
-        return
-
-    def report_stale_keys(self, stale: float) -> None:
-        return
-
-    def report_stale_secrets(self, stale: float) -> None:
-        return
-
-    def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:
-        return
-
-    def count_steps(self, steps: Iterable[Mapping[str, Any]]) -> None:
-        return
-
-
 def _make_metric(row: MetricRow, registry: "CollectorRegistry") -> Any:
     import prometheus_client
 
@@ -518,10 +495,8 @@ def count_reload(folder: Path, good: bool) -> None:
     add_to_file(folder, "counter_supervisor.db", {key: 1})
 
 
-def open_metrics(config: Config, mask: Mask | None = None) -> Metrics | NoMetrics:
+def open_metrics(config: Config, mask: Mask | None = None) -> Metrics:
     """Return the metrics of this process."""
-    if part_of(config, MetricsKeys).metrics == "off":
-        return NoMetrics()
     folder = os.environ.get(FOLDER)
     metrics = Metrics(Path(folder) if folder else None, mask)
     metrics.permit_names(config)

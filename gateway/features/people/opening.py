@@ -23,6 +23,7 @@ from gateway.features.people.seen import SeenPeople
 from gateway.features.people.sessions import Sessions
 from gateway.features.people.spend_forms import spend_forms_of
 from gateway.features.people.store import PeopleStore
+from gateway.ledger.figures import Figures
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 
@@ -111,8 +112,14 @@ def open_people(config: Config, ports: Ports, before: Running | None) -> PeopleO
     hooks = Hooks(
         response_forms=(partial(spend_forms_of, config.limit_message),),
         routes=(partial(sign_in_routes, config), partial(claude_code_routes, config)),
+        report=(partial(_report_stale_keys, tasks.issuers),),
     )
     return PeopleOfConfig(hooks, tasks, config, gate, followed, own_keys, sessions)
+
+
+def _report_stale_keys(issuers: IssuerDirectory, figures: Figures) -> None:
+    for name, seconds in issuers.stale_seconds().items():
+        figures.set("trigate_issuer_stale_seconds", seconds, name)
 
 
 def _open_sessions(

@@ -13,8 +13,6 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 import trio
 
-from gateway.features.metrics.metrics import Metrics, NoMetrics
-from gateway.features.metrics.rows import STEP_RECORDS_LOST
 from gateway.features.steps.answer_texts import AnswerTexts
 from gateway.features.steps.loaded import AppliedSteps, LoadedStep, StepSet
 from gateway.features.steps.masks import Placeholders
@@ -27,6 +25,7 @@ from gateway.features.steps.shapes import array
 from gateway.features.steps.tables import answer_table_for, table_for
 from gateway.features.steps.verdicts import StepRecords, unavailable
 from gateway.http.threads import call_in_thread
+from gateway.ledger.figures import Figures
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.seams.observe import ExchangeObserver
 from gateway.telemetry.content import ExchangeContent
@@ -245,7 +244,7 @@ class ObserverQueues:
         if pending.masks:
             masking = TextMasking(finished, self.steps.mask_key)
             request, response = await masking.mask(pending.masks, request, response)
-            self._sink.metrics.count_steps(masking.records.fields())
+            self._sink.figures.steps.append(masking.records.fields())
         return attrs.evolve(
             finished,
             request=None if request is None else request.decode("utf-8", "replace"),
@@ -353,8 +352,8 @@ class FinishedRecords(ExchangeObserver):
 
     An exchange belongs to the configuration of its start."""
 
-    def __init__(self, metrics: Metrics | NoMetrics) -> None:
-        self.metrics = metrics
+    def __init__(self, figures: Figures) -> None:
+        self.figures = figures
         self._current: ObserverQueues | None = None
         self._open: dict[Record, ObserverQueues] = {}
         self._queues: list[ObserverQueues] = []
@@ -376,7 +375,7 @@ class FinishedRecords(ExchangeObserver):
 
     def count_lost(self, name: str, reason: LostReason, count: int) -> None:
         """Count records that the observer ``name`` does not get."""
-        self.metrics.add(STEP_RECORDS_LOST, name, reason, by=count)
+        self.figures.add("trigate_step_records_lost_total", name, reason, by=count)
 
     def observe(self, record: Record, arrival: ArrivedRequest | None = None) -> "FinishedRecords | None":
         """Observe the exchange of ``record`` if there are observers."""

@@ -18,8 +18,6 @@ import gateway
 from configfile.keys import part_of
 from gateway.config.loading import Config
 from gateway.config.redaction import Secrets
-from gateway.features.metrics.metrics import Metrics, NoMetrics
-from gateway.features.metrics.rows import SPANS
 from gateway.features.tracing.settings import TracingKeys
 from gateway.features.tracing.settings import TracingSettings as Settings
 from gateway.features.tracing.spans import (
@@ -35,6 +33,7 @@ from gateway.features.tracing.spans import (
 )
 from gateway.http.headers import Headers
 from gateway.ledger.bill import AttemptRecord
+from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import ArrivedRequest, Record, StepWork
 from gateway.logs.masking import Mask
 from gateway.seams.observe import ExchangeObserver
@@ -278,7 +277,7 @@ class Tracing(ExchangeTracer):
             await trio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
 
 
-def open_tracing(config: Config, metrics: Metrics | NoMetrics, mask: Mask) -> ExchangeTracer:
+def open_tracing(config: Config, ledger: Ledger) -> ExchangeTracer:
     """Return the tracer of this process, if ``tracing`` or the environment names a collector."""
     settings = part_of(config, TracingKeys).tracing
     if settings is None and not any(os.environ.get(f"{_EXPORTER}{name}ENDPOINT") for name in ("", "TRACES_")):
@@ -288,12 +287,10 @@ def open_tracing(config: Config, metrics: Metrics | NoMetrics, mask: Mask) -> Ex
         return ExchangeTracer()
 
     def count_dropped(count: int) -> None:
-        metrics.add(SPANS, by=count)
+        ledger.figures.add("trigate_spans_dropped_total", by=count)
 
-    if isinstance(metrics, Metrics):
-        metrics.open_registry()  # the SDK's threads may count, too, and the client library locks
     try:
-        return Tracing(settings, count_dropped, mask)
+        return Tracing(settings, count_dropped, ledger.mask)
     except ImportError:
         log.warning("traces are not sent, because the SDK is missing: pip install 'trigate[otel]'")
         return ExchangeTracer()

@@ -14,7 +14,6 @@ import trio
 from gateway.config.loading import Config, from_mapping
 from gateway.exchange.service import Service
 from gateway.features.live_view.live import COLUMNS, View
-from gateway.features.metrics.metrics import Metrics
 from gateway.open_service import open_service
 from gateway.reload import ReloadableApp
 from gateway.serving.lifecycle import Lifecycle
@@ -23,7 +22,7 @@ from gateway.serving.worker import serve
 from gateway.upstream.client import Upstream
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE, Reply, Wire, complaint, config, post, provider, request
-from tests.support.metrics_page import Numbers, chunk, page_of
+from tests.support.metrics_page import Numbers, chunk, metrics_of, page_of
 from tests.support.raw_call import SSE
 from tests.support.upstreams import PATHS
 
@@ -44,8 +43,7 @@ class Running:
         return await trio.to_thread.run_sync(request, f"http://127.0.0.1:{self.port}", "POST", PATHS[api], body)
 
     def numbers(self) -> Numbers:
-        assert isinstance(self.service.metrics, Metrics)
-        return Numbers(page_of(self.service.metrics))
+        return Numbers(page_of(metrics_of(self.service)))
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ import trio.testing
 import yaml
 
 from gateway.config.loading import load
-from gateway.features.metrics.metrics import NoMetrics
 from gateway.features.steps.loaded import LoadedStep
 from gateway.features.steps.loading import load_steps
 from gateway.features.steps.observers import BATCH, RECORDS, FinishedRecords, ObserverQueue, PendingRecord
+from gateway.ledger.figures import Figures
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.open_service import open_service
@@ -223,7 +223,7 @@ def test_the_writer_on_the_page_of_steps_stores_requests_in_sqlite(tmp_path, ups
 async def test_an_observer_adds_less_than_50_microseconds_to_an_exchange(tmp_path):
     (step,) = (steps := load_steps(step_config(tmp_path, yaml.safe_dump([observer("facts")]), CODE))).steps
     assert step.is_observer
-    finished, ledger = FinishedRecords(NoMetrics()), Ledger(readable=False)
+    finished, ledger = FinishedRecords(Figures()), Ledger(readable=False)
     finished.use(steps, lambda client: None)
     times = []
     for number in range(500):
