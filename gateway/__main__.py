@@ -179,42 +179,25 @@ def explain(**_: Any) -> None:
     "--write", type=click.Path(path_type=Path), metavar="NEW", help="Write the result to NEW, which must not exist yet."
 )
 @click.option(
-    "--keys",
-    type=click.Path(path_type=Path),
-    metavar="EXPORT",
-    help="Import client keys from an export of the table LiteLLM_VerificationToken (CSV or JSON).",
-)
-@click.option(
-    "--teams",
-    type=click.Path(path_type=Path),
-    metavar="EXPORT",
-    help="Import the teams of these keys from an export of the table LiteLLM_TeamTable.",
-)
-@click.option(
     "--database",
     metavar="NAME",
     help="Import keys, teams and budgets from LiteLLM's database: a variable with its URL.",
 )
 @click.option("--partial", is_flag=True, help="Write the result even if some models cannot be converted.")  # fmt: skip
-def import_config(file: Path, write: Path | None, database: str | None, **options: Any) -> None:
+def import_config(file: Path, write: Path | None, database: str | None, partial: bool) -> None:
     """Convert FILE, the config of a LiteLLM proxy, and print the result.
 
     Comments and a summary list the settings that trigate cannot convert, and the consequences. A model that cannot
     be converted is an error, because requests for it might reach another provider; --partial accepts that.
 
-    --database and --keys import the hashes of keys, so clients keep their keys. The connection to the database is
-    read-only.
-
-    Guardrails become the section `steps`; docs/migrating-reference.md lists those without a counterpart.
+    --database imports the hashes of keys, so clients keep their keys. The connection to the database is read-only.
 
     Exit status: 0 if everything important was converted, 3 if model names, protection or money settings were lost,
     1 if there is no result.
     """
     from gateway.commands.imports.command import run
 
-    if database is not None and (options["keys"] or options["teams"]):
-        raise click.UsageError("--database has the keys and teams: leave out --keys and --teams")
-    sys.exit(run(file, write, database=database, **options))
+    sys.exit(run(file, write, partial, database))
 
 
 main.add_command(keys)

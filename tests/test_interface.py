@@ -12,7 +12,8 @@ import pytest
 from tests.pages.interface import FILE, interface
 
 REMOVED = {
-    "explain --if", "step", "step test", "step test --api", "step test --config", "step test --key",
+    "explain --if", "import --keys", "import --teams",
+    "step", "step test", "step test --api", "step test --config", "step test --key",
     "step test --texts",
     *(
         f"load --{option}"

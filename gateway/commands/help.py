@@ -24,6 +24,8 @@ REMOVED: Final[Mapping[str, str]] = {
     "cache --model": "it belonged to the comparison of files; the log and trigate cache name the cause of each miss",
     "cache FILE": "send the requests through a gateway; its log and trigate cache name the cause of each miss",
     "step": "use trigate steps try",
+    "import --keys": "give --database the URL of LiteLLM's database, or of a copy of it",
+    "import --teams": "give --database the URL of LiteLLM's database, or of a copy of it",
 }  # fmt: skip
 """What to do instead of a removed option, argument or command."""
 

@@ -1,16 +1,18 @@
 """A LiteLLM proxy's file of twelve models and its keys: imported, checked, served, and asked by its clients."""
 
 import itertools
-import shutil
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from gateway.commands.imports.result import Result, summary
 from tests.support.command_line import invoke
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import ROOT, Gateway, eventually, exchanges, free_port, refusing_port, request
+from tests.support.litellm_files import file_text, import_with_tables
 from tests.support.redis import collect_left_open
 
 ENV = {
@@ -22,51 +24,47 @@ pytestmark = [  # coredis leaves the channels of a failed connection open
     pytest.mark.filterwarnings("ignore:.*MemoryObject:pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
 ]
-EXPORTS = ("--keys", "keys.csv", "--teams", "teams.csv")
+DATA = ROOT / "tests/data/litellm"
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("litellm")
-    for name in ("config.yaml", "keys.csv", "teams.csv"):
-        shutil.copy(ROOT / "tests/data/litellm" / name, path)
-    return path
+    return tmp_path_factory.mktemp("litellm")
 
 
 @pytest.fixture(scope="module")
-def gateway(folder: Path) -> Iterator[Gateway]:
+def result() -> Result:
+    return import_with_tables(DATA / "config.yaml", json.loads((DATA / "tables.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def gateway(folder: Path, result: Result) -> Iterator[Gateway]:
     """The imported file, served; its providers are the stand-in, but for one that is not there."""
-    done = invoke("import", "config.yaml", *EXPORTS, "--partial", "--write", "trigate.yaml", cwd=folder)
-    assert done.returncode == 3, done.stderr
+    (folder / "trigate.yaml").write_text(file_text(result))
     with mock_thread() as mock, refusing_port() as refused:
         env = {**ENV, **dict.fromkeys(("OPENAI_BASE", "ANTHROPIC_BASE", "LOCAL_BASE"), mock.url)}
-        env |= dict.fromkeys(("AZURE_BASE", "PRESIDIO_ANALYZER_API_BASE"), f"http://127.0.0.1:{refused}")
+        env["AZURE_BASE"] = f"http://127.0.0.1:{refused}"
         checked = invoke("check", "trigate.yaml", cwd=folder, env=env)
         assert checked.returncode == 0, checked.stderr
         strict = invoke("check", "--strict", "trigate.yaml", cwd=folder, env=env)
         assert strict.returncode == 0, strict.stderr
         settings, port = yaml.safe_load((folder / "trigate.yaml").read_text()), free_port()
-        # Langfuse's place is the stand-in, which takes no traces: a test sends nothing to other machines.
-        here = {"listeners": [{"port": port}], "tracing": {**settings["tracing"], "endpoint": mock.url}}
-        with gateway_thread({**settings, **here}, port, env=env) as process:
+        with gateway_thread({**settings, "listeners": [{"port": port}]}, port, env=env) as process:
             yield process
     collect_left_open()
 
 
-def test_the_summary_says_what_is_lost_by_what_it_means(folder):
-    found = invoke("import", "config.yaml", *EXPORTS, "--partial", cwd=folder)
-    assert found.returncode == 3
-    lines = found.stderr.splitlines()
+def test_the_summary_says_what_is_lost_by_what_it_means(result):
+    lines = [*summary(result)]
     assert lines[0] == (
-        "Converted: 11 of 12 models, 1 alias, 2 names with several targets (groups and fallbacks), 1 group, 6 "
-        "client keys and 1 step."
+        "Converted: 11 of 12 models, 1 alias, 2 names with several targets (groups and fallbacks), 1 group and 6 "
+        "client keys."
     )
     assert lines[1].endswith("invalid already: blocked-one (blocked), expired-one (expired 2025-03-01).")
     assert [line.split(" (")[0].strip() for line in lines[3:]] == [
         "model names and behaviour",
         "protection",
-        "residency",
         "money",
         "logs",
         "less important",
@@ -75,7 +73,7 @@ def test_the_summary_says_what_is_lost_by_what_it_means(folder):
     for lost in ("titan-on-sagemaker", "the key sagemaker-only"):
         assert lost in lines[3]
     for secret in ("AIza", "pk-written"):
-        assert secret not in found.stdout + found.stderr
+        assert secret not in file_text(result) + "".join(lines)
 
 
 @pytest.mark.sample(8)

@@ -1,16 +1,14 @@
 """Keys that LiteLLM rejects stay rejected after the import, in each form of its clients' requests."""
 
 import hashlib
-import json
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.support.command_line import invoke
 from tests.support.compatible_forms import HELLO, compatible_requests
 from tests.support.gateway_thread import gateway_thread, mock_thread
-from tests.support.litellm_files import TOKEN_COSTS, item
+from tests.support.litellm_files import TOKEN_COSTS, file_text, import_with_tables, item
 
 PERIOD = {"max_budget": 5, "budget_duration": "30d", "budget_reset_at": "2999-01-01T00:00:00"}
 TEAMS = [
@@ -50,10 +48,8 @@ def gateway(tmp_path_factory):
             {"token": hashlib.sha256(secret(name).encode()).hexdigest(), "key_alias": name, "models": [], **columns}
             for name, (_, columns) in KEYS.items()
         ]
-        (folder / "keys.json").write_text(json.dumps(rows))
-        (folder / "teams.json").write_text(json.dumps(TEAMS))
-        done = invoke("import", "litellm.yaml", "--keys", "keys.json", "--teams", "teams.json", cwd=folder)
-        moved = yaml.safe_load(done.stdout)
+        tables = {"LiteLLM_VerificationToken": rows, "LiteLLM_TeamTable": TEAMS}
+        moved = yaml.safe_load(file_text(import_with_tables(folder / "litellm.yaml", tables)))
         moved |= {"listeners": [{"port": 0}], "trusted_proxies": ["127.0.0.1"], "compatibility": ["azure", "litellm"]}
         with gateway_thread(moved, env={"KEY": "sk-up"}) as found:
             yield found

@@ -1,10 +1,14 @@
 """Short builders for LiteLLM proxy files, and their conversion by ``trigate import``."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from gateway.commands.imports.command import read_with_includes
 from gateway.commands.imports.litellm import convert_litellm
+from gateway.commands.imports.litellm_database import clients_of_tables
 from gateway.commands.imports.result import Result, lines
 from gateway.config.loading import Config, from_mapping
 
@@ -26,3 +30,8 @@ def convert_file(*models: Any, **sections: Any) -> tuple[Config, str, dict[str, 
     text = file_text(convert_litellm({"model_list": list(models), **sections}))
     content = yaml.load(text, yaml.CSafeLoader)
     return from_mapping(content), text, content
+
+
+def import_with_tables(file: Path, tables: Mapping[str, Sequence[dict[str, Any]]]) -> Result:
+    """Return the result for a file and these tables of LiteLLM's database."""
+    return convert_litellm(read_with_includes(file)[0], clients_of_tables(tables))

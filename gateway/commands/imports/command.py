@@ -5,7 +5,6 @@ counterpart.
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,8 +13,8 @@ import click
 import yaml
 
 from configfile import document
-from gateway.commands.imports.litellm import Clients, convert_litellm
-from gateway.commands.imports.litellm_keys import read_keys, read_teams
+from gateway.commands.imports.litellm import convert_litellm
+from gateway.commands.imports.litellm_database import read_database
 from gateway.commands.imports.losses import SERIOUS, Group
 from gateway.commands.imports.result import Result, lines, one_line, summary
 from gateway.commands.terminal import say
@@ -25,28 +24,16 @@ from gateway.config.loading import ConfigError, from_mapping
 GOOD: Final = 0
 NOTHING: Final = 1
 """The exit status without a result: the file cannot be read, or models cannot be converted."""
-WRONG: Final = 2
-"""The exit status for an invalid command line."""
 LOST: Final = 3
 """The exit status if settings on names, protection or money were lost."""
 
 
-def run(
-    file: Path,
-    write: Path | None,
-    keys: Path | None = None,
-    teams: Path | None = None,
-    partial: bool = False,
-    database: str | None = None,
-) -> int:
+def run(file: Path, write: Path | None, partial: bool = False, database: str | None = None) -> int:
     """Convert ``file``, with ``partial`` also if models cannot be converted. Return the exit status."""
-    if teams is not None and keys is None:
-        say("--teams needs an export of keys, too: add --keys FILE")
-        return WRONG
     try:
         content, duplicates = read_with_includes(file)
         check_is_litellm(content)
-        result = convert_litellm(content, _read_clients(keys, teams, database))
+        result = convert_litellm(content, None if database is None else read_database(database, os.environ))
         for place in duplicates:
             why = "the key appears twice, and the last value applies, as in LiteLLM"
             result.lose(f"an earlier {place}", (Group.TRIFLES, why))
@@ -75,32 +62,13 @@ def run(
 
 
 def check_is_litellm(content: Any) -> None:
-    """Raise ``ConfigError`` for the file of another gateway, or for one with LiteLLM's configuration inside."""
+    """Raise ``ConfigError`` for the file of another gateway."""
     if not isinstance(content, dict) or "model_list" in content:
         return
     other = recognise_gateway(content)
     if other is not None and other is not LITELLM:
         found = f"this is a configuration for {other.owner}, which trigate import does not convert"
         raise ConfigError((document.Mistake("", "", found, other.advice),))
-    if (place := _place_of_models(content)) is not None:
-        found = f"missing, but `{place}` has it"
-        raise ConfigError((document.Mistake("", "model_list", found, "give that part as a file of its own"),))
-
-
-_DEEPEST: Final = 6
-"""The depth to which a file is searched for the list of models."""
-
-
-def _place_of_models(content: Any, depth: int = 0) -> str | None:
-    """Return the path of the part of a ConfigMap, or of values for Helm, that has the list of models."""
-    for name, value in content.items() if isinstance(content, dict) and depth < _DEEPEST else ():
-        if isinstance(value, str) and re.search("^model_list:", value, re.MULTILINE):
-            return str(name)
-        if isinstance(value, dict) and "model_list" in value:
-            return str(name)
-        if (inner := _place_of_models(value, depth + 1)) is not None:
-            return f"{name}.{inner}"
-    return None
 
 
 def read_with_includes(file: Path) -> tuple[Any, list[str]]:
@@ -147,20 +115,6 @@ def _write(text: str, write: Path | None) -> None:
         except FileExistsError as error:
             message = "file exists; give --write the name of a new file"
             raise FileExistsError(error.errno, message, str(write)) from None
-
-
-def _read_clients(keys: Path | None, teams: Path | None, database: str | None) -> Clients | None:
-    """Return the keys and teams in these files or in the database, ``None`` without both.
-
-    Raises ``ConfigError`` and ``OSError``."""
-    if database is not None:
-        from gateway.commands.imports.litellm_database import read_database
-
-        return read_database(database, os.environ)
-    if keys is None:
-        return None
-    found = () if teams is None else read_teams(teams.read_bytes(), str(teams))
-    return Clients(read_keys(keys.read_bytes(), str(keys)), found)
 
 
 def _incomplete_lines(result: Result, file: Path) -> Iterator[str]:

@@ -1,9 +1,10 @@
 """Converts a LiteLLM configuration (https://docs.litellm.ai/docs/proxy/configs).
 
 ``litellm_tables`` has the tables, ``litellm_models`` converts models, ``litellm_routes`` groups and fallbacks,
-``litellm_keys`` clients and teams, ``litellm_guards`` guardrails; ``result`` has the result.
+``litellm_keys`` clients and teams; ``result`` has the result.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -16,15 +17,15 @@ from gateway.commands.imports.imported_values import (
     ENVIRONMENT,
     escape_dollars,
     is_switched_off,
+    items_of,
+    mapping_of,
     positive,
     section_of,
     timeouts_of,
 )
 from gateway.commands.imports.litellm_budgets import budgets_of
-from gateway.commands.imports.litellm_environment import langfuse_host, provider_defaults
-from gateway.commands.imports.litellm_guards import NO_CODE, add_guardrails, guarded_clients, lose_closed_endpoints
 from gateway.commands.imports.litellm_keys import Team, Token, add_keys
-from gateway.commands.imports.litellm_models import ALL, add_models
+from gateway.commands.imports.litellm_models import add_models
 from gateway.commands.imports.litellm_places import ENTRA
 from gateway.commands.imports.litellm_routes import (
     ROUTED,
@@ -34,7 +35,6 @@ from gateway.commands.imports.litellm_routes import (
     rename_entries,
     routing_strategies,
 )
-from gateway.commands.imports.litellm_usage import RequestCounts, lose_unserved_requests, use_counts
 from gateway.commands.imports.losses import Group, Loss
 from gateway.commands.imports.result import Deployment, Result, file_content
 from gateway.config.loading import ConfigError, from_mapping
@@ -46,12 +46,6 @@ _COMPATIBILITY: Final = (
     "`client_routing: [litellm]`"
 )
 """A remark in every new file: neither LiteLLM's file nor its database has the paths that clients request."""
-
-_OTHER_TABLES: Final = (
-    "only keys and teams were read: LiteLLM's database may also have guardrails, models, settings and users with "
-    "budgets, which --database reads"
-)
-"""A remark in a file from exports of keys and teams."""
 
 _ADMIN: Final = (
     "the master key is an administrator's; if programs call /key/generate with it, add `stored_keys: true` and a "
@@ -70,8 +64,6 @@ class Clients:
     teams: Sequence[Team] = ()
     losses: Sequence[Loss] = ()
     """Settings of the database without a counterpart."""
-    counts: RequestCounts = attrs.field(factory=RequestCounts)
-    """The forms of the requests in the database's log."""
     opening: Sequence[Mapping[str, Any]] = ()
     """Items of ``opening_spend`` for all clients together."""
     models: Sequence[str] = ()
@@ -80,8 +72,6 @@ class Clients:
     """Settings that are only in the database, by their section."""
     closed_end_users: Sequence[str] = ()
     """The end users whom LiteLLM rejects."""
-    has_all_tables: bool = False
-    """True if the other tables of the database were read, too."""
 
 
 NO_CLIENTS: Final = Clients(())
@@ -104,30 +94,23 @@ def convert_litellm(content: Any, clients: Clients | None = None) -> Result:
     _make_way_for_aliases(content, result)
     add_routes(content, result)
     _add_aliases(content, result)
-    _add_model_ids(found.counts, result)
+    _add_model_ids(result)
     _add_master_key(content, result)
     _add_clients(clients, result)
-    names = {one["sha256"]: str(one["name"]) for one in result.client_keys if "sha256" in one}
-    add_guardrails(content, guarded_clients(found.keys, found.teams, names), result)
+    _lose_addresses(result)
     budgets, loss = budgets_of(section_of(content, "litellm_settings"))
     if budgets:
         result.settings["budgets"] = budgets
     if loss is not None:
         result.lose(f"litellm_settings.{loss.what}", (loss.group, loss.why))
-    carried: set[str] = set()
-    if any(entry["model"].startswith("vertex/") for _, entry in result.entries):
-        carried |= {"litellm_settings.vertex_project", "litellm_settings.vertex_location"}
     for section, settings in content.items():
         if section == "model_list":
             continue
         nested = section in ("litellm_settings", "router_settings", "general_settings") and isinstance(settings, dict)
         for name, value in settings.items() if nested else ((section, settings),):
             what = f"{section}.{name}" if nested else str(section)
-            if what not in carried:
-                _convert_setting(what, str(name), value, content, result)
+            _convert_setting(what, str(name), value, result)
     allow_unpriced(result)
-    lose_closed_endpoints(result)
-    lose_unserved_requests(found.counts, result)
     if result.needless:
         result.remarks.append(f"these settings need no counterpart: {', '.join(dict.fromkeys(result.needless))}")
     if "compatibility" not in result.settings:
@@ -144,7 +127,7 @@ def _with_database(content: Mapping[str, Any], clients: Clients, result: Result)
     for section, settings in clients.settings.items():
         given = section_of(content, section)
         for name in (name for name, value in settings.items() if name in given and given[name] != value):
-            group = tables.REASONS.get(name, (Group.PROTECTION, ""))[0]
+            group, _ = tables.reason_of(name, (Group.PROTECTION, ""))
             why = "the file has another value, which new versions of LiteLLM prefer"
             result.lose(f"{section}.{name} in the database", (group, why))
         if added := [f"{section}.{name}" for name in settings if name not in given]:
@@ -180,12 +163,11 @@ def _model_list_error(found: str, expected: str) -> ConfigError:
     return ConfigError((document.Mistake("", "model_list", found, expected),))
 
 
-def _defaults(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the members of ``litellm_params`` that models may lack, by the prefix of their provider."""
+def _defaults(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of ``litellm_params`` that apply to models without them."""
     given = section_of(section_of(content, "router_settings"), "default_litellm_params")
     refreshes = section_of(content, "litellm_settings").get(ENTRA) is True
-    shared = {name: value for name, value in given.items() if name != "model"}
-    return {ALL: {**shared, **({ENTRA: True} if refreshes else {})}, **provider_defaults(content)}
+    return {name: value for name, value in given.items() if name != "model"} | ({ENTRA: True} if refreshes else {})
 
 
 # Aliases
@@ -246,14 +228,14 @@ def _alias_of(entries: Sequence[str]) -> dict[str, Any]:
     return {"target": entries[0]} if len(entries) == 1 else {"targets": [[*entries]]}
 
 
-def _add_model_ids(counts: RequestCounts, result: Result) -> None:
-    """Add the models of ``litellm_params`` as aliases, as far as the log shows that clients request them.
+def _add_model_ids(result: Result) -> None:
+    """Add the models of ``litellm_params`` as aliases.
 
     LiteLLM serves them, too (``litellm/proxy/route_llm_request.py``, ``deployment_names``)."""
     known = result.name_test()
     found: dict[str, list[Deployment]] = {}
     for one in (one for deployments in result.deployments.values() for one in deployments):
-        if "*" not in one.old_model and (not counts.names or one.old_model in counts.names):
+        if "*" not in one.old_model:
             found.setdefault(escape_dollars(one.old_model), []).append(one)
     for name, deployments in found.items():
         if not known(name) and not result.is_missing(name):
@@ -281,9 +263,6 @@ def _add_clients(clients: Clients | None, result: Result) -> None:
     """Add the keys and teams of the database."""
     result.knows_keys = clients is not None
     if clients is not None:
-        use_counts(clients.counts, result)
-        if not clients.has_all_tables:
-            result.remarks.append(_OTHER_TABLES)
         opening = ({key: escape_dollars(value) for key, value in item.items()} for item in clients.opening)
         result.opening_spend += opening
         result.losses += clients.losses
@@ -292,13 +271,13 @@ def _add_clients(clients: Clients | None, result: Result) -> None:
         add_keys(clients.keys, clients.teams, result)
     elif result.access_groups:
         what = f"the access groups {', '.join(result.access_groups)}"
-        result.lose(what, tables.REASONS["access_groups"])
+        result.lose(what, tables.reason_of("access_groups"))
 
 
 # Other settings
 
 
-def _convert_setting(what: str, name: str, value: Any, content: Mapping[str, Any], result: Result) -> None:
+def _convert_setting(what: str, name: str, value: Any, result: Result) -> None:
     """Convert a setting of the root, of ``litellm_settings`` and so on, or record its loss."""
     if what in ("litellm_settings.max_budget", "litellm_settings.budget_duration") and "budgets" in result.settings:
         return
@@ -308,30 +287,22 @@ def _convert_setting(what: str, name: str, value: Any, content: Mapping[str, Any
         result.needless.append(what)
     elif name == "litellm_key_header_name" and isinstance(value, str):
         _convert_key_header(what, value, result)
-    elif name in _DONE or is_switched_off(value) or _is_converted(what, name, value, result):
+    elif name in _DONE or is_switched_off(value) or (name in _COUNTERPARTS and _convert_limit(name, value, result)):
         return
-    elif name in ("callbacks", "success_callback", "failure_callback", "service_callback", "service_callbacks"):
-        shows = not section_of(content, "litellm_settings").get("turn_off_message_logging")
-        _convert_callbacks(what, name, value, shows, result)
+    elif name == "guardrails" and isinstance(value, list):
+        _lose_guardrails(what, value, result)
+    elif name.endswith(("callback", "callbacks")):
+        _lose_callbacks(what, name, value, result)
     elif what == "general_settings.max_parallel_requests":
         result.lose(what, tables.UNENFORCED)
     elif name != "database_url" or not result.knows_keys:
-        result.lose(what, tables.REASONS.get(name, tables.NO_COUNTERPART))
-
-
-def _is_converted(what: str, name: str, value: Any, result: Result) -> bool:
-    """Return whether a setting is converted, here or by another module."""
-    if name in _COUNTERPARTS:
-        return _convert_to_counterpart(name, value, result)
-    return (name in _GUARDRAILS and isinstance(value, list | bool)) or (
-        what == "router_settings.default_litellm_params" and isinstance(value, dict)
-    )
+        result.lose(what, tables.reason_of(name))
 
 
 _READ_ELSEWHERE: Final = frozenset((*(name for _, name in ALIASES), "credential_list"))
 """Settings without effect of their own: other functions read them, and report losses."""
 
-_DONE: Final = tables.NO_MATTER | ROUTED | {"master_key", ENTRA}
+_DONE: Final = tables.NO_MATTER | ROUTED | {"master_key", ENTRA, "default_litellm_params"}
 """Settings that need nothing more."""
 
 _KEY_HEADERS: Final = frozenset(("authorization", "x-api-key", "x-goog-api-key"))
@@ -351,9 +322,6 @@ def _convert_key_header(what: str, header: str, result: Result) -> None:
         result.lose(f"{what} ({header})", (Group.NAMES, why))
 
 
-_GUARDRAILS: Final = frozenset(("guardrails", "skip_system_message_in_guardrail", "skip_tool_message_in_guardrail"))
-"""Settings that ``litellm_guards`` reads."""
-
 _COUNTERPARTS: Final[Mapping[str, tuple[str, str]]] = {
     "global_max_parallel_requests": ("in_flight", ""),
     "max_request_size_mb": ("request_body", "MiB"),
@@ -364,7 +332,7 @@ _COUNTERPARTS: Final[Mapping[str, tuple[str, str]]] = {
 """LiteLLM's settings with their key in ``limits`` and the unit of the number; those without a key are ``timeouts``."""
 
 
-def _convert_to_counterpart(name: str, value: Any, result: Result) -> bool:
+def _convert_limit(name: str, value: Any, result: Result) -> bool:
     """Convert ``value`` if possible, and return whether it was."""
     key, unit = _COUNTERPARTS[name]
     number = positive(value)
@@ -380,42 +348,27 @@ def _convert_to_counterpart(name: str, value: Any, result: Result) -> bool:
     return True
 
 
-def _convert_callbacks(what: str, name: str, value: Any, shows_texts: bool, result: Result) -> None:
-    """Convert callbacks for traces, and record the others as losses; ``shows_texts``: they get prompts and answers."""
-    found = dict.fromkeys(str(one) for one in (value if isinstance(value, list) else [value]))
-    for one in found:
-        if one not in tables.TRACES:
-            result.lose(f"{what} ({one})", _callback_reason(one, name))
-        elif not _trace(one, shows_texts, result):
-            result.lose(f"{what} ({one})", (Group.LOGS, "traces go to one address: let a collector there forward them"))
+def _lose_callbacks(what: str, name: str, value: Any, result: Result) -> None:
+    """Record callbacks as losses; those that block requests or content are lost protection."""
+    for one in dict.fromkeys(str(one) for one in (value if isinstance(value, list) else [value])):
+        protects = one in tables.GUARDS or "." in one  # a class of the operator's own may do anything
+        result.lose(f"{what} ({one})", tables.reason_of("guardrails" if protects else name))
 
 
-def _trace(callback: str, shows_texts: bool, result: Result) -> bool:
-    """Send traces where ``callback`` did, and return whether that is possible: the file has one address.
-
-    The cloud of Langfuse is lost residency if the file has no host."""
-    host, is_in_file = langfuse_host(callback, result.variables) if callback in tables.LANGFUSE else ("", True)
-    content = {"content": ["*"]} if shows_texts else {}
-    tracing = {"endpoint": f"{host}/api/public/otel", **content} if host else {}
-    if "tracing" in result.settings:
-        return bool(result.settings["tracing"] == tracing)
-    result.settings["tracing"] = tracing
-    result.comments["tracing"] = (
-        "Set OTEL_EXPORTER_OTLP_HEADERS to `Authorization=Basic …`, with the base64 of "
-        "LANGFUSE_PUBLIC_KEY:LANGFUSE_SECRET_KEY"
-        if host
-        else "Traces go to OTEL_EXPORTER_OTLP_ENDPOINT over HTTP (docs/tracing.md)"
-    )
-    if not is_in_file:
-        what = "the host of Langfuse" + (", which gets prompts and answers" if shows_texts else "")
-        why = f"traces go to {host}: if you set LANGFUSE_HOST for LiteLLM, change the address in `tracing`"
-        result.lose(what, (Group.RESIDENCY, why))
-    return True
+def _lose_guardrails(what: str, value: Sequence[Any], result: Result) -> None:
+    """Record each guardrail as lost protection."""
+    for item in items_of(value):
+        kind = mapping_of(item.get("litellm_params")).get("guardrail") or ""
+        name = item.get("guardrail_name") or kind or next(iter(item), "without a name")
+        result.lose(f"{what} ({name}{f', {kind}' if kind not in ('', name) else ''})", tables.reason_of("guardrails"))
 
 
-def _callback_reason(callback: str, name: str) -> tuple[Group, str]:
-    if callback in tables.GUARDS:
-        return tables.REASONS["guardrails"]
-    if "." in callback:
-        return Group.PROTECTION, NO_CODE
-    return tables.REASONS[name]
+_ADDRESS: Final = re.compile(r"_(?:API_BASE|BASE_URL|ENDPOINT|HOST|LOCATION|REGION(?:_NAME)?)$")
+"""Variables with the address or the region of a provider."""
+
+
+def _lose_addresses(result: Result) -> None:
+    """Record the addresses in variables of the old file: requests would go to the providers' own addresses."""
+    for name in filter(_ADDRESS.search, map(str, result.variables)):
+        why = "requests go to the provider's own address: set `base_url` in its entries"
+        result.lose(f"environment_variables.{name}", (Group.RESIDENCY, why))

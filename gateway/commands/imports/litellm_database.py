@@ -19,7 +19,7 @@ from gateway.commands.imports.litellm_columns import (
     LOST_TABLES,
     PREFIX,
     SETTINGS,
-    WITHOUT_SETTINGS,
+    is_record,
     lost_columns,
     lost_tables,
     stored_settings,
@@ -36,8 +36,6 @@ from gateway.commands.imports.litellm_rows import (
     read_objects,
     read_text,
 )
-from gateway.commands.imports.litellm_usage import COLUMNS, LATEST, RequestCounts
-from gateway.commands.imports.litellm_usage import TABLE as LOG
 from gateway.commands.imports.losses import Group, Loss, Reason
 from gateway.commands.terminal import count_text
 
@@ -53,11 +51,9 @@ USERS: Final = "LiteLLM_UserTable"
 END_USERS: Final = "LiteLLM_EndUserTable"
 MODELS: Final = "LiteLLM_ProxyModelTable"
 ROTATED: Final = "LiteLLM_DeprecatedVerificationToken"
-TABLES: Final = (KEYS.name, TEAMS.name, BUDGETS, USERS, END_USERS, MODELS, ROTATED, ALIASES)
+TABLES: Final = (KEYS, TEAMS, BUDGETS, USERS, END_USERS, MODELS, ROTATED, ALIASES)
 """The tables that are converted; older versions of LiteLLM lack some."""
-_WHOLE: Final = frozenset(
-    (*TABLES, SETTINGS, *(f"{PREFIX}{name}" for name, table in LOST_TABLES.items() if table.name or table.matters))
-)
+_WHOLE: Final = frozenset((*TABLES, SETTINGS, *(f"{PREFIX}{name}" for name in LOST_TABLES)))
 """The tables whose rows are read; of others, only the existence of rows matters."""
 
 _PROXY: Final = "litellm-proxy-budget"
@@ -92,8 +88,8 @@ def read_database(source: str, environ: Mapping[str, str]) -> Clients:
         raise _mistake("--database", f"{source} is a file, and trigate import reads no dumps", _CONNECT)
     else:
         raise _mistake("--database", f"there is no environment variable {source}", _CONNECT)
-    if not tables.get(KEYS.name):
-        raise _mistake("--database", f"there is no table {KEYS.name}, or it has no rows", "give LiteLLM's database")
+    if not tables.get(KEYS):
+        raise _mistake("--database", f"there is no table {KEYS}, or it has no rows", "give LiteLLM's database")
     return clients_of_tables(tables)
 
 
@@ -105,9 +101,6 @@ def _mistake(place: str, found: str, expected: str) -> ConfigError:
 
 _LISTED: Final = """SELECT relname, has_table_privilege(oid, 'SELECT') FROM pg_class
     WHERE relkind IN ('r', 'p', 'f') AND relname LIKE 'LiteLLM\\_%' AND pg_table_is_visible(oid) ORDER BY relname"""
-_LOG_COLUMNS: Final = """SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0
-    AND has_table_privilege(attrelid, 'SELECT')"""
-_LATEST: Final = 'SELECT row_to_json(t)::text FROM (SELECT {} FROM {} ORDER BY "startTime" DESC LIMIT {}) AS t'
 UNREADABLE: Final = "tables that were not read"
 """The name for rows with the names of such tables."""
 
@@ -126,7 +119,7 @@ def _read_server(url: str, name: str) -> Tables:
                 connection.execute("SELECT set_config('search_path', %s, true)", (f'"{schema}"',))
             rows: dict[str, list[Row]] = {}
             for table, is_readable in connection.execute(_LISTED).fetchall():
-                if table.removeprefix(PREFIX) in WITHOUT_SETTINGS and table not in TABLES:
+                if is_record(table) and table not in TABLES:
                     continue
                 if not is_readable and table not in TABLES:
                     rows.setdefault(UNREADABLE, []).append({"table": table})
@@ -136,22 +129,11 @@ def _read_server(url: str, name: str) -> Tables:
                 )
                 cursor = connection.execute(psycopg.sql.SQL(query).format(psycopg.sql.Identifier(table)))
                 rows[table] = [msgspec.json.decode(text) for (text,) in cursor]
-            _read_log(connection, psycopg.sql, rows)
             return rows
     except psycopg.Error as error:
         reason = error.sqlstate or type(error).__name__
         advice = "check the connection string, and that its user may read LiteLLM's tables"
         raise _mistake(name, f"it cannot be read ({reason})", advice) from None
-
-
-def _read_log(connection: Any, sql: Any, rows: dict[str, list[Row]]) -> None:
-    """Add the latest rows of the log of requests, if the user may read it."""
-    has = {column for (column,) in connection.execute(_LOG_COLUMNS, (f'"{LOG}"',)).fetchall()}
-    known = [column for column in COLUMNS if column in has]
-    if "startTime" in has and known:
-        columns = sql.SQL(", ").join(map(sql.Identifier, known))
-        query = sql.SQL(_LATEST).format(columns, sql.Identifier(LOG), sql.Literal(LATEST))
-        rows[LOG] = [msgspec.json.decode(text) for (text,) in connection.execute(query)]
 
 
 def _without_prisma(url: str) -> tuple[str, str | None]:
@@ -170,12 +152,12 @@ def clients_of_tables(tables: Tables) -> Clients:
     """Return the keys and teams of these tables, with the budgets and users that limit them."""
     now = datetime.now(UTC)
     budgets, users = _rows_by(tables, BUDGETS, "budget_id"), _rows_by(tables, USERS, "user_id")
-    teams = _rows_by(tables, TEAMS.name, "team_id")
+    teams = _rows_by(tables, TEAMS, "team_id")
     rejection = _make_rejection(tables, budgets, users, teams, now)
     groups: dict[str, Row] = {}
     rows = []
     refused: dict[str, str] = {}
-    for row in tables.get(KEYS.name, ()):
+    for row in tables.get(KEYS, ()):
         if not read_text(row.get("token")):
             continue
         key = _with_budget(row, budgets)
@@ -195,23 +177,18 @@ def clients_of_tables(tables: Tables) -> Clients:
         {**row, "aliases": aliases[str(row["model_id"])], "model_id": None}
         if str(row.get("model_id")) in aliases
         else row
-        for row in tables.get(TEAMS.name, ())
+        for row in tables.get(TEAMS, ())
         if read_text(row.get("team_id"))
     ]
-    counts = RequestCounts()
-    for row in tables.get(LOG, ()):
-        counts.add(row)
     proxy = opening_spend(users.get(_PROXY, {}), now)
     return Clients(
         tuple(attrs.evolve(key, refused=refused.get(key.row["token"])) for key in keys_of_rows(rows)),
         teams_of_rows([*found_teams, *groups.values()]),
-        (*_losses(tables), *lost_tables(tables, (*TABLES, LOG, UNREADABLE)), *_column_losses(tables)),
-        counts,
+        (*_losses(tables), *lost_tables(tables, (*TABLES, UNREADABLE)), *_column_losses(tables)),
         () if proxy is None else (proxy,),
         models=tuple(read_text(row.get("model_name")) for row in tables.get(MODELS, ())),
         settings=stored_settings(tables.get(SETTINGS, ())),
         closed_end_users=tuple(_closed_end_users(tables, budgets)),
-        has_all_tables=True,
     )
 
 
@@ -314,7 +291,7 @@ def _losses(tables: Tables) -> Iterator[Loss]:
         if people := [_user_name(row) for row in users if row.get("user_id") != _OF_MASTER_KEY]:
             what = f"the role {role} of {name_list(people, 'users')}"
             yield Loss(Group.PROTECTION, what, f"set `role: {ours}` for a key of each")
-    for team in tables.get(TEAMS.name, ()):
+    for team in tables.get(TEAMS, ()):
         members = read_objects(team.get("members_with_roles"))
         admins = [read_text(one.get("user_id")) for one in members if one.get("role") == "admin"]
         if admins := [*dict.fromkeys(filter(None, (*admins, *read_list(team.get("admins")))))]:
@@ -327,10 +304,10 @@ def _column_losses(tables: Tables) -> Iterator[Loss]:
     """Yield the losses of columns of users, end users and budgets."""
     yield from _lost_of(tables.get(END_USERS, ()), "end users", "user_id", ("user_id", "budget_id"))
     yield from _lost_of(tables.get(BUDGETS, ()), "budgets", "budget_id", ("budget_id", *_OF_BUDGETS))
-    owners = {str(row.get("user_id")) for row in tables.get(KEYS.name, ())}
+    owners = {str(row.get("user_id")) for row in tables.get(KEYS, ())}
     users = [row for row in tables.get(USERS, ()) if str(row.get("user_id")) in owners]
     yield from _lost_of(users, "users", "user_id", ("user_id", "max_budget", "max_parallel_requests", *_RATES))
-    of_teams = {str(row.get("user_id")) for row in tables.get(KEYS.name, ()) if has_value(row.get("team_id"))}
+    of_teams = {str(row.get("user_id")) for row in tables.get(KEYS, ()) if has_value(row.get("team_id"))}
     rated = [_user_name(row) for row in users if str(row["user_id"]) in of_teams and any(map(row.get, _RATES))]
     if rated:
         why = "a key of a team cannot also be in a group for its user: set `ratelimits` for these keys"

@@ -23,13 +23,10 @@ from gateway.commands.imports.litellm_budgets import (
 )
 from gateway.commands.imports.litellm_columns import lost_columns
 from gateway.commands.imports.litellm_rows import (
-    KEYS,
-    TEAMS,
     name_list,
     read_boolean,
     read_list,
     read_mapping,
-    read_rows,
     read_text,
     read_time,
 )
@@ -65,7 +62,7 @@ class Team:
 class ConvertedTeam:
     """A team as an item of ``client_groups``.
 
-    ``known``: its row is in the export. ``nothing``: none of its models was converted. ``rejection`` is the reason why
+    ``known``: the database has its row. ``nothing``: none of its models was converted. ``rejection`` is the reason why
     LiteLLM rejects its keys. ``aliases`` are the names that its keys have for other models."""
 
     name: str
@@ -74,11 +71,6 @@ class ConvertedTeam:
     nothing: bool = False
     rejection: str | None = None
     aliases: Mapping[str, str] = attrs.field(factory=dict)
-
-
-def read_teams(data: bytes, file: str) -> tuple[Team, ...]:
-    """Return the teams in an export of the table. Raises ``ConfigError`` without content of the file."""
-    return teams_of_rows(read_rows(TEAMS, data, file))
 
 
 def teams_of_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[Team, ...]:
@@ -115,6 +107,7 @@ def convert_teams(
         called.add(name)
         if team is None:
             found[id] = ConvertedTeam(name, {"name": name})
+            losses.append(Loss(Group.PROTECTION, f"the limits of the team {name}", "the database lacks its row"))
             continue
         allowed, unknown = allowed_models(team.models, known, groups)
         if unknown and allowed:
@@ -166,8 +159,6 @@ def _aliases_of(row: Mapping[str, Any]) -> dict[str, str]:
 _OF_ITS_PAGES: Final = "litellm-dashboard"
 """The team of the keys that LiteLLM creates for its web interface."""
 
-_GIVE_TEAMS: Final = "import them with --teams FILE, an export of LiteLLM_TeamTable"
-
 
 @attrs.frozen
 class Token:
@@ -185,11 +176,6 @@ class Token:
     row: Mapping[str, Any] = attrs.field(repr=False)
     refused: str | None = None
     """The reason in another table why LiteLLM rejects the key."""
-
-
-def read_keys(data: bytes, file: str) -> tuple[Token, ...]:
-    """Return the keys in an export of the table. Raises ``ConfigError`` without content of the file."""
-    return keys_of_rows(read_rows(KEYS, data, file))
 
 
 def keys_of_rows(rows: Iterable[dict[str, Any]]) -> tuple[Token, ...]:
@@ -288,7 +274,6 @@ def add_keys(keys: Sequence[Token], teams: Sequence[Team], result: Result) -> No
     losses += spend_losses("keys", spent_by_keys)
     losses += spend_losses("teams", spent_by_teams)
     losses += _limit_losses(held, items)
-    losses += _team_losses(held, items, carried)
     opening = (*_opening_items("client", spent_by_keys, now), *_opening_items("group", spent_by_teams, now))
     result.client_keys += [_as_file_item(one, result) for one in items.values()]
     result.client_groups += [_as_file_item(team.item, result) for team in carried.values() if team.name in used]
@@ -355,8 +340,7 @@ def _unsafe_loss(name: str, key: Token, team: ConvertedTeam | None) -> Loss | No
     if is_by_team and team is None:
         return Loss(Group.PROTECTION, f"the key {name}", "it may use its team's models, but has no team")
     if is_by_team and team is not None and not team.known:
-        why = f"it may use its team's models, which are in another table: {_GIVE_TEAMS}"
-        return Loss(Group.PROTECTION, f"the key {name}", why)
+        return Loss(Group.PROTECTION, f"the key {name}", "it may use its team's models, and the database lacks its row")
     return None
 
 
@@ -371,14 +355,3 @@ def _limit_losses(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) ->
             owners.setdefault(lost, []).append(items[key.digest]["name"])
     for (column, (group, why)), names in owners.items():
         yield Loss(group, f"{column} of {name_list(names)}", why)
-
-
-def _team_losses(
-    held: Sequence[Token], items: Mapping[str, dict[str, Any]], carried: Mapping[str, ConvertedTeam]
-) -> Iterator[Loss]:
-    """Yield a loss for teams that the export lacks, with their limits."""
-    lost = [key for key in held if key.team in carried and not carried[key.team].known]
-    if some := [items[key.digest]["name"] for key in lost]:
-        why = f"they are in another table: {_GIVE_TEAMS}"
-        yield Loss(Group.PROTECTION, f"the models, rates and blocks of the teams of {name_list(some)}", why)
-        yield Loss(Group.MONEY, f"the budgets of the teams of {name_list(some)}", why)

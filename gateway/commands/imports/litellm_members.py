@@ -2,7 +2,6 @@
 
 LiteLLM adds them to requests that lack them (https://docs.litellm.ai/docs/proxy/configs)."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -21,18 +20,16 @@ _NEUTRAL: Final = frozenset(
 """Members with LiteLLM's name, which is OpenAI's, as the neutral name."""
 
 _RENAMED: Final = {"max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens"}
-_DROPS: Final = "additional_drop_params"
 _BODY: Final = "extra_body"
 _OF_BODY: Final = frozenset(("chat_template_kwargs",))
 """Members that LiteLLM adds to ``extra_body``."""
 _REPLACED_BY_CLIENTS: Final = frozenset(("openai", "azure", "text-completion-openai"))
 """Providers at which a client's own member replaces that of ``extra_body``."""
-_ITEMS: Final = re.compile(r"\[(\*|\d+)\]")
 
-_SHAPES: Final[Mapping[str, type]] = {_DROPS: list, _BODY: dict, "thinking": dict}
+_SHAPES: Final[Mapping[str, type]] = {_BODY: dict, "thinking": dict}
 """Members that are read only in this shape."""
 
-READ: Final = frozenset((*_NEUTRAL, *_RENAMED, *_OF_BODY, _DROPS, _BODY, "thinking"))
+READ: Final = frozenset((*_NEUTRAL, *_RENAMED, *_OF_BODY, _BODY, "thinking"))
 """The members of ``litellm_params`` that become a part of ``request``."""
 
 
@@ -42,7 +39,6 @@ class ImportedMembers:
 
     request: Mapping[str, Any]
     losses: Mapping[str, Reason]
-    index_notes: tuple[str, ...] = ()
 
 
 def read_members(params: Mapping[str, Any], prefix: str = "openai") -> ImportedMembers:
@@ -64,23 +60,8 @@ def read_members(params: Mapping[str, Any], prefix: str = "openai") -> ImportedM
             (fixed if is_fixed else default)[name] = with_texts(checked_value(member, value))
         except Wrong as wrong:
             losses[param] = Group.NAMES, f"{wrong.found}: {wrong.expected or 'it has no counterpart'}"
-    drops, notes = [], []
-    for text in _dropped_members(params):
-        name = _ITEMS.sub("[]", text)
-        try:
-            read_member(name, "drop")
-        except Wrong:
-            name = f"other.{name}"
-            try:
-                read_member(name, "drop")
-            except Wrong as wrong:
-                losses[_DROPS] = Group.NAMES, f"{text}: {wrong.found}"
-                continue
-        drops.append(name)
-        if re.search(r"\[\d", text):
-            notes.append(f"{text} is dropped from every item of the list")
-    given = {"default": default, "set": fixed, "drop": list(dict.fromkeys(drops))}
-    return ImportedMembers({name: value for name, value in given.items() if value}, losses, tuple(notes))
+    given = {"default": default, "set": fixed}
+    return ImportedMembers({name: value for name, value in given.items() if value}, losses)
 
 
 def _default_members(params: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
@@ -100,8 +81,3 @@ def _default_members(params: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]
         elif param == _BODY and isinstance(value, dict):
             for name, inner in value.items():
                 yield f"{param}.{name}", f"other.{name}", inner
-
-
-def _dropped_members(params: Mapping[str, Any]) -> tuple[str, ...]:
-    given = params.get(_DROPS)
-    return tuple(one for one in given if isinstance(one, str)) if isinstance(given, list) else ()

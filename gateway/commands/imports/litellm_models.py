@@ -1,8 +1,7 @@
 """Converts the items of LiteLLM's ``model_list`` into entries (https://docs.litellm.ai/docs/proxy/configs)."""
 
-import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -13,7 +12,6 @@ from gateway.commands.imports.imported_values import (
     ENVIRONMENT,
     escape_dollars,
     is_switched_off,
-    items_of,
     mapping_of,
     number_of,
     positive,
@@ -21,7 +19,6 @@ from gateway.commands.imports.imported_values import (
     timeouts_of,
 )
 from gateway.commands.imports.litellm_budgets import budgets_of
-from gateway.commands.imports.litellm_environment import lost_address, with_defaults
 from gateway.commands.imports.litellm_members import READ, read_members
 from gateway.commands.imports.litellm_places import AT_ROOT, AT_ROOT_SETTINGS, CLOUDS, ENTRA, ModelPlace, place_model
 from gateway.commands.imports.litellm_prices import base_price, read_price
@@ -31,9 +28,7 @@ from gateway.commands.imports.result import VERSION, Deployment, Result
 from gateway.config.litellm_limits import limited_columns, limits_of
 from gateway.config.loading import ConfigError, from_mapping
 from providers.catalog import providers as catalog
-from providers.catalog.prompt_caching import caching_row
 from providers.endpoints.model_types import ModelType, model_type
-from streams.events import Api
 
 _LIMITS: Final = {"rpm": "rpm_limit", "tpm": "tpm_limit", "max_parallel_requests": "max_parallel_requests"}
 """LiteLLM's limits of a model, and the columns of the same limits of a key."""
@@ -45,36 +40,23 @@ _MEMBERS: Final = ("model_name", "litellm_params", "model_info")
 _RATES_BESIDE: Final = ("rpm", "tpm")
 """Rates that LiteLLM also reads in an item itself; they may be in three places, and the item has precedence."""
 
-_MARKS: Final = "cache_control_injection_points"
-_MARKED_APIS: Final[tuple[Api, ...]] = ("messages", "converse")
-"""The APIs in which providers take cache marks."""
-
 _MOCKS: Final = ("mock_response", "mock_tool_calls", "mock_timeout")
 """Members with which LiteLLM calls no provider."""
 
-_ADDRESS: Final = (Group.RESIDENCY, "requests go to the provider's own address: set `base_url` in the entry")
-_ALMOST: Final = 0.78
-"""The minimum similarity of a misspelt parameter: ``extra_body`` does not mean ``extra_headers``."""
 
-ALL: Final = ""
-"""The prefix of defaults for the models of all providers."""
-
-
-def add_models(
-    items: Sequence[Any], credentials: Any, defaults: Mapping[str, Mapping[str, Any]], result: Result
-) -> None:
+def add_models(items: Sequence[Any], credentials: Any, defaults: Mapping[str, Any], result: Result) -> None:
     """Add an entry to ``result`` for each item that can be converted.
 
-    ``defaults`` are members that items may lack, by the prefix of their provider."""
+    ``defaults`` are members that items may lack."""
     known = _read_credentials(credentials, result)
-    drafts = [_read_item(number, item, defaults.get(ALL, {}), known, result) for number, item in enumerate(items)]
+    drafts = [_read_item(number, item, defaults, known, result) for number, item in enumerate(items)]
     used = {str(draft.params.get("litellm_credential_name")) for draft in drafts if draft is not None}
     for credential in known:
         if credential not in used:
             result.lose(f"the credential {credential}", (Group.TRIFLES, ""))
     taken: dict[str, str] = {}
     for draft in filter(None, drafts):
-        _add_model(draft, defaults, taken)
+        _add_model(draft, taken)
     if "*" in taken:
         _refuse_other_families(taken["*"], result)
 
@@ -125,14 +107,13 @@ def _read_item(
     where = f"model_list[{number}]" + (f" ({name})" if isinstance(name, str) else "")
     beside = [str(member) for member in members if member not in _MEMBERS]
     if not (isinstance(params, dict) and isinstance(params.get("model"), str) and isinstance(name, str) and name):
-        near = next(iter(difflib.get_close_matches("litellm_params", beside, n=1)), None)
-        meant = f"; did you mean litellm_params instead of {near}?" if near is not None and params is None else ""
-        why = f"model_name or litellm_params.model is missing{meant}"
-        result.lose_model(name if isinstance(name, str) else None, where, why)
+        result.lose_model(
+            name if isinstance(name, str) else None, where, "model_name or litellm_params.model is missing"
+        )
         return None
     for member in beside:
         if member not in _RATES_BESIDE:
-            group = tables.REASONS.get(member, tables.NO_COUNTERPART)[0]
+            group, _ = tables.reason_of(member)
             result.lose(f"{member} outside litellm_params of {name}", (group, "LiteLLM reads it only there"))
     if info and not isinstance(info, dict):
         result.lose(f"model_info of {name}", (Group.UNKNOWN, "it is not a mapping"))
@@ -168,7 +149,7 @@ def _read_credentials(value: Any, result: Result) -> Mapping[str, dict[str, Any]
     return found
 
 
-def _add_model(draft: ModelDraft, defaults: Mapping[str, Mapping[str, Any]], taken: dict[str, str]) -> None:
+def _add_model(draft: ModelDraft, taken: dict[str, str]) -> None:
     """Convert one model: add its entry to the result, or the reason why it cannot be converted."""
     name, result = draft.name, draft.result
     what = f"{name} ({draft.old_model})"
@@ -177,7 +158,7 @@ def _add_model(draft: ModelDraft, defaults: Mapping[str, Mapping[str, Any]], tak
         return
     before = len(result.losses)
     try:
-        _convert_entry(draft, defaults)
+        _convert_entry(draft)
         content = {"providers": result.providers, "model_providers": [draft.entry]}
         from_mapping({"version": VERSION, "unpriced": "allow", **content})
     except (Inconvertible, ConfigError) as error:
@@ -199,14 +180,13 @@ def _add_model(draft: ModelDraft, defaults: Mapping[str, Mapping[str, Any]], tak
         result.deployments.setdefault(escape_dollars(name), []).append(found)
 
 
-def _convert_entry(draft: ModelDraft, defaults: Mapping[str, Mapping[str, Any]]) -> None:
+def _convert_entry(draft: ModelDraft) -> None:
     """Convert one model. Raises ``Inconvertible``."""
     params, info, result = draft.params, draft.info, draft.result
     for mock in _MOCKS:
         if params.get(mock) is not None and (mock == "mock_response" or not is_switched_off(params[mock])):
             raise Inconvertible(f"LiteLLM answers with `{mock}` itself, and trigate would call a provider")
     prefix, rest = _split_model(draft, params.get("custom_llm_provider"))
-    params = with_defaults(params, defaults.get(prefix, {}))
     kind = _type_of(prefix, rest, info.get("mode"))
     owner = SecretOwner(draft.name, result.secrets)
     place = place_model(owner, prefix, rest, params, kind)
@@ -226,9 +206,6 @@ def _convert_entry(draft: ModelDraft, defaults: Mapping[str, Mapping[str, Any]])
     draft.params = {key: value for key, value in params.items() if key not in place.used}
     _add_price(draft)
     _add_quirks(draft)
-    if (variable := lost_address(result.variables, prefix, params)) is not None:
-        draft.lose(variable, _ADDRESS)
-    _add_marks(draft)
     _convert_params(draft)
     _convert_info(draft)
 
@@ -246,23 +223,6 @@ def _lose_requests(draft: ModelDraft, kind: ModelType, place: ModelPlace) -> Non
     if place.gains_version:
         why = "the gateway adds /v1 to its address, and LiteLLM does not: if the server lacks it, write an own provider"
         draft.lose("the paths", (Group.NAMES, why))
-
-
-def _add_marks(draft: ModelDraft) -> None:
-    """Add cache marks if LiteLLM marks some of the content.
-
-    https://docs.litellm.ai/docs/tutorials/prompt_caching"""
-    points = draft.params.pop(_MARKS, None)
-    if is_switched_off(points):
-        return
-    provider, _, model = draft.entry["model"].partition("/")
-    rows = (caching_row(provider, model, api) for api in _MARKED_APIS)
-    if not isinstance(points, list) or not any(row is not None and row.needs_marks for row in rows):
-        draft.lose(_MARKS, tables.REASONS[_MARKS])
-        return
-    is_long = any(mapping_of(point.get("control")).get("ttl") == "1h" for point in items_of(points))
-    draft.entry["prompt_cache"] = {"marks": "1h" if is_long else "5m"}
-    draft.notes.append("trigate chooses the marked positions: the ends of tools, system and the last user message")
 
 
 def _add_circuit(draft: ModelDraft, cooldown: Any) -> None:
@@ -391,42 +351,30 @@ def _convert_params(draft: ModelDraft) -> None:
     members = read_members(params, draft.prefix)
     if members.request:
         draft.entry["request"] = dict(members.request)
-    draft.notes += members.index_notes
     for param, reason in members.losses.items():
         draft.lose(param, reason)
     for param, value in draft.params.items():
-        is_given = not is_switched_off(value) if param in tables.REASONS else value is not None
         if param == "ssl_verify" and value is False:
             draft.lose(param, tables.UNVERIFIED)
         elif param == "api_version" and draft.prefix not in ("azure", "azure_ai"):
             draft.lose(param, (Group.TRIFLES, ""))
-        elif param in _READERS and not is_switched_off(value) and not _READERS[param](value):
+        elif not is_switched_off(value) and not _is_readable(param, value):
             draft.lose(param, (Group.PROTECTION if param in _NUMBERS else Group.NAMES, "its value cannot be read"))
-        elif is_given and (param not in carried or param in default_limit):
-            draft.lose(param, _loss_reason(param, draft.result.filters_tags))
+        elif not is_switched_off(value) and (param not in carried or param in default_limit):
+            by_tags = param == "tags" and draft.result.filters_tags
+            draft.lose(param, tables.reason_of("enable_tag_filtering" if by_tags else param))
 
 
 _NUMBERS: Final = ("order", "weight", "num_retries", "max_retries")
+_TEXTS: Final = ("api_key", "api_base", "base_url", "organization", "litellm_credential_name")
 
 
-def _is_number(value: Any) -> bool:
-    return number_of(value) is not None
-
-
-def _is_text(value: Any) -> bool:
-    return text_of(value) is not None
-
-
-def _has_texts(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_text, value.values()))
-
-
-_READERS: Final[Mapping[str, Callable[[Any], bool]]] = {
-    **dict.fromkeys(_NUMBERS, _is_number),
-    **dict.fromkeys(("api_key", "api_base", "base_url", "organization", "litellm_credential_name"), _is_text),
-    **dict.fromkeys(("headers", "extra_headers"), _has_texts),
-}
-"""Functions that return whether the value of a parameter can be read."""
+def _is_readable(param: str, value: Any) -> bool:
+    """Return whether the value of a parameter that an entry needs has the right type."""
+    if param in ("headers", "extra_headers"):
+        return isinstance(value, dict) and all(text_of(one) is not None for one in value.values())
+    is_bad = (param in _NUMBERS and number_of(value) is None) or (param in _TEXTS and text_of(value) is None)
+    return not is_bad
 
 
 def _add_limits(draft: ModelDraft) -> frozenset[str]:
@@ -448,17 +396,6 @@ def _add_limits(draft: ModelDraft) -> frozenset[str]:
     return frozenset((*unused, *found, *(("max_budget", "budget_duration") if budgets else ())))
 
 
-def _loss_reason(param: str, filters_tags: bool) -> Reason:
-    """Return the group and reason for a parameter without a counterpart; it may be misspelt."""
-    if param == "tags" and filters_tags:
-        return tables.REASONS["enable_tag_filtering"]
-    near = difflib.get_close_matches(param, sorted(tables.CARRIED | _LIMITS.keys()), n=1, cutoff=_ALMOST)
-    found = (Group.UNKNOWN, f"did you mean {near[0]}?") if near else (Group.TRIFLES, "")
-    if tables.PROTECTING.search(param):
-        found = (Group.PROTECTION, "`request` of an entry has no such member")
-    return tables.REASONS.get(param, found)
-
-
 def _convert_info(draft: ModelDraft) -> None:
     """Record the access groups in ``model_info``, and the loss of its other members."""
     info, groups = draft.info, draft.info.pop("access_groups", None)
@@ -470,13 +407,13 @@ def _convert_info(draft: ModelDraft) -> None:
             names.append(named)
     trifles: list[str] = []
     for param in (one for one in info if one != "mode"):
-        reason = tables.REASONS.get(param, tables.REASONS["model_info"])
+        reason = tables.reason_of(param, (Group.TRIFLES, ""))
         if reason[0] is Group.TRIFLES:
             trifles.append(str(param))
         elif not is_switched_off(info[param]):
             draft.lose(param, reason)
     if trifles:
-        draft.result.lose(f"model_info of {draft.name} ({', '.join(trifles)})", tables.REASONS["model_info"])
+        draft.result.lose(f"model_info of {draft.name} ({', '.join(trifles)})", (Group.TRIFLES, ""))
 
 
 def _headers(owner: SecretOwner, params: Mapping[str, Any]) -> dict[str, str]:

@@ -1,72 +1,18 @@
-"""Reads exported rows of LiteLLM's tables, and the values in them."""
+"""Reads the values in rows of LiteLLM's tables, as JSON or as text of an export."""
 
 import csv
-import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import attrs
 import msgspec
 
-from configfile.document import ConfigError, Mistake
-from streams.surrogates import NOT_JSON, decode_or
+from streams.surrogates import decode_or
 
-
-@attrs.frozen
-class Table:
-    """A table of LiteLLM: its ``key`` column, and the members ``lists`` in which its API returns rows."""
-
-    name: str
-    key: str
-    lists: Sequence[str]
-    file: str
-    """A file name for the export, for messages."""
-
-
-KEYS: Final = Table("LiteLLM_VerificationToken", "token", ("keys", "data", "tokens"), "keys.csv")
-TEAMS: Final = Table("LiteLLM_TeamTable", "team_id", ("teams", "data"), "teams.csv")
-
-
-def read_rows(table: Table, data: bytes, file: str) -> tuple[dict[str, Any], ...]:
-    """Return the rows in an export. Raises ``ConfigError`` without content of the file."""
-    try:
-        rows = tuple(_decode_rows(table, data.decode("utf-8-sig").strip()))
-    except (*NOT_JSON, csv.Error):
-        raise _unreadable_error(table, file, "this is neither CSV nor JSON") from None
-    if not rows:
-        raise _unreadable_error(table, file, "the file has no rows")
-    empty = [number for number, row in enumerate(rows, 1) if not _has_text(row.get(table.key))]
-    if len(empty) == len(rows):
-        raise _unreadable_error(table, file, f"the column `{table.key}` is missing")
-    if empty:
-        raise _unreadable_error(table, file, f"row {empty[0]} has no `{table.key}`")
-    return rows
-
-
-def _has_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _unreadable_error(table: Table, file: str, found: str) -> ConfigError:
-    advice = f"export LiteLLM's table with psql: \\copy \"{table.name}\" TO '{table.file}' CSV HEADER"
-    return ConfigError((Mistake(file, "", found, advice),))
-
-
-def _decode_rows(table: Table, text: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows. Raises the exceptions of the decoders."""
-    if text[:1] not in ("[", "{"):
-        yield from csv.DictReader(io.StringIO(text, newline=""))
-        return
-    try:
-        found = msgspec.json.decode(text)
-    except NOT_JSON:  # one object per line
-        found = [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
-    if isinstance(found, dict):
-        found = next((found[name] for name in table.lists if isinstance(found.get(name), list)), [found])
-    yield from (row for row in found if isinstance(row, dict))
+KEYS: Final = "LiteLLM_VerificationToken"
+TEAMS: Final = "LiteLLM_TeamTable"
 
 
 # Values
@@ -141,7 +87,5 @@ def name_list(names: Sequence[str], noun: str = "keys") -> str:
 
 
 def read_objects(value: Any) -> list[dict[str, Any]]:
-    """Return the objects of a list in JSON, empty for other values."""
-    if isinstance(value, str):
-        value = decode_or(msgspec.json.decode, value, [])
+    """Return the objects of a list, empty for other values."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

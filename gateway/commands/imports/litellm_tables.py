@@ -120,46 +120,35 @@ NO_MATTER: Final = word_set(
 """Settings that describe trigate's normal behaviour, that clients cannot notice, or that are read elsewhere."""
 
 NO_BATCHES: Final = "trigate does not send batches to Bedrock: clients must send single requests"
-_ACCESS = "client_keys and issuers decide which clients may use the gateway (docs/keys.md, docs/people.md)"
-_BUDGETS = "set `budgets: [20 usd/day]` at the root, or for the client key, the group or the entry"
-_PEOPLE = "people get their rights and budgets by the rules of `issuers` (docs/people.md)"
-_RATES = "set `ratelimits` at the root, or for the client key, the group or the entry"
-_REDIS = "if you run several gateways, set `counters: {type: redis, url: …}`; otherwise each counts limits separately"
-_STEPS = "write these checks under `steps` (docs/steps.md)"
-
-_ROWS: Final = (
-    (Group.PROTECTION, "write it as a target with `when: [context_too_long]`", "context_window_fallback_dict"),
-    (Group.PROTECTION, "set `retries.attempts`: there is one number of attempts for all failures",
-     "retry_policy model_group_retry_policy"),
-    (Group.PROTECTION, _RATES, "rpm tpm max_parallel_requests default_max_rpm default_max_tpm "
-     "default_api_key_rpm_limit default_api_key_tpm_limit model_rpm_limit model_tpm_limit "
-     "default_max_parallel_requests"),
+_STEPS: Final = "write these checks under `steps` (docs/steps.md)"
+ROWS: Final = (
+    (Group.PROTECTION, "set `retries` of the file or an alias, or a target with `when: [context_too_long]`",
+     "retry_policy model_group_retry_policy context_window_fallback_dict"),
+    (Group.PROTECTION, "set `ratelimits` at the root, or for the client key, the group or the entry",
+     "rpm tpm max_parallel_requests default_max_rpm default_max_tpm default_api_key_rpm_limit "
+     "default_api_key_tpm_limit model_rpm_limit model_tpm_limit default_max_parallel_requests"),
     (Group.PROTECTION, _STEPS, "guardrails guardrails_list guardrail_settings policies "
      "policy_attachments enable_json_schema_validation blocked_user_list banned_keywords_list "
-     "presidio_ad_hoc_recognizers output_parse_pii llm_guard_mode prompt_injection_params"),
-    (Group.PROTECTION, "write an item of `issuers`, whose rules admit people and teams (docs/people.md)",
-     "enable_jwt_auth litellm_jwtauth"),
-    (Group.PROTECTION, "write an item of `issuers`; it must send signed tokens (JWT), because opaque ones are rejected",
-     "enable_oauth2_auth enable_oauth2_proxy_auth oauth2_config_mappings"),
-    (Group.PROTECTION, _ACCESS, "custom_auth custom_auth_run_common_checks "
-     "custom_key_generate custom_sso allowed_ips "
+     "presidio_ad_hoc_recognizers output_parse_pii llm_guard_mode prompt_injection_params "
+     "skip_system_message_in_guardrail skip_tool_message_in_guardrail"),
+    (Group.PROTECTION, "client_keys and issuers decide who may use which model (docs/keys.md, docs/people.md)",
+     "enable_jwt_auth litellm_jwtauth enable_oauth2_auth enable_oauth2_proxy_auth oauth2_config_mappings custom_auth "
+     "custom_auth_run_common_checks custom_key_generate custom_sso allowed_ips "
      "use_x_forwarded_for allowed_routes public_routes admin_only_routes enforce_user_param enforced_params "
      "reject_clientside_metadata_tags key_generation_settings upperbound_key_generate_params "
-     "default_key_generate_params user_header_name user_header_mappings litellm_key_header_name"),
-    (Group.PROTECTION, _PEOPLE, "default_internal_user_params default_team_params role_permissions"),
+     "default_key_generate_params user_header_name user_header_mappings litellm_key_header_name "
+     "default_internal_user_params default_team_params role_permissions team_id team_public_model_name access_groups"),
     (Group.PROTECTION, "keys from /key/generate are in that database: import them with --database", "database_url"),
-    (Group.PROTECTION, "list the model under `models` of the client keys or groups that may use it",
-     "team_id team_public_model_name access_groups"),
     (Group.PROTECTION, "every client may use all targets of a name: give the tagged models names of their own, and "
      "list these under `models` of the client keys", "enable_tag_filtering tag_filtering_match_any tag_regex"),
-    (Group.PROTECTION, _REDIS, "redis_host redis_port redis_password redis_url redis_db redis_ssl "
-     "redis_startup_nodes"),
+    (Group.PROTECTION, "if you run several gateways, set `counters: {type: redis, url: …}`; otherwise each counts "
+     "limits separately", "redis_host redis_port redis_password redis_url redis_db redis_ssl redis_startup_nodes"),
     (Group.RESIDENCY, "the base_url of an entry determines its region", "allowed_model_region region_name"),
-    (Group.MONEY, _BUDGETS, "max_budget budget_duration soft_budget max_end_user_budget max_end_user_budget_id "
+    (Group.MONEY, "set `budgets: [20 usd/day]` and `timezone` at the root, or budgets for the key, group or entry",
+     "max_budget budget_duration soft_budget max_end_user_budget max_end_user_budget_id "
      "default_soft_budget provider_budget_config tag_budget_config model_max_budget budget_config "
-     "litellm_budget_table default_end_user_params"),
-    (Group.MONEY, _PEOPLE, "max_user_budget max_internal_user_budget internal_user_budget_duration"),
-    (Group.MONEY, "set `timezone` at the root: the days, weeks and months of budgets begin in it", "timezone"),
+     "litellm_budget_table default_end_user_params max_user_budget max_internal_user_budget "
+     "internal_user_budget_duration timezone"),
     (Group.MONEY, "set `price` in the entry: `input` and `output` for tokens, `per` for other units (docs/costs.md)",
      "cost_discount_config "
      "cost_margin_config custom_cost_per_token "
@@ -168,49 +157,31 @@ _ROWS: Final = (
      "cache_read_input_token_cost cache_creation_input_token_cost output_cost_per_reasoning_token "
      "input_cost_per_token_batches output_cost_per_token_batches input_cost_per_audio_token "
      "output_cost_per_audio_token input_cost_per_image"),
-    (Group.MONEY, "set `cache: {ttl: 1h}` for a client key or an alias (docs/caching.md)",
+    (Group.MONEY, "set `cache: {ttl: 1h}` for a client key or an alias, `prompt_cache` in entries (docs/caching.md)",
      "cache cache_params enable_caching_on_provider_specific_optional_params cache_responses "
-     "caching_groups client_ttl caching default_redis_ttl cache_kwargs"),
-    (Group.MONEY, "if the provider needs marks, set `prompt_cache: {marks: 5m}` in the entry",
-     "cache_control_injection_points"),
-    (Group.NAMES, "LiteLLM sends every request to this model: set `default: true` in its entry for those without one",
-     "completion_model"),
-    (Group.NAMES, "", "include store_model_in_db pass_through_endpoints files_settings batch_settings "
-     "realtime_settings s3_bucket_name s3_region_name s3_output_bucket_name s3_encryption_key_id "
-     "aws_batch_role_arn finetune_settings mcp_servers mcp_aliases mcp_tools assistants_config assistant_settings "
-     "vector_store_registry vector_stores search_tools prompts agent_list infer_model_from_keys tenant_id client_id "
-     "client_secret azure_ad_token azure_username azure_password aws_access_key_id aws_secret_access_key "
-     "aws_session_token aws_region_name aws_profile_name aws_role_name aws_session_name vertex_project "
-     "vertex_location vertex_credentials custom_provider_map merge_reasoning_content_in_choices "
-     "additional_drop_params"),
-    (Group.LOGS, "", "extra_spend_tag_headers store_audit_logs default_team_settings callbacks success_callback "
-     "failure_callback service_callback service_callbacks callback_settings langfuse_default_tags "
-     "prometheus_metrics_config prometheus_initialize_budget_metrics require_auth_for_metrics_endpoint "
-     "custom_prometheus_metadata_labels custom_prometheus_tags disable_end_user_cost_tracking "
-     "disable_end_user_cost_tracking_prometheus_only datadog_params s3_callback_params store_prompts_in_spend_logs"),
-    (Group.TRIFLES, "", "max_fallbacks num_retries_per_request max_retries retry_after allowed_fails_policy "
-     "cooldown_time_in_seconds disable_cooldowns routing_strategy_args routing_groups optional_pre_call_checks tags "
-     "stream_timeout timeout request_timeout alerting alerting_threshold alerting_args alert_types "
-     "alert_to_webhook_url alert_type_config alerting_config slack_alerting spend_report_frequency "
-     "background_health_checks health_check_interval health_check_details health_check_model health_check_timeout "
-     "use_shared_health_check disable_background_health_check enable_health_check_routing "
-     "health_check_staleness_threshold database_type database_args database_connection_pool_limit "
-     "database_connection_timeout allow_requests_on_db_unavailable proxy_batch_write_at "
-     "proxy_budget_rescheduler_max_time proxy_budget_rescheduler_min_time maximum_spend_logs_retention_period "
-     "maximum_spend_logs_retention_interval maximum_spend_logs_cleanup_cron use_redis_transaction_buffer "
-     "supported_db_objects disable_prisma_schema_update ui_access_mode ui_logo_path proxy_base_url "
-     "user_mcp_management_mode ui_theme_config custom_ui_sso_sign_in_handler public_model_groups disable_admin_ui "
-     "environment_variables ssl_verify ssl_certificate ssl_security_level ssl_cert_path model_info "
-     "forward_client_headers_to_llm_api forward_openai_org_id add_user_information_to_llm_headers "
-     "default_in_memory_ttl expose_model_info return_response_headers enable_preview_features "
-     "include_cost_in_streaming_usage always_include_stream_usage"),
-    (Group.NAMES, "name the secrets in your store, such as `access_key: {vault: …}` (docs/secrets.md)",
-     "key_management_system key_management_settings"),
+     "caching_groups client_ttl caching default_redis_ttl cache_kwargs cache_control_injection_points"),
+    (Group.LOGS, "", "extra_spend_tag_headers store_audit_logs callbacks success_callback failure_callback "
+     "service_callback service_callbacks callback_settings store_prompts_in_spend_logs"),
+    (Group.TRIFLES, "", "max_fallbacks num_retries_per_request max_retries retry_after allowed_fails_policy tags "
+     "cooldown_time_in_seconds disable_cooldowns routing_strategy_args routing_groups optional_pre_call_checks "
+     "stream_timeout timeout request_timeout environment_variables model_info ssl_verify ssl_certificate "
+     "ssl_security_level ssl_cert_path"),
 )  # fmt: skip
-"""Groups, reasons and settings. Only settings on money, protection and residency have a reason each."""
+_REASONS: Final[Mapping[str, Reason]] = {name: (group, why) for group, why, names in ROWS for name in names.split()}
+_TRIFLES: Final = re.compile(
+    r"(?:slack_)?alert\w*|\w*health_?check\w*|database_\w+|proxy_(?:batch|budget_rescheduler)\w+|\w*_?ui_\w+|\w+_ui"
+    r"|maximum_spend_logs\w+|spend_report_frequency|use_redis_transaction_buffer|supported_db_objects"
+    r"|disable_prisma_schema_update|proxy_base_url|user_mcp_management_mode|public_model_groups"
+    r"|forward_\w+|add_user_information_to_llm_headers|default_in_memory_ttl|expose_model_info|return_response_headers"
+    r"|enable_preview_features|\w+include\w*_usage|include_cost_in_streaming_usage|allow_requests_on_db_unavailable"
+)
+"""Settings that clients and operators hardly miss."""
 
-REASONS: Final[Mapping[str, Reason]] = {name: (group, why) for group, why, names in _ROWS for name in names.split()}
-"""The group and reason of each setting by its name, in any section."""
+
+def reason_of(name: str, default: Reason = (Group.UNKNOWN, "it has no counterpart")) -> Reason:
+    """Return the group of the setting ``name`` in any section, and the reason if it is on money or protection."""
+    return _REASONS.get(name, (Group.TRIFLES, "") if _TRIFLES.fullmatch(name) else default)
+
 
 UNENFORCED: Final = (
     Group.PROTECTION,
@@ -223,15 +194,6 @@ UNVERIFIED: Final = (
     "trigate always verifies certificates: set the CA of your servers in overrides.upstream_tls_ca_path",
 )
 """The group and reason of ``ssl_verify: false``."""
-
-PROTECTING: Final = re.compile(r"(?i)guard|safe|moderat|privacy|collect|retention|zdr|^provider$|filter")
-"""Names of request members that may protect data or people."""
-
-NO_COUNTERPART: Final = (Group.UNKNOWN, "check in LiteLLM's documentation whether you need it")
-
-TRACES: Final = ("otel", "opentelemetry", "langfuse", "langfuse_otel")
-"""Callbacks whose counterpart is ``tracing``."""
-LANGFUSE: Final = TRACES[2:]
 
 GUARDS: Final = word_set(
     "presidio lakera lakera_prompt_injection hide_secrets hide-secrets llamaguard_moderations "

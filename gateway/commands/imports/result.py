@@ -77,7 +77,6 @@ class Result:
     client_keys: list[dict[str, Any]] = attrs.field(factory=list)
     client_groups: list[dict[str, Any]] = attrs.field(factory=list)
     opening_spend: list[dict[str, Any]] = attrs.field(factory=list)
-    steps: list[dict[str, Any]] = attrs.field(factory=list)
     providers: dict[str, Mapping[str, Any]] = attrs.field(factory=dict)
     """Providers that the catalogue lacks."""
     settings: dict[str, Any] = attrs.field(factory=dict)
@@ -108,7 +107,7 @@ class Result:
     """Settings that need no counterpart: they describe what the gateway does anyway, or are read elsewhere."""
     losses: list[Loss] = attrs.field(factory=list)
     knows_keys: bool = False
-    """True if the operator exported the client keys of LiteLLM's database."""
+    """True if the database of LiteLLM was read."""
     no_longer_good: tuple[str, ...] = ()
     """Client keys that are blocked or expired."""
     remarks: list[str] = attrs.field(factory=list)
@@ -205,7 +204,6 @@ class Result:
 def file_content(result: Result) -> dict[str, Any]:
     """Return the content of the new file."""
     refused = {"refused": result.refused_names} if result.refused_names else {}
-    on_request = any(step.get("for") == "on_request" for step in result.steps)
     found = {
         "providers": result.providers,
         "model_providers": [entry for _, entry in result.entries],
@@ -214,15 +212,13 @@ def file_content(result: Result) -> dict[str, Any]:
         "client_groups": result.client_groups,
         "client_keys": result.client_keys,
         "opening_spend": result.opening_spend,
-        "steps": result.steps,
-        **({"client_routing": ["litellm"]} if on_request else {}),
         **result.settings,
     }
     listener = {"type": "model", "name": "models", "address": "127.0.0.1", "port": PORT}
     return {
         "version": VERSION,
         "listeners": [listener],
-        **{key: value for key, value in found.items() if value or key == "tracing"},
+        **{key: value for key, value in found.items() if value},
     }
 
 
@@ -283,7 +279,6 @@ def summary(result: Result) -> Iterator[str]:
     counts += [f"{count_text(routes, 'name')} with several targets (groups and fallbacks)"] if routes else []
     counts += [count_text(len(result.client_groups), "group")] if result.client_groups else []
     counts += [count_text(len(result.client_keys), "client key")] if result.client_keys else []
-    counts += [count_text(len(result.steps), "step")] if result.steps else []
     last = counts.pop()
     yield f"Converted: {' and '.join(filter(None, (', '.join(counts), last)))}."
     if not result.client_keys:

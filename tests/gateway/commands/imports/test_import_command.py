@@ -50,16 +50,6 @@ def test_the_exit_status_says_whether_it_matters(file, params, status, says):
     assert (found.returncode, found.stderr.splitlines()[2]) == (status, says)
 
 
-def test_the_command_names_an_export_that_is_missing_or_is_none(file):
-    missing = invoke("import", "litellm.yaml", "--keys", "keys.csv", cwd=file.parent)
-    assert (missing.returncode, missing.stderr) == (1, "keys.csv: no such file or directory\n")
-    (file.parent / "keys.csv").write_text("sk-secret\n")
-    found = invoke("import", "litellm.yaml", "--keys", "keys.csv", cwd=file.parent)
-    assert (found.returncode, found.stdout) == (1, "")
-    assert found.stderr.startswith("keys.csv: ")
-    assert "sk-secret" not in found.stderr
-
-
 @pytest.mark.parametrize("text", [b"model_list: [", b"- a\n", b"\xff", b"model_list: []\n"])
 def test_the_command_refuses_what_it_cannot_read(file, text):
     file.write_bytes(text)
@@ -124,21 +114,6 @@ def test_the_file_of_another_gateway_ends_with_the_section_of_the_page(file, tex
     assert f"docs/migrating.md, section From {owner}" in line
 
 
-@each_row(
-    ("content", "place"),
-    [
-        ({"kind": "ConfigMap", "data": {"config.yaml": "# ours\nmodel_list:\n- {}\n"}}, "data.config.yaml"),
-        ({"proxy_config": {"model_list": []}}, "proxy_config"),
-        ({"litellm": {"proxy_config": {"model_list": []}}}, "litellm.proxy_config"),
-    ],
-)
-def test_a_file_with_the_configuration_inside_gets_its_place(file, content, place):
-    file.write_text(dump_yaml(content))
-    found = invoke("import", "litellm.yaml", cwd=file.parent)
-    expected = f"model_list: missing, but `{place}` has it; give that part as a file of its own."
-    assert (found.returncode, found.stderr) == (1, f"litellm.yaml: {expected}\n")
-
-
 ELSEWHERE = item("claude-sonnet-4-5", "sagemaker/eu.anthropic.claude-sonnet-4-5-20250929-v1:0")
 
 
@@ -154,12 +129,6 @@ def test_a_model_without_an_entry_is_an_error_unless_requested(file, write):
     partial = invoke("import", "litellm.yaml", "--partial", *write, cwd=file.parent)
     assert partial.returncode == 3
     assert partial.stdout or (file.parent / "trigate.yaml").exists()
-
-
-def test_teams_need_their_keys(file):
-    found = invoke("import", "litellm.yaml", "--teams", "teams.csv", cwd=file.parent)
-    assert (found.returncode, found.stdout) == (2, "")
-    assert "--keys FILE" in found.stderr
 
 
 def test_a_comment_names_the_key_for_paths_of_other_clients(file):

@@ -1,19 +1,14 @@
 """``trigate import --database``: keys, teams, users and budgets from LiteLLM's PostgreSQL."""
 
 import hashlib
-from collections import Counter
 
 import psycopg
 import pytest
 
-from gateway.commands.imports.litellm import Clients, convert_litellm
 from gateway.commands.imports.litellm_database import clients_of_tables, read_database
-from gateway.commands.imports.litellm_keys import keys_of_rows
-from gateway.commands.imports.litellm_usage import RequestCounts
 from gateway.commands.imports.losses import Group
 from tests.support.command_line import invoke
 from tests.support.gateway_thread import gateway_thread, mock_thread
-from tests.support.litellm_files import file_text, item
 from tests.support.quick_yaml import dump_yaml, load_yaml
 
 SECRETS = {name: f"sk-{name}-1234567890" for name in ("team", "user", "budget", "plain", "blocked")}
@@ -91,35 +86,6 @@ EXPECTED_GROUPS = [
 ]
 
 
-LOGS = """
-    CREATE TABLE "LiteLLM_SpendLogs" (request_id text PRIMARY KEY, call_type text, "startTime" timestamp(3),
-        end_user text, request_tags jsonb, messages jsonb, model_group text, status text);
-    CREATE TABLE "LiteLLM_VerificationToken" (token text PRIMARY KEY, models text[]);
-    INSERT INTO "LiteLLM_VerificationToken" VALUES ('sk-a', '{}');
-    INSERT INTO "LiteLLM_SpendLogs" VALUES ('1', 'pass_through_endpoint', now(), '', '[]', NULL, NULL, NULL),
-        ('2', 'acompletion', now(), 'ada', '["job:1"]', NULL, 'openai/gpt-5', 'success'),
-        ('3', 'acompletion', now(), NULL, '["User-Agent: x"]', NULL, 'gone', 'success'),
-        ('4', 'acompletion', now(), NULL, '[]', NULL, 'never-there', 'failure');
-"""
-
-
-@pytest.mark.server
-def test_the_log_of_requests_shows_the_forms_that_clients_need(server):
-    url = server.new_database()
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(LOGS)
-    clients = read_database(url, {})
-    names = Counter({"openai/gpt-5": 1, "gone": 1})
-    assert clients.counts == RequestCounts(requests=4, passed=1, with_user=1, with_tags=1, names=names)
-    result = convert_litellm({"model_list": [item("demo", "openai/gpt-5")]}, clients)
-    content = load_yaml(file_text(result))
-    assert content["compatibility"] == ["azure", "litellm"]
-    assert content["client_routing"] == ["litellm"]
-    assert [loss.group for loss in result.losses] == [Group.LOGS, Group.LOGS, Group.NAMES]
-    assert result.losses[-1].what == "1 of 2 logged requests, for gone"
-    assert content["model_aliases"] == {"openai/gpt-5": {"target": "demo"}}
-
-
 @pytest.mark.server
 @pytest.mark.parametrize("is_prismas", [False, True])
 def test_keys_keep_their_hashes_teams_users_and_budgets(stored, folder, is_prismas):
@@ -164,7 +130,7 @@ def test_tables_without_a_counterpart_are_listed(server, folder):
             'GRANT SELECT ON "LiteLLM_VerificationToken" TO limited',
         ):
             connection.execute(statement)
-    expected = {"guardrails in the database: no-cards", "the table LiteLLM_NovelTable"}
+    expected = {"the table LiteLLM_GuardrailsTable: no-cards", "the table LiteLLM_NovelTable"}
     assert {loss.what for loss in read_database(url, {}).losses} == expected
     assert import_from(folder, url).returncode == 3
     limited = read_database(url.replace("someone:", "limited:"), {}).losses
@@ -173,14 +139,6 @@ def test_tables_without_a_counterpart_are_listed(server, folder):
         (Group.UNKNOWN, f"the table LiteLLM_{name}") for name in unread
     ]
     assert "grant SELECT" in limited[0].why
-
-
-def test_a_file_from_exports_states_that_other_tables_were_not_read():
-    content = {"model_list": [item("demo", "openai/gpt-5")]}
-    key = {"token": "a" * 64}
-    assert "only keys and teams were read" in file_text(convert_litellm(content, Clients(keys_of_rows([key]))))
-    tables = clients_of_tables({"LiteLLM_VerificationToken": [key]})
-    assert "only keys and teams were read" not in file_text(convert_litellm(content, tables))
 
 
 @pytest.mark.server
@@ -222,12 +180,6 @@ def test_a_dump_is_refused_in_one_line(folder):
     assert (said.returncode, said.stdout) == (1, "")
     (line,) = said.stderr.splitlines()
     assert "connect to the database" in line
-
-
-def test_keys_and_a_database_exclude_each_other(folder):
-    said = invoke("import", "litellm.yaml", "--database", "D", "--keys", "keys.csv", cwd=folder)
-    assert said.returncode == 2
-    assert "--database has the keys and teams" in " ".join(said.stderr.split())
 
 
 def test_a_users_limits_do_not_apply_to_the_keys_of_a_team():

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from gateway.commands.imports.litellm import Clients, convert_litellm
-from gateway.commands.imports.litellm_keys import read_keys, read_teams
+from gateway.commands.imports.litellm_keys import keys_of_rows, teams_of_rows
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result, summary
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config.loading import from_mapping
 from tests.support.each_row import each_row
 from tests.support.litellm_files import TOKEN_COSTS, file_text, item
 from tests.support.quick_yaml import load_yaml
@@ -23,9 +23,8 @@ TEAM = {"team_id": "t-1", "team_alias": "red", "models": ["a"]}
 
 
 def clients(*rows: Any, teams: Any = None) -> Clients:
-    """Return the keys of an export, with their teams."""
-    known = () if teams is None else read_teams(json.dumps(teams).encode(), "teams.json")
-    return Clients(read_keys(json.dumps(rows).encode(), "keys.json"), known)
+    """Return the keys in rows of the database, with their teams."""
+    return Clients(keys_of_rows(rows), teams_of_rows(teams or ()))
 
 
 def exported(teams: Any = None, **columns: Any) -> Result:
@@ -49,7 +48,6 @@ def exported(teams: Any = None, **columns: Any) -> Result:
         ({"token": "sk-plain"}, {"name": "team", "sha256": hashlib.sha256(b"sk-plain").hexdigest()}),
         ({"models": ["a"]}, {"name": "team", "sha256": HASH, "models": ["a"]}),
         ({"models": ["g", "b"]}, {"name": "team", "sha256": HASH, "models": ["a", "b"]}),
-        ({"models": '{a,"b"}'}, {"name": "team", "sha256": HASH, "models": ["a", "b"]}),
         ({"models": ["all-proxy-models"]}, {"name": "team", "sha256": HASH}),
         (
             {"expires": "2999-01-01T00:00:00Z"},
@@ -127,7 +125,7 @@ def test_a_key_that_is_no_longer_good_is_named_and_left_out(columns, reason):
 def test_an_unverifiable_key_is_lost(columns, group, what):
     result = exported(**columns)
     assert result.client_keys == []
-    assert [(loss.group, loss.what) for loss in result.losses] == [(group, what)]
+    assert (group, what) in [(loss.group, loss.what) for loss in result.losses]
 
 
 @each_row(
@@ -210,34 +208,6 @@ def test_a_key_without_own_models_is_reported():
 ROW = {"token": HASH, "key_alias": "team", "models": ["a"]}
 
 
-@each_row(
-    "text",
-    [
-        json.dumps([ROW]),
-        json.dumps({"keys": [ROW], "total_count": 1}),
-        json.dumps(ROW) + "\n" + json.dumps({**ROW, "token": "f" * 64}),
-        f"token,key_alias,models,expires,blocked\n{HASH},team,{{a}},,\n",
-        f'\ufefftoken,key_alias,models\r\n{HASH},team,"{{a,b}}"\r\n',
-    ],
-)
-def test_an_export_may_be_in_any_form(text):
-    first = read_keys(text.encode(), "keys")[0]
-    assert (first.name, first.digest, first.models[0]) == ("team", HASH, "a")
-
-
-@each_row("text", [b"", b"\xff", b"[]", b"[1]", b'[{"a": 1}]', b"a,b\n1,2\n", b"sk-secret", b'{"a": ', b"[" * 50_000])
-def test_an_export_that_is_none_is_refused_and_not_repeated(text):
-    with pytest.raises(ConfigError, match="LiteLLM_VerificationToken") as caught:
-        read_keys(text, "keys.csv")
-    assert "sk-secret" not in str(caught.value)
-
-
-def test_a_row_without_its_token_is_named():
-    text = f"token,key_alias\n{HASH},a\n,b\n"
-    with pytest.raises(ConfigError, match="row 2 has no `token`"):
-        read_keys(text.encode(), "keys.csv")
-
-
 def test_session_keys_and_duplicate_keys_are_omitted():
     rows = [ROW, ROW, {**ROW, "token": "e" * 64}, {**ROW, "token": "f" * 64, "team_id": "litellm-dashboard"}]
     content = {"model_list": [item("a", "openai/a")]}
@@ -314,11 +284,7 @@ def test_a_team_without_its_row_is_a_group_by_its_id():
     result = exported(team_id="t-1", models=["a"])
     assert result.client_groups == [{"name": "t-1"}]
     assert result.client_keys[0]["group"] == "t-1"
-    assert [(loss.group, loss.what) for loss in result.losses] == [
-        (Group.PROTECTION, "the models, rates and blocks of the teams of team"),
-        (Group.MONEY, "the budgets of the teams of team"),
-    ]
-    assert all("--teams FILE" in loss.why for loss in result.losses)
+    assert [(loss.group, loss.what) for loss in result.losses] == [(Group.PROTECTION, "the limits of the team t-1")]
 
 
 @each_row(
@@ -361,29 +327,10 @@ def test_a_period_that_has_ended_leaves_no_opening_spend(columns):
     assert exported(**{**SPENT, **columns}).opening_spend == []
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        json.dumps([TEAM]),
-        json.dumps({"teams": [TEAM], "total": 1}),
-        "team_id,team_alias,models,blocked\nt-1,red,{a},f\n",
-    ],
-)
-def test_an_export_of_teams_may_be_in_any_form(text):
-    (team,) = read_teams(text.encode(), "teams")
-    assert (team.id, team.name, team.models, team.blocked) == ("t-1", "red", ("a",), False)
-
-
-def test_an_export_that_is_no_table_of_teams_is_refused():
-    with pytest.raises(ConfigError, match="LiteLLM_TeamTable"):
-        read_teams(b"token\nsk-secret\n", "teams.csv")
-
-
 @each_row(
     ("routes", "is_kept", "lost"),
     [
         ('["llm_api_routes"]', True, []),
-        ("{llm_api_routes}", True, []),
         ('["openai_routes"]', True, ["allowed_routes of app"]),
         ('["/v1/chat/completions", "/key/info"]', False, ["the key app"]),
         ('["/v1/embeddings"]', False, ["the key app"]),

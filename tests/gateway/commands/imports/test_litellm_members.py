@@ -16,8 +16,6 @@ from tests.support.each_row import each_row
         ({"thinking": {"type": "disabled"}}, {"default": {"messages.thinking": {"type": "disabled"}}}),
         ({"extra_body": {"min_p": 0.1, "a": {"b": "$x"}}}, {"default": {"other.min_p": 0.1, "other.a": {"b": "$$x"}}}),
         ({"extra_body": {"a": {"b": "", "c": ["", "d"]}}}, {"default": {"other.a": {"b": "", "c": ["", "d"]}}}),
-        ({"additional_drop_params": ["user", "tools[*].strict", "response_format"]},
-         {"drop": ["user", "tools[].strict", "other.response_format"]}),
         ({"chat_template_kwargs": {"a": False}}, {"default": {"other.chat_template_kwargs": {"a": False}}}),
         ({"model": "x", "api_key": "k"}, {}),
     ],
@@ -29,15 +27,7 @@ def test_members_become_defaults_and_drops(params, request_members):
     assert from_mapping({"version": "v0.4.0", "model_providers": [entry]}).entries
 
 
-def test_an_index_is_lost_with_a_remark():
-    found = read_members({"additional_drop_params": ["tools[0].strict"]})
-    assert found.request == {"drop": ["tools[].strict"]}
-    assert found.index_notes == ("tools[0].strict is dropped from every item of the list",)
-
-
-@pytest.mark.parametrize(
-    "params", [{"seed": "many"}, {"extra_body": {"model": "x"}}, {"additional_drop_params": ["messages"]}]
-)
+@pytest.mark.parametrize("params", [{"seed": "many"}, {"extra_body": {"model": "x"}}])
 def test_a_member_without_a_counterpart_is_a_loss(params):
     found = read_members(params)
     assert (dict(found.request), len(found.losses)) == ({}, 1)
