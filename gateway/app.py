@@ -10,9 +10,10 @@ from hypercorn.typing import ASGIFramework
 
 from gateway.config.kinds import UNIX
 from gateway.config.loading import Config
-from gateway.endpoints.health import ALIVE, READY, health_routes
-from gateway.endpoints.inference import add_deployments, add_exchanges
+from gateway.endpoints.health import ALIVE, READY
+from gateway.endpoints.own_routes import own_routes
 from gateway.endpoints.request_guard import ConfiguredGuard
+from gateway.endpoints.unknown_paths import UnknownPaths
 from gateway.exchange.service import Service
 from gateway.features.metrics.endpoint import metrics_routes
 from gateway.http.external_url import make_url_adapter
@@ -22,8 +23,7 @@ from gateway.open_features import RunningFeatures
 from gateway.open_service import open_service
 from gateway.relay.routes import pass_through_routes
 from gateway.serving.descriptors import default_connections
-from gateway.serving.fast_route import add_open_routes
-from gateway.serving.http_app import GUARD, App
+from gateway.serving.http_app import App, RequestGuard
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.route_table import RouteTable
 from gateway.stores.store import Store
@@ -66,47 +66,37 @@ def parts_of(config: Config) -> tuple[str, ...]:
 
 def app_of(config: Config, service: Service) -> App:
     """Return the app of one configuration. Several apps may serve requests at the same time; they share ``service``."""
-    deployments = _deployment_roots(config)
     routes = RouteTable()
-    app = App(config.limits.request_body, routes=routes, other_app=QuartPart(config, service, routes).app)
-    add_exchanges(app, service)
-    app.extensions[GUARD] = ConfiguredGuard(config, service.ledger, routes.methods, service.authenticator)
-    add_deployments(app, service, deployments)
-    features = [route for routes_of in service.hooks.routes for route in routes_of(service)]
-    served = (*pass_through_routes(service), *features)
+    served = (
+        *own_routes(config, service),
+        *pass_through_routes(service),
+        *(route for routes_of in service.hooks.routes for route in routes_of(service)),
+        *metrics_routes(service, config),
+    )
     for route in served:
         routes.add(route.path, route.handler, route.methods, is_listed=route.is_listed)
-    add_open_routes(app, (*health_routes(service, config), *metrics_routes(service, config)))
+    guard = ConfiguredGuard(config, service.ledger, routes.serves, service.authenticator)
+    cors = None
+    if config.cors:
+        from gateway.endpoints.cors import cors_of
+
+        cors = cors_of(config.cors, served)
+    most = config.limits.request_body
+    unknown = UnknownPaths(service, routes, cors).answer
+    app = App(most, guard, routes, unknown, QuartPart(routes, guard, most).app)
     if config.public_url is not None:
         app.adapters.append(make_url_adapter(config.external))
     if config.compatibility:
         from gateway.http.compatible import make_adapter
 
-        if "litellm" in config.compatibility:
-            from gateway.endpoints.hosted_claude import add_hosted_claude
-
-            add_hosted_claude(app, service)
         named = service.router.passthrough_entries()
         app.adapters.append(make_adapter(config.compatibility, named, _group_names(config)))
-    if config.cors:
-        from gateway.endpoints.cors import add_cors
-        from gateway.http.compatible import VERTEX_CLAUDE
-
-        add_cors(
-            app, config.cors, (*(route.path for route in served if route.for_programs), *deployments, VERTEX_CLAUDE)
-        )
+    if cors is not None:
+        app.adapters.insert(0, cors.adapt)  # the first adapter sends last, so it sees the headers of all others
     lifecycle = service.lifecycle
     _limit_connections(lifecycle, config)
     lifecycle.largest_message = config.limits.request_body
     return app
-
-
-def _deployment_roots(config: Config) -> tuple[str, ...]:
-    if not config.compatibility:
-        return ()
-    from gateway.http.compatible import deployment_roots  # few gateways serve clients of other servers
-
-    return deployment_roots(config.compatibility)
 
 
 def _group_names(config: Config) -> dict[str, str]:
@@ -121,12 +111,10 @@ def _group_names(config: Config) -> dict[str, str]:
 
 
 class QuartPart:
-    """The Quart app of a configuration, for every path without a fast route. Made for the first such request."""
+    """The Quart app of a configuration's websockets. Made for the first one."""
 
-    def __init__(self, config: Config, service: Service, routes: RouteTable) -> None:
-        self._config = config
-        self._routes = routes
-        self._service = service
+    def __init__(self, routes: RouteTable, guard: RequestGuard, max_body: int) -> None:
+        self._parts = (routes, guard, max_body)
         self._making = trio.Lock()
         self._app: ASGIFramework | None = None
 
@@ -137,7 +125,7 @@ class QuartPart:
         async with self._making:
             if self._app is None:
                 module = await load_module("gateway.quart_app")
-                self._app = module.quart_app(self._config, self._service, self._routes)
+                self._app = module.websocket_app(*self._parts)
                 weakref.finalize(self, module.release_service, self._app).atexit = False
             return self._app
 

@@ -86,7 +86,7 @@ ARROWS: Final = {
         routing seams serving shared stores streaming telemetry upstream""",
     "gateway.endpoints": """
         access allowances config conversations exchange http ledger providers.apis providers.endpoints
-        providers.interactions providers.neutral providers.responses request routing serving stores""",
+        providers.interactions providers.neutral providers.responses request routing seams serving stores""",
     "gateway.open_parts": """
         access allowances config counters health kept_objects ledger open_store seams serving shared stores
         telemetry upstream""",
@@ -98,7 +98,7 @@ ARROWS: Final = {
         access allowances config endpoints exchange http ledger providers.apis providers.catalog
         providers.endpoints providers.neutral request routing seams serving streaming upstream""",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
-    "gateway.quart_app": "config conversations endpoints exchange http providers.interactions serving stores",
+    "gateway.quart_app": "http providers.apis serving",
     "gateway.app": """
         config endpoints exchange http lifespan open_features open_service providers.apis relay serving
         stores""",

@@ -1,34 +1,31 @@
 """Stored conversations of OpenAI's API: ``/v1/conversations`` and paths below."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import attrs
-from quart_trio import QuartTrio
 
 from gateway.conversations import conversation_store as stored
 from gateway.conversations.bodies import Object, StoredConversation
 from gateway.conversations.deadline import store_deadline
 from gateway.endpoints.answers import (
+    Call,
     QueryProviders,
-    Route,
-    add_routes,
-    current_client_request,
-    current_owner,
-    current_record,
+    handler_of,
     list_page,
     object_response,
+    object_views,
     read_members,
     require_store,
-    with_error_responses,
 )
+from gateway.endpoints.provider_kept import ProviderLookup
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
 from gateway.http.late_imports import load_module
 from gateway.http.response import Response
 from gateway.request.routing_options import refuse_requested_steps
-from gateway.serving.quart_views import add_view, current_scope
+from gateway.serving.route_table import Handler
 from gateway.stores.store import Store
 from providers.apis import CODECS
 from providers.neutral.fields import Fields, expect
@@ -43,24 +40,18 @@ MAX_ITEMS = 20  # in one request
 MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
 
 
-def add_conversations(app: QuartTrio, service: Service, query_providers: QueryProviders | None = None) -> None:
-    """Add the routes of conversations. ``query_providers`` handles ids that the gateway did not make.
+def conversation_views(service: Service, query_providers: QueryProviders | None = None) -> Mapping[str, Handler]:
+    """Return the handlers of conversations by name.
 
     New conversations are always stored here, because the request does not name the models that will be used in them."""
     views = Conversations(service.store, service)
-    add_view(
-        app, "/v1/conversations", "conversations.create", with_error_responses(views.create, service.ledger), ["POST"]
-    )
-    routes: tuple[Route, ...] = (
-        ("", views.retrieve, "GET"),
-        ("", views.update, "POST"),
-        ("", views.delete, "DELETE"),
-        ("/items", views.add_items, "POST"),
-        ("/items", views.items, "GET"),
-        ("/items/<item_id>", views.item, "GET"),
-        ("/items/<item_id>", views.delete_item, "DELETE"),
-    )
-    add_routes(app, "/v1/conversations", routes, service.ledger, query_providers)
+    of_one = (
+        views.retrieve, views.update, views.delete, views.add_items, views.items, views.item, views.delete_item,
+    )  # fmt: skip
+    return {
+        "create": handler_of(service, views.create, "responses"),
+        **object_views(service, of_one, query_providers or ProviderLookup(service, "responses")),
+    }
 
 
 @attrs.frozen
@@ -72,87 +63,87 @@ class Conversations:
     _store: Store | None
     _service: Service
 
-    async def create(self) -> Response:
+    async def create(self, call: Call) -> Response:
         store = require_store(self._store)
-        metadata, items = await self._read(_read_conversation)
+        metadata, items = await self._read(call, _read_conversation)
         conversation = StoredConversation(int(time.time()), metadata)
         with store_deadline("read or write the conversation"):
-            items = await stored.items_to_add(store, current_owner(), items)
-            id = await stored.create(store, current_owner(), conversation, items)
-        return _conversation_response(id, conversation)
+            items = await stored.items_to_add(store, call.owner, items)
+            id = await stored.create(store, call.owner, conversation, items)
+        return _conversation_response(call, id, conversation)
 
-    async def retrieve(self, id: str) -> Response:
+    async def retrieve(self, call: Call, id: str) -> Response:
         with store_deadline("read or write the conversation"):
-            conversation = await stored.read(require_store(self._store), current_owner(), id)
-        return _conversation_response(id, conversation)
+            conversation = await stored.read(require_store(self._store), call.owner, id)
+        return _conversation_response(call, id, conversation)
 
-    async def update(self, id: str) -> Response:
-        store, metadata = require_store(self._store), await self._read(_read_new_metadata)
+    async def update(self, call: Call, id: str) -> Response:
+        store, metadata = require_store(self._store), await self._read(call, _read_new_metadata)
         with store_deadline("read or write the conversation"):
-            conversation = await stored.set_metadata(store, current_owner(), id, metadata)
-        return _conversation_response(id, conversation)
+            conversation = await stored.set_metadata(store, call.owner, id, metadata)
+        return _conversation_response(call, id, conversation)
 
-    async def delete(self, id: str) -> Response:
+    async def delete(self, call: Call, id: str) -> Response:
         with store_deadline("read or write the conversation"):
-            await stored.remove(require_store(self._store), current_owner(), id)
-        return object_response({"id": id, "object": "conversation.deleted", "deleted": True})
+            await stored.remove(require_store(self._store), call.owner, id)
+        return object_response(call, {"id": id, "object": "conversation.deleted", "deleted": True})
 
     # Items
 
-    async def add_items(self, id: str) -> Response:
+    async def add_items(self, call: Call, id: str) -> Response:
         """Add items, and return them in order."""
-        store, items = require_store(self._store), await self._read(_read_added_items)
+        store, items = require_store(self._store), await self._read(call, _read_added_items)
         with store_deadline("read or write the conversation"):
-            items = await stored.items_to_add(store, current_owner(), items)
-            await stored.append(store, current_owner(), id, items)
-        return object_response(page(items, limit=len(items), order="asc"))
+            items = await stored.items_to_add(store, call.owner, items)
+            await stored.append(store, call.owner, id, items)
+        return object_response(call, page(items, limit=len(items), order="asc"))
 
-    async def items(self, id: str) -> Response:
-        return object_response(list_page(await self._items(id)))
+    async def items(self, call: Call, id: str) -> Response:
+        return object_response(call, list_page(call, await self._items(call, id)))
 
-    async def item(self, id: str, item_id: str) -> Response:
-        found = next((item for item in await self._items(id) if item.get("id") == item_id), None)
+    async def item(self, call: Call, id: str, item_id: str) -> Response:
+        found = next((item for item in await self._items(call, id) if item.get("id") == item_id), None)
         if found is None:
             raise stored.unknown_item_error(item_id)
-        return object_response(found)
+        return object_response(call, found)
 
-    async def delete_item(self, id: str, item_id: str) -> Response:
+    async def delete_item(self, call: Call, id: str, item_id: str) -> Response:
         """Delete an item, and return its conversation."""
         with store_deadline("read or write the conversation"):
-            await stored.remove_item(require_store(self._store), current_owner(), id, item_id)
-        return await self.retrieve(id)
+            await stored.remove_item(require_store(self._store), call.owner, id, item_id)
+        return await self.retrieve(call, id)
 
-    async def _read(self, read: Callable[[Fields], T]) -> T:
+    async def _read(self, call: Call, read: Callable[[Fields], T]) -> T:
         """Return the result of ``read`` for the request's body, as the operator's steps release it.
 
         Raises ``GatewayError``, also (400) for a step that the client may not request."""
         if self._service.steps is None:
-            refuse_requested_steps(current_client_request())
-            return await read_members(self._service, read)
-        return await read_members(self._service, read, self._check)
+            refuse_requested_steps(call.client_request)
+            return await read_members(call, read)
+        return await read_members(call, read, self._check)
 
-    async def _check(self, body: bytes) -> bytes:
+    async def _check(self, call: Call, body: bytes) -> bytes:
         """Return ``body`` as it may be stored. Raises ``GatewayError``."""
-        record = current_record("responses", self._service.ledger)
-        record.bill.billed = False
-        exchange = Exchange(self._service, "responses", current_client_request(), current_scope(), record)
+        call.record.bill.billed = False
+        exchange = Exchange(self._service, "responses", call.client_request, call.scope, call.record)
         checked: bytes = await (await load_module(_CHECKING)).check_items(exchange.context, exchange.scope, body)
         return checked
 
-    async def _items(self, id: str) -> list[Object]:
+    async def _items(self, call: Call, id: str) -> list[Object]:
         with store_deadline("read or write the conversation"):
-            return await stored.items_of(require_store(self._store), current_owner(), id)
+            return await stored.items_of(require_store(self._store), call.owner, id)
 
 
-def _conversation_response(id: str, conversation: StoredConversation) -> Response:
+def _conversation_response(call: Call, id: str, conversation: StoredConversation) -> Response:
     """Return a conversation in the API's form."""
     return object_response(
+        call,
         {
             "id": id,
             "object": "conversation",
             "created_at": conversation.created_at,
             "metadata": conversation.metadata,
-        }
+        },
     )
 
 

@@ -10,9 +10,9 @@ from gateway.endpoints.plain_answers import request_ids
 from gateway.http.headers import Headers
 from gateway.http.litellm_headers import Send
 from gateway.http.response import Response
-from gateway.serving.fast_route import add_fast_route, add_named_route
-from gateway.serving.http_app import App, encode_headers
-from gateway.serving.incoming_request import PiecesRequest
+from gateway.seams.route import HttpRoute
+from gateway.serving.http_app import encode_headers
+from gateway.serving.incoming_request import IncomingRequest
 
 _METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 _ALLOWED = (
@@ -41,7 +41,7 @@ class Cors:
         origin = dict(scope["headers"]).get(b"origin")
 
         async def send_shared(message: Any) -> None:
-            if message["type"] == "http.response.start" and scope["path"].startswith(self._starts):
+            if message["type"] == "http.response.start" and self.covers(scope["path"]):
                 names = (name.decode("latin-1") for name, _ in message["headers"])
                 added = self.response_headers(None if origin is None else origin.decode("latin-1"), names)
                 message = {**message, "headers": [*message["headers"], *encode_headers(added)]}
@@ -49,7 +49,10 @@ class Cors:
 
         return send_shared
 
-    async def answer_preflight(self, incoming: PiecesRequest, name: str = "") -> Response:
+    def covers(self, path: str) -> bool:
+        return path.startswith(self._starts)
+
+    def answer_preflight(self, incoming: IncomingRequest) -> Response:
         """Return the response to an ``OPTIONS`` preflight on any of these paths."""
         headers = dict(incoming.headers)
         shared = self.preflight(headers.get("origin"), headers.get("access-control-request-headers", ""))
@@ -95,14 +98,9 @@ class Cors:
 _PROGRAM_PATHS: Final = ("/v1/", "/v1beta/", "/mcp/", "/model/", "/.well-known/")
 
 
-def add_cors(app: App, origins: Iterable[str], paths: Iterable[str]) -> None:
-    """Let pages of ``origins`` read the responses on the paths of programs, and on those that start like ``paths``.
-
-    A path may have variables, such as ``/mine/{rest}``."""
-    others = (path.partition("{")[0] for path in paths if not path.startswith(_PROGRAM_PATHS))
-    starts = tuple(dict.fromkeys((*_PROGRAM_PATHS, *others)))
-    cors = Cors(origins, starts)
-    app.adapters.insert(0, cors.adapt)  # the first adapter sends last, so it sees the headers of all others
-    for start in starts:
-        add_fast_route(app, start, cors.answer_preflight, "OPTIONS")
-        add_named_route(app, start, "", cors.answer_preflight, "OPTIONS")
+def cors_of(origins: Iterable[str], routes: Iterable[HttpRoute]) -> Cors:
+    """Let pages of ``origins`` read the responses on the paths of programs: these, and those that start like the paths
+    of ``routes`` for programs."""
+    starts = (route.path.partition("{")[0] for route in routes if route.for_programs)
+    others = (start for start in starts if not start.startswith(_PROGRAM_PATHS))
+    return Cors(origins, tuple(dict.fromkeys((*_PROGRAM_PATHS, *others))))

@@ -1,6 +1,7 @@
 """Health probes, and the root path."""
 
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -13,7 +14,7 @@ from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.features.live_view.pages.paths import first_page, wants_page
 from gateway.http.response import Response
-from gateway.serving.fast_route import OpenRoute
+from gateway.seams.route import HttpRoute
 from gateway.serving.incoming_request import IncomingRequest
 from streams.errors import GatewayError
 
@@ -27,14 +28,11 @@ VERBOSE: Final = "verbose"
 """The query parameter that adds the state of each target, as in Kubernetes."""
 
 
-def health_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
-    """Return the routes of the probes and of ``/``, which sends browsers to the live view or the first page."""
+def health_routes(service: Service, config: Config) -> Iterator[HttpRoute]:
+    """Yield the routes of the probes and of ``/``, which sends browsers to the live view or the first page."""
     routes = _HealthRoutes(service, config)
-    return (
-        OpenRoute("alive", ALIVE, routes.alive),
-        OpenRoute("ready", READY, routes.ready),
-        OpenRoute("root", ROOT, routes.root),
-    )
+    for paths, answer in ((ALIVE, routes.alive), (READY, routes.ready), (ROOT, routes.root)):
+        yield from (HttpRoute(path, answer) for path in paths)
 
 
 class _HealthRoutes:

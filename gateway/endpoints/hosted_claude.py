@@ -5,7 +5,7 @@ those of rawPredict have Anthropic's. Sources:
 https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages.html,
 https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.endpoints.border import serve
 from gateway.endpoints.count_tokens import count_tokens
-from gateway.endpoints.inference import MODEL, ModelRoute
+from gateway.endpoints.inference import ModelRoute
 from gateway.endpoints.request_body import read_whole_body
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
@@ -24,8 +24,7 @@ from gateway.http.response import Response
 from gateway.ledger.record import ResponseForms
 from gateway.request.members import decode_member
 from gateway.request.parse import NO_PARAMETERS, PathParameters, decode_members
-from gateway.serving.fast_route import add_named_route
-from gateway.serving.http_app import App
+from gateway.seams.route import HttpRoute
 from gateway.serving.incoming_request import IncomingRequest
 from providers.apis import CODECS
 from providers.neutral.invoked import INVOKED
@@ -82,25 +81,26 @@ _PLACES: Final = (
 )
 
 
-def add_hosted_claude(app: App, service: Service) -> None:
-    """Add the paths of both clouds, and of their streams."""
+def hosted_claude_routes(service: Service) -> Iterator[HttpRoute]:
+    """Yield the paths of both clouds, and of their streams."""
     for place in _PLACES:
         for end, path in place.ends.items():
-            add_named_route(app, place.root, end, _make_answer(service, place, end, path))
+            answer = _make_answer(service, place, end, path)
+            yield HttpRoute(f"{place.root}{{model}}{end}", answer, ("POST",), for_programs=True)
 
 
 def _make_answer(service: Service, place: _Place, end: str, path: PathParameters) -> ModelRoute:
-    async def answer_route(incoming: IncomingRequest, name: str | None = None) -> Response:
-        is_count = place.root == VERTEX_CLAUDE and name == _COUNTED
+    async def answer_route(incoming: IncomingRequest, model: str | None = None) -> Response:
+        is_count = place.root == VERTEX_CLAUDE and model == _COUNTED
 
         async def read_and_answer(exchange: Exchange) -> Response:
             body = await read_whole_body(exchange.context, incoming)
-            model = None if is_count else name
-            body, betas = await offload(len(body), lambda: _unwrap(body, model, path.stream, place.others))
+            named = None if is_count else model
+            body, betas = await offload(len(body), lambda: _unwrap(body, named, path.stream, place.others))
             exchange.add_betas(betas)
             return await (count_tokens(exchange, body) if is_count else exchange.answer(body))
 
-        route = place.root + MODEL + end
+        route = f"{place.root}{{model}}{end}"
         return await serve(service, "messages", incoming, route, read_and_answer, path=path, forms=place.forms)
 
     return answer_route

@@ -14,8 +14,7 @@ from gateway.exchange.service import Service
 from gateway.http.late_imports import import_all
 from gateway.http.response import Response
 from gateway.request.parse import PathParameters
-from gateway.serving.fast_route import add_fast_route, add_named_route
-from gateway.serving.http_app import App
+from gateway.seams.route import HttpRoute
 from gateway.serving.incoming_request import IncomingRequest
 from providers.apis import CODECS
 from providers.neutral.wire_api import Operation, RequestPath
@@ -31,43 +30,29 @@ ROUTES: Final[Mapping[str, Api]] = {
 }
 """The paths of conversations, and their APIs."""
 
-MODEL: Final = "{model}"
-"""The part of a path that names the model."""
+
+def conversation_routes(service: Service) -> Iterator[HttpRoute]:
+    """Yield each path of each API."""
+    for codec in CODECS.values():
+        for route in codec.wire.routes():
+            yield HttpRoute(route.path, _exchange(service, codec.api, route), ("POST",), for_programs=True)
 
 
-def add_exchanges(app: App, service: Service) -> tuple[str, ...]:
-    """Add the routes of all paths of all APIs, and return the paths."""
-    routes = tuple(exchange_routes(service))
-    for path, answer in routes:
-        prefix, suffix_marker, suffix = path.partition(MODEL)
-        if suffix_marker:
-            add_named_route(app, prefix, suffix, answer)
-        else:
-            add_fast_route(app, path, answer)
-    return tuple(path for path, _ in routes)
-
-
-def add_deployments(app: App, service: Service, roots: Sequence[str]) -> None:
-    """Add the routes of Chat on Azure's paths, which start with one of ``roots`` and the model.
+def deployment_routes(service: Service, roots: Sequence[str]) -> Iterator[HttpRoute]:
+    """Yield the routes of Chat on Azure's paths, which start with one of ``roots`` and the model.
 
     They precede those of relayed endpoints, because ``/chat/completions`` also ends like the path of completions."""
     wire = CODECS["chat"].wire
     for root in roots:
-        answer = _exchange(service, "chat", RequestPath(root + MODEL + wire.path, "answer"))
-        add_named_route(app, root, wire.path, answer)
-
-
-def exchange_routes(service: Service) -> Iterator[tuple[str, "ModelRoute"]]:
-    """Yield each path of each API with its handler, which checks the client's key itself."""
-    for codec in CODECS.values():
-        for route in codec.wire.routes():
-            yield route.path, _exchange(service, codec.api, route)
+        path = f"{root}{{model}}{wire.path}"
+        answer = _exchange(service, "chat", RequestPath(path, "answer"))
+        yield HttpRoute(path, answer, ("POST",), for_programs=True)
 
 
 class ModelRoute(Protocol):
     """A function that responds to a request whose path may contain the model. Never raises."""
 
-    def __call__(self, incoming: IncomingRequest, name: str | None = None) -> Coroutine[None, None, Response]: ...
+    def __call__(self, incoming: IncomingRequest, model: str | None = None) -> Coroutine[None, None, Response]: ...
 
 
 def _exchange(service: Service, api: Api, route: RequestPath) -> ModelRoute:
@@ -75,15 +60,15 @@ def _exchange(service: Service, api: Api, route: RequestPath) -> ModelRoute:
     answer, unnamed = ANSWERS[route.operation], PathParameters(stream=bool(route.streamed))
     parts, in_body = CODECS[api].parts, CODECS[api].wire.model_member is not None
 
-    def answer_route(incoming: IncomingRequest, name: str | None = None) -> Coroutine[None, None, Response]:
+    def answer_route(incoming: IncomingRequest, model: str | None = None) -> Coroutine[None, None, Response]:
         async def read_and_answer(exchange: Exchange) -> Response:
             return await answer(exchange, await read_whole_body(exchange.context, incoming))
 
-        path = unnamed if name is None else attrs.evolve(unnamed, model=name, replaces_model=in_body)
+        path = unnamed if model is None else attrs.evolve(unnamed, model=model, replaces_model=in_body)
         return serve(service, api, incoming, route.path, read_and_answer, path=path)
 
-    async def import_and_answer(incoming: IncomingRequest, name: str | None = None) -> Response:
+    async def import_and_answer(incoming: IncomingRequest, model: str | None = None) -> Response:
         await import_all(parts)
-        return await answer_route(incoming, name)
+        return await answer_route(incoming, model)
 
     return import_and_answer if parts else answer_route

@@ -20,21 +20,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.config.entry_price import entry_price
+from gateway.http.paths import EMBEDDING_METHODS, METHODS
 from gateway.routing.described import Description
 from gateway.routing.router import Model
-
-METHODS: Final = ("generateContent", "streamGenerateContent", "countTokens")
-EMBEDDING_METHODS: Final = ("embedContent", "batchEmbedContents")
-SERVED_METHODS: Final = (*METHODS, *EMBEDDING_METHODS)
-_METHOD: Final = re.compile(r"[^/]:([a-z][A-Za-z]*)$")
-
-
-def model_method(path: str) -> str | None:
-    """Return the Gemini method with which ``path`` ends, ``None`` if it ends in a model, whose name may contain a
-    colon."""
-    found = _METHOD.search(path) if "/models/" in path else None
-    return None if found is None else found[1]
-
 
 _INPUTS: Final = {"images": "image", "pdf": "file", "audio": "audio", "video": "video"}
 _PARAMETERS: Final = {"tools": "tools", "structured_output": "structured_outputs", "reasoning": "reasoning"}

@@ -9,11 +9,10 @@ from typing import Final
 from urllib.parse import quote
 
 import attrs
-from quart import request
 
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.provider_turn import find_storing_entry
-from gateway.endpoints.answers import current_client_request, current_owner, current_record, read_plain_body
+from gateway.endpoints.answers import Call
 from gateway.endpoints.plain_answers import PRIVATE
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.kept_ids import client_id_replacer
@@ -26,7 +25,6 @@ from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.plan import Plan, is_inside
 from gateway.routing.target import Target
-from gateway.serving.quart_views import current_scope
 from providers.apis import CODECS
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError
@@ -45,44 +43,44 @@ class ProviderLookup:
         self._by_entry = {target.entry.name: target for target in service.router.storing_targets(api)}
         self._storing_targets = tuple(_one_per_account(self._by_entry.values()))
 
-    async def __call__(self, id: str) -> Response | None:
-        """Send the current request to the providers that may store ``id``, and return the first success.
+    async def __call__(self, call: Call, id: str) -> Response | None:
+        """Send the request to the providers that may store ``id``, and return the first success.
 
         Without a success, return the first failure other than 404: an unavailable provider is not an unknown id.
         Return ``None`` if every provider responds with 404.
 
         Raises ``GatewayError`` only for invalid requests."""
-        storing_targets = await self._permitted_targets(id)
+        storing_targets = await self._permitted_targets(call, id)
         if not storing_targets:
             return None
-        if self._service.steps is not None and request.method != "DELETE":
+        if self._service.steps is not None and call.method != "DELETE":
             checking = await load_module("gateway.exchange.checking")
-            checking.refuse_kept_by_provider(self._service, current_client_request(), self._api)
-        body, client_request = await read_plain_body(self._service), current_client_request()
+            checking.refuse_kept_by_provider(self._service, call.client_request, self._api)
+        body, client_request = await call.read_body(), call.client_request
         refusal: Callable[[], Response] | None = None
         for target in storing_targets:
             self._service.authenticator.check_credential(target.entry, client_request.credential)
-            exchange = Exchange(self._service, self._api, client_request, current_scope(), self._record(target))
+            exchange = Exchange(self._service, self._api, client_request, call.scope, _record_of(call, target))
             try:
                 replace_ids = (
-                    client_id_replacer(self._service, current_owner(), client_request.client)
+                    client_id_replacer(self._service, call.owner, client_request.client)
                     if self._service.accounts.changes_ids
                     else None
                 )
-                planned = attrs.evolve(_forwarded_request(self._api, target, body), replace_ids=replace_ids)
+                planned = attrs.evolve(_forwarded_request(call, self._api, target, body), replace_ids=replace_ids)
                 if self._may_bill_runs:
-                    return await self._send_and_bill(exchange, planned, id)
+                    return await self._send_and_bill(call, exchange, planned, id)
                 return await _send(exchange, planned)
             except GatewayError as error:
                 if error.info.status != 404 and refusal is None:
                     refusal = partial(exchange.refuse, error.info)
         return None if refusal is None else refusal()
 
-    async def _send_and_bill(self, exchange: Exchange, planned: PlannedRequest, id: str) -> Response:
+    async def _send_and_bill(self, call: Call, exchange: Exchange, planned: PlannedRequest, id: str) -> Response:
         """Send the ``planned`` request about the answer ``id``, and return the provider's response.
 
         If the answer continued in the background, its end is billed. Raises ``GatewayError``."""
-        service, owner = self._service, current_owner()
+        service, owner = self._service, call.owner
         code = await load_module(_RUNS)
         if planned.incoming.stream:
             planned = attrs.evolve(planned, turn=code.FollowedRun(service, owner, id))
@@ -95,36 +93,36 @@ class ProviderLookup:
             await code.settle(service, owner, id, code.read_state(self._api, response.body))
         return response
 
-    async def _permitted_targets(self, id: str) -> tuple[Target, ...]:
-        wall = self._service.authenticator.wall(current_client_request().client)
-        return tuple(target for target in await self._storing_targets_of(id) if is_inside(target, wall))
+    async def _permitted_targets(self, call: Call, id: str) -> tuple[Target, ...]:
+        wall = self._service.authenticator.wall(call.client_request.client)
+        return tuple(target for target in await self._storing_targets_of(call, id) if is_inside(target, wall))
 
-    async def _storing_targets_of(self, id: str) -> tuple[Target, ...]:
+    async def _storing_targets_of(self, call: Call, id: str) -> tuple[Target, ...]:
         # A client's own key is for one provider; with several, it is unknown which.
         alone = len(self._storing_targets) == 1
-        if not current_owner():
+        if not call.owner:
             return tuple(one for one in self._storing_targets if alone or not one.entry.passthrough_auth)
-        if alone and current_client_request().client is None and self._storing_targets[0].entry.passthrough_auth:
+        if alone and call.client_request.client is None and self._storing_targets[0].entry.passthrough_auth:
             return self._storing_targets
         if self._service.store is None:  # the owner is unknown
             return ()
         with store_deadline("look up its owner"):
-            entry = await find_storing_entry(self._service.store, current_owner(), id)
+            entry = await find_storing_entry(self._service.store, call.owner, id)
         return () if entry not in self._by_entry else (self._by_entry[entry],)
 
-    def _record(self, target: Target) -> Record:
-        record = current_record(self._api, self._service.ledger)
-        record.target = target.entry.provider.id
-        record.bill.billed = False
-        return record
+
+def _record_of(call: Call, target: Target) -> Record:
+    call.record.target = target.entry.provider.id
+    call.record.bill.billed = False
+    return call.record
 
 
-def _forwarded_request(api: Api, target: Target, body: bytes) -> PlannedRequest:
-    """Return the current request for ``target``, with its body unchanged and without retries."""
-    incoming = Incoming(api, body, {}, target.model, request.args.get("stream") == "true")
-    plan = Plan.once(attrs.evolve(target, url=_address(api, target)))
+def _forwarded_request(call: Call, api: Api, target: Target, body: bytes) -> PlannedRequest:
+    """Return the request for ``target``, with its body unchanged and without retries."""
+    incoming = Incoming(api, body, {}, target.model, call.argument("stream") == "true")
+    plan = Plan.once(attrs.evolve(target, url=_address(call, api, target)))
     prepare = as_prepared(Prepared(Outgoing(body)))
-    method = "GET" if request.method == "HEAD" else request.method  # the response is read, and one to HEAD has no body
+    method = "GET" if call.method == "HEAD" else call.method  # the response is read, and one to HEAD has no body
     return PlannedRequest(incoming, plan, prepare, method=method, form=Form.REJECTED)
 
 
@@ -148,12 +146,12 @@ def _one_per_account(storing_targets: Iterable[Target]) -> Iterator[Target]:
             yield target
 
 
-def _address(api: Api, target: Target) -> str:
-    """Return the URL of the current request at ``target``'s provider: the same path below the provider's prefix."""
+def _address(call: Call, api: Api, target: Target) -> str:
+    """Return the URL of the request at ``target``'s provider: the same path below the provider's prefix."""
     wire = CODECS[api].wire
     base, mark, query = target.url.partition("?")
-    steps = request.path.split("/")[2:]  # after the version
+    steps = call.path.split("/")[2:]  # after the version
     if any(step in ("", ".", "..") for step in steps):
-        raise GatewayError("not_found", f"there is no {request.path}")
+        raise GatewayError("not_found", f"there is no {call.path}")
     path = "/".join(quote(step, safe="") for step in steps)
     return f"{base.removesuffix(wire.path)}/{path}{mark}{query}"

@@ -7,11 +7,10 @@ from gateway.conversations.bodies import StoredHead, StoredTurn, head_id, read_h
 from gateway.conversations.conversation_store import read_node_turn
 from gateway.conversations.deadline import store_deadline, unavailable
 from gateway.conversations.stored_api import StoredApi
-from gateway.endpoints.answers import current_owner, require_store
+from gateway.endpoints.answers import Call, require_store
 from gateway.endpoints.plain_answers import PRIVATE
 from gateway.http.offload import offload, offload_always
 from gateway.http.response import STREAM_HEADERS, Response, ResponseBody
-from gateway.serving.quart_views import current_scope
 from gateway.stores.store import Node, Store
 from streams.errors import GatewayError, invalid
 from streams.event_log import Resumption
@@ -33,16 +32,16 @@ class StoredTurns:
     background: Background | NoBackground
     keep_alive: float
 
-    async def replay(self, id: str, rest: Resumption) -> Response:
+    async def replay(self, call: Call, id: str, rest: Resumption) -> Response:
         """Return the ``rest`` of the stream of a turn, also of one that is running.
 
         Raises ``GatewayError`` (400) for an event that is not in the stream."""
-        running = self.background.follow(current_owner(), id, rest, self.keep_alive)
+        running = self.background.follow(call.owner, id, rest, self.keep_alive)
         if running is not None:
             if not running.has_start:
                 raise self._unknown_event_error()
-            return _stream_response(running)
-        turn, head = await self.read(id)
+            return _stream_response(call, running)
+        turn, head = await self.read(call, id)
         if turn.status in RUNNING:
             message = (
                 f"another worker of the gateway is still generating the {self.api.noun}: try again, or request it "
@@ -55,38 +54,38 @@ class StoredTurns:
             raise unavailable(f"could not replay the stream: {error}") from None
         if rest.must_start and not rest.has_started:
             raise self._unknown_event_error()
-        return _stream_response(events)
+        return _stream_response(call, events)
 
     def _unknown_event_error(self) -> GatewayError:
         return invalid(f"there is no such event in the stream of this {self.api.noun}: send the id of one", _MARKER)
 
-    async def delete(self, id: str) -> None:
+    async def delete(self, call: Call, id: str) -> None:
         """Delete the turn; if it is in progress, cancel it first so that it is not stored again."""
-        turn, _ = await self.read(id)
+        turn, _ = await self.read(call, id)
         if turn.status in RUNNING:
-            await self.background.cancel(current_owner(), id)
+            await self.background.cancel(call.owner, id)
         with store_deadline(f"delete the {self.api.noun}"):
-            if not await require_store(self.store).delete(current_owner(), (id, head_id(id))):
+            if not await require_store(self.store).delete(call.owner, (id, head_id(id))):
                 raise self.unknown_error(id)
 
-    async def cancel(self, id: str) -> tuple[StoredTurn, StoredHead]:
+    async def cancel(self, call: Call, id: str) -> tuple[StoredTurn, StoredHead]:
         """Cancel a running turn, and return it afterwards."""
-        await self.background.cancel(current_owner(), id)
-        return await self.read(id)
+        await self.background.cancel(call.owner, id)
+        return await self.read(call, id)
 
-    async def read(self, id: str) -> tuple[StoredTurn, StoredHead]:
+    async def read(self, call: Call, id: str) -> tuple[StoredTurn, StoredHead]:
         """Return the turn and its head, if possible from the same write."""
         with store_deadline(f"read the {self.api.noun}"):
-            turn, head = await self._read_turn_and_head(id)
+            turn, head = await self._read_turn_and_head(call, id)
             if turn.status in RUNNING:
-                await self.background.fail_if_lost(self.api, current_owner(), id)
-                turn, head = await self._read_turn_and_head(id)
+                await self.background.fail_if_lost(self.api, call.owner, id)
+                turn, head = await self._read_turn_and_head(call, id)
         return turn, head
 
-    async def _read_turn_and_head(self, id: str) -> tuple[StoredTurn, StoredHead]:
+    async def _read_turn_and_head(self, call: Call, id: str) -> tuple[StoredTurn, StoredHead]:
         for _ in range(_READ_ATTEMPTS):
-            turn = await read_node_turn(await self.node(id))
-            node = await require_store(self.store).get(current_owner(), head_id(id))
+            turn = await read_node_turn(await self.node(call, id))
+            node = await require_store(self.store).get(call.owner, head_id(id))
             if node is None:
                 raise self.unknown_error(id)
             head = await offload(10 * len(node.body), read_head, node.body)  # after decompression
@@ -94,8 +93,8 @@ class StoredTurns:
                 break
         return turn, head
 
-    async def node(self, id: str) -> Node:
-        node = await require_store(self.store).get(current_owner(), id)
+    async def node(self, call: Call, id: str) -> Node:
+        node = await require_store(self.store).get(call.owner, id)
         if node is None or node.kind != self.api.kind:
             raise self.unknown_error(id)
         return node
@@ -105,5 +104,5 @@ class StoredTurns:
         return GatewayError("not_found", f"{self.api.noun.capitalize()} with id '{id[:100]}' not found.")
 
 
-def _stream_response(body: bytes | ResponseBody) -> Response:
-    return Response(200, (*_REPLAYED, ("x-request-id", current_scope().id)), body)
+def _stream_response(call: Call, body: bytes | ResponseBody) -> Response:
+    return Response(200, (*_REPLAYED, ("x-request-id", call.scope.id)), body)

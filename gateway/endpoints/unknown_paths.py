@@ -1,15 +1,24 @@
-"""Errors for a path or method that is not served."""
+"""Requests for a path or method that is not served: preflights of CORS, and errors."""
 
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.endpoints.inference import ROUTES
+from gateway.exchange.responding import error_response, open_record
+from gateway.exchange.service import Service
 from gateway.http.external_url import url_of_request
 from gateway.http.headers import Headers
-from gateway.http.paths import advice, base_urls, shorten_path
+from gateway.http.paths import SERVED_METHODS, advice, api_of, base_urls, model_method, shorten_path
+from gateway.http.response import Response
+from gateway.serving.incoming_request import IncomingRequest
+from gateway.serving.route_table import READING, WEBSOCKET, RouteTable
+from streams.errors import GatewayError
 from streams.events import ErrorInfo
+
+if TYPE_CHECKING:
+    from gateway.endpoints.cors import Cors
 
 _SERVED = tuple(reversed({ROUTES[path]: path for path in reversed(tuple(ROUTES))}.values()))
 """The first path of each API."""
@@ -17,6 +26,61 @@ _SERVED = tuple(reversed({ROUTES[path]: path for path in reversed(tuple(ROUTES))
 
 _ABOUT_CLIENTS: Final = re.compile(r"/ui/(?:me|usage|keys|groups|people|audit)(?:/|$)")
 """Pages that exist if clients have keys."""
+
+
+class UnknownPaths:
+    """The handler of all requests without a route in ``routes``.
+
+    They need a client's key, except for well-known paths: clients look there without a key for what a server offers.
+    ``cors`` answers preflights."""
+
+    def __init__(self, service: Service, routes: RouteTable, cors: "Cors | None") -> None:
+        self._service = service
+        self._routes = routes
+        self._cors = cors
+
+    async def answer(self, incoming: IncomingRequest) -> Response:
+        path, method, headers = incoming.asgi["path"], incoming.asgi["method"], incoming.headers
+        if method == "OPTIONS" and self._cors is not None and self._cors.covers(path):
+            return self._cors.answer_preflight(incoming)
+        error, client = self._error(path, method, incoming), None
+        try:
+            if not path.startswith("/.well-known/"):
+                client = self._service.admission.authenticate(incoming)
+        except GatewayError as refusal:
+            error = refusal.info
+        served = error.status != 404
+        record = open_record(api_of(path, headers), self._service.ledger, incoming.scope, served=served)
+        record.client = client
+        return error_response(record, error)
+
+    def _error(self, path: str, method: str, incoming: IncomingRequest) -> ErrorInfo:
+        headers, asgi = incoming.headers, incoming.asgi
+        shortened = path[:-1] if path.endswith("/") else path
+        if allowed := self._routes.methods(path) or self._routes.methods(shortened):
+            return _model_method_error(method, path, headers, asgi) or method_not_allowed_error(
+                method, path, headers, asgi, allowed
+            )
+        if any(self._routes.find(WEBSOCKET, one) is not None for one in (path, shortened)):
+            if method not in READING:
+                return method_not_allowed_error(method, path, headers, asgi, READING)
+            message = f"{shorten_path(path)} is a WebSocket: connect to it with an upgrade"
+            return ErrorInfo("invalid_request", message, status=426, headers=(("upgrade", "websocket"),))
+        return unknown_path_error(method, path, headers, asgi, self._routes.listed)
+
+
+def _model_method_error(method: str, path: str, headers: Headers, asgi: Mapping[str, Any]) -> ErrorInfo | None:
+    """Return the error for a path with a Gemini method instead of a model (``…/models/NAME:predict``)."""
+    called = model_method(path)
+    if called is None:
+        return None
+    if called in SERVED_METHODS:
+        return method_not_allowed_error(method, path, headers, asgi, ("POST",))
+    if method != "POST":
+        return None
+    served = ", ".join(f":{name}" for name in SERVED_METHODS)
+    message = f"there is no {method} {shorten_path(path)}; the methods of models are {served}"
+    return ErrorInfo("not_found", message, status=404, code="unknown_path")
 
 
 def method_not_allowed_error(

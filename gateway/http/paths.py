@@ -38,7 +38,11 @@ _SPOKEN: Final[Mapping[str, Api]] = {
 _UNDER_V1: Final = ("chat", "responses")
 """The steps after a base URL that ends in ``/v1``."""
 
-_METHODS: Final = ":(?:generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$"
+METHODS: Final = ("generateContent", "streamGenerateContent", "countTokens")
+EMBEDDING_METHODS: Final = ("embedContent", "batchEmbedContents")
+SERVED_METHODS: Final = (*METHODS, *EMBEDDING_METHODS)
+"""The methods of models at the end of Google's paths."""
+_METHODS: Final = f":(?:{'|'.join(SERVED_METHODS)})$"
 _GOOGLE_METHOD = re.compile(_METHODS)
 # Prefixes that Google's clients put before `/models/`: versions, also twice, and Vertex AI's project and publisher.
 _GOOGLE = re.compile(
@@ -51,6 +55,7 @@ _GOOGLE_NAME = re.compile(
     rf"(?!.*/v1(?:beta|alpha)?/)[^/]+/.+{_METHODS})"
 )
 _PREDICT = re.compile(r"/projects/[^/]+/locations/[^/]+/publishers/[^/]+/models/(?P<name>[^/]+):predict$")  # Vertex AI
+_METHOD: Final = re.compile(r"[^/]:([a-z][A-Za-z]*)$")
 _ANY_METHOD = re.compile(r"[^/]:(?!rawPredict|streamRawPredict)[A-Za-z]+$")
 # Google serves OpenAI's Chat under `/v1beta/openai`, for OpenAI's client.
 _GOOGLE_VERSION = re.compile(r"/v1(?:beta|alpha)(?!/(?:openai|chat|messages|responses|conversations)(?:/|$))")
@@ -114,6 +119,13 @@ def api_of(path: str, headers: Headers) -> Api:
         if step in _SPOKEN:
             return _SPOKEN[step]
     return "messages" if anthropic else "chat"
+
+
+def model_method(path: str) -> str | None:
+    """Return the Gemini method with which ``path`` ends, ``None`` if it ends in a model, whose name may contain a
+    colon."""
+    found = _METHOD.search(path) if "/models/" in path else None
+    return None if found is None else found[1]
 
 
 def _is_googles(path: str) -> bool:

@@ -1,5 +1,5 @@
-"""An app whose fast routes do not need Quart, and its HTTP requests, each with a ``RequestScope``. Quart handles every
-other path. It imports 180 modules, so an ``App`` imports it for the first such request."""
+"""An app of routes, and its HTTP requests, each with a ``RequestScope``. Quart handles websockets. It imports 180
+modules, so an ``App`` imports it for the first websocket."""
 
 import contextlib
 import logging
@@ -26,9 +26,8 @@ from gateway.http.paths import canonical
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import MAX_HEADER, MAX_WRITE, Response, Truncated, WriteNow
 from gateway.serving.asgi_extensions import CLIENT_LEFT, IMMEDIATE, WRITE_NOW
-from gateway.serving.fast_route import ROUTES, FastRoute
 from gateway.serving.incoming_request import AsgiRequest
-from gateway.serving.route_table import RouteTable
+from gateway.serving.route_table import ROUTES, Handler, RouteTable
 
 if TYPE_CHECKING:
     from gateway.http.compatible import Adapter
@@ -76,28 +75,36 @@ class NoGuard:
 
 NO_GUARD: Final = NoGuard()
 
-OtherApp: TypeAlias = Callable[[], Awaitable[ASGIFramework]]
-"""Returns the app for all paths without a fast route."""
+WebsocketApp: TypeAlias = Callable[[], Awaitable[ASGIFramework]]
+"""Returns the app for websockets."""
 
 
-async def no_other_app() -> ASGIFramework:
-    """Raise ``LookupError``: the default of an app that only has fast routes."""
-    raise LookupError("no fast route has this path")
+async def no_websockets() -> ASGIFramework:
+    """Raise ``LookupError``: the default of an app that has no websockets."""
+    raise LookupError("this app has no websockets")
+
+
+async def no_route(incoming: AsgiRequest) -> Response:
+    """Return a plain 404: the default for paths without a route."""
+    return Response(404, ())
 
 
 class App:
-    """An ASGI app of fast routes. ``other_app`` returns the app for every other path and for websockets."""
+    """An ASGI app of ``routes``. ``unknown`` handles every other path, ``websocket_app`` returns the app for
+    websockets."""
 
     def __init__(
         self,
         max_body: int = MAX_BODY,
         guard: RequestGuard = NO_GUARD,
-        other_app: OtherApp = no_other_app,
         routes: RouteTable | None = None,
+        unknown: Handler = no_route,
+        websocket_app: WebsocketApp = no_websockets,
     ) -> None:
         self.extensions: dict[str, Any] = {GUARD: guard, ROUTES: RouteTable() if routes is None else routes}
         self.config: dict[str, Any] = {"MAX_CONTENT_LENGTH": max_body, "BODY_TIMEOUT": BODY_SECONDS}
-        self.other_app = other_app
+        self.unknown = unknown
+        self.websocket_app = websocket_app
         self.adapters: list[Adapter] = []
         """Change requests in the forms of proxies and other servers, in this order, before anything else reads them."""
         self.before_serving: list[Callable[[], Awaitable[None]]] = []
@@ -117,7 +124,7 @@ class App:
         elif scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
         else:
-            await (await self.other_app())(scope, receive, send)
+            await (await self.websocket_app())(scope, receive, send)
 
     def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
         """Start ``task`` in the ``nursery``, as soon as the app serves."""
@@ -158,7 +165,7 @@ async def _call_all(hooks: Iterable[Callable[[], Awaitable[None]]]) -> str | Non
 
 
 class AppRequest:
-    """One request, handled by a fast route or by the rest of its app."""
+    """One request, handled by a route."""
 
     def __init__(self, app: Any, scope: HTTPScope) -> None:
         """Prepare the request. ``app`` is an ``App``, or one of Quart's."""
@@ -166,15 +173,14 @@ class AppRequest:
         self.scope = scope
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        path = requested_path = self.scope["path"]
+        path = self.scope["path"]
         routes, method = cast("RouteTable", self.app.extensions[ROUTES]), self.scope["method"]
         if (answer := routes.exact(method, path)) is None:
             self.scope["path"] = path = canonical(origin_path(path))
             answer = routes.find(method, path)
-            if answer is None and (other := await self._other_app()) is not None:
-                self.scope["path"] = requested_path
-                await other(self.scope, receive, send)
-                return
+            if answer is None and (answer := routes.find_shortened(method, path)) is not None:
+                self.scope["path"] = path = path[:-1]
+            answer = answer or self._other_route()
             if may_hold_key(path, query := self.scope["query_string"]):
                 self.scope["query_string"], self.scope["headers"] = with_key_in_header(query, self.scope["headers"])
         headers_by_name, guard = dict(self.scope["headers"]), cast("RequestGuard", self.app.extensions[GUARD])
@@ -198,24 +204,22 @@ class AppRequest:
             if request_scope is not None:
                 request_scope.close()
 
-    async def _call_route(
-        self, answer: FastRoute, request_scope: RequestScope, receive: ASGIReceiveCallable
-    ) -> Response:
+    async def _call_route(self, answer: Handler, request_scope: RequestScope, receive: ASGIReceiveCallable) -> Response:
         config = self.app.config
         request = AsgiRequest(request_scope, self.scope, receive, config["MAX_CONTENT_LENGTH"], config["BODY_TIMEOUT"])
         response = await answer(request)
         request.listen()
         return response
 
-    async def _other_app(self) -> ASGIFramework | None:
-        """Return the app for a request without a fast route, or ``None`` if ``_call_quart`` handles it."""
+    def _other_route(self) -> Handler | None:
+        """Return the handler of a path or method without a route, or ``None`` if ``_call_quart`` handles it."""
         app: App = self.app
-        return await app.other_app()
+        return app.unknown
 
     async def _call_quart(
         self, request_scope: RequestScope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> Any:
-        """Return the response of a Quart app, which has no ``_other_app``."""
+        """Return the response of a Quart app, which has no ``_other_route``."""
         raise NotImplementedError
 
     # The response

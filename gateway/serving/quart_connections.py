@@ -20,7 +20,6 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.serving import http_app
 from gateway.serving.asgi_extensions import ON_LEAVING, SCOPE, OnLeaving
-from gateway.serving.fast_route import ROUTES
 from gateway.serving.http_app import (
     GUARD,
     MAX_BODY,
@@ -33,7 +32,7 @@ from gateway.serving.http_app import (
 )
 from gateway.serving.incoming_request import send_continue
 from gateway.serving.quart_views import out_of_quart
-from gateway.serving.route_table import RouteTable
+from gateway.serving.route_table import ROUTES, RouteTable
 
 
 class HostlessRoutes(QuartMap):
@@ -76,7 +75,7 @@ class QuartAppRequest(AppRequest, TrioASGIHTTPConnection):
     # timeouts belong to the exchange.
     __call__ = AppRequest.__call__
 
-    async def _other_app(self) -> None:
+    def _other_route(self) -> None:
         return
 
     async def _call_quart(

@@ -1,7 +1,7 @@
 """Conversion between this project's requests and responses and Quart's."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
+from typing import NoReturn, TypeAlias
 
 import quart
 import trio
@@ -14,15 +14,11 @@ from quart.wrappers.response import ResponseBody as QuartBody
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from gateway.http.headers import as_text
 from gateway.http.pieces import add_piece, join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody
 from gateway.serving.asgi_extensions import SCOPE
 from gateway.serving.incoming_request import CountArrived, ignore_arrived, too_large, too_slow
-
-if TYPE_CHECKING:
-    from hypercorn.typing import HTTPScope
 
 
 def current_scope() -> RequestScope:
@@ -57,11 +53,6 @@ def add_view(app: Quart, paths: str | Sequence[str], name: str, view: View, meth
 
     for path in (paths,) if isinstance(paths, str) else paths:
         app.add_url_rule(path, name, answered, methods=list(methods))
-
-
-def has_route(app: Quart, path: str) -> bool:
-    """Return whether ``path`` has a route for any method; otherwise it is a 404."""
-    return bool(app.url_map.bind("").allowed_methods(path))
 
 
 def through_quart(response: Response) -> QuartResponse:
@@ -114,20 +105,3 @@ async def read_body(count_arrived: CountArrived = ignore_arrived) -> bytes:
         raise too_large(request.max_content_length) from None
     except trio.TooSlowError:
         raise too_slow() from None
-
-
-class QuartRequest:
-    """Quart's current request as an ``IncomingRequest``."""
-
-    def __init__(self) -> None:
-        self.scope = current_scope()
-        self.asgi = cast("HTTPScope", quart.request.scope)
-        self.headers = as_text(self.asgi["headers"])
-        self.query = quart.request.query_string.decode("latin-1")
-
-    async def read(self, count_arrived: CountArrived) -> bytes:
-        return await read_body(count_arrived)
-
-    def take_arrived(self, max_bytes: int) -> bytes:
-        """Return nothing, because Quart's bodies can only be awaited."""
-        return b""

@@ -1,7 +1,7 @@
 """The table of routes of an app: the only matcher of paths."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Final, TypeAlias
 
@@ -9,10 +9,15 @@ import attrs
 
 from gateway.http.response import Response
 
+ROUTES: Final = "trigate.routes"
+"""The key in an app's ``extensions`` for its ``RouteTable``."""
+
 Handler: TypeAlias = Callable[..., Awaitable[Response]]
 """Called with a ``PiecesRequest``, and with the variables of the path by name. Must not raise."""
 
 READING: Final = ("GET", "HEAD")
+WEBSOCKET: Final = "WEBSOCKET"
+"""The method of websockets."""
 METHODS: Final = (*READING, "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 _VARIABLE: Final = re.compile(r"\{(\w+)\}")
@@ -87,11 +92,15 @@ class RouteTable:
                 return partial(route.handler, **names)
         return None
 
-    def methods(self, path: str) -> tuple[str, ...]:
-        """Return the methods of ``path`` in alphabetical order, none for an unknown path."""
-        return tuple(sorted(self._methods(path)))
+    def find_shortened(self, method: str, path: str) -> Handler | None:
+        """Return the handler for ``path`` without its last slash, if it has one."""
+        return self.find(method, path[:-1]) if path.endswith("/") and len(path) > 1 else None
 
-    def _methods(self, path: str) -> Iterator[str]:
-        for method in {*self._by_path, *self._named} - {"OPTIONS"}:  # CORS handles it on paths that are not served, too
-            if self.find(method, path) is not None:
-                yield method
+    def methods(self, path: str) -> tuple[str, ...]:
+        """Return the methods of requests for ``path`` in alphabetical order, none for an unknown path."""
+        found = (one for one in {*self._by_path, *self._named} - {WEBSOCKET} if self.find(one, path) is not None)
+        return tuple(sorted(found))
+
+    def serves(self, path: str) -> bool:
+        """Return whether ``path`` has a route, for websockets too."""
+        return any(self.find(method, path) is not None for method in {*self._by_path, *self._named})

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import attrs
 import pytest
 
+from gateway.endpoints.health import ALIVE, READY, ROOT
 from gateway.features.people import key_sets
 from tests.support.cases import case
 from tests.support.every_route import ServedRoute, ordinary_request, served_routes, settings
@@ -17,10 +18,10 @@ from tests.support.people import issuer
 from tests.support.set_answer import set_answer_provider
 from tests.support.websocket_client import handshake
 
-OPEN = ("alive", "ready", "root")
-"""Routes that need no key."""
-OPERATORS = ("metrics",)
-"""Routes that need an operator's key, or a client that may use every model."""
+OPEN = (*ALIVE, *READY, *ROOT)
+"""Paths that need no key."""
+OPERATORS = ("/metrics",)
+"""Paths that need an operator's key, or a client that may use every model."""
 
 ROUTES = served_routes()
 _numbers = itertools.count()
@@ -67,7 +68,7 @@ def test_each_route_waits_for_the_judgement_of_a_token(people_routes: PeopleRout
             status, body = people_routes.send(route, token)
             assert status not in (401, 500, 503), body
             assert token.encode() not in body
-            if route.row_key in OPERATORS:
+            if route.path in OPERATORS:
                 assert status == 403
             else:
                 needed = (b"foreign_ids", b"passthrough", b"realtime", b"mcp")
@@ -76,7 +77,7 @@ def test_each_route_waits_for_the_judgement_of_a_token(people_routes: PeopleRout
 
 def test_each_route_rejects_what_is_no_persons_token(people_routes: PeopleRoutes):
     """One of the tokens, by turns."""
-    for number, route in enumerate(one for one in ROUTES if one.row_key not in OPEN):
+    for number, route in enumerate(one for one in ROUTES if one.path not in OPEN):
         with case(f"{route.method} {route.path}"):
             token, status = (
                 (people_routes.identity.token(exp=1000), 401),

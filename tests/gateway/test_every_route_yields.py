@@ -11,13 +11,15 @@ from typing import Any, Final
 
 import pytest
 
+from gateway.features.realtime.routes import PATHS as SESSION_PATHS
+from gateway.serving.route_table import WEBSOCKET
 from tests.support.cases import case
 from tests.support.every_route import (
     NO_BODY,
     ONE_OF_EACH,
+    all_routes,
     before_set_answer,
     ordinary_request,
-    quart_rules,
     send_to_route,
     served_routes,
 )
@@ -25,8 +27,13 @@ from tests.support.hostile_bodies import HostileAnswer, answers
 from tests.support.loop_steps import check_steps
 from tests.support.set_answer import SetAnswer
 
-WEBSOCKETS: Final = frozenset(("websocket", "realtime", "passed"))
-"""The views of websockets. All share two modules whose tests send floods of frames: ``serving/websocket_stream.py`` and
+WEBSOCKETS: Final = {
+    "/v1/responses",
+    "/passed/{rest}",
+    "/openai/{rest}",
+    *itertools.chain.from_iterable(SESSION_PATHS.values()),
+}
+"""The paths of websockets. All share two modules whose tests send floods of frames: ``serving/websocket_stream.py`` and
 ``upstream/websocket.py``."""
 
 ROUTES_WITH_BODIES: Final = {
@@ -65,8 +72,7 @@ def test_every_route_has_a_row():
 
 def test_every_websocket_is_known():
     """A new websocket must use the server's stream and the client of ``upstream``, whose frames are bounded."""
-    found = {rule.endpoint.split()[0].split("./")[0] for rule in quart_rules() if rule.websocket}
-    assert {name.partition(" ")[0] for name in found} <= WEBSOCKETS, found
+    assert {route.path for route in all_routes() if WEBSOCKET in route.methods} == WEBSOCKETS
 
 
 @pytest.fixture(scope="module")

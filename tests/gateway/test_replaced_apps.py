@@ -35,7 +35,7 @@ async def test_an_app_is_freed_with_its_service(config, first, has_quart):
     service = service_of_clients(config, first)
     app = app_of(config, service)
     if has_quart:
-        await app.other_app()
+        await app.websocket_app()
     found = [weakref.ref(one) for one in (app, service.allowances, service.authenticator)]
     del app, service
     assert [one() for one in found] == [None, None, None]

@@ -5,16 +5,18 @@ A route without a row here fails ``tests/gateway/test_every_route_yields.py``.
 
 import contextlib
 import http.client
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any, Final
 
 import attrs
 
 from gateway.config.loading import from_mapping
+from gateway.endpoints.own_routes import own_routes
+from gateway.features.metrics.endpoint import metrics_routes
 from gateway.open_service import open_service
-from gateway.quart_app import quart_app
+from gateway.seams.route import HttpRoute
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.route_table import RouteTable
+from gateway.serving.route_table import METHODS, WEBSOCKET
 from providers.apis import CODECS
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, Gateway, config
@@ -103,12 +105,9 @@ RELAYED: Final[Mapping[str, Row]] = {
 
 OTHERS: Final[Mapping[str, Row]] = {
     "conversations": Row({"items": [{"role": "user", "content": "x"}]}, "items"),
-    "responses": NO_BODY,
-    "interactions": NO_BODY,
-    **dict.fromkeys(("alive", "ready", "root", "metrics", "models", "model", "gemini_models", "gemini_model",
-                     "voices", "speech_models", "ui"), NO_BODY),
-}  # fmt: skip
-"""The rows of Quart's routes, by the part of the view's name before a period."""
+    "without a body": NO_BODY,
+}
+"""The rows of the other routes."""
 
 
 @attrs.frozen
@@ -128,9 +127,9 @@ class ServedRoute:
     def url(self) -> str:
         """The path with the model and ids."""
         path = self.path.replace("{model}", self.row.model).replace("{rest}", "v1/files")
-        for name in ("{id}", "{id2}", "<id>", "<item_id>"):
+        for name in ("{id}", "{id2}", "{item_id}"):
             path = path.replace(name, "file-1")
-        return path.replace("<int:number>", "1")
+        return path
 
 
 def settings(url: str, port: int = 0, **more: Any) -> dict[str, Any]:
@@ -153,23 +152,31 @@ def served_routes() -> list[ServedRoute]:
         for codec in CODECS.values()
         for route in codec.wire.routes()
     ]
-    served = {route.path for route in found}
     found += [ServedRoute(route.method, route.path, RELAYED, route.read) for route in ROUTES]
     found.append(ServedRoute("POST", "/passed/{rest}", RELAYED, "pass_through.read_passed"))
     found.append(ServedRoute("POST", "/mcp/tools", RELAYED, "messages.read_message"))
-    return [*found, *(route for route in _quart_routes() if route.path not in served)]
+    served = {f"{route.method} {route.path}" for route in found} | {f"{one} /mcp/{{name}}" for one in METHODS}
+    return [*found, *_other_routes(served)]
 
 
-def quart_rules() -> list[Any]:
+def all_routes() -> list[HttpRoute]:
+    """Return the routes of the kernel and of the features."""
     checked = from_mapping(settings("http://127.0.0.1:9", 9))
-    return list(quart_app(checked, open_service(checked, Lifecycle(), None, False), RouteTable()).url_map.iter_rules())
+    service = open_service(checked, Lifecycle(), None, False)
+    features = (route for routes_of in service.hooks.routes for route in routes_of(service))
+    return [*own_routes(checked, service), *metrics_routes(service, checked), *features]
 
 
-def _quart_routes() -> Iterator[ServedRoute]:
-    for rule in quart_rules():
-        if not rule.websocket and not rule.endpoint.startswith("/"):
-            (method,) = rule.methods - {"HEAD", "OPTIONS"}
-            yield ServedRoute(method, rule.rule, OTHERS, rule.endpoint.partition(".")[0])
+def _other_routes(served: Set[str]) -> Iterator[ServedRoute]:
+    for route in all_routes():
+        method = route.methods[0]
+        if method != WEBSOCKET and f"{method} {route.path}" not in served and route.path[:3] != "/ui":
+            key = route.path
+            if route.path.startswith("/v1/conversations"):
+                key = "conversations"
+            elif method != "POST" or route.path.endswith("/cancel"):
+                key = "without a body"
+            yield ServedRoute(method, route.path, OTHERS, key)
 
 
 ONE_OF_EACH: Final = {one.row_key: one for one in reversed(served_routes()) if one.row_key in one.table}

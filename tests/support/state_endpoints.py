@@ -8,8 +8,6 @@ import attrs
 import httpx2
 import openai
 import trio
-from quart import g, request
-from quart_trio import QuartTrio
 
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
@@ -21,16 +19,18 @@ from gateway.conversations.bodies import head_body, head_id, turn_body
 from gateway.conversations.local_turn import LocalTurn
 from gateway.conversations.stored_api import StateOptions
 from gateway.endpoints.answers import QueryProviders
-from gateway.endpoints.conversations import add_conversations
-from gateway.endpoints.responses import add_stored
+from gateway.endpoints.conversations import conversation_views
+from gateway.endpoints.own_routes import VIEWS
+from gateway.endpoints.responses import response_views
 from gateway.exchange.service import Service
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import ChannelBody, Response
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
+from gateway.serving.http_app import App
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
-from gateway.serving.quart_connections import configure
+from gateway.serving.route_table import RouteTable
 from gateway.serving.worker import serve
 from gateway.stores.store import Node, Store, Unavailable
 from gateway.upstream.client import Upstream
@@ -74,9 +74,9 @@ class Served:
 LEDGER = Ledger(readable=False)
 
 
-def make_app(store: Store | None, background: Background | NoBackground, elsewhere: QueryProviders | None) -> QuartTrio:
-    app = QuartTrio(__name__)
-    configure(app, MAX_BODY)
+def make_app(store: Store | None, background: Background | NoBackground, elsewhere: QueryProviders | None) -> App:
+    routes = RouteTable()
+    app = App(MAX_BODY, routes=routes)
     authenticator, upstream = Authenticator(CONFIG), Upstream()
     limits = Limits(request_body=MAX_BODY)
     service = Service(
@@ -92,16 +92,14 @@ def make_app(store: Store | None, background: Background | NoBackground, elsewhe
         ledger=LEDGER,
     )
 
-    async def knock() -> None:
-        raw = request.scope["headers"]
-        g.client = g.owner = authenticator.authenticate(
-            tuple((name.decode().lower(), value.decode()) for name, value in raw)
-        )
-
-    app.before_request(knock)
-    app.after_serving(upstream.aclose)
-    add_stored(app, service, elsewhere)
-    add_conversations(app, service, elsewhere)
+    app.after_serving.append(upstream.aclose)
+    made = {
+        "response_views": response_views(service, elsewhere),
+        "conversation_views": conversation_views(service, elsewhere),
+    }
+    for _, maker, root, rows in VIEWS:
+        for path, methods, name in rows if maker in made else ():
+            routes.add(root + path, made[maker][name], methods)
     return app
 
 

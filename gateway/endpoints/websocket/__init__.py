@@ -1,4 +1,4 @@
 """Responses over a WebSocket.
 
-- ``route``: the path; ``handshake``: its admission; ``connection`` serves one.
+- ``handshake``: its admission; ``connection`` serves one.
 - ``lanes``: frames with different ids; ``envelopes``: the contents of frames; ``prewarm``: requests sent ahead."""

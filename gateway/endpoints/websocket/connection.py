@@ -9,8 +9,10 @@ lives."""
 
 import contextlib
 import logging
+import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import trio
@@ -49,7 +51,9 @@ from gateway.request.public_errors import MISTAKE
 from gateway.request.structure import COUNTED, check_structure
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
 from gateway.serving.quart_views import through_quart
+from gateway.stores.memory import MemoryStore
 from gateway.stores.nodes import OwnerBytes
+from gateway.stores.overlay import OverlayStore
 from providers.neutral.fields import too_deep_error
 from providers.responses.tools import own_id
 from streams.errors import GatewayError
@@ -110,6 +114,18 @@ OUR_MISTAKE: Final = (1011, MISTAKE.message)  # 1000 would mean success
 
 MakeStateScope: TypeAlias = Callable[[str, bool], StateScope]
 """A function that returns the state of a connection, for the name of its owner and whether that is a named client."""
+
+
+def websocket_views(service: Service) -> Mapping[str, Callable[[], Awaitable[QuartResponse | None]]]:
+    """Return the view of ``GET /v1/responses`` with an upgrade, by name."""
+    return {"responses": responses_view(service, partial(_connection_state, service))}
+
+
+def _connection_state(service: Service, owner: str, is_named_client: bool) -> StateScope:
+    """Return the stored turns that one connection can refer to, including those sent with ``store: false``: Codex
+    continues only from these."""
+    local = MemoryStore(math.inf, service.limits.request_body)
+    return StateScope(owner, service.store, OverlayStore(local, service.store), is_named_client)
 
 
 def responses_view(service: Service, make_state_scope: MakeStateScope) -> Callable[[], Awaitable[QuartResponse | None]]:

@@ -10,12 +10,12 @@ from gateway.features.metrics.opening import RunningMetrics
 from gateway.features.metrics.settings import MetricsKeys
 from gateway.http.late_imports import import_all
 from gateway.http.response import Response
-from gateway.serving.fast_route import OpenRoute
+from gateway.seams.route import HttpRoute
 from gateway.serving.incoming_request import IncomingRequest
 from streams.errors import GatewayError
 
 
-def metrics_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
+def metrics_routes(service: Service, config: Config) -> tuple[HttpRoute, ...]:
     """Return the route of ``/metrics``, none if metrics are off."""
     running = service.features.get("metrics")
     if not isinstance(running, RunningMetrics):
@@ -31,4 +31,4 @@ def metrics_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
         body = await running.page()
         return Response(200, (("content-type", CONTENT_TYPE), NOSNIFF, ("x-request-id", incoming.scope.id)), body)
 
-    return (OpenRoute("metrics", ("/metrics",), page),)
+    return (HttpRoute("/metrics", page),)

@@ -133,10 +133,11 @@ async def open_websocket(
     api: Api,
     serve: Callable[["Opening"], Awaitable[None]],
     endpoint: EndpointName = ENDPOINT,
+    **_: str,
 ) -> QuartResponse | None:
     """Admit the current websocket of Quart and run ``serve`` on it, or return the response that rejects it.
 
-    It is a view of Quart."""
+    It is a view of Quart. ``serve`` reads the variables of the path itself."""
     arrival = WebSocketArrival()
     query, named = with_key_in_header(websocket.query_string, arrival.asgi["headers"])
     offered = OfferedProtocols.in_headers(arrival.headers)

@@ -2,14 +2,13 @@
 
 Sessions of OpenAI's and Gemini's realtime APIs are read and metered as usual, others pass unread."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
 from urllib.parse import unquote
 
 import attrs
 from quart import Response as QuartResponse
-from quart_trio import QuartTrio
-from werkzeug.routing import PathConverter
 
 from gateway.config.model_entry import ModelEntry
 from gateway.exchange.context import ExchangeContext
@@ -35,19 +34,11 @@ from gateway.routing.target import Target
 _LIVE: Final = "BidiGenerateContent"
 
 
-class _PassedPath(PathConverter):
-    """A path that may have escaped line breaks, which ``rest_of_path`` refuses with the reason."""
-
-    regex = "(?s:[^/].*?)"
-
-
-def add_passed_websockets(app: QuartTrio, service: Service) -> None:
-    """Add the websockets of all entries with ``passthrough``."""
+def passed_views(service: Service) -> Mapping[str, Callable[..., Awaitable[QuartResponse | None]]]:
+    """Return the views of all entries with ``passthrough``, by the entry's name."""
     resumable = ResumableSessions()
-    app.url_map.converters = {**app.url_map.converters, "passed": _PassedPath}
-    for name, entry in service.router.passthrough_entries().items():
-        view = partial(_view, service, resumable, entry, name)
-        app.add_websocket(f"/{name}/<passed:rest>", f"passed {name}", view)
+    entries = service.router.passthrough_entries()
+    return {name: partial(_view, service, resumable, entry, name) for name, entry in entries.items()}
 
 
 async def _view(

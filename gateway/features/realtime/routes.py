@@ -1,15 +1,17 @@
-"""The paths of realtime sessions; their handlers are imported with the first session."""
+"""The paths of realtime; the handlers of sessions are imported with the first one."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from functools import cache, partial
-from types import ModuleType
-from typing import Final, TypeAlias
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Final
 
-from quart import Response as QuartResponse
-from quart_trio import QuartTrio
-
+from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.http.late_imports import load_module
+from gateway.relay.routes import RelayRoute, relayed_routes
+from gateway.seams.hooks import Hooks
+from gateway.seams.route import HttpRoute
+from gateway.seams.running import Addition, Ports, Running
+from gateway.serving.fast_route import LateViews
+from gateway.serving.route_table import WEBSOCKET
 from providers.endpoints.endpoint import LIVE_VERSIONS, EndpointName
 
 OPENAI_PATHS: Final = ("/v1/realtime", "/openai/realtime")
@@ -22,24 +24,39 @@ LIVE: Final[EndpointName] = "live"
 
 PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "chat": OPENAI_PATHS, "gemini": GEMINI_PATHS, TRANSLATIONS: ("/v1/realtime/translations",),
-    LIVE: ("/v1/live/sessions", "/v1/live/sessions/<id>/fork", "/v1/live/sessions/<id>/attach"),
+    LIVE: ("/v1/live/sessions", "/v1/live/sessions/{id}/fork", "/v1/live/sessions/{id}/attach"),
 }  # fmt: skip
 """The paths of each view: a client API's, or those of another endpoint."""
 
-View: TypeAlias = Callable[[], Awaitable[QuartResponse | None]]
+ROUTES: Final[tuple[RelayRoute, ...]] = (
+    RelayRoute("realtime", "POST", "/v1/realtime/client_secrets", "relayed.read_client_secret"),
+    RelayRoute(
+        "realtime_translations", "POST", "/v1/realtime/translations/client_secrets", "relayed.read_client_secret"
+    ),
+    RelayRoute("realtime", "POST", "/v1/realtime/calls", "relayed.read_call"),
+    *(
+        RelayRoute("realtime", "POST", f"/v1/realtime/calls/{{id}}/{action}", "relayed.read_action")
+        for action in ("accept", "reject", "refer", "hangup")
+    ),
+)
+"""The relayed requests: secrets of clients, and calls."""
+
+_SERVING: Final = "gateway.features.realtime.serving"
+_PASSED: Final = "gateway.features.realtime.passed_websockets"
 
 
-def add_realtime(app: QuartTrio, service: Service) -> None:
-    """Add the websocket routes for realtime clients of OpenAI, Azure and Gemini to ``app``."""
-
-    @cache
-    def views(serving: ModuleType) -> Mapping[str, View]:
-        made: Mapping[str, View] = serving.realtime_views(service)
-        return made
-
-    async def view(name: str, **_: str) -> QuartResponse | None:
-        return await views(await load_module("gateway.features.realtime.serving"))[name]()
-
+def session_routes(service: Service) -> Iterator[HttpRoute]:
+    """Yield the websockets of realtime clients of OpenAI, Azure and Gemini, and those on pass-through paths."""
+    views = LateViews((_SERVING,), "realtime_views", (service,))
     for name, paths in PATHS.items():
         for path in paths:
-            app.add_websocket(path, f"realtime {path}", partial(view, name))
+            yield HttpRoute(path, views.view(name), (WEBSOCKET,))
+    passed = LateViews((_PASSED,), "passed_views", (service,))
+    for name in service.router.passthrough_entries():
+        yield HttpRoute(f"/{name}/{{rest}}", passed.view(name), (WEBSOCKET,))
+
+
+def open_realtime(config: Config, ports: Ports, before: Running | None) -> Running:
+    """Return the paths of realtime."""
+    relayed = partial(relayed_routes, "gateway.features.realtime", ROUTES)
+    return Addition(Hooks(routes=(relayed, session_routes) if config.websocket else (relayed,)))

@@ -38,7 +38,7 @@ _WITHHELD_PARAMETERS: Final = frozenset(
 """Query parameters that are not passed on."""
 
 
-def realtime_views(service: Service) -> Mapping[str, Callable[[], Awaitable[QuartResponse | None]]]:
+def realtime_views(service: Service) -> Mapping[str, Callable[..., Awaitable[QuartResponse | None]]]:
     """Return the views by client API, and those of other endpoints."""
     resumable = ResumableSessions()
     views = {api: partial(open_websocket, service, resumable, api, serve) for api, serve in _SERVE.items()}

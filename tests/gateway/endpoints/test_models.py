@@ -5,7 +5,7 @@ from typing import Any
 import anthropic.types
 import pytest
 
-from gateway.endpoints.model_shapes import METHODS
+from gateway.http.paths import METHODS
 from tests.support.in_process import InProcess, gateway
 
 ENTRIES = [

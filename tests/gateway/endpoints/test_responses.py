@@ -369,7 +369,7 @@ async def test_a_providers_stored_id_is_requested_there(store):
     """And one of ours never is."""
     asked = []
 
-    async def elsewhere(id: str) -> Response | None:
+    async def elsewhere(call, id: str) -> Response | None:
         asked.append(id)
         return Response(200, JSON_HEADERS, b'{"theirs":true}') if id == "resp_theirs" else None
 

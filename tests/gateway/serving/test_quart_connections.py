@@ -9,9 +9,9 @@ import trio.testing
 from quart_trio import QuartTrio
 
 from gateway.http.response import Response
-from gateway.serving.fast_route import add_fast_route
 from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
 from gateway.serving.quart_connections import configure
+from gateway.serving.route_table import ROUTES
 from tests.support.asgi_app import eventually, serving, within
 from tests.support.harness import PATIENCE, retried_when_late
 
@@ -148,7 +148,7 @@ async def test_a_foreign_server_reports_a_disconnect_by_message(leaves):
 
     app = QuartTrio(__name__)
     configure(app)
-    add_fast_route(app, "/x", answer)
+    app.extensions[ROUTES].add("/x", answer, ("POST",))
     part = {"type": "http.request", "body": b"half", "more_body": leaves == "in the body"}
     messages = iter([part, {"type": "http.disconnect"}])
 

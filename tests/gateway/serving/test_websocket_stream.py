@@ -21,7 +21,7 @@ from gateway.access.shares import Shares
 from gateway.config.limits import Limits
 from gateway.config.loading import from_mapping
 from gateway.conversations.resolved import StateScope
-from gateway.endpoints.websocket.route import add_websocket
+from gateway.endpoints.websocket.connection import responses_view
 from gateway.exchange.service import Service
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
@@ -90,7 +90,7 @@ def answering(remembering: Callable[[str, bool], StateScope]) -> Callable[[Quart
             Admission(CONFIG, authenticator, Shares()),
             ledger=Ledger(readable=False),
         )
-        add_websocket(app, service, remembering)
+        app.add_websocket("/v1/responses", "view", responses_view(service, remembering))
 
     return add
 

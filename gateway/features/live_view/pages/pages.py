@@ -7,17 +7,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import msgspec
 import trio
-from quart import request
 
 from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import KeyRefused
 from gateway.access.shares import NOBODY
 from gateway.config.live_view import shown_answers
 from gateway.config.loading import Config
-from gateway.endpoints.answers import client_headers
 from gateway.exchange.service import Service
 from gateway.features.admin.callers import OPERATOR, caller_named
 from gateway.features.live_view.live import FoundExchange, LiveView
@@ -40,7 +39,8 @@ from gateway.http.offload import offload_always
 from gateway.http.response import ChannelBody, Response
 from gateway.routing.plan import Wall
 from gateway.routing.router import Explanation, Router
-from gateway.serving.quart_views import QuartRequest, View, current_scope
+from gateway.serving.incoming_request import IncomingRequest
+from gateway.serving.route_table import Handler
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import APIS
@@ -87,18 +87,18 @@ _NOT_OWN: Final = (
 _NO_STREAM: Final = "there is no such stream among the running or the recent ones"
 
 
-def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[str, View]:
-    """Return the views of the live view's pages by path."""
+def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[str, Handler]:
+    """Return the handlers of the live view's pages by path."""
 
     signed_in = signed_in_callers(config, service)
 
-    def with_visitor(view: Callable[..., Awaitable[Response]]) -> View:
-        async def answer(**variables: Any) -> Response:
+    def with_visitor(view: Callable[..., Awaitable[Response]]) -> Handler:
+        async def answer(incoming: IncomingRequest, **names: str) -> Response:
             try:
-                visitor = None if signed_in is None else await signed_in.visitor(QuartRequest())
+                visitor = None if signed_in is None else await signed_in.visitor(incoming)
                 if isinstance(visitor, Response):
                     return visitor
-                return await view(visitor or _visitor(service, config), **variables)
+                return await view(incoming, visitor or _visitor(service, config, incoming), **names)
             except GatewayError as error:
                 info = error.info
                 return Response(info.status, (*info.headers, *TEXT), f"{info.message}\n".encode())
@@ -114,15 +114,15 @@ def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[s
     }
 
 
-def _visitor(service: Service, config: Config) -> Visitor:
-    """Return the viewer of the current request. Raises ``GatewayError`` (401, 429)."""
+def _visitor(service: Service, config: Config, incoming: IncomingRequest) -> Visitor:
+    """Return the viewer of a request. Raises ``GatewayError`` (401, 429)."""
     try:
-        return admit(client_headers(), service.authenticator, config.ui_key, config.asks_for_key)
+        return admit(incoming.headers, service.authenticator, config.ui_key, config.asks_for_key)
     except KeyRefused as error:
-        raise service.admission.refused.judge(error, current_scope().address, request.path) from None
+        raise service.admission.refused.judge(error, incoming.scope.address, incoming.asgi["path"]) from None
 
 
-async def _file(config: Config, name: str, kind: str, visitor: Visitor) -> Response:
+async def _file(config: Config, name: str, kind: str, incoming: IncomingRequest, visitor: Visitor) -> Response:
     links = PAGE_LINKS if has_pages(config) else b""
     content = config.external.with_links(_content(name).replace(b"<!--pages-->", links))
     return Response(200, (("content-type", kind), *GUARDED), content)
@@ -133,7 +133,7 @@ def _content(name: str) -> bytes:
     return files("gateway.features.live_view.pages").joinpath(name).read_bytes()
 
 
-async def _models(config: Config, service: Service, visitor: Visitor) -> Response:
+async def _models(config: Config, service: Service, incoming: IncomingRequest, visitor: Visitor) -> Response:
     """Return every model name that the viewer may use, with the route of requests in each API."""
 
     def make_rows() -> bytes:
@@ -149,9 +149,11 @@ async def _models(config: Config, service: Service, visitor: Visitor) -> Respons
     return Response(200, _JSON, await offload_always(make_rows))  # there may be thousands
 
 
-async def _stream_events(service: Service, live_view: LiveView, make_event: MakeEvent, visitor: Visitor) -> Response:
+async def _stream_events(
+    service: Service, live_view: LiveView, make_event: MakeEvent, incoming: IncomingRequest, visitor: Visitor
+) -> Response:
     """Return a stream of news from this worker and the others."""
-    await audit_list(service, visitor)
+    await audit_list(service, incoming, visitor)
 
     async def send_events(send: Send) -> None:
         async with trio.open_nursery() as nursery:
@@ -160,28 +162,36 @@ async def _stream_events(service: Service, live_view: LiveView, make_event: Make
             await send_news(service, live_view, make_event, visitor.client, send)
             nursery.cancel_scope.cancel()
 
-    return _events_for(service, visitor, send_events)
+    return _events_for(service, incoming, visitor, send_events)
 
 
 async def _stream(
-    config: Config, service: Service, live_view: LiveView, make_event: MakeEvent, visitor: Visitor, number: int
+    config: Config,
+    service: Service,
+    live_view: LiveView,
+    make_event: MakeEvent,
+    incoming: IncomingRequest,
+    visitor: Visitor,
+    id: str,
 ) -> Response:
     """Return one stream's past and future events, and its end; ``worker`` selects its process."""
     if not visitor.sees_streams:
         raise GatewayError("permission", _NO_TEXTS)
-    worker, others = request.args.get("worker", ""), service.other_workers
+    if not (id.isascii() and id.isdigit() and len(id) < 20):
+        raise GatewayError("not_found", _NO_STREAM)
+    number, worker, others = int(id), dict(parse_qsl(incoming.query)).get("worker", ""), service.other_workers
     if others is not None and worker not in ("", str(os.getpid())):
         exchange = _readable(config, visitor, await others.find(worker, number, visitor.client))
-        await audit_stream(service, visitor, exchange)
-        return _events_for(service, visitor, partial(others.send_stream, worker, number))
+        await audit_stream(service, incoming, visitor, exchange)
+        return _events_for(service, incoming, visitor, partial(others.send_stream, worker, number))
     exchange = _readable(config, visitor, live_view.find(number, visitor.client))
     found = live_view.subscribe(number, visitor.client)
     if found is None:
         raise GatewayError("not_found", _NO_STREAM)
     subscription, unsubscribe = found
-    current_scope().on_close(lambda _: unsubscribe())
-    await audit_stream(service, visitor, exchange)
-    return _events_for(service, visitor, partial(send_stream, subscription, make_event))
+    incoming.scope.on_close(lambda _: unsubscribe())
+    await audit_stream(service, incoming, visitor, exchange)
+    return _events_for(service, incoming, visitor, partial(send_stream, subscription, make_event))
 
 
 def _readable(config: Config, visitor: Visitor, exchange: FoundExchange | None) -> FoundExchange:
@@ -196,12 +206,14 @@ def _readable(config: Config, visitor: Visitor, exchange: FoundExchange | None) 
     return exchange
 
 
-def _events_for(service: Service, visitor: Visitor, send_events: Callable[[Send], Awaitable[None]]) -> Response:
+def _events_for(
+    service: Service, incoming: IncomingRequest, visitor: Visitor, send_events: Callable[[Send], Awaitable[None]]
+) -> Response:
     """Return a stream of the events that ``send_events`` sends, until the viewer's key expires or its rights change.
 
     A new configuration or another change of rights ends it with ``_RECONNECT``: the page then authenticates again.
     Raises ``GatewayError`` (429, 503) if too many streams are open. A slow viewer delays no exchange."""
-    scope, replaced = current_scope(), service.replaced.of(visitor.name)
+    scope, replaced = incoming.scope, service.replaced.of(visitor.name)
     service.admission.take("viewers", visitor.name or NOBODY, scope)
 
     async def run() -> None:

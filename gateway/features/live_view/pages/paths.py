@@ -5,9 +5,6 @@ from typing import Final
 from gateway.config.settings import Config
 from gateway.http.headers import Headers
 
-PREFIX: Final = "ui."
-"""The prefix of its route names; its views check access themselves."""
-
 LIVE: Final = "/ui"
 ACCOUNT: Final = "/ui/me"
 """The first of the pages about callers."""
@@ -48,7 +45,7 @@ def first_page(config: Config) -> str | None:
 
 EVENTS: Final = "/ui/events"
 MODELS: Final = "/ui/models"
-STREAM: Final = "/ui/streams/<int:number>"
+STREAM: Final = "/ui/streams/{id}"
 
 GUARDED: Headers = (
     (

@@ -4,8 +4,6 @@ import logging
 import time
 from typing import Final
 
-from quart import request
-
 from gateway.exchange.service import Service
 from gateway.features.admin.callers import NOBODY
 from gateway.features.admin.calls import audit_entry
@@ -13,7 +11,7 @@ from gateway.features.admin.interface import admin_of
 from gateway.features.admin.serving import count_call, counted_name
 from gateway.features.live_view.live import FoundExchange
 from gateway.features.live_view.pages.visitors import Visitor
-from gateway.serving.quart_views import current_scope
+from gateway.serving.incoming_request import IncomingRequest
 from gateway.stores.store import Unavailable
 from streams.errors import GatewayError
 
@@ -23,26 +21,28 @@ _ALL_CLIENTS: Final = "*"
 _NO_AUDIT: Final = "the gateway cannot write its audit at the moment, so it shows no stream: try again in a few seconds"
 
 
-async def audit_list(service: Service, visitor: Visitor) -> None:
+async def audit_list(service: Service, incoming: IncomingRequest, visitor: Visitor) -> None:
     """Note that ``visitor`` opened the live view. Raises ``GatewayError`` (429) if it opens too much."""
     try:
-        await _audit(service, "ui_opened", visitor, current_scope().id, visitor.client or _ALL_CLIENTS)
+        await _audit(service, incoming, "ui_opened", visitor, incoming.scope.id, visitor.client or _ALL_CLIENTS)
     except Unavailable as error:  # it shows no texts, and an operator needs it during an outage
         log.warning("the stored audit lacks a viewer of the live view: %s", error)
 
 
-async def audit_stream(service: Service, visitor: Visitor, exchange: FoundExchange) -> None:
+async def audit_stream(service: Service, incoming: IncomingRequest, visitor: Visitor, exchange: FoundExchange) -> None:
     """Note that ``visitor`` opened the stream of ``exchange``.
 
     Raises ``GatewayError`` (429, 503): the gateway shows no stream that the audit does not list."""
     try:
-        await _audit(service, "ui_stream_opened", visitor, exchange.id, exchange.client)
+        await _audit(service, incoming, "ui_stream_opened", visitor, exchange.id, exchange.client)
     except Unavailable:
         raise GatewayError("overloaded", _NO_AUDIT, headers=(("retry-after", "1"),)) from None
 
 
-async def _audit(service: Service, event: str, visitor: Visitor, request_id: str, owner: str | None) -> None:
-    caller, scope = visitor.caller or NOBODY, current_scope()
+async def _audit(
+    service: Service, incoming: IncomingRequest, event: str, visitor: Visitor, request_id: str, owner: str | None
+) -> None:
+    caller, scope = visitor.caller or NOBODY, incoming.scope
     await count_call(service.allowances.counters, counted_name(caller), "views")
     fields = {
         "client": caller.name, "role": None if visitor.caller is None else caller.role, "by": visitor.by,
@@ -51,7 +51,7 @@ async def _audit(service: Service, event: str, visitor: Visitor, request_id: str
     try:
         admin = admin_of(service.features)
         if admin is not None and admin.store is not None:
-            entry = audit_entry(caller, scope, time.time(), "GET", request.path)
+            entry = audit_entry(caller, scope, time.time(), "GET", incoming.asgi["path"])
             await admin.store.add_audit(entry, None, {"event": event, **fields})
     finally:
-        service.ledger.audit.log_event(event, address=scope.address, path=request.path, **fields)
+        service.ledger.audit.log_event(event, address=scope.address, path=incoming.asgi["path"], **fields)

@@ -1,0 +1,66 @@
+"""The routes of the kernel: conversations, health, stored objects and lists of models.
+
+Handlers other than those of conversations and health are imported with the first request."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from gateway.config.loading import Config
+from gateway.endpoints.health import health_routes
+from gateway.endpoints.inference import conversation_routes, deployment_routes
+from gateway.exchange.service import Service
+from gateway.seams.route import HttpRoute
+from gateway.serving.fast_route import LateViews
+from gateway.serving.route_table import READING, WEBSOCKET
+from providers.apis import CODECS
+
+_INTERACTIONS: Final = CODECS["interactions"].wire
+
+_DELETE: Final = ("DELETE",)
+_POST: Final = ("POST",)
+
+VIEWS: Final = (
+    ("responses", "response_views", "/v1/responses", (
+        ("/{id}", READING, "retrieve"), ("/{id}", _DELETE, "delete"), ("/{id}/input_items", READING, "input_items"),
+        ("/{id}/cancel", _POST, "cancel"),
+    )),
+    ("conversations", "conversation_views", "/v1/conversations", (
+        ("", _POST, "create"), ("/{id}", READING, "retrieve"), ("/{id}", _POST, "update"), ("/{id}", _DELETE, "delete"),
+        ("/{id}/items", _POST, "add_items"), ("/{id}/items", READING, "items"),
+        ("/{id}/items/{item_id}", READING, "item"), ("/{id}/items/{item_id}", _DELETE, "delete_item"),
+    )),
+    ("interactions", "interaction_views", _INTERACTIONS.root + _INTERACTIONS.path, (
+        ("/{id}", READING, "retrieve"), ("/{id}", _DELETE, "delete"), ("/{id}/cancel", _POST, "cancel"),
+    )),
+    ("models", "model_views", "/v1", (
+        ("/models", READING, "list_models"), ("/models/{model}", READING, "show_model"),
+        ("beta/models", READING, "list_models"), ("beta/models/{model}", READING, "show_model"),
+        ("/audio/voices", READING, "voices"), ("/audio/models", READING, "speech_models"),
+    )),
+)  # fmt: skip
+"""The modules with views, the functions that make these, and for each path and its methods the view."""
+
+
+def own_routes(config: Config, service: Service) -> Iterator[HttpRoute]:
+    """Yield the routes of ``config``."""
+    yield from conversation_routes(service)
+    if config.compatibility:
+        from gateway.http.compatible import deployment_roots  # few gateways serve clients of other servers
+
+        yield from deployment_routes(service, deployment_roots(config.compatibility))
+    yield from health_routes(service, config)
+    for module, maker, root, rows in VIEWS:
+        views = LateViews((f"gateway.endpoints.{module}",), maker, (service,))
+        for path, methods, name in rows:
+            yield HttpRoute(root + path, views.view(name), methods, for_programs=True)
+    if "litellm" in config.compatibility:
+        from gateway.endpoints.hosted_claude import hosted_claude_routes
+        from gateway.http.compatible import GROUP_INFO, MODEL_INFO
+
+        yield from hosted_claude_routes(service)
+        views = LateViews(("gateway.endpoints.models",), "model_views", (service,))
+        yield HttpRoute(MODEL_INFO, views.view("litellm_models"), for_programs=True)
+        yield HttpRoute(GROUP_INFO, views.view("litellm_groups"))
+    if config.websocket:
+        sockets = LateViews(("gateway.endpoints.websocket.connection",), "websocket_views", (service,))
+        yield HttpRoute("/v1/responses", sockets.view("responses"), (WEBSOCKET,))
