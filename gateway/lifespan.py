@@ -33,7 +33,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
         with watching:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_summarise, service)
-                nursery.start_soon(service.kept_ledger.run)
                 nursery.start_soon(service.pending_batches.run)
                 nursery.start_soon(service.health.prober.run, service.upstream)
                 nursery.start_soon(service.provider_lists.run, service.upstream)
@@ -49,7 +48,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
         if service.steps is not None:
             await service.steps.open(app.nursery, store)
         await running.start(app.nursery, service.features)
-        await service.kept_ledger.begin()
         await service.pending_batches.read()
         hashing = partial(trio.to_thread.run_sync, service.router.hash_keys, trio.from_thread.check_cancelled)
         app.nursery.start_soon(hashing)
@@ -66,7 +64,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
         await running.finish()
         if counters.remote is not None:
             await counters.remote.finish()
-        await service.kept_ledger.finish()
         await service.tracing.aclose()
         with trio.CancelScope(shield=True):
             await _close(service)

@@ -3,7 +3,6 @@
 A part with an argument ``before`` continues the one of an earlier configuration."""
 
 import os
-from functools import partial
 from typing import TYPE_CHECKING
 
 from configfile.keys import part_of
@@ -14,10 +13,9 @@ from gateway.allowances.queue import Queueing
 from gateway.allowances.raises import Raises
 from gateway.config.live_view import shown_answers
 from gateway.config.loading import Config
-from gateway.config.state_storage import KEEPING_KEYS, StateStorage
+from gateway.config.state_storage import StateStorage
 from gateway.counters.counter import Counters
 from gateway.counters.open_counters import open_counters
-from gateway.features.kept_ledger.ledger_keeping import LedgerWriter
 from gateway.features.live_view.live import LiveView, NoLiveView, open_live_view
 from gateway.features.prompt_caches.caching import PromptCaching
 from gateway.features.prompt_caches.feature import PromptCacheKeys
@@ -30,7 +28,6 @@ from gateway.open_store import WORKERS_FILE, missing_package
 from gateway.seams.identify import ClientSource
 from gateway.seams.observe import Observation, observation_of
 from gateway.serving.lifecycle import Lifecycle
-from gateway.stores.store import Store
 from gateway.telemetry.tap import ExchangeTracer
 from gateway.upstream.client import Upstream
 from gateway.upstream.framing import MAX_CHUNK
@@ -151,39 +148,13 @@ def open_traced_texts(
     return contents
 
 
-def open_kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecycle: Lifecycle) -> LedgerWriter:
-    """Return the kept ledger, which stores the lines of ``ledger`` if the state storage is a database."""
-    storage = config.state_storage
-    if store is None or storage is None or storage.type not in KEEPING_KEYS:
-        return LedgerWriter()
-    from gateway.features.kept_ledger.keeping import TableLedgerWriter
-    from gateway.features.kept_ledger.table import ROW_BYTES, open_table
-
-    table = open_table(storage)
-    if table is None:
-        return LedgerWriter()
-    kept = TableLedgerWriter(table, storage.ledger.keep, storage.ledger.max_bytes // ROW_BYTES, ledger.mask)
-    kept.use_config(config)
-    observation_of(ledger).observes.append(lambda record, arrival: kept)
-    lifecycle.on_flush(kept.write_blocking)  # after the ledger's own, which settles open exchanges
-    return kept
-
-
-def raise_new_budgets(
-    config: Config, kept_ledger: LedgerWriter, allowances: Allowances, before: Allowances | None = None
-) -> None:
-    """Raise the spent part of budgets that are new since ``before`` to the sums of the kept ledger and the opening
-    spend."""
-    opening = config.opening_spend
-    if not kept_ledger.keeps_lines and not opening:
+def raise_new_budgets(config: Config, allowances: Allowances, before: Allowances | None = None) -> None:
+    """Raise the spent part of budgets that are new since ``before`` to the opening spend."""
+    if not config.opening_spend:
         return
-    from gateway.allowances.seeds import budgets_of, raise_to_opening, seed_budgets
+    from gateway.allowances.seeds import budgets_of, raise_to_opening
 
-    budgets = budgets_of(allowances, before)
-    if kept_ledger.keeps_lines and budgets:
-        kept_ledger.schedule(partial(seed_budgets, allowances, budgets, config.entries, opening=opening))
-    elif budgets:
-        raise_to_opening(allowances, budgets, opening)
+    raise_to_opening(allowances, budgets_of(allowances, before), config.opening_spend)
 
 
 def open_tracer(config: Config, ledger: Ledger) -> ExchangeTracer:

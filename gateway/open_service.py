@@ -21,7 +21,6 @@ from gateway.open_parts import (
     open_allowances,
     open_configured_view,
     open_health,
-    open_kept_ledger,
     open_ledger,
     open_object_inventory,
     open_observers,
@@ -76,10 +75,9 @@ def open_service(
     if store is not None:
         store.limit_owners(storage_limits(config))
     ledger = open_ledger(config, readable, lifecycle)
-    kept_ledger = open_kept_ledger(config, ledger, store, lifecycle)
     tracing = open_tracer(config, ledger)
     allowances = open_allowances(config, shared, clients)
-    raise_new_budgets(config, kept_ledger, allowances)
+    raise_new_budgets(config, allowances)
     health = open_health(config, shared)
     balancer = Balancer() if shared is None else Balancer(shared.pins, shared.open_answers)
     if (remote := allowances.counters.remote) is not None:
@@ -101,7 +99,6 @@ def open_service(
         store=store,
         background=NoBackground() if store is None else Background(store, ledger),
         ledger=ledger,
-        kept_ledger=kept_ledger,
         allowances=allowances,
         health=health,
         balancer=balancer,
@@ -145,7 +142,7 @@ def with_features(
 def _use_features(service: Service) -> None:
     """Let new exchanges be observed by the features of ``service``, and what outlives these use them."""
     observation_of(service.ledger).hooks = service.hooks.observe
-    service.ledger.figures.reports = (service.kept_ledger.report, *service.hooks.report)
+    service.ledger.figures.reports = service.hooks.report
     for feature in service.features.values():
         feature.use()
 
@@ -205,8 +202,7 @@ def use_clients(config: Config, service: Service, before: Service) -> None:
         service.store.limit_owners(storage_limits(config))
     if service.inventory is not None:
         service.inventory.limit_owners(storage_limits(config))
-    service.kept_ledger.use_config(config)
-    raise_new_budgets(config, service.kept_ledger, service.allowances, before.allowances)
+    raise_new_budgets(config, service.allowances, before.allowances)
     if service.finished is not None:
         service.finished.use(service.steps, service.authenticator.find_group)
     service.tracing.use_groups(service.authenticator.find_group)

@@ -71,7 +71,7 @@ ARROWS: Final = {
         providers.responses routing shared upstream""",
     "gateway.balancing": "config http providers.apis providers.catalog request routing shared",
     "gateway.allowances": """
-        config counters http ledger providers.apis providers.catalog request routing shared stores""",
+        config counters http ledger providers.apis providers.catalog request routing shared""",
     "gateway.conversations": """
         http ledger providers.interactions providers.messages providers.neutral providers.responses request
         routing stores streaming""",
@@ -88,8 +88,8 @@ ARROWS: Final = {
         access allowances config conversations exchange http ledger providers.apis providers.endpoints
         providers.interactions providers.neutral providers.responses request routing seams serving stores""",
     "gateway.open_parts": """
-        access allowances config counters health kept_objects ledger open_store seams serving shared stores
-        telemetry upstream""",
+        access allowances config counters health kept_objects ledger open_store seams serving
+        shared telemetry upstream""",
     "gateway.open_service": """
         access balancing config conversations exchange kept_objects open_features open_parts routing seams
         serving shared sign_in stores""",

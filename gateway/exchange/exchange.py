@@ -188,7 +188,7 @@ class Exchange:
         """Return the request with the exchange's reservation, which all its attempts share."""
         service = self.context.service
         limited, run = service.allowances.has_limits or request.budgets, None
-        if limited or service.kept_ledger.keeps_lines:  # with steps, these have recorded it
+        if limited or service.hooks.records_run:  # with steps, these have recorded it
             run = self.record.run = run_of(self.context.client_request, request.incoming)
         if not limited:
             return request

@@ -14,7 +14,6 @@ from gateway.balancing.balancer import Balancer
 from gateway.config.limits import Limits
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.hedged import HedgeShares
-from gateway.features.kept_ledger.ledger_keeping import LedgerWriter
 from gateway.features.live_view.live import LiveView, NoLiveView, OtherLiveViews
 from gateway.features.model_lists.lists import ProviderLists
 from gateway.health.health import Health
@@ -81,7 +80,7 @@ class Service:
     - ``rejections`` are the parts of requests that providers rejected, ``hedge_shares`` the routes' shares of hedges.
       ``balancer`` orders the targets of a group. ``provider_lists`` are the models that providers list.
     - ``credentials`` are the sources of credentials that are not in the configuration, by entry name.
-    - ``store`` stores turns, ``kept_ledger`` settled exchanges. ``inventory`` lists the objects that providers store
+    - ``store`` stores turns. ``inventory`` lists the objects that providers store
       for clients in ``accounts``; ``None`` without storage. ``pending_batches`` are the estimated costs of running
       batches.
     - ``live_view`` is the data of the live view, ``other_workers`` are the workers that it also shows. ``tracing``
@@ -108,7 +107,6 @@ class Service:
     background: Background | NoBackground = attrs.field(factory=NoBackground)
     rejections: RejectionCache = attrs.field(factory=RejectionCache)
     ledger: Ledger = attrs.field(factory=Ledger)
-    kept_ledger: LedgerWriter = attrs.field(factory=LedgerWriter)
     allowances: Allowances = attrs.field(factory=Allowances)
     health: Health = attrs.field(factory=Health)
     balancer: Balancer = attrs.field(factory=Balancer)

@@ -24,6 +24,7 @@ class Hooks:
     - ``wrap_origin`` (``gateway.seams.wrap_origin``): where responses come from
     - ``observe`` (``gateway.seams.observe``): what learns about exchanges
     - ``report`` (``gateway.ledger.figures``): figures that metrics take
+    - ``records_run``: true if the feature needs ``Record.run``
     - ``credentials`` (``gateway.seams.secrets``): sources of credentials, with the names of their entries
     - ``response_forms`` (``gateway.seams.response_forms``): errors and headers for certain programs
     - ``routes`` (``gateway.seams.route``): paths"""
@@ -35,6 +36,7 @@ class Hooks:
     observe: tuple[Observe, ...] = ()
     response_forms: tuple[FormsOf, ...] = ()
     report: tuple[Callable[[Figures], object], ...] = ()
+    records_run: tuple[bool, ...] = ()
     routes: tuple[RoutesOf, ...] = ()
 
 

@@ -6,7 +6,7 @@
    the one before stays in use. It returns ``before`` only if nothing of it depends on the configuration, and passes on
    what outlives a configuration. Features open in their order; ``Ports.opened`` has those above.
 2. **Use.** Once all are open, the kernel calls ``use`` of each in the event loop, in one step with the new
-   configuration. It may not wait or raise.
+   configuration; for the first configuration before the loop may run. It may not wait or raise.
 3. **Run.** A feature with tasks of its own starts them in ``run``, which the kernel calls once for each ``Running`` in
    the nursery of the process, and which calls ``task_status.started`` before the first request. An error that
    escapes from ``run`` ends the process. Tasks that outlive a configuration belong to ``lasting``.

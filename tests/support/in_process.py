@@ -191,7 +191,5 @@ async def gateway(
             else:
                 await service.upstream.aclose()
                 nursery.cancel_scope.cancel()
-    if not drains:
-        await service.kept_ledger.finish()
-        if service.inventory is not None:
-            await service.inventory.aclose()
+    if not drains and service.inventory is not None:
+        await service.inventory.aclose()

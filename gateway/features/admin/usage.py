@@ -10,6 +10,7 @@ from gateway.config.zones import zone_of
 from gateway.features.admin.calls import AdminAnswer, AdminCall, group_of, in_thread
 from gateway.features.admin.errors import not_found, not_permitted
 from gateway.features.admin.visibility import sees_group
+from gateway.features.kept_ledger.feature import table_of
 from gateway.features.kept_ledger.statements import Dimension, Filters
 from gateway.features.kept_ledger.table import TooManySums
 from gateway.features.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, named_values, read_usage
@@ -49,7 +50,7 @@ async def show_usage(call: AdminCall) -> AdminAnswer:
 
 
 async def _answer(call: AdminCall, only: Filters, default: tuple[By, ...]) -> AdminAnswer:
-    table = call.service.kept_ledger.table
+    table = table_of(call.service.features)
     if table is None:
         raise GatewayError("not_found", _NO_LEDGER, code="no_ledger")
     form = call.query.get("format", "json")

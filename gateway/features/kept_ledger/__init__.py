@@ -4,7 +4,7 @@
   columns; ``statements``: the SQL that selects sums.
 - ``folding`` replaces lines beyond the size limit by sums.
 - ``keeping`` writes a process's lines in batches, and sums them while the database is unavailable.
-  ``ledger_keeping`` is the base for a process without a database.
+  ``seeds`` raises budgets to the sums of their lines; ``opening`` opens all this, ``feature`` is its row.
 - ``usage`` answers the one query that the command, the HTTP API and pages share; ``usage_periods`` parses its times,
   ``usage_formats`` writes it as CSV and JSON.
 - ``prompt_cache_usage`` reports what broke providers' prompt caches."""

@@ -8,10 +8,10 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, tzinfo
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import trio
 
@@ -31,7 +31,6 @@ from gateway.features.kept_ledger.columns import (
     QUARTER_SUM,
     empty_sum,
 )
-from gateway.features.kept_ledger.ledger_keeping import LedgerWriter, Step
 from gateway.features.kept_ledger.line import UNPRICED, LedgerLine, line_of, rows_of
 from gateway.features.kept_ledger.table import LedgerTable
 from gateway.ledger.figures import Figures
@@ -40,6 +39,13 @@ from gateway.seams.observe import ExchangeObserver
 from gateway.stores.store import Unavailable
 
 log = logging.getLogger("trigate.ledger")
+
+Step: TypeAlias = Callable[[LedgerTable], Awaitable[None]]
+"""An operation on the table that never raises."""
+
+LOST: Final = "trigate_ledger_lines_lost_total"
+FOLDED: Final = "trigate_ledger_lines_folded_total"
+"""The metrics of exchanges that are in no line and no sum, and of lines that sums replaced."""
 
 WRITE_SECONDS: Final = 1.0
 """Seconds between batches: the most that a killed process loses."""
@@ -55,12 +61,10 @@ FINISH_SECONDS: Final = 3.0
 """Seconds that an exiting process waits for the last batch."""
 
 
-class TableLedgerWriter(LedgerWriter, ExchangeObserver):
+class TableLedgerWriter(ExchangeObserver):
     """A writer of a process's lines to ``table``, which keeps ``most`` rows for ``keep`` seconds.
 
-    It observes all exchanges, and is used from the trio thread only."""
-
-    keeps_lines = True
+    It observes all exchanges, and is used from the trio thread only. ``figures`` are for metrics."""
 
     def __init__(
         self,
@@ -69,12 +73,13 @@ class TableLedgerWriter(LedgerWriter, ExchangeObserver):
         most: int,
         mask: Callable[[str], str] = str,
         clock: Callable[[], float] = time.time,
+        figures: Figures | None = None,
     ) -> None:
         self.table = self._table = table
-        self._overflow = OverflowSums()
+        self.figures = Figures() if figures is None else figures
+        self._overflow = OverflowSums(self.figures)
         self._sums: deque[Mapping[str, Any]] = deque()
         self._zone: tzinfo = UTC
-        self._folded = 0
         self._keep = keep
         self._most = most
         self._mask = mask
@@ -85,26 +90,10 @@ class TableLedgerWriter(LedgerWriter, ExchangeObserver):
         self._own_mark, self._began = self._number, int(clock() * 1e6)
         self._waiting: deque[tuple[int, LedgerLine]] = deque()
         self._steps: deque[Step] = deque()
-        self._reported_lost = 0
         self._is_unavailable = self._has_folded = False
 
-    def report(self, figures: Figures) -> None:
-        if lost := self.take_lost():
-            figures.add("trigate_ledger_lines_lost_total", by=lost)
-        if folded := self.take_folded():
-            figures.add("trigate_ledger_lines_folded_total", by=folded)
-
-    def take_lost(self) -> int:
-        """Return the number of exchanges since the last call that are in no line and no sum."""
-        found, self._reported_lost = self._overflow.lost - self._reported_lost, self._overflow.lost
-        return found
-
-    def take_folded(self) -> int:
-        """Return the number of lines since the last call that were replaced by sums."""
-        found, self._folded = self._folded, 0
-        return found
-
     def use_config(self, config: Config) -> None:
+        """Use the time zone, clients and groups of ``config`` from now on."""
         self._zone = zone_of(config.timezone)
         self._groups = config.by_client(name_of_group)
 
@@ -121,19 +110,22 @@ class TableLedgerWriter(LedgerWriter, ExchangeObserver):
         kept = line_of(record, line, began, group)
         if len(self._waiting) >= MAX_WAITING:
             self._overflow.add(kept)
-            self._folded += 1
+            self.figures.add(FOLDED)
             return
         self._number += 1
         self._waiting.append((self._number, kept))
 
     def schedule(self, step: Step) -> None:
+        """Schedule ``step`` to run before the first request, or after the current lines are written."""
         self._steps.append(step)
 
     async def begin(self) -> None:
+        """Run the scheduled steps."""
         while self._steps:
             await self._steps.popleft()(self._table)
 
     async def run(self) -> None:
+        """Write new lines until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._shrink_periodically)
             nursery.start_soon(self._mark_periodically)
@@ -143,6 +135,7 @@ class TableLedgerWriter(LedgerWriter, ExchangeObserver):
                 await self.begin()
 
     async def finish(self) -> None:
+        """Write the remaining lines, and close."""
         with trio.move_on_after(FINISH_SECONDS, shield=True):
             await self.flush()
             if not self._count_unwritten():
@@ -244,7 +237,8 @@ class TableLedgerWriter(LedgerWriter, ExchangeObserver):
                 "and target. Raise state_storage.ledger.max_bytes to keep more lines",
                 rows,
             )
-        self._folded += rows
+        if rows:
+            self.figures.add(FOLDED, by=rows)
 
 
 MAX_SUMS: Final = 10_000
@@ -257,9 +251,9 @@ _SUCCESSFUL_REASONS: Final = ("ok", "hedge_lost", "client_left", "refused")
 class OverflowSums:
     """Sums of lines over quarters of an hour, without runs, in bounded memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, figures: Figures) -> None:
         self._sums: dict[tuple[Any, ...], dict[str, Any]] = {}
-        self.lost = 0
+        self._figures = figures
 
     def __bool__(self) -> bool:
         return bool(self._sums)
@@ -295,7 +289,7 @@ class OverflowSums:
 
     def count_lost(self, line: LedgerLine) -> None:
         """Count ``line`` among the exchanges of its day with unknown usage."""
-        self.lost += 1
+        self._figures.add(LOST)
         began, key = line.began, (line.began // DAY,)
         if key not in self._sums:
             self._sums[key] = {**empty_sum(LOST_COUNT, began, {}), "grade": UNPRICED}

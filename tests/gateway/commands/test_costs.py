@@ -18,6 +18,7 @@ from gateway.features.kept_ledger.keeping import OverflowSums
 from gateway.features.kept_ledger.line import LineCause, LinePromptCache
 from gateway.features.kept_ledger.table import LedgerTable
 from gateway.features.kept_ledger.usage_periods import days_between, months_between, parse_moment, parse_month
+from gateway.ledger.figures import Figures
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 from tests.support.command_line import invoke
@@ -195,7 +196,7 @@ def test_requests_that_are_lost_are_marked_in_every_report(write_ledger, capsys)
 
     async def lose() -> None:
         table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"))
-        overflow = OverflowSums()
+        overflow = OverflowSums(Figures())
         for _ in range(3):
             overflow.count_lost(line(began=AT + 60_000_000))
         await table.add_rows(overflow.take_rows(100))

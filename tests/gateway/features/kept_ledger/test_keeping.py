@@ -199,7 +199,7 @@ async def test_lines_that_cannot_be_stored_are_stored_later(tmp_path, caplog):
     assert [record.message.partition(":")[0] for record in caplog.records if record.name == "trigate.ledger"] == [
         "lines of the ledger are waiting to be stored", "the ledger is stored again",
     ]  # fmt: skip
-    assert kept.take_lost() == 0
+    assert not kept.figures.take()[0]
     await kept.finish()
 
 
@@ -209,7 +209,7 @@ async def test_lines_for_which_there_is_no_room_are_kept_as_sums(tmp_path, caplo
     kept, ledger = keeping_in(table := table_in(tmp_path / "away"))
     for place in range(9):
         settle(ledger, client=("alice", "ben")[place % 2], run="a-run")
-    assert (kept.take_lost(), kept.take_folded(), kept.take_folded()) == (0, 6, 0)
+    assert kept.figures.take()[0] == {(keeping.FOLDED,): 6}
     await kept.flush()
     (tmp_path / "away").mkdir()
     await kept.flush()
@@ -255,7 +255,7 @@ async def test_sums_in_memory_are_bounded_and_what_is_lost_is_counted(tmp_path, 
             client=f"c{place % 4}",
             attempt_records=(AttemptRecord(name, "groq", "chat", "byte", committed=True, model=name),),
         )
-    assert kept.take_lost() == 2
+    assert kept.figures.take()[0][keeping.LOST,] == 2
     await kept.flush()
     (found,) = await table.sums(("key", "target"), EVER)
     assert {one.by: one.requests for one in found} == {
@@ -306,7 +306,7 @@ async def test_lines_beyond_the_size_are_counted_and_their_money_stays(tmp_path,
         settle(ledger, reservation=Reserved(AT / 1e6 - age))
     await kept.flush()
     await run_until(kept, table.was_cut)
-    assert kept.take_folded() == 3
+    assert kept.figures.take()[0][keeping.FOLDED,] == 3
     assert "more lines than ledger.max_bytes" in caplog.text
     assert await nanos(table) == 5 * 97_000
     await kept.finish()

@@ -26,6 +26,7 @@ from gateway.features.kept_ledger.table import LedgerTable, PromptCacheSum
 from gateway.features.prompt_caches.loss import CacheLoss
 from gateway.features.prompt_caches.values import CacheVerdict, CauseName, CauseShare
 from gateway.ledger.bill import AttemptRecord
+from gateway.ledger.figures import Figures
 from gateway.ledger.ledger import Ledger
 from gateway.stores.sql import LEDGER_COLUMNS
 from gateway.stores.sqlite import SqliteDatabase
@@ -102,7 +103,7 @@ async def test_sums_are_those_of_the_verdicts_before_and_after_folding(table, by
 async def test_lines_that_overflow_keep_their_verdicts_in_sums(table, by):
     draw = random.Random(17)
     lines = [random_line_with_verdicts(draw) for _ in range(200)]
-    overflow = OverflowSums()
+    overflow = OverflowSums(Figures())
     for one in lines:
         overflow.add(one)
     await table.add_rows(overflow.take_rows(1 << 40))

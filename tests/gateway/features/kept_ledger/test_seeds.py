@@ -12,11 +12,12 @@ import pytest
 import trio
 
 from gateway.allowances.allowances import Allowances
-from gateway.allowances.seeds import budgets_of, raise_to_opening, seed_budgets
+from gateway.allowances.seeds import budgets_of, raise_to_opening
 from gateway.config.loading import Config, from_mapping
 from gateway.counters.memory import LocalCounters
 from gateway.features.kept_ledger import folding
 from gateway.features.kept_ledger.line import LedgerLine
+from gateway.features.kept_ledger.seeds import seed_budgets
 from gateway.features.kept_ledger.table import LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage

@@ -1,0 +1,67 @@
+"""Opens the kept ledger of a configuration."""
+
+from functools import partial
+
+import trio
+
+from gateway.allowances.allowances import Allowances
+from gateway.allowances.seeds import budgets_of
+from gateway.config.settings import Config
+from gateway.features.kept_ledger.keeping import TableLedgerWriter
+from gateway.features.kept_ledger.seeds import seed_budgets
+from gateway.features.kept_ledger.table import ROW_BYTES, open_table
+from gateway.seams.hooks import Hooks
+from gateway.seams.running import Ports, Running
+from gateway.serving.lifecycle import Lifecycle
+
+
+class KeptLedger(Running):
+    """The kept ledger for a configuration. Its ``writer`` outlives configurations."""
+
+    has_tasks = True
+
+    def __init__(
+        self, writer: TableLedgerWriter, config: Config, allowances: Allowances, before: Allowances | None,
+        lifecycle: Lifecycle,
+    ) -> None:  # fmt: skip
+        self.writer = writer
+        self.allowances = allowances
+        self.hooks = Hooks(observe=(lambda record, arrival: writer,), records_run=(True,))
+        self._config = config
+        self._budgets = budgets_of(allowances, before)
+        self._lifecycle = lifecycle
+
+    @property
+    def lasting(self) -> TableLedgerWriter:
+        return self.writer
+
+    def use(self) -> None:
+        self.writer.use_config(self._config)
+        if self._budgets:
+            entries, opening = self._config.entries, self._config.opening_spend
+            self.writer.schedule(partial(seed_budgets, self.allowances, self._budgets, entries, opening=opening))
+
+    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        self._lifecycle.on_flush(self.writer.write_blocking)  # after the log's own, which settles open exchanges
+        await self.writer.begin()
+        task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.writer.run)
+                await ending.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            await self.writer.finish()
+
+
+def open_kept_ledger(config: Config, ports: Ports, before: Running | None) -> Running:
+    """Return the kept ledger for ``config``; it keeps nothing without a store of turns."""
+    if isinstance(before, KeptLedger):
+        return KeptLedger(before.writer, config, ports.allowances, before.allowances, ports.lifecycle)
+    storage, table = config.state_storage, None if ports.store is None else open_table(config.state_storage)
+    if storage is None or table is None:
+        return Running()
+    ledger = ports.ledger
+    most = storage.ledger.max_bytes // ROW_BYTES
+    writer = TableLedgerWriter(table, storage.ledger.keep, most, ledger.mask, figures=ledger.figures)
+    return KeptLedger(writer, config, ports.allowances, None, ports.lifecycle)
