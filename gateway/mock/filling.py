@@ -2,7 +2,7 @@
 
 References, ``allOf``, ``anyOf`` and ``oneOf`` are resolved into flat schemas first. Keywords that such schemas hardly
 use have no effect: ``not``, ``if``, ``contains``, ``patternProperties``, ``minProperties`` and the uniqueness rule of
-``oneOf``."""
+``oneOf``. All items of an array are alike, so only one can be in an array with ``uniqueItems``."""
 
 import json
 import math
@@ -37,7 +37,7 @@ def fill(schema: object, say: TextFor, *, complete: bool = True) -> Any:
 
     Raises ``NoMatchingValue``."""
     try:  # keywords may have arbitrary values
-        return _ValueBuilder(schema, say, complete).value(schema, "", 0, ())
+        return _ValueBuilder(schema, say, complete).value(schema, "", ())
     except (_TooManySteps, RecursionError, TypeError, ValueError):  # the last two come from invalid keyword values
         raise NoMatchingValue from None
 
@@ -45,8 +45,8 @@ def fill(schema: object, say: TextFor, *, complete: bool = True) -> Any:
 class _ValueBuilder:
     """A builder of one value for the schema ``root``, with a method for each type.
 
-    In its methods, ``flat`` is the resolved schema, ``name`` the member of the value, ``nth`` its number among values
-    that must differ, and ``path`` the references that led to the schema."""
+    In its methods, ``flat`` is the resolved schema, ``name`` the member of the value, and ``path`` the references that
+    led to the schema."""
 
     def __init__(self, root: object, say: TextFor, complete: bool) -> None:
         self._root = root
@@ -54,11 +54,11 @@ class _ValueBuilder:
         self._complete = complete
         self._steps = 0
 
-    def value(self, schema: object, name: str, nth: int, path: Path) -> Any:
+    def value(self, schema: object, name: str, path: Path) -> Any:
         for flat, inside in self._choices(schema, path):
             for make in _makers(flat):
                 try:
-                    return make(self, flat, name, nth, inside)
+                    return make(self, flat, name, inside)
                 except NoMatchingValue:
                     continue
         raise NoMatchingValue
@@ -110,87 +110,78 @@ class _ValueBuilder:
 
     # By type
 
-    def fixed_value(self, flat: Flat, name: str, nth: int, path: Path) -> Any:
+    def fixed_value(self, flat: Flat, name: str, path: Path) -> Any:
         """Return a value that the schema lists in ``const`` or ``enum``."""
         values = [flat["const"]] if "const" in flat else _list_in(flat, "enum")
         fitting = [value for value in values if _is_allowed(flat, value)]
         if not fitting:
             raise NoMatchingValue
-        return fitting[nth % len(fitting)]
+        return fitting[0]
 
-    def object(self, flat: Flat, name: str, nth: int, path: Path) -> dict[str, Any]:
+    def object(self, flat: Flat, name: str, path: Path) -> dict[str, Any]:
         known = _object_in(flat, "properties")
         needed = [one for one in _list_in(flat, "required") if isinstance(one, str)]
         others = flat.get("additionalProperties", {})
-        found = {one: self.value(known.get(one, others), one, nth, path) for one in needed}
+        found = {one: self.value(known.get(one, others), one, path) for one in needed}
         for one in () if self._omits_optional(path) else known:
             if one not in found:
                 try:
-                    found[one] = self.value(known[one], one, nth, path)
+                    found[one] = self.value(known[one], one, path)
                 except NoMatchingValue:
                     continue
         return {one: found[one] for one in dict.fromkeys((*known, *found)) if one in found}
 
-    def array(self, flat: Flat, name: str, nth: int, path: Path) -> list[Any]:
+    def array(self, flat: Flat, name: str, path: Path) -> list[Any]:
         first, least, most = _list_in(flat, "prefixItems"), _number(flat, "minItems", 0), _number(flat, "maxItems", 1e9)
         wanted = least if self._omits_optional(path) else min(most, max(least, len(first), 1))
-        found: dict[str, Any] = {}
+        found: list[Any] = []
         while len(found) < wanted:
-            index = len(found)
-            schema = first[index] if index < len(first) else flat.get("items", True)
-            begin = nth if index < len(first) else nth + index
-            for other in range(begin, nth + 2 * index + 1):  # enumerations repeat their values
-                try:
-                    value = self.value(schema, name, other, path)
-                except NoMatchingValue:
-                    break
-                if (key := _as_json(value) if flat.get("uniqueItems") else str(index)) not in found:
-                    found[key] = value
-                    break
-            if len(found) == index:
+            try:
+                value = self.value([*first, flat.get("items", True)][min(len(found), len(first))], name, path)
+            except NoMatchingValue:
                 break
+            if flat.get("uniqueItems") and _is_in(value, found):
+                break
+            found.append(value)
         if len(found) < least:
             raise NoMatchingValue
-        return list(found.values())
+        return found
 
-    def string(self, flat: Flat, name: str, nth: int, path: Path) -> str:
+    def string(self, flat: Flat, name: str, path: Path) -> str:
         least, most = _number(flat, "minLength", 0), min(_number(flat, "maxLength", MAX_STRING), MAX_STRING)
-        if (template := FORMATS.get(str(flat.get("format")))) is not None:
-            own, others = template.format(nth % 28 + 1), ()
-        else:
-            plain = f"{self._say(name)} {nth + 1}" if nth else self._say(name)
-            own = (plain + "." * min(int(least) - len(plain), MAX_STRING))[: int(most)]
-            others = () if nth else (flat.get("default"), *_list_in(flat, "examples"))
+        plain = FORMATS.get(str(flat.get("format")))
+        if (own := plain) is None:
+            said = self._say(name)
+            own = (said + "." * min(int(least) - len(said), MAX_STRING))[: int(most)]
+        others = () if plain is not None else (flat.get("default"), *_list_in(flat, "examples"))
         samples = SAMPLES if "pattern" in flat else ()
         texts = (one for one in (*others, own, *samples) if isinstance(one, str) and (one or one in samples))
         if (text := next((one for one in texts if _is_valid_string(flat, one)), None)) is not None:
             return text
-        if template is not None or not least <= len(own) <= most:
+        if plain is not None or not least <= len(own) <= most:
             raise NoMatchingValue
         return own
 
-    def integer(self, flat: Flat, name: str, nth: int, path: Path) -> int:
-        step = _number(flat, "multipleOf", 1)
-        whole = next((times * step for times in range(1, 1001) if times * step % 1 == 0), 1)
-        return int(self.number({**flat, "multipleOf": whole}, name, nth, path))
+    def integer(self, flat: Flat, name: str, path: Path) -> int:
+        return int(self.number({"multipleOf": 1, **flat}, name, path))
 
-    def number(self, flat: Flat, name: str, nth: int, path: Path) -> float:
+    def number(self, flat: Flat, name: str, path: Path) -> float:
         low = max(_number(flat, "minimum", -math.inf), _number(flat, "exclusiveMinimum", -math.inf))
         high = min(_number(flat, "maximum", math.inf), _number(flat, "exclusiveMaximum", math.inf))
         grid = _number(flat, "multipleOf", 0) or 1
-        start = 1 if low < 1 < high and grid == 1 else math.floor(max(low, min(high, 0)) / grid) * grid
-        candidates = [start + sign * grid * (nth + more) for sign in (1, -1) for more in (0, 1, 2)]
+        start = math.floor(max(low, min(high, 0)) / grid) * grid
+        candidates = [1, *(start + times * grid for times in (0, 1, 2, -1, -2))]
         if math.isfinite(high - low):
-            candidates.append(low + (high - low) * (nth % 7 + 1) / 8)
+            candidates.append((low + high) / 2)
         for value in candidates:
             if _is_valid_number(flat, value):
                 return int(value) if isinstance(value, float) and value.is_integer() else value
         raise NoMatchingValue
 
-    def boolean(self, flat: Flat, name: str, nth: int, path: Path) -> bool:
-        return (flat.get("default") is True) != bool(nth % 2)
+    def boolean(self, flat: Flat, name: str, path: Path) -> bool:
+        return flat.get("default") is True
 
-    def null(self, flat: Flat, name: str, nth: int, path: Path) -> None:
+    def null(self, flat: Flat, name: str, path: Path) -> None:
         return None
 
     def _omits_optional(self, path: Path) -> bool:
@@ -198,7 +189,7 @@ class _ValueBuilder:
         return not self._complete or len(path) >= MAX_OPTIONAL_DEPTH
 
 
-Make: TypeAlias = Callable[[_ValueBuilder, Flat, str, int, Path], Any]
+Make: TypeAlias = Callable[[_ValueBuilder, Flat, str, Path], Any]
 
 MAKERS: Final[Mapping[str, Make]] = {
     "object": _ValueBuilder.object, "array": _ValueBuilder.array, "string": _ValueBuilder.string,
@@ -343,20 +334,13 @@ The first schema's value applies for all other keywords."""
 # Strings
 
 FORMATS: Final[Mapping[str, str]] = {
-    "date": "2026-01-{:02}",
-    "date-time": "2026-01-{:02}T12:00:00Z",
-    "time": "12:{:02}:00Z",
-    "duration": "P{}D",
-    "email": "someone{}@example.com",
-    "hostname": "host{}.example.com",
-    "ipv4": "192.0.2.{}",
-    "ipv6": "2001:db8::{}",
-    **dict.fromkeys(("uri", "url", "iri"), "https://example.com/{}"),
-    **dict.fromkeys(("uri-reference", "uri-template", "json-pointer"), "/{}"),
-    "uuid": "00000000-0000-4000-8000-{:012}",
-    "regex": "example{}",
-}
-"""A string for each format, with a placeholder for a number that varies it."""
+    "date": "2026-01-01", "date-time": "2026-01-01T12:00:00Z", "time": "12:01:00Z", "duration": "P1D",
+    "email": "someone1@example.com", "hostname": "host1.example.com", "ipv4": "192.0.2.1", "ipv6": "2001:db8::1",
+    **dict.fromkeys(("uri", "url", "iri"), "https://example.com/1"),
+    **dict.fromkeys(("uri-reference", "uri-template", "json-pointer"), "/1"),
+    "uuid": "00000000-0000-4000-8000-000000000001", "regex": "example1",
+}  # fmt: skip
+"""A string for each format."""
 
 SAMPLES: Final = (
     "example", "Example", "EXAMPLE", "example-1", "example_1", "example.com", "someone@example.com",
