@@ -10,9 +10,9 @@ vllm-project/guidellm#1086 (the request, and the end of a step by its backlog), 
 """
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
-from statistics import variance
-from typing import Final, Literal, TypeAlias
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from statistics import fmean, variance
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import attrs
 import trio
@@ -123,39 +123,38 @@ def _rate_text(rate: float | None) -> str:
 # One step
 
 
-@attrs.define
-class _Block:
-    observations: int = 0
-    under_way: int = 0
-    ends: int = 0
-    waited: float = 0.0
-
-
 class StepWatch:
     """The requests under way and the waiting of finished ones, in blocks of ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._blocks: list[_Block] = []
-        self._ends, self._waited = 0, 0.0
+        self._under_way: list[list[int]] = []  # by block, each observation
+        self._waits: list[tuple[int, float]] = []  # at the end of each block, the number and the total
 
     def observe(self, at: float, under_way: int, waits: Histogram) -> None:
         """Record the requests under way after ``at`` seconds, and the waiting of the finished ones."""
-        while len(self._blocks) <= int(at / self._seconds):
-            self._blocks.append(_Block())
-        block = self._blocks[int(at / self._seconds)]
-        block.observations += 1
-        block.under_way += under_way
-        block.ends += waits.count - self._ends
-        block.waited += waits.total - self._waited
-        self._ends, self._waited = waits.count, waits.total
+        while len(self._under_way) <= int(at / self._seconds):
+            self._under_way.append([])
+            self._waits.append(self._waits[-1] if self._waits else (0, 0.0))
+        self._under_way[-1].append(under_way)
+        self._waits[-1] = (waits.count, waits.total)
+
+    def _blocks(self) -> Iterator[tuple[float, int, float]]:
+        """Yield the mean number under way, the number of ends and their mean waiting, of each whole block with ends."""
+        for (ended, waited), (ends, total), under_way in zip(
+            [(0, 0.0), *self._waits], self._waits[:-1], self._under_way, strict=False
+        ):
+            if ends > ended and under_way:
+                yield fmean(under_way), ends - ended, (total - waited) / (ends - ended)
 
     @property
     def backlog_grows(self) -> bool:
         """True if the requests under way and their waiting both rise, with 95 % confidence."""
-        whole = [block for block in self._blocks[:-1] if block.ends]
-        under_way = [block.under_way / block.observations for block in whole]
-        return _grows(under_way) and _grows([block.waited / block.ends for block in whole])
+        blocks = [*self._blocks()]
+        return all(
+            surely_rises(values, RISING) and values[-1] >= GROWTH * values[0]
+            for values in ([block[0] for block in blocks], [block[2] for block in blocks])
+        )
 
     def dependent_answers(self, deviation: float) -> float:
         """Return how many successive answers count as one, because they waited in the same queue.
@@ -164,21 +163,15 @@ class StepWatch:
         independent answers by this factor. Without it, a lucky period of random arrivals would look like a server that
         keeps up.
         """
-        whole = [block for block in self._blocks[:-1] if block.ends]
-        if len(whole) < 3 or not deviation:
+        blocks = [*self._blocks()]
+        if len(blocks) < 3 or not deviation:
             return 1.0
-        each = sum(block.ends for block in whole) / len(whole)
-        apart = variance(block.waited / block.ends for block in whole)
-        found = min(each, each * apart / deviation**2)
-        return found if found > 1 + 2 * math.sqrt(2 / (len(whole) - 1)) else 1.0  # two standard errors of a variance
+        each = fmean(ends for _, ends, _ in blocks)
+        found = min(each, each * variance(waited for _, _, waited in blocks) / deviation**2)
+        return found if found > 1 + 2 * math.sqrt(2 / (len(blocks) - 1)) else 1.0  # two standard errors of a variance
 
 
-def _grows(values: Sequence[float]) -> bool:
-    return surely_rises(values, RISING) and values[-1] >= GROWTH * values[0]
-
-
-@attrs.frozen
-class Evidence:
+class Evidence(NamedTuple):
     """The number of independent ``values``, and how many are ``over`` a limit that a ``share`` of all must keep."""
 
     share: float
@@ -193,36 +186,25 @@ class Evidence:
         return surely_missed(self.values, self.over, self.share, confidence)
 
 
-class RateRule:
-    """The conditions that a rate must meet: those of the plan, and that 99 % of answers are good.
+def rate_conditions(plan: LoadPlan) -> list[Limit]:
+    """Return the conditions that a rate must meet: those of the plan, and that 99 % of answers are good.
 
     The latter is omitted if a condition is about goodput, or if there are conditions but no objectives.
     """
+    conditions = list(map(parse_condition, plan.fail_if))
+    names = {condition.name for condition in conditions}
+    needs_good = "goodput" not in names and (plan.slo or not names)
+    return [*([parse_condition(GOOD)] if needs_good else []), *conditions]
 
-    def __init__(self, plan: LoadPlan) -> None:
-        self._conditions: list[Limit] = list(map(parse_condition, plan.fail_if))
-        names = {condition.name for condition in self._conditions}
-        if "goodput" not in names and (plan.slo or not names):
-            self._conditions.insert(0, parse_condition(GOOD))
-        objectives = f" ({', '.join(plan.slo)})" if plan.slo else " (whole)"
-        self.text = " and ".join(
-            f"99 % of answers are good{objectives}" if condition.text == GOOD else f"not {condition.text}"
-            for condition in self._conditions
-        )
 
-    def failure(self, run: RunResult) -> str:
-        """Return the first violation in a run, or ""."""
-        failed = (one.text for limit in self._conditions if not (one := judge_condition(limit, run)).ok)
-        return next(failed, "").removeprefix("failed: ")
-
-    def evidence(self, tally: Tally, watch: StepWatch) -> list[Evidence]:
-        """Return the evidence about each percentile and share."""
-        dependent = watch.dependent_answers(waits_of(tally).deviation)
-        found = [one for limit in self._conditions if (one := evidence_of(limit, tally))]
-        return [
-            Evidence(share, int(values / dependent), min(int(values / dependent), round(over / dependent)))
-            for share, values, over in found
-        ]
+def evidence_in(conditions: Sequence[Limit], tally: Tally, watch: StepWatch) -> list[Evidence]:
+    """Return the evidence about each percentile and share."""
+    dependent = watch.dependent_answers(waits_of(tally).deviation)
+    found = [one for limit in conditions if (one := evidence_of(limit, tally))]
+    return [
+        Evidence(share, int(values / dependent), min(int(values / dependent), round(over / dependent)))
+        for share, values, over in found
+    ]
 
 
 def waits_of(tally: Tally) -> Histogram:
@@ -239,25 +221,13 @@ def is_over(elapsed: float, least: float, evidence: Sequence[Evidence], purpose:
     return elapsed >= least and all(one.is_kept or one.is_missed() for one in wanted)
 
 
-async def _watch_step(running: ActiveRun, rule: RateRule, purpose: Purpose, least: float, watch: StepWatch) -> None:
-    """Watch the step, and end it when it has enough evidence."""
-    while True:
-        await trio.sleep(min(least / BLOCKS / 4, 1.0))
-        if trio.current_time() < running.begin:
-            continue
-        at, tally = running.measured_seconds, running.result.tally
-        watch.observe(at, running.in_flight, waits_of(tally))
-        if is_over(at, least, rule.evidence(tally, watch), purpose, watch):
-            running.finish()
-            return
-
-
-def judge_step(run: RunResult, rule: RateRule, watch: StepWatch) -> tuple[Verdict, str]:
+def judge_step(run: RunResult, conditions: Sequence[Limit], watch: StepWatch) -> tuple[Verdict, str]:
     """Return the verdict on a step, and its reason."""
-    failure = "its backlog grew" if watch.backlog_grows else rule.failure(run)
-    if failure:
-        return ("the loader was too slow" if loader_is_the_limit(run.overhead) else "failed"), failure
-    unsure = [one for one in rule.evidence(run.tally, watch) if not one.is_kept]
+    failed = [one.text for limit in conditions if not (one := judge_condition(limit, run)).ok]
+    if watch.backlog_grows or failed:
+        why = "its backlog grew" if watch.backlog_grows else failed[0].removeprefix("failed: ")
+        return ("the loader was too slow" if loader_is_the_limit(run.overhead) else "failed"), why
+    unsure = [one for one in evidence_in(conditions, run.tally, watch) if not one.is_kept]
     if not unsure:
         return "held", ""
     return "seems to hold", f"{unsure[0].values} independent answers, {unsure[0].over} of them beyond the limit"
@@ -273,7 +243,7 @@ async def search(
 
     ``run_watched`` makes a run next to a watching task, and ``report`` receives each step.
     """
-    rule, steps, typical = RateRule(plan), list[SearchStep](), 0.0
+    conditions, steps, typical = rate_conditions(plan), list[SearchStep](), 0.0
     result: RunResult | None = None
     while not isinstance(found := next_step(plan.rate or 1.0, plan.max_rate, steps), FoundRate):
         rate, purpose = found
@@ -282,11 +252,23 @@ async def search(
         seed = plan.seed + len(steps)
         running = await start(attrs.evolve(plan, rate=rate, seconds=most, warmup=warmup, seed=seed))
         watch = StepWatch(least / BLOCKS)
-        result = await run_watched(running, lambda: _watch_step(running, rule, purpose, least, watch))  # noqa: B023
+
+        async def end_when_sure() -> None:
+            while True:
+                await trio.sleep(min(least / BLOCKS / 4, 1.0))  # noqa: B023
+                if trio.current_time() < running.begin:  # noqa: B023
+                    continue
+                at, tally = running.measured_seconds, running.result.tally  # noqa: B023
+                watch.observe(at, running.in_flight, waits_of(tally))  # noqa: B023
+                if is_over(at, least, evidence_in(conditions, tally, watch), purpose, watch):  # noqa: B023
+                    running.finish()  # noqa: B023
+                    return
+
+        result = await run_watched(running, end_when_sure)
         if result.interrupted or result.stopped:
             found = FoundRate(0.0, "interrupted")
             break
-        verdict, why = judge_step(result, rule, watch)
+        verdict, why = judge_step(result, conditions, watch)
         ttft = waits_of(result.tally)
         steps.append(
             SearchStep(rate, purpose, verdict, why, result.tally.counts["started"], result.tally.goodput,
@@ -297,7 +279,7 @@ async def search(
             typical = result.tally.measures["duration"].percentile(50)
     assert result is not None
     result.search = {
-        "rule": rule.text,
+        "rule": " and ".join(f"not {condition.text}" for condition in conditions),
         "rate": found.rate,
         "failed": found.above,
         "answer": found.text,

@@ -9,7 +9,16 @@ import pytest
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.result import Overhead
 from loadtest.plan.plan import LoadPlan
-from loadtest.run.search import Evidence, FoundRate, RateRule, SearchStep, StepWatch, is_over, judge_step, next_step
+from loadtest.run.search import (
+    Evidence,
+    FoundRate,
+    SearchStep,
+    StepWatch,
+    is_over,
+    judge_step,
+    next_step,
+    rate_conditions,
+)
 from tests.support.load_records import record, result
 from tests.support.simulated_queue import SimulatedQueue, starts
 
@@ -119,7 +128,7 @@ def test_a_step_continues_until_it_has_enough_values():
         (5, clean, "narrow", True),
         (5, some, "narrow", False),
         (5, clean, "confirm", False),
-        (5, attrs.evolve(clean, values=299), "confirm", True),
+        (5, clean._replace(values=299), "confirm", True),
         (1, missed, "climb", True),
     ]:
         assert is_over(elapsed, 5, [evidence], purpose, watch) is over, (elapsed, evidence, purpose)
@@ -135,8 +144,7 @@ def test_answers_of_one_queue_do_not_count_as_independent():
 
 
 def test_a_step_is_judged_with_its_certainty():
-    rule, watch = RateRule(LoadPlan(targets={}, slo=("ttft<1s",))), StepWatch(1)
-    assert rule.text == "99 % of answers are good (ttft<1s)"
+    rule, watch = rate_conditions(LoadPlan(targets={}, slo=("ttft<1s",))), StepWatch(1)
     assert judge_step(result(*[record()] * 300), rule, watch) == ("held", "")
     assert judge_step(result(*[record()] * 50), rule, watch) == (
         "seems to hold",
@@ -148,6 +156,8 @@ def test_a_step_is_judged_with_its_certainty():
 
 
 def test_conditions_replace_the_default_unless_there_are_objectives():
-    assert RateRule(LoadPlan(targets={}, fail_if=("ttft.p95>1s",))).text == "not ttft.p95>1s"
-    both = RateRule(LoadPlan(targets={}, fail_if=("ttft.p95>1s",), slo=("duration<9s",)))
-    assert both.text == "99 % of answers are good (duration<9s) and not ttft.p95>1s"
+    def texts(**plan):
+        return [one.text for one in rate_conditions(LoadPlan(targets={}, **plan))]
+
+    assert texts(fail_if=("ttft.p95>1s",)) == ["ttft.p95>1s"]
+    assert texts(fail_if=("ttft.p95>1s",), slo=("duration<9s",)) == ["goodput<99%", "ttft.p95>1s"]
