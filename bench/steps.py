@@ -252,12 +252,14 @@ async def pass_events(
     """Pass a stream of words through ``steps`` and the client's lane, which ``translates`` or forwards the bytes."""
     import trio
 
-    from gateway.features.steps.checked_stream import CheckedStream, StreamSource
+    from gateway.exchange.transformed import ProviderWait, transformed_pieces
+    from gateway.features.steps.checked_stream import CheckedStream
     from gateway.features.steps.loaded import AnswerSteps, AppliedSteps
     from gateway.features.steps.masks import Placeholders
     from gateway.features.steps.response_steps import ResponseSteps
     from gateway.features.steps.session import StepSession
     from gateway.features.steps.verdicts import StepRecords
+    from gateway.seams.open_response import OpenedResponse
     from gateway.streaming.passthrough import Passthrough
     from gateway.streaming.released import ReleasedSource
     from gateway.streaming.translation import Translation
@@ -271,9 +273,6 @@ async def pass_events(
 
     codec = CODECS[api]
     request = CODECS["chat"].read_request({"model": "m", "messages": [{"role": "user", "content": "Hi"}]})
-
-    async def count_held(size: int) -> int:
-        return size * 2
 
     def writer() -> Any:
         return codec.writer(Reply(request, Issuer("openai", "bench"), 0))
@@ -294,11 +293,10 @@ async def pass_events(
                 nursery.start_soon, lambda: None,
             )  # fmt: skip
             checks = ResponseSteps(session, AnswerSteps.of(steps), restores=False, translates=translates)
-            held = StreamSource(codec, codec.wire.framing, MEBIBYTE, MEBIBYTE, None, count_held)
-            stream = CheckedStream(checks, held, Watch(Timeouts()), lambda: None)
+            stream = CheckedStream(checks, OpenedResponse(api, codec.wire.framing))
             if not translates:
-                lane.use_reader(stream.released_reader, stream.released_reader.text_of)
-            chunks = stream.chunks(reads)
+                lane.use_reader(stream.reader, stream.reader.text_of)
+            chunks = transformed_pieces(stream, reads, Watch(Timeouts()), ProviderWait())
         async for chunk in chunks:
             lane.feed(chunk)
 

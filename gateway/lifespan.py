@@ -45,8 +45,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
         if counters.remote is not None:
             app.nursery.start_soon(counters.remote.run)
             await counters.remote.read_clock()  # periods begin by it
-        if service.steps is not None:
-            await service.steps.open(app.nursery, store)
         await running.start(app.nursery, service.features)
         await service.pending_batches.read()
         hashing = partial(trio.to_thread.run_sync, service.router.hash_keys, trio.from_thread.check_cancelled)
@@ -74,8 +72,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
 
     app.before_serving.append(begin)
     app.after_serving += (end, service.upstream.aclose)
-    if service.steps is not None:
-        app.after_serving.append(service.steps.aclose)
 
 
 async def _close(service: Service) -> None:

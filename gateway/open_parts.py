@@ -86,15 +86,6 @@ def open_prompt_caching(
     return PromptCaching(settings, memory) if before is None else before.with_settings(settings)
 
 
-def open_steps(config: Config, before: "StepSet | None" = None) -> "StepSet | None":
-    """Return the steps of ``config``, with the state of unchanged ones of ``before``. Raises ``ConfigError``."""
-    if not config.steps:
-        return None
-    from gateway.features.steps.loading import load_steps
-
-    return load_steps(config, before)
-
-
 def open_observers(
     steps: "StepSet | None",
     authenticator: Authenticator,

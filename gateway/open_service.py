@@ -14,6 +14,7 @@ from gateway.balancing.balancer import Balancer
 from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.service import Replaced, Service
+from gateway.features.steps.feature import opened_steps
 from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.open_features import open_features, with_people
 from gateway.open_parts import (
@@ -25,14 +26,13 @@ from gateway.open_parts import (
     open_object_inventory,
     open_observers,
     open_prompt_caching,
-    open_steps,
     open_traced_texts,
     open_tracer,
     open_upstream,
     raise_new_budgets,
 )
 from gateway.routing.router import Router
-from gateway.seams.hooks import combine
+from gateway.seams.hooks import NO_HOOKS, combine
 from gateway.seams.identify import ClientSource
 from gateway.seams.observe import observation_of
 from gateway.seams.running import Ports
@@ -71,7 +71,7 @@ def open_service(
     ``create_app`` does."""
     if config.stored_secrets and secrets is None:
         raise ConfigError((Mistake(str(config.path or ""), "", *_ONLY_SERVE),))
-    steps, config = open_steps(config), with_people(config, clients)
+    config = with_people(config, clients)
     if store is not None:
         store.limit_owners(storage_limits(config))
     ledger = open_ledger(config, readable, lifecycle)
@@ -84,7 +84,6 @@ def open_service(
         health.share_outages(remote.notes)
         balancer.share_pins(remote.notes)
     authenticator, shares = Authenticator(config), Shares()
-    finished, contents = open_observers(steps, authenticator, ledger)
     service = Service(
         router=Router(config),
         upstream=open_upstream(config, shares),
@@ -106,14 +105,14 @@ def open_service(
         tracing=tracing,
         accounts=AccountDirectory(config),
         inventory=open_object_inventory(config),
-        contents=open_traced_texts(config, authenticator, ledger, tracing, contents),
-        finished=finished,
-        steps=steps,
         clients=clients,
         prompt_caching=open_prompt_caching(config, None if shared is None else shared.memory),
         shared=shared,
     )
     service = with_features(config, service, secrets, NO_OPTIONS if record is None else {"record": record})
+    finished, contents = open_observers(opened_steps(service.features), authenticator, ledger)
+    contents = open_traced_texts(config, authenticator, ledger, tracing, contents)
+    service = attrs.evolve(service, finished=finished, contents=contents)
     service.provider_lists.follow(config, service.credentials)
     _use_features(service)
     return service
@@ -131,7 +130,7 @@ def with_features(
         service.router, service.authenticator, service.allowances, service.ledger, service.upstream, service.health,
         service.lifecycle, service.admission.shares, service.balancer, service.background, service.store,
         service.shared, secrets=secrets, clients=service.clients,
-        options=options,
+        options=options, is_reload=service.hooks is not NO_HOOKS,
     )  # fmt: skip
     features = open_features(config, ports, service.features)
     hooks = combine(one.hooks for one in features.values())
@@ -154,8 +153,7 @@ def prepare_service(config: Config, service: Service, secrets: SecretReader | No
     ``ConfigError``."""
     router = Router(config)
     router.hash_keys()
-    steps = open_steps(config, service.steps)
-    return service_of_clients(config, attrs.evolve(service, router=router, steps=steps), secrets)
+    return service_of_clients(config, attrs.evolve(service, router=router), secrets)
 
 
 def use_service(config: Config, service: Service, before: Service) -> Service:
@@ -163,7 +161,7 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
 
     Runs in the event loop."""
     finished, contents = open_observers(
-        service.steps, service.authenticator, service.ledger, service.finished, service.contents
+        opened_steps(service.features), service.authenticator, service.ledger, service.finished, service.contents
     )
     service = attrs.evolve(service, finished=finished, contents=contents)
     use_clients(config, service, before)
@@ -204,6 +202,6 @@ def use_clients(config: Config, service: Service, before: Service) -> None:
         service.inventory.limit_owners(storage_limits(config))
     raise_new_budgets(config, service.allowances, before.allowances)
     if service.finished is not None:
-        service.finished.use(service.steps, service.authenticator.find_group)
+        service.finished.use(opened_steps(service.features), service.authenticator.find_group)
     service.tracing.use_groups(service.authenticator.find_group)
     _use_features(service)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import attrs
 import msgspec
@@ -32,9 +32,6 @@ from gateway.open_service import prepare_service, service_of_clients, use_client
 from gateway.seams.secrets import FilesOf, SecretReader
 from gateway.serving.http_app import App
 from gateway.shared.memory import anonymous_file
-
-if TYPE_CHECKING:
-    from gateway.features.steps.loaded import StepSet
 
 log = logging.getLogger("trigate.reload")
 
@@ -77,7 +74,6 @@ class ReloadableApp:
         self._app = app_of(config, service)
         self._first.start_soon(partial(import_all, parts_of(config)))
         self._run_features(service)
-        self._change_steps(service.steps)
         if has_provider_runs(service):
             self._first.start_soon(partial(query_provider_runs, service))
         self._service.replaced.set()
@@ -90,15 +86,6 @@ class ReloadableApp:
             await self._running.start(self._first.nursery, service.features)
 
         self._first.start_soon(start)
-
-    def _change_steps(self, steps: "StepSet | None") -> None:
-        """Open the new resources of ``steps``, and close those of the replaced ones after their last request."""
-        if steps is not None:
-            steps.begin()
-            self._first.start_soon(partial(steps.open_reloaded, self._first.nursery, self._service.store))
-            self._first.after_serving.append(steps.aclose)
-        if (before := self._service.steps) is not None:
-            before.replace()
 
     async def change_clients(self, with_clients: Callable[[Config], Config], by: tuple[str, ...] = ()) -> None:
         """Use the clients of ``with_clients(config)`` for new requests, which the people ``by`` changed.

@@ -31,7 +31,6 @@ EXCEPTIONS: Final = {
     "endpoints/hosted_claude.py": "paths of clouds, with bodies of Anthropic's",
     "endpoints/model_shapes.py": "a type of models, which is called as an API is",
     "endpoints/models.py": "the two vendors' lists of models",
-    "exchange/checking.py": "the items of stored turns, which are those of Responses",
     "http/compatible.py": "a provider's prefix that is called as its API is",
     "http/paths.py": "base URLs as the vendors' clients are given them",
     "features/kept_ledger/invoices/model_names.py": "a provider that is called as its API is",
@@ -42,6 +41,8 @@ EXCEPTIONS: Final = {
     "request/tools_in_chat.py": "a rule about Chat: some models take tools in Responses alone",
     "routing/described.py": "a type of models, which is called as an API is",
     "routing/endpoint_defaults.py": "the same",
+    "features/steps/batch_lines.py": "the APIs of a batch's requests and results",
+    "features/steps/conversations.py": "the items of stored turns, which are those of Responses",
     "features/steps/kinds/size.py": "a limit on the messages of a request, which has the name of an API",
     "features/tracing/spans.py": "OpenTelemetry's name of an operation, which is no API",
 }

@@ -77,7 +77,8 @@ ARROWS: Final = {
         routing stores streaming""",
     "gateway.telemetry": "config ledger providers.apis providers.neutral request seams streaming",
     "gateway.seams": """
-        access allowances balancing config conversations health http ledger request routing serving shared stores
+        access allowances balancing config conversations health http ledger providers.neutral request routing
+        serving shared stores
         streaming upstream""",
     "gateway.open_features": "config seams",
     "gateway.exchange": """
@@ -95,7 +96,7 @@ ARROWS: Final = {
         serving shared sign_in stores""",
     "gateway.lifespan": "exchange open_features serving stores",
     "gateway.relay": """
-        access allowances config endpoints exchange http ledger providers.apis providers.catalog
+        access config endpoints exchange http ledger providers.apis providers.catalog
         providers.endpoints providers.neutral request routing seams serving streaming upstream""",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
     "gateway.quart_app": "http providers.apis serving",

@@ -23,6 +23,7 @@ from gateway.commands.check import load_to_serve
 from gateway.commands.served_config import ServedConfig, read_new_secrets
 from gateway.config.loading import Config, ConfigError
 from gateway.config.settings import LogLevel
+from gateway.features.steps.feature import opened_steps
 from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_features import check_secrets, open_client_source, read_secrets
@@ -294,13 +295,13 @@ async def serve_config(
         config = await clients.read(config)
         flags = options.check_streams, options.record, log.readable
         service = open_service(config, lifecycle, store, *flags, shared, served_config.secrets, clients)
-        if alone and service.steps is not None:
-            messages.warn_of_steps(config, service.steps, log)
+        if alone and (steps := opened_steps(service.features)) is not None:
+            messages.warn_of_steps(config, steps, log)
         service = attrs.evolve(service, other_workers=others)
         served = ReloadableApp(config, service, alone=alone)
         clients.on_names = lambda names: served.current[1].replaced.set_for(names)
         freeze_startup_objects(collects=not owns_process)
-        async with _raise_step_errors(service.steps), trio.open_nursery() as nursery:
+        async with _raise_step_errors(opened_steps(service.features)), trio.open_nursery() as nursery:
             if others is not None:
                 nursery.start_soon(others.answer, lambda: served.current[1])
             report_stale = partial(service.ledger.figures.set, "trigate_stored_keys_stale_seconds")

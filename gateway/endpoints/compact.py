@@ -2,7 +2,6 @@
 
 import time
 from contextlib import suppress
-from typing import Final, Literal, TypeVar
 
 import attrs
 import msgspec
@@ -11,7 +10,6 @@ from gateway.exchange.answering import fold_answer
 from gateway.exchange.attempt_answer import UnchangedAnswer
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest
-from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.request.parse import Incoming
@@ -25,9 +23,6 @@ from providers.responses.tools import own_id
 from streams.errors import GatewayError
 from streams.events import UNAVAILABLE
 
-T = TypeVar("T")
-
-_CHECKS: Final = "gateway.exchange.checked_answers"
 CONTINUATION_MEMBERS = ("previous_response_id", "conversation")
 
 
@@ -66,7 +61,7 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
         folded = await offload(len(body), fold_answer, target_request, response, body, texts=False)
         folded.report(exchange.record)
     exchange.record.bill.is_complete = True
-    public = await _apply_check(answer, "check_body", await answer.public_body())
+    public = await _check_body(exchange, answer, await answer.public_body())
     return exchange.respond(public, 200, (*JSON_HEADERS, *answer.client_headers))
 
 
@@ -88,17 +83,17 @@ async def _summarise(exchange: Exchange, planned: PlannedRequest) -> Response:
     folded = fold_answer(whole.source.target_request, whole.response, whole.body)
     folded.report(exchange.record)
     if (error := folded.fold.error) is not None:
-        raise await _apply_check(whole, "check_error", GatewayError.of(error))
+        checks, failure = whole.source.target_request.checks, GatewayError.of(error)
+        raise failure if checks is None else await checks.check_error(failure)
     answer = folded.fold.answer()
     compaction = compaction_response(own_id("resp_"), int(time.time()), find_compaction(answer), answer.usage)
     exchange.record.reason, exchange.record.bill.is_complete = answer.end.reason, True
-    public = await _apply_check(whole, "check_body", msgspec.json.encode(compaction))
+    public = await _check_body(exchange, whole, msgspec.json.encode(compaction))
     return exchange.respond(public, 200, (*JSON_HEADERS, *whole.client_headers))
 
 
-async def _apply_check(answer: UnchangedAnswer, check: Literal["check_body", "check_error"], value: T) -> T:
-    """Return ``value``, made from ``answer``, as the steps release it. Raises ``GatewayError`` for a refusal."""
-    if answer.source.target_request.checks is None:
-        return value
-    checked: T = await getattr(await load_module(_CHECKS), check)(answer.source, value)
-    return checked
+async def _check_body(exchange: Exchange, answer: UnchangedAnswer, body: bytes) -> bytes:
+    """Return ``body``, made from ``answer``, as its checks release it. Raises ``GatewayError`` for a refusal."""
+    if (checks := answer.source.target_request.checks) is None:
+        return body
+    return await checks.check_body(exchange.context.codec.api, body, exchange.context.content)

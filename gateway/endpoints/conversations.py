@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 
@@ -22,7 +22,6 @@ from gateway.endpoints.answers import (
 from gateway.endpoints.provider_kept import ProviderLookup
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
-from gateway.http.late_imports import load_module
 from gateway.http.response import Response
 from gateway.request.routing_options import refuse_requested_steps
 from gateway.serving.route_table import Handler
@@ -35,7 +34,6 @@ from streams.events import ErrorInfo
 
 T = TypeVar("T")
 
-_CHECKING: Final = "gateway.exchange.checking"
 MAX_ITEMS = 20  # in one request
 MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
 
@@ -117,7 +115,7 @@ class Conversations:
         """Return the result of ``read`` for the request's body, as the operator's steps release it.
 
         Raises ``GatewayError``, also (400) for a step that the client may not request."""
-        if self._service.steps is None:
+        if not self._service.hooks.request_checks:
             refuse_requested_steps(call.client_request)
             return await read_members(call, read)
         return await read_members(call, read, self._check)
@@ -126,8 +124,9 @@ class Conversations:
         """Return ``body`` as it may be stored. Raises ``GatewayError``."""
         call.record.bill.billed = False
         exchange = Exchange(self._service, "responses", call.client_request, call.scope, call.record)
-        checked: bytes = await (await load_module(_CHECKING)).check_items(exchange.context, exchange.scope, body)
-        return checked
+        for checks in self._service.hooks.request_checks:
+            body = await checks.check_items(exchange, body)
+        return body
 
     async def _items(self, call: Call, id: str) -> list[Object]:
         with store_deadline("read or write the conversation"):

@@ -53,9 +53,8 @@ class ProviderLookup:
         storing_targets = await self._permitted_targets(call, id)
         if not storing_targets:
             return None
-        if self._service.steps is not None and call.method != "DELETE":
-            checking = await load_module("gateway.exchange.checking")
-            checking.refuse_kept_by_provider(self._service, call.client_request, self._api)
+        for checks in self._service.hooks.request_checks if call.method != "DELETE" else ():
+            await checks.admit_kept(self._service, call.client_request, self._api)
         body, client_request = await call.read_body(), call.client_request
         refusal: Callable[[], Response] | None = None
         for target in storing_targets:

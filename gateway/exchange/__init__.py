@@ -13,7 +13,8 @@
   a prompt; ``diagnosed_prompts`` requests a provider's explanation
 - ``attempt_answer``: a response until its first content, made by ``answering``: a ``whole_answer`` or a ``stream``
 - ``delivering``: the tasks of a response; ``delivery`` is its state machine, ``body`` its body
-- ``checking``: where the operator's steps check the request and its attempts; ``checked_answers``: its response
+- ``transformed``: the reading of a response through the transform of a feature; ``stopped_answer``: the answer to a
+  request that is refused with a text
 - ``provider_runs``: the bills of answers that a provider continues in the background; ``run_queries`` queries it
 - ``disconnect``: responses that continue without the client
 - ``kept_ids``: ids of stored objects in conversations

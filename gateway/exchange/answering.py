@@ -115,7 +115,7 @@ def make_whole_answer_lane(target_request: TargetRequest, turn: TurnRecorder) ->
 def released_lane(
     target_request: TargetRequest, turn: TurnRecorder, max_characters: int | None
 ) -> tuple[Lane, Writer | None]:
-    """Return the lane that writes the events which steps have released, and its writer."""
+    """Return the lane that writes the events which a transform has released, and its writer."""
     from gateway.streaming.released import ReleasedSource
 
     context = target_request.context
@@ -130,7 +130,7 @@ def released_lane(
 
 
 def _choices_lane(target_request: TargetRequest, turn: TurnRecorder, max_characters: int | None) -> Lane:
-    """Return the lane that writes several choices of a client's own API, which its steps have released."""
+    """Return the lane that writes several choices of a client's own API, which a transform has released."""
     from gateway.streaming.choices_lane import ChoicesLane
 
     codec = target_request.context.codec

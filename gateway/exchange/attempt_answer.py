@@ -34,8 +34,8 @@ class AttemptAnswer:
     - ``usage`` is the usage that the provider has reported so far.
     - ``read_pieces`` are the pieces that were read before it began, if it may be cached. The first one is empty and has
       the time of the head.
-    - ``verdict()`` waits for the steps that check the response, and returns whether they let it pass unchanged. It is
-      ``None`` without steps."""
+    - ``verdict()`` waits for the checks of the response, and returns whether they let it pass unchanged. It is ``None``
+      without checks."""
 
     response: UpstreamResponse
     lane_name: LaneName
@@ -74,6 +74,12 @@ class AttemptAnswer:
         """Read the unread bytes from ``response`` from now on."""
         self.response = response
 
+    def keep_public_events(self) -> None:
+        """Give observers the events of the response if its client gets values that no observer may see."""
+        request = self.source.target_request
+        if request.checks is not None and request.context.content is not None:
+            request.checks.keep_public_events(request.context.content)
+
     async def aclose(self) -> None:
         """Close the response of an attempt that is not needed."""
         await self.response.aclose()
@@ -103,11 +109,21 @@ async def begin_answer(context: ExchangeContext, watch: Watch, answer: A) -> A:
     drain."""
     try:
         with context.service.lifecycle.track_pump(watch.scope), watch.scope:
-            await answer.begin()
+            await _begin_checked(answer)
             return answer
     finally:  # also if cancelled, because a client that does not read receives no failure
         context.record.shut_down = is_shut_down(watch)
     raise GatewayError.of(watch.failure())
+
+
+async def _begin_checked(answer: AttemptAnswer) -> None:
+    """Begin ``answer``. No text of a provider's error passes unchecked."""
+    try:
+        await answer.begin()
+    except GatewayError as error:
+        if (checks := answer.source.target_request.checks) is None:
+            raise
+        raise await checks.check_error(error) from None
 
 
 class UnchangedAnswer(AttemptAnswer):
@@ -121,6 +137,8 @@ class UnchangedAnswer(AttemptAnswer):
     async def begin(self) -> None:
         self.response = await self.source.send()
         self.body = await read_body(self.source, self.response, self._scope)
+        if (checks := self.source.target_request.checks) is not None:
+            await checks.await_verdict()
 
     async def public_body(self) -> bytes:
         """Return the body without the provider's key."""

@@ -9,13 +9,14 @@ from gateway.exchange.service import Service
 from gateway.ledger.bill import AttemptOutcome, AttemptRecord, Cause
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
+from gateway.request.routing_options import refuse_requested_steps
 from gateway.routing.target import LaneName, Target
 from gateway.seams.observe import UNOBSERVED, Observers
 from providers.auth.signer import BearerToken, is_subscription_token
 from providers.neutral.codec import Codec
 
 if TYPE_CHECKING:
-    from gateway.exchange.planned import ExchangeChecks
+    from gateway.seams.open_response import ExchangeChecks
     from gateway.telemetry.content import ExchangeContent
 
 
@@ -82,6 +83,15 @@ class ExchangeContext:
         """Whether strict mode is on: a target that would lose a part of the request is rejected."""
         value = self.client_request.header(STRICT)
         return self.service.strict if value is None else value in ("1", "true")
+
+    async def admit_endpoint(self, endpoint: str, route: tuple[str, str] = ("", "")) -> None:
+        """Raise ``GatewayError`` for a request to ``endpoint`` whose text must be checked and cannot be read (403), and
+        for a check that the client requests and cannot have (400). ``route`` is its method and path."""
+        checks = self.service.hooks.request_checks
+        for each in checks:
+            await each.admit_endpoint(self, endpoint, route)
+        if not checks:
+            refuse_requested_steps(self.client_request)
 
     def may_use(self, name: str) -> bool:
         """Return whether the client may use the model or entry ``name``."""

@@ -6,7 +6,7 @@ nursery, which closes the upstream connection. Before the commit point (the firs
 failure is an HTTP status; after it, it is an error event."""
 
 from collections.abc import Awaitable, Callable, Collection
-from functools import cache, partial
+from functools import partial
 from typing import Final
 
 import attrs
@@ -20,9 +20,10 @@ from gateway.exchange.attempt_answer import UnchangedAnswer
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
+from gateway.exchange.noted_prompts import note_original
 from gateway.exchange.origin import AnswerOrigin, run_origin, start_origin
-from gateway.exchange.planned import ExchangeChecks, PlannedRequest, StoppedAnswer
-from gateway.exchange.planning import STEPS, STEPS_WITH_EDITS, Planning, PlanningStep
+from gateway.exchange.planned import STOPPED, PlannedRequest, StoppedAnswer
+from gateway.exchange.planning import STEPS, Planning, steps_with
 from gateway.exchange.reserving import reservation_for, with_subscription_marks
 from gateway.exchange.responding import error_response, make_response
 from gateway.exchange.service import Service
@@ -31,6 +32,7 @@ from gateway.exchange.target_request import AnswerSource
 from gateway.exchange.walk import Walk
 from gateway.exchange.whole_answer import WholeAnswer
 from gateway.http.headers import Headers
+from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import JSON_HEADERS, STREAM_HEADERS, Response, ResponseBody, stream_headers
@@ -39,6 +41,7 @@ from gateway.request.client_request import ClientRequest, with_betas, with_heade
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.seams.observe import observers_of
+from gateway.seams.open_response import ExchangeChecks
 from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.event_log import Resumption
@@ -109,20 +112,20 @@ class Exchange:
     async def read(self, body: bytes, *, is_turn: bool = False) -> PlannedRequest:
         """Return the request with everything that it refers to, and its plan. ``is_turn``: a response of the model
         follows. Raises ``GatewayError``."""
-        service, observers = self.context.service, self.context.observers
-        steps = STEPS_WITH_EDITS if service.hooks.begin_edits else STEPS
-        if service.steps is None:
+        service, hooks, observers = self.context.service, self.context.service.hooks, self.context.observers
+        if not hooks.request_checks:
             observers.note_request(self.context.client_request, body, is_turn=is_turn)
             service.live_view.store_prompt(self.record, body)
-        else:
-            steps = _with_checks(steps)
+        steps = steps_with(hooks) if hooks.begin_edits or hooks.request_checks else STEPS
         planning = Planning(self.context, self._state_scope, self.scope, steps)
         request = await planning.read(body)
         self.context = planning.context
-        if service.steps is not None:  # the texts that they have not hidden
-            checks, body = self.context.checks, request.incoming.body
+        if hooks.request_checks:  # the texts that they have not hidden
+            checks, received, body = self.context.checks, planning.received, request.incoming.body
             is_public = checks is None or not checks.may_hide_later
             observers.note_request(self.context.client_request, body, is_turn=is_turn, is_public=is_public)
+            if service.prompt_caching is not None and body is not received.body:
+                note_original(service.prompt_caching, self.record, received)
             if is_public:
                 service.live_view.store_prompt(self.record, body)
         if self.context.content is not None:
@@ -149,13 +152,8 @@ class Exchange:
 
         Cancellation closes the connection. The target's timeouts and the end of the drain do, too, and are raised as
         ``GatewayError``."""
-        kind = UnchangedAnswer
-        if self.context.checks is not None:
-            from gateway.exchange.checked_answers import CheckedUnchangedAnswer
-
-            kind = CheckedUnchangedAnswer
         with walk:
-            return await run_origin(self.context, walk, partial(kind, self.scope))
+            return await run_origin(self.context, walk, partial(UnchangedAnswer, self.scope))
 
     async def start_origin(self, request: PlannedRequest, relayed: object = None) -> AnswerOrigin:
         """Return the origin of the response to ``request``: the walk of its plan, or what a feature wraps around it.
@@ -218,12 +216,7 @@ class Exchange:
         return make_response(self.record, body, status, headers)
 
     async def _stream_response(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
-        kind = StreamedAnswer
-        if self.context.checks is not None:
-            from gateway.exchange.checked_answers import CheckedStreamedAnswer
-
-            kind = CheckedStreamedAnswer
-        streamed = kind(self.context, origin, scope, audience, await make_first_lane(origin))
+        streamed = StreamedAnswer(self.context, origin, scope, audience, await make_first_lane(origin))
         body = await streamed.begin()
         headers = stream_headers(self.context.client_request.framing(self.context.codec.wire))
         return self.respond(body, 200, (*headers, *streamed.client_headers, *origin.request.headers))
@@ -249,9 +242,7 @@ class Exchange:
             try:
                 answer = await run_origin(self.context, origin, partial(_make_whole_answer, origin, scope))
             except StoppedAnswer as stopped:
-                from gateway.exchange.checked_answers import store_stopped_answer
-
-                raise await store_stopped_answer(origin, stopped) from None
+                raise await (await load_module(STOPPED)).store_stopped(origin, stopped) from None
             answer.report(self.record)
             # An answer that its provider continues in the background is no failure of the attempt.
             if answer.error is not None and not (answer.error.native and answer.error.reason is None):
@@ -289,19 +280,8 @@ class Exchange:
         return self.respond(body, 200, (*STREAM_HEADERS, *request.headers))
 
 
-@cache
-def _with_checks(steps: tuple[PlanningStep, ...]) -> tuple[PlanningStep, ...]:
-    from gateway.exchange.checking import with_checks
-
-    return with_checks(steps)
-
-
 def _make_whole_answer(origin: AnswerOrigin, scope: RequestScope, source: AnswerSource) -> WholeAnswer:
-    if source.target_request.checks is None:
-        return WholeAnswer(source, origin, scope)
-    from gateway.exchange.checked_answers import CheckedWholeAnswer
-
-    return CheckedWholeAnswer(source, origin, scope)
+    return WholeAnswer(source, origin, scope)
 
 
 BEFORE_SENDING: Final[tuple[Callable[[Exchange, PlannedRequest], Awaitable[PlannedRequest]], ...]] = (

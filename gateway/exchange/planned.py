@@ -1,9 +1,9 @@
 """A client's request with its plan."""
 
 import enum
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
@@ -12,7 +12,6 @@ from gateway.allowances.reservation import SOMETHING, CountedAs, Reservation
 from gateway.balancing.affinity import Affinity
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.http.headers import Headers
-from gateway.http.request_scope import RequestScope
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Preparation, Prepared
 from gateway.request.routing_options import RequestBudget
@@ -22,10 +21,9 @@ from gateway.routing.target import Omissions, Target
 from gateway.seams.edit_sent import RequestEdits, Write
 from gateway.upstream.request import UploadedBody
 from streams.errors import GatewayError
-from streams.events import ErrorInfo, Event, Usage
+from streams.events import ErrorInfo, Event
 
 if TYPE_CHECKING:
-    from gateway.features.steps.response_steps import ResponseSteps
     from gateway.upstream.response import UpstreamResponse
 
 R = TypeVar("R")
@@ -40,65 +38,12 @@ class Form(enum.Enum):
     """Reject it, because nothing can translate this response."""
 
 
-class RefusableOrigin(Protocol):
-    """The source of a response that a step may refuse meanwhile."""
-
-    @property
-    def request(self) -> "PlannedRequest": ...
-
-    @property
-    def reported_usage(self) -> Usage | None:
-        """The usage that a provider reported for the last attempt, whose response did not go to the client."""
-        ...
-
-
-class ExchangeChecks(Protocol):
-    """The operator's steps of one exchange.
-
-    ``restores``: the response for the client has masked values, which no provider has seen, in place of their
-    placeholders. ``may_restore``: the response of this or a later attempt may have them."""
-
-    @property
-    def refusal(self) -> GatewayError | None:
-        """The refusal by a step that has ended the provider's work."""
-        ...
-
-    async def until_refused(self, origin: "RefusableOrigin", work: Callable[[], Awaitable[R]]) -> R:
-        """Return the result of ``work()``, a part of the walk of ``origin``. A refusal by a step that runs during the
-        provider's work cancels it, and is raised (``GatewayError``)."""
-        ...
-
-    async def await_verdict(self) -> None:
-        """Wait for the steps that run during the provider's work. Raises ``GatewayError`` for a refusal, and at the end
-        of the drain."""
-        ...
-
-    @property
-    def may_hide_later(self) -> bool:
-        """Whether a step may mask or refuse the request after its plan is made."""
-        ...
-
-    @property
-    def restores(self) -> bool: ...
-
-    @property
-    def may_restore(self) -> bool: ...
-
-    def response_steps(self, target: Target) -> "ResponseSteps | None":
-        """Return the steps for a response of ``target``, ``None`` if there are none."""
-        ...
-
-    async def check_for_target(self, request: "PlannedRequest", target: Target) -> "PlannedRequest":
-        """Return ``request`` after the steps that only apply to the entry of ``target``. Raises ``GatewayError``."""
-        ...
-
-    def move_to(self, scope: RequestScope) -> None:
-        """Run the tasks of the steps in ``scope``, because the response outlives its request."""
-        ...
+STOPPED: Final = "gateway.exchange.stopped_answer"
+"""The module that writes a ``StoppedAnswer``, imported only for one."""
 
 
 class StoppedAnswer(GatewayError):
-    """The answer to a request that a step refuses with a text: its ``body`` and ``headers``.
+    """The answer to a request that is refused with a text: its ``body`` and ``headers``.
 
     The body has the ``events``, and the ``members`` at its beginning. At endpoints without a model it is an error."""
 

@@ -45,6 +45,7 @@ from gateway.request.suitability import put_reasoning_readers_first, refuse_imag
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.seams.edit_sent import RequestEdits
+from gateway.seams.hooks import Hooks
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 
@@ -114,7 +115,7 @@ async def read_routing_options(planning: Planning) -> None:
     if options is not NO_OPTIONS:
         planning.incoming = await offload(size, options.without_members_in, incoming)
         planning.options, planning.context = options, context.with_strictness(options.strict)
-        if options.steps and context.service.steps is None:
+        if options.steps and not context.service.hooks.request_checks:
             raise unknown_step_error(*options.steps[0])
 
 
@@ -222,8 +223,11 @@ STEPS: Final[tuple[PlanningStep, ...]] = (
 )  # fmt: skip
 """The steps before a request is sent, in order. A new concern is a new step in this table."""
 
-STEPS_WITH_EDITS: Final = (*STEPS[:3], apply_edits, *STEPS[3:])
-"""The steps under a configuration that edits requests."""
+
+def steps_with(hooks: Hooks) -> tuple[PlanningStep, ...]:
+    """Return the steps with those of features."""
+    edits = (apply_edits,) if hooks.begin_edits else ()
+    return (*STEPS[:3], *edits, *hooks.before_turns, recall_turns, *hooks.after_turns, *STEPS[4:])
 
 
 def _without_unsuitable(plan: Plan, incoming: Incoming, client_request: ClientRequest) -> Plan:

@@ -9,13 +9,18 @@ import attrs
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.expected import ALLOWED, AT_FIRST, RequestSize
 from gateway.allowances.reservation import Payer, Reservation
+from gateway.allowances.runs import run_of
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import Form, PlannedRequest
+from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared, RequestedOutput
 from gateway.request.repeatable import is_in_background
+from gateway.routing.most_useful import most_useful
+from gateway.routing.plan import Outcome, Stage
 from gateway.routing.target import Target
+from streams.errors import GatewayError
 from streams.events import Api
 
 SEARCHED_SIZE: Final = 16 * 1024
@@ -104,3 +109,31 @@ def base64_lengths(body: bytes, min_length: int = FILE_LENGTH) -> Iterator[int]:
         if length >= min_length:
             yield length
         at = end + min_length
+
+
+async def reserve_first(context: ExchangeContext, request: PlannedRequest) -> Reservation | None:
+    """Reserve the expected usage of ``request`` before any work for it, so that exceeded limits fail first.
+
+    The first target that the client's budgets allow counts. Raises ``GatewayError`` if there is none."""
+    service = context.service
+    if not service.allowances.has_limits and not request.budgets:
+        return None
+    run = context.record.run = run_of(context.client_request, request.incoming)
+    reservation = context.record.reservation = reservation_for(context, request, run)
+    if reservation is None:
+        return None
+    refusals: list[Outcome] = []
+    for target in with_subscription_marks(context, request).plan.targets:
+        known = service.rejections.known_omissions(target, context.client_request)
+        try:
+            prepared = await offload(request.incoming.size, request.prepare, target, known)
+        except GatewayError as error:
+            if not refusals:  # the next targets are only for the client's budgets
+                raise
+            refusals.append(Outcome(target, error.info, Stage.PREPARING))
+            continue
+        size = await offload(prepared.size, size_of, prepared, target.api)
+        if (refusal := await reservation.reserve_client(target, size)) is None:
+            return reservation
+        refusals.append(Outcome(target, refusal, Stage.WAITING, requests=0))
+    raise GatewayError.of(most_useful(refusals))

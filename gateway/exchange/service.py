@@ -34,7 +34,6 @@ from gateway.upstream.request import CredentialSource
 
 if TYPE_CHECKING:
     from gateway.features.prompt_caches.caching import PromptCaching
-    from gateway.features.steps.loaded import StepSet
     from gateway.features.steps.observers import FinishedRecords
     from gateway.shared.tables import SharedTables
     from gateway.telemetry.content import ContentKeeper
@@ -87,7 +86,6 @@ class Service:
       traces exchanges.
     - ``contents`` stores the texts of exchanges for observers and traces that want them, ``finished``
       passes finished exchanges to the observers; ``None`` without any.
-    - ``steps`` check texts; ``None`` without any in the configuration.
     - ``clients`` are those that change at run time.
     - ``prompt_caching`` explains misses of providers' prompt caches; ``None`` if the configuration switches it off.
       ``shared`` has the tables in the memory that the workers share, ``None`` in a single process.
@@ -121,7 +119,6 @@ class Service:
     inventory: Inventory | None = None
     contents: "ContentKeeper | None" = None
     finished: "FinishedRecords | None" = None
-    steps: "StepSet | None" = None
     prompt_caching: "PromptCaching | None" = None
     shared: "SharedTables | None" = None
     clients: ClientSource = attrs.field(factory=ClientSource)

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Final
 
@@ -25,21 +25,27 @@ from gateway.exchange.delivering import DeliveredAnswer
 from gateway.exchange.delivery import END_GRACE, MAX_HELD, Delivery
 from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.origin import AnswerOrigin
-from gateway.exchange.planned import Form
+from gateway.exchange.planned import STOPPED, Form, StoppedAnswer
 from gateway.exchange.target_request import AnswerSource, TargetRequest
+from gateway.exchange.transformed import ProviderWait, transformed_pieces
 from gateway.features.live_view.live import LiveStream
 from gateway.http.headers import Headers
+from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
 from gateway.http.pieces import join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.logs.masking import without_quotations
 from gateway.request.public_errors import secrets_of
 from gateway.routing.target import Target
+from gateway.seams.open_response import OpenedResponse, ResponseChecks, StreamTransform
 from gateway.streaming.doubt import stream_doubt
+from gateway.streaming.keep_alive import CountedLane
 from gateway.streaming.lane import Lane
+from gateway.streaming.passthrough import Passthrough
 from gateway.telemetry.tap import with_late_listeners, with_waiting_observers
 from gateway.upstream.response import UpstreamResponse
 from providers.neutral.codec import Writer
+from providers.neutral.tool_names import restore_name
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from streams.framing import FramingError
@@ -99,8 +105,10 @@ class StartedStream(StartedAnswer):
     ``forwarded_pieces`` its pieces: the provider's bytes with the client's."""
 
     lane: Lane
-    keeps_pieces = False
-    """True if ``chunks`` adds to ``read_pieces``."""
+    _transform: StreamTransform | None = None
+    _released: AsyncIterator[bytes] | None = None
+    """What the transform releases."""
+    has_begun = False
 
     def __init__(
         self,
@@ -123,18 +131,71 @@ class StartedStream(StartedAnswer):
         self.scope = scope
         self.pass_keep_alive = pass_keep_alive
         self._is_whole = False
+        self._checks = source.target_request.checks
+        if self._checks is not None:
+            self.verdict = self._passed_unchanged
         self._counted = math.inf  # the size at which to count more memory of a response that is no stream
 
     async def begin(self) -> None:
+        if self._checks is not None and self._checks.translates:
+            self.lane_name = "hub"
         self.response = response = await self.source.send()
         try:
             self.source.watch.await_body()
             await self._correct_content_type(response)
-            self.lane = with_waiting_observers(self._observed_lane, await self._choose_lane(response))
+            lane = await self._choose_lane(response)
+            if self._checks is not None:
+                self._open_transform(self._checks, response, lane)
+            self.lane = with_waiting_observers(self._observed_lane, lane)
             self.first = await self._read_first_content(response)
         except BaseException:
-            await response.aclose()
+            await self.aclose()
             raise
+        finally:
+            self.has_begun = True
+            if self._transform is not None:
+                self.usage = self._transform.unsent_usage()
+
+    def _open_transform(self, checks: ResponseChecks, response: UpstreamResponse, lane: Lane) -> None:
+        """Read the response through the transform of ``checks``, for ``lane``."""
+        request, wait = self.source.target_request, ProviderWait()
+        names, limits = request.prepared.names, request.context.service.limits
+        streamed = is_stream(request, response.header("content-type"))
+        opened = OpenedResponse(
+            request.target.api, request.target.framing if streamed else None, self.content_type, limits.event,
+            limits.answer, request.choices, partial(restore_name, names=names) if names else None, wait.cut,
+            self._note_refusal, self.pass_keep_alive, self._count_held,
+        )  # fmt: skip
+        self._transform = transform = checks.open_stream(opened)
+        pieces = _KeptPieces(self)
+        self._released = transformed_pieces(transform, pieces, self.source.watch, wait, is_stream=streamed)
+        passing = lane.lane if isinstance(lane, CountedLane) else lane
+        if isinstance(passing, Passthrough):
+            passing.use_reader(transform.reader, transform.reader.text_of)
+        lane.progress.unsent_usage = transform.unsent_usage
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        return self.response.chunks() if self._released is None else self._released
+
+    async def aclose(self) -> None:
+        if self._transform is not None:
+            self._transform.close()
+            with trio.CancelScope(shield=True):
+                await self._released.aclose()  # type: ignore[union-attr]
+        await super().aclose()
+
+    async def _passed_unchanged(self) -> bool:
+        """Wait until everything was released, and return whether it passed unchanged."""
+        return self._transform is not None and await self._transform.verdict()
+
+    async def _count_held(self, size: int) -> int:
+        return await count_answer(self.source.target_request.context, self.scope, size, self.source.watch)
+
+    def _note_refusal(self) -> None:
+        """Report what a refused response costs: its events with the usage are not released."""
+        if self._transform is not None:
+            progress = self.lane.progress
+            progress.usage, progress.characters = self._transform.usage, self._transform.characters
 
     async def _correct_content_type(self, response: UpstreamResponse) -> None:
         """Correct an unlikely content type: a stream has no length."""
@@ -165,7 +226,7 @@ class StartedStream(StartedAnswer):
         If the response fails before or in the same piece, the client receives nothing of it, and another attempt may
         follow. At most ``MAX_HELD`` bytes of earlier events are held."""
         lane, source = self.lane, self.source
-        pieces = self.read_pieces if source.is_shared and not self.keeps_pieces else None
+        pieces = self.read_pieces if source.is_shared and self._released is None else None
         first: list[bytes | bytearray] = []
         size = seen = 0
         if pieces is not None:
@@ -211,6 +272,25 @@ class StartedStream(StartedAnswer):
                 lane.feed(chunk)
 
 
+class _KeptPieces:
+    """The provider's bytes of ``answer``, which also keeps those before the first content for the cache."""
+
+    def __init__(self, answer: StartedStream) -> None:
+        self._answer = answer
+        self._keeps = answer.source.is_shared
+        if self._keeps:
+            answer.read_pieces.append((trio.current_time(), b""))
+
+    def __aiter__(self) -> "_KeptPieces":
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await anext(self._answer.response)  # another one once other requests follow it
+        if self._keeps and not self._answer.has_begun:
+            self._answer.read_pieces.append((trio.current_time(), piece))
+        return piece
+
+
 class StreamedAnswer(DeliveredAnswer[StartedStream]):
     """The delivery of one streamed response. ``client_headers`` are the provider's headers for the client."""
 
@@ -242,6 +322,7 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
         return StartedStream(source, self.origin, self.first_lane, self.delivery.lane, self.scope, self.pass_keep_alive)
 
     def first_events(self, answer: StartedStream) -> tuple[Lane, bytes]:
+        answer.keep_public_events()
         self.client_headers = answer.client_headers
         self.first_lane.release()
         lane = with_late_listeners(self.delivery.lane, answer.lane, answer.forwarded_pieces)
@@ -253,6 +334,14 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
             return None
         lane, _ = await _make_lane(self.origin.target_request, self._turns)
         return lane
+
+    async def answer_refusal(self, error: GatewayError) -> bool:
+        if not isinstance(error, StoppedAnswer):
+            return False
+        lane, first = await (await load_module(STOPPED)).begin_stopped(self.origin, error)
+        self.first_lane.release()
+        self.use_lane(lane, first)
+        return True
 
     def _connect_observers(self) -> None:
         """Connect the observers of the exchange to the stream."""

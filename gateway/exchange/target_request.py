@@ -35,7 +35,7 @@ from streams.events import Usage
 from streams.pipe import Watch
 
 if TYPE_CHECKING:
-    from gateway.features.steps.response_steps import ResponseSteps
+    from gateway.seams.open_response import ResponseChecks
 
 T = TypeVar("T")
 
@@ -47,8 +47,8 @@ class TargetRequest:
     ``sent`` are the client's headers with the added betas, ``dropped_betas`` the paths of removed ones. ``disclosure``
     removes from the target's response what the client must not see. ``size`` is set if the attempt reserves anything,
     if the response alone does not show its cost, or if its estimate would take long when the attempt fails. ``checks``
-    are the steps for its response. ``choices`` is the number of requested choices. ``ids`` is set if others receive
-    the response, too."""
+    are those of its response. ``choices`` is the number of requested choices. ``ids`` is set if others receive the
+    response, too."""
 
     context: ExchangeContext
     request: PlannedRequest
@@ -59,7 +59,7 @@ class TargetRequest:
     disclosure: Disclosure
     dropped_betas: tuple[str, ...] = ()
     size: RequestSize | None = None
-    checks: "ResponseSteps | None" = None
+    checks: "ResponseChecks | None" = None
     choices: int = 1
     ids: RepeatedIds | None = None
 
@@ -80,7 +80,7 @@ class TargetRequest:
         if target.lane == "byte" or target.betas:
             rows = ((BETA, name) for name in target.recipient.quirks.refused_betas)
             sent, dropped = without_betas(sent, (*rows, *prepared.omissions.paths))
-        checks = None if context.checks is None else context.checks.response_steps(target)
+        checks = None if context.checks is None else context.checks.response_checks(target)
         disclosure = Disclosure(target, context)
         return cls(
             context, request, step, target, prepared, sent, disclosure, dropped, size, checks, choices
@@ -134,7 +134,7 @@ class TargetRequest:
         if request.model != target.requested_name:
             requested = attrs.evolve(request, model=target.requested_name)
         if self.checks is not None and self.checks.restores:
-            requested = attrs.evolve(requested, source=self.checks.session.restored_members(request.source))
+            requested = attrs.evolve(requested, source=self.checks.restored_members(request.source))
         reply = turn.reply(Reply(requested, target.recipient.issuer, created, estimate, unsent=unsent))
         return reply if self.ids is None or turn.records else attrs.evolve(reply, id="")
 

@@ -1,12 +1,16 @@
 """A complete response: read, folded, and written for its client."""
 
+from collections.abc import Sequence
 from typing import Final
+
+import attrs
 
 from gateway.exchange.answering import (
     FoldedAnswer,
     correct_content_type,
     fold_answer,
     read_other_choices,
+    read_other_events,
     write_client_answer,
 )
 from gateway.exchange.attempt_answer import AttemptAnswer, read_body
@@ -15,11 +19,12 @@ from gateway.exchange.target_request import AnswerSource
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.ledger.record import Record
+from gateway.seams.open_response import ResponseChecks
 from gateway.streaming.doubt import answer_doubt, unknown_end
 from providers.neutral.tool_names import restore_in_json
 from streams.errors import GatewayError
-from streams.events import ErrorInfo
-from streams.fold import Answer, ToolCallBlock
+from streams.events import ErrorInfo, Event
+from streams.fold import Answer, Fold, ToolCallBlock
 
 UNREAD: Final = 8
 """Reading a response without its texts is this many times faster, because the texts are skipped."""
@@ -30,6 +35,13 @@ def has_calls(answer: Answer) -> bool:
     return any(isinstance(block, ToolCallBlock) for block in answer.blocks)
 
 
+def _fold_of(events: Sequence[Event]) -> Fold:
+    folded = Fold()
+    for event in events:
+        folded.add(event)
+    return folded
+
+
 class WholeAnswer(AttemptAnswer):
     """A complete response.
 
@@ -37,8 +49,6 @@ class WholeAnswer(AttemptAnswer):
     no other attempt follows."""
 
     error: ErrorInfo | None = None
-    keeps_events = False
-    """True if the events of the response are needed after its fold."""
     _folded: FoldedAnswer
     _other_choices: list[Answer]
 
@@ -49,6 +59,9 @@ class WholeAnswer(AttemptAnswer):
         self._origin = origin
         self._scope = scope
         self._other_choices = []
+        self._checks = source.target_request.checks
+        if self._checks is not None:
+            self.verdict = self._passed_unchanged
 
     async def begin(self) -> None:
         source = self.source
@@ -56,7 +69,8 @@ class WholeAnswer(AttemptAnswer):
         self.body = body = await read_body(source, response, self._scope, self.read_pieces)
         correct_content_type(source.target_request, response, body)
         size = len(body) + source.target_request.request.incoming.size
-        texts = self.keeps_events or self.lane_name != "byte"
+        keeps_events = self._checks is not None
+        texts = keeps_events or self.lane_name != "byte"
         read = size if texts else len(body) // UNREAD
         self._folded = folded = await offload(
             read,
@@ -65,7 +79,7 @@ class WholeAnswer(AttemptAnswer):
             response,
             body,
             texts=texts,
-            keeps_events=self.keeps_events,
+            keeps_events=keeps_events,
         )
         self.lane_name, self.usage = folded.lane, folded.fold.usage
         error = folded.fold.error or unknown_end(folded.fold.answer(), len(body))
@@ -82,6 +96,34 @@ class WholeAnswer(AttemptAnswer):
         if folded.lane == "hub" and source.target_request.choices > 1:
             self._other_choices = await offload(size, read_other_choices, source.target_request, body)
         self.error = error
+        if self._checks is not None:
+            await self._check(self._checks)
+
+    async def _check(self, checks: ResponseChecks) -> None:
+        """Continue with what ``checks`` release of the response. Raises ``GatewayError`` for a refusal."""
+        await checks.await_verdict()
+        if self.error is not None:
+            error = GatewayError.of(self.error)
+            if (checked := await checks.check_error(error, self.body)) is not error:
+                raise checked
+            return
+        request, body = self.source.target_request, self.body
+        may_pass = self.lane_name == "byte"  # the client may get the provider's bytes
+        choices = [self._folded.events]
+        if may_pass or request.choices > 1:
+            size = len(body) + request.request.incoming.size
+            choices += await offload(size, read_other_events, request, self.response, body)
+        own = (request.target.api, body) if may_pass else None
+        released = await checks.check_whole(choices, len(body), own)
+        if released is choices and may_pass:
+            return
+        self.lane_name = "hub"
+        first, *others = [_fold_of(events) for events in released]
+        self._folded = attrs.evolve(self._folded, fold=first, lane="hub")
+        self._other_choices = [one.answer() for one in others]
+
+    async def _passed_unchanged(self) -> bool:
+        return self._checks is not None and not self._checks.masked
 
     def report(self, record: Record) -> None:
         """Write the response's id, model and usage to ``record``."""
@@ -98,6 +140,7 @@ class WholeAnswer(AttemptAnswer):
 
     async def write_for_client(self, record: Record) -> bytes:
         """Store the turn, and return the body for the client. Raises ``GatewayError``."""
+        self.keep_public_events()
         source, turn, fold = self.source, self._turn, self._folded.fold
         if fold.error is not None:
             record.error = fold.error

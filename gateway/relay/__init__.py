@@ -2,7 +2,6 @@
 
 - ``routes``: their paths; ``relaying`` reads and plans a request; ``relay`` sends it and delivers the response, which
   ``relayed_answer`` reads through a filter of ``answers``.
-- ``checks``: the operator's steps for requests, ``checked_relay`` for responses.
 - ``outputs``: the output that a request to each endpoint allows, for its reservation.
 - ``uploads`` passes multipart bodies on while they arrive; some wait in the ``spool``, on disk.
 - ``pass_through``: any path of a provider."""

@@ -135,15 +135,7 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
         self._request = request
 
     def make_answer(self, source: AnswerSource) -> RelayedAnswer:
-        if self._request.check_line is not None:
-            from gateway.features.files.line_checks import CheckedLines
-
-            return CheckedLines(self._request, source, self.scope, self._request.check_line)
-        if source.target_request.checks is None:
-            return RelayedAnswer(self._request, source, self.scope)
-        from gateway.relay.checked_relay import CheckedRelayedAnswer
-
-        return CheckedRelayedAnswer(self._request, source, self.scope, self.pass_keep_alive)
+        return RelayedAnswer(self._request, source, self.scope, self.pass_keep_alive)
 
     def first_events(self, answer: RelayedAnswer) -> tuple[Lane, bytes]:
         disclosure, redact = answer.source.target_request.disclosure, None

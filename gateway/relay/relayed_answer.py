@@ -1,6 +1,8 @@
 """The response of one attempt to a relayed request, read through its filter."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -9,19 +11,25 @@ from gateway.access.body_memory import UNCOUNTED
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.attempt_answer import Pieces, StartedAnswer, count_answer
 from gateway.exchange.target_request import AnswerSource
+from gateway.exchange.transformed import ProviderWait
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.pieces import join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.relay.relaying import RelayedRequest
+from gateway.seams.open_response import OpenedResponse, Transform
 from gateway.upstream.response import UpstreamResponse
 from providers.catalog.prices import cost_of
 from streams.errors import GatewayError
 from streams.events import Usage
 from streams.framing import FramingError
+from streams.sse import SSE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+_BODY_HEADERS: Final = frozenset(("content-length", "content-range", "accept-ranges", "etag"))
+"""Headers about a body that a transform has changed."""
 
 
 class RelayedAnswer(StartedAnswer):
@@ -32,7 +40,14 @@ class RelayedAnswer(StartedAnswer):
 
     client_headers: Headers = ()
 
-    def __init__(self, request: RelayedRequest, source: AnswerSource, scope: RequestScope) -> None:
+    def __init__(
+        self,
+        request: RelayedRequest,
+        source: AnswerSource,
+        scope: RequestScope,
+        pass_keep_alive: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Prepare the response. ``pass_keep_alive`` is called for a keep-alive of the provider that waits."""
         super().__init__(source)
         made = source.target_request
         self.filter = request.filter(made.target)
@@ -46,6 +61,13 @@ class RelayedAnswer(StartedAnswer):
         self._counted = UNCOUNTED
         self.is_over = False
         self._pieces: AsyncIterator[bytes]
+        self._checks = made.checks
+        self._transform = None if request.transform is None else request.transform()
+        self._is_opened = self._transform is not None
+        self._wait = ProviderWait()
+        self._pass_keep_alive = pass_keep_alive
+        if self._checks is not None or self._transform is not None:
+            self.verdict = self._passed_unchanged
 
     @property
     def is_stream(self) -> bool:
@@ -68,6 +90,8 @@ class RelayedAnswer(StartedAnswer):
             await self.aclose()
             raise
         self.is_held = self.is_over
+        if self._transform is not None and self._transform.has_changed:
+            self.client_headers = tuple(pair for pair in self.client_headers if pair[0] not in _BODY_HEADERS)
         if self.is_held and not self.is_stream:
             body = self.source.target_request.disclosure.body
             self.first = await offload(len(self.first), body, self.first)  # a search of megabytes
@@ -116,8 +140,63 @@ class RelayedAnswer(StartedAnswer):
         shown = source.target_request.disclosure.headers(response.headers, self.lane_name, own)
         self.status, self.client_headers = response.status, (*shown, *self._own_headers)
         self._pieces = response.chunks()
+        if not self._is_opened and self._checks is not None:
+            self._is_opened, self._transform = True, self._checks.open_body(self._opened_response())
+
+    def _opened_response(self) -> OpenedResponse:
+        context = self.source.target_request.context
+        kind = next((value for name, value in self.client_headers if name == "content-type"), "")
+        limits, content = context.service.limits, context.content
+        return OpenedResponse(
+            context.record.endpoint or "", SSE if SSE.matches_type(kind) else None, kind, limits.event, limits.answer,
+            cut=self._wait.cut, pass_keep_alive=self._pass_keep_alive, count_held=self._count_held,
+            keep_public=None if content is None else content.keep_unrestored,
+        )  # fmt: skip
+
+    async def _count_held(self, size: int) -> int:
+        return await count_answer(self.source.target_request.context, self.scope, size, self.source.watch)
+
+    async def _passed_unchanged(self) -> bool:
+        """Wait until everything was released, and return whether it passed unchanged."""
+        return self._transform is None or await self._transform.verdict()
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        if self._transform is not None:
+            self._transform.close()
 
     async def read_next(self, read_pieces: Pieces | None = None) -> bytes:
+        """Return the next bytes for the client, possibly none, and add the provider's to ``read_pieces``. Raises
+        ``GatewayError``."""
+        if self._transform is None:
+            return await self._read_filtered(read_pieces)
+        try:
+            return await self._read_transformed(self._transform, read_pieces)
+        except BaseException:
+            self._transform.close()
+            raise
+
+    async def _read_transformed(self, transform: Transform, read_pieces: Pieces | None) -> bytes:
+        """Return what ``transform`` releases. The limits on silence do not count its time."""
+        watch = self.source.watch
+        watch.restart_idle_limit()
+        out = await (
+            self._wait.read(partial(self._read_filtered, read_pieces))
+            if transform.may_cut
+            else self._read_filtered(read_pieces)
+        )
+        if self.is_over or (out and self.is_stream):
+            watch.lift_content_limit()
+        if self.is_over or transform.may_wait:
+            watch.pause()
+        released = await transform.feed(out)
+        if self.is_over:
+            await self.complete()  # a refused response is billed, too
+            released += await transform.end()
+            transform.close()
+        return released
+
+    async def _read_filtered(self, read_pieces: Pieces | None = None) -> bytes:
         """Return the filter's next bytes for the client, possibly none, and add the provider's to ``read_pieces``."""
         source = self.source
         try:
@@ -134,7 +213,7 @@ class RelayedAnswer(StartedAnswer):
                     context = source.target_request.context
                     self._counted = await count_answer(context, self.scope, held, source.watch)
                 return out
-            await self.aclose()
+            await self.response.aclose()
             if (body := next(self._later_bodies, None)) is not None:
                 assert isinstance(source, Attempt), "an answer to several requests is not cached"
                 await self.open_response(await source.send_another(body))

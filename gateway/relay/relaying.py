@@ -14,7 +14,6 @@ from gateway.exchange.kept_ids import locate
 from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.exchange.requested_plan import allowed_plan
 from gateway.http.headers import PLAIN_KEYS, Headers
-from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
@@ -40,9 +39,7 @@ from streams.events import AnswerStart, ErrorInfo
 
 if TYPE_CHECKING:
     from gateway.seams.edit_sent import RequestEdits
-
-CHECKS: Final = "gateway.relay.checks"
-"""The module that calls the operator's steps; imported only if steps are configured."""
+    from gateway.seams.open_response import Transform
 
 JSON = "application/json"
 
@@ -205,8 +202,8 @@ class InboundRequest:
         and the alias.
 
         Raises ``GatewayError``: 400 for invalid JSON text or a refusal, 403 for content that steps cannot check."""
-        if self.context.service.steps is not None:
-            incoming = await (await load_module(CHECKS)).check_json(self, incoming, plan)
+        for checks in self.context.service.hooks.request_checks:
+            incoming = await checks.check_json(self, incoming, plan)
         for begin_edits in self.context.service.hooks.begin_edits:
             self._members = edits = begin_edits(self.context.client_request.client, plan, self.endpoint.name)
             incoming = await offload(incoming.size, edits.apply, incoming)
@@ -308,14 +305,14 @@ class RelayedRequest:
     - ``on_complete`` runs when the response is complete.
     - ``outlives_client``: once the provider has the whole request, its response is read even after the client has
       left, because it reports the created object or its cost. The function returns for how many seconds.
-    - ``check_line`` returns each line of the response after the operator's steps."""
+    - ``transform`` makes the transform of each attempt's response, by default that of the exchange's checks."""
 
     planned: PlannedRequest
     filter: Callable[[Target], AnswerFilter]
     last_event: LastEvent = openai_error
     on_complete: OnComplete | None = None
     outlives_client: Callable[[], float] | None = None
-    check_line: Callable[[bytes], Awaitable[bytes]] | None = None
+    transform: "Callable[[], Transform] | None" = None
 
 
 ReadRequest: TypeAlias = Callable[[InboundRequest, Mapping[str, str]], Awaitable[RelayedRequest | Response]]

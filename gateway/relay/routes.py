@@ -13,7 +13,6 @@ from gateway.http.late_imports import import_all
 from gateway.http.paths import api_of
 from gateway.http.response import Response
 from gateway.request.parse import NO_PARAMETERS, PathParameters
-from gateway.request.routing_options import refuse_requested_steps
 from gateway.seams.route import HttpRoute
 from gateway.serving.incoming_request import PiecesRequest
 from providers.endpoints.endpoint import ENDPOINTS, EndpointName
@@ -52,14 +51,6 @@ def pass_through_routes(service: Service) -> Iterator[HttpRoute]:
 
 _RELAY: Final = "gateway.relay.relay"
 _RELAYING: Final = "gateway.relay.relaying"
-_GATE: Final = "gateway.exchange.checking"
-_STEP_MODULES: Final = (
-    _GATE,
-    "gateway.relay.checks",
-    "gateway.relay.checked_relay",
-    "gateway.features.files.line_checks",
-)
-"""The modules to import with the first request if steps are configured."""
 
 
 def relayed_routes(package: str, rows: Iterable[RelayRoute], service: Service) -> Iterator[HttpRoute]:
@@ -79,13 +70,10 @@ class _ServedRoute:
         """Answer a request; ``names`` are the variables of its path."""
         service, route, endpoint = self.service, self.route, ENDPOINTS[self.route.endpoint]
         own = (self._module_of(name) for name in (route.read, route.admit) if name is not None)
-        await import_all((_RELAY, _RELAYING, *own, *(() if service.steps is None else _STEP_MODULES)))
+        await import_all((_RELAY, _RELAYING, *own))
 
         async def read_and_answer(exchange: Exchange) -> Response:
-            if service.steps is not None:
-                sys.modules[_GATE].check_endpoint(exchange.context, endpoint.name, (route.method, route.path))
-            else:
-                refuse_requested_steps(exchange.context.client_request)
+            await exchange.context.admit_endpoint(endpoint.name, (route.method, route.path))
             relaying, relay = sys.modules[_RELAYING], sys.modules[_RELAY]
             read = self._function(route.read)
             relayed = await read(*route.passing, relaying.InboundRequest(endpoint.name, incoming, exchange), names)

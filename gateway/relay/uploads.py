@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
 from gateway.relay.outputs import NOTED_FIELDS
 from gateway.relay.relaying import InboundRequest
@@ -30,7 +29,8 @@ from providers.endpoints.multipart import (
 from streams.errors import GatewayError, invalid
 
 if TYPE_CHECKING:
-    from gateway.features.files.line_checks import BatchChecks, LineBuffer
+    from gateway.seams.open_response import Transform
+    from gateway.seams.plan import BatchChecks
 
 
 class ChainedPieces:
@@ -180,8 +180,7 @@ async def read_upload(
     boundary = parse_boundary(kind)
     editor = MultipartEditor(boundary, NOTED_FIELDS, on_file)
     arriving, length = _arriving_pieces(inbound)
-    if inbound.context.service.steps is not None:
-        checks = await load_module("gateway.relay.checks")
+    for checks in inbound.context.service.hooks.request_checks:
         arriving, length = await checks.check_form(inbound, arriving, length, boundary, _spool(inbound))
     if inbound.context.service.accounts.refuses_native_ids(inbound.context.client_request.client):
         fields = MultipartParser(boundary)
@@ -332,12 +331,12 @@ async def read_file_upload(
     reader = lines()
     checked = None
     if checks is not None:
-        checked = (await load_module("gateway.features.files.line_checks")).request_lines(checks)
+        checked = checks.request_lines()
     return FileUpload(await _rewrite_lines(inbound, spool, MultipartParser(boundary), reader, checked), reader)
 
 
 async def _rewrite_lines(
-    inbound: InboundRequest, source: Spool, parser: MultipartParser, lines: BatchLines, checked: "LineBuffer | None"
+    inbound: InboundRequest, source: Spool, parser: MultipartParser, lines: BatchLines, checked: "Transform | None"
 ) -> UploadedBody:
     """Return the body in ``source``, whose file ``lines`` rewrites line by line, after the steps of ``checked``."""
     spool, size, in_file = _spool(inbound, source), 0, False
@@ -352,7 +351,7 @@ async def _rewrite_lines(
                 data = event.raw if checked is None else await checked.feed(event.raw)
                 out = await offload(lines.size_of_work(data), lines.feed, data)
             elif in_file:
-                last = b"" if checked is None else lines.feed(await checked.close())
+                last = b"" if checked is None else lines.feed(await checked.end())
                 out, in_file = last + await offload(lines.held_size, lines.close) + event.raw, False
             size += len(out)
             await spool.add(out)

@@ -6,6 +6,8 @@
 - ``edit_sent``: what providers receive.
 - ``response_forms``: errors and headers that certain programs expect.
 - ``hooks``: what an open feature adds to requests.
+- ``plan``: requests before they are sent.
+- ``open_response``: the texts of an exchange until its client gets them.
 - ``observe``: what learns about exchanges without taking part in them.
 - ``route``: the paths that a feature serves.
 - ``wrap_origin``: where the response to a request comes from.

@@ -7,6 +7,7 @@ import attrs
 from gateway.ledger.figures import Figures
 from gateway.seams.edit_sent import BeginEdits, EditSent
 from gateway.seams.observe import Observe
+from gateway.seams.plan import PlanStep, RequestChecks
 from gateway.seams.response_forms import FormsOf
 from gateway.seams.route import RoutesOf
 from gateway.seams.wrap_origin import WrapOrigin
@@ -20,6 +21,7 @@ class Hooks:
     Each attribute is a tuple for one seam, whose module has the contract. The kernel loops over it; without a feature
     the loop is empty.
 
+    - ``before_turns``, ``after_turns``, ``request_checks`` (``gateway.seams.plan``): requests before they are sent
     - ``begin_edits``, ``edit_sent`` (``gateway.seams.edit_sent``): what providers receive
     - ``wrap_origin`` (``gateway.seams.wrap_origin``): where responses come from
     - ``observe`` (``gateway.seams.observe``): what learns about exchanges
@@ -30,6 +32,9 @@ class Hooks:
     - ``routes`` (``gateway.seams.route``): paths"""
 
     credentials: tuple[tuple[str, CredentialSource], ...] = ()
+    before_turns: tuple[PlanStep, ...] = ()
+    after_turns: tuple[PlanStep, ...] = ()
+    request_checks: tuple[RequestChecks, ...] = ()
     begin_edits: tuple[BeginEdits, ...] = ()
     edit_sent: tuple[EditSent, ...] = ()
     wrap_origin: tuple[WrapOrigin, ...] = ()

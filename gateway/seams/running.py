@@ -90,7 +90,8 @@ class Ports:
     ``store`` has the turns of conversations, ``shared`` the tables in the memory of several workers. ``opened`` are the
     features above in the order, by name. ``options`` are those of ``trigate serve`` that belong to features, for the
     first configuration. ``secrets`` are those in stores; ``None`` without any, and if only clients have changed.
-    ``clients`` are those that are stored (``gateway.seams.identify``)."""
+    ``clients`` are those that are stored (``gateway.seams.identify``). ``is_reload``: the process serves another
+    configuration already, so that an error of a task may not end it."""
 
     router: Router
     authenticator: Authenticator
@@ -108,6 +109,7 @@ class Ports:
     options: Mapping[str, object] = attrs.field(factory=dict)
     secrets: SecretReader | None = None
     clients: ClientSource = attrs.field(factory=ClientSource)
+    is_reload: bool = False
 
 
 class OpenFeature(Protocol):

@@ -6,12 +6,14 @@ from typing import Final
 import attrs
 import trio
 
-from gateway.features.steps.checked_stream import CheckedStream, StreamSource
+from gateway.exchange.transformed import ProviderWait, transformed_pieces
+from gateway.features.steps.checked_stream import CheckedStream
 from gateway.features.steps.loaded import AnswerSteps, AppliedSteps, LoadedStep
 from gateway.features.steps.masks import Placeholders, Span
 from gateway.features.steps.response_steps import ResponseSteps
 from gateway.features.steps.session import StepSession
 from gateway.features.steps.verdicts import RefusedByStep, StepRecords
+from gateway.seams.open_response import OpenedResponse
 from gateway.streaming.released import RELEASED, ReleasedReader
 from providers.apis import CODECS
 from streams.events import TextDelta
@@ -36,10 +38,6 @@ class _Reads:
         raise StopAsyncIteration
 
 
-async def _count_held(size: int) -> int:
-    return size * 2
-
-
 @attrs.define
 class Released:
     """The releases of a stream, the text of each if its events are rewritten, and the refusal that ended it."""
@@ -53,7 +51,7 @@ class Released:
 async def _release(
     steps: Sequence[LoadedStep], api: str, reads: Sequence[bytes], masked: str, translates: bool
 ) -> Released:
-    found, codec, reader = Released(), CODECS[api], ReleasedReader()
+    found, reader = Released(), ReleasedReader()
     async with trio.open_nursery() as nursery:
         placeholders = Placeholders(KEY, "c")
         if masked:
@@ -64,10 +62,9 @@ async def _release(
         )  # fmt: skip
         session.start_concurrent_steps(None)
         checks = ResponseSteps(session, AnswerSteps.of(steps), restores=bool(masked), translates=translates)
-        source = StreamSource(codec, codec.wire.framing, 2**20, 2**20, None, _count_held)
-        stream = CheckedStream(checks, source, Watch(Timeouts()), lambda: None)
+        stream = CheckedStream(checks, OpenedResponse(api, CODECS[api].wire.framing))
         try:
-            async for release in stream.chunks(_Reads(reads)):
+            async for release in transformed_pieces(stream, _Reads(reads), Watch(Timeouts()), ProviderWait()):
                 found.releases.append(release)
                 if checks.translates:
                     events = [

@@ -2,5 +2,4 @@
 
 - ``routes``: their paths.
 - ``kept``: files, uploads and other objects, in the forms of ``kept_forms``; ``kept_uploads``: Google's uploads.
-- ``batches``: lists of requests; ``new_batches``: requests that create one; ``batch_costs``: their costs;
-  ``line_checks``: the operator's steps for them."""
+- ``batches``: lists of requests; ``new_batches``: requests that create one; ``batch_costs``: their costs."""

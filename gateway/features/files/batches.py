@@ -19,7 +19,6 @@ from gateway.exchange.planned import PlannedRequest
 from gateway.features.files.batch_costs import ResultLines, ended_batch
 from gateway.features.files.kept import KeptRequest, member_of, reader_for
 from gateway.features.files.new_batches import BatchModels, BatchSummary, NewBatch, read_summary
-from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
@@ -40,7 +39,7 @@ from streams.events import Usage
 from streams.surrogates import NOT_JSON, decode_or
 
 if TYPE_CHECKING:
-    from gateway.features.files.line_checks import BatchChecks
+    from gateway.seams.plan import BatchChecks
 
 log = logging.getLogger("trigate.state")
 
@@ -162,21 +161,21 @@ class BatchRequest(KeptRequest):
 
     def relayed_request(self, planned: PlannedRequest, filter: AnswerFilter) -> RelayedRequest:
         request, checks = super().relayed_request(planned, filter), self._line_checks
-        return request if checks is None else attrs.evolve(request, check_line=checks.check_result)
+        return request if checks is None else attrs.evolve(request, transform=checks.result_lines)
 
-    async def _steps_of_file(self, file: str) -> frozenset[str]:
+    async def _steps_of_file(self, checks: "BatchChecks", file: str) -> frozenset[str]:
         """Return the names of the steps that have checked an input file."""
-        noted: frozenset[str] = (await load_module(_LINE_CHECKS)).noted_steps(self.owner, file)
+        noted = checks.names_of(self.owner, file)
         summary = None if noted else await self._file_summary(file)
         return noted if summary is None else frozenset(summary.steps)
 
     async def _read_body(self) -> bytes:
         body = await super()._read_body()
         if (checks := await checks_of(self)) is not None and body and not self.path_ids:
-            body = await (await load_module(_LINE_CHECKS)).check_batch(checks, body, self.endpoint)
+            body = await checks.check_new(body, self.endpoint)
             needs_files = self.endpoint == "batches" and checks.required_names
             for file in NewBatch.of(body).files if needs_files else ():
-                checks.require_checked(await self._steps_of_file(file))
+                checks.require_checked(await self._steps_of_file(checks, file))
         return await self._checked_batch(body) if body and not self.path_ids else body
 
     def _select_account(self, found: tuple[FoundId, ...]) -> Account:
@@ -333,15 +332,11 @@ def _native_id(billed: str) -> str | None:
     return (id if tagged is None else tagged.native) or None
 
 
-_LINE_CHECKS: Final = "gateway.features.files.line_checks"
-
-
 async def checks_of(request: KeptRequest) -> "BatchChecks | None":
-    """Return the operator's steps for a request about batches, ``None`` if none are configured."""
-    if request.service.steps is None:
-        return None
-    checks: BatchChecks = (await load_module(_LINE_CHECKS)).BatchChecks(request.inbound.exchange)
-    return checks
+    """Return the checks of a request about batches, ``None`` if there are none."""
+    for checks in request.service.hooks.request_checks:
+        return await checks.batch_checks(request.inbound.exchange)
+    return None
 
 
 class ContentRequest(BatchRequest):

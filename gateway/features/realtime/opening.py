@@ -30,11 +30,9 @@ from gateway.features.realtime.session import (
     SessionLimits,
 )
 from gateway.http.headers import Headers, as_text, with_key_in_header
-from gateway.http.late_imports import load_module
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
-from gateway.request.routing_options import refuse_requested_steps
 from gateway.routing.target import Target
 from gateway.seams.observe import observers_of
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
@@ -152,10 +150,7 @@ async def open_websocket(
         record.client = admitted.client
         asked = ClientRequest(_without_handshake(arrival.headers), query.decode("latin-1"), admitted.client)
         context = ExchangeContext(service, CODECS[api], asked, record, observers_of(record))
-        if service.steps is not None:
-            (await load_module("gateway.exchange.checking")).check_endpoint(context, endpoint)
-        else:
-            refuse_requested_steps(asked)
+        await context.admit_endpoint(endpoint)
         inbox = ClientInbox(service.admission.body(admitted.holder, arrival.scope), MAX_MESSAGE)
         _connect_inbox(arrival, inbox)
         try:

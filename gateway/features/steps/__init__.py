@@ -1,5 +1,8 @@
 """Steps: checks of the text of requests and responses. Imported only for a configuration with ``steps``.
 
+- ``opening`` opens them for a configuration, ``sessions`` finds those of a request.
+- ``conversations``: their part in the exchange of a conversation; ``relayed_requests`` and ``batch_lines`` check
+  requests of other endpoints, and lines of batch files; ``attempt_steps`` are those for a response.
 - ``loading`` finds the code of a step, ``loaded`` has the loaded steps of a configuration, with ``scope``: the
   requests that a step applies to, ``resources``: steps that live as long as the service.
 - ``runner`` calls a step, with ``slots`` for its calls, ``breaker``: pauses after failures, and ``memory``:
@@ -9,7 +12,7 @@
   ``json_trees`` decodes JSON, and ``json_texts`` finds values in its bytes. ``batch_texts`` and ``form_texts`` are
   the same for lines of batch files and for multipart forms.
 - ``response_texts`` finds the strings of a response that its reader does not report, ``answer_texts`` the texts of
-  responses that are no conversation, ``relayed_stream`` those of their streams. ``exemptions`` lists the
+  responses that are no conversation, ``relayed_bodies`` and ``relayed_stream`` release these. ``exemptions`` lists the
   strings that are no text.
 - ``endpoints`` lists those that steps check. ``advice`` describes the consequences of steps for ``trigate check``
   and ``trigate explain``.

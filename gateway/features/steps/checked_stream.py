@@ -3,10 +3,9 @@
 A stream whose steps can change it is released as events, which the client's lane writes. Otherwise the provider's own
 events are released unchanged once the steps have released their text."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
-import attrs
 import trio
 
 from gateway.features.steps.chain import Chain
@@ -19,213 +18,137 @@ from gateway.features.steps.runs import TEXT_TYPES
 from gateway.features.steps.shown_choices import ShownChoices
 from gateway.features.steps.verdicts import RefusedByStep
 from gateway.http.offload import offload
-from gateway.streaming.lane import OPENING_COMMENTS, StreamProgress, read_whole, too_large
+from gateway.seams.open_response import OpenedResponse
+from gateway.streaming.lane import OPENING_COMMENTS, StreamProgress, count_characters, read_whole, too_large
 from gateway.streaming.released import frame_of, frame_of_choices, frame_of_text
+from providers.apis import CODECS
 from providers.neutral.choices import MEMBERS, OTHER_CHOICE, check_number, split_choices
-from providers.neutral.codec import Codec, Reader
+from providers.neutral.codec import Reader
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Event, TextDelta, Usage
-from streams.framing import Framing
-from streams.pipe import Watch
 from streams.sse import DONE
 
 _NO_DATA: Final = ("", b"")
 
 _NOTHING: Final[Mapping[int, Sequence[Event]]] = {}
 
-Change: TypeAlias = Callable[[Event], Event]
-"""Changes an event before its check, such as the name of a tool."""
-
-PIECE: Final = 64 * 1024
-"""Bytes of the largest piece that is passed on, of text that was held."""
-
 COUNTED: Final = 64 * 1024
 """Characters of held text beyond which they are counted."""
 
 
-@attrs.frozen(eq=False, repr=False)
-class StreamSource:
-    """How to read the provider's stream: its API and framing, and the limits of an event and an answer in bytes.
-    ``change``, if any, is applied to each event first. ``count_held`` counts characters of held text in the client's
-    share of memory, and returns the size at which to call it again. ``has_choices``: the client requested several
-    choices."""
-
-    codec: Codec
-    framing: Framing
-    event_limit: int
-    answer_limit: int
-    change: Change | None
-    count_held: Callable[[int], Awaitable[int]]
-    has_choices: bool = False
-
-
 class CheckedStream:
-    """A provider's stream whose text its steps release.
+    """A provider's stream whose text its steps release: a ``StreamTransform``.
 
-    ``chunks`` yields what the client's lane reads: the provider's own events, or released events if ``translates``.
-    ``usage`` is the usage that the provider reported, ``characters`` the number of characters that it sent, whatever
-    was released. The limits on silence do not count the time of the steps."""
+    It releases the provider's own events, or released events if ``checks`` translate. ``usage`` is the usage that the
+    provider reported, ``characters`` the number of characters that it sent, whatever was released."""
 
-    def __init__(
-        self,
-        checks: ResponseSteps,
-        source: StreamSource,
-        watch: Watch,
-        on_refusal: Callable[[], object],
-        pass_keep_alive: Callable[[], object] = lambda: None,
-    ) -> None:
-        """Prepare the stream. ``on_refusal`` is called when a refusal ends it, ``pass_keep_alive`` for a keep-alive of
-        the provider that does not pass immediately."""
-        self._on_refusal = on_refusal
-        self._pass_keep_alive = pass_keep_alive
-        self._waiting = StreamProgress()  # of the keep-alives that wait for a step
-        self._words = source.codec.wire.words
-        self._opening: int | None = None
-        """The number of such keep-alives with which a stream begins if the last event is one."""
-        self.ended = trio.Event()
-        """Set when the last bytes were released, or the stream was refused or closed."""
-        self.is_clean = False
-        """True if everything was released, and nothing masked."""
+    has_changed = False
+
+    def __init__(self, checks: ResponseSteps, opened: OpenedResponse) -> None:
+        assert opened.framing is not None, "it is a stream"
+        self.may_cut = checks.may_cut
+        self.may_wait = checks.may_wait
+        self.is_over = False
+        """True once the client has the end of all choices, or the events of a step that ends the answer."""
         self.usage: Usage | None = None
         self.characters = 0
         self._checks = checks
-        self._source = source
-        self._api = source.codec.api
-        self._watch = watch
+        self._opened = opened
+        self._codec = CODECS[opened.api]
+        self._api = self._codec.api
+        self._words = self._codec.wire.words
+        self._framing = opened.framing
+        self._splitter = opened.framing.splitter(opened.event_limit)
+        self._has_choices = opened.choices > 1
+        self._waiting = StreamProgress()  # of the keep-alives that wait for a step
+        self._opening: int | None = None
+        """The number of such keep-alives with which a stream begins if the last event is one."""
+        self._has_ended = trio.Event()
+        self._is_clean = False
         self._readers: dict[int, Reader] = {}
         self._chains: dict[int, Chain] = {}
         self._plain: PlainText | None = None
         """The text of the stream while no step can find anything in it."""
         self._gate = Gate()
-        self.released_reader = self._gate.reader
+        self.reader = self._gate.reader
         """Reads the released bytes for the lane of a client of the same API."""
         self._failure: ErrorInfo | None = None
         """The failure in the event that is being read."""
         self._shown = ShownChoices()
         self._ended: set[int] = set()  # the choices whose answer has ended
         self._is_at_end = False
-        self._next_count = min(COUNTED, source.answer_limit)  # of characters, held or not
+        self._next_count = min(COUNTED, opened.answer_limit)  # of characters, held or not
         self._most_held = COUNTED
         self._awaits_verdict = checks.session.awaits_verdict
         self._find_choice = OTHER_CHOICE.search if self._api in MEMBERS else None
-        self._has_content = False
-        self._is_counting = True  # the limit on silence counts, first from the headers on
-        self._is_cut = False
-        self._scope = trio.CancelScope()
 
-    async def chunks(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield the released bytes. Raises ``GatewayError`` for a refusal, and what ``source`` raises."""
-        framing = self._source.framing
-        splitter = framing.splitter(self._source.event_limit)
+    async def feed(self, data: bytes) -> bytes:
+        raws = self._splitter.feed(data)
         try:
-            while True:
-                if self._is_counting:
-                    self._is_counting = False
-                else:
-                    self._watch.restart_idle_limit()
-                chunk = await (self._next_chunk(source) if self._checks.may_cut else anext(source, None))
-                if chunk is None:
-                    break
-                if not self._has_content or self._checks.may_wait:
-                    self._note_arrival()
-                raws = splitter.feed(chunk)
-                released = await self._release(raws)
-                if self._opening is not None and raws and not released.endswith(raws[-1]):
-                    self._note_keep_alive(self._opening)
-                for at in range(0, len(released), PIECE):
-                    if at:
-                        await trio.lowlevel.checkpoint()  # the lane reads the pieces in turns
-                    yield released[at : at + PIECE]
-                    self._is_counting = True  # its reader has restarted the limit
-                if self._shown.is_over:
-                    self._note_end()
-                    return
-            rest = splitter.close()
-            whole = framing.complete(rest)
-            if whole and (released := await self._release([whole])):
-                yield released
-            released = await self._end(b"" if whole or rest.strip() else rest)
-            self._note_end()
-            for at in range(0, len(released), PIECE):
-                yield released[at : at + PIECE]
-                await trio.lowlevel.checkpoint()
+            if not data:
+                for chain in self._chains.values():
+                    await chain.feed(())  # raises the refusal that cut the stream
+            released = await self._release(raws)
         except RefusedByStep as refused:
-            yield self._stop_events(refused)
-        finally:
-            self.ended.set()
+            return self._stop_events(refused)
+        if self._opening is not None and raws and not released.endswith(raws[-1]):
+            self._note_keep_alive(self._opening)
+        if self._shown.is_over:
+            self._note_end()
+        return released
 
-    async def whole_chunks(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield the released events of a complete response that becomes a stream. Raises as ``chunks`` does."""
-        body = bytearray()
-        async for chunk in source:
-            self._watch.restart_idle_limit()
-            body += chunk
-            if len(body) > self._source.answer_limit:
-                raise GatewayError.of(too_large(self._source.answer_limit))
-        self._watch.lift_content_limit()
-        self._watch.pause()
-        events = await offload(len(body), read_whole, self._source.codec, bytes(body))
-        self.characters = self._count(events)
+    async def end(self) -> bytes:
+        rest = self._splitter.close()
+        whole, released = self._framing.complete(rest), b""
         try:
-            change = self._source.change
-            changed = list(events) if change is None else [change(event) for event in events]
-            (released,) = await self._checks.check_whole([changed], len(body))
-            self.is_clean = not self._checks.masked
-        except RefusedByStep:
-            self._on_refusal()
-            raise
-        finally:
-            self.ended.set()
-        yield frame_of(released)
+            if whole:
+                released = await self._release([whole])
+            released += await self._end(b"" if whole or rest.strip() else rest)
+        except RefusedByStep as refused:
+            return released + self._stop_events(refused)
+        self._note_end()
+        return released
+
+    def close(self) -> None:
+        self._has_ended.set()
+
+    async def verdict(self) -> bool:
+        await self._has_ended.wait()
+        return self._is_clean
 
     def _stop_events(self, refused: RefusedByStep) -> bytes:
         """Return the events with which the step ends the answer. Raises ``refused`` if it has none."""
         self._checks.note_refusal(refused)
-        self._on_refusal()
+        self._opened.note_refusal()
         if refused.stop_text is None:
             raise refused
+        self.is_over = True
         stopped = self._shown.stop_events(refused.stop_text, self.usage)
         for choice, events in stopped.items():
             self._checks.keep_events(choice, events)
         return frame_of_choices(stopped)
 
     def _note_end(self) -> None:
-        self.is_clean = not any(chain.has_masked for chain in self._chains.values())
-
-    async def _next_chunk(self, source: AsyncIterator[bytes]) -> bytes | None:
-        """Return the next bytes of the provider, ``None`` at the end. Raises the refusal that cuts the stream."""
-        with trio.CancelScope() as self._scope:
-            if self._is_cut:
-                self._scope.cancel()
-            return await anext(source, None)
-        for chain in self._chains.values():
-            await chain.feed(())  # raises the refusal
-        raise AssertionError("only a refusal cuts the stream")
+        self.is_over = True
+        self._is_clean = not any(chain.has_masked for chain in self._chains.values())
 
     def _note_keep_alive(self, opening: int) -> None:
         """Pass on a keep-alive that waits for a step, unless it is one with which every stream begins."""
         self._waiting.committed = self.characters > 0
         self._waiting.note_keep_alive(opening)
         if self._waiting.take_keep_alive():
-            self._pass_keep_alive()
-
-    def _note_arrival(self) -> None:
-        if not self._has_content:
-            self._has_content = True
-            self._watch.lift_content_limit()
-        if self._checks.may_wait:
-            self._watch.pause()
+            self._opened.pass_keep_alive()
 
     async def _note_held(self, chain: Chain) -> None:
         """Count text that is held. Beyond the limit of an answer it is content that the step cannot check."""
-        limit, held = self._source.answer_limit, sum(one.held_characters for one in self._chains.values())
+        limit, held = self._opened.answer_limit, sum(one.held_characters for one in self._chains.values())
         if held > limit:
             for stage in chain.holding_stages():
                 self._checks.session.note_failure(StepFailed(stage.step, "too_long"))
                 stage.is_bypassed = True
             held = 0
         if held >= self._most_held:
-            self._most_held = await self._source.count_held(held)
+            self._most_held = await self._opened.count_held(held)
         following = self.characters + max(1, min(self._most_held, limit) - held)
         self._next_count = min(following, limit) if self.characters < limit else following
 
@@ -234,19 +157,15 @@ class CheckedStream:
         for step_name in chain.drop_watchers():
             self._checks.session.records.of(step_name, "response").note_too_long()
 
-    def _cut_stream(self) -> None:
-        self._is_cut = True  # also for the next read
-        self._scope.cancel()
-
     async def _release(self, raws: Sequence[bytes]) -> bytes:
         """Return the released bytes after some events of the provider. Their texts are checked together."""
-        out, framing = [], self._source.framing
+        out, framing = [], self._framing
         together: dict[int, list[Event]] = {}
         for raw in raws:
             parsed, reported, self._opening = framing.parse(raw), None, None
             if parsed is None:
                 by_choice = _NOTHING
-            elif self._ended and self._has_ended and parsed[1] != DONE:
+            elif self._ended and self._have_all_ended and parsed[1] != DONE:
                 continue  # the client would join it with the answer that has ended
             else:
                 if (read := self._read(raw, *parsed)) is None:
@@ -289,15 +208,15 @@ class CheckedStream:
         elif not any(by_choice.values()) and self._words.is_keep_alive(*parsed):
             self._opening = self._words.opening_keep_alives
         if not self._checks.translates:
-            clean = self._source.framing.without_remarks(raw, *(parsed or _NO_DATA))
-            if clean is not raw and self._source.framing.parse(clean) is None:
+            clean = self._framing.without_remarks(raw, *(parsed or _NO_DATA))
+            if clean is not raw and self._framing.parse(clean) is None:
                 reported = None
             is_end = self._checks.may_cut and parsed is not None and END_REASON.search(parsed[1]) is not None
             self._gate.add(clean, by_choice, reported, has_failed=self._failure is not None, is_end=is_end)
 
     def _enter_plain(self, fed: Mapping[int, Sequence[Event]]) -> PlainText | None:
         """Return the text after the events ``fed`` if the steps need not see the next event."""
-        if len(self._chains) != 1 or self._awaits_verdict or self._source.has_choices or not (events := fed.get(0)):
+        if len(self._chains) != 1 or self._awaits_verdict or self._has_choices or not (events := fed.get(0)):
             return None
         last = events[-1]
         return self._chains[0].take_back(last.block) if type(last) is TextDelta and 0 in self._chains else None
@@ -347,13 +266,13 @@ class CheckedStream:
 
     async def _feed(self, by_choice: Mapping[int, Sequence[Event]]) -> bytes:
         released: dict[int, list[Event]] = {}
-        change = self._source.change
+        change = self._opened.change
         for choice, events in by_choice.items():
             self.characters += self._count(events)
             chain = self._chain(choice)
             released[choice] = out = await chain.feed(events if change is None else [change(one) for one in events])
             if self.characters > self._next_count:
-                if self.characters > self._source.answer_limit:
+                if self.characters > self._opened.answer_limit:
                     self._drop_watchers(chain)
                 await self._note_held(chain)
                 out += await chain.feed(())
@@ -361,7 +280,7 @@ class CheckedStream:
             await self._checks.session.await_verdict()
             self._awaits_verdict = False
         if self._checks.translates:
-            if self._source.has_choices:
+            if self._has_choices:
                 ready = self._shown.take_ready(released, self._chains, holds_whole=self._checks.holds_whole)
                 return frame_of_choices(ready)
             return await self._frames_of(released.get(0, []))
@@ -396,7 +315,7 @@ class CheckedStream:
             return {0: events}
         size = len(event.text)
         if not self._checks.translates:
-            if self._source.framing.without_remarks(raw, name, data) is not raw:
+            if self._framing.without_remarks(raw, name, data) is not raw:
                 return {0: events}
             if (unread := self._checks.unread) is not None and not unread.has_text_alone(data, event):
                 return {0: events}
@@ -428,12 +347,12 @@ class CheckedStream:
     def _reader(self, choice: int) -> Reader:
         if choice not in self._readers:
             check_number(self._readers)
-            self._readers[choice] = self._source.codec.reader(self._source.answer_limit)
+            self._readers[choice] = self._codec.reader(self._opened.answer_limit)
         return self._readers[choice]
 
     def _chain(self, choice: int) -> Chain:
         if choice not in self._chains:
-            self._chains[choice] = self._checks.chain(self._cut_stream, choice)
+            self._chains[choice] = self._checks.chain(self._opened.cut, choice)
         return self._chains[choice]
 
     def unsent_usage(self) -> Usage | None:
@@ -442,7 +361,7 @@ class CheckedStream:
         return next((usage for usage in usages if usage is not None), self.usage)
 
     @property
-    def _has_ended(self) -> bool:
+    def _have_all_ended(self) -> bool:
         return bool(self._ended) and len(self._ended) == len(self._readers)
 
     def _count(self, events: Iterable[Event]) -> int:
@@ -454,3 +373,52 @@ class CheckedStream:
             elif type(event) is Usage:
                 self.usage = event
         return found
+
+
+class CheckedBody:
+    """A complete response of a conversation whose client requested a stream: a ``StreamTransform`` that gives the lane
+    events."""
+
+    may_cut = is_over = False
+    may_wait = has_changed = True
+
+    def __init__(self, checks: ResponseSteps, opened: OpenedResponse) -> None:
+        self.usage: Usage | None = None
+        self.characters = 0
+        self.reader = Gate().reader
+        self._checks = checks
+        self._opened = opened
+        self._body = bytearray()
+        self._has_ended = trio.Event()
+        self._is_clean = False
+
+    async def feed(self, data: bytes) -> bytes:
+        self._body += data
+        if len(self._body) > self._opened.answer_limit:
+            raise GatewayError.of(too_large(self._opened.answer_limit))
+        return b""
+
+    async def end(self) -> bytes:
+        body, change = bytes(self._body), self._opened.change
+        events = list(await offload(len(body), read_whole, CODECS[self._opened.api], body))
+        self.characters = sum(map(count_characters, events))
+        self.usage = next((event for event in reversed(events) if type(event) is Usage), None)
+        try:
+            (released,) = await self._checks.check_whole(
+                [events if change is None else list(map(change, events))], len(body)
+            )
+        except RefusedByStep:
+            self._opened.note_refusal()
+            raise
+        self._is_clean = not self._checks.masked
+        return frame_of(released)
+
+    def close(self) -> None:
+        self._has_ended.set()
+
+    async def verdict(self) -> bool:
+        await self._has_ended.wait()
+        return self._is_clean
+
+    def unsent_usage(self) -> Usage | None:
+        return self.usage

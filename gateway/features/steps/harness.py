@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from gateway.config.steps import StepSettings
-from gateway.features.steps.checked_stream import CheckedStream, StreamSource
+from gateway.features.steps.checked_stream import CheckedStream
 from gateway.features.steps.json_texts import NotJson
 from gateway.features.steps.kinds import DEFAULT_PARTS
 from gateway.features.steps.loaded import AnswerSteps, AppliedSteps, LoadedStep, StepState
@@ -21,6 +21,7 @@ from gateway.features.steps.runner import StepFailed
 from gateway.features.steps.session import StepSession
 from gateway.features.steps.slots import StepSlots
 from gateway.features.steps.verdicts import RefusedByStep, StepRecords
+from gateway.seams.open_response import OpenedResponse
 from gateway.streaming.lane import read_events
 from gateway.streaming.released import RELEASED, ReleasedReader
 from providers.apis import CODECS
@@ -40,8 +41,6 @@ from streams.events import (
     change_event,
 )
 from streams.fold import fold
-from streams.pipe import Watch
-from streams.timeouts import Timeouts
 from trigate.steps import Action, Check, Finding, Moment, Passage, options_of
 
 T = TypeVar("T")
@@ -135,15 +134,18 @@ class StepHarness:
         self, step: LoadedStep, api: str, pieces: Sequence[bytes]
     ) -> tuple["_ObservedSession", list[str] | None]:
         """Return the session of a stream with its findings, and the text of each release."""
-        codec, released, is_refused = CODECS[api], list[str](), False
+        released, is_refused = list[str](), False
         async with trio.open_nursery() as nursery:
             session = self._session(api, nursery)
             session.start_concurrent_steps(_read_texts(api, b"{}"))
             checks = ResponseSteps(session, AnswerSteps.of([step]), restores=False, translates=True)
-            source = StreamSource(codec, codec.wire.framing, _LIMIT, _LIMIT, None, _count_nothing)
-            stream, reader = CheckedStream(checks, source, Watch(Timeouts()), lambda: None), ReleasedReader()
+            opened = OpenedResponse(api, CODECS[api].wire.framing, event_limit=_LIMIT, answer_limit=_LIMIT)
+            stream, reader = CheckedStream(checks, opened), ReleasedReader()
             try:
-                async for frame in stream.chunks(_SplitPieces(pieces)):
+                for piece in (*pieces, None):
+                    if stream.is_over:
+                        break
+                    frame = await (stream.end() if piece is None else stream.feed(piece))
                     for raw in RELEASED.splitter(_LIMIT).feed(frame):
                         events = reader.read_event("", RELEASED.parse(raw)[1])  # type: ignore[index]
                         released.append("".join(getattr(event, "text", "") for event in events))
@@ -190,21 +192,6 @@ class _ObservedSession(StepSession):
         raise AssertionError(f"the step failed: {failed.reason}")
 
 
-class _SplitPieces:
-    """The pieces of a stream."""
-
-    def __init__(self, pieces: Sequence[bytes]) -> None:
-        self._pieces = iter(pieces)
-
-    def __aiter__(self) -> "_SplitPieces":
-        return self
-
-    async def __anext__(self) -> bytes:
-        for piece in self._pieces:
-            return piece
-        raise StopAsyncIteration
-
-
 def _run(function: Callable[..., Awaitable[T]], *parts: Any) -> T:
     """Return ``await function(*parts)``, or raise its first error without a group."""
     try:
@@ -221,10 +208,6 @@ def _read_texts(api: str, body: bytes) -> RequestTexts:
         return RequestTexts.of(api, body)
     except NotJson as error:
         raise ValueError(f"the request is no JSON: {error}") from None
-
-
-async def _count_nothing(size: int) -> int:
-    return size * 2
 
 
 def _texts(found: Sequence[Found]) -> list[tuple[str, str]]:

@@ -301,6 +301,7 @@ class StepSet:
         self._leases = 0
         self._is_begun = False
         self._is_replaced = False
+        self._unused = trio.Event()
         self._keeping = trio.CancelScope()
 
     @property
@@ -393,24 +394,30 @@ class StepSet:
 
     def release(self) -> None:
         self._leases -= 1
-        self._close_unused()
+        self._release_unused()
 
     def begin(self) -> None:
-        """Keep the resources open until ``replace``."""
+        """Keep the resources open until ``finish``."""
         if not self._is_begun:
             self._is_begun = True
             for resource in self.resources:
                 resource.users += 1
 
-    def replace(self) -> None:
-        """Close the resources after the last request, unless another configuration uses them."""
+    async def finish(self) -> None:
+        """Close the resources after the last request, the last one first, unless another configuration uses them."""
         self._is_replaced = True
-        self._close_unused()
+        self._release_unused()
+        await self._unused.wait()
+        self._keeping.cancel()
+        if self.finished is not None:
+            self.finished.close()
+        for resource in reversed(self.resources):
+            if resource.users <= 0:
+                await resource.aclose()
 
-    def _close_unused(self) -> None:
+    def _release_unused(self) -> None:
         if self._is_replaced and self._is_begun and self._leases == 0:
             self._is_begun = False
-            if self.finished is not None:
-                self.finished.close()
             for resource in self.resources:
-                resource.release()
+                resource.users -= 1
+            self._unused.set()

@@ -9,14 +9,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 
 import attrs
+import trio
 
+from gateway.access.body_memory import UNCOUNTED
 from gateway.features.steps.answer_texts import AnswerTexts
 from gateway.features.steps.gate import END_REASON
 from gateway.features.steps.json_texts import KeyMasked, NotJson
 from gateway.features.steps.masks import PassageEdit, Placeholders
 from gateway.features.steps.response_steps import ResponseSteps
+from gateway.features.steps.runner import StepFailed
 from gateway.features.steps.runs import HeldEvent, Run, RunBuilder, complete_run
+from gateway.features.steps.verdicts import RefusedByStep
 from gateway.http.offload import offload
+from gateway.seams.open_response import OpenedResponse
 from gateway.streaming.lane import OPENING_COMMENTS, StreamProgress
 from streams.events import AnswerEnd, Event, NativeItem
 from streams.sse import DONE, SSE, SseEvents
@@ -128,48 +133,90 @@ class RelayedRunBuilder(RunBuilder):
         return RelayedPiece(run, start, run.length, passage)
 
 
+TOO_LONG: Final = "too_long"
+
+
 class RelayedStream:
-    """The stages of an endpoint's event stream.
+    """The stages of an endpoint's event stream: a ``Transform``. No step sees comments."""
 
-    ``cut`` ends it after a refusal by a step that holds nothing. ``keep`` gets the events before values return to
-    the client. ``pass_keep_alive`` is called for comments, which no step sees."""
+    has_changed = is_over = False
 
-    def __init__(
-        self,
-        checks: ResponseSteps,
-        endpoint: str,
-        event_limit: int,
-        cut: Callable[[], object],
-        keep: Callable[[bytes], object] | None,
-        pass_keep_alive: Callable[[], object],
-    ) -> None:
-        self.held = 0
+    def __init__(self, checks: ResponseSteps, opened: OpenedResponse) -> None:
+        self.may_cut = checks.may_cut
+        self.may_wait = checks.may_wait
+        self._checks = checks
+        self._session = checks.session
+        self._opened = opened
+        self._held = 0
         """Bytes of the events that wait."""
-        self.passed = 0
+        self._passed = 0
         """Bytes of all events so far."""
-        self._endpoint = endpoint
-        self._api: Any = endpoint
-        self._splitter = SSE.splitter(event_limit)
+        self._counted: float = UNCOUNTED
+        self._endpoint = opened.api
+        self._api: Any = opened.api
+        self._splitter = SSE.splitter(opened.event_limit)
         self._sizes: deque[int] = deque()
-        self._pass_keep_alive = pass_keep_alive
         self._waiting = StreamProgress()  # of the keep-alives, which no step sees
-        self._may_cut = checks.may_cut
         self._last: list[Event] = []
         self._only_reports = not checks.restores and all(step.only_reports for step in checks.steps)
+        keep = opened.keep_public if checks.restores else None
+        if keep is not None:
+            keep(b"")  # the client's bytes are no public view
         keep_events = None if keep is None else lambda events: keep(_bytes_of(events))
-        self.chain = checks.chain_of(lambda: RelayedRunBuilder(endpoint), cut, keep_events)
+        self._chain = checks.chain_of(lambda: RelayedRunBuilder(opened.api), opened.cut, keep_events)
+        self._is_too_long = self._is_clean = False
+        self._has_ended = trio.Event()
 
     async def feed(self, data: bytes) -> bytes:
-        """Return the released bytes after ``data``. Raises ``GatewayError`` for a refusal."""
-        return await self._release(self._splitter.feed(data))
+        try:
+            released = await self._release(self._splitter.feed(data))
+            return await self._after_verdict(released + await self._count_held())
+        except RefusedByStep as refused:
+            self._checks.note_refusal(refused)
+            raise
 
     async def end(self) -> bytes:
-        """Return the last bytes after the verdict of all steps. Raises ``GatewayError`` for a refusal."""
         rest = self._splitter.close()
         whole = SSE.complete(rest) or rest
-        released = await self._release([whole] if whole else [])
-        released += _bytes_of(await self.chain.feed([_END]))
-        return released + _bytes_of(self._last)
+        try:
+            released = await self._release([whole] if whole else [])
+            released += _bytes_of(await self._chain.feed([_END]))
+            released = await self._after_verdict(released + _bytes_of(self._last))
+        except RefusedByStep as refused:
+            self._checks.note_refusal(refused)
+            raise
+        self._is_clean = not self._chain.has_masked and not self._is_too_long
+        return released
+
+    def close(self) -> None:
+        self._has_ended.set()
+
+    async def verdict(self) -> bool:
+        await self._has_ended.wait()
+        return self._is_clean
+
+    async def _after_verdict(self, released: bytes) -> bytes:
+        """Return ``released`` once the steps that run during the provider's work have ended."""
+        if released and self._session.awaits_verdict:
+            await self._session.await_verdict()
+        return released
+
+    async def _count_held(self) -> bytes:
+        """Account for the memory of the events that wait for a step, and return the bytes that this releases.
+
+        Beyond the limit, report to each step that it cannot check the response, and release the events."""
+        limit = self._opened.answer_limit
+        if self._passed > limit:
+            for name in self._chain.drop_watchers():
+                self._session.records.of(name, "response").note_too_long()
+        if self._held > limit:
+            for stage in self._chain.holding_stages():
+                self._session.note_failure(StepFailed(stage.step, TOO_LONG))
+                stage.is_bypassed = self._is_too_long = True
+            return await self._release([])
+        if self._held > self._counted:
+            self._counted = await self._opened.count_held(self._held)
+        return b""
 
     async def _release(self, raws: Sequence[bytes]) -> bytes:
         if not self._only_reports:
@@ -178,16 +225,16 @@ class RelayedStream:
                 if event is None and raw.startswith(b":"):
                     self._waiting.note_keep_alive(OPENING_COMMENTS)
             if self._waiting.take_keep_alive():
-                self._pass_keep_alive()
+                self._opened.pass_keep_alive()
             raws = [SSE.without_remarks(raw, *event) for raw, event in events if event is not None]
         for raw in raws:
-            self.passed += len(raw)
-            self.held += len(raw)
+            self._passed += len(raw)
+            self._held += len(raw)
             self._sizes.append(len(raw))
         read = await offload(sum(map(len, raws)), self._read, raws)
-        released = await self.chain.feed([NativeItem(-1, self._api, RELAYED, event) for event in read])
+        released = await self._chain.feed([NativeItem(-1, self._api, RELAYED, event) for event in read])
         for _ in released:
-            self.held -= self._sizes.popleft()
+            self._held -= self._sizes.popleft()
         return _bytes_of([event for event in released if not self._holds_end(event)])
 
     def _holds_end(self, event: Event) -> bool:
@@ -196,7 +243,7 @@ class RelayedStream:
         assert isinstance(event, NativeItem), "all events before the end are"
         relayed: RelayedEvent = event.item
         is_last = END_REASON.search(relayed.data) or (self._last and not relayed.passages)
-        if not self._may_cut or not is_last:
+        if not self.may_cut or not is_last:
             return False
         self._last.append(event)
         return True

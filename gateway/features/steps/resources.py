@@ -58,12 +58,6 @@ class StepResource:
             self.settled.set()
             self._closed.set()
 
-    def release(self) -> None:
-        """Remove one user, and close the resource after the last one."""
-        self.users -= 1
-        if self.users <= 0:
-            self._closing.set()
-
     async def aclose(self) -> None:
         """Close it and wait until it is closed."""
         self._closing.set()

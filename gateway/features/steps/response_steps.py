@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import attrs
 import msgspec
 
+from gateway.features.steps.answer_texts import read_answer
 from gateway.features.steps.chain import Chain, KeepingStage
 from gateway.features.steps.holding import EventStage
 from gateway.features.steps.json_texts import KeyMasked
@@ -24,11 +25,21 @@ from gateway.features.steps.stages import TailStage, WholeStage, WindowStage, ap
 from gateway.features.steps.verdicts import RefusedByStep
 from gateway.features.steps.watching import FlowingStage, WatchingStage
 from gateway.http.offload import LARGE, offload
+from gateway.seams.open_response import PublicTexts
 from providers.neutral.choices import MEMBERS, SPLIT_REFUSALS
+from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Event, NativeItem
 from trigate.steps import Passage
 
-T = TypeVar("T", bound=CheckedTexts)
+
+class BodyTexts(CheckedTexts, Protocol):
+    """The texts of ``body``."""
+
+    @property
+    def body(self) -> bytes: ...
+
+
+B = TypeVar("B", bound=BodyTexts)
 
 _ANSWERED: Final = frozenset(("assistant", "other"))
 """The parts that a provider's error may quote."""
@@ -64,15 +75,31 @@ class ResponseSteps:
         self.may_wait = applied.may_wait or session.awaits_verdict
         self.holds_whole = applied.holds_whole
         self._plain_kinds = applied.plain_kinds
+        self._withheld: ErrorInfo | None = None
+        """The last error of the provider without its texts."""
+
+    @property
+    def holds_responses(self) -> bool:
+        """Whether a response of another endpoint waits for a step."""
+        return self.restores or self.session.awaits_verdict or any(not step.only_reports for step in self.steps)
+
+    async def await_verdict(self) -> None:
+        await self.session.await_verdict()
+
+    def restored_members(self, members: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self.session.restored_members(members)
+
+    def keep_public_events(self, public: PublicTexts) -> None:
+        if self.restores:
+            public.keep_events(self.unrestored)
 
     # Complete responses
 
-    async def check_whole(self, choices: Sequence[Sequence[Event]], size: int) -> Sequence[Sequence[Event]]:
-        """Return the events of each choice of a complete response of ``size`` bytes with their masks, ``choices``
-        itself if nothing is changed.
-
-        Raises ``GatewayError`` for a refusal."""
-        released = choices
+    async def check_whole(
+        self, choices: Sequence[Sequence[Event]], size: int, own: tuple[Api, bytes] | None = None
+    ) -> Sequence[Sequence[Event]]:
+        unread = [] if own is None else await self.unread_texts(*own, dict(enumerate(choices)))
+        released = checked = [[*unread, *choices[0]], *choices[1:]] if unread else choices
         for events in choices:
             if events and type(events[-1]) is ErrorInfo:
                 return choices
@@ -96,11 +123,17 @@ class ResponseSteps:
             for at, events in enumerate(released):
                 self.keep_events(at, events)
             released = [await RestoringStage(self.session.placeholders).feed(events) for events in released]
-        return released
+        if released is checked or not unread:
+            return choices if released is checked else released
+        return [[one for one in events if type(one) is not NativeItem or one.kind != UNREAD] for events in released]
 
-    async def check_texts(self, texts: T, keep: Callable[[T], object] | None) -> T:
+    async def check_body(self, api: str, body: bytes, public: PublicTexts | None) -> bytes:
+        texts = await offload(len(body), read_answer, api, "application/json", body)
+        return (await self.check_texts(texts, None if public is None else public.keep_unrestored)).body
+
+    async def check_texts(self, texts: B, keep: Callable[[bytes], object] | None) -> B:
         """Return ``texts``, those of a complete body, with their masks and then the client's own values. ``keep`` gets
-        them before values return to the client.
+        the body before values return to the client.
 
         Raises ``GatewayError`` for a refusal."""
         if self.session.awaits_verdict:
@@ -114,7 +147,7 @@ class ResponseSteps:
         if not self.restores:
             return checked
         if keep is not None:
-            keep(checked)
+            keep(checked.body)
         if edits := self.session.restoring_edits(checked.passages):
             with suppress(KeyMasked):  # a name of a member stays
                 checked = await checked.with_edits(edits)
@@ -171,6 +204,13 @@ class ResponseSteps:
         texts = find(data, events) if len(data) <= LARGE else await offload(len(data), find, data, events)
         return [NativeItem(-1, api, UNREAD, tuple(texts))] if texts else []
 
+    async def check_error(self, error: GatewayError, body: bytes = b"") -> GatewayError:
+        info = error.info
+        if isinstance(error, RefusedByStep) or info is self._withheld or (info.reason is None and not body):
+            return error  # it is the gateway's own
+        checked = await self.check_failure(info, body or info.body)
+        return error if checked is info else GatewayError.of(checked)
+
     async def check_failure(self, error: ErrorInfo, data: bytes = b"") -> ErrorInfo:
         """Return a provider's ``error``, without its texts if a step masks or refuses any of them. ``data`` are the
         provider's bytes that the client would get.
@@ -185,9 +225,10 @@ class ResponseSteps:
         for step in self.steps:
             if step.parts & _ANSWERED and not step.only_reports and await self.session.withholds(step, passages):
                 message = f"the provider failed; the step {step.name} withheld the text of its error"
-                return attrs.evolve(
+                self._withheld = attrs.evolve(
                     error, message=message, param=None, details=None, native=False, body=b"", log_message=None
                 )
+                return self._withheld
         return error
 
     # Streams

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 import trio
 
-from gateway.exchange.checking import ConversationTexts
+from gateway.features.steps.conversations import ConversationTexts
 from gateway.features.steps.loaded import AnswerSteps, AppliedSteps
 from gateway.features.steps.loading import load_steps
 from gateway.features.steps.masks import Placeholders, Span

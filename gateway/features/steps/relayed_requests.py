@@ -1,4 +1,4 @@
-"""The check of relayed requests by steps: JSON, and the fields of forms. Imported only where steps are configured."""
+"""The check of relayed requests by steps: JSON, and the fields of forms."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import attrs
 
 from gateway.allowances.reservation import Reservation
-from gateway.exchange.checking import SessionChecks, reserve_first
-from gateway.exchange.checking import begin_session as find_session
 from gateway.exchange.conditions import single_target
 from gateway.exchange.planned import PlannedRequest
+from gateway.exchange.reserving import reserve_first
+from gateway.features.steps.conversations import SessionChecks
 from gateway.features.steps.endpoints import FORM_ENDPOINTS
 from gateway.features.steps.form_texts import FormField, FormTexts
 from gateway.features.steps.json_texts import NotJson
 from gateway.features.steps.request_texts import MOST_TEXTS, RequestTexts
 from gateway.features.steps.scope import ClientFacts
 from gateway.features.steps.session import CheckedTexts, StepSession
+from gateway.features.steps.sessions import begin_session as find_session
+from gateway.features.steps.sessions import steps_of
 from gateway.http.offload import offload
 from gateway.relay.relaying import InboundRequest, replace_model
 from gateway.relay.spool import Spool
@@ -202,13 +204,13 @@ async def check_form(
 
 def _may_be_checked(inbound: InboundRequest) -> bool:
     """Return whether a step may apply to the request, whatever its model is."""
-    context, steps, endpoint = inbound.context, inbound.context.service.steps, inbound.exchange.record.endpoint
-    if steps is None or endpoint not in FORM_ENDPOINTS:
+    context, endpoint = inbound.context, inbound.exchange.record.endpoint
+    if endpoint not in FORM_ENDPOINTS:
         return False
     client, words = context.client_request.client, read_headers(context.client_request).steps
     group = context.service.authenticator.group_of(client)
     facts = ClientFacts(client, group, (), endpoint, frozenset(name for _, name in words))
-    return any(not step.is_observer for step in steps.steps_for(facts))
+    return any(not step.is_observer for step in steps_of(context.service).steps_for(facts))
 
 
 def _plan(inbound: InboundRequest, model: str | None) -> Plan | None:

@@ -1,5 +1,5 @@
 """The check of batches by steps: requests in files and bodies before they are sent, and results before the client gets
-them. Imported only where steps are configured.
+them.
 
 Steps see a request of a batch as a single request of its API. Masked text stays masked in the results, because the
 original text is not stored for the hours that a batch takes."""
@@ -13,23 +13,19 @@ import msgspec
 import trio
 
 from gateway.endpoints.inference import ROUTES
-from gateway.exchange.checking import SessionChecks, begin_session
 from gateway.exchange.exchange import Exchange
-from gateway.exchange.target_request import AnswerSource
 from gateway.features.steps.batch_texts import line_texts, member_texts, refused_line, result_texts
+from gateway.features.steps.conversations import SessionChecks
 from gateway.features.steps.endpoints import closing_step
 from gateway.features.steps.json_texts import NotJson
 from gateway.features.steps.scope import ClientFacts
 from gateway.features.steps.session import StepSession
+from gateway.features.steps.sessions import begin_session, steps_of
 from gateway.features.steps.verdicts import RefusedByStep, unchecked_content, unchecked_endpoint
 from gateway.http.offload import offload
 from gateway.http.paths import canonical
-from gateway.http.request_scope import RequestScope
-from gateway.relay.relayed_answer import RelayedAnswer
-from gateway.relay.relaying import RelayedRequest
 from gateway.request.parse import Incoming
 from gateway.request.routing_options import read_headers
-from gateway.upstream.response import UpstreamResponse
 from providers.endpoints.batch_lines import MAX_LINE
 from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError, invalid
@@ -39,9 +35,6 @@ _ENDPOINTS: Final = {path: name for name, row in ENDPOINTS.items() for path in r
 _RESULTS: Final = {"chat.completion": "chat", "response": "responses", "message": "messages"}
 """The API of a result, by the kind of its response."""
 
-_BODY_HEADERS: Final = frozenset(("content-length", "content-range", "accept-ranges", "etag"))
-"""Headers about a body that steps may change."""
-
 MAX_FILES: Final = 10_000
 
 CheckedFiles: TypeAlias = OrderedDict[tuple[str, str], frozenset[str]]
@@ -50,18 +43,14 @@ _checked_files: Final[CheckedFiles] = OrderedDict()
 """The names of the steps that checked a client's batch file, for batches without state storage."""
 
 
-class BatchChecks:
+class LineChecks:
     """The steps for the requests and results of one exchange about batches, by their API and model."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._sessions: dict[tuple[str, str | None], StepSession | None] = {}
-
-    @property
-    def names(self) -> frozenset[str]:
+        self.names = frozenset(steps_of(exchange.context.service).by_name)
         """The names of all configured steps, which have checked the requests that they apply to."""
-        steps = self._exchange.context.service.steps
-        return frozenset() if steps is None else frozenset(steps.by_name)
 
     async def check_request(self, line: bytes, at: str, endpoint: str = "", model: str | None = None) -> bytes:
         """Return ``line``, a request, with its masks. ``at`` is its position for errors, ``endpoint`` and ``model`` are
@@ -80,6 +69,15 @@ class BatchChecks:
         except GatewayError as error:
             raise _with_position(error, at) from None
 
+    async def check_new(self, body: bytes, endpoint: str) -> bytes:
+        """Return ``body``, a new batch for ``endpoint``, with its masks. Raises ``GatewayError``."""
+        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        path, model = _text(members, "endpoint"), _text(members, "model") or _text(members, "model_id")
+        if bytes(members.get("requests", b"null")) != b"null":
+            members["requests"] = msgspec.Raw(await _checked_requests(self, members["requests"], path, model))
+            body = msgspec.json.encode(members)
+        return await self.check_members(body, endpoint)
+
     async def check_members(self, body: bytes, endpoint: str) -> bytes:
         """Return ``body``, a new batch, with the masks of its own members. Raises ``GatewayError``."""
         session = self._session(endpoint, None)
@@ -88,6 +86,14 @@ class BatchChecks:
         steps = [step for step in session.steps if step.at("request") or step.at("during")]
         texts = await offload(len(body), member_texts, endpoint, body)
         return (await session.check_texts(steps, texts)).body
+
+    def request_lines(self) -> "LineBuffer":
+        """Return the transform of a file with requests, whose lines steps check one by one."""
+        return LineBuffer(lambda line, number: self.check_request(line, f"line {number} of the file"))
+
+    def result_lines(self) -> "LineBuffer":
+        """Return the transform of a response with results, whose lines steps check one by one."""
+        return LineBuffer(lambda line, number: self.check_result(line))
 
     async def check_result(self, line: bytes) -> bytes:
         """Return ``line``, a result, with its masks, or an error in its place if a step refuses it.
@@ -115,6 +121,10 @@ class BatchChecks:
         _checked_files[owner, file] = self.names
         if len(_checked_files) > MAX_FILES:
             _checked_files.popitem(last=False)
+
+    def names_of(self, owner: str, file: str) -> frozenset[str]:
+        """Return the names of the steps that have checked ``file`` in this process."""
+        return _checked_files.get((owner, file), frozenset())
 
     def refuse_file(self) -> None:
         """Raise ``GatewayError`` (403) if a step must check files that are for no batch."""
@@ -150,10 +160,10 @@ class BatchChecks:
 
     def _closing(self, endpoint: str) -> str | None:
         context = self._exchange.context
-        client, steps = context.client_request.client, context.service.steps
+        client = context.client_request.client
         words = frozenset(name for _, name in read_headers(context.client_request).steps)
         facts = ClientFacts(client, context.service.authenticator.group_of(client), (), endpoint, words)
-        step = None if steps is None else closing_step(steps, facts)
+        step = closing_step(steps_of(context.service), facts)
         return None if step is None else step.name
 
     def _session(self, endpoint: str, model: str | None) -> StepSession | None:
@@ -221,7 +231,10 @@ class CheckTurns:
 
 
 class LineBuffer:
-    """A buffer that passes on whole lines, each after ``check``."""
+    """A buffer that passes on whole lines, each after ``check``: a ``Transform``."""
+
+    may_cut = is_over = False
+    may_wait = has_changed = True
 
     def __init__(self, check: Callable[[bytes, int], Awaitable[bytes]]) -> None:
         self._check = check
@@ -236,11 +249,11 @@ class LineBuffer:
         out = []
         for piece in whole:
             self._hold(piece)
-            out.append(await self.close() + b"\n")
+            out.append(await self.end() + b"\n")
         self._hold(rest)
         return b"".join(out)
 
-    async def close(self) -> bytes:
+    async def end(self) -> bytes:
         """Return the last line. Raises ``GatewayError``."""
         line, self._held, self._size = b"".join(self._held), [], 0
         if not line.strip():
@@ -251,6 +264,12 @@ class LineBuffer:
         await self._turns.end_line()
         return checked
 
+    def close(self) -> None:
+        """Do nothing: no cache waits for the verdict."""
+
+    async def verdict(self) -> bool:
+        return False
+
     def _hold(self, piece: bytes) -> None:
         self._size += len(piece)
         if self._size > MAX_LINE:
@@ -258,48 +277,7 @@ class LineBuffer:
         self._held.append(piece)
 
 
-def request_lines(checks: BatchChecks) -> LineBuffer:
-    """Return the buffer for the lines of a batch file."""
-
-    async def check(line: bytes, number: int) -> bytes:
-        return await checks.check_request(line, f"line {number} of the file")
-
-    return LineBuffer(check)
-
-
-class CheckedLines(RelayedAnswer):
-    """A response with results of a batch, whose lines steps check one by one."""
-
-    def __init__(
-        self,
-        request: RelayedRequest,
-        source: AnswerSource,
-        scope: RequestScope,
-        check: Callable[[bytes], Awaitable[bytes]],
-    ) -> None:
-        super().__init__(request, source, scope)
-        self._lines = LineBuffer(lambda line, number: check(line))
-
-    async def open_response(self, response: UpstreamResponse) -> None:
-        await super().open_response(response)
-        self.client_headers = tuple(pair for pair in self.client_headers if pair[0] not in _BODY_HEADERS)
-
-    async def read_next(self, read_pieces: Any = None) -> bytes:
-        out = await self._lines.feed(await super().read_next(read_pieces))
-        return out + await self._lines.close() if self.is_over else out
-
-
-async def check_batch(checks: BatchChecks, body: bytes, endpoint: str) -> bytes:
-    """Return ``body``, a new batch for ``endpoint``, with its masks. Raises ``GatewayError``."""
-    members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    path, model = _text(members, "endpoint"), _text(members, "model") or _text(members, "model_id")
-    if bytes(members.get("requests", b"null")) != b"null":
-        members["requests"] = msgspec.Raw(await _checked_requests(checks, members["requests"], path, model))
-        body = msgspec.json.encode(members)
-    return await checks.check_members(body, endpoint)
-
-
-async def _checked_requests(checks: BatchChecks, requests: msgspec.Raw, path: str | None, model: str | None) -> bytes:
+async def _checked_requests(checks: LineChecks, requests: msgspec.Raw, path: str | None, model: str | None) -> bytes:
     try:
         listed = msgspec.json.decode(requests, type=list[msgspec.Raw])
     except NOT_JSON:
@@ -317,8 +295,3 @@ def _text(members: dict[str, msgspec.Raw], name: str) -> str | None:
         return msgspec.json.decode(members.get(name, b"null"), type=str | None)
     except NOT_JSON:
         return None
-
-
-def noted_steps(owner: str, file: str) -> frozenset[str]:
-    """Return the names of the steps that have checked ``file`` in this process."""
-    return _checked_files.get((owner, file), frozenset())

@@ -1,0 +1,82 @@
+"""The reading of a response through its transform, whose contract is in ``gateway.seams.open_response``."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, TypeVar
+
+import trio
+
+from gateway.seams.open_response import Transform
+from streams.pipe import Watch
+
+T = TypeVar("T")
+
+PIECE: Final = 64 * 1024
+"""Bytes of the largest piece that is passed on, of text that was held."""
+
+
+class ProviderWait:
+    """The wait for a provider's next bytes, which a transform may cut."""
+
+    def __init__(self) -> None:
+        self._is_cut = False
+        self._scope = trio.CancelScope()
+
+    def cut(self) -> None:
+        """End the wait, also the next one."""
+        self._is_cut = True
+        self._scope.cancel()
+
+    async def read(self, read: Callable[[], Awaitable[T]]) -> T | bytes:
+        """Return ``await read()``, no bytes if the wait is cut."""
+        with trio.CancelScope() as self._scope:
+            if self._is_cut:
+                self._scope.cancel()
+            return await read()
+        return b""
+
+
+async def transformed_pieces(
+    transform: Transform, source: AsyncIterator[bytes], watch: Watch, wait: ProviderWait, *, is_stream: bool = True
+) -> AsyncIterator[bytes]:
+    """Yield what ``transform`` releases of ``source``. Raises ``GatewayError`` for a refusal, and what ``source`` does.
+
+    The limits of ``watch`` on silence do not count the time of the transform. That of the first content ends with the
+    first bytes of a stream, because the transform may hold all of it."""
+    is_counting = True  # the limit on silence counts, first from the headers on
+    try:
+        while True:
+            if is_counting:
+                is_counting = False
+            else:
+                watch.restart_idle_limit()
+            data = await (wait.read(lambda: anext(source, None)) if transform.may_cut else anext(source, None))
+            if data is None:
+                break
+            if is_stream:
+                _note_arrival(transform, watch, data)
+            released = await transform.feed(data)
+            for at in range(0, len(released), PIECE):
+                if at:
+                    await trio.lowlevel.checkpoint()  # the lane reads the pieces in turns
+                yield released[at : at + PIECE]
+                is_counting = True  # its reader has restarted the limit
+            if transform.is_over:
+                return
+        if not is_stream:
+            watch.lift_content_limit()
+            watch.pause()
+        released = await transform.end()
+        for at in range(0, len(released), PIECE):
+            if at:
+                await trio.lowlevel.checkpoint()
+            yield released[at : at + PIECE]
+    finally:
+        transform.close()
+
+
+def _note_arrival(transform: Transform, watch: Watch, data: bytes) -> None:
+    """Lift the limit of the first content, and stop counting the provider's silence while ``transform`` works."""
+    if data:
+        watch.lift_content_limit()
+    if transform.may_wait:
+        watch.pause()

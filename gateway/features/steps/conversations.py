@@ -1,0 +1,276 @@
+"""Steps in the exchange of a conversation: its request, its attempts and its response."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
+from typing import Self, TypeVar
+
+import attrs
+import msgspec
+
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.exchange import Exchange
+from gateway.exchange.origin import AnswerOrigin
+from gateway.exchange.planned import PlannedRequest
+from gateway.exchange.planning import Planning, recall_turns
+from gateway.exchange.reserving import reserve_first
+from gateway.exchange.stopped_answer import stopped_answer
+from gateway.features.steps.attempt_steps import AttemptSteps
+from gateway.features.steps.json_texts import NotJson
+from gateway.features.steps.masks import PassageEdit
+from gateway.features.steps.request_texts import MOST_TEXTS, RequestTexts
+from gateway.features.steps.session import StepSession
+from gateway.features.steps.sessions import begin_session
+from gateway.features.steps.verdicts import STOPPED, RefusedByStep
+from gateway.http.offload import offload
+from gateway.http.request_scope import RequestScope
+from gateway.request.parse import INPUT, EarlierItems, Incoming, read_incoming
+from gateway.request.routing_options import read_headers
+from gateway.routing.target import Target
+from streams.errors import GatewayError
+from trigate.steps import Part, Passage
+
+R = TypeVar("R")
+
+
+class ConversationTexts:
+    """The texts of a conversation: those of the request, after those of the earlier turns that the gateway stores.
+
+    ``body`` and ``earlier`` are the request's bytes and stored items with all edits."""
+
+    def __init__(
+        self, incoming: Incoming, parts: Collection[Part], body: RequestTexts, earlier: Sequence[RequestTexts]
+    ) -> None:
+        self.incoming = incoming
+        self._parts = parts
+        before = [passage for texts in earlier for passage in texts.passages]
+        self.passages: Sequence[Passage] = (*before, *body.passages)
+        self.unreadable = body.unreadable
+        self._body = body
+        self._earlier = earlier
+
+    @classmethod
+    async def of(cls, incoming: Incoming, parts: Collection[Part]) -> "ConversationTexts":
+        """Return the texts of the request and its earlier turns that belong to ``parts``."""
+        body = await offload(len(incoming.body), RequestTexts.of, incoming.api, incoming.body, parts, MOST_TEXTS)
+        earlier = []
+        for turns in incoming.earlier:
+            items = await offload(incoming.earlier_size, msgspec.json.encode, {INPUT: turns.items})
+            earlier.append(await offload(len(items), RequestTexts.of, turns.api, items, parts))
+        return cls(incoming, parts, body, earlier)
+
+    def is_latest(self, passage: Passage) -> bool:
+        return self._body.is_latest(passage)
+
+    async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
+        if not self._earlier:
+            return await type(self).of(await self._with_body(edits), self._parts)  # type: ignore[return-value]
+        own = frozenset(self._body.passages)
+        changed = await self._with_body([edit for edit in edits if edit[0] in own])
+        if any(edit[0] not in own for edit in edits):
+            size = self.incoming.earlier_size
+            earlier = await offload(size, _with_all_edits, self.incoming.earlier, self._earlier, edits)
+            changed = attrs.evolve(changed, earlier=earlier)
+        return await type(self).of(changed, self._parts)  # type: ignore[return-value]
+
+    async def _with_body(self, edits: Sequence[PassageEdit]) -> Incoming:
+        if not edits:
+            return self.incoming
+        body = await offload(self.incoming.size, self._body.replace, edits)
+        return await offload(len(body), with_body, self.incoming, body)
+
+
+def _with_all_edits(
+    earlier: Sequence[EarlierItems], texts: Sequence[RequestTexts], edits: Sequence[PassageEdit]
+) -> tuple[EarlierItems, ...]:
+    return tuple([_with_edits(turns, own, edits) for turns, own in zip(earlier, texts, strict=True)])
+
+
+def _with_edits(turns: EarlierItems, texts: RequestTexts, edits: Sequence[PassageEdit]) -> EarlierItems:
+    passages = frozenset(texts.passages)
+    if not (own := [edit for edit in edits if edit[0] in passages]):
+        return turns
+    return attrs.evolve(turns, items=tuple(msgspec.json.decode(texts.replace(own))[INPUT]))
+
+
+def with_body(incoming: Incoming, body: bytes) -> Incoming:
+    """Return ``incoming`` with another body, which has the same members."""
+    read = read_incoming(incoming.api, body)
+    return attrs.evolve(incoming, body=body, members=read.members)
+
+
+class SessionChecks:
+    """The steps of one exchange, for its attempts and its response."""
+
+    def __init__(self, session: StepSession, context: ExchangeContext, original: Incoming | None = None) -> None:
+        """``original`` is the request of a conversation without its earlier turns."""
+        self.session = session
+        self.original = original
+        self._context = context
+        self._by_entries: dict[tuple[str, ...], PlannedRequest] = {}
+        self._start_later: Callable[[], object] | None = None
+
+    def start_concurrent_steps(self, texts: ConversationTexts, *, later: bool) -> None:
+        """Start the steps that run while the provider works: now, or if ``later`` when ``move_to`` is called."""
+        if later and self.session.applied.at_during:
+            self._start_later = partial(self.session.start_concurrent_steps, texts)
+        else:
+            self.session.start_concurrent_steps(texts)
+
+    def move_to(self, scope: RequestScope) -> None:
+        self.session.spawn = scope.nursery.start_soon
+        if self._start_later is not None:
+            self._start_later()
+
+    def response_checks(self, target: Target) -> AttemptSteps | None:
+        """Return the steps for the response of ``target``, ``None`` if there is nothing to do."""
+        session, restores = self.session, self.restores
+        applied = session.applied.for_answers_of(target.entry.name)
+        if not applied.steps and not restores and not session.awaits_verdict:
+            return None
+        keeps_events = self._context.content is not None
+        return AttemptSteps(
+            session, applied, restores=restores, keeps_events=keeps_events, translates=target.lane == "hub"
+        )
+
+    @property
+    def may_restore(self) -> bool:
+        """Whether masked values may be restored for the client, including those that steps of an entry mask later."""
+        applied = self.session.applied
+        return self.restores or (applied.restores and bool(applied.for_entries))
+
+    @property
+    def restores(self) -> bool:
+        """Whether masked values are restored in the response for the client."""
+        return self.session.applied.restores and bool(self.session.placeholders.values)
+
+    @property
+    def may_hide_later(self) -> bool:
+        """Whether a step may mask or refuse the request during the provider's work, or before an attempt."""
+        return self.session.applied.may_hide_later
+
+    @property
+    def refusal(self) -> GatewayError | None:
+        return self.session.refusal if self.session.has_ended_work else None
+
+    async def await_verdict(self) -> None:
+        await self.session.await_verdict()
+
+    async def until_refused(self, origin: AnswerOrigin, work: Callable[[], Awaitable[R]]) -> R:
+        try:
+            return await self.session.until_refused(work)
+        except RefusedByStep as refused:
+            request = origin.request
+            if refused is not self.refusal or refused.stop_text is None or request.prepare_from is None:
+                raise
+            raise await stopped_answer(
+                self._context,
+                request.incoming,
+                request.plan.first,
+                refused,
+                refused.stop_text,
+                STOPPED,
+                origin.reported_usage,
+            ) from None
+
+    async def check_for_target(self, request: PlannedRequest, target: Target) -> PlannedRequest:
+        """Return ``request`` after the steps that only apply to the entry of ``target``. Raises ``GatewayError``."""
+        if not self.session.applied.for_entries:
+            return request
+        steps = [step for step in self.session.applied.for_entries if step.applies_to_entry(target.entry.name)]
+        if not steps or request.prepare_from is None:
+            return request
+        names, incoming = tuple(step.name for step in steps), request.incoming
+        if names not in self._by_entries:
+            texts = await ConversationTexts.of(incoming, self.session.parts)
+            try:
+                texts = await self.session.check_texts(steps, texts)
+            except RefusedByStep as refused:
+                if refused.stop_text is None:
+                    raise
+                raise await stopped_answer(
+                    self._context, incoming, target, refused, refused.stop_text, STOPPED
+                ) from None
+            self._by_entries[names] = request.with_incoming(texts.incoming)
+        return self._by_entries[names]
+
+
+async def begin_checks(planning: Planning) -> None:
+    """Find the steps that apply to a request. If they may mask or refuse, the gateway stores its turns itself.
+
+    Raises ``GatewayError``: 400 for an unknown step, 429 or 402 for a client without allowance."""
+    incoming = planning.incoming
+    session = begin_session(planning.context, planning.scope, incoming.api, incoming, planning.options.steps)
+    if session is None:
+        return
+    checks = SessionChecks(session, planning.context, incoming)
+    planning.context = planning.context.with_checks(checks)
+    if session.applied.enforces:
+        planning.state_scope = planning.state_scope.kept_here(refuses_foreign=session.applied.refuses_unchecked)
+    planning.reservation = await reserve_first(planning.context, planning.request())
+
+
+async def check_turns(planning: Planning) -> None:
+    """Run the steps on the whole conversation. Raises ``GatewayError``."""
+    checks = planning.context.checks
+    if not isinstance(checks, SessionChecks):
+        return
+    session, incoming = checks.session, planning.incoming
+    if not (session.applied.at_request or session.applied.at_during):  # nothing sees the request yet
+        session.start_concurrent_steps(None)
+        return
+    try:
+        texts = await session.check_texts(
+            session.applied.at_request, await ConversationTexts.of(incoming, session.parts)
+        )
+    except RefusedByStep as refused:
+        if refused.stop_text is None:
+            raise
+        target = planning.plan.first
+        raise await stopped_answer(planning.context, incoming, target, refused, refused.stop_text, STOPPED) from None
+    checks.start_concurrent_steps(texts, later=planning.turn.background is not None)
+    if texts.incoming is not incoming:
+        await _recall_masked(planning, checks, texts.incoming)
+
+
+async def _recall_masked(planning: Planning, checks: SessionChecks, masked: Incoming) -> None:
+    """Continue with ``masked``, the conversation with its masks. The recorder of its turn stores only the part that
+    the client sent, with the values that are restored for the client."""
+    session, original, recalled = checks.session, checks.original, planning.incoming
+    if planning.turn.records and original is not None:
+        if all(original.members.get(name) is recalled.members.get(name) for name in ("input", "messages")):
+            kept = {name: masked.members.get(name, raw) for name, raw in original.members.items()}
+            own = attrs.evolve(original, body=msgspec.json.encode(kept), members=kept)
+        else:  # the body also has turns or items that were stored before
+            texts = await ConversationTexts.of(original, session.parts)
+            own = (await session.repeat_masks(session.applied.at_request, texts)).incoming
+        planning.incoming = await offload(own.size, _with_own_values, own, session)
+        await recall_turns(planning)
+    planning.incoming = masked
+
+
+def _with_own_values(incoming: Incoming, session: StepSession) -> Incoming:
+    """Return ``incoming`` with the masked values in place of the placeholders that are restored for the client.
+    Reasoning stays unchanged, because it may be signed."""
+    texts = RequestTexts.of(incoming.api, incoming.body, session.parts)
+    edits = session.restoring_edits(one for one in texts.passages if one.part != "reasoning")
+    return with_body(incoming, texts.replace(edits)) if edits else incoming
+
+
+async def check_items(exchange: Exchange, body: bytes) -> bytes:
+    """Return ``body``, items of a conversation that the gateway will store, with the masks of the steps. Values that
+    are restored for the client stay, as in stored turns. Raises ``GatewayError``."""
+    context = exchange.context
+    api, requested = context.codec.api, read_headers(context.client_request).steps
+    session = begin_session(context, exchange.scope, api, Incoming(api, body, {}, None, False), requested)
+    if session is None:
+        return body
+    try:
+        texts = await offload(len(body), RequestTexts.of, "conversations", body)
+    except NotJson:
+        return body  # refused later
+    applied = session.applied
+    texts = await session.check_texts((*applied.at_request, *applied.at_during), texts)
+    shown = (one for one in texts.passages if one.part != "reasoning")
+    if edits := await offload(len(texts.body), session.restoring_edits, shown):
+        texts = await texts.with_edits(edits)
+    return texts.body

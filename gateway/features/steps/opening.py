@@ -1,0 +1,93 @@
+"""Opens the steps of a configuration, as checks of requests and responses."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import trio
+
+from gateway.config.settings import Config
+from gateway.features.steps.conversations import begin_checks, check_items, check_turns
+from gateway.features.steps.loading import load_steps
+from gateway.features.steps.sessions import OpenedSteps, admit_endpoint, admit_kept
+from gateway.http.late_imports import load_module
+from gateway.request.client_request import ClientRequest
+from gateway.request.parse import Incoming
+from gateway.routing.plan import Plan
+from gateway.seams.hooks import Hooks
+from gateway.seams.plan import BatchChecks
+from gateway.seams.running import Ports, Running
+
+_RELAYED: Final = "gateway.features.steps.relayed_requests"
+_BATCHES: Final = "gateway.features.steps.batch_lines"
+
+
+class StepChecks:
+    """The checks of requests that are no conversations: ``RequestChecks``. Few gateways serve them all, so their code
+    is imported with the first request."""
+
+    async def admit_endpoint(self, context: Any, endpoint: str, route: tuple[str, str] = ("", "")) -> None:
+        admit_endpoint(context, endpoint, route)
+
+    async def admit_kept(self, service: Any, client_request: ClientRequest, endpoint: str) -> None:
+        admit_kept(service, client_request, endpoint)
+
+    async def check_json(self, inbound: Any, incoming: Incoming, plan: Plan) -> Incoming:
+        checked: Incoming = await (await load_module(_RELAYED)).check_json(inbound, incoming, plan)
+        return checked
+
+    async def check_form(
+        self, inbound: Any, arriving: AsyncIterator[bytes], length: int | None, boundary: bytes, spool: Any
+    ) -> tuple[AsyncIterator[bytes], int | None]:
+        code = await load_module(_RELAYED)
+        checked: tuple[AsyncIterator[bytes], int | None] = await code.check_form(
+            inbound, arriving, length, boundary, spool
+        )
+        return checked
+
+    async def check_items(self, exchange: Any, body: bytes) -> bytes:
+        return await check_items(exchange, body)
+
+    async def batch_checks(self, exchange: Any) -> BatchChecks:
+        checks: BatchChecks = (await load_module(_BATCHES)).LineChecks(exchange)
+        return checks
+
+
+class OpenSteps(OpenedSteps):
+    """The steps of one configuration, whose resources are open until the last request that uses them."""
+
+    hooks = Hooks(before_turns=(begin_checks,), after_turns=(check_turns,), request_checks=(StepChecks(),))
+    has_tasks = True
+
+    def __init__(self, config: Config, ports: Ports, before: OpenedSteps | None) -> None:
+        self.settings = config.steps
+        self.steps = load_steps(config, None if before is None else before.steps)
+        self._store = ports.store
+        self._is_reload = ports.is_reload
+
+    def use(self) -> None:
+        self.steps.begin()  # before those of the configuration before end
+
+    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        """Open the resources, and close them after ``ending``. Raises ``ConfigError`` if one fails at the start."""
+        steps = self.steps
+        try:
+            async with trio.open_nursery() as nursery:
+                if self._is_reload:
+                    task_status.started()
+                    await steps.open_reloaded(nursery, self._store)
+                else:
+                    await steps.open(nursery, self._store)
+                    task_status.started()
+                await ending.wait()
+                await steps.finish()
+        except BaseExceptionGroup:
+            if steps.failed is not None and not self._is_reload:
+                raise steps.failed from None
+            raise
+
+
+def open_steps(config: Config, ports: Ports, before: Running | None) -> OpenSteps:
+    """Return the steps of ``config``, with the state of unchanged ones of ``before``. Raises ``ConfigError``."""
+    if isinstance(before, OpenSteps) and before.settings is config.steps:  # only clients have changed
+        return before
+    return OpenSteps(config, ports, before if isinstance(before, OpenSteps) else None)
