@@ -204,7 +204,6 @@ ROWS_OF_SERVICE = {
     "pending_batches": "counters of limits",
     "contents": "records for observers",
     "finished": "records for observers",
-    "steps": "steps: simultaneous calls, failures in a row, clean texts",
 }  # fmt: skip
 ROWS_OF_FEATURES = {
     "admin": SETTINGS,
@@ -221,6 +220,7 @@ ROWS_OF_FEATURES = {
     "other_endpoints": SETTINGS,
     "files": SETTINGS,
     "secret_stores": SETTINGS,
+    "steps": "steps: simultaneous calls, failures in a row, clean texts",
     "request_members": SETTINGS,
     "cache_acts": "marks for prompt caches",
 }

@@ -12,7 +12,8 @@
   ``json_trees`` decodes JSON, and ``json_texts`` finds values in its bytes. ``batch_texts`` and ``form_texts`` are
   the same for lines of batch files and for multipart forms.
 - ``response_texts`` finds the strings of a response that its reader does not report, ``answer_texts`` the texts of
-  responses that are no conversation, ``relayed_bodies`` and ``relayed_stream`` release these. ``exemptions`` lists the
+  responses that are no conversation, ``relayed_bodies`` and ``relayed_stream`` release these, with
+  the base in ``transforms``. ``exemptions`` lists the
   strings that are no text.
 - ``endpoints`` lists those that steps check. ``advice`` describes the consequences of steps for ``trigate check``
   and ``trigate explain``.

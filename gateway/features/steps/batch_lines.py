@@ -21,6 +21,7 @@ from gateway.features.steps.json_texts import NotJson
 from gateway.features.steps.scope import ClientFacts
 from gateway.features.steps.session import StepSession
 from gateway.features.steps.sessions import begin_session, steps_of
+from gateway.features.steps.transforms import StepTransform
 from gateway.features.steps.verdicts import RefusedByStep, unchecked_content, unchecked_endpoint
 from gateway.http.offload import offload
 from gateway.http.paths import canonical
@@ -230,13 +231,13 @@ class CheckTurns:
             await trio.lowlevel.checkpoint()
 
 
-class LineBuffer:
+class LineBuffer(StepTransform):
     """A buffer that passes on whole lines, each after ``check``: a ``Transform``."""
 
-    may_cut = is_over = False
-    may_wait = has_changed = True
+    has_changed = True
 
     def __init__(self, check: Callable[[bytes, int], Awaitable[bytes]]) -> None:
+        super().__init__()
         self._check = check
         self._held: list[bytes] = []
         self._size = 0
@@ -263,12 +264,6 @@ class LineBuffer:
         checked = await self._check(line, self._count)
         await self._turns.end_line()
         return checked
-
-    def close(self) -> None:
-        """Do nothing: no cache waits for the verdict."""
-
-    async def verdict(self) -> bool:
-        return False
 
     def _hold(self, piece: bytes) -> None:
         self._size += len(piece)

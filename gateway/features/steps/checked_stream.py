@@ -16,6 +16,7 @@ from gateway.features.steps.response_steps import ResponseSteps
 from gateway.features.steps.runner import StepFailed
 from gateway.features.steps.runs import TEXT_TYPES
 from gateway.features.steps.shown_choices import ShownChoices
+from gateway.features.steps.transforms import StepTransform
 from gateway.features.steps.verdicts import RefusedByStep
 from gateway.http.offload import offload
 from gateway.seams.open_response import OpenedResponse
@@ -36,20 +37,18 @@ COUNTED: Final = 64 * 1024
 """Characters of held text beyond which they are counted."""
 
 
-class CheckedStream:
+class CheckedStream(StepTransform):
     """A provider's stream whose text its steps release: a ``StreamTransform``.
 
-    It releases the provider's own events, or released events if ``checks`` translate. ``usage`` is the usage that the
+    It releases the provider's own events, or released events if ``checks`` translate. It is over once the client has
+    the end of all choices, or the events of a step that ends the answer. ``usage`` is the usage that the
     provider reported, ``characters`` the number of characters that it sent, whatever was released."""
 
-    has_changed = False
-
     def __init__(self, checks: ResponseSteps, opened: OpenedResponse) -> None:
+        super().__init__()
         assert opened.framing is not None, "it is a stream"
         self.may_cut = checks.may_cut
         self.may_wait = checks.may_wait
-        self.is_over = False
-        """True once the client has the end of all choices, or the events of a step that ends the answer."""
         self.usage: Usage | None = None
         self.characters = 0
         self._checks = checks
@@ -63,8 +62,6 @@ class CheckedStream:
         self._waiting = StreamProgress()  # of the keep-alives that wait for a step
         self._opening: int | None = None
         """The number of such keep-alives with which a stream begins if the last event is one."""
-        self._has_ended = trio.Event()
-        self._is_clean = False
         self._readers: dict[int, Reader] = {}
         self._chains: dict[int, Chain] = {}
         self._plain: PlainText | None = None
@@ -109,13 +106,6 @@ class CheckedStream:
         self._note_end()
         return released
 
-    def close(self) -> None:
-        self._has_ended.set()
-
-    async def verdict(self) -> bool:
-        await self._has_ended.wait()
-        return self._is_clean
-
     def _stop_events(self, refused: RefusedByStep) -> bytes:
         """Return the events with which the step ends the answer. Raises ``refused`` if it has none."""
         self._checks.note_refusal(refused)
@@ -130,7 +120,7 @@ class CheckedStream:
 
     def _note_end(self) -> None:
         self.is_over = True
-        self._is_clean = not any(chain.has_masked for chain in self._chains.values())
+        self.is_clean = not any(chain.has_masked for chain in self._chains.values())
 
     def _note_keep_alive(self, opening: int) -> None:
         """Pass on a keep-alive that waits for a step, unless it is one with which every stream begins."""
@@ -375,22 +365,20 @@ class CheckedStream:
         return found
 
 
-class CheckedBody:
+class CheckedBody(StepTransform):
     """A complete response of a conversation whose client requested a stream: a ``StreamTransform`` that gives the lane
     events."""
 
-    may_cut = is_over = False
-    may_wait = has_changed = True
+    has_changed = True
 
     def __init__(self, checks: ResponseSteps, opened: OpenedResponse) -> None:
+        super().__init__()
         self.usage: Usage | None = None
         self.characters = 0
         self.reader = Gate().reader
         self._checks = checks
         self._opened = opened
         self._body = bytearray()
-        self._has_ended = trio.Event()
-        self._is_clean = False
 
     async def feed(self, data: bytes) -> bytes:
         self._body += data
@@ -410,15 +398,8 @@ class CheckedBody:
         except RefusedByStep:
             self._opened.note_refusal()
             raise
-        self._is_clean = not self._checks.masked
+        self.is_clean = not self._checks.masked
         return frame_of(released)
-
-    def close(self) -> None:
-        self._has_ended.set()
-
-    async def verdict(self) -> bool:
-        await self._has_ended.wait()
-        return self._is_clean
 
     def unsent_usage(self) -> Usage | None:
         return self.usage

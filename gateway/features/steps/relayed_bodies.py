@@ -1,31 +1,27 @@
 """Responses of other endpoints than conversations, as their steps release them: each a ``Transform``."""
 
-import trio
-
 from gateway.access.body_memory import UNCOUNTED
 from gateway.features.steps.answer_texts import read_answer
 from gateway.features.steps.relayed_stream import TOO_LONG
 from gateway.features.steps.response_steps import ResponseSteps
+from gateway.features.steps.transforms import StepTransform
 from gateway.features.steps.verdicts import unavailable
 from gateway.http.offload import offload
 from gateway.seams.open_response import OpenedResponse
 
 
-class PassedBody:
+class PassedBody(StepTransform):
     """A response that passes after the verdict of the steps that run during the provider's work. Steps that only report
     see it after its end."""
 
-    may_cut = is_over = has_changed = False
-
     def __init__(self, checks: ResponseSteps, opened: OpenedResponse) -> None:
+        super().__init__()
         self.may_wait = checks.session.awaits_verdict
         self._session = checks.session
         self._opened = opened
         self._reporting = () if checks.holds_responses else checks.steps
         self._passed: list[bytes] = []
         self._size = 0
-        self._is_clean = False
-        self._has_ended = trio.Event()
 
     async def feed(self, data: bytes) -> bytes:
         if self._session.awaits_verdict:
@@ -38,7 +34,7 @@ class PassedBody:
         return data
 
     async def end(self) -> bytes:
-        self._is_clean = True
+        self.is_clean = True
         if self._reporting and self._size <= self._opened.answer_limit:
             self._session.spawn_report(self._report)
         else:
@@ -46,36 +42,24 @@ class PassedBody:
                 self._session.records.of(step.name, "response").note_too_long()
         return b""
 
-    def close(self) -> None:
-        self._has_ended.set()
-
-    async def verdict(self) -> bool:
-        await self._has_ended.wait()
-        return self._is_clean
-
     async def _report(self) -> None:
         body = b"".join(self._passed)
         texts = await offload(len(body), read_answer, self._opened.api, self._opened.content_type, body)
         await self._session.check_texts(self._reporting, texts, "response")
 
 
-class HeldRelayedBody:
+class HeldRelayedBody(StepTransform):
     """A response that is held until its steps have checked all of it. One that is too long passes unchecked, if no step
     refuses that."""
 
-    may_cut = is_over = False
-    may_wait = True
-
     def __init__(self, checks: ResponseSteps, opened: OpenedResponse) -> None:
-        self.has_changed = False
+        super().__init__()
         self._checks = checks
         self._opened = opened
         self._held: list[bytes] = []
         self._size = 0
         self._counted: float = UNCOUNTED
         self._is_too_long = False
-        self._is_clean = False
-        self._has_ended = trio.Event()
 
     async def feed(self, data: bytes) -> bytes:
         if self._is_too_long:
@@ -94,15 +78,8 @@ class HeldRelayedBody:
         body, opened = b"".join(self._held), self._opened
         texts = await offload(len(body), read_answer, opened.api, opened.content_type, body)
         checked = await self._checks.check_texts(texts, opened.keep_public)
-        self.has_changed, self._is_clean = checked is not texts, not self._checks.masked
+        self.has_changed, self.is_clean = checked is not texts, not self._checks.masked
         return checked.body
-
-    def close(self) -> None:
-        self._has_ended.set()
-
-    async def verdict(self) -> bool:
-        await self._has_ended.wait()
-        return self._is_clean
 
     def _pass_unchecked(self) -> bytes:
         """Return what has arrived of a response that is too long for a check, or raise ``GatewayError``."""

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 
 import attrs
-import trio
 
 from gateway.access.body_memory import UNCOUNTED
 from gateway.features.steps.answer_texts import AnswerTexts
@@ -19,6 +18,7 @@ from gateway.features.steps.masks import PassageEdit, Placeholders
 from gateway.features.steps.response_steps import ResponseSteps
 from gateway.features.steps.runner import StepFailed
 from gateway.features.steps.runs import HeldEvent, Run, RunBuilder, complete_run
+from gateway.features.steps.transforms import StepTransform
 from gateway.features.steps.verdicts import RefusedByStep
 from gateway.http.offload import offload
 from gateway.seams.open_response import OpenedResponse
@@ -136,12 +136,11 @@ class RelayedRunBuilder(RunBuilder):
 TOO_LONG: Final = "too_long"
 
 
-class RelayedStream:
+class RelayedStream(StepTransform):
     """The stages of an endpoint's event stream: a ``Transform``. No step sees comments."""
 
-    has_changed = is_over = False
-
     def __init__(self, checks: ResponseSteps, opened: OpenedResponse) -> None:
+        super().__init__()
         self.may_cut = checks.may_cut
         self.may_wait = checks.may_wait
         self._checks = checks
@@ -164,8 +163,7 @@ class RelayedStream:
             keep(b"")  # the client's bytes are no public view
         keep_events = None if keep is None else lambda events: keep(_bytes_of(events))
         self._chain = checks.chain_of(lambda: RelayedRunBuilder(opened.api), opened.cut, keep_events)
-        self._is_too_long = self._is_clean = False
-        self._has_ended = trio.Event()
+        self._is_too_long = False
 
     async def feed(self, data: bytes) -> bytes:
         try:
@@ -185,15 +183,8 @@ class RelayedStream:
         except RefusedByStep as refused:
             self._checks.note_refusal(refused)
             raise
-        self._is_clean = not self._chain.has_masked and not self._is_too_long
+        self.is_clean = not self._chain.has_masked and not self._is_too_long
         return released
-
-    def close(self) -> None:
-        self._has_ended.set()
-
-    async def verdict(self) -> bool:
-        await self._has_ended.wait()
-        return self._is_clean
 
     async def _after_verdict(self, released: bytes) -> bytes:
         """Return ``released`` once the steps that run during the provider's work have ended."""
