@@ -217,8 +217,7 @@ def _judge_steps(found: Examined) -> Judgement:
     if not config.steps:
         return Judgement()
     from gateway.config.step_checks import has_unresolved
-    from gateway.features.steps.advice import consequences
-    from gateway.features.steps.loading import load_steps
+    from gateway.features.steps.feature import consequences, load_steps
 
     faulty = {step[1] for one in found.mistakes if (step := _UNLOADABLE.match(one.path))}
     known = tuple(

@@ -143,7 +143,7 @@ def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], timeout: 
         click.echo(f"testing {count_text(len(checks), 'model')} …", err=True)
     try:
         if config.steps:
-            from gateway.features.steps.loading import try_steps  # imported only where it is needed
+            from gateway.features.steps.feature import try_steps  # imported only where it is needed
 
             run_or_exit(try_steps, config)  # otherwise the gateway's start would fail with a traceback
     except ConfigError as error:

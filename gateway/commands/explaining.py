@@ -36,7 +36,7 @@ from streams.events import UNAVAILABLE, Api, FailureReason
 from streams.surrogates import NOT_JSON
 
 if TYPE_CHECKING:
-    from gateway.features.steps.loaded import LoadedStep
+    from gateway.features.steps.feature import LoadedStep
 
 
 class RunningLimit(msgspec.Struct, frozen=True):
@@ -308,8 +308,7 @@ def _steps_of(config: Config, model: str, api: Api, plan: Plan, key: str | None)
     """Return the steps that apply to such a request at one of its targets. Raises ``ConfigError``."""
     if not config.steps:
         return ()
-    from gateway.features.steps.advice import steps_of_request
-    from gateway.features.steps.loading import load_steps
+    from gateway.features.steps.feature import load_steps, steps_of_request
 
     route = None if plan.route is None else plan.route.name
     steps = steps_of_request(config, load_steps(config), model, route, api, key)
@@ -318,7 +317,7 @@ def _steps_of(config: Config, model: str, api: Api, plan: Plan, key: str | None)
 
 
 def _step_text(step: "LoadedStep") -> str:
-    from gateway.features.steps.advice import describe_step
+    from gateway.features.steps.feature import describe_step
 
     return describe_step(step)
 
@@ -327,7 +326,7 @@ def _lane_text(found: Explanation, steps: Sequence["LoadedStep"], members: bool)
     """Return the lane of the first target, and all other changes to the request or the response."""
     target = found.target
     if steps and found.lane == "byte":
-        from gateway.features.steps.advice import steps_changing_lane
+        from gateway.features.steps.feature import steps_changing_lane
 
         if changers := steps_changing_lane(steps, target.entry.name):
             changer_names = ", ".join(changers)

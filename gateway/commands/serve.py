@@ -40,7 +40,7 @@ from streams.garbage import collect_startup_garbage, freeze_startup_objects
 
 if TYPE_CHECKING:
     from gateway.features.live_view.pages.workers import OtherWorkers
-    from gateway.features.steps.loaded import StepSet
+    from gateway.features.steps.feature import StepSet
     from gateway.shared.tables import SharedTables
 
 T = TypeVar("T")
@@ -380,7 +380,7 @@ def _supervise(
             judge(config)
             check_secrets(config)
             if config.steps:
-                from gateway.features.steps.loading import load_steps
+                from gateway.features.steps.feature import load_steps
 
                 load_steps(config)  # a worker could not start with a copy whose code cannot be loaded
 
@@ -412,7 +412,7 @@ async def _check_store(config: Config) -> None:
 async def _check_steps(config: Config, log: Log) -> None:
     """Load, open and close the steps once, for the same reason."""
     if config.steps:
-        from gateway.features.steps.loading import try_steps
+        from gateway.features.steps.feature import try_steps
 
         messages.warn_of_steps(config, await try_steps(config), log)
 

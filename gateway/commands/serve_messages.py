@@ -21,7 +21,7 @@ from gateway.routing.router import Router
 from gateway.serving.descriptors import descriptor_warning
 
 if TYPE_CHECKING:
-    from gateway.features.steps.loaded import StepSet
+    from gateway.features.steps.feature import StepSet
 
 
 def announce_listeners(config: Config, listeners: Sequence[OpenListener]) -> None:
@@ -100,7 +100,7 @@ def warn_of_settings(config: Config, log: Log) -> None:
 
 def warn_of_steps(config: Config, steps: "StepSet", log: Log) -> None:
     """Warn of consequences of steps that the operator may not want."""
-    from gateway.features.steps.advice import consequences
+    from gateway.features.steps.feature import consequences
 
     for kind, text in consequences(config, steps):
         if kind == "warning":

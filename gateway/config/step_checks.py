@@ -1,7 +1,7 @@
 """Checks of the items of ``steps``. Imported only for a configuration that has some.
 
-The kinds of steps are in ``gateway.features.steps.kinds``, which depends on this package; so it is looked up by its
-name."""
+The kinds of steps are those of ``gateway.features.steps.feature``, which depends on this package; so it is looked up by
+its name."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -26,7 +26,7 @@ from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError
 from streams.events import APIS
 
-KINDS_MODULE: Final = "gateway.features.steps.kinds"
+KINDS_MODULE: Final = "gateway.features.steps.feature"
 
 CONTENT: Final = "content"
 """The setting of an observer of your own: whether it gets texts. It is the gateway's, not the code's."""

@@ -54,7 +54,7 @@ def run(
     masked value. With a number for ``hold``, a step may also find the beginning of a value. Raises ``ValueError`` for a
     request or response that is none of ``api``, and for a mask with ``hold="nothing"``. Do not call it in an event
     loop."""
-    from gateway.features.steps.harness import StepHarness
+    from gateway.features.steps.feature import StepHarness
 
     harness = StepHarness(step, action, hold)
     found, sent = harness.run_request(api, request)

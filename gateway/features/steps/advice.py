@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from gateway.config.loading import Config
-from gateway.config.settings import Remark
+from gateway.config.settings import Config, Remark
 from gateway.features.steps.endpoints import closed_endpoints
 from gateway.features.steps.loaded import LoadedStep, StepSet
 from gateway.features.steps.scope import ClientFacts

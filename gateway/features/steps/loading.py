@@ -20,7 +20,7 @@ import trio
 
 from configfile.document import ConfigError, Mistake
 from configfile.wording import Wrong, nearest
-from gateway.config.loading import Config
+from gateway.config.settings import Config
 from gateway.config.step_checks import CONTENT, StepPlan, contradictions, planned_step
 from gateway.config.steps import StepSettings
 from gateway.features.steps.kinds import KINDS, KindContext, KindRow

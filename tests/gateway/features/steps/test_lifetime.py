@@ -12,6 +12,7 @@ import trio
 from configfile.document import ConfigError
 from gateway.commands.listening import LOCAL
 from gateway.config.loading import Config
+from gateway.features.steps.feature import opened_steps
 from gateway.open_service import open_service
 from gateway.reload import ReloadableApp
 from gateway.serving.lifecycle import Lifecycle
@@ -97,7 +98,7 @@ async def test_a_resource_is_open_while_the_gateway_serves(tmp_path):
 
 async def test_a_reload_keeps_unchanged_resources_and_closes_the_others_after_their_last_request(tmp_path):
     async with serving(pools(tmp_path, 1, 2)) as app:
-        old = app.current[1].steps
+        old = opened_steps(app.current[1].features)
         assert old is not None
         old.acquire()  # a request that runs during the reload
         app.change(pools(tmp_path, 1, 3))
@@ -105,7 +106,7 @@ async def test_a_reload_keeps_unchanged_resources_and_closes_the_others_after_th
         assert [step.callable is not None for step in old.steps] == [True, True]
         old.release()
         await until(tmp_path, "open 1", "open 2", "open 3", "close 2")
-        new = app.current[1].steps
+        new = opened_steps(app.current[1].features)
         assert new is not None
         assert [step.callable is not None for step in new.steps] == [True, True]
     assert sorted(read_log(tmp_path)[4:]) == ["close 1", "close 3"]
@@ -118,7 +119,7 @@ async def test_a_reload_can_add_and_remove_all_steps(tmp_path):
         await until(tmp_path, "open 1")
         app.change(step_config(tmp_path, "  []\n", CODE))
         await until(tmp_path, "open 1", "close 1")
-        assert app.current[1].steps is None
+        assert opened_steps(app.current[1].features) is None
 
 
 async def test_a_reload_with_a_fault_in_its_steps_changes_nothing(tmp_path, caplog):
@@ -135,7 +136,7 @@ async def test_a_reload_with_a_fault_in_its_steps_changes_nothing(tmp_path, capl
 async def test_a_resource_that_cannot_open_after_a_reload_is_logged_and_checks_nothing(tmp_path, caplog):
     async with serving(pools(tmp_path, 1)) as app:
         app.change(pools(tmp_path, 0))
-        steps = app.current[1].steps
+        steps = opened_steps(app.current[1].features)
         assert steps is not None
         await steps.resources[0].settled.wait()
         assert steps.steps[0].callable is None
@@ -144,7 +145,7 @@ async def test_a_resource_that_cannot_open_after_a_reload_is_logged_and_checks_n
 
 async def test_a_resource_that_crashes_ends_its_step_and_not_the_gateway(tmp_path, caplog):
     async with serving(step_config(tmp_path, "  - use: ./steps.py:crashing\n", CODE)) as app:
-        steps = app.current[1].steps
+        steps = opened_steps(app.current[1].features)
         assert steps is not None
         with trio.fail_after(20):
             while steps.steps[0].callable is not None:  # noqa: ASYNC110  # it crashes on its own
