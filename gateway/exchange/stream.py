@@ -107,7 +107,7 @@ class StartedStream(StartedAnswer):
     lane: Lane
     _transform: StreamTransform | None = None
     _released: AsyncIterator[bytes] | None = None
-    """What the transform releases."""
+    """The pieces that the transform releases."""
     has_begun = False
 
     def __init__(

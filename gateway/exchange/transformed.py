@@ -38,10 +38,11 @@ class ProviderWait:
 async def transformed_pieces(
     transform: Transform, source: AsyncIterator[bytes], watch: Watch, wait: ProviderWait, *, is_stream: bool = True
 ) -> AsyncIterator[bytes]:
-    """Yield what ``transform`` releases of ``source``. Raises ``GatewayError`` for a refusal, and what ``source`` does.
+    """Yield the bytes that ``transform`` releases of ``source``. Raises ``GatewayError`` for a refusal, and the errors
+    of ``source``.
 
-    The limits of ``watch`` on silence do not count the time of the transform. That of the first content ends with the
-    first bytes of a stream, because the transform may hold all of it."""
+    The limits of ``watch`` on silence do not count the time of the transform. The limit of the first content ends
+    with the first bytes of a stream, because the transform may hold all of it."""
     is_counting = True  # the limit on silence counts, first from the headers on
     try:
         while True:

@@ -5,9 +5,10 @@ asks it before each attempt, and for a ``ResponseChecks`` once the target's requ
 nothing concerns the response, which then costs nothing.
 
 **A transform** changes the bytes of one response, which arrive in pieces of any size. The kernel reads a piece, awaits
-``feed``, and sends what that returns; ``end`` follows the last piece. What the client may not have yet, the transform
-holds. It counts what it holds by ``OpenedResponse.count_held``, which waits while the client's other responses need the
-memory. The same protocol serves streams of conversations, bodies and streams of other endpoints, and lines of files.
+``feed``, and sends what that returns; ``end`` follows the last piece. The transform holds the texts that the client
+may not have yet. It counts them by ``OpenedResponse.count_held``, which waits while the client's other responses need
+the memory. The same protocol serves streams of conversations, bodies and streams of other endpoints, and lines of
+files.
 
 - **Events instead of bytes.** The transform of a conversation's stream may give the client's lane events, in the
   framing ``gateway.streaming.released``. Then it ``translates``, whatever the lane was. Otherwise it releases the
@@ -113,8 +114,8 @@ class ReleasedEvents(Reader, Protocol):
 class StreamTransform(Transform, Protocol):
     """The change of a conversation's stream.
 
-    ``reader`` reads what is released for a lane of the provider's API. ``usage`` and ``characters`` are those that the
-    provider sent, whatever was released."""
+    ``reader`` reads the released events for a lane of the provider's API. ``usage`` and ``characters`` are those that
+    the provider sent, whatever was released."""
 
     usage: Usage | None
     characters: int
@@ -136,7 +137,7 @@ class PublicTexts(Protocol):
 
 
 class ResponseChecks(Protocol):
-    """What happens to the response of one attempt.
+    """The checks of the response of one attempt.
 
     ``restores``: values of the request that were hidden return to the client. ``translates``: the client's lane gets
     events. ``masked``: a text was hidden."""
@@ -187,7 +188,7 @@ class ResponseChecks(Protocol):
 
 
 class ExchangeChecks(Protocol):
-    """What happens to the texts of one exchange.
+    """The checks of the texts of one exchange.
 
     ``restores``: the response for the client has hidden values, which no provider has seen, in place of their
     placeholders. ``may_restore``: the response of this or a later attempt may have them. ``may_hide_later``: a text of

@@ -12,10 +12,10 @@ context.
 text would pass unseen. The kernel awaits ``admit_endpoint`` before it reads any request that is no conversation, then
 the method for the request's form, before edits and targets. ``BatchChecks`` belong to one request about a batch.
 
-- **Errors.** What rejects raises ``GatewayError``, or ``StoppedAnswer`` for an answer of its own.
+- **Errors.** A step that rejects the request raises ``GatewayError``, or ``StoppedAnswer`` for an answer of its own.
 - **Cancellation.** A client that leaves cancels the step. It leaves no task behind: what continues while the provider
   works runs in the nursery of the request's scope.
-- **Observers** see the request only after the last step. ``ExchangeChecks.may_hide_later`` delays that further.
+- **Observers** see the request only after the last step. ``ExchangeChecks.may_hide_later`` may delay that.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -62,7 +62,7 @@ class BatchChecks(Protocol):
         ...
 
     def require_checked(self, names: frozenset[str]) -> None:
-        """Raise ``GatewayError`` (403) unless a batch's file, which passed ``names``, passed all that it must."""
+        """Raise ``GatewayError`` (403) unless a batch's file, which passed ``names``, lacks no required check."""
         ...
 
     def refuse_file(self) -> None:

@@ -102,7 +102,7 @@ class SessionChecks:
     """The steps of one exchange, for its attempts and its response."""
 
     def __init__(self, session: StepSession, context: ExchangeContext, original: Incoming | None = None) -> None:
-        """``original`` is the request of a conversation without its earlier turns."""
+        """Use ``session``. ``original`` is the request of a conversation without its earlier turns."""
         self.session = session
         self.original = original
         self._context = context

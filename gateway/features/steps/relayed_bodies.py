@@ -49,8 +49,8 @@ class PassedBody(StepTransform):
 
 
 class HeldRelayedBody(StepTransform):
-    """A response that is held until its steps have checked all of it. One that is too long passes unchecked, if no step
-    refuses that."""
+    """A response that is held until its steps have checked all of it. A longer one than ``limits.answer`` passes
+    unchecked, if no step refuses that."""
 
     def __init__(self, checks: ResponseSteps, opened: OpenedResponse) -> None:
         super().__init__()
