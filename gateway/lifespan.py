@@ -25,7 +25,7 @@ CUT_FLUSH: Final = 2.0
 
 def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> None:
     """Start the process's tasks with ``app``, and end them in order with it: background turns, the removal of expired
-    state, probes, providers' model lists and counters, and those of features."""
+    state, probes and counters, and those of features."""
     store, background = service.store, service.background
     watching = trio.CancelScope()
 
@@ -35,7 +35,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
                 nursery.start_soon(_summarise, service)
                 nursery.start_soon(service.pending_batches.run)
                 nursery.start_soon(service.health.prober.run, service.upstream)
-                nursery.start_soon(service.provider_lists.run, service.upstream)
                 if has_provider_runs(service):
                     nursery.start_soon(query_provider_runs, service)
 

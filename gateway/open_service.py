@@ -113,7 +113,6 @@ def open_service(
     finished, contents = open_observers(opened_steps(service.features), authenticator, ledger)
     contents = open_traced_texts(config, authenticator, ledger, tracing, contents)
     service = attrs.evolve(service, finished=finished, contents=contents)
-    service.provider_lists.follow(config, service.credentials)
     _use_features(service)
     return service
 
@@ -131,10 +130,11 @@ def with_features(
         service.lifecycle, service.admission.shares, service.balancer, service.background, service.store,
         service.shared, secrets=secrets, clients=service.clients,
         options=options, is_reload=service.hooks is not NO_HOOKS,
+        credentials=(credentials := sources_of(config, service.credentials)),
     )  # fmt: skip
     features = open_features(config, ports, service.features)
     hooks = combine(one.hooks for one in features.values())
-    credentials = {**sources_of(config, service.credentials), **dict(hooks.credentials)}
+    credentials.update(hooks.credentials)
     return attrs.evolve(service, features=features, hooks=hooks, credentials=credentials)
 
 
@@ -168,7 +168,6 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
     config = attrs.evolve(config, people=service.authenticator.people)
     service.upstream.set_limits(config.limits.upstream_connections, max_chunk(config))
     service.health.apply_config(config)
-    service.provider_lists.follow(config, service.credentials)
     return attrs.evolve(
         service, limits=config.limits,
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),

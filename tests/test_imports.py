@@ -86,7 +86,7 @@ ARROWS: Final = {
         providers.auth providers.catalog providers.errors providers.grammar providers.neutral request
         routing seams serving shared stores streaming telemetry upstream""",
     "gateway.endpoints": """
-        access allowances config conversations exchange http ledger providers.apis providers.endpoints
+        access allowances config conversations exchange http ledger providers.apis
         providers.interactions providers.neutral providers.responses request routing seams serving stores""",
     "gateway.open_parts": """
         access allowances config counters health kept_objects ledger open_store seams serving

@@ -2,7 +2,7 @@
 
 - ``inference``: requests for providers, ``hosted_claude`` those of clouds' clients; ``count_tokens``, ``compact``:
   token counts and compactions.
-- ``models`` (in the ``model_shapes`` of each API), ``health``: reports.
+- ``health``: reports.
 - ``responses``, ``conversations``, ``interactions``: stored objects; ``stored_turns``: the turns of any API;
   ``provider_kept``: objects that a provider stores.
 - ``border`` turns a request into an exchange, ``request_body`` reads its body; ``request_guard`` rejects hostile

@@ -32,11 +32,6 @@ VIEWS: Final = (
     ("interactions", "interaction_views", _INTERACTIONS.root + _INTERACTIONS.path, (
         ("/{id}", READING, "retrieve"), ("/{id}", _DELETE, "delete"), ("/{id}/cancel", _POST, "cancel"),
     )),
-    ("models", "model_views", "/v1", (
-        ("/models", READING, "list_models"), ("/models/{model}", READING, "show_model"),
-        ("beta/models", READING, "list_models"), ("beta/models/{model}", READING, "show_model"),
-        ("/audio/voices", READING, "voices"), ("/audio/models", READING, "speech_models"),
-    )),
 )  # fmt: skip
 """The modules with views, the functions that make these, and for each path and its methods the view."""
 
@@ -55,12 +50,8 @@ def own_routes(config: Config, service: Service) -> Iterator[HttpRoute]:
             yield HttpRoute(root + path, views.view(name), methods, for_programs=True)
     if "litellm" in config.compatibility:
         from gateway.endpoints.hosted_claude import hosted_claude_routes
-        from gateway.http.compatible import GROUP_INFO, MODEL_INFO
 
         yield from hosted_claude_routes(service)
-        views = LateViews(("gateway.endpoints.models",), "model_views", (service,))
-        yield HttpRoute(MODEL_INFO, views.view("litellm_models"), for_programs=True)
-        yield HttpRoute(GROUP_INFO, views.view("litellm_groups"))
     if config.websocket:
         sockets = LateViews(("gateway.endpoints.websocket.connection",), "websocket_views", (service,))
         yield HttpRoute("/v1/responses", sockets.view("responses"), (WEBSOCKET,))

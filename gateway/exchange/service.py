@@ -15,7 +15,6 @@ from gateway.config.limits import Limits
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.hedged import HedgeShares
 from gateway.features.live_view.live import LiveView, NoLiveView, OtherLiveViews
-from gateway.features.model_lists.lists import ProviderLists
 from gateway.health.health import Health
 from gateway.kept_objects.inventory import Inventory
 from gateway.kept_objects.owned_ids import AccountDirectory
@@ -77,7 +76,7 @@ class Service:
       websocket's client. ``check_streams`` checks every sent stream against its API's grammar.
     - ``replaced`` is set when a new configuration takes over.
     - ``rejections`` are the parts of requests that providers rejected, ``hedge_shares`` the routes' shares of hedges.
-      ``balancer`` orders the targets of a group. ``provider_lists`` are the models that providers list.
+      ``balancer`` orders the targets of a group.
     - ``credentials`` are the sources of credentials that are not in the configuration, by entry name.
     - ``store`` stores turns. ``inventory`` lists the objects that providers store
       for clients in ``accounts``; ``None`` without storage. ``pending_batches`` are the estimated costs of running
@@ -113,7 +112,6 @@ class Service:
     other_workers: OtherLiveViews | None = None
     tracing: ExchangeTracer = attrs.field(factory=ExchangeTracer)
     credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)
-    provider_lists: ProviderLists = attrs.field(factory=ProviderLists)
     replaced: Replaced = attrs.field(factory=Replaced)
     accounts: AccountDirectory = attrs.field(factory=AccountDirectory)
     inventory: Inventory | None = None

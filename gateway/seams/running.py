@@ -36,6 +36,7 @@ from gateway.seams.secrets import SecretReader
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
 from gateway.upstream.client import Upstream
+from gateway.upstream.request import CredentialSource
 
 if TYPE_CHECKING:
     from gateway.shared.tables import SharedTables
@@ -91,7 +92,8 @@ class Ports:
     features above in the order, by name. ``options`` are those of ``trigate serve`` that belong to features, for the
     first configuration. ``secrets`` are those in stores; ``None`` without any, and if only clients have changed.
     ``clients`` are those that are stored (``gateway.seams.identify``). ``is_reload``: the process serves another
-    configuration already, so that an error of a task may not end it."""
+    configuration already, so that an error of a task may not end it. ``credentials`` are the sources of credentials by
+    the names of entries, complete when ``use`` is called."""
 
     router: Router
     authenticator: Authenticator
@@ -110,6 +112,7 @@ class Ports:
     secrets: SecretReader | None = None
     clients: ClientSource = attrs.field(factory=ClientSource)
     is_reload: bool = False
+    credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)
 
 
 class OpenFeature(Protocol):

@@ -184,7 +184,7 @@ SETTINGS = "not a structure that clients fill"
 ROWS_OF_SERVICE = {
     "router": SETTINGS, "lifecycle": SETTINGS, "limits": SETTINGS, "keep_alive": SETTINGS, "authenticator": SETTINGS,
     "strict": SETTINGS, "websocket_idle": SETTINGS, "check_streams": SETTINGS, "credentials": SETTINGS,
-    "provider_lists": SETTINGS, "replaced": SETTINGS, "accounts": SETTINGS,
+    "replaced": SETTINGS, "accounts": SETTINGS,
     "clients": SETTINGS,
     "tracing": SETTINGS, "other_workers": SETTINGS,
     "upstream": "connections to providers",
@@ -223,6 +223,8 @@ ROWS_OF_FEATURES = {
     "steps": "steps: simultaneous calls, failures in a row, clean texts",
     "request_members": SETTINGS,
     "cache_acts": "marks for prompt caches",
+    "live_view": "live view",
+    "model_lists": SETTINGS,
 }
 ROWS_OF_WORKERS = {
     "memory": SETTINGS, "workers": SETTINGS, "seat": SETTINGS, "clock": SETTINGS,

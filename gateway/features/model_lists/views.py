@@ -10,16 +10,16 @@ from typing import Any, Final, Literal, TypeAlias
 
 from gateway.access.authentication import Authenticator
 from gateway.endpoints.answers import Call, handler_of
-from gateway.endpoints.model_shapes import (
+from gateway.endpoints.plain_answers import json_response, request_ids
+from gateway.exchange.service import Service
+from gateway.features.model_lists.lists import ProviderLists
+from gateway.features.model_lists.shapes import (
     anthropic_model,
     gemini_model,
     litellm_group,
     litellm_model,
     openai_model,
 )
-from gateway.endpoints.plain_answers import json_response, request_ids
-from gateway.exchange.service import Service
-from gateway.features.model_lists.lists import ProviderLists
 from gateway.http.offload import offload_always
 from gateway.http.paths import SERVED_METHODS, is_anthropic, shorten_path
 from gateway.http.response import JSON_HEADERS, Response
@@ -42,9 +42,9 @@ _ERRORS: Final[dict[Shape, Api]] = {"openai": "chat", "anthropic": "messages", "
 """The API whose error format each form's clients read."""
 
 
-def model_views(service: Service) -> Mapping[str, Handler]:
+def model_views(service: Service, lists: ProviderLists) -> Mapping[str, Handler]:
     """Return the handlers of the lists by name."""
-    models = ModelList(service.router, service.authenticator, service.provider_lists)
+    models = ModelList(service.router, service.authenticator, lists)
     views = (
         models.list_models, models.show_model, models.voices, models.speech_models, models.litellm_models,
         models.litellm_groups,
@@ -147,7 +147,7 @@ class ModelList:
                 first, last = (page[0].id, page[-1].id) if page else (None, None)
                 data = [self._model_json(model, shape) for model in page]
                 return {"data": data, "has_more": has_more, "first_id": first, "last_id": last}
-            case _:  # Codex reads ``models``: see ``model_shapes``
+            case _:  # Codex reads ``models``: see ``shapes``
                 data = [self._model_json(model, shape) for model in models]
                 return {"object": "list", "data": data, "models": []}
 

@@ -1,0 +1,62 @@
+"""Opens the lists of models: their paths, and the lists of providers."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import trio
+
+from gateway.config.settings import Config
+from gateway.exchange.service import Service
+from gateway.features.model_lists.lists import ProviderLists
+from gateway.seams.hooks import Hooks
+from gateway.seams.route import HttpRoute
+from gateway.seams.running import Ports, Running
+from gateway.serving.fast_route import LateViews
+
+PATHS: Final = (
+    ("/v1/models", "list_models"), ("/v1/models/{model}", "show_model"),
+    ("/v1beta/models", "list_models"), ("/v1beta/models/{model}", "show_model"),
+    ("/v1/audio/voices", "voices"), ("/v1/audio/models", "speech_models"),
+)  # fmt: skip
+"""Each path with its view."""
+
+
+class ModelLists(Running):
+    """The lists of a configuration. Providers' lists outlive it."""
+
+    has_tasks = True
+
+    def __init__(self, lists: ProviderLists, config: Config, ports: Ports) -> None:
+        self.lists = lists
+        self.hooks = Hooks(routes=(self._routes,))
+        self._config = config
+        self._ports = ports
+
+    @property
+    def lasting(self) -> ProviderLists:
+        return self.lists
+
+    def use(self) -> None:
+        self.lists.follow(self._config, self._ports.credentials)
+
+    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.lists.run, self._ports.upstream)
+            task_status.started()
+            await ending.wait()
+            nursery.cancel_scope.cancel()
+
+    def _routes(self, service: Service) -> Iterator[HttpRoute]:
+        views = LateViews(("gateway.features.model_lists.views",), "model_views", (service, self.lists))
+        for path, name in PATHS:
+            yield HttpRoute(path, views.view(name), for_programs=True)
+        if "litellm" in self._config.compatibility:
+            from gateway.http.compatible import GROUP_INFO, MODEL_INFO  # few gateways serve clients of LiteLLM
+
+            yield HttpRoute(MODEL_INFO, views.view("litellm_models"), for_programs=True)
+            yield HttpRoute(GROUP_INFO, views.view("litellm_groups"))
+
+
+def open_model_lists(config: Config, ports: Ports, before: Running | None) -> ModelLists:
+    """Return the lists of ``config``, with those of providers from ``before``."""
+    return ModelLists(before.lists if isinstance(before, ModelLists) else ProviderLists(), config, ports)
