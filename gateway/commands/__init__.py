@@ -1,6 +1,6 @@
 """The commands of ``trigate``, each in its own module.
 
-- ``check``, ``costs``, ``doctor``, ``init``, ``lint``, ``replay``, ``schema``, ``translate``: commands of that name.
+- ``check``, ``doctor``, ``init``, ``lint``, ``replay``, ``schema``, ``translate``: commands of that name.
 - ``help`` has the groups and the form of ``--help``.
 - ``serve``: ``serve`` and ``mock``; ``serve_messages`` has its banner, ``demo`` the demo's configuration, ``listening``
   opens the sockets, ``served_config`` reloads the configuration.
@@ -12,10 +12,8 @@
   describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing`` reverts the changes.
 - ``imports``: the package of ``import``.
 - ``login``: ``login``; ``sessions``: ``token``, and the file of the user's sessions; ``me``: ``me``. Their options are
-  in ``key_options``, those of ``costs``, ``cache`` and ``reconcile`` in
-  ``cost_options``.
-- ``cache_report``: ``cache`` over the ledger, with ``cache_advice``; ``reconcile_table`` has the report of
-  ``reconcile``. ``tables`` draws the tables of all commands, ``amounts`` has their numbers and dollars.
+  in ``key_options``.
+- ``tables`` draws the tables of all commands.
 - ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the plan of a load.
 - ``compare``: ``compare``; ``compare_options`` has the options, ``compared_requests`` reads the requests,
   ``compared_answers`` the responses, ``answer_differences`` finds their differences, ``compare_report`` prints them.

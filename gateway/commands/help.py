@@ -33,10 +33,10 @@ REMOVED: Final[Mapping[str, str]] = {
 class Command(click.Command):
     """A command whose help has one paragraph, then the options in the order of their definition, then the details.
 
-    ``runs`` is the function to call with the options, as ``module:function`` of this package. Its module is imported
-    only then, so that ``--help`` and errors about options appear immediately; its result is the exit status. The
-    command's own function may check the options, or return others. Removed options and arguments are errors that state
-    their replacement."""
+    ``runs`` is the function to call with the options, as ``module:function`` of this package, or of a feature,
+    ``NAME.module:function``. Its module is imported only then, so that ``--help`` and errors about options appear
+    immediately; its result is the exit status. The command's own function may check the options, or return others.
+    Removed options and arguments are errors that state their replacement."""
 
     def __init__(self, *args: Any, runs: str = "", **more: Any) -> None:
         super().__init__(*args, **more)
@@ -50,7 +50,8 @@ class Command(click.Command):
     def function(self) -> Callable[..., int]:
         """Import and return the function that the command calls."""
         module, _, name = self.runs.partition(":")
-        found: Callable[..., int] = getattr(import_module(f"gateway.commands.{module}"), name)
+        package = "gateway.features" if "." in module else "gateway.commands"
+        found: Callable[..., int] = getattr(import_module(f"{package}.{module}"), name)
         return found
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -14,8 +14,9 @@ from gateway.features.kept_ledger.feature import table_of
 from gateway.features.kept_ledger.statements import Dimension, Filters
 from gateway.features.kept_ledger.table import TooManySums
 from gateway.features.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, named_values, read_usage
-from gateway.features.kept_ledger.usage_formats import as_csv, dollar_text, figures_of
+from gateway.features.kept_ledger.usage_formats import as_csv, figures_of
 from gateway.features.kept_ledger.usage_periods import month_bounds, parse_moment, parse_month
+from gateway.ledger.money import dollar_text
 from streams.errors import GatewayError, invalid
 
 _COLUMNS: Final[tuple[By, ...]] = get_args(By)

@@ -7,4 +7,5 @@
   ``seeds`` raises budgets to the sums of their lines; ``opening`` opens all this, ``feature`` is its row.
 - ``usage`` answers the one query that the command, the HTTP API and pages share; ``usage_periods`` parses its times,
   ``usage_formats`` writes it as CSV and JSON.
+- ``commands``: ``trigate costs``, ``cache`` and ``reconcile``, whose options are in ``interface``.
 - ``prompt_cache_usage`` reports what broke providers' prompt caches."""

@@ -4,12 +4,12 @@ import csv
 import io
 import re
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
 from gateway.features.kept_ledger.usage import UsageReport, UsageRow, named_values
+from gateway.ledger.money import dollar_text
 from gateway.logs.masking import escape, escape_json
 
 CSV_COLUMNS: Final = ("requests", "failed", "input", "cached", "output", "usd", "grade")
@@ -30,22 +30,6 @@ def figures_of(row: UsageRow) -> tuple[int, int, int, int, int]:
     """Return the requests, failures, input tokens, cached tokens and output tokens of ``row``."""
     found = row.sum
     return found.requests, found.failed, found.usage.prompt, found.usage.cache_read, found.usage.output
-
-
-def dollars(nanos: int) -> Decimal:
-    """Return nano-dollars as dollars with nine decimals."""
-    return Decimal(nanos).scaleb(-9)
-
-
-def dollar_text(nanos: int) -> str:
-    """Return nano-dollars as the exact text of dollars, such as ``0.054399000``."""
-    return f"{dollars(nanos):f}"
-
-
-def short_dollar_text(usd: Decimal) -> str:
-    """Return dollars for readers, to a hundredth of a cent."""
-    shown = usd.quantize(Decimal("0.0001"))
-    return "<0.0001" if usd and not shown else f"{shown:,f}"
 
 
 def csv_cell(value: str | None) -> str:

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.commands.client import KEY_VARIABLE
-from gateway.features.kept_ledger.line import LedgerLine
 from tests.support.command_line import Finished, invoke, script
-from tests.support.ledger_lines import write_ledger_file
 from tests.support.quick_yaml import dump_yaml
 
 ELSEWHERE = (
@@ -43,16 +41,6 @@ def keys(request, tmp_path) -> Callable[..., Finished]:
         return invoke("keys", *args, "--config", str(file))
 
     return run
-
-
-@pytest.fixture
-def write_ledger(request, tmp_path) -> Callable[..., Path]:
-    """Return a function that writes a configuration with the module's ``ENTRY``, and lines to its database."""
-
-    def write(*lines: LedgerLine, **more: object) -> Path:
-        return write_ledger_file(tmp_path, request.module.ENTRY, lines, more)
-
-    return write
 
 
 @pytest.fixture

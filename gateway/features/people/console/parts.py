@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 import yaml
 
 from gateway.features.admin.calls import AdminAnswer
-from gateway.features.kept_ledger.usage_formats import short_dollar_text
 from gateway.features.people.console.api_calls import PageCall
 from gateway.features.people.html import FILTERS, Html, macros
+from gateway.ledger.money import short_dollar_text
 
 _EMPTY_COUNTS: Final = frozenset(("models", "only"))
 """Settings whose empty list means none, not all."""

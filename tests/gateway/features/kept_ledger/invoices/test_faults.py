@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 
-from gateway.commands import reconcile
+from gateway.features.kept_ledger.commands import reconcile
 from gateway.features.kept_ledger.line import UNPRICED
 from streams.events import Usage
 from tests.support.invoices import FORMATS, Call, call, ledger_lines, plain_files, traffic, usd_of, write_ledger

@@ -13,7 +13,7 @@ import click
 import pytest
 import trio
 
-from gateway.commands.reconcile import parse_tolerance
+from gateway.features.kept_ledger.commands.reconcile import parse_tolerance
 from gateway.features.kept_ledger.invoices.comparison import Tolerance
 from tests.support.command_line import invoke
 from tests.support.invoices import (

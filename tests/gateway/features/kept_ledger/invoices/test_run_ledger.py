@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway.commands import reconcile
+from gateway.features.kept_ledger.commands import reconcile
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config
 from tests.support.hostile_bodies import HostileAnswer

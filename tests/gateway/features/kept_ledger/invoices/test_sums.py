@@ -6,7 +6,7 @@ from decimal import Decimal, localcontext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.commands.reconcile_table import as_table
+from gateway.features.kept_ledger.commands.reconcile_table import as_table
 from gateway.features.kept_ledger.invoices.comparison import Tolerance, compare
 from gateway.features.kept_ledger.invoices.formats import as_csv, as_json
 from gateway.features.kept_ledger.invoices.ledger_side import CellKey, OwnSide, OwnUsage

@@ -12,8 +12,9 @@ import attrs
 import pytest
 import trio
 
-from gateway.commands import costs, tables
-from gateway.commands.costs import FORMATS
+from gateway.commands import tables
+from gateway.features.kept_ledger.commands import costs
+from gateway.features.kept_ledger.commands.costs import FORMATS
 from gateway.features.kept_ledger.keeping import OverflowSums
 from gateway.features.kept_ledger.line import LineCause, LinePromptCache
 from gateway.features.kept_ledger.table import LedgerTable

@@ -13,10 +13,10 @@ import click
 import trio
 
 from gateway.commands.check import load_or_explain
-from gateway.commands.costs import open_ledger
-from gateway.commands.reconcile_table import as_table
 from gateway.commands.terminal import echo_styled, say
 from gateway.config.loading import Config
+from gateway.features.kept_ledger.commands.costs import open_ledger
+from gateway.features.kept_ledger.commands.reconcile_table import as_table
 from gateway.features.kept_ledger.invoices.comparison import InvoiceComparison, Tolerance, compare
 from gateway.features.kept_ledger.invoices.formats import as_csv, as_json
 from gateway.features.kept_ledger.invoices.ledger_side import OwnSide, read_own_side

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.commands import cache_report, tables
+from gateway.commands import tables
+from gateway.features.kept_ledger.commands import cache_report
 from gateway.features.kept_ledger.line import UNPRICED, LedgerLine, LineCause, LinePromptCache
 from streams.events import Usage
 from tests.support.command_line import invoke

@@ -11,10 +11,13 @@ import attrs
 import click
 import trio
 
-from gateway.commands.amounts import MEANINGS, dollar_text, money_cell, short_number
-from gateway.commands.cache_advice import LEAST_NANOS, advise
 from gateway.commands.check import load_or_explain
-from gateway.commands.costs import (
+from gateway.commands.tables import TableColumn, table_lines
+from gateway.commands.terminal import echo_styled, page, say, wrap_sentences
+from gateway.config.loading import Config
+from gateway.features.kept_ledger.commands.amounts import MEANINGS, dollar_text, money_cell, short_number
+from gateway.features.kept_ledger.commands.cache_advice import LEAST_NANOS, advise
+from gateway.features.kept_ledger.commands.costs import (
     BAD_CONFIG,
     GOOD,
     UNREADABLE,
@@ -23,9 +26,6 @@ from gateway.commands.costs import (
     open_ledger,
     query_of,
 )
-from gateway.commands.tables import TableColumn, table_lines
-from gateway.commands.terminal import echo_styled, page, say, wrap_sentences
-from gateway.config.loading import Config
 from gateway.features.kept_ledger.prompt_cache_usage import (
     CAUSE,
     CacheReport,

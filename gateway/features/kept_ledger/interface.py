@@ -56,7 +56,7 @@ def since_option(default: str) -> Option:
                              f"Default: {default}.")  # fmt: skip
 
 
-@click.command(cls=Command, runs="costs:run", short_help="Sum up the costs of requests.")
+@click.command(cls=Command, runs="kept_ledger.commands.costs:run", short_help="Sum up the costs of requests.")
 @takes_file
 @group_option(COSTS_BY)
 @click.option("--month", multiple=True, callback=_read_once, metavar="MONTH", help="A whole month, such as 2026-10.")
@@ -80,7 +80,11 @@ def costs(**_: Any) -> None:
 CACHE_BY = ("key", "group", "model", "target", "run", "cause", "day")
 
 
-@click.command(cls=Command, runs="cache_report:run", short_help="Report what providers' prompt caches missed, and why.")
+@click.command(
+    cls=Command,
+    runs="kept_ledger.commands.cache_report:run",
+    short_help="Report what providers' prompt caches missed, and why.",
+)
 @CONFIG
 @group_option(CACHE_BY)
 @since_option("7d")
@@ -101,7 +105,9 @@ def cache(**_: Any) -> None:
 
 
 @click.command(
-    cls=Command, runs="reconcile:run", short_help="Compare providers' invoices with the costs in the ledger."
+    cls=Command,
+    runs="kept_ledger.commands.reconcile:run",
+    short_help="Compare providers' invoices with the costs in the ledger.",
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
 @CONFIG

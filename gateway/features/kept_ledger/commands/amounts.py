@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.features.kept_ledger.usage_formats import dollars, short_dollar_text
+from gateway.ledger.money import dollars, short_dollar_text
 from providers.catalog.prices import Grade, grade_at
 
 SIGNS: Final[Mapping[Grade, str]] = {"subscription": "", "exact": "", "estimated": "~", "at_least": "≥"}
