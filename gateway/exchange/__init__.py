@@ -5,8 +5,8 @@
   ``requested_plan`` the plan for the requested models
 - ``target_request``: the request for one target; ``disclosure``: what the client may see of its response
 - the source of a response: the ``walk`` of the plan, or what a feature wraps around it (``origin``)
-- ``attempt``: one request to one target, with a ``watched_upload``; ``hedged`` runs two; ``conditions`` is the
-  policy's input
+- ``attempt``: one request to one target, with a ``watched_upload``; ``sending`` signs it; ``hedged`` runs two;
+  ``conditions`` is the policy's input
 - ``attempt_account``: records an attempt; ``reserving`` estimates a request
 - ``noted_prompts``: explains an attempt's misses of the provider's prompt cache, from the parts in ``sent_prompts``;
   ``prompt_texts``: the texts at the first difference of two prompts; ``readable_prompts`` finds the targets that cache

@@ -7,23 +7,17 @@ import attrs
 
 from gateway.allowances.reservation import CountedAs
 from gateway.exchange.context import AttemptLog, attempt_record
+from gateway.exchange.sending import send_signed
 from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.exchange.watched_upload import watch_upload
 from gateway.http.headers import Headers, upstream_id
-from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN, AttemptOutcome, AttemptRecord, Cause
-from gateway.request.public_errors import passthrough_error
-from gateway.request.wire import signature_headers
 from gateway.routing.plan import Stage
 from gateway.routing.target import LaneName
-from gateway.upstream.errors import UpstreamError, with_target_name
-from gateway.upstream.request import CredentialSource, UpstreamRequest
+from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
-from providers.auth.signer import Credential, secret_parts
-from providers.errors.ended import may_accept_new_credential
 from providers.errors.limits import predict_outage
-from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.pipe import Watch
 
@@ -31,16 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.exchange.noted_prompts import NotedAttempt
-
-
-@attrs.frozen(eq=False, repr=False)
-class Refusal:
-    """A provider's ``error`` for the client.
-
-    ``has_expired_credential`` means that the sent credential has expired: a new one may succeed."""
-
-    error: ErrorInfo
-    has_expired_credential: bool
 
 
 class Resends:
@@ -79,10 +63,10 @@ class Attempt(AnswerSource):
         resends: Resends,
     ) -> None:
         super().__init__(target_request, watch)
-        self.target = target_request.target
+        self.context, self.target = target_request.context, target_request.target
         self.on_send: Callable[[], object] | None = None
         self.prompt: NotedAttempt | None = None
-        self._disclosure = target_request.disclosure
+        self.disclosure = target_request.disclosure
         self.cause = cause
         self.upstream_id: str | None = None
         self.headers: Headers = ()
@@ -101,9 +85,17 @@ class Attempt(AnswerSource):
         target_request = self.target_request
         self._sent_bodies += 1
         self._began = time.perf_counter()
-        return await self._send_with_credential(
-            target_request.context.observers.outgoing(await target_request.upstream_request())
-        )
+        response = await send_signed(self, self.context.observers.outgoing(await target_request.upstream_request()))
+        if self.prompt is not None:
+            await self.prompt.note_head()
+        self.stage = Stage.ANSWERING
+        request = target_request.request
+        if request.replace_ids is not None:
+            request.replace_ids(self.target, response)
+        if len(request.plan.candidates) > 1 and not self.target.entry.passthrough_auth:
+            outage = predict_outage(response.headers)
+            self.context.service.health.reported_limits.record(self.target.identity.place, outage)
+        return response
 
     async def send_another(self, body: bytes) -> UpstreamResponse:
         """Return the response to another request like the last one, with ``body``. Raises as ``send`` does."""
@@ -181,55 +173,32 @@ class Attempt(AnswerSource):
 
     # Sending
 
-    async def _send_with_credential(self, out: UpstreamRequest) -> UpstreamResponse:
-        context, request = self.target_request.context, self.target_request.request
-        source = context.service.credentials.get(self.target.entry.name)
-        credential = context.credential_for(self.target) if source is None else await source.credential()
-        response = await self._sign_and_send(out, credential)
-        if not self._is_success(response):
-            refusal = await self._read_refusal(response)
-            renewed = None if source is None else await _renew_credential(source, credential, refusal)
-            if renewed is None or request.upload is not None:  # a streamed upload cannot be sent again
-                raise GatewayError.of(refusal.error)
-            self._note_resend(refusal.error.reason or "credential")
-            response = await self._sign_and_send(out, renewed)
-            if not self._is_success(response):
-                raise GatewayError.of((await self._read_refusal(response)).error)
-        self.stage = Stage.ANSWERING
-        if request.replace_ids is not None:
-            request.replace_ids(self.target, response)
-        if len(request.plan.candidates) > 1 and not self.target.entry.passthrough_auth:
-            context.service.health.reported_limits.record(self.target.identity.place, predict_outage(response.headers))
-        return response
+    def ready(self, request: UpstreamRequest, proof: Headers) -> UpstreamRequest:
+        planned = self.target_request.request
+        most = None if planned.incoming.stream else self.context.service.limits.answer
+        upload = None if planned.upload is None else watch_upload(planned.upload, self.watch, self._on_last_bytes)
+        after_end = None if self.prompt is None else self.prompt.start
+        return request.ready(proof, most, self._on_send, self._claim_resend, self._on_last_bytes, upload, after_end)
 
-    def _is_success(self, response: UpstreamResponse) -> bool:
+    def note_head(self, response: UpstreamResponse) -> None:
+        self._head, self._status = time.perf_counter(), response.status
+        self.headers = response.headers
+        self.upstream_id = self.disclosure.text(upstream_id(response.headers))
+
+    def is_success(self, response: UpstreamResponse) -> bool:
         return 200 <= response.status < 300 or response.status in self.target_request.request.success_statuses
 
-    async def _sign_and_send(self, request: UpstreamRequest, credential: Credential | None) -> UpstreamResponse:
-        """Sign and send ``request``, and return the head of its response. Raises ``GatewayError``."""
-        target_request, context = self.target_request, self.target_request.context
-        if credential is not None:
-            self._disclosure.sent_credentials += secret_parts(credential)
-        size = len(request.body) // 16  # the most expensive step is a digest
-        proof = await offload(size, signature_headers, request, self.target, credential, time.time())
-        most = None if target_request.request.incoming.stream else context.service.limits.answer
-        upload = target_request.request.upload
-        watched_upload = None if upload is None else watch_upload(upload, self.watch, self._on_last_bytes)
-        after_end = None if self.prompt is None else self.prompt.start
-        out = request.ready(
-            proof, most, self._on_send, self._claim_resend, self._on_last_bytes, watched_upload, after_end
-        )
-        try:
-            response = await context.service.upstream.send(out)
-        except UpstreamError as error:
-            raise with_target_name(error, self.target.place) from error.__cause__
-        self._head, self._status = time.perf_counter(), response.status
-        if self.prompt is not None and 200 <= response.status < 300:
-            await self.prompt.note_head()
-        self.headers = response.headers
-        self.upstream_id = self._disclosure.text(upstream_id(response.headers))
-        context.observers.note_head(out, response)
-        return response
+    def read_error(self, response: UpstreamResponse, body: bytes) -> ErrorInfo:
+        self.context.observers.note_body(body, is_public=self.context.checks is None)
+        read = CODECS[self.target.api].read_error(response.status, body, response.headers)
+        self._is_billed_refusal = read.reason == "content_filter" and self.target.row.bills_filtered_prompts
+        return read
+
+    def claim_repetition(self, error: ErrorInfo) -> bool:
+        if self.target_request.request.upload is not None:  # a streamed upload cannot be sent again
+            return False
+        self._note_resend(error.reason or "credential")
+        return True
 
     def _on_send(self, request: UpstreamRequest, waited: bool) -> None:
         """Count and report a request that is about to be sent, after any wait for a slot at the target."""
@@ -237,8 +206,8 @@ class Attempt(AnswerSource):
         if self.on_send is not None:
             self.on_send()
         self._count_request()
-        self.target_request.context.observers.note_sent(
-            request, waited, target.api, target.entry.provider.id, lambda: self._disclosure.secrets
+        self.context.observers.note_sent(
+            request, waited, target.api, target.entry.provider.id, lambda: self.disclosure.secrets
         )
 
     def _claim_resend(self) -> bool:
@@ -265,25 +234,3 @@ class Attempt(AnswerSource):
         self._delivered = True
         if (before_end := self.target_request.request.before_end) is not None:
             before_end()
-
-    async def _read_refusal(self, response: UpstreamResponse) -> Refusal:
-        """Read the provider's error response and close it."""
-        target_request = self.target_request
-        body = await response.read_error()
-        context = target_request.context
-        context.observers.note_body(body, is_public=context.checks is None)
-        read = CODECS[self.target.api].read_error(response.status, body, response.headers)
-        self._is_billed_refusal = read.reason == "content_filter" and self.target.row.bills_filtered_prompts
-        ended = may_accept_new_credential(response.status, read, response.headers)
-        error = self._disclosure.error(self._disclosure.error_with_headers(read, response.headers, self.target.lane))
-        if error.status != response.status:
-            return Refusal(error, ended)
-        own = passthrough_error(body, target_request.context.codec.api, self.target, self._disclosure.secrets)
-        return Refusal(error if own is None else attrs.evolve(error, body=own), ended)
-
-
-async def _renew_credential(
-    source: CredentialSource, refused: Credential | None, refusal: Refusal
-) -> Credential | None:
-    """Return a new credential from ``source`` if the ``refused`` one has expired, otherwise ``None``."""
-    return await source.renew(refused) if refused is not None and refusal.has_expired_credential else None

@@ -2,7 +2,6 @@
 (h2o/h2o#1276, BerriAI/litellm#39851)."""
 
 import math
-import time
 from typing import Final
 
 import attrs
@@ -10,26 +9,17 @@ import trio
 
 from gateway.config.redaction import Secrets
 from gateway.exchange.context import ExchangeContext
+from gateway.exchange.disclosure import Disclosure
+from gateway.exchange.sending import send_signed
 from gateway.features.realtime.session import MAX_MESSAGE
 from gateway.features.realtime.shapes import RealtimeShape
 from gateway.http.headers import Headers, upstream_headers, upstream_id
 from gateway.http.passing import to_provider
-from gateway.request.public_errors import (
-    client_headers,
-    passthrough_error,
-    public_error,
-    secrets_of,
-    with_passed_headers,
-)
-from gateway.request.wire import signature_headers
 from gateway.routing.target import Target
-from gateway.upstream.errors import UpstreamError, with_target_name
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.websocket import UpstreamWebSocket, accept_upgrade, handshake
 from providers.apis import CODECS
-from providers.auth.signer import Credential, secret_parts
-from providers.errors.ended import may_accept_new_credential
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
@@ -59,15 +49,15 @@ class ConnectionAttempt:
     def __init__(
         self, context: ExchangeContext, target: Target, shape: RealtimeShape, *, reports_health: bool = True
     ) -> None:
-        self._context = context
-        self._target = target
+        self.context = context
+        self.target = target
+        self.disclosure = Disclosure(target, context)
         self._shape = shape
         self._reports_health = reports_health
-        self._sent_secrets: tuple[str, ...] = ()
 
     async def connect(self, query: str, protocols: tuple[str, ...]) -> OpenProvider:
         """Open the websocket with ``query`` added to the URL. Raises ``GatewayError`` in the client's form."""
-        context, target = self._context, self._target
+        context, target = self.context, self.target
         url = target.url + (("&" if "?" in target.url else "?") + query if query else "")
         timeouts = target.entry.timeouts
         request = handshake(UpstreamRequest("GET", url, self._headers(), connect_timeout=timeouts.connect), protocols)
@@ -79,10 +69,10 @@ class ConnectionAttempt:
             with trio.move_on_after(timeouts.first_byte or math.inf):
                 socket = await self._open(context.observers.outgoing(request))
                 attempt.mark_started()
-                return OpenProvider(socket, target, self._secrets())
+                return OpenProvider(socket, target, self.disclosure.secrets)
             raise GatewayError("timeout", f"the provider did not respond within {timeouts.first_byte:g} s")
         except GatewayError as error:
-            info = public_error(error.info, context.codec.api, target, self._secrets())
+            info = self.disclosure.error(error.info)
             attempt.mark_failed(info)
             raise GatewayError.of(info) from error
         finally:
@@ -90,7 +80,7 @@ class ConnectionAttempt:
 
     def _headers(self) -> Headers:
         """Return the handshake's headers: those of the client to pass on, and the configured ones."""
-        context, target = self._context, self._target
+        context, target = self.context, self.target
         entry = target.entry
         passing = to_provider(
             CODECS[target.api].wire.client_headers, entry.provider.client_headers, entry.pass_headers,
@@ -105,59 +95,34 @@ class ConnectionAttempt:
         return (*headers, *target.configured_headers)
 
     async def _open(self, request: UpstreamRequest) -> UpstreamWebSocket:
-        """Open the websocket; if the provider reports an expired credential, retry once with a new one.
-
-        Raises ``GatewayError``."""
-        source = self._context.service.credentials.get(self._target.entry.name)
-        credential = self._context.credential_for(self._target) if source is None else await source.credential()
-        response = await self._send(request, credential)
-        if response.status != 101:
-            error, ended = await self._read_rejection(response)
-            renewed = await source.renew(credential) if source and credential and ended else None
-            if renewed is None:
-                raise GatewayError.of(error)
-            response = await self._send(request, renewed)
-            if response.status != 101:
-                raise GatewayError.of((await self._read_rejection(response))[0])
+        """Open the websocket. Raises ``GatewayError``."""
+        response = await send_signed(self, request)
         try:
             return accept_upgrade(request, response, MAX_MESSAGE)
         except GatewayError:
             await response.aclose()
             raise
 
-    async def _send(self, request: UpstreamRequest, credential: Credential | None) -> UpstreamResponse:
-        context = self._context
-        if credential is not None:
-            self._sent_secrets += secret_parts(credential)
-        headers = (*request.headers, *signature_headers(request, self._target, credential, time.time()))
-        out = attrs.evolve(request, headers=headers, on_send=self._on_send)
-        try:
-            response = await context.service.upstream.send(out)
-        except UpstreamError as error:
-            raise with_target_name(error, self._target.place) from error.__cause__
-        context.record.upstream_id = upstream_id(response.headers)
-        context.observers.note_head(out, response)
-        return response
+    def ready(self, request: UpstreamRequest, proof: Headers) -> UpstreamRequest:
+        return attrs.evolve(request, headers=(*request.headers, *proof), on_send=self._on_send)
+
+    def note_head(self, response: UpstreamResponse) -> None:
+        self.context.record.upstream_id = self.disclosure.text(upstream_id(response.headers))
+
+    def is_success(self, response: UpstreamResponse) -> bool:
+        return response.status == 101
+
+    def read_error(self, response: UpstreamResponse, body: bytes) -> ErrorInfo:
+        if response.status < 400:  # redirects are not followed with a credential
+            raise GatewayError("upstream", NOT_UPGRADED.format(response.status))
+        return CODECS[self.target.api].read_error(response.status, body, response.headers)
+
+    def claim_repetition(self, error: ErrorInfo) -> bool:
+        return True
 
     def _on_send(self, request: UpstreamRequest, waited: bool) -> None:
-        context, target = self._context, self._target
+        context, target = self.context, self.target
         context.record.attempts += 1
-        context.observers.note_sent(request, waited, target.api, target.entry.provider.id, self._secrets)
-
-    def _secrets(self) -> Secrets:
-        return secrets_of(self._target, self._context.client_request.credential, self._sent_secrets)
-
-    async def _read_rejection(self, response: UpstreamResponse) -> tuple[ErrorInfo, bool]:
-        """Read a rejected handshake: return the client's error, and whether a new credential may fix it."""
-        body = await response.read_error()
-        if response.status < 400:  # redirects are not followed with a credential
-            return ErrorInfo("upstream", NOT_UPGRADED.format(response.status)), False
-        api = self._context.codec.api
-        error = CODECS[self._target.api].read_error(response.status, body, response.headers)
-        ended = may_accept_new_credential(response.status, error, response.headers)
-        passed = client_headers(response.headers, self._target, self._target.lane)
-        public = public_error(with_passed_headers(error, passed), api, self._target, self._secrets())
-        if public.status == response.status:
-            own = passthrough_error(body, api, self._target, self._secrets())
-            public = public if own is None else attrs.evolve(public, body=own)
-        return public, ended
+        context.observers.note_sent(
+            request, waited, target.api, target.entry.provider.id, lambda: self.disclosure.secrets
+        )
