@@ -32,6 +32,8 @@ class Key:
     - ``restart``: a change needs a restart.
     - ``compared``: differences of two files include the key.
     - ``absent``: the text for ``None`` in such differences.
+    - ``items``: the word for an item of the list, whose items differences compare by their names. Their order, too, if
+      ``ordered``.
     """
 
     meaning: str = ""
@@ -46,6 +48,8 @@ class Key:
     restart: bool = False
     compared: bool = True
     absent: str = "none"
+    items: str = ""
+    ordered: bool = False
 
 
 def setting(
@@ -168,6 +172,12 @@ def part_of(whole: Any, part: type[P]) -> P:
 @cache
 def _default_of(part: Any) -> object:
     return part()
+
+
+def value_of(whole: Any, name: str, default: Any = None) -> Any:
+    """Return the value of the key ``name``, ``default`` if neither the class of ``whole`` nor a part has this key."""
+    field = keys_of(type(whole)).get(name)
+    return default if field is None else field.value_in(whole)
 
 
 def with_part(whole: P, value: Any) -> P:

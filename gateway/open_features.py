@@ -1,6 +1,5 @@
 """Opens the features of a configuration and its secrets in stores, and runs the features as long as the process."""
 
-import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, cast
 
@@ -10,6 +9,7 @@ import trio
 from configfile.document import Mistake
 from configfile.secret_files import SecretFiles
 from gateway.config.loading import ConfigError
+from gateway.config.named_imports import import_named
 from gateway.config.settings import Config
 from gateway.features.order import FEATURES
 from gateway.seams.identify import ClientSource, OpenClientSource, OpenPeople
@@ -31,7 +31,7 @@ def open_features(config: Config, ports: Ports, before: Mapping[str, Running] = 
             continue
         if feature.opening and opened.keys() >= {*feature.needs} and feature.is_wanted(config):
             ports = attrs.evolve(ports, opened=opened)
-            open_feature = cast("OpenFeature", _load(feature.opening))
+            open_feature = cast("OpenFeature", import_named(feature.opening))
             opened[feature.name] = open_feature(config, ports, before.get(feature.name))
     return opened
 
@@ -41,7 +41,7 @@ def open_secrets(config: Config, texts: Mapping[str, str] = NO_TEXTS) -> SecretR
 
     Raises ``ConfigError`` as ``check_secrets`` does."""
     check_secrets(config)
-    return cast("OpenSecrets", _load(next(one.secrets for one in FEATURES if one.secrets)))(config, texts)
+    return cast("OpenSecrets", import_named(next(one.secrets for one in FEATURES if one.secrets)))(config, texts)
 
 
 def check_secrets(config: Config) -> None:
@@ -67,7 +67,7 @@ def open_client_source(config: Config) -> ClientSource:
     """Return the clients that are stored. Raises ``ConfigError``."""
     for feature in FEATURES:
         if feature.client_source and feature.stores_clients(config):
-            return cast("OpenClientSource", _load(feature.client_source))(config)
+            return cast("OpenClientSource", import_named(feature.client_source))(config)
     return ClientSource()
 
 
@@ -75,15 +75,9 @@ def with_people(config: Config, source: ClientSource, before: "People | None" = 
     """Return ``config`` with its people, who keep their state of ``before``."""
     for feature in FEATURES:
         if feature.people and feature.is_wanted(config):
-            people = cast("OpenPeople", _load(feature.people))(config, source, before)
+            people = cast("OpenPeople", import_named(feature.people))(config, source, before)
             return attrs.evolve(config, people=people)
     return config
-
-
-def _load(place: str) -> object:
-    """Return the object ``module:name``."""
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 class RunningFeatures:

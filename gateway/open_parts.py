@@ -11,11 +11,11 @@ from gateway.access.shares import Shares, UpstreamShare, storage_limits
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.queue import Queueing
 from gateway.allowances.raises import Raises
-from gateway.config.live_view import shown_answers
 from gateway.config.loading import Config
 from gateway.config.state_storage import StateStorage
 from gateway.counters.counter import Counters
 from gateway.counters.open_counters import open_counters
+from gateway.features.live_view.feature import LiveViewKeys
 from gateway.features.live_view.live import LiveView, NoLiveView, open_live_view
 from gateway.features.prompt_caches.caching import PromptCaching
 from gateway.features.prompt_caches.feature import PromptCacheKeys
@@ -208,6 +208,7 @@ def open_configured_view(
     config: Config, ledger: Ledger, before: LiveView | NoLiveView | None = None
 ) -> LiveView | NoLiveView:
     """Return the live view, which keeps no texts if it shows none."""
-    shows = shown_answers(config.ui) != "none"
-    keep, prompts = config.ui_keep and shows, config.ui_prompts and shows
-    return open_live_view(ledger, bool(config.ui), before, keep=keep, prompts=prompts)
+    keys = part_of(config, LiveViewKeys)
+    shows = keys.answers != "none"
+    keep, prompts = keys.ui_keep and shows, keys.ui_prompts and shows
+    return open_live_view(ledger, bool(keys.ui), before, keep=keep, prompts=prompts)

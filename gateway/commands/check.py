@@ -13,6 +13,7 @@ import click
 from configfile.document import Mistake, sentence
 from configfile.document import Path as KeyPath
 from configfile.expanded import Unresolved
+from configfile.keys import value_of, with_part
 from configfile.stored_secrets import StoredSecret
 from gateway.commands.terminal import count_text, say
 from gateway.config.changes import changes
@@ -214,20 +215,19 @@ def _judge_steps(found: Examined) -> Judgement:
 
     Steps are left out if they cannot be loaded because of other mistakes, or of variables without a value."""
     config = found.config
-    if not config.steps:
+    if not value_of(config, "steps"):
         return Judgement()
-    from gateway.config.step_checks import has_unresolved
-    from gateway.features.steps.feature import consequences, load_steps
+    from gateway.features.steps.feature import StepKeys, consequences, has_unresolved, load_steps, steps_of
 
     faulty = {step[1] for one in found.mistakes if (step := _UNLOADABLE.match(one.path))}
     known = tuple(
         step
-        for step in config.steps
+        for step in steps_of(config)
         if not has_unresolved((step.use, step.settings))
         and (step.written is None or step.written.path.removesuffix(".use") not in faulty)
     )
     try:
-        loaded = load_steps(attrs.evolve(config, steps=known))
+        loaded = load_steps(with_part(config, StepKeys(known)))
     except ConfigError as error:
         return Judgement(error.mistakes)
     return Judgement(remarks=() if found.mistakes else tuple(consequences(config, loaded)))

@@ -18,6 +18,7 @@ import msgspec
 import trio
 
 from configfile.document import sentence
+from configfile.keys import value_of
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
 from gateway.commands.fetching import client_of
@@ -142,7 +143,7 @@ def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], timeout: 
     if sys.stderr.isatty():
         click.echo(f"testing {count_text(len(checks), 'model')} …", err=True)
     try:
-        if config.steps:
+        if value_of(config, "steps"):
             from gateway.features.steps.feature import try_steps  # imported only where it is needed
 
             run_or_exit(try_steps, config)  # otherwise the gateway's start would fail with a traceback

@@ -12,6 +12,7 @@ import attrs
 import click
 import msgspec
 
+from configfile.keys import value_of
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import is_paid_from
@@ -306,7 +307,7 @@ def _output_rows(
 
 def _steps_of(config: Config, model: str, api: Api, plan: Plan, key: str | None) -> Sequence["LoadedStep"]:
     """Return the steps that apply to such a request at one of its targets. Raises ``ConfigError``."""
-    if not config.steps:
+    if not value_of(config, "steps"):
         return ()
     from gateway.features.steps.feature import load_steps, steps_of_request
 

@@ -14,9 +14,8 @@ from gateway.config.clients import AcceptedKey, ClientKey
 from gateway.config.price_table import PriceTable
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
-from gateway.config.steps import StepSettings
 from gateway.features import order  # noqa: F401 - it declares the keys of features
-from gateway.features.steps.feature import KINDS
+from gateway.features.steps.feature import KINDS, StepSettings
 
 _KEYED: Final[Shape] = {"anyOf": [{"type": "string", "minLength": 1}, SECRET]}
 _GIVEN: Final[Shape] = {"not": {"type": "null"}}

@@ -15,6 +15,7 @@ import click
 import trio
 
 import gateway
+from configfile.keys import value_of
 from configfile.secret_files import SecretFiles
 from gateway.app import create_app
 from gateway.commands import listening
@@ -379,7 +380,7 @@ def _supervise(
         def check(config: Config) -> None:
             judge(config)
             check_secrets(config)
-            if config.steps:
+            if value_of(config, "steps"):
                 from gateway.features.steps.feature import load_steps
 
                 load_steps(config)  # a worker could not start with a copy whose code cannot be loaded
@@ -411,7 +412,7 @@ async def _check_store(config: Config) -> None:
 
 async def _check_steps(config: Config, log: Log) -> None:
     """Load, open and close the steps once, for the same reason."""
-    if config.steps:
+    if value_of(config, "steps"):
         from gateway.features.steps.feature import try_steps
 
         messages.warn_of_steps(config, await try_steps(config), log)

@@ -11,6 +11,7 @@ import click
 
 import gateway
 from configfile.document import sentence
+from configfile.keys import value_of
 from gateway.commands.check import ineffective_settings_text
 from gateway.commands.listening import OpenListener
 from gateway.commands.terminal import columns, echo_styled, fold, say, some_of
@@ -28,7 +29,7 @@ def announce_listeners(config: Config, listeners: Sequence[OpenListener]) -> Non
     """Print the addresses of ``listeners`` and how to use them."""
     names = [model.id for model in Router(config).models()] or [entry.name for entry in config.entries]
     default = config.default or names[0]
-    watch = _live_view_text(config, listeners[0]) if config.ui else None
+    watch = _live_view_text(config, listeners[0]) if value_of(config, "ui") else None
     keyed = config.asks_for_key
     print_banner(f"trigate {gateway.__version__}", listeners, names, default.replace("*", "MODEL"), watch, keyed)
 

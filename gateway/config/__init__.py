@@ -1,13 +1,13 @@
 """The configuration: classes that declare its keys, and what follows from a whole file.
 
 - ``settings``: the root, to which features add keys; ``parts``: keys of features in other items; ``building`` is the
-  check of these.
+  check of these, found by ``named_imports``.
 - ``listening``, ``limits``, ``attempts``, ``model_entry``, ``endpoints``, ``sign_ins``, ``price_table``,
   ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``mcp_servers``, ``counters``, ``state_storage``,
-  ``steps``, ``issuers``, ``opening_spend``, ``live_view``: the keys of a topic, with name, type, default and meaning.
+  ``issuers``, ``opening_spend``: the keys of a topic, with name, type, default and meaning.
   Their values are of ``kinds``, ``amounts`` and ``zones``.
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,
-  ``client_keys`` with ``client_access`` (by ``patterns``), ``ratelimits``, ``budgets``, ``step_checks``,
+  ``client_keys`` with ``client_access`` (by ``patterns``), ``ratelimits``, ``budgets``,
   ``issuer_checks`` (by ``issuer_urls``). ``people``: the interface to those of ``issuers``; ``managed_settings``:
   Claude Code's. ``findings`` collects errors and warnings.
 - ``doubtful_routes``, ``prices`` (with ``entry_price``), ``weak_secrets``, ``found_file``: checks of a whole file;

@@ -16,7 +16,6 @@ from gateway.config.mcp_servers import McpServer
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.config.spelling import spelled_value
-from gateway.config.steps import StepSettings
 from providers.catalog.prices import Price
 
 _NO_KEYS: Final[Mapping[str, Key]] = {
@@ -38,7 +37,6 @@ _UNCOMPARED: Final[Mapping[type, Collection[str]]] = {
     McpServer: {"name", "entry"},
     TrustedIssuer: {"name", "admit"},
     AdmitRule: {"client"},
-    StepSettings: {"name", "kind_settings", "secrets", "written"},
 }  # fmt: skip
 """Attributes that are no settings, or whose differences have lines of their own."""
 
@@ -65,7 +63,7 @@ def changes(old: Config, new: Config) -> tuple[Change, ...]:
         *_changes_by_name("client group", old.client_groups, new.client_groups, _member_differences),
         *_changes_by_name("MCP server", old.mcp_servers, new.mcp_servers, _member_differences),
         *_changes_by_name("issuer", old.issuers, new.issuers, _issuer_differences),
-        *_step_changes(old, new),
+        *_changes_of_lists(old, new),
         *_authenticator_changes(old, new),
         *_default_changes(old, new),
         *setting_changes(old, new),
@@ -164,13 +162,16 @@ def _issuer_differences(old: TrustedIssuer, new: TrustedIssuer) -> Iterator[str]
             yield from (f"admit[{i}].{text}" for text in (*group, *_member_differences(before, after)))
 
 
-def _step_changes(old: Config, new: Config) -> Iterator[Change]:
-    """Yield the changes of steps, and of their order."""
-    before, after = _by_name(old.steps), _by_name(new.steps)
-    yield from _changes_by_name("step", before, after, _member_differences)
-    common = [name for name in before if name in after]
-    if common != [name for name in after if name in before]:
-        yield Change("~", f"steps: order {', '.join(before)} → {', '.join(after)}")
+def _changes_of_lists(old: Config, new: Config) -> Iterator[Change]:
+    """Yield the changes of the lists of features whose items have names, and of their order."""
+    for field in keys_of(type(new)).values():
+        if not field.key.items:
+            continue
+        before, after = _by_name(field.value_in(old)), _by_name(field.value_in(new))
+        yield from _changes_by_name(field.key.items, before, after, _member_differences)
+        common = [name for name in before if name in after]
+        if field.key.ordered and common != [name for name in after if name in before]:
+            yield Change("~", f"{field.name}: order {', '.join(before)} → {', '.join(after)}")
 
 
 def _expiries(client: ClientKey) -> dict[bytes, datetime | None]:
@@ -228,11 +229,17 @@ def _attribute_differences(old: Any, new: Any) -> Iterator[tuple[str, Iterator[s
     """Yield the name of each attribute that differs between two values of a class, with the texts."""
     for part in parts_of(type(old)):
         yield from _attribute_differences(part_of(old, part), part_of(new, part))
-    uncompared = {"parts", *_UNCOMPARED.get(type(old), ())}
+    uncompared = {"parts", *_UNCOMPARED.get(type(old), ()), *getattr(type(old), "uncompared", ())}
     for attribute in attrs.fields(type(old)):
         key = attribute.metadata.get(KEY) or _NO_KEYS.get(attribute.name) or Key()
         before, after = getattr(old, attribute.name), getattr(new, attribute.name)
-        if key.compared and key.ignored is None and attribute.name not in uncompared and before != after:
+        if (
+            key.compared
+            and not key.items
+            and key.ignored is None
+            and attribute.name not in uncompared
+            and before != after
+        ):
             yield attribute.name, _value_differences(attribute, key, before, after)
 
 

@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 from configfile.document import Path, spell
 from configfile.variables import Use, Variables
 from gateway.config.findings import Findings
+from gateway.config.named_imports import import_named
 from gateway.config.own_providers import id_of
 from gateway.config.sign_ins import MODULES, is_of_vendor
-from gateway.config.steps import KIND_NAMES
 from gateway.config.urls import is_loopback
+from gateway.features.order import FEATURES
 from providers.catalog import providers as catalog
 
 _NOBODYS: Final = """
@@ -94,8 +95,10 @@ def check_found(content: Mapping[str, Any], variables: Variables, file: FilePath
             findings.wrong((*place, "sign_in"), _SIGNS_IN, advice)
     for place in _sign_in_paths(content):
         findings.wrong(place, _SIGNS_IN, advice)
-    for place, found in _remote_steps(content):
-        findings.wrong(place, found, advice)
+    for feature in FEATURES:
+        if feature.unsafe and feature.has_keys_in(content):
+            for place, reason in import_named(feature.unsafe)(content):
+                findings.wrong(place, f"trigate found this file in the current directory, and {reason}", advice)
     folder = os.path.realpath(file.parent)
     for use in variables.files:
         if not FilePath(os.path.realpath(use.name)).is_relative_to(folder):
@@ -120,31 +123,6 @@ def _sign_in_paths(content: Mapping[str, Any]) -> Iterator[Path]:
     for name, own in providers.items() if isinstance(providers, dict) else ():
         if isinstance(own, dict) and own.get("sign_in") not in (None, "none"):
             yield "providers", str(name), "sign_in"
-
-
-def _remote_steps(content: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Yield the paths of steps that load code or call a service on another machine, with the reason.
-
-    Only the first step with each reason is included, because the same advice applies to all."""
-    firsts: dict[str, Path] = {}
-    items = content.get("steps")
-    for i, item in enumerate(items if isinstance(items, list) else ()):
-        use, settings = (item.get("use"), item.get("with")) if isinstance(item, dict) else (None, None)
-        if isinstance(use, str) and use not in KIND_NAMES:
-            found = "trigate found this file in the current directory, and it loads code"
-            firsts.setdefault(found, ("steps", i, "use"))
-        url = settings.get("url") if isinstance(settings, dict) else None
-        if isinstance(url, str) and not is_loopback(_host_of_url(url)):
-            found = "trigate found this file in the current directory, and it sends texts to another machine"
-            firsts.setdefault(found, ("steps", i, "with", "url"))
-    yield from ((path, found) for found, path in firsts.items())
-
-
-def _host_of_url(url: str) -> str:
-    try:
-        return (urlsplit(url).hostname or "").lower()
-    except ValueError:
-        return ""
 
 
 def _entries(content: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:

@@ -6,7 +6,6 @@ the same content from a program, ``discover`` finds the file."""
 import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -39,6 +38,7 @@ from gateway.config.limits import Limits
 from gateway.config.listening import ActiveListeners, Listener, build_listeners
 from gateway.config.mcp_servers import build_mcp_servers
 from gateway.config.model_entry import ModelEntry
+from gateway.config.named_imports import import_named
 from gateway.config.own_providers import build_providers, check_used
 from gateway.config.prices import ADVICE, uncounted_warnings, unpriced_models
 from gateway.config.ratelimits import build_header_limits, build_ratelimits
@@ -364,10 +364,6 @@ def _build_config(
         if isinstance(digest, KeyDigest) and digest.is_short:
             findings.warn(weak_secrets.guessable_text(name))
     check_counters(config.counters, findings)
-    if config.steps:
-        from gateway.config.step_checks import build_steps
-
-        made = attrs.evolve(made, steps=build_steps(config, names, findings))
     made = _build_features(made, Building(findings, entries, names, stored))
     return attrs.evolve(
         made,
@@ -382,8 +378,7 @@ def _build_features(config: Config, building: Building) -> Config:
     given = building.findings.given_attributes(())
     for feature in FEATURES:
         if feature.build and (feature.has_keys_in(given) or feature.is_wanted(config)):
-            module, _, name = feature.build.partition(":")
-            build: BuildKeys = getattr(import_module(module), name)
+            build: BuildKeys = import_named(feature.build)
             config = build(config, building)
     return config
 

@@ -42,7 +42,6 @@ def secrets_in(config: Config) -> Secrets:
 
     Clients mix up keys and model names. Keys stored only as digests are handled by the log alone."""
     found = [*_secrets_of(config), *_secrets_of(config.all_entries)]
-    found += [text for step in config.steps for text in step.secrets]
     return tuple(dict.fromkeys(text for text in found if text and not isinstance(text, Unresolved)))
 
 
@@ -59,6 +58,7 @@ def _secrets_of(value: Any) -> list[str]:
         for name, is_secret in _keys_of(of):
             if inner := getattr(value, name):
                 found += _texts_of(inner) if is_secret else _secrets_of(inner)
+        found += getattr(value, "texts_of_secrets", ())
         for part in parts_of(of):
             found += _secrets_of(part_of(value, part))
     return found

@@ -37,14 +37,12 @@ from gateway.config.kinds import (
 )
 from gateway.config.limits import Limits
 from gateway.config.listening import Listener, Listeners, is_local
-from gateway.config.live_view import UiSettings, UiSwitch
 from gateway.config.mcp_servers import McpServers
 from gateway.config.model_entry import ModelEntry
 from gateway.config.model_names import ALL_NAMES, ModelNames
 from gateway.config.opening_spend import OpeningSpend
 from gateway.config.own_providers import ProviderSettings
 from gateway.config.state_storage import StateStorage
-from gateway.config.steps import StepSettings
 from gateway.http.external_url import ExternalUrl, read_external_url
 from streams.timeouts import Timeouts
 
@@ -109,7 +107,6 @@ OperatorKey: TypeAlias = Annotated[
 ClientKeys: TypeAlias = Annotated[tuple[ClientKey, ...], list_of(ClientKey)]
 ClientGroups: TypeAlias = Annotated[tuple[ClientGroup, ...], list_of(ClientGroup)]
 Issuers: TypeAlias = Annotated[tuple[TrustedIssuer, ...], list_of(TrustedIssuer)]
-Steps: TypeAlias = Annotated[tuple[StepSettings, ...], list_of(StepSettings)]
 
 
 @attrs.frozen
@@ -274,11 +271,6 @@ class Config:
         shape={"minItems": 1},
         compared=False,
     )
-    steps: Steps = setting(
-        "The [steps](steps.md) that check, mask, refuse or record requests and responses, in this order.",
-        (),
-        compared=False,
-    )
     open: bool = setting(
         "Accept clients from other machines without a key. Otherwise `trigate serve` listens beyond loopback only "
         "with keys or `tls.client_ca`.",
@@ -378,12 +370,6 @@ class Config:
         "Serve `/v1/responses` over WebSocket too. With `false` an upgrade gets 426, and Codex continues over HTTP.",
         True,
     )
-    ui: UiSwitch = setting(
-        "Serve the [live view](ui.md) at `/ui`, without `client_keys` and `ui_key` only on this machine. With "
-        "`false`, only the callers' [pages](people-reference.md#pages) remain.",
-        UiSettings(),
-        shown="`true`",
-    )
     ui_key: OperatorKey | None = setting(
         "The key that shows all clients' requests in the live view. With one of the `client_keys`, a client sees its "
         "own.",
@@ -395,14 +381,6 @@ class Config:
         "clients. `ui_key` works there too.",
         None,
         secret=True,
-    )
-    ui_keep: bool = setting(
-        "Keep the last streams in memory, at most 4 MiB, so that the live view can open streams that have ended.",
-        True,
-    )
-    ui_prompts: bool = setting(
-        "Keep the bodies of the last requests in memory, at most 8 MiB, for viewers who can read their answers.",
-        False,
     )
     log_level: LogLevel = setting(
         "The lowest level that is logged. Exchanges are `info`. `--log-level` takes precedence.",

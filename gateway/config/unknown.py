@@ -3,7 +3,6 @@
 When a feature is added, delete its row in ``ABSENT`` and its line in the README. A test fails if a listed key is
 read."""
 
-import importlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -20,6 +19,7 @@ from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.limits import Limits
 from gateway.config.listening import LegacyListeners, Listener
 from gateway.config.model_entry import ModelEntry
+from gateway.config.named_imports import import_named
 from gateway.config.settings import Config
 from gateway.config.state_storage import StateStorage
 from gateway.features.order import FEATURES
@@ -373,8 +373,7 @@ def _rows_of_features() -> Iterator[Instead]:
     """Yield the advice of features, in their modules named ``advice``."""
     for feature in FEATURES:
         if feature.advice:
-            module, _, name = feature.advice.partition(":")
-            yield from getattr(importlib.import_module(module), name)
+            yield from import_named(feature.advice)
 
 
 ROWS: Final[tuple[Instead | Absent, ...]] = (*INSTEAD, *_rows_of_features(), *ABSENT)

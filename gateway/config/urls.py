@@ -45,3 +45,11 @@ def is_loopback(host: str) -> bool:
 def crosses_in_clear(url: str) -> bool:
     """Return whether traffic to the Redis server at ``url`` leaves this machine unencrypted."""
     return url.startswith("redis://") and not is_loopback(urlsplit(url).hostname or "localhost")
+
+
+def host_of_url(url: str) -> str:
+    """Return the host of ``url`` in lower case, empty for an invalid one."""
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""

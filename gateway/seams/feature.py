@@ -40,6 +40,8 @@ class Feature:
     - ``build``: ``module:function``, a ``BuildKeys`` that checks them; imported only if one of them is in the root, or
       ``is_wanted``
     - ``advice``: ``module:NAME``, the rows of ``gateway.config.advice`` about similar, unknown keys
+    - ``unsafe``: ``module:function`` that yields the places of contents, with the reasons, that a file must not have if
+      no user named it; imported only if the file has keys of the feature
     - ``needs``: the names of features above without which this one is not opened
     - ``secrets``: ``module:function``, an ``OpenSecrets``, if it reads secrets in stores (``gateway.seams.secrets``)
     - ``option``: the name of an option of ``trigate serve`` without which it is not opened
@@ -56,6 +58,7 @@ class Feature:
     build: str = ""
     advice: str = ""
     secrets: str = ""
+    unsafe: str = ""
     option: str = ""
     client_source: str = ""
     stores_clients: Wanted = always

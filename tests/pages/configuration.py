@@ -24,7 +24,6 @@ from gateway.config import (
     issuers,
     limits,
     listening,
-    live_view,
     mcp_servers,
     model_entry,
     model_names,
@@ -34,15 +33,16 @@ from gateway.config import (
     settings,
     sign_ins,
     state_storage,
-    steps,
 )
 from gateway.config.unknown import ABSENT
 from gateway.features.answer_cache import settings as cached_answers
 from gateway.features.cache_acts import changes as cache_acts
+from gateway.features.live_view import settings as live_view
 from gateway.features.metrics import settings as metrics_settings
 from gateway.features.prompt_caches import settings as prompt_caches
 from gateway.features.request_members import settings as request_members
 from gateway.features.secret_stores import settings as secret_stores
+from gateway.features.steps import settings as steps
 from gateway.features.steps.kinds import KINDS
 from gateway.features.tracing import settings as tracing_settings
 from providers.endpoints.embeddings.traits import EmbeddingTraits

@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import attrs
 
-from configfile.keys import Kind, part_of, setting
+from configfile.keys import Kind, part_of, setting, value_of
 from configfile.kinds import Size
 from configfile.wording import Wrong, describe
-from gateway.config.live_view import shown_answers
 from gateway.config.settings import Config
 
 if TYPE_CHECKING:
@@ -84,10 +83,14 @@ class PromptCacheKeys:
 
 def build_texts(config: Config, building: "Building") -> Config:
     """Warn of texts that no page shows, or for which no key protects the page that shows them."""
-    settings, ui, findings = part_of(config, PromptCacheKeys).prompt_cache, config.ui, building.findings
+    settings, ui, findings = (
+        part_of(config, PromptCacheKeys).prompt_cache,
+        value_of(config, "ui", False),
+        building.findings,
+    )
     if not settings or not settings.texts:
         return config
-    if shown_answers(ui) == "none":
+    if not ui or ui.answers == "none":
         cause = "`ui: {answers: none}` hides them" if ui else "`ui: false` turns it off"
         findings.no_effect(("prompt_cache", "texts"), f"the live view shows these texts, and {cause}")
     elif config.ui_key is None:

@@ -1,5 +1,6 @@
 """Steps: checks of the text of requests and responses. Imported only for a configuration with ``steps``.
 
+- ``setting_checks``: the check of the configuration.
 - ``opening`` opens them for a configuration, ``sessions`` finds those of a request.
 - ``conversations``: their part in the exchange of a conversation; ``relayed_requests`` and ``batch_lines`` check
   requests of other endpoints, and lines of batch files; ``attempt_steps`` are those for a response.

@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.config.settings import Config
-from gateway.seams.feature import Feature
+from gateway.features.steps.settings import StepKeys, StepSettings, has_unresolved, steps_of
+from gateway.seams.feature import Feature, Keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,11 +25,36 @@ if TYPE_CHECKING:
     from gateway.seams.running import Running
 
 __all__ = [
-    "DEFAULT_PARTS", "KINDS", "UNREAD", "KindContext", "LoadedStep", "NotJson", "StepHarness", "StepSet", "StepsTrial",
-    "TriedFinding", "UnreadTexts", "closed_endpoints", "consequences", "describe_step", "exemptions", "first_error",
-    "installed_steps", "load_steps", "steps_changing_lane", "steps_of_request", "try_request", "try_response",
+    "DEFAULT_PARTS",
+    "KINDS",
+    "UNREAD",
+    "KindContext",
+    "LoadedStep",
+    "NotJson",
+    "StepHarness",
+    "StepKeys",
+    "StepSet",
+    "StepSettings",
+    "StepsTrial",
+    "TriedFinding",
+    "UnreadTexts",
+    "closed_endpoints",
+    "consequences",
+    "describe_step",
+    "exemptions",
+    "first_error",
+    "has_unresolved",
+    "installed_steps",
+    "load_steps",
+    "steps_changing_lane",
+    "steps_of",
+    "steps_of_request",
+    "try_request",
+    "try_response",
     "try_steps",
 ]  # fmt: skip
+
+_CHECKS: Final = "gateway.features.steps.setting_checks"
 
 _MODULES: Final = {
     name: module
@@ -60,7 +86,7 @@ def __getattr__(name: str) -> Any:
 
 def is_wanted(config: Config) -> bool:
     """Return whether ``config`` has steps."""
-    return bool(config.steps)
+    return bool(steps_of(config))
 
 
 def opened_steps(features: "Mapping[str, Running]") -> "StepSet | None":
@@ -73,4 +99,7 @@ FEATURE: Final = Feature(
     "before all features that read or send texts: they get what the steps leave",
     "gateway.features.steps.opening:open_steps",
     is_wanted,
+    keys=(Keys(Config, StepKeys),),
+    build=f"{_CHECKS}:build_steps",
+    unsafe=f"{_CHECKS}:unsafe_steps",
 )

@@ -9,7 +9,6 @@ import attrs
 import msgspec
 import trio
 
-from gateway.config.steps import StepSettings
 from gateway.features.steps.checked_stream import CheckedStream
 from gateway.features.steps.json_texts import NotJson
 from gateway.features.steps.kinds import DEFAULT_PARTS
@@ -19,6 +18,7 @@ from gateway.features.steps.request_texts import RequestTexts
 from gateway.features.steps.response_steps import ResponseSteps
 from gateway.features.steps.runner import StepFailed
 from gateway.features.steps.session import StepSession
+from gateway.features.steps.settings import StepSettings
 from gateway.features.steps.slots import StepSlots
 from gateway.features.steps.verdicts import RefusedByStep, StepRecords
 from gateway.seams.open_response import OpenedResponse

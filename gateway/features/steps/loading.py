@@ -21,12 +21,12 @@ import trio
 from configfile.document import ConfigError, Mistake
 from configfile.wording import Wrong, nearest
 from gateway.config.settings import Config
-from gateway.config.step_checks import CONTENT, StepPlan, contradictions, planned_step
-from gateway.config.steps import StepSettings
 from gateway.features.steps.kinds import KINDS, KindContext, KindRow
 from gateway.features.steps.loaded import LoadedStep, StepSet, StepState
 from gateway.features.steps.mask_key import derived_mask_key
 from gateway.features.steps.resources import StepResource, error_place
+from gateway.features.steps.setting_checks import CONTENT, StepPlan, contradictions, planned_step
+from gateway.features.steps.settings import StepSettings, steps_of
 from gateway.features.steps.slots import StepSlots
 from trigate.steps import StepOptions, options_of
 
@@ -47,7 +47,7 @@ def load_steps(config: Config, before: StepSet | None = None) -> StepSet:
     ca_path = None if config.ca_path is None else str(config.ca_path)
     loaded: list[LoadedStep] = []
     mistakes: list[Mistake] = []
-    for order, settings in enumerate(config.steps):
+    for order, settings in enumerate(steps_of(config)):
         try:
             loaded.append(_load_step(settings, order, folder, ca_path, before))
         except StepUnusable as error:

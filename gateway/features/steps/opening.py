@@ -9,6 +9,7 @@ from gateway.config.settings import Config
 from gateway.features.steps.conversations import begin_checks, check_items, check_turns
 from gateway.features.steps.loading import load_steps
 from gateway.features.steps.sessions import OpenedSteps, admit_endpoint, admit_kept
+from gateway.features.steps.settings import steps_of
 from gateway.http.late_imports import load_module
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
@@ -59,7 +60,7 @@ class OpenSteps(OpenedSteps):
     has_tasks = True
 
     def __init__(self, config: Config, ports: Ports, before: OpenedSteps | None) -> None:
-        self.settings = config.steps
+        self.settings = steps_of(config)
         self.steps = load_steps(config, None if before is None else before.steps)
         self._store = ports.store
         self._is_reload = ports.is_reload
@@ -88,6 +89,6 @@ class OpenSteps(OpenedSteps):
 
 def open_steps(config: Config, ports: Ports, before: Running | None) -> OpenSteps:
     """Return the steps of ``config``, with the state of unchanged ones of ``before``. Raises ``ConfigError``."""
-    if isinstance(before, OpenSteps) and before.settings is config.steps:  # only clients have changed
+    if isinstance(before, OpenSteps) and before.settings is steps_of(config):  # only clients have changed
         return before
     return OpenSteps(config, ports, before if isinstance(before, OpenSteps) else None)

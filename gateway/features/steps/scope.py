@@ -5,7 +5,7 @@ from collections.abc import Collection
 import attrs
 
 from gateway.config.patterns import matches_one
-from gateway.config.steps import StepScope
+from gateway.features.steps.settings import StepScope
 
 
 @attrs.frozen(repr=False)

@@ -8,8 +8,16 @@ from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.config.redaction import secrets_in
 from gateway.config.settings import Config
-from gateway.config.steps import KIND_NAMES, StepAction, StepMoment, StepPart, StepScope, StepSettings
 from gateway.features.steps.kinds import KINDS
+from gateway.features.steps.settings import (
+    KIND_NAMES,
+    StepAction,
+    StepMoment,
+    StepPart,
+    StepScope,
+    StepSettings,
+    steps_of,
+)
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 from tests.support.step_files import HEAD
@@ -29,7 +37,7 @@ def read(*steps: Any, **more: Any) -> Config:
 
 
 def read_step(**members: Any) -> StepSettings:
-    return read({"use": "./steps.py:check", **members}).steps[0]
+    return steps_of(read({"use": "./steps.py:check", **members}))[0]
 
 
 def mistakes(*steps: Any, **more: Any) -> list[str]:
@@ -57,7 +65,7 @@ def test_a_step_needs_no_more_than_its_use():
     [("./steps.py:check", "check"), ("acme.guards:Guard.check", "check"), ("acme-guard", "acme-guard")],
 )
 def test_the_name_comes_from_use(use, name):
-    assert read({"use": use}).steps[0].name == name
+    assert steps_of(read({"use": use}))[0].name == name
 
 
 def test_for_is_a_word_or_a_mapping():
@@ -132,7 +140,7 @@ def test_known_names_are_no_mistakes(scope):
 
 def test_clients_of_the_state_storage_are_not_known_in_advance(tmp_path):
     storage = {"state_storage": {"type": "sqlite", "path": f"{tmp_path}/state.db"}, "stored_keys": True}
-    assert read({"use": "./steps.py:check", "for": {"clients": ["later"]}}, **storage).steps
+    assert steps_of(read({"use": "./steps.py:check", "for": {"clients": ["later"]}}, **storage))
 
 
 def test_the_changes_of_steps_show_no_secrets():
@@ -163,7 +171,7 @@ def test_values_of_variables_and_files_are_masked_in_every_output(tmp_path):
         f"{HEAD}steps:\n  - use: ./steps.py:check\n    with: {{a: [{{b: $STEP_SECRET}}], c: {{file: {secret}}}}}\n"
     )
     config = load(file, {"STEP_SECRET": "from-a-variable-0001"})
-    assert config.steps[0].settings == {"a": [{"b": "from-a-variable-0001"}], "c": "from-a-file-0001"}
+    assert steps_of(config)[0].settings == {"a": [{"b": "from-a-variable-0001"}], "c": "from-a-file-0001"}
     assert {"from-a-variable-0001", "from-a-file-0001"} <= set(secrets_in(config))
     assert not any(value in repr(config) for value in ("from-a-variable-0001", "from-a-file-0001"))
 

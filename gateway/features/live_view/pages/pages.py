@@ -12,10 +12,10 @@ from urllib.parse import parse_qsl
 import msgspec
 import trio
 
+from configfile.keys import part_of
 from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import KeyRefused
 from gateway.access.shares import NOBODY
-from gateway.config.live_view import shown_answers
 from gateway.config.loading import Config
 from gateway.exchange.service import Service
 from gateway.features.admin.callers import OPERATOR, caller_named
@@ -34,6 +34,7 @@ from gateway.features.live_view.pages.signed_in import signed_in_callers
 from gateway.features.live_view.pages.viewer_events import MakeEvent, Send, event_maker, send_news, send_stream
 from gateway.features.live_view.pages.viewings import audit_list, audit_stream
 from gateway.features.live_view.pages.visitors import Visitor, as_bearer, visitor_of
+from gateway.features.live_view.settings import LiveViewKeys
 from gateway.http.headers import Headers
 from gateway.http.offload import offload_always
 from gateway.http.response import ChannelBody, Response
@@ -196,7 +197,7 @@ async def _stream(
 
 def _readable(config: Config, visitor: Visitor, exchange: FoundExchange | None) -> FoundExchange:
     """Return the exchange. Raises ``GatewayError``: 404 if the visitor does not see it, 403 if not its answer."""
-    answers = shown_answers(config.ui)
+    answers = part_of(config, LiveViewKeys).answers
     if answers == "none":
         raise GatewayError("permission", _NO_ANSWERS)
     if exchange is None:

@@ -2,7 +2,9 @@
 
 from typing import Final
 
+from configfile.keys import part_of
 from gateway.config.settings import Config
+from gateway.features.live_view.settings import LiveViewKeys
 from gateway.http.headers import Headers
 
 LIVE: Final = "/ui"
@@ -40,7 +42,7 @@ def wants_page(headers: Headers) -> bool:
 
 def first_page(config: Config) -> str | None:
     """Return the path of the live view, else of the first page, ``None`` without any."""
-    return LIVE if config.ui else ACCOUNT if has_pages(config) else None
+    return LIVE if part_of(config, LiveViewKeys).ui else ACCOUNT if has_pages(config) else None
 
 
 EVENTS: Final = "/ui/events"

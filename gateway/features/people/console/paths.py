@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
+from configfile.keys import value_of
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.admin.paths import API_MODULES
@@ -44,7 +45,7 @@ def open_console(config: Config, ports: Ports, before: Running | None) -> Consol
 
 def _routes_of(config: Config, service: Service) -> Iterator[HttpRoute]:
     """Yield the paths of the pages for ``config``, and that of a live view which is switched off."""
-    if not config.ui:
+    if not value_of(config, "ui"):
         yield HttpRoute(LIVE, _without_live_view)
     pages = LateRoute((*API_MODULES, _SERVING), "ConsoleServer", (config, service))
     for path in CONSOLE_PATHS:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+from configfile.keys import value_of
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.admin.callers import identify_caller
@@ -141,7 +142,9 @@ class ConsoleServer(PageServer):
 
     def refuse(self, incoming: PiecesRequest, error: ErrorInfo) -> Response:
         """Return the page of an error without a known caller."""
-        content = failure(error.message, first_page(self._config), "Live view" if self._config.ui else "Account")
+        content = failure(
+            error.message, first_page(self._config), "Live view" if value_of(self._config, "ui") else "Account"
+        )
         return _console_page("That did not work", content, self._config.external, error.status, error.headers)
 
     # Forms
@@ -207,7 +210,7 @@ def _done_message(call: PageCall, page: ConsolePage) -> Html:
 def _nav(call: PageCall) -> Html:
     """Return the links to the pages that have something for the caller."""
     pages = [page for page in PAGES if page.sections_for(call)]
-    links = [(LIVE, "Live view", False)] if call.config.ui else []
+    links = [(LIVE, "Live view", False)] if value_of(call.config, "ui") else []
     links += [(page.path, page.title, page.path == call.path) for page in pages]
     if call.caller.credential == "session":
         links.append(("/oauth/logout", "Sign out", False))

@@ -7,6 +7,7 @@ from gateway.config.loading import ConfigError
 from gateway.features.steps.loading import load_steps, try_steps
 from gateway.features.steps.runner import run_step
 from gateway.features.steps.scope import ClientFacts
+from gateway.features.steps.settings import steps_of
 from tests.support.each_row import each_row
 from tests.support.step_files import step_config
 from trigate.steps import Check, Passage
@@ -234,7 +235,7 @@ def test_settings_have_the_texts_of_secret_files_and_a_changed_file_changes_the_
     config = step_config(tmp_path, text, CODE)
     before = load_steps(config)
     assert labels(before.steps[0], "a red house") == ["red"]
-    assert config.steps[0].secrets == ("red",)
+    assert steps_of(config)[0].secrets == ("red",)
     secret.write_text("blue")
     after = load_steps(step_config(tmp_path, text, CODE), before)
     assert labels(after.steps[0], "a red house", "the blue sky") == ["blue"]

@@ -1,15 +1,17 @@
 """The steps that check, mask or record content: the keys of an item of ``steps``."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 import attrs
 
 from configfile.document import Mistake
-from configfile.keys import Kind, setting
+from configfile.expanded import Unresolved
+from configfile.keys import Kind, part_of, setting
 from configfile.kinds import Natural, Wait, any_of, text_matching
 from configfile.wording import Wrong, describe
-from gateway.config.kinds import ShortName
+from gateway.config.kinds import ShortName, list_of
+from gateway.config.settings import Config
 
 StepMoment: TypeAlias = Literal["request", "during", "response", "finished"]
 StepAction: TypeAlias = Literal["mask", "refuse", "report"]
@@ -160,6 +162,7 @@ class StepSettings:
     are the credentials in them. ``written`` is the position of ``use``, for later messages."""
 
     holds_secrets = True
+    uncompared: ClassVar = ("name", "kind_settings", "secrets", "written")
 
     use: StepUse = setting(
         "A [kind](#kinds-of-steps), an entry point of the group `trigate.steps`, `package.module:name`, or "
@@ -220,6 +223,43 @@ class StepSettings:
     written: Mistake | None = attrs.field(default=None, eq=False)
 
     @property
+    def texts_of_secrets(self) -> tuple[str, ...]:
+        return self.secrets
+
+    @property
     def is_code(self) -> bool:
         """Whether ``use`` names a module or file."""
         return ":" in self.use
+
+
+Steps: TypeAlias = Annotated[tuple[StepSettings, ...], list_of(StepSettings)]
+
+
+@attrs.frozen
+class StepKeys:
+    """The keys of the root."""
+
+    steps: Steps = setting(
+        "The [steps](steps.md) that check, mask, refuse or record requests and responses, in this order.",
+        (),
+        items="step",
+        ordered=True,
+    )
+
+
+def steps_of(config: Config) -> tuple[StepSettings, ...]:
+    """Return the steps of ``config``, in order."""
+    return part_of(config, StepKeys).steps
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield every text in ``value``, which may be a mapping or a list."""
+    if isinstance(value, str):
+        yield value
+    for member in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
+        yield from texts_in(member)
+
+
+def has_unresolved(value: Any) -> bool:
+    """Return whether ``value`` contains a variable without a value, or the path of a file that was not read."""
+    return any(isinstance(text, Unresolved) for text in texts_in(value))

@@ -12,16 +12,18 @@ import attrs
 
 from configfile.document import Path
 from configfile.expanded import Expanded, Unresolved
-from configfile.keys import keys_of
+from configfile.keys import keys_of, with_part
 from configfile.kinds import Secret
 from configfile.reading import read
 from configfile.secret_files import SecretReference
 from configfile.wording import Wrong, describe, nearest
+from gateway.config.building import Building
 from gateway.config.client_access import AccessNames
 from gateway.config.findings import Findings
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
-from gateway.config.steps import StepScope, StepSettings
+from gateway.config.urls import host_of_url, is_loopback
+from gateway.features.steps.settings import KIND_NAMES, StepKeys, StepScope, StepSettings, steps_of, texts_in
 from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError
 from streams.events import APIS
@@ -37,10 +39,11 @@ def kind_rows() -> Mapping[str, Any]:
     return import_module(KINDS_MODULE).KINDS  # type: ignore[no-any-return]
 
 
-def build_steps(config: Config, names: AccessNames, findings: Findings) -> tuple[StepSettings, ...]:
-    """Return the steps of a file in order, with their names and settings."""
+def build_steps(config: Config, building: Building) -> Config:
+    """Give the steps their names and settings."""
     made: dict[str, StepSettings] = {}
-    for path, item in findings.present_items(config.steps, ("steps",), "add `use`"):
+    names, findings = building.names, building.findings
+    for path, item in findings.present_items(steps_of(config), ("steps",), "add `use`"):
         name = item.name or default_name(item.use)
         if name in made:
             advice = "give each step its own `name`"
@@ -49,7 +52,7 @@ def build_steps(config: Config, names: AccessNames, findings: Findings) -> tuple
         _check_item(item, path, findings)
         written = findings.mistake((*path, "use"), "", "")
         made.setdefault(name, _with_settings(attrs.evolve(item, name=name, written=written), path, findings))
-    return tuple(made.values())
+    return with_part(config, StepKeys(tuple(made.values())))
 
 
 def default_name(use: str) -> str:
@@ -78,25 +81,12 @@ def _secrets_of(settings: Any) -> Iterator[str]:
     """Yield the credentials among the settings of a kind."""
     for field in keys_of(type(settings)).values() if attrs.has(type(settings)) else ():
         if field.key.secret or Secret in (field.type, *get_args(field.type)):
-            yield from _texts_in(getattr(settings, field.attribute))
-
-
-def _texts_in(value: Any) -> Iterator[str]:
-    """Yield every text in ``value``, which may be a mapping or a list."""
-    if isinstance(value, str):
-        yield value
-    for member in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
-        yield from _texts_in(member)
-
-
-def has_unresolved(value: Any) -> bool:
-    """Return whether ``value`` contains a variable without a value, or the path of a file that was not read."""
-    return any(isinstance(text, Unresolved) for text in _texts_in(value))
+            yield from texts_in(getattr(settings, field.attribute))
 
 
 def _resolve_files(value: Any, path: Path, findings: Findings) -> tuple[Any, list[str]]:
     """Return ``value`` with the texts of its secret files, and all its texts from variables and files."""
-    expanded = (text for text in _texts_in(value) if isinstance(text, Expanded))
+    expanded = (text for text in texts_in(value) if isinstance(text, Expanded))
     secrets = [str(text) for text in expanded if not isinstance(text, Unresolved)]
 
     def resolve(value: Any, path: Path) -> Any:
@@ -243,3 +233,19 @@ def _is_model(pattern: str, names: AccessNames) -> bool:
         return names.is_model(pattern)
     except GatewayError:
         return True
+
+
+def unsafe_steps(content: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Yield the paths of steps that load code or call a service on another machine, with the reason.
+
+    Only the first step with each reason is included, because the same advice applies to all."""
+    firsts: dict[str, Path] = {}
+    items = content.get("steps")
+    for i, item in enumerate(items if isinstance(items, list) else ()):
+        use, settings = (item.get("use"), item.get("with")) if isinstance(item, dict) else (None, None)
+        if isinstance(use, str) and use not in KIND_NAMES:
+            firsts.setdefault("it loads code", ("steps", i, "use"))
+        url = settings.get("url") if isinstance(settings, dict) else None
+        if isinstance(url, str) and not is_loopback(host_of_url(url)):
+            firsts.setdefault("it sends texts to another machine", ("steps", i, "with", "url"))
+    yield from ((path, found) for found, path in firsts.items())

@@ -1,0 +1,57 @@
+"""The keys of the live view: whether the gateway serves it, and whose answers it shows."""
+
+from typing import Annotated, Literal, TypeAlias
+
+import attrs
+
+from configfile.keys import Kind, setting
+
+ShownAnswers: TypeAlias = Literal["none", "own", "all"]
+
+
+@attrs.frozen(repr=False)
+class UiSettings:
+    """The mapping ``ui`` of the root."""
+
+    answers: ShownAnswers = setting(
+        "The answers, prompts and texts that viewers can read. `own`: of their own requests, also for admins. `all`: "
+        "admins and the holder of the `ui_key` read all. `none`: none are kept.",
+        "own",
+    )
+
+
+UiSwitch: TypeAlias = Annotated[
+    UiSettings | Literal[False],
+    Kind(
+        "true, false or mapping",
+        lambda given: UiSettings() if given is True else given,
+        pick=lambda value: UiSettings if isinstance(value, dict) else bool,
+        parts=(bool, UiSettings),
+    ),
+]
+"""The settings, or ``False`` for no live view."""
+
+
+@attrs.frozen
+class LiveViewKeys:
+    """The keys of the root."""
+
+    ui: UiSwitch = setting(
+        "Serve the [live view](ui.md) at `/ui`, without `client_keys` and `ui_key` only on this machine. With "
+        "`false`, only the callers' [pages](people-reference.md#pages) remain.",
+        UiSettings(),
+        shown="`true`",
+    )
+    ui_keep: bool = setting(
+        "Keep the last streams in memory, at most 4 MiB, so that the live view can open streams that have ended.",
+        True,
+    )
+    ui_prompts: bool = setting(
+        "Keep the bodies of the last requests in memory, at most 8 MiB, for viewers who can read their answers.",
+        False,
+    )
+
+    @property
+    def answers(self) -> ShownAnswers:
+        """Those whose answers the live view shows, ``none`` without a live view."""
+        return self.ui.answers if self.ui else "none"
