@@ -33,14 +33,14 @@ async def stopped_answer(
     text: str,
     end: AnswerEnd,
     usage: Usage | None = None,
-) -> StoppedAnswer:
-    """Return ``text`` as the answer to a refused request, which ends with ``end``. ``usage`` is that of the cancelled
-    attempt. Raises ``refusal`` for a request that has no answer."""
+) -> GatewayError:
+    """Return ``text`` as the answer to a refused request, which ends with ``end``; ``refusal`` for a request that has
+    no answer. ``usage`` is that of the cancelled attempt."""
     codec, wire = context.codec, context.codec.wire
     try:
         request = await offload(incoming.size, lambda: incoming.request)
     except GatewayError:  # such as a count of tokens, which may lack ``max_tokens``
-        raise refusal from None
+        return refusal
     reply = Reply(attrs.evolve(request, model=target.requested_name), target.recipient.issuer, int(time.time()))
     start = AnswerStart(model=target.requested_name)
     events: list[Event] = [start, TextDelta(0, text), BlockEnd(0), usage or Usage(), end]

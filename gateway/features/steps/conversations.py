@@ -27,6 +27,7 @@ from gateway.request.parse import INPUT, EarlierItems, Incoming, read_incoming
 from gateway.request.routing_options import read_headers
 from gateway.routing.target import Target
 from streams.errors import GatewayError
+from streams.events import Usage
 from trigate.steps import Part, Passage
 
 R = TypeVar("R")
@@ -160,17 +161,18 @@ class SessionChecks:
             return await self.session.until_refused(work)
         except RefusedByStep as refused:
             request = origin.request
-            if refused is not self.refusal or refused.stop_text is None or request.prepare_from is None:
+            if refused is not self.refusal or request.prepare_from is None:
                 raise
-            raise await stopped_answer(
-                self._context,
-                request.incoming,
-                request.plan.first,
-                refused,
-                refused.stop_text,
-                STOPPED,
-                origin.reported_usage,
-            ) from None
+            raise await self.answer_to(refused, request.incoming, request.plan.first, origin.reported_usage) from None
+
+    async def answer_to(
+        self, refused: RefusedByStep, incoming: Incoming, target: Target, usage: Usage | None = None
+    ) -> GatewayError:
+        """Return the answer that the step gives in place of ``refused``, else that itself. ``usage`` is that of the
+        cancelled attempt."""
+        if refused.stop_text is None:
+            return refused
+        return await stopped_answer(self._context, incoming, target, refused, refused.stop_text, STOPPED, usage)
 
     async def check_for_target(self, request: PlannedRequest, target: Target) -> PlannedRequest:
         """Return ``request`` after the steps that only apply to the entry of ``target``. Raises ``GatewayError``."""
@@ -185,11 +187,7 @@ class SessionChecks:
             try:
                 texts = await self.session.check_texts(steps, texts)
             except RefusedByStep as refused:
-                if refused.stop_text is None:
-                    raise
-                raise await stopped_answer(
-                    self._context, incoming, target, refused, refused.stop_text, STOPPED
-                ) from None
+                raise await self.answer_to(refused, incoming, target) from None
             self._by_entries[names] = request.with_incoming(texts.incoming)
         return self._by_entries[names]
 
@@ -223,10 +221,7 @@ async def check_turns(planning: Planning) -> None:
             session.applied.at_request, await ConversationTexts.of(incoming, session.parts)
         )
     except RefusedByStep as refused:
-        if refused.stop_text is None:
-            raise
-        target = planning.plan.first
-        raise await stopped_answer(planning.context, incoming, target, refused, refused.stop_text, STOPPED) from None
+        raise await checks.answer_to(refused, incoming, planning.plan.first) from None
     checks.start_concurrent_steps(texts, later=planning.turn.background is not None)
     if texts.incoming is not incoming:
         await _recall_masked(planning, checks, texts.incoming)

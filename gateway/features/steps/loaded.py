@@ -338,9 +338,12 @@ class StepSet:
         """The steps that get records of finished requests, and those that mask them."""
         return tuple(step for step in self.steps if step.at("finished"))
 
-    async def open(self, nursery: trio.Nursery, store: Store | None = None) -> None:
+    async def open(self, nursery: trio.Nursery, store: Store | None = None, *, is_reload: bool = False) -> None:
         """Read the key of placeholders from ``store``, if the configuration has none, and open the resources in order,
-        as tasks of ``nursery``. Raises ``ConfigError`` for the first that fails."""
+        as tasks of ``nursery``.
+
+        Raises ``ConfigError`` for the first that fails. After a reload that is logged: the step checks nothing, so its
+        ``unchecked`` decides."""
         self.begin()
         if self.finished is not None:
             nursery.start_soon(self.finished.run)
@@ -358,21 +361,17 @@ class StepSet:
                 except (Exception, BaseExceptionGroup) as error:
                     written = step.settings.written or Mistake("", "steps", "", "")
                     found = f"the step {step.name} could not start: {describe_error(error)}"
-                    self.failed = ConfigError((attrs.evolve(written, found=found, expected="correct its settings"),))
+                    failed = ConfigError((attrs.evolve(written, found=found, expected="correct its settings"),))
+                    if is_reload:
+                        log.error("%s", failed)
+                        continue
+                    self.failed = failed
                     await self.aclose()
-                    raise self.failed from None
+                    raise failed from None
 
     async def _keep_key(self, store: Store) -> None:
         with self._keeping:
             await keep_mask_key(store, self.mask_key)
-
-    async def open_reloaded(self, nursery: trio.Nursery, store: Store | None) -> None:
-        """Open the resources of a new configuration. A step whose resource fails checks nothing, so its ``unchecked``
-        decides."""
-        try:
-            await self.open(nursery, store)
-        except ConfigError as error:
-            log.error("%s", error)
 
     async def aclose(self) -> None:
         """Close the resources, the last one first."""

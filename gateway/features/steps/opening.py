@@ -74,15 +74,14 @@ class OpenSteps(OpenedSteps):
         try:
             async with trio.open_nursery() as nursery:
                 if self._is_reload:
-                    task_status.started()
-                    await steps.open_reloaded(nursery, self._store)
-                else:
-                    await steps.open(nursery, self._store)
+                    task_status.started()  # a step without its resource checks nothing meanwhile
+                await steps.open(nursery, self._store, is_reload=self._is_reload)
+                if not self._is_reload:
                     task_status.started()
                 await ending.wait()
                 await steps.finish()
         except BaseExceptionGroup:
-            if steps.failed is not None and not self._is_reload:
+            if steps.failed is not None:
                 raise steps.failed from None
             raise
 
