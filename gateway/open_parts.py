@@ -17,8 +17,6 @@ from gateway.counters.counter import Counters
 from gateway.counters.open_counters import open_counters
 from gateway.features.live_view.feature import LiveViewKeys
 from gateway.features.live_view.live import LiveView, NoLiveView, open_live_view
-from gateway.features.prompt_caches.caching import PromptCaching
-from gateway.features.prompt_caches.feature import PromptCacheKeys
 from gateway.features.tracing.feature import TracingKeys
 from gateway.health.health import Health
 from gateway.health.states import SharedStates
@@ -35,7 +33,6 @@ from gateway.upstream.framing import MAX_CHUNK
 if TYPE_CHECKING:
     from gateway.features.steps.loaded import StepSet
     from gateway.features.steps.observers import FinishedRecords
-    from gateway.shared.memory import SharedMemory
     from gateway.shared.tables import SharedTables
     from gateway.telemetry.content import ContentKeeper
 
@@ -70,20 +67,6 @@ def open_upstream(config: Config, shares: Shares) -> Upstream:
         share=UpstreamShare(config, shares),
         ca_path=str(config.ca_path) if config.ca_path else None,
     )
-
-
-def open_prompt_caching(
-    config: Config, memory: "SharedMemory | None", before: PromptCaching | None = None
-) -> PromptCaching | None:
-    """Return the explanations of misses of prompt caches, ``None`` if ``config`` switches them off.
-
-    ``before`` continues with unchanged settings."""
-    settings = part_of(config, PromptCacheKeys).prompt_cache
-    if settings is False:
-        if before is not None:
-            before.close()
-        return None
-    return PromptCaching(settings, memory) if before is None else before.with_settings(settings)
 
 
 def open_observers(

@@ -25,7 +25,6 @@ from gateway.open_parts import (
     open_ledger,
     open_object_inventory,
     open_observers,
-    open_prompt_caching,
     open_traced_texts,
     open_tracer,
     open_upstream,
@@ -106,7 +105,6 @@ def open_service(
         accounts=AccountDirectory(config),
         inventory=open_object_inventory(config),
         clients=clients,
-        prompt_caching=open_prompt_caching(config, None if shared is None else shared.memory),
         shared=shared,
     )
     service = with_features(config, service, secrets, NO_OPTIONS if record is None else {"record": record})
@@ -171,9 +169,6 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
     return attrs.evolve(
         service, limits=config.limits,
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
-        prompt_caching=open_prompt_caching(
-            config, None if service.shared is None else service.shared.memory, service.prompt_caching
-        ),
         live_view=open_configured_view(config, service.ledger, service.live_view),
     )  # fmt: skip
 

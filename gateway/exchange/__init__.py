@@ -8,9 +8,6 @@
 - ``attempt``: one request to one target, with a ``watched_upload``; ``sending`` signs it; ``hedged`` runs two;
   ``conditions`` is the policy's input
 - ``attempt_account``: records an attempt; ``reserving`` estimates a request
-- ``noted_prompts``: explains an attempt's misses of the provider's prompt cache, from the parts in ``sent_prompts``;
-  ``prompt_texts``: the texts at the first difference of two prompts; ``readable_prompts`` finds the targets that cache
-  a prompt; ``diagnosed_prompts`` requests a provider's explanation
 - ``attempt_answer``: a response until its first content, made by ``answering``: a ``whole_answer`` or a ``stream``
 - ``delivering``: the tasks of a response; ``delivery`` is its state machine, ``body`` its body
 - ``transformed``: the reading of a response through the transform of a feature; ``stopped_answer``: the answer to a

@@ -24,7 +24,7 @@ from streams.pipe import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.exchange.noted_prompts import NotedAttempt
+    from gateway.seams.observe import AttemptObserver
 
 
 class Resends:
@@ -51,8 +51,8 @@ class Attempt(AnswerSource):
     ``send`` sends it once, a second time if a pooled connection was dead, and another time if its credential had
     expired. It knows neither other attempts nor the plan nor the use of its response. Only the attempt changes its
     attributes: ``upstream_id`` and ``headers`` belong to its response.
-    ``on_send``, which its maker may set, is called when a request is about to be sent. ``prompt`` has the notes on a
-    prompt that matters for prompt caches."""
+    ``on_send``, which its maker may set, is called when a request is about to be sent. ``observers`` learn what it
+    sends."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Attempt(AnswerSource):
         super().__init__(target_request, watch)
         self.context, self.target = target_request.context, target_request.target
         self.on_send: Callable[[], object] | None = None
-        self.prompt: NotedAttempt | None = None
+        self.observers: list[AttemptObserver] = []
         self.disclosure = target_request.disclosure
         self.cause = cause
         self.upstream_id: str | None = None
@@ -86,8 +86,8 @@ class Attempt(AnswerSource):
         self._sent_bodies += 1
         self._began = time.perf_counter()
         response = await send_signed(self, self.context.observers.outgoing(await target_request.upstream_request()))
-        if self.prompt is not None:
-            await self.prompt.note_head()
+        for observer in self.observers:
+            await observer.note_head()
         self.stage = Stage.ANSWERING
         request = target_request.request
         if request.replace_ids is not None:
@@ -177,7 +177,7 @@ class Attempt(AnswerSource):
         planned = self.target_request.request
         most = None if planned.incoming.stream else self.context.service.limits.answer
         upload = None if planned.upload is None else watch_upload(planned.upload, self.watch, self._on_last_bytes)
-        after_end = None if self.prompt is None else self.prompt.start
+        after_end = self._note_written if self.observers else None
         return request.ready(proof, most, self._on_send, self._claim_resend, self._on_last_bytes, upload, after_end)
 
     def note_head(self, response: UpstreamResponse) -> None:
@@ -209,6 +209,10 @@ class Attempt(AnswerSource):
         self.context.observers.note_sent(
             request, waited, target.api, target.entry.provider.id, lambda: self.disclosure.secrets
         )
+
+    def _note_written(self) -> None:
+        for observer in self.observers:
+            observer.note_written()
 
     def _claim_resend(self) -> bool:
         """Claim and record a resend after a dead connection. Return false if none is left."""

@@ -195,8 +195,9 @@ class AttemptAccount:
         """Record ``attempt``, and replace the earlier record if it failed after its commit."""
         self._context.attempt_log.add(attempt, self._recorded)
         self._recorded = attempt
-        if self.attempt is not None and self.attempt.prompt is not None:
-            self.attempt.prompt.record = attempt
+        if self.attempt is not None:
+            for observer in self.attempt.observers:
+                observer.note_record(attempt)
 
     def _report_time_to_content(self, seconds: float, *, at_least: bool = False) -> None:
         """Report the ``seconds`` to a stream's first content, by which balancing compares targets."""

@@ -84,6 +84,11 @@ class ExchangeContext:
         value = self.client_request.header(STRICT)
         return self.service.strict if value is None else value in ("1", "true")
 
+    @property
+    def holder(self) -> str:
+        """The name under which the client's requests count and its state is stored."""
+        return self.service.admission.holder(self.client_request.client, self.client_request.headers)
+
     async def admit_endpoint(self, endpoint: str, route: tuple[str, str] = ("", "")) -> None:
         """Raise ``GatewayError`` for a request to ``endpoint`` whose text must be checked and cannot be read (403), and
         for a check that the client requests and cannot have (400). ``route`` is its method and path."""

@@ -20,7 +20,6 @@ from gateway.exchange.attempt_answer import UnchangedAnswer
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
-from gateway.exchange.noted_prompts import note_original
 from gateway.exchange.origin import AnswerOrigin, run_origin, start_origin
 from gateway.exchange.planned import STOPPED, PlannedRequest, StoppedAnswer
 from gateway.exchange.planning import STEPS, Planning, steps_with
@@ -71,9 +70,8 @@ class Exchange:
         observers = observers_of(record)
         self.context = ExchangeContext(service, CODECS[api], client_request, record, observers, content=content)
         self.scope = scope
-        owner = service.admission.holder(client_request.client, client_request.headers)
         self._state_scope = state_scope or StateScope(
-            owner, service.store, is_named_client=client_request.client is not None
+            self.context.holder, service.store, is_named_client=client_request.client is not None
         )
         self.record = record
         self._reservation = None
@@ -121,11 +119,9 @@ class Exchange:
         request = await planning.read(body)
         self.context = planning.context
         if hooks.request_checks:  # the texts that they have not hidden
-            checks, received, body = self.context.checks, planning.received, request.incoming.body
+            checks, body = self.context.checks, request.incoming.body
             is_public = checks is None or not checks.may_hide_later
             observers.note_request(self.context.client_request, body, is_turn=is_turn, is_public=is_public)
-            if service.prompt_caching is not None and body is not received.body:
-                note_original(service.prompt_caching, self.record, received)
             if is_public:
                 service.live_view.store_prompt(self.record, body)
         if self.context.content is not None:

@@ -70,7 +70,8 @@ class PlannedRequest:
     requests need. ``headers`` report unsupported routing options. ``suffix`` is the end of the path, by default that
     of a conversation. ``affinity`` is its conversation if prompt caches matter. ``counted_as`` selects the limits and
     the billing, ``begins`` is the estimated work that starts with it, ``budgets`` are the client's limits for it.
-    ``members`` are the configured edits of a conversation.
+    ``members`` are the configured edits of a conversation, ``original`` is the client's request if the operator's steps
+    have changed it.
 
     ``media`` are the types of its body and its response. ``upload`` is a body that is streamed once.
     ``success_statuses`` are successful statuses outside 200 to 299. ``replace_ids`` replaces the provider's object ids
@@ -97,6 +98,7 @@ class PlannedRequest:
     reservation: Reservation | None = None
     members: RequestEdits | None = None
     prepare_from: Write | None = None
+    original: Incoming | None = None
 
     def with_incoming(self, incoming: Incoming) -> "PlannedRequest":
         """Return the request with other contents. Only for requests with ``prepare_from``."""
@@ -142,7 +144,7 @@ class PlannedRequest:
         The text may have megabytes. A small text is kept, because copying the request costs more."""
         if self.is_small:
             return self
-        return attrs.evolve(self, incoming=without_text(self.incoming), prepare=_refuse_preparation)
+        return attrs.evolve(self, incoming=without_text(self.incoming), prepare=_refuse_preparation, original=None)
 
 
 def as_prepared(prepared: Prepared) -> Preparation:

@@ -18,7 +18,6 @@ from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.conversations.resolved import StateScope, refers_to_stored_object
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.kept_ids import SEARCHED, locate, request_id_replacer
-from gateway.exchange.noted_prompts import LEAST_BODY
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.requested_plan import requested_plan
 from gateway.http.headers import Headers
@@ -49,7 +48,6 @@ from gateway.seams.hooks import Hooks
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 
-_READABLE: Final = "gateway.exchange.readable_prompts"
 _RUNS: Final = "gateway.exchange.provider_runs"
 
 
@@ -90,10 +88,12 @@ class Planning:
         """Return the request as the steps so far have planned it."""
         incoming, options, members = self.incoming, self.options, self.members
         write = prepare if options is NO_OPTIONS else partial(prepare_with_options, options)
+        is_checked = self.context.checks is not None and incoming.body is not self.received.body
         written = partial(write, incoming) if members is None else members.preparation(write, incoming)
         return PlannedRequest(
             incoming, self.plan, written, self.turn, self.headers, affinity=self.affinity, budgets=options.budgets,
             replace_ids=self.replace_ids, members=members, reservation=self.reservation, prepare_from=write,
+            original=self.received if is_checked else None,
         )  # fmt: skip
 
 
@@ -204,8 +204,9 @@ async def order_groups(planning: Planning) -> None:
         plan.route.sticky, planning.state_scope.owner, context.client_request.headers, incoming
     )
     readable = NOTHING_READABLE
-    if affinity is not None and service.prompt_caching is not None and incoming.size >= LEAST_BODY:
-        readable = await (await load_module(_READABLE)).find_readable(context, service.prompt_caching, incoming, plan)
+    if affinity is not None:
+        for find_readable in service.hooks.find_readable:
+            readable = await find_readable(context, incoming, plan)
     arrange = partial(service.balancer.arrange, plan, affinity, service.health.clock(), incoming.size // 4, readable)
     arranged = arrange()
     if remote is not None:

@@ -45,8 +45,6 @@ def make_response(record: Record, body: bytes | ResponseBody, status: int, heade
     own = own_headers(record)
     if is_whole:  # the cost of a stream is unknown when its headers are sent
         own = (*own, *cost_headers(record))
-    if record.prompt_caching is not None:
-        own = (*own, *record.prompt_caching.headers(record, is_whole=is_whole))
     return Response(status, (*headers, *own, *observers.headers(record, is_whole=is_whole)), body)
 
 

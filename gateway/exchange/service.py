@@ -32,7 +32,6 @@ from gateway.upstream.client import Upstream
 from gateway.upstream.request import CredentialSource
 
 if TYPE_CHECKING:
-    from gateway.features.prompt_caches.caching import PromptCaching
     from gateway.features.steps.observers import FinishedRecords
     from gateway.shared.tables import SharedTables
     from gateway.telemetry.content import ContentKeeper
@@ -86,8 +85,7 @@ class Service:
     - ``contents`` stores the texts of exchanges for observers and traces that want them, ``finished``
       passes finished exchanges to the observers; ``None`` without any.
     - ``clients`` are those that change at run time.
-    - ``prompt_caching`` explains misses of providers' prompt caches; ``None`` if the configuration switches it off.
-      ``shared`` has the tables in the memory that the workers share, ``None`` in a single process.
+    - ``shared`` has the tables in the memory that the workers share, ``None`` in a single process.
     - ``features`` are the open features by name, ``hooks`` what they add to requests."""
 
     router: Router
@@ -117,7 +115,6 @@ class Service:
     inventory: Inventory | None = None
     contents: "ContentKeeper | None" = None
     finished: "FinishedRecords | None" = None
-    prompt_caching: "PromptCaching | None" = None
     shared: "SharedTables | None" = None
     clients: ClientSource = attrs.field(factory=ClientSource)
     features: Mapping[str, Running] = attrs.field(factory=dict)

@@ -13,8 +13,6 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disclosure import Disclosure
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.reserving import expected_background_tokens, size_of
-from gateway.features.cache_acts import feature as acts
-from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
 from gateway.ledger.bill import Cause
 from gateway.ledger.record import Record
@@ -168,10 +166,6 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     if request.reports_target_health:
         for edit in context.service.hooks.edit_sent:
             prepared = await edit(prepared, target, context, request)
-        caching = context.service.prompt_caching
-        if caching is not None and acts.is_diagnosed(target.entry):
-            code = await load_module("gateway.exchange.diagnosed_prompts")
-            prepared = await code.request_diagnosis(context, caching, prepared, target, request.incoming)
     is_needed = request.reservation is not None or not _COSTLY.isdisjoint(request.incoming.members)
     if is_needed or prepared.size > LONG_ESTIMATE:
         size = await offload(prepared.size, size_of, prepared, target.api)

@@ -15,7 +15,6 @@ from gateway.exchange.attempt_answer import A, begin_answer
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.hedged import Contender, run_hedged
-from gateway.exchange.noted_prompts import note_attempt
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest, write_request
 from gateway.http.offload import offload
@@ -260,8 +259,9 @@ class Walk:
                 await self._wait_until_due(account)
             watch = Watch(account.target.entry.timeouts, self._content_limit(account))
             attempt = Attempt(account.target_request, watch, context.attempt_log, account.cause, account.resends)
-            if context.service.prompt_caching is not None:
-                attempt.prompt = note_attempt(context, attempt.target_request, self._scope.nursery)
+            for observe in context.service.hooks.observe_attempts:
+                if (observer := observe(attempt.target_request, self._scope.nursery)) is not None:
+                    attempt.observers.append(observer)
             return await begin_answer(context, watch, account.attach(attempt, make))
         except BaseException as error:
             if self._has_won:

@@ -2,6 +2,7 @@
 
 - ``record``: the facts of one exchange while it runs
 - ``bill``: its usage and its cost; ``money``: dollars as text
+- ``prompt_cache``: the verdict on the provider's prompt cache
 - ``ledger``: its settlement and its log line
 - ``figures``: figures of other events, for metrics
 - ``buckets``: histograms of frequent measurements"""

@@ -11,8 +11,7 @@ from providers.neutral.codec import complete_usage
 from streams.events import Api, FailureReason, Usage
 
 if TYPE_CHECKING:
-    from gateway.features.prompt_caches.loss import CacheLoss
-    from gateway.features.prompt_caches.values import CacheVerdict
+    from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict
 
 CHARACTERS_PER_TOKEN: Final = 4
 """A typical ratio for English prose."""

@@ -97,8 +97,6 @@ class Ledger:
         record.settled = record.bill.settled = True
         self.open_records.discard(record)
         self.count += 1
-        if record.prompt_caching is not None:
-            record.prompt_caching.settle(record)
         more = record.observers.fields(record)
         if record.reservation is not None:
             record.reservation.settle(record)
@@ -176,7 +174,6 @@ class Ledger:
             "computed_usd": None if cost is None or cost.computed is None else cost.computed / NANOS,
             "cache": record.cache if record.cache != "off" else None,
             **(_cached_fields(record) if cached else _NO_FIELDS),
-            **(_NO_FIELDS if record.prompt_caching is None else record.prompt_caching.fields(record)),
             **more,
             "attempts": record.attempts,
             "route": record.route and self._mask_and_cut(record.route, LONGEST_NAME),

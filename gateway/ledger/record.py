@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -10,9 +10,6 @@ from gateway.http.headers import Headers
 from gateway.ledger.bill import Bill
 from gateway.ledger.buckets import Buckets
 from streams.events import AnswerStart, Api, ErrorInfo
-
-if TYPE_CHECKING:
-    from gateway.features.prompt_caches.texts import ShownTexts
 
 Ended: TypeAlias = Literal[
     "complete", "refused", "upstream_error", "client_disconnected", "shutdown", "internal_error"
@@ -121,27 +118,6 @@ class _Unobserved:
 UNOBSERVED: Final[RecordObservers] = _Unobserved()
 
 
-class PromptCacheNotes(Protocol):
-    """The notes on an exchange's attempts by which misses of prompt caches are explained."""
-
-    @property
-    def shown_texts(self) -> "ShownTexts | None":
-        """The texts for viewers, ``None`` if the operator does not enable them."""
-        ...
-
-    def headers(self, record: "Record", *, is_whole: bool) -> Headers:
-        """Return the header of a response."""
-        ...
-
-    def fields(self, record: "Record") -> Mapping[str, Any]:
-        """Return the fields of the log line, once it is settled."""
-        ...
-
-    def settle(self, record: "Record") -> None:
-        """Add the verdicts to the records of attempts. Never raises."""
-        ...
-
-
 @attrs.define(eq=False, repr=False)
 class Record:
     """The facts of one exchange for its log line, headers, metrics and traces. Only the tasks of its request write to
@@ -194,7 +170,6 @@ class Record:
     requested_steps: frozenset[str] = frozenset()  # the steps that the client lists
     content: object | None = None  # the texts for observers that want them
     landing: str | None = None  # of the conversation's turn at the members of its route (``gateway.balancing``)
-    prompt_caching: PromptCacheNotes | None = None  # of a prompt that is long enough to matter
     cache_age: int | None = None  # seconds since the provider created the cached response
 
     @property

@@ -3,7 +3,7 @@
 **Edits of a request** (``BeginEdits``): of at most one feature. The kernel calls it once the targets of a request are
 known: for a conversation before its earlier turns are loaded, at another endpoint after the operator's steps. It is
 sync, and cheap without edits. ``RequestEdits.apply`` follows, in a thread for a large body, and then ``preparation``
-for each attempt, before the provider's own quirks. What rejects raises ``GatewayError`` (400).
+for each attempt, before the provider's own quirks. An edit that rejects raises ``GatewayError`` (400).
 
 **Edits of an attempt** (``EditSent``). The kernel awaits each in the order of the features, for each attempt of a model
 request, hedges included, after its translation and before its size is estimated and reserved. A hook returns the
@@ -14,9 +14,8 @@ call may not wait or raise.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Preparation, Prepared
 from gateway.routing.plan import Plan
@@ -75,21 +74,6 @@ class BeginEdits(Protocol):
         ...
 
 
-class SentRequestFacts(Protocol):
-    """The facts of a planned request that edits of an attempt may depend on.
-
-    ``incoming`` is the client's request with the edits for all targets."""
-
-    @property
-    def incoming(self) -> Incoming: ...
-
-
-class SenderFacts(Protocol):
-    """The facts of the exchange that edits of an attempt may depend on."""
-
-    @property
-    def client_request(self) -> ClientRequest: ...
-
-
-EditSent: TypeAlias = Callable[[Prepared, Target, SenderFacts, SentRequestFacts], Awaitable[Prepared]]
-"""Edits a request in the form for a target."""
+EditSent: TypeAlias = Callable[[Prepared, Target, Any, Any], Awaitable[Prepared]]
+"""Edits a request in the form for a target. The others are the ``ExchangeContext`` and the ``PlannedRequest`` of
+``gateway.exchange``; rooms above declare the types."""

@@ -6,8 +6,8 @@ import attrs
 
 from gateway.ledger.figures import Figures
 from gateway.seams.edit_sent import BeginEdits, EditSent
-from gateway.seams.observe import Observe
-from gateway.seams.plan import PlanStep, RequestChecks
+from gateway.seams.observe import Observe, ObserveAttempt
+from gateway.seams.plan import FindReadable, PlanStep, RequestChecks
 from gateway.seams.response_forms import FormsOf
 from gateway.seams.route import RoutesOf
 from gateway.seams.wrap_origin import WrapOrigin
@@ -24,7 +24,8 @@ class Hooks:
     - ``before_turns``, ``after_turns``, ``request_checks`` (``gateway.seams.plan``): requests before they are sent
     - ``begin_edits``, ``edit_sent`` (``gateway.seams.edit_sent``): what providers receive
     - ``wrap_origin`` (``gateway.seams.wrap_origin``): where responses come from
-    - ``observe`` (``gateway.seams.observe``): what learns about exchanges
+    - ``observe``, ``observe_attempts`` (``gateway.seams.observe``): what learns about exchanges
+    - ``find_readable`` (``gateway.seams.plan``): what prefers targets
     - ``report`` (``gateway.ledger.figures``): figures that metrics take
     - ``records_run``: true if the feature needs ``Record.run``
     - ``credentials`` (``gateway.seams.secrets``): sources of credentials, with the names of their entries
@@ -39,6 +40,8 @@ class Hooks:
     edit_sent: tuple[EditSent, ...] = ()
     wrap_origin: tuple[WrapOrigin, ...] = ()
     observe: tuple[Observe, ...] = ()
+    observe_attempts: tuple[ObserveAttempt, ...] = ()
+    find_readable: tuple[FindReadable, ...] = ()
     response_forms: tuple[FormsOf, ...] = ()
     report: tuple[Callable[[Figures], object], ...] = ()
     records_run: tuple[bool, ...] = ()

@@ -16,15 +16,24 @@ may come at any time. A rejected request has fewer of them: only ``fields`` and 
   to itself, and passes on a received text when no step may still hide a part of it. ``note_hidden`` reports that the
   exchange has more texts than these.
 - **Changes.** Only ``outgoing`` and ``headers`` return something for others: headers of a request and of the response.
+
+**Attempts.** Before it sends an attempt, the kernel calls each ``ObserveAttempt``, with the attempt's ``TargetRequest``
+and the nursery of the request. An ``AttemptObserver`` learns what one attempt sends, while hedges run at the same time.
+It has the text as sent, so it keeps none. It catches its own errors. A task that it starts belongs to that nursery, and
+the exchange may be settled before this task has ended.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
+
+import attrs
+import trio
 
 from gateway.config.redaction import Secrets
 from gateway.http.headers import Headers
+from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
@@ -32,6 +41,8 @@ from gateway.streaming.lane import Lane
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from streams.events import Api
+
+Kind = TypeVar("Kind")
 
 log = logging.getLogger("trigate")
 
@@ -43,6 +54,20 @@ class HasLane(Protocol):
     """A stream whose lane can be replaced."""
 
     lane: Lane
+
+
+class ViewerTexts(Protocol):
+    """Texts of an exchange for viewers with the right to see them."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the operator still enables them."""
+        ...
+
+    @property
+    def excerpts(self) -> attrs.AttrsInstance | None:
+        """The texts as a record, ``None`` as long as there are none."""
+        ...
 
 
 class ExchangeObserver:
@@ -85,6 +110,10 @@ class ExchangeObserver:
         """Return more headers of the response; ``is_whole``: it is no stream."""
         return ()
 
+    def viewer_texts(self) -> ViewerTexts | None:
+        """Return texts for viewers, ``None`` if the operator enables none."""
+        return None
+
     def fields(self, record: Record) -> Mapping[str, Any]:
         """Return more fields of the log line. The exchange has ended, and its attempts are still to be priced."""
         return {}
@@ -92,6 +121,25 @@ class ExchangeObserver:
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         """Note the end of the exchange, with the fields of its log ``line``."""
 
+
+class AttemptObserver(Protocol):
+    """Observes one attempt."""
+
+    def note_written(self) -> None:
+        """Note that the whole request was written, once more after a resend."""
+        ...
+
+    async def note_head(self) -> None:
+        """Note the head of a successful response. It may let other tasks run, and waits for nothing."""
+        ...
+
+    def note_record(self, record: AttemptRecord) -> None:
+        """Note the attempt's record, in place of an earlier one."""
+        ...
+
+
+ObserveAttempt: TypeAlias = Callable[[Any, trio.Nursery], AttemptObserver | None]
+"""Returns the observer of an attempt, ``None`` if it is of no interest."""
 
 Observe: TypeAlias = Callable[[Record, ArrivedRequest | None], ExchangeObserver | None]
 """Returns the observer of the exchange of a new record, ``None`` if it is of no interest. A request that a trace may
@@ -105,6 +153,18 @@ class Observers:
         self._observers = [*observers]
         self._held: list[Callable[[], None]] = []
         self._held_size = 0
+
+    def find(self, kind: type[Kind]) -> Kind | None:
+        """Return the observer of this ``kind``, ``None`` if there is none."""
+        return next((one for one in self._observers if isinstance(one, kind)), None)
+
+    def join(self, observer: ExchangeObserver) -> None:
+        """Add an observer, which learns what follows."""
+        self._observers.append(observer)
+
+    def viewer_texts(self) -> ViewerTexts | None:
+        """Return the texts of the first observer that has some."""
+        return next((texts for one in self._observers if (texts := one.viewer_texts()) is not None), None)
 
     def note_request(
         self, client_request: ClientRequest, body: bytes, *, is_turn: bool, is_public: bool = True
@@ -195,6 +255,13 @@ UNOBSERVED: Final = Observers()
 def observers_of(record: Record) -> Observers:
     """Return the observers of the exchange of ``record``."""
     return record.observers if isinstance(record.observers, Observers) else UNOBSERVED
+
+
+def join_observers(record: Record, observer: ExchangeObserver) -> None:
+    """Let ``observer`` learn about the rest of the exchange of ``record``, because it has become of interest."""
+    if not isinstance(record.observers, Observers):
+        record.observers = Observers()
+    record.observers.join(observer)
 
 
 class Observation:

@@ -12,13 +12,17 @@ context.
 text would pass unseen. The kernel awaits ``admit_endpoint`` before it reads any request that is no conversation, then
 the method for the request's form, before edits and targets. ``BatchChecks`` belong to one request about a batch.
 
+**Readable prompts** (``FindReadable``), of at most one feature. The kernel awaits it for a conversation of a route with
+a choice of targets, before it orders them. It returns how many tokens of the request the cache of each target's place
+can serve, without those that can serve none; the order prefers targets that read more. It catches its own errors.
+
 - **Errors.** A step that rejects the request raises ``GatewayError``, or ``StoppedAnswer`` for an answer of its own.
 - **Cancellation.** A client that leaves cancels the step. It leaves no task behind: what continues while the provider
   works runs in the nursery of the request's scope.
 - **Observers** see the request only after the last step. ``ExchangeChecks.may_hide_later`` may delay that.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from gateway.request.client_request import ClientRequest
@@ -28,6 +32,9 @@ from gateway.seams.open_response import Transform
 
 PlanStep: TypeAlias = Callable[[Any], Awaitable[None]]
 """Adds to a ``Planning``, which belongs to a room above this one. Raises ``GatewayError`` to reject the request."""
+
+FindReadable: TypeAlias = Callable[[Any, Incoming, Plan], Awaitable[Mapping[bytes, int]]]
+"""Returns the readable tokens by ``Target.identity.place``. The first argument is the ``ExchangeContext``."""
 
 
 class BatchChecks(Protocol):

@@ -7,14 +7,10 @@ from typing import Any, get_args
 import attrs
 import pytest
 
-from gateway.exchange.noted_prompts import NotedExchange
-from gateway.features.prompt_caches.caching import PromptCaching
-from gateway.features.prompt_caches.loss import CacheLoss
-from gateway.features.prompt_caches.settings import PromptCacheSettings
-from gateway.features.prompt_caches.values import CacheVerdict, CauseShare
 from gateway.features.steps.verdicts import StepRecords
 from gateway.ledger.bill import AttemptRecord, Bill
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict, CauseShare
 from gateway.ledger.record import Ended, Record
 from gateway.logs.setup import Log, LogFormat
 from providers.catalog.prices import Price
@@ -76,7 +72,6 @@ def full() -> Record:
             characters=99, request_size=9,
         ),
         "reservation": None, "steps": refused_steps(),
-        "prompt_caching": NotedExchange(PromptCaching(PromptCacheSettings())),
     }  # fmt: skip
     empty = [field.name for field in attrs.fields(Record) if field.default is None and field.name not in given]
     texts = [name for name in empty if not name.startswith("_")]
@@ -87,7 +82,8 @@ def test_every_field_of_an_exchange_has_its_row_in_the_order_of_the_line():
     """One out of the cache has taken nothing, and has saved something."""
     record, cached = full(), full()
     cached.mark_cache_hit(0)
-    lines = [Ledger(readable=False).line(one, disconnected=False) for one in (record, cached)]
+    more = {name: 1 for name in names(EXCHANGE) if name.startswith("prompt_cache_")}  # an observer adds them
+    lines = [Ledger(readable=False).line(one, disconnected=False, more=more) for one in (record, cached)]
     for line in lines:
         assert list(line) == [name for name in names(EXCHANGE) if name in line]
     assert {*lines[0], *lines[1]} == set(names(EXCHANGE))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-import gateway.exchange.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
+import gateway.features.prompt_caches.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
 from tests.support.cached_prompts import mark_end, tool_of, user_item
 from tests.support.cached_talks import ENTRIES, RULES, CachedTalk, Turn, entries, long_text, set_caches
 from tests.support.gateway_thread import gateway_thread, mock_thread

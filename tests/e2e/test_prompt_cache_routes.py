@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import gateway.exchange.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
+import gateway.features.prompt_caches.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
 from tests.support.cached_talks import long_text, set_caches
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider

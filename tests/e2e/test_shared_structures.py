@@ -197,7 +197,6 @@ ROWS_OF_SERVICE = {
     "health": "circuits",
     "balancer": "pins",
     "hedge_shares": "retries and hedges",
-    "prompt_caching": "memory of prompts",
     "shared": SETTINGS, "features": SETTINGS, "hooks": SETTINGS,
     "live_view": "live view",
     "inventory": "inventory",
@@ -211,7 +210,6 @@ ROWS_OF_FEATURES = {
     "people: sessions": "sign-ins and the sessions that every process remembers",
     "people: issuers": "verdicts on tokens, and fetches of keys",
     "console": SETTINGS,
-    "people_calls": SETTINGS,
     "recording": SETTINGS,
     "answer_cache": "response cache",
     "metrics": "labels of metrics",
@@ -224,6 +222,7 @@ ROWS_OF_FEATURES = {
     "steps": "steps: simultaneous calls, failures in a row, clean texts",
     "request_members": SETTINGS,
     "cache_acts": "marks for prompt caches",
+    "prompt_caches": "memory of prompts",
     "live_view": "live view",
     "model_lists": SETTINGS,
 }

@@ -10,8 +10,8 @@ from gateway.features.prompt_caches.packing import pack, unpack
 from gateway.features.prompt_caches.positions import boundary_positions, lifetime_of, lookup_positions, marks
 from gateway.features.prompt_caches.prompts import PromptDigest
 from gateway.features.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
-from gateway.features.prompt_caches.values import CacheVerdict
 from gateway.features.prompt_caches.verdicts import judge, predict
+from gateway.ledger.prompt_cache import CacheVerdict
 from providers.catalog.prompt_caching import CachingRow
 from streams.events import Api, Usage
 from tests.support.cached_prompts import read, row_of

@@ -8,7 +8,6 @@ import attrs
 
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.features.admin.parts.interface import parts_in
 from gateway.http.late_imports import import_all
 from gateway.http.response import Response
 from gateway.seams.route import HttpRoute
@@ -23,17 +22,13 @@ LITELLM_MODELS: Final = ("/model/new", "/model/update", "/model/delete", "/model
 
 _PACKAGE: Final = "gateway.features.admin"
 _SERVING: Final = f"{_PACKAGE}.serving"
-_MODULES: Final = (
+API_MODULES: Final = (
     _SERVING,
     *(f"{_PACKAGE}.{name}" for name in (
-        "own", "keys", "groups", "raises", "audit_list", "usage", "litellm",
+        "own", "own_keys", "keys", "groups", "people", "raises", "audit_list", "usage", "litellm",
     )),
 )  # fmt: skip
-
-
-def api_modules(service: Service) -> tuple[str, ...]:
-    """Return the modules that a request needs; ``serving`` finds the handlers in them."""
-    return (*_MODULES, *(module for part in parts_in(service.features.values()) for module in part.modules))
+"""The modules that a request needs; ``serving`` finds the handlers in them."""
 
 
 def routes_of(config: Config, service: Service) -> Iterator[HttpRoute]:
@@ -50,6 +45,6 @@ class _AdminPaths:
     service: Service
 
     async def answer(self, incoming: IncomingRequest, rest: str = "") -> Response:
-        await import_all(api_modules(self.service))
+        await import_all(API_MODULES)
         response: Response = await sys.modules[_SERVING].answer(self.config, self.service, incoming)
         return response

@@ -11,8 +11,7 @@ from providers.catalog.prices import GRADES, grade_rank
 from streams.events import Usage
 
 if TYPE_CHECKING:
-    from gateway.features.prompt_caches.loss import CacheLoss
-    from gateway.features.prompt_caches.values import CacheVerdict
+    from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict
 
 UNPRICED: Final = len(GRADES)
 """The grade of an attempt whose price is unknown, and whose cost no sum includes."""

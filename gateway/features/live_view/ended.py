@@ -11,7 +11,7 @@ from gateway.features.live_view.prompts import KeptPrompt
 from gateway.features.live_view.transcripts import Transcript
 
 if TYPE_CHECKING:
-    from gateway.features.prompt_caches.texts import ShownTexts
+    from gateway.seams.observe import ViewerTexts
 
 RECENT: Final = 300
 """Ended exchanges that are stored."""
@@ -30,7 +30,7 @@ class EndedExchange:
     transcript: Transcript | None = None
     secrets: Callable[[], Secrets] = tuple
     prompt: KeptPrompt | None = None
-    texts: "ShownTexts | None" = None
+    texts: "ViewerTexts | None" = None
 
     @property
     def client(self) -> str | None:

@@ -22,7 +22,7 @@ from gateway.http.headers import first_paths
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.ledger.ledger import MOST_TRIED, Ledger
 from gateway.ledger.record import ArrivedRequest, Record
-from gateway.seams.observe import ExchangeObserver, HasLane, observation_of
+from gateway.seams.observe import ExchangeObserver, HasLane, observation_of, observers_of
 from gateway.telemetry.stream_text import text_of
 from gateway.telemetry.tap import listen, transcribe, unlisten
 from providers.neutral.hints import explain_path
@@ -30,7 +30,7 @@ from streams.handoff import Handoff
 from streams.pipe import Chunk
 
 if TYPE_CHECKING:
-    from gateway.features.prompt_caches.texts import ShownTexts
+    from gateway.seams.observe import ViewerTexts
 
 FRESH: Final = 0.25
 """Seconds for which viewers share the same rows."""
@@ -138,7 +138,7 @@ class Subscription:
         secrets: Secrets,
         transcript: Transcript | None,
         prompt: KeptPrompt | None = None,
-        texts: "ShownTexts | None" = None,
+        texts: "ViewerTexts | None" = None,
     ) -> None:
         self._began = began
         self._secrets = secrets
@@ -234,7 +234,7 @@ class LiveView(ExchangeObserver):
         if watched.stream is not None and watched.transcript is not None:
             self._transcripts.note_end(watched.transcript)
             sides = {"transcript": watched.transcript, "secrets": watched.stream.secrets}
-        texts = _shown_texts(watched.record)
+        texts = observers_of(watched.record).viewer_texts()
         past = EndedExchange(line, watched.record.began, prompt=watched.prompt, texts=texts, **sides)
         removed = self._recent.add(past)
         if removed is not None and removed.transcript is not None:
@@ -329,7 +329,7 @@ class LiveView(ExchangeObserver):
         if watched.stream is None:
             return None
         stream = watched.stream
-        shown = _shown_texts(watched.record)
+        shown = observers_of(watched.record).viewer_texts()
         subscription = Subscription(watched.record.began, stream.secrets(), watched.transcript, watched.prompt, shown)
         listen(stream.delivery, subscription)
         self._subscriptions.setdefault(number, []).append(subscription)
@@ -366,10 +366,6 @@ class LiveView(ExchangeObserver):
                 one.row = row
             if i % SLICE == 0:
                 await trio.lowlevel.checkpoint()
-
-
-def _shown_texts(record: Record) -> "ShownTexts | None":
-    return None if record.prompt_caching is None else record.prompt_caching.shown_texts
 
 
 def _measure(one: LiveExchange, seconds: float) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # imported where it is used, so that disabled metrics cost no
     from prometheus_client import CollectorRegistry
 
     from gateway.config.people import People
-    from gateway.features.prompt_caches.values import CacheVerdict
+    from gateway.ledger.prompt_cache import CacheVerdict
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 MAX_MODELS: Final = 100  # named models of wildcard entries

@@ -11,8 +11,7 @@ import attrs
 
 from gateway.config.clients import ClientKey
 from gateway.config.issuers import AdmitRule
-from gateway.config.people import Credential
-from gateway.features.people.values import Person
+from gateway.features.people.values import Credential, Person
 
 if TYPE_CHECKING:
     from gateway.features.people.seen import SeenPeople

@@ -12,7 +12,11 @@ The difference between *could* and *readable* is a change by the client or the g
 
 The modules that compare are pure: no I/O and no clock. All of them keep digests and lengths of texts, never a text.
 
-- ``values``: verdicts, predictions and their causes
+- ``opening``: opens the feature of the row ``feature``
+- ``noted_prompts``: observes the attempts of an exchange. ``sent_prompts`` has the parts of a request that the tracker
+  needs, ``prompt_texts`` the texts at a difference. ``readable_prompts`` finds the targets that cache a prompt,
+  ``diagnosed_prompts`` requests a provider's explanation
+- ``values``: the forms of verdicts in headers and log lines
 - ``prompts``: a request as comparable blocks (``prompt_blocks``), which are rows of bytes (``packed_blocks``).
   ``blocks`` reads it, with ``items`` and ``histories``, by the ``tables``; ``digests`` computes its digests. ``memo``
   remembers parts that were read before. ``packing`` prepares a prompt for the memory.

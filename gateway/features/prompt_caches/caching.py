@@ -1,17 +1,23 @@
 """The explanation of prompt cache misses in one process. It starts with the first prompt that is large enough."""
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from gateway.config.model_entry import ModelEntry
 from gateway.http.late_imports import load_module
 
 if TYPE_CHECKING:
     from gateway.features.prompt_caches.settings import PromptCacheSettings
     from gateway.features.prompt_caches.texts import LatestPrompts
     from gateway.features.prompt_caches.tracker import PromptTracker
+    from gateway.routing.target import Target
     from gateway.shared.memory import SharedMemory
+
+Diagnoses: TypeAlias = Callable[[ModelEntry], bool]
+"""Returns whether the provider of an entry is to diagnose misses."""
 
 log = logging.getLogger("trigate.prompt_cache")
 
@@ -25,20 +31,20 @@ class PromptCaching:
     def __init__(self, settings: "PromptCacheSettings", memory: "SharedMemory | None" = None) -> None:
         self.settings = settings
         self.memory = memory
+        self.diagnoses: Diagnoses | None = None
         self._tracker: PromptTracker | None = None
         self._has_failed = False
         self._opening = trio.Lock()  # it serves tasks in the order of their arrival
         self.texts = _open_texts(settings.texts) if settings.texts else None
 
-    def with_settings(self, settings: "PromptCacheSettings") -> "PromptCaching":
-        """Return the explanations under a new configuration. They keep the prompts if the memory has the same size."""
-        if settings == self.settings:
-            return self
-        self.close()
-        caching = PromptCaching(settings, self.memory)
-        if settings.memory == self.settings.memory:
-            caching._tracker = self._tracker
-        return caching
+    def is_diagnosed(self, target: "Target") -> bool:
+        """Return whether the provider of ``target`` is to diagnose misses."""
+        return self.diagnoses is not None and self.diagnoses(target.entry)
+
+    def continue_from(self, before: "PromptCaching") -> None:
+        """Continue with the prompts of ``before`` if the memory has the same size."""
+        if before is not self and before.settings.memory == self.settings.memory:
+            self._tracker = before._tracker
 
     def close(self) -> None:
         """Delete the texts of prompts, because the configuration has changed."""

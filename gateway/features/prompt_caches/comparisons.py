@@ -11,7 +11,8 @@ from gateway.features.prompt_caches.positions import boundary_positions, lookup_
 from gateway.features.prompt_caches.prompts import PromptDigest
 from gateway.features.prompt_caches.situations import Boundary, Parent, Situation
 from gateway.features.prompt_caches.structures import Structure, once_property
-from gateway.features.prompt_caches.values import LEAST_SHARE, CauseName
+from gateway.features.prompt_caches.values import LEAST_SHARE
+from gateway.ledger.prompt_cache import CauseName
 from providers.catalog.prompt_caching import CachingRow
 
 _NO_ROW: Final = CachingRow()

@@ -2,15 +2,22 @@
 
 from typing import Final
 
+from configfile.keys import part_of
 from gateway.config.settings import Config
 from gateway.features.prompt_caches.settings import PromptCacheKeys
 from gateway.seams.feature import Feature, Keys
 
-__all__ = ["FEATURE", "PromptCacheKeys"]
+
+def is_wanted(config: Config) -> bool:
+    """Return whether ``config`` does not switch them off."""
+    return part_of(config, PromptCacheKeys).prompt_cache is not False
+
 
 FEATURE: Final = Feature(
     "prompt_caches",
     "after all features that change what is sent: it compares what providers get",
+    "gateway.features.prompt_caches.opening:open_prompt_caches",
+    is_wanted,
     keys=(Keys(Config, PromptCacheKeys),),
     build="gateway.features.prompt_caches.settings:build_texts",
 )

@@ -11,8 +11,8 @@ from gateway.features.prompt_caches.packed_blocks import ROLE_NUMBERS
 from gateway.features.prompt_caches.prompts import Anchor, PromptDigest
 from gateway.features.prompt_caches.situations import Boundary, Situation
 from gateway.features.prompt_caches.structures import MutableStructure, Structure
-from gateway.features.prompt_caches.values import CacheVerdict
 from gateway.features.prompt_caches.written_boundaries import PlannedBoundary
+from gateway.ledger.prompt_cache import CacheVerdict
 from providers.catalog.prompt_caching import CachedSection, CachingRow
 from streams.events import Api, Usage
 

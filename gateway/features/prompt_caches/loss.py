@@ -2,26 +2,11 @@
 
 import attrs
 
-from gateway.features.prompt_caches.values import NO_LOSS, CacheVerdict
+from gateway.features.prompt_caches.values import NO_LOSS
+from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict
 from providers.catalog import prices
-from providers.catalog.prices import NANOS, Grade, Price, computed_cost, worst_grade
+from providers.catalog.prices import Price, computed_cost, worst_grade
 from streams.events import Usage
-
-
-@attrs.frozen(repr=False)
-class CacheLoss:
-    """The loss of a verdict: ``nanos`` in total, ``shares`` for each of its causes in order, in nano-dollars.
-
-    Causes that are no loss have a share of 0. ``grade`` is the worst of the tokens' and the prices'."""
-
-    nanos: int
-    shares: tuple[int, ...]
-    grade: Grade
-
-    @property
-    def dollars(self) -> tuple[str, ...]:
-        """The shares in dollars, for ``CacheVerdict.fields``."""
-        return tuple(f"{nanos / NANOS:.9f}" for nanos in self.shares)
 
 
 def loss(verdict: CacheVerdict, usage: Usage, price: Price | None) -> CacheLoss | None:

@@ -7,7 +7,7 @@ import attrs
 
 from gateway.features.prompt_caches.comparisons import PromptComparison
 from gateway.features.prompt_caches.positions import marks
-from gateway.features.prompt_caches.values import CauseName
+from gateway.ledger.prompt_cache import CauseName
 
 
 @attrs.frozen(repr=False)

@@ -20,7 +20,7 @@ from gateway.features.prompt_caches.followed import (
     ReadPrompts,
     SentRequest,
 )
-from gateway.features.prompt_caches.loss import CacheLoss, loss, write_premium
+from gateway.features.prompt_caches.loss import loss, write_premium
 from gateway.features.prompt_caches.memory import (
     ANCHOR_BYTES,
     ExchangeEnd,
@@ -37,9 +37,9 @@ from gateway.features.prompt_caches.prompts import Anchor
 from gateway.features.prompt_caches.rates import RecentRequests
 from gateway.features.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
 from gateway.features.prompt_caches.tables.layouts import LAYOUTS
-from gateway.features.prompt_caches.values import CacheVerdict
 from gateway.features.prompt_caches.verdicts import judge, predict
 from gateway.features.prompt_caches.written_boundaries import boundaries_left, is_covered, split_premium
+from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict
 from gateway.shared.memory import SharedMemory
 from providers.catalog.prices import Price
 from providers.catalog.prompt_caching import CachingRow

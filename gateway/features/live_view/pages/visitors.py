@@ -5,7 +5,7 @@ import math
 
 import attrs
 
-from gateway.config.people import Caller
+from gateway.features.people.values import Caller
 
 
 @attrs.frozen

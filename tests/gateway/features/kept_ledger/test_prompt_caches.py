@@ -23,11 +23,10 @@ from gateway.features.kept_ledger.line import (
     rows_of,
 )
 from gateway.features.kept_ledger.table import LedgerTable, PromptCacheSum
-from gateway.features.prompt_caches.loss import CacheLoss
-from gateway.features.prompt_caches.values import CacheVerdict, CauseName, CauseShare
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.figures import Figures
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict, CauseName, CauseShare
 from gateway.stores.sql import LEDGER_COLUMNS
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.ledger_lines import AT, attempt, line, random_line_with_verdicts

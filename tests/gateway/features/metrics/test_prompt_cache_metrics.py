@@ -7,10 +7,9 @@ import pytest
 
 from gateway.config.loading import from_mapping
 from gateway.features.metrics.metrics import Metrics, open_metrics
-from gateway.features.prompt_caches.loss import CacheLoss
-from gateway.features.prompt_caches.values import CacheVerdict, CauseName, CauseShare
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict, CauseName, CauseShare
 from gateway.seams.observe import observation_of
 from tests.pages.tables import rows_of
 from tests.support.harness import ROOT, config, provider

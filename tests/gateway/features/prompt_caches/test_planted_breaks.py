@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.features.prompt_caches.situations import CacheScope
+from gateway.features.prompt_caches.values import header_of
 from streams.events import APIS
 from tests.support.cache_turns import CacheTurns
 from tests.support.cached_prompts import HISTORY, SYSTEM, request_of, round_items, row_of, tool_of, user_item
@@ -72,8 +73,7 @@ def test_a_clock_in_the_system_text(api: str, text: str, other: str, kind: str):
     assert turns.at is not None
     assert turns.at.startswith(f"{path.get(api, 'system[0]')}:960-10")
     assert turns.at.endswith(f"({kind})")
-    assert turns.prediction.header is not None
-    assert "cause=system" in turns.prediction.header
+    assert "cause=system" in str(header_of(turns.prediction))
 
 
 GOOGLES = ("gemini", "interactions")

@@ -1,11 +1,23 @@
 """The memory of prompts as texts (C17): bounded, in shares, the least recently used conversations are lost first."""
 
+from typing import Any, Final
+
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
 
+from gateway.config.loading import from_mapping
+from gateway.config.settings import Config
+from gateway.exchange.service import Service
 from gateway.features.prompt_caches.caching import PromptCaching
-from gateway.features.prompt_caches.settings import PromptCacheSettings
+from gateway.features.prompt_caches.opening import OpenPromptCaches
 from gateway.features.prompt_caches.texts import LatestPrompts, ShownTexts
+from gateway.open_features import RunningFeatures
+from gateway.open_service import open_service, prepare_service, use_service
+from gateway.serving.lifecycle import Lifecycle
+
+CODE: Final = "gateway.features.prompt_caches.sent_prompts"
 
 
 def test_only_the_latest_text_of_a_conversation_is_kept():
@@ -60,15 +72,49 @@ def test_the_texts_are_never_more_than_permitted(steps: list[tuple[str, int, int
         assert max(sizes.values()) <= 50
 
 
+def config(prompt_cache: Any) -> Config:
+    entries = [{"model": "openai/m", "access_key": "k"}]
+    return from_mapping({"version": "v0.4.0", "model_providers": entries, "prompt_cache": prompt_cache})
+
+
+def reloaded(service: Service, new: Config) -> Service:
+    return use_service(new, prepare_service(new, service), service)
+
+
+def caching_of(service: Service) -> PromptCaching:
+    caches = service.features["prompt_caches"]
+    assert isinstance(caches, OpenPromptCaches)
+    return caches.caching
+
+
 async def test_a_reload_without_texts_deletes_them_and_keeps_the_prompts():
-    caching = PromptCaching(PromptCacheSettings(texts=2**20))
-    tracker = await caching.tracker("gateway.exchange.sent_prompts")
-    before = caching.texts
-    assert before is not None
-    assert caching.with_settings(PromptCacheSettings(texts=2**20)) is caching
-    after = caching.with_settings(PromptCacheSettings())
-    assert after.texts is None
-    assert not before.is_open
-    assert await after.tracker("gateway.exchange.sent_prompts") is tracker
-    larger = after.with_settings(PromptCacheSettings(memory=2**21))
-    assert await larger.tracker("gateway.exchange.sent_prompts") is not tracker
+    running, with_texts = RunningFeatures(), config({"texts": 2**20})
+    first = open_service(with_texts, Lifecycle(), None, check_streams=False)
+    tracker, texts = await caching_of(first).tracker(CODE), caching_of(first).texts
+    assert texts is not None
+    async with trio.open_nursery() as nursery:
+        await running.start(nursery, first.features)
+        assert caching_of(reloaded(first, with_texts)) is caching_of(first)
+        second = reloaded(first, config({}))
+        await running.start(nursery, second.features)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert caching_of(second).texts is None
+    assert not texts.is_open
+    assert await caching_of(second).tracker(CODE) is tracker
+    third = reloaded(second, config({"memory": 2**21}))
+    assert await caching_of(third).tracker(CODE) is not tracker
+
+
+async def test_a_reload_that_switches_explanations_off_deletes_the_texts():
+    running, first = RunningFeatures(), open_service(config({"texts": 2**20}), Lifecycle(), None, check_streams=False)
+    texts = caching_of(first).texts
+    async with trio.open_nursery() as nursery:
+        await running.start(nursery, first.features)
+        second = reloaded(first, config(False))
+        await running.start(nursery, second.features)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert "prompt_caches" not in second.features
+    assert texts is not None
+    assert not texts.is_open

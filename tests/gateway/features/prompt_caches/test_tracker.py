@@ -11,7 +11,7 @@ from msgspec import structs
 from gateway.features.prompt_caches.followed import FollowedAttempt, SentRequest
 from gateway.features.prompt_caches.memory import PromptMemory
 from gateway.features.prompt_caches.tracker import PromptTracker
-from gateway.features.prompt_caches.values import CacheVerdict
+from gateway.ledger.prompt_cache import CacheVerdict
 from providers.catalog.prices import price_of
 from providers.catalog.prompt_caching import caching_row
 from streams.events import APIS, Usage

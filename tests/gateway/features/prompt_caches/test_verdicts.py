@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.features.prompt_caches.comparisons import PromptComparison
 from gateway.features.prompt_caches.situations import CacheScope, Situation
-from gateway.features.prompt_caches.values import LEAST_MISSED, LEAST_SHARE
+from gateway.features.prompt_caches.values import LEAST_MISSED, LEAST_SHARE, fields_of, header_of
 from gateway.features.prompt_caches.verdicts import judge
 from providers.catalog.prompt_caching import CachingRow, caching_row
 from streams.events import APIS, Usage
@@ -28,7 +28,12 @@ def _with_clock(api: str, rounds: int, minute: int) -> dict[str, Any]:
 def test_a_first_turn_has_no_verdict(api: str):
     turns = CacheTurns(api)
     turns.send(request_of(api, 0))
-    assert (turns.verdict.could, turns.causes, turns.verdict.header, turns.verdict.fields()) == (0, [], None, {})
+    assert (turns.verdict.could, turns.causes, header_of(turns.verdict), fields_of(turns.verdict, None)) == (
+        0,
+        [],
+        None,
+        {},
+    )
 
 
 @each_row("api", APIS)
@@ -36,8 +41,8 @@ def test_a_continued_conversation_that_is_not_remembered_is_unknown(api: str):
     turns = CacheTurns(api)
     turns.send(request_of(api, 3))
     assert turns.causes == ["unknown:not_seen"]
-    assert turns.verdict.header is None
-    assert turns.verdict.fields()["prompt_cache_cause"] == "unknown:not_seen"
+    assert header_of(turns.verdict) is None
+    assert fields_of(turns.verdict, None)["prompt_cache_cause"] == "unknown:not_seen"
 
 
 def test_other_users_with_the_same_tools_read_the_clients_own_boundary():
@@ -103,7 +108,7 @@ def test_a_provider_that_read_past_the_difference_contradicts(api: str):
     turns.send(_with_clock(api, 31, 2), turns.sent[0].tokens - 2500)
     assert turns.causes == ["unknown:contradiction"]
     assert turns.verdict.missed == 2500
-    assert turns.verdict.header is None
+    assert header_of(turns.verdict) is None
 
 
 @pytest.mark.parametrize(("read_tokens", "cause"), [(3_000, "unknown:contradiction"), (0, "tools")])
@@ -129,7 +134,7 @@ def test_the_providers_diagnosis_is_evidence(diagnosis: str, cause: str):
     turns.send(_with_clock("messages", 30, 1))
     turns.send(_with_clock("messages", 31, 2), 0, diagnosis=diagnosis)
     assert turns.causes == [cause]
-    assert turns.verdict.fields()["prompt_cache_provider"] == diagnosis
+    assert fields_of(turns.verdict, None)["prompt_cache_provider"] == diagnosis
 
 
 @pytest.mark.parametrize(("missed", "causes"), [(1999, []), (2000, ["provider"])])
@@ -213,7 +218,7 @@ def test_causes_add_up_to_the_miss(
     if verdict.read is not None:
         assert verdict.missed == max(verdict.could - verdict.read, 0)
         assert bool(verdict.causes) == (verdict.missed >= max(LEAST_MISSED, LEAST_SHARE * verdict.could))
-    assert len(verdict.header or "") <= 300
+    assert len(header_of(verdict) or "") <= 300
 
 
 @settings(max_examples=examples(60))
@@ -232,7 +237,12 @@ def test_no_text_of_a_prompt_is_in_a_verdict(api: str, place: int, hub: bool):
     turns = CacheTurns(api)
     for body in bodies:
         turns.send(body, 0, client_body=body if hub else None)
-    shown = (repr(turns.verdict), turns.verdict.header, repr(turns.verdict.fields()), turns.prediction.header)
+    shown = (
+        repr(turns.verdict),
+        header_of(turns.verdict),
+        repr(fields_of(turns.verdict, None)),
+        header_of(turns.prediction),
+    )
     assert turns.causes in (["tools"], ["system"], ["history"])
     assert [text for text in shown if text and "zanzibar" in text] == []
 

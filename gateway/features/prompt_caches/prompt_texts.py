@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gateway.config.redaction import redact
-from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
 from gateway.features.prompt_caches.compared_values import excerpts_of
 from gateway.features.prompt_caches.texts import LatestPrompts, ShownTexts
@@ -36,11 +35,11 @@ class ExchangeTexts:
         self,
         tracker: "PromptTracker",
         attempt: "FollowedAttempt",
-        context: ExchangeContext,
         target_request: TargetRequest,
     ) -> Compare | None:
         """Note an attempt's text. Return a function that compares it with its parent's, if there is a difference."""
-        if context.checks is not None and context.checks.may_hide_later:
+        checks = target_request.context.checks
+        if checks is not None and checks.may_hide_later:
             return None  # a step may still mask or refuse a part of it
         exchange, self._own = attempt.exchange, target_request.prepared.outgoing.body
         if self._exchange is None:
@@ -53,7 +52,7 @@ class ExchangeTexts:
         if change is None:
             return None
         prompts = exchange.parent.prompt, attempt.prompt
-        return partial(self._compare, (self._earlier, self._own), prompts, change, _mask(context, target_request))
+        return partial(self._compare, (self._earlier, self._own), prompts, change, _mask(target_request))
 
     async def _compare(self, bodies: tuple[bytes, bytes], *more: Any) -> None:
         """Set the texts that viewers see. Large ones are read in a thread."""
@@ -67,8 +66,9 @@ class ExchangeTexts:
         self._own = self._earlier = None
 
 
-def _mask(context: ExchangeContext, target_request: TargetRequest) -> Callable[[str], str]:
+def _mask(target_request: TargetRequest) -> Callable[[str], str]:
     """Return a function that removes credentials from a text: those of the exchange, and everything like a key."""
+    context = target_request.context
     secrets = secrets_of(target_request.target, context.client_request.credential)
     return partial(_redact, context.service.ledger.mask, secrets)
 

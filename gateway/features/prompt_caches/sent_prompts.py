@@ -8,7 +8,6 @@ import msgspec
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
-from gateway.features.cache_acts import feature as acts
 from gateway.features.prompt_caches.followed import Members, SentRequest
 from gateway.http.headers import Headers
 from gateway.request.client_request import with_betas
@@ -20,16 +19,12 @@ from providers.apis import CODECS
 _TRANSLATION: Final = "translation"
 
 
-def sent_request(
-    context: ExchangeContext, target_request: TargetRequest, original: Incoming | None, sent_at: float
-) -> tuple[SentRequest, int]:
-    """Return the request of an attempt for the tracker, and the bytes that are read.
-
-    ``original`` is the client's request if steps have changed it."""
-    request, target, outgoing = target_request.request, target_request.target, target_request.prepared.outgoing
-    incoming = request.incoming
+def sent_request(target_request: TargetRequest, sent_at: float, *, is_diagnosed: bool) -> tuple[SentRequest, int]:
+    """Return the request of an attempt for the tracker, and the bytes that are read."""
+    context, target, outgoing = target_request.context, target_request.target, target_request.prepared.outgoing
+    incoming, original = target_request.request.incoming, target_request.request.original
     headers = (*target_request.sent.headers, *outgoing.headers)
-    sent = _request_for(context, target, incoming, headers, sent_at, _move(context, target_request))
+    sent = _request_for(context, target, incoming, headers, sent_at, _move(context, target_request), is_diagnosed)
     if target.lane == "byte" and not outgoing.edits and original is None and not incoming.earlier:
         return sent, len(outgoing.body)
     own = incoming if original is None else original
@@ -50,14 +45,20 @@ def possible_request(context: ExchangeContext, incoming: Incoming, target: Targe
 
 
 def _request_for(
-    context: ExchangeContext, target: Target, incoming: Incoming, headers: Headers, sent_at: float, move: str = ""
+    context: ExchangeContext,
+    target: Target,
+    incoming: Incoming,
+    headers: Headers,
+    sent_at: float,
+    move: str = "",
+    is_diagnosed: bool = False,
 ) -> SentRequest:
     """Return the client's request that is sent to ``target`` unchanged, with ``headers``."""
     client_request = context.client_request
     session = named_session(dict(client_request.headers), incoming)
     identity, credential = target.identity, context.forwarded_credential(target)
     return SentRequest(
-        context.service.admission.holder(client_request.client, client_request.headers),
+        context.holder,
         target.api,
         incoming.members,
         {name.lower(): value for name, value in headers},
@@ -69,7 +70,7 @@ def _request_for(
         requested_model=incoming.model,
         session=None if session is None else session[1],
         move=move,
-        is_diagnosed=acts.is_diagnosed(target.entry),
+        is_diagnosed=is_diagnosed,
     )
 
 

@@ -11,18 +11,16 @@ import attrs
 import trio
 from msgspec import structs
 
-from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import Form
 from gateway.exchange.target_request import TargetRequest
 from gateway.features.prompt_caches.caching import PromptCaching
+from gateway.features.prompt_caches.values import fields_of, header_of
 from gateway.http.headers import Headers
 from gateway.http.offload import LARGE, offload
 from gateway.ledger.record import Record
-from gateway.request.parse import Incoming
-from providers.catalog.prices import NANOS
+from gateway.seams.observe import ExchangeObserver, join_observers, observers_of
 
 if TYPE_CHECKING:
-    from gateway.exchange.prompt_texts import ExchangeTexts
     from gateway.features.prompt_caches.followed import (
         FollowedAttempt,
         FollowedExchange,
@@ -30,12 +28,12 @@ if TYPE_CHECKING:
         ReadPrompts,
         SentRequest,
     )
-    from gateway.features.prompt_caches.loss import CacheLoss
     from gateway.features.prompt_caches.prompt_reader import RecognizedRequest
+    from gateway.features.prompt_caches.prompt_texts import ExchangeTexts
     from gateway.features.prompt_caches.texts import LatestPrompts, ShownTexts
     from gateway.features.prompt_caches.tracker import PromptTracker
-    from gateway.features.prompt_caches.values import CacheVerdict
     from gateway.ledger.bill import AttemptRecord
+    from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict
     from providers.catalog.prices import Price
     from streams.events import Usage
 
@@ -46,7 +44,7 @@ HEADER: Final = "x-trigate-prompt-cache"
 _MOVES: Final = frozenset({"out", "busy", "absent"})
 """Results of balancing that explain why a conversation went to another target than before."""
 
-_CODE: Final = "gateway.exchange.sent_prompts"
+_CODE: Final = "gateway.features.prompt_caches.sent_prompts"
 _CONTINUING: Final = frozenset(("previous_response_id", "previous_interaction_id"))
 """Members by which the provider adds earlier turns."""
 
@@ -54,61 +52,53 @@ _NOTED: Final = _CONTINUING | {"diagnostics", "prompt_cache_options"}
 """Members that make a short request matter: its prompt may be long, or the client requests a diagnosis."""
 
 
-def note_attempt(
-    context: ExchangeContext, target_request: TargetRequest, nursery: trio.Nursery
-) -> "NotedAttempt | None":
+def note_attempt(caching: PromptCaching, target_request: TargetRequest, nursery: trio.Nursery) -> "NotedAttempt | None":
     """Return the notes on an attempt that is about to be sent, ``None`` if its prompt is too short to matter.
 
     The prompt is read right after the request was sent, by a task in ``nursery`` if much of it is new."""
-    request, caching = target_request.request, context.service.prompt_caching
+    request = target_request.request
     if len(target_request.prepared.outgoing.body) < LEAST_BODY and _NOTED.isdisjoint(request.incoming.members):
         return None
-    if caching is None or request.suffix is not None or request.form is not Form.TRANSLATED:
+    if request.suffix is not None or request.form is not Form.TRANSLATED:
         return None
-    exchange = context.record.prompt_caching
-    if not isinstance(exchange, NotedExchange):
-        exchange = context.record.prompt_caching = NotedExchange(caching)
-    attempt = NotedAttempt(exchange, context, target_request, nursery)
+    exchange = noted_exchange(caching, target_request.context.record)
+    attempt = NotedAttempt(exchange, target_request, nursery)
     exchange.attempts.append(attempt)
     return attempt
 
 
-def note_original(caching: PromptCaching, record: Record, incoming: Incoming) -> None:
-    """Note the client's original request, because steps have changed it before it is sent."""
-    record.prompt_caching = NotedExchange(caching, incoming)
+def noted_exchange(caching: PromptCaching, record: Record) -> "NotedExchange":
+    """Return the notes on the exchange of ``record``, which from now on observe it."""
+    if (exchange := observers_of(record).find(NotedExchange)) is None:
+        exchange = NotedExchange(caching)
+        join_observers(record, exchange)
+    return exchange
 
 
-def note_read(caching: PromptCaching, record: Record, prompts: "Sequence[ReadPrompts]") -> None:
-    """Note the prompts of a request that were already read to choose its target."""
-    if not isinstance(record.prompt_caching, NotedExchange):
-        record.prompt_caching = NotedExchange(caching)
-    record.prompt_caching.read = prompts
-
-
-class NotedExchange:
+class NotedExchange(ExchangeObserver):
     """The attempts of one exchange with prompts that matter. It settles them when the exchange is settled.
 
-    ``original`` is the client's request if steps changed it, until it was read. ``read`` are its prompts that were read
-    for the choice of a target, until a response begins."""
+    ``read`` are its prompts that were read for the choice of a target, until a response begins."""
 
-    def __init__(self, caching: PromptCaching, original: Incoming | None = None) -> None:
+    def __init__(self, caching: PromptCaching) -> None:
         self.caching = caching
-        self.original = original
         self.read: Sequence[ReadPrompts] = ()
         self.attempts: list[NotedAttempt] = []
         self.followed: FollowedExchange | None = None
         self.texts = None if caching.texts is None else _open_texts(caching.texts)
 
-    @property
-    def shown_texts(self) -> "ShownTexts | None":
-        """The texts for viewers, ``None`` if the operator does not enable them."""
+    def viewer_texts(self) -> "ShownTexts | None":
         return None if self.texts is None else self.texts.shown
 
     def recognize(self, tracker: "PromptTracker", attempt: "UnreadAttempt") -> "UnreadPrompt":
         """Return the request of ``attempt``, with the parts of its prompt that were read before."""
-        from gateway.exchange.sent_prompts import sent_request
+        from gateway.features.prompt_caches.sent_prompts import sent_request
 
-        sent, size = sent_request(attempt.context, attempt.target_request, self.original, attempt.sent_at)
+        sent, size = sent_request(
+            attempt.target_request,
+            attempt.sent_at,
+            is_diagnosed=self.caching.is_diagnosed(attempt.target_request.target),
+        )
         prompts = next((one for one in self.read if one.belongs_to(sent)), None) if self.read else None
         if prompts is not None:
             return UnreadPrompt(sent, size, 0, None, prompts)
@@ -152,7 +142,7 @@ class NotedExchange:
         return tracker.follow(sent, prompts, self.followed)
 
     def headers(self, record: Record, *, is_whole: bool) -> Headers:
-        """Return the header of a response: the verdict of a whole one, the prediction of a stream."""
+        """Return the verdict of a whole response, the prediction of a stream."""
         attempt = next((one for one in reversed(self.attempts) if one.is_committed), None)
         if attempt is None or record.error is not None or attempt.tracked is None:
             return ()
@@ -160,27 +150,15 @@ class NotedExchange:
         try:
             _note_move(followed, record)
             found = tracker.judge(followed, record.bill.usage) if is_whole else tracker.predict(followed)
-            text = found.header
+            text = header_of(found)
         except Exception:  # the boundary: an error in an explanation must not fail the request
             self.caching.note_error()
             return ()
         return () if text is None else ((HEADER, text),)
 
     def fields(self, record: Record) -> Mapping[str, Any]:
-        """Return the fields of the log line: those of the response that the client received, or of the last one."""
-        judged = [one for one in record.bill.attempt_records if one.prompt_cache is not None]
-        one = next((one for one in judged if one.committed), judged[-1] if judged else None)
-        if one is None or one.prompt_cache is None:
-            return {}
-        lost = one.prompt_cache_loss
-        fields = one.prompt_cache.fields(None if lost is None else lost.dollars)
-        if lost is not None and fields:
-            del fields["prompt_cache_grade"]  # that of the loss is the worst of tokens and prices
-            fields |= {"prompt_cache_usd": lost.nanos / NANOS, "prompt_cache_grade": lost.grade}
-        return fields
-
-    def settle(self, record: Record) -> None:
-        """Add the verdicts to the records of the attempts."""
+        """Add the verdicts to the records of the attempts. Return the fields of the response that the client received,
+        or of the last one."""
         try:
             self._settle(record)
         except Exception:  # the boundary, as above
@@ -188,6 +166,9 @@ class NotedExchange:
         if self.followed is not None:
             self.followed.writer = None  # frees both without a garbage collection
         self.attempts, self.followed, self.read = [], None, ()
+        judged = [one for one in record.bill.attempt_records if one.prompt_cache is not None]
+        one = next((one for one in judged if one.committed), judged[-1] if judged else None)
+        return {} if one is None or one.prompt_cache is None else fields_of(one.prompt_cache, one.prompt_cache_loss)
 
     def _settle(self, record: Record) -> None:
         for attempt in self.attempts:
@@ -226,7 +207,6 @@ class AttemptEnd:
 class UnreadAttempt:
     """An attempt whose prompt is not read yet, and the time when it was sent."""
 
-    context: ExchangeContext
     target_request: TargetRequest
     sent_at: float = 0.0
 
@@ -259,9 +239,7 @@ class NotedAttempt:
     ``head`` is when its successful response began, ``record`` its record so far. ``tracked`` is set once its prompt was
     read, ``end`` once its exchange was settled. Either may be first: a response may end while its prompt is read."""
 
-    def __init__(
-        self, exchange: NotedExchange, context: ExchangeContext, target_request: TargetRequest, nursery: trio.Nursery
-    ) -> None:
+    def __init__(self, exchange: NotedExchange, target_request: TargetRequest, nursery: trio.Nursery) -> None:
         self.exchange = exchange
         self.head: float | None = None
         self.record: AttemptRecord | None = None
@@ -269,14 +247,17 @@ class NotedAttempt:
         self.end: AttemptEnd | None = None
         self._nursery = nursery
         self._is_whole = not target_request.request.incoming.stream
-        self._unread: UnreadAttempt | None = UnreadAttempt(context, target_request)
+        self._unread: UnreadAttempt | None = UnreadAttempt(target_request)
 
     @property
     def is_committed(self) -> bool:
         """Whether the client receives its response."""
         return self.record is not None and self.record.committed
 
-    def start(self) -> None:
+    def note_record(self, record: "AttemptRecord") -> None:
+        self.record = record
+
+    def note_written(self) -> None:
         """Read the prompt, because the request was sent: immediately if little of it is new, otherwise in a task."""
         if (attempt := self._unread) is None:
             return
@@ -316,7 +297,7 @@ class NotedAttempt:
                 followed = await exchange.follow(tracker, unread or exchange.recognize(tracker, attempt))
                 compare = None
                 if followed is not None and exchange.texts is not None:
-                    compare = exchange.texts.note(tracker, followed, attempt.context, attempt.target_request)
+                    compare = exchange.texts.note(tracker, followed, attempt.target_request)
                 self._note_followed(tracker, followed)
                 if compare is not None:
                     await compare()
@@ -341,7 +322,7 @@ class NotedAttempt:
         return tracker.settle(followed, end.usage, end.price, end.response_id)
 
     def _note_head(self, tracker: "PromptTracker", followed: "FollowedAttempt", at: float) -> None:
-        self.exchange.original, self.exchange.read = None, ()  # no attempt follows
+        self.exchange.read = ()  # no attempt follows
         if self.exchange.texts is not None:
             self.exchange.texts.keep()
         try:
@@ -351,6 +332,6 @@ class NotedAttempt:
 
 
 def _open_texts(texts: "LatestPrompts") -> "ExchangeTexts":
-    from gateway.exchange.prompt_texts import ExchangeTexts  # imported only where the operator enables it
+    from gateway.features.prompt_caches.prompt_texts import ExchangeTexts  # imported only where the operator enables it
 
     return ExchangeTexts(texts)

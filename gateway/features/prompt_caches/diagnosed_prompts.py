@@ -7,9 +7,9 @@ import time
 from msgspec import structs
 
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.noted_prompts import NotedExchange
-from gateway.exchange.sent_prompts import possible_request
+from gateway.exchange.planned import PlannedRequest
 from gateway.features.prompt_caches.caching import PromptCaching
+from gateway.features.prompt_caches.sent_prompts import possible_request
 from gateway.http.offload import offload
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
@@ -19,13 +19,13 @@ from providers.neutral.draft import Draft
 
 
 async def request_diagnosis(
-    context: ExchangeContext, caching: PromptCaching, prepared: Prepared, target: Target, incoming: Incoming
+    caching: PromptCaching, prepared: Prepared, target: Target, context: ExchangeContext, request: PlannedRequest
 ) -> Prepared:
     """Return ``prepared`` with a request for a diagnosis, unchanged if that fails or the provider has none."""
     if (row := target.caching) is None or row.diagnosis_member is None:
         return prepared
     try:
-        found = await _find_response(context, caching, target, incoming)
+        found = await _find_response(caching, target, context, request.original or request.incoming)
         return await offload(prepared.size, with_diagnosis, prepared, target, row, found)
     except Exception:  # the boundary: an error here must not fail the request
         caching.note_error()
@@ -33,13 +33,10 @@ async def request_diagnosis(
 
 
 async def _find_response(
-    context: ExchangeContext, caching: PromptCaching, target: Target, incoming: Incoming
+    caching: PromptCaching, target: Target, context: ExchangeContext, incoming: Incoming
 ) -> str | None:
     """Return the id of the response that the request continues, ``None`` for a first turn or another target's."""
     tracker = await caching.tracker(__name__)
-    noted = context.record.prompt_caching
-    if isinstance(noted, NotedExchange) and noted.original is not None:
-        incoming = noted.original
     sent = structs.replace(possible_request(context, incoming, target, time.monotonic()), api=context.codec.api)
     read = await offload(incoming.size, tracker.reader.read, sent)
     parent = None if read is None else tracker.parents.find(sent, read)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.balancing.balancer import NOTHING_READABLE, Readable
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.noted_prompts import note_read
-from gateway.exchange.sent_prompts import possible_request
 from gateway.features.prompt_caches.caching import PromptCaching
+from gateway.features.prompt_caches.noted_prompts import noted_exchange
+from gateway.features.prompt_caches.sent_prompts import possible_request
 from gateway.http.offload import offload
 from gateway.request.parse import Incoming
 from gateway.routing.plan import Plan
@@ -21,7 +21,7 @@ MOST_TARGETS: Final = 16
 """Targets whose caches are compared; each takes some microseconds."""
 
 
-async def find_readable(context: ExchangeContext, caching: PromptCaching, incoming: Incoming, plan: Plan) -> Readable:
+async def find_readable(caching: PromptCaching, context: ExchangeContext, incoming: Incoming, plan: Plan) -> Readable:
     """Return how many tokens of ``incoming`` the cache of each target of ``plan`` can serve; nothing after an error.
 
     This covers only targets with the client's API: the others' prompts are not translated yet. A large request is
@@ -46,5 +46,5 @@ async def _find_readable(context: ExchangeContext, caching: PromptCaching, incom
             prompts[key] = None if read is None else (read, tracker.parents.find(sent, read))
         if (prompt := prompts[key]) is not None and (tokens := tracker.readable_at(sent, *prompt)):
             found[target.identity.place] = tokens
-    note_read(caching, context.record, [one[0] for one in prompts.values() if one is not None])
+    noted_exchange(caching, context.record).read = [one[0] for one in prompts.values() if one is not None]
     return found
