@@ -15,8 +15,8 @@ from gateway.commands.help import Command, Commands
 from gateway.commands.key_options import CONFIG as _CONFIG
 from gateway.commands.key_options import keys, login, me, people, takes_file, token
 from gateway.commands.load_options import APIS, NAMES, load
-from gateway.commands.step_options import steps
 from gateway.features.kept_ledger.interface import cache, costs, reconcile
+from gateway.features.steps.interface import steps
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 API = click.Choice(APIS)

@@ -7,7 +7,6 @@
 - ``explaining``: ``explain``; ``explaining_clients`` has the clients.
 - ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_tables`` reads CSV for it. ``people``:
   ``people``. ``key_options`` has the options of both.
-- ``steps`` and ``steps_trial``: ``steps``; ``step_options`` has the options.
 - ``connect``: ``finding`` locates the gateway, ``choosing`` selects models; ``client``, ``clients`` and ``logins``
   describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing`` reverts the changes.
 - ``imports``: the package of ``import``.

@@ -28,5 +28,5 @@
   events to the client's lane. ``shown_choices`` are those of a stream that the client has seen.
 - ``mask_key``: the key of placeholders. ``observers`` passes records of finished exchanges on, in batches.
 - ``harness`` runs a step at every split, for ``trigate.steps.testing``.
-- ``kinds``: the built-in kinds
+- ``kinds``: the built-in kinds; ``commands``: ``trigate steps``, whose options are in ``interface``
 """

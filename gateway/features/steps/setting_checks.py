@@ -1,11 +1,7 @@
-"""Checks of the items of ``steps``. Imported only for a configuration that has some.
-
-The kinds of steps are those of ``gateway.features.steps.feature``, which depends on this package; so it is looked up by
-its name."""
+"""Checks of the items of ``steps``. Imported only for a configuration that has some."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from importlib import import_module
 from typing import Any, Final, get_args
 
 import attrs
@@ -23,20 +19,14 @@ from gateway.config.findings import Findings
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
 from gateway.config.urls import host_of_url, is_loopback
+from gateway.features.steps.kinds import DEFAULT_PARTS, KINDS
 from gateway.features.steps.settings import KIND_NAMES, StepKeys, StepScope, StepSettings, steps_of, texts_in
 from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError
 from streams.events import APIS
 
-KINDS_MODULE: Final = "gateway.features.steps.feature"
-
 CONTENT: Final = "content"
 """The setting of an observer of your own: whether it gets texts. It is the gateway's, not the code's."""
-
-
-def kind_rows() -> Mapping[str, Any]:
-    """Return the rows of the built-in kinds by name."""
-    return import_module(KINDS_MODULE).KINDS  # type: ignore[no-any-return]
 
 
 def build_steps(config: Config, building: Building) -> Config:
@@ -62,12 +52,12 @@ def default_name(use: str) -> str:
 
 def _with_settings(item: StepSettings, path: Path, findings: Findings) -> StepSettings:
     """Return ``item`` with its settings, read by the class of a kind, or with the texts of secret files for code."""
-    row = kind_rows().get(item.use)
+    row = KINDS.get(item.use)
     if row is None or item.is_code:
         texts, found = _resolve_files(item.settings, (*path, "with"), findings)
         return attrs.evolve(item, settings=texts, secrets=tuple(found))
     texts, found = _resolve_files(item.settings, (*path, "with"), findings)
-    reading = read(texts, row.settings_class)
+    reading: Any = read(texts, row.settings_class)
     for fault in reading.faults:
         what, expected, suggestion, known = fault.wrong.words
         advice = f"the settings of {item.use} are {', '.join(known)}" if known else expected
@@ -136,7 +126,7 @@ def planned_step(item: StepSettings, defaults: Any, *, is_code: bool) -> StepPla
     if item.action is None and action == "refuse" and set(at) == {"finished"}:
         action = "mask"
     hold = item.hold if item.hold is not None else defaults.hold
-    parts = item.parts or defaults.parts or tuple(import_module(KINDS_MODULE).DEFAULT_PARTS)
+    parts = item.parts or defaults.parts or tuple(DEFAULT_PARTS)
     return StepPlan(at, action, "whole" if hold is None else hold, parts)
 
 
@@ -165,7 +155,7 @@ def _check_item(item: StepSettings, path: Path, findings: Findings) -> None:
             findings.wrong((*path, key), "the list is empty", "list at least one, or remove it for the default")
     if item.action == {} and (*path, "action") not in findings.faulty:
         findings.wrong((*path, "action"), "the mapping is empty", "list at least one label, or write one action")
-    row = kind_rows().get(item.use)
+    row = KINDS.get(item.use)
     if row is None and not item.is_code and "." in item.use:
         file = item.use.endswith(".py")
         advice = f"add its function: {'./' if file else ''}{item.use}:NAME"

@@ -15,19 +15,14 @@ from gateway.commands.explaining_clients import with_client
 from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import count_text, echo_styled, say
 from gateway.config.loading import Config, ConfigError
-from gateway.features.steps.feature import (
-    UNREAD,
-    NotJson,
-    StepSet,
-    StepsTrial,
-    TriedFinding,
-    UnreadTexts,
-    first_error,
-    load_steps,
-    steps_of_request,
-    try_request,
-    try_response,
-)
+from gateway.features.steps.advice import steps_of_request
+from gateway.features.steps.json_texts import NotJson
+from gateway.features.steps.loaded import StepSet
+from gateway.features.steps.loading import load_steps
+from gateway.features.steps.resources import first_error
+from gateway.features.steps.response_texts import UnreadTexts
+from gateway.features.steps.runs import UNREAD
+from gateway.features.steps.trial import StepsTrial, TriedFinding, try_request, try_response
 from gateway.telemetry.stream_text import events_in, framing_of
 from providers.apis import CODECS
 from providers.grammar import detect

@@ -1,4 +1,4 @@
-"""The commands under ``trigate steps`` with their options."""
+"""The commands ``trigate steps`` with their options."""
 
 import sys
 from pathlib import Path
@@ -19,12 +19,14 @@ def steps(context: click.Context) -> None:
     Steps check, mask, refuse or record requests and responses; see docs/steps.md.
     """
     if context.invoked_subcommand is None:
-        from gateway.commands.steps import list_kinds
+        from gateway.features.steps.commands.listing import list_kinds
 
         sys.exit(list_kinds())
 
 
-@steps.command("exempt", runs="steps:list_exempt", short_help="List the members of requests that no step sees.")
+@steps.command(
+    "exempt", runs="steps.commands.listing:list_exempt", short_help="List the members of requests that no step sees."
+)
 @click.option("--api", "apis", type=click.Choice(APIS), multiple=True, metavar="API",
               help=f"Only this API: {NAMES}; repeatable.")  # fmt: skip
 def exempt(**_: Any) -> None:
@@ -34,7 +36,9 @@ def exempt(**_: Any) -> None:
     """
 
 
-@steps.command("try", runs="steps_trial:run", short_help="Run the steps of a config on a captured request or response.")
+@steps.command(
+    "try", runs="steps.commands.trying:run", short_help="Run the steps of a config on a captured request or response."
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--api", type=click.Choice(APIS), metavar="API",
               help=f"{NAMES}; default: detected from FILE.")  # fmt: skip

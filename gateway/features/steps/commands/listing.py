@@ -6,7 +6,9 @@ import click
 
 from gateway.commands.tables import TableColumn, print_table
 from gateway.commands.terminal import wrap_sentences
-from gateway.features.steps.feature import KINDS, exemptions, installed_steps
+from gateway.features.steps.exemptions import exemptions
+from gateway.features.steps.kinds import KINDS
+from gateway.features.steps.loading import installed_steps
 
 
 def list_kinds() -> int:
