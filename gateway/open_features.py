@@ -12,7 +12,7 @@ from gateway.config.loading import ConfigError
 from gateway.config.named_imports import import_named
 from gateway.config.settings import Config
 from gateway.features.order import FEATURES
-from gateway.seams.identify import ClientSource, OpenClientSource, OpenPeople
+from gateway.seams.identify import ClientSource, OpenClientSource, OpenPeople, OpenRows
 from gateway.seams.running import SECONDS_TO_END, OpenFeature, Ports, Running
 from gateway.seams.secrets import OpenSecrets, SecretReader
 
@@ -67,7 +67,8 @@ def open_client_source(config: Config) -> ClientSource:
     """Return the clients that are stored. Raises ``ConfigError``."""
     for feature in FEATURES:
         if feature.client_source and feature.stores_clients(config):
-            return cast("OpenClientSource", import_named(feature.client_source))(config)
+            rows = next((cast("OpenRows", import_named(one.client_rows)) for one in FEATURES if one.client_rows), None)
+            return cast("OpenClientSource", import_named(feature.client_source))(config, rows)
     return ClientSource()
 
 

@@ -17,10 +17,10 @@ from gateway.config.clients import ClientKey
 from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.loading import Config
 from gateway.config.stored_keys import StoredClients
-from gateway.features.admin.interface import open_key_store, open_people_store
+from gateway.features.admin.interface import open_key_store
 from gateway.features.people.records import Block, SeenPerson
 from gateway.features.people.rules import NotAdmitted, RuleBook
-from gateway.features.people.store import PeopleStore
+from gateway.features.people.store import PeopleStore, open_people_store
 from gateway.stores.key_store import KeyTable
 from gateway.stores.store import Unavailable
 

@@ -31,9 +31,7 @@ from gateway.config.client_rows import client_rows, expiry_text, row_of
 from gateway.config.clients import ClientKey
 from gateway.config.loading import Config, ConfigError
 from gateway.config.stored_keys import StoredClients, parse_stored, read_item, stored_clients
-from gateway.features.admin.interface import open_key_store
-from gateway.features.people.client_changes import client_change
-from gateway.features.people.records import AuditEntry
+from gateway.features.admin.interface import AuditEntry, client_change, open_key_store
 from gateway.stores.key_store import MOST_CHANGES, KeyChange, KeyEvent, KeyStore, KeyTable, KeyTaken
 from gateway.stores.store import Changed, StoreFull, Unavailable
 

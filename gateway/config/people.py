@@ -1,12 +1,44 @@
 """The people of a configuration with ``issuers``, as the rest of the gateway uses them."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
-from gateway.config.clients import ClientKey
+import attrs
+
+from gateway.config.clients import ClientKey, Role
+from gateway.config.issuers import OwnKeyLimits
 from gateway.http.headers import Headers
 
 V = TypeVar("V")
+
+
+Credential: TypeAlias = Literal["key", "session", "own key", "operator", "issuer token"]
+"""The kind of credential of a caller: a client key, a session's token or cookie, a key that a person made for itself,
+the ``ui_key``, or a token of an issuer."""
+
+
+@attrs.frozen(repr=False)
+class Caller:
+    """The sender of a request to ``/me``, ``/admin`` or ``/ui``: its client's name, and the rights that it has now.
+
+    ``credential_id`` is the session, or the name of the key; it is not secret. ``name`` is ``None`` for the operator's
+    keys."""
+
+    name: str | None
+    role: Role
+    group: str | None
+    credential: Credential
+    credential_id: str | None = None
+
+
+@attrs.frozen(repr=False)
+class SentRights:
+    """The person that sent a request as its ``caller``. The credential is valid until ``expiry`` (Unix seconds), and
+    the person may make keys within ``own_keys``, ``None`` if it may make none."""
+
+    caller: Caller
+    expiry: float
+    own_keys: OwnKeyLimits | None
 
 
 class People(Protocol):
@@ -24,6 +56,10 @@ class People(Protocol):
 
     def seconds_left(self, headers: Headers, keys: Collection[str]) -> float:
         """Return the seconds until the valid token in a request expires, infinity without one."""
+        ...
+
+    def sent_rights(self, name: str) -> SentRights | None:
+        """Return the rights of the person ``name`` in the current request, ``None`` unless it sent the request."""
         ...
 
     def sends_own_key(self, name: str) -> bool:

@@ -16,6 +16,7 @@ from gateway.features.mcp.feature import FEATURE as MCP
 from gateway.features.metrics.feature import FEATURE as METRICS
 from gateway.features.model_lists.feature import FEATURE as MODEL_LISTS
 from gateway.features.other_endpoints.feature import FEATURE as OTHER_ENDPOINTS
+from gateway.features.people.feature import CALLS as PEOPLE_CALLS
 from gateway.features.people.feature import CONSOLE
 from gateway.features.people.feature import FEATURE as PEOPLE
 from gateway.features.prompt_caches.feature import FEATURE as PROMPT_CACHES
@@ -31,6 +32,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     SECRET_STORES,
     ADMIN,
     PEOPLE,
+    PEOPLE_CALLS,
     CONSOLE,
     STEPS,
     REQUEST_MEMBERS,

@@ -45,8 +45,8 @@ class Feature:
     - ``needs``: the names of features above without which this one is not opened
     - ``secrets``: ``module:function``, an ``OpenSecrets``, if it reads secrets in stores (``gateway.seams.secrets``)
     - ``option``: the name of an option of ``trigate serve`` without which it is not opened
-    - ``client_source``, ``people``: ``module:function``, an ``OpenClientSource`` and an ``OpenPeople``
-      (``gateway.seams.identify``)
+    - ``client_source``, ``client_rows``, ``people``: ``module:function``, an ``OpenClientSource``, an ``OpenRows`` and
+      an ``OpenPeople`` (``gateway.seams.identify``)
     - ``stores_clients``: whether a configuration may have stored clients"""
 
     name: str
@@ -61,6 +61,7 @@ class Feature:
     unsafe: str = ""
     option: str = ""
     client_source: str = ""
+    client_rows: str = ""
     stores_clients: Wanted = always
     people: str = ""
 

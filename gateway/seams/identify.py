@@ -8,6 +8,8 @@ limits, shares), so both get the configuration alone. At most one feature has ea
    one, ``complete`` each later one; both return it with other ``client_keys``. ``follow`` runs until it is cancelled,
    and calls ``apply`` for each change. No method raises for a storage that is unavailable: it may return, and the last
    known clients stay valid. ``aclose`` is called after the last request.
+   Another feature may declare rows that the source reads together with its clients, in one transaction
+   (``Feature.client_rows``).
 2. **People** (``Feature.people``): clients that no list has, because a token names them. It is opened for each
    configuration that ``is_wanted`` accepts, in a thread, with the source and the people of the configuration before.
    ``Config.people`` has them afterwards. The kernel first awaits ``prepare`` for a request whose credentials are no
@@ -16,7 +18,7 @@ limits, shares), so both get the configuration alone. At most one feature has ea
    ``Config.by_client`` makes the tables of limits and rights, to which ``table`` adds the values of people."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from gateway.config.settings import Config
 
@@ -63,10 +65,15 @@ class ClientSource:
         """Close the connections to the storage."""
 
 
-class OpenClientSource(Protocol):
-    """Opens the clients that are stored."""
+OpenRows: TypeAlias = Callable[[Any], object]
+"""Returns rows that the client source reads together with its clients. It is called with the notation of the
+database."""
 
-    def __call__(self, config: Config) -> ClientSource: ...
+
+class OpenClientSource(Protocol):
+    """Opens the clients that are stored, with the other ``rows`` to read."""
+
+    def __call__(self, config: Config, rows: OpenRows | None) -> ClientSource: ...
 
 
 class OpenPeople(Protocol):

@@ -210,6 +210,7 @@ ROWS_OF_FEATURES = {
     "people: sessions": "sign-ins and the sessions that every process remembers",
     "people: issuers": "verdicts on tokens, and fetches of keys",
     "console": SETTINGS,
+    "people_calls": SETTINGS,
     "recording": SETTINGS,
     "answer_cache": "response cache",
     "metrics": "labels of metrics",

@@ -6,7 +6,9 @@ Run ``.venv/bin/python -m tests.pages.admin`` after a change of the table.
 import re
 from typing import Final
 
-from gateway.features.admin.table import ROLES, ROUTES
+from gateway.features.admin.paths import PREFIXES
+from gateway.features.admin.table import ROLES
+from tests.support.admin import EVERY_ROUTE
 from tests.support.repository import ROOT
 
 PAGE: Final = ROOT / "docs" / "admin-api.md"
@@ -16,7 +18,7 @@ HEAD: Final = ("request", "roles", "effect")
 def paths() -> str:
     """Return the table of paths."""
     rows = []
-    for route in ROUTES:
+    for route in sorted(EVERY_ROUTE, key=lambda route: PREFIXES.index(f"/{route.steps[0]}")):
         roles = "people" if route.of_person else "all" if len(route.roles) == len(ROLES) else ""
         roles = roles or ", ".join(role for role in ROLES if role in route.roles)
         rows.append((f"`{route.verb} {route.path}`", roles, route.summary))

@@ -18,13 +18,18 @@ from typing import Any, Final, TypeVar
 import attrs
 import trio
 
+from gateway.features.admin.table import ROUTES
 from gateway.features.admin.tables import PEOPLE_TABLES
+from gateway.features.people.api.part import PART
 from gateway.features.people.records import SeenPerson
 from gateway.features.people.store import PeopleStore
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config
 from tests.support.oidc import OidcProvider, open_provider
+
+EVERY_ROUTE = (*ROUTES, *PART.routes)
+"""The calls of the HTTP API."""
 
 T = TypeVar("T")
 

@@ -2,10 +2,12 @@
 
 - ``paths``: the paths, which import the rest with their first request. ``table``: path × verb × role.
 - ``serving``: a request from its caller to its response, the rates of calls, and advice on LiteLLM's paths.
-  ``callers``: who calls.
+  ``callers``: who calls. ``parts``: calls of other features.
 - ``calls``: what handlers read and return. ``bodies`` reads JSON, ``pages`` and ``versions`` read queries and headers;
   ``visibility``: the objects that a caller sees; ``levels``: the levels of limits; ``errors``.
 - ``feature``: its row; ``interface``: the names for others; ``opening``: the tables of each configuration.
   ``storage`` opens them, ``tables`` creates them, and ``followed_keys`` follows the stored clients.
-- The handlers: ``own``, ``own_keys``, ``groups``, ``people``, ``usage``, ``audit_list``; ``keys`` with ``key_items``,
-  ``key_storage`` and ``people_keys``; ``raises``; ``litellm``."""
+- ``store``: raises and the audit in a database; ``records`` has its records, ``rows`` and ``rights_rows`` the
+  statements. ``followed_rights`` follows raises, ``client_changes`` adds changes of stored clients to the audit.
+- The handlers: ``own``, ``groups``, ``usage``, ``audit_list``; ``keys`` with ``key_items`` and ``key_storage``;
+  ``raises``; ``litellm``."""

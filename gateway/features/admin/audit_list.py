@@ -8,8 +8,8 @@ from configfile.wording import spell_time
 from gateway.config.zones import zone_of
 from gateway.features.admin.calls import AdminAnswer, AdminCall
 from gateway.features.admin.pages import page_size, page_value
+from gateway.features.admin.records import AuditEntry
 from gateway.features.admin.usage import read_time
-from gateway.features.people.records import AuditEntry
 from streams.errors import invalid
 
 _FOREVER = 1e12
@@ -23,7 +23,7 @@ async def list_audit(call: AdminCall) -> AdminAnswer:
     now = datetime.now(zone_of(call.config.timezone))
     since = read_time(call.query["since"], now, "since").timestamp() if "since" in call.query else 0.0
     until = read_time(call.query["until"], now, "until", end=True).timestamp() if "until" in call.query else _FOREVER
-    store = await call.people()
+    store = await call.rights()
     found = await store.audit(int(after), since, until, size + 1)
     page = found[:size]
     return AdminAnswer(page_value([_row(one) for one in page], str(page[-1].number) if len(found) > size else None))

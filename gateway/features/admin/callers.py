@@ -2,18 +2,15 @@
 
 import hashlib
 import hmac
-from typing import Final, cast
+from typing import Final
 
 from gateway.access.authentication import Authenticator
+from gateway.config.people import Caller
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.features.people.directory import SENDER
-from gateway.features.people.values import Caller
+from gateway.features.admin.calls import additions_in
 from gateway.http.headers import PLAIN_KEYS, Headers
-from gateway.http.late_imports import load_module
 from gateway.serving.incoming_request import IncomingRequest
-
-_COOKIES: Final = "gateway.features.people.oauth.browser_sessions"  # imported only with issuers
 
 OPERATOR: Final = Caller(None, "auditor", None, "operator", "ui_key")
 """The holder of the ``ui_key``, who reads what an auditor reads and changes nothing."""
@@ -28,10 +25,9 @@ async def identify_caller(config: Config, service: Service, incoming: IncomingRe
     A browser's cookie counts for requests without a key."""
     if config.ui_key is not None and _has_key(incoming.headers, config.ui_key):
         return OPERATOR
-    if config.issuers:
-        cookies = await load_module(_COOKIES)
-        if (caller := await cookies.cookie_caller(config, service, incoming)) is not None:
-            return cast("Caller", caller)
+    for part in additions_in(service):
+        if (caller := await part.caller(config, service, incoming)) is not None:
+            return caller
     return caller_named(service.authenticator, service.admission.authenticate(incoming))
 
 
@@ -39,11 +35,10 @@ def caller_named(authenticator: Authenticator, name: str | None) -> Caller:
     """Return the client or person ``name``, whose credential the current request has."""
     if name is None:
         return NOBODY
-    sender = SENDER.get()
-    role = authenticator.role_of(name)
-    if sender is not None and sender.known.name == name:
-        return Caller(name, role, sender.known.person.group, sender.credential, sender.credential_id)
-    return Caller(name, role, authenticator.group_of(name), "key", name)
+    rights = None if authenticator.people is None else authenticator.people.sent_rights(name)
+    if rights is not None:
+        return rights.caller
+    return Caller(name, authenticator.role_of(name), authenticator.group_of(name), "key", name)
 
 
 def _has_key(headers: Headers, digest: bytes) -> bool:

@@ -1,30 +1,30 @@
 """Calls of handlers of the HTTP API, and their results."""
 
+import importlib
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 import attrs
 import trio
 from trio.lowlevel import RunVar
 
 from gateway.config.clients import ClientGroup, ClientKey
+from gateway.config.people import Caller
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.admin.bodies import read_object
-from gateway.features.admin.interface import admin_of
+from gateway.features.admin.opening import Admin
+from gateway.features.admin.parts.interface import parts_in
+from gateway.features.admin.records import AuditEntry
+from gateway.features.admin.store import RightsStore
 from gateway.features.admin.table import AdminRoute
-from gateway.features.people.interface import people_of
-from gateway.features.people.records import AuditEntry
-from gateway.features.people.store import PeopleStore
-from gateway.features.people.values import Caller
 from gateway.http.headers import Headers
 from gateway.http.offload import run_in_thread
 from gateway.serving.incoming_request import IncomingRequest
 from streams.errors import GatewayError
 
 if TYPE_CHECKING:
-    from gateway.features.admin.opening import Admin
     from gateway.http.request_scope import RequestScope
 
 T = TypeVar("T")
@@ -33,6 +33,75 @@ _NO_PEOPLE: Final = (
     "this configuration stores no changes: set `stored_keys: true`, or `issuers`, and a `state_storage` of sqlite or "
     "postgres"
 )
+
+
+@attrs.frozen(eq=False, repr=False)
+class AdminAnswer:
+    """A response: ``value`` as JSON, or ``text`` of another type in ``headers``; neither with 204."""
+
+    value: Any = None
+    status: int = 200
+    headers: Headers = ()
+    text: str | None = None
+
+
+NO_CONTENT = AdminAnswer(status=204)
+
+
+class OtherKeys(Protocol):
+    """Keys that belong to no client of a list, by their names in the list of all keys."""
+
+    @property
+    def keys(self) -> Mapping[str, Any]:
+        """The keys by name."""
+        ...
+
+    def names(self, group: str | None) -> list[str]:
+        """Return the names of the keys that the caller sees, all or those of ``group``."""
+        ...
+
+    def sees(self, name: str) -> bool:
+        """Return whether there is a key ``name`` that the caller sees."""
+        ...
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Return the data of one key."""
+        ...
+
+
+class ApiCalls:
+    """The additions of a feature to the HTTP API. This base adds nothing."""
+
+    routes: tuple[AdminRoute, ...] = ()
+
+    async def caller(self, config: Config, service: Service, incoming: IncomingRequest) -> Caller | None:
+        """Return the caller of a request without a key. Raises as ``identify_caller`` does."""
+        return None
+
+    async def flush(self, service: Service) -> None:
+        """Store what this process has not stored yet. Raises ``Unavailable``."""
+
+    def has_key_name(self, config: Config, name: str) -> bool:
+        """Return whether ``name`` can only be that of one of the other keys."""
+        return False
+
+    async def read_keys(self, call: "AdminCall") -> OtherKeys | None:
+        """Return the other keys, ``None`` without any."""
+        return None
+
+    async def delete_key(self, call: "AdminCall", name: str) -> AdminAnswer:
+        """Revoke the key ``name``, for which ``has_key_name`` is true. Raises ``GatewayError``."""
+        raise NotImplementedError
+
+    async def find_client(self, call: "AdminCall", name: str) -> tuple[ClientKey, str] | None:
+        """Return the client ``name`` that no list has, and where the file sets its rights. Raises as a call does."""
+        return None
+
+
+def additions_in(service: Service) -> tuple[ApiCalls, ...]:
+    """Return the additions of other features to the API of ``service``."""
+    parts = parts_in(service.features.values())
+    return tuple(cast("ApiCalls", importlib.import_module(one.module).PART) for one in parts)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -52,23 +121,28 @@ class AdminCall:
         """Return the JSON object in the body, empty without a body that ``is_optional``. Raises ``GatewayError``."""
         return await read_object(self.incoming, is_optional=is_optional)
 
-    async def people(self) -> PeopleStore:
-        """Return the store of people and of the audit, with its tables and everyone whom this process has seen.
+    async def rights(self) -> RightsStore:
+        """Return the store of raises and of the audit, with its tables and everything that other features store.
 
         Raises ``GatewayError`` (403) and ``Unavailable``."""
-        store, people = self.admin.store, people_of(self.service.features)
+        store = self.admin.store
         if store is None:
             raise GatewayError("permission", _NO_PEOPLE, code="no_storage")
         await store.open()
-        if people is not None and people.own_keys is not None:
-            await people.own_keys.seen.flush()
+        for part in self.parts:
+            await part.flush(self.service)
         return store
 
     @property
-    def admin(self) -> "Admin":
+    def parts(self) -> tuple[ApiCalls, ...]:
+        """The additions of other features to the API."""
+        return additions_in(self.service)
+
+    @property
+    def admin(self) -> Admin:
         """The tables and the stored clients."""
-        found = admin_of(self.service.features)
-        assert found is not None, "it serves this call"
+        found = self.service.features.get("admin")
+        assert isinstance(found, Admin), "it serves this call"
         return found
 
     @property
@@ -103,19 +177,6 @@ def audit_entry(
     return AuditEntry(now, author_of(caller), credential, scope.address or "", scope.id, verb, path, status)
 
 
-@attrs.frozen(eq=False, repr=False)
-class AdminAnswer:
-    """A response: ``value`` as JSON, or ``text`` of another type in ``headers``; neither with 204."""
-
-    value: Any = None
-    status: int = 200
-    headers: Headers = ()
-    text: str | None = None
-
-
-NO_CONTENT = AdminAnswer(status=204)
-
-
 THREADS: Final = 2
 """The most threads for work of this API. They are not those of large bodies, so no request of a model waits for it."""
 
@@ -147,7 +208,7 @@ def group_of(config: Config, name: str | None) -> ClientGroup | None:
     return next((group for group in config.client_groups if group.name == name), None)
 
 
-async def apply_people(call: AdminCall) -> None:
-    """Apply a change of people in this process now; the others follow within half a second."""
+async def apply_rights(call: AdminCall) -> None:
+    """Apply a change of the rights of clients in this process now; the others follow within half a second."""
     if call.admin.keys is not None:
         await call.admin.keys.apply_other_changes()

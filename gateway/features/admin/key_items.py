@@ -12,9 +12,9 @@ from configfile.wording import spell_time
 from gateway.access.authentication import Authenticator
 from gateway.config.clients import ClientKey
 from gateway.config.key_changes import MOST_KEYS, ChangeRejected, TooManyKeys, built_client, check_name
+from gateway.config.people import Caller
 from gateway.config.settings import Config
 from gateway.features.admin.errors import conflict, mistakes_error, not_permitted
-from gateway.features.people.values import Caller
 from streams.errors import GatewayError, invalid
 
 T = TypeVar("T")

@@ -7,11 +7,11 @@ from typing import Any, Final
 from gateway.config.key_changes import stored_settings
 from gateway.config.settings import Config
 from gateway.features.admin.calls import AdminCall
+from gateway.features.admin.client_changes import client_change
 from gateway.features.admin.errors import conflict, not_found, not_permitted
 from gateway.features.admin.followed_keys import FollowedKeys
 from gateway.features.admin.key_items import shared_key_error
 from gateway.features.admin.visibility import sees_all, sees_group
-from gateway.features.people.client_changes import client_change
 from gateway.stores.key_store import ItemChange, KeyEvent, KeyStore, KeyTaken
 from gateway.stores.store import Changed
 from streams.errors import GatewayError
@@ -106,7 +106,7 @@ async def write_client(
 
     Raises ``GatewayError`` (409) if another caller changed the client at the same time, or if another client has its
     key or certificate, and ``StoreFull``."""
-    notation = (await call.people()).database.notation
+    notation = (await call.rights()).database.notation
     change = client_change(notation, call.audit_entry(status), event, name, before, written, digests)
     await _write(call, (change,))
     return change.item
@@ -116,7 +116,7 @@ async def revoke_clients(call: AdminCall, texts: Mapping[str, str], status: int)
     """Revoke all clients in ``texts``, which has their stored texts by name, or none of them.
 
     Raises ``GatewayError`` (409) if another caller changed one at the same time."""
-    notation, entry = (await call.people()).database.notation, call.audit_entry(status)
+    notation, entry = (await call.rights()).database.notation, call.audit_entry(status)
     await _write(call, [client_change(notation, entry, "revoked", name, text, None) for name, text in texts.items()])
 
 

@@ -1,6 +1,6 @@
 """The clients of the file and of the storage: lists, changes and new keys."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from gateway.config.key_changes import (
 )
 from gateway.config.settings import Config
 from gateway.features.admin.bodies import check_members
-from gateway.features.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, in_thread
+from gateway.features.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, ApiCalls, OtherKeys, in_thread
 from gateway.features.admin.errors import conflict
 from gateway.features.admin.key_items import NewItem, build_checked, build_or_refuse, check_lead_change, read_new_item
 from gateway.features.admin.key_storage import (
@@ -36,7 +36,6 @@ from gateway.features.admin.key_storage import (
     write_client,
 )
 from gateway.features.admin.pages import page_of, page_value
-from gateway.features.admin.people_keys import PeopleKeys, delete_people_key, is_people_key, read_people_keys
 from gateway.features.admin.versions import check_match, entity_tag
 from gateway.features.admin.visibility import sees_group
 from streams.errors import invalid
@@ -51,16 +50,16 @@ _STATES: Final = ("good", "ended", "refused")
 async def list_keys(call: AdminCall) -> AdminAnswer:
     """List the clients that the caller sees, by name."""
     await refresh_keys(call)
-    own = await read_people_keys(call)
-    return AdminAnswer(await in_thread(partial(_page, call, own)))
+    others = [keys for part in call.parts if (keys := await part.read_keys(call)) is not None]
+    return AdminAnswer(await in_thread(partial(_page, call, others)))
 
 
 async def show_key(call: AdminCall) -> AdminAnswer:
     await refresh_keys(call)
     name = call.names["name"]
-    if is_people_key(call, name):
-        own = await read_people_keys(call)
-        row = own.row(name) if own.sees(name) else None
+    if (part := _part_with_key(call, name)) is not None:
+        keys = await part.read_keys(call)
+        row = keys.row(name) if keys is not None and keys.sees(name) else None
     else:
         row = await in_thread(partial(_visible_row, call, name))
     if row is None:
@@ -69,6 +68,11 @@ async def show_key(call: AdminCall) -> AdminAnswer:
     if text is not None and row["from"] != "file":
         row = {**row, "settings": stored_settings(name, text)}
     return AdminAnswer(row, headers=entity_tag(text))
+
+
+def _part_with_key(call: AdminCall, name: str) -> ApiCalls | None:
+    """Return the addition to the API that has keys with names such as ``name``."""
+    return next((part for part in call.parts if part.has_key_name(call.config, name)), None)
 
 
 async def put_key(call: AdminCall) -> AdminAnswer:
@@ -127,8 +131,8 @@ async def _add_client(call: AdminCall, name: str, new: NewItem, config: Config) 
 async def delete_key(call: AdminCall) -> AdminAnswer:
     """Revoke all keys of a client, or the key that a person has made."""
     name = call.names["name"]
-    if is_people_key(call, name):
-        return await delete_people_key(call, name)
+    if (part := _part_with_key(call, name)) is not None:
+        return await part.delete_key(call, name)
     await write_client(call, name, await _stored_text(call, name), None, "revoked", 204)
     return NO_CONTENT
 
@@ -194,7 +198,7 @@ def _keep_old(text: Any) -> float:
         raise invalid(f"keep_old: {wrong.found}; expected a duration, such as 24h, or 0", "keep_old") from None
 
 
-def _page(call: AdminCall, own: PeopleKeys) -> dict[str, Any]:
+def _page(call: AdminCall, others: Sequence[OtherKeys]) -> dict[str, Any]:
     """Return the page of visible clients that the query selects."""
     config, texts = current_config(call), stored_texts(call)
     group, state = call.query.get("group"), call.query.get("state")
@@ -205,10 +209,11 @@ def _page(call: AdminCall, own: PeopleKeys) -> dict[str, Any]:
     for name in texts.keys() - clients.keys():
         groups[name] = stored_group(name, texts[name])
     names = [name for name, one in groups.items() if sees_group(call.caller, one) and (group is None or one == group)]
-    names += own.names(group)
+    names += [name for keys in others for name in keys.names(group)]
 
     def row_of_name(name: str) -> dict[str, Any]:
-        return own.row(name) if name in own.keys else _row(name, clients, texts, config)
+        keys = next((one for one in others if name in one.keys), None)
+        return _row(name, clients, texts, config) if keys is None else keys.row(name)
 
     if state is None:
         page, following = page_of(names, call.query, str)

@@ -15,13 +15,13 @@ from gateway.stores.store import Unavailable
 
 if TYPE_CHECKING:
     from gateway.features.admin.followed_keys import FollowedKeys
-    from gateway.features.people.store import PeopleStore
+    from gateway.features.admin.store import RightsStore
 
 
 class OpenTables:
-    """The ``store`` of people and of the audit, across configurations."""
+    """The ``store`` of raises and of the audit, across configurations."""
 
-    def __init__(self, store: "PeopleStore") -> None:
+    def __init__(self, store: "RightsStore") -> None:
         self.store = store
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
@@ -62,8 +62,8 @@ class Admin(Running):
         return "stored_keys" if self._is_unread else None
 
     @property
-    def store(self) -> "PeopleStore | None":
-        """The store of people and of the audit, ``None`` if the configuration has no place or no need for it."""
+    def store(self) -> "RightsStore | None":
+        """The store of raises and of the audit, ``None`` if the configuration has no place or no need for it."""
         return None if self._tables is None else self._tables.store
 
 
@@ -85,7 +85,7 @@ def open_admin(config: Config, ports: Ports, before: Running | None) -> Admin:
 def _open_tables(config: Config) -> OpenTables | None:
     if config.state_storage is None:
         return None
-    from gateway.features.admin.storage import open_people_store
+    from gateway.features.admin.storage import open_rights_store
 
-    store = open_people_store(config)
+    store = open_rights_store(config)
     return None if store is None else OpenTables(store)

@@ -9,7 +9,6 @@ from gateway.config.issuers import OwnKeyLimits
 from gateway.config.key_changes import time_text
 from gateway.features.admin.calls import AdminAnswer, AdminCall, in_thread
 from gateway.features.admin.levels import level_rows
-from gateway.features.people.directory import SENDER
 
 
 async def show_caller(call: AdminCall) -> AdminAnswer:
@@ -17,9 +16,9 @@ async def show_caller(call: AdminCall) -> AdminAnswer:
     levels: dict[str, Any] = {"limits": [], "budgets": []}
     if caller.credential != "operator":
         levels = await level_rows(service.allowances.visible_to(caller.name), service.allowances)
-    sender = SENDER.get()
-    is_person = sender is not None and sender.known.name == caller.name
-    end = sender.expiry if is_person and sender is not None else _key_end(call)
+    people = service.authenticator.people
+    sent = None if people is None or caller.name is None else people.sent_rights(caller.name)
+    end = _key_end(call) if sent is None else sent.expiry
     return AdminAnswer(
         {
             "name": caller.name,
@@ -27,7 +26,7 @@ async def show_caller(call: AdminCall) -> AdminAnswer:
             "role": caller.role,
             "credential": caller.credential,
             "models": [] if caller.credential == "operator" else await in_thread(partial(_models, call)),
-            "own_keys": _own_keys(sender.known.rule.own_keys) if is_person and sender is not None else None,
+            "own_keys": None if sent is None else _own_keys(sent.own_keys),
             "ends": None if math.isinf(end) else time_text(end),
             "shared_limits": caller.name is not None and bool(service.allowances.of_client(None)),
             **levels,

@@ -8,6 +8,7 @@ import attrs
 
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
+from gateway.features.admin.parts.interface import parts_in
 from gateway.http.late_imports import import_all
 from gateway.http.response import Response
 from gateway.seams.route import HttpRoute
@@ -22,13 +23,17 @@ LITELLM_MODELS: Final = ("/model/new", "/model/update", "/model/delete", "/model
 
 _PACKAGE: Final = "gateway.features.admin"
 _SERVING: Final = f"{_PACKAGE}.serving"
-API_MODULES: Final = (
+_MODULES: Final = (
     _SERVING,
     *(f"{_PACKAGE}.{name}" for name in (
-        "own", "own_keys", "keys", "groups", "people", "raises", "audit_list", "usage", "litellm",
+        "own", "keys", "groups", "raises", "audit_list", "usage", "litellm",
     )),
 )  # fmt: skip
-"""The modules that a request needs; ``serving`` finds the handlers in them."""
+
+
+def api_modules(service: Service) -> tuple[str, ...]:
+    """Return the modules that a request needs; ``serving`` finds the handlers in them."""
+    return (*_MODULES, *(module for part in parts_in(service.features.values()) for module in part.modules))
 
 
 def routes_of(config: Config, service: Service) -> Iterator[HttpRoute]:
@@ -45,6 +50,6 @@ class _AdminPaths:
     service: Service
 
     async def answer(self, incoming: IncomingRequest, rest: str = "") -> Response:
-        await import_all(API_MODULES)
+        await import_all(api_modules(self.service))
         response: Response = await sys.modules[_SERVING].answer(self.config, self.service, incoming)
         return response

@@ -18,7 +18,7 @@ from gateway.features.admin.calls import (
     NO_CONTENT,
     AdminAnswer,
     AdminCall,
-    apply_people,
+    apply_rights,
     client_of,
     group_of,
     in_thread,
@@ -26,10 +26,9 @@ from gateway.features.admin.calls import (
 from gateway.features.admin.errors import mistakes_error, not_found, not_permitted
 from gateway.features.admin.key_items import GROUP
 from gateway.features.admin.pages import page_of, page_value, read_until
+from gateway.features.admin.records import Raise
 from gateway.features.admin.versions import check_match, check_unchanged_since, entity_tag
 from gateway.features.admin.visibility import sees_all, sees_group
-from gateway.features.people.records import Raise
-from gateway.features.people.rules import NotAdmitted, RuleBook
 from streams.errors import GatewayError, invalid
 
 LONGEST: Final = timedelta(days=31)
@@ -67,16 +66,10 @@ async def _client(call: AdminCall, name: str) -> RaiseHolder | None:
     client = client_of(call.config, name)
     if client is not None:
         return _client_holder(name, client, f"client_keys: {name}")
-    seen = await (await call.people()).person(name)
-    if seen is None:
-        return None
-    try:
-        person, rule = RuleBook(call.config.issuers).admit(seen.issuer, seen.claims)
-    except NotAdmitted:  # a person whom the rules no longer admit has no budget
-        return None
-    if rule.client is None or person.name != name:
-        return None
-    return _client_holder(name, rule.client, f"issuers: {seen.issuer}, admit[{person.rule}]")
+    for part in call.parts:
+        if (found := await part.find_client(call, name)) is not None:
+            return _client_holder(name, *found)
+    return None
 
 
 def _client_holder(name: str, client: ClientKey, place: str) -> RaiseHolder:
@@ -85,7 +78,7 @@ def _client_holder(name: str, client: ClientKey, place: str) -> RaiseHolder:
 
 async def list_raises(call: AdminCall) -> AdminAnswer:
     """List the raises that have not ended, by holder."""
-    store, wanted = await call.people(), call.query.get("group")
+    store, wanted = await call.rights(), call.query.get("group")
     present = [one for one in await store.raises() if one.until > call.now]
     if wanted is not None or not sees_all(call.caller):
         groups = {client.name: client.group_name for client in call.config.client_keys}
@@ -98,7 +91,7 @@ async def list_raises(call: AdminCall) -> AdminAnswer:
 
 
 async def show_raise(call: AdminCall) -> AdminAnswer:
-    holder, store = await _visible_holder(call), await call.people()
+    holder, store = await _visible_holder(call), await call.rights()
     found = await store.raise_of(holder.name)
     if found is None or found.until <= call.now:
         raise _no_raise_error(holder.name)
@@ -114,7 +107,7 @@ async def put_raise(call: AdminCall) -> AdminAnswer:
     budgets = await in_thread(partial(_read_budgets, body.get("budgets")))
     for i, budget in enumerate(budgets):
         _check_budget(holder, budget, f"budgets[{i}]")
-    texts, store = tuple(budget.text for budget in budgets), await call.people()
+    texts, store = tuple(budget.text for budget in budgets), await call.rights()
     before = await store.raise_of(holder.name)
     check_match(call, _text(before), "raise")
     if before is not None and (before.budgets, before.until) == (texts, until.timestamp()):
@@ -123,19 +116,19 @@ async def put_raise(call: AdminCall) -> AdminAnswer:
     is_new = before is None or before.until <= call.now
     status = 201 if is_new else 200
     await store.put_raise(new, call.audit_entry(status), check_unchanged_since(before))
-    await apply_people(call)
+    await apply_rights(call)
     return AdminAnswer(_row(new), status, entity_tag(_text(new)))
 
 
 async def delete_raise(call: AdminCall) -> AdminAnswer:
     """End a raise. Its spending still counts."""
-    holder, store = await _changeable_holder(call), await call.people()
+    holder, store = await _changeable_holder(call), await call.rights()
     before = await store.raise_of(holder.name)
     if before is None or before.until <= call.now:
         raise _no_raise_error(holder.name)
     check_match(call, _text(before), "raise")
     await store.remove_raise(holder.name, call.audit_entry(204), check_unchanged_since(before))
-    await apply_people(call)
+    await apply_rights(call)
     return NO_CONTENT
 
 

@@ -16,9 +16,9 @@ from gateway.counters.counter import Counters, Debit, RateCounter, new_claim
 from gateway.endpoints.plain_answers import PRIVATE
 from gateway.exchange.service import Service
 from gateway.features.admin.callers import identify_caller
-from gateway.features.admin.calls import AdminAnswer, AdminCall, in_thread, is_person_name
+from gateway.features.admin.calls import AdminAnswer, AdminCall, additions_in, in_thread, is_person_name
 from gateway.features.admin.errors import conflict, error_value, not_found, not_permitted
-from gateway.features.admin.table import ROLES, RouteMatch, matches_of, verbs_of
+from gateway.features.admin.table import ROLES, ROUTES, AdminRoute, RouteMatch, matches_of, verbs_of
 from gateway.http.headers import Headers
 from gateway.http.offload import CLIENT
 from gateway.http.paths import shorten_path
@@ -29,7 +29,7 @@ from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
 
 if TYPE_CHECKING:
-    from gateway.features.people.values import Caller
+    from gateway.config.people import Caller
 
 log = logging.getLogger("trigate.admin")
 
@@ -91,7 +91,8 @@ class _Request:
         self._caller: Caller | None = caller
         self._method: str = incoming.asgi["method"]
         self._steps = path_steps(incoming.asgi)
-        self._matches = matches_of(self._steps)
+        routes = [route for part in additions_in(service) for route in part.routes]
+        self._matches = matches_of(self._steps, (*ROUTES, *routes))
 
     async def handle(self) -> AdminAnswer:
         """Return the response. Raises ``GatewayError``, ``Changed`` and ``Unavailable``."""
@@ -117,7 +118,7 @@ class _Request:
             self._config, self._service, caller, route, match.names,
             read_query(self._incoming.query, route.parameters), self._incoming,
         )  # fmt: skip
-        result: AdminAnswer = await _handler(route.handler)(call)
+        result: AdminAnswer = await _handler(route)(call)
         return result
 
     def _check_page(self) -> None:
@@ -162,10 +163,10 @@ def counted_name(caller: "Caller") -> str:
     return f"credential {caller.credential}" if caller.name is None else f"client {caller.name}"
 
 
-def _handler(name: str) -> Any:
-    """Return the function of a handler's name in the table; its module is imported."""
-    module, _, function = name.partition(".")
-    return getattr(sys.modules[f"gateway.features.admin.{module}"], function)
+def _handler(route: AdminRoute) -> Any:
+    """Return the function that handles a route; its module is imported."""
+    module, _, function = route.handler.partition(".")
+    return getattr(sys.modules[f"{route.package}.{module}"], function)
 
 
 def path_steps(asgi: Mapping[str, Any]) -> tuple[str, ...]:

@@ -12,18 +12,18 @@ from gateway.config.clients import Role
 Verb: TypeAlias = Literal["GET", "PUT", "POST", "DELETE"]
 
 ROLES: Final[tuple[Role, ...]] = ("user", "lead", "auditor", "admin")
-_ALL: Final = frozenset(ROLES)
-_READERS: Final[frozenset[Role]] = frozenset(("lead", "auditor", "admin"))
+ALL: Final = frozenset(ROLES)
+READERS: Final[frozenset[Role]] = frozenset(("lead", "auditor", "admin"))
 _CHANGERS: Final[frozenset[Role]] = frozenset(("lead", "admin"))
 _AUDITORS: Final[frozenset[Role]] = frozenset(("auditor", "admin"))
-_ADMINS: Final[frozenset[Role]] = frozenset(("admin",))
+ADMINS: Final[frozenset[Role]] = frozenset(("admin",))
 
 
 @attrs.frozen(repr=False)
 class AdminRoute:
     """A path and verb. ``{name}`` in the path is a variable, which may contain slashes.
 
-    ``roles`` may use it; what each sees and may change is smaller. ``handler`` is a module of this package and its
+    ``roles`` may use it; what each sees and may change is smaller. ``handler`` is a module of ``package`` and its
     function. ``of_person`` means that the caller must be a person: a client of an issuer."""
 
     verb: Verb
@@ -33,6 +33,7 @@ class AdminRoute:
     summary: str
     of_person: bool = False
     parameters: tuple[str, ...] = ()
+    package: str = "gateway.features.admin"
     changes: bool = attrs.field(default=attrs.Factory(lambda self: self.verb != "GET", takes_self=True))
 
     @property
@@ -41,57 +42,41 @@ class AdminRoute:
         return tuple(self.path.strip("/").split("/"))
 
 
-_PAGE: Final = ("limit", "after")
+PAGE: Final = ("limit", "after")
 _USAGE: Final = ("month", "since", "until", "by", "format")
 _KEY: Final = "/admin/v1/keys/{name}"
 _RAISE: Final = "/admin/v1/raises/{holder}"
-_PERSON: Final = "/admin/v1/people/{name}"
 
 ROUTES: Final = (
-    AdminRoute("GET", "/me", _ALL, "own.show_caller", "The caller: its name, group, role, models, limits and budgets."),
-    AdminRoute("GET", "/me/usage", _ALL, "usage.show_own_usage", "The caller's own usage.", parameters=_USAGE),
-    AdminRoute("GET", "/me/keys", _ALL, "own_keys.list_keys", "The keys that the person has created.",
-               of_person=True, parameters=_PAGE),
-    AdminRoute("PUT", "/me/keys/{name}", _ALL, "own_keys.put_key",
-               "Create a key for yourself, or change when it expires.", of_person=True),
-    AdminRoute("DELETE", "/me/keys/{name}", _ALL, "own_keys.delete_key",
-               "Delete one of your own keys.", of_person=True),
-    AdminRoute("GET", "/me/sessions", _ALL, "own_keys.list_sessions", "The person's open sessions.", of_person=True),
-    AdminRoute("DELETE", "/me/sessions/{id}", _ALL, "own_keys.end_session", "End a session.", of_person=True),
-    AdminRoute("GET", "/admin/v1/keys", _READERS, "keys.list_keys",
+    AdminRoute("GET", "/me", ALL, "own.show_caller", "The caller: its name, group, role, models, limits and budgets."),
+    AdminRoute("GET", "/me/usage", ALL, "usage.show_own_usage", "The caller's own usage.", parameters=_USAGE),
+    AdminRoute("GET", "/admin/v1/keys", READERS, "keys.list_keys",
                "The clients of the file and of the storage, and the keys that people have made.",
-               parameters=(*_PAGE, "group", "state")),
-    AdminRoute("GET", _KEY, _READERS, "keys.show_key", "One client."),
+               parameters=(*PAGE, "group", "state")),
+    AdminRoute("GET", _KEY, READERS, "keys.show_key", "One client."),
     AdminRoute("PUT", _KEY, _CHANGERS, "keys.put_key", "Create a client, or replace its settings."),
     AdminRoute("DELETE", _KEY, _CHANGERS, "keys.delete_key",
                "Revoke a client's keys, or a key that a person has made."),
     AdminRoute("POST", f"{_KEY}/rotate", _CHANGERS, "keys.rotate_key", "Create a new key for a client."),
-    AdminRoute("GET", "/admin/v1/groups", _READERS, "groups.list_groups", "Groups with their limits and budgets.",
-               parameters=_PAGE),
-    AdminRoute("GET", "/admin/v1/groups/{name}", _READERS, "groups.show_group", "One group."),
-    AdminRoute("GET", "/admin/v1/usage", _READERS, "usage.show_usage", "Usage by group, key, model or day.",
+    AdminRoute("GET", "/admin/v1/groups", READERS, "groups.list_groups", "Groups with their limits and budgets.",
+               parameters=PAGE),
+    AdminRoute("GET", "/admin/v1/groups/{name}", READERS, "groups.show_group", "One group."),
+    AdminRoute("GET", "/admin/v1/usage", READERS, "usage.show_usage", "Usage by group, key, model or day.",
                parameters=(*_USAGE, "group", "key", "model")),
-    AdminRoute("GET", "/admin/v1/people", _READERS, "people.list_people", "The people of the last 90 days.",
-               parameters=(*_PAGE, "group", "issuer")),
-    AdminRoute("GET", _PERSON, _READERS, "people.show_person", "One person."),
-    AdminRoute("DELETE", _PERSON, _ADMINS, "people.forget_person", "Forget a person's label."),
-    AdminRoute("PUT", f"{_PERSON}/block", _ADMINS, "people.block_person", "Reject all credentials of a person."),
-    AdminRoute("DELETE", f"{_PERSON}/block", _ADMINS, "people.unblock_person", "Accept them again."),
-    AdminRoute("DELETE", f"{_PERSON}/sessions", _ADMINS, "people.end_sessions", "End all sessions of a person."),
-    AdminRoute("GET", "/admin/v1/raises", _READERS, "raises.list_raises", "The raises that have not ended.",
-               parameters=(*_PAGE, "group")),
-    AdminRoute("GET", _RAISE, _READERS, "raises.show_raise", "One raise."),
+    AdminRoute("GET", "/admin/v1/raises", READERS, "raises.list_raises", "The raises that have not ended.",
+               parameters=(*PAGE, "group")),
+    AdminRoute("GET", _RAISE, READERS, "raises.show_raise", "One raise."),
     AdminRoute("PUT", _RAISE, _CHANGERS, "raises.put_raise", "Raise budgets until a time."),
     AdminRoute("DELETE", _RAISE, _CHANGERS, "raises.delete_raise", "End a raise."),
     AdminRoute("GET", "/admin/v1/audit", _AUDITORS, "audit_list.list_audit", "The changes and their authors, by time.",
-               parameters=(*_PAGE, "since", "until")),
-    AdminRoute("POST", "/key/generate", _ADMINS, "litellm.generate_key", "Create a key, in LiteLLM's format."),
-    AdminRoute("GET", "/key/info", _ADMINS, "litellm.show_key", "Return one key, in LiteLLM's format.",
+               parameters=(*PAGE, "since", "until")),
+    AdminRoute("POST", "/key/generate", ADMINS, "litellm.generate_key", "Create a key, in LiteLLM's format."),
+    AdminRoute("GET", "/key/info", ADMINS, "litellm.show_key", "Return one key, in LiteLLM's format.",
                parameters=("key",)),
-    AdminRoute("GET", "/key/list", _ADMINS, "litellm.list_keys", "List all keys, in LiteLLM's format.",
+    AdminRoute("GET", "/key/list", ADMINS, "litellm.list_keys", "List all keys, in LiteLLM's format.",
                parameters=("page", "size", "team_id", "key_alias", "return_full_object")),
-    AdminRoute("POST", "/key/update", _ADMINS, "litellm.update_key", "Change a key, in LiteLLM's format."),
-    AdminRoute("POST", "/key/delete", _ADMINS, "litellm.delete_keys", "Delete keys, in LiteLLM's format."),
+    AdminRoute("POST", "/key/update", ADMINS, "litellm.update_key", "Change a key, in LiteLLM's format."),
+    AdminRoute("POST", "/key/delete", ADMINS, "litellm.delete_keys", "Delete keys, in LiteLLM's format."),
 )  # fmt: skip
 
 
@@ -103,11 +88,11 @@ class RouteMatch:
     names: Mapping[str, str]
 
 
-def matches_of(steps: Sequence[str]) -> tuple[RouteMatch, ...]:
-    """Return the matching routes of all verbs for the parts of a path, none for an unknown path.
+def matches_of(steps: Sequence[str], routes: Sequence[AdminRoute]) -> tuple[RouteMatch, ...]:
+    """Return those of ``routes`` that match the parts of a path, with any verb; none for an unknown path.
 
     If several paths match, those with the most fixed parts count: a name may contain slashes."""
-    found = [RouteMatch(route, names) for route in ROUTES if (names := _variables(route.steps, steps)) is not None]
+    found = [RouteMatch(route, names) for route in routes if (names := _variables(route.steps, steps)) is not None]
     most = max((_fixed_steps(one.route) for one in found), default=0)
     return tuple(one for one in found if _fixed_steps(one.route) == most)
 

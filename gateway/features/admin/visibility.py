@@ -1,6 +1,6 @@
 """The objects that a caller sees: all, or those of its group."""
 
-from gateway.features.people.values import Caller
+from gateway.config.people import Caller
 
 
 def sees_all(caller: Caller) -> bool:

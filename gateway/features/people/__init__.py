@@ -2,7 +2,7 @@
 configuration with ``issuers``, or with another key that needs a part of it.
 
 - ``feature``: its row; ``interface``: the names for others; ``opening``: all parts of one configuration
-- ``values``: a person and a caller, as frozen values
+- ``values``: a person, as a frozen value
 - ``gate``: identifies people by their tokens, for one configuration
 - ``rules``: which claims admit a person, and with which rights
 - ``directory``: the people that the process knows, and tables by client name that include them
@@ -13,15 +13,14 @@ configuration with ``issuers``, or with another key that needs a part of it.
 - ``issuer_http``: requests to issuers, for keys and for sign-in
 - ``key_sets``: fetches the keys of each issuer in the background
 - ``issuers``: all of these for the issuers of a process
-- ``store``: sessions, device grants, own keys, blocks, raises and the audit in a database. ``records``
-  has its records, ``rows``, ``session_rows``, ``rights_rows`` and ``sweeping``
-  the statements; ``client_changes`` adds changes of stored clients to the audit
-- ``followed``: blocks, ended sessions, raises and own keys in memory, followed in the database
+- ``store``: sessions, device grants, own keys and blocks in a database. ``records`` has its records, ``rows``,
+  ``session_rows``, ``rights_rows`` and ``sweeping`` the statements
+- ``followed``: blocks, ended sessions and own keys in memory, followed in the database
 - ``session_tokens``: the tokens of sessions; ``seals`` derives their keys, and encrypts issuers' refresh tokens
 - ``sessions``: opens, refreshes and ends sessions; ``confirming`` checks with their issuers whether people still have
   access; ``own_keys`` makes keys for people, ``seen`` and ``keeping`` store the people that the gateway has
   seen
-- ``oauth``: the sign-in; ``console``: the pages of people's rights, usage, keys and groups; ``html`` makes their pages,
-  ``own_pages`` checks their changes; ``claude_code``: paths that Claude Code requests after a sign-in;
-  ``spend_forms``: its forms of budgets
+- ``oauth``: the sign-in; ``api``: calls of the HTTP API; ``console``: the pages of people's rights, usage, keys and
+  groups; ``html`` makes their pages, ``own_pages`` checks their changes
+- ``claude_code``: paths that Claude Code requests after a sign-in; ``spend_forms``: its forms of budgets
 """

@@ -11,7 +11,8 @@ import attrs
 
 from gateway.config.clients import ClientKey
 from gateway.config.issuers import AdmitRule
-from gateway.features.people.values import Credential, Person
+from gateway.config.people import Credential
+from gateway.features.people.values import Person
 
 if TYPE_CHECKING:
     from gateway.features.people.seen import SeenPeople

@@ -20,6 +20,7 @@ FEATURE: Final = Feature(
     "gateway.features.people.opening:open_people",
     _has_issuers,
     ("admin",),
+    client_rows="gateway.features.people.followed:FollowedPeople",
     people="gateway.features.people.gate:open_gate",
 )
 
@@ -29,4 +30,11 @@ CONSOLE: Final = Feature(
     "gateway.features.people.console.paths:open_console",
     _has_clients,
     ("admin",),
+)
+
+CALLS: Final = Feature(
+    "people_calls",
+    "after people; the HTTP API has them without issuers, too",
+    "gateway.features.people.api.opening:open_calls",
+    needs=("admin",),
 )

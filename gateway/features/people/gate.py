@@ -15,17 +15,17 @@ from gateway.access.refused_keys import KeyRefused
 from gateway.config.clients import ClientKey
 from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.key_changes import PREFIX
-from gateway.config.people import People
+from gateway.config.people import Caller, Credential, People, SentRights
 from gateway.config.settings import Config
+from gateway.features.admin.interface import CLOCK_SKEW
 from gateway.features.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.issuers import IssuerDirectory
-from gateway.features.people.records import CLOCK_SKEW
 from gateway.features.people.rules import RuleBook, issue_time
 from gateway.features.people.session_tokens import SessionTokens
 from gateway.features.people.token_format import TokenRefused, is_signed_token
 from gateway.features.people.tokens import CannotJudge, Claims, digest_of
-from gateway.features.people.values import Credential, Person
+from gateway.features.people.values import Person
 from gateway.http.headers import Headers
 from gateway.seams.identify import ClientSource
 from streams.errors import GatewayError
@@ -229,6 +229,16 @@ class PeopleGate:
         except GatewayError:
             return 0.0
         return math.inf if sender is None else max(0.0, sender.expiry - time.time())
+
+    def sent_rights(self, name: str) -> SentRights | None:
+        """Return the rights of the person ``name`` in the current request, ``None`` unless it sent the request."""
+        sender = SENDER.get()
+        if sender is None or sender.known.name != name:
+            return None
+        group, role = sender.known.person.group, sender.known.template.role
+        role = "user" if sender.credential == "own key" else role
+        caller = Caller(name, role, group, sender.credential, sender.credential_id)
+        return SentRights(caller, sender.expiry, sender.known.rule.own_keys)
 
     def sends_own_key(self, name: str) -> bool:
         """Return whether the person ``name`` sent the current request with a key that it made for itself."""

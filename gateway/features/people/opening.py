@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from gateway.config.settings import Config
-from gateway.features.admin.interface import admin_of
+from gateway.features.admin.interface import RightsStore, admin_of
 from gateway.features.people.claude_code import claude_code_routes
 from gateway.features.people.confirming import IssuerConfirmation
 from gateway.features.people.followed import FollowedPeople
@@ -63,6 +63,7 @@ class PeopleOfConfig(Running):
 
     hooks: Hooks
     tasks: PeopleTasks
+    rights: RightsStore | None
     config: Config
     gate: PeopleGate
     followed: FollowedPeople | None
@@ -101,10 +102,10 @@ def open_people(config: Config, ports: Ports, before: Running | None) -> PeopleO
     admin, gate = admin_of(ports.opened), cast("PeopleGate", config.people)
     assert admin is not None, "people need it"
     known = before if isinstance(before, PeopleOfConfig) else None
-    store = admin.store
-    if known is not None and known.issuers is gate.issuers and known.store is store:
-        tasks = known.tasks
+    if known is not None and known.issuers is gate.issuers and known.rights is admin.store:
+        tasks, store = known.tasks, known.store
     else:
+        store = None if admin.store is None else PeopleStore(admin.store.database)
         tasks = PeopleTasks(gate.issuers, store, None if store is None else SeenPeople(store))
     followed = cast("FollowedPeople | None", None if admin.keys is None else admin.keys.other_rows)
     own_keys = None if store is None or tasks.seen is None else OwnKeys(store, gate.rules, tasks.seen)
@@ -114,7 +115,7 @@ def open_people(config: Config, ports: Ports, before: Running | None) -> PeopleO
         routes=(partial(sign_in_routes, config), partial(claude_code_routes, config)),
         report=(partial(_report_stale_keys, tasks.issuers),),
     )
-    return PeopleOfConfig(hooks, tasks, config, gate, followed, own_keys, sessions)
+    return PeopleOfConfig(hooks, tasks, admin.store, config, gate, followed, own_keys, sessions)
 
 
 def _report_stale_keys(issuers: IssuerDirectory, figures: Figures) -> None:

@@ -12,7 +12,8 @@ from configfile.kinds import spell_duration
 from configfile.wording import spell_time
 from gateway.config.issuers import OwnKeyLimits
 from gateway.config.key_changes import new_key
-from gateway.features.people.records import AuditEntry, OwnKey, digest_of
+from gateway.features.admin.interface import AuditEntry
+from gateway.features.people.records import OwnKey, digest_of
 from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.seen import SeenPeople
 from gateway.features.people.store import PeopleStore

@@ -1,4 +1,4 @@
-"""The records of the people tables: sessions, device grants, keys, blocks, raises and audit rows. All are frozen."""
+"""The records of the tables of people: sessions, device grants, keys and blocks. All are frozen."""
 
 import hashlib
 import secrets
@@ -9,9 +9,6 @@ import attrs
 
 SessionKind: TypeAlias = Literal["browser", "device"]
 GrantStatus: TypeAlias = Literal["pending", "approved", "denied"]
-
-CLOCK_SKEW: Final = 60.0
-"""Seconds by which the clocks of gateways may differ. A later time is that of a wrong clock."""
 
 _LONGEST_TEXT: Final = 200
 
@@ -128,19 +125,6 @@ class Block:
 
 
 @attrs.frozen(repr=False)
-class Raise:
-    """More budget for ``holder`` until a time: a client's name, or ``group:`` and a group's.
-
-    Each of ``budgets``, such as ``40 usd/day``, replaces the amount of the same period."""
-
-    holder: str
-    budgets: tuple[str, ...]
-    until: float
-    at: float
-    by: str
-
-
-@attrs.frozen(repr=False)
 class OwnKey:
     """A key that a person made for itself; ``digest`` is its SHA-256 in hexadecimal.
 
@@ -152,23 +136,3 @@ class OwnKey:
     until: float
     made: float
     used: float | None = None
-
-
-@attrs.frozen(repr=False)
-class AuditEntry:
-    """A row of the audit: a call, its caller (``who``) and its effect. It has no secret.
-
-    ``credential`` is the kind and id of the caller's credential. The store sets ``before`` and ``after`` of a change:
-    the changed records as JSON, without digests."""
-
-    at: float
-    who: str
-    credential: str
-    address: str
-    request_id: str
-    method: str
-    path: str
-    status: int
-    before: str | None = None
-    after: str | None = None
-    number: int = 0

@@ -1,28 +1,23 @@
-"""People, blocks, raises and own keys as rows, and the deletion of what has expired. Each function runs in one
-transaction, and notes its change."""
+"""People, blocks and own keys as rows. Each function runs in one transaction, and notes its change."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gateway.config.key_changes import time_text
-from gateway.features.people.records import AuditEntry, Block, OwnKey, Raise, SeenPerson
-from gateway.features.people.rows import AUDIT, BLOCKS, OWN_KEYS, PEOPLE, RAISES, PeopleTables
+from gateway.features.admin.interface import AuditEntry, RightsTables
+from gateway.features.people.records import Block, OwnKey, SeenPerson
+from gateway.features.people.rows import BLOCKS, OWN_KEYS, PEOPLE
 from gateway.features.people.session_rows import end_sessions
 
 MOST_OWN_KEYS: Final = 20_000
 """The most own keys of all people: every process has them in memory."""
-MOST_RAISES: Final = 10_000
 MOST_BLOCKS: Final = 50_000
-
-
-def accept_any(present: object) -> None:
-    """Permit a change of any record: the default for checks."""
 
 
 # People
 
 
-def put_person(tables: PeopleTables, person: SeenPerson) -> None:
+def put_person(tables: RightsTables, person: SeenPerson) -> None:
     """Store a person as seen, and its claims unless newer ones are stored.
 
     If it has own keys, other processes learn its new claims."""
@@ -36,7 +31,7 @@ def put_person(tables: PeopleTables, person: SeenPerson) -> None:
 
 
 def list_people(
-    tables: PeopleTables, after: str = "", most: int = 100, *, group: str | None = None, issuer: str | None = None
+    tables: RightsTables, after: str = "", most: int = 100, *, group: str | None = None, issuer: str | None = None
 ) -> tuple[SeenPerson, ...]:
     """Return the first ``most`` people after the name ``after``, in the order of their names.
 
@@ -48,7 +43,7 @@ def list_people(
     return tables.list(PEOPLE, statement, after=after, most=most, **values)
 
 
-def forget_person(tables: PeopleTables, name: str, audit: AuditEntry | None = None) -> bool:
+def forget_person(tables: RightsTables, name: str, audit: AuditEntry | None = None) -> bool:
     """Delete the label of a person, and the person unless it has an own key. Return whether it existed."""
     if tables.find(PEOPLE, name=name) is None:
         return False
@@ -63,7 +58,7 @@ def forget_person(tables: PeopleTables, name: str, audit: AuditEntry | None = No
 # Blocks
 
 
-def block_person(tables: PeopleTables, block: Block, audit: AuditEntry | None = None) -> bool:
+def block_person(tables: RightsTables, block: Block, audit: AuditEntry | None = None) -> bool:
     """Block a person and end its sessions. Return false if it is blocked already; the older block remains."""
     if tables.find(BLOCKS, name=block.name) is not None:
         return False
@@ -75,7 +70,7 @@ def block_person(tables: PeopleTables, block: Block, audit: AuditEntry | None = 
     return True
 
 
-def unblock_person(tables: PeopleTables, name: str, audit: AuditEntry | None = None) -> bool:
+def unblock_person(tables: RightsTables, name: str, audit: AuditEntry | None = None) -> bool:
     """Remove the block of a person. Return whether it was blocked."""
     block = tables.find(BLOCKS, name=name)
     if block is None:
@@ -86,63 +81,11 @@ def unblock_person(tables: PeopleTables, name: str, audit: AuditEntry | None = N
     return True
 
 
-# Raises
-
-
-def put_raise(
-    tables: PeopleTables,
-    new: Raise,
-    audit: AuditEntry | None = None,
-    check: Callable[[Raise | None], None] = accept_any,
-) -> Raise | None:
-    """Store a raise in place of the holder's present one, which is returned, unless ``check(present)`` raises."""
-    before = tables.find(RAISES, holder=new.holder)
-    check(before)
-    if before is None:
-        tables.check_room("raises", MOST_RAISES, "raises")
-    tables.put(RAISES, new)
-    tables.note_change("raise", new.holder)
-    tables.add_audit(audit, _audited_raise(before), _audited_raise(new))
-    return before
-
-
-def remove_raise(
-    tables: PeopleTables,
-    holder: str,
-    audit: AuditEntry | None = None,
-    check: Callable[[Raise | None], None] = accept_any,
-) -> Raise | None:
-    """Remove the raise of a holder, and return it, unless ``check(present)`` raises."""
-    before = tables.find(RAISES, holder=holder)
-    check(before)
-    if before is not None:
-        tables.remove(RAISES, holder=holder)
-        tables.note_change("raise", holder)
-        tables.add_audit(audit, _audited_raise(before), None)
-    return before
-
-
-def groups_of_raised_people(tables: PeopleTables) -> dict[str, str | None]:
-    """Return the group of each person with a raise, at its last sign-in or token."""
-    return dict(tables.select("SELECT p.name, p.client_group FROM {raises} r JOIN {people} p ON p.name = r.holder"))
-
-
-def _audited_raise(present: Raise | None) -> dict[str, Any] | None:
-    if present is None:
-        return None
-    return {
-        "holder": present.holder,
-        "budgets": list(present.budgets),
-        "until": time_text(present.until),
-        "by": present.by,
-    }
-
-
 # Own keys
 
 
 def put_own_key(
-    tables: PeopleTables, key: OwnKey, most: int, now: float, check: Callable[[OwnKey | None], None],
+    tables: RightsTables, key: OwnKey, most: int, now: float, check: Callable[[OwnKey | None], None],
     audit: AuditEntry | None,
 ) -> bool:  # fmt: skip
     """Store an own key in place of the one with its name, unless ``check(present)`` raises.
@@ -162,7 +105,7 @@ def put_own_key(
     return True
 
 
-def remove_own_key(tables: PeopleTables, person: str, name: str, audit: AuditEntry | None = None) -> bool:
+def remove_own_key(tables: RightsTables, person: str, name: str, audit: AuditEntry | None = None) -> bool:
     """Remove an own key. Return whether it existed."""
     before = tables.find(OWN_KEYS, person=person, name=name)
     if before is None:
@@ -173,19 +116,19 @@ def remove_own_key(tables: PeopleTables, person: str, name: str, audit: AuditEnt
     return True
 
 
-def remove_own_keys(tables: PeopleTables, person: str) -> None:
+def remove_own_keys(tables: RightsTables, person: str) -> None:
     """Remove all own keys of a person."""
     if own_keys_of(tables, person):
         tables.remove(OWN_KEYS, person=person)
         tables.note_change("own_key", person)
 
 
-def own_keys_of(tables: PeopleTables, person: str) -> tuple[OwnKey, ...]:
+def own_keys_of(tables: RightsTables, person: str) -> tuple[OwnKey, ...]:
     """Return the own keys of a person by name; some may have expired."""
     return tables.list(OWN_KEYS, "WHERE person = :person ORDER BY name", person=person)
 
 
-def note_key_uses(tables: PeopleTables, uses: Mapping[str, float]) -> None:
+def note_key_uses(tables: RightsTables, uses: Mapping[str, float]) -> None:
     """Store the times of the last requests with own keys, by their digests."""
     for digest, at in uses.items():
         tables.select(
@@ -195,19 +138,3 @@ def note_key_uses(tables: PeopleTables, uses: Mapping[str, float]) -> None:
 
 def _audited_own_key(key: OwnKey | None) -> dict[str, Any] | None:
     return None if key is None else {"person": key.person, "name": key.name, "until": time_text(key.until)}
-
-
-# Audit
-
-
-def list_audit(
-    tables: PeopleTables, after: int = 0, since: float = 0.0, until: float = 1e12, most: int = 100
-) -> tuple[AuditEntry, ...]:
-    """Return the first ``most`` audit rows after number ``after`` from ``since`` to ``until``, the oldest first."""
-    rest = "WHERE number > :after AND at >= :since AND at < :until ORDER BY number LIMIT :most"
-    return tables.list(AUDIT, rest, after=after, since=since, until=until, most=most)
-
-
-def last_audit(tables: PeopleTables, most: int) -> tuple[AuditEntry, ...]:
-    """Return the last audit rows of changes, the oldest first."""
-    return tables.list(AUDIT, "WHERE method <> 'GET' ORDER BY number DESC LIMIT :most", most=most)[::-1]

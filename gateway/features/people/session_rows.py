@@ -2,15 +2,9 @@
 
 from typing import Final, LiteralString
 
-from gateway.features.people.records import (
-    CLOCK_SKEW,
-    AuditEntry,
-    DeviceGrant,
-    FoundRefresh,
-    IssuerSession,
-    PersonSession,
-)
-from gateway.features.people.rows import GRANTS, ISSUER_SESSIONS, SESSIONS, PeopleTables
+from gateway.features.admin.interface import CLOCK_SKEW, AuditEntry, RightsTables
+from gateway.features.people.records import DeviceGrant, FoundRefresh, IssuerSession, PersonSession
+from gateway.features.people.rows import GRANTS, ISSUER_SESSIONS, SESSIONS
 from streams.errors import GatewayError
 
 MOST_SESSIONS: Final = 50
@@ -59,12 +53,12 @@ _REMOVE_OLDEST_GRANT: Final = """
 # Sessions at issuers
 
 
-def put_issuer_session(tables: PeopleTables, new: IssuerSession) -> None:
+def put_issuer_session(tables: RightsTables, new: IssuerSession) -> None:
     """Store a session at an issuer, and release its claim."""
     tables.put(ISSUER_SESSIONS, new, kept=("person", "issuer"), claimed=None)
 
 
-def claim_issuer_session(tables: PeopleTables, before: IssuerSession, now: float) -> tuple[IssuerSession | None, bool]:
+def claim_issuer_session(tables: RightsTables, before: IssuerSession, now: float) -> tuple[IssuerSession | None, bool]:
     """Return the present state of a session at an issuer, and whether this process may now contact the issuer.
 
     It may not if another process does, or has confirmed the session since ``before``. To store the session, or its
@@ -79,12 +73,12 @@ def claim_issuer_session(tables: PeopleTables, before: IssuerSession, now: float
     return found, True
 
 
-def release_issuer_session(tables: PeopleTables, id: str) -> None:
+def release_issuer_session(tables: RightsTables, id: str) -> None:
     """Release the claim on a session at an issuer."""
     tables.update(ISSUER_SESSIONS, {"id": id}, claimed=None)
 
 
-def keep_issuer_refresh(tables: PeopleTables, issuer_session: IssuerSession) -> bool:
+def keep_issuer_refresh(tables: RightsTables, issuer_session: IssuerSession) -> bool:
     """Store only the new refresh token of a session at an issuer, which did not confirm the person, and release its
     claim. Return whether the session exists."""
     if tables.find(ISSUER_SESSIONS, id=issuer_session.id) is None:
@@ -96,7 +90,7 @@ def keep_issuer_refresh(tables: PeopleTables, issuer_session: IssuerSession) -> 
 # Sessions
 
 
-def add_session(tables: PeopleTables, new: PersonSession) -> None:
+def add_session(tables: RightsTables, new: PersonSession) -> None:
     """Store a session. If its person has too many of its kind, the one that was used least recently ends.
 
     Raises ``GatewayError`` (429) if the person began too many in the last minutes."""
@@ -109,12 +103,12 @@ def add_session(tables: PeopleTables, new: PersonSession) -> None:
     tables.add(SESSIONS, new)
 
 
-def find_session_by_cookie(tables: PeopleTables, cookie: str) -> tuple[PersonSession, IssuerSession | None] | None:
+def find_session_by_cookie(tables: RightsTables, cookie: str) -> tuple[PersonSession, IssuerSession | None] | None:
     """Return the session of the cookie with this digest, also one that has expired, and its sign-in at the issuer."""
     return _with_issuer(tables, "s.cookie = :value", cookie)
 
 
-def find_session_by_refresh(tables: PeopleTables, refresh: str) -> FoundRefresh | None:
+def find_session_by_refresh(tables: RightsTables, refresh: str) -> FoundRefresh | None:
     """Return the session of the refresh token with this digest."""
     if (found := _with_issuer(tables, "s.refresh = :value", refresh)) is not None:
         return FoundRefresh(*found, None)
@@ -124,7 +118,7 @@ def find_session_by_refresh(tables: PeopleTables, refresh: str) -> FoundRefresh 
 
 
 def _with_issuer(
-    tables: PeopleTables, condition: LiteralString, value: str
+    tables: RightsTables, condition: LiteralString, value: str
 ) -> tuple[PersonSession, IssuerSession | None] | None:
     """Return a session and its sign-in at the issuer, by one statement, because a refresh changes both rows."""
     row = tables.first(
@@ -138,13 +132,13 @@ def _with_issuer(
     return SESSIONS.read(own), None if issuers[0] is None else ISSUER_SESSIONS.read(issuers)
 
 
-def open_sessions(tables: PeopleTables, person: str, now: float) -> tuple[PersonSession, ...]:
+def open_sessions(tables: RightsTables, person: str, now: float) -> tuple[PersonSession, ...]:
     """Return the open sessions of a person, the oldest first."""
     rest = "WHERE person = :person AND ended IS NULL AND until > :now ORDER BY began, id"
     return tables.list(SESSIONS, rest, person=person, now=now)
 
 
-def check_refreshes(tables: PeopleTables, session: str, now: float) -> None:
+def check_refreshes(tables: RightsTables, session: str, now: float) -> None:
     """Raise ``GatewayError`` (429) if a session was refreshed too often in the last minutes."""
     if tables.count(_REFRESHED, session=session, **_window(now)) >= _MOST_REFRESHES:
         raise _too_often_error(_TOO_OFTEN)
@@ -160,7 +154,7 @@ def _too_often_error(message: str) -> GatewayError:
 
 
 def rotate_session(
-    tables: PeopleTables, session: PersonSession, refresh: str | None, tokens_until: float, now: float
+    tables: RightsTables, session: PersonSession, refresh: str | None, tokens_until: float, now: float
 ) -> None:
     """Replace the refresh token of ``session``, and note its present one as used."""
     if session.refresh is not None and refresh != session.refresh:
@@ -173,7 +167,7 @@ def rotate_session(
     tables.update(SESSIONS, {"id": session.id}, refresh=refresh, tokens_until=until, seen=now)
 
 
-def end_session(tables: PeopleTables, session: PersonSession, now: float, audit: AuditEntry | None = None) -> None:
+def end_session(tables: RightsTables, session: PersonSession, now: float, audit: AuditEntry | None = None) -> None:
     """End a session, and forget the issuer's refresh token with the last session of a sign-in."""
     until = max(session.tokens_until, now + REMEMBERED_SECONDS)
     tables.update(SESSIONS, {"id": session.id}, ended=now, cookie=None, refresh=None, tokens_until=until)
@@ -190,7 +184,7 @@ def end_session(tables: PeopleTables, session: PersonSession, now: float, audit:
     tables.add_audit(audit, {"session": session.id, "person": session.person, "kind": session.kind})
 
 
-def end_sessions(tables: PeopleTables, person: str, now: float, audit: AuditEntry | None = None) -> int:
+def end_sessions(tables: RightsTables, person: str, now: float, audit: AuditEntry | None = None) -> int:
     """End all sessions of a person, and return their number."""
     sessions = open_sessions(tables, person, now)
     for session in sessions:
@@ -199,7 +193,7 @@ def end_sessions(tables: PeopleTables, person: str, now: float, audit: AuditEntr
     return len(sessions)
 
 
-def end_sessions_of_origin(tables: PeopleTables, origin: str, now: float) -> None:
+def end_sessions_of_origin(tables: RightsTables, origin: str, now: float) -> None:
     """End all sessions that follow from one sign-in at an issuer."""
     for session in tables.list(SESSIONS, "WHERE origin = :origin AND ended IS NULL", origin=origin):
         end_session(tables, session, now)
@@ -208,7 +202,7 @@ def end_sessions_of_origin(tables: PeopleTables, origin: str, now: float) -> Non
 # Device grants
 
 
-def add_grant(tables: PeopleTables, grant: DeviceGrant) -> bool:
+def add_grant(tables: RightsTables, grant: DeviceGrant) -> bool:
     """Store a pending grant. Return false if its user code is in use; the caller then draws another one.
 
     If there are too many grants, the oldest pending one is removed, so a flood of requests prevents no sign-ins."""
@@ -221,7 +215,7 @@ def add_grant(tables: PeopleTables, grant: DeviceGrant) -> bool:
     return True
 
 
-def decide_grant(tables: PeopleTables, user_code: str, session: PersonSession | None, now: float) -> bool:
+def decide_grant(tables: RightsTables, user_code: str, session: PersonSession | None, now: float) -> bool:
     """Approve a pending grant for the person of ``session``, or deny it. Return false if none is pending."""
     grant = tables.find(GRANTS, user_code=user_code)
     if grant is None or grant.status != "pending" or grant.until <= now:
@@ -232,7 +226,7 @@ def decide_grant(tables: PeopleTables, user_code: str, session: PersonSession | 
     return True
 
 
-def note_poll(tables: PeopleTables, device_code: str, now: float) -> None:
+def note_poll(tables: RightsTables, device_code: str, now: float) -> None:
     """Store the time of a poll."""
     tables.update(GRANTS, {"device_code": device_code}, polled=now)
 
@@ -240,7 +234,7 @@ def note_poll(tables: PeopleTables, device_code: str, now: float) -> None:
 # Single use
 
 
-def use_once(tables: PeopleTables, digest: str, until: float) -> bool:
+def use_once(tables: RightsTables, digest: str, until: float) -> bool:
     """Mark a secret as used until it expires, and return whether this was its first use.
 
     For the ``state`` of a browser's sign-in: the rest is in the browser's cookie, encrypted (``people.seals``), so a

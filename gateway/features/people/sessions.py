@@ -11,17 +11,10 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from gateway.config.settings import Config
+from gateway.features.admin.interface import CLOCK_SKEW
 from gateway.features.people.confirming import ConfirmationRefused, IssuerConfirmation
 from gateway.features.people.followed import FollowedPeople
-from gateway.features.people.records import (
-    CLOCK_SKEW,
-    FoundRefresh,
-    IssuerSession,
-    PersonSession,
-    digest_of,
-    new_id,
-    readable_text,
-)
+from gateway.features.people.records import FoundRefresh, IssuerSession, PersonSession, digest_of, new_id, readable_text
 from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.seen import seen_person
 from gateway.features.people.session_rows import REMEMBERED_SECONDS

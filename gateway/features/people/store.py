@@ -1,45 +1,26 @@
-"""Stores people's sessions, keys, blocks and raises in the tables of a database, and an audit of all changes.
+"""Stores people's sessions, keys and blocks in the tables of a database.
 
 Every method is one transaction, and may raise ``Unavailable``. The store has digests of secrets, never secrets
 (``records.digest_of``)."""
 
-from collections.abc import Callable, Coroutine, Mapping
-from functools import wraps
-from typing import Any, Concatenate, LiteralString, ParamSpec, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping
 
 import attrs
 
-from gateway.features.people import rights_rows, session_rows
-from gateway.features.people.records import (
+from gateway.config.settings import Config
+from gateway.features.admin.interface import (
     AuditEntry,
-    Block,
-    DeviceGrant,
-    IssuerSession,
-    OwnKey,
-    PersonSession,
-    Raise,
-    SeenPerson,
+    RightsStore,
+    RightsTables,
+    accept_any,
+    changing,
+    open_rights_store,
+    reading,
 )
-from gateway.features.people.rights_rows import accept_any
-from gateway.features.people.rows import (
-    BLOCKS,
-    GRANTS,
-    ISSUER_SESSIONS,
-    OWN_KEYS,
-    PEOPLE,
-    RAISES,
-    SESSIONS,
-    PeopleTables,
-    RecordTable,
-)
+from gateway.features.people import rights_rows, session_rows
+from gateway.features.people.records import Block, DeviceGrant, IssuerSession, OwnKey, PersonSession, SeenPerson
+from gateway.features.people.rows import BLOCKS, GRANTS, ISSUER_SESSIONS, OWN_KEYS, PEOPLE, SESSIONS
 from gateway.features.people.sweeping import sweep
-from gateway.stores.sql import Database, Session
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-Work: TypeAlias = Callable[Concatenate[PeopleTables, P], T]
-Method: TypeAlias = Callable[Concatenate["PeopleStore", P], Coroutine[Any, Any, T]]
 
 
 @attrs.frozen(repr=False)
@@ -57,32 +38,7 @@ class Refreshed:
     now: float
 
 
-def _reading(work: Work[P, T]) -> Method[P, T]:
-    """Return a method of the store that runs ``work`` in a transaction."""
-
-    @wraps(work)
-    async def read(self: "PeopleStore", /, *args: P.args, **named: P.kwargs) -> T:
-        return await self.database.read(lambda session: work(self.tables(session), *args, **named))
-
-    return read
-
-
-def _changing(work: Work[P, T]) -> Method[P, T]:
-    """Return a method of the store that runs ``work`` in a transaction while no other process changes the tables."""
-
-    @wraps(work)
-    async def change(self: "PeopleStore", /, *args: P.args, **named: P.kwargs) -> T:
-        def run_locked(session: Session) -> T:
-            tables = self.tables(session)
-            tables.lock()
-            return work(tables, *args, **named)
-
-        return await self.database.write(run_locked)
-
-    return change
-
-
-def _confirm(tables: PeopleTables, person: SeenPerson, issuer_session: IssuerSession) -> bool:
+def _confirm(tables: RightsTables, person: SeenPerson, issuer_session: IssuerSession) -> bool:
     """Store the issuer's confirmation of a sign-in. Return false if the sign-in has ended, or is blocked."""
     if tables.find(ISSUER_SESSIONS, id=issuer_session.id) is None:
         return False
@@ -94,7 +50,7 @@ def _confirm(tables: PeopleTables, person: SeenPerson, issuer_session: IssuerSes
 
 
 def _sign_in(
-    tables: PeopleTables,
+    tables: RightsTables,
     person: SeenPerson,
     issuer_session: IssuerSession,
     session: PersonSession,
@@ -116,7 +72,7 @@ def _sign_in(
     return True
 
 
-def _refresh(tables: PeopleTables, new: Refreshed) -> bool:
+def _refresh(tables: RightsTables, new: Refreshed) -> bool:
     """Rotate the refresh token of a session, and store the issuer's confirmation.
 
     Return false if the session has ended, its person is blocked, or its refresh token has changed."""
@@ -131,7 +87,7 @@ def _refresh(tables: PeopleTables, new: Refreshed) -> bool:
     return True
 
 
-def _end_session(tables: PeopleTables, person: str, id: str, now: float, audit: AuditEntry | None = None) -> bool:
+def _end_session(tables: RightsTables, person: str, id: str, now: float, audit: AuditEntry | None = None) -> bool:
     """End a session of a person. Return whether it was open."""
     session = tables.find(SESSIONS, id=id)
     if session is None or session.person != person or not session.is_open(now):
@@ -140,13 +96,13 @@ def _end_session(tables: PeopleTables, person: str, id: str, now: float, audit: 
     return True
 
 
-def _end_access(tables: PeopleTables, person: str, now: float) -> None:
+def _end_access(tables: RightsTables, person: str, now: float) -> None:
     """End all sessions and own keys of a person that no rule admits any more."""
     session_rows.end_sessions(tables, person, now)
     rights_rows.remove_own_keys(tables, person)
 
 
-def _redeem_grant(tables: PeopleTables, device_code: str, session: PersonSession, now: float) -> IssuerSession | None:
+def _redeem_grant(tables: RightsTables, device_code: str, session: PersonSession, now: float) -> IssuerSession | None:
     """Consume an approved grant, and store its ``session``, whose person and origin are the grant's.
 
     Return the sign-in that the session follows from; ``None`` if the grant was consumed, the approving person's
@@ -162,14 +118,14 @@ def _redeem_grant(tables: PeopleTables, device_code: str, session: PersonSession
     return origin
 
 
-def _note_people(tables: PeopleTables, people: tuple[SeenPerson, ...]) -> None:
+def _note_people(tables: RightsTables, people: tuple[SeenPerson, ...]) -> None:
     """Store people as seen."""
     for person in people:
         rights_rows.put_person(tables, person)
 
 
 def _put_own_key(
-    tables: PeopleTables,
+    tables: RightsTables,
     person: SeenPerson,
     key: OwnKey,
     most: int,
@@ -186,64 +142,49 @@ def _put_own_key(
     return True
 
 
-def _session_of_cookie(tables: PeopleTables, cookie: str) -> tuple[PersonSession, IssuerSession] | None:
+def _session_of_cookie(tables: RightsTables, cookie: str) -> tuple[PersonSession, IssuerSession] | None:
     """Return the session of the cookie with this digest, also one that has expired."""
     found = session_rows.find_session_by_cookie(tables, cookie)
     return None if found is None or found[1] is None else (found[0], found[1])
 
 
-class PeopleStore:
-    """The people tables of ``database``.
-
-    ``audit`` of a change is its row in the audit, stored with the change: the store sets ``before`` and ``after``.
-    ``check(present)`` is called in the transaction with the present record, ``None`` without one; it raises
-    ``Changed`` to reject the change. Lists are in the order of a key, so they are stable while rows are added."""
-
-    def __init__(self, database: Database) -> None:
-        """Use ``database``, which has the tables ``PEOPLE_TABLES``."""
-        self.database = database
-
-    async def aclose(self) -> None:
-        await self.database.aclose()
-
-    async def open(self) -> None:
-        """Create the tables if they are missing: ``client_change`` writes over a connection of another store."""
-        await self.database.read(lambda session: None)
+class PeopleStore(RightsStore):
+    """The tables of people, of raises and of the audit in ``database``."""
 
     # Sign-ins and sessions
 
-    use_once = _changing(session_rows.use_once)
-    sign_in = _changing(_sign_in)
-    session_of_cookie = _reading(_session_of_cookie)
-    find_refresh = _reading(session_rows.find_session_by_refresh)
-    check_refreshes = _reading(session_rows.check_refreshes)
+    use_once = changing(session_rows.use_once)
+    sign_in = changing(_sign_in)
+    session_of_cookie = reading(_session_of_cookie)
+    find_refresh = reading(session_rows.find_session_by_refresh)
+    check_refreshes = reading(session_rows.check_refreshes)
 
     async def issuer_session(self, id: str) -> IssuerSession | None:
-        return await self._find(ISSUER_SESSIONS, id=id)
+        return await self.find(ISSUER_SESSIONS, id=id)
 
-    claim_issuer_session = _changing(session_rows.claim_issuer_session)
-    release_issuer_session = _changing(session_rows.release_issuer_session)
-    confirm = _changing(_confirm)
-    keep_refresh = _changing(session_rows.keep_issuer_refresh)
-    refresh = _changing(_refresh)
-    sessions = _reading(session_rows.open_sessions)
-    end_session = _changing(_end_session)
-    end_sessions = _changing(session_rows.end_sessions)
-    end_sign_in = _changing(session_rows.end_sessions_of_origin)
-    end_access = _changing(_end_access)
+    claim_issuer_session = changing(session_rows.claim_issuer_session)
+    release_issuer_session = changing(session_rows.release_issuer_session)
+    confirm = changing(_confirm)
+    keep_refresh = changing(session_rows.keep_issuer_refresh)
+    refresh = changing(_refresh)
+    sessions = reading(session_rows.open_sessions)
+    end_session = changing(_end_session)
+    end_sessions = changing(session_rows.end_sessions)
+    end_sign_in = changing(session_rows.end_sessions_of_origin)
+    end_access = changing(_end_access)
 
     # Device grants
 
-    add_grant = _changing(session_rows.add_grant)
+    add_grant = changing(session_rows.add_grant)
 
     async def find_grant(self, user_code: str) -> DeviceGrant | None:
-        return await self._find(GRANTS, user_code=user_code)
+        return await self.find(GRANTS, user_code=user_code)
 
-    decide_grant = _changing(session_rows.decide_grant)
+    decide_grant = changing(session_rows.decide_grant)
 
     async def poll_grant(self, device_code: str, now: float) -> tuple[DeviceGrant, bool] | None:
         """Note a program's poll. Return the grant, and whether the poll came too early; ``None`` if it is unknown."""
-        grant = await self._find(GRANTS, device_code=device_code)
+        grant = await self.find(GRANTS, device_code=device_code)
         if grant is None:
             return None
         is_early = grant.polled is not None and 0 <= now - grant.polled < session_rows.SHORTEST_POLL
@@ -251,66 +192,44 @@ class PeopleStore:
             await self.database.write(lambda session: session_rows.note_poll(self.tables(session), device_code, now))
         return grant, is_early
 
-    redeem_grant = _changing(_redeem_grant)
+    redeem_grant = changing(_redeem_grant)
 
     # People
 
-    note_people = _changing(_note_people)
+    note_people = changing(_note_people)
 
     async def person(self, name: str) -> SeenPerson | None:
-        return await self._find(PEOPLE, name=name)
+        return await self.find(PEOPLE, name=name)
 
-    people = _reading(rights_rows.list_people)
-    forget = _changing(rights_rows.forget_person)
-    block = _changing(rights_rows.block_person)
-    unblock = _changing(rights_rows.unblock_person)
+    people = reading(rights_rows.list_people)
+    forget = changing(rights_rows.forget_person)
+    block = changing(rights_rows.block_person)
+    unblock = changing(rights_rows.unblock_person)
 
     async def block_of(self, name: str) -> Block | None:
-        return await self._find(BLOCKS, name=name)
+        return await self.find(BLOCKS, name=name)
 
     async def blocks(self) -> tuple[Block, ...]:
-        return await self._list(BLOCKS, "ORDER BY name")
-
-    # Raises
-
-    put_raise = _changing(rights_rows.put_raise)
-    remove_raise = _changing(rights_rows.remove_raise)
-
-    async def raise_of(self, holder: str) -> Raise | None:
-        return await self._find(RAISES, holder=holder)
-
-    async def raises(self) -> tuple[Raise, ...]:
-        return await self._list(RAISES, "ORDER BY holder")
-
-    groups_of_raised_people = _reading(rights_rows.groups_of_raised_people)
+        return await self.list(BLOCKS, "ORDER BY name")
 
     # Own keys
 
-    put_own_key = _changing(_put_own_key)
-    remove_own_key = _changing(rights_rows.remove_own_key)
-    own_keys = _reading(rights_rows.own_keys_of)
+    put_own_key = changing(_put_own_key)
+    remove_own_key = changing(rights_rows.remove_own_key)
+    own_keys = reading(rights_rows.own_keys_of)
 
     async def list_own_keys(self) -> tuple[OwnKey, ...]:
-        return await self._list(OWN_KEYS)
+        return await self.list(OWN_KEYS)
 
     async def note_key_uses(self, uses: Mapping[str, float]) -> None:
         """Store the times of the last requests with own keys, by their digests. Needs no lock."""
         await self.database.write(lambda session: rights_rows.note_key_uses(self.tables(session), uses))
 
-    # Audit
+    sweep = changing(sweep)
 
-    add_audit = _changing(PeopleTables.add_audit)
-    audit = _reading(rights_rows.list_audit)
-    last_audit = _reading(rights_rows.last_audit)
 
-    sweep = _changing(sweep)
-
-    async def _find(self, table: RecordTable[T], **where: str) -> T | None:
-        return await self.database.read(lambda session: self.tables(session).find(table, **where))
-
-    async def _list(self, table: RecordTable[T], order: LiteralString = "") -> tuple[T, ...]:
-        """Return all records; some may have ended or expired."""
-        return await self.database.read(lambda session: self.tables(session).list(table, order))
-
-    def tables(self, session: Session) -> PeopleTables:
-        return PeopleTables(session, self.database.notation)
+def open_people_store(config: Config) -> PeopleStore | None:
+    """Return the store of people, which the caller closes, ``None`` if the configuration has no place or no need for
+    it. Raises ``ConfigError`` for a missing package."""
+    store = open_rights_store(config)
+    return None if store is None else PeopleStore(store.database)

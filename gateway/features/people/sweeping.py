@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.features.people.rows import PeopleTables
+from gateway.features.admin.interface import RightsTables
 
 DAY: Final = 86400.0
 PEOPLE_DAYS: Final = 90
@@ -48,7 +48,7 @@ _EXPIRED: Final = (
 """Deletions, and the seconds that must have passed before."""
 
 
-def sweep(tables: PeopleTables, now: float) -> None:
+def sweep(tables: RightsTables, now: float) -> None:
     """Delete everything that has expired. No change is noted: other processes drop expired rows by their times."""
     for statement, seconds in _EXPIRED:
         tables.select(statement, before=now - seconds)

@@ -10,9 +10,8 @@ import pytest
 import trio
 
 from gateway.config.loading import load
-from gateway.features.admin.storage import open_people_store
 from gateway.features.people.records import IssuerSession, OwnKey, PersonSession, SeenPerson, digest_of
-from gateway.features.people.store import PeopleStore
+from gateway.features.people.store import PeopleStore, open_people_store
 from tests.support.command_line import Finished, invoke
 from tests.support.finished_commands import good, reason_of
 from tests.support.quick_yaml import dump_yaml

@@ -5,7 +5,7 @@ import math
 
 import attrs
 
-from gateway.features.people.values import Caller
+from gateway.config.people import Caller
 
 
 @attrs.frozen

@@ -7,12 +7,11 @@ from urllib.parse import quote, unquote, urlencode
 import attrs
 import msgspec
 
+from gateway.config.people import Caller
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.features.admin.calls import AdminAnswer, is_person_name
-from gateway.features.admin.serving import perform
-from gateway.features.admin.table import ROUTES, AdminRoute
-from gateway.features.people.values import Caller
+from gateway.features.admin.interface import ROUTES, AdminAnswer, AdminRoute, is_person_name, perform
+from gateway.features.people.api.part import PART
 from gateway.http.headers import Headers
 from gateway.serving.incoming_request import CountArrived, IncomingRequest
 
@@ -101,7 +100,7 @@ class PageCall:
 
 
 def route_of(verb: str, path: str) -> AdminRoute:
-    return next(route for route in ROUTES if (route.verb, route.path) == (verb, path))
+    return next(route for route in (*ROUTES, *PART.routes) if (route.verb, route.path) == (verb, path))
 
 
 def with_name(path: str, name: str) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import yaml
 
-from gateway.features.admin.calls import AdminAnswer
+from gateway.features.admin.interface import AdminAnswer
 from gateway.features.people.console.api_calls import PageCall
 from gateway.features.people.html import FILTERS, Html, macros
 from gateway.ledger.money import short_dollar_text

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import urlencode
 
 from gateway.config.zones import zone_of
-from gateway.features.admin.calls import AdminAnswer, in_thread
+from gateway.features.admin.interface import AdminAnswer, in_thread
 from gateway.features.people.console.api_calls import PageCall, with_name
 from gateway.features.people.console.parts import money, next_link, shown_by
 from gateway.features.people.html import Html

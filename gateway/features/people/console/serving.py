@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from configfile.keys import value_of
+from gateway.config.people import Caller
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.features.admin.callers import identify_caller
-from gateway.features.admin.calls import AdminAnswer
+from gateway.features.admin.interface import AdminAnswer, identify_caller
 from gateway.features.live_view.pages.paths import LIVE, WITH_KEY, first_page
 from gateway.features.live_view.pages.signed_in import signed_in_callers
 from gateway.features.live_view.pages.visitors import as_bearer
@@ -21,7 +21,6 @@ from gateway.features.people.console.table import PAGES, ConsolePage, FormAction
 from gateway.features.people.html import PRIVATE_PAGE, Html, PageServer, html_page, redirect, style_response
 from gateway.features.people.oauth.forms import Form, parse_query, read_form
 from gateway.features.people.own_pages import check_own_page
-from gateway.features.people.values import Caller
 from gateway.http.headers import Headers
 from gateway.http.response import Response
 from gateway.serving.incoming_request import PiecesRequest

@@ -3,6 +3,7 @@
 from typing import Final
 
 from gateway.access.authentication import OWN_HEADER
+from gateway.config.people import Caller
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.people.directory import SENDER, Sender
@@ -10,7 +11,6 @@ from gateway.features.people.interface import people_of
 from gateway.features.people.oauth.cookies import SESSION, read_cookie
 from gateway.features.people.own_pages import check_own_page
 from gateway.features.people.sessions import OpenSession
-from gateway.features.people.values import Caller
 from gateway.http.headers import PLAIN_KEYS, Headers
 from gateway.serving.incoming_request import IncomingRequest
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from gateway.config.people import Caller
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.live_view.pages.paths import LIVE, WITH_KEY
@@ -9,7 +10,6 @@ from gateway.features.live_view.pages.visitors import Visitor, visitor_of
 from gateway.features.people.oauth.browser import BrowserSignIn
 from gateway.features.people.oauth.browser_sessions import cookie_caller, has_key
 from gateway.features.people.oauth.context import SignInContext
-from gateway.features.people.values import Caller
 from gateway.http.headers import Headers
 from gateway.http.response import Response
 from gateway.serving.incoming_request import IncomingRequest

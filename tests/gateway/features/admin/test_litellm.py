@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.features.admin import rights_rows as raise_rows
 from gateway.features.admin.table import ROUTES
 from gateway.features.people import rights_rows
 from gateway.stores import key_store
@@ -168,7 +169,7 @@ def test_one_client_block_or_raise_too_many_is_a_conflict(tmp_path, monkeypatch)
         assert "revoke some" in full.json["error"]["message"]
         assert admin.call("admin", "POST", "/key/generate", {"key_alias": "c"}).status == 409
         monkeypatch.setattr(rights_rows, "MOST_BLOCKS", 0)
-        monkeypatch.setattr(rights_rows, "MOST_RAISES", 0)
+        monkeypatch.setattr(raise_rows, "MOST_RAISES", 0)
         assert admin.call("admin", "PUT", "/admin/v1/people/okta:x/block", {}).status == 409
         body = {"budgets": ["40 usd/day"], "until": soon(7)}
         assert admin.call("admin", "PUT", "/admin/v1/raises/user", body).status == 409

@@ -7,8 +7,7 @@ from typing import Final
 
 import pytest
 
-from gateway.features.admin.table import ROUTES
-from tests.support.admin import admin_gateway, soon
+from tests.support.admin import EVERY_ROUTE, admin_gateway, soon
 
 pytestmark = pytest.mark.server
 
@@ -33,7 +32,7 @@ def path_of(path: str) -> str:
 @pytest.mark.parametrize("verb", ["GET", "changes"])
 def test_simultaneous_calls_are_answered_while_the_storage_is_silent(tmp_path, server, verb):
     storage = {"type": "postgres", "connection_string": server.new_schema()}
-    routes = [one for one in ROUTES if (one.verb == "GET") == (verb == "GET") and not one.path.startswith("/me")]
+    routes = [one for one in EVERY_ROUTE if (one.verb == "GET") == (verb == "GET") and not one.path.startswith("/me")]
     calls = [one for one in routes for _ in range(SIMULTANEOUS if one.handler == "keys.list_keys" else 2)]
     with admin_gateway(tmp_path, state_storage=storage) as admin:
         assert admin.call("admin", "GET", "/admin/v1/keys").status == 200

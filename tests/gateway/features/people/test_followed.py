@@ -8,9 +8,10 @@ import pytest
 
 from gateway.config.loading import Config, from_mapping
 from gateway.features.admin.followed_keys import FollowedKeys
+from gateway.features.admin.records import Raise
+from gateway.features.admin.rows import RightsTables
 from gateway.features.people.followed import FollowedPeople
-from gateway.features.people.records import Block, IssuerSession, OwnKey, PersonSession, Raise, SeenPerson, digest_of
-from gateway.features.people.rows import PeopleTables
+from gateway.features.people.records import Block, IssuerSession, OwnKey, PersonSession, SeenPerson, digest_of
 from gateway.features.people.store import PeopleStore
 from gateway.stores.key_store import KeyStore
 from gateway.stores.sql import Database, Session
@@ -129,7 +130,7 @@ async def note_many(store: PeopleStore) -> None:
 
     def note_some(session: Session) -> None:
         for _ in range(201):
-            PeopleTables(session, store.database.notation).note_change("raise", "okta:bob")
+            RightsTables(session, store.database.notation).note_change("raise", "okta:bob")
 
     for _ in range(5):
         await store.database.write(note_some)

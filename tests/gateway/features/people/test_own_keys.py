@@ -10,9 +10,10 @@ import pytest
 import trio
 
 from gateway.config.loading import from_mapping
+from gateway.features.admin.records import AuditEntry
 from gateway.features.admin.tables import PEOPLE_TABLES
 from gateway.features.people.own_keys import OwnKeyRefused, OwnKeys
-from gateway.features.people.records import AuditEntry, OwnKey, digest_of
+from gateway.features.people.records import OwnKey, digest_of
 from gateway.features.people.rules import RuleBook
 from gateway.features.people.seen import AGAIN_SECONDS, SeenPeople
 from gateway.features.people.store import PeopleStore

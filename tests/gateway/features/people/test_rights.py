@@ -13,10 +13,11 @@ import attrs
 import pytest
 import trio
 
+from gateway.features.admin.records import Raise
+from gateway.features.admin.rows import RightsTables
 from gateway.features.admin.tables import PEOPLE_TABLES
-from gateway.features.people.records import Block, IssuerSession, OwnKey, PersonSession, Raise, SeenPerson
+from gateway.features.people.records import Block, IssuerSession, OwnKey, PersonSession, SeenPerson
 from gateway.features.people.rights_rows import remove_own_key
-from gateway.features.people.rows import PeopleTables
 from gateway.features.people.session_rows import end_session
 from gateway.features.people.session_tokens import SessionTokens
 from gateway.features.people.store import PeopleStore
@@ -158,7 +159,7 @@ def test_websockets_of_a_lost_credential_close_also_after_many_changes(stored, l
         assert socket.ask(MODEL)[-1]["type"] == "response.completed"
 
         def lose(database: Session) -> None:
-            rows = PeopleTables(database, NOTATION)
+            rows = RightsTables(database, NOTATION)
             for number in range(1100):
                 rows.note_change("raise", f"okta:other-{number}")
             if lost == "session":

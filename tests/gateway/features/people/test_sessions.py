@@ -10,11 +10,11 @@ import pytest
 import trio
 
 from gateway.config.loading import Config, from_mapping
+from gateway.features.admin.rows import RightsTables
 from gateway.features.people.confirming import IssuerConfirmation
-from gateway.features.people.followed import FollowedPeople, read_news
+from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.issuers import IssuerDirectory
 from gateway.features.people.records import Block, DeviceGrant, OwnKey, digest_of
-from gateway.features.people.rows import PeopleTables
 from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.seals import RefreshSeals
 from gateway.features.people.sessions import GrantRefused, IssuedTokens, PersonBlocked, Sessions
@@ -66,7 +66,9 @@ class Process:
     async def follow(self) -> None:
         """Read the changes of other processes."""
         notation = self.store.database.notation
-        news = await self.store.database.read(lambda session: read_news(PeopleTables(session, notation), None, 0.0))
+        news = await self.store.database.read(
+            lambda session: self.followed.news_since(RightsTables(session, notation), None, 0.0)
+        )
         self.followed.apply(news)
 
 

@@ -8,21 +8,20 @@ import attrs
 import pytest
 import trio
 
+from gateway.features.admin.records import AuditEntry, Raise
+from gateway.features.admin.rows import RightsTables
 from gateway.features.admin.tables import PEOPLE_TABLES
 from gateway.features.people.records import (
-    AuditEntry,
     Block,
     DeviceGrant,
     IssuerSession,
     OwnKey,
     PersonSession,
-    Raise,
     SeenPerson,
     SessionKind,
     digest_of,
     readable_text,
 )
-from gateway.features.people.rows import PeopleTables
 from gateway.features.people.session_rows import MOST_SESSIONS, add_session, rotate_session
 from gateway.features.people.store import PeopleStore, Refreshed
 from gateway.stores.key_store import KeyStore
@@ -135,13 +134,13 @@ async def test_a_person_has_a_bounded_number_of_sessions(make):
     assert not there & {"s0", "s1"}
 
 
-async def write_many(store: PeopleStore, most: int, work: Callable[[PeopleTables, int], object]) -> None:
+async def write_many(store: PeopleStore, most: int, work: Callable[[RightsTables, int], object]) -> None:
     """Call ``work`` with each number below ``most``, a hundred in a transaction."""
     for first in range(0, most, 100):
 
         def write(session: Session, first: int = first) -> None:
             for number in range(first, min(first + 100, most)):
-                work(PeopleTables(session, store.database.notation), number)
+                work(RightsTables(session, store.database.notation), number)
 
         await store.database.write(write)
 
@@ -194,7 +193,7 @@ async def test_a_flood_of_device_codes_stops_no_sign_in(make):
     await store.decide_grant(GRANT.user_code, SESSION, 2.0)
 
     def fill(session: Session) -> None:
-        PeopleTables(session, store.database.notation).select(
+        RightsTables(session, store.database.notation).select(
             """
             WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
             INSERT INTO {device_grants} SELECT 'd' || n, 'u' || n, '', '', 2.0 + n / 1000.0, 600.0, 'pending', NULL,
@@ -230,7 +229,7 @@ async def test_a_session_has_a_bounded_number_of_used_refresh_tokens(make):
     store = make()
     await store.sign_in(ADA, ORIGIN, SESSION)
 
-    def refresh(rows: PeopleTables, number: int) -> None:
+    def refresh(rows: RightsTables, number: int) -> None:
         new = refreshed(number, 10.0 + number)
         rotate_session(rows, new.session, new.refresh, new.tokens_until, new.now)
 

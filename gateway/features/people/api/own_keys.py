@@ -3,11 +3,22 @@
 from typing import Any
 
 from gateway.config.key_changes import time_text
-from gateway.features.admin.bodies import check_members
-from gateway.features.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, apply_people
-from gateway.features.admin.errors import not_found, not_permitted
-from gateway.features.admin.pages import page_of, page_value, read_until
-from gateway.features.admin.versions import check_match, check_unchanged_since, entity_tag
+from gateway.features.admin.interface import (
+    NO_CONTENT,
+    AdminAnswer,
+    AdminCall,
+    apply_rights,
+    check_match,
+    check_members,
+    check_unchanged_since,
+    entity_tag,
+    not_found,
+    not_permitted,
+    page_of,
+    page_value,
+    read_until,
+)
+from gateway.features.people.api.stores import people_store
 from gateway.features.people.interface import people_of
 from gateway.features.people.own_keys import OwnKeyRefused
 from gateway.features.people.records import OwnKey, PersonSession
@@ -16,7 +27,7 @@ from streams.errors import GatewayError, invalid
 
 async def list_keys(call: AdminCall) -> AdminAnswer:
     """List the person's own keys that have not expired, by name."""
-    store = await call.people()
+    store = await people_store(call)
     keys = [key for key in await store.own_keys(call.person) if key.until > call.now]
     page, following = page_of(keys, call.query, lambda key: key.name)
     return AdminAnswer(page_value([_key_row(key) for key in page], following))
@@ -26,7 +37,7 @@ async def put_key(call: AdminCall) -> AdminAnswer:
     """Create a key for the calling person, or change when an existing one expires, without a new secret."""
     body = await call.body(is_optional=True)
     check_members(body, ("until",))
-    store, name, people = await call.people(), call.names["name"], people_of(call.service.features)
+    store, name, people = await people_store(call), call.names["name"], people_of(call.service.features)
     assert people is not None, "a person has called"
     assert people.own_keys is not None, "there is a store"
     if call.caller.credential == "own key":
@@ -41,7 +52,7 @@ async def put_key(call: AdminCall) -> AdminAnswer:
         )
     except OwnKeyRefused as error:
         raise _refusal(error) from None
-    await apply_people(call)
+    await apply_rights(call)
     shown = {} if put.secret is None else {"key": put.secret}
     return AdminAnswer({**_key_row(put.key), **shown}, status, entity_tag(_version(put.key)))
 
@@ -65,16 +76,16 @@ def _read_end(value: Any) -> float:
 
 
 async def delete_key(call: AdminCall) -> AdminAnswer:
-    store, name = await call.people(), call.names["name"]
+    store, name = await people_store(call), call.names["name"]
     if not await store.remove_own_key(call.person, name, call.audit_entry(204)):
         raise not_found(f"you have no key {name[:200]!r} of your own", "unknown_key")
-    await apply_people(call)
+    await apply_rights(call)
     return NO_CONTENT
 
 
 async def list_sessions(call: AdminCall) -> AdminAnswer:
     """List the person's open sessions, the oldest first."""
-    store = await call.people()
+    store = await people_store(call)
     sessions = await store.sessions(call.person, call.now)
     rows = [_session_row(one, is_current=one.id == call.caller.credential_id) for one in sessions]
     return AdminAnswer(page_value(rows, None))
@@ -82,10 +93,10 @@ async def list_sessions(call: AdminCall) -> AdminAnswer:
 
 async def end_session(call: AdminCall) -> AdminAnswer:
     """End a session in every process."""
-    store, id = await call.people(), call.names["id"]
+    store, id = await people_store(call), call.names["id"]
     if not await store.end_session(call.person, id, call.now, call.audit_entry(204)):
         raise not_found("you have no such open session", "unknown_session")
-    await apply_people(call)
+    await apply_rights(call)
     return NO_CONTENT
 
 

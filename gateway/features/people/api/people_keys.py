@@ -11,10 +11,19 @@ from gateway.access.refused_keys import KeyRefused
 from gateway.config.client_rows import expiry_text, row_of
 from gateway.config.clients import ClientKey
 from gateway.config.key_changes import time_text
-from gateway.features.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, apply_people, is_person_name
-from gateway.features.admin.errors import not_permitted
-from gateway.features.admin.key_storage import unknown_key
-from gateway.features.admin.visibility import sees_all, sees_group
+from gateway.config.settings import Config
+from gateway.features.admin.interface import (
+    NO_CONTENT,
+    AdminAnswer,
+    AdminCall,
+    apply_rights,
+    is_person_name,
+    not_permitted,
+    sees_all,
+    sees_group,
+    unknown_key,
+)
+from gateway.features.people.api.stores import people_store
 from gateway.features.people.interface import people_of
 from gateway.features.people.records import OwnKey
 from gateway.stores.store import Unavailable
@@ -99,17 +108,17 @@ async def read_people_keys(call: AdminCall) -> PeopleKeys:
         return PeopleKeys(call, {}, {})
     records: tuple[OwnKey, ...] = ()
     if call.admin.keys is not None and not call.admin.keys.stale:
-        await apply_people(call)
+        await apply_rights(call)
         with contextlib.suppress(Unavailable):
-            records = await (await call.people()).list_own_keys()
+            records = await (await people_store(call)).list_own_keys()
     keys = {f"{key.person}/{key.name}": key for key in followed.own_keys}
     return PeopleKeys(call, keys, {record.digest: record for record in records})
 
 
-def is_people_key(call: AdminCall, name: str) -> bool:
+def is_people_key(config: Config, name: str) -> bool:
     """Return whether ``name`` can only be that of a key that a person has made."""
     person, slash, key = name.rpartition("/")
-    return bool(slash and key) and is_person_name(call.config, person)
+    return bool(slash and key) and is_person_name(config, person)
 
 
 async def delete_people_key(call: AdminCall, name: str) -> AdminAnswer:
@@ -119,8 +128,8 @@ async def delete_people_key(call: AdminCall, name: str) -> AdminAnswer:
         if (await read_people_keys(call)).sees(name):
             raise not_permitted(_ADMINS_ONLY, "own_key")
         raise unknown_key(name)
-    store = await call.people()
+    store = await people_store(call)
     if not await store.remove_own_key(person, key, call.audit_entry(204)):
         raise unknown_key(name)
-    await apply_people(call)
+    await apply_rights(call)
     return NO_CONTENT

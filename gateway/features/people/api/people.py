@@ -4,11 +4,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gateway.config.key_changes import time_text
-from gateway.features.admin.bodies import check_members, read_text
-from gateway.features.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, apply_people, is_person_name
-from gateway.features.admin.errors import not_found
-from gateway.features.admin.pages import page_size, page_value
-from gateway.features.admin.visibility import sees_all, sees_group
+from gateway.features.admin.interface import (
+    NO_CONTENT,
+    AdminAnswer,
+    AdminCall,
+    apply_rights,
+    check_members,
+    is_person_name,
+    not_found,
+    page_size,
+    page_value,
+    read_text,
+    sees_all,
+    sees_group,
+)
+from gateway.features.people.api.stores import people_store
 from gateway.features.people.records import Block, SeenPerson
 from streams.errors import GatewayError, invalid
 
@@ -20,7 +30,7 @@ _LONGEST_REASON: Final = 200
 
 async def list_people(call: AdminCall) -> AdminAnswer:
     """List the people that the caller sees, by name."""
-    size, group, store = page_size(call.query), call.query.get("group"), await call.people()
+    size, group, store = page_size(call.query), call.query.get("group"), await people_store(call)
     if not sees_all(call.caller):
         if group not in (None, call.caller.group):
             return AdminAnswer(page_value([], None))
@@ -33,7 +43,7 @@ async def list_people(call: AdminCall) -> AdminAnswer:
 
 
 async def show_person(call: AdminCall) -> AdminAnswer:
-    store, name = await call.people(), call.names["name"]
+    store, name = await people_store(call), call.names["name"]
     person = await store.person(name)
     if person is None or not sees_group(call.caller, person.group):
         raise _unknown(name)
@@ -43,7 +53,7 @@ async def show_person(call: AdminCall) -> AdminAnswer:
 
 async def forget_person(call: AdminCall) -> AdminAnswer:
     """Forget the label of a person, which is for readers only."""
-    store, name = await call.people(), call.names["name"]
+    store, name = await people_store(call), call.names["name"]
     if not await store.forget(name, call.audit_entry(204)):
         raise _unknown(name)
     return NO_CONTENT
@@ -56,7 +66,7 @@ async def block_person(call: AdminCall) -> AdminAnswer:
     reason = read_text(body, "reason") or ""
     if len(reason) > _LONGEST_REASON or not reason.isprintable():
         raise invalid(f"reason must have at most {_LONGEST_REASON} printable characters", "reason")
-    store = await call.people()
+    store = await people_store(call)
     is_new = await store.block(Block(name, call.now, call.author, reason), call.audit_entry(201))
     block_of = await _blocks(call)
     return AdminAnswer({"name": name, **_block_members(block_of(name))}, 201 if is_new else 200)
@@ -64,18 +74,18 @@ async def block_person(call: AdminCall) -> AdminAnswer:
 
 async def unblock_person(call: AdminCall) -> AdminAnswer:
     """Accept the credentials of a blocked person again."""
-    store, name = await call.people(), _person_name(call)
+    store, name = await people_store(call), _person_name(call)
     if not await store.unblock(name, call.audit_entry(204)):
         raise not_found(f"{name[:200]!r} is not blocked", "not_blocked")
-    await apply_people(call)
+    await apply_rights(call)
     return NO_CONTENT
 
 
 async def end_sessions(call: AdminCall) -> AdminAnswer:
-    store, name = await call.people(), _person_name(call)
+    store, name = await people_store(call), _person_name(call)
     if not await store.end_sessions(name, call.now, call.audit_entry(204)):
         raise not_found(f"{name[:200]!r} has no open session", "no_session")
-    await apply_people(call)
+    await apply_rights(call)
     return NO_CONTENT
 
 
@@ -93,12 +103,12 @@ def _unknown(name: str) -> GatewayError:
 
 async def _blocks(call: AdminCall) -> Callable[[str], Block | None]:
     """Return a function that returns the block of a person, which this process follows."""
-    await apply_people(call)
+    await apply_rights(call)
     keys = call.admin.keys
     followed = None if keys is None else keys.other_rows
     if followed is not None:
         return cast("FollowedPeople", followed).block_of
-    store = await call.people()
+    store = await people_store(call)
     return {block.name: block for block in await store.blocks()}.get
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.config.key_changes import audited_client, described_settings
-from gateway.features.people.records import AuditEntry
-from gateway.features.people.rows import PeopleTables
+from gateway.features.admin.records import AuditEntry
+from gateway.features.admin.rows import RightsTables
 from gateway.stores.key_store import ItemChange, KeyEvent
 from gateway.stores.sql import Session, SqlNotation
 
@@ -27,7 +27,7 @@ def client_change(
     about = described_settings(name, before if text is None else text)
 
     def write_audit(session: Session) -> None:
-        tables = PeopleTables(session, notation)
+        tables = RightsTables(session, notation)
         tables.lock()
         tables.add_audit(entry, audited_client(name, before), audited_client(name, text))
 

@@ -1,0 +1,131 @@
+"""Raises in the memory of a process, followed in the store, and the way in which it follows other rows.
+
+``FollowedKeys`` reads them together with the stored keys several times a second. A change by this process applies
+immediately (``FollowedKeys.apply_changes``). While the store is unavailable, the last known ones stay in effect."""
+
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from gateway.features.admin.records import CLOCK_SKEW, Raise
+from gateway.features.admin.rows import RAISES, Position, RightsTables
+from gateway.stores.sql import Session, SqlNotation
+
+T = TypeVar("T")
+
+_MOST_CHANGES: Final = 1000
+"""The number of changes from which on everything is read again."""
+
+_SINCE: Final = """
+    SELECT number, mark, name FROM {people_changes} WHERE number >= :number ORDER BY number LIMIT :most
+"""
+
+
+@attrs.frozen(repr=False)
+class RightsNews:
+    """The rows that have changed since a position; if ``is_complete``, all rows.
+
+    ``names`` are the clients whose rows have changed, or may have. ``others`` are those of another feature."""
+
+    position: Position
+    is_complete: bool
+    names: frozenset[str]
+    raises: Mapping[str, Raise]
+    others: Any = None
+
+
+class FollowedRights:
+    """The raises in a database with this ``notation``, as last read.
+
+    ``clock`` returns Unix time. Only the trio thread uses it, except for ``read``. A subclass follows more rows: it
+    extends ``read_others`` and ``apply_others``."""
+
+    def __init__(self, notation: SqlNotation, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
+        self._notation = notation
+        self._position: Position | None = None
+        self._applied_at = 0.0
+        self._raises: dict[str, Raise] = {}
+        self._listeners: list[Callable[[frozenset[str]], object]] = []
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the rows were read once. Before, a person's credential cannot be judged (503)."""
+        return self._position is not None
+
+    def raise_of(self, holder: str) -> Raise | None:
+        """Return the raise of a client, or of ``group:NAME``, if it has not ended."""
+        found = self._raises.get(holder)
+        return None if found is None or found.until <= self.clock() else found
+
+    @property
+    def raises(self) -> Mapping[str, Raise]:
+        """All raises by holder; some may have ended."""
+        return MappingProxyType(self._raises)
+
+    def on_change(self, listener: Callable[[frozenset[str]], object]) -> None:
+        """Call ``listener(names)`` after each change with the people and holders that it concerns."""
+        self._listeners.append(listener)
+
+    def read_others(self, tables: RightsTables, names: frozenset[str] | None, now: float) -> tuple[Any, frozenset[str]]:
+        """Return the other rows of the clients ``names``, or all for ``None``, with the clients that have some."""
+        return None, frozenset()
+
+    def apply_others(self, news: RightsNews) -> frozenset[str]:
+        """Use the rows that ``read_others`` returned. Return the clients that had some before, if all are replaced."""
+        return frozenset()
+
+    def read(self, session: Session) -> RightsNews | None:
+        """Return the rows that have changed since the last ``apply``, ``None`` without any. Runs in a thread."""
+        now = self.clock()
+        was_set_back = now < self._applied_at - CLOCK_SKEW  # rows that had expired by the clock are needed again
+        return self.news_since(RightsTables(session, self._notation), None if was_set_back else self._position, now)
+
+    def news_since(self, tables: RightsTables, known: Position | None, now: float) -> RightsNews | None:
+        """Return the rows that have changed since the position ``known``, ``None`` without any.
+
+        Everything is read if ``known`` is not in the table: the database was replaced by a backup, or by a new one."""
+        position = tables.position()  # read first: later changes appear with the next position
+        if position == known:
+            return None
+        names = _names_since(tables, known)
+        if names is None:
+            raises = {one.holder: one for one in tables.list(RAISES)}
+        else:
+            found = (tables.find(RAISES, holder=name) for name in names)
+            raises = {one.holder: one for one in found if one is not None}
+        others, holders = self.read_others(tables, names, now)
+        return RightsNews(position, names is None, names or frozenset(raises) | holders, raises, others)
+
+    def apply(self, news: RightsNews | None) -> None:
+        """Use the rows that ``read`` returned."""
+        if news is None or (not news.is_complete and news.position == self._position):
+            return
+        self._applied_at = self.clock()
+        names = news.names | (frozenset(self._raises) if news.is_complete else frozenset())  # rows that were removed
+        for name in names:
+            replace_row(self._raises, name, news.raises)
+        names |= self.apply_others(news)
+        self._position = news.position
+        for listener in self._listeners:
+            listener(names)
+
+
+def _names_since(tables: RightsTables, known: Position | None) -> frozenset[str] | None:
+    """Return the clients with changes since the position ``known``, ``None`` if everything must be read."""
+    if known is None or not known.number:
+        return None
+    found = tables.select(_SINCE, number=known.number, most=_MOST_CHANGES)
+    if found and found[0][:2] == (known.number, known.mark) and len(found) < _MOST_CHANGES:
+        return frozenset(name for _, _, name in found[1:])
+    return None
+
+
+def replace_row(table: dict[str, T], name: str, rows: Mapping[str, T]) -> None:
+    """Replace the row of ``name`` in ``table``, or remove it if it is not in ``rows``."""
+    table.pop(name, None)
+    if name in rows:
+        table[name] = rows[name]

@@ -1,0 +1,82 @@
+"""Raises and the audit as rows. Each function runs in one transaction, and notes its change."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from gateway.config.key_changes import time_text
+from gateway.features.admin.records import AuditEntry, Raise
+from gateway.features.admin.rows import AUDIT, RAISES, RightsTables
+
+MOST_RAISES: Final = 10_000
+
+
+def accept_any(present: object) -> None:
+    """Permit a change of any record: the default for checks."""
+
+
+# Raises
+
+
+def put_raise(
+    tables: RightsTables,
+    new: Raise,
+    audit: AuditEntry | None = None,
+    check: Callable[[Raise | None], None] = accept_any,
+) -> Raise | None:
+    """Store a raise in place of the holder's present one, which is returned, unless ``check(present)`` raises."""
+    before = tables.find(RAISES, holder=new.holder)
+    check(before)
+    if before is None:
+        tables.check_room("raises", MOST_RAISES, "raises")
+    tables.put(RAISES, new)
+    tables.note_change("raise", new.holder)
+    tables.add_audit(audit, _audited_raise(before), _audited_raise(new))
+    return before
+
+
+def remove_raise(
+    tables: RightsTables,
+    holder: str,
+    audit: AuditEntry | None = None,
+    check: Callable[[Raise | None], None] = accept_any,
+) -> Raise | None:
+    """Remove the raise of a holder, and return it, unless ``check(present)`` raises."""
+    before = tables.find(RAISES, holder=holder)
+    check(before)
+    if before is not None:
+        tables.remove(RAISES, holder=holder)
+        tables.note_change("raise", holder)
+        tables.add_audit(audit, _audited_raise(before), None)
+    return before
+
+
+def groups_of_raised_people(tables: RightsTables) -> dict[str, str | None]:
+    """Return the group of each person with a raise, at its last sign-in or token."""
+    return dict(tables.select("SELECT p.name, p.client_group FROM {raises} r JOIN {people} p ON p.name = r.holder"))
+
+
+def _audited_raise(present: Raise | None) -> dict[str, Any] | None:
+    if present is None:
+        return None
+    return {
+        "holder": present.holder,
+        "budgets": list(present.budgets),
+        "until": time_text(present.until),
+        "by": present.by,
+    }
+
+
+# Audit
+
+
+def list_audit(
+    tables: RightsTables, after: int = 0, since: float = 0.0, until: float = 1e12, most: int = 100
+) -> tuple[AuditEntry, ...]:
+    """Return the first ``most`` audit rows after number ``after`` from ``since`` to ``until``, the oldest first."""
+    rest = "WHERE number > :after AND at >= :since AND at < :until ORDER BY number LIMIT :most"
+    return tables.list(AUDIT, rest, after=after, since=since, until=until, most=most)
+
+
+def last_audit(tables: RightsTables, most: int) -> tuple[AuditEntry, ...]:
+    """Return the last audit rows of changes, the oldest first."""
+    return tables.list(AUDIT, "WHERE method <> 'GET' ORDER BY number DESC LIMIT :most", most=most)[::-1]

@@ -1,0 +1,91 @@
+"""Stores raises and the audit in the tables of a database.
+
+Every method is one transaction, and may raise ``Unavailable``."""
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, LiteralString, ParamSpec, TypeAlias, TypeVar
+
+from gateway.features.admin import rights_rows
+from gateway.features.admin.records import Raise
+from gateway.features.admin.rows import RAISES, RecordTable, RightsTables
+from gateway.stores.sql import Database, Session
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Work: TypeAlias = Callable[Concatenate[RightsTables, P], T]
+Method: TypeAlias = Callable[Concatenate["RightsStore", P], Coroutine[Any, Any, T]]
+
+
+def reading(work: Work[P, T]) -> Method[P, T]:
+    """Return a method of the store that runs ``work`` in a transaction."""
+
+    @wraps(work)
+    async def read(self: "RightsStore", /, *args: P.args, **named: P.kwargs) -> T:
+        return await self.database.read(lambda session: work(self.tables(session), *args, **named))
+
+    return read
+
+
+def changing(work: Work[P, T]) -> Method[P, T]:
+    """Return a method of the store that runs ``work`` in a transaction while no other process changes the tables."""
+
+    @wraps(work)
+    async def change(self: "RightsStore", /, *args: P.args, **named: P.kwargs) -> T:
+        def run_locked(session: Session) -> T:
+            tables = self.tables(session)
+            tables.lock()
+            return work(tables, *args, **named)
+
+        return await self.database.write(run_locked)
+
+    return change
+
+
+class RightsStore:
+    """The tables of raises and of the audit in ``database``.
+
+    ``audit`` of a change is its row in the audit, stored with the change: the store sets ``before`` and ``after``.
+    ``check(present)`` is called in the transaction with the present record, ``None`` without one; it raises
+    ``Changed`` to reject the change. Lists are in the order of a key, so they are stable while rows are added."""
+
+    def __init__(self, database: Database) -> None:
+        """Use ``database``, which has the tables ``PEOPLE_TABLES``."""
+        self.database = database
+
+    async def aclose(self) -> None:
+        await self.database.aclose()
+
+    async def open(self) -> None:
+        """Create the tables if they are missing: ``client_change`` writes over a connection of another store."""
+        await self.database.read(lambda session: None)
+
+    # Raises
+
+    put_raise = changing(rights_rows.put_raise)
+    remove_raise = changing(rights_rows.remove_raise)
+
+    async def raise_of(self, holder: str) -> Raise | None:
+        return await self.find(RAISES, holder=holder)
+
+    async def raises(self) -> tuple[Raise, ...]:
+        return await self.list(RAISES, "ORDER BY holder")
+
+    groups_of_raised_people = reading(rights_rows.groups_of_raised_people)
+
+    # Audit
+
+    add_audit = changing(RightsTables.add_audit)
+    audit = reading(rights_rows.list_audit)
+    last_audit = reading(rights_rows.last_audit)
+
+    async def find(self, table: RecordTable[T], **where: str) -> T | None:
+        return await self.database.read(lambda session: self.tables(session).find(table, **where))
+
+    async def list(self, table: RecordTable[T], order: LiteralString = "") -> tuple[T, ...]:
+        """Return all records; some may have ended or expired."""
+        return await self.database.read(lambda session: self.tables(session).list(table, order))
+
+    def tables(self, session: Session) -> RightsTables:
+        return RightsTables(session, self.database.notation)
