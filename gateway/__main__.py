@@ -15,8 +15,7 @@ from gateway.commands.help import Command, Commands
 from gateway.commands.key_options import CONFIG as _CONFIG
 from gateway.commands.key_options import keys, login, me, people, takes_file, token
 from gateway.commands.load_options import APIS, NAMES, load
-from gateway.features.kept_ledger.interface import cache, costs, reconcile
-from gateway.features.steps.interface import steps
+from gateway.features.commands import feature_commands
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 API = click.Choice(APIS)
@@ -147,9 +146,8 @@ def check(path: Path | None, no_env: bool, strict: bool, old: Path | None, no_st
     sys.exit(run(path, no_env, strict, imports_steps=not no_steps, **options))
 
 
-main.add_command(costs)
-main.add_command(cache)
-main.add_command(reconcile)
+for _command in feature_commands():
+    main.add_command(_command)
 
 
 @main.command(runs="explaining:explain", short_help="Show where a model's requests go, without sending one.")
@@ -205,7 +203,6 @@ main.add_command(people)
 main.add_command(login)
 main.add_command(token)
 main.add_command(me)
-main.add_command(steps)
 
 
 @main.command(runs="schema:run", short_help="Print a JSON Schema of the config, for editors.")

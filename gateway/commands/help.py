@@ -114,5 +114,9 @@ class Commands(click.Group):
         length = max(map(len, self.commands))
         for title, names in sections.items():
             with formatter.section(title):
-                rows = [(f"{name:{length}}", self.commands[name].get_short_help_str(limit=200)) for name in names]
+                rows = [
+                    (f"{name:{length}}", self.commands[name].get_short_help_str(limit=200))
+                    for name in names
+                    if name in self.commands
+                ]
                 formatter.write_dl(rows)

@@ -5,7 +5,7 @@
 - ``listening``, ``limits``, ``attempts``, ``model_entry``, ``endpoints``, ``sign_ins``, ``price_table``,
   ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``mcp_servers``, ``counters``, ``state_storage``,
   ``issuers``, ``opening_spend``: the keys of a topic, with name, type, default and meaning.
-  Their values are of ``kinds``, ``amounts`` and ``zones``.
+  Their values are of ``kinds``, ``amounts``, ``zones`` and ``periods``.
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,
   ``client_keys`` with ``client_access`` (by ``patterns``), ``ratelimits``, ``budgets``,
   ``issuer_checks`` (by ``issuer_urls``). ``people``: the interface to those of ``issuers``; ``managed_settings``:

@@ -5,7 +5,7 @@
 - ``folding`` replaces lines beyond the size limit by sums.
 - ``keeping`` writes a process's lines in batches, and sums them while the database is unavailable.
   ``seeds`` raises budgets to the sums of their lines; ``opening`` opens all this, ``feature`` is its row.
-- ``usage`` answers the one query that the command, the HTTP API and pages share; ``usage_periods`` parses its times,
-  ``usage_formats`` writes it as CSV and JSON.
+- ``usage`` answers the one query that the command, the HTTP API and pages share; ``usage_formats`` writes it as
+  CSV and JSON, ``admin_usage`` for the HTTP API.
 - ``commands``: ``trigate costs``, ``cache`` and ``reconcile``, whose options are in ``interface``.
 - ``prompt_cache_usage`` reports what broke providers' prompt caches."""

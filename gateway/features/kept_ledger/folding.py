@@ -7,6 +7,7 @@ import os
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
 
+from gateway.config.periods import microseconds, midnight
 from gateway.features.kept_ledger.columns import (
     AMOUNTS,
     ATTEMPT_FAILURES,
@@ -26,7 +27,6 @@ from gateway.features.kept_ledger.columns import (
     QUARTER,
     QUARTER_SUM,
 )
-from gateway.features.kept_ledger.usage_periods import microseconds, midnight
 from gateway.stores.sql import Session, SqlNotation
 
 DELETED_PER_STEP: Final = 10_000

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import click
 
@@ -128,3 +128,7 @@ def reconcile(**_: Any) -> None:
     The command changes nothing. Exit status: 0 if every model is within the tolerance, 3 if one is not, pages are
     missing or nothing was compared, 1 if something cannot be read.
     """
+
+
+COMMANDS: Final = (costs, cache, reconcile)
+"""The commands for ``gateway.features.commands``."""

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -55,3 +55,7 @@ def try_steps(**_: Any) -> None:
 
     Exit status: 0 without a refusal, 1 if a step refuses or fails, 2 if FILE or the config cannot be used.
     """
+
+
+COMMANDS: Final = (steps,)
+"""The commands for ``gateway.features.commands``."""

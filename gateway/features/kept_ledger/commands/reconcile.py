@@ -15,6 +15,7 @@ import trio
 from gateway.commands.check import load_or_explain
 from gateway.commands.terminal import echo_styled, say
 from gateway.config.loading import Config
+from gateway.config.periods import parse_month
 from gateway.features.kept_ledger.commands.costs import open_ledger
 from gateway.features.kept_ledger.commands.reconcile_table import as_table
 from gateway.features.kept_ledger.invoices.comparison import InvoiceComparison, Tolerance, compare
@@ -23,7 +24,6 @@ from gateway.features.kept_ledger.invoices.ledger_side import OwnSide, read_own_
 from gateway.features.kept_ledger.invoices.line import UnreadableInvoice
 from gateway.features.kept_ledger.invoices.reading import ReadFiles, read_files
 from gateway.features.kept_ledger.invoices.sums import Invoice
-from gateway.features.kept_ledger.usage_periods import parse_month
 from gateway.stores.store import Unavailable
 
 WITHIN, UNREADABLE, BEYOND = 0, 1, 3

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 import trio
 
-from gateway.features.kept_ledger.usage_periods import microseconds
+from gateway.config.periods import microseconds
 from gateway.features.people.console.sections import MOST_SHOWN
 from gateway.stores.key_store import KeyStore
 from gateway.stores.sqlite import SqliteDatabase

@@ -13,7 +13,16 @@ import trio
 from gateway.features.kept_ledger.commands import reconcile
 from gateway.features.kept_ledger.line import UNPRICED
 from streams.events import Usage
-from tests.support.invoices import FORMATS, Call, call, ledger_lines, plain_files, traffic, usd_of, write_ledger
+from tests.support.invoices import (
+    FORMATS,
+    Call,
+    call,
+    ledger_lines,
+    plain_files,
+    traffic,
+    usd_of,
+    write_ledger,
+)
 from tests.support.quick_yaml import dump_yaml
 
 Compared = Callable[..., tuple[int, dict[str, Any]]]

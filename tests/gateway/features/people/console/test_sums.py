@@ -81,7 +81,7 @@ def dollars(rows: list[tuple[str, ...]]) -> list[Decimal]:
 @pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("by", ["day", "group,key"])
 def test_the_page_has_the_sums_of_the_api(accounts: Accounts, by: str):
-    """``admin/test_usage.py`` compares these with the sums of ``trigate costs``."""
+    """``test_admin_usage.py`` of the ledger compares these with the sums of ``trigate costs``."""
     api = accounts.json("aud", f"/admin/v1/usage?by={by}")
     rows = rows_of(accounts.page("aud", f"/ui/usage?by={by}"))
     assert [row[-2] for row in rows] == [*(row["usd"] for row in api["data"]), api["total"]["usd"]]

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, TypeAlias
 
+from streams.errors import invalid
+
 Period: TypeAlias = tuple[int, int]
 """A start and an exclusive end, in microseconds since 1970."""
 
@@ -31,6 +33,14 @@ def parse_moment(text: str, now: datetime, *, end: bool = False) -> datetime:
         return found.replace(tzinfo=now.tzinfo) if found.tzinfo is None else found.astimezone(now.tzinfo)
     except (ValueError, OverflowError):
         raise ValueError("expected today, a duration such as 7d, 24h or 4w, or a date such as 2026-11-01") from None
+
+
+def read_time(text: str, now: datetime, name: str, *, end: bool = False) -> datetime:
+    """Return a time in a query: a date, a time, or a duration before ``now``. Raises ``GatewayError`` (400)."""
+    try:
+        return parse_moment(text.replace(" ", "+") if "T" in text else text, now, end=end)  # "+" in a query is a space
+    except ValueError as error:
+        raise invalid(f"{name} {text[:40]!r}: {error}", name) from None
 
 
 def parse_month(text: str, zone: tzinfo) -> tuple[datetime, datetime]:
