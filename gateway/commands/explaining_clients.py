@@ -18,9 +18,6 @@ from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.loading import Config
 from gateway.config.stored_keys import StoredClients
 from gateway.features.admin.interface import open_key_store
-from gateway.features.people.records import Block, SeenPerson
-from gateway.features.people.rules import NotAdmitted, RuleBook
-from gateway.features.people.store import PeopleStore, open_people_store
 from gateway.stores.key_store import KeyTable
 from gateway.stores.store import Unavailable
 
@@ -71,6 +68,15 @@ def _client_of_person(config: Config, name: str) -> ClientKey | None:
 
 
 def _rule_of(config: Config, issuer: TrustedIssuer, name: str) -> AdmitRule:
+    from gateway.features.people.interface import (  # only a configuration with issuers needs it
+        Block,
+        NotAdmitted,
+        PeopleStore,
+        RuleBook,
+        SeenPerson,
+        open_people_store,
+    )
+
     async def read(store: PeopleStore) -> tuple[SeenPerson | None, Block | None]:
         return await store.person(name), await store.block_of(name)
 

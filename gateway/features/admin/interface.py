@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import cast
 
 from gateway.features.admin.bodies import check_members, read_text
-from gateway.features.admin.callers import identify_caller
+from gateway.features.admin.callers import NOBODY, OPERATOR, caller_named, identify_caller
 from gateway.features.admin.calls import (
     NO_CONTENT,
     AdminAnswer,
     AdminCall,
     ApiCalls,
     apply_rights,
+    audit_entry,
     in_thread,
     is_person_name,
 )
@@ -24,7 +25,7 @@ from gateway.features.admin.paths import api_modules
 from gateway.features.admin.records import CLOCK_SKEW, AuditEntry, Raise
 from gateway.features.admin.rights_rows import accept_any
 from gateway.features.admin.rows import RecordTable, RightsTables
-from gateway.features.admin.serving import perform
+from gateway.features.admin.serving import count_call, counted_name, perform
 from gateway.features.admin.storage import open_key_store, open_rights_store
 from gateway.features.admin.store import RightsStore, changing, reading
 from gateway.features.admin.table import ADMINS, ALL, PAGE, READERS, ROUTES, AdminRoute
@@ -33,12 +34,58 @@ from gateway.features.admin.visibility import sees_all, sees_group
 from gateway.seams.running import Running
 
 __all__ = [
-    "ADMINS", "ALL", "CLOCK_SKEW", "NO_CONTENT", "PAGE", "READERS", "ROUTES", "Admin", "AdminAnswer", "AdminCall",
-    "AdminRoute", "ApiCalls", "AuditEntry", "FollowedRights", "Raise", "RecordTable", "RightsNews",
-    "RightsStore", "RightsTables", "accept_any", "admin_of", "api_modules", "apply_rights", "changing", "check_match",
-    "check_members", "check_unchanged_since", "client_change", "entity_tag", "identify_caller", "in_thread",
-    "is_person_name", "not_found", "not_permitted", "open_key_store", "open_rights_store", "page_of", "page_size",
-    "page_value", "perform", "read_text", "read_until", "reading", "replace_row", "sees_all", "sees_group",
+    "ADMINS",
+    "ALL",
+    "CLOCK_SKEW",
+    "NOBODY",
+    "NO_CONTENT",
+    "OPERATOR",
+    "PAGE",
+    "READERS",
+    "ROUTES",
+    "Admin",
+    "AdminAnswer",
+    "AdminCall",
+    "AdminRoute",
+    "ApiCalls",
+    "AuditEntry",
+    "FollowedRights",
+    "Raise",
+    "RecordTable",
+    "RightsNews",
+    "RightsStore",
+    "RightsTables",
+    "accept_any",
+    "admin_of",
+    "api_modules",
+    "apply_rights",
+    "audit_entry",
+    "caller_named",
+    "changing",
+    "check_match",
+    "check_members",
+    "check_unchanged_since",
+    "client_change",
+    "count_call",
+    "counted_name",
+    "entity_tag",
+    "identify_caller",
+    "in_thread",
+    "is_person_name",
+    "not_found",
+    "not_permitted",
+    "open_key_store",
+    "open_rights_store",
+    "page_of",
+    "page_size",
+    "page_value",
+    "perform",
+    "read_text",
+    "read_until",
+    "reading",
+    "replace_row",
+    "sees_all",
+    "sees_group",
     "unknown_key",
 ]  # fmt: skip
 

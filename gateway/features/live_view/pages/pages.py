@@ -18,7 +18,7 @@ from gateway.access.refused_keys import KeyRefused
 from gateway.access.shares import NOBODY
 from gateway.config.loading import Config
 from gateway.exchange.service import Service
-from gateway.features.admin.callers import OPERATOR, caller_named
+from gateway.features.admin.interface import OPERATOR, caller_named
 from gateway.features.live_view.live import FoundExchange, LiveView
 from gateway.features.live_view.pages.paths import (
     EVENTS,

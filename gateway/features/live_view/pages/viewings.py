@@ -5,10 +5,7 @@ import time
 from typing import Final
 
 from gateway.exchange.service import Service
-from gateway.features.admin.callers import NOBODY
-from gateway.features.admin.calls import audit_entry
-from gateway.features.admin.interface import admin_of
-from gateway.features.admin.serving import count_call, counted_name
+from gateway.features.admin.interface import NOBODY, admin_of, audit_entry, count_call, counted_name
 from gateway.features.live_view.live import FoundExchange
 from gateway.features.live_view.pages.visitors import Visitor
 from gateway.serving.incoming_request import IncomingRequest

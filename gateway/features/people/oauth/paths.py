@@ -8,7 +8,7 @@ from urllib.parse import quote
 from gateway.config.settings import Config
 from gateway.endpoints.plain_answers import json_response
 from gateway.exchange.service import Service
-from gateway.http.external_url import url_of_request
+from gateway.http.external_url import RESOURCE, url_of_request
 from gateway.http.response import Response
 from gateway.seams.route import HttpRoute
 from gateway.serving.fast_route import LateRoute
@@ -23,9 +23,6 @@ CALLBACK: Final = "/oauth/callback"
 LOGOUT: Final = "/oauth/logout"
 DEVICE: Final = "/device"
 STYLE: Final = "/oauth/style.css"
-
-RESOURCE: Final = "/.well-known/oauth-protected-resource"
-"""The start of the URL of a resource's metadata (RFC 9728, section 3.1). Its path follows, such as ``/mcp/NAME``."""
 
 OAUTH_PATHS: Final = (METADATA, DEVICE_AUTHORIZATION, TOKEN, LOGIN, CALLBACK, LOGOUT, DEVICE, STYLE)
 
