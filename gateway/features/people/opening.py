@@ -97,6 +97,11 @@ class PeopleOfConfig(Running):
         self.gate.directory.seen = self.tasks.seen
 
 
+def people_of(opened: Mapping[str, Running]) -> PeopleOfConfig | None:
+    """Return the people among the features ``opened``, ``None`` without issuers."""
+    return cast("PeopleOfConfig | None", opened.get("people"))
+
+
 def open_people(config: Config, ports: Ports, before: Running | None) -> PeopleOfConfig:
     """Open the people of ``config``, whose gate the kernel has opened."""
     admin, gate = admin_of(ports.opened), cast("PeopleGate", config.people)

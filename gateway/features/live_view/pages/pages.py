@@ -30,7 +30,7 @@ from gateway.features.live_view.pages.paths import (
     TEXT,
     has_pages,
 )
-from gateway.features.live_view.pages.signed_in import signed_in_callers
+from gateway.features.live_view.pages.signed_in import signed_in_viewers
 from gateway.features.live_view.pages.viewer_events import MakeEvent, Send, event_maker, send_news, send_stream
 from gateway.features.live_view.pages.viewings import audit_list, audit_stream
 from gateway.features.live_view.pages.visitors import Visitor, as_bearer, visitor_of
@@ -91,7 +91,7 @@ _NO_STREAM: Final = "there is no such stream among the running or the recent one
 def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[str, Handler]:
     """Return the handlers of the live view's pages by path."""
 
-    signed_in = signed_in_callers(config, service)
+    signed_in = signed_in_viewers(config, service)
 
     def with_visitor(view: Callable[..., Awaitable[Response]]) -> Handler:
         async def answer(incoming: IncomingRequest, **names: str) -> Response:

@@ -19,7 +19,7 @@ from gateway.features.admin.interface import (
     read_until,
 )
 from gateway.features.people.api.stores import people_store
-from gateway.features.people.interface import people_of
+from gateway.features.people.opening import people_of
 from gateway.features.people.own_keys import OwnKeyRefused
 from gateway.features.people.records import OwnKey, PersonSession
 from streams.errors import GatewayError, invalid

@@ -10,7 +10,7 @@ from gateway.exchange.service import Service
 from gateway.features.admin.interface import ADMINS, ALL, PAGE, READERS, AdminAnswer, AdminCall, AdminRoute, ApiCalls
 from gateway.features.people.api.people_keys import PeopleKeys, delete_people_key, is_people_key, read_people_keys
 from gateway.features.people.api.stores import people_store
-from gateway.features.people.interface import people_of
+from gateway.features.people.opening import people_of
 from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.http.late_imports import load_module
 from gateway.serving.incoming_request import IncomingRequest

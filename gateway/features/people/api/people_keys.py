@@ -24,7 +24,7 @@ from gateway.features.admin.interface import (
     unknown_key,
 )
 from gateway.features.people.api.stores import people_store
-from gateway.features.people.interface import people_of
+from gateway.features.people.opening import people_of
 from gateway.features.people.records import OwnKey
 from gateway.stores.store import Unavailable
 

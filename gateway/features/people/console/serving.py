@@ -11,7 +11,6 @@ from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.admin.interface import AdminAnswer, identify_caller
 from gateway.features.live_view.pages.paths import LIVE, WITH_KEY, first_page
-from gateway.features.live_view.pages.signed_in import signed_in_callers
 from gateway.features.live_view.pages.visitors import as_bearer
 from gateway.features.people.console.api_calls import ApiRequest, PageCall, ReadRefused, with_name
 from gateway.features.people.console.form_values import request_body
@@ -19,6 +18,7 @@ from gateway.features.people.console.parts import failure, navigation, new_key, 
 from gateway.features.people.console.paths import KEYS, STYLE
 from gateway.features.people.console.table import PAGES, ConsolePage, FormAction, action_of, page_at
 from gateway.features.people.html import PRIVATE_PAGE, Html, PageServer, html_page, redirect, style_response
+from gateway.features.people.interface import signed_in_callers
 from gateway.features.people.oauth.forms import Form, parse_query, read_form
 from gateway.features.people.own_pages import check_own_page
 from gateway.http.headers import Headers

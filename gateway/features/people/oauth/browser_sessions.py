@@ -7,8 +7,8 @@ from gateway.config.people import Caller
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.people.directory import SENDER, Sender
-from gateway.features.people.interface import people_of
 from gateway.features.people.oauth.cookies import SESSION, read_cookie
+from gateway.features.people.opening import people_of
 from gateway.features.people.own_pages import check_own_page
 from gateway.features.people.sessions import OpenSession
 from gateway.http.headers import PLAIN_KEYS, Headers

@@ -7,12 +7,12 @@ from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.admin.interface import admin_of
 from gateway.features.people.html import html_page
-from gateway.features.people.interface import people_of
 from gateway.features.people.issuers import IssuerDirectory
 from gateway.features.people.oauth import pages
 from gateway.features.people.oauth.address_limits import SignInLimits
 from gateway.features.people.oauth.errors import PageError
 from gateway.features.people.oauth.sign_in_states import SignInStates
+from gateway.features.people.opening import people_of
 from gateway.features.people.records import readable_text
 from gateway.features.people.sessions import Sessions
 from gateway.features.people.store import PeopleStore
