@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,13 +24,13 @@ from gateway.commands.check import load_to_serve
 from gateway.commands.served_config import ServedConfig, read_new_secrets
 from gateway.config.loading import Config, ConfigError
 from gateway.config.settings import LogLevel
-from gateway.features.steps.feature import opened_steps
 from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_features import check_secrets, open_client_source, read_secrets
 from gateway.open_service import open_service
 from gateway.open_store import open_store, shared_by_workers
 from gateway.reload import ConfigCopies, ConfigFile, ReloadableApp
+from gateway.seams.running import Running
 from gateway.serving.descriptors import raise_descriptor_limit
 from gateway.serving.huge_pages import use_huge_pages_soon
 from gateway.serving.lifecycle import Lifecycle
@@ -41,7 +41,6 @@ from streams.garbage import collect_startup_garbage, freeze_startup_objects
 
 if TYPE_CHECKING:
     from gateway.features.live_view.pages.workers import OtherWorkers
-    from gateway.features.steps.feature import StepSet
     from gateway.shared.tables import SharedTables
 
 T = TypeVar("T")
@@ -296,13 +295,13 @@ async def serve_config(
         config = await clients.read(config)
         flags = options.check_streams, options.record, log.readable
         service = open_service(config, lifecycle, store, *flags, shared, served_config.secrets, clients)
-        if alone and (steps := opened_steps(service.features)) is not None:
-            messages.warn_of_steps(config, steps, log)
+        for running in service.features.values() if alone else ():
+            messages.warn_of(running.remarks, log)
         service = attrs.evolve(service, other_workers=others)
         served = ReloadableApp(config, service, alone=alone)
         clients.on_names = lambda names: served.current[1].replaced.set_for(names)
         freeze_startup_objects(collects=not owns_process)
-        async with _raise_step_errors(opened_steps(service.features)), trio.open_nursery() as nursery:
+        async with _raise_start_errors(service.features.values()), trio.open_nursery() as nursery:
             if others is not None:
                 nursery.start_soon(others.answer, lambda: served.current[1])
             report_stale = partial(service.ledger.figures.set, "trigate_stored_keys_stale_seconds")
@@ -328,13 +327,13 @@ async def serve_config(
 
 
 @contextlib.asynccontextmanager
-async def _raise_step_errors(steps: "StepSet | None") -> AsyncIterator[None]:
-    """Raise the ``ConfigError`` of a step that could not start, instead of the server's error about its app."""
+async def _raise_start_errors(features: Collection[Running]) -> AsyncIterator[None]:
+    """Raise the ``ConfigError`` of a feature that could not start, instead of the server's error about its app."""
     try:
         yield
     except BaseExceptionGroup:
-        if steps is not None and steps.failed is not None:
-            raise steps.failed from None
+        for error in filter(None, (running.start_error for running in features)):
+            raise error from None
         raise
 
 
@@ -413,9 +412,9 @@ async def _check_store(config: Config) -> None:
 async def _check_steps(config: Config, log: Log) -> None:
     """Load, open and close the steps once, for the same reason."""
     if value_of(config, "steps"):
-        from gateway.features.steps.feature import try_steps
+        from gateway.features.steps.feature import consequences, try_steps
 
-        messages.warn_of_steps(config, await try_steps(config), log)
+        messages.warn_of(consequences(config, await try_steps(config)), log)
 
 
 def _worker_command(config: Config, place: tuple[str | None, int | None], options: Options) -> list[str]:

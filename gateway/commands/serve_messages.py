@@ -4,8 +4,8 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import click
 
@@ -20,9 +20,6 @@ from gateway.config.settings import Remark
 from gateway.logs.setup import Log
 from gateway.routing.router import Router
 from gateway.serving.descriptors import descriptor_warning
-
-if TYPE_CHECKING:
-    from gateway.features.steps.feature import StepSet
 
 
 def announce_listeners(config: Config, listeners: Sequence[OpenListener]) -> None:
@@ -99,11 +96,9 @@ def warn_of_settings(config: Config, log: Log) -> None:
             warn_loudly(log, text)
 
 
-def warn_of_steps(config: Config, steps: "StepSet", log: Log) -> None:
-    """Warn of consequences of steps that the operator may not want."""
-    from gateway.features.steps.feature import consequences
-
-    for kind, text in consequences(config, steps):
+def warn_of(remarks: Iterable[tuple[Remark, str]], log: Log) -> None:
+    """Warn of consequences of a configuration that its operator may not want."""
+    for kind, text in remarks:
         if kind == "warning":
             warn_loudly(log, text)
 

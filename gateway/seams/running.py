@@ -15,17 +15,18 @@
    ``SECONDS_TO_END``. Requests that began earlier may still use a replaced ``Running``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 import trio
 
+from configfile.document import ConfigError
 from gateway.access.authentication import Authenticator
 from gateway.access.shares import Shares
 from gateway.allowances.allowances import Allowances
 from gateway.balancing.balancer import Balancer
-from gateway.config.settings import Config
+from gateway.config.settings import Config, Remark
 from gateway.conversations.background import Background, NoBackground
 from gateway.health.health import Health
 from gateway.ledger.ledger import Ledger
@@ -51,6 +52,13 @@ class Running:
     hooks: Hooks = NO_HOOKS
     has_tasks: bool = False
     """True if the kernel must call ``run``."""
+    remarks: Sequence[tuple[Remark, str]] = ()
+    """Consequences of the configuration that its operator may not want."""
+
+    @property
+    def start_error(self) -> ConfigError | None:
+        """The error with which ``run`` has prevented the start."""
+        return None
 
     @property
     def lasting(self) -> object:

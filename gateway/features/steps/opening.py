@@ -5,7 +5,9 @@ from typing import Any, Final
 
 import trio
 
+from configfile.document import ConfigError
 from gateway.config.settings import Config
+from gateway.features.steps.advice import consequences
 from gateway.features.steps.conversations import begin_checks, check_items, check_turns
 from gateway.features.steps.loading import load_steps
 from gateway.features.steps.sessions import OpenedSteps, admit_endpoint, admit_kept
@@ -62,8 +64,13 @@ class OpenSteps(OpenedSteps):
     def __init__(self, config: Config, ports: Ports, before: OpenedSteps | None) -> None:
         self.settings = steps_of(config)
         self.steps = load_steps(config, None if before is None else before.steps)
+        self.remarks = tuple(consequences(config, self.steps))
         self._store = ports.store
         self._is_reload = ports.is_reload
+
+    @property
+    def start_error(self) -> ConfigError | None:
+        return self.steps.failed
 
     def use(self) -> None:
         self.steps.begin()  # before those of the configuration before end
