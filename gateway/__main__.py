@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from gateway.commands.help import Command, Commands
 from gateway.commands.key_options import CONFIG as _CONFIG
 from gateway.commands.key_options import keys, login, me, people, takes_file, token
 from gateway.commands.load_options import APIS, NAMES, load
-from gateway.features.commands import feature_commands
+from gateway.features.order import ORDER
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 API = click.Choice(APIS)
@@ -146,8 +147,10 @@ def check(path: Path | None, no_env: bool, strict: bool, old: Path | None, no_st
     sys.exit(run(path, no_env, strict, imports_steps=not no_steps, **options))
 
 
-for _command in feature_commands():
-    main.add_command(_command)
+for _line in ORDER:
+    if _line.has_commands:
+        for _command in import_module(f"gateway.features.{_line.name}.interface").COMMANDS:
+            main.add_command(_command)
 
 
 @main.command(runs="explaining:explain", short_help="Show where a model's requests go, without sending one.")

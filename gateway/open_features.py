@@ -11,7 +11,7 @@ from configfile.secret_files import SecretFiles
 from gateway.config.loading import ConfigError
 from gateway.config.named_imports import import_named
 from gateway.config.settings import Config
-from gateway.features.order import FEATURES
+from gateway.features.order import features
 from gateway.seams.identify import ClientSource, OpenClientSource, OpenPeople, OpenRows
 from gateway.seams.running import SECONDS_TO_END, OpenFeature, Ports, Running
 from gateway.seams.secrets import OpenSecrets, SecretReader
@@ -26,7 +26,7 @@ NO_TEXTS: Final[Mapping[str, str]] = {}
 def open_features(config: Config, ports: Ports, before: Mapping[str, Running] = NOTHING_OPEN) -> Mapping[str, Running]:
     """Return the features of ``config`` by name, in their order. Changes nothing. Raises ``ConfigError``."""
     opened: dict[str, Running] = {}
-    for feature in FEATURES:
+    for feature in features():
         if feature.option and feature.option not in ports.options and feature.name not in before:
             continue
         if feature.opening and opened.keys() >= {*feature.needs} and feature.is_wanted(config):
@@ -41,7 +41,7 @@ def open_secrets(config: Config, texts: Mapping[str, str] = NO_TEXTS) -> SecretR
 
     Raises ``ConfigError`` as ``check_secrets`` does."""
     check_secrets(config)
-    return cast("OpenSecrets", import_named(next(one.secrets for one in FEATURES if one.secrets)))(config, texts)
+    return cast("OpenSecrets", import_named(next(one.secrets for one in features() if one.secrets)))(config, texts)
 
 
 def check_secrets(config: Config) -> None:
@@ -53,7 +53,7 @@ def check_secrets(config: Config) -> None:
 
 def can_read_secrets() -> bool:
     """Return whether a feature reads secrets in stores."""
-    return any(feature.secrets for feature in FEATURES)
+    return any(feature.secrets for feature in features())
 
 
 async def read_secrets(config: Config) -> SecretFiles:
@@ -65,16 +65,18 @@ async def read_secrets(config: Config) -> SecretFiles:
 
 def open_client_source(config: Config) -> ClientSource:
     """Return the clients that are stored. Raises ``ConfigError``."""
-    for feature in FEATURES:
+    for feature in features():
         if feature.client_source and feature.stores_clients(config):
-            rows = next((cast("OpenRows", import_named(one.client_rows)) for one in FEATURES if one.client_rows), None)
+            rows = next(
+                (cast("OpenRows", import_named(one.client_rows)) for one in features() if one.client_rows), None
+            )
             return cast("OpenClientSource", import_named(feature.client_source))(config, rows)
     return ClientSource()
 
 
 def with_people(config: Config, source: ClientSource, before: "People | None" = None) -> Config:
     """Return ``config`` with its people, who keep their state of ``before``."""
-    for feature in FEATURES:
+    for feature in features():
         if feature.people and feature.is_wanted(config):
             people = cast("OpenPeople", import_named(feature.people))(config, source, before)
             return attrs.evolve(config, people=people)

@@ -14,7 +14,7 @@ from gateway.config.clients import AcceptedKey, ClientKey
 from gateway.config.price_table import PriceTable
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
-from gateway.features import order  # noqa: F401 - it declares the keys of features
+from gateway.features.order import features
 from gateway.features.steps.feature import KINDS, StepSettings
 
 _KEYED: Final[Shape] = {"anyOf": [{"type": "string", "minLength": 1}, SECRET]}
@@ -70,6 +70,7 @@ def run() -> int:
 
 def schema() -> dict[str, Any]:
     """Return the schema of a whole file."""
+    features()  # with their keys
     found = json_schema.json_schema(Config, RULES)
     _add_kinds(found["$defs"])
     head = {"$schema": found["$schema"], "title": "trigate", "description": "The configuration of trigate."}

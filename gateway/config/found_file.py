@@ -19,7 +19,7 @@ from gateway.config.named_imports import import_named
 from gateway.config.own_providers import id_of
 from gateway.config.sign_ins import MODULES, is_of_vendor
 from gateway.config.urls import is_loopback
-from gateway.features.order import FEATURES
+from gateway.features.order import features
 from providers.catalog import providers as catalog
 
 _NOBODYS: Final = """
@@ -95,7 +95,7 @@ def check_found(content: Mapping[str, Any], variables: Variables, file: FilePath
             findings.wrong((*place, "sign_in"), _SIGNS_IN, advice)
     for place in _sign_in_paths(content):
         findings.wrong(place, _SIGNS_IN, advice)
-    for feature in FEATURES:
+    for feature in features():
         if feature.unsafe and feature.has_keys_in(content):
             for place, reason in import_named(feature.unsafe)(content):
                 findings.wrong(place, f"trigate found this file in the current directory, and {reason}", advice)

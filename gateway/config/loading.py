@@ -45,7 +45,7 @@ from gateway.config.ratelimits import build_header_limits, build_ratelimits
 from gateway.config.routes import build_aliases
 from gateway.config.settings import Config, KeyDigest, Trust
 from gateway.config.state_storage import KEEPING_KEYS, build_state_storage, is_storage_in_doubt
-from gateway.features.order import FEATURES
+from gateway.features.order import features
 from streams.timeouts import Timeouts
 
 __all__ = [
@@ -61,6 +61,8 @@ __all__ = [
     "load",
     "users_file",
 ]  # fmt: skip
+
+features()  # adds their keys to the classes above
 
 FILE_NAMES = ("trigate.yaml", "config.yaml", "plano_config.yaml")
 FILE_VARIABLE = "TRIGATE_CONFIG"
@@ -376,7 +378,7 @@ def _build_config(
 def _build_features(config: Config, building: Building) -> Config:
     """Return ``config`` with the keys of features completed that the file has."""
     given = building.findings.given_attributes(())
-    for feature in FEATURES:
+    for feature in features():
         if feature.build and (feature.has_keys_in(given) or feature.is_wanted(config)):
             build: BuildKeys = import_named(feature.build)
             config = build(config, building)

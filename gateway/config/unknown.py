@@ -22,7 +22,7 @@ from gateway.config.model_entry import ModelEntry
 from gateway.config.named_imports import import_named
 from gateway.config.settings import Config
 from gateway.config.state_storage import StateStorage
-from gateway.features.order import FEATURES
+from gateway.features.order import features
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
 
@@ -371,7 +371,7 @@ INSTEAD: Final = (
 
 def _rows_of_features() -> Iterator[Instead]:
     """Yield the advice of features, in their modules named ``advice``."""
-    for feature in FEATURES:
+    for feature in features():
         if feature.advice:
             yield from import_named(feature.advice)
 

@@ -1,56 +1,58 @@
 """The order of the features: the only module that lists them.
 
 The order is a decision about security: who may see a text before it is hidden, and who may stop a request before money
-is reserved. Hooks run in it, and features end in reverse. Each row has the reason of its place."""
+is reserved. Hooks run in it, and features end in reverse. To remove a feature, delete its folder and its line."""
 
-from typing import Final
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from configfile.keys import add_part
-from gateway.features.admin.feature import FEATURE as ADMIN
-from gateway.features.answer_cache.feature import FEATURE as ANSWER_CACHE
-from gateway.features.cache_acts.feature import FEATURE as CACHE_ACTS
-from gateway.features.files.feature import FEATURE as FILES
-from gateway.features.kept_ledger.feature import FEATURE as KEPT_LEDGER
-from gateway.features.live_view.feature import FEATURE as LIVE_VIEW
-from gateway.features.mcp.feature import FEATURE as MCP
-from gateway.features.metrics.feature import FEATURE as METRICS
-from gateway.features.model_lists.feature import FEATURE as MODEL_LISTS
-from gateway.features.other_endpoints.feature import FEATURE as OTHER_ENDPOINTS
-from gateway.features.people.feature import CALLS as PEOPLE_CALLS
-from gateway.features.people.feature import CONSOLE
-from gateway.features.people.feature import FEATURE as PEOPLE
-from gateway.features.prompt_caches.feature import FEATURE as PROMPT_CACHES
-from gateway.features.realtime.feature import FEATURE as REALTIME
-from gateway.features.recording.feature import FEATURE as RECORDING
-from gateway.features.request_members.feature import FEATURE as REQUEST_MEMBERS
-from gateway.features.secret_stores.feature import FEATURE as SECRET_STORES
-from gateway.features.steps.feature import FEATURE as STEPS
-from gateway.features.tracing.feature import FEATURE as TRACING
-from gateway.seams.feature import Feature
+if TYPE_CHECKING:
+    from gateway.seams.feature import Feature
 
-FEATURES: Final[tuple[Feature, ...]] = (
-    SECRET_STORES,
-    ADMIN,
-    PEOPLE,
-    PEOPLE_CALLS,
-    CONSOLE,
-    STEPS,
-    REQUEST_MEMBERS,
-    CACHE_ACTS,
-    ANSWER_CACHE,
-    PROMPT_CACHES,
-    RECORDING,
-    METRICS,
-    TRACING,
-    LIVE_VIEW,
-    KEPT_LEDGER,
-    MODEL_LISTS,
-    OTHER_ENDPOINTS,
-    FILES,
-    MCP,
-    REALTIME,
+
+class OrderLine(NamedTuple):
+    """A feature: the ``name`` of its folder, and the ``reason`` of its place.
+
+    With commands, its module ``interface`` has them as ``COMMANDS``. ``trigate --help`` imports this module, so it
+    imports little."""
+
+    name: str
+    reason: str
+    has_commands: bool = False
+
+
+ORDER: Final[tuple[OrderLine, ...]] = (
+    OrderLine("secret_stores", "its place does not matter: it supplies keys of providers, and sees no request"),
+    OrderLine("admin", "before people, who use its tables and its way to serve calls"),
+    OrderLine("people", "first of those that identify clients"),
+    OrderLine("people.api", "after people; the HTTP API has these calls without issuers, too"),
+    OrderLine("people.console", "after people, who sign in for its pages"),
+    OrderLine("steps", "before all features that read or send texts: they get what the steps leave", has_commands=True),
+    OrderLine("request_members", "before the features that edit each attempt: it edits what the client sent"),
+    OrderLine("cache_acts", "after the features that change texts: its marks count what is sent"),
+    OrderLine("answer_cache", "after the features that change a request: requests must be equal for the provider"),
+    OrderLine("prompt_caches", "after all features that change what is sent: it compares what providers get"),
+    OrderLine("recording", "first of the observers: it writes down what the others only count"),
+    OrderLine("metrics", "among the observers, whose order does not matter"),
+    OrderLine("tracing", "after the metrics, which count its lost spans"),
+    OrderLine("live_view", "among the observers, whose order does not matter"),
+    OrderLine("kept_ledger", "after the observers: it stores what is settled", has_commands=True),
+    OrderLine("model_lists", "among the routes, whose order does not matter"),
+    OrderLine("other_endpoints", "among the routes, whose order does not matter"),
+    OrderLine("files", "among the routes, whose order does not matter"),
+    OrderLine("mcp", "among the routes, whose order does not matter"),
+    OrderLine("realtime", "among the routes, whose order does not matter"),
 )
 
-for _feature in FEATURES:
-    for _keys in _feature.keys:
-        add_part(_keys.place, _keys.keys)
+
+@cache
+def features() -> "tuple[Feature, ...]":
+    """Return the rows of the features in their order. The first call adds their keys to the configuration."""
+    from configfile.keys import add_part
+
+    found = tuple(cast("Feature", import_module(f"gateway.features.{one.name}.feature").FEATURE) for one in ORDER)
+    for feature in found:
+        for keys in feature.keys:
+            add_part(keys.place, keys.keys)
+    return found

@@ -34,7 +34,6 @@ class Feature:
     """The row of a feature, which the kernel knows before it imports the feature.
 
     - ``name``: that of its folder
-    - ``place``: the reason for its place in the order, for maintainers
     - ``opening``: ``module:function``, an ``OpenFeature``; imported only if ``is_wanted``
     - ``keys``: its keys in the configuration
     - ``build``: ``module:function``, a ``BuildKeys`` that checks them; imported only if one of them is in the root, or
@@ -50,7 +49,6 @@ class Feature:
     - ``stores_clients``: whether a configuration may have stored clients"""
 
     name: str
-    place: str
     opening: str = ""
     is_wanted: Wanted = always
     needs: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ import pytest
 from gateway.exchange.service import Service
 from gateway.features.live_view import ended
 from gateway.features.metrics import metrics
-from gateway.features.order import FEATURES
+from gateway.features.order import features
 from gateway.request import rejections
 from gateway.shared.tables import SharedTables
 from tests.support.endpoint_provider import EndpointProvider, ReceivedRequest, ScriptedAnswer, endpoint_provider
@@ -251,7 +251,7 @@ def test_everything_that_requests_share_has_a_row(owner, rows):
 
 
 def test_every_feature_has_a_row():
-    assert {feature.name for feature in FEATURES if feature.opening} <= set(ROWS_OF_FEATURES)
+    assert {feature.name for feature in features() if feature.opening} <= set(ROWS_OF_FEATURES)
     assert {*ROWS_OF_FEATURES.values()} - {SETTINGS} <= set(rows_of_the_page())
 
 

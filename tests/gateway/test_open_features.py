@@ -9,7 +9,7 @@ from tests.support.quick_yaml import dump_yaml
 
 @pytest.mark.parametrize("command", [["check", "--secrets"], ["doctor", "--config"]])
 def test_a_secret_in_a_store_is_a_mistake_if_no_feature_reads_it(monkeypatch, tmp_path, command):
-    monkeypatch.setattr("gateway.open_features.FEATURES", ())
+    monkeypatch.setattr("gateway.open_features.features", tuple)
     key = {"vault": "secret/trigate#openai"}
     vault = {"url": "http://127.0.0.1:9", "token": "t"}
     content = config([provider("openai/up", "http://127.0.0.1:9", key=key)], secret_stores={"vault": vault})

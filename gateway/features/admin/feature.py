@@ -13,7 +13,6 @@ def _can_store_clients(config: Config) -> bool:
 
 FEATURE: Final = Feature(
     "admin",
-    "before people, who use its tables and its way to serve calls",
     "gateway.features.admin.opening:open_admin",
     client_source="gateway.features.admin.storage:open_keys",
     stores_clients=_can_store_clients,

@@ -23,7 +23,6 @@ def is_wanted(config: Config) -> bool:
 
 FEATURE: Final = Feature(
     "answer_cache",
-    "after the features that change a request: equal requests must be equal for the provider, too",
     "gateway.features.answer_cache.opening:open_cache",
     is_wanted,
     keys=(Keys(Config, AnswerCacheKeys), Keys(Route, NameCacheKeys), Keys(ClientRights, ClientCacheKeys)),

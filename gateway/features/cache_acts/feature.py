@@ -17,7 +17,6 @@ def is_wanted(config: Config) -> bool:
 
 FEATURE: Final = Feature(
     "cache_acts",
-    "after the features that change texts: its marks count what is sent",
     "gateway.features.cache_acts.opening:open_cache_acts",
     is_wanted,
     keys=(Keys(ModelEntry, EntryCacheKeys), Keys(Config, PlanoCacheKeys)),

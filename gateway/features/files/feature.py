@@ -6,6 +6,5 @@ from gateway.seams.feature import Feature
 
 FEATURE: Final = Feature(
     "files",
-    "among the routes, whose order does not matter",
     "gateway.features.files.routes:open_files",
 )

@@ -44,7 +44,6 @@ async def answer_usage(
 
 FEATURE: Final = Feature(
     "kept_ledger",
-    "after the observers that may hold an exchange: it stores what is settled",
     "gateway.features.kept_ledger.opening:open_kept_ledger",
     is_wanted,
 )

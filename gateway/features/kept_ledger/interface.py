@@ -131,4 +131,4 @@ def reconcile(**_: Any) -> None:
 
 
 COMMANDS: Final = (costs, cache, reconcile)
-"""The commands for ``gateway.features.commands``."""
+"""The commands of the feature."""

@@ -10,7 +10,6 @@ __all__ = ["FEATURE", "LiveViewKeys"]
 
 FEATURE: Final = Feature(
     "live_view",
-    "among the observers, whose order does not matter",
     "gateway.features.live_view.pages.routes:open_live_view",
     keys=(Keys(Config, LiveViewKeys),),
 )

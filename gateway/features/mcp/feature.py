@@ -6,6 +6,5 @@ from gateway.seams.feature import Feature
 
 FEATURE: Final = Feature(
     "mcp",
-    "among the routes, whose order does not matter",
     "gateway.features.mcp.routes:open_mcp",
 )

@@ -16,7 +16,6 @@ def _are_on(config: Config) -> bool:
 
 FEATURE: Final = Feature(
     "metrics",
-    "among the observers, whose order does not matter",
     "gateway.features.metrics.opening:open_running_metrics",
     _are_on,
     keys=(Keys(Config, MetricsKeys),),

@@ -6,6 +6,5 @@ from gateway.seams.feature import Feature
 
 FEATURE: Final = Feature(
     "model_lists",
-    "among the routes, whose order does not matter",
     "gateway.features.model_lists.opening:open_model_lists",
 )

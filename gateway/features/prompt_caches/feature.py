@@ -15,7 +15,6 @@ def is_wanted(config: Config) -> bool:
 
 FEATURE: Final = Feature(
     "prompt_caches",
-    "after all features that change what is sent: it compares what providers get",
     "gateway.features.prompt_caches.opening:open_prompt_caches",
     is_wanted,
     keys=(Keys(Config, PromptCacheKeys),),

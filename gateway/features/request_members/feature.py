@@ -29,7 +29,6 @@ def edits_of(config: Config) -> "BeginEdits":
 
 FEATURE = Feature(
     "request_members",
-    "It edits what the client sent, and other features edit the result for each attempt.",
     "gateway.features.request_members.opening:open_request_members",
     is_wanted,
     keys=tuple(Keys(place, RequestKeys) for place in (ModelEntry, Route, ClientGroup, ClientKey)),

@@ -14,7 +14,6 @@ def is_wanted(config: Config) -> bool:
 
 FEATURE: Final = Feature(
     name="secret_stores",
-    place="no place matters: it supplies keys of providers, and sees no request",
     opening="gateway.features.secret_stores.keeping:open_stored_keys",
     is_wanted=is_wanted,
     keys=(Keys(Config, SecretStoreKeys),),

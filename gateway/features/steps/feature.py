@@ -58,7 +58,6 @@ def opened_steps(features: "Mapping[str, Running]") -> "StepSet | None":
 
 FEATURE: Final = Feature(
     "steps",
-    "before all features that read or send texts: they get what the steps leave",
     "gateway.features.steps.opening:open_steps",
     is_wanted,
     keys=(Keys(Config, StepKeys),),

@@ -58,4 +58,4 @@ def try_steps(**_: Any) -> None:
 
 
 COMMANDS: Final = (steps,)
-"""The commands for ``gateway.features.commands``."""
+"""The commands of the feature."""

@@ -12,7 +12,6 @@ _SETTINGS: Final = "gateway.features.tracing.settings"
 
 FEATURE: Final = Feature(
     "tracing",
-    "after the metrics, which it adds a count of lost spans to",
     keys=(Keys(Config, TracingKeys),),
     build=f"{_SETTINGS}:build_tracing",
     advice=f"{_SETTINGS}:ADVICE",
