@@ -117,13 +117,6 @@ def round_items(api: Api, number: int, text: str) -> list[dict[str, Any]]:
             ]
 
 
-HISTORY: dict[Api, str] = {
-    "messages": "messages", "converse": "messages", "chat": "messages", "responses": "input", "gemini": "contents",
-    "interactions": "input",
-}  # fmt: skip
-"""The member with the messages."""
-
-
 def request_of(
     api: Api, rounds: int, *, system: str = SYSTEM, tools: list[dict[str, Any]] | None = None
 ) -> dict[str, Any]:

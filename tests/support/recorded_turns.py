@@ -8,8 +8,13 @@ from typing import Any
 import pytest
 
 from streams.events import Api
-from tests.support.cached_prompts import HISTORY
 from tests.support.recorded_requests import Request, requests
+
+HISTORY: dict[Api, str] = {
+    "messages": "messages", "converse": "messages", "chat": "messages", "responses": "input", "gemini": "contents",
+    "interactions": "input",
+}  # fmt: skip
+"""The member with the messages."""
 
 _IDS = frozenset({"id", "call_id", "tool_use_id", "tool_call_id"})
 _MARKS = frozenset({"cache_control"})

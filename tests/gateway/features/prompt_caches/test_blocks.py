@@ -10,8 +10,9 @@ from gateway.features.prompt_caches.positions import continue_prompt, each_ancho
 from gateway.features.prompt_caches.prompt_blocks import HEAD, TAIL
 from gateway.features.prompt_caches.prompts import PromptDigest
 from streams.events import APIS
-from tests.support.cached_prompts import HISTORY, KEY, read, request_of, row_of, tool_of, user_item
+from tests.support.cached_prompts import KEY, read, request_of, row_of, tool_of, user_item
 from tests.support.each_row import each_row
+from tests.support.recorded_turns import HISTORY
 
 _PATHS = {
     "messages": ("tools[3]", "system[0]", "messages[2].content[0]"),

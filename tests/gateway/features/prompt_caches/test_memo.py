@@ -14,9 +14,10 @@ from gateway.features.prompt_caches.packing import pack
 from gateway.features.prompt_caches.prompts import PromptDigest
 from providers.catalog.prompt_caching import ROWS, CachingRow
 from streams.events import APIS
-from tests.support.cached_prompts import HISTORY, read, request_of, user_item
+from tests.support.cached_prompts import read, request_of, user_item
 from tests.support.each_row import each_row
 from tests.support.examples import examples
+from tests.support.recorded_turns import HISTORY
 
 
 def _facts(prompt: PromptDigest) -> tuple[Any, ...]:

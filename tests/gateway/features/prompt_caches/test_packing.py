@@ -7,8 +7,9 @@ from gateway.features.prompt_caches.packing import LARGEST, pack, unpack
 from gateway.features.prompt_caches.positions import boundary_positions, each_anchor, lookup_positions
 from gateway.features.prompt_caches.prompts import PromptDigest
 from streams.events import APIS
-from tests.support.cached_prompts import HISTORY, KEY, read, request_of, row_of, tool_of, user_item
+from tests.support.cached_prompts import KEY, read, request_of, row_of, tool_of, user_item
 from tests.support.each_row import each_row
+from tests.support.recorded_turns import HISTORY
 
 MARKER = "zanzibar-7731-secret-marker"
 

@@ -10,8 +10,9 @@ from gateway.features.prompt_caches.situations import CacheScope
 from gateway.features.prompt_caches.values import header_of
 from streams.events import APIS
 from tests.support.cache_turns import CacheTurns
-from tests.support.cached_prompts import HISTORY, SYSTEM, request_of, round_items, row_of, tool_of, user_item
+from tests.support.cached_prompts import SYSTEM, request_of, round_items, row_of, tool_of, user_item
 from tests.support.each_row import each_row
+from tests.support.recorded_turns import HISTORY
 
 _NAMES = ("read_file", "write_file", "run_command", "search", "list_files")
 _WITH_MARKS = ("messages", "converse")

@@ -8,9 +8,16 @@ import pytest
 
 from gateway.features.prompt_caches.differences import first_difference
 from tests.support.cache_turns import CacheTurns
-from tests.support.cached_prompts import HISTORY, read, row_of
+from tests.support.cached_prompts import read, row_of
 from tests.support.recorded_requests import Request, requests
-from tests.support.recorded_turns import answer_positions, conversations, program_names, ten_turns, without_marks
+from tests.support.recorded_turns import (
+    HISTORY,
+    answer_positions,
+    conversations,
+    program_names,
+    ten_turns,
+    without_marks,
+)
 
 
 @pytest.mark.sample(7, by="turns")

@@ -13,8 +13,9 @@ from gateway.features.prompt_caches.prompts import PromptDigest
 from gateway.features.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
 from gateway.features.prompt_caches.verdicts import judge
 from streams.events import Usage
-from tests.support.cached_prompts import HISTORY, SYSTEM, TOOL_NAMES, read, request_of, row_of, tool_of, user_item
+from tests.support.cached_prompts import SYSTEM, TOOL_NAMES, read, request_of, row_of, tool_of, user_item
 from tests.support.imitated_caches import PromptCaches
+from tests.support.recorded_turns import HISTORY
 
 _MODELS: Final = {
     "messages": "cache/anthropic", "converse": "cache/bedrock", "responses": "cache/openai-5.6", "chat": "cache/openai",

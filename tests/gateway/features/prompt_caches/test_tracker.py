@@ -15,8 +15,9 @@ from gateway.ledger.prompt_cache import CacheVerdict
 from providers.catalog.prices import price_of
 from providers.catalog.prompt_caching import caching_row
 from streams.events import APIS, Usage
-from tests.support.cached_prompts import HISTORY, SYSTEM, request_of, row_of, user_item
+from tests.support.cached_prompts import SYSTEM, request_of, row_of, user_item
 from tests.support.each_row import each_row
+from tests.support.recorded_turns import HISTORY
 from tests.support.set_clock import SetClock
 
 MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -15,9 +15,10 @@ from gateway.features.prompt_caches.verdicts import judge
 from providers.catalog.prompt_caching import CachingRow, caching_row
 from streams.events import APIS, Usage
 from tests.support.cache_turns import CacheTurns, as_parent
-from tests.support.cached_prompts import HISTORY, SYSTEM, read, request_of, row_of, user_item
+from tests.support.cached_prompts import SYSTEM, read, request_of, row_of, user_item
 from tests.support.each_row import each_row
 from tests.support.examples import examples
+from tests.support.recorded_turns import HISTORY
 
 
 def _with_clock(api: str, rounds: int, minute: int) -> dict[str, Any]:

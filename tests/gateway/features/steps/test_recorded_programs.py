@@ -7,9 +7,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.cached_prompts import HISTORY
 from tests.support.harness import provider
-from tests.support.recorded_turns import conversations, program_names, ten_turns
+from tests.support.recorded_turns import HISTORY, conversations, program_names, ten_turns
 from tests.support.step_gateway import step_gateway
 from tests.support.upstreams import Script
 from tests.support.wire_clients import text_of
