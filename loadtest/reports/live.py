@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
 import trio
 
 from loadtest.figures.measures import format_duration, format_number
-from loadtest.reports.text import COUNTED, describe_counts, describe_load, describe_overhead, measure_rows, text_table
+from loadtest.reports.text import describe_counts, describe_load, describe_overhead, measure_rows, text_table
 from loadtest.run.running import ActiveRun
 
 if TYPE_CHECKING:
@@ -68,14 +68,8 @@ def describe_phase(running: ActiveRun) -> str:
 
 def status_line(running: ActiveRun) -> str:
     """Return the state of a run in one line."""
-    tally, lag = running.result.tally, running.result.overhead.lag
-    ttft = tally.measures["ttft"]
-    times = f"p50 {format_duration(ttft.percentile(50))} p99 {format_duration(ttft.percentile(99))}"
-    first = f", first token {times}" if ttft.count else ""
-    return (
-        f"{describe_phase(running)}, {running.in_flight} under way, {tally.counts['whole']} whole, "
-        f"{tally.counts['errors']} {COUNTED['errors']}{first}, lag p99 {format_duration(lag.percentile(99))}"
-    )
+    counts, lag = describe_counts(running.result.tally), running.result.overhead.lag.percentile(99)
+    return f"{describe_phase(running)}, {running.in_flight} under way, {counts}, lag p99 {format_duration(lag)}"
 
 
 def status_table(running: ActiveRun) -> "Group":

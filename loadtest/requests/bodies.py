@@ -19,7 +19,6 @@ _VERSION: Final = "2023-06-01"
 # Placeholders in a body that is encoded once. Each request replaces them.
 _PROMPT: Final = "\N{SYMBOL FOR SUBSTITUTE}"
 _LIMIT: Final = 918273645
-_PLACEHOLDERS: Final = re.compile(f"{_PROMPT}|{_LIMIT}".encode())
 
 
 def request_path(url: str, api: Api, model: str, *, stream: bool) -> str:
@@ -51,20 +50,15 @@ def request_headers(api: Api, key: str | None) -> tuple[tuple[str, str], ...]:
 
 
 class Bodies:
-    """The bodies of made prompts, assembled from encoded JSON in a microsecond."""
+    """The bodies of made prompts, made of one that is encoded once."""
 
     def __init__(self, plan: LoadPlan) -> None:
-        body = msgspec.json.encode(_write_body(plan))
-        self._pieces = _PLACEHOLDERS.split(body)
-        self._marks = _PLACEHOLDERS.findall(body)
+        self._template = msgspec.json.encode(_write_body(plan))
 
     def make_body(self, prompt: str, output: int) -> bytes:
         """Return the body with this prompt and limit of the answer."""
-        text = msgspec.json.encode(prompt)[1:-1]
-        found = [self._pieces[0]]
-        for mark, piece in zip(self._marks, self._pieces[1:], strict=True):
-            found += (text if mark == _PROMPT.encode() else b"%d" % output, piece)
-        return b"".join(found)
+        limited = self._template.replace(b"%d" % _LIMIT, b"%d" % output)
+        return limited.replace(_PROMPT.encode(), msgspec.json.encode(prompt)[1:-1])
 
 
 def _write_body(plan: LoadPlan) -> dict[str, Any]:

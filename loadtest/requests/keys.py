@@ -48,17 +48,17 @@ def _provider_variable(url: str) -> str | None:
 
 def describe_key(url: str, found: Credential) -> str:
     """Describe the key that the target at ``url`` gets, for the user."""
-    where = mask_url(url)
     if found.value:
         why = "" if found.is_chosen else ", because this is the provider's own host"
-        return f"{where}: using the key in ${found.variable}{why}"
+        return f"{mask_url(url)}: using the key in ${found.variable}{why}"
     missing = f", because ${found.variable} is not set" if found.variable else ""
-    return f"{where}: sending no key{missing} (--key-env NAME sends the key in $NAME)"
+    return f"{mask_url(url)}: sending no key{missing} (--key-env NAME sends the key in $NAME)"
 
 
 def key_advice(found: Credential) -> str:
     """Return advice on a rejected key."""
-    gateway = f"a gateway needs one of its client keys, often in ${GATEWAY_KEY}"
-    if found.value:
-        return f"the server rejects the key in ${found.variable}: give another variable with --key-env; {gateway}"
-    return f"the load sent no key: give the variable with the key with --key-env; {gateway}"
+    why = f"the server rejects the key in ${found.variable}" if found.value else "the load sent no key"
+    return (
+        f"{why}: give the variable with the right key with --key-env; a gateway needs one of its client keys, often in "
+        f"${GATEWAY_KEY}"
+    )

@@ -47,7 +47,7 @@ def test_the_used_key_is_described_with_advice_on_refusals():
         ("https://api.openai.com", None, ENVIRONMENT, "$OPENAI_API_KEY, because this is the provider's own host",
          "the server rejects the key in $OPENAI_API_KEY"),
         ("http://h:1", "MINE", ENVIRONMENT, "http://h:1: using the key in $MINE",
-         "the server rejects the key in $MINE: give another variable"),
+         "the server rejects the key in $MINE: give the variable"),
         ("http://h:1?key=sk-secret", None, {}, "http://h:1?key=***", "the load sent no key"),
     ]:  # fmt: skip
         with case((url, key_env, env, said, advised)):
