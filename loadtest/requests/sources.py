@@ -61,7 +61,10 @@ class MadePrompts:
         """Return the mark, and ``words`` from the position ``start`` of the pool."""
         mark = blake2b(f"{self._mark} {number}".encode(), digest_size=5).hexdigest()
         pool = _text_pool()
-        return " ".join([f"{mark}:", *(pool[start:] + pool * (words // _WORDS + 1))[:words]])
+        found = [f"{mark}:", *pool[start : start + words]]
+        while len(found) <= words:
+            found += pool[: words + 1 - len(found)]
+        return " ".join(found)
 
 
 class FileBodies:
