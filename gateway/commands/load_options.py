@@ -13,6 +13,8 @@ APIS: Final = ("chat", "messages", "responses", "gemini", "converse", "interacti
 NAMES: Final = f"{', '.join(APIS[:-1])} or {APIS[-1]}"
 
 _FILE: Final = click.Path(path_type=Path)
+_COUNT: Final = click.IntRange(1, 10**6)
+_RATE: Final = click.FloatRange(0, 10**6, min_open=True)
 
 
 def _option(*names: str, **more: Any) -> click.Option:
@@ -30,23 +32,23 @@ _OPTIONS: Final = [
             help="Send the bodies in FILE, one per line, instead of made prompts."),
     _option("--key-env", metavar="NAME",
             help="The variable with the API key; default: the usual one, for a provider's own host."),
-    _option("--rate", type=float, metavar="N", help="Start N requests per second, even if the server is slow."),
+    _option("--rate", type=_RATE, metavar="N", help="Start N requests per second, even if the server is slow."),
     _option("--poisson", is_flag=True, help="Start them at random times, as independent clients do."),
-    _option("--concurrency", type=int, metavar="N",
+    _option("--concurrency", type=_COUNT, metavar="N",
             help="Run N clients; each sends its next request after a response. Default: 1."),
     _option("--seconds", metavar="TIME", help="How long to start measured requests; default: 30."),
-    _option("-n", "--count", type=int, metavar="COUNT", help="Stop after COUNT measured requests."),
+    _option("-n", "--count", type=_COUNT, metavar="COUNT", help="Stop after COUNT measured requests."),
     _option("--warmup", metavar="TIME", help="Send load for TIME before measuring; default: 0."),
     _option("--timeout", metavar="TIME", help="The longest time for one exchange; default: 300."),
     _option("--leave", metavar="SHARE:AFTER",
             help="Let this share of clients disconnect, such as 10%:2s or 10%:20tokens."),
-    _option("--rounds", type=int, metavar="N",
+    _option("--rounds", type=_COUNT, metavar="N",
             help="Alternate between two servers in N rounds; default: 10 with two servers."),
     _option("--slo", multiple=True, metavar="OBJECTIVES",
             help="What a good answer needs, such as ttft<500ms,gap.p95<50ms,duration<30s."),
     _option("--find-rate", is_flag=True,
             help="Find the highest rate at which 99% of answers meet --slo, or no --fail-if is true."),
-    _option("--max-rate", type=float, metavar="N", help="The highest rate to try."),
+    _option("--max-rate", type=_RATE, metavar="N", help="The highest rate to try."),
     _option("--fail-if", multiple=True, metavar="CONDITION",
             help="Exit with 1 if the condition is true, such as ttft.p95>500ms or errors>0."),
     _option("--json", type=_FILE, metavar="FILE", help="Write the report as JSON; - prints it."),

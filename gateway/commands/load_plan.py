@@ -1,4 +1,4 @@
-"""Builds the plan of ``trigate load`` from its command line, and reports all mistakes together."""
+"""Builds the plan of ``trigate load`` from its command line."""
 
 import math
 import re
@@ -18,7 +18,7 @@ from loadtest.requests.sources import FileBodies
 
 ROUNDS: Final = 10
 """The rounds of a comparison, if the user gives none."""
-MOST: Final = 10**6  # requests a second, clients, and tokens
+MOST: Final = 10**6  # tokens
 
 _TARGET: Final = re.compile(r"(?:([\w.-]+)=)?(https?://.+)")
 _NO_SCHEME: Final = re.compile(r"([\w.-]+=)?([\w.-]+(?::\d+)?(?:/.*)?)")
@@ -41,60 +41,51 @@ def _read_lengths(value: str) -> Lengths:
 
 
 def _read_leaving(value: str) -> Leaving:
-    wrong = Wrong(describe(value), "expected a share and a time or tokens, such as 10%:2s or 10%:20tokens")
-    found = re.fullmatch(r"\s*(\d{1,3}(?:\.\d+)?)\s*%\s*:\s*(\S.*?)\s*", value)
-    if found is None or not 0 < float(found[1]) <= 100:
-        raise wrong
-    share = float(found[1]) / 100
-    if tokens := re.fullmatch(r"([1-9]\d{0,6})\s*tokens?", found[2]):
-        return Leaving(share, tokens=int(tokens[1]))
+    found = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)%:(?:([1-9]\d{0,6}) ?tokens?|(.+))", value.strip())
     try:
-        return Leaving(share, seconds=read_positive_duration(found[2]))
+        if found is not None and 0 < float(found[1]) <= 100:
+            share = float(found[1]) / 100
+            return (
+                Leaving(share, tokens=int(found[2])) if found[2] else Leaving(share, read_positive_duration(found[3]))
+            )
     except Wrong:
-        raise wrong from None
+        pass
+    raise Wrong(describe(value), "expected a share and a time or tokens, such as 10%:2s or 10%:20tokens")
 
 
 def _read_warmup(value: str) -> float:
     return 0.0 if value.strip() == "0" else read_positive_duration(value)
 
 
-def _read_number(value: float) -> float:
-    if not 0 < value <= MOST:
-        raise Wrong(describe(value), f"expected a number above 0 and at most {MOST}")
-    return value
-
-
-_READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "prompt": _read_lengths, "output": _read_lengths, "leave": _read_leaving, "warmup": _read_warmup,
-    "seconds": read_positive_duration, "timeout": read_positive_duration, "rate": _read_number,
-    "max_rate": _read_number, "concurrency": _read_number, "count": _read_number, "rounds": _read_number,
-    "slo": parse_objectives,
-    "fail_if": parse_condition,
+_READERS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    "prompt": ("prompt", _read_lengths), "output": ("output", _read_lengths), "leave": ("leaving", _read_leaving),
+    "warmup": ("warmup", _read_warmup), "seconds": ("seconds", read_positive_duration),
+    "timeout": ("timeout", read_positive_duration),
 }  # fmt: skip
-_PLAN_NAMES: Final = {"leave": "leaving"}
+"""The attributes of the plan by option, and the functions that read their texts."""
 
+_TEXTS: Final[Mapping[str, Callable[[str], Any]]] = {"slo": parse_objectives, "fail_if": parse_condition}
+"""Options that the plan has as texts, and the functions that check them."""
 
-def option_name(name: str) -> str:
-    """Return the name of an option on the command line."""
-    return "-n" if name == "count" else f"--{name.replace('_', '-')}"
+_PLAIN: Final = ("stream", "poisson", "find_rate", "requests", "rate", "max_rate", "concurrency", "count", "rounds")
 
 
 # The plan
 
 
 def build_plan(options: Mapping[str, Any]) -> LoadPlan:
-    """Return the plan. Raises ``ConfigError`` with all mistakes."""
-    mistakes: list[Mistake] = []
-    values = _read_values(options, mistakes)
-    mistakes += [Mistake("", option_name(name), found, expected) for name, found, expected in _conflicts(options)]
-    try:
-        targets = _name_targets(options["targets"])
-    except ConfigError as error:
-        raise ConfigError((*mistakes, *error.mistakes)) from None
-    if mistakes:
-        raise ConfigError(tuple(mistakes))
-    for name in ("stream", "poisson", "find_rate", "slo", "fail_if", "requests"):
+    """Return the plan. Raises ``ConfigError``."""
+    values = {name: options[name] for name in _PLAIN if options[name] is not None}
+    for name, (attribute, read) in _READERS.items():
+        if options[name] is not None:
+            values[attribute] = _read_option(name, options[name], read)
+    for name, check in _TEXTS.items():
         values[name] = options[name]
+        for one in options[name]:
+            _read_option(name, one, check)
+    for name, found, expected in _conflicts(options):
+        raise input_error(_option_name(name), found, expected)
+    targets = _name_targets(options["targets"])
     if options["find_rate"]:
         values.setdefault("rate", min(1.0, options["max_rate"] or 1.0))
         values.setdefault("seconds", STEP)
@@ -110,18 +101,17 @@ def build_plan(options: Mapping[str, Any]) -> LoadPlan:
     return plan
 
 
-def _read_values(options: Mapping[str, Any], mistakes: list[Mistake]) -> dict[str, Any]:
-    """Return the values of the given options, and add their mistakes to ``mistakes``."""
-    values: dict[str, Any] = {}
-    for name, value in options.items():
-        if name not in _READERS or value is None:
-            continue
-        try:
-            for one in value if isinstance(value, tuple) else (value,):
-                values[_PLAN_NAMES.get(name, name)] = _READERS[name](one)
-        except Wrong as wrong:
-            mistakes.append(Mistake("", option_name(name), wrong.found, wrong.expected))
-    return values
+def _read_option(name: str, value: str, read: Callable[[str], Any]) -> Any:
+    """Return the value of an option. Raises ``ConfigError``."""
+    try:
+        return read(value)
+    except Wrong as wrong:
+        raise input_error(_option_name(name), wrong.found, wrong.expected) from None
+
+
+def _option_name(name: str) -> str:
+    """Return the name of an option on the command line."""
+    return "-n" if name == "count" else f"--{name.replace('_', '-')}"
 
 
 def _conflicts(options: Mapping[str, Any]) -> Sequence[tuple[str, str, str]]:
@@ -183,9 +173,7 @@ def _check_bodies(plan: LoadPlan) -> None:
         bodies = FileBodies(plan)
     except Wrong as wrong:
         raise input_error("--requests", wrong.found, wrong.expected) from None
-    often = plan.planned_requests / len(bodies)
-    repeated = f", each is sent about {often:.3g} times" if 1 < often < math.inf else ""
-    say(sentence(f"{plan.requests}: {len(bodies):,} bodies of {plan.api}{repeated}"))
+    say(sentence(f"{plan.requests}: {len(bodies):,} bodies of {plan.api}"))
 
 
 def describe_tokens(plan: LoadPlan) -> str:
