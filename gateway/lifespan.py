@@ -6,7 +6,6 @@ from typing import Final
 
 import trio
 
-from gateway.exchange.run_queries import has_provider_runs, query_provider_runs
 from gateway.exchange.service import Service
 from gateway.open_features import RunningFeatures
 from gateway.serving.http_app import App
@@ -33,10 +32,9 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
         with watching:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_summarise, service)
-                nursery.start_soon(service.pending_batches.run)
                 nursery.start_soon(service.health.prober.run, service.upstream)
-                if has_provider_runs(service):
-                    nursery.start_soon(query_provider_runs, service)
+                for kept in service.hooks.kept:
+                    nursery.start_soon(kept.query_runs, service)
 
     counters = service.allowances.counters
 
@@ -45,7 +43,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
             app.nursery.start_soon(counters.remote.run)
             await counters.remote.read_clock()  # periods begin by it
         await running.start(app.nursery, service.features)
-        await service.pending_batches.read()
         hashing = partial(trio.to_thread.run_sync, service.router.hash_keys, trio.from_thread.check_cancelled)
         app.nursery.start_soon(hashing)
         app.nursery.start_soon(observe)
@@ -62,8 +59,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
         if counters.remote is not None:
             await counters.remote.finish()
         await service.tracing.aclose()
-        with trio.CancelScope(shield=True):
-            await _close(service)
         if store is not None:
             app.nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
@@ -71,12 +66,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
 
     app.before_serving.append(begin)
     app.after_serving += (end, service.upstream.aclose)
-
-
-async def _close(service: Service) -> None:
-    """Close the stores that nothing needs after the last request."""
-    if service.inventory is not None:
-        await service.inventory.aclose()
 
 
 async def _summarise(service: Service) -> None:

@@ -30,7 +30,7 @@ def open_features(config: Config, ports: Ports, before: Mapping[str, Running] = 
         if feature.option and feature.option not in ports.options and feature.name not in before:
             continue
         if feature.opening and opened.keys() >= {*feature.needs} and feature.is_wanted(config):
-            ports = attrs.evolve(ports, opened=opened)
+            ports = attrs.evolve(ports, opened=dict(opened))  # a feature that keeps them must not be in a cycle
             open_feature = cast("OpenFeature", import_named(feature.opening))
             opened[feature.name] = open_feature(config, ports, before.get(feature.name))
     return opened

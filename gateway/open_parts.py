@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from configfile.keys import part_of
 from gateway.access.authentication import Authenticator
-from gateway.access.shares import Shares, UpstreamShare, storage_limits
+from gateway.access.shares import Shares, UpstreamShare
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.queue import Queueing
 from gateway.allowances.raises import Raises
 from gateway.config.loading import Config
-from gateway.config.state_storage import StateStorage
 from gateway.counters.counter import Counters
 from gateway.counters.open_counters import open_counters
 from gateway.features.live_view.feature import LiveViewKeys
@@ -20,9 +19,8 @@ from gateway.features.live_view.live import LiveView, NoLiveView, open_live_view
 from gateway.features.tracing.feature import TracingKeys
 from gateway.health.health import Health
 from gateway.health.states import SharedStates
-from gateway.kept_objects.inventory import MAX_BYTES, Inventory, MemoryInventory
 from gateway.ledger.ledger import Ledger
-from gateway.open_store import WORKERS_FILE, missing_package
+from gateway.open_store import missing_package
 from gateway.seams.identify import ClientSource
 from gateway.seams.observe import Observation, observation_of
 from gateway.serving.lifecycle import Lifecycle
@@ -145,22 +143,6 @@ def open_tracer(config: Config, ledger: Ledger) -> ExchangeTracer:
     if isinstance(tracing, Tracing):
         observation_of(ledger).observes.append(tracing.observe)
     return tracing
-
-
-def open_object_inventory(config: Config) -> Inventory | None:
-    """Return the inventory of files and other objects that providers store for clients.
-
-    Raises ``ImportError`` for a missing package."""
-    storage, workers_file = config.state_storage, os.environ.get(WORKERS_FILE)
-    if workers_file is None and (storage is None or storage.type == "memory"):
-        inventory: Inventory | None = MemoryInventory(max_bytes=(storage or StateStorage()).max_bytes or MAX_BYTES)
-    else:
-        from gateway.kept_objects.inventory_table import open_inventory
-
-        inventory = open_inventory(storage, workers_file)
-    if inventory is not None:
-        inventory.limit_owners(storage_limits(config))
-    return inventory
 
 
 def _open_counters(config: Config, shared: "SharedTables | None") -> Counters:

@@ -15,7 +15,6 @@ from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.service import Replaced, Service
 from gateway.features.steps.feature import opened_steps
-from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.open_features import open_features, with_people
 from gateway.open_parts import (
     max_chunk,
@@ -23,7 +22,6 @@ from gateway.open_parts import (
     open_configured_view,
     open_health,
     open_ledger,
-    open_object_inventory,
     open_observers,
     open_traced_texts,
     open_tracer,
@@ -92,7 +90,6 @@ def open_service(
         authenticator=authenticator,
         admission=Admission(config, authenticator, shares, RefusedKeys(ledger.audit.log_limited)),
         strict=config.strict,
-        websocket_idle=config.websocket_idle,
         check_streams=check_streams,
         store=store,
         background=NoBackground() if store is None else Background(store, ledger),
@@ -102,8 +99,6 @@ def open_service(
         balancer=balancer,
         live_view=open_configured_view(config, ledger),
         tracing=tracing,
-        accounts=AccountDirectory(config),
-        inventory=open_object_inventory(config),
         clients=clients,
         shared=shared,
     )
@@ -168,7 +163,7 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
     service.health.apply_config(config)
     return attrs.evolve(
         service, limits=config.limits,
-        keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
+        keep_alive=config.keep_alive, strict=config.strict, replaced=Replaced(),
         live_view=open_configured_view(config, service.ledger, service.live_view),
     )  # fmt: skip
 
@@ -181,7 +176,6 @@ def service_of_clients(config: Config, service: Service, secrets: SecretReader |
     admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)
     made = attrs.evolve(
         service, authenticator=authenticator, admission=admission, allowances=service.allowances.next(config),
-        accounts=AccountDirectory(config),
     )  # fmt: skip
     return with_features(config, made, secrets)
 
@@ -192,8 +186,6 @@ def use_clients(config: Config, service: Service, before: Service) -> None:
     service.upstream.set_share(UpstreamShare(config, service.admission.shares))
     if service.store is not None:
         service.store.limit_owners(storage_limits(config))
-    if service.inventory is not None:
-        service.inventory.limit_owners(storage_limits(config))
     raise_new_budgets(config, service.allowances, before.allowances)
     if service.finished is not None:
         service.finished.use(opened_steps(service.features), service.authenticator.find_group)

@@ -23,7 +23,6 @@ from gateway.app import app_of, parts_of, whole_app
 from gateway.config.changes import Change, changes, key_changes, without_restart_settings
 from gateway.config.loading import Config, ConfigError, load
 from gateway.config.settings import Trust
-from gateway.exchange.run_queries import has_provider_runs, query_provider_runs
 from gateway.exchange.service import Service
 from gateway.http.late_imports import import_all
 from gateway.http.offload import run_in_thread
@@ -74,8 +73,8 @@ class ReloadableApp:
         self._app = app_of(config, service)
         self._first.start_soon(partial(import_all, parts_of(config)))
         self._run_features(service)
-        if has_provider_runs(service):
-            self._first.start_soon(partial(query_provider_runs, service))
+        for kept in service.hooks.kept:
+            self._first.start_soon(partial(kept.query_runs, service))
         self._service.replaced.set()
         self._config, self._service = config, service
 

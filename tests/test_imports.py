@@ -81,17 +81,16 @@ ARROWS: Final = {
         routing serving shared stores streaming upstream""",
     "gateway.open_features": "config seams",
     "gateway.exchange": """
-        access allowances balancing config conversations health http kept_objects ledger logs providers.apis
-        providers.auth providers.catalog providers.errors providers.grammar providers.neutral request
+        access allowances balancing config conversations health http ledger logs providers.apis
+        providers.auth providers.errors providers.grammar providers.neutral request
         routing seams serving shared stores streaming telemetry upstream""",
     "gateway.endpoints": """
         access allowances config conversations exchange http ledger providers.apis providers.interactions
         providers.neutral providers.responses request routing seams serving stores""",
     "gateway.open_parts": """
-        access allowances config counters health kept_objects ledger open_store seams serving shared
-        telemetry upstream""",
+        access allowances config counters health ledger open_store seams serving shared telemetry upstream""",
     "gateway.open_service": """
-        access balancing config conversations exchange kept_objects open_features open_parts routing seams
+        access balancing config conversations exchange open_features open_parts routing seams
         serving shared sign_in stores""",
     "gateway.lifespan": "exchange open_features serving stores",
     "gateway.relay": """

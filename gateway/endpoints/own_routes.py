@@ -53,5 +53,7 @@ def own_routes(config: Config, service: Service) -> Iterator[HttpRoute]:
 
         yield from hosted_claude_routes(service)
     if config.websocket:
-        sockets = LateViews(("gateway.endpoints.websocket.connection",), "websocket_views", (service,))
+        sockets = LateViews(
+            ("gateway.endpoints.websocket.connection",), "websocket_views", (service, config.websocket_idle)
+        )
         yield HttpRoute("/v1/responses", sockets.view("responses"), (WEBSOCKET,))

@@ -5,7 +5,6 @@ With client keys, only ids recorded at their creation are queried: a provider kn
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Final
 from urllib.parse import quote
 
 import attrs
@@ -15,10 +14,8 @@ from gateway.conversations.provider_turn import find_storing_entry
 from gateway.endpoints.answers import Call
 from gateway.endpoints.plain_answers import PRIVATE
 from gateway.exchange.exchange import Exchange
-from gateway.exchange.kept_ids import client_id_replacer
 from gateway.exchange.planned import Form, PlannedRequest, as_prepared
 from gateway.exchange.service import Service
-from gateway.http.late_imports import load_module
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming
@@ -30,8 +27,6 @@ from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError
 from streams.events import Api
 
-_RUNS: Final = "gateway.exchange.provider_runs"
-
 
 class ProviderLookup:
     """The lookup of a turn of ``api`` at the configured providers that store its turns: a ``QueryProviders``."""
@@ -39,7 +34,6 @@ class ProviderLookup:
     def __init__(self, service: Service, api: Api) -> None:
         self._service = service
         self._api = api
-        self._may_bill_runs = service.inventory is not None and bool(CODECS[api].wire.running)
         self._by_entry = {target.entry.name: target for target in service.router.storing_targets(api)}
         self._storing_targets = tuple(_one_per_account(self._by_entry.values()))
 
@@ -61,36 +55,20 @@ class ProviderLookup:
             self._service.authenticator.check_credential(target.entry, client_request.credential)
             exchange = Exchange(self._service, self._api, client_request, call.scope, _record_of(call, target))
             try:
-                replace_ids = (
-                    client_id_replacer(self._service, call.owner, client_request.client)
-                    if self._service.accounts.changes_ids
-                    else None
-                )
-                planned = attrs.evolve(_forwarded_request(call, self._api, target, body), replace_ids=replace_ids)
-                if self._may_bill_runs:
-                    return await self._send_and_bill(call, exchange, planned, id)
-                return await _send(exchange, planned)
+                planned = _forwarded_request(call, self._api, target, body)
+                return await self._send(call, exchange, planned, id)
             except GatewayError as error:
                 if error.info.status != 404 and refusal is None:
                     refusal = partial(exchange.refuse, error.info)
         return None if refusal is None else refusal()
 
-    async def _send_and_bill(self, call: Call, exchange: Exchange, planned: PlannedRequest, id: str) -> Response:
-        """Send the ``planned`` request about the answer ``id``, and return the provider's response.
-
-        If the answer continued in the background, its end is billed. Raises ``GatewayError``."""
-        service, owner = self._service, call.owner
-        code = await load_module(_RUNS)
-        if planned.incoming.stream:
-            planned = attrs.evolve(planned, turn=code.FollowedRun(service, owner, id))
-        left = await code.begin_deletion(service, owner, id) if planned.method == "DELETE" else None
-        response = await _send(exchange, planned)
-        if left is not None:
-            run, state = left
-            await code.bill(service, run, None if state is None else state.usage)
-        elif isinstance(response.body, bytes):
-            await code.settle(service, owner, id, code.read_state(self._api, response.body))
-        return response
+    async def _send(self, call: Call, exchange: Exchange, planned: PlannedRequest, id: str) -> Response:
+        send, api = partial(_send, exchange), self._api
+        for kept in self._service.hooks.kept:
+            planned = attrs.evolve(planned, replace_ids=kept.all_ids(self._service, call.owner, call.client))
+            if kept.bills_runs and CODECS[api].wire.running:
+                return await kept.send_about_run(self._service, api, (call.owner, id), planned, send)
+        return await send(planned)
 
     async def _permitted_targets(self, call: Call, id: str) -> tuple[Target, ...]:
         wall = self._service.authenticator.wall(call.client_request.client)

@@ -12,8 +12,6 @@
 - ``delivering``: the tasks of a response; ``delivery`` is its state machine, ``body`` its body
 - ``transformed``: the reading of a response through the transform of a feature; ``stopped_answer``: the answer to a
   request that is refused with a text
-- ``provider_runs``: the bills of answers that a provider continues in the background; ``run_queries`` queries it
 - ``disconnect``: responses that continue without the client
-- ``kept_ids``: ids of stored objects in conversations
 - ``responding``: the headers of responses, and errors
 - ``context``: the state of one exchange; ``service``: the state of the process"""

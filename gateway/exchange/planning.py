@@ -17,11 +17,9 @@ from gateway.conversations.history import recall
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.conversations.resolved import StateScope, refers_to_stored_object
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.kept_ids import SEARCHED, locate, request_id_replacer
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.requested_plan import requested_plan
 from gateway.http.headers import Headers
-from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.request.client_labels import read_labels, refuse_blocked
@@ -47,8 +45,6 @@ from gateway.seams.edit_sent import RequestEdits
 from gateway.seams.hooks import Hooks
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
-
-_RUNS: Final = "gateway.exchange.provider_runs"
 
 
 @attrs.define(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
@@ -122,16 +118,16 @@ async def read_routing_options(planning: Planning) -> None:
 async def find_targets(planning: Planning) -> None:
     """Find the candidates for the requested model that the client may use and that store the objects it refers to."""
     context, owner = planning.context, planning.state_scope.owner
-    kept = await locate(context, owner, planning.incoming)
-    if kept is not None:
-        planning.incoming = kept.incoming
+    located = None
+    for kept in context.service.hooks.kept:
+        if (located := await kept.locate(context, owner, planning.incoming)) is not None:
+            planning.incoming = located.incoming
     plan = requested_plan(context, planning.incoming, planning.options)
     if plan.retries.deadline < math.inf:
         plan = attrs.evolve(plan, deadline=context.service.health.clock() + plan.retries.deadline)
-    planning.plan = plan if kept is None else kept.restrict(plan)
-    if context.service.accounts.changes_ids:
-        size = len(planning.incoming.body) // SEARCHED
-        planning.replace_ids = await offload(size, request_id_replacer, context, owner, planning.incoming)
+    planning.plan = plan if located is None else located.restrict(plan)
+    for kept in context.service.hooks.kept:
+        planning.replace_ids = await kept.response_ids(context, owner, planning.incoming)
 
 
 async def check_further_models(planning: Planning) -> None:
@@ -172,14 +168,11 @@ async def recall_turns(planning: Planning) -> None:
 
 async def _bill_later(planning: Planning) -> None:
     """Bill an answer that its provider continues in the background when it ends, if the gateway can fetch its usage."""
-    service, incoming = planning.context.service, planning.incoming
-    is_run_here = planning.turn.background is not None
-    if service.inventory is None or is_run_here or not CODECS[incoming.api].wire.running:
-        return
-    if is_in_background(incoming):
-        code = await load_module(_RUNS)
-        runs = code.runs_of(service)
-        planning.turn = code.StartedRun(planning.turn, planning.context, planning.state_scope.owner, runs)
+    context, incoming = planning.context, planning.incoming
+    if planning.turn.background is None and CODECS[incoming.api].wire.running and is_in_background(incoming):
+        for kept in context.service.hooks.kept:
+            if kept.bills_runs:
+                planning.turn = await kept.record_run(planning.turn, context, planning.state_scope.owner)
 
 
 async def drop_unsuitable(planning: Planning) -> None:

@@ -16,9 +16,6 @@ from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.hedged import HedgeShares
 from gateway.features.live_view.live import LiveView, NoLiveView, OtherLiveViews
 from gateway.health.health import Health
-from gateway.kept_objects.inventory import Inventory
-from gateway.kept_objects.owned_ids import AccountDirectory
-from gateway.kept_objects.pending import PendingBatches
 from gateway.ledger.ledger import Ledger
 from gateway.request.rejections import RejectionCache
 from gateway.routing.router import Router
@@ -71,15 +68,13 @@ class Service:
     The service of a new configuration has its own router, authenticator, admission and settings, and shares everything
     lasting with this one.
 
-    - ``keep_alive`` is the longest silence towards a client in seconds, ``websocket_idle`` the longest silence of a
-      websocket's client. ``check_streams`` checks every sent stream against its API's grammar.
+    - ``keep_alive`` is the longest silence towards a client in seconds. ``check_streams`` checks every sent stream
+      against its API's grammar.
     - ``replaced`` is set when a new configuration takes over.
     - ``rejections`` are the parts of requests that providers rejected, ``hedge_shares`` the routes' shares of hedges.
       ``balancer`` orders the targets of a group.
     - ``credentials`` are the sources of credentials that are not in the configuration, by entry name.
-    - ``store`` stores turns. ``inventory`` lists the objects that providers store
-      for clients in ``accounts``; ``None`` without storage. ``pending_batches`` are the estimated costs of running
-      batches.
+    - ``store`` stores turns.
     - ``live_view`` is the data of the live view, ``other_workers`` are the workers that it also shows. ``tracing``
       traces exchanges.
     - ``contents`` stores the texts of exchanges for observers and traces that want them, ``finished``
@@ -96,7 +91,6 @@ class Service:
     authenticator: Authenticator
     admission: Admission
     strict: bool = False
-    websocket_idle: float = 600.0
     check_streams: bool = False
     store: Store | None = None
     background: Background | NoBackground = attrs.field(factory=NoBackground)
@@ -111,16 +105,9 @@ class Service:
     tracing: ExchangeTracer = attrs.field(factory=ExchangeTracer)
     credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)
     replaced: Replaced = attrs.field(factory=Replaced)
-    accounts: AccountDirectory = attrs.field(factory=AccountDirectory)
-    inventory: Inventory | None = None
     contents: "ContentKeeper | None" = None
     finished: "FinishedRecords | None" = None
     shared: "SharedTables | None" = None
     clients: ClientSource = attrs.field(factory=ClientSource)
     features: Mapping[str, Running] = attrs.field(factory=dict)
     hooks: Hooks = NO_HOOKS
-    pending_batches: PendingBatches = attrs.field(
-        default=attrs.Factory(
-            lambda self: PendingBatches(self.inventory, self.allowances.batch_reserves), takes_self=True
-        )
-    )

@@ -10,7 +10,6 @@ from gateway.access.body_memory import HeldBody
 from gateway.endpoints.request_body import body_memory, read_whole_body
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import Exchange
-from gateway.exchange.kept_ids import locate
 from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.exchange.requested_plan import allowed_plan
 from gateway.http.headers import PLAIN_KEYS, Headers
@@ -194,8 +193,10 @@ class InboundRequest:
         Raises ``GatewayError``: 404 for an id of another owner, 400 if no target has the files."""
         context = self.context
         owner = context.service.admission.holder(context.client_request.client, context.client_request.headers)
-        located = await locate(context, owner, incoming)
-        return (incoming, plan) if located is None else (located.incoming, located.restrict(plan))
+        for kept in context.service.hooks.kept:
+            if (located := await kept.locate(context, owner, incoming)) is not None:
+                return located.incoming, located.restrict(plan)
+        return incoming, plan
 
     async def apply_edits(self, incoming: Incoming, plan: Plan) -> Incoming:
         """Return ``incoming`` with the masks of the client's steps, then the configured members of its key, its group

@@ -182,7 +182,8 @@ async def read_upload(
     arriving, length = _arriving_pieces(inbound)
     for checks in inbound.context.service.hooks.request_checks:
         arriving, length = await checks.check_form(inbound, arriving, length, boundary, _spool(inbound))
-    if inbound.context.service.accounts.refuses_native_ids(inbound.context.client_request.client):
+    client = inbound.context.client_request.client
+    if any(kept.refuses_native_ids(client) for kept in inbound.context.service.hooks.kept):
         fields = MultipartParser(boundary)
         arriving = EditedPieces(arriving, lambda piece: _refuse_ids(fields.feed(piece)), fields.close)
     spool, size = _spool(inbound), 0

@@ -9,6 +9,7 @@
 - ``plan``: requests before they are sent.
 - ``open_response``: the texts of an exchange until its client gets them.
 - ``observe``: what learns about exchanges without taking part in them.
+- ``kept``: objects that providers store for clients.
 - ``route``: the paths that a feature serves.
 - ``wrap_origin``: where the response to a request comes from.
 - ``secrets``: secrets in stores, which a configuration needs before all else."""

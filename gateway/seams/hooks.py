@@ -6,6 +6,7 @@ import attrs
 
 from gateway.ledger.figures import Figures
 from gateway.seams.edit_sent import BeginEdits, EditSent
+from gateway.seams.kept import KeptObjects
 from gateway.seams.observe import Observe, ObserveAttempt
 from gateway.seams.plan import FindReadable, PlanStep, RequestChecks
 from gateway.seams.response_forms import FormsOf
@@ -21,6 +22,7 @@ class Hooks:
     Each attribute is a tuple for one seam, whose module has the contract. The kernel loops over it; without a feature
     the loop is empty.
 
+    - ``kept`` (``gateway.seams.kept``): objects that providers store, of one feature
     - ``before_turns``, ``after_turns``, ``request_checks`` (``gateway.seams.plan``): requests before they are sent
     - ``begin_edits``, ``edit_sent`` (``gateway.seams.edit_sent``): what providers receive
     - ``wrap_origin`` (``gateway.seams.wrap_origin``): where responses come from
@@ -33,6 +35,7 @@ class Hooks:
     - ``routes`` (``gateway.seams.route``): paths"""
 
     credentials: tuple[tuple[str, CredentialSource], ...] = ()
+    kept: tuple[KeptObjects, ...] = ()
     before_turns: tuple[PlanStep, ...] = ()
     after_turns: tuple[PlanStep, ...] = ()
     request_checks: tuple[RequestChecks, ...] = ()

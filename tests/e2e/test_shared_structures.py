@@ -183,8 +183,8 @@ async def test_a_client_leaves_another_clients_part_of_a_structure_unchanged(cas
 SETTINGS = "not a structure that clients fill"
 ROWS_OF_SERVICE = {
     "router": SETTINGS, "lifecycle": SETTINGS, "limits": SETTINGS, "keep_alive": SETTINGS, "authenticator": SETTINGS,
-    "strict": SETTINGS, "websocket_idle": SETTINGS, "check_streams": SETTINGS, "credentials": SETTINGS,
-    "replaced": SETTINGS, "accounts": SETTINGS,
+    "strict": SETTINGS, "check_streams": SETTINGS, "credentials": SETTINGS,
+    "replaced": SETTINGS,
     "clients": SETTINGS,
     "tracing": SETTINGS, "other_workers": SETTINGS,
     "upstream": "connections to providers",
@@ -199,8 +199,6 @@ ROWS_OF_SERVICE = {
     "hedge_shares": "retries and hedges",
     "shared": SETTINGS, "features": SETTINGS, "hooks": SETTINGS,
     "live_view": "live view",
-    "inventory": "inventory",
-    "pending_batches": "counters of limits",
     "contents": "records for observers",
     "finished": "records for observers",
 }  # fmt: skip
@@ -218,7 +216,7 @@ ROWS_OF_FEATURES = {
     "realtime": SETTINGS,
     "mcp": SETTINGS,
     "other_endpoints": SETTINGS,
-    "files": SETTINGS,
+    "files": "inventory",
     "secret_stores": SETTINGS,
     "steps": "steps: simultaneous calls, failures in a row, clean texts",
     "request_members": SETTINGS,

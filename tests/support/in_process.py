@@ -191,5 +191,3 @@ async def gateway(
             else:
                 await service.upstream.aclose()
                 nursery.cancel_scope.cancel()
-    if not drains and service.inventory is not None:
-        await service.inventory.aclose()

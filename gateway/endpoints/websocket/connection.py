@@ -116,9 +116,9 @@ MakeStateScope: TypeAlias = Callable[[str, bool], StateScope]
 """A function that returns the state of a connection, for the name of its owner and whether that is a named client."""
 
 
-def websocket_views(service: Service) -> Mapping[str, Callable[[], Awaitable[QuartResponse | None]]]:
+def websocket_views(service: Service, idle: float) -> Mapping[str, Callable[[], Awaitable[QuartResponse | None]]]:
     """Return the view of ``GET /v1/responses`` with an upgrade, by name."""
-    return {"responses": responses_view(service, partial(_connection_state, service))}
+    return {"responses": responses_view(service, partial(_connection_state, service), idle)}
 
 
 def _connection_state(service: Service, owner: str, is_named_client: bool) -> StateScope:
@@ -128,8 +128,10 @@ def _connection_state(service: Service, owner: str, is_named_client: bool) -> St
     return StateScope(owner, service.store, OverlayStore(local, service.store), is_named_client)
 
 
-def responses_view(service: Service, make_state_scope: MakeStateScope) -> Callable[[], Awaitable[QuartResponse | None]]:
-    """Return the view of ``GET /v1/responses`` with an upgrade."""
+def responses_view(
+    service: Service, make_state_scope: MakeStateScope, idle: float = 600.0
+) -> Callable[[], Awaitable[QuartResponse | None]]:
+    """Return the view of ``GET /v1/responses`` with an upgrade. A connection may be ``idle`` for these seconds."""
     remembered = RememberedBytes(service.limits.request_body)
 
     async def view() -> QuartResponse | None:
@@ -147,7 +149,9 @@ def responses_view(service: Service, make_state_scope: MakeStateScope) -> Callab
         closing = OUR_MISTAKE
         try:
             state_scope = make_state_scope(admitted.holder, admitted.client is not None)
-            connection = _Connection(service, client_request, state_scope, arrival, admitted, remembered, received)
+            connection = _Connection(
+                service, client_request, state_scope, arrival, admitted, remembered, received, idle
+            )
             arrival.scope.on_close(lambda _: remembered.forget(connection))
             closing = await connection.run()
         except* Exception:  # a bug here becomes the client's close
@@ -210,8 +214,10 @@ class _Connection:
         admitted: AdmittedWebSocket,
         remembered: RememberedBytes,
         received: _ReceivedFrames,
+        idle: float,
     ) -> None:
         self._receive = received.receive
+        self._idle = idle
         self._service = service
         self._client_request = client_request
         self._state_scope = state_scope
@@ -272,7 +278,7 @@ class _Connection:
     def _idle_limit(self, lanes: Lanes) -> float:
         """Return the time from which on the connection is idle for too long if no frame arrives."""
         since = max(self._active_at, lanes.idle_since) if lanes.is_idle else trio.current_time()
-        return since + self._service.websocket_idle
+        return since + self._idle
 
     async def _route(self, text: str | bytes | None, lanes: Lanes) -> None:
         """Pass a request to its lane, and answer any other frame immediately."""

@@ -95,7 +95,7 @@ class FileRequest(KeptRequest):
 
         Its models are checked again when a batch is created, because the client's permissions may have changed."""
         await super().store_object(body)
-        id, inventory = await offload(len(body), _object_id, body), self.service.inventory
+        id, inventory = await offload(len(body), _object_id, body), self.stored.inventory
         lines = None if self._upload is None else self._upload.lines
         if lines is not None and self._checks is not None and id:
             self._checks.note_file(self.owner, id)
@@ -215,10 +215,10 @@ class BatchRequest(KeptRequest):
 
     async def _file_summary(self, file: str) -> BatchSummary | None:
         """Return the summary of an input file's lines, ``None`` if the gateway did not read them."""
-        if self.service.inventory is None:
+        if self.stored.inventory is None:
             return None
         with store_deadline("look up the models of the file"):
-            found = await self.service.inventory.get(self.owner, BATCH_FILES, _note_id(BATCH_FILES, file))
+            found = await self.stored.inventory.get(self.owner, BATCH_FILES, _note_id(BATCH_FILES, file))
         return None if found is None else read_summary(found.kept.body)
 
     def _check_file_is_read(self, lines: BatchSummary | None) -> None:
@@ -252,7 +252,7 @@ class BatchRequest(KeptRequest):
         id = await offload(len(filter.body), _object_id, filter.body)
         payers = self.service.allowances.payers(self.client, target)
         if id is not None and payers and note.tokens:
-            await self.service.pending_batches.add(self.owner, id, PendingBatch(payers, note.usd, note.tokens))
+            await self.stored.pending.add(self.owner, id, PendingBatch(payers, note.usd, note.tokens))
             self._settle_reservation()
 
     def _settle_reservation(self) -> None:
@@ -292,7 +292,7 @@ class BatchRequest(KeptRequest):
                 filter.usage = booking.usage
             self._settle_reservation()  # before the batch's own reservation is removed
         if is_over and id and self.service.allowances.batch_reserves.is_wanted:
-            await self.service.pending_batches.remove(self.owner, id)
+            await self.stored.pending.remove(self.owner, id)
 
     @property
     def _billed_batch(self) -> str:
@@ -307,19 +307,19 @@ class BatchRequest(KeptRequest):
     async def _store_output_note(self, file: str, known: OutputNote) -> None:
         """Store that the lines of ``file`` report usage of a batch that is still to be billed."""
         note = KeptObject(self.owner, BATCH_OUTPUTS, _note_id(BATCH_OUTPUTS, file), msgspec.json.encode(known))
-        if self.service.inventory is not None:
-            await self.write_inventory(partial(self.service.inventory.put, note))
+        if self.stored.inventory is not None:
+            await self.write_inventory(partial(self.stored.inventory.put, note))
 
     async def _claim_billing(self, keys: tuple[str, ...]) -> bool:
         """Claim the billing of a batch by all ``keys``; return whether this is the first claim of each.
 
         Without state storage no claim succeeds, because each query would bill the batch again."""
-        if self.service.inventory is None:
+        if self.stored.inventory is None:
             return False
         try:
             # Also if the client leaves: no other request could bill a batch that is claimed.
             with store_deadline("claim the bill of a batch", shield=True):
-                return await self.service.inventory.claim(self.owner, *keys)
+                return await self.stored.inventory.claim(self.owner, *keys)
         except GatewayError as error:
             log.warning("could not store the cost of batch %s: %s", keys[0], error)
             return False
@@ -348,9 +348,9 @@ class ContentRequest(BatchRequest):
     _note: OutputNote | None = None
 
     async def answer(self) -> Response:
-        if self.service.inventory is not None and self.path_ids:
+        if self.stored.inventory is not None and self.path_ids:
             with contextlib.suppress(Unavailable):
-                found = await self.service.inventory.get(
+                found = await self.stored.inventory.get(
                     self.owner, BATCH_OUTPUTS, _note_id(BATCH_OUTPUTS, self.path_ids[0])
                 )
                 self._note = None if found is None else _OUTPUT.decode(found.kept.body)
@@ -362,7 +362,7 @@ class ContentRequest(BatchRequest):
 
     @property
     def _is_results(self) -> bool:
-        return self._note is not None or (self.ids.are_native and self.service.inventory is not None)
+        return self._note is not None or (self.ids.are_native and self.stored.inventory is not None)
 
     @property
     def _billed_batch(self) -> str:

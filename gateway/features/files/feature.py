@@ -6,5 +6,5 @@ from gateway.seams.feature import Feature
 
 FEATURE: Final = Feature(
     "files",
-    "gateway.features.files.routes:open_files",
+    "gateway.features.files.opening:open_files",
 )

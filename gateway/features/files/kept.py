@@ -18,6 +18,7 @@ from gateway.config.model_entry import ModelEntry
 from gateway.conversations.deadline import store_deadline
 from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.features.files.kept_forms import FORMS, KeptForm, read_list_request
+from gateway.features.files.opening import stored_objects_of
 from gateway.http.external_url import url_of_request
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
@@ -80,9 +81,10 @@ class KeptRequest:
         self.api = context.codec.api if context.codec.api in FORMS else "chat"
         self.form: KeptForm = FORMS[self.api]
         self.service = context.service
+        self.stored = stored_objects_of(self.service)
         self.client = context.client_request.client
         self.owner = self.service.admission.holder(self.client, context.client_request.headers)
-        self.ids: OwnerIds = self.service.accounts.ids_of(self.owner, self.client, self.form.shapes)
+        self.ids: OwnerIds = self.stored.accounts.ids_of(self.owner, self.client, self.form.shapes)
         self.query = parse_qsl(inbound.arrival.query, keep_blank_values=True)
         self.path_ids = tuple(self.form.before_id + text.partition(":")[0] for text in path_ids)
 
@@ -130,7 +132,7 @@ class KeptRequest:
 
     def usable_accounts(self) -> tuple[Account, ...]:
         """Return the accounts that have the endpoint and that the client may use."""
-        with_endpoint = self.service.accounts.accounts_with(self.endpoint, self.form.shapes)
+        with_endpoint = self.stored.accounts.accounts_with(self.endpoint, self.form.shapes)
         return tuple(one for one in with_endpoint if one.first_entry(self._is_usable_entry) is not None)
 
     @property
@@ -359,7 +361,7 @@ class KeptRequest:
 
     @property
     def _inventory(self) -> Inventory | None:
-        return None if self.ids.are_native else self.service.inventory
+        return None if self.ids.are_native else self.stored.inventory
 
     async def store_object(self, body: bytes) -> None:
         """Update the inventory with ``body``, the response to a successful request."""

@@ -9,6 +9,7 @@ import attrs
 
 from gateway.exchange.service import Service
 from gateway.features.files.kept import KeptRequest, member_of
+from gateway.features.files.opening import stored_objects_of
 from gateway.http.headers import Headers
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
@@ -36,7 +37,7 @@ class UploadRequest(KeptRequest):
         self.token = token
         self.owner = token.owner
         self.query = []
-        self.ids = self.service.accounts.ids_of(token.owner, token.client, self.form.shapes)
+        self.ids = self.stored.accounts.ids_of(token.owner, token.client, self.form.shapes)
 
     @property
     def _passed_headers(self) -> tuple[str, ...]:
@@ -81,7 +82,7 @@ class UploadRequest(KeptRequest):
         """Return the gateway's URL for an upload to the provider's ``url``.
 
         Raises ``GatewayError`` if the URL is another server's, which would receive the provider's key."""
-        if self.service.accounts.is_forgeable(account):
+        if self.stored.accounts.is_forgeable(account):
             raise unsigned_error(account)
         own = urlsplit(self._target(account, ()).url)
         try:
@@ -101,7 +102,7 @@ def _read_token(service: Service, query: str) -> UploadToken | None:
         return None
 
     def secrets_of(entry: str) -> Iterable[bytes]:
-        found = service.accounts.of_entry(entry)
+        found = stored_objects_of(service).accounts.of_entry(entry)
         return () if found is None else found.secrets
 
     return read_token(text, secrets_of, time.time())

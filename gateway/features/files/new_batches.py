@@ -15,10 +15,10 @@ import msgspec
 from gateway.allowances.expected import RequestSize, dearest_nanos, expected_usage
 from gateway.allowances.reservation import check_priced
 from gateway.endpoints.inference import ROUTES
-from gateway.exchange.kept_ids import refuse_native_ids
 from gateway.exchange.requested_plan import allowed_plan
 from gateway.exchange.reserving import SEARCHED_SIZE, expected_tokens
 from gateway.features.files.kept import KeptRequest
+from gateway.features.files.kept_ids import refuse_native_ids
 from gateway.http.paths import canonical
 from gateway.kept_objects.accounts import Account
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
@@ -89,7 +89,7 @@ class BatchModels:
         if len(self._named) < MAX_RECORDED_MODELS:
             self._named[model, url] = None
         plan, incoming, target = self._find_target(model, url, body)
-        refuse_native_ids(self._request.inbound.context, self._request.owner, incoming)
+        refuse_native_ids(self._request.stored.accounts, self._request.owner, self._request.client, incoming)
         incoming = self._with_members(incoming, plan, target, url)
         if self._request.service.allowances.batch_reserves.is_wanted:
             self._add_expected_usage(incoming, target, url)

@@ -1,12 +1,8 @@
 """The paths of files, batches, and other objects that providers keep."""
 
-from functools import partial
 from typing import Final
 
-from gateway.config.settings import Config
-from gateway.relay.routes import RelayRoute, relayed_routes
-from gateway.seams.hooks import Hooks
-from gateway.seams.running import Addition, Ports, Running
+from gateway.relay.routes import RelayRoute
 from providers.endpoints.endpoint import EndpointName
 
 _KEPT_OBJECTS: Final[tuple[tuple[EndpointName, str, str, tuple[str, ...]], ...]] = (
@@ -45,7 +41,3 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
         for path in ("/upload/v1beta/files", "/upload/v1/files")
     ),
 )  # fmt: skip
-
-
-def open_files(config: Config, ports: Ports, before: Running | None) -> Running:
-    return Addition(Hooks(routes=(partial(relayed_routes, "gateway.features.files", ROUTES),)))

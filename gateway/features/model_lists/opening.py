@@ -1,6 +1,7 @@
 """Opens the lists of models: their paths, and the lists of providers."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 import trio
@@ -21,6 +22,17 @@ PATHS: Final = (
 """Each path with its view."""
 
 
+def _routes_of(lists: ProviderLists, config: Config, service: Service) -> Iterator[HttpRoute]:
+    views = LateViews(("gateway.features.model_lists.views",), "model_views", (service, lists))
+    for path, name in PATHS:
+        yield HttpRoute(path, views.view(name), for_programs=True)
+    if "litellm" in config.compatibility:
+        from gateway.http.compatible import GROUP_INFO, MODEL_INFO  # few gateways serve clients of LiteLLM
+
+        yield HttpRoute(MODEL_INFO, views.view("litellm_models"), for_programs=True)
+        yield HttpRoute(GROUP_INFO, views.view("litellm_groups"))
+
+
 class ModelLists(Running):
     """The lists of a configuration. Providers' lists outlive it."""
 
@@ -28,7 +40,7 @@ class ModelLists(Running):
 
     def __init__(self, lists: ProviderLists, config: Config, ports: Ports) -> None:
         self.lists = lists
-        self.hooks = Hooks(routes=(self._routes,))
+        self.hooks = Hooks(routes=(partial(_routes_of, lists, config),))
         self._config = config
         self._ports = ports
 
@@ -45,16 +57,6 @@ class ModelLists(Running):
             task_status.started()
             await ending.wait()
             nursery.cancel_scope.cancel()
-
-    def _routes(self, service: Service) -> Iterator[HttpRoute]:
-        views = LateViews(("gateway.features.model_lists.views",), "model_views", (service, self.lists))
-        for path, name in PATHS:
-            yield HttpRoute(path, views.view(name), for_programs=True)
-        if "litellm" in self._config.compatibility:
-            from gateway.http.compatible import GROUP_INFO, MODEL_INFO  # few gateways serve clients of LiteLLM
-
-            yield HttpRoute(MODEL_INFO, views.view("litellm_models"), for_programs=True)
-            yield HttpRoute(GROUP_INFO, views.view("litellm_groups"))
 
 
 def open_model_lists(config: Config, ports: Ports, before: Running | None) -> ModelLists:

@@ -231,4 +231,4 @@ def _session_limits(opening: Opening, target: Target) -> SessionLimits:
     """Return the session's time limits, which include the expiry of the client's key."""
     own, service = target.entry.realtime, opening.service
     ends = service.authenticator.seconds_left(opening.arrival.headers)
-    return SessionLimits(service.websocket_idle if own.idle is None else own.idle, min(own.max_session, ends))
+    return SessionLimits(opening.resumable.idle if own.idle is None else own.idle, min(own.max_session, ends))

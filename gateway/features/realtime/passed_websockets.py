@@ -34,9 +34,9 @@ from gateway.routing.target import Target
 _LIVE: Final = "BidiGenerateContent"
 
 
-def passed_views(service: Service) -> Mapping[str, Callable[..., Awaitable[QuartResponse | None]]]:
+def passed_views(service: Service, idle: float) -> Mapping[str, Callable[..., Awaitable[QuartResponse | None]]]:
     """Return the views of all entries with ``passthrough``, by the entry's name."""
-    resumable = ResumableSessions()
+    resumable = ResumableSessions(idle)
     entries = service.router.passthrough_entries()
     return {name: partial(_view, service, resumable, entry, name) for name, entry in entries.items()}
 

@@ -45,13 +45,13 @@ _SERVING: Final = "gateway.features.realtime.serving"
 _PASSED: Final = "gateway.features.realtime.passed_websockets"
 
 
-def session_routes(service: Service) -> Iterator[HttpRoute]:
+def _session_routes(idle: float, service: Service) -> Iterator[HttpRoute]:
     """Yield the websockets of realtime clients of OpenAI, Azure and Gemini, and those on pass-through paths."""
-    views = LateViews((_SERVING,), "realtime_views", (service,))
+    views = LateViews((_SERVING,), "realtime_views", (service, idle))
     for name, paths in PATHS.items():
         for path in paths:
             yield HttpRoute(path, views.view(name), (WEBSOCKET,))
-    passed = LateViews((_PASSED,), "passed_views", (service,))
+    passed = LateViews((_PASSED,), "passed_views", (service, idle))
     for name in service.router.passthrough_entries():
         yield HttpRoute(f"/{name}/{{rest}}", passed.view(name), (WEBSOCKET,))
 
@@ -59,4 +59,5 @@ def session_routes(service: Service) -> Iterator[HttpRoute]:
 def open_realtime(config: Config, ports: Ports, before: Running | None) -> Running:
     """Return the paths of realtime."""
     relayed = partial(relayed_routes, "gateway.features.realtime", ROUTES)
-    return Addition(Hooks(routes=(relayed, session_routes) if config.websocket else (relayed,)))
+    sessions = partial(_session_routes, config.websocket_idle)
+    return Addition(Hooks(routes=(relayed, sessions) if config.websocket else (relayed,)))

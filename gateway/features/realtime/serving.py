@@ -38,9 +38,9 @@ _WITHHELD_PARAMETERS: Final = frozenset(
 """Query parameters that are not passed on."""
 
 
-def realtime_views(service: Service) -> Mapping[str, Callable[..., Awaitable[QuartResponse | None]]]:
+def realtime_views(service: Service, idle: float) -> Mapping[str, Callable[..., Awaitable[QuartResponse | None]]]:
     """Return the views by client API, and those of other endpoints."""
-    resumable = ResumableSessions()
+    resumable = ResumableSessions(idle)
     views = {api: partial(open_websocket, service, resumable, api, serve) for api, serve in _SERVE.items()}
     own = {TRANSLATIONS: _serve_translation, LIVE: _serve_live}
     return {**views, **{name: partial(open_websocket, service, resumable, "chat", own[name], name) for name in own}}

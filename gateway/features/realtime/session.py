@@ -120,9 +120,12 @@ WAIT_SECONDS: Final = 5.0
 
 
 class ResumableSessions:
-    """The open sessions of this process that can be resumed, by the last handle of each."""
+    """The open sessions of a configuration that can be resumed, by the last handle of each.
 
-    def __init__(self) -> None:
+    ``idle`` is the longest silence of their clients in seconds, unless an entry has its own."""
+
+    def __init__(self, idle: float) -> None:
+        self.idle = idle
         self._open: dict[str, trio.Event] = {}
 
     def set_handle(self, ended: trio.Event, handle: str) -> None:

@@ -9,6 +9,7 @@ import openai
 import pytest
 import trio
 
+from gateway.features.files.opening import stored_objects_of
 from gateway.kept_objects.inventory import BATCH_FILES
 from gateway.kept_objects.pending import READ_SECONDS
 from tests.support.asgi_app import Client, eventually
@@ -588,7 +589,7 @@ async def test_models_without_a_price_are_in_no_batch_where_money_is_limited():
 
 async def test_a_batch_without_a_price_is_refused_if_a_budget_applies():
     async with serving("openai", clients=BUDGETED, entry=PRICE) as served:
-        provider, inventory = served.providers["openai"], served.gateway.service.inventory
+        provider, inventory = served.providers["openai"], stored_objects_of(served.gateway.service).inventory
         assert inventory is not None
 
         def steps() -> None:

@@ -6,6 +6,7 @@ imported with the first run."""
 
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import quote
 
@@ -18,8 +19,11 @@ from gateway.allowances.reservation import CountedAs, Payer, Reservation
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.context import ExchangeContext, attempt_record
+from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.service import Service
+from gateway.features.files.opening import stored_objects_of
 from gateway.http.offload import offload
+from gateway.http.response import Response
 from gateway.kept_objects.pending import PendingBatch
 from gateway.kept_objects.provider_runs import FIRST_QUERY_SECONDS, ProviderRun, ProviderRuns
 from gateway.ledger.bill import Bill, Booking
@@ -164,7 +168,7 @@ class StartedRun(TurnRecorder):
             usage = Usage(input=run.input, output=run.output)
             nanos = 0 if target.price is None else cost_of(target.price, usage, estimated=True).nanos
             pending = PendingBatch(payers, nanos, run.input + run.output)
-            await service.pending_batches.add(run.owner, run.id, pending)
+            await stored_objects_of(service).pending.add(run.owner, run.id, pending)
 
 
 class FollowedRun(TurnRecorder):
@@ -193,7 +197,8 @@ class FollowedRun(TurnRecorder):
 
 def runs_of(service: Service) -> ProviderRuns | None:
     """Return the runs that are not billed, ``None`` without storage."""
-    return None if service.inventory is None else ProviderRuns(service.inventory)
+    inventory = stored_objects_of(service).inventory
+    return None if inventory is None else ProviderRuns(inventory)
 
 
 async def find_run(service: Service, owner: str, id: str) -> ProviderRun | None:
@@ -207,6 +212,28 @@ async def find_run(service: Service, owner: str, id: str) -> ProviderRun | None:
     except GatewayError as error:
         log.warning("the background answer %s cannot be billed now: %s", id, error.info.loggable_message)
         return None
+
+
+async def send_about_run(
+    service: Service,
+    api: Api,
+    run: tuple[str, str],
+    planned: PlannedRequest,
+    send: Callable[[PlannedRequest], Awaitable[Response]],
+) -> Response:
+    """Send ``planned``, a request about ``run``, and return the provider's response.
+
+    If the answer continued in the background, its end is billed. Raises ``GatewayError``."""
+    if planned.incoming.stream:
+        planned = attrs.evolve(planned, turn=FollowedRun(service, *run))
+    left = await begin_deletion(service, *run) if planned.method == "DELETE" else None
+    response = await send(planned)
+    if left is not None:
+        unbilled, state = left
+        await bill(service, unbilled, None if state is None else state.usage)
+    elif isinstance(response.body, bytes):
+        await settle(service, *run, read_state(api, response.body))
+    return response
 
 
 async def settle(service: Service, owner: str, id: str, state: RunState | None) -> None:
@@ -276,7 +303,7 @@ async def claim(service: Service, runs: ProviderRuns, run: ProviderRun) -> bool:
 async def release(service: Service, run: ProviderRun) -> None:
     """Release the expected cost of ``run``. Raises nothing."""
     if service.allowances.batch_reserves.is_wanted:
-        await service.pending_batches.remove(run.owner, run.id)
+        await stored_objects_of(service).pending.remove(run.owner, run.id)
 
 
 async def _reserve(service: Service, record: Record, target: Target) -> Reservation | None:

@@ -5,22 +5,26 @@ response shows the client's own ids instead of the provider's. The provider's ow
 could be those of other clients."""
 
 import re
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 import attrs
 
 from gateway.config.limits import Limits
-from gateway.exchange.context import ExchangeContext
-from gateway.exchange.service import Service
 from gateway.http.offload import offload
 from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.id_texts import IdPlaces, IdText
-from gateway.kept_objects.owned_ids import OTHER_ADDRESSES, OwnerIds, may_contain_native_ids, native_id_error
+from gateway.kept_objects.owned_ids import (
+    OTHER_ADDRESSES,
+    AccountDirectory,
+    OwnerIds,
+    may_contain_native_ids,
+    native_id_error,
+)
 from gateway.request.parse import Incoming, decode_members
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
+from gateway.seams.kept import ReplaceIds
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
@@ -75,21 +79,14 @@ class LocatedRequest:
         return plan.with_candidates(there)
 
 
-async def locate(context: ExchangeContext, owner: str, incoming: Incoming) -> LocatedRequest | None:
-    """Return ``incoming`` as ``with_native_ids`` does, ``None`` if it refers to no stored objects."""
-    if not context.service.accounts.changes_ids:
-        return None
-    if not await offload(len(incoming.body) // SEARCHED, may_refer_to_objects, context, incoming):
-        return None
-    return await with_native_ids(context, owner, incoming)
-
-
-async def with_native_ids(context: ExchangeContext, owner: str, incoming: Incoming) -> LocatedRequest:
+async def with_native_ids(
+    accounts: AccountDirectory, owner: str, client: str | None, incoming: Incoming
+) -> LocatedRequest:
     """Return ``incoming`` with the gateway's ids replaced by the provider's.
 
     Raises ``GatewayError``: 404 for an id that does not belong to ``owner``, 400 for ids of two providers."""
-    ids = context.service.accounts.all_ids_of(owner, context.client_request.client)
-    protected = _protected_accounts(context, ids)
+    ids = accounts.all_ids_of(owner, client)
+    protected = _protected_accounts(accounts, client, ids)
     places = _CHECKED_PLACES if protected else REQUEST_PLACES
     read = await offload(len(incoming.body), ids.find_tagged, incoming.body, places)
     if read.account is None:
@@ -99,28 +96,27 @@ async def with_native_ids(context: ExchangeContext, owner: str, incoming: Incomi
     return LocatedRequest(attrs.evolve(incoming, body=body, members=members), read.account, read.native, protected)
 
 
-def _protected_accounts(context: ExchangeContext, ids: OwnerIds) -> tuple[Account, ...]:
+def _protected_accounts(accounts: AccountDirectory, client: str | None, ids: OwnerIds) -> tuple[Account, ...]:
     """Return the accounts whose own ids the client may not use."""
-    if not context.service.accounts.refuses_native_ids(context.client_request.client):
+    if not accounts.refuses_native_ids(client):
         return ()
     return tuple(one for one in ids.accounts if one.has_secret and not one.entry.passthrough_auth)
 
 
-def refuse_native_ids(context: ExchangeContext, owner: str, incoming: Incoming) -> None:
+def refuse_native_ids(accounts: AccountDirectory, owner: str, client: str | None, incoming: Incoming) -> None:
     """Raise ``GatewayError`` (404) if a request in a batch file has a provider's id that the client may not use."""
-    ids = context.service.accounts.all_ids_of(owner, context.client_request.client)
-    if not _protected_accounts(context, ids) or not may_refer_to_objects(context, incoming):
+    ids = accounts.all_ids_of(owner, client)
+    if not _protected_accounts(accounts, client, ids) or not may_refer_to_objects(accounts, client, incoming):
         return
     if (native := ids.find_tagged(incoming.body, _CHECKED_PLACES).native) is not None:
         raise native_id_error(native)
 
 
-def may_refer_to_objects(context: ExchangeContext, incoming: Incoming) -> bool:
+def may_refer_to_objects(accounts: AccountDirectory, client: str | None, incoming: Incoming) -> bool:
     """Return whether ``incoming`` may refer to stored objects by ids that the gateway must replace or refuse."""
-    accounts = context.service.accounts
     if accounts.may_contain_ids(incoming.body):
         return True
-    if not accounts.refuses_native_ids(context.client_request.client):
+    if not accounts.refuses_native_ids(client):
         return False
     if "container" in incoming.members:
         return True
@@ -142,24 +138,22 @@ _ID_MEMBER: Final = re.compile(rb'"(?:file_ids?|container(?:_id)?|vector_store_i
 
 
 def request_id_replacer(
-    context: ExchangeContext, owner: str, incoming: Incoming
-) -> Callable[[Target, UpstreamResponse], None] | None:
+    accounts: AccountDirectory, limits: Limits, owner: str, client: str | None, incoming: Incoming
+) -> ReplaceIds | None:
     """Return the function that replaces a provider's ids in a response with the client's; ``None`` if not needed.
 
     A provider's tools may create or cite stored objects, which the client could not request by the provider's ids."""
     members = incoming.members
     tools = [bytes(members[name]) for name in _TOOLS if name in members]
     if "container" in members or any(raw.find(word) >= 0 for raw in tools for word in _ID_SOURCES):
-        return client_id_replacer(context.service, owner, context.client_request.client)
+        return client_id_replacer(accounts, limits, owner, client)
     return None
 
 
-def client_id_replacer(
-    service: Service, owner: str, client: str | None
-) -> Callable[[Target, UpstreamResponse], None] | None:
+def client_id_replacer(accounts: AccountDirectory, limits: Limits, owner: str, client: str | None) -> ReplaceIds | None:
     """Return the function that replaces a provider's ids in a response; ``None`` if clients use the provider's ids."""
-    ids = service.accounts.all_ids_of(owner, client)
-    return None if ids.are_native else partial(_replace_ids, ids, service.limits)
+    ids = accounts.all_ids_of(owner, client)
+    return None if ids.are_native else partial(_replace_ids, ids, limits)
 
 
 def _replace_ids(ids: OwnerIds, limits: Limits, target: Target, response: UpstreamResponse) -> None:

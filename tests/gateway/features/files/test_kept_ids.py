@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.exchange.kept_ids import EventsWithClientIds
+from gateway.features.files.kept_ids import EventsWithClientIds
 from gateway.kept_objects.owned_ids import OwnerIds
 from tests.support.cases import case
 from tests.support.endpoint_provider import events, json_answer

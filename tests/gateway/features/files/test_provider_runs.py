@@ -13,9 +13,9 @@ import pytest
 import trio
 
 from gateway.config.loading import from_mapping
-from gateway.exchange import provider_runs
-from gateway.exchange.provider_runs import query_due_runs
-from gateway.exchange.run_queries import has_provider_runs
+from gateway.features.files import provider_runs
+from gateway.features.files.opening import stored_objects_of
+from gateway.features.files.provider_runs import query_due_runs
 from gateway.kept_objects import provider_runs as kept_provider_runs
 from gateway.kept_objects.provider_runs import MAX_AGE_SECONDS, ProviderRuns
 from gateway.open_service import open_service
@@ -110,7 +110,7 @@ class Stage:
 
     async def query(self, after: float = 100.0) -> None:
         """Query the provider as the gateway does ``after`` seconds from now."""
-        inventory = self.served.service.inventory
+        inventory = stored_objects_of(self.served.service).inventory
         assert inventory is not None
         await query_due_runs(self.served.service, ProviderRuns(inventory, lambda: time.time() + after))
 
@@ -354,4 +354,5 @@ def test_only_providers_that_continue_answers_are_queried():
     for model, expected in (("gemini/*", True), ("vertex/gemini-omni-flash", True), ("openai/*", False)):
         more = {"project": "p", "location": "global"} if model.startswith("vertex") else {}
         config = from_mapping(settings({"model": model, "access_key": "k", **more}))
-        assert has_provider_runs(open_service(config, Lifecycle(), None, False)) is expected
+        service = open_service(config, Lifecycle(), None, False)
+        assert stored_objects_of(service).has_runs(service) is expected
