@@ -146,6 +146,18 @@ async def test_a_refused_response_is_a_400_and_is_billed(case):
 
 @pytest.mark.sample(3)
 @cases
+@pytest.mark.parametrize("status", [400, 500])
+async def test_an_error_of_the_provider_shows_no_text_that_a_step_refuses(case, status):
+    error = json_answer({"error": {"message": ANSWER, "type": "invalid_request_error", "param": ANSWER}}, status=status)
+    async with with_steps(case, step(at=["response"]), answer=error) as (served, _):
+        found = await served.post(case.path, json={"model": "m-1", **case.body})
+        assert b"falcon-77" not in found.content
+        is_estimate = found.status_code == 200  # of a number of tokens
+        assert is_estimate or b"the step words withheld the text of its error" in found.content
+
+
+@pytest.mark.sample(3)
+@cases
 async def test_a_step_that_reports_changes_nothing(case):
     body = {"model": "m-1", **case.body}
     async with with_steps(case) as (served, provider):
