@@ -6,13 +6,10 @@ from typing import Any
 
 import httpx2
 import pytest
-import trio
 
 from gateway.routing.target import Target
-from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.flights import cache_of
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.played_provider import PlayedProvider, entry, played_provider
@@ -139,63 +136,6 @@ async def test_an_empty_response_is_charged_what_its_provider_counted(route, str
         assert (lost["input_tokens"], lost.get("output_tokens"), lost.get("usage")) == (111, 0, None)
         prompt = (71 * 3 + 40 * 0.3) / 1e6
         assert line["cost_usd"] == pytest.approx(2 * prompt + 17 * 15 / 1e6)
-
-
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-async def test_identical_requests_at_once_are_sent_once_on_a_hedged_route_too(stream):
-    """ELares/IronTraffic#249. The cache stands around the walk, and a hedge is a part of that."""
-    route = {"hedge": {"after": "10s", "at_most": "100%"}, "cache": {"ttl": "1h"}}
-    async with served(route=route) as (provider, client):
-        provider.reset(first="late")
-        found: list[str] = []
-
-        async def ask() -> None:
-            reply = await client.ask("r", stream=stream)
-            assert reply.status_code == 200
-            found.append(reply.headers["x-trigate-cache"])
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask)
-            await eventually(lambda: provider.asked["first"] >= 1)
-            nursery.start_soon(ask)
-            cache = cache_of(client.running.service)
-            await eventually(lambda: any(flight.followers for flight in cache.flights.values()))
-            provider.released.set()
-        assert sorted(found) == ["hit", "miss"]
-        assert (await client.ask("r", stream=stream)).headers["x-trigate-cache"] == "hit"
-        assert provider.asked == {"first": 1}
-
-
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-async def test_a_client_does_not_get_a_hedges_answer_in_another_api(stream):
-    """It waits for the answer of the first target, and would read the bytes of the other one as that."""
-    route = {"targets": ["first", "second"], "hedge": {"after": "10ms", "at_most": "100%"}, "cache": {"ttl": "1h"}}
-    async with played_provider() as provider:
-        entries = [entry(provider, api, name, price=PRICE) for api, name in (("chat", "first"), ("messages", "second"))]
-        content = {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": route}}
-        async with (
-            gateway(content) as running,
-            httpx2.AsyncClient(base_url=running.url, timeout=PATIENCE, verify=False, trust_env=False) as http,
-        ):
-            client = Client(running, http)
-            provider.reset(first="silent", second="late")
-
-            async def ask() -> None:
-                reply = await client.ask("r", stream=stream)
-                assert (reply.status_code, "error" in reply.text, "stop" in reply.text) == (200, False, True), (
-                    reply.text
-                )
-                assert reply.headers["x-trigate-target"].endswith("second")
-
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(ask)
-                flights = cache_of(running.service).flights
-                await eventually(lambda: provider.asked["second"] >= 1)
-                nursery.start_soon(ask)
-                await eventually(lambda: any(flight.followers for flight in flights.values()))
-                provider.released.set()
 
 
 @pytest.mark.sample(2, by="turns")
