@@ -45,7 +45,8 @@ def create_app(
     about every stream that breaks its API's grammar; it is for debugging and costs CPU. ``record`` is a folder to which
     exchanges are written. ``readable`` formats the ledger's lines for people, by default if standard error is a
     terminal. Raises ``OSError`` for an unusable folder."""
-    return whole_app(config, open_service(config, lifecycle or Lifecycle(), store, check_streams, record, readable))
+    options = {} if record is None else {"record": record}
+    return whole_app(config, open_service(config, lifecycle or Lifecycle(), store, check_streams, options, readable))
 
 
 def whole_app(config: Config, service: Service, running: RunningFeatures | None = None) -> App:

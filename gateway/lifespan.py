@@ -58,7 +58,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
         await running.finish()
         if counters.remote is not None:
             await counters.remote.finish()
-        await service.tracing.aclose()
         if store is not None:
             app.nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):

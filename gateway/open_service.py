@@ -1,7 +1,6 @@
 """The service that all exchanges of a process share: opened from a configuration, and changed by a reload."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -14,17 +13,12 @@ from gateway.balancing.balancer import Balancer
 from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.service import Replaced, Service
-from gateway.features.steps.feature import opened_steps
 from gateway.open_features import open_features, with_people
 from gateway.open_parts import (
     max_chunk,
     open_allowances,
-    open_configured_view,
     open_health,
     open_ledger,
-    open_observers,
-    open_traced_texts,
-    open_tracer,
     open_upstream,
     raise_new_budgets,
 )
@@ -55,7 +49,7 @@ def open_service(
     lifecycle: Lifecycle,
     store: Store | None,
     check_streams: bool,
-    record: Path | None = None,
+    options: Mapping[str, object] = NO_OPTIONS,
     readable: bool | None = None,
     shared: "SharedTables | None" = None,
     secrets: SecretReader | None = None,
@@ -63,16 +57,15 @@ def open_service(
 ) -> Service:
     """Make the objects that all exchanges of a process share.
 
-    Some of them outlive ``config``; ``prepare_service`` replaces others at a reload. ``shared`` has the tables in the
-    memory that workers share, ``secrets`` those in stores, ``clients`` those that change at run time. Raises as
-    ``create_app`` does."""
+    Some of them outlive ``config``; ``prepare_service`` replaces others at a reload. ``options`` are those of features.
+    ``shared`` has the tables in the memory that workers share, ``secrets`` those in stores, ``clients`` those that
+    change at run time. Raises as ``create_app`` does."""
     if config.stored_secrets and secrets is None:
         raise ConfigError((Mistake(str(config.path or ""), "", *_ONLY_SERVE),))
     config = with_people(config, clients)
     if store is not None:
         store.limit_owners(storage_limits(config))
     ledger = open_ledger(config, readable, lifecycle)
-    tracing = open_tracer(config, ledger)
     allowances = open_allowances(config, shared, clients)
     raise_new_budgets(config, allowances)
     health = open_health(config, shared)
@@ -97,32 +90,23 @@ def open_service(
         allowances=allowances,
         health=health,
         balancer=balancer,
-        live_view=open_configured_view(config, ledger),
-        tracing=tracing,
+        options=options,
         clients=clients,
         shared=shared,
     )
-    service = with_features(config, service, secrets, NO_OPTIONS if record is None else {"record": record})
-    finished, contents = open_observers(opened_steps(service.features), authenticator, ledger)
-    contents = open_traced_texts(config, authenticator, ledger, tracing, contents)
-    service = attrs.evolve(service, finished=finished, contents=contents)
+    service = with_features(config, service, secrets)
     _use_features(service)
     return service
 
 
-def with_features(
-    config: Config,
-    service: Service,
-    secrets: SecretReader | None = None,
-    options: Mapping[str, object] = NO_OPTIONS,
-) -> Service:
+def with_features(config: Config, service: Service, secrets: SecretReader | None = None) -> Service:
     """Return ``service`` with the features and sources of credentials of ``config``, which continue those of
     ``service``. Changes nothing."""
     ports = Ports(
         service.router, service.authenticator, service.allowances, service.ledger, service.upstream, service.health,
         service.lifecycle, service.admission.shares, service.balancer, service.background, service.store,
         service.shared, secrets=secrets, clients=service.clients,
-        options=options, is_reload=service.hooks is not NO_HOOKS,
+        options=service.options, is_reload=service.hooks is not NO_HOOKS,
         credentials=(credentials := sources_of(config, service.credentials)),
     )  # fmt: skip
     features = open_features(config, ports, service.features)
@@ -153,10 +137,6 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
     """Let the parts that ``service`` shares with ``before`` use ``config``. Return ``service`` with its other parts.
 
     Runs in the event loop."""
-    finished, contents = open_observers(
-        opened_steps(service.features), service.authenticator, service.ledger, service.finished, service.contents
-    )
-    service = attrs.evolve(service, finished=finished, contents=contents)
     use_clients(config, service, before)
     config = attrs.evolve(config, people=service.authenticator.people)
     service.upstream.set_limits(config.limits.upstream_connections, max_chunk(config))
@@ -164,7 +144,6 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
     return attrs.evolve(
         service, limits=config.limits,
         keep_alive=config.keep_alive, strict=config.strict, replaced=Replaced(),
-        live_view=open_configured_view(config, service.ledger, service.live_view),
     )  # fmt: skip
 
 
@@ -187,7 +166,4 @@ def use_clients(config: Config, service: Service, before: Service) -> None:
     if service.store is not None:
         service.store.limit_owners(storage_limits(config))
     raise_new_budgets(config, service.allowances, before.allowances)
-    if service.finished is not None:
-        service.finished.use(opened_steps(service.features), service.authenticator.find_group)
-    service.tracing.use_groups(service.authenticator.find_group)
     _use_features(service)

@@ -46,6 +46,7 @@ ARROWS: Final = {
         providers.chat providers.converse providers.gemini providers.interactions providers.messages
         providers.neutral providers.responses""",
     "providers.recordings": "providers.apis",
+    "providers.framings": "providers.apis providers.neutral",
     "providers.request_api": "providers.catalog",
     "loadtest": "providers.apis providers.catalog providers.grammar providers.neutral",
     "gateway.stores": "http",
@@ -75,20 +76,19 @@ ARROWS: Final = {
     "gateway.conversations": """
         http ledger providers.interactions providers.messages providers.neutral providers.responses request
         routing stores streaming""",
-    "gateway.telemetry": "config ledger providers.apis providers.neutral request seams streaming",
     "gateway.seams": """
-        access allowances balancing config conversations health http ledger providers.neutral request
-        routing serving shared stores streaming upstream""",
+        access allowances balancing config conversations health http ledger providers.apis providers.framings
+        providers.neutral request routing serving shared stores streaming upstream""",
     "gateway.open_features": "config seams",
     "gateway.exchange": """
         access allowances balancing config conversations health http ledger logs providers.apis
         providers.auth providers.errors providers.grammar providers.neutral request
-        routing seams serving shared stores streaming telemetry upstream""",
+        routing seams serving shared stores streaming upstream""",
     "gateway.endpoints": """
         access allowances config conversations exchange http ledger providers.apis providers.interactions
         providers.neutral providers.responses request routing seams serving stores""",
     "gateway.open_parts": """
-        access allowances config counters health ledger open_store seams serving shared telemetry upstream""",
+        access allowances config counters health ledger open_store seams serving shared upstream""",
     "gateway.open_service": """
         access balancing config conversations exchange open_features open_parts routing seams
         serving shared sign_in stores""",
@@ -105,9 +105,9 @@ ARROWS: Final = {
     "gateway.reload": "app config exchange http open_features open_service seams serving shared",
     "gateway.commands": """
         access allowances app config health http loadtest logs mock open_features open_service open_store
-        providers.apis providers.catalog providers.endpoints providers.errors providers.grammar
-        providers.members providers.neutral providers.recordings providers.request_api reload routing seams
-        serving shared stores telemetry""",
+        providers.apis providers.catalog providers.endpoints providers.errors providers.framings
+        providers.grammar providers.members providers.neutral providers.recordings providers.request_api reload
+        routing seams serving shared stores""",
     "gateway.__main__": "commands mock providers.catalog",
 }
 """The imports that each room may have, besides ``streams``, ``configfile`` and the version in ``gateway``.
@@ -315,7 +315,6 @@ gateway.relay steps.session
 gateway.relay steps.verdicts
 gateway.reload secret_stores.keeping
 gateway.reload steps.loaded
-gateway.telemetry live_view.transcripts
 trigate steps.harness"""
 """The rooms that still reach into features, with the modules below ``gateway.features``. No line may be added."""
 

@@ -19,8 +19,8 @@ from gateway.serving.listeners import BindFailed, bind
 from gateway.serving.quart_connections import HostlessQuart, configure
 from gateway.serving.quart_views import add_view, current_scope
 from gateway.serving.worker import serve
-from gateway.telemetry.stream_text import events_in
 from providers.apis import CODECS
+from providers.framings import events_in
 from providers.recordings import RecordedExchange, UnreadableRecording, answer_path, read_recording, stream_framing
 from streams.events import Api
 

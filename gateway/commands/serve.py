@@ -40,7 +40,6 @@ from gateway.serving.worker import serve
 from streams.garbage import collect_startup_garbage, freeze_startup_objects
 
 if TYPE_CHECKING:
-    from gateway.features.live_view.pages.workers import OtherWorkers
     from gateway.shared.tables import SharedTables
 
 T = TypeVar("T")
@@ -238,7 +237,6 @@ async def _serve_as_worker(
     """Serve as a worker while its supervisor exists.
 
     ``directory`` and ``memory``, a descriptor, are shared by all workers."""
-    from gateway.features.live_view.pages.workers import OtherWorkers
     from gateway.serving.shared_directory import SharedDirectory
     from gateway.shared.tables import SharedTables
 
@@ -251,11 +249,10 @@ async def _serve_as_worker(
             stack.callback(SharedDirectory.join(directory).leave)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_without_supervisor, lifecycle)
-            others = None if directory is None else OtherWorkers(directory)
             shared = None if memory is None else SharedTables.join(memory)
             await serve_config(
                 config, listeners, announce, options, log,
-                lifecycle=lifecycle, worker=source, others=others, shared=shared,
+                lifecycle=lifecycle, worker=source, directory=directory, shared=shared,
             )  # fmt: skip
             nursery.cancel_scope.cancel()
 
@@ -278,32 +275,30 @@ async def serve_config(
     *,
     lifecycle: Lifecycle | None = None,
     worker: ConfigCopies | None = None,
-    others: "OtherWorkers | None" = None,
+    directory: Path | None = None,
     shared: "SharedTables | None" = None,
     owns_process: bool = True,
 ) -> None:
     """Serve ``config`` until a signal or ``lifecycle.stop()``. Raises ``ConfigError`` for an unusable store.
 
-    ``judge`` raises ``ConfigError`` to reject a reload. ``worker`` is the file of a worker, ``others`` are the other
-    workers, ``shared`` is the memory of all workers. With ``owns_process``, which needs the main thread, this handles
-    signals and arranges the memory of the process."""
+    ``judge`` raises ``ConfigError`` to reject a reload. ``worker`` is the file of a worker, ``directory`` is that of
+    all workers, and ``shared`` their memory. With ``owns_process``, which needs the main thread, this handles signals
+    and arranges the memory of the process."""
     async with ServedConfig(config, worker, judge, log) as served_config:
         config = await served_config.read_secrets()
         store, alone = await open_store(config), worker is None
         lifecycle = lifecycle or Lifecycle()
         clients = open_client_source(config)
         config = await clients.read(config)
-        flags = options.check_streams, options.record, log.readable
+        given = {"record": options.record, "workers": directory}
+        flags = options.check_streams, {name: one for name, one in given.items() if one is not None}, log.readable
         service = open_service(config, lifecycle, store, *flags, shared, served_config.secrets, clients)
         for running in service.features.values() if alone else ():
             messages.warn_of(running.remarks, log)
-        service = attrs.evolve(service, other_workers=others)
         served = ReloadableApp(config, service, alone=alone)
         clients.on_names = lambda names: served.current[1].replaced.set_for(names)
         freeze_startup_objects(collects=not owns_process)
         async with _raise_start_errors(service.features.values()), trio.open_nursery() as nursery:
-            if others is not None:
-                nursery.start_soon(others.answer, lambda: served.current[1])
             report_stale = partial(service.ledger.figures.set, "trigate_stored_keys_stale_seconds")
             nursery.start_soon(clients.follow, lambda: served.current[0], served.change_clients, report_stale)
             served_config.serve(served, clients, listeners, nursery)

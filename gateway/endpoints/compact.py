@@ -96,4 +96,4 @@ async def _check_body(exchange: Exchange, answer: UnchangedAnswer, body: bytes) 
     """Return ``body``, made from ``answer``, as its checks release it. Raises ``GatewayError`` for a refusal."""
     if (checks := answer.source.target_request.checks) is None:
         return body
-    return await checks.check_body(exchange.context.codec.api, body, exchange.context.content)
+    return await checks.check_body(exchange.context.codec.api, body, exchange.context.observers)

@@ -75,10 +75,10 @@ class AttemptAnswer:
         self.response = response
 
     def keep_public_events(self) -> None:
-        """Give observers the events of the response if its client gets values that no observer may see."""
+        """Give observers the public view of the response, which goes to its client with values that are not public."""
         request = self.source.target_request
-        if request.checks is not None and request.context.content is not None:
-            request.checks.keep_public_events(request.context.content)
+        if request.checks is not None:
+            request.checks.keep_public_events(request.context.observers)
 
     async def aclose(self) -> None:
         """Close the response of an attempt that is not needed."""

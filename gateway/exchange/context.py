@@ -17,7 +17,6 @@ from providers.neutral.codec import Codec
 
 if TYPE_CHECKING:
     from gateway.seams.open_response import ExchangeChecks
-    from gateway.telemetry.content import ExchangeContent
 
 
 class AttemptLog:
@@ -59,8 +58,7 @@ class ExchangeContext:
     """The shared state of one exchange.
 
     ``codec`` belongs to the client's API. ``record`` is only written: no decision depends on it; ``attempt_log`` writes
-    the attempts to it. ``observers`` learn about the exchange. ``checks`` are the operator's steps. ``content`` stores
-    the texts for observers that want them."""
+    the attempts to it. ``observers`` learn about the exchange. ``checks`` are the operator's steps."""
 
     service: Service
     codec: Codec
@@ -68,14 +66,13 @@ class ExchangeContext:
     record: Record
     observers: Observers = UNOBSERVED
     checks: "ExchangeChecks | None" = None
-    content: "ExchangeContent | None" = None
     attempt_log: AttemptLog = attrs.field(default=attrs.Factory(lambda self: AttemptLog(self.record), takes_self=True))
 
     def with_checks(self, checks: "ExchangeChecks") -> "ExchangeContext":
         """Return the context with the operator's steps."""
         return ExchangeContext(  # for each request; ``attrs.evolve`` takes several times as long
             self.service, self.codec, self.client_request, self.record, self.observers, checks,
-            self.content, self.attempt_log,
+            self.attempt_log,
         )  # fmt: skip
 
     @property

@@ -16,8 +16,8 @@ import attrs
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
+from gateway.seams.observe import ObservedStream
 from gateway.streaming.lane import Lane
-from gateway.telemetry.tap import with_current_observers
 from streams.events import ErrorInfo
 from streams.framing import FramingError
 
@@ -187,11 +187,13 @@ class Delivery:
         turn: TurnRecorder = UNRECORDED,
         check: Callable[[bytes], None] | None = None,
         may_open: bool = True,
+        observed: ObservedStream | None = None,
     ) -> None:
         """Start the state machine.
 
         ``keep_alive`` is the longest silence towards the client, in seconds of ``clock``. ``check`` receives all events
-        for the client. ``may_open``: the client expects a stream, which may be opened for keep-alives."""
+        for the client. ``may_open``: the client expects a stream, which may be opened for keep-alives. ``observed`` has
+        the listeners of the stream."""
         self.state = DeliveryState.HELD
         self.lane = lane
         self.deadline = clock() + keep_alive if may_open else math.inf
@@ -203,6 +205,8 @@ class Delivery:
         self._clock = clock
         self._turn = turn
         self._check = check
+        self._observed = ObservedStream(lane) if observed is None else observed
+        self._listeners = self._observed.listeners
         self._held: list[bytes] = []
         self._held_size = 0
         self._queued_events = b""
@@ -211,13 +215,14 @@ class Delivery:
         """Called once with the failure of a response that has begun."""
 
     def use_lane(self, lane: Lane) -> None:
-        """Use ``lane`` for the response from now on, with the observers of the earlier lane.
+        """Use ``lane`` for the response from now on.
 
         The client must not have received any content yet."""
         assert self.state in (DeliveryState.HELD, DeliveryState.OPEN), "the client has content of the earlier response"
         self._held.clear()
         self._held_size = 0
-        self.lane = with_current_observers(self.lane, lane)
+        self.lane = lane
+        self._observed.use_lane(lane)
 
     def queue_first_events(self, data: bytes) -> None:
         """Queue ``data``, the client's first events, until ``receive`` is called, which sends them first."""
@@ -242,7 +247,10 @@ class Delivery:
                 return () if self.lane.progress.over else self._react(Trigger.TIME_UP)
         first, self._queued_events = self._queued_events, b""
         try:
-            out = first + (self.lane.feed(data) if data else b"")
+            if not data:
+                out = first
+            else:
+                out = first + (self._observed.feed(data) if self._listeners else self.lane.feed(data))
         except Exception as exception:  # the boundary where the gateway's own error becomes the client's error event
             out = first + self._end_after_error(exception)
         return self._advance(out if error is None else out + self._end_lane(error))
@@ -281,15 +289,21 @@ class Delivery:
     def _end_lane(self, error: ErrorInfo | None = None) -> bytes:
         """Return the client's last events after the provider's body ended, or failed with ``error``."""
         try:
-            return self.lane.end(error)
+            return self._end_observed(error)
         except Exception as exception:  # the same boundary
             return self._end_after_error(exception)
 
     def _end_after_error(self, exception: Exception) -> bytes:
         if isinstance(exception, FramingError):
-            return self.lane.end(ErrorInfo("upstream", str(exception), reason=None))  # the gateway's own limits
+            return self._end_observed(ErrorInfo("upstream", str(exception), reason=None))  # the gateway's own limits
         log.error("request %s: translation failed", self._id, exc_info=exception)
-        return self.lane.end(MISTAKE)
+        return self._end_observed(MISTAKE)
+
+    def _end_observed(self, error: ErrorInfo | None) -> bytes:
+        out = self.lane.end(error)
+        if self._listeners:
+            self._observed.note_end(out, "" if error is None else error.message)
+        return out
 
     def _advance(self, data: bytes) -> Actions:
         """Return the actions for ``data``, the client's next events."""
@@ -377,6 +391,8 @@ class Delivery:
     def _ping(self, _: bytes) -> Actions:
         self.deadline = self._clock() + self._keep_alive
         ping = self.lane.ping()
+        if self._listeners:
+            self._observed.note_keep_alive(ping)
         return (Ping(ping),) if ping else ()
 
     def _open_ping(self, data: bytes) -> Actions:

@@ -66,9 +66,8 @@ class Exchange:
         record: Record,
         state_scope: StateScope | None = None,
     ) -> None:
-        content = None if service.contents is None else service.contents.begin(record)
         observers = observers_of(record)
-        self.context = ExchangeContext(service, CODECS[api], client_request, record, observers, content=content)
+        self.context = ExchangeContext(service, CODECS[api], client_request, record, observers)
         self.scope = scope
         self._state_scope = state_scope or StateScope(
             self.context.holder, service.store, is_named_client=client_request.client is not None
@@ -110,10 +109,9 @@ class Exchange:
     async def read(self, body: bytes, *, is_turn: bool = False) -> PlannedRequest:
         """Return the request with everything that it refers to, and its plan. ``is_turn``: a response of the model
         follows. Raises ``GatewayError``."""
-        service, hooks, observers = self.context.service, self.context.service.hooks, self.context.observers
+        hooks, observers = self.context.service.hooks, self.context.observers
         if not hooks.request_checks:
             observers.note_request(self.context.client_request, body, is_turn=is_turn)
-            service.live_view.store_prompt(self.record, body)
         steps = steps_with(hooks) if hooks.begin_edits or hooks.request_checks else STEPS
         planning = Planning(self.context, self._state_scope, self.scope, steps)
         request = await planning.read(body)
@@ -122,10 +120,7 @@ class Exchange:
             checks, body = self.context.checks, request.incoming.body
             is_public = checks is None or not checks.may_hide_later
             observers.note_request(self.context.client_request, body, is_turn=is_turn, is_public=is_public)
-            if is_public:
-                service.live_view.store_prompt(self.record, body)
-        if self.context.content is not None:
-            self.context.content.keep_request(request.incoming)
+        observers.note_resolved(request.incoming)
         return request
 
     def first_available(self, plan: Plan) -> Target | None:
@@ -207,9 +202,7 @@ class Exchange:
 
     def respond(self, body: bytes | ResponseBody, status: int, headers: Headers) -> Response:
         """Return the response with the headers that every exchange adds."""
-        if self.context.content is not None and isinstance(body, bytes):
-            self.context.content.keep_response(body)
-        return make_response(self.record, body, status, headers)
+        return make_response(self.record, body, status, headers, is_answer=True)
 
     async def _stream_response(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
         streamed = StreamedAnswer(self.context, origin, scope, audience, await make_first_lane(origin))

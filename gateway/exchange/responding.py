@@ -33,13 +33,16 @@ def open_record(
     return record
 
 
-def make_response(record: Record, body: bytes | ResponseBody, status: int, headers: Headers) -> Response:
-    """Return the response to the request of ``record``, with the headers of every response."""
+def make_response(
+    record: Record, body: bytes | ResponseBody, status: int, headers: Headers, *, is_answer: bool = False
+) -> Response:
+    """Return the response to the request of ``record``, with the headers of every response. ``is_answer``: it is what
+    the model or another endpoint has responded."""
     record.mark_answered(status)
     if record.cache not in (None, "off"):
         headers = (*(pair for pair in headers if pair[0] != "cache-control"), ("cache-control", "no-store"))
     observers, is_whole = observers_of(record), isinstance(body, bytes)
-    observers.note_response(status, headers, body if isinstance(body, bytes) else None)
+    observers.note_response(status, headers, body if isinstance(body, bytes) else None, is_answer=is_answer)
     if record.forms is not None:
         headers = record.forms.headers(status, headers)
     own = own_headers(record)

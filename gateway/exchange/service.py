@@ -14,7 +14,6 @@ from gateway.balancing.balancer import Balancer
 from gateway.config.limits import Limits
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.hedged import HedgeShares
-from gateway.features.live_view.live import LiveView, NoLiveView, OtherLiveViews
 from gateway.health.health import Health
 from gateway.ledger.ledger import Ledger
 from gateway.request.rejections import RejectionCache
@@ -24,14 +23,11 @@ from gateway.seams.identify import ClientSource
 from gateway.seams.running import Running
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
-from gateway.telemetry.tap import ExchangeTracer
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import CredentialSource
 
 if TYPE_CHECKING:
-    from gateway.features.steps.observers import FinishedRecords
     from gateway.shared.tables import SharedTables
-    from gateway.telemetry.content import ContentKeeper
 
 
 class Replaced:
@@ -74,11 +70,7 @@ class Service:
     - ``rejections`` are the parts of requests that providers rejected, ``hedge_shares`` the routes' shares of hedges.
       ``balancer`` orders the targets of a group.
     - ``credentials`` are the sources of credentials that are not in the configuration, by entry name.
-    - ``store`` stores turns.
-    - ``live_view`` is the data of the live view, ``other_workers`` are the workers that it also shows. ``tracing``
-      traces exchanges.
-    - ``contents`` stores the texts of exchanges for observers and traces that want them, ``finished``
-      passes finished exchanges to the observers; ``None`` without any.
+    - ``store`` stores turns. ``options`` are those of ``trigate serve`` that belong to features.
     - ``clients`` are those that change at run time.
     - ``shared`` has the tables in the memory that the workers share, ``None`` in a single process.
     - ``features`` are the open features by name, ``hooks`` what they add to requests."""
@@ -100,13 +92,9 @@ class Service:
     health: Health = attrs.field(factory=Health)
     balancer: Balancer = attrs.field(factory=Balancer)
     hedge_shares: HedgeShares = attrs.field(factory=HedgeShares)
-    live_view: LiveView | NoLiveView = attrs.field(factory=NoLiveView)
-    other_workers: OtherLiveViews | None = None
-    tracing: ExchangeTracer = attrs.field(factory=ExchangeTracer)
+    options: Mapping[str, object] = attrs.field(factory=dict)
     credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)
     replaced: Replaced = attrs.field(factory=Replaced)
-    contents: "ContentKeeper | None" = None
-    finished: "FinishedRecords | None" = None
     shared: "SharedTables | None" = None
     clients: ClientSource = attrs.field(factory=ClientSource)
     features: Mapping[str, Running] = attrs.field(factory=dict)

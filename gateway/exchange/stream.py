@@ -28,7 +28,6 @@ from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.planned import STOPPED, Form, StoppedAnswer
 from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.exchange.transformed import ProviderWait, transformed_pieces
-from gateway.features.live_view.live import LiveStream
 from gateway.http.headers import Headers
 from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
@@ -37,12 +36,12 @@ from gateway.http.request_scope import RequestScope
 from gateway.logs.masking import without_quotations
 from gateway.request.public_errors import secrets_of
 from gateway.routing.target import Target
+from gateway.seams.observe import ObservedStream
 from gateway.seams.open_response import OpenedResponse, ResponseChecks, StreamTransform
 from gateway.streaming.doubt import stream_doubt
 from gateway.streaming.keep_alive import CountedLane
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
-from gateway.telemetry.tap import with_late_listeners, with_waiting_observers
 from gateway.upstream.response import UpstreamResponse
 from providers.neutral.codec import Writer
 from providers.neutral.tool_names import restore_name
@@ -115,19 +114,17 @@ class StartedStream(StartedAnswer):
         source: AnswerSource,
         origin: AnswerOrigin,
         first_lane: FirstLane,
-        observed_lane: Lane,
         scope: RequestScope,
         pass_keep_alive: Callable[[], object],
     ) -> None:
-        """Prepare the stream of the request with ``scope``. ``observed_lane`` is the lane with the observers.
-        ``pass_keep_alive`` is called for the provider's keep-alives before its first content."""
+        """Prepare the stream of the request with ``scope``. ``pass_keep_alive`` is called for the provider's
+        keep-alives before its first content."""
         super().__init__(source)
         self.first = b""
         self.forwarded_pieces: list[tuple[bytes, bytes]] = []
         self._form, self._turn = origin.request.form, origin.request.turn
         self._origin = origin
         self.first_lane = first_lane
-        self._observed_lane = observed_lane
         self.scope = scope
         self.pass_keep_alive = pass_keep_alive
         self._is_whole = False
@@ -143,10 +140,9 @@ class StartedStream(StartedAnswer):
         try:
             self.source.watch.await_body()
             await self._correct_content_type(response)
-            lane = await self._choose_lane(response)
+            self.lane = await self._choose_lane(response)
             if self._checks is not None:
-                self._open_transform(self._checks, response, lane)
-            self.lane = with_waiting_observers(self._observed_lane, lane)
+                self._open_transform(self._checks, response, self.lane)
             self.first = await self._read_first_content(response)
         except BaseException:
             await self.aclose()
@@ -250,6 +246,7 @@ class StartedStream(StartedAnswer):
                     self.pass_keep_alive()
             else:
                 first.append(await offload(seen, lane.end))  # it may be a complete response, which is read only now
+                self.forwarded_pieces.append((b"", bytes(first[-1])))
             if (error := lane.progress.error) is not None and error.is_end and lane.progress.unsent_usage() is None:
                 await self._read_usage(lane)
         except FramingError as exception:
@@ -310,24 +307,29 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
         self.first_lane = first_lane
         check = _make_checker(context, origin) if service.check_streams else None
         clock = trio.lowlevel.current_clock().current_time  # three times as fast as trio.current_time
-        delivery = Delivery(first_lane.lane, context.record, service.keep_alive, clock, turn=turn, check=check)
+        secrets = _secret_finder(origin.request.plan.targets, context.client_request.credential)
+        self.observed = observed = ObservedStream(first_lane.lane, secrets)
+        delivery = Delivery(
+            first_lane.lane, context.record, service.keep_alive, clock, turn=turn, check=check, observed=observed
+        )
         survival, target = None, origin.target_request.target
         if (survives := audience.survives(target)) or origin.desertion is not None:
             deserted = None if survives else origin.desertion
             survival = partial(survive_disconnect, scope.nursery, target, deserted=deserted)
         super().__init__(context, origin, scope, delivery, survival, turn, service.limits.answer)
-        self._connect_observers()
+        observed.chunks = self.chunks
+        context.observers.note_stream(observed)
 
     def make_answer(self, source: AnswerSource) -> StartedStream:
-        return StartedStream(source, self.origin, self.first_lane, self.delivery.lane, self.scope, self.pass_keep_alive)
+        return StartedStream(source, self.origin, self.first_lane, self.scope, self.pass_keep_alive)
 
     def first_events(self, answer: StartedStream) -> tuple[Lane, bytes]:
         answer.keep_public_events()
         self.client_headers = answer.client_headers
         self.first_lane.release()
-        lane = with_late_listeners(self.delivery.lane, answer.lane, answer.forwarded_pieces)
+        self.observed.use_lane(answer.lane, answer.forwarded_pieces)
         answer.forwarded_pieces.clear()
-        return lane, answer.first
+        return answer.lane, answer.first
 
     async def refusal_lane(self) -> Lane | None:
         if not self.first_lane.is_in_use:
@@ -342,19 +344,6 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
         self.first_lane.release()
         self.use_lane(lane, first)
         return True
-
-    def _connect_observers(self) -> None:
-        """Connect the observers of the exchange to the stream."""
-        context, targets = self.context, self.origin.request.plan.targets
-        if context.checks is not None and context.checks.may_restore:
-            if context.content is not None and not context.checks.restores:  # it may get the events instead
-                context.content.follow(self.delivery)
-            return  # only the client may see the values in its stream
-        secrets = _secret_finder(targets, context.client_request.credential)
-        context.service.live_view.stream(context.record, LiveStream(self.delivery, secrets, self.chunks))
-        context.observers.note_stream(self.delivery)
-        if context.content is not None:  # after the live view, which must be the first
-            context.content.follow(self.delivery)
 
 
 def _secret_finder(targets: tuple[Target, ...], credential: str | None) -> Callable[[], Secrets]:

@@ -131,8 +131,8 @@ class TargetRequest:
         requested = request  # a copy of it costs as much as the rest of the reply
         if request.model != target.requested_name:
             requested = attrs.evolve(request, model=target.requested_name)
-        if self.checks is not None and self.checks.restores:
-            requested = attrs.evolve(requested, source=self.checks.restored_members(request.source))
+        if self.checks is not None and (source := self.checks.restored_members(request.source)) is not request.source:
+            requested = attrs.evolve(requested, source=source)
         reply = turn.reply(Reply(requested, target.recipient.issuer, created, estimate, unsent=unsent))
         return reply if self.ids is None or turn.records else attrs.evolve(reply, id="")
 
@@ -154,8 +154,7 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     first target are recorded before strict mode rejects them; those of a hedge only if it wins."""
     if context.checks is not None:
         request = await context.checks.check_for_target(request, step.target)
-        if context.content is not None:
-            context.content.keep_request(request.incoming)
+        context.observers.note_resolved(request.incoming)
     known = context.service.rejections.known_omissions(step.target, context.client_request)
     omissions = step.omissions.union(known) if known else step.omissions
     target = step.target

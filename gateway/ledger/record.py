@@ -168,7 +168,6 @@ class Record:
     cache: CacheOutcome | None = None  # ``None`` if the exchange is not cacheable
     steps: "StepsReport | None" = None  # the outcomes of the operator's steps
     requested_steps: frozenset[str] = frozenset()  # the steps that the client lists
-    content: object | None = None  # the texts for observers that want them
     landing: str | None = None  # of the conversation's turn at the members of its route (``gateway.balancing``)
     cache_age: int | None = None  # seconds since the provider created the cached response
 

@@ -21,10 +21,13 @@ from gateway.http.response import Response, stream_headers
 from gateway.relay.relayed_answer import RelayedAnswer
 from gateway.relay.relaying import LastEvent, RelayedRequest
 from gateway.routing.target import Target
+from gateway.seams.observe import ObservedStream
 from gateway.streaming.lane import Lane, MapError, StreamProgress
 from streams.events import ErrorInfo
 from streams.sse import SSE, SseEvents
 
+_OBSERVED = ("application/json", "text/event-stream")
+"""The types of responses whose bytes observers get."""
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r")  # after the last one, the LF may still follow
 
 
@@ -129,7 +132,8 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
     ) -> None:
         streams = request.planned.incoming.stream
         lane, clock, keep_alive = RelayedLane(request.last_event), trio.current_time, context.service.keep_alive
-        delivery = Delivery(lane, context.record, keep_alive, clock, may_open=streams)
+        self._observed = ObservedStream(lane)
+        delivery = Delivery(lane, context.record, keep_alive, clock, may_open=streams, observed=self._observed)
         super().__init__(context, origin, scope, delivery, survival)
         self.head = 200, stream_headers(SSE)  # for a stream opened before there is a response
         self._request = request
@@ -146,12 +150,13 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
             self.head = answer.status, kept
         elif not answer.is_stream:
             redact = disclosure.body
-        limit, content = self.context.service.limits.answer, self.context.content
+        limit = self.context.service.limits.answer
         lane = RelayedLane(self._request.last_event, answer, disclosure.error, redact, limit)
         first = lane.feed(answer.first)
-        if content is not None and answer.content_type.startswith(("application/json", "text/event-stream")):
-            content.observe(answer.first, first)
-            content.follow(self.delivery)
+        if answer.content_type.startswith(_OBSERVED):
+            self.context.observers.note_stream(self._observed)
+        answer.keep_public_events()
+        self._observed.use_lane(lane, ((answer.first, first),))
         return lane, first
 
 
@@ -160,9 +165,8 @@ async def relay(exchange: Exchange, scope: RequestScope, request: RelayedRequest
 
     Raises ``GatewayError``. Cancellation, because the client has left, closes the connection to the provider."""
     nursery, first = scope.nursery, request.planned.plan.first
-    if exchange.context.content is not None:
-        exchange.context.content.keep_request(request.planned.incoming)
     planned = request.planned
+    exchange.context.observers.note_resolved(planned.incoming)
     survival: Survival | None = None
     if request.outlives_client is not None:
         deferred = DeferredSurvival(nursery, first, request.outlives_client)

@@ -146,11 +146,11 @@ class RelayedAnswer(StartedAnswer):
     def _opened_response(self) -> OpenedResponse:
         context = self.source.target_request.context
         kind = next((value for name, value in self.client_headers if name == "content-type"), "")
-        limits, content = context.service.limits, context.content
+        limits, observers = context.service.limits, context.observers
         return OpenedResponse(
             context.record.endpoint or "", SSE if SSE.matches_type(kind) else None, kind, limits.event, limits.answer,
             cut=self._wait.cut, pass_keep_alive=self._pass_keep_alive, count_held=self._count_held,
-            keep_public=None if content is None else content.keep_unrestored,
+            keep_public=observers.note_public_bytes if observers.reads_events else None,
         )  # fmt: skip
 
     async def _count_held(self, size: int) -> int:

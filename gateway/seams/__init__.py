@@ -8,7 +8,8 @@
 - ``hooks``: what an open feature adds to requests.
 - ``plan``: requests before they are sent.
 - ``open_response``: the texts of an exchange until its client gets them.
-- ``observe``: what learns about exchanges without taking part in them.
+- ``observe``: what learns about exchanges without taking part in them. ``observed_texts`` keeps their texts for those
+  that read them after the end.
 - ``kept``: objects that providers store for clients.
 - ``route``: the paths that a feature serves.
 - ``wrap_origin``: where the response to a request comes from.

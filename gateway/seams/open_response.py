@@ -33,6 +33,7 @@ import attrs
 
 from gateway.http.request_scope import RequestScope
 from gateway.routing.target import Target
+from gateway.seams.observe import Observers
 from providers.neutral.codec import Reader
 from streams.errors import GatewayError
 from streams.events import Api, Event, TextDelta, Usage
@@ -128,21 +129,11 @@ class StreamTransform(Transform, Protocol):
         ...
 
 
-class PublicTexts(Protocol):
-    """The observers' copy of a response whose client gets values that no observer may see."""
-
-    def keep_events(self, events: Mapping[int, Sequence[Event]]) -> None: ...
-
-    def keep_unrestored(self, data: bytes) -> None: ...
-
-
 class ResponseChecks(Protocol):
     """The checks of the response of one attempt.
 
-    ``restores``: values of the request that were hidden return to the client. ``translates``: the client's lane gets
-    events. ``masked``: a text was hidden."""
+    ``translates``: the client's lane gets events. ``masked``: a text was hidden."""
 
-    restores: bool
     translates: bool
     masked: bool
 
@@ -163,7 +154,7 @@ class ResponseChecks(Protocol):
         Raises ``GatewayError`` for a refusal."""
         ...
 
-    async def check_body(self, api: str, body: bytes, public: PublicTexts | None) -> bytes:
+    async def check_body(self, api: str, body: bytes, public: Observers) -> bytes:
         """Return ``body``, JSON of the client's ``api`` that the gateway has made of a response.
 
         Raises ``GatewayError`` for a refusal."""
@@ -182,23 +173,15 @@ class ResponseChecks(Protocol):
         """Return ``members`` of a request, which a response repeats, as the client sent them."""
         ...
 
-    def keep_public_events(self, public: PublicTexts) -> None:
-        """Give observers the events of a conversation if its client gets others."""
+    def keep_public_events(self, public: Observers) -> None:
+        """Give observers the public view of the response if its client gets hidden values in their place."""
         ...
 
 
 class ExchangeChecks(Protocol):
     """The checks of the texts of one exchange.
 
-    ``restores``: the response for the client has hidden values, which no provider has seen, in place of their
-    placeholders. ``may_restore``: the response of this or a later attempt may have them. ``may_hide_later``: a text of
-    the request may be hidden or refused after its plan is made."""
-
-    @property
-    def restores(self) -> bool: ...
-
-    @property
-    def may_restore(self) -> bool: ...
+    ``may_hide_later``: a text of the request may be hidden or refused after its plan is made."""
 
     @property
     def may_hide_later(self) -> bool: ...

@@ -15,6 +15,8 @@ import pytest
 
 from gateway.exchange.service import Service
 from gateway.features.live_view import ended
+from gateway.features.live_view.live import LiveView
+from gateway.features.live_view.opening import RunningLiveView
 from gateway.features.metrics import metrics
 from gateway.features.order import features
 from gateway.request import rejections
@@ -97,10 +99,16 @@ async def _many_rejections(two: Two) -> None:
 # Live view and metrics
 
 
+def live_view_of(two: Two) -> LiveView:
+    running = two.served.service.features["live_view"]
+    assert isinstance(running, RunningLiveView)
+    return running.live_view
+
+
 async def _has_ended_exchange(two: Two) -> Any:
-    if not two.served.service.live_view.recent("bob"):
+    if not live_view_of(two).recent("bob"):
         await two.ask(BOB)
-    return len(two.served.service.live_view.recent("bob"))
+    return len(live_view_of(two).recent("bob"))
 
 
 async def _many_ended_exchanges(two: Two) -> None:
@@ -186,7 +194,7 @@ ROWS_OF_SERVICE = {
     "strict": SETTINGS, "check_streams": SETTINGS, "credentials": SETTINGS,
     "replaced": SETTINGS,
     "clients": SETTINGS,
-    "tracing": SETTINGS, "other_workers": SETTINGS,
+    "options": SETTINGS,
     "upstream": "connections to providers",
     "admission": "requests in progress",
     "store": "stored conversations",
@@ -198,9 +206,6 @@ ROWS_OF_SERVICE = {
     "balancer": "pins",
     "hedge_shares": "retries and hedges",
     "shared": SETTINGS, "features": SETTINGS, "hooks": SETTINGS,
-    "live_view": "live view",
-    "contents": "records for observers",
-    "finished": "records for observers",
 }  # fmt: skip
 ROWS_OF_FEATURES = {
     "admin": SETTINGS,
@@ -212,6 +217,7 @@ ROWS_OF_FEATURES = {
     "recording": SETTINGS,
     "answer_cache": "response cache",
     "metrics": "labels of metrics",
+    "tracing": SETTINGS,
     "kept_ledger": "kept ledger",
     "realtime": SETTINGS,
     "mcp": SETTINGS,

@@ -1,3 +1,3 @@
 """The live view: ``live`` exchanges with ``charts``, ``ended`` ones, ``transcripts`` of streams, and ``prompts``.
 
-``pages`` serves it."""
+``feature``: its row; ``opening`` opens it. ``pages`` serves it."""

@@ -7,8 +7,8 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 import trio
@@ -20,14 +20,14 @@ from gateway.features.live_view.prompts import KeptPrompt, KeptPrompts
 from gateway.features.live_view.transcripts import Passage, Transcript, Transcripts
 from gateway.http.headers import first_paths
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
-from gateway.ledger.ledger import MOST_TRIED, Ledger
+from gateway.ledger.ledger import MOST_TRIED
 from gateway.ledger.record import ArrivedRequest, Record
-from gateway.seams.observe import ExchangeObserver, HasLane, observation_of, observers_of
-from gateway.telemetry.stream_text import text_of
-from gateway.telemetry.tap import listen, transcribe, unlisten
+from gateway.request.client_request import ClientRequest
+from gateway.seams.observe import ExchangeObserver, ObservedStream, observers_of
+from gateway.seams.running import Ports
+from providers.framings import text_of
 from providers.neutral.hints import explain_path
-from streams.handoff import Handoff
-from streams.pipe import Chunk
+from streams.events import Event
 
 if TYPE_CHECKING:
     from gateway.seams.observe import ViewerTexts
@@ -58,37 +58,40 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
-@attrs.define(eq=False, repr=False)
-class LiveExchange:
+class LiveExchange(ExchangeObserver):
     """A running exchange. ``number`` identifies it; request ids do not, because clients may repeat them."""
 
-    number: int
-    record: Record
-    stream: "LiveStream | None" = None
-    transcript: Transcript | None = None
-    prompt: KeptPrompt | None = None
-    is_charted: bool = False  # its first byte is on the charts
-    characters: int = 0  # of text, at the last update
-    measured: float = 0.0  # seconds
-    mean: float = 0.0  # tokens per second, which ``rate`` approaches over time
-    rate: float = 0.0
-    row: Row = ()
+    def __init__(self, live_view: "LiveView", number: int, record: Record) -> None:
+        self.number = number
+        self.record = record
+        self.stream: ObservedStream | None = None
+        self.transcript: Transcript | None = None
+        self.prompt: KeptPrompt | None = None
+        self.is_charted = False  # its first byte is on the charts
+        self.characters = 0  # of text, at the last update
+        self.measured = 0.0  # seconds
+        self.mean = 0.0  # tokens per second, which ``rate`` approaches over time
+        self.rate = 0.0
+        self.row: Row = ()
+        self._live_view = live_view
 
+    @property
+    def keeps_texts(self) -> bool:  # type: ignore[override]
+        return self._live_view.keeps_prompts
 
-class OtherLiveViews(Protocol):
-    """The live views of the other workers of a supervisor. Each ``send`` receives server-sent events."""
+    def note_request(self, client_request: ClientRequest, body: bytes | None, *, is_turn: bool) -> None:
+        if body is not None:
+            self._live_view.store_prompt(self, body)
 
-    async def send_news(self, client: str | None, send: Callable[[bytes], Awaitable[None]]) -> None:
-        """Send all news of every other worker for ``client`` (``None``: for all clients) until cancelled."""
-        ...
+    def note_stream(self, stream: ObservedStream) -> None:
+        if self.record.endpoint is None:
+            self._live_view.show_stream(self, stream)
 
-    async def find(self, worker: str, number: int, client: str | None) -> "FoundExchange | None":
-        """Return an exchange of ``worker``, which is a process id, if ``client`` may see it."""
-        ...
+    def note_public_events(self, events: Mapping[int, Sequence[Event]]) -> None:
+        self._live_view.hide_stream(self)
 
-    async def send_stream(self, worker: str, number: int, send: Callable[[bytes], Awaitable[None]]) -> None:
-        """Send one stream of ``worker``."""
-        ...
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
+        self._live_view.end(self, line)
 
 
 @attrs.frozen(repr=False)
@@ -97,16 +100,6 @@ class FoundExchange:
 
     id: str
     client: str | None
-
-
-@attrs.frozen(eq=False, repr=False)
-class LiveStream:
-    """A running stream, with its secrets, and the pump's channel, which is blocked while the client is slow.
-    ``secrets`` may outlive the stream, because it refers to nothing of the request."""
-
-    delivery: HasLane
-    secrets: Callable[[], Secrets]
-    chunks: Handoff[Chunk]
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -187,8 +180,10 @@ class Subscription:
 # The board
 
 
-class LiveView(ExchangeObserver):
-    """Everything that viewers can see of this process. Used from the trio thread only."""
+class LiveView:
+    """Everything that viewers can see of this process, whose parts are in ``ports``. Used from the trio thread only."""
+
+    ports: Ports
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
@@ -202,20 +197,20 @@ class LiveView(ExchangeObserver):
         self._refreshed = -FRESH
         self._transcripts = Transcripts()
         self._prompts = KeptPrompts()
-        self._keeps, self._keeps_prompts = True, False
+        self._keeps, self.keeps_prompts = True, False
 
-    # The ledger's observer
+    # Exchanges
 
-    def observe(self, record: Record, arrival: ArrivedRequest | None = None) -> "LiveView":
+    def observe(self, record: Record, arrived: ArrivedRequest | None = None) -> LiveExchange:
         """Show the exchange of ``record``."""
-        self._open[record] = LiveExchange(next(self._numbers), record)
+        watched = self._open[record] = LiveExchange(self, next(self._numbers), record)
         self._timeline.add_start()
-        return self
+        return watched
 
-    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
-        watched = self._open.pop(record, None)
-        if watched is None:  # it started before anyone watched
-            return
+    def end(self, watched: LiveExchange, line: Mapping[str, Any]) -> None:
+        """Move an ended exchange to the last ones."""
+        record = watched.record
+        del self._open[record]
         self._ended += 1
         self._remember(watched, {"n": watched.number, "order": self._ended, **line})
         self.sums.add(line, self._ended)
@@ -232,6 +227,7 @@ class LiveView(ExchangeObserver):
             line = {**line, "dropped": ", ".join(map(explain_path, line["dropped"].split(",")))}
         sides: dict[str, Any] = {}
         if watched.stream is not None and watched.transcript is not None:
+            watched.transcript.source = watched.stream.source
             self._transcripts.note_end(watched.transcript)
             sides = {"transcript": watched.transcript, "secrets": watched.stream.secrets}
         texts = observers_of(watched.record).viewer_texts()
@@ -256,7 +252,7 @@ class LiveView(ExchangeObserver):
     def keep(self, wanted: bool, prompts: bool = False) -> None:
         """Store both sides of streams from now on if ``wanted``, and with ``prompts`` the bodies of requests; otherwise
         drop the stored ones."""
-        self._keeps, self._keeps_prompts = wanted, prompts
+        self._keeps, self.keeps_prompts = wanted, prompts
         if not prompts:
             self._prompts.clear()
         if not wanted:
@@ -264,21 +260,23 @@ class LiveView(ExchangeObserver):
             for transcript in filter(None, (one.transcript for one in holders)):
                 self._transcripts.forget(transcript)
 
-    # The exchange
-
-    def store_prompt(self, record: Record, body: bytes) -> None:
+    def store_prompt(self, watched: LiveExchange, body: bytes) -> None:
         """Store the ``body`` of a request if the operator enabled prompts."""
-        if self._keeps_prompts and (watched := self._open.get(record)) is not None:
-            watched.prompt = self._prompts.keep(body, record.client)
+        if self.keeps_prompts:
+            watched.prompt = self._prompts.keep(body, watched.record.client)
 
-    def stream(self, record: Record, stream: LiveStream) -> None:
-        """Note that the exchange of ``record`` streams."""
-        if (watched := self._open.get(record)) is None:
-            return
+    def show_stream(self, watched: LiveExchange, stream: ObservedStream) -> None:
+        """Note that the exchange streams."""
         watched.stream = stream
         if self._keeps:
-            watched.transcript = self._transcripts.begin(record.client)
-            transcribe(stream.delivery, watched.transcript)
+            watched.transcript = self._transcripts.begin(watched.record.client)
+            stream.listen(watched.transcript)
+
+    def hide_stream(self, watched: LiveExchange) -> None:
+        """Show nothing of the stream, because its client gets values that are not public."""
+        if watched.transcript is not None:
+            self._transcripts.forget(watched.transcript)
+            watched.transcript = None
 
     # Viewers. ``client`` limits them to its exchanges, ``None`` to nothing.
 
@@ -329,13 +327,15 @@ class LiveView(ExchangeObserver):
         if watched.stream is None:
             return None
         stream = watched.stream
+        if watched.transcript is not None:
+            watched.transcript.source = stream.source
         shown = observers_of(watched.record).viewer_texts()
         subscription = Subscription(watched.record.began, stream.secrets(), watched.transcript, watched.prompt, shown)
-        listen(stream.delivery, subscription)
+        stream.listen(subscription, by_event=True)
         self._subscriptions.setdefault(number, []).append(subscription)
 
         def unsubscribe() -> None:
-            unlisten(stream.delivery, subscription)
+            stream.unlisten(subscription)
             subscription.close()
             if subscription in (subscriptions := self._subscriptions.get(number, [])):
                 subscriptions.remove(subscription)
@@ -372,7 +372,7 @@ def _measure(one: LiveExchange, seconds: float) -> None:
     """Update the rate of a stream. A new stream's rate is the mean of the measured time only."""
     if one.stream is None:
         return
-    characters = one.stream.delivery.lane.progress.characters
+    characters = one.stream.progress.characters
     if one.row and seconds > 0:  # otherwise the start is unknown
         newest = (characters - one.characters) / CHARACTERS_PER_TOKEN / seconds
         one.mean += (newest - one.mean) * -math.expm1(-seconds / _RATE_OVER)
@@ -384,7 +384,7 @@ def _measure(one: LiveExchange, seconds: float) -> None:
 
 def _row(one: LiveExchange) -> Row:
     record = one.record
-    progress = None if one.stream is None else one.stream.delivery.lane.progress
+    progress = None if one.stream is None else one.stream.progress
     counted = progress.usage.output if progress is not None and progress.usage is not None else 0
     return (
         one.number, record.id, phase(one), record.client, record.api,
@@ -407,45 +407,12 @@ def phase(one: LiveExchange) -> str:
         return "reading" if record.status is None else "ending"
     if stream is None:
         return "waiting" if record.status is None else "ending"
-    progress = stream.delivery.lane.progress
+    progress = stream.progress
     if progress.over:
         return "ending"
-    if stream.chunks.is_blocked:
+    if stream.is_blocked:
         return "slow client"
     return "streaming" if progress.committed else "waiting"
-
-
-class NoLiveView:
-    """The live view of a process that shows nothing."""
-
-    def store_prompt(self, record: Record, body: bytes) -> None:
-        """Do nothing: there are no viewers."""
-
-    def stream(self, record: Record, stream: LiveStream) -> None:
-        """Do nothing: there are no viewers."""
-
-
-def open_live_view(
-    ledger: Ledger,
-    wanted: bool,
-    live_view: LiveView | NoLiveView | None = None,
-    *,
-    keep: bool = True,
-    prompts: bool = False,
-) -> LiveView | NoLiveView:
-    """Return the live view of the process if it is ``wanted``.
-
-    With ``keep`` both sides of streams are stored as far as there is room, with ``prompts`` also the bodies of
-    requests."""
-    if not wanted:
-        if isinstance(live_view, LiveView):
-            observation_of(ledger).observes.remove(live_view.observe)
-        return NoLiveView()
-    if not isinstance(live_view, LiveView):
-        live_view = LiveView()
-        observation_of(ledger).observes.append(live_view.observe)
-    live_view.keep(keep, prompts)
-    return live_view
 
 
 # Data for a viewer

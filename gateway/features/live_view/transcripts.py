@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import Any, Final, TypeAlias
 
-from gateway.telemetry.stream_text import events_in
+from providers.framings import events_in
 from streams.framing import Framing, FramingError
 from streams.sse import SSE
 
@@ -21,6 +21,9 @@ PIECE: Final = 160
 """Estimated bytes of the objects of one piece, in addition to its content."""
 LAST: Final = 8 * 2**10
 """Bytes stored of the end of a stream that was too long."""
+
+LONGEST_NOTE: Final = 1000
+"""Characters stored of how a stream broke off: a provider may send a long message."""
 
 Passage: TypeAlias = tuple[float, bytes, bytes]
 """The time (``time.perf_counter``), whole events of the provider, and the client's bytes for them."""
@@ -94,6 +97,13 @@ class Transcript:
         self._full = self.over = False
         self._pieces: list[float | bytes | None] = []  # three per piece; ``None``: sent unchanged
         self._last: tuple[float, bytes] = (0.0, b"")
+
+    def observe(self, received: bytes, public: bytes, note: str = "") -> None:
+        """Store what passes, as a ``StreamListener``."""
+        if note:
+            self.note = note[:LONGEST_NOTE]
+        if received or public:
+            self.add(received, public)
 
     def add(self, received: bytes, sent: bytes) -> None:
         if received == sent:

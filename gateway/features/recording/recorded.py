@@ -22,8 +22,9 @@ import msgspec
 from gateway import __version__
 from gateway.config.redaction import REDACTED, Secrets, redact
 from gateway.http.headers import Headers
-from gateway.telemetry.stream_text import redact_stream
 from providers.apis import CODECS
+from providers.framings import events_in, framing_of, text_of
+from providers.neutral.invoked import INVOKED
 from providers.recordings import (
     ERROR_FOLDER,
     FRAMINGS,
@@ -36,6 +37,7 @@ from providers.recordings import (
     recording_name,
     stream_framing,
 )
+from streams.event_stream import EVENT_STREAM
 from streams.events import Api
 from streams.surrogates import NOT_JSON
 
@@ -247,3 +249,20 @@ def _slug(text: str) -> str:
 def _remove(folder: Path, stem: str) -> None:
     for suffix in (*SUFFIXES, PART_SUFFIX):
         Path(folder, stem + suffix).unlink(missing_ok=True)
+
+
+def redact_stream(data: bytes, secrets: Secrets) -> bytes:
+    """Return ``data`` without credentials. Frames stay valid, with new checksums."""
+    if framing_of(data) is not EVENT_STREAM:
+        return redact(data, secrets)
+    return redact(b"".join(_redact_raw(raw, secrets) for raw in events_in(data)), secrets)
+
+
+def _redact_raw(raw: bytes, secrets: Secrets) -> bytes:
+    said = text_of(raw)
+    if redact(said, secrets) == said:
+        return raw
+    plain = EVENT_STREAM.change_payload(raw, lambda payload: redact(payload, secrets))
+    if plain != raw and redact(text_of(plain), secrets) == text_of(plain):
+        return plain
+    return INVOKED.change_payload(raw, lambda event: redact(event, secrets))

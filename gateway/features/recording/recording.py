@@ -18,8 +18,7 @@ from gateway.features.recording.recorded import Folder, Side
 from gateway.http.headers import Headers, translated_headers
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
-from gateway.seams.observe import ExchangeObserver, HasLane
-from gateway.telemetry.tap import listen
+from gateway.seams.observe import ExchangeObserver, ObservedStream
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.recordings import answer_path
@@ -101,7 +100,7 @@ class Recording(ExchangeObserver):
         self.secrets = tuple(dict.fromkeys((*_credentials(client_request.headers), *self.secrets)))
         self._add(self.client.request, body or b"")
 
-    def note_response(self, status: int, headers: Headers, body: bytes | None) -> None:
+    def note_response(self, status: int, headers: Headers, body: bytes | None, *, is_answer: bool) -> None:
         """Record the response to the client; ``None`` for a stream, which is observed."""
         if self._is_done:  # a background turn responded to its client long ago
             return
@@ -142,13 +141,13 @@ class Recording(ExchangeObserver):
 
     # Both sides
 
-    def observe(self, received_bytes: bytes, sent_bytes: bytes, note: str = "") -> None:
-        self.note_body(received_bytes)
+    def observe(self, received: bytes, public: bytes, note: str = "") -> None:
+        self.note_body(received)
         if not self._is_done:
-            self._add(self.client.response, sent_bytes)
+            self._add(self.client.response, public)
 
-    def note_stream(self, stream: HasLane) -> None:
-        listen(stream, self)
+    def note_stream(self, stream: ObservedStream) -> None:
+        stream.listen(self)
 
     def note_hidden(self) -> None:
         self.is_withheld = True

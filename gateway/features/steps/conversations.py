@@ -128,16 +128,10 @@ class SessionChecks:
         applied = session.applied.for_answers_of(target.entry.name)
         if not applied.steps and not restores and not session.awaits_verdict:
             return None
-        keeps_events = self._context.content is not None
+        keeps_events = self._context.observers.reads_events
         return AttemptSteps(
             session, applied, restores=restores, keeps_events=keeps_events, translates=target.lane == "hub"
         )
-
-    @property
-    def may_restore(self) -> bool:
-        """Whether masked values may be restored for the client, including those that steps of an entry mask later."""
-        applied = self.session.applied
-        return self.restores or (applied.restores and bool(applied.for_entries))
 
     @property
     def restores(self) -> bool:

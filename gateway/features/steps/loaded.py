@@ -12,10 +12,11 @@ import attrs
 import trio
 
 from configfile.document import ConfigError, Mistake
+from gateway.config.patterns import matches
 from gateway.features.steps.breaker import StepBreakers
 from gateway.features.steps.mask_key import keep_mask_key, stored_mask_key
 from gateway.features.steps.resources import StepResource, describe_error
-from gateway.features.steps.scope import ClientFacts, is_in_scope, matches
+from gateway.features.steps.scope import ClientFacts, is_in_scope
 from gateway.features.steps.settings import StepRefusal, StepScope, StepSettings, Unchecked
 from gateway.features.steps.slots import StepSlots
 from gateway.http.request_scope import RequestScope

@@ -13,13 +13,14 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 import trio
 
+from gateway.config.patterns import matches
 from gateway.features.steps.answer_texts import AnswerTexts
 from gateway.features.steps.loaded import AppliedSteps, LoadedStep, StepSet
 from gateway.features.steps.masks import Placeholders
 from gateway.features.steps.request_texts import RequestTexts
 from gateway.features.steps.resources import error_place
 from gateway.features.steps.runner import StepFailed, call_function, log_limited
-from gateway.features.steps.scope import ClientFacts, matches
+from gateway.features.steps.scope import ClientFacts
 from gateway.features.steps.session import StepSession
 from gateway.features.steps.shapes import array
 from gateway.features.steps.tables import answer_table_for, table_for
@@ -27,8 +28,7 @@ from gateway.features.steps.verdicts import StepRecords, unavailable
 from gateway.http.threads import call_in_thread
 from gateway.ledger.figures import Figures
 from gateway.ledger.record import ArrivedRequest, Record
-from gateway.seams.observe import ExchangeObserver
-from gateway.telemetry.content import ExchangeContent
+from gateway.seams.observed_texts import ObservedTexts, TextRoom
 from streams.errors import GatewayError
 from trigate.steps import Check, Finished, Moment, Part
 
@@ -52,7 +52,7 @@ class PendingRecord:
     """A record that waits, with the texts of its exchange and the masking steps that apply to it."""
 
     finished: Finished
-    content: ExchangeContent | None
+    content: ObservedTexts | None
     masks: tuple[LoadedStep, ...]
     size: int = RECORD_SIZE
 
@@ -211,7 +211,7 @@ class ObserverQueues:
         scopes = (one.step.scope for one in self._queues if one.step.wants_content)
         return any(matches(one.clients, (client,)) and matches(one.groups, (group,)) for one in scopes)
 
-    def add(self, record: Record, line: Mapping[str, Any]) -> None:
+    def add(self, record: Record, line: Mapping[str, Any], content: ObservedTexts | None) -> None:
         """Add a finished exchange to the queues of the observers that apply to it."""
         names = (None if record.route is None else record.route, record.requested_model)
         facts = ClientFacts(
@@ -222,7 +222,6 @@ class ObserverQueues:
         if not chosen:
             return
         finished = finished_record(record, line, facts.group)
-        content = record.content if isinstance(record.content, ExchangeContent) else None
         for queue in chosen:
             own = content if queue.step.wants_content else None
             if own is not None and own.is_lost:
@@ -270,7 +269,7 @@ class ObserverQueues:
             queue.close()
 
 
-def _read_texts(content: ExchangeContent) -> tuple[bytes | None, bytes | None]:
+def _read_texts(content: ObservedTexts) -> tuple[bytes | None, bytes | None]:
     return content.request, content.response
 
 
@@ -347,7 +346,20 @@ class TextMasking:
             return None
 
 
-class FinishedRecords(ExchangeObserver):
+class FinishedExchange(ObservedTexts):
+    """The exchange that becomes a record for the observers in ``queues``."""
+
+    def __init__(self, record: Record, room: TextRoom, queues: ObserverQueues) -> None:
+        super().__init__(record, room, queues.wants_content)
+        self._queues = queues
+
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
+        self.settle()
+        self._queues.add(record, line, self if self.is_wanted else None)
+        self._queues.steps.release()
+
+
+class FinishedRecords:
     """Collects the finished exchanges of a process for its observers.
 
     An exchange belongs to the configuration of its start."""
@@ -355,7 +367,7 @@ class FinishedRecords(ExchangeObserver):
     def __init__(self, figures: Figures) -> None:
         self.figures = figures
         self._current: ObserverQueues | None = None
-        self._open: dict[Record, ObserverQueues] = {}
+        self._room = TextRoom()
         self._queues: list[ObserverQueues] = []
 
     def use(self, steps: StepSet | None, group_of: Callable[[str | None], str | None]) -> None:
@@ -369,26 +381,16 @@ class FinishedRecords(ExchangeObserver):
             self._queues = [one for one in self._queues if not one.is_closed]
             self._queues.append(self._current)
 
-    def wants_content(self, client: str | None) -> bool:
-        """Return whether an observer may want the texts of a client's requests."""
-        return self._current is not None and self._current.wants_content(client)
-
     def count_lost(self, name: str, reason: LostReason, count: int) -> None:
         """Count records that the observer ``name`` does not get."""
         self.figures.add("trigate_step_records_lost_total", name, reason, by=count)
 
-    def observe(self, record: Record, arrival: ArrivedRequest | None = None) -> "FinishedRecords | None":
+    def observe(self, record: Record, arrived: ArrivedRequest | None = None) -> "FinishedExchange | None":
         """Observe the exchange of ``record`` if there are observers."""
         if self._current is None:
             return None
-        self._open[record] = self._current
         self._current.steps.acquire()
-        return self
-
-    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
-        if (queues := self._open.pop(record, None)) is not None:
-            queues.add(record, line)
-            queues.steps.release()
+        return FinishedExchange(record, self._room, self._current)
 
     async def finish(self, seconds: float) -> None:
         """Pass all waiting records to the observers, for at most ``seconds``, and close their queues."""

@@ -1,7 +1,7 @@
 """Opens the steps of a configuration, as checks of requests and responses."""
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -9,6 +9,7 @@ from configfile.document import ConfigError
 from gateway.config.settings import Config
 from gateway.features.steps.advice import consequences
 from gateway.features.steps.conversations import begin_checks, check_items, check_turns
+from gateway.features.steps.loaded import StepSet
 from gateway.features.steps.loading import load_steps
 from gateway.features.steps.sessions import OpenedSteps, admit_endpoint, admit_kept
 from gateway.features.steps.settings import steps_of
@@ -19,6 +20,9 @@ from gateway.routing.plan import Plan
 from gateway.seams.hooks import Hooks
 from gateway.seams.plan import BatchChecks
 from gateway.seams.running import Ports, Running
+
+if TYPE_CHECKING:
+    from gateway.features.steps.observers import FinishedRecords
 
 _RELAYED: Final = "gateway.features.steps.relayed_requests"
 _BATCHES: Final = "gateway.features.steps.batch_lines"
@@ -58,15 +62,26 @@ class StepChecks:
 class OpenSteps(OpenedSteps):
     """The steps of one configuration, whose resources are open until the last request that uses them."""
 
-    hooks = Hooks(before_turns=(begin_checks,), after_turns=(check_turns,), request_checks=(StepChecks(),))
     has_tasks = True
 
-    def __init__(self, config: Config, ports: Ports, before: OpenedSteps | None) -> None:
+    def __init__(self, config: Config, ports: Ports, steps: StepSet, finished: "FinishedRecords | None") -> None:
         self.settings = steps_of(config)
-        self.steps = load_steps(config, None if before is None else before.steps)
-        self.remarks = tuple(consequences(config, self.steps))
+        self.steps = steps
+        self.finished = finished
+        self.hooks = Hooks(
+            before_turns=(begin_checks,),
+            after_turns=(check_turns,),
+            request_checks=(StepChecks(),),
+            observe=() if finished is None else (finished.observe,),
+        )
+        self.remarks = tuple(consequences(config, steps))
         self._store = ports.store
         self._is_reload = ports.is_reload
+        self._group_of = ports.authenticator.find_group
+
+    @property
+    def lasting(self) -> object:
+        return self.steps
 
     @property
     def start_error(self) -> ConfigError | None:
@@ -74,6 +89,8 @@ class OpenSteps(OpenedSteps):
 
     def use(self) -> None:
         self.steps.begin()  # before those of the configuration before end
+        if self.finished is not None:
+            self.finished.use(self.steps, self._group_of)
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Open the resources, and close them after ``ending``. Raises ``ConfigError`` if one fails at the start."""
@@ -95,6 +112,15 @@ class OpenSteps(OpenedSteps):
 
 def open_steps(config: Config, ports: Ports, before: Running | None) -> OpenSteps:
     """Return the steps of ``config``, with the state of unchanged ones of ``before``. Raises ``ConfigError``."""
-    if isinstance(before, OpenSteps) and before.settings is steps_of(config):  # only clients have changed
-        return before
-    return OpenSteps(config, ports, before if isinstance(before, OpenSteps) else None)
+    known = before if isinstance(before, OpenSteps) else None
+    if known is not None and known.settings is steps_of(config):  # only clients have changed
+        steps = known.steps
+    else:
+        steps = load_steps(config, None if known is None else known.steps)
+    finished = None if known is None else known.finished
+    if finished is None and any(step.is_observer for step in steps.steps):
+        from gateway.features.steps.observers import FinishedRecords  # imported only where it is needed
+
+        finished = FinishedRecords(ports.ledger.figures)
+        ports.ledger.finishers.append(finished.finish)
+    return OpenSteps(config, ports, steps, finished)

@@ -25,7 +25,7 @@ from gateway.features.steps.stages import TailStage, WholeStage, WindowStage, ap
 from gateway.features.steps.verdicts import RefusedByStep
 from gateway.features.steps.watching import FlowingStage, WatchingStage
 from gateway.http.offload import LARGE, offload
-from gateway.seams.open_response import PublicTexts
+from gateway.seams.observe import Observers
 from providers.neutral.choices import MEMBERS, SPLIT_REFUSALS
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Event, NativeItem
@@ -87,11 +87,11 @@ class ResponseSteps:
         await self.session.await_verdict()
 
     def restored_members(self, members: Mapping[str, Any]) -> Mapping[str, Any]:
-        return self.session.restored_members(members)
+        return self.session.restored_members(members) if self.restores else members
 
-    def keep_public_events(self, public: PublicTexts) -> None:
+    def keep_public_events(self, public: Observers) -> None:
         if self.restores:
-            public.keep_events(self.unrestored)
+            public.note_public_events(self.unrestored)
 
     # Complete responses
 
@@ -127,9 +127,9 @@ class ResponseSteps:
             return choices if released is checked else released
         return [[one for one in events if type(one) is not NativeItem or one.kind != UNREAD] for events in released]
 
-    async def check_body(self, api: str, body: bytes, public: PublicTexts | None) -> bytes:
+    async def check_body(self, api: str, body: bytes, public: Observers) -> bytes:
         texts = await offload(len(body), read_answer, api, "application/json", body)
-        return (await self.check_texts(texts, None if public is None else public.keep_unrestored)).body
+        return (await self.check_texts(texts, public.note_public_bytes)).body
 
     async def check_texts(self, texts: B, keep: Callable[[bytes], object] | None) -> B:
         """Return ``texts``, those of a complete body, with their masks and then the client's own values. ``keep`` gets

@@ -1,10 +1,8 @@
 """The requests that a step applies to, by the ``for`` of its settings."""
 
-from collections.abc import Collection
-
 import attrs
 
-from gateway.config.patterns import matches_one
+from gateway.config.patterns import matches
 from gateway.features.steps.settings import StepScope
 
 
@@ -34,18 +32,3 @@ def is_in_scope(scope: StepScope, name: str, facts: ClientFacts) -> bool:
         and (not facts.models or matches(scope.models, facts.models))
         and (not facts.endpoint or matches(scope.endpoints, (facts.endpoint,)))
     )
-
-
-def matches(patterns: tuple[str, ...] | None, names: Collection[str | None]) -> bool:
-    """Return whether a request with ``names`` matches ``patterns``, in which ``!`` excludes.
-
-    Every name can match, but only the first one, which a client cannot spell differently, can be excluded. An absent
-    name matches only ``*``, and no pattern excludes it."""
-    if patterns is None:
-        return True
-    known = [name for name in names if name is not None]
-    excluding = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
-    including = [pattern for pattern in patterns if not pattern.startswith("!")]
-    if known and matches_one(known[0], excluding):
-        return False
-    return not including or "*" in including or any(matches_one(name, including) for name in known)

@@ -1,1 +1,3 @@
-"""Traces: ``tracing`` sends ``spans``, some with texts as ``messages``. ``settings``: the keys."""
+"""Traces: ``tracing`` sends ``spans``, some with texts as ``messages``.
+
+``feature``: its row; ``opening`` opens it. ``settings``: the keys."""

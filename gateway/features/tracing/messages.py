@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.telemetry.content import ExchangeContent
+from gateway.seams.observed_texts import ObservedTexts
 from providers.neutral.request import (
     Message,
     Part,
@@ -24,7 +24,7 @@ REASONS: Final[Mapping[str, str]] = {"tool_calls": "tool_call", "refusal": "cont
 """The conventions' finish reasons that differ from this project's."""
 
 
-def message_attributes(content: ExchangeContent) -> dict[str, str]:
+def message_attributes(content: ObservedTexts) -> dict[str, str]:
     """Return the attributes with the messages of a conversation as JSON. Media have only their type."""
     request, answers = content.neutral_request, content.answers
     found: dict[str, Any] = {}

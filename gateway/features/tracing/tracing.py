@@ -5,7 +5,6 @@ sends them from a bounded queue; spans that do not fit or are not accepted are d
 for this, and spans contain no content of an exchange."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +14,7 @@ import attrs
 import trio
 
 import gateway
-from configfile.keys import part_of
-from gateway.config.loading import Config
 from gateway.config.redaction import Secrets
-from gateway.features.tracing.settings import TracingKeys
 from gateway.features.tracing.settings import TracingSettings as Settings
 from gateway.features.tracing.spans import (
     LONGEST_NAME,
@@ -33,11 +29,9 @@ from gateway.features.tracing.spans import (
 )
 from gateway.http.headers import Headers
 from gateway.ledger.bill import AttemptRecord
-from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import ArrivedRequest, Record, StepWork
 from gateway.logs.masking import Mask
-from gateway.seams.observe import ExchangeObserver
-from gateway.telemetry.tap import ExchangeTracer
+from gateway.seams.observed_texts import EACH, ObservedTexts, TextRoom
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from streams.events import Api
@@ -61,13 +55,13 @@ _CONTEXT: Final = ("traceparent", "tracestate")
 _EXPORTER: Final = "OTEL_EXPORTER_OTLP_"
 
 
-class Trace(ExchangeObserver):
+class Trace(ObservedTexts):
     """The trace of one exchange. Its methods run within the exchange and do little more than read the clock."""
 
     def __init__(self, tracing: "Tracing", span: "Span", record: Record) -> None:
+        super().__init__(record, tracing.room, tracing.wants_texts)
         self._tracing = tracing
         self._span = span
-        self._record = record
         self._call: Span | None = None
         self._attempts: list[AttemptTimes] = []
         self._request_attributes: Attributes = {}  # of the last request that was sent
@@ -103,11 +97,11 @@ class Trace(ExchangeObserver):
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         """Create the spans of the ended exchange, with its log ``line``."""
         ended = time.perf_counter()
+        self.settle()
         if self._span.is_recording():
             self._write_spans(line, ended)
-            content = self._record.content
-            if self._call is not None and content is not None and self._tracing.wants_content(self._record.client):
-                self._tracing.end_with_content(self, content, ended)
+            if self._call is not None and self.is_wanted:
+                self._tracing.end_with_texts(self, ended)
                 return
         self.end_spans(ended)
 
@@ -195,15 +189,14 @@ class Trace(ExchangeObserver):
         self._tracing.child(parent, name, since).end(_to_nanoseconds(until))
 
 
-class Tracing(ExchangeTracer):
-    """The traces of one process, which observe all exchanges. ``mask`` removes keys from spans."""
-
-    is_active = True
+class Tracing:
+    """The traces of one process. ``mask`` removes keys from spans."""
 
     def __init__(self, settings: Settings, dropped: Callable[[int], object], mask: Mask) -> None:
         self.mask = mask
         self._provider = _provider(settings, dropped)
         self._tracer = self._provider.get_tracer("trigate", gateway.__version__)
+        self.room = TextRoom()
         self._reading = 0  # bytes of texts that a thread reads
         self._threads: ThreadPoolExecutor | None = None
         self._group_of: Callable[[str | None], str | None] = lambda client: None
@@ -211,21 +204,21 @@ class Tracing(ExchangeTracer):
         """Returns true for a group whose clients have their texts in spans."""
 
     def use_groups(self, group_of: Callable[[str | None], str | None]) -> None:
+        """Use the groups of clients that ``group_of`` returns, from now on."""
         self._group_of = group_of
 
-    def wants_content(self, client: str | None) -> bool:
+    def wants_texts(self, client: str | None) -> bool:
         """Return whether the texts of ``client`` are in spans."""
         return self.shows_group(self._group_of(client))
 
-    def end_with_content(self, trace: Trace, content: object, ended: float) -> None:
+    def end_with_texts(self, trace: Trace, ended: float) -> None:
         """Read the texts of an ended exchange in a thread, then end its spans. Beyond a limit they have no texts."""
         from gateway.features.tracing.messages import message_attributes
-        from gateway.telemetry.content import EACH, ExchangeContent
 
-        if not isinstance(content, ExchangeContent) or content.is_lost or self._reading + content.size > EACH:
+        if trace.is_lost or self._reading + trace.size > EACH:
             trace.end_spans(ended)
             return
-        size, token = content.size, trio.lowlevel.current_trio_token()
+        size, token = trace.size, trio.lowlevel.current_trio_token()
         self._reading += size
 
         def end(attributes: Attributes) -> None:
@@ -235,7 +228,7 @@ class Tracing(ExchangeTracer):
         def read() -> None:
             attributes: Attributes = {}
             try:
-                attributes = {**message_attributes(content)}
+                attributes = {**message_attributes(trace)}
             finally:
                 token.run_sync_soon(end, attributes)
 
@@ -268,6 +261,7 @@ class Tracing(ExchangeTracer):
         return self._tracer.start_span(name, set_span_in_context(parent), kind, start_time=start)
 
     async def aclose(self) -> None:
+        """Send the remaining spans if that does not take long."""
         with trio.move_on_after(LAST):
             if self._threads is not None:
                 await trio.to_thread.run_sync(self._threads.shutdown, abandon_on_cancel=True)
@@ -275,25 +269,6 @@ class Tracing(ExchangeTracer):
                 trio.lowlevel.current_trio_token().run_sync_soon(read.set)
                 await read.wait()  # after the ends of the spans
             await trio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
-
-
-def open_tracing(config: Config, ledger: Ledger) -> ExchangeTracer:
-    """Return the tracer of this process, if ``tracing`` or the environment names a collector."""
-    settings = part_of(config, TracingKeys).tracing
-    if settings is None and not any(os.environ.get(f"{_EXPORTER}{name}ENDPOINT") for name in ("", "TRACES_")):
-        return ExchangeTracer()
-    settings = settings or Settings()
-    if settings.sampling == 0:
-        return ExchangeTracer()
-
-    def count_dropped(count: int) -> None:
-        ledger.figures.add("trigate_spans_dropped_total", by=count)
-
-    try:
-        return Tracing(settings, count_dropped, ledger.mask)
-    except ImportError:
-        log.warning("traces are not sent, because the SDK is missing: pip install 'trigate[otel]'")
-        return ExchangeTracer()
 
 
 def _provider(settings: Settings, dropped: Callable[[int], object]) -> "TracerProvider":

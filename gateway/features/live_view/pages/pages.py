@@ -19,7 +19,8 @@ from gateway.access.shares import NOBODY
 from gateway.config.loading import Config
 from gateway.exchange.service import Service
 from gateway.features.admin.interface import OPERATOR, caller_named
-from gateway.features.live_view.live import FoundExchange, LiveView
+from gateway.features.live_view.live import FoundExchange
+from gateway.features.live_view.opening import RunningLiveView
 from gateway.features.live_view.pages.paths import (
     EVENTS,
     FILES,
@@ -88,7 +89,7 @@ _NOT_OWN: Final = (
 _NO_STREAM: Final = "there is no such stream among the running or the recent ones"
 
 
-def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[str, Handler]:
+def ui_views(service: Service, config: Config, running: RunningLiveView) -> Mapping[str, Handler]:
     """Return the handlers of the live view's pages by path."""
 
     signed_in = signed_in_viewers(config, service)
@@ -109,9 +110,9 @@ def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[s
     make_event = event_maker(service.ledger.mask)
     return {
         **{path: with_visitor(partial(_file, config, *file)) for path, file in FILES.items()},
-        EVENTS: with_visitor(partial(_stream_events, service, live_view, make_event)),
+        EVENTS: with_visitor(partial(_stream_events, service, running, make_event)),
         MODELS: with_visitor(partial(_models, config, service)),
-        STREAM: with_visitor(partial(_stream, config, service, live_view, make_event)),
+        STREAM: with_visitor(partial(_stream, config, service, running, make_event)),
     }
 
 
@@ -151,16 +152,16 @@ async def _models(config: Config, service: Service, incoming: IncomingRequest, v
 
 
 async def _stream_events(
-    service: Service, live_view: LiveView, make_event: MakeEvent, incoming: IncomingRequest, visitor: Visitor
+    service: Service, running: RunningLiveView, make_event: MakeEvent, incoming: IncomingRequest, visitor: Visitor
 ) -> Response:
     """Return a stream of news from this worker and the others."""
     await audit_list(service, incoming, visitor)
 
     async def send_events(send: Send) -> None:
         async with trio.open_nursery() as nursery:
-            if service.other_workers is not None:
-                nursery.start_soon(service.other_workers.send_news, visitor.client, send)
-            await send_news(service, live_view, make_event, visitor.client, send)
+            if running.others is not None:
+                nursery.start_soon(running.others.send_news, visitor.client, send)
+            await send_news(running.live_view, make_event, visitor.client, send)
             nursery.cancel_scope.cancel()
 
     return _events_for(service, incoming, visitor, send_events)
@@ -169,7 +170,7 @@ async def _stream_events(
 async def _stream(
     config: Config,
     service: Service,
-    live_view: LiveView,
+    running: RunningLiveView,
     make_event: MakeEvent,
     incoming: IncomingRequest,
     visitor: Visitor,
@@ -180,13 +181,13 @@ async def _stream(
         raise GatewayError("permission", _NO_TEXTS)
     if not (id.isascii() and id.isdigit() and len(id) < 20):
         raise GatewayError("not_found", _NO_STREAM)
-    number, worker, others = int(id), dict(parse_qsl(incoming.query)).get("worker", ""), service.other_workers
+    number, worker, others = int(id), dict(parse_qsl(incoming.query)).get("worker", ""), running.others
     if others is not None and worker not in ("", str(os.getpid())):
         exchange = _readable(config, visitor, await others.find(worker, number, visitor.client))
         await audit_stream(service, incoming, visitor, exchange)
         return _events_for(service, incoming, visitor, partial(others.send_stream, worker, number))
-    exchange = _readable(config, visitor, live_view.find(number, visitor.client))
-    found = live_view.subscribe(number, visitor.client)
+    exchange = _readable(config, visitor, running.live_view.find(number, visitor.client))
+    found = running.live_view.subscribe(number, visitor.client)
     if found is None:
         raise GatewayError("not_found", _NO_STREAM)
     subscription, unsubscribe = found

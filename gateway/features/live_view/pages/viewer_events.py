@@ -11,9 +11,9 @@ import trio
 
 from gateway import __version__
 from gateway.endpoints.health import limit_fields, visible_limits
-from gateway.exchange.service import Service
 from gateway.features.live_view.live import LiveEvent, LiveView, Subscription, View
 from gateway.logs.masking import Mask
+from gateway.seams.running import Ports
 from streams import sse
 
 TICK: Final = 0.5
@@ -47,40 +47,38 @@ def _make_event(mask: Mask, name: str, value: Any) -> bytes:
     return mask(data.decode()).encode() if name in _LISTS else data
 
 
-async def send_news(
-    service: Service, live_view: LiveView, make_event: MakeEvent, client: str | None, send: Send
-) -> None:
+async def send_news(live_view: LiveView, make_event: MakeEvent, client: str | None, send: Send) -> None:
     """Send everything once, then changes every ``TICK`` seconds, of ``client``'s exchanges alone if given.
 
     It ends with the drain."""
-    view = View(live_view, client)
+    view, ports = View(live_view, client), live_view.ports
     await live_view.refresh()
-    limits = await _limits(service, client)
+    limits = await _limits(ports, client)
     await send(
-        make_event("all", {"version": __version__, **limits, **_unavailable_targets(service, client), **view.first()})
+        make_event("all", {"version": __version__, **limits, **_unavailable_targets(ports, client), **view.first()})
     )
     for tick in count(1):
         await trio.sleep(TICK)
         await live_view.refresh()
-        draining = service.lifecycle.draining
-        limits = {} if tick % LIMITS_EVERY else await _limits(service, client)
+        draining = ports.lifecycle.draining
+        limits = {} if tick % LIMITS_EVERY else await _limits(ports, client)
         await send(
-            make_event("news", {"draining": draining, **limits, **_unavailable_targets(service, client), **view.next()})
+            make_event("news", {"draining": draining, **limits, **_unavailable_targets(ports, client), **view.next()})
         )
         if draining and not live_view.in_flight:
             return
 
 
-def _unavailable_targets(service: Service, client: str | None) -> dict[str, Any]:
+def _unavailable_targets(ports: Ports, client: str | None) -> dict[str, Any]:
     """Return the unavailable targets, for viewers who may see all clients."""
     if client is not None:
         return {}
-    return {"out": [one.fields(time.time()) for one in service.health.target_states() if one.state != "in"]}
+    return {"out": [one.fields(time.time()) for one in ports.health.target_states() if one.state != "in"]}
 
 
-async def _limits(service: Service, client: str | None) -> dict[str, Any]:
+async def _limits(ports: Ports, client: str | None) -> dict[str, Any]:
     """Return limits and budgets, each as a list in the page's order."""
-    found = await visible_limits(service.allowances, client)
+    found = await visible_limits(ports.allowances, client)
     return {"limits": [list(limit_fields(one).values()) for one in found]}
 
 

@@ -10,7 +10,6 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,7 +18,6 @@ import attrs
 import msgspec
 import trio
 
-from gateway.exchange.service import Service
 from gateway.features.live_view.live import FoundExchange, LiveView
 from gateway.features.live_view.pages.viewer_events import Send, event_maker, send_news, send_stream
 from streams import sse
@@ -119,8 +117,8 @@ class OtherWorkers:
 
     # Replies
 
-    async def answer(self, current: Callable[[], Service]) -> None:
-        """Answer other workers' questions with the ``current`` service, until cancelled."""
+    async def answer(self, live_view: LiveView) -> None:
+        """Answer other workers' questions about ``live_view``, until cancelled."""
         path = self.folder / _NAME.format(os.getpid())
         new = path.with_suffix(".new")
         try:
@@ -129,21 +127,21 @@ class OtherWorkers:
                 sock.listen()
                 new.rename(path)  # a refusing socket is deleted by any process that finds it
                 listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-                await trio.serve_listeners(partial(_answer, current), [listener])
+                await trio.serve_listeners(partial(_answer, live_view), [listener])
         except OSError as error:  # such as a path too long for a socket
             log.warning("the live views of other workers do not show this worker: %s", error)
         finally:
             path.unlink(missing_ok=True)
 
 
-async def _answer(current: Callable[[], Service], stream: trio.SocketStream) -> None:
+async def _answer(live_view: LiveView, stream: trio.SocketStream) -> None:
     """Answer until the questioner leaves, or nothing is left to send. Raises nothing but cancellation."""
     try:
         async with stream, trio.open_nursery() as nursery:
             question = await _read_question(stream) if _is_ours(stream) else None
             if question is not None:
                 nursery.start_soon(_wait_for_end, stream, nursery.cancel_scope)
-                await _reply(question, current(), stream.send_all)
+                await _reply(question, live_view, stream.send_all)
             nursery.cancel_scope.cancel()
     except* trio.BrokenResourceError:  # the questioner left
         pass
@@ -151,13 +149,10 @@ async def _answer(current: Callable[[], Service], stream: trio.SocketStream) -> 
         log.exception("could not answer another worker's query")
 
 
-async def _reply(question: Question, service: Service, send: Send) -> None:
-    live_view = service.live_view
-    if not isinstance(live_view, LiveView):
-        return
-    make_event = event_maker(service.ledger.mask)
+async def _reply(question: Question, live_view: LiveView, send: Send) -> None:
+    make_event = event_maker(live_view.ports.ledger.mask)
     if question.number is None:
-        await send_news(service, live_view, make_event, question.client, send)
+        await send_news(live_view, make_event, question.client, send)
         return
     if not question.opens:
         await send(msgspec.json.encode(live_view.find(question.number, question.client)) + b"\n\n")

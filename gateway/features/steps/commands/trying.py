@@ -23,8 +23,8 @@ from gateway.features.steps.resources import first_error
 from gateway.features.steps.response_texts import UnreadTexts
 from gateway.features.steps.runs import UNREAD
 from gateway.features.steps.trial import StepsTrial, TriedFinding, try_request, try_response
-from gateway.telemetry.stream_text import events_in, framing_of
 from providers.apis import CODECS
+from providers.framings import events_in, framing_of
 from providers.grammar import detect
 from providers.neutral.choices import MEMBERS, split_choices, split_other_choices
 from providers.recordings import SUFFIXES, UnreadableRecording, read_recording

@@ -20,12 +20,11 @@ from gateway.access.authentication import Authenticator
 from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.redaction import redact
-from gateway.exchange.delivery import Delivery
 from gateway.features.live_view import charts
 from gateway.features.live_view import live as watching
 from gateway.features.live_view.charts import OTHERS
 from gateway.features.live_view.ended import RECENT
-from gateway.features.live_view.live import COLUMNS, QUEUED, SHOWN, LiveStream, NoLiveView, View, open_live_view
+from gateway.features.live_view.live import COLUMNS, QUEUED, SHOWN, LiveView, View
 from gateway.features.live_view.pages.pages import admit
 from gateway.features.live_view.pages.viewer_events import event_maker
 from gateway.features.live_view.transcripts import EACH, PIECE, Transcript, Transcripts
@@ -33,13 +32,12 @@ from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
-from gateway.seams.observe import observation_of
+from gateway.seams.observe import LARGEST, ObservedStream, observation_of, observers_of
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
-from gateway.telemetry.stream_text import text_of
-from gateway.telemetry.tap import LARGEST, ObservedLane, listen, unlisten
 from providers.apis import CODECS
+from providers.framings import text_of
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
 from streams import event_stream
@@ -101,8 +99,25 @@ class Heard:
         return b"".join(went for _, went, _ in self.all)
 
 
-def delivery_of(lane: Lane, record: Record | None = None) -> Delivery:
-    return Delivery(lane, record or Record("id", "chat"), 15.0, trio.current_time)
+class HeardStream:
+    """A stream, fed as its delivery feeds it."""
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self.observed = ObservedStream(lane, lambda: (KEY,))
+
+    def feed(self, data: bytes) -> bytes:
+        return self.observed.feed(data) if self.observed.listeners else self.lane.feed(data)
+
+    def end(self, error: ErrorInfo | None = None) -> bytes:
+        out = self.lane.end(error)
+        if self.observed.listeners:
+            self.observed.note_end(out, "" if error is None else error.message)
+        return out
+
+    def heard_by(self, listener: "Heard") -> "HeardStream":
+        self.observed.listen(listener, by_event=True)
+        return self
 
 
 def split(data: bytes, places: Sequence[int]) -> list[bytes]:
@@ -110,7 +125,7 @@ def split(data: bytes, places: Sequence[int]) -> list[bytes]:
     return [data[a:b] for a, b in pairwise(cuts)]
 
 
-def run(lane: Lane, parts: Sequence[bytes]) -> bytes:
+def run(lane: Lane | HeardStream, parts: Sequence[bytes]) -> bytes:
     return b"".join([*(lane.feed(part) for part in parts), lane.end()])
 
 
@@ -158,13 +173,13 @@ def test_a_transcript_of_frames_has_them_one_by_one(damaged):
 async def test_a_stream_that_is_listened_to_has_the_same_bytes(api, client, places, ears):
     parts = split(stream_of(api), places)
     plain = run(lane_of(api, client), parts)
-    delivery = delivery_of(lane_of(api, client))
+    delivery = HeardStream(lane_of(api, client))
     heard, out = Heard(), []
     for i, part in enumerate(parts):
         if i == ears % len(parts):
-            listen(delivery, heard)
-        out.append(delivery.lane.feed(part))
-    out.append(delivery.lane.end())
+            delivery.heard_by(heard)
+        out.append(delivery.feed(part))
+    out.append(delivery.end())
     assert same_ids(b"".join(out)) == same_ids(plain)
     assert heard.came == b"".join(parts[ears % len(parts) :])
     assert b"".join(out).endswith(heard.went)
@@ -173,8 +188,8 @@ async def test_a_stream_that_is_listened_to_has_the_same_bytes(api, client, plac
 @pytest.mark.sample(9)
 @pytest.mark.parametrize(("api", "client"), PAIRS)
 def test_both_sides_are_shown_event_by_event(api, client):
-    heard, tapped = Heard(), ObservedLane(lane_of(api, client))
-    tapped.listeners.append(heard)
+    heard = Heard()
+    tapped = HeardStream(lane_of(api, client)).heard_by(heard)
     out = tapped.feed(stream_of(api))
     assert [came.count(b"\n\n") for came, _, _ in heard.all] == [1] * len(heard.all)
     assert heard.went == out
@@ -182,26 +197,26 @@ def test_both_sides_are_shown_event_by_event(api, client):
 
 async def test_a_viewer_that_leaves_does_not_change_the_stream():
     lane = lane_of("chat", "messages")
-    delivery = delivery_of(lane)
+    delivery = HeardStream(lane)
     first, second = Heard(), Heard()
-    listen(delivery, first)
-    listen(delivery, second)
+    delivery.heard_by(first)
+    delivery.heard_by(second)
     data = stream_of("chat")
-    out = delivery.lane.feed(data[:100])
-    unlisten(delivery, first)
-    out += delivery.lane.feed(data[100:])
-    unlisten(delivery, second)
-    unlisten(delivery, second)
-    assert delivery.lane is lane
-    out += delivery.lane.end()
+    out = delivery.feed(data[:100])
+    delivery.observed.unlisten(first)
+    out += delivery.feed(data[100:])
+    delivery.observed.unlisten(second)
+    delivery.observed.unlisten(second)
+    assert delivery.observed.listeners == []
+    out += delivery.end()
     assert same_ids(out) == same_ids(run(lane_of("chat", "messages"), [data]))
     assert len(first.came) < len(second.came)
 
 
 def test_an_event_too_large_for_the_live_view_passes_to_the_client():
     event = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * (LARGEST + 10) + b'"}}]}\n\n'
-    heard, tapped = Heard(), ObservedLane(lane_of("chat", "chat", 4 * LARGEST))
-    tapped.listeners.append(heard)
+    heard = Heard()
+    tapped = HeardStream(lane_of("chat", "chat", 4 * LARGEST)).heard_by(heard)
     out = b"".join(tapped.feed(event[i : i + 4096]) for i in range(0, len(event), 4096))
     out += tapped.feed(b"data: [DONE]\n\n") + tapped.end()
     assert out.startswith(event)
@@ -209,8 +224,7 @@ def test_an_event_too_large_for_the_live_view_passes_to_the_client():
 
 
 def test_the_limit_of_an_event_stays_that_of_the_lane():
-    tapped = ObservedLane(lane_of("chat", "chat", 1000))
-    tapped.listeners.append(Heard())
+    tapped = HeardStream(lane_of("chat", "chat", 1000)).heard_by(Heard())
     with pytest.raises(EventTooLarge):
         tapped.feed(b"data: " + b"x" * 2000)
     assert b"too large" in tapped.end(ErrorInfo("upstream", "too large"))
@@ -221,32 +235,30 @@ def test_a_listener_that_fails_ends_no_stream(caplog):
         def observe(self, came: bytes, went: bytes, note: str = "") -> None:
             raise RuntimeError("a viewer's mistake")
 
-    tapped = ObservedLane(lane_of("chat", "chat"))
-    tapped.listeners.append(Broken())
+    tapped = HeardStream(lane_of("chat", "chat")).heard_by(Broken())
     assert run(tapped, [stream_of("chat")]) == stream_of("chat")
-    assert tapped.listeners == []
+    assert tapped.observed.listeners == []
     assert "receives no more of its events" in caplog.text
 
 
 async def test_a_live_view_listener_continues_if_the_provider_does_not_stream():
-    delivery = delivery_of(lane_of("chat", "chat"))
+    delivery = HeardStream(lane_of("chat", "chat"))
     heard = Heard()
-    listen(delivery, heard)
-    delivery.use_lane(
-        WholeAnswerTranslation(
-            CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), CODECS["chat"].wire, told, 2**20
-        )
+    delivery.heard_by(heard)
+    delivery.lane = WholeAnswerTranslation(
+        CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), CODECS["chat"].wire, told, 2**20
     )
+    delivery.observed.use_lane(delivery.lane)
     body = b"".join(render(SCRIPT, "chat", {"model": "up"}).pieces)
-    out = run(delivery.lane, [body])
+    out = run(delivery, [body])
     assert heard.came == body
     assert heard.went == out
     assert delivery.lane.progress.over
 
 
 def test_a_provider_failure_is_shown_in_the_live_view():
-    heard, tapped = Heard(), ObservedLane(lane_of("messages", "chat"))
-    tapped.listeners.append(heard)
+    heard = Heard()
+    tapped = HeardStream(lane_of("messages", "chat")).heard_by(heard)
     tapped.feed(stream_of("messages")[:200])
     out = tapped.end(ErrorInfo("upstream", "the connection broke"))
     assert heard.all[-1][1:] == (out, "the connection broke")
@@ -260,9 +272,8 @@ class Stage:
 
     def __init__(self) -> None:
         self.ledger = Ledger(readable=False)
-        live_view = open_live_view(self.ledger, wanted=True)
-        assert live_view is not None
-        self.live_view = live_view
+        self.live_view = LiveView()
+        observation_of(self.ledger).observes.append(self.live_view.observe)
         self.handoffs: list[Handoff[Chunk]] = []
 
     def begin(self, id: str = "call", client: str | None = None, api: Api = "chat") -> Record:
@@ -270,12 +281,13 @@ class Stage:
         record.client, record.requested_model = client, "model"
         return record
 
-    def stream(self, record: Record, api: Api = "chat") -> Delivery:
+    def stream(self, record: Record, api: Api = "chat") -> HeardStream:
         record.stream, record.attempts, record.target = True, 1, "openai/up"
-        delivery, chunks = delivery_of(lane_of(api, record.api), record), Handoff[Chunk](1)
-        self.handoffs.append(chunks)
-        self.live_view.stream(record, LiveStream(delivery, lambda: (KEY,), chunks))
-        return delivery
+        stream = HeardStream(lane_of(api, record.api))
+        stream.observed.chunks = Handoff[Chunk](1)
+        self.handoffs.append(stream.observed.chunks)
+        observers_of(record).note_stream(stream.observed)
+        return stream
 
     def end(self, record: Record) -> None:
         self.ledger.settle(record, disconnected=not record.bill.is_complete)
@@ -305,7 +317,7 @@ async def test_an_exchange_passes_its_phases_in_order(stage):
     delivery = stage.stream(record)
     assert (await stage.row())["phase"] == "waiting"
     data = stream_of("chat")
-    delivery.lane.feed(data[: data.index(b"wo")])
+    delivery.feed(data[: data.index(b"wo")])
     record.mark_answered(200)
     row = await stage.row()
     assert (row["phase"], row["target"], row["stream"]) == ("streaming", "openai/up", True)
@@ -317,7 +329,7 @@ async def test_an_exchange_passes_its_phases_in_order(stage):
         await trio.testing.wait_all_tasks_blocked()
         assert (await stage.row())["phase"] == "slow client"
         nursery.cancel_scope.cancel()
-    delivery.lane.feed(data)
+    delivery.feed(data)
     assert (await stage.row())["phase"] == "ending"
     stage.end(record)
     assert stage.live_view.rows(None) == []
@@ -488,24 +500,6 @@ def test_a_first_byte_that_is_long_past_is_on_no_chart(stage, monkeypatch):
     assert [point[:2] + point[5:] for point in stage.live_view.timeline(None).points()] == [[later, 0, None, None, 0]]
 
 
-def test_a_configuration_may_switch_it_off_and_on():
-    ledger = Ledger(readable=False)
-    assert isinstance(open_live_view(ledger, wanted=False), NoLiveView)
-    live_view = open_live_view(ledger, wanted=True)
-    assert open_live_view(ledger, wanted=True, live_view=live_view) is live_view
-    assert observation_of(ledger).observes == [live_view.observe]
-    assert isinstance(open_live_view(ledger, wanted=False, live_view=live_view), NoLiveView)
-    assert observation_of(ledger).observes == []
-
-
-def test_an_exchange_from_before_the_first_viewer_is_released():
-    ledger = Ledger(readable=False)
-    record = ledger.open("early", "chat")
-    live_view = open_live_view(ledger, wanted=True)
-    ledger.settle(record, disconnected=False)
-    assert live_view.recent(None) == []
-
-
 # A stream opened
 
 
@@ -513,11 +507,11 @@ async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_is_repor
     delivery = stage.stream(stage.begin())
     tap, off = stage.live_view.subscribe(1, None)
     comments = b": x\n\n" * (QUEUED + 40)
-    delivery.lane.feed(comments)
+    delivery.feed(comments)
     assert tap.lost_count == 40
     first = await tap.events.receive()
     assert (first.received, first.lost) == (": x\n\n", 0)
-    delivery.lane.feed(b": late\n\n")
+    delivery.feed(b": late\n\n")
     assert tap.lost_count == 0
     off()
     told = [one async for one in tap.events]
@@ -527,8 +521,8 @@ async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_is_repor
 async def test_no_credential_is_shown_not_even_half_of_one(stage):
     delivery = stage.stream(stage.begin())
     tap, off = stage.live_view.subscribe(1, None)
-    delivery.lane.feed(b": " + b"x" * (SHOWN - 10) + KEY.encode() + b"\n\n")
-    delivery.lane.end(ErrorInfo("upstream", f"refused {KEY}"))
+    delivery.feed(b": " + b"x" * (SHOWN - 10) + KEY.encode() + b"\n\n")
+    delivery.end(ErrorInfo("upstream", f"refused {KEY}"))
     off()
     passed = [one async for one in tap.events]
     assert KEY[:6] not in "".join(one.received + one.sent + one.note for one in passed)
@@ -554,15 +548,14 @@ def test_rows_and_lines_show_no_key_that_the_log_hides():
 async def test_closing_one_view_of_a_stream_leaves_the_other(stage):
     record = stage.begin()
     delivery = stage.stream(record)
-    lane = delivery.lane
     (one, off_one), (two, off_two) = stage.live_view.subscribe(1, None), stage.live_view.subscribe(1, None)
     off_one()
-    delivery.lane.feed(b": ping\n\n")
+    delivery.feed(b": ping\n\n")
     stage.end(record)
     assert [passed async for passed in one.events] == []
     assert len([passed async for passed in two.events]) == 1
     off_two()
-    assert delivery.lane is lane
+    assert one not in delivery.observed.listeners
 
 
 async def test_an_unstreamed_exchange_can_be_opened_only_after_its_end(stage):
@@ -594,8 +587,8 @@ async def test_both_sides_of_a_stream_can_be_seen_from_its_beginning(api, client
     for i, part in enumerate(parts := split(stream_of(api), places)):
         if i == opened % len(parts):
             early, _ = stage.live_view.subscribe(1, None)
-        out.append(delivery.lane.feed(part))
-    out.append(delivery.lane.end())
+        out.append(delivery.feed(part))
+    out.append(delivery.end())
     stage.end(record)
     stage.handoffs[0].close()
     late, _ = stage.live_view.subscribe(1, None)
@@ -610,8 +603,8 @@ async def test_both_sides_of_a_stream_can_be_seen_from_its_beginning(api, client
 async def test_a_stream_failure_is_shown_after_its_end_too(stage):
     record = stage.begin()
     delivery = stage.stream(record)
-    delivery.lane.feed(stream_of("chat")[:400])
-    delivery.lane.end(ErrorInfo("upstream", f"broke, with {KEY}"))
+    delivery.feed(stream_of("chat")[:400])
+    delivery.end(ErrorInfo("upstream", f"broke, with {KEY}"))
     stage.end(record)
     rows = list(stage.live_view.subscribe(1, None)[0].before)
     assert rows[-1].note == "broke, with [redacted]"
@@ -625,11 +618,11 @@ async def test_no_credential_is_shown_of_what_was_kept(stage):
     record = stage.begin()
     delivery = stage.stream(record)
     said = f": my key is {KEY}, {'x' * SHOWN}\n\n".encode()
-    delivery.lane.feed(said[:20])
+    delivery.feed(said[:20])
     tap, off = stage.live_view.subscribe(1, None)
     assert shown(tap) == []  # half an event
     off()
-    delivery.lane.feed(said[20:])
+    delivery.feed(said[20:])
     stage.end(record)
     text = "".join(came + went for came, went in shown(stage.live_view.subscribe(1, None)[0]))
     assert KEY[:6] not in text
@@ -641,8 +634,8 @@ async def test_the_beginning_and_end_of_a_long_stream_are_kept(stage):
     delivery = stage.stream(record)
     event = b"id: " + b"x" * 4000 + b"\n\n"
     for _ in range(2 * EACH // len(event)):
-        delivery.lane.feed(event)
-    delivery.lane.feed(b"id: the last\n\n")
+        delivery.feed(event)
+    delivery.feed(b"id: the last\n\n")
     for tap in (stage.live_view.subscribe(1, None)[0], ended_tap(stage, record)):
         rows = list(tap.before)
         kept = sum(len(one.received.encode()) for one in rows)
@@ -660,7 +653,7 @@ async def test_the_oldest_make_room_and_say_so(stage, monkeypatch):
     monkeypatch.setattr(stage.live_view._transcripts, "most", 10_000)
     for number in range(5):
         record = stage.begin(f"call-{number}")
-        stage.stream(record).lane.feed(b": " + bytes([97 + number]) * 3000 + b"\n\n")
+        stage.stream(record).feed(b": " + bytes([97 + number]) * 3000 + b"\n\n")
         stage.end(record)
         assert stage.live_view._transcripts.held <= 10_000
     taps = [stage.live_view.subscribe(number, None)[0] for number in range(1, 6)]
@@ -672,7 +665,7 @@ async def test_the_oldest_make_room_and_say_so(stage, monkeypatch):
 async def test_streams_that_left_the_list_are_forgotten(stage):
     for number in range(RECENT + 3):
         record = stage.begin(f"call-{number}")
-        stage.stream(record).lane.feed(b": x\n\n")
+        stage.stream(record).feed(b": x\n\n")
         stage.end(record)
     assert stage.live_view.subscribe(3, None) is None
     assert stage.live_view.subscribe(4, None) is not None
@@ -714,7 +707,7 @@ def test_running_streams_of_a_client_leave_room_for_the_streams_of_others():
 
 async def test_a_client_opens_only_its_own_ended_streams(stage):
     record = stage.begin(client="them")
-    stage.stream(record).lane.feed(b": x\n\n")
+    stage.stream(record).feed(b": x\n\n")
     stage.end(record)
     assert stage.live_view.subscribe(1, "me") is None
     assert shown(stage.live_view.subscribe(1, "them")[0]) == [(": x\n\n", ": x\n\n")]
@@ -722,10 +715,10 @@ async def test_a_client_opens_only_its_own_ended_streams(stage):
 
 async def test_the_live_view_stores_no_texts_if_switched_off(stage):
     early, late = stage.begin(), stage.begin()
-    stage.stream(early).lane.feed(b": x\n\n")
-    open_live_view(stage.ledger, wanted=True, live_view=stage.live_view, keep=False)
+    stage.stream(early).feed(b": x\n\n")
+    stage.live_view.keep(False)
     delivery = stage.stream(late)
-    delivery.lane.feed(b": x\n\n")
+    delivery.feed(b": x\n\n")
     for record in (early, late):
         stage.end(record)
     assert [stage.live_view.subscribe(number, None)[0].kept for number in (1, 2)] == ["let go", "not kept"]

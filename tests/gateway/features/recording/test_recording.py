@@ -29,8 +29,8 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
 from gateway.seams.observe import observation_of
-from gateway.telemetry.stream_text import events_in
 from gateway.upstream.request import UpstreamRequest
+from providers.framings import events_in
 from providers.neutral.invoked import INVOKED
 from providers.recordings import CUT_REQUEST, read_recording
 from streams.event_stream import EVENT_STREAM, event_frame, exception_frame
@@ -363,7 +363,7 @@ async def test_a_recording_is_written_at_the_end_of_the_exchange(tmp_path):
     one.note_sent(request(), False, "chat", "openai", lambda: ("of-the-provider",))
     one.observe(b"came of-the-prov", b"went")
     one.observe(b"ider of-the-config", b" on")
-    one.note_response(200, (("content-type", "text/event-stream"),), None)
+    one.note_response(200, (("content-type", "text/event-stream"),), None, is_answer=True)
     assert not list(tmp_path.rglob("*.meta.json"))
     desk.end(record)
     ended = time.time()
@@ -386,7 +386,7 @@ async def test_an_exchange_without_an_answer_takes_no_memory_and_is_not_written(
     one = desk.opened
     one.note_sent(request(), False, "chat", "openai", tuple)
     one.note_body(b"counted")
-    one.note_response(200, (("content-type", "application/json"),), b"{}")
+    one.note_response(200, (("content-type", "application/json"),), b"{}", is_answer=True)
     assert desk.recorder.held == 0
     desk.end(record)
     await desk.written()
@@ -400,8 +400,8 @@ async def test_only_the_last_of_several_calls_is_kept(tmp_path):
     one.note_body(b"refused at first")
     one.note_sent(request(), False, "chat", "openai", tuple)
     one.note_body(b"answered then")
-    one.note_response(200, (("content-type", "application/json"),), b"{}")
-    one.note_response(200, (), b"a turn in the background, later")
+    one.note_response(200, (("content-type", "application/json"),), b"{}", is_answer=True)
+    one.note_response(200, (), b"a turn in the background, later", is_answer=True)
     desk.end(record)
     await desk.written()
     text = contents(tmp_path)
@@ -414,7 +414,7 @@ async def test_a_long_body_is_cut_and_the_meta_file_is_reported(tmp_path, monkey
     monkeypatch.setattr(recording, "MOST", 10)
     desk = Desk(tmp_path)
     record, one = desk.begin(b"0123456789abcdef")
-    one.note_response(400, (("content-type", "application/json"),), b"short")
+    one.note_response(400, (("content-type", "application/json"),), b"short", is_answer=True)
     desk.end(record)
     await desk.written()
     (meta,) = (json.loads(file.read_bytes()) for file in tmp_path.rglob("*.meta.json"))

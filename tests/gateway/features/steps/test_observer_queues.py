@@ -230,7 +230,8 @@ async def test_an_observer_adds_less_than_50_microseconds_to_an_exchange(tmp_pat
         one = Record(f"req_{number}", "chat", status=200)
         line = ledger.line(one, disconnected=True)
         began = time.perf_counter()
-        finished.observe(one)
-        finished.note_end(one, line)
+        observed = finished.observe(one)
+        assert observed is not None
+        observed.note_end(one, line)
         times.append(time.perf_counter() - began)
     assert statistics.median(times) < 50e-6

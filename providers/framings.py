@@ -6,7 +6,6 @@ everything else is server-sent events."""
 import zlib
 from typing import Final
 
-from gateway.config.redaction import Secrets, redact
 from providers.apis import CODECS
 from providers.neutral.invoked import INVOKED
 from streams.event_stream import EVENT_STREAM
@@ -56,20 +55,3 @@ def _text_of_frame(raw: bytes) -> bytes:
     if data.startswith(b'{"bytes":'):
         name, data = INVOKED.parse(raw) or ("", b"")
     return b"event: %b\ndata: %b\n\n" % (name.encode(), data.replace(b"\n", b"\ndata: "))
-
-
-def redact_stream(data: bytes, secrets: Secrets) -> bytes:
-    """Return ``data`` without credentials. Frames stay valid, with new checksums."""
-    if framing_of(data) is not EVENT_STREAM:
-        return redact(data, secrets)
-    return redact(b"".join(_redact_raw(raw, secrets) for raw in events_in(data)), secrets)
-
-
-def _redact_raw(raw: bytes, secrets: Secrets) -> bytes:
-    said = text_of(raw)
-    if redact(said, secrets) == said:
-        return raw
-    plain = EVENT_STREAM.change_payload(raw, lambda payload: redact(payload, secrets))
-    if plain != raw and redact(text_of(plain), secrets) == text_of(plain):
-        return plain
-    return INVOKED.change_payload(raw, lambda event: redact(event, secrets))

@@ -1,6 +1,6 @@
-"""The texts of exchanges for observers and traces that want them: after all masks, and never restored.
+"""The texts of exchanges for observers that read them after the end: after all masks, and never restored.
 
-A running exchange stores references to its bytes and events. Its texts are read after its end, in a thread."""
+A running exchange has references to its bytes and events. Its texts are read after its end, in a thread."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.ledger.record import ArrivedRequest, Record
+from gateway.http.headers import Headers
+from gateway.ledger.record import Record
 from gateway.request.parse import Incoming
-from gateway.seams.observe import ExchangeObserver, HasLane
+from gateway.seams.observe import ExchangeObserver, ObservedStream
 from gateway.streaming.lane import read_whole
-from gateway.telemetry.stream_text import framing_of
-from gateway.telemetry.tap import listen
 from providers.apis import CODECS
+from providers.framings import framing_of
 from providers.neutral.choices import MEMBERS, check_number, join_choices, split_choices, split_other_choices
 from providers.neutral.codec import Codec, Reader, Reply
 from providers.neutral.seal import Issuer
@@ -38,17 +38,27 @@ _CUT: Final = AnswerEnd("length")
 """The end of an answer that has none, because it was interrupted."""
 
 
-class ExchangeContent:
-    """The request and the response of one exchange.
+class TextRoom:
+    """The room of the texts of one feature's running exchanges: ``held`` is their size in bytes."""
+
+    def __init__(self) -> None:
+        self.held = 0
+
+
+class ObservedTexts(ExchangeObserver):
+    """An observer that keeps the request and the response of its exchange if it ``wants`` those of the client.
 
     The response is a complete one, the bytes of the client's stream, or events where the client's own response has
-    restored values. ``is_lost``: the texts were too large, and none are stored."""
+    other values. ``is_lost``: the texts were too large, and none are kept. The texts are read after ``settle``."""
 
-    def __init__(self, keeper: "ContentKeeper", record: Record) -> None:
+    def __init__(self, record: Record, room: TextRoom, wants: Callable[[str | None], bool]) -> None:
         self.size = 0
         """Bytes of the texts."""
         self.is_lost = False
-        self._keeper = keeper
+        self.is_wanted = False
+        self._record = record
+        self._room = room
+        self._wants = wants
         self._api = record.api
         self._endpoint = record.endpoint
         self._incoming: Incoming | None = None
@@ -59,51 +69,64 @@ class ExchangeContent:
 
     # While the exchange runs
 
-    def keep_request(self, incoming: Incoming) -> None:
-        """Store the request that is sent. A later attempt may send one with more masks."""
+    @property
+    def reads_events(self) -> bool:  # type: ignore[override]
+        return self.is_wanted
+
+    def note_resolved(self, incoming: Incoming) -> None:
+        if self._incoming is None:  # only now is the client certain
+            self.is_wanted = self._wants(self._record.client)
+        if not self.is_wanted or self.is_lost:
+            return
         before = 0 if self._incoming is None else self._incoming.size
         self._incoming = incoming
         self._count(incoming.size - before)
 
-    def keep_response(self, body: bytes) -> None:
-        """Store the complete response, if it is JSON."""
-        if self._events is None and body[:64].lstrip()[:1] in _JSON_STARTS:
+    def note_response(self, status: int, headers: Headers, body: bytes | None, *, is_answer: bool) -> None:
+        """Keep a complete response if it is JSON."""
+        if (
+            self.is_wanted
+            and not self.is_lost
+            and is_answer
+            and body is not None
+            and body[:64].lstrip()[:1] in _JSON_STARTS
+        ):
             self._whole = body
             self._count(len(body))
 
-    def keep_unrestored(self, data: bytes) -> None:
-        """Store ``data`` at the end of the response of another endpoint, in place of the client's, which has restored
-        values."""
-        if not self.is_lost:
+    def note_public_bytes(self, data: bytes) -> None:
+        if self.is_wanted and not self.is_lost:
             self._unrestored = [] if self._unrestored is None else self._unrestored
             self._unrestored.append(data)
             self._count(len(data))
 
-    def keep_events(self, events: Mapping[int, Sequence[Event]]) -> None:
-        """Store the events of the response by choice, to which more may be added later, in place of its bytes."""
-        self._events = events
+    def note_public_events(self, events: Mapping[int, Sequence[Event]]) -> None:
+        if self.is_wanted and not self.is_lost:
+            self._events = events
 
-    def follow(self, stream: HasLane) -> None:
-        """Store the client's bytes of ``stream``."""
-        listen(stream, self)
+    def note_stream(self, stream: ObservedStream) -> None:
+        if self.is_wanted:
+            stream.listen(self)
 
-    def observe(self, received: bytes, sent: bytes, note: str = "") -> None:
-        if sent and not self.is_lost:
-            self._pieces.append(sent)
-            self._count(len(sent))
+    def observe(self, received: bytes, public: bytes, note: str = "") -> None:
+        if public and not self.is_lost:
+            self._pieces.append(public)
+            self._count(len(public))
 
     def _count(self, size: int) -> None:
         self.size += size
-        self._keeper.held += size
-        if not self.is_lost and (self.size > EACH or self._keeper.held > HELD):
+        self._room.held += size
+        if not self.is_lost and (self.size > EACH or self._room.held > HELD):
+            self._room.held -= self.size
             self.is_lost = True
-            self.settle()
             self._incoming = self._whole = self._unrestored = self._events = None
             self._pieces = []
 
     def settle(self) -> None:
-        """Stop to count the texts: those of an ended exchange are limited by the queue that they are in."""
-        self._keeper.held -= self.size
+        """Stop to count the texts of the ended exchange: what reads them later has its own limit."""
+        if self.is_lost:
+            return
+        self._room.held -= self.size
         if self._events is not None:
             self.size += sum(EVENT + len(getattr(one, "text", "")) for each in self._events.values() for one in each)
 
@@ -200,32 +223,3 @@ def _listed_events(data: bytes) -> bytes | None:
     except (FramingError, *NOT_JSON):
         return None
     return msgspec.json.encode(values) if values else None
-
-
-class ContentKeeper(ExchangeObserver):
-    """Stores the texts of running exchanges whose observers want them.
-
-    ``held`` is the size of the texts in bytes."""
-
-    def __init__(self) -> None:
-        self.held = 0
-        self._wants: list[Callable[[str | None], bool]] = []
-
-    def add(self, wants: Callable[[str | None], bool]) -> None:
-        """Store the texts of clients for which ``wants`` returns true."""
-        self._wants.append(wants)
-
-    def observe(self, record: Record, arrival: ArrivedRequest | None) -> "ContentKeeper":
-        """Observe the exchange of ``record``."""
-        return self
-
-    def begin(self, record: Record) -> ExchangeContent | None:
-        """Return an empty content of the exchange of ``record``, ``None`` if no observer wants it."""
-        if not any(wants(record.client) for wants in self._wants):
-            return None
-        content = record.content = ExchangeContent(self, record)
-        return content
-
-    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
-        if isinstance(record.content, ExchangeContent) and not record.content.is_lost:
-            record.content.settle()

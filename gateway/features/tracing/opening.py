@@ -1,0 +1,60 @@
+"""Opens traces, if the configuration or the environment names a collector."""
+
+import logging
+
+import trio
+
+from configfile.keys import part_of
+from gateway.config.patterns import matches
+from gateway.config.settings import Config
+from gateway.features.tracing.settings import TracingKeys, TracingSettings
+from gateway.features.tracing.tracing import Tracing
+from gateway.ledger.ledger import Ledger
+from gateway.seams.hooks import Hooks
+from gateway.seams.running import Ports, Running
+
+log = logging.getLogger("trigate.tracing")
+
+
+class RunningTracing(Running):
+    """The traces of a process, with the groups of one configuration."""
+
+    has_tasks = True
+
+    def __init__(self, tracing: Tracing, ports: Ports) -> None:
+        self.tracing = tracing
+        self.hooks = Hooks(observe=(tracing.observe,))
+        self._group_of = ports.authenticator.find_group
+
+    @property
+    def lasting(self) -> object:
+        return self.tracing
+
+    def use(self) -> None:
+        self.tracing.use_groups(self._group_of)
+
+    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await ending.wait()
+        await self.tracing.aclose()
+
+
+def open_tracing(config: Config, ports: Ports, before: Running | None) -> Running:
+    """Return the traces of the process, which last as long as it; nothing if the SDK is missing."""
+    if before is not None:
+        return RunningTracing(before.tracing, ports) if isinstance(before, RunningTracing) else before
+    settings = part_of(config, TracingKeys).tracing or TracingSettings()
+    try:
+        return RunningTracing(_open(settings, ports.ledger), ports)
+    except ImportError:
+        log.warning("traces are not sent, because the SDK is missing: pip install 'trigate[otel]'")
+        return Running()
+
+
+def _open(settings: TracingSettings, ledger: Ledger) -> Tracing:
+    def count_dropped(count: int) -> None:
+        ledger.figures.add("trigate_spans_dropped_total", by=count)
+
+    tracing = Tracing(settings, count_dropped, ledger.mask)
+    tracing.shows_group = lambda group: bool(settings.content) and matches(settings.content, (group,))
+    return tracing
