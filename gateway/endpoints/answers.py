@@ -56,6 +56,7 @@ class Call:
         self.scope, self.headers = incoming.scope, incoming.headers
         self.method, self.path = incoming.asgi["method"], incoming.asgi["path"]
         self._record: Record | None = None
+        self._body: bytes | None = None
 
     def admit(self, *, counts: bool) -> None:
         """Check the client's key. With ``counts``, the request counts as in flight. Raises ``GatewayError``."""
@@ -92,11 +93,12 @@ class Call:
 
     async def read_body(self) -> bytes:
         """Return the body, decompressed; none for methods without one. Raises ``GatewayError``."""
-        if self.method not in _WITH_BODY:
-            return b""
+        if self._body is not None or self.method not in _WITH_BODY:  # a lookup at providers may have read it
+            return self._body or b""
         held = self.service.admission.body(self.owner, self.scope)
         codings = [value for name, value in self.headers if name == "content-encoding"]
-        return await read_decompressed(codings, self.incoming.read, held, self.service.limits)
+        self._body = await read_decompressed(codings, self.incoming.read, held, self.service.limits)
+        return self._body
 
 
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
