@@ -1,0 +1,97 @@
+"""Each feature can be deleted: without its folder and its lines in the order, the gateway serves all conversations."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from gateway.config.settings import Config
+from gateway.features.order import ORDER, features
+from providers.apis import CODECS
+from tests.support.command_line import environment
+from tests.support.harness import ROOT, STOP_SECONDS, request
+
+pytestmark = pytest.mark.process
+
+FOLDERS: Final = tuple(dict.fromkeys(line.name.partition(".")[0] for line in ORDER))
+ELSEWHERE: Final = ("configfile", "loadtest", "providers", "streams", "trigate")
+
+QUESTIONS: Final = {
+    "chat": ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}),
+    "messages": ("/v1/messages", {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9}),
+    "responses": ("/v1/responses", {"input": "Hi"}),
+    "interactions": ("/v1beta/interactions", {"input": "Hi"}),
+    "gemini": ("/v1beta/models/demo:generateContent", {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}),
+    "converse": ("/model/demo/converse", {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}),
+}
+
+
+@pytest.fixture(params=FOLDERS)
+def tree(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
+    """The name of a feature, and a copy of the product without it."""
+    name = request.param
+    for package in ELSEWHERE:
+        (tmp_path / package).symlink_to(ROOT / package)
+    shutil.copytree(ROOT / "gateway", tmp_path / "gateway", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.rmtree(tmp_path / "gateway" / "features" / name)
+    order = tmp_path / "gateway" / "features" / "order.py"
+    lines = order.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not re.match(rf'    OrderLine\("{name}[".]', line)]
+    assert len(kept) < len(lines)
+    order.write_text("".join(kept))
+    return name, tmp_path
+
+
+def run(folder: Path, *args: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "gateway", *args]
+    env = environment({"PYTHONPATH": str(folder)})
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def keys_of_root(name: str) -> Iterator[str]:
+    for line, feature in zip(ORDER, features(), strict=True):
+        for keys in feature.keys:
+            if line.name.partition(".")[0] == name and keys.place is Config:
+                yield from keys.keys.__annotations__
+
+
+@pytest.mark.sample(9)
+def test_a_gateway_without_one_feature_serves_all_conversations(tree):
+    name, folder = tree
+    plain = "version: v0.4.0\nmodel_providers: [{model: openai/gpt-5, access_key: k}]\n"
+    (folder / "trigate.yaml").write_text(plain)
+    checked, shown = run(folder, "check"), run(folder, "--help")
+    assert (checked.returncode, shown.returncode) == (0, 0), checked.stderr + shown.stderr
+    keys = list(keys_of_root(name))
+    (folder / "trigate.yaml").write_text(plain + "".join(f"{key}: true\n" for key in keys))
+    judged = run(folder, "check")
+    said = judged.stdout + judged.stderr
+    assert [key for key in keys if f"{key}: unknown key" not in said] == [], said
+    command = [sys.executable, "-m", "gateway", "serve", "--demo", "--pace", "0", "--port", "0"]
+    env = environment({"PYTHONPATH": str(folder)})
+    with subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        try:
+            assert process.stdout is not None
+            banner = b"".join(process.stdout.readline() for _ in range(3)).decode()
+            found = re.search(r"listening on (http://\S+?)(?:,| |$)", banner, re.M)
+            assert found, banner
+            assert {api: statuses(found[1], api) for api in CODECS} == dict.fromkeys(CODECS, (200, 200))
+        finally:
+            process.terminate()
+            process.wait(STOP_SECONDS)
+
+
+def statuses(url: str, api: str) -> tuple[int, int]:
+    """Return the statuses of a whole and of a streamed answer."""
+    path, body = QUESTIONS[api]
+    named = body if "demo" in path else {"model": "demo", **body}
+    streamed = path.replace(":generateContent", ":streamGenerateContent").replace("/converse", "/converse-stream")
+    return (
+        request(url, "POST", path, named).status,
+        request(url, "POST", streamed, named if "demo" in path else {**named, "stream": True}).status,
+    )
