@@ -96,12 +96,52 @@ def effort_of(body: Any, api: str) -> str | None:
 # Effort
 
 
+@each_row("api, content", itertools.product(APIS, [{}, {"content": []}, {"content": None}, {"content": "Go on."}]))
+def test_a_system_message_sets_the_effort(api, content):
+    """Claude Code sends it with ``content: []``; Anthropic's types allow none at all."""
+    found, dropped = translate(request(USER, {"role": "system", "output_config": {"effort": "low"}, **content}), api)
+    assert effort_of(found, api) == "low"
+    assert dropped == ()
+
+
+@each_row("api", APIS)
+def test_the_last_effort_applies(api):
+    messages = [
+        USER, system(output_config={"effort": "low"}), ANSWER, USER, system(output_config={"effort": "medium"}),
+        ANSWER, USER,
+    ]  # fmt: skip
+    found, dropped = translate(request(*messages, output_config={"effort": "high"}), api)
+    assert (effort_of(found, api), dropped) == ("medium", ())
+
+
 @each_row("api", PLAIN)
 def test_a_model_without_effort_lists_it(api):
     messages = [USER, system(output_config={"effort": "low"})]
     found, dropped = translate(request(*messages), api, models=PLAIN)
     assert effort_of(found, api) is None
     assert dropped == ("messages[].output_config.effort",)
+
+
+@each_row("api", APIS)
+def test_the_effort_of_a_turn_overrides_that_of_adaptive_thinking(api):
+    messages = [USER, system(output_config={"effort": "low", "task_budget": 7})]
+    found, dropped = translate(request(*messages, thinking={"type": "adaptive"}), api)
+    assert (effort_of(found, api), dropped) == ("low", ("messages[].output_config.task_budget",))
+
+
+@each_row("display, api", itertools.product(["summarized", "updates", "highlights"], APIS))
+def test_each_display_of_thinking_requests_a_summary(display, api):
+    """Source: ``display`` of ``thinking`` in the anthropic package."""
+    found, dropped = translate(request(USER, thinking={"type": "adaptive", "display": display}), api)
+    shown = {
+        "messages": {"thinking": {"type": "adaptive", "display": "summarized"}},
+        "responses": {"reasoning": {"summary": "auto"}},
+        "gemini": {"generationConfig": {"maxOutputTokens": 4000, "thinkingConfig": {"includeThoughts": True}}},
+        "converse": {"additionalModelRequestFields": {"thinking": {"type": "adaptive", "display": "summarized"}}},
+        "interactions": {"generation_config": {"max_output_tokens": 4000, "thinking_summaries": "auto"}},
+    }
+    assert {name: found[name] for name in shown.get(api, {})} == shown.get(api, {})
+    assert dropped == (("thinking.display",) if api == "chat" else ())
 
 
 NOVA = {"converse": "us.amazon.nova-2-lite-v1:0"}
@@ -148,6 +188,17 @@ def test_a_message_without_content_and_settings_is_refused():
 # Reminders
 
 
+@each_row("api, content", itertools.product(APIS, ["REMINDER", [{"type": "text", "text": "REMINDER"}]]))
+def test_a_reminder_lasts_until_the_next_user_message(api, content):
+    reminder = {"role": "system", "content": content, "clear_at": "next_user_message"}
+    shown, dropped = translate(request(USER, reminder, ANSWER), api)
+    assert (json.dumps(shown).count("REMINDER"), dropped) == (1, ())
+    gone, dropped = translate(request(USER, reminder, ANSWER, USER, ANSWER), api)
+    assert ("REMINDER" in json.dumps(gone), dropped) == (False, ())
+    forever, dropped = translate(request(USER, {**reminder, "clear_at": "never"}, ANSWER, USER), api)
+    assert (json.dumps(forever).count("REMINDER"), dropped) == (1, ())
+
+
 def test_a_result_of_a_tool_removes_a_reminder():
     """It is a message of the role ``user``, too."""
     call = {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {}}]}
@@ -178,6 +229,21 @@ def test_a_removed_reminder_keeps_its_changes(api):
 REMOVE, ADD = system(change("removal", "f")), system(change("addition", "f"))
 
 
+def test_the_tools_at_the_end_of_the_history_are_offered():
+    for api in APIS:
+        for changes, names in [
+            ([REMOVE], ["g"]),
+            ([REMOVE, ADD], ["f", "g"]),
+            ([ADD, REMOVE], ["g"]),
+            ([ADD, REMOVE, ADD], ["f", "g"]),
+            ([system(change("removal", "f"), change("removal", "g"))], []),
+        ]:
+            with case((api, changes, names)):
+                messages = [message for one in changes for message in (USER, one, ANSWER)]
+                found, dropped = translate(request(*messages, USER, tools=[tool("f"), tool("g")]), api)
+                assert (offered(found, api), dropped) == (names, ())
+
+
 @each_row("api, choice", itertools.product(APIS, [{"type": "any"}, {"type": "tool", "name": "f"}, {"type": "auto"}]))
 def test_a_choice_that_forces_a_removed_tool_is_listed(api, choice):
     found, dropped = translate(request(USER, REMOVE, tools=[tool("f")], tool_choice=choice), api)
@@ -189,6 +255,37 @@ def test_a_choice_that_forces_a_removed_tool_is_listed(api, choice):
     body["toolConfig"]["toolChoice"] = forced
     listed = translate(body, api, client="converse")[1]
     assert listed == (() if choice["type"] == "auto" else ("toolConfig.toolChoice",))
+
+
+@each_row("api", APIS)
+def test_calls_of_a_removed_tool_stay(api):
+    call = {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {}}]}
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "RESULT"}]}
+    found, _ = translate(request(USER, call, result, REMOVE, tools=[tool("f"), tool("g")]), api)
+    assert (offered(found, api), "RESULT" in json.dumps(found)) == (["g"], True)
+
+
+@each_row("api", APIS)
+def test_an_added_tool_that_waited_is_offered(api):
+    """Its mark goes as well, because a Messages server would otherwise wait for its own search.
+
+    The tools of earlier requests stay in front, for prompt caches."""
+    tools = [tool("f", defer_loading=True), tool("g"), tool("h", defer_loading=True)]
+    found, dropped = translate(request(USER, ADD, tools=tools), api)
+    assert (offered(found, api), dropped) == (["g", "f"], ())
+    assert "defer_loading" not in json.dumps(found)
+    assert offered(translate(request(USER, tools=tools), api)[0], api) == ["g"]
+
+
+@each_row("api", APIS)
+def test_a_tool_that_a_message_defines_is_offered(api):
+    definition = {"type": "tool_definition", "definition": tool("late", description="Comes late.")}
+    message = system({"type": "tool_addition", "tool": definition, "cache_control": {"type": "ephemeral"}})
+    found, dropped = translate(request(USER, message, tools=[tool("f")]), api)
+    assert (offered(found, api), dropped) == (["f", "late"], ("messages[].content[].cache_control",))
+    assert "Comes late." in json.dumps(found)
+    gone, _ = translate(request(USER, message, ANSWER, USER, system(change("removal", "late"))), api)
+    assert offered(gone, api) == []
 
 
 def test_changes_of_tools_that_only_anthropic_has_are_listed():
@@ -205,6 +302,14 @@ def test_changes_of_tools_that_only_anthropic_has_are_listed():
                 assert (offered(found, api), dropped) == (["f"], ("messages[].content[]",))
 
 
+def test_a_removed_hosted_tool_is_neither_offered_nor_listed():
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    tools = [tool("f"), search]
+    found, dropped = translate(request(USER, system(change("removal", "web_search")), tools=tools), "chat")
+    assert (offered(found, "chat"), dropped) == (["f"], ())
+    assert translate(request(USER, tools=tools), "chat")[1] == ("tools[]", "tools[]: web_search")
+
+
 def converse_request(*changes: dict[str, Any]) -> dict[str, Any]:
     hello = [{"text": "hi"}]
     messages = [{"role": "user", "content": hello}]
@@ -212,6 +317,25 @@ def converse_request(*changes: dict[str, Any]) -> dict[str, Any]:
         messages += [{"role": "system", "content": [one]}, {"role": "assistant", "content": hello}]
     tools = [{"toolSpec": {"name": name, "inputSchema": {"json": SCHEMA}}} for name in ("f", "g")]
     return {"messages": [*messages, {"role": "user", "content": hello}], "toolConfig": {"tools": tools}}
+
+
+@each_row("api", APIS)
+def test_a_converse_client_changes_tools(api):
+    removal, addition = {"toolRemoval": {"tool": {"name": "f"}}}, {"toolAddition": {"tool": {"name": "f"}}}
+    for changes, names in (((removal,), ["g"]), ((removal, addition), ["f", "g"]), ((addition, removal), ["g"])):
+        found, dropped = translate(converse_request(*changes), api, client="converse")
+        assert (offered(found, api), dropped) == (names, ())
+
+
+@each_row("api, client", itertools.product(APIS, ["converse", "messages"]))
+def test_the_name_identifies_a_removed_tool_whatever_its_type(api, client):
+    """``type`` of botocore's ``ToolReference`` is any string."""
+    reference = {"type": "later_reference", "name": "f"}
+    body = converse_request({"toolRemoval": {"tool": reference}})
+    if client == "messages":
+        body = request(USER, system({"type": "tool_removal", "tool": reference}), tools=[tool("f"), tool("g")])
+    found, dropped = translate(body, api, client)
+    assert (offered(found, api), dropped) == (["g"], ())
 
 
 @each_row("api", APIS)
@@ -253,11 +377,60 @@ def test_a_change_at_the_end_of_the_conversation_stays_there():
     assert [one["role"] for one in found["messages"]] == ["user", "system"]
 
 
+@each_row("quirks", [{"deferred_tools": "found"}, {"deferred_tools": "all"}])
+def test_another_server_of_such_a_model_gets_the_tools_of_the_end(quirks):
+    read = CODECS["messages"].read_request(request(USER, REMOVE, tools=[tool("f"), tool("g")]))
+    recipient = Recipient("m", Issuer("p", ""), quirks_of(Quirks(**quirks), NATIVE["messages"]))
+    written = CODECS["messages"].write_request(read, recipient)
+    assert offered(json.loads(written.body), "messages") == ["g"]
+    assert BETA not in written.headers
+
+
+def test_a_tool_that_a_message_defines_is_declared_to_a_model_that_knows_changes():
+    definition = {"type": "tool_definition", "definition": tool("late")}
+    message = system({"type": "tool_addition", "tool": definition})
+    found, _ = translate(request(USER, message, tools=[tool("f")]), "messages", models=NATIVE)
+    assert offered(found, "messages") == ["f", "late"]
+
+
 # Compaction
 
 
 def compaction(**members: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": [{"type": "compaction", **members}, {"type": "text", "text": "AFTER"}]}
+
+
+@each_row("api", APIS)
+def test_a_summary_replaces_the_messages_before_it(api):
+    early = [{"role": "user", "content": "EARLY"}, {"role": "assistant", "content": "EARLY"}]
+    body = request(*early, compaction(content="SUMMARY", signature="s", encrypted_content="gAA="), USER, system="TOP")
+    found, dropped = translate(body, api)
+    text = json.dumps(found)
+    assert [text.count(word) for word in ("EARLY", "SUMMARY", "AFTER", "TOP")] == [0, 1, 1, 1]
+    assert text.index("SUMMARY") < text.index("AFTER")
+    assert dropped == ()
+
+
+@each_row("api", APIS)
+def test_a_summary_replaces_the_parts_before_it_and_precedes_calls(api):
+    """An agent's history is often compacted between its calls."""
+    call = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
+    turn = [{"type": "text", "text": "EARLY"}, {"type": "compaction", "content": "SUMMARY"}, call]
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "RESULT"}]}
+    found, _ = translate(request(USER, {"role": "assistant", "content": turn}, result, tools=[tool("f")]), api)
+    text = json.dumps(found)
+    assert ("EARLY" in text, "SUMMARY" in text, "RESULT" in text) == (False, True, True)
+
+
+@each_row("api", APIS)
+def test_the_tools_of_a_summary_are_those_at_its_end(api):
+    tools = [tool("f"), tool("g")]
+    kept, _ = translate(request(USER, REMOVE, compaction(content="S"), USER, tools=tools), api)
+    assert offered(kept, api) == ["g"]
+    stated, dropped = translate(
+        request(USER, REMOVE, compaction(content="S", tool_changes=[change("removal", "g")]), USER, tools=tools), api
+    )
+    assert (offered(stated, api), dropped) == (["f"], ())
 
 
 def test_a_summary_that_only_anthropic_can_read_is_refused():

@@ -60,6 +60,16 @@ def test_a_file_without_a_type_reaches_every_provider_as_what_it_is(client: str)
     assert written(client, "converse", "paper", PDF)["messages"][0]["content"][0]["document"]["format"] == "pdf"
 
 
+@each_row("client", ["chat", "responses"])
+def test_an_unsupported_converse_file_is_refused_with_the_supported_types(client: str):
+    with pytest.raises(GatewayError) as raised:
+        written(client, "converse", "blob", "AAAA")
+    message = raised.value.info.message
+    assert "application/octet-stream" in message
+    for word in ("PDF", "Word", "Excel", "CSV", "HTML", "Markdown", "plain text", "file name"):
+        assert word in message
+
+
 MP4 = base64.b64encode(b"ftypmp42").decode()
 YOUTUBE = "https://www.youtube.com/watch?v=1"
 
@@ -73,6 +83,16 @@ def video_of(provider: str, url: str) -> Any:
     turns = {"chat": "messages", "converse": "messages", "gemini": "contents", "interactions": "input"}
     turn = body[turns[provider]][0]
     return (turn.get("content") or turn["parts"])[0]
+
+
+@each_row("label", ["video/mp4", "VIDEO/MP4", "application/octet-stream"])
+def test_a_video_of_a_chat_client_reaches_every_provider_that_has_videos(label: str):
+    url = f"data:{label};base64,{MP4}"
+    written = {"type": "video_url", "video_url": {"url": f"data:video/mp4;base64,{MP4}"}}
+    assert video_of("chat", url) == written
+    assert video_of("converse", url) == {"video": {"format": "mp4", "source": {"bytes": MP4}}}
+    assert video_of("gemini", url) == {"inlineData": {"mimeType": "video/mp4", "data": MP4}}
+    assert video_of("interactions", url) == {"type": "video", "data": MP4, "mime_type": "video/mp4"}
 
 
 def test_the_link_of_a_video_reaches_providers_that_fetch_it():
@@ -110,6 +130,22 @@ def test_a_video_is_refused_for_providers_without_videos():
                     assert refused.value.info.param is not None
 
 
+def test_a_video_at_an_address_without_a_type_is_a_video_for_other_providers():
+    for url in FILMS[1:]:
+        body = {"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": url}}]}]}
+        (part,) = write_to("chat", "gemini", body)["messages"][0]["content"]
+        assert part == {"type": "video_url", "video_url": {"url": url}}
+        (step,) = write_to("interactions", "gemini", body)["input"]
+        assert step["content"][0]["type"] == "video"
+
+
+@each_row("address", ["https://youtube.com.example.org/a", "https://example.org/a", "https://e.org/a.pdf"])
+def test_other_addresses_stay_documents(address: str):
+    body = {"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": address}}]}]}
+    (part,) = write_to("messages", "gemini", body)["messages"][0]["content"]
+    assert part == {"type": "document", "source": {"type": "url", "url": address}}
+
+
 @each_row("provider", ["gemini", "interactions"])
 def test_the_type_of_a_file_needs_no_valid_link(provider: str):
     link = "https://[x/a.pdf"
@@ -118,6 +154,38 @@ def test_the_type_of_a_file_needs_no_valid_link(provider: str):
     body = json.loads(CODECS[provider].write_request(request, Recipient("m", Issuer("p", ""))).body)
     assert f'"{link}"' in json.dumps(body)
     assert '"application/pdf"' in json.dumps(body)
+
+
+def test_the_type_of_a_video_needs_no_valid_link():
+    for link, expected in [
+        ("https://[x/a.mp4", "video/mp4"),
+        ("http://a]b/c.webm", "video/webm"),
+        ("https://[x/a.webm?b=c.mp4#d.mov", "video/webm"),
+        ("https://[x/a.webm#b?c.mp4", "video/webm"),
+        ("http://a]b", "video/mp4"),
+    ]:
+        with case((link, expected)):
+            assert video_of("interactions", link) == {"type": "video", "uri": link, "mime_type": expected}
+
+
+@each_row(
+    ("client", "turns"),
+    [
+        ("gemini", {"contents": [{"role": "user", "parts": [{"inlineData": {"mimeType": "video/mov", "data": MP4}}]}]}),
+        (
+            "converse",
+            {"messages": [{"role": "user", "content": [{"video": {"format": "mov", "source": {"bytes": MP4}}}]}]},
+        ),
+        ("interactions", {"input": [{"type": "video", "mime_type": "video/mov", "data": MP4}]}),
+    ],
+)
+def test_videos_of_other_clients_are_video_parts_for_chat_providers(client: str, turns: Any):
+    request = CODECS[client].read_request({"model": "m", **turns})
+    body = json.loads(CODECS["chat"].write_request(request, Recipient("m", Issuer("p", ""))).body)
+    url = f"data:video/mov;base64,{MP4}"
+    assert body["messages"][0]["content"] == [{"type": "video_url", "video_url": {"url": url}}]
+    body = json.loads(CODECS["converse"].write_request(request, Recipient("m", Issuer("p", ""))).body)
+    assert body["messages"][0]["content"] == [{"video": {"format": "mov", "source": {"bytes": MP4}}}]
 
 
 def test_a_video_that_bedrock_does_not_know_is_refused():
@@ -181,6 +249,9 @@ def test_decoding_percent_encoded_content_takes_little_memory() -> None:
         assert peak < 5 * len(url)
 
 
+CONTENTS = (("image/png", b"\x89PNG\r\n\x1a\n"), ("application/pdf", b"%PDF-1.7 a+b"), ("text/plain", "é, b".encode()))
+
+
 def with_url(client: str, url: str) -> Any:
     """Return the turns of a client of an API with an image or file at ``url``."""
     media_type = url[len("data:") :].partition(",")[0].partition(";")[0].lower()
@@ -208,6 +279,31 @@ def with_url(client: str, url: str) -> Any:
 
 def turn(part: Any) -> Any:
     return {"messages": [{"role": "user", "content": [part]}]}
+
+
+@pytest.mark.sample(7)
+@pytest.mark.parametrize("provider", CODECS)
+@pytest.mark.parametrize("client", CODECS)
+def test_a_data_url_of_every_form_reaches_every_provider_as_base64(client: str, provider: str) -> None:
+    """A percent-encoded image became text for Gemini, passed as a link, or was refused."""
+    for media_type, content in CONTENTS:
+        with case(media_type):
+            encoded = base64.b64encode(content).decode()
+            sent = [
+                write_to(provider, client, with_url(client, url))
+                for url in (
+                    f"data:{media_type};base64,{encoded}",
+                    f"data:{media_type},{quote(content)}",
+                    f"DATA:{media_type.upper()},{quote(content)}",
+                    f"data:{media_type};charset=UTF-8,{quote(content)}",
+                )
+            ]
+            # Converse clients' text files are texts, and Messages providers get them as such
+            is_text = media_type == "text/plain" and (provider == "messages" or client == "converse")
+            assert (content.decode() if is_text and provider != "converse" else encoded) in json.dumps(
+                sent[0], ensure_ascii=False
+            )
+            assert sent[1:] == sent[:1] * 3
 
 
 def write_to(provider: str, client: str, turns: Any) -> Any:

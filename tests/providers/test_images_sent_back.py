@@ -171,11 +171,38 @@ def test_a_link_reaches_only_chat_servers_that_take_images():
         assert sent_to(provider, "chat", body, to)[1].dropped == ("messages[].images",)
 
 
+PLACES = {
+    "chat": "messages[].images", "responses": "input[]", "gemini": "contents[].parts[]",
+    "converse": "messages[].content[]", "interactions": "input[].content[]",
+}  # fmt: skip
+
+
+@pytest.mark.sample(7)
+@pytest.mark.parametrize("provider", ["chat", "messages", "responses", "converse"])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_other_providers_get_the_conversation_without_the_image(client, provider):
+    """The loss is reported, and neither the image nor its signature is sent."""
+    body = whole_for(client, made_by_gemini({"text": "Look:"}, SIGNED))
+    _, outgoing = sent_to(provider, client, next_turn(client, body), Recipient("m", Issuer("p", "")))
+    assert PNG not in outgoing.body.decode()
+    assert all(text in outgoing.body.decode() for text in ("Look:", SECOND))
+    assert PLACES[client] in outgoing.dropped
+
+
 @each_row("images", ["x", [1], {"a": 1}])
 def test_malformed_images_are_dropped_as_a_whole(images):
     body = {"messages": [{"role": "assistant", "content": "a", "images": images}, {"role": "user", "content": "b"}]}
     for provider in CODECS:
         assert sent_to(provider, "chat", body, Recipient("m", Issuer("p", "")))[1].dropped == ("messages[].images",)
+
+
+def test_an_unknown_member_of_an_image_is_reported():
+    body = next_turn("responses", whole_for("responses", made_by_gemini(SIGNED)))
+    body["input"][2]["unheard"] = 1
+    assert sent_to("gemini", "responses", body, GEMINI_3)[1].dropped == ("input[].unheard",)
+    body = next_turn("chat", whole_for("chat", made_by_gemini(SIGNED)))
+    body["messages"][1]["images"][0]["unheard"] = 1
+    assert sent_to("gemini", "chat", body, GEMINI_3)[1].dropped == ("messages[].images.unheard",)
 
 
 @each_row("client", CLIENTS)
@@ -203,6 +230,13 @@ def test_the_byte_lane_removes_images_that_its_provider_does_not_know():
     changed, lost = CODECS["responses"].restore(body, Issuer("p", ""))
     assert changed["input"] == [body["input"][0], ITEMS["responses"], body["input"][-1]]
     assert lost == ("input[]",)
+
+
+def test_an_own_image_of_a_responses_provider_returns_to_it_with_its_id():
+    body = {"input": [{"role": "user", "content": FIRST}, ITEMS["responses"], {"role": "user", "content": SECOND}]}
+    sent, outgoing = sent_to("responses", "responses", body, Recipient("m", Issuer("p", "")))
+    assert sent["input"][1] == ITEMS["responses"]
+    assert outgoing.dropped == ()
 
 
 @each_row("write", WRITES)

@@ -47,6 +47,33 @@ def test_a_reader_finds_the_made_image_in_what_a_writer_wrote():
                     assert (verdict.outcome, verdict.broken) == ("complete", None)
 
 
+@pytest.mark.parametrize("write", [stream_for, whole_for])
+@pytest.mark.parametrize("provider", ITEMS)
+def test_clients_of_messages_get_the_text_alone(provider, write):
+    """Messages has no block for a model's images."""
+    body = write("messages", answer_of(provider))
+    assert PNG.encode() not in body
+    assert [block.text for block in fold(read_events("messages", body)).blocks] == ["Look:"]
+
+
+@pytest.mark.parametrize("client", CODECS)
+@pytest.mark.parametrize("provider", ITEMS)
+def test_items_without_an_image_of_their_own_are_left_out(client, provider):
+    """Files with an address alone, other media, and calls that made nothing."""
+    items = {
+        "chat": {"type": "image_url", "image_url": {"url": "https://e.org/a.png"}},
+        "gemini": {"inlineData": {"mimeType": "audio/wav", "data": "aGk="}},
+        "converse": {"image": {"format": "png", "source": {"s3Location": {"uri": "s3://a/b.png"}}}},
+        "interactions": {"type": "model_output", "content": [{"type": "image", "uri": "https://e.org/a.png"}]},
+        "responses": {"type": "image_generation_call", "status": "failed", "result": None},
+    }
+    events = answer_of(provider, items[provider])
+    assert images_in(client, whole_for(client, events)) == []
+    if client != provider:  # its own items pass unchanged
+        for place in (b"aGk=", b"e.org", b"s3:", b"failed"):
+            assert place not in stream_for(client, events)
+
+
 @each_row("write, client", itertools.product([stream_for, whole_for], CODECS))
 def test_drafts_in_the_thoughts_of_gemini_are_no_images_of_its_answer(write, client):
     """See https://ai.google.dev/gemini-api/docs/image-generation#thinking-process"""
@@ -56,7 +83,38 @@ def test_drafts_in_the_thoughts_of_gemini_are_no_images_of_its_answer(write, cli
     assert found == ([] if client == "messages" else [MadeImage("image/png", PNG)])
 
 
+@each_row("write", [stream_for, whole_for])
+def test_a_link_of_another_chat_server_reaches_chat_clients(write):
+    link = {"type": "image_url", "image_url": {"url": "https://e.org/a.png"}}
+    assert b'"url":"https://e.org/a.png"' in write("chat", answer_of("chat", link))
+
+
+@each_row("write", [stream_for, whole_for])
+def test_several_images_stay_in_order(write):
+    second = "/9j/4AAQ"
+    jpeg = {"inlineData": {"mimeType": "image/jpeg", "data": second}}
+    for client in CLIENTS:
+        found = images_in(client, write(client, answer_of("gemini", ITEMS["gemini"], jpeg)))
+        assert [image.data for image in found] == [PNG, second]
+        assert [image.media_type for image in found] == ["image/png", "image/jpeg"]
+
+
 # Chat servers
+
+
+@each_row("client", CLIENTS)
+def test_the_images_of_a_chat_server_reach_all_clients(client):
+    """OpenRouter sends them next to the text, in a delta or in the message."""
+    message = {"role": "assistant", "content": "Look:", "images": [ITEMS["chat"]]}
+    whole = {"id": "a", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    pieces = [{"content": "Look:"}, {"content": "", "images": [ITEMS["chat"]]}]
+    chunks = [{"id": "a", "model": "m", "choices": [{"index": 0, "delta": piece}]} for piece in pieces]
+    chunks[1]["choices"][0]["finish_reason"] = "stop"
+    streamed = b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
+    for body in (json.dumps(whole).encode(), streamed):
+        events = read_events("chat", body)
+        for write in (stream_for, whole_for):
+            assert images_in(client, write(client, events)) == [MadeImage("image/png", PNG)]
 
 
 @each_row("images, client", itertools.product(["x", [1], [{}], [{"image_url": "x"}], {"a": 1}], CODECS))
@@ -67,6 +125,14 @@ def test_malformed_images_of_a_chat_server_do_not_break_an_answer(images, client
     for write in (stream_for, whole_for):
         assert images_in(client, write(client, events)) == []
         assert b"Hi" in write(client, events)
+
+
+def test_citations_of_a_chat_server_belong_to_the_text_before_its_images():
+    note = {"type": "url_citation", "url_citation": {"url": "https://e.org", "start_index": 0, "end_index": 2}}
+    message = {"role": "assistant", "content": "Hi", "annotations": [note], "images": [ITEMS["chat"]]}
+    whole = {"id": "a", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    block = fold(read_events("chat", json.dumps(whole).encode())).blocks[0]
+    assert [cited.item for cited in block.citations] == [note]
 
 
 # The types of the SDKs
@@ -120,6 +186,20 @@ def test_pieces_of_an_image_are_joined_also_within_a_byte():
     events += reader.read_event("contentBlockStop", b'{"contentBlockIndex":0}')
     image = next(event for event in events if isinstance(event, NativeItem))
     assert made_images("converse", image.item) == [MadeImage("image/png", base64.b64encode(b"abcdefgh").decode())]
+
+
+@each_row("client", CODECS)
+def test_an_image_alone_is_an_answer(client):
+    events = [AnswerStart("a", "m"), NativeItem(0, "gemini", "inlineData", ITEMS["gemini"]), AnswerEnd("stop")]
+    assert judge(client, stream_for(client, events)).broken is None
+    wanted = [] if client == "messages" else [MadeImage("image/png", PNG)]
+    assert images_in(client, stream_for(client, events)) == wanted
+    assert images_in(client, whole_for(client, events)) == wanted
+
+
+def test_a_format_that_converse_lacks_is_left_out():
+    avif = {"inlineData": {"mimeType": "image/avif", "data": "AAAA"}}
+    assert images_in("converse", stream_for("converse", answer_of("gemini", avif))) == []
 
 
 def test_a_stored_answer_is_repeated_with_its_image():

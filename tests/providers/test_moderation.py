@@ -4,6 +4,7 @@ types ``Moderation`` of openai-python 3.54)."""
 import json
 from typing import Any
 
+import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response
 
@@ -79,6 +80,21 @@ def test_moderation_reaches_the_other_api():
 
 def chat_form(side: dict[str, Any]) -> dict[str, Any]:
     return side if side["type"] == "error" else envelope(side)
+
+
+@pytest.mark.sample(5)
+@pytest.mark.parametrize("api", list(CODECS))
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_without_moderation_has_no_such_member(api, stream):
+    assert b"moderation" not in write_body(api, None, stream=stream)
+
+
+def test_of_several_results_the_flagged_one_is_reported():
+    body = {"choices": [{"index": 0, "message": {"content": "Hello"}, "finish_reason": "stop"}],
+            "moderation": {"input": envelope(result(), result(flagged=True)), "output": envelope()}}  # fmt: skip
+    end = CODECS["chat"].read_answer(json.dumps(body).encode())[-1]
+    assert isinstance(end, AnswerEnd)
+    assert end.moderation == {"input": result(flagged=True), "output": None}
 
 
 def test_malformed_results_break_no_answer():

@@ -7,7 +7,7 @@ import attrs
 
 from providers.apis import CODECS
 from providers.neutral.codec import Outgoing, Recipient
-from providers.neutral.request import Message, NativeTool, Request, TextPart, Tool, ToolChoice
+from providers.neutral.request import Message, NativeTool, Parameter, Request, TextPart, Tool, ToolChoice
 from tests.support.cases import case
 from tests.support.converse_requests import CLAUDE, OURS, recipient
 from tests.support.each_row import each_row
@@ -110,6 +110,13 @@ def test_a_choice_of_a_dropped_tool_is_dropped_and_listed(api):
             names, written = remaining_tools(api, choice), {**UNNAMED, "messages": messages}.get(api)
             lost = ("tool_choice",) if names or choice.mode != "auto" else ()  # without tools nothing may be called
             assert sent_tools(api, attrs.evolve(choice, at="tool_choice")) == (names, written, lost)
+
+
+@each_row("api", APIS)
+def test_a_request_without_tools_has_no_tool_settings(api):
+    for choice, *_ in WRITTEN:
+        body = write(api, choice, (), parallel_tools=Parameter(True, "p")).body
+        assert body == write(api, None, ()).body, choice
 
 
 @each_row("api", APIS)

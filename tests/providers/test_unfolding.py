@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from providers.neutral.arguments import LONGEST, call_input
+from providers.neutral.arguments import LONGEST, MANY, call_input
 from providers.neutral.seal import PREFIX, unseal
 from providers.neutral.tool_names import unwrap_text
 from tests.support.cases import case
@@ -40,6 +40,11 @@ def test_values_that_are_not_read_are_not_decoded(read: Callable[[str], Any], te
     finally:
         tracemalloc.stop()
     assert most < 6 * len(text)
+
+
+def test_long_arguments_pass_unchanged() -> None:
+    text = msgspec.json.encode({"rows": list(range(2 * MANY)), "text": "x\n"}).decode()
+    assert call_input(text, "function") == msgspec.Raw(text.encode())
 
 
 def test_free_text_is_extracted_from_its_wrapping() -> None:

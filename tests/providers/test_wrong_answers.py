@@ -8,7 +8,8 @@ import pytest
 
 from providers.apis import CODECS
 from streams.errors import GatewayError
-from streams.fold import fold
+from streams.events import ToolCallDelta
+from streams.fold import ToolCallBlock, fold
 from tests.support.cases import case
 from tests.support.each_row import each_row
 
@@ -100,3 +101,67 @@ def test_a_member_of_a_wrong_type_is_a_502_for_a_client_of_another_api(api, answ
 def test_an_answer_that_passes_unchanged_may_have_any_members(api, answer):
     folded = fold(CODECS[api].read_answer(json.dumps(answer).encode(), checked=False))
     assert (folded.blocks, folded.end.reason) == ((), "stop")
+
+
+def call_events(api: str, arguments: Any) -> list[tuple[str, Any]]:
+    """Return the events of a stream with one call, each with its name."""
+    function = {"index": 0, "id": "c", "function": {"name": "f", "arguments": arguments}}
+    item = {"type": "function_call", "id": "fc", "call_id": "c", "name": "f", "arguments": ""}
+    part = {"functionCall": {"name": "f", "args": arguments}}
+    return {
+        "chat": [("", {"choices": [{"index": 0, "delta": {"tool_calls": [function]}}]})],
+        "responses": [
+            ("", {"type": "response.output_item.added", "output_index": 0, "item": item}),
+            ("", {"type": "response.output_item.done", "output_index": 0, "item": item | {"arguments": arguments}}),
+        ],
+        "gemini": [("", {"candidates": [{"content": {"parts": [part]}}]})],
+        "converse": [
+            ("contentBlockStart", {"contentBlockIndex": 0, "start": {"toolUse": {"toolUseId": "c", "name": "f"}}}),
+            ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"toolUse": {"input": arguments}}}),
+        ],
+        "interactions": [
+            ("", {"event_type": "step.start", "index": 0,
+                  "step": {"type": "function_call", "id": "c", "name": "f", "arguments": arguments}}),
+        ],
+    }[api]  # fmt: skip
+
+
+@each_row("api", ["chat", "responses", "gemini", "converse", "interactions"])
+def test_arguments_of_a_wrong_type_are_not_left_out(api):
+    """A program would run the tool without arguments. Some local servers send the object instead of its text."""
+    for arguments in ([1, "a"], {"a": 1}, 5, True):
+        if api == "interactions" and isinstance(arguments, dict):
+            continue  # its right type
+        reader = CODECS[api].reader()
+        events = [event for name, value in call_events(api, arguments) for event in
+                  reader.read_event(name, json.dumps(value).encode())]  # fmt: skip
+        text = "".join(event.text for event in events if isinstance(event, ToolCallDelta))
+        assert json.loads(text) == arguments
+
+
+def whole_call(api: str, arguments: Any) -> Any:
+    """Return a whole answer with one call."""
+    call = {"id": "c", "name": "f", "input": arguments}
+    item = {"type": "function_call", "call_id": "c", "name": "f", "arguments": arguments}
+    part = {"functionCall": {"name": "f", "args": arguments}}
+    use = {"toolUse": {"toolUseId": "c", "name": "f", "input": arguments}}
+    return {
+        "chat": choice(tool_calls=[{"id": "c", "function": {"name": "f", "arguments": arguments}}]),
+        "messages": MESSAGE | {"content": [{"type": "tool_use", **call}]},
+        "responses": RESPONSE | {"output": [item]},
+        "gemini": {"candidates": [{"content": {"parts": [part]}, "finishReason": "STOP"}]},
+        "converse": {"output": {"message": {"content": [use]}}, "stopReason": "tool_use"},
+        "interactions": {"status": "requires_action", "steps": [item]},
+    }[api]
+
+
+@pytest.mark.parametrize("api", CODECS)
+@each_row("arguments", ([1, "a"], {"a": 1}, 5, True, '{"a": 1}', "text", '{"a":'))
+def test_a_whole_answer_keeps_arguments_of_every_type(api, arguments):
+    """Answers of some APIs were a 502, and a string in others was encoded twice."""
+    (call,) = (
+        block
+        for block in fold(CODECS[api].read_answer(json.dumps(whole_call(api, arguments)).encode())).blocks
+        if isinstance(block, ToolCallBlock)
+    )
+    assert call.input == arguments if isinstance(arguments, str) else json.loads(call.input) == arguments

@@ -10,8 +10,9 @@ from providers.chat import CHAT
 from providers.chat.reader import LAZY_FROM
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, ErrorInfo, Usage
-from streams.fold import TextBlock, ToolCallBlock, fold
+from streams.events import AnswerEnd, Citation, ErrorInfo, Usage
+from streams.fold import RefusalBlock, TextBlock, ToolCallBlock, fold
+from tests.support.cases import case
 from tests.support.chat_wire import DONE, calls, chunk, fragment, read, whole
 from tests.support.each_row import each_row
 from tests.support.provider_streams import check_order
@@ -147,6 +148,89 @@ def test_a_cut_off_call_with_a_finish_reason_is_an_end():
     """`length` says itself that the arguments may be cut."""
     events = read([calls(fragment("f", '{"a', index=0, id="a")) + chunk({}, "length") + DONE])
     assert events[-1] == AnswerEnd("length", "length")
+
+
+def test_citations_of_a_whole_answer_belong_to_its_text_whatever_follows():
+    item = {"type": "url_citation", "url_citation": {"url": "https://a"}}
+    call = {"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    body = whole({"content": "a", "refusal": "no", "annotations": [item], "tool_calls": [call]})
+    blocks = fold(CHAT.read_answer(body)).blocks
+    assert blocks[0] == TextBlock("a", (Citation(0, "chat", item),))
+    assert [type(block) for block in blocks[1:]] == [RefusalBlock, ToolCallBlock]
+
+
+def test_citations_before_their_text_wait_for_it():
+    item = {"type": "url_citation", "url_citation": {"url": "https://a", "title": "A"}}
+    stream = chunk({"content": "", "annotations": [item]}) + chunk({"content": "a"}) + chunk({}, "stop") + DONE
+    assert fold(read([stream])).blocks == (TextBlock("a", (Citation(0, "chat", item),)),)
+
+
+def test_a_whole_answer_folds_as_its_stream_does():
+    """2455 of 2459 tokens were billed in full when streaming (BerriAI/litellm#35127)."""
+    for message, stream, finish in [
+        ({"content": "Hello"}, [{"content": "Hel"}, {"content": "lo"}], "stop"),
+        (
+            {"content": "a", "reasoning_content": "tu"},
+            [{"reasoning_content": "t"}, {"reasoning_content": "u"}, {"content": "a"}],
+            "length",
+        ),
+        ({"content": None, "refusal": "no"}, [{"refusal": "n"}, {"refusal": "o"}], "stop"),
+        (
+            {
+                "content": None,
+                "tool_calls": [
+                    {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}},
+                    {"id": "b", "type": "custom", "custom": {"name": "g", "input": "raw"}},
+                ],
+            },
+            [
+                {"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "f"}}]},
+                {"tool_calls": [{"index": 0, "function": {"arguments": '{"x":1}'}}]},
+                {"tool_calls": [{"index": 1, "id": "b", "type": "custom", "custom": {"name": "g", "input": "raw"}}]},
+            ],
+            "tool_calls",
+        ),
+        (
+            {"content": "a", "reasoning_details": [{"type": "reasoning.text", "text": "tu"}]},
+            [
+                {"reasoning_details": [{"type": "reasoning.text", "text": "t"}]},
+                {"reasoning_details": [{"type": "reasoning.text", "text": "u"}]},
+                {"content": "a"},
+            ],
+            "stop",
+        ),
+    ]:
+        with case((message, stream, finish)):
+            usage = {"prompt_tokens": 2459, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 2455}}
+            streamed = b"".join(map(chunk, stream)) + chunk({}, finish, usage=usage) + DONE
+            events = CHAT.read_answer(whole(message, finish, usage=usage))
+            check_order(events)
+            assert fold(events) == fold(read([streamed]))
+
+
+def test_a_stream_of_a_complete_answer_has_the_same_content():
+    """Servers that cannot stream with tools put all of it into one event."""
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    body = whole({"content": "Hello", "tool_calls": [call]}, "tool_calls", usage={"prompt_tokens": 1})
+    events = read([b"data: %b\n\n" % body + DONE])
+    check_order(events)
+    assert fold(events) == fold(CHAT.read_answer(body))
+
+
+@each_row("delta", [{}, {"delta": {}}, {"delta": {"content": "b"}}])
+def test_a_whole_message_next_to_deltas_is_not_repeated(delta):
+    """Perplexity repeats what it has said so far."""
+    last = {"index": 0, "message": {"content": "ab"}, "finish_reason": "stop", **delta}
+    said = "a" if delta.get("delta") else "ab"
+    answer = fold(read([chunk({"content": said}) + sse.data({"choices": [last]}) + DONE]))
+    assert answer.blocks == (TextBlock("ab"),)
+
+
+def test_empty_members_of_a_whole_answer_are_no_calls():
+    message = {"content": "a", "refusal": "", "function_call": {"name": "", "arguments": ""}, "tool_calls": None}
+    answer = fold(CHAT.read_answer(whole(message, "")))
+    assert answer.blocks == (TextBlock("a"),)
+    assert answer.end == AnswerEnd("stop", is_known=False)
 
 
 @each_row("body", [b'{"error":%b}', b'[{"error":%b}]', b'{"errors":[%b]}'])

@@ -5,8 +5,10 @@ import attrs
 from providers.neutral.request import (
     AudioPart,
     FilePart,
+    Format,
     ImagePart,
     MediaSource,
+    Parameter,
     Reasoning,
     TextPart,
     Tool,
@@ -65,6 +67,31 @@ def test_a_mark_next_to_the_role_counts_for_the_last_part():
     assert call.dropped == ()
 
 
+def test_tool_choice_of_every_form_is_read():
+    for choice, expected in [
+        ("auto", ToolChoice("auto")),
+        ("none", ToolChoice("none")),
+        ("required", ToolChoice("required")),
+        ("any", ToolChoice("required")),
+        ({"type": "function", "function": {"name": "f"}}, ToolChoice("tool", "f")),
+        ({"function": {"name": "f"}}, ToolChoice("tool", "f")),
+        ({"type": "function", "name": "f"}, ToolChoice("tool", "f")),
+        ({"type": "custom", "custom": {"name": "g"}}, ToolChoice("tool", "g", "custom")),
+        (
+            {
+                "type": "allowed_tools",
+                "allowed_tools": {
+                    "mode": "required",
+                    "tools": [{"type": "function", "function": {"name": "f"}}, {"type": "custom", "name": "g"}],
+                },
+            },
+            ToolChoice("required", allowed=("f", "g")),
+        ),
+    ]:
+        with case((choice, expected)):
+            assert chat_request(tool_choice=choice).tool_choice == attrs.evolve(expected, at="tool_choice")
+
+
 def test_reasoning_of_every_form_is_read():
     for fields, expected in [
         ({"reasoning_effort": "high"}, Reasoning("enabled", "high", at="reasoning_effort")),
@@ -76,3 +103,32 @@ def test_reasoning_of_every_form_is_read():
     ]:
         with case((fields, expected)):
             assert chat_request(**fields).reasoning == expected
+
+
+def test_settings_are_read_by_their_neutral_names():
+    """Of two limits, that of the newer name counts (decolua/9router#560, maximhq/bifrost#6457)."""
+    call = chat_request(
+        max_tokens=5,
+        max_completion_tokens=7,
+        stop="END",
+        temperature=1.0,
+        verbosity="low",
+        parallel_tool_calls=False,
+        stream=True,
+        stream_options={"include_usage": True, "include_obfuscation": False, "new": 1},
+        response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {}, "strict": True}},
+        top_k=3,
+        seed=None,
+    )
+    assert {name: control.value for name, control in call.parameters.items()} == {
+        "max_tokens": 7,
+        "stop": ["END"],
+        "temperature": 1.0,
+        "verbosity": "low",
+    }
+    assert call.parallel_tools == Parameter(False, "parallel_tool_calls")
+    assert (call.stream, call.include_usage) == (True, True)
+    assert call.format == Format("json_schema", "n", {}, True, at="response_format")
+    assert call.dropped == ("stream_options.new", "top_k")
+    assert chat_request(max_tokens=5).parameters["max_tokens"] == Parameter(5, "max_tokens")
+    assert chat_request(response_format={"type": "text"}).format is None

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from providers.catalog.provider import COMPATIBLE
 from providers.chat import CHAT
 from providers.neutral.codec import Recipient
@@ -10,6 +12,7 @@ from providers.neutral.request import (
     FilePart,
     ImagePart,
     MediaSource,
+    Message,
     NativePart,
     NativeTool,
     Parameter,
@@ -19,7 +22,35 @@ from providers.neutral.request import (
     ToolCallPart,
     ToolResultPart,
 )
+from providers.responses import RESPONSES
+from streams.errors import GatewayError
 from tests.support.chat_wire import OWN, assistant, encode_request, messages, user
+from tests.support.each_row import each_row
+
+
+def test_results_follow_their_calls_in_order_before_anything_else():
+    turns = (
+        assistant(TextPart("calling"), ToolCallPart("a", "f", "")),
+        assistant(ToolCallPart("b", "g", "{}")),
+        user(TextPart("first"), ToolResultPart("b", (TextPart("B"),))),
+        user(ToolResultPart("a", (TextPart("A"),)), TextPart("second")),
+        user(ToolResultPart("z", (TextPart("orphan"),))),
+    )
+    assert messages(*turns) == [
+        {
+            "role": "assistant",
+            "content": "calling",
+            "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+                {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+            ],
+        },
+        {"role": "tool", "tool_call_id": "a", "content": "A"},
+        {"role": "tool", "tool_call_id": "b", "content": "B"},
+        {"role": "tool", "tool_call_id": "z", "content": "orphan"},
+        {"role": "user", "content": "first"},
+        {"role": "user", "content": "second"},
+    ]
 
 
 def test_images_in_original_size_are_of_high_detail_where_that_is_unknown():
@@ -39,6 +70,42 @@ def test_images_in_original_size_are_of_high_detail_where_that_is_unknown():
 def images_of(body):
     parts = [part for message in body["messages"] for part in message["content"] or () if isinstance(part, dict)]
     return [part["image_url"] for part in parts if part["type"] == "image_url"]
+
+
+def test_images_of_results_come_in_one_message_after_all_results():
+    image = ImagePart(MediaSource("base64", "QUJD", "image/png"))
+    turns = (
+        assistant(ToolCallPart("a", "f", "{}"), ToolCallPart("b", "f", "{}")),
+        user(ToolResultPart("a", (TextPart("see"), image)), ToolResultPart("b", (image,)), TextPart("and?")),
+    )
+    url = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}
+    assert messages(*turns)[1:] == [
+        {"role": "tool", "tool_call_id": "a", "content": "see"},
+        {"role": "tool", "tool_call_id": "b", "content": ""},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Image from tool a:"},
+                url,
+                {"type": "text", "text": "Image from tool b:"},
+                url,
+            ],
+        },
+        {"role": "user", "content": "and?"},
+    ]
+
+
+@each_row(
+    ("parts", "expected"),
+    [
+        ((TextPart("boom"),), "Error: boom"),
+        ((), "Error: "),
+        ((TextPart("a"), TextPart("b")), "Error: a\nb"),
+    ],
+)
+def test_a_failed_tool_is_reported_in_words(parts, expected):
+    turns = (assistant(ToolCallPart("a", "f", "{}")), user(ToolResultPart("a", parts, is_error=True)))
+    assert messages(*turns)[1]["content"] == expected
 
 
 def test_parts_of_other_apis_are_dropped_and_reported():
@@ -67,6 +134,20 @@ def test_parts_of_other_apis_are_dropped_and_reported():
     ]
 
 
+@each_row(
+    "part",
+    [
+        FilePart(MediaSource("url", "https://a/b.pdf"), at="messages[0].content[0]"),
+        FilePart(MediaSource("file_id", "file_1"), at="messages[0].content[0]"),
+        ImagePart(MediaSource("file_id", "file_1"), at="messages[0].content[0]"),
+    ],
+)
+def test_essential_parts_without_a_chat_form_are_a_400(part):
+    with pytest.raises(GatewayError) as caught:
+        messages(user(part))
+    assert (caught.value.info.status, caught.value.info.param) == (400, "messages[0].content[0]")
+
+
 def test_documents_are_files_and_plain_ones_are_text():
     pdf = FilePart(MediaSource("base64", "QUJD", "application/pdf"))
     assert messages(user(pdf, FilePart(MediaSource("text", "plain"))))[0]["content"] == [
@@ -75,7 +156,55 @@ def test_documents_are_files_and_plain_ones_are_text():
     ]
 
 
+def test_instructions_of_a_responses_client_come_before_its_developer_messages():
+    """Neither overwrites the other (MetaFARS/codex-relay#65, theopenco/llmgateway#1807, mnfst/llm-gateway#1900)."""
+    body = {
+        "model": "m",
+        "instructions": "A",
+        "input": [{"role": "developer", "content": "B"}, {"role": "user", "content": "C"}],
+    }
+    out, _ = encode_request(RESPONSES.read_request(body), developer_role=False)
+    assert [(one["role"], one["content"]) for one in out["messages"]] == [
+        ("system", "A"),
+        ("system", "B"),
+        ("user", "C"),
+    ]
+
+
 EPHEMERAL = {"cache_control": {"type": "ephemeral"}}
+HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+OWN_MARK = {"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "30m"}}
+
+
+@pytest.mark.parametrize(
+    ("marks", "expected"),
+    [
+        (EPHEMERAL, {"mode": "explicit"}),
+        ({"cache_control": {"type": "ephemeral", "ttl": "5m"}}, {"mode": "explicit"}),
+        (HOUR, {"mode": "explicit", "ttl": "12h"}),
+        (OWN_MARK, {"mode": "explicit", "ttl": "30m"}),
+    ],
+)
+@pytest.mark.parametrize(
+    "turn",
+    [
+        lambda marks: Message("system", (TextPart("a", "x", marks),)),
+        lambda marks: user(TextPart("a", "x", marks)),
+        lambda marks: assistant(TextPart("a", "x", marks)),
+        lambda marks: user(ImagePart(MediaSource("url", "https://a"), at="x", marks=marks)),
+        lambda marks: user(ToolResultPart("a", (TextPart("a", "x", marks),))),
+        lambda marks: user(ToolResultPart("a", (TextPart("a"), TextPart("b")), at="x", marks=marks)),
+    ],
+)
+def test_cache_marks_become_breakpoints_where_the_model_has_them(turn, marks, expected):
+    """CaddyGlow/ccproxy-api#61, Portkey-AI/gateway#1140, garrytan/gbrain#2442."""
+    call = Request("messages", "m", (turn(marks),))
+    body, dropped = encode_request(call, cache_breakpoints=True)
+    assert body["messages"][0]["content"][-1]["prompt_cache_breakpoint"] == expected
+    assert dropped == ()
+    body, dropped = encode_request(call)
+    assert "prompt_cache_breakpoint" not in json.dumps(body)
+    assert dropped == (f"x.{next(iter(marks))}",)
 
 
 def test_cache_marks_without_content_are_reported():

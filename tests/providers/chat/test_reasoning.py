@@ -5,7 +5,7 @@ import itertools
 from providers.apis import CODECS
 from providers.chat import CHAT
 from providers.neutral.codec import Reply
-from providers.neutral.request import ReasoningPart, Request, TextPart
+from providers.neutral.request import ReasoningPart, Request, TextPart, ToolCallPart, ToolResultPart
 from providers.neutral.seal import Issuer, Seal, seal
 from streams.events import AnswerEnd
 from tests.support.block_events import thought_events
@@ -18,7 +18,9 @@ from tests.support.chat_wire import (
     chat_request,
     deltas,
     encode_request,
+    messages,
     sealed_item,
+    user,
     whole,
     write,
 )
@@ -82,6 +84,34 @@ def test_reasoning_is_returned_only_to_its_author():
         {"role": "assistant", "content": "f"},
     ]
     assert dropped == ("messages[].content[]", "input[]", "output[]")
+
+
+def test_messages_without_reasoning_get_an_empty_one_if_required():
+    """anomalyco/opencode#24722, #25000, RooCodeInc/Roo-Code#12195, SaladDay/cc-switch-cli#170."""
+    turns = (
+        assistant(TextPart("a")),
+        USER,
+        assistant(ReasoningPart("hm", Seal(OWN, "chat", {"field": "reasoning_content"})), TextPart("b")),
+        USER,
+        assistant(ToolCallPart("x", "f", "{}")),
+        user(ToolResultPart("x", (TextPart("X"),))),
+        assistant(ReasoningPart("so", Seal(OWN, "chat", {"field": "reasoning"})), TextPart("c")),
+    )
+    body, _ = encode_request(Request("messages", "m", turns), reasoning_replay="every_message")
+    said = [one for one in body["messages"] if one["role"] == "assistant"]
+    found = [(one.get("reasoning_content"), one.get("reasoning")) for one in said]
+    assert found == [(None, None), ("hm", None), ("", None), (None, "so")]
+    body, _ = encode_request(
+        Request("messages", "m", turns), reasoning_replay="every_message", reasoning_field="reasoning"
+    )
+    assert body["messages"][4]["reasoning"] == ""
+    body, _ = encode_request(Request("messages", "m", turns))
+    assert "reasoning_content" not in body["messages"][4]
+
+
+def test_no_empty_reasoning_is_added_before_the_first_one():
+    turns = (assistant(TextPart("a")), USER, assistant(TextPart("b")))
+    assert all("reasoning_content" not in one for one in messages(*turns, reasoning_replay="every_message"))
 
 
 def test_reasoning_that_a_chat_client_returns_goes_under_the_providers_name():

@@ -3,14 +3,16 @@
 import json
 
 import attrs
+import msgspec
 import pytest
 
 from providers.chat import CHAT
-from providers.neutral.request import Reasoning, Request
+from providers.neutral.codec import Recipient
+from providers.neutral.request import Format, Reasoning, Request
 from providers.responses import RESPONSES
 from streams.errors import GatewayError
 from tests.support.cases import case
-from tests.support.chat_wire import REQUESTS, USER, chat_request, encode_request, rejected_param
+from tests.support.chat_wire import OWN, REQUESTS, USER, chat_request, encode_request, rejected_param
 
 ROUND_TRIP = {
     "model": "gpt",
@@ -90,6 +92,11 @@ def test_a_chat_request_reaches_a_chat_provider_unchanged():
     assert dropped == ()
 
 
+def test_the_members_come_in_a_sensible_order():
+    body = CHAT.write_request(CHAT.read_request(ROUND_TRIP), Recipient("gpt", OWN)).body
+    assert list(msgspec.json.decode(body))[:4] == ["model", "messages", "tools", "tool_choice"]
+
+
 def test_a_budget_becomes_an_effort():
     for reasoning, expected in [
         (Reasoning(effort="max"), "max"),
@@ -115,6 +122,30 @@ def test_a_budget_becomes_an_effort():
             assert dropped == (("thinking",) if named else ()) + (("output_config.effort",) if reasoning.effort else ())
 
 
+def test_a_format_without_a_name_gets_one():
+    call = Request("messages", "m", (USER,), format=Format("json_schema", schema={"type": "object"}))
+    assert encode_request(call)[0]["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "output", "schema": {"type": "object"}},
+    }
+
+
+def test_quirks_decide_the_names_and_what_is_left_out():
+    call = attrs.evolve(chat_request(max_tokens=5, stream=True), stream=True)
+    assert encode_request(call)[0]["max_completion_tokens"] == 5
+    assert encode_request(call, max_tokens_field="max_tokens")[0]["max_tokens"] == 5
+    assert "stream_options" not in encode_request(call, stream_usage=False)[0]
+
+
+def test_spoken_output_is_dropped_and_reported():
+    """A translated answer is text. What was asked for beside it is dropped by name, and text is what is left."""
+    call = chat_request(n=1, modalities=["text", "audio"], audio={"voice": "x", "format": "wav"}, stop=[])
+    body, dropped = encode_request(call)
+    assert body.keys() == {"model", "messages"}
+    assert dropped == ("modalities", "audio")
+    assert encode_request(chat_request(modalities=["text"])) == encode_request(chat_request())
+
+
 @pytest.mark.skipif(not REQUESTS, reason="the recorded provider traffic is not beside this checkout")
 def test_recorded_requests_are_read_and_written():
     for path in REQUESTS:
@@ -134,6 +165,25 @@ def test_recorded_requests_are_read_and_written():
             assert body.get("temperature") == source.get("temperature")
             assert body.get("response_format") == source.get("response_format")
             assert body.get("stream", False) == (source.get("stream") or False)
+
+
+def test_an_effort_of_messages_is_reported_in_both_its_places():
+    call = Request("messages", "m", (USER,), reasoning=Reasoning(effort="max", at="thinking"))
+    assert encode_request(call, efforts=("low", "high"))[1] == ("thinking", "output_config.effort")
+
+
+def test_top_logprobs_without_logprobs_is_dropped():
+    assert encode_request(chat_request(top_logprobs=2, logprobs=False)) == (
+        encode_request(chat_request())[0],
+        ("top_logprobs",),
+    )
+
+
+def test_the_default_temperature_is_left_out_without_a_word():
+    """It counts as honoured (pydantic/pydantic-ai#6957)."""
+    assert encode_request(chat_request(temperature=1, top_p=1.0, logprobs=False), sampling="never") == encode_request(
+        chat_request()
+    )
 
 
 def test_stop_strings_beyond_four_are_dropped_and_reported():
@@ -162,6 +212,33 @@ def test_a_responses_client_asks_for_log_probabilities_in_its_own_way():
             body, lost = encode_request(RESPONSES.read_request({"model": "m", "input": "hi", **fields}))
             assert {name: value for name, value in body.items() if "logprobs" in name} == expected
             assert lost == dropped
+
+
+CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+
+
+def test_a_format_from_an_openai_api_is_strict_only_where_it_says_so():
+    own = chat_request(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": CLOSED}})
+    assert "strict" not in encode_request(own)[0]["response_format"]["json_schema"]
+    text = {"format": {"type": "json_schema", "name": "n", "schema": CLOSED, "strict": False, "description": "d"}}
+    given = encode_request(RESPONSES.read_request({"model": "m", "input": "hi", "text": text}))[0]["response_format"]
+    assert given["json_schema"] == {"name": "n", "description": "d", "schema": CLOSED, "strict": False}
+
+
+def test_members_with_the_same_name_in_chat_and_responses_pass():
+    """The parameter types of the openai package: same name, same meaning."""
+    same = {
+        "metadata": {"k": "v"}, "moderation": {"model": "x"}, "parallel_tool_calls": False, "prompt_cache_key": "k",
+        "prompt_cache_options": {"mode": "explicit", "ttl": "30m"}, "prompt_cache_retention": "24h",
+        "safety_identifier": "s", "service_tier": "flex", "store": False, "temperature": 0.5, "top_p": 0.9,
+        "user": "u",
+    }  # fmt: skip
+    tools = [{"type": "function", "name": "f", "parameters": {}}]
+    body = {"model": "m", "input": "hi", **same, "text": {"verbosity": "low"}, "max_output_tokens": 9, "tools": tools}
+    out, dropped = encode_request(RESPONSES.read_request(body | {"reasoning": {"effort": "low"}}))
+    renamed = {"verbosity": "low", "max_completion_tokens": 9, "reasoning_effort": "low"}
+    assert {name: out.get(name) for name in same | renamed} == same | renamed
+    assert dropped == ()
 
 
 def test_members_of_responses_alone_are_dropped_and_reported():

@@ -10,6 +10,8 @@ from providers.chat.reading import Nesting
 from providers.messages import MESSAGES
 from providers.neutral.codec import Reply
 from providers.neutral.request import (
+    ImagePart,
+    MediaSource,
     Request,
     TextPart,
     Tool,
@@ -18,7 +20,8 @@ from providers.neutral.request import (
     ToolResultPart,
 )
 from providers.neutral.seal import Issuer
-from providers.neutral.tool_names import unwrap_text, wrap_text
+from providers.neutral.tool_names import short_call_id, unwrap_text, wrap_text
+from providers.responses import RESPONSES
 from streams.events import AnswerEnd, BlockEnd, ToolCallDelta, ToolCallStart
 from streams.fold import fold
 from streams.structure import PIECE
@@ -140,9 +143,51 @@ def test_a_strict_tool_of_messages_is_strict_where_openai_can_hold_it(required, 
     assert dropped == (() if strict else ("tools[].strict",))
 
 
+def test_a_strict_tool_of_an_openai_client_is_its_own_business():
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": True}}
+    assert encode_request(chat_request(tools=[tool])) == ({**encode_request(chat_request())[0], "tools": [tool]}, ())
+
+
+@each_row("kind", ["function", "custom"])
+def test_an_id_that_is_too_long_for_openai_is_shortened_in_call_and_result_alike(kind):
+    """ "Expected a string with maximum length 64" (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)."""
+    ids = ["x" * 99 + "a", "x" * 99 + "b", "y" * 64]
+    picture = ImagePart(MediaSource("url", "https://a"))
+    calls = assistant(*(ToolCallPart(id, "f", "{}", kind) for id in ids))
+    body, dropped = encode_request(
+        Request("messages", "m", (calls, user(*(ToolResultPart(id, (picture,), kind=kind) for id in ids))))
+    )
+    said, *results, media = body["messages"]
+    written = [call["id"] for call in said["tool_calls"]]
+    assert written == [result["tool_call_id"] for result in results]
+    assert written == [short_call_id(id) for id in ids]
+    assert [part["text"] for part in media["content"][::2]] == [f"Image from tool {id}:" for id in written]
+    assert dropped == ()
+
+
 @given(st.text())
 def test_wrapping_is_undone_by_unwrapping(text):
     assert unwrap_text(wrap_text(text)) == text
+
+
+def test_tools_keep_their_order_and_strict_only_where_it_was_given():
+    """The order of tools is part of the cached prefix, and hints of other APIs never get into the schema
+    (BerriAI/litellm#22878, router-for-me/CLIProxyAPI#1725)."""
+    schema = {"$schema": "https://json-schema.org/draft-07", "type": "object", "properties": {"z": {}, "a": {}}}
+    tools = [
+        {"name": "z", "input_schema": schema, "defer_loading": False, "input_examples": [{"z": 1}]},
+        {"name": "a", "input_schema": schema, "cache_control": {"type": "ephemeral"}, "strict": True},
+    ]
+    body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}], "tools": tools}
+    out, dropped = encode_request(MESSAGES.read_request(body))
+    assert out["tools"] == [
+        {"type": "function", "function": {"name": "z", "parameters": schema}},
+        {"type": "function", "function": {"name": "a", "parameters": schema}},
+    ]
+    assert list(out["tools"][0]["function"]["parameters"]["properties"]) == ["z", "a"]
+    assert {"tools[].cache_control", "tools[].strict"} <= set(dropped)
+    responses = {"model": "m", "input": "hi", "tools": [{"type": "function", "name": "f", "parameters": {}}]}
+    assert "strict" not in encode_request(RESPONSES.read_request(responses))[0]["tools"][0]["function"]
 
 
 objects = st.dictionaries(

@@ -2,21 +2,26 @@
 
 import json
 
+from openai.types.chat import ChatCompletion
+
 from providers.chat import CHAT
+from providers.neutral.seal import unseal
 from streams.events import (
     AnswerEnd,
     AnswerStart,
     BlockEnd,
+    Citation,
     ErrorInfo,
+    NativeItem,
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
     Usage,
 )
 from streams.fold import fold
-from tests.support.block_events import call_events, text_events, thought_events
+from tests.support.block_events import call_events, refusal_events, text_events, thought_events
 from tests.support.cases import case
-from tests.support.chat_wire import chunks, reply, write
+from tests.support.chat_wire import chunks, deltas, reply, write
 
 CALLED = [
     AnswerStart("msg_1", "claude"),
@@ -72,3 +77,59 @@ def test_finish_reasons_agree_with_the_content():
             streamed = [one["choices"][0]["finish_reason"] for one in chunks(write(events)) if one["choices"]]
             assert streamed[-1] == expected
             assert json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["finish_reason"] == expected
+
+
+def test_events_without_a_chat_form_are_omitted():
+    """Tools that the provider runs itself are no calls: the client would be asked to run a tool that it has not."""
+    events = [
+        *text_events(0, "a", Citation(0, "messages", {"type": "char_location"})),
+        NativeItem(1, "messages", "server_tool_use", {}), BlockEnd(1), *refusal_events(2, "no"), AnswerEnd("stop"),
+    ]  # fmt: skip
+    assert deltas(write(events)) == [
+        {"role": "assistant", "content": ""}, {"content": "a"}, {"refusal": "no"}, {},
+    ]  # fmt: skip
+
+
+def test_a_whole_answer_has_every_key():
+    body = json.loads(CHAT.write_answer(fold(CALLED), reply()))
+    (choice,) = body["choices"]
+    assert body.keys() == {"id", "object", "created", "model", "choices", "usage"}
+    assert choice.keys() == {"index", "message", "logprobs", "finish_reason"}
+    (seal,) = choice["message"].pop("reasoning_details")
+    assert unseal(seal["data"]).item == [CALLED[2].item]
+    assert choice["message"] == {
+        "role": "assistant",
+        "content": "Let me see.",
+        "refusal": None,
+        "annotations": [],
+        "reasoning_content": "hm",
+        "tool_calls": [
+            {"id": "toolu_1", "type": "function", "function": {"name": "look", "arguments": '{"a":1}'}},
+            {"id": "toolu_2", "type": "custom", "custom": {"name": "patch", "input": "raw"}},
+        ],
+    }
+    assert body["usage"]["prompt_tokens"] == 15
+    ChatCompletion.model_validate(body)
+
+
+def test_citations_come_once_in_a_stream_as_in_the_whole_answer():
+    """openai Python fails on a second list of them."""
+    titled = {"url": "https://b", "title": None, "end_index": 9}
+    events = [
+        *text_events(0, "One. ", Citation(0, "messages", {"url": "https://a"})), ToolCallStart(1, "x", "f"),
+        TextDelta(2, "Two."), Citation(2, "chat", {"type": "url_citation", "url_citation": titled}),
+        Citation(2, "responses", {"type": "url_citation", "url": "https://c", "start_index": 1, "end_index": 3}),
+        Citation(2, "messages", {"type": "char_location", "document_index": 0}),
+        Citation(2, "chat", {"type": "url_citation", "url_citation": None}), BlockEnd(1), BlockEnd(2),
+        AnswerEnd("stop"),
+    ]  # fmt: skip
+    annotations = [one["annotations"] for one in deltas(write(events)) if "annotations" in one]
+    assert [[one["url_citation"] for one in several] for several in annotations] == [
+        [
+            {"url": "https://a", "title": "", "start_index": 0, "end_index": 5},
+            {"url": "https://b", "title": "", "start_index": 5, "end_index": 9},
+            {"url": "https://c", "title": "", "start_index": 6, "end_index": 8},
+        ]
+    ]
+    message = json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["message"]
+    assert [message["annotations"]] == annotations

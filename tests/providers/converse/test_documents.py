@@ -1,8 +1,10 @@
 """Documents, images and cache marks in requests for Bedrock's Converse."""
 
+import json
 import re
 from typing import Any
 
+import attrs
 import pytest
 
 from providers.neutral.request import (
@@ -18,11 +20,15 @@ from streams.errors import GatewayError
 from tests.support.cases import case
 from tests.support.converse_requests import (
     CLAUDE,
+    LLAMA,
+    NOVA,
     OURS,
     PIXEL,
+    WEATHER,
     assistant,
     chat,
     messages,
+    system,
     user,
     write,
 )
@@ -103,6 +109,18 @@ def test_media_that_no_provider_accepts_are_refused_with_their_path():
 
 
 # Cache marks
+
+
+def test_models_that_do_not_cache_get_no_marks():
+    """Claude Code's marks killed every model that cannot cache (BerriAI/litellm#39210)."""
+    request = chat(system(TextPart("r", "system", MARK)), user(TextPart("a", "messages[0].content[0]", MARK)))
+    body, dropped = write(request, LLAMA)
+    assert "cachePoint" not in json.dumps(body)
+    assert dropped == ("system.cache_control", "messages[].content[].cache_control")
+    assert write(request, "anthropic.claude-3-haiku-20240307-v1:0")[1] == dropped  # pensarai/apex#943
+    tool = attrs.evolve(WEATHER, marks=MARK)
+    assert write(chat(tools=(tool,)), NOVA)[1] == ("tools[].cache_control",)
+    assert "cachePoint" in json.dumps(write(request, NOVA)[0])
 
 
 def test_at_most_four_marks_and_none_lives_longer_than_one_before():

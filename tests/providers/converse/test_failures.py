@@ -47,6 +47,10 @@ def test_errors_are_known_by_their_type():
             assert failed.wait == 3.0 or reason == "context_too_long"
 
 
+def test_an_exhausted_quota_is_not_the_clients_fault():
+    assert read(400, "ServiceQuotaExceededException", "no").status == 429
+
+
 @pytest.mark.skipif(not ERRORS, reason=ABSENT)
 def test_recorded_errors_have_their_reason():
     found = {}

@@ -4,6 +4,7 @@ import json
 
 import attrs
 
+from providers.apis import CODECS
 from providers.neutral.request import (
     Format,
     ImagePart,
@@ -28,6 +29,7 @@ from tests.support.converse_requests import (
     LLAMA,
     NOVA,
     NOVA2,
+    OTHER,
     OURS,
     PIXEL,
     WEATHER,
@@ -48,6 +50,16 @@ SIGNED = {"reasoningText": {"text": "hm", "signature": "c2ln"}}
 
 
 # Tools
+
+
+def test_strict_tools_go_where_they_are_known():
+    strict = attrs.evolve(WEATHER, strict=True)
+    body, dropped = write(chat(tools=(strict,)))
+    assert body["toolConfig"]["tools"][0]["toolSpec"]["strict"] is True
+    assert dropped == ()
+    body, dropped = write(chat(tools=(strict,)), LLAMA)
+    assert "strict" not in body["toolConfig"]["tools"][0]["toolSpec"]
+    assert dropped == ("tools[].strict",)
 
 
 def test_tools_are_forced_where_the_family_can_be():
@@ -123,6 +135,19 @@ def test_reasoning_is_returned_to_its_author_in_the_same_bytes():
         assert turns[1]["content"][0] == {"reasoningContent": item}
 
 
+def test_reasoning_of_others_is_dropped_and_reported():
+    for part in [
+        ReasoningPart("hm", Seal(OTHER, "converse", SIGNED), at="messages[1].reasoning"),
+        ReasoningPart("hm", Seal(OURS, "messages", SIGNED), at="messages[1].reasoning"),
+        ReasoningPart("hm", Seal(OURS, "converse", ["x"]), at="messages[1].reasoning"),
+        ReasoningPart("hm", native={"text": "hm"}, at="messages[1].reasoning"),
+    ]:
+        with case(part):
+            body, dropped = write(chat(user("a"), assistant(part, "b"), user("c")))
+            assert body["messages"][1]["content"] == [{"text": "b"}]
+            assert dropped == ("messages[].reasoning",)
+
+
 def test_reasoning_is_requested_in_the_format_of_the_family():
     for reasoning, model, more, config in [
         (Reasoning(budget=4000), CLAUDE, {"thinking": {"type": "enabled", "budget_tokens": 4000}}, None),
@@ -164,6 +189,22 @@ def test_a_limit_that_must_hold_the_reasoning_too_is_reported():
     for reasoning in (Reasoning(effort="low"), Reasoning(budget=2000)):
         room = chat(reasoning=reasoning, parameters=controls(max_tokens=9000))
         assert outgoing(room).adapted == ()
+
+
+@each_row("model", [CLAUDE, "anthropic.claude-opus-4-1-20250805-v1:0", "anthropic.claude-sonnet-4-20250514-v1:0"])
+def test_an_effort_alone_turns_no_thinking_on(model):
+    """``output_config.effort`` without ``thinking`` is legal, and the older models think when they are asked to
+    (https://platform.claude.com/docs/en/build-with-claude/effort)."""
+    asked = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 100, "temperature": 0.5}
+    for effort in ("low", "high", "max"):
+        request = CODECS["messages"].read_request({**asked, "model": "m", "output_config": {"effort": effort}})
+        written = outgoing(request, model)
+        body = json.loads(written.body)
+        assert body["inferenceConfig"] == {"maxTokens": 100, "temperature": 0.5}
+        assert not {"additionalModelRequestFields", "outputConfig"} & set(body)
+        assert (written.dropped, written.adapted) == (("output_config.effort",), ())
+    request = CODECS["messages"].read_request({**asked, "model": "m", "output_config": {"effort": "high"}})
+    assert json.loads(outgoing(request, ADAPTIVE).body)["outputConfig"] == {"effort": "high"}
 
 
 def test_a_forced_tool_call_turns_thinking_off():
@@ -223,6 +264,20 @@ def test_the_service_tier_in_the_words_that_are_the_same():
     assert write(chat(parameters=controls(service_tier="flex")))[0]["serviceTier"] == {"type": "flex"}
     assert write(chat(parameters=controls(service_tier="scale")))[1] == ("service_tier",)
     assert write(chat(parameters=controls(service_tier="auto"))) == write(chat())
+
+
+def test_bedrock_members_pass_only_from_the_clients_body():
+    """Guardrails and the like are said with ``extra_body`` by programs of other APIs, and invented by nobody."""
+    own = {
+        "guardrailConfig": {"guardrailIdentifier": "abc", "guardrailVersion": "1"},
+        "performanceConfig": {"latency": "optimized"},
+        "requestMetadata": {"team": "a"},
+        "additionalModelRequestFields": {"top_k": 9, "anthropic_beta": ["x"]},
+    }
+    request = chat(source={**own, "model": "m"}, dropped=(*own, "seed"), parameters=controls(top_k=5))
+    body, dropped = write(request)
+    assert {name: body[name] for name in own} == own
+    assert dropped == ("seed",)
 
 
 # Blocks that only Converse has

@@ -13,14 +13,17 @@ from streams.event_stream import EVENT_STREAM
 from streams.events import (
     AnswerEnd,
     AnswerStart,
+    Citation,
     ErrorInfo,
     Event,
     ReasoningState,
+    TextDelta,
+    ToolCallDelta,
     ToolCallStart,
     Usage,
 )
 from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
-from tests.support.block_events import text_events
+from tests.support.block_events import text_events, thought_events
 from tests.support.cases import case
 from tests.support.converse_recordings import ConverseRecording, converse_recordings
 from tests.support.each_row import each_row
@@ -137,10 +140,70 @@ def test_a_stream_that_breaks_off_is_no_answer():
         assert failed.reason == "bad_answer"
 
 
+def test_an_answer_without_its_first_event_begins_with_its_first_piece():
+    assert read([delta(0, text="Hi"), end(), USAGE])[:2] == [AnswerStart(), TextDelta(0, "Hi")]
+
+
+def test_interleaved_calls_keep_their_arguments():
+    events = read([
+        BEGIN,
+        start(0, toolUse={"toolUseId": "a", "name": "one"}),
+        start(1, toolUse={"toolUseId": "b", "name": "two"}),
+        delta(1, toolUse={"input": '{"b":'}),
+        delta(0, toolUse={"input": '{"a":'}),
+        delta(1, toolUse={"input": "2}"}),
+        delta(0, toolUse={"input": "1}"}),
+        stop(1), stop(0), end("tool_use"), USAGE,
+    ])  # fmt: skip
+    check_event_order(events)
+    assert content_blocks(fold(events)) == [("call", "a", "one", {"a": 1}), ("call", "b", "two", {"b": 2})]
+
+
+def test_interleaved_texts_and_reasoning_are_blocks_one_by_one():
+    events = read([
+        BEGIN, delta(0, reasoningContent={"text": "think"}), delta(1, text="say"),
+        delta(0, reasoningContent={"signature": "sig"}), delta(1, text=" more"), end(), USAGE,
+    ])  # fmt: skip
+    check_event_order(events)
+    assert [block for block in content_blocks(fold(events)) if block[0] == "text"] == [
+        ("text", "say", []),
+        ("text", " more", []),
+    ]
+
+
+def test_arguments_are_passed_unchanged():
+    """Garbled pieces of some models' calls are for the client to judge (aws/bedrock-agentcore-sdk-python#425)."""
+    events = read([
+        BEGIN, start(0, toolUse={"toolUseId": "a", "name": "one"}), delta(0, toolUse={"input": '{"a": 1'}),
+        delta(0, toolUse={"input": ""}), stop(0), start(1, toolUse={"toolUseId": "a", "name": "two"}), stop(1),
+        end("tool_use"), USAGE,
+    ])  # fmt: skip
+    assert [event for event in events if isinstance(event, ToolCallDelta)] == [ToolCallDelta(0, '{"a": 1')]
+    first, second = (event for event in events if isinstance(event, ToolCallStart))
+    assert first == ToolCallStart(0, "a", "one")
+    assert second.id.startswith("tooluse_")  # an id that stood already is no id
+    assert second.name == "two"
+
+
 def test_a_piece_of_a_call_that_has_not_begun_is_a_failure():
     failed = read([BEGIN, delta(0, toolUse={"input": "{}"}), stop(0), end("tool_use"), USAGE])[-1]
     assert isinstance(failed, ErrorInfo)
     assert failed.reason == "bad_answer"
+
+
+def test_signed_reasoning_is_kept_whole():
+    events = read([
+        BEGIN, delta(0, reasoningContent={"text": "I "}), delta(0, reasoningContent={"text": "think"}),
+        delta(0, reasoningContent={"signature": "s1"}), delta(0, reasoningContent={"signature": "s2"}), stop(0),
+        delta(1, reasoningContent={"redactedContent": "AAEC"}), stop(1),
+        delta(2, reasoningContent={"signature": "lone"}), stop(2), end(), USAGE,
+    ])  # fmt: skip
+    check_event_order(events)
+    assert content_blocks(fold(events)) == [
+        ("reasoning", "I think", {"reasoningText": {"text": "I think", "signature": "s1s2"}}),
+        ("reasoning", "", {"redactedContent": "AAEC"}),
+        ("reasoning", "", {"reasoningText": {"text": "", "signature": "lone"}}),
+    ]
 
 
 def test_redacted_reasoning_in_pieces_is_put_together_as_bytes():
@@ -149,6 +212,41 @@ def test_redacted_reasoning_in_pieces_is_put_together_as_bytes():
         delta(0, reasoningContent={"redactedContent": "AQI="}), stop(0), end(), USAGE,
     ])  # fmt: skip
     assert ReasoningState(0, "converse", {"redactedContent": "AAEC"}) in events
+
+
+def test_unsigned_reasoning_has_nothing_to_give_back():
+    events = read([BEGIN, delta(0, reasoningContent={"text": "hm"}), stop(0), end(), USAGE])
+    assert events[1:3] == thought_events(0, "hm")
+
+
+def test_a_page_that_is_cited_after_its_text_is_cited_in_it():
+    page = {"location": {"web": {"url": "https://example.org/a", "domain": "example.org"}}}
+    events = read([BEGIN, delta(0, text="So."), stop(0), delta(1, citation=page), stop(1), end(), USAGE])
+    check_event_order(events)
+    item = {"title": "example.org", **page, "url": "https://example.org/a"}
+    assert events[1:4] == text_events(0, "So.", Citation(0, "converse", item))
+
+
+def test_a_citation_in_front_of_its_text_waits_for_it():
+    events = read([BEGIN, delta(0, citation={"title": "a"}), delta(0, text="So."), stop(0), end(), USAGE])
+    check_event_order(events)
+    assert events[1:3] == [TextDelta(0, "So."), Citation(0, "converse", {"title": "a"})]
+
+
+def test_calls_that_the_provider_runs_itself_are_none_of_the_clients():
+    call = {"toolUseId": "t", "name": "nova_code_interpreter", "type": "server_tool_use"}
+    result = {"toolUseId": "t", "type": "nova_code_interpreter_result", "status": "success"}
+    events = read([
+        BEGIN, start(0, toolUse=call), delta(0, toolUse={"input": '{"snippet":'}), delta(0, toolUse={"input": '"1"}'}),
+        stop(0), start(1, toolResult=result), delta(1, toolResult=[{"json": {"stdOut": "1"}}]), stop(1),
+        delta(2, text="1"), stop(2), end(), USAGE,
+    ])  # fmt: skip
+    check_event_order(events)
+    assert content_blocks(fold(events)) == [
+        ("native", "toolUse", {"toolUse": {**call, "input": {"snippet": "1"}}}),
+        ("native", "toolResult", {"toolResult": {**result, "content": [{"json": {"stdOut": "1"}}]}}),
+        ("text", "1", []),
+    ]
 
 
 def test_an_exception_in_mid_stream_fails_the_answer_by_its_type():
@@ -231,6 +329,11 @@ def encoded(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
+def test_an_answer_without_content_ends_with_its_reason():
+    whole = {"output": {"message": {"role": "assistant", "content": []}}, "stopReason": "max_tokens"}
+    assert CONVERSE.read_answer(encoded(whole)) == [AnswerStart(), AnswerEnd("length", "max_tokens")]
+
+
 def test_other_events_are_ignored():
     odd = [
         frame("brandNew", x=1), delta(0), delta(0, text=None), delta(0, text=""), delta(0, video={"x": 1}),
@@ -239,6 +342,13 @@ def test_other_events_are_ignored():
     assert read([BEGIN, *odd, end(), USAGE]) == [AnswerStart(), Usage(input=3, output=2), AnswerEnd("stop", "end_turn")]
     failed = read([BEGIN, event_stream.event_frame("messageStop", b"{no")])[-1]
     assert isinstance(failed, ErrorInfo)
+
+
+@each_row("content", ["x", 1, {}, None])
+def test_a_result_whose_content_is_no_list_at_its_start_is_read(content):
+    result = {"toolUseId": "a", "content": content}
+    events = read([BEGIN, start(0, toolResult=result), delta(0, toolResult=[{"text": "x"}]), stop(0), end(), USAGE])
+    assert fold(events).blocks[0].item == {"toolResult": {"toolUseId": "a", "content": [{"text": "x"}]}}
 
 
 def test_a_reader_with_content_limit_0_holds_nothing():

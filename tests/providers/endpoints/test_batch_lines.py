@@ -60,6 +60,13 @@ def test_a_file_without_aliases_stays_byte_for_byte():
     assert sent(data) == data
 
 
+def test_a_name_in_escapes_is_replaced_too():
+    data = b'{"custom_id":"a","url":"%b","body":{"mod\\u0065l":"fast", "model2":"fast"}}' % URL.encode()
+    assert json.loads(sent(data))["body"] == {"model": "gpt-5-mini", "model2": "fast"}
+    data = b'{"custom_id":"a","url":"%b","body":{"model":"\\u00fc","q":{"model":"\\u00fc"}}}' % URL.encode()
+    assert json.loads(sent(data))["body"] == {"model": "x", "q": {"model": "ü"}}
+
+
 def test_text_before_the_model_is_not_scanned_slowly():
     """A text of megabytes took seconds, and gigabytes."""
     for text in (b"a" * 15 * 2**20, b'\\"' * 2**10, b"\\\\" * 2**10):

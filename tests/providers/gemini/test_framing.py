@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.gemini.framing import ARRAY, CRLF_SSE
+from providers.gemini.framing import ARRAY, CRLF_SSE, KEEP_ALIVE
 from streams.framing import EventTooLarge, Framing
 from tests.support.each_row import each_row
 
@@ -69,3 +69,24 @@ def test_too_large_a_piece_is_not_held(body):
     splitter.feed(body)
     with pytest.raises(EventTooLarge):
         splitter.feed(b"x" * 1000)
+
+
+def test_an_event_without_its_end_gets_the_end_that_all_have():
+    """@google/genai for JavaScript reads no event whose line ends differ."""
+    for rest in (b'data: {"a":1}', b'data: {"a":1}\r\n', b'data: {"a":1}\n'):
+        assert CRLF_SSE.complete(rest) == b'data: {"a":1}\r\n\r\n'
+    assert CRLF_SSE.complete(b'data: {"a":') == b""
+    assert CRLF_SSE.complete(b"\n") == b"\n"
+
+
+def test_lines_may_end_in_any_way():
+    for raw in (b'data: {"a":1}\r\n\r\n', b'data: {"a":1}\n\n', b'data:{"a":1}\r\r', b'\ndata: {"a":1}\r\n\r\n'):
+        assert CRLF_SSE.parse(raw) == ("", b'{"a":1}')
+    assert CRLF_SSE.parse(b'{\r\n "error": 1\r\n}\r\n\r\n') == ("", b'{\r\n "error": 1\r\n}'), "a bare error"
+    assert CRLF_SSE.parse(b"\r\n\r\n") is None
+
+
+def test_a_keep_alive_is_an_event_without_content():
+    """google-genai for Python reads every line without `data:` as JSON, so that a comment would end the stream."""
+    assert KEEP_ALIVE.startswith(b"data: {")
+    assert CRLF_SSE.parse(KEEP_ALIVE) is not None

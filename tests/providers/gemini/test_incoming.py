@@ -219,6 +219,17 @@ def test_settings_are_read_as_programs_write_them():
     assert type(found["top_k"].value) is int
 
 
+def test_members_that_only_gemini_has_are_listed():
+    request = read(
+        safetySettings=[{"category": "X"}], generationConfig={"speechConfig": {}, "responseModalities": ["TEXT"]},
+        labels={"a": "b"}, tools=[{"functionDeclarations": [{"name": "f", "behavior": "NON_BLOCKING"}]}],
+    )  # fmt: skip
+    assert set(request.dropped) == {
+        "safetySettings", "generationConfig.speechConfig", "generationConfig.responseModalities", "labels",
+        "tools[].functionDeclarations[].behavior",
+    }  # fmt: skip
+
+
 def test_googles_schemas_become_json_schemas():
     """Types in capitals, `nullable`, lengths as texts; a property that is called like a member stays."""
     google = {

@@ -27,6 +27,7 @@ from providers.neutral.request import Parameter as P
 from providers.neutral.seal import Seal
 from streams.errors import GatewayError
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.gemini_answers import FLASH, GOOGLE, OLD_FLASH, VERTEX, encode_count, encode_request
 from tests.support.messages_requests import assistant, chat, controls, user
 
@@ -196,7 +197,30 @@ def test_images_in_results_go_where_the_model_takes_them():
     assert behind == [{"text": "Image from tool 1:"}, inline, {"text": "and"}]
 
 
+@each_row("error", [False, True])
+def test_a_text_file_in_a_result_belongs_to_its_text(error):
+    """The parts of a result have no text: Google refuses one (``FunctionResponsePart`` of google-genai)."""
+    sources = MediaSource("text", "y", "text/plain"), MediaSource("text", "z")
+    parts = (TextPart("x"), *(FilePart(source) for source in sources))
+    turns = (user("a"), assistant(call("1")), user(ToolResultPart("1", parts, is_error=error)))
+    found = contents(*turns)[2]["parts"][0]["functionResponse"]
+    assert found["response"] == {"error" if error else "result": "x\ny\nz"}
+    assert "parts" not in found
+    behind = contents(*turns, model=OLD_FLASH)[2]["parts"][1:]
+    assert behind == [{"text": "File from tool 1:"}, {"text": "y"}, {"text": "File from tool 1:"}, {"text": "z"}]
+
+
 # Tools
+
+
+def test_schemas_are_sent_unchanged():
+    """Without reduction, and never in both members."""
+    body, _ = encode_request(chat(tools=(WEATHER, Tool("bare"))))
+    assert body["tools"] == [
+        {"functionDeclarations": [
+            {"name": "weather", "description": "says it", "parametersJsonSchema": WEATHER.schema}, {"name": "bare"}
+        ]}
+    ]  # fmt: skip
 
 
 def test_schemas_are_reduced_where_the_server_knows_no_other():
@@ -290,6 +314,15 @@ THINKING = (
 )
 
 
+@each_row("effort", ["xhigh", "max"])
+def test_a_model_with_the_level_xhigh_gets_it(effort):
+    """``ThinkingLevel.XHIGH`` of google-genai; no public model has it yet, so an entry's quirks list it."""
+    request = Request("chat", "m", (user("hello"),), reasoning=Reasoning(effort=effort, at="effort"))
+    body, dropped = encode_request(request, FLASH, thinking_levels=("low", "medium", "high", "xhigh"))
+    assert body["generationConfig"]["thinkingConfig"]["thinkingLevel"] == "xhigh"
+    assert dropped == ()
+
+
 def test_thinking_has_a_level_or_a_budget_and_never_both():
     """juspay/neurolink#1707, QwenLM/qwen-code#9094, maximhq/bifrost#2471"""
     for model, members, expected, lost in THINKING:
@@ -299,6 +332,18 @@ def test_thinking_has_a_level_or_a_budget_and_never_both():
         assert len(dropped) == lost, (model, members, dropped)
         off = members.get("effort") == "none" or members.get("mode") == "disabled"
         assert shown == (not off and expected is not None), (model, members)
+
+
+def test_thoughts_are_shown_to_those_who_ask_for_them():
+    for api, summary, shown in (
+        ("messages", None, True), ("responses", None, False), ("responses", "auto", True),
+        ("gemini", None, False), ("gemini", "auto", True), ("chat", None, True),
+        ("converse", None, True), ("interactions", None, False),
+        ("interactions", "auto", True),
+    ):  # fmt: skip
+        found, _ = thinking(FLASH, api, effort="low", summary=summary)
+        assert ("includeThoughts" in found) == shown, (api, summary)
+    assert "generationConfig" not in encode_request(chat())[0]
 
 
 # Scalars
@@ -363,6 +408,17 @@ def test_media():
     for kind, value in (("url", "https://example.com/a.png"), ("file_id", "file-1")):
         source = MediaSource(kind, value)
         assert refused(chat(user(ImagePart(source, at="messages[0].content[0]")))).param == "messages[0].content[0]"
+
+
+def test_parts_in_the_wrong_role_become_a_separate_turn():
+    """The types of Messages allow results in the model's turns and calls in the user's."""
+    turns = (user("a", call("1")), assistant(result("1", "x"), "b", call("2", "g")), user(result("2", "y")))
+    written = contents(*turns)
+    assert [one["role"] for one in written] == ["user", "model", "user", "model", "user"]
+    assert [next(iter(part)) for one in written for part in one["parts"]] == [
+        "text", "functionCall", "functionResponse", "text", "functionCall", "functionResponse"
+    ]  # fmt: skip
+    assert [written[place]["parts"][0]["functionResponse"]["name"] for place in (2, 4)] == ["f", "g"]
 
 
 def test_files_have_their_names_and_what_has_no_place_in_a_result_is_reported():

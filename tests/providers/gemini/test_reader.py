@@ -5,6 +5,8 @@ import json
 from providers.gemini.reader import read_answer
 from streams.events import (
     AnswerEnd,
+    AnswerStart,
+    BlockEnd,
     Citation,
     ErrorInfo,
     NativeItem,
@@ -13,7 +15,7 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.fold import ReasoningBlock, TextBlock, fold
+from streams.fold import ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.block_events import call_events, text_events, thought_events
 from tests.support.cases import case
 from tests.support.each_row import each_row
@@ -24,6 +26,12 @@ STOP = {"finishReason": "STOP"}
 
 def state(number, **item):
     return thought_events(number, api="gemini", item=item)
+
+
+def test_an_answers_start_and_end_have_the_providers_values():
+    first = candidate(text("Hel")) | {"responseId": "r1", "modelVersion": "gemini-3-flash"}
+    events = read_chunks(first, candidate(text("lo"), **STOP))
+    assert events == [AnswerStart("r1", "gemini-3-flash"), *text_events(0, "Hel", "lo"), AnswerEnd("stop", "STOP")]
 
 
 def test_thought_is_reasoning_and_a_signature_is_not():
@@ -51,6 +59,18 @@ def test_the_signature_of_a_call_precedes_it_with_its_id():
     ]  # fmt: skip
 
 
+def test_calls_without_ids_get_some_that_no_other_turn_has():
+    """praxis-proxy/ai#1000"""
+    ids = [
+        event.id
+        for _ in range(2)
+        for event in read_chunks(candidate(call(), call(id="x"), call(id="x"), **STOP))
+        if isinstance(event, ToolCallStart)
+    ]
+    assert ids[1] == ids[4] == "x"
+    assert len(set(ids)) == 5
+
+
 def test_a_signature_after_the_text_comes_after_it_streamed_and_whole():
     events = read_chunks(candidate(text("a")), candidate(text("", "s"), **STOP))
     assert events[1:] == [
@@ -58,6 +78,13 @@ def test_a_signature_after_the_text_comes_after_it_streamed_and_whole():
     ]  # fmt: skip
     late = read_chunks(candidate(text("a")), candidate(text("b", "s"), **STOP))
     assert late[1:5] == [*text_events(0, "a", "b"), *state(1, part="text", signature="s")[:1]]
+
+
+def test_two_signed_texts_stay_two():
+    """open-telemetry/opentelemetry-ebpf-instrumentation#2530"""
+    blocks = fold_answer(text("a", "s1"), text("b", "s2")).blocks
+    assert [block.text for block in blocks if isinstance(block, TextBlock)] == ["a", "b"]
+    assert [block.state.item["signature"] for block in blocks if isinstance(block, ReasoningBlock)] == ["s1", "s2"]
 
 
 def test_parts_of_googles_own_tools_come_whole_and_sealed_for_other_clients():
@@ -147,6 +174,17 @@ def test_a_malformed_answer_is_a_failure_and_its_call_is_not_run():
                 assert "Malformed: print(1)" in events[-1].message
 
 
+def test_a_blocked_prompt_is_an_answer_that_was_refused():
+    body = {
+        "promptFeedback": {"blockReason": "SAFETY", "blockReasonMessage": "no"},
+        "usageMetadata": {"trafficType": "X"},
+    }
+    why = {"type": "refusal", "category": None, "explanation": "no"}
+    expected = [AnswerStart(), AnswerEnd("refusal", "SAFETY", details=why)]
+    assert read_chunks(body) == expected
+    assert read_answer(json.dumps(body).encode()) == expected
+
+
 def test_a_reason_does_not_end_the_stream_and_an_error_may_follow():
     """Recorded: chunks that each say STOP, and then a bare object with an error."""
     error = {"error": {"code": 499, "message": "The operation was cancelled.", "status": "CANCELLED"}}
@@ -179,11 +217,46 @@ def piece(path, more=False, **value):
     return {"jsonPath": path, **value, **({"willContinue": True} if more else {})}
 
 
+def test_arguments_in_pieces_are_put_together():
+    """Vertex AI's ``partialArgs``, which a client may ask for; the last piece may be missing (recorded)."""
+    begun = candidate(call("add", willContinue=True, signature="s"))
+    pieces = [
+        [piece("$.list[0].text", True, stringValue="a")], [piece("$.list[0].text", stringValue="b")],
+        [piece("$.list[1]['odd key']", numberValue=2), piece("$.yes", boolValue=True), piece("$.no", nullValue=None)],
+    ]  # fmt: skip
+    chunks = [candidate({"functionCall": {"partialArgs": one, "willContinue": True}}) for one in pieces]
+    for last in (candidate({"functionCall": {}}), candidate(text(""))):
+        events = read_chunks(begun, *chunks, last, candidate(call("other"), **STOP))
+        calls = [block for block in fold(events).blocks if isinstance(block, ToolCallBlock)]
+        assert [one.name for one in calls] == ["add", "other"]
+        assert json.loads(calls[0].input) == {
+            "list": [{"text": "ab"}, {"odd key": 2}], "yes": True, "no": None
+        }  # fmt: skip
+
+
 @each_row("path", ["$.a[7]", "$", "", "$[0]", "$.a..", None, "$.a.b"])
 def test_a_piece_with_an_invalid_path_is_a_failure(path):
     begun = candidate(call("f", args={"a": "text"}, willContinue=True))
     events = read_chunks(begun, candidate({"functionCall": {"partialArgs": [piece(path, stringValue="x")]}}, **STOP))
     assert isinstance(events[-1], ErrorInfo)
+
+
+NAMELESS = [
+    [{"partialArgs": [piece("$.a", stringValue="x")]}],
+    [{"partialArgs": [piece("$.a", True, stringValue="")], "willContinue": True},
+     {"partialArgs": [piece("$.a", stringValue="x")]}],
+    [{"willContinue": True}, {"partialArgs": [piece("$.a", stringValue="x")], "willContinue": True}, {}],
+    [{"id": "c", "partialArgs": [piece("$.a", stringValue="x")]}],
+]  # fmt: skip
+
+
+@each_row("parts", NAMELESS)
+def test_a_call_in_pieces_without_a_name_keeps_an_empty_one(parts):
+    """BerriAI/litellm#23815: they are no arguments of the next call. The whole answer was a 502."""
+    chunks = [candidate({"functionCall": part}) for part in parts]
+    events = read_chunks(*chunks, candidate(call("next", {"b": 1}), **STOP))
+    calls = [block for block in fold(events).blocks if isinstance(block, ToolCallBlock)]
+    assert [(one.name, json.loads(one.input)) for one in calls] == [("", {"a": "x"}), ("next", {"b": 1})]
 
 
 @each_row("part", [{}, {"willContinue": False}, {"name": ""}, {"name": None, "partialArgs": []}])
@@ -203,10 +276,38 @@ def test_an_end_with_the_id_of_its_call_is_no_second_call(begun):
 # Citations and probabilities
 
 
+def test_grounding_becomes_citations_with_places_in_characters():
+    grounding = {
+        "groundingChunks": [{"web": {"uri": "https://a", "title": "A"}}, {"retrievedContext": {"title": "none"}}],
+        "groundingSupports": [
+            {"segment": {"startIndex": 3, "endIndex": 6, "text": "abc"}, "groundingChunkIndices": [0, 1, 9]}
+        ],
+        "webSearchQueries": ["q", "r"],
+    }
+    events = read_chunks(candidate(text("é abc")), candidate(text("", "s"), groundingMetadata=grounding, **STOP))
+    cited = [event for event in events if isinstance(event, Citation)]
+    assert cited == [Citation(0, "gemini", {"url": "https://a", "title": "A", "start_index": 2, "end_index": 5})]
+    assert events.index(cited[0]) < events.index(BlockEnd(0))
+
+
 def test_searches_are_counted():
     chunk = candidate(text("a"), groundingMetadata={"webSearchQueries": ["q", "r"]}, **STOP)
     usage = fold(read_chunks(chunk | {"usageMetadata": {"promptTokenCount": 1, "totalTokenCount": 2}})).usage
     assert (usage.calls, usage.output) == ((("web_search", 2),), 1)
+
+
+def test_log_probabilities_come_with_the_text():
+    result = {
+        "chosenCandidates": [{"token": "é", "logProbability": -0.5}],
+        "topCandidates": [{"candidates": [{"token": "e", "logProbability": -2}]}],
+    }
+    block = fold_answer(text("é"), reason="STOP").blocks[0]
+    assert block.logprobs == ()
+    block = fold(read_chunks(candidate(text("é"), logprobsResult=result, **STOP))).blocks[0]
+    assert block.logprobs[0] == {
+        "token": "é", "logprob": -0.5, "bytes": [195, 169],
+        "top_logprobs": [{"token": "e", "logprob": -2, "bytes": [101]}],
+    }  # fmt: skip
 
 
 # Counts

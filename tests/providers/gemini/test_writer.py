@@ -3,6 +3,7 @@
 import json
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,7 @@ from streams.events import (
 )
 from streams.fold import fold
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.gemini_wire import OURS, chunks, gemini_reply, parts, write_stream
 from tests.support.growth import assert_time_grows_linearly
 
@@ -109,6 +111,40 @@ def test_refusals_log_probabilities_and_citations_have_their_places():
     }  # fmt: skip
     assert second["content"]["parts"] == [{"text": "No."}]
     assert last["groundingMetadata"]["groundingChunks"] == [{"web": {"uri": "https://e.org", "title": "E"}}]
+
+
+def link(**members: Any) -> dict[str, Any]:
+    return {"url_citation": {"url": "https://e.org", "title": "E", **members}}
+
+
+OTHER = {"url": "https://o.org"}
+CITED: list[Event] = [
+    TextDelta(0, "Zü"), TextDelta(0, "rich is big."), Citation(0, "chat", link(start_index=0, end_index=6)),
+    Citation(0, "responses", {**OTHER, "start_index": 0, "end_index": 6}), BlockEnd(0),
+    TextDelta(1, "So."), Citation(1, "messages", {**OTHER, "cited_text": "x"}), BlockEnd(1),
+]  # fmt: skip
+
+
+@each_row("streamed", [True, False])
+def test_citations_say_which_bytes_of_the_whole_text_they_support(streamed):
+    """Google's examples insert links at these places of ``response.text``, and fail without them
+    (https://ai.google.dev/gemini-api/docs/google-search)."""
+    events = [*CITED, *END]
+    answers = (
+        chunks(write_stream(events)) if streamed else [json.loads(GEMINI.write_answer(fold(events), gemini_reply()))]
+    )
+    candidates = [one["candidates"][0] for one in answers]
+    text = "".join(part["text"] for one in candidates for part in one["content"]["parts"]).encode()
+    assert candidates[-1]["groundingMetadata"] == {
+        "groundingChunks": [
+            {"web": {"uri": "https://e.org", "title": "E"}}, {"web": {"uri": "https://o.org", "title": ""}},
+        ],
+        "groundingSupports": [
+            {"segment": {"startIndex": 0, "endIndex": 7}, "groundingChunkIndices": [0, 1]},
+            {"segment": {"startIndex": 15, "endIndex": 18}, "groundingChunkIndices": [1]},
+        ],
+    }  # fmt: skip
+    assert (text[0:7], text[15:18]) == ("Zürich".encode(), b"So.")
 
 
 def test_citations_take_time_linear_in_their_number():

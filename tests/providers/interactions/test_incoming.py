@@ -1,5 +1,6 @@
 """Requests of Interactions clients (N4, N6, N21)."""
 
+import json
 from typing import Any
 
 from providers.apis import CODECS
@@ -17,6 +18,9 @@ from providers.neutral.request import (
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.interactions_answers import GOOGLE, call_step, result_step
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+FORMAT = {"type": "text", "mime_type": "application/json", "schema": SCHEMA}
 
 
 def read(input: Any = "hi", **members: Any) -> Request:
@@ -64,6 +68,44 @@ def test_tool_choices():
             found = read(generation_config={"tool_choice": choice}).tool_choice
             assert found is not None
             assert (found.mode, found.name, found.allowed) == (expected.mode, expected.name, expected.allowed)
+
+
+def test_settings_are_read_and_unknown_ones_are_listed():
+    config = {"max_output_tokens": 9, "temperature": 0.5, "stop_sequences": ["x"], "seed": 3, "speech_config": {}}
+    found = read(
+        generation_config=config, store=False, service_tier="flex", previous_interaction_id="tg1.x",
+        safety_settings=[{"category": "c"}], labels={"a": "b"}, background=False,
+    )  # fmt: skip
+    assert {name: one.value for name, one in found.parameters.items()} == {
+        "max_tokens": 9, "temperature": 0.5, "stop": ["x"], "seed": 3, "store": False, "service_tier": "flex",
+        "previous_response_id": "tg1.x", "background": False,
+    }  # fmt: skip
+    assert set(found.dropped) == {"generation_config.speech_config", "safety_settings", "labels"}
+
+
+def test_formats():
+    for members, schema in [
+        ({"response_format": FORMAT}, SCHEMA),
+        ({"response_format": [FORMAT]}, SCHEMA),
+        ({"response_format": SCHEMA, "response_mime_type": "application/json"}, SCHEMA),
+        ({"response_format": {"type": "text", "mime_type": "application/json"}}, None),
+        ({"response_mime_type": "application/json"}, None),
+    ]:
+        with case((members, schema)):
+            found = read(**members).format
+            assert found is not None
+            assert (found.kind, found.schema) == ("json_schema" if schema else "json_object", schema)
+
+
+def test_a_format_reaches_every_provider_or_is_listed():
+    """N21 (BerriAI/litellm#36928)."""
+    for api in [api for api in CODECS if api != "interactions"]:
+        with case(api):
+            request = read(response_format=FORMAT)
+            found = CODECS[api].write_request(request, Recipient("m", GOOGLE, Quirks()))
+            assert json.dumps(SCHEMA["properties"], separators=(",", ":")) in found.body.decode().replace("\\", "")
+            # Converse of an unknown model gets it as an instruction, which is listed.
+            assert ("response_format" in found.dropped) == (api == "converse")
 
 
 @each_row("body", [

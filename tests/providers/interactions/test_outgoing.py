@@ -37,6 +37,31 @@ def body_of(found: Outgoing) -> dict[str, Any]:
     return body
 
 
+def test_a_conversation_of_a_chat_client_becomes_steps():
+    calls = [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}]
+    found = body_of(from_chat(
+        {"role": "system", "content": "be kind"}, HI, {"role": "assistant", "content": "so", "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "c1", "content": "sunny"}, tools=[{"type": "function", "function": TOOL}],
+        tool_choice="required", max_completion_tokens=9, stop=["x"], reasoning_effort="max", stream=True,
+    ))  # fmt: skip
+    assert found == {
+        "model": "g",
+        "input": [
+            {"type": "user_input", "content": [{"type": "text", "text": "hi"}]}, text_step("so"), call_step(a=1),
+            result_step(name="f"),
+        ],
+        "system_instruction": "be kind",
+        "tools": [{"type": "function", "name": "f", "description": "d",
+                   "parameters": {"type": "object", "properties": {}}}],
+        "generation_config": {
+            "max_output_tokens": 9, "stop_sequences": ["x"], "thinking_level": "high", "thinking_summaries": "auto",
+            "tool_choice": "any",
+        },
+        "store": False,
+        "stream": True,
+    }  # fmt: skip
+
+
 def test_a_call_without_a_signature_gets_googles_placeholder():
     """earendil-works/pi#2172."""
     calls = [{"id": f"c{i}", "type": "function", "function": {"name": "f", "arguments": "{}"}} for i in (1, 2)]
@@ -208,6 +233,13 @@ def test_nothing_is_stored_at_the_provider_unless_requested():
     """N22."""
     assert body_of(from_chat())["store"] is False
     assert written_body(INTERACTIONS.read_request({"model": "m", "input": "hi"}))["store"] is False
+
+
+def test_levels_a_model_lacks_are_lowered():
+    for effort, level in (("none", "minimal"), ("max", "xhigh"), ("medium", "medium")):
+        request = CODECS["chat"].read_request({"model": "m", "messages": [HI], "reasoning_effort": effort})
+        quirks = {"thinking_levels": ("minimal", "low", "medium", "high", "xhigh")}
+        assert written_body(request, **quirks)["generation_config"]["thinking_level"] == level
 
 
 def test_a_level_that_google_does_not_know_is_listed():

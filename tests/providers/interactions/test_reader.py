@@ -8,7 +8,7 @@ from providers.grammar import judge
 from providers.interactions import INTERACTIONS
 from providers.neutral.codec import Reply
 from providers.neutral.request import Request
-from streams.events import AnswerEnd, ErrorInfo, NativeItem, TextDelta, Usage
+from streams.events import AnswerEnd, AnswerStart, Citation, ErrorInfo, NativeItem, TextDelta, Usage
 from streams.fold import Answer, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.cases import case
 from tests.support.each_row import each_row
@@ -28,6 +28,7 @@ from tests.support.interactions_answers import (
     stop,
     stream,
     text_step,
+    thought_step,
     wire_event,
 )
 
@@ -41,6 +42,7 @@ FULL = stream(
     piece(2, type="arguments_delta", arguments='{"a"'), piece(2, type="arguments_delta", arguments=":1}"), stop(2),
     status="requires_action",
 )  # fmt: skip
+WHOLE = interaction(thought_step(), text_step("Hello"), call_step(a=1), status="requires_action")
 
 
 def answer(*events: bytes) -> Answer:
@@ -52,6 +54,14 @@ def blocks_of(found: Answer) -> list[Any]:
         block.text if isinstance(block, TextBlock) else (block.id, json.loads(block.input))
         for block in found.blocks if isinstance(block, TextBlock | ToolCallBlock)
     ]  # fmt: skip
+
+
+def test_a_stream_and_the_whole_answer_are_the_same():
+    """N7: the first text, summary and arguments may be in the start of a step."""
+    streamed, whole = answer(*FULL), fold(INTERACTIONS.read_answer(WHOLE))
+    assert (streamed.blocks, streamed.end, streamed.usage) == (whole.blocks, whole.end, whole.usage)
+    assert [type(block) for block in whole.blocks] == [ReasoningBlock, TextBlock, ToolCallBlock]
+    assert whole.start == AnswerStart("v1_a", "g")
 
 
 def test_usage_follows_googles_counts():
@@ -149,6 +159,14 @@ def test_only_a_final_status_is_a_good_end():
         assert isinstance(read_stream_events(stream(status=status))[-1], ErrorInfo)
 
 
+@each_row("status", ["incomplete", "budget_exceeded", "requires_continuation"])
+def test_an_unfinished_answer_ends_by_length(status):
+    """N12: the provider's own word stays."""
+    assert answer(*stream(begin(0), piece(0, text="a"), stop(0), status=status)).end == AnswerEnd("length", status)
+    whole = interaction(text_step("a"), status=status)
+    assert fold(INTERACTIONS.read_answer(whole)).end == AnswerEnd("length", status)
+
+
 def test_a_continuation_token_means_that_the_answer_is_unfinished():
     assert answer(created_event(), completed_event(continuation_token="t")).end.reason == "length"
 
@@ -173,6 +191,32 @@ def test_an_error_event_ends_the_stream():
     assert (error.kind, error.message) == ("rate_limited", "slow down")
 
 
+def test_arguments_that_are_no_object_are_kept_as_those_of_other_providers():
+    for text in ('{"a":', "[1]", "x"):
+        call = [begin(0, "function_call", id="c1", name="get_weather"), piece(0, arguments=text), stop(0)]
+        (block,) = fold(read_stream_events(stream(*call))).blocks
+        assert (block.name, block.input) == ("get_weather", text)
+
+
+CITED = "Grüße 😀 и мир."
+NOTE = {"type": "url_citation", "url": "https://e.org", "title": "E", "start_index": 8, "end_index": 15}
+
+
+def test_citations_are_converted_between_bytes_and_characters():
+    """N17."""
+    assert CITED.encode()[8:15].decode() == CITED[6:9] == "😀 и"
+    noted = piece(0, type="text_annotation_delta", annotations=[NOTE])
+    streamed = stream(begin(0), piece(0, text=CITED), noted, stop(0))
+    for events in (read_stream_events(streamed), INTERACTIONS.read_answer(interaction(text_step(CITED, NOTE)))):
+        (citation,) = (event for event in events if isinstance(event, Citation))
+        assert (citation.item["start_index"], citation.item["end_index"]) == (6, 9)
+        again = json.loads(INTERACTIONS.write_answer(fold(events), shown_reply()))
+        assert again["steps"][0]["content"][0]["annotations"] == [NOTE]
+        writer = INTERACTIONS.writer(shown_reply())
+        body = b"".join(map(writer.send, events))
+        assert b'"start_index":8,"end_index":15' in body
+
+
 def test_steps_of_googles_tools_are_native_and_come_back():
     events = read_stream_events(stream(
         begin(0, "google_search_call", id="s1"), piece(0, type="google_search_call", arguments={"queries": ["a"]}),
@@ -181,6 +225,19 @@ def test_steps_of_googles_tools_are_native_and_come_back():
     (native,) = (event for event in events if isinstance(event, NativeItem))
     assert native.item == SEARCH
     assert json.loads(INTERACTIONS.write_answer(fold(events), shown_reply()))["steps"] == [SEARCH, text_step("a")]
+
+
+def test_images_of_an_answer_are_native():
+    events = read_stream_events(stream(begin(0), piece(0, text="a"), piece(0, type="image", data="AAAA"), stop(0)))
+    assert [type(event) for event in events if isinstance(event, TextDelta | NativeItem)] == [TextDelta, NativeItem]
+
+
+def test_unknown_events_and_steps_break_nothing():
+    found = answer(*stream(
+        wire_event("content.delta", delta={"text": "old"}), begin(0, "new_step", a=1), stop(0), begin(1, text="x"),
+        piece(1, type="new_delta", b=2), piece(1, text="a"), stop(1), wire_event("step.other", index=9),
+    ))  # fmt: skip
+    assert "a" in blocks_of(found)
 
 
 def test_a_reader_that_holds_nothing_still_follows_the_answer():

@@ -1,10 +1,12 @@
 """Cache marks that the gateway adds (https://platform.claude.com/docs/en/build-with-claude/prompt-caching)."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 from providers.members.cache_marks import add_cache_marks, add_top_level_mark, has_answers, has_cache_marks
 from tests.support.cases import case
+from tests.support.sent_blocks import content_forms, sent_blocks
 
 MARK = {"type": "ephemeral"}
 POINT = {"cachePoint": {"type": "default"}}
@@ -100,6 +102,13 @@ def test_there_are_never_more_than_four_marks():
     assert count == marked.count(b'"cache_control"') == 4
 
 
+def test_a_prefilled_answer_takes_no_mark():
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Well,"}]
+    marked, count = add_cache_marks("messages", body(messages=messages), "5m")
+    assert count == 1
+    assert json.loads(marked)["messages"][1] == messages[1]
+
+
 def test_the_top_level_mark_follows_all_other_bytes():
     sent = b'{"model": "m",  "messages":[{"role":"user","content":"\\u00e9 1.0"}]}'
     marked = add_top_level_mark(sent, "1h")
@@ -117,3 +126,17 @@ def test_marks_of_the_client_are_found():
 def test_earlier_answers_are_found():
     assert has_answers("messages", body(messages=[{"role": "assistant", "content": "x"}]))
     assert not has_answers("messages", body(messages=[{"role": "user", "content": '"role": "assistant"'}]))
+
+
+def test_a_message_has_the_same_form_in_each_turn():
+    """A marked text becomes a list. It stays one when the mark moves on (C43)."""
+    said = [{"role": ("user", "assistant")[at % 2], "content": f"Part {at}."} for at in range(9)]
+    bodies = [
+        add_cache_marks("messages", json.dumps({"messages": said[:end]}).encode(), "5m") for end in range(1, 10, 2)
+    ]
+    assert [marked for _, marked in bodies] == [1] * 5
+    for (earlier, _), (later, _) in pairwise(bodies):
+        forms, more = content_forms("messages", earlier), content_forms("messages", later)
+        assert more[: len(forms)] == forms
+        blocks = sent_blocks("messages", earlier)
+        assert sent_blocks("messages", later)[: len(blocks)] == blocks

@@ -128,6 +128,20 @@ def test_the_outer_default_and_the_inner_set_win_and_the_least_maximum_applies()
     assert found == {"seed": 1, "metadata": {"a": "o", "b": "i"}, "top_p": 0.2, "max_completion_tokens": 10}
 
 
+def test_reports_show_short_values_only():
+    draft = Draft.of(b'{"user": "u"}')
+    secret = "a text of an operator"
+    found = apply_level(
+        level(default={"metadata": {"a": secret}, "seed": 3}, set={"service_tier": "flex"}, drop=["user"]),
+        draft,
+        "chat",
+    )
+    texts = [edit.path + edit.form for edit in found.edits]
+    assert texts == ["metadata=...", "seed=3", "service_tier=flex", "user"]
+    assert {edit.why for edit in found.edits} == {"operator"}
+    assert [edit.path for edit in found.edits if edit.lost] == ["user"]
+
+
 @each_row(
     ("settings", "place"),
     [

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from providers.members.raw_paths import EVERY, change_member, encode, has_member, remove_members
 from providers.neutral.draft import Draft
+from tests.support.each_row import each_row
 
 NAMES = st.sampled_from(["a", "b", "c", "käse", 'q"uote', "model"])
 NUMBERS = st.sampled_from(["0", "-1.50e1", "1E400", "12345678901234567890123", "true", "null", '"\\u00e9\\/x"', '""'])
@@ -66,6 +67,24 @@ def test_a_removed_member_is_gone_and_nothing_else_is(text, path):
     else:
         assert draft.encode() == text.encode()
         assert path[-1] == EVERY or not has_member(draft, path)
+
+
+@each_row(
+    ("body", "path", "after"),
+    [
+        ({"a": {"b": 1, "c": 2}}, ("a", "b"), {"a": {"c": 2}}),
+        ({"a": {"b": 1}, "z": 0}, ("a", "b"), {"z": 0}),
+        ({"a": [{"b": 1, "c": 2}, {"b": 3}, "x"]}, ("a", EVERY, "b"), {"a": [{"c": 2}, {}, "x"]}),
+        ({"a": [[{"b": 1}]]}, ("a", EVERY, EVERY, "b"), {"a": [[{}]]}),
+        ({"a": [1, 2]}, ("a", EVERY), {"a": []}),
+        ({"a": "text"}, ("a", "b"), {"a": "text"}),
+        ({"a": None}, ("a", "b"), {"a": None}),
+    ],
+)
+def test_removal(body, path, after):
+    draft = Draft.of(json.dumps(body).encode())
+    change_member(draft, path, lambda raw: None)
+    assert json.loads(draft.encode()) == after
 
 
 def test_missing_objects_are_created_but_text_is_never_replaced():

@@ -6,10 +6,28 @@ from providers.neutral.request import (
     FilePart,
     ImagePart,
     MediaSource,
+    Message,
     Parameter,
+    Reasoning,
     TextPart,
+    ToolChoice,
 )
-from tests.support.messages_requests import HELLO, blocks, read, rejection_of
+from tests.support.cases import case
+from tests.support.each_row import each_row
+from tests.support.messages_requests import HELLO, blocks, read, rejection_of, write
+
+
+def test_a_plain_request_is_read():
+    call = read(system="Be brief.", stream=True, temperature=0.5, stop_sequences=["###"])
+    assert (call.api, call.model, call.stream) == ("messages", "m", True)
+    assert call.messages == (
+        Message("system", (TextPart("Be brief.", "system"),), "system"),
+        Message("user", (TextPart("hello", "messages[0].content"),), "messages[0]"),
+    )
+    assert {name: control.value for name, control in call.parameters.items()} == {
+        "max_tokens": 10, "temperature": 0.5, "stop": ["###"],
+    }  # fmt: skip
+    assert call.dropped == ()
 
 
 def test_a_thread_is_refused_so_that_the_tool_runner_tries_without():
@@ -64,9 +82,76 @@ def test_a_broken_seal_is_removed_and_reported():
     assert call.dropped == ("messages[].content[]",)
 
 
+def test_tool_choice_is_read():
+    for choice, read_as, serial in [
+        ({"type": "auto"}, ToolChoice("auto", at="tool_choice"), False),
+        ({"type": "any", "disable_parallel_tool_use": True}, ToolChoice("required", at="tool_choice"), True),
+        ({"type": "tool", "name": "f"}, ToolChoice("tool", "f", at="tool_choice"), False),
+        ({"type": "none"}, ToolChoice("none", at="tool_choice"), False),
+    ]:
+        with case((choice, read_as, serial)):
+            call = read(tool_choice=choice)
+            assert call.tool_choice == read_as
+            assert (call.parallel_tools is not None and call.parallel_tools.value is False) == serial
+
+
+@each_row(
+    "members, read_as",
+    [
+        ({"thinking": {"type": "disabled"}}, Reasoning("disabled", at="thinking")),
+        ({"thinking": {"type": "enabled", "budget_tokens": 31999}}, Reasoning("enabled", budget=31999, at="thinking")),
+        (
+            {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "high"}},
+            Reasoning("adaptive", "high", summary=Parameter("auto", "thinking.display"), at="thinking"),
+        ),
+        ({"thinking": {"type": "between_tools"}}, Reasoning("adaptive", at="thinking")),
+        ({"output_config": {"effort": "low"}}, Reasoning("adaptive", "low", at="output_config.effort")),
+        ({}, None),
+    ],
+)
+def test_thinking_and_effort_are_one_thing(members, read_as):
+    call = read(**members)
+    assert call.reasoning == read_as
+    assert call.dropped == ()
+
+
+@each_row("place", ["output_config", "output_format"])
+def test_structured_output_is_read_in_both_places(place):
+    format = {"type": "json_schema", "schema": {"type": "object"}}
+    call = read(**({place: {"format": format}} if place == "output_config" else {place: format}))
+    assert (call.format.kind, call.format.schema, call.format.name) == ("json_schema", {"type": "object"}, None)
+
+
 def test_a_long_user_id_becomes_a_stable_hash():
     """Claude Code sends JSON, and OpenAI takes 64 characters (maximhq/bifrost#1000)."""
     long = '{"device_id":"0"}'
     assert read(metadata={"user_id": long}).parameters["user"].value == hashlib.sha256(long.encode()).hexdigest()
     assert read(metadata={"user_id": "u-1"}).parameters["user"] == Parameter("u-1", "metadata.user_id")
     assert len(read(metadata={"user_id": "x" * 65}).parameters["user"].value) == 64
+
+
+def test_members_that_only_this_api_has_are_listed():
+    """No other API has a twin of these."""
+    call = read(
+        container="c", context_management={"edits": []}, mcp_servers=[], service_tier="standard_only",
+        cache_control={"type": "ephemeral"}, output_config={"effort": "low", "task_budget": {}},
+        messages=[{"role": "user", "content": [{"type": "text", "text": "x", "new": 1}], "clear_at": 1}],
+    )  # fmt: skip
+    assert set(call.dropped) == {
+        "container", "context_management", "mcp_servers", "service_tier", "cache_control", "output_config.task_budget",
+        "messages[].content[].new", "messages[].clear_at",
+    }  # fmt: skip
+    assert "service_tier" not in call.parameters
+    assert read(service_tier="auto").parameters["service_tier"].value == "auto"
+
+
+def test_fields_of_only_this_api_are_returned_to_its_providers():
+    """Named as dropped for every other (API reference of Anthropic)."""
+    own = {
+        "cache_control": {"type": "ephemeral"}, "container": {"id": "c", "skills": []}, "speed": "fast",
+        "metadata": {"user_id": "bob@a.example"}, "service_tier": "standard_only", "inference_geo": "us",
+        "mcp_servers": [{"type": "url", "name": "x", "url": "https://a.example"}], "diagnostics": {},
+    }  # fmt: skip
+    body, dropped = write(read(**own))
+    assert {name: body[name] for name in own} == own
+    assert dropped == ()

@@ -6,13 +6,41 @@ import attrs
 
 from providers.neutral.request import (
     Format,
+    Parameter,
     Reasoning,
+    ReasoningPart,
     Tool,
+    ToolCallPart,
     ToolChoice,
+    ToolResultPart,
 )
+from providers.neutral.seal import Seal
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.messages_requests import chat, controls, write
+from tests.support.messages_requests import OURS, THOUGHT, assistant, chat, controls, user, write
+
+
+@each_row(
+    ("choice", "written"),
+    [
+        (None, {"type": "auto", "disable_parallel_tool_use": True}),
+        (ToolChoice("required"), {"type": "any", "disable_parallel_tool_use": True}),
+        (ToolChoice("none"), {"type": "none"}),
+    ],
+)
+def test_parallel_tool_calls_is_part_of_the_tool_choice(choice, written):
+    parallel = Parameter(False, "parallel_tool_calls")
+    body, _ = write(chat(tools=(Tool("f"),), tool_choice=choice, parallel_tools=parallel))
+    assert body.get("tool_choice") == written
+
+
+def test_marks_of_other_apis_are_not_written_into_tools():
+    """A deferred tool waits for a search that only its own provider makes (router-for-me/CLIProxyAPI#1725)."""
+    tool = Tool("f", schema={"type": "object"}, strict=False, at="tools[0]", marks={"defer_loading": True, "async": 1})
+    body, dropped = write(chat(tools=(tool,)))
+    assert body["tools"] == [{"name": "f", "input_schema": {"type": "object"}}]
+    assert dropped == ("tools[].defer_loading", "tools[].async")
+
 
 # Reasoning, formats and settings
 
@@ -30,6 +58,19 @@ def test_effort_becomes_a_budget_below_max_tokens():
             assert body["max_tokens"] == budget + 1000
 
 
+def test_adaptive_models_get_an_effort():
+    """A budget is a 400 there (theopenco/llmgateway#2753, docker/docker-agent#2563)."""
+    for reasoning, effort in [
+        (Reasoning(effort="minimal"), "low"), (Reasoning(effort="xhigh"), "xhigh"), (Reasoning("adaptive"), None),
+        (Reasoning(budget=2048), "low"), (Reasoning(budget=8192), "medium"), (Reasoning(budget=24000), "high"),
+        (Reasoning(budget=31999), "xhigh"),
+    ]:  # fmt: skip
+        with case((reasoning, effort)):
+            body, _ = write(chat(reasoning=reasoning), adaptive_thinking=True)
+            assert body["thinking"] == {"type": "adaptive"}
+            assert body.get("output_config", {}).get("effort") == effort
+
+
 def test_a_budget_is_smaller_than_max_tokens_within_the_models_maximum():
     """A `max_tokens` beyond what the model can say is a 400 as well (maximhq/bifrost#1479)."""
     for budget, limit, most, written in [
@@ -45,6 +86,14 @@ def test_a_budget_is_smaller_than_max_tokens_within_the_models_maximum():
             body, dropped = write(call, default_max_tokens=most)
             assert (body["thinking"]["budget_tokens"], body["max_tokens"]) == written
             assert dropped == (("thinking",) if written[0] < budget else ())
+
+
+@each_row("reasoning", [Reasoning("disabled", "none"), Reasoning("disabled")])
+def test_thinking_is_turned_off_in_words_where_models_think_unasked(reasoning):
+    """Sonnet 5 thinks when nothing is said (recorded)."""
+    body, dropped = write(chat(reasoning=reasoning), adaptive_thinking=True)
+    assert body["thinking"] == {"type": "disabled"}
+    assert ("output_config" in body, dropped) == (False, ())
 
 
 def test_a_forced_tool_keeps_the_effort_of_an_adaptive_model():
@@ -76,9 +125,20 @@ def test_a_model_that_may_not_be_forced_chooses_itself_and_that_is_named():
         assert (body["thinking"], body["output_config"]) == ({"type": "adaptive"}, {"effort": "high"})
 
 
+def test_a_model_that_always_thinks_continues_where_a_tool_is_forced():
+    call = chat(tools=(Tool("f"),), tool_choice=ToolChoice("tool", "f"), reasoning=Reasoning(effort="high"))
+    body, dropped = write(call, **ALWAYS)
+    assert (body["thinking"], body["tool_choice"]) == ({"type": "adaptive"}, {"type": "tool", "name": "f"})
+    assert dropped == ()
+
+
 def test_a_level_without_a_budget_is_listed():
     body, dropped = write(chat(reasoning=Reasoning(effort="unheard", at="reasoning_effort")))
     assert (body["thinking"]["type"], dropped) == ("enabled", ("reasoning_effort",))
+
+
+def test_a_budget_is_never_below_the_least():
+    assert write(chat(reasoning=Reasoning(budget=500)))[0]["thinking"]["budget_tokens"] == 1024
 
 
 def test_a_forced_tool_turns_thinking_off():
@@ -90,10 +150,68 @@ def test_a_forced_tool_turns_thinking_off():
     assert dropped == ("effort",)
 
 
+def test_a_tool_loop_whose_thoughts_are_lost_continues_without_thinking():
+    turns = [user("go"), assistant(ToolCallPart("a", "f", "{}")), user(ToolResultPart("a", ()))]
+    body, dropped = write(chat(*turns, reasoning=Reasoning(effort="high", at="reasoning_effort")))
+    assert "thinking" not in body
+    assert dropped == ("reasoning_effort",)
+    kept = assistant(ReasoningPart("hm", Seal(OURS, "messages", THOUGHT)), *turns[1].parts)
+    body, dropped = write(chat(turns[0], kept, turns[2], reasoning=Reasoning(effort="high")))
+    assert "thinking" in body
+
+
+def test_sampling_is_left_out_while_thinking_and_reported_unless_default():
+    settings = controls(temperature=1, top_p=0.9)
+    body, dropped = write(chat(reasoning=Reasoning(effort="low"), parameters=settings), sampling="unless_thinking")
+    assert not {"temperature", "top_p"} & set(body)
+    assert dropped == ("top_p",)
+
+
+def test_sampling_is_left_out_for_the_version_that_refuses_it():
+    """Even at its default (API migration page of Anthropic)."""
+    body, dropped = write(chat(parameters=controls(temperature=0.5)), anthropic_version="2026-10-21")
+    assert "temperature" not in body
+    assert dropped == ("temperature",)
+
+
 def test_a_temperature_above_one_becomes_one():
     """(juspay/neurolink#1706)"""
     body, dropped = write(chat(parameters=controls(temperature=1.7)))
     assert (body["temperature"], dropped) == (1, ("temperature",))
+
+
+def test_a_schema_becomes_native_structured_output_next_to_the_users_tools():
+    """No invented tool is forced, and thinking stays on (BerriAI/litellm#8883, vercel/ai#7220)."""
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "object"}},
+        "$defs": {"b": {"anyOf": [{"type": "object"}]}},
+    }
+    call = chat(
+        tools=(Tool("f"),), format=Format("json_schema", "out", schema, True), reasoning=Reasoning(effort="low")
+    )
+    body, dropped = write(call, adaptive_thinking=True)
+    closed = {"type": "object", "additionalProperties": False}
+    assert body["output_config"] == {
+        "effort": "low",
+        "format": {"type": "json_schema", "schema": closed | {
+            "properties": {"a": closed}, "$defs": {"b": {"anyOf": [closed]}}}},
+    }  # fmt: skip
+    assert len(body["tools"]) == 1
+    assert body["thinking"] == {"type": "adaptive"}
+    assert dropped == ()
+
+
+def test_json_mode_becomes_an_instruction():
+    """Nothing enforces it there, which is said (BerriAI/litellm#28899)."""
+    system = attrs.evolve(user("Be brief."), role="system")
+    call = chat(system, user("hello"), format=Format("json_object", at="response_format"))
+    body, dropped = write(call)
+    assert body["system"] == "Be brief.", "the prefix of all requests"
+    said, hint = body["messages"][0]["content"]
+    assert said["text"] == "hello"
+    assert hint["text"].startswith("<system>\nAnswer with a single JSON object")
+    assert dropped == ("response_format",)
 
 
 OPEN = {"type": "object"}
@@ -117,6 +235,13 @@ def test_an_object_of_any_members_is_not_closed_unless_its_schema_is_strict():
             assert (body["output_config"]["format"]["type"], dropped) == ("json_schema", ())
 
 
+def test_the_description_of_a_format_is_carried_in_its_schema():
+    format = Format("json_schema", "out", {"type": "object"}, True, description="A person.")
+    written = write(chat(format=format))[0]["output_config"]["format"]
+    assert written == {"type": "json_schema", "schema": {
+        "description": "A person.", "type": "object", "additionalProperties": False}}  # fmt: skip
+
+
 def test_stop_strings_of_white_space_are_left_out():
     """White space alone is a 400 (API reference of Anthropic)."""
     body, dropped = write(chat(parameters=controls(stop=["\n", "###"])))
@@ -129,6 +254,19 @@ def test_an_identifying_user_id_is_not_sent(value):
     """Addresses and numbers are no pseudonyms (BerriAI/litellm#10106)."""
     body, dropped = write(chat(parameters=controls(user=value)))
     assert ("metadata" in body, dropped) == (False, ("user",))
+
+
+@each_row("name", ["user", "safety_identifier"])
+def test_a_pseudonym_is_the_user_id(name):
+    assert write(chat(parameters=controls(**{name: "u_7f"})))[0]["metadata"] == {"user_id": "u_7f"}
+
+
+def test_settings_without_a_twin_are_reported():
+    """Nothing disappears silently (chatboxai/chatbox#2627, truefoundry/models#2122)."""
+    settings = controls(seed=1, logprobs=True, frequency_penalty=0, service_tier="flex", metadata={"a": "b"}, n=1)
+    body, dropped = write(chat(parameters=settings))
+    assert set(dropped) == {"seed", "logprobs", "service_tier", "metadata"}
+    assert set(body) == {"model", "max_tokens", "messages"}
 
 
 def test_max_tokens_is_the_clients_limit_or_the_models():

@@ -7,11 +7,14 @@ from streams.events import (
     AnswerEnd,
     AnswerStart,
     ErrorInfo,
+    ReasoningDelta,
     ReasoningState,
+    TextDelta,
     ToolCallStart,
     Usage,
 )
 from streams.fold import NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
+from tests.support.block_events import call_events, text_events
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.messages_streams import (
@@ -27,6 +30,7 @@ from tests.support.messages_streams import (
     raw,
     read,
     read_events,
+    stream_of,
 )
 from tests.support.provider_streams import check_order
 
@@ -38,6 +42,13 @@ def test_a_cut_anywhere_before_the_stop_reason_never_looks_complete(name):
         events = read(data[:end])
         check_order(events)
         assert isinstance(events[-1], ErrorInfo)
+
+
+def test_a_text_stream_is_written_piece_by_piece():
+    assert read_events(*FIXTURES["text"]) == [
+        AnswerStart("msg_1", "claude"), Usage(15, 3, output=1), *text_events(0, "pi", "ng"), Usage(15, 3, output=9),
+        AnswerEnd("stop", "end_turn"),
+    ]  # fmt: skip
 
 
 def test_a_signed_thinking_block_is_sealed_whole():
@@ -81,6 +92,26 @@ def test_a_signature_in_the_start_of_the_block_counts():
     assert block.state.item["signature"] == "c2ln"
 
 
+def test_a_call_with_its_input_in_the_start_reads_as_if_streamed():
+    """Programmatic tool calling sends it so (recorded)."""
+    start = block_start(0, type="tool_use", id="toolu_1", name="f", input={"a": [1, 2]})
+    block = fold(read_events(message_start(), start, block_stop(0), message_delta("tool_use"))).blocks[0]
+    assert block == ToolCallBlock("toolu_1", "f", '{"a":[1,2]}')
+
+
+def test_blocks_that_are_in_the_message_start_come_first():
+    begun = [{"type": "text", "text": "before"}, {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}}]
+    folded = fold(read_events(message_start(content=begun), *TEXT, message_delta("tool_use"), STOP))
+    assert folded.blocks == (TextBlock("before"), ToolCallBlock("toolu_1", "f", '{"a":1}'), TextBlock("ping"))
+
+
+def test_a_call_without_arguments_has_no_pieces():
+    start = block_start(0, type="tool_use", id="toolu_1", name="now", input={})
+    empty = delta(0, type="input_json_delta", partial_json="")
+    events = read_events(message_start(), start, empty, block_stop(0), message_delta("tool_use"), STOP)
+    assert events[2:4] == call_events(0, id="toolu_1", name="now")
+
+
 @each_row("ids", [("", ""), (None, None), ("same", "same")])
 def test_calls_get_ids_if_the_provider_sends_none(ids):
     """Results are paired with their calls by it (huggingface/smolagents#1958)."""
@@ -90,6 +121,14 @@ def test_calls_get_ids_if_the_provider_sends_none(ids):
     assert first
     assert second
     assert first != second
+
+
+def test_an_empty_text_block_opens_nothing():
+    empty = [block_start(0, type="text", text=""), block_stop(0)]
+    call = [block_start(1, type="tool_use", id="toolu_1", name="f", input={}), block_stop(1)]
+    events = read_events(message_start(), *empty, *call, message_delta("tool_use"))
+    check_order(events)
+    assert ToolCallStart(0, "toolu_1", "f") in events
 
 
 def test_a_later_input_side_with_a_figure_replaces_the_earlier_one_whole():
@@ -123,6 +162,11 @@ def test_every_stop_reason_has_a_neutral_word_and_keeps_its_own():
         with case((word, reason)):
             end = AnswerEnd(reason, word, is_known=word != "something_new")
             assert read_events(message_start(), *TEXT, message_delta(word), STOP)[-1] == end
+
+
+def test_the_stop_sequence_that_matched_is_reported():
+    last = message_delta("stop_sequence", stop_sequence="###")
+    assert read_events(message_start(), *TEXT, last, STOP)[-1] == AnswerEnd("stop_sequence", "stop_sequence", "###")
 
 
 def test_a_stream_that_ends_after_its_stop_reason_is_whole():
@@ -174,6 +218,31 @@ def test_unknown_events_do_not_fail_a_stream():
     assert [block for block in fold(events).blocks if isinstance(block, TextBlock)] == [TextBlock("ping")]
 
 
+def test_deltas_with_odd_members_are_read_the_slow_way():
+    odd = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "!", "thinking": 7}}
+    assert fold(read_events(message_start(), *TEXT[:-1], odd, TEXT[-1], message_delta())).blocks == (
+        TextBlock("ping!"),
+    )
+
+
+def test_a_server_that_forgets_starts_and_stops_is_still_understood():
+    events = read_events(
+        delta(0, type="thinking_delta", thinking="hm"),
+        delta(1, type="text_delta", text="a"),
+        block_start(2, type="tool_use", id="toolu_1", name="f", input={}),
+        block_start(3, type="text", text=""),
+        delta(3, type="text_delta", text="b"),
+        STOP,
+    )
+    check_order(events)
+    assert fold(events).blocks == (
+        ReasoningBlock("hm"),
+        TextBlock("a"),
+        ToolCallBlock("toolu_1", "f", ""),
+        TextBlock("b"),
+    )
+
+
 def test_done_from_a_compatible_server_is_no_error():
     assert read(raw(message_start(), *TEXT, message_delta()) + b"data: [DONE]\n\n")[-1] == AnswerEnd("stop", "end_turn")
 
@@ -192,6 +261,12 @@ WHOLE = START | {
 }
 
 
+def test_a_whole_answer_reads_as_the_events_of_its_stream():
+    events = MESSAGES.read_answer(json.dumps(WHOLE).encode())
+    check_order(events)
+    assert fold(events) == fold(read(stream_of(WHOLE)))
+
+
 def test_an_error_in_place_of_an_answer_is_a_failure():
     body = b'{"type":"error","error":{"type":"overloaded_error","message":"busy"}}'
     (failed,) = MESSAGES.read_answer(body)
@@ -199,6 +274,23 @@ def test_an_error_in_place_of_an_answer_is_a_failure():
 
 
 # Refusals
+
+DETAILS = {"type": "refusal", "category": "cyber", "explanation": "No."}
+
+
+def test_why_an_answer_was_refused_is_kept():
+    """In a stream it comes with the reason, in a whole answer beside it (recorded)."""
+    last = read_events(message_start(), *TEXT, message_delta("refusal", stop_details=DETAILS), STOP)[-1]
+    assert last == AnswerEnd("refusal", "refusal", None, DETAILS)
+    body = START | {"content": [], "stop_reason": "refusal", "stop_details": DETAILS}
+    assert MESSAGES.read_answer(json.dumps(body).encode())[-1] == last
+
+
+@each_row("odd", [None, "no", [], 7])
+def test_details_that_are_no_object_are_nothing(odd):
+    assert read_events(message_start(), *TEXT, message_delta("refusal", stop_details=odd))[-1] == AnswerEnd(
+        "refusal", "refusal"
+    )
 
 
 # Usage
@@ -218,3 +310,31 @@ def test_lists_and_objects_in_usage_change_no_figure():
         "server_tool_use": {"web_search_requests": 3}, "speed": None,
     }  # fmt: skip
     assert fold(read_events(message_start(), *TEXT, message_delta(usage=usage), STOP)).usage == Usage(20, output=9)
+
+
+@each_row("delta_type", ["new_delta", "compaction_delta", "citations_delta", "thinking_delta"])
+def test_deltas_that_do_not_belong_in_a_block_shift_no_index(delta_type):
+    """What comes later stays in its place (maximhq/bifrost#4890)."""
+    odd = [
+        block_start(0, type="something_new", data=1),
+        delta(0, type=delta_type, content="?", estimated_tokens=3),
+        block_stop(0),
+    ]
+    text = [block_start(1, type="text", text=""), delta(1, type="text_delta", text="a"), block_stop(1)]
+    events = read_events(message_start(), *odd, *text, message_delta())
+    check_order(events)
+    assert TextDelta(1, "a") in events
+
+
+def test_thinking_that_only_reports_its_progress_is_no_text():
+    """With ``thinking.display`` ``omitted``, deltas have an estimate instead of text (anthropic's
+    ``BetaThinkingDelta``). Their bytes are still activity of the provider."""
+    thinking = [
+        block_start(0, type="thinking", thinking="", signature=""),
+        *(delta(0, type="thinking_delta", thinking="", estimated_tokens=count) for count in (10, 20)),
+        delta(0, type="signature_delta", signature="c2ln"), block_stop(0),
+    ]  # fmt: skip
+    events = read_events(message_start(), *thinking, message_delta(), STOP)
+    check_order(events)
+    assert not [event for event in events if isinstance(event, ReasoningDelta)]
+    assert [event.item["signature"] for event in events if isinstance(event, ReasoningState)] == ["c2ln"]

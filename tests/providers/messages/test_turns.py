@@ -20,7 +20,8 @@ from providers.neutral.request import (
 from providers.neutral.seal import Seal
 from streams.errors import GatewayError
 from tests.support.cases import case
-from tests.support.messages_requests import OURS, THOUGHT, assistant, chat, messages, user, write
+from tests.support.each_row import each_row
+from tests.support.messages_requests import OTHER, OURS, THOUGHT, assistant, chat, messages, user, write
 
 
 def test_results_keep_their_error_and_their_media():
@@ -44,6 +45,16 @@ def test_the_cache_mark_of_an_empty_text_moves_to_the_block_before():
     mark = {"cache_control": {"type": "ephemeral"}}
     assert messages(user("go", TextPart("", marks=mark)))[0]["content"] == [{"type": "text", "text": "go"} | mark]
     assert write(chat(user(TextPart(" ", "messages[0]", mark), "go")))[1] == ("messages[].cache_control",)
+
+
+def test_ids_that_are_refused_are_mapped_alike_in_call_and_result():
+    id = "call|" + "9" * 80
+    written = messages(user("go"), assistant(ToolCallPart(id, "f", "{}")), user(ToolResultPart(id, ())))
+    mapped = written[1]["content"][0]["id"]
+    assert mapped == written[2]["content"][0]["tool_use_id"]
+    assert mapped.startswith("toolu_")
+    assert len(mapped) <= 64
+    assert messages(assistant(ToolCallPart("call_1", "f", "")))[0]["content"][0]["id"] == "call_1"
 
 
 def test_media_are_written():
@@ -117,6 +128,18 @@ def test_hints_that_the_api_does_not_have_are_reported():
     }  # fmt: skip
 
 
+@each_row("mark, sent", [
+    ({"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}, {"ttl": "1h"}),
+    ({"prompt_cache_breakpoint": {"mode": "explicit"}}, {}),
+    ({"cache_control": {"type": "ephemeral", "ttl": "1h"}}, {"ttl": "1h"}),
+])  # fmt: skip
+def test_breakpoints_keep_their_lifetime_as_near_as_this_api_has_it(mark, sent):
+    """Without one the default stays: OpenAI's 30 minutes and Anthropic's 5 are each what nobody asked for
+    (garrytan/gbrain#2442)."""
+    part = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"} | sent}
+    assert messages(user(TextPart("x", marks=mark)))[0]["content"] == [part]
+
+
 def test_at_most_four_cache_marks_are_sent_the_last_ones():
     """More are a 400 (CaddyGlow/ccproxy-api#61, Portkey-AI/gateway#1140)."""
     mark = {"cache_control": {"type": "ephemeral"}}
@@ -142,6 +165,21 @@ def test_thoughts_return_only_to_who_made_them():
     assert dropped == ()
 
 
+def test_thoughts_of_others_are_removed_and_reported():
+    """Not sent unsigned (openclaw/openclaw#92201, Yeachan-Heo/gajae-code#4247)."""
+    for part in [
+        ReasoningPart("hm", Seal(OTHER, "messages", THOUGHT), at="messages[1].content[0]"),
+        ReasoningPart("hm", Seal(OURS, "chat", {"field": "x"}), at="messages[1].content[0]"),
+        ReasoningPart("hm", Seal(OURS, "messages", None), at="messages[1].content[0]"),
+        ReasoningPart("hm", Seal(OURS, "messages", {"type": "text"}), at="messages[1].content[0]"),
+        ReasoningPart("hm", native={"type": "reasoning"}, at="messages[1].content[0]"),
+    ]:
+        with case(part):
+            body, dropped = write(chat(user("go"), assistant(part, "a")))
+            assert body["messages"][1] == {"role": "assistant", "content": "a"}
+            assert dropped == ("messages[].content[]",)
+
+
 def test_marks_on_server_side_blocks_count_among_the_four():
     """(Portkey-AI/gateway#1140)"""
     mark = {"cache_control": {"type": "ephemeral"}}
@@ -161,6 +199,15 @@ def test_instructions_between_a_call_and_its_result_follow_the_result():
     written = messages(user("go"), assistant(ToolCallPart("a", "f", "{}")), late, user(ToolResultPart("a", ())))
     assert [block["type"] for block in written[2]["content"]] == ["tool_result", "text"]
     assert written[2]["content"][1]["text"] == "<system>\nC\n</system>"
+
+
+def test_results_of_one_turn_that_were_sent_apart_are_put_together():
+    """(diegosouzapw/OmniRoute#4882, rowboatlabs/rowboat#378)"""
+    calls = assistant(ToolCallPart("a", "f", "{}")), assistant(ToolCallPart("b", "f", "{}"))
+    results = user("one", ToolResultPart("a", ())), user("two", ToolResultPart("b", ()))
+    written = messages(user("go"), *calls, *results)
+    assert [block["id"] for block in written[1]["content"]] == ["a", "b"]
+    assert [block.get("tool_use_id") or block["text"] for block in written[2]["content"]] == ["a", "b", "one", "two"]
 
 
 def test_assistant_messages_have_no_documents_and_user_texts_no_citations():

@@ -9,6 +9,7 @@ from streams.events import (
     AnswerEnd,
     AnswerStart,
     BlockEnd,
+    Citation,
     ErrorInfo,
     ReasoningDelta,
     TextDelta,
@@ -19,6 +20,10 @@ from tests.support.block_events import call_events, refusal_events, text_events,
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.messages_streams import check_grammar, frames, reply, sdk_message, write
+
+
+def test_an_own_id_of_the_api_is_kept():
+    assert frames(write([AnswerStart("msg_9"), AnswerEnd("stop")]))[0][1]["message"]["id"] == "msg_9"
 
 
 def test_arguments_that_are_no_object_are_the_same_in_both_forms():
@@ -120,6 +125,27 @@ def test_the_true_count_of_the_input_is_in_the_start_where_it_is_known():
     assert (start["output_tokens"], last["output_tokens"]) == (1, 9)
 
 
+def test_a_second_start_starts_no_second_message():
+    """It empties what the SDK has collected (BerriAI/litellm#32357)."""
+    out = write(
+        [AnswerStart("msg_1"), TextDelta(0, "a"), AnswerStart("msg_1"), *text_events(0, "b"), AnswerEnd("stop")]
+    )
+    check_grammar(out)
+    assert sdk_message(out).content[0].text == "ab"
+
+
+@each_row("cited", [
+    Citation(0, "chat", {"type": "url_citation", "url_citation": {"url": "https://a.example", "title": "A"}}),
+    Citation(0, "responses", {"type": "url_citation", "url": "https://a.example", "start_index": 0, "end_index": 1}),
+])  # fmt: skip
+def test_citations_of_other_apis_are_omitted(cited):
+    """A web citation needs Anthropic's `encrypted_index`, which nobody else can give (types of the anthropic SDK)."""
+    events = [AnswerStart(), TextDelta(0, "a"), cited, BlockEnd(0), AnswerEnd("stop")]
+    assert sdk_message(write(events)).content[0].citations == []
+    whole = json.loads(MESSAGES.write_answer(fold(events), reply()))
+    assert whole["content"] == [{"type": "text", "text": "a", "citations": []}]  # a null is refused by the AI SDK
+
+
 @each_row("kind", ["overloaded", "rate_limited", "upstream", "timeout"])
 def test_an_error_before_any_content_is_the_only_event(kind):
     """The SDK raises on it whatever came before (maximhq/bifrost#5546)."""
@@ -128,3 +154,27 @@ def test_an_error_before_any_content_is_the_only_event(kind):
 
 
 # What another API's provider wants back, and has no text
+
+
+def test_textless_reasoning_precedes_its_content_and_never_ends_an_answer():
+    """musistudio/claude-code-router#1275: Claude Code showed nothing of an answer that ended with a block of it. A
+    stream cannot put it elsewhere any more, a whole answer can."""
+
+    def state(number):
+        return thought_events(number, api="gemini", item={"part": "text", "signature": f"s{number}"})
+
+    text = text_events(1, "hi")
+    call = call_events(3, "{}", id="c")
+    sealed = "redacted_thinking"
+    for events, streamed, whole in (
+        ([*state(0), *text], [sealed, "text"], [sealed, "text"]),
+        ([*state(0), *text, *state(2)], [sealed, "text"], [sealed, sealed, "text"]),
+        ([*text, *state(2), *call], ["text", sealed, "tool_use"], ["text", sealed, "tool_use"]),
+        ([*text, *call, *state(4)], ["text", "tool_use"], ["text", sealed, "tool_use"]),
+        (state(0), [sealed], [sealed]),
+    ):
+        told = [AnswerStart(), *events, Usage(input=1, output=1), AnswerEnd("stop")]
+        said = sdk_message(write(told)).content
+        assert [block.type for block in said] == streamed, events
+        answer = json.loads(MESSAGES.write_answer(fold(told), reply()))
+        assert [block["type"] for block in answer["content"]] == whole, events

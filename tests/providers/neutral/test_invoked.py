@@ -13,6 +13,11 @@ def framed(inner: bytes) -> bytes:
     return event_stream.event_frame("chunk", json.dumps({"bytes": base64.b64encode(inner).decode()}).encode())
 
 
+def test_an_event_is_returned_byte_for_byte():
+    inner = b'{"type": "content_block_delta",  "index":0, "delta": {"type":"text_delta","text":"\xc3\xbc"}}'
+    assert parse(framed(inner)) == ("content_block_delta", inner)
+
+
 def test_the_measurements_of_the_platform_are_removed():
     inner = {"type": "message_stop", "amazon-bedrock-invocationMetrics": {"inputTokenCount": 3}}
     assert parse(framed(json.dumps(inner).encode())) == ("message_stop", b'{"type":"message_stop"}')

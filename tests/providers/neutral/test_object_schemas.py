@@ -10,7 +10,7 @@ import json
 from providers.neutral.fields import Drops
 from providers.neutral.request import Tool
 from providers.neutral.schemas import object_schema
-from tests.support import messages_requests
+from tests.support import converse_requests, messages_requests
 from tests.support.each_row import each_row
 
 STRING, INTEGER = {"type": "string"}, {"type": "integer"}
@@ -57,6 +57,20 @@ def test_a_root_of_several_schemas_becomes_one_object(schema, expected):
 
 
 @each_row(
+    ("schema", "expected"),
+    [
+        (an_object("a", a={"anyOf": [STRING, INTEGER]}), an_object("a", a={"anyOf": [STRING, INTEGER]})),
+        ({"properties": {"a": STRING}}, an_object(a=STRING)),
+        ({"type": "array"}, {"type": "array"}),
+        ({}, {"type": "object"}),
+        (None, an_object()),
+    ],
+)
+def test_other_schemas_lose_nothing(schema, expected):
+    assert reduce_to_object(schema) == (expected, ())
+
+
+@each_row(
     "large",
     [
         [{"properties": {str(number): STRING}} for number in range(2_000)],
@@ -83,4 +97,12 @@ TOOL = Tool("f", "d", UNION, strict=True, at="tools[0]")
 def test_a_messages_provider_gets_an_object():
     body, dropped = messages_requests.write(messages_requests.chat(tools=(TOOL,)))
     assert body["tools"] == [{"name": "f", "description": "d", "input_schema": an_object(a=STRING, b=INTEGER)}]
+    assert dropped == DROPPED
+
+
+@each_row("model", [converse_requests.CLAUDE, converse_requests.NOVA])
+def test_a_converse_provider_gets_an_object(model):
+    body, dropped = converse_requests.write(converse_requests.chat(tools=(TOOL,)), model)
+    specification = body["toolConfig"]["tools"][0]["toolSpec"]
+    assert specification == {"name": "f", "description": "d", "inputSchema": {"json": an_object(a=STRING, b=INTEGER)}}
     assert dropped == DROPPED

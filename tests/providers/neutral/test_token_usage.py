@@ -2,6 +2,29 @@
 
 from providers.neutral.token_usage import ALL_MEDIA, NEWER, OLDER, read_tokens
 from streams.events import Usage
+from tests.support.each_row import each_row
+
+WORDS = {"older": (OLDER, "prompt", "completion"), "newer": (NEWER, "input", "output")}
+
+
+@each_row("words", WORDS)
+def test_parts_are_cut_from_the_input_and_never_beyond_it(words):
+    asked, given, made = WORDS[words]
+    for cached, written, expected in (
+        (600, 300, (100, 600, 300)),
+        (600, 700, (0, 600, 400)),
+        (1200, 5, (0, 1000, 0)),
+        (-1, None, (1000, 0, 0)),
+        ("6", True, (1000, 0, 0)),
+    ):
+        usage = {
+            f"{given}_tokens": 1000, f"{made}_tokens": 50, "total_tokens": 1050,
+            f"{given}_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
+            f"{made}_tokens_details": {"reasoning_tokens": 40},
+        }  # fmt: skip
+        found = read_tokens(usage, asked)
+        assert (found.input, found.cache_read, found.cache_write) == expected
+        assert (found.output, found.reasoning) == (50, 40)
 
 
 def test_counts_with_the_other_apis_names_are_read():

@@ -75,6 +75,13 @@ def test_an_id_of_another_maker_stays(id):
     assert original_id(id) == id or replacement_id(id.partition("tg1_")[0], original_id(id)) == id
 
 
+def test_a_call_without_long_names_is_left_alone():
+    call = Request("chat", "m", (Message("user", (TextPart("hi"),)),), tools=(Tool("f"),))
+    same, names = shorten_names(call)
+    assert same is call
+    assert names == {}
+
+
 def test_tools_history_and_choice_change_together_and_the_answer_changes_back():
     native = NativeTool("messages", "bash_20250124", {"name": "bash"})
     call = Request(

@@ -12,15 +12,18 @@ from providers.gemini import GEMINI
 from providers.messages import MESSAGES
 from providers.neutral.codec import Codec, Recipient, Reply
 from providers.neutral.hints import losses
+from providers.neutral.seal import seal
 from providers.responses import RESPONSES, read_continuation
 from providers.responses.kept_items import previous_items
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
     AnswerStart,
+    BlockEnd,
+    TextDelta,
 )
 from streams.fold import fold
-from tests.support.block_events import call_events, thought_events
+from tests.support.block_events import call_events, refusal_events, thought_events
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.responses_requests import (
@@ -74,6 +77,25 @@ def test_members_that_need_server_state_are_refused(codec: Codec, member: dict[s
     assert (caught.value.info.status, caught.value.info.param) == (400, next(iter(member)))
 
 
+@TRANSLATED
+def test_harmless_defaults_are_not_reported(codec: Codec) -> None:
+    members = {"background": False, "truncation": "disabled", "include": [], "stream_options": {}}
+    assert send(codec, {"model": "m", "input": "x", **members})[1] == ()
+
+
+@TRANSLATED
+def test_members_that_only_this_api_has_are_listed(codec: Codec) -> None:
+    members = {
+        "truncation": "auto", "max_tool_calls": 3, "context_management": [{"type": "compaction"}],
+        "include": ["file_search_call.results"], "client_metadata": {"a": "b"},
+        "reasoning": {"effort": "low", "context": "all_turns", "mode": "pro"},
+    }  # fmt: skip
+    assert set(send(codec, {"model": "m", "input": "x", **members})[1]) == {
+        "truncation", "max_tool_calls", "context_management", "include", "client_metadata", "reasoning.context",
+        "reasoning.mode",
+    }  # fmt: skip
+
+
 # Codex
 
 
@@ -104,6 +126,22 @@ def test_codex_loses_only_what_other_apis_have_no_room_for(codec: Codec, path: A
     assert "Tools for spawning and managing sub-agents." in told
 
 
+@needs_recordings
+def test_codex_gets_its_reasoning_back_where_it_came_from() -> None:
+    """Codex returns a reasoning item with ``content: null``."""
+    body = recorded_body(CODEX[-1])
+    thinking = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+    for item in body["input"]:
+        if item["type"] == "reasoning":
+            assert item["content"] is None
+            item["encrypted_content"] = seal(US, "messages", thinking)
+    sent, dropped = send(MESSAGES, body)
+    said = [message for message in sent["messages"] if message["role"] == "assistant"]
+    assert said[0]["content"][0] == thinking
+    assert [block["type"] for block in said[0]["content"]] == ["thinking", "text", "tool_use", "tool_use"]
+    assert "input[]" not in dropped
+
+
 # Custom tools
 
 
@@ -132,6 +170,36 @@ def test_a_custom_tool_works_all_the_way_with_a_provider_that_has_none() -> None
         {"type": "tool_use", "id": "toolu_1", "name": "apply_patch", "input": {"input": PATCH}}
     ]
     assert messages[2]["content"][0]["tool_use_id"] == "toolu_1"
+
+
+def test_a_namespaced_tool_works_all_the_way() -> None:
+    """Codex knows its tools by name and namespace (router-for-me/CLIProxyAPI#3725)."""
+    namespace = {
+        "type": "namespace", "name": "agents", "description": "All about agents.",
+        "tools": [{"type": "function", "name": "close", "description": "Close it.", "parameters": {}}],
+    }  # fmt: skip
+    call = read(tools=[namespace], tool_choice={"type": "function", "name": "close", "namespace": "agents"})
+    assert call.dropped == ()
+    sent = json.loads(CHAT.write_request(call, Recipient("up", US)).body)
+    assert sent["tools"][0]["function"]["name"] == "agents__close"
+    assert sent["tools"][0]["function"]["description"] == "Close it.\n\nAll about agents."
+    assert sent["tool_choice"]["function"] == {"name": "agents__close"}
+    events = [AnswerStart(), *call_events(0, "{}", id="c", name="agents__close"), AnswerEnd("tool_calls")]
+    (item,) = write_events(events, Reply(call, US, 1))[-1]["response"]["output"]
+    assert (item["name"], item["namespace"]) == ("close", "agents")
+    again = read(tools=[namespace], input=[{"role": "user", "content": "x"}, item])
+    messages = json.loads(CHAT.write_request(again, Recipient("up", US)).body)["messages"]
+    assert messages[1]["tool_calls"][0]["function"]["name"] == "agents__close"
+
+
+@TRANSLATED
+def test_codexs_metadata_of_an_item_is_a_hint(codec: Codec) -> None:
+    """Codex adds it to items of every kind (chenyme/grok2api#673); no model reads it."""
+    metadata = {"internal_chat_message_metadata_passthrough": {"turn_id": "t1"}}
+    item = {"role": "user", "content": "hi", **metadata}
+    dropped = send(codec, {"model": "m", "input": [item]})[1]
+    assert dropped == ("input[].internal_chat_message_metadata_passthrough",)
+    assert losses(dropped) == ()
 
 
 SEARCH = {
@@ -310,6 +378,17 @@ def test_the_phase_of_a_message_passes_to_the_client_and_back(streamed: bool) ->
     call = read_continuation({"model": "m", "input": "go on"}, earlier)
     body = json.loads(RESPONSES.write_request(call, Recipient("up", US)).body)
     assert [item.get("phase") for item in body["input"]] == [None, *PHASES, None]
+
+
+def test_texts_of_one_phase_and_refusals_share_a_message() -> None:
+    blocks = [
+        TextDelta(0, "a", phase="commentary"), BlockEnd(0), *refusal_events(1, "no"),
+        TextDelta(2, "b", phase="commentary"), BlockEnd(2), TextDelta(3, "c", phase="final_answer"), BlockEnd(3),
+    ]  # fmt: skip
+    events = [AnswerStart(), *blocks, AnswerEnd("stop")]
+    whole = json.loads(RESPONSES.write_answer(fold(events), Reply(read(), US, created=1)))["output"]
+    for output in (write_events(events)[-1]["response"]["output"], whole):
+        assert [(item["phase"], len(item["content"])) for item in output] == [("commentary", 3), ("final_answer", 1)]
 
 
 @each_row(

@@ -13,8 +13,13 @@ from providers.neutral.codec import Recipient
 from providers.neutral.request import (
     AudioPart,
     FilePart,
+    Format,
     ImagePart,
     MediaSource,
+    Message,
+    NativeTool,
+    Parameter,
+    Reasoning,
     ReasoningPart,
     TextPart,
     Tool,
@@ -26,6 +31,14 @@ from streams.errors import GatewayError
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.responses_requests import OTHER, read, rejection_of, send, turns
+
+
+def test_a_string_is_a_user_turn_and_instructions_lead() -> None:
+    assert read(instructions="A").messages == (
+        Message("system", (TextPart("A", "instructions"),), "instructions"),
+        Message("user", (TextPart("hi", "input"),), "input"),
+    )
+    assert read(instructions="").messages[0].role == "user"
 
 
 def test_input_is_required_unless_another_member_replaces_it() -> None:
@@ -65,6 +78,25 @@ def test_sealed_reasoning_is_opened_and_a_broken_seal_is_dropped() -> None:
     call = read(input=[good, {**good, "encrypted_content": "tg1.!!"}])
     assert call.messages[0].parts == (ReasoningPart("", seal=Seal(OTHER, "messages", item), at="input[0]"),)
     assert call.dropped == ("input[]",)
+
+
+def test_tools_of_a_namespace_become_flat_and_hosted_ones_stay_native() -> None:
+    search = {"type": "web_search", "external_web_access": True}
+    call = read(
+        tools=[
+            {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": False, "defer_loading": True},
+            {"type": "custom", "name": "patch", "description": "d", "format": {"type": "text"}},
+            {"type": "namespace", "name": "ns", "description": "about", "tools": [{"type": "function", "name": "g"}]},
+            search,
+        ]
+    )
+    assert call.tools == (
+        Tool("f", None, {"type": "object"}, "function", False, None, "tools[0]", {"defer_loading": True}),
+        Tool("patch", "d", None, "custom", None, {"type": "text"}, "tools[1]"),
+        Tool("ns__g", "about", at="tools[2].tools[0]"),
+        NativeTool("responses", "web_search", search, "tools[3]"),
+    )
+    assert call.dropped == ()
 
 
 def test_additional_tools_and_configuration_updates_count() -> None:
@@ -139,6 +171,41 @@ def test_every_tool_choice_is_read() -> None:
             assert (call.tool_choice, call.dropped) == (choice, dropped)
 
 
+def test_settings_are_read() -> None:
+    call = read(
+        stream=True, parallel_tool_calls=False, max_output_tokens=50, store=False, client_metadata={"a": "b"},
+        include=["reasoning.encrypted_content"], stream_options={"include_obfuscation": False}, temperature=None,
+        reasoning={"effort": "low", "summary": "auto", "context": "all_turns"},
+        text={"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": True},
+              "verbosity": "low"},
+    )  # fmt: skip
+    assert call.stream is True
+    assert call.parallel_tools == Parameter(False, "parallel_tool_calls")
+    assert call.reasoning == Reasoning("enabled", "low", None, Parameter("auto", "reasoning.summary"), "reasoning")
+    assert call.format == Format("json_schema", "n", {"type": "object"}, True, None, "text.format")
+    assert {name: control.value for name, control in call.parameters.items()} == {
+        "max_tokens": 50, "store": False, "verbosity": "low",
+    }  # fmt: skip
+    assert call.dropped == ("reasoning.context", "client_metadata")
+
+
+def test_reasoning_settings_state_no_more_than_the_clients() -> None:
+    for reasoning, want in [
+        ({"effort": "none"}, Reasoning("disabled", "none", at="reasoning")),
+        ({"summary": "auto"}, Reasoning("adaptive", None, None, Parameter("auto", "reasoning.summary"), "reasoning")),
+        ({"effort": None, "summary": None}, None),
+        ({}, None),
+    ]:
+        with case((reasoning, want)):
+            assert read(reasoning=reasoning).reasoning == want
+
+
+@each_row("text", [None, {}, {"format": None}, {"format": {"type": "text"}}])
+def test_text_without_a_format_is_text(text) -> None:
+    """BerriAI/litellm#28899."""
+    assert read(text=text).format is None
+
+
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "x"}
 
@@ -157,6 +224,10 @@ def test_an_output_that_answers_no_call_is_refused() -> None:
             assert (error.info.param, error.info.status) == (f"input[{place}].call_id", 400)
             assert said in error.info.message
             assert "previous_response_id" in error.info.message
+
+
+def test_a_call_may_be_in_a_compaction() -> None:
+    assert turns({"type": "compaction", "encrypted_content": "gAAA"}, OUTPUT)[-1].parts[0].call_id == "c1"
 
 
 def test_earlier_calls_count_and_stored_items_are_not_judged() -> None:
@@ -234,3 +305,11 @@ def test_the_ids_of_a_search_are_as_short_as_those_of_other_calls() -> None:
     sent = send(read(input=[search, found]))[0]["input"]
     assert sent[0]["call_id"] == sent[1]["call_id"] != search["call_id"]
     assert len(sent[0]["call_id"]) <= 64
+
+
+def test_penalties_are_read() -> None:
+    """Members of Open Responses that OpenAI's own API has not."""
+    call = read(presence_penalty=0.5, frequency_penalty=-1)
+    assert {name: control.value for name, control in call.parameters.items()} == {
+        "presence_penalty": 0.5, "frequency_penalty": -1,
+    }  # fmt: skip

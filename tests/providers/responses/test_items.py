@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from providers.chat import CHAT
+from providers.neutral.quirks import Quirks
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -22,6 +24,18 @@ from providers.responses.tools import own_id
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
 from tests.support.responses_requests import ITEM, OTHER, US, assistant, foreign, items, read, send, user
+
+
+def test_leading_system_text_is_instructions_and_the_rest_stays_in_place() -> None:
+    """MetaFARS/codex-relay#65, theopenco/llmgateway#1807."""
+    lead = Message("system", (TextPart("A", "system[0]", {"cache_control": {}}), TextPart("B")), "system")
+    late = Message("system", (TextPart("C"),))
+    body, outgoing = send(foreign(lead, user(TextPart("x")), late))
+    assert body["instructions"] == "A\n\nB"
+    assert [item["role"] for item in body["input"]] == ["user", "system"]
+    assert outgoing.dropped == ("system[].cache_control",)
+    developer = Message("developer", (TextPart("D"),))
+    assert items(developer, user(TextPart("x")))[0]["role"] == "developer"
 
 
 @each_row("kind", ["function", "custom"])
@@ -74,6 +88,32 @@ def test_content_that_cannot_be_sent_is_refused_with_its_place(message: Message)
     assert (caught.value.info.status, caught.value.info.param) == (400, "messages[0].content[0]")
 
 
+def test_calls_and_results_pair_by_call_id_and_empty_turns_vanish() -> None:
+    """An error says so in words (agentgateway/agentgateway#909); empty texts go (anthropics/claude-code#62396)."""
+    written = items(
+        user(TextPart("go")),
+        assistant(
+            TextPart(""), ToolCallPart("c1", "f", ""), TextPart("and"), ToolCallPart("c2", "sql", "SELECT", "custom")
+        ),
+        user(
+            ToolResultPart("c1", (TextPart("a"), TextPart("b")), is_error=True),
+            ToolResultPart("c2", ()),
+            TextPart("next"),
+        ),
+        assistant(TextPart("")),
+    )
+    assert written == [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "go"}]},
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+        {"type": "message", "role": "assistant",
+         "content": [{"type": "output_text", "text": "and", "annotations": []}]},
+        {"type": "custom_tool_call", "call_id": "c2", "name": "sql", "input": "SELECT"},
+        {"type": "function_call_output", "call_id": "c1", "output": "Error: a\nb"},
+        {"type": "custom_tool_call_output", "call_id": "c2", "output": ""},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "next"}]},
+    ]  # fmt: skip
+
+
 def test_reasoning_returns_whole_to_its_issuer_only() -> None:
     """maximhq/bifrost#5892, openai/codex#8145, openclaw/openclaw#92201."""
     ours = ReasoningPart("", Seal(US, "responses", [ITEM, {**ITEM, "id": "rs_2"}]), at="messages[1].content[0]")
@@ -98,6 +138,37 @@ def test_reasoning_is_never_left_last_or_alone() -> None:
 
 
 # Cache marks
+
+MARKED = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+BREAKPOINT = {"mode": "explicit", "ttl": "12h"}
+BREAKS = Quirks(cache_breakpoints=True)
+
+
+def test_cache_marks_are_breakpoints_where_the_model_has_them() -> None:
+    """garrytan/gbrain#2442; five minutes are the default lifetime here."""
+    short = {"cache_control": {"type": "ephemeral", "ttl": "5m"}}
+    call = foreign(
+        Message("system", (TextPart("A", "system[0]"), TextPart("B", "system[1]", MARKED)), "system"),
+        user(ToolResultPart("c", (TextPart("done"), TextPart("so")), marks=short), TextPart("x", "at", short)),
+    )
+    body, outgoing = send(call, quirks=BREAKS)
+    assert outgoing.dropped == ()
+    assert "instructions" not in body
+    system, result, message = body["input"]
+    assert (system["role"], system["content"][1]) == (
+        "system", {"type": "input_text", "text": "B", "prompt_cache_breakpoint": BREAKPOINT},
+    )  # fmt: skip
+    assert [part.get("prompt_cache_breakpoint") for part in result["output"]] == [None, {"mode": "explicit"}]
+    assert message["content"][0]["prompt_cache_breakpoint"] == {"mode": "explicit"}
+
+
+def test_a_clients_own_breakpoint_stays_where_it_is() -> None:
+    own = {"type": "input_text", "text": "x", "prompt_cache_breakpoint": {"mode": "explicit"}}
+    body, _ = send(read(input=[{"role": "user", "content": [own]}]))
+    assert body["input"][0]["content"] == [own]
+    chat = {"type": "text", "text": "x", "prompt_cache_breakpoint": {"mode": "explicit"}}
+    call = CHAT.read_request({"model": "m", "messages": [{"role": "user", "content": [chat]}]})
+    assert send(call)[0]["input"][0]["content"] == [own]
 
 
 # Ids and phases

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.responses import ResponseItemList
 
+from providers.chat import CHAT
 from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient
-from providers.neutral.request import ReasoningPart, ToolCallPart, ToolResultPart
+from providers.neutral.request import ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 from providers.neutral.seal import seal
 from providers.responses import RESPONSES, compaction_item, read_continuation
 from providers.responses.kept_items import (
@@ -23,6 +24,7 @@ from providers.responses.kept_items import (
     references,
     resolve_references,
 )
+from providers.responses.tools import is_own_id
 from streams.errors import GatewayError
 from tests.support.cases import case
 from tests.support.each_row import each_row
@@ -46,6 +48,18 @@ def kept(status: str = "completed", input: list[Item] | None = None, output: lis
 
 
 # Stored input
+
+
+def test_a_string_and_easy_messages_become_items() -> None:
+    (item,) = prepare_input("hi")
+    assert is_own_id(item.pop("id"))
+    assert item == {
+        "type": "message", "role": "user", "status": "completed", "content": [{"type": "input_text", "text": "hi"}],
+    }  # fmt: skip
+    said, given = prepare_input([{"role": "assistant", "content": "ok", "phase": "commentary"}, SAID])
+    assert said["content"][0]["type"] == "output_text"
+    assert (said["phase"], given) == ("commentary", SAID)
+    assert prepare_input(None) == []
 
 
 def test_references_keep_their_ids_and_triggers_are_not_kept() -> None:
@@ -175,6 +189,22 @@ def test_paths_of_the_client_stay_its_own() -> None:
     with pytest.raises(GatewayError) as caught:
         read_continuation(body, [{"type": "function_call"}])
     assert caught.value.info.param == "previous.input[0].name"
+
+
+def test_model_items_before_and_after_a_continuation_are_one_turn() -> None:
+    call = read_continuation({"model": "m", "input": [{"role": "assistant", "content": "more"}, USER]}, [USER, SAID])
+    assert [message.role for message in call.messages] == ["user", "assistant", "user"]
+    assert [part.text for part in call.messages[1].parts if isinstance(part, TextPart)] == ["ok", "more"]
+
+
+def test_resolved_references_are_removed_from_a_continuation() -> None:
+    """The provider would refuse what the gateway has done already; instructions are those of the request."""
+    body = {"model": "m", "input": "x", "conversation": "conv_1", "previous_response_id": "resp_1", "store": True}
+    call = read_continuation(body, [USER])
+    assert set(call.parameters) == {"store"}
+    assert call.source["input"] == [USER, {"role": "user", "content": "x"}]
+    assert json.loads(CHAT.write_request(call, Recipient("up", US)).body)["messages"][-1]["content"] == "x"
+    assert len(read_continuation({"model": "m", "previous_response_id": "resp_1"}, [USER]).messages) == 1
 
 
 def test_reasoning_returns_to_its_issuer_only() -> None:

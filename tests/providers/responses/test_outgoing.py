@@ -3,11 +3,13 @@
 from providers.chat import CHAT
 from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
-from providers.neutral.request import Format, NativeTool, Parameter, TextPart, Tool, ToolChoice
+from providers.neutral.request import Format, NativeTool, Parameter, Reasoning, TextPart, Tool, ToolChoice
 from providers.responses import RESPONSES
 from tests.support.cases import case
-from tests.support.responses_requests import US, foreign, read, send, user
+from tests.support.responses_requests import ITEM, US, foreign, read, send, user
 
+LOGPROBS = "message.output_text.logprobs"
+ENCRYPTED = "reasoning.encrypted_content"
 CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 
 
@@ -35,16 +37,105 @@ def test_tools_are_flat_with_strict_and_parameters() -> None:
     assert outgoing.dropped == ("tools[].cache_control", "tools[]", "tools[]: bash")
 
 
+def test_settings_of_other_apis_are_carried_or_reported() -> None:
+    """chatboxai/chatbox#2627; a limit below 16 is raised to it (anomalyco/opencode#37964)."""
+    controls = {
+        "max_tokens": Parameter(5, "max_tokens"),
+        "stop": Parameter(["x"], "stop"),
+        "top_k": Parameter(3, "top_k"),
+        "store": Parameter(True, "store"),
+        "logprobs": Parameter(True, "logprobs"),
+        "top_logprobs": Parameter(2, "top_logprobs"),
+        "service_tier": Parameter("flex", "service_tier"),
+        "verbosity": Parameter("low", "verbosity"),
+        "temperature": Parameter(0.5, "temperature"),
+        "n": Parameter(1, "n"),
+    }
+    form = Format("json_schema", schema={"type": "object"})
+    body, outgoing = send(foreign(user(TextPart("x")), parameters=controls, format=form, stream=True))
+    assert (body["max_output_tokens"], body["temperature"], body["stream"], body["store"]) == (16, 0.5, True, True)
+    schema = {"type": "json_schema", "name": "output", "schema": {"type": "object"}}
+    assert body["text"] == {"format": schema, "verbosity": "low"}
+    assert set(outgoing.dropped) == {"stop", "top_k"}
+    assert (body["service_tier"], body["top_logprobs"], body["include"]) == ("flex", 2, [LOGPROBS])
+
+
 def test_a_format_without_a_schema_gets_one():
     """Chat's schema is optional, this API's is not (types of the openai package)."""
     body, _ = send(foreign(user(TextPart("x")), format=Format("json_schema", "n")))
     assert body["text"]["format"] == {"type": "json_schema", "name": "n", "schema": {}}
 
 
+def test_a_request_of_this_api_survives_reading_and_writing() -> None:
+    body = {
+        "model": "m",
+        "instructions": "A",
+        "input": [
+            {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "S"}]},
+            {"type": "message", "role": "user", "content": [{"type": "input_image", "detail": "auto", "file_id": "f"}]},
+            ITEM,
+            {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+            {"type": "message", "role": "assistant", "phase": "commentary",
+             "content": [{"type": "output_text", "text": "ok", "annotations": []}]},
+            {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a": 1.0}'},
+            {"type": "function_call_output", "call_id": "c1", "output": "3"},
+            {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA"},
+        ],
+        "tools": [
+            {"type": "function", "name": "f", "parameters": {}, "strict": True, "defer_loading": True},
+            {"type": "web_search"},
+        ],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "max_output_tokens": 99,
+        "store": True,
+        "include": ["reasoning.encrypted_content"],
+        "truncation": "auto",
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "text": {"format": {"type": "json_object"}, "verbosity": "low"},
+        "stream": True,
+    }  # fmt: skip
+    sent, outgoing = send(RESPONSES.read_request(body))
+    assert sent == {**body, "model": "up"}
+    assert outgoing.dropped == ()
+
+
+def test_a_continued_response_needs_no_input() -> None:
+    body, _ = send(RESPONSES.read_request({"model": "m", "previous_response_id": "resp_1"}))
+    assert body == {"model": "up", "previous_response_id": "resp_1", "stream": False}
+
+
 # Reasoning and sampling, by what is known of the model
 
 
+THINKER = Quirks(efforts=("minimal", "low", "medium", "high"), sampling="never")
+LATER = Quirks(efforts=("none", "low", "medium", "high", "xhigh"), sampling="only_effort_none")
+
+
+def test_encrypted_reasoning_is_requested_if_the_model_may_think() -> None:
+    """Without it the next turn has no reasoning to give back; models that never think refuse to be asked."""
+    for reasoning, quirks, asked in [
+        (None, Quirks(), False),
+        (None, THINKER, True),
+        (Reasoning("enabled", "low"), Quirks(), True),
+        (Reasoning("disabled", "none"), LATER, False),
+    ]:
+        with case((reasoning, quirks, asked)):
+            body, _ = send(foreign(user(TextPart("x")), reasoning=reasoning), quirks=quirks)
+            assert (ENCRYPTED in body.get("include", ())) == asked
+
+
 # Log probabilities, caches, the form of the answer
+
+
+def test_included_items_are_requested_from_the_provider() -> None:
+    asked = ["web_search_call.action.sources", ENCRYPTED, LOGPROBS]
+    call = read(include=asked)
+    assert call.parameters["include"].value == asked[:1]
+    assert call.parameters["logprobs"].value is True
+    assert sorted(send(call)[0]["include"]) == sorted(asked)
+    assert read(include=[ENCRYPTED]).parameters == {}
+    assert send(read(top_logprobs=2))[0]["include"] == [LOGPROBS]
 
 
 def test_a_limit_of_nothing_warms_the_cache_where_the_model_can() -> None:
@@ -97,6 +188,15 @@ def test_penalties_go_only_to_providers_of_the_clients_api() -> None:
     body, outgoing = send(call)
     assert not body.keys() & penalties.keys()
     assert outgoing.dropped == ("presence_penalty",)
+
+
+def test_strict_stays_as_other_clients_say_it() -> None:
+    form = Format("json_schema", schema={"type": "object"}, strict=True)
+    tools = (Tool("f", strict=True), Tool("g"))
+    body, _ = send(foreign(user(TextPart("x")), api="chat", format=form, tools=tools))
+    assert body["text"]["format"]["strict"] is True
+    assert [tool["strict"] for tool in body["tools"]] == [True, False]
+    assert "strict" not in send(read(tools=[{"type": "function", "name": "f"}]))[0]["tools"][0]
 
 
 # Hosted tools

@@ -1,6 +1,8 @@
 """The reader of Responses streams and answers."""
 
-from typing import get_args
+import itertools
+import json
+from typing import Any, get_args
 
 from openai.types.responses import ResponseStreamEvent
 
@@ -8,18 +10,25 @@ from providers.responses import RESPONSES
 from streams import sse
 from streams.events import (
     AnswerEnd,
+    AnswerStart,
+    Citation,
     ErrorInfo,
+    NativeItem,
+    Reason,
     ReasoningState,
     TextDelta,
+    ToolCallStart,
     Usage,
 )
-from streams.fold import ReasoningBlock, RefusalBlock, TextBlock, fold
+from streams.fold import NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
+from tests.support.block_events import text_events
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.provider_streams import check_order
 from tests.support.responses_streams import (
     created_event,
     ended_event,
+    function,
     item_added,
     item_done,
     message,
@@ -38,6 +47,13 @@ TEXT_STREAM = stream(
     item_done(0, **message("Grüße,\u2028 Welt 🌍")),
     ended_event("completed", message("Grüße,\u2028 Welt 🌍"), usage={"input_tokens": 9, "output_tokens": 3}),
 )
+
+
+def test_text_that_arrives_four_times_is_read_once() -> None:
+    assert read(TEXT_STREAM) == [
+        AnswerStart("resp_1", "gpt-5", 17), *text_events(0, "Grüße,\u2028 ", "Welt 🌍"), Usage(input=9, output=3),
+        AnswerEnd("stop", "completed"),
+    ]  # fmt: skip
 
 
 def all_event_types() -> list[str]:
@@ -60,6 +76,76 @@ def test_no_event_without_members_breaks_a_stream(type) -> None:
     assert events[-1] == AnswerEnd("stop", "completed")
 
 
+@each_row("named", [True, False])
+def test_text_without_deltas_is_read_from_the_whole_part(named: bool) -> None:
+    text_done = {"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": "hi"}
+    part_done = {
+        "type": "response.content_part.done", "output_index": 0, "content_index": 0,
+        "part": {"type": "output_text", "text": "hi"},
+    }  # fmt: skip
+    for told in ([text_done], [part_done], [item_done(0, **message("hi"))], [], [text_done, part_done]):
+        events = read(stream(created_event(), *told, ended_event("completed", message("hi")), named=named))
+        check_order(events)
+        assert fold(events).blocks == (TextBlock("hi"),)
+
+
+def without(event: dict[str, Any], *names: str, **more: Any) -> dict[str, Any]:
+    return {name: value for name, value in event.items() if name not in names} | more
+
+
+@each_row(
+    "placed, announced", itertools.product([(), ("added",), ("done",), ("added", "done"), ("delta",)], [True, False])
+)
+def test_text_is_reported_once_whether_events_say_the_place_or_the_id(placed, announced) -> None:
+    """Servers leave ``output_index`` out, not all of them in all events."""
+    kinds = {
+        "added": item_added(0, type="message", id="msg_1", content=[]),
+        "delta": text_delta(0, "ab") | {"item_id": "msg_1"},
+        "done": item_done(0, **message("ab")),
+    }
+    events = {kind: event if kind in placed else without(event, "output_index") for kind, event in kinds.items()}
+    told = [events["added"]] * announced + [events["delta"], events["done"]]
+    for after in (told, told[:-1]):
+        found = read(stream(created_event(), *after, ended_event("completed", message("ab"))))
+        check_order(found)
+        assert fold(found).blocks == (TextBlock("ab"),)
+
+
+def test_items_that_share_an_id_are_distinguished_by_position() -> None:
+    """huggingface/smolagents#1958."""
+    told = [
+        event for i in range(2) for event in (item_added(i, type="message", id="x", content=[]), text_delta(i, str(i)))
+    ]
+    output = [message(str(i), "x") for i in range(2)]
+    found = read(
+        stream(created_event(), *told, *(item_done(i, **item) for i, item in enumerate(output)), ended_event())
+    )
+    assert [block.text for block in fold(found).blocks if isinstance(block, TextBlock)] == ["0", "1"]
+
+
+def test_parts_that_only_the_whole_item_has_are_returned_too() -> None:
+    parts = [{"type": "output_text", "text": text, "annotations": []} for text in "abc"]
+    item = {**message(""), "content": parts}
+    for streamed in ([text_delta(0, "a")], [text_delta(0, "b", 1)], [text_delta(0, "a"), text_delta(0, "b", 1)]):
+        found = read(stream(created_event(), *streamed, item_done(0, **item), ended_event("completed", item)))
+        check_order(found)
+        assert sorted(block.text for block in fold(found).blocks if isinstance(block, TextBlock)) == ["a", "b", "c"]
+    found = read(stream(created_event(), text_delta(0, "a", None), item_done(0, **item), ended_event()))  # type: ignore[arg-type]
+    assert fold(found).blocks == (TextBlock("a"),)
+    # Servers that count their parts otherwise in deltas have told them all the same.
+    for part in (1, None):
+        found = read(stream(created_event(), text_delta(0, "a", part), item_done(0, **message("a")), ended_event()))  # type: ignore[arg-type]
+        assert fold(found).blocks == (TextBlock("a"),)
+
+
+def test_a_part_of_type_text_is_text() -> None:
+    """OpenAI's specification has such parts of a message (``TextContent``)."""
+    item = {**message(""), "content": [{"type": "text", "text": "a"}]}
+    body = json.dumps({"object": "response", "status": "completed", "output": [item]}).encode()
+    for found in (read(stream(created_event(), item_done(0, **item), ended_event())), RESPONSES.read_answer(body)):
+        assert fold(found).blocks == (TextBlock("a"),)
+
+
 @each_row("kind", ["output_text", "refusal"])
 def test_text_that_only_the_final_event_has_is_returned(kind: str) -> None:
     member = "text" if kind == "output_text" else kind
@@ -74,6 +160,59 @@ def test_text_that_only_the_final_event_has_is_returned(kind: str) -> None:
         (block,) = fold(found).blocks
         assert isinstance(block, TextBlock | RefusalBlock)
         assert block.text == want
+
+
+def test_arguments_come_as_deltas_or_whole_and_calls_may_interleave() -> None:
+    delta = {"type": "response.function_call_arguments.delta"}
+    events = read(
+        stream(
+            created_event(),
+            item_added(0, **function("")),
+            item_added(1, **function("", "fc_2", "call_2", "g")),
+            {**delta, "output_index": 0, "delta": '{"a"'},
+            {**delta, "item_id": "fc_x", "output_index": 0, "delta": ":1}"},
+            {"type": "response.function_call_arguments.done", "output_index": 1, "arguments": '{"b":2}'},
+            item_done(1, **function('{"b":2}', "fc_2", "call_2", "g")),
+            item_done(0, **function('{"a":1}')),
+            ended_event("completed", function('{"a":1}'), function('{"b":2}', "fc_2", "call_2", "g")),
+        )
+    )
+    check_order(events)
+    answer = fold(events)
+    assert answer.blocks == (ToolCallBlock("call_1", "f", '{"a":1}'), ToolCallBlock("call_2", "g", '{"b":2}'))
+    assert answer.end.reason == "tool_calls"
+
+
+def test_calls_without_an_id_or_with_a_repeated_one_get_one_of_their_own() -> None:
+    """huggingface/smolagents#1958."""
+    item = {"type": "function_call", "name": "f", "arguments": "{}"}
+    events = read(
+        stream(
+            created_event(),
+            item_done(0, **item),
+            item_done(1, **item, call_id="c"),
+            item_done(2, **item, call_id="c"),
+            ended_event(),
+        )
+    )
+    ids = [event.id for event in events if isinstance(event, ToolCallStart)]
+    assert len(set(ids)) == 3
+    assert all(ids)
+
+
+def test_a_call_in_a_namespace_has_the_flat_name() -> None:
+    answer = fold(read(stream(created_event(), item_done(0, **function("{}"), namespace="ns"), ended_event())))
+    assert answer.blocks == (ToolCallBlock("call_1", "ns__f", "{}"),)
+
+
+def test_custom_calls_are_the_clients_unless_the_provider_runs_them_itself() -> None:
+    call = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "c", "name": "sql", "input": "SELECT 1"}
+    ours = [{"type": "custom", "name": "sql"}]
+    answer = fold(read(stream(created_event(tools=ours), item_done(0, **call), ended_event())))
+    assert answer.blocks == (ToolCallBlock("c", "sql", "SELECT 1", "custom"),)
+    hosted = fold(read(stream(created_event(tools=[{"type": "x_search"}]), item_done(0, **call), ended_event())))
+    assert hosted.blocks == (NativeBlock("responses", "custom_tool_call", call),)
+    assert hosted.end.reason == "stop"
 
 
 def test_summaries_are_one_block_and_the_item_goes_back_whole() -> None:
@@ -101,6 +240,92 @@ def test_summaries_are_one_block_and_the_item_goes_back_whole() -> None:
     assert fold(read(stream(created_event(), ended_event("completed", item, message("hi"))))).blocks == blocks
 
 
+def test_a_text_with_the_index_of_a_reasoning_item_is_a_block_of_its_own() -> None:
+    """The state of the reasoning was a part of the text, and its block had no form in other APIs."""
+    item = {"type": "reasoning", "id": "rs_1", "encrypted_content": "gAAA", "summary": []}
+    note = {"type": "response.output_text.annotation.added", "output_index": 1, "annotation": {"type": "x"}}
+    events = read(
+        stream(
+            created_event(),
+            item_added(0, type="reasoning", id="rs_1", summary=[]),
+            text_delta(0, "hi"),
+            item_done(0, **item),
+            item_added(1, type="reasoning", id="rs_2", summary=[]),
+            {"type": "response.reasoning_summary_text.delta", "output_index": 1, "summary_index": 0, "delta": "hm"},
+            note,
+            ended_event(),
+        )
+    )
+    check_order(events)
+    assert fold(events).blocks == (
+        TextBlock("hi"),
+        ReasoningBlock("", ReasoningState(1, "responses", item)),
+        ReasoningBlock("hm"),
+    )
+
+
+def test_reasoning_is_kept_if_the_provider_has_a_use_for_it() -> None:
+    for item, store, kept in [
+        ({"encrypted_content": "gAAA"}, False, True),
+        ({"content": [{"type": "reasoning_text", "text": "hm"}]}, False, True),
+        ({}, True, True),
+        ({}, False, False),
+    ]:
+        with case((item, store, kept)):
+            reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], **item}
+            events = read(stream(created_event(store=store), item_done(0, **reasoning), ended_event()))
+            assert any(isinstance(event, ReasoningState) for event in events) == kept
+
+
+def test_annotations_and_refusals_keep_their_place() -> None:
+    note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 2}
+    part = {"type": "output_text", "text": "hi", "annotations": [note]}
+    whole = {**message("hi"), "content": [part, {"type": "refusal", "refusal": "no"}]}
+    annotation = {"type": "response.output_text.annotation.added", "output_index": 0, "annotation": note}
+    part_done = {"type": "response.content_part.done", "output_index": 0, "content_index": 0, "part": part}
+    for told in ([annotation], [part_done], [annotation, part_done]):
+        events = read(
+            stream(
+                created_event(),
+                text_delta(0, "hi"),
+                *told,
+                text_delta(0, "no", 1, "refusal"),
+                item_done(0, **whole),
+                ended_event(),
+            )
+        )
+        check_order(events)
+        assert fold(events).blocks == (TextBlock("hi", (Citation(0, "responses", note),)), RefusalBlock("no"))
+    assert fold(read(stream(created_event(), ended_event("completed", whole)))).blocks == fold(events).blocks
+
+
+def test_hosted_items_come_whole_and_their_progress_is_ignored() -> None:
+    """Events outside the SDK's types (``keepalive`` and others) are in real streams."""
+    item = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search"}}
+    events = read(
+        stream(
+            created_event(),
+            item_added(0, type="web_search_call", id="ws_1"),
+            {"type": "response.web_search_call.searching", "output_index": 0, "item_id": "ws_1"},
+            {"type": "keepalive"},
+            item_done(0, **item),
+            ended_event("completed", item),
+        )
+    )
+    assert events[1] == NativeItem(0, "responses", "web_search_call", item)
+    assert len(events) == 3
+
+
+@each_row(
+    ("details", "reason"),
+    [({"reason": "max_output_tokens"}, "length"), ({"reason": "content_filter"}, "refusal"), (None, "length")],
+)
+def test_an_incomplete_answer_says_why(details: Any, reason: Reason) -> None:
+    end = read(stream(created_event(), text_delta(0, "hi"), ended_event("incomplete", incomplete_details=details)))[-1]
+    assert isinstance(end, AnswerEnd)
+    assert end.reason == reason
+
+
 def test_an_incomplete_answer_whose_reason_is_a_failure_has_failed() -> None:
     details = {"reason": "network_error"}
     end = read(stream(created_event(), text_delta(0, "hi"), ended_event("incomplete", incomplete_details=details)))[-1]
@@ -108,7 +333,30 @@ def test_an_incomplete_answer_whose_reason_is_a_failure_has_failed() -> None:
     assert end.reason == "server_error"
 
 
+FLAT = {"type": "error", "code": "rate_limit_exceeded", "message": "slow down", "param": None}
+
+
+NESTED = {"type": "error", "error": {"type": "x", "code": "rate_limit_exceeded", "message": "slow down"}}
+
+
 FAILED = ended_event("failed", error={"code": "rate_limit_exceeded", "message": "slow down"})
+
+
+@each_row("told", [[FLAT], [NESTED], [FAILED], [NESTED, FAILED], [FLAT, FAILED, ended_event()]])
+def test_an_error_is_reported_once(told) -> None:
+    """OpenAI sends the nested form, its types have the flat one, and ``response.failed`` may follow either."""
+    events = read(stream(created_event(), *told))
+    assert [event for event in events if isinstance(event, ErrorInfo | AnswerEnd)] == [events[-1]]
+    failed = events[-1]
+    assert isinstance(failed, ErrorInfo)
+    assert (failed.kind, failed.message, failed.status) == ("rate_limited", "slow down", 429)
+
+
+@each_row("data", [b'{"error":{"message":"boom"}}\n\n', b'error: {"error":{"message":"boom"}}\n\n'])
+def test_an_error_that_is_no_event_ends_the_stream(data: bytes) -> None:
+    failed = read(stream(created_event(), text_delta(0, "hi")) + data)[-1]
+    assert isinstance(failed, ErrorInfo)
+    assert failed.message == "boom"
 
 
 def test_an_early_end_is_a_failure_and_done_marks_are_no_end() -> None:
@@ -166,3 +414,28 @@ def test_whole_answers_fail_by_their_status() -> None:
 
 
 # Log probabilities
+
+TOKENS = [{"token": "hi", "logprob": -0.5, "bytes": [104, 105], "top_logprobs": []}]
+
+
+def test_log_probabilities_are_read_from_every_text_event() -> None:
+    part = {"type": "output_text", "text": "hi", "annotations": [], "logprobs": TOKENS}
+    item = {**message("hi"), "content": [part]}
+    whole = {"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": "hi"}
+    part_done = {"type": "response.content_part.done", "output_index": 0, "content_index": 0, "part": part}
+    for told in (
+        [{**text_delta(0, "hi"), "logprobs": TOKENS}, {**whole, "logprobs": TOKENS}, item_done(0, **item)],
+        [{**whole, "logprobs": TOKENS}],
+        [part_done],
+        [item_done(0, **item)],
+        [],
+    ):
+        events = read(stream(created_event(), *told, ended_event("completed", item)))
+        check_order(events)
+        assert fold(events).blocks == (TextBlock("hi", (), tuple(TOKENS)),)
+
+
+@each_row("logprobs", [None, [], "x", {"a": 1}, [1]])
+def test_invalid_log_probabilities_are_ignored(logprobs) -> None:
+    events = read(stream(created_event(), {**text_delta(0, "hi"), "logprobs": logprobs}, ended_event()))
+    assert events[1] == TextDelta(0, "hi")

@@ -3,13 +3,14 @@
 import contextlib
 import json
 import os
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from providers.grammar import judge
-from providers.responses import RESPONSES
+from providers.responses import RESPONSES, whole_answer
 from providers.responses.kept_items import prepare_input
 from providers.responses.replay import after_number, replay
 from streams.event_log import EventLog
@@ -20,11 +21,13 @@ from streams.events import (
     Event,
     TextDelta,
 )
+from streams.fold import fold
 from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.responses_strategies import TOOLS, legal_events, with_whole_items
 from tests.support.responses_streams import (
     ANSWERS,
+    HELLO,
     accumulate,
     as_plain_json,
     needs_corpus,
@@ -33,6 +36,13 @@ from tests.support.responses_streams import (
     sdk_response,
     values,
 )
+
+Item = dict[str, Any]
+SAID: Item = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
+              "content": [{"type": "output_text", "text": "ok", "annotations": []}]}  # fmt: skip
+WEB: Item = {"type": "web_search_call", "id": "ws_1", "status": "completed",
+             "action": {"type": "search", "query": "q"}}  # fmt: skip
+
 
 # Told once more
 
@@ -79,6 +89,16 @@ def test_an_unfinished_response_cannot_be_replayed(status: str) -> None:
         replay({**as_plain_json(writer.interrupted_response("cancelled")), "status": status})
 
 
+def test_items_of_other_servers_are_replayed_too() -> None:
+    thought = {"type": "reasoning", "id": "rs_1", "encrypted_content": "g",
+               "summary": [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}]}  # fmt: skip
+    response = as_plain_json(whole_answer(fold([*HELLO, AnswerEnd("stop")]), reply())) | {
+        "output": [thought, WEB, SAID]
+    }
+    verdict = judge("responses", replay(response))
+    assert verdict.broken is None, verdict.broken
+
+
 @needs_corpus
 def test_recorded_answers_are_reported_in_grammar_and_their_input_is_stored() -> None:
     found = 0
@@ -123,6 +143,16 @@ def events_after(log: bytes, number: int = -1) -> bytes:
 @example(1)
 def test_a_log_is_the_same_for_any_batches_of_events(step: int) -> None:
     assert events_after(log_events(PLAIN, step)) == PLAIN
+
+
+def test_a_log_grows_with_every_event() -> None:
+    log, middle = EventLog(), PLAIN.index(b"\n\n", 5000) + 2
+    log.add(PLAIN[:middle])
+    assert events_after(log.close()) == PLAIN[:middle]
+    log.add(PLAIN[middle:])
+    assert events_after(log.close()) == PLAIN
+    assert len(log.close()) < len(PLAIN) / 5
+    assert events_after(EventLog().close()) == b""
 
 
 def test_events_without_a_number_go_with_the_one_before() -> None:

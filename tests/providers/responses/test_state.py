@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from openai.types.responses import Response
 
 from providers.grammar import judge
-from providers.responses import RESPONSES
+from providers.responses import RESPONSES, whole_answer
 from providers.responses.replay import replay
+from providers.responses.tools import is_own_id
 from streams.events import (
     AnswerEnd,
     AnswerStart,
@@ -22,6 +23,7 @@ from streams.events import (
     ToolCallDelta,
     ToolCallStart,
 )
+from streams.fold import fold
 from tests.support.block_events import text_events, thought_events
 from tests.support.each_row import each_row
 from tests.support.examples import examples
@@ -34,6 +36,13 @@ from tests.support.responses_streams import (
 )
 
 # What the gateway knows of a response
+
+
+def test_an_unstored_response_has_store_false() -> None:
+    response = as_plain_json(whole_answer(fold([*HELLO, AnswerEnd("stop")]), reply()))
+    assert is_own_id(response["id"])
+    assert (response["store"], response["previous_response_id"]) == (False, None)
+    assert "conversation" not in response
 
 
 @each_row("last", [AnswerEnd("stop"), AnswerEnd("length"), ErrorInfo("upstream", "gone")])
@@ -95,6 +104,13 @@ def test_interrupted_reasoning_keeps_the_state_to_return() -> None:
     assert first == native
     assert second["status"] == "incomplete"
     assert second["encrypted_content"].startswith("tg1.")
+
+
+def test_a_failure_says_what_went_wrong() -> None:
+    writer = RESPONSES.writer(reply())
+    error = writer.interrupted_response("failed", ErrorInfo("rate_limited", "slow down"))["error"]
+    assert error == {"code": "rate_limit_exceeded", "message": "slow down"}
+    assert "the answer ended before it was complete" in writer.interrupted_response("failed")["error"]["message"]
 
 
 @settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,14 +11,15 @@ from streams.events import (
     AnswerEnd,
     AnswerStart,
     BlockEnd,
+    Citation,
     ErrorInfo,
     NativeItem,
     TextDelta,
 )
-from streams.fold import fold
-from tests.support.block_events import call_events, refusal_events
+from streams.fold import RefusalBlock, TextBlock, fold
+from tests.support.block_events import call_events, refusal_events, text_events
 from tests.support.cases import case
-from tests.support.responses_streams import HELLO, ISSUER, reply, write_events
+from tests.support.responses_streams import HELLO, ISSUER, encode_event, read, reply, sdk_response, write_events
 
 
 def test_the_terminal_event_states_how_the_answer_ended() -> None:
@@ -59,6 +60,22 @@ def test_a_call_followed_by_another_event_is_complete() -> None:
     assert [item["status"] for item in failed[-1]["response"]["output"]] == ["completed"]
 
 
+def test_text_blocks_that_follow_each_other_are_parts_of_one_message() -> None:
+    cited = Citation(1, "messages", {"type": "web_search_result_location", "url": "https://x.test", "title": "X"})
+    lost = Citation(1, "messages", {"type": "char_location", "cited_text": "c"})
+    events = [
+        AnswerStart(), *text_events(0, "a"), TextDelta(1, "bcd"), cited, lost, BlockEnd(1), *refusal_events(2, "no"),
+    ]  # fmt: skip
+    found = write_events([*events, AnswerEnd("stop")])
+    (item,) = found[-1]["response"]["output"]
+    note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 3}
+    assert [part.get("annotations") for part in item["content"]] == [[], [note], None]
+    assert [event["annotation"] for event in found if "annotation" in event] == [note]
+    assert list(fold(read(b"".join(map(encode_event, found)))).blocks) == [
+        TextBlock("a"), TextBlock("bcd", (Citation(1, "responses", note),)), RefusalBlock("no"),
+    ]  # fmt: skip
+
+
 def test_the_response_repeats_the_request_and_parses_as_the_sdks_type() -> None:
     """Clients read the answer from here: "missing field `format`" (Oaklight/llm-rosetta#56, BerriAI/litellm#28899)."""
     body = {
@@ -97,6 +114,30 @@ def test_a_refusal_is_no_text() -> None:
     assert found[-1]["response"]["output"][0]["content"] == [{"type": "refusal", "refusal": "I won't"}]
 
 
+def test_log_probabilities_are_in_every_event_with_the_text() -> None:
+    tokens = [
+        {"token": "Hel", "logprob": -0.5, "bytes": [72, 101, 108], "top_logprobs": []},
+        {"token": "lo", "logprob": -0.25, "bytes": None,
+         "top_logprobs": [{"token": "p", "logprob": -2.0, "bytes": None}]},
+    ]  # fmt: skip
+    whole = [tokens[0], {**tokens[1], "bytes": [], "top_logprobs": [{"token": "p", "logprob": -2.0, "bytes": []}]}]
+    events = [
+        AnswerStart(), TextDelta(0, "Hel", tokens[:1]), TextDelta(0, "lo", tokens[1:]), *text_events(0, "!"),
+        AnswerEnd("stop"),
+    ]  # fmt: skip
+    found = write_events(events)
+    deltas = [event["logprobs"] for event in found if event["type"] == "response.output_text.delta"]
+    assert deltas == [whole[:1], whole[1:], []]
+    done = next(event for event in found if event["type"] == "response.output_text.done")
+    part = next(event for event in found if event["type"] == "response.content_part.done")["part"]
+    final = found[-1]["response"]["output"][0]["content"][0]
+    assert done["logprobs"] == part["logprobs"] == final["logprobs"] == whole
+    told = json.loads(RESPONSES.write_answer(fold(events), reply()))["output"][0]["content"][0]
+    assert told["logprobs"] == whole
+    typed = sdk_response(found).output[0].content[0].logprobs
+    assert [(one.token, one.logprob) for one in typed] == [("Hel", -0.5), ("lo", -0.25)]
+
+
 def test_a_failure_has_the_providers_code_or_one_that_the_sdk_knows() -> None:
     """Never a bare close, after which Codex reconnects five times (router-for-me/CLIProxyAPI#1407,
     farion1231/cc-switch#2750)."""
@@ -116,3 +157,9 @@ def test_a_failure_has_the_providers_code_or_one_that_the_sdk_knows() -> None:
                 assert last["response"]["error"] == {"code": code, "message": "m"}
             known = get_args(ResponseError.model_fields["code"].annotation)
             assert failed.code or code in known
+
+
+def test_a_response_claims_no_state_that_is_not_stored() -> None:
+    body = {"model": "m", "input": "x", "store": True, "previous_response_id": "resp_1", "background": True}
+    response = write_events([*HELLO, AnswerEnd("stop")], Reply(RESPONSES.read_request(body), ISSUER, 1))[-1]["response"]
+    assert (response["store"], response["previous_response_id"], response["background"]) == (False, None, False)

@@ -45,6 +45,12 @@ def test_a_request_of_the_own_shape_keeps_its_bytes_but_for_the_model():
     )
 
 
+def test_no_format_is_added_for_a_client_that_names_none():
+    """BerriAI/litellm#38774: a gateway's own default was refused by the next one."""
+    for shape in ("openai", "mistral", "voyage", "jina", "nim", "vllm"):
+        assert sent({"model": "m", "input": "x"}, shape) == {"model": "m", "input": "x"}, shape
+
+
 def test_base64_is_left_out_for_a_provider_that_refuses_it():
     """stevereiner/flexible-graphrag#17, volcengine/OpenViking#2092"""
     found = called({"model": "m", "input": "x", "encoding_format": "base64"}, traits=EmbeddingTraits(base64=False))
@@ -125,6 +131,17 @@ def test_token_ids_pass_where_the_provider_has_their_tokenizer():
     assert counts == [(1,), (2,), (1,), (1,), (0,)]
 
 
+def test_each_text_is_a_request_of_its_own_for_gemini():
+    """vectorize-io/hindsight#4001, getzep/graphiti#1848: parts of one content are one vector."""
+    body = {"model": "alias", "input": ["a", "b"], "dimensions": 8, "encoding_format": "base64"}
+    assert sent(body, "gemini", model="e-2") == {
+        "requests": [
+            {"model": "models/e-2", "content": {"parts": [{"text": text}]}, "outputDimensionality": 8}
+            for text in ("a", "b")
+        ]
+    }
+
+
 def test_a_gemini_client_s_parts_are_one_input():
     """As google-genai 3.4 sends it."""
     one = {"model": "models/alias", "content": {"parts": [{"text": "a"}, {"text": "b"}], "role": "user"}}
@@ -149,6 +166,16 @@ def test_a_gemini_client_s_request_for_gemini_has_the_model_s_name_inside():
     assert called(batch, "gemini", client="gemini_batch", model="e-2").bodies == (
         batch.replace(b"models/alias", b"models/e-2"),
     )
+
+
+def test_texts_go_to_cohere_with_all_that_it_requires():
+    body = {"model": "alias", "input": "a", "dimensions": 256, "encoding_format": "base64", "user": "u"}
+    found = called(body, "cohere", model="embed-v4.0")
+    assert json.loads(found.bodies[0]) == {
+        "model": "embed-v4.0", "texts": ["a"], "input_type": "search_document", "embedding_types": ["base64"],
+        "output_dimension": 256,
+    }  # fmt: skip
+    assert dropped_paths(found.edits) == ("user",)
 
 
 def test_a_cohere_client_s_request_is_sent_to_another_provider():
@@ -225,6 +252,18 @@ def test_a_list_is_cut_by_tokens_too():
     ids = [[1] * 400] * 5
     assert called({"model": "m", "input": ids}, traits=traits).answer.counts == (2, 2, 1)
     assert called({"model": "m", "input": list(range(5000))}, traits=traits).answer.counts == (1,)
+
+
+def test_no_list_is_cut_where_that_would_change_vectors_or_is_not_wanted():
+    """cloudwego/eino-ext#225: models that read a list as one text."""
+    body = {"model": "m", "input": ["x"] * 5}
+    for traits, more in (
+        (EmbeddingTraits(), {}),
+        (EmbeddingTraits(inputs=2, splits=False), {}),
+        (EmbeddingTraits(inputs=2), {"late_chunking": True}),
+        (EmbeddingTraits(inputs=5), {}),
+    ):
+        assert len(called({**body, **more}, "jina", traits).bodies) == 1, (traits, more)
 
 
 def test_an_invalid_embedding_request_is_a_400_with_the_path():

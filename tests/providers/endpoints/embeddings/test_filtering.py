@@ -241,6 +241,16 @@ def long_answer(count: int, vector: Any, usage: str = "last") -> bytes:
     return json.dumps(answer).encode()
 
 
+def test_an_embedding_has_no_output_whatever_its_total_is():
+    for told, tokens in (
+        ({"prompt_tokens": 5, "total_tokens": 9}, 5),
+        ({"prompt_tokens": 5, "completion_tokens": 3}, 5),
+        ({"total_tokens": 9}, 9),
+    ):
+        data = json.dumps({**answer_of([0.5]), "usage": told}).encode()
+        assert filter_answer(called({"input": ["x"]}), data, 997)[1] == Usage(input=tokens), told
+
+
 @pytest.mark.parametrize("usage", [pytest.param("first", marks=pytest.mark.soak), "last"])
 @pytest.mark.parametrize(
     "vector",
