@@ -29,11 +29,9 @@ if TYPE_CHECKING:
         SentRequest,
     )
     from gateway.features.prompt_caches.prompt_reader import RecognizedRequest
-    from gateway.features.prompt_caches.prompt_texts import ExchangeTexts
-    from gateway.features.prompt_caches.texts import LatestPrompts, ShownTexts
+    from gateway.features.prompt_caches.texts import ShownTexts
     from gateway.features.prompt_caches.tracker import PromptTracker
     from gateway.ledger.bill import AttemptRecord
-    from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict
     from providers.catalog.prices import Price
     from streams.events import Usage
 
@@ -85,20 +83,21 @@ class NotedExchange(ExchangeObserver):
         self.read: Sequence[ReadPrompts] = ()
         self.attempts: list[NotedAttempt] = []
         self.followed: FollowedExchange | None = None
-        self.texts = None if caching.texts is None else _open_texts(caching.texts)
+        self.texts = None
+        if caching.texts is not None:
+            from gateway.features.prompt_caches.prompt_texts import ExchangeTexts  # only where the operator enables it
+
+            self.texts = ExchangeTexts(caching.texts)
 
     def viewer_texts(self) -> "ShownTexts | None":
         return None if self.texts is None else self.texts.shown
 
-    def recognize(self, tracker: "PromptTracker", attempt: "UnreadAttempt") -> "UnreadPrompt":
-        """Return the request of ``attempt``, with the parts of its prompt that were read before."""
+    def recognize(self, tracker: "PromptTracker", target_request: TargetRequest, sent_at: float) -> "UnreadPrompt":
+        """Return the request of an attempt, with the parts of its prompt that were read before."""
         from gateway.features.prompt_caches.sent_prompts import sent_request
 
-        sent, size = sent_request(
-            attempt.target_request,
-            attempt.sent_at,
-            is_diagnosed=self.caching.is_diagnosed(attempt.target_request.target),
-        )
+        is_diagnosed = self.caching.is_diagnosed(target_request.target)
+        sent, size = sent_request(target_request, sent_at, is_diagnosed=is_diagnosed)
         prompts = next((one for one in self.read if one.belongs_to(sent)), None) if self.read else None
         if prompts is not None:
             return UnreadPrompt(sent, size, 0, None, prompts)
@@ -177,11 +176,12 @@ class NotedExchange(ExchangeObserver):
                 continue
             usage = record.bill.usage if known.committed else known.usage
             start = record.answer_start if known.committed else None
-            attempt.end = AttemptEnd(usage, known.price, None if start is None else start.id)
+            attempt.end = usage, known.price, None if start is None else start.id
             if attempt.tracked is not None:
+                tracker, followed = attempt.tracked
                 if known.committed:
-                    _note_move(attempt.tracked[1], record)
-                known.set_prompt_cache(*attempt.settle(*attempt.tracked, attempt.end))
+                    _note_move(followed, record)
+                known.set_prompt_cache(*tracker.settle(followed, *attempt.end))
         if self.followed is not None and all(one.head is None for one in self.attempts):
             tracker = next(one.tracked[0] for one in self.attempts if one.tracked is not None)
             tracker.forget(self.followed)
@@ -192,23 +192,6 @@ def _note_move(followed: "FollowedAttempt", record: Record) -> None:
     if not followed.situation.move and record.landing in _MOVES:
         followed.situation = structs.replace(followed.situation, move=record.landing)
         followed.verdict = None
-
-
-@attrs.frozen(eq=False, repr=False)
-class AttemptEnd:
-    """The end of an attempt: the provider's ``usage``, the price, and the id of the response that the client has."""
-
-    usage: "Usage | None"
-    price: "Price | None"
-    response_id: str | None
-
-
-@attrs.define(eq=False, repr=False)
-class UnreadAttempt:
-    """An attempt whose prompt is not read yet, and the time when it was sent."""
-
-    target_request: TargetRequest
-    sent_at: float = 0.0
 
 
 @attrs.define(eq=False, repr=False)
@@ -237,17 +220,18 @@ class NotedAttempt:
     """An attempt with a prompt that matters.
 
     ``head`` is when its successful response began, ``record`` its record so far. ``tracked`` is set once its prompt was
-    read, ``end`` once its exchange was settled. Either may be first: a response may end while its prompt is read."""
+    read. ``end`` is set once its exchange was settled: the usage, the price, and the id of the response that the client
+    has. Either may be first: a response may end while its prompt is read."""
 
     def __init__(self, exchange: NotedExchange, target_request: TargetRequest, nursery: trio.Nursery) -> None:
         self.exchange = exchange
         self.head: float | None = None
         self.record: AttemptRecord | None = None
         self.tracked: tuple[PromptTracker, FollowedAttempt] | None = None
-        self.end: AttemptEnd | None = None
+        self.end: tuple[Usage | None, Price | None, str | None] | None = None
         self._nursery = nursery
         self._is_whole = not target_request.request.incoming.stream
-        self._unread: UnreadAttempt | None = UnreadAttempt(target_request)
+        self._unread: TargetRequest | None = target_request
 
     @property
     def is_committed(self) -> bool:
@@ -259,14 +243,13 @@ class NotedAttempt:
 
     def note_written(self) -> None:
         """Read the prompt, because the request was sent: immediately if little of it is new, otherwise in a task."""
-        if (attempt := self._unread) is None:
+        if (request := self._unread) is None:
             return
-        self._unread = None
-        attempt.sent_at, own = time.monotonic(), trio.lowlevel.current_task().parent_nursery
-        unread = None
+        self._unread, unread = None, None
+        sent_at, own = time.monotonic(), trio.lowlevel.current_task().parent_nursery
         if self.exchange.texts is None and (tracker := self.exchange.caching.opened_tracker) is not None:
             try:
-                unread = self.exchange.recognize(tracker, attempt)
+                unread = self.exchange.recognize(tracker, request, sent_at)
                 if unread.is_short:
                     self._note_followed(tracker, self.exchange.follow_short(tracker, unread))
                     return
@@ -276,10 +259,10 @@ class NotedAttempt:
                 self.exchange.caching.note_error()
                 return
         try:
-            self._nursery.start_soon(self._follow, attempt, unread)
+            self._nursery.start_soon(self._follow, request, sent_at, unread)
         except RuntimeError:  # a turn in the background, which outlives its request
             if own is not None:
-                own.start_soon(self._follow, attempt, unread)
+                own.start_soon(self._follow, request, sent_at, unread)
 
     async def note_head(self) -> None:
         """Note that a successful response begins. If that was fast, let the task begin that reads the prompt."""
@@ -289,15 +272,15 @@ class NotedAttempt:
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
 
-    async def _follow(self, attempt: "UnreadAttempt", unread: "UnreadPrompt | None") -> None:
+    async def _follow(self, request: TargetRequest, sent_at: float, unread: "UnreadPrompt | None") -> None:
         exchange = self.exchange
         with trio.CancelScope(shield=True):  # its work is bounded, and the next request needs it
             try:
                 tracker = await exchange.caching.tracker(_CODE)
-                followed = await exchange.follow(tracker, unread or exchange.recognize(tracker, attempt))
+                followed = await exchange.follow(tracker, unread or exchange.recognize(tracker, request, sent_at))
                 compare = None
                 if followed is not None and exchange.texts is not None:
-                    compare = exchange.texts.note(tracker, followed, attempt.target_request)
+                    compare = exchange.texts.note(tracker, followed, request)
                 self._note_followed(tracker, followed)
                 if compare is not None:
                     await compare()
@@ -312,14 +295,7 @@ class NotedAttempt:
         if self.head is not None:
             self._note_head(tracker, followed, self.head)
             if self.end is not None:
-                self.settle(tracker, followed, self.end)
-
-    @staticmethod
-    def settle(
-        tracker: "PromptTracker", followed: "FollowedAttempt", end: AttemptEnd
-    ) -> "tuple[CacheVerdict, CacheLoss | None]":
-        """Return the verdict at the ``end`` of the attempt, whose boundaries are then remembered."""
-        return tracker.settle(followed, end.usage, end.price, end.response_id)
+                tracker.settle(followed, *self.end)
 
     def _note_head(self, tracker: "PromptTracker", followed: "FollowedAttempt", at: float) -> None:
         self.exchange.read = ()  # no attempt follows
@@ -329,9 +305,3 @@ class NotedAttempt:
             tracker.note_head(followed, at, is_whole=self._is_whole)
         except Exception:  # the boundary, as above
             self.exchange.caching.note_error()
-
-
-def _open_texts(texts: "LatestPrompts") -> "ExchangeTexts":
-    from gateway.features.prompt_caches.prompt_texts import ExchangeTexts  # imported only where the operator enables it
-
-    return ExchangeTexts(texts)
