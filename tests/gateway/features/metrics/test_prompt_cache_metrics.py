@@ -11,8 +11,7 @@ from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict, CauseName, CauseShare
 from gateway.seams.observe import observation_of
-from tests.pages.tables import rows_of
-from tests.support.harness import ROOT, config, provider
+from tests.support.harness import config, provider
 from tests.support.metrics_page import Numbers, page_of
 
 TOKENS, LOST = "trigate_prompt_cache_tokens_total", "trigate_prompt_cache_lost_dollars_total"
@@ -84,11 +83,3 @@ def test_names_that_the_configuration_lacks_are_no_labels(metrics, ledger):
     page = page_of(metrics)
     assert Numbers(page)(TOKENS, provider="other", model="other", kind="could") == 10_000
     assert "made-up" not in page
-
-
-def test_every_cause_is_on_the_pages():
-    page = (ROOT / "docs/prompt-caching.md").read_text()
-    explained = [word for first, *_ in rows_of(page, "Causes") for word in first.replace("`", "").split(", ")]
-    assert sorted(explained) == sorted(NAMES)
-    (label,) = (text for name, text in rows_of((ROOT / "docs/metrics.md").read_text(), "Labels") if name == "cause")
-    assert [name for name in NAMES if f"`{name}`" not in label] == []

@@ -57,27 +57,6 @@ def test_a_missing_isolation_is_a_mistake(model, speaks):
     assert f"cannot separate the caches of {model}" in str(mistake)
 
 
-def texts_of(**more):
-    entry = provider("anthropic/claude-sonnet-4-6", URL, ["messages"])
-    return from_mapping(config([entry], 12000, **more))
-
-
-def test_texts_without_a_key_or_a_page_are_a_warning():
-    wanted = {"prompt_cache": {"texts": "16MiB"}}
-    (found,) = [one for one in texts_of(**wanted).warnings if "prompt_cache" in one]
-    assert "Set ui_key" in found
-    (found,) = [one for one in texts_of(**wanted, ui=False).warnings if "prompt_cache" in one]
-    assert "`ui: false` turns it off" in found
-    assert not [one for one in texts_of(**wanted, ui_key="x" * 32).warnings if "prompt_cache" in one]
-    assert not [one for one in texts_of(prompt_cache={}).warnings if "prompt_cache" in one]
-
-
-@pytest.mark.parametrize("size", ["1KiB", "2GiB", -1])
-def test_texts_have_a_size_within_bounds(size):
-    with pytest.raises(ConfigError, match="texts"):
-        texts_of(prompt_cache={"texts": size})
-
-
 def read_all(wanted, *, own=None):
     """Return a configuration with ``prompt_caching`` as in Plano's files, and an entry's own ``prompt_cache``."""
     entries = [
