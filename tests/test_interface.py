@@ -12,6 +12,7 @@ import pytest
 from tests.pages.interface import FILE, interface
 
 REMOVED = {
+    "llm_providers[].billed_as", "model_providers[].billed_as",
     "explain --if", "import --keys", "import --teams",
     "step", "step test", "step test --api", "step test --config", "step test --key",
     "step test --texts",

@@ -228,11 +228,6 @@ class ModelEntry:
         compared=False,
         name="price",
     )
-    billed_as: str | None = setting(
-        "The project, workspace or key id of its requests on the provider's invoice, for [`trigate "
-        "reconcile`](invoices.md#matching).",
-        None,
-    )
 
     provider: Provider = UNKNOWN_PROVIDER
     model: str = ""

@@ -73,6 +73,7 @@ _RATES: Final = (
 _STEPS = "write checks and records of prompts and answers under `steps` at the root, such as `steps: [{use: secrets}]`"
 
 INSTEAD: Final = (
+    Instead("`trigate reconcile` compares invoices by day and model, so leave it out", "billed_as", (ENTRY,)),
     Instead("write a list: `listeners: [{port: 12000}]`", "type name port address timeout", (LegacyListeners,)),
     Instead(
         "secrets come from the environment, a file or a store: `access_key: $NAME`, `access_key: {file: PATH}` or "

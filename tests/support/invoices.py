@@ -35,7 +35,6 @@ class Call:
     usd: Decimal
     id: str
     billed_day: int
-    account: str | None = None
     in_ledger: bool = True
     in_invoice: bool = True
     grade: int = 0
@@ -97,11 +96,11 @@ def _micro(day: int) -> int:
 # The invoices
 
 
-def _by_cell(calls: Iterable[Call]) -> Mapping[tuple[int, str, str | None], list[Call]]:
+def _by_cell(calls: Iterable[Call]) -> Mapping[tuple[int, str], list[Call]]:
     cells = defaultdict(list)
     for one in calls:
         if one.in_invoice:
-            cells[one.billed_day, one.model, one.account].append(one)
+            cells[one.billed_day, one.model].append(one)
     return cells
 
 
@@ -144,15 +143,15 @@ def _page(results: Mapping[int, list[Any]], times: Callable[[int], dict[str, Any
 def openai_files(calls: list[Call]) -> dict[str, bytes]:
     """Return OpenAI's costs, by line item, and its usage."""
     costs, usage = defaultdict(list), defaultdict(list)
-    for (day, model, account), found in _by_cell(calls).items():
+    for (day, model), found in _by_cell(calls).items():
         item = f"{model.replace('m-', 'gpt-')}-2026-01-31"
         for kind, part in (("input", "0.25"), ("output", "0.75")):
             costs[day].append({
-                "object": "organization.costs.result", "project_id": account, "line_item": f"{item}, {kind}",
+                "object": "organization.costs.result", "project_id": None, "line_item": f"{item}, {kind}",
                 "amount": {"value": ExactNumber(_usd(found) * Decimal(part)), "currency": "usd"},
             })  # fmt: skip
         usage[day].append({
-            "object": "organization.usage.completions.result", "model": item, "project_id": account,
+            "object": "organization.usage.completions.result", "model": item, "project_id": None,
             "input_tokens": _sum(found, "input") + _sum(found, "cache_read"), "service_tier": "default",
             "input_cached_tokens": _sum(found, "cache_read"), "output_tokens": _sum(found, "output"),
             "num_model_requests": len(found), "batch": False,
@@ -167,8 +166,8 @@ def openai_files(calls: list[Call]) -> dict[str, bytes]:
 def anthropic_files(calls: list[Call]) -> dict[str, bytes]:
     """Return Anthropic's cost report in cents, and its usage report."""
     costs, usage = defaultdict(list), defaultdict(list)
-    for (day, model, account), found in _by_cell(calls).items():
-        common = {"model": f"{model}-20260131", "workspace_id": account, "service_tier": "standard"}
+    for (day, model), found in _by_cell(calls).items():
+        common = {"model": f"{model}-20260131", "workspace_id": None, "service_tier": "standard"}
         costs[day].append({
             **common, "amount": f"{_usd(found).scaleb(2):f}", "currency": "USD", "cost_type": "tokens",
             "token_type": "output_tokens", "description": f"{model} Usage",
@@ -192,7 +191,7 @@ def openrouter_files(calls: list[Call]) -> dict[str, bytes]:
          "endpoint_id": "e", "provider_name": "Maker", "usage": ExactNumber(_usd(found)), "byok_usage_inference": 0,
          "requests": len(found), "prompt_tokens": _sum(found, "input") + _sum(found, "cache_read"),
          "completion_tokens": _sum(found, "output"), "reasoning_tokens": 0}
-        for (day, model, _), found in _by_cell(calls).items()
+        for (day, model), found in _by_cell(calls).items()
     ]  # fmt: skip
     return {"activity.json": json.dumps({"data": data}).encode()}
 
@@ -200,10 +199,10 @@ def openrouter_files(calls: list[Call]) -> dict[str, bytes]:
 def focus_files(calls: list[Call]) -> dict[str, bytes]:
     """Return an export of AWS in FOCUS, with rows of another service."""
     rows = []
-    for (day, model, account), found in _by_cell(calls).items():
+    for (day, model), found in _by_cell(calls).items():
         common = {
             "ProviderName": "AWS", "ServiceName": "Amazon Bedrock", "BillingCurrency": "USD", "ChargeCategory": "Usage",
-            "ChargeClass": "", "ChargePeriodStart": f"{_day(day)}T00:00:00Z", "SubAccountId": account or "1",
+            "ChargeClass": "", "ChargePeriodStart": f"{_day(day)}T00:00:00Z", "SubAccountId": "1",
             "ChargePeriodEnd": f"{_day(day + 1)}T00:00:00Z", "ConsumedUnit": "1K tokens",
         }  # fmt: skip
         usd = _usd(found)
@@ -221,21 +220,11 @@ def focus_files(calls: list[Call]) -> dict[str, bytes]:
     return {"cur.csv": csv_bytes([*rows, *([other] if other else [])])}
 
 
-def request_files(calls: list[Call]) -> dict[str, bytes]:
-    """Return OpenRouter's export of single requests."""
-    rows = [
-        {"generation_id": one.id, "created_at": f"{_day(one.billed_day)} 23:59:59.713", "cost_total": f"{one.usd:f}",
-         "tokens_prompt": "1", "tokens_completion": "1", "model_permaslug": f"maker/{one.model}-20260131"}
-        for one in calls if one.in_invoice
-    ]  # fmt: skip
-    return {"requests.csv": csv_bytes(rows)}
-
-
 def plain_files(calls: list[Call], *, tokens: bool = True) -> dict[str, bytes]:
     """Return plain CSV, with or without tokens."""
     rows = []
-    for (day, model, account), found in _by_cell(calls).items():
-        row = {"day": str(_day(day)), "model": model, "usd": f"{_usd(found):f}", "account": account or ""}
+    for (day, model), found in _by_cell(calls).items():
+        row = {"day": str(_day(day)), "model": model, "usd": f"{_usd(found):f}"}
         if tokens:
             cached = _sum(found, "cache_read")
             row |= {"input": str(_sum(found, "input") + cached), "cached": str(cached),
@@ -257,7 +246,6 @@ FORMATS: Final[Mapping[str, tuple[str, Callable[[list[Call]], dict[str, bytes]]]
     "openai": ("openai", openai_files),
     "anthropic": ("anthropic", anthropic_files),
     "openrouter": ("openrouter", openrouter_files),
-    "requests": ("openrouter", request_files),
     "focus": ("amazon_bedrock", focus_files),
     "plain": ("mistral", plain_files),
 }

@@ -18,18 +18,13 @@ def as_table(found: InvoiceComparison) -> str:
     """Return a table with the causes below each model."""
     last = found.until.toordinal() - found.since.toordinal() - 1
     days = f"{found.since} to {found.since.fromordinal(found.since.toordinal() + last)} (UTC)"
-    names = ("provider", "model", *(["account"] if any(row.account for row in found.rows) else []))
     columns = (
-        *(TableColumn(name, "name") for name in names),
+        *(TableColumn(name, "name") for name in ("provider", "model")),
         *(TableColumn(title, "figure") for title in ("invoice", "ledger", "difference")),
         TableColumn("", "word"),
     )
-    rows = [
-        cells
-        for row in found.rows
-        for cells in _rows((row.family, row.model or "-", row.account or "-")[: len(names)], row)
-    ]
-    table = table_lines(columns, rows, [*_rows(("total", "", "")[: len(names)], found.total)])
+    rows = [cells for row in found.rows for cells in _rows((row.family, row.model or "-"), row)]
+    table = table_lines(columns, rows, [*_rows(("total", ""), found.total)])
     met = {cause for row in found.rows for cause in row.causes}
     meanings = [f"{cause}: {meaning}" for cause, meaning in MEANINGS.items() if cause in met]
     remarks = [_INSEPARABLE] if any(row.is_inseparable for row in found.rows) else []

@@ -1,4 +1,4 @@
-"""The comparison of an invoice with the ledger: a row for each model and account of a period, with its causes.
+"""The comparison of an invoice with the ledger: a row for each model of a period, with its causes.
 
 If the invoice states its tokens, a difference has a part by quantity, at our prices, and a part by price."""
 
@@ -12,7 +12,7 @@ import attrs
 
 from gateway.features.kept_ledger.invoices.ledger_side import OwnSide
 from gateway.features.kept_ledger.invoices.line import TOKEN_KINDS, ZERO, TokenKind, Tokens
-from gateway.features.kept_ledger.invoices.sums import Cell, Invoice, compare_cells, other_families
+from gateway.features.kept_ledger.invoices.sums import Cell, Invoice, compare_cells, other_notes
 
 Cause: TypeAlias = Literal["past_gateway", "price", "unpriced"]
 
@@ -60,7 +60,6 @@ class ModelDifference:
 
     family: str
     model: str | None
-    account: str | None
     billed: Decimal
     own: Decimal
     causes: Mapping[Cause, Decimal]
@@ -94,7 +93,7 @@ class InvoiceComparison:
         """The total of all rows."""
         billed, own = sum((row.billed for row in self.rows), ZERO), sum((row.own for row in self.rows), ZERO)
         causes = {cause: sum((row.causes.get(cause, ZERO) for row in self.rows), ZERO) for cause in MEANINGS}
-        return ModelDifference("total", None, None, billed, own, _without_zeros(causes), self.is_within)
+        return ModelDifference("total", None, billed, own, _without_zeros(causes), self.is_within)
 
 
 def _without_zeros(causes: Mapping[Cause, Decimal]) -> dict[Cause, Decimal]:
@@ -109,19 +108,19 @@ def compare(
     cells = compare_cells(invoice, found)
     explained = [_explain(cell, invoice.own) for cell in cells]
     fees = _share_fees(invoice, explained)
-    groups: dict[tuple[str, str | None, str | None], list[_Explained]] = defaultdict(list)
+    groups: dict[tuple[str, str | None], list[_Explained]] = defaultdict(list)
     for one in explained:
-        groups[one.cell.key.family, one.cell.key.model, one.cell.key.account].append(one)
+        groups[one.cell.key.family, one.cell.key.model].append(one)
     rows = [_row(invoice, group, tolerance) for group in groups.values()]
     for (family, name), usd in fees.items():
         is_within = tolerance.allows(usd, usd)
         causes: dict[Cause, Decimal] = {"past_gateway": usd} if usd > 0 else {}
-        rows.append(ModelDifference(family, f"({name})", None, usd, ZERO, causes, is_within))
+        rows.append(ModelDifference(family, f"({name})", usd, ZERO, causes, is_within))
     for (family, name), usd in invoice.credits.items():
-        rows.append(ModelDifference(family, f"({name})", None, usd, ZERO, {}, is_within=True))
+        rows.append(ModelDifference(family, f"({name})", usd, ZERO, {}, is_within=True))
     rows = [row for row in rows if row.billed or row.own]
-    rows.sort(key=lambda row: (-abs(row.difference), row.family, row.model or "", row.account or ""))
-    others = _other_notes(invoice, cells)
+    rows.sort(key=lambda row: (-abs(row.difference), row.family, row.model or ""))
+    others = tuple(other_notes(invoice, cells))
     if others and not rows:
         found.append("nothing was compared: the files have no costs of these days and providers")
         is_complete = False
@@ -218,16 +217,9 @@ def _row(invoice: Invoice, group: Sequence[_Explained], tolerance: Tolerance) ->
         for one in sorted(group, key=lambda one: one.cell.key.day or date.min)
         if one.cell.difference
     ]
+    is_within = tolerance.allows(billed, billed - own)
     return ModelDifference(
-        key.family,
-        invoice.name_of(key),
-        key.account,
-        billed,
-        own,
-        _without_zeros(causes),
-        tolerance.allows(billed, billed - own),
-        is_inseparable,
-        tuple(days),
+        key.family, invoice.name_of(key), billed, own, _without_zeros(causes), is_within, is_inseparable, tuple(days)
     )
 
 
@@ -249,14 +241,3 @@ def _share_fees(invoice: Invoice, explained: Sequence[_Explained]) -> dict[tuple
                     left -= moved
         rest[family, name] += left
     return rest
-
-
-def _other_notes(invoice: Invoice, cells: Sequence[Cell]) -> list[str]:
-    notes = []
-    number, usd = invoice.outside
-    if number:
-        notes.append(f"ignored {number:,} {'line' if number == 1 else 'lines'} of other days, with {usd:,.4f} usd")
-    for family, own in sorted(other_families(invoice, cells).items()):
-        if own:
-            notes.append(f"{family}: no costs of it are in these files; the ledger has {own:,.4f} usd")
-    return notes

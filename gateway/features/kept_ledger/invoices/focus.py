@@ -9,6 +9,8 @@ import re
 from decimal import Decimal
 from typing import Final
 
+import attrs
+
 from gateway.features.kept_ledger.invoices.line import (
     InvoiceLine,
     InvoiceRow,
@@ -25,7 +27,6 @@ _METERS: Final = (
     "x_usagetype", "skumeter", "x_skumetername", "x_skudescription", "skuid", "chargedescription", "resourcename",
     "resourceid",
 )  # fmt: skip
-_ACCOUNTS: Final = ("resourceid", "resourcename", "subaccountid", "subaccountname")
 _COMPANIES: Final = (
     ("amazon", re.compile(r"amazon|aws", re.I), re.compile(r"bedrock", re.I)),
     ("azure", re.compile(r"microsoft|azure", re.I), re.compile(r"openai|cognitive services|foundry|ai services", re.I)),
@@ -57,17 +58,10 @@ def read_row(row: InvoiceRow) -> InvoiceLine | None:
     category = (row.text("ChargeCategory") or "usage").lower()
     is_usage = category in ("usage", "purchase") and row.text("ChargeClass") is None
     meter = " ".join(row.texts(*_METERS))
-    return InvoiceLine(
-        provider=family,
-        day=day_of(since, until),
-        since=since.date(),
-        usd=usd,
-        text=meter or None,
-        accounts=row.texts(*_ACCOUNTS),
-        tokens=_tokens(row, meter) if is_usage else None,
-        is_credit=not is_usage,
-        fee=None if is_usage else category,
-    )
+    charge = InvoiceLine(provider=family, day=day_of(since, until), since=since.date(), usd=usd, text=meter or None)
+    if is_usage:
+        return attrs.evolve(charge, tokens=_tokens(row, meter))
+    return attrs.evolve(charge, is_credit=True, fee=category)
 
 
 def _billed_usd(row: InvoiceRow) -> Decimal:

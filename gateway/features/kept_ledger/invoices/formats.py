@@ -6,7 +6,7 @@ from typing import Any, Final
 from gateway.features.kept_ledger.invoices.comparison import MEANINGS, InvoiceComparison, ModelDifference
 from gateway.features.kept_ledger.usage_formats import csv_cell, csv_text, json_text
 
-_COLUMNS: Final = ("provider", "model", "account", "invoice_usd", "ledger_usd", "difference_usd", "within")
+_COLUMNS: Final = ("provider", "model", "invoice_usd", "ledger_usd", "difference_usd", "within")
 
 
 def exact_text(usd: Decimal) -> str:
@@ -23,7 +23,7 @@ def as_csv(found: InvoiceComparison) -> str:
     for row in found.rows:
         amounts = [exact_text(one) for one in (row.billed, row.own, row.difference)]
         causes = [exact_text(row.causes[cause]) if cause in row.causes else "" for cause in MEANINGS]
-        names = [csv_cell(one) for one in (row.family, row.model, row.account)]
+        names = [csv_cell(one) for one in (row.family, row.model)]
         rows.append((*names, *amounts, "yes" if row.is_within else "no", *causes))
     return csv_text((*_COLUMNS, *MEANINGS), rows)
 
@@ -34,7 +34,7 @@ def as_json(found: InvoiceComparison) -> str:
         "since": found.since.isoformat(), "until": found.until.isoformat(), "timezone": "UTC",
         "within": found.is_within, "complete": found.is_complete,
         "rows": [
-            {"provider": row.family, "model": row.model, "account": row.account, **_members(row),
+            {"provider": row.family, "model": row.model, **_members(row),
              "price_and_quantity_separated": not row.is_inseparable,
              "days": [
                  {"day": None if day.day is None else day.day.isoformat(), "invoice_usd": exact_text(day.billed),

@@ -1,4 +1,4 @@
-"""The ledger's side of a comparison: its usage by UTC day, model and account."""
+"""The ledger's side of a comparison: its usage by UTC day and model."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,11 @@ from providers.catalog.prices import SUBSCRIPTION_RANK, Price, price_of
 
 @attrs.frozen
 class CellKey:
-    """A family of providers, a day, a folded model and an account; ``None`` where the grain is coarser."""
+    """A family of providers, a day and a folded model; ``None`` where the grain is coarser."""
 
     family: str
     day: date | None
     model: str | None
-    account: str | None
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -44,12 +43,11 @@ class OwnUsage:
 @attrs.frozen(eq=False, repr=False, slots=False)  # for its cached property
 class OwnSide:
     """Our usage by cell. ``names`` has the model names in the ledger by family and folded name, ``prices`` the dollars
-    for a token of each kind, ``accounts`` the values of ``billed_as`` by family."""
+    for a token of each kind."""
 
     usage: Mapping[CellKey, OwnUsage]
     names: Mapping[tuple[str, str], str]
     prices: Mapping[tuple[str, str], Mapping[TokenKind, Decimal]]
-    accounts: Mapping[str, frozenset[str]]
 
     @cached_property
     def models(self) -> Mapping[str, tuple[str, ...]]:
@@ -65,7 +63,6 @@ async def read_own_side(table: LedgerTable, since: date, until: date, entries: S
     begin, end = (datetime(one.year, one.month, one.day, tzinfo=UTC) for one in (since, until))
     days = list(days_between(begin, end, UTC))
     found = await table.sums(("model", "target", "grade"), [period for _, period in days])
-    billed_as = BilledAs(entries)
     usage: dict[CellKey, OwnUsage] = defaultdict(OwnUsage)
     names: dict[tuple[str, str], str] = {}
     prices: dict[tuple[str, str], Mapping[TokenKind, Decimal]] = {}
@@ -77,11 +74,10 @@ async def read_own_side(table: LedgerTable, since: date, until: date, entries: S
             provider, _, name = model.partition("/")
             key = family_of(provider), fold_model(name)
             names.setdefault(key, name)
-            if key not in prices and (price := billed_as.price_of(target, provider, name)) is not None:
+            if key not in prices and (price := _price_of(entries, target, provider, name)) is not None:
                 prices[key] = token_prices(price)
-            cell = CellKey(key[0], date.fromisoformat(day), key[1], billed_as.account_of(target, provider))
-            usage[cell] += _own_usage(one, int(grade))
-    return OwnSide(dict(usage), names, prices, billed_as.accounts)
+            usage[CellKey(key[0], date.fromisoformat(day), key[1])] += _own_usage(one, int(grade))
+    return OwnSide(dict(usage), names, prices)
 
 
 def _own_usage(found: LedgerSum, grade: int) -> OwnUsage:
@@ -103,27 +99,8 @@ def token_prices(price: Price) -> Mapping[TokenKind, Decimal]:
     return {kind: Decimal(nanos).scaleb(-15) for kind, nanos in kinds.items()}
 
 
-class BilledAs:
-    """The entries of a configuration by their names in the ledger: their accounts on invoices, and their prices."""
-
-    def __init__(self, entries: Sequence[ModelEntry]) -> None:
-        self._named = {one.name: one for one in entries if not one.wildcard}
-        self._wild = {one.provider.id: one for one in entries if one.wildcard}
-        accounts: dict[str, set[str]] = defaultdict(set)
-        for one in entries:
-            if one.billed_as is not None:
-                accounts[family_of(one.provider.id)].add(one.billed_as)
-        self.accounts = {family: frozenset(found) for family, found in accounts.items()}
-
-    def _entry(self, target: str | None, provider: str) -> ModelEntry | None:
-        return self._named.get(target or "") or self._wild.get(provider)
-
-    def account_of(self, target: str | None, provider: str) -> str | None:
-        """Return ``billed_as`` of the entry of ``target``."""
-        entry = self._entry(target, provider)
-        return None if entry is None else entry.billed_as
-
-    def price_of(self, target: str | None, provider: str, model: str) -> Price | None:
-        """Return the present price of a model, from the configuration or the price list."""
-        entry = self._entry(target, provider)
-        return (None if entry is None else entry.price) or price_of(provider, model)
+def _price_of(entries: Sequence[ModelEntry], target: str | None, provider: str, model: str) -> Price | None:
+    """Return the present price of a model, from the entry of ``target`` or the price list."""
+    named = (one for one in entries if (one.provider.id == provider if one.wildcard else one.name == target))
+    entry = min(named, key=lambda one: one.wildcard, default=None)
+    return (None if entry is None else entry.price) or price_of(provider, model)

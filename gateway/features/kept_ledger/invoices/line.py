@@ -62,7 +62,7 @@ class InvoiceLine:
     ``provider`` is a family of ``model_names.FAMILIES``, "" if only the model shows it. ``day`` is in UTC, ``None`` if
     the charge is for a longer time, which begins on ``since``. ``usd`` is ``None`` in reports of tokens, ``tokens`` in
     reports of dollars. ``model`` is the name in the invoice, ``None`` for all models; ``text`` is a description that
-    may contain it. ``accounts`` are the ids under which the line is billed. ``splits_cache``: the tokens read from a
+    may contain it. ``splits_cache``: the tokens read from a
     cache are counted separately. ``fee`` names a charge that is not for a model's tokens. ``is_credit``: a credit,
     discount, refund, tax or correction, which no request of ours causes."""
 
@@ -72,7 +72,6 @@ class InvoiceLine:
     usd: Decimal | None = None
     model: str | None = None
     text: str | None = None
-    accounts: tuple[str, ...] = ()
     tokens: Tokens | None = None
     splits_cache: bool = True
     fee: str | None = None

@@ -15,8 +15,10 @@ from typing import Any, BinaryIO, Final, NoReturn, TypeAlias, cast
 
 import attrs
 
-from gateway.features.kept_ledger.invoices import anthropic, focus, openai, openrouter, plain
+from gateway.features.kept_ledger.invoices import focus
 from gateway.features.kept_ledger.invoices.line import InvoiceLine, InvoiceRow, UnreadableInvoice, day_of
+from gateway.features.kept_ledger.invoices.pages import Buckets, buckets_of
+from gateway.features.kept_ledger.invoices.rows import ACTIVITY, KNOWN, PLAIN, read_activity, read_plain
 
 LONGEST_LINE: Final = 2**20
 """Characters of the longest line of CSV."""
@@ -24,7 +26,6 @@ LONGEST_LINE: Final = 2**20
 MOST_BYTES: Final = 64 * 2**20
 """The largest file in JSON. Providers return pages, and a page of a month has less than a megabyte."""
 
-_BUCKETS: Final[tuple[Any, ...]] = (openai, anthropic)
 _EXPECTED: Final = (
     "expected a page of OpenAI's costs or usage, of Anthropic's cost_report or usage_report, OpenRouter's activity, "
     "FOCUS in CSV, or CSV with the columns day, model and usd"
@@ -34,7 +35,6 @@ _OTHERS: Final[Sequence[tuple[bytes, str]]] = (
     (b"PK\x03\x04", "a ZIP archive or a spreadsheet; unpack it, or save it as CSV"),
     (b"%PDF", "a PDF; download the data as CSV or JSON"),
 )
-_SAME_DOLLARS: Final = ("openrouter activity", "openrouter requests")
 RowReader: TypeAlias = Callable[[InvoiceRow], InvoiceLine | None]
 
 
@@ -81,18 +81,10 @@ def read_files(paths: Sequence[Path], found: ReadFiles) -> Generator[InvoiceLine
                 yield from _read_file(_unpack(file, path, stack), path, pages, found)
         except (OSError, EOFError, gzip.BadGzipFile) as error:
             raise UnreadableInvoice(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    _check_overlap(found)
     for path, page in pages:
         if page.has_more and not _has_next(page, [one for _, one in pages]):
             found.is_complete = False
             found.notes.append(f"{path}: has_more is true, and the next page is not among the files")
-
-
-def _check_overlap(found: ReadFiles) -> None:
-    """Raise ``UnreadableInvoice`` for two reports of the same dollars."""
-    paths = {report: path for path, report in found.formats.items()}
-    if len(both := [paths[report] for report in _SAME_DOLLARS if report in paths]) > 1:
-        raise UnreadableInvoice(f"{both[0]} and {both[1]} list the same dollars; give only one of them")
 
 
 def _unpack(file: BinaryIO, path: Path, stack: ExitStack) -> BinaryIO:
@@ -160,20 +152,18 @@ def _objects(value: Any, path: Path) -> Iterator[dict[str, Any]]:
         yield one
 
 
-def _read_buckets(page: InvoiceRow, reader: Any) -> Page:
-    """Return a page whose buckets of time have results, which ``reader.read_result`` reads. Raises
-    ``UnreadableInvoice``."""
+def _read_buckets(page: InvoiceRow, kind: Buckets) -> Page:
+    """Return a page whose buckets of time have results. Raises ``UnreadableInvoice``."""
     lines: list[InvoiceLine] = []
     times: list[datetime] = []
-    report = f"{reader.PROVIDER} costs"
-    first, last = reader.TIMES
+    report = f"{kind.provider} costs"
     for bucket in page.rows("data"):
-        since = bucket.time(first)
-        until = since if bucket.value(last) is None else bucket.time(last)
+        since = bucket.time(kind.start)
+        until = since if bucket.value(kind.end) is None else bucket.time(kind.end)
         times += [since, until]
-        charge = InvoiceLine(provider=reader.PROVIDER, day=day_of(since, until), since=since.date())
+        charge = InvoiceLine(provider=kind.provider, day=day_of(since, until), since=since.date())
         for result in bucket.rows("results"):
-            report, line = reader.read_result(result, charge)
+            report, line = kind.read(result, charge)
             lines += [] if line is None else [line]
     has_more = page.value("has_more") is True
     return Page(report, tuple(lines), min(times, default=None), max(times, default=None), has_more)
@@ -184,11 +174,10 @@ def _read_page(page: InvoiceRow) -> Page:
         raise UnreadableInvoice(f"{page.where}: {_EXPECTED}")
     items = page.rows("data")
     first = items[0] if items else InvoiceRow({}, page.where)
-    for one in _BUCKETS:
-        if one.is_page(page, first):
-            return _read_buckets(page, one)
-    if openrouter.is_page(page, first):
-        return Page("openrouter activity", tuple([openrouter.read_activity(item) for item in items]))
+    if (kind := buckets_of(page, first)) is not None:
+        return _read_buckets(page, kind)
+    if first.members.keys() >= ACTIVITY:
+        return Page("openrouter activity", tuple([read_activity(item) for item in items]))
     if not items:
         return Page("empty page", (), has_more=page.value("has_more") is True)
     raise UnreadableInvoice(f"{page.where}: {_EXPECTED}")
@@ -225,7 +214,7 @@ def _read_rows(lines: Iterator[str], path: Path, found: ReadFiles) -> Iterator[I
         names = [name.strip().lower() for name in next(rows, [])]
         report, read = _reader_of(frozenset(names), path)
         found.formats[str(path)] = report
-        if read is plain.read_row and (unknown := [name for name in names if name not in plain.KNOWN]):
+        if read is read_plain and (unknown := [name for name in names if name not in KNOWN]):
             found.notes.append(f"{path}: unknown columns, which were ignored: {', '.join(unknown)}")
         for cells in rows:
             number = rows.line_num
@@ -245,12 +234,10 @@ def _read_rows(lines: Iterator[str], path: Path, found: ReadFiles) -> Iterator[I
 def _reader_of(names: frozenset[str], path: Path) -> tuple[str, RowReader]:
     if names >= focus.COLUMNS:
         return "FOCUS", focus.read_row
-    if names >= openrouter.REQUEST_COLUMNS:
-        return "openrouter requests", openrouter.read_request
-    if names >= openrouter.ACTIVITY_COLUMNS:
-        return "openrouter activity", openrouter.read_activity
-    if names >= plain.COLUMNS:
-        return "CSV", plain.read_row
+    if names >= ACTIVITY:
+        return "openrouter activity", read_activity
+    if names >= PLAIN:
+        return "CSV", read_plain
     raise UnreadableInvoice(f"{path}: {_EXPECTED}")
 
 

@@ -1,9 +1,9 @@
-"""Both sides of a comparison, added up in cells: a family of providers, a day, a model and an account.
+"""Both sides of a comparison, added up in cells: a family of providers, a day and a model.
 
-The grain is that of the invoice: if it has no models, days or accounts, ours are added up as well."""
+The grain is that of the invoice: if it has no models or days, ours are added up as well."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import date
 from decimal import Decimal
 
@@ -37,36 +37,26 @@ class Billed:
 def _billed_of(line: InvoiceLine) -> Billed:
     is_priced, is_counted = line.usd is not None, line.tokens is not None
     return Billed(
-        line.usd or ZERO,
-        line.rounding,
-        line.tokens or Tokens(),
-        priced=int(is_priced),
-        counted=int(is_counted),
-        joint=int(is_priced and is_counted),
-        bare=int(bool(line.usd) and not is_counted),
+        line.usd or ZERO, line.rounding, line.tokens or Tokens(), priced=int(is_priced), counted=int(is_counted),
+        joint=int(is_priced and is_counted), bare=int(bool(line.usd) and not is_counted),
         unsplit=int(is_counted and not line.splits_cache),
-    )
+    )  # fmt: skip
 
 
 @attrs.define(eq=False, repr=False)
 class Grain:
-    """The finest grain in which an invoice of a family states all its dollars, or all its tokens."""
+    """The finest grain in which an invoice of a family states all its dollars."""
 
     has_day: bool = True
     has_model: bool = True
-    has_account: bool = False
 
     def fold(self, key: CellKey) -> CellKey:
         """Return the cell of this grain that contains ``key``."""
-        return CellKey(
-            key.family,
-            key.day if self.has_day else None,
-            key.model if self.has_model else None,
-            key.account if self.has_account else None,
-        )
+        return CellKey(key.family, key.day if self.has_day else None, key.model if self.has_model else None)
 
-    def is_as_fine_as(self, other: "Grain") -> bool:
-        return all(mine >= theirs for mine, theirs in zip(attrs.astuple(self), attrs.astuple(other), strict=True))
+    def is_stated_by(self, key: CellKey) -> bool:
+        """Return whether ``key`` is as fine as this grain."""
+        return (key.day is not None or not self.has_day) and (key.model is not None or not self.has_model)
 
 
 @attrs.define(eq=False, repr=False)
@@ -105,8 +95,7 @@ class Invoice:
     since: date
     until: date
     cells: dict[CellKey, Billed] = attrs.field(factory=lambda: defaultdict(Billed))
-    usd_grains: dict[str, Grain] = attrs.field(factory=lambda: defaultdict(Grain))
-    token_grains: dict[str, Grain] = attrs.field(factory=lambda: defaultdict(Grain))
+    grains: dict[str, Grain] = attrs.field(factory=lambda: defaultdict(Grain))
     credits: dict[tuple[str, str], Decimal] = attrs.field(factory=lambda: defaultdict(Decimal))
     fees: dict[tuple[str, date | None, str], Decimal] = attrs.field(factory=lambda: defaultdict(Decimal))
     outside: tuple[int, Decimal] = (0, ZERO)
@@ -122,17 +111,12 @@ class Invoice:
         elif line.fee is not None:
             self.fees[line.provider, line.day, line.fee[:60]] += usd
         else:
-            self._add_usage(line)
-
-    def _add_usage(self, line: InvoiceLine) -> None:
-        family, model = self._model_of(line)
-        known = self.own.accounts.get(family, frozenset())
-        account = next((one for one in line.accounts if one in known), None)
-        self.cells[CellKey(family, line.day, model, account)] += _billed_of(line)
-        grain = (self.usd_grains if line.usd is not None else self.token_grains)[family]
-        grain.has_day &= line.day is not None
-        grain.has_model &= model is not None
-        grain.has_account |= bool(line.accounts)
+            family, model = self._model_of(line)
+            self.cells[CellKey(family, line.day, model)] += _billed_of(line)
+            if line.usd is not None:
+                grain = self.grains[family]
+                grain.has_day &= line.day is not None
+                grain.has_model &= model is not None
 
     def _model_of(self, line: InvoiceLine) -> tuple[str, str | None]:
         """Return the family and the folded model of a line."""
@@ -172,39 +156,38 @@ def _before_meter(text: str) -> str:
 def compare_cells(invoice: Invoice, notes: list[str]) -> list[Cell]:
     """Return the cells of an invoice and of our usage in the same families, in the invoice's grain."""
     cells: dict[CellKey, Cell] = {}
-    for family in sorted({*invoice.usd_grains, *(family for family, _, _ in invoice.fees)}):
-        usd, tokens = invoice.usd_grains[family], invoice.token_grains[family]
-        has_accounts = bool(invoice.own.accounts.get(family))
-        grain = Grain(usd.has_day, usd.has_model, usd.has_account and has_accounts)
-        keeps_tokens = tokens.is_as_fine_as(grain)
-        notes += _grain_notes(family, usd, has_accounts, keeps_tokens)
-        for key, billed in invoice.cells.items():
-            if key.family == family and (billed.priced or keeps_tokens):
-                folded = grain.fold(key)
-                cells.setdefault(folded, Cell(folded)).billed += billed
+    for family in sorted({*invoice.grains, *(family for family, _, _ in invoice.fees)}):
+        grain = invoice.grains[family]
+        parts = [(key, billed) for key, billed in invoice.cells.items() if key.family == family]
+        keeps_tokens = all(billed.priced or grain.is_stated_by(key) for key, billed in parts)
+        notes += _grain_notes(family, grain, keeps_tokens)
+        for key, billed in parts:
+            if billed.priced or keeps_tokens:
+                cells.setdefault(folded := grain.fold(key), Cell(folded)).billed += billed
         for key, own in invoice.own.usage.items():
             if key.family == family:
-                folded = grain.fold(key)
-                cells.setdefault(folded, Cell(folded)).own += own
+                cells.setdefault(folded := grain.fold(key), Cell(folded)).own += own
     return list(cells.values())
 
 
-def _grain_notes(family: str, usd: Grain, wants_accounts: bool, keeps_tokens: bool) -> Iterable[str]:
+def _grain_notes(family: str, usd: Grain, keeps_tokens: bool) -> Iterator[str]:
     if not usd.has_day:
         yield f"{family}: the invoice has no days, so the ledger is added up for the whole period"
     if not usd.has_model:
         yield f"{family}: the invoice has no models, so the ledger is added up for all models"
-    if wants_accounts and not usd.has_account:
-        yield f"{family}: the invoice has no accounts, so the ledger is added up for all values of billed_as"
     if not keeps_tokens:
         yield f"{family}: the usage report is coarser than the costs, so the command does not compare its tokens"
 
 
-def other_families(invoice: Invoice, cells: Iterable[Cell]) -> Mapping[str, Decimal]:
-    """Return our dollars in families without an invoice in the files."""
-    present = {cell.key.family for cell in cells}
-    found: dict[str, Decimal] = defaultdict(Decimal)
+def other_notes(invoice: Invoice, cells: Iterable[Cell]) -> Iterator[str]:
+    """Yield notes about lines outside of the period, and about our dollars in families without an invoice."""
+    number, usd = invoice.outside
+    if number:
+        yield f"ignored {number:,} {'line' if number == 1 else 'lines'} of other days, with {usd:,.4f} usd"
+    present, others = {cell.key.family for cell in cells}, defaultdict[str, Decimal](Decimal)
     for key, own in invoice.own.usage.items():
         if key.family not in present:
-            found[key.family] += own.usd
-    return found
+            others[key.family] += own.usd
+    for family, usd in sorted(others.items()):
+        if usd:
+            yield f"{family}: no costs of it are in these files; the ledger has {usd:,.4f} usd"

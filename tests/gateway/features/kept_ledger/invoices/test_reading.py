@@ -8,7 +8,6 @@ import json
 import tracemalloc
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +17,7 @@ from gateway.features.kept_ledger.invoices.line import InvoiceLine, UnreadableIn
 from gateway.features.kept_ledger.invoices.model_names import find_model, fold_model
 from gateway.features.kept_ledger.invoices.reading import LONGEST_LINE, ReadFiles, read_files
 from tests.support.each_row import each_row
-from tests.support.invoices import FORMATS, csv_bytes, focus_files, plain_files, traffic
+from tests.support.invoices import FORMATS, focus_files, plain_files, traffic
 
 same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -41,7 +40,7 @@ def test_each_format_is_recognized_by_its_content(tmp_path, form):
     _, write = FORMATS[form]
     lines, found = read(tmp_path, *write(traffic()).values())
     assert dollars(lines) == sum(one.usd for one in traffic())
-    report = {"focus": "FOCUS", "plain": "CSV", "requests": "openrouter requests"}.get(form, form)
+    report = {"focus": "FOCUS", "plain": "CSV"}.get(form, form)
     assert all(one.startswith(report) for one in found.formats.values())
 
 
@@ -256,14 +255,6 @@ def test_a_large_file_is_read_in_bounded_memory(tmp_path):
     assert large < min(1.1 * small, 2**20)
 
 
-def test_openrouters_requests_have_their_days(tmp_path):
-    row: dict[str, Any] = {"generation_id": "gen-1", "created_at": "2026-10-01 23:59:57.713", "cost_total": "0.0123",
-                           "tokens_prompt": "10", "model_permaslug": "openai/gpt-5", "api_key_name": "ci"}  # fmt: skip
-    (line,), found = read(tmp_path, csv_bytes([row]))
-    assert (line.usd, str(line.day), line.accounts) == (Decimal("0.0123"), "2026-10-01", ("ci",))
-    assert list(found.formats.values()) == ["openrouter requests"]
-
-
 @each_row(
     ("names", "folded"),
     [
@@ -326,12 +317,6 @@ def test_models_are_found_in_descriptions_of_clouds(text, model):
         "claude-sonnet-4",
     ]
     assert find_model(text, tuple(known)) == model
-
-
-def test_two_reports_of_the_same_dollars_are_refused(tmp_path):
-    files = [FORMATS[form][1](traffic(1)) for form in ("openrouter", "requests")]
-    with pytest.raises(UnreadableInvoice, match="list the same dollars"):
-        read(tmp_path, *(content for one in files for content in one.values()))
 
 
 def test_dollars_of_focus_are_those_of_the_bill(tmp_path):

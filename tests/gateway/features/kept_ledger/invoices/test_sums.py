@@ -26,7 +26,6 @@ LINES = st.builds(
     day=DAYS | st.none(),
     usd=USD | st.none(),
     model=MODELS | st.none(),
-    accounts=st.sampled_from([(), ("a",), ("b",)]),
     tokens=TOKENS | st.none(),
     splits_cache=st.booleans(),
     is_credit=st.sampled_from([False, False, False, True]),
@@ -38,7 +37,7 @@ OWN_USAGE = st.builds(
     ),
     OWN_USD, st.booleans(), TOKENS, st.integers(1, 10**6).map(Decimal),
 )  # fmt: skip
-CELLS = st.builds(CellKey, st.just("mistral"), DAYS, MODELS, st.sampled_from([None, "a"]))
+CELLS = st.builds(CellKey, st.just("mistral"), DAYS, MODELS)
 A_TOKEN = {"input": Decimal(2), "cached": Decimal("0.5"), "cache_write": Decimal("2.5"), "output": Decimal(8)}
 PRICES = st.dictionaries(st.tuples(st.just("mistral"), MODELS), st.just(A_TOKEN))
 SIDES = st.builds(
@@ -46,7 +45,6 @@ SIDES = st.builds(
     usage=st.dictionaries(CELLS, OWN_USAGE, max_size=6),
     names=st.just({("mistral", "m-large"): "m-large", ("mistral", "m-small"): "m-small"}),
     prices=PRICES,
-    accounts=st.sampled_from([{}, {"mistral": frozenset(("a",))}]),
 )
 
 
