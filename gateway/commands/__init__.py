@@ -1,7 +1,7 @@
 """The commands of ``trigate``, each in its own module.
 
 - ``check``, ``doctor``, ``init``, ``lint``, ``replay``, ``schema``, ``translate``: commands of that name.
-- ``help`` has the groups and the form of ``--help``.
+- ``help`` has the groups and the form of ``--help``. ``judging`` asks the features about a configuration.
 - ``serve``: ``serve`` and ``mock``; ``serve_messages`` has its banner, ``demo`` the demo's configuration, ``listening``
   opens the sockets, ``served_config`` reloads the configuration.
 - ``explaining``: ``explain``; ``explaining_clients`` has the clients.

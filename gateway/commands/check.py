@@ -1,7 +1,6 @@
 """``trigate check``: lists the mistakes in a configuration, or the differences between two."""
 
 import os
-import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ import click
 from configfile.document import Mistake, sentence
 from configfile.document import Path as KeyPath
 from configfile.expanded import Unresolved
-from configfile.keys import value_of, with_part
 from configfile.stored_secrets import StoredSecret
+from gateway.commands.judging import judge_features
 from gateway.commands.terminal import count_text, say
 from gateway.config.changes import changes
 from gateway.config.listening import EXPOSURE_ADVICE, exposure
@@ -182,7 +181,7 @@ def _print_secrets(config: Config) -> int:
 
 @attrs.frozen(repr=False)
 class Judgement:
-    """The mistakes of a configuration; without any, remarks on the consequences of its steps."""
+    """The mistakes of a configuration; without any, remarks of its features."""
 
     mistakes: tuple[Mistake, ...] = ()
     remarks: Sequence[tuple[Remark, str]] = ()
@@ -204,37 +203,13 @@ def _judge(
         mistakes += _certificate_mistakes(found)
     if not may_be_exposed:
         mistakes += _exposures(found)
-    about_steps = Judgement()
+    remarks: Sequence[tuple[Remark, str]] = ()
     if loads_steps == "always" or (loads_steps == "if there are mistakes" and mistakes):
-        about_steps = _judge_steps(found)
-    return Judgement(in_order((*mistakes, *about_steps.mistakes)), about_steps.remarks)
-
-
-def _judge_steps(found: Examined) -> Judgement:
-    """Load the steps of a configuration, and return the mistakes that only this shows.
-
-    Steps are left out if they cannot be loaded because of other mistakes, or of variables without a value."""
-    config = found.config
-    if not value_of(config, "steps"):
-        return Judgement()
-    from gateway.features.steps.feature import StepKeys, consequences, has_unresolved, load_steps, steps_of
-
-    faulty = {step[1] for one in found.mistakes if (step := _UNLOADABLE.match(one.path))}
-    known = tuple(
-        step
-        for step in steps_of(config)
-        if not has_unresolved((step.use, step.settings))
-        and (step.written is None or step.written.path.removesuffix(".use") not in faulty)
-    )
-    try:
-        loaded = load_steps(with_part(config, StepKeys(known)))
-    except ConfigError as error:
-        return Judgement(error.mistakes)
-    return Judgement(remarks=() if found.mistakes else tuple(consequences(config, loaded)))
-
-
-_UNLOADABLE: Final = re.compile(r"(steps\[\d+\])\.(?:use|with|action|at|hold|restore)\b")
-"""The keys of a step that its loading needs."""
+        try:
+            remarks = judge_features(found.config, found.mistakes)
+        except ConfigError as error:
+            mistakes += error.mistakes
+    return Judgement(in_order(mistakes), remarks)
 
 
 def _exposures(found: Examined) -> Iterator[Mistake]:

@@ -18,10 +18,10 @@ import msgspec
 import trio
 
 from configfile.document import sentence
-from configfile.keys import value_of
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
 from gateway.commands.fetching import client_of
+from gateway.commands.judging import try_features
 from gateway.commands.probing import COUNT, FEATURES, CheckOutcome, Checkup, ModelCheck, ModelTester, State
 from gateway.commands.tables import Cell, TableColumn, table_lines
 from gateway.commands.terminal import columns, count_text, echo_styled, fold, run_or_exit
@@ -143,10 +143,7 @@ def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], timeout: 
     if sys.stderr.isatty():
         click.echo(f"testing {count_text(len(checks), 'model')} …", err=True)
     try:
-        if value_of(config, "steps"):
-            from gateway.features.steps.feature import try_steps  # imported only where it is needed
-
-            run_or_exit(try_steps, config)  # otherwise the gateway's start would fail with a traceback
+        run_or_exit(try_features, config)  # otherwise the gateway's start would fail with a traceback
     except ConfigError as error:
         click.echo(str(error), err=True)
         return 1

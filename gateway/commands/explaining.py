@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias, get_args
+from typing import Final, TypeAlias, get_args
 
 import attrs
 import click
 import msgspec
 
-from configfile.keys import value_of
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import is_paid_from
 from gateway.commands.check import load_or_explain
 from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.fetching import FetchError, fetch
+from gateway.commands.judging import explain_features
 from gateway.commands.terminal import say
 from gateway.config.loading import Config, ConfigError
 from gateway.config.names import remove_marks
@@ -28,6 +28,7 @@ from gateway.health.circuit import CREDENTIAL_PAUSE
 from gateway.routing.plan import Candidate, GiveUp, Outage, Plan, Step
 from gateway.routing.router import Explanation, Router
 from gateway.routing.target import Target
+from gateway.seams.feature import Explained, ExplainedRequest
 from providers.apis import CODECS
 from providers.catalog.prices import NAMED_PRICES, NANOS, Price
 from providers.catalog.prompt_caching import CachingRow
@@ -35,9 +36,6 @@ from providers.neutral.quirks import Quirks
 from streams.errors import GatewayError
 from streams.events import UNAVAILABLE, Api, FailureReason
 from streams.surrogates import NOT_JSON
-
-if TYPE_CHECKING:
-    from gateway.features.steps.feature import LoadedStep
 
 
 class RunningLimit(msgspec.Struct, frozen=True):
@@ -284,10 +282,11 @@ def _output_rows(
             "now", (f"{one.place}: {_state_text(state)}" for one, state in zip(targets, states, strict=True))
         )
     yield "target", f"{found.target.name} ({found.why})"
-    steps = _steps_of(config, model, api, plan, key)
+    parts = _parts_of_features(config, model, api, found, key)
     members = tuple(member_texts(config, plan, key))
-    yield "lane", _lane_text(found, steps, bool(members))
-    yield from _labelled_rows("steps", (f"{i}. {text}" for i, text in enumerate(map(_step_text, steps), 1)))
+    yield "lane", _lane_text(found, [name for one in parts.values() for name in one.changing], bool(members))
+    for name, one in parts.items():
+        yield from _labelled_rows(name, (f"{number}. {text}" for number, text in enumerate(one.parts, 1)))
     yield "url", f"POST {found.url}"
     yield from _labelled_rows("headers", (f"{name}: {value}" for name, value in _outgoing_headers(found)))
     yield from _labelled_rows("members", members)
@@ -305,35 +304,23 @@ def _output_rows(
         yield from _next_rows(plan, out)
 
 
-def _steps_of(config: Config, model: str, api: Api, plan: Plan, key: str | None) -> Sequence["LoadedStep"]:
-    """Return the steps that apply to such a request at one of its targets. Raises ``ConfigError``."""
-    if not value_of(config, "steps"):
-        return ()
-    from gateway.features.steps.feature import load_steps, steps_of_request
-
-    route = None if plan.route is None else plan.route.name
-    steps = steps_of_request(config, load_steps(config), model, route, api, key)
-    entries = [one.target.entry.name for one in plan.candidates]
-    return [step for step in steps if any(map(step.applies_to_entry, entries))]
+def _parts_of_features(
+    config: Config, model: str, api: Api, found: Explanation, key: str | None
+) -> Mapping[str, Explained]:
+    """Return the parts of features in such a request at one of its targets. Raises ``ConfigError``."""
+    route = None if found.plan.route is None else found.plan.route.name
+    entries = [one.target.entry.name for one in found.plan.candidates]
+    return explain_features(config, ExplainedRequest(model, route, api, key, entries, found.target.entry.name))
 
 
-def _step_text(step: "LoadedStep") -> str:
-    from gateway.features.steps.feature import describe_step
-
-    return describe_step(step)
-
-
-def _lane_text(found: Explanation, steps: Sequence["LoadedStep"], members: bool) -> str:
+def _lane_text(found: Explanation, changing: Sequence[str], members: bool) -> str:
     """Return the lane of the first target, and all other changes to the request or the response."""
     target = found.target
-    if steps and found.lane == "byte":
-        from gateway.features.steps.feature import steps_changing_lane
-
-        if changers := steps_changing_lane(steps, target.entry.name):
-            changer_names = ", ".join(changers)
-            return (
-                f"hub: {changer_names} may change the response, which is read and written in {target.api} if it streams"
-            )
+    if changing and found.lane == "byte":
+        return (
+            f"hub: {', '.join(changing)} may change the response, which is read and written in {target.api} if it "
+            "streams"
+        )
     return LANES[found.lane].format(api=target.api) + (
         ", and for the members below" if members and found.lane == "byte" else ""
     )

@@ -11,11 +11,11 @@ from configfile.keys import Shape
 from configfile.kinds import SECRET
 from gateway.config.aliases import Route
 from gateway.config.clients import AcceptedKey, ClientKey
+from gateway.config.named_imports import import_named
 from gateway.config.price_table import PriceTable
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
 from gateway.features.order import features
-from gateway.features.steps.feature import KINDS, StepSettings
 
 _KEYED: Final[Shape] = {"anyOf": [{"type": "string", "minLength": 1}, SECRET]}
 _GIVEN: Final[Shape] = {"not": {"type": "null"}}
@@ -70,22 +70,9 @@ def run() -> int:
 
 def schema() -> dict[str, Any]:
     """Return the schema of a whole file."""
-    features()  # with their keys
+    rows = features()  # with their keys
     found = json_schema.json_schema(Config, RULES)
-    _add_kinds(found["$defs"])
+    for place in filter(None, (feature.schema for feature in rows)):
+        import_named(place)(found["$defs"])
     head = {"$schema": found["$schema"], "title": "trigate", "description": "The configuration of trigate."}
     return {**head, **found}
-
-
-def _add_kinds(definitions: dict[str, Any]) -> None:
-    """Add the settings of the built-in kinds of steps, and the rule that ``use`` selects them."""
-    rules = []
-    for row in KINDS.values():
-        kind = json_schema.json_schema(row.settings_class, {})
-        definitions |= {name: shape for name, shape in kind["$defs"].items() if name not in definitions}
-        name = row.settings_class.__name__
-        definitions[name] = {key: value for key, value in kind.items() if key not in ("$schema", "$defs")}
-        required = ["with"] if "required" in kind else []
-        settings = {"required": required, "properties": {"with": {"$ref": f"#/$defs/{name}"}}}
-        rules.append({"if": {"properties": {"use": {"const": row.name}}, "required": ["use"]}, "then": settings})
-    definitions[StepSettings.__name__]["allOf"] = rules

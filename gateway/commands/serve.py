@@ -15,12 +15,12 @@ import click
 import trio
 
 import gateway
-from configfile.keys import value_of
 from configfile.secret_files import SecretFiles
 from gateway.app import create_app
 from gateway.commands import listening
 from gateway.commands import serve_messages as messages
 from gateway.commands.check import load_to_serve
+from gateway.commands.judging import judge_features, try_features
 from gateway.commands.served_config import ServedConfig, read_new_secrets
 from gateway.config.loading import Config, ConfigError
 from gateway.config.settings import LogLevel
@@ -362,7 +362,7 @@ def _supervise(
             config = copies.read_again(None)
         env, metrics = shared_by_workers(config, directory), shared_metrics(config, directory)
         _run(_check_store, config)
-        _run(_check_steps, config, log)
+        _run(_check_features, config, log)
         freeze_startup_objects()
         drain = config.drain + config.drain_delay
         inherited = [copies.fd] if tables is None else [copies.fd, tables.memory.fd]
@@ -374,10 +374,7 @@ def _supervise(
         def check(config: Config) -> None:
             judge(config)
             check_secrets(config)
-            if value_of(config, "steps"):
-                from gateway.features.steps.feature import load_steps
-
-                load_steps(config)  # a worker could not start with a copy whose code cannot be loaded
+            judge_features(config)  # a worker could not start with a copy whose code cannot be loaded
 
         config_file = ConfigFile(config, copies, log.apply_config, audit.log_event, check, secrets)
 
@@ -404,12 +401,9 @@ async def _check_store(config: Config) -> None:
         await store.aclose()
 
 
-async def _check_steps(config: Config, log: Log) -> None:
-    """Load, open and close the steps once, for the same reason."""
-    if value_of(config, "steps"):
-        from gateway.features.steps.feature import consequences, try_steps
-
-        messages.warn_of(consequences(config, await try_steps(config)), log)
+async def _check_features(config: Config, log: Log) -> None:
+    """Open and close the features once, for the same reason."""
+    messages.warn_of(await try_features(config), log)
 
 
 def _worker_command(config: Config, place: tuple[str | None, int | None], options: Options) -> list[str]:

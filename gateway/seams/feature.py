@@ -5,7 +5,7 @@ A feature is one folder ``gateway/features/NAME``. Others may import two of its 
 nothing but the classes of its keys. ``interface.py``, if there is one, has the names that other features use: import it
 only where the feature is open, or for types."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 import attrs
@@ -30,6 +30,27 @@ class Keys:
 
 
 @attrs.frozen(eq=False, repr=False)
+class ExplainedRequest:
+    """A request of ``client`` for ``model`` in an ``api``. One of ``entries`` may serve it, at first ``first``."""
+
+    model: str
+    route: str | None
+    api: str
+    client: str | None
+    entries: Sequence[str]
+    first: str
+
+
+@attrs.frozen(eq=False, repr=False)
+class Explained:
+    """The part of a feature in a request: a line about each of its ``parts``, and the names of those that may change
+    the response, which is then translated."""
+
+    parts: Sequence[str]
+    changing: Sequence[str] = ()
+
+
+@attrs.frozen(eq=False, repr=False)
 class Feature:
     """The row of a feature, which the kernel knows before it imports the feature.
 
@@ -41,6 +62,13 @@ class Feature:
     - ``advice``: ``module:NAME``, the rows of ``gateway.config.advice`` about similar, unknown keys
     - ``unsafe``: ``module:function`` that yields the places of contents, with the reasons, that a file must not have if
       no user named it; imported only if the file has keys of the feature
+    - ``judge``: ``module:function``, called with a configuration and the mistakes found so far. It returns remarks for
+      the operator, none if there are mistakes, and raises ``ConfigError`` with others that only the feature finds
+    - ``trial``: ``module:function``, awaited with a configuration. It opens and closes once whatever the start of a
+      process opens, and returns the remarks. It raises ``ConfigError``
+    - ``explain``: ``module:function``, called with a configuration and an ``ExplainedRequest``. It returns an
+      ``Explained`` for ``trigate explain``, and raises ``ConfigError``
+    - ``schema``: ``module:function`` that adds to the definitions of the configuration's JSON Schema
     - ``needs``: the names of features above without which this one is not opened
     - ``secrets``: ``module:function``, an ``OpenSecrets``, if it reads secrets in stores (``gateway.seams.secrets``)
     - ``option``: the name of an option of ``trigate serve`` without which it is not opened
@@ -57,6 +85,10 @@ class Feature:
     advice: str = ""
     secrets: str = ""
     unsafe: str = ""
+    judge: str = ""
+    trial: str = ""
+    explain: str = ""
+    schema: str = ""
     option: str = ""
     client_source: str = ""
     client_rows: str = ""

@@ -54,9 +54,9 @@ def run(
     masked value. With a number for ``hold``, a step may also find the beginning of a value. Raises ``ValueError`` for a
     request or response that is none of ``api``, and for a mask with ``hold="nothing"``. Do not call it in an event
     loop."""
-    from gateway.features.steps.feature import StepHarness
+    from gateway.features.steps.feature import harness_class
 
-    harness = StepHarness(step, action, hold)
+    harness = harness_class()(step, action, hold)
     found, sent = harness.run_request(api, request)
     told, released = harness.run_response(api, request, response, seeds)
     return StepResult(tuple(starmap(FoundText, found)), tuple(starmap(FoundText, told)), sent, released)

@@ -17,7 +17,7 @@
   the base in ``transforms``. ``exemptions`` lists the
   strings that are no text.
 - ``endpoints`` lists those that steps check. ``advice`` describes the consequences of steps for ``trigate check``
-  and ``trigate explain``.
+  and ``trigate explain``, and ``judging`` judges steps before they are served.
 - ``trial`` runs steps on a captured request, for ``trigate steps try``.
 - ``session`` has the steps of one exchange: it calls them, and applies the configured actions, with ``verdicts``:
   refusals and outcomes, ``masks``: placeholders and the values that they replace.
