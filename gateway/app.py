@@ -15,7 +15,6 @@ from gateway.endpoints.own_routes import own_routes
 from gateway.endpoints.request_guard import ConfiguredGuard
 from gateway.endpoints.unknown_paths import UnknownPaths
 from gateway.exchange.service import Service
-from gateway.features.metrics.endpoint import metrics_routes
 from gateway.http.external_url import make_url_adapter
 from gateway.http.late_imports import import_all, load_module
 from gateway.lifespan import add_process_tasks
@@ -72,7 +71,6 @@ def app_of(config: Config, service: Service) -> App:
         *own_routes(config, service),
         *pass_through_routes(service),
         *(route for routes_of in service.hooks.routes for route in routes_of(service)),
-        *metrics_routes(service, config),
     )
     for route in served:
         routes.add(route.path, route.handler, route.methods, is_listed=route.is_listed)

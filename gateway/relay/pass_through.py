@@ -16,7 +16,6 @@ import msgspec
 
 from gateway.config.model_entry import ModelEntry
 from gateway.exchange.planned import PlannedRequest, as_prepared
-from gateway.features.realtime.objects import text_of
 from gateway.http.headers import Headers, sent_credential
 from gateway.http.offload import offload
 from gateway.http.passing import HeaderNames
@@ -33,7 +32,7 @@ from gateway.relay.relaying import (
 )
 from gateway.relay.uploads import ChainedPieces, read_priced_upload, read_upload
 from gateway.request.further_models import further_models
-from gateway.request.members import STRING, check_members, decode_member
+from gateway.request.members import STRING, check_members, decode_member, text_of
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared, RequestedOutput
 from gateway.request.public_errors import redact_text, secrets_of

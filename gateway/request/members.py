@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from streams.errors import invalid
-from streams.surrogates import NOT_JSON
+from streams.surrogates import NOT_JSON, decode_or
 
 T = TypeVar("T")
 
@@ -148,3 +148,10 @@ def _has_value_at(body: bytes, at: int, value: msgspec.Raw) -> bool:
 def _duplicate_error(name: str) -> Exception:
     shown = name[:_SHOWN]
     return invalid(f"{shown} appears twice in the request, and servers differ in which one they use: remove one", shown)
+
+
+def text_of(raw: msgspec.Raw | None) -> str | None:
+    """Return the string in ``raw``, ``None`` if it is something else."""
+    if raw is None:
+        return None
+    return decode_or(TEXT.decode, raw, None)

@@ -50,6 +50,7 @@ class Running:
     """An open feature. This base has no hooks and no tasks."""
 
     hooks: Hooks = NO_HOOKS
+    """They may not refer to this object: only the collector would then free a replaced configuration."""
     has_tasks: bool = False
     """True if the kernel must call ``run``."""
     remarks: Sequence[tuple[Remark, str]] = ()

@@ -12,7 +12,6 @@ import attrs
 
 from gateway.config.loading import from_mapping
 from gateway.endpoints.own_routes import own_routes
-from gateway.features.metrics.endpoint import metrics_routes
 from gateway.open_service import open_service
 from gateway.seams.route import HttpRoute
 from gateway.serving.lifecycle import Lifecycle
@@ -164,7 +163,7 @@ def all_routes() -> list[HttpRoute]:
     checked = from_mapping(settings("http://127.0.0.1:9", 9))
     service = open_service(checked, Lifecycle(), None, False)
     features = (route for routes_of in service.hooks.routes for route in routes_of(service))
-    return [*own_routes(checked, service), *metrics_routes(service, checked), *features]
+    return [*own_routes(checked, service), *features]
 
 
 def _other_routes(served: Set[str]) -> Iterator[ServedRoute]:

@@ -21,6 +21,9 @@ _KEPT_OBJECTS: Final[tuple[tuple[EndpointName, str, str, tuple[str, ...]], ...]]
         "DELETE /{id}/files/{id2}", "GET /{id}/files/{id2}/content",
     )),
     ("files", "/v1beta/files", "kept.read_files", ("GET", "GET /{id}", "DELETE /{id}")),
+    ("videos", "/v1/videos", "videos.read_video", (
+        "GET", "GET /{id}", "DELETE /{id}", "GET /{id}/content", "POST /{id}/remix",
+    )),
     ("batches", "/v1/batches", "batches.read_batch", ("POST", "GET", "GET /{id}", "POST /{id}/cancel")),
     ("message_batches", "/v1/messages/batches", "batches.read_message_batch", (
         "POST", "GET", "GET /{id}", "DELETE /{id}", "POST /{id}/cancel", "GET /{id}/results",
@@ -34,6 +37,7 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
         for endpoint, root, read, operations in _KEPT_OBJECTS
         for method, _, path in (operation.partition(" ") for operation in operations)
     ),
+    RelayRoute("videos", "POST", "/v1/videos", "videos.read_new_video"),
     RelayRoute("files", "POST", "/v1/files", "batches.read_new_file"),
     RelayRoute("files", "GET", "/v1/files/{id}/content", "batches.read_content"),
     *(

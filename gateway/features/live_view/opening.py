@@ -27,7 +27,7 @@ class RunningLiveView(Running):
         self.live_view = live_view
         self.others = others
         self.has_tasks = others is not None
-        self.hooks = Hooks(observe=(live_view.observe,), routes=(partial(live_view_routes, config, self),))
+        self.hooks = Hooks(observe=(live_view.observe,), routes=(partial(live_view_routes, config),))
         self.ports = ports
         self._config = config
 

@@ -1,5 +1,5 @@
-"""The numbers for Prometheus: ``metrics``, listed in ``rows``, served at an ``endpoint``.
+"""The numbers for Prometheus: ``metrics``, listed in ``rows``.
 
-``feature``: its row; ``opening`` opens it, and collects figures that exchanges do not report.
+``feature``: its row; ``opening`` opens it with its path, and collects figures that exchanges do not report.
 
 ``shared_metrics`` adds up those of several workers, ``lag`` is the delay of the event loop. ``settings``: the keys."""

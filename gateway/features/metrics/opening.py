@@ -1,16 +1,21 @@
-"""Opens metrics, and collects the figures that exchanges do not report."""
+"""Opens metrics and ``GET /metrics``, and collects the figures that exchanges do not report."""
 
 import contextlib
 from collections import Counter
+from functools import partial
 from typing import Final
 
 import trio
 
+from configfile.keys import part_of
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.levels import PER_TURN, read_levels
 from gateway.config.settings import Config
+from gateway.endpoints.plain_answers import NOSNIFF
+from gateway.exchange.responding import error_response, open_record
+from gateway.exchange.service import Service
 from gateway.features.metrics.lag import watch_lag
-from gateway.features.metrics.metrics import Metrics, open_metrics
+from gateway.features.metrics.metrics import CONTENT_TYPE, Metrics, open_metrics
 from gateway.features.metrics.rows import (
     BUDGET_HELD,
     BUDGET_USED,
@@ -24,9 +29,15 @@ from gateway.features.metrics.rows import (
     STORE_LIMIT,
     MetricRow,
 )
+from gateway.features.metrics.settings import MetricsKeys
+from gateway.http.late_imports import import_all
+from gateway.http.response import Response
 from gateway.seams.hooks import Hooks
+from gateway.seams.route import HttpRoute
 from gateway.seams.running import Ports, Running
+from gateway.serving.incoming_request import IncomingRequest
 from gateway.stores.store import Store, Unavailable
+from streams.errors import GatewayError
 
 STORE_EVERY: Final = 10.0
 """Seconds between queries of the store, which may be remote."""
@@ -39,7 +50,7 @@ class RunningMetrics(Running):
 
     def __init__(self, metrics: Metrics, config: Config, ports: Ports) -> None:
         self.metrics = metrics
-        self.hooks = Hooks(observe=(metrics.observe_exchange,))
+        self.hooks = Hooks(observe=(metrics.observe_exchange,), routes=(partial(_metrics_routes, config),))
         self._config = config
         self._ports = ports
 
@@ -118,3 +129,21 @@ async def _collect_limits(allowances: Allowances, metrics: Metrics) -> None:
         if number % PER_TURN == 0:
             await trio.lowlevel.checkpoint()
     await metrics.report_limits(shares)
+
+
+def _metrics_routes(config: Config, service: Service) -> tuple[HttpRoute, ...]:
+    """Return the route of ``/metrics``."""
+    running = service.features["metrics"]
+    assert isinstance(running, RunningMetrics)
+
+    async def page(incoming: IncomingRequest) -> Response:
+        try:
+            if part_of(config, MetricsKeys).metrics != "open":
+                service.admission.authenticate_operator(incoming)
+        except GatewayError as error:
+            return error_response(open_record("chat", service.ledger, incoming.scope), error.info)
+        await import_all(("prometheus_client",))
+        body = await running.page()
+        return Response(200, (("content-type", CONTENT_TYPE), NOSNIFF, ("x-request-id", incoming.scope.id)), body)
+
+    return (HttpRoute("/metrics", page),)

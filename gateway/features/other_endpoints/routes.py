@@ -44,13 +44,6 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
     RelayRoute("image_variations", "POST", "/v1/images/variations", "images.read_edit"),
     RelayRoute("search", "POST", "/v1/alpha/search", "openai_own.read_search"),
     RelayRoute("content_provenance_checks", "POST", "/v1/content_provenance_checks", "openai_own.read_check"),
-    RelayRoute("videos", "POST", "/v1/videos", "videos.read_new_video"),
-    *(
-        RelayRoute("videos", method, f"/v1/videos{path}", "videos.read_video")
-        for method, path in (
-            ("GET", ""), ("GET", "/{id}"), ("DELETE", "/{id}"), ("GET", "/{id}/content"), ("POST", "/{id}/remix")
-        )
-    ),
 )  # fmt: skip
 
 _DEPLOYED: Final[frozenset[EndpointName]] = frozenset(

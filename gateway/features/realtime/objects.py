@@ -8,7 +8,7 @@ from typing import Final, TypeAlias, TypeVar, Union
 
 import msgspec
 
-from gateway.request.members import check_members
+from gateway.request.members import check_members, text_of
 from gateway.upstream.websocket import Piece
 from streams.errors import GatewayError, invalid
 from streams.structure import MAX_ELEMENTS, has_more_elements
@@ -25,7 +25,6 @@ MIN_COUNTED: Final = 64 * 1024
 """The size in bytes from which on a frame's elements are counted before it is decoded."""
 
 _OBJECT: Final = tolerate_lone_surrogates(msgspec.json.Decoder(Members).decode)
-_STRING: Final = msgspec.json.Decoder(str)
 
 
 def read_object(body: bytes | msgspec.Raw) -> Members | None:
@@ -51,13 +50,6 @@ def decode_frame(decode: Callable[[bytes], T], message: Piece) -> T | None:
     """Return a provider's ``message``, decoded by ``decode``, or ``None`` if it is something else."""
     body = message.encode() if isinstance(message, str) else message
     return None if has_too_many_elements(body) else decode_or(decode, body, None)
-
-
-def text_of(raw: msgspec.Raw | None) -> str | None:
-    """Return the string in ``raw``, ``None`` if it is something else."""
-    if raw is None:
-        return None
-    return decode_or(_STRING.decode, raw, None)
 
 
 class ExaminedObject:

@@ -7,14 +7,13 @@ from gateway.config.loading import Config
 from gateway.exchange.service import Service
 from gateway.features.live_view.pages.paths import EVENTS, FILES, MODELS, STREAM
 from gateway.seams.route import HttpRoute
-from gateway.seams.running import Running
 from gateway.serving.fast_route import LateViews
 
 _PAGES: Final = "gateway.features.live_view.pages.pages"
 
 
-def live_view_routes(config: Config, running: Running, service: Service) -> Iterator[HttpRoute]:
-    """Yield the routes of the live view ``running``."""
-    views = LateViews((_PAGES,), "ui_views", (service, config, running))
+def live_view_routes(config: Config, service: Service) -> Iterator[HttpRoute]:
+    """Yield the routes of the live view."""
+    views = LateViews((_PAGES,), "ui_views", (service, config, service.features["live_view"]))
     for path in (*FILES, EVENTS, MODELS, STREAM):
         yield HttpRoute(path, views.view(path))
