@@ -1,6 +1,6 @@
 """Opens the features of a configuration and its secrets in stores, and runs the features as long as the process."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 import attrs
@@ -12,6 +12,7 @@ from gateway.config.loading import ConfigError
 from gateway.config.named_imports import import_named
 from gateway.config.settings import Config
 from gateway.features.order import features
+from gateway.seams.feature import Feature
 from gateway.seams.identify import ClientSource, OpenClientSource, OpenPeople, OpenRows
 from gateway.seams.running import SECONDS_TO_END, OpenFeature, Ports, Running
 from gateway.seams.secrets import OpenSecrets, SecretReader
@@ -26,14 +27,23 @@ NO_TEXTS: Final[Mapping[str, str]] = {}
 def open_features(config: Config, ports: Ports, before: Mapping[str, Running] = NOTHING_OPEN) -> Mapping[str, Running]:
     """Return the features of ``config`` by name, in their order. Changes nothing. Raises ``ConfigError``."""
     opened: dict[str, Running] = {}
-    for feature in features():
+    for feature in wanted_features(config):
         if feature.option and feature.option not in ports.options and feature.name not in before:
             continue
-        if feature.opening and opened.keys() >= {*feature.needs} and feature.is_wanted(config):
+        if feature.opening:
             ports = attrs.evolve(ports, opened=dict(opened))  # a feature that keeps them must not be in a cycle
             open_feature = cast("OpenFeature", import_named(feature.opening))
             opened[feature.name] = open_feature(config, ports, before.get(feature.name))
     return opened
+
+
+def wanted_features(config: Config) -> Iterator[Feature]:
+    """Yield the features of ``config`` in their order, without those that need one which is missing."""
+    names: set[str] = set()
+    for feature in features():
+        if names >= {*feature.needs} and feature.is_wanted(config):
+            names.add(feature.name)
+            yield feature
 
 
 def open_secrets(config: Config, texts: Mapping[str, str] = NO_TEXTS) -> SecretReader:
@@ -76,8 +86,8 @@ def open_client_source(config: Config) -> ClientSource:
 
 def with_people(config: Config, source: ClientSource, before: "People | None" = None) -> Config:
     """Return ``config`` with its people, who keep their state of ``before``."""
-    for feature in features():
-        if feature.people and feature.is_wanted(config):
+    for feature in wanted_features(config):
+        if feature.people:
             people = cast("OpenPeople", import_named(feature.people))(config, source, before)
             return attrs.evolve(config, people=people)
     return config

@@ -2,6 +2,7 @@
 
 - ``admission``: which requests may begin.
 - ``authentication``: client keys, certificates, and the models that each may use.
+- ``callers``: callers of pages and of the HTTP API.
 - ``shares``: how many requests and connections each client may have; ``body_memory``: memory of request bodies and
   complete responses; ``held_bytes``: bytes by client.
 - ``page_guard``: protection against requests that web pages make browsers send.

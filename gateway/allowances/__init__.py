@@ -8,4 +8,4 @@
 - ``queue``: requests that wait for a target; ``shared_queue``: the same across workers. ``room``: requests that wait
   for their client's budget.
 - ``seeds``: initial budget levels from the kept ledger.
-- ``levels``: reports of usage."""
+- ``levels``: reports of usage. ``call_rates``: rates of calls that are no requests of models."""

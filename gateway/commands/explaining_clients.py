@@ -17,7 +17,6 @@ from gateway.config.clients import ClientKey
 from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.loading import Config
 from gateway.config.stored_keys import StoredClients
-from gateway.features.admin.interface import open_key_store
 from gateway.stores.key_store import KeyTable
 from gateway.stores.store import Unavailable
 
@@ -50,6 +49,8 @@ def with_client(config: Config, key: str | None) -> Config:
 
 def _read_stored_clients(config: Config) -> StoredClients:
     """Return the clients in the state storage, none if it does not exist yet. Raises ``click.UsageError``."""
+    from gateway.features.admin.interface import open_key_store  # only stored clients need it
+
     what = "the stored clients are unknown"
     table = _read_storage(config, open_key_store, lambda store: store.read(), what)
     return parse_clients(table or KeyTable(), config)

@@ -2,21 +2,14 @@
 
 import hashlib
 import hmac
-from typing import Final
 
-from gateway.access.authentication import Authenticator
+from gateway.access.callers import OPERATOR, caller_named
 from gateway.config.people import Caller
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.admin.calls import additions_in
 from gateway.http.headers import PLAIN_KEYS, Headers
 from gateway.serving.incoming_request import IncomingRequest
-
-OPERATOR: Final = Caller(None, "auditor", None, "operator", "ui_key")
-"""The holder of the ``ui_key``, who reads what an auditor reads and changes nothing."""
-
-NOBODY: Final = Caller(None, "user", None, "key")
-"""The caller of a gateway without client keys."""
 
 
 async def identify_caller(config: Config, service: Service, incoming: IncomingRequest) -> Caller:
@@ -29,16 +22,6 @@ async def identify_caller(config: Config, service: Service, incoming: IncomingRe
         if (caller := await part.caller(config, service, incoming)) is not None:
             return caller
     return caller_named(service.authenticator, service.admission.authenticate(incoming))
-
-
-def caller_named(authenticator: Authenticator, name: str | None) -> Caller:
-    """Return the client or person ``name``, whose credential the current request has."""
-    if name is None:
-        return NOBODY
-    rights = None if authenticator.people is None else authenticator.people.sent_rights(name)
-    if rights is not None:
-        return rights.caller
-    return Caller(name, authenticator.role_of(name), authenticator.group_of(name), "key", name)
 
 
 def _has_key(headers: Headers, digest: bytes) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from gateway.features.admin.bodies import check_members, read_text
-from gateway.features.admin.callers import NOBODY, OPERATOR, caller_named, identify_caller
+from gateway.features.admin.callers import identify_caller
 from gateway.features.admin.calls import (
     NO_CONTENT,
     AdminAnswer,
@@ -25,7 +25,7 @@ from gateway.features.admin.paths import api_modules
 from gateway.features.admin.records import CLOCK_SKEW, AuditEntry, Raise
 from gateway.features.admin.rights_rows import accept_any
 from gateway.features.admin.rows import RecordTable, RightsTables
-from gateway.features.admin.serving import count_call, counted_name, perform
+from gateway.features.admin.serving import perform
 from gateway.features.admin.storage import open_key_store, open_rights_store
 from gateway.features.admin.store import RightsStore, changing, reading
 from gateway.features.admin.table import ADMINS, ALL, PAGE, READERS, ROUTES, AdminRoute
@@ -37,9 +37,7 @@ __all__ = [
     "ADMINS",
     "ALL",
     "CLOCK_SKEW",
-    "NOBODY",
     "NO_CONTENT",
-    "OPERATOR",
     "PAGE",
     "READERS",
     "ROUTES",
@@ -60,14 +58,11 @@ __all__ = [
     "api_modules",
     "apply_rights",
     "audit_entry",
-    "caller_named",
     "changing",
     "check_match",
     "check_members",
     "check_unchanged_since",
     "client_change",
-    "count_call",
-    "counted_name",
     "entity_tag",
     "identify_caller",
     "in_thread",

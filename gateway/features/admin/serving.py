@@ -4,15 +4,15 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
 from configfile.wording import nearest
-from gateway.allowances.allowance import counter_key
+from gateway.access.callers import counted_name
+from gateway.allowances.call_rates import count_call
 from gateway.config.settings import Config
-from gateway.counters.counter import Counters, Debit, RateCounter, new_claim
 from gateway.endpoints.plain_answers import PRIVATE
 from gateway.exchange.service import Service
 from gateway.features.admin.callers import identify_caller
@@ -158,11 +158,6 @@ class _Request:
             audit.log_event("admin_request", address=scope.address, **fields)
 
 
-def counted_name(caller: "Caller") -> str:
-    """Return the name under which calls are counted: a person's tokens, sessions and own keys count together."""
-    return f"credential {caller.credential}" if caller.name is None else f"client {caller.name}"
-
-
 def _handler(route: AdminRoute) -> Any:
     """Return the function that handles a route; its module is imported."""
     module, _, function = route.handler.partition(".")
@@ -235,27 +230,3 @@ def advice_for(path: str) -> str | None:
     """Return the advice for a LiteLLM path, ``None`` for others."""
     prefix = f"/{path.strip('/').partition('/')[0]}"
     return None if prefix not in _ADVICE else f"trigate has no {path[:100]}: {_ADVICE[prefix]}"
-
-
-CallKind: TypeAlias = Literal["changes", "reads", "views"]
-
-MOST_CALLS: Final[Mapping[CallKind, int]] = {"changes": 60, "reads": 600, "views": 60}
-"""Calls of one caller a minute. A view opens the live view or one of its streams."""
-
-_MINUTE: Final = 60.0
-
-
-async def count_call(counters: Counters, caller: str, kind: CallKind) -> None:
-    """Count a call of ``caller`` in all workers. Raises ``GatewayError`` (429) if it made too many in the last minute.
-
-    These counters are not those of ``ratelimits``, so calls of these paths never wait for the requests of models."""
-    most, name = MOST_CALLS[kind], f"admin.{kind}"
-    key = counter_key(f"{name}\0{caller}")
-    claim = new_claim(Debit(RateCounter(key, name, most, _MINUTE, most, chosen_by=caller), 1))
-    short = await counters.reserve((claim,))
-    if not short:
-        counters.settle(claim, (1,))
-    elif short[0].cause == "no_room":
-        wait = max(1, round(short[0].wait or 1))
-        message = f"more than {most} {kind} a minute: try again in {wait} s"
-        raise GatewayError("rate_limited", message, headers=(("retry-after", str(wait)),))

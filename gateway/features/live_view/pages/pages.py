@@ -14,11 +14,11 @@ import trio
 
 from configfile.keys import part_of
 from gateway.access.authentication import Authenticator
+from gateway.access.callers import OPERATOR, caller_named
 from gateway.access.refused_keys import KeyRefused
 from gateway.access.shares import NOBODY
 from gateway.config.loading import Config
 from gateway.exchange.service import Service
-from gateway.features.admin.interface import OPERATOR, caller_named
 from gateway.features.live_view.live import FoundExchange
 from gateway.features.live_view.opening import RunningLiveView
 from gateway.features.live_view.pages.paths import (

@@ -2,10 +2,13 @@
 
 import logging
 import time
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+from gateway.access.callers import NOBODY, counted_name
+from gateway.allowances.call_rates import count_call
+from gateway.config.people import Caller
 from gateway.exchange.service import Service
-from gateway.features.admin.interface import NOBODY, admin_of, audit_entry, count_call, counted_name
 from gateway.features.live_view.live import FoundExchange
 from gateway.features.live_view.pages.visitors import Visitor
 from gateway.serving.incoming_request import IncomingRequest
@@ -46,9 +49,18 @@ async def _audit(
         "credential": caller.credential_id, "request": service.ledger.mask(request_id), "owner": owner,
     }  # fmt: skip
     try:
-        admin = admin_of(service.features)
-        if admin is not None and admin.store is not None:
-            entry = audit_entry(caller, scope, time.time(), "GET", incoming.asgi["path"])
-            await admin.store.add_audit(entry, None, {"event": event, **fields})
+        await _store(service, incoming, caller, {"event": event, **fields})
     finally:
         service.ledger.audit.log_event(event, address=scope.address, path=incoming.asgi["path"], **fields)
+
+
+async def _store(service: Service, incoming: IncomingRequest, caller: Caller, fields: Mapping[str, Any]) -> None:
+    """Add a row to the stored audit, if there is one. Raises ``Unavailable``."""
+    if "admin" not in service.features:
+        return
+    from gateway.features.admin.interface import admin_of, audit_entry  # only a gateway with an audit needs it
+
+    admin = admin_of(service.features)
+    if admin is not None and admin.store is not None:
+        entry = audit_entry(caller, incoming.scope, time.time(), "GET", incoming.asgi["path"])
+        await admin.store.add_audit(entry, None, fields)

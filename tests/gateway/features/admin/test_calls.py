@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.allowances.call_rates import count_call
 from gateway.counters.memory import LocalCounters
-from gateway.features.admin.serving import count_call
 from streams.errors import GatewayError
 from tests.support.admin import KEYS, AdminGateway, admin_gateway
 from tests.support.each_row import each_row
