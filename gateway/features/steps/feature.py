@@ -7,11 +7,7 @@ from gateway.features.steps.settings import StepKeys, steps_of
 from gateway.seams.feature import Feature, Keys
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gateway.features.steps.harness import StepHarness
-    from gateway.features.steps.loaded import StepSet
-    from gateway.seams.running import Running
 
 _CHECKS: Final = "gateway.features.steps.setting_checks"
 _JUDGING: Final = "gateway.features.steps.judging"
@@ -27,11 +23,6 @@ def harness_class() -> "type[StepHarness]":
     from gateway.features.steps.harness import StepHarness  # imported only where it is needed
 
     return StepHarness
-
-
-def opened_steps(features: "Mapping[str, Running]") -> "StepSet | None":
-    """Return the steps of a service's ``features``, if it has any."""
-    return getattr(features.get("steps"), "steps", None)
 
 
 FEATURE: Final = Feature(

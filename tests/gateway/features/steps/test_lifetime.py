@@ -12,7 +12,8 @@ import trio
 from configfile.document import ConfigError
 from gateway.commands.listening import LOCAL
 from gateway.config.loading import Config
-from gateway.features.steps.feature import opened_steps
+from gateway.features.steps.loaded import StepSet
+from gateway.features.steps.sessions import OpenedSteps
 from gateway.open_service import open_service
 from gateway.reload import ReloadableApp
 from gateway.serving.lifecycle import Lifecycle
@@ -96,9 +97,15 @@ async def test_a_resource_is_open_while_the_gateway_serves(tmp_path):
     assert read_log(tmp_path) == ["open 1", "open 2", "close 2", "close 1"]
 
 
+def opened_steps(app: ReloadableApp) -> StepSet | None:
+    """Return the steps that ``app`` uses for new requests."""
+    running = app.current[1].features.get("steps")
+    return running.steps if isinstance(running, OpenedSteps) else None
+
+
 async def test_a_reload_keeps_unchanged_resources_and_closes_the_others_after_their_last_request(tmp_path):
     async with serving(pools(tmp_path, 1, 2)) as app:
-        old = opened_steps(app.current[1].features)
+        old = opened_steps(app)
         assert old is not None
         old.acquire()  # a request that runs during the reload
         app.change(pools(tmp_path, 1, 3))
@@ -106,7 +113,7 @@ async def test_a_reload_keeps_unchanged_resources_and_closes_the_others_after_th
         assert [step.callable is not None for step in old.steps] == [True, True]
         old.release()
         await until(tmp_path, "open 1", "open 2", "open 3", "close 2")
-        new = opened_steps(app.current[1].features)
+        new = opened_steps(app)
         assert new is not None
         assert [step.callable is not None for step in new.steps] == [True, True]
     assert sorted(read_log(tmp_path)[4:]) == ["close 1", "close 3"]
@@ -119,7 +126,7 @@ async def test_a_reload_can_add_and_remove_all_steps(tmp_path):
         await until(tmp_path, "open 1")
         app.change(step_config(tmp_path, "  []\n", CODE))
         await until(tmp_path, "open 1", "close 1")
-        assert opened_steps(app.current[1].features) is None
+        assert opened_steps(app) is None
 
 
 async def test_a_reload_with_a_fault_in_its_steps_changes_nothing(tmp_path, caplog):
@@ -136,7 +143,7 @@ async def test_a_reload_with_a_fault_in_its_steps_changes_nothing(tmp_path, capl
 async def test_a_resource_that_cannot_open_after_a_reload_is_logged_and_checks_nothing(tmp_path, caplog):
     async with serving(pools(tmp_path, 1)) as app:
         app.change(pools(tmp_path, 1, 0, 2))
-        steps = opened_steps(app.current[1].features)
+        steps = opened_steps(app)
         assert steps is not None
         for resource in steps.resources:
             await resource.settled.wait()
@@ -146,7 +153,7 @@ async def test_a_resource_that_cannot_open_after_a_reload_is_logged_and_checks_n
 
 async def test_a_resource_that_crashes_ends_its_step_and_not_the_gateway(tmp_path, caplog):
     async with serving(step_config(tmp_path, "  - use: ./steps.py:crashing\n", CODE)) as app:
-        steps = opened_steps(app.current[1].features)
+        steps = opened_steps(app)
         assert steps is not None
         with trio.fail_after(20):
             while steps.steps[0].callable is not None:  # noqa: ASYNC110  # it crashes on its own
