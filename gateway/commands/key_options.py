@@ -194,7 +194,9 @@ def people() -> None:
     """
 
 
-@people.command("list", runs="people:show_list", short_help="List the people of the last 90 days, and all blocks.")
+@people.command(
+    "list", runs="people.commands:show_list", short_help="List the people of the last 90 days, and all blocks."
+)
 @_JSON
 @CONFIG
 def list_people(**_: Any) -> None:
@@ -202,7 +204,7 @@ def list_people(**_: Any) -> None:
 
 
 @people.command(
-    "block", runs="people:block", short_help="Reject all tokens and keys of a person, and end all sessions."
+    "block", runs="people.commands:block", short_help="Reject all tokens and keys of a person, and end all sessions."
 )
 @click.argument("name")
 @click.option("--reason", default="", metavar="TEXT", help="The reason, for other operators.")
@@ -215,7 +217,7 @@ def block_person(**_: Any) -> None:
     """
 
 
-@people.command("unblock", runs="people:unblock", short_help="Remove a block.")
+@people.command("unblock", runs="people.commands:unblock", short_help="Remove a block.")
 @click.argument("name")
 @_BY
 @CONFIG
@@ -226,7 +228,7 @@ def unblock_person(**_: Any) -> None:
     """
 
 
-@people.command("revoke-key", runs="people:revoke_key", short_help="Revoke one key that a person has made.")
+@people.command("revoke-key", runs="people.commands:revoke_key", short_help="Revoke one key that a person has made.")
 @click.argument("name")
 @click.argument("key")
 @_BY
@@ -238,7 +240,7 @@ def revoke_person_key(**_: Any) -> None:
     """
 
 
-@people.command("sign-out", runs="people:sign_out", short_help="End all sessions of a person.")
+@people.command("sign-out", runs="people.commands:sign_out", short_help="End all sessions of a person.")
 @click.argument("name")
 @_BY
 @CONFIG
@@ -246,7 +248,7 @@ def sign_person_out(**_: Any) -> None:
     """End all sessions of the person NAME. The person may sign in again, and the person's own keys stay valid."""
 
 
-@people.command("forget", runs="people:forget", short_help="Delete the label of a person.")
+@people.command("forget", runs="people.commands:forget", short_help="Delete the label of a person.")
 @click.argument("name")
 @_BY
 @CONFIG
@@ -255,7 +257,9 @@ def forget_person(**_: Any) -> None:
 
 
 @people.command(
-    "history", runs="people:history", short_help="Show the changes of people, keys and raises, and who made them."
+    "history",
+    runs="people.commands:history",
+    short_help="Show the changes of people, keys and raises, and who made them.",
 )
 @click.option("--last", type=click.IntRange(1, 10_000), default=50, show_default=True, metavar="N",
               help="The number of changes.")  # fmt: skip

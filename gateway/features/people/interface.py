@@ -2,15 +2,14 @@
 
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.features.people.keeping import FLUSH_SECONDS
 from gateway.features.people.oauth.signed_in import SignedInCallers
 from gateway.features.people.opening import PeopleOfConfig, people_of
-from gateway.features.people.records import Block, OwnKey, SeenPerson
+from gateway.features.people.records import Block, SeenPerson
 from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.store import PeopleStore, open_people_store
 
 __all__ = [
-    "FLUSH_SECONDS", "Block", "NotAdmitted", "OwnKey", "PeopleOfConfig", "PeopleStore", "RuleBook", "SeenPerson",
+    "Block", "NotAdmitted", "PeopleOfConfig", "PeopleStore", "RuleBook", "SeenPerson",
     "SignedInCallers", "open_people_store", "people_of", "signed_in_callers",
 ]  # fmt: skip
 

@@ -17,14 +17,9 @@ from gateway.commands.terminal import count_text, say
 from gateway.config.key_changes import time_text
 from gateway.config.loading import Config
 from gateway.features.admin.interface import AuditEntry
-from gateway.features.people.interface import (
-    FLUSH_SECONDS,
-    Block,
-    OwnKey,
-    PeopleStore,
-    SeenPerson,
-    open_people_store,
-)
+from gateway.features.people.keeping import FLUSH_SECONDS
+from gateway.features.people.records import Block, OwnKey, SeenPerson
+from gateway.features.people.store import PeopleStore, open_people_store
 
 _NO_PEOPLE: Final = "{}: this configuration has no `issuers`, so it has no people"
 _NO_STORAGE: Final = (
