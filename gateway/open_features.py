@@ -28,7 +28,7 @@ def open_features(config: Config, ports: Ports, before: Mapping[str, Running] = 
     """Return the features of ``config`` by name, in their order. Changes nothing. Raises ``ConfigError``."""
     opened: dict[str, Running] = {}
     for feature in wanted_features(config):
-        if feature.option and feature.option not in ports.options and feature.name not in before:
+        if feature.option and feature.option not in ports.options:
             continue
         if feature.opening:
             ports = attrs.evolve(ports, opened=dict(opened))  # a feature that keeps them must not be in a cycle

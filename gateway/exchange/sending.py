@@ -89,7 +89,7 @@ async def _sign_and_send(sent: Sendable, request: UpstreamRequest, credential: C
     except UpstreamError as error:
         raise with_target_name(error, sent.target.place) from error.__cause__
     sent.note_head(response)
-    sent.context.observers.note_head(out, response)
+    sent.context.observers.note_head(out, response.status, response.headers)
     return response
 
 

@@ -10,12 +10,14 @@ time. A rejected request has fewer of them: only ``fields`` and ``note_end`` are
 
 - **Time.** Every method runs within the exchange, synchronously. It may not wait, and does no more than store a
   reference or read the clock; longer work belongs in a thread after ``note_end``.
-- **Errors.** An observer may not raise. The kernel logs the first error, and calls this observer no more.
+- **Errors.** An observer may not raise. The kernel logs the first error, and then calls only ``note_end`` of this
+  observer.
 - **Cancellation.** An exchange that is cancelled is settled, too. ``note_end`` comes exactly once.
 - **Views.** A text has three views: *received* from the client or a provider, *public* after the steps that hide, and
   *sent*, where values have returned to the client. An observer gets only the public view: the kernel keeps the others
   to itself, and passes on a received text when no step may still hide a part of it. ``note_hidden`` reports that the
-  exchange has more texts than these.
+  exchange has more texts than these. ``note_resolved`` and ``note_sent`` have what a provider gets. A step may
+  refuse that later; recordings drop it at ``note_hidden``.
 - **Changes.** Only ``outgoing`` and ``headers`` return something for others: headers of a request and of the response.
 
 **Attempts.** Before it sends an attempt, the kernel calls each ``ObserveAttempt``, with the attempt's ``TargetRequest``
@@ -41,7 +43,6 @@ from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.streaming.lane import Lane, StreamProgress
 from gateway.upstream.request import UpstreamRequest
-from gateway.upstream.response import UpstreamResponse
 from streams.events import Api, Event
 from streams.framing import Framing, FramingError
 from streams.handoff import Handoff
@@ -245,7 +246,7 @@ class ExchangeObserver:
         """Note that ``request`` has its slot, for which it may have ``waited``, and goes to ``provider``, whose
         response may repeat ``secrets``."""
 
-    def note_head(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
+    def note_head(self, request: UpstreamRequest, status: int, headers: Headers) -> None:
         """Note the head of the provider's response to ``request``. Two requests may run at the same time."""
 
     def note_body(self, body: bytes) -> None:
@@ -313,6 +314,7 @@ class Observers:
 
     def __init__(self, observers: Iterable[ExchangeObserver] = ()) -> None:
         self._observers = [*observers]
+        self._failed: list[ExchangeObserver] = []
         self._held: list[Callable[[], None]] = []
         self._held_size = 0
         self._is_separate = False  # the client gets values that are not public
@@ -354,8 +356,8 @@ class Observers:
     ) -> None:
         self._tell("note_sent", request, waited, api, provider, secrets)
 
-    def note_head(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
-        self._tell("note_head", request, response)
+    def note_head(self, request: UpstreamRequest, status: int, headers: Headers) -> None:
+        self._tell("note_head", request, status, headers)
 
     def note_body(self, body: bytes, *, is_public: bool = True) -> None:
         """Pass on the ``body``, at the end if steps may hide a part of it until then."""
@@ -412,6 +414,7 @@ class Observers:
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         for tell in self._held:
             tell()
+        self._observers += self._failed
         self._tell("note_end", record, line)
         self._held, self._stream = [], None
         self._observers.clear()  # they refer to the exchange, which refers to this
@@ -432,9 +435,10 @@ class Observers:
                 self._drop(observer)
 
     def _drop(self, observer: ExchangeObserver) -> None:
-        """Log the current error of ``observer``, and call it no more: it must not end the exchange."""
-        log.exception("%s failed, and learns no more about this exchange", type(observer).__name__)
+        """Log the current error of ``observer``, which must not end the exchange. It only learns of the end."""
+        log.exception("%s failed, and learns only the end of this exchange", type(observer).__name__)
         self._observers.remove(observer)
+        self._failed.append(observer)
 
 
 UNOBSERVED: Final = Observers()
@@ -453,15 +457,14 @@ def join_observers(record: Record, observer: ExchangeObserver) -> None:
 
 
 class Observation:
-    """The start of the observers of each exchange of ``ledger``: those of the ``hooks``, after ``observes``."""
+    """The start of the observers of each exchange of a ledger. ``hooks`` are those of the features in use."""
 
     def __init__(self) -> None:
-        self.observes: list[Observe] = []
         self.hooks: tuple[Observe, ...] = ()
 
     def __call__(self, record: Record, arrival: ArrivedRequest | None = None) -> Observers:
         found = []
-        for observe in (*self.observes, *self.hooks):
+        for observe in self.hooks:
             try:
                 if (observer := observe(record, arrival)) is not None:
                     found.append(observer)

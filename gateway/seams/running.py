@@ -98,8 +98,8 @@ class Ports:
     ``allowances``; the others last.
 
     ``store`` has the turns of conversations, ``shared`` the tables in the memory of several workers. ``opened`` are the
-    features above in the order, by name. ``options`` are those of ``trigate serve`` that belong to features, for the
-    first configuration. ``secrets`` are those in stores; ``None`` without any, and if only clients have changed.
+    features above in the order, by name. ``options`` are those of ``trigate serve`` that belong to features.
+    ``secrets`` are those in stores; ``None`` without any, and if only clients have changed.
     ``clients`` are those that are stored (``gateway.seams.identify``). ``is_reload``: the process serves another
     configuration already, so that an error of a task may not end it. ``credentials`` are the sources of credentials by
     the names of entries, complete when ``use`` is called."""

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.ledger.record import ArrivedRequest, Record
-from gateway.seams.observe import ExchangeObserver, observation_of
+from gateway.seams.observe import ExchangeObserver
 from streams.events import Usage
 from tests.support.in_process import InProcess
+from tests.support.observed import also_observe, unobserve
 
 
 class _Settled(ExchangeObserver):
@@ -27,9 +28,9 @@ class _Settled(ExchangeObserver):
 def lines(served: InProcess) -> Iterator[list[Mapping[str, Any]]]:
     """Collect the ledger's lines of the exchanges in the block."""
     seen = _Settled()
-    observation_of(served.service.ledger).observes.append(seen.observe)
+    also_observe(served.service.ledger, seen.observe)
     yield seen.lines
-    observation_of(served.service.ledger).observes.remove(seen.observe)
+    unobserve(served.service.ledger, seen.observe)
 
 
 @contextlib.contextmanager
@@ -37,7 +38,7 @@ def usages(served: InProcess) -> Iterator[list[Usage | None]]:
     """Collect the usage of the exchanges in the block, available after it."""
     found: list[Usage | None] = []
     seen = _Settled()
-    observation_of(served.service.ledger).observes.append(seen.observe)
+    also_observe(served.service.ledger, seen.observe)
     yield found
-    observation_of(served.service.ledger).observes.remove(seen.observe)
+    unobserve(served.service.ledger, seen.observe)
     found += [record.bill.usage for record in seen.records]

@@ -8,8 +8,9 @@ import pytest
 import trio
 
 from gateway.ledger.record import Record
-from gateway.seams.observe import ExchangeObserver, observation_of
+from gateway.seams.observe import ExchangeObserver
 from tests.support.in_process import InProcess
+from tests.support.observed import also_observe
 
 
 class SettledLines(ExchangeObserver):
@@ -19,7 +20,7 @@ class SettledLines(ExchangeObserver):
         self.batch_ids: list[str | None] = []
         """The providers' ids of the batches that exchanges have billed."""
         self._send, self._receive = trio.open_memory_channel[Mapping[str, Any]](1000)
-        observation_of(served.service.ledger).observes.append(lambda record, arrival: self)
+        also_observe(served.service.ledger, lambda record, arrival: self)
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         if record.bill.booked is not None:

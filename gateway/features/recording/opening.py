@@ -35,8 +35,8 @@ class RunningRecorder(Running):
 
 def open_recorder(config: Config, ports: Ports, before: Running | None) -> Running:
     """Return the recorder, which lasts as long as the process. Raises ``OSError`` for an unusable folder."""
-    folder = ports.options.get("record")
-    if not isinstance(folder, Path):
-        assert before is not None, "a process without the option opens no recorder"
+    if before is not None:
         return before
+    folder = ports.options["record"]
+    assert isinstance(folder, Path), "the option is a folder"
     return RunningRecorder(Recorder(folder, secrets_in(config)), ports.ledger)

@@ -20,7 +20,6 @@ from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
 from gateway.seams.observe import ExchangeObserver, ObservedStream
 from gateway.upstream.request import UpstreamRequest
-from gateway.upstream.response import UpstreamResponse
 from providers.recordings import answer_path
 from streams.events import Api
 
@@ -128,12 +127,12 @@ class Recording(ExchangeObserver):
         self._sent.append((_identity(request), self.provider, provider))
         self._add(self.provider.request, request.body)
 
-    def note_head(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
+    def note_head(self, request: UpstreamRequest, status: int, headers: Headers) -> None:
         for identity, half, provider in self._sent:
             if identity == _identity(request):
                 self.provider, self.provider_name = half, provider
-                half.status, half.content_type = response.status, response.header("content-type")
-                half.response_headers = translated_headers(response.headers)
+                half.status, half.content_type = status, dict(headers).get("content-type")
+                half.response_headers = translated_headers(headers)
 
     def note_body(self, body: bytes) -> None:
         if self.provider is not None:

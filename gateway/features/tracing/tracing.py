@@ -33,7 +33,6 @@ from gateway.ledger.record import ArrivedRequest, Record, StepWork
 from gateway.logs.masking import Mask
 from gateway.seams.observed_texts import EACH, ObservedTexts, TextRoom
 from gateway.upstream.request import UpstreamRequest
-from gateway.upstream.response import UpstreamResponse
 from streams.events import Api
 
 if TYPE_CHECKING:  # 5 MiB and 0.1 s that only traces need
@@ -86,9 +85,9 @@ class Trace(ObservedTexts):
         """Note that the request has its slot, for which it may have waited."""
         self._times(request).mark_sent(waited)
 
-    def note_head(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
+    def note_head(self, request: UpstreamRequest, status: int, headers: Headers) -> None:
         """Note the head of the provider's response."""
-        self._times(request).mark_answered(response.status)
+        self._times(request).mark_answered(status)
 
     def _times(self, request: UpstreamRequest) -> AttemptTimes:
         """Return the times of the attempt of ``request``. Two may run at the same time."""

@@ -74,7 +74,7 @@ def kept_in(table: LedgerTable, **given: Any) -> TableLedgerWriter:
 
 def ledger_to(kept: TableLedgerWriter) -> Ledger:
     ledger = Ledger(readable=False)
-    observation_of(ledger).observes.append(lambda record, arrival: kept)
+    observation_of(ledger).hooks += (lambda record, arrival: kept,)
     return ledger
 
 

@@ -273,7 +273,7 @@ class Stage:
     def __init__(self) -> None:
         self.ledger = Ledger(readable=False)
         self.live_view = LiveView()
-        observation_of(self.ledger).observes.append(self.live_view.observe)
+        observation_of(self.ledger).hooks += (self.live_view.observe,)
         self.handoffs: list[Handoff[Chunk]] = []
 
     def begin(self, id: str = "call", client: str | None = None, api: Api = "chat") -> Record:

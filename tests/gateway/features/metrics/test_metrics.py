@@ -132,7 +132,7 @@ def observed_metrics(settings: dict[str, Any]) -> tuple[Metrics, Ledger]:
     ledger.mask.apply_config(read)
     metrics = open_metrics(read, ledger.mask)
     assert isinstance(metrics, Metrics)
-    observation_of(ledger).observes.append(metrics.observe_exchange)
+    observation_of(ledger).hooks += (metrics.observe_exchange,)
     return metrics, ledger
 
 

@@ -29,7 +29,7 @@ def metrics() -> Metrics:
 @pytest.fixture
 def ledger(metrics) -> Ledger:
     found = Ledger(readable=False)
-    observation_of(found).observes.append(metrics.observe_exchange)
+    observation_of(found).hooks += (metrics.observe_exchange,)
     return found
 
 

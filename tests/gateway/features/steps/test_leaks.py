@@ -1,5 +1,5 @@
 """Nothing that the gateway writes or shows has a masked, refused or restored value: the log at its lowest level,
-traces, metrics, live view, recordings, and the stores of turns, ledger, responses and counters.
+traces, metrics, live view, recordings, every other observer, and the stores of turns, ledger, responses and counters.
 
 https://github.com/BerriAI/litellm/issues/37965, https://github.com/BerriAI/litellm/issues/32688"""
 
@@ -8,7 +8,7 @@ import gzip
 import itertools
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,12 +17,16 @@ import psycopg
 import psycopg.sql
 import pytest
 
+from gateway.ledger.record import ArrivedRequest, Record
+from gateway.request.parse import Incoming
+from gateway.seams.observe import ExchangeObserver, Observation, ObservedStream, Observers
+from gateway.upstream.request import UpstreamRequest
 from tests.support import postgres, redis
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import eventually, exchanges, free_port, provider
+from tests.support.harness import Gateway, eventually, exchanges, free_port, provider
 from tests.support.otlp_collector import Collector, serve_collector
 from tests.support.step_gateway import client_keys, own_steps, post_as, step_settings
-from tests.support.upstreams import JSON, Raw, Script, ToolCall, fake_upstream
+from tests.support.upstreams import JSON, Raw, Script, ToolCall, Upstream, fake_upstream
 from tests.support.wire_clients import ALL, body_of, path_of
 
 CODE: Final = """
@@ -73,6 +77,53 @@ def collector() -> Iterator[RawCollector]:
     with serve_collector(RawCollector) as served, pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
         yield served
+
+
+class Everything(ExchangeObserver):
+    """An observer that notes everything that an observer can get, in ``noted`` by the name of the event."""
+
+    keeps_texts = reads_events = True
+
+    def __init__(self, record: Record, noted: list[tuple[str, bytes]]) -> None:
+        self._record = record
+        self._noted = noted
+        self._facts: list[tuple[str, tuple[Any, ...]]] = []
+
+    def note_stream(self, stream: ObservedStream) -> None:
+        stream.listen(self)
+
+    def observe(self, received: bytes, public: bytes, note: str = "") -> None:
+        self._facts += (("received stream", (received,)), ("public stream", (public, note)))
+
+    def outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
+        self._facts.append(("outgoing", (request,)))
+        return request
+
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
+        self._facts.append(("note_end", (line,)))
+        for event, facts in self._facts:
+            # What a step refuses while the provider works has been sent to it.
+            if record.client != "during" or event not in ("outgoing", "note_sent", "note_resolved"):
+                self._noted += ((f"observer: {event}", _bytes_of(fact)) for fact in facts)
+
+
+def _note(event: str) -> Callable[..., None]:
+    def note(self: Everything, *facts: Any, **_: Any) -> None:
+        self._facts.append((event, facts))
+
+    return note
+
+
+for _event in ("note_request", "note_resolved", "note_sent", "note_head", "note_body", "note_response"):
+    setattr(Everything, _event, _note(_event))
+for _event in ("note_public_events", "note_public_bytes"):
+    setattr(Everything, _event, _note(_event))
+
+
+def _bytes_of(fact: Any) -> bytes:
+    if isinstance(fact, Incoming | UpstreamRequest):
+        return fact.body + repr(getattr(fact, "earlier", "")).encode()
+    return fact if isinstance(fact, bytes) else repr(fact).encode()
 
 
 @attrs.frozen
@@ -213,27 +264,47 @@ def kinds_of_requests() -> Iterator[tuple[str, str, str, Script | Raw, bool]]:
                 yield client, api, target, answer, stream
 
 
+def placeholder_in(gateway: Gateway, upstream: Upstream) -> str:
+    """Return what the provider gets in place of a value that returns to the client ``restore``."""
+    upstream.script(ANSWERS[0])
+    ask(gateway, "restore", "chat", "on-chat", stream=False, prompt="about falcon-11")
+    found = re.search(rb"about (\[WORD_[^]]+\])", upstream.seen[-1].body)
+    assert found is not None
+    return found[1].decode()
+
+
 def search(tmp_path: Path, collector: RawCollector, stores: Stores, stride: int) -> None:
     """Send every ``stride``-th kind of request, and search everything that the gateway has written or shows for their
     values."""
     folder, records, port = tmp_path / "gateway", tmp_path / "records", free_port()
     shown: list[tuple[str, bytes]] = []
-    with fake_upstream() as upstream:
+    start = Observation.__call__
+
+    def start_all(self: Observation, record: Record, arrival: ArrivedRequest | None = None) -> Observers:
+        observers = start(self, record, arrival)
+        observers.join(Everything(record, shown))
+        return observers
+
+    with fake_upstream() as upstream, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Observation, "__call__", start_all)
         file = settings_in(folder, port, upstream.url, collector.url, stores)
         with gateway_thread(file, port, record=records) as gateway:
-            count = 0
+            placeholder, count = placeholder_in(gateway, upstream), 0
             for client, api, target, answer, stream in itertools.islice(kinds_of_requests(), 0, None, stride):
-                upstream.script(*[answer] * 2)
+                repeated = answer
+                if client == "restore" and isinstance(answer, Script):
+                    repeated = attrs.evolve(answer, text=f"it is {placeholder} today")
+                upstream.script(*[repeated] * 2)
                 sees_request = STEPS[client].get("at") != ["response"]
                 prompt = f"about {'falcon-11' if sees_request else 'birds'} and {count}"
                 _, body = ask(gateway, client, api, f"kept-{target}", stream=stream, prompt=prompt)
                 count += 1
                 if answer is ANSWERS[0] and client not in ("restore", "during"):
                     shown.append((f"response to {client}, {api}, {target}, {stream}", body))
-            eventually(lambda: len(exchanges(gateway.log)) >= count, what="the log lines")
+            eventually(lambda: len(exchanges(gateway.log)) > count, what="the log lines")
             eventually(lambda: collector.received, what="spans")
             shown.append(("metrics", get(gateway, "/metrics", SECRET)))
-            shown += ((f"live view {at}", get(gateway, f"/ui/streams/{at}", SECRET)) for at in range(1, count + 1))
+            shown += ((f"live view {at}", get(gateway, f"/ui/streams/{at}", SECRET)) for at in range(1, count + 2))
             log = gateway.log
         shown.append(("log", "\n".join(log).encode()))
     shown += (("trace", body) for body in collector.received)
@@ -243,5 +314,5 @@ def search(tmp_path: Path, collector: RawCollector, stores: Stores, stride: int)
     pieces = (piece for name, data in shown for piece in with_uncompressed(name, data))
     found = {name: VALUE.findall(data)[:3] for name, data in pieces if VALUE.search(data)}
     assert not found
-    for medium in ("live view", "response to mask"):
+    for medium in ("live view", "response to mask", "observer: note_public_events"):
         assert any(b"[WORD_" in data for name, data in shown if name.startswith(medium)), f"{medium} has no masks"
