@@ -11,7 +11,7 @@ from configfile.secret_files import SecretFiles
 from gateway.config.loading import ConfigError
 from gateway.config.named_imports import import_named
 from gateway.config.settings import Config
-from gateway.features.order import features
+from gateway.features.order import features, features_of
 from gateway.seams.feature import Feature
 from gateway.seams.identify import ClientSource, OpenClientSource, OpenPeople, OpenRows
 from gateway.seams.running import SECONDS_TO_END, OpenFeature, Ports, Running
@@ -40,7 +40,7 @@ def open_features(config: Config, ports: Ports, before: Mapping[str, Running] = 
 def wanted_features(config: Config) -> Iterator[Feature]:
     """Yield the features of ``config`` in their order, without those that need one which is missing."""
     names: set[str] = set()
-    for feature in features():
+    for feature in features_of(config):
         if names >= {*feature.needs} and feature.is_wanted(config):
             names.add(feature.name)
             yield feature

@@ -1,2 +1,2 @@
 """The public Python interface of trigate: ``trigate.steps`` for code that checks, masks or records content, and its
-``testing``."""
+``testing``; ``features`` for other extensions of the gateway."""

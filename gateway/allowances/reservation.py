@@ -404,6 +404,10 @@ class Reservation:
 
     # While the response is sent
 
+    def budget_texts(self, record: Record) -> tuple[str, ...]:
+        """Return the client's budgets that the exchange counts for, as in the configuration."""
+        return tuple(dict.fromkeys(one.text for one, _, _ in self._budget_counters(record)))
+
     def budget_headers(self, record: Record) -> Headers:
         """Return the headers with the client's remaining budgets.
 

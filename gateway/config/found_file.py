@@ -95,10 +95,8 @@ def check_found(content: Mapping[str, Any], variables: Variables, file: FilePath
             findings.wrong((*place, "sign_in"), _SIGNS_IN, advice)
     for place in _sign_in_paths(content):
         findings.wrong(place, _SIGNS_IN, advice)
-    for feature in features():
-        if feature.unsafe and feature.has_keys_in(content):
-            for place, reason in import_named(feature.unsafe)(content):
-                findings.wrong(place, f"trigate found this file in the current directory, and {reason}", advice)
+    for place, reason in _unsafe_contents(content):
+        findings.wrong(place, f"trigate found this file in the current directory, and {reason}", advice)
     folder = os.path.realpath(file.parent)
     for use in variables.files:
         if not FilePath(os.path.realpath(use.name)).is_relative_to(folder):
@@ -110,6 +108,15 @@ def check_found(content: Mapping[str, Any], variables: Variables, file: FilePath
     for path, _ in variables.stored:
         found = "trigate found this file in the current directory, and it reads a secret from a store"
         findings.wrong(path, found, advice)
+
+
+def _unsafe_contents(content: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Yield the places of features that the file must not use, with the reasons."""
+    if content.get("features"):
+        yield ("features",), "it loads code"
+    for feature in features():
+        if feature.unsafe and feature.has_keys_in(content):
+            yield from import_named(feature.unsafe)(content)
 
 
 def _address_of(use: Use) -> set[str]:

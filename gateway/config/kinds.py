@@ -457,3 +457,12 @@ def later(consequence: str) -> str:
 
 
 BY_NAME: Final = later("requests go to the model in their `model`")
+
+
+CodeName: TypeAlias = Annotated[
+    str,
+    text_matching(
+        r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*", "a module and a name in it, as package.module:NAME"
+    ),
+]
+"""An object in an installed package."""

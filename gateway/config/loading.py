@@ -45,7 +45,7 @@ from gateway.config.ratelimits import build_header_limits, build_ratelimits
 from gateway.config.routes import build_aliases
 from gateway.config.settings import Config, KeyDigest, Trust
 from gateway.config.state_storage import KEEPING_KEYS, build_state_storage, is_storage_in_doubt
-from gateway.features.order import features
+from gateway.features.order import features, features_of, other_feature
 from streams.timeouts import Timeouts
 
 __all__ = [
@@ -243,7 +243,9 @@ def _examine(
     variables = Variables(env, WITHOUT_EFFECT, files, within)
     content = variables.expand(written.content, ())
     mistakes = [written.mistake(path, *words) for path, words in variables.mistakes]
-    reading = read(content, Config, advise)
+    imported = _import_features(written) if unnamed is None else {}  # a file that was only found loads no code
+    mistakes += filter(None, imported.values())
+    reading = _with_imported(read(content, Config, advise), imported)
     mistakes += (written.mistake(fault.path, *fault.wrong.words) for fault in reading.faults)
     expanded = attrs.evolve(written, content=content)
     findings = Findings(expanded, mistakes, reading.faults, reading.given, reading.unknown)
@@ -267,6 +269,35 @@ def _examine(
     config = attrs.evolve(config, warnings=(*config.warnings, *doubts))
     # Most files have few variables, and a walk through the whole configuration takes a sixth of the time to read it.
     return Examined(without_marks(config) if variables.has_values else config, (), expanded, findings)
+
+
+def _import_features(written: Document) -> dict[str, Mistake | None]:
+    """Import the features of other packages that a file names, because they declare keys. Return their mistakes."""
+    names = written.content.get("features")
+    found: dict[str, Mistake | None] = {}
+    for i, name in enumerate(names if isinstance(names, list) else ()):
+        if isinstance(name, str) and ":" in name:  # others have the wrong type, which the reading reports
+            found[name] = _import_feature(name, ("features", i), written)
+    return found
+
+
+def _import_feature(name: str, path: document.Path, written: Document) -> Mistake | None:
+    try:
+        other_feature(name)
+    except Wrong as wrong:
+        return written.mistake(path, *wrong.words[:3])
+    except Exception as error:  # the boundary to code of others
+        found = f"{describe(name)} cannot be imported: {type(error).__name__}: {error}"
+        return written.mistake(path, found, "install its package for the gateway, or correct the name")
+    return None
+
+
+def _with_imported(reading: Reading[Config], found: Mapping[str, Mistake | None]) -> Reading[Config]:
+    """Return ``reading`` with the features alone that were imported."""
+    if reading.value is None or not reading.value.features:
+        return reading
+    names = tuple(name for name in reading.value.features if found.get(name, True) is None)
+    return attrs.evolve(reading, value=attrs.evolve(reading.value, features=names))
 
 
 def _refuse_other_gateway(content: Any, file: str) -> None:
@@ -378,7 +409,7 @@ def _build_config(
 def _build_features(config: Config, building: Building) -> Config:
     """Return ``config`` with the keys of features completed that the file has."""
     given = building.findings.given_attributes(())
-    for feature in features():
+    for feature in features_of(config):
         if feature.build and (feature.has_keys_in(given) or feature.is_wanted(config)):
             build: BuildKeys = import_named(feature.build)
             config = build(config, building)

@@ -25,6 +25,7 @@ from gateway.config.kinds import (
     BY_NAME,
     OUTSIDE,
     AuditPlace,
+    CodeName,
     FilePath,
     HostName,
     Name,
@@ -396,6 +397,11 @@ class Config:
     prompt_guards: Any = ignored(OUTSIDE)
     mode: Any = ignored(OUTSIDE)
 
+    features: tuple[CodeName, ...] = setting(
+        "[Features](features.md) of other packages, as `module:NAME`. The gateway imports them.",
+        (),
+        restart=True,
+    )
     parts: Mapping[type, Any] = parts()
     stored_secrets: tuple[StoredSecret, ...] = ()
     entries: tuple[ModelEntry, ...] = ()

@@ -34,6 +34,10 @@ class Settlement(Protocol):
 
     def settle(self, record: "Record") -> None: ...
 
+    def budget_texts(self, record: "Record") -> tuple[str, ...]:
+        """Return the client's budgets that the exchange counts for, as in the configuration: ``5 usd/day``."""
+        ...
+
     def budget_headers(self, record: "Record") -> Headers:
         """Return the headers that report the client's remaining allowance."""
         ...

@@ -6,7 +6,7 @@ nothing but the classes of its keys. ``interface.py``, if there is one, has the 
 only where the feature is open, or for types."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -27,6 +27,11 @@ class Keys:
 
     place: type
     keys: type
+
+
+CONTRACT: Final = 1
+"""The version of the contract between the kernel and features of other packages. It changes with each change of a seam
+that may break such a feature."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -94,6 +99,7 @@ class Feature:
     client_rows: str = ""
     stores_clients: Wanted = always
     people: str = ""
+    contract: int | None = None
 
     def has_keys_in(self, given: Collection[str]) -> bool:
         """Return whether one of the attributes ``given`` of the root is a key of the feature."""

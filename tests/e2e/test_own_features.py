@@ -1,0 +1,88 @@
+"""Features of other packages, which the configuration names."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.config.loading import ConfigError, from_mapping, load
+from gateway.features.order import other_feature
+from tests.support.apis import question
+from tests.support.command_line import invoke
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import ROOT, config, provider
+from tests.support.quick_yaml import dump_yaml
+from tests.support.scripts import Script
+
+pytestmark = pytest.mark.process  # one fixture installs a package
+
+EXAMPLE = ROOT / "docs" / "examples" / "budget-header"
+PLAIN = {"version": "v0.4.0", "model_providers": [{"model": "openai/m", "access_key": "k"}]}
+MISTAKES = {
+    "absent:FEATURE": "cannot be imported: ModuleNotFoundError",
+    "budget_header:absent": "cannot be imported: AttributeError",
+    "budget_header:BudgetHeader": "is no `trigate.features.Feature`",
+    "newer:FEATURE": "it is written for contract 2, and this version has contract 1",
+    "budget_header": "expected a module and a name in it",
+}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The folder with the installed example, from which the gateway imports it."""
+    folder = tmp_path_factory.mktemp("installed")
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
+    copy = folder / "source"
+    copy.mkdir()
+    for name in ("pyproject.toml", "budget_header.py"):
+        (copy / name).write_text((EXAMPLE / name).read_text())
+    subprocess.run([*command, "--target", str(folder / "site"), str(copy)], check=True)
+    (folder / "site" / "newer.py").write_text(
+        "from trigate.features import Feature\nFEATURE = Feature('newer', contract=2)\n"
+    )
+    sys.path.insert(0, str(folder / "site"))
+    yield folder / "site"
+    sys.path.remove(str(folder / "site"))
+    other_feature.cache_clear()
+
+
+def test_the_example_names_the_budgets_of_a_request(installed, upstream):
+    content = config(
+        [provider("openai/m", upstream.url, price={"input": 1, "output": 1})],
+        client_keys=[{"name": "team", "key": "key-of-the-team-01", "budgets": ["5 usd/day", "9 usd/30d"]}],
+        features=["budget_header:FEATURE"],
+        budget_header="x-my-budgets",
+    )
+    with gateway_thread(content) as gateway:
+        headers = {"authorization": "Bearer key-of-the-team-01"}
+        for more in ({}, {"stream": True}):
+            upstream.script(Script("Hi"))
+            reply = gateway.request("POST", "/v1/chat/completions", question("chat", "m", **more), headers)
+            assert (reply.status, reply.headers["x-my-budgets"]) == (200, "5 usd/day, 9 usd/30d")
+
+
+def test_the_example_is_short():
+    assert len((EXAMPLE / "budget_header.py").read_text().splitlines()) <= 60
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_name_that_is_no_feature_is_a_mistake(installed, name):
+    with pytest.raises(ConfigError) as caught:
+        from_mapping({**PLAIN, "features": [name]})
+    assert [one.path for one in caught.value.mistakes] == ["features[0]"]
+    assert MISTAKES[name] in str(caught.value)
+
+
+def test_a_file_that_nobody_named_loads_no_code(installed, tmp_path: Path):
+    (tmp_path / "side_effect.py").write_text("raise SystemExit('imported')")
+    content = {**PLAIN, "features": ["side_effect:FEATURE"]}
+    (file := tmp_path / "trigate.yaml").write_text(dump_yaml(content))
+    sys.path.insert(0, str(tmp_path))
+    try:
+        with pytest.raises(ConfigError, match="it loads code"):
+            load(file, {}, trust="found")
+    finally:
+        sys.path.remove(str(tmp_path))
+    found = invoke("check", cwd=tmp_path)
+    assert (found.returncode, "it loads code" in found.stdout + found.stderr) == (1, True)
