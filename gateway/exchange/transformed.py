@@ -44,6 +44,7 @@ async def transformed_pieces(
     The limits of ``watch`` on silence do not count the time of the transform. The limit of the first content ends
     with the first bytes of a stream, because the transform may hold all of it."""
     is_counting = True  # the limit on silence counts, first from the headers on
+    has_settled = not is_stream  # no limit changes any more
     try:
         while True:
             if is_counting:
@@ -53,8 +54,8 @@ async def transformed_pieces(
             data = await (wait.read(lambda: anext(source, None)) if transform.may_cut else anext(source, None))
             if data is None:
                 break
-            if is_stream:
-                _note_arrival(transform, watch, data)
+            if not has_settled:
+                has_settled = _note_arrival(transform, watch, data)
             released = await transform.feed(data)
             for at in range(0, len(released), PIECE):
                 if at:
@@ -75,9 +76,11 @@ async def transformed_pieces(
         transform.close()
 
 
-def _note_arrival(transform: Transform, watch: Watch, data: bytes) -> None:
-    """Lift the limit of the first content, and stop counting the provider's silence while ``transform`` works."""
+def _note_arrival(transform: Transform, watch: Watch, data: bytes) -> bool:
+    """Lift the limit of the first content, and stop counting the provider's silence while ``transform`` works. Return
+    whether the following bytes change no limit."""
     if data:
         watch.lift_content_limit()
     if transform.may_wait:
         watch.pause()
+    return bool(data) and not transform.may_wait

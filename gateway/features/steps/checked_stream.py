@@ -195,7 +195,7 @@ class CheckedStream(StepTransform):
         """Hold the provider's own event if the client gets these. Note a keep-alive."""
         if parsed is None:
             self._opening = OPENING_COMMENTS if raw.startswith(b":") else None
-        elif not any(by_choice.values()) and self._words.is_keep_alive(*parsed):
+        elif not reported and self._words.is_keep_alive(*parsed):
             self._opening = self._words.opening_keep_alives
         if not self._checks.translates:
             clean = self._framing.without_remarks(raw, *(parsed or _NO_DATA))
