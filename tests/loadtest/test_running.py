@@ -1,13 +1,17 @@
 """Load on real sockets: what is measured, and what counts as what."""
 
+import os
 import re
+import signal
 import ssl
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
 
+from loadtest.exchange.judging import ReceivedAnswer, open_judge
 from loadtest.figures.result import notes
 from loadtest.plan.plan import Leaving
 from loadtest.reports import report_file as report
@@ -248,6 +252,40 @@ async def test_a_finishing_run_waits_for_requests_under_way():
 async def test_requests_running_after_the_last_arrival_are_unfinished():
     run = await finished_after(2, silent, rate=20, grace=0.2)
     assert run.tally.counts["unfinished"] == run.tally.counts["started"] >= 2
+
+
+async def test_a_server_that_rejects_everything_ends_the_load():
+    async def serve(stream, head):
+        said = b"no \x1b[2J\xe2\x80\xae model"
+        await stream.send_all(b"HTTP/1.1 404 No\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said))
+
+    async with serving(serve) as url:
+        run = await load(url, rate=100, seconds=60)
+    assert run.is_refused
+    assert run.stopped.startswith("the server rejected all of the first 20 requests: status 404: no \\x1b[2J\\u202e")
+    assert run.stopped.isprintable()
+
+
+# The judge
+
+
+def children() -> set[int]:
+    """Return the processes that this one started."""
+    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+
+
+@pytest.mark.process
+async def test_answers_are_judged_here_if_the_judge_is_full_or_gone(monkeypatch):
+    cut, before = ReceivedAnswer("chat", True, b"".join(events("one")[:2])), children()
+    with trio.fail_after(60):
+        async with open_judge() as judge:
+            assert (await judge(cut)).outcome == "cut"
+            monkeypatch.setattr("loadtest.exchange.judging.HELD", 0)
+            assert (await judge(cut)).outcome == "cut"
+            monkeypatch.undo()
+            for pid in children() - before:
+                os.kill(pid, signal.SIGKILL)
+            assert [(await judge(cut)).outcome for _ in range(3)] == ["cut"] * 3
 
 
 # TLS
