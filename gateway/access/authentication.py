@@ -150,9 +150,10 @@ class Authenticator:
         """Return the role of ``client`` in the current request, which the file alone gives.
 
         A key that a person made for itself never has a role."""
-        if client is None or (self.people is not None and self.people.sends_own_key(client)):
+        if client is None:
             return "user"
-        return self._by_name[client].key.role
+        sent = None if self.people is None else self.people.sent_rights(client)
+        return self._by_name[client].key.role if sent is None else sent.caller.role
 
     def find_group(self, client: str | None) -> str | None:
         """Return the group of ``client``, which may have been removed from the configuration since its request."""

@@ -62,10 +62,6 @@ class People(Protocol):
         """Return the rights of the person ``name`` in the current request, ``None`` unless it sent the request."""
         ...
 
-    def sends_own_key(self, name: str) -> bool:
-        """Return whether the person ``name`` sent the current request with a key that it made for itself."""
-        ...
-
     def admit_by_name(self, name: str) -> bool | None:
         """Let a person send the current request without a token, because a URL of the gateway permits it.
 

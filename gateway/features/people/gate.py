@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -235,15 +234,9 @@ class PeopleGate:
         sender = SENDER.get()
         if sender is None or sender.known.name != name:
             return None
-        group, role = sender.known.person.group, sender.known.template.role
-        role = "user" if sender.credential == "own key" else role
-        caller = Caller(name, role, group, sender.credential, sender.credential_id)
+        role = "user" if sender.credential == "own key" else sender.known.template.role
+        caller = Caller(name, role, sender.known.person.group, sender.credential, sender.credential_id)
         return SentRights(caller, sender.expiry, sender.known.rule.own_keys)
-
-    def sends_own_key(self, name: str) -> bool:
-        """Return whether the person ``name`` sent the current request with a key that it made for itself."""
-        sender = SENDER.get()
-        return sender is not None and sender.known.name == name and sender.credential == "own key"
 
     def admit_by_name(self, name: str) -> bool | None:
         """Let a person send the current request without a token, because a URL of the gateway permits it.
@@ -299,7 +292,10 @@ class PeopleGate:
 
 def open_gate(config: Config, source: ClientSource, before: People | None) -> PeopleGate:
     """Return the people of ``config``, who keep their state of ``before``."""
-    rows = partial(getattr, source, "other_rows", None)
+
+    def rows() -> FollowedPeople | None:
+        return source.raises if isinstance(source.raises, FollowedPeople) else None
+
     if isinstance(before, PeopleGate):
         return PeopleGate(config, before.issuers, before.directory, rows)
     return PeopleGate(config, IssuerDirectory(config), PeopleDirectory(), rows)

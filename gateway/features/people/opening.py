@@ -112,7 +112,7 @@ def open_people(config: Config, ports: Ports, before: Running | None) -> PeopleO
     else:
         store = None if admin.store is None else PeopleStore(admin.store.database)
         tasks = PeopleTasks(gate.issuers, store, None if store is None else SeenPeople(store))
-    followed = cast("FollowedPeople | None", None if admin.keys is None else admin.keys.other_rows)
+    followed = ports.clients.raises if isinstance(ports.clients.raises, FollowedPeople) else None
     own_keys = None if store is None or tasks.seen is None else OwnKeys(store, gate.rules, tasks.seen)
     sessions = None if store is None else _open_sessions(config, tasks.issuers, store, followed, known)
     hooks = Hooks(
