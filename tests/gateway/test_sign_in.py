@@ -107,7 +107,7 @@ def gateway(
     entry = {"model": provider, "name": "m", "base_url": clouds.url + end, "speaks": ["chat"], "sign_in": sign_in}
     settings = from_mapping(config([entry, *more.pop("others", ())], 1, state_storage={"type": "none"}, **more))
     lifecycle = Lifecycle()
-    service = open_service(settings, lifecycle, None, False, record)
+    service = open_service(settings, lifecycle, None, False, {} if record is None else {"record": record})
     with app_thread(whole_app(settings, service), lifecycle) as port:
         yield Gateway(port, service, lifecycle)
 
