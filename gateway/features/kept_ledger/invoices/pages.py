@@ -88,7 +88,7 @@ def _anthropic_cost(result: InvoiceRow, charge: InvoiceLine) -> InvoiceLine:
 
 
 @attrs.frozen(eq=False, repr=False)
-class Buckets:
+class BucketPages:
     """The pages of a provider: the members with the start and the end of a bucket, and the reader of its results."""
 
     provider: str
@@ -97,11 +97,11 @@ class Buckets:
     read: ReadResult
 
 
-_OPENAI: Final = Buckets("openai", "start_time", "end_time", _read_openai)
-_ANTHROPIC: Final = Buckets("anthropic", "starting_at", "ending_at", _read_anthropic)
+_OPENAI: Final = BucketPages("openai", "start_time", "end_time", _read_openai)
+_ANTHROPIC: Final = BucketPages("anthropic", "starting_at", "ending_at", _read_anthropic)
 
 
-def buckets_of(page: InvoiceRow, bucket: InvoiceRow) -> Buckets | None:
+def buckets_of(page: InvoiceRow, bucket: InvoiceRow) -> BucketPages | None:
     """Return the reader of ``page``, whose first bucket is ``bucket``; ``None`` for another file."""
     if _OPENAI.start in bucket.members or (not bucket.members and page.value("object") == "page"):
         return _OPENAI

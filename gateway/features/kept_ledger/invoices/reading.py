@@ -17,7 +17,7 @@ import attrs
 
 from gateway.features.kept_ledger.invoices import focus
 from gateway.features.kept_ledger.invoices.line import InvoiceLine, InvoiceRow, UnreadableInvoice, day_of
-from gateway.features.kept_ledger.invoices.pages import Buckets, buckets_of
+from gateway.features.kept_ledger.invoices.pages import BucketPages, buckets_of
 from gateway.features.kept_ledger.invoices.rows import ACTIVITY, KNOWN, PLAIN, read_activity, read_plain
 
 LONGEST_LINE: Final = 2**20
@@ -152,7 +152,7 @@ def _objects(value: Any, path: Path) -> Iterator[dict[str, Any]]:
         yield one
 
 
-def _read_buckets(page: InvoiceRow, kind: Buckets) -> Page:
+def _read_buckets(page: InvoiceRow, kind: BucketPages) -> Page:
     """Return a page whose buckets of time have results. Raises ``UnreadableInvoice``."""
     lines: list[InvoiceLine] = []
     times: list[datetime] = []
