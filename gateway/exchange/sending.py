@@ -18,7 +18,7 @@ from gateway.upstream.errors import UpstreamError, with_target_name
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.auth.signer import Credential, secret_parts
-from providers.errors.ended import may_accept_new_credential
+from providers.errors.limits import may_accept_new_credential
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 

@@ -9,7 +9,7 @@ from gateway.http.headers import Headers
 from gateway.http.response import JSON_HEADERS
 from gateway.streaming.lane import too_large
 from providers.apis import CODECS
-from providers.endpoints.usage import read_usage
+from providers.endpoints.media_tokens import read_usage
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Event, Usage
 from streams.sse import SSE

@@ -4,6 +4,6 @@
 reads legacy completions, ``fim`` converts fill-in-the-middle between its two formats, ``rerank`` handles rerank
 requests and answers. ``model_types`` derives a model's purpose and voices from its name. ``multipart`` splits
 upload bodies into events and replaces their ``model``, ``audio_length`` reads a recording's length,
-``media_tokens`` estimates tokens of images and audio. ``images`` and ``audio`` read those answers, ``usage`` their
-usage. ``batch_lines`` replaces the models in a batch file.
+``media_tokens`` estimates tokens of images and audio and reads usage. ``images`` and ``audio`` read those answers.
+``batch_lines`` replaces the models in a batch file.
 """

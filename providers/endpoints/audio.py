@@ -5,7 +5,7 @@ from typing import Final
 
 import attrs
 
-from providers.endpoints.usage import seconds_of, token_usage
+from providers.endpoints.media_tokens import seconds_of, token_usage
 from providers.errors.failures import EARLY, read_event_failure
 from providers.neutral.values import Json, as_object, load
 from streams.errors import GatewayError

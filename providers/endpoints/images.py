@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from providers.endpoints.usage import token_usage
+from providers.endpoints.media_tokens import token_usage
 from providers.errors.failures import read_event_failure
 from providers.neutral.draft import Draft, Edit
 from providers.neutral.values import load

@@ -3,6 +3,8 @@
 APIs count requests and tokens (``x-ratelimit-*``, ``anthropic-ratelimit-*``), plans the used share of a window
 (``anthropic-ratelimit-unified-*``, ``x-codex-*``). Times are seconds, durations (``1m2.5s``, ``6ms``), dates, or Unix
 seconds or milliseconds.
+
+Rejected credentials that a new one may replace: expired or revoked.
 """
 
 import re
@@ -11,10 +13,30 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
-from streams.events import FailureReason
+from streams.events import ErrorInfo, FailureReason
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 """Header names, in lower case, and values."""
+
+UNAUTHORIZED: Final = 401
+_REFUSED: Final = (400, 403)  # AWS uses these, too
+
+_AWS: Final = frozenset(
+    ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
+)
+"""https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html"""
+_SENTENCE: Final = re.compile(r"The security token included in the request is (?:expired|invalid)")
+
+
+def may_accept_new_credential(status: int, error: ErrorInfo, headers: Headers) -> bool:
+    """Return whether the provider that sent ``status`` and ``error`` may accept a newer credential."""
+    if status == UNAUTHORIZED:
+        return True
+    if status not in _REFUSED:
+        return False
+    kind = next((value.partition(":")[0] for name, value in headers if name == "x-amzn-errortype"), error.code)
+    return kind in _AWS or _SENTENCE.match(error.message) is not None
+
 
 MAX_WAIT: Final = 31 * 86400.0
 """The longest cooldown of a target in seconds: the longest window of a plan is a month."""

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from providers.errors import image_labels, long_tool_names, system_place, tool_schemas
+from providers.errors import long_tool_names, system_place
 from providers.errors import rejected_settings as settings
 from providers.errors import rejected_turns as turns
 from providers.errors.member_paths import TOOL_NAMES
@@ -117,7 +117,7 @@ def _omit_settings(words: Words, change: Callable[[Mapping[str, Any]], dict[str,
 
 
 _MESSAGES: Final = ("messages",)
-_TOOLS: Final = (tool_schemas.TOOLS,)
+_TOOLS: Final = (settings.TOOLS,)
 
 OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     SYSTEM_PLACE: OtherShape(system_place.WORDS, system_place.PLACES, system_place.move_system, _at("[].role")),
@@ -137,20 +137,16 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     NO_EFFORT: _omit_settings(settings.UNSUPPORTED_EFFORT, settings.omit_effort),
     UNUSED_EFFORT: _omit_settings(settings.DISABLED, settings.omit_unused_effort),
     ADAPTIVE_THINKING: OtherShape(settings.ADAPTIVE, ("thinking",), settings.think_adaptively, _at("", "=adaptive")),
-    INCOMPLETE_TOOLS: OtherShape(
-        tool_schemas.INCOMPLETE, _TOOLS, tool_schemas.complete_schemas, _at("[].schema", "=complete")
-    ),
-    COMBINED_TOOLS: OtherShape(tool_schemas.COMBINED, _TOOLS, tool_schemas.merge_combinations, _at("[].schema")),
-    TOOL_PATTERNS: OtherShape(tool_schemas.PATTERNS, _TOOLS, tool_schemas.omit_patterns, _at("[].pattern")),
+    INCOMPLETE_TOOLS: OtherShape(settings.INCOMPLETE, _TOOLS, settings.complete_schemas, _at("[].schema", "=complete")),
+    COMBINED_TOOLS: OtherShape(settings.COMBINED, _TOOLS, settings.merge_combinations, _at("[].schema")),
+    TOOL_PATTERNS: OtherShape(settings.PATTERNS, _TOOLS, settings.omit_patterns, _at("[].pattern")),
     SCHEMA_LIMITS: OtherShape(
-        tool_schemas.LIMITS,
+        settings.LIMITS,
         (*schemas.FORMATS, *schemas.TOOLS),
         schemas.describe_limits_in,
         schemas.describe_edit,
     ),
-    IMAGE_LABELS: OtherShape(
-        image_labels.WORDS, image_labels.LISTS, image_labels.relabel, _at("[].media_type", "=actual")
-    ),
+    IMAGE_LABELS: OtherShape(turns.IMAGE_WORDS, turns.IMAGE_LISTS, turns.relabel, _at("[].media_type", "=actual")),
     TOOL_NAMES: OtherShape(
         long_tool_names.WORDS,
         long_tool_names.MEMBERS,

@@ -1,11 +1,10 @@
 """The codec of Google Gemini (``generateContent`` and ``streamGenerateContent``), for clients and providers.
 
 Client requests: ``incoming`` with ``contents`` (turns) and ``spellings`` (of member names), and ``adapting`` for Gemini
-providers. Provider requests: ``outgoing`` with ``history`` (messages), ``turns`` (the model's, with signatures),
-``media`` and ``settings``. ``schemas`` converts schemas both ways, ``shared_members`` what Interactions spells
-differently. Answers: ``reader`` with ``reading`` (parts) and ``usage`` (token counts); ``writer``.
-``framing`` splits streams into events, ``ends`` lists finish reasons, ``errors`` writes errors for
-clients.
+providers. Provider requests: ``outgoing`` with ``turns`` (the model's, with signatures), ``media`` and ``settings``.
+``schemas`` converts schemas both ways, ``shared_members`` what Interactions spells differently. Answers: ``reader``
+with ``reading`` (parts) and ``usage`` (token counts); ``writer``. ``framing`` splits streams into events, ``errors``
+lists finish reasons and writes errors for clients.
 """
 
 import re

@@ -15,7 +15,7 @@ from itertools import zip_longest
 from typing import Any, Final, TypeAlias
 
 from providers.errors.failures import EARLY, NO_JSON, array_failure, read_event_failure
-from providers.gemini.ends import (
+from providers.gemini.errors import (
     CONTINUED,
     answer_end,
     blocked_end,

@@ -15,8 +15,7 @@ from typing import Any, Final, assert_never
 import attrs
 import msgspec
 
-from providers.gemini.ends import ENDS_OF_GEMINI
-from providers.gemini.errors import error_event
+from providers.gemini.errors import ENDS_OF_GEMINI, error_event
 from providers.gemini.framing import event
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import ANSWERING, ENDED, AnswerStage, Reply, complete_usage, new_id

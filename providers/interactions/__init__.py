@@ -1,10 +1,9 @@
 """The codec of Google's Interactions API (``/v1beta/interactions``), for clients and providers.
 
-Client requests: ``incoming`` (settings and tools) with ``steps`` (their input) and ``media``, and ``adapting`` for
-Interactions providers. Provider requests: ``outgoing`` with ``history`` (messages). Answers of providers: ``reader``
-with ``reading`` (steps) and ``open_answer`` (shared state). Answers for clients: ``writer`` (streams) and ``answer``
-(whole). Both use ``citations`` and ``usage``. ``errors`` writes errors. Stored turns: ``kept_steps`` prepares their
-steps, ``replay`` repeats their events.
+Client requests: ``incoming`` with ``media``, and ``adapting`` for Interactions providers. Provider requests:
+``outgoing`` with ``history`` (messages). Answers of providers: ``reader`` with ``open_answer`` (shared state). Answers
+for clients: ``writer`` (streams) and ``answer`` (whole). Both use ``citations`` and ``usage``. ``errors`` writes
+errors. Stored turns: ``kept_steps`` prepares their steps, ``replay`` repeats their events.
 
 Source: the types of the google-genai package (``_gaos/types/interactions``) and the page "Streaming interactions".
 """

@@ -11,8 +11,8 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
+from providers.interactions.incoming import PLACEHOLDER
 from providers.interactions.media import write_media
-from providers.interactions.steps import PLACEHOLDER
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join_path

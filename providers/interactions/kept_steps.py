@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
-from providers.interactions.steps import CONTENTS
+from providers.interactions.incoming import CONTENTS
 from providers.neutral.kept_turns import answered_turns
 from providers.neutral.values import as_objects, as_string
 

@@ -2,7 +2,7 @@
 
 Client requests: ``incoming`` with ``history`` (their input) and ``settings``, and ``adapting`` for Responses providers.
 Provider requests: ``outgoing`` with ``items`` for the input. Answers: ``reader`` with ``reading`` (items by kind),
-``open_answer`` (shared state); ``writer`` with ``writing`` (open items) and ``numbering``; ``answer``
+``open_answer`` (shared state); ``writer`` with ``writing`` (open items, numbering); ``answer``
 writes whole answers, ``output`` items and response objects. ``tools`` maps tool names and makes the gateway's ids,
 ``compaction`` replaces a conversation by one item. Stored turns: ``kept_items`` prepares and lists their items,
 ``replay`` stores and repeats their events.
@@ -26,11 +26,11 @@ from providers.responses.answer import (
 )
 from providers.responses.compaction import compaction_item, compaction_request, is_compaction
 from providers.responses.incoming import read_continuation, read_request
-from providers.responses.numbering import keep_alive_after
 from providers.responses.outgoing import write_count_request, write_request
 from providers.responses.output import failed_events, report_failure
 from providers.responses.reader import ResponsesReader, read_answer
 from providers.responses.writer import ResponsesWriter, TurnWriter
+from providers.responses.writing import keep_alive_after
 from streams.events import ErrorInfo
 
 __all__ = [

@@ -8,7 +8,6 @@ import msgspec
 from providers.neutral import tool_names
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply
 from providers.responses.compaction import compaction_item, is_compaction
-from providers.responses.numbering import EventSequence
 from providers.responses.output import (
     NO_ARGUMENTS,
     Object,
@@ -29,6 +28,7 @@ from providers.responses.output import (
 )
 from providers.responses.tools import DeclaredTool, declared_tools, own_id
 from providers.responses.writer import Interruption
+from providers.responses.writing import EventSequence
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Event, NativeItem, TextDelta, Usage
 from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock

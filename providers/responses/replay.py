@@ -7,8 +7,8 @@ import msgspec
 
 from providers.errors.failures import OPENAI_CODE
 from providers.neutral.values import as_objects, as_string
-from providers.responses.numbering import EventSequence
 from providers.responses.output import IMAGE_CALL, INTERRUPTED, Object, refusal_part, summary_part, text_part
+from providers.responses.writing import EventSequence
 from streams import sse
 from streams.event_log import Resumption
 from streams.surrogates import NOT_JSON

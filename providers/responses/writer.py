@@ -8,7 +8,6 @@ order in which they open (OpenAI's API reference, streaming events).
 from typing import Any, Literal, Protocol, TypeAlias, assert_never, runtime_checkable
 
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, Writer
-from providers.responses.numbering import EventSequence, in_order
 from providers.responses.output import (
     Object,
     ResponseTemplate,
@@ -19,7 +18,7 @@ from providers.responses.output import (
     native_reasoning,
 )
 from providers.responses.tools import declared_tools
-from providers.responses.writing import OpenCall, OpenMessage, OpenPart, OpenReasoning
+from providers.responses.writing import EventSequence, OpenCall, OpenMessage, OpenPart, OpenReasoning, in_order
 from streams.events import (
     AnswerEnd,
     AnswerStart,

@@ -14,8 +14,8 @@ from providers.endpoints.completions import CompletionReader
 from providers.endpoints.embeddings.cohere import read_usage as read_cohere
 from providers.endpoints.embeddings.gemini import read_usage as read_gemini_embeddings
 from providers.endpoints.embeddings.invoked import read_titan, read_vertex, reported_tokens
+from providers.endpoints.media_tokens import read_usage
 from providers.endpoints.rerank import read_costs
-from providers.endpoints.usage import read_usage
 from providers.gemini.usage import Counts as GeminiCounts
 from providers.gemini.usage import read_live_usage
 from providers.interactions.usage import Counts as InteractionsCounts
@@ -88,7 +88,7 @@ CONVERSE = {
 
 READERS: Mapping[str, tuple[Callable[[Any], Usage | None], dict[str, Any]]] = {
     "providers/neutral/token_usage.py": (read_usage, OPENAI),
-    "providers/endpoints/usage.py": (read_usage, {"type": "duration", "seconds": 9}),
+    "providers/endpoints/media_tokens.py": (read_usage, {"type": "duration", "seconds": 9}),
     "providers/endpoints/completions.py": (read_completion, OPENAI),
     "providers/gemini/usage.py": (read_gemini, LIVE),
     "providers/gemini/usage.py, Gemini Live": (read_live_usage, LIVE),

@@ -12,7 +12,7 @@ from gateway.relay.answers import AnswerFilter, ApiUsageReader
 from providers.apis import CODECS
 from providers.catalog.prices import BATCH, USUAL_TIERS, Cost, Price, cost_of, price_of, total_cost
 from providers.endpoints.batch_lines import MAX_LINE
-from providers.endpoints.usage import read_usage
+from providers.endpoints.media_tokens import read_usage
 from providers.neutral.values import text_or_none
 from streams.events import Api, Usage
 from streams.structure import MAX_ELEMENTS, has_more_elements

@@ -16,8 +16,7 @@ from gateway.request.parse import Incoming
 from gateway.routing.target import Target
 from providers.endpoints.audio import AudioReader, speech_type
 from providers.endpoints.audio_length import AudioLength
-from providers.endpoints.media_tokens import speech_usage
-from providers.endpoints.usage import length_usage
+from providers.endpoints.media_tokens import length_usage, speech_usage
 from providers.neutral.draft import Draft
 from streams.events import Usage
 

@@ -8,7 +8,7 @@ from typing import Final
 from gateway.relay.answers import NullReader
 from gateway.relay.relaying import InboundRequest, RelayedRequest, replace_model
 from providers.endpoints.endpoint import EndpointName
-from providers.endpoints.usage import read_usage
+from providers.endpoints.media_tokens import read_usage
 from streams.events import Usage
 
 FREE: Final[frozenset[EndpointName]] = frozenset(("moderations", "chat_moderations"))

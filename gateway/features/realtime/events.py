@@ -24,7 +24,7 @@ from gateway.features.realtime.notices import (
 )
 from gateway.features.realtime.objects import ExaminedObject, Tree, has_too_many_elements
 from gateway.upstream.websocket import Piece
-from providers.endpoints.usage import read_usage
+from providers.endpoints.media_tokens import read_usage
 from providers.errors.reasons import log_message
 from streams.events import ErrorInfo
 from streams.surrogates import NOT_JSON, tolerate_lone_surrogates

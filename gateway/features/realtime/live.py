@@ -22,7 +22,7 @@ from gateway.features.realtime.notices import (
 )
 from gateway.features.realtime.objects import ExaminedObject, Tree, decode_frame, read_object
 from gateway.upstream.websocket import Piece
-from providers.endpoints.usage import read_usage
+from providers.endpoints.media_tokens import read_usage
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo, Usage
 from streams.surrogates import tolerate_lone_surrogates

@@ -30,7 +30,7 @@ from gateway.ledger.bill import CHARACTERS_PER_TOKEN, AttemptRecord
 from gateway.ledger.record import Record
 from gateway.request.prepared import UNSPECIFIED, RequestedOutput
 from gateway.routing.target import Target
-from providers.endpoints.usage import TOKENS_A_SECOND, length_usage
+from providers.endpoints.media_tokens import TOKENS_A_SECOND, length_usage
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 

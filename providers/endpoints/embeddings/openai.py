@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from providers.endpoints import usage
+from providers.endpoints import media_tokens
 from providers.endpoints.embeddings.answer import (
     Embeddings,
     as_base64,
@@ -346,7 +346,7 @@ def _sort_by_index(items: Sequence[NumberedVector], count: int | None) -> list[N
 
 def read_usage(raw: msgspec.Raw | None) -> Usage | None:
     """Return the reported tokens, or ``None``."""
-    found = None if raw is None else usage.read_usage(decode(raw, Any))
+    found = None if raw is None else media_tokens.read_usage(decode(raw, Any))
     # Embeddings have no output tokens, even if the total exceeds the prompt.
     if found is None:
         return None

@@ -6,7 +6,7 @@ import pytest
 
 from providers.endpoints.audio import AudioReader
 from providers.endpoints.images import ENDS, ImageReader
-from providers.endpoints.usage import length_usage, read_usage, seconds_of, token_usage
+from providers.endpoints.media_tokens import length_usage, read_usage, seconds_of, token_usage
 from streams.errors import GatewayError
 from streams.events import Usage
 

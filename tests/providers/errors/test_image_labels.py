@@ -2,9 +2,9 @@
 
 import base64
 
-from providers.errors.image_labels import relabel
 from providers.errors.other_shapes import IMAGE_LABELS
 from providers.errors.rejected import find_rejected, find_sole_rejected
+from providers.errors.rejected_turns import relabel
 from streams.events import ErrorInfo
 from tests.support.each_row import each_row
 
