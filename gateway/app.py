@@ -67,11 +67,9 @@ def parts_of(config: Config) -> tuple[str, ...]:
 def app_of(config: Config, service: Service) -> App:
     """Return the app of one configuration. Several apps may serve requests at the same time; they share ``service``."""
     routes = RouteTable()
-    served = (
-        *own_routes(config, service),
-        *pass_through_routes(service),
-        *(route for routes_of in service.hooks.routes for route in routes_of(service)),
-    )
+    features = tuple(route for routes_of in service.hooks.routes for route in routes_of(service))
+    page = min((route.path for route in features if route.is_page), key=len, default=None)
+    served = (*own_routes(config, service, page), *pass_through_routes(service), *features)
     for route in served:
         routes.add(route.path, route.handler, route.methods, is_listed=route.is_listed)
     guard = ConfiguredGuard(config, service.ledger, routes.serves, service.authenticator)

@@ -12,7 +12,7 @@ from gateway.endpoints.inference import ROUTES
 from gateway.endpoints.plain_answers import json_response, request_ids
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
-from gateway.features.live_view.pages.paths import first_page, wants_page
+from gateway.http.pages import wants_page
 from gateway.http.response import Response
 from gateway.seams.route import HttpRoute
 from gateway.serving.incoming_request import IncomingRequest
@@ -28,9 +28,9 @@ VERBOSE: Final = "verbose"
 """The query parameter that adds the state of each target, as in Kubernetes."""
 
 
-def health_routes(service: Service, config: Config) -> Iterator[HttpRoute]:
-    """Yield the routes of the probes and of ``/``, which sends browsers to the live view or the first page."""
-    routes = _HealthRoutes(service, config)
+def health_routes(service: Service, config: Config, page: str | None) -> Iterator[HttpRoute]:
+    """Yield the routes of the probes and of ``/``, which sends browsers to the first ``page``."""
+    routes = _HealthRoutes(service, config, page)
     for paths, answer in ((ALIVE, routes.alive), (READY, routes.ready), (ROOT, routes.root)):
         yield from (HttpRoute(path, answer) for path in paths)
 
@@ -38,9 +38,9 @@ def health_routes(service: Service, config: Config) -> Iterator[HttpRoute]:
 class _HealthRoutes:
     """The responses of the probes. The states of targets require an operator's permission."""
 
-    def __init__(self, service: Service, config: Config) -> None:
+    def __init__(self, service: Service, config: Config, page: str | None) -> None:
         self._service = service
-        self._page = first_page(config)
+        self._page = page
 
     async def alive(self, incoming: IncomingRequest) -> Response:
         return _json_response(incoming, {"status": "ok"})

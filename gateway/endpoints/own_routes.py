@@ -36,14 +36,14 @@ VIEWS: Final = (
 """The modules with views, the functions that make these, and for each path and its methods the view."""
 
 
-def own_routes(config: Config, service: Service) -> Iterator[HttpRoute]:
-    """Yield the routes of ``config``."""
+def own_routes(config: Config, service: Service, page: str | None = None) -> Iterator[HttpRoute]:
+    """Yield the routes of ``config``. ``/`` sends browsers to ``page``."""
     yield from conversation_routes(service)
     if config.compatibility:
         from gateway.http.compatible import deployment_roots  # few gateways serve clients of other servers
 
         yield from deployment_routes(service, deployment_roots(config.compatibility))
-    yield from health_routes(service, config)
+    yield from health_routes(service, config, page)
     for module, maker, root, rows in VIEWS:
         views = LateViews((f"gateway.endpoints.{module}",), maker, (service,))
         for path, methods, name in rows:

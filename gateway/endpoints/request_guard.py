@@ -10,9 +10,9 @@ from gateway.access.peers import Peers
 from gateway.config.settings import Config
 from gateway.endpoints.health import ALIVE, READY
 from gateway.exchange import responding
-from gateway.features.live_view.pages.paths import TEXT
 from gateway.http.certificates import certificate_names
 from gateway.http.headers import as_text
+from gateway.http.pages import TEXT
 from gateway.http.paths import api_of
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response

@@ -6,6 +6,7 @@
 - ``compatible``: the paths and keys of clients of other servers; ``litellm_headers``: LiteLLM's response headers
 - ``request_scope``: the lifetime of a request and of its connection
 - ``response``: a response to a client
+- ``pages``: what pages for people share
 - ``json_rpc``: errors for clients of MCP servers
 - ``sockets``: reads and writes with one system call
 - ``certificates``: the names in client certificates

@@ -35,6 +35,7 @@ class HttpRoute:
     methods: tuple[str, ...] = READING
     is_listed: bool = False
     for_programs: bool = False
+    is_page: bool = False
 
 
 RoutesOf: TypeAlias = Callable[[Any], Iterable[HttpRoute]]

@@ -21,23 +21,15 @@ from gateway.config.loading import Config
 from gateway.exchange.service import Service
 from gateway.features.live_view.live import FoundExchange
 from gateway.features.live_view.opening import RunningLiveView
-from gateway.features.live_view.pages.paths import (
-    EVENTS,
-    FILES,
-    GUARDED,
-    MODELS,
-    PAGE_LINKS,
-    STREAM,
-    TEXT,
-    has_pages,
-)
+from gateway.features.live_view.pages.paths import EVENTS, FILES, MODELS, PAGE_LINKS, STREAM, has_pages
 from gateway.features.live_view.pages.signed_in import signed_in_viewers
 from gateway.features.live_view.pages.viewer_events import MakeEvent, Send, event_maker, send_news, send_stream
 from gateway.features.live_view.pages.viewings import audit_list, audit_stream
-from gateway.features.live_view.pages.visitors import Visitor, as_bearer, visitor_of
+from gateway.features.live_view.pages.visitors import Visitor, visitor_of
 from gateway.features.live_view.settings import LiveViewKeys
 from gateway.http.headers import Headers
 from gateway.http.offload import offload_always
+from gateway.http.pages import GUARDED, TEXT, as_bearer
 from gateway.http.response import ChannelBody, Response
 from gateway.routing.plan import Wall
 from gateway.routing.router import Explanation, Router

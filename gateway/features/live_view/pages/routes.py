@@ -6,6 +6,7 @@ from typing import Final
 from gateway.config.loading import Config
 from gateway.exchange.service import Service
 from gateway.features.live_view.pages.paths import EVENTS, FILES, MODELS, STREAM
+from gateway.http.pages import LIVE
 from gateway.seams.route import HttpRoute
 from gateway.serving.fast_route import LateViews
 
@@ -16,4 +17,4 @@ def live_view_routes(config: Config, service: Service) -> Iterator[HttpRoute]:
     """Yield the routes of the live view."""
     views = LateViews((_PAGES,), "ui_views", (service, config, service.features["live_view"]))
     for path in (*FILES, EVENTS, MODELS, STREAM):
-        yield HttpRoute(path, views.view(path))
+        yield HttpRoute(path, views.view(path), is_page=path == LIVE)

@@ -6,8 +6,8 @@ import attrs
 
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.features.live_view.pages.paths import LIVE, WITH_KEY
 from gateway.features.live_view.pages.visitors import Visitor, visitor_of
+from gateway.http.pages import LIVE, WITH_KEY
 from gateway.http.response import Response
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.stores.store import Unavailable

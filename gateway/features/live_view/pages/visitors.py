@@ -1,6 +1,5 @@
 """The viewers of the live view, and what each may see."""
 
-import base64
 import math
 
 import attrs
@@ -33,14 +32,3 @@ def visitor_of(caller: Caller, by: str, seconds_left: float) -> Visitor:
     requests."""
     client = None if caller.role in ("admin", "auditor") else caller.name
     return Visitor(client, by, seconds_left, sees_streams=caller.role != "auditor", caller=caller)
-
-
-def as_bearer(name: str, value: str) -> tuple[str, str]:
-    """Return the header with a password as a bearer key: browsers can only send a key that way (RFC 7617)."""
-    if name != "authorization" or value[:6].lower() != "basic ":
-        return name, value
-    try:
-        _, _, password = base64.b64decode(value[6:].strip(), validate=True).decode("latin-1").partition(":")
-    except ValueError:  # also for text outside ASCII
-        password = ""
-    return name, f"Bearer {password}"

@@ -8,7 +8,7 @@ from configfile.keys import value_of
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.admin.paths import api_modules
-from gateway.features.live_view.pages.paths import ACCOUNT, LIVE, TEXT, wants_page
+from gateway.http.pages import ACCOUNT, LIVE, TEXT, wants_page
 from gateway.http.response import Response
 from gateway.seams.hooks import Hooks
 from gateway.seams.route import HttpRoute
@@ -49,7 +49,7 @@ def _routes_of(config: Config, service: Service) -> Iterator[HttpRoute]:
         yield HttpRoute(LIVE, _without_live_view)
     pages = LateRoute((*api_modules(service), _SERVING), "ConsoleServer", (config, service))
     for path in CONSOLE_PATHS:
-        yield HttpRoute(path, pages, METHODS)
+        yield HttpRoute(path, pages, METHODS, is_page=path == ACCOUNT)
 
 
 _OFF: Final = f"the configuration switches the live view off (`ui: false`); your account is at {ACCOUNT}\n"

@@ -10,8 +10,6 @@ from gateway.config.people import Caller
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.admin.interface import AdminAnswer, identify_caller
-from gateway.features.live_view.pages.paths import LIVE, WITH_KEY, first_page
-from gateway.features.live_view.pages.visitors import as_bearer
 from gateway.features.people.console.api_calls import ApiRequest, PageCall, ReadRefused, with_name
 from gateway.features.people.console.form_values import request_body
 from gateway.features.people.console.parts import failure, navigation, new_key, notice, problem_of
@@ -22,6 +20,7 @@ from gateway.features.people.interface import signed_in_callers
 from gateway.features.people.oauth.forms import Form, parse_query, read_form
 from gateway.features.people.own_pages import check_own_page
 from gateway.http.headers import Headers
+from gateway.http.pages import ACCOUNT, LIVE, WITH_KEY, as_bearer
 from gateway.http.response import Response
 from gateway.serving.incoming_request import PiecesRequest
 from streams.errors import GatewayError, invalid
@@ -141,9 +140,8 @@ class ConsoleServer(PageServer):
 
     def refuse(self, incoming: PiecesRequest, error: ErrorInfo) -> Response:
         """Return the page of an error without a known caller."""
-        content = failure(
-            error.message, first_page(self._config), "Live view" if value_of(self._config, "ui") else "Account"
-        )
+        first, name = (LIVE, "Live view") if value_of(self._config, "ui") else (ACCOUNT, "Account")
+        content = failure(error.message, first, name)
         return _console_page("That did not work", content, self._config.external, error.status, error.headers)
 
     # Forms
