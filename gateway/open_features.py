@@ -18,7 +18,11 @@ from gateway.seams.running import SECONDS_TO_END, OpenFeature, Ports, Running
 from gateway.seams.secrets import OpenSecrets, SecretReader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from gateway.config.people import People
+    from gateway.seams.supervised import OpenSupervised, Supervised
 
 NOTHING_OPEN: Final[Mapping[str, Running]] = {}
 NO_TEXTS: Final[Mapping[str, str]] = {}
@@ -44,6 +48,21 @@ def wanted_features(config: Config) -> Iterator[Feature]:
         if names >= {*feature.needs} and feature.is_wanted(config):
             names.add(feature.name)
             yield feature
+
+
+def check_option(name: str, value: object) -> None:
+    """Check the ``value`` of an option of ``trigate serve``. Raises ``OSError``, and ``LookupError`` if no feature has
+    the option."""
+    feature = next((one for one in features() if one.option == name), None)
+    if feature is None:
+        raise LookupError(f"no feature of this gateway has the option {name}")
+    cast("Callable[[object], object]", import_named(feature.check_option))(value)
+
+
+def open_supervised(config: Config, directory: "Path | None") -> "tuple[Supervised, ...]":
+    """Return what the workers of ``config`` share of features. Raises ``OSError``."""
+    opened = (cast("OpenSupervised", import_named(one.supervised)) for one in wanted_features(config) if one.supervised)
+    return tuple([open_one(config, directory) for open_one in opened])
 
 
 def open_secrets(config: Config, texts: Mapping[str, str] = NO_TEXTS) -> SecretReader:

@@ -26,7 +26,7 @@ from gateway.config.loading import Config, ConfigError
 from gateway.config.settings import LogLevel
 from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
-from gateway.open_features import check_secrets, open_client_source, read_secrets
+from gateway.open_features import check_option, check_secrets, open_client_source, open_supervised, read_secrets
 from gateway.open_service import open_service
 from gateway.open_store import open_store, shared_by_workers
 from gateway.reload import ConfigCopies, ConfigFile, ReloadableApp
@@ -193,12 +193,13 @@ def _can_record(folder: Path | None) -> bool:
     """Return whether ``folder`` is None or writable; otherwise print the reason."""
     if folder is None:
         return True
-    from gateway.features.recording.recorded import Folder
-
     try:
-        Folder(folder)
+        check_option("record", folder)
     except OSError as error:
         click.echo(f"--record {folder}: {error.strerror}: give a writable directory", err=True)
+        return False
+    except LookupError as error:
+        click.echo(f"--record: {error}", err=True)
         return False
     return True
 
@@ -342,8 +343,6 @@ def _supervise(
     judge: Callable[[Config], None],
 ) -> int:
     """Run a supervisor with ``workers``, and return the exit status. Raises ``ConfigError`` like ``serve_config``."""
-    from gateway.features.metrics.metrics import count_reload
-    from gateway.features.metrics.shared_metrics import shared_metrics
     from gateway.serving.shared_directory import shared_directory
     from gateway.serving.supervisor import supervise
     from gateway.shared.tables import SharedTables
@@ -360,7 +359,7 @@ def _supervise(
     ):
         if config.stored_secrets:
             config = copies.read_again(None)
-        env, metrics = shared_by_workers(config, directory), shared_metrics(config, directory)
+        env, supervised = shared_by_workers(config, directory), open_supervised(config, directory)
         _run(_check_store, config)
         _run(_check_features, config, log)
         freeze_startup_objects()
@@ -380,17 +379,18 @@ def _supervise(
 
         async def reload() -> bool:
             good = config_file.reload(await read_new_secrets(config_file))
-            if metrics.folder is not None:
-                count_reload(metrics.folder, good)
+            for one in supervised:
+                one.note_reload(good)
             return good
 
         def release_worker(pid: int) -> None:
-            metrics.gone(pid)
+            for one in supervised:
+                one.note_dead_worker(pid)
             if tables is not None:
                 tables.memory.release_dead()
 
         sockets = [one.sock for one in listeners]
-        env = {**env, **metrics.env}
+        env = {**env, **{name: value for one in supervised for name, value in one.env.items()}}
         run_workers = partial(supervise, inherited=inherited)
         return _run(run_workers, command, sockets, workers, drain, env, reload, announce, release_worker)
 

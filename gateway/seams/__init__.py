@@ -11,6 +11,7 @@
 - ``observe``: what learns about exchanges without taking part in them. ``observed_texts`` keeps their texts for those
   that read them after the end.
 - ``kept``: objects that providers store for clients.
+- ``supervised``: what workers share of a feature.
 - ``route``: the paths that a feature serves.
 - ``wrap_origin``: where the response to a request comes from.
 - ``secrets``: secrets in stores, which a configuration needs before all else."""

@@ -77,6 +77,8 @@ class Feature:
     - ``needs``: the names of features above without which this one is not opened
     - ``secrets``: ``module:function``, an ``OpenSecrets``, if it reads secrets in stores (``gateway.seams.secrets``)
     - ``option``: the name of an option of ``trigate serve`` without which it is not opened
+    - ``check_option``: ``module:function``, which raises ``OSError`` for an unusable value of the option
+    - ``supervised``: ``module:function``, an ``OpenSupervised`` (``gateway.seams.supervised``)
     - ``client_source``, ``client_rows``, ``people``: ``module:function``, an ``OpenClientSource``, an ``OpenRows`` and
       an ``OpenPeople`` (``gateway.seams.identify``)
     - ``stores_clients``: whether a configuration may have stored clients"""
@@ -95,6 +97,8 @@ class Feature:
     explain: str = ""
     schema: str = ""
     option: str = ""
+    check_option: str = ""
+    supervised: str = ""
     client_source: str = ""
     client_rows: str = ""
     stores_clients: Wanted = always

@@ -18,6 +18,7 @@ FEATURE: Final = Feature(
     "metrics",
     "gateway.features.metrics.opening:open_running_metrics",
     _are_on,
+    supervised="gateway.features.metrics.shared_metrics:shared_metrics",
     keys=(Keys(Config, MetricsKeys),),
     advice="gateway.features.metrics.settings:ADVICE",
 )

@@ -18,7 +18,7 @@ import gateway
 from gateway.config.loading import Config
 from gateway.features.metrics import rows
 from gateway.features.metrics.rows import MetricRow
-from gateway.features.metrics.shared_metrics import FOLDER, WorkersCollector, add_to_file
+from gateway.features.metrics.shared_metrics import FOLDER, WorkersCollector
 from gateway.ledger.bill import AttemptRecord, Charge
 from gateway.ledger.buckets import GAPS, Buckets
 from gateway.ledger.figures import Figures
@@ -100,8 +100,8 @@ class Metrics(ExchangeObserver):
             self.open_registry()
         self.set(rows.WORKERS, 1)
         self.set(rows.BUILD, 1, gateway.__version__)
-        for good in (True, False):
-            self.add(rows.RELOADS, _result_label(good), by=0)
+        for result in ("accepted", "refused"):
+            self.add(rows.RELOADS, result, by=0)
 
     def open_registry(self) -> "CollectorRegistry":
         """Return the client library's registry. The first call creates it, with the values so far."""
@@ -480,19 +480,6 @@ def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
-
-
-def _result_label(good: bool) -> str:
-    return "accepted" if good else "refused"
-
-
-def count_reload(folder: Path, good: bool) -> None:
-    """Count a reload of the configuration for a supervisor, which has no metrics of its own."""
-    from prometheus_client.mmap_dict import mmap_key
-
-    name, labels = rows.RELOADS.name, list(rows.RELOADS.labels)
-    key = mmap_key(name.removesuffix("_total"), name, labels, [_result_label(good)], rows.RELOADS.meaning)
-    add_to_file(folder, "counter_supervisor.db", {key: 1})
 
 
 def open_metrics(config: Config, mask: Mask | None = None) -> Metrics:

@@ -4,15 +4,15 @@ The counts of dead workers stay, so that no counter decreases."""
 import contextlib
 import fcntl
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from configfile.keys import part_of
 from gateway.config.loading import Config
-from gateway.features.metrics.settings import MetricsKeys
+from gateway.features.metrics.rows import RELOADS
+from gateway.seams.supervised import Supervised
 
 if TYPE_CHECKING:  # imported where it is used, so that disabled metrics cost nothing
     from prometheus_client import Metric
@@ -23,36 +23,39 @@ FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The client library's variable for the directory; for another ASGI server's workers it can be set manually."""
 
 
-@attrs.frozen(eq=False, repr=False)
-class Shared:
-    """Metrics that workers share: what a supervisor adds to their environment, and its callback for the process id of
-    an ended worker."""
+class SharedFolder(Supervised):
+    """The metrics that workers share in ``folder``."""
 
-    folder: Path | None = None
-    gone: Callable[[int], object] = lambda _: None
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     @property
     def env(self) -> Mapping[str, str]:
-        return {} if self.folder is None else {FOLDER: str(self.folder)}
+        return {FOLDER: str(self._folder)}
+
+    def note_reload(self, good: bool) -> None:
+        from prometheus_client.mmap_dict import mmap_key
+
+        name, labels = RELOADS.name, [*RELOADS.labels]
+        found = "accepted" if good else "refused"
+        key = mmap_key(name.removesuffix("_total"), name, labels, [found], RELOADS.meaning)
+        add_to_file(self._folder, "counter_supervisor.db", {key: 1})
+
+    def note_dead_worker(self, pid: int) -> None:
+        try:
+            merge_dead_worker(self._folder, pid)
+        except (OSError, RuntimeError, ValueError) as error:  # the library's errors for an incomplete file
+            log.error("could not merge the metrics of worker %d: %s", pid, error)
 
 
-def shared_metrics(config: Config, directory: Path | None) -> Shared:
+def shared_metrics(config: Config, directory: Path | None) -> Supervised:
     """Return the metrics shared in a new subdirectory of ``directory``. Raises ``OSError``."""
-    if part_of(config, MetricsKeys).metrics == "off":
-        return Shared()
     if directory is None:
         log.warning("/metrics shows only one worker")
-        return Shared()
+        return Supervised()
     folder = directory / "metrics"
     folder.mkdir(mode=0o700)
-    return Shared(folder, lambda pid: _try_merge(folder, pid))
-
-
-def _try_merge(folder: Path, pid: int) -> None:
-    try:
-        merge_dead_worker(folder, pid)
-    except (OSError, RuntimeError, ValueError) as error:  # the library's errors for an incomplete file
-        log.error("could not merge the metrics of worker %d: %s", pid, error)
+    return SharedFolder(folder)
 
 
 def merge_dead_worker(folder: Path, pid: int) -> None:

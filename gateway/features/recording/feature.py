@@ -8,4 +8,5 @@ FEATURE: Final = Feature(
     "recording",
     "gateway.features.recording.opening:open_recorder",
     option="record",
+    check_option="gateway.features.recording.recorded:Folder",
 )
