@@ -29,7 +29,7 @@ from gateway.serving.lifecycle import Lifecycle
 from tests.support.gateway_thread import app_thread, gateway_thread
 from tests.support.harness import ROOT, Gateway, Wire, eventually, exchanges, free_port, post
 from tests.support.metrics_page import numbers
-from tests.support.observed import CODE, ask, observer, records_in, settings_for, short_batches
+from tests.support.observed_steps import CODE, ask, observer, records_in, settings_for, short_batches
 from tests.support.step_files import step_config
 from tests.support.upstreams import Raw, Script, render
 from trigate.steps import Finished

@@ -12,7 +12,7 @@ import yaml
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Wire, eventually, exchanges, free_port, post, provider, refusing_port
-from tests.support.observed import APIS, ask, observer, record_of, records_in, settings_for, short_batches
+from tests.support.observed_steps import APIS, ask, observer, record_of, records_in, settings_for, short_batches
 from tests.support.step_gateway import placeholder_of
 from tests.support.upstreams import Raw, Script, render
 from tests.support.websocket_client import Client
