@@ -313,7 +313,7 @@ def connect(
         click.echo(client_list(), nl=False)
         return
     from gateway.commands import connect as command
-    from gateway.commands.finding import ConnectOptions
+    from gateway.commands.running_gateways import ConnectOptions
 
     if client is None:
         raise click.UsageError("no CLIENT given; list all clients with: trigate connect --list")

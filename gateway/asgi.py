@@ -10,7 +10,8 @@ from pathlib import Path
 import trio
 
 from gateway.app import create_app
-from gateway.config.loading import ConfigError, Mistake, discover, load, trust_in
+from gateway.config.file_search import find_config_file, trust_in
+from gateway.config.loading import ConfigError, Mistake, load
 from gateway.logs.setup import Log
 from gateway.open_store import open_store
 from gateway.serving.http_app import App
@@ -19,7 +20,7 @@ from gateway.serving.http_app import App
 def application() -> App:
     """Return the app for the config that ``trigate serve`` would find. Raises ``ConfigError``."""
     log = Log(alone=False)  # Hypercorn's lines name its process
-    path = discover(Path.cwd(), os.environ)
+    path = find_config_file(Path.cwd(), os.environ)
     config = load(path, os.environ, trust=trust_in(path, os.environ))
     if config.stored_keys != "off":
         found = "only `trigate serve` reads keys that are created at run time"

@@ -77,21 +77,21 @@ ARROWS: Final = {
         http ledger providers.interactions providers.messages providers.neutral providers.responses request
         routing stores streaming""",
     "gateway.seams": """
-        access allowances balancing config conversations health http ledger providers.apis providers.framings
-        providers.neutral request routing serving shared stores streaming upstream""",
+        access allowances balancing config conversations health http ledger providers.apis
+        providers.framings providers.neutral request routing serving shared stores streaming upstream""",
     "gateway.open_features": "config seams",
     "gateway.exchange": """
         access allowances balancing config conversations health http ledger logs providers.apis
-        providers.auth providers.errors providers.grammar providers.neutral request
-        routing seams serving shared stores streaming upstream""",
+        providers.auth providers.errors providers.grammar providers.neutral request routing seams serving
+        shared stores streaming upstream""",
     "gateway.endpoints": """
         access allowances config conversations exchange http ledger providers.apis providers.interactions
         providers.neutral providers.responses request routing seams serving stores""",
     "gateway.open_parts": """
         access allowances config counters health ledger open_store seams serving shared upstream""",
     "gateway.open_service": """
-        access balancing config conversations exchange open_features open_parts routing seams
-        serving shared sign_in stores""",
+        access balancing config conversations exchange open_features open_parts routing seams serving shared
+        sign_in stores""",
     "gateway.lifespan": "exchange open_features serving stores",
     "gateway.relay": """
         access config endpoints exchange http ledger providers.apis providers.catalog providers.endpoints
@@ -106,8 +106,8 @@ ARROWS: Final = {
     "gateway.commands": """
         access allowances app config health http loadtest logs mock open_features open_service open_store
         providers.apis providers.catalog providers.endpoints providers.errors providers.framings
-        providers.grammar providers.members providers.neutral providers.recordings providers.request_api reload
-        routing seams serving shared stores""",
+        providers.grammar providers.members providers.neutral providers.recordings providers.request_api
+        reload routing seams serving shared stores""",
     "gateway.__main__": "commands mock providers.catalog",
 }
 """The imports that each room may have, besides ``streams``, ``configfile`` and the version in ``gateway``.

@@ -7,8 +7,9 @@
 - ``explaining``: ``explain``; ``explaining_clients`` has the clients.
 - ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_tables`` reads CSV for it. ``key_options`` has
   the options, also those of ``people``.
-- ``connect``: ``finding`` locates the gateway, ``choosing`` selects models; ``client``, ``clients`` and ``logins``
-  describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing`` reverts the changes.
+- ``connect``: ``running_gateways`` locates the gateway, ``choosing`` selects models; ``client``, ``clients`` and
+  ``logins`` describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing``
+  reverts the changes.
 - ``imports``: the package of ``import``.
 - ``login``: ``login``; ``sessions``: ``token``, and the file of the user's sessions; ``me``: ``me``. Their options are
   in ``key_options``.

@@ -16,21 +16,9 @@ from configfile.stored_secrets import StoredSecret
 from gateway.commands.judging import judge_features
 from gateway.commands.terminal import count_text, say
 from gateway.config.changes import changes
+from gateway.config.file_search import FILE_VARIABLE, find_config_file, others_text, passed_over, trust_in, users_file
 from gateway.config.listening import EXPOSURE_ADVICE, exposure
-from gateway.config.loading import (
-    FILE_VARIABLE,
-    Config,
-    ConfigError,
-    Examined,
-    discover,
-    examine,
-    in_order,
-    load,
-    others_text,
-    passed_over,
-    trust_in,
-    users_file,
-)  # fmt: skip
+from gateway.config.loading import Config, ConfigError, Examined, examine, in_order, load
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import listed_names
 from gateway.config.settings import Remark, Trust
@@ -62,7 +50,7 @@ def load_or_explain(
 
 def _find_file(config: Path | None) -> tuple[Path, Trust]:
     """Return the path of the configuration, and its origin. Raises ``ConfigError``."""
-    found = discover(Path.cwd(), os.environ, config)
+    found = find_config_file(Path.cwd(), os.environ, config)
     is_named = config is not None or bool(os.environ.get(FILE_VARIABLE))
     others = () if is_named else passed_over(Path.cwd())
     if config is None and found == users_file(os.environ) != Path.cwd() / found.name:

@@ -21,9 +21,9 @@ from gateway.commands import undoing
 from gateway.commands.client import KEY_VARIABLE, OPEN_KEY, Client, GatewayAddress, SettingsFile
 from gateway.commands.clients import CLIENTS
 from gateway.commands.edits import merge, settings_text
-from gateway.commands.finding import LOCAL, ConnectFailed, ConnectOptions, find
 from gateway.commands.logins import LOGINS, Login, missing_entry, with_login
 from gateway.commands.notation import Settings, Unmergeable
+from gateway.commands.running_gateways import LOCAL, ConnectFailed, ConnectOptions, find
 from gateway.commands.terminal import echo_styled, say
 
 NOT_FOUND = 127  # the exit status of shells

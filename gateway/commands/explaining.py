@@ -235,7 +235,7 @@ def _known_names(config: Config) -> Iterable[str]:
 
 def running_gateway(url: str, key: str | None) -> ReadyReport:
     """Fetch the state of targets and limits from the gateway at ``url``. Raises ``click.ClickException``."""
-    from gateway.commands.finding import ConnectFailed, root_url  # imported only where it is needed
+    from gateway.commands.running_gateways import ConnectFailed, root_url  # imported only where it is needed
 
     try:
         place = f"{root_url(url)}/readyz?verbose"

@@ -10,7 +10,7 @@ import click
 
 from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.fetching import FetchError, fetch
-from gateway.commands.finding import local_url
+from gateway.commands.running_gateways import local_url
 from gateway.commands.sessions import SessionFailed, SessionFile, read_object, root_of, valid_token
 from gateway.commands.terminal import say, some_of
 

@@ -6,11 +6,12 @@
   ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``mcp_servers``, ``counters``, ``state_storage``,
   ``issuers``, ``opening_spend``: the keys of a topic, with name, type, default and meaning.
   Their values are of ``kinds``, ``amounts``, ``zones`` and ``periods``.
+- ``file_search`` finds the file.
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,
   ``client_keys`` with ``client_access`` (by ``patterns``), ``ratelimits``, ``budgets``,
   ``issuer_checks`` (by ``issuer_urls``). ``people``: the interface to those of ``issuers``; ``managed_settings``:
   Claude Code's. ``findings`` collects errors and warnings.
-- ``doubtful_routes``, ``prices`` (with ``entry_price``), ``weak_secrets``, ``found_file``: checks of a whole file;
+- ``doubtful_routes``, ``prices`` (with ``entry_price``), ``weak_secrets``, ``untrusted_file``: checks of a whole file;
   ``unknown``: ``advice`` on unknown keys; ``foreign``: on files of other gateways.
 - ``names`` finds an entry by a model's name, by the rules of ``model_names``; ``urls``, ``redaction`` remove
   credentials from texts; ``changes`` lists differences between files, with values in the ``spelling`` for people;

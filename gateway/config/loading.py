@@ -1,10 +1,9 @@
 """The configuration file: YAML to immutable values, or all its errors together.
 
 The format is that of Plano's model gateway, v0.1 to v0.4, with additional keys. ``load`` reads a file, ``from_mapping``
-the same content from a program, ``discover`` finds the file."""
+the same content from a program."""
 
 import re
-import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -31,9 +30,8 @@ from gateway.config.client_keys import build_client_keys
 from gateway.config.counters import check_counters
 from gateway.config.doubtful_routes import doubtful
 from gateway.config.entries import Entries, EntryDefaults, build_entries
+from gateway.config.file_search import refuse_other_gateway
 from gateway.config.findings import Findings
-from gateway.config.foreign import recognise_gateway
-from gateway.config.found_file import check_found
 from gateway.config.limits import Limits
 from gateway.config.listening import ActiveListeners, Listener, build_listeners
 from gateway.config.mcp_servers import build_mcp_servers
@@ -45,6 +43,7 @@ from gateway.config.ratelimits import build_header_limits, build_ratelimits
 from gateway.config.routes import build_aliases
 from gateway.config.settings import Config, KeyDigest, Trust
 from gateway.config.state_storage import KEEPING_KEYS, build_state_storage, is_storage_in_doubt
+from gateway.config.untrusted_file import check_untrusted
 from gateway.features.order import features, features_of, other_feature
 from streams.timeouts import Timeouts
 
@@ -56,98 +55,11 @@ __all__ = [
     "Mistake",
     "ModelEntry",
     "Timeouts",
-    "discover",
     "from_mapping",
     "load",
-    "users_file",
 ]  # fmt: skip
 
 features()  # adds their keys to the classes above
-
-FILE_NAMES = ("trigate.yaml", "config.yaml", "plano_config.yaml")
-FILE_VARIABLE = "TRIGATE_CONFIG"
-SYSTEM_FOLDER = Path("/etc/trigate")
-
-
-def users_file(env: Mapping[str, str]) -> Path | None:
-    """Return the path of a user's own configuration, ``None`` if the environment has no home directory."""
-    given, home = env.get("XDG_CONFIG_HOME", ""), env.get("HOME", "")
-    folders = [folder for folder in (Path(given), Path(home, ".config")) if folder.is_absolute()]
-    return folders[0] / "trigate" / FILE_NAMES[0] if folders else None
-
-
-def discover(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) -> Path:
-    """Return the file to read: ``explicit``, ``$TRIGATE_CONFIG``, the first of ``FILE_NAMES`` in ``cwd`` that is not
-    ``passed_over``, or ``users_file``.
-
-    Raises ``ConfigError`` that lists where it looked."""
-    named = explicit or (Path(env[FILE_VARIABLE]) if env.get(FILE_VARIABLE) else None)
-    if named is not None:
-        path = cwd / named
-        if path.exists() or path.is_symlink():  # also a pipe: check --diff <(git show HEAD:trigate.yaml)
-            return path
-        source = "the command line" if explicit else f"${FILE_VARIABLE}"
-        raise ConfigError((Mistake(str(named), "", f"no such file (path from {source})", "give the path of a file"),))
-    others = passed_over(cwd)
-    for name in FILE_NAMES:
-        if (cwd / name).is_file() and name not in others:
-            return cwd / name
-    users = users_file(env)
-    if users is not None and users.is_file():
-        return users
-    for name in others:
-        try:
-            content = document.read_file(cwd / name).content
-        except ConfigError:  # also Markdown and other languages have such names
-            continue
-        _refuse_other_gateway(content, name)
-    looked = f"found no configuration: neither ${FILE_VARIABLE} nor {', '.join(FILE_NAMES)} in {cwd}"
-    looked += f", nor {users}" if users is not None else ""
-    looked += f" ({others_text(others)})" if others else ""
-    raise ConfigError(
-        (Mistake("", "", looked, "create one with `trigate init`, or try `trigate serve --demo`, which needs none"),)
-    )
-
-
-_OWN: Final = re.compile(
-    rb"""model_providers|llm_providers|^[{"']{0,2}version["']?[ ]*:[ ]*["']?v?0\.\d+\.\d""", re.MULTILINE
-)
-"""Words in each file of trigate, also in one that is not valid YAML."""
-
-
-def passed_over(cwd: Path) -> tuple[str, ...]:
-    """Return those of ``FILE_NAMES`` in ``cwd`` that belong to other programs: many have a ``config.yaml``.
-
-    Only names before the first file of trigate are included. A file that cannot be read is not passed over."""
-    names: list[str] = []
-    for name in FILE_NAMES:
-        if (cwd / name).is_file():
-            if name == FILE_NAMES[0] or not _is_others(cwd / name):
-                break
-            names.append(name)
-    return tuple(names)
-
-
-def _is_others(path: Path) -> bool:
-    try:
-        return not _OWN.search(document.read_bytes(path))
-    except ConfigError:
-        return False
-
-
-def others_text(names: Sequence[str]) -> str:
-    """Return the reason why ``discover`` passes over the files ``names``."""
-    belong = "belongs" if len(names) == 1 else "belong"
-    return f"{' and '.join(names)} {belong} to another program, without `version: v0.4.0` or `model_providers`"
-
-
-def trust_in(path: Path, env: Mapping[str, str], explicit: Path | None = None) -> Trust:
-    """Return whether the user named ``path`` or owns it, or whether it is only in the current directory.
-
-    Only administrators can write to ``SYSTEM_FOLDER``, the current directory of the image.
-    """
-    is_own = path == users_file(env) or path.parent == SYSTEM_FOLDER
-    return "named" if explicit is not None or env.get(FILE_VARIABLE) or is_own else "found"
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -180,7 +92,7 @@ def load(
 
     With ``env`` of ``None``, variables are neither expanded nor required, and secret files are not read; with
     ``within``, only those below these root keys are. ``data`` and ``files`` are contents read earlier. A file that was
-    only ``found`` is restricted (``found_file``). Raises ``ConfigError`` with every error in the file, and nothing
+    only ``found`` is restricted (``untrusted_file``). Raises ``ConfigError`` with every error in the file, and nothing
     else."""
     return examine(path, env, data, files, trust, within).valid()
 
@@ -239,7 +151,7 @@ def _examine(
     if not isinstance(written.content, dict) or not written.content:
         found = "empty" if not written.content else f"expected keys and values, found {describe(written.content)}"
         raise ConfigError((*written.mistakes, written.mistake((), found, "start the file with `version: v0.4.0`")))
-    _refuse_other_gateway(written.content, written.file)
+    refuse_other_gateway(written.content, written.file)
     variables = Variables(env, WITHOUT_EFFECT, files, within)
     content = variables.expand(written.content, ())
     mistakes = [written.mistake(path, *words) for path, words in variables.mistakes]
@@ -253,7 +165,7 @@ def _examine(
         findings.warn(warning)
     config, entries = _build_config(reading, variables.stored, findings)
     if unnamed is not None:
-        check_found(content, variables, unnamed, findings)
+        check_untrusted(content, variables, unnamed, findings)
     for one in unpriced_models(config):
         place = entries.paths[one.entry.name]
         if (*place, "price") not in findings.faulty:
@@ -298,13 +210,6 @@ def _with_imported(reading: Reading[Config], found: Mapping[str, Mistake | None]
         return reading
     names = tuple(name for name in reading.value.features if found.get(name, True) is None)
     return attrs.evolve(reading, value=attrs.evolve(reading.value, features=names))
-
-
-def _refuse_other_gateway(content: Any, file: str) -> None:
-    """Raise ``ConfigError`` with advice if ``content`` is another gateway's configuration."""
-    if isinstance(content, dict) and (foreign := recognise_gateway(content)) is not None:
-        found = f"this is a configuration for {foreign.owner}"
-        raise ConfigError((Mistake(file, "", found, foreign.advice.format(file=shlex.quote(file))),))
 
 
 def _without_reported(mistakes: Iterable[Mistake], written: Document) -> Iterator[Mistake]:

@@ -24,7 +24,7 @@ from gateway.request.public_errors import MISTAKE
 from gateway.request.rejections import learned_paths, rejected_parts
 from gateway.request.repeatable import may_run_twice
 from gateway.routing.fallback import has_untried_target
-from gateway.routing.plan import GiveUp, Outcome, Send, Stage, needs_retry_budget, requests_sent
+from gateway.routing.plan import GiveUp, Outcome, Send, Stage, counts_as_retry, requests_sent
 from gateway.routing.target import Omissions, Target
 from gateway.seams.wrap_origin import RepeatedIds
 from streams.errors import GatewayError
@@ -220,7 +220,7 @@ class Walk:
 
     def _start_attempt(self, account: AttemptAccount) -> bool:
         """Start an attempt. Return false if another worker's request already tests the target."""
-        if account.begin(added=needs_retry_budget(self._outcomes)) or not self._is_overtaken(account):
+        if account.begin(added=counts_as_retry(self._outcomes)) or not self._is_overtaken(account):
             return True
         account.mark_unsent()
         return False

@@ -2,5 +2,5 @@
 
 A ``circuit`` states whether one target is unavailable, until when and why. ``states`` stores the circuits,
 ``witnesses`` separates a client's own failures from those of all, ``transitions`` logs changes, ``probes`` checks
-self-hosted servers, ``retry_budget`` limits additional requests, and
+self-hosted servers, ``retry_shares`` limits additional requests, and
 ``reported_limits`` stores the limits that providers report."""

@@ -44,7 +44,7 @@ from gateway.health.circuit import (
 )
 from gateway.health.probes import Prober, probes_of
 from gateway.health.reported_limits import ReportedLimits
-from gateway.health.retry_budget import RetryBudget
+from gateway.health.retry_shares import RetryShares
 from gateway.health.states import LONGEST_NAME, MOST_UNLISTED, LocalStates, States
 from gateway.health.transitions import TransitionLog, utc
 from gateway.health.witnesses import CircuitsByClient, ClientCircuits, Sighting, Witnesses, shorten_wait
@@ -108,7 +108,7 @@ class UsedPlace:
     """A place that this process has sent requests to: names, successes not yet in its circuit, and its latest
     response."""
 
-    def __init__(self, entry: str, name: str, identity: Identity, probe: bytes | None, budget: RetryBudget) -> None:
+    def __init__(self, entry: str, name: str, identity: Identity, probe: bytes | None, budget: RetryShares) -> None:
         self.entry = entry
         self.name = name
         self.key = identity.place
@@ -196,7 +196,7 @@ class Health:
         self._entries: dict[str, Identity] = {}
         self._accounts: dict[bytes, list[str]] = {}
         self._places: dict[bytes, UsedPlace] = {}
-        self._budgets: dict[str, RetryBudget] = {}
+        self._budgets: dict[str, RetryShares] = {}
         self._own = CircuitsByClient()
         self._witnesses = Witnesses()
         self._has_several_clients = False
@@ -495,9 +495,9 @@ class Health:
             del self._places[next(iter(self._places))]
         return place
 
-    def _budget(self, endpoint: str) -> RetryBudget:
+    def _budget(self, endpoint: str) -> RetryShares:
         if (found := self._budgets.get(endpoint)) is None:
-            found = self._budgets[endpoint] = RetryBudget(self._workers)
+            found = self._budgets[endpoint] = RetryShares(self._workers)
         return found
 
     # For operators

@@ -20,7 +20,7 @@ from gateway.routing.plan import (
     Send,
     Stage,
     Step,
-    needs_retry_budget,
+    counts_as_retry,
     requests_sent,
 )
 from gateway.routing.target import Target
@@ -197,7 +197,7 @@ def _try_another(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions
         outage = _outage(plan, target, conditions)
         if outage is not None and (unsteady is not None or not outage.unsteady):
             continue
-        if needs_retry_budget(outcomes) and not conditions.may_add(target):
+        if counts_as_retry(outcomes) and not conditions.may_add(target):
             continue
         if outage is None:
             return Send(target)

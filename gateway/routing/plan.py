@@ -58,7 +58,7 @@ REJECTED_UNREAD: Final[frozenset[FailureReason]] = frozenset(("gone", "credentia
 """Reasons of failures that cost neither the client nor the provider anything: no model has run."""
 
 
-def needs_retry_budget(outcomes: Sequence[Outcome]) -> bool:
+def counts_as_retry(outcomes: Sequence[Outcome]) -> bool:
     """Return whether the next request counts against the retry budget, because an earlier one cost something.
 
     Otherwise a client could exhaust the budget with requests that are free."""

@@ -11,8 +11,8 @@ import attrs
 from gateway.commands.client import KEY_VARIABLE, Client, GatewayAddress, SettingsFile
 from gateway.commands.clients import CLIENTS
 from gateway.commands.edits import settings_text
-from gateway.commands.finding import demo
 from gateway.commands.logins import LOGINS
+from gateway.commands.running_gateways import demo
 from tests.support.repository import ROOT
 
 FOLDER = ROOT / "docs/clients"

@@ -15,8 +15,8 @@ from gateway.commands.clients import CLIENTS
 from gateway.commands.connect import run as connect
 from gateway.commands.connect import undo
 from gateway.commands.edits import FORMATS, merge, settings_text
-from gateway.commands.finding import ConnectOptions, url_of
 from gateway.commands.notation import Unmergeable, with_members
+from gateway.commands.running_gateways import ConnectOptions, url_of
 from gateway.config.loading import from_mapping
 from tests.pages.clients import FOLDER, pages
 from tests.support.command_line import run, script

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gateway.commands.connect import run as connect
 from gateway.commands.connect import undo
-from gateway.commands.finding import ConnectOptions
+from gateway.commands.running_gateways import ConnectOptions
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port
 

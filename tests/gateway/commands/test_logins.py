@@ -10,8 +10,8 @@ from gateway.commands import connect as command
 from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.clients import CLAUDE_WAITS, CLIENTS
 from gateway.commands.connect import run as connect
-from gateway.commands.finding import ConnectOptions
 from gateway.commands.logins import LOGINS
+from gateway.commands.running_gateways import ConnectOptions
 
 ROOT = "http://gw.example"
 PASSING = """\

@@ -15,7 +15,8 @@ from configfile.keys import keys_of
 from gateway.commands.schema import schema
 from gateway.config.attempts import Retries
 from gateway.config.clients import AcceptedKey, ClientKey
-from gateway.config.loading import ConfigError, Limits, Listener, Timeouts, discover, from_mapping, load
+from gateway.config.file_search import find_config_file
+from gateway.config.loading import ConfigError, Limits, Listener, Timeouts, from_mapping, load
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.config.state_storage import KeptLedgerSettings, StateStorage
@@ -1039,22 +1040,22 @@ def test_the_pages_that_are_pointed_to_have_the_section():
 
 def test_the_file_is_found_in_order(write, tmp_path):
     write(HEAD, "plano_config.yaml")
-    assert discover(tmp_path, {}).name == "plano_config.yaml"
+    assert find_config_file(tmp_path, {}).name == "plano_config.yaml"
     write(HEAD, "config.yaml")
-    assert discover(tmp_path, {}).name == "config.yaml"
+    assert find_config_file(tmp_path, {}).name == "config.yaml"
     write("", "trigate.yaml")
-    assert discover(tmp_path, {}).name == "trigate.yaml"
+    assert find_config_file(tmp_path, {}).name == "trigate.yaml"
     other = write("", "other.yaml")
-    assert discover(tmp_path, {"TRIGATE_CONFIG": str(other)}) == other
-    assert discover(tmp_path, {"TRIGATE_CONFIG": str(other)}, Path("config.yaml")).name == "config.yaml"
+    assert find_config_file(tmp_path, {"TRIGATE_CONFIG": str(other)}) == other
+    assert find_config_file(tmp_path, {"TRIGATE_CONFIG": str(other)}, Path("config.yaml")).name == "config.yaml"
 
 
 def test_a_named_file_that_is_missing_is_never_replaced_by_another(write, tmp_path):
     write("", "trigate.yaml")
     with pytest.raises(ConfigError, match=r"missing\.yaml: no such file \(path from \$TRIGATE_CONFIG\)"):
-        discover(tmp_path, {"TRIGATE_CONFIG": "missing.yaml"})
+        find_config_file(tmp_path, {"TRIGATE_CONFIG": "missing.yaml"})
     with pytest.raises(ConfigError, match="path from the command line"):
-        discover(tmp_path, {}, Path("missing.yaml"))
+        find_config_file(tmp_path, {}, Path("missing.yaml"))
 
 
 def test_a_persons_own_file_is_for_folders_that_have_none(write, tmp_path):
@@ -1063,12 +1064,12 @@ def test_a_persons_own_file_is_for_folders_that_have_none(write, tmp_path):
     for name, env in (("xdg", {"XDG_CONFIG_HOME": "xdg", "HOME": "home"}), ("home/.config", {"HOME": "home"})):
         variables = {variable: str(tmp_path / value) for variable, value in env.items()}
         with pytest.raises(ConfigError, match=re.escape(str(tmp_path / name / "trigate/trigate.yaml"))):
-            discover(folder, variables)
+            find_config_file(folder, variables)
         (tmp_path / name / "trigate").mkdir(parents=True)
         own = write("", f"{name}/trigate/trigate.yaml")
-        assert discover(folder, variables) == own
+        assert find_config_file(folder, variables) == own
     here = write(HEAD, "project/config.yaml")
-    assert discover(folder, variables) == here
+    assert find_config_file(folder, variables) == here
 
 
 @each_row(
@@ -1088,13 +1089,13 @@ def test_a_file_of_another_program_is_passed_over(tmp_path, text):
     for path, content in ((folder / "config.yaml", text), (own, HEAD)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-    assert discover(folder, {"XDG_CONFIG_HOME": str(tmp_path / "own")}) == own
+    assert find_config_file(folder, {"XDG_CONFIG_HOME": str(tmp_path / "own")}) == own
     with pytest.raises(ConfigError, match=r"config\.yaml(: this is a configuration for| belongs to another program)"):
-        discover(folder, {})
-    assert discover(folder, {}, Path("config.yaml")).name == "config.yaml"
+        find_config_file(folder, {})
+    assert find_config_file(folder, {}, Path("config.yaml")).name == "config.yaml"
     plano = folder / "plano_config.yaml"
     plano.write_text(HEAD)
-    assert discover(folder, {}) == plano
+    assert find_config_file(folder, {}) == plano
     plano.unlink()
 
 
@@ -1116,12 +1117,12 @@ def test_a_star_for_all_models_is_explained(refused):
 @each_row("text", ["version: 0.2.0\n", '{"version": "v0.4.0",\n', "model_providers: [\n", "# x\nllm_providers:\n"])
 def test_a_file_of_trigate_with_mistakes_is_not_passed_over(write, tmp_path, text):
     path = write(text, "config.yaml")
-    assert discover(tmp_path, {}) == path
+    assert find_config_file(tmp_path, {}) == path
 
 
 def test_without_any_file_the_search_is_reported_and_the_demo_offered(tmp_path):
     with pytest.raises(ConfigError) as caught:
-        discover(tmp_path, {})
+        find_config_file(tmp_path, {})
     for word in ("TRIGATE_CONFIG", "trigate.yaml", "config.yaml", "plano_config.yaml", "trigate serve --demo"):
         assert word in str(caught.value)
 

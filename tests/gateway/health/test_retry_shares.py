@@ -10,8 +10,8 @@ import pytest
 
 from gateway.config.attempts import Hedge
 from gateway.exchange.hedged import BURST, HedgeShares
-from gateway.health.retry_budget import MOST_IDLE, RetryBudget
-from gateway.routing.plan import Outcome, Stage, needs_retry_budget
+from gateway.health.retry_shares import MOST_IDLE, RetryShares
+from gateway.routing.plan import Outcome, Stage, counts_as_retry
 from streams.events import ErrorInfo
 from tests.support.bare_provider import listening, read_request, response
 from tests.support.in_process import InProcess, gateway
@@ -20,7 +20,7 @@ from tests.support.upstreams import Script, render
 ANN, BOB = "ann-key-0123456789-0123456789", "bob-key-0123456789-0123456789"
 
 
-def spend(budget: RetryBudget, client: str, now: float = 1.0, share: float = 0.2) -> int:
+def spend(budget: RetryShares, client: str, now: float = 1.0, share: float = 0.2) -> int:
     """Use all additional requests that ``client`` may have, and return their number."""
     spent = 0
     while budget.may_add(now, share, client):
@@ -30,13 +30,13 @@ def spend(budget: RetryBudget, client: str, now: float = 1.0, share: float = 0.2
 
 
 def test_clients_divide_what_is_always_allowed():
-    budget = RetryBudget()
+    budget = RetryShares()
     assert [spend(budget, client) for client in ("ann", "bob", "cid")] == [30, 15, 10]
     assert [spend(budget, client, now=20.0) for client in ("cid", "bob", "ann")] == [30, 15, 10]
 
 
 def test_a_client_s_requests_pay_for_its_own_retries_only():
-    budget = RetryBudget()
+    budget = RetryShares()
     for _ in range(100):
         budget.count_client_request(1.0, "ann")
     assert spend(budget, "bob") == 30
@@ -44,12 +44,12 @@ def test_a_client_s_requests_pay_for_its_own_retries_only():
 
 
 def test_many_clients_have_one_retry_each():
-    budget = RetryBudget(workers=4)
+    budget = RetryShares(workers=4)
     assert all(spend(budget, f"client {number}") >= 1 for number in range(100))
 
 
 def test_idle_clients_are_forgotten():
-    budget = RetryBudget()
+    budget = RetryShares()
     for now in range(50):
         for number in range(MOST_IDLE):
             budget.count_additional(now * 20.0, f"client {now} {number}")
@@ -125,6 +125,6 @@ async def test_one_client_s_retries_are_not_another_s():
 def test_only_costly_failures_need_the_budget(reason, costs):
     target: Any = None
     failed = ErrorInfo("upstream", "no", reason=reason)
-    assert needs_retry_budget([Outcome(target, failed)]) is costs
-    assert not needs_retry_budget([Outcome(target, failed, requests=0)])
-    assert not needs_retry_budget([Outcome(target, failed, Stage.PREPARING)])
+    assert counts_as_retry([Outcome(target, failed)]) is costs
+    assert not counts_as_retry([Outcome(target, failed, requests=0)])
+    assert not counts_as_retry([Outcome(target, failed, Stage.PREPARING)])

@@ -8,7 +8,7 @@ import pytest
 from gateway.config.loading import from_mapping
 from gateway.health.circuit import LASTING_COOLDOWN, Circuit
 from gateway.health.health import Health
-from gateway.health.retry_budget import RetryBudget
+from gateway.health.retry_shares import RetryShares
 from gateway.health.states import SharedStates
 from gateway.routing.router import Router
 from gateway.routing.target import Target
@@ -124,7 +124,7 @@ def test_one_of_two_simultaneous_trials_by_workers_is_overtaken(workers, clock):
 
 
 def test_requests_count_for_ten_seconds():
-    budget = RetryBudget()
+    budget = RetryShares()
     for _ in range(30):
         budget.count_additional(3.2)
     assert not budget.may_add(12.9, 0.2)
@@ -135,7 +135,7 @@ def test_requests_count_for_ten_seconds():
 def test_an_outage_of_everything_is_not_multiplied():
     """Retries turned one provider's limit into thousands of refusals (bman654/clodex#81): under a constant load of
     which every request fails and wants three more, the provider sees a fifth more, and three a second."""
-    budget, sent = RetryBudget(), 0
+    budget, sent = RetryShares(), 0
     for tick in range(100 * 60):
         now = tick / 100
         budget.count_client_request(now)
@@ -148,7 +148,7 @@ def test_an_outage_of_everything_is_not_multiplied():
 
 
 def test_workers_share_the_requests_that_are_always_allowed():
-    budgets = [RetryBudget(workers=3) for _ in range(3)]
+    budgets = [RetryShares(workers=3) for _ in range(3)]
     added = 0
     for budget in budgets:
         while budget.may_add(1.0, 0.2):

@@ -28,8 +28,9 @@ from gateway.commands.client import KEY_VARIABLE, GatewayAddress
 from gateway.commands.demo import demo_config
 from gateway.commands.sessions import SavedSession, SessionFailed, SessionFile, valid_token
 from gateway.commands.terminal import count_text, some_of
+from gateway.config.file_search import FILE_VARIABLE, find_config_file, users_file
 from gateway.config.listening import Listener
-from gateway.config.loading import FILE_VARIABLE, Config, ConfigError, discover, load, users_file
+from gateway.config.loading import Config, ConfigError, load
 from gateway.config.urls import is_loopback
 
 LOCAL = "127.0.0.1"
@@ -207,7 +208,7 @@ def _find_config(path: Path | None) -> Config | None:
     """Return the config that ``serve`` would use, if there is one. Providers' keys need not be set."""
     is_named = path is not None or bool(os.environ.get(FILE_VARIABLE))
     try:
-        found = discover(Path.cwd(), os.environ, path)
+        found = find_config_file(Path.cwd(), os.environ, path)
     except ConfigError as error:
         if not is_named:
             return None

@@ -24,7 +24,7 @@ class _Window:
         self.second = max(self.second, second)
 
 
-class RetryBudget:
+class RetryShares:
     """The requests to a provider in the last ``SECONDS``, by client.
 
     ``ALWAYS_ALLOWED`` is divided equally among the clients that have had additional requests, and each client has at

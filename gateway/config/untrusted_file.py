@@ -74,7 +74,7 @@ _UNSENT: Final = ("client_keys", "ui_key", "metrics_key")
 _DATABASE: Final = ("state_storage", "connection_string")
 
 
-def check_found(content: Mapping[str, Any], variables: Variables, file: FilePath, findings: Findings) -> None:
+def check_untrusted(content: Mapping[str, Any], variables: Variables, file: FilePath, findings: Findings) -> None:
     """Report forbidden contents of a ``file`` that trigate found in the current directory, and that no user named.
 
     ``content`` is its content with expanded ``variables``. If the address of an entry has a mistake, that is reported

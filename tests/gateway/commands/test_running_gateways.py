@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from gateway.commands import finding
+from gateway.commands import running_gateways as finding
 from gateway.commands.choosing import (
     CODEX_KNOWS,
     ConfiguredOffer,
@@ -16,7 +16,7 @@ from gateway.commands.choosing import (
 )
 from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.connect import run as connect
-from gateway.commands.finding import ConnectOptions
+from gateway.commands.running_gateways import ConnectOptions
 from gateway.config.loading import from_mapping
 from tests.support.command_line import invoke as trigate
 from tests.support.each_row import each_row
