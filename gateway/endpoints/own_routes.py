@@ -10,7 +10,7 @@ from gateway.endpoints.health import health_routes
 from gateway.endpoints.inference import conversation_routes, deployment_routes
 from gateway.exchange.service import Service
 from gateway.seams.route import HttpRoute
-from gateway.serving.fast_route import LateViews
+from gateway.serving.late_views import LateViews
 from gateway.serving.route_table import READING, WEBSOCKET
 from providers.apis import CODECS
 

@@ -80,7 +80,7 @@ class PiecesRequest(IncomingRequest, Protocol):
 
 
 class AsgiRequest:
-    """The ``IncomingRequest`` of a fast route, directly from the server."""
+    """The ``IncomingRequest`` of a route, directly from the server."""
 
     def __init__(
         self, scope: RequestScope, asgi: HTTPScope, receive: ASGIReceiveCallable, max_bytes: int, seconds: float

@@ -69,7 +69,7 @@ WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
 class QuartAppRequest(AppRequest, TrioASGIHTTPConnection):
-    """One request, handled by a fast route or by Quart."""
+    """One request, handled by a route of the table or by Quart."""
 
     # Replaces quart-trio's, which does not expose its nursery, and silently cuts long streams (RESPONSE_TIMEOUT):
     # timeouts belong to the exchange.

@@ -12,7 +12,7 @@ from gateway.features.model_lists.lists import ProviderLists
 from gateway.seams.hooks import Hooks
 from gateway.seams.route import HttpRoute
 from gateway.seams.running import Ports, Running
-from gateway.serving.fast_route import LateViews
+from gateway.serving.late_views import LateViews
 
 PATHS: Final = (
     ("/v1/models", "list_models"), ("/v1/models/{model}", "show_model"),

@@ -10,7 +10,7 @@ from gateway.relay.routes import RelayRoute, relayed_routes
 from gateway.seams.hooks import Hooks
 from gateway.seams.route import HttpRoute
 from gateway.seams.running import Addition, Ports, Running
-from gateway.serving.fast_route import LateViews
+from gateway.serving.late_views import LateViews
 from gateway.serving.route_table import WEBSOCKET
 from providers.endpoints.endpoint import LIVE_VERSIONS, EndpointName
 

@@ -8,7 +8,7 @@ from gateway.exchange.service import Service
 from gateway.features.live_view.pages.paths import EVENTS, FILES, MODELS, STREAM
 from gateway.http.pages import LIVE
 from gateway.seams.route import HttpRoute
-from gateway.serving.fast_route import LateViews
+from gateway.serving.late_views import LateViews
 
 _PAGES: Final = "gateway.features.live_view.pages.pages"
 

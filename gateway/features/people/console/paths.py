@@ -13,8 +13,8 @@ from gateway.http.response import Response
 from gateway.seams.hooks import Hooks
 from gateway.seams.route import HttpRoute
 from gateway.seams.running import Ports, Running
-from gateway.serving.fast_route import LateRoute
 from gateway.serving.incoming_request import PiecesRequest
+from gateway.serving.late_views import LateRoute
 from gateway.serving.route_table import METHODS
 
 ME: Final = ACCOUNT

@@ -11,8 +11,8 @@ from gateway.exchange.service import Service
 from gateway.http.external_url import RESOURCE, url_of_request
 from gateway.http.response import Response
 from gateway.seams.route import HttpRoute
-from gateway.serving.fast_route import LateRoute
 from gateway.serving.incoming_request import PiecesRequest
+from gateway.serving.late_views import LateRoute
 from gateway.serving.route_table import METHODS
 
 METADATA: Final = "/.well-known/oauth-authorization-server"
