@@ -21,7 +21,6 @@ from gateway.features.admin.followed_rights import FollowedRights, RightsNews, r
 from gateway.features.admin.key_storage import unknown_key
 from gateway.features.admin.opening import Admin
 from gateway.features.admin.pages import page_of, page_size, page_value, read_until
-from gateway.features.admin.paths import api_modules
 from gateway.features.admin.records import CLOCK_SKEW, AuditEntry, Raise
 from gateway.features.admin.rights_rows import accept_any
 from gateway.features.admin.rows import RecordTable, RightsTables
@@ -55,7 +54,6 @@ __all__ = [
     "RightsTables",
     "accept_any",
     "admin_of",
-    "api_modules",
     "apply_rights",
     "audit_entry",
     "changing",

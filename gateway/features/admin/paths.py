@@ -8,7 +8,7 @@ import attrs
 
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.features.admin.parts.interface import parts_in
+from gateway.features.admin.parts.interface import SERVING, api_modules
 from gateway.http.late_imports import import_all
 from gateway.http.response import Response
 from gateway.seams.route import HttpRoute
@@ -20,20 +20,6 @@ PREFIXES: Final = ("/me", "/admin", "/key", "/team", "/user", "/budget", "/spend
 
 LITELLM_MODELS: Final = ("/model/new", "/model/update", "/model/delete", "/model/info")
 """LiteLLM's paths under a prefix that Amazon's clients use, too."""
-
-_PACKAGE: Final = "gateway.features.admin"
-_SERVING: Final = f"{_PACKAGE}.serving"
-_MODULES: Final = (
-    _SERVING,
-    *(f"{_PACKAGE}.{name}" for name in (
-        "own", "keys", "groups", "raises", "audit_list", "usage", "litellm",
-    )),
-)  # fmt: skip
-
-
-def api_modules(service: Service) -> tuple[str, ...]:
-    """Return the modules that a request needs; ``serving`` finds the handlers in them."""
-    return (*_MODULES, *(module for part in parts_in(service.features.values()) for module in part.modules))
 
 
 def routes_of(config: Config, service: Service) -> Iterator[HttpRoute]:
@@ -50,6 +36,6 @@ class _AdminPaths:
     service: Service
 
     async def answer(self, incoming: IncomingRequest, rest: str = "") -> Response:
-        await import_all(api_modules(self.service))
-        response: Response = await sys.modules[_SERVING].answer(self.config, self.service, incoming)
+        await import_all(api_modules(self.service.features.values()))
+        response: Response = await sys.modules[SERVING].answer(self.config, self.service, incoming)
         return response

@@ -7,7 +7,7 @@ from typing import Final
 from configfile.keys import value_of
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.features.admin.paths import api_modules
+from gateway.features.admin.parts.interface import api_modules
 from gateway.http.pages import ACCOUNT, LIVE, TEXT, wants_page
 from gateway.http.response import Response
 from gateway.seams.hooks import Hooks
@@ -47,7 +47,7 @@ def _routes_of(config: Config, service: Service) -> Iterator[HttpRoute]:
     """Yield the paths of the pages for ``config``, and that of a live view which is switched off."""
     if not value_of(config, "ui"):
         yield HttpRoute(LIVE, _without_live_view)
-    pages = LateRoute((*api_modules(service), _SERVING), "ConsoleServer", (config, service))
+    pages = LateRoute((*api_modules(service.features.values()), _SERVING), "ConsoleServer", (config, service))
     for path in CONSOLE_PATHS:
         yield HttpRoute(path, pages, METHODS, is_page=path == ACCOUNT)
 
