@@ -15,5 +15,3 @@ _ALL = (CHAT, MESSAGES, RESPONSES, GEMINI, CONVERSE, INTERACTIONS)
 
 CODECS: Mapping[Api, Codec] = {codec.api: codec for codec in _ALL}
 """The codec of each API; the first is the default for unknown clients."""
-
-DEFAULT = CHAT.api

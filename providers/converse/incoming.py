@@ -99,12 +99,6 @@ def _read_reasoning(setting: Any, at: str, drops: Drops) -> Reasoning:
     raise invalid(f'{at}.type must be enabled, adaptive or disabled, not "{kind}"', f"{at}.type")
 
 
-OWN_FIELDS: Final = (
-    "guardrailConfig", "additionalModelRequestFields", "additionalModelResponseFieldPaths", "promptVariables",
-    "requestMetadata", "performanceConfig", "serviceTier", "outputConfig",
-)  # fmt: skip
-"""Members besides the conversation that a Converse provider receives unchanged."""
-
 _ROLES: Final[Mapping[str, Role]] = {"user": "user", "assistant": "assistant", "system": "system"}
 _CHOICES: Final[Mapping[str, Any]] = {"auto": "auto", "any": "required", "tool": "tool"}
 _CHANGES: Final = {"toolAddition": True, "toolRemoval": False}

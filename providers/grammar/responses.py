@@ -5,8 +5,8 @@
 streaming reference and the types of the openai package.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from providers.grammar import chat
 from providers.grammar.frames import DONE, FRAME_RULES, NO_ID, SSE_FRAMES
@@ -126,8 +126,6 @@ MISPLACED: Mapping[tuple[str, str], str] = {
 }
 _SHORT_NAMES = {f"response.{name}": name for moves in STATES.values() for name in moves} | {"error": "error"}
 _LONGEST_ID = 64
-
-Check: TypeAlias = "Callable[[ResponsesStream, Mapping[str, Any]], Iterator[Finding]]"
 
 
 class TextState:
