@@ -7,8 +7,8 @@ from typing import Any
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.seams.observe import ExchangeObserver
 from streams.events import Usage
+from tests.support.also_observed import also_observe, unobserve
 from tests.support.in_process import InProcess
-from tests.support.observed import also_observe, unobserve
 
 
 class _Settled(ExchangeObserver):

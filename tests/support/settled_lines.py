@@ -9,8 +9,8 @@ import trio
 
 from gateway.ledger.record import Record
 from gateway.seams.observe import ExchangeObserver
+from tests.support.also_observed import also_observe
 from tests.support.in_process import InProcess
-from tests.support.observed import also_observe
 
 
 class SettledLines(ExchangeObserver):
