@@ -14,7 +14,7 @@ from gateway.config.loading import from_mapping
 from gateway.exchange.service import Service
 from gateway.health.health import Health
 from gateway.http.headers import Headers
-from gateway.open_service import open_service
+from gateway.open_service import open_service, service_of_clients, use_clients
 from gateway.reload import ReloadableApp
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
@@ -178,7 +178,9 @@ async def gateway(
     """
     config, clock = from_mapping(content), SetClock()
     health = Health(trio.current_time if real else clock)
-    service = attrs.evolve(open_service(config, Lifecycle(), store, False), health=health)
+    opened = attrs.evolve(open_service(config, Lifecycle(), store, False), health=health)
+    service = service_of_clients(config, opened)  # its features use this health, too
+    use_clients(config, service, opened)
     service.health.apply_config(config)
     sock, ready, served = bind("127.0.0.1", 0), trio.Event(), ReloadableApp(config, service)
     with trio.fail_after(PATIENCE):
