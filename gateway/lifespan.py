@@ -25,7 +25,7 @@ CUT_FLUSH: Final = 2.0
 def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> None:
     """Start the process's tasks with ``app``, and end them in order with it: background turns, the removal of expired
     state, probes and counters, and those of features."""
-    store, background = service.store, service.background
+    store, background = service.turns.store, service.turns.background
     watching = trio.CancelScope()
 
     async def observe() -> None:
@@ -42,7 +42,7 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
         if counters.remote is not None:
             app.nursery.start_soon(counters.remote.run)
             await counters.remote.read_clock()  # periods begin by it
-        await running.start(app.nursery, service.features)
+        await running.start(app.nursery, service.opened.features)
         hashing = partial(trio.to_thread.run_sync, service.router.hash_keys, trio.from_thread.check_cancelled)
         app.nursery.start_soon(hashing)
         app.nursery.start_soon(observe)

@@ -12,7 +12,7 @@ from gateway.access.shares import Shares, UpstreamShare, storage_limits
 from gateway.balancing.balancer import Balancer
 from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.conversations.background import Background, NoBackground
-from gateway.exchange.service import Replaced, Service
+from gateway.exchange.service import Opened, Replaced, Service, ServiceSettings, Turns
 from gateway.open_features import open_features, with_people
 from gateway.open_parts import (
     max_chunk,
@@ -78,21 +78,15 @@ def open_service(
         router=Router(config),
         upstream=open_upstream(config, shares),
         lifecycle=lifecycle,
-        limits=config.limits,
-        keep_alive=config.keep_alive,
+        settings=ServiceSettings(config.limits, config.keep_alive, config.strict, check_streams),
         authenticator=authenticator,
         admission=Admission(config, authenticator, shares, RefusedKeys(ledger.audit.log_limited)),
-        strict=config.strict,
-        check_streams=check_streams,
-        store=store,
-        background=NoBackground() if store is None else Background(store, ledger),
+        turns=Turns(store, NoBackground() if store is None else Background(store, ledger)),
         ledger=ledger,
         allowances=allowances,
         health=health,
         balancer=balancer,
-        options=options,
-        clients=clients,
-        shared=shared,
+        opened=Opened(options=options, clients=clients, shared=shared),
     )
     service = with_features(config, service, secrets)
     _use_features(service)
@@ -104,22 +98,23 @@ def with_features(config: Config, service: Service, secrets: SecretReader | None
     ``service``. Changes nothing."""
     ports = Ports(
         service.router, service.authenticator, service.allowances, service.ledger, service.upstream, service.health,
-        service.lifecycle, service.admission.shares, service.balancer, service.background, service.store,
-        service.shared, secrets=secrets, clients=service.clients,
-        options=service.options, is_reload=service.hooks is not NO_HOOKS,
+        service.lifecycle, service.admission.shares, service.balancer, service.turns.background, service.turns.store,
+        service.opened.shared, secrets=secrets, clients=service.opened.clients,
+        options=service.opened.options, is_reload=service.hooks is not NO_HOOKS,
         credentials=(credentials := sources_of(config, service.credentials)),
     )  # fmt: skip
-    features = open_features(config, ports, service.features)
+    features = open_features(config, ports, service.opened.features)
     hooks = combine(one.hooks for one in features.values())
     credentials.update(hooks.credentials)
-    return attrs.evolve(service, features=features, hooks=hooks, credentials=credentials)
+    opened = attrs.evolve(service.opened, features=features)
+    return attrs.evolve(service, opened=opened, hooks=hooks, credentials=credentials)
 
 
 def _use_features(service: Service) -> None:
     """Let new exchanges be observed by the features of ``service``, and what outlives these use them."""
     observation_of(service.ledger).hooks = service.hooks.observe
     service.ledger.figures.reports = service.hooks.report
-    for feature in service.features.values():
+    for feature in service.opened.features.values():
         feature.use()
 
 
@@ -141,16 +136,14 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
     config = attrs.evolve(config, people=service.authenticator.people)
     service.upstream.set_limits(config.limits.upstream_connections, max_chunk(config))
     service.health.apply_config(config)
-    return attrs.evolve(
-        service, limits=config.limits,
-        keep_alive=config.keep_alive, strict=config.strict, replaced=Replaced(),
-    )  # fmt: skip
+    settings = ServiceSettings(config.limits, config.keep_alive, config.strict, service.settings.check_streams)
+    return attrs.evolve(service, settings=settings, replaced=Replaced())
 
 
 def service_of_clients(config: Config, service: Service, secrets: SecretReader | None = None) -> Service:
     """Return the service for a configuration that differs only in its clients. Changes nothing, so a thread may call
     it; ``use_clients`` follows."""
-    config = with_people(config, service.clients, service.authenticator.people)
+    config = with_people(config, service.opened.clients, service.authenticator.people)
     authenticator = Authenticator(config, before=service.authenticator)
     admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)
     made = attrs.evolve(
@@ -163,7 +156,7 @@ def use_clients(config: Config, service: Service, before: Service) -> None:
     """Let the parts that ``service`` shares with ``before`` use the clients of ``config``. Runs in the event loop."""
     config = attrs.evolve(config, people=service.authenticator.people)
     service.upstream.set_share(UpstreamShare(config, service.admission.shares))
-    if service.store is not None:
-        service.store.limit_owners(storage_limits(config))
+    if service.turns.store is not None:
+        service.turns.store.limit_owners(storage_limits(config))
     raise_new_budgets(config, service.allowances, before.allowances)
     _use_features(service)

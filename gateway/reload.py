@@ -82,7 +82,7 @@ class ReloadableApp:
         """Run the new features of ``service``, and end those that are gone."""
 
         async def start() -> None:
-            await self._running.start(self._first.nursery, service.features)
+            await self._running.start(self._first.nursery, service.opened.features)
 
         self._first.start_soon(start)
 

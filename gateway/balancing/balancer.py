@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from gateway.balancing.affinity import Affinity
+from gateway.balancing.hedge_shares import HedgeShares
 from gateway.balancing.loads import GroupLoads, LocalOpenCounts, MeasuredLoads, OpenCounts
 from gateway.balancing.rules import RULES, Random, is_cheapest
 from gateway.config.aliases import Route
@@ -75,12 +76,13 @@ class Balancer:
     """Orders the members of groups for all requests of a process; outlives configurations.
 
     ``pins`` has the member that caches each conversation, ``counts`` the open responses; workers share both.
-    ``landings`` counts turns by route name and landing."""
+    ``landings`` counts turns by route name and landing, ``hedge_shares`` limits the hedges of routes."""
 
     def __init__(
         self, pins: Rows | None = None, counts: OpenCounts | None = None, chance: Random = random.random
     ) -> None:
         self.loads = MeasuredLoads(LocalOpenCounts() if counts is None else counts)
+        self.hedge_shares = HedgeShares()
         self.landings: Counter[tuple[str, Landing]] = Counter()
         self._pins = LocalRows(MOST_PINS, trio.current_time) if pins is None else pins
         self._random = chance

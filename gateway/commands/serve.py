@@ -294,12 +294,12 @@ async def serve_config(
         given = {"record": options.record, "workers": directory}
         flags = options.check_streams, {name: one for name, one in given.items() if one is not None}, log.readable
         service = open_service(config, lifecycle, store, *flags, shared, served_config.secrets, clients)
-        for running in service.features.values() if alone else ():
+        for running in service.opened.features.values() if alone else ():
             messages.warn_of(running.remarks, log)
         served = ReloadableApp(config, service, alone=alone)
         clients.on_names = lambda names: served.current[1].replaced.set_for(names)
         freeze_startup_objects(collects=not owns_process)
-        async with _raise_start_errors(service.features.values()), trio.open_nursery() as nursery:
+        async with _raise_start_errors(service.opened.features.values()), trio.open_nursery() as nursery:
             report_stale = partial(service.ledger.figures.set, "trigate_stored_keys_stale_seconds")
             nursery.start_soon(clients.follow, lambda: served.current[0], served.change_clients, report_stale)
             served_config.serve(served, clients, listeners, nursery)

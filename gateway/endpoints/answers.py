@@ -97,7 +97,7 @@ class Call:
             return self._body or b""
         held = self.service.admission.body(self.owner, self.scope)
         codings = [value for name, value in self.headers if name == "content-encoding"]
-        self._body = await read_decompressed(codings, self.incoming.read, held, self.service.limits)
+        self._body = await read_decompressed(codings, self.incoming.read, held, self.service.settings.limits)
         return self._body
 
 

@@ -42,7 +42,7 @@ def conversation_views(service: Service, query_providers: QueryProviders | None 
     """Return the handlers of conversations by name.
 
     New conversations are always stored here, because the request does not name the models that will be used in them."""
-    views = Conversations(service.store, service)
+    views = Conversations(service.turns.store, service)
     of_one = (
         views.retrieve, views.update, views.delete, views.add_items, views.items, views.item, views.delete_item,
     )  # fmt: skip

@@ -58,7 +58,7 @@ class _HealthRoutes:
             targets = await self._targets()
         if self._service.lifecycle.draining:
             return _json_response(incoming, {"status": "draining", **targets}, 503)
-        features = self._service.features.values()
+        features = self._service.opened.features.values()
         if (missing := next((one.missing for one in features if one.missing is not None), None)) is not None:
             return _json_response(incoming, {"status": "starting", "missing": missing, **targets}, 503)
         return _json_response(incoming, {"status": "ready", **targets})
@@ -81,7 +81,7 @@ class _HealthRoutes:
         }
         if counters is not None:
             found["counters"] = counters.state()
-        for feature in service.features.values():
+        for feature in service.opened.features.values():
             found.update(feature.state())
         if allowances.has_limits:
             found["limits"] = [limit_fields(one) for one in await visible_limits(allowances, None, MOST_PROBE_LIMITS)]

@@ -68,4 +68,4 @@ class StoredInteractions:
         if is_own_id(id) and _OWN_ID.fullmatch(id) is None:
             raise invalid(f"the id '{id[:100]}' is malformed: send the id of the interaction unchanged", "id")
         api, service = await stored_api(INTERACTIONS.api), self._service
-        return StoredTurns(api, service.store, service.background, service.keep_alive)
+        return StoredTurns(api, service.turns.store, service.turns.background, service.settings.keep_alive)

@@ -81,10 +81,10 @@ class ProviderLookup:
             return tuple(one for one in self._storing_targets if alone or not one.entry.passthrough_auth)
         if alone and call.client_request.client is None and self._storing_targets[0].entry.passthrough_auth:
             return self._storing_targets
-        if self._service.store is None:  # the owner is unknown
+        if self._service.turns.store is None:  # the owner is unknown
             return ()
         with store_deadline("look up its owner"):
-            entry = await find_storing_entry(self._service.store, call.owner, id)
+            entry = await find_storing_entry(self._service.turns.store, call.owner, id)
         return () if entry not in self._by_entry else (self._by_entry[entry],)
 
 

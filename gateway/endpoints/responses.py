@@ -36,7 +36,9 @@ _ENDED: Mapping[str, str] = {"completed": "a completed", "failed": "a failed", "
 def response_views(service: Service, query_providers: QueryProviders | None = None) -> Mapping[str, Handler]:
     """Return the handlers of stored responses by name. ``query_providers`` handles ids that the gateway did not
     make."""
-    views = StoredResponses(StoredTurns(STORED_RESPONSES, service.store, service.background, service.keep_alive))
+    views = StoredResponses(
+        StoredTurns(STORED_RESPONSES, service.turns.store, service.turns.background, service.settings.keep_alive)
+    )
     named = (views.retrieve, views.delete, views.input_items, views.cancel)
     return object_views(service, named, query_providers or ProviderLookup(service, STORED_RESPONSES.api))
 

@@ -71,7 +71,7 @@ def make_stream_lane(target_request: TargetRequest, turn: TurnRecorder) -> tuple
     """Return the lane of a streamed response, and its writer if the response is translated."""
     context, target = target_request.context, target_request.target
     prepared, disclosure = target_request.prepared, target_request.disclosure
-    limits, wire, checks = context.service.limits, context.codec.wire, target_request.checks
+    limits, wire, checks = context.service.settings.limits, context.codec.wire, target_request.checks
     # A stream that is repeated at its end, or stored, is held until then.
     max_characters = limits.answer if wire.repeats_answer or turn.records else None
 
@@ -98,7 +98,7 @@ def make_stream_lane(target_request: TargetRequest, turn: TurnRecorder) -> tuple
 def make_whole_answer_lane(target_request: TargetRequest, turn: TurnRecorder) -> tuple[Lane, Writer | None]:
     """Return the lane that makes a stream from a complete response, and its writer."""
     context, codec = target_request.context, CODECS[target_request.target.api]
-    limit = context.service.limits.answer
+    limit = context.service.settings.limits.answer
 
     def make() -> tuple[Lane, Writer | None]:
         if target_request.checks is not None:
@@ -124,7 +124,7 @@ def released_lane(
     writer = turn.writer(context.codec.writer(target_request.reply(turn)))
     lane = Translation(
         ReleasedSource(), writer, context.codec.wire, target_request.disclosure.error,
-        context.service.limits.event, max_characters=max_characters,
+        context.service.settings.limits.event, max_characters=max_characters,
     )  # fmt: skip
     return _in_client_framing(context, lane), writer
 

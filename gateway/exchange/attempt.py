@@ -175,7 +175,7 @@ class Attempt(AnswerSource):
 
     def ready(self, request: UpstreamRequest, proof: Headers) -> UpstreamRequest:
         planned = self.target_request.request
-        most = None if planned.incoming.stream else self.context.service.limits.answer
+        most = None if planned.incoming.stream else self.context.service.settings.limits.answer
         upload = None if planned.upload is None else watch_upload(planned.upload, self.watch, self._on_last_bytes)
         after_end = self._note_written if self.observers else None
         return request.ready(proof, most, self._on_send, self._claim_resend, self._on_last_bytes, upload, after_end)

@@ -152,7 +152,7 @@ async def read_body(
 
     Its memory counts for the client until ``scope`` ends. Adds its pieces to ``read_pieces``, for the cache."""
     context, watch = source.target_request.context, source.watch
-    limit, size, counted = context.service.limits.answer, 0, UNCOUNTED
+    limit, size, counted = context.service.settings.limits.answer, 0, UNCOUNTED
     parts: list[bytes | bytearray] = []
     # A deadline only applies to a wait.
     restart_limit = _do_nothing if response.has_arrived else watch.restart_idle_limit

@@ -79,7 +79,7 @@ class ExchangeContext:
     def strict(self) -> bool:
         """Whether strict mode is on: a target that would lose a part of the request is rejected."""
         value = self.client_request.header(STRICT)
-        return self.service.strict if value is None else value in ("1", "true")
+        return self.service.settings.strict if value is None else value in ("1", "true")
 
     @property
     def holder(self) -> str:

@@ -70,7 +70,7 @@ class Exchange:
         self.context = ExchangeContext(service, CODECS[api], client_request, record, observers)
         self.scope = scope
         self._state_scope = state_scope or StateScope(
-            self.context.holder, service.store, is_named_client=client_request.client is not None
+            self.context.holder, service.turns.store, is_named_client=client_request.client is not None
         )
         self.record = record
         self._reservation = None
@@ -254,7 +254,7 @@ class Exchange:
             except GatewayError as error:
                 return self.refuse(error.info)
 
-        background = self.context.service.background
+        background = self.context.service.turns.background
         owner = self._state_scope.owner
         request = origin.request
         outline = await offload(
@@ -264,7 +264,7 @@ class Exchange:
         if not request.incoming.stream:
             headers = (*JSON_HEADERS, *request.headers)
             return make_response(self.record, begun, 200, headers)
-        body = background.follow(owner, turn.id, Resumption(), self.context.service.keep_alive)
+        body = background.follow(owner, turn.id, Resumption(), self.context.service.settings.keep_alive)
         assert body is not None, "it has just begun"
         return self.respond(body, 200, (*STREAM_HEADERS, *request.headers))
 

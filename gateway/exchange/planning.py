@@ -157,7 +157,7 @@ async def apply_edits(planning: Planning) -> None:
 
 async def recall_turns(planning: Planning) -> None:
     """Load the earlier turns that the request refers to, and keep the targets that can continue them."""
-    limits = planning.context.service.limits
+    limits = planning.context.service.settings.limits
     bounds = Bounds(limits.request_body, limits.elements)
     found = await recall(planning.state_scope, planning.incoming, planning.plan.candidates, bounds)
     planning.plan, planning.incoming = planning.plan.with_candidates(found.candidates), found.incoming

@@ -13,7 +13,6 @@ from gateway.allowances.allowances import Allowances
 from gateway.balancing.balancer import Balancer
 from gateway.config.limits import Limits
 from gateway.conversations.background import Background, NoBackground
-from gateway.exchange.hedged import HedgeShares
 from gateway.health.health import Health
 from gateway.ledger.ledger import Ledger
 from gateway.request.rejections import RejectionCache
@@ -58,44 +57,65 @@ class Replaced:
 
 
 @attrs.frozen(eq=False, repr=False)
+class ServiceSettings:
+    """The settings of a configuration for every exchange.
+
+    ``keep_alive`` is the longest silence towards a client in seconds. ``check_streams`` checks every sent stream
+    against its API's grammar."""
+
+    limits: Limits
+    keep_alive: float
+    strict: bool = False
+    check_streams: bool = False
+
+
+@attrs.frozen(eq=False, repr=False)
+class Turns:
+    """The stored turns of conversations, and those that run in the background."""
+
+    store: Store | None = None
+    background: Background | NoBackground = attrs.field(factory=NoBackground)
+
+
+@attrs.frozen(eq=False, repr=False)
+class Opened:
+    """The parts that the next configuration of the process continues, and that no exchange reads.
+
+    - ``features`` are the open features by name, ``options`` those of ``trigate serve`` that belong to features.
+    - ``clients`` are those that change at run time.
+    - ``shared`` has the tables in the memory that the workers share, ``None`` in a single process."""
+
+    features: Mapping[str, Running] = attrs.field(factory=dict)
+    options: Mapping[str, object] = attrs.field(factory=dict)
+    clients: ClientSource = attrs.field(factory=ClientSource)
+    shared: "SharedTables | None" = None
+
+
+@attrs.frozen(eq=False, repr=False)
 class Service:
     """The parts of the gateway that all exchanges of a configuration share.
 
     The service of a new configuration has its own router, authenticator, admission and settings, and shares everything
     lasting with this one.
 
-    - ``keep_alive`` is the longest silence towards a client in seconds. ``check_streams`` checks every sent stream
-      against its API's grammar.
     - ``replaced`` is set when a new configuration takes over.
-    - ``rejections`` are the parts of requests that providers rejected, ``hedge_shares`` the routes' shares of hedges.
-      ``balancer`` orders the targets of a group.
+    - ``rejections`` are the parts of requests that providers rejected. ``balancer`` orders the targets of a group.
     - ``credentials`` are the sources of credentials that are not in the configuration, by entry name.
-    - ``store`` stores turns. ``options`` are those of ``trigate serve`` that belong to features.
-    - ``clients`` are those that change at run time.
-    - ``shared`` has the tables in the memory that the workers share, ``None`` in a single process.
-    - ``features`` are the open features by name, ``hooks`` what they add to requests."""
+    - ``hooks`` are the additions of the open features."""
 
     router: Router
     upstream: Upstream
     lifecycle: Lifecycle
-    limits: Limits
-    keep_alive: float
+    settings: ServiceSettings
     authenticator: Authenticator
     admission: Admission
-    strict: bool = False
-    check_streams: bool = False
-    store: Store | None = None
-    background: Background | NoBackground = attrs.field(factory=NoBackground)
+    turns: Turns = attrs.field(factory=Turns)
     rejections: RejectionCache = attrs.field(factory=RejectionCache)
     ledger: Ledger = attrs.field(factory=Ledger)
     allowances: Allowances = attrs.field(factory=Allowances)
     health: Health = attrs.field(factory=Health)
     balancer: Balancer = attrs.field(factory=Balancer)
-    hedge_shares: HedgeShares = attrs.field(factory=HedgeShares)
-    options: Mapping[str, object] = attrs.field(factory=dict)
     credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)
     replaced: Replaced = attrs.field(factory=Replaced)
-    shared: "SharedTables | None" = None
-    clients: ClientSource = attrs.field(factory=ClientSource)
-    features: Mapping[str, Running] = attrs.field(factory=dict)
+    opened: Opened = attrs.field(factory=Opened)
     hooks: Hooks = NO_HOOKS

@@ -49,7 +49,7 @@ async def stopped_answer(
         body = with_members(codec.write_answer(fold(events), reply), feedback)
         return StoppedAnswer(refusal.info, body, JSON_HEADERS, events, feedback)
     framing = context.client_request.framing(wire)
-    limits = context.service.limits
+    limits = context.service.settings.limits
     lane: Any = Translation(ReleasedSource(), codec.writer(reply), wire, lambda error: error, limits.event)
     if framing is not wire.framing:
         lane = reframe_for_client(lane, wire.framing, framing)

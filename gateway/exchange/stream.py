@@ -155,7 +155,7 @@ class StartedStream(StartedAnswer):
     def _open_transform(self, checks: ResponseChecks, response: UpstreamResponse, lane: Lane) -> None:
         """Read the response through the transform of ``checks``, for ``lane``."""
         request, wait = self.source.target_request, ProviderWait()
-        names, limits = request.prepared.names, request.context.service.limits
+        names, limits = request.prepared.names, request.context.service.settings.limits
         streamed = is_stream(request, response.header("content-type"))
         opened = OpenedResponse(
             request.target.api, request.target.framing if streamed else None, self.content_type, limits.event,
@@ -305,18 +305,24 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
         self.client_headers = ()
         self._turns = turn
         self.first_lane = first_lane
-        check = _make_checker(context, origin) if service.check_streams else None
+        check = _make_checker(context, origin) if service.settings.check_streams else None
         clock = trio.lowlevel.current_clock().current_time  # three times as fast as trio.current_time
         secrets = _secret_finder(origin.request.plan.targets, context.client_request.credential)
         self.observed = observed = ObservedStream(first_lane.lane, secrets)
         delivery = Delivery(
-            first_lane.lane, context.record, service.keep_alive, clock, turn=turn, check=check, observed=observed
+            first_lane.lane,
+            context.record,
+            service.settings.keep_alive,
+            clock,
+            turn=turn,
+            check=check,
+            observed=observed,
         )
         survival, target = None, origin.target_request.target
         if (survives := audience.survives(target)) or origin.desertion is not None:
             deserted = None if survives else origin.desertion
             survival = partial(survive_disconnect, scope.nursery, target, deserted=deserted)
-        super().__init__(context, origin, scope, delivery, survival, turn, service.limits.answer)
+        super().__init__(context, origin, scope, delivery, survival, turn, service.settings.limits.answer)
         observed.chunks = self.chunks
         context.observers.note_stream(observed)
 
@@ -361,7 +367,7 @@ def _make_checker(context: ExchangeContext, origin: AnswerOrigin) -> Callable[[b
     if context.codec.api not in GRAMMARS or context.client_request.framing(wire) is not wire.framing:
         return None
     judge = Judge(context.codec.api, tolerant=any(one.lane == "byte" for one in origin.request.plan.targets))
-    splitter = wire.framing.splitter(context.service.limits.event)
+    splitter = wire.framing.splitter(context.service.settings.limits.event)
 
     def check(data: bytes) -> None:
         for raw in splitter.feed(data):

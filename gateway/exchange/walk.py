@@ -297,7 +297,9 @@ class Walk:
         plan, service = self.request.plan, self.context.service
         if plan.route is None or plan.route.hedge is None or self._outcomes or len(plan.candidates) == 1:
             return None
-        service.hedge_shares.count_request(plan.route.name, plan.route.hedge, self.context.client_request.client)
+        service.balancer.hedge_shares.count_request(
+            plan.route.name, plan.route.hedge, self.context.client_request.client
+        )
         if self.request.turn.background is not None or not may_run_twice(self.request.incoming, plan.targets):
             return None
         after = plan.route.hedge.after
@@ -353,7 +355,7 @@ class Walk:
             return None
         if self._conditions.outage(step.target, alone=False) is not None:
             return None
-        if not self.context.service.hedge_shares.claim(plan.route.name, self.context.client_request.client):
+        if not self.context.service.balancer.hedge_shares.claim(plan.route.name, self.context.client_request.client):
             return None
         try:
             target_request = await self._write_request(step, "hedge")

@@ -107,7 +107,7 @@ async def read_passed(
         method=inbound.arrival.asgi["method"], suffix="", upload=upload, success_statuses=PASSED_STATUSES,
         media=MediaTypes(_sent_type(inbound, incoming), inbound.header("accept") or "*/*"),
     )  # fmt: skip
-    limit = service.limits.event
+    limit = service.settings.limits.event
     base = _base_url_of(entry)
     return RelayedRequest(planned, lambda one: _PassThroughAnswer(api, limit, one, base, name))
 

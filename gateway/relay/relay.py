@@ -131,7 +131,11 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
         survival: Survival | None,
     ) -> None:
         streams = request.planned.incoming.stream
-        lane, clock, keep_alive = RelayedLane(request.last_event), trio.current_time, context.service.keep_alive
+        lane, clock, keep_alive = (
+            RelayedLane(request.last_event),
+            trio.current_time,
+            context.service.settings.keep_alive,
+        )
         self._observed = ObservedStream(lane)
         delivery = Delivery(lane, context.record, keep_alive, clock, may_open=streams, observed=self._observed)
         super().__init__(context, origin, scope, delivery, survival)
@@ -150,7 +154,7 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
             self.head = answer.status, kept
         elif not answer.is_stream:
             redact = disclosure.body
-        limit = self.context.service.limits.answer
+        limit = self.context.service.settings.limits.answer
         lane = RelayedLane(self._request.last_event, answer, disclosure.error, redact, limit)
         first = lane.feed(answer.first)
         if answer.content_type.startswith(_OBSERVED):

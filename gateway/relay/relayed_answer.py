@@ -146,7 +146,7 @@ class RelayedAnswer(StartedAnswer):
     def _opened_response(self) -> OpenedResponse:
         context = self.source.target_request.context
         kind = next((value for name, value in self.client_headers if name == "content-type"), "")
-        limits, observers = context.service.limits, context.observers
+        limits, observers = context.service.settings.limits, context.observers
         return OpenedResponse(
             context.record.endpoint or "", SSE if SSE.matches_type(kind) else None, kind, limits.event, limits.answer,
             cut=self._wait.cut, pass_keep_alive=self._pass_keep_alive, count_held=self._count_held,

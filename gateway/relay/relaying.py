@@ -94,7 +94,7 @@ class InboundRequest:
         service, client_request = self.context.service, self.context.client_request
         admission = service.admission
         holder = admission.holder(client_request.client, client_request.headers)
-        return SpoolAccount(admission.shares.spooled, admission.spool, holder, service.limits.spool)
+        return SpoolAccount(admission.shares.spooled, admission.spool, holder, service.settings.limits.spool)
 
     def arriving_pieces(self) -> AsyncIterator[bytes]:
         """Return the pieces of the body, to be passed on as they arrive.
@@ -110,7 +110,7 @@ class InboundRequest:
     @property
     def max_body(self) -> int:
         """The limit in bytes for a body that is passed on as it arrives."""
-        return self.context.service.limits.body_on(self.endpoint.most)
+        return self.context.service.settings.limits.body_on(self.endpoint.most)
 
     @property
     def stated_length(self) -> int | None:
@@ -233,7 +233,7 @@ class InboundRequest:
 
     def unchanged_filters(self, reading: Callable[[], ResponseReader] = NullReader) -> Callable[[Target], AnswerFilter]:
         """Return a function that makes filters of unchanged responses, each with a new ``reading``."""
-        limit = self.context.service.limits.event
+        limit = self.context.service.settings.limits.event
         return lambda target: PassedAnswer(reading(), limit)
 
 

@@ -13,6 +13,7 @@ from gateway.access.authentication import Authenticator
 from gateway.access.shares import Shares
 from gateway.config.loading import from_mapping
 from gateway.exchange.exchange import Exchange, Service
+from gateway.exchange.service import ServiceSettings
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import as_pieces
 from gateway.ledger.bill import Bill
@@ -194,8 +195,7 @@ async def test_an_internal_error_is_reported_as_one_and_ends_no_other_task(caplo
         Router(settings),
         Unsound(),  # type: ignore[arg-type]
         Lifecycle(),
-        limits,
-        keep_alive,
+        ServiceSettings(limits, keep_alive),
         authenticator,
         admission,
     )

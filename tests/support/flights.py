@@ -48,7 +48,7 @@ def new_flight(most: int, budget: BodyBudget | None = None, holder: str = "") ->
 
 def cache_of(service: Service) -> AnswerCache:
     """Return the response cache of ``service``, which is configured."""
-    opened = service.features["answer_cache"]
+    opened = service.opened.features["answer_cache"]
     assert isinstance(opened, OpenCache)
     return opened.cache
 

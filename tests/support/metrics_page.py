@@ -40,7 +40,7 @@ class Numbers:
 
 def metrics_of(service: Service) -> Metrics:
     """Return the metrics of a gateway in the test's process."""
-    running = service.features["metrics"]
+    running = service.opened.features["metrics"]
     assert isinstance(running, RunningMetrics)
     return running.metrics
 

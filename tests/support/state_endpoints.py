@@ -22,7 +22,7 @@ from gateway.endpoints.answers import QueryProviders
 from gateway.endpoints.conversations import conversation_views
 from gateway.endpoints.own_routes import VIEWS
 from gateway.endpoints.responses import response_views
-from gateway.exchange.service import Service
+from gateway.exchange.service import Service, ServiceSettings, Turns
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import ChannelBody, Response
 from gateway.ledger.ledger import Ledger
@@ -83,12 +83,10 @@ def make_app(store: Store | None, background: Background | NoBackground, elsewhe
         Router(CONFIG),
         upstream,
         Lifecycle(),
-        limits,
-        15.0,
+        ServiceSettings(limits, 15.0),
         authenticator=authenticator,
         admission=Admission(CONFIG, authenticator, Shares()),
-        store=store,
-        background=background,
+        turns=Turns(store, background),
         ledger=LEDGER,
     )
 

@@ -124,15 +124,15 @@ def websocket_views(service: Service, idle: float) -> Mapping[str, Callable[[], 
 def _connection_state(service: Service, owner: str, is_named_client: bool) -> StateScope:
     """Return the stored turns that one connection can refer to, including those sent with ``store: false``: Codex
     continues only from these."""
-    local = MemoryStore(math.inf, service.limits.request_body)
-    return StateScope(owner, service.store, OverlayStore(local, service.store), is_named_client)
+    local = MemoryStore(math.inf, service.settings.limits.request_body)
+    return StateScope(owner, service.turns.store, OverlayStore(local, service.turns.store), is_named_client)
 
 
 def responses_view(
     service: Service, make_state_scope: MakeStateScope, idle: float = 600.0
 ) -> Callable[[], Awaitable[QuartResponse | None]]:
     """Return the view of ``GET /v1/responses`` with an upgrade. A connection may be ``idle`` for these seconds."""
-    remembered = RememberedBytes(service.limits.request_body)
+    remembered = RememberedBytes(service.settings.limits.request_body)
 
     async def view() -> QuartResponse | None:
         arrival = WebSocketArrival()
@@ -224,7 +224,7 @@ class _Connection:
         self._arrival = arrival
         self._holder = admitted.holder
         self._scope = arrival.scope
-        self._prewarms = Prewarms(service.limits.request_body)
+        self._prewarms = Prewarms(service.settings.limits.request_body)
         self._held = service.admission.body(admitted.holder, arrival.scope)
         self._count = 0
         self._ended_by = GOING_AWAY
@@ -341,7 +341,7 @@ class _Connection:
             self._waiting_size += size
             self._count_memory()
             try:
-                if self._waiting_size > self._service.limits.request_body:
+                if self._waiting_size > self._service.settings.limits.request_body:
                     raise trio.WouldBlock
                 self._put.send_nowait(frame)
             except trio.WouldBlock:
@@ -422,14 +422,14 @@ class _Connection:
         """Return the frame's contents. Raises ``GatewayError``: 400 if invalid, 413 if too large, 429 or 503 without
         memory."""
         size = size_of(frame or b"")
-        held.decode(size, await offload(size // 4, _elements, frame, self._service.limits.elements))
+        held.decode(size, await offload(size // 4, _elements, frame, self._service.settings.limits.elements))
         return await offload(size // 4, read_envelope, frame)
 
     def _with_prewarm(self, members: Members) -> tuple[Members, bytes]:
         """Return the members with those of a prewarm, and the equivalent POST's body. Raises ``GatewayError``."""
         members = self._prewarms.with_prewarm(members)
         body = body_of(members)
-        check_structure(body, len(body), self._service.limits.elements)
+        check_structure(body, len(body), self._service.settings.limits.elements)
         return members, body
 
     async def _send_response(self, response: Response, stream_id: str | None, record: Record) -> None:

@@ -100,7 +100,7 @@ class ApiCalls:
 
 def additions_in(service: Service) -> tuple[ApiCalls, ...]:
     """Return the additions of other features to the API of ``service``."""
-    parts = parts_in(service.features.values())
+    parts = parts_in(service.opened.features.values())
     return tuple(cast("ApiCalls", importlib.import_module(one.module).PART) for one in parts)
 
 
@@ -141,7 +141,7 @@ class AdminCall:
     @property
     def admin(self) -> Admin:
         """The tables and the stored clients."""
-        found = self.service.features.get("admin")
+        found = self.service.opened.features.get("admin")
         assert isinstance(found, Admin), "it serves this call"
         return found
 

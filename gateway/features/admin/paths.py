@@ -36,6 +36,6 @@ class _AdminPaths:
     service: Service
 
     async def answer(self, incoming: IncomingRequest, rest: str = "") -> Response:
-        await import_all(api_modules(self.service.features.values()))
+        await import_all(api_modules(self.service.opened.features.values()))
         response: Response = await sys.modules[SERVING].answer(self.config, self.service, incoming)
         return response

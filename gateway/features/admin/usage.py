@@ -37,7 +37,7 @@ _CSV: Final = (("content-type", "text/csv; charset=utf-8"), ("content-dispositio
 
 
 async def _answer(call: AdminCall, only: dict[str, tuple[str | None, ...]], default: tuple[str, ...]) -> AdminAnswer:
-    features = call.service.features
+    features = call.service.opened.features
     if "kept_ledger" in features:
         from gateway.features.kept_ledger.feature import answer_usage, table_of  # imported only where it is needed
 

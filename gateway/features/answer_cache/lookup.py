@@ -251,7 +251,7 @@ class CacheLookup:
     def _local_response(self, target_request: TargetRequest, body: BodySource, content_type: str) -> UpstreamResponse:
         """Return ``body`` as the response to ``target_request``, with the members that it repeats of the request."""
         if OWN_MEMBER in self._excluded_members(target_request.target):
-            limit = self._context.service.limits.event
+            limit = self._context.service.settings.limits.event
             body = self.kind.with_own_members(target_request, body, content_type, limit)
         return local_response(body, (("content-type", content_type),))
 

@@ -287,7 +287,7 @@ class KeptRequest:
         if self.method == "GET" and steps and (steps[-1] in _CONTENT_STEPS or steps[-1].endswith(":download")):
             return AnswerFilter()
         return ObjectAnswer(
-            self.service.limits.answer,
+            self.service.settings.limits.answer,
             partial(self.client_body, account),
             partial(self._extra_headers, account),
         )

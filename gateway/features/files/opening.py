@@ -101,11 +101,13 @@ class StoredObjects:
         if not self.accounts.changes_ids:
             return None
         size, client = len(incoming.body) // SEARCHED, context.client_request.client
-        return await offload(size, request_id_replacer, self.accounts, context.service.limits, owner, client, incoming)
+        return await offload(
+            size, request_id_replacer, self.accounts, context.service.settings.limits, owner, client, incoming
+        )
 
     def all_ids(self, service: Service, owner: str, client: str | None) -> ReplaceIds | None:
         accounts = self.accounts
-        return client_id_replacer(accounts, service.limits, owner, client) if accounts.changes_ids else None
+        return client_id_replacer(accounts, service.settings.limits, owner, client) if accounts.changes_ids else None
 
     # Background answers
 
@@ -136,7 +138,7 @@ class StoredObjects:
 
 def stored_objects_of(service: Service) -> StoredObjects:
     """Return the objects of the configuration of ``service``, which has this feature."""
-    found = service.features["files"]
+    found = service.opened.features["files"]
     assert isinstance(found, FilesRunning)
     return found.stored
 

@@ -346,7 +346,7 @@ async def fetch_state(service: Service, target: Target, run: ProviderRun) -> Run
             async with await service.upstream.send(request) as response:
                 if response.status in _GONE:
                     return RunState(is_over=True)
-                body = await response.read(service.limits.answer)
+                body = await response.read(service.settings.limits.answer)
                 return await offload(len(body), read_state, run.api, body) if response.status == 200 else None
     except (GatewayError, trio.TooSlowError):
         return None

@@ -48,7 +48,7 @@ class VideoRequest(KeptRequest):
         account = self._account_of(planned.plan.first)
         if not self.ids.are_native:
             self.ids.client_id("", account)  # fails before creating an object whose id could not be signed
-        filter = VideoAnswer(self.service.limits.answer, partial(self.client_body, account), self._output)
+        filter = VideoAnswer(self.service.settings.limits.answer, partial(self.client_body, account), self._output)
         return await relay(self.inbound.exchange, self.inbound.scope, self.relayed_request(planned, filter))
 
     async def _plan_json(self) -> PlannedRequest:

@@ -104,7 +104,7 @@ def admit(service: Service, incoming: IncomingRequest) -> str | None:
         return admit_by_key(service, incoming)
     except GatewayError as error:
         info = with_body(error.info, _arrived_id(incoming))
-        if info.status == 401 and "people" in service.features:
+        if info.status == 401 and "people" in service.opened.features:
             info = attrs.evolve(info, headers=tuple(_with_metadata(info.headers, incoming)))
         raise GatewayError.of(info) from None
 
@@ -170,7 +170,7 @@ def _plan_request(server: McpServer, inbound: InboundRequest, message: RpcMessag
         method=method, suffix="", upload=upload, success_statuses=PASSED_STATUSES,
         media=MediaTypes(kind, inbound.header("accept") or "*/*"),
     )  # fmt: skip
-    limit = inbound.context.service.limits.event
+    limit = inbound.context.service.settings.limits.event
     return RelayedRequest(
         planned, lambda _: _McpAnswer(record.bill, passed, limit), last_event=partial(_last_event, message)
     )

@@ -133,7 +133,7 @@ async def _collect_limits(allowances: Allowances, metrics: Metrics) -> None:
 
 def _metrics_routes(config: Config, service: Service) -> tuple[HttpRoute, ...]:
     """Return the route of ``/metrics``."""
-    running = service.features["metrics"]
+    running = service.opened.features["metrics"]
     assert isinstance(running, RunningMetrics)
 
     async def page(incoming: IncomingRequest) -> Response:

@@ -28,7 +28,7 @@ async def read_speech(inbound: InboundRequest, names: Mapping[str, str]) -> Rela
     incoming = await inbound.apply_edits(incoming, plan)
     kind, spoken = await offload(incoming.size, _read_speech, incoming)
     planned = inbound.plan_json(incoming, plan, partial(set_model, incoming))
-    return RelayedRequest(planned, partial(_speech_filter, kind, inbound.context.service.limits.event, spoken))
+    return RelayedRequest(planned, partial(_speech_filter, kind, inbound.context.service.settings.limits.event, spoken))
 
 
 def _read_speech(incoming: Incoming) -> tuple[str, SpokenText]:
@@ -85,7 +85,7 @@ async def read_transcript(inbound: InboundRequest, names: Mapping[str, str]) -> 
         seconds = 1 + (inbound.stated_length or ASSUMED_BYTES) // BYTES_PER_SECOND
     body, output = await upload.body_for(target.model), transcript_output(seconds)
     planned = inbound.plan_upload(incoming, target, body, upload.kind, output)
-    return RelayedRequest(planned, partial(_transcript_filter, length, inbound.context.service.limits.event))
+    return RelayedRequest(planned, partial(_transcript_filter, length, inbound.context.service.settings.limits.event))
 
 
 _TRUE_TEXTS: Final = ("true", "True", "1")

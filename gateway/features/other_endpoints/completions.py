@@ -46,7 +46,7 @@ async def _relayed_completion(inbound: InboundRequest, incoming: Incoming, clien
         inbound.context.record.bill.request_size = options.prompt_tokens * CHARACTERS_PER_TOKEN
     prepare = partial(prepare_completion, incoming, options)
     planned = inbound.plan_json(incoming, plan, prepare)
-    limits = inbound.context.service.limits
+    limits = inbound.context.service.settings.limits
     return RelayedRequest(planned, partial(completion_filter, options, limits.event, limits.answer))
 
 

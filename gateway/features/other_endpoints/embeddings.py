@@ -84,7 +84,7 @@ async def _read(client: ClientShape, inbound: InboundRequest, names: Mapping[str
     incoming = await inbound.apply_edits(incoming, plan)
     if client == "gemini_one":
         plan = _with_single_text_method(plan)
-    calls = EmbeddingCalls(inbound.context.service.limits.answer)
+    calls = EmbeddingCalls(inbound.context.service.settings.limits.answer)
     planned = inbound.plan_json(incoming, plan, partial(_prepare, client, incoming, calls))
     return RelayedRequest(planned, calls.filter)
 

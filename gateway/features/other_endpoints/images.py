@@ -82,7 +82,7 @@ async def _relay_inlined(inbound: InboundRequest, request: RelayedRequest) -> Re
         return response
     origin = parse_origin(targets[-1].url)
     return attrs.evolve(
-        response, body=await inline_pictures(service.upstream, response.body, service.limits.answer, origin)
+        response, body=await inline_pictures(service.upstream, response.body, service.settings.limits.answer, origin)
     )
 
 
@@ -118,7 +118,7 @@ def _relayed_pictures(
             name: fields[name][:MAX_RECORDED] for name in PRICED_MEMBERS if name in fields
         }
 
-    event_limit = inbound.context.service.limits.event
+    event_limit = inbound.context.service.settings.limits.event
     return RelayedRequest(planned, lambda target: ImageAnswer(ImageReader(number), event_limit), on_complete=note)
 
 

@@ -34,7 +34,7 @@ async def read_rerank(inbound: InboundRequest, names: Mapping[str, str]) -> Rela
     incoming = await inbound.apply_edits(incoming, plan)
     wanted = await offload(incoming.size, _read_wanted, incoming, shape)
     planned = inbound.plan_json(incoming, plan, partial(prepare_rerank, incoming, wanted))
-    limits, id = inbound.context.service.limits, inbound.scope.id
+    limits, id = inbound.context.service.settings.limits, inbound.scope.id
 
     def filter(target: Target) -> AnswerFilter:
         source = shape_of(target)

@@ -94,7 +94,7 @@ def _relayed_call(
     media = MediaTypes(kind, inbound.header("accept") or "*/*")
     prepare = as_prepared(Prepared(Outgoing(body)))
     planned = PlannedRequest(incoming, Plan.once(target), prepare, suffix=suffix, media=media)
-    limit, ids = inbound.context.service.limits.event, SessionIds.of(inbound.context, ENDPOINT)
+    limit, ids = inbound.context.service.settings.limits.event, SessionIds.of(inbound.context, ENDPOINT)
     return RelayedRequest(planned, partial(_CallAnswer, limit, ids))
 
 

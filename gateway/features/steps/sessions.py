@@ -31,7 +31,7 @@ class OpenedSteps(Running):
 
 def steps_of(service: Service) -> StepSet:
     """Return the steps of a service that has any."""
-    running = service.features["steps"]
+    running = service.opened.features["steps"]
     assert isinstance(running, OpenedSteps), "it opens them"
     return running.steps
 

@@ -20,7 +20,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import SMALL_TEXT, PlannedRequest
-from gateway.exchange.service import Service
+from gateway.exchange.service import Service, ServiceSettings
 from gateway.exchange.stream import StreamedAnswer, make_first_lane
 from gateway.exchange.walk import Walk
 from gateway.http.request_scope import RequestScope
@@ -102,7 +102,9 @@ async def staged(providers: Providers, *, strict: bool = False) -> AsyncIterator
         router, upstream = Router(config), Upstream()
         authenticator = Authenticator(config)
         admission = Admission(config, authenticator, Shares())
-        service = Service(router, upstream, Lifecycle(), Limits(), 15.0, authenticator, admission, strict)
+        service = Service(
+            router, upstream, Lifecycle(), ServiceSettings(Limits(), 15.0, strict), authenticator, admission
+        )
         record = Record("req_1", "chat")
         scope = RequestScope(nursery, "req_1")
         yield Stage(Exchange(service, "chat", ClientRequest((), ""), scope, record), router)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from gateway.balancing.hedge_shares import BURST, HedgeShares
 from gateway.config.attempts import Hedge
-from gateway.exchange.hedged import BURST, HedgeShares
 from gateway.health.retry_shares import MOST_IDLE, RetryShares
 from gateway.routing.plan import Outcome, Stage, counts_as_retry
 from streams.events import ErrorInfo

@@ -22,7 +22,7 @@ from gateway.config.limits import Limits
 from gateway.config.loading import from_mapping
 from gateway.conversations.resolved import StateScope
 from gateway.endpoints.websocket.connection import responses_view
-from gateway.exchange.service import Service
+from gateway.exchange.service import Service, ServiceSettings
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
@@ -84,8 +84,7 @@ def answering(remembering: Callable[[str, bool], StateScope]) -> Callable[[Quart
             Router(CONFIG),
             Upstream(),
             lifecycle,
-            Limits(),
-            15.0,
+            ServiceSettings(Limits(), 15.0),
             authenticator,
             Admission(CONFIG, authenticator, Shares()),
             ledger=Ledger(readable=False),

@@ -15,6 +15,6 @@ _PAGES: Final = "gateway.features.live_view.pages.pages"
 
 def live_view_routes(config: Config, service: Service) -> Iterator[HttpRoute]:
     """Yield the routes of the live view."""
-    views = LateViews((_PAGES,), "ui_views", (service, config, service.features["live_view"]))
+    views = LateViews((_PAGES,), "ui_views", (service, config, service.opened.features["live_view"]))
     for path in (*FILES, EVENTS, MODELS, STREAM):
         yield HttpRoute(path, views.view(path), is_page=path == LIVE)

@@ -48,7 +48,7 @@ class SignedInViewers:
 
 def signed_in_viewers(config: Config, service: Service) -> SignedInViewers | None:
     """Return the viewers who sign in at an issuer, ``None`` if the configuration has no such issuer."""
-    if "people" not in service.features:
+    if "people" not in service.opened.features:
         return None
     from gateway.features.people.interface import signed_in_callers  # imported only where it is needed
 

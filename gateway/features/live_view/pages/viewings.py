@@ -56,11 +56,11 @@ async def _audit(
 
 async def _store(service: Service, incoming: IncomingRequest, caller: Caller, fields: Mapping[str, Any]) -> None:
     """Add a row to the stored audit, if there is one. Raises ``Unavailable``."""
-    if "admin" not in service.features:
+    if "admin" not in service.opened.features:
         return
     from gateway.features.admin.interface import admin_of, audit_entry  # only a gateway with an audit needs it
 
-    admin = admin_of(service.features)
+    admin = admin_of(service.opened.features)
     if admin is not None and admin.store is not None:
         entry = audit_entry(caller, incoming.scope, time.time(), "GET", incoming.asgi["path"])
         await admin.store.add_audit(entry, None, fields)

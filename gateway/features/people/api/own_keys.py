@@ -37,7 +37,7 @@ async def put_key(call: AdminCall) -> AdminAnswer:
     """Create a key for the calling person, or change when an existing one expires, without a new secret."""
     body = await call.body(is_optional=True)
     check_members(body, ("until",))
-    store, name, people = await people_store(call), call.names["name"], people_of(call.service.features)
+    store, name, people = await people_store(call), call.names["name"], people_of(call.service.opened.features)
     assert people is not None, "a person has called"
     assert people.own_keys is not None, "there is a store"
     if call.caller.credential == "own key":

@@ -49,7 +49,7 @@ class PeopleCalls(ApiCalls):
         return caller
 
     async def flush(self, service: Service) -> None:
-        people = people_of(service.features)
+        people = people_of(service.opened.features)
         if people is not None and people.own_keys is not None:
             await people.own_keys.seen.flush()
 

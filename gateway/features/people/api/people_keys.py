@@ -81,7 +81,11 @@ class PeopleKeys:
 
     def _rights(self, name: str) -> tuple[ClientKey, str | None]:
         """Return the client with the rights of a key's person, and why gateways refuse the key, if they do."""
-        key, people, followed = self.keys[name], people_of(self.call.service.features), _followed_people(self.call)
+        key, people, followed = (
+            self.keys[name],
+            people_of(self.call.service.opened.features),
+            _followed_people(self.call),
+        )
         assert people is not None, "there are own keys"
         assert followed is not None, "there are own keys"
         try:

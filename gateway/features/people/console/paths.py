@@ -47,7 +47,7 @@ def _routes_of(config: Config, service: Service) -> Iterator[HttpRoute]:
     """Yield the paths of the pages for ``config``, and that of a live view which is switched off."""
     if not value_of(config, "ui"):
         yield HttpRoute(LIVE, _without_live_view)
-    pages = LateRoute((*api_modules(service.features.values()), _SERVING), "ConsoleServer", (config, service))
+    pages = LateRoute((*api_modules(service.opened.features.values()), _SERVING), "ConsoleServer", (config, service))
     for path in CONSOLE_PATHS:
         yield HttpRoute(path, pages, METHODS, is_page=path == ACCOUNT)
 

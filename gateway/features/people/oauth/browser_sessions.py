@@ -30,7 +30,7 @@ async def cookie_caller(config: Config, service: Service, incoming: IncomingRequ
     if not any(path == one or path.startswith(f"{one}/") for one in COOKIE_PATHS):
         return None
     cookie = read_cookie(incoming.headers, SESSION, config.external.path)
-    people = people_of(service.features)
+    people = people_of(service.opened.features)
     sessions = None if people is None else people.sessions
     if cookie is None or sessions is None or config.public_url is None or has_key(config, incoming.headers):
         return None
@@ -49,7 +49,7 @@ def _note_sender(config: Config, service: Service, session: OpenSession) -> None
     This process may not know the person: another one signed it in."""
     person = session.person
     rules = next((issuer.admit for issuer in config.issuers if issuer.name == person.issuer), ())
-    if (people := people_of(service.features)) is not None and person.rule < len(rules):
+    if (people := people_of(service.opened.features)) is not None and person.rule < len(rules):
         known = people.gate.directory.note(person, rules[person.rule])
         SENDER.set(Sender(known, session.session.until, "session", session.session.id))
 

@@ -39,7 +39,7 @@ class SignInContext:
 
     def __init__(self, config: Config, service: Service) -> None:
         assert config.public_url is not None, "sign-in needs it"
-        people, admin = people_of(service.features), admin_of(service.features)
+        people, admin = people_of(service.opened.features), admin_of(service.opened.features)
         assert people is not None and admin is not None, "the configuration has issuers"  # noqa: PT018
         self.config = config
         self.issuers = people.issuers

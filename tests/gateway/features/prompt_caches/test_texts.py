@@ -82,7 +82,7 @@ def reloaded(service: Service, new: Config) -> Service:
 
 
 def caching_of(service: Service) -> PromptCaching:
-    caches = service.features["prompt_caches"]
+    caches = service.opened.features["prompt_caches"]
     assert isinstance(caches, OpenPromptCaches)
     return caches.caching
 
