@@ -29,7 +29,7 @@ the exchange may be settled before this task has ended.
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
 
 import attrs
 import trio
@@ -55,6 +55,8 @@ log = logging.getLogger("trigate")
 _HELD: Final = 4 * 2**20
 """Bytes of one exchange that wait until they are public; observers do not get more."""
 
+
+_FAILED: Final = "a recorder or viewer of a stream failed and receives no more of its events"
 
 LARGEST: Final = 2**20
 """Bytes up to which an event is reported as one; a larger one is reported in the pieces in which it arrives."""
@@ -131,11 +133,19 @@ class ObservedStream:
 
     def feed(self, data: bytes) -> bytes:
         """Return the client's bytes for ``data`` of the provider, and report both."""
-        if not self._viewers:
-            out = self._lane.feed(data)
-        else:
+        if self._viewers:
             out = b"".join([self._feed_part(part, event) for part, event in self._split_at_events(data)])
-        self._report(self._keepers, data, out)
+            self._report(self._keepers, data, out)
+            return out
+        lane = self._lane  # as for nearly all events: without a call that none needs
+        out = lane.feed(data)
+        received = b"" if lane.source.is_internal else data
+        for listener in [*self.listeners]:
+            try:
+                listener.observe(received, out)
+            except Exception:  # the boundary, as in ``_report``
+                log.exception(_FAILED)
+                self.unlisten(listener)
         return out
 
     def note_end(self, out: bytes, note: str = "") -> None:
@@ -202,7 +212,7 @@ class ObservedStream:
             try:
                 listener.observe(received, public, note)
             except Exception:  # the boundary: a listener's error must not end the stream
-                log.exception("a recorder or viewer of a stream failed and receives no more of its events")
+                log.exception(_FAILED)
                 self.unlisten(listener)
 
 
@@ -222,6 +232,12 @@ class ViewerTexts(Protocol):
 
 class ExchangeObserver:
     """Observes one exchange. This base does nothing."""
+
+    heard: ClassVar[frozenset[str]] = frozenset()
+    """The names of the methods that the class has of its own, so that the kernel calls no other."""
+
+    def __init_subclass__(cls) -> None:
+        cls.heard = frozenset(name for name in dir(ExchangeObserver) if cls.__dict__.get(name) is not None) | cls.heard
 
     reads_events = False
     """True if it needs ``note_public_events``."""
@@ -344,11 +360,12 @@ class Observers:
         self._tell("note_resolved", incoming)
 
     def outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
-        for observer in tuple(self._observers):
-            try:
-                request = observer.outgoing(request)
-            except Exception:
-                self._drop(observer)
+        for observer in self._observers:
+            if "outgoing" in observer.heard:
+                try:
+                    request = observer.outgoing(request)
+                except Exception:
+                    self._drop(observer)
         return request
 
     def note_sent(
@@ -395,29 +412,31 @@ class Observers:
 
     def headers(self, record: Record, *, is_whole: bool) -> Headers:
         found: Headers = ()
-        for observer in tuple(self._observers):
-            try:
-                found = (*found, *observer.headers(record, is_whole=is_whole))
-            except Exception:
-                self._drop(observer)
+        for observer in self._observers:
+            if "headers" in observer.heard:
+                try:
+                    found = (*found, *observer.headers(record, is_whole=is_whole))
+                except Exception:
+                    self._drop(observer)
         return found
 
     def fields(self, record: Record) -> Mapping[str, Any]:
         found: dict[str, Any] = {}
-        for observer in tuple(self._observers):
-            try:
-                found.update(observer.fields(record))
-            except Exception:
-                self._drop(observer)
+        for observer in self._observers:
+            if "fields" in observer.heard:
+                try:
+                    found.update(observer.fields(record))
+                except Exception:
+                    self._drop(observer)
         return found
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         for tell in self._held:
             tell()
-        self._observers += self._failed
+        self._observers = [*self._observers, *self._failed]
         self._tell("note_end", record, line)
         self._held, self._stream = [], None
-        self._observers.clear()  # they refer to the exchange, which refers to this
+        self._observers = []  # they refer to the exchange, which refers to this
 
     def _tell_public(self, is_public: bool, size: int, event: str, *facts: object, **more: object) -> None:
         """Pass on a text that was received. Hold it until the end if it is not public yet."""
@@ -428,16 +447,17 @@ class Observers:
             self._held.append(partial(self._tell, event, *facts, **more))
 
     def _tell(self, event: str, *facts: object, **more: object) -> None:
-        for observer in tuple(self._observers):
-            try:
-                getattr(observer, event)(*facts, **more)
-            except Exception:
-                self._drop(observer)
+        for observer in self._observers:
+            if event in observer.heard:
+                try:
+                    getattr(observer, event)(*facts, **more)
+                except Exception:
+                    self._drop(observer)
 
     def _drop(self, observer: ExchangeObserver) -> None:
         """Log the current error of ``observer``, which must not end the exchange. It only learns of the end."""
         log.exception("%s failed, and learns only the end of this exchange", type(observer).__name__)
-        self._observers.remove(observer)
+        self._observers = [one for one in self._observers if one is not observer]  # others may be in a loop over it
         self._failed.append(observer)
 
 

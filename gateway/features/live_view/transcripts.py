@@ -80,7 +80,7 @@ class Transcripts:
 
 
 class Transcript:
-    """Both sides of one stream. ``add`` runs for every event, so it only calls the clock and ``len``."""
+    """Both sides of one stream. ``observe`` runs for every event, so it only calls the clock and ``len``."""
 
     def __init__(self, room: Transcripts, client: str | None = None) -> None:
         self.client = client
@@ -102,23 +102,21 @@ class Transcript:
         """Store what passes, as a ``StreamListener``."""
         if note:
             self.note = note[:LONGEST_NOTE]
-        if received or public:
-            self.add(received, public)
-
-    def add(self, received: bytes, sent: bytes) -> None:
-        if received == sent:
+            if not (received or public):
+                return
+        if received == public:
             size, kept = len(received), None
         else:
-            size, kept = len(received) + len(sent), sent
+            size, kept = len(received) + len(public), public
         if self._full:
-            self._leave_out(size, sent)
+            self._leave_out(size, public)
             return
         room = self._room
         size += PIECE
         self.size += size
         room.held += size
         if self.size > EACH or room.held > room.most:
-            self._make_room(size, sent)
+            self._make_room(size, public)
         if not self._full:
             self._pieces += perf_counter(), received, kept
 

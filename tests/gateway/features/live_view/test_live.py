@@ -156,7 +156,7 @@ def test_a_transcript_of_frames_has_them_one_by_one(damaged):
     whole = data if not damaged else data[:-1] + b"?"
     size = len(frames[0])
     for part in (whole[:7], whole[7 : size + 9], whole[size + 9 : 2 * size + 9], whole[2 * size + 9 :]):
-        transcript.add(part, b"")
+        transcript.observe(part, b"")
     transcript.close()
     found = [came for _, came, _ in transcript.passages() if came]
     assert found[:2] == frames[:2]
@@ -677,7 +677,7 @@ def test_a_forgotten_transcript_is_released_in_any_order():
     room = Transcripts()
     oldest, forgotten = Transcript(room), Transcript(room)
     for transcript in (oldest, forgotten):
-        transcript.add(b": x\n\n", b": x\n\n")
+        transcript.observe(b": x\n\n", b": x\n\n")
         room.note_end(transcript)
     known = weakref.ref(forgotten)
     room.forget(forgotten)
@@ -691,10 +691,10 @@ def test_running_streams_of_a_client_leave_room_for_the_streams_of_others():
     room, data = Transcripts(100 * (10 + PIECE)), b": 345678\n\n"
     many = [room.begin("many") for _ in range(20)]
     for transcript in many * 10:
-        transcript.add(data, data)
+        transcript.observe(data, data)
     one = room.begin("one")
     for _ in range(40):
-        one.add(data, data)
+        one.observe(data, data)
     assert len(list(one.passages())) == 40
     assert (one.left_out, one.cleared) == (0, False)
     assert room.held <= room.most

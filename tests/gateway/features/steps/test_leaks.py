@@ -116,8 +116,10 @@ def _note(event: str) -> Callable[..., None]:
 
 for _event in ("note_request", "note_resolved", "note_sent", "note_head", "note_body", "note_response"):
     setattr(Everything, _event, _note(_event))
+    Everything.heard |= {_event}
 for _event in ("note_public_events", "note_public_bytes"):
     setattr(Everything, _event, _note(_event))
+    Everything.heard |= {_event}
 
 
 def _bytes_of(fact: Any) -> bytes:
