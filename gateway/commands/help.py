@@ -113,10 +113,10 @@ class Commands(click.Group):
         sections = GROUPS if ctx.parent is None else {"Commands": tuple(self.commands)}
         length = max(map(len, self.commands))
         for title, names in sections.items():
+            there = [name for name in names if name in self.commands]  # a feature may be absent
+            if not there:
+                continue
             with formatter.section(title):
-                rows = [
-                    (f"{name:{length}}", self.commands[name].get_short_help_str(limit=200))
-                    for name in names
-                    if name in self.commands
-                ]
-                formatter.write_dl(rows)
+                formatter.write_dl(
+                    [(f"{one:{length}}", self.commands[one].get_short_help_str(limit=200)) for one in there]
+                )
