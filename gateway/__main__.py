@@ -12,7 +12,7 @@ import click
 
 from gateway import __version__
 from gateway.commands.compare_options import compare
-from gateway.commands.help import Command, Commands
+from gateway.commands.help import Command, Commands, load_function
 from gateway.commands.key_options import CONFIG as _CONFIG
 from gateway.commands.key_options import keys, login, me, people, takes_file, token
 from gateway.commands.load_options import APIS, NAMES, load
@@ -90,13 +90,12 @@ def serve(path: Path | None, demo: bool, pace: float | None, **options: Any) -> 
         raise click.UsageError("--pace applies to the stand-in provider only: add --demo, or use trigate mock --pace")
     _hold_reloads()
     _load_undisturbed()
-    from gateway.commands.serve import Options, run, run_demo
-
-    common = Options(**{name: options.pop(name) for name in ("check_streams", "record", "log_level", "log_format")})
+    common = {name: options.pop(name) for name in ("check_streams", "record", "log_level", "log_format")}
+    made = load_function("serve:Options")(**common)
     if demo:
         place = options["host"], options["port"]
-        sys.exit(run_demo(*place, PACE if pace is None else pace, common))
-    sys.exit(run(path, common, **options))
+        sys.exit(load_function("stand_in:run_demo")(*place, PACE if pace is None else pace, made))
+    sys.exit(load_function("serve:run")(path, made, **options))
 
 
 @main.command(runs="init:run", short_help="Write a first config for the providers whose keys are set.")
@@ -135,16 +134,13 @@ def check(path: Path | None, no_env: bool, strict: bool, old: Path | None, no_st
     Exit status: 0 for a valid config; 1 for mistakes or, with --secrets, for a secret that cannot be read. With --diff:
     0 for no changes, 1 for changes, 2 for mistakes.
     """
-    from gateway.commands.check import check as run
-    from gateway.commands.check import check_difference
-
     if options["reads_secrets"] and (no_env or old is not None):
         raise click.UsageError("--secrets reads the secrets of one file: leave out --no-env and --diff")
     if strict and old is not None:
         raise click.UsageError("--diff compares two files and --strict checks one: give only one of these options")
     if old is not None:
-        sys.exit(check_difference(old, path, no_env))
-    sys.exit(run(path, no_env, strict, imports_steps=not no_steps, **options))
+        sys.exit(load_function("check:check_difference")(old, path, no_env))
+    sys.exit(load_function("check:check")(path, no_env, strict, imports_steps=not no_steps, **options))
 
 
 for _line in ORDER:
@@ -174,7 +170,7 @@ def explain(**_: Any) -> None:
     """
 
 
-@main.command("import", short_help="Convert the config of a LiteLLM proxy.")
+@main.command("import", runs="importing:run", short_help="Convert the config of a LiteLLM proxy.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--write", type=click.Path(path_type=Path), metavar="NEW", help="Write the result to NEW, which must not exist yet."
@@ -185,7 +181,7 @@ def explain(**_: Any) -> None:
     help="Import keys, teams and budgets from LiteLLM's database: a variable with its URL.",
 )
 @click.option("--partial", is_flag=True, help="Write the result even if some models cannot be converted.")  # fmt: skip
-def import_config(file: Path, write: Path | None, database: str | None, partial: bool) -> None:
+def import_config(**_: Any) -> None:
     """Convert FILE, the config of a LiteLLM proxy, and print the result.
 
     Comments and a summary list the settings that trigate cannot convert, and the consequences. A model that cannot
@@ -196,9 +192,6 @@ def import_config(file: Path, write: Path | None, database: str | None, partial:
     Exit status: 0 if everything important was converted, 3 if model names, protection or money settings were lost,
     1 if there is no result.
     """
-    from gateway.commands.imports.command import run
-
-    sys.exit(run(file, write, partial, database))
 
 
 main.add_command(keys)
@@ -308,21 +301,18 @@ def connect(
     own login, and only their address changes.
     """
     if listing:
-        from gateway.commands.clients import client_list
-
-        click.echo(client_list(), nl=False)
+        click.echo(load_function("clients:client_list")(), nl=False)
         return
-    from gateway.commands import connect as command
-    from gateway.commands.running_gateways import ConnectOptions
-
     if client is None:
         raise click.UsageError("no CLIENT given; list all clients with: trigate connect --list")
     if write and ctx.obj is not None:
         raise click.UsageError("--write changes the client's file, and -- only starts the client: give only one")
     if undo and (write or ctx.obj is not None or login or any(value is not None for value in options.values())):
         raise click.UsageError("--undo takes no other options: trigate connect CLIENT --undo")
-    chosen = ConnectOptions(write=write, login=login, arguments=ctx.obj, **options)
-    sys.exit(command.undo(client) if undo else command.run(client, chosen))
+    if undo:
+        sys.exit(load_function("connect:undo")(client))
+    chosen = load_function("running_gateways:ConnectOptions")(write=write, login=login, arguments=ctx.obj, **options)
+    sys.exit(load_function("connect:run")(client, chosen))
 
 
 @main.command(short_help="Run a stand-in provider that speaks all six APIs.")
@@ -348,9 +338,7 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
             click.echo(f"{name:<32}{says}")
         return
     _load_undisturbed()
-    from gateway.commands.serve import run_mock
-
-    sys.exit(run_mock(host, port, pace))
+    sys.exit(load_function("stand_in:run_mock")(host, port, pace))
 
 
 @main.command(short_help="Send a recorded request again, or serve a recorded response.")
@@ -369,13 +357,11 @@ def replay(file: Path, port: int | None, pace: float, **options: Any) -> None:
 
     Exit status: 0 for a successful response, 1 for an error response, 2 if the request could not be sent.
     """
-    from gateway.commands.replay import run, run_server
-
     if port is not None:
         if any(options.values()):
             raise click.UsageError("--serve sends no requests: leave out --to, --model and --key-env")
-        sys.exit(run_server(file, port, pace))
-    sys.exit(run(file, **options))
+        sys.exit(load_function("replay:run_server")(file, port, pace))
+    sys.exit(load_function("replay:run")(file, **options))
 
 
 main.add_command(compare)

@@ -10,11 +10,13 @@ from hypercorn.typing import ASGIFramework
 
 from gateway.config.kinds import UNIX
 from gateway.config.loading import Config
+from gateway.endpoints.cors import cors_of
 from gateway.endpoints.health import ALIVE, READY
 from gateway.endpoints.own_routes import own_routes
 from gateway.endpoints.request_guard import ConfiguredGuard
 from gateway.endpoints.unknown_paths import UnknownPaths
 from gateway.exchange.service import Service
+from gateway.http.compatible import make_adapter
 from gateway.http.external_url import make_url_adapter
 from gateway.http.late_imports import import_all, load_module
 from gateway.lifespan import add_process_tasks
@@ -75,8 +77,6 @@ def app_of(config: Config, service: Service) -> App:
     guard = ConfiguredGuard(config, service.ledger, routes.serves, service.authenticator)
     cors = None
     if config.cors:
-        from gateway.endpoints.cors import cors_of
-
         cors = cors_of(config.cors, served)
     most = config.limits.request_body
     unknown = UnknownPaths(service, routes, cors).answer
@@ -84,8 +84,6 @@ def app_of(config: Config, service: Service) -> App:
     if config.public_url is not None:
         app.adapters.append(make_url_adapter(config.external))
     if config.compatibility:
-        from gateway.http.compatible import make_adapter
-
         named = service.router.passthrough_entries()
         app.adapters.append(make_adapter(config.compatibility, named, _group_names(config)))
     if cors is not None:

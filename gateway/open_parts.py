@@ -9,6 +9,8 @@ from gateway.access.shares import Shares, UpstreamShare
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.queue import Queueing
 from gateway.allowances.raises import Raises
+from gateway.allowances.seeds import budgets_of, raise_to_opening
+from gateway.allowances.shared_queue import LOCAL_POLL, REMOTE_POLL, SharedQueues
 from gateway.config.loading import Config
 from gateway.counters.counter import Counters
 from gateway.counters.open_counters import open_counters
@@ -62,8 +64,6 @@ def raise_new_budgets(config: Config, allowances: Allowances, before: Allowances
     """Raise the spent part of budgets that are new since ``before`` to the opening spend."""
     if not config.opening_spend:
         return
-    from gateway.allowances.seeds import budgets_of, raise_to_opening
-
     raise_to_opening(allowances, budgets_of(allowances, before), config.opening_spend)
 
 
@@ -78,8 +78,6 @@ def _shared_queues(counters: Counters, shared: "SharedTables | None") -> Queuein
     """Return the queues that all workers share, or ``None`` if this is the only process."""
     if shared is None:
         return None
-    from gateway.allowances.shared_queue import LOCAL_POLL, REMOTE_POLL, SharedQueues
-
     is_alive, seat = shared.memory.has_seat, shared.seat
     poll = LOCAL_POLL if counters.remote is None else REMOTE_POLL
     return SharedQueues(counters, shared.queues, seat, os.getpid(), is_alive, shared.clock, poll)

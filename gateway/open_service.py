@@ -29,7 +29,7 @@ from gateway.seams.observe import observation_of
 from gateway.seams.running import Ports
 from gateway.seams.secrets import SecretReader
 from gateway.serving.lifecycle import Lifecycle
-from gateway.sign_in import sources_of
+from gateway.sign_in.sources import sources_of
 from gateway.stores.store import Store
 
 if TYPE_CHECKING:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Final, assert_never
 import attrs
 
 from configfile.document import ConfigError, Mistake
+from gateway.config.named_imports import import_named
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
+from gateway.stores.databases import postgres_database, sqlite_database
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Store, Unavailable
 
 if TYPE_CHECKING:
-    from gateway.stores.sql import AddedTables, Database
+    from gateway.stores.sql import AddedTables, Database, SqlStore
 
 log = logging.getLogger("trigate.state")
 
@@ -58,10 +60,9 @@ async def _store(config: Config, kept: StateStorage) -> Store | None:
 
 
 async def _sqlite(config: Config, kept: StateStorage) -> Store:
-    from gateway.stores.sqlite import SqliteStore  # takes a megabyte of memory, which most processes do not need
-
     assert kept.path is not None
-    store = SqliteStore(kept.path, kept.ttl, kept.max_bytes)
+    # It takes a megabyte of memory, which most processes do not need.
+    store: SqlStore = import_named("gateway.stores.sqlite:SqliteStore")(kept.path, kept.ttl, kept.max_bytes)
     try:
         await store.open()
     except Unavailable as error:
@@ -74,10 +75,10 @@ async def _sqlite(config: Config, kept: StateStorage) -> Store:
 async def _postgres(config: Config, kept: StateStorage) -> Store:
     assert kept.connection_string is not None
     try:
-        from gateway.stores.postgres import PostgresStore
+        open_one = import_named("gateway.stores.postgres:PostgresStore")
     except ImportError:
         raise missing_package(config, "state_storage.type", "postgres") from None
-    store = PostgresStore(kept.connection_string, kept.ttl, kept.max_bytes)
+    store: SqlStore = open_one(kept.connection_string, kept.ttl, kept.max_bytes)
     try:
         await store.open()
     except Unavailable as error:
@@ -99,25 +100,23 @@ def open_database(config: Config, most: int, added: "AddedTables | None" = None)
     if kept is None or kept.type not in KEEPING_KEYS:
         return None
     if kept.type == "sqlite":
-        from gateway.stores.sqlite import SqliteDatabase
-
         assert kept.path is not None
-        return SqliteDatabase(kept.path, added)
+        return sqlite_database(kept.path, added)
+    assert kept.connection_string is not None
     try:
-        from gateway.stores.postgres import PostgresDatabase
+        return postgres_database(kept.connection_string, most, added=added)
     except ImportError:
         raise missing_package(config, "state_storage.type", "postgres") from None
-    assert kept.connection_string is not None
-    return PostgresDatabase(kept.connection_string, most=most, added=added)
 
 
 async def _encrypt_store(config: Config, store: Store, keys: Sequence[bytes]) -> Store:
     try:
-        from gateway.stores.encrypted import EncryptedStore
+        encrypted = import_named("gateway.stores.encrypted:EncryptedStore")
     except ImportError:
         await store.aclose()
         raise missing_package(config, "state_storage.encryption_key", "encryption") from None
-    return EncryptedStore(store, keys)
+    found: Store = encrypted(store, keys)
+    return found
 
 
 def missing_package(config: Config, key: str, name: str, extra: str = "") -> ConfigError:

@@ -109,11 +109,11 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("used", "quart.wrappers.response:DataBody", "294478c49421"),
         ("replaced", "werkzeug.routing.rules:Rule._compile_builder", "021699a44e55"),
     ],
-    "gateway/features/metrics/metrics.py": [
+    "gateway/features/metrics/registry.py": [
         ("used", "prometheus_client.metrics:Histogram._metric_init", "e4a11af4639d"),
-        ("used", "prometheus_client.mmap_dict:mmap_key", "7108b97141cf"),
     ],
     "gateway/features/metrics/shared_metrics.py": [
+        ("used", "prometheus_client.mmap_dict:mmap_key", "7108b97141cf"),
         ("used", "prometheus_client.mmap_dict:MmapedDict", "431df5e6f3ce"),
         ("used", "prometheus_client.multiprocess:mark_process_dead", "d2bea3e78f16"),
         ("used", "prometheus_client.multiprocess:MultiProcessCollector.merge", "c10b42cb9996"),

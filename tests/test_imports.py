@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.repository import ROOT
-from tests.support.syntax import imports
+from tests.support.syntax import imports, statements
 
 PACKAGES = ("configfile", "streams", "providers", "loadtest", "trigate", "gateway")
 ALLOWED = {
@@ -117,7 +117,7 @@ because a reader must know them. Adding an arrow is a decision about the structu
 code to a lower room.
 """
 
-OPEN: Final = (".feature", ".interface", "features.order")
+OPEN: Final = (".feature", ".interface", "features.order", "features.known")
 """The modules of features that others may import."""
 
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -302,3 +302,22 @@ def test_every_module_that_the_architecture_names_exists():
     named = re.findall(r"\b(\w+\.py)\b", (ROOT / "ARCHITECTURE.md").read_text())
     there = {path.name for folder in (*PACKAGES, "tests", ".ci") for path in (ROOT / folder).rglob("*.py")}
     assert set(named) <= there
+
+
+LATE_IMPORTS: Final = 57
+"""The most imports inside functions of ``gateway``. Lower it with each that you remove."""
+
+
+def test_few_imports_are_inside_functions():
+    """Each hides what its module needs: modules that features or commands open lazily import at their top."""
+    gateways = (path for path in MODULES if module_id(path).startswith("gateway/"))
+    assert sum(map(late_imports, gateways)) <= LATE_IMPORTS
+
+
+def late_imports(path: Path) -> int:
+    """Return the number of imports of a module inside functions, those of other packages too."""
+    if re.search(rb"^ +(?:from|import) ", path.read_bytes(), re.MULTILINE) is None:
+        return 0
+    functions = (node for node in statements(path) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    found = {node for one in functions for node in ast.walk(one) if isinstance(node, ast.Import | ast.ImportFrom)}
+    return len({(node.lineno, node.col_offset) for node in found})

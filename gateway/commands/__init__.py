@@ -1,16 +1,17 @@
 """The commands of ``trigate``, each in its own module.
 
 - ``check``, ``doctor``, ``init``, ``lint``, ``replay``, ``schema``, ``translate``: commands of that name.
+  ``secrets_in_stores`` reads those secrets for ``check``.
 - ``help`` has the groups and the form of ``--help``. ``judging`` asks the features about a configuration.
-- ``serve``: ``serve`` and ``mock``; ``serve_messages`` has its banner, ``demo`` the demo's configuration, ``listening``
-  opens the sockets, ``served_config`` reloads the configuration.
+- ``serve``: ``serve``; ``serve_messages`` has its banner, ``listening`` opens the sockets, ``served_config`` reloads
+  the configuration. ``stand_in``: its demo, and ``mock``; ``demo`` has the demo's configuration.
 - ``explaining``: ``explain``; ``explaining_clients`` has the clients.
 - ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_tables`` reads CSV for it. ``key_options`` has
   the options, also those of ``people``.
 - ``connect``: ``running_gateways`` locates the gateway, ``choosing`` selects models; ``client``, ``clients`` and
   ``logins`` describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing``
   reverts the changes.
-- ``imports``: the package of ``import``.
+- ``importing``: ``import``, with the package ``imports``.
 - ``login``: ``login``; ``sessions``: ``token``, and the file of the user's sessions; ``me``: ``me``. Their options are
   in ``key_options``.
 - ``tables`` draws the tables of all commands.

@@ -1,10 +1,9 @@
 """``trigate check``: lists the mistakes in a configuration, or the differences between two."""
 
 import os
-import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal, cast
 
 import attrs
 import click
@@ -12,7 +11,6 @@ import click
 from configfile.document import Mistake, sentence
 from configfile.document import Path as KeyPath
 from configfile.expanded import Unresolved
-from configfile.stored_secrets import StoredSecret
 from gateway.commands.judging import judge_features
 from gateway.commands.terminal import count_text, say
 from gateway.config.changes import changes
@@ -20,10 +18,14 @@ from gateway.config.file_search import FILE_VARIABLE, find_config_file, others_t
 from gateway.config.listening import EXPOSURE_ADVICE, exposure
 from gateway.config.loading import Config, ConfigError, Examined, examine, in_order, load
 from gateway.config.model_entry import ModelEntry
+from gateway.config.named_imports import import_named
 from gateway.config.names import listed_names
 from gateway.config.settings import Remark, Trust
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES
 from providers.neutral.fields import generic_path
+
+_STORES: Final = "gateway.commands.secrets_in_stores"
+"""A module that is slow to import, as are trio and the client for stores."""
 
 
 def load_or_explain(
@@ -41,7 +43,7 @@ def load_or_explain(
         file, trust = _find_file(config)
         loaded = load(file, os.environ if with_env else None, trust=trust, within=within)
         if with_stored_secrets and loaded.stored_secrets:
-            return _with_stored_secrets(loaded, file, trust, within)
+            return cast("Config", import_named(f"{_STORES}:load_with_stores")(loaded, file, trust, within))
         return loaded
     except ConfigError as error:
         say(str(error))
@@ -78,19 +80,6 @@ def load_to_serve(config: Path | None, *, may_be_exposed: bool) -> Config | None
         say(str(ConfigError(judged.mistakes)))
         return None
     return found.config
-
-
-def _with_stored_secrets(config: Config, file: Path, trust: Trust, within: Collection[str] | None) -> Config:
-    """Return ``config`` with its secrets in stores. Raises ``ConfigError``."""
-    import trio  # slow to import, as is the client for stores
-
-    from gateway.open_features import read_secrets
-
-    files = trio.run(read_secrets, config)
-    loaded = load(file, os.environ, None, files, trust, within)
-    for name, why in files.unreadable.items():
-        raise ConfigError((Mistake(str(file), "", f"cannot read the secret {name}: {why}", "check the store"),))
-    return attrs.evolve(loaded, stored_secrets=())
 
 
 def check(
@@ -138,33 +127,7 @@ def check(
         click.echo(line)
     if (idle := ineffective_settings_text(config)) is not None:
         say(f"WARNING: {idle}", fg="red", bold=True)
-    return _print_secrets(config) if reads_secrets else 0
-
-
-def _print_secrets(config: Config) -> int:
-    """Read the secrets in stores, print a line without its text for each, and return the exit status."""
-    import trio  # slow to import, as is the client for stores
-
-    from gateway.open_features import open_secrets
-    from gateway.seams.secrets import SecretSize
-
-    async def read() -> Mapping[StoredSecret, SecretSize | str]:
-        async with open_secrets(config) as secrets:
-            return await secrets.measure(config.stored_secrets)
-
-    try:
-        found = trio.run(read) if config.stored_secrets else {}
-    except ConfigError as error:
-        say(str(error))
-        return 1
-    for secret in config.stored_secrets:
-        if isinstance(size := found[secret], str):
-            say(f"  {secret}: cannot be read: {size}")
-            continue
-        days = None if size.created is None else int((time.time() - size.created) // 86400)
-        age = "" if days is None else f", {count_text(days, 'day')} old"
-        click.echo(f"  {secret}: {count_text(size.length, 'character')}{age}")
-    return 0 if all(isinstance(one, SecretSize) for one in found.values()) else 1
+    return cast("int", import_named(f"{_STORES}:print_secrets")(config)) if reads_secrets else 0
 
 
 @attrs.frozen(repr=False)
@@ -224,18 +187,19 @@ _PROTECTING: Final = ("tls", "serves")
 """The keys of a listener that decide whether it accepts requests without a certificate."""
 
 
-def _certificate_mistakes(found: Examined) -> Iterator[Mistake]:
-    if any(one.tls is not None for one in found.config.listeners):
-        from gateway.commands.listening import certificate_mistakes  # imports the server's library
-
-        yield from certificate_mistakes(found)
+def _certificate_mistakes(found: Examined) -> Iterable[Mistake]:
+    return _ask_about_certificates(found.config, "certificate_mistakes", found)
 
 
-def _certificate_remarks(config: Config) -> Iterator[str]:
-    if any(one.tls is not None for one in config.listeners):
-        from gateway.commands.listening import certificate_remarks  # imports the server's library
+def _certificate_remarks(config: Config) -> Iterable[str]:
+    return _ask_about_certificates(config, "certificate_remarks", config)
 
-        yield from certificate_remarks(config)
+
+def _ask_about_certificates(config: Config, function: str, asked: Config | Examined) -> Iterable[Any]:
+    """Call ``function`` of ``listening`` if there are certificates: it imports the server's library."""
+    if all(one.tls is None for one in config.listeners):
+        return ()
+    return cast("Iterable[Any]", import_named(f"gateway.commands.listening:{function}")(asked))
 
 
 def _endpoint_lines(config: Config) -> Iterator[str]:

@@ -12,6 +12,7 @@ import attrs
 import click
 import msgspec
 
+from gateway.access.authentication import Authenticator
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import is_paid_from
@@ -218,8 +219,6 @@ def _explain_for(config: Config, model: str, api: Api, key: str | None) -> Expla
     Raises ``GatewayError``, as for its request, and ``click.UsageError`` if the client has expired."""
     if key is None:
         return Router(config).explain(model, api)
-    from gateway.access.authentication import Authenticator  # imported only where it is needed
-
     rights = Authenticator(config)
     if not rights.knows(key):
         raise click.UsageError(f"--key: the access of the client {key} has expired, so its requests get 401")

@@ -45,13 +45,19 @@ def post_form(url: str, form: Mapping[str, str], seconds: float) -> tuple[int, b
     return _send("POST", url, seconds, data=dict(form), headers={"user-agent": program})
 
 
+def _library() -> Any:
+    """Return the library, whose import takes 0.15 s. Only some commands need it."""
+    import httpx2
+
+    return httpx2
+
+
 def _is_local(url: str) -> bool:
     return is_loopback(urlsplit(url).hostname or "")
 
 
 def _send(method: str, url: str, seconds: float, **content: Any) -> tuple[int, bytes]:
-    import httpx2  # takes 0.15 s, and only some commands need it
-
+    httpx2 = _library()
     with (
         _failures_reported(OSError, ImportError),
         httpx2.Client(**_settings(url, seconds)) as client,
@@ -67,10 +73,9 @@ def _send(method: str, url: str, seconds: float, **content: Any) -> tuple[int, b
 
 def client_of(url: str) -> "HttpClient":
     """Return a client for the server at ``url``. Its callers limit the time of a response. Raises ``FetchError``."""
-    import httpx2
-
     with _failures_reported(OSError, ImportError):
-        return httpx2.AsyncClient(**_settings(url, None))
+        client: HttpClient = _library().AsyncClient(**_settings(url, None))
+        return client
 
 
 @contextlib.asynccontextmanager
@@ -87,8 +92,7 @@ async def response_to(
 @contextlib.contextmanager
 def _failures_reported(*more: type[Exception]) -> Iterator[None]:
     """Raise ``FetchError`` for the failures of the client, and for those in ``more``."""
-    import httpx2
-
+    httpx2 = _library()
     failures: tuple[type[Exception], ...] = (httpx2.HTTPError, httpx2.InvalidURL, ValueError, *more)
     try:
         yield

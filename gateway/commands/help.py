@@ -30,13 +30,21 @@ REMOVED: Final[Mapping[str, str]] = {
 """What to do instead of a removed option, argument or command."""
 
 
+def load_function(place: str) -> Callable[..., Any]:
+    """Import and return the function ``module:function`` of this package, or of a feature, ``NAME.module:function``."""
+    module, _, name = place.partition(":")
+    package = "gateway.features" if "." in module else "gateway.commands"
+    found: Callable[..., Any] = getattr(import_module(f"{package}.{module}"), name)
+    return found
+
+
 class Command(click.Command):
     """A command whose help has one paragraph, then the options in the order of their definition, then the details.
 
-    ``runs`` is the function to call with the options, as ``module:function`` of this package, or of a feature,
-    ``NAME.module:function``. Its module is imported only then, so that ``--help`` and errors about options appear
-    immediately; its result is the exit status. The command's own function may check the options, or return others.
-    Removed options and arguments are errors that state their replacement."""
+    ``runs`` is the function to call with the options, in the words of ``load_function``. It is imported only then, so
+    that ``--help`` and errors about options appear immediately; its result is the exit status. The command's own
+    function may check the options, or return others. Removed options and arguments are errors that state their
+    replacement."""
 
     def __init__(self, *args: Any, runs: str = "", **more: Any) -> None:
         super().__init__(*args, **more)
@@ -45,14 +53,7 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> None:
         options = super().invoke(ctx)
         if self.runs:
-            sys.exit(self.function()(**(ctx.params if options is None else options)))
-
-    def function(self) -> Callable[..., int]:
-        """Import and return the function that the command calls."""
-        module, _, name = self.runs.partition(":")
-        package = "gateway.features" if "." in module else "gateway.commands"
-        found: Callable[..., int] = getattr(import_module(f"{package}.{module}"), name)
-        return found
+            sys.exit(load_function(self.runs)(**(ctx.params if options is None else options)))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         first = args[0] if args else "-"

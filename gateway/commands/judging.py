@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from configfile.document import ConfigError, Mistake
 from gateway.config.named_imports import import_named
 from gateway.config.settings import Config, Remark
-from gateway.features.order import features
+from gateway.features.known import features
 from gateway.seams.feature import Explained, ExplainedRequest
 
 

@@ -23,6 +23,7 @@ from loadtest.plan.limits import judge_condition, parse_condition
 from loadtest.plan.plan import LoadPlan
 from loadtest.reports import report_file, text
 from loadtest.reports.live import Screen, choose_screen
+from loadtest.reports.page import page
 from loadtest.reports.request_log import RequestLog
 from loadtest.requests.keys import Credential, credential_for, describe_key, key_advice
 from loadtest.run.running import ActiveRun, Unreachable, address_of
@@ -194,8 +195,6 @@ def _report(plan: LoadPlan, results: LoadResults, options: Mapping[str, Any]) ->
         if (path := options["json"]) is not None:
             _write(path, report_file.dump(results.runs, judged, results.compared, __version__) + b"\n")
         if (path := options["html"]) is not None:
-            from loadtest.reports.page import page
-
             _write(path, page(results.runs, judged, results.compared).encode())
     except OSError as error:
         click.echo(f"cannot write {error.filename}: {(error.strerror or 'unusable').lower()}", err=True)

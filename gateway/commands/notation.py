@@ -106,8 +106,7 @@ def _edit_toml(text: str, settings: Settings) -> str:
 
 def _change_toml(text: str, changes: Settings) -> str:
     """Return ``text`` with new values at paths; a value that is missing (``...``) is removed. Raises ``ValueError``."""
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
+    import tomlkit.exceptions
 
     try:
         document = tomlkit.parse(text)
@@ -120,7 +119,7 @@ def _change_toml(text: str, changes: Settings) -> str:
             else:
                 holder[path[-1]] = value
         return tomlkit.dumps(document)
-    except TOMLKitError as error:
+    except tomlkit.exceptions.TOMLKitError as error:
         raise ValueError(str(error)) from None
 
 

@@ -15,7 +15,7 @@ from gateway.config.named_imports import import_named
 from gateway.config.price_table import PriceTable
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
-from gateway.features.order import features
+from gateway.features.known import features
 
 _KEYED: Final[Shape] = {"anyOf": [{"type": "string", "minLength": 1}, SECRET]}
 _GIVEN: Final[Shape] = {"not": {"type": "null"}}

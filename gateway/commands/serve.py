@@ -1,4 +1,4 @@
-"""``trigate serve``, with its demo and workers, and ``trigate mock``."""
+"""``trigate serve``, with its workers."""
 
 import contextlib
 import logging
@@ -16,7 +16,6 @@ import trio
 
 import gateway
 from configfile.secret_files import SecretFiles
-from gateway.app import create_app
 from gateway.commands import listening
 from gateway.commands import serve_messages as messages
 from gateway.commands.check import load_to_serve
@@ -91,14 +90,14 @@ def run(
         adopt = partial(listening.adopt_listeners, host=host, port=port, fds=fds)
         try:
             announce = None if ready is None else partial(report_ready, ready)
-            _run(_serve_as_worker, source, adopt, options, log, directory, memory, announce)
+            run_trio(_serve_as_worker, source, adopt, options, log, directory, memory, announce)
         except (CertificateFailed, ConfigError) as error:
             # A file was valid when the supervisor started, or has a secret that only workers read.
             messages.print_or_log(log, "warning", str(error))
             return 1
         return 0
     config = load_to_serve(path, may_be_exposed=is_open or host is not None)  # another host is checked below
-    if config is None or not _can_record(options.record) or not _can_audit(config, log):
+    if config is None or not can_record(options.record) or not _can_audit(config, log):
         return 1
     if config.path is None or not config.path.is_file():
         click.echo(f"{config.path}: expected a regular file, because serve reads it again on SIGHUP", err=True)
@@ -110,7 +109,7 @@ def run(
             messages.warn_loudly(log, remark)
         listeners = listening.open_listeners(config, host, port)
     except BindFailed as error:
-        return _bind_failed(error)
+        return report_bind_failure(error)
     except CertificateFailed as error:
         click.echo(f"{config.path}: {error}", err=True)
         return 1
@@ -123,7 +122,7 @@ def run(
             announce = partial(messages.announce_listeners, config, listeners)
             with _record_in_audit(config, listeners):
                 if workers == 1:
-                    _run(serve_config, config, listeners, announce, options, log, judge)
+                    run_trio(serve_config, config, listeners, announce, options, log, judge)
                     return 0
                 command = _worker_command(config, (host, port), options)
                 return _supervise(config, listeners, workers, announce, command, log, judge)
@@ -132,43 +131,7 @@ def run(
             return 1
 
 
-def run_demo(host: str | None, port: int | None, pace: float, options: Options) -> int:
-    """Run ``trigate serve --demo``, the gateway and a stand-in provider in one process; return its exit status."""
-    from gateway.commands.demo import PORT, demo_config
-
-    raise_descriptor_limit()
-    log = options.log()
-    if not _can_record(options.record):
-        return 1
-    try:
-        one, mock = (
-            listening.open_listener(host or listening.LOCAL, PORT if port is None else port),
-            listening.open_listener(listening.LOCAL, 0),
-        )
-    except BindFailed as error:
-        return _bind_failed(error)
-    _run(_serve_demo, demo_config(mock.url), one, mock, pace, options, log)
-    return 0
-
-
-def run_mock(host: str, port: int, pace: float) -> int:
-    """Run ``trigate mock`` and return its exit status."""
-    from gateway.mock.server import MODELS, create_mock
-
-    Log()
-    try:
-        one = listening.open_listener(host, port)
-    except BindFailed as error:
-        return _bind_failed(error)
-    state = Lifecycle()
-    app = create_mock(pace, state)
-    freeze_startup_objects()
-    announce = partial(messages.print_banner, "trigate mock", [one], MODELS, MODELS[0])
-    _run(partial(serve, app, [one.sock], state=state, drain=1, ready=announce))
-    return 0
-
-
-def _run(main: Callable[..., Awaitable[T]], *args: Any) -> T:
+def run_trio(main: Callable[..., Awaitable[T]], *args: Any) -> T:
     """Run ``main`` with trio; exit without a traceback on Ctrl-C before it serves or after the drain.
 
     A worker may get a second signal after the drain. Opened resources are closed."""
@@ -184,12 +147,12 @@ def _run(main: Callable[..., Awaitable[T]], *args: Any) -> T:
     sys.exit(128 + signal.SIGINT)
 
 
-def _bind_failed(error: BindFailed) -> int:
+def report_bind_failure(error: BindFailed) -> int:
     click.echo(f"{error} (set another address with --host or --port)", err=True)
     return 1
 
 
-def _can_record(folder: Path | None) -> bool:
+def can_record(folder: Path | None) -> bool:
     """Return whether ``folder`` is None or writable; otherwise print the reason."""
     if folder is None:
         return True
@@ -351,7 +314,7 @@ def _supervise(
     assert path is not None
     secrets = SecretFiles()
     if config.stored_secrets:
-        secrets = _run(read_secrets, config)
+        secrets = run_trio(read_secrets, config)
     with (
         shared_directory() as directory,
         ConfigCopies.of(path, os.environ, config.trust, secrets) as copies,
@@ -360,8 +323,8 @@ def _supervise(
         if config.stored_secrets:
             config = copies.read_again(None)
         env, supervised = shared_by_workers(config, directory), open_supervised(config, directory)
-        _run(_check_store, config)
-        _run(_check_features, config, log)
+        run_trio(_check_store, config)
+        run_trio(_check_features, config, log)
         freeze_startup_objects()
         drain = config.drain + config.drain_delay
         inherited = [copies.fd] if tables is None else [copies.fd, tables.memory.fd]
@@ -392,7 +355,7 @@ def _supervise(
         sockets = [one.sock for one in listeners]
         env = {**env, **{name: value for one in supervised for name, value in one.env.items()}}
         run_workers = partial(supervise, inherited=inherited)
-        return _run(run_workers, command, sockets, workers, drain, env, reload, announce, release_worker)
+        return run_trio(run_workers, command, sockets, workers, drain, env, reload, announce, release_worker)
 
 
 async def _check_store(config: Config) -> None:
@@ -423,27 +386,3 @@ def _worker_command(config: Config, place: tuple[str | None, int | None], option
           for word in (flag, str(value))),
         *options.flags(),
     ]  # fmt: skip
-
-
-async def _serve_demo(
-    config: Config,
-    one: listening.OpenListener,
-    mock_one: listening.OpenListener,
-    pace: float,
-    options: Options,
-    log: Log,
-) -> None:
-    from gateway.mock.server import create_mock  # only the demo needs the mock
-
-    lifecycle, mock_state = Lifecycle(), Lifecycle()
-    app = create_app(
-        config, lifecycle, await open_store(config),
-        check_streams=options.check_streams, record=options.record, readable=log.readable,
-    )  # fmt: skip
-    mock = create_mock(pace, mock_state)
-    freeze_startup_objects()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(serve, mock, [mock_one.sock], state=mock_state, signals=False))
-        announce = partial(messages.announce_listeners, config, [one])
-        await serve(app, [one.sock], state=lifecycle, drain=config.drain, ready=announce)
-        nursery.cancel_scope.cancel()

@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 import click
+from rich.cells import cell_len
 
 from gateway.commands.terminal import echo_styled, real_columns
 from gateway.logs.masking import escape
@@ -43,8 +44,6 @@ class _Grid:
 
     @classmethod
     def of(cls, columns: Sequence[TableColumn], rows: Sequence[Sequence[Cell]]) -> "_Grid":
-        from rich.cells import cell_len
-
         escaped = [[escape(one) if isinstance(one, str) else (escape(one[0]), one[1]) for one in row] for row in rows]
         texts = [[column.title for column in columns], *(map(_text_of, row) for row in escaped)]
         return cls(columns, [max(map(cell_len, column)) for column in zip(*texts, strict=True)], escaped)
@@ -83,8 +82,6 @@ class _Grid:
 
     def lines_of(self, row: Sequence[Cell]) -> Iterator[str]:
         """Yield the lines of a row."""
-        from rich.cells import cell_len
-
         cells = [_wrap(_text_of(cell), width) for cell, width in zip(row, self.widths, strict=True)]
         for parts in zip_longest(*cells, fillvalue=""):
             line = []
@@ -145,11 +142,9 @@ def _text_of(cell: Cell) -> str:
 
 def _wrap(text: str, width: int) -> list[str]:
     """Return the lines of ``text``; only words that are too long are broken."""
-    from rich.cells import cell_len
-
     if cell_len(text) <= width:
         return [text]
-    from rich.console import Console
-    from rich.text import Text
+    from rich import console
+    from rich import text as texts
 
-    return [line.plain.rstrip() for line in Text(text).wrap(Console(width=width), width, overflow="fold")]
+    return [line.plain.rstrip() for line in texts.Text(text).wrap(console.Console(width=width), width, overflow="fold")]

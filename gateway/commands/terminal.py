@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Final, TextIO, TypeVar
 import click
 
 from configfile.wording import nearest
+from gateway.logs.masking import escape_lines
 
 T = TypeVar("T")
 
@@ -23,8 +24,6 @@ def say(text: str, **style: Any) -> None:
 
     Names in ``text`` may come from anywhere, so no character of them controls the terminal."""
     if not all(line.isascii() and line.isprintable() for line in text.splitlines()):
-        from gateway.logs.masking import escape_lines
-
         text = escape_lines(text)
     width = columns(sys.stderr)
     shown = text if width is None else "\n".join(fold(line, width) for line in text.splitlines())

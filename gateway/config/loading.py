@@ -44,7 +44,7 @@ from gateway.config.routes import build_aliases
 from gateway.config.settings import Config, KeyDigest, Trust
 from gateway.config.state_storage import KEEPING_KEYS, build_state_storage, is_storage_in_doubt
 from gateway.config.untrusted_file import check_untrusted
-from gateway.features.order import features, features_of, other_feature
+from gateway.features.known import features, features_of, other_feature
 from streams.timeouts import Timeouts
 
 __all__ = [

@@ -21,6 +21,7 @@ from providers.catalog import providers as catalog
 from providers.catalog.model_facts import with_facts
 from providers.catalog.models import quirks_of
 from providers.catalog.prices import Price
+from providers.catalog.prompt_caching import caching_row
 from providers.catalog.provider import Provider, Speaks, best_for
 from providers.endpoints.embeddings.traits import EmbeddingTraits, has_openai_vocabulary
 from providers.endpoints.endpoint import EndpointName, Place
@@ -363,8 +364,6 @@ class ModelEntry:
 
     def caching_of(self, model: str, api: Api) -> "CachingRow | None":
         """Return the rules of the provider's prompt cache for ``model`` in ``api``, ``None`` if they are unknown."""
-        from providers.catalog.prompt_caching import caching_row  # imported with the first request that needs it
-
         known = caching_row(self.provider.id, model, api)
         if known is None and self.provider_interface is not None:
             return caching_row(self.provider_interface, model, api)

@@ -137,13 +137,12 @@ def _check_connection_string(text: str, findings: Findings) -> None:
 def _is_connection_string(text: str) -> bool:
     """Return whether ``text`` is a URL or connection parameters, checked by libpq if installed."""
     try:
-        from psycopg import Error
-        from psycopg.conninfo import conninfo_to_dict
+        import psycopg.conninfo
     except ImportError:  # a file may be checked on another machine
         return re.match(r"postgres(ql)?://|\s*[a-z_]+\s*=", text) is not None
     try:
-        return bool(conninfo_to_dict(text))
-    except Error:
+        return bool(psycopg.conninfo.conninfo_to_dict(text))
+    except psycopg.Error:
         return False
 
 

@@ -22,7 +22,7 @@ from gateway.config.model_entry import ModelEntry
 from gateway.config.named_imports import import_named
 from gateway.config.settings import Config
 from gateway.config.state_storage import StateStorage
-from gateway.features.order import features
+from gateway.features.known import features
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
 

@@ -19,7 +19,7 @@ from gateway.config.named_imports import import_named
 from gateway.config.own_providers import id_of
 from gateway.config.sign_ins import MODULES, is_of_vendor
 from gateway.config.urls import is_loopback
-from gateway.features.order import features
+from gateway.features.known import features
 from providers.catalog import providers as catalog
 
 _NOBODYS: Final = """

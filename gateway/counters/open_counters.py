@@ -1,13 +1,13 @@
 """The counters that a configuration selects."""
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final
 
 from gateway.config.counters import CounterSettings
+from gateway.config.named_imports import import_named
 from gateway.counters.counter import Counters
 from gateway.counters.memory import LocalCounters
 
 if TYPE_CHECKING:
-    from gateway.counters.counter_store import CounterStore
     from gateway.shared.tables import SharedTables
 
 
@@ -18,25 +18,15 @@ def open_counters(settings: CounterSettings, shared: "SharedTables | None" = Non
     if settings.type == "memory":
         if shared is None:
             return LocalCounters()
-        from gateway.counters.workers import WorkerCounters
+        workers: Counters = import_named("gateway.counters.workers:WorkerCounters")(shared.amounts, shared.clock)
+        return workers
+    store = import_named(_STORES[settings.type])(settings.url)
+    remote: Counters = import_named("gateway.counters.remote:RemoteCounters")(store, settings.when_down)
+    return remote
 
-        return WorkerCounters(shared.amounts, shared.clock)
-    from gateway.counters.remote import RemoteCounters
 
-    return RemoteCounters(_store(settings), settings.when_down)
-
-
-def _store(settings: CounterSettings) -> "CounterStore":
-    assert settings.url is not None
-    match settings.type:
-        case "redis":
-            from gateway.counters.redis import RedisCounters  # imported only when needed: it is large
-
-            return RedisCounters(settings.url)
-        case "postgres":
-            from gateway.counters.postgres import PostgresCounters
-
-            return PostgresCounters(settings.url)
-        case "memory":
-            raise ValueError("memory is not a store")
-    assert_never(settings.type)
+_STORES: Final = {
+    "redis": "gateway.counters.redis:RedisCounters",
+    "postgres": "gateway.counters.postgres:PostgresCounters",
+}
+"""The stores of counters, which are imported only when needed: they are large."""

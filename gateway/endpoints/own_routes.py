@@ -9,6 +9,7 @@ from gateway.config.loading import Config
 from gateway.endpoints.health import health_routes
 from gateway.endpoints.inference import conversation_routes, deployment_routes
 from gateway.exchange.service import Service
+from gateway.http.compatible import deployment_roots
 from gateway.seams.route import HttpRoute
 from gateway.serving.late_views import LateViews
 from gateway.serving.route_table import READING, WEBSOCKET
@@ -40,8 +41,6 @@ def own_routes(config: Config, service: Service, page: str | None = None) -> Ite
     """Yield the routes of ``config``. ``/`` sends browsers to ``page``."""
     yield from conversation_routes(service)
     if config.compatibility:
-        from gateway.http.compatible import deployment_roots  # few gateways serve clients of other servers
-
         yield from deployment_routes(service, deployment_roots(config.compatibility))
     yield from health_routes(service, config, page)
     for module, maker, root, rows in VIEWS:

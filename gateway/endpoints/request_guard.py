@@ -12,6 +12,7 @@ from gateway.endpoints.health import ALIVE, READY
 from gateway.exchange import responding
 from gateway.http.certificates import certificate_names
 from gateway.http.headers import as_text
+from gateway.http.json_rpc import with_body
 from gateway.http.pages import TEXT
 from gateway.http.paths import api_of
 from gateway.http.request_scope import RequestScope
@@ -61,8 +62,6 @@ class ConfiguredGuard:
         if is_live_view(asgi["path"]):
             return Response(error.status, TEXT, f"{error.message}\n".encode())
         if is_mcp(asgi["path"]):
-            from gateway.http.json_rpc import with_body  # imported only where it is needed
-
             error = with_body(error)
         record = responding.open_record(api_of(asgi["path"], as_text(asgi["headers"])), self._ledger, scope)
         closing = (("connection", "close"),) if asgi["type"] == "websocket" else ()

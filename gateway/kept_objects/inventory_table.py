@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from gateway.config.named_imports import import_named
 from gateway.config.state_storage import StateStorage
 from gateway.kept_objects.inventory import (
     BILLED_BATCHES,
@@ -20,6 +21,7 @@ from gateway.kept_objects.inventory import (
     NumberedObject,
     Order,
 )
+from gateway.stores.databases import postgres_database, sqlite_database
 from gateway.stores.nodes import OwnerLimit
 from gateway.stores.sql import Database, Session
 from gateway.stores.store import Unavailable
@@ -163,16 +165,12 @@ def open_inventory(storage: StateStorage | None, workers_file: str | None) -> In
         case "memory" if workers_file is None:
             return MemoryInventory(max_bytes=storage.max_bytes or MAX_BYTES)
         case "memory" | "sqlite":
-            from gateway.stores.sqlite import SqliteDatabase
-
             path = storage.path if storage.type == "sqlite" else Path(workers_file or "")
             assert path is not None
-            return InventoryTable(SqliteDatabase(path), _cipher_for(storage.encryption_key))
+            return InventoryTable(sqlite_database(path), _cipher_for(storage.encryption_key))
         case "postgres":
-            from gateway.stores.postgres import PostgresDatabase
-
             assert storage.connection_string is not None
-            database = PostgresDatabase(storage.connection_string, CONNECTIONS, SECONDS)
+            database = postgres_database(storage.connection_string, CONNECTIONS, SECONDS)
             return InventoryTable(database, _cipher_for(storage.encryption_key))
         case "none":
             return None
@@ -181,6 +179,5 @@ def open_inventory(storage: StateStorage | None, workers_file: str | None) -> In
 def _cipher_for(keys: Sequence[bytes]) -> "BodyCipher | NoCipher":
     if not keys:
         return NoCipher()
-    from gateway.stores.encrypted import BodyCipher
-
-    return BodyCipher(keys)
+    cipher: BodyCipher = import_named("gateway.stores.encrypted:BodyCipher")(keys)
+    return cipher

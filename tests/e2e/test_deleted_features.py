@@ -11,7 +11,8 @@ from typing import Final
 import pytest
 
 from gateway.config.settings import Config
-from gateway.features.order import ORDER, features
+from gateway.features.known import features
+from gateway.features.order import ORDER
 from providers.apis import CODECS
 from tests.support.command_line import environment
 from tests.support.harness import ROOT, STOP_SECONDS, request

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.loading import ConfigError, from_mapping, load
-from gateway.features.order import other_feature
+from gateway.features.known import other_feature
 from tests.support.apis import question
 from tests.support.command_line import invoke
 from tests.support.gateway_thread import gateway_thread

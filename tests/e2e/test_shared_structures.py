@@ -14,11 +14,11 @@ import attrs
 import pytest
 
 from gateway.exchange.service import Service
+from gateway.features.known import features
 from gateway.features.live_view import ended
 from gateway.features.live_view.live import LiveView
 from gateway.features.live_view.opening import RunningLiveView
 from gateway.features.metrics import metrics
-from gateway.features.order import features
 from gateway.request import rejections
 from gateway.shared.tables import SharedTables
 from tests.support.endpoint_provider import EndpointProvider, ReceivedRequest, ScriptedAnswer, endpoint_provider

@@ -10,7 +10,7 @@ import trio
 from gateway.config.redaction import FETCHED
 from gateway.config.sign_ins import AwsSignIn
 from gateway.logs.masking import Mask
-from gateway.sign_in import EARLY, PAUSE, Fetched, RefreshedCredential
+from gateway.sign_in.refreshed import EARLY, PAUSE, Fetched, RefreshedCredential
 from providers.auth.signer import AwsKeys
 from streams.errors import GatewayError
 from tests.support.asgi_app import eventually

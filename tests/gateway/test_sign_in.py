@@ -28,7 +28,8 @@ from gateway.config.loading import from_mapping
 from gateway.exchange.service import Service
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
-from gateway.sign_in import PAUSE, RefreshedCredential, sources_of
+from gateway.sign_in.refreshed import PAUSE, RefreshedCredential
+from gateway.sign_in.sources import sources_of
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.clouds import OWN_KEYS, REGION, ROLE, Clouds
 from tests.support.gateway_thread import app_thread

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from gateway.commands.imports.command import read_with_includes
+from gateway.commands.importing import read_with_includes
 from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.litellm_database import clients_of_tables
 from gateway.commands.imports.result import Result, lines

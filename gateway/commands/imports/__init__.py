@@ -1,6 +1,6 @@
-"""``trigate import``: converts the configuration of a LiteLLM proxy.
+"""Conversion of a LiteLLM proxy's configuration, for ``trigate import``.
 
-- ``command``: the command. ``result`` has the new file and its summary, ``losses`` the settings without a counterpart.
+- ``result`` has the new file and its summary, ``losses`` the settings without a counterpart.
 - ``litellm``: a LiteLLM proxy's file. ``litellm_tables`` has its providers and settings; ``litellm_models``,
   ``litellm_places`` (providers, addresses and credentials), ``litellm_prices``, ``litellm_routes``,
   ``litellm_members``, and ``litellm_keys`` with ``litellm_budgets`` and ``litellm_rows`` convert the parts.

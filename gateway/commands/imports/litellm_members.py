@@ -10,6 +10,7 @@ import attrs
 from configfile.wording import Wrong
 from gateway.commands.imports.imported_values import with_texts
 from gateway.commands.imports.losses import Group, Reason
+from providers.members.names import checked_value, read_member
 
 _NEUTRAL: Final = frozenset(
     ("temperature", "top_p", "top_k", "max_tokens", "stop", "seed", "n", "frequency_penalty", "presence_penalty",
@@ -45,8 +46,6 @@ def read_members(params: Mapping[str, Any], prefix: str = "openai") -> ImportedM
     """Return the members in ``params`` for a provider with LiteLLM's ``prefix``.
 
     Clients may replace them, except those in ``extra_body``: these have precedence at most providers."""
-    from providers.members.names import checked_value, read_member  # imported when needed
-
     default: dict[str, Any] = {}
     fixed: dict[str, Any] = {}
     losses: dict[str, Reason] = {}

@@ -1,11 +1,12 @@
 """Opens the response cache of a configuration, with the store that it selects."""
 
 from collections.abc import Sequence
-from typing import Final, assert_never
+from typing import Final
 
 import trio
 
 from configfile.keys import part_of
+from gateway.config.named_imports import import_named
 from gateway.config.settings import Config
 from gateway.features.answer_cache.cache import AnswerCache, CacheUses
 from gateway.features.answer_cache.filling import CachedAnswers
@@ -66,23 +67,21 @@ def open_answers(settings: AnswerCacheSettings, keys: Sequence[bytes] = ()) -> A
     store = _store(settings)
     if not keys or settings.type == "memory":
         return store
-    from gateway.features.answer_cache.encrypted import EncryptedAnswers  # imported only when needed: it is large
-
-    return EncryptedAnswers(store, keys)
+    encrypted: AnswerStore = import_named("gateway.features.answer_cache.encrypted:EncryptedAnswers")(store, keys)
+    return encrypted
 
 
 def _store(settings: AnswerCacheSettings) -> AnswerStore:
-    match settings.type:
-        case "memory":
-            return MemoryAnswers(settings.max_bytes)
-        case "sqlite":
-            from gateway.features.answer_cache.sqlite import SqliteAnswers
+    if settings.type == "memory":
+        return MemoryAnswers(settings.max_bytes)
+    place = settings.path if settings.type == "sqlite" else settings.url
+    assert place is not None
+    store: AnswerStore = import_named(_STORES[settings.type])(place, settings.max_bytes)
+    return store
 
-            assert settings.path is not None
-            return SqliteAnswers(settings.path, settings.max_bytes)
-        case "redis":
-            from gateway.features.answer_cache.redis import RedisAnswers
 
-            assert settings.url is not None
-            return RedisAnswers(settings.url, settings.max_bytes)
-    assert_never(settings.type)
+_STORES: Final = {
+    "sqlite": "gateway.features.answer_cache.sqlite:SqliteAnswers",
+    "redis": "gateway.features.answer_cache.redis:RedisAnswers",
+}
+"""The stores outside this process, which are imported only when needed: they are large."""

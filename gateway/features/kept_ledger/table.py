@@ -37,6 +37,7 @@ from gateway.features.kept_ledger.statements import (
     run_sums_statement,
     sums_statement,
 )
+from gateway.stores.databases import postgres_database, sqlite_database
 from gateway.stores.sql import Database, Session
 from streams.events import Usage
 
@@ -434,14 +435,10 @@ def open_table(storage: StateStorage | None, limit: float = 5.0) -> LedgerTable 
         return None
     match storage.type:
         case "sqlite":
-            from gateway.stores.sqlite import SqliteDatabase
-
             assert storage.path is not None
-            return LedgerTable(SqliteDatabase(storage.path))
+            return LedgerTable(sqlite_database(storage.path))
         case "postgres":
-            from gateway.stores.postgres import PostgresDatabase
-
             assert storage.connection_string is not None
-            return LedgerTable(PostgresDatabase(storage.connection_string, CONNECTIONS, limit))
+            return LedgerTable(postgres_database(storage.connection_string, CONNECTIONS, limit))
         case "memory" | "none":
             return None

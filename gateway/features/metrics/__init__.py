@@ -2,4 +2,5 @@
 
 ``feature``: its row; ``opening`` opens it with its path, and collects figures that exchanges do not report.
 
-``shared_metrics`` adds up those of several workers, ``lag`` is the delay of the event loop. ``settings``: the keys."""
+``registry`` has them in the client library, ``shared_metrics`` adds up those of several workers, ``lag`` is the delay
+of the event loop. ``settings``: the keys."""

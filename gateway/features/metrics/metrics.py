@@ -16,9 +16,10 @@ import trio
 
 import gateway
 from gateway.config.loading import Config
+from gateway.config.named_imports import import_named
 from gateway.features.metrics import rows
 from gateway.features.metrics.rows import MetricRow
-from gateway.features.metrics.shared_metrics import FOLDER, WorkersCollector
+from gateway.features.metrics.settings import FOLDER
 from gateway.ledger.bill import AttemptRecord, Charge
 from gateway.ledger.buckets import GAPS, Buckets
 from gateway.ledger.figures import Figures
@@ -28,10 +29,9 @@ from gateway.seams.observe import ExchangeObserver
 from gateway.upstream.pool import PoolStats
 from providers.apis import CODECS
 
-if TYPE_CHECKING:  # imported where it is used, so that disabled metrics cost nothing
-    from prometheus_client import CollectorRegistry
-
+if TYPE_CHECKING:
     from gateway.config.people import People
+    from gateway.features.metrics.registry import Registry
     from gateway.ledger.prompt_cache import CacheVerdict
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -75,7 +75,7 @@ class Metrics(ExchangeObserver):
     def __init__(self, folder: Path | None = None, mask: Mask | None = None) -> None:
         self._folder = folder
         self._mask = mask or Mask()
-        self._registry: CollectorRegistry | None = None
+        self._registry: Registry | None = None
         self._made: dict[MetricRow, Any] = {}
         # By row and labels, whose values are bounded. The last three wait for ``write_exchanges``, or before the first
         # page for the client library, which is slow to import.
@@ -103,13 +103,11 @@ class Metrics(ExchangeObserver):
         for result in ("accepted", "refused"):
             self.add(rows.RELOADS, result, by=0)
 
-    def open_registry(self) -> "CollectorRegistry":
+    def open_registry(self) -> "Registry":
         """Return the client library's registry. The first call creates it, with the values so far."""
         if self._registry is None:
-            from prometheus_client import CollectorRegistry
-
-            self._registry = CollectorRegistry()
-            self._made = {row: _make_metric(row, self._registry) for row in rows.ROWS}
+            self._registry = import_named("gateway.features.metrics.registry:Registry")(self._folder)
+            self._made = self._registry.metrics
             self.write_exchanges()
             for (name, *labels), value in self._early_gauges.items():
                 self.set(rows.BY_NAME[name], value, *labels)
@@ -433,45 +431,7 @@ class Metrics(ExchangeObserver):
 
     def page(self) -> bytes:
         """Return the page for Prometheus, for all workers that share ``folder``. Reads files; may run in a thread."""
-        from prometheus_client import CollectorRegistry, generate_latest
-
-        if self._folder is None:
-            return generate_latest(self.open_registry())
-        registry = CollectorRegistry()
-        registry.register(WorkersCollector(self._folder))
-        return generate_latest(registry)
-
-
-def _make_metric(row: MetricRow, registry: "CollectorRegistry") -> Any:
-    import prometheus_client
-
-    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each
-    match row.kind:
-        case "counter":
-            return prometheus_client.Counter(row.name, row.meaning, row.labels, registry=registry)
-        case "histogram":
-            return _bulk_histogram()(row.name, row.meaning, row.labels, registry=registry, buckets=row.bounds)
-        case kind:
-            mode: Any = _MODES[kind]
-            return prometheus_client.Gauge(row.name, row.meaning, row.labels, registry=registry, multiprocess_mode=mode)
-
-
-_MODES: Final = {"sum": "livesum", "greatest": "livemax", "latest": "livemostrecent"}
-"""The client library's modes for combining the numbers of several workers."""
-
-
-def _bulk_histogram() -> Any:
-    from prometheus_client import Histogram
-
-    class Filled(Histogram):
-        def add(self, counts: list[int], total: float) -> None:
-            """Add many measurements together, in the form of ``Buckets``."""
-            self._sum.inc(total)
-            for bucket, count in zip(self._buckets, counts, strict=True):
-                if count:
-                    bucket.inc(count)
-
-    return Filled
+        return self.open_registry().page()
 
 
 def resident() -> int:

@@ -142,7 +142,7 @@ def _metrics_routes(config: Config, service: Service) -> tuple[HttpRoute, ...]:
                 service.admission.authenticate_operator(incoming)
         except GatewayError as error:
             return error_response(open_record("chat", service.ledger, incoming.scope), error.info)
-        await import_all(("prometheus_client",))
+        await import_all(("gateway.features.metrics.registry",))
         body = await running.page()
         return Response(200, (("content-type", CONTENT_TYPE), NOSNIFF, ("x-request-id", incoming.scope.id)), body)
 

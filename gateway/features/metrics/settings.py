@@ -12,6 +12,10 @@ Scraping: TypeAlias = Literal["off", "keyed", "open"]
 """The readers of ``/metrics``: none, clients with a key for everything, or all."""
 
 
+FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""The client library's variable for the directory; for another ASGI server's workers it can be set manually."""
+
+
 @attrs.frozen(repr=False)
 class MetricsSettings:
     """The mapping form of the key ``metrics``, which selects who may read ``/metrics``."""

@@ -6,21 +6,18 @@ import fcntl
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
 import attrs
+from prometheus_client import Metric
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from gateway.config.loading import Config
 from gateway.features.metrics.rows import RELOADS
+from gateway.features.metrics.settings import FOLDER
 from gateway.seams.supervised import Supervised
 
-if TYPE_CHECKING:  # imported where it is used, so that disabled metrics cost nothing
-    from prometheus_client import Metric
-
 log = logging.getLogger("trigate.metrics")
-
-FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""The client library's variable for the directory; for another ASGI server's workers it can be set manually."""
 
 
 class SharedFolder(Supervised):
@@ -34,8 +31,6 @@ class SharedFolder(Supervised):
         return {FOLDER: str(self._folder)}
 
     def note_reload(self, good: bool) -> None:
-        from prometheus_client.mmap_dict import mmap_key
-
         name, labels = RELOADS.name, [*RELOADS.labels]
         found = "accepted" if good else "refused"
         key = mmap_key(name.removesuffix("_total"), name, labels, [found], RELOADS.meaning)
@@ -61,9 +56,6 @@ def shared_metrics(config: Config, directory: Path | None) -> Supervised:
 def merge_dead_worker(folder: Path, pid: int) -> None:
     """Remove a dead worker's gauges, and add its counts to those of the other dead workers. Otherwise each dead worker
     would leave another file."""
-    from prometheus_client.mmap_dict import MmapedDict
-    from prometheus_client.multiprocess import mark_process_dead
-
     with _lock_folder(folder, fcntl.LOCK_EX):
         mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
         for kind in ("counter", "histogram"):
@@ -81,8 +73,6 @@ def add_to_file(folder: Path, name: str, numbers: Mapping[str, float]) -> None:
 
 
 def _add(file: Path, numbers: Mapping[str, float]) -> None:
-    from prometheus_client.mmap_dict import MmapedDict
-
     known = MmapedDict(str(file))  # type: ignore[no-untyped-call]
     try:
         for key, value in numbers.items():
@@ -104,9 +94,7 @@ class WorkersCollector:
 
     folder: Path
 
-    def collect(self) -> Iterable["Metric"]:
-        from prometheus_client.multiprocess import MultiProcessCollector
-
+    def collect(self) -> Iterable[Metric]:
         with whole(self.folder):
             files = [str(file) for file in self.folder.glob("*.db") if _has_content(file)]
             return MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call, no-any-return]

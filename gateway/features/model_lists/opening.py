@@ -9,6 +9,7 @@ import trio
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.model_lists.lists import ProviderLists
+from gateway.http.compatible import GROUP_INFO, MODEL_INFO
 from gateway.seams.hooks import Hooks
 from gateway.seams.route import HttpRoute
 from gateway.seams.running import Ports, Running
@@ -27,8 +28,6 @@ def _routes_of(lists: ProviderLists, config: Config, service: Service) -> Iterat
     for path, name in PATHS:
         yield HttpRoute(path, views.view(name), for_programs=True)
     if "litellm" in config.compatibility:
-        from gateway.http.compatible import GROUP_INFO, MODEL_INFO  # few gateways serve clients of LiteLLM
-
         yield HttpRoute(MODEL_INFO, views.view("litellm_models"), for_programs=True)
         yield HttpRoute(GROUP_INFO, views.view("litellm_groups"))
 

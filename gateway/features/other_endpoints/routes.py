@@ -7,6 +7,7 @@ from typing import Final
 import attrs
 
 from gateway.config.settings import Config
+from gateway.http.compatible import deployment_roots
 from gateway.relay.routes import DEPLOYMENT, RelayRoute, relayed_routes
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Addition, Ports, Running
@@ -54,8 +55,6 @@ _DEPLOYED: Final[frozenset[EndpointName]] = frozenset(
 def open_other_endpoints(config: Config, ports: Ports, before: Running | None) -> Running:
     rows = ROUTES
     if config.compatibility:
-        from gateway.http.compatible import deployment_roots  # few gateways serve clients of other servers
-
         rows = (*rows, *_deployment_routes(deployment_roots(config.compatibility)))
     return Addition(Hooks(routes=(partial(relayed_routes, "gateway.features.other_endpoints", rows),)))
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 
 from gateway.config.model_entry import ModelEntry
+from gateway.features.prompt_caches.texts import LatestPrompts
 from gateway.http.late_imports import load_module
 
 if TYPE_CHECKING:
     from gateway.features.prompt_caches.settings import PromptCacheSettings
-    from gateway.features.prompt_caches.texts import LatestPrompts
     from gateway.features.prompt_caches.tracker import PromptTracker
     from gateway.routing.target import Target
     from gateway.shared.memory import SharedMemory
@@ -62,11 +62,9 @@ class PromptCaching:
         Requests that wait for that continue in order: the first turn of a conversation precedes its second one."""
         if self._tracker is None or self._opening.locked():
             async with self._opening:
-                await load_module("gateway.features.prompt_caches.tracker")
+                module = await load_module("gateway.features.prompt_caches.tracker")
                 await load_module(code)
-                from gateway.features.prompt_caches.tracker import open_tracker
-
-                self._tracker = self._tracker or open_tracker(self.settings.memory, self.memory)
+                self._tracker = self._tracker or module.open_tracker(self.settings.memory, self.memory)
         return self._tracker
 
     def note_error(self) -> None:
@@ -77,6 +75,4 @@ class PromptCaching:
 
 
 def _open_texts(most: int) -> "LatestPrompts":
-    from gateway.features.prompt_caches.texts import LatestPrompts  # imported only where the operator enables it
-
     return LatestPrompts(most)

@@ -19,7 +19,8 @@ import msgspec
 from configfile.stored_secrets import StoredSecret
 from gateway.config.sign_ins import AwsSignIn, AzureSignIn, GoogleSignIn, SignIn
 from gateway.features.secret_stores.fetching import SecretUnreadable, SecretVersion, fetch_json, refusal
-from gateway.sign_in import RefreshedCredential, fetch_function
+from gateway.sign_in.refreshed import RefreshedCredential
+from gateway.sign_in.sources import fetch_function
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import UpstreamRequest
 from providers.auth.signer import AwsKeys, Credential, Signer, UnsignedRequest

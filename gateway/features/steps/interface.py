@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from gateway.commands.help import Commands
+from gateway.commands.help import Commands, load_function
 from gateway.commands.key_options import CONFIG
 from gateway.commands.load_options import APIS, NAMES
 
@@ -19,9 +19,7 @@ def steps(context: click.Context) -> None:
     Steps check, mask, refuse or record requests and responses; see docs/steps.md.
     """
     if context.invoked_subcommand is None:
-        from gateway.features.steps.commands.listing import list_kinds
-
-        sys.exit(list_kinds())
+        sys.exit(load_function("steps.commands.listing:list_kinds")())
 
 
 @steps.command(

@@ -1,7 +1,7 @@
 """Opens the steps of a configuration, as checks of requests and responses."""
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import trio
 
@@ -11,6 +11,7 @@ from gateway.features.steps.advice import consequences
 from gateway.features.steps.conversations import begin_checks, check_items, check_turns
 from gateway.features.steps.loaded import StepSet
 from gateway.features.steps.loading import load_steps
+from gateway.features.steps.observers import FinishedRecords
 from gateway.features.steps.sessions import OpenedSteps, admit_endpoint, admit_kept
 from gateway.features.steps.settings import steps_of
 from gateway.http.late_imports import load_module
@@ -20,9 +21,6 @@ from gateway.routing.plan import Plan
 from gateway.seams.hooks import Hooks
 from gateway.seams.plan import BatchChecks
 from gateway.seams.running import Ports, Running
-
-if TYPE_CHECKING:
-    from gateway.features.steps.observers import FinishedRecords
 
 _RELAYED: Final = "gateway.features.steps.relayed_requests"
 _BATCHES: Final = "gateway.features.steps.batch_lines"
@@ -119,8 +117,6 @@ def open_steps(config: Config, ports: Ports, before: Running | None) -> OpenStep
         steps = load_steps(config, None if known is None else known.steps)
     finished = None if known is None else known.finished
     if finished is None and any(step.is_observer for step in steps.steps):
-        from gateway.features.steps.observers import FinishedRecords  # imported only where it is needed
-
         finished = FinishedRecords(ports.ledger.figures)
         ports.ledger.finishers.append(finished.finish)
     return OpenSteps(config, ports, steps, finished)

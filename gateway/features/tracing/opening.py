@@ -1,17 +1,21 @@
 """Opens traces, if the configuration or the environment names a collector."""
 
 import logging
+from typing import TYPE_CHECKING
 
 import trio
 
 from configfile.keys import part_of
+from gateway.config.named_imports import import_named
 from gateway.config.patterns import matches
 from gateway.config.settings import Config
 from gateway.features.tracing.settings import TracingKeys, TracingSettings
-from gateway.features.tracing.tracing import Tracing
 from gateway.ledger.ledger import Ledger
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
+
+if TYPE_CHECKING:
+    from gateway.features.tracing.tracing import Tracing
 
 log = logging.getLogger("trigate.tracing")
 
@@ -21,7 +25,7 @@ class RunningTracing(Running):
 
     has_tasks = True
 
-    def __init__(self, tracing: Tracing, ports: Ports) -> None:
+    def __init__(self, tracing: "Tracing", ports: Ports) -> None:
         self.tracing = tracing
         self.hooks = Hooks(observe=(tracing.observe,))
         self._group_of = ports.authenticator.find_group
@@ -51,10 +55,10 @@ def open_tracing(config: Config, ports: Ports, before: Running | None) -> Runnin
         return Running()
 
 
-def _open(settings: TracingSettings, ledger: Ledger) -> Tracing:
+def _open(settings: TracingSettings, ledger: Ledger) -> "Tracing":
     def count_dropped(count: int) -> None:
         ledger.figures.add("trigate_spans_dropped_total", by=count)
 
-    tracing = Tracing(settings, count_dropped, ledger.mask)
+    tracing: Tracing = import_named("gateway.features.tracing.tracing:Tracing")(settings, count_dropped, ledger.mask)
     tracing.shows_group = lambda group: bool(settings.content) and matches(settings.content, (group,))
     return tracing

@@ -8,13 +8,21 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 import trio
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import gateway
 from gateway.config.redaction import Secrets
+from gateway.features.tracing.messages import message_attributes
 from gateway.features.tracing.settings import TracingSettings as Settings
 from gateway.features.tracing.spans import (
     LONGEST_NAME,
@@ -35,11 +43,6 @@ from gateway.seams.observed_texts import EACH, ObservedTexts, TextRoom
 from gateway.upstream.request import UpstreamRequest
 from streams.events import Api
 
-if TYPE_CHECKING:  # 5 MiB and 0.1 s that only traces need
-    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-    from opentelemetry.trace import Span
-
 log = logging.getLogger("trigate.tracing")
 
 QUEUED: Final = 4096
@@ -57,7 +60,7 @@ _EXPORTER: Final = "OTEL_EXPORTER_OTLP_"
 class Trace(ObservedTexts):
     """The trace of one exchange. Its methods run within the exchange and do little more than read the clock."""
 
-    def __init__(self, tracing: "Tracing", span: "Span", record: Record) -> None:
+    def __init__(self, tracing: "Tracing", span: Span, record: Record) -> None:
         super().__init__(record, tracing.room, tracing.wants_texts)
         self._tracing = tracing
         self._span = span
@@ -163,7 +166,7 @@ class Trace(ObservedTexts):
             else:
                 yield min(ended, one.began + attempt_record.seconds)
 
-    def _attempt(self, call: "Span", times: AttemptTimes, attempt_record: AttemptRecord | None, end: float) -> "Span":
+    def _attempt(self, call: Span, times: AttemptTimes, attempt_record: AttemptRecord | None, end: float) -> Span:
         """Return the span of one of several attempts."""
         span = self._tracing.child(call, "attempt", times.began)
         span.set_attributes(self._mask_attributes(attempt_attributes(times, attempt_record)))
@@ -184,7 +187,7 @@ class Trace(ObservedTexts):
             for name, value in attributes.items()
         }
 
-    def _phase(self, parent: "Span", name: str, since: float, until: float) -> None:
+    def _phase(self, parent: Span, name: str, since: float, until: float) -> None:
         self._tracing.child(parent, name, since).end(_to_nanoseconds(until))
 
 
@@ -212,7 +215,6 @@ class Tracing:
 
     def end_with_texts(self, trace: Trace, ended: float) -> None:
         """Read the texts of an ended exchange in a thread, then end its spans. Beyond a limit they have no texts."""
-        from gateway.features.tracing.messages import message_attributes
 
         if trace.is_lost or self._reading + trace.size > EACH:
             trace.end_spans(ended)
@@ -239,8 +241,6 @@ class Tracing:
         """Start a trace of the exchange of ``record``, as a child of the trace in the client's headers."""
         if arrival is None:
             return None
-        from opentelemetry.trace import SpanKind
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         carried = {name: value for name, value in arrival.headers if name in _CONTEXT}
         parent = TraceContextTextMapPropagator().extract(carried)
@@ -251,9 +251,8 @@ class Tracing:
         )  # fmt: skip
         return Trace(self, span, record)
 
-    def child(self, parent: "Span", name: str, since: float | None = None, *, client: bool = False) -> "Span":
+    def child(self, parent: Span, name: str, since: float | None = None, *, client: bool = False) -> Span:
         """Return a span within ``parent`` that started at ``since`` (``time.perf_counter``) or starts now."""
-        from opentelemetry.trace import SpanKind, set_span_in_context
 
         kind = SpanKind.CLIENT if client else SpanKind.INTERNAL
         start = None if since is None else _to_nanoseconds(since)
@@ -270,12 +269,8 @@ class Tracing:
             await trio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
 
 
-def _provider(settings: Settings, dropped: Callable[[int], object]) -> "TracerProvider":
-    """Return the SDK's provider of tracers. Raises ``ImportError`` if the extra is not installed."""
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+def _provider(settings: Settings, dropped: Callable[[int], object]) -> TracerProvider:
+    """Return the SDK's provider of tracers."""
 
     named = Resource({"service.name": "trigate", "service.version": gateway.__version__})
     share = settings.sampling
@@ -288,11 +283,10 @@ def _provider(settings: Settings, dropped: Callable[[int], object]) -> "TracerPr
     return provider
 
 
-def bounded_processor(exporter: "SpanExporter", dropped: Callable[[int], object]) -> Any:
+def bounded_processor(exporter: SpanExporter, dropped: Callable[[int], object]) -> Any:
     """Return a processor that passes spans to ``exporter`` in its own thread.
 
     It calls ``dropped``, in either thread, with the number of spans that were not sent."""
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
     class Counted(SpanExporter):
         """Called by the queue's thread only."""
@@ -300,7 +294,7 @@ def bounded_processor(exporter: "SpanExporter", dropped: Callable[[int], object]
         exported = 0
         away = False
 
-        def export(self, spans: "Sequence[ReadableSpan]") -> "SpanExportResult":
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
             Counted.exported += len(spans)
             result = exporter.export(spans)
             lost = result is not SpanExportResult.SUCCESS
@@ -319,7 +313,7 @@ def bounded_processor(exporter: "SpanExporter", dropped: Callable[[int], object]
 
         queued = 0
 
-        def on_end(self, span: "ReadableSpan") -> None:
+        def on_end(self, span: ReadableSpan) -> None:
             if self.queued - Counted.exported >= QUEUED:
                 dropped(1)
             elif span.context is not None and span.context.trace_flags.sampled:
@@ -329,22 +323,19 @@ def bounded_processor(exporter: "SpanExporter", dropped: Callable[[int], object]
     return Queue(Counted(), max_queue_size=QUEUED + BATCH, max_export_batch_size=BATCH)
 
 
-def _set_span_status(span: "Span", record: Record, ended: str) -> None:
+def _set_span_status(span: Span, record: Record, ended: str) -> None:
     if record.error is not None and ended != "complete":
         _fail(span, record.error.kind)
 
 
-def _fail(span: "Span", kind: str) -> None:
-    from opentelemetry.trace import StatusCode
+def _fail(span: Span, kind: str) -> None:
 
     span.set_status(StatusCode.ERROR, kind)
     span.set_attribute("error.type", kind)
 
 
-def _context_headers(span: "Span") -> Headers:
+def _context_headers(span: Span) -> Headers:
     """Return the headers that announce ``span`` to the other side."""
-    from opentelemetry.trace import set_span_in_context
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     carrier: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(carrier, set_span_in_context(span))

@@ -325,7 +325,7 @@ def test_a_signal_after_the_drain_ends_it_without_a_traceback():
     """A worker's tasks are in a nursery of its own, and what ends them is in a group then."""
     script = """
 import signal, trio
-from gateway.commands.serve import _run
+from gateway.commands.serve import run_trio
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # which is ignored where the tests run in the background
 
@@ -337,7 +337,7 @@ async def main():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(end)
 
-_run(main)
+run_trio(main)
 """
     command = [sys.executable, "-c", script]
     found = subprocess.run(command, env=environment(), capture_output=True, timeout=START_SECONDS)

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from gateway.__main__ import main
-from gateway.commands.help import Command
+from gateway.commands.help import Command, load_function
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 
@@ -50,7 +50,7 @@ def test_the_function_of_each_command_accepts_its_options():
         names = {one.name: one for one in command.params}
         if "path" in names and "file" in names and names["file"].metavar == "[FILE]":
             del names["file"]  # another spelling of --config
-        found = inspect.signature(command.function())
+        found = inspect.signature(load_function(command.runs))
         if "opened" in found.parameters:  # the storage, which a decorator opens
             names["opened"] = names.pop("path")
         found.replace(parameters=_by_name(found)).bind(**names)

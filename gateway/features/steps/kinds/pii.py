@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from ipaddress import ip_address
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -144,8 +145,6 @@ def _addresses(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 def _is_ipv6(text: str) -> bool:
     if "::" in text and len(text.partition(":")[0]) < 3:  # as in code: a::b
         return False
-    from ipaddress import ip_address
-
     try:
         address = ip_address(text)
     except ValueError:

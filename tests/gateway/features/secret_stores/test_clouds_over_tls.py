@@ -18,7 +18,7 @@ from cryptography import x509
 from configfile.stored_secrets import StoredSecret
 from gateway.config.loading import from_mapping
 from gateway.features.secret_stores.stores import SecretStores
-from gateway.sign_in import Fetched
+from gateway.sign_in.refreshed import Fetched
 from tests.support.certificates import Authority
 from tests.support.http_servers import QuietHandler, http_server
 
@@ -106,7 +106,7 @@ def clouds(root, monkeypatch) -> Iterator[Clouds]:
     with http_server(handler, context) as host:
         found.port = int(host.rpartition(":")[2])
         monkeypatch.setattr("gateway.features.secret_stores.clouds.fetch_function", lambda sign_in: found.fetch)
-        monkeypatch.setattr("gateway.sign_in.PAUSE", 0.0)  # between two fetches of a token
+        monkeypatch.setattr("gateway.sign_in.refreshed.PAUSE", 0.0)  # between two fetches of a token
         yield found
 
 

@@ -1,0 +1,48 @@
+"""The rows of all features: those of this gateway, and those of other packages."""
+
+from functools import cache
+from typing import TYPE_CHECKING, cast
+
+from configfile.keys import add_part
+from configfile.wording import Wrong, describe
+from gateway.config.named_imports import import_named
+from gateway.features.order import ORDER
+from gateway.seams.feature import CONTRACT, Feature
+
+if TYPE_CHECKING:
+    from gateway.config.settings import Config
+
+
+@cache
+def features() -> tuple[Feature, ...]:
+    """Return the rows of the features in their order. The first call adds their keys to the configuration."""
+    found = tuple(cast("Feature", import_named(f"gateway.features.{one.name}.feature:FEATURE")) for one in ORDER)
+    for feature in found:
+        _add_keys(feature)
+    return found
+
+
+@cache
+def other_feature(place: str) -> Feature:
+    """Return the feature ``module:NAME`` of another package, and add its keys to the configuration.
+
+    Other features follow those of ``ORDER``. Raises what the import raises, and ``Wrong`` for an object that is no
+    feature with this contract."""
+    feature = import_named(place)
+    if not isinstance(feature, Feature):
+        raise Wrong(f"{describe(place)} is no `trigate.features.Feature`", "name one, as `module:NAME`")
+    if feature.contract != CONTRACT:
+        found = f"it is written for contract {feature.contract}, and this version has contract {CONTRACT}"
+        raise Wrong(found, "install a version of its package for this contract")
+    _add_keys(feature)
+    return feature
+
+
+def features_of(config: "Config") -> tuple[Feature, ...]:
+    """Return the rows of the features for ``config``, in their order."""
+    return (*features(), *map(other_feature, config.features))
+
+
+def _add_keys(feature: Feature) -> None:
+    for keys in feature.keys:
+        add_part(keys.place, keys.keys)
