@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.commands import finding
+from gateway.commands import running_gateways
 from gateway.commands.client import KEY_VARIABLE, GatewayAddress
 from gateway.commands.clients import CLIENTS
 from gateway.commands.connect import run as connect
@@ -70,7 +70,7 @@ def test_the_programs_are_valid(name, key):
 
 def test_without_a_config_it_is_the_demo(home, capsys, monkeypatch):
     with refusing_port() as port:
-        monkeypatch.setattr(finding, "USUAL", root := f"http://127.0.0.1:{port}")
+        monkeypatch.setattr(running_gateways, "USUAL", root := f"http://127.0.0.1:{port}")
         for name, says in (("llm", "model_name: demo"), ("codex", 'model = "gpt-6.1-sol"'), ("claude", root)):
             assert connect(name, ConnectOptions()) == 0
             out, err = capsys.readouterr()
