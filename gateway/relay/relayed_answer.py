@@ -32,6 +32,10 @@ _BODY_HEADERS: Final = frozenset(("content-length", "content-range", "accept-ran
 """Headers about a body that a transform has changed."""
 
 
+def _do_nothing() -> None:
+    return None
+
+
 class RelayedAnswer(StartedAnswer):
     """The filtered response of one attempt.
 
@@ -45,7 +49,7 @@ class RelayedAnswer(StartedAnswer):
         request: RelayedRequest,
         source: AnswerSource,
         scope: RequestScope,
-        pass_keep_alive: Callable[[], object] = lambda: None,
+        pass_keep_alive: Callable[[], object] = _do_nothing,
     ) -> None:
         """Prepare the response. ``pass_keep_alive`` is called for a keep-alive of the provider that waits."""
         super().__init__(source)
@@ -142,6 +146,7 @@ class RelayedAnswer(StartedAnswer):
         self._pieces = response.chunks()
         if not self._is_opened and self._checks is not None:
             self._is_opened, self._transform = True, self._checks.open_body(self._opened_response())
+        self._pass_keep_alive = _do_nothing  # it refers to the delivery, which refers to this
 
     def _opened_response(self) -> OpenedResponse:
         context = self.source.target_request.context

@@ -14,7 +14,7 @@ import trio
 from gateway.config.loading import Config, from_mapping
 from gateway.exchange.service import Service
 from gateway.features.live_view.live import COLUMNS, View
-from gateway.open_service import open_service
+from gateway.open_service import open_service, service_of_clients, use_clients
 from gateway.reload import ReloadableApp
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
@@ -68,7 +68,9 @@ def gateway(configured, caplog) -> Callable[..., contextlib.AbstractAsyncContext
         service = open_service(held, lifecycle, None, False, readable=False)
         if patience is not None:
             upstream = Upstream(max_connections=most, pool_timeout=patience, trust_env=False)
-            service = attrs.evolve(service, upstream=upstream)
+            opened = attrs.evolve(service, upstream=upstream)
+            service = service_of_clients(held, opened)  # its features use these connections, too
+            use_clients(held, service, opened)
         served, sock = ReloadableApp(held, service), bind("127.0.0.1", 0)
         running = Running(sock.getsockname()[1], service, served, lines)
         with trio.fail_after(2 * PATIENCE):
