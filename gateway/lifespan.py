@@ -42,7 +42,8 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
         if counters.remote is not None:
             app.nursery.start_soon(counters.remote.run)
             await counters.remote.read_clock()  # periods begin by it
-        await running.start(app.nursery, service.opened.features)
+        running.use(service.opened.features)
+        await running.start(app.nursery)
         hashing = partial(trio.to_thread.run_sync, service.router.hash_keys, trio.from_thread.check_cancelled)
         app.nursery.start_soon(hashing)
         app.nursery.start_soon(observe)

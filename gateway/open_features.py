@@ -1,5 +1,6 @@
 """Opens the features of a configuration and its secrets in stores, and runs the features as long as the process."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
@@ -117,43 +118,62 @@ class RunningFeatures:
 
     def __init__(self) -> None:
         self._tasks: dict[object, _FeatureTask] = {}  # by ``Running.lasting``
+        self._replaced: list[_FeatureTask] = []  # those that may still wait for requests
+        self._used: deque[Mapping[str, Running]] = deque()  # those to start
+        self._latest: Mapping[str, Running] = NOTHING_OPEN
+        self._starting = trio.Lock()
 
-    async def start(self, nursery: trio.Nursery, features: Mapping[str, Running]) -> None:
-        """Run the new ones of ``features`` in ``nursery``, and end those that are no longer among them."""
+    def use(self, features: Mapping[str, Running]) -> None:
+        """Let ``features`` take over; ``start`` follows. Each ``Running`` runs once, also if it is replaced at once."""
+        self._used.append(features)
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Run the new features in ``nursery``, and end those that are gone, for one configuration after the other."""
+        async with self._starting:
+            while self._used:
+                self._latest = self._used.popleft()
+                await self._change(nursery, self._latest)
+
+    async def _change(self, nursery: trio.Nursery, features: Mapping[str, Running]) -> None:
         kept = {running.lasting for running in features.values()}
+        self._replaced = [task for task in self._replaced if not task.ended.is_set()]
         for running in [one for one in self._tasks if one not in kept]:
-            self._tasks.pop(running).ending.set()
+            self._replaced.append(task := self._tasks.pop(running))
+            task.ending.set()
         for running in features.values():
             if running.has_tasks and running.lasting not in self._tasks:
-                self._tasks[running.lasting] = task = _FeatureTask(running)
-                await nursery.start(task.run)
+                self._tasks[running.lasting] = task = _FeatureTask()
+                await nursery.start(task.run, running)
 
     async def finish(self) -> None:
-        """End all of them, the last one first."""
-        for running in reversed([*self._tasks]):
+        """End all of them in the reverse order of the features, then wait for those that were replaced."""
+        places = {running.lasting: place for place, running in enumerate(self._latest.values())}
+        self._used.clear()
+        for running in sorted(self._tasks, key=lambda one: places.get(one, len(places)), reverse=True):
             await self._tasks.pop(running).finish()
+        for task in self._replaced:
+            await task.finish()
 
 
 class _FeatureTask:
     """The task of one feature."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self) -> None:
         self.ending = trio.Event()
-        self._running = running
-        self._ended = trio.Event()
+        self.ended = trio.Event()
         self._scope = trio.CancelScope()
 
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def run(self, running: Running, *, task_status: trio.TaskStatus[None]) -> None:
         try:
             with self._scope:
-                await self._running.run(self.ending, task_status=task_status)
+                await running.run(self.ending, task_status=task_status)
         finally:
-            self._ended.set()
+            self.ended.set()
 
     async def finish(self) -> None:
         """Let the task end, and cancel it if it takes too long."""
         self.ending.set()
         with trio.move_on_after(SECONDS_TO_END):
-            await self._ended.wait()
+            await self.ended.wait()
         self._scope.cancel()
-        await self._ended.wait()
+        await self.ended.wait()

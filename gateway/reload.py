@@ -80,11 +80,8 @@ class ReloadableApp:
 
     def _run_features(self, service: Service) -> None:
         """Run the new features of ``service``, and end those that are gone."""
-
-        async def start() -> None:
-            await self._running.start(self._first.nursery, service.opened.features)
-
-        self._first.start_soon(start)
+        self._running.use(service.opened.features)
+        self._first.start_soon(lambda: self._running.start(self._first.nursery))
 
     async def change_clients(self, with_clients: Callable[[Config], Config], by: tuple[str, ...] = ()) -> None:
         """Use the clients of ``with_clients(config)`` for new requests, which the people ``by`` changed.

@@ -73,10 +73,12 @@ def _keys_of(cls: Any) -> tuple[tuple[str, bool], ...]:
 
 
 def _texts_of(value: Any) -> Secrets:
-    """Return the credentials in the value of a secret key: a text, a URL with a password, or headers."""
+    """Return the credentials in the value of a secret key: a text, a URL with a password, headers, or several texts."""
     if isinstance(value, str):
         return (value, urlsplit(value).password or "") if "://" in value else (value,)
-    return credentials_among(value) if isinstance(value, tuple) and isinstance(next(iter(value), None), tuple) else ()
+    if isinstance(value, tuple) and isinstance(next(iter(value), None), tuple):
+        return credentials_among(value)
+    return tuple(text for one in value for text in _texts_of(one)) if isinstance(value, tuple) else ()
 
 
 _GRAM: Final = 8

@@ -79,7 +79,7 @@ class Ledger:
 
     async def finish(self, seconds: float) -> None:
         """Call the ``finishers``, each with the limit ``seconds``."""
-        for finisher in self.finishers:
+        for finisher in tuple(self.finishers):
             await finisher(seconds)
 
     def flush(self) -> None:

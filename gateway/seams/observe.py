@@ -10,8 +10,8 @@ time. A rejected request has fewer of them: only ``fields`` and ``note_end`` are
 
 - **Time.** Every method runs within the exchange, synchronously. It may not wait, and does no more than store a
   reference or read the clock; longer work belongs in a thread after ``note_end``.
-- **Errors.** An observer may not raise. The kernel logs the first error, and then calls only ``note_end`` of this
-  observer.
+- **Errors.** An observer may not raise. The kernel logs the first error, and then calls only ``note_hidden`` and
+  ``note_end`` of this observer.
 - **Cancellation.** An exchange that is cancelled is settled, too. ``note_end`` comes exactly once.
 - **Views.** A text has three views: *received* from the client or a provider, *public* after the steps that hide, and
   *sent*, where values have returned to the client. An observer gets only the public view: the kernel keeps the others
@@ -26,6 +26,7 @@ It has the text as sent, so it keeps none. It catches its own errors. A task tha
 the exchange may be settled before this task has ended.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -409,6 +410,9 @@ class Observers:
         self._held.clear()
         self._held_size = _HELD  # nothing received is public from now on
         self._tell("note_hidden")
+        for observer in self._failed:  # it may keep a text that is now hidden
+            with contextlib.suppress(Exception):
+                observer.note_hidden()
 
     def headers(self, record: Record, *, is_whole: bool) -> Headers:
         found: Headers = ()

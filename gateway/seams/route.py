@@ -4,7 +4,7 @@
 of a configuration, with the ``Service`` of that configuration, and adds them to its ``RouteTable``.
 
 - **Order.** The routes of the kernel precede those of features, which follow in the order of the features. A path
-  without variables precedes all paths with variables; among these the first one that matches handles a request.
+  without variables precedes all paths with variables; of several that match, the first one handles a request.
 - **Handler.** It is called with the request, which the guard has checked, and by name with the variables of the path.
   It checks the client's key itself, if at all: before it has, it may not do work for the request. It must not raise:
   each failure is a response in the form that the path's clients read. It may wait. It starts tasks only in the nursery

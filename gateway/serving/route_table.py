@@ -58,7 +58,8 @@ class _NamedRoute:
 class RouteTable:
     """The routes of an app by method.
 
-    A path without variables precedes all others. Among paths with variables, the first one that matches is used."""
+    A path without variables precedes all others. Among equal paths, and among those with variables, the first one that
+    matches is used."""
 
     def __init__(self) -> None:
         self._by_path: dict[str, dict[str, Handler]] = {}
@@ -76,7 +77,7 @@ class RouteTable:
                 route = _NamedRoute(path, prefix, rest.rpartition("}")[2], handler)
                 self._named.setdefault(method, []).append(route)
             else:
-                self._by_path.setdefault(method, {})[path] = handler
+                self._by_path.setdefault(method, {}).setdefault(path, handler)
 
     def exact(self, method: str, path: str) -> Handler | None:
         """Return the handler of a path without variables."""

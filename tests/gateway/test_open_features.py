@@ -1,11 +1,15 @@
 """The table of features, with rows missing, and the tasks of features."""
 
+from typing import Any, cast
+
 import pytest
 import trio
 import trio.testing
 
+from gateway.http.response import Response
 from gateway.open_features import RunningFeatures
 from gateway.seams.running import Running
+from gateway.serving.route_table import READING, RouteTable
 from tests.support.command_line import invoke
 from tests.support.harness import config, provider, with_ports
 from tests.support.quick_yaml import dump_yaml
@@ -49,9 +53,66 @@ async def test_tasks_continue_until_a_configuration_has_others():
     noted: list[str] = []
     running = RunningFeatures()
     async with trio.open_nursery() as nursery:
-        await running.start(nursery, {"one": Noted("a", noted), "two": Noted("b", noted)})
-        await running.start(nursery, {"one": Noted("a", noted), "two": Noted("c", noted)})
+        running.use({"one": Noted("a", noted), "two": Noted("b", noted)})
+        await running.start(nursery)
+        running.use({"one": Noted("a", noted), "two": Noted("c", noted)})
+        await running.start(nursery)
         await trio.testing.wait_all_tasks_blocked()
         assert (noted[:2], sorted(noted[2:])) == (["a begins", "b begins"], ["b ends", "c begins"])
         await running.finish()
     assert noted[4:] == ["c ends", "a ends"]
+
+
+async def test_what_was_replaced_still_finishes_and_the_end_keeps_the_order_of_features():
+    noted: list[str] = []
+    running = RunningFeatures()
+
+    class Slow(Noted):
+        """Its tasks need a while after ``ending``, such as steps until their last request."""
+
+        async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+            task_status.started()
+            await ending.wait()
+            await finishing.wait()
+            self.noted.append(f"{self.owner} ends")
+
+    finishing = trio.Event()
+    async with trio.open_nursery() as nursery:
+        running.use({"one": Slow("a", noted), "two": Noted("b", noted)})
+        await running.start(nursery)
+        running.use({"one": Noted("c", noted), "two": Noted("b", noted)})
+        await running.start(nursery)
+        nursery.start_soon(running.finish)
+        await trio.testing.wait_all_tasks_blocked()
+        assert noted == ["b begins", "c begins", "b ends", "c ends"], "in reverse order, also after a change"
+        nursery.cancel_scope.deadline = trio.current_time() + 60
+        finishing.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert noted[4:] == ["a ends"]
+
+
+async def test_each_feature_runs_and_ends_once_when_configurations_follow_at_once():
+    noted: list[str] = []
+    running = RunningFeatures()
+    async with trio.open_nursery() as nursery:
+        for features in ({"one": Noted("a", noted), "two": Noted("b", noted)}, {"one": Noted("c", noted)}, {}):
+            running.use(features)
+            nursery.start_soon(running.start, nursery)
+        await trio.testing.wait_all_tasks_blocked()
+        assert sorted(noted) == [f"{one} {what}" for one in "abc" for what in ("begins", "ends")]
+        assert noted.index("b begins") < noted.index("c begins")
+        await running.finish()
+
+
+def test_the_first_route_of_a_path_is_used():
+    async def kernel() -> Response:
+        return Response(200, ())
+
+    async def feature(**names: str) -> Response:
+        return Response(404, ())
+
+    routes = RouteTable()
+    for path, handler in (("/health", kernel), ("/health", feature), ("/v1/{id}", kernel), ("/v1/{name}", feature)):
+        routes.add(path, handler, READING)
+    assert routes.exact("GET", "/health") is kernel
+    assert cast("Any", routes.find("GET", "/v1/x")).func is kernel

@@ -6,7 +6,7 @@ change them for the observers after them."""
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
@@ -362,10 +362,11 @@ class FinishedExchange(ObservedTexts):
 class FinishedRecords:
     """Collects the finished exchanges of a process for its observers.
 
-    An exchange belongs to the configuration of its start."""
+    An exchange belongs to the configuration of its start. ``finishers`` has ``finish`` while there are queues."""
 
-    def __init__(self, figures: Figures) -> None:
+    def __init__(self, figures: Figures, finishers: list[Callable[[float], Awaitable[None]]]) -> None:
         self.figures = figures
+        self._finishers = finishers
         self._current: ObserverQueues | None = None
         self._room = TextRoom()
         self._queues: list[ObserverQueues] = []
@@ -378,8 +379,16 @@ class FinishedRecords:
         self._current = None
         if steps is not None and any(step.is_observer for step in steps.steps):
             steps.finished = self._current = ObserverQueues(steps, group_of, self)
-            self._queues = [one for one in self._queues if not one.is_closed]
+            if not self._queues:
+                self._finishers.append(self.finish)
             self._queues.append(self._current)
+
+    def forget_closed(self) -> None:
+        """Drop the queues that are closed, because they refer to the steps of a replaced configuration."""
+        if self._queues:
+            self._queues = [one for one in self._queues if not one.is_closed]
+            if not self._queues:
+                self._finishers.remove(self.finish)
 
     def count_lost(self, name: str, reason: LostReason, count: int) -> None:
         """Count records that the observer ``name`` does not get."""

@@ -102,6 +102,8 @@ class OpenSteps(OpenedSteps):
                     task_status.started()
                 await ending.wait()
                 await steps.finish()
+                if self.finished is not None:
+                    self.finished.forget_closed()
         except BaseExceptionGroup:
             if steps.failed is not None:
                 raise steps.failed from None
@@ -117,6 +119,5 @@ def open_steps(config: Config, ports: Ports, before: Running | None) -> OpenStep
         steps = load_steps(config, None if known is None else known.steps)
     finished = None if known is None else known.finished
     if finished is None and any(step.is_observer for step in steps.steps):
-        finished = FinishedRecords(ports.ledger.figures)
-        ports.ledger.finishers.append(finished.finish)
+        finished = FinishedRecords(ports.ledger.figures, ports.ledger.finishers)
     return OpenSteps(config, ports, steps, finished)

@@ -5,14 +5,16 @@ import importlib
 import json
 import pkgutil
 import urllib.parse
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
 import gateway.config
+import gateway.features
 from configfile.keys import KEY as DECLARED
+from configfile.keys import add_part, parts, setting, with_part
 from gateway.config.loading import from_mapping
 from gateway.config.redaction import (
     LONGEST_SPELLED,
@@ -147,8 +149,10 @@ ELSEWHERE: Final = {"StepSettings.settings", "ClientKey.key"}
 
 def _declared_secrets() -> set[str]:
     found = set()
-    for module in pkgutil.walk_packages(gateway.config.__path__, "gateway.config."):
-        for one in vars(importlib.import_module(module.name)).values():
+    own = pkgutil.walk_packages(gateway.config.__path__, "gateway.config.")
+    of_features = pkgutil.walk_packages(gateway.features.__path__, "gateway.features.")
+    for name in (*(one.name for one in own), *(one.name for one in of_features if one.name.endswith(".settings"))):
+        for one in vars(importlib.import_module(name)).values():
             if isinstance(one, type) and attrs.has(one):
                 keys = ((field.name, field.metadata.get(DECLARED)) for field in attrs.fields(one))
                 found |= {f"{one.__name__}.{name}" for name, key in keys if key is not None and key.secret}
@@ -164,7 +168,7 @@ def _set_secrets(value: Any) -> set[str]:
     found = set()
     for field in attrs.fields(type(value)):
         inner, key = getattr(value, field.name), field.metadata.get(DECLARED)
-        found |= _set_secrets(inner)
+        found |= _set_secrets(tuple(inner.values()) if field.name == "parts" else inner)
         if key is not None and key.secret and inner:
             found.add(f"{type(value).__name__}.{field.name}")
     return found
@@ -178,6 +182,22 @@ def test_every_key_that_is_declared_as_secret_is_redacted():
     assert expected <= set(secrets_in(config)), expected - set(secrets_in(config))
     assert "public-region" not in secrets_in(config)
     assert _declared_secrets() - _set_secrets(config) - NEVER_TEXT - ELSEWHERE == set()
+
+
+def test_a_secret_key_of_a_feature_may_have_several_texts():
+    @attrs.frozen
+    class Keys:
+        tokens: tuple[str, ...] = setting("Tokens.", (), secret=True)
+
+    @attrs.frozen
+    class Whole:
+        all_entries = ()
+        parts: Any = parts()  # noqa: RUF009
+
+    add_part(Whole, Keys)
+    assert secrets_in(with_part(cast("Any", Whole()), Keys(("token-of-one", "token-of-two")))) == (
+        "token-of-one", "token-of-two",
+    )  # fmt: skip
 
 
 # Thousands of secrets

@@ -3,7 +3,7 @@ said."""
 
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import msgspec
@@ -53,6 +53,27 @@ def test_a_line_is_limited_in_length_whatever_its_fields_contain(lines, letter):
     assert len(lines[0].encode()) <= LONGEST_LINE
     assert len(msgspec.json.encode(seen[0])) <= LONGEST_LINE  # what the live view remembers
     assert msgspec.json.decode(lines[0])["request_id"] == "req_1"
+
+
+def test_an_observer_that_failed_still_learns_what_it_may_not_keep(caplog):
+    told: list[str] = []
+
+    class Failing(ExchangeObserver):
+        def note_head(self, request: Any, status: int, headers: Any) -> None:
+            raise ValueError
+
+        def note_hidden(self) -> None:
+            told.append("hidden")
+            raise ValueError
+
+        def note_end(self, record: Any, line: Any) -> None:
+            told.append("end")
+
+    record = Record("req_1", "chat", observers=(observers := Observers([Failing()])))
+    observers.note_head(cast("Any", None), 200, ())
+    observers.note_hidden()
+    Ledger(readable=False).settle(record, disconnected=False)
+    assert told == ["hidden", "end"]
 
 
 def tried(target: str, **given: Any) -> AttemptRecord:

@@ -93,10 +93,12 @@ async def test_a_reload_without_texts_deletes_them_and_keeps_the_prompts():
     tracker, texts = await caching_of(first).tracker(CODE), caching_of(first).texts
     assert texts is not None
     async with trio.open_nursery() as nursery:
-        await running.start(nursery, first.features)
+        running.use(first.opened.features)
+        await running.start(nursery)
         assert caching_of(reloaded(first, with_texts)) is caching_of(first)
         second = reloaded(first, config({}))
-        await running.start(nursery, second.features)
+        running.use(second.opened.features)
+        await running.start(nursery)
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert caching_of(second).texts is None
@@ -110,11 +112,13 @@ async def test_a_reload_that_switches_explanations_off_deletes_the_texts():
     running, first = RunningFeatures(), open_service(config({"texts": 2**20}), Lifecycle(), None, check_streams=False)
     texts = caching_of(first).texts
     async with trio.open_nursery() as nursery:
-        await running.start(nursery, first.features)
+        running.use(first.opened.features)
+        await running.start(nursery)
         second = reloaded(first, config(False))
-        await running.start(nursery, second.features)
+        running.use(second.opened.features)
+        await running.start(nursery)
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    assert "prompt_caches" not in second.features
+    assert "prompt_caches" not in second.opened.features
     assert texts is not None
     assert not texts.is_open

@@ -1,13 +1,16 @@
 """The resources of steps are open as long as the service, and no longer than their last request."""
 
+import gc
 import os
 import signal
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from configfile.document import ConfigError
 from gateway.commands.listening import LOCAL
@@ -127,6 +130,26 @@ async def test_a_reload_can_add_and_remove_all_steps(tmp_path):
         app.change(step_config(tmp_path, "  []\n", CODE))
         await until(tmp_path, "open 1", "close 1")
         assert opened_steps(app) is None
+
+
+async def test_observers_that_a_reload_removes_leave_nothing(tmp_path):
+    observing = "  - {use: './steps.py:check', at: [finished], name: seen}\n"
+    async with serving(step_config(tmp_path, "  []\n", CODE)) as app:
+        finishers = app.current[1].ledger.finishers
+        replaced = []
+        for _ in range(2):
+            app.change(step_config(tmp_path, observing, CODE))
+            with trio.fail_after(20):
+                while not finishers:  # noqa: ASYNC110  # there is no event to wait for
+                    await trio.sleep(0.002)
+            replaced.append(weakref.ref(opened_steps(app)))
+            app.change(step_config(tmp_path, "  []\n", CODE))
+            with trio.fail_after(20):
+                while finishers:  # noqa: ASYNC110
+                    await trio.sleep(0.002)
+        await trio.testing.wait_all_tasks_blocked()
+        gc.collect()
+        assert [one() for one in replaced] == [None, None]
 
 
 async def test_a_reload_with_a_fault_in_its_steps_changes_nothing(tmp_path, caplog):

@@ -223,7 +223,7 @@ def test_the_writer_on_the_page_of_steps_stores_requests_in_sqlite(tmp_path, ups
 async def test_an_observer_adds_less_than_50_microseconds_to_an_exchange(tmp_path):
     (step,) = (steps := load_steps(step_config(tmp_path, yaml.safe_dump([observer("facts")]), CODE))).steps
     assert step.is_observer
-    finished, ledger = FinishedRecords(Figures()), Ledger(readable=False)
+    finished, ledger = FinishedRecords(Figures(), []), Ledger(readable=False)
     finished.use(steps, lambda client: None)
     times = []
     for number in range(500):
