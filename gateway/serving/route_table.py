@@ -103,5 +103,6 @@ class RouteTable:
         return tuple(sorted(found))
 
     def serves(self, path: str) -> bool:
-        """Return whether ``path`` has a route, for websockets too."""
-        return any(self.find(method, path) is not None for method in {*self._by_path, *self._named})
+        """Return whether ``path`` has a route, for websockets too, with or without its last slash."""
+        methods = {*self._by_path, *self._named}
+        return any(self.find(one, path) is not None or self.find_shortened(one, path) is not None for one in methods)

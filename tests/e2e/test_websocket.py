@@ -437,6 +437,11 @@ def test_a_websocket_key_authenticates_and_its_client_is_logged(locked, upstream
     assert lines(locked, client, 1)[0]["client"] == KEYS[key]
 
 
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/responses/", "/v1//responses", "/v1/realtime/"])
+def test_a_page_of_another_origin_gets_no_websocket_however_it_spells_the_path(gateway, path):
+    assert upgrade(gateway, path, origin="https://evil.example").startswith(b"HTTP/1.1 403 ")
+
+
 def test_the_connection_has_an_id_and_its_requests_add_to_it(gateway, upstream):
     upstream.script(Script(text="x"))
     with Client.connect(gateway.port, {"x-request-id": "mine"}) as client:

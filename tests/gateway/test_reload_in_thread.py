@@ -65,7 +65,7 @@ async def test_the_code_of_a_step_is_imported_outside_the_event_loop(tmp_path):
     async with gateway(large_file(2)) as running:
         with loop_steps() as steps:
             assert await running.served.reload(lambda: new)
-        assert "steps" in running.served.current[1].features
+        assert "steps" in running.served.current[1].opened.features
     assert steps.longest < SLOW / 2, steps.task
 
 

@@ -102,7 +102,7 @@ async def test_a_resource_is_open_while_the_gateway_serves(tmp_path):
 
 def opened_steps(app: ReloadableApp) -> StepSet | None:
     """Return the steps that ``app`` uses for new requests."""
-    running = app.current[1].features.get("steps")
+    running = app.current[1].opened.features.get("steps")
     return running.steps if isinstance(running, OpenedSteps) else None
 
 
