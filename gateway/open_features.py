@@ -124,7 +124,7 @@ class RunningFeatures:
         self._starting = trio.Lock()
 
     def use(self, features: Mapping[str, Running]) -> None:
-        """Let ``features`` take over; ``start`` follows. Each ``Running`` runs, also if another replaces it immediately."""
+        """Let ``features`` take over; ``start`` follows. Each ``Running`` runs, even if another replaces it first."""
         self._used.append(features)
 
     async def start(self, nursery: trio.Nursery) -> None:
