@@ -181,8 +181,8 @@ class AppRequest:
             if answer is None and (answer := routes.find_shortened(method, path)) is not None:
                 self.scope["path"] = path = path[:-1]
             answer = answer or self._other_route()
-            if may_hold_key(path, query := self.scope["query_string"]):
-                self.scope["query_string"], self.scope["headers"] = with_key_in_header(query, self.scope["headers"])
+        if (query := self.scope["query_string"]) and may_hold_key(path, query):
+            self.scope["query_string"], self.scope["headers"] = with_key_in_header(query, self.scope["headers"])
         headers_by_name, guard = dict(self.scope["headers"]), cast("RequestGuard", self.app.extensions[GUARD])
         request_scope: RequestScope | None = None
         try:

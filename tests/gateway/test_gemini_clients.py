@@ -40,6 +40,17 @@ async def test_a_key_is_read_where_google_s_clients_send_it_and_not_forwarded(ca
         assert not [one for one in caplog.records if one.name.startswith("trigate") and KEY in one.getMessage()]
 
 
+async def test_a_key_in_the_query_is_read_on_paths_with_and_without_variables():
+    async with providers(1) as (provider,), gateway(config(provider.url)) as running:
+        for path in ("/v1beta/models", "/v1beta/models/", "/v1beta//models", f"/v1beta/models/{MODEL}"):
+            answer = await running.get(f"{path}?pageSize=5&key={KEY}")
+            assert answer.status_code == 200, path
+            assert (await running.get(f"{path}?key=wrong")).status_code == 401
+        interaction = {"model": MODEL, "input": "Hi"}
+        found = await running.post(f"/v1beta/interactions?key={KEY}", json=interaction)
+        assert found.status_code == 200, found.text
+
+
 async def test_all_paths_of_google_s_clients_lead_to_the_model():
     """The method stands behind the last colon; a model may have slashes and colons."""
     async with providers(1) as (provider,), gateway(config(provider.url)) as running:
