@@ -37,9 +37,24 @@ def open_features(config: Config, ports: Ports, before: Mapping[str, Running] = 
             continue
         if feature.opening:
             ports = attrs.evolve(ports, opened=dict(opened))  # a feature that keeps them must not be in a cycle
-            open_feature = cast("OpenFeature", import_named(feature.opening))
-            opened[feature.name] = open_feature(config, ports, before.get(feature.name))
+            try:
+                open_feature = cast("OpenFeature", import_named(feature.opening))
+                made = open_feature(config, ports, before.get(feature.name))
+                if not isinstance(made, Running):
+                    raise TypeError("it returned no Running")
+            except Exception as error:
+                if feature.contract is None or isinstance(error, ConfigError):
+                    raise
+                raise _not_opened(
+                    feature, config, ports.ledger.mask(str(error)), error
+                ) from error  # the boundary to code of others
+            opened[feature.name] = made
     return opened
+
+
+def _not_opened(feature: Feature, config: Config, reason: str, error: Exception) -> ConfigError:
+    found = f"the feature {feature.name} could not be opened: {type(error).__name__}: {reason}"
+    return ConfigError((Mistake(str(config.path or ""), "features", found, "correct its package, or remove it"),))
 
 
 def wanted_features(config: Config) -> Iterator[Feature]:

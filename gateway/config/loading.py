@@ -187,15 +187,19 @@ def _import_features(written: Document) -> dict[str, Mistake | None]:
     """Import the features of other packages that a file names, because they declare keys. Return their mistakes."""
     names = written.content.get("features")
     found: dict[str, Mistake | None] = {}
+    taken = {one.name for one in features()}
     for i, name in enumerate(names if isinstance(names, list) else ()):
         if isinstance(name, str) and ":" in name:  # others have the wrong type, which the reading reports
-            found[name] = _import_feature(name, ("features", i), written)
+            found[name] = _import_feature(name, ("features", i), written, taken)
     return found
 
 
-def _import_feature(name: str, path: document.Path, written: Document) -> Mistake | None:
+def _import_feature(name: str, path: document.Path, written: Document, taken: set[str]) -> Mistake | None:
     try:
-        other_feature(name)
+        feature = other_feature(name)
+        if feature.name in taken:  # it would replace that one, and what it checks
+            raise Wrong(f"another feature has the name {feature.name}", "remove one of them, or rename yours")
+        taken.add(feature.name)
     except Wrong as wrong:
         return written.mistake(path, *wrong.words[:3])
     except Exception as error:  # the boundary to code of others

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
-from configfile.keys import add_part
+from configfile.keys import add_part, keys_of, parts_of
 from configfile.wording import Wrong, describe
 from gateway.config.named_imports import import_named
 from gateway.features.order import ORDER
@@ -27,13 +27,17 @@ def other_feature(place: str) -> Feature:
     """Return the feature ``module:NAME`` of another package, and add its keys to the configuration.
 
     Other features follow those of ``ORDER``. Raises what the import raises, and ``Wrong`` for an object that is no
-    feature with this contract."""
+    feature with this contract, or whose keys exist already."""
     feature = import_named(place)
     if not isinstance(feature, Feature):
         raise Wrong(f"{describe(place)} is no `trigate.features.Feature`", "name one, as `module:NAME`")
     if feature.contract != CONTRACT:
         found = f"it is written for contract {feature.contract}, and this version has contract {CONTRACT}"
         raise Wrong(found, "install a version of its package for this contract")
+    for keys in feature.keys:
+        known = sorted(keys_of(keys.place).keys() & keys_of(keys.keys).keys())
+        if known and keys.keys not in parts_of(keys.place):
+            raise Wrong(f"its key {known[0]} exists already", "rename the key in its package")
     _add_keys(feature)
     return feature
 

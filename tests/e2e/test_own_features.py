@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.app import create_app
 from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.features.known import other_feature
 from tests.support.apis import question
@@ -24,8 +25,27 @@ MISTAKES = {
     "budget_header:absent": "cannot be imported: AttributeError",
     "budget_header:BudgetHeader": "is no `trigate.features.Feature`",
     "newer:FEATURE": "it is written for contract 2, and this version has contract 1",
+    "others:STEPS": "another feature has the name steps",
+    "others:LEVEL": "its key log_level exists already",
     "budget_header": "expected a module and a name in it",
 }
+
+OTHERS = """
+from attrs import frozen
+from trigate.features import Config, Feature, Keys, Running, setting
+
+@frozen
+class Level:
+    log_level: str = setting("A key of the gateway.", "info")
+
+def fail(config, ports, before):
+    raise ValueError(f"no use of {config.entries[0].key}")
+
+STEPS = Feature("steps", contract=1)
+LEVEL = Feature("level", keys=(Keys(Config, Level),), contract=1)
+FAILS = Feature("fails", "others:fail", contract=1)
+ABSENT = Feature("absent", "others:absent", contract=1)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +61,7 @@ def installed(tmp_path_factory):
     (folder / "site" / "newer.py").write_text(
         "from trigate.features import Feature\nFEATURE = Feature('newer', contract=2)\n"
     )
+    (folder / "site" / "others.py").write_text(OTHERS)
     sys.path.insert(0, str(folder / "site"))
     yield folder / "site"
     sys.path.remove(str(folder / "site"))
@@ -72,6 +93,20 @@ def test_a_name_that_is_no_feature_is_a_mistake(installed, name):
         from_mapping({**PLAIN, "features": [name]})
     assert [one.path for one in caught.value.mistakes] == ["features[0]"]
     assert MISTAKES[name] in str(caught.value)
+
+
+def test_two_features_have_two_names(installed):
+    with pytest.raises(ConfigError, match="another feature has the name fails"):
+        from_mapping({**PLAIN, "features": ["others:FAILS", "others:FAILS"]})
+
+
+@pytest.mark.parametrize(("name", "reason"), [("FAILS", "ValueError: no use of"), ("ABSENT", "AttributeError")])
+def test_a_feature_that_cannot_open_is_a_mistake_in_the_file(installed, name, reason):
+    entry = {"model": "openai/m", "access_key": "sk-of-the-provider-0123"}
+    config = from_mapping({**PLAIN, "model_providers": [entry], "features": [f"others:{name}"]})
+    with pytest.raises(ConfigError, match=f"the feature {name.lower()} could not be opened: {reason}") as caught:
+        create_app(config, readable=False)
+    assert "sk-of-the-provider-0123" not in str(caught.value)
 
 
 def test_a_file_that_nobody_named_loads_no_code(installed, tmp_path: Path):
