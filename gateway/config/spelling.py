@@ -48,13 +48,22 @@ def spelled_value(name: str, value: Any, of: Any = None, absent: str = "none") -
             return "{" + ", ".join(f"{key}: {_member_text(key, member)}" for key, member in value.items()) + "}"
         case tuple():
             return ", ".join(map(_list_item_text, value)) or "none"
-    shown = getattr(type(value), "shown_members", None)
+    shown = _shown_members(type(value))
     return str(value) if shown is None else _members_text(value, shown)
+
+
+def _shown_members(cls: Any) -> ShownMembers | None:
+    """Return which members of a class to show, ``None`` if its instances have a text of their own.
+
+    The text that Python gives to others has their address."""
+    own = cls.__str__ is not object.__str__ or not attrs.has(cls) or not keys_of(cls)
+    found: ShownMembers | None = getattr(cls, "shown_members", None if own else "all")
+    return found
 
 
 def _members_text(value: Any, shown: ShownMembers) -> str:
     """Return the members of a settings object as text."""
-    fields = keys_of(type(value)).values()
+    fields = [one for one in keys_of(type(value)).values() if not one.key.secret]
     if shown == "given":
         given = {one.name: one.value_in(value) for one in fields}
         return spelled_value("", {name: one for name, one in given.items() if one and one != type(one)()})

@@ -235,10 +235,11 @@ class ExchangeObserver:
     """Observes one exchange. This base does nothing."""
 
     heard: ClassVar[frozenset[str]] = frozenset()
-    """The names of the methods that the class has of its own, so that the kernel calls no other."""
+    """The names of the methods that the class and its bases change, so that the kernel calls no other."""
 
     def __init_subclass__(cls) -> None:
-        cls.heard = frozenset(name for name in dir(ExchangeObserver) if cls.__dict__.get(name) is not None) | cls.heard
+        base = ExchangeObserver
+        cls.heard = frozenset(name for name in dir(base) if getattr(cls, name, None) is not getattr(base, name))
 
     reads_events = False
     """True if it needs ``note_public_events``."""

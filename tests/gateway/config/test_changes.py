@@ -105,6 +105,10 @@ CHANGES = [
     ("overrides.upstream_tls_ca_path", "/ca", ["~ overrides.upstream_tls_ca_path none → /ca (needs a restart)"]),
     ("version", "v0.4.0", []),
     ("tracing", {"random_sampling": 1}, ["~ tracing none → on (needs a restart)"]),
+    ("ui", False, ["~ ui {answers: own} → false"]),
+    ("prompt_cache", False, ["~ prompt_cache {memory: 33554432, texts: 0} → false"]),
+    ("client_keys.0.cache", {"ttl": "1h"},
+     ["~ client key alice: cache none → {ttl: 1h, scope: key, strict: false, when: always, pace: none}"]),
     ("metrics", False, ["~ metrics keyed → off (needs a restart)"]),
 ]  # fmt: skip
 
