@@ -3,9 +3,11 @@
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from configfile import keys
 from gateway.app import create_app
 from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.features.known import other_feature
@@ -63,7 +65,9 @@ def installed(tmp_path_factory):
     )
     (folder / "site" / "others.py").write_text(OTHERS)
     sys.path.insert(0, str(folder / "site"))
-    yield folder / "site"
+    with mock.patch.dict(keys._PARTS):  # other tests of this process have no such keys
+        yield folder / "site"
+    keys._keys_of.cache_clear()
     sys.path.remove(str(folder / "site"))
     other_feature.cache_clear()
 
