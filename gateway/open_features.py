@@ -178,7 +178,7 @@ class _FeatureTask:
         self.ended = trio.Event()
         self._scope = trio.CancelScope()
 
-    async def run(self, running: Running, *, task_status: trio.TaskStatus[None]) -> None:
+    async def run(self, running: Running, *, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128 -- the feature calls it
         try:
             with self._scope:
                 await running.run(self.ending, task_status=task_status)

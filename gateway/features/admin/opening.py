@@ -53,7 +53,7 @@ class Admin(Running):
     def lasting(self) -> object:
         return self if self._tables is None else self._tables
 
-    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128 -- the tables call it
         assert self._tables is not None, "it has tasks"
         await self._tables.run(ending, task_status=task_status)
 

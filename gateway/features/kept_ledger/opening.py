@@ -45,13 +45,11 @@ class KeptLedger(Running):
         self._lifecycle.on_flush(self.writer.write_blocking)  # after the log's own, which settles open exchanges
         await self.writer.begin()
         task_status.started()
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.writer.run)
-                await ending.wait()
-                nursery.cancel_scope.cancel()
-        finally:
-            await self.writer.finish()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.writer.run)
+            await ending.wait()
+            nursery.cancel_scope.cancel()
+        await self.writer.finish()  # if it is cancelled, the flush writes the rest
 
 
 def open_kept_ledger(config: Config, ports: Ports, before: Running | None) -> Running:

@@ -74,7 +74,7 @@ class PeopleOfConfig(Running):
     def lasting(self) -> object:
         return self.tasks
 
-    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128 -- the tasks call it
         await self.tasks.run(ending, task_status=task_status)
 
     @property
