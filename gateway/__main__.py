@@ -4,7 +4,6 @@ import gc
 import os
 import signal
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from gateway.commands.key_options import CONFIG as _CONFIG
 from gateway.commands.key_options import keys, login, me, people, takes_file, token
 from gateway.commands.load_options import APIS, NAMES, load
 from gateway.features.order import ORDER
+from gateway.named_imports import import_named
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 API = click.Choice(APIS)
@@ -145,7 +145,7 @@ def check(path: Path | None, no_env: bool, strict: bool, old: Path | None, no_st
 
 for _line in ORDER:
     if _line.has_commands:
-        for _command in import_module(f"gateway.features.{_line.name}.interface").COMMANDS:
+        for _command in import_named(f"gateway.features.{_line.name}.interface:COMMANDS"):
             main.add_command(_command)
 
 

@@ -10,9 +10,9 @@ import trio
 from configfile.document import Mistake
 from configfile.secret_files import SecretFiles
 from gateway.config.loading import ConfigError
-from gateway.config.named_imports import import_named
 from gateway.config.settings import Config
 from gateway.features.known import features, features_of
+from gateway.named_imports import import_named
 from gateway.seams.feature import Feature
 from gateway.seams.identify import ClientSource, OpenClientSource, OpenPeople, OpenRows
 from gateway.seams.running import SECONDS_TO_END, OpenFeature, Ports, Running

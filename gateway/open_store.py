@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final, assert_never
 import attrs
 
 from configfile.document import ConfigError, Mistake
-from gateway.config.named_imports import import_named
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
+from gateway.named_imports import import_named
 from gateway.stores.databases import postgres_database, sqlite_database
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Store, Unavailable

@@ -49,23 +49,25 @@ ARROWS: Final = {
     "providers.framings": "providers.apis providers.neutral",
     "providers.request_api": "providers.catalog",
     "loadtest": "providers.apis providers.catalog providers.grammar providers.neutral",
+    "gateway.named_imports": "",
     "gateway.stores": "http",
     "gateway.http": "",
     "gateway.shared": "",
     "gateway.serving": "http",
     "gateway.upstream": "http providers.auth",
-    "gateway.config": "http providers.auth providers.catalog providers.endpoints providers.neutral",
-    "gateway.counters": "config shared stores",
+    "gateway.config": "http named_imports providers.auth providers.catalog providers.endpoints providers.neutral",
+    "gateway.counters": "config named_imports shared stores",
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
     "gateway.logs": "config providers.neutral",
-    "gateway.open_store": "config stores",
+    "gateway.open_store": "config named_imports stores",
     "gateway.routing": """
         config http providers.apis providers.auth providers.catalog providers.endpoints providers.errors
         providers.neutral""",
-    "gateway.kept_objects": "config providers.catalog providers.endpoints providers.neutral routing stores",
+    "gateway.kept_objects": """
+        config named_imports providers.catalog providers.endpoints providers.neutral routing stores""",
     "gateway.health": "config providers.auth routing shared upstream",
-    "gateway.sign_in": "config providers.auth upstream",
+    "gateway.sign_in": "config named_imports providers.auth upstream",
     "gateway.ledger": "http logs providers.catalog providers.neutral",
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
@@ -79,7 +81,7 @@ ARROWS: Final = {
     "gateway.seams": """
         access allowances balancing config conversations health http ledger providers.apis
         providers.framings providers.neutral request routing serving shared stores streaming upstream""",
-    "gateway.open_features": "config seams",
+    "gateway.open_features": "config named_imports seams",
     "gateway.exchange": """
         access allowances balancing config conversations health http ledger logs providers.apis
         providers.auth providers.errors providers.grammar providers.neutral request routing seams serving
@@ -104,11 +106,11 @@ ARROWS: Final = {
     "gateway.asgi": "app config logs open_store serving",
     "gateway.reload": "app config exchange http open_features open_service seams serving shared",
     "gateway.commands": """
-        access allowances app config health http loadtest logs mock open_features open_service open_store
+        access allowances app config health http loadtest logs mock named_imports open_features open_service open_store
         providers.apis providers.catalog providers.endpoints providers.errors providers.framings
         providers.grammar providers.members providers.neutral providers.recordings providers.request_api
         reload routing seams serving shared stores""",
-    "gateway.__main__": "commands mock providers.catalog",
+    "gateway.__main__": "commands mock named_imports providers.catalog",
 }
 """The imports that each room may have, besides ``streams``, ``configfile`` and the version in ``gateway``.
 

@@ -18,9 +18,9 @@ from gateway.config.file_search import FILE_VARIABLE, find_config_file, others_t
 from gateway.config.listening import EXPOSURE_ADVICE, exposure
 from gateway.config.loading import Config, ConfigError, Examined, examine, in_order, load
 from gateway.config.model_entry import ModelEntry
-from gateway.config.named_imports import import_named
 from gateway.config.names import listed_names
 from gateway.config.settings import Remark, Trust
+from gateway.named_imports import import_named
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES
 from providers.neutral.fields import generic_path
 

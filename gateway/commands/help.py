@@ -3,10 +3,11 @@
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Any, Final
 
 import click
+
+from gateway.named_imports import import_named
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Run": ("serve", "doctor"),
@@ -32,9 +33,8 @@ REMOVED: Final[Mapping[str, str]] = {
 
 def load_function(place: str) -> Callable[..., Any]:
     """Import and return the function ``module:function`` of this package, or of a feature, ``NAME.module:function``."""
-    module, _, name = place.partition(":")
-    package = "gateway.features" if "." in module else "gateway.commands"
-    found: Callable[..., Any] = getattr(import_module(f"{package}.{module}"), name)
+    package = "gateway.features" if "." in place.partition(":")[0] else "gateway.commands"
+    found: Callable[..., Any] = import_named(f"{package}.{place}")
     return found
 
 

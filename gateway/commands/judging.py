@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from configfile.document import ConfigError, Mistake
-from gateway.config.named_imports import import_named
 from gateway.config.settings import Config, Remark
 from gateway.features.known import features
+from gateway.named_imports import import_named
 from gateway.seams.feature import Explained, ExplainedRequest
 
 

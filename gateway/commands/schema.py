@@ -11,11 +11,11 @@ from configfile.keys import Shape
 from configfile.kinds import SECRET
 from gateway.config.aliases import Route
 from gateway.config.clients import AcceptedKey, ClientKey
-from gateway.config.named_imports import import_named
 from gateway.config.price_table import PriceTable
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
 from gateway.features.known import features
+from gateway.named_imports import import_named
 
 _KEYED: Final[Shape] = {"anyOf": [{"type": "string", "minLength": 1}, SECRET]}
 _GIVEN: Final[Shape] = {"not": {"type": "null"}}

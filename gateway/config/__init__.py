@@ -1,7 +1,7 @@
 """The configuration: classes that declare its keys, and what follows from a whole file.
 
 - ``settings``: the root, to which features add keys; ``parts``: keys of features in other items; ``building`` is the
-  check of these, found by ``named_imports``.
+  check of these.
 - ``listening``, ``limits``, ``attempts``, ``model_entry``, ``endpoints``, ``sign_ins``, ``price_table``,
   ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``mcp_servers``, ``counters``, ``state_storage``,
   ``issuers``, ``opening_spend``: the keys of a topic, with name, type, default and meaning.

@@ -36,7 +36,6 @@ from gateway.config.limits import Limits
 from gateway.config.listening import ActiveListeners, Listener, build_listeners
 from gateway.config.mcp_servers import build_mcp_servers
 from gateway.config.model_entry import ModelEntry
-from gateway.config.named_imports import import_named
 from gateway.config.own_providers import build_providers, check_used
 from gateway.config.prices import ADVICE, uncounted_warnings, unpriced_models
 from gateway.config.ratelimits import build_header_limits, build_ratelimits
@@ -45,6 +44,7 @@ from gateway.config.settings import Config, KeyDigest, Trust
 from gateway.config.state_storage import KEEPING_KEYS, build_state_storage, is_storage_in_doubt
 from gateway.config.untrusted_file import check_untrusted
 from gateway.features.known import features, features_of, other_feature
+from gateway.named_imports import import_named
 from streams.timeouts import Timeouts
 
 __all__ = [

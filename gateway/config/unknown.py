@@ -19,10 +19,10 @@ from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.limits import Limits
 from gateway.config.listening import LegacyListeners, Listener
 from gateway.config.model_entry import ModelEntry
-from gateway.config.named_imports import import_named
 from gateway.config.settings import Config
 from gateway.config.state_storage import StateStorage
 from gateway.features.known import features
+from gateway.named_imports import import_named
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
 

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 from configfile.document import Path, spell
 from configfile.variables import Use, Variables
 from gateway.config.findings import Findings
-from gateway.config.named_imports import import_named
 from gateway.config.own_providers import id_of
 from gateway.config.sign_ins import MODULES, is_of_vendor
 from gateway.config.urls import is_loopback
 from gateway.features.known import features
+from gateway.named_imports import import_named
 from providers.catalog import providers as catalog
 
 _NOBODYS: Final = """

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Final
 
 from gateway.config.counters import CounterSettings
-from gateway.config.named_imports import import_named
 from gateway.counters.counter import Counters
 from gateway.counters.memory import LocalCounters
+from gateway.named_imports import import_named
 
 if TYPE_CHECKING:
     from gateway.shared.tables import SharedTables

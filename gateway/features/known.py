@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, cast
 
 from configfile.keys import add_part, keys_of, parts_of
 from configfile.wording import Wrong, describe
-from gateway.config.named_imports import import_named
 from gateway.features.order import ORDER
+from gateway.named_imports import import_named
 from gateway.seams.feature import CONTRACT, Feature
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from gateway.config.named_imports import import_named
 from gateway.config.state_storage import StateStorage
 from gateway.kept_objects.inventory import (
     BILLED_BATCHES,
@@ -21,6 +20,7 @@ from gateway.kept_objects.inventory import (
     NumberedObject,
     Order,
 )
+from gateway.named_imports import import_named
 from gateway.stores.databases import postgres_database, sqlite_database
 from gateway.stores.nodes import OwnerLimit
 from gateway.stores.sql import Database, Session

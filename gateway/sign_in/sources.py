@@ -4,9 +4,9 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Final, cast
 
-from gateway.config.named_imports import import_named
 from gateway.config.settings import Config
 from gateway.config.sign_ins import AwsSignIn, AzureSignIn, GoogleSignIn, SignIn
+from gateway.named_imports import import_named
 from gateway.sign_in.refreshed import Fetched, RefreshedCredential
 from gateway.upstream.request import CredentialSource
 

@@ -1,6 +1,5 @@
 """Calls of handlers of the HTTP API, and their results."""
 
-import importlib
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
@@ -21,6 +20,7 @@ from gateway.features.admin.store import RightsStore
 from gateway.features.admin.table import AdminRoute
 from gateway.http.headers import Headers
 from gateway.http.offload import run_in_thread
+from gateway.named_imports import import_named
 from gateway.serving.incoming_request import IncomingRequest
 from streams.errors import GatewayError
 
@@ -101,7 +101,7 @@ class ApiCalls:
 def additions_in(service: Service) -> tuple[ApiCalls, ...]:
     """Return the additions of other features to the API of ``service``."""
     parts = parts_in(service.opened.features.values())
-    return tuple(cast("ApiCalls", importlib.import_module(one.module).PART) for one in parts)
+    return tuple(cast("ApiCalls", import_named(f"{one.module}:PART")) for one in parts)
 
 
 @attrs.frozen(eq=False, repr=False)

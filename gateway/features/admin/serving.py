@@ -1,7 +1,6 @@
 """A request of the HTTP API: its caller, its route, its handler, and its line in the audit."""
 
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +22,7 @@ from gateway.http.headers import Headers
 from gateway.http.offload import CLIENT
 from gateway.http.paths import shorten_path
 from gateway.http.response import JSON_HEADERS, Response
+from gateway.named_imports import import_named
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.stores.store import Changed, StoreFull, Unavailable
 from streams.errors import GatewayError, invalid
@@ -161,7 +161,7 @@ class _Request:
 def _handler(route: AdminRoute) -> Any:
     """Return the function that handles a route; its module is imported."""
     module, _, function = route.handler.partition(".")
-    return getattr(sys.modules[f"{route.package}.{module}"], function)
+    return import_named(f"{route.package}.{module}:{function}")
 
 
 def path_steps(asgi: Mapping[str, Any]) -> tuple[str, ...]:

@@ -6,12 +6,12 @@ from typing import Final
 import trio
 
 from configfile.keys import part_of
-from gateway.config.named_imports import import_named
 from gateway.config.settings import Config
 from gateway.features.answer_cache.cache import AnswerCache, CacheUses
 from gateway.features.answer_cache.filling import CachedAnswers
 from gateway.features.answer_cache.settings import AnswerCacheKeys, AnswerCacheSettings
 from gateway.features.answer_cache.store import AnswerStore, MemoryAnswers
+from gateway.named_imports import import_named
 from gateway.open_store import missing_package
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running

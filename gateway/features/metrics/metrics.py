@@ -16,7 +16,6 @@ import trio
 
 import gateway
 from gateway.config.loading import Config
-from gateway.config.named_imports import import_named
 from gateway.features.metrics import rows
 from gateway.features.metrics.rows import MetricRow
 from gateway.features.metrics.settings import FOLDER
@@ -25,6 +24,7 @@ from gateway.ledger.buckets import GAPS, Buckets
 from gateway.ledger.figures import Figures
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.logs.masking import Mask
+from gateway.named_imports import import_named
 from gateway.seams.observe import ExchangeObserver
 from gateway.upstream.pool import PoolStats
 from providers.apis import CODECS

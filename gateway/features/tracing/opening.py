@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from configfile.keys import part_of
-from gateway.config.named_imports import import_named
 from gateway.config.patterns import matches
 from gateway.config.settings import Config
 from gateway.features.tracing.settings import TracingKeys, TracingSettings
 from gateway.ledger.ledger import Ledger
+from gateway.named_imports import import_named
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 

@@ -6,12 +6,12 @@ tables of published formats. ``linear`` searches patterns in linear time, with `
 ``services`` sends texts to a service, and ``differences`` finds the spans that it changed."""
 
 from collections.abc import Mapping
-from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
+from gateway.named_imports import import_named
 from trigate.steps import PARTS, Action, Moment, Part
 
 KindHold: TypeAlias = Literal["whole", "nothing", "tail"] | int
@@ -57,13 +57,13 @@ class KindRow:
     @property
     def settings_class(self) -> type:
         """The attrs class of ``with``. Imports the module."""
-        return getattr(import_module(self.module), self.settings)  # type: ignore[no-any-return]
+        return import_named(f"{self.module}:{self.settings}")  # type: ignore[no-any-return]
 
     def make_step(self, settings: Any, context: KindContext) -> Any:
         """Return the step with ``settings``, or an async context manager that yields it. Imports the module.
 
         Only services get the ``context``."""
-        made = getattr(import_module(self.module), self.make)
+        made = import_named(f"{self.module}:{self.make}")
         return made(settings) if self.is_inline else made(settings, context)
 
 
