@@ -22,7 +22,7 @@ from gateway.http.late_imports import import_all, load_module
 from gateway.lifespan import add_process_tasks
 from gateway.open_features import RunningFeatures
 from gateway.open_service import open_service
-from gateway.relay.routes import pass_through_routes
+from gateway.seams.route import ALL_BELOW
 from gateway.serving.descriptors import default_connections
 from gateway.serving.http_app import App, RequestGuard
 from gateway.serving.lifecycle import Lifecycle
@@ -71,7 +71,7 @@ def app_of(config: Config, service: Service) -> App:
     routes = RouteTable()
     features = tuple(route for routes_of in service.hooks.routes for route in routes_of(service))
     page = min((route.path for route in features if route.is_page), key=len, default=None)
-    served = (*own_routes(config, service, page), *pass_through_routes(service), *features)
+    served = (*own_routes(config, service, page), *features)
     for route in served:
         routes.add(route.path, route.handler, route.methods, is_listed=route.is_listed)
     guard = ConfiguredGuard(config, service.ledger, routes.serves, service.authenticator)
@@ -84,8 +84,8 @@ def app_of(config: Config, service: Service) -> App:
     if config.public_url is not None:
         app.adapters.append(make_url_adapter(config.external))
     if config.compatibility:
-        named = service.router.passthrough_entries()
-        app.adapters.append(make_adapter(config.compatibility, named, _group_names(config)))
+        taken = [route.path.removesuffix(ALL_BELOW)[1:] for route in features if route.path.endswith(ALL_BELOW)]
+        app.adapters.append(make_adapter(config.compatibility, taken, _group_names(config)))
     if cors is not None:
         app.adapters.insert(0, cors.adapt)  # the first adapter sends last, so it sees the headers of all others
     lifecycle = service.lifecycle

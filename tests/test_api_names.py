@@ -14,7 +14,7 @@ GATEWAY = Path(__file__).parent.parent / "gateway"
 ABOUT_APIS: Final = (
     "endpoints/responses.py", "endpoints/conversations.py", "endpoints/websocket", "conversations", "commands",
     "mock", "config", "__main__.py", "relay", "features/realtime", "features/files", "features/mcp",
-    "features/other_endpoints",
+    "features/other_endpoints", "features/pass_through",
     "features/steps/tables", "features/prompt_caches/tables",
 )  # fmt: skip
 """Modules about one API, about vendors' endpoints, or about the words with which people configure and request them."""

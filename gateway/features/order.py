@@ -38,4 +38,5 @@ ORDER: Final[tuple[OrderLine, ...]] = (
     OrderLine("files", "among the routes, whose order does not matter"),
     OrderLine("mcp", "among the routes, whose order does not matter"),
     OrderLine("realtime", "among the routes, whose order does not matter"),
+    OrderLine("pass_through", "after realtime, whose sessions it serves on its paths, too"),
 )

@@ -39,16 +39,6 @@ DEPLOYMENT: Final = "deployment"
 """The variable of a path with the name of a model, which replaces that of the body."""
 
 
-def pass_through_routes(service: Service) -> Iterator[HttpRoute]:
-    """Return the routes of entries with pass-through, the longest prefix first."""
-    rows = (
-        RelayRoute("passthrough", method, f"/{name}/{{rest}}", "pass_through.read_passed", passing=(entry, name))
-        for name, entry in service.router.passthrough_entries().items()
-        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
-    )
-    return relayed_routes("gateway.relay", rows, service)
-
-
 _RELAY: Final = "gateway.relay.relay"
 _RELAYING: Final = "gateway.relay.relaying"
 

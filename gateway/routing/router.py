@@ -217,16 +217,6 @@ class Router:
         """Return the entries that have ``endpoint``, in the configuration's order."""
         return tuple(one for one in self._config.entries if one.place_of(endpoint, one.model) is not None)
 
-    def passthrough_entries(self) -> Mapping[str, ModelEntry]:
-        """Return the pass-through entries by path prefix, the longest prefix first.
-
-        The prefixes are the entries' names, and a provider's id if one of its entries passes through."""
-        entries = [entry for entry in self._config.entries if entry.passthrough]
-        named = {entry.name.removesuffix("/*"): entry for entry in entries}
-        providers = [entry.provider.id for entry in entries]
-        of_one = {entry.provider.id: entry for entry in entries if providers.count(entry.provider.id) == 1}
-        return dict(sorted({**of_one, **named}.items(), key=lambda pair: -len(pair[0])))
-
     def models(self, listed: Mapping[str, tuple[str, ...]] = NOTHING_LISTED) -> tuple[Model, ...]:
         """Return the models that clients can name, in the configuration's order.
 

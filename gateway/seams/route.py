@@ -15,7 +15,7 @@ of a configuration, with the ``Service`` of that configuration, and adds them to
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -37,6 +37,9 @@ class HttpRoute:
     for_programs: bool = False
     is_page: bool = False
 
+
+ALL_BELOW: Final = "/{rest}"
+"""The end of a route for all paths below its start."""
 
 RoutesOf: TypeAlias = Callable[[Any], Iterable[HttpRoute]]
 """Returns the routes for the ``Service`` of a configuration, which belongs to a room above this one."""

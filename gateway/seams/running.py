@@ -63,7 +63,7 @@ class Running:
 
     @property
     def lasting(self) -> object:
-        """What the tasks belong to, by default this object.
+        """The object that owns the tasks, by default this one.
 
         The tasks of the configuration before continue if theirs is the same, and ``run`` is not called."""
         return self

@@ -97,7 +97,7 @@ RELAYED: Final[Mapping[str, Row]] = {
     "rerank.read_rerank": Row({"query": "x", "documents": ["a"]}, "documents", "on-cohere"),
     "videos.read_new_video": Row({"prompt": "x"}, "prompt", takes_forms=True),
     "videos.read_video": PROMPT,
-    "pass_through.read_passed": PROMPT,
+    "requests.read_passed": PROMPT,
     "messages.read_message": Row({"method": "tools/call", "params": {"name": "x"}}, "params"),
 }
 """The rows of relayed routes, by the function that reads their requests."""
@@ -152,7 +152,7 @@ def served_routes() -> list[ServedRoute]:
         for route in codec.wire.routes()
     ]
     found += [ServedRoute(route.method, route.path, RELAYED, route.read) for route in ROUTES]
-    found.append(ServedRoute("POST", "/passed/{rest}", RELAYED, "pass_through.read_passed"))
+    found.append(ServedRoute("POST", "/passed/{rest}", RELAYED, "requests.read_passed"))
     found.append(ServedRoute("POST", "/mcp/tools", RELAYED, "messages.read_message"))
     served = {f"{route.method} {route.path}" for route in found} | {f"{one} /mcp/{{name}}" for one in METHODS}
     return [*found, *_other_routes(served)]

@@ -1,4 +1,4 @@
-"""The keys of the live view: whether the gateway serves it, and whose answers it shows."""
+"""The keys of the live view: whether the gateway serves it, and which answers it shows."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -53,5 +53,5 @@ class LiveViewKeys:
 
     @property
     def answers(self) -> ShownAnswers:
-        """Those whose answers the live view shows, ``none`` without a live view."""
+        """The answers that the live view shows, ``none`` without a live view."""
         return self.ui.answers if self.ui else "none"

@@ -8,4 +8,4 @@
 - ``shapes``: the APIs; ``session_ids``: the ids of their sessions.
 - ``notices``: events in frames, read by ``events`` (OpenAI) and ``gemini_live`` (Gemini) from JSON ``objects``.
   Pure.
-- ``relayed``: calls, and credentials for browsers; ``passed_websockets``: upgrades on pass-through paths."""
+- ``relayed``: calls, and credentials for browsers; ``interface``: names for pass-through."""

@@ -42,18 +42,14 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
 """The relayed requests: secrets of clients, and calls."""
 
 _SERVING: Final = "gateway.features.realtime.serving"
-_PASSED: Final = "gateway.features.realtime.passed_websockets"
 
 
 def _session_routes(idle: float, service: Service) -> Iterator[HttpRoute]:
-    """Yield the websockets of realtime clients of OpenAI, Azure and Gemini, and those on pass-through paths."""
+    """Yield the websockets of realtime clients of OpenAI, Azure and Gemini."""
     views = LateViews((_SERVING,), "realtime_views", (service, idle))
     for name, paths in PATHS.items():
         for path in paths:
             yield HttpRoute(path, views.view(name), (WEBSOCKET,))
-    passed = LateViews((_PASSED,), "passed_views", (service, idle))
-    for name in service.router.passthrough_entries():
-        yield HttpRoute(f"/{name}/{{rest}}", passed.view(name), (WEBSOCKET,))
 
 
 def open_realtime(config: Config, ports: Ports, before: Running | None) -> Running:

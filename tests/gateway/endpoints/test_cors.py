@@ -1,4 +1,4 @@
-"""The headers that let pages of other origins read responses. ``relay/test_pass_through.py`` tests the paths."""
+"""The headers that let pages of other origins read responses. ``features/pass_through`` has tests of the paths."""
 
 from gateway.endpoints.cors import Cors
 from tests.support.each_row import each_row

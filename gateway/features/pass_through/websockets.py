@@ -13,31 +13,30 @@ from quart import Response as QuartResponse
 from gateway.config.model_entry import ModelEntry
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.service import Service
-from gateway.features.realtime.dialing import ConnectionAttempt
-from gateway.features.realtime.events import OpenAiFrames
-from gateway.features.realtime.gemini_live import GeminiFrames
-from gateway.features.realtime.meter import Meter
-from gateway.features.realtime.notices import FrameReader, ResponseStarted
-from gateway.features.realtime.opening import Opening, open_websocket, run_session
-from gateway.features.realtime.session import ResumableSessions
-from gateway.features.realtime.shapes import RealtimeShape
-from gateway.relay.pass_through import (
-    models_in_path,
-    models_in_query,
-    query_without_credentials,
-    rest_of_path,
-    url_below_base,
+from gateway.features.pass_through.addresses import read_address
+from gateway.features.realtime.interface import (
+    ConnectionAttempt,
+    FrameReader,
+    GeminiFrames,
+    Meter,
+    OpenAiFrames,
+    Opening,
+    RealtimeShape,
+    ResponseStarted,
+    ResumableSessions,
+    open_websocket,
+    run_session,
 )
-from gateway.routing.router import passthrough_target
 from gateway.routing.target import Target
 
 _LIVE: Final = "BidiGenerateContent"
 
 
-def passed_views(service: Service, idle: float) -> Mapping[str, Callable[..., Awaitable[QuartResponse | None]]]:
-    """Return the views of all entries with ``passthrough``, by the entry's name."""
+def passed_views(
+    service: Service, idle: float, entries: Mapping[str, ModelEntry]
+) -> Mapping[str, Callable[..., Awaitable[QuartResponse | None]]]:
+    """Return the views of ``entries`` with ``passthrough``, by the first segment of their paths."""
     resumable = ResumableSessions(idle)
-    entries = service.router.passthrough_entries()
     return {name: partial(_view, service, resumable, entry, name) for name, entry in entries.items()}
 
 
@@ -52,18 +51,14 @@ async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
     """Connect to the provider and serve the session.
 
     Raises ``GatewayError`` only before the client's handshake is answered."""
-    service, client_request, record = opening.service, opening.context.client_request, opening.record
-    service.authenticator.check_pass_through(client_request.client, entry, client_request.credential)
-    rest = rest_of_path(opening.arrival.asgi["raw_path"], name)
-    query = query_without_credentials(client_request.query, opening.arrival.headers)
-    target = passthrough_target(entry, record.api, entry.model, url_below_base(entry, rest, query))
-    models = PassedModels(opening.context, target)
-    limited = service.authenticator.is_limited(client_request.client)
-    for at, model in (*models_in_path(rest, limited=limited), *models_in_query(query)):
+    service, record = opening.service, opening.record
+    address = read_address(opening.context, opening.arrival, entry, name, record.api)
+    target, models = address.target, PassedModels(opening.context, address.target)
+    for at, model in address.models:
         target = attrs.evolve(target, model=models.provider_name(at, model))
     record.requested_model, record.target, record.model = target.requested_name, target.name, target.model
     record.provider_api, record.lane = target.api, "byte"
-    reader, meter = _frame_reader(rest), Meter(service, record, target)
+    reader, meter = _frame_reader(address.rest), Meter(service, record, target)
     if reader.is_metered:
         await meter.check_allowed()
     else:

@@ -1,25 +1,21 @@
-"""Pass-through of any provider path below an entry's name, with the entry's credential and the same limits and checks
-as other requests.
-
-Nothing in a request chooses a host (Portkey-AI/gateway#1718)."""
+"""Requests to any path of a provider, with the entry's credential and the same limits and checks as others."""
 
 import codecs
 import math
-import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final
-from urllib.parse import SplitResult, parse_qsl, unquote, unquote_to_bytes, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 import attrs
 import msgspec
 
 from gateway.config.model_entry import ModelEntry
 from gateway.exchange.planned import PlannedRequest, as_prepared
+from gateway.features.pass_through.addresses import FoundModels, base_url_of, is_unsafe_path, read_address
 from gateway.http.headers import Headers, sent_credential
 from gateway.http.offload import offload
 from gateway.http.passing import HeaderNames
-from gateway.http.paths import api_of
 from gateway.relay.answers import ApiUsageReader, PassedAnswer, bad_answer_error
 from gateway.relay.outputs import FORM_ENDPOINTS, endpoint_of_path, form_output, no_output, read_safely, reader_of_path
 from gateway.relay.relaying import (
@@ -27,7 +23,6 @@ from gateway.relay.relaying import (
     InboundRequest,
     RelayedRequest,
     client_credentials,
-    strip_credentials,
     without_charset,
 )
 from gateway.relay.uploads import ChainedPieces, read_priced_upload, read_upload
@@ -38,7 +33,6 @@ from gateway.request.prepared import Prepared, RequestedOutput
 from gateway.request.public_errors import redact_text, secrets_of
 from gateway.request.wire import MediaTypes
 from gateway.routing.plan import Plan
-from gateway.routing.router import passthrough_target
 from gateway.routing.target import Target
 from gateway.upstream.request import UploadedBody
 from providers.catalog.prices import cost_of
@@ -71,25 +65,17 @@ async def read_passed(
     entry: ModelEntry, name: str, inbound: InboundRequest, names: Mapping[str, str]
 ) -> RelayedRequest:
     """Read a request that goes unchanged to the provider of ``entry``. ``name`` is the first segment of its path."""
-    service, client_request, record = inbound.context.service, inbound.context.client_request, inbound.context.record
-    service.authenticator.check_pass_through(client_request.client, entry, client_request.credential)
-    rest = rest_of_path(inbound.arrival.asgi["raw_path"], name)
-    api = api_of("/" + rest, inbound.headers)
-    target = passthrough_target(
-        entry,
-        api,
-        entry.model,
-        url_below_base(entry, rest, query_without_credentials(inbound.context.client_request.query, inbound.headers)),
-    )
-    limited = service.authenticator.is_limited(client_request.client)
-    models = [*models_in_path(rest, limited=limited), *models_in_query(client_request.query)]
+    service, record = inbound.context.service, inbound.context.record
+    address = read_address(inbound.context, inbound.arrival, entry, name)
+    rest, api, target, models = address.rest, address.api, address.target, address.models
     endpoint = endpoint_of_path("/" + rest)
     output: RequestedOutput | None = None
     if endpoint in FORM_ENDPOINTS and service.allowances.has_limits and _media_type(inbound) == _FORM:
         incoming, upload, more, output = await _read_form(inbound, endpoint)
     else:
         is_priced = service.allowances.has_limits and endpoint not in _FILE_ENDPOINTS and not rest.startswith("upload/")
-        incoming, upload, more = await (read_limited_body(inbound) if limited else _read_body(inbound, is_priced))
+        body = read_limited_body(inbound) if address.is_limited else _read_body(inbound, is_priced)
+        incoming, upload, more = await body
     for at, model in (*models, *more):
         inbound.context.check_additional_model(at, model, entry)
     target = _with_dearest_model(target, [model for _, model in (*models, *more)])
@@ -108,64 +94,8 @@ async def read_passed(
         media=MediaTypes(_sent_type(inbound, incoming), inbound.header("accept") or "*/*"),
     )  # fmt: skip
     limit = service.settings.limits.event
-    base = _base_url_of(entry)
+    base = base_url_of(entry)
     return RelayedRequest(planned, lambda one: _PassThroughAnswer(api, limit, one, base, name))
-
-
-def rest_of_path(raw: bytes, name: str) -> str:
-    """Return the path after the entry's ``name``, in the client's escapes.
-
-    Raises ``GatewayError`` (400) for a path that leads outside, or that servers may read differently."""
-    start = f"/{name}/".encode()
-    if not raw.startswith(start) or not raw.isascii():
-        raise invalid(f"write the path as /{name}/…, without escapes in the name")
-    rest = raw.removeprefix(start)
-    if _is_unsafe(rest):
-        raise invalid("the path has empty or dot segments, or invalid characters: remove them")
-    return rest.decode("ascii")
-
-
-def _is_unsafe(rest: bytes) -> bool:
-    """Return whether a path leads outside of its start, or servers and clients may read it differently."""
-    once = unquote_to_bytes(rest)
-    return any(_UNSAFE_PATH.search(b"/" + read) for read in (rest, once, unquote_to_bytes(once)))
-
-
-_UNSAFE_PATH: Final = re.compile(rb"//|/\.{1,2}(?:/|;|$)|\\|[\x00-\x1f\x7f]|/[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
-
-
-def url_below_base(entry: ModelEntry, rest: str, query: str) -> str:
-    """Return the URL of the path ``rest`` below the entry's ``base_url``.
-
-    If that ends with the version that ``rest`` begins with, the version is not repeated."""
-    parts = _base_url_of(entry)
-    base = parts.path.rstrip("/")
-    version = _VERSION.search(base)
-    if version is not None and rest.startswith(f"{version[1]}/"):
-        base = base.removesuffix(version[0])
-    own = "&".join(filter(None, (parts.query, query)))
-    return f"{parts.scheme}://{parts.netloc}{base}/{rest}{'?' if own else ''}{own}"
-
-
-_VERSION: Final = re.compile(r"/(v[0-9]+[a-z0-9]*)$")
-
-
-def _base_url_of(entry: ModelEntry) -> SplitResult:
-    base = entry.base_url or entry.provider.base_url
-    if base is None:
-        raise invalid(
-            f"the entry {entry.name} has no base_url for passed-through requests: set it in the configuration"
-        )
-    return urlsplit(base)
-
-
-def query_without_credentials(query: str, headers: Headers) -> str:
-    """Return the client's query without credentials, found by their parameters or by values in ``headers``."""
-    shown = client_credentials(headers)
-    pairs = strip_credentials(query).split("&")
-    return "&".join(
-        pair for pair in pairs if not any(word in unquote_to_bytes(pair).decode("latin-1") for word in shown)
-    )
 
 
 def _select_headers(headers: Headers, names: HeaderNames, credential: str | None) -> Headers:
@@ -173,9 +103,6 @@ def _select_headers(headers: Headers, names: HeaderNames, credential: str | None
     shown = (*client_credentials(headers), *((credential,) if credential else ()))
     return tuple(pair for pair in headers if pair[0] in names and not any(word in pair[1] for word in shown))
 
-
-FoundModels = tuple[tuple[str, str], ...]
-"""Models in a request, each as its position and its name."""
 
 _FORM: Final = "multipart/form-data"
 _FILE_ENDPOINTS: Final[tuple[EndpointName, ...]] = ("files", "uploads", "containers")
@@ -308,7 +235,7 @@ class _PassThroughAnswer(PassedAnswer):
         if not to.path.startswith(root):
             raise bad_answer_error(f"the provider redirects to {to.path[:200]}, which is outside the entry's base_url")
         rest = to.path.removeprefix(root)
-        if _is_unsafe(rest.encode(errors="surrogatepass")):
+        if is_unsafe_path(rest.encode(errors="surrogatepass")):
             raise bad_answer_error("the provider redirects to a path with empty or dot segments")
         own = set(map(unquote, self._base.query.split("&")))
         query = "&".join(pair for pair in to.query.split("&") if unquote(pair) not in own)
@@ -319,30 +246,9 @@ class _PassThroughAnswer(PassedAnswer):
 # Models in a request. A provider may read the model in several positions. For a client with limited models, each is
 # checked, and nothing passes that could hide one.
 
-_MODEL_STEPS: Final = frozenset(("models", "model", "deployments", "engines", "tunedmodels"))
-_METHOD: Final = re.compile(r":[A-Za-z]+$")
-_MODEL_PARAMETERS: Final = frozenset(("model", "models", "deployment", "model_id"))
 _OTHER_MEMBERS: Final = ("model_id", "modelId", "model_name", "deployment")
 _BLANK: Final = b" \t\r\n\0" + codecs.BOM_UTF8 + codecs.BOM_UTF16_LE
 _MAX_BLANK: Final = 64 * 1024
-
-
-def models_in_path(rest: str, *, limited: bool) -> Iterator[tuple[str, str]]:
-    """Yield the models in a path as Google, Amazon and Azure write them, however escaped.
-
-    Raises ``GatewayError`` (400) for one that could be hidden if the client is ``limited``."""
-    before = ""
-    for step in map(unquote, rest.split("/")):
-        if before in _MODEL_STEPS and step:
-            yield "the path", _METHOD.sub("", step)
-        elif limited and not _MODEL_STEPS.isdisjoint(re.split("[/;]", step.casefold())[:-1]):
-            raise invalid("the path has a model after an escaped slash: write a plain slash")
-        before = step.casefold().partition(";")[0]
-
-
-def models_in_query(query: str) -> FoundModels:
-    """Return the models in a query, as in Azure, Deepgram and realtime sessions."""
-    return tuple((f"?{name}=", value) for name, value in parse_qsl(query) if name.casefold() in _MODEL_PARAMETERS)
 
 
 async def read_limited_body(inbound: InboundRequest) -> tuple[Incoming, UploadedBody | None, FoundModels]:
