@@ -6,31 +6,7 @@ Sources: the parameter types of the openai package (``openai/types/chat``), and 
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.features.steps.shapes import (
-    ANYTHING,
-    CHOICE,
-    DATA,
-    ECHO,
-    EXEMPT,
-    EXEMPT_LIST,
-    FAILURE,
-    HELD,
-    JOINED,
-    MARK,
-    NAME,
-    TEXT,
-    URL,
-    Leaf,
-    Scope,
-    Shape,
-    array,
-    cases,
-    document,
-    exempt,
-    record,
-    text,
-    tool,
-)
+from gateway.features.steps.shapes import *
 from trigate.steps import Part
 
 _MARKS: Final = {"cache_control": MARK, "prompt_cache_breakpoint": MARK}

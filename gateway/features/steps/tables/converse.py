@@ -6,26 +6,7 @@ Source: botocore's service model ``bedrock-runtime``.
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.features.steps.shapes import (
-    ANYTHING,
-    DATA,
-    ECHO,
-    EXEMPT,
-    JOINED,
-    MARK,
-    NAME,
-    TEXT,
-    URL,
-    Leaf,
-    Scope,
-    Shape,
-    array,
-    cases,
-    document,
-    exempt,
-    record,
-    tool,
-)
+from gateway.features.steps.shapes import *
 from trigate.steps import Part
 
 _DOCUMENT_TYPES: Final[Mapping[str, str]] = {

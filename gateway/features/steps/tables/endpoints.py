@@ -9,26 +9,7 @@ https://docs.anthropic.com/en/docs/build-with-claude/batch-processing and https:
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.features.steps.shapes import (
-    ANYTHING,
-    DATA,
-    ECHO,
-    EXEMPT,
-    EXEMPT_LIST,
-    FAILURE,
-    HELD,
-    JOINED,
-    TEXT,
-    URL,
-    Leaf,
-    Scope,
-    Shape,
-    array,
-    cases,
-    exempt,
-    record,
-    text,
-)
+from gateway.features.steps.shapes import *
 from gateway.features.steps.tables import chat, gemini, messages, responses
 
 _PICTURE: Final = record(None, Leaf("data"), url=URL, data=DATA, detail=EXEMPT, bytesBase64Encoded=DATA, gcsUri=URL)

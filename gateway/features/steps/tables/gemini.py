@@ -7,29 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.features.steps.shapes import (
-    ANYTHING,
-    DATA,
-    ECHO,
-    EXEMPT,
-    EXEMPT_LIST,
-    FAILURE,
-    FOREIGN,
-    JOINED,
-    NAME,
-    TEXT,
-    URL,
-    Leaf,
-    Scope,
-    Shape,
-    array,
-    cases,
-    document,
-    exempt,
-    record,
-    text,
-    tool,
-)
+from gateway.features.steps.shapes import *
 from trigate.steps import Part
 
 _UNDERSCORE: Final = re.compile(r"_([a-z])")

@@ -6,30 +6,7 @@ Source: the types of the google-genai package (``_gaos/types/interactions``).
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.features.steps.shapes import (
-    ANYTHING,
-    CHOICE,
-    DATA,
-    ECHO,
-    EXEMPT,
-    EXEMPT_LIST,
-    FOREIGN,
-    HELD,
-    JOINED,
-    NAME,
-    TEXT,
-    URL,
-    Leaf,
-    Scope,
-    Shape,
-    array,
-    cases,
-    document,
-    exempt,
-    record,
-    text,
-    tool,
-)
+from gateway.features.steps.shapes import *
 from trigate.steps import Part
 
 _ANNOTATIONS: Final = array(

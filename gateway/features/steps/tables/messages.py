@@ -5,31 +5,7 @@ Source: the parameter types of the anthropic package (``anthropic/types/beta``).
 
 from typing import Final
 
-from gateway.features.steps.shapes import (
-    ANYTHING,
-    CHOICE,
-    DATA,
-    ECHO,
-    EXEMPT,
-    EXEMPT_LIST,
-    FAILURE,
-    HELD,
-    JOINED,
-    MARK,
-    NAME,
-    TEXT,
-    URL,
-    Leaf,
-    Scope,
-    Shape,
-    array,
-    cases,
-    document,
-    exempt,
-    record,
-    text,
-    tool,
-)
+from gateway.features.steps.shapes import *
 from trigate.steps import Part
 
 _CALLER: Final = record(None, **exempt("type", "tool_id"))

@@ -6,32 +6,7 @@ Source: the parameter types of the openai package (``openai/types/responses``).
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.features.steps.shapes import (
-    ANYTHING,
-    CHOICE,
-    DATA,
-    ECHO,
-    EXEMPT,
-    EXEMPT_LIST,
-    FOREIGN,
-    HELD,
-    JOINED,
-    MARK,
-    NAME,
-    SUMMARY,
-    TEXT,
-    URL,
-    Leaf,
-    Scope,
-    Shape,
-    array,
-    cases,
-    document,
-    exempt,
-    record,
-    text,
-    tool,
-)
+from gateway.features.steps.shapes import *
 from trigate.steps import Part
 
 _COMMON: Final = {
