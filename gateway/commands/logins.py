@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from configfile.keys import value_of
 from gateway.commands.client import KEY_VARIABLE, Client, Setting
 from gateway.commands.clients import CLAUDE_WAITS, CODEX_PROVIDER
 from gateway.config.model_entry import ModelEntry
@@ -40,7 +41,7 @@ def _forwards_login_of(*providers: str) -> Callable[[ModelEntry], bool]:
 
 
 def _passes_code_assist(entry: ModelEntry) -> bool:
-    return entry.passthrough_auth and entry.passthrough and entry.name == CODE_ASSIST
+    return entry.passthrough_auth and bool(value_of(entry, "passthrough")) and entry.name == CODE_ASSIST
 
 
 _CLAUDE_ADDRESS: Final = {"ANTHROPIC_BASE_URL": "{root}", "ANTHROPIC_MODEL": "{pinned}", **CLAUDE_WAITS}

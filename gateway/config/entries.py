@@ -69,16 +69,6 @@ class Entries:
         return nearest(name, (*others, *(word for entry in self.all_entries for word in (entry.name, entry.model))))
 
 
-TAKEN_STEPS: Final = frozenset(
-    ("v1", "v2", "v1beta", "v1alpha", "v1beta1", "ui", "metrics", "healthz", "readyz", "livez", "health", "ready",
-     "live", "upload", "download", "ws", "model", "models", "chat", "messages", "responses", "conversations",
-     "projects", "publishers", "")
-)  # fmt: skip
-"""First steps of the gateway's own paths, which entries cannot use."""
-
-_PATH_NAME: Final = re.compile(r"[A-Za-z0-9._-]+(?:/(?:[A-Za-z0-9._:@-]+|\*))*")
-
-
 @attrs.frozen(repr=False)
 class EntryDefaults:
     """The root's settings that apply to entries without their own."""
@@ -169,7 +159,6 @@ def _build_entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings
     counts_cached = {"counts_cached": provider.quirks.counts_cached, **item.quirks}["counts_cached"]
     ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings, counts_cached=counts_cached)
     check_queue(item.queue, item.name, ratelimits, findings)
-    _check_passthrough(item, path, findings)
     base_url = item.base_url or (None if own is None else own.settings.base_url)
     made = attrs.evolve(
         item,
@@ -203,17 +192,6 @@ def _with_own_defaults(item: ModelEntry, own: OwnProvider) -> ModelEntry:
         own_endpoints={**own.settings.own_endpoints, **item.own_endpoints},
         written_sign_in=own.settings.written_sign_in if bare else item.written_sign_in,
     )
-
-
-def _check_passthrough(item: ModelEntry, path: Path, findings: Findings) -> None:
-    """Report an entry whose name cannot begin a path."""
-    if item.passthrough and (item.name.split("/")[0] in TAKEN_STEPS or not _PATH_NAME.fullmatch(item.name)):
-        found = f"{item.name} cannot be the start of a path"
-        advice = (
-            "give the entry a `name` of letters, digits, `-`, `_` and `.` that is not the start of a path of the "
-            "gateway"
-        )
-        findings.wrong((*path, "passthrough"), found, advice)
 
 
 def _resolve_provider(

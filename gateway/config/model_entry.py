@@ -85,11 +85,6 @@ class ModelEntry:
         "or `x-goog-api-key`. See [subscriptions](subscriptions.md).",
         False,
     )
-    passthrough: bool = setting(
-        "[Serve every path](endpoints.md#pass-through) of the provider under `/NAME/…`, with this entry's credential "
-        "and all limits. NAME is the entry's, or the provider's if only one of its entries passes through.",
-        False,
-    )
     default: bool = setting(
         "Use this entry for requests without a model, at the endpoints of its `type`. Only one entry of a type, and "
         "no wildcard.",

@@ -13,6 +13,7 @@ from gateway.access.admission import Arrival
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.exchange.context import ExchangeContext
+from gateway.features.pass_through.settings import passes_through
 from gateway.http.headers import Headers
 from gateway.http.paths import api_of
 from gateway.relay.relaying import client_credentials, strip_credentials
@@ -29,7 +30,7 @@ def passed_entries(config: Config) -> Mapping[str, ModelEntry]:
     """Return the pass-through entries by path prefix, the longest prefix first.
 
     The prefixes are the entries' names, and a provider's id if one of its entries passes through."""
-    entries = [entry for entry in config.entries if entry.passthrough]
+    entries = [entry for entry in config.entries if passes_through(entry)]
     named = {entry.name.removesuffix("/*"): entry for entry in entries}
     providers = [entry.provider.id for entry in entries]
     of_one = {entry.provider.id: entry for entry in entries if providers.count(entry.provider.id) == 1}

@@ -2,16 +2,21 @@
 
 from typing import Final
 
+from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
-from gateway.seams.feature import Feature
+from gateway.features.pass_through.settings import PassThroughKeys, passes_through
+from gateway.seams.feature import Feature, Keys
+
+__all__ = ["FEATURE", "PassThroughKeys"]
 
 
 def _has_entries(config: Config) -> bool:
-    return any(entry.passthrough for entry in config.entries)
+    return any(map(passes_through, config.entries))
 
 
 FEATURE: Final = Feature(
     "pass_through",
     "gateway.features.pass_through.routes:open_pass_through",
     _has_entries,
+    keys=(Keys(ModelEntry, PassThroughKeys),),
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from configfile.keys import value_of
 from gateway.config.building import Building
 from gateway.config.model_entry import ModelEntry
 from gateway.config.patterns import matches_one
@@ -18,7 +19,7 @@ def note_unreached(config: Config, building: Building) -> Config:
     with_members = [one for one in config.entries if by_client or request_of(one) is not None]
     in_routes = [one for one in config.entries if any(_is_target(one, name) for name in named)]
     realtime = [one.name for one in config.entries if (one in with_members or one in in_routes) and _is_realtime(one)]
-    passed = [one.name for one in with_members if one.passthrough]
+    passed = [one.name for one in with_members if value_of(one, "passthrough")]
     for names, kind in ((realtime, "realtime sessions"), (passed, "pass-through")):
         if names:
             building.findings.note(f"request: its members have no effect on {kind} ({', '.join(names)})")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from configfile.keys import value_of
 from gateway.config.settings import Config, Remark
 from gateway.features.steps.endpoints import closed_endpoints
 from gateway.features.steps.loaded import LoadedStep, StepSet
@@ -112,7 +113,7 @@ def _has_mask_key(config: Config) -> bool:
 def _describe_closed_endpoints(config: Config, steps: Sequence[LoadedStep]) -> Iterator[tuple[Remark, str]]:
     """Yield a note for each step that closes endpoints of the configured providers."""
     served = {name for name in ENDPOINTS if any(entry.place_of(name, entry.model) for entry in config.entries)}
-    if any(entry.passthrough for entry in config.entries):
+    if any(value_of(entry, "passthrough") for entry in config.entries):
         served.add("passthrough")
     if config.mcp_servers:
         served.add("mcp")
