@@ -87,7 +87,7 @@ def app_of(config: Config, service: Service) -> App:
         taken = [route.path.removesuffix(ALL_BELOW)[1:] for route in features if route.path.endswith(ALL_BELOW)]
         app.adapters.append(make_adapter(config.compatibility, taken, _group_names(config)))
     if cors is not None:
-        app.adapters.insert(0, cors.adapt)  # the first adapter sends last, so it sees the headers of all others
+        app.adapters.append(cors.adapt)  # the last one, because it lists the headers of all others
     lifecycle = service.lifecycle
     _limit_connections(lifecycle, config)
     lifecycle.largest_message = config.limits.request_body

@@ -2,13 +2,13 @@
 
 Imported only for a configuration with ``cors``."""
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
+from functools import partial
 from typing import Any, Final
 
 from gateway.access.page_guard import ANY
 from gateway.endpoints.plain_answers import request_ids
-from gateway.http.headers import Headers
-from gateway.http.litellm_headers import Send
+from gateway.http.headers import EditHeaders, Headers, RawHeaders
 from gateway.http.response import Response
 from gateway.seams.route import HttpRoute
 from gateway.serving.http_app import encode_headers
@@ -33,21 +33,21 @@ class Cors:
     def __init__(self, origins: Iterable[str], starts: tuple[str, ...] = ()) -> None:
         self._origins = frozenset(origin.lower() for origin in origins)
         self._starts = starts
+        self._raw_vary = encode_headers(self._vary_header())
 
-    def adapt(self, scope: MutableMapping[str, Any], send: Send) -> Send:
-        """Return the function that sends the response to a request with these headers: an ``Adapter``."""
+    def adapt(self, scope: MutableMapping[str, Any]) -> EditHeaders | None:
+        """Return what adds to the headers of the response to a request: an ``Adapter``."""
         if scope["type"] != "http" or scope["method"] == "OPTIONS":
-            return send
-        origin = dict(scope["headers"]).get(b"origin")
+            return None
+        return partial(self._add_to_response, scope, dict(scope["headers"]).get(b"origin"))
 
-        async def send_shared(message: Any) -> None:
-            if message["type"] == "http.response.start" and self.covers(scope["path"]):
-                names = (name.decode("latin-1") for name, _ in message["headers"])
-                added = self.response_headers(None if origin is None else origin.decode("latin-1"), names)
-                message = {**message, "headers": [*message["headers"], *encode_headers(added)]}
-            await send(message)
-
-        return send_shared
+    def _add_to_response(self, scope: Mapping[str, Any], origin: bytes | None, headers: RawHeaders) -> RawHeaders:
+        if not self.covers(scope["path"]):
+            return headers
+        if origin is None:
+            return [*headers, *self._raw_vary]
+        names = (name.decode("latin-1") for name, _ in headers)
+        return [*headers, *encode_headers(self.response_headers(origin.decode("latin-1"), names))]
 
     def covers(self, path: str) -> bool:
         return path.startswith(self._starts)

@@ -12,15 +12,15 @@ configuration without them pays nothing.
   plugins of OpenCode ``/model_group/info``."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
+import time
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
-from gateway.http.litellm_headers import Send, with_litellm_headers
+from gateway.http.headers import Adapter, EditHeaders
+from gateway.http.litellm_headers import litellm_headers
 
 Server: TypeAlias = Literal["azure", "litellm"]
-RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
-Adapter: TypeAlias = Callable[[MutableMapping[str, Any], Send], Send]
-"""Changes the ASGI scope of a request in place, and returns the function that sends its response."""
 
 MODEL_INFO: Final = "/v1/model/info"
 """LiteLLM's list of models with their prices and limits."""
@@ -62,7 +62,7 @@ def make_adapter(servers: Collection[Server], taken: Collection[str], groups: Ma
     prefix = re.compile(f"/(?:{'|'.join(map(re.escape, steps))})(?=/)(?!/deployments/)") if steps else None
     is_litellm = "litellm" in servers
 
-    def adapt(scope: MutableMapping[str, Any], send: Send) -> Send:
+    def adapt(scope: MutableMapping[str, Any]) -> EditHeaders | None:
         path = scope["path"]
         if prefix is not None and (found := prefix.match(path)) is not None:
             path = path[found.end() :]
@@ -72,12 +72,12 @@ def make_adapter(servers: Collection[Server], taken: Collection[str], groups: Ma
             path = path[place.end() :]
         scope["path"] = path
         scope["headers"] = _with_usual_key(scope["headers"], is_litellm)
-        return with_litellm_headers(send, groups) if is_litellm else send
+        return partial(litellm_headers, groups, time.perf_counter()) if is_litellm else None
 
     return adapt
 
 
-def _with_usual_key(headers: RawHeaders, is_litellm: bool) -> list[tuple[bytes, bytes]]:
+def _with_usual_key(headers: Iterable[tuple[bytes, bytes]], is_litellm: bool) -> list[tuple[bytes, bytes]]:
     """Return ``headers`` with the client's key in a header that authentication reads.
 
     LiteLLM's header takes precedence over others, Azure's do not. All are removed: they never leave the gateway."""

@@ -12,9 +12,7 @@ from urllib.parse import urlsplit
 import attrs
 
 if TYPE_CHECKING:
-    from gateway.http.compatible import Adapter
-    from gateway.http.headers import Headers
-    from gateway.http.litellm_headers import Send
+    from gateway.http.headers import Adapter, EditHeaders, Headers, RawHeaders
 
 RESOURCE: Final = "/.well-known/oauth-protected-resource"
 """The start of the URL of a resource's metadata (RFC 9728, section 3.1). Its path follows, such as ``/mcp/NAME``."""
@@ -83,29 +81,20 @@ def make_url_adapter(external: ExternalUrl) -> "Adapter":
     start = re.compile(rf"/*(/\.well-known/[^/]+)?{re.escape(external.path)}(?=/|$)")
     raw_start = external.path.encode()
 
-    def adapt(scope: MutableMapping[str, Any], send: "Send") -> "Send":
+    def add_to_redirects(headers: "RawHeaders") -> "RawHeaders":
+        """Return ``headers`` with the external path before a redirect to a path from the root."""
+        return [
+            (name, raw_start + value if name == b"location" and value[:1] == b"/" else value) for name, value in headers
+        ]
+
+    def adapt(scope: MutableMapping[str, Any]) -> "EditHeaders | None":
         scope[_IN_SCOPE] = external.url
         if not external.path:
-            return send
+            return None
         path, raw = scope["path"], scope.get("raw_path") or b""
         if (found := start.match(path)) is not None:
             scope["path"] = (found[1] or "") + path[found.end() :] or "/"
             scope["raw_path"] = raw.removeprefix(raw_start)
-        return _with_external_redirects(send, raw_start)
+        return add_to_redirects
 
     return adapt
-
-
-def _with_external_redirects(send: "Send", path: bytes) -> "Send":
-    """Return ``send`` with ``path`` before each redirect to a path from the root."""
-
-    async def send_redirected(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            headers = [
-                (name, path + value if name == b"location" and value[:1] == b"/" else value)
-                for name, value in message["headers"]
-            ]
-            message = {**message, "headers": headers}
-        await send(message)
-
-    return send_redirected

@@ -3,11 +3,17 @@
 
 import math
 import time
-from collections.abc import Iterable
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Any, Final, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 Headers = tuple[tuple[str, str], ...]
+
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+EditHeaders: TypeAlias = Callable[[RawHeaders], RawHeaders]
+"""Returns the headers of a response, given those of the route."""
+Adapter: TypeAlias = Callable[[MutableMapping[str, Any]], EditHeaders | None]
+"""Changes the ASGI scope of a request or a websocket in place, and returns what edits its response's headers."""
 
 
 class PassingNames(Protocol):

@@ -5,11 +5,11 @@ the requested model, or read ``x-litellm-attempted-fallbacks``, to notice that a
 (https://docs.litellm.ai/docs/proxy/response_headers)."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any, Final, TypeAlias, cast
+from typing import Final
 
-Send: TypeAlias = Callable[[Any], Awaitable[None]]
+from gateway.http.headers import RawHeaders
 
 _SENT_AS: Final = (
     (b"x-request-id", b"x-litellm-call-id"),
@@ -22,24 +22,16 @@ _SENT_AS: Final = (
 _TRIED: Final = b"x-trigate-tried"
 
 
-def with_litellm_headers(send: Send, groups: Mapping[str, str]) -> Send:
-    """Return ``send`` with LiteLLM's headers added to the start of the response, whose time runs from now.
+def litellm_headers(groups: Mapping[str, str], began: float, headers: RawHeaders) -> RawHeaders:
+    """Return the ``headers`` of a response with LiteLLM's. Its request ``began`` at this time of ``perf_counter``.
 
     ``groups`` are the names that clients request by the name of the entry."""
-    began = time.perf_counter()
-
-    async def send_with_names(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            headers = [*message["headers"]]
-            by_name = dict(headers)
-            added = [(new, by_name[old]) for old, new in _SENT_AS if old in by_name]
-            if _TRIED in by_name:
-                added += _attempt_headers(by_name[_TRIED].decode("latin-1"), groups)
-                added.append((b"x-litellm-response-duration-ms", b"%.2f" % ((time.perf_counter() - began) * 1000)))
-            message = {**message, "headers": [*headers, *added]}
-        await send(message)
-
-    return cast("Send", send_with_names)
+    by_name = dict(headers)
+    added = [(new, by_name[old]) for old, new in _SENT_AS if old in by_name]
+    if _TRIED in by_name:
+        added += _attempt_headers(by_name[_TRIED].decode("latin-1"), groups)
+        added.append((b"x-litellm-response-duration-ms", b"%.2f" % ((time.perf_counter() - began) * 1000)))
+    return [*headers, *added]
 
 
 def _attempt_headers(tried: str, groups: Mapping[str, str]) -> Iterator[tuple[bytes, bytes]]:

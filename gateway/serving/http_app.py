@@ -5,9 +5,9 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import trio
@@ -21,16 +21,13 @@ from hypercorn.typing import (
 )
 
 from configfile.document import ConfigError
-from gateway.http.headers import may_hold_key, with_key_in_header
+from gateway.http.headers import Adapter, EditHeaders, may_hold_key, with_key_in_header
 from gateway.http.paths import canonical
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import MAX_HEADER, MAX_WRITE, Response, Truncated, WriteNow
 from gateway.serving.asgi_extensions import CLIENT_LEFT, IMMEDIATE, WRITE_NOW
 from gateway.serving.incoming_request import AsgiRequest
 from gateway.serving.route_table import ROUTES, Handler, RouteTable
-
-if TYPE_CHECKING:
-    from gateway.http.compatible import Adapter
 
 log = logging.getLogger("trigate.scope")
 
@@ -116,11 +113,12 @@ class App:
         self._tasks: list[Callable[[], Awaitable[None]]] | None = []
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        if scope["type"] != "lifespan":
-            for adapt in self.adapters:
-                send = adapt(cast("dict[str, Any]", scope), send)
+        edits: list[EditHeaders] = []
+        if self.adapters and scope["type"] != "lifespan":
+            found = (adapt(cast("dict[str, Any]", scope)) for adapt in self.adapters)
+            edits = [edit for edit in found if edit is not None]
         if scope["type"] == "http":
-            await AppRequest(self, scope)(receive, send)
+            await AppRequest(self, scope, edits)(receive, send)
         elif scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
         else:
@@ -167,10 +165,11 @@ async def _call_all(hooks: Iterable[Callable[[], Awaitable[None]]]) -> str | Non
 class AppRequest:
     """One request, handled by a route."""
 
-    def __init__(self, app: Any, scope: HTTPScope) -> None:
-        """Prepare the request. ``app`` is an ``App``, or one of Quart's."""
+    def __init__(self, app: Any, scope: HTTPScope, edits: Sequence[EditHeaders] = ()) -> None:
+        """Prepare the request. ``app`` is an ``App``, or one of Quart's. ``edits`` change the response's headers."""
         self.app = app
         self.scope = scope
+        self._edits = edits
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         path = self.scope["path"]
@@ -245,6 +244,8 @@ class AppRequest:
             last = body
             if response.status not in (204, 304) and b"content-length" not in dict(headers):
                 headers.append((b"content-length", b"%d" % len(body)))
+        for edit in self._edits:
+            headers = edit(headers)
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if not isinstance(body, bytes):
             self.scope[IMMEDIATE] = False  # type: ignore[typeddict-unknown-key]
