@@ -102,10 +102,12 @@ class Route:
         (),
         name="targets",
         shape=_GROUPS,
+        compared=False,
     )
     default: bool = setting(
         "Use this name for requests without a model. Entries and names together have one default for each `type`.",
         False,
+        compared=False,
     )
     balance: Balance = setting(
         "The choice within a group: the fewest open responses, by `weight`, the shortest time to first content, or "

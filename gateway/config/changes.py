@@ -1,6 +1,6 @@
 """The differences between two configurations, as text without secrets."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any, Final
@@ -11,34 +11,21 @@ from configfile.keys import KEY, Key, keys_of, part_of, parts_of, with_part
 from gateway.config.aliases import Route
 from gateway.config.allowances import Rate
 from gateway.config.clients import ClientKey
-from gateway.config.issuers import AdmitRule, TrustedIssuer
-from gateway.config.mcp_servers import McpServer
+from gateway.config.issuers import TrustedIssuer
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.config.spelling import spelled_value
 from providers.catalog.prices import Price
 
-_NO_KEYS: Final[Mapping[str, Key]] = {
+_COMPUTED: Final[Mapping[str, Key]] = {
+    "endpoints": Key(),
     "header_limits": Key(name="ratelimits"),
+    "lists_all": Key(),
     "price": Key(absent="the list's"),
-    "digest": Key(secret=True),
-    "level": Key(compared=False),
+    "ratelimits": Key(),
+    "sign_in": Key(),
 }
-"""Metadata of attributes that are computed from keys."""
-
-_UNCOMPARED: Final[Mapping[type, Collection[str]]] = {
-    Config: {
-        "ineffective", "warnings", "notes", "path", "trust", "stored_secrets", "people", "entries", "aliases", "routes",
-    },
-    # All but ``default`` follow from ``model``, ``name`` and ``speaks``.
-    ModelEntry: {"provider", "model", "name", "pinned", "default"},
-    Route: {"groups", "default"},
-    ClientKey: {"name", "keys", "group", "source"},
-    McpServer: {"name", "entry"},
-    TrustedIssuer: {"name", "admit"},
-    AdmitRule: {"client"},
-}  # fmt: skip
-"""Attributes that are no settings, or whose differences have lines of their own."""
+"""The attributes that are compared instead of the keys from which they are computed."""
 
 
 @attrs.frozen(repr=False)
@@ -229,17 +216,12 @@ def _attribute_differences(old: Any, new: Any) -> Iterator[tuple[str, Iterator[s
     """Yield the name of each attribute that differs between two values of a class, with the texts."""
     for part in parts_of(type(old)):
         yield from _attribute_differences(part_of(old, part), part_of(new, part))
-    uncompared = {"parts", *_UNCOMPARED.get(type(old), ()), *getattr(type(old), "uncompared", ())}
     for attribute in attrs.fields(type(old)):
-        key = attribute.metadata.get(KEY) or _NO_KEYS.get(attribute.name) or Key()
+        key = attribute.metadata.get(KEY) or _COMPUTED.get(attribute.name)
+        if key is None or not key.compared or key.items or key.ignored is not None:
+            continue
         before, after = getattr(old, attribute.name), getattr(new, attribute.name)
-        if (
-            key.compared
-            and not key.items
-            and key.ignored is None
-            and attribute.name not in uncompared
-            and before != after
-        ):
+        if before != after:
             yield attribute.name, _value_differences(attribute, key, before, after)
 
 

@@ -88,7 +88,7 @@ class ClientKey(ClientRights):
 
     holds_secrets = True
 
-    name: Name = setting("The client's unique name, `client` in the log.", shape={"minLength": 1})
+    name: Name = setting("The client's unique name, `client` in the log.", shape={"minLength": 1}, compared=False)
     key: Secret | None = setting("The key, best from a variable.", None, secret=True)
     certificate: CertificateName | None = setting(
         "A name in the client's [certificate](#certificates-of-clients), instead of a key or in addition. Needs a "
@@ -104,6 +104,7 @@ class ClientKey(ClientRights):
         "Several valid keys, instead of `key` and `sha256`, to replace a key without a gap.",
         (),
         shape={"minItems": 1},
+        compared=False,
     )
     until: Timestamp | None = setting(
         "The expiry of all its keys: a date (valid to its end) or an RFC 3339 time, in UTC. Then requests get 401.",

@@ -233,12 +233,14 @@ class TrustedIssuer:
     ``audience`` and ``algorithms`` are all acceptable values. ``jwks`` is the place of its keys, ``None`` for the one
     in its discovery document."""
 
-    name: ShortName = setting("The unique name. Its people are clients named `NAME:` and their claim.")
+    name: ShortName = setting("The unique name. Its people are clients named `NAME:` and their claim.", compared=False)
     issuer: IssuerId = setting("The exact `iss` of its tokens. Its discovery document is below this URL.")
     audience: tuple[str, ...] = setting(
         "The accepted values of `aud`. A token needs one of them.", shape={"minItems": 1}
     )
-    admit: AdmitRules = setting("The rules that admit people. The first match decides.", shape={"minItems": 1})
+    admit: AdmitRules = setting(
+        "The rules that admit people. The first match decides.", shape={"minItems": 1}, compared=False
+    )
     claims: ClaimNames = setting(
         "The claims that the gateway reads.",
         ClaimNames(),

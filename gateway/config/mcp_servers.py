@@ -24,7 +24,7 @@ class McpServer:
 
     holds_secrets = True
 
-    name: ShortName = setting("The unique name. Clients send their requests to `/mcp/NAME`.")
+    name: ShortName = setting("The unique name. Clients send their requests to `/mcp/NAME`.", compared=False)
     base_url: Url = setting("The whole address of the server, such as `https://mcp.internal/mcp`.")
     access_key: LateSecret | None = setting(
         "The server's key, sent as `Authorization: Bearer`. It never receives a client's key.",

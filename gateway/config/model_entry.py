@@ -66,6 +66,7 @@ class ModelEntry:
         "The unique name in `GET /v1/models`. One model may have several entries.",
         "",
         shown="the value of `model`",
+        compared=False,
     )
     key: LateSecret | None = setting(
         "The provider's key.",
@@ -89,6 +90,7 @@ class ModelEntry:
         "Use this entry for requests without a model, at the endpoints of its `type`. Only one entry of a type, and "
         "no wildcard.",
         False,
+        compared=False,
     )
     base_url: Url | None = setting(
         "The provider's address: `http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix, such "

@@ -1,7 +1,7 @@
 """The steps that check, mask or record content: the keys of an item of ``steps``."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import attrs
 
@@ -162,13 +162,12 @@ class StepSettings:
     are the credentials in them. ``written`` is the position of ``use``, for later messages."""
 
     holds_secrets = True
-    uncompared: ClassVar = ("name", "kind_settings", "secrets", "written")
 
     use: StepUse = setting(
         "A [kind](#kinds-of-steps), an entry point of the group `trigate.steps`, `package.module:name`, or "
         "`./file.py:name` relative to this file."
     )
-    name: ShortName = setting("Its unique name in headers, log and metrics.", "", shown="from `use`")
+    name: ShortName = setting("Its unique name in headers, log and metrics.", "", shown="from `use`", compared=False)
     at: tuple[StepMoment, ...] | None = setting(
         "`request`: before the provider gets the request. `during`: while the provider works, before the client gets "
         "anything. `response`: on the response. `finished`: on records of finished requests.",
