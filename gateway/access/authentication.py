@@ -337,12 +337,6 @@ class Authenticator:
                 raise GatewayError("permission", message, headers=(("x-should-retry", "false"),))
         self.check_credential(entry, credential)
 
-    def check_server(self, client: str | None, server: str) -> None:
-        """Check that ``client`` may use the MCP server ``server``. Raises ``GatewayError`` (403)."""
-        if client is not None and not matches_one(server, self._by_name[client].key.servers):
-            message = f"the key {client!r} may not use the MCP server {server}: its `mcp` does not list it"
-            raise GatewayError("permission", message, headers=(("x-should-retry", "false"),))
-
     def check_credential(self, entry: ModelEntry, credential: str | None) -> None:
         """Raise ``GatewayError`` (401) if ``entry`` would pass a gateway key on to its provider."""
         if entry.passthrough_auth and self.is_misplaced(entry, credential):
@@ -361,6 +355,10 @@ class Authenticator:
             named in grants or (entry.name, model) in grants or (entry.wildcard and entry.name in grants)
             for grants in lists
         )
+
+    def rights_of(self, client: str | None) -> ClientKey | None:
+        """Return the client with its rights, ``None`` if no key is required."""
+        return None if client is None else self._by_name[client].key
 
     def realtime_grant(self, client: str | None) -> RealtimeGrant:
         """Return the permissions of ``client`` for realtime sessions that bypass the gateway."""

@@ -85,7 +85,6 @@ class PageGuard:
         """Prepare the checks of ``config``. ``open`` has the paths of probes, which are never checked."""
         self._open = frozenset(open)
         self._keyed = config.asks_for_key
-        self._has_mcp = bool(config.mcp_servers)
         self._ui_keyed = self._keyed or config.ui_key is not None
         self._hosts = frozenset(config.hosts)
         self._origins = frozenset(origin.lower() for origin in config.cors)
@@ -112,7 +111,7 @@ class PageGuard:
             or not self._keyed
             or asgi["type"] == "websocket"
             or is_sign_in(path)
-            or (self._has_mcp and is_mcp(path))
+            or is_mcp(path)
             or certificate_names(asgi)
         ):
             self._check_page(asgi, headers, host, is_ui)

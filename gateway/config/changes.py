@@ -48,7 +48,6 @@ def changes(old: Config, new: Config) -> tuple[Change, ...]:
         *_changes_by_name("route", old.routes, new.routes, _route_differences),
         *_changes_by_name("client key", old.client_keys, new.client_keys, _client_differences),
         *_changes_by_name("client group", old.client_groups, new.client_groups, _member_differences),
-        *_changes_by_name("MCP server", old.mcp_servers, new.mcp_servers, _member_differences),
         *_changes_by_name("issuer", old.issuers, new.issuers, _issuer_differences),
         *_changes_of_lists(old, new),
         *_authenticator_changes(old, new),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import attrs
 
@@ -21,22 +21,20 @@ from gateway.config.ratelimits import build_ratelimits
 from gateway.config.settings import Config
 from streams.errors import GatewayError
 
-if TYPE_CHECKING:
-    from gateway.config.mcp_servers import McpServer
-
 C = TypeVar("C", ClientKey, ClientGroup)
 
 
 @attrs.frozen(repr=False, slots=False)
 class AccessNames:
-    """The names that a client's access may contain: entries, other model names, groups, and MCP servers.
+    """The names that a client's access may contain: entries, other model names, and groups. Parts of features find
+    theirs in ``config``.
 
-    ``invalid`` has those of invalid groups and servers."""
+    ``invalid`` has those of invalid groups."""
 
+    config: Config
     entries: Entries
     aliases: frozenset[str]
     groups: Mapping[str, ClientGroup] = attrs.field(factory=dict)
-    servers: tuple[str, ...] = ()
     invalid: frozenset[str] = frozenset()
 
     @classmethod
@@ -44,8 +42,7 @@ class AccessNames:
         """Return the names of a valid configuration."""
         entries = Entries(config.entries, Names(config.entries, {}, rules=config.model_names), True)
         groups = {group.name: group for group in config.client_groups}
-        servers = tuple(server.name for server in config.mcp_servers)
-        return cls(entries, frozenset((*config.aliases, *config.routes)), groups, servers)
+        return cls(config, entries, frozenset((*config.aliases, *config.routes)), groups)
 
     @cached_property
     def _other_names(self) -> frozenset[str]:
@@ -62,12 +59,9 @@ class AccessNames:
 
 def access_names(config: Config, entries: Entries, findings: Findings) -> AccessNames:
     """Return the names in a file, with its groups."""
-    servers: Sequence[McpServer | None] = config.mcp_servers
-    listed = tuple(server.name for server in servers if server is not None)
-    invalid = findings.texts_of_dropped("mcp_servers", servers)
-    invalid |= findings.texts_of_dropped("client_groups", config.client_groups)
+    invalid = findings.texts_of_dropped("client_groups", config.client_groups)
     aliases = findings.names_in("model_aliases")
-    names = AccessNames(entries, aliases, servers=listed, invalid=invalid)
+    names = AccessNames(config, entries, aliases, invalid=invalid)
     return attrs.evolve(names, groups=_build_groups(config, names, findings))
 
 
@@ -107,13 +101,13 @@ def _build_rights(item: C, path: Path, names: AccessNames, findings: Findings) -
     allows none."""
     _check_models(item.models, (*path, "models"), names, findings, may_be_empty=isinstance(item, ClientKey))
     _check_patterns(item.only, (*path, "only"), names.entries, findings)
-    _check_servers(item.mcp, (*path, "mcp"), names, findings)
     if isinstance(item, ClientKey) and (item.passthrough or "passthrough" in findings.given_attributes(path)):
         _check_patterns(item.passthrough, (*path, "passthrough"), names.entries, findings)
     ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
     budgets = build_budgets(item.budgets, path, findings)
     check_raises(budgets, item.raise_to, path, findings)
-    return with_completed_parts(attrs.evolve(item, ratelimits=ratelimits, budgets=budgets), path, findings)
+    made = attrs.evolve(item, ratelimits=ratelimits, budgets=budgets)
+    return with_completed_parts(made, path, names.config, findings)
 
 
 def _group_of(item: ClientKey, path: Path, names: AccessNames, findings: Findings) -> ClientGroup | None:
@@ -153,14 +147,6 @@ def _check_patterns(patterns: tuple[str, ...] | None, path: Path, entries: Entri
                 "use the name of one of model_providers",
             )
             findings.wrong((*path, i), found, advice, nearest(pattern, names))
-
-
-def _check_servers(patterns: tuple[str, ...], path: Path, names: AccessNames, findings: Findings) -> None:
-    known = (*names.servers, *names.invalid)
-    for i, pattern in enumerate(patterns):
-        if not isinstance(pattern, Unresolved) and not any(matches_one(name, (pattern,)) for name in known):
-            found = f"there is no MCP server {describe(pattern)}"
-            findings.wrong((*path, i), found, "use the name of one of mcp_servers", nearest(pattern, names.servers))
 
 
 def _check_models(

@@ -59,7 +59,6 @@ class ClientGroup:
     ratelimits: RateLimits = setting("For all clients of the group together.", factory=RateLimits, shown="no limit")
     budgets: tuple[Budget, ...] = setting("For all clients of the group together.", ())
     raise_to: tuple[Budget, ...] = setting("As a client's, for the group's own `budgets`.", ())
-    mcp: tuple[str, ...] = setting("As a client's, in addition to their own.", ())
     parts: Mapping[type, Any] = parts()
 
 
@@ -158,7 +157,6 @@ class ClientKey(ClientRights):
     passthrough: tuple[str, ...] = setting(
         "The entries with `passthrough: true` that accept any request from it, by name with `*`.", ()
     )
-    mcp: tuple[str, ...] = setting("The [MCP servers](mcp.md) that it may use, by name with `*`.", ())
     realtime: RealtimeGrant = setting(
         "The realtime connections that it may open directly to a provider.",
         RealtimeGrant(),
@@ -189,11 +187,6 @@ class ClientKey(ClientRights):
         """Its own entry patterns and its group's: an entry must match both."""
         both = (self.only, None if self.group is None else self.group.only)
         return tuple(patterns for patterns in both if patterns is not None)
-
-    @property
-    def servers(self) -> tuple[str, ...]:
-        """The patterns of the MCP servers that it may use: its own and its group's."""
-        return self.mcp if self.group is None else (*self.mcp, *self.group.mcp)
 
 
 def name_of_group(client: ClientKey) -> str | None:

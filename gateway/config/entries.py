@@ -91,7 +91,7 @@ def build_entries(config: Config, defaults: EntryDefaults, findings: Findings) -
     invalid: list[ModelEntry] = []
     default_names: dict[str, str] = {}
     for path, item in findings.present_items(items, (key,), "add `model`"):
-        entry = _build_entry(item, path, defaults, findings)
+        entry = _build_entry(item, path, config, defaults, findings)
         if entry is None:
             invalid.append(_stand_in(item.written, item.name))
             continue
@@ -132,7 +132,9 @@ def _listed_entries(config: Config, findings: Findings) -> tuple[str, tuple[Mode
     return key, items
 
 
-def _build_entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings: Findings) -> ModelEntry | None:
+def _build_entry(
+    item: ModelEntry, path: Path, config: Config, defaults: EntryDefaults, findings: Findings
+) -> ModelEntry | None:
     """Return the entry of an ``item`` in the file."""
     prefix, slash, model = item.written.partition("/")
     if not (prefix and slash and model):
@@ -180,7 +182,7 @@ def _build_entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings
         budgets=build_budgets(item.budgets, path, findings),
         price=build_price(item.written_price, provider.id, model, (*path, "price"), findings),
     )
-    return with_completed_parts(made, path, findings)
+    return with_completed_parts(made, path, config, findings)
 
 
 def _with_own_defaults(item: ModelEntry, own: OwnProvider) -> ModelEntry:

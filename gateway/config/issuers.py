@@ -209,7 +209,6 @@ class AdmitRule(ClientRights):
         "As a client's, for each person, over all their tokens, sessions and keys.", ()
     )
     limits: ClientLimits = setting("As a client's, for each person.", ClientLimits(), shown="`limits.per_client`")
-    mcp: tuple[str, ...] = setting("As a client's.", ())
     raise_to: tuple[Budget, ...] = setting("As a client's, for each person.", ())
     role: Role = setting("As a client's.", "user")
     own_keys: OwnKeyLimits | None = setting(

@@ -34,7 +34,6 @@ from gateway.config.file_search import refuse_other_gateway
 from gateway.config.findings import Findings
 from gateway.config.limits import Limits
 from gateway.config.listening import ActiveListeners, Listener, build_listeners
-from gateway.config.mcp_servers import build_mcp_servers
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import build_providers, check_used
 from gateway.config.prices import ADVICE, uncounted_warnings, unpriced_models
@@ -282,7 +281,6 @@ def _build_config(
         timeouts=timeouts,
         client_keys=build_client_keys(config.client_keys, config.listeners, names, findings),
         client_groups=tuple(names.groups.values()),
-        mcp_servers=build_mcp_servers(config.mcp_servers, timeouts, findings),
         state_storage=build_state_storage(config.state_storage, findings),
         signing_key=tuple(key for key in config.signing_key if isinstance(key, bytes)),
         stored_secrets=tuple(dict.fromkeys(secret for _, secret in stored)),

@@ -14,8 +14,14 @@ H = TypeVar("H")
 class ItemPart:
     """Keys of a feature in an item, with their checks."""
 
-    def complete(self, item: Any, path: Path, findings: Findings) -> "ItemPart":
-        """Return the keys in their final form, and report mistakes in those of the ``item`` at ``path``."""
+    def complete(self, item: Any, path: Path, config: Any, findings: Findings) -> "ItemPart":
+        """Return the keys in their final form, and report mistakes in those of the ``item`` at ``path``.
+
+        ``config`` is a ``Config`` with the root keys as the file has them, with ``None`` for invalid items of lists."""
+        return self
+
+    def within(self, config: Any) -> "ItemPart":
+        """Return the keys of a stored client without what a later ``config`` does not permit, such as missing names."""
         return self
 
     def beyond_lead(self) -> tuple[str, str] | None:
@@ -31,8 +37,8 @@ class ClientRights:
     """The base of classes with the rights of a client, to which features add keys."""
 
 
-def with_completed_parts(item: H, path: Path, findings: Findings) -> H:
+def with_completed_parts(item: H, path: Path, config: Any, findings: Findings) -> H:
     """Return ``item``, read at ``path``, with its parts in their final form."""
     parts: dict[type, ItemPart] = {part: part_of(item, part) for part in parts_of(type(item))}
-    made = {part: keys.complete(item, path, findings) for part, keys in parts.items()}
+    made = {part: keys.complete(item, path, config, findings) for part, keys in parts.items()}
     return with_parts(item, made) if made else item

@@ -58,7 +58,7 @@ def build_aliases(config: Config, retries: Retries | None, entries: Entries, fin
                 findings.wrong(path, "neither target nor targets is set", "set `target` to a model")
         elif item.target is None or item != Route(item.target):
             if groups := targets.valid_groups(tuple(_item_groups(item, path, findings)), (*path, "targets")):
-                made.routes[name] = _build_route(name, item, groups, retries, findings)
+                made.routes[name] = _build_route(name, item, groups, retries, config, findings)
                 _check_vectors(targets.found_targets(groups), findings)
         elif targets.entry_and_model((*path, "target"), item.target) is not None:
             made.single[name] = item.target
@@ -148,12 +148,14 @@ def _targets_only(groups: _Groups) -> tuple[tuple[RouteTarget, ...], ...]:
     return tuple(tuple(place.target for place in group) for group in groups)
 
 
-def _build_route(name: str, item: Route, groups: _Groups, retries: Retries | None, findings: Findings) -> Route:
+def _build_route(
+    name: str, item: Route, groups: _Groups, retries: Retries | None, config: Config, findings: Findings
+) -> Route:
     own = item.retries
     if own is not None:
         own = findings.laid_over(retries or Retries(), own, ("model_aliases", name, "retries"))
     made = attrs.evolve(item, name=name, target=None, groups=_targets_only(groups), retries=own)
-    return with_completed_parts(made, ("model_aliases", name), findings)
+    return with_completed_parts(made, ("model_aliases", name), config, findings)
 
 
 # Vectors of different models or dimensions are not comparable

@@ -38,7 +38,6 @@ from gateway.config.kinds import (
 )
 from gateway.config.limits import Limits
 from gateway.config.listening import Listener, Listeners, is_local
-from gateway.config.mcp_servers import McpServers
 from gateway.config.model_entry import ModelEntry
 from gateway.config.model_names import ALL_NAMES, ModelNames
 from gateway.config.opening_spend import OpeningSpend
@@ -143,9 +142,9 @@ class Config:
     """A whole configuration: the root keys, and the values built from them. ``parts`` are the root keys of features.
 
     ``entries``, ``aliases`` and ``routes`` are the models by all their names, built from ``model_providers`` and
-    ``model_aliases``. ``stored_secrets`` are those in stores, read or not. ``ineffective`` has settings
-    without effect with their paths. ``warnings`` lists them and other
-    doubts, ``notes`` surprising defaults, both as sentences. Durations are in seconds. Without ``retries``, names with
+    ``model_aliases``. ``more_entries`` are other servers, which features reach. ``stored_secrets`` are those in stores,
+    read or not. ``ineffective`` has settings without effect with their paths. ``warnings`` lists them and other doubts,
+    ``notes`` surprising defaults, both as sentences. Durations are in seconds. Without ``retries``, names with
     one target are tried once. Without ``client_keys`` and ``stored_keys``, everyone may use the gateway. Without
     ``state_storage``, state ends with the process."""
 
@@ -265,12 +264,6 @@ class Config:
         "The [managed settings](people-reference.md#claude-code) that Claude Code receives after `/login`. Rules add "
         "theirs.",
         None,
-    )
-    mcp_servers: McpServers = setting(
-        "The MCP servers that clients reach through the gateway.",
-        (),
-        shape={"minItems": 1},
-        compared=False,
     )
     open: bool = setting(
         "Accept clients from other machines without a key. Otherwise `trigate serve` listens beyond loopback only "
@@ -405,6 +398,7 @@ class Config:
     parts: Mapping[type, Any] = parts()
     stored_secrets: tuple[StoredSecret, ...] = ()
     entries: tuple[ModelEntry, ...] = ()
+    more_entries: tuple[ModelEntry, ...] = ()
     aliases: Mapping[str, str] = attrs.field(factory=dict)
     routes: Mapping[str, Route] = attrs.field(factory=dict)
     ratelimits: RateLimits = attrs.field(factory=RateLimits)
@@ -429,8 +423,8 @@ class Config:
 
     @property
     def all_entries(self) -> tuple[ModelEntry, ...]:
-        """The entries of models and of MCP servers."""
-        return (*self.entries, *(one.entry for one in self.mcp_servers if one.entry is not None))
+        """The entries of models, and those of features."""
+        return (*self.entries, *self.more_entries)
 
     @property
     def asks_for_key(self) -> bool:

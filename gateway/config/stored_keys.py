@@ -11,6 +11,7 @@ from typing import Any, Final
 import attrs
 
 from configfile.document import ConfigError, Document, Mistake
+from configfile.keys import with_parts
 from configfile.reading import read
 from gateway.config.client_access import AccessNames
 from gateway.config.client_keys import build_client
@@ -91,7 +92,7 @@ class StoredReader:
 
     def fits(self, config: Config) -> bool:
         """Return whether ``config`` would give the stored clients the same rights and limits."""
-        named = ("entries", "aliases", "routes", "client_groups", "issuers", "mcp_servers")
+        named = ("entries", "aliases", "routes", "client_groups", "issuers", "parts")
         same = all(getattr(config, name) is getattr(self._config, name) for name in named)
         return same and _file_clients(config) == self._others
 
@@ -144,13 +145,13 @@ def _file_clients(config: Config) -> tuple[ClientKey, ...]:
 
 
 def _without_missing_names(item: ClientKey, names: AccessNames) -> ClientKey:
-    """Return ``item`` with its existing models, entries and MCP servers. A list of models or entries stays unchanged if
-    none exist."""
+    """Return ``item`` with its existing models and entries, and names in parts. A list of models or entries stays
+    unchanged if none exist."""
     models = tuple(model for model in item.models or () if _is_model(model, names)) or item.models
     there = [entry.name for entry in names.entries.made]
     only = tuple(one for one in item.only or () if any(matches_one(name, (one,)) for name in there)) or item.only
-    servers = tuple(one for one in item.mcp if any(matches_one(name, (one,)) for name in names.servers))
-    return attrs.evolve(item, models=models, only=only, mcp=servers)
+    parts = {part: keys.within(names.config) for part, keys in item.parts.items()}
+    return with_parts(attrs.evolve(item, models=models, only=only), parts)
 
 
 def _is_model(name: str, names: AccessNames) -> bool:

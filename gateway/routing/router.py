@@ -71,7 +71,7 @@ class Router:
     """Resolves model names against one configuration; thread-safe.
 
     ``several`` are the default retries of a name with several targets, ``client_routing`` the permitted forms of
-    routing by clients, ``mcp_servers`` the MCP servers by name."""
+    routing by clients."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -80,7 +80,6 @@ class Router:
         self.several = config.retries or Retries()
         self._names = Names.of(config)
         self.passes_credentials = any(entry.passthrough_auth for entry in config.entries)
-        self.mcp_servers = {server.name: server for server in config.mcp_servers}
         self._routes_anything = bool(config.routes) or config.retries is not None
         # A plan that raises nothing is the same for every client.
         self._cached_plan = lru_cache(REMEMBERED)(self._make_plan)

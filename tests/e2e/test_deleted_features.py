@@ -1,15 +1,22 @@
 """Each feature can be deleted: without its folder and its lines in the order, the gateway serves all conversations."""
 
+import copy
+import json
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
+from configfile.keys import keys_of
+from gateway.config.aliases import Route
+from gateway.config.clients import ClientGroup, ClientKey
+from gateway.config.model_entry import ModelEntry
+from gateway.config.parts import ClientRights
 from gateway.config.settings import Config
 from gateway.features.known import features
 from gateway.features.order import ORDER
@@ -30,6 +37,32 @@ QUESTIONS: Final = {
     "gemini": ("/v1beta/models/demo:generateContent", {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}),
     "converse": ("/model/demo/converse", {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}),
 }
+
+
+CONTENT: Final[dict[str, Any]] = {
+    "version": "v0.4.0",
+    "model_providers": [{"model": "openai/gpt-5", "access_key": "k"}],
+    "model_aliases": {"name": {"targets": ["gpt-5"]}},
+    "client_groups": [{"name": "group"}],
+    "client_keys": [{"name": "client", "group": "group", "key": "sk-of-a-client-1234"}],
+}
+PLACES: Final[Mapping[type, str]] = {
+    Config: "",
+    ModelEntry: "model_providers[0]",
+    Route: "model_aliases.name",
+    ClientGroup: "client_groups[0]",
+    ClientKey: "client_keys[0]",
+    ClientRights: "client_keys[0]",
+}
+
+
+def item_at(content: dict[str, Any], place: str) -> dict[str, Any]:
+    """Return the mapping at a place of ``PLACES``."""
+    found: Any = content
+    for step in re.findall(r"\w+", place):
+        found = found[int(step) if step.isdecimal() else step]
+    assert isinstance(found, dict)
+    return found
 
 
 @pytest.fixture(params=FOLDERS)
@@ -54,25 +87,27 @@ def run(folder: Path, *args: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
-def keys_of_root(name: str) -> Iterator[str]:
+def keys_in_content(name: str) -> Iterator[tuple[str, str]]:
+    """Yield the place of each key of a feature in ``WITH_KEYS``, and the key."""
     for line, feature in zip(ORDER, features(), strict=True):
         for keys in feature.keys:
-            if line.name.partition(".")[0] == name and keys.place is Config:
-                yield from keys.keys.__annotations__
+            if line.name.partition(".")[0] == name:
+                yield from ((PLACES[keys.place], key) for key in keys_of(keys.keys))
 
 
 @pytest.mark.sample(9)
 def test_a_gateway_without_one_feature_serves_all_conversations(tree):
     name, folder = tree
-    plain = "version: v0.4.0\nmodel_providers: [{model: openai/gpt-5, access_key: k}]\n"
-    (folder / "trigate.yaml").write_text(plain)
+    (folder / "trigate.yaml").write_text(json.dumps(CONTENT))
     checked, shown = run(folder, "check"), run(folder, "--help")
     assert (checked.returncode, shown.returncode) == (0, 0), checked.stderr + shown.stderr
-    keys = list(keys_of_root(name))
-    (folder / "trigate.yaml").write_text(plain + "".join(f"{key}: true\n" for key in keys))
+    content, keys = copy.deepcopy(CONTENT), list(keys_in_content(name))
+    for place, key in keys:
+        item_at(content, place)[key] = True
+    (folder / "trigate.yaml").write_text(json.dumps(content))
     judged = run(folder, "check")
     said = judged.stdout + judged.stderr
-    assert [key for key in keys if f"{key}: unknown key" not in said] == [], said
+    assert [one for one in keys if f"{'.'.join(filter(None, one))}: unknown key" not in said] == [], said
     command = [sys.executable, "-m", "gateway", "serve", "--demo", "--pace", "0", "--port", "0"]
     env = environment({"PYTHONPATH": str(folder)})
     with subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:

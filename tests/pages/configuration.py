@@ -24,7 +24,6 @@ from gateway.config import (
     issuers,
     limits,
     listening,
-    mcp_servers,
     model_entry,
     model_names,
     opening_spend,
@@ -38,6 +37,7 @@ from gateway.config.unknown import ABSENT
 from gateway.features.answer_cache import settings as cached_answers
 from gateway.features.cache_acts import changes as cache_acts
 from gateway.features.live_view import settings as live_view
+from gateway.features.mcp import settings as mcp_settings
 from gateway.features.metrics import settings as metrics_settings
 from gateway.features.prompt_caches import settings as prompt_caches
 from gateway.features.request_members import settings as request_members
@@ -105,7 +105,7 @@ CLASSES: Mapping[str, type] = {
     "login": issuers.IssuerLogin,
     "fetch": issuers.IssuerFetch,
     "sessions": issuers.SessionSettings,
-    "mcp_servers": mcp_servers.McpServer,
+    "mcp_servers": mcp_settings.McpServer,
     "steps": steps.StepSettings,
     "for": steps.StepScope,
     "refusal": steps.StepRefusal,

@@ -23,8 +23,9 @@ LONGEST_OF_LEAD: Final = timedelta(days=400)
 """The longest life of a client that a lead makes."""
 
 _MOST_ITEMS: Final[Mapping[str, int]] = {
-    "keys": MOST_KEYS, "models": 1000, "only": 200, "passthrough": 200, "mcp": 200, "budgets": 50, "raise_to": 50,
+    "keys": MOST_KEYS, "models": 1000, "budgets": 50, "raise_to": 50,
 }  # fmt: skip
+_OF_OTHERS: Final = 200
 _LONGEST_ITEM: Final = 300
 """Characters of a model's or an entry's name."""
 
@@ -72,11 +73,12 @@ def read_new_item(name: str, body: Mapping[str, Any]) -> NewItem:
 
 def _check_lists(body: Mapping[str, Any]) -> None:
     """Check the sizes of lists, whose items are compared with all models and entries. Raises ``GatewayError`` (400)."""
-    for name, most in _MOST_ITEMS.items():
-        items = body.get(name)
-        if isinstance(items, list) and len(items) > most:
+    for name, items in body.items():
+        if not isinstance(items, list):
+            continue
+        if len(items) > (most := _MOST_ITEMS.get(name, _OF_OTHERS)):
             raise invalid(f"{name} may have at most {most} items, not {len(items)}", name)
-        if isinstance(items, list) and any(isinstance(one, str) and len(one) > _LONGEST_ITEM for one in items):
+        if any(isinstance(one, str) and len(one) > _LONGEST_ITEM for one in items):
             raise invalid(f"{name} has an item of more than {_LONGEST_ITEM} characters", name)
 
 

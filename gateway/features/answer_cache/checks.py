@@ -1,23 +1,16 @@
-"""Checks of the response cache in a configuration file."""
+"""Checks of the response cache at the root of a configuration file."""
 
-from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-from configfile import document
 from configfile.expanded import Unresolved
 from configfile.keys import part_of, with_part
 from gateway.config.building import Building
 from gateway.config.settings import Config
 from gateway.config.state_storage import check_place
 from gateway.config.urls import crosses_in_clear
-from gateway.features.answer_cache.settings import (
-    AnswerCacheKeys,
-    AnswerCacheSettings,
-    CacheUse,
-    ClientCacheKeys,
-    NameCacheKeys,
-)
+from gateway.features.answer_cache.feature import caches
+from gateway.features.answer_cache.settings import AnswerCacheKeys, AnswerCacheSettings
 
 _ON_DISK: Final = AnswerCacheSettings(max_bytes=2**30)
 _NEEDS: Final = {
@@ -39,30 +32,10 @@ def build_answer_cache(config: Config, building: Building) -> Config:
                 "cache: the connection to Redis on another machine has no TLS: write rediss:// if the server supports "
                 "it"
             )
-    uses = tuple(_cache_settings(config))
-    for place, use in uses:
-        if use.ttl > cache.max_ttl:
-            advice = "set a shorter time, or a longer `max_ttl` at the root: `cache: {max_ttl: 7d}`"
-            findings.wrong(
-                (*place, "ttl"), f"this is longer than the {cache.max_ttl / 3600:g} hours of `cache.max_ttl`", advice
-            )
-    if "cache" in findings.given_attributes(()) and not uses:
+    if "cache" in findings.given_attributes(()) and not caches(config):
         findings.no_effect(("cache",), "nothing uses the cache: set `cache: {ttl: 1h}` for an alias or a client key")
     base = AnswerCacheSettings() if cache.type == "memory" else _ON_DISK
     return with_part(config, AnswerCacheKeys(findings.laid_over(base, cache, ("cache",))))
-
-
-def _cache_settings(config: Config) -> Iterator[tuple[document.Path, CacheUse]]:
-    """Yield the cache settings of aliases, clients and rules with their paths."""
-    holders: list[tuple[document.Path, NameCacheKeys | ClientCacheKeys]] = [
-        *((("model_aliases", name), part_of(route, NameCacheKeys)) for name, route in config.model_aliases.items()),
-        *((("client_keys", i), part_of(client, ClientCacheKeys)) for i, client in enumerate(config.client_keys)),
-        *((("issuers", i, "admit", j), part_of(rule, ClientCacheKeys))
-          for i, issuer in enumerate(config.issuers) for j, rule in enumerate(issuer.admit)),
-    ]  # fmt: skip
-    for path, keys in holders:
-        if isinstance(keys.cache, CacheUse):
-            yield (*path, "cache"), keys.cache
 
 
 def _is_redis_address(url: str) -> bool:

@@ -4,11 +4,14 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import attrs
 
+from configfile.document import Path
 from configfile.keys import Kind, part_of, setting
 from configfile.kinds import Secret, Size, Wait
 from configfile.wording import Wrong, describe
+from gateway.config.findings import Findings
 from gateway.config.kinds import FilePath
 from gateway.config.parts import ClientRights, ItemPart
+from gateway.config.settings import Config
 
 CacheScope: TypeAlias = Literal["key", "group", "all"]
 """The clients that share a cached response: those with the same key, the same group, or all with this setting."""
@@ -96,15 +99,35 @@ class AnswerCacheKeys:
     )
 
 
+class _CacheKeys(ItemPart):
+    """The keys of an item with a ``cache``."""
+
+    cache: Any
+
+    def complete(self, item: Any, path: Path, config: Config, findings: Findings) -> "ItemPart":
+        most = part_of(config, AnswerCacheKeys).cache.max_ttl
+        if isinstance(self.cache, CacheUse) and self.cache.ttl > most:
+            found = f"this is longer than the {most / 3600:g} hours of `cache.max_ttl`"
+            advice = "set a shorter time, or a longer `max_ttl` at the root: `cache: {max_ttl: 7d}`"
+            findings.wrong((*path, "cache", "ttl"), found, advice)
+        return self
+
+    def within(self, config: Config) -> "ItemPart":
+        if not isinstance(self.cache, CacheUse):
+            return self
+        ttl = min(self.cache.ttl, part_of(config, AnswerCacheKeys).cache.max_ttl)
+        return attrs.evolve(self, cache=attrs.evolve(self.cache, ttl=ttl))  # type: ignore[misc]
+
+
 @attrs.frozen
-class NameCacheKeys(ItemPart):
+class NameCacheKeys(_CacheKeys):
     """The keys of an alias."""
 
     cache: CacheUse | None = setting("Reuse the answer of an equal earlier request.", None, shown="never")
 
 
 @attrs.frozen
-class ClientCacheKeys(ItemPart):
+class ClientCacheKeys(_CacheKeys):
     """The keys of a client."""
 
     cache: CacheSwitch = setting(

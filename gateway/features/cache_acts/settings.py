@@ -26,7 +26,7 @@ class EntryCacheKeys(ItemPart):
         shown="nothing",
     )
 
-    def complete(self, item: "ModelEntry", path: Path, findings: Findings) -> "EntryCacheKeys":
+    def complete(self, item: "ModelEntry", path: Path, config: Config, findings: Findings) -> "EntryCacheKeys":
         if self.prompt_cache is not None and self.prompt_cache.acts:
             from gateway.features.cache_acts.checks import check_prompt_cache  # imported only for an entry with it
 

@@ -1,1 +1,2 @@
-"""MCP servers behind the gateway: ``messages`` passes messages to them, ``routes`` has their path."""
+"""MCP servers behind the gateway: ``messages`` passes messages to them, ``routes`` has their path,
+``settings`` their keys."""

@@ -14,12 +14,12 @@ from urllib.parse import quote
 import attrs
 import msgspec
 
-from gateway.config.mcp_servers import McpServer
 from gateway.config.model_entry import ModelEntry
 from gateway.config.patterns import matches_one
 from gateway.endpoints.border import admit_by_key
 from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.exchange.service import Service
+from gateway.features.mcp.settings import McpServer, may_use
 from gateway.http.external_url import RESOURCE, url_of_request
 from gateway.http.headers import Headers, upstream_headers
 from gateway.http.json_rpc import HEADER_MISMATCH, NO_ID, PARSE_ERROR, error_body, with_body
@@ -142,7 +142,10 @@ async def read_message(
     if server is None:
         help = "check the path" if servers else "the configuration has no mcp_servers"
         raise GatewayError("not_found", f"there is no MCP server {names['name'][:100]!r}: {help}")
-    service.authenticator.check_server(context.client_request.client, server.name)
+    client = service.authenticator.rights_of(context.client_request.client)
+    if client is not None and not may_use(client, server.name):
+        text = f"the key {client.name!r} may not use the MCP server {server.name}: its `mcp` does not list it"
+        raise GatewayError("permission", text, headers=(("x-should-retry", "false"),))
     if method != "POST" and not server.sessions:
         text = f"the MCP server {server.name} has no sessions: use POST"
         raise GatewayError("invalid_request", text, status=405, headers=(("allow", "POST"),))

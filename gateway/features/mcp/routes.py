@@ -6,6 +6,7 @@ from typing import Final
 import attrs
 
 from gateway.config.settings import Config
+from gateway.features.mcp.settings import servers_of
 from gateway.relay.routes import RelayRoute, relayed_routes
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Addition, Ports, Running
@@ -17,6 +18,6 @@ ROUTES: Final = tuple(
 
 
 def open_mcp(config: Config, ports: Ports, before: Running | None) -> Running:
-    servers = {server.name: server for server in config.mcp_servers}
+    servers = {server.name: server for server in servers_of(config)}
     rows = tuple(attrs.evolve(row, passing=(servers,)) for row in ROUTES)
     return Addition(Hooks(routes=(partial(relayed_routes, "gateway.features.mcp", rows),)))

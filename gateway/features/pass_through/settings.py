@@ -1,7 +1,7 @@
 """The key of pass-through in an entry."""
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -33,7 +33,7 @@ class PassThroughKeys(ItemPart):
         False,
     )
 
-    def complete(self, item: "ModelEntry", path: Path, findings: Findings) -> "PassThroughKeys":
+    def complete(self, item: "ModelEntry", path: Path, config: Any, findings: Findings) -> "PassThroughKeys":
         """Report an entry whose name cannot begin a path."""
         if self.passthrough and (item.name.split("/")[0] in TAKEN_STEPS or not _PATH_NAME.fullmatch(item.name)):
             found = f"{item.name} cannot be the start of a path"

@@ -67,7 +67,7 @@ class RequestKeys(ItemPart):
         None,
     )
 
-    def complete(self, item: Any, path: Path, findings: Findings) -> "RequestKeys":
+    def complete(self, item: Any, path: Path, config: Any, findings: Findings) -> "RequestKeys":
         return self if self.request is None else RequestKeys(_compile(self.request, (*path, "request"), findings))
 
     def beyond_lead(self) -> tuple[str, str] | None:

@@ -115,7 +115,7 @@ def _describe_closed_endpoints(config: Config, steps: Sequence[LoadedStep]) -> I
     served = {name for name in ENDPOINTS if any(entry.place_of(name, entry.model) for entry in config.entries)}
     if any(value_of(entry, "passthrough") for entry in config.entries):
         served.add("passthrough")
-    if config.mcp_servers:
+    if value_of(config, "mcp_servers"):
         served.add("mcp")
     by_closed: dict[tuple[str, ...], list[str]] = {}
     for step in steps:
