@@ -33,6 +33,7 @@ ORDER: Final[tuple[OrderLine, ...]] = (
     OrderLine("tracing", "after the metrics, which count its lost spans"),
     OrderLine("live_view", "among the observers, whose order does not matter"),
     OrderLine("kept_ledger", "after the observers: it stores what is settled", has_commands=True),
+    OrderLine("notices", "after the kept ledger, which first raises budgets to what they were before a restart"),
     OrderLine("model_lists", "among the routes, whose order does not matter"),
     OrderLine("other_endpoints", "among the routes, whose order does not matter"),
     OrderLine("files", "among the routes, whose order does not matter"),

@@ -39,6 +39,7 @@ from gateway.features.cache_acts import changes as cache_acts
 from gateway.features.live_view import settings as live_view
 from gateway.features.mcp import settings as mcp_settings
 from gateway.features.metrics import settings as metrics_settings
+from gateway.features.notices import feature as notices
 from gateway.features.prompt_caches import settings as prompt_caches
 from gateway.features.request_members import settings as request_members
 from gateway.features.secret_stores import settings as secret_stores
@@ -106,6 +107,7 @@ CLASSES: Mapping[str, type] = {
     "fetch": issuers.IssuerFetch,
     "sessions": issuers.SessionSettings,
     "mcp_servers": mcp_settings.McpServer,
+    "notify": notices.Receiver,
     "steps": steps.StepSettings,
     "for": steps.StepScope,
     "refusal": steps.StepRefusal,
