@@ -80,7 +80,7 @@ def app_of(config: Config, service: Service) -> App:
         cors = cors_of(config.cors, served)
     most = config.limits.request_body
     unknown = UnknownPaths(service, routes, cors).answer
-    app = App(most, guard, routes, unknown, QuartPart(routes, guard, most).app)
+    app = App(most, guard, routes, unknown, QuartPart(routes, guard).app)
     if config.public_url is not None:
         app.adapters.append(make_url_adapter(config.external))
     if config.compatibility:
@@ -108,8 +108,8 @@ def _group_names(config: Config) -> dict[str, str]:
 class QuartPart:
     """The Quart app of a configuration's websockets. Made for the first one."""
 
-    def __init__(self, routes: RouteTable, guard: RequestGuard, max_body: int) -> None:
-        self._parts = (routes, guard, max_body)
+    def __init__(self, routes: RouteTable, guard: RequestGuard) -> None:
+        self._parts = (routes, guard)
         self._making = trio.Lock()
         self._app: ASGIFramework | None = None
 

@@ -10,8 +10,7 @@ from werkzeug.routing import BaseConverter
 
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.serving.http_app import RequestGuard
-from gateway.serving.quart_connections import HostlessQuart, configure
-from gateway.serving.quart_views import MatchedRule, through_quart
+from gateway.serving.quart_websockets import HostlessQuart, configure, through_quart
 from gateway.serving.route_table import WEBSOCKET, RouteTable
 from providers.apis import CODECS
 from streams.events import ErrorInfo
@@ -24,12 +23,11 @@ class _AnyPath(BaseConverter):
     part_isolating = False
 
 
-def websocket_app(routes: RouteTable, guard: RequestGuard, max_body: int) -> QuartTrio:
+def websocket_app(routes: RouteTable, guard: RequestGuard) -> QuartTrio:
     """Return the app that serves the websockets in ``routes``."""
     app = HostlessQuart("trigate", static_folder=None)
-    app.url_rule_class = MatchedRule
     app.url_map.converters = {**app.url_map.converters, "any_path": _AnyPath}
-    configure(app, max_body, guard)
+    configure(app, guard)
 
     async def view(path: str) -> Any:
         serve = routes.find(WEBSOCKET, websocket.path) or routes.find_shortened(WEBSOCKET, websocket.path)

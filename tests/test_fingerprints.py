@@ -93,21 +93,13 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
     "gateway/serving/worker.py": [
         ("used", "hypercorn.trio.lifespan:Lifespan", "76c8453a1027"),
     ],
-    "gateway/serving/quart_connections.py": [
+    "gateway/serving/quart_websockets.py": [
         ("replaced", "quart.routing:QuartMap.bind_to_request", "0924415699c7"),
-        ("replaced", "quart_trio.asgi:TrioASGIHTTPConnection.__call__", "19a7c4c7488c"),
-        ("used", "quart.asgi:ASGIHTTPConnection.handle_messages", "4562fc77b8d7"),
-        ("used", "quart.asgi:ASGIHTTPConnection._create_request_from_scope", "0d88576c1364"),
-        ("used", "quart.asgi:ASGIHTTPConnection._send_response", "84c6dce57682"),
         ("replaced", "quart_trio.asgi:TrioASGIWebsocketConnection.__call__", "0c5b7d6751d7"),
         ("used", "quart_trio.asgi:TrioASGIWebsocketConnection.handle_messages", "2a8dcaf0edb0"),
         ("used", "quart_trio.asgi:TrioASGIWebsocketConnection._create_websocket_from_scope", "c183d4c33ba5"),
         ("used", "quart.asgi:ASGIWebsocketConnection.handle_websocket", "e1120988303b"),
         ("used", "quart.asgi:ASGIWebsocketConnection.close_connection", "6bfeb1d344b0"),
-    ],
-    "gateway/serving/quart_views.py": [
-        ("used", "quart.wrappers.response:DataBody", "294478c49421"),
-        ("replaced", "werkzeug.routing.rules:Rule._compile_builder", "021699a44e55"),
     ],
     "gateway/features/metrics/registry.py": [
         ("used", "prometheus_client.metrics:Histogram._metric_init", "e4a11af4639d"),

@@ -8,16 +8,16 @@ from typing import Final
 
 import click
 import trio
-from quart_trio import QuartTrio
 
 from gateway.commands.addressing import HERE, KEY, address_of, credential_headers, with_model
 from gateway.commands.fetching import FetchError, client_of, response_to
 from gateway.http.response import ChannelBody, Response
 from gateway.logs.setup import Log
+from gateway.serving.http_app import App
+from gateway.serving.incoming_request import IncomingRequest
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed, bind
-from gateway.serving.quart_connections import HostlessQuart, configure
-from gateway.serving.quart_views import add_view, current_scope
+from gateway.serving.route_table import RouteTable
 from gateway.serving.worker import serve
 from providers.apis import CODECS
 from providers.framings import events_in
@@ -101,12 +101,10 @@ def run_server(file: Path, port: int, pace: float) -> int:
     return 0
 
 
-def create_replay(recorded: RecordedExchange, pace: float = 0.0) -> QuartTrio:
+def create_replay(recorded: RecordedExchange, pace: float = 0.0) -> App:
     """Return an ASGI app that sends the response of ``recorded`` to every POST.
 
     ``pace`` is the pause between two events in seconds."""
-    app = HostlessQuart("trigate-replay", static_folder=None)
-    configure(app)
     headers = (("content-type", recorded.content_type), *recorded.headers)
     assert recorded.response is not None
     streamed = stream_framing(recorded.api, recorded.content_type, recorded.response) is not None
@@ -118,12 +116,13 @@ def create_replay(recorded: RecordedExchange, pace: float = 0.0) -> QuartTrio:
                 await to.send(piece)
                 await trio.sleep(pace)
 
-    async def answer(path: str) -> Response:
+    async def answer(incoming: IncomingRequest, rest: str) -> Response:
         if not streamed:
             return Response(recorded.status, headers, recorded.response or b"")
         to, body = trio.open_memory_channel[bytes](0)
-        current_scope().nursery.start_soon(play, to)
+        incoming.scope.nursery.start_soon(play, to)
         return Response(recorded.status, headers, ChannelBody(body))
 
-    add_view(app, "/<path:path>", "answer", answer, ["POST"])
-    return app
+    routes = RouteTable()
+    routes.add("/{rest}", answer, ("POST",))
+    return App(routes=routes)

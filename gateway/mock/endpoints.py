@@ -2,31 +2,43 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, TypeAlias
+from urllib.parse import parse_qsl
 
 import attrs
-from quart import request, websocket
-from quart_trio import QuartTrio
+from hypercorn.typing import ASGIFramework
+from quart import websocket
 
 from gateway.http.response import Response
 from gateway.mock.called import EndpointCall, read_call
 from gateway.mock.endpoint_answers import GET_ANSWERS, POST_ANSWERS, AnswerCall
 from gateway.mock.kept import AnswerLine, MockObjects
 from gateway.mock.realtime import PATH, MockSession
-from gateway.serving.quart_views import View, add_view, read_body
+from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
+from gateway.serving.quart_websockets import HostlessQuart, configure
+from gateway.serving.route_table import READING, Handler, RouteTable
 
 ANTHROPIC_PATHS: Final = "/v1/messages/"
 """The prefix of paths that are always Anthropic's: an entry of the demo has its files there."""
 
-SendAnswer: TypeAlias = Callable[[AnswerCall, Callable[[], EndpointCall]], Awaitable[Response]]
+SendAnswer: TypeAlias = Callable[
+    [IncomingRequest, AnswerCall, Callable[[], Awaitable[EndpointCall]]], Awaitable[Response]
+]
 """A function that sends the response to a request, with the fault that its model's name selects."""
 
 
-def add_endpoints(app: QuartTrio, send: SendAnswer, answer_line: AnswerLine) -> None:
-    """Add the endpoints to ``app``; ``answer_line`` answers lines of batches, which are conversations."""
+def add_endpoints(routes: RouteTable, send: SendAnswer, answer_line: AnswerLine) -> None:
+    """Add the endpoints to ``routes``; ``answer_line`` answers lines of batches, which are conversations."""
     for method, path, answering in _routes(MockObjects(answer_line)):
-        rule = path.replace("{model}", "<path:model>").replace("{id}", "<id>")
-        add_view(app, rule, f"{method} {path}", _view(answering, path, send), [method])
+        methods = READING if method == "GET" else (method,)
+        routes.add(path, _handler(answering, path, send), methods)
+
+
+async def session_app() -> ASGIFramework:
+    """Return the app of websockets."""
+    app = HostlessQuart("trigate-mock", static_folder=None)
+    configure(app)
     app.add_websocket(PATH, f"websocket {PATH}", _serve_session)
+    return app
 
 
 async def _serve_session() -> None:
@@ -40,20 +52,18 @@ async def _serve_session() -> None:
             await websocket.send(event)
 
 
-def _view(answering: AnswerCall, path: str, send: SendAnswer) -> View:
-    async def answer(**named: str) -> Response:
-        body, type = await read_body(), request.headers.get("content-type", "")
-        origin = request.host_url.rstrip("/")
-        is_from_anthropic_client = "anthropic-version" in request.headers or path.startswith(ANTHROPIC_PATHS)
-        query = request.args.to_dict()
-
-        def read() -> EndpointCall:
+def _handler(answering: AnswerCall, path: str, send: SendAnswer) -> Handler:
+    async def answer(incoming: IncomingRequest, **named: str) -> Response:
+        async def read() -> EndpointCall:
+            headers, body = dict(incoming.headers), await incoming.read(ignore_arrived)
             return attrs.evolve(
-                read_call(body, type, named, path), origin=origin, query=query,
-                is_from_anthropic_client=is_from_anthropic_client,
-            )  # fmt: skip
+                read_call(body, headers.get("content-type", ""), named, path),
+                origin=f"{incoming.asgi['scheme']}://{headers['host']}",
+                query=dict(parse_qsl(incoming.query, keep_blank_values=True)),
+                is_from_anthropic_client="anthropic-version" in headers or path.startswith(ANTHROPIC_PATHS),
+            )
 
-        return await send(answering, read)
+        return await send(incoming, answering, read)
 
     return answer
 

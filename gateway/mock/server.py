@@ -9,22 +9,20 @@ from typing import Any, Final
 import attrs
 import msgspec
 import trio
-from quart import Response as QuartResponse
-from quart import request
-from quart_trio import QuartTrio
 
 from gateway.http.paths import canonical, is_anthropic
 from gateway.http.response import JSON_HEADERS, ChannelBody, Response, stream_headers
 from gateway.mock.called import EndpointCall
 from gateway.mock.endpoint_answers import POST_ANSWERS, AnswerCall
-from gateway.mock.endpoints import add_endpoints
+from gateway.mock.endpoints import add_endpoints, session_app
 from gateway.mock.failures import ONLY_FAULTS, fault_descriptions, fault_of
 from gateway.mock.failures import PREFIX as FAULT_PREFIX
 from gateway.mock.faults import MAX_EVENT, Fault, Piece, ScriptedAnswer
 from gateway.mock.script import script
-from gateway.serving.quart_connections import HostlessQuart, configure
-from gateway.serving.quart_views import MatchedRule, add_view, current_scope, read_body, through_quart
+from gateway.serving.http_app import App
+from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
 from gateway.serving.registry import ConnectionRegistry
+from gateway.serving.route_table import READING, Handler, RouteTable
 from providers.apis import CODECS
 from providers.neutral.choices import MEMBERS, MOST_SPLIT, join_choices
 from providers.neutral.codec import Codec, Reply
@@ -48,6 +46,7 @@ _WORDS: Final = (TextDelta, ReasoningDelta, ToolCallDelta)
 _IGNORED: Final = ("compaction",)
 """Members of requests that no other API has, so that a translation refuses them. Their providers accept them."""
 NO_FAULT = Fault("a normal answer")
+_POST: Final = ("POST",)
 
 
 class ReportedCounts:
@@ -67,7 +66,7 @@ class ModelCaches:
 
     names: tuple[str, ...] = ()
 
-    def add_views(self, app: QuartTrio) -> None:
+    def add_routes(self, routes: RouteTable) -> None:
         """Add the paths that control the caches."""
 
     def model_of(self, name: str) -> str:
@@ -84,107 +83,100 @@ class ModelCaches:
 NO_CACHES: Final = ModelCaches()
 
 
-def create_mock(
-    pace: float = 0.03, registry: ConnectionRegistry | None = None, caches: ModelCaches = NO_CACHES
-) -> QuartTrio:
+def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None, caches: ModelCaches = NO_CACHES) -> App:
     """Return the ASGI app.
 
     ``pace`` is the pause between words of a stream in seconds. ``registry`` has the server's connections; without it,
     ``fault/reset-after-3`` closes like ``fault/cut-after-3``."""
-    app = HostlessQuart("trigate-mock", static_folder=None)
-    app.url_rule_class = MatchedRule
-    configure(app)
+    routes = RouteTable()
     failures = Counter[tuple[Api, str, int]]()  # consecutive failures of counted faults
-    reset = partial(_reset, registry or ConnectionRegistry())
+    send = partial(_send, pace, registry or ConnectionRegistry())
 
-    async def models() -> Response:
+    async def models(incoming: IncomingRequest) -> Response:
         data = [
             {"id": name, "object": "model", "created": 0, "owned_by": "trigate-mock"}
             for name in (*MODELS, *caches.names, *fault_descriptions())
         ]
         return Response(200, JSON_HEADERS, msgspec.json.encode({"object": "list", "data": data}))
 
-    def view(codec: Codec, route: RequestPath) -> Callable[..., Awaitable[Response]]:
-        async def answer(_base: str = "", model: str | None = None) -> Response:
+    def handler(codec: Codec, route: RequestPath) -> Handler:
+        async def answer(incoming: IncomingRequest, rest: str = "", model: str | None = None) -> Response:
             try:
-                body = await read_body()
+                body = await incoming.read(ignore_arrived)
                 decoded = expect(decode_or(msgspec.json.decode, body, None), dict, "the request body")
                 call = codec.read_request({key: value for key, value in decoded.items() if key not in _IGNORED})
                 if model is not None:
                     call = attrs.evolve(call, model=model, stream=bool(route.streamed))
-                fault, number = _select_fault(caches.model_of(call.model), codec.api, failures)
+                fault, number = _select_fault(incoming, caches.model_of(call.model), codec.api, failures)
                 if (refusal := fault.refusals.get(codec.api)) is not None:
-                    return _error(codec, refusal, fault.body)
-                counts = caches.count(call.model, codec.api, decoded, _headers(), _base)
+                    return _error(incoming, codec, refusal, fault.body)
+                counts = caches.count(call.model, codec.api, decoded, dict(incoming.headers), rest)
                 error_event = fault.error_events.get(codec.api)
                 scripted = counts.add_usage(script(call, codec.api))
                 events = fault.events(scripted, number) if error_event is None else [error_event]
             except GatewayError as error:
-                return _error(codec, error.info)
+                return _error(incoming, codec, error.info)
             reply = Reply(call, ISSUER, int(time.time()), max(1, len(body) // 4))
-            answer = counts.report(_answer(codec, reply, events))
-            return await _send(fault.answer(answer, number), pace, reset)
+            answer = counts.report(_answer(codec, reply, events, incoming.query))
+            return await send(incoming, fault.answer(answer, number))
 
         return answer
 
-    add_endpoints(app, partial(_call_endpoint, failures, pace, reset), _answer_line)
-    add_view(app, "/v1/models", "models", models, ["GET"])
-    caches.add_views(app)
-    app.register_error_handler(404, _find_no_path)
-    for codec in CODECS.values():
-        for route in codec.wire.routes():
-            if route.operation != "answer":
-                continue
-            answer, path = view(codec, route), route.path.replace("{model}", "<path:model>")
-            add_view(app, path, route.path, answer, ["POST"])
-            if route.path.startswith(codec.wire.root):  # Google's /v1beta/openai/chat/completions
-                elsewhere = "/<path:_base>" + path.removeprefix(codec.wire.root)
-                add_view(app, elsewhere, f"{route.path} elsewhere", answer, ["POST"])
-    return app
+    caches.add_routes(routes)
+    add_endpoints(routes, partial(_call_endpoint, failures, send), _answer_line)
+    routes.add("/v1/models", models, READING)
+    answering = [(codec, route) for codec in CODECS.values() for route in codec.wire.routes()]
+    answering = [(codec, route) for codec, route in answering if route.operation == "answer"]
+    for codec, route in answering:
+        routes.add(route.path, handler(codec, route), _POST)
+    for codec, route in answering:
+        if route.path.startswith(codec.wire.root):  # Google's /v1beta/openai/chat/completions
+            routes.add("/{rest}" + route.path.removeprefix(codec.wire.root), handler(codec, route), _POST)
+    return App(routes=routes, unknown=_find_no_path, websocket_app=session_app)
 
 
 async def _call_endpoint(
     failures: Counter[tuple[Api, str, int]],
-    pace: float,
-    reset: Callable[[], None],
+    send: Callable[[IncomingRequest, ScriptedAnswer], Awaitable[Response]],
+    incoming: IncomingRequest,
     answering: AnswerCall,
-    read: Callable[[], EndpointCall],
+    read: Callable[[], Awaitable[EndpointCall]],
 ) -> Response:
     """Return the response to a request other than a conversation. Faults are those of Chat; errors have its format, or
     Anthropic's for Anthropic's clients."""
-    codec = CODECS["messages" if is_anthropic(tuple(_headers().items())) else "chat"]
+    codec = CODECS["messages" if is_anthropic(incoming.headers) else "chat"]
     try:
-        call = read()
-        fault, number = _select_fault(call.model, "chat", failures)
+        call = await read()
+        fault, number = _select_fault(incoming, call.model, "chat", failures)
         if (refusal := fault.refusals.get("chat")) is not None:
-            return _error(codec, refusal, fault.body)
+            return _error(incoming, codec, refusal, fault.body)
         answer = fault.answer(answering(call), number)
     except GatewayError as error:
-        return _error(codec, error.info)
-    return await _send(answer, pace, reset)
+        return _error(incoming, codec, error.info)
+    return await send(incoming, answer)
 
 
-async def _find_no_path(_: Exception) -> QuartResponse:
-    text = f"the stand-in has no path {request.path[:100]}: test it with the provider"
-    return through_quart(_error(CODECS["chat"], ErrorInfo("not_found", text)))
+async def _find_no_path(incoming: IncomingRequest) -> Response:
+    text = f"the stand-in has no path {incoming.asgi['path'][:100]}: test it with the provider"
+    return _error(incoming, CODECS["chat"], ErrorInfo("not_found", text))
 
 
-def _headers() -> dict[str, str]:
-    return {name.lower(): value for name, value in request.headers.items()}
-
-
-def _error(codec: Codec, error: ErrorInfo, change: Callable[[bytes], bytes] = bytes) -> Response:
+def _error(
+    incoming: IncomingRequest, codec: Codec, error: ErrorInfo, change: Callable[[bytes], bytes] = bytes
+) -> Response:
     error = codec.phrase_error(error)
-    body = change(codec.write_error(error, current_scope().id))
+    body = change(codec.write_error(error, incoming.scope.id))
     return Response(error.status, (*error.headers, *codec.wire.error_headers(error), *JSON_HEADERS), body)
 
 
-def _select_fault(model: str, api: Api, failures: Counter[tuple[Api, str, int]]) -> tuple[Fault, int]:
+def _select_fault(
+    incoming: IncomingRequest, model: str, api: Api, failures: Counter[tuple[Api, str, int]]
+) -> tuple[Fault, int]:
     """Return the fault that ``model`` selects for this request, and the number in the model's name.
 
     ``failures`` counts the failed requests, because some faults end after a number of them. Raises ``GatewayError``
     for an unknown fault."""
-    if ONLY_FAULTS in _headers():
+    if ONLY_FAULTS in dict(incoming.headers):
         model = FAULT_PREFIX + model.removeprefix(FAULT_PREFIX)
     name, fault, number = fault_of(model) or ("", NO_FAULT, 0)
     times = 1 if fault.fails_once else number if fault.is_counted else 0
@@ -196,18 +188,18 @@ def _select_fault(model: str, api: Api, failures: Counter[tuple[Api, str, int]])
     return fault, number
 
 
-def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> ScriptedAnswer:
-    """Return the response to a conversation, before a fault changes it."""
+def _answer(codec: Codec, reply: Reply, events: Iterable[Event], query: str = "") -> ScriptedAnswer:
+    """Return the response to a conversation with ``query``, before a fault changes it."""
     if reply.request.stream:
         writer = codec.writer(reply)
         pieces = tuple(Piece(_with_own_ids(codec, writer.send(event)), isinstance(event, _WORDS)) for event in events)
-        framing = codec.wire.framing_for(request.query_string.decode("latin-1"))
+        framing = codec.wire.framing_for(query)
         answer = ScriptedAnswer(codec.wire.framing, pieces, stream_headers(framing))
         return answer if framing is codec.wire.framing else _reframe(answer, codec.wire.framing, framing)
     try:
         body = _repeat_choice(codec.write_answer(fold(events), reply), reply)
     except GatewayError as error:
-        body = codec.write_error(error.info, current_scope().id)
+        body = codec.write_error(error.info, "")
     return ScriptedAnswer(None, (Piece(_with_own_ids(codec, body)),), JSON_HEADERS)
 
 
@@ -250,14 +242,17 @@ def _reframe(answer: ScriptedAnswer, own: Framing, framing: Framing) -> Scripted
     return attrs.evolve(answer, framing=framing, pieces=(*pieces, Piece(writer.close())))
 
 
-async def _send(answer: ScriptedAnswer, pace: float, reset: Callable[[], None]) -> Response:
+async def _send(
+    pace: float, registry: ConnectionRegistry, incoming: IncomingRequest, answer: ScriptedAnswer
+) -> Response:
     await trio.sleep(answer.wait)
     answer.begin()
     if answer.end == "well" and not answer.stream:
         return Response(200, answer.headers, b"".join(piece.data for piece in answer.pieces))
     send, receive = trio.open_memory_channel[bytes](0)
     body = ChannelBody(receive)
-    current_scope().nursery.start_soon(_send_pieces, answer, pace, send, body, reset)
+    reset = partial(_reset, registry, incoming.asgi["client"])
+    incoming.scope.nursery.start_soon(_send_pieces, answer, pace, send, body, reset)
     return Response(200, answer.headers, body)
 
 
@@ -286,8 +281,8 @@ async def _send_pieces(
                 body.cut()
 
 
-def _reset(registry: ConnectionRegistry) -> None:
-    """Close the current request's connection with an RST."""
+def _reset(registry: ConnectionRegistry, client: object) -> None:
+    """Close the connection of ``client`` with an RST."""
     for connection in tuple(registry.connections):
-        if connection.client == request.scope["client"]:
+        if connection.client == client:
             connection.reset()

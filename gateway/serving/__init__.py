@@ -21,5 +21,5 @@ In the app:
 
 - ``http_app``: the app; ``route_table``: its routes; ``late_views``: handlers that are imported late;
   ``incoming_request``: the requests that they get
-- ``quart_connections`` and ``quart_views``: everything with Quart
+- ``quart_websockets``: everything with Quart
 - ``asgi_extensions``: extensions that connect the app with the server"""

@@ -27,15 +27,12 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import MAX_HEADER, MAX_WRITE, Response, Truncated, WriteNow
 from gateway.serving.asgi_extensions import CLIENT_LEFT, IMMEDIATE, WRITE_NOW
 from gateway.serving.incoming_request import AsgiRequest
-from gateway.serving.route_table import ROUTES, Handler, RouteTable
+from gateway.serving.route_table import Handler, RouteTable
 
 log = logging.getLogger("trigate.scope")
 
 MAX_BODY: Final = 64 * 2**20
 BODY_SECONDS: Final = 60
-
-GUARD: Final = "trigate.guard"
-"""The key in an app's ``extensions`` for its ``RequestGuard``."""
 
 
 class RequestGuard(Protocol):
@@ -98,8 +95,9 @@ class App:
         unknown: Handler = no_route,
         websocket_app: WebsocketApp = no_websockets,
     ) -> None:
-        self.extensions: dict[str, Any] = {GUARD: guard, ROUTES: RouteTable() if routes is None else routes}
-        self.config: dict[str, Any] = {"MAX_CONTENT_LENGTH": max_body, "BODY_TIMEOUT": BODY_SECONDS}
+        self.max_body = max_body
+        self.guard = guard
+        self.routes = RouteTable() if routes is None else routes
         self.unknown = unknown
         self.websocket_app = websocket_app
         self.adapters: list[Adapter] = []
@@ -165,24 +163,24 @@ async def _call_all(hooks: Iterable[Callable[[], Awaitable[None]]]) -> str | Non
 class AppRequest:
     """One request, handled by a route."""
 
-    def __init__(self, app: Any, scope: HTTPScope, edits: Sequence[EditHeaders] = ()) -> None:
-        """Prepare the request. ``app`` is an ``App``, or one of Quart's. ``edits`` change the response's headers."""
+    def __init__(self, app: App, scope: HTTPScope, edits: Sequence[EditHeaders]) -> None:
+        """Prepare the request. ``edits`` change the response's headers."""
         self.app = app
         self.scope = scope
         self._edits = edits
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         path = self.scope["path"]
-        routes, method = cast("RouteTable", self.app.extensions[ROUTES]), self.scope["method"]
+        routes, method = self.app.routes, self.scope["method"]
         if (answer := routes.exact(method, path)) is None:
             self.scope["path"] = path = canonical(origin_path(path))
             answer = routes.find(method, path)
             if answer is None and (answer := routes.find_shortened(method, path)) is not None:
                 self.scope["path"] = path = path[:-1]
-            answer = answer or self._other_route()
+            answer = answer or self.app.unknown
         if (query := self.scope["query_string"]) and may_hold_key(path, query):
             self.scope["query_string"], self.scope["headers"] = with_key_in_header(query, self.scope["headers"])
-        headers_by_name, guard = dict(self.scope["headers"]), cast("RequestGuard", self.app.extensions[GUARD])
+        headers_by_name, guard = dict(self.scope["headers"]), self.app.guard
         request_scope: RequestScope | None = None
         try:
             async with trio.open_nursery() as nursery:
@@ -190,12 +188,7 @@ class AppRequest:
                 refusal = guard.refuse(self.scope, headers_by_name, request_scope)
                 if refusal is None and guard.prepare is not None:
                     await guard.prepare(self.scope)
-                if refusal is not None:
-                    response = refusal
-                elif answer is None:
-                    response = await self._call_quart(request_scope, receive, send)
-                else:
-                    response = await self._call_route(answer, request_scope, receive)
+                response = await self._call_route(answer, request_scope, receive) if refusal is None else refusal
                 await self._respond(request_scope, send, response)
         finally:
             # The only place that always runs after every task of the request. The response body's `__aexit__` and
@@ -204,22 +197,10 @@ class AppRequest:
                 request_scope.close()
 
     async def _call_route(self, answer: Handler, request_scope: RequestScope, receive: ASGIReceiveCallable) -> Response:
-        config = self.app.config
-        request = AsgiRequest(request_scope, self.scope, receive, config["MAX_CONTENT_LENGTH"], config["BODY_TIMEOUT"])
+        request = AsgiRequest(request_scope, self.scope, receive, self.app.max_body, BODY_SECONDS)
         response = await answer(request)
         request.listen()
         return response
-
-    def _other_route(self) -> Handler | None:
-        """Return the handler of a path or method without a route, or ``None`` if ``_call_quart`` handles it."""
-        app: App = self.app
-        return app.unknown
-
-    async def _call_quart(
-        self, request_scope: RequestScope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> Any:
-        """Return the response of a Quart app, which has no ``_other_route``."""
-        raise NotImplementedError
 
     # The response
 
@@ -237,7 +218,7 @@ class AppRequest:
             request_scope.nursery.cancel_scope.cancel()
 
     async def _send_parts(self, send: ASGISendCallable, response: Response) -> None:
-        """Send a complete body in one message with the end. Quart sends two, each with a write and a wake-up."""
+        """Send a complete body in one message with the end."""
         headers, body = encode_headers(response.headers), response.body
         last = b""
         if isinstance(body, bytes):

@@ -9,9 +9,6 @@ import attrs
 
 from gateway.http.response import Response
 
-ROUTES: Final = "trigate.routes"
-"""The key in an app's ``extensions`` for its ``RouteTable``."""
-
 Handler: TypeAlias = Callable[..., Awaitable[Response]]
 """Called with a ``PiecesRequest``, and with the variables of the path by name. Must not raise."""
 

@@ -14,13 +14,14 @@ import anthropic
 import attrs
 import openai
 import pytest
-from quart import request as upstream_request
 
+from gateway.http.response import Response
 from gateway.mock.failures import fault_of
 from gateway.mock.faults import FAULTS
 from gateway.mock.server import create_mock
+from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.quart_views import current_scope
+from gateway.serving.route_table import Handler, RouteTable
 from providers.grammar import judge
 from tests.support.apis import OLDER
 from tests.support.cases import case
@@ -54,20 +55,49 @@ class Provider:
     def serving(self) -> Iterator["Provider"]:
         """Serve in a thread of this process."""
         app = create_mock(0, self.lifecycle)
-        app.before_request(self._watch)
+        app.routes = WatchedRoutes(app.routes, self._watch)
         with app_thread(app, self.lifecycle) as port:
             self.url = f"http://127.0.0.1:{port}"
             yield self
 
-    async def _watch(self) -> None:
-        found = re.search(rb"cell-[\w./-]+", await upstream_request.get_data())
+    async def _watch(self, answer: Handler, incoming: IncomingRequest, **names: str) -> Response:
+        body = await incoming.read(ignore_arrived)
+        found = re.search(rb"cell-[\w./-]+", body)
         assert found
-        scope = current_scope()
 
         def closed(left: bool) -> None:
-            self.seen[found[0].decode()].append("left" if left else "taken" if scope.complete else "cut")
+            self.seen[found[0].decode()].append("left" if left else "taken" if incoming.scope.complete else "cut")
 
-        scope.on_close(closed)
+        incoming.scope.on_close(closed)
+        return await answer(ReadRequest(incoming, body), **names)
+
+
+@attrs.frozen
+class WatchedRoutes:
+    """The ``routes`` of the stand-in, whose requests go through ``watch``."""
+
+    routes: RouteTable
+    watch: Any
+
+    def exact(self, method: str, path: str) -> None:
+        return None
+
+    def find(self, method: str, path: str) -> Handler:
+        return partial(self.watch, self.routes.find(method, path))
+
+
+@attrs.frozen
+class ReadRequest:
+    """A request whose body was read."""
+
+    request: IncomingRequest
+    body: bytes
+
+    async def read(self, count_arrived: Any) -> bytes:
+        return self.body
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.request, name)
 
 
 @pytest.fixture(scope="module")

@@ -4,21 +4,23 @@ import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
+import msgspec
 import trio
 from hypercorn.typing import ASGIFramework
-from quart import request
 from quart_trio import QuartTrio
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from gateway.http.request_scope import RequestScope
-from gateway.http.response import ChannelBody, Response
-from gateway.serving.asgi_extensions import SCOPE
+from gateway.http.response import JSON_HEADERS, ChannelBody, Response
+from gateway.serving.http_app import App
+from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
-from gateway.serving.quart_connections import configure
-from gateway.serving.quart_views import through_quart
+from gateway.serving.quart_websockets import configure
+from gateway.serving.route_table import READING, RouteTable
 from gateway.serving.worker import serve
+from streams.errors import GatewayError
 from tests.support.harness import PATIENCE, Late
 
 HTML = (("content-type", "text/html; charset=utf-8"),)
@@ -40,11 +42,11 @@ class Witness:
         self.feed: trio.MemorySendChannel[bytes] | None = None
         self.body: ChannelBody | None = None
 
-    def watch(self) -> RequestScope:
-        scope: RequestScope = request.scope[SCOPE]
+    def watch(self, incoming: IncomingRequest) -> RequestScope:
+        scope, asgi = incoming.scope, incoming.asgi
         self.scopes.append(scope)
-        self.clients.append(request.scope["client"])
-        self.schemes.append(request.scope["scheme"])
+        self.clients.append(asgi["client"])
+        self.schemes.append(asgi["scheme"])
         scope.on_close(self.closed.append)
         scope.nursery.start_soon(self._run_watched)
         return scope
@@ -62,78 +64,93 @@ class Witness:
         return self.body
 
 
-def make_app(witness: Witness, max_body: int = 1000) -> QuartTrio:
+async def whole(witness: Witness, incoming: IncomingRequest) -> Response:
+    witness.watch(incoming)
+    return Response(200, HTML, b"whole")
+
+
+async def size(witness: Witness, incoming: IncomingRequest) -> Response:
+    scope = witness.watch(incoming)
+    try:
+        body = await incoming.read(ignore_arrived)
+    except GatewayError:
+        return Response(413, JSON_HEADERS, b'{"error": "too large"}')
+    return Response(200, JSON_HEADERS, msgspec.json.encode({"size": len(body), "id": scope.id}))
+
+
+async def hang(witness: Witness, incoming: IncomingRequest) -> Response:
+    witness.watch(incoming)
+    await trio.sleep_forever()
+
+
+async def stubborn(witness: Witness, incoming: IncomingRequest) -> Response:
+    incoming.scope.admitted = "slot" in incoming.query
+    with trio.CancelScope(shield=True):
+        await witness.released.wait()
+    return Response(200, HTML, b"whole")
+
+
+async def stream(witness: Witness, incoming: IncomingRequest) -> Response:
+    witness.watch(incoming)
+    body = witness.stream()
+    await witness.feed.send(b"first;")
+    return Response(200, HTML, body)
+
+
+async def flood(witness: Witness, incoming: IncomingRequest) -> Response:
+    scope = witness.watch(incoming)
+    body = witness.stream(2)
+    scope.nursery.start_soon(send_without_end, witness.feed)
+    return Response(200, HTML, body)
+
+
+async def pumped(witness: Witness, incoming: IncomingRequest) -> Response:
+    scope = witness.watch(incoming)
+    body = witness.stream()
+    scope.nursery.start_soon(pump, witness, witness.feed)
+    return Response(200, HTML, body)
+
+
+async def crash(witness: Witness, incoming: IncomingRequest) -> Response:
+    raise_in(witness.watch(incoming).nursery)
+    await trio.sleep_forever()
+
+
+async def crash_slowly(witness: Witness, incoming: IncomingRequest) -> Response:
+    nursery = witness.watch(incoming).nursery
+    nursery.start_soon(leave_slowly)
+    raise_in(nursery)
+    await trio.sleep_forever()
+
+
+async def crash_in_stream(witness: Witness, incoming: IncomingRequest) -> Response:
+    scope = witness.watch(incoming)
+    body = witness.stream()
+    await witness.feed.send(b"first;")
+    scope.nursery.start_soon(crash_with, witness.feed, witness.crash)
+    return Response(200, HTML, body)
+
+
+async def missing(incoming: IncomingRequest) -> Response:
+    return Response(404, HTML, b"<p>%b</p>" % (b"missing " * 30))
+
+
+async def no_view() -> QuartTrio:
+    """Return an app without views for websockets."""
     app = QuartTrio(__name__)
-    configure(app, max_body)
-
-    @app.get("/whole")
-    async def whole():
-        witness.watch()
-        return "whole"
-
-    @app.route("/size", methods=["GET", "POST", "DELETE"])
-    async def size():
-        scope = witness.watch()
-        return {"size": len(await request.get_data()), "id": scope.id}
-
-    @app.get("/hang")
-    async def hang():
-        witness.watch()
-        await trio.sleep_forever()
-
-    @app.get("/stubborn")
-    async def stubborn():
-        request.scope[SCOPE].admitted = "slot" in request.args
-        with trio.CancelScope(shield=True):
-            await witness.released.wait()
-        return "whole"
-
-    @app.get("/stream")
-    async def stream():
-        witness.watch()
-        body = witness.stream()
-        await witness.feed.send(b"first;")
-        return through_quart(Response(200, HTML, body))
-
-    @app.get("/flood")
-    async def flood():
-        scope = witness.watch()
-        body = witness.stream(2)
-        scope.nursery.start_soon(send_without_end, witness.feed)
-        return through_quart(Response(200, HTML, body))
-
-    @app.get("/pumped")
-    async def pumped():
-        scope = witness.watch()
-        body = witness.stream()
-        scope.nursery.start_soon(pump, witness, witness.feed)
-        return through_quart(Response(200, HTML, body))
-
-    @app.get("/crash")
-    async def crash():
-        raise_in(witness.watch().nursery)
-        await trio.sleep_forever()
-
-    @app.post("/crash-slowly")
-    async def crash_slowly():
-        nursery = witness.watch().nursery
-        nursery.start_soon(leave_slowly)
-        raise_in(nursery)
-        await trio.sleep_forever()
-
-    @app.get("/crash-in-stream")
-    async def crash_in_stream():
-        scope = witness.watch()
-        body = witness.stream()
-        await witness.feed.send(b"first;")
-        scope.nursery.start_soon(crash_with, witness.feed, witness.crash)
-        return through_quart(Response(200, HTML, body))
-
-    @app.errorhandler(RequestEntityTooLarge)
-    async def too_large(_):
-        return {"error": "too large"}, 413
-
+    configure(app)
     return app
+
+
+HANDLERS = (whole, size, hang, stubborn, stream, flood, pumped, crash, crash_slowly, crash_in_stream)
+
+
+def make_app(witness: Witness, max_body: int = 1000) -> App:
+    routes = RouteTable()
+    for handler in HANDLERS:
+        path = "/" + handler.__name__.replace("_", "-")
+        routes.add(path, partial(handler, witness), (*READING, "POST", "DELETE"))
+    return App(max_body, routes=routes, unknown=missing, websocket_app=no_view)
 
 
 async def send_without_end(feed: trio.MemorySendChannel[bytes]) -> None:

@@ -11,13 +11,12 @@ from typing import Any, Final
 
 import attrs
 import msgspec
-from quart import request
-from quart_trio import QuartTrio
 
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.mock.faults import ScriptedAnswer, change_events, edit_usage
 from gateway.mock.server import ModelCaches, ReportedCounts
-from gateway.serving.quart_views import add_view, read_body
+from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
+from gateway.serving.route_table import READING, RouteTable
 from streams.events import AnswerStart, Api, Event, Usage
 from tests.support.cache_rules import Report, cache_descriptions
 from tests.support.imitated_caches import CachedPrompt, PromptCaches
@@ -34,8 +33,8 @@ class ImitatedCaches(ModelCaches):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._caches = PromptCaches(clock)
 
-    def add_views(self, app: QuartTrio) -> None:
-        add_view(app, "/cache", "cache", cache_view(self._caches), ["GET", "POST"])
+    def add_routes(self, routes: RouteTable) -> None:
+        routes.add("/cache", cache_view(self._caches), (*READING, "POST"))
 
     def model_of(self, name: str) -> str:
         return name if (cache := self._caches.select(name)) is None else cache.fault
@@ -95,12 +94,12 @@ def _without_written(prompt: CachedPrompt, report: Report, usage: dict[str, Any]
     return usage
 
 
-def cache_view(caches: PromptCaches) -> Callable[[], Awaitable[Response]]:
+def cache_view(caches: PromptCaches) -> Callable[[IncomingRequest], Awaitable[Response]]:
     """Return the view of ``/cache``."""
 
-    async def answer() -> Response:
-        if request.method == "POST":
-            wanted = msgspec.json.decode(await read_body(), type=dict[str, Any])
+    async def answer(incoming: IncomingRequest) -> Response:
+        if incoming.asgi["method"] == "POST":
+            wanted = msgspec.json.decode(await incoming.read(ignore_arrived), type=dict[str, Any])
             assert wanted.keys() <= {"advance", "forget", "models"}
             caches.use_for(wanted.get("models", {}))
             caches.advance(wanted.get("advance", 0))

@@ -50,7 +50,7 @@ from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.request.structure import COUNTED, check_structure
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
-from gateway.serving.quart_views import through_quart
+from gateway.serving.quart_websockets import through_quart
 from gateway.stores.memory import MemoryStore
 from gateway.stores.nodes import OwnerBytes
 from gateway.stores.overlay import OverlayStore

@@ -36,7 +36,7 @@ from gateway.request.public_errors import MISTAKE
 from gateway.routing.target import Target
 from gateway.seams.observe import observers_of
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
-from gateway.serving.quart_views import through_quart
+from gateway.serving.quart_websockets import through_quart
 from gateway.upstream.websocket import Piece
 from providers.apis import CODECS
 from providers.endpoints.endpoint import EndpointName

@@ -24,7 +24,8 @@ import trio
 from gateway.serving.listeners import adopt, bind
 from gateway.serving.supervisor import report_ready, supervise
 from gateway.serving.worker import serve
-from tests.support.asgi_app import Witness, make_app
+from gateway.http.response import Response
+from tests.support.asgi_app import HTML, Witness, make_app
 
 signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGHUP}})  # as the command line does
 role, options = sys.argv[1], sys.argv[2:]
@@ -37,10 +38,10 @@ async def work(sockets):
     witness = Witness()
     app = make_app(witness)
 
-    @app.get("/pid")
-    async def pid():
-        return str(os.getpid())
+    async def pid(incoming):
+        return Response(200, HTML, b"%d" % os.getpid())
 
+    app.routes.add("/pid", pid, ("GET",))
     witness.lifecycle.on_flush(lambda: say("flushed"))
     def ready():
         say("ready", os.getpid())

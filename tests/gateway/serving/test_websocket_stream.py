@@ -29,8 +29,7 @@ from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
 from gateway.serving.http2 import MORE_WINDOW
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import ServerConfig, bind
-from gateway.serving.quart_connections import configure
-from gateway.serving.quart_views import websocket_scope
+from gateway.serving.quart_websockets import configure, websocket_scope
 from gateway.serving.websocket_stream import MessageBuffer
 from gateway.serving.worker import serve
 from gateway.stores.memory import MemoryStore

@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from quart_trio import QuartTrio
 
 from gateway.http.response import Response
+from gateway.serving.http_app import App
 from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
-from gateway.serving.quart_connections import configure
-from gateway.serving.route_table import ROUTES
+from gateway.serving.route_table import RouteTable
 from tests.support.asgi_app import eventually, serving, within
 from tests.support.harness import PATIENCE, retried_when_late
 
@@ -119,23 +118,6 @@ async def test_an_odd_target_is_a_404_and_not_a_500(target):
         assert (await server.get(target)).startswith(b"HTTP/1.1 404")
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize(("method", "kept"), [("POST", 900), ("GET", 0), ("DELETE", 0)])
-async def test_an_unrequested_body_is_not_stored(method, kept):
-    """Quart holds all of it for as long as the answer takes: of a stream by GET, hours."""
-    head = f"{method} /size HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 900\r\n\r\n"
-    async with serving() as server, server.connect() as client:
-        await client.send(head + "x" * 900)
-        _, _, body = (await client.rest()).partition(b"\r\n\r\n")
-    assert json.loads(body)["size"] == kept
-
-
-# Routes that requests are matched with, of which nothing is compiled that makes URLs
-
-
-# Routes past Quart, under a server that is not ours
-
-
 @pytest.mark.parametrize("leaves", ["in the body", "behind the body"])
 async def test_a_foreign_server_reports_a_disconnect_by_message(leaves):
     """``ON_LEAVING`` is an extension; ASGI has ``http.disconnect``."""
@@ -146,9 +128,9 @@ async def test_a_foreign_server_reports_a_disconnect_by_message(leaves):
         await request.read(ignore_arrived)
         await trio.sleep_forever()
 
-    app = QuartTrio(__name__)
-    configure(app)
-    app.extensions[ROUTES].add("/x", answer, ("POST",))
+    routes = RouteTable()
+    routes.add("/x", answer, ("POST",))
+    app = App(routes=routes)
     part = {"type": "http.request", "body": b"half", "more_body": leaves == "in the body"}
     messages = iter([part, {"type": "http.disconnect"}])
 
