@@ -289,10 +289,10 @@ async def pass_events(
         chunks: Any = reads
         if steps:
             session = StepSession(
-                AppliedSteps.of(steps), Check("response", (), api=api), Placeholders(b"k" * 32, "c"), StepRecords(),
+                AppliedSteps(tuple(steps)), Check("response", (), api=api), Placeholders(b"k" * 32, "c"), StepRecords(),
                 nursery.start_soon, lambda: None,
             )  # fmt: skip
-            checks = ResponseSteps(session, AnswerSteps.of(steps), restores=False, translates=translates)
+            checks = ResponseSteps(session, AnswerSteps(tuple(steps)), restores=False, translates=translates)
             stream = CheckedStream(checks, OpenedResponse(api, codec.wire.framing))
             if not translates:
                 lane.use_reader(stream.reader, stream.reader.text_of)

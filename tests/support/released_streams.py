@@ -57,11 +57,11 @@ async def _release(
         if masked:
             placeholders.mark_restorable(placeholders.text_for(Span(0, len(masked), "email"), masked))
         session = StepSession(
-            AppliedSteps.of(steps), Check("response", (), api=api), placeholders, found.records, nursery.start_soon,
+            AppliedSteps(tuple(steps)), Check("response", (), api=api), placeholders, found.records, nursery.start_soon,
             lambda: None,
         )  # fmt: skip
         session.start_concurrent_steps(None)
-        checks = ResponseSteps(session, AnswerSteps.of(steps), restores=bool(masked), translates=translates)
+        checks = ResponseSteps(session, AnswerSteps(tuple(steps)), restores=bool(masked), translates=translates)
         stream = CheckedStream(checks, OpenedResponse(api, CODECS[api].wire.framing))
         try:
             async for release in transformed_pieces(stream, _Reads(reads), Watch(Timeouts()), ProviderWait()):

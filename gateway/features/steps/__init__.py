@@ -3,29 +3,23 @@
 - ``setting_checks``: the check of the configuration.
 - ``opening`` opens them for a configuration, ``sessions`` finds those of a request.
 - ``conversations``: their part in the exchange of a conversation; ``relayed_requests`` and ``batch_lines`` check
-  requests of other endpoints, and lines of batch files; ``attempt_steps`` are those for a response.
-- ``loading`` finds the code of a step, ``loaded`` has the loaded steps of a configuration, with ``scope``: the
-  requests that a step applies to, ``resources``: steps that live as long as the service.
-- ``runner`` calls a step, with ``slots`` for its calls, ``breaker``: pauses after failures, and ``memory``:
-  texts that were clean before.
+  requests of other endpoints, and lines of batch files.
+- ``loading`` finds the code of a step, ``loaded`` has the loaded steps of a configuration, with ``resources``: steps
+  that live as long as the service.
+- ``runner`` calls a step, with ``slots`` for its calls, and ``breaker``: pauses after failures.
 - ``request_texts`` has the texts of a request: ``walking`` finds them by the ``tables`` of ``shapes``,
   ``text_pieces`` edits them, ``attachments`` reads files. ``joined_texts`` are those of adjacent parts.
-  ``json_trees`` decodes JSON, and ``json_texts`` finds values in its bytes. ``batch_texts`` and ``form_texts`` are
-  the same for lines of batch files and for multipart forms.
+  ``json_trees`` decodes JSON, and ``json_texts`` finds values in its bytes.
 - ``response_texts`` finds the strings of a response that its reader does not report, ``answer_texts`` the texts of
   responses that are no conversation, ``relayed_bodies`` and ``relayed_stream`` release these, with
-  the base in ``transforms``. ``exemptions`` lists the
-  strings that are no text.
-- ``endpoints`` lists those that steps check. ``advice`` describes the consequences of steps for ``trigate check``
-  and ``trigate explain``, and ``judging`` judges steps before they are served.
-- ``trial`` runs steps on a captured request, for ``trigate steps try``.
+  the base in ``transforms``.
+- ``endpoints`` lists those that steps check. ``advice`` judges steps before they are served, and describes their
+  consequences for ``trigate check`` and ``trigate explain``.
 - ``session`` has the steps of one exchange: it calls them, and applies the configured actions, with ``verdicts``:
   refusals and outcomes, ``masks``: placeholders and the values that they replace.
 - ``response_steps`` checks a complete response, ``checked_stream`` a stream. ``runs`` are their texts. ``stages`` check
   them, one after the other in a ``chain``: ``holding`` holds their events, masks and releases them. ``watching`` shows
-  them to a step that holds nothing, and ``restoring`` returns values to the client.
-  ``plain_text`` is text in which they can find nothing, and which they see later. ``gate`` passes a provider's own
-  events to the client's lane. ``shown_choices`` are those of a stream that the client has seen.
+  them to a step that holds nothing. ``gate`` passes the events to the client's lane.
 - ``mask_key``: the key of placeholders. ``observers`` passes records of finished exchanges on, in batches.
 - ``harness`` runs a step at every split, for ``trigate.steps.testing``.
 - ``kinds``: the built-in kinds; ``commands``: ``trigate steps``, whose options are in ``interface``

@@ -14,15 +14,15 @@ import trio
 
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.exchange import Exchange
-from gateway.features.steps.batch_texts import line_texts, member_texts, refused_line, result_texts
 from gateway.features.steps.conversations import SessionChecks
-from gateway.features.steps.endpoints import closing_step
 from gateway.features.steps.json_texts import NotJson
-from gateway.features.steps.scope import ClientFacts
+from gateway.features.steps.request_texts import MOST_TEXTS, RequestTexts
 from gateway.features.steps.session import StepSession
-from gateway.features.steps.sessions import begin_session, steps_of
+from gateway.features.steps.sessions import admit_endpoint, begin_session, steps_of
+from gateway.features.steps.shapes import ECHO
+from gateway.features.steps.tables import table_for
 from gateway.features.steps.transforms import StepTransform
-from gateway.features.steps.verdicts import RefusedByStep, unchecked_content, unchecked_endpoint
+from gateway.features.steps.verdicts import RefusedByStep, unchecked_content
 from gateway.http.offload import offload
 from gateway.http.paths import canonical
 from gateway.request.parse import Incoming
@@ -30,7 +30,41 @@ from gateway.request.routing_options import read_headers
 from providers.endpoints.batch_lines import MAX_LINE
 from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError, invalid
-from streams.surrogates import NOT_JSON, any_json
+from streams.surrogates import NOT_JSON, any_json, decode_or
+
+
+def line_texts(line: bytes) -> RequestTexts:
+    """Return the texts of one request in a batch file. Raises ``NotJson``."""
+    return RequestTexts.of("batch_line", line, most=MOST_TEXTS)
+
+
+def result_texts(line: bytes) -> RequestTexts:
+    """Return the texts of one result. Raises ``NotJson``."""
+    return RequestTexts.of("batch_result", line)
+
+
+def member_texts(endpoint: str, body: bytes) -> RequestTexts:
+    """Return the texts of a new batch besides those of its requests. Raises ``NotJson``."""
+    table = table_for(endpoint)
+    shape = attrs.evolve(table.shape, members={**(table.shape.members or {}), "requests": ECHO})
+    return RequestTexts(attrs.evolve(table, shape=shape), body)
+
+
+def refused_line(line: bytes, error: GatewayError) -> bytes:
+    """Return ``line``, a result, as the line of a failed request with the message of ``error``."""
+    info = error.info
+    value: Any = decode_or(any_json, line, {})
+    kept = {name: value[name] for name in ("id", "custom_id", "key") if isinstance(value, dict) and name in value}
+    failure: dict[str, Any]
+    if "key" in kept:
+        failure = {"error": {"code": info.status, "message": info.message, "status": "INVALID_ARGUMENT"}}
+    elif isinstance(value, dict) and "result" in value:
+        inner = {"type": "invalid_request_error", "code": info.code, "message": info.message}
+        failure = {"result": {"type": "errored", "error": {"type": "error", "error": inner}}}
+    else:
+        failure = {"response": None, "error": {"code": info.code, "message": info.message}}
+    return msgspec.json.encode({**kept, **failure})
+
 
 _ENDPOINTS: Final = {path: name for name, row in ENDPOINTS.items() for path in row.paths}
 _RESULTS: Final = {"chat.completion": "chat", "response": "responses", "message": "messages"}
@@ -129,8 +163,7 @@ class LineChecks:
 
     def refuse_file(self) -> None:
         """Raise ``GatewayError`` (403) if a step must check files that are for no batch."""
-        if (step := self._closing("files")) is not None:
-            raise unchecked_endpoint(step, "files")
+        admit_endpoint(self._exchange.context, "files")
 
     @property
     def required_names(self) -> Sequence[str]:
@@ -158,14 +191,6 @@ class LineChecks:
         for step in () if session is None else session.steps:
             if step.at("response") and not step.only_reports and step.unchecked == "refuse":
                 raise unchecked_content(step.name, what)
-
-    def _closing(self, endpoint: str) -> str | None:
-        context = self._exchange.context
-        client = context.client_request.client
-        words = frozenset(name for _, name in read_headers(context.client_request).steps)
-        facts = ClientFacts(client, context.service.authenticator.group_of(client), (), endpoint, words)
-        step = closing_step(steps_of(context.service), facts)
-        return None if step is None else step.name
 
     def _session(self, endpoint: str, model: str | None) -> StepSession | None:
         """Return the steps for requests of ``endpoint``; every step that may apply if that is unknown."""
@@ -211,24 +236,7 @@ def _kind_of(value: Any) -> str:
 
 
 TURN: Final = 32
-"""Lines that are checked in a turn of the event loop."""
-
-BLANK: Final = 1 / 64
-"""The work of a blank line, as a part of that of a checked one."""
-
-
-class CheckTurns:
-    """The turns of the event loop for the checks of many lines: other tasks run after each."""
-
-    def __init__(self) -> None:
-        self._lines = 0.0
-
-    async def end_line(self, *, is_checked: bool = True) -> None:
-        """Count a line, and let other tasks run after ``TURN`` lines. Checking one takes about 0.1 ms."""
-        self._lines += 1 if is_checked else BLANK
-        if self._lines >= TURN:
-            self._lines = 0.0
-            await trio.lowlevel.checkpoint()
+"""Lines in a turn of the event loop. Checking one takes about 0.1 ms."""
 
 
 class LineBuffer(StepTransform):
@@ -242,7 +250,7 @@ class LineBuffer(StepTransform):
         self._held: list[bytes] = []
         self._size = 0
         self._count = 0
-        self._turns = CheckTurns()
+        self._all = 0  # blank lines included
 
     async def feed(self, data: bytes) -> bytes:
         """Return the lines that ``data`` completes. Raises ``GatewayError``."""
@@ -257,13 +265,13 @@ class LineBuffer(StepTransform):
     async def end(self) -> bytes:
         """Return the last line. Raises ``GatewayError``."""
         line, self._held, self._size = b"".join(self._held), [], 0
+        self._all += 1
+        if self._all % TURN == 0:
+            await trio.lowlevel.checkpoint()
         if not line.strip():
-            await self._turns.end_line(is_checked=False)
             return line
         self._count += 1
-        checked = await self._check(line, self._count)
-        await self._turns.end_line()
-        return checked
+        return await self._check(line, self._count)
 
     def _hold(self, piece: bytes) -> None:
         self._size += len(piece)
@@ -277,11 +285,11 @@ async def _checked_requests(checks: LineChecks, requests: msgspec.Raw, path: str
         listed = msgspec.json.decode(requests, type=list[msgspec.Raw])
     except NOT_JSON:
         raise invalid("requests must be a list of requests", "requests") from None
-    endpoint, turns = _api_of(path), CheckTurns()
     found: list[msgspec.Raw] = []
     for at, one in enumerate(listed):
-        found.append(msgspec.Raw(await checks.check_request(bytes(one), f"requests[{at}]", endpoint, model)))
-        await turns.end_line()
+        found.append(msgspec.Raw(await checks.check_request(bytes(one), f"requests[{at}]", _api_of(path), model)))
+        if at % TURN == TURN - 1:
+            await trio.lowlevel.checkpoint()
     return msgspec.json.encode(found)
 
 

@@ -8,14 +8,11 @@ from typing import Final
 
 import trio
 
-from gateway.features.steps.chain import Chain
-from gateway.features.steps.gate import END_REASON, Gate
+from gateway.features.steps.chain import LATER, Chain, PlainText
+from gateway.features.steps.gate import END_REASON, Gate, ShownChoices
 from gateway.features.steps.holding import EVENTS_OF_TURN
-from gateway.features.steps.plain_text import LATER, PlainText
 from gateway.features.steps.response_steps import ResponseSteps
-from gateway.features.steps.runner import StepFailed
 from gateway.features.steps.runs import TEXT_TYPES
-from gateway.features.steps.shown_choices import ShownChoices
 from gateway.features.steps.transforms import StepTransform
 from gateway.features.steps.verdicts import RefusedByStep
 from gateway.http.offload import offload
@@ -133,19 +130,12 @@ class CheckedStream(StepTransform):
         """Count text that is held. Beyond the limit of an answer it is content that the step cannot check."""
         limit, held = self._opened.answer_limit, sum(one.held_characters for one in self._chains.values())
         if held > limit:
-            for stage in chain.holding_stages():
-                self._checks.session.note_failure(StepFailed(stage.step, "too_long"))
-                stage.is_bypassed = True
+            chain.bypass()
             held = 0
         if held >= self._most_held:
             self._most_held = await self._opened.count_held(held)
         following = self.characters + max(1, min(self._most_held, limit) - held)
         self._next_count = min(following, limit) if self.characters < limit else following
-
-    def _drop_watchers(self, chain: Chain) -> None:
-        """Let the steps that only report see no more of a long answer, which they would hold."""
-        for step_name in chain.drop_watchers():
-            self._checks.session.records.of(step_name, "response").note_too_long()
 
     async def _release(self, raws: Sequence[bytes]) -> bytes:
         """Return the released bytes after some events of the provider. Their texts are checked together."""
@@ -263,7 +253,7 @@ class CheckedStream(StepTransform):
             released[choice] = out = await chain.feed(events if change is None else [change(one) for one in events])
             if self.characters > self._next_count:
                 if self.characters > self._opened.answer_limit:
-                    self._drop_watchers(chain)
+                    chain.drop_watchers()
                 await self._note_held(chain)
                 out += await chain.feed(())
         if self._awaits_verdict and any(released.values()):

@@ -14,10 +14,14 @@ from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.planning import Planning, recall_turns
 from gateway.exchange.reserving import reserve_first
 from gateway.exchange.stopped_answer import stopped_answer
-from gateway.features.steps.attempt_steps import AttemptSteps
+from gateway.features.steps.answer_texts import is_sound
+from gateway.features.steps.checked_stream import CheckedBody, CheckedStream
 from gateway.features.steps.json_texts import NotJson
 from gateway.features.steps.masks import PassageEdit
+from gateway.features.steps.relayed_bodies import RelayedBody
+from gateway.features.steps.relayed_stream import RelayedStream
 from gateway.features.steps.request_texts import MOST_TEXTS, RequestTexts
+from gateway.features.steps.response_steps import ResponseSteps
 from gateway.features.steps.session import StepSession
 from gateway.features.steps.sessions import begin_session
 from gateway.features.steps.verdicts import STOPPED, RefusedByStep
@@ -26,6 +30,7 @@ from gateway.http.request_scope import RequestScope
 from gateway.request.parse import INPUT, EarlierItems, Incoming, read_incoming
 from gateway.request.routing_options import read_headers
 from gateway.routing.target import Target
+from gateway.seams.open_response import OpenedResponse, StreamTransform, Transform
 from streams.errors import GatewayError
 from streams.events import Usage
 from trigate.steps import Part, Passage
@@ -97,6 +102,21 @@ def with_body(incoming: Incoming, body: bytes) -> Incoming:
     """Return ``incoming`` with another body, which has the same members."""
     read = read_incoming(incoming.api, body)
     return attrs.evolve(incoming, body=body, members=read.members)
+
+
+class AttemptSteps(ResponseSteps):
+    """The steps for a response, with its transforms."""
+
+    def open_stream(self, opened: OpenedResponse) -> StreamTransform:
+        return CheckedBody(self, opened) if opened.framing is None else CheckedStream(self, opened)
+
+    def open_body(self, opened: OpenedResponse) -> Transform:
+        """Return the transform of a response: an event stream is released as its steps allow, any other response is
+        held until they have checked all of it. Steps that only report hold nothing."""
+        if opened.framing is not None:
+            return RelayedStream(self, opened)
+        is_readable = not is_sound(opened.api, opened.content_type)  # no step can read sound
+        return RelayedBody(self, opened, holds=self.holds_responses and is_readable)
 
 
 class SessionChecks:

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from gateway.features.steps.loaded import LoadedStep, StepSet
-from gateway.features.steps.scope import ClientFacts
+from gateway.features.steps.loaded import ClientFacts, LoadedStep, StepSet
 from providers.endpoints.endpoint import ENDPOINTS, EndpointName
 from trigate.steps import PARTS, Part
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gateway.features.steps.harness import StepHarness
 
 _CHECKS: Final = "gateway.features.steps.setting_checks"
-_JUDGING: Final = "gateway.features.steps.judging"
+_ADVICE: Final = "gateway.features.steps.advice"
 
 
 def is_wanted(config: Config) -> bool:
@@ -32,8 +32,8 @@ FEATURE: Final = Feature(
     keys=(Keys(Config, StepKeys),),
     build=f"{_CHECKS}:build_steps",
     unsafe=f"{_CHECKS}:unsafe_steps",
-    judge=f"{_JUDGING}:judge_steps",
-    trial=f"{_JUDGING}:open_once",
-    explain=f"{_JUDGING}:explain_steps",
-    schema=f"{_JUDGING}:add_kinds",
+    judge=f"{_ADVICE}:judge_steps",
+    trial=f"{_ADVICE}:open_once",
+    explain=f"{_ADVICE}:explain_steps",
+    schema=f"{_ADVICE}:add_kinds",
 )

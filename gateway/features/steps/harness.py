@@ -15,6 +15,7 @@ from gateway.features.steps.kinds import DEFAULT_PARTS
 from gateway.features.steps.loaded import AnswerSteps, AppliedSteps, LoadedStep, StepState
 from gateway.features.steps.masks import Placeholders, Span
 from gateway.features.steps.request_texts import RequestTexts
+from gateway.features.steps.resources import first_error
 from gateway.features.steps.response_steps import ResponseSteps
 from gateway.features.steps.runner import StepFailed
 from gateway.features.steps.session import StepSession
@@ -138,7 +139,7 @@ class StepHarness:
         async with trio.open_nursery() as nursery:
             session = self._session(api, nursery)
             session.start_concurrent_steps(_read_texts(api, b"{}"))
-            checks = ResponseSteps(session, AnswerSteps.of([step]), restores=False, translates=True)
+            checks = ResponseSteps(session, AnswerSteps((step,)), restores=False, translates=True)
             opened = OpenedResponse(api, CODECS[api].wire.framing, event_limit=_LIMIT, answer_limit=_LIMIT)
             stream, reader = CheckedStream(checks, opened), ReleasedReader()
             try:
@@ -157,14 +158,8 @@ class StepHarness:
 
     def _session(self, api: str, nursery: trio.Nursery) -> "_ObservedSession":
         common = Check("request", (), "client", None, "model", None, api, "req_test")
-        return _ObservedSession(
-            AppliedSteps.of([self._step]),
-            common,
-            Placeholders(b"k" * 32, "client"),
-            StepRecords(),
-            nursery.start_soon,
-            lambda: None,
-        )
+        placeholders = Placeholders(b"k" * 32, "client")
+        return _ObservedSession(AppliedSteps((self._step,)), common, placeholders, StepRecords(), nursery.start_soon)
 
 
 class _ObservedSession(StepSession):
@@ -197,10 +192,7 @@ def _run(function: Callable[..., Awaitable[T]], *parts: Any) -> T:
     try:
         return trio.run(function, *parts)
     except BaseExceptionGroup as group:
-        first: BaseException = group
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from None  # noqa: ASYNC123
+        raise first_error(group) from None
 
 
 def _read_texts(api: str, body: bytes) -> RequestTexts:

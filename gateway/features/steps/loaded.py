@@ -16,12 +16,40 @@ from gateway.config.patterns import matches
 from gateway.features.steps.breaker import StepBreakers
 from gateway.features.steps.mask_key import keep_mask_key, stored_mask_key
 from gateway.features.steps.resources import StepResource, describe_error
-from gateway.features.steps.scope import ClientFacts, is_in_scope
 from gateway.features.steps.settings import StepRefusal, StepScope, StepSettings, Unchecked
 from gateway.features.steps.slots import StepSlots
 from gateway.http.request_scope import RequestScope
 from gateway.stores.store import Store, Unavailable
 from trigate.steps import Action, Moment, Part, Passage
+
+
+@attrs.frozen(repr=False)
+class ClientFacts:
+    """The facts of a request that decide which steps apply.
+
+    ``models`` are the configured name of the requested model, then the name that the client wrote; if there are none,
+    it may be every model. ``endpoint`` is an endpoint's name, or the API of a conversation; "" may be each.
+    ``requested`` are the steps that the client lists."""
+
+    client: str | None = None
+    group: str | None = None
+    models: tuple[str, ...] = ()
+    endpoint: str = ""
+    requested: frozenset[str] = frozenset()
+
+
+def is_in_scope(scope: StepScope, name: str, facts: ClientFacts) -> bool:
+    """Return whether the step ``name`` with ``scope`` applies to a request, whichever entry serves it."""
+    if scope.is_for_all:
+        return True
+    return (
+        (not scope.on_request or name in facts.requested)
+        and matches(scope.clients, (facts.client,))
+        and matches(scope.groups, (facts.group,))
+        and (not facts.models or matches(scope.models, facts.models))
+        and (not facts.endpoint or matches(scope.endpoints, (facts.endpoint,)))
+    )
+
 
 log = logging.getLogger("trigate.steps")
 
@@ -46,7 +74,7 @@ class StepState:
     """A number that no other state of the process has."""
 
 
-def _computed_field(compute: "Callable[[LoadedStep], T]") -> T:
+def _computed_field(compute: "Callable[[Any], T]") -> T:
     """Return a field whose value ``compute`` finds from the fields before it."""
     return attrs.field(init=False, default=attrs.Factory(compute, takes_self=True))
 
@@ -172,27 +200,23 @@ class AnswerSteps:
     response."""
 
     steps: tuple[LoadedStep, ...]
-    may_change: bool
-    may_cut: bool
-    may_wait: bool
-    holds_whole: bool
-    plain_kinds: tuple[Any, ...] | None
-    """The built-in kinds that check the text of the model, ``None`` if other code checks or holds it."""
-
-    @classmethod
-    def of(cls, steps: Sequence[LoadedStep]) -> "AnswerSteps":
-        """Return ``steps`` with the conclusions."""
-        holding = [step for step in steps if not step.only_reports]
-        return cls(
-            tuple(steps),
-            any(step.may_mask or step.refusal.form == "stop" for step in steps),
-            any(step.hold == "nothing" and not step.only_reports for step in steps),
-            any(not step.is_inline for step in steps),
-            any(step.hold == "whole" and not step.only_reports for step in steps),
-            tuple(step.function for step in holding if "assistant" in step.parts)
-            if all(step.hold == "tail" for step in holding)
-            else None,
+    _enforcing: tuple[LoadedStep, ...] = _computed_field(
+        lambda self: tuple(one for one in self.steps if not one.only_reports)
+    )
+    may_change: bool = _computed_field(
+        lambda self: any(one.may_mask or one.refusal.form == "stop" for one in self.steps)
+    )
+    may_cut: bool = _computed_field(lambda self: any(one.hold == "nothing" for one in self._enforcing))
+    may_wait: bool = _computed_field(lambda self: not all(one.is_inline for one in self.steps))
+    holds_whole: bool = _computed_field(lambda self: any(one.hold == "whole" for one in self._enforcing))
+    plain_kinds: tuple[Any, ...] | None = _computed_field(
+        lambda self: (
+            tuple(one.function for one in self._enforcing if "assistant" in one.parts)
+            if all(one.hold == "tail" for one in self._enforcing)
+            else None
         )
+    )
+    """The built-in kinds that check the text of the model, ``None`` if other code checks or holds it."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -207,45 +231,31 @@ class AppliedSteps:
     refuse the request during the provider's work, or before an attempt."""
 
     steps: tuple[LoadedStep, ...]
-    parts: frozenset[Part]
-    at_request: tuple[LoadedStep, ...]
-    at_during: tuple[LoadedStep, ...]
-    at_response: tuple[LoadedStep, ...]
-    for_entries: tuple[LoadedStep, ...]
-    groups: tuple[tuple[LoadedStep, ...], ...]
-    enforces: bool
-    refuses_unchecked: bool
-    restores: bool
-    may_hide_later: bool
+    at_request: tuple[LoadedStep, ...] = _computed_field(lambda self: self._steps_at("request", for_entries=False))
+    at_during: tuple[LoadedStep, ...] = _computed_field(lambda self: self._steps_at("during", for_entries=False))
+    for_entries: tuple[LoadedStep, ...] = _computed_field(lambda self: self._steps_at("request", for_entries=True))
+    groups: tuple[tuple[LoadedStep, ...], ...] = _computed_field(lambda self: concurrent_groups(self.at_request))
+    parts: frozenset[Part] = _computed_field(lambda self: frozenset(part for one in self.steps for part in one.parts))
+    _enforcing: tuple[LoadedStep, ...] = _computed_field(
+        lambda self: tuple(one for one in self.steps if not one.only_reports)
+    )
+    enforces: bool = _computed_field(lambda self: bool(self._enforcing))
+    refuses_unchecked: bool = _computed_field(lambda self: any(one.unchecked == "refuse" for one in self._enforcing))
+    restores: bool = _computed_field(lambda self: any(one.restore for one in self.steps))
+    may_hide_later: bool = _computed_field(
+        lambda self: any(one.at("during") or one in self.for_entries for one in self._enforcing)
+    )
     _answers: dict[str, AnswerSteps] = attrs.field(factory=dict, init=False)
+
+    def _steps_at(self, moment: Moment, *, for_entries: bool) -> tuple[LoadedStep, ...]:
+        return tuple(one for one in self.steps if one.at(moment) and one.is_for_some_entries == for_entries)
 
     def for_answers_of(self, entry_name: str) -> AnswerSteps:
         """Return the steps for the responses of an entry."""
         if (known := self._answers.get(entry_name)) is None:
-            steps = [step for step in self.at_response if step.applies_to_entry(entry_name)]
-            known = self._answers[entry_name] = AnswerSteps.of(steps)
+            steps = (step for step in self.steps if step.at("response") and step.applies_to_entry(entry_name))
+            known = self._answers[entry_name] = AnswerSteps(tuple(steps))
         return known
-
-    @classmethod
-    def of(cls, steps: Sequence[LoadedStep]) -> "AppliedSteps":
-        """Return ``steps`` with the conclusions."""
-        always = tuple(step for step in steps if not step.is_for_some_entries)
-        for_entries = tuple(step for step in steps if step.is_for_some_entries and step.at("request"))
-        enforcing = [step for step in steps if not step.only_reports]
-        at_request = tuple(step for step in always if step.at("request"))
-        return cls(
-            tuple(steps),
-            frozenset(part for step in steps for part in step.parts),
-            at_request,
-            tuple(step for step in always if step.at("during")),
-            tuple(step for step in steps if step.at("response")),
-            for_entries,
-            concurrent_groups(at_request),
-            bool(enforcing),
-            any(step.unchecked == "refuse" for step in enforcing),
-            any(step.restore for step in steps),
-            any(step.at("during") or step in for_entries for step in enforcing),
-        )
 
 
 def concurrent_groups(steps: Sequence[LoadedStep]) -> tuple[tuple[LoadedStep, ...], ...]:
@@ -293,7 +303,7 @@ class StepSet:
         self._checking = tuple(step for step in self.steps if not step.only_finished)
         self.is_for_all = all(step.scope.is_for_all for step in self._checking)
         """True if every step that checks applies to every request."""
-        self.applied_to_all = AppliedSteps.of(self._checking) if self.is_for_all and self._checking else None
+        self.applied_to_all = AppliedSteps(self._checking) if self.is_for_all and self._checking else None
         """The steps that check each request, if they are the same for all."""
         self._applied: dict[tuple[LoadedStep, ...], AppliedSteps] = {}
         self.finished: FinishedQueues | None = None
@@ -323,7 +333,7 @@ class StepSet:
         if (known := self._applied.get(steps)) is None:
             if len(self._applied) >= MOST_APPLIED:
                 self._applied.clear()
-            known = self._applied[steps] = AppliedSteps.of(steps)
+            known = self._applied[steps] = AppliedSteps(steps)
         return known
 
     def unavailable_names(self, facts: ClientFacts) -> tuple[str, ...]:

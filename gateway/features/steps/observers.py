@@ -15,12 +15,11 @@ import trio
 
 from gateway.config.patterns import matches
 from gateway.features.steps.answer_texts import AnswerTexts
-from gateway.features.steps.loaded import AppliedSteps, LoadedStep, StepSet
+from gateway.features.steps.loaded import AppliedSteps, ClientFacts, LoadedStep, StepSet
 from gateway.features.steps.masks import Placeholders
 from gateway.features.steps.request_texts import RequestTexts
 from gateway.features.steps.resources import error_place
 from gateway.features.steps.runner import StepFailed, call_function, log_limited
-from gateway.features.steps.scope import ClientFacts
 from gateway.features.steps.session import StepSession
 from gateway.features.steps.shapes import array
 from gateway.features.steps.tables import answer_table_for, table_for
@@ -316,9 +315,7 @@ class TextMasking:
             "finished", (), finished.client, finished.group, finished.model, finished.target, self._api,
             finished.request_id, finished.run,
         )  # fmt: skip
-        self._session = _RecordSession(
-            AppliedSteps.of(()), common, self._placeholders, self.records, lambda _: None, lambda: None
-        )
+        self._session = _RecordSession(AppliedSteps(()), common, self._placeholders, self.records, lambda _: None)
 
     async def mask(
         self, steps: Iterable[LoadedStep], request: bytes | None, response: bytes | None

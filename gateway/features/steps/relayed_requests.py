@@ -1,8 +1,8 @@
 """The check of relayed requests by steps: JSON, and the fields of forms."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, Self, TypeVar
 
 import attrs
 
@@ -12,13 +12,13 @@ from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.reserving import reserve_first
 from gateway.features.steps.conversations import SessionChecks
 from gateway.features.steps.endpoints import FORM_ENDPOINTS
-from gateway.features.steps.form_texts import FormField, FormTexts
-from gateway.features.steps.json_texts import NotJson
+from gateway.features.steps.json_texts import KeyMasked, NotJson, splice
+from gateway.features.steps.masks import PassageEdit
 from gateway.features.steps.request_texts import MOST_TEXTS, RequestTexts
-from gateway.features.steps.scope import ClientFacts
 from gateway.features.steps.session import CheckedTexts, StepSession
+from gateway.features.steps.sessions import available_facts, steps_of
 from gateway.features.steps.sessions import begin_session as find_session
-from gateway.features.steps.sessions import steps_of
+from gateway.features.steps.tables import table_for
 from gateway.http.offload import offload
 from gateway.relay.relaying import InboundRequest, replace_model
 from gateway.relay.spool import Spool
@@ -35,9 +35,70 @@ from providers.endpoints.multipart import (
     MultipartParser,
 )
 from streams.errors import GatewayError, invalid
+from trigate.steps import Part, Passage
 
-if TYPE_CHECKING:
-    from trigate.steps import Part
+NOTHING: Final[Mapping[str, Part | None]] = {}
+
+
+@attrs.frozen
+class FormField:
+    """A field of a form, or a file, whose ``value`` is not read."""
+
+    name: str
+    value: bytes = b""
+    file_name: str | None = None
+
+
+@attrs.frozen(eq=False)
+class FieldName(Passage):
+    """The unknown name of a field."""
+
+
+class FormTexts:
+    """The passages of the ``fields`` of a form for ``endpoint``, in their order. No step can read the ``unreadable``
+    ones."""
+
+    def __init__(
+        self, endpoint: str, fields: Sequence[FormField], unreadable: Mapping[str, Part | None] = NOTHING
+    ) -> None:
+        self.fields = fields
+        self.unreadable = unreadable
+        self._endpoint = endpoint
+        known = table_for(endpoint).shape.members or {}
+        found: list[tuple[int, Passage]] = []
+        for index, field in enumerate(fields):
+            shape = known.get(field.name.removesuffix("[]"))
+            part: Part = "other" if shape is None else shape.leaf.part or "other"
+            if shape is None:
+                found.append((index, FieldName("other", "name", field.name)))
+            if field.file_name is not None:
+                found.append((index, Passage("media", field.name, field.file_name)))
+            elif shape is None or shape.leaf.kind not in ("exempt", "held", "data"):
+                found.append((index, Passage(part, field.name, field.value.decode("utf-8", "replace"))))
+        self.passages: Sequence[Passage] = tuple(passage for _, passage in found)
+        self._indexes = {passage: index for index, passage in found}
+
+    def is_latest(self, passage: Passage) -> bool:
+        return True
+
+    async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
+        return type(self)(self._endpoint, self.replace(edits), self.unreadable)
+
+    def replace(self, edits: Iterable[PassageEdit]) -> tuple[FormField, ...]:
+        """Return the fields with each span replaced. Raises ``KeyMasked`` for the name of a field or a file."""
+        by_field: dict[int, list[tuple[int, int, str]]] = {}
+        for passage, start, end, text in edits:
+            if isinstance(passage, FieldName):
+                raise KeyMasked(text)
+            by_field.setdefault(self._indexes[passage], []).append((start, end, text))
+        fields = list(self.fields)
+        for index, spans in by_field.items():
+            if fields[index].file_name is not None:
+                raise KeyMasked(spans[0][2])
+            text = splice(fields[index].value.decode("utf-8", "replace"), sorted(spans))
+            fields[index] = attrs.evolve(fields[index], value=text.encode("utf-8", "replace"))
+        return tuple(fields)
+
 
 T = TypeVar("T", bound=CheckedTexts)
 
@@ -207,10 +268,9 @@ def _may_be_checked(inbound: InboundRequest) -> bool:
     context, endpoint = inbound.context, inbound.exchange.record.endpoint
     if endpoint not in FORM_ENDPOINTS:
         return False
-    client, words = context.client_request.client, read_headers(context.client_request).steps
-    group = context.service.authenticator.group_of(client)
-    facts = ClientFacts(client, group, (), endpoint, frozenset(name for _, name in words))
-    return any(not step.is_observer for step in steps_of(context.service).steps_for(facts))
+    steps = steps_of(context.service)
+    facts = available_facts(steps, context.service, context.client_request, endpoint)
+    return any(not step.is_observer for step in steps.steps_for(facts))
 
 
 def _plan(inbound: InboundRequest, model: str | None) -> Plan | None:

@@ -16,7 +16,6 @@ from gateway.features.steps.gate import END_REASON
 from gateway.features.steps.json_texts import KeyMasked, NotJson
 from gateway.features.steps.masks import PassageEdit, Placeholders
 from gateway.features.steps.response_steps import ResponseSteps
-from gateway.features.steps.runner import StepFailed
 from gateway.features.steps.runs import HeldEvent, Run, RunBuilder, complete_run
 from gateway.features.steps.transforms import StepTransform
 from gateway.features.steps.verdicts import RefusedByStep
@@ -133,9 +132,6 @@ class RelayedRunBuilder(RunBuilder):
         return RelayedPiece(run, start, run.length, passage)
 
 
-TOO_LONG: Final = "too_long"
-
-
 class RelayedStream(StepTransform):
     """The stages of an endpoint's event stream: a ``Transform``. No step sees comments."""
 
@@ -198,12 +194,10 @@ class RelayedStream(StepTransform):
         Beyond the limit, report to each step that it cannot check the response, and release the events."""
         limit = self._opened.answer_limit
         if self._passed > limit:
-            for name in self._chain.drop_watchers():
-                self._session.records.of(name, "response").note_too_long()
+            self._chain.drop_watchers()
         if self._held > limit:
-            for stage in self._chain.holding_stages():
-                self._session.note_failure(StepFailed(stage.step, TOO_LONG))
-                stage.is_bypassed = self._is_too_long = True
+            self._chain.bypass()
+            self._is_too_long = True
             return await self._release([])
         if self._held > self._counted:
             self._counted = await self._opened.count_held(self._held)

@@ -9,19 +9,17 @@ import attrs
 import msgspec
 
 from gateway.features.steps.answer_texts import read_answer
-from gateway.features.steps.chain import Chain, KeepingStage
+from gateway.features.steps.chain import Chain, KeepingStage, plain_scan
+from gateway.features.steps.gate import stop_answer
 from gateway.features.steps.holding import EventStage
 from gateway.features.steps.json_texts import KeyMasked
 from gateway.features.steps.loaded import AnswerSteps, LoadedStep
 from gateway.features.steps.masks import Span
-from gateway.features.steps.plain_text import plain_scan
 from gateway.features.steps.response_texts import UnreadTexts, response_texts
-from gateway.features.steps.restoring import RestoringStage
 from gateway.features.steps.runner import has_little_text
 from gateway.features.steps.runs import UNREAD, Run, RunBuilder, only_text
 from gateway.features.steps.session import CheckedTexts, StepSession
-from gateway.features.steps.shown_choices import stop_answer
-from gateway.features.steps.stages import TailStage, WholeStage, WindowStage, apply_masks
+from gateway.features.steps.stages import RestoringStage, TailStage, WholeStage, WindowStage, apply_masks
 from gateway.features.steps.verdicts import RefusedByStep
 from gateway.features.steps.watching import FlowingStage, WatchingStage
 from gateway.http.offload import LARGE, offload

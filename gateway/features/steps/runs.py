@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import attrs
 
 from gateway.features.steps.joined_texts import JoinedPassage
-from gateway.features.steps.json_texts import document_edits, document_text, splice
+from gateway.features.steps.json_texts import document_edits, document_text
 from gateway.features.steps.masks import Placeholders, Span, merge_spans
 from gateway.features.steps.response_texts import FoundString, SearchBudget, item_strings
 from gateway.features.steps.tables import DETAILS_API
@@ -315,11 +315,11 @@ def count_values(event: Event) -> int:
 
 def with_masked_texts(item: Any, texts: Sequence[ItemText], placeholders: Placeholders) -> Any:
     """Return a copy of ``item`` whose strings and names have their masks."""
-    masked = [one for one in texts if one.run.is_masked]
+    masked = {one: one.run.cut(0, one.run.length, placeholders) for one in texts if one.run.is_masked}
     if not masked:
         return item
-    values = {one.keys: _masked_text(one, placeholders) for one in masked if one.is_value}
-    names = {(one.keys, one.run.text): _masked_text(one, placeholders) for one in masked if not one.is_value}
+    values = {one.keys: text for one, text in masked.items() if one.is_value}
+    names = {(one.keys, one.run.text): text for one, text in masked.items() if not one.is_value}
 
     def copy(value: Any, keys: tuple[str | int, ...]) -> Any:
         if keys in values:
@@ -331,13 +331,6 @@ def with_masked_texts(item: Any, texts: Sequence[ItemText], placeholders: Placeh
         return value
 
     return copy(item, ())
-
-
-def _masked_text(text: ItemText, placeholders: Placeholders) -> str:
-    run = text.run
-    return splice(
-        run.text, [(one.start, one.end, placeholders.text_for(one, run.text[one.start : one.end])) for one in run.spans]
-    )
 
 
 class RunBuilder:

@@ -82,7 +82,7 @@ class StepSession:
         placeholders: Placeholders,
         records: StepRecords,
         spawn: Spawn,
-        on_hidden: Callable[[], object],
+        on_hidden: Callable[[], object] = lambda: None,
         track: Callable[[trio.CancelScope], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.applied = applied

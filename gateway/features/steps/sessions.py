@@ -10,9 +10,8 @@ from gateway.allowances.runs import run_of
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.service import Service
 from gateway.features.steps.endpoints import CHECKED_ROUTES, closing_step
-from gateway.features.steps.loaded import StepSet
+from gateway.features.steps.loaded import ClientFacts, StepSet
 from gateway.features.steps.masks import Placeholders
-from gateway.features.steps.scope import ClientFacts
 from gateway.features.steps.session import StepSession
 from gateway.features.steps.verdicts import StepRecords, unchecked_content, unchecked_endpoint
 from gateway.http.request_scope import RequestScope

@@ -6,12 +6,13 @@ text does not depend on how the response was split into events."""
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
 import trio
 
 from gateway.features.steps.holding import CONTEXT, HoldingStage
 from gateway.features.steps.json_texts import KeyMasked
 from gateway.features.steps.loaded import LoadedStep
-from gateway.features.steps.masks import Span
+from gateway.features.steps.masks import LONGEST_PLACEHOLDER, PLACEHOLDER, Span, open_placeholder
 from gateway.features.steps.runner import WORK_OF_FINDING
 from gateway.features.steps.runs import Run, RunBuilder
 from gateway.features.steps.session import StepSession
@@ -193,3 +194,39 @@ class WindowStage(RunningStage):
         self.release(run, end if is_last else end - held_back)
         if not so_far:
             run.forget_before(run.released - self._size)
+
+
+class RestoringStage(HoldingStage):
+    """A stage that replaces the placeholders of this exchange by the client's own values."""
+
+    async def judge(self) -> None:
+        for run in self.runs:
+            if not self.waits_for_end(run):
+                self._restore(run, run.length if run.is_complete else run.start + open_placeholder(run.text))
+            elif run.is_complete:
+                self._restore(run, run.length)
+
+    def waits_for_end(self, run: Run) -> bool:
+        return run.part in ("tool_calls", "reasoning")
+
+    def _restore(self, run: Run, safe: int) -> None:
+        if safe <= run.released and not run.is_complete:
+            return
+        if run not in self.sealed:
+            encode = _escape_for_json if run.part == "tool_calls" else str
+            values = self.placeholders.values
+            start = max(run.start, run.released - LONGEST_PLACEHOLDER)
+            placeholders = PLACEHOLDER.finditer(run.text, start - run.start, safe - run.start)
+            spans = [
+                Span(found.start(), found.end(), "", encode(values[found[0]]))
+                for found in placeholders
+                if found[0] in values
+            ]
+            if spans:
+                run.mask(spans, run.start)
+        self.release(run, safe)
+        run.forget_before(run.released - LONGEST_PLACEHOLDER)
+
+
+def _escape_for_json(value: str) -> str:
+    return msgspec.json.encode(value).decode()[1:-1]

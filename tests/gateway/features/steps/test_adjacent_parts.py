@@ -9,8 +9,8 @@ import pytest
 from gateway.features.steps.joined_texts import JoinedPassage
 from gateway.features.steps.kinds.pii import PiiSettings, PiiStep
 from gateway.features.steps.kinds.services import PIECE, pieces_of
-from gateway.features.steps.memory import CleanTexts, digests_of
 from gateway.features.steps.request_texts import RequestTexts
+from gateway.features.steps.runner import CleanTexts, digests_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
 from tests.support.step_providers import BASES, VENDORS

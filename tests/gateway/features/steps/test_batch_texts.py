@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gateway.features.steps.batch_texts import line_texts, refused_line, result_texts
-from gateway.features.steps.form_texts import FormField, FormTexts
+from gateway.features.steps.batch_lines import line_texts, refused_line, result_texts
 from gateway.features.steps.json_texts import KeyMasked
+from gateway.features.steps.relayed_requests import FormField, FormTexts
 from gateway.features.steps.request_texts import RequestTexts
 from streams.errors import GatewayError
 from tests.support.each_row import each_row

@@ -23,7 +23,7 @@ import openai.types.responses.response_compact_params
 import openai.types.responses.response_create_params
 import pytest
 
-from gateway.features.steps.exemptions import exempt_paths, exemptions
+from gateway.features.steps.commands.listing import exempt_paths, exemptions
 from gateway.features.steps.request_texts import RequestTexts
 from gateway.features.steps.tables import APIS, table_for
 from gateway.features.steps.tables.gemini import camel_case

@@ -4,9 +4,9 @@ import pytest
 import trio
 
 from gateway.config.loading import ConfigError
+from gateway.features.steps.loaded import ClientFacts
 from gateway.features.steps.loading import load_steps, try_steps
 from gateway.features.steps.runner import run_step
-from gateway.features.steps.scope import ClientFacts
 from gateway.features.steps.settings import steps_of
 from tests.support.each_row import each_row
 from tests.support.step_files import step_config

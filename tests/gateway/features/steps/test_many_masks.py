@@ -53,10 +53,10 @@ class NotingPlaceholders(Placeholders):
 def make_checks(step: Any, placeholders: Placeholders, *, restores: bool = False) -> ResponseSteps:
     steps = [] if restores else [step]
     session = StepSession(
-        AppliedSteps.of(steps), Check("response", ()), placeholders, StepRecords(), lambda work: None, lambda: None
+        AppliedSteps(tuple(steps)), Check("response", ()), placeholders, StepRecords(), lambda work: None, lambda: None
     )
     session.start_concurrent_steps(None)
-    return ResponseSteps(session, AnswerSteps.of(steps), restores=restores)
+    return ResponseSteps(session, AnswerSteps(tuple(steps)), restores=restores)
 
 
 def finish(work: Coroutine[Any, Any, list[Event]]) -> list[Event]:
@@ -142,7 +142,7 @@ async def check(step: Any, content: str) -> tuple[NotingPlaceholders, NotingReco
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": content}]}).encode()
     async with trio.open_nursery() as nursery:
         session = StepSession(
-            AppliedSteps.of([step]), Check("request", ()), placeholders, records, nursery.start_soon,
+            AppliedSteps((step,)), Check("request", ()), placeholders, records, nursery.start_soon,
             lambda: reports.append(threading.get_ident()),
         )  # fmt: skip
         texts = await ConversationTexts.of(read_incoming("chat", body), session.parts)

@@ -14,7 +14,7 @@ import openai.types.chat
 import openai.types.responses
 import pytest
 
-from gateway.features.steps.exemptions import exempt_answer_paths
+from gateway.features.steps.commands.listing import exempt_answer_paths
 from gateway.features.steps.response_texts import UnreadTexts, item_strings, reported_strings, response_texts
 from gateway.features.steps.tables.gemini import camel_case
 from providers.apis import CODECS

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.features.steps.commands.trying import TrialSession
 from gateway.features.steps.loading import load_steps
 from gateway.features.steps.stages import WindowStage
-from gateway.features.steps.trial import TrialSession
 from gateway.streaming.released import RELEASED, ReleasedReader
 from providers.apis import CODECS
 from streams.events import AnswerEnd, BlockEnd, Event, ReasoningDelta, TextDelta, ToolCallDelta, ToolCallStart
