@@ -34,6 +34,8 @@ class Key:
     - ``absent``: the text for ``None`` in such differences.
     - ``items``: the word for an item of the list, whose items differences compare by their names. Their order, too, if
       ``ordered``.
+    - ``told``: returns the text of a new value in such differences.
+    - ``admits``: the key decides whether clients need a key.
     """
 
     meaning: str = ""
@@ -50,6 +52,8 @@ class Key:
     absent: str = "none"
     items: str = ""
     ordered: bool = False
+    told: Callable[[Any], str] | None = None
+    admits: bool = False
 
 
 def setting(

@@ -63,6 +63,11 @@ def spell_time(time: datetime) -> str:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def time_text(seconds: float) -> str:
+    """Return a Unix time as text."""
+    return spell_time(datetime.fromtimestamp(int(seconds), UTC))
+
+
 def nearest(word: str, words: Iterable[str], cutoff: float = 0.75) -> str | None:
     """Return the most similar of ``words``: a letter or two differ, or ``word`` is most of the name.
 

@@ -11,9 +11,7 @@ import click
 
 from gateway import __version__
 from gateway.commands.compare_options import compare
-from gateway.commands.help import Command, Commands, load_function
-from gateway.commands.key_options import CONFIG as _CONFIG
-from gateway.commands.key_options import keys, login, me, people, takes_file, token
+from gateway.commands.help import CONFIG, Command, Commands, load_function, takes_file
 from gateway.commands.load_options import APIS, NAMES, load
 from gateway.features.order import ORDER
 from gateway.named_imports import import_named
@@ -145,7 +143,7 @@ def check(path: Path | None, no_env: bool, strict: bool, old: Path | None, no_st
 
 for _line in ORDER:
     if _line.has_commands:
-        for _command in import_named(f"gateway.features.{_line.name}.interface:COMMANDS"):
+        for _command in import_named(f"gateway.features.{_line.name}.options:COMMANDS"):
             main.add_command(_command)
 
 
@@ -153,7 +151,7 @@ for _line in ORDER:
 @click.argument("model")
 @click.option("--api", type=API, default="chat", show_default=True, metavar="API",
               help=f"The client's API: {NAMES}.")  # fmt: skip
-@_CONFIG
+@CONFIG
 @click.option("--no-env", is_flag=True, help="Accept unset environment variables.")
 @click.option("--key", metavar="NAME", help="Apply the rights and limits of this client key, stored client or person.")
 @click.option("--url", metavar="URL", help="Show the current state of targets and limits in the gateway at URL.")
@@ -194,13 +192,6 @@ def import_config(**_: Any) -> None:
     """
 
 
-main.add_command(keys)
-main.add_command(people)
-main.add_command(login)
-main.add_command(token)
-main.add_command(me)
-
-
 @main.command(runs="schema:run", short_help="Print a JSON Schema of the config, for editors.")
 def schema() -> None:
     """Print a JSON Schema (2020-12) of the config, for editors.
@@ -216,7 +207,7 @@ def schema() -> None:
 @click.option("--api", "apis", type=API, multiple=True, metavar="API",
               help=f"Send requests in this API: {NAMES}; repeatable. Default: one that needs no "
                    "translation.")  # fmt: skip
-@_CONFIG
+@CONFIG
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=60, show_default=True, metavar="SECONDS",
               help="The longest wait for one response.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N",

@@ -22,12 +22,10 @@ def application() -> App:
     log = Log(alone=False)  # Hypercorn's lines name its process
     path = find_config_file(Path.cwd(), os.environ)
     config = load(path, os.environ, trust=trust_in(path, os.environ))
-    if config.stored_keys != "off":
-        found = "only `trigate serve` reads keys that are created at run time"
-        raise ConfigError((Mistake(str(path), "stored_keys", found, "use `trigate serve`, or remove it"),))
-    if config.issuers and config.state_storage is not None:
-        found = "only `trigate serve` follows the sessions and blocks of people"
-        raise ConfigError((Mistake(str(path), "issuers", found, "use `trigate serve`, or remove it"),))
+    if mistakes := tuple(
+        Mistake(str(path), key, found, "use `trigate serve`, or remove it") for key, found in config.only_served
+    ):
+        raise ConfigError(mistakes[:1])
     log.apply_config(config)
     for kind, text in config.remarks:
         log.say(kind, text)

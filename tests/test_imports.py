@@ -295,7 +295,7 @@ def test_every_module_is_named_by_the_architecture_or_its_package():
     page = (ROOT / "ARCHITECTURE.md").read_text()
     texts = {path.parent: page + path.read_text() for path in MODULES if path.name == "__init__.py"}
     words = {folder: {*re.findall(r"\w+", text)} for folder, text in texts.items()}
-    usual = {"__init__", "feature", "interface", "opening", "settings"}  # of each feature
+    usual = {"__init__", "feature", "interface", "opening", "options", "settings"}  # of each feature
     modules = [path for path in MODULES if path.stem not in usual]
     assert [module_id(path) for path in modules if path.stem not in words[path.parent]] == []
 

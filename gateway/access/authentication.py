@@ -99,7 +99,7 @@ class Authenticator:
         self._now = now
         self._config = config
         self._is_open = not config.asks_for_key
-        self._unread = config.stored_keys == "unread"
+        self._unread = config.stored_clients == "unread"
         self._operator_keys = frozenset(key for key in (config.metrics_key, config.ui_key) if key is not None)
         self._is_open_to_view = self._is_open and config.metrics_key is None
         self._names = Names.of(config)

@@ -11,7 +11,7 @@ from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
 from gateway.allowances.periods import SLICES, calendar_period, slice_of
 from gateway.config.allowances import Rolling
-from gateway.config.opening_spend import OpeningSpend
+from gateway.config.amounts import OpeningSpend
 
 Period: TypeAlias = tuple[int, int]
 """Start and exclusive end in microseconds since 1970."""

@@ -2,18 +2,17 @@
 
 - ``check``, ``doctor``, ``init``, ``lint``, ``replay``, ``schema``, ``translate``: commands of that name.
   ``secrets_in_stores`` reads those secrets for ``check``.
-- ``help`` has the groups and the form of ``--help``. ``judging`` asks the features about a configuration.
+- ``help`` has the groups and the form of ``--help``, and options of several commands. ``judging`` asks the features
+  about a configuration.
 - ``serve``: ``serve``; ``serve_messages`` has its banner, ``listening`` opens the sockets, ``served_config`` reloads
   the configuration. ``stand_in``: its demo, and ``mock``; ``demo`` has the demo's configuration.
-- ``explaining``: ``explain``; ``explaining_clients`` has the clients.
-- ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_tables`` reads CSV for it. ``key_options`` has
-  the options, also those of ``people``.
+- ``explaining``: ``explain``; ``client_names`` finds clients by name.
+- ``storage_changes``: the parts of the commands that change the state storage.
 - ``connect``: ``running_gateways`` locates the gateway, ``choosing`` selects models; ``client``, ``clients`` and
   ``logins`` describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing``
   reverts the changes.
 - ``importing``: ``import``, with the package ``imports``.
-- ``login``: ``login``; ``sessions``: ``token``, and the file of the user's sessions; ``me``: ``me``. Their options are
-  in ``key_options``.
+- ``sessions``: ``token``, and the file of the user's sessions.
 - ``tables`` draws the tables of all commands.
 - ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the plan of a load.
 - ``compare``: ``compare``; ``compare_options`` has the options, ``compared_requests`` reads the requests,

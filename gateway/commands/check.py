@@ -11,6 +11,7 @@ import click
 from configfile.document import Mistake, sentence
 from configfile.document import Path as KeyPath
 from configfile.expanded import Unresolved
+from configfile.keys import keys_of
 from gateway.commands.judging import judge_features
 from gateway.commands.terminal import count_text, say
 from gateway.config.changes import changes
@@ -166,7 +167,8 @@ def _judge(
 def _exposures(found: Examined) -> Iterator[Mistake]:
     """Yield a mistake for each listener that other machines can use without a key."""
     mistaken = {one.path.split("[")[0] for one in found.mistakes}
-    if not mistaken.isdisjoint(_ADMITTING) or _is_in_doubt(found, (), _ADMITTING):
+    admitting = {field.name for field in keys_of(Config).values() if field.key.admits}
+    if not mistaken.isdisjoint(admitting) or _is_in_doubt(found, (), admitting):
         return  # it may be protected
     for one in found.config.exposed_listeners:
         if not _is_in_doubt(found, one.path, _PROTECTING):
@@ -179,9 +181,6 @@ def _is_in_doubt(found: Examined, path: KeyPath, keys: Collection[str]) -> bool:
     values = (found.document.at((*path, key)) for key in keys)
     return found.findings.is_faulty(path, keys) or any(isinstance(value, Unresolved) for value in values)
 
-
-_ADMITTING: Final = frozenset(("client_keys", "stored_keys", "issuers", "open"))
-"""The keys that decide whether clients need a key."""
 
 _PROTECTING: Final = ("tls", "serves")
 """The keys of a listener that decide whether it accepts requests without a certificate."""

@@ -15,7 +15,7 @@ import attrs
 
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.init import start_of
-from gateway.config.entry_price import entry_price
+from gateway.config.model_entry import entry_price
 from gateway.config.settings import Config
 from gateway.routing.router import Router
 from providers.catalog.models import plain_name

@@ -188,7 +188,7 @@ def explain(
         return 1
     try:
         if key is not None:
-            from gateway.commands.explaining_clients import with_client  # imported only where it is needed
+            from gateway.commands.client_names import with_client  # imported only where it is needed
 
             config = with_client(config, key)
         found = _explain_for(config, model, api, key)

@@ -1,8 +1,12 @@
-"""The help of commands: the everyday commands and options first, so that the first screen answers most questions."""
+"""The help of commands: the everyday commands and options first, so that the first screen answers most questions.
 
+It also has the options of several commands."""
+
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -121,3 +125,36 @@ class Commands(click.Group):
                 formatter.write_dl(
                     [(f"{one:{length}}", self.commands[one].get_short_help_str(limit=200)) for one in there]
                 )
+
+
+# Options of several commands
+
+CONFIG: Final = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The configuration file; by default, the one that trigate serve finds.",
+)
+
+
+def takes_file(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let ``command`` accept its configuration as ``--config FILE`` or as the argument ``FILE``."""
+
+    @click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[FILE]")
+    @CONFIG
+    @functools.wraps(command)
+    def takes_file(file: Path | None, path: Path | None, **options: Any) -> Any:
+        if file is not None and path is not None:
+            raise click.UsageError(f"two configurations, {file} and {path}: give only one")
+        options["path"] = path or file
+        changed = command(**options)
+        return options if changed is None else changed
+
+    return takes_file
+
+
+AS_JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+BY: Final = click.option(
+    "--by", metavar="WHO", help="Who requested the change; recorded in the audit next to your user."
+)

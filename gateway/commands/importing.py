@@ -18,7 +18,7 @@ from gateway.commands.imports.litellm_database import read_database
 from gateway.commands.imports.losses import SERIOUS, Group
 from gateway.commands.imports.result import Result, lines, one_line, summary
 from gateway.commands.terminal import say
-from gateway.config.foreign import LITELLM, recognise_gateway
+from gateway.config.file_search import LITELLM, recognise_gateway
 from gateway.config.loading import ConfigError, from_mapping
 
 GOOD: Final = 0

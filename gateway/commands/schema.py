@@ -13,7 +13,7 @@ from gateway.config.aliases import Route
 from gateway.config.clients import AcceptedKey, ClientKey
 from gateway.config.price_table import PriceTable
 from gateway.config.settings import Config
-from gateway.config.state_storage import KEEPING_KEYS, StateStorage
+from gateway.config.state_storage import StateStorage
 from gateway.features.known import features
 from gateway.named_imports import import_named
 
@@ -40,11 +40,6 @@ RULES: Final[Mapping[type, Shape]] = {
     Config: {
         "required": ["version"],
         **_require_one_of("model_providers", "llm_providers", given={"type": "array", "minItems": 1}),
-        "if": {"properties": {"stored_keys": {"const": True}}, "required": ["stored_keys"]},
-        "then": {
-            "required": ["state_storage"],
-            "properties": {"state_storage": {"properties": {"type": {"enum": list(KEEPING_KEYS)}}}},
-        },
     },
     PriceTable: {
         "anyOf": [{"required": ["input", "output"]}, _require_key("per", {"type": "object", "minProperties": 1})]
@@ -73,6 +68,6 @@ def schema() -> dict[str, Any]:
     rows = features()  # with their keys
     found = json_schema.json_schema(Config, RULES)
     for place in filter(None, (feature.schema for feature in rows)):
-        import_named(place)(found["$defs"])
+        import_named(place)(found)
     head = {"$schema": found["$schema"], "title": "trigate", "description": "The configuration of trigate."}
     return {**head, **found}

@@ -3,17 +3,16 @@
 - ``settings``: the root, to which features add keys; ``parts``: keys of features in other items; ``building`` is the
   check of these.
 - ``listening``, ``limits``, ``attempts``, ``model_entry``, ``endpoints``, ``sign_ins``, ``price_table``,
-  ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``mcp_servers``, ``counters``, ``state_storage``,
-  ``issuers``, ``opening_spend``: the keys of a topic, with name, type, default and meaning.
-  Their values are of ``kinds``, ``amounts``, ``zones`` and ``periods``.
-- ``file_search`` finds the file.
+  ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``counters``, ``state_storage``,
+  ``issuers``: the keys of a topic, with name, type, default and meaning.
+  Their values are of ``kinds``, ``amounts`` and ``zones``.
+- ``file_search`` finds the file, and recognises those of other gateways.
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,
   ``client_keys`` with ``client_access`` (by ``patterns``), ``ratelimits``, ``budgets``,
   ``issuer_checks`` (by ``issuer_urls``). ``people``: the interface to those of ``issuers``; ``managed_settings``:
   Claude Code's. ``findings`` collects errors and warnings.
-- ``doubtful_routes``, ``prices`` (with ``entry_price``), ``weak_secrets``, ``untrusted_file``: checks of a whole file;
-  ``unknown``: ``advice`` on unknown keys; ``foreign``: on files of other gateways.
+- ``doubtful_routes``, ``prices``, ``weak_secrets``, ``untrusted_file``: checks of a whole file;
+  ``unknown``: ``advice`` on unknown keys.
 - ``names`` finds an entry by a model's name, by the rules of ``model_names``; ``urls``, ``redaction`` remove
   credentials from texts; ``changes`` lists differences between files, with values in the ``spelling`` for people;
-  ``stored_keys``: clients in the state storage, ``key_changes``: the checks of changes of them, ``client_rows``:
-  clients for readers, ``litellm_limits``: limits of LiteLLM's keys."""
+  ``litellm_limits``: limits of LiteLLM's keys."""

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
+import attrs
+
 from configfile.expanded import Unresolved
-from configfile.keys import Kind
+from configfile.keys import Kind, setting
 from configfile.kinds import any_of, text_shape
 from configfile.wording import Wrong, describe, nearest
 from gateway.config.allowances import Calendar, Currency, Rolling, SpendingBudget
+from gateway.config.kinds import Timestamp
 from providers.catalog.prices import NANOS
 
 Period: TypeAlias = Calendar | Rolling | Literal["run"]
@@ -112,3 +115,39 @@ def _spell_dollars(text: str) -> str | None:
     """Return ``$5/day`` in the canonical spelling, ``None`` for other texts."""
     match = _DOLLARS.match(text)
     return None if match is None else f"{match[1]} usd{text[match.end() :]}"
+
+
+@attrs.frozen(repr=False)
+class SpentAmount:
+    """An amount of nano-dollars or tokens; ``text`` is its spelling in the file."""
+
+    amount: int
+    currency: Currency
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _read_spent(value: Any) -> Any:
+    if isinstance(value, Unresolved):
+        return value
+    if not isinstance(value, str):
+        raise Wrong(describe(value), "expected an amount such as 12.5 usd or 500k tokens")
+    return SpentAmount(*read_amount(value), " ".join(value.split()))
+
+
+Spent: TypeAlias = Annotated[SpentAmount, Kind("amount", _read_spent, any_of(text_shape(AMOUNT_SHAPE)))]
+
+
+@attrs.frozen(repr=False)
+class OpeningSpend:
+    """An item of ``opening_spend``: what a ``client`` or ``group`` had ``spent``, or all clients together."""
+
+    spent: Spent = setting("The amount, such as `12.5 usd` or `500k tokens`.")
+    until: Timestamp = setting("When the amount stops counting: the end of the period at the other gateway.")
+    client: str | None = setting("The `name` of a client.", None)
+    group: str | None = setting(
+        "The `name` of a group. Without both, the amount counts in the root's `budgets`.",
+        None,
+    )

@@ -11,9 +11,9 @@ from gateway.config.findings import Findings
 from gateway.config.settings import Config
 
 if TYPE_CHECKING:
+    from gateway.config.amounts import OpeningSpend
     from gateway.config.clients import ClientGroup, ClientKey
     from gateway.config.model_entry import ModelEntry
-    from gateway.config.opening_spend import OpeningSpend
 
 _DAY: Final = 86400.0
 _NAMED: Final = 3
@@ -57,7 +57,7 @@ def check_raises(
 def check_opening_spend(config: Config, findings: Findings) -> None:
     """Report items of ``opening_spend`` with two owners, with an unknown one, and those that no longer count."""
     groups = {group.name for group in config.client_groups}
-    clients = None if config.stored_keys != "off" else {client.name for client in config.client_keys}
+    clients = None if config.stored_clients != "off" else {client.name for client in config.client_keys}
     items: Sequence[OpeningSpend | None] = config.opening_spend
     for i, item in enumerate(items):
         path: Path = ("opening_spend", i)

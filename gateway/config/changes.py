@@ -187,9 +187,6 @@ def _authenticator_changes(old: Config, new: Config) -> Iterator[Change]:
             "~",
             "client_keys: " + ("a key is now required" if new.asks_for_key else "every client may now use the gateway"),
         )
-    if (old.stored_keys == "off") != (new.stored_keys == "off"):
-        words = "are no longer accepted" if new.stored_keys == "off" else "are now accepted"
-        yield Change("~", f"stored_keys: clients in the state storage {words}")
 
 
 def _default_changes(old: Config, new: Config) -> Iterator[Change]:
@@ -226,7 +223,9 @@ def _attribute_differences(old: Any, new: Any) -> Iterator[tuple[str, Iterator[s
 
 def _value_differences(attribute: "attrs.Attribute[Any]", key: Key, before: Any, after: Any) -> Iterator[str]:
     name = key.name or attribute.name
-    if key.secret:
+    if key.told is not None:
+        yield f"{name}: {key.told(after)}"
+    elif key.secret:
         yield f"{name} {'added' if not before else 'changed' if after else 'removed'}"
     elif attrs.has(type(before)) and type(before) is type(after) and not isinstance(before, Rate | Price):
         yield from (f"{name}.{text}" for text in _member_differences(before, after))

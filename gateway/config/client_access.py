@@ -74,7 +74,7 @@ def _build_groups(config: Config, names: AccessNames, findings: Findings) -> dic
             findings.wrong((*path, "name"), found, "give each group its own name")
         groups.setdefault(item.name, _build_rights(item, path, names, findings))
     members = {item.group_name for item in (*config.client_keys, *_rules(config)) if item is not None}
-    for name in () if config.stored_keys != "off" else groups.keys() - members:
+    for name in () if config.stored_clients != "off" else groups.keys() - members:
         findings.warn(f"client_groups: {name} has no clients: set `group: {name}` in an item of client_keys")
     return groups
 

@@ -6,8 +6,7 @@ from typing import Final
 
 from gateway.config.aliases import Route
 from gateway.config.attempts import Retries
-from gateway.config.entry_price import entry_price
-from gateway.config.model_entry import ModelEntry
+from gateway.config.model_entry import ModelEntry, entry_price
 from gateway.config.names import Found, Names
 from gateway.config.settings import Config
 from gateway.config.sign_ins import SignIn

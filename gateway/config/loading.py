@@ -40,7 +40,7 @@ from gateway.config.prices import ADVICE, uncounted_warnings, unpriced_models
 from gateway.config.ratelimits import build_header_limits, build_ratelimits
 from gateway.config.routes import build_aliases
 from gateway.config.settings import Config, KeyDigest, Trust
-from gateway.config.state_storage import KEEPING_KEYS, build_state_storage, is_storage_in_doubt
+from gateway.config.state_storage import build_state_storage
 from gateway.config.untrusted_file import check_untrusted
 from gateway.features.known import features, features_of, other_feature
 from gateway.named_imports import import_named
@@ -285,7 +285,6 @@ def _build_config(
         signing_key=tuple(key for key in config.signing_key if isinstance(key, bytes)),
         stored_secrets=tuple(dict.fromkeys(secret for _, secret in stored)),
     )
-    _check_stored_keys(made, findings)
     _check_public_url(config.public_url, findings)
     if made.opening_spend:
         check_opening_spend(made, findings)
@@ -352,12 +351,3 @@ def _check_public_url(url: str | None, findings: Findings) -> None:
     elif (step := parts.path.split("/")[1:2]) and step[0] in _OWN_STEPS:
         found = f"/{step[0]} is one of the gateway's own paths"
         findings.wrong(("public_url",), found, "remove it, or use another path, such as https://host/llm")
-
-
-def _check_stored_keys(config: Config, findings: Findings) -> None:
-    kept = config.state_storage
-    if config.stored_keys == "off" or is_storage_in_doubt(kept, findings):
-        return
-    if kept is None or kept.type not in KEEPING_KEYS:
-        found = f"keys cannot be stored: state_storage is {'not set' if kept is None else f'of type {kept.type}'}"
-        findings.wrong(("stored_keys",), found, "set the type of state_storage to sqlite or postgres")

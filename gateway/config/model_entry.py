@@ -17,10 +17,11 @@ from gateway.config.kinds import CONTROL, AddressPart, Name, ProbePath, Speaking
 from gateway.config.own_providers import QuirkChanges, SetHeaders
 from gateway.config.price_table import PriceOfModel
 from gateway.config.sign_ins import SignIn, SigningIn
+from providers.auth.signer import is_subscription_token
 from providers.catalog import providers as catalog
 from providers.catalog.model_facts import with_facts
 from providers.catalog.models import quirks_of
-from providers.catalog.prices import Price
+from providers.catalog.prices import SUBSCRIPTION, Price, price_of
 from providers.catalog.prompt_caching import caching_row
 from providers.catalog.provider import Provider, Speaks, best_for
 from providers.endpoints.embeddings.traits import EmbeddingTraits, has_openai_vocabulary
@@ -380,3 +381,14 @@ def _has_domain_of(url: str | None, makers: str | None) -> bool:
     domain = ".".join((urlsplit(makers).hostname or "").rsplit(".", 2)[-2:])
     host = urlsplit(url).hostname or ""
     return host == domain or host.endswith(f".{domain}")
+
+
+def entry_price(entry: ModelEntry, model: str) -> Price | None:
+    """Return the price of ``model`` at ``entry``: the configured one, ``SUBSCRIPTION``, or that of the price list.
+
+    Return ``None`` if it is unknown."""
+    if entry.price is not None:
+        return entry.price
+    if entry.provider.is_subscription or is_subscription_token(entry.key):
+        return SUBSCRIPTION
+    return price_of(entry.listed_as, model)

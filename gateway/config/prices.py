@@ -7,8 +7,7 @@ from typing import Final
 import attrs
 
 from gateway.config.clients import ClientGroup, ClientKey
-from gateway.config.entry_price import entry_price
-from gateway.config.model_entry import ModelEntry
+from gateway.config.model_entry import ModelEntry, entry_price
 from gateway.config.names import Found, Names
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config

@@ -16,7 +16,7 @@ from configfile.stored_secrets import StoredSecret
 from configfile.wording import Wrong
 from gateway.config.aliases import Route, RoutingPreference
 from gateway.config.allowances import RateLimits, RatesOrHeaderLimits, RootLimit
-from gateway.config.amounts import Budget
+from gateway.config.amounts import Budget, OpeningSpend
 from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.counters import CounterSettings
@@ -40,7 +40,6 @@ from gateway.config.limits import Limits
 from gateway.config.listening import Listener, Listeners, is_local
 from gateway.config.model_entry import ModelEntry
 from gateway.config.model_names import ALL_NAMES, ModelNames
-from gateway.config.opening_spend import OpeningSpend
 from gateway.config.own_providers import ProviderSettings
 from gateway.config.state_storage import StateStorage
 from gateway.http.external_url import ExternalUrl, read_external_url
@@ -55,13 +54,8 @@ LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 Trust: TypeAlias = Literal["named", "found"]
 """Origin of the configuration file: set by the user, or found in the current directory."""
 
-StoredKeys: TypeAlias = Literal["off", "unread", "read"]
-"""State of the keys in the state storage: unused, or not yet or already read into ``client_keys``."""
-
-StoredKeysSwitch: TypeAlias = Annotated[
-    StoredKeys,
-    Kind("true or false", lambda on: "unread" if on else "off", pick=lambda _: bool, parts=(bool,)),
-]
+StoredClients: TypeAlias = Literal["off", "unread", "read"]
+"""State of the clients in the state storage: unused, or not yet or already read into ``client_keys``."""
 
 Remark: TypeAlias = Literal["warning", "note"]
 
@@ -142,10 +136,12 @@ class Config:
     """A whole configuration: the root keys, and the values built from them. ``parts`` are the root keys of features.
 
     ``entries``, ``aliases`` and ``routes`` are the models by all their names, built from ``model_providers`` and
-    ``model_aliases``. ``more_entries`` are other servers, which features reach. ``stored_secrets`` are those in stores,
+    ``model_aliases``. ``more_entries`` are other servers, which features reach. ``stored_clients`` of another
+    value than ``off`` follow from a feature's key. ``only_served`` are keys with reasons why only ``trigate serve``
+    can serve them. ``stored_secrets`` are those in stores,
     read or not. ``ineffective`` has settings without effect with their paths. ``warnings`` lists them and other doubts,
     ``notes`` surprising defaults, both as sentences. Durations are in seconds. Without ``retries``, names with
-    one target are tried once. Without ``client_keys`` and ``stored_keys``, everyone may use the gateway. Without
+    one target are tried once. Without ``client_keys`` and ``stored_clients``, everyone may use the gateway. Without
     ``state_storage``, state ends with the process."""
 
     version: Version | None = setting(
@@ -222,12 +218,7 @@ class Config:
         shown="no key needed",
         shape={"minItems": 1},
         compared=False,
-    )
-    stored_keys: StoredKeysSwitch = setting(
-        "Also accept keys made with `trigate keys`. Every request then needs a key, even before the first one exists.",
-        "off",
-        compared=False,
-        shown="`false`",
+        admits=True,
     )
     written_ratelimits: RatesOrHeaderLimits | None = setting(
         "The rates that all clients share, with or without keys, such as `{requests: 600/m, concurrent: 20}`. A list "
@@ -251,6 +242,7 @@ class Config:
         (),
         shape={"minItems": 1},
         compared=False,
+        admits=True,
     )
     sessions: SessionSettings = setting(
         "The lifetimes of people's [sessions](people-reference.md#sessions).", SessionSettings()
@@ -269,6 +261,7 @@ class Config:
         "Accept clients from other machines without a key. Otherwise `trigate serve` listens beyond loopback only "
         "with keys or `tls.client_ca`.",
         False,
+        admits=True,
     )
     state_storage: StateStorage | None = setting(
         "The storage for responses, conversations and threads.",
@@ -399,6 +392,8 @@ class Config:
     stored_secrets: tuple[StoredSecret, ...] = ()
     entries: tuple[ModelEntry, ...] = ()
     more_entries: tuple[ModelEntry, ...] = ()
+    stored_clients: StoredClients = "off"
+    only_served: tuple[tuple[str, str], ...] = ()
     aliases: Mapping[str, str] = attrs.field(factory=dict)
     routes: Mapping[str, Route] = attrs.field(factory=dict)
     ratelimits: RateLimits = attrs.field(factory=RateLimits)
@@ -429,7 +424,7 @@ class Config:
     @property
     def asks_for_key(self) -> bool:
         """Whether every client needs a key, even if none exists yet."""
-        return bool(self.client_keys) or self.stored_keys != "off" or bool(self.issuers)
+        return bool(self.client_keys) or self.stored_clients != "off" or bool(self.issuers)
 
     @property
     def has_several_clients(self) -> bool:

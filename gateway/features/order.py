@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 class OrderLine(NamedTuple):
     """A feature: the ``name`` of its folder, and the ``reason`` of its place.
 
-    With commands, its module ``interface`` has them as ``COMMANDS``. ``trigate --help`` imports this module, so it
+    With commands, its module ``options`` has them as ``COMMANDS``. ``trigate --help`` imports this module, so it
     imports little."""
 
     name: str
@@ -19,8 +19,8 @@ class OrderLine(NamedTuple):
 
 ORDER: Final[tuple[OrderLine, ...]] = (
     OrderLine("secret_stores", "its place does not matter: it supplies keys of providers, and sees no request"),
-    OrderLine("admin", "before people, who use its tables and its way to serve calls"),
-    OrderLine("people", "first of those that identify clients"),
+    OrderLine("admin", "before people, who use its tables and its way to serve calls", has_commands=True),
+    OrderLine("people", "first of those that identify clients", has_commands=True),
     OrderLine("people.api", "after people; the HTTP API has these calls without issuers, too"),
     OrderLine("people.console", "after people, who sign in for its pages"),
     OrderLine("steps", "before all features that read or send texts: they get what the steps leave", has_commands=True),

@@ -5,4 +5,5 @@
 - ``prompt_cache``: the verdict on the provider's prompt cache
 - ``ledger``: its settlement and its log line
 - ``figures``: figures of other events, for metrics
-- ``buckets``: histograms of frequent measurements"""
+- ``buckets``: histograms of frequent measurements
+- ``periods``: periods of reports: their parser, and their days and months in a time zone"""

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 import attrs
 
-from gateway.config.entry_price import entry_price
-from gateway.config.model_entry import ModelEntry
+from gateway.config.model_entry import ModelEntry, entry_price
 from gateway.http.headers import Headers
 from providers.apis import CODECS
 from providers.auth.signer import (

@@ -73,7 +73,7 @@ class Feature:
       process opens, and returns the remarks. It raises ``ConfigError``
     - ``explain``: ``module:function``, called with a configuration and an ``ExplainedRequest``. It returns an
       ``Explained`` for ``trigate explain``, and raises ``ConfigError``
-    - ``schema``: ``module:function`` that adds to the definitions of the configuration's JSON Schema
+    - ``schema``: ``module:function`` that adds to the configuration's JSON Schema
     - ``needs``: the names of features above without which this one is not opened
     - ``secrets``: ``module:function``, an ``OpenSecrets``, if it reads secrets in stores (``gateway.seams.secrets``)
     - ``option``: the name of an option of ``trigate serve`` without which it is not opened
@@ -81,6 +81,7 @@ class Feature:
     - ``supervised``: ``module:function``, an ``OpenSupervised`` (``gateway.seams.supervised``)
     - ``client_source``, ``client_rows``, ``people``: ``module:function``, an ``OpenClientSource``, an ``OpenRows`` and
       an ``OpenPeople`` (``gateway.seams.identify``)
+    - ``find_client``: ``module:function``, a ``FindClient``, for commands
     - ``stores_clients``: whether a configuration may have stored clients"""
 
     name: str
@@ -103,6 +104,7 @@ class Feature:
     client_rows: str = ""
     stores_clients: Wanted = always
     people: str = ""
+    find_client: str = ""
     contract: int | None = None
 
     def has_keys_in(self, given: Collection[str]) -> bool:

@@ -76,6 +76,15 @@ class OpenClientSource(Protocol):
     def __call__(self, config: Config, rows: OpenRows | None) -> ClientSource: ...
 
 
+class FindClient(Protocol):
+    """Finds a client for a command that runs outside a gateway.
+
+    Returns ``config`` with the client ``name`` among its ``client_keys``, ``None`` if there is none; then it adds known
+    names to ``names``, from which the command suggests one. Raises ``click.UsageError`` if it cannot know."""
+
+    def __call__(self, config: Config, name: str, names: list[str]) -> Config | None: ...
+
+
 class OpenPeople(Protocol):
     """Opens the people of a configuration; ``before`` are those of the configuration before."""
 

@@ -3,5 +3,4 @@
 - ``store``: the protocol; ``nodes``: properties of nodes and sizes by owner.
 - ``memory``: a store in this process; ``sql``: a store in a database (``sqlite``, ``postgres``), over a ``pool`` of
   connections for threads; ``databases`` opens one; ``private_file``: SQLite's new files.
-- ``encrypted``: a store with encrypted bodies; ``overlay``: a store that keeps writes local.
-- ``key_store``: the table of client keys in the same databases."""
+- ``encrypted``: a store with encrypted bodies; ``overlay``: a store that keeps writes local."""

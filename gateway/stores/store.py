@@ -5,7 +5,7 @@ nodes with the same first node) postpones the expiry of the whole tree, so the b
 missing."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
@@ -28,6 +28,21 @@ class Node:
 class Unavailable(Exception):
     """An error: the store is unavailable or full. The message is for operator and client, without addresses or
     credentials."""
+
+
+class ChangeRejected(Exception):
+    """An error: a change of stored data that is not valid; the message is for the user."""
+
+
+LONGEST_NAME: Final = 128
+
+
+def check_name(name: str, what: str = "the name") -> None:
+    """Check a name for the log. Raises ``ChangeRejected``."""
+    if not name or len(name) > LONGEST_NAME or not name.isprintable() or name != name.strip():
+        raise ChangeRejected(
+            f"{what} is not valid: expected 1 to {LONGEST_NAME} printable characters without spaces at the ends"
+        )
 
 
 class StoreFull(Exception):

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from configfile.wording import spell_time
-from gateway.config.periods import read_time
 from gateway.config.zones import zone_of
 from gateway.features.admin.calls import AdminAnswer, AdminCall
 from gateway.features.admin.pages import page_size, page_value
 from gateway.features.admin.records import AuditEntry
+from gateway.ledger.periods import read_time
 from streams.errors import invalid
 
 _FOREVER = 1e12

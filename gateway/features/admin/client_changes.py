@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.config.key_changes import audited_client, described_settings
+from gateway.features.admin.key_changes import audited_client, described_settings
+from gateway.features.admin.key_store import ItemChange, KeyEvent
 from gateway.features.admin.records import AuditEntry
 from gateway.features.admin.rows import RightsTables
-from gateway.stores.key_store import ItemChange, KeyEvent
 from gateway.stores.sql import Session, SqlNotation
 
 

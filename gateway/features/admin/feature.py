@@ -4,7 +4,8 @@ from typing import Final
 
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS
-from gateway.seams.feature import Feature
+from gateway.features.admin.settings import AdminKeys
+from gateway.seams.feature import Feature, Keys
 
 
 def _can_store_clients(config: Config) -> bool:
@@ -14,6 +15,10 @@ def _can_store_clients(config: Config) -> bool:
 FEATURE: Final = Feature(
     "admin",
     "gateway.features.admin.opening:open_admin",
+    keys=(Keys(Config, AdminKeys),),
+    build="gateway.features.admin.settings:build_stored_keys",
+    schema="gateway.features.admin.settings:add_storage_rule",
+    find_client="gateway.features.admin.commands.finding:find_stored",
     client_source="gateway.features.admin.storage:open_keys",
     stores_clients=_can_store_clients,
 )

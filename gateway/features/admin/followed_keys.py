@@ -16,12 +16,12 @@ from configfile.document import ConfigError
 from gateway.allowances.raises import RaiseSource
 from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
-from gateway.config.stored_keys import StoredClients, StoredReader, parse_stored, read_item
+from gateway.features.admin.stored_clients import StoredClients, StoredReader, parse_stored, read_item
 from gateway.seams.identify import ApplyClients, ClientSource
 from gateway.stores.store import Unavailable
 
 if TYPE_CHECKING:
-    from gateway.stores.key_store import KeyStore, KeyTable, StoredItem
+    from gateway.features.admin.key_store import KeyStore, KeyTable, StoredItem
     from gateway.stores.sql import Session
 
 log = logging.getLogger("trigate.keys")
@@ -121,7 +121,7 @@ class FollowedKeys(ClientSource):
 
     def with_clients(self, config: Config) -> Config:
         """Return ``config`` with the last known clients, unless it allows no stored keys."""
-        if config.stored_keys == "off" or self._table is None:
+        if config.stored_clients == "off" or self._table is None:
             return config
         found = self._stored(config, self._table)
         for name, why in found.refused.items():
@@ -143,12 +143,12 @@ class FollowedKeys(ClientSource):
     async def read(self, config: Config) -> Config:
         self._follow_rows_for(config)
         if self._is_followed(config):
-            await self.poll(config.stored_keys != "off")
+            await self.poll(config.stored_clients != "off")
         self._applied = self._table
         return self.with_clients(config)
 
     def _is_followed(self, config: Config) -> bool:
-        return config.stored_keys != "off" or self.other_rows is not None
+        return config.stored_clients != "off" or self.other_rows is not None
 
     async def follow(
         self,
@@ -190,7 +190,7 @@ class FollowedKeys(ClientSource):
 
     async def _read_and_apply(self) -> None:
         """Read the storage, and apply its changes. Never raises."""
-        with_clients = self._current is None or self._current().stored_keys != "off"
+        with_clients = self._current is None or self._current().stored_clients != "off"
         await self.poll(with_clients)
         table = self._table
         if not with_clients or table is None or table is self._applied or self._apply is None:

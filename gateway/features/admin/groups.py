@@ -4,9 +4,9 @@ from typing import Any
 
 from gateway.allowances.allowance import Holder
 from gateway.allowances.allowances import allowances_of
-from gateway.config.client_rows import limit_texts
 from gateway.config.clients import ClientGroup
 from gateway.features.admin.calls import AdminAnswer, AdminCall, group_of
+from gateway.features.admin.client_rows import limit_texts
 from gateway.features.admin.errors import not_found
 from gateway.features.admin.levels import level_rows
 from gateway.features.admin.pages import page_of, page_value

@@ -15,9 +15,10 @@ from gateway.features.admin.calls import (
     in_thread,
     is_person_name,
 )
-from gateway.features.admin.client_changes import client_change
+from gateway.features.admin.client_rows import row_of
 from gateway.features.admin.errors import not_found, not_permitted
 from gateway.features.admin.followed_rights import FollowedRights, RightsNews, replace_row
+from gateway.features.admin.key_changes import PREFIX, new_key
 from gateway.features.admin.key_storage import unknown_key
 from gateway.features.admin.opening import Admin
 from gateway.features.admin.pages import page_of, page_size, page_value, read_until
@@ -25,7 +26,7 @@ from gateway.features.admin.records import CLOCK_SKEW, AuditEntry, Raise
 from gateway.features.admin.rights_rows import accept_any
 from gateway.features.admin.rows import RecordTable, RightsTables
 from gateway.features.admin.serving import perform
-from gateway.features.admin.storage import open_key_store, open_rights_store
+from gateway.features.admin.storage import open_rights_store
 from gateway.features.admin.store import RightsStore, changing, reading
 from gateway.features.admin.table import ADMINS, ALL, PAGE, READERS, ROUTES, AdminRoute
 from gateway.features.admin.versions import check_match, check_unchanged_since, entity_tag
@@ -38,6 +39,7 @@ __all__ = [
     "CLOCK_SKEW",
     "NO_CONTENT",
     "PAGE",
+    "PREFIX",
     "READERS",
     "ROUTES",
     "Admin",
@@ -60,14 +62,13 @@ __all__ = [
     "check_match",
     "check_members",
     "check_unchanged_since",
-    "client_change",
     "entity_tag",
     "identify_caller",
     "in_thread",
     "is_person_name",
+    "new_key",
     "not_found",
     "not_permitted",
-    "open_key_store",
     "open_rights_store",
     "page_of",
     "page_size",
@@ -77,6 +78,7 @@ __all__ = [
     "read_until",
     "reading",
     "replace_row",
+    "row_of",
     "sees_all",
     "sees_group",
     "unknown_key",

@@ -11,10 +11,11 @@ from configfile.document import ConfigError
 from configfile.wording import spell_time
 from gateway.access.authentication import Authenticator
 from gateway.config.clients import ClientKey
-from gateway.config.key_changes import MOST_KEYS, ChangeRejected, TooManyKeys, built_client, check_name
 from gateway.config.people import Caller
 from gateway.config.settings import Config
 from gateway.features.admin.errors import conflict, mistakes_error, not_permitted
+from gateway.features.admin.key_changes import MOST_KEYS, TooManyKeys, built_client
+from gateway.stores.store import ChangeRejected, check_name
 from streams.errors import GatewayError, invalid
 
 T = TypeVar("T")

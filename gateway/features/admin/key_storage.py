@@ -4,15 +4,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gateway.config.key_changes import stored_settings
 from gateway.config.settings import Config
 from gateway.features.admin.calls import AdminCall
 from gateway.features.admin.client_changes import client_change
 from gateway.features.admin.errors import conflict, not_found, not_permitted
 from gateway.features.admin.followed_keys import FollowedKeys
+from gateway.features.admin.key_changes import stored_settings
 from gateway.features.admin.key_items import shared_key_error
+from gateway.features.admin.key_store import ItemChange, KeyEvent, KeyStore, KeyTaken
 from gateway.features.admin.visibility import sees_all, sees_group
-from gateway.stores.key_store import ItemChange, KeyEvent, KeyStore, KeyTaken
 from gateway.stores.store import Changed
 from streams.errors import GatewayError
 
@@ -23,7 +23,7 @@ _CHANGED: Final = "another caller changed {} at the same time: read it again, an
 async def refresh_keys(call: AdminCall) -> None:
     """Read changes of other processes, so that a caller sees its own changes on each of them."""
     keys = call.admin.keys
-    if keys is not None and call.config.stored_keys != "off" and not keys.stale:
+    if keys is not None and call.config.stored_clients != "off" and not keys.stale:
         await keys.apply_changes()
 
 
@@ -34,7 +34,7 @@ def current_config(call: AdminCall) -> Config:
 
 def stored_texts(call: AdminCall) -> Mapping[str, str]:
     keys = call.admin.keys
-    return {} if keys is None or call.config.stored_keys == "off" else keys.texts
+    return {} if keys is None or call.config.stored_clients == "off" else keys.texts
 
 
 def stored_group(name: str, text: str) -> str | None:
@@ -48,7 +48,7 @@ def stored_group(name: str, text: str) -> str | None:
 def writable_keys(call: AdminCall) -> tuple[FollowedKeys, KeyStore]:
     """Return the storage of keys. Raises ``GatewayError`` (403) if the file allows no stored keys."""
     keys = call.admin.keys
-    if keys is None or keys.store is None or call.config.stored_keys == "off":
+    if keys is None or keys.store is None or call.config.stored_clients == "off":
         raise not_permitted(_NOT_STORED, "stored_keys_off")
     return keys, keys.store
 

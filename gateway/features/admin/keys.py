@@ -8,9 +8,13 @@ import attrs
 
 from configfile.kinds import read_positive_duration
 from configfile.wording import Wrong
-from gateway.config.client_rows import client_rows, expiry_text, row_of
 from gateway.config.clients import ClientKey
-from gateway.config.key_changes import (
+from gateway.config.settings import Config
+from gateway.features.admin.bodies import check_members
+from gateway.features.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, ApiCalls, OtherKeys, in_thread
+from gateway.features.admin.client_rows import client_rows, expiry_text, row_of
+from gateway.features.admin.errors import conflict
+from gateway.features.admin.key_changes import (
     KeyedClient,
     added_client,
     kind_of,
@@ -18,10 +22,6 @@ from gateway.config.key_changes import (
     stored_or_empty,
     stored_settings,
 )
-from gateway.config.settings import Config
-from gateway.features.admin.bodies import check_members
-from gateway.features.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, ApiCalls, OtherKeys, in_thread
-from gateway.features.admin.errors import conflict
 from gateway.features.admin.key_items import NewItem, build_checked, build_or_refuse, check_lead_change, read_new_item
 from gateway.features.admin.key_storage import (
     changeable_text,

@@ -11,11 +11,11 @@ import attrs
 
 from configfile.wording import nearest, spell_time
 from gateway.config.clients import ClientKey
-from gateway.config.key_changes import stored_or_empty, stored_settings
 from gateway.config.litellm_limits import RATES, limited_columns, limits_of
 from gateway.features.admin.bodies import check_members, read_text
 from gateway.features.admin.calls import AdminAnswer, AdminCall
 from gateway.features.admin.errors import conflict, not_found
+from gateway.features.admin.key_changes import stored_or_empty, stored_settings
 from gateway.features.admin.key_items import read_new_item
 from gateway.features.admin.key_storage import (
     changeable_text,

@@ -43,7 +43,7 @@ class Admin(Running):
     """The HTTP API of one configuration. ``keys`` are the stored clients, ``None`` under a server that reads none."""
 
     def __init__(self, config: Config, clients: ClientSource, tables: OpenTables | None) -> None:
-        self._is_unread = config.stored_keys == "unread"
+        self._is_unread = config.stored_clients == "unread"
         self._tables = tables
         self.keys = _keys_of(clients)
         self.has_tasks = tables is not None

@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any
 
 from configfile.kinds import spell_duration
+from configfile.wording import time_text
 from gateway.config.issuers import OwnKeyLimits
-from gateway.config.key_changes import time_text
 from gateway.features.admin.calls import AdminAnswer, AdminCall, in_thread
 from gateway.features.admin.levels import level_rows
 

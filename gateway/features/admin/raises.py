@@ -8,11 +8,9 @@ from typing import Any, Final
 import attrs
 
 from configfile.document import ConfigError
-from configfile.wording import spell_time
+from configfile.wording import spell_time, time_text
 from gateway.config.allowances import SpendingBudget
 from gateway.config.clients import ClientKey
-from gateway.config.key_changes import time_text
-from gateway.config.stored_keys import read_item
 from gateway.features.admin.bodies import check_members
 from gateway.features.admin.calls import (
     NO_CONTENT,
@@ -27,6 +25,7 @@ from gateway.features.admin.errors import mistakes_error, not_found, not_permitt
 from gateway.features.admin.key_items import GROUP
 from gateway.features.admin.pages import page_of, page_value, read_until
 from gateway.features.admin.records import Raise
+from gateway.features.admin.stored_clients import read_item
 from gateway.features.admin.versions import check_match, check_unchanged_since, entity_tag
 from gateway.features.admin.visibility import sees_all, sees_group
 from streams.errors import GatewayError, invalid

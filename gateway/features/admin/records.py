@@ -39,3 +39,8 @@ class AuditEntry:
     before: str | None = None
     after: str | None = None
     number: int = 0
+
+    @classmethod
+    def of_command(cls, command: str, at: float, author: str) -> "AuditEntry":
+        """Return the row for ``trigate COMMAND``, which ``author`` called at a Unix time."""
+        return cls(at, author, "command", "", "", "", f"trigate {command}", 200)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from gateway.config.key_changes import time_text
+from configfile.wording import time_text
 from gateway.features.admin.records import AuditEntry, Raise
 from gateway.features.admin.rows import AUDIT, RAISES, RightsTables
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final, cast
 from gateway.config.settings import Config
 from gateway.features.admin.followed_keys import FollowedKeys, FollowedRows
 from gateway.features.admin.followed_rights import FollowedRights
+from gateway.features.admin.key_store import KeyStore
 from gateway.features.admin.store import RightsStore
 from gateway.features.admin.tables import PEOPLE_TABLES
 from gateway.open_store import open_database
 from gateway.seams.identify import OpenRows
-from gateway.stores.key_store import KeyStore
 
 if TYPE_CHECKING:
     from gateway.config.clients import ClientGroup, ClientKey
@@ -31,7 +31,7 @@ def open_key_store(config: Config, *, with_audit: bool = False) -> KeyStore | No
 def open_rights_store(config: Config) -> RightsStore | None:
     """Return the store of raises and of the audit, or ``None`` if nothing needs it or the state storage cannot have
     it."""
-    if not (config.issuers or config.stored_keys != "off"):
+    if not (config.issuers or config.stored_clients != "off"):
         return None
     database = open_database(config, PEOPLE_CONNECTIONS, PEOPLE_TABLES)
     return None if database is None else RightsStore(database)

@@ -7,5 +7,5 @@
   ``seeds`` raises budgets to the sums of their lines; ``opening`` opens all this, ``feature`` is its row.
 - ``usage`` answers the one query that the command, the HTTP API and pages share; ``usage_formats`` writes it as
   CSV and JSON, ``admin_usage`` for the HTTP API.
-- ``commands``: ``trigate costs``, ``cache`` and ``reconcile``, whose options are in ``interface``.
+- ``commands``: ``trigate costs``, ``cache`` and ``reconcile``, whose options are in ``options``.
 - ``prompt_cache_usage`` reports what broke providers' prompt caches."""

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, Final, cast, get_args
 
 from configfile.wording import nearest
-from gateway.config.periods import month_bounds, parse_month, read_time
 from gateway.config.settings import Config
 from gateway.config.zones import zone_of
 from gateway.features.kept_ledger.statements import Filters
@@ -14,6 +13,7 @@ from gateway.features.kept_ledger.table import LedgerTable, TooManySums
 from gateway.features.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, named_values, read_usage
 from gateway.features.kept_ledger.usage_formats import as_csv, figures_of
 from gateway.ledger.money import dollar_text
+from gateway.ledger.periods import month_bounds, parse_month, read_time
 from streams.errors import invalid
 
 _COLUMNS: Final[tuple[By, ...]] = get_args(By)

@@ -7,7 +7,6 @@ import os
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
 
-from gateway.config.periods import microseconds, midnight
 from gateway.features.kept_ledger.columns import (
     AMOUNTS,
     ATTEMPT_FAILURES,
@@ -27,6 +26,7 @@ from gateway.features.kept_ledger.columns import (
     QUARTER,
     QUARTER_SUM,
 )
+from gateway.ledger.periods import microseconds, midnight
 from gateway.stores.sql import Session, SqlNotation
 
 DELETED_PER_STEP: Final = 10_000

@@ -15,8 +15,8 @@ from gateway.allowances.allowance import EVERYBODY, Consumption, HolderKind, cou
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import RUN, BudgetAllowance
 from gateway.allowances.seeds import MICRO, opening_amount, parts_of, raise_amount, to_microseconds
+from gateway.config.amounts import OpeningSpend
 from gateway.config.model_entry import ModelEntry
-from gateway.config.opening_spend import OpeningSpend
 from gateway.features.kept_ledger.columns import DAY_SUM
 from gateway.features.kept_ledger.statements import Dimension
 from gateway.features.kept_ledger.table import LedgerSum, LedgerTable, RunSum, total

@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.config.entry_price import entry_price
+from gateway.config.model_entry import entry_price
 from gateway.http.paths import EMBEDDING_METHODS, METHODS
 from gateway.routing.described import Description
 from gateway.routing.router import Model

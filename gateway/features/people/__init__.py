@@ -22,6 +22,6 @@ configuration with ``issuers``, or with another key that needs a part of it.
   seen
 - ``oauth``: the sign-in; ``api``: calls of the HTTP API; ``console``: the pages of people's rights, usage, keys and
   groups; ``html`` makes their pages, ``own_pages`` checks their changes
-- ``commands``: ``trigate people``
+- ``commands``: ``trigate people``, ``login`` and ``me``, with ``options``
 - ``claude_code``: paths that Claude Code requests after a sign-in; ``spend_forms``: its forms of budgets
 """

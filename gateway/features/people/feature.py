@@ -15,6 +15,7 @@ FEATURE: Final = Feature(
     "gateway.features.people.opening:open_people",
     _has_issuers,
     ("admin",),
+    find_client="gateway.features.people.commands.finding:find_person",
     client_rows="gateway.features.people.followed:FollowedPeople",
     people="gateway.features.people.gate:open_gate",
 )

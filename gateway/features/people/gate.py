@@ -13,10 +13,9 @@ from configfile.wording import spell_time
 from gateway.access.refused_keys import KeyRefused
 from gateway.config.clients import ClientKey
 from gateway.config.issuers import AdmitRule, TrustedIssuer
-from gateway.config.key_changes import PREFIX
 from gateway.config.people import Caller, Credential, People, SentRights
 from gateway.config.settings import Config
-from gateway.features.admin.interface import CLOCK_SKEW
+from gateway.features.admin.interface import CLOCK_SKEW, PREFIX
 from gateway.features.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.issuers import IssuerDirectory

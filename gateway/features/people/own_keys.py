@@ -11,8 +11,7 @@ import attrs
 from configfile.kinds import spell_duration
 from configfile.wording import spell_time
 from gateway.config.issuers import OwnKeyLimits
-from gateway.config.key_changes import new_key
-from gateway.features.admin.interface import AuditEntry
+from gateway.features.admin.interface import AuditEntry, new_key
 from gateway.features.people.records import OwnKey, digest_of
 from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.seen import SeenPeople

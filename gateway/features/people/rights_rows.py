@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway.config.key_changes import time_text
+from configfile.wording import time_text
 from gateway.features.admin.interface import AuditEntry, RightsTables
 from gateway.features.people.records import Block, OwnKey, SeenPerson
 from gateway.features.people.rows import BLOCKS, OWN_KEYS, PEOPLE

@@ -22,5 +22,5 @@
   them to a step that holds nothing. ``gate`` passes the events to the client's lane.
 - ``mask_key``: the key of placeholders. ``observers`` passes records of finished exchanges on, in batches.
 - ``harness`` runs a step at every split, for ``trigate.steps.testing``.
-- ``kinds``: the built-in kinds; ``commands``: ``trigate steps``, whose options are in ``interface``
+- ``kinds``: the built-in kinds; ``commands``: ``trigate steps``, whose options are in ``options``
 """

@@ -170,9 +170,9 @@ async def open_once(config: Config) -> Sequence[tuple[Remark, str]]:
     return tuple(consequences(config, await try_steps(config)))
 
 
-def add_kinds(definitions: dict[str, Any]) -> None:
+def add_kinds(schema: dict[str, Any]) -> None:
     """Add the settings of the built-in kinds of steps to a JSON Schema, and the rule that ``use`` selects them."""
-    rules = []
+    definitions, rules = schema["$defs"], []
     for row in KINDS.values():
         kind = json_schema.json_schema(row.settings_class, {})
         definitions |= {name: shape for name, shape in kind["$defs"].items() if name not in definitions}

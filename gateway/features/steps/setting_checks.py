@@ -179,7 +179,7 @@ def _check_scope(scope: StepScope, path: Path, config: Config, names: AccessName
     people = tuple(f"{issuer.name}:" for issuer in config.issuers if issuer is not None)
     entries = [entry.name for entry in names.entries.all_entries]
     known: dict[str, tuple[Collection[str], str, bool]] = {
-        "clients": (clients, "client_keys", config.stored_keys == "off"),
+        "clients": (clients, "client_keys", config.stored_clients == "off"),
         "groups": ((*names.groups, *names.invalid), "client_groups", True),
         "entries": (entries, "model_providers", names.entries.complete),
         "endpoints": ((*APIS, *ENDPOINTS), "the endpoints", True),

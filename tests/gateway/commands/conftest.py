@@ -8,7 +8,6 @@ import pytest
 
 from gateway.commands.client import KEY_VARIABLE
 from tests.support.command_line import Finished, invoke, script
-from tests.support.quick_yaml import dump_yaml
 
 ELSEWHERE = (
     "ANTHROPIC_API_KEY", "CLAUDE_CONFIG_DIR", "CODEX_HOME", "LLM_USER_PATH", "TRIGATE_CONFIG", "XDG_CONFIG_HOME",
@@ -26,21 +25,6 @@ def home(tmp_path, tmp_path_factory, monkeypatch) -> Path:
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def keys(request, tmp_path) -> Callable[..., Finished]:
-    """Runs ``trigate keys`` with stored keys and the module's ``SETTINGS``, changed by ``more`` (None removes one)."""
-
-    def run(*args: str, **more: object) -> Finished:
-        file = tmp_path / "c.yaml"
-        storage = {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}
-        given = {"stored_keys": True, "state_storage": storage, **request.module.SETTINGS, **more}
-        settings = {name: value for name, value in given.items() if value is not None}
-        file.write_text(dump_yaml({"version": "v0.4.0", **settings}))
-        return invoke("keys", *args, "--config", str(file))
-
-    return run
 
 
 @pytest.fixture

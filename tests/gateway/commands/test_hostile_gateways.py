@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from gateway.commands import login, sessions
+from gateway.commands import sessions
+from gateway.features.people.commands import login
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 from tests.support.http_servers import QuietHandler, http_server

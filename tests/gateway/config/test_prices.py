@@ -7,8 +7,8 @@ import pytest
 
 from gateway.config.allowances import SpendingBudget
 from gateway.config.clients import ClientGroup, ClientKey
-from gateway.config.entry_price import entry_price
 from gateway.config.loading import Config, ConfigError, from_mapping, load
+from gateway.config.model_entry import entry_price
 from gateway.config.prices import unpriced_models
 from providers.catalog.prices import FREE, Cost, cost_of
 from streams.events import Usage

@@ -14,7 +14,6 @@ from gateway.commands.check import load_or_explain
 from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import echo_styled, page, say, wrap_sentences
 from gateway.config.loading import Config
-from gateway.config.periods import parse_moment, parse_month
 from gateway.config.state_storage import StateStorage
 from gateway.config.zones import zone_of
 from gateway.features.kept_ledger.commands.amounts import MEANINGS, SIGNS, dollar_text, money_cell, short_number
@@ -22,6 +21,7 @@ from gateway.features.kept_ledger.statements import DIMENSIONS, Dimension, Filte
 from gateway.features.kept_ledger.table import LedgerTable, open_table
 from gateway.features.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
 from gateway.features.kept_ledger.usage_formats import as_csv, as_json, figures_of
+from gateway.ledger.periods import parse_moment, parse_month
 from gateway.stores.store import Unavailable
 
 Format: TypeAlias = Literal["table", "csv", "json"]

@@ -15,7 +15,6 @@ import trio
 from gateway.commands.check import load_or_explain
 from gateway.commands.terminal import echo_styled, say
 from gateway.config.loading import Config
-from gateway.config.periods import parse_month
 from gateway.features.kept_ledger.commands.costs import open_ledger
 from gateway.features.kept_ledger.commands.reconcile_table import as_table
 from gateway.features.kept_ledger.invoices.comparison import InvoiceComparison, Tolerance, compare
@@ -24,6 +23,7 @@ from gateway.features.kept_ledger.invoices.ledger_side import OwnSide, read_own_
 from gateway.features.kept_ledger.invoices.line import UnreadableInvoice
 from gateway.features.kept_ledger.invoices.reading import ReadFiles, read_files
 from gateway.features.kept_ledger.invoices.sums import Invoice
+from gateway.ledger.periods import parse_month
 from gateway.stores.store import Unavailable
 
 WITHIN, UNREADABLE, BEYOND = 0, 1, 3

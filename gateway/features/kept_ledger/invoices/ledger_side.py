@@ -9,11 +9,11 @@ from functools import cached_property
 import attrs
 
 from gateway.config.model_entry import ModelEntry
-from gateway.config.periods import days_between
 from gateway.features.kept_ledger.invoices.line import ZERO, TokenKind, Tokens, add_fields
 from gateway.features.kept_ledger.invoices.model_names import family_of, fold_model
 from gateway.features.kept_ledger.line import UNPRICED
 from gateway.features.kept_ledger.table import LedgerSum, LedgerTable
+from gateway.ledger.periods import days_between
 from providers.catalog.prices import SUBSCRIPTION_RANK, Price, price_of
 
 

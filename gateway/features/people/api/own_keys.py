@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.config.key_changes import time_text
+from configfile.wording import time_text
 from gateway.features.admin.interface import (
     NO_CONTENT,
     AdminAnswer,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from gateway.config.key_changes import time_text
+from configfile.wording import time_text
 from gateway.features.admin.interface import (
     NO_CONTENT,
     AdminAnswer,

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 
+from configfile.wording import spell_time, time_text
 from gateway.access.refused_keys import KeyRefused
-from gateway.config.client_rows import expiry_text, row_of
 from gateway.config.clients import ClientKey
-from gateway.config.key_changes import time_text
 from gateway.config.settings import Config
 from gateway.features.admin.interface import (
     NO_CONTENT,
@@ -19,6 +18,7 @@ from gateway.features.admin.interface import (
     apply_rights,
     is_person_name,
     not_permitted,
+    row_of,
     sees_all,
     sees_group,
     unknown_key,
@@ -71,7 +71,7 @@ class PeopleKeys:
             **row,
             **({} if refusal is None else {"state": "refused", "why": refusal}),
             "from": "person",
-            "keys": [{"until": expiry_text(until), "ended": row["state"] == "ended"}],
+            "keys": [{"until": None if until is None else spell_time(until), "ended": row["state"] == "ended"}],
             "added": None if record is None else time_text(record.made),
             "by": key.person,
             "person": key.person,

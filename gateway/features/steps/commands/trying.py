@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from gateway.commands.check import load_or_explain
-from gateway.commands.explaining_clients import with_client
+from gateway.commands.client_names import with_client
 from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import count_text, echo_styled, say
 from gateway.config.loading import Config, ConfigError

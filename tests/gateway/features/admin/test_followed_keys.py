@@ -9,8 +9,8 @@ import trio
 
 from gateway.config.loading import Config, from_mapping
 from gateway.features.admin.followed_keys import FollowedKeys
+from gateway.features.admin.key_store import KeyStore
 from gateway.stores import sqlite
-from gateway.stores.key_store import KeyStore
 from gateway.stores.sql import Session
 
 ITEM = {"client": {"keys": [{"sha256": "0" * 64}]}}
@@ -41,7 +41,7 @@ async def test_a_reload_finds_the_clients_that_were_read_last(tmp_path):
     store = opened(tmp_path / "state")
     await add(store, "ci")
     keys = FollowedKeys(store)
-    assert (await keys.read(file)).stored_keys == "read"
+    assert (await keys.read(file)).stored_clients == "read"
     assert [client.name for client in keys.with_clients(file).client_keys] == ["ci"]
     assert not await keys.poll(), "nothing is new"
     off = config(tmp_path / "state", stored_keys=False)
@@ -55,7 +55,7 @@ async def test_a_storage_that_is_away_is_reported_once_and_leaves_all_unchanged(
     file, store = config(place / "state"), opened(place / "state")
     keys = FollowedKeys(store, lambda: now)
     with caplog.at_level(logging.INFO, "trigate.keys"):
-        assert (await keys.read(file)).stored_keys == "unread"
+        assert (await keys.read(file)).stored_clients == "unread"
         now = 107.0
         assert not await keys.poll()
         assert keys.stale == 7.0

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.features.admin import key_store
 from gateway.features.admin import rights_rows as raise_rows
 from gateway.features.admin.table import ROUTES
 from gateway.features.people import rights_rows
-from gateway.stores import key_store
 from tests.support.admin import KEYS, AdminGateway, admin_gateway, soon
 from tests.support.each_row import each_row
 

@@ -13,9 +13,9 @@ from typing import Final
 import pytest
 import trio
 
-from gateway.config.periods import microseconds
+from gateway.features.admin.key_store import KeyStore
 from gateway.features.people.console.sections import MOST_SHOWN
-from gateway.stores.key_store import KeyStore
+from gateway.ledger.periods import microseconds
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.admin import AdminGateway, admin_gateway, soon
 from tests.support.gateway_thread import ThreadGateway

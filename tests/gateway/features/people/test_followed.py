@@ -8,12 +8,12 @@ import pytest
 
 from gateway.config.loading import Config, from_mapping
 from gateway.features.admin.followed_keys import FollowedKeys
+from gateway.features.admin.key_store import KeyStore
 from gateway.features.admin.records import Raise
 from gateway.features.admin.rows import RightsTables
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.records import Block, IssuerSession, OwnKey, PersonSession, SeenPerson, digest_of
 from gateway.features.people.store import PeopleStore
-from gateway.stores.key_store import KeyStore
 from gateway.stores.sql import Database, Session
 from tests.support.set_clock import SetClock
 

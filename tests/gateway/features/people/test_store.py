@@ -8,6 +8,7 @@ import attrs
 import pytest
 import trio
 
+from gateway.features.admin.key_store import KeyStore
 from gateway.features.admin.records import AuditEntry, Raise
 from gateway.features.admin.rows import RightsTables
 from gateway.features.admin.tables import PEOPLE_TABLES
@@ -24,7 +25,6 @@ from gateway.features.people.records import (
 )
 from gateway.features.people.session_rows import MOST_SESSIONS, add_session, rotate_session
 from gateway.features.people.store import PeopleStore, Refreshed
-from gateway.stores.key_store import KeyStore
 from gateway.stores.sql import AddedTables, Session, add_tables
 from gateway.stores.store import Changed, Unavailable
 from streams.errors import GatewayError

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gateway.config.loading import ConfigError, from_mapping
-from gateway.config.stored_keys import read_item, stored_clients
+from gateway.features.admin.stored_clients import read_item, stored_clients
 from gateway.features.request_members.settings import request_of
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread

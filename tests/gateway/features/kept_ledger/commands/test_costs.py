@@ -13,13 +13,13 @@ import pytest
 import trio
 
 from gateway.commands import tables
-from gateway.config.periods import days_between, months_between, parse_moment, parse_month
 from gateway.features.kept_ledger.commands import costs
 from gateway.features.kept_ledger.commands.costs import FORMATS
 from gateway.features.kept_ledger.keeping import OverflowSums
 from gateway.features.kept_ledger.line import LineCause, LinePromptCache
 from gateway.features.kept_ledger.table import LedgerTable
 from gateway.ledger.figures import Figures
+from gateway.ledger.periods import days_between, months_between, parse_moment, parse_month
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 from tests.support.command_line import invoke

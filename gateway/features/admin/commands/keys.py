@@ -4,36 +4,30 @@ A key is shown once, when it is created, and stored as a digest. Gateways apply 
 (``gateway/features/admin/followed_keys.py``). The storage records who made a change."""
 
 import contextlib
-import functools
-import getpass
 import json
-import os
-import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import attrs
 import click
-import trio
 
-from configfile.document import sentence
 from configfile.kinds import read_positive_duration
-from configfile.wording import Wrong, nearest, spell_time
-from gateway.commands.check import load_or_explain
-from gateway.commands.tables import TableColumn, print_table
+from configfile.wording import Wrong, nearest, spell_time, time_text
+from gateway.commands.storage_changes import CommandFailed, made_by, on_storage, print_changes, print_rows
+from gateway.commands.tables import TableColumn
 from gateway.commands.terminal import say
-from gateway.config import key_changes
-from gateway.config.client_rows import client_rows, expiry_text, row_of
 from gateway.config.clients import ClientKey
 from gateway.config.loading import Config, ConfigError
-from gateway.config.stored_keys import StoredClients, parse_stored, read_item, stored_clients
-from gateway.features.admin.interface import AuditEntry, client_change, open_key_store
-from gateway.stores.key_store import MOST_CHANGES, KeyChange, KeyEvent, KeyStore, KeyTable, KeyTaken
-from gateway.stores.store import Changed, StoreFull, Unavailable
+from gateway.features.admin import key_changes
+from gateway.features.admin.client_changes import client_change
+from gateway.features.admin.client_rows import client_rows, expiry_text, row_of
+from gateway.features.admin.key_store import MOST_CHANGES, KeyChange, KeyEvent, KeyStore, KeyTable, KeyTaken
+from gateway.features.admin.records import AuditEntry
+from gateway.features.admin.storage import open_key_store
+from gateway.features.admin.stored_clients import StoredClients, parse_stored, read_item, stored_clients
+from gateway.stores.store import Changed, check_name
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -47,10 +41,6 @@ _NOT_ENABLED: Final = (
     "try again"
 )
 _CHANGED: Final = "another process changed {} at the same time: try again"
-
-
-class CommandFailed(Exception):
-    """An error: the command cannot continue. The message is for the user."""
 
 
 def settings_of(
@@ -101,39 +91,6 @@ def parse_clients(table: KeyTable, config: Config) -> StoredClients:
     return stored_clients(items, config)
 
 
-def on_storage(
-    open_part: Callable[[Config], AbstractAsyncContextManager[T]],
-) -> Callable[[Callable[Concatenate[T, P], Awaitable[None]]], Callable[..., int]]:
-    """Return a decorator of commands that work with the part of a configuration's storage that ``open_part`` opens.
-
-    They return the exit status. Mistakes, and the failures of a command on a storage, are printed."""
-
-    def decorate(work: Callable[Concatenate[T, P], Awaitable[None]]) -> Callable[..., int]:
-        @functools.wraps(work)
-        def command(path: Path | None, *args: P.args, **options: P.kwargs) -> int:
-            loaded = load_or_explain(path, within=("state_storage", "secret_stores"), with_stored_secrets=True)
-            if loaded is None:
-                return 1
-
-            async def run() -> None:
-                async with open_part(loaded) as opened:
-                    await work(opened, *args, **options)
-
-            try:
-                trio.run(run)
-            except ConfigError as error:
-                say(error.list_mistakes("mistakes"))
-            except (CommandFailed, key_changes.ChangeRejected, StoreFull, Unavailable) as error:
-                say(sentence(str(error)))
-            else:
-                return 0
-            return 1
-
-        return command
-
-    return decorate
-
-
 @contextlib.asynccontextmanager
 async def _open_keys(config: Config) -> AsyncIterator[OpenedKeys]:
     store = open_key_store(config, with_audit=True)
@@ -154,7 +111,7 @@ async def add(
 ) -> None:  # fmt: skip
     """Run ``trigate keys add``. ``sha256`` is the digest of an existing key."""
     check_keys_enabled(opened)
-    key_changes.check_name(name)
+    check_name(name)
     if opened.item(name) is not None:
         raise CommandFailed(f"the client {name} exists already: rotate its key, or give another name")
     given = () if sha256 is None else ({"sha256": sha256.lower()},)
@@ -195,7 +152,7 @@ async def show_list(opened: OpenedKeys, as_json: bool) -> None:
     """Run ``trigate keys list``."""
     rows = client_rows([(one.name, one.item) for one in opened.table.clients], opened.config)
     print_rows(rows if as_json else [*map(_shown_row, rows)], _CLIENT_COLUMNS, as_json)
-    if not as_json and opened.config.stored_keys == "off":
+    if not as_json and opened.config.stored_clients == "off":
         say(_NOT_ENABLED.format(opened.config.path))
 
 
@@ -249,32 +206,9 @@ def _history_rows(changes: Iterable[KeyChange]) -> list[dict[str, Any]]:
         settings = json.loads(one.about)
         before, after = (settings, None) if one.event == "revoked" else (known.get(one.name), settings)
         known[one.name] = after
-        shown = {"at": key_changes.time_text(one.at), "event": one.event, "name": one.name, "by": one.by}
+        shown = {"at": time_text(one.at), "event": one.event, "name": one.name, "by": one.by}
         rows.append({**shown, "client": settings, "before": before, "after": after})
     return rows
-
-
-def made_by(by: str | None = None) -> str:
-    """Return the author of a change: the user before sudo and the machine.
-
-    A program acts for the person ``by``; the user remains in the text, because ``by`` is not verified."""
-    if by is not None:
-        key_changes.check_name(by, "--by")
-        return f"{by} via {made_by()}"
-    try:
-        user = getpass.getuser() if os.name != "posix" else _posix_user()
-    except (KeyError, OSError):  # a container may run with a uid without a name
-        user = f"user {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
-
-
-def _posix_user() -> str:
-    import pwd
-
-    uid = os.getuid()
-    name = pwd.getpwuid(uid).pw_name
-    before = os.environ.get("SUDO_USER") if uid == 0 else None
-    return f"{before} (sudo)" if before else name
 
 
 async def write_changes(
@@ -290,13 +224,10 @@ async def write_changes(
     A change is a client's name, its stored text before, and its data after; ``None`` is no client. ``digests`` are
     those of new keys. Raises ``CommandFailed`` and ``StoreFull``."""
     now, author = time.time(), made_by(by)
-    prepared = [
-        client_change(
-            opened.store.notation, command_entry(f"keys {command} {name}", now, author), event, name, before, written,
-            digests,
-        )
-        for name, before, written in changes
-    ]  # fmt: skip
+    prepared = []
+    for name, before, written in changes:
+        entry = AuditEntry.of_command(f"keys {command} {name}", now, author)
+        prepared.append(client_change(opened.store.notation, entry, event, name, before, written, digests))
     try:
         await opened.store.change_all(prepared, at=now, by=author)
     except Changed as changed:
@@ -305,17 +236,12 @@ async def write_changes(
         raise CommandFailed(f"{taken.args[0]} has the same key: give each client its own") from None
 
 
-def command_entry(command: str, at: float, author: str) -> AuditEntry:
-    """Return the row in the audit for ``trigate COMMAND``, which ``author`` called at a Unix time."""
-    return AuditEntry(at, author, "command", "", "", "", f"trigate {command}", 200)
-
-
 # Writing
 
 
 def check_keys_enabled(opened: OpenedKeys) -> None:
     """Check that gateways accept stored keys. Raises ``CommandFailed``."""
-    if opened.config.stored_keys == "off":
+    if opened.config.stored_clients == "off":
         raise CommandFailed(_NOT_ENABLED.format(opened.config.path))
 
 
@@ -385,36 +311,3 @@ def show_changed(client: ClientKey, sentence: str, as_json: bool) -> None:
         click.echo(json.dumps(row_of(client, {}), indent=2, ensure_ascii=False))
     else:
         say(sentence)
-
-
-def print_changes(rows: list[dict[str, Any]], columns: Sequence[TableColumn], as_json: bool) -> None:
-    """Print changes, in a table with their differences."""
-    for row in rows if not as_json else ():
-        row["change"] = describe_difference(row["before"], row["after"])
-    print_rows(rows, columns, as_json)
-
-
-def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[TableColumn], as_json: bool) -> None:
-    """Print rows as JSON, or as a table of the members that the columns name."""
-    if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-    else:
-        print_table(columns, [[value_text(row[column.title] or None) for column in columns] for row in rows])
-
-
-def describe_difference(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
-    """Return each setting that differs with its value before and after, such as ``budgets 5 usd/day → 9 usd/day``.
-
-    ``None`` is no record. A setting that is missing has the value ``-``."""
-    old, new = before or {}, after or {}
-    names = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
-    return "; ".join(f"{name} {value_text(old.get(name))} → {value_text(new.get(name))}" for name in names)
-
-
-def value_text(value: Any) -> str:
-    """Return a setting's value on one line."""
-    if isinstance(value, Mapping):
-        return " ".join(f"{name}={value_text(amount)}" for name, amount in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(value_text, value))
-    return "-" if value in (None, "") else str(value)

@@ -6,8 +6,7 @@ from typing import Any, Final, TypeAlias
 
 import click
 
-from gateway.commands.help import Command
-from gateway.commands.key_options import CONFIG, takes_file
+from gateway.commands.help import CONFIG, Command, takes_file
 
 COSTS_BY = (
     "key", "client", "label", "group", "model", "target", "run", "endpoint", "day", "month", "request_id",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.key_changes import MOST_KEYS
+from gateway.features.admin.key_changes import MOST_KEYS
 from tests.support.cases import case
 from tests.support.command_line import Finished
 from tests.support.finished_commands import reason_of

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import trio
 
-from gateway.stores import key_store
-from gateway.stores.key_store import ItemChange, KeyStore, KeyTaken
+from gateway.features.admin import key_store
+from gateway.features.admin.key_store import ItemChange, KeyStore, KeyTaken
 from gateway.stores.store import Changed, StoreFull
 
 Make = Callable[[], KeyStore]

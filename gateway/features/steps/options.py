@@ -6,8 +6,7 @@ from typing import Any, Final
 
 import click
 
-from gateway.commands.help import Commands, load_function
-from gateway.commands.key_options import CONFIG
+from gateway.commands.help import CONFIG, Commands, load_function
 from gateway.commands.load_options import APIS, NAMES
 
 

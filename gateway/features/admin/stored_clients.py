@@ -34,7 +34,7 @@ class StoredClients:
 
     def beside(self, config: Config) -> Config:
         """Return ``config`` with these clients instead of its stored ones."""
-        return attrs.evolve(config, client_keys=(*_file_clients(config), *self.clients), stored_keys="read")
+        return attrs.evolve(config, client_keys=(*_file_clients(config), *self.clients), stored_clients="read")
 
 
 def parse_stored(name: str, text: str) -> dict[str, Any]:

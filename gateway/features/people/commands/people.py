@@ -10,11 +10,10 @@ from typing import Any, Final
 
 import attrs
 
-from configfile.wording import nearest
-from gateway.commands.keys import CommandFailed, command_entry, made_by, on_storage, print_changes, print_rows
+from configfile.wording import nearest, time_text
+from gateway.commands.storage_changes import CommandFailed, made_by, on_storage, print_changes, print_rows
 from gateway.commands.tables import TableColumn
 from gateway.commands.terminal import count_text, say
-from gateway.config.key_changes import time_text
 from gateway.config.loading import Config
 from gateway.features.admin.interface import AuditEntry
 from gateway.features.people.keeping import FLUSH_SECONDS
@@ -181,4 +180,4 @@ def _audit_row(entry: AuditEntry) -> dict[str, Any]:
 
 def _entry(command: str, by: str | None) -> AuditEntry:
     """Return the row in the audit for a command."""
-    return command_entry(command, time.time(), made_by(by))
+    return AuditEntry.of_command(command, time.time(), made_by(by))

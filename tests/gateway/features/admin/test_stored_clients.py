@@ -8,7 +8,7 @@ import pytest
 from gateway.access.authentication import Authenticator
 from gateway.config.changes import changes
 from gateway.config.loading import Config, ConfigError, from_mapping
-from gateway.config.stored_keys import new_client, read_item, stored_clients
+from gateway.features.admin.stored_clients import new_client, read_item, stored_clients
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
 

@@ -9,9 +9,9 @@ import attrs
 from configfile.document import ConfigError
 from configfile.wording import spell_time
 from gateway.config.clients import AcceptedKey, ClientKey
-from gateway.config.key_changes import stored_or_empty
 from gateway.config.settings import Config
-from gateway.config.stored_keys import parse_stored, read_item, stored_clients
+from gateway.features.admin.key_changes import stored_or_empty
+from gateway.features.admin.stored_clients import parse_stored, read_item, stored_clients
 
 
 def client_rows(stored: Iterable[tuple[str, str]], config: Config) -> list[dict[str, Any]]:

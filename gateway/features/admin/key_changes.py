@@ -14,23 +14,19 @@ from typing import Any, Final
 import attrs
 
 from configfile.document import ConfigError
-from configfile.wording import spell_time
+from configfile.wording import spell_time, time_text
 from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
-from gateway.config.stored_keys import new_client, parse_stored, read_item
+from gateway.features.admin.stored_clients import new_client, parse_stored, read_item
+from gateway.stores.store import ChangeRejected
 
 PREFIX: Final = "sk-trigate-"
 """The prefix of keys: clients expect it, and secret scanners recognise it."""
 
 _LETTERS: Final = string.ascii_letters + string.digits
 _LENGTH: Final = 43  # 62 ** 43 is about 256 bits
-_LONGEST_NAME: Final = 128
 MOST_KEYS: Final = 16
 """The maximum number of valid keys of one client."""
-
-
-class ChangeRejected(Exception):
-    """A change of a stored client that is not valid; the message is for the user."""
 
 
 class TooManyKeys(ChangeRejected):
@@ -45,14 +41,6 @@ def new_key() -> str:
 def accepted_item(key: str) -> dict[str, Any]:
     """Return the stored form of ``key``, an item of ``keys``."""
     return {"sha256": hashlib.sha256(key.encode()).hexdigest()}
-
-
-def check_name(name: str, what: str = "the name") -> None:
-    """Check a name for the log. Raises ``ChangeRejected``."""
-    if not name or len(name) > _LONGEST_NAME or not name.isprintable() or name != name.strip():
-        raise ChangeRejected(
-            f"{what} is not valid: expected 1 to {_LONGEST_NAME} printable characters without spaces at the ends"
-        )
 
 
 def checked_client(name: str, item: Mapping[str, Any], config: Config, *, of_file: bool = False) -> ClientKey:
@@ -189,8 +177,3 @@ def _moment_after(seconds: float) -> datetime:
 
 def now_text() -> str:
     return time_text(time.time())
-
-
-def time_text(seconds: float) -> str:
-    """Return a Unix time as text."""
-    return spell_time(datetime.fromtimestamp(int(seconds), UTC))

@@ -9,30 +9,27 @@ import msgspec
 import yaml
 
 from configfile.document import ConfigError
-from gateway.commands.key_tables import FoundClients, read_key_table
-from gateway.commands.keys import (
-    CommandFailed,
+from gateway.commands.storage_changes import CommandFailed, made_by, value_text
+from gateway.commands.terminal import count_text, say, some_of
+from gateway.features.admin.commands.key_tables import FoundClients, read_key_table
+from gateway.features.admin.commands.keys import (
     OpenedKeys,
     check_keys_enabled,
     expiry_of,
-    made_by,
     on_keys,
     settings_of,
     show_changed,
-    value_text,
     write_changes,
 )
-from gateway.commands.terminal import count_text, say, some_of
-from gateway.config.key_changes import (
-    ChangeRejected,
+from gateway.features.admin.key_changes import (
     built_client,
-    check_name,
     check_unshared,
     checked_client,
     kind_of,
     now_text,
 )
-from gateway.config.stored_keys import parse_stored, read_item
+from gateway.features.admin.stored_clients import parse_stored, read_item
+from gateway.stores.store import ChangeRejected, check_name
 
 
 @on_keys

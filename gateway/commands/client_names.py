@@ -1,0 +1,55 @@
+"""Clients by name, for ``trigate explain`` and ``trigate steps try``: those of the configuration, and of features."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+import trio
+
+from configfile.document import sentence
+from gateway.commands.terminal import suggest_name
+from gateway.config.settings import Config
+from gateway.features.known import features
+from gateway.named_imports import import_named
+from gateway.stores.store import Unavailable
+
+if TYPE_CHECKING:
+    from gateway.seams.identify import FindClient
+
+T = TypeVar("T")
+
+
+def with_client(config: Config, key: str | None) -> Config:
+    """Return ``config`` with the client ``key``, which it or a feature has. Raises ``click.UsageError``."""
+    names = [one.name for one in config.client_keys]
+    if key is None or key in names:
+        return config
+    for feature in features():
+        if feature.find_client:
+            found = cast("FindClient", import_named(feature.find_client))(config, key, names)
+            if found is not None:
+                return found
+    raise click.UsageError(f"--key: {config.path} has no client key {key!r}; {suggest_name(key, names)}")
+
+
+def read_storage(
+    config: Config, open_part: Callable[[Config], Any], read: Callable[[Any], Awaitable[T]], unknown: str
+) -> T | None:
+    """Return what ``read`` reads in a part of the state storage, ``None`` if there is none yet.
+
+    Raises ``click.UsageError``, which begins with ``unknown``, if it cannot be read."""
+    kept = config.state_storage
+    if kept is None or (kept.path is not None and not kept.path.exists()):  # opening it would create the file
+        return None
+
+    async def read_part() -> T | None:
+        if (store := open_part(config)) is None:
+            return None
+        async with aclosing(store):
+            return await read(store)
+
+    try:
+        return trio.run(read_part)
+    except Unavailable as error:
+        raise click.UsageError(f"--key: {unknown}: {sentence(str(error))}") from None

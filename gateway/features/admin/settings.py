@@ -1,0 +1,47 @@
+"""The key ``stored_keys``: clients in the state storage."""
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from configfile.keys import part_of, setting
+from gateway.config.settings import Config
+from gateway.config.state_storage import KEEPING_KEYS, is_storage_in_doubt
+
+if TYPE_CHECKING:
+    from gateway.config.building import Building
+
+
+def _change_text(on: bool) -> str:
+    return f"clients in the state storage are {'now' if on else 'no longer'} accepted"
+
+
+@attrs.frozen
+class AdminKeys:
+    """The keys of the root."""
+
+    stored_keys: bool = setting(
+        "Also accept keys made with `trigate keys`. Every request then needs a key, even before the first one exists.",
+        False,
+        told=_change_text,
+        admits=True,
+    )
+
+
+def build_stored_keys(config: Config, building: "Building") -> Config:
+    """Let the stored clients be read, and report a storage that cannot have them."""
+    kept = config.state_storage
+    if not part_of(config, AdminKeys).stored_keys:
+        return config
+    if not is_storage_in_doubt(kept, building.findings) and (kept is None or kept.type not in KEEPING_KEYS):
+        found = f"keys cannot be stored: state_storage is {'not set' if kept is None else f'of type {kept.type}'}"
+        building.findings.wrong(("stored_keys",), found, "set the type of state_storage to sqlite or postgres")
+    served = ("stored_keys", "only `trigate serve` reads keys that are created at run time")
+    return attrs.evolve(config, stored_clients="unread", only_served=(*config.only_served, served))
+
+
+def add_storage_rule(schema: dict[str, Any]) -> None:
+    """Add to a JSON Schema that stored keys need a storage."""
+    schema["if"] = {"properties": {"stored_keys": {"const": True}}, "required": ["stored_keys"]}
+    kept = {"properties": {"type": {"enum": list(KEEPING_KEYS)}}}
+    schema["then"] = {"required": ["state_storage"], "properties": {"state_storage": kept}}
