@@ -460,7 +460,7 @@ class Reservation:
         charges = record.bill.charges()
         committed = next((one for one in charges if one.attempt.committed), None)
         # A model generated it, as one response.
-        answered = record.cache != "hit" and record.bill.booked is None and self._counted_as is CountedAs.ANSWER
+        answered = not record.bill.from_cache and record.bill.booked is None and self._counted_as is CountedAs.ANSWER
         if committed is not None and record.bill.is_complete and record.target is not None and answered:
             output = committed.usage.output // self._answers
             self._allowances.outputs.learn(record.client, record.target, output)

@@ -154,10 +154,9 @@ class Exchange:
         walk = await self._make_walk(request)
         origin: AnswerOrigin = walk
         for wrap in self.context.service.hooks.wrap_origin:
-            origin = wrap(walk, relayed, self.scope.nursery)
+            if (origin := wrap(walk, relayed, self.scope.nursery)) is not walk:
+                break
         await start_origin(self.context, origin)
-        if origin is walk and self.context.service.hooks.wrap_origin:
-            self.record.cache = "off"
         return origin
 
     async def _make_walk(self, request: PlannedRequest) -> Walk:

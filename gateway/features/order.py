@@ -27,6 +27,7 @@ ORDER: Final[tuple[OrderLine, ...]] = (
     OrderLine("request_members", "before the features that edit each attempt: it edits what the client sent"),
     OrderLine("cache_acts", "after the features that change texts: its marks count what is sent"),
     OrderLine("answer_cache", "after the features that change a request: requests must be equal for the provider"),
+    OrderLine("joined", "after the answer cache, which serves the requests of its clients"),
     OrderLine("prompt_caches", "after all features that change what is sent: it compares what providers get"),
     OrderLine("recording", "first of the observers: it writes down what the others only count"),
     OrderLine("metrics", "among the observers, whose order does not matter"),

@@ -129,7 +129,7 @@ class Ledger:
         """Return the fields of the log line that have a value, with ``more`` from observers."""
         error, ended = record.error, record.ending(disconnected)
         usage, estimated = record.bill.usage_or_estimate()
-        cached = record.cache == "hit"
+        cached = record.bill.from_cache
         cost = record.bill.cost() if record.attempts or cached else None
         fields = {
             "event": "exchange",

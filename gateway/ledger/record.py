@@ -20,9 +20,9 @@ NO_LABELS: Final[Mapping[str, Any]] = {}
 STEP_UNAVAILABLE: Final = "step_unavailable"
 """The code of the error for content that a step could not check."""
 
-CacheOutcome: TypeAlias = Literal["hit", "miss", "bypass", "off"]
-"""The outcome of the response cache. ``bypass``: the request skipped the cache. ``off``: the cache is disabled for this
-client and this name."""
+CacheOutcome: TypeAlias = Literal["hit", "joined", "miss", "bypass", "off"]
+"""The outcome of the response cache. ``joined``: an answer that continued without its client. ``bypass``: the request
+skipped the cache. ``off``: the cache is disabled for this client and this name."""
 
 
 class Settlement(Protocol):
@@ -157,6 +157,7 @@ class Record:
     client: str | None = None  # the client whose key the request has
     address: str | None = None  # the client's address
     abandoned: bool = False  # the client disconnected, and the gateway read the rest of the response
+    kept: bool = False  # the same, and the response is kept for the client's next attempt
     shut_down: bool = False  # the shutdown of the process interrupted the provider's response
     upstream_id: str | None = None
     dropped: tuple[str, ...] = ()
@@ -179,17 +180,19 @@ class Record:
     def delivered(self) -> bool:
         """Whether the client received a part of a response, other than an error or a keep-alive.
 
-        Work that was booked happened earlier, such as a batch, and is not booked again."""
+        Work that was booked happened earlier, such as a batch, and is not booked again. A complete response that is
+        kept for the client counts as received."""
         bill = self.bill
-        if bill.booked is not None:
+        if bill.booked is not None or (self.kept and bill.is_complete):
             return True
         return self.first_byte is not None and (
             bill.is_complete or (self.first_write is not None and bill.characters > 0)
         )
 
-    def mark_cache_hit(self, age: int) -> None:
-        """Mark the response as cached. ``age`` is the number of seconds since the provider created it."""
-        self.cache, self.cache_age, self.bill.from_cache = "hit", age, True
+    def mark_cache_hit(self, age: int, *, joined: bool = False) -> None:
+        """Mark the response as cached, or as ``joined``. ``age`` is the number of seconds since the provider created
+        it."""
+        self.cache, self.cache_age, self.bill.from_cache = "joined" if joined else "hit", age, True
 
     def unmark_cache_hit(self) -> None:
         """Mark the response as not cached, because the cached one cannot be used."""
@@ -231,7 +234,7 @@ class Record:
             return "refused"
         if self.error is not None:
             # Directly, or through the exchange whose response it shared.
-            reached_provider = self.attempts or self.cache in ("miss", "hit")
+            reached_provider = self.attempts or self.bill.from_cache or self.cache == "miss"
             return "upstream_error" if reached_provider else "refused"
         if self.status is None and disconnected:  # before anything was sent, also of a complete response
             return "client_disconnected"

@@ -1,9 +1,9 @@
 """The seam around the walk of a plan: where the response to a request comes from.
 
-**Wrap** (``WrapOrigin``): of at most one feature. The kernel calls it for each conversation, and for each request to
-another endpoint, when its plan is known and nothing is sent; not for operations that return no answer of a model. It is
-sync, and returns the ``gateway.exchange.walk.Walk`` itself, or an ``AnswerOrigin`` (``gateway.exchange.origin``) that
-decides before each attempt whether the walk makes it.
+**Wrap** (``WrapOrigin``): the kernel calls it for each conversation, and for each request to another endpoint, when its
+plan is known and nothing is sent; not for operations that return no answer of a model. It is sync, and returns the
+``gateway.exchange.walk.Walk`` itself, or an ``AnswerOrigin`` (``gateway.exchange.origin``) that decides before each
+attempt whether the walk makes it. The first feature that does so wraps the request.
 
 - The origin calls ``write_next_request`` to see the request for the next target, ``start`` and ``step`` to make the
   attempt, and ``note_failure`` to try another target. An answer from elsewhere is an ``AnswerSource`` of its own, and

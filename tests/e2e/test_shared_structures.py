@@ -210,6 +210,7 @@ ROWS_OF_FEATURES = {
     "people_calls": SETTINGS,
     "recording": SETTINGS,
     "answer_cache": "response cache",
+    "joined": "response cache",
     "metrics": "labels of metrics",
     "tracing": SETTINGS,
     "kept_ledger": "kept ledger",

@@ -36,6 +36,7 @@ from gateway.config import (
 from gateway.config.unknown import ABSENT
 from gateway.features.answer_cache import settings as cached_answers
 from gateway.features.cache_acts import changes as cache_acts
+from gateway.features.known import features
 from gateway.features.live_view import settings as live_view
 from gateway.features.mcp import settings as mcp_settings
 from gateway.features.metrics import settings as metrics_settings
@@ -62,7 +63,7 @@ PLURALS = {
     "whole number": "whole numbers",
 }
 
-CLASSES: Mapping[str, type] = {
+DECLARED: Mapping[str, type] = {
     "Root": settings.Config,
     "listeners": listening.Listener,
     "tls": listening.TlsSettings,
@@ -129,6 +130,18 @@ CLASSES: Mapping[str, type] = {
     "Shares": limits.ClientLimits,
     "overrides": settings.Overrides,
 }
+
+
+def classes_of_features() -> Iterator[tuple[str, type]]:
+    """Yield the name and the class of each mapping that a feature adds to the root."""
+    for keys in (keys for feature in features() for keys in feature.keys if keys.place is settings.Config):
+        for field in keys_of(keys.keys).values():
+            for kind in (field.type, *get_args(field.type)):
+                if isinstance(kind, type) and attrs.has(kind) and kind not in DECLARED.values():
+                    yield field.name, kind
+
+
+CLASSES: Mapping[str, type] = {**DECLARED, **dict(classes_of_features())}
 """The class whose keys the first table under each heading lists."""
 
 PARTS: Mapping[type, type] = {

@@ -9,4 +9,5 @@
   ``encrypted`` over them. ``opening`` opens the cache with one, ``feature`` is its row.
 - ``stored_answer``: the stored form, and its replay.
 - ``own_members``: the members that a Responses provider repeats of its request.
-- ``checks`` of its keys in the configuration."""
+- ``checks`` of its keys in the configuration, and ``interface`` for the feature that keeps answers of clients that have
+  left."""

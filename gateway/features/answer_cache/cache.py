@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, Protocol, TypeVar
 
 import attrs
 import trio
@@ -18,7 +18,7 @@ from gateway.config.settings import Config
 from gateway.features.answer_cache.feature import caches
 from gateway.features.answer_cache.flight import Flight
 from gateway.features.answer_cache.settings import AnswerCacheSettings, CacheUse, cache_of
-from gateway.features.answer_cache.store import AnswerStore, AnswerStoreUnavailable
+from gateway.features.answer_cache.store import AnswerStore, AnswerStoreUnavailable, MemoryAnswers
 from gateway.features.answer_cache.stored_answer import StoredAnswer, decode_response, encode_response
 from gateway.http.offload import offload
 
@@ -101,23 +101,36 @@ LOG_INTERVAL: Final = 60.0
 """Seconds between log lines about an unavailable store."""
 
 
+class Keeper(Protocol):
+    """Keeps responses whose clients have disconnected, in case they repeat their requests."""
+
+    def keep(self, flights: dict[bytes, Flight], key: bytes, flight: Flight, desertion: trio.Event) -> bool:
+        """Keep ``flight`` among ``flights`` under ``key`` for a while, and set ``desertion`` afterwards; never wait.
+
+        Return false if it should not be kept. The keeper then decides how long it continues, and removes it."""
+        ...
+
+
 class AnswerCache:
     """The response cache; ``flights`` has the responses in progress that requests with the same key may follow.
 
-    ``note_failure`` is called when the store is unavailable or too slow."""
+    Without a ``store`` it only has responses that its ``keeper`` keeps. ``note_failure`` is called when the store is
+    unavailable or too slow."""
 
     flights: dict[bytes, Flight]
+    keeper: Keeper | None = None
 
     def __init__(
         self,
         settings: AnswerCacheSettings,
-        store: AnswerStore,
+        store: AnswerStore | None,
         clock: Callable[[], float] = time.time,
         note_failure: Callable[[], object] = lambda: None,
     ) -> None:
         self.settings = settings
         self.flights = {}
-        self._store = store
+        self.has_store = store is not None
+        self._store = store or MemoryAnswers(0)
         self._clock = clock
         self._note_failure = note_failure
         self._is_closed = False
@@ -139,6 +152,8 @@ class AnswerCache:
     async def find(self, key: bytes, max_age: float) -> StoredAnswer | None:
         """Return the response stored under ``key`` if it is at most ``max_age`` seconds old, else ``None``. Never
         raises."""
+        if not self.has_store:
+            return None
         found = await self._run_within(READ_TIMEOUT, partial(self._store.get, key))
         answer = None if found is None else await offload(len(found) // 16, decode_response, found)
         return None if answer is None or self._clock() - answer.at > max_age else answer

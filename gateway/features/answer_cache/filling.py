@@ -23,6 +23,7 @@ from gateway.features.answer_cache.relayed import RelayedAnswers
 from gateway.features.answer_cache.settings import NameCacheKeys
 from gateway.features.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response
 from gateway.http.offload import offload
+from gateway.ledger.record import CacheOutcome
 from gateway.relay.relaying import RelayedRequest
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
@@ -44,6 +45,7 @@ class CachedAnswers:
         if use is None and route is not None:
             use = part_of(route, NameCacheKeys).cache
         if not use:
+            context.record.cache = "off"
             return walk
         kind = ConversationAnswers() if relayed is None else RelayedAnswers(relayed, context.record.endpoint)
         holder = context.service.admission.holder(client, context.client_request.headers)
@@ -72,6 +74,7 @@ class CachedOrigin:
         self._nursery = nursery
         self._hit: CacheHit | None = None
         self._flight: Flight | None = None
+        self._key = b""  # of the flight
 
     @property
     def request(self) -> PlannedRequest:
@@ -86,11 +89,18 @@ class CachedOrigin:
         return self._walk.reported_usage if self._hit is None else None
 
     def note_disconnect(self) -> None:
-        """Note that the client disconnected: the response continues only for other readers."""
-        if self._flight is None or not self._flight.followers:
+        """Note that the client disconnected: the response continues only for other readers, or if it is kept."""
+        flight, keeper = self._flight, self._cache.keeper
+        if self._hit is not None:
+            self._hit.note_disconnect()
+        if flight is None:
+            self.desertion.set()
+        elif keeper and self._key and keeper.keep(self._cache.flights, self._key, flight, self.desertion):
+            self._walk.context.record.kept = True
+        elif not flight.followers:
             self.desertion.set()
         else:
-            self._flight.on_deserted = self.desertion
+            flight.on_deserted = self.desertion
 
     def may_be_followed(self, attempt: AnswerSource) -> bool:
         return self._hit is None and self._walk.may_be_followed(attempt)
@@ -129,28 +139,33 @@ class CachedOrigin:
 
     async def _serve_next_target(self, make: Make[A]) -> A | None:
         """Return the response of the next target, or its cached response; ``None`` if the attempt fails."""
-        walk, cache_control, record = self._walk, self._cache_control, self._walk.context.record
+        walk, cache_control = self._walk, self._cache_control
         key = await self._lookup.key(walk.target_request)
         if key is None or not (cache_control.reads or cache_control.may_store):
-            record.cache, key = "bypass", None
+            self._mark("bypass")
+            key = None
         elif cache_control.reads:
             match await self._lookup.find(walk.target_request, key):
                 case CacheHit() as hit:
                     self._hit = hit
                     return await hit.run(make)
                 case ErrorInfo() as error:
-                    record.cache = "miss"
+                    self._mark("miss")
                     walk.note_failure(error)
                     return None
-        if cache_control.must_hit:
+        if cache_control.must_hit and self._cache.has_store:
             raise GatewayError.of(NOT_CACHED)
         walk.find_cached = partial(self._find_for_hedge, make)
         if key is not None:
-            record.cache = "miss" if cache_control.reads else "bypass"
+            self._mark("miss" if cache_control.reads else "bypass")
             if cache_control.may_store:
                 return await self._fetch_and_share(make, key)
         await walk.start()
         return await walk.step(make)
+
+    def _mark(self, outcome: CacheOutcome) -> None:
+        if self._cache.has_store:
+            self._walk.context.record.cache = outcome
 
     async def _find_for_hedge(self, make: Make[A], target_request: TargetRequest) -> Contender[A] | None:
         """Return a contender with the cached response to a hedge's request, or ``None`` without one."""
@@ -172,9 +187,10 @@ class CachedOrigin:
     async def _fetch_and_share(self, make: Make[A], key: bytes) -> A | None:
         """Make the attempt, share its response with identical requests, and cache a good response."""
         flights, flight = self._cache.flights, self._new_flight(AnswerStamp(int(time.time())))
-        if self._cache_control.reads:
+        if self._cache_control.reads and self._cache.has_store:
             flights.setdefault(key, flight)
-        self._flight, target = flight, self._walk.target_request.step.target
+        self._flight, self._key = flight, key
+        target = self._walk.target_request.step.target
         try:
             await self._walk.start(flight.stamp)
             answer = await self._walk.step(partial(_make_shared, flight, make))
@@ -208,7 +224,7 @@ class CachedOrigin:
         try:
             target_request = self._walk.target_request
             if not key:
-                key = await self._lookup.key(target_request) or b""
+                key = self._key = await self._lookup.key(target_request) or b""
             judge, rest = self._lookup.kind.judge(target_request, answer.content_type), answer.unread_response
             flight.begin(answer.content_type, answer.read_pieces, whole=rest is None)
             if rest is not None:
@@ -236,15 +252,16 @@ class CachedOrigin:
                 if rest is not None:
                     await flight.run(rest)
                 body = await flight.wait_for_body()
-                if verdict is not None and not await verdict():
+                if not self._cache.has_store or (verdict is not None and not await verdict()):
                     return
                 if key and body is not None and await offload(len(body), judge, body):
                     answer = StoredAnswer(0.0, flight.content_type, flight.stamp, body, tuple(flight.pauses))
                     await self._lookup.keep(key, answer)
             finally:
-                flight.finish()
-                if self._cache.flights.get(key) is flight:
-                    del self._cache.flights[key]
+                if not flight.is_kept:
+                    flight.finish()
+                    if self._cache.flights.get(key) is flight:
+                        del self._cache.flights[key]
 
 
 def _make_shared(flight: Flight, make: Make[A], attempt: Attempt) -> A:

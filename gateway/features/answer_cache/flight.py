@@ -82,10 +82,14 @@ class Flight:
         self._leader: FlightReader | None = None
         self.followers = 0
         self._changed = trio.lowlevel.ParkingLot()
+        self._audience_changed = trio.lowlevel.ParkingLot()
         self._full = trio.lowlevel.ParkingLot()  # the next piece waits for the readers
         self._scope = trio.CancelScope(shield=True)
         self.on_deserted: trio.Event | None = None
         """Set when the last reader leaves, if the leader's client has disconnected."""
+        self.is_kept = False
+        """The leader's client has disconnected, and a ``Keeper`` decides how long the response continues."""
+        self._repeated = 0  # pieces that went to one follower whose client has not disconnected
 
     # Readers
 
@@ -99,6 +103,7 @@ class Flight:
     def follow(self, holder: str) -> "FlightReader":
         """Return a reader for a request of ``holder``; requires ``may_be_joined``."""
         self.followers += 1
+        self._audience_changed.unpark_all()
         return self._reader(holder)
 
     @property
@@ -129,6 +134,15 @@ class Flight:
     @property
     def _has_no_content(self) -> bool:
         return self.stage in (FlightStage.PREPARING, FlightStage.WAITING)
+
+    @property
+    def was_repeated(self) -> bool:
+        """Whether a follower has received the whole response."""
+        return self._is_complete and self._repeated >= self._first + len(self._pieces)
+
+    async def wait_for_change(self) -> None:
+        """Wait until a reader comes or leaves, or the response ends or fails."""
+        await self._audience_changed.park()
 
     # Progress
 
@@ -163,6 +177,7 @@ class Flight:
                         await self._full.park()
                 self._is_complete = True
                 self._changed.unpark_all()
+                self._audience_changed.unpark_all()
             except GatewayError as error:
                 self.fail(error.info)
             finally:
@@ -177,6 +192,7 @@ class Flight:
         if self.stage is not FlightStage.FAILED:
             self.stage, self.error = FlightStage.FAILED, error
             self._changed.unpark_all()
+            self._audience_changed.unpark_all()
 
     def abandon(self) -> None:
         """Fail the flight because its leader left or may not continue: that does not concern its followers."""
@@ -273,6 +289,9 @@ class Flight:
             self._leader = None
         else:
             self.followers -= 1
+            if not reader.has_left:
+                self._repeated = max(self._repeated, reader.next)
+        self._audience_changed.unpark_all()
         if not self.followers and self.on_deserted is not None:
             self.on_deserted.set()
         if not self._readers and self._has_led:
@@ -280,10 +299,12 @@ class Flight:
 
 
 class FlightReader:
-    """The response body for one reader, of a client's request; ``next`` is the number of its next piece."""
+    """The response body for one reader, of a client's request; ``next`` is the number of its next piece. ``has_left``:
+    the client has disconnected."""
 
     def __init__(self, flight: Flight, holder: str) -> None:
         self.next = 0
+        self.has_left = False
         self.holder = holder
         self._flight = flight
 

@@ -2,7 +2,7 @@
 identical requests share its response while it arrives."""
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final, Protocol
 
 import attrs
@@ -23,7 +23,7 @@ from gateway.features.answer_cache.eligible import (
     is_eligible,
     sets_length,
 )
-from gateway.features.answer_cache.flight import Flight
+from gateway.features.answer_cache.flight import Flight, FlightReader
 from gateway.features.answer_cache.own_members import OWN_MEMBER, OwnMembersBody
 from gateway.features.answer_cache.settings import CacheUse
 from gateway.features.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response, replay_body
@@ -83,6 +83,11 @@ class AnswerKind(Protocol):
         """Return whether the response to ``target_request``, of at most ``max_size`` bytes, may come from the cache."""
         ...
 
+    def body_parts(self, target_request: TargetRequest, sent: bytes, excluded: Collection[str]) -> Iterable[bytes]:
+        """Return the parts of the key for the client's body, and for the one that is ``sent``, without the members
+        ``excluded``."""
+        ...
+
     def request(self, target_request: TargetRequest) -> UpstreamRequest:
         """Return the unsigned request for a complete response."""
         ...
@@ -107,6 +112,9 @@ class ConversationAnswers:
         return target_request.choices == 1 and is_eligible(
             target_request.request.incoming, target_request.request.turn, use, max_size
         )
+
+    def body_parts(self, target_request: TargetRequest, sent: bytes, excluded: Collection[str]) -> Iterable[bytes]:
+        return canonical(sent, excluded), canonical(target_request.request.incoming.body, excluded)
 
     def request(self, target_request: TargetRequest) -> UpstreamRequest:
         return upstream_request(
@@ -133,16 +141,28 @@ class CacheHit(AnswerSource):
     """A cached response, without a request.
 
     ``response`` reads like the provider's, ``target_request`` is the request that would have been sent, ``age`` is the
-    number of seconds since the response was created."""
+    number of seconds since the response was created. ``followed`` reads a response in progress. ``joined``: it
+    continued without the client that requested it."""
 
     stage = Stage.ANSWERING
 
-    def __init__(self, target_request: TargetRequest, response: UpstreamResponse, stamp: AnswerStamp, age: int) -> None:
+    def __init__(
+        self,
+        target_request: TargetRequest,
+        response: UpstreamResponse,
+        stamp: AnswerStamp,
+        age: int,
+        *,
+        followed: FlightReader | None = None,
+        joined: bool = False,
+    ) -> None:
         request = attrs.evolve(target_request, ids=stamp)
         super().__init__(request, Watch(target_request.target.entry.timeouts))
         self._response = response
         self._began = time.perf_counter()
         self._age = age
+        self._followed = followed
+        self._is_joined = joined
         self._has_begun = False
         self._cached_attempt: AttemptRecord | None = None
 
@@ -153,7 +173,7 @@ class CacheHit(AnswerSource):
         """Return the response for the client. Raises ``GatewayError`` if the client cannot receive it."""
         context, turn = self.target_request.context, self.target_request.request.turn
         record = context.record
-        record.mark_cache_hit(self._age)
+        record.mark_cache_hit(self._age, joined=self._is_joined)
         self.target_request.report(record)
         try:
             answer = await begin_answer(context, self.watch, make(self))
@@ -169,6 +189,11 @@ class CacheHit(AnswerSource):
             turn.record_target(self.target_request.target, answer.writer)
         self._record_attempt(None)
         return answer
+
+    def note_disconnect(self) -> None:
+        """Note that the client has disconnected before the end of the response."""
+        if self._followed is not None:
+            self._followed.has_left = True
 
     def fail(self, error: ErrorInfo) -> None:
         """Report that the response failed with ``error`` after its start."""
@@ -239,7 +264,7 @@ class CacheLookup:
                         await flight.wait_until_sent()
                 if (flight.holder == self.holder or flight.was_sent) and await flight.wait_for_content():
                     response = self._local_response(target_request, reader, flight.content_type)
-                    return CacheHit(target_request, response, flight.stamp, 0)
+                    return CacheHit(target_request, response, flight.stamp, 0, followed=reader, joined=flight.is_kept)
         except BaseException:
             await reader.aclose()
             raise
@@ -294,8 +319,7 @@ class CacheLookup:
         yield repr([pair for pair in out.headers if pair[0].lower() not in _VOLATILE]).encode()
         yield repr([client_request.header(name) for name in _KEY_HEADERS]).encode()
         excluded = self._excluded_members(target)
-        yield canonical(out.body, excluded)
-        yield canonical(incoming.body, excluded)
+        yield from self.kind.body_parts(target_request, out.body, excluded)
         if target.api == "chat" and incoming.stream and b'"include_usage"' not in out.body:
             yield b"not counted as it streams"
         if self._use.strict or not self.kind.can_change_form:

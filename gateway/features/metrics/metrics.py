@@ -287,7 +287,7 @@ class Metrics(ExchangeObserver):
 
     def _count_cached(self, record: Record, client: str, line: Mapping[str, Any]) -> None:
         self._count(rows.CACHE, client, record.cache or NONE)
-        if record.cache == "hit":
+        if record.bill.from_cache:
             self._count(rows.CACHE_SAVED, client, by=line.get("saved_usd", 0))
             tokens = line.get("saved_input_tokens", 0) + line.get("saved_output_tokens", 0)
             self._count(rows.CACHE_SAVED_TOKENS, client, by=tokens)

@@ -5,86 +5,21 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx2
 import pytest
 import trio
 
 from tests.support.asgi_app import eventually
-from tests.support.bare_provider import listening, read_request
+from tests.support.bare_provider import listening
 from tests.support.flights import cache_of
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.metrics_page import Numbers
-
-SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-WORDS = ("one ", "two ", "three ", "four")
-
-
-def chunk(**choice: Any) -> bytes:
-    made = {"index": 0, "delta": {}, "finish_reason": None, **choice}
-    data = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [made]}
-    return b"data: " + json.dumps(data).encode() + b"\n\n"
-
-
-EVENTS = (
-    chunk(delta={"role": "assistant", "content": ""}),
-    *(chunk(delta={"content": word}) for word in WORDS),
-    chunk(finish_reason="stop") + b"data: [DONE]\n\n",
-)
-
-
-class Provider:
-    """A provider whose events come one by one, when the test says so. ``calls`` are all requests that have come,
-    ``closed`` how many of them were given up."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.closed = 0
-        self.refused = 0
-        self._steps, self._taken = trio.open_memory_channel[bytes | None](1000)
-
-    def send(self, *events: bytes) -> None:
-        for event in events:
-            self._steps.send_nowait(event)
-
-    def cut(self) -> None:
-        self._steps.send_nowait(None)
-
-    async def serve(self, stream: trio.SocketStream) -> None:
-        async with stream:
-            if not await read_request(stream):
-                return
-            self.calls += 1
-            if self.refused:
-                self.refused -= 1
-                await self._taken.receive()
-                await stream.send_all(b"HTTP/1.1 503 X\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}")
-                return
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, stream, nursery.cancel_scope)
-                await self._answer(stream)
-                nursery.cancel_scope.cancel()
-
-    async def _answer(self, stream: trio.SocketStream) -> None:
-        await stream.send_all(SSE)
-        async for event in self._taken.clone():
-            if event is None:
-                return
-            await stream.send_all(b"%x\r\n%b\r\n" % (len(event), event))
-            if b"[DONE]" in event:
-                await stream.send_all(b"0\r\n\r\n")
-                return
-
-    async def _watch(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
-        with contextlib.suppress(trio.BrokenResourceError):
-            while await stream.receive_some():
-                pass
-        self.closed += 1
-        scope.cancel()
+from tests.support.stepped_streams import EVENTS, WORDS, SteppedClient, SteppedProvider, all_of, chunk
+from tests.support.wire_clients import body_of
 
 
 class Stage:
-    def __init__(self, provider: Provider, gate: InProcess, nursery: trio.Nursery) -> None:
+    def __init__(self, provider: SteppedProvider, gate: InProcess, nursery: trio.Nursery) -> None:
         self.provider = provider
         self.gate = gate
         self.nursery = nursery
@@ -97,44 +32,14 @@ class Stage:
     async def is_followed_by(self, number: int) -> None:
         await eventually(lambda: self.followed == number)
 
-
-class Client:
-    """One request, and what has come of its answer."""
-
-    def __init__(self, stage: Stage, *, model: str = "cached", stream: bool = True, **headers: str) -> None:
-        self.text = ""
-        self.status: int | None = None
-        self.headers: Any = {}
-        self.over = trio.Event()
-        self.broken = False
-        self._scope = trio.CancelScope()
-        stage.nursery.start_soon(self._ask, stage.gate.url, model, stream, headers)
-
-    async def has(self, word: str) -> None:
-        await eventually(lambda: word in self.text)
-
-    def leave(self) -> None:
-        self._scope.cancel()
-
-    async def _ask(self, url: str, model: str, stream: bool, headers: dict[str, str]) -> None:
-        body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "Hi"}]}
-        with self._scope:
-            async with (
-                httpx2.AsyncClient(base_url=url, verify=False, trust_env=False, timeout=PATIENCE) as client,
-                client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer,
-            ):
-                self.status, self.headers = answer.status_code, answer.headers
-                try:
-                    async for text in answer.aiter_text():
-                        self.text += text
-                except httpx2.HTTPError:
-                    self.broken = True
-        self.over.set()
+    def client(self, **options: Any) -> SteppedClient:
+        """Send a request with the ``options`` of a ``SteppedClient``."""
+        return SteppedClient(self.nursery, self.gate.url, **options)
 
 
 @contextlib.asynccontextmanager
 async def staged(**more: Any) -> AsyncIterator[Stage]:
-    provider = Provider()
+    provider = SteppedProvider()
     async with listening(provider.serve) as url, trio.open_nursery() as nursery:
         entry = {"model": "openai/m", "access_key": "k", "base_url": f"{url}/v1", "speaks": ["chat"]}
         content = {
@@ -148,16 +53,10 @@ async def staged(**more: Any) -> AsyncIterator[Stage]:
             nursery.cancel_scope.cancel()
 
 
-async def all_of(clients: list[Client], patience: float = PATIENCE) -> None:
-    with trio.fail_after(patience):
-        for client in clients:
-            await client.over.wait()
-
-
 async def test_many_identical_requests_make_one_call():
     """marketcalls/openalgo#1693; in both forms, and the one that comes later has it out of the cache."""
     async with staged() as stage:
-        clients = [Client(stage, stream=number % 2 == 0) for number in range(40)]
+        clients = [stage.client(stream=number % 2 == 0) for number in range(40)]
         await eventually(lambda: stage.followed == 39)
         stage.provider.send(*EVENTS)
         await all_of(clients)
@@ -171,7 +70,7 @@ async def test_many_identical_requests_make_one_call():
         }
         assert sorted(client.headers["x-trigate-cache"] for client in clients) == ["hit"] * 39 + ["miss"]
         await eventually(lambda: not cache_of(stage.gate.service).flights)
-        later = Client(stage)
+        later = stage.client()
         await all_of([later])
         assert (stage.provider.calls, later.headers["x-trigate-cache"]) == (1, "hit")
 
@@ -180,9 +79,9 @@ async def test_a_shared_answer_continues_if_its_first_client_leaves():
     """flyingsquirrel0419/layercache#59, ELares/IronTraffic#249"""
     for step in range(len(EVENTS)):
         async with staged() as stage:
-            leader = Client(stage)
+            leader = stage.client()
             await eventually(lambda: stage.provider.calls == 1)
-            follower = Client(stage)
+            follower = stage.client()
             await eventually(lambda: stage.followed == 1)
             stage.provider.send(*EVENTS[:step])
             if step > 1:
@@ -195,7 +94,7 @@ async def test_a_shared_answer_continues_if_its_first_client_leaves():
             assert (stage.provider.calls, stage.provider.closed) == (1, 0), step
             assert "data: [DONE]" in follower.text, step
             assert all(word in follower.text for word in WORDS), step
-            later = Client(stage)
+            later = stage.client()
             await all_of([later])
             assert (stage.provider.calls, later.text) == (1, follower.text), step
 
@@ -203,9 +102,9 @@ async def test_a_shared_answer_continues_if_its_first_client_leaves():
 async def test_the_provider_is_closed_when_the_last_follower_leaves():
     for step in range(len(EVENTS) - 1):
         async with staged() as stage:
-            clients = [Client(stage)]
+            clients = [stage.client()]
             await eventually(lambda: stage.provider.calls == 1)
-            clients += [Client(stage), Client(stage)]
+            clients += [stage.client(), stage.client()]
             await eventually(lambda: stage.followed == 2)
             stage.provider.send(*EVENTS[:step])
             for client in clients:
@@ -214,7 +113,7 @@ async def test_the_provider_is_closed_when_the_last_follower_leaves():
                 await client.over.wait()
             await eventually(lambda: stage.provider.closed == 1)
             await eventually(lambda: not cache_of(stage.gate.service).flights)
-            again = Client(stage)
+            again = stage.client()
             await eventually(lambda: stage.provider.calls == 2)
             stage.provider.send(*EVENTS)
             await all_of([again])
@@ -223,7 +122,7 @@ async def test_the_provider_is_closed_when_the_last_follower_leaves():
 
 async def test_a_follower_replaces_a_leader_that_failed_before_content():
     async with staged() as stage:
-        clients = [Client(stage) for _ in range(8)]
+        clients = [stage.client() for _ in range(8)]
         await eventually(lambda: stage.followed == 7)
         stage.provider.send(EVENTS[0])
         stage.provider.cut()
@@ -238,13 +137,13 @@ async def test_a_follower_replaces_a_leader_that_failed_before_content():
 async def test_the_own_deadlines_of_two_leaders_fail_no_follower():
     """The second leader was a follower of the first one; both end by their own deadlines."""
     async with staged() as stage:
-        first = Client(stage, **{"x-trigate-deadline": "0.5"})
+        first = stage.client(**{"x-trigate-deadline": "0.5"})
         await eventually(lambda: stage.provider.calls == 1)
-        second = Client(stage, **{"x-trigate-deadline": "1.5"})
+        second = stage.client(**{"x-trigate-deadline": "1.5"})
         await stage.is_followed_by(1)
         await all_of([first])
         await eventually(lambda: stage.provider.calls == 2)
-        followers = [Client(stage) for _ in range(8)]
+        followers = [stage.client() for _ in range(8)]
         await stage.is_followed_by(8)
         await all_of([second])
         assert (first.status, second.status) == (504, 504)
@@ -258,9 +157,9 @@ async def test_the_own_deadlines_of_two_leaders_fail_no_follower():
 
 async def test_a_follower_waits_no_longer_than_its_own_deadline():
     async with staged() as stage:
-        leader = Client(stage)
+        leader = stage.client()
         await eventually(lambda: stage.provider.calls == 1)
-        follower = Client(stage, **{"x-trigate-deadline": "0.3"})
+        follower = stage.client(**{"x-trigate-deadline": "0.3"})
         await all_of([follower])
         assert follower.status == 504
         stage.provider.send(*EVENTS)
@@ -279,11 +178,11 @@ async def test_a_leaders_own_limits_do_not_delay_others():
         "plain": {"target": "openai/m"},
     }
     async with staged(client_keys=keys, model_aliases=aliases) as stage:
-        first = Client(stage, model="plain", authorization="Bearer key-of-client-a")
+        first = stage.client(model="plain", authorization="Bearer key-of-client-a")
         await eventually(lambda: stage.provider.calls == 1)
-        waiting = Client(stage, authorization="Bearer key-of-client-a")
+        waiting = stage.client(authorization="Bearer key-of-client-a")
         await eventually(lambda: stage.gate.service.admission.shares.held["in_flight", "a"] == 2)
-        other = Client(stage, authorization="Bearer key-of-client-b")
+        other = stage.client(authorization="Bearer key-of-client-b")
         with trio.fail_after(2):  # the first one would wait for five seconds
             await eventually(lambda: stage.provider.calls == 2)
         stage.provider.send(*EVENTS)
@@ -299,7 +198,7 @@ async def test_a_leaders_own_limits_do_not_delay_others():
 async def test_followers_do_not_query_a_failing_provider_one_by_one():
     async with staged() as stage:
         stage.provider.refused = 100
-        clients = [Client(stage) for _ in range(20)]
+        clients = [stage.client() for _ in range(20)]
         for others in (19, 18):
             await stage.is_followed_by(others)
             stage.provider.send(b"refuse it")
@@ -312,7 +211,7 @@ async def test_followers_do_not_query_a_failing_provider_one_by_one():
 
 async def test_a_failure_after_content_reaches_all_and_is_not_stored():
     async with staged() as stage:
-        clients = [Client(stage) for _ in range(3)]
+        clients = [stage.client() for _ in range(3)]
         await eventually(lambda: stage.followed == 2)
         stage.provider.send(*EVENTS[:3])
         await eventually(lambda: all(WORDS[1] in client.text for client in clients))
@@ -324,7 +223,7 @@ async def test_a_failure_after_content_reaches_all_and_is_not_stored():
             assert '"error"' in client.text
         page = Numbers((await stage.gate.get("/metrics")).text)
         assert page("trigate_exchanges_total", ended="upstream_error") == 3, "the gateway refused none"
-        later = Client(stage)
+        later = stage.client()
         await eventually(lambda: stage.provider.calls == 2)
         stage.provider.send(*EVENTS)
         await all_of([later])
@@ -342,15 +241,15 @@ async def test_a_slow_client_does_not_slow_followers(first, events):
     async with staged() as stage:
         clients = []
         if not first:
-            clients.append(Client(stage))
+            clients.append(stage.client())
             await eventually(lambda: stage.provider.calls == 1)
         slow = await trio.open_tcp_stream("127.0.0.1", int(stage.gate.url.rpartition(":")[2]))
-        body = json.dumps({"model": "cached", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}).encode()
+        body = json.dumps(body_of("chat", "cached", stream=True)).encode()
         head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
         async with slow:
             await slow.send_all(head + body)
             await eventually(lambda: stage.provider.calls == 1)
-            clients += [Client(stage), Client(stage)]
+            clients += [stage.client(), stage.client()]
             await eventually(lambda: stage.followed == len(clients))
             stage.provider.send(EVENTS[0])
             word = "word " * 20_000

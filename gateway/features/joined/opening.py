@@ -1,0 +1,50 @@
+"""Opens joined answers for a configuration."""
+
+import trio
+
+from configfile.keys import part_of
+from gateway.config.settings import Config
+from gateway.features.answer_cache.interface import AnswerCache, AnswerCacheSettings, cache_in
+from gateway.features.joined.kept_answers import KeptAnswers
+from gateway.features.joined.repeats import JoinedAnswers
+from gateway.features.joined.settings import RepeatsKeys
+from gateway.seams.hooks import Hooks
+from gateway.seams.running import Ports, Running
+
+
+class OpenJoined(Running):
+    """The kept answers of a process, with the time for which a configuration keeps them."""
+
+    has_tasks = True
+
+    def __init__(self, kept: KeptAnswers, cache: AnswerCache, seconds: float, ports: Ports) -> None:
+        self.kept, self.cache = kept, cache
+        self.hooks = Hooks(wrap_origin=(JoinedAnswers(cache).wrap,))
+        self._seconds = seconds
+        self._stopping = ports.lifecycle.stopping
+        self._answer_cache = cache_in(ports.opened)
+
+    @property
+    def lasting(self) -> KeptAnswers:
+        return self.kept
+
+    def use(self) -> None:
+        self.kept.seconds = self._seconds
+        if self._answer_cache is not None:
+            self._answer_cache.keeper = self.kept
+
+    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        await self.kept.run(self._stopping, ending, task_status=task_status)
+
+
+def open_joined(config: Config, ports: Ports, before: Running | None) -> OpenJoined:
+    """Return the answers that ``before`` keeps, with the settings of ``config``."""
+    repeats = part_of(config, RepeatsKeys).repeats
+    assert repeats is not None, "the feature is wanted"
+    if isinstance(before, OpenJoined):
+        return OpenJoined(before.kept, before.cache, repeats.join, ports)
+    kept = KeptAnswers(repeats.join)
+    limits = config.limits
+    cache = AnswerCache(AnswerCacheSettings(max_request=limits.request_body, max_answer=limits.answer), None)
+    cache.keeper = kept
+    return OpenJoined(kept, cache, repeats.join, ports)

@@ -1,0 +1,227 @@
+"""Requests that a client repeats after it has left their answers: one request at the provider, paid once."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from tests.support.asgi_app import eventually
+from tests.support.bare_provider import listening
+from tests.support.in_process import InProcess, gateway
+from tests.support.settled_lines import SettledLines
+from tests.support.stepped_streams import EVENTS, WORDS, SteppedClient, SteppedProvider, all_of
+from tests.support.wire_clients import ALL, text_of
+
+KEYS = [{"name": name, "key": f"key-of-client-{name}"} for name in ("a", "b")]
+A, B = ({"authorization": f"Bearer {one['key']}"} for one in KEYS)
+USAGE = b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","choices":[],'
+USAGE += b'"usage":{"prompt_tokens":7,"completion_tokens":4,"total_tokens":11}}\n\n'
+ENDING = (EVENTS[-1].replace(b"data: [DONE]\n\n", b""), USAGE + b"data: [DONE]\n\n")
+STREAM = (*EVENTS[:-1], *ENDING)
+
+
+@attrs.frozen
+class Stage:
+    provider: SteppedProvider
+    gate: InProcess
+    lines: SettledLines
+    nursery: trio.Nursery
+
+    def ask(self, headers: dict[str, str] = A, **options: Any) -> SteppedClient:
+        return SteppedClient(self.nursery, self.gate.url, **{"model": "m", **options}, **headers)
+
+    async def leave(self, client: SteppedClient) -> None:
+        client.leave()
+        await client.over.wait()
+
+    async def has_kept(self, number: int) -> None:
+        """Wait until the gateway keeps ``number`` answers."""
+        opened: Any = self.gate.service.opened.features["joined"]
+        await eventually(lambda: len(opened.cache.flights) == number)
+
+
+@contextlib.asynccontextmanager
+async def staged(join: str = "60s", **more: Any) -> AsyncIterator[Stage]:
+    provider = SteppedProvider()
+    async with listening(provider.serve) as url, trio.open_nursery() as nursery:
+        entry = {"model": "openai/m", "name": "m", "access_key": "k", "base_url": f"{url}/v1", "speaks": ["chat"]}
+        entry |= {"price": {"input": 1_000_000, "output": 2_000_000}}
+        content = {"version": "v0.4.0", "model_providers": [entry], "client_keys": KEYS, "repeats": {"join": join}}
+        async with gateway(content | more) as gate:
+            yield Stage(provider, gate, SettledLines(gate), nursery)
+            nursery.cancel_scope.cancel()
+
+
+def joined_line(lines: list[Any]) -> list[tuple[Any, ...]]:
+    return [(one["ended"], one.get("cache"), one.get("cost_usd")) for one in lines]
+
+
+@pytest.mark.parametrize("again", ["stream", "whole"])
+@pytest.mark.parametrize("first", ["stream", "whole"])
+async def test_a_repeated_request_joins_the_answer_that_its_client_has_left(first, again):
+    """tale-project/tale#3396, openai/codex#41340: at every moment of the answer."""
+    for step in range(len(STREAM) + 1):
+        async with staged() as stage:
+            client = stage.ask(stream=first == "stream")
+            await eventually(lambda: stage.provider.calls == 1)
+            stage.provider.send(*STREAM[: min(step, len(STREAM) - 1)])
+            if 1 < step <= len(WORDS) + 1 and first == "stream":
+                await client.has(WORDS[step - 2])
+            await stage.leave(client)
+            await stage.has_kept(1)
+            if step == len(STREAM):  # it ends while no client is there
+                stage.provider.send(STREAM[-1])
+                assert joined_line(await stage.lines.next()) == [("client_disconnected", None, 15.0)]
+            repeated = stage.ask(stream=again == "stream")
+            if step < len(STREAM):
+                stage.provider.send(*STREAM[step:])
+            await all_of([repeated])
+            assert (repeated.status, repeated.headers["x-trigate-cache"]) == (200, "joined"), step
+            if again == "stream":
+                assert all(word in repeated.text for word in WORDS), step
+                assert repeated.text.endswith("data: [DONE]\n\n"), step
+            else:
+                assert json.loads(repeated.text)["choices"][0]["message"]["content"] == "".join(WORDS)
+            lines = joined_line(await stage.lines.next(1 if step == len(STREAM) else 2))
+            assert ("complete", "joined", 0) in [(*one[:2], one[2] or 0) for one in lines], step
+            assert (stage.provider.calls, stage.provider.closed) == (1, 0), step
+            await stage.has_kept(0)
+
+
+@pytest.mark.parametrize("api", ALL)
+async def test_clients_of_every_api_join_their_answers(api):
+    """The provider has another API than most, and the repeated request wants the other form, too."""
+    async with staged() as stage:
+        first = stage.ask(api=api)
+        await eventually(lambda: stage.provider.calls == 1)
+        stage.provider.send(*STREAM[:3])
+        await first.has(WORDS[1].strip())
+        await stage.leave(first)
+        await stage.has_kept(1)
+        second, third = stage.ask(api=api), stage.ask(api=api, stream=False)
+        await second.has(WORDS[1].strip())
+        stage.provider.send(*STREAM[3:])
+        await all_of([second, third])
+        assert [text_of(api, bytes(one.body), stream=one is second) for one in (second, third)] == ["".join(WORDS)] * 2
+        assert {one.headers["x-trigate-cache"] for one in (second, third)} == {"joined"}
+        assert sorted(one.get("cost_usd") or 0 for one in await stage.lines.next(3)) == [0, 0, 15.0]
+        assert stage.provider.calls == 1
+
+
+async def test_a_kept_answer_counts_for_the_budget_of_its_client():
+    """The client has received nothing when it leaves, but its next request would."""
+    keys = [KEYS[0] | {"budgets": ["1000 usd/day"]}]
+    async with staged(client_keys=keys, charge_undelivered=False) as stage:
+        client = stage.ask()
+        await eventually(lambda: stage.provider.calls == 1)
+        await stage.leave(client)
+        await stage.has_kept(1)
+        stage.provider.send(*STREAM)
+        assert joined_line(await stage.lines.next()) == [("client_disconnected", None, 15.0)]
+        repeated = stage.ask(stream=False)
+        await all_of([repeated])
+        assert repeated.headers["x-trigate-budget-left"] == "usd/day=985"
+
+
+async def test_four_clients_leave_and_the_fifth_one_pays_nothing():
+    async with staged() as stage:
+        for number in range(4):
+            client = stage.ask()
+            await eventually(lambda: stage.provider.calls == 1)
+            stage.provider.send(STREAM[number])
+            if number:
+                await client.has(WORDS[number - 1])
+            await stage.leave(client)
+            await stage.has_kept(1)
+        last = stage.ask()
+        stage.provider.send(*STREAM[4:])
+        await all_of([last])
+        assert all(word in last.text for word in WORDS)
+        lines = await stage.lines.next(5)
+        assert sorted(one.get("cost_usd") or 0 for one in lines) == [0, 0, 0, 0, 15.0]
+        assert [one["ended"] for one in lines].count("client_disconnected") == 4
+        assert stage.provider.calls == 1
+
+
+@pytest.mark.parametrize("other", ["key", "text", "present"])
+async def test_other_requests_join_nothing(other):
+    """An answer belongs to its key. Clients that are present sample their own answers."""
+    async with staged() as stage:
+        client = stage.ask()
+        await eventually(lambda: stage.provider.calls == 1)
+        stage.provider.send(*STREAM[:2])
+        await client.has(WORDS[0])
+        if other != "present":
+            await stage.leave(client)
+            await stage.has_kept(1)
+        second = stage.ask(B if other == "key" else A, text="Hello" if other == "text" else "Hi")
+        await eventually(lambda: stage.provider.calls == 2)
+        await stage.leave(second)
+        await stage.leave(client)
+
+
+async def test_an_answer_without_a_repeated_request_ends_after_the_time():
+    async with staged(join="100ms") as stage:
+        client = stage.ask()
+        await eventually(lambda: stage.provider.calls == 1)
+        stage.provider.send(*STREAM[:2])
+        await client.has(WORDS[0])
+        await stage.leave(client)
+        await eventually(lambda: stage.provider.closed == 1)
+        (line,) = await stage.lines.next()
+        assert line["ended"] == "client_disconnected"
+        await stage.has_kept(0)
+
+
+async def test_a_failure_without_a_client_is_not_repeated():
+    """Nobody waits for a fallback; the next request begins anew."""
+    async with staged() as stage:
+        client = stage.ask()
+        await eventually(lambda: stage.provider.calls == 1)
+        await stage.leave(client)
+        await stage.has_kept(1)
+        stage.provider.cut()
+        await stage.has_kept(0)
+        again = stage.ask()
+        await eventually(lambda: stage.provider.calls == 2)
+        stage.provider.send(*STREAM)
+        await all_of([again])
+        assert again.status == 200
+        assert "x-trigate-cache" not in again.headers
+
+
+async def test_a_client_has_a_number_of_kept_answers():
+    async with staged() as stage:
+        clients = [stage.ask(text=f"question {number}") for number in range(34)]
+        await eventually(lambda: stage.provider.calls == 34)
+        for client in clients:
+            await stage.leave(client)
+        await eventually(lambda: stage.provider.closed == 2)
+        await stage.has_kept(32)
+
+
+async def test_the_drain_waits_for_no_client_that_has_left():
+    async with staged() as stage:
+        client = stage.ask()
+        await eventually(lambda: stage.provider.calls == 1)
+        await stage.leave(client)
+        await stage.has_kept(1)
+        stage.gate.service.lifecycle.stop()
+        await eventually(lambda: stage.provider.closed == 1)
+
+
+async def test_a_name_with_a_cache_joins_too():
+    aliases = {"cached": {"target": "m", "cache": {"ttl": "1h"}}}
+    async with staged(model_aliases=aliases) as stage:
+        client = stage.ask(model="cached")
+        await eventually(lambda: stage.provider.calls == 1)
+        await stage.leave(client)
+        again = stage.ask(model="cached")
+        stage.provider.send(*STREAM)
+        await all_of([again])
+        assert (again.status, again.headers["x-trigate-cache"]) == (200, "joined")
+        assert stage.provider.calls == 1
