@@ -66,6 +66,8 @@ class KeptAnswers:
             if flight.followers:
                 await flight.wait_for_change()
                 continue
+            if self._nursery is None:  # the process stops
+                return
             with trio.move_on_after(self.seconds) as wait:
                 self._waits.add(wait)
                 try:
@@ -73,7 +75,7 @@ class KeptAnswers:
                         await flight.wait_for_change()
                 finally:
                     self._waits.remove(wait)
-            if wait.cancelled_caught or self._nursery is None:
+            if wait.cancelled_caught:
                 return
 
 
