@@ -203,6 +203,11 @@ class LineChecks:
         return self._sessions[key]
 
 
+async def batch_checks(exchange: Exchange) -> LineChecks:
+    """Return the steps for the requests and results of ``exchange``."""
+    return LineChecks(exchange)
+
+
 def _with_position(error: GatewayError, at: str) -> GatewayError:
     info = attrs.evolve(error.info, message=f"{at}: {error.info.message}")
     return RefusedByStep(info, error.step) if isinstance(error, RefusedByStep) else GatewayError.of(info)

@@ -5,12 +5,10 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-import trio
-
 from gateway.features.steps.holding import EVENTS_OF_TURN, EventStage, HoldingStage
 from gateway.features.steps.kinds.normal import NormalText, is_plain
 from gateway.features.steps.kinds.scanning import LONGEST_SEGMENT
-from gateway.features.steps.runner import StepFailed
+from gateway.features.steps.runner import StepFailed, in_turns
 from gateway.features.steps.stages import StepStage
 from gateway.features.steps.watching import WatchingStage
 from streams.events import Event
@@ -96,9 +94,10 @@ class Chain:
         """Return the released events. Raises ``GatewayError`` for a refusal."""
         released = list(events)
         for stage in self._stages:
-            released = await (
-                stage.feed(released) if len(released) <= EVENTS_OF_TURN else _feed_in_turns(stage, released)
-            )
+            if len(released) <= EVENTS_OF_TURN:
+                released = await stage.feed(released)
+            else:
+                released = [e async for part in in_turns(released, EVENTS_OF_TURN) for e in await stage.feed(part)]
         return released
 
     def take_back(self, block: int) -> PlainText | None:
@@ -163,12 +162,3 @@ class KeepingStage:
     async def feed(self, events: Sequence[Event]) -> list[Event]:
         self._keep(events)
         return list(events)
-
-
-async def _feed_in_turns(stage: EventStage, events: Sequence[Event]) -> list[Event]:
-    """Return what ``stage.feed(events)`` would, in many turns of the event loop. Raises the same."""
-    released: list[Event] = []
-    for at in range(0, len(events), EVENTS_OF_TURN):
-        released += await stage.feed(events[at : at + EVENTS_OF_TURN])
-        await trio.lowlevel.checkpoint()
-    return released

@@ -12,6 +12,7 @@ from gateway.features.steps.chain import LATER, Chain, PlainText
 from gateway.features.steps.gate import END_REASON, Gate, ShownChoices
 from gateway.features.steps.holding import EVENTS_OF_TURN
 from gateway.features.steps.response_steps import ResponseSteps
+from gateway.features.steps.runner import in_turns
 from gateway.features.steps.runs import TEXT_TYPES
 from gateway.features.steps.transforms import StepTransform
 from gateway.features.steps.verdicts import RefusedByStep
@@ -272,10 +273,7 @@ class CheckedStream(StepTransform):
     async def _frames_of(self, events: Sequence[Event]) -> bytes:
         """Return the frames of released ``events``, each with those of one turn of the event loop."""
         frames = []
-        for at in range(0, len(events), EVENTS_OF_TURN):
-            if at:
-                await trio.lowlevel.checkpoint()
-            part = events[at : at + EVENTS_OF_TURN]
+        async for part in in_turns(events, EVENTS_OF_TURN):
             self._shown.note_released(0, part)
             frames.append(frame_of(part))
         return b"".join(frames)

@@ -1,6 +1,5 @@
 """Opens the steps of a configuration, as checks of requests and responses."""
 
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import trio
@@ -16,19 +15,29 @@ from gateway.features.steps.sessions import OpenedSteps, admit_endpoint, admit_k
 from gateway.features.steps.settings import steps_of
 from gateway.http.late_imports import load_module
 from gateway.request.client_request import ClientRequest
-from gateway.request.parse import Incoming
-from gateway.routing.plan import Plan
 from gateway.seams.hooks import Hooks
-from gateway.seams.plan import BatchChecks
 from gateway.seams.running import Ports, Running
 
 _RELAYED: Final = "gateway.features.steps.relayed_requests"
 _BATCHES: Final = "gateway.features.steps.batch_lines"
 
 
+def _late(module: str, name: str) -> Any:
+    """Return a method that calls the function ``name`` of ``module``, which it imports."""
+
+    async def call(_: Any, *arguments: Any) -> Any:
+        return await getattr(await load_module(module), name)(*arguments)
+
+    return call
+
+
 class StepChecks:
     """The checks of requests that are no conversations: ``RequestChecks``. Few gateways serve them all, so their code
     is imported with the first request."""
+
+    check_json = _late(_RELAYED, "check_json")
+    check_form = _late(_RELAYED, "check_form")
+    batch_checks = _late(_BATCHES, "batch_checks")
 
     async def admit_endpoint(self, context: Any, endpoint: str, route: tuple[str, str] = ("", "")) -> None:
         admit_endpoint(context, endpoint, route)
@@ -36,25 +45,8 @@ class StepChecks:
     async def admit_kept(self, service: Any, client_request: ClientRequest, endpoint: str) -> None:
         admit_kept(service, client_request, endpoint)
 
-    async def check_json(self, inbound: Any, incoming: Incoming, plan: Plan) -> Incoming:
-        checked: Incoming = await (await load_module(_RELAYED)).check_json(inbound, incoming, plan)
-        return checked
-
-    async def check_form(
-        self, inbound: Any, arriving: AsyncIterator[bytes], length: int | None, boundary: bytes, spool: Any
-    ) -> tuple[AsyncIterator[bytes], int | None]:
-        code = await load_module(_RELAYED)
-        checked: tuple[AsyncIterator[bytes], int | None] = await code.check_form(
-            inbound, arriving, length, boundary, spool
-        )
-        return checked
-
     async def check_items(self, exchange: Any, body: bytes) -> bytes:
         return await check_items(exchange, body)
-
-    async def batch_checks(self, exchange: Any) -> BatchChecks:
-        checks: BatchChecks = (await load_module(_BATCHES)).LineChecks(exchange)
-        return checks
 
 
 class OpenSteps(OpenedSteps):

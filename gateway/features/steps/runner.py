@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 import types
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
 from functools import partial
 from hashlib import blake2b
 from itertools import islice
@@ -140,12 +140,10 @@ async def run_step(step: LoadedStep, check: Check) -> list[Finding]:
     if digests:
         found = {id(one.passage) for one in findings}
 
-        def remember_clean(first: int, part: Sequence[bytes]) -> None:
-            for index, digest in enumerate(part, first):
-                if id(check.passages[index]) not in found:
+        async for part in in_turns(list(zip(check.passages, digests.values(), strict=True)), TURN):
+            for passage, digest in part:
+                if id(passage) not in found:
                     CLEAN_TEXTS.add(check.client, digest)
-
-        await _in_turns(list(digests.values()), remember_clean)
     return findings
 
 
@@ -153,20 +151,18 @@ async def _unknown_digests(step: LoadedStep, check: Check) -> dict[int, bytes]:
     """Return the digests of the passages that ``step`` did not find clean before, by their index."""
     digests = await offload(work_on(check.passages), digests_of, str(step.state.number), check.passages)
     unknown: dict[int, bytes] = {}
-    await _in_turns(
-        digests, lambda first, part: unknown.update(CLEAN_TEXTS.unknown(check.client, enumerate(part, first)))
-    )
+    async for part in in_turns(list(enumerate(digests)), TURN):
+        unknown |= CLEAN_TEXTS.unknown(check.client, part)
     return unknown
 
 
-async def _in_turns(values: Sequence[T], work: Callable[[int, Sequence[T]], object]) -> None:
-    """Call ``work`` with the first index and the values of each part of ``values``, one part in each turn of the loop.
-
-    A request may have many thousand values."""
-    for start in range(0, len(values), TURN):
+async def in_turns(values: Sequence[T], most: int) -> AsyncIterator[Sequence[T]]:
+    """Yield ``values``, at most ``most`` in each turn of the event loop. A request or response may have many thousand
+    values."""
+    for start in range(0, len(values), most):
         if start:
             await trio.lowlevel.checkpoint()
-        work(start, values[start : start + TURN])
+        yield values[start : start + most]
 
 
 def work_on(passages: Sequence[Passage]) -> int:

@@ -192,10 +192,7 @@ class StepSession:
             return ()
         if record.outcome == "cancelled":
             record.outcome = "ok"
-        record.calls += 1
-        record.began = record.began or began
-        record.ended = time.perf_counter()
-        record.seconds += record.ended - began
+        record.add_call(began)
         if not findings:
             return ()
         with self._noting_refusals():

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Final, TypeAlias
 
 import attrs
-from stdnum import verhoeff
+from stdnum import numdb, verhoeff
 from stdnum.br import cpf
 from stdnum.iso7064 import mod_11_10
 from stdnum.it import codicefiscale
@@ -80,16 +80,9 @@ def _is_card(digits: str) -> bool:
 
 
 _LENGTHS: Final[Mapping[str, int]] = {
-    country: size
-    for size, countries in (
-        (15, "NO"), (16, "BE"), (18, "DK FI FO GL NL FK SD"), (19, "MK SI"), (20, "AT BA EE KZ LT LU XK MN"),
-        (21, "CH HR LI LV"), (22, "BG BH CR DE GB GE IE ME RS VA"), (23, "AE GI IL IQ TL OM SO"),
-        (24, "AD CZ ES MD PK RO SA SE SK TN VG"), (25, "LY PT ST"), (26, "IS TR"), (27, "FR GR IT MC MR SM BI DJ"),
-        (28, "AL AZ BY CY DO GT HU LB NI PL SV"), (29, "BR EG PS QA UA"), (30, "JO KW MU YE"), (31, "MT SC"),
-        (32, "LC"), (33, "RU"),
-    )
-    for country in countries.split()
-}  # fmt: skip
+    country: 4 + sum(map(int, re.findall(r"(\d+)!", properties["bban"])))
+    for _, country, _, properties, _ in numdb.get("iban").prefixes
+}
 """Characters by country: https://www.swift.com/standards/data-standards/iban."""
 
 _LETTERS: Final = {ord(char): str(number) for number, char in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 10)}
