@@ -8,7 +8,7 @@
   Their values are of ``kinds``, ``amounts`` and ``zones``.
 - ``file_search`` finds the file, and recognises those of other gateways.
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,
-  ``client_keys`` with ``client_access`` (by ``patterns``), ``ratelimits``, ``budgets``,
+  ``client_keys`` with ``client_access`` (by ``patterns``), ``allowance_checks``,
   ``issuer_checks`` (by ``issuer_urls``). ``people``: the interface to those of ``issuers``; ``managed_settings``:
   Claude Code's. ``findings`` collects errors and warnings.
 - ``doubtful_routes``, ``prices``, ``weak_secrets``, ``untrusted_file``: checks of a whole file;

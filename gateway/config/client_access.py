@@ -9,7 +9,7 @@ import attrs
 from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.wording import describe, nearest
-from gateway.config.budgets import build_budgets, check_raises
+from gateway.config.allowance_checks import build_budgets, build_ratelimits, check_raises
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.entries import Entries
 from gateway.config.findings import Findings
@@ -17,7 +17,6 @@ from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.names import Names
 from gateway.config.parts import with_completed_parts
 from gateway.config.patterns import matches_one
-from gateway.config.ratelimits import build_ratelimits
 from gateway.config.settings import Config
 from streams.errors import GatewayError
 

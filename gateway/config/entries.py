@@ -10,8 +10,8 @@ import attrs
 from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.wording import describe, is_misspelling, nearest, one_of
+from gateway.config.allowance_checks import build_budgets, build_ratelimits, check_queue
 from gateway.config.attempts import CircuitSettings, Retries, changed_circuit
-from gateway.config.budgets import build_budgets
 from gateway.config.endpoints import build_endpoints
 from gateway.config.findings import Findings
 from gateway.config.model_entry import Keeper, ModelEntry
@@ -19,7 +19,6 @@ from gateway.config.names import Names
 from gateway.config.own_providers import OwnProvider, id_of
 from gateway.config.parts import with_completed_parts
 from gateway.config.price_table import build_price
-from gateway.config.ratelimits import build_ratelimits, check_queue
 from gateway.config.settings import Config
 from gateway.config.sign_ins import (
     MODULES,

@@ -21,9 +21,15 @@ from configfile.stored_secrets import StoredSecret
 from configfile.variables import Variables
 from configfile.wording import Wrong, describe
 from gateway.config import weak_secrets
+from gateway.config.allowance_checks import (
+    build_budgets,
+    build_header_limits,
+    build_ratelimits,
+    check_opening_spend,
+    doubtful_budgets,
+)
 from gateway.config.allowances import RateLimits
 from gateway.config.attempts import CircuitSettings, build_retries, changed_circuit
-from gateway.config.budgets import build_budgets, check_opening_spend, doubtful_budgets
 from gateway.config.building import Building, BuildKeys
 from gateway.config.client_access import access_names
 from gateway.config.client_keys import build_client_keys
@@ -37,7 +43,6 @@ from gateway.config.listening import ActiveListeners, Listener, build_listeners
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import build_providers, check_used
 from gateway.config.prices import ADVICE, uncounted_warnings, unpriced_models
-from gateway.config.ratelimits import build_header_limits, build_ratelimits
 from gateway.config.routes import build_aliases
 from gateway.config.settings import Config, KeyDigest, Trust
 from gateway.config.state_storage import build_state_storage
