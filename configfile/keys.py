@@ -34,6 +34,7 @@ class Key:
     - ``absent``: the text for ``None`` in such differences.
     - ``items``: the word for an item of the list, whose items differences compare by their names. Their order, too, if
       ``ordered``.
+    - ``numbered``: differences compare the items of the list by their numbers.
     - ``told``: returns the text of a new value in such differences.
     - ``admits``: the key decides whether clients need a key.
     """
@@ -52,6 +53,7 @@ class Key:
     absent: str = "none"
     items: str = ""
     ordered: bool = False
+    numbered: bool = False
     told: Callable[[Any], str] | None = None
     admits: bool = False
 

@@ -178,7 +178,7 @@ async def _run_checks(config: Config, checks: Sequence[ModelCheck], limit: float
     sock = bind(LOCAL, 0)
     url = f"http://{LOCAL}:{sock.getsockname()[1]}"
     lifecycle, ready = Lifecycle(), trio.Event()
-    app = create_app(attrs.evolve(config, client_keys=(), stored_clients="off", issuers=()), lifecycle)
+    app = create_app(attrs.evolve(config, client_keys=(), stored_clients="off", rule_clients=()), lifecycle)
     found: list[Checkup | None] = [None] * len(checks)
     places = trio.CapacityLimiter(jobs)
     async with trio.open_nursery() as gateway:

@@ -3,14 +3,12 @@
 - ``settings``: the root, to which features add keys; ``parts``: keys of features in other items; ``building`` is the
   check of these.
 - ``listening``, ``limits``, ``attempts``, ``model_entry``, ``endpoints``, ``sign_ins``, ``price_table``,
-  ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``counters``, ``state_storage``,
-  ``issuers``: the keys of a topic, with name, type, default and meaning.
-  Their values are of ``kinds``, ``amounts`` and ``zones``.
+  ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``counters``, ``state_storage``:
+  the keys of a topic, with name, type, default and meaning. Their values are of ``kinds``, ``amounts`` and ``zones``.
 - ``file_search`` finds the file, and recognises those of other gateways.
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,
-  ``client_keys`` with ``client_access`` (by ``patterns``), ``allowance_checks``,
-  ``issuer_checks`` (by ``issuer_urls``). ``people``: the interface to those of ``issuers``; ``managed_settings``:
-  Claude Code's. ``findings`` collects errors and warnings.
+  ``client_keys`` with ``client_access`` (by ``patterns``), ``allowance_checks``. ``people``: the
+  interface to clients that rules admit. ``findings`` collects errors and warnings.
 - ``doubtful_routes``, ``prices``, ``weak_secrets``, ``untrusted_file``: checks of a whole file;
   ``unknown``: ``advice`` on unknown keys.
 - ``names`` finds an entry by a model's name, by the rules of ``model_names``; ``urls``, ``redaction`` remove

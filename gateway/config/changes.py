@@ -11,7 +11,6 @@ from configfile.keys import KEY, Key, keys_of, part_of, parts_of, with_part
 from gateway.config.aliases import Route
 from gateway.config.allowances import Rate
 from gateway.config.clients import ClientKey
-from gateway.config.issuers import TrustedIssuer
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.config.spelling import spelled_value
@@ -48,7 +47,6 @@ def changes(old: Config, new: Config) -> tuple[Change, ...]:
         *_changes_by_name("route", old.routes, new.routes, _route_differences),
         *_changes_by_name("client key", old.client_keys, new.client_keys, _client_differences),
         *_changes_by_name("client group", old.client_groups, new.client_groups, _member_differences),
-        *_changes_by_name("issuer", old.issuers, new.issuers, _issuer_differences),
         *_changes_of_lists(old, new),
         *_authenticator_changes(old, new),
         *_default_changes(old, new),
@@ -130,22 +128,8 @@ def _entry_differences(old: ModelEntry, new: ModelEntry) -> Iterator[str]:
 def _client_differences(old: ClientKey, new: ClientKey) -> Iterator[str]:
     yield from _key_differences(_expiries(old), _expiries(new))
     yield from _member_differences(old, new)
-    yield from _group_differences(*(None if key.group is None else key.group.name for key in (old, new)))
-
-
-def _group_differences(before: str | None, after: str | None) -> Iterator[str]:
-    if before != after:
-        yield f"group {spelled_value('', before)} → {spelled_value('', after)}"
-
-
-def _issuer_differences(old: TrustedIssuer, new: TrustedIssuer) -> Iterator[str]:
-    yield from _member_differences(old, new)
-    for i, (before, after) in enumerate(zip_longest(old.admit, new.admit)):
-        if before is None or after is None:
-            yield f"admit[{i}] {'added' if before is None else 'removed'}"
-        else:
-            group = _group_differences(before.group_name, after.group_name)
-            yield from (f"admit[{i}].{text}" for text in (*group, *_member_differences(before, after)))
+    if old.group_name != new.group_name:
+        yield f"group {spelled_value('', old.group_name)} → {spelled_value('', new.group_name)}"
 
 
 def _changes_of_lists(old: Config, new: Config) -> Iterator[Change]:
@@ -225,6 +209,8 @@ def _value_differences(attribute: "attrs.Attribute[Any]", key: Key, before: Any,
     name = key.name or attribute.name
     if key.told is not None:
         yield f"{name}: {key.told(after)}"
+    elif key.numbered:
+        yield from _numbered_differences(name, before, after)
     elif key.secret:
         yield f"{name} {'added' if not before else 'changed' if after else 'removed'}"
     elif attrs.has(type(before)) and type(before) is type(after) and not isinstance(before, Rate | Price):
@@ -232,3 +218,11 @@ def _value_differences(attribute: "attrs.Attribute[Any]", key: Key, before: Any,
     else:
         shown = [spelled_value(name, value, attribute.type, key.absent) for value in (before, after)]
         yield f"{name} {shown[0]} → {shown[1]}" if shown[0] != shown[1] else f"{name} changed"
+
+
+def _numbered_differences(name: str, before: Sequence[Any], after: Sequence[Any]) -> Iterator[str]:
+    for i, (old, new) in enumerate(zip_longest(before, after)):
+        if old is None or new is None:
+            yield f"{name}[{i}] {'added' if old is None else 'removed'}"
+        else:
+            yield from (f"{name}[{i}].{text}" for text in _member_differences(old, new))

@@ -1,6 +1,6 @@
 """The models that clients may use, the entries that may serve them, and client groups."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TypeVar
 
@@ -13,7 +13,6 @@ from gateway.config.allowance_checks import build_budgets, build_ratelimits, che
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.entries import Entries
 from gateway.config.findings import Findings
-from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.names import Names
 from gateway.config.parts import with_completed_parts
 from gateway.config.patterns import matches_one
@@ -72,17 +71,15 @@ def _build_groups(config: Config, names: AccessNames, findings: Findings) -> dic
             found = f"another group has the name {item.name}" if item.name else "the name is empty"
             findings.wrong((*path, "name"), found, "give each group its own name")
         groups.setdefault(item.name, _build_rights(item, path, names, findings))
-    members = {item.group_name for item in (*config.client_keys, *_rules(config)) if item is not None}
-    for name in () if config.stored_clients != "off" else groups.keys() - members:
-        findings.warn(f"client_groups: {name} has no clients: set `group: {name}` in an item of client_keys")
     return groups
 
 
-def _rules(config: Config) -> Iterator[AdmitRule | None]:
-    """Yield the rules of all issuers, ``None`` for unreadable ones."""
-    issuers: Sequence[TrustedIssuer | None] = config.issuers
-    for issuer in issuers:
-        yield from () if issuer is None else issuer.admit
+def warn_of_empty_groups(config: Config, findings: Findings) -> None:
+    """Warn of groups without clients, unless some may be stored."""
+    if config.stored_clients == "off":
+        members = {client.group_name for client in (*config.client_keys, *config.rule_clients)}
+        for name in (group.name for group in config.client_groups if group.name not in members):
+            findings.warn(f"client_groups: {name} has no clients: set `group: {name}` in an item of client_keys")
 
 
 def build_client_rights(item: ClientKey, path: Path, names: AccessNames, findings: Findings) -> ClientKey:

@@ -31,7 +31,7 @@ from gateway.config.allowance_checks import (
 from gateway.config.allowances import RateLimits
 from gateway.config.attempts import CircuitSettings, build_retries, changed_circuit
 from gateway.config.building import Building, BuildKeys
-from gateway.config.client_access import access_names
+from gateway.config.client_access import access_names, warn_of_empty_groups
 from gateway.config.client_keys import build_client_keys
 from gateway.config.counters import check_counters
 from gateway.config.doubtful_routes import doubtful
@@ -178,10 +178,6 @@ def _examine(
         mistakes = [*written.mistakes, *_without_reported(findings.mistakes, expanded)]
         return Examined(config, in_order(mistakes), expanded, findings)
     doubts = (*doubtful(config), *doubtful_budgets(config), *uncounted_warnings(config), *weak_secrets.weak(config))
-    if config.claude_code is not None or config.issuers:
-        from gateway.config.managed_settings import command_warnings
-
-        doubts += tuple(command_warnings(config))
     config = attrs.evolve(config, warnings=(*config.warnings, *doubts))
     # Most files have few variables, and a walk through the whole configuration takes a sixth of the time to read it.
     return Examined(without_marks(config) if variables.has_values else config, (), expanded, findings)
@@ -291,12 +287,6 @@ def _build_config(
         stored_secrets=tuple(dict.fromkeys(secret for _, secret in stored)),
     )
     _check_public_url(config.public_url, findings)
-    if made.opening_spend:
-        check_opening_spend(made, findings)
-    if config.issuers or "issuers" in findings.given_attributes(()):
-        from gateway.config.issuer_checks import build_issuers
-
-        made = attrs.evolve(made, issuers=build_issuers(made, names, findings))
     rates = config.written_ratelimits if isinstance(config.written_ratelimits, RateLimits) else RateLimits()
     made = attrs.evolve(
         made,
@@ -309,6 +299,8 @@ def _build_config(
             findings.warn(weak_secrets.guessable_text(name))
     check_counters(config.counters, findings)
     made = _build_features(made, Building(findings, entries, names, stored))
+    warn_of_empty_groups(made, findings)
+    check_opening_spend(made, findings)
     return attrs.evolve(
         made,
         ineffective=tuple(sorted(findings.ineffective, key=_position)),

@@ -6,7 +6,6 @@ from typing import Literal, Protocol, TypeAlias, TypeVar
 import attrs
 
 from gateway.config.clients import ClientKey, Role
-from gateway.config.issuers import OwnKeyLimits
 from gateway.http.headers import Headers
 
 V = TypeVar("V")
@@ -33,12 +32,10 @@ class Caller:
 
 @attrs.frozen(repr=False)
 class SentRights:
-    """The person that sent a request as its ``caller``. The credential is valid until ``expiry`` (Unix seconds), and
-    the person may make keys within ``own_keys``, ``None`` if it may make none."""
+    """The person that sent a request as its ``caller``. The credential is valid until ``expiry`` (Unix seconds)."""
 
     caller: Caller
     expiry: float
-    own_keys: OwnKeyLimits | None
 
 
 class People(Protocol):

@@ -20,7 +20,6 @@ from gateway.config.amounts import Budget, OpeningSpend
 from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.counters import CounterSettings
-from gateway.config.issuers import SessionSettings, TrustedIssuer
 from gateway.config.kinds import (
     BY_NAME,
     OUTSIDE,
@@ -100,7 +99,6 @@ OperatorKey: TypeAlias = Annotated[
 
 ClientKeys: TypeAlias = Annotated[tuple[ClientKey, ...], list_of(ClientKey)]
 ClientGroups: TypeAlias = Annotated[tuple[ClientGroup, ...], list_of(ClientGroup)]
-Issuers: TypeAlias = Annotated[tuple[TrustedIssuer, ...], list_of(TrustedIssuer)]
 
 
 @attrs.frozen
@@ -136,9 +134,10 @@ class Config:
     """A whole configuration: the root keys, and the values built from them. ``parts`` are the root keys of features.
 
     ``entries``, ``aliases`` and ``routes`` are the models by all their names, built from ``model_providers`` and
-    ``model_aliases``. ``more_entries`` are other servers, which features reach. ``stored_clients`` of another
-    value than ``off`` follow from a feature's key. ``only_served`` are keys with reasons why only ``trigate serve``
-    can serve them. ``stored_secrets`` are those in stores,
+    ``model_aliases``. ``more_entries`` are other servers, which features reach. ``stored_clients`` and
+    ``rule_clients`` follow from keys of features; the latter have patterns as names (``okta:*``), and the clients that
+    rules admit are made from them. ``only_served`` are keys with reasons why only ``trigate serve`` can serve them.
+    ``stored_secrets`` are those in stores,
     read or not. ``ineffective`` has settings without effect with their paths. ``warnings`` lists them and other doubts,
     ``notes`` surprising defaults, both as sentences. Durations are in seconds. Without ``retries``, names with
     one target are tried once. Without ``client_keys`` and ``stored_clients``, everyone may use the gateway. Without
@@ -236,27 +235,6 @@ class Config:
         (),
     )
     client_groups: ClientGroups = setting("Settings that several clients share.", (), compared=False)
-    issuers: Issuers = setting(
-        "The [issuers](people.md) whose tokens admit people: identity providers, clusters, CI services. Every "
-        "request then needs a key or token.",
-        (),
-        shape={"minItems": 1},
-        compared=False,
-        admits=True,
-    )
-    sessions: SessionSettings = setting(
-        "The lifetimes of people's [sessions](people-reference.md#sessions).", SessionSettings()
-    )
-    limit_message: str | None = setting(
-        "Text after the message of an exhausted budget, such as the address of a form. Only sessions on Messages get "
-        "it.",
-        None,
-    )
-    claude_code: Mapping[str, Any] | None = setting(
-        "The [managed settings](people-reference.md#claude-code) that Claude Code receives after `/login`. Rules add "
-        "theirs.",
-        None,
-    )
     open: bool = setting(
         "Accept clients from other machines without a key. Otherwise `trigate serve` listens beyond loopback only "
         "with keys or `tls.client_ca`.",
@@ -393,6 +371,7 @@ class Config:
     entries: tuple[ModelEntry, ...] = ()
     more_entries: tuple[ModelEntry, ...] = ()
     stored_clients: StoredClients = "off"
+    rule_clients: tuple[ClientKey, ...] = ()
     only_served: tuple[tuple[str, str], ...] = ()
     aliases: Mapping[str, str] = attrs.field(factory=dict)
     routes: Mapping[str, Route] = attrs.field(factory=dict)
@@ -404,7 +383,7 @@ class Config:
     path: Path | None = None
     trust: Trust = "named"
     people: "People | None" = attrs.field(default=None, eq=False, repr=False)
-    """The people of ``issuers``, in a running gateway."""
+    """The clients that rules admit, in a running gateway."""
 
     @property
     def ca_path(self) -> Path | None:
@@ -424,25 +403,25 @@ class Config:
     @property
     def asks_for_key(self) -> bool:
         """Whether every client needs a key, even if none exists yet."""
-        return bool(self.client_keys) or self.stored_clients != "off" or bool(self.issuers)
+        return bool(self.client_keys) or self.stored_clients != "off" or bool(self.rule_clients)
 
     @property
     def has_several_clients(self) -> bool:
         """Whether a client's share of a limit must leave something for others."""
-        return len(self.client_keys) > 1 or bool(self.issuers)
+        return len(self.client_keys) > 1 or bool(self.rule_clients)
 
     def by_client(self, make: Callable[[ClientKey], V | None], *, is_own: bool = False) -> Mapping[str, V]:
         """Return the values that ``make`` returns, unless they are ``None``, by client name.
 
-        The values of people are made when they are read. With ``is_own``, they depend on the client's name."""
+        The values of clients that rules admit are made when they are read. With ``is_own``, they depend on the client's
+        name."""
         values = {key.name: made for key in self.client_keys if (made := make(key)) is not None}
         return values if self.people is None else self.people.table(values, make, is_own=is_own)
 
     @property
-    def rule_clients(self) -> tuple[ClientKey, ...]:
-        """The client of each rule of an issuer, from which each person's is made."""
-        rules = (rule for issuer in self.issuers for rule in issuer.admit)
-        return tuple(rule.client for rule in rules if rule.client is not None)
+    def rule_prefixes(self) -> tuple[str, ...]:
+        """The beginnings of the names of clients that rules admit, such as ``okta:``."""
+        return tuple(dict.fromkeys(client.name.removesuffix("*") for client in self.rule_clients))
 
     @property
     def exposed_listeners(self) -> tuple[Listener, ...]:

@@ -15,7 +15,6 @@ from gateway.config.allowances import QueueSettings, RateLimits
 from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.clients import AcceptedKey, ClientGroup, ClientKey
 from gateway.config.counters import CounterSettings
-from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.limits import Limits
 from gateway.config.listening import LegacyListeners, Listener
 from gateway.config.model_entry import ModelEntry
@@ -297,22 +296,7 @@ INSTEAD: Final = (
     Instead("to revoke a key, remove it and reload with SIGHUP; to let it expire, set `until`",
             "blocked enabled disabled active", (CLIENT, AcceptedKey)),
     Instead("write it as `role`: `user`, `lead`, `auditor` or `admin`",
-            "admin roles scope scopes permissions", (CLIENT, AdmitRule)),
-    Instead("write it as `issuers`: `[{name: okta, issuer: URL, audience: [trigate], admit: […]}]`",
-            "sso oidc oauth oauth2 jwt jwt_auth idp identity_provider identity_providers issuer login", (ROOT,),
-            words="oidc jwt sso"),
-    Instead("put a provider such as Dex or Keycloak between, and write that as `issuers`", "saml ldap", (ROOT,)),
-    Instead("write it as `issuer`, the exact `iss` of its tokens", "iss url issuer_url", (TrustedIssuer,)),
-    Instead("write it as `jwks`", "jwks_uri jwks_url keys key_set public_key", (TrustedIssuer,)),
-    Instead("write it as `audience`, a list", "aud audiences", (TrustedIssuer,)),
-    Instead("write them as `admit`, a list of `{when: …, group: …}`", "rules policies mappings roles groups allow",
-            (TrustedIssuer,)),
-    Instead("trigate does not introspect opaque tokens: configure the issuer to send signed access tokens (JWT), or "
-            "let people sign in with `login`", "introspection introspection_url", (TrustedIssuer,)),
-    Instead("write it in `login`", "client_id client_secret scopes scope params", (TrustedIssuer,)),
-    Instead("write it in `claims`", "name_claim username_claim groups_claim label email groups", (TrustedIssuer,)),
-    Instead("write it as `when`, a mapping of claims to values", "if match claims condition conditions", (AdmitRule,)),
-    Instead("write it as `group`, with the name of one of `client_groups`", "team team_id teams groups", (AdmitRule,)),
+            "admin roles scope scopes permissions", (CLIENT,)),
     Instead("it belongs to a listener: `tls: {certificate: FILE, key: FILE}`",
             "tls ssl https cert certs certificate certificates cert_file key_file certfile keyfile ssl_certfile "
             "ssl_keyfile ssl_keyfile_path ssl_certfile_path tls_cert tls_key acme", (ROOT,)),

@@ -225,6 +225,7 @@ ROWS_OF_FEATURES = {
     "prompt_caches": "memory of prompts",
     "live_view": "live view",
     "model_lists": SETTINGS,
+    "pass_through": SETTINGS,
 }
 ROWS_OF_WORKERS = {
     "memory": SETTINGS, "workers": SETTINGS, "seat": SETTINGS, "clock": SETTINGS,

@@ -104,7 +104,7 @@ def test_a_plain_gateway_takes_little_memory(commands):
         "gateway.features.steps.loaded",
         "trigate",
         "gateway.features.people.gate",
-        "gateway.config.issuer_checks",
+        "gateway.features.people.issuer_checks",
         "jwt",
         "prometheus_client",
     ],

@@ -22,7 +22,6 @@ from gateway.config import (
     clients,
     counters,
     endpoints,
-    issuers,
     limits,
     listening,
     model_entry,
@@ -41,6 +40,7 @@ from gateway.features.live_view import settings as live_view
 from gateway.features.mcp import settings as mcp_settings
 from gateway.features.metrics import settings as metrics_settings
 from gateway.features.notices import feature as notices
+from gateway.features.people import settings as people
 from gateway.features.prompt_caches import settings as prompt_caches
 from gateway.features.request_members import settings as request_members
 from gateway.features.secret_stores import settings as secret_stores
@@ -100,13 +100,13 @@ DECLARED: Mapping[str, type] = {
     "opening_spend": amounts.OpeningSpend,
     "Several keys": clients.AcceptedKey,
     "Connections that bypass the gateway": clients.RealtimeGrant,
-    "issuers": issuers.TrustedIssuer,
-    "admit": issuers.AdmitRule,
-    "own_keys": issuers.OwnKeyLimits,
-    "claims": issuers.ClaimNames,
-    "login": issuers.IssuerLogin,
-    "fetch": issuers.IssuerFetch,
-    "sessions": issuers.SessionSettings,
+    "issuers": people.TrustedIssuer,
+    "admit": people.AdmitRule,
+    "own_keys": people.OwnKeyLimits,
+    "claims": people.ClaimNames,
+    "login": people.IssuerLogin,
+    "fetch": people.IssuerFetch,
+    "sessions": people.SessionSettings,
     "mcp_servers": mcp_settings.McpServer,
     "notify": notices.Receiver,
     "steps": steps.StepSettings,

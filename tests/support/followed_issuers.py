@@ -8,9 +8,9 @@ import attrs
 import trio
 import trio.testing
 
-from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.features.people.issuer_http import IssuerClient, IssuerConnections
 from gateway.features.people.key_sets import FollowedKeySets
+from gateway.features.people.settings import AdmitRule, TrustedIssuer
 from gateway.features.people.tokens import TokenChecker, VerdictCache
 from tests.support.oidc import AUDIENCE, OidcProvider
 from tests.support.set_clock import SetClock

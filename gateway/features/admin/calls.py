@@ -78,6 +78,10 @@ class ApiCalls:
         """Return the caller of a request without a key. Raises as ``identify_caller`` does."""
         return None
 
+    def describe_caller(self, call: "AdminCall") -> Mapping[str, Any]:
+        """Return members to add to the description of the caller."""
+        return {}
+
     async def flush(self, service: Service) -> None:
         """Store what this process has not stored yet. Raises ``Unavailable``."""
 
@@ -195,8 +199,7 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 def is_person_name(config: Config, name: str) -> bool:
     """Return whether ``name`` can only be the name of a person."""
-    issuer, colon, subject = name.partition(":")
-    return bool(colon and subject) and any(one.name == issuer for one in config.issuers)
+    return any(name.startswith(prefix) and name != prefix for prefix in config.rule_prefixes)
 
 
 def client_of(config: Config, name: str | None) -> ClientKey | None:

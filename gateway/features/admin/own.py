@@ -4,9 +4,7 @@ import math
 from functools import partial
 from typing import Any
 
-from configfile.kinds import spell_duration
 from configfile.wording import time_text
-from gateway.config.issuers import OwnKeyLimits
 from gateway.features.admin.calls import AdminAnswer, AdminCall, in_thread
 from gateway.features.admin.levels import level_rows
 
@@ -26,17 +24,13 @@ async def show_caller(call: AdminCall) -> AdminAnswer:
             "role": caller.role,
             "credential": caller.credential,
             "models": [] if caller.credential == "operator" else await in_thread(partial(_models, call)),
-            "own_keys": None if sent is None else _own_keys(sent.own_keys),
+            "own_keys": None,
             "ends": None if math.isinf(end) else time_text(end),
             "shared_limits": caller.name is not None and bool(service.allowances.of_client(None)),
             **levels,
+            **{name: value for part in call.parts for name, value in part.describe_caller(call).items()},
         }
     )
-
-
-def _own_keys(limits: OwnKeyLimits | None) -> dict[str, Any] | None:
-    """Return the number and the lifetime of the keys that a person may make for itself, ``None`` if it may not."""
-    return None if limits is None else {"most": limits.most, "longest": spell_duration(limits.longest)}
 
 
 def _key_end(call: AdminCall) -> float:

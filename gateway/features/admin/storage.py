@@ -31,7 +31,7 @@ def open_key_store(config: Config, *, with_audit: bool = False) -> KeyStore | No
 def open_rights_store(config: Config) -> RightsStore | None:
     """Return the store of raises and of the audit, or ``None`` if nothing needs it or the state storage cannot have
     it."""
-    if not (config.issuers or config.stored_clients != "off"):
+    if not (config.rule_clients or config.stored_clients != "off"):
         return None
     database = open_database(config, PEOPLE_CONNECTIONS, PEOPLE_TABLES)
     return None if database is None else RightsStore(database)
@@ -51,4 +51,4 @@ def open_keys(config: Config, rows: OpenRows | None) -> FollowedKeys:
 def _follows_people(config: Config) -> bool:
     """Return whether the rights of clients may change through the tables of people."""
     holders: tuple[ClientKey | ClientGroup, ...] = (*config.client_keys, *config.client_groups)
-    return bool(config.issuers) or any(holder.raise_to for holder in holders)
+    return bool(config.rule_clients) or any(holder.raise_to for holder in holders)

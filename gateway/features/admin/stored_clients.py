@@ -66,7 +66,7 @@ def new_client(item: ClientKey, config: Config, *, of_file: bool = False) -> Cli
     if not of_file and any(client.name == item.name for client in _file_clients(config)):
         advice = "give another name, or remove it from the file first"
         raise ConfigError((Mistake(_location(item.name), "", _TAKEN, advice),))
-    client = _build_stored(item, AccessNames.of(config), {}, _issuer_names(config))
+    client = _build_stored(item, AccessNames.of(config), {}, config.rule_prefixes)
     found = unpriced_models(attrs.evolve(config, client_keys=(client,)))
     if mistakes := tuple(Mistake(_location(item.name), "budgets", one.found, ADVICE) for one in found):
         raise ConfigError(mistakes)
@@ -87,12 +87,12 @@ class StoredReader:
         self._names = AccessNames.of(config)
         self._holders = {one: client.name for client in self._others for one in client.credentials}
         self._taken = {client.name for client in self._others}
-        self._issuers = _issuer_names(config)
+        self._prefixes = config.rule_prefixes
         self._known: dict[str, tuple[ClientKey, ClientKey | str]] = {}
 
     def fits(self, config: Config) -> bool:
         """Return whether ``config`` would give the stored clients the same rights and limits."""
-        named = ("entries", "aliases", "routes", "client_groups", "issuers", "parts")
+        named = ("entries", "aliases", "routes", "client_groups", "rule_clients", "parts")
         same = all(getattr(config, name) is getattr(self._config, name) for name in named)
         return same and _file_clients(config) == self._others
 
@@ -113,31 +113,26 @@ class StoredReader:
             return f"{_TAKEN}, which has precedence"
         try:
             item = _without_missing_names(item, self._names)
-            return _build_stored(item, self._names, dict(self._holders), self._issuers)
+            return _build_stored(item, self._names, dict(self._holders), self._prefixes)
         except ConfigError as error:
             return "; ".join(f"{one.path}: {one.found}" for one in error.mistakes)
 
 
 def _build_stored(
-    item: ClientKey, names: AccessNames, holders: dict[bytes | str, str], issuers: frozenset[str]
+    item: ClientKey, names: AccessNames, holders: dict[bytes | str, str], prefixes: Sequence[str]
 ) -> ClientKey:
     """Return the client of a stored ``item``. Raises ``ConfigError``."""
     findings = Findings(_document(item.name, {}), [], (), {})
     if item.role != "user":
         findings.wrong(("role",), "a stored client has no role", "give the role to a client of the file")
-    if item.name.partition(":")[0] in issuers and ":" in item.name:
-        issuer = item.name.partition(":")[0]
-        findings.wrong(("name",), f"names that begin with `{issuer}:` are people's", "give the client another name")
+    if (prefix := next(filter(item.name.startswith, prefixes), None)) is not None:
+        findings.wrong(("name",), f"names that begin with `{prefix}` are people's", "give the client another name")
     client = build_client(item, (), names, holders, findings)
     if item.certificate in holders:
         findings.wrong(("certificate",), f"{holders[item.certificate]} has the same one", "give each client its own")
     if findings.mistakes:
         raise ConfigError(tuple(findings.mistakes))
     return attrs.evolve(client, source="state storage")
-
-
-def _issuer_names(config: Config) -> frozenset[str]:
-    return frozenset(issuer.name for issuer in config.issuers)
 
 
 def _file_clients(config: Config) -> tuple[ClientKey, ...]:

@@ -1,6 +1,8 @@
 """People: clients whose tokens come from identity providers, clusters and CI services. Imported only for a
 configuration with ``issuers``, or with another key that needs a part of it.
 
+- ``settings``: the keys, with ``issuer_checks`` (by ``issuer_urls``), and ``advice`` on unknown ones;
+  ``managed_settings``: Claude Code's
 - ``feature``: its row; ``interface``: the names for others; ``opening``: all parts of one configuration
 - ``values``: a person, as a frozen value
 - ``gate``: identifies people by their tokens, for one configuration

@@ -13,13 +13,14 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.config.managed_settings import merged_settings
 from gateway.config.settings import Config
 from gateway.endpoints.plain_answers import NOSNIFF, PRIVATE
 from gateway.endpoints.unknown_paths import unknown_path_error
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.features.people.directory import SENDER, session_sender
+from gateway.features.people.managed_settings import merged_settings
+from gateway.features.people.settings import people_keys
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.seams.route import HttpRoute
 from gateway.serving.incoming_request import PiecesRequest
@@ -54,9 +55,9 @@ async def _show_settings(config: Config, service: Service, incoming: PiecesReque
     service.admission.admit(incoming)
     sender = SENDER.get()
     rule = None if sender is None else sender.known.rule.claude_code
-    if config.claude_code is None and rule is None:
+    if people_keys(config).claude_code is None and rule is None:
         raise GatewayError("not_found", _NONE, code="no_managed_settings")
-    found = managed_settings(merged_settings(config.claude_code or {}, rule or {}))
+    found = managed_settings(merged_settings(people_keys(config).claude_code or {}, rule or {}))
     headers = (("etag", found.etag), *PRIVATE, ("x-request-id", incoming.scope.id))
     if any(name == "if-none-match" and found.etag in value for name, value in incoming.headers):
         return Response(304, headers)

@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import attrs
 
 from gateway.config.clients import ClientKey
-from gateway.config.issuers import AdmitRule
 from gateway.config.people import Credential
+from gateway.features.people.settings import AdmitRule
 from gateway.features.people.values import Person
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from gateway.config.issuer_urls import is_this_machine, url_problem
+from gateway.features.people.issuer_urls import is_this_machine, url_problem
 
 WELL_KNOWN: Final = "/.well-known/openid-configuration"
 

@@ -3,18 +3,22 @@
 from typing import Final
 
 from gateway.config.settings import Config
-from gateway.seams.feature import Feature
+from gateway.features.people.settings import PeopleKeys
+from gateway.seams.feature import Feature, Keys
 
 
-def _has_issuers(config: Config) -> bool:
-    return bool(config.issuers)
+def _admits_people(config: Config) -> bool:
+    return bool(config.rule_clients)
 
 
 FEATURE: Final = Feature(
     "people",
     "gateway.features.people.opening:open_people",
-    _has_issuers,
+    _admits_people,
     ("admin",),
+    keys=(Keys(Config, PeopleKeys),),
+    build="gateway.features.people.issuer_checks:build_people",
+    advice="gateway.features.people.advice:ADVICE",
     find_client="gateway.features.people.commands.finding:find_person",
     client_rows="gateway.features.people.followed:FollowedPeople",
     people="gateway.features.people.gate:open_gate",

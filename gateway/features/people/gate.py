@@ -12,7 +12,6 @@ import msgspec
 from configfile.wording import spell_time
 from gateway.access.refused_keys import KeyRefused
 from gateway.config.clients import ClientKey
-from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.people import Caller, Credential, People, SentRights
 from gateway.config.settings import Config
 from gateway.features.admin.interface import CLOCK_SKEW, PREFIX
@@ -21,6 +20,7 @@ from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.issuers import IssuerDirectory
 from gateway.features.people.rules import RuleBook, issue_time
 from gateway.features.people.session_tokens import SessionTokens
+from gateway.features.people.settings import AdmitRule, TrustedIssuer, issuers_of
 from gateway.features.people.token_format import TokenRefused, is_signed_token
 from gateway.features.people.tokens import CannotJudge, Claims, digest_of
 from gateway.features.people.values import Person
@@ -59,14 +59,14 @@ class PeopleGate:
         directory: PeopleDirectory,
         rights: Callable[[], FollowedPeople | None] = lambda: None,
     ) -> None:
-        self.rules = RuleBook(config.issuers)
+        self.rules = RuleBook(issuers_of(config))
         self.directory = directory
         self.issuers = issuers
         self._rights = rights
-        self._header_of = {one.name: one.header for one in config.issuers}
+        self._header_of = {one.name: one.header for one in issuers_of(config)}
         self._headers = frozenset(self._header_of.values()) - {BEARER}
-        self._urls = frozenset(filter(None, (*(one.issuer for one in config.issuers), config.public_url)))
-        self._strangers = {one.name: AdmitRule({}, client=_stranger_of(one)) for one in config.issuers}
+        self._urls = frozenset(filter(None, (*(one.issuer for one in issuers_of(config)), config.public_url)))
+        self._strangers = {one.name: AdmitRule({}, client=_stranger_of(one)) for one in issuers_of(config)}
         self._sessions = _session_tokens(config)
         self._known: dict[bytes, Sender] = {}  # by the digest of their credential; the last was used last
         self._latest = 0.0  # time of a request with a session's token
@@ -235,7 +235,7 @@ class PeopleGate:
             return None
         role = "user" if sender.credential == "own key" else sender.known.template.role
         caller = Caller(name, role, sender.known.person.group, sender.credential, sender.credential_id)
-        return SentRights(caller, sender.expiry, sender.known.rule.own_keys)
+        return SentRights(caller, sender.expiry)
 
     def admit_by_name(self, name: str) -> bool | None:
         """Let a person send the current request without a token, because a URL of the gateway permits it.

@@ -6,6 +6,7 @@ from gateway.features.people.oauth.signed_in import SignedInCallers
 from gateway.features.people.opening import PeopleOfConfig, people_of
 from gateway.features.people.records import Block, SeenPerson
 from gateway.features.people.rules import NotAdmitted, RuleBook
+from gateway.features.people.settings import issuers_of
 from gateway.features.people.store import PeopleStore, open_people_store
 
 __all__ = [
@@ -16,6 +17,6 @@ __all__ = [
 
 def signed_in_callers(config: Config, service: Service) -> SignedInCallers | None:
     """Return the callers who sign in at an issuer, ``None`` if the configuration has no such issuer."""
-    if all(issuer.login is None for issuer in config.issuers):
+    if all(issuer.login is None for issuer in issuers_of(config)):
         return None
     return SignedInCallers(config, service)

@@ -17,8 +17,6 @@ import attrs
 import msgspec
 import trio
 
-from gateway.config.issuer_urls import is_permitted_address
-from gateway.config.issuers import TrustedIssuer
 from gateway.features.people.discovery import (
     WELL_KNOWN,
     BadDocument,
@@ -27,6 +25,8 @@ from gateway.features.people.discovery import (
     read_metadata,
     runs_on_this_machine,
 )
+from gateway.features.people.issuer_urls import is_permitted_address
+from gateway.features.people.settings import TrustedIssuer
 from gateway.features.people.signing_keys import LARGEST_SET, BadKeySet, KeySet, parse_key_set
 from gateway.features.people.token_format import TokenRefused, read_object
 from gateway.http.threads import call_in_thread

@@ -18,11 +18,12 @@ from gateway.features.people.issuer_http import (
     IssuerTokens,
 )
 from gateway.features.people.key_sets import FollowedKeySets
+from gateway.features.people.settings import issuers_of
 from gateway.features.people.token_format import is_signed_token
 from gateway.features.people.tokens import CannotJudge, Claims, TokenChecker, TokenRefused, UnknownKey, VerdictCache
 
 if TYPE_CHECKING:
-    from gateway.config.issuers import TrustedIssuer
+    from gateway.features.people.settings import TrustedIssuer
 
 
 class IssuerDirectory(trio.abc.AsyncResource):
@@ -39,17 +40,17 @@ class IssuerDirectory(trio.abc.AsyncResource):
 
     def use_config(self, config: Config) -> None:
         """Use the issuers of ``config`` from now on. Unchanged ones keep their keys."""
-        if config.issuers == self._issuers:
+        if issuers_of(config) == self._issuers:
             return
-        self._issuers, before = config.issuers, self.clients
+        self._issuers, before = issuers_of(config), self.clients
         self.clients = {
             issuer.name: before[issuer.name]
             if issuer.name in before and before[issuer.name].issuer == issuer
             else IssuerClient(issuer, self._connections)
-            for issuer in config.issuers
+            for issuer in issuers_of(config)
         }
         self._keys.follow(self.clients.values())
-        self._checker = TokenChecker(config.issuers, self._keys.current)
+        self._checker = TokenChecker(issuers_of(config), self._keys.current)
         self._verdicts = VerdictCache(self._checker)
 
     async def prepare(self, token: str, now: float) -> None:

@@ -12,8 +12,8 @@ from typing import Any, Final
 import attrs
 import trio
 
-from gateway.config.issuers import TrustedIssuer
 from gateway.features.people.issuer_http import IssuerClient, IssuerUnavailable
+from gateway.features.people.settings import TrustedIssuer
 from gateway.features.people.signing_keys import KeySet
 from gateway.features.people.tokens import CannotJudge, UnknownKey
 

@@ -21,6 +21,7 @@ from gateway.features.people.rules import RuleBook
 from gateway.features.people.seals import RefreshSeals
 from gateway.features.people.seen import SeenPeople
 from gateway.features.people.sessions import Sessions
+from gateway.features.people.settings import issuers_of, people_keys
 from gateway.features.people.spend_forms import spend_forms_of
 from gateway.features.people.store import PeopleStore
 from gateway.ledger.figures import Figures
@@ -116,7 +117,7 @@ def open_people(config: Config, ports: Ports, before: Running | None) -> PeopleO
     own_keys = None if store is None or tasks.seen is None else OwnKeys(store, gate.rules, tasks.seen)
     sessions = None if store is None else _open_sessions(config, tasks.issuers, store, followed, known)
     hooks = Hooks(
-        response_forms=(partial(spend_forms_of, config.limit_message),),
+        response_forms=(partial(spend_forms_of, people_keys(config).limit_message),),
         routes=(partial(sign_in_routes, config), partial(claude_code_routes, config)),
         report=(partial(_report_stale_keys, tasks.issuers),),
     )
@@ -143,4 +144,4 @@ def _open_sessions(
     else:
         confirmation = IssuerConfirmation(store, issuers, RefreshSeals(config.signing_key))
     rows = FollowedPeople(store.database.notation) if followed is None else followed
-    return Sessions(config, store, RuleBook(config.issuers), confirmation, rows)
+    return Sessions(config, store, RuleBook(issuers_of(config)), confirmation, rows)

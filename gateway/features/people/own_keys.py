@@ -10,11 +10,11 @@ import attrs
 
 from configfile.kinds import spell_duration
 from configfile.wording import spell_time
-from gateway.config.issuers import OwnKeyLimits
 from gateway.features.admin.interface import AuditEntry, new_key
 from gateway.features.people.records import OwnKey, digest_of
 from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.seen import SeenPeople
+from gateway.features.people.settings import OwnKeyLimits
 from gateway.features.people.store import PeopleStore
 from gateway.stores.store import Changed
 

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from gateway.access.refused_keys import KeyRefused
-from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.features.people.records import readable_text
+from gateway.features.people.settings import AdmitRule, TrustedIssuer
 from gateway.features.people.values import Person
 
 LONGEST_NAME: Final = 128

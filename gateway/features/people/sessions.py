@@ -19,6 +19,7 @@ from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.seen import seen_person
 from gateway.features.people.session_rows import REMEMBERED_SECONDS
 from gateway.features.people.session_tokens import SessionTokens
+from gateway.features.people.settings import people_keys
 from gateway.features.people.store import PeopleStore, Refreshed
 from gateway.features.people.values import Person
 from gateway.stores.store import Unavailable
@@ -103,8 +104,8 @@ class Sessions:
     ) -> None:
         assert config.public_url is not None
         self.tokens = SessionTokens(config.signing_key, config.public_url)
-        self._token_seconds = config.sessions.token
-        self._longest = config.sessions.longest
+        self._token_seconds = people_keys(config).sessions.token
+        self._longest = people_keys(config).sessions.longest
         self._store = store
         self._rules = rules
         self.confirmation = confirmation

@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from gateway.config.issuers import TrustedIssuer
+from gateway.features.people.settings import TrustedIssuer
 from gateway.features.people.signing_keys import KeySet
 from gateway.features.people.token_format import SignedToken, TokenRefused, check_times, read_token
 

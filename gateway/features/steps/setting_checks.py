@@ -176,7 +176,7 @@ def _check_scope(scope: StepScope, path: Path, config: Config, names: AccessName
     """Report patterns that nothing can match: a misspelled name would leave requests unchecked."""
     clients = [client.name for client in config.client_keys if client is not None]
     clients += findings.texts_of_dropped("client_keys", config.client_keys)
-    people = tuple(f"{issuer.name}:" for issuer in config.issuers if issuer is not None)
+    people = config.rule_prefixes
     entries = [entry.name for entry in names.entries.all_entries]
     known: dict[str, tuple[Collection[str], str, bool]] = {
         "clients": (clients, "client_keys", config.stored_clients == "off"),

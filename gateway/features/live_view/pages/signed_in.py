@@ -53,4 +53,4 @@ def signed_in_viewers(config: Config, service: Service) -> SignedInViewers | Non
     from gateway.features.people.interface import signed_in_callers  # imported only where it is needed
 
     callers = signed_in_callers(config, service)
-    return None if callers is None else SignedInViewers(callers, config.sessions.token)
+    return None if callers is None else SignedInViewers(callers, callers.seconds)

@@ -1,17 +1,21 @@
 """The additions of people to the HTTP API: their own keys and sessions, people and their blocks, and cookies."""
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
+from configfile.kinds import spell_duration
 from gateway.config.clients import ClientKey
 from gateway.config.people import Caller
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.admin.interface import ADMINS, ALL, PAGE, READERS, AdminAnswer, AdminCall, AdminRoute, ApiCalls
-from gateway.features.people.api.people_keys import PeopleKeys, delete_people_key, is_people_key, read_people_keys
+from gateway.features.people.api.people_keys import KeysOfPeople, delete_people_key, is_people_key, read_people_keys
 from gateway.features.people.api.stores import people_store
+from gateway.features.people.directory import SENDER
 from gateway.features.people.opening import people_of
 from gateway.features.people.rules import NotAdmitted, RuleBook
+from gateway.features.people.settings import issuers_of
 from gateway.http.late_imports import load_module
 from gateway.serving.incoming_request import IncomingRequest
 
@@ -42,11 +46,16 @@ class PeopleCalls(ApiCalls):
     )  # fmt: skip
 
     async def caller(self, config: Config, service: Service, incoming: IncomingRequest) -> Caller | None:
-        if not config.issuers:
+        if not issuers_of(config):
             return None
         cookies = await load_module(_COOKIES)
         caller: Caller | None = await cookies.cookie_caller(config, service, incoming)
         return caller
+
+    def describe_caller(self, call: AdminCall) -> Mapping[str, Any]:
+        sender = SENDER.get()
+        limits = None if sender is None or sender.known.name != call.caller.name else sender.known.rule.own_keys
+        return {} if limits is None else {"own_keys": {"most": limits.most, "longest": spell_duration(limits.longest)}}
 
     async def flush(self, service: Service) -> None:
         people = people_of(service.opened.features)
@@ -56,7 +65,7 @@ class PeopleCalls(ApiCalls):
     def has_key_name(self, config: Config, name: str) -> bool:
         return is_people_key(config, name)
 
-    async def read_keys(self, call: AdminCall) -> PeopleKeys | None:
+    async def read_keys(self, call: AdminCall) -> KeysOfPeople | None:
         return await read_people_keys(call)
 
     async def delete_key(self, call: AdminCall, name: str) -> AdminAnswer:
@@ -67,7 +76,7 @@ class PeopleCalls(ApiCalls):
         if seen is None:
             return None
         try:
-            person, rule = RuleBook(call.config.issuers).admit(seen.issuer, seen.claims)
+            person, rule = RuleBook(issuers_of(call.config)).admit(seen.issuer, seen.claims)
         except NotAdmitted:  # a person whom the rules no longer admit has no budget
             return None
         if rule.client is None or person.name != name:

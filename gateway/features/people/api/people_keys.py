@@ -26,6 +26,7 @@ from gateway.features.admin.interface import (
 from gateway.features.people.api.stores import people_store
 from gateway.features.people.opening import people_of
 from gateway.features.people.records import OwnKey
+from gateway.features.people.settings import issuers_of
 from gateway.stores.store import Unavailable
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _BLOCKED: Final = "the person is blocked"
 
 
 @attrs.frozen(eq=False, repr=False)
-class PeopleKeys:
+class KeysOfPeople:
     """The own keys of all people by their names in the list, and their records by digest.
 
     The records are missing while the storage is unavailable."""
@@ -102,21 +103,21 @@ class PeopleKeys:
 
 def _followed_people(call: AdminCall) -> "FollowedPeople | None":
     keys = call.admin.keys
-    return None if keys is None or not call.config.issuers else cast("FollowedPeople | None", keys.other_rows)
+    return None if keys is None or not issuers_of(call.config) else cast("FollowedPeople | None", keys.other_rows)
 
 
-async def read_people_keys(call: AdminCall) -> PeopleKeys:
+async def read_people_keys(call: AdminCall) -> KeysOfPeople:
     """Return the own keys of all people, as last read while the storage is unavailable."""
     followed = _followed_people(call)
     if followed is None:
-        return PeopleKeys(call, {}, {})
+        return KeysOfPeople(call, {}, {})
     records: tuple[OwnKey, ...] = ()
     if call.admin.keys is not None and not call.admin.keys.stale:
         await apply_rights(call)
         with contextlib.suppress(Unavailable):
             records = await (await people_store(call)).list_own_keys()
     keys = {f"{key.person}/{key.name}": key for key in followed.own_keys}
-    return PeopleKeys(call, keys, {record.digest: record for record in records})
+    return KeysOfPeople(call, keys, {record.digest: record for record in records})
 
 
 def is_people_key(config: Config, name: str) -> bool:

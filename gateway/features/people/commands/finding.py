@@ -6,10 +6,10 @@ import attrs
 import click
 
 from gateway.commands.client_names import read_storage
-from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.settings import Config
 from gateway.features.people.records import Block, SeenPerson
 from gateway.features.people.rules import NotAdmitted, RuleBook
+from gateway.features.people.settings import AdmitRule, TrustedIssuer, issuers_of
 from gateway.features.people.store import PeopleStore, open_people_store
 
 _UNSEEN: Final = (
@@ -22,7 +22,7 @@ def find_person(config: Config, name: str, names: list[str]) -> Config | None:
     """Return ``config`` with the person ``name`` as a client: a ``FindClient``.
 
     The state storage has the claims of the people that the gateway has seen."""
-    issuer = next((one for one in config.issuers if name.startswith(f"{one.name}:")), None)
+    issuer = next((one for one in issuers_of(config) if name.startswith(f"{one.name}:")), None)
     if issuer is None:
         return None
     client = _rule_of(config, issuer, name).client
@@ -40,7 +40,7 @@ def _rule_of(config: Config, issuer: TrustedIssuer, name: str) -> AdmitRule:
         raise click.UsageError(f"--key: the access of {name} is blocked, so its requests get 401")
     if seen is not None:
         try:
-            return RuleBook(config.issuers).admit(seen.issuer, seen.claims)[1]
+            return RuleBook(issuers_of(config)).admit(seen.issuer, seen.claims)[1]
         except NotAdmitted as error:
             raise click.UsageError(f"--key: {error.info.message}") from None
     if len(issuer.admit) == 1:

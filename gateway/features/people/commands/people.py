@@ -18,6 +18,7 @@ from gateway.config.loading import Config
 from gateway.features.admin.interface import AuditEntry
 from gateway.features.people.keeping import FLUSH_SECONDS
 from gateway.features.people.records import Block, OwnKey, SeenPerson
+from gateway.features.people.settings import issuers_of
 from gateway.features.people.store import PeopleStore, open_people_store
 
 _NO_PEOPLE: Final = "{}: this configuration has no `issuers`, so it has no people"
@@ -37,7 +38,7 @@ class OpenedPeople:
     def check_name(self, name: str) -> None:
         """Check that ``name`` can be a person's. Raises ``CommandFailed``."""
         issuer, colon, subject = name.partition(":")
-        names = [one.name for one in self.config.issuers]
+        names = [one.name for one in issuers_of(self.config)]
         if colon and subject and issuer in names:
             return
         near = nearest(issuer, names) if colon else None
@@ -51,7 +52,7 @@ class OpenedPeople:
 
 @asynccontextmanager
 async def _open_people(config: Config) -> AsyncIterator[OpenedPeople]:
-    if not config.issuers:
+    if not issuers_of(config):
         raise CommandFailed(_NO_PEOPLE.format(config.path))
     store = open_people_store(config)
     if store is None:

@@ -9,7 +9,6 @@ from urllib.parse import urlencode, urlsplit
 
 import attrs
 
-from gateway.config.issuers import IssuerLogin, TrustedIssuer
 from gateway.features.people.html import PRIVATE_PAGE, html_page, redirect
 from gateway.features.people.issuer_http import IssuerClient, IssuerRefused, IssuerUnavailable
 from gateway.features.people.issuers import IssuerDirectory
@@ -31,6 +30,7 @@ from gateway.features.people.oauth.sign_in_states import LIFETIME, SignIn, State
 from gateway.features.people.records import digest_of
 from gateway.features.people.rules import NotAdmitted, required_claims
 from gateway.features.people.sessions import OpenSession, PersonBlocked
+from gateway.features.people.settings import IssuerLogin, TrustedIssuer
 from gateway.features.people.token_format import TokenRefused
 from gateway.features.people.tokens import CannotJudge
 from gateway.http.headers import Headers, bearer_token

@@ -11,6 +11,7 @@ from gateway.features.people.oauth.cookies import SESSION, read_cookie
 from gateway.features.people.opening import people_of
 from gateway.features.people.own_pages import check_own_page
 from gateway.features.people.sessions import OpenSession
+from gateway.features.people.settings import issuers_of
 from gateway.http.headers import PLAIN_KEYS, Headers
 from gateway.serving.incoming_request import IncomingRequest
 
@@ -48,7 +49,7 @@ def _note_sender(config: Config, service: Service, session: OpenSession) -> None
 
     This process may not know the person: another one signed it in."""
     person = session.person
-    rules = next((issuer.admit for issuer in config.issuers if issuer.name == person.issuer), ())
+    rules = next((issuer.admit for issuer in issuers_of(config) if issuer.name == person.issuer), ())
     if (people := people_of(service.opened.features)) is not None and person.rule < len(rules):
         known = people.gate.directory.note(person, rules[person.rule])
         SENDER.set(Sender(known, session.session.until, "session", session.session.id))
@@ -56,7 +57,7 @@ def _note_sender(config: Config, service: Service, session: OpenSession) -> None
 
 def has_key(config: Config, headers: Headers) -> bool:
     """Return whether a request has a key or a token."""
-    names = {"authorization", OWN_HEADER, *PLAIN_KEYS, *(issuer.header for issuer in config.issuers)}
+    names = {"authorization", OWN_HEADER, *PLAIN_KEYS, *(issuer.header for issuer in issuers_of(config))}
     return any(name in names for name, _ in headers)
 
 

@@ -15,6 +15,7 @@ from gateway.features.people.oauth.sign_in_states import SignInStates
 from gateway.features.people.opening import people_of
 from gateway.features.people.records import readable_text
 from gateway.features.people.sessions import Sessions
+from gateway.features.people.settings import issuers_of
 from gateway.features.people.store import PeopleStore
 from gateway.http.headers import Headers
 from gateway.http.response import Response
@@ -47,7 +48,7 @@ class SignInContext:
         self._store, self._sessions = people.store, people.sessions
         self._stored_keys = admin.keys
         self.refused = service.admission.refused
-        self.login_issuers = tuple(issuer for issuer in config.issuers if issuer.login is not None)
+        self.login_issuers = tuple(issuer for issuer in issuers_of(config) if issuer.login is not None)
         self.has_ui_key = config.ui_key is not None
         self.states = SignInStates(config.signing_key)
         self.audit = service.ledger.audit

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from gateway.config.settings import Config
 from gateway.endpoints.plain_answers import json_response
 from gateway.exchange.service import Service
+from gateway.features.people.settings import issuers_of
 from gateway.http.external_url import RESOURCE, url_of_request
 from gateway.http.response import Response
 from gateway.seams.route import HttpRoute
@@ -50,7 +51,7 @@ async def _describe_mcp_server(config: Config, incoming: PiecesRequest, rest: st
         return await _answer_not_found(incoming, _NO_RESOURCE)
     value = {
         "resource": f"{url_of_request(dict(incoming.asgi), incoming.headers)}/mcp/{quote(rest)}",
-        "authorization_servers": [issuer.issuer for issuer in config.issuers],
+        "authorization_servers": [issuer.issuer for issuer in issuers_of(config)],
         "bearer_methods_supported": ["header"],
     }
     return json_response(value, incoming.scope.id, incoming.headers)

@@ -1,11 +1,14 @@
 """Callers of pages who are signed in at an issuer, and the sign-in of those who are not."""
 
+from typing import Final
+
 from gateway.config.people import Caller
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.people.oauth.browser import BrowserSignIn
 from gateway.features.people.oauth.browser_sessions import cookie_caller, has_key
 from gateway.features.people.oauth.context import SignInContext
+from gateway.features.people.settings import people_keys
 from gateway.http.headers import Headers
 from gateway.http.response import Response
 from gateway.serving.incoming_request import IncomingRequest
@@ -17,6 +20,8 @@ class SignedInCallers:
     def __init__(self, config: Config, service: Service) -> None:
         self._config = config
         self._service = service
+        self.seconds: Final = people_keys(config).sessions.token
+        """The lifetime of a session's token."""
         self._browser = BrowserSignIn(SignInContext(config, service))
 
     def sends_key(self, headers: Headers) -> bool:

@@ -8,8 +8,8 @@ import attrs
 import pytest
 
 from gateway.config.clients import ClientKey
-from gateway.config.issuers import AdmitRule
 from gateway.features.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender
+from gateway.features.people.settings import AdmitRule
 from gateway.features.people.values import Person
 
 RULE = AdmitRule({}, client=ClientKey("okta:*", models=("a",), source="rule"))

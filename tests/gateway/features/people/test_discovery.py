@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from gateway.config.issuer_urls import is_permitted_address
 from gateway.features.people.discovery import (
     BadDocument,
     IssuerMetadata,
@@ -12,6 +11,7 @@ from gateway.features.people.discovery import (
     read_metadata,
     runs_on_this_machine,
 )
+from gateway.features.people.issuer_urls import is_permitted_address
 from tests.support.each_row import each_row
 
 ISSUER = "https://id.example.com/oauth2/default"

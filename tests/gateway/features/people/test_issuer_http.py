@@ -18,9 +18,9 @@ import httpx2
 import pytest
 import trio
 
-from gateway.config.issuers import IssuerFetch, IssuerLogin, TrustedIssuer
 from gateway.features.people import issuer_http
 from gateway.features.people.issuer_http import IssuerClient, IssuerConnections, IssuerRefused, IssuerUnavailable
+from gateway.features.people.settings import IssuerFetch, IssuerLogin, TrustedIssuer
 from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import UpstreamRequest

@@ -10,8 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.config.issuers import IssuerFetch
 from gateway.features.people.key_sets import STALE_SECONDS
+from gateway.features.people.settings import IssuerFetch
 from gateway.features.people.tokens import CannotJudge, TokenRefused, UnknownKey
 from tests.support.followed_issuers import FollowedIssuers, follow_issuers, issuer_settings
 from tests.support.oidc import CONFIGURATION, Fault, OidcProvider, open_provider

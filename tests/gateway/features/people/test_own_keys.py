@@ -16,6 +16,7 @@ from gateway.features.people.own_keys import OwnKeyRefused, OwnKeys
 from gateway.features.people.records import OwnKey, digest_of
 from gateway.features.people.rules import RuleBook
 from gateway.features.people.seen import AGAIN_SECONDS, SeenPeople
+from gateway.features.people.settings import issuers_of
 from gateway.features.people.store import PeopleStore
 from gateway.stores.sql import Database
 from gateway.stores.sqlite import SqliteDatabase
@@ -41,7 +42,7 @@ def rules(**rule: Any) -> RuleBook:
     config = from_mapping(
         {"version": "v0.4.0", "model_providers": [{"model": "openai/a", "access_key": "k"}], "issuers": [issuer]}
     )
-    return RuleBook(config.issuers)
+    return RuleBook(issuers_of(config))
 
 
 RULES = rules()

@@ -7,6 +7,7 @@ import pytest
 from configfile.document import ConfigError
 from gateway.config.loading import from_mapping
 from gateway.features.people.rules import NotAdmitted, RuleBook, claim_at
+from gateway.features.people.settings import issuers_of
 from tests.support.each_row import each_row
 from tests.support.harness import config, provider
 
@@ -17,7 +18,7 @@ ISSUER = {"name": "okta", "issuer": "https://id.example", "audience": ["trigate"
 def book(*rules, **more):
     root = {"client_groups": [{"name": "research"}]}
     made = from_mapping(config([MODEL], 12000, issuers=[{**ISSUER, "admit": [*rules], **more}], **root))
-    return RuleBook(made.issuers)
+    return RuleBook(issuers_of(made))
 
 
 def admits(when, claims, /, **more):

@@ -18,6 +18,7 @@ from gateway.features.people.records import Block, DeviceGrant, OwnKey, digest_o
 from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.seals import RefreshSeals
 from gateway.features.people.sessions import GrantRefused, IssuedTokens, PersonBlocked, Sessions
+from gateway.features.people.settings import issuers_of
 from gateway.features.people.store import PeopleStore
 from gateway.features.people.token_format import TokenRefused
 from gateway.stores.sql import Database
@@ -112,7 +113,9 @@ class Gateways:
         followed = FollowedPeople(store.database.notation, now)
         confirmation = IssuerConfirmation(store, issuers, RefreshSeals(config.signing_key), now)
         self.opened += [issuers.aclose, store.aclose]
-        return Process(store, followed, Sessions(config, store, RuleBook(config.issuers), confirmation, followed, now))
+        return Process(
+            store, followed, Sessions(config, store, RuleBook(issuers_of(config)), confirmation, followed, now)
+        )
 
 
 @pytest.fixture

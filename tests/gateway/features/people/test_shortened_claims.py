@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.config.loading import from_mapping
 from gateway.features.people.rules import NotAdmitted, RuleBook
+from gateway.features.people.settings import issuers_of
 from tests.support.each_row import each_row
 
 WORDS = ("ml", "ml-leads", "finance", "*", "ml*", "*-leads", "1", "true")
@@ -35,7 +36,7 @@ def rule_book(whens: list[dict[str, str]], groups: str = "groups") -> RuleBook:
         "admit": [{"when": when} for when in [*whens, {"never": "never"}]],
     }
     entry = {"model": "openai/a", "access_key": "k"}
-    return RuleBook(from_mapping({"version": "v0.4.0", "model_providers": [entry], "issuers": [issuer]}).issuers)
+    return RuleBook(issuers_of(from_mapping({"version": "v0.4.0", "model_providers": [entry], "issuers": [issuer]})))
 
 
 @given(RULES, CLAIMS, st.sampled_from(("groups", "teams", "/realm/roles")))

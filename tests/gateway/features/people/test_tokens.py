@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.issuers import ALGORITHMS, AdmitRule, TrustedIssuer
+from gateway.features.people.settings import ALGORITHMS, AdmitRule, TrustedIssuer
 from gateway.features.people.signing_keys import KEYS_OF, KeySet, parse_key_set
 from gateway.features.people.token_format import LONGEST, TokenRefused, is_signed_token
 from gateway.features.people.tokens import CannotJudge, Claims, TokenChecker, UnknownKey

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.features.people import tokens
+from gateway.features.people.settings import AdmitRule, TrustedIssuer
 from gateway.features.people.signing_keys import KeySet, VerificationKey, parse_key_set
 from gateway.features.people.tokens import TokenChecker, TokenRefused, UnknownKey, VerdictCache, WrongSignature
 from tests.support.counted_calls import calls

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from gateway.config.issuers import SIGN_IN_PARAMETERS
 from gateway.features.people.oauth.cookies import SESSION, SIGN_IN
 from gateway.features.people.oauth.sign_in_states import SignInStates
+from gateway.features.people.settings import SIGN_IN_PARAMETERS
 from tests.support.each_row import each_row
 from tests.support.oidc import CLIENT_SECRET, Fault, open_provider
 from tests.support.people_browser import PeopleBrowser, own_address

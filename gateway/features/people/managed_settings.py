@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any, Final
 
 from gateway.config.settings import Config
+from gateway.features.people.settings import people_keys
 
 COMMANDS: Final = (
     "apiKeyHelper", "awsAuthRefresh", "awsCredentialExport", "fileSuggestion", "gcpAuthRefresh", "hooks",
@@ -31,9 +32,10 @@ def command_warnings(config: Config) -> Iterator[str]:
 
 
 def _all_settings(config: Config) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if config.claude_code:
-        yield "claude_code", config.claude_code
-    for issuer in config.issuers:
+    keys = people_keys(config)
+    if keys.claude_code:
+        yield "claude_code", keys.claude_code
+    for issuer in keys.issuers:
         for number, rule in enumerate(issuer.admit):
             if rule.claude_code:
                 yield f"issuers.{issuer.name}.admit[{number}].claude_code", rule.claude_code

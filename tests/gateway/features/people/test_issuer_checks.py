@@ -3,8 +3,8 @@
 import pytest
 
 from configfile.document import ConfigError
-from gateway.config.issuers import SIGN_IN_PARAMETERS
 from gateway.config.loading import from_mapping
+from gateway.features.people.settings import SIGN_IN_PARAMETERS, issuers_of
 from tests.support.each_row import each_row
 from tests.support.harness import config, provider
 from tests.support.people_gateway import SIGNING_KEY
@@ -48,7 +48,7 @@ def test_the_gateway_alone_sets_the_parameters_of_a_sign_in(name):
 
 
 def test_other_parameters_of_a_sign_in_are_valid():
-    assert read(login(access_type="offline", prompt="consent", hd="acme.example"), **SIGN_IN).issuers[0].login
+    assert issuers_of(read(login(access_type="offline", prompt="consent", hd="acme.example"), **SIGN_IN))[0].login
 
 
 @each_row(
@@ -92,13 +92,13 @@ def test_an_address_that_the_gateway_would_not_request_is_a_mistake(url, place):
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:5556/dex", "https://localhost/realms/a", "https://10.0.0.1:6443"])
 def test_an_issuer_may_be_on_this_machine_or_in_a_private_network(url):
-    assert read(issuer(issuer=url, jwks=f"{url}/keys")).issuers
-    assert read(issuer(issuer=url)).issuers
+    assert issuers_of(read(issuer(issuer=url, jwks=f"{url}/keys")))
+    assert issuers_of(read(issuer(issuer=url)))
 
 
 @pytest.mark.parametrize("iss", ["kubernetes/serviceaccount", "accounts.example", "ada@example"])
 def test_an_issuer_with_its_keys_may_be_any_text(iss):
-    assert read(issuer(issuer=iss, jwks="https://id.example/keys")).issuers[0].issuer == iss
+    assert issuers_of(read(issuer(issuer=iss, jwks="https://id.example/keys")))[0].issuer == iss
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Issuers of tokens, and the rules by which their tokens admit people: the keys of an item of ``issuers``."""
+"""The keys of people: the issuers of their tokens, and the rules by which these admit them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import attrs
 
-from configfile.keys import Kind, Shape, parts, setting
+from configfile.keys import Kind, Shape, part_of, parts, setting
 from configfile.kinds import (
     FILE,
     HeaderName,
@@ -31,6 +31,7 @@ from gateway.config.clients import ClientKey, Role
 from gateway.config.kinds import FilePath, NeededText, ShortName, check_path, list_of
 from gateway.config.limits import ClientLimits
 from gateway.config.parts import ClientRights
+from gateway.config.settings import Config
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA")
 """The signature algorithms of tokens that an issuer may use."""
@@ -201,7 +202,7 @@ class AdmitRule(ClientRights):
         "alternatives. `*` matches any characters. Lists in tokens match by any item. `{}`, only in the last rule, "
         "admits everyone."
     )
-    group_name: str | None = setting("One of the [client_groups](#client_groups).", None, compared=False, name="group")
+    group_name: str | None = setting("One of the [client_groups](#client_groups).", None, name="group")
     models: tuple[str, ...] | None = setting("As a client's.", None, shown="all", absent="all")
     only: tuple[str, ...] | None = setting("As a client's.", None, shown="all", shape={"minItems": 1}, absent="all")
     ratelimits: RateLimits = setting("As a client's, for each person.", factory=RateLimits, shown="no limit")
@@ -238,7 +239,7 @@ class TrustedIssuer:
         "The accepted values of `aud`. A token needs one of them.", shape={"minItems": 1}
     )
     admit: AdmitRules = setting(
-        "The rules that admit people. The first match decides.", shape={"minItems": 1}, compared=False
+        "The rules that admit people. The first match decides.", shape={"minItems": 1}, numbered=True
     )
     claims: ClaimNames = setting(
         "The claims that the gateway reads.",
@@ -270,3 +271,43 @@ class SessionSettings:
 
     token: Wait = setting("The lifetime of a session's token.", 3600.0)
     longest: Wait = setting("The longest lifetime of a session. Then the person must sign in again.", 30 * 86400.0)
+
+
+Issuers: TypeAlias = Annotated[tuple[TrustedIssuer, ...], list_of(TrustedIssuer)]
+
+
+@attrs.frozen
+class PeopleKeys:
+    """The keys of the root."""
+
+    issuers: Issuers = setting(
+        "The [issuers](people.md) whose tokens admit people: identity providers, clusters, CI services. Every "
+        "request then needs a key or token.",
+        (),
+        shape={"minItems": 1},
+        items="issuer",
+        admits=True,
+    )
+    sessions: SessionSettings = setting(
+        "The lifetimes of people's [sessions](people-reference.md#sessions).", SessionSettings()
+    )
+    limit_message: str | None = setting(
+        "Text after the message of an exhausted budget, such as the address of a form. Only sessions on Messages get "
+        "it.",
+        None,
+    )
+    claude_code: Mapping[str, Any] | None = setting(
+        "The [managed settings](people-reference.md#claude-code) that Claude Code receives after `/login`. Rules add "
+        "theirs.",
+        None,
+    )
+
+
+def people_keys(config: Config) -> PeopleKeys:
+    """Return the keys of people at the root of ``config``."""
+    return part_of(config, PeopleKeys)
+
+
+def issuers_of(config: Config) -> tuple[TrustedIssuer, ...]:
+    """Return the issuers of ``config``."""
+    return people_keys(config).issuers

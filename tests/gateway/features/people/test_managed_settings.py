@@ -1,7 +1,7 @@
 """Claude Code's managed settings: a rule's merged with the base (code.claude.com, "Claude apps gateway"), and warnings
 of settings that run commands."""
 
-from gateway.config.managed_settings import COMMANDS, merged_settings
+from gateway.features.people.managed_settings import COMMANDS, merged_settings
 from tests.support.each_row import each_row
 
 

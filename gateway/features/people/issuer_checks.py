@@ -1,4 +1,4 @@
-"""Checks of ``issuers``, and the client of each rule. Imported only for a configuration with issuers."""
+"""Checks of the keys of people, and the client of each rule. Imported only for a configuration with such keys."""
 
 import importlib.util
 import re
@@ -10,15 +10,18 @@ import attrs
 
 from configfile.document import Path
 from configfile.expanded import Unresolved
+from configfile.keys import with_part
 from configfile.wording import describe
+from gateway.config.building import Building
 from gateway.config.client_access import AccessNames, build_client_rights
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.findings import Findings
-from gateway.config.issuer_urls import url_problem
-from gateway.config.issuers import SIGN_IN_PARAMETERS, AdmitRule, TrustedIssuer
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, is_storage_in_doubt
 from gateway.config.urls import is_loopback
+from gateway.features.people.issuer_urls import url_problem
+from gateway.features.people.managed_settings import command_warnings
+from gateway.features.people.settings import SIGN_IN_PARAMETERS, AdmitRule, TrustedIssuer, people_keys
 
 _LIBRARY: Final = "jwt"
 
@@ -71,21 +74,38 @@ subject, with a pattern for the text before the first ``*``; without a pattern t
 (https://docs.pypi.org/trusted-publishers/)."""
 
 
-def build_issuers(config: Config, names: AccessNames, findings: Findings) -> tuple[TrustedIssuer, ...]:
-    """Return the issuers of a file with the client of each rule, and report errors in them."""
-    if not config.issuers:
+def build_people(config: Config, building: Building) -> Config:
+    """Return ``config`` with its issuers and the client of each rule, and report errors in them."""
+    findings, keys = building.findings, people_keys(config)
+    if keys.issuers or "issuers" in findings.given_attributes(()):
+        issuers = _build_issuers(config, building.names, findings)
+        keys = attrs.evolve(keys, issuers=issuers)
+        clients = (rule.client for issuer in issuers for rule in issuer.admit if rule.client is not None)
+        config = attrs.evolve(config, rule_clients=(*config.rule_clients, *clients))
+        if config.state_storage is not None:
+            served = ("issuers", "only `trigate serve` follows the sessions and blocks of people")
+            config = attrs.evolve(config, only_served=(*config.only_served, served))
+    config = with_part(config, keys)
+    for warning in command_warnings(config):
+        findings.warn(warning)
+    return config
+
+
+def _build_issuers(config: Config, names: AccessNames, findings: Findings) -> tuple[TrustedIssuer, ...]:
+    keys = people_keys(config)
+    if not keys.issuers:
         findings.wrong(("issuers",), "the list is empty", "list at least one issuer, or remove it")
     if importlib.util.find_spec(_LIBRARY) is None:
         findings.wrong(("issuers",), "PyJWT is not installed", "run pip install 'trigate[identity]'")
     made: dict[str, TrustedIssuer] = {}
     advice = "add `name`, `issuer`, `audience` and `admit`"
-    for path, item in findings.present_items(config.issuers, ("issuers",), advice):
+    for path, item in findings.present_items(keys.issuers, ("issuers",), advice):
         check_issuer_name(item, path, made, config, findings)
         _check_tokens(item, path, config, findings)
         _check_passed_headers(item, names, findings)
         _check_login(item, path, config, findings)
         made.setdefault(item.name, attrs.evolve(item, admit=tuple(_build_rules(item, path, names, findings))))
-    if config.sessions.token > config.sessions.longest:
+    if keys.sessions.token > keys.sessions.longest:
         findings.wrong(("sessions", "token"), "it is longer than `longest`", "set a shorter time")
     warn_of_merged_metrics(tuple(made.values()), config.client_keys, findings)
     return tuple(made.values())
