@@ -1,6 +1,7 @@
 """Events and bytes of streams; knows nothing of HTTP or providers.
 
 - ``events``: the frozen events of every answer; ``fold`` combines them into a complete answer
+- ``answer_differences``: the differences between two answers
 - ``framing``: how events are encoded in bytes: ``sse`` as server-sent events, ``event_stream`` as Amazon's frames
 - ``event_log`` stores and repeats events
 - ``pipe``: the trio tasks of a stream, with its ``timeouts``; ``handoff``: a bounded channel whose consumer may receive

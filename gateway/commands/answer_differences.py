@@ -1,24 +1,20 @@
 """The differences between two responses to one request, with their effect on clients."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Any, Final, Literal, TypeAlias
-
-import attrs
-import msgspec
+from typing import Final
 
 from gateway.commands.compared_answers import ReadResponse, cost_of
-from streams.fold import Answer, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
-from streams.surrogates import decode_or
+from streams.answer_differences import (
+    ABSENT,
+    PRESENT,
+    AnswerDifference,
+    Effect,
+    compare_answers,
+    shorten,
+    value_difference,
+)
 
-Effect: TypeAlias = Literal["breaks", "differs", "lacks", "better"]
-"""``breaks``: clients of the old server fail or lose content. ``lacks``: the new server omits a header or JSON member.
-``better``: only the old server fails."""
-
-ABSENT: Final = "absent"
-PRESENT: Final = "present"
-
-_SHOWN: Final = 60  # characters of a value
 _COST_SHARE: Final = Decimal("0.01")  # smaller relative differences are rounding
 
 _RETRIED: Final = frozenset((408, 409, 429))
@@ -47,16 +43,6 @@ READ_HEADERS: Final[Mapping[str, str]] = {
 """The headers that SDKs and programs read, with their readers.
 
 Headers about a gateway itself, such as its version, its region or the address of its provider, are none of them."""
-
-
-@attrs.frozen
-class AnswerDifference:
-    """A difference: the part of the response, and its ``old`` and ``new`` values."""
-
-    effect: Effect
-    part: str
-    old: str
-    new: str
 
 
 def find_differences(old: ReadResponse, new: ReadResponse, exact: bool) -> tuple[AnswerDifference, ...]:
@@ -106,7 +92,7 @@ def _compare_errors(old: ReadResponse, new: ReadResponse, exact: bool) -> Iterat
         yield AnswerDifference("breaks", "error message", PRESENT, ABSENT)
     before, after = old.error or {}, new.error or {}
     for member in ("type", "code", "param"):
-        yield from _value_difference("differs", f"error.{member}", before.get(member), after.get(member))
+        yield from value_difference("differs", f"error.{member}", before.get(member), after.get(member))
 
 
 # Answers
@@ -128,90 +114,10 @@ def _compare_successes(old: ReadResponse, new: ReadResponse, exact: bool) -> Ite
         ends = ("complete" if one.error is None else "the answer failed" for one in (old, new))
         yield AnswerDifference("better" if new.error is None else "breaks", "end", *ends)
     if old.answer is not None and new.answer is not None:
-        for facet in _FACETS:
-            yield from facet(old.answer, new.answer, exact)
+        yield from compare_answers(old.answer, new.answer, exact)
     yield from _name_differences(old, new)
     yield from _member_differences(old, new)
     yield from _cost_differences(old, new)
-
-
-_TEXTS: Final[Mapping[str, type[TextBlock | RefusalBlock | ReasoningBlock]]] = {
-    "text": TextBlock,
-    "refusal": RefusalBlock,
-    "thinking": ReasoningBlock,
-}
-
-
-def _compare_text(old: Answer, new: Answer, exact: bool) -> Iterator[AnswerDifference]:
-    """Yield differences in texts, refusals and thinking. Models seldom repeat a text, so only ``exact`` compares it."""
-    for name, kind in _TEXTS.items():
-        before, after = (
-            "".join(block.text for block in answer.blocks if isinstance(block, kind)) for answer in (old, new)
-        )
-        if before == after:
-            continue
-        lost, breaks = bool(before) and not after, kind is not ReasoningBlock
-        if exact:
-            yield AnswerDifference("breaks" if breaks or lost else "differs", name, *_around_difference(before, after))
-        elif bool(before) != bool(after):
-            effect: Effect = "breaks" if lost and breaks else "differs"
-            yield AnswerDifference(effect, name, *(PRESENT if text else ABSENT for text in (before, after)))
-
-
-def _around_difference(old: str, new: str) -> tuple[str, str]:
-    """Return the parts of two texts where they begin to differ."""
-    at = next((place for place, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), None)
-    start = max(0, (min(len(old), len(new)) if at is None else at) - 20)
-    return _shorten(old[start:] or "nothing"), _shorten(new[start:] or "nothing")
-
-
-def _compare_tools(old: Answer, new: Answer, exact: bool) -> Iterator[AnswerDifference]:
-    before, after = ([block for block in one.blocks if isinstance(block, ToolCallBlock)] for one in (old, new))
-    names, new_names = (", ".join(block.name for block in calls) or "none" for calls in (before, after))
-    if names != new_names:
-        lost = bool(before) and not after
-        yield AnswerDifference("breaks" if exact or lost else "differs", "tool calls", names, new_names)
-        return
-    for one, other in zip(before, after, strict=True):
-        value, new_value = _arguments(one.input), _arguments(other.input)
-        if value is not None and new_value is None:
-            yield AnswerDifference("breaks", f"arguments of {one.name}", "JSON", "not JSON")
-        elif exact and value != new_value:
-            yield AnswerDifference("breaks", f"arguments of {one.name}", _shorten(one.input), _shorten(other.input))
-
-
-def _arguments(text: str) -> Any:
-    """Return the decoded arguments, ``None`` if they are not JSON. A call without arguments may have no text."""
-    return decode_or(msgspec.json.decode, text or "{}", None)
-
-
-def _compare_finish(old: Answer, new: Answer, exact: bool) -> Iterator[AnswerDifference]:
-    before, after = (one.end.raw or one.end.reason for one in (old, new))
-    yield from _value_difference("breaks" if exact else "differs", "finish", before, after)
-
-
-def _compare_usage(old: Answer, new: Answer, exact: bool) -> Iterator[AnswerDifference]:
-    """Yield differences in token counts. Missing ones break programs that add up usage."""
-    if (before := old.usage) is None or (after := new.usage) is None:
-        if old.usage is not new.usage:
-            found = (ABSENT if usage is None else PRESENT for usage in (old.usage, new.usage))
-            yield AnswerDifference("better" if old.usage is None else "breaks", "usage", *found)
-        return
-    if exact:
-        total = (one.input + one.cache_read + one.cache_write for one in (before, after))
-        yield from _value_difference("differs", "usage: input tokens", *total)
-        yield from _value_difference("differs", "usage: output tokens", before.output, after.output)
-        yield from _value_difference("differs", "usage: cached tokens", before.cache_read, after.cache_read)
-        yield from _value_difference("differs", "usage: reasoning tokens", before.reasoning or 0, after.reasoning or 0)
-
-
-def _compare_model(old: Answer, new: Answer, exact: bool) -> Iterator[AnswerDifference]:
-    yield from _value_difference("differs", "model in the answer", old.start.model, new.start.model)
-
-
-_FACETS: Final[tuple[Callable[[Answer, Answer, bool], Iterator[AnswerDifference]], ...]] = (
-    _compare_text, _compare_tools, _compare_finish, _compare_usage, _compare_model,
-)  # fmt: skip
 
 
 # Members, names, headers, costs
@@ -222,9 +128,9 @@ def _name_differences(old: ReadResponse, new: ReadResponse) -> Iterator[AnswerDi
     effect: Effect = "differs" if old.is_stream else "breaks"
     kind = "event" if old.is_stream else "model name"
     for name in sorted(old.names - new.names):
-        yield AnswerDifference(effect, f"{kind} {_shorten(name)}", PRESENT, ABSENT)
+        yield AnswerDifference(effect, f"{kind} {shorten(name)}", PRESENT, ABSENT)
     for name in () if old.is_stream else sorted(new.names - old.names):
-        yield AnswerDifference("differs", f"{kind} {_shorten(name)}", ABSENT, PRESENT)
+        yield AnswerDifference("differs", f"{kind} {shorten(name)}", ABSENT, PRESENT)
 
 
 def _member_differences(old: ReadResponse, new: ReadResponse) -> Iterator[AnswerDifference]:
@@ -255,14 +161,3 @@ def _cost_differences(old: ReadResponse, new: ReadResponse) -> Iterator[AnswerDi
     before, after = cost_of(old.response), cost_of(new.response)
     if before is not None and after is not None and abs(before - after) > _COST_SHARE * max(abs(before), abs(after)):
         yield AnswerDifference("differs", "cost in dollars", f"{before:f}", f"{after:f}")
-
-
-def _value_difference(effect: Effect, part: str, old: Any, new: Any) -> Iterator[AnswerDifference]:
-    if old != new:
-        yield AnswerDifference(
-            effect, part, *(ABSENT if value is None else _shorten(str(value)) for value in (old, new))
-        )
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

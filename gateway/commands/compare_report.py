@@ -10,12 +10,12 @@ import click
 import msgspec
 
 from gateway.commands.addressing import ServerRequest
-from gateway.commands.answer_differences import AnswerDifference, Effect
 from gateway.commands.compared_answers import cost_of, median_first_byte, total_cost
 from gateway.commands.server_client import ServerResponse
 from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import some_of
 from gateway.logs.masking import escape
+from streams.answer_differences import AnswerDifference, Effect
 
 _TITLES: Final[Mapping[Effect, tuple[str, str]]] = {
     "breaks": ("breaks clients", "red"),

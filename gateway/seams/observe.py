@@ -343,8 +343,13 @@ class Observers:
         return next((one for one in self._observers if isinstance(one, kind)), None)
 
     def join(self, observer: ExchangeObserver) -> None:
-        """Add an observer, which learns what follows."""
+        """Add an observer, which learns what follows, and the stream that the response will be."""
         self._observers.append(observer)
+        if self._stream is not None and "note_stream" in observer.heard:
+            try:
+                observer.note_stream(self._stream)
+            except Exception:
+                self._drop(observer)
 
     def viewer_texts(self) -> ViewerTexts | None:
         """Return the texts of the first observer that has some."""
@@ -388,7 +393,7 @@ class Observers:
         return any(one.reads_events for one in self._observers)
 
     def note_stream(self, stream: ObservedStream) -> None:
-        if self._observers:
+        if self is not UNOBSERVED:  # which all exchanges share
             self._stream = stream
             self._tell("note_stream", stream)
 

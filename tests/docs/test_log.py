@@ -82,7 +82,7 @@ def test_every_field_of_an_exchange_has_its_row_in_the_order_of_the_line():
     """One out of the cache has taken nothing, and has saved something."""
     record, cached = full(), full()
     cached.mark_cache_hit(0)
-    more = {name: 1 for name in names(EXCHANGE) if name.startswith("prompt_cache_")}  # an observer adds them
+    more = {name: 1 for name in names(EXCHANGE) if name.startswith(("prompt_cache_", "shadow"))}  # by observers
     lines = [Ledger(readable=False).line(one, disconnected=False, more=more) for one in (record, cached)]
     for line in lines:
         assert list(line) == [name for name in names(EXCHANGE) if name in line]

@@ -44,6 +44,7 @@ from gateway.features.people import settings as people
 from gateway.features.prompt_caches import settings as prompt_caches
 from gateway.features.request_members import settings as request_members
 from gateway.features.secret_stores import settings as secret_stores
+from gateway.features.shadow import feature as shadow
 from gateway.features.steps import settings as steps
 from gateway.features.steps.kinds import KINDS
 from gateway.features.tracing import settings as tracing_settings
@@ -81,6 +82,7 @@ DECLARED: Mapping[str, type] = {
     "price": price_table.PriceTable,
     "model_aliases": aliases.Route,
     "targets": aliases.RouteTarget,
+    "shadow": shadow.Shadow,
     "hedge": attempts.Hedge,
     "model_names": model_names.ModelNames,
     "retries": attempts.Retries,

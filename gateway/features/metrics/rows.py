@@ -249,6 +249,15 @@ STEP_RECORDS_LOST = MetricRow(
     "Records of finished exchanges that an observer did not get, by the reason.",
     ("step", "reason"),
 )  # fmt: skip
+SHADOW_ANSWERS = MetricRow(
+    "trigate_shadow_answers_total", "counter",
+    "Sampled requests of a name with a second target, by the comparison of the answers.", ("route", "outcome"),
+)  # fmt: skip
+SHADOW_DIFFERENCES = MetricRow(
+    "trigate_shadow_differences_total", "counter",
+    "Differences between the answers of the two targets, by the part and by the effect on clients.",
+    ("route", "part", "effect"),
+)  # fmt: skip
 LAG = MetricRow(
     "trigate_event_loop_lag_seconds",
     "histogram",
@@ -281,8 +290,8 @@ ROWS: Final = (
     LEDGER_LOST, LEDGER_FOLDED, KEYS_STALE, ISSUER_STALE, SECRETS_STALE, COUNTERS_AWAY, COUNTED_ALONE,
     CACHE, CACHE_SAVED, CACHE_SAVED_TOKENS, CACHE_FAILURES,
     PROMPT_CACHE_TOKENS, PROMPT_CACHE_LOST, PROMPT_CACHE_CONTRADICTIONS, STEP_OUTCOMES, STEP_FAILURES,
-    STEP_FINDINGS, STEP_SECONDS, STEP_RECORDS_LOST, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS,
-    CLIENT, BUILD,
+    STEP_FINDINGS, STEP_SECONDS, STEP_RECORDS_LOST, SHADOW_ANSWERS, SHADOW_DIFFERENCES,
+    LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS, CLIENT, BUILD,
 )  # fmt: skip
 
 BY_NAME: Final = {row.name: row for row in ROWS}

@@ -5,8 +5,9 @@ import json
 import attrs
 
 from gateway.commands.addressing import ServerRequest
-from gateway.commands.answer_differences import AnswerDifference, find_differences
+from gateway.commands.answer_differences import find_differences
 from gateway.commands.compared_answers import ReadResponse, ServerResponse, read_response
+from streams.answer_differences import AnswerDifference
 from tests.support.each_row import each_row
 
 JSON = (("content-type", "application/json"),)
