@@ -9,7 +9,8 @@ import trio
 from gateway.exchange.service import Service
 from gateway.open_features import RunningFeatures
 from gateway.serving.http_app import App
-from gateway.stores.store import Store, Unavailable
+from gateway.stores.errors import Unavailable
+from gateway.stores.store import Store
 
 log = logging.getLogger("trigate")
 

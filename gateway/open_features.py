@@ -14,7 +14,7 @@ from gateway.config.settings import Config
 from gateway.features.known import features, features_of
 from gateway.named_imports import import_named
 from gateway.seams.feature import Feature
-from gateway.seams.identify import ClientSource, OpenClientSource, OpenPeople, OpenRows
+from gateway.seams.identify import ClientSource, OpenClientSource, OpenPeople, OpenRows, StateDatabase
 from gateway.seams.running import SECONDS_TO_END, OpenFeature, Ports, Running
 from gateway.seams.secrets import OpenSecrets, SecretReader
 
@@ -108,15 +108,13 @@ async def read_secrets(config: Config) -> SecretFiles:
         return secrets.files()
 
 
-def open_client_source(config: Config) -> ClientSource:
-    """Return the clients that are stored. Raises ``ConfigError``."""
-    for feature in features():
-        if feature.client_source and feature.stores_clients(config):
-            rows = next(
-                (cast("OpenRows", import_named(one.client_rows)) for one in features() if one.client_rows), None
-            )
-            return cast("OpenClientSource", import_named(feature.client_source))(config, rows)
-    return ClientSource()
+def open_client_source(config: Config, database: "StateDatabase | None") -> ClientSource:
+    """Return the clients that are stored in the ``database`` of the state storage. Raises ``ConfigError``."""
+    source = next((one for one in features() if one.client_source and one.stores_clients(config)), None)
+    if database is None or source is None:
+        return ClientSource()
+    rows = next((cast("OpenRows", import_named(one.client_rows)) for one in features() if one.client_rows), None)
+    return cast("OpenClientSource", import_named(source.client_source))(config, database, rows)
 
 
 def with_people(config: Config, source: ClientSource, before: "People | None" = None) -> Config:

@@ -1,10 +1,11 @@
 """Opens the store of conversations, and the database of the state storage."""
 
+import contextlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 
@@ -12,12 +13,13 @@ from configfile.document import ConfigError, Mistake
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
 from gateway.named_imports import import_named
-from gateway.stores.databases import postgres_database, sqlite_database
+from gateway.stores.errors import Unavailable
 from gateway.stores.memory import MemoryStore
-from gateway.stores.store import Store, Unavailable
+from gateway.stores.store import Store
 
 if TYPE_CHECKING:
-    from gateway.stores.sql import AddedTables, Database, SqlStore
+    from gateway.stores.database import Database
+    from gateway.stores.sql import SqlStore
 
 log = logging.getLogger("trigate.state")
 
@@ -26,15 +28,36 @@ WORKERS_FILE: Final = "TRIGATE_WORKERS_FILE"
 
 
 async def open_store(config: Config) -> Store | None:
-    """Return the open store of conversations, or ``None`` if state is disabled. The caller closes it.
+    """Return the open store of conversations, or ``None`` if state is disabled.
 
+    Its ``database`` is the one of the process, which other parts use, too. The caller closes it after all of them.
     Raises ``ConfigError`` for an unusable file or a missing package. An unreachable server is only a warning, because
     it may return."""
     kept = _with_shared_file(config.state_storage or StateStorage(), os.environ)
-    store = await _store(config, kept)
-    if store is None or not kept.encryption_key:
-        return store
-    return await _encrypt_store(config, store, kept.encryption_key)
+    if kept.type == "none":
+        return None
+    store = await _open_database_store(config, kept) if kept.type != "memory" else _open_memory_store(kept)
+    return await _encrypt_store(config, store, kept.encryption_key) if kept.encryption_key else store
+
+
+def _open_memory_store(kept: StateStorage) -> Store:
+    assert kept.max_bytes is not None
+    return MemoryStore(kept.ttl, kept.max_bytes)
+
+
+async def _open_database_store(config: Config, kept: StateStorage) -> Store:
+    database = open_database(config, kept)
+    store: SqlStore = import_named("gateway.stores.sql:SqlStore")(database, kept.ttl, kept.max_bytes)
+    try:
+        await store.open()
+    except Unavailable as error:
+        if kept.type == "postgres":
+            log.warning("%s: %s", error, _cause(error))
+        else:
+            await store.aclose()
+            found, advice = f"cannot use {kept.path}: {error}", "give a file in a writable directory"
+            raise ConfigError((Mistake(str(config.path or ""), "state_storage.path", found, advice),)) from None
+    return store
 
 
 def _with_shared_file(storage: StateStorage, env: Mapping[str, str]) -> StateStorage:
@@ -45,68 +68,37 @@ def _with_shared_file(storage: StateStorage, env: Mapping[str, str]) -> StateSto
     return attrs.evolve(storage, type="sqlite", path=Path(file))
 
 
-async def _store(config: Config, kept: StateStorage) -> Store | None:
-    match kept.type:
-        case "memory":
-            assert kept.max_bytes is not None
-            return MemoryStore(kept.ttl, kept.max_bytes)
-        case "sqlite":
-            return await _sqlite(config, kept)
-        case "postgres":
-            return await _postgres(config, kept)
-        case "none":
-            return None
-    assert_never(kept.type)
-
-
-async def _sqlite(config: Config, kept: StateStorage) -> Store:
-    assert kept.path is not None
-    # It takes a megabyte of memory, which most processes do not need.
-    store: SqlStore = import_named("gateway.stores.sqlite:SqliteStore")(kept.path, kept.ttl, kept.max_bytes)
-    try:
-        await store.open()
-    except Unavailable as error:
-        await store.aclose()
-        found, advice = f"cannot use {kept.path}: {error}", "give a file in a writable directory"
-        raise ConfigError((Mistake(str(config.path or ""), "state_storage.path", found, advice),)) from None
-    return store
-
-
-async def _postgres(config: Config, kept: StateStorage) -> Store:
-    assert kept.connection_string is not None
-    try:
-        open_one = import_named("gateway.stores.postgres:PostgresStore")
-    except ImportError:
-        raise missing_package(config, "state_storage.type", "postgres") from None
-    store: SqlStore = open_one(kept.connection_string, kept.ttl, kept.max_bytes)
-    try:
-        await store.open()
-    except Unavailable as error:
-        log.warning("%s: %s", error, _cause(error))
-    return store
-
-
 def _cause(error: Unavailable) -> str:
     """Return the driver's message for the log. It may name the server, but contains no password."""
     return " ".join(str(error.__cause__ or "the gateway will try again").split())
 
 
-def open_database(config: Config, most: int, added: "AddedTables | None" = None) -> "Database | None":
-    """Return the database of the state storage with the tables ``added``, ``None`` if it is none.
+def open_database(config: Config, kept: StateStorage, limit: float | None = None) -> "Database":
+    """Return the database of the state storage ``kept``, which connects when it is first used. The caller closes it.
 
-    It has at most ``most`` connections to a server. It connects when it is first used, and the caller closes it. Raises
-    ``ConfigError`` for a missing package."""
-    kept = config.state_storage
-    if kept is None or kept.type not in KEEPING_KEYS:
-        return None
+    ``limit`` is the time limit of a server in seconds. Raises ``ConfigError`` for a missing package. Only the driver
+    that is used is imported: each takes memory that few processes need."""
     if kept.type == "sqlite":
         assert kept.path is not None
-        return sqlite_database(kept.path, added)
+        return cast("Database", import_named("gateway.stores.sqlite:SqliteDatabase")(kept.path))
     assert kept.connection_string is not None
+    options = {} if limit is None else {"limit": limit}
     try:
-        return postgres_database(kept.connection_string, most, added=added)
+        opening = import_named("gateway.stores.postgres:PostgresDatabase")
     except ImportError:
         raise missing_package(config, "state_storage.type", "postgres") from None
+    return cast("Database", opening(kept.connection_string, **options))
+
+
+@contextlib.asynccontextmanager
+async def open_keeping_database(config: Config, limit: float | None = None) -> "AsyncIterator[Database | None]":
+    """Open the database of the state storage for the block of a command; ``None`` if it outlives no process."""
+    kept = config.state_storage
+    if kept is None or kept.type not in KEEPING_KEYS:
+        yield None
+        return
+    async with contextlib.aclosing(open_database(config, kept, limit)) as database:
+        yield database
 
 
 async def _encrypt_store(config: Config, store: Store, keys: Sequence[bytes]) -> Store:

@@ -50,6 +50,7 @@ class ReloadableApp:
         self._alone = alone
         self._running = RunningFeatures()
         self._first = whole_app(config, service, self._running)
+        self._first.before_serving.append(self._follow_clients)
         self._app = self._first
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -82,6 +83,13 @@ class ReloadableApp:
         """Run the new features of ``service``, and end those that are gone."""
         self._running.use(service.opened.features)
         self._first.start_soon(lambda: self._running.start(self._first.nursery))
+
+    async def _follow_clients(self) -> None:
+        """Start to apply changes of the stored clients, until the app ends."""
+        clients, figures = self._service.opened.clients, self._service.ledger.figures
+        clients.on_names = lambda names: self._service.replaced.set_for(names)
+        report_stale = partial(figures.set, "trigate_stored_keys_stale_seconds")
+        self._first.nursery.start_soon(clients.follow, lambda: self._config, self.change_clients, report_stale)
 
     async def change_clients(self, with_clients: Callable[[Config], Config], by: tuple[str, ...] = ()) -> None:
         """Use the clients of ``with_clients(config)`` for new requests, which the people ``by`` changed.

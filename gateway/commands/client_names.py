@@ -1,8 +1,7 @@
 """Clients by name, for ``trigate explain`` and ``trigate steps try``: those of the configuration, and of features."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
 import trio
@@ -12,10 +11,12 @@ from gateway.commands.terminal import suggest_name
 from gateway.config.settings import Config
 from gateway.features.known import features
 from gateway.named_imports import import_named
-from gateway.stores.store import Unavailable
+from gateway.open_store import open_keeping_database
+from gateway.stores.errors import Unavailable
 
 if TYPE_CHECKING:
     from gateway.seams.identify import FindClient
+    from gateway.stores.database import Database
 
 T = TypeVar("T")
 
@@ -33,10 +34,8 @@ def with_client(config: Config, key: str | None) -> Config:
     raise click.UsageError(f"--key: {config.path} has no client key {key!r}; {suggest_name(key, names)}")
 
 
-def read_storage(
-    config: Config, open_part: Callable[[Config], Any], read: Callable[[Any], Awaitable[T]], unknown: str
-) -> T | None:
-    """Return what ``read`` reads in a part of the state storage, ``None`` if there is none yet.
+def read_storage(config: Config, read: Callable[["Database"], Awaitable[T]], unknown: str) -> T | None:
+    """Return what ``read`` reads in the database of the state storage, ``None`` if there is none yet.
 
     Raises ``click.UsageError``, which begins with ``unknown``, if it cannot be read."""
     kept = config.state_storage
@@ -44,10 +43,8 @@ def read_storage(
         return None
 
     async def read_part() -> T | None:
-        if (store := open_part(config)) is None:
-            return None
-        async with aclosing(store):
-            return await read(store)
+        async with open_keeping_database(config) as database:
+            return None if database is None else await read(database)
 
     try:
         return trio.run(read_part)

@@ -252,7 +252,7 @@ async def serve_config(
         config = await served_config.read_secrets()
         store, alone = await open_store(config), worker is None
         lifecycle = lifecycle or Lifecycle()
-        clients = open_client_source(config)
+        clients = open_client_source(config, None if store is None else store.database)
         config = await clients.read(config)
         given = {"record": options.record, "workers": directory}
         flags = options.check_streams, {name: one for name, one in given.items() if one is not None}, log.readable
@@ -260,11 +260,8 @@ async def serve_config(
         for running in service.opened.features.values() if alone else ():
             messages.warn_of(running.remarks, log)
         served = ReloadableApp(config, service, alone=alone)
-        clients.on_names = lambda names: served.current[1].replaced.set_for(names)
         freeze_startup_objects(collects=not owns_process)
         async with _raise_start_errors(service.opened.features.values()), trio.open_nursery() as nursery:
-            report_stale = partial(service.ledger.figures.set, "trigate_stored_keys_stale_seconds")
-            nursery.start_soon(clients.follow, lambda: served.current[0], served.change_clients, report_stale)
             served_config.serve(served, clients, listeners, nursery)
             if owns_process:
                 nursery.start_soon(collect_startup_garbage, lifecycle)
@@ -282,7 +279,6 @@ async def serve_config(
                 signals=owns_process,
             )
             nursery.cancel_scope.cancel()
-        await clients.aclose()
 
 
 @contextlib.asynccontextmanager

@@ -18,7 +18,8 @@ from gateway.commands.check import load_or_explain
 from gateway.commands.tables import TableColumn, print_table
 from gateway.commands.terminal import say
 from gateway.config.loading import Config, ConfigError
-from gateway.stores.store import ChangeRejected, StoreFull, Unavailable, check_name
+from gateway.stores.errors import ChangeRejected, StoreFull, Unavailable
+from gateway.stores.store import check_name
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -25,7 +25,8 @@ from gateway.http.response import Response, ResponseBody
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
-from gateway.stores.store import Changed, Node, Store, Unavailable
+from gateway.stores.errors import Changed, Unavailable
+from gateway.stores.store import Node, Store
 from streams import sse
 from streams.errors import GatewayError, invalid
 from streams.event_log import Resumption, skip_events

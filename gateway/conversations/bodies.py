@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, TypeVar
 import attrs
 import msgspec
 
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 from streams.surrogates import NOT_JSON
 
 Object: TypeAlias = dict[str, Any]

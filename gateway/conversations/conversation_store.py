@@ -21,7 +21,8 @@ from gateway.conversations.bodies import (
     unpacked_size,
 )
 from gateway.http.offload import offload
-from gateway.stores.store import Changed, Node, Store
+from gateway.stores.errors import Changed
+from gateway.stores.store import Node, Store
 from providers.responses.kept_items import resolve_references
 from providers.responses.tools import own_id
 from streams.errors import GatewayError, invalid

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import trio
 
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 from streams.errors import GatewayError
 
 STORE_SECONDS = 10.0

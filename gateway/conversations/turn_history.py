@@ -27,7 +27,8 @@ from gateway.http.offload import offload
 from gateway.request.parse import INPUT, EarlierItems, Incoming
 from gateway.request.structure import Bounds
 from gateway.routing.plan import Candidate
-from gateway.stores.store import Node, Store, Unavailable
+from gateway.stores.errors import Unavailable
+from gateway.stores.store import Node, Store
 from providers.neutral.kept_turns import WITHOUT_ANSWER
 from providers.responses.kept_items import (
     input_items,

@@ -10,9 +10,9 @@ import psycopg
 from psycopg.sql import SQL, Literal
 
 from gateway.counters.counter_store import CounterStoreUnavailable, SendStep
+from gateway.stores.errors import Unavailable
 from gateway.stores.pool import ConnectionPool
 from gateway.stores.postgres import BEGIN, PostgresConnection
-from gateway.stores.store import Unavailable
 
 _SCHEMA: Final[LiteralString] = """
 SELECT pg_advisory_xact_lock(7482111964);

@@ -23,7 +23,8 @@ from gateway.request.members import check_members
 from gateway.request.public_errors import MISTAKE
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.serving.route_table import Handler
-from gateway.stores.store import Store, Unavailable
+from gateway.stores.errors import Unavailable
+from gateway.stores.store import Store
 from providers.neutral.fields import Fields, too_deep_error
 from providers.responses.kept_items import page
 from providers.responses.tools import is_own_id

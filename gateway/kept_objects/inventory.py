@@ -125,8 +125,6 @@ class Inventory(Protocol):
         """Limit the bytes of each owner from now on: beyond ``most(owner)``, its oldest listed objects are removed."""
         ...
 
-    async def aclose(self) -> None: ...
-
 
 @attrs.frozen(repr=False)
 class ListRequest:
@@ -309,6 +307,3 @@ class MemoryInventory:
         return list(
             islice((one for one in reversed(own) if after_number is None or one.number < after_number), self.page_size)
         )
-
-    async def aclose(self) -> None:
-        await trio.lowlevel.checkpoint()

@@ -1,40 +1,28 @@
 """The inventory in a database."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
-from gateway.config.state_storage import StateStorage
 from gateway.kept_objects.inventory import (
     BILLED_BATCHES,
-    MAX_BYTES,
     MAX_IN_LIST,
     OVERHEAD,
     PAGE_SIZE,
     UNLISTED,
     Collection,
-    Inventory,
     KeptObject,
-    MemoryInventory,
     NumberedObject,
     Order,
 )
 from gateway.named_imports import import_named
-from gateway.stores.databases import postgres_database, sqlite_database
+from gateway.stores.database import Database, Session
+from gateway.stores.errors import Unavailable
 from gateway.stores.nodes import OwnerLimit
-from gateway.stores.sql import Database, Session
-from gateway.stores.store import Unavailable
 
 if TYPE_CHECKING:
     from gateway.stores.encrypted import BodyCipher
 
-T = TypeVar("T")
-
-_PUT: Final = """
-    INSERT INTO {kept_objects} (owner, collection, id, until, body) VALUES (:owner, :collection, :id, :until, :body)
-    ON CONFLICT (owner, id) DO UPDATE SET until = excluded.until, body = excluded.body
-"""
 _CLAIM: Final = """
     INSERT INTO {kept_objects} (owner, collection, id, until, body) VALUES (:owner, :collection, :id, 0, :body)
     ON CONFLICT (owner, id) DO NOTHING RETURNING id
@@ -80,7 +68,7 @@ class InventoryTable:
         self, database: Database, cipher: "BodyCipher | NoCipher", most: int = MAX_IN_LIST, page_size: int = PAGE_SIZE
     ) -> None:
         self.page_size = page_size
-        self._database = database
+        self.database: Final = database.part()
         self._cipher = cipher
         self._most = most
         self._most_of: OwnerLimit = lambda _: math.inf
@@ -91,30 +79,31 @@ class InventoryTable:
     async def put(self, kept: KeptObject) -> None:
         body = self._cipher.encrypt(kept.body, _context_of(kept.owner, kept.collection, kept.id))
         list_key = {"owner": kept.owner, "collection": kept.collection}
+        row = {**list_key, "id": kept.id, "until": kept.until, "body": body}
 
-        def work(run: Callable[..., list[tuple[Any, ...]]]) -> None:
-            run(_PUT, **list_key, id=kept.id, until=kept.until, body=body)
-            run(_DROP_OLDEST, **list_key, most=self._most)
+        def work(session: Session) -> None:
+            session.put("kept_objects", ("owner", "id"), row, ("collection",))
+            session.rows(_DROP_OLDEST, **list_key, most=self._most)
             if (most := self._most_of(kept.owner)) != math.inf:
-                run(_DROP_EXCESS, owner=kept.owner, overhead=OVERHEAD, most=int(most))
+                session.rows(_DROP_EXCESS, owner=kept.owner, overhead=OVERHEAD, most=int(most))
 
-        await self._write(work)
+        await self.database.write(work)
 
     async def claim(self, owner: str, *ids: str) -> bool:
         list_key = {"owner": owner, "collection": BILLED_BATCHES}
 
-        def work(run: Callable[..., list[tuple[Any, ...]]]) -> bool:
-            run(_DROP_OLDEST, **list_key, most=self._most)
-            return all(run(_CLAIM, **list_key, id=f"{BILLED_BATCHES} {id}", body=b"") for id in ids)
+        def work(session: Session) -> bool:
+            session.rows(_DROP_OLDEST, **list_key, most=self._most)
+            return all(session.rows(_CLAIM, **list_key, id=f"{BILLED_BATCHES} {id}", body=b"") for id in ids)
 
-        return await self._write(work)
+        return await self.database.write(work)
 
     async def get(self, owner: str, collection: Collection, id: str) -> NumberedObject | None:
         rows = await self._read(_GET, owner=owner, collection=collection, id=id)
         return self._numbered_object(owner, collection, rows[0]) if rows else None
 
     async def remove(self, owner: str, collection: Collection, id: str) -> None:
-        await self._write(lambda run: run(_REMOVE, owner=owner, collection=collection, id=id))
+        await self.database.write(lambda session: session.rows(_REMOVE, owner=owner, collection=collection, id=id))
 
     async def read_some(
         self, owner: str, collection: Collection, after_number: int | None, order: Order
@@ -125,9 +114,6 @@ class InventoryTable:
         )
         return [self._numbered_object(owner, collection, row) for row in rows]
 
-    async def aclose(self) -> None:
-        await self._database.aclose()
-
     def _numbered_object(self, owner: str, collection: Collection, row: tuple[Any, ...]) -> NumberedObject:
         number, id, until, encrypted = row
         body = self._cipher.decrypt(bytes(encrypted), _context_of(owner, collection, id))
@@ -136,47 +122,15 @@ class InventoryTable:
         return NumberedObject(number, KeptObject(owner, collection, id, body, until))
 
     async def _read(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-        return await self._database.read(lambda session: self._run(session, statement, **values))
-
-    async def _write(self, work: Callable[[Callable[..., list[tuple[Any, ...]]]], T]) -> T:
-        return await self._database.write(
-            lambda session: work(lambda statement, **values: self._run(session, statement, **values))
-        )
-
-    def _run(self, session: Session, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-        return session.rows(self._database.notation.render(statement), **values)
+        return await self.database.read(lambda session: session.rows(statement, **values))
 
 
 def _context_of(owner: str, collection: Collection, id: str) -> bytes:
     return "\0".join(("kept object", owner, collection, id)).encode("utf-8", "surrogatepass")
 
 
-CONNECTIONS, SECONDS = 2, 5.0
-"""The number of connections to PostgreSQL, and the time limit in seconds."""
-
-
-def open_inventory(storage: StateStorage | None, workers_file: str | None) -> Inventory | None:
-    """Return the inventory for the configured state storage, ``None`` for ``none``.
-
-    If the storage is in memory, ``workers_file`` is the file that several workers share. A database is connected on
-    first use. Raises ``ImportError`` for a missing package."""
-    storage = storage or StateStorage()
-    match storage.type:
-        case "memory" if workers_file is None:
-            return MemoryInventory(max_bytes=storage.max_bytes or MAX_BYTES)
-        case "memory" | "sqlite":
-            path = storage.path if storage.type == "sqlite" else Path(workers_file or "")
-            assert path is not None
-            return InventoryTable(sqlite_database(path), _cipher_for(storage.encryption_key))
-        case "postgres":
-            assert storage.connection_string is not None
-            database = postgres_database(storage.connection_string, CONNECTIONS, SECONDS)
-            return InventoryTable(database, _cipher_for(storage.encryption_key))
-        case "none":
-            return None
-
-
-def _cipher_for(keys: Sequence[bytes]) -> "BodyCipher | NoCipher":
+def cipher_for(keys: Sequence[bytes]) -> "BodyCipher | NoCipher":
+    """Return the cipher with the configured ``keys``. Raises ``ImportError`` for a missing package."""
     if not keys:
         return NoCipher()
     cipher: BodyCipher = import_named("gateway.stores.encrypted:BodyCipher")(keys)

@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from gateway.kept_objects.inventory import PENDING_BATCHES, Inventory, KeptObject
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 from streams.surrogates import decode_or
 
 log = logging.getLogger("trigate.state")

@@ -7,7 +7,7 @@ limits, shares), so both get the configuration alone. At most one feature has ea
    ``trigate serve`` opens it, once, if ``stores_clients`` accepts its first configuration. ``read`` completes that
    one, ``complete`` each later one; both return it with other ``client_keys``. ``follow`` runs until it is cancelled,
    and calls ``apply`` for each change. No method raises for a storage that is unavailable: it may return, and the last
-   known clients stay valid. ``aclose`` is called after the last request.
+   known clients stay valid.
    Another feature may declare rows that the source reads together with its clients, in one transaction
    (``Feature.client_rows``).
 2. **People** (``Feature.people``): clients that no list has, because a token names them. It is opened for each
@@ -18,13 +18,14 @@ limits, shares), so both get the configuration alone. At most one feature has ea
    ``Config.by_client`` makes the tables of limits and rights, to which ``table`` adds the values of people."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from gateway.config.settings import Config
 
 if TYPE_CHECKING:
     from gateway.allowances.raises import RaiseSource
     from gateway.config.people import People
+    from gateway.stores.database import Database
 
 
 class ApplyClients(Protocol):
@@ -61,19 +62,19 @@ class ClientSource:
 
         After each read call ``report_stale`` with the seconds since the storage became unreadable."""
 
-    async def aclose(self) -> None:
-        """Close the connections to the storage."""
+
+OpenRows: TypeAlias = Callable[[], object]
+"""Returns rows that the client source reads together with its clients."""
 
 
-OpenRows: TypeAlias = Callable[[Any], object]
-"""Returns rows that the client source reads together with its clients. It is called with the notation of the
-database."""
+StateDatabase: TypeAlias = "Database"
+"""The database of the state storage. A client source uses a ``part`` of it."""
 
 
 class OpenClientSource(Protocol):
-    """Opens the clients that are stored, with the other ``rows`` to read."""
+    """Opens the clients that are stored in a ``database``, with the other ``rows`` to read."""
 
-    def __call__(self, config: Config, rows: OpenRows | None) -> ClientSource: ...
+    def __call__(self, config: Config, database: StateDatabase, rows: OpenRows | None) -> ClientSource: ...
 
 
 class FindClient(Protocol):

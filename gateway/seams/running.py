@@ -41,6 +41,7 @@ from gateway.upstream.request import CredentialSource
 
 if TYPE_CHECKING:
     from gateway.shared.tables import SharedTables
+    from gateway.stores.database import Database
 
 SECONDS_TO_END: Final = 5.0
 """The time in which a feature finishes its work when the process ends."""
@@ -97,8 +98,9 @@ class Ports:
     """The parts of the kernel that a feature may use. Each configuration has its own ``router``, ``authenticator`` and
     ``allowances``; the others last.
 
-    ``store`` has the turns of conversations, ``shared`` the tables in the memory of several workers. ``opened`` are the
-    features above in the order, by name. ``options`` are those of ``trigate serve`` that belong to features.
+    ``store`` has the turns of conversations. ``database`` is its database, ``None`` if it is in memory: a feature uses
+    a ``part`` of it, and never closes it. ``shared`` has the tables in the memory of several workers. ``opened`` are
+    the features above in the order, by name. ``options`` are those of ``trigate serve`` that belong to features.
     ``secrets`` are those in stores; ``None`` without any, and if only clients have changed.
     ``clients`` are those that are stored (``gateway.seams.identify``). ``is_reload``: the process serves another
     configuration already, so that an error of a task may not end it. ``credentials`` are the sources of credentials by
@@ -122,6 +124,10 @@ class Ports:
     clients: ClientSource = attrs.field(factory=ClientSource)
     is_reload: bool = False
     credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)
+
+    @property
+    def database(self) -> "Database | None":
+        return None if self.store is None else self.store.database
 
 
 class OpenFeature(Protocol):

@@ -1,6 +1,7 @@
 """Storage of data that outlives a request: trees of nodes, each with an owner. Stores do not interpret contents.
 
-- ``store``: the protocol; ``nodes``: properties of nodes and sizes by owner.
-- ``memory``: a store in this process; ``sql``: a store in a database (``sqlite``, ``postgres``), over a ``pool`` of
-  connections for threads; ``databases`` opens one; ``private_file``: SQLite's new files.
+- ``store``: the protocol, with ``errors``; ``nodes``: properties of nodes and sizes by owner.
+- ``memory``: a store in this process; ``sql``: a store in a database.
+- ``database``: what all parts of a process use of a database (``sqlite``, ``postgres``), over a ``pool`` of connections
+  for threads; ``schema``: its tables; ``private_file``: SQLite's new files.
 - ``encrypted``: a store with encrypted bodies; ``overlay``: a store that keeps writes local."""

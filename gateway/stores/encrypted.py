@@ -11,8 +11,9 @@ import trio
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from gateway.stores.errors import Changed, Unavailable
 from gateway.stores.nodes import is_storable
-from gateway.stores.store import Changed, Node, Size, Store, Unavailable
+from gateway.stores.store import Node, Size, Store
 
 FORM: Final = b"\x02"  # the first byte: the format of the rest
 OLD_FORM: Final = b"\x01"  # the format of 0.1: without a key mark, and bound only to owner, id and kind
@@ -60,6 +61,7 @@ class EncryptedStore:
 
     def __init__(self, store: Store, keys: Sequence[bytes]) -> None:
         self._store = store
+        self.database: Final = store.database
         self._cipher = BodyCipher(keys)
 
     async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 import attrs
 import trio
 
+from gateway.stores.errors import Changed
 from gateway.stores.nodes import (
     Key,
     OwnerBytes,
@@ -22,7 +23,7 @@ from gateway.stores.nodes import (
     size_of,
     too_large_error,
 )
-from gateway.stores.store import Changed, Node, Size
+from gateway.stores.store import Node, Size
 
 
 @attrs.define(eq=False, repr=False)
@@ -51,6 +52,8 @@ class MemoryStore:
 
     Methods complete, or are cancelled before they begin. Long reads and deletions let other tasks run
     meanwhile."""
+
+    database = None
 
     def __init__(self, ttl: float, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
         self._ttl = ttl

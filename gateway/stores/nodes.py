@@ -6,7 +6,8 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from gateway.stores.store import Node, Unavailable
+from gateway.stores.errors import Unavailable
+from gateway.stores.store import Node
 
 Key: TypeAlias = tuple[str, str]
 """An owner and an id."""

@@ -15,6 +15,7 @@ class OverlayStore:
 
     local: Store
     shared: Store | None = None
+    database: None = attrs.field(default=None, init=False)
 
     async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:
         await self.local.put(nodes, expect)

@@ -1,7 +1,8 @@
 """A bounded pool of blocking connections for trio, each used by one thread at a time."""
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Generic, Protocol, TypeVar, cast
 
@@ -9,7 +10,7 @@ import attrs
 import trio
 
 from gateway.http.threads import call_in_thread
-from gateway.stores.store import Changed, Unavailable
+from gateway.stores.errors import Changed, Unavailable
 
 SILENT: Final = "the state storage does not respond"
 BUSY: Final = "the state storage is overloaded"
@@ -66,19 +67,24 @@ class _Use(Generic[C]):
 
 @attrs.frozen
 class _ShieldingLimiter:
-    """A limiter for ``trio.to_thread`` that shields ``scope`` once a connection is free.
+    """A limiter for ``trio.to_thread`` that acquires all ``limiters`` in their order, then shields ``scope``.
 
     The wait for a connection can be cancelled; the work cannot."""
 
-    limiter: trio.CapacityLimiter
+    limiters: Sequence[trio.CapacityLimiter]
     scope: trio.CancelScope
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:
-        await self.limiter.acquire_on_behalf_of(borrower)
+        with contextlib.ExitStack() as acquired:
+            for limiter in self.limiters:
+                await limiter.acquire_on_behalf_of(borrower)
+                acquired.callback(limiter.release_on_behalf_of, borrower)
+            acquired.pop_all()
         self.scope.shield = True
 
     def release_on_behalf_of(self, borrower: object) -> None:
-        self.limiter.release_on_behalf_of(borrower)
+        for limiter in self.limiters:
+            limiter.release_on_behalf_of(borrower)
 
 
 class ConnectionPool(Generic[C]):
@@ -93,15 +99,20 @@ class ConnectionPool(Generic[C]):
         self._idle: list[C] = []
         self._is_closed = False
 
-    async def run(self, work: Callable[[C], T], limit: float | None = None) -> T:
+    async def run(
+        self, work: Callable[[C], T], limit: float | None = None, share: trio.CapacityLimiter | None = None
+    ) -> T:
         """Return the result of ``work`` in a thread, within ``limit`` seconds instead of the pool's limit.
+
+        ``share`` limits how many connections a group of callers uses.
 
         Cancellation ends the wait for a connection, but waits for the end of work in progress, which is never left
         incomplete. Raises ``Unavailable`` after the limit, and errors of ``work``. Work not begun by then never begins;
         a connection in use is interrupted, which only the last step of ``work`` can outrun."""
         use = _Use[C]()
         with trio.move_on_after(self._limit if limit is None else limit) as scope:
-            limiter = cast("trio.CapacityLimiter", _ShieldingLimiter(self._limiter, scope))
+            limiters = (self._limiter,) if share is None else (share, self._limiter)
+            limiter = cast("trio.CapacityLimiter", _ShieldingLimiter(limiters, scope))
             return await call_in_thread(partial(self._work, work, use), limiter=limiter, abandon_on_cancel=True)
         use.give_up()
         raise Unavailable(SILENT if scope.shield else BUSY)

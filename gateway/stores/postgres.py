@@ -1,4 +1,4 @@
-"""A store in PostgreSQL, for any number of processes and machines. Requires the extra ``postgres``.
+"""A database in PostgreSQL, for any number of processes and machines. Requires the extra ``postgres``.
 
 A writer locks its tree's row in ``trigate_trees``. Writers of several trees lock them in one order, and evictions lock
 only free ones, so deadlocks cannot occur."""
@@ -7,29 +7,16 @@ import contextlib
 import os
 import select
 import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, LiteralString, Self, TypeAlias, TypeVar, cast
+from typing import Any, Final, Self, TypeAlias, TypeVar, cast
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from gateway.stores.database import CONNECTIONS, Database, DatabaseConnections, Session, SqlConnection, SqlNotation
+from gateway.stores.errors import Unavailable
 from gateway.stores.pool import ConnectionPool
-from gateway.stores.sql import (
-    LEDGER_COLUMNS,
-    LEDGER_SCRIPTS,
-    NODE,
-    AddedTables,
-    Dialect,
-    Session,
-    SqlNotation,
-    SqlStore,
-    Weight,
-    add_tables,
-    added_version,
-)
-from gateway.stores.store import Unavailable
 
 T = TypeVar("T")
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
@@ -40,88 +27,69 @@ def _json_rows(fields: Mapping[str, str]) -> str:
     return f"SELECT {', '.join(fields)} FROM json_to_recordset(CAST(:rows AS json)) AS rows ({columns})"
 
 
+_OWN_STRIPE: Final = "pg_backend_pid() %% 16"  # one row of totals would queue all writers
+_IDENTITY: Final = "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+
 NOTATION: Final = SqlNotation(
-    "trigate_",
-    r"%(\1)s",
-    "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE",
-    _json_rows,
-    "SELECT 1 FROM pg_class WHERE relname = :name AND pg_table_is_visible(oid)",
+    prefix="trigate_",
+    parameter=r"%(\1)s",
+    each=r"SELECT unnest(CAST(:\1 AS \2[])) AS one",
+    json_rows=_json_rows,
+    words={
+        "row_number": _IDENTITY,
+        "serial": _IDENTITY,
+        "node": "written",
+        "texts": "text[]",
+        "bytes": "bytea",
+        "clustered": "",
+        "create_total": """
+            CREATE TABLE trigate_total (stripe integer PRIMARY KEY, bytes bigint NOT NULL);
+            INSERT INTO trigate_total SELECT stripe, 0 FROM generate_series(0, 15) AS stripe
+        """,
+        "create_owners": """
+            CREATE TABLE trigate_owners (
+                owner text NOT NULL, stripe integer NOT NULL, bytes bigint NOT NULL,  -- an owner has their sum
+                PRIMARY KEY (owner, stripe)
+            );
+            INSERT INTO trigate_owners SELECT owner, 0, sum(size) FROM trigate_nodes GROUP BY owner
+        """,
+        "where_first_stripe": "WHERE stripe = 0",
+        "stripe_value": f"{_OWN_STRIPE},",
+        "stripe_key": ", stripe",
+        "of_stripe": f"AND stripe = {_OWN_STRIPE}",
+        "keys": "(SELECT * FROM unnest(CAST(:owners AS text[]), CAST(:ids AS text[])) AS given (owner, id))",
+        "items_of_node": "unnest(n.items) AS i (value)",
+        "lock_trees": "FOR UPDATE OF t",
+        "skip_locked": "FOR UPDATE SKIP LOCKED",
+        # UNION ends circles; LIMIT makes each step look up one node, where the planner might scan the table.
+        "chain": """
+            WITH RECURSIVE way (id, before) AS (
+                SELECT id, parent FROM trigate_nodes WHERE owner = :owner AND id = :id
+                UNION
+                SELECT n.id, n.parent FROM way, LATERAL (
+                    SELECT id, parent FROM trigate_nodes WHERE owner = :owner AND id = way.before LIMIT 1
+                ) n
+            )
+            SELECT found.* FROM way, LATERAL (
+                SELECT n.id, n.owner, n.kind, n.body, n.parent, n.items
+                FROM trigate_nodes n JOIN trigate_trees t ON t.tree = n.tree
+                WHERE n.owner = :owner AND n.id = way.id AND t.used > :horizon LIMIT 1
+            ) found
+        """,
+        # One owner after the other, in the first subquery's order, until one has such a tree: an outer ORDER BY would
+        # read and lock a tree of each owner.
+        "oldest": """
+            SELECT found.tree FROM (
+                SELECT owner FROM trigate_owners GROUP BY owner ORDER BY sum(bytes) DESC
+            ) greedy, LATERAL (
+                SELECT tree FROM trigate_trees t WHERE t.owner = greedy.owner AND tree <> ALL(CAST(:keep AS bigint[]))
+                ORDER BY used, tree LIMIT 1 FOR UPDATE SKIP LOCKED
+            ) found LIMIT 1
+        """,
+    },
 )
-
-
-MIGRATIONS: Final[tuple[LiteralString, ...]] = (
-    """
-    CREATE TABLE trigate_trees (
-        tree bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-        used double precision NOT NULL
-    );
-    CREATE INDEX ON trigate_trees (used);
-    CREATE TABLE trigate_nodes (
-        owner text NOT NULL, id text NOT NULL, kind text NOT NULL, parent text,
-        tree bigint NOT NULL REFERENCES trigate_trees,
-        written bigint GENERATED ALWAYS AS IDENTITY UNIQUE,  -- the higher one is the later one
-        size bigint NOT NULL, items text[] NOT NULL, body bytea NOT NULL,
-        PRIMARY KEY (owner, id)
-    );
-    CREATE INDEX ON trigate_nodes (tree);
-    CREATE TABLE trigate_items (
-        owner text NOT NULL, item text NOT NULL,
-        written bigint NOT NULL REFERENCES trigate_nodes (written) ON DELETE CASCADE,
-        PRIMARY KEY (owner, item, written)
-    );
-    CREATE INDEX ON trigate_items (written);
-    CREATE TABLE trigate_total (stripe integer PRIMARY KEY, bytes bigint NOT NULL);  -- one row would queue all writers
-    INSERT INTO trigate_total SELECT stripe, 0 FROM generate_series(0, 15) AS stripe;
-    """,
-    """
-    ALTER TABLE trigate_total ADD COLUMN nodes bigint NOT NULL DEFAULT 0;
-    UPDATE trigate_total SET nodes = (SELECT count(*) FROM trigate_nodes) WHERE stripe = 0;
-    """,
-    """
-    ALTER TABLE trigate_trees ADD COLUMN owner text NOT NULL DEFAULT '';
-    UPDATE trigate_trees t SET owner = n.owner FROM trigate_nodes n WHERE n.tree = t.tree;
-    CREATE INDEX ON trigate_trees (owner, used, tree);
-    CREATE TABLE trigate_owners (
-        owner text NOT NULL, stripe integer NOT NULL, bytes bigint NOT NULL,  -- an owner has their sum
-        PRIMARY KEY (owner, stripe)
-    );
-    INSERT INTO trigate_owners SELECT owner, 0, sum(size) FROM trigate_nodes GROUP BY owner;
-    """,
-    """
-    CREATE TABLE trigate_ledger (  -- a row for each attempt of an exchange, the first of them also for one without any
-        began bigint NOT NULL,  -- microseconds since 1970
-        line bigint NOT NULL, attempt integer NOT NULL,
-        request text NOT NULL, client text, client_group text, run text, asked text, route text,
-        target text, model text, reason text,
-        input bigint NOT NULL, cache_read bigint NOT NULL, cache_write bigint NOT NULL, output bigint NOT NULL,
-        nanos bigint NOT NULL, grade integer, estimated integer NOT NULL, delivered integer NOT NULL,
-        status integer NOT NULL, ended text NOT NULL,
-        PRIMARY KEY (began, line, attempt)
-    );
-    """,
-    """
-    CREATE TABLE trigate_client_keys (name text PRIMARY KEY, item text NOT NULL);
-    CREATE TABLE trigate_key_changes (
-        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at double precision NOT NULL, made_by text NOT NULL,
-        event text NOT NULL, name text NOT NULL, about text NOT NULL, mark text NOT NULL
-    );
-    """,
-    """
-    CREATE TABLE IF NOT EXISTS trigate_kept_objects (  -- what clients have made at providers, as they saw it last
-        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-        owner text NOT NULL, collection text NOT NULL, id text NOT NULL, until double precision NOT NULL,
-        body bytea NOT NULL,
-        UNIQUE (owner, id)
-    );
-    CREATE INDEX IF NOT EXISTS trigate_kept_objects_listed
-        ON trigate_kept_objects (owner, collection, number);
-    """,
-    *map(NOTATION.render, LEDGER_SCRIPTS),
-)
-"""One script per schema version; the row in ``trigate_schema`` counts those that a database has run."""
 
 MIGRATION_LOCK: Final = 7_482_111_963  # an arbitrary number
-CONNECTIONS: Final = 8
 LIMIT: Final = 5.0  # seconds for an operation, including the wait for a connection
 ATTEMPTS: Final = 5
 
@@ -144,136 +112,26 @@ SIMULTANEOUS: Final = (
 )
 """Errors from simultaneous writes; a second attempt sees the other's result."""
 
-_KEYS: Final = "unnest(%(owners)s::text[], %(ids)s::text[])"
-_LIVE: Final = "trigate_nodes n JOIN trigate_trees t ON t.tree = n.tree AND t.used > %(horizon)s"
 
-SQL: Final = Dialect(
-    get=f"SELECT {NODE} FROM {_LIVE} WHERE n.owner = %(owner)s AND n.id = %(id)s",
-    # UNION ends circles; LIMIT makes each step look up one node, where the planner might scan the table.
-    chain=f"""
-        WITH RECURSIVE way (id, before) AS (
-            SELECT id, parent FROM trigate_nodes WHERE owner = %(owner)s AND id = %(id)s
-            UNION
-            SELECT n.id, n.parent FROM way, LATERAL (
-                SELECT id, parent FROM trigate_nodes WHERE owner = %(owner)s AND id = way.before LIMIT 1
-            ) n
-        )
-        SELECT found.* FROM way, LATERAL (
-            SELECT {NODE} FROM {_LIVE} WHERE n.owner = %(owner)s AND n.id = way.id LIMIT 1
-        ) found
-    """,
-    latest=f"""
-        SELECT wanted, latest.written FROM unnest(%(items)s::text[]) AS wanted, LATERAL (
-            SELECT max(n.written) AS written FROM trigate_items i JOIN ({_LIVE}) ON n.written = i.written
-            WHERE i.owner = %(owner)s AND i.item = wanted
-        ) latest WHERE latest.written IS NOT NULL
-    """,
-    numbered=f"SELECT n.written, {NODE} FROM trigate_nodes n WHERE n.written = ANY(%(numbers)s::bigint[])",
-    trees=f"""
-        SELECT n.owner, n.id, t.tree, t.used > %(horizon)s FROM {_KEYS} AS key (owner, id)
-        JOIN trigate_nodes n ON n.owner = key.owner AND n.id = key.id JOIN trigate_trees t ON t.tree = n.tree
-        ORDER BY t.tree FOR UPDATE OF t
-    """,
-    use="UPDATE trigate_trees SET used = %(now)s WHERE tree = ANY(%(trees)s::bigint[]) AND used < %(now)s",
-    add="""
-        INSERT INTO trigate_nodes (tree, owner, id, kind, parent, size, items, body)
-        VALUES (%(tree)s, %(owner)s, %(id)s, %(kind)s, %(parent)s, %(size)s, %(items)s, %(body)b)
-    """,
-    add_items=f"""
-        INSERT INTO trigate_items SELECT DISTINCT n.owner, item, n.written FROM {_KEYS} AS key (owner, id)
-        JOIN trigate_nodes n ON n.owner = key.owner AND n.id = key.id, unnest(n.items) AS item
-    """,
-    remove=f"(owner, id) IN (SELECT * FROM {_KEYS})",
-    remove_trees="tree = ANY(%(trees)s::bigint[])",
-    drop_trees="DELETE FROM trigate_trees WHERE tree = ANY(%(trees)s::bigint[])",
-    size_of_trees="SELECT coalesce(sum(size), 0)::bigint FROM trigate_nodes WHERE tree = ANY(%(trees)s::bigint[])",
-    # One owner after the other, in the first subquery's order, until one has such a tree: an outer ORDER BY would read
-    # and lock a tree of each owner.
-    oldest="""
-        SELECT found.tree FROM (
-            SELECT owner FROM trigate_owners GROUP BY owner ORDER BY sum(bytes) DESC
-        ) greedy, LATERAL (
-            SELECT tree FROM trigate_trees t WHERE t.owner = greedy.owner AND tree <> ALL(%(keep)s::bigint[])
-            ORDER BY used, tree LIMIT 1 FOR UPDATE SKIP LOCKED
-        ) found LIMIT 1
-    """,
-    oldest_of="""
-        SELECT tree FROM trigate_trees WHERE owner = %(owner)s AND tree <> ALL(%(keep)s::bigint[])
-        ORDER BY used, tree LIMIT 1 FOR UPDATE SKIP LOCKED
-    """,
-    expired="SELECT tree FROM trigate_trees WHERE used <= %(horizon)s LIMIT %(most)s FOR UPDATE SKIP LOCKED",
-    total="SELECT sum(nodes)::bigint, sum(bytes)::bigint FROM trigate_total",
-    owned="SELECT coalesce(sum(bytes), 0)::bigint FROM trigate_owners WHERE owner = %(owner)s",
-    add_to_owner="""
-        INSERT INTO trigate_owners VALUES (%(owner)s, pg_backend_pid() %% 16, %(bytes)s)
-        ON CONFLICT (owner, stripe) DO UPDATE SET bytes = trigate_owners.bytes + excluded.bytes
-    """,
-    drop_owner="""
-        DELETE FROM trigate_owners WHERE owner = %(owner)s AND stripe = pg_backend_pid() %% 16 AND bytes = 0
-    """,
-    add_to_total="""
-        UPDATE trigate_total SET nodes = nodes + %(nodes)s, bytes = bytes + %(bytes)s
-        WHERE stripe = pg_backend_pid() %% 16
-    """,
-    read_items=tuple,
-)
-
-
-class PostgresStore(SqlStore):
-    """A store on a server. ``max_bytes`` may be exceeded by writes in progress.
+class PostgresDatabase(Database):
+    """The database of a PostgreSQL server; an operation may take ``limit`` seconds.
 
     It connects on first use, and reconnects after an outage."""
 
-    def __init__(
-        self,
-        connection_string: str,
-        ttl: float,
-        max_bytes: int | None,
-        clock: Callable[[], float] = time.time,
-        *,
-        limit: float = LIMIT,
-    ) -> None:
-        super().__init__(PostgresDatabase(connection_string, limit=limit), SQL, ttl, max_bytes, clock)
+    def __init__(self, connection_string: str, limit: float = LIMIT) -> None:
+        # A statement times out before its connection is cut: then the server reports why and has stopped.
+        open_server = partial(PostgresConnection, connection_string, BEGIN.format(milliseconds=int(limit * 800)))
+        pool = ConnectionPool[SqlConnection](open_server, CONNECTIONS, limit)
+        super().__init__(DatabaseConnections(open_server, pool, pool, psycopg.Error, _reason))
 
 
-class PostgresDatabase:
-    """The database of a PostgreSQL server, with ``most`` simultaneous connections; an operation may take ``limit``
-    seconds. ``added`` are its additional tables."""
+class PostgresConnection(SqlConnection):
+    """A connection to a server; each of its transactions begins with the statements ``begin``."""
 
     notation = NOTATION
 
-    def __init__(
-        self, connection_string: str, most: int = CONNECTIONS, limit: float = LIMIT, added: AddedTables | None = None
-    ) -> None:
-        # A statement times out before its connection is cut: then the server reports why and has stopped.
-        self._open = partial(_Server, connection_string, BEGIN.format(milliseconds=int(limit * 800)), added)
-        self._pool = ConnectionPool(self._open, most, limit)
-
-    async def aclose(self) -> None:
-        await self._pool.aclose()
-
-    async def read(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
-        return await self.write(work)
-
-    async def write(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
-        try:
-            return await self._pool.run(partial(_retry_on_conflict, work))
-        except psycopg.Error as error:
-            raise Unavailable(_reason(error)) from error
-
-    def write_blocking(self, work: Callable[[Session], T]) -> T:
-        try:
-            with contextlib.closing(self._open()) as server:
-                server.prepare()
-                return _retry_on_conflict(work, server)
-        except psycopg.Error as error:
-            raise Unavailable(_reason(error)) from error
-
-
-class PostgresConnection:
-    """A connection to a server; each of its transactions begins with the statements ``begin``."""
-
     def __init__(self, connection_string: str, begin: str) -> None:
+        super().__init__()
         self._begin = begin
         parameters: dict[str, Any] = conninfo_to_dict(connection_string)
         # Statements are not prepared on the server: through a pooler, the next one may use another server process.
@@ -298,7 +156,6 @@ class PostgresConnection:
         self.db.close()
 
     def transact(self, work: Callable[[Self], T]) -> T:
-        """Return the result of ``work``, which runs in its own transaction."""
         self.db.execute(self._begin)
         try:
             result = work(self)
@@ -309,42 +166,42 @@ class PostgresConnection:
             raise
         return result
 
+    def read(self, work: Callable[[Session], T]) -> T:
+        return self.write(work)
 
-class _Server(PostgresConnection):
-    """A connection to a server with a store's tables, and with those of ``added``."""
+    def write(self, work: Callable[[Session], T]) -> T:
+        for _ in range(ATTEMPTS):
+            with contextlib.suppress(*SIMULTANEOUS):
+                return self.transact(work)
+        raise Unavailable("too many concurrent writes to the same row of the state storage")
 
-    def __init__(self, connection_string: str, begin: str, added: AddedTables | None = None) -> None:
-        super().__init__(connection_string, begin)
-        self._added = added
+    def schema_version(self) -> int:
+        return cast("int", self.rows("SELECT version FROM {schema}")[0][0]) if self.has_table("schema") else 0
 
-    def prepare(self) -> None:
-        if _version(self.db) != len(MIGRATIONS):
-            self.transact(_migrate)
-        for tables in (LEDGER_COLUMNS, self._added):
-            if tables is not None and not self._has_added(tables):
-                self.transact(partial(_add_tables, tables))
+    def set_schema_version(self, version: int) -> None:
+        if not self.has_table("schema"):
+            self.rows("CREATE TABLE {schema} (version integer NOT NULL)")
+            self.rows("INSERT INTO {schema} VALUES (0)")
+        self.rows("UPDATE {schema} SET version = :version", version=version)
 
-    def _has_added(self, tables: AddedTables) -> bool:
-        query: LiteralString = (
-            "SELECT 1 FROM pg_class WHERE relname = 'trigate_added_tables' AND pg_table_is_visible(oid)"
-        )
-        return bool(self.rows(query)) and tables.is_complete(added_version(self, tables, NOTATION))
+    def lock_schema(self) -> None:
+        self.rows("SELECT pg_advisory_xact_lock(:lock)", lock=MIGRATION_LOCK)
 
-    def rows(self, statement: LiteralString, **values: Any) -> list[tuple[Any, ...]]:
-        cursor = self.db.execute(statement, _parameters(values), binary=True)
+    def rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        cursor = self.db.execute(NOTATION.render(statement), _parameters(values), binary=True)
         return cursor.fetchall() if cursor.description else []
 
-    def run_many(self, statement: LiteralString, values: Sequence[Mapping[str, Any]]) -> None:
+    def run_many(self, statement: str, values: Sequence[Mapping[str, Any]]) -> None:
         with self.db.cursor() as cursor:
-            cursor.executemany(statement, values)
+            cursor.executemany(NOTATION.render(statement), values)
 
-    def delete_nodes(self, condition: LiteralString, **values: Any) -> list[Weight]:
-        found = self.rows(f"DELETE FROM trigate_nodes WHERE {condition} RETURNING owner, size", **values)
-        return cast("list[Weight]", found)
+    def has_table(self, table: str) -> bool:
+        # Not by to_regclass, which within a transaction keeps its first result.
+        query = "SELECT 1 FROM pg_class WHERE relname = :name AND pg_table_is_visible(oid)"
+        return bool(self.rows(query, name=f"{NOTATION.prefix}{table}"))
 
-    def add_tree(self, owner: str, now: float) -> int:
-        statement: LiteralString = "INSERT INTO trigate_trees (owner, used) VALUES (%(owner)s, %(now)s) RETURNING tree"
-        return cast("int", self.rows(statement, owner=owner, now=now)[0][0])
+    def lock(self, table: str) -> None:
+        self.rows(f"LOCK TABLE {{{table}}} IN SHARE ROW EXCLUSIVE MODE")
 
 
 def _parameters(values: dict[str, Any]) -> Mapping[str, Any]:
@@ -352,40 +209,6 @@ def _parameters(values: dict[str, Any]) -> Mapping[str, Any]:
     if (keys := values.get("keys")) is None:
         return values
     return {**values, "owners": [owner for owner, _ in keys], "ids": [id for _, id in keys]}
-
-
-def _retry_on_conflict(work: Callable[[Session], T], server: _Server) -> T:
-    """Run ``work`` in a transaction, and again after a conflict with a simultaneous write."""
-    for _ in range(ATTEMPTS):
-        with contextlib.suppress(*SIMULTANEOUS):
-            return server.transact(work)
-    raise Unavailable("too many concurrent writes to the same row of the state storage")
-
-
-def _add_tables(tables: AddedTables, server: _Server) -> None:
-    server.db.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
-    add_tables(server, tables, NOTATION)
-
-
-def _migrate(server: _Server) -> None:
-    db = server.db
-    db.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
-    version = _version(db)
-    if version > len(MIGRATIONS):
-        raise Unavailable("the state storage's tables are from a newer version of trigate")
-    if version == 0:
-        db.execute("CREATE TABLE trigate_schema (version integer NOT NULL); INSERT INTO trigate_schema VALUES (0)")
-    for script in MIGRATIONS[version:]:
-        db.execute(script)
-    db.execute("UPDATE trigate_schema SET version = %s", (len(MIGRATIONS),))
-
-
-def _version(db: Connection) -> int:
-    # Not by to_regclass, which within a transaction keeps its first result.
-    query = "SELECT 1 FROM pg_class WHERE relname = 'trigate_schema' AND pg_table_is_visible(oid)"
-    if not db.execute(query).fetchall():
-        return 0
-    return cast("int", db.execute("SELECT version FROM trigate_schema").fetchall()[0][0])
 
 
 REASONS: Final[Mapping[type[psycopg.Error], str]] = {

@@ -5,9 +5,14 @@ nodes with the same first node) postpones the expiry of the whole tree, so the b
 missing."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
+
+from gateway.stores.errors import ChangeRejected
+
+if TYPE_CHECKING:
+    from gateway.stores.database import Database
 
 
 @attrs.frozen
@@ -25,15 +30,6 @@ class Node:
     items: tuple[str, ...] = ()
 
 
-class Unavailable(Exception):
-    """An error: the store is unavailable or full. The message is for operator and client, without addresses or
-    credentials."""
-
-
-class ChangeRejected(Exception):
-    """An error: a change of stored data that is not valid; the message is for the user."""
-
-
 LONGEST_NAME: Final = 128
 
 
@@ -43,14 +39,6 @@ def check_name(name: str, what: str = "the name") -> None:
         raise ChangeRejected(
             f"{what} is not valid: expected 1 to {LONGEST_NAME} printable characters without spaces at the ends"
         )
-
-
-class StoreFull(Exception):
-    """An error: there are as many objects of a kind as there may be, until one is removed."""
-
-
-class Changed(Exception):
-    """An error: the node that a write expected was changed by another writer."""
 
 
 @attrs.frozen(repr=False)
@@ -66,8 +54,13 @@ class Size:
 class Store(Protocol):
     """A store of nodes. Every method may raise ``Unavailable``, and otherwise only what it documents.
 
+    ``database`` has its tables, and those of other parts of the process; ``None`` if the store is in memory.
+
     A cancelled write is done completely or not at all. Nodes expire ``ttl`` seconds after the last write to their tree,
     whether or not they have been swept."""
+
+    @property
+    def database(self) -> "Database | None": ...
 
     async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:
         """Write ``nodes``, all or none, replacing those with the same owner and id.
@@ -107,4 +100,6 @@ class Store(Protocol):
         """Return the size of everything stored by all processes, from counters, in constant time."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Close the store with its database, after all parts of the process that use it."""
+        ...

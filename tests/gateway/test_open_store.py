@@ -13,9 +13,10 @@ from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.open_store import WORKERS_FILE, open_store, shared_by_workers
 from gateway.serving.shared_directory import shared_directory
 from gateway.stores.encrypted import EncryptedStore
+from gateway.stores.errors import Unavailable
 from gateway.stores.memory import MemoryStore
-from gateway.stores.sqlite import SqliteStore
-from gateway.stores.store import Node, Unavailable
+from gateway.stores.sql import SqlStore
+from gateway.stores.store import Node
 
 KEY = base64.b64encode(bytes(32)).decode()
 NODE = Node("r1", "", "response", b"{}")
@@ -48,7 +49,7 @@ async def test_workers_share_a_file_that_goes_with_them(monkeypatch, storage):
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         monkeypatch.setenv(WORKERS_FILE, str(path))
         one, other = await open_store(config(**storage)), await open_store(config(**storage))
-        assert isinstance(one, SqliteStore)
+        assert isinstance(one, SqlStore)
         await one.put([NODE])
         assert await other.get("", "r1") == NODE
         await one.aclose()

@@ -19,7 +19,6 @@ import attrs
 import trio
 
 from gateway.features.admin.table import ROUTES
-from gateway.features.admin.tables import PEOPLE_TABLES
 from gateway.features.people.api.part import PART
 from gateway.features.people.records import SeenPerson
 from gateway.features.people.store import PeopleStore
@@ -130,11 +129,11 @@ class AdminGateway:
         """Return the result of ``work`` with the store of people."""
 
         async def run() -> T:
-            store = PeopleStore(SqliteDatabase(self.folder / "state.sqlite", PEOPLE_TABLES))
+            store = PeopleStore(SqliteDatabase(self.folder / "state.sqlite"))
             try:
                 return await work(store)
             finally:
-                await store.aclose()
+                await store.database.aclose()
 
         return trio.run(run)
 

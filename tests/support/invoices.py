@@ -86,7 +86,7 @@ async def write_ledger(folder: Path, lines: list[LedgerLine]) -> None:
     """Store ``lines``."""
     table = LedgerTable(SqliteDatabase(folder / "state.sqlite"))
     await table.add(list(enumerate(lines)))
-    await table.aclose()
+    await table.database.aclose()
 
 
 def _micro(day: int) -> int:

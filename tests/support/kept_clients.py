@@ -12,6 +12,8 @@ import httpx2
 import openai
 import trio
 
+from gateway.config.loading import from_mapping
+from gateway.open_store import open_store
 from tests.support.endpoint_provider import endpoint_provider, settings
 from tests.support.in_process import InProcess, gateway
 from tests.support.kept_provider import KeptProvider
@@ -76,7 +78,8 @@ async def serving(
             own = {"model": MODELS[kind], "access_key": f"sk-of-{name}-account", "base_url": base}
             entries.append({**own, **({"name": called} if called else {}), **(entry or {})})
         content = settings(*entries, **({"client_keys": clients} if clients else {}), **config)
-        served = await stack.enter_async_context(gateway(content))
+        store = await open_store(from_mapping(content)) if "state_storage" in config else None
+        served = await stack.enter_async_context(gateway(content, store=store))
         plain = stack.enter_context(httpx2.Client(trust_env=False, timeout=10, verify=NO_TLS))
         yield Served(served, providers, plain, content)
 

@@ -88,4 +88,4 @@ def write_ledger_file(
 async def add_lines(file: Path, lines: Sequence[LedgerLine]) -> None:
     table = LedgerTable(SqliteDatabase(file))
     await table.add(list(enumerate(lines)))
-    await table.aclose()
+    await table.database.aclose()

@@ -32,7 +32,8 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.route_table import RouteTable
 from gateway.serving.worker import serve
-from gateway.stores.store import Node, Store, Unavailable
+from gateway.stores.errors import Unavailable
+from gateway.stores.store import Node, Store
 from gateway.upstream.client import Upstream
 from providers.apis import CODECS
 from providers.neutral.codec import Reply

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import trio
 
-from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Node, Store
+from tests.support.stores import postgres_store, sqlite_store
 
 LENGTH = 20
 """Nodes in a chain."""
@@ -31,11 +31,9 @@ async def write(store: Store, prefix: str) -> None:
 
 async def main(kind: str, place: str, prefix: str) -> None:
     if kind == "sqlite":
-        store: Store = SqliteStore(Path(place), 1e9, None)
+        store: Store = sqlite_store(Path(place), 1e9, None)
     else:
-        from gateway.stores.postgres import PostgresStore
-
-        store = PostgresStore(place, 1e9, None)
+        store = postgres_store(place, 1e9, None)
     await write(store, prefix)
 
 

@@ -126,13 +126,12 @@ class AdminCall:
         return await read_object(self.incoming, is_optional=is_optional)
 
     async def rights(self) -> RightsStore:
-        """Return the store of raises and of the audit, with its tables and everything that other features store.
+        """Return the store of raises and of the audit, with everything that other features store.
 
         Raises ``GatewayError`` (403) and ``Unavailable``."""
         store = self.admin.store
         if store is None:
             raise GatewayError("permission", _NO_PEOPLE, code="no_storage")
-        await store.open()
         for part in self.parts:
             await part.flush(self.service)
         return store

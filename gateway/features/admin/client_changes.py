@@ -8,11 +8,10 @@ from gateway.features.admin.key_changes import audited_client, described_setting
 from gateway.features.admin.key_store import ItemChange, KeyEvent
 from gateway.features.admin.records import AuditEntry
 from gateway.features.admin.rows import RightsTables
-from gateway.stores.sql import Session, SqlNotation
+from gateway.stores.database import Session
 
 
 def client_change(
-    notation: SqlNotation,
     entry: AuditEntry,
     event: KeyEvent,
     name: str,
@@ -27,7 +26,7 @@ def client_change(
     about = described_settings(name, before if text is None else text)
 
     def write_audit(session: Session) -> None:
-        tables = RightsTables(session, notation)
+        tables = RightsTables(session)
         tables.lock()
         tables.add_audit(entry, audited_client(name, before), audited_client(name, text))
 

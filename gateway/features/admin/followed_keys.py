@@ -18,11 +18,11 @@ from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
 from gateway.features.admin.stored_clients import StoredClients, StoredReader, parse_stored, read_item
 from gateway.seams.identify import ApplyClients, ClientSource
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 
 if TYPE_CHECKING:
     from gateway.features.admin.key_store import KeyStore, KeyTable, StoredItem
-    from gateway.stores.sql import Session
+    from gateway.stores.database import Session
 
 log = logging.getLogger("trigate.keys")
 
@@ -68,15 +68,15 @@ class SharedRead:
 
 
 class FollowedKeys(ClientSource):
-    """The clients in ``store``, as last read. ``store`` is ``None`` if the configuration stores no keys.
+    """The clients in ``store``, as last read.
 
     ``clock`` is monotonic. ``rows_for`` returns the other rows that a configuration needs."""
 
     def __init__(
         self,
-        store: "KeyStore | None",
+        store: "KeyStore",
         clock: Callable[[], float] = time.monotonic,
-        rows_for: "Callable[[Config, KeyStore], FollowedRows | None]" = lambda config, store: None,
+        rows_for: Callable[[Config], FollowedRows | None] = lambda config: None,
     ) -> None:
         self.store: Final = store
         self._rows_for = rows_for
@@ -135,8 +135,8 @@ class FollowedKeys(ClientSource):
         return self.with_clients(config)
 
     def _follow_rows_for(self, config: Config) -> None:
-        if self.other_rows is None and self.store is not None:
-            self.other_rows = rows = self._rows_for(config, self.store)
+        if self.other_rows is None:
+            self.other_rows = rows = self._rows_for(config)
             if rows is not None:
                 rows.on_change(lambda names: self.on_names(names))
 
@@ -159,17 +159,12 @@ class FollowedKeys(ClientSource):
         self._current, self._apply = current, apply
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow_others_meanwhile)
-            while self.store is not None:
+            while True:
                 await trio.sleep(POLL_SECONDS)
                 if not self._is_followed(current()):
                     continue
                 await self.apply_changes()
                 report_stale(self.stale)
-            nursery.cancel_scope.cancel()
-
-    async def aclose(self) -> None:
-        if self.store is not None:
-            await self.store.aclose()
 
     async def _follow_others_meanwhile(self) -> None:
         """Poll the other rows while changed clients are applied, which may take longer than a poll."""
@@ -208,38 +203,38 @@ class FollowedKeys(ClientSource):
 
         Other followed rows are read too, and only those unless ``with_clients``."""
         try:
-            return self.store is not None and await self._read_changes(self.store, with_clients)
+            return await self._read_changes(with_clients)
         except Unavailable as error:
             self._note_failure(error, with_clients)
             return False
 
-    async def _read_changes(self, store: "KeyStore", with_clients: bool) -> bool:
+    async def _read_changes(self, with_clients: bool) -> bool:
         if self.other_rows is None:
-            mark = await store.mark()
+            mark = await self.store.mark()
         else:
             async with self._others_read.lock:
-                mark = await self._read_others(store, self.other_rows)
+                mark = await self._read_others(self.other_rows)
         if not with_clients or (self._table is not None and mark == self._table.mark):
             self._note_success()
             return False
-        self._table = await store.read(None if self._table is None else self._table.last)
+        self._table = await self.store.read(None if self._table is None else self._table.last)
         self._texts = None
         self._note_success()
         return True
 
     async def _read_others_alone(self) -> None:
         """Read and apply the other rows. Never raises."""
-        if self.store is None or self.other_rows is None:
+        if self.other_rows is None:
             return
         try:
-            await self._read_others(self.store, self.other_rows)
+            await self._read_others(self.other_rows)
         except Unavailable as error:
             self._note_failure(error, with_clients=False)
 
-    async def _read_others(self, store: "KeyStore", others: FollowedRows) -> str:
+    async def _read_others(self, others: FollowedRows) -> str:
         """Read and apply the other rows, and return the mark of the clients. The caller holds the lock, so that no
         older read is applied after a newer one."""
-        mark, news = await store.poll(others.read)
+        mark, news = await self.store.poll(others.read)
         others.apply(news)
         self._has_read_others = True
         return mark

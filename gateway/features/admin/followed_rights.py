@@ -12,7 +12,7 @@ import attrs
 
 from gateway.features.admin.records import CLOCK_SKEW, Raise
 from gateway.features.admin.rows import RAISES, Position, RightsTables
-from gateway.stores.sql import Session, SqlNotation
+from gateway.stores.database import Session
 
 T = TypeVar("T")
 
@@ -38,14 +38,13 @@ class RightsNews:
 
 
 class FollowedRights:
-    """The raises in a database with this ``notation``, as last read.
+    """The raises in a database, as last read.
 
     ``clock`` returns Unix time. Only the trio thread uses it, except for ``read``. A subclass follows more rows: it
     extends ``read_others`` and ``apply_others``."""
 
-    def __init__(self, notation: SqlNotation, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
-        self._notation = notation
         self._position: Position | None = None
         self._applied_at = 0.0
         self._raises: dict[str, Raise] = {}
@@ -82,7 +81,7 @@ class FollowedRights:
         """Return the rows that have changed since the last ``apply``, ``None`` without any. Runs in a thread."""
         now = self.clock()
         was_set_back = now < self._applied_at - CLOCK_SKEW  # rows that had expired by the clock are needed again
-        return self.news_since(RightsTables(session, self._notation), None if was_set_back else self._position, now)
+        return self.news_since(RightsTables(session), None if was_set_back else self._position, now)
 
     def news_since(self, tables: RightsTables, known: Position | None, now: float) -> RightsNews | None:
         """Return the rows that have changed since the position ``known``, ``None`` without any.

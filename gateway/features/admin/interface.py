@@ -26,7 +26,6 @@ from gateway.features.admin.records import CLOCK_SKEW, AuditEntry, Raise
 from gateway.features.admin.rights_rows import accept_any
 from gateway.features.admin.rows import RecordTable, RightsTables
 from gateway.features.admin.serving import perform
-from gateway.features.admin.storage import open_rights_store
 from gateway.features.admin.store import RightsStore, changing, reading
 from gateway.features.admin.table import ADMINS, ALL, PAGE, READERS, ROUTES, AdminRoute
 from gateway.features.admin.versions import check_match, check_unchanged_since, entity_tag
@@ -69,7 +68,6 @@ __all__ = [
     "new_key",
     "not_found",
     "not_permitted",
-    "open_rights_store",
     "page_of",
     "page_size",
     "page_value",

@@ -18,7 +18,7 @@ from configfile.wording import spell_time, time_text
 from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
 from gateway.features.admin.stored_clients import new_client, parse_stored, read_item
-from gateway.stores.store import ChangeRejected
+from gateway.stores.errors import ChangeRejected
 
 PREFIX: Final = "sk-trigate-"
 """The prefix of keys: clients expect it, and secret scanners recognise it."""

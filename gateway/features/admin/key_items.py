@@ -15,7 +15,8 @@ from gateway.config.people import Caller
 from gateway.config.settings import Config
 from gateway.features.admin.errors import conflict, mistakes_error, not_permitted
 from gateway.features.admin.key_changes import MOST_KEYS, TooManyKeys, built_client
-from gateway.stores.store import ChangeRejected, check_name
+from gateway.stores.errors import ChangeRejected
+from gateway.stores.store import check_name
 from streams.errors import GatewayError, invalid
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from gateway.features.admin.key_changes import stored_settings
 from gateway.features.admin.key_items import shared_key_error
 from gateway.features.admin.key_store import ItemChange, KeyEvent, KeyStore, KeyTaken
 from gateway.features.admin.visibility import sees_all, sees_group
-from gateway.stores.store import Changed
+from gateway.stores.errors import Changed
 from streams.errors import GatewayError
 
 _NOT_STORED: Final = "this configuration stores no keys: set `stored_keys: true` and a `state_storage` in the file"
@@ -48,7 +48,7 @@ def stored_group(name: str, text: str) -> str | None:
 def writable_keys(call: AdminCall) -> tuple[FollowedKeys, KeyStore]:
     """Return the storage of keys. Raises ``GatewayError`` (403) if the file allows no stored keys."""
     keys = call.admin.keys
-    if keys is None or keys.store is None or call.config.stored_clients == "off":
+    if keys is None or call.config.stored_clients == "off":
         raise not_permitted(_NOT_STORED, "stored_keys_off")
     return keys, keys.store
 
@@ -106,8 +106,7 @@ async def write_client(
 
     Raises ``GatewayError`` (409) if another caller changed the client at the same time, or if another client has its
     key or certificate, and ``StoreFull``."""
-    notation = (await call.rights()).database.notation
-    change = client_change(notation, call.audit_entry(status), event, name, before, written, digests)
+    change = client_change(call.audit_entry(status), event, name, before, written, digests)
     await _write(call, (change,))
     return change.item
 
@@ -116,8 +115,8 @@ async def revoke_clients(call: AdminCall, texts: Mapping[str, str], status: int)
     """Revoke all clients in ``texts``, which has their stored texts by name, or none of them.
 
     Raises ``GatewayError`` (409) if another caller changed one at the same time."""
-    notation, entry = (await call.rights()).database.notation, call.audit_entry(status)
-    await _write(call, [client_change(notation, entry, "revoked", name, text, None) for name, text in texts.items()])
+    entry = call.audit_entry(status)
+    await _write(call, [client_change(entry, "revoked", name, text, None) for name, text in texts.items()])
 
 
 async def _write(call: AdminCall, changes: Sequence[ItemChange]) -> None:

@@ -6,12 +6,12 @@ different mark."""
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
-from gateway.stores.sql import Database, Session, SqlNotation
-from gateway.stores.store import Changed, StoreFull
+from gateway.stores.database import AddedTables, Database, Session
+from gateway.stores.errors import Changed, StoreFull
 
 T = TypeVar("T")
 
@@ -30,9 +30,6 @@ _ITEM: Final = "SELECT item FROM {client_keys} WHERE name = :name"
 _HOLDER: Final = "SELECT name FROM {client_keys} WHERE item LIKE :pattern ESCAPE '!' AND name <> :name LIMIT 1"
 _LAST_ABOUT: Final = "SELECT about FROM {key_changes} WHERE name = :name ORDER BY number DESC LIMIT 1"
 _COUNT: Final = "SELECT count(*) FROM {client_keys}"
-_PUT: Final = """
-    INSERT INTO {client_keys} VALUES (:name, :item) ON CONFLICT (name) DO UPDATE SET item = excluded.item
-"""
 _REMOVE: Final = "DELETE FROM {client_keys} WHERE name = :name"
 _LOG: Final = """
     INSERT INTO {key_changes} (at, made_by, event, name, about, mark)
@@ -98,43 +95,38 @@ class ItemChange:
 
 
 class KeyStore:
-    """The table of keys in a ``database``. Every method may raise ``Unavailable``."""
+    """The table of keys in a ``database``. Every method may raise ``Unavailable``.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    ``tables`` are those that ``also`` reads and writes in the same transactions."""
 
-    async def aclose(self) -> None:
-        await self._database.aclose()
-
-    @property
-    def notation(self) -> SqlNotation:
-        return self._database.notation
+    def __init__(self, database: Database, tables: AddedTables | None = None) -> None:
+        self.database: Final = database.part(tables)
 
     async def mark(self) -> str:
         """Return the mark of the last change, empty before the first."""
-        return (await self._database.read(self._mark))[1]
+        return (await self.database.read(self._mark))[1]
 
     async def poll(self, also: Callable[[Session], T]) -> tuple[str, T]:
         """Return the mark of the last change, and the result of ``also`` in the same transaction."""
-        return await self._database.read(lambda session: (self._mark(session)[1], also(session)))
+        return await self.database.read(lambda session: (self._mark(session)[1], also(session)))
 
     async def item(self, name: str) -> str | None:
         """Return the item of one client, ``None`` if it is not stored."""
-        found = await self._database.read(lambda session: self._rows(session, _ITEM, name=name))
+        found = await self.database.read(lambda session: session.rows(_ITEM, name=name))
         return found[0][0] if found else None
 
     async def last_settings(self, name: str) -> str | None:
         """Return the settings without keys of the client in its last stored change, ``None`` without one."""
-        found = await self._database.read(lambda session: self._rows(session, _LAST_ABOUT, name=name))
+        found = await self.database.read(lambda session: session.rows(_LAST_ABOUT, name=name))
         return found[0][0] if found else None
 
     async def read(self, after: int | None = None) -> KeyTable:
         """Return all clients, and the changes after number ``after``."""
-        return await self._database.read(lambda session: self._read(session, after))
+        return await self.database.read(lambda session: self._read(session, after))
 
     async def changes(self, most: int) -> tuple[KeyChange, ...]:
         """Return the last changes, the oldest first."""
-        return await self._database.read(lambda session: self._changes(session, 0, most))
+        return await self.database.read(lambda session: self._changes(session, 0, most))
 
     async def change(
         self,
@@ -159,44 +151,41 @@ class KeyStore:
         ``StoreFull``."""
 
         def work(session: Session) -> None:
-            session.rows(self._database.notation.lock_statement("client_keys"))
+            session.lock("client_keys")
             for change in changes:
                 self._apply(session, change)
                 values = {"event": change.event, "name": change.name, "about": change.about}
-                self._rows(session, _LOG, at=at, by=by, mark=secrets.token_hex(16), **values)
+                session.rows(_LOG, at=at, by=by, mark=secrets.token_hex(16), **values)
                 if change.also is not None:
                     change.also(session)
-            self._rows(session, _FORGET, kept=MOST_CHANGES)
+            session.rows(_FORGET, kept=MOST_CHANGES)
 
-        await self._database.write(work)
+        await self.database.write(work)
 
     def _apply(self, session: Session, change: ItemChange) -> None:
         name = change.name
-        there = self._rows(session, _ITEM, name=name)
+        there = session.rows(_ITEM, name=name)
         if (there[0][0] if there else None) != change.expect:
             raise Changed(name)
         for text in change.digests:
             escaped = re.sub("([!%_])", r"!\1", text)
-            if holder := self._rows(session, _HOLDER, pattern=f"%{escaped}%", name=name):
+            if holder := session.rows(_HOLDER, pattern=f"%{escaped}%", name=name):
                 raise KeyTaken(holder[0][0])
         if change.item is None:
-            self._rows(session, _REMOVE, name=name)
+            session.rows(_REMOVE, name=name)
             return
-        if change.expect is None and self._rows(session, _COUNT)[0][0] >= MOST_CLIENTS:
+        if change.expect is None and session.rows(_COUNT)[0][0] >= MOST_CLIENTS:
             raise StoreFull(f"there are {MOST_CLIENTS} stored clients, the maximum: revoke some")
-        self._rows(session, _PUT, name=name, item=change.item)
+        session.put("client_keys", ("name",), {"name": name, "item": change.item})
 
     def _mark(self, session: Session) -> tuple[int, str]:
-        rows = self._rows(session, _MARK)
+        rows = session.rows(_MARK)
         return (rows[0][0], rows[0][1]) if rows else (0, "")
 
     def _read(self, session: Session, after: int | None) -> KeyTable:
         last, mark = self._mark(session)  # read first: later changes appear with the next mark
-        clients = tuple(StoredItem(*row) for row in self._rows(session, _CLIENTS))
+        clients = tuple(StoredItem(*row) for row in session.rows(_CLIENTS))
         return KeyTable(mark, last, clients, () if after is None else self._changes(session, after, MOST_CHANGES))
 
     def _changes(self, session: Session, after: int, most: int) -> tuple[KeyChange, ...]:
-        return tuple(KeyChange(*row) for row in self._rows(session, _CHANGES, after=after, most=most))
-
-    def _rows(self, session: Session, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-        return session.rows(self._database.notation.render(statement), **values)
+        return tuple(KeyChange(*row) for row in session.rows(_CHANGES, after=after, most=most))

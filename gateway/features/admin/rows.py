@@ -1,4 +1,4 @@
-"""Tables within one transaction: statements in the notation of the database, and the log of changes."""
+"""Tables within one transaction: records as rows, and the log of changes."""
 
 import json
 import secrets
@@ -9,8 +9,8 @@ from typing import Any, Final, Generic, Literal, LiteralString, TypeAlias, TypeV
 import attrs
 
 from gateway.features.admin.records import AuditEntry, Raise
-from gateway.stores.sql import Session, SqlNotation
-from gateway.stores.store import StoreFull
+from gateway.stores.database import Session
+from gateway.stores.errors import StoreFull
 
 T = TypeVar("T")
 
@@ -76,13 +76,12 @@ class Position:
 class RightsTables:
     """The tables of people, raises and the audit in the transaction of ``session``."""
 
-    def __init__(self, session: Session, notation: SqlNotation) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._notation = notation
 
     def select(self, statement: LiteralString, **values: Any) -> list[tuple[Any, ...]]:
         """Run the statement, and return its rows."""
-        return self._session.rows(self._notation.render(statement), **values)
+        return self._session.rows(statement, **values)
 
     def first(self, statement: LiteralString, **values: Any) -> tuple[Any, ...] | None:
         """Run the statement, and return its first row."""
@@ -110,24 +109,18 @@ class RightsTables:
 
     def add(self, table: RecordTable[T], record: T) -> None:
         """Store a new record."""
-        self._insert(table, table.values(record))
+        self._session.insert(table.name, table.values(record))
 
     def put(self, table: RecordTable[T], record: T, kept: Sequence[str] = (), **others: Any) -> None:
         """Store a record in place of the one with its key, but keep that one's columns ``kept``.
 
         ``others`` are columns without an attribute."""
-        values = {**table.values(record), **others}
-        changed = ", ".join(f"{one} = excluded.{one}" for one in values if one not in (*table.key, *kept))
-        self._insert(table, values, f"ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {changed}")
+        self._session.put(table.name, table.key, {**table.values(record), **others}, kept)
 
     def update(self, table: RecordTable[Any], where: Mapping[str, Any], **values: Any) -> None:
         """Set columns of the records whose columns have the values ``where``."""
         changed = ", ".join(f"{one} = :{one}" for one in values)
         self.select(f"UPDATE {{{table.name}}} SET {changed} {_condition(where)}", **values, **where)
-
-    def _insert(self, table: RecordTable[Any], values: Mapping[str, Any], rest: LiteralString = "") -> None:
-        names = ", ".join(f":{one}" for one in values)
-        self.select(f"INSERT INTO {{{table.name}}} ({', '.join(values)}) VALUES ({names}) {rest}", **values)
 
     # Everything
 
@@ -138,7 +131,7 @@ class RightsTables:
 
     def lock(self) -> None:
         """Block other writers of the people tables until the transaction ends."""
-        self.select(self._notation.lock_statement("people_changes"))
+        self._session.lock("people_changes")
 
     def position(self) -> Position:
         """Return the position of the last change."""

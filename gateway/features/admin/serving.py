@@ -24,7 +24,7 @@ from gateway.http.paths import shorten_path
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.named_imports import import_named
 from gateway.serving.incoming_request import IncomingRequest
-from gateway.stores.store import Changed, StoreFull, Unavailable
+from gateway.stores.errors import Changed, StoreFull, Unavailable
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
 

@@ -4,12 +4,13 @@ Every method is one transaction, and may raise ``Unavailable``."""
 
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, Concatenate, LiteralString, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Concatenate, Final, LiteralString, ParamSpec, TypeAlias, TypeVar
 
 from gateway.features.admin import rights_rows
 from gateway.features.admin.records import Raise
 from gateway.features.admin.rows import RAISES, RecordTable, RightsTables
-from gateway.stores.sql import Database, Session
+from gateway.features.admin.tables import PEOPLE_TABLES
+from gateway.stores.database import Database, Session
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,7 +24,7 @@ def reading(work: Work[P, T]) -> Method[P, T]:
 
     @wraps(work)
     async def read(self: "RightsStore", /, *args: P.args, **named: P.kwargs) -> T:
-        return await self.database.read(lambda session: work(self.tables(session), *args, **named))
+        return await self.database.read(lambda session: work(RightsTables(session), *args, **named))
 
     return read
 
@@ -34,7 +35,7 @@ def changing(work: Work[P, T]) -> Method[P, T]:
     @wraps(work)
     async def change(self: "RightsStore", /, *args: P.args, **named: P.kwargs) -> T:
         def run_locked(session: Session) -> T:
-            tables = self.tables(session)
+            tables = RightsTables(session)
             tables.lock()
             return work(tables, *args, **named)
 
@@ -51,15 +52,7 @@ class RightsStore:
     ``Changed`` to reject the change. Lists are in the order of a key, so they are stable while rows are added."""
 
     def __init__(self, database: Database) -> None:
-        """Use ``database``, which has the tables ``PEOPLE_TABLES``."""
-        self.database = database
-
-    async def aclose(self) -> None:
-        await self.database.aclose()
-
-    async def open(self) -> None:
-        """Create the tables if they are missing: ``client_change`` writes over a connection of another store."""
-        await self.database.read(lambda session: None)
+        self.database: Final = database.part(PEOPLE_TABLES)
 
     # Raises
 
@@ -81,11 +74,8 @@ class RightsStore:
     last_audit = reading(rights_rows.last_audit)
 
     async def find(self, table: RecordTable[T], **where: str) -> T | None:
-        return await self.database.read(lambda session: self.tables(session).find(table, **where))
+        return await self.database.read(lambda session: RightsTables(session).find(table, **where))
 
     async def list(self, table: RecordTable[T], order: LiteralString = "") -> tuple[T, ...]:
         """Return all records; some may have ended or expired."""
-        return await self.database.read(lambda session: self.tables(session).list(table, order))
-
-    def tables(self, session: Session) -> RightsTables:
-        return RightsTables(session, self.database.notation)
+        return await self.database.read(lambda session: RightsTables(session).list(table, order))

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.stores.sql import AddedTables
+from gateway.stores.database import AddedTables
 
 PEOPLE_TABLES: Final = AddedTables(
     "people",

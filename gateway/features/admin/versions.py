@@ -7,7 +7,7 @@ from typing import TypeVar
 from gateway.features.admin.calls import AdminCall
 from gateway.features.admin.errors import conflict
 from gateway.http.headers import Headers
-from gateway.stores.store import Changed
+from gateway.stores.errors import Changed
 
 T = TypeVar("T")
 

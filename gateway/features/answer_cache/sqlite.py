@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from gateway.features.answer_cache.store import AnswerStoreUnavailable
+from gateway.stores.errors import Unavailable
 from gateway.stores.pool import ConnectionPool
 from gateway.stores.private_file import create_private_file
-from gateway.stores.store import Unavailable
 
 T = TypeVar("T")
 

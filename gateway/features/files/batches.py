@@ -31,7 +31,7 @@ from gateway.relay.relaying import RelayedRequest
 from gateway.relay.uploads import FileUpload, read_file_upload
 from gateway.request.members import check_members
 from gateway.routing.target import Target
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.batch_lines import BatchLines
 from streams.errors import GatewayError, invalid

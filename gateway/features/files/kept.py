@@ -36,7 +36,7 @@ from gateway.request.prepared import NO_OUTPUT, Prepared
 from gateway.request.wire import MediaTypes
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 from gateway.upstream.request import UploadedBody
 from providers.apis import CODECS
 from providers.endpoints.endpoint import EndpointName

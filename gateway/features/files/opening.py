@@ -1,9 +1,8 @@
 """Opens what the gateway knows of the objects that providers store for clients."""
 
-import os
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -27,7 +26,6 @@ from gateway.http.response import Response
 from gateway.kept_objects.inventory import MAX_BYTES, Inventory, MemoryInventory
 from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.kept_objects.pending import PendingBatches
-from gateway.open_store import WORKERS_FILE
 from gateway.relay.routes import relayed_routes
 from gateway.request.parse import Incoming
 from gateway.seams.hooks import Hooks
@@ -35,6 +33,9 @@ from gateway.seams.kept import ReplaceIds
 from gateway.seams.running import Ports, Running
 from providers.apis import CODECS
 from streams.events import Api
+
+if TYPE_CHECKING:
+    from gateway.stores.database import Database
 
 _RUNS: Final = "gateway.features.files.provider_runs"
 
@@ -59,18 +60,13 @@ class FilesRunning(Running):
             self.stored.inventory.limit_owners(self._limits)
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
-        pending, inventory = self.stored.pending, self.stored.inventory
+        pending = self.stored.pending
         await pending.read()
         task_status.started()
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(pending.run)
-                await ending.wait()
-                nursery.cancel_scope.cancel()
-        finally:
-            if inventory is not None:
-                with trio.CancelScope(shield=True):
-                    await inventory.aclose()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pending.run)
+            await ending.wait()
+            nursery.cancel_scope.cancel()
 
 
 class StoredObjects:
@@ -147,19 +143,19 @@ def open_files(config: Config, ports: Ports, before: Running | None) -> Running:
     if isinstance(before, FilesRunning):
         inventory, pending = before.stored.inventory, before.stored.pending
     else:
-        inventory = _open_inventory(config)
+        inventory = _open_inventory(config, ports.database)
         pending = PendingBatches(inventory, ports.allowances.batch_reserves)
     return FilesRunning(config, StoredObjects(config, inventory, pending))
 
 
-def _open_inventory(config: Config) -> Inventory | None:
-    """Return the inventory of objects that providers store for clients.
-
-    The workers of a machine share one file, if nothing else stores their state. Raises ``ImportError`` for a missing
+def _open_inventory(config: Config, database: "Database | None") -> Inventory | None:
+    """Return the inventory of objects that providers store for clients. Raises ``ImportError`` for a missing
     package."""
-    storage, workers_file = config.state_storage, os.environ.get(WORKERS_FILE)
-    if workers_file is None and (storage is None or storage.type == "memory"):
-        return MemoryInventory(max_bytes=(storage or StateStorage()).max_bytes or MAX_BYTES)
-    from gateway.kept_objects.inventory_table import open_inventory
+    storage = config.state_storage or StateStorage()
+    if storage.type == "none":
+        return None
+    if database is None:
+        return MemoryInventory(max_bytes=storage.max_bytes or MAX_BYTES)
+    from gateway.kept_objects.inventory_table import InventoryTable, cipher_for
 
-    return open_inventory(storage, workers_file)
+    return InventoryTable(database, cipher_for(storage.encryption_key))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.features.kept_ledger.line import UNIT_COLUMNS
+from gateway.stores.database import AddedTables
 
 UNITS: Final = {unit: column for unit, column in UNIT_COLUMNS.items() if unit != "query"}
 """The columns of billed units, by unit."""
@@ -72,19 +73,43 @@ COLUMN_TYPES: Final[Mapping[str, str]] = {
 }
 """The types of all columns, by column."""
 
-IDS_TABLE: Final = "ledger_ids"
-"""The table with providers' request ids. It is created with its first row, so that the ledger's own table is the one
-that version 0.2 reads and writes."""
-
 ID_COLUMN_TYPES: Final = {"began": "bigint", "line": "bigint", "attempt": "integer", "upstream_request_id": "text"}
 
-IDS_SCRIPT: Final = """
-    CREATE TABLE IF NOT EXISTS {ledger_ids} (
-        began bigint NOT NULL, line bigint NOT NULL, attempt integer NOT NULL, upstream_request_id text NOT NULL,
-        PRIMARY KEY (began, line, attempt)
-    )
-"""
+LEDGER_TABLES: Final = AddedTables(
+    "ledger_columns",
+    (
+        """
+        ALTER TABLE {ledger} ADD COLUMN prompt_cache_could bigint;
+        ALTER TABLE {ledger} ADD COLUMN prompt_cache_read bigint;
+        ALTER TABLE {ledger} ADD COLUMN prompt_cache_missed bigint;
+        ALTER TABLE {ledger} ADD COLUMN prompt_cache_nanos bigint;
+        ALTER TABLE {ledger} ADD COLUMN prompt_cache_grade integer;
+        ALTER TABLE {ledger} ADD COLUMN prompt_cache_idle bigint;
+        ALTER TABLE {ledger} ADD COLUMN cause text;
+        ALTER TABLE {ledger} ADD COLUMN cause_tokens bigint;
+        ALTER TABLE {ledger} ADD COLUMN cause_nanos bigint;
+        ALTER TABLE {ledger} ADD COLUMN second_cause text;
+        ALTER TABLE {ledger} ADD COLUMN second_tokens bigint;
+        ALTER TABLE {ledger} ADD COLUMN second_nanos bigint;
+        """,
+        """
+        ALTER TABLE {ledger} ADD COLUMN prompt_cache_unread bigint;
+        ALTER TABLE {ledger} ADD COLUMN prompt_cache_unkeyed bigint;
+        """,
+        """
+        CREATE TABLE IF NOT EXISTS {ledger_ids} (
+            began bigint NOT NULL, line bigint NOT NULL, attempt integer NOT NULL, upstream_request_id text NOT NULL,
+            PRIMARY KEY (began, line, attempt)
+        ) {clustered};
+        """,
+    ),
+    is_optional=True,
+)
+"""The ledger's columns about prompt caches, and the table with providers' request ids. An older version leaves them
+empty, so they raise no schema version."""
+
 DELETE_IDS: Final = "DELETE FROM {ledger_ids} WHERE began <= :last"
+"""The statement that deletes the providers' request ids of all lines up to ``last``."""
 
 EXCHANGES: Final = "COALESCE(exchanges, CASE WHEN attempt = 0 THEN 1 ELSE 0 END)"
 FAILURES: Final = """COALESCE(failures, CASE

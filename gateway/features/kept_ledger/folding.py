@@ -1,11 +1,14 @@
 """Statements that bound the kept ledger: they delete old lines, and replace those beyond its size by sums.
 
+Each public function does one step in the transaction of ``session``, and returns the number of rows that it has
+removed, 0 when nothing is left to do.
+
 Lines become sums over quarters of an hour with their run, these become sums over days without it. Until a line is too
 old to keep, its tokens and costs remain in a sum."""
 
 import os
 from datetime import datetime, timedelta, tzinfo
-from typing import Any, Final
+from typing import Final
 
 from gateway.features.kept_ledger.columns import (
     AMOUNTS,
@@ -19,7 +22,6 @@ from gateway.features.kept_ledger.columns import (
     EXCHANGES,
     FAILURES,
     GROUP_BY,
-    IDS_TABLE,
     LAST,
     OTHER_NAME,
     PROMPT_CACHE_AMOUNTS,
@@ -27,7 +29,7 @@ from gateway.features.kept_ledger.columns import (
     QUARTER_SUM,
 )
 from gateway.ledger.periods import microseconds, midnight
-from gateway.stores.sql import Session, SqlNotation
+from gateway.stores.database import Session
 
 DELETED_PER_STEP: Final = 10_000
 """The most rows deleted in a transaction, because other writers wait for it."""
@@ -52,141 +54,121 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
-class LedgerFolding:
-    """The statements that shorten the table, in steps.
+def delete_old(session: Session, before: int) -> int:
+    """Delete some of the rows that ended before ``before``."""
+    old = f"began < :before AND {LAST} < :before"
+    oldest = f"SELECT began FROM {{ledger}} WHERE {old} ORDER BY began LIMIT :some"
+    ((count, last),) = session.rows(
+        f"SELECT COUNT(*), MAX(began) FROM ({oldest}) AS gone", before=before, some=DELETED_PER_STEP
+    )
+    if count:
+        session.rows(f"DELETE FROM {{ledger}} WHERE began <= :last AND {old}", last=last, before=before)
+        session.rows(DELETE_IDS, last=last)
+    return int(count)
 
-    Each public method does one step in the transaction of ``session``, and returns the number of rows that it has
-    removed, 0 when nothing is left to do."""
 
-    def __init__(self, notation: SqlNotation) -> None:
-        self._sql = notation
+def fold_lines(session: Session, most: int) -> int:
+    """Replace some of the oldest lines by sums over quarters of an hour if there are more than ``most``."""
+    until = _newest_row_to_fold(session, "level IS NULL", most)
+    if until is None:
+        return 0
+    session.lock("ledger")
+    count, first, last = _select_oldest(session, "level IS NULL", until)
+    if count:
+        rows = f"began >= :since AND began <= :last AND (level IS NULL OR level = {QUARTER_SUM})"
+        values = {"since": first - first % QUARTER, "last": last}
+        _replace(session, QUARTER_SUM, rows, {"bucket": f"began / {QUARTER}"}, **values)
+        session.rows(DELETE_IDS, last=last)
+    return count
 
-    def delete_old(self, session: Session, before: int) -> int:
-        """Delete some of the rows that ended before ``before``."""
-        old = f"began < :before AND {LAST} < :before"
-        oldest = f"SELECT began FROM {{ledger}} WHERE {old} ORDER BY began LIMIT :some"
-        ((count, last),) = self._rows(
-            session, f"SELECT COUNT(*), MAX(began) FROM ({oldest}) AS gone", before=before, some=DELETED_PER_STEP
+
+def fold_quarters(session: Session, before: int, most: int, zone: tzinfo) -> int:
+    """Replace some sums over quarters of an hour by sums over days of ``zone``.
+
+    These are sums from before ``before``, and the oldest of too many for a table with ``most`` lines."""
+    condition = f"level = {QUARTER_SUM}"
+    beyond = _newest_row_to_fold(session, condition, max(most // LINES_PER_SUM, MIN_SUMS))
+    until = max(before - 1, beyond or 0)
+    if not _select_oldest(session, condition, until)[0]:
+        return 0
+    session.lock("ledger")
+    count, first, last = _select_oldest(session, condition, until)
+    if count:
+        since, end = day_bounds(first, zone)
+        billed = "SELECT {0} FROM {{ledger}} WHERE began >= :since AND began < :end AND grade IS NOT NULL"
+        # Otherwise each request for a nonexistent name would make a row.
+        expressions = {
+            name: f"CASE WHEN {name} IS NULL OR {name} IN ({billed.format(name)}) THEN {name} ELSE '{OTHER_NAME}' END"
+            for name in ("target", "model")
+        }
+        rows = f"began >= :since AND began <= :last AND level IN ({QUARTER_SUM}, {DAY_SUM})"
+        values = {"since": since, "end": end, "last": min(last, end - 1)}
+        _replace(session, DAY_SUM, rows, {**expressions, "run": "CAST(NULL AS text)", "bucket": "0"}, **values)
+    return count
+
+
+def _replace(
+    session: Session,
+    level: int,
+    rows: str,
+    expressions: dict[str, str],
+    *,
+    since: int,
+    last: int,
+    **more: int,
+) -> None:
+    """Replace ``rows`` by their sums; ``expressions`` has expressions that replace columns, and the one for
+    ``bucket``."""
+    inner = ", ".join(
+        f"{expressions[name]} AS {name}" if name in expressions else name
+        for name in (
+            "began",
+            "last",
+            "attempt",
+            "ended",
+            "reason",
+            *COUNTS,
+            *GROUP_BY,
+            *_ADDED_UP,
+            *_GREATEST,
         )
-        if count:
-            self._rows(session, f"DELETE FROM {{ledger}} WHERE began <= :last AND {old}", last=last, before=before)
-            self._delete_ids(session, last)
-        return int(count)
+    )
+    fields = ", ".join((
+        "MIN(began)", ":number + ROW_NUMBER() OVER (ORDER BY MIN(began))", "0", "''", "0", "'sum'", *GROUP_BY,
+        *(f"CAST(SUM({name}) AS BIGINT)" for name in _ADDED_UP), *(f"MAX({name})" for name in _GREATEST),
+        f"MAX({LAST})", str(level),
+        *(f"CAST(SUM({name}) AS BIGINT)" for name in (EXCHANGES, FAILURES, ATTEMPTS, ATTEMPT_FAILURES)),
+    ))  # fmt: skip
+    # The second statement does not delete the new rows: their interval differs.
+    number = int.from_bytes(os.urandom(4)) >> 1 << 32
+    session.rows(f"INSERT INTO {{ledger}} ({', '.join(_COLUMNS)}) SELECT {fields} FROM ("
+        f"SELECT {inner}, {expressions['bucket']} AS bucket FROM {{ledger}} WHERE {rows}"
+        f") AS folded GROUP BY {', '.join(GROUP_BY)}, bucket",
+        since=since, last=last, number=number, **more,
+    )  # fmt: skip
+    session.rows(f"DELETE FROM {{ledger}} WHERE {rows} AND (line <= :number OR line > :end_of_new)",
+        since=since, last=last, number=number, end_of_new=number + (1 << 32) - 1,
+    )  # fmt: skip
 
-    def fold_lines(self, session: Session, most: int) -> int:
-        """Replace some of the oldest lines by sums over quarters of an hour if there are more than ``most``."""
-        until = self._newest_row_to_fold(session, "level IS NULL", most)
-        if until is None:
-            return 0
-        session.rows(self._sql.lock_statement("ledger"))
-        count, first, last = self._select_oldest(session, "level IS NULL", until)
-        if count:
-            rows = f"began >= :since AND began <= :last AND (level IS NULL OR level = {QUARTER_SUM})"
-            values = {"since": first - first % QUARTER, "last": last}
-            self._replace(session, QUARTER_SUM, rows, {"bucket": f"began / {QUARTER}"}, **values)
-            self._delete_ids(session, last)
-        return count
 
-    def _delete_ids(self, session: Session, last: int) -> None:
-        """Delete the providers' request ids of all lines up to ``last``."""
-        if self._sql.has_table(session, IDS_TABLE):
-            self._rows(session, DELETE_IDS, last=last)
+def _newest_row_to_fold(session: Session, condition: str, most: int) -> int | None:
+    """Return the time of the newest row to fold, ``None`` if at most ``most`` rows meet ``condition``."""
+    found = session.rows(
+        f"SELECT began FROM {{ledger}} WHERE {condition} ORDER BY began DESC LIMIT 1 OFFSET :most",
+        most=most,
+    )
+    return found[0][0] if found else None
 
-    def fold_quarters(self, session: Session, before: int, most: int, zone: tzinfo) -> int:
-        """Replace some sums over quarters of an hour by sums over days of ``zone``.
 
-        These are sums from before ``before``, and the oldest of too many for a table with ``most`` lines."""
-        condition = f"level = {QUARTER_SUM}"
-        beyond = self._newest_row_to_fold(session, condition, max(most // LINES_PER_SUM, MIN_SUMS))
-        until = max(before - 1, beyond or 0)
-        if not self._select_oldest(session, condition, until)[0]:
-            return 0
-        session.rows(self._sql.lock_statement("ledger"))
-        count, first, last = self._select_oldest(session, condition, until)
-        if count:
-            since, end = day_bounds(first, zone)
-            billed = "SELECT {0} FROM {{ledger}} WHERE began >= :since AND began < :end AND grade IS NOT NULL"
-            # Otherwise each request for a nonexistent name would make a row.
-            expressions = {
-                name: f"CASE WHEN {name} IS NULL OR {name} IN ({billed.format(name)}) "
-                f"THEN {name} ELSE '{OTHER_NAME}' END"
-                for name in ("target", "model")
-            }
-            rows = f"began >= :since AND began <= :last AND level IN ({QUARTER_SUM}, {DAY_SUM})"
-            values = {"since": since, "end": end, "last": min(last, end - 1)}
-            self._replace(session, DAY_SUM, rows, {**expressions, "run": "CAST(NULL AS text)", "bucket": "0"}, **values)
-        return count
-
-    def _replace(
-        self,
-        session: Session,
-        level: int,
-        rows: str,
-        expressions: dict[str, str],
-        *,
-        since: int,
-        last: int,
-        **more: int,
-    ) -> None:
-        """Replace ``rows`` by their sums; ``expressions`` has expressions that replace columns, and the one for
-        ``bucket``."""
-        inner = ", ".join(
-            f"{expressions[name]} AS {name}" if name in expressions else name
-            for name in (
-                "began",
-                "last",
-                "attempt",
-                "ended",
-                "reason",
-                *COUNTS,
-                *GROUP_BY,
-                *_ADDED_UP,
-                *_GREATEST,
-            )
-        )
-        fields = ", ".join((
-            "MIN(began)", ":number + ROW_NUMBER() OVER (ORDER BY MIN(began))", "0", "''", "0", "'sum'", *GROUP_BY,
-            *(f"CAST(SUM({name}) AS BIGINT)" for name in _ADDED_UP), *(f"MAX({name})" for name in _GREATEST),
-            f"MAX({LAST})", str(level),
-            *(f"CAST(SUM({name}) AS BIGINT)" for name in (EXCHANGES, FAILURES, ATTEMPTS, ATTEMPT_FAILURES)),
-        ))  # fmt: skip
-        # The second statement does not delete the new rows: their interval differs.
-        number = int.from_bytes(os.urandom(4)) >> 1 << 32
-        self._rows(
-            session,
-            f"INSERT INTO {{ledger}} ({', '.join(_COLUMNS)}) SELECT {fields} FROM ("
-            f"SELECT {inner}, {expressions['bucket']} AS bucket FROM {{ledger}} WHERE {rows}"
-            f") AS folded GROUP BY {', '.join(GROUP_BY)}, bucket",
-            since=since, last=last, number=number, **more,
-        )  # fmt: skip
-        self._rows(
-            session,
-            f"DELETE FROM {{ledger}} WHERE {rows} AND (line <= :number OR line > :end_of_new)",
-            since=since, last=last, number=number, end_of_new=number + (1 << 32) - 1,
-        )  # fmt: skip
-
-    def _newest_row_to_fold(self, session: Session, condition: str, most: int) -> int | None:
-        """Return the time of the newest row to fold, ``None`` if at most ``most`` rows meet ``condition``."""
-        found = self._rows(
-            session,
-            f"SELECT began FROM {{ledger}} WHERE {condition} ORDER BY began DESC LIMIT 1 OFFSET :most",
-            most=most,
-        )
-        return found[0][0] if found else None
-
-    def _select_oldest(self, session: Session, condition: str, until: int) -> tuple[int, int, int]:
-        """Return the number of rows to fold in one step, and the times of the first and the last."""
-        oldest = f"SELECT began FROM {{ledger}} WHERE {condition} AND began <= :until ORDER BY began LIMIT :some"
-        (found,) = self._rows(
-            session,
-            f"SELECT COUNT(*), MIN(began), MAX(began) FROM ({oldest}) AS oldest",
-            until=until,
-            some=FOLDED_PER_STEP,
-        )
-        return found[0], found[1], found[2]
-
-    def _rows(self, session: Session, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-        return session.rows(self._sql.render(statement), **values)
+def _select_oldest(session: Session, condition: str, until: int) -> tuple[int, int, int]:
+    """Return the number of rows to fold in one step, and the times of the first and the last."""
+    oldest = f"SELECT began FROM {{ledger}} WHERE {condition} AND began <= :until ORDER BY began LIMIT :some"
+    (found,) = session.rows(
+        f"SELECT COUNT(*), MIN(began), MAX(began) FROM ({oldest}) AS oldest",
+        until=until,
+        some=FOLDED_PER_STEP,
+    )
+    return found[0], found[1], found[2]
 
 
 def day_bounds(at: int, zone: tzinfo) -> tuple[int, int]:

@@ -36,7 +36,7 @@ from gateway.features.kept_ledger.table import LedgerTable
 from gateway.ledger.figures import Figures
 from gateway.ledger.record import Record
 from gateway.seams.observe import ExchangeObserver
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 
 log = logging.getLogger("trigate.ledger")
 
@@ -135,7 +135,7 @@ class TableLedgerWriter(ExchangeObserver):
                 await self.begin()
 
     async def finish(self) -> None:
-        """Write the remaining lines, and close."""
+        """Write the remaining lines."""
         with trio.move_on_after(FINISH_SECONDS, shield=True):
             await self.flush()
             if not self._count_unwritten():
@@ -144,8 +144,6 @@ class TableLedgerWriter(ExchangeObserver):
         self._number_overflow()
         if missing := self._count_unwritten():
             log.error("could not store %d lines of the ledger: their costs are only in the log", missing)
-        with trio.CancelScope(shield=True):
-            await self._table.aclose()
 
     def write_blocking(self) -> None:
         """Write waiting lines in this thread, because the process ends immediately.

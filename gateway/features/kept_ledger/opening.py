@@ -9,7 +9,7 @@ from gateway.allowances.seeds import budgets_of
 from gateway.config.settings import Config
 from gateway.features.kept_ledger.keeping import TableLedgerWriter
 from gateway.features.kept_ledger.seeds import seed_budgets
-from gateway.features.kept_ledger.table import ROW_BYTES, open_table
+from gateway.features.kept_ledger.table import ROW_BYTES, LedgerTable
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 from gateway.serving.lifecycle import Lifecycle
@@ -56,10 +56,10 @@ def open_kept_ledger(config: Config, ports: Ports, before: Running | None) -> Ru
     """Return the kept ledger for ``config``; it keeps nothing without a store of turns."""
     if isinstance(before, KeptLedger):
         return KeptLedger(before.writer, config, ports.allowances, before.allowances, ports.lifecycle)
-    storage, table = config.state_storage, None if ports.store is None else open_table(config.state_storage)
-    if storage is None or table is None:
+    storage, database, ledger = config.state_storage, ports.database, ports.ledger
+    if storage is None or database is None:
         return Running()
-    ledger = ports.ledger
+    table = LedgerTable(database)
     most = storage.ledger.max_bytes // ROW_BYTES
     writer = TableLedgerWriter(table, storage.ledger.keep, most, ledger.mask, figures=ledger.figures)
     return KeptLedger(writer, config, ports.allowances, None, ports.lifecycle)

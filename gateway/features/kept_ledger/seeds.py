@@ -20,7 +20,7 @@ from gateway.config.model_entry import ModelEntry
 from gateway.features.kept_ledger.columns import DAY_SUM
 from gateway.features.kept_ledger.statements import Dimension
 from gateway.features.kept_ledger.table import LedgerSum, LedgerTable, RunSum, total
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 
 log = logging.getLogger("trigate.ledger")
 

@@ -87,13 +87,7 @@ def filter_values(only: Filters) -> dict[str, str]:
     }
 
 
-_WITH_IDS: Final = "{ledger} LEFT JOIN {ledger_ids} USING (began, line, attempt)"
-_WITHOUT_IDS: Final = "(SELECT *, CAST(NULL AS text) AS upstream_request_id FROM {ledger}) AS lines"
-
-
-def sums_statement(
-    by: Sequence[Dimension], delivered_only: bool, only: Filters, *, has_ids: bool = False, most: int | None = None
-) -> str:
+def sums_statement(by: Sequence[Dimension], delivered_only: bool, only: Filters, *, most: int | None = None) -> str:
     """Return the statement that selects the sums of each group of rows in a period."""
     columns = [DIMENSION_COLUMNS[name] for name in by]
     attempts = bool(ATTEMPT_DIMENSIONS.intersection((*by, *only)))
@@ -106,22 +100,22 @@ def sums_statement(
     fields = ", ".join((*columns, ATTEMPT_SUMS if attempts else EXCHANGE_SUMS, AMOUNT_SUMS, GRADES_OF_SUM))
     grouped = f" GROUP BY {', '.join(columns)}" if columns else ""
     limit = "" if most is None else f" LIMIT {most + 1}"
-    return f"SELECT {fields} FROM {_source(by, only, has_ids)} WHERE {' AND '.join(conditions)}{grouped}{limit}"
+    return f"SELECT {fields} FROM {_source(by, only)} WHERE {' AND '.join(conditions)}{grouped}{limit}"
 
 
-def _source(by: Sequence[Dimension], only: Filters, has_ids: bool) -> str:
+def _source(by: Sequence[Dimension], only: Filters) -> str:
     """Return the table of lines, with the providers' request ids if they are needed."""
     if "upstream_request_id" not in (*by, *only):
         return "{ledger}"
-    return _WITH_IDS if has_ids else _WITHOUT_IDS
+    return "{ledger} LEFT JOIN {ledger_ids} USING (began, line, attempt)"
 
 
-def causes_statement(by: Sequence[Dimension], only: Filters, *, has_ids: bool = False) -> str:
+def causes_statement(by: Sequence[Dimension], only: Filters) -> str:
     """Return the statement that selects the missed tokens and losses of each cause, in each group of rows."""
     columns = [DIMENSION_COLUMNS[name] for name in by]
     grouped = ", ".join((*columns, "name"))
     where = " AND ".join((PERIOD, *filter_conditions(only)))
-    source = _source(by, only, has_ids)
+    source = _source(by, only)
     parts = [
         f"SELECT lines.*, {name} AS name, {tokens} AS tokens, {nanos} AS lost FROM "
         f"(SELECT * FROM {source} WHERE {where} AND {name} IS NOT NULL) AS lines"

@@ -6,21 +6,18 @@ from functools import partial
 from typing import Any, Final
 
 import attrs
-import msgspec
 
-from gateway.config.state_storage import StateStorage
 from gateway.features.kept_ledger.columns import (
     COLUMN_TYPES,
     GAP,
     ID_COLUMN_TYPES,
-    IDS_SCRIPT,
-    IDS_TABLE,
     LAST,
+    LEDGER_TABLES,
     MARK,
     UNITS,
     empty_sum,
 )
-from gateway.features.kept_ledger.folding import KEEP_RUNS, LedgerFolding, day_bounds
+from gateway.features.kept_ledger.folding import KEEP_RUNS, day_bounds, delete_old, fold_lines, fold_quarters
 from gateway.features.kept_ledger.line import LedgerLine, id_rows_of, rows_of
 from gateway.features.kept_ledger.statements import (
     EXCHANGE_SUMS,
@@ -37,8 +34,7 @@ from gateway.features.kept_ledger.statements import (
     run_sums_statement,
     sums_statement,
 )
-from gateway.stores.databases import postgres_database, sqlite_database
-from gateway.stores.sql import Database, Session
+from gateway.stores.database import Database, Session
 from streams.events import Usage
 
 PEOPLE_TABLE: Final = "people"
@@ -177,12 +173,11 @@ class LedgerTable:
     Every method may raise ``Unavailable``."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        self._sql = database.notation
+        self.database: Final = database.part(LEDGER_TABLES)
 
     async def add(self, lines: Sequence[tuple[int, LedgerLine]], mask: Callable[[str], str] = str) -> None:
         """Write numbered ``lines``, all or none. Writing a line again changes nothing."""
-        await self._database.write(self._line_insertion(lines, mask))
+        await self.database.write(self._line_insertion(lines, mask))
 
     def add_blocking(
         self,
@@ -196,24 +191,13 @@ class LedgerTable:
 
         def work(session: Session) -> None:
             write(session)
-            session.rows(self._sql.render(_UNMARK), line=mark)
+            session.rows(_UNMARK, line=mark)
 
-        self._database.write_blocking(work)
+        self.database.write_blocking(work)
 
     async def add_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write ``rows``, which are sums, all or none. Writing a row again changes nothing."""
-        await self._database.write(self._insertion(lambda: rows))
-
-    def _insertion(self, rows: Callable[[], Sequence[Mapping[str, Any]]]) -> Callable[[Session], None]:
-        selection = self._sql.json_rows(COLUMN_TYPES)
-        statement = self._sql.render(
-            f"INSERT INTO {{ledger}} ({', '.join(COLUMN_TYPES)}) {selection} ON CONFLICT DO NOTHING"
-        )
-
-        def work(session: Session) -> None:
-            session.rows(statement, rows=msgspec.json.encode(rows()).decode())
-
-        return work
+        await self.database.write(lambda session: session.add_missing("ledger", COLUMN_TYPES, rows))
 
     def _line_insertion(
         self,
@@ -222,37 +206,28 @@ class LedgerTable:
         more: Sequence[Mapping[str, Any]] = (),
     ) -> Callable[[Session], None]:
         """Return the insertion of ``lines`` with the providers' request ids, and of ``more`` rows."""
-        insert = self._insertion(
-            lambda: [*(row for number, line in lines for row in rows_of(line, number, mask)), *more]
-        )
-        id_rows = self._sql.json_rows(ID_COLUMN_TYPES)
-        statement = f"INSERT INTO {{ledger_ids}} ({', '.join(ID_COLUMN_TYPES)}) {id_rows} ON CONFLICT DO NOTHING"
 
         def work(session: Session) -> None:
-            insert(session)
-            ids = [row for number, line in lines for row in id_rows_of(line, number, mask)]
-            if not ids:
-                return
-            if not self._sql.has_table(session, IDS_TABLE):
-                session.rows(f"{self._sql.render(IDS_SCRIPT)} {self._sql.clustered}")
-            session.rows(self._sql.render(statement), rows=msgspec.json.encode(ids).decode())
+            rows = [row for number, line in lines for row in rows_of(line, number, mask)]
+            session.add_missing("ledger", COLUMN_TYPES, [*rows, *more])
+            if ids := [row for number, line in lines for row in id_rows_of(line, number, mask)]:
+                session.add_missing("ledger_ids", ID_COLUMN_TYPES, ids)
 
         return work
 
     async def mark(self, number: int, began: int, last: int) -> None:
         """Set the mark ``number`` of a process: it started at ``began`` and has written all lines up to ``last``."""
         row = {**empty_sum(MARK, began, {}), "line": number, "ended": "mark", "last": last}
-        insert = self._insertion(lambda: [row])
 
         def work(session: Session) -> None:
-            insert(session)
-            session.rows(self._sql.render(_MARK), line=number, last=last)
+            session.add_missing("ledger", COLUMN_TYPES, [row])
+            session.rows(_MARK, line=number, last=last)
 
-        await self._database.write(work)
+        await self.database.write(work)
 
     async def unmark(self, number: int) -> None:
         """Remove the mark ``number`` of a process that has written all its lines and exits."""
-        await self._database.write(lambda session: session.rows(self._sql.render(_UNMARK), line=number))
+        await self.database.write(lambda session: session.rows(_UNMARK, line=number))
 
     async def gap_starts(self, period: tuple[int, int], before: int, open_after: int = 2**62) -> list[int]:
         """Return the times at which gaps in ``period`` start: a process ended there without writing its last lines.
@@ -283,8 +258,7 @@ class LedgerTable:
         wanted = filter_values(only)
 
         def work(session: Session) -> list[list[LedgerSum]]:
-            has_ids = "upstream_request_id" in (*by, *only) and self._sql.has_table(session, IDS_TABLE)
-            statement = self._sql.render(sums_statement(by, delivered_only, only, has_ids=has_ids, most=most))
+            statement = sums_statement(by, delivered_only, only, most=most)
             found: list[list[LedgerSum]] = []
             for period in periods:
                 rows = session.rows(statement, **period_values(period), **wanted)
@@ -293,7 +267,7 @@ class LedgerTable:
                     raise TooManySums(most)
             return found
 
-        return await self._database.read(work, limited=False)
+        return await self.database.read(work, bulk=True)
 
     async def causes(
         self, by: Sequence[Dimension], periods: Sequence[tuple[int, int]], *, only: Filters = NO_FILTERS
@@ -302,12 +276,11 @@ class LedgerTable:
         wanted = filter_values(only)
 
         def work(session: Session) -> list[list[CauseSum]]:
-            has_ids = "upstream_request_id" in (*by, *only) and self._sql.has_table(session, IDS_TABLE)
-            statement = self._sql.render(causes_statement(by, only, has_ids=has_ids))
+            statement = causes_statement(by, only)
             found = [session.rows(statement, **period_values(period), **wanted) for period in periods]
             return [[CauseSum(row[: len(by)], *row[len(by) :]) for row in rows] for rows in found]
 
-        return await self._database.read(work, limited=False)
+        return await self.database.read(work, bulk=True)
 
     async def expiries(self, period: tuple[int, int]) -> list[ExpirySum]:
         """Return the expired entries of prompt caches in ``period``, without lines that became sums."""
@@ -319,16 +292,14 @@ class LedgerTable:
 
     async def labels(self, names: Sequence[str]) -> dict[str, str]:
         """Return the labels of the people among the clients ``names``, from their table in the same database."""
-        people = self._sql.json_rows({"name": "text"})
-        statement = self._sql.render(f"SELECT name, label FROM {{people}} WHERE label <> '' AND name IN ({people})")
-        rows = msgspec.json.encode([{"name": name} for name in names]).decode()
+        statement = "SELECT name, label FROM {people} WHERE label <> '' AND name IN ({each names text})"
 
         def work(session: Session) -> dict[str, str]:
-            if not names or not self._sql.has_table(session, PEOPLE_TABLE):
+            if not names or not session.has_table(PEOPLE_TABLE):
                 return {}
-            return dict(session.rows(statement, rows=rows))
+            return dict(session.rows(statement, names=list(names)))
 
-        return await self._database.read(work, limited=False)
+        return await self.database.read(work, bulk=True)
 
     async def runs(self, by: Dimension, period: tuple[int, int], *, delivered_only: bool = False) -> list[RunSum]:
         """Return the sum of each run in ``period``, grouped by ``by``, over requests that were sent to a provider."""
@@ -337,11 +308,11 @@ class LedgerTable:
 
     async def time_bounds(self) -> tuple[int, int] | None:
         """Return the times at which the first and the last exchange began, ``None`` without any."""
-        statement = self._sql.render(
+        statement = (
             f"SELECT (SELECT MIN(began) FROM {{ledger}} WHERE {NO_MARK}), MAX({LAST}) FROM {{ledger}} "
             f"WHERE began >= (SELECT MAX(began) FROM {{ledger}} WHERE {NO_MARK}) - :longest AND {NO_MARK}"
         )
-        (row,) = await self._database.read(lambda session: session.rows(statement, longest=LONGEST_SUM))
+        (row,) = await self._select(statement, longest=LONGEST_SUM)
         return None if row[0] is None else (row[0], row[1])
 
     async def folded_parts(self, period: tuple[int, int]) -> list[FoldedPart]:
@@ -357,28 +328,23 @@ class LedgerTable:
         """Delete rows from before ``before``, and replace the oldest of more than ``most`` lines by sums.
 
         After some days, sums lose their runs and cover days of ``zone``."""
-        folding = LedgerFolding(self._sql)
         newest = await self.time_bounds()
         with_runs = 0 if newest is None else day_bounds(newest[1] - KEEP_RUNS, zone)[0]
-        removed = await self._repeat(partial(folding.delete_old, before=before))
-        folded = await self._repeat(partial(folding.fold_lines, most=most))
-        await self._repeat(partial(folding.fold_quarters, before=with_runs, most=most, zone=zone))
+        removed = await self._repeat(partial(delete_old, before=before))
+        folded = await self._repeat(partial(fold_lines, most=most))
+        await self._repeat(partial(fold_quarters, before=with_runs, most=most, zone=zone))
         return ShrinkResult(removed, folded)
 
     async def _select(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a statement, however long it takes."""
-        rendered = self._sql.render(statement)
-        return await self._database.read(lambda session: session.rows(rendered, **values), limited=False)
+        return await self.database.read(lambda session: session.rows(statement, **values), bulk=True)
 
     async def _repeat(self, work: Callable[[Session], int]) -> int:
         """Repeat ``work`` in separate transactions until it returns 0, and return the total."""
         done = 0
-        while count := await self._database.write(work, limited=False):
+        while count := await self.database.write(work, bulk=True):
             done += count
         return done
-
-    async def aclose(self) -> None:
-        await self._database.aclose()
 
 
 def _read_sum(row: tuple[Any, ...], width: int) -> LedgerSum:
@@ -420,25 +386,3 @@ def _worst_grade(grades: Sequence[int | None]) -> int | None:
 def sorted_by_cost(sums: Sequence[LedgerSum]) -> Iterator[LedgerSum]:
     """Yield ``sums`` in the order of descending cost."""
     yield from sorted(sums, key=lambda one: (-one.nanos, -one.requests, tuple(word or "" for word in one.by)))
-
-
-CONNECTIONS: Final = 2
-"""Connections to PostgreSQL: one for writing, one for sums."""
-
-
-def open_table(storage: StateStorage | None, limit: float = 5.0) -> LedgerTable | None:
-    """Return the ledger's table in the state storage's database, ``None`` without a database or if nothing is kept.
-
-    It connects on first use; ``limit`` is the server's time limit in seconds. Raises ``ImportError`` for a missing
-    driver."""
-    if storage is None or not storage.ledger.keep:
-        return None
-    match storage.type:
-        case "sqlite":
-            assert storage.path is not None
-            return LedgerTable(sqlite_database(storage.path))
-        case "postgres":
-            assert storage.connection_string is not None
-            return LedgerTable(postgres_database(storage.connection_string, CONNECTIONS, limit))
-        case "memory" | "none":
-            return None

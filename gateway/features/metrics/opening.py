@@ -36,7 +36,8 @@ from gateway.seams.hooks import Hooks
 from gateway.seams.route import HttpRoute
 from gateway.seams.running import Ports, Running
 from gateway.serving.incoming_request import IncomingRequest
-from gateway.stores.store import Store, Unavailable
+from gateway.stores.errors import Unavailable
+from gateway.stores.store import Store
 from streams.errors import GatewayError
 
 STORE_EVERY: Final = 10.0

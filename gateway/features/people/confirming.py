@@ -19,7 +19,7 @@ from gateway.features.people.store import PeopleStore
 from gateway.features.people.token_format import TokenRefused
 from gateway.features.people.tokens import CannotJudge
 from gateway.features.people.values import Person
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)

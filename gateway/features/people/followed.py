@@ -10,7 +10,6 @@ import attrs
 from gateway.features.admin.interface import CLOCK_SKEW, FollowedRights, RightsNews, RightsTables, replace_row
 from gateway.features.people.records import Block
 from gateway.features.people.rows import BLOCKS
-from gateway.stores.sql import SqlNotation
 
 
 @attrs.frozen(repr=False)
@@ -38,8 +37,8 @@ class PeopleNews:
 class FollowedPeople(FollowedRights):
     """The blocks, ended sessions, own keys and raises in a database, as last read."""
 
-    def __init__(self, notation: SqlNotation, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(notation, clock)
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(clock)
         self._blocks: dict[str, Block] = {}
         self._ended: dict[str, float] = {}
         self._own_keys: dict[str, tuple[PersonKey, ...]] = {}

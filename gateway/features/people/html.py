@@ -14,7 +14,7 @@ from gateway.http.external_url import ExternalUrl
 from gateway.http.headers import Headers
 from gateway.http.response import Response
 from gateway.serving.incoming_request import PiecesRequest
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 

@@ -7,11 +7,11 @@ from gateway.features.people.opening import PeopleOfConfig, people_of
 from gateway.features.people.records import Block, SeenPerson
 from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.settings import issuers_of
-from gateway.features.people.store import PeopleStore, open_people_store
+from gateway.features.people.store import PeopleStore
 
 __all__ = [
     "Block", "NotAdmitted", "PeopleOfConfig", "PeopleStore", "RuleBook", "SeenPerson",
-    "SignedInCallers", "open_people_store", "people_of", "signed_in_callers",
+    "SignedInCallers", "people_of", "signed_in_callers",
 ]  # fmt: skip
 
 

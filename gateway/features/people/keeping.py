@@ -9,7 +9,7 @@ import trio
 
 from gateway.features.people.seen import SeenPeople
 from gateway.features.people.store import PeopleStore
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 
 log = logging.getLogger("trigate.people")
 

@@ -143,5 +143,5 @@ def _open_sessions(
         confirmation = before.sessions.confirmation
     else:
         confirmation = IssuerConfirmation(store, issuers, RefreshSeals(config.signing_key))
-    rows = FollowedPeople(store.database.notation) if followed is None else followed
+    rows = FollowedPeople() if followed is None else followed
     return Sessions(config, store, RuleBook(issuers_of(config)), confirmation, rows)

@@ -16,7 +16,7 @@ from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.seen import SeenPeople
 from gateway.features.people.settings import OwnKeyLimits
 from gateway.features.people.store import PeopleStore
-from gateway.stores.store import Changed
+from gateway.stores.errors import Changed
 
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _TOLERANCE: Final = 60.0

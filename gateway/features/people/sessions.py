@@ -22,7 +22,7 @@ from gateway.features.people.session_tokens import SessionTokens
 from gateway.features.people.settings import people_keys
 from gateway.features.people.store import PeopleStore, Refreshed
 from gateway.features.people.values import Person
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 
 REUSE_SECONDS: Final = 10.0
 """Seconds in which a used refresh token still works: its response may have been lost, or two programs share it."""

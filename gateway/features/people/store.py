@@ -7,14 +7,12 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from gateway.config.settings import Config
 from gateway.features.admin.interface import (
     AuditEntry,
     RightsStore,
     RightsTables,
     accept_any,
     changing,
-    open_rights_store,
     reading,
 )
 from gateway.features.people import rights_rows, session_rows
@@ -189,7 +187,7 @@ class PeopleStore(RightsStore):
             return None
         is_early = grant.polled is not None and 0 <= now - grant.polled < session_rows.SHORTEST_POLL
         if grant.status == "pending":  # without the lock
-            await self.database.write(lambda session: session_rows.note_poll(self.tables(session), device_code, now))
+            await self.database.write(lambda session: session_rows.note_poll(RightsTables(session), device_code, now))
         return grant, is_early
 
     redeem_grant = changing(_redeem_grant)
@@ -223,13 +221,6 @@ class PeopleStore(RightsStore):
 
     async def note_key_uses(self, uses: Mapping[str, float]) -> None:
         """Store the times of the last requests with own keys, by their digests. Needs no lock."""
-        await self.database.write(lambda session: rights_rows.note_key_uses(self.tables(session), uses))
+        await self.database.write(lambda session: rights_rows.note_key_uses(RightsTables(session), uses))
 
     sweep = changing(sweep)
-
-
-def open_people_store(config: Config) -> PeopleStore | None:
-    """Return the store of people, which the caller closes, ``None`` if the configuration has no place or no need for
-    it. Raises ``ConfigError`` for a missing package."""
-    store = open_rights_store(config)
-    return None if store is None else PeopleStore(store.database)

@@ -19,7 +19,8 @@ from gateway.features.steps.resources import StepResource, describe_error
 from gateway.features.steps.settings import StepRefusal, StepScope, StepSettings, Unchecked
 from gateway.features.steps.slots import StepSlots
 from gateway.http.request_scope import RequestScope
-from gateway.stores.store import Store, Unavailable
+from gateway.stores.errors import Unavailable
+from gateway.stores.store import Store
 from trigate.steps import Action, Moment, Part, Passage
 
 

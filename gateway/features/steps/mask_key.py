@@ -8,7 +8,8 @@ from typing import Final
 
 import trio
 
-from gateway.stores.store import Changed, Node, Store, Unavailable
+from gateway.stores.errors import Changed, Unavailable
+from gateway.stores.store import Node, Store
 
 log = logging.getLogger("trigate.steps")
 

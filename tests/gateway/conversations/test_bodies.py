@@ -19,7 +19,7 @@ from gateway.conversations.bodies import (
     read_turn,
     turn_body,
 )
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 from tests.support.each_row import each_row
 from tests.support.examples import examples
 

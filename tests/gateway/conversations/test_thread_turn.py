@@ -21,8 +21,9 @@ from gateway.request.structure import Bounds
 from gateway.routing.plan import Candidate
 from gateway.routing.router import Router
 from gateway.routing.target import Target
+from gateway.stores.errors import Unavailable
 from gateway.stores.memory import MemoryStore
-from gateway.stores.store import Node, Store, Unavailable
+from gateway.stores.store import Node, Store
 from gateway.streaming.lane import StreamProgress
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from providers.apis import CODECS

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from gateway.conversations import conversation_store as conversations
 from gateway.conversations.bodies import StoredConversation
 from gateway.endpoints.conversations import read_items
+from gateway.stores.errors import Changed
 from gateway.stores.memory import MemoryStore
-from gateway.stores.store import Changed, Node
+from gateway.stores.store import Node
 from providers.neutral.fields import Fields
 from streams.errors import GatewayError
 from tests.support.cases import case

@@ -34,4 +34,5 @@ def empty_inventory(request, tmp_path) -> Inventory:
 @pytest.fixture
 async def inventory(empty_inventory) -> AsyncIterator[Inventory]:
     yield empty_inventory
-    await empty_inventory.aclose()
+    if isinstance(empty_inventory, InventoryTable):
+        await empty_inventory.database.aclose()

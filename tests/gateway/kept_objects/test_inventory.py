@@ -17,8 +17,8 @@ from gateway.kept_objects.inventory import (
 )
 from gateway.kept_objects.inventory_table import InventoryTable, NoCipher
 from gateway.stores.encrypted import BodyCipher
+from gateway.stores.errors import Unavailable
 from gateway.stores.sqlite import SqliteDatabase
-from gateway.stores.store import Unavailable
 
 MAX_IN_LIST, PAGE_SIZE = 12, 4  # as the inventory of these tests are bounded
 
@@ -126,15 +126,15 @@ async def test_an_encrypted_inventory_is_only_readable_with_its_key(tmp_path):
     path = tmp_path / "state.sqlite"
     first = InventoryTable(SqliteDatabase(path), BodyCipher([b"k" * 32]))
     await first.put(of("a", "f", filename="contract.pdf"))
-    await first.aclose()
+    await first.database.aclose()
     assert not any(b"contract" in file.read_bytes() for file in tmp_path.iterdir())
     other = InventoryTable(SqliteDatabase(path), BodyCipher([b"x" * 32]))
     with pytest.raises(Unavailable, match="encryption_key"):
         await listed(other, "a")
-    await other.aclose()
+    await other.database.aclose()
     rotated = InventoryTable(SqliteDatabase(path), BodyCipher([b"x" * 32, b"k" * 32]))
     assert await listed(rotated, "a") == (["f"], False)
-    await rotated.aclose()
+    await rotated.database.aclose()
 
 
 def test_invalid_objects_are_not_stored():

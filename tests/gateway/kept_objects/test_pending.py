@@ -5,7 +5,7 @@ import pytest
 from gateway.allowances.budgets import BatchReserves
 from gateway.kept_objects.inventory import PENDING_BATCHES, Inventory, KeptObject
 from gateway.kept_objects.pending import MAX_AGE_SECONDS, PendingBatch, PendingBatches
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 from tests.support.set_clock import SetClock
 
 ALICE, AGENTS, BILLED_BATCHES = ("client_keys", "alice"), ("client_groups", "agents"), ("model_providers", "paid")

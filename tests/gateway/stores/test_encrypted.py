@@ -8,17 +8,17 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gateway.stores.encrypted import EncryptedStore
+from gateway.stores.errors import Unavailable
 from gateway.stores.memory import MemoryStore
-from gateway.stores.sqlite import SqliteStore
-from gateway.stores.store import Unavailable
 from tests.support.each_row import each_row
 from tests.support.nodes import node
+from tests.support.stores import sqlite_store
 
 KEY = bytes(range(32))
 
 
 async def test_no_text_is_readable_on_disk(tmp_path):
-    store = EncryptedStore(SqliteStore(tmp_path / "state.sqlite", 1e9, None), [KEY])
+    store = EncryptedStore(sqlite_store(tmp_path / "state.sqlite", 1e9, None), [KEY])
     await store.put([node("r1", body=b"the secret of the house" * 50)])
     found = await store.get("alice", "r1")
     assert found.body.startswith(b"the secret")

@@ -8,12 +8,12 @@ import time
 import pytest
 import trio
 
-from gateway.stores import sqlite
+from gateway.stores import database, sqlite
+from gateway.stores.errors import Changed, Unavailable
 from gateway.stores.pool import ConnectionPool
-from gateway.stores.sqlite import SqliteStore
-from gateway.stores.store import Changed, Unavailable
 from tests.support.harness import PATIENCE, Late, retried_when_late
 from tests.support.nodes import node
+from tests.support.stores import sqlite_store
 
 
 class Wire:
@@ -135,9 +135,9 @@ async def test_a_connection_is_used_again_after_its_own_refusal_and_not_after_a_
 
 @retried_when_late
 async def test_however_many_wait_for_another_process_each_has_its_answer_in_time(tmp_path_factory, monkeypatch):
-    monkeypatch.setattr(sqlite, "BUSY", 0.5)
+    monkeypatch.setattr(database, "BUSY", 0.5)
     path = tmp_path_factory.mktemp("state") / "state.sqlite"
-    store, told = SqliteStore(path, 100, None), []
+    store, told = sqlite_store(path, 100, None), []
     await store.open()
     other = sqlite3.connect(path, isolation_level=None)
 
@@ -173,7 +173,7 @@ async def test_an_abandoned_write_is_not_committed_later(tmp_path, monkeypatch):
         gate()
         return 1_000_000.0
 
-    store = SqliteStore(tmp_path / "state.sqlite", 100, None, clock)
+    store = sqlite_store(tmp_path / "state.sqlite", 100, None, clock)
     await store.put([node("before")])
     gate = Gate()
     try:

@@ -5,10 +5,12 @@ import signal
 import pytest
 import trio
 
-from gateway.stores.store import Store, Unavailable
+from gateway.stores.errors import Unavailable
+from gateway.stores.store import Store
 from tests.support import postgres
 from tests.support.harness import PATIENCE, Late, retried_when_late
 from tests.support.nodes import ids, node
+from tests.support.stores import postgres_store
 
 
 async def _refused(store: Store, server: postgres.Server) -> None:
@@ -20,9 +22,7 @@ async def _refused(store: Store, server: postgres.Server) -> None:
 
 @pytest.mark.server
 async def test_a_server_that_restarts_is_available_again(server, database):
-    from gateway.stores.postgres import PostgresStore
-
-    store = PostgresStore(database, 100, None, limit=3)
+    store = postgres_store(database, 100, None, limit=3)
     async with trio.open_nursery() as nursery:
         for i in range(8):  # so that there are several connections to lose
             nursery.start_soon(store.put, [node(f"r{i}")])
@@ -48,9 +48,7 @@ async def test_a_server_that_restarts_is_available_again(server, database):
 async def test_a_lock_that_is_held_too_long_is_unavailable(server, database):
     import psycopg
 
-    from gateway.stores.postgres import PostgresStore
-
-    store = PostgresStore(database, 100, None, limit=1.5)
+    store = postgres_store(database, 100, None, limit=1.5)
     try:
         await store.put([node("a")])
         with psycopg.connect(database) as other:
@@ -67,9 +65,7 @@ async def test_a_lock_that_is_held_too_long_is_unavailable(server, database):
 
 @pytest.mark.server
 async def test_tables_that_only_others_may_use_are_unavailable(server, database):
-    from gateway.stores.postgres import PostgresStore
-
-    store = PostgresStore(database.replace("someone:", "guest:"), 100, None)
+    store = postgres_store(database.replace("someone:", "guest:"), 100, None)
     server.sql("DROP ROLE IF EXISTS guest", "CREATE ROLE guest LOGIN")
     with pytest.raises(Unavailable, match="permission"):
         await store.put([node("a")])

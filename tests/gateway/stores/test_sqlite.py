@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.stores.sqlite import SqliteStore
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 from tests.support.nodes import node
+from tests.support.stores import sqlite_store
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ async def test_a_file_that_cannot_be_made_is_unavailable(tmp_path):
         (tmp_path, "unable to open"),
         (tmp_path / "text", "not a database"),
     ):
-        store = SqliteStore(path, 100, None)
+        store = sqlite_store(path, 100, None)
         for attempt in (store.open(), store.put([node("a")]), store.get("alice", "a"), store.sweep()):
             with pytest.raises(Unavailable, match=words) as caught:
                 await attempt
@@ -61,7 +61,7 @@ async def test_a_file_that_cannot_be_made_is_unavailable(tmp_path):
 
 
 async def test_a_missing_directory_is_unavailable_until_it_exists_again(directory):
-    store = SqliteStore(directory / "state.sqlite", 100, None)
+    store = sqlite_store(directory / "state.sqlite", 100, None)
     await store.put([node("a")])
     for path in directory.iterdir():
         path.unlink()
@@ -79,13 +79,13 @@ async def test_a_missing_directory_is_unavailable_until_it_exists_again(director
 async def test_a_directory_that_can_only_be_read_is_unavailable(directory, as_nobody):
     with as_nobody():
         directory.chmod(0o555) if os.geteuid() != 65534 else None
-        store = SqliteStore(directory / "none" / "state.sqlite", 100, None)
+        store = sqlite_store(directory / "none" / "state.sqlite", 100, None)
         with pytest.raises(Unavailable):
             await store.put([node("a")])
         await store.aclose()
     directory.chmod(0o555)
     with as_nobody():
-        store = SqliteStore(directory / "state.sqlite", 100, None)
+        store = sqlite_store(directory / "state.sqlite", 100, None)
         with pytest.raises(Unavailable, match="Permission denied"):
             await store.put([node("a")])
         await store.aclose()
@@ -94,12 +94,12 @@ async def test_a_directory_that_can_only_be_read_is_unavailable(directory, as_no
 
 async def test_a_file_that_can_only_be_read_is_unavailable(directory, as_nobody):
     path = directory / "state.sqlite"
-    store = SqliteStore(path, 100, None)
+    store = sqlite_store(path, 100, None)
     await store.put([node("a")])
     await store.aclose()
     path.chmod(0o444)
     with as_nobody():
-        store = SqliteStore(path, 100, None)
+        store = sqlite_store(path, 100, None)
         with pytest.raises(Unavailable, match="readonly database"):
             await store.put([node("b")])
         await store.aclose()
@@ -109,7 +109,7 @@ async def test_a_file_that_can_only_be_read_is_unavailable(directory, as_nobody)
 async def test_the_sqlite_files_are_private(tmp_path):
     before = os.umask(0)
     try:
-        store = SqliteStore(tmp_path / "state.sqlite", 100, None)
+        store = sqlite_store(tmp_path / "state.sqlite", 100, None)
         await store.put([node("a")])
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
         assert modes == dict.fromkeys(("state.sqlite", "state.sqlite-wal", "state.sqlite-shm"), 0o600)
@@ -119,12 +119,12 @@ async def test_the_sqlite_files_are_private(tmp_path):
 
 
 async def test_a_file_of_a_later_version_is_left_alone(tmp_path):
-    store = SqliteStore(tmp_path / "state.sqlite", 100, None)
+    store = sqlite_store(tmp_path / "state.sqlite", 100, None)
     await store.put([node("a")])
     await store.aclose()
     with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as db:
         db.execute("PRAGMA user_version = 99")
-    store = SqliteStore(tmp_path / "state.sqlite", 100, None)
+    store = sqlite_store(tmp_path / "state.sqlite", 100, None)
     with pytest.raises(Unavailable, match="newer version of trigate"):
         await store.get("alice", "a")
     await store.aclose()

@@ -18,14 +18,15 @@ import pytest
 import trio
 
 from gateway.stores.encrypted import EncryptedStore
+from gateway.stores.errors import Changed, Unavailable
 from gateway.stores.memory import MemoryStore
 from gateway.stores.nodes import size_of
-from gateway.stores.sqlite import SqliteStore
-from gateway.stores.store import Changed, Node, Size, Store, Unavailable
+from gateway.stores.store import Node, Size, Store
 from tests.support import store_writer
 from tests.support.harness import ROOT, START_SECONDS, eventually
 from tests.support.nodes import chain_of, ids, node
 from tests.support.set_clock import SetClock
+from tests.support.stores import postgres_store, sqlite_store
 
 KEY = bytes(range(32))
 SHARED = ("sqlite", pytest.param("postgres", marks=pytest.mark.server))
@@ -51,10 +52,8 @@ class Place:
         if self.kind == "memory":
             return MemoryStore(ttl, max_bytes, self.clock)
         if self.kind == "sqlite":
-            return SqliteStore(Path(self.location), ttl, max_bytes, self.clock)
-        from gateway.stores.postgres import PostgresStore
-
-        return PostgresStore(self.location, ttl, max_bytes, self.clock)
+            return sqlite_store(Path(self.location), ttl, max_bytes, self.clock)
+        return postgres_store(self.location, ttl, max_bytes, self.clock)
 
 
 def _place(request, kind: str) -> Place:

@@ -29,7 +29,8 @@ from gateway.features.admin.key_changes import (
     now_text,
 )
 from gateway.features.admin.stored_clients import parse_stored, read_item
-from gateway.stores.store import ChangeRejected, check_name
+from gateway.stores.errors import ChangeRejected
+from gateway.stores.store import check_name
 
 
 @on_keys

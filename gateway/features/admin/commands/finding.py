@@ -7,7 +7,7 @@ from gateway.config.settings import Config
 from gateway.features.admin.calls import is_person_name
 from gateway.features.admin.commands.keys import parse_clients
 from gateway.features.admin.key_store import KeyTable
-from gateway.features.admin.storage import open_key_store
+from gateway.features.admin.storage import key_store_of
 
 
 def find_stored(config: Config, name: str, names: list[str]) -> Config | None:
@@ -15,7 +15,7 @@ def find_stored(config: Config, name: str, names: list[str]) -> Config | None:
     if config.stored_clients == "off" or is_person_name(config, name):
         return None
     what = "the stored clients are unknown"
-    table = read_storage(config, open_key_store, lambda store: store.read(), what)
+    table = read_storage(config, lambda database: key_store_of(database).read(), what)
     stored = parse_clients(table or KeyTable(), config)
     if name in stored.refused:
         raise click.UsageError(f"--key: gateways refuse the stored client {name}: {stored.refused[name]}")

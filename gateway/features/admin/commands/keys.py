@@ -25,9 +25,11 @@ from gateway.features.admin.client_changes import client_change
 from gateway.features.admin.client_rows import client_rows, expiry_text, row_of
 from gateway.features.admin.key_store import MOST_CHANGES, KeyChange, KeyEvent, KeyStore, KeyTable, KeyTaken
 from gateway.features.admin.records import AuditEntry
-from gateway.features.admin.storage import open_key_store
+from gateway.features.admin.storage import key_store_of
 from gateway.features.admin.stored_clients import StoredClients, parse_stored, read_item, stored_clients
-from gateway.stores.store import Changed, check_name
+from gateway.open_store import open_keeping_database
+from gateway.stores.errors import Changed
+from gateway.stores.store import check_name
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -93,10 +95,10 @@ def parse_clients(table: KeyTable, config: Config) -> StoredClients:
 
 @contextlib.asynccontextmanager
 async def _open_keys(config: Config) -> AsyncIterator[OpenedKeys]:
-    store = open_key_store(config, with_audit=True)
-    if store is None:
-        raise CommandFailed(_NO_STORAGE.format(config.path))
-    async with contextlib.aclosing(store):
+    async with open_keeping_database(config) as database:
+        if database is None:
+            raise CommandFailed(_NO_STORAGE.format(config.path))
+        store = key_store_of(database)
         yield OpenedKeys(config, store, await store.read())
 
 
@@ -227,7 +229,7 @@ async def write_changes(
     prepared = []
     for name, before, written in changes:
         entry = AuditEntry.of_command(f"keys {command} {name}", now, author)
-        prepared.append(client_change(opened.store.notation, entry, event, name, before, written, digests))
+        prepared.append(client_change(entry, event, name, before, written, digests))
     try:
         await opened.store.change_all(prepared, at=now, by=author)
     except Changed as changed:

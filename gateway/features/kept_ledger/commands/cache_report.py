@@ -3,7 +3,6 @@
 It only reads, and gateways may write at the same time."""
 
 from collections.abc import Sequence
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +36,7 @@ from gateway.features.kept_ledger.prompt_cache_usage import (
 from gateway.features.kept_ledger.table import CauseSum
 from gateway.features.kept_ledger.usage import UsageQuery
 from gateway.logs.masking import escape
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 from providers.catalog.prices import NANOS, grade_at
 
 SINCE: Final = "7d"
@@ -71,7 +70,7 @@ def run(path: Path | None, **given: Any) -> int:
 
 
 async def _read(config: Config, query: UsageQuery, by: tuple[str, ...]) -> tuple[CacheReport, tuple[str, ...]]:
-    async with aclosing(open_ledger(config)) as table:
+    async with open_ledger(config) as table:
         found = await read_prompt_caches(table, query, by)
         (clients,) = await table.causes(("key",), [query.period], only=query.only)
         expiries = () if query.only else await table.expiries(query.period)

@@ -1,7 +1,7 @@
 """``trigate costs``: sums up the stored ledger. It only reads, and gateways may write at the same time."""
 
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast
@@ -13,16 +13,17 @@ import trio
 from gateway.commands.check import load_or_explain
 from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import echo_styled, page, say, wrap_sentences
-from gateway.config.loading import Config
+from gateway.config.loading import Config, ConfigError
 from gateway.config.state_storage import StateStorage
 from gateway.config.zones import zone_of
 from gateway.features.kept_ledger.commands.amounts import MEANINGS, SIGNS, dollar_text, money_cell, short_number
 from gateway.features.kept_ledger.statements import DIMENSIONS, Dimension, Filters
-from gateway.features.kept_ledger.table import LedgerTable, open_table
+from gateway.features.kept_ledger.table import LedgerTable
 from gateway.features.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
 from gateway.features.kept_ledger.usage_formats import as_csv, as_json, figures_of
 from gateway.ledger.periods import parse_moment, parse_month
-from gateway.stores.store import Unavailable
+from gateway.open_store import open_keeping_database
+from gateway.stores.errors import Unavailable
 
 Format: TypeAlias = Literal["table", "csv", "json"]
 
@@ -122,7 +123,7 @@ def _filters(texts: Sequence[str]) -> Filters:
 
 
 async def _read(config: Config, query: UsageQuery) -> UsageReport:
-    async with aclosing(open_ledger(config)) as table:
+    async with open_ledger(config) as table:
         return await read_usage(table, query)
 
 
@@ -131,24 +132,27 @@ def retention(config: Config) -> timedelta:
     return timedelta(seconds=min((config.state_storage or StateStorage()).ledger.keep, LONGEST_KEEP))
 
 
-def open_ledger(config: Config) -> LedgerTable:
-    """Open the ledger. Raises ``Unavailable``, with advice, if there is none."""
+@asynccontextmanager
+async def open_ledger(config: Config) -> AsyncIterator[LedgerTable]:
+    """Open the ledger for the block. Raises ``Unavailable``, with advice, if there is none."""
     storage = config.state_storage or StateStorage()
     if storage.path is not None and not storage.path.exists():
         raise Unavailable(f"{storage.path} does not exist: no gateway has stored anything yet")
-    try:
-        table = open_table(storage, TIMEOUT)
-    except ImportError:
-        raise Unavailable("type postgres needs another package: pip install 'trigate[postgres]'") from None
-    if table is not None:
-        return table
     if not storage.ledger.keep:
         raise Unavailable("ledger.keep is 0, so there is no ledger: remove it to keep the ledger for 400 days")
-    such_as = "{type: sqlite, path: /var/lib/trigate/state.sqlite}"
-    raise Unavailable(
-        f"type {storage.type} stores no ledger; costs are only in the log and at /metrics: set "
-        f"state_storage to {such_as} or to postgres, and restart the gateway"
-    )
+    async with AsyncExitStack() as stack:
+        try:
+            database = await stack.enter_async_context(open_keeping_database(config, TIMEOUT))
+        except ConfigError as error:
+            mistake = error.mistakes[0]
+            raise Unavailable(f"{mistake.found}: {mistake.expected}") from None
+        if database is None:
+            such_as = "{type: sqlite, path: /var/lib/trigate/state.sqlite}"
+            raise Unavailable(
+                f"type {storage.type} stores no ledger; costs are only in the log and at /metrics: set "
+                f"state_storage to {such_as} or to postgres, and restart the gateway"
+            )
+        yield LedgerTable(database)
 
 
 # How it looks

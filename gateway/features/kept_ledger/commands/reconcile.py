@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from contextlib import aclosing
 from datetime import UTC, date, timedelta
 from decimal import Decimal, localcontext
 from pathlib import Path
@@ -24,7 +23,7 @@ from gateway.features.kept_ledger.invoices.line import UnreadableInvoice
 from gateway.features.kept_ledger.invoices.reading import ReadFiles, read_files
 from gateway.features.kept_ledger.invoices.sums import Invoice
 from gateway.ledger.periods import parse_month
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 
 WITHIN, UNREADABLE, BEYOND = 0, 1, 3
 _TOLERANCE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(%|usd)\s*", re.I)
@@ -113,5 +112,5 @@ def _days_of(files: Sequence[Path]) -> tuple[date, date]:
 
 
 async def _read_ledger(config: Config, since: date, until: date) -> OwnSide:
-    async with aclosing(open_ledger(config)) as table:
+    async with open_ledger(config) as table:
         return await read_own_side(table, since, until, config.entries)

@@ -10,7 +10,7 @@ from gateway.features.live_view.pages.visitors import Visitor, visitor_of
 from gateway.http.pages import LIVE, WITH_KEY
 from gateway.http.response import Response
 from gateway.serving.incoming_request import IncomingRequest
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 from streams.errors import GatewayError
 
 if TYPE_CHECKING:

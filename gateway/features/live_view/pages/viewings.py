@@ -12,7 +12,7 @@ from gateway.exchange.service import Service
 from gateway.features.live_view.live import FoundExchange
 from gateway.features.live_view.pages.visitors import Visitor
 from gateway.serving.incoming_request import IncomingRequest
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 from streams.errors import GatewayError
 
 log = logging.getLogger("trigate")

@@ -27,7 +27,7 @@ from gateway.features.people.api.stores import people_store
 from gateway.features.people.opening import people_of
 from gateway.features.people.records import OwnKey
 from gateway.features.people.settings import issuers_of
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 
 if TYPE_CHECKING:
     from gateway.features.people.followed import FollowedPeople, PersonKey

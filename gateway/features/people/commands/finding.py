@@ -10,7 +10,8 @@ from gateway.config.settings import Config
 from gateway.features.people.records import Block, SeenPerson
 from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.settings import AdmitRule, TrustedIssuer, issuers_of
-from gateway.features.people.store import PeopleStore, open_people_store
+from gateway.features.people.store import PeopleStore
+from gateway.stores.database import Database
 
 _UNSEEN: Final = (
     "--key: the gateway has not seen {0} in the last 90 days, so its rule is unknown; `trigate people list` lists the "
@@ -31,11 +32,12 @@ def find_person(config: Config, name: str, names: list[str]) -> Config | None:
 
 
 def _rule_of(config: Config, issuer: TrustedIssuer, name: str) -> AdmitRule:
-    async def read(store: PeopleStore) -> tuple[SeenPerson | None, Block | None]:
+    async def read(database: Database) -> tuple[SeenPerson | None, Block | None]:
+        store = PeopleStore(database)
         return await store.person(name), await store.block_of(name)
 
     what = f"the rule of {name} is unknown"
-    seen, block = read_storage(config, open_people_store, read, what) or (None, None)
+    seen, block = read_storage(config, read, what) or (None, None)
     if block is not None:
         raise click.UsageError(f"--key: the access of {name} is blocked, so its requests get 401")
     if seen is not None:

@@ -5,7 +5,7 @@ The people themselves are at the issuers; the state storage has what the gateway
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import attrs
@@ -19,7 +19,8 @@ from gateway.features.admin.interface import AuditEntry
 from gateway.features.people.keeping import FLUSH_SECONDS
 from gateway.features.people.records import Block, OwnKey, SeenPerson
 from gateway.features.people.settings import issuers_of
-from gateway.features.people.store import PeopleStore, open_people_store
+from gateway.features.people.store import PeopleStore
+from gateway.open_store import open_keeping_database
 
 _NO_PEOPLE: Final = "{}: this configuration has no `issuers`, so it has no people"
 _NO_STORAGE: Final = (
@@ -54,11 +55,10 @@ class OpenedPeople:
 async def _open_people(config: Config) -> AsyncIterator[OpenedPeople]:
     if not issuers_of(config):
         raise CommandFailed(_NO_PEOPLE.format(config.path))
-    store = open_people_store(config)
-    if store is None:
-        raise CommandFailed(_NO_STORAGE.format(config.path))
-    async with aclosing(store):
-        yield OpenedPeople(config, store)
+    async with open_keeping_database(config) as database:
+        if database is None:
+            raise CommandFailed(_NO_STORAGE.format(config.path))
+        yield OpenedPeople(config, PeopleStore(database))
 
 
 _on_people: Final = on_storage(_open_people)

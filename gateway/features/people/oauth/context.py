@@ -20,7 +20,7 @@ from gateway.features.people.store import PeopleStore
 from gateway.http.headers import Headers
 from gateway.http.response import Response
 from gateway.serving.incoming_request import PiecesRequest
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 
 _LONGEST_PROGRAM: Final = 100
 _NO_STORE: Final = "this server has no store of people: use `trigate serve`"

@@ -24,7 +24,7 @@ from gateway.features.people.sessions import OpenSession
 from gateway.http.headers import Headers
 from gateway.http.response import Response
 from gateway.serving.incoming_request import PiecesRequest
-from gateway.stores.store import Unavailable
+from gateway.stores.errors import Unavailable
 
 LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
 """20 consonants: no words, and no letters that look like digits. Eight of them are 25.6 thousand million codes."""

@@ -11,7 +11,7 @@ from gateway.config.loading import Config, from_mapping
 from gateway.features.admin.followed_keys import FollowedKeys
 from gateway.features.admin.key_store import KeyStore
 from gateway.stores import sqlite
-from gateway.stores.sql import Session
+from gateway.stores.database import Session
 
 ITEM = {"client": {"keys": [{"sha256": "0" * 64}]}}
 
@@ -46,7 +46,7 @@ async def test_a_reload_finds_the_clients_that_were_read_last(tmp_path):
     assert not await keys.poll(), "nothing is new"
     off = config(tmp_path / "state", stored_keys=False)
     assert keys.with_clients(off) == off
-    await store.aclose()
+    await store.database.aclose()
 
 
 async def test_a_storage_that_is_away_is_reported_once_and_leaves_all_unchanged(tmp_path, caplog):
@@ -63,7 +63,7 @@ async def test_a_storage_that_is_away_is_reported_once_and_leaves_all_unchanged(
         assert await keys.poll()
     assert keys.stale == 0.0
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    await store.aclose()
+    await store.database.aclose()
 
 
 async def test_a_stored_key_of_a_later_version_is_ignored_without_affecting_others(tmp_path, caplog):
@@ -74,7 +74,7 @@ async def test_a_stored_key_of_a_later_version_is_ignored_without_affecting_othe
         config_then = await FollowedKeys(store).read(file)
     assert [client.name for client in config_then.client_keys] == ["ci"]
     assert "the stored client later is refused: quantum: unknown key" in caplog.text
-    await store.aclose()
+    await store.database.aclose()
 
 
 async def test_foreign_key_rows_admit_no_client_and_break_nothing(tmp_path, caplog):
@@ -86,7 +86,7 @@ async def test_foreign_key_rows_admit_no_client_and_break_nothing(tmp_path, capl
     keys = FollowedKeys(store)
     assert [client.name for client in (await keys.read(file)).client_keys] == ["ci"]
     assert sum("is refused" in record.getMessage() for record in caplog.records) == 6
-    await store.aclose()
+    await store.database.aclose()
 
 
 class OtherRows:
@@ -134,4 +134,4 @@ async def test_other_rows_are_followed_while_thousands_of_clients_are_applied(tm
             done.set()
             await keys.apply_changes()
         nursery.cancel_scope.cancel()
-    await store.aclose()
+    await store.database.aclose()

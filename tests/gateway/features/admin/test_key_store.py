@@ -10,7 +10,7 @@ import trio
 
 from gateway.features.admin import key_store
 from gateway.features.admin.key_store import ItemChange, KeyStore, KeyTaken
-from gateway.stores.store import Changed, StoreFull
+from gateway.stores.errors import Changed, StoreFull
 
 Make = Callable[[], KeyStore]
 
@@ -28,8 +28,8 @@ async def make(request, tmp_path) -> AsyncIterator[Make]:
             else:
                 from gateway.stores import postgres
 
-                store = KeyStore(postgres.PostgresDatabase(place, most=1))
-            stack.push_async_callback(store.aclose)
+                store = KeyStore(postgres.PostgresDatabase(place))
+            stack.push_async_callback(store.database.aclose)
             return store
 
         place = request.getfixturevalue("database") if request.param == "postgres" else ""

@@ -39,7 +39,7 @@ def store_clients(folder: Path) -> None:
     async def create_tables() -> None:
         store = KeyStore(SqliteDatabase(folder / "state.sqlite"))
         await store.read()
-        await store.aclose()
+        await store.database.aclose()
 
     trio.run(create_tables)
     began = microseconds(datetime.now(UTC))

@@ -5,25 +5,25 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from gateway.features.kept_ledger.table import LedgerTable
-from gateway.stores.sql import AddedTables, Database
+from gateway.stores.database import Database
 from gateway.stores.sqlite import SqliteDatabase
 
-OpenDatabase = Callable[[AddedTables | None], Database]
+OpenDatabase = Callable[[], Database]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
 def open_database(request, tmp_path) -> OpenDatabase:
-    """Open the database of one test, with additional tables."""
+    """Open the database of one test."""
     if request.param == "sqlite":
-        return lambda added: SqliteDatabase(tmp_path / "state.sqlite", added)
+        return lambda: SqliteDatabase(tmp_path / "state.sqlite")
     from gateway.stores.postgres import PostgresDatabase
 
     connection_string = request.getfixturevalue("database")
-    return lambda added: PostgresDatabase(connection_string, added=added)
+    return lambda: PostgresDatabase(connection_string)
 
 
 @pytest.fixture
 async def table(open_database) -> AsyncIterator[LedgerTable]:
-    table = LedgerTable(open_database(None))
+    table = LedgerTable(open_database())
     yield table
-    await table.aclose()
+    await table.database.aclose()

@@ -16,13 +16,14 @@ from gateway.features.kept_ledger import folding
 from gateway.features.kept_ledger.columns import DAY_SUM, OTHER_NAME, QUARTER, QUARTER_SUM
 from gateway.features.kept_ledger.folding import day_bounds
 from gateway.features.kept_ledger.table import FoldedPart, LedgerSum, LedgerTable
-from gateway.stores.sqlite import MIGRATIONS, SqliteDatabase
+from gateway.stores.schema import SCHEMA
+from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 from tests.support.examples import examples
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 
 EVER = (0, 2**62)
-LEDGER_SUMS = next(number for number, script in enumerate(MIGRATIONS, 1) if "ledger_sums" in script)
+LEDGER_SUMS = next(number for number, script in enumerate(SCHEMA, 1) if "ledger_sums" in script)
 EVERY_WAY = (("key",), ("group",), ("model",), ("target",), ("endpoint",), ("run",), ("key", "model"), ())
 MIDNIGHT = AT - AT % DAY
 
@@ -169,7 +170,7 @@ def test_days_of_every_zone_keep_their_money(tmp_path_factory, drawn, most, zone
         before = [sum(one.nanos for one in found) for found in await table.sums((), periods)]
         await table.shrink(0, most, zone)
         after = [sum(one.nanos for one in found) for found in await table.sums((), periods)]
-        await table.aclose()
+        await table.database.aclose()
         return before, after
 
     before, after = trio.run(days)
@@ -190,7 +191,7 @@ async def test_lines_of_an_earlier_version_become_sums_too(tmp_path):
     file = tmp_path / "state.sqlite"
     table = LedgerTable(SqliteDatabase(file))
     await table.add(list(enumerate(line(attempt(10**place), began=AT + place) for place in range(6))))
-    await table.aclose()
+    await table.database.aclose()
     with contextlib.closing(sqlite3.connect(file)) as database:
         database.execute("DROP INDEX ledger_sums")
         for column in ("last", "level", "exchanges", "failures", "attempts", "attempt_failures"):
@@ -201,4 +202,4 @@ async def test_lines_of_an_earlier_version_become_sums_too(tmp_path):
     await table.shrink(0, 2)
     (found,) = await sums_of(table, ("key",))
     assert (found["alice",].nanos, found["alice",].requests) == (111_111, 6)
-    await table.aclose()
+    await table.database.aclose()

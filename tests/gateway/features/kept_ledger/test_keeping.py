@@ -18,8 +18,8 @@ from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.seams.observe import observation_of
+from gateway.stores.errors import Unavailable
 from gateway.stores.sqlite import SqliteDatabase
-from gateway.stores.store import Unavailable
 from providers.catalog.prices import Price
 from streams.events import Usage
 from tests.support.ledger_lines import AT

@@ -50,7 +50,7 @@ def sums(file: Any, *by: Any) -> list[LedgerSum]:
     async def read() -> list[LedgerSum]:
         table = LedgerTable(SqliteDatabase(file))
         (found,) = await table.sums(by, [(0, 2**62)])
-        await table.aclose()
+        await table.database.aclose()
         return found
 
     return trio.run(read)

@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from gateway.features.kept_ledger import folding
-from gateway.features.kept_ledger.columns import COLUMN_TYPES
+from gateway.features.kept_ledger.columns import COLUMN_TYPES, LEDGER_TABLES
 from gateway.features.kept_ledger.keeping import OverflowSums
 from gateway.features.kept_ledger.line import (
     UNPRICED,
@@ -27,7 +27,6 @@ from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.figures import Figures
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict, CauseName, CauseShare
-from gateway.stores.sql import LEDGER_COLUMNS
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.ledger_lines import AT, attempt, line, random_line_with_verdicts
 
@@ -134,7 +133,7 @@ async def test_an_earlier_database_gains_the_columns_when_it_is_opened(tmp_path)
     assert await sums_of(table, "key") == {"alice": PromptCacheSum(51_200, 1920, 49_280, 170_016_000, 0)}
     (found,) = await table.sums((), [EVER])
     assert (found[0].nanos, found[0].requests) == (10, 2)
-    await table.aclose()
+    await table.database.aclose()
 
 
 async def test_a_database_with_the_first_columns_gains_the_others(tmp_path):
@@ -144,13 +143,13 @@ async def test_a_database_with_the_first_columns_gains_the_others(tmp_path):
     with contextlib.closing(sqlite3.connect(file)) as database:
         for name in ("prompt_cache_unread", "prompt_cache_unkeyed"):
             database.execute(f"ALTER TABLE ledger DROP COLUMN {name}")
-        database.execute("UPDATE added_tables SET version = 1 WHERE name = ?", (LEDGER_COLUMNS.name,))
+        database.execute("UPDATE added_tables SET version = 1 WHERE name = ?", (LEDGER_TABLES.name,))
         database.commit()
     table = LedgerTable(SqliteDatabase(file))
     await table.add([(2, line(attempt(3, prompt_cache=attrs.evolve(SYSTEM, unread=900))))])
     (found,) = (await sums_of(table, "key")).values()
     assert (found.missed, found.unread) == (2 * 49_280, 900)
-    await table.aclose()
+    await table.database.aclose()
 
 
 async def test_an_earlier_version_still_writes_and_reads_a_ledger_with_the_columns(tmp_path):
@@ -167,7 +166,7 @@ async def test_an_earlier_version_still_writes_and_reads_a_ledger_with_the_colum
     table = LedgerTable(SqliteDatabase(file))
     (found,) = await table.sums((), [EVER])
     assert (found[0].nanos, found[0].prompt_cache.missed) == (12, 49_280)
-    await table.aclose()
+    await table.database.aclose()
 
 
 async def test_a_newer_version_may_have_added_more_columns(tmp_path):
@@ -176,7 +175,7 @@ async def test_a_newer_version_may_have_added_more_columns(tmp_path):
     await _use(file, lambda table: table.add([(1, line(attempt(7)))]))
     with contextlib.closing(sqlite3.connect(file)) as database:
         database.execute("ALTER TABLE ledger ADD COLUMN of_a_newer_version text")
-        database.execute("UPDATE added_tables SET version = 99 WHERE name = ?", (LEDGER_COLUMNS.name,))
+        database.execute("UPDATE added_tables SET version = 99 WHERE name = ?", (LEDGER_TABLES.name,))
         database.commit()
     await _use(file, lambda table: table.add([(2, line(attempt(7)))]))
     with contextlib.closing(sqlite3.connect(file)) as database:
@@ -187,7 +186,7 @@ async def test_a_newer_version_may_have_added_more_columns(tmp_path):
 async def _use(file: Any, work: Callable[[LedgerTable], Any]) -> None:
     table = LedgerTable(SqliteDatabase(file))
     await work(table)
-    await table.aclose()
+    await table.database.aclose()
 
 
 def _remove_columns(file: Any) -> None:

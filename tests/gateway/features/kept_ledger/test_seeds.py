@@ -128,7 +128,7 @@ def seeded(folder: Path, given: Config, *lines: LedgerLine, most: int | None = N
         allowances = Allowances(given, LocalCounters(now=lambda: NOW), now=lambda: NOW)
         for _ in range(2):  # told twice it is no more
             await seed_budgets(allowances, budgets_of(allowances), given.entries, table, given.opening_spend)
-        await table.aclose()
+        await table.database.aclose()
         return Seeded(allowances)
 
     return trio.run(begin)
@@ -268,4 +268,4 @@ async def test_a_hundred_budgets_of_one_period_take_one_query(tmp_path):
     table = Counting(SqliteDatabase(tmp_path / "state.sqlite"))
     await seed_budgets(allowances, budgets_of(allowances), given.entries, table)
     assert next(table.looks) == 1
-    await table.aclose()
+    await table.database.aclose()

@@ -8,7 +8,6 @@ from typing import get_args
 
 import pytest
 
-from gateway.features.admin.tables import PEOPLE_TABLES
 from gateway.features.kept_ledger.table import TooManySums
 from gateway.features.kept_ledger.usage import By, UsageQuery, read_usage
 from gateway.features.kept_ledger.usage_formats import as_csv, as_json
@@ -114,9 +113,9 @@ async def test_labels_are_those_of_the_people_in_the_same_storage(table, open_da
     await table.add([(1, line(attempt(1), client="okta:1")), (2, line(attempt(2), client="ci"))])
     query = UsageQuery(by=("key",), **EVER)
     assert (await read_usage(table, query)).labels == {}, "nobody has signed in yet"
-    store = PeopleStore(open_database(PEOPLE_TABLES))
+    store = PeopleStore(open_database())
     await store.note_people((SeenPerson("okta:1", "okta", "ann@x.example", {}, None, "user", 1.0, 1.0),))
-    await store.aclose()
+    await store.database.aclose()
     found = await read_usage(table, query)
     assert [(row.by[0], found.label_of(row)) for row in found.rows] == [("ci", None), ("okta:1", "ann@x.example")]
 

@@ -40,9 +40,9 @@ from gateway.features.metrics.shared_metrics import WorkersCollector, merge_dead
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.seams.observe import observation_of
+from gateway.stores.errors import Unavailable
 from gateway.stores.memory import MemoryStore
-from gateway.stores.sqlite import SqliteStore
-from gateway.stores.store import Node, Size, Unavailable
+from gateway.stores.store import Node, Size
 from providers.catalog.prices import Price
 from streams.events import ErrorKind, FailureReason, Usage
 from tests.pages import metrics as metrics_table
@@ -62,6 +62,7 @@ from tests.support.harness import (
 )
 from tests.support.metrics_page import HEAD, Numbers, chunk, numbers, page_of, reaching
 from tests.support.processes import is_running, workers
+from tests.support.stores import sqlite_store
 from tests.support.upstreams import PATHS, Raw, Script, Tokens
 
 CLIENT_KEY, PROVIDER_KEY = "alices-key-0123456789", "providers-key-0123456789"
@@ -371,7 +372,7 @@ def test_one_store_is_measured_once_however_many_workers_share_it(upstream, tmp_
 
 
 async def _filled(file: Path) -> Size:
-    store = SqliteStore(file, 3600, None)
+    store = sqlite_store(file, 3600, None)
     await store.put([Node(f"n{i}", "", "response", b"{}") for i in range(7)])
     size = await store.size()
     await store.aclose()

@@ -1,26 +1,24 @@
 """Databases with the tables of people, shared by the tests of people."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from gateway.features.admin.tables import PEOPLE_TABLES
-from gateway.stores.sql import Database
+from gateway.stores.database import Database
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
 def open_database(request, tmp_path) -> Callable[..., Database]:
-    """Return a function that opens one place once more, by default with the tables of people."""
+    """Return a function that opens one place once more."""
     place = request.getfixturevalue("database") if request.param == "postgres" else tmp_path / "state.sqlite"
 
-    def open_again(added: Any = PEOPLE_TABLES) -> Database:
+    def open_again() -> Database:
         if request.param == "sqlite":
             from gateway.stores.sqlite import SqliteDatabase
 
-            return SqliteDatabase(place, added)
+            return SqliteDatabase(place)
         from gateway.stores.postgres import PostgresDatabase
 
-        return PostgresDatabase(place, most=2, added=added)
+        return PostgresDatabase(place)
 
     return open_again

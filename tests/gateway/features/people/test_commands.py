@@ -11,7 +11,8 @@ import trio
 
 from gateway.config.loading import load
 from gateway.features.people.records import IssuerSession, OwnKey, PersonSession, SeenPerson, digest_of
-from gateway.features.people.store import PeopleStore, open_people_store
+from gateway.features.people.store import PeopleStore
+from gateway.open_store import open_keeping_database
 from tests.support.command_line import Finished, invoke
 from tests.support.finished_commands import good, reason_of
 from tests.support.quick_yaml import dump_yaml
@@ -54,12 +55,9 @@ def in_store(folder: Path, work: Callable[[PeopleStore], Awaitable[T]]) -> T:
     file.write_text(dump_yaml(settings(folder)))
 
     async def run() -> T:
-        store = open_people_store(load(file, {}))
-        assert store is not None
-        try:
-            return await work(store)
-        finally:
-            await store.aclose()
+        async with open_keeping_database(load(file, {})) as database:
+            assert database is not None
+            return await work(PeopleStore(database))
 
     return trio.run(run)
 

@@ -8,13 +8,13 @@ import pytest
 
 from gateway.config.loading import Config, from_mapping
 from gateway.features.admin.followed_keys import FollowedKeys
-from gateway.features.admin.key_store import KeyStore
 from gateway.features.admin.records import Raise
 from gateway.features.admin.rows import RightsTables
+from gateway.features.admin.storage import key_store_of
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.records import Block, IssuerSession, OwnKey, PersonSession, SeenPerson, digest_of
 from gateway.features.people.store import PeopleStore
-from gateway.stores.sql import Database, Session
+from gateway.stores.database import Database, Session
 from tests.support.set_clock import SetClock
 
 ADA = SeenPerson("okta:ada", "okta", "ada@example.com", {"groups": ["ml"]}, "research", "user", 0.0, 0.0)
@@ -42,18 +42,18 @@ class _Process:
 async def following(
     open_database: Callable[..., Database], clock: Callable[[], float] = lambda: 100.0
 ) -> AsyncIterator[_Process]:
-    store = KeyStore(open_database())
-    keys, people = FollowedKeys(store), FollowedPeople(store.notation, clock)
+    store = key_store_of(open_database())
+    keys, people = FollowedKeys(store), FollowedPeople(clock)
     keys.other_rows = people
     yield _Process(people, keys)
-    await store.aclose()
+    await store.database.aclose()
 
 
 @pytest.fixture
 async def store(open_database) -> AsyncIterator[PeopleStore]:
     store = PeopleStore(open_database())
     yield store
-    await store.aclose()
+    await store.database.aclose()
 
 
 async def test_nothing_is_known_before_the_first_read(open_database):
@@ -130,7 +130,7 @@ async def note_many(store: PeopleStore) -> None:
 
     def note_some(session: Session) -> None:
         for _ in range(201):
-            RightsTables(session, store.database.notation).note_change("raise", "okta:bob")
+            RightsTables(session).note_change("raise", "okta:bob")
 
     for _ in range(5):
         await store.database.write(note_some)
@@ -153,10 +153,7 @@ async def test_a_restored_backup_replaces_everything(open_database, store):
         await process.poll()
         # A restored backup with two later changes has other rows with the same numbers.
         await store.database.write(
-            lambda session: [
-                session.rows(store.database.notation.render(f"DELETE FROM {{{table}}}"))
-                for table in ("people_blocks", "people_changes")
-            ]
+            lambda session: [session.rows(f"DELETE FROM {{{table}}}") for table in ("people_blocks", "people_changes")]
         )
         await store.block(Block("okta:ada", 1.0, "boss"))
         await store.block(Block("okta:eve", 1.0, "boss"))
@@ -192,15 +189,14 @@ async def test_a_raise_ends_by_itself(open_database, store):
 
 
 async def test_an_unavailable_store_leaves_everything_in_effect(tmp_path):
-    from gateway.features.admin.tables import PEOPLE_TABLES
     from gateway.stores.sqlite import SqliteDatabase
 
     place = tmp_path / "state.sqlite"
-    writer = PeopleStore(SqliteDatabase(place, PEOPLE_TABLES))
+    writer = PeopleStore(SqliteDatabase(place))
     await writer.block(Block("okta:bob", 1.0, "boss"))
-    async with following(lambda: SqliteDatabase(place, PEOPLE_TABLES)) as process:
+    async with following(lambda: SqliteDatabase(place)) as process:
         await process.poll()
-        await writer.aclose()
+        await writer.database.aclose()
         place.rename(tmp_path / "gone")
         place.mkdir()
         await process.poll()

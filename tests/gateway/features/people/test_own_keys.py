@@ -11,16 +11,15 @@ import trio
 
 from gateway.config.loading import from_mapping
 from gateway.features.admin.records import AuditEntry
-from gateway.features.admin.tables import PEOPLE_TABLES
 from gateway.features.people.own_keys import OwnKeyRefused, OwnKeys
 from gateway.features.people.records import OwnKey, digest_of
 from gateway.features.people.rules import RuleBook
 from gateway.features.people.seen import AGAIN_SECONDS, SeenPeople
 from gateway.features.people.settings import issuers_of
 from gateway.features.people.store import PeopleStore
-from gateway.stores.sql import Database
+from gateway.stores.database import Database
+from gateway.stores.errors import Changed, Unavailable
 from gateway.stores.sqlite import SqliteDatabase
-from gateway.stores.store import Changed, Unavailable
 
 pytestmark = pytest.mark.sample(2)
 """The gate takes one database for each test, and the soak the other."""
@@ -68,7 +67,7 @@ async def process(open_database: Callable[..., Database]) -> AsyncIterator[Proce
     store = PeopleStore(open_database())
     made = Process(store, SeenPeople(store, lambda: made.now))
     yield made
-    await store.aclose()
+    await store.database.aclose()
 
 
 async def refusal_of(call: Any) -> OwnKeyRefused:
@@ -246,7 +245,7 @@ async def test_the_last_uses_of_many_keys_are_stored(process):
 
 
 async def test_people_seen_during_an_outage_are_stored_after_it(tmp_path):
-    store = PeopleStore(SqliteDatabase(tmp_path / "folder" / "state.sqlite", PEOPLE_TABLES))
+    store = PeopleStore(SqliteDatabase(tmp_path / "folder" / "state.sqlite"))
     seen = SeenPeople(store, lambda: 1000.0)
     seen.note(rules().admit("okta", CLAIMS)[0], CLAIMS, 1000.0)
     with pytest.raises(Unavailable):
@@ -254,4 +253,4 @@ async def test_people_seen_during_an_outage_are_stored_after_it(tmp_path):
     (tmp_path / "folder").mkdir()
     await seen.flush()
     assert await store.person(NAME) is not None
-    await store.aclose()
+    await store.database.aclose()

@@ -15,15 +15,14 @@ import trio
 
 from gateway.features.admin.records import Raise
 from gateway.features.admin.rows import RightsTables
-from gateway.features.admin.tables import PEOPLE_TABLES
 from gateway.features.people.records import Block, IssuerSession, OwnKey, PersonSession, SeenPerson
 from gateway.features.people.rights_rows import remove_own_key
 from gateway.features.people.session_rows import end_session
 from gateway.features.people.session_tokens import SessionTokens
 from gateway.features.people.store import PeopleStore
 from gateway.features.people.values import Person
-from gateway.stores.sql import Session
-from gateway.stores.sqlite import NOTATION, SqliteDatabase
+from gateway.stores.database import Session
+from gateway.stores.sqlite import SqliteDatabase
 from tests.support.each_row import each_row
 from tests.support.harness import eventually, provider
 from tests.support.people import MODEL, PATHS, PeopleSetup, issuer, people_gateway
@@ -48,8 +47,8 @@ class StoredSetup:
         """Run the coroutine that ``work`` returns for the store."""
 
         async def run() -> Any:
-            async with contextlib.aclosing(PeopleStore(SqliteDatabase(self.file, PEOPLE_TABLES))) as store:
-                return await work(store)
+            async with contextlib.aclosing(SqliteDatabase(self.file)) as database:
+                return await work(PeopleStore(database))
 
         return trio.run(run)
 
@@ -159,7 +158,7 @@ def test_websockets_of_a_lost_credential_close_also_after_many_changes(stored, l
         assert socket.ask(MODEL)[-1]["type"] == "response.completed"
 
         def lose(database: Session) -> None:
-            rows = RightsTables(database, NOTATION)
+            rows = RightsTables(database)
             for number in range(1100):
                 rows.note_change("raise", f"okta:other-{number}")
             if lost == "session":

@@ -21,8 +21,8 @@ from gateway.features.people.sessions import GrantRefused, IssuedTokens, PersonB
 from gateway.features.people.settings import issuers_of
 from gateway.features.people.store import PeopleStore
 from gateway.features.people.token_format import TokenRefused
-from gateway.stores.sql import Database
-from gateway.stores.store import Unavailable
+from gateway.stores.database import Database
+from gateway.stores.errors import Unavailable
 from streams.errors import GatewayError
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, Fault, OidcProvider, open_provider
 
@@ -66,9 +66,8 @@ class Process:
 
     async def follow(self) -> None:
         """Read the changes of other processes."""
-        notation = self.store.database.notation
         news = await self.store.database.read(
-            lambda session: self.followed.news_since(RightsTables(session, notation), None, 0.0)
+            lambda session: self.followed.news_since(RightsTables(session), None, 0.0)
         )
         self.followed.apply(news)
 
@@ -110,9 +109,9 @@ class Gateways:
         now, config = clock or self.clock, self.config(**more)
         store, issuers = PeopleStore(self.open_database()), IssuerDirectory(config)
         self.tasks.start_soon(issuers.run)
-        followed = FollowedPeople(store.database.notation, now)
+        followed = FollowedPeople(now)
         confirmation = IssuerConfirmation(store, issuers, RefreshSeals(config.signing_key), now)
-        self.opened += [issuers.aclose, store.aclose]
+        self.opened += [issuers.aclose, store.database.aclose]
         return Process(
             store, followed, Sessions(config, store, RuleBook(issuers_of(config)), confirmation, followed, now)
         )
@@ -466,7 +465,7 @@ async def test_a_sign_out_long_after_the_sign_in_reaches_processes_that_know_the
     assert await one.sessions.end("okta:00u1", session.session.id)
     await other.follow()
     assert await other.sessions.browser_session("cookie") is None, "it would read the session again in five seconds"
-    await other.store.aclose()
+    await other.store.database.aclose()
     gateways.clock.offset = HOUR
     assert await other.sessions.browser_session("cookie") is None, "also if the store cannot be read"
 
@@ -475,7 +474,7 @@ async def test_a_known_browsers_session_survives_an_outage_of_the_store(gateways
     process = gateways.process()
     await sign_in(process, provider)
     assert await process.sessions.browser_session("cookie") is not None
-    await process.store.aclose()
+    await process.store.database.aclose()
     gateways.clock.offset = 60.0
     assert await process.sessions.browser_session("cookie") is not None
     with pytest.raises(Unavailable):

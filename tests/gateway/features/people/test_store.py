@@ -23,10 +23,11 @@ from gateway.features.people.records import (
     digest_of,
     readable_text,
 )
+from gateway.features.people.rows import BLOCKS
 from gateway.features.people.session_rows import MOST_SESSIONS, add_session, rotate_session
 from gateway.features.people.store import PeopleStore, Refreshed
-from gateway.stores.sql import AddedTables, Session, add_tables
-from gateway.stores.store import Changed, Unavailable
+from gateway.stores.database import AddedTables, Session
+from gateway.stores.errors import Changed, Unavailable
 from streams.errors import GatewayError
 
 Make = Callable[[], PeopleStore]
@@ -40,7 +41,7 @@ async def make(open_database) -> AsyncIterator[Make]:
 
         def open_store() -> PeopleStore:
             store = PeopleStore(open_database())
-            stack.push_async_callback(store.aclose)
+            stack.push_async_callback(store.database.aclose)
             return store
 
         yield open_store
@@ -140,7 +141,7 @@ async def write_many(store: PeopleStore, most: int, work: Callable[[RightsTables
 
         def write(session: Session, first: int = first) -> None:
             for number in range(first, min(first + 100, most)):
-                work(RightsTables(session, store.database.notation), number)
+                work(RightsTables(session), number)
 
         await store.database.write(write)
 
@@ -193,7 +194,7 @@ async def test_a_flood_of_device_codes_stops_no_sign_in(make):
     await store.decide_grant(GRANT.user_code, SESSION, 2.0)
 
     def fill(session: Session) -> None:
-        RightsTables(session, store.database.notation).select(
+        RightsTables(session).select(
             """
             WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
             INSERT INTO {device_grants} SELECT 'd' || n, 'u' || n, '', '', 2.0 + n / 1000.0, 600.0, 'pending', NULL,
@@ -358,10 +359,10 @@ async def test_the_last_use_of_an_own_key_only_moves_forward(make):
 
 
 async def test_tables_of_an_earlier_version_get_the_new_columns(make, open_database):
-    earlier = AddedTables("people", PEOPLE_TABLES.scripts[:1])
-    before = PeopleStore(open_database(earlier))
-    assert await before.block(Block("okta:eve", 1.0, "boss"))
-    await before.aclose()
+    earlier, database = AddedTables("people", PEOPLE_TABLES.scripts[:1]), open_database()
+    block = Block("okta:eve", 1.0, "boss")
+    await database.part(earlier).write(lambda session: RightsTables(session).add(BLOCKS, block))
+    await database.aclose()
     store = make()
     assert [block.name for block in await store.blocks()] == ["okta:eve"]
     assert await store.list_own_keys() == ()
@@ -424,11 +425,11 @@ async def test_expired_rows_are_deleted_and_others_remain(make):
 
 
 async def test_versions_without_these_tables_use_the_same_database(make, open_database):
-    store, older = make(), KeyStore(open_database(added=None))
+    store, older = make(), KeyStore(open_database())
     await store.sign_in(ADA, ORIGIN, SESSION)
     await older.change("added", "ci", None, "item", at=1.0, by="alice", about="{}")
     assert await store.sessions("okta:ada", 1.0) == (SESSION,)
-    await older.aclose()
+    await older.database.aclose()
 
 
 async def test_processes_may_create_the_tables_simultaneously(make):
@@ -443,7 +444,7 @@ async def test_tables_of_a_newer_version_are_refused(make):
     await store.use_once("x", 1.0)
     database = store.database
     newer = attrs.evolve(PEOPLE_TABLES, scripts=(*PEOPLE_TABLES.scripts, "CREATE TABLE {later} (a text)"))
-    await database.write(lambda session: add_tables(session, newer, database.notation))
+    await database.part(newer).read(lambda session: None)
     with pytest.raises(Unavailable, match="newer version"):
         await make().use_once("y", 1.0)
 

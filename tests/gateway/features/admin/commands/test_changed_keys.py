@@ -11,7 +11,8 @@ import trio
 
 from gateway.config.loading import Config, load
 from gateway.features.admin.followed_keys import FollowedKeys
-from gateway.features.admin.storage import open_key_store
+from gateway.features.admin.storage import key_store_of
+from gateway.open_store import open_keeping_database
 from tests.support.cases import case
 from tests.support.command_line import Finished
 from tests.support.finished_commands import good, reason_of
@@ -39,11 +40,8 @@ def clients(folder: Path) -> dict[str, Any]:
     config = load(folder / "c.yaml", {})
 
     async def read() -> Config:
-        store = open_key_store(config)
-        assert store is not None
-        found = await FollowedKeys(store).read(config)
-        await store.aclose()
-        return found
+        async with open_keeping_database(config) as database:
+            return await FollowedKeys(key_store_of(database)).read(config)
 
     return {client.name: client for client in trio.run(read).client_keys}
 

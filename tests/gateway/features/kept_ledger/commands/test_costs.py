@@ -127,7 +127,7 @@ def cut(config: Path, most: int) -> None:
     async def shorten() -> None:
         table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"))
         await table.shrink(0, most)
-        await table.aclose()
+        await table.database.aclose()
 
     trio.run(shorten)
 
@@ -160,7 +160,7 @@ def test_a_process_that_ended_before_it_wrote_its_lines_is_in_every_report(write
         table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"))
         await table.mark(1 << 40, AT - DAY, AT)
         await table.mark(2 << 40, AT - DAY, int(datetime.now(UTC).timestamp() * 1e6))  # of a process that runs
-        await table.aclose()
+        await table.database.aclose()
 
     trio.run(leave_marks)
     table = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
@@ -185,7 +185,7 @@ def test_a_process_that_was_just_cut_off_may_still_write(write_ledger, capsys):
     async def leave_mark() -> None:
         table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"))
         await table.mark(1 << 40, AT, int(silent.timestamp() * 1e6))
-        await table.aclose()
+        await table.database.aclose()
 
     trio.run(leave_mark)
     for since in (EVER, "5m"):
@@ -201,7 +201,7 @@ def test_requests_that_are_lost_are_marked_in_every_report(write_ledger, capsys)
         for _ in range(3):
             overflow.count_lost(line(began=AT + 60_000_000))
         await table.add_rows(overflow.take_rows(100))
-        await table.aclose()
+        await table.database.aclose()
 
     trio.run(lose)
     table = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
