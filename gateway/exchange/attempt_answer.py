@@ -1,6 +1,6 @@
 """The response of one attempt until it may go to the client."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TypeAlias, TypeVar
 
 import trio
@@ -8,11 +8,13 @@ import trio
 from gateway.access.body_memory import UNCOUNTED
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import AnswerSource
+from gateway.exchange.transformed import ProviderWait, transformed_pieces
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.pieces import join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.routing.target import LaneName
+from gateway.seams.open_response import Transform
 from gateway.streaming.lane import too_large
 from gateway.upstream.response import UpstreamResponse
 from providers.neutral.codec import Writer
@@ -86,11 +88,18 @@ class AttemptAnswer:
 
 
 class StartedAnswer(AttemptAnswer):
-    """A partly read response; ``chunks`` are its rest.
+    """A partly read response to the request of ``scope``; ``chunks`` are its rest.
 
     ``is_held``: it was read completely and must not be sent before its end was processed."""
 
     is_held = False
+    _transform: Transform | None = None
+    _released: AsyncGenerator[bytes, None] | None = None
+    """The pieces that the transform releases."""
+
+    def __init__(self, source: AnswerSource, scope: RequestScope) -> None:
+        super().__init__(source)
+        self.scope = scope
 
     @property
     def unread_response(self) -> UpstreamResponse | None:
@@ -98,7 +107,30 @@ class StartedAnswer(AttemptAnswer):
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Return the rest as it arrives. Raises ``GatewayError`` if it breaks off."""
-        return self.response.chunks()
+        return self.response.chunks() if self._released is None else self._released
+
+    def release_through(
+        self, transform: Transform, pieces: AsyncIterator[bytes], wait: ProviderWait, *, is_stream: bool
+    ) -> None:
+        """Read ``pieces`` of the provider through ``transform``."""
+        self._transform = transform
+        self._released = transformed_pieces(transform, pieces, self.source.watch, wait, is_stream=is_stream)
+
+    async def count_held(self, size: int) -> int:
+        """Count ``size`` held bytes for the client, and return the size at which to call this again."""
+        return await count_answer(self.source.target_request.context, self.scope, size, self.source.watch)
+
+    async def passed_unchanged(self) -> bool:
+        """Wait until everything was released, and return whether it passed unchanged: a ``Verdict``."""
+        return self._transform is None or await self._transform.verdict()
+
+    async def aclose(self) -> None:
+        if self._transform is not None:
+            self._transform.close()
+        if self._released is not None:
+            with trio.CancelScope(shield=True):
+                await self._released.aclose()
+        await super().aclose()
 
 
 A = TypeVar("A", bound=AttemptAnswer)

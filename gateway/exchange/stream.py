@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -19,7 +19,7 @@ from gateway.exchange.answering import (
     make_whole_answer_lane,
     refuse_change_of_form,
 )
-from gateway.exchange.attempt_answer import StartedAnswer, count_answer
+from gateway.exchange.attempt_answer import StartedAnswer
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer
 from gateway.exchange.delivery import END_GRACE, MAX_HELD, Delivery
@@ -27,7 +27,7 @@ from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.planned import STOPPED, Form, StoppedAnswer
 from gateway.exchange.target_request import AnswerSource, TargetRequest
-from gateway.exchange.transformed import ProviderWait, transformed_pieces
+from gateway.exchange.transformed import ProviderWait
 from gateway.http.headers import Headers
 from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
@@ -105,8 +105,6 @@ class StartedStream(StartedAnswer):
 
     lane: Lane
     _transform: StreamTransform | None = None
-    _released: AsyncIterator[bytes] | None = None
-    """The pieces that the transform releases."""
     has_begun = False
 
     def __init__(
@@ -119,18 +117,17 @@ class StartedStream(StartedAnswer):
     ) -> None:
         """Prepare the stream of the request with ``scope``. ``pass_keep_alive`` is called for the provider's
         keep-alives before its first content."""
-        super().__init__(source)
+        super().__init__(source, scope)
         self.first = b""
         self.forwarded_pieces: list[tuple[bytes, bytes]] = []
         self._form, self._turn = origin.request.form, origin.request.turn
         self._origin = origin
         self.first_lane = first_lane
-        self.scope = scope
         self.pass_keep_alive = pass_keep_alive
         self._is_whole = False
         self._checks = source.target_request.checks
         if self._checks is not None:
-            self.verdict = self._passed_unchanged
+            self.verdict = self.passed_unchanged
         self._counted = math.inf  # the size at which to count more memory of a response that is no stream
 
     async def begin(self) -> None:
@@ -160,32 +157,14 @@ class StartedStream(StartedAnswer):
         opened = OpenedResponse(
             request.target.api, request.target.framing if streamed else None, self.content_type, limits.event,
             limits.answer, request.choices, partial(restore_name, names=names) if names else None, wait.cut,
-            self._note_refusal, self.pass_keep_alive, self._count_held,
+            self._note_refusal, self.pass_keep_alive, self.count_held,
         )  # fmt: skip
-        self._transform = transform = checks.open_stream(opened)
-        pieces = _KeptPieces(self)
-        self._released = transformed_pieces(transform, pieces, self.source.watch, wait, is_stream=streamed)
+        transform = checks.open_stream(opened)
+        self.release_through(transform, _KeptPieces(self), wait, is_stream=streamed)
         passing = lane.lane if isinstance(lane, CountedLane) else lane
         if isinstance(passing, Passthrough):
             passing.use_reader(transform.reader, transform.reader.text_of)
         lane.progress.unsent_usage = transform.unsent_usage
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        return self.response.chunks() if self._released is None else self._released
-
-    async def aclose(self) -> None:
-        if self._transform is not None:
-            self._transform.close()
-            with trio.CancelScope(shield=True):
-                await self._released.aclose()  # type: ignore[union-attr]
-        await super().aclose()
-
-    async def _passed_unchanged(self) -> bool:
-        """Wait until everything was released, and return whether it passed unchanged."""
-        return self._transform is not None and await self._transform.verdict()
-
-    async def _count_held(self, size: int) -> int:
-        return await count_answer(self.source.target_request.context, self.scope, size, self.source.watch)
 
     def _note_refusal(self) -> None:
         """Report what a refused response costs: its events with the usage are not released."""
@@ -237,7 +216,7 @@ class StartedStream(StartedAnswer):
                 size += len(out)
                 seen += len(chunk)
                 if seen > self._counted:
-                    self._counted = await count_answer(source.target_request.context, self.scope, seen, source.watch)
+                    self._counted = await self.count_held(seen)
                 if seen <= MAX_HELD:
                     self.forwarded_pieces.append((chunk, out))
                 if lane.progress.committed or lane.progress.error is not None or size > MAX_HELD:

@@ -1,6 +1,6 @@
 """The reading of a response through its transform, whose contract is in ``gateway.seams.open_response``."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Final, TypeVar
 
 import trio
@@ -37,7 +37,7 @@ class ProviderWait:
 
 async def transformed_pieces(
     transform: Transform, source: AsyncIterator[bytes], watch: Watch, wait: ProviderWait, *, is_stream: bool = True
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield the bytes that ``transform`` releases of ``source``. Raises ``GatewayError`` for a refusal, and the errors
     of ``source``.
 

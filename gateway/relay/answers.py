@@ -13,7 +13,7 @@ from providers.endpoints.media_tokens import read_usage
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Event, Usage
 from streams.sse import SSE
-from streams.structure import MAX_ELEMENTS, TOO_MANY_ELEMENTS, has_more_elements
+from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import any_json, decode_or
 
 if TYPE_CHECKING:
@@ -76,45 +76,34 @@ class AnswerFilter:
 
 
 class ResponseReader(Protocol):
-    """A reader of a response's usage, which also checks that the response is complete.
+    """A reader of a response's usage, which also checks that the response is complete. By default it ignores
+    the response.
 
     Its methods raise ``GatewayError`` for a failed response, and nothing else, whatever the provider sends."""
-
-    @property
-    def usage(self) -> Usage | None: ...
-
-    def read_event(self, name: str, data: bytes) -> None:
-        """Read a server-sent event; ``name`` is "" without one."""
-        ...
-
-    def read_whole(self, value: object) -> None:
-        """Read a complete response, decoded from JSON."""
-        ...
-
-    def close(self, *, streamed: bool) -> None:
-        """End the response; ``streamed`` is true if it was an event stream. Raises ``GatewayError`` if it is
-        incomplete."""
-        ...
-
-
-class NullReader:
-    """A reader that ignores the response, and the base class of others."""
 
     @property
     def usage(self) -> Usage | None:
         return None
 
     def read_event(self, name: str, data: bytes) -> None:
+        """Read a server-sent event; ``name`` is "" without one."""
         return
 
     def read_whole(self, value: object) -> None:
+        """Read a complete response, decoded from JSON."""
         return
 
     def close(self, *, streamed: bool) -> None:
+        """End the response; ``streamed`` is true if it was an event stream. Raises ``GatewayError`` if it is
+        incomplete."""
         return
 
 
-class ApiUsageReader(NullReader):
+class NullReader(ResponseReader):
+    """A reader that ignores the response."""
+
+
+class ApiUsageReader(ResponseReader):
     """A reader of the usage in responses of ``api``, or else in a member ``usage``. It rejects no response."""
 
     def __init__(self, api: Api) -> None:
@@ -235,82 +224,6 @@ class HeldAnswer(AnswerFilter):
         self._parts.clear()
         out, self.usage = self._rewrite(data)
         return out
-
-
-class ObjectAnswer(HeldAnswer):
-    """A filter of a stored object or list, whose ``body`` is the client's form once it is complete.
-
-    ``rewrite`` converts the provider's body. ``extra_headers`` returns additional headers for the client, given the
-    provider's."""
-
-    def __init__(
-        self,
-        limit: int,
-        rewrite: Callable[[bytes], bytes],
-        extra_headers: Callable[[Mapping[str, str]], Headers] = lambda _: (),
-    ) -> None:
-        super().__init__(lambda data: (rewrite(data), None), limit)
-        self.body = b""
-        self._extra_headers = extra_headers
-
-    def head(self, status: int, headers: Headers) -> Headers:
-        kind = tuple(pair for pair in headers if pair[0] == "content-type")
-        return (*kind, ("cache-control", "no-store"), *self._extra_headers(dict(headers)))
-
-    def close(self) -> bytes:
-        if has_more_elements(b"".join(self._parts), MAX_ELEMENTS):
-            raise bad_answer_error(f"the provider sent a response {TOO_MANY_ELEMENTS}")
-        self.body = super().close()
-        return self.body
-
-
-class RewrittenEvents(PassedAnswer):
-    """A filter that converts each event's data with ``rewrite_event``, or a whole response with ``rewrite_whole``.
-
-    ``reading`` reads the provider's bytes."""
-
-    def __init__(
-        self,
-        reading: ResponseReader,
-        rewrite_event: Callable[[bytes], bytes],
-        rewrite_whole: Callable[[bytes], bytes],
-        event_limit: int,
-        answer_limit: int,
-    ) -> None:
-        super().__init__(reading, event_limit)
-        self._rewrite_event = rewrite_event
-        self._rewrite = rewrite_whole
-        self._whole = HeldAnswer(self._rewrite_whole, answer_limit)
-
-    @property
-    def buffered_bytes(self) -> int:
-        return self._whole.buffered_bytes
-
-    def head(self, status: int, headers: Headers) -> Headers:
-        super().head(status, headers)
-        if self._is_streamed:
-            return (("content-type", SSE.content_type), *UNBUFFERED_HEADERS)
-        self.hold_limit = self._whole.hold_limit
-        return self._whole.head(status, headers)
-
-    def take(self, piece: bytes) -> bytes:
-        return super().take(piece) if self._is_streamed else self._whole.take(piece)
-
-    def close(self) -> bytes:
-        return super().close() if self._is_streamed else self._whole.close()
-
-    def _rewrite_whole(self, body: bytes) -> tuple[bytes, Usage | None]:
-        if (value := decode_json(body)) is None:
-            raise bad_answer_error("the provider's response is not JSON")
-        self._reading.read_whole(value)
-        self._reading.close(streamed=False)
-        return self._rewrite(body), self._reading.usage
-
-    def _pass_event(self, raw: bytes) -> bytes:
-        if (parsed := SSE.parse(raw)) is None:
-            return b""
-        self._reading.read_event(*parsed)
-        return self._rewrite_event(parsed[1])
 
 
 def decode_json(body: bytes) -> object:

@@ -1,7 +1,6 @@
 """The response of one attempt to a relayed request, read through its filter."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -9,7 +8,7 @@ import trio
 
 from gateway.access.body_memory import UNCOUNTED
 from gateway.exchange.attempt import Attempt
-from gateway.exchange.attempt_answer import Pieces, StartedAnswer, count_answer
+from gateway.exchange.attempt_answer import StartedAnswer
 from gateway.exchange.target_request import AnswerSource
 from gateway.exchange.transformed import ProviderWait
 from gateway.http.headers import Headers
@@ -17,7 +16,7 @@ from gateway.http.offload import offload
 from gateway.http.pieces import join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.relay.relaying import RelayedRequest
-from gateway.seams.open_response import OpenedResponse, Transform
+from gateway.seams.open_response import OpenedResponse
 from gateway.upstream.response import UpstreamResponse
 from providers.catalog.prices import cost_of
 from streams.errors import GatewayError
@@ -52,7 +51,7 @@ class RelayedAnswer(StartedAnswer):
         pass_keep_alive: Callable[[], object] = _do_nothing,
     ) -> None:
         """Prepare the response. ``pass_keep_alive`` is called for a keep-alive of the provider that waits."""
-        super().__init__(source)
+        super().__init__(source, scope)
         made = source.target_request
         self.filter = request.filter(made.target)
         self.first = b""
@@ -60,10 +59,10 @@ class RelayedAnswer(StartedAnswer):
         self._on_complete = request.on_complete
         self._own_headers = made.request.headers
         self._later_bodies = iter(made.prepared.later_bodies)
-        self.scope = scope
         self._buffered = 0  # approximate bytes in the filter
         self._counted = UNCOUNTED
         self.is_over = False
+        self._has_begun = False
         self._pieces: AsyncIterator[bytes]
         self._checks = made.checks
         self._transform = None if request.transform is None else request.transform()
@@ -71,7 +70,7 @@ class RelayedAnswer(StartedAnswer):
         self._wait = ProviderWait()
         self._pass_keep_alive = pass_keep_alive
         if self._checks is not None or self._transform is not None:
-            self.verdict = self._passed_unchanged
+            self.verdict = self.passed_unchanged
 
     @property
     def is_stream(self) -> bool:
@@ -89,11 +88,13 @@ class RelayedAnswer(StartedAnswer):
         response = await self.source.send()
         try:
             await self.open_response(response)
+            if (transform := self._transform) is not None:
+                self.release_through(transform, _FilteredPieces(self), self._wait, is_stream=self.is_stream)
             self.first = await self.read_first()
         except BaseException:
             await self.aclose()
             raise
-        self.is_held = self.is_over
+        self._has_begun = True
         if self._transform is not None and self._transform.has_changed:
             self.client_headers = tuple(pair for pair in self.client_headers if pair[0] not in _BODY_HEADERS)
         if self.is_held and not self.is_stream:
@@ -104,9 +105,10 @@ class RelayedAnswer(StartedAnswer):
         """Return the first bytes for the client, all of them if the response is short. Raises ``GatewayError``."""
         first: list[bytes | bytearray] = []
         size = 0
-        while size <= self.filter.hold_limit and not self.is_over:
-            first.append(await self.read_next(self.read_pieces))
-            size += len(first[-1])
+        while size <= self.filter.hold_limit and (piece := await self._read_next()) is not None:
+            first.append(piece)
+            size += len(piece)
+        self.is_held = self.is_over and (self._released is None or size <= self.filter.hold_limit)
         return await join_pieces(first, size)
 
     def chunks(self) -> "RelayedAnswer":
@@ -118,8 +120,8 @@ class RelayedAnswer(StartedAnswer):
     async def __anext__(self) -> bytes:
         bill = self.source.target_request.context.record.bill
         try:
-            while not self.is_over:
-                if out := await self.read_next():
+            while (out := await self._read_next()) is not None:
+                if out:
                     return out
         finally:  # also on cancellation: the client may have left before its lane has seen as much
             bill.usage = self.usage
@@ -154,69 +156,31 @@ class RelayedAnswer(StartedAnswer):
         limits, observers = context.service.settings.limits, context.observers
         return OpenedResponse(
             context.record.endpoint or "", SSE if SSE.matches_type(kind) else None, kind, limits.event, limits.answer,
-            cut=self._wait.cut, pass_keep_alive=self._pass_keep_alive, count_held=self._count_held,
+            cut=self._wait.cut, pass_keep_alive=self._pass_keep_alive, count_held=self.count_held,
             keep_public=observers.note_public_bytes if observers.reads_events else None,
         )  # fmt: skip
 
-    async def _count_held(self, size: int) -> int:
-        return await count_answer(self.source.target_request.context, self.scope, size, self.source.watch)
+    async def _read_next(self) -> bytes | None:
+        """Return the next bytes for the client, possibly none, ``None`` at the end. Raises ``GatewayError``."""
+        if self._released is not None:
+            return await anext(self._released, None)
+        return None if self.is_over else await self.read_filtered()
 
-    async def _passed_unchanged(self) -> bool:
-        """Wait until everything was released, and return whether it passed unchanged."""
-        return self._transform is None or await self._transform.verdict()
-
-    async def aclose(self) -> None:
-        await super().aclose()
-        if self._transform is not None:
-            self._transform.close()
-
-    async def read_next(self, read_pieces: Pieces | None = None) -> bytes:
-        """Return the next bytes for the client, possibly none, and add the provider's to ``read_pieces``. Raises
-        ``GatewayError``."""
-        if self._transform is None:
-            return await self._read_filtered(read_pieces)
-        try:
-            return await self._read_transformed(self._transform, read_pieces)
-        except BaseException:
-            self._transform.close()
-            raise
-
-    async def _read_transformed(self, transform: Transform, read_pieces: Pieces | None) -> bytes:
-        """Return what ``transform`` releases. The limits on silence do not count its time."""
-        watch = self.source.watch
-        watch.restart_idle_limit()
-        out = await (
-            self._wait.read(partial(self._read_filtered, read_pieces))
-            if transform.may_cut
-            else self._read_filtered(read_pieces)
-        )
-        if self.is_over or (out and self.is_stream):
-            watch.lift_content_limit()
-        if self.is_over or transform.may_wait:
-            watch.pause()
-        released = await transform.feed(out)
-        if self.is_over:
-            await self.complete()  # a refused response is billed, too
-            released += await transform.end()
-            transform.close()
-        return released
-
-    async def _read_filtered(self, read_pieces: Pieces | None = None) -> bytes:
-        """Return the filter's next bytes for the client, possibly none, and add the provider's to ``read_pieces``."""
+    async def read_filtered(self) -> bytes:
+        """Return the filter's next bytes, possibly none."""
         source = self.source
         try:
             if (piece := await anext(self._pieces, None)) is not None:
                 source.watch.restart_idle_limit()
-                if read_pieces is not None and source.is_shared:
-                    read_pieces.append((trio.current_time(), piece))
+                if source.is_shared and not self._has_begun:
+                    self.read_pieces.append((trio.current_time(), piece))
                 if work := self.filter.size_of_work(piece):
                     out = await offload(work, self.filter.take, piece)
                 else:
                     out = self.filter.take(piece)
                 self._buffered += len(piece) - len(out)
                 if self._buffered > self._counted and (held := self.filter.buffered_bytes) > self._counted:
-                    context = source.target_request.context
-                    self._counted = await count_answer(context, self.scope, held, source.watch)
+                    self._counted = await self.count_held(held)
                 return out
             await self.response.aclose()
             if (body := next(self._later_bodies, None)) is not None:
@@ -239,3 +203,19 @@ class RelayedAnswer(StartedAnswer):
         if cost_of(target_request.target.price, found).nanos:
             return found
         return attrs.evolve(target_request.sent_usage(), estimated=True)
+
+
+class _FilteredPieces:
+    """The bytes of ``answer`` before its transform."""
+
+    def __init__(self, answer: RelayedAnswer) -> None:
+        self._answer = answer
+
+    def __aiter__(self) -> "_FilteredPieces":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._answer.is_over:
+            await self._answer.complete()  # a refused response is billed, too
+            raise StopAsyncIteration
+        return await self._answer.read_filtered()

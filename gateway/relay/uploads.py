@@ -1,24 +1,17 @@
-"""Multipart uploads: passed to a provider as they arrive, with the provider's model names and ids.
+"""Multipart uploads: passed to a provider as they arrive, with the provider's model names.
 
-The field ``model`` or ``purpose`` may follow the file, which then waits in a ``Spool``. A batch file waits to its end,
-because a mistake in its last line rejects the whole file."""
+The field ``model`` may follow the file, which then waits in a ``Spool``."""
 
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import attrs
-
-from gateway.http.offload import offload
 from gateway.relay.outputs import NOTED_FIELDS
 from gateway.relay.relaying import InboundRequest
 from gateway.relay.spool import Spool
 from gateway.upstream.request import UploadedBody
-from providers.endpoints.batch_lines import BatchLines
 from providers.endpoints.multipart import (
-    MultipartBoundary,
-    MultipartData,
     MultipartEditor,
     MultipartEvent,
     MultipartHead,
@@ -27,10 +20,6 @@ from providers.endpoints.multipart import (
     parse_boundary,
 )
 from streams.errors import GatewayError, invalid
-
-if TYPE_CHECKING:
-    from gateway.seams.open_response import Transform
-    from gateway.seams.plan import BatchChecks
 
 
 class ChainedPieces:
@@ -74,12 +63,7 @@ class EditedPieces:
         raise StopAsyncIteration
 
 
-def _arriving_pieces(inbound: InboundRequest) -> tuple[AsyncIterator[bytes], int | None]:
-    """Return the pieces of the client's body, and its stated length. Raises ``GatewayError`` (413, 429, 503)."""
-    return inbound.arriving_pieces(), inbound.stated_length
-
-
-def _spool(inbound: InboundRequest, source: Spool | None = None) -> Spool:
+def open_spool(inbound: InboundRequest, source: Spool | None = None) -> Spool:
     """Return a spool that is closed with the request. If it is written from ``source``, both count as one upload."""
     spool = Spool(inbound.held_body(), inbound.spool_account() if source is None else source.account)
     inbound.scope.on_close(lambda left: spool.close())
@@ -179,14 +163,14 @@ async def read_upload(
         )
     boundary = parse_boundary(kind)
     editor = MultipartEditor(boundary, NOTED_FIELDS, on_file)
-    arriving, length = _arriving_pieces(inbound)
+    arriving, length = inbound.arriving_pieces(), inbound.stated_length
     for checks in inbound.context.service.hooks.request_checks:
-        arriving, length = await checks.check_form(inbound, arriving, length, boundary, _spool(inbound))
+        arriving, length = await checks.check_form(inbound, arriving, length, boundary, open_spool(inbound))
     client = inbound.context.client_request.client
     if any(kept.refuses_native_ids(client) for kept in inbound.context.service.hooks.kept):
         fields = MultipartParser(boundary)
         arriving = EditedPieces(arriving, lambda piece: _refuse_ids(fields.feed(piece)), fields.close)
-    spool, size = _spool(inbound), 0
+    spool, size = open_spool(inbound), 0
     rest: Spool | None = None
     async for piece in arriving:
         size += len(piece)
@@ -194,7 +178,7 @@ async def read_upload(
         if editor.model is None or rest is not None:
             continue
         if whole:
-            rest = _spool(inbound, spool)
+            rest = open_spool(inbound, spool)
             await rest.add(editor.release_rest())
         elif editor.has_file or editor.waiting > LOOKAHEAD:
             break
@@ -204,7 +188,7 @@ async def read_upload(
     return ArrivingUpload(editor, spool, arriving, kind, length)
 
 
-# Other ids
+# Ids
 
 
 _ID_FIELD: Final = re.compile(r"(?i)(?:^|\[)(?:file_ids?|container(?:_id)?|vector_store_ids?)\]?(?:\[\d*\])?$")
@@ -221,141 +205,3 @@ def _refuse_ids(events: Iterable[MultipartEvent]) -> bytes:
             name = event.name[:100]
             raise invalid(f"the form field {name!r} has an id: refer to stored files in a JSON body", name)
     return b"".join([event.raw for event in found])
-
-
-_FIELD: Final = "file_id"
-_LONGEST_ID: Final = 1024
-
-
-class IdReplacer:
-    """An editor that replaces the field ``file_id`` in a multipart body: ``native`` returns the provider's id.
-
-    Its methods raise ``GatewayError`` for invalid bodies and ids."""
-
-    def __init__(self, boundary: bytes, native: Callable[[str], str]) -> None:
-        self._parser = MultipartParser(boundary)
-        self._native = native
-        self._id: bytes | None = None  # the part of an id that has arrived
-
-    def feed(self, piece: bytes) -> bytes:
-        return b"".join(map(self._edit_event, self._parser.feed(piece)))
-
-    def close(self) -> None:
-        self._parser.close()
-
-    def _edit_event(self, event: MultipartEvent) -> bytes:
-        if isinstance(event, MultipartHead):
-            self._id = b"" if event.name.lower() == _FIELD else None
-            return event.raw
-        if self._id is None:
-            return event.raw
-        if isinstance(event, MultipartData):
-            self._id += event.raw
-            if len(self._id) > _LONGEST_ID:
-                raise invalid(f"{_FIELD} must be the id of a file", _FIELD)
-            return b""
-        id, self._id = self._id, None
-        return self._native(id.decode("utf-8", "replace")).encode() + event.raw
-
-
-# Files for batches
-
-
-PURPOSE: Final = "purpose"
-FOR_BATCHES: Final = b"batch"
-FILE: Final = "file"
-MAX_PURPOSE: Final = 100  # bytes of a purpose
-
-
-class _PurposeSearch:
-    """A search for the field ``purpose`` in the events of a multipart body.
-
-    Duplicates, and forms that servers read differently, are rejected: the provider could use the file for something
-    else."""
-
-    def __init__(self) -> None:
-        self.value: bytes | None = None
-        self._arrived: bytes | None = None
-
-    def search(self, events: Iterable[MultipartEvent]) -> bytes:
-        """Search ``events``, and return their bytes. Raises ``GatewayError``."""
-        found = list(events)
-        for event in found:
-            self._read(event)
-        return b"".join([event.raw for event in found])
-
-    def _read(self, event: MultipartEvent) -> None:
-        match event:
-            case MultipartHead():
-                if event.name == PURPOSE and (self.value is not None or event.file_name is not None or event.encoding):
-                    raise invalid("send the field purpose exactly once, as plain text", PURPOSE)
-                self._arrived = b"" if event.name == PURPOSE else None
-            case MultipartData(raw) if self._arrived is not None:
-                self._arrived = (self._arrived + raw)[:MAX_PURPOSE]
-            case MultipartBoundary() if self._arrived is not None:
-                self.value, self._arrived = self._arrived.strip().lower(), None
-
-
-@attrs.frozen(eq=False)
-class FileUpload:
-    """The body of a file upload; for a batch file, also the reader that has read all ``lines``."""
-
-    body: UploadedBody
-    lines: BatchLines | None = None
-
-
-async def read_file_upload(
-    inbound: InboundRequest, lines: Callable[[], BatchLines], checks: "BatchChecks | None" = None
-) -> FileUpload:
-    """Read the client's file upload up to its purpose, and return its body for a provider.
-
-    A batch file is read completely, by a new reader from ``lines``, after the operator's ``checks``.
-
-    Raises ``GatewayError``: 400 for an invalid multipart body or line, 403 for a model in one, 413, 503."""
-    boundary = parse_boundary(inbound.header("content-type") or "")
-    arriving, length = _arriving_pieces(inbound)
-    parser, purpose, spool = MultipartParser(boundary), _PurposeSearch(), _spool(inbound)
-    async for piece in arriving:
-        await spool.add(purpose.search(parser.feed(piece)))
-        if purpose.value is not None and FOR_BATCHES not in purpose.value:
-            if checks is not None:
-                checks.refuse_file()
-            await spool.rewind()
-            rest = EditedPieces(arriving, lambda piece: purpose.search(parser.feed(piece)), parser.close)
-            return FileUpload(UploadedBody(ChainedPieces(spool, rest), length))
-    parser.close()
-    await spool.rewind()
-    if FOR_BATCHES not in (purpose.value or b""):
-        if checks is not None:
-            checks.refuse_file()
-        return FileUpload(UploadedBody(spool, spool.size))
-    reader = lines()
-    checked = None
-    if checks is not None:
-        checked = checks.request_lines()
-    return FileUpload(await _rewrite_lines(inbound, spool, MultipartParser(boundary), reader, checked), reader)
-
-
-async def _rewrite_lines(
-    inbound: InboundRequest, source: Spool, parser: MultipartParser, lines: BatchLines, checked: "Transform | None"
-) -> UploadedBody:
-    """Return the body in ``source``, whose file ``lines`` rewrites line by line, after the steps of ``checked``."""
-    spool, size, in_file = _spool(inbound, source), 0, False
-    async for piece in source:
-        for event in parser.feed(piece):
-            out = event.raw
-            if isinstance(event, MultipartHead):
-                in_file = event.file_name is not None
-                if event.name == FILE and not in_file:  # lines that were not read
-                    raise invalid("the part file of the multipart body needs a file name: add filename=", FILE)
-            elif isinstance(event, MultipartData) and in_file:
-                data = event.raw if checked is None else await checked.feed(event.raw)
-                out = await offload(lines.size_of_work(data), lines.feed, data)
-            elif in_file:
-                last = b"" if checked is None else lines.feed(await checked.end())
-                out, in_file = last + await offload(lines.held_size, lines.close) + event.raw, False
-            size += len(out)
-            await spool.add(out)
-    source.close()
-    await spool.rewind()
-    return UploadedBody(spool, size)

@@ -17,8 +17,10 @@ from gateway.allowances.allowance import Consumption
 from gateway.conversations.deadline import store_deadline
 from gateway.exchange.planned import PlannedRequest
 from gateway.features.files.batch_costs import ResultLines, ended_batch
+from gateway.features.files.file_uploads import FileUpload, read_file_upload
 from gateway.features.files.kept import KeptRequest, member_of, reader_for
 from gateway.features.files.new_batches import BatchModels, BatchSummary, NewBatch, read_summary
+from gateway.features.files.object_answers import ObjectAnswer
 from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
@@ -26,9 +28,8 @@ from gateway.kept_objects.ids import parse_tagged_id
 from gateway.kept_objects.inventory import BATCH_FILES, BATCH_OUTPUTS, Collection, KeptObject
 from gateway.kept_objects.owned_ids import FoundId
 from gateway.kept_objects.pending import PendingBatch
-from gateway.relay.answers import AnswerFilter, ObjectAnswer
+from gateway.relay.answers import AnswerFilter
 from gateway.relay.relaying import RelayedRequest
-from gateway.relay.uploads import FileUpload, read_file_upload
 from gateway.request.members import check_members
 from gateway.routing.target import Target
 from gateway.stores.errors import Unavailable

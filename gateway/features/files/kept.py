@@ -17,7 +17,9 @@ from gateway.allowances.reservation import CountedAs
 from gateway.config.model_entry import ModelEntry
 from gateway.conversations.deadline import store_deadline
 from gateway.exchange.planned import PlannedRequest, as_prepared
+from gateway.features.files.file_uploads import IdReplacer
 from gateway.features.files.kept_forms import FORMS, KeptForm, read_list_request
+from gateway.features.files.object_answers import ObjectAnswer
 from gateway.features.files.opening import stored_objects_of
 from gateway.http.external_url import url_of_request
 from gateway.http.headers import Headers
@@ -26,10 +28,10 @@ from gateway.http.response import JSON_HEADERS, Response
 from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.inventory import Inventory, parse_object, read_page
 from gateway.kept_objects.owned_ids import FoundId, OwnerIds, entry_names, only_account
-from gateway.relay.answers import AnswerFilter, ObjectAnswer
+from gateway.relay.answers import AnswerFilter
 from gateway.relay.relay import relay
 from gateway.relay.relaying import JSON, WITHHELD_PARAMETERS, InboundRequest, ReadRequest, RelayedRequest
-from gateway.relay.uploads import EditedPieces, IdReplacer
+from gateway.relay.uploads import EditedPieces
 from gateway.request.members import TEXT, decode_member
 from gateway.request.parse import Incoming, decode_members
 from gateway.request.prepared import NO_OUTPUT, Prepared

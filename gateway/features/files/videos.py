@@ -8,9 +8,10 @@ from functools import partial
 
 from gateway.exchange.planned import PlannedRequest
 from gateway.features.files.kept import KeptRequest, reader_for
+from gateway.features.files.object_answers import ObjectAnswer
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
-from gateway.relay.answers import ObjectAnswer, decode_json
+from gateway.relay.answers import decode_json
 from gateway.relay.outputs import video_output
 from gateway.relay.relay import relay
 from gateway.relay.relaying import replace_model

@@ -26,7 +26,7 @@ from gateway.http.json_rpc import HEADER_MISMATCH, NO_ID, PARSE_ERROR, error_bod
 from gateway.http.offload import offload
 from gateway.http.passing import HeaderNames
 from gateway.ledger.bill import Bill
-from gateway.relay.answers import NullReader, PassedAnswer
+from gateway.relay.answers import PassedAnswer, ResponseReader
 from gateway.relay.relaying import InboundRequest, RelayedRequest, client_credentials, without_charset
 from gateway.request.members import TEXT, check_duplicates, decode_member
 from gateway.request.parse import Incoming
@@ -316,7 +316,7 @@ class _McpAnswer(PassedAnswer):
         return (*super().head(status, headers), *own)
 
 
-class _NoUsage(NullReader):
+class _NoUsage(ResponseReader):
     """A reader of responses that have no tokens."""
 
     @property

@@ -3,14 +3,23 @@
 
 They never become conversations: no template, no role (envoyproxy/ai-gateway#1231)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import attrs
 
+from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
-from gateway.relay.answers import AnswerFilter, PassedAnswer, RewrittenEvents
+from gateway.relay.answers import (
+    UNBUFFERED_HEADERS,
+    AnswerFilter,
+    HeldAnswer,
+    PassedAnswer,
+    ResponseReader,
+    bad_answer_error,
+    decode_json,
+)
 from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.request.parse import Incoming
 from gateway.request.prepare import omit_rejected
@@ -22,6 +31,8 @@ from providers.endpoints.completions import CompletionReader
 from providers.endpoints.fim import FimShape
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft, ask_usage
+from streams.events import Usage
+from streams.sse import SSE
 
 
 async def read_completion(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
@@ -114,3 +125,52 @@ def completion_filter(options: CompletionOptions, event_limit: int, answer_limit
         event_limit,
         answer_limit,
     )
+
+
+class RewrittenEvents(PassedAnswer):
+    """A filter that converts each event's data with ``rewrite_event``, or a whole response with ``rewrite_whole``.
+
+    ``reading`` reads the provider's bytes."""
+
+    def __init__(
+        self,
+        reading: ResponseReader,
+        rewrite_event: Callable[[bytes], bytes],
+        rewrite_whole: Callable[[bytes], bytes],
+        event_limit: int,
+        answer_limit: int,
+    ) -> None:
+        super().__init__(reading, event_limit)
+        self._rewrite_event = rewrite_event
+        self._rewrite = rewrite_whole
+        self._whole = HeldAnswer(self._rewrite_whole, answer_limit)
+
+    @property
+    def buffered_bytes(self) -> int:
+        return self._whole.buffered_bytes
+
+    def head(self, status: int, headers: Headers) -> Headers:
+        super().head(status, headers)
+        if self._is_streamed:
+            return (("content-type", SSE.content_type), *UNBUFFERED_HEADERS)
+        self.hold_limit = self._whole.hold_limit
+        return self._whole.head(status, headers)
+
+    def take(self, piece: bytes) -> bytes:
+        return super().take(piece) if self._is_streamed else self._whole.take(piece)
+
+    def close(self) -> bytes:
+        return super().close() if self._is_streamed else self._whole.close()
+
+    def _rewrite_whole(self, body: bytes) -> tuple[bytes, Usage | None]:
+        if (value := decode_json(body)) is None:
+            raise bad_answer_error("the provider's response is not JSON")
+        self._reading.read_whole(value)
+        self._reading.close(streamed=False)
+        return self._rewrite(body), self._reading.usage
+
+    def _pass_event(self, raw: bytes) -> bytes:
+        if (parsed := SSE.parse(raw)) is None:
+            return b""
+        self._reading.read_event(*parsed)
+        return self._rewrite_event(parsed[1])

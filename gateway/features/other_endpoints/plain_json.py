@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from gateway.relay.answers import NullReader
+from gateway.relay.answers import ResponseReader
 from gateway.relay.relaying import InboundRequest, RelayedRequest, replace_model
 from providers.endpoints.endpoint import EndpointName
 from providers.endpoints.media_tokens import read_usage
@@ -25,7 +25,7 @@ async def read_plain_json(inbound: InboundRequest, names: Mapping[str, str]) -> 
     return RelayedRequest(planned, inbound.unchanged_filters(partial(UsageMemberReader, is_free=is_free)))
 
 
-class UsageMemberReader(NullReader):
+class UsageMemberReader(ResponseReader):
     """A reader of the member ``usage`` in a JSON response; without it, a ``free`` endpoint costs nothing."""
 
     usage: Usage | None = None

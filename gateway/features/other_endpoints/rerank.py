@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from gateway.http.offload import offload
-from gateway.relay.answers import AnswerFilter, HeldAnswer, NullReader, PassedAnswer
+from gateway.relay.answers import AnswerFilter, HeldAnswer, PassedAnswer, ResponseReader
 from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
@@ -73,7 +73,7 @@ def _translate(
     return out, usage_of(costs)
 
 
-class RerankUsageReader(NullReader):
+class RerankUsageReader(ResponseReader):
     """A reader of the usage in a rerank response."""
 
     usage: Usage | None = None
