@@ -1,5 +1,5 @@
 """Pass-through: any path of a provider, below the name of its entry.
 
-- ``settings``: the key of an entry; ``routes``: the paths.
+- ``routes``: the paths.
 - ``addresses`` finds the address of a request at the provider, ``requests`` reads a request.
 - ``websockets`` serves realtime sessions on these paths."""

@@ -13,7 +13,7 @@ from gateway.access.admission import Arrival
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.exchange.context import ExchangeContext
-from gateway.features.pass_through.settings import passes_through
+from gateway.features.pass_through.feature import passes_through
 from gateway.http.headers import Headers
 from gateway.http.paths import api_of
 from gateway.relay.relaying import client_credentials, strip_credentials

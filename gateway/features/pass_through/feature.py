@@ -1,13 +1,53 @@
-"""The row of pass-through."""
+"""The row of pass-through, and its key in an entry."""
 
-from typing import Final
+import re
+from typing import Any, Final
 
+import attrs
+
+from configfile.document import Path
+from configfile.keys import part_of, setting
+from gateway.config.findings import Findings
 from gateway.config.model_entry import ModelEntry
+from gateway.config.parts import ItemPart
 from gateway.config.settings import Config
-from gateway.features.pass_through.settings import PassThroughKeys, passes_through
 from gateway.seams.feature import Feature, Keys
 
-__all__ = ["FEATURE", "PassThroughKeys"]
+TAKEN_STEPS: Final = frozenset(
+    ("v1", "v2", "v1beta", "v1alpha", "v1beta1", "ui", "metrics", "healthz", "readyz", "livez", "health", "ready",
+     "live", "upload", "download", "ws", "model", "models", "chat", "messages", "responses", "conversations",
+     "projects", "publishers", "")
+)  # fmt: skip
+"""First steps of the gateway's own paths, which entries cannot use."""
+
+_PATH_NAME: Final = re.compile(r"[A-Za-z0-9._-]+(?:/(?:[A-Za-z0-9._:@-]+|\*))*")
+
+
+@attrs.frozen
+class PassThroughKeys(ItemPart):
+    """The keys of an entry."""
+
+    passthrough: bool = setting(
+        "[Serve every path](endpoints.md#pass-through) of the provider under `/NAME/…`, with this entry's credential "
+        "and all limits. NAME is the entry's, or the provider's if only one of its entries passes through.",
+        False,
+    )
+
+    def complete(self, item: ModelEntry, path: Path, config: Any, findings: Findings) -> "PassThroughKeys":
+        """Report an entry whose name cannot begin a path."""
+        if self.passthrough and (item.name.split("/")[0] in TAKEN_STEPS or not _PATH_NAME.fullmatch(item.name)):
+            found = f"{item.name} cannot be the start of a path"
+            advice = (
+                "give the entry a `name` of letters, digits, `-`, `_` and `.` that is not the start of a path of the "
+                "gateway"
+            )
+            findings.wrong((*path, "passthrough"), found, advice)
+        return self
+
+
+def passes_through(entry: ModelEntry) -> bool:
+    """Return whether all paths of its provider are served below the name of ``entry``."""
+    return part_of(entry, PassThroughKeys).passthrough
 
 
 def _has_entries(config: Config) -> bool:
