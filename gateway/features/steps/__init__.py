@@ -9,7 +9,7 @@
 - ``runner`` calls a step, with ``slots`` for its calls, and ``breaker``: pauses after failures.
 - ``request_texts`` has the texts of a request: ``walking`` finds them by the ``tables`` of ``shapes``,
   ``text_pieces`` edits them, ``attachments`` reads files. ``joined_texts`` are those of adjacent parts.
-  ``json_trees`` decodes JSON, and ``json_texts`` finds values in its bytes.
+  ``json_texts`` finds values in the bytes of JSON.
 - ``response_texts`` finds the strings of a response that its reader does not report, ``answer_texts`` the texts of
   responses that are no conversation, ``relayed_bodies`` and ``relayed_stream`` release these, with
   the base in ``transforms``.

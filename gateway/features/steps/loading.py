@@ -8,7 +8,8 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -169,7 +170,7 @@ def _find(use: str, folder: Path, faults: StepFaults) -> Any:
         return _load_entry_point(use, faults)
     place, _, name = use.rpartition(":")
     is_file = "/" in place or place.endswith(".py")
-    with _ReportedImport(place, faults):
+    with _reported_import(place, faults):
         module = _load_file(folder / place, faults) if is_file else _import_installed(place)
     found: Any = module
     for part in name.split("."):
@@ -189,7 +190,7 @@ def _load_entry_point(name: str, faults: StepFaults) -> Any:
         faults.stop(f"there is no kind of step {name!r}", advice, nearest(name, known))
     if len({one.value for one in found[name]}) > 1:
         faults.stop(f"several packages have a step {name}", "use package.module:name")
-    with _ReportedImport(name, faults):
+    with _reported_import(name, faults):
         return found[name][0].load()
 
 
@@ -202,24 +203,20 @@ def installed_steps() -> Mapping[str, tuple[EntryPoint, ...]]:
     return found
 
 
-class _ReportedImport:
-    """A context in which any error of an import becomes a mistake: the code runs while it is imported."""
-
-    def __init__(self, place: str, faults: StepFaults) -> None:
-        self._place = place
-        self._faults = faults
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, StepUnusable | KeyboardInterrupt):
-            return
+@contextmanager
+def _reported_import(place: str, faults: StepFaults) -> Iterator[None]:
+    """Report any error of an import as a mistake: the code runs while it is imported."""
+    try:
+        yield
+    except (StepUnusable, KeyboardInterrupt):
+        raise
+    except BaseException as error:
         text = " ".join(str(error).split())[:200]
         has_place = isinstance(error, ModuleNotFoundError | SyntaxError)  # in its text
         at = type(error).__name__ if has_place else error_place(error)
-        found = f"importing {self._place} failed with {at}" + (f": {text}" if text else "")
-        self._faults.stop(found, "correct the code, or the path")
+        faults.stop(
+            f"importing {place} failed with {at}" + (f": {text}" if text else ""), "correct the code, or the path"
+        )
 
 
 def _import_installed(name: str) -> ModuleType:

@@ -5,8 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Final, Self
 
-from gateway.features.steps.json_texts import Member, splice
-from gateway.features.steps.json_trees import JsonDocument
+from gateway.features.steps.json_texts import JsonDocument, Member, splice
 from gateway.features.steps.masks import PassageEdit
 from gateway.features.steps.tables import TextTable, table_for
 from gateway.features.steps.text_pieces import Removal, find_cuts, is_within, piece_changes

@@ -72,7 +72,8 @@ Actions: TypeAlias = Annotated[
     ),
 ]
 
-_PATTERNS: Final = {"minItems": 1}
+_ALL: Final[dict[str, Any]] = {"shown": "all", "absent": "all", "shape": {"minItems": 1}}
+"""The facts of a list whose absence means all."""
 
 
 @attrs.frozen(repr=False)
@@ -82,33 +83,21 @@ class StepScope:
     A pattern that begins with ``!`` excludes. All lists must match. With ``on_request``, the client must also list the
     step in its request."""
 
-    clients: tuple[str, ...] | None = setting(
-        "Names of `client_keys`.", None, shown="all", absent="all", shape=_PATTERNS
-    )
-    groups: tuple[str, ...] | None = setting(
-        "Names of `client_groups`.", None, shown="all", absent="all", shape=_PATTERNS
-    )
+    clients: tuple[str, ...] | None = setting("Names of `client_keys`.", None, **_ALL)
+    groups: tuple[str, ...] | None = setting("Names of `client_groups`.", None, **_ALL)
     models: tuple[str, ...] | None = setting(
-        "The names that clients request. To cover a provider under every name, use `entries`.",
-        None,
-        shown="all",
-        absent="all",
-        shape=_PATTERNS,
+        "The names that clients request. To cover a provider under every name, use `entries`.", None, **_ALL
     )
     entries: tuple[str, ...] | None = setting(
         "The names of entries. The step runs before the first attempt at such an entry, also as a fallback.",
         None,
-        shown="all",
-        absent="all",
-        shape=_PATTERNS,
+        **_ALL,
     )
     endpoints: tuple[str, ...] | None = setting(
         "The endpoints, such as `embeddings`, or the API of a conversation, such as `chat`. Clients can use "
         "endpoints outside the list unchecked.",
         None,
-        shown="all",
-        absent="all",
-        shape=_PATTERNS,
+        **_ALL,
     )
     on_request: bool = setting(
         "Run the step only for requests that list it in `x-trigate-steps`. `for: on_request` means the same.", False

@@ -12,42 +12,18 @@ class StepSlots:
     A named client may use at most half of it, so that its slow calls leave slots for other clients."""
 
     def __init__(self, most: int) -> None:
-        self._all = trio.CapacityLimiter(most)
-        self._share = max(1, most // 2)
-        self._by_client: dict[str, trio.CapacityLimiter] = {}
+        self.all = trio.CapacityLimiter(most)
+        self.by_client: dict[str, trio.CapacityLimiter] = {}
+        self.share = max(1, most // 2)
 
     @property
     def in_use(self) -> int:
         """The number of calls that run now."""
-        return self._all.borrowed_tokens
+        return self.all.borrowed_tokens
 
     def of_client(self, client: str | None) -> "ClientSlots":
         """Return the slots for the calls of ``client``, whose name is ``None`` if it has no key."""
         return ClientSlots(self, client)
-
-    async def acquire(self, client: str | None, borrower: object) -> None:
-        """Acquire a slot for ``borrower``, or none if the wait is cancelled."""
-        if client is None:
-            await self._all.acquire_on_behalf_of(borrower)
-            return
-        own = self._by_client.setdefault(client, trio.CapacityLimiter(self._share))
-        await own.acquire_on_behalf_of(borrower)
-        try:
-            await self._all.acquire_on_behalf_of(borrower)
-        except BaseException:
-            self._release_own(client, borrower)
-            raise
-
-    def release(self, client: str | None, borrower: object) -> None:
-        self._all.release_on_behalf_of(borrower)
-        if client is not None:
-            self._release_own(client, borrower)
-
-    def _release_own(self, client: str, borrower: object) -> None:
-        own = self._by_client[client]
-        own.release_on_behalf_of(borrower)
-        if not own.borrowed_tokens and not own.statistics().tasks_waiting:
-            del self._by_client[client]
 
 
 class ClientSlots:
@@ -59,15 +35,31 @@ class ClientSlots:
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:
         """Acquire a slot for ``borrower``, or none if the wait is cancelled."""
-        await self._slots.acquire(self._client, borrower)
+        slots = self._slots
+        if self._client is not None:
+            own = slots.by_client.setdefault(self._client, trio.CapacityLimiter(slots.share))
+            await own.acquire_on_behalf_of(borrower)
+        try:
+            await slots.all.acquire_on_behalf_of(borrower)
+        except BaseException:
+            self._release_own(borrower)
+            raise
 
     def release_on_behalf_of(self, borrower: object) -> None:
-        self._slots.release(self._client, borrower)
+        self._slots.all.release_on_behalf_of(borrower)
+        self._release_own(borrower)
+
+    def _release_own(self, borrower: object) -> None:
+        if self._client is not None:
+            own = self._slots.by_client[self._client]
+            own.release_on_behalf_of(borrower)
+            if not own.borrowed_tokens and not own.statistics().tasks_waiting:
+                del self._slots.by_client[self._client]
 
     async def __aenter__(self) -> None:
-        await self._slots.acquire(self._client, self)
+        await self.acquire_on_behalf_of(self)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Any:
-        self._slots.release(self._client, self)
+        self.release_on_behalf_of(self)

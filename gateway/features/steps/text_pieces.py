@@ -8,8 +8,7 @@ import attrs
 
 from gateway.features.steps import json_texts
 from gateway.features.steps.attachments import Attachment
-from gateway.features.steps.json_texts import Edit, KeyMasked, Member
-from gateway.features.steps.json_trees import JsonDocument, Route
+from gateway.features.steps.json_texts import Edit, JsonDocument, KeyMasked, Member, Route
 from providers.responses.compaction import SUMMARY_INTRODUCTION, compaction_item, is_own, summary
 
 Form: TypeAlias = Literal["string", "document", "quoted", "file", "key", "summary", "none"]

@@ -9,8 +9,15 @@ import attrs
 
 from gateway.features.steps.attachments import Attachment
 from gateway.features.steps.joined_texts import JoinedPassage, seams_between
-from gateway.features.steps.json_texts import document_text, is_document, raw_text, string_text, without_surrogates
-from gateway.features.steps.json_trees import JsonDocument, Route
+from gateway.features.steps.json_texts import (
+    JsonDocument,
+    Route,
+    document_text,
+    is_document,
+    raw_text,
+    string_text,
+    without_surrogates,
+)
 from gateway.features.steps.shapes import ANYTHING, EXEMPT, OTHER, Leaf, Scope, Shape
 from gateway.features.steps.text_pieces import Form, Removal, TextPiece, read_summary
 from providers.responses.tools import is_own_id

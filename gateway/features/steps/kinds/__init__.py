@@ -2,7 +2,7 @@
 
 ``secrets``, ``pii``, ``regex``, ``tools`` and ``size`` search texts, ``http`` and ``presidio`` call services.
 ``scanning`` searches segments of a text, in the copy that ``normal`` makes. ``secret_formats`` and ``numbers`` are
-tables of published formats. ``linear`` searches patterns in linear time, with ``automata``.
+tables of published formats. ``linear`` searches patterns in linear time.
 ``services`` sends texts to a service, and ``differences`` finds the spans that it changed."""
 
 from collections.abc import Mapping

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.features.steps import json_trees
+from gateway.features.steps import json_texts
 from gateway.features.steps.json_texts import (
+    LONGEST_DECODED,
+    JsonDocument,
     KeyMasked,
     NotJson,
     document_text,
@@ -22,7 +24,6 @@ from gateway.features.steps.json_texts import (
     string_text,
     value_at,
 )
-from gateway.features.steps.json_trees import LONGEST_DECODED, JsonDocument
 from gateway.features.steps.request_texts import RequestTexts
 from tests.support.each_row import each_row
 
@@ -280,7 +281,7 @@ def test_the_way_of_decoding_changes_no_text(monkeypatch, name):
     whole = mask_values(body)
     assert whole[0]
     for longest in (8, 40, 0):
-        monkeypatch.setattr(json_trees, "LONGEST_DECODED", longest)
+        monkeypatch.setattr(json_texts, "LONGEST_DECODED", longest)
         assert mask_values(body) == whole
 
 
@@ -295,10 +296,10 @@ def test_a_long_value_is_not_decoded_with_its_document():
     assert len(body) > LONGEST_DECODED
     document = JsonDocument(body)
     root = document.root()
-    assert type(root) is json_trees.Undecoded
+    assert type(root) is json_texts.Undecoded
     ((name, messages),) = document.members(root)
     first, last = document.items(messages)
-    assert (name, type(first), dict(last)) == ("messages", json_trees.Undecoded, {"role": "user", "content": "end"})
+    assert (name, type(first), dict(last)) == ("messages", json_texts.Undecoded, {"role": "user", "content": "end"})
     assert document.text(document.members(first)[1][1]) == LONG
     start, end = document.span((0, 1, 1))
     assert body[start:end] == b'"end"'
