@@ -19,7 +19,7 @@ from gateway.health.states import SharedStates
 from gateway.ledger.ledger import Ledger
 from gateway.open_store import missing_package
 from gateway.seams.identify import ClientSource
-from gateway.seams.observe import Observation
+from gateway.seams.observers import Observation
 from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.client import Upstream
 from gateway.upstream.framing import MAX_CHUNK

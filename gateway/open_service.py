@@ -25,7 +25,7 @@ from gateway.open_parts import (
 from gateway.routing.router import Router
 from gateway.seams.hooks import NO_HOOKS, combine
 from gateway.seams.identify import ClientSource
-from gateway.seams.observe import observation_of
+from gateway.seams.observers import observation_of
 from gateway.seams.running import Ports
 from gateway.seams.secrets import SecretReader
 from gateway.serving.lifecycle import Lifecycle

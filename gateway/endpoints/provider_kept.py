@@ -65,7 +65,7 @@ class ProviderLookup:
     async def _send(self, call: Call, exchange: Exchange, planned: PlannedRequest, id: str) -> Response:
         send, api = partial(_send, exchange), self._api
         for kept in self._service.hooks.kept:
-            planned = attrs.evolve(planned, replace_ids=kept.all_ids(self._service, call.owner, call.client))
+            planned = attrs.evolve(planned, replace_ids=kept.all_ids(call.owner, call.client))
             if kept.bills_runs and CODECS[api].wire.running:
                 return await kept.send_about_run(self._service, api, (call.owner, id), planned, send)
         return await send(planned)

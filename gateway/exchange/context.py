@@ -11,7 +11,7 @@ from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.routing_options import refuse_requested_steps
 from gateway.routing.target import LaneName, Target
-from gateway.seams.observe import UNOBSERVED, Observers
+from gateway.seams.observers import UNOBSERVED, Observers
 from providers.auth.signer import BearerToken, is_subscription_token
 from providers.neutral.codec import Codec
 

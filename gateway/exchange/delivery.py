@@ -16,7 +16,7 @@ import attrs
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
-from gateway.seams.observe import ObservedStream
+from gateway.seams.observed_stream import ObservedStream
 from gateway.streaming.lane import Lane
 from streams.events import ErrorInfo
 from streams.framing import FramingError

@@ -39,7 +39,7 @@ from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest, with_betas, with_headers
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
-from gateway.seams.observe import observers_of
+from gateway.seams.observers import observers_of
 from gateway.seams.open_response import ExchangeChecks
 from providers.apis import CODECS
 from streams.errors import GatewayError

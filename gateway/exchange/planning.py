@@ -118,16 +118,16 @@ async def read_routing_options(planning: Planning) -> None:
 async def find_targets(planning: Planning) -> None:
     """Find the candidates for the requested model that the client may use and that store the objects it refers to."""
     context, owner = planning.context, planning.state_scope.owner
-    located = None
+    client, located = context.client_request.client, None
     for kept in context.service.hooks.kept:
-        if (located := await kept.locate(context, owner, planning.incoming)) is not None:
+        if (located := await kept.locate(owner, client, planning.incoming)) is not None:
             planning.incoming = located.incoming
     plan = requested_plan(context, planning.incoming, planning.options)
     if plan.retries.deadline < math.inf:
         plan = attrs.evolve(plan, deadline=context.service.health.clock() + plan.retries.deadline)
     planning.plan = plan if located is None else located.restrict(plan)
     for kept in context.service.hooks.kept:
-        planning.replace_ids = await kept.response_ids(context, owner, planning.incoming)
+        planning.replace_ids = await kept.response_ids(owner, client, planning.incoming)
 
 
 async def check_further_models(planning: Planning) -> None:

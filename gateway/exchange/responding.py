@@ -11,7 +11,7 @@ from gateway.http.response import JSON_HEADERS, Response, ResponseBody
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import ArrivedRequest, Record
-from gateway.seams.observe import observers_of
+from gateway.seams.observers import observers_of
 from providers.apis import CODECS
 from providers.neutral.hints import with_explanation
 from streams.events import Api, ErrorInfo

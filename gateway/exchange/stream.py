@@ -36,7 +36,7 @@ from gateway.http.request_scope import RequestScope
 from gateway.logs.masking import without_quotations
 from gateway.request.public_errors import secrets_of
 from gateway.routing.target import Target
-from gateway.seams.observe import ObservedStream
+from gateway.seams.observed_stream import ObservedStream
 from gateway.seams.open_response import OpenedResponse, ResponseChecks, StreamTransform
 from gateway.streaming.doubt import stream_doubt
 from gateway.streaming.keep_alive import CountedLane

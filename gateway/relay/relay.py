@@ -21,7 +21,7 @@ from gateway.http.response import Response, stream_headers
 from gateway.relay.relayed_answer import RelayedAnswer
 from gateway.relay.relaying import LastEvent, RelayedRequest
 from gateway.routing.target import Target
-from gateway.seams.observe import ObservedStream
+from gateway.seams.observed_stream import ObservedStream
 from gateway.streaming.lane import Lane, MapError, StreamProgress
 from streams.events import ErrorInfo
 from streams.sse import SSE, SseEvents

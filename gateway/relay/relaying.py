@@ -191,10 +191,9 @@ class InboundRequest:
         """Return ``incoming`` with the provider's ids of the client's files, and the targets that store them.
 
         Raises ``GatewayError``: 404 for an id of another owner, 400 if no target has the files."""
-        context = self.context
-        owner = context.service.admission.holder(context.client_request.client, context.client_request.headers)
-        for kept in context.service.hooks.kept:
-            if (located := await kept.locate(context, owner, incoming)) is not None:
+        for kept in self.context.service.hooks.kept:
+            client = self.context.client_request.client
+            if (located := await kept.locate(self.context.holder, client, incoming)) is not None:
                 return located.incoming, located.restrict(plan)
         return incoming, plan
 

@@ -8,8 +8,8 @@
 - ``hooks``: what an open feature adds to requests.
 - ``plan``: requests before they are sent.
 - ``open_response``: the texts of an exchange until its client gets them.
-- ``observe``: what learns about exchanges without taking part in them. ``observed_texts`` keeps their texts for those
-  that read them after the end.
+- ``observe``: what learns about exchanges without taking part in them. The kernel calls them through ``observers``.
+  ``observed_stream`` reports the bytes of a stream, ``observed_texts`` keeps texts until the exchange has ended.
 - ``kept``: objects that providers store for clients.
 - ``supervised``: what workers share of a feature.
 - ``route``: the paths that a feature serves.

@@ -51,15 +51,15 @@ class KeptObjects(Protocol):
         """Return whether ``client`` may not use the providers' ids."""
         ...
 
-    async def locate(self, context: Any, owner: str, incoming: Incoming) -> Located | None:
+    async def locate(self, owner: str, client: str | None, incoming: Incoming) -> Located | None:
         """Return ``incoming`` with the provider's ids, ``None`` if it refers to no objects."""
         ...
 
-    async def response_ids(self, context: Any, owner: str, incoming: Incoming) -> ReplaceIds | None:
+    async def response_ids(self, owner: str, client: str | None, incoming: Incoming) -> ReplaceIds | None:
         """Return the function for responses to ``incoming``, ``None`` if they need none."""
         ...
 
-    def all_ids(self, service: Any, owner: str, client: str | None) -> ReplaceIds | None:
+    def all_ids(self, owner: str, client: str | None) -> ReplaceIds | None:
         """Return the function for responses about stored objects, ``None`` if they need none."""
         ...
 

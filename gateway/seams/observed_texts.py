@@ -5,19 +5,21 @@ A running exchange has references to its bytes and events. Its texts are read af
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from gateway.http.headers import Headers
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming
-from gateway.seams.observe import ExchangeObserver, ObservedStream
+from gateway.seams.observe import ExchangeObserver
+from gateway.seams.observed_stream import ObservedStream
 from gateway.streaming.lane import read_whole
 from providers.apis import CODECS
 from providers.framings import framing_of
 from providers.neutral.choices import MEMBERS, check_number, join_choices, split_choices, split_other_choices
 from providers.neutral.codec import Codec, Reader, Reply
+from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, Event
@@ -141,7 +143,7 @@ class ObservedTexts(ExchangeObserver):
         return incoming.body
 
     @property
-    def neutral_request(self) -> Any:
+    def neutral_request(self) -> Request | None:
         """The request in no API's format, with its earlier turns; ``None`` for other endpoints."""
         if self._incoming is None or self._endpoint is not None:
             return None

@@ -33,7 +33,7 @@ import attrs
 
 from gateway.http.request_scope import RequestScope
 from gateway.routing.target import Target
-from gateway.seams.observe import Observers
+from gateway.seams.observers import Observers
 from providers.neutral.codec import Reader
 from streams.errors import GatewayError
 from streams.events import Api, Event, TextDelta, Usage

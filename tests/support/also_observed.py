@@ -2,7 +2,8 @@
 
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import ArrivedRequest, Record
-from gateway.seams.observe import Observation, Observe, Observers, observation_of
+from gateway.seams.observe import Observe
+from gateway.seams.observers import Observation, Observers, observation_of
 
 
 class _AlsoObserved(Observation):

@@ -77,6 +77,7 @@ class StoredObjects:
 
     def __init__(self, config: Config, inventory: Inventory | None, pending: PendingBatches) -> None:
         self.accounts = AccountDirectory(config)
+        self._limits = config.limits
         self.inventory = inventory
         self.pending = pending
 
@@ -85,25 +86,23 @@ class StoredObjects:
     def refuses_native_ids(self, client: str | None) -> bool:
         return self.accounts.refuses_native_ids(client)
 
-    async def locate(self, context: ExchangeContext, owner: str, incoming: Incoming) -> LocatedRequest | None:
+    async def locate(self, owner: str, client: str | None, incoming: Incoming) -> LocatedRequest | None:
         if not self.accounts.changes_ids:
             return None
         size = len(incoming.body) // SEARCHED
-        if not await offload(size, may_refer_to_objects, self.accounts, context.client_request.client, incoming):
+        if not await offload(size, may_refer_to_objects, self.accounts, client, incoming):
             return None
-        return await with_native_ids(self.accounts, owner, context.client_request.client, incoming)
+        return await with_native_ids(self.accounts, owner, client, incoming)
 
-    async def response_ids(self, context: ExchangeContext, owner: str, incoming: Incoming) -> ReplaceIds | None:
+    async def response_ids(self, owner: str, client: str | None, incoming: Incoming) -> ReplaceIds | None:
         if not self.accounts.changes_ids:
             return None
-        size, client = len(incoming.body) // SEARCHED, context.client_request.client
-        return await offload(
-            size, request_id_replacer, self.accounts, context.service.settings.limits, owner, client, incoming
-        )
+        size = len(incoming.body) // SEARCHED
+        return await offload(size, request_id_replacer, self.accounts, self._limits, owner, client, incoming)
 
-    def all_ids(self, service: Service, owner: str, client: str | None) -> ReplaceIds | None:
+    def all_ids(self, owner: str, client: str | None) -> ReplaceIds | None:
         accounts = self.accounts
-        return client_id_replacer(accounts, service.settings.limits, owner, client) if accounts.changes_ids else None
+        return client_id_replacer(accounts, self._limits, owner, client) if accounts.changes_ids else None
 
     # Background answers
 

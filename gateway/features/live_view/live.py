@@ -23,7 +23,9 @@ from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.ledger.ledger import MOST_TRIED
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
-from gateway.seams.observe import ExchangeObserver, ObservedStream, observers_of
+from gateway.seams.observe import ExchangeObserver
+from gateway.seams.observed_stream import ObservedStream
+from gateway.seams.observers import observers_of
 from gateway.seams.running import Ports
 from providers.framings import text_of
 from providers.neutral.hints import explain_path

@@ -18,7 +18,8 @@ from gateway.features.prompt_caches.values import fields_of, header_of
 from gateway.http.headers import Headers
 from gateway.http.offload import LARGE, offload
 from gateway.ledger.record import Record
-from gateway.seams.observe import ExchangeObserver, join_observers, observers_of
+from gateway.seams.observe import ExchangeObserver
+from gateway.seams.observers import join_observers, observers_of
 
 if TYPE_CHECKING:
     from gateway.features.prompt_caches.followed import (

@@ -34,7 +34,7 @@ from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.routing.target import Target
-from gateway.seams.observe import observers_of
+from gateway.seams.observers import observers_of
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
 from gateway.serving.quart_websockets import through_quart
 from gateway.upstream.websocket import Piece

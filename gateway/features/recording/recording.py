@@ -18,7 +18,8 @@ from gateway.features.recording.recorded import Folder, Side
 from gateway.http.headers import Headers, translated_headers
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
-from gateway.seams.observe import ExchangeObserver, ObservedStream
+from gateway.seams.observe import ExchangeObserver
+from gateway.seams.observed_stream import ObservedStream
 from gateway.upstream.request import UpstreamRequest
 from providers.recordings import answer_path
 from streams.events import Api

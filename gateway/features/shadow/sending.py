@@ -21,8 +21,9 @@ from gateway.http.response import as_pieces
 from gateway.ledger.figures import Figures
 from gateway.ledger.record import Record
 from gateway.routing.plan import Plan
-from gateway.seams.observe import ExchangeObserver, Observers, join_observers
+from gateway.seams.observe import ExchangeObserver
 from gateway.seams.observed_texts import ObservedTexts, TextRoom
+from gateway.seams.observers import Observers, join_observers
 from streams.answer_differences import AnswerDifference, compare_answers
 from streams.errors import GatewayError
 

@@ -23,7 +23,7 @@ from gateway.features.steps.stages import RestoringStage, TailStage, WholeStage,
 from gateway.features.steps.verdicts import RefusedByStep
 from gateway.features.steps.watching import FlowingStage, WatchingStage
 from gateway.http.offload import LARGE, offload
-from gateway.seams.observe import Observers
+from gateway.seams.observers import Observers
 from providers.neutral.choices import MEMBERS, SPLIT_REFUSALS
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Event, NativeItem

@@ -15,7 +15,8 @@ from gateway.ledger.ledger import LONGEST, LONGEST_LINE, LONGEST_NAME, MOST_TRIE
 from gateway.ledger.record import Record
 from gateway.logs.masking import MASKED, Mask, without_quotations
 from gateway.logs.terminal import EXCHANGES
-from gateway.seams.observe import ExchangeObserver, Observers
+from gateway.seams.observe import ExchangeObserver
+from gateway.seams.observers import Observers
 from providers.catalog.prices import FREE, SUBSCRIPTION, Cost, Price
 from streams.events import ErrorInfo, Usage
 from tests.support.each_row import each_row

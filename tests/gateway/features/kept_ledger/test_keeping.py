@@ -17,7 +17,7 @@ from gateway.features.kept_ledger.table import LedgerTable, ShrinkResult, total
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
-from gateway.seams.observe import observation_of
+from gateway.seams.observers import observation_of
 from gateway.stores.errors import Unavailable
 from gateway.stores.sqlite import SqliteDatabase
 from providers.catalog.prices import Price

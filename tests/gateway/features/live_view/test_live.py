@@ -32,7 +32,8 @@ from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
-from gateway.seams.observe import LARGEST, ObservedStream, observation_of, observers_of
+from gateway.seams.observed_stream import LARGEST, ObservedStream
+from gateway.seams.observers import observation_of, observers_of
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.translation import Translation, WholeAnswerTranslation

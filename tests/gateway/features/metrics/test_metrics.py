@@ -39,7 +39,7 @@ from gateway.features.metrics.rows import (
 from gateway.features.metrics.shared_metrics import WorkersCollector, merge_dead_worker, whole
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
-from gateway.seams.observe import observation_of
+from gateway.seams.observers import observation_of
 from gateway.stores.errors import Unavailable
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Node, Size

@@ -10,7 +10,7 @@ from gateway.features.metrics.metrics import Metrics, open_metrics
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict, CauseName, CauseShare
-from gateway.seams.observe import observation_of
+from gateway.seams.observers import observation_of
 from tests.support.harness import config, provider
 from tests.support.metrics_page import Numbers, page_of
 

@@ -28,7 +28,7 @@ from gateway.features.recording.recording import Recorder
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
-from gateway.seams.observe import observation_of
+from gateway.seams.observers import observation_of
 from gateway.upstream.request import UpstreamRequest
 from providers.framings import events_in
 from providers.neutral.invoked import INVOKED

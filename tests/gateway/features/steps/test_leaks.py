@@ -19,7 +19,9 @@ import pytest
 
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.parse import Incoming
-from gateway.seams.observe import ExchangeObserver, Observation, ObservedStream, Observers
+from gateway.seams.observe import ExchangeObserver
+from gateway.seams.observed_stream import ObservedStream
+from gateway.seams.observers import Observation, Observers
 from gateway.upstream.request import UpstreamRequest
 from tests.support import postgres, redis
 from tests.support.gateway_thread import gateway_thread

@@ -1,0 +1,208 @@
+"""The observers of an exchange, as the kernel calls them (the contract is in ``observe``)."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from gateway.config.redaction import Secrets
+from gateway.http.headers import Headers
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import ArrivedRequest, Record
+from gateway.request.client_request import ClientRequest
+from gateway.request.parse import Incoming
+from gateway.seams.observe import ExchangeObserver, Observe, ViewerTexts
+from gateway.seams.observed_stream import ObservedStream
+from gateway.upstream.request import UpstreamRequest
+from streams.events import Api, Event
+
+Kind = TypeVar("Kind")
+
+log = logging.getLogger("trigate")
+
+_HELD: Final = 4 * 2**20
+"""Bytes of one exchange that wait until they are public; observers do not get more."""
+
+
+class Observers:
+    """The observers of one exchange, which the kernel calls through this object. Its methods never raise."""
+
+    def __init__(self, observers: Iterable[ExchangeObserver] = ()) -> None:
+        self._observers = [*observers]
+        self._failed: list[ExchangeObserver] = []
+        self._held: list[Callable[[], None]] = []
+        self._held_size = 0
+        self._is_separate = False  # the client gets values that are not public
+        self._stream: ObservedStream | None = None
+
+    def find(self, kind: type[Kind]) -> Kind | None:
+        """Return the observer of this ``kind``, ``None`` if there is none."""
+        return next((one for one in self._observers if isinstance(one, kind)), None)
+
+    def join(self, observer: ExchangeObserver) -> None:
+        """Add an observer, which learns what follows, and the stream that the response will be."""
+        self._observers.append(observer)
+        if self._stream is not None and "note_stream" in observer.heard:
+            try:
+                observer.note_stream(self._stream)
+            except Exception:
+                self._drop(observer)
+
+    def viewer_texts(self) -> ViewerTexts | None:
+        """Return the texts of the first observer that has some."""
+        return next((texts for one in self._observers if (texts := one.viewer_texts()) is not None), None)
+
+    def note_request(
+        self, client_request: ClientRequest, body: bytes, *, is_turn: bool, is_public: bool = True
+    ) -> None:
+        """Pass on the ``body``, at the end if steps may hide a part of it until then."""
+        if not is_public:
+            self._tell("note_request", client_request, None, is_turn=is_turn)
+        self._tell_public(is_public, len(body), "note_request", client_request, body, is_turn=is_turn)
+
+    def note_resolved(self, incoming: Incoming) -> None:
+        self._tell("note_resolved", incoming)
+
+    def outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
+        for observer in self._observers:
+            if "outgoing" in observer.heard:
+                try:
+                    request = observer.outgoing(request)
+                except Exception:
+                    self._drop(observer)
+        return request
+
+    def note_sent(
+        self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
+    ) -> None:
+        self._tell("note_sent", request, waited, api, provider, secrets)
+
+    def note_head(self, request: UpstreamRequest, status: int, headers: Headers) -> None:
+        self._tell("note_head", request, status, headers)
+
+    def note_body(self, body: bytes, *, is_public: bool = True) -> None:
+        """Pass on the ``body``, at the end if steps may hide a part of it until then."""
+        self._tell_public(is_public, len(body), "note_body", body)
+
+    @property
+    def reads_events(self) -> bool:
+        """Whether an observer needs the public events of a response whose client gets other values."""
+        return any(one.reads_events for one in self._observers)
+
+    def note_stream(self, stream: ObservedStream) -> None:
+        if self is not UNOBSERVED:  # which all exchanges share
+            self._stream = stream
+            self._tell("note_stream", stream)
+
+    def note_public_events(self, events: Mapping[int, Sequence[Event]]) -> None:
+        """Pass on the ``events``, and from now on nothing that the client gets."""
+        self._is_separate = True
+        if self._stream is not None:
+            self._stream.hide()
+        self._tell("note_public_events", events)
+
+    def note_public_bytes(self, data: bytes) -> None:
+        self._is_separate = True
+        self._tell("note_public_bytes", data)
+
+    def note_response(self, status: int, headers: Headers, body: bytes | None, *, is_answer: bool = False) -> None:
+        public = None if self._is_separate and is_answer else body
+        self._tell("note_response", status, headers, public, is_answer=is_answer)
+
+    def note_hidden(self) -> None:
+        self._held.clear()
+        self._held_size = _HELD  # nothing received is public from now on
+        self._tell("note_hidden")
+        for observer in self._failed:  # it may keep a text that is now hidden
+            with contextlib.suppress(Exception):
+                observer.note_hidden()
+
+    def headers(self, record: Record, *, is_whole: bool) -> Headers:
+        found: Headers = ()
+        for observer in self._observers:
+            if "headers" in observer.heard:
+                try:
+                    found = (*found, *observer.headers(record, is_whole=is_whole))
+                except Exception:
+                    self._drop(observer)
+        return found
+
+    def fields(self, record: Record) -> Mapping[str, Any]:
+        found: dict[str, Any] = {}
+        for observer in self._observers:
+            if "fields" in observer.heard:
+                try:
+                    found.update(observer.fields(record))
+                except Exception:
+                    self._drop(observer)
+        return found
+
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
+        for tell in self._held:
+            tell()
+        self._observers = [*self._observers, *self._failed]
+        self._tell("note_end", record, line)
+        self._held, self._stream = [], None
+        self._observers = []  # they refer to the exchange, which refers to this
+
+    def _tell_public(self, is_public: bool, size: int, event: str, *facts: object, **more: object) -> None:
+        """Pass on a text that was received. Hold it until the end if it is not public yet."""
+        if is_public:
+            self._tell(event, *facts, **more)
+        elif any(one.keeps_texts for one in self._observers) and self._held_size + size <= _HELD:
+            self._held_size += size
+            self._held.append(partial(self._tell, event, *facts, **more))
+
+    def _tell(self, event: str, *facts: object, **more: object) -> None:
+        for observer in self._observers:
+            if event in observer.heard:
+                try:
+                    getattr(observer, event)(*facts, **more)
+                except Exception:
+                    self._drop(observer)
+
+    def _drop(self, observer: ExchangeObserver) -> None:
+        """Log the current error of ``observer``, which must not end the exchange. It only learns of the end."""
+        log.exception("%s failed, and learns only the end of this exchange", type(observer).__name__)
+        self._observers = [one for one in self._observers if one is not observer]  # others may be in a loop over it
+        self._failed.append(observer)
+
+
+UNOBSERVED: Final = Observers()
+
+
+def observers_of(record: Record) -> Observers:
+    """Return the observers of the exchange of ``record``."""
+    return record.observers if isinstance(record.observers, Observers) else UNOBSERVED
+
+
+def join_observers(record: Record, observer: ExchangeObserver) -> None:
+    """Let ``observer`` learn about the rest of the exchange of ``record``, because it has become of interest."""
+    if not isinstance(record.observers, Observers):
+        record.observers = Observers()
+    record.observers.join(observer)
+
+
+class Observation:
+    """The start of the observers of each exchange of a ledger. ``hooks`` are those of the features in use."""
+
+    def __init__(self) -> None:
+        self.hooks: tuple[Observe, ...] = ()
+
+    def __call__(self, record: Record, arrival: ArrivedRequest | None = None) -> Observers:
+        found = []
+        for observe in self.hooks:
+            try:
+                if (observer := observe(record, arrival)) is not None:
+                    found.append(observer)
+            except Exception:  # the boundary, as in ``Observers``
+                log.exception("%s failed, and learns nothing about this exchange", observe)
+        return Observers(found)
+
+
+def observation_of(ledger: Ledger) -> Observation:
+    """Return the start of observers of the exchanges of ``ledger``."""
+    if not isinstance(ledger.observe, Observation):
+        ledger.observe = Observation()
+    return ledger.observe
