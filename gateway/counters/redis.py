@@ -2,21 +2,15 @@
 ``redis``."""
 
 import contextlib
-import hashlib
-import logging
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Final, cast
 
-import anyio
-import coredis
 import trio
-from coredis.exceptions import AuthenticationError, AuthorizationError, NoScriptError, RedisError
-from coredis.retry import NoRetryPolicy
 
 from gateway.counters.counter_store import CounterStoreUnavailable, SendStep
+from gateway.stores.redis import RedisScript, connect_redis
 
-_SCRIPT: Final = """
+_STEP: Final = """
 local asked, P = cjson.decode(ARGV[1]), '{trigate}:'
 local ALIVE, me, opened = KEYS[1], P..'process:'..asked.name, P..'claims:'..asked.name
 local MOST_TOTAL, MOST_SECONDS = 1e18, 1e9
@@ -203,13 +197,9 @@ return reply
 
 Rates are stored as refill times, sums and slots as hashes of used and held amounts. A note has its writer
 and its value, and its number in the order of all notes. Each process has a hash of its open claims, its last step and
-reply, and its time among the live processes. All keys share a hash tag, so that a cluster stores them together."""
+reply, and its time among the live processes."""
 
-_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
-_ALIVE: Final = b"{trigate}:alive"
-_FAILURES: Final = (RedisError, OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
-
-logging.getLogger("coredis").setLevel(logging.CRITICAL)  # failures are logged here, in one line without traceback
+_SCRIPT: Final = RedisScript(_STEP, "{trigate}:", ("alive",))
 
 
 class RedisCounters:
@@ -222,41 +212,11 @@ class RedisCounters:
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[SendStep]:
-        try:
-            # Only this process may resend steps, in their order.
-            never = NoRetryPolicy()
-            client = coredis.Redis.from_url(self._url, retry_policy=never, max_connections=1, verify_version=False)
-            async with client:
-                yield partial(_send, client)
-        except _FAILURES as error:
-            raise CounterStoreUnavailable(_reason(error)) from None
-        except BaseExceptionGroup as group:  # raised by the client's nursery
-            expected, others = group.split((*_FAILURES, CounterStoreUnavailable))
-            if expected is None or others is not None:
-                raise
-            raise CounterStoreUnavailable(_reason(expected)) from None
+        async with connect_redis(self._url, 1, CounterStoreUnavailable) as client:
 
+            async def send(text: bytes, limit: float) -> bytes:
+                with trio.move_on_after(limit):
+                    return cast("bytes", await client.run(_SCRIPT, text))
+                raise CounterStoreUnavailable(f"no response for {limit:g} s")
 
-async def _send(client: "coredis.Redis[bytes]", text: bytes, limit: float) -> bytes:
-    with trio.move_on_after(limit):
-        try:
-            try:
-                return cast("bytes", await client.evalsha(_SHA, [_ALIVE], [text]))
-            except NoScriptError:
-                return cast("bytes", await client.eval(_SCRIPT, [_ALIVE], [text]))
-        except _FAILURES as error:
-            raise CounterStoreUnavailable(_reason(error)) from None
-    raise CounterStoreUnavailable(f"no response for {limit:g} s")
-
-
-def _reason(error: BaseException) -> str:
-    """Return a description of ``error`` without the server's text, which may repeat what it received."""
-    if isinstance(error, BaseExceptionGroup):
-        return _reason(error.exceptions[0])
-    if isinstance(error, CounterStoreUnavailable):
-        return str(error)
-    if isinstance(error, AuthenticationError):
-        return "it rejects the user or the password"
-    if isinstance(error, AuthorizationError):
-        return "its user may not run scripts on keys with the prefix {trigate}:"
-    return "it is unreachable"
+            yield send

@@ -1,19 +1,14 @@
 """Cached responses in Redis or Valkey, which several gateways may share. Requires the extra ``redis``."""
 
-import hashlib
-import logging
 import math
 import time
 from collections.abc import Callable
 from typing import Final, cast
 
-import anyio
-import coredis
 import trio
-from coredis.exceptions import AuthenticationError, AuthorizationError, NoScriptError, RedisError
-from coredis.retry import NoRetryPolicy
 
 from gateway.features.answer_cache.store import AnswerStoreUnavailable
+from gateway.stores.redis import RedisClient, RedisScript, connect_redis
 
 ROW: Final = 300
 """The overhead of an entry in bytes."""
@@ -24,14 +19,7 @@ RECONNECT_AFTER: Final = 1.0
 _NO_OWNER: Final = b"\xff"
 """The name of the empty owner, which is no UTF-8: the empty field of the owners' bytes is the sum of all."""
 
-_PREFIX: Final = b"{trigate-answers}:"
-_KEYS: Final = tuple(_PREFIX + name for name in (b"used", b"about", b"owners"))
-_FAILURES: Final = (
-    RedisError, OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream,
-    RuntimeError,  # raised by a pool that is closed while in use
-)  # fmt: skip
-
-_PUT: Final = """
+_PUT_TEXT: Final = """
 local P, used, about, owners = '{trigate-answers}:', KEYS[1], KEYS[2], KEYS[3]
 local key, owner, size, now, ttl, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], tonumber(ARGV[6])
 
@@ -69,7 +57,7 @@ redis.call('HINCRBY', owners, '', size)
 """
 """Store a response. Expired ones count until they are the least recently used."""
 
-_GET: Final = """
+_GET_TEXT: Final = """
 local P, used, about = '{trigate-answers}:', KEYS[1], KEYS[2]
 local found = redis.call('GET', P..'answer:'..ARGV[1])
 if not found then return found end
@@ -81,17 +69,14 @@ end
 return found
 """
 
-_SHA: Final = {one: hashlib.sha1(one.encode(), usedforsecurity=False).hexdigest() for one in (_PUT, _GET)}
-
-logging.getLogger("coredis").setLevel(logging.CRITICAL)  # failures are logged here, in one line without traceback
+_PUT, _GET = (RedisScript(text, "{trigate-answers}:", ("used", "about", "owners")) for text in (_PUT_TEXT, _GET_TEXT))
 
 
 class _ClientInUse:
     """A client until it fails, and the cancel scopes of the tasks that use it."""
 
-    def __init__(self, client: "coredis.Redis[bytes]") -> None:
+    def __init__(self, client: RedisClient) -> None:
         self.client = client
-        self.broken = trio.Event()
         self.scopes: set[trio.CancelScope] = set()
 
     def retire(self) -> None:
@@ -115,20 +100,12 @@ class RedisAnswers:
         while True:
             began = trio.current_time()
             try:
-                # No retries: waiting requests have no time for them.
-                client = coredis.Redis.from_url(
-                    self._url, retry_policy=NoRetryPolicy(), max_connections=CONNECTIONS, verify_version=False
-                )
-                async with client:
+                async with connect_redis(self._url, CONNECTIONS, AnswerStoreUnavailable) as client:
                     self._in_use = _ClientInUse(client)
-                    await self._in_use.broken.wait()
+                    await client.broken.wait()
                     self._retire()
-            except _FAILURES:
+            except AnswerStoreUnavailable:
                 pass
-            except BaseExceptionGroup as group:  # raised by the client's nursery
-                _, others = group.split(_FAILURES)
-                if others is not None:
-                    raise
             finally:
                 self._retire()
             await trio.sleep(max(0.0, began + RECONNECT_AFTER - trio.current_time()))  # no delay after a good one
@@ -139,40 +116,25 @@ class RedisAnswers:
         self._in_use = None
 
     async def get(self, key: bytes) -> bytes | None:
-        return cast("bytes | None", await self._run_script(_GET, [key.hex(), self._clock()]))
+        return cast("bytes | None", await self._run_script(_GET, key.hex(), self._clock()))
 
     async def put(self, key: bytes, owner: str, value: bytes, ttl: float) -> None:
         size = len(value) + ROW
         if size <= self._max_bytes // 2:
             milliseconds = max(1, math.ceil(ttl * 1000))
             named = owner.encode(errors="replace") or _NO_OWNER
-            await self._run_script(_PUT, [key.hex(), named, size, self._clock(), milliseconds, self._max_bytes, value])
+            await self._run_script(_PUT, key.hex(), named, size, self._clock(), milliseconds, self._max_bytes, value)
 
     async def aclose(self) -> None:
         """Do nothing: the client closes when ``run`` ends."""
 
-    async def _run_script(self, script: str, arguments: list[object]) -> object:
+    async def _run_script(self, script: RedisScript, *arguments: object) -> object:
         if (in_use := self._in_use) is None:
             raise AnswerStoreUnavailable("it is unreachable")
         with trio.CancelScope() as scope:
             in_use.scopes.add(scope)
             try:
-                return await _evaluate(in_use.client, script, arguments)
-            except (AuthenticationError, AuthorizationError):
-                raise AnswerStoreUnavailable(
-                    "it rejects the user, the password, or scripts on keys with this prefix"
-                ) from None
-            except _FAILURES:
-                in_use.broken.set()
-                raise AnswerStoreUnavailable("it is unreachable") from None
+                return await in_use.client.run(script, *arguments)
             finally:
                 in_use.scopes.discard(scope)
         raise AnswerStoreUnavailable("it is unreachable")
-
-
-async def _evaluate(client: "coredis.Redis[bytes]", script: str, arguments: list[object]) -> object:
-    keys, values = list(_KEYS), cast("list[bytes]", arguments)
-    try:
-        return await client.evalsha(_SHA[script], keys, values)
-    except NoScriptError:
-        return await client.eval(script, keys, values)

@@ -81,6 +81,7 @@ def test_another_store_needs_a_restart_and_shows_no_secret():
 
 def test_a_package_that_is_missing_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "coredis", None)
-    monkeypatch.delitem(sys.modules, "gateway.counters.redis", raising=False)
+    for name in ("gateway.counters.redis", "gateway.stores.redis"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(ConfigError, match=r"pip install 'trigate\[redis\]'"):
         open_service(read(REDIS), Lifecycle(), None, False)
