@@ -15,7 +15,7 @@ import attrs
 
 from configfile.wording import spell_time
 from gateway.access.refused_keys import KeyRefused
-from gateway.config.clients import ClientKey, RealtimeGrant, Role
+from gateway.config.clients import ClientKey, Role
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Names
 from gateway.config.patterns import matches_one
@@ -359,10 +359,6 @@ class Authenticator:
     def rights_of(self, client: str | None) -> ClientKey | None:
         """Return the client with its rights, ``None`` if no key is required."""
         return None if client is None else self._by_name[client].key
-
-    def realtime_grant(self, client: str | None) -> RealtimeGrant:
-        """Return the permissions of ``client`` for realtime sessions that bypass the gateway."""
-        return RealtimeGrant() if client is None else self._by_name[client].key.realtime
 
     def allowed_models(self, client: str | None, names: Iterable[str]) -> frozenset[str]:
         """Return those of ``names`` (configured models) that ``client`` may request."""

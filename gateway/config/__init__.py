@@ -12,5 +12,4 @@
 - ``doubtful_routes``, ``prices``, ``weak_secrets``, ``untrusted_file``: checks of a whole file;
   ``unknown``: ``advice`` on unknown keys.
 - ``names`` finds an entry by a model's name, by the rules of ``model_names``; ``urls``, ``redaction`` remove
-  credentials from texts; ``changes`` lists differences between files, with values in the ``spelling`` for people;
-  ``litellm_limits``: limits of LiteLLM's keys."""
+  credentials from texts; ``changes`` lists differences between files, with values in the ``spelling`` for people."""

@@ -63,22 +63,6 @@ class ClientGroup:
 
 
 @attrs.frozen
-class RealtimeGrant:
-    """A client's permissions for realtime sessions that bypass the gateway."""
-
-    client_secrets: bool = setting(
-        "Allow `POST /v1/realtime/client_secrets`, which returns a provider credential for a browser, valid for "
-        "minutes. The gateway does not see its sessions.",
-        False,
-    )
-    calls: bool = setting(
-        "Allow `POST /v1/realtime/calls`: a WebRTC call whose audio does not pass through the gateway, and actions "
-        "on it.",
-        False,
-    )
-
-
-@attrs.frozen
 class ClientKey(ClientRights):
     """A client with its name, which also owns its state, and its keys or the name in its ``certificate``.
 
@@ -156,11 +140,6 @@ class ClientKey(ClientRights):
     )
     passthrough: tuple[str, ...] = setting(
         "The entries with `passthrough: true` that accept any request from it, by name with `*`.", ()
-    )
-    realtime: RealtimeGrant = setting(
-        "The realtime connections that it may open directly to a provider.",
-        RealtimeGrant(),
-        shown="none",
     )
     foreign_ids: bool = setting(
         "Accept the provider's own ids of files, batches and the like, and list everything made with the provider's "

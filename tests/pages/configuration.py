@@ -42,6 +42,7 @@ from gateway.features.metrics import settings as metrics_settings
 from gateway.features.notices import feature as notices
 from gateway.features.people import settings as people
 from gateway.features.prompt_caches import settings as prompt_caches
+from gateway.features.realtime import settings as realtime
 from gateway.features.request_members import settings as request_members
 from gateway.features.secret_stores import settings as secret_stores
 from gateway.features.shadow import feature as shadow
@@ -101,7 +102,7 @@ DECLARED: Mapping[str, type] = {
     "client_groups": clients.ClientGroup,
     "opening_spend": amounts.OpeningSpend,
     "Several keys": clients.AcceptedKey,
-    "Connections that bypass the gateway": clients.RealtimeGrant,
+    "Connections that bypass the gateway": realtime.RealtimeGrant,
     "issuers": people.TrustedIssuer,
     "admit": people.AdmitRule,
     "own_keys": people.OwnKeyLimits,

@@ -4,6 +4,7 @@
 - ``litellm``: a LiteLLM proxy's file. ``litellm_tables`` has its providers and settings; ``litellm_models``,
   ``litellm_places`` (providers, addresses and credentials), ``litellm_prices``, ``litellm_routes``,
   ``litellm_members``, and ``litellm_keys`` with ``litellm_budgets`` and ``litellm_rows`` convert the parts.
+- ``litellm_limits``: limits of keys and teams, also for the HTTP API and tables of keys.
 - ``litellm_database`` reads the keys from PostgreSQL, and ``litellm_columns`` lists what it does not convert.
 - ``imported_secrets``: credentials, which become variables in the new file. ``imported_values``: texts and numbers.
 """

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from configfile.wording import spell_time
+from gateway.commands.imports.litellm_limits import budget_windows, limits_of
 from gateway.commands.imports.litellm_rows import has_value, name_list, read_number, read_time
 from gateway.commands.imports.losses import Group, Loss
-from gateway.config.litellm_limits import budget_windows, limits_of
 
 LONGEST_PERIOD: Final = "366d"
 """The longest period of a budget."""

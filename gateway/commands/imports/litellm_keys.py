@@ -22,6 +22,7 @@ from gateway.commands.imports.litellm_budgets import (
     with_periods,
 )
 from gateway.commands.imports.litellm_columns import lost_columns
+from gateway.commands.imports.litellm_limits import limited_columns
 from gateway.commands.imports.litellm_rows import (
     name_list,
     read_boolean,
@@ -32,7 +33,6 @@ from gateway.commands.imports.litellm_rows import (
 )
 from gateway.commands.imports.losses import Group, Loss, Reason
 from gateway.commands.imports.result import Result
-from gateway.config.litellm_limits import limited_columns
 
 _ALL_ROUTES: Final = frozenset(("*", "/*", "/v1/*", "llm_api_routes", "llm_api_routes_without_mcp", "openai_routes",
      "anthropic_routes", "google_routes"))  # fmt: skip

@@ -19,13 +19,13 @@ from gateway.commands.imports.imported_values import (
     timeouts_of,
 )
 from gateway.commands.imports.litellm_budgets import budgets_of
+from gateway.commands.imports.litellm_limits import limited_columns, limits_of
 from gateway.commands.imports.litellm_members import READ, read_members
 from gateway.commands.imports.litellm_places import AT_ROOT, AT_ROOT_SETTINGS, CLOUDS, ENTRA, ModelPlace, place_model
 from gateway.commands.imports.litellm_prices import base_price, read_price
 from gateway.commands.imports.litellm_routes import LONGEST, attempts_of
 from gateway.commands.imports.losses import Group, Inconvertible, Reason
 from gateway.commands.imports.result import VERSION, Deployment, Result
-from gateway.config.litellm_limits import limited_columns, limits_of
 from gateway.config.loading import ConfigError, from_mapping
 from providers.catalog import providers as catalog
 from providers.endpoints.model_types import ModelType, model_type

@@ -10,8 +10,8 @@ from typing import Any, Final
 import attrs
 
 from configfile.wording import nearest, spell_time
+from gateway.commands.imports.litellm_limits import RATES, limited_columns, limits_of
 from gateway.config.clients import ClientKey
-from gateway.config.litellm_limits import RATES, limited_columns, limits_of
 from gateway.features.admin.bodies import check_members, read_text
 from gateway.features.admin.calls import AdminAnswer, AdminCall
 from gateway.features.admin.errors import conflict, not_found

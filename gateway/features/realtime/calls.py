@@ -8,6 +8,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.features.realtime.events import SESSION
 from gateway.features.realtime.notices import ModelRule
 from gateway.features.realtime.objects import ExaminedObject, read_object
+from gateway.features.realtime.settings import grant_of
 from providers.endpoints.multipart import (
     MultipartBoundary,
     MultipartData,
@@ -88,7 +89,7 @@ def check_models(session: ExaminedObject, model_path: str, models: ModelRule) ->
 def require_calls(context: ExchangeContext) -> None:
     """Raise ``GatewayError`` (403) if the client may not make calls."""
     client = context.client_request.client
-    if not context.service.authenticator.realtime_grant(client).calls:
+    if not grant_of(context.service.authenticator.rights_of(client)).calls:
         raise GatewayError("permission", _NO_KEY if client is None else _NOT_GRANTED.format(client))
 
 

@@ -2,9 +2,12 @@
 
 from typing import Final
 
-from gateway.seams.feature import Feature
+from gateway.config.clients import ClientKey
+from gateway.features.realtime.settings import RealtimeRights
+from gateway.seams.feature import Feature, Keys
 
 FEATURE: Final = Feature(
     "realtime",
     "gateway.features.realtime.routes:open_realtime",
+    keys=(Keys(ClientKey, RealtimeRights),),
 )

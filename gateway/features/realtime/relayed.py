@@ -23,6 +23,7 @@ from gateway.features.realtime.events import SESSION
 from gateway.features.realtime.models import ENDPOINT, SessionModels
 from gateway.features.realtime.objects import ExaminedObject, Members, Tree, read_object
 from gateway.features.realtime.session_ids import SessionIds
+from gateway.features.realtime.settings import grant_of
 from gateway.features.realtime.shapes import OF_OPENAI
 from gateway.http.headers import Headers
 from gateway.relay.answers import NullReader, PassedAnswer
@@ -131,7 +132,7 @@ async def read_client_secret(inbound: InboundRequest, names: Mapping[str, str]) 
     """Read a request for a credential, with the session's model replaced by the provider's name."""
     context = inbound.context
     client = context.client_request.client
-    if not context.service.authenticator.realtime_grant(client).client_secrets:
+    if not grant_of(context.service.authenticator.rights_of(client)).client_secrets:
         raise GatewayError("permission", NO_KEY if client is None else NOT_GRANTED.format(client))
     incoming = await inbound.read_json()
     session = ExaminedObject(dict(incoming.members), _TREE)

@@ -15,8 +15,8 @@ import attrs
 from configfile.wording import nearest, spell_time
 from gateway.commands.imports.litellm_budgets import closed_column, exhausted_text
 from gateway.commands.imports.litellm_keys import ALL, NONE, OF_THE_TEAM
+from gateway.commands.imports.litellm_limits import limited_columns, limits_of
 from gateway.commands.imports.litellm_rows import has_value, read_boolean, read_list, read_text, read_time
-from gateway.config.litellm_limits import limited_columns, limits_of
 from gateway.stores.errors import ChangeRejected
 
 _COLUMNS: Final[Mapping[str, str]] = {

@@ -1,0 +1,39 @@
+"""The key ``realtime`` of a client: connections that bypass the gateway."""
+
+import attrs
+
+from configfile.keys import part_of, setting
+from gateway.config.clients import ClientKey
+from gateway.config.parts import ItemPart
+
+
+@attrs.frozen
+class RealtimeGrant:
+    """A client's permissions for realtime sessions that bypass the gateway."""
+
+    client_secrets: bool = setting(
+        "Allow `POST /v1/realtime/client_secrets`, which returns a provider credential for a browser, valid for "
+        "minutes. The gateway does not see its sessions.",
+        False,
+    )
+    calls: bool = setting(
+        "Allow `POST /v1/realtime/calls`: a WebRTC call whose audio does not pass through the gateway, and actions "
+        "on it.",
+        False,
+    )
+
+
+@attrs.frozen
+class RealtimeRights(ItemPart):
+    """The keys of a client."""
+
+    realtime: RealtimeGrant = setting(
+        "The realtime connections that it may open directly to a provider.",
+        RealtimeGrant(),
+        shown="none",
+    )
+
+
+def grant_of(client: ClientKey | None) -> RealtimeGrant:
+    """Return the permissions of ``client`` for sessions that bypass the gateway."""
+    return RealtimeGrant() if client is None else part_of(client, RealtimeRights).realtime
