@@ -14,7 +14,7 @@ import attrs
 from gateway.allowances.allowance import Allowance, Holder, Measure, counter_key
 from gateway.allowances.periods import SLICES, CalendarPeriod, calendar_period, slice_end, slice_of
 from gateway.config.allowances import Calendar, Currency, Rolling, SpendingBudget
-from gateway.config.zones import zone_of
+from gateway.config.kinds import zone_of
 from gateway.counters.counter import SumCounter
 from gateway.routing.target import Target
 from providers.catalog.prices import NAMED_PRICES

@@ -1,15 +1,15 @@
 """The configuration: classes that declare its keys, and what follows from a whole file.
 
-- ``settings``: the root, to which features add keys; ``parts``: keys of features in other items; ``building`` is the
-  check of these.
+- ``settings``: the root, to which features add keys; ``parts``: keys of features in other items, and rows of advice;
+  ``building`` is the check of these.
 - ``listening``, ``limits``, ``attempts``, ``model_entry``, ``endpoints``, ``sign_ins``, ``price_table``,
   ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``counters``, ``state_storage``:
-  the keys of a topic, with name, type, default and meaning. Their values are of ``kinds``, ``amounts`` and ``zones``.
+  the keys of a topic, with name, type, default and meaning. Their values are of ``kinds`` and ``amounts``.
 - ``file_search`` finds the file, and recognises those of other gateways.
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,
   ``client_keys`` with ``client_access`` (by ``patterns``), ``allowance_checks``. ``people``: the
   interface to clients that rules admit. ``findings`` collects errors and warnings.
 - ``doubtful_routes``, ``prices``, ``weak_secrets``, ``untrusted_file``: checks of a whole file;
-  ``unknown``: ``advice`` on unknown keys.
-- ``names`` finds an entry by a model's name, by the rules of ``model_names``; ``urls``, ``redaction`` remove
+  ``unknown``: advice on unknown keys.
+- ``names`` finds an entry by a model's name, by the rules of ``patterns``; ``urls``, ``redaction`` remove
   credentials from texts; ``changes`` lists differences between files, with values in the ``spelling`` for people."""

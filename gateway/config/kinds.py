@@ -3,8 +3,8 @@
 import base64
 import ipaddress
 import re
-from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
@@ -26,7 +26,6 @@ from configfile.kinds import (
     word_reader,
 )
 from configfile.wording import Wrong, describe, nearest, one_of, spell_number
-from gateway.config.zones import read_zone
 from gateway.http.certificates import as_name
 from providers.catalog.prices import UNITS
 from providers.catalog.provider import best_for
@@ -169,6 +168,46 @@ Timestamp: TypeAlias = Annotated[
     ),
 ]
 """A moment in UTC."""
+
+_UTC: Final = "UTC"
+
+
+def read_zone(value: Any) -> str:
+    """Return a known time zone's name. Raises ``Wrong``."""
+    from zoneinfo import ZoneInfoNotFoundError, available_timezones
+
+    if isinstance(value, Unresolved):
+        return value
+    if not isinstance(value, str):
+        raise Wrong(describe(value), "expected the name of a time zone, such as Europe/Berlin")
+    try:
+        zone_of(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        known = available_timezones()
+        if not known:
+            raise Wrong(describe(value), "this machine has no time zone data: install the package tzdata") from None
+        expected = "expected the name of a time zone, such as Europe/Berlin"
+        raise Wrong(describe(value), expected, next(_similar_zones(value, known), None)) from None
+    return value
+
+
+def zone_of(name: str) -> tzinfo:
+    """Return the time zone of a name; UTC needs no database. Raises what ``ZoneInfo`` raises."""
+    if name == _UTC:
+        return UTC
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)
+
+
+def _similar_zones(word: str, known: set[str]) -> Iterator[str]:
+    """Yield names that ``word`` probably means: other case, a city alone, or misspelled."""
+    plain = word.strip().lower().replace(" ", "_")
+    cities = [name for name in sorted(known) if name.lower() == plain or name.lower().rpartition("/")[2] == plain]
+    yield from sorted(cities, key=lambda name: name.lower() != plain)
+    if (found := nearest(word, sorted(known))) is not None:
+        yield found
+
 
 ZoneName: TypeAlias = Annotated[
     str, Kind("name of a time zone", read_zone, any_of(text_shape(r"[A-Za-z0-9_+/-]{1,64}")))

@@ -23,7 +23,7 @@ import attrs
 from configfile.wording import is_misspelling, nearest
 from gateway.config.aliases import Route
 from gateway.config.model_entry import ModelEntry
-from gateway.config.model_names import ALL_NAMES, ModelNames
+from gateway.config.patterns import ALL_NAMES, ModelNames
 from providers.catalog.provider import region_of
 from providers.catalog.providers import CATALOG, Provider, find, maker
 from providers.endpoints.model_types import ModelType

@@ -1,4 +1,5 @@
-"""The keys of features in the items of a configuration: entries, aliases, groups, clients and rules."""
+"""The keys of features in the items of a configuration: entries, aliases, groups, clients and rules. The rows of advice
+on unknown keys."""
 
 from typing import Any, TypeVar
 
@@ -42,3 +43,39 @@ def with_completed_parts(item: H, path: Path, config: Any, findings: Findings) -
     parts: dict[type, ItemPart] = {part: part_of(item, part) for part in parts_of(type(item))}
     made = {part: keys.complete(item, path, config, findings) for part, keys in parts.items()}
     return with_parts(item, made) if made else item
+
+
+# Advice on unknown keys
+
+
+@attrs.frozen(repr=False)
+class Absent:
+    """A feature that trigate lacks, with the advice for users of its keys.
+
+    ``title`` is its name, ``says`` a clause with the alternative. ``keys`` (snake case, separated by spaces) select the
+    advice in ``places``, as does any key that contains one of ``words``."""
+
+    title: str
+    says: str
+    keys: str
+    places: tuple[type, ...]
+    words: str = ""
+
+    @property
+    def advice(self) -> str:
+        acronym = self.title[:2].isupper()
+        return f"trigate has no {self.title if acronym else self.title[0].lower() + self.title[1:]}: {self.says}"
+
+
+@attrs.frozen(repr=False)
+class Instead:
+    """A clause that states what to write instead of ``keys``, or of any key that contains one of ``words``."""
+
+    says: str
+    keys: str
+    places: tuple[type, ...]
+    words: str = ""
+
+    @property
+    def advice(self) -> str:
+        return self.says

@@ -1,7 +1,14 @@
-"""Shell patterns over entry names, as in a client key's ``only``."""
+"""Patterns of names: shell patterns, as in a client key's ``only``, and those of the key ``model_names``."""
 
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Final
+
+import attrs
+
+from configfile.keys import setting
 
 
 def matches_one(name: str, patterns: Iterable[str]) -> bool:
@@ -22,3 +29,38 @@ def matches(patterns: tuple[str, ...] | None, names: Collection[str | None]) -> 
     if known and matches_one(known[0], excluding):
         return False
     return not including or "*" in including or any(matches_one(name, including) for name in known)
+
+
+_TRIED: Final = 256
+"""Remembered pattern lists; each configuration has one."""
+
+
+@attrs.frozen(repr=False)
+class ModelNames:
+    """The mapping ``model_names`` of the root."""
+
+    exact: bool = setting(
+        "Serve only names of entries and aliases, and `NAME/…` of a wildcard `NAME/*`. An entry with a `name` has no "
+        "other name then. Targets of aliases follow the same rule.",
+        False,
+    )
+    refused: tuple[str, ...] = setting(
+        "Names that get 404 even if a wildcard matches them; `*` matches any text. Names of entries and aliases, and "
+        "longer patterns of wildcards, take precedence. Only aliases reach an entry whose whole name is listed.",
+        (),
+    )
+
+    def refused_length(self, name: str) -> int:
+        """Return the length of the longest item of ``refused`` that matches ``name``, 0 if none does."""
+        return max((len(text) for text, pattern in _compile(self.refused) if pattern.fullmatch(name)), default=0)
+
+
+@lru_cache(_TRIED)
+def _compile(texts: Sequence[str]) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Return each text with its pattern; runs of ``*`` count as one, so that matching takes linear time."""
+    return tuple(
+        (text, re.compile(".*".join(map(re.escape, re.split(r"\*+", text))), re.DOTALL)) for text in texts if text
+    )
+
+
+ALL_NAMES: Final = ModelNames()

@@ -38,8 +38,8 @@ from gateway.config.kinds import (
 from gateway.config.limits import Limits
 from gateway.config.listening import Listener, Listeners, is_local
 from gateway.config.model_entry import ModelEntry
-from gateway.config.model_names import ALL_NAMES, ModelNames
 from gateway.config.own_providers import ProviderSettings
+from gateway.config.patterns import ALL_NAMES, ModelNames
 from gateway.config.state_storage import StateStorage
 from gateway.http.external_url import ExternalUrl, read_external_url
 from streams.timeouts import Timeouts

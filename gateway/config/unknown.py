@@ -9,7 +9,6 @@ from typing import Final
 
 from configfile.reading import unknown_key
 from configfile.wording import UNKNOWN_KEY, Wrong
-from gateway.config.advice import Absent, Instead
 from gateway.config.aliases import Route, RouteTarget
 from gateway.config.allowances import QueueSettings, RateLimits
 from gateway.config.attempts import CircuitSettings, Retries
@@ -18,6 +17,7 @@ from gateway.config.counters import CounterSettings
 from gateway.config.limits import Limits
 from gateway.config.listening import LegacyListeners, Listener
 from gateway.config.model_entry import ModelEntry
+from gateway.config.parts import Absent, Instead
 from gateway.config.settings import Config
 from gateway.config.state_storage import StateStorage
 from gateway.features.known import features

@@ -64,7 +64,7 @@ class Feature:
     - ``keys``: its keys in the configuration
     - ``build``: ``module:function``, a ``BuildKeys`` that checks them; imported only if one of them is in the root, or
       ``is_wanted``
-    - ``advice``: ``module:NAME``, the rows of ``gateway.config.advice`` about similar, unknown keys
+    - ``advice``: ``module:NAME``, the rows of ``gateway.config.parts`` about similar, unknown keys
     - ``unsafe``: ``module:function`` that yields the places of contents, with the reasons, that a file must not have if
       no user named it; imported only if the file has keys of the feature
     - ``judge``: ``module:function``, called with a configuration and the mistakes found so far. It returns remarks for

@@ -13,8 +13,8 @@ from gateway.commands.imports.imported_values import escape_dollars
 from gateway.commands.imports.losses import Group, Loss, Reason
 from gateway.commands.terminal import count_text
 from gateway.config.loading import from_mapping
-from gateway.config.model_names import ModelNames
 from gateway.config.names import Found, Names
+from gateway.config.patterns import ModelNames
 from providers.endpoints.model_types import ModelType, model_type
 from streams.errors import GatewayError
 

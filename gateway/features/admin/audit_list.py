@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from configfile.wording import spell_time
-from gateway.config.zones import zone_of
+from gateway.config.kinds import zone_of
 from gateway.features.admin.calls import AdminAnswer, AdminCall
 from gateway.features.admin.pages import page_size, page_value
 from gateway.features.admin.records import AuditEntry

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any, Final, cast, get_args
 
 from configfile.wording import nearest
+from gateway.config.kinds import zone_of
 from gateway.config.settings import Config
-from gateway.config.zones import zone_of
 from gateway.features.kept_ledger.statements import Filters
 from gateway.features.kept_ledger.table import LedgerTable, TooManySums
 from gateway.features.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, named_values, read_usage

@@ -16,8 +16,8 @@ from typing import Any, Final, TypeAlias
 import trio
 
 from gateway.config.clients import name_of_group
+from gateway.config.kinds import zone_of
 from gateway.config.settings import Config
-from gateway.config.zones import zone_of
 from gateway.features.kept_ledger.columns import (
     AMOUNTS,
     CAUSE_AMOUNTS,

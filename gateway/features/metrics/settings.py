@@ -6,7 +6,7 @@ import attrs
 
 from configfile.keys import Kind, setting
 from configfile.wording import Wrong, describe
-from gateway.config.advice import Instead
+from gateway.config.parts import Instead
 
 Scraping: TypeAlias = Literal["off", "keyed", "open"]
 """The readers of ``/metrics``: none, clients with a key for everything, or all."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.config.advice import Instead
+from gateway.config.parts import Instead
 from gateway.config.settings import Config
 from gateway.features.people.settings import AdmitRule, TrustedIssuer
 

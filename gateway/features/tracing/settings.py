@@ -7,8 +7,8 @@ import attrs
 
 from configfile.keys import Kind, ignored, part_of, setting, with_part
 from configfile.kinds import Percent, Url
-from gateway.config.advice import Instead
 from gateway.config.kinds import OUTSIDE, later
+from gateway.config.parts import Instead
 from gateway.config.settings import Config
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import trio
 from gateway.commands.check import load_or_explain
 from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import echo_styled, page, say, wrap_sentences
+from gateway.config.kinds import zone_of
 from gateway.config.loading import Config, ConfigError
 from gateway.config.state_storage import StateStorage
-from gateway.config.zones import zone_of
 from gateway.features.kept_ledger.commands.amounts import MEANINGS, SIGNS, dollar_text, money_cell, short_number
 from gateway.features.kept_ledger.statements import DIMENSIONS, Dimension, Filters
 from gateway.features.kept_ledger.table import LedgerTable

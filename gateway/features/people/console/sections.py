@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlencode
 
-from gateway.config.zones import zone_of
+from gateway.config.kinds import zone_of
 from gateway.features.admin.interface import AdminAnswer, in_thread
 from gateway.features.people.console.api_calls import PageCall, with_name
 from gateway.features.people.console.parts import money, next_link, shown_by

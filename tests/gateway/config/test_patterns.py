@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.loading import from_mapping
-from gateway.config.model_names import ModelNames
+from gateway.config.patterns import ModelNames
 from gateway.routing.router import Router
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
