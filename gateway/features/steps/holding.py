@@ -144,7 +144,10 @@ class HoldingStage:
                 self._unended.clear()
                 self.is_over = True
                 return None
-            held, runs = self.builder.add(event, self.note_end)
+            held, runs = self.builder.add(event)
+            for run in self.builder.ended:
+                self.note_end(run)
+            self.builder.ended.clear()
             if isinstance(event, ReasoningState) and held.run is not None:
                 self.sealed.add(held.run)
             if type(event) in RELEASED_AT_END and self._continues_held(held):

@@ -5,7 +5,7 @@ events, such as the text of one choice, are one run."""
 
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Self
 
 import attrs
@@ -16,7 +16,7 @@ from gateway.features.steps.gate import END_REASON
 from gateway.features.steps.json_texts import KeyMasked, NotJson
 from gateway.features.steps.masks import PassageEdit, Placeholders
 from gateway.features.steps.response_steps import ResponseSteps
-from gateway.features.steps.runs import HeldEvent, Run, RunBuilder, complete_run
+from gateway.features.steps.runs import HeldEvent, Run, RunBuilder
 from gateway.features.steps.transforms import StepTransform
 from gateway.features.steps.verdicts import RefusedByStep
 from gateway.http.offload import offload
@@ -60,14 +60,14 @@ class RelayedEvent:
         return cls(raw, *read, texts, texts.passages)
 
 
+@attrs.frozen(eq=False, repr=False)
 class RelayedPiece:
     """The characters of a run from ``start`` to ``end``, which are ``passage`` in one event."""
 
-    def __init__(self, run: Run, start: int, end: int, passage: Passage) -> None:
-        self.run = run
-        self.start = start
-        self.end = end
-        self.passage = passage
+    run: Run
+    start: int
+    end: int
+    passage: Passage
 
     def edits(self, placeholders: Placeholders) -> list[PassageEdit]:
         """Return the masks of the passage. The event in which a masked span begins has its replacement."""
@@ -109,10 +109,10 @@ class RelayedRunBuilder(RunBuilder):
         self._endpoint = endpoint
         self._continued: dict[str, Run] = {}
 
-    def add(self, event: Event, completed: Callable[[Run], object]) -> tuple[HeldEvent, list[Run]]:
+    def add(self, event: Event) -> tuple[HeldEvent, list[Run]]:
         if not isinstance(event, NativeItem):
-            for run in self._continued.values():
-                complete_run(run, completed)
+            for continued in self._continued.values():
+                self.end_run(continued)
             return HeldEvent(event), []
         relayed: RelayedEvent = event.item
         if not relayed.passages:
@@ -123,7 +123,8 @@ class RelayedRunBuilder(RunBuilder):
 
     def _make_piece(self, passage: Passage, data: bytes) -> RelayedPiece:
         if _CONTINUED.search(passage.path) is None:
-            return _whole_piece(passage)
+            whole = Run.of(passage.part, passage.path, passage.text, passage.tool)
+            return RelayedPiece(whole, 0, whole.length, passage)
         key = _key(data, passage.path)
         if (run := self._continued.get(key)) is None:
             run = self._continued[key] = Run(passage.part, key, passage.tool)
@@ -235,14 +236,6 @@ class RelayedStream(StepTransform):
 
     def _read(self, raws: Sequence[bytes]) -> list[RelayedEvent]:
         return [RelayedEvent.of(self._endpoint, raw) for raw in raws]
-
-
-def _whole_piece(passage: Passage) -> RelayedPiece:
-    """Return a text that no other event continues."""
-    run = Run(passage.part, passage.path, passage.tool)
-    run.add(passage.text)
-    run.is_complete = True
-    return RelayedPiece(run, 0, run.length, passage)
 
 
 def _bytes_of(events: Sequence[Event]) -> bytes:

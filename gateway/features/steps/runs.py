@@ -4,8 +4,8 @@ A run keeps the text that was not released, and some released text before it. Po
 from its beginning, before any masks."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, Protocol, Self
 
 import attrs
 
@@ -67,6 +67,14 @@ class Run:
         self.seams: list[int] = []
         """The positions at which a block ends and the next begins."""
         self._parts: list[str] = []
+
+    @classmethod
+    def of(cls, part: Part, path: str, text: str, tool: str | None = None) -> Self:
+        """Return the complete run of ``text``."""
+        run = cls(part, path, tool)
+        run.add(text)
+        run.is_complete = True
+        return run
 
     def add(self, text: str) -> None:
         """Add ``text`` at the end."""
@@ -214,34 +222,21 @@ class HeldEvent:
 class RunPiece(Protocol):
     """The part of a run's text that one event has, from the event's own string up to the position ``end``."""
 
-    run: Run
+    @property
+    def run(self) -> Run: ...
 
     @property
     def end(self) -> int: ...
 
 
+@attrs.define(eq=False, repr=False)
 class ItemText:
-    """A string in an item that only its own API knows, or the name of a member: a run of its own, complete immediately.
+    """A string in an item that only its own API knows, or the name of a member: a run of its own, complete immediately,
+    or that of an equal string. ``keys`` lead to the string, or to the object that has the member."""
 
-    ``keys`` lead to the string, or to the object that has the member. ``run`` is that of an equal string, if any."""
-
-    def __init__(
-        self,
-        part: Part,
-        path: str,
-        text: str,
-        keys: tuple[str | int, ...],
-        *,
-        is_value: bool = True,
-        run: Run | None = None,
-    ) -> None:
-        if run is None:
-            run = Run(part, path)
-            run.add(text)
-            run.is_complete = True
-        self.run = run
-        self.keys = keys
-        self.is_value = is_value
+    run: Run
+    keys: tuple[str | int, ...] = ()
+    is_value: bool = True
 
     @property
     def end(self) -> int:
@@ -250,9 +245,9 @@ class ItemText:
     @classmethod
     def of(cls, passage: Passage) -> "ItemText":
         """Return the text of ``passage``. The client may already have a part of it."""
-        text = cls(passage.part, passage.path, passage.text, ())
-        text.run.released = passage.released_length
-        return text
+        run = Run.of(passage.part, passage.path, passage.text)
+        run.released = passage.released_length
+        return cls(run)
 
 
 def item_texts(
@@ -273,10 +268,9 @@ def item_texts(
         found = _without_known(found, known, searches)
     texts = []
     for one in found:
-        run = runs.get(one.text)
-        texts.append(ItemText(part, f"{path}.{one.path}", one.text, one.keys, is_value=one.is_value, run=run))
-        if run is None:
-            runs[one.text] = texts[-1].run
+        if (run := runs.get(one.text)) is None:
+            run = runs[one.text] = Run.of(part, f"{path}.{one.path}", one.text)
+        texts.append(ItemText(run, one.keys, one.is_value))
     return tuple(texts)
 
 
@@ -337,9 +331,11 @@ class RunBuilder:
     """Sorts the events of one response into runs.
 
     Adjacent blocks of one part are one run. ``joins``: text of the model continues after reasoning and calls, too,
-    because the client's API has only one text. ``splits_refusals``: that API has another text for refusals."""
+    because the client's API has only one text. ``splits_refusals``: that API has another text for refusals.
+    ``ended`` are the runs that have ended since it was cleared."""
 
     def __init__(self, prefix: str = "", *, joins: bool = False, splits_refusals: bool = False) -> None:
+        self.ended: list[Run] = []
         self._prefix = prefix
         self._lasting = frozenset(("assistant", "refusal") if joins else ())
         self._refusal = "refusal" if splits_refusals else "assistant"
@@ -349,17 +345,17 @@ class RunBuilder:
         self._searches = SearchBudget()
         self._state_texts: dict[str, Run] = {}  # of the last item that a reader reports as reasoning, too
 
-    def add(self, event: Event, completed: Callable[[Run], object]) -> tuple[HeldEvent, list[Run]]:
-        """Return ``event`` with its run, and the new runs. ``completed`` is called for each run that it ends."""
+    def add(self, event: Event) -> tuple[HeldEvent, list[Run]]:
+        """Return ``event`` with its run, and the new runs."""
         match event:
             case TextDelta():
-                return self._add_text(event, "assistant", completed)
+                return self._add_text(event, "assistant")
             case RefusalDelta():
-                return self._add_text(event, "assistant", completed, self._refusal)
+                return self._add_text(event, "assistant", self._refusal)
             case ReasoningDelta():
-                return self._add_text(event, "reasoning", completed)
+                return self._add_text(event, "reasoning")
             case ToolCallStart():
-                self._interrupt(completed)
+                self._interrupt()
                 run = self._calls[event.block] = Run("tool_calls", self._path(event.block), event.name)
                 return HeldEvent(event, run), [run]
             case ToolCallDelta():
@@ -368,7 +364,7 @@ class RunBuilder:
                 call.add(event.text)
                 return HeldEvent(event, call, start, call.length), []
             case ReasoningState():
-                return self._add_reasoning_state(event, completed)
+                return self._add_reasoning_state(event)
             case Citation():
                 texts, runs = self._item_texts(event, f"{self._path(event.block)}.citations")
                 cited = self._open.get("assistant")
@@ -378,14 +374,14 @@ class RunBuilder:
                 texts = tuple(ItemText.of(passage) for passage in passages)
                 return HeldEvent(event, texts=texts), [one.run for one in texts]
             case NativeItem():
-                self._interrupt(completed)
+                self._interrupt()
                 texts, runs = self._item_texts(event, self._path(event.block))
                 self._state_texts = {}
                 return HeldEvent(event, texts=texts), runs
             case BlockEnd():
-                return self._end_block(event, completed), []
+                return self._end_block(event), []
             case AnswerEnd():
-                return self._end_answer(event, completed)
+                return self._end_answer(event)
             case _:
                 return HeldEvent(event), []
 
@@ -407,28 +403,34 @@ class RunBuilder:
         found: list[Run] = []
         for event in events:
             if type(event) not in _WITHOUT_TEXT and self.continue_text(event) is None:
-                found += self.add(event, _ignore_end)[1]
+                found += self.add(event)[1]
         return found
 
-    def complete(self, completed: Callable[[Run], object]) -> None:
+    def end_run(self, run: Run) -> None:
+        """Mark ``run`` as complete."""
+        if not run.is_complete:
+            run.is_complete = True
+            self.ended.append(run)
+
+    def complete(self) -> None:
         """End the runs that could continue in the next block."""
         for run in self._open.values():
-            complete_run(run, completed)
+            self.end_run(run)
         self._open.clear()
 
-    def _interrupt(self, completed: Callable[[Run], object], kind: str | None = None) -> None:
+    def _interrupt(self, kind: str | None = None) -> None:
         """End the runs of other kinds than ``kind``, except text that may continue later."""
         for other in [one for one in self._open if one != kind and one not in self._lasting]:
-            complete_run(self._open.pop(other), completed)
+            self.end_run(self._open.pop(other))
 
     def _path(self, block: int) -> str:
         return f"{self._prefix}content[{block}]"
 
-    def _run_of(self, part: Part, block: int, completed: Callable[[Run], object], kind: str) -> tuple[Run, list[Run]]:
+    def _run_of(self, part: Part, block: int, kind: str) -> tuple[Run, list[Run]]:
         """Return the run of ``kind`` that a block of ``part`` continues or begins, and the new runs."""
         new: list[Run] = []
         if kind not in self._open or len(self._open) > 1:
-            self._interrupt(completed, kind)
+            self._interrupt(kind)
         if (run := self._open.get(kind)) is None:
             run = self._open[kind] = Run(part, self._path(block))
             new.append(run)
@@ -438,21 +440,15 @@ class RunBuilder:
         return run, new
 
     def _add_text(
-        self,
-        event: TextDelta | RefusalDelta | ReasoningDelta,
-        part: Part,
-        completed: Callable[[Run], object],
-        kind: str | None = None,
+        self, event: TextDelta | RefusalDelta | ReasoningDelta, part: Part, kind: str | None = None
     ) -> tuple[HeldEvent, list[Run]]:
-        run, new = self._run_of(part, event.block, completed, kind or part)
+        run, new = self._run_of(part, event.block, kind or part)
         start = run.length
         run.add(event.text)
         return HeldEvent(event, run, start, run.length), new
 
-    def _add_reasoning_state(
-        self, event: ReasoningState, completed: Callable[[Run], object]
-    ) -> tuple[HeldEvent, list[Run]]:
-        run, new = self._run_of("reasoning", event.block, completed, "reasoning")
+    def _add_reasoning_state(self, event: ReasoningState) -> tuple[HeldEvent, list[Run]]:
+        run, new = self._run_of("reasoning", event.block, "reasoning")
         path, self._state_texts = self._path(event.block), {}
         # An item such as Gemini's code is reasoning for its provider only. A ``NativeItem`` follows.
         part: Part = "other" if isinstance(event.item, dict) and "native" in event.item else "reasoning"
@@ -466,22 +462,22 @@ class RunBuilder:
         texts = item_texts(event.api, "other", path, event.item, runs)
         return texts, list(runs.values())[known:]
 
-    def _end_answer(self, event: AnswerEnd, completed: Callable[[Run], object]) -> tuple[HeldEvent, list[Run]]:
+    def _end_answer(self, event: AnswerEnd) -> tuple[HeldEvent, list[Run]]:
         """End all runs. The keys of the end's texts lead into a pair of its details and its stop sequence."""
-        self.complete(completed)
+        self.complete()
         for call in self._calls.values():
-            complete_run(call, completed)
+            self.end_run(call)
         self._calls.clear()
         texts = () if event.details is None else item_texts(DETAILS_API, "other", "stop_details", event.details, {})
         for one in texts:
             one.keys = (0, *one.keys)
         if event.stop_sequence:
-            texts = (*texts, ItemText("other", "stop_sequence", event.stop_sequence, (1,)))
+            texts = (*texts, ItemText(Run.of("other", "stop_sequence", event.stop_sequence), (1,)))
         return HeldEvent(event, texts=texts), list(dict.fromkeys(one.run for one in texts))
 
-    def _end_block(self, event: BlockEnd, completed: Callable[[Run], object]) -> HeldEvent:
+    def _end_block(self, event: BlockEnd) -> HeldEvent:
         if (call := self._calls.pop(event.block, None)) is not None:
-            complete_run(call, completed)
+            self.end_run(call)
             return HeldEvent(event, call, call.length, call.length)
         run = self._blocks.pop(event.block, None)
         end = 0 if run is None else run.length
@@ -496,22 +492,10 @@ def only_text(events: Iterable[Event]) -> Run | None:
     run = None
     for event in events:
         if type(event) is TextDelta and run is None:
-            run = Run("assistant", f"content[{event.block}]")
-            run.add(event.text)
+            run = Run.of("assistant", f"content[{event.block}]", event.text)
         elif type(event) is AnswerEnd:
             if event.details is not None or event.stop_sequence:
                 return None
         elif type(event) is not BlockEnd and type(event) not in _WITHOUT_TEXT:
             return None
     return run
-
-
-def _ignore_end(_: Run) -> None:
-    return
-
-
-def complete_run(run: Run, completed: Callable[[Run], object]) -> None:
-    """Mark ``run`` as complete, and call ``completed(run)`` the first time."""
-    if not run.is_complete:
-        run.is_complete = True
-        completed(run)

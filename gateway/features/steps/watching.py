@@ -35,7 +35,8 @@ class WatchingStage(StepStage):
                 if isinstance(event, ErrorInfo):
                     self.is_over = True
                     break
-                self.runs += filter(self.concerns, self.builder.add(event, self.note_end)[1])
+                self.runs += filter(self.concerns, self.builder.add(event)[1])
+                self.builder.ended.clear()
                 if isinstance(event, AnswerEnd):
                     self.is_over = True
                     self._call()
