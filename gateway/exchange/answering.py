@@ -20,6 +20,7 @@ from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.neutral.choices import MEMBERS, OTHER_CHOICE, join_choices, split_other_choices
 from providers.neutral.codec import Writer
+from providers.neutral.searches import answer_with_own_searches, with_own_searches
 from providers.neutral.tool_names import restore_name
 from streams.errors import invalid
 from streams.events import ErrorInfo, Event, Usage
@@ -87,8 +88,8 @@ def make_stream_lane(target_request: TargetRequest, turn: TurnRecorder) -> tuple
             return _in_client_framing(context, passing), None
         writer = turn.writer(context.codec.writer(target_request.reply(turn)))
         lane = Translation(
-            CODECS[target.api], writer, wire, disclosure.error, limits.event, prepared.names, max_characters,
-            limits.answer, target.framing,
+            CODECS[target.api], _in_own_forms(target_request, writer), wire, disclosure.error, limits.event,
+            prepared.names, max_characters, limits.answer, target.framing,
         )  # fmt: skip
         return _in_client_framing(context, lane), writer
 
@@ -105,7 +106,12 @@ def make_whole_answer_lane(target_request: TargetRequest, turn: TurnRecorder) ->
             return released_lane(target_request, turn, limit)
         writer = turn.writer(context.codec.writer(target_request.reply(turn)))
         lane = WholeAnswerTranslation(
-            codec, writer, context.codec.wire, target_request.disclosure.error, limit, target_request.prepared.names
+            codec,
+            _in_own_forms(target_request, writer),
+            context.codec.wire,
+            target_request.disclosure.error,
+            limit,
+            target_request.prepared.names,
         )
         return _in_client_framing(context, lane), writer
 
@@ -123,10 +129,16 @@ def released_lane(
         return _in_client_framing(context, _choices_lane(target_request, turn, max_characters)), None
     writer = turn.writer(context.codec.writer(target_request.reply(turn)))
     lane = Translation(
-        ReleasedSource(), writer, context.codec.wire, target_request.disclosure.error,
+        ReleasedSource(), _in_own_forms(target_request, writer), context.codec.wire,
+        target_request.disclosure.error,
         context.service.settings.limits.event, max_characters=max_characters,
     )  # fmt: skip
     return _in_client_framing(context, lane), writer
+
+
+def _in_own_forms(target_request: TargetRequest, writer: Writer) -> Writer:
+    """Return ``writer`` with the provider's searches in the form of the client's API."""
+    return with_own_searches(writer, target_request.context.codec.api, target_request.request.incoming.request)
 
 
 def _choices_lane(target_request: TargetRequest, turn: TurnRecorder, max_characters: int | None) -> Lane:
@@ -268,7 +280,9 @@ def write_client_answer(target_request: TargetRequest, turn: TurnRecorder, answe
     codec = target_request.context.codec
 
     def write() -> bytes:
-        written = [codec.write_answer(answer, target_request.reply(turn)) for answer in answers]
+        request = target_request.request.incoming.request
+        own = [answer_with_own_searches(answer, codec.api, request) for answer in answers]
+        written = [codec.write_answer(answer, target_request.reply(turn)) for answer in own]
         return written[0] if len(written) == 1 else join_choices(written, codec.api)
 
     return target_request.with_ids(b"answer", write)

@@ -22,6 +22,7 @@ from providers.neutral.hints import losses
 from providers.neutral.parameters import MODERATION, refuse_lost_block
 from providers.neutral.request import Parameter, ReasoningPart, Request
 from providers.neutral.seal import MARKS
+from providers.neutral.searches import with_searches_as_calls
 from providers.neutral.tool_names import DEFINITIONS, LONG_NAME, STRICT, shorten_names
 from streams.errors import GatewayError, invalid
 
@@ -49,6 +50,7 @@ def translate_count(request: Request, target: Target, omissions: Omissions = NOT
 def _adapt(request: Request, target: Target, omissions: Omissions) -> tuple[Request, Mapping[str, str]]:
     """Return ``request`` in a form that its provider accepts, and the client's names of shortened tool names."""
     changed = _without_reasoning(request) if omissions.reasoning else request
+    changed = with_searches_as_calls(changed, target.api, target.recipient.quirks)
     if request.api == target.api and CODECS[target.api].wire.stores_unasked and "store" not in request.parameters:
         changed = _with_storage_off(changed)
     if changed.deferred and target.recipient.quirks.deferred_tools == "all":

@@ -168,6 +168,7 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     # platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages, earendil-works/pi#9548
     *((f"claude-{name}*", {"tool_changes": True}) for name in ("opus-4-8", "opus-5", "fable-5", "mythos-5")),
     # OpenAI
+    *((f"gpt-*-search-{end}*", {"web_search": "options"}) for end in ("preview", "api")),
     ("o[1-9]*", {**_NEW_LIMIT, "sampling": "never", "efforts": ("low", "medium", "high")}),
     ("gpt-5*", {**_NEW_LIMIT, "sampling": "only_effort_none", "efforts": ("none", "low", "medium", "high", "xhigh")}),
     ("gpt-5", {"sampling": "never", "efforts": ("minimal", "low", "medium", "high")}),

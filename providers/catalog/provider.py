@@ -62,9 +62,12 @@ They know ``max_tokens`` and the role ``system`` (editor-code-assistant/eca#231,
 lists of texts and images in their original size, have no tool search, and ignore ``moderation``.
 """
 
-OPENAI = Quirks(counts_cached=True)
+OPENAI = Quirks(counts_cached=True, web_search="tool")
 """The quirks of OpenAI, where cached tokens count towards rate limits
 (https://platform.openai.com/docs/guides/prompt-caching, What about rate limits)."""
+
+ANTHROPIC = Quirks(web_search="tool")
+"""The quirks of Anthropic."""
 
 ROUTER = Quirks(short_call_ids=False, billing_line=False)
 """The quirks of a service that forwards requests to model makers."""

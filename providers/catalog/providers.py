@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from providers.catalog.provider import (
+    ANTHROPIC,
     COMPATIBLE,
     OPENAI,
     ROUTER,
@@ -107,7 +108,7 @@ def generic(provider_id: str, interface: Provider | None = None, base_url: str |
             places={"gemini": "/v1beta", "converse": ""}, sign_in=("api_key", "aws", "google", "azure"),
             endpoints=STANDARD_PLACES,
         )  # fmt: skip
-    quirks = COMPATIBLE if interface.quirks in (OPENAI, Quirks(), ROUTER) else interface.quirks
+    quirks = COMPATIBLE if interface.quirks in (OPENAI, ANTHROPIC, Quirks(), ROUTER) else interface.quirks
     return attrs.evolve(
         interface, id=provider_id, display_name=provider_id, base_url=None, quirks=quirks, models=(), families=(),
         key_env=None, key_required=False, note="", keeps_turns=(), keeps_threads=False, about="",

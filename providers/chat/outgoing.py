@@ -30,6 +30,7 @@ from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.draft import losses_of
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.parameters import drop_moderation, write_parameters
+from providers.neutral.quirks import Quirks
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -48,6 +49,7 @@ from providers.neutral.request import (
     ToolChoice,
     ToolResultPart,
 )
+from providers.neutral.searches import is_search, write_search
 from streams.errors import invalid
 from streams.events import Api, ToolKind
 
@@ -157,7 +159,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
     """Return the provider's request. See ``providers.neutral.codec.Codec.write_request``."""
     drops = Drops(request.dropped)
     body: dict[str, Any] = {"model": to.model, "messages": write_messages(request, to, drops)}
-    _write_tools(request, body, drops)
+    _write_tools(request, to.quirks, body, drops)
     if request.format is not None:
         body["response_format"] = _write_format(request.format, infer_strict=request.api == "messages")
     write_settings(request, to, body, drops)
@@ -171,10 +173,15 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
     return Outgoing(msgspec.json.encode(body), edits=losses_of(drops.paths(), "translation"))
 
 
-def _write_tools(request: Request, body: dict[str, Any], drops: Drops) -> None:
+def _write_tools(request: Request, quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
     """Write tools, tool choice and parallel calls; OpenAI rejects the latter two without tools."""
-    custom = sends_custom_tools(request.api)
-    tools = [item for tool in request.tools if (item := _write_tool(tool, request.api, custom, drops)) is not None]
+    custom, search = sends_custom_tools(request.api), write_search(request, quirks, "chat", drops)
+    written_tools = (tool for tool in request.tools if search is None or not is_search(tool))
+    tools = [item for tool in written_tools if (item := _write_tool(tool, request.api, custom, drops)) is not None]
+    if search is not None and search[0] == "openrouter":
+        tools.append(dict(search[1]))
+    elif search is not None:
+        body |= search[1]
     if tools:
         body["tools"] = tools
     choice = request.tool_choice

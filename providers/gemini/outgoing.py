@@ -44,6 +44,7 @@ from providers.neutral.request import (
     ToolChoice,
     ToolResultPart,
 )
+from providers.neutral.searches import is_search
 from streams.errors import invalid
 
 _INSTRUCTIONS: Final = ("system", "developer")
@@ -216,8 +217,6 @@ def _split_by_role(message: Message) -> Iterator[Message]:
 
 
 _MODES: Final[Mapping[str, str]] = {"auto": "AUTO", "none": "NONE", "required": "ANY", "tool": "ANY"}
-_WEB_SEARCHES: Final = ("web_search",)
-"""Prefixes of the types of other APIs' web searches, which end with a date or the like."""
 _IDENTIFYING: Final = ("type", "name")
 """Members that identify a search tool; its other members are settings, which Google's search lacks."""
 
@@ -297,7 +296,7 @@ def _find_hosted_tools(request: Request, drops: Drops) -> dict[str, str]:
                 found[tool.kind] = tool.at
             elif tool.api == "interactions" and tool.kind in GEMINI_TOOLS:
                 found[GEMINI_TOOLS[tool.kind]] = tool.at
-            elif tool.kind.startswith(_WEB_SEARCHES):
+            elif is_search(tool):
                 found.setdefault("googleSearch", tool.at)
                 drops.add(*(join_path(tool.at, name) for name in tool.item if name not in _IDENTIFYING))
             else:

@@ -24,6 +24,7 @@ from providers.neutral.formats import with_format
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice, cache_control
 from providers.neutral.schemas import is_combined, object_schema, write_without_limits
+from providers.neutral.searches import is_own_search, is_search, without_search_options, write_search
 from providers.neutral.tool_names import changes_of
 
 # The members that `POST /v1/messages/count_tokens` accepts.
@@ -68,7 +69,9 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     drops = Drops(path for path in request.dropped if path.partition(".")[0] not in own)
     breakpoints = Breakpoints()
     changes_tools = _changes_tools(request, to.quirks)
-    tools = _write_tools(request.declared if changes_tools else request.tools, request, drops, breakpoints)
+    tools = _write_tools(request.declared if changes_tools else request.tools, request, to.quirks, drops, breakpoints)
+    if any(map(is_own_search, tools)):
+        request = without_search_options(request)
     prompt = Prompt(request, to, drops, breakpoints, changes_tools)
     prompt.write(with_format(request, is_enforceable(request.format, to.quirks), drops))
     breakpoints.limit(drops)
@@ -109,26 +112,27 @@ def _changes_tools(request: Request, quirks: Quirks) -> bool:
 
 
 def _write_tools(
-    declared: Sequence[Tool | NativeTool], request: Request, drops: Drops, breakpoints: Breakpoints
+    declared: Sequence[Tool | NativeTool], request: Request, quirks: Quirks, drops: Drops, breakpoints: Breakpoints
 ) -> list[Block]:
     """Return the tools.
 
-    Drops and reports hosted tools of other APIs: their results could not be sent back on the next turn, and not every
-    server and account has Anthropic's own.
+    Drops and reports hosted tools of other APIs, except a web search where the provider has one: not every server and
+    account has Anthropic's own.
     """
     choice = request.tool_choice
     allowed = None if choice is None or choice.allowed is None else frozenset(choice.allowed)
     known = TOOL_MARKS if request.api == "messages" else ()
     tools: list[Block] = []
+    search = write_search(request, quirks, "messages", drops)
     for tool in declared:
         if isinstance(tool, NativeTool):
             if tool.api == "messages":
                 tools.append(breakpoints.copy_native(tool.item, tool.at))
-            else:
+            elif search is None or not is_search(tool):
                 drops.add(*tool.dropped_places)
         elif allowed is None or tool.name in allowed:
             tools.append(_write_tool(tool, known, drops, breakpoints))
-    return tools
+    return tools if search is None else [*tools, dict(search[1])]
 
 
 def _write_tool(tool: Tool, known: tuple[str, ...], drops: Drops, breakpoints: Breakpoints) -> Block:

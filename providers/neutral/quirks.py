@@ -104,6 +104,14 @@ class Quirks:
     )
     """See https://openrouter.ai/docs/features/multimodal/image-generation"""
 
+    web_search: Literal["none", "tool", "options", "openrouter", "always"] = setting(
+        "The web search of the provider's own. `tool`: a tool of Messages, Responses, Gemini or Interactions. "
+        "`options`: Chat's `web_search_options`. `openrouter`: OpenRouter's server tool. `always`: the model always "
+        "searches.",
+        "none",
+        shown="depends on the provider",
+    )
+
     reasoning_replay: Literal["own", "every_message"] = setting(
         "Chat: send the reasoning field only with messages that have reasoning (`own`), or with every later "
         "assistant message.",

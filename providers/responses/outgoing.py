@@ -27,6 +27,7 @@ from providers.neutral.request import (
     Tool,
     ToolChoice,
 )
+from providers.neutral.searches import find_search, is_search, write_form
 from providers.responses.items import count_instructions, write_items
 from providers.responses.settings import ENCRYPTED, LOGPROBS
 from streams.errors import invalid
@@ -36,15 +37,12 @@ Object: TypeAlias = dict[str, Any]
 
 NO_SCHEMA: Mapping[str, Any] = {"type": "object", "properties": {}}
 
-# Anthropic's web search tools, which Responses has under another name.
-WEB_SEARCHES = ("web_search_20250305", "web_search_20260209", "web_search_20260318")
-
 
 def write_tools(request: Request, body: Object, drops: Drops) -> None:
     """Write tools, tool choice and parallel calls; OpenAI rejects the latter two without tools."""
     tools = [item for tool in request.tools if (item := _write_tool(tool, request, drops)) is not None]
-    if (options := request.parameters.get("web_search_options")) is not None:
-        tools.append(_write_chat_search(options.value, options.at, drops))
+    if request.api != "responses" and (search := find_search(request)) is not None:
+        tools.append(write_form("responses", search, drops))
     choice, requested = None, request.tool_choice
     if requested is not None:
         choice = _write_tool_choice(requested, request, tools)
@@ -85,38 +83,9 @@ def _write_tool(tool: Tool | NativeTool, request: Request, drops: Drops) -> Obje
 def _write_native(tool: NativeTool, drops: Drops) -> Object | None:
     if tool.api == "responses":
         return dict(tool.item)
-    if tool.api == "messages" and tool.kind in WEB_SEARCHES:
-        return _write_messages_search(tool, drops)
-    drops.add(*tool.dropped_places)
+    if not is_search(tool):  # it is written once
+        drops.add(*tool.dropped_places)
     return None
-
-
-def _write_messages_search(tool: NativeTool, drops: Drops) -> Object:
-    rest = {name: value for name, value in tool.item.items() if value is not None and name not in ("type", "name")}
-    item: Object = {"type": "web_search"}
-    if domains := rest.pop("allowed_domains", None):
-        item["filters"] = {"allowed_domains": domains}
-    if (place := rest.pop("user_location", None)) is not None:
-        item["user_location"] = place
-    drops.add(*(f"{tool.at}.{name}" for name in rest))
-    return item
-
-
-def _write_chat_search(options: Mapping[str, Any], at: str, drops: Drops) -> Object:
-    rest = {name: value for name, value in options.items() if value is not None}
-    item: Object = {"type": "web_search"}
-    if size := rest.pop("search_context_size", None):
-        item["search_context_size"] = size
-    place = rest.get("user_location")
-    if isinstance(place, dict) and isinstance(place.get("approximate"), dict):
-        item["user_location"] = {
-            "type": "approximate",
-            **place["approximate"],
-        }  # Chat nests the members, Responses does not
-        del rest["user_location"]
-        drops.add(*(f"{at}.user_location.{name}" for name in place if name not in ("type", "approximate")))
-    drops.add(*(f"{at}.{name}" for name in rest))
-    return item
 
 
 def _write_tool_choice(choice: ToolChoice, request: Request, tools: list[Object]) -> str | Object | None:
@@ -311,8 +280,13 @@ def _write_state(request: Request, quirks: Quirks, logprobs: bool, body: Object)
         include.append(ENCRYPTED)
     if logprobs:
         include.append(LOGPROBS)
+    if quirks.web_search == "tool" and request.api != "responses" and find_search(request) is not None:
+        include.append(SOURCES)
     if include:
         body["include"] = include
+
+
+SOURCES = "web_search_call.action.sources"  # other APIs always list them
 
 
 def _wants_encrypted(request: Request, quirks: Quirks) -> bool:

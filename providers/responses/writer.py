@@ -94,6 +94,7 @@ class ResponsesWriter:
         self._message: OpenMessage | None = None
         self._last: OpenCall | OpenReasoning | None = None  # closed, but its final status is not known yet
         self._usage: Usage | None = None
+        self._searches: dict[Any, int] = {}  # indices by id, of those that have not ended
         self._stage: AnswerStage = WAITING
         self.response: Object | None = None
         self.partial_response: Object | None = None
@@ -204,9 +205,24 @@ class ResponsesWriter:
         return data
 
     def _write_native(self, event: NativeItem) -> bytes:
+        if event.kind == "web_search_call" and event.api == "responses":
+            return self._write_search(event.item)
         if event.api == "responses":
             return self._write_item(event.item, event.item)
         return b"".join(self._write_item(announced_image(item), item) for item in image_items(event.api, event.item))
+
+    def _write_search(self, item: Object) -> bytes:
+        """Announce a search that has begun, or write one that has ended: its announcement may have preceded."""
+        index, data = self._searches.pop(item.get("id"), None), b""
+        if index is None:
+            index, data = self._out.new_index(), self._close_unopened_message()
+            data += self._out.item_added(index, {**item, "status": "in_progress"})
+            for stage in ("in_progress", "searching"):
+                data += self._out.search_event(stage, index, item)
+        if item.get("status") == "in_progress":
+            self._searches[item.get("id")] = index
+            return data
+        return data + self._out.search_event("completed", index, item) + self._out.item_done(index, item)
 
     def _write_item(self, announced: Object, item: Object) -> bytes:
         """Write a whole item: its announcement, then the item itself."""

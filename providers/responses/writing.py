@@ -68,6 +68,11 @@ class EventSequence:
         self.finished_items[index] = item
         return self.event("response.output_item.done", {"output_index": index, "item": item})
 
+    def search_event(self, stage: str, index: int, item: Any) -> bytes:
+        """Return the event of a web search that is ``in_progress``, ``searching`` or ``completed``."""
+        members = {"output_index": index, "item_id": item.get("id")}
+        return self.event(f"response.web_search_call.{stage}", members)
+
     def output(self) -> list[Any]:
         return in_order(self.finished_items)
 

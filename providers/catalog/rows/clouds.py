@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import attrs
+
 from providers.auth.signer import API_KEY
 from providers.catalog.provider import (
+    ANTHROPIC,
     BEARER,
     CHAT_AND_RESPONSES,
     ONLY_MESSAGES,
@@ -32,7 +35,8 @@ _BEDROCK_QUIRKS = Quirks(billing_line=False, deferred_tools="found", short_call_
 _BEDROCK: Mapping[str, Any] = {"auth": BEARER, "quirks": _BEDROCK_QUIRKS, "known": _BEDROCK_QUIRKS}
 # Vertex does not know `includeServerSideToolInvocations` (googleapis/js-genai, ToolConfig), and its `countTokens`
 # expects the request's members unwrapped.
-_VERTEX_GEMINI = Quirks(server_tool_invocations=False, wrapped_count=False)
+_VERTEX_GEMINI = Quirks(server_tool_invocations=False, wrapped_count=False, web_search="tool")
+_CLAUDE_AT_VERTEX = attrs.evolve(_BEDROCK_QUIRKS, web_search="tool")  # as at Anthropic, in its first version
 _ONLY_GEMINI: Mapping[Api, Api] = dict.fromkeys(APIS, "gemini")
 _ONLY_INTERACTIONS: Mapping[Api, Api] = dict.fromkeys(APIS, "interactions")
 _IN_CONVERSE: Speaks = MappingProxyType(dict.fromkeys(APIS, "converse"))
@@ -127,7 +131,7 @@ CLOUDS = (
         "foundry", "Microsoft Foundry", address="https://NAME.services.ai.azure.com", prefix="/openai/v1",
         speaks=CHAT_AND_RESPONSES, quirks=OPENAI, places={"messages": "/anthropic/v1"},
         auth={**dict.fromkeys(STANDARD_AUTH, API_KEY), "messages": STANDARD_AUTH["messages"]},
-        by_model=(("*claude-*", {"speaks": ONLY_MESSAGES, "quirks": Quirks(), "known": Quirks()}),),
+        by_model=(("*claude-*", {"speaks": ONLY_MESSAGES, "quirks": ANTHROPIC, "known": ANTHROPIC}),),
         key_env="AZURE_FOUNDRY_API_KEY", price_list="azure", sign_in=("api_key", "azure"),
         bills_filtered_prompts=True, endpoints=_AS_OPENAI, embeddings=OPENAIS, endpoint_source=Source(_AZURE, READ),
         about="The model id is the deployment's name. Claude uses Messages; other models use Chat and Responses.",
@@ -188,7 +192,7 @@ CLOUDS = (
         keeps_turns=("interactions",), other_apis=("interactions",),
         paths={**STANDARD_PATHS, "messages": "/models/{model}"}, hosting={"messages": VERTEX_CLAUDE},
         by_model=(
-            ("claude-*", {"speaks": ONLY_MESSAGES, "quirks": _BEDROCK_QUIRKS, "known": _BEDROCK_QUIRKS}),
+            ("claude-*", {"speaks": ONLY_MESSAGES, "quirks": _CLAUDE_AT_VERTEX, "known": _CLAUDE_AT_VERTEX}),
             ("gemini-embedding-*", {**_PREDICTED, "embeddings": _GEMINI_EMBEDDING}),
             ("text-*embedding-*", {**_PREDICTED, "embeddings": _TEXT_EMBEDDING}),
             ("gemini-omni*", {"speaks": _ONLY_INTERACTIONS}),  # vercel/ai#16550, BerriAI/litellm#38229

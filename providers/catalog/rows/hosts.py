@@ -121,7 +121,9 @@ HOSTS = (
     # role `developer`, and the `images` of earlier answers (`ChatAssistantImages` of its API).
     Provider(
         "openrouter", "OpenRouter", "https://openrouter.ai", prefix="/api/v1", speaks=ALL_THREE, all_in_chat=True,
-        auth=BEARER, quirks=attrs.evolve(COMPATIBLE, message_images=True), known=Quirks(), key_env="OPENROUTER_API_KEY",
+        auth=BEARER, quirks=attrs.evolve(COMPATIBLE, message_images=True, web_search="openrouter"),
+        known=Quirks(web_search="openrouter"),
+        key_env="OPENROUTER_API_KEY",
         client_headers=(*APP_HEADERS, "x-openrouter-title", "x-openrouter-categories"),
         sources=sources(READ, **dict.fromkeys(("chat", "messages", "responses"), _COMPARED + "openrouter")),
         endpoints=places(

@@ -4,6 +4,7 @@ import attrs
 
 from providers.catalog.provider import (
     ALL_THREE,
+    ANTHROPIC,
     BEARER,
     CHAT_AND_MESSAGES,
     CHAT_AND_RESPONSES,
@@ -46,6 +47,7 @@ _CODEX = Source("https://github.com/openai/codex/blob/main/codex-rs/codex-api/sr
 _MOONSHOT = "https://platform.kimi.ai/docs/api/overview.md"
 _COMPARED = "https://www.developersdigest.tech/reference/api-compatibility/"
 
+_SEARCHES = attrs.evolve(COMPATIBLE, web_search="tool")
 _SHORT_NAMES = attrs.evolve(COMPATIBLE, short_tool_names=True)  # mrexodia/ida-pro-mcp#129, QwenLM/Qwen3-VL#2069
 
 MAKERS = (
@@ -73,7 +75,7 @@ MAKERS = (
         endpoint_source=Source("https://github.com/openai/openai-python", READ),
     ),
     Provider(
-        "anthropic", "Anthropic", "https://api.anthropic.com", speaks=CHAT_AND_MESSAGES, quirks=Quirks(),
+        "anthropic", "Anthropic", "https://api.anthropic.com", speaks=CHAT_AND_MESSAGES, quirks=ANTHROPIC,
         keeps_threads=True, versionless=True,
         # Others have Messages at this path; it does not include Anthropic's own Chat.
         by_path={"/anthropic/v1": {"speaks": ONLY_MESSAGES, "note": ""}},
@@ -108,6 +110,7 @@ MAKERS = (
             "gemini-3.1-flash-lite",
         ),
         families=("gemini-*", "gemma-*", "deep-research-*", "antigravity-*"), key_env="GEMINI_API_KEY",
+        quirks=_SEARCHES,
         price_list="google", keeps_turns=("interactions",), other_apis=("interactions",),
         about="Its Chat API loses thoughts and their signatures. `speaks: [gemini]` keeps them for Chat clients.",
         sources=sources(
@@ -170,7 +173,8 @@ MAKERS = (
     ),
     Provider(
         "xai", "xAI", "https://api.x.ai", speaks=CHAT_AND_RESPONSES, models=("grok-4.7", "grok-4.6", "grok-4.3"),
-        families=("grok-*",), key_env="XAI_API_KEY", client_headers=("x-grok-conv-id",),  # selects the prompt cache
+        families=("grok-*",), key_env="XAI_API_KEY", quirks=_SEARCHES,
+        client_headers=("x-grok-conv-id",),  # selects the prompt cache
         price_list="x-ai", about="The gateway does not use its deprecated Messages path.",
         sources=sources(READ, chat=_COMPARED + "xai", responses=_COMPARED + "xai"),
         endpoints=places("image_generations", "image_edits", "files", "batches"),
@@ -251,7 +255,7 @@ MAKERS = (
     Provider(
         "perplexity", "Perplexity", "https://api.perplexity.ai", prefix="", speaks=CHAT_AND_RESPONSES,
         places={"responses": "/v1"}, models=("sonar-pro", "sonar"), families=("sonar", "sonar-*"),
-        key_env="PERPLEXITY_API_KEY",
+        key_env="PERPLEXITY_API_KEY", quirks=attrs.evolve(COMPATIBLE, web_search="always"),
         sources=sources(
             READ, chat="https://docs.perplexity.ai/docs/sonar/openai-compatibility",
             responses="https://docs.perplexity.ai/docs/grounded-llm/openai-compatibility",
@@ -262,7 +266,7 @@ MAKERS = (
     Provider(
         "chatgpt", "ChatGPT", "https://chatgpt.com", prefix="/backend-api/codex", speaks=ONLY_RESPONSES,
         paths={"responses": "/responses"},
-        quirks=Quirks(refused_fields=("max_output_tokens", "temperature")), key_required=False,
+        quirks=Quirks(refused_fields=("max_output_tokens", "temperature"), web_search="tool"), key_required=False,
         is_subscription=True, families=OPENAI_FAMILIES, client_headers=_OPENAI_HEADERS, endpoints={"search": _SEARCH},
         endpoint_source=_CODEX,
         about="For ChatGPT subscriptions, with `passthrough_auth: true`.",

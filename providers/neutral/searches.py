@@ -1,0 +1,517 @@
+"""Web searches in the words of each API: the tool that a request offers, and the calls and results of an answer.
+
+A provider that searches writes the calls and results as items of its own API. ``SearchForms`` writes them as items of
+the client's API. A later request repeats them; ``with_searches_as_calls`` makes them readable for a model whose API has
+no such items.
+
+Sources: Anthropic's ``web_search_20250305`` with ``server_tool_use`` and ``web_search_tool_result``, OpenAI's
+``web_search`` with ``web_search_call``, Google's ``googleSearch`` and ``google_search``, Amazon's ``nova_grounding``,
+OpenRouter's ``openrouter:web_search``.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from providers.neutral.codec import Writer, new_id
+from providers.neutral.fields import Drops, join_path
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import (
+    Message,
+    NativePart,
+    NativeTool,
+    Part,
+    Request,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from providers.neutral.seal import PREFIX
+from providers.neutral.texts import link_of
+from providers.neutral.values import as_object, as_objects, as_string
+from streams.events import AnswerEnd, Api, Citation, Event, NativeItem
+from streams.fold import Answer, Block, NativeBlock, TextBlock
+
+NAME: Final = "web_search"
+"""The name of a search tool in every API that names it."""
+
+# The tool
+
+_KINDS: Final[Mapping[Api, tuple[str, ...]]] = {
+    "chat": ("openrouter:web_search",), "messages": ("web_search_2",), "responses": (NAME,),
+    "gemini": ("googleSearch",), "interactions": ("google_search",),
+}  # fmt: skip
+"""How the types of search tools begin. Most end with a date."""
+
+_PATHS: Final[Mapping[str, Mapping[str, str]]] = {
+    "messages": {
+        "max_uses": "max_uses", "allowed": "allowed_domains", "blocked": "blocked_domains", "place": "user_location",
+    },
+    "responses": {
+        "allowed": "filters.allowed_domains", "blocked": "filters.blocked_domains", "place": "user_location",
+        "size": "search_context_size",
+    },
+    "openrouter": {
+        "allowed": "parameters.allowed_domains", "blocked": "parameters.excluded_domains",
+        "place": "parameters.user_location", "size": "parameters.search_context_size",
+    },
+    "options": {"place": "user_location", "size": "search_context_size"},
+}  # fmt: skip
+"""The settings of a search by the form of its tool, with their paths."""
+
+_FORMS: Final[Mapping[Api, str]] = {"messages": "messages", "responses": "responses", "chat": "openrouter"}
+
+_EXCLUSIVE: Final = ("messages", "openrouter")
+"""The forms that reject both lists of domains in one tool (https://platform.claude.com/docs/en/agents-and-tools/
+tool-use/web-search-tool, https://openrouter.ai/docs/guides/features/server-tools/web-search)."""
+
+_IDENTIFYING: Final = ("type", "name")
+
+
+@attrs.frozen
+class Search:
+    """The search that a request offers: its place ``at``, and its ``settings`` with their paths.
+
+    ``others`` are the places of settings that only its own API has."""
+
+    at: str
+    settings: Mapping[str, tuple[Any, str]]
+    others: tuple[str, ...] = ()
+
+    def domains(self, which: str) -> tuple[str, ...]:
+        """Return the ``allowed`` or the ``blocked`` domains."""
+        value, _ = self.settings.get(which, (None, ""))
+        return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()
+
+    @property
+    def max_uses(self) -> int | None:
+        """The most searches of an answer."""
+        value, _ = self.settings.get("max_uses", (None, ""))
+        return value if isinstance(value, int) and value >= 0 else None
+
+
+def is_search(tool: object) -> bool:
+    """Return whether ``tool`` is a web search that a provider runs."""
+    if not isinstance(tool, NativeTool):
+        return False
+    if tool.api == "converse":
+        return as_object(as_object(tool.item).get("systemTool")).get("name") == "nova_grounding"
+    return tool.kind.startswith(_KINDS.get(tool.api, ()))
+
+
+def is_own_search(item: Mapping[str, Any]) -> bool:
+    """Return whether ``item`` is the web search of Messages."""
+    return as_string(item.get("type")).startswith(_KINDS["messages"])
+
+
+def without_search_options(request: Request) -> Request:
+    """Return ``request`` without Chat's ``web_search_options``, which have become a tool."""
+    rest = {name: value for name, value in request.parameters.items() if name != "web_search_options"}
+    return attrs.evolve(request, parameters=rest)
+
+
+def find_search(request: Request) -> Search | None:
+    """Return the first web search that ``request`` offers, ``None`` without one."""
+    if (options := request.parameters.get("web_search_options")) is not None:
+        return _read_search("options", as_object(options.value), options.at)
+    for tool in (*request.tools, *request.declared):
+        if isinstance(tool, NativeTool) and is_search(tool):
+            return _read_search(_FORMS.get(tool.api, ""), as_object(tool.item), tool.at)
+    return None
+
+
+def _read_search(form: str, item: Mapping[str, Any], at: str) -> Search:
+    settings: dict[str, tuple[Any, str]] = {}
+    known: dict[str, set[str]] = {}
+    for name, path in _PATHS.get(form, {}).items():
+        outer, _, inner = path.rpartition(".")
+        found = as_object(item.get(outer)) if outer else item
+        known.setdefault(outer, set()).add(inner)
+        if (value := found.get(inner)) not in (None, []):
+            settings[name] = (_flat_place(value) if name == "place" else value, join_path(at, path))
+    unread = [name for name in item if name not in (*_IDENTIFYING, *known.get("", ()), *known)]
+    for outer in filter(None, known):
+        unread += [f"{outer}.{name}" for name in as_object(item.get(outer)) if name not in known[outer]]
+    return Search(at, settings, tuple(join_path(at, name) for name in unread))
+
+
+def _flat_place(value: Any) -> Any:
+    """Return a user's location with Chat's inner object in place of the outer one."""
+    place = as_object(value)
+    inner = place.get("approximate")
+    return {"type": "approximate", **inner} if isinstance(inner, dict) else value
+
+
+def write_search(request: Request, quirks: Quirks, api: Api, drops: Drops) -> tuple[str, Mapping[str, Any]] | None:
+    """Return the name of the form of a search at a provider with ``api``, and the tool or members in that form.
+
+    ``None`` if the provider has no search, or the client's API is the provider's. Adds the lost settings to ``drops``.
+    """
+    form = search_form(quirks, api)
+    if form is None or request.api == api or (search := find_search(request)) is None:
+        return None
+    return form, write_form(form, search, drops)
+
+
+def write_form(form: str, search: Search, drops: Drops) -> dict[str, Any]:
+    """Return ``search`` as a tool, or as members of a Chat request, in ``form``. Adds lost settings to ``drops``."""
+    settings, item = dict(search.settings), dict(_HEADS.get(form, {}))
+    if "allowed" in settings and "blocked" in settings and form in _EXCLUSIVE:
+        drops.add(settings.pop("blocked")[1])
+    if form == "always":
+        domains = [*search.domains("allowed"), *(f"-{one}" for one in search.domains("blocked"))]
+        for name in ("allowed", "blocked"):
+            settings.pop(name, None)
+        if domains:
+            item["search_domain_filter"] = domains
+        return {**item, **_options(settings, drops, search.others)}
+    if form == "options":
+        return _options(settings, drops, search.others)
+    for name, (value, at) in settings.items():
+        if (path := _PATHS[form].get(name)) is None:
+            drops.add(at)
+            continue
+        outer, _, inner = path.rpartition(".")
+        (item.setdefault(outer, {}) if outer else item)[inner] = value
+    drops.add(*search.others)
+    return item
+
+
+_HEADS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "messages": {"type": "web_search_20250305", "name": NAME}, "responses": {"type": NAME},
+    "openrouter": {"type": "openrouter:web_search"},
+}  # fmt: skip
+
+
+def _options(settings: Mapping[str, tuple[Any, str]], drops: Drops, others: Iterable[str]) -> dict[str, Any]:
+    """Return Chat's ``web_search_options``."""
+    options: dict[str, Any] = {}
+    for name, (value, at) in settings.items():
+        if name == "size":
+            options["search_context_size"] = value
+        elif name == "place" and isinstance(value, dict):
+            rest = {key: inner for key, inner in value.items() if key != "type"}
+            options["user_location"] = {"type": "approximate", "approximate": rest}
+        else:
+            drops.add(at)
+    drops.add(*others)
+    return {"web_search_options": options}
+
+
+def search_form(quirks: Quirks, api: Api) -> str | None:
+    """Return the form of the search of a model's own at a provider with ``api``, ``None`` without one."""
+    match quirks.web_search:
+        case "tool" if api != "chat":
+            return api
+        case "openrouter":
+            return "openrouter" if api == "chat" else api
+        case "options" | "always" if api == "chat":
+            return quirks.web_search
+        case "always":
+            return api
+        case _:
+            return None
+
+
+# Calls and results
+
+
+@attrs.frozen
+class Source:
+    """A page that a search found, with the ``text`` that the model reads, and its ``age`` in words."""
+
+    url: str
+    title: str = ""
+    text: str = ""
+    age: str | None = None
+
+
+@attrs.frozen
+class FoundPages:
+    """A search with its ``query``, and its ``sources`` once it has ended. ``error`` is Anthropic's word for why it
+    failed."""
+
+    id: str
+    query: str = ""
+    sources: tuple[Source, ...] | None = None
+    error: str | None = None
+
+    def as_text(self) -> str:
+        """Return the result as the model reads it."""
+        if self.error is not None:
+            return f"The search failed: {self.error}."
+        pages = [_page_text(number, one) for number, one in enumerate(self.sources or (), 1)]
+        return "\n\n".join(pages) or "The search found nothing."
+
+
+def _page_text(number: int, source: Source) -> str:
+    title = source.title or source.url
+    dated = f"{title} ({source.age})" if source.age else title
+    return "\n".join(filter(None, (f"[{number}] {dated}", source.url, source.text)))
+
+
+def _sealed_text(text: str) -> str:
+    """Return ``text`` for ``encrypted_content``, which clients send back and never read."""
+    return PREFIX + base64.urlsafe_b64encode(text.encode("utf-8", "surrogatepass")).decode()
+
+
+def _unsealed_text(value: Any) -> str:
+    """Return the text in ``encrypted_content``, "" if a provider made it."""
+    if not isinstance(value, str) or not value.startswith(PREFIX):
+        return ""
+    try:
+        return base64.urlsafe_b64decode(value.removeprefix(PREFIX)).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _messages_call(search: FoundPages) -> list[Any]:
+    return [{"type": "server_tool_use", "id": search.id, "name": NAME, "input": {"query": search.query}}]
+
+
+def _messages_result(search: FoundPages) -> list[Any]:
+    content: Any = [
+        {
+            "type": "web_search_result", "url": one.url, "title": one.title,
+            "encrypted_content": _sealed_text(one.text), "page_age": one.age,
+        }
+        for one in search.sources or ()
+    ]  # fmt: skip
+    if search.error is not None:
+        content = {"type": "web_search_tool_result_error", "error_code": search.error}
+    return [{"type": "web_search_tool_result", "tool_use_id": search.id, "content": content}]
+
+
+def _responses_item(search: FoundPages) -> list[Any]:
+    status = "in_progress" if search.sources is None and search.error is None else "completed"
+    if search.error is not None:
+        status = "failed"
+    action: dict[str, Any] = {"type": "search", "query": search.query, "queries": [search.query]}
+    if search.sources:
+        action["sources"] = [{"type": "url", "url": one.url} for one in search.sources]
+    return [{"type": "web_search_call", "id": search.id, "status": status, "action": action}]
+
+
+def _interactions_call(search: FoundPages) -> list[Any]:
+    return [{"type": "google_search_call", "id": search.id, "arguments": {"queries": [search.query]}}]
+
+
+def _interactions_result(search: FoundPages) -> list[Any]:
+    found = [{"url": one.url, "title": one.title} for one in search.sources or ()]
+    return [{"type": "google_search_result", "call_id": search.id, "result": found}]
+
+
+_Write = Callable[[FoundPages], list[Any]]
+_WRITERS: Final[Mapping[Api, tuple[str, _Write, _Write]]] = {
+    "messages": ("srvtoolu_", _messages_call, _messages_result),
+    "responses": ("ws_", _responses_item, _responses_item),
+    "interactions": ("search_", _interactions_call, _interactions_result),
+}
+"""By API the prefix of ids, and the writers of a call and of its result. The other APIs have no such items."""
+
+
+def new_search_id(api: Api) -> str:
+    """Return a new id for a search that a client of ``api`` sees."""
+    return new_id(_WRITERS[api][0] if api in _WRITERS else "call_")
+
+
+def search_items(api: Api, search: FoundPages) -> list[Any]:
+    """Return the items that report ``search`` in ``api``: its call, or its result once it has ended."""
+    if api not in _WRITERS:
+        return []
+    _, call, result = _WRITERS[api]
+    return call(search) if search.sources is None and search.error is None else result(search)
+
+
+def read_item(api: Api, item: Any) -> list[FoundPages]:
+    """Return the call, the result or both in ``item`` of ``api``; nothing if it is about no web search."""
+    value = as_object(item)
+    match api, value.get("type"):
+        case "messages", "server_tool_use" if value.get("name") == NAME:
+            return [FoundPages(as_string(value.get("id")), as_string(as_object(value.get("input")).get("query")))]
+        case "messages", "web_search_tool_result":
+            return [_read_messages_result(value)]
+        case "responses", "web_search_call":
+            return _read_responses_item(value)
+        case "interactions", "google_search_call":
+            queries = as_object(value.get("arguments")).get("queries")
+            return [FoundPages(as_string(value.get("id")), _first_text(queries))]
+        case "interactions", "google_search_result":
+            found = [Source(url, as_string(one.get("title"))) for one in as_objects(value.get("result"))
+                     if (url := as_string(one.get("url")))]  # fmt: skip
+            return [FoundPages(as_string(value.get("call_id")), "", tuple(found))]
+    return []
+
+
+def _read_messages_result(value: Mapping[str, Any]) -> FoundPages:
+    id, content = as_string(value.get("tool_use_id")), value.get("content")
+    if isinstance(content, dict):
+        return FoundPages(id, error=as_string(content.get("error_code")) or "unavailable")
+    found = [
+        Source(
+            as_string(one.get("url")), as_string(one.get("title")), _unsealed_text(one.get("encrypted_content")),
+            as_string(one.get("page_age")) or None,
+        )
+        for one in as_objects(content)
+    ]  # fmt: skip
+    return FoundPages(id, "", tuple(found))
+
+
+def _read_responses_item(value: Mapping[str, Any]) -> list[FoundPages]:
+    """Return both the call and the result: one item has them. OpenAI lists sources only if ``include`` requests it."""
+    id, action = as_string(value.get("id")), as_object(value.get("action"))
+    query = as_string(action.get("query")) or _first_text(action.get("queries")) or as_string(action.get("url"))
+    sources = tuple(Source(url) for one in as_objects(action.get("sources")) if (url := as_string(one.get("url"))))
+    call = FoundPages(id, query)
+    if value.get("status") == "in_progress":
+        return [call]
+    if value.get("status") == "failed":
+        return [call, attrs.evolve(call, error="unavailable")]
+    return [call, attrs.evolve(call, sources=sources)]
+
+
+def _first_text(value: Any) -> str:
+    return next((one for one in value if isinstance(one, str)), "") if isinstance(value, list) else ""
+
+
+# In answers
+
+
+class SearchForms:
+    """The calls and results of an answer's searches, as items of ``api``.
+
+    Citations of an API without such items become one search, for a client of Messages: its programs read the pages
+    there, and not in the citations."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._open: dict[str, FoundPages] = {}  # by the provider's id
+        self._cited: dict[str, Source] = {}  # by URL
+        self._has_results = False
+
+    def items(self, found: FoundPages) -> list[Any]:
+        """Return the client's items for what an item of another API reports."""
+        if found.sources is None and found.error is None:
+            self._open[found.id] = call = attrs.evolve(found, id=new_search_id(self._api))
+            return search_items(self._api, call)
+        self._has_results = True
+        own = FoundPages(new_search_id(self._api), found.query)
+        call = self._open.pop(found.id, own)
+        return search_items(self._api, attrs.evolve(call, sources=found.sources, error=found.error))
+
+    def cite(self, citation: Citation) -> None:
+        """Note a citation of another API."""
+        link = link_of(citation)
+        if url := as_string(link.get("url")):
+            self._cited.setdefault(url, Source(url, as_string(link.get("title"))))
+
+    def last_items(self) -> list[Any]:
+        """Return the items for citations without any result."""
+        if self._api != "messages" or self._has_results or not self._cited:
+            return []
+        call = FoundPages(new_search_id(self._api))
+        return [*search_items(self._api, call),
+                *search_items(self._api, attrs.evolve(call, sources=tuple(self._cited.values())))]  # fmt: skip
+
+
+class _FormedSearches:
+    """A writer that gets the searches of other APIs in the form of its own."""
+
+    def __init__(self, writer: Writer, api: Api) -> None:
+        self._writer, self._api, self._forms = writer, api, SearchForms(api)
+        self._blocks = 0
+
+    def send(self, event: Event) -> bytes:
+        if isinstance(event, NativeItem) and event.api != self._api and (found := read_item(event.api, event.item)):
+            return b"".join(self._send_item(item) for one in found for item in self._forms.items(one))
+        if isinstance(event, Citation) and event.api != self._api:
+            self._forms.cite(event)
+        if isinstance(event, AnswerEnd):
+            last = b"".join(map(self._send_item, self._forms.last_items()))
+            return last + self._writer.send(event)
+        return self._writer.send(event)
+
+    def _send_item(self, item: Any) -> bytes:
+        self._blocks -= 1  # the reader numbers its own from 0
+        return self._writer.send(NativeItem(self._blocks, self._api, item["type"], item))
+
+
+def with_own_searches(writer: Writer, api: Api, request: Request) -> Writer:
+    """Return ``writer`` for a client of ``api``, with the searches of other APIs in its form if ``request`` has any."""
+    return writer if find_search(request) is None else _FormedSearches(writer, api)
+
+
+def answer_with_own_searches(answer: Answer, api: Api, request: Request) -> Answer:
+    """Return ``answer`` with the searches of other APIs in the form of ``api`` if ``request`` has any."""
+    if find_search(request) is None:
+        return answer
+    forms = SearchForms(api)
+    blocks: list[Block] = []
+    for block in answer.blocks:
+        if isinstance(block, NativeBlock) and block.api != api and (found := read_item(block.api, block.item)):
+            items = [own for one in found for own in forms.items(one)]
+            blocks += [NativeBlock(api, item["type"], item) for item in _latest(items)]
+            continue
+        blocks.append(block)
+        if isinstance(block, TextBlock):
+            for citation in block.citations:
+                if citation.api != api:
+                    forms.cite(citation)
+    blocks += [NativeBlock(api, item["type"], item) for item in forms.last_items()]
+    return attrs.evolve(answer, blocks=tuple(blocks))
+
+
+def _latest(items: Sequence[Any]) -> list[Any]:
+    """Return ``items`` without those that a later one with the same id and type repeats."""
+    latest = {(item.get("id"), item["type"]): item for item in items}
+    return list(latest.values())
+
+
+# In earlier turns
+
+
+def with_searches_as_calls(request: Request, api: Api, quirks: Quirks, name: str = NAME) -> Request:
+    """Return ``request`` for a provider with ``api``, with earlier searches of another API as calls of the function
+    ``name`` with their results. A provider without a search reads none, also in its own API."""
+    if not any(_is_search_part(part, api, quirks) for message in request.messages for part in message.parts):
+        return request
+    messages = [made for message in request.messages for made in _split(message, api, quirks, name)]
+    return attrs.evolve(request, messages=tuple(messages))
+
+
+def _is_search_part(part: Part, api: Api, quirks: Quirks) -> bool:
+    if not isinstance(part, NativePart) or (part.api == api and search_form(quirks, api) is not None):
+        return False
+    return bool(read_item(part.api, part.item))
+
+
+def _split(message: Message, api: Api, quirks: Quirks, name: str) -> Iterator[Message]:
+    """Yield ``message`` with each run of searches as calls, then a message of the user with their results, then the
+    rest. Other calls of the run stay with them, because their results follow the whole message."""
+    parts: list[Part] = []
+    results: list[Part] = []
+    queries: dict[str, str] = {}
+    for part in message.parts:
+        if isinstance(part, NativePart) and _is_search_part(part, api, quirks):
+            for found in read_item(part.api, part.item):
+                if found.sources is None and found.error is None:
+                    queries[found.id] = found.query
+                elif found.id in queries:
+                    arguments = msgspec.json.encode({"query": queries[found.id]}).decode()
+                    parts.append(ToolCallPart(found.id, name, arguments, at=part.at))
+                    text = TextPart(found.as_text(), part.at)
+                    results.append(ToolResultPart(found.id, (text,), found.error is not None, at=part.at))
+            continue
+        if results and not isinstance(part, ToolCallPart):
+            yield attrs.evolve(message, parts=tuple(parts), native=None)
+            yield Message("user", tuple(results), message.at)
+            parts, results = [], []
+        parts.append(part)
+    if parts:
+        yield attrs.evolve(message, parts=tuple(parts), native=message.native if not results else None)
+    if results:
+        yield Message("user", tuple(results), message.at)
