@@ -196,8 +196,24 @@ class Reservation:
         self._answers = 1  # of the last attempt
         self._grants: list[Grant] = []
         self._longest_wait = LONGEST_WAIT
+        self._spent = _NOTHING  # by earlier parts of the response
 
     # Before a request is sent
+
+    def begin_part(self) -> None:
+        """Reserve from now on in addition to the charges so far, because another part of the same response follows."""
+        self._spent = _consumption_of(self._bill.charges())
+
+    async def reserve_part(self, target: Target, nanos: int) -> None:
+        """Begin a part of the response that costs ``nanos`` and comes from no model, and reserve it for the client.
+
+        Raises ``GatewayError`` if the client may use no more. ``target`` is the model that requested it."""
+        self.begin_part()
+        expected = Consumption(Usage(), nanos, 0)
+        refusal = self._over_own_budget_error(target, expected) if self._budgets else None
+        refusal = refusal or await self._reserve_for_client(target, expected)
+        if refusal is not None:
+            raise GatewayError.of(refusal)
 
     async def reserve(
         self, target: Target, size: RequestSize, *, queues: bool = True
@@ -342,6 +358,9 @@ class Reservation:
 
     def _client_claims(self, expected: Consumption) -> _ClaimPair | None:
         """Return claims for what the client has not reserved yet; an attempt at another target may need more."""
+        if self._spent is not _NOTHING:
+            usage, nanos = self._spent.usage + expected.usage, self._spent.nanos + expected.nanos
+            expected = Consumption(usage, nanos, expected.requests)
         pairs = self._debits((*self._allowances.of_client(self._client_name), *self._by_header), expected)
         if not self._client:
             return _ClaimPair.of(pairs)

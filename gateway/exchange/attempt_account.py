@@ -143,6 +143,14 @@ class AttemptAccount:
         if self.attempt is not None:
             self._report_time_to_content(self.attempt.seconds, at_least=True)
 
+    def end_part(self, usage: Usage) -> None:
+        """Report that the response, which has ended, is only a part of the client's. It is billed by itself, with
+        ``usage``."""
+        assert self._recorded is not None, "it was committed"
+        self.committed = False
+        self._record_attempt(attrs.evolve(self._recorded, committed=False, usage=usage))
+        self.close()
+
     def close(self) -> None:
         """Report the end of the attempt and release everything."""
         self._end()

@@ -56,7 +56,7 @@ class Walk:
     def __init__(self, context: ExchangeContext, request: PlannedRequest, scope: RequestScope) -> None:
         self.context = context
         self.request = request
-        self._scope = scope
+        self.scope = scope
         self._conditions = TargetConditions(context, request.plan, request.affinity)
         self._outcomes: tuple[Outcome, ...] = ()
         self._reservation = request.reservation
@@ -150,6 +150,15 @@ class Walk:
     def fail(self, error: ErrorInfo) -> None:
         """Report that the response failed with ``error`` after its commit."""
         self._account.fail(error)
+
+    def beside(self, context: ExchangeContext, request: PlannedRequest) -> "Walk":
+        """Return another walk of the same exchange with its own ``context`` and ``request``."""
+        return Walk(context, request, self.scope)
+
+    def end_part(self, usage: Usage) -> None:
+        """Report that the response, which has ended, is only a part of the client's. It is billed by itself, with
+        ``usage``. Nothing else of the walk follows."""
+        self._account.end_part(usage)
 
     def __enter__(self) -> Self:
         return self
@@ -260,7 +269,7 @@ class Walk:
             watch = Watch(account.target.entry.timeouts, self._content_limit(account))
             attempt = Attempt(account.target_request, watch, context.attempt_log, account.cause, account.resends)
             for observe in context.service.hooks.observe_attempts:
-                if (observer := observe(attempt.target_request, self._scope.nursery)) is not None:
+                if (observer := observe(attempt.target_request, self.scope.nursery)) is not None:
                     attempt.observers.append(observer)
             return await begin_answer(context, watch, account.attach(attempt, make))
         except BaseException as error:

@@ -26,6 +26,7 @@ ORDER: Final[tuple[OrderLine, ...]] = (
     OrderLine("steps", "before all features that read or send texts: they get what the steps leave", has_commands=True),
     OrderLine("request_members", "before the features that edit each attempt: it edits what the client sent"),
     OrderLine("cache_acts", "after the features that change texts: its marks count what is sent"),
+    OrderLine("web_search", "before the answer cache, which then stores no answer with searches"),
     OrderLine("answer_cache", "after the features that change a request: requests must be equal for the provider"),
     OrderLine("joined", "after the answer cache, which serves the requests of its clients"),
     OrderLine("prompt_caches", "after all features that change what is sent: it compares what providers get"),

@@ -162,7 +162,7 @@ class Bill:
                 usage = attrs.evolve(usage, output=max(usage.output, self.expected_background_tokens))
         elif tried.usage is not None:
             usage = complete_usage(tried.usage, self.estimated_input(), 0)
-            estimated = tried.reason in _BROKEN_OFF or not (usage.output or usage.units)
+            estimated = usage.estimated or tried.reason in _BROKEN_OFF or not (usage.output or usage.units)
         elif tried.unknown_usage is not None and tried.status is not None:
             usage, estimated = tried.unknown_usage, True
         elif tried.unknown_usage is not None:  # the provider may have started to respond

@@ -32,6 +32,7 @@ from typing import Any, Protocol, TypeVar
 import attrs
 
 from gateway.http.request_scope import RequestScope
+from gateway.request.parse import Incoming
 from gateway.routing.target import Target
 from gateway.seams.observers import Observers
 from providers.neutral.codec import Reader
@@ -199,6 +200,11 @@ class ExchangeChecks(Protocol):
     async def await_verdict(self) -> None:
         """Wait for the checks of the request that run during the provider's work. Raises ``GatewayError`` for a
         refusal, and at the end of the drain."""
+        ...
+
+    async def check_more(self, incoming: Incoming) -> Incoming:
+        """Return ``incoming``, the request of the exchange with more turns, as it may be sent. Raises
+        ``GatewayError``."""
         ...
 
     async def check_for_target(self, request: Any, target: Target) -> Any:

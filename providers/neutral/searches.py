@@ -43,7 +43,7 @@ NAME: Final = "web_search"
 
 _KINDS: Final[Mapping[Api, tuple[str, ...]]] = {
     "chat": ("openrouter:web_search",), "messages": ("web_search_2",), "responses": (NAME,),
-    "gemini": ("googleSearch",), "interactions": ("google_search",),
+    "gemini": ("googleSearch", "google_search"), "interactions": ("google_search",),
 }  # fmt: skip
 """How the types of search tools begin. Most end with a date."""
 
@@ -120,8 +120,13 @@ def find_search(request: Request) -> Search | None:
         return _read_search("options", as_object(options.value), options.at)
     for tool in (*request.tools, *request.declared):
         if isinstance(tool, NativeTool) and is_search(tool):
-            return _read_search(_FORMS.get(tool.api, ""), as_object(tool.item), tool.at)
+            return read_search(tool)
     return None
+
+
+def read_search(tool: NativeTool) -> Search:
+    """Return the search that ``tool`` offers."""
+    return _read_search(_FORMS.get(tool.api, ""), as_object(tool.item), tool.at)
 
 
 def _read_search(form: str, item: Mapping[str, Any], at: str) -> Search:
@@ -133,7 +138,8 @@ def _read_search(form: str, item: Mapping[str, Any], at: str) -> Search:
         known.setdefault(outer, set()).add(inner)
         if (value := found.get(inner)) not in (None, []):
             settings[name] = (_flat_place(value) if name == "place" else value, join_path(at, path))
-    unread = [name for name in item if name not in (*_IDENTIFYING, *known.get("", ()), *known)]
+    read = (*_IDENTIFYING, *known.get("", ()), *known)
+    unread = [name for name, value in item.items() if value is not None and name not in read]
     for outer in filter(None, known):
         unread += [f"{outer}.{name}" for name in as_object(item.get(outer)) if name not in known[outer]]
     return Search(at, settings, tuple(join_path(at, name) for name in unread))
@@ -391,14 +397,14 @@ class SearchForms:
         self._api = api
         self._open: dict[str, FoundPages] = {}  # by the provider's id
         self._cited: dict[str, Source] = {}  # by URL
-        self._has_results = False
+        self.has_results = False
 
     def items(self, found: FoundPages) -> list[Any]:
         """Return the client's items for what an item of another API reports."""
         if found.sources is None and found.error is None:
             self._open[found.id] = call = attrs.evolve(found, id=new_search_id(self._api))
             return search_items(self._api, call)
-        self._has_results = True
+        self.has_results = True
         own = FoundPages(new_search_id(self._api), found.query)
         call = self._open.pop(found.id, own)
         return search_items(self._api, attrs.evolve(call, sources=found.sources, error=found.error))
@@ -411,7 +417,7 @@ class SearchForms:
 
     def last_items(self) -> list[Any]:
         """Return the items for citations without any result."""
-        if self._api != "messages" or self._has_results or not self._cited:
+        if self._api != "messages" or self.has_results or not self._cited:
             return []
         call = FoundPages(new_search_id(self._api))
         return [*search_items(self._api, call),
@@ -426,7 +432,10 @@ class _FormedSearches:
         self._blocks = 0
 
     def send(self, event: Event) -> bytes:
-        if isinstance(event, NativeItem) and event.api != self._api and (found := read_item(event.api, event.item)):
+        if isinstance(event, NativeItem) and (found := read_item(event.api, event.item)):
+            if event.api == self._api:
+                self._forms.has_results = True
+                return self._writer.send(event)
             return b"".join(self._send_item(item) for one in found for item in self._forms.items(one))
         if isinstance(event, Citation) and event.api != self._api:
             self._forms.cite(event)

@@ -27,7 +27,7 @@ from providers.neutral.request import (
     Tool,
     ToolChoice,
 )
-from providers.neutral.searches import find_search, is_search, write_form
+from providers.neutral.searches import find_search, is_search, read_search, write_form
 from providers.responses.items import count_instructions, write_items
 from providers.responses.settings import ENCRYPTED, LOGPROBS
 from streams.errors import invalid
@@ -41,7 +41,7 @@ NO_SCHEMA: Mapping[str, Any] = {"type": "object", "properties": {}}
 def write_tools(request: Request, body: Object, drops: Drops) -> None:
     """Write tools, tool choice and parallel calls; OpenAI rejects the latter two without tools."""
     tools = [item for tool in request.tools if (item := _write_tool(tool, request, drops)) is not None]
-    if request.api != "responses" and (search := find_search(request)) is not None:
+    if "web_search_options" in request.parameters and (search := find_search(request)) is not None:
         tools.append(write_form("responses", search, drops))
     choice, requested = None, request.tool_choice
     if requested is not None:
@@ -83,8 +83,9 @@ def _write_tool(tool: Tool | NativeTool, request: Request, drops: Drops) -> Obje
 def _write_native(tool: NativeTool, drops: Drops) -> Object | None:
     if tool.api == "responses":
         return dict(tool.item)
-    if not is_search(tool):  # it is written once
-        drops.add(*tool.dropped_places)
+    if is_search(tool):
+        return write_form("responses", read_search(tool), drops)
+    drops.add(*tool.dropped_places)
     return None
 
 

@@ -188,6 +188,14 @@ class SessionChecks:
             return refused
         return await stopped_answer(self._context, incoming, target, refused, refused.stop_text, STOPPED, usage)
 
+    async def check_more(self, incoming: Incoming) -> Incoming:
+        session, applied = self.session, self.session.applied
+        self._by_entries.clear()  # it has the request without these turns
+        if not (applied.at_request or applied.at_during):
+            return incoming
+        texts = await ConversationTexts.of(incoming, session.parts)
+        return (await session.check_texts((*applied.at_request, *applied.at_during), texts)).incoming
+
     async def check_for_target(self, request: PlannedRequest, target: Target) -> PlannedRequest:
         """Return ``request`` after the steps that only apply to the entry of ``target``. Raises ``GatewayError``."""
         if not self.session.applied.for_entries:

@@ -1,0 +1,395 @@
+"""An answer of several parts: turns of the model, each a walk of its own, and what a feature adds between them. To the
+rest of the kernel they are one response.
+
+The feature's ``PartsOrigin`` yields the client's events as frames (``gateway.streaming.released``). Limits, fallbacks
+and steps apply to each turn; it is billed by itself, and its events are written by a ``Writer`` of the feature."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Self
+
+import attrs
+import trio
+
+from gateway.conversations.recorder import UNRECORDED
+from gateway.exchange.attempt_answer import A, begin_answer
+from gateway.exchange.origin import Make
+from gateway.exchange.planned import PlannedRequest
+from gateway.exchange.stream import FirstLane, StartedStream
+from gateway.exchange.target_request import AnswerSource, TargetRequest
+from gateway.exchange.walk import Walk
+from gateway.http.offload import offload
+from gateway.ledger.bill import Bill
+from gateway.request.parse import Incoming
+from gateway.routing.plan import Stage
+from gateway.routing.target import Target
+from gateway.seams.observe import Observers
+from gateway.seams.open_response import OpenedResponse, ReleasedEvents, ResponseChecks, StreamTransform
+from gateway.streaming.released import LENGTH, ReleasedFrameSplitter, ReleasedReader
+from gateway.upstream.http11 import WireResponse
+from gateway.upstream.response import UpstreamResponse
+from providers.neutral.codec import Codec, Reply, Writer
+from streams.errors import GatewayError
+from streams.events import Api, ErrorInfo, Event, NativeItem, Usage
+from streams.fold import Fold
+from streams.framing import FramingError
+from streams.pipe import Watch
+from streams.timeouts import Timeouts
+
+_UNLIMITED: Final = Timeouts(first_byte=None, idle=None, total=None)
+"""Each part has its own limits."""
+
+
+class _PartCodec:
+    """The client's codec, with another writer of streams and no framing of its own."""
+
+    def __init__(self, codec: Codec, make_writer: Callable[[], Writer]) -> None:
+        self.wire = attrs.evolve(codec.wire, unless_asked=None, counted_ping=None)
+        self._codec, self._make_writer = codec, make_writer
+
+    def writer(self, reply: Reply) -> Writer:
+        return self._make_writer()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._codec, name)
+
+
+class Part:
+    """One turn of the model, from its first content on. ``writer`` is the feature's writer of its events."""
+
+    def __init__(self, walk: Walk, answer: StartedStream, observed: "PassedChecks") -> None:
+        self.walk = walk
+        self.writer: Any = answer.writer
+        self._answer, self._observed = answer, observed
+
+    async def frames(self) -> AsyncGenerator[bytes, None]:
+        """Yield the frames as they arrive. Raises ``GatewayError`` if the turn fails."""
+        answer, lane, watch = self._answer, self._answer.lane, self._answer.source.watch
+        lifecycle, chunks = self.walk.context.service.lifecycle, answer.chunks()
+        yield answer.first
+        while not lane.progress.over:
+            watch.restart_idle_limit()
+            chunk: bytes | None = None
+            try:
+                with lifecycle.track_pump(watch.renew_scope()), watch.scope:
+                    chunk = await anext(chunks, None)
+                if watch.scope.cancelled_caught:
+                    raise GatewayError.of(watch.failure())
+                frame = lane.end() if chunk is None else lane.feed(chunk)
+            except FramingError as error:
+                raise self._failed(ErrorInfo("upstream", str(error), reason="bad_answer")) from None
+            except GatewayError as error:
+                raise self._failed(error.info) from None
+            watch.pause()  # the client may be the slow side
+            yield frame
+            if chunk is None:
+                break
+        if lane.progress.error is not None:
+            raise self._failed(lane.progress.error)
+
+    def _failed(self, error: ErrorInfo) -> GatewayError:
+        self.walk.fail(error)
+        return GatewayError.of(error)
+
+    async def aclose(self) -> Usage:
+        """Close and bill the turn, and return its usage so far."""
+        progress = self._answer.lane.progress
+        bill = Bill(
+            usage=progress.usage, unsent_usage=progress.unsent_usage, characters=progress.characters,
+            is_complete=progress.end is not None, request_size=self.walk.request.incoming.size,
+        )  # fmt: skip
+        usage = bill.usage_or_estimate()[0] or Usage(input=bill.estimated_input(), estimated=True)
+        self.walk.end_part(usage)
+        self._observed.end_part()
+        with trio.CancelScope(shield=True):
+            await self._answer.aclose()
+        return usage
+
+
+class PartsOrigin:
+    """The origin of an answer of several parts, an ``AnswerOrigin``. Each feature has a subclass."""
+
+    desertion: trio.Event | None = None
+
+    def __init__(self, walk: Walk, make_writer: Callable[[], Writer]) -> None:
+        """Answer the request of ``walk``. ``make_writer`` makes the writer of a turn's events as frames."""
+        self.context, self.request = walk.context, walk.request
+        self.usage = Usage()
+        """The usage of the turns that have ended."""
+        codec: Any = _PartCodec(walk.context.codec, make_writer)
+        self._part_context = attrs.evolve(walk.context, codec=codec)
+        self._walk = walk
+        self._part: Part | None = None
+        self._passed = PassedChecks()
+        self._whole: tuple[TargetRequest, TargetRequest] | None = None
+
+    # Defined by each feature
+
+    async def prepare(self) -> PlannedRequest:
+        """Return the request of the first turn. Raises ``GatewayError``."""
+        return self.request
+
+    def frames(self) -> AsyncGenerator[bytes, None]:
+        """Yield the client's events, from the first turn on, which has begun. Raises ``GatewayError``."""
+        raise NotImplementedError
+
+    # For the feature
+
+    @property
+    def part(self) -> Part:
+        """The turn in progress."""
+        assert self._part is not None, "it has begun"
+        return self._part
+
+    async def begin_next(self, incoming: Incoming) -> None:
+        """Begin a turn with ``incoming``, the request of the one before with more turns. Raises ``GatewayError``."""
+        request = self._walk.request
+        if self.context.checks is not None:
+            incoming = await self.context.checks.check_more(incoming)
+        if request.reservation is not None:
+            request.reservation.begin_part()
+        self._walk = self._walk.beside(self._part_context, request.with_incoming(incoming))
+        await self._walk.start()
+        await self._begin_part()
+
+    async def close_part(self) -> None:
+        """Close and bill the turn in progress, if any."""
+        if (part := self._part) is not None:
+            self._part = None
+            self.usage += await part.aclose()
+
+    # As the kernel calls it
+
+    async def start(self) -> None:
+        request = await self.prepare()
+        plan = request.plan.with_each_target(_translated)
+        request = attrs.evolve(request, plan=plan, turn=UNRECORDED)
+        self._walk = self._walk.beside(self._part_context, request.with_incoming(request.incoming))
+        await self._walk.start()
+
+    async def run(self, make: Make[A]) -> A:
+        """Return the client's answer once its first turn has content. Raises ``GatewayError``."""
+        await self._begin_part()
+        source = _PartsSource(self.target_request, self)
+        try:
+            answer = await begin_answer(self.context, source.watch, make(source))
+        except BaseException:
+            await self.close_part()
+            raise
+        if (turn := self.request.turn).records:
+            turn.record_target(source.target_request.target, answer.writer)
+        return answer
+
+    async def _begin_part(self) -> None:
+        answer = await self._walk.run(partial(_make_answer, self._walk))
+        self._part = Part(self._walk, answer, self._passed)
+        self._passed.begin_part(answer.source.target_request.checks)
+
+    @property
+    def target_request(self) -> TargetRequest:
+        """The request for the whole answer, in place of that of the turn."""
+        inner = self._walk.target_request
+        if self._whole is None or self._whole[0] is not inner:
+            self._passed.inner = inner.checks
+            target = inner.target
+            if not self.request.incoming.stream:
+                target = attrs.evolve(target, api=self.context.codec.api)
+            whole = attrs.evolve(
+                inner, context=self.context, request=self.request, target=target, checks=self._passed,
+                prepared=attrs.evolve(inner.prepared, names={}),
+            )  # fmt: skip
+            self._whole = inner, whole
+        return self._whole[1]
+
+    @property
+    def reported_usage(self) -> Usage | None:
+        return self._walk.reported_usage
+
+    def may_be_followed(self, attempt: AnswerSource) -> bool:
+        return False
+
+    def would_be_followed(self, attempt: AnswerSource, error: ErrorInfo) -> bool:
+        return False
+
+    def fail(self, error: ErrorInfo) -> None:
+        """Do nothing: each turn reports its own failure."""
+
+    def note_disconnect(self) -> None:
+        pass
+
+    def release(self) -> None:
+        """Keep the request's text, which the next turn repeats."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def _translated(target: Target) -> Target:
+    return attrs.evolve(target, lane="hub")
+
+
+def _make_answer(walk: Walk, source: AnswerSource) -> StartedStream:
+    lane: Any = None  # each attempt makes its own
+    first = FirstLane(source.target_request, lane, None)
+    first.release()
+    return StartedStream(source, walk, first, walk.scope, lambda: None)
+
+
+class _PartsSource(AnswerSource):
+    """The source of the whole answer."""
+
+    stage = Stage.ANSWERING
+
+    def __init__(self, target_request: TargetRequest, origin: PartsOrigin) -> None:
+        super().__init__(target_request, Watch(_UNLIMITED))
+        self._origin = origin
+
+    async def send(self) -> UpstreamResponse:
+        streamed = self.target_request.request.incoming.stream
+        content_type = self.target_request.target.framing.content_type if streamed else "application/json"
+        body = _StreamedBody(self._origin) if streamed else _WholeBody(self._origin, self.target_request)
+        headers = ((b"content-type", content_type.encode()),)
+        return UpstreamResponse(WireResponse(200, headers, body), 0, lambda: None)
+
+    def release(self) -> None:
+        """Keep the request, which the next turn repeats."""
+
+
+class _StreamedBody:
+    """The frames of an answer as the body of a response."""
+
+    def __init__(self, origin: PartsOrigin) -> None:
+        self._origin, self._frames = origin, origin.frames()
+
+    async def read(self) -> bytes:
+        async for frame in self._frames:
+            if frame:
+                return frame
+        return b""
+
+    async def aclose(self) -> None:
+        await self._frames.aclose()
+        await self._origin.close_part()
+
+
+class _WholeBody(_StreamedBody):
+    """The whole answer as JSON of the client's API, read once."""
+
+    def __init__(self, origin: PartsOrigin, target_request: TargetRequest) -> None:
+        super().__init__(origin)
+        self._target_request: TargetRequest | None = target_request
+
+    async def read(self) -> bytes:
+        if (target_request := self._target_request) is None:
+            return b""
+        self._target_request = None
+        splitter, reader, fold = ReleasedFrameSplitter(0), ReleasedReader(), Fold()
+        while data := await super().read():
+            for raw in splitter.feed(data):
+                for event in reader.read_event("", raw[LENGTH:]):
+                    if not _is_announcement(event):
+                        fold.add(event)
+        reply, codec = target_request.reply(UNRECORDED), target_request.context.codec
+        return await offload(target_request.request.incoming.size, codec.write_answer, fold.answer(), reply)
+
+
+def _is_announcement(event: Event) -> bool:
+    """Return whether ``event`` is an item that a later one repeats with its result."""
+    return isinstance(event, NativeItem) and isinstance(event.item, dict) and event.item.get("status") == "in_progress"
+
+
+class _PublicEvents(Observers):
+    """The public events of one turn, ``None`` if its client gets no other values."""
+
+    events: Mapping[int, Sequence[Event]] | None = None
+
+    def note_public_events(self, events: Mapping[int, Sequence[Event]]) -> None:
+        self.events = events
+
+
+class PassedChecks:
+    """The checks of the whole answer, a ``ResponseChecks``: all passes, because the steps have checked each turn.
+
+    ``inner`` are the checks of a turn. Observers get the public view of all turns."""
+
+    translates = True
+    masked = False
+
+    def __init__(self) -> None:
+        self.inner: ResponseChecks | None = None
+        self._public: dict[int, list[Event]] = {0: []}
+        self._is_separate = False
+        self._turn = _PublicEvents()
+
+    def begin_part(self, checks: ResponseChecks | None) -> None:
+        """Read the public view of the next turn."""
+        self._turn = _PublicEvents()
+        if checks is not None:
+            checks.keep_public_events(self._turn)
+            self._is_separate = self._is_separate or self._turn.events is not None
+
+    def end_part(self) -> None:
+        """Keep the public view of the turn that has ended."""
+        self._public[0] += (self._turn.events or {}).get(0, ())
+        self._turn = _PublicEvents()
+
+    def open_stream(self, opened: OpenedResponse) -> StreamTransform:
+        return _Unchanged()
+
+    def open_body(self, opened: OpenedResponse) -> None:
+        return None
+
+    async def check_whole(
+        self, choices: Sequence[Sequence[Event]], size: int, own: tuple[Api, bytes] | None = None
+    ) -> Sequence[Sequence[Event]]:
+        return choices
+
+    async def check_body(self, api: str, body: bytes, public: Observers) -> bytes:
+        return body
+
+    async def check_error(self, error: GatewayError, body: bytes = b"") -> GatewayError:
+        return error
+
+    async def await_verdict(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def restored_members(self, members: Mapping[str, Any]) -> Mapping[str, Any]:
+        return members if self.inner is None else self.inner.restored_members(members)
+
+    def keep_public_events(self, public: Observers) -> None:
+        if self._is_separate:
+            public.note_public_events(self._public)
+
+
+@attrs.define
+class _Unchanged:
+    """A transform that changes nothing: its bytes are frames already."""
+
+    may_cut: bool = False
+    may_wait: bool = False
+    is_over: bool = False
+    has_changed: bool = True
+    usage: Usage | None = None
+    characters: int = 0
+
+    @property
+    def reader(self) -> ReleasedEvents:
+        raise AssertionError("the lane reads frames")
+
+    async def feed(self, data: bytes) -> bytes:
+        return data
+
+    async def end(self) -> bytes:
+        return b""
+
+    def close(self) -> None:
+        pass
+
+    async def verdict(self) -> bool:
+        return False
+
+    def unsent_usage(self) -> Usage | None:
+        return None

@@ -1,0 +1,17 @@
+"""Opens web searches of a configuration."""
+
+from configfile.keys import part_of
+from gateway.config.settings import Config
+from gateway.features.web_search.origin import SearchedAnswers
+from gateway.features.web_search.services import SearchService
+from gateway.features.web_search.settings import WebSearchKeys
+from gateway.seams.hooks import Hooks
+from gateway.seams.running import Addition, Ports, Running
+
+
+def open_web_search(config: Config, ports: Ports, before: Running | None) -> Running:
+    """Return the web searches of ``config``."""
+    settings = part_of(config, WebSearchKeys).web_search
+    assert settings is not None, "it is wanted"
+    service = SearchService(settings, ports.upstream, ports.lifecycle)
+    return Addition(Hooks(wrap_origin=(SearchedAnswers(service).wrap,)))

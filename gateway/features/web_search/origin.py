@@ -1,0 +1,136 @@
+"""The origin of an answer with searches: the model's turns, and the searches between them."""
+
+import re
+import time
+from collections.abc import AsyncGenerator
+from functools import partial
+from typing import Any, Final
+
+import attrs
+import trio
+
+from gateway.conversations.recorder import UNRECORDED
+from gateway.exchange.parts import PartsOrigin
+from gateway.exchange.planned import PlannedRequest
+from gateway.exchange.walk import Walk
+from gateway.features.web_search.offering import OfferedSearch, searches_itself
+from gateway.features.web_search.services import MAX_QUERY, Domains, SearchFailed, SearchService
+from gateway.features.web_search.turns import ShownAnswer, TurnWriter, query_of
+from gateway.http.offload import offload
+from gateway.ledger.bill import AttemptRecord
+from gateway.request.next_turn import CallResult, with_turn
+from gateway.routing.target import Target
+from gateway.streaming.released import frame_of
+from providers.catalog.prices import NANOS, Price
+from providers.neutral.searches import FoundPages, new_search_id
+from streams.events import AnswerEnd, Usage
+
+MAX_TURNS: Final = 10
+"""The most turns of the model in one answer. Then it pauses, as Anthropic's do."""
+
+_TOOLS: Final = ("tools", "toolConfig")
+_MENTION: Final = re.compile(rb'"(?:openrouter:)?web_search(?:_[a-z]*[0-9_]*)?"|"google_?search|"nova_grounding"', re.I)
+"""The type of a search tool. It may be another text; then the request is read for nothing."""
+
+
+class SearchedAnswers:
+    """The searches of a configuration at ``service``."""
+
+    def __init__(self, service: SearchService) -> None:
+        self._service = service
+
+    def wrap(self, walk: Walk, relayed: object, nursery: trio.Nursery) -> Any:
+        """Return the origin of an answer with searches, or ``walk`` if the request offers none, or only to providers
+        that search themselves."""
+        request = walk.request
+        if relayed is not None or request.prepare_from is None:
+            return walk
+        members = request.incoming.members
+        offers = "web_search_options" in members or any(_MENTION.search(members.get(name, b"")) for name in _TOOLS)
+        if not offers or all(searches_itself(one, has_functions=True) for one in request.plan.targets):
+            return walk
+        return SearchOrigin(walk, self._service)
+
+
+class SearchOrigin(PartsOrigin):
+    """The origin of one answer."""
+
+    _shown: ShownAnswer
+    _offered: OfferedSearch
+    _domains: Domains
+
+    def __init__(self, walk: Walk, service: SearchService) -> None:
+        super().__init__(walk, lambda: TurnWriter(self._shown))
+        self._service = service
+        self._uses = 0
+        self._max_uses = service.settings.max_uses
+
+    async def prepare(self) -> PlannedRequest:
+        incoming, settings = self.request.incoming, self._service.settings
+        self._offered = offered = await offload(incoming.size, OfferedSearch.of, incoming)
+        self._shown = ShownAnswer(self.context.codec.api, offered.name)
+        search, allowed, blocked = offered.search, [settings.allowed_domains], [settings.blocked_domains]
+        if search is not None:
+            allowed, blocked = [*allowed, search.domains("allowed")], [*blocked, search.domains("blocked")]
+            self._max_uses = min(self._max_uses, self._max_uses if search.max_uses is None else search.max_uses)
+        self._domains = Domains.of(allowed, blocked)
+        assert self.request.prepare_from is not None, "it is a conversation"
+        return attrs.evolve(self.request, prepare_from=offered.writing(self.request.prepare_from))
+
+    async def frames(self) -> AsyncGenerator[bytes, None]:
+        for number in range(1, MAX_TURNS + 1):
+            walk, writer = self.part.walk, self.part.writer
+            async for frame in self.part.frames():
+                yield frame
+            answer = writer.fold.answer()
+            await self.close_part()
+            self._shown.end_turn(writer)
+            results = []
+            for call in writer.searches if answer.end.reason in ("tool_calls", "stop") else ():
+                query = query_of(call)
+                begun = FoundPages(new_search_id(self._shown.api), query or "")
+                yield frame_of(self._shown.search_events(begun))
+                found = await self._search(begun, query, walk.target_request.target)
+                yield frame_of(self._shown.search_events(found))
+                results.append(CallResult(call.id, call.name, found.as_text(), found.error is not None))
+            if not results or writer.has_other_calls or number == MAX_TURNS:
+                pauses = results and not writer.has_other_calls
+                yield frame_of([self._sum(), AnswerEnd("pause") if pauses else answer.end])
+                return
+            self._offered.has_searched = True
+            incoming, reply = walk.request.incoming, walk.target_request.reply(UNRECORDED)
+            written = await offload(incoming.size, self.context.codec.write_answer, answer, reply)
+            await self.begin_next(await offload(incoming.size + len(written), with_turn, incoming, written, results))
+
+    def _sum(self) -> Usage:
+        """Return the usage of all turns, with the searches."""
+        if not self._uses:
+            return self.usage + Usage()
+        return self.usage + Usage(calls=(("web_search", self._uses),), units=(("search", self._uses),))
+
+    async def _search(self, begun: FoundPages, query: str | None, target: Target) -> FoundPages:
+        """Return the result of a search. Raises ``GatewayError`` if the client may use no more."""
+        if query is None or len(query) > MAX_QUERY:
+            return attrs.evolve(begun, error="invalid_tool_input" if query is None else "query_too_long")
+        if self._uses >= self._max_uses:
+            return attrs.evolve(begun, error="max_uses_exceeded")
+        self._uses += 1
+        name, nanos = self._service.name, round(self._service.settings.price * NANOS)
+        if (reservation := self.request.reservation) is not None:
+            await reservation.reserve_part(target, nanos)
+        price = Price(0, 0, units=(("search", nanos * 10**6),), origin="config", provider=name, model="web_search")
+        record = partial(
+            AttemptRecord, "web_search", name, self._shown.api, "search", price=price, model=f"{name}/web_search"
+        )
+        began, log = time.perf_counter(), self.context.attempt_log
+        charged = Usage(units=(("search", 1),))
+        try:
+            sources = await self._service.search(query, self._domains)
+        except SearchFailed as failed:
+            log.add(record(reason=failed.reason, seconds=time.perf_counter() - began))
+            return attrs.evolve(begun, error=failed.code)
+        except BaseException:  # the client has disconnected, and the service may charge for it
+            log.add(record(reason="client_left", seconds=time.perf_counter() - began, usage=charged))
+            raise
+        log.add(record(seconds=time.perf_counter() - began, usage=charged))
+        return attrs.evolve(begun, sources=sources)

@@ -1,0 +1,216 @@
+"""The search services as rows of data, and one search at a service.
+
+A service gets the query and the domains, and nothing else of a request. Only its configured address is requested: the
+addresses in its results are text."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+import attrs
+import msgspec
+import trio
+
+from gateway.features.web_search.settings import WebSearchSettings
+from gateway.http.offload import offload
+from gateway.ledger.bill import AttemptOutcome
+from gateway.serving.lifecycle import Lifecycle
+from gateway.upstream.client import Upstream
+from gateway.upstream.errors import UpstreamError
+from gateway.upstream.request import UpstreamRequest
+from providers.neutral.searches import Source
+from streams.errors import GatewayError
+from streams.structure import MAX_ELEMENTS, has_more_elements
+from streams.surrogates import NOT_JSON
+
+MAX_QUERY: Final = 400
+"""Characters of a query: Brave's limit (https://api-dashboard.search.brave.com/app/documentation/web-search/query)."""
+MAX_REPLY: Final = 2**20
+MAX_TEXT: Final = 2000
+"""Characters of a page that the model reads."""
+MAX_TITLE: Final = 300
+MAX_URL: Final = 2000
+MAX_AGE: Final = 40
+MAX_DOMAINS: Final = 100
+"""Domains of a client's list that count: the most that OpenAI accepts."""
+
+
+@attrs.frozen
+class ServiceRow:
+    """A search service: how to send a query, and how to read the pages.
+
+    ``url`` is the usual address. ``key`` is the header of the key, after ``prefix``. ``query``, ``count``, ``allowed``
+    and ``blocked`` are members of its JSON, or parameters of a ``GET``; without ``allowed``, the domains are operators
+    of the query. ``pages`` is the path of the results, each with a URL, a title, and ``text`` and ``age``."""
+
+    url: str | None
+    key: str = ""
+    prefix: str = ""
+    is_get: bool = False
+    query: str = "query"
+    count: str | None = None
+    allowed: str | None = None
+    blocked: str | None = None
+    more: Mapping[str, Any] = attrs.field(factory=dict)
+    pages: tuple[str, ...] = ("results",)
+    text: str = "content"
+    age: str = ""
+
+
+ROWS: Final[Mapping[str, ServiceRow]] = {
+    # https://api-dashboard.search.brave.com/api-reference/web/search/get
+    "brave": ServiceRow(
+        "https://api.search.brave.com/res/v1/web/search", "x-subscription-token", is_get=True, query="q", count="count",
+        more={"text_decorations": "false"}, pages=("web", "results"), text="description", age="age",
+    ),
+    # https://docs.tavily.com/documentation/api-reference/endpoint/search
+    "tavily": ServiceRow(
+        "https://api.tavily.com/search", "authorization", "Bearer ", count="max_results", allowed="include_domains",
+        blocked="exclude_domains", age="published_date",
+    ),
+    # https://docs.exa.ai/reference/search
+    "exa": ServiceRow(
+        "https://api.exa.ai/search", "x-api-key", count="numResults", allowed="includeDomains",
+        blocked="excludeDomains", more={"contents": {"text": {"maxCharacters": MAX_TEXT}}}, text="text",
+        age="publishedDate",
+    ),
+    # https://docs.searxng.org/dev/search_api.html
+    "searxng": ServiceRow(
+        None, "authorization", "Bearer ", is_get=True, query="q", more={"format": "json"}, age="publishedDate",
+    ),
+}  # fmt: skip
+
+
+def service_name(settings: WebSearchSettings) -> str:
+    """Return the name of the service: the configured one, or that of the address."""
+    if settings.type is not None:
+        return settings.type
+    host = urlsplit(settings.url or "").hostname
+    return next((name for name, row in ROWS.items() if host and urlsplit(row.url or "").hostname == host), "searxng")
+
+
+def row_of(settings: WebSearchSettings) -> ServiceRow:
+    """Return the row of the service."""
+    return ROWS[service_name(settings)]
+
+
+@attrs.frozen
+class Domains:
+    """The domains of results, with their subdomains: one of each list in ``allowed``, none of ``blocked``."""
+
+    allowed: tuple[tuple[str, ...], ...] = ()
+    blocked: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, allowed: Iterable[Sequence[str]], blocked: Iterable[Sequence[str]]) -> "Domains":
+        """Return the domains of several lists. A path after a domain does not count."""
+        lists = (tuple(map(_host, one[:MAX_DOMAINS])) for one in allowed if one)
+        return cls(tuple(lists), tuple(_host(one) for several in blocked for one in several[:MAX_DOMAINS]))
+
+    def permit(self, url: str) -> bool:
+        """Return whether a result may have ``url``."""
+        host = urlsplit(url).hostname or ""
+        return all(_is_within(host, one) for one in self.allowed) and not _is_within(host, self.blocked)
+
+
+def _host(domain: str) -> str:
+    return domain.partition("://")[2].partition("/")[0].lower() if "://" in domain else domain.partition("/")[0].lower()
+
+
+def _is_within(host: str, domains: Iterable[str]) -> bool:
+    return any(host == one or host.endswith(f".{one}") for one in domains)
+
+
+class SearchFailed(Exception):
+    """A search without a result: ``code`` is Anthropic's word for the cause, ``reason`` the log's."""
+
+    def __init__(self, code: str, reason: AttemptOutcome) -> None:
+        super().__init__(code)
+        self.code, self.reason = code, reason
+
+
+class SearchService:
+    """The configured service, over the gateway's connections."""
+
+    def __init__(self, settings: WebSearchSettings, upstream: Upstream, lifecycle: Lifecycle) -> None:
+        self.name = service_name(settings)
+        self.settings = settings
+        self._row = row_of(settings)
+        self._upstream, self._lifecycle = upstream, lifecycle
+        key = ((self._row.key, f"{self._row.prefix}{settings.key}"),) if settings.key else ()
+        self._headers = (("accept", "application/json"), ("accept-encoding", "identity"), *key)
+
+    async def search(self, query: str, domains: Domains) -> tuple[Source, ...]:
+        """Return the pages that the service finds. Raises ``SearchFailed``, at the latest after the timeout."""
+        with trio.CancelScope() as scope, self._lifecycle.track_pump(scope):
+            scope.deadline = trio.current_time() + self.settings.timeout
+            reply = await self._send(self._request(query, domains))
+            return await offload(len(reply), self._read, reply, domains)
+        raise SearchFailed("unavailable", "timeout")
+
+    def _request(self, query: str, domains: Domains) -> UpstreamRequest:
+        row, wanted = self._row, domains.allowed[-1] if domains.allowed else ()
+        members: dict[str, Any] = {row.query: query, **row.more}
+        if row.count is not None:
+            members[row.count] = min(self.settings.results, 20)
+        if row.allowed is None or row.blocked is None:
+            sites = " OR ".join(f"site:{one}" for one in wanted)
+            members[row.query] = " ".join([query, *filter(None, [sites]), *(f"-site:{one}" for one in domains.blocked)])
+        else:
+            members |= {row.allowed: wanted} if wanted else {}
+            members |= {row.blocked: domains.blocked} if domains.blocked else {}
+        url = self.settings.url or row.url or ""
+        if row.is_get:
+            joint = "&" if urlsplit(url).query else "?"
+            return UpstreamRequest("GET", f"{url}{joint}{urlencode(members)}", self._headers, max_chunk=MAX_REPLY)
+        headers = (*self._headers, ("content-type", "application/json"))
+        return UpstreamRequest("POST", url, headers, msgspec.json.encode(members), max_chunk=MAX_REPLY)
+
+    async def _send(self, request: UpstreamRequest) -> bytes:
+        try:
+            async with await self._upstream.send(request) as response:
+                if response.status == 429:
+                    raise SearchFailed("too_many_requests", "rate_limited")
+                if not 200 <= response.status < 300:
+                    raise SearchFailed("unavailable", "credential" if response.status in (401, 403) else "server_error")
+                return await response.read(MAX_REPLY)
+        except UpstreamError as error:
+            raise SearchFailed("unavailable", "bad_answer" if error.cause == "too_large" else "connection") from None
+        except GatewayError:
+            raise SearchFailed("unavailable", "connection") from None
+
+    def _read(self, reply: bytes, domains: Domains) -> tuple[Source, ...]:
+        try:
+            value = None if has_more_elements(reply, MAX_ELEMENTS) else msgspec.json.decode(reply)
+        except NOT_JSON:
+            value = None
+        if not isinstance(value, dict):
+            raise SearchFailed("unavailable", "bad_answer")
+        for name in self._row.pages:
+            value = value.get(name) if isinstance(value, dict) else None
+        found: dict[str, Source] = {}
+        for page in value if isinstance(value, list) else ():
+            source = self._source(page) if isinstance(page, dict) else None
+            if source is not None and domains.permit(source.url):
+                found.setdefault(source.url, source)
+        return tuple(found.values())[: self.settings.results]
+
+    def _source(self, page: Mapping[str, Any]) -> Source | None:
+        url = page.get("url")
+        if not isinstance(url, str) or len(url) > MAX_URL or not url.isprintable() or " " in url:
+            return None
+        try:
+            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+                return None
+        except ValueError:  # an unclosed bracket
+            return None
+        texts = [_text(page.get(name), most) for name, most in
+                 (("title", MAX_TITLE), (self._row.text, MAX_TEXT), (self._row.age, MAX_AGE))]  # fmt: skip
+        return Source(url, texts[0], texts[1], texts[2] or None)
+
+
+def _text(value: Any, most: int) -> str:
+    """Return a text without control characters, of at most ``most`` characters."""
+    if not isinstance(value, str):
+        return ""
+    return "".join(one if one.isprintable() or one == "\n" else " " for one in value[:most]).strip()

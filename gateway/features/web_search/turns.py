@@ -1,0 +1,125 @@
+"""One turn of the model: its events for the client, and the searches that it calls."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from gateway.streaming.released import frame_of
+from providers.neutral.searches import FoundPages, Source, search_items
+from streams.events import (
+    AnswerEnd,
+    AnswerStart,
+    Api,
+    BlockEnd,
+    Citation,
+    ErrorInfo,
+    Event,
+    NativeItem,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+    change_event,
+)
+from streams.fold import Fold, ToolCallBlock
+from streams.surrogates import NOT_JSON
+
+MAX_CITED: Final = 100
+"""The most pages that the citations of an answer can list."""
+
+
+class ShownAnswer:
+    """What a client of ``api`` has seen of an answer: the number of its next block, and the found pages."""
+
+    def __init__(self, api: Api, name: str) -> None:
+        self.api, self.name = api, name
+        self.block, self.has_begun = 0, False
+        self.sources: dict[str, Source] = {}  # by URL
+
+    def end_turn(self, writer: "TurnWriter") -> None:
+        """Note that the turn of ``writer`` has ended."""
+        self.block, self.has_begun = writer.next, True
+
+    def search_events(self, found: FoundPages) -> list[Event]:
+        """Return the client's events for a search that has begun, or has ended."""
+        events: list[Event] = []
+        for item in search_items(self.api, found):
+            events.append(NativeItem(self.block, self.api, item["type"], item))
+            self.block += 1
+        for source in found.sources or ():
+            if len(self.sources) < MAX_CITED:
+                self.sources.setdefault(source.url, source)
+        return events
+
+    def citations(self, block: int, text: str) -> Iterator[Event]:
+        """Yield the citations of ``text``: the pages that it links, or all for a client that sees no searches."""
+        places = {url: text.find(url) for url in self.sources}
+        linked = [url for url, at in places.items() if at >= 0]
+        shows_searches = bool(search_items(self.api, FoundPages("")))
+        for url in linked or ([] if shows_searches else self.sources):
+            item: dict[str, Any] = {"url": url, "title": self.sources[url].title}
+            if (at := places[url]) >= 0:
+                item |= {"start_index": at, "end_index": at + len(url)}
+            yield Citation(block, "gemini", item)
+
+
+class TurnWriter:
+    """Writes one turn as frames of events for the client, without the calls of the search. It is a ``Writer``.
+
+    ``fold`` is the whole turn, ``next`` the number of the block after its last one."""
+
+    def __init__(self, shown: ShownAnswer) -> None:
+        self.fold = Fold()
+        self.next = shown.block
+        self._shown = shown
+        self._searches: set[int] = set()  # blocks
+        self._numbers: dict[int, int] = {}
+        self._texts: dict[int, list[str]] = {}
+
+    def send(self, event: Event) -> bytes:
+        self.fold.add(event)
+        return frame_of(list(self._for_client(event)))
+
+    def _for_client(self, event: Event) -> Iterator[Event]:
+        match event:
+            case AnswerStart():
+                if not self._shown.has_begun:
+                    yield event
+            case Usage() | AnswerEnd() | ErrorInfo():  # the answer's follow its last turn
+                pass
+            case ToolCallStart(block=block, name=self._shown.name, kind="function"):
+                self._searches.add(block)
+            case ToolCallDelta(block=block) | BlockEnd(block=block) if block in self._searches:
+                pass
+            case _:
+                if (block := self._numbers.setdefault(event.block, self.next)) == self.next:
+                    self.next += 1
+                if isinstance(event, TextDelta) and self._shown.sources:
+                    self._texts.setdefault(block, []).append(event.text)
+                if isinstance(event, BlockEnd) and (text := self._texts.pop(block, None)) is not None:
+                    yield from self._shown.citations(block, "".join(text))
+                yield change_event(event, block=block)
+
+    @property
+    def searches(self) -> list[ToolCallBlock]:
+        """The calls of the search."""
+        return [one for one in self.fold.blocks() if self._is_search(one)]  # type: ignore[misc]
+
+    @property
+    def has_other_calls(self) -> bool:
+        """Whether the turn also calls tools of the client."""
+        return any(isinstance(one, ToolCallBlock) and not self._is_search(one) for one in self.fold.blocks())
+
+    def _is_search(self, block: object) -> bool:
+        return isinstance(block, ToolCallBlock) and block.name == self._shown.name and block.kind == "function"
+
+
+def query_of(call: ToolCallBlock) -> str | None:
+    """Return the query of a call of the search, ``None`` if it has none."""
+    try:
+        arguments = msgspec.json.decode(call.input)
+    except NOT_JSON:
+        return None
+    query = arguments.get("query") if isinstance(arguments, Mapping) else None
+    return query.strip() if isinstance(query, str) and query.strip() else None
