@@ -120,7 +120,7 @@ class PartsOrigin:
         self._part_context = attrs.evolve(walk.context, codec=codec)
         self._walk = walk
         self._part: Part | None = None
-        self._passed = PassedChecks()
+        self.passed = PassedChecks()
         self._whole: tuple[TargetRequest, TargetRequest] | None = None
 
     # Defined by each feature
@@ -182,20 +182,20 @@ class PartsOrigin:
 
     async def _begin_part(self) -> None:
         answer = await self._walk.run(partial(_make_answer, self._walk))
-        self._part = Part(self._walk, answer, self._passed)
-        self._passed.begin_part(answer.source.target_request.checks)
+        self._part = Part(self._walk, answer, self.passed)
+        self.passed.begin_part(answer.source.target_request.checks)
 
     @property
     def target_request(self) -> TargetRequest:
         """The request for the whole answer, in place of that of the turn."""
         inner = self._walk.target_request
         if self._whole is None or self._whole[0] is not inner:
-            self._passed.inner = inner.checks
+            self.passed.inner = inner.checks
             target = inner.target
             if not self.request.incoming.stream:
                 target = attrs.evolve(target, api=self.context.codec.api)
             whole = attrs.evolve(
-                inner, context=self.context, request=self.request, target=target, checks=self._passed,
+                inner, context=self.context, request=self.request, target=target, checks=self.passed,
                 prepared=attrs.evolve(inner.prepared, names={}),
             )  # fmt: skip
             self._whole = inner, whole
@@ -250,7 +250,8 @@ class _PartsSource(AnswerSource):
     async def send(self) -> UpstreamResponse:
         streamed = self.target_request.request.incoming.stream
         content_type = self.target_request.target.framing.content_type if streamed else "application/json"
-        body = _StreamedBody(self._origin) if streamed else _WholeBody(self._origin, self.target_request)
+        passed = self._origin.passed
+        body = _StreamedBody(self._origin) if streamed else _WholeBody(self._origin, self.target_request, passed)
         headers = ((b"content-type", content_type.encode()),)
         return UpstreamResponse(WireResponse(200, headers, body), 0, lambda: None)
 
@@ -276,22 +277,24 @@ class _StreamedBody:
 
 
 class _WholeBody(_StreamedBody):
-    """The whole answer as JSON of the client's API, read once."""
+    """The whole answer as JSON of the client's API, read once. ``passed`` gets its events, which have more."""
 
-    def __init__(self, origin: PartsOrigin, target_request: TargetRequest) -> None:
+    def __init__(self, origin: PartsOrigin, target_request: TargetRequest, passed: "PassedChecks") -> None:
         super().__init__(origin)
         self._target_request: TargetRequest | None = target_request
+        self._passed = passed
 
     async def read(self) -> bytes:
         if (target_request := self._target_request) is None:
             return b""
         self._target_request = None
         splitter, reader, fold = ReleasedFrameSplitter(0), ReleasedReader(), Fold()
+        self._passed.events = events = []
         while data := await super().read():
             for raw in splitter.feed(data):
-                for event in reader.read_event("", raw[LENGTH:]):
-                    if not _is_announcement(event):
-                        fold.add(event)
+                events += [one for one in reader.read_event("", raw[LENGTH:]) if not _is_announcement(one)]
+        for event in events:
+            fold.add(event)
         reply, codec = target_request.reply(UNRECORDED), target_request.context.codec
         return await offload(target_request.request.incoming.size, codec.write_answer, fold.answer(), reply)
 
@@ -313,13 +316,15 @@ class _PublicEvents(Observers):
 class PassedChecks:
     """The checks of the whole answer, a ``ResponseChecks``: all passes, because the steps have checked each turn.
 
-    ``inner`` are the checks of a turn. Observers get the public view of all turns."""
+    ``inner`` are the checks of a turn, ``events`` those of a whole answer. Observers get the public view of all
+    turns."""
 
     translates = True
     masked = False
 
     def __init__(self) -> None:
         self.inner: ResponseChecks | None = None
+        self.events: list[Event] | None = None
         self._public: dict[int, list[Event]] = {0: []}
         self._is_separate = False
         self._turn = _PublicEvents()
@@ -345,7 +350,7 @@ class PassedChecks:
     async def check_whole(
         self, choices: Sequence[Sequence[Event]], size: int, own: tuple[Api, bytes] | None = None
     ) -> Sequence[Sequence[Event]]:
-        return choices
+        return choices if self.events is None else [self.events]
 
     async def check_body(self, api: str, body: bytes, public: Observers) -> bytes:
         return body

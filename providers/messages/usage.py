@@ -158,6 +158,8 @@ def usage_delta(usage: Usage) -> dict[str, Any]:
         members["cache_creation"] = lifetimes
     if usage.reasoning is not None:
         members["output_tokens_details"] = {"thinking_tokens": min(usage.reasoning, usage.output)}
+    if searches := dict(usage.calls).get("web_search"):
+        members["server_tool_use"] = {"web_search_requests": searches, "web_fetch_requests": 0}
     return members
 
 

@@ -126,7 +126,10 @@ def find_search(request: Request) -> Search | None:
 
 def read_search(tool: NativeTool) -> Search:
     """Return the search that ``tool`` offers."""
-    return _read_search(_FORMS.get(tool.api, ""), as_object(tool.item), tool.at)
+    item = as_object(tool.item)
+    if tool.kind in item:  # Google's and Amazon's have their settings in a member with the tool's name
+        item = as_object(item[tool.kind])
+    return _read_search(_FORMS.get(tool.api, ""), item, tool.at)
 
 
 def _read_search(form: str, item: Mapping[str, Any], at: str) -> Search:
@@ -461,7 +464,10 @@ def answer_with_own_searches(answer: Answer, api: Api, request: Request) -> Answ
     forms = SearchForms(api)
     blocks: list[Block] = []
     for block in answer.blocks:
-        if isinstance(block, NativeBlock) and block.api != api and (found := read_item(block.api, block.item)):
+        found = read_item(block.api, block.item) if isinstance(block, NativeBlock) else []
+        if found and isinstance(block, NativeBlock) and block.api == api:
+            forms.has_results = True
+        elif found:
             items = [own for one in found for own in forms.items(one)]
             blocks += [NativeBlock(api, item["type"], item) for item in _latest(items)]
             continue

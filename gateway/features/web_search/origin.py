@@ -46,7 +46,8 @@ class SearchedAnswers:
         if relayed is not None or request.prepare_from is None:
             return walk
         members = request.incoming.members
-        offers = "web_search_options" in members or any(_MENTION.search(members.get(name, b"")) for name in _TOOLS)
+        offers = bytes(members.get("web_search_options", b"null")) != b"null"
+        offers = offers or any(_MENTION.search(members[name]) for name in _TOOLS if name in members)
         if not offers or all(searches_itself(one, has_functions=True) for one in request.plan.targets):
             return walk
         return SearchOrigin(walk, self._service)

@@ -1,0 +1,337 @@
+"""Searches by the gateway, between clients of each API and a model whose provider has no search."""
+
+import json
+from typing import Any
+
+import httpx2
+import pytest
+import trio
+
+from tests.support.harness import PATIENCE
+from tests.support.scripts import Script, Tokens, ToolCall
+from tests.support.web_search import PlayedModel, PlayedService, Searched, answering, searched, searching
+
+QUESTION = "What is new?"
+USER = [{"role": "user", "content": QUESTION}]
+ANTHROPIC = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
+REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "chat": ("/v1/chat/completions", {"messages": USER, "web_search_options": {}}),
+    "messages": ("/v1/messages", {"max_tokens": 99, "messages": USER, "tools": [ANTHROPIC],
+                                  "tool_choice": {"type": "tool", "name": "web_search"}}),
+    "responses": ("/v1/responses", {"input": QUESTION, "tools": [{"type": "web_search"}], "store": False}),
+    "gemini": ("/v1beta/models/m:generateContent", {
+        "contents": [{"role": "user", "parts": [{"text": QUESTION}]}], "tools": [{"google_search": {}}]}),
+    "converse": ("/model/m/converse", {
+        "messages": [{"role": "user", "content": [{"text": QUESTION}]}],
+        "toolConfig": {"tools": [{"systemTool": {"name": "nova_grounding"}}]}}),
+    "interactions": ("/v1beta/interactions", {
+        "input": QUESTION, "tools": [{"type": "google_search"}], "store": False}),
+}  # fmt: skip
+
+
+async def ask(stage: Searched, api: str, *, stream: bool = False, **more: Any) -> httpx2.Response:
+    path, body = REQUESTS[api]
+    if api in ("gemini", "converse"):
+        path = path.replace("generateContent", "streamGenerateContent?alt=sse") if stream else path
+        path = path + "-stream" if stream and api == "converse" else path
+        return await stage.gate.post(path, json={**body, **more})
+    return await stage.gate.post(path, json={"model": "m", **body, "stream": stream, **more})
+
+
+def events(answer: httpx2.Response) -> list[Any]:
+    found = (line[5:].strip() for line in answer.text.splitlines() if line.startswith("data:"))
+    return [json.loads(one) for one in found if one != "[DONE]"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("api", [*REQUESTS])
+async def test_clients_of_each_api_get_the_search_in_its_form(api, stream):
+    """BerriAI/litellm#31902, #29649, #25242"""
+    async with searched(searching("trio 7"), answering()) as stage:
+        answer = await ask(stage, api, stream=stream)
+        assert (answer.status_code, len(stage.service.asked)) == (200, 1), answer.text
+        assert stage.service.asked[0]["q"] == "trio 7"
+        text = answer.content.decode("utf-8", "replace")
+        assert "It is [7](https://docs.example.com/7)." in text.replace('"}}\n', "") or stream
+        marks = {
+            "chat": ("url_citation", "Version 7"), "messages": ("server_tool_use", "web_search_tool_result", "trio 7"),
+            "responses": ("web_search_call", '"sources"'), "gemini": ("groundingMetadata", "Version 7"),
+            "converse": ("citation", "docs.example.com"),
+            "interactions": ("google_search_call", "google_search_result"),
+        }[api]  # fmt: skip
+        assert all(mark in text for mark in marks), text
+        assert '"name":"web_search","arguments"' not in text, "the model's own call is not the client's"
+
+        first, second = stage.model.bodies
+        (function,) = first["tools"]
+        assert function["function"]["name"] == "web_search"
+        *_, call, result = second["messages"]
+        assert json.loads(call["tool_calls"][0]["function"]["arguments"]) == {"query": "trio 7"}
+        assert result["role"] == "tool", result
+        assert "Seven came out in May." in result["content"], result
+        assert "https://docs.example.com/7" in result["content"], result
+
+        (line,) = await stage.lines.next()
+        assert (line["input_tokens"], line["output_tokens"], line["units"]) == (300, 30, {"search": 1}), line
+        assert [one["target"] for one in line["tried"]] == ["m", "web_search", "m"], line
+        assert (round(line["cost_usd"], 9), line["cost_grade"]) == (0.0056, "exact"), line
+        assert (line["attempts"], line["ended"], line["usage_complete"]) == (2, "complete", True), line
+        assert "dropped" not in line, line
+
+
+async def test_the_blocks_of_messages_are_in_order_and_a_forced_search_is_forced_once():
+    async with searched(searching("a", "b", text="I look."), answering()) as stage:
+        found = events(await ask(stage, "messages", stream=True))
+        started = [one["content_block"] for one in found if one["type"] == "content_block_start"]
+        assert [one["type"] for one in started] == [
+            "text", "server_tool_use", "web_search_tool_result", "server_tool_use", "web_search_tool_result", "text",
+        ]  # fmt: skip
+        assert [one["index"] for one in found if one["type"] == "content_block_start"] == [0, 1, 2, 3, 4, 5]
+        assert started[1]["id"] == started[2]["tool_use_id"] != started[3]["id"]
+        assert started[1]["input"] == {"query": "a"}
+        page = started[2]["content"][0]
+        assert (page["url"], page["title"], page["page_age"]) == (
+            "https://docs.example.com/7",
+            "Version 7",
+            "2026-05-01",
+        )
+        (last,) = [one for one in found if one["type"] == "message_delta"]
+        assert last["delta"]["stop_reason"] == "end_turn"
+        assert (last["usage"]["input_tokens"], last["usage"]["output_tokens"]) == (300, 30)
+        assert last["usage"]["server_tool_use"] == {"web_search_requests": 2, "web_fetch_requests": 0}
+        forced, free = [one.get("tool_choice") for one in stage.model.bodies]
+        assert (forced, free) == ({"type": "function", "function": {"name": "web_search"}}, "auto")
+
+
+async def test_a_responses_stream_shows_a_search_when_it_begins():
+    service = PlayedService()
+    service.held = True
+    async with searched(searching("trio 7"), answering(), service=service, search={"timeout": 0.3}) as stage:
+        found = events(await ask(stage, "responses", stream=True))
+    kinds = [
+        one["type"]
+        for one in found
+        if "web_search" in one["type"] or one.get("item", {}).get("type") == "web_search_call"
+    ]
+    begin = "response.output_item.added", "response.web_search_call.in_progress", "response.web_search_call.searching"
+    assert kinds == [*begin, "response.web_search_call.completed", "response.output_item.done"]
+    assert found[-1]["response"]["output"][0]["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("service", "search", "reason"),
+    [
+        (PlayedService(status=500), {}, "server_error"), (PlayedService(status=429), {}, "rate_limited"),
+        (PlayedService(body=b"<html>"), {}, "bad_answer"), (PlayedService(body=b"[" * 99), {}, "bad_answer"),
+        (PlayedService(body=b" " * 2**21), {}, "bad_answer"),
+        (PlayedService(), {"url": "http://127.0.0.1:1"}, "connection"),
+    ],
+)  # fmt: skip
+async def test_the_model_learns_that_the_service_fails(service, search, reason):
+    """It answers without, and the failed search costs nothing."""
+    async with searched(searching("x"), answering("Nothing."), service=service, search=search) as stage:
+        answer = await ask(stage, "messages")
+        result = answer.json()["content"][1]["content"]
+        code = "too_many_requests" if reason == "rate_limited" else "unavailable"
+        assert result == {"type": "web_search_tool_result_error", "error_code": code}
+        assert code in stage.model.bodies[1]["messages"][-1]["content"]
+        (line,) = await stage.lines.next()
+        assert line["tried"][1]["reason"] == reason
+        assert line["cost_usd"] == pytest.approx(300e-6 + 30 * 10e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [("{}", "invalid_tool_input"), ('{"query": " "}', "invalid_tool_input"), ('{"query": 7}', "invalid_tool_input"),
+     ("[1]", "invalid_tool_input"), (json.dumps({"query": "q" * 401}), "query_too_long")],
+)  # fmt: skip
+async def test_a_call_without_a_usable_query_is_an_error_for_the_model(arguments, code):
+    call = Script(calls=(ToolCall("c", "web_search", arguments),), stop="tool_calls")
+    async with searched(call, answering("Nothing.")) as stage:
+        answer = await ask(stage, "messages")
+        assert answer.json()["content"][1]["content"]["error_code"] == code, answer.text
+        assert not stage.service.asked
+
+
+async def test_searches_and_turns_are_limited():
+    async with searched(searching("a", "b", "c"), answering(), search={"max_uses": 2}) as stage:
+        content = (await ask(stage, "messages")).json()["content"]
+        assert [isinstance(one["content"], list) for one in content if "tool_use_id" in one] == [True, True, False]
+        assert content[5]["content"]["error_code"] == "max_uses_exceeded"
+    async with searched(searching("a"), search={"max_uses": 2}) as stage:  # without end
+        answer = (await ask(stage, "messages")).json()
+        assert (answer["stop_reason"], len(stage.model.bodies), len(stage.service.asked)) == ("pause_turn", 10, 2)
+    async with searched(searching("a"), answering()) as stage:
+        tools = [{**ANTHROPIC, "max_uses": 0}]
+        assert (await ask(stage, "messages", tools=tools)).status_code == 200
+        assert not stage.service.asked
+
+
+async def test_domains_are_sent_and_enforced():
+    tool = {
+        "type": "web_search",
+        "filters": {"allowed_domains": ["example.com"], "blocked_domains": ["no.example.com"]},
+    }
+    search = {"blocked_domains": ["other.test"]}
+    async with searched(searching("a"), answering(), search=search) as stage:
+        answer = await ask(stage, "responses", tools=[tool])
+        assert stage.service.asked[0]["q"] == "a site:example.com -site:other.test -site:no.example.com"
+        assert answer.json()["output"][0]["action"]["sources"] == [{"type": "url", "url": "https://docs.example.com/7"}]
+    async with searched(searching("a"), answering(), search={"allowed_domains": ["third.test"]}) as stage:
+        answer = await ask(stage, "messages", tools=[{**ANTHROPIC, "allowed_domains": ["example.com"]}])
+        assert answer.json()["content"][1]["content"] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "posted"),
+    [
+        ("tavily", "authorization: bearer s3cret", {
+            "query": "a", "max_results": 5, "include_domains": ["example.com"]}),
+        ("exa", "x-api-key: s3cret", {
+            "query": "a", "numResults": 5, "includeDomains": ["example.com"],
+            "contents": {"text": {"maxCharacters": 2000}}}),
+    ],
+)  # fmt: skip
+async def test_services_get_queries_in_their_forms(kind, key, posted):
+    async with searched(searching("a"), answering(), search={"type": kind, "key": "s3cret"}) as stage:
+        await ask(stage, "messages", tools=[{**ANTHROPIC, "allowed_domains": ["example.com"]}])
+        assert stage.service.posted == [posted]
+        assert key.encode() in stage.service.heads[0].lower()
+
+
+async def test_brave_has_its_own_form():
+    pages = [{"url": "https://docs.example.com/7", "title": "T", "description": "D", "age": "2 days ago"}]
+    service = PlayedService(body=json.dumps({"web": {"results": pages}}).encode())
+    async with searched(searching("a b"), answering(), service=service, search={"type": "brave", "key": "k1"}) as stage:
+        answer = await ask(stage, "messages")
+        assert stage.service.asked == [{"q": "a b", "count": "5", "text_decorations": "false"}]
+        assert b"x-subscription-token: k1" in stage.service.heads[0].lower()
+        assert answer.json()["content"][1]["content"][0]["page_age"] == "2 days ago"
+
+
+async def test_a_replayed_search_is_a_call_with_its_result():
+    """A client sends the blocks back; the model has no such blocks (BerriAI/litellm#27886)."""
+    async with searched(searching("trio 7", text="I look."), answering()) as stage:
+        content = (await ask(stage, "messages")).json()["content"]
+        turns = [*USER, {"role": "assistant", "content": content}, {"role": "user", "content": "And 8?"}]
+        stage.model.turns[:] = [answering("Later.")]
+        answer = await ask(stage, "messages", messages=turns, tool_choice={"type": "auto"})
+        assert answer.json()["content"][0]["text"] == "Later."
+        _, said, result, answered, again = stage.model.bodies[-1]["messages"]
+        assert (said["content"], said["tool_calls"][0]["function"]["name"]) == ("I look.", "web_search")
+        assert result["tool_call_id"] == said["tool_calls"][0]["id"]
+        assert "Seven came out in May." in result["content"]
+        assert answered["content"].startswith("It is [7]")
+        assert again["content"] == "And 8?"
+
+
+async def test_a_turn_may_also_call_a_tool_of_the_client():
+    mine = {"name": "read", "description": "Read.", "input_schema": {"type": "object", "properties": {}}}
+    call = ToolCall("call_r", "read", "{}")
+    async with searched(searching("a", calls=(call,)), answering("Done.")) as stage:
+        more = {"tools": [ANTHROPIC, mine], "tool_choice": {"type": "auto"}}
+        answer = (await ask(stage, "messages", **more)).json()
+        assert answer["stop_reason"] == "tool_use"
+        assert {one["type"] for one in answer["content"]} == {"server_tool_use", "web_search_tool_result", "tool_use"}
+        assert len(stage.model.bodies) == 1
+        result = {"type": "tool_result", "tool_use_id": "call_r", "content": "text"}
+        turns = [*USER, {"role": "assistant", "content": answer["content"]}, {"role": "user", "content": [result]}]
+        await ask(stage, "messages", messages=turns, **more)
+        _, said, *results = stage.model.bodies[-1]["messages"]
+        assert len(said["tool_calls"]) == 2
+        assert {one["tool_call_id"] for one in results} == {one["id"] for one in said["tool_calls"]}
+
+
+async def test_a_client_with_its_own_function_of_that_name_keeps_it():
+    mine = {"type": "function", "function": {"name": "web_search", "parameters": {"type": "object", "properties": {}}}}
+    call = Script(calls=(ToolCall("c", "web_search", "{}"),), stop="tool_calls")
+    async with searched(call) as stage:
+        answer = (await ask(stage, "chat", tools=[mine])).json()
+        assert answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "web_search"
+        assert [one["function"]["name"] for one in stage.model.bodies[0]["tools"]] == ["web_search", "search_the_web"]
+        assert not stage.service.asked
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_provider_that_dies_in_a_later_turn_is_an_error_and_both_turns_are_paid(stream):
+    model = PlayedModel(searching("a"), answering("one two three four five six"), cut=1)
+    async with searched(model=model, entries={}) as stage:
+        answer = await ask(stage, "messages", stream=stream)
+        if stream:
+            assert (answer.status_code, events(answer)[-1]["type"]) == (200, "error")
+        else:
+            assert answer.status_code == 502, answer.text
+        (line,) = await stage.lines.next()
+        assert line["ended"] == "upstream_error"
+        assert line["cost_usd"] > 0.005 + 100e-6 + 10 * 10e-6
+
+
+async def test_a_client_that_leaves_ends_the_search():
+    service = PlayedService()
+    service.held = True
+    async with searched(searching("a"), answering(), service=service) as stage:
+        path, body = REQUESTS["messages"]
+        content = json.dumps({"model": "m", **body, "stream": True}).encode()
+        stream = await trio.open_tcp_stream("127.0.0.1", int(stage.gate.url.rpartition(":")[2]))
+        async with stream:
+            head = (
+                f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(content)}"
+            )
+            await stream.send_all(f"{head}\r\n\r\n".encode() + content)
+            await service.has_begun.wait()
+        with trio.fail_after(PATIENCE):
+            await service.was_left.wait()
+        (line,) = await stage.lines.next()
+        assert line["ended"] == "client_disconnected", line
+        assert [one["reason"] for one in line["tried"]] == ["ok", "client_left"], line
+        assert line["cost_usd"] == pytest.approx(0.005 + 100e-6 + 10 * 10e-6, abs=1e-12), line
+        assert len(stage.model.bodies) == 1
+
+
+ALICE = "tg-alice-a-key-of-more-than-enough-characters"
+
+
+async def test_a_search_beyond_the_budget_ends_the_answer():
+    """It is reserved before it is run, in addition to the turns so far."""
+    keys = [{"name": "alice", "key": ALICE, "budgets": ["0.5 usd/day"]}]
+    turns = [searching("a"), answering()] * 2
+    async with searched(*turns, search={"price": 0.4}, client_keys=keys) as stage:
+        headers = {"authorization": f"Bearer {ALICE}"}
+        path, body = REQUESTS["messages"]
+        first = await stage.gate.post(path, json={"model": "m", **body}, headers=headers)
+        assert first.status_code == 200, first.text
+        again = await stage.gate.post(path, json={"model": "m", **body}, headers=headers)
+        assert again.status_code in (402, 429), again.text
+        assert len(stage.service.asked) == 1
+        lines = await stage.lines.next(2)
+        assert lines[1]["cost_usd"] == pytest.approx(100e-6 + 10 * 10e-6, abs=1e-12)
+
+
+async def test_a_target_with_a_search_of_its_own_is_left_alone():
+    """Its requests are byte for byte the client's."""
+    entries = {"model": "anthropic/claude-x", "speaks": ["messages"]}
+    async with searched(answering("Native."), entries=entries) as stage:
+        answer = await ask(stage, "messages")
+        assert answer.headers["x-trigate-lane"] == "byte"
+        assert stage.model.bodies[0]["tools"] == [ANTHROPIC]
+    quirks = {**entries, "quirks": {"web_search": "none"}}
+    async with searched(searching("a"), answering(), entries=quirks) as stage:
+        content = (await ask(stage, "messages")).json()["content"]
+        assert [one["type"] for one in content] == ["server_tool_use", "web_search_tool_result", "text"]
+
+
+async def test_requests_without_a_search_are_unchanged():
+    async with searched(answering("Plain.")) as stage:
+        answer = await ask(stage, "chat", web_search_options=None)
+        assert answer.headers["x-trigate-lane"] == "byte"
+        assert "tools" not in stage.model.bodies[0]
+
+
+async def test_usage_that_a_provider_does_not_report_is_estimated():
+    turn = Script(calls=(ToolCall("c", "web_search", '{"query": "a"}'),), stop="tool_calls",
+                  tokens=Tokens(edit=lambda usage: None))  # fmt: skip
+    async with searched(turn, answering()) as stage:
+        await ask(stage, "chat")
+        (line,) = await stage.lines.next()
+        assert line["cost_usd"] > 0.005 + 200e-6 + 20 * 10e-6
+        assert line["cost_grade"] == "estimated"
