@@ -183,9 +183,10 @@ class Usage:
     that the provider reports, and the number of web searches in ``calls`` are sent to clients of another API.
     ``calls`` is the number of runs of each of its own tools, ``reported_nanos`` the cost that it reports, in
     nano-dollars. ``steps`` are the model turns of this answer, if the provider lists them; then only their tokens are
-    billed, and the counts above are not added. ``units`` are other billed quantities by name (``search``, ``image``, ``second``, ``character``) and the media tokens within the
-    counts above (``input_audio_token`` and the like). ``estimated`` means that the counts were derived from the
-    request. ``reports_cache_read`` means that the provider sent a count of tokens read from a cache, perhaps 0.
+    billed, and the counts above are not added. ``units`` are other billed quantities by name (``search``, ``image``,
+    ``second``, ``character``) and the media tokens within the counts above (``input_audio_token`` and the like).
+    ``estimated`` means that the counts were derived from the request. ``reports_cache_read`` means that the provider
+    sent a count of tokens read from a cache, perhaps 0.
     ``cache_diagnosis`` is the provider's own word for the cause of a miss of its prompt cache, if it was requested.
     """
 

@@ -144,7 +144,7 @@ class AttemptAccount:
             self._report_time_to_content(self.attempt.seconds, at_least=True)
 
     def end_part(self, usage: Usage) -> None:
-        """Report that the response, which has ended, is only a part of the client's. It is billed by itself, with
+        """Report that the response, which has ended, is only a part of the client's. It has its own bill, with
         ``usage``."""
         assert self._recorded is not None, "it was committed"
         self.committed = False

@@ -2,13 +2,14 @@
 rest of the kernel they are one response.
 
 The feature's ``PartsOrigin`` yields the client's events as frames (``gateway.streaming.released``). Limits, fallbacks
-and steps apply to each turn; it is billed by itself, and its events are written by a ``Writer`` of the feature."""
+and steps apply to each turn; it has its own bill, and its events are written by a ``Writer`` of the feature."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Self
 
 import attrs
+import msgspec
 import trio
 
 from gateway.conversations.recorder import UNRECORDED
@@ -20,7 +21,7 @@ from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.exchange.walk import Walk
 from gateway.http.offload import offload
 from gateway.ledger.bill import Bill
-from gateway.request.parse import Incoming
+from gateway.request.parse import Incoming, read_incoming
 from gateway.routing.plan import Stage
 from gateway.routing.target import Target
 from gateway.seams.observe import Observers
@@ -28,10 +29,12 @@ from gateway.seams.open_response import OpenedResponse, ReleasedEvents, Response
 from gateway.streaming.released import LENGTH, ReleasedFrameSplitter, ReleasedReader
 from gateway.upstream.http11 import WireResponse
 from gateway.upstream.response import UpstreamResponse
+from providers.apis import CODECS
 from providers.neutral.codec import Codec, Reply, Writer
+from providers.neutral.next_turns import CallResult, with_turn
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Event, NativeItem, Usage
-from streams.fold import Fold
+from streams.fold import Answer, Fold
 from streams.framing import FramingError
 from streams.pipe import Watch
 from streams.timeouts import Timeouts
@@ -77,17 +80,17 @@ class Part:
                     raise GatewayError.of(watch.failure())
                 frame = lane.end() if chunk is None else lane.feed(chunk)
             except FramingError as error:
-                raise self._failed(ErrorInfo("upstream", str(error), reason="bad_answer")) from None
+                raise self._note_failure(ErrorInfo("upstream", str(error), reason="bad_answer")) from None
             except GatewayError as error:
-                raise self._failed(error.info) from None
+                raise self._note_failure(error.info) from None
             watch.pause()  # the client may be the slow side
             yield frame
             if chunk is None:
                 break
         if lane.progress.error is not None:
-            raise self._failed(lane.progress.error)
+            raise self._note_failure(lane.progress.error)
 
-    def _failed(self, error: ErrorInfo) -> GatewayError:
+    def _note_failure(self, error: ErrorInfo) -> GatewayError:
         self.walk.fail(error)
         return GatewayError.of(error)
 
@@ -141,9 +144,16 @@ class PartsOrigin:
         assert self._part is not None, "it has begun"
         return self._part
 
-    async def begin_next(self, incoming: Incoming) -> None:
-        """Begin a turn with ``incoming``, the request of the one before with more turns. Raises ``GatewayError``."""
+    async def begin_next(self, answer: Answer, results: Sequence[CallResult]) -> None:
+        """Begin a turn after ``answer``, the model's last turn, and the ``results`` of its calls. Raises
+        ``GatewayError``.
+
+        The request repeats both as the client itself would, so that the steps see the results."""
         request = self._walk.request
+        reply, codec = self._walk.target_request.reply(UNRECORDED), self.context.codec
+        written = await offload(request.incoming.size, codec.write_answer, answer, reply)
+        size = request.incoming.size + len(written)
+        incoming = await offload(size, _with_turn, request.incoming, written, results)
         if self.context.checks is not None:
             incoming = await self.context.checks.check_more(incoming)
         if request.reservation is not None:
@@ -162,7 +172,7 @@ class PartsOrigin:
 
     async def start(self) -> None:
         request = await self.prepare()
-        plan = request.plan.with_each_target(_translated)
+        plan = request.plan.with_each_target(_with_translation)
         request = attrs.evolve(request, plan=plan, turn=UNRECORDED)
         self._walk = self._walk.beside(self._part_context, request.with_incoming(request.incoming))
         await self._walk.start()
@@ -227,7 +237,15 @@ class PartsOrigin:
         pass
 
 
-def _translated(target: Target) -> Target:
+def _with_turn(incoming: Incoming, answer: bytes, results: Sequence[CallResult]) -> Incoming:
+    member = CODECS[incoming.api].wire.conversation.member
+    before = msgspec.json.decode(incoming.members[member]) if member in incoming.members else None
+    after = with_turn(incoming.api, before, msgspec.json.decode(answer), results)
+    body = msgspec.json.encode({**incoming.members, member: after})
+    return attrs.evolve(incoming, body=body, members=read_incoming(incoming.api, body).members)
+
+
+def _with_translation(target: Target) -> Target:
     return attrs.evolve(target, lane="hub")
 
 

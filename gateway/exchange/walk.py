@@ -156,7 +156,7 @@ class Walk:
         return Walk(context, request, self.scope)
 
     def end_part(self, usage: Usage) -> None:
-        """Report that the response, which has ended, is only a part of the client's. It is billed by itself, with
+        """Report that the response, which has ended, is only a part of the client's. It has its own bill, with
         ``usage``. Nothing else of the walk follows."""
         self._account.end_part(usage)
 

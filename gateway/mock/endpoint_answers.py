@@ -346,6 +346,15 @@ def voice_models(call: EndpointCall) -> ScriptedAnswer:
     return json_answer({"models": [{"id": "mock-small"}]})
 
 
+def search_pages(call: EndpointCall) -> ScriptedAnswer:
+    """Return two pages about the query, as SearXNG does."""
+    query = call.query.get("q", "")
+    pages = [{"url": f"https://{name}.example/{number}", "title": f"{name.title()} about {query}",
+              "content": f"What {name} says about {query}."}
+             for number, name in enumerate(("news", "docs"), 1)]  # fmt: skip
+    return json_answer({"query": query, "results": pages})
+
+
 def client_secret(call: EndpointCall) -> ScriptedAnswer:
     """Return a client secret for a realtime session; the stand-in accepts any."""
     session, after = call.members.get("session") or {}, call.members.get("expires_after") or {}
@@ -380,6 +389,7 @@ POST_ANSWERS: Final[Mapping[str, AnswerCall]] = {
 """Responses to ``POST`` by path."""
 
 GET_ANSWERS: Final[Mapping[str, AnswerCall]] = {
+    "/search": search_pages,
     "/v1/audio/voices": voices, "/v1/audio/models": voice_models, f"{_PICTURES}{{id}}": show_picture,
 }  # fmt: skip
 """Responses to ``GET`` by path."""

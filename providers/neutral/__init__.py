@@ -7,9 +7,9 @@
 - Tables: ``parameters`` (settings of all APIs), ``quirks`` (differences of a provider from its API), ``hints``
   (harmless losses), and ``patterns`` of names.
 - Requests: ``tool_names`` with the changes of tools and custom tools, ``schemas`` within a provider's limits,
-  ``arguments`` of calls, ``formats`` of structured output, ``media``, ``texts``, the ``seal`` of reasoning, and
-  estimated ``tokens``.
+  ``arguments`` of calls, ``formats`` of structured output, ``media``, ``texts``, the ``seal`` of reasoning, estimated
+  ``tokens``, and ``next_turns`` with the results of calls.
 - Answers: the words of ``ends``, ``values`` without trust, ``shapes`` of whole answers, ``bounds`` of memory,
-  ``block_order``, ``made_images``, several ``choices``, ``moderation`` results, ``token_usage`` with other billing, the
-  frames of an ``invoked`` model, and ``kept_turns``, which are stored.
+  ``block_order``, ``made_images``, web ``searches``, several ``choices``, ``moderation`` results, ``token_usage`` with
+  other billing, the frames of an ``invoked`` model, and ``kept_turns``, which are stored.
 """

@@ -211,8 +211,11 @@ def _options(settings: Mapping[str, tuple[Any, str]], drops: Drops, others: Iter
     return {"web_search_options": options}
 
 
-def search_form(quirks: Quirks, api: Api) -> str | None:
-    """Return the form of the search of a model's own at a provider with ``api``, ``None`` without one."""
+def search_form(quirks: Quirks, api: Api, *, has_functions: bool = False) -> str | None:
+    """Return the form of a provider's own search in ``api``, ``None`` without one. Some have none if a request also
+    ``has_functions``."""
+    if has_functions and api in ("gemini", "interactions") and not quirks.mixed_tools:
+        return None
     match quirks.web_search:
         case "tool" if api != "chat":
             return api
@@ -230,7 +233,7 @@ def search_form(quirks: Quirks, api: Api) -> str | None:
 
 
 @attrs.frozen
-class Source:
+class FoundPage:
     """A page that a search found, with the ``text`` that the model reads, and its ``age`` in words."""
 
     url: str
@@ -246,8 +249,13 @@ class FoundPages:
 
     id: str
     query: str = ""
-    sources: tuple[Source, ...] | None = None
+    sources: tuple[FoundPage, ...] | None = None
     error: str | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether this is a result."""
+        return self.sources is not None or self.error is not None
 
     def as_text(self) -> str:
         """Return the result as the model reads it."""
@@ -257,7 +265,7 @@ class FoundPages:
         return "\n\n".join(pages) or "The search found nothing."
 
 
-def _page_text(number: int, source: Source) -> str:
+def _page_text(number: int, source: FoundPage) -> str:
     title = source.title or source.url
     dated = f"{title} ({source.age})" if source.age else title
     return "\n".join(filter(None, (f"[{number}] {dated}", source.url, source.text)))
@@ -296,7 +304,7 @@ def _messages_result(search: FoundPages) -> list[Any]:
 
 
 def _responses_item(search: FoundPages) -> list[Any]:
-    status = "in_progress" if search.sources is None and search.error is None else "completed"
+    status = "completed" if search.has_ended else "in_progress"
     if search.error is not None:
         status = "failed"
     action: dict[str, Any] = {"type": "search", "query": search.query, "queries": [search.query]}
@@ -323,6 +331,14 @@ _WRITERS: Final[Mapping[Api, tuple[str, _Write, _Write]]] = {
 """By API the prefix of ids, and the writers of a call and of its result. The other APIs have no such items."""
 
 
+def page_citation(block: int, page: FoundPage, at: int = -1) -> Citation:
+    """Return the citation of ``page`` in a text whose character ``at`` begins its address, -1 for the whole text."""
+    item: dict[str, Any] = {"url": page.url, "title": page.title}
+    if at >= 0:
+        item |= {"start_index": at, "end_index": at + len(page.url)}
+    return Citation(block, "gemini", item)
+
+
 def new_search_id(api: Api) -> str:
     """Return a new id for a search that a client of ``api`` sees."""
     return new_id(_WRITERS[api][0] if api in _WRITERS else "call_")
@@ -333,7 +349,7 @@ def search_items(api: Api, search: FoundPages) -> list[Any]:
     if api not in _WRITERS:
         return []
     _, call, result = _WRITERS[api]
-    return call(search) if search.sources is None and search.error is None else result(search)
+    return result(search) if search.has_ended else call(search)
 
 
 def read_item(api: Api, item: Any) -> list[FoundPages]:
@@ -350,7 +366,7 @@ def read_item(api: Api, item: Any) -> list[FoundPages]:
             queries = as_object(value.get("arguments")).get("queries")
             return [FoundPages(as_string(value.get("id")), _first_text(queries))]
         case "interactions", "google_search_result":
-            found = [Source(url, as_string(one.get("title"))) for one in as_objects(value.get("result"))
+            found = [FoundPage(url, as_string(one.get("title"))) for one in as_objects(value.get("result"))
                      if (url := as_string(one.get("url")))]  # fmt: skip
             return [FoundPages(as_string(value.get("call_id")), "", tuple(found))]
     return []
@@ -361,7 +377,7 @@ def _read_messages_result(value: Mapping[str, Any]) -> FoundPages:
     if isinstance(content, dict):
         return FoundPages(id, error=as_string(content.get("error_code")) or "unavailable")
     found = [
-        Source(
+        FoundPage(
             as_string(one.get("url")), as_string(one.get("title")), _unsealed_text(one.get("encrypted_content")),
             as_string(one.get("page_age")) or None,
         )
@@ -374,7 +390,7 @@ def _read_responses_item(value: Mapping[str, Any]) -> list[FoundPages]:
     """Return both the call and the result: one item has them. OpenAI lists sources only if ``include`` requests it."""
     id, action = as_string(value.get("id")), as_object(value.get("action"))
     query = as_string(action.get("query")) or _first_text(action.get("queries")) or as_string(action.get("url"))
-    sources = tuple(Source(url) for one in as_objects(action.get("sources")) if (url := as_string(one.get("url"))))
+    sources = tuple(FoundPage(url) for one in as_objects(action.get("sources")) if (url := as_string(one.get("url"))))
     call = FoundPages(id, query)
     if value.get("status") == "in_progress":
         return [call]
@@ -399,12 +415,12 @@ class SearchForms:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._open: dict[str, FoundPages] = {}  # by the provider's id
-        self._cited: dict[str, Source] = {}  # by URL
+        self._cited: dict[str, FoundPage] = {}  # by URL
         self.has_results = False
 
     def items(self, found: FoundPages) -> list[Any]:
         """Return the client's items for what an item of another API reports."""
-        if found.sources is None and found.error is None:
+        if not found.has_ended:
             self._open[found.id] = call = attrs.evolve(found, id=new_search_id(self._api))
             return search_items(self._api, call)
         self.has_results = True
@@ -416,7 +432,7 @@ class SearchForms:
         """Note a citation of another API."""
         link = link_of(citation)
         if url := as_string(link.get("url")):
-            self._cited.setdefault(url, Source(url, as_string(link.get("title"))))
+            self._cited.setdefault(url, FoundPage(url, as_string(link.get("title"))))
 
     def last_items(self) -> list[Any]:
         """Return the items for citations without any result."""
@@ -509,13 +525,15 @@ def _split(message: Message, api: Api, quirks: Quirks, name: str) -> Iterator[Me
     rest. Other calls of the run stay with them, because their results follow the whole message."""
     parts: list[Part] = []
     results: list[Part] = []
-    queries: dict[str, str] = {}
+    searches = {id(part): read_item(part.api, part.item) for part in message.parts
+                if isinstance(part, NativePart) and _is_search_part(part, api, quirks)}  # fmt: skip
+    reports = [one for found in searches.values() for one in found]
+    queries = {one.id: one.query for one in reports if not one.has_ended}
+    complete = {one.id for one in reports if one.has_ended and one.id in queries}
     for part in message.parts:
-        if isinstance(part, NativePart) and _is_search_part(part, api, quirks):
-            for found in read_item(part.api, part.item):
-                if found.sources is None and found.error is None:
-                    queries[found.id] = found.query
-                elif found.id in queries:
+        if any(one.id in complete for one in searches.get(id(part), ())):
+            for found in searches[id(part)]:
+                if found.has_ended:
                     arguments = msgspec.json.encode({"query": queries[found.id]}).decode()
                     parts.append(ToolCallPart(found.id, name, arguments, at=part.at))
                     text = TextPart(found.as_text(), part.at)

@@ -49,6 +49,7 @@ from gateway.features.shadow import feature as shadow
 from gateway.features.steps import settings as steps
 from gateway.features.steps.kinds import KINDS
 from gateway.features.tracing import settings as tracing_settings
+from gateway.features.web_search.settings import WebSearchSettings
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
@@ -117,6 +118,7 @@ DECLARED: Mapping[str, type] = {
     "refusal": steps.StepRefusal,
     **{row.name: row.settings_class for row in KINDS.values()},
     "counters": counters.CounterSettings,
+    "web_search": WebSearchSettings,
     "cache": cached_answers.AnswerCacheSettings,
     "cache of a name or a client": cached_answers.CacheUse,
     "ui": live_view.UiSettings,

@@ -112,7 +112,7 @@ def entry(url: str, **more: Any) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def searched(
+async def search_gateway(
     *turns: Script,
     model: PlayedModel | None = None,
     service: PlayedService | None = None,

@@ -29,10 +29,7 @@ _OTHER_NAME: Final = "search_the_web"
 
 def searches_itself(target: Target, *, has_functions: bool) -> bool:
     """Return whether the provider of ``target`` can run a search, besides functions of the client if it has any."""
-    quirks = target.recipient.quirks
-    if search_form(quirks, target.api) is None:
-        return False
-    return target.api not in ("gemini", "interactions") or quirks.mixed_tools or not has_functions
+    return search_form(target.recipient.quirks, target.api, has_functions=has_functions) is not None
 
 
 class OfferedSearch:
@@ -74,8 +71,8 @@ class OfferedSearch:
         kept = (path for path in request.dropped if not (hosted and path.startswith("tool_choice")))
         return attrs.evolve(
             without_search_options(request),
-            tools=(*_others(request.tools), function),
-            declared=(*_others(request.declared), function) if request.declared else (),
+            tools=(*_other_tools(request.tools), function),
+            declared=(*_other_tools(request.declared), function) if request.declared else (),
             tool_choice=self._choice(request.tool_choice),
             dropped=(*kept, *lost, *search.others),
         )
@@ -94,5 +91,5 @@ class OfferedSearch:
         return free if choice.mode == "required" and self.has_searched else choice
 
 
-def _others(tools: tuple[Tool | NativeTool, ...]) -> Iterator[Tool | NativeTool]:
+def _other_tools(tools: tuple[Tool | NativeTool, ...]) -> Iterator[Tool | NativeTool]:
     return (tool for tool in tools if not is_search(tool))

@@ -9,19 +9,18 @@ from typing import Any, Final
 import attrs
 import trio
 
-from gateway.conversations.recorder import UNRECORDED
 from gateway.exchange.parts import PartsOrigin
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.walk import Walk
 from gateway.features.web_search.offering import OfferedSearch, searches_itself
 from gateway.features.web_search.services import MAX_QUERY, Domains, SearchFailed, SearchService
-from gateway.features.web_search.turns import ShownAnswer, TurnWriter, query_of
+from gateway.features.web_search.turns import SearchTurnWriter, ShownAnswer, query_of
 from gateway.http.offload import offload
 from gateway.ledger.bill import AttemptRecord
-from gateway.request.next_turn import CallResult, with_turn
 from gateway.routing.target import Target
 from gateway.streaming.released import frame_of
 from providers.catalog.prices import NANOS, Price
+from providers.neutral.next_turns import CallResult
 from providers.neutral.searches import FoundPages, new_search_id
 from streams.events import AnswerEnd, Usage
 
@@ -61,7 +60,7 @@ class SearchOrigin(PartsOrigin):
     _domains: Domains
 
     def __init__(self, walk: Walk, service: SearchService) -> None:
-        super().__init__(walk, lambda: TurnWriter(self._shown))
+        super().__init__(walk, lambda: SearchTurnWriter(self._shown))
         self._service = service
         self._uses = 0
         self._max_uses = service.settings.max_uses
@@ -99,9 +98,7 @@ class SearchOrigin(PartsOrigin):
                 yield frame_of([self._sum(), AnswerEnd("pause") if pauses else answer.end])
                 return
             self._offered.has_searched = True
-            incoming, reply = walk.request.incoming, walk.target_request.reply(UNRECORDED)
-            written = await offload(incoming.size, self.context.codec.write_answer, answer, reply)
-            await self.begin_next(await offload(incoming.size + len(written), with_turn, incoming, written, results))
+            await self.begin_next(answer, results)
 
     def _sum(self) -> Usage:
         """Return the usage of all turns, with the searches."""

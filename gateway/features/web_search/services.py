@@ -18,7 +18,7 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import UpstreamRequest
-from providers.neutral.searches import Source
+from providers.neutral.searches import FoundPage
 from streams.errors import GatewayError
 from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON
@@ -140,7 +140,7 @@ class SearchService:
         key = ((self._row.key, f"{self._row.prefix}{settings.key}"),) if settings.key else ()
         self._headers = (("accept", "application/json"), ("accept-encoding", "identity"), *key)
 
-    async def search(self, query: str, domains: Domains) -> tuple[Source, ...]:
+    async def search(self, query: str, domains: Domains) -> tuple[FoundPage, ...]:
         """Return the pages that the service finds. Raises ``SearchFailed``, at the latest after the timeout."""
         with trio.CancelScope() as scope, self._lifecycle.track_pump(scope):
             scope.deadline = trio.current_time() + self.settings.timeout
@@ -179,7 +179,7 @@ class SearchService:
         except GatewayError:
             raise SearchFailed("unavailable", "connection") from None
 
-    def _read(self, reply: bytes, domains: Domains) -> tuple[Source, ...]:
+    def _read(self, reply: bytes, domains: Domains) -> tuple[FoundPage, ...]:
         try:
             value = None if has_more_elements(reply, MAX_ELEMENTS) else msgspec.json.decode(reply)
         except NOT_JSON:
@@ -188,14 +188,14 @@ class SearchService:
             raise SearchFailed("unavailable", "bad_answer")
         for name in self._row.pages:
             value = value.get(name) if isinstance(value, dict) else None
-        found: dict[str, Source] = {}
+        found: dict[str, FoundPage] = {}
         for page in value if isinstance(value, list) else ():
             source = self._source(page) if isinstance(page, dict) else None
             if source is not None and domains.permit(source.url):
                 found.setdefault(source.url, source)
         return tuple(found.values())[: self.settings.results]
 
-    def _source(self, page: Mapping[str, Any]) -> Source | None:
+    def _source(self, page: Mapping[str, Any]) -> FoundPage | None:
         url = page.get("url")
         if not isinstance(url, str) or len(url) > MAX_URL or not url.isprintable() or " " in url:
             return None
@@ -206,7 +206,7 @@ class SearchService:
             return None
         texts = [_text(page.get(name), most) for name, most in
                  (("title", MAX_TITLE), (self._row.text, MAX_TEXT), (self._row.age, MAX_AGE))]  # fmt: skip
-        return Source(url, texts[0], texts[1], texts[2] or None)
+        return FoundPage(url, texts[0], texts[1], texts[2] or None)
 
 
 def _text(value: Any, most: int) -> str:

@@ -1,18 +1,17 @@
 """One turn of the model: its events for the client, and the searches that it calls."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from gateway.streaming.released import frame_of
-from providers.neutral.searches import FoundPages, Source, search_items
+from providers.neutral.searches import FoundPage, FoundPages, page_citation, search_items
 from streams.events import (
     AnswerEnd,
     AnswerStart,
     Api,
     BlockEnd,
-    Citation,
     ErrorInfo,
     Event,
     NativeItem,
@@ -30,14 +29,14 @@ MAX_CITED: Final = 100
 
 
 class ShownAnswer:
-    """What a client of ``api`` has seen of an answer: the number of its next block, and the found pages."""
+    """The part of an answer that a client of ``api`` has got: its number of blocks, and the found pages."""
 
     def __init__(self, api: Api, name: str) -> None:
         self.api, self.name = api, name
         self.block, self.has_begun = 0, False
-        self.sources: dict[str, Source] = {}  # by URL
+        self.sources: dict[str, FoundPage] = {}  # by URL
 
-    def end_turn(self, writer: "TurnWriter") -> None:
+    def end_turn(self, writer: "SearchTurnWriter") -> None:
         """Note that the turn of ``writer`` has ended."""
         self.block, self.has_begun = writer.next, True
 
@@ -58,13 +57,10 @@ class ShownAnswer:
         linked = [url for url, at in places.items() if at >= 0]
         shows_searches = bool(search_items(self.api, FoundPages("")))
         for url in linked or ([] if shows_searches else self.sources):
-            item: dict[str, Any] = {"url": url, "title": self.sources[url].title}
-            if (at := places[url]) >= 0:
-                item |= {"start_index": at, "end_index": at + len(url)}
-            yield Citation(block, "gemini", item)
+            yield page_citation(block, self.sources[url], places[url])
 
 
-class TurnWriter:
+class SearchTurnWriter:
     """Writes one turn as frames of events for the client, without the calls of the search. It is a ``Writer``.
 
     ``fold`` is the whole turn, ``next`` the number of the block after its last one."""

@@ -9,7 +9,7 @@ import trio
 
 from tests.support.harness import PATIENCE
 from tests.support.scripts import Script, Tokens, ToolCall
-from tests.support.web_search import PlayedModel, PlayedService, Searched, answering, searched, searching
+from tests.support.web_search import PlayedModel, PlayedService, Searched, answering, search_gateway, searching
 
 QUESTION = "What is new?"
 USER = [{"role": "user", "content": QUESTION}]
@@ -47,7 +47,7 @@ def events(answer: httpx2.Response) -> list[Any]:
 @pytest.mark.parametrize("api", [*REQUESTS])
 async def test_clients_of_each_api_get_the_search_in_its_form(api, stream):
     """BerriAI/litellm#31902, #29649, #25242"""
-    async with searched(searching("trio 7"), answering()) as stage:
+    async with search_gateway(searching("trio 7"), answering()) as stage:
         answer = await ask(stage, api, stream=stream)
         assert (answer.status_code, len(stage.service.asked)) == (200, 1), answer.text
         assert stage.service.asked[0]["q"] == "trio 7"
@@ -80,7 +80,7 @@ async def test_clients_of_each_api_get_the_search_in_its_form(api, stream):
 
 
 async def test_the_blocks_of_messages_are_in_order_and_a_forced_search_is_forced_once():
-    async with searched(searching("a", "b", text="I look."), answering()) as stage:
+    async with search_gateway(searching("a", "b", text="I look."), answering()) as stage:
         found = events(await ask(stage, "messages", stream=True))
         started = [one["content_block"] for one in found if one["type"] == "content_block_start"]
         assert [one["type"] for one in started] == [
@@ -106,7 +106,7 @@ async def test_the_blocks_of_messages_are_in_order_and_a_forced_search_is_forced
 async def test_a_responses_stream_shows_a_search_when_it_begins():
     service = PlayedService()
     service.held = True
-    async with searched(searching("trio 7"), answering(), service=service, search={"timeout": 0.3}) as stage:
+    async with search_gateway(searching("trio 7"), answering(), service=service, search={"timeout": 0.3}) as stage:
         found = events(await ask(stage, "responses", stream=True))
     kinds = [
         one["type"]
@@ -129,7 +129,7 @@ async def test_a_responses_stream_shows_a_search_when_it_begins():
 )  # fmt: skip
 async def test_the_model_learns_that_the_service_fails(service, search, reason):
     """It answers without, and the failed search costs nothing."""
-    async with searched(searching("x"), answering("Nothing."), service=service, search=search) as stage:
+    async with search_gateway(searching("x"), answering("Nothing."), service=service, search=search) as stage:
         answer = await ask(stage, "messages")
         result = answer.json()["content"][1]["content"]
         code = "too_many_requests" if reason == "rate_limited" else "unavailable"
@@ -147,21 +147,21 @@ async def test_the_model_learns_that_the_service_fails(service, search, reason):
 )  # fmt: skip
 async def test_a_call_without_a_usable_query_is_an_error_for_the_model(arguments, code):
     call = Script(calls=(ToolCall("c", "web_search", arguments),), stop="tool_calls")
-    async with searched(call, answering("Nothing.")) as stage:
+    async with search_gateway(call, answering("Nothing.")) as stage:
         answer = await ask(stage, "messages")
         assert answer.json()["content"][1]["content"]["error_code"] == code, answer.text
         assert not stage.service.asked
 
 
 async def test_searches_and_turns_are_limited():
-    async with searched(searching("a", "b", "c"), answering(), search={"max_uses": 2}) as stage:
+    async with search_gateway(searching("a", "b", "c"), answering(), search={"max_uses": 2}) as stage:
         content = (await ask(stage, "messages")).json()["content"]
         assert [isinstance(one["content"], list) for one in content if "tool_use_id" in one] == [True, True, False]
         assert content[5]["content"]["error_code"] == "max_uses_exceeded"
-    async with searched(searching("a"), search={"max_uses": 2}) as stage:  # without end
+    async with search_gateway(searching("a"), search={"max_uses": 2}) as stage:  # without end
         answer = (await ask(stage, "messages")).json()
         assert (answer["stop_reason"], len(stage.model.bodies), len(stage.service.asked)) == ("pause_turn", 10, 2)
-    async with searched(searching("a"), answering()) as stage:
+    async with search_gateway(searching("a"), answering()) as stage:
         tools = [{**ANTHROPIC, "max_uses": 0}]
         assert (await ask(stage, "messages", tools=tools)).status_code == 200
         assert not stage.service.asked
@@ -173,11 +173,11 @@ async def test_domains_are_sent_and_enforced():
         "filters": {"allowed_domains": ["example.com"], "blocked_domains": ["no.example.com"]},
     }
     search = {"blocked_domains": ["other.test"]}
-    async with searched(searching("a"), answering(), search=search) as stage:
+    async with search_gateway(searching("a"), answering(), search=search) as stage:
         answer = await ask(stage, "responses", tools=[tool])
         assert stage.service.asked[0]["q"] == "a site:example.com -site:other.test -site:no.example.com"
         assert answer.json()["output"][0]["action"]["sources"] == [{"type": "url", "url": "https://docs.example.com/7"}]
-    async with searched(searching("a"), answering(), search={"allowed_domains": ["third.test"]}) as stage:
+    async with search_gateway(searching("a"), answering(), search={"allowed_domains": ["third.test"]}) as stage:
         answer = await ask(stage, "messages", tools=[{**ANTHROPIC, "allowed_domains": ["example.com"]}])
         assert answer.json()["content"][1]["content"] == []
 
@@ -193,7 +193,7 @@ async def test_domains_are_sent_and_enforced():
     ],
 )  # fmt: skip
 async def test_services_get_queries_in_their_forms(kind, key, posted):
-    async with searched(searching("a"), answering(), search={"type": kind, "key": "s3cret"}) as stage:
+    async with search_gateway(searching("a"), answering(), search={"type": kind, "key": "s3cret"}) as stage:
         await ask(stage, "messages", tools=[{**ANTHROPIC, "allowed_domains": ["example.com"]}])
         assert stage.service.posted == [posted]
         assert key.encode() in stage.service.heads[0].lower()
@@ -202,7 +202,9 @@ async def test_services_get_queries_in_their_forms(kind, key, posted):
 async def test_brave_has_its_own_form():
     pages = [{"url": "https://docs.example.com/7", "title": "T", "description": "D", "age": "2 days ago"}]
     service = PlayedService(body=json.dumps({"web": {"results": pages}}).encode())
-    async with searched(searching("a b"), answering(), service=service, search={"type": "brave", "key": "k1"}) as stage:
+    async with search_gateway(
+        searching("a b"), answering(), service=service, search={"type": "brave", "key": "k1"}
+    ) as stage:
         answer = await ask(stage, "messages")
         assert stage.service.asked == [{"q": "a b", "count": "5", "text_decorations": "false"}]
         assert b"x-subscription-token: k1" in stage.service.heads[0].lower()
@@ -211,7 +213,7 @@ async def test_brave_has_its_own_form():
 
 async def test_a_replayed_search_is_a_call_with_its_result():
     """A client sends the blocks back; the model has no such blocks (BerriAI/litellm#27886)."""
-    async with searched(searching("trio 7", text="I look."), answering()) as stage:
+    async with search_gateway(searching("trio 7", text="I look."), answering()) as stage:
         content = (await ask(stage, "messages")).json()["content"]
         turns = [*USER, {"role": "assistant", "content": content}, {"role": "user", "content": "And 8?"}]
         stage.model.turns[:] = [answering("Later.")]
@@ -228,7 +230,7 @@ async def test_a_replayed_search_is_a_call_with_its_result():
 async def test_a_turn_may_also_call_a_tool_of_the_client():
     mine = {"name": "read", "description": "Read.", "input_schema": {"type": "object", "properties": {}}}
     call = ToolCall("call_r", "read", "{}")
-    async with searched(searching("a", calls=(call,)), answering("Done.")) as stage:
+    async with search_gateway(searching("a", calls=(call,)), answering("Done.")) as stage:
         more = {"tools": [ANTHROPIC, mine], "tool_choice": {"type": "auto"}}
         answer = (await ask(stage, "messages", **more)).json()
         assert answer["stop_reason"] == "tool_use"
@@ -245,7 +247,7 @@ async def test_a_turn_may_also_call_a_tool_of_the_client():
 async def test_a_client_with_its_own_function_of_that_name_keeps_it():
     mine = {"type": "function", "function": {"name": "web_search", "parameters": {"type": "object", "properties": {}}}}
     call = Script(calls=(ToolCall("c", "web_search", "{}"),), stop="tool_calls")
-    async with searched(call) as stage:
+    async with search_gateway(call) as stage:
         answer = (await ask(stage, "chat", tools=[mine])).json()
         assert answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "web_search"
         assert [one["function"]["name"] for one in stage.model.bodies[0]["tools"]] == ["web_search", "search_the_web"]
@@ -255,7 +257,7 @@ async def test_a_client_with_its_own_function_of_that_name_keeps_it():
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_provider_that_dies_in_a_later_turn_is_an_error_and_both_turns_are_paid(stream):
     model = PlayedModel(searching("a"), answering("one two three four five six"), cut=1)
-    async with searched(model=model, entries={}) as stage:
+    async with search_gateway(model=model, entries={}) as stage:
         answer = await ask(stage, "messages", stream=stream)
         if stream:
             assert (answer.status_code, events(answer)[-1]["type"]) == (200, "error")
@@ -269,7 +271,7 @@ async def test_a_provider_that_dies_in_a_later_turn_is_an_error_and_both_turns_a
 async def test_a_client_that_leaves_ends_the_search():
     service = PlayedService()
     service.held = True
-    async with searched(searching("a"), answering(), service=service) as stage:
+    async with search_gateway(searching("a"), answering(), service=service) as stage:
         path, body = REQUESTS["messages"]
         content = json.dumps({"model": "m", **body, "stream": True}).encode()
         stream = await trio.open_tcp_stream("127.0.0.1", int(stage.gate.url.rpartition(":")[2]))
@@ -295,7 +297,7 @@ async def test_a_search_beyond_the_budget_ends_the_answer():
     """It is reserved before it is run, in addition to the turns so far."""
     keys = [{"name": "alice", "key": ALICE, "budgets": ["0.5 usd/day"]}]
     turns = [searching("a"), answering()] * 2
-    async with searched(*turns, search={"price": 0.4}, client_keys=keys) as stage:
+    async with search_gateway(*turns, search={"price": 0.4}, client_keys=keys) as stage:
         headers = {"authorization": f"Bearer {ALICE}"}
         path, body = REQUESTS["messages"]
         first = await stage.gate.post(path, json={"model": "m", **body}, headers=headers)
@@ -310,18 +312,18 @@ async def test_a_search_beyond_the_budget_ends_the_answer():
 async def test_a_target_with_a_search_of_its_own_is_left_alone():
     """Its requests are byte for byte the client's."""
     entries = {"model": "anthropic/claude-x", "speaks": ["messages"]}
-    async with searched(answering("Native."), entries=entries) as stage:
+    async with search_gateway(answering("Native."), entries=entries) as stage:
         answer = await ask(stage, "messages")
         assert answer.headers["x-trigate-lane"] == "byte"
         assert stage.model.bodies[0]["tools"] == [ANTHROPIC]
     quirks = {**entries, "quirks": {"web_search": "none"}}
-    async with searched(searching("a"), answering(), entries=quirks) as stage:
+    async with search_gateway(searching("a"), answering(), entries=quirks) as stage:
         content = (await ask(stage, "messages")).json()["content"]
         assert [one["type"] for one in content] == ["server_tool_use", "web_search_tool_result", "text"]
 
 
 async def test_requests_without_a_search_are_unchanged():
-    async with searched(answering("Plain.")) as stage:
+    async with search_gateway(answering("Plain.")) as stage:
         answer = await ask(stage, "chat", web_search_options=None)
         assert answer.headers["x-trigate-lane"] == "byte"
         assert "tools" not in stage.model.bodies[0]
@@ -330,7 +332,7 @@ async def test_requests_without_a_search_are_unchanged():
 async def test_usage_that_a_provider_does_not_report_is_estimated():
     turn = Script(calls=(ToolCall("c", "web_search", '{"query": "a"}'),), stop="tool_calls",
                   tokens=Tokens(edit=lambda usage: None))  # fmt: skip
-    async with searched(turn, answering()) as stage:
+    async with search_gateway(turn, answering()) as stage:
         await ask(stage, "chat")
         (line,) = await stage.lines.next()
         assert line["cost_usd"] > 0.005 + 200e-6 + 20 * 10e-6

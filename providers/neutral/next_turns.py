@@ -1,14 +1,10 @@
-"""A request with another turn of the model and the results of its calls, as the client itself would send them: each
-target, step and limit treats them as the client's."""
+"""A conversation with another turn of the model and the results of its calls, as a client sends them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
-import msgspec
 
-from gateway.request.parse import Incoming, read_incoming
-from providers.apis import CODECS
 from streams.events import Api
 
 
@@ -64,15 +60,17 @@ _ROWS: Final[Mapping[Api, _Turn]] = {
 """By API, the items of a whole answer and of results in the conversation."""
 
 
-def with_turn(incoming: Incoming, answer: bytes, results: Sequence[CallResult]) -> Incoming:
-    """Return ``incoming`` after the model's turn ``answer``, a whole answer in the client's API, and ``results``."""
-    own, written = _ROWS[incoming.api]
-    member = CODECS[incoming.api].wire.conversation.member
-    before: Any = msgspec.json.decode(incoming.members[member]) if member in incoming.members else []
-    if isinstance(before, str):
-        before = [{"type": "message", "role": "user", "content": before}] if incoming.api == "responses" else [before]
-    elif not isinstance(before, list):
-        before = [before]
-    after = [*before, *own(msgspec.json.decode(answer)), *written(results)]
-    body = msgspec.json.encode({**incoming.members, member: after})
-    return attrs.evolve(incoming, body=body, members=read_incoming(incoming.api, body).members)
+def with_turn(api: Api, before: Any, answer: Mapping[str, Any], results: Sequence[CallResult]) -> list[Any]:
+    """Return the conversation ``before`` of a request after the model's turn ``answer``, a whole answer, and
+    ``results``, all in ``api``."""
+    own, written = _ROWS[api]
+    if not isinstance(before, list):
+        before = [] if before is None else [_MESSAGE[api](before)]
+    return [*before, *own(answer), *written(results)]
+
+
+_MESSAGE: Final[Mapping[Api, Callable[[Any], Any]]] = {
+    "responses": lambda text: {"type": "message", "role": "user", "content": text},
+    "interactions": lambda text: text,
+}
+"""By API whose conversation may be a text, the item with that text."""
