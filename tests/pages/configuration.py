@@ -49,7 +49,7 @@ from gateway.features.shadow import feature as shadow
 from gateway.features.steps import settings as steps
 from gateway.features.steps.kinds import KINDS
 from gateway.features.tracing import settings as tracing_settings
-from gateway.features.web_search.settings import WebSearchSettings
+from gateway.features.web_search.feature import WebSearchSettings
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts

@@ -2,9 +2,9 @@
 
 from configfile.keys import part_of
 from gateway.config.settings import Config
+from gateway.features.web_search.feature import WebSearchKeys
 from gateway.features.web_search.origin import SearchedAnswers
 from gateway.features.web_search.services import SearchService
-from gateway.features.web_search.settings import WebSearchKeys
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Addition, Ports, Running
 

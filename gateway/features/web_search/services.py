@@ -11,7 +11,7 @@ import attrs
 import msgspec
 import trio
 
-from gateway.features.web_search.settings import WebSearchSettings
+from gateway.features.web_search.feature import WebSearchSettings
 from gateway.http.offload import offload
 from gateway.ledger.bill import AttemptOutcome
 from gateway.serving.lifecycle import Lifecycle

@@ -134,6 +134,7 @@ SECRET_SETTINGS: Final[dict[str, Any]] = {
     "state_storage": {"type": "postgres", "connection_string": "postgresql://trigate:secret-of-state@db.example/x"},
     "counters": {"type": "redis", "url": "rediss://trigate:secret-of-counters@redis.example:6379/0"},
     "cache": {"type": "redis", "url": "rediss://trigate:secret-of-cache@redis.example:6379/1"},
+    "web_search": {"type": "brave", "key": "secret-of-search"},
     "secret_stores": {"vault": {"url": "https://vault.example", "token": "secret-of-vault"}},
 }  # fmt: skip
 
