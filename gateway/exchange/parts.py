@@ -24,7 +24,7 @@ from gateway.ledger.bill import Bill
 from gateway.request.parse import Incoming, read_incoming
 from gateway.routing.plan import Stage
 from gateway.routing.target import Target
-from gateway.seams.observe import Observers
+from gateway.seams.observers import Observers
 from gateway.seams.open_response import OpenedResponse, ReleasedEvents, ResponseChecks, StreamTransform
 from gateway.streaming.released import LENGTH, ReleasedFrameSplitter, ReleasedReader
 from gateway.upstream.http11 import WireResponse
