@@ -12,7 +12,7 @@ from providers.apis import CODECS
 GATEWAY = Path(__file__).parent.parent / "gateway"
 
 ABOUT_APIS: Final = (
-    "endpoints/responses.py", "endpoints/conversations.py", "endpoints/websocket", "conversations", "commands",
+    "endpoints/responses.py", "endpoints/conversations.py", "features/responses_websocket", "conversations", "commands",
     "mock", "config", "__main__.py", "relay", "features/realtime", "features/files", "features/mcp",
     "features/other_endpoints", "features/pass_through",
     "features/steps/tables", "features/prompt_caches/tables",

@@ -72,7 +72,7 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("extended", "h11._readers:ChunkedReader.__call__", "2d5a88c94d0b"),
         ("used", "h11._headers:Headers", "8a7eb33f4ce5"),
     ],
-    "gateway/http/close_codes.py": [
+    "gateway/http/websockets.py": [
         ("replaced", "wsproto.extensions:Extension.enabled", "c15519771cd0"),
         ("replaced", "wsproto.extensions:Extension.frame_inbound_header", "a58626d7898d"),
         ("replaced", "wsproto.extensions:Extension.frame_inbound_payload_data", "7998ea20edb7"),

@@ -12,7 +12,7 @@ from gateway.exchange.service import Service
 from gateway.http.compatible import deployment_roots
 from gateway.seams.route import HttpRoute
 from gateway.serving.late_views import LateViews
-from gateway.serving.route_table import READING, WEBSOCKET
+from gateway.serving.route_table import READING
 from providers.apis import CODECS
 
 _INTERACTIONS: Final = CODECS["interactions"].wire
@@ -51,8 +51,3 @@ def own_routes(config: Config, service: Service, page: str | None = None) -> Ite
         from gateway.endpoints.hosted_claude import hosted_claude_routes
 
         yield from hosted_claude_routes(service)
-    if config.websocket:
-        sockets = LateViews(
-            ("gateway.endpoints.websocket.connection",), "websocket_views", (service, config.websocket_idle)
-        )
-        yield HttpRoute("/v1/responses", sockets.view("responses"), (WEBSOCKET,))

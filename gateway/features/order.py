@@ -41,6 +41,7 @@ ORDER: Final[tuple[OrderLine, ...]] = (
     OrderLine("other_endpoints", "among the routes, whose order does not matter"),
     OrderLine("files", "among the routes, whose order does not matter"),
     OrderLine("mcp", "among the routes, whose order does not matter"),
+    OrderLine("responses_websocket", "among the routes, whose order does not matter"),
     OrderLine("realtime", "among the routes, whose order does not matter"),
     OrderLine("pass_through", "after realtime, whose sessions it serves on its paths, too"),
 )

@@ -11,8 +11,7 @@
 - ``sockets``: reads and writes with one system call
 - ``certificates``: the names in client certificates
 - ``addresses``: IP addresses of clients
-- ``close_codes``, ``large_frames``, ``frame_rate``: the frames of websockets; ``turns``: turns of connections with tiny
-  frames
+- ``websockets``: the frames of websockets; ``turns``: turns of connections with tiny frames
 - ``threads``: calls in threads; ``offload``: slow work there; ``late_imports``: imports while the gateway serves
   requests
 - ``pieces``: lists of the pieces of a body"""

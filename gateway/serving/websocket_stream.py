@@ -17,10 +17,8 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.handshake import WEBSOCKET_VERSION
 from wsproto.utilities import LocalProtocolError
 
-from gateway.http.close_codes import RegisteredCodes
-from gateway.http.frame_rate import TOO_MANY, FrameRate
-from gateway.http.large_frames import make_large_frame, size_of
 from gateway.http.offload import LARGE
+from gateway.http.websockets import TOO_MANY, FrameRate, RegisteredCodes, make_large_frame, size_of
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES, MessageTaker
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.refusals import error_response

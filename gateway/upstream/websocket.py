@@ -15,10 +15,8 @@ from wsproto.events import Event as Frame
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
-from gateway.http.close_codes import RegisteredCodes
-from gateway.http.frame_rate import TOO_MANY, FrameRate
-from gateway.http.large_frames import make_large_frame, size_of
 from gateway.http.offload import LARGE
+from gateway.http.websockets import TOO_MANY, FrameRate, RegisteredCodes, make_large_frame, size_of
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.http11 import pieces_of
 from gateway.upstream.request import UpstreamRequest

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from openai.types.responses import ResponseSteerFailedEvent
 
-from gateway.endpoints.websocket.envelopes import MAX_STREAM_ID
-from gateway.endpoints.websocket.lanes import LIMIT_REACHED, MAX_OPEN, MAX_RUNNING
+from gateway.features.responses_websocket.envelopes import MAX_STREAM_ID
+from gateway.features.responses_websocket.lanes import LIMIT_REACHED, MAX_OPEN, MAX_RUNNING
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Listening, Wire, config, eventually, provider, retried_when_late
 from tests.support.processes import open_files

@@ -13,7 +13,7 @@ import trio
 from quart import Response as QuartResponse
 from quart import websocket
 
-from gateway.endpoints.websocket.handshake import CLOSES, WebSocketArrival, admit_websocket
+from gateway.endpoints.handshake import CLOSES, WebSocketArrival, admit_websocket
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.responding import error_response, open_record, own_headers
 from gateway.exchange.service import Service

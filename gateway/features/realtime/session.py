@@ -40,8 +40,8 @@ from gateway.features.realtime.notices import (
     ResponseStarted,
     Resumable,
 )
-from gateway.http.large_frames import size_of
 from gateway.http.offload import offload
+from gateway.http.websockets import size_of
 from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.websocket import Piece, UpstreamWebSocket, WebSocketEnded
 from streams.errors import GatewayError

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.endpoints.websocket.envelopes import read_envelope
+from gateway.features.responses_websocket.envelopes import read_envelope
 from gateway.request.further_models import ANY, CHOOSING, ROWS, further_models
 from gateway.request.members import KNOWN, check_members
 from gateway.request.parse import read_incoming

@@ -21,8 +21,8 @@ from gateway.access.shares import Shares
 from gateway.config.limits import Limits
 from gateway.config.loading import from_mapping
 from gateway.conversations.resolved import StateScope
-from gateway.endpoints.websocket.connection import responses_view
 from gateway.exchange.service import Service, ServiceSettings
+from gateway.features.responses_websocket.connection import responses_view
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES

@@ -6,8 +6,8 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.endpoints.websocket.envelopes import CREATE, LaneFrame, read_lane
-from gateway.endpoints.websocket.lanes import MAX_OPEN, MAX_RUNNING, OPEN_SECONDS, WAITING, Lanes
+from gateway.features.responses_websocket.envelopes import CREATE, LaneFrame, read_lane
+from gateway.features.responses_websocket.lanes import MAX_OPEN, MAX_RUNNING, OPEN_SECONDS, WAITING, Lanes
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
 

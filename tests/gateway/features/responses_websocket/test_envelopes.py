@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.endpoints.websocket.envelopes import Envelope, Frames, body_of, error_frame, is_processed, read_envelope
+from gateway.features.responses_websocket.envelopes import (
+    Envelope,
+    Frames,
+    body_of,
+    error_frame,
+    is_processed,
+    read_envelope,
+)
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo

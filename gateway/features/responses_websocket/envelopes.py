@@ -12,8 +12,8 @@ import attrs
 import msgspec
 
 from gateway.http.headers import Headers
-from gateway.http.large_frames import size_of
 from gateway.http.passing import HeaderNames
+from gateway.http.websockets import size_of
 from gateway.request.members import BOOLEAN, STRING, check_members, decode_member
 from providers.apis import CODECS
 from streams import sse

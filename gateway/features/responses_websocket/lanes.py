@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 import trio
 
-from gateway.endpoints.websocket.envelopes import LaneFrame
+from gateway.features.responses_websocket.envelopes import LaneFrame
 from streams.errors import GatewayError, invalid
 
 MAX_RUNNING: Final = 16

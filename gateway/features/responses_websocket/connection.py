@@ -21,7 +21,11 @@ from quart import websocket
 
 from gateway.access.body_memory import HeldBody
 from gateway.conversations.resolved import StateScope
-from gateway.endpoints.websocket.envelopes import (
+from gateway.endpoints.handshake import CLOSES, AdmittedWebSocket, WebSocketArrival, admit_websocket
+from gateway.exchange.exchange import Exchange
+from gateway.exchange.responding import error_response, open_record
+from gateway.exchange.service import Service
+from gateway.features.responses_websocket.envelopes import (
     CREATE,
     STEER,
     Envelope,
@@ -35,16 +39,12 @@ from gateway.endpoints.websocket.envelopes import (
     read_lane,
     steer_failed_frame,
 )
-from gateway.endpoints.websocket.handshake import CLOSES, AdmittedWebSocket, WebSocketArrival, admit_websocket
-from gateway.endpoints.websocket.lanes import MAX_OPEN, WAITING, Lanes
-from gateway.endpoints.websocket.prewarm import Prewarms, write_prewarm_response
-from gateway.exchange.exchange import Exchange
-from gateway.exchange.responding import error_response, open_record
-from gateway.exchange.service import Service
+from gateway.features.responses_websocket.lanes import MAX_OPEN, WAITING, Lanes
+from gateway.features.responses_websocket.prewarm import Prewarms, write_prewarm_response
 from gateway.http.headers import Headers
-from gateway.http.large_frames import size_of
 from gateway.http.offload import offload
 from gateway.http.response import STREAM_HEADERS, Response, as_pieces
+from gateway.http.websockets import size_of
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 import msgspec
 
-from gateway.endpoints.websocket.envelopes import Members
+from gateway.features.responses_websocket.envelopes import Members
 from gateway.request.members import STRING, decode_member
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target

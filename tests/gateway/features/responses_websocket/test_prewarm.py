@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.endpoints.websocket.envelopes import read_envelope
-from gateway.endpoints.websocket.prewarm import MAX_PREWARMS, Prewarms
+from gateway.features.responses_websocket.envelopes import read_envelope
+from gateway.features.responses_websocket.prewarm import MAX_PREWARMS, Prewarms
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
 
