@@ -53,10 +53,9 @@ def default_name(use: str) -> str:
 def _with_settings(item: StepSettings, path: Path, findings: Findings) -> StepSettings:
     """Return ``item`` with its settings, read by the class of a kind, or with the texts of secret files for code."""
     row = KINDS.get(item.use)
-    if row is None or item.is_code:
-        texts, found = _resolve_files(item.settings, (*path, "with"), findings)
-        return attrs.evolve(item, settings=texts, secrets=tuple(found))
     texts, found = _resolve_files(item.settings, (*path, "with"), findings)
+    if row is None or item.is_code:
+        return attrs.evolve(item, settings=texts, secrets=tuple(found))
     reading: Any = read(texts, row.settings_class)
     for fault in reading.faults:
         what, expected, suggestion, known = fault.wrong.words

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import attrs
 import click
@@ -37,78 +37,57 @@ from providers.request_api import possible_apis
 from streams.errors import GatewayError
 from streams.events import Api, Event, NativeItem
 from streams.surrogates import NOT_JSON
-from trigate.steps import Action, Check, Finding, Moment, Passage
+from trigate.steps import Check, Finding, Moment, Passage
 
 if TYPE_CHECKING:
     from providers.neutral.codec import Reader
 
 
-@attrs.frozen(eq=False, repr=False)
-class TriedFinding:
-    """A finding of a step, with the action that the configuration sets."""
-
-    step: str
-    at: Moment
-    action: Action
-    finding: Finding
-
-
-@attrs.frozen(eq=False, repr=False)
-class TrialFailure:
-    """A step that failed, or could not read a part of the content, with the reason. ``is_refused``: the gateway would
-    refuse the content."""
-
-    step: str
-    at: Moment
-    reason: str
-    is_refused: bool
-
-
-@attrs.define(eq=False, repr=False)
-class StepsTrial:
-    """The results of a trial: ``texts`` is the number of texts that steps can see."""
-
-    texts: int = 0
-    findings: list[TriedFinding] = attrs.field(factory=list)
-    failures: list[TrialFailure] = attrs.field(factory=list)
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether the gateway would refuse the content."""
-        return any(one.action == "refuse" for one in self.findings) or any(one.is_refused for one in self.failures)
-
-
 class TrialSession(StepSession):
     """A session that only collects findings and failures, and refuses nothing. ``facts`` has the members of each
-    ``Check`` that are the same."""
+    ``Check`` that are the same.
+
+    ``texts`` is the number of texts that steps can see. ``rows`` are the findings: step, action, label, path, span and
+    text. ``failures`` have the reasons of steps that failed, or could not read a part of the content. Because of the
+    steps in ``refusing``, the gateway would refuse the content."""
 
     def __init__(self, facts: Check) -> None:
-        self.trial = StepsTrial()
+        self.texts = 0
+        self.rows: list[tuple[str, ...]] = []
+        self.failures: list[str] = []
+        self.refusing: dict[str, None] = {}
         self._later: list[Callable[[], Awaitable[None]]] = []
-        super().__init__(AppliedSteps(()), facts, PLACEHOLDERS, StepRecords(), self._later.append)
+        super().__init__(AppliedSteps(()), facts, Placeholders(b"", ""), StepRecords(), self._later.append)
 
     def make_check(self, at: Moment, passages: tuple[Passage, ...], is_last: bool) -> Check:
-        self.trial.texts = max(self.trial.texts, len(passages))
+        self.texts = max(self.texts, len(passages))
         return super().make_check(at, passages, is_last)
 
     def apply_findings(
         self, step: LoadedStep, passages: Sequence[Passage], findings: Sequence[Finding], at: Moment, counted: int = 0
     ) -> list[list[Span]]:
-        found = [TriedFinding(step.name, at, step.action_for(one.label, one.action), one) for one in findings]
-        self.trial.findings += found
-        masked = [one.finding for one in found if one.action == "mask" and at != "during"]
-        return [merge_spans(Span.of(one) for one in masked if one.passage is passage) for passage in passages]
+        spans: dict[int, list[Span]] = {id(one): [] for one in passages}
+        for one in findings:
+            action, text = step.action_for(one.label, one.action), one.passage.text[one.start : one.end]
+            place = one.passage.path or "(the whole body)"
+            self.rows.append((step.name, action, one.label, place, f"{one.start}-{one.end}", repr(text)))
+            if action == "refuse":
+                self.refusing[step.name] = None
+            elif action == "mask" and at != "during":
+                spans[id(one.passage)].append(Span.of(one))
+        return [merge_spans(spans[id(one)]) for one in passages]
 
     def note_failure(self, failed: StepFailed, at: Moment = "response") -> None:
-        self._add_failure(failed.step, at, failed.detail or failed.reason)
+        self._add_failure(failed.step, failed.detail or failed.reason)
 
     def note_unreadable(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> None:
         if (path := unreadable_path(step, texts.unreadable)) is not None:
-            self._add_failure(step, at, f"no step can read {path}")
+            self._add_failure(step, f"no step can read {path}")
 
-    def _add_failure(self, step: LoadedStep, at: Moment, reason: str) -> None:
-        is_refused = step.unchecked == "refuse" and not step.only_reports
-        self.trial.failures.append(TrialFailure(step.name, at, reason, is_refused))
+    def _add_failure(self, step: LoadedStep, reason: str) -> None:
+        self.failures.append(f"  {step.name}  failed: {reason}")
+        if step.unchecked == "refuse" and not step.only_reports:
+            self.refusing[step.name] = None
 
     async def finish_reports(self) -> None:
         """Wait for the calls of steps that only report."""
@@ -116,37 +95,33 @@ class TrialSession(StepSession):
             await self._later.pop()()
 
 
-async def try_request(steps: Sequence[LoadedStep], facts: Check, api: str, body: bytes) -> StepsTrial:
+async def try_request(steps: Sequence[LoadedStep], facts: Check, api: str, body: bytes) -> TrialSession:
     """Run ``steps`` on the request ``body``; each sees the masks of those before it. Raises ``NotJson``."""
-    session, texts = TrialSession(facts), RequestTexts.of(api, body)
-    session.trial.texts = len(texts.passages)
+    trial, texts = TrialSession(facts), RequestTexts.of(api, body)
+    trial.texts = len(texts.passages)
     for step in steps:
         for moment in step.moments:
             if moment == "during":
-                await session.judge_during(step, texts)
+                await trial.judge_during(step, texts)
             elif moment == "request":
                 try:
-                    texts = await session.check_texts([step], texts)
+                    texts = await trial.check_texts([step], texts)
                 except RefusedByStep:
-                    reason = "it masks the name of a member, which cannot be sent"
-                    session.trial.failures.append(TrialFailure(step.name, moment, reason, is_refused=True))
-            await session.finish_reports()
-    return session.trial
+                    trial.failures.append(f"  {step.name}  failed: it masks the name of a member, which cannot be sent")
+                    trial.refusing[step.name] = None
+            await trial.finish_reports()
+    return trial
 
 
-async def try_response(steps: Sequence[LoadedStep], facts: Check, choices: Sequence[Sequence[Event]]) -> StepsTrial:
+async def try_response(steps: Sequence[LoadedStep], facts: Check, choices: Sequence[Sequence[Event]]) -> TrialSession:
     """Run ``steps`` on the events of a complete response by choice; each sees the masks of those before it."""
-    session = TrialSession(facts)
+    trial = TrialSession(facts)
     for step in steps:
         if step.at("response"):
-            checks = ResponseSteps(session, AnswerSteps((step,)), restores=False)
+            checks = ResponseSteps(trial, AnswerSteps((step,)), restores=False)
             choices = await checks.check_whole(choices, 0)
-            await session.finish_reports()
-    return session.trial
-
-
-PLACEHOLDERS: Final = Placeholders(b"", "")
-"""The placeholders of trials, which no client gets."""
+            await trial.finish_reports()
+    return trial
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -183,7 +158,7 @@ def run(file: Path, api: Api | None, path: Path | None, key: str | None, texts: 
     for name, trial in trials.items():
         for line in _trial_lines(name, trial, with_texts=texts):
             echo_styled(line)
-    return 1 if any(trial.is_refused for trial in trials.values()) else 0
+    return 1 if any(trial.refusing for trial in trials.values()) else 0
 
 
 def read_captured(file: Path, api: Api | None) -> Captured:
@@ -215,11 +190,11 @@ def _members(body: bytes) -> dict[str, object]:
         return {}
 
 
-async def _try_all(config: Config, steps: StepSet, captured: Captured, key: str | None) -> dict[str, StepsTrial]:
+async def _try_all(config: Config, steps: StepSet, captured: Captured, key: str | None) -> dict[str, TrialSession]:
     """Return the trials of the request and of the response, with the steps open meanwhile."""
     applying = steps_of_request(config, steps, captured.model, None, captured.api, key)
     check = Check("request", (), client=key, model=captured.model or None, api=captured.api, request_id="trial")
-    trials: dict[str, StepsTrial] = {}
+    trials: dict[str, TrialSession] = {}
     try:
         async with trio.open_nursery() as nursery:
             await steps.open(nursery)
@@ -272,24 +247,13 @@ def _unread_texts_event(unread: UnreadTexts, api: Api, data: bytes, choices: Seq
     return [NativeItem(-1, api, UNREAD, tuple(texts))] if texts else []
 
 
-def _trial_lines(name: str, trial: StepsTrial, *, with_texts: bool) -> Iterator[str]:
+def _trial_lines(name: str, trial: TrialSession, *, with_texts: bool) -> Iterator[str]:
     yield f"{name}: {count_text(trial.texts, 'text')}"
-    rows = [_finding_row(one, with_text=with_texts) for one in trial.findings]
-    if rows:
+    if trial.rows:
         columns = [*[TableColumn("", "name")] * 5, *([TableColumn("")] if with_texts else [])]
-        yield from table_lines(columns, rows, indent="  ")
-    for failure in trial.failures:
-        yield f"  {failure.step}  failed: {failure.reason}"
-    if not rows and not trial.failures:
+        yield from table_lines(columns, [row[: len(columns)] for row in trial.rows], indent="  ")
+    yield from trial.failures
+    if not trial.rows and not trial.failures:
         yield "  no findings"
-    refusing = [one.step for one in trial.findings if one.action == "refuse"]
-    refusing += [one.step for one in trial.failures if one.is_refused]
-    if refusing:
-        yield f"The gateway would refuse this {name}, because of {', '.join(dict.fromkeys(refusing))}."
-
-
-def _finding_row(found: TriedFinding, *, with_text: bool) -> tuple[str, ...]:
-    finding = found.finding
-    passage, place = finding.passage, f"{finding.start}-{finding.end}"
-    text = (repr(passage.text[finding.start : finding.end]),) if with_text else ()
-    return (found.step, found.action, finding.label, passage.path or "(the whole body)", place, *text)
+    if trial.refusing:
+        yield f"The gateway would refuse this {name}, because of {', '.join(trial.refusing)}."
