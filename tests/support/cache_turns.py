@@ -6,10 +6,16 @@ import attrs
 import msgspec
 
 from gateway.features.prompt_caches.comparisons import PromptComparison
-from gateway.features.prompt_caches.packing import pack, unpack
+from gateway.features.prompt_caches.conversations import (
+    Boundary,
+    CacheScope,
+    ExchangeEnd,
+    KnownConversation,
+    Parent,
+    Situation,
+)
 from gateway.features.prompt_caches.positions import boundary_positions, lifetime_of, lookup_positions, marks
-from gateway.features.prompt_caches.prompts import PromptDigest
-from gateway.features.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
+from gateway.features.prompt_caches.prompts import PromptDigest, pack_prompts, unpack_prompts
 from gateway.features.prompt_caches.verdicts import judge, predict
 from gateway.ledger.prompt_cache import CacheVerdict
 from providers.catalog.prompt_caching import CachingRow
@@ -76,8 +82,9 @@ class CacheTurns:
         client_prompt = None if client_body is None else read(client_api or self.api, client_body, self.row)
         parent = parent or (self.sent[-1] if self.sent else None)
         scope = scope or CacheScope(b"scope", "provider/model")
+        is_compacted = facts.pop("is_compacted", False)
+        known = None if parent is None else as_parent(parent, is_compacted=is_compacted)
         situation = Situation(scope, self.now, **facts)
-        known = None if parent is None else as_parent(parent)
         found = tuple(self._find_boundaries(prompt, scope))
         compared = PromptComparison(prompt, client_prompt, known, found, self.row, situation)
         self.prediction = predict(compared)
@@ -128,13 +135,13 @@ class CacheTurns:
         return Sent(prompt, client_prompt, scope, tuple(boundaries), self.now, edits, max(lifetimes, default=None))
 
 
-def as_parent(sent: Sent) -> Parent:
+def as_parent(sent: Sent, *, is_compacted: bool = False) -> Parent:
     """Return a request as the memory returns it, packed and unpacked."""
-    prompt = unpack(pack(sent.prompt))
-    client_prompt = None if sent.client_prompt is None else unpack(pack(sent.client_prompt))
+    prompt = sent.prompt.to_remember()
+    client_prompt = None if sent.client_prompt is None else sent.client_prompt.to_remember()
+    assert prompt is not None
     heads = [one.readable_from for one in sent.boundaries]
-    return Parent(
-        prompt, sent.scope, prompt.end, sent.tokens, sent.boundaries, client_prompt, sent.sent,
-        None if any(head is None for head in heads) else max((head for head in heads if head is not None), default=0.0),
-        sent.edits, sent.longest_ttl,
-    )  # fmt: skip
+    head = None if None in heads else max((one for one in heads if one is not None), default=0.0)
+    end = ExchangeEnd(b"", prompt.end, sent.sent, head, sent.tokens)
+    known = KnownConversation(sent.scope, (end,), sent.boundaries, sent.edits, sent.longest_ttl)
+    return Parent(b"", known, unpack_prompts(pack_prompts(prompt, client_prompt)), end, is_compacted=is_compacted)

@@ -1,11 +1,14 @@
 """Conversations of all APIs, for tests of prompt caches: the same turns in each API's words."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from gateway.features.prompt_caches.blocks import read_prompt
-from gateway.features.prompt_caches.memo import BlockMemo
+import msgspec
+
+from gateway.features.prompt_caches.memo import PromptMemo
 from gateway.features.prompt_caches.prompts import PromptDigest
+from gateway.features.prompt_caches.reading import PromptSource
 from providers.catalog.prompt_caching import CachingRow, caching_row
 from streams.events import Api
 
@@ -156,13 +159,17 @@ def mark_end(api: Api, body: dict[str, Any], ttl: str | None = None) -> dict[str
     return body
 
 
+MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
 def read(
-    api: Api, body: dict[str, Any] | bytes, row: CachingRow | None = None, memo: BlockMemo | None = None,
-    headers: dict[str, str] | None = None, earlier: int = 0,
+    api: Api, body: dict[str, Any] | bytes, row: CachingRow | None = None, memo: PromptMemo[Any] | None = None,
+    headers: Mapping[str, str] | None = None, earlier: int = 0,
 ) -> PromptDigest:  # fmt: skip
     """Return the prompt of a request, whose first ``earlier`` items are stored turns."""
     data = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
     row = row_of(api) if row is None else row
-    prompt = read_prompt(api, data, row, KEY, memo=memo, headers=headers, earlier=earlier)
-    assert prompt is not None
+    source = PromptSource(api, MEMBERS.decode(data), row, headers or {}, memo or PromptMemo(), earlier)
+    prompt = source.read(KEY)
+    source.store()
     return prompt

@@ -19,11 +19,10 @@ The modules that compare are pure: no I/O and no clock. All of them keep digests
   needs, ``prompt_texts`` the texts at a difference. ``readable_prompts`` finds the targets that cache a prompt,
   ``diagnosed_prompts`` requests a provider's explanation
 - ``values``: the forms of verdicts in headers and log lines
-- ``prompts``: a request as comparable blocks (``prompt_blocks``), which are rows of bytes (``packed_blocks``).
-  ``blocks`` reads it, with ``items`` and ``histories``, by the ``tables``; ``digests`` computes its digests. ``memo``
-  remembers parts that were read before. ``packing`` prepares a prompt for the memory.
+- ``prompts``: a request as comparable blocks, which are ``rows`` of bytes, with ``chunks`` of its system texts.
+  ``reading`` reads it, with ``items``, by the ``tables``. ``memo`` remembers parts that were read before.
 - ``positions``: where later requests recognize a prompt, and where providers leave and find cache entries
-- ``situations``: other facts about an attempt and its parent
+- ``conversations``: other facts about conversations, and about an attempt and its parent
 - ``earlier_responses``: ids of earlier responses in a request
 - ``differences``: the first difference of two prompts
 - ``comparisons``: a request compared with its parent; ``rules``: the causes that follow
@@ -31,9 +30,9 @@ The modules that compare are pure: no I/O and no clock. All of them keep digests
 - ``loss``: its price
 - ``texts``: the latest prompts as texts, if the operator enables them, for ``compared_values``: excerpts of both texts
   around a difference
-- ``caching``: opens the ``tracker``, which follows attempts (``followed``) and remembers them in the ``memory`` of all
-  workers, with the boundaries that they leave (``written_boundaries``). ``rates`` counts recent requests. The tracker's
-  ``prompt_reader`` reads requests with each client's memo, and its ``parents`` finds what a request continues.
+- ``caching``: opens the ``tracker``, which follows attempts and remembers them in the ``memory`` of all workers, with
+  the boundaries that they leave. ``rates`` counts recent requests. The reader in ``requests`` has each client's memo,
+  and ``parents`` finds what a request continues.
 - ``structures``: the bases of structures that many requests make
 
 The cache of responses (``answer_cache``) is unrelated."""

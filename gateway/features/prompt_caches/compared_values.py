@@ -8,8 +8,8 @@ import attrs
 import msgspec
 
 from gateway.features.prompt_caches.differences import Difference
-from gateway.features.prompt_caches.digests import compact_json
 from gateway.features.prompt_caches.prompts import PromptDigest
+from gateway.features.prompt_caches.reading import compact_json
 from streams.surrogates import NOT_JSON
 
 EXCERPT: Final = 200
@@ -67,7 +67,7 @@ def excerpts_of(
     if values[0] is None and values[1] is None:
         return None
     texts = [None if value is None else text_of(value) for value in values]
-    if difference.kind == "respelled" or None in texts or texts[0] == texts[1]:
+    if difference.at.endswith("(respelled)") or None in texts or texts[0] == texts[1]:
         texts = [None if value is None else compact_json(value).decode(errors="replace") for value in values]
     old, new = _cut(texts[0], texts[1], mask)
     return Excerpts(paths[1] or paths[0], old, new)

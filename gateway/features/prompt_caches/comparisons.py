@@ -1,22 +1,23 @@
 """A request compared with its parent: the tokens that the cache could serve, and those that are unchanged."""
 
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
 import attrs
 
+from gateway.features.prompt_caches.conversations import Boundary, Parent, Situation
 from gateway.features.prompt_caches.differences import Difference, changed_members, first_difference
-from gateway.features.prompt_caches.packed_blocks import KIND_NUMBERS
-from gateway.features.prompt_caches.positions import boundary_positions, lookup_positions, marks
+from gateway.features.prompt_caches.positions import boundary_positions, lookup_ranges, marks
 from gateway.features.prompt_caches.prompts import PromptDigest
-from gateway.features.prompt_caches.situations import Boundary, Parent, Situation
+from gateway.features.prompt_caches.rows import strict_at
 from gateway.features.prompt_caches.structures import Structure, once_property
+from gateway.features.prompt_caches.tables.kinds import COMPACTION
 from gateway.features.prompt_caches.values import LEAST_SHARE
 from gateway.ledger.prompt_cache import CauseName
 from providers.catalog.prompt_caching import CachingRow
 
 _NO_ROW: Final = CachingRow()
-_COMPACTION: Final = KIND_NUMBERS["compaction"]
 
 
 class PromptComparison(Structure, frozen=True, dict=True, gc=True):
@@ -62,7 +63,7 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
         if self.parent is None:
             return max((boundary.tokens for boundary in self.boundaries), default=0)
         last = self.last_boundary
-        return self.parent.tokens if last is None else last.tokens
+        return self.parent.end.tokens if last is None else last.tokens
 
     @property
     def is_exact(self) -> bool:
@@ -77,7 +78,7 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
         """The first difference of the request as sent from the parent's."""
         if self.parent is None:
             return None
-        return first_difference(self.parent.prompt, self.prompt, self.parent.position)
+        return first_difference(self.parent.prompt, self.prompt, self.parent.end.position)
 
     @once_property
     def intact(self) -> int:
@@ -110,13 +111,13 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
 
     @once_property
     def is_elsewhere(self) -> bool:
-        return self.parent is not None and self.parent.scope.digest != self.situation.scope.digest
+        return self.parent is not None and self.parent.conversation.scope.digest != self.situation.scope.digest
 
     @once_property
     def selectors_changed(self) -> tuple[CauseName, ...]:
         if self.parent is None:
             return ()
-        before, now = self.parent.scope, self.situation.scope
+        before, now = self.parent.conversation.scope, self.situation.scope
         pairs: tuple[tuple[CauseName, bytes, bytes], ...] = (
             ("model", before.model, now.model), ("key", before.key, now.key), ("tier", before.tier, now.tier),
         )  # fmt: skip
@@ -138,9 +139,9 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
         change, parent = self.change_in_reach, self.parent
         if change is None or parent is None:
             return None
-        if self.client_prompt is None and parent.client_prompt is None:
+        if self.client_prompt is None and parent.prompts[1] is None:
             return change
-        before, after = parent.client_prompt or parent.prompt, self.client_prompt or self.prompt
+        before, after = parent.own, self.client_prompt or self.prompt
         if change.part == "settings":
             if f"header:{change.at}" in (name for name, _ in self.row.settings):
                 return change  # headers are those of the client
@@ -152,11 +153,10 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
 
     @once_property
     def is_compacted(self) -> bool:
-        if self.situation.is_compacted or self.parent is None:
-            return self.situation.is_compacted
-        before, new = self.parent.prompt.history, self.prompt.history
-        known = {before.strict(number) for number, kind in enumerate(before.kinds) if kind == _COMPACTION}
-        return any(kind == _COMPACTION and new.strict(number) not in known for number, kind in enumerate(new.kinds))
+        if self.parent is None or self.parent.is_compacted:
+            return self.parent is not None
+        known = set(_compactions(self.parent.prompt))
+        return any(one not in known for one in _compactions(self.prompt))
 
     def most_read(self, change: Difference) -> float:
         """Return the tokens that a provider may have read with ``change``, within the tolerance.
@@ -191,7 +191,7 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
         """Return the tokens of the parent's first ``size`` bytes, between the positions that have a count."""
         assert self.parent is not None, "only a parent has counts"
         prompt = self.parent.prompt
-        known = {0: 0, prompt.size_at(self.parent.position): self.parent.tokens}
+        known = {0: 0, prompt.size_at(self.parent.end.position): self.parent.end.tokens}
         known |= {prompt.size_at(one.position): one.tokens for one in self.parent.boundaries}
         points = sorted(known.items())
         for (start, tokens), (end, more) in pairwise(points):
@@ -210,14 +210,14 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
         """True if the gateway removed all of the client's marks, because the provider refuses them, or adds none."""
         if _has_lost_marks(self.prompt, self.client_prompt, self.row):
             return True
-        before = None if self.parent is None else self.parent.client_prompt
+        before = None if self.parent is None else self.parent.prompts[1]
         if self.parent is None or before is None or _is_marked(before) or not self.row.needs_marks:
             return False
         return bool(marks(self.parent.prompt, self.row)) and not marks(self.prompt, self.row)
 
     @property
     def _parent_has_lost_marks(self) -> bool:
-        return self.parent is not None and _has_lost_marks(self.parent.prompt, self.parent.client_prompt, self.row)
+        return self.parent is not None and _has_lost_marks(self.parent.prompt, self.parent.prompts[1], self.row)
 
     @once_property
     def last_boundary(self) -> Boundary | None:
@@ -230,7 +230,7 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
         """The boundaries in the scope of the request whose prefix it leaves unchanged, the deepest last."""
         own: list[Boundary] = []
         if self.parent is not None and not self.is_elsewhere:
-            end = self.parent.position if self.difference is None else self.difference.position
+            end = self.parent.end.position if self.difference is None else self.difference.position
             own = [boundary for boundary in self.parent.boundaries if boundary.position <= end]
         least = self.row.minimum or 0
         known = {boundary.position: boundary for boundary in (*own, *self.boundaries) if boundary.tokens >= least}
@@ -243,8 +243,8 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
         return self.last_boundary if self._common_tokens else None
 
     @once_property
-    def _lookup_positions(self) -> frozenset[int]:
-        return frozenset(lookup_positions(self.prompt, self.row))
+    def _lookup_ranges(self) -> list[Sequence[int]]:
+        return lookup_ranges(self.prompt, self.row)
 
     @once_property
     def marks_of_parent(self) -> tuple[int, ...]:
@@ -253,7 +253,7 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
     def is_reached(self, boundary: Boundary) -> bool:
         """Return whether the provider searches at ``boundary``."""
         is_limited = self.row.needs_marks or self.row.boundaries == "ends"
-        return not is_limited or boundary.position in self._lookup_positions
+        return not is_limited or any(boundary.position in one for one in self._lookup_ranges)
 
     def lifetime(self, boundary: Boundary) -> float | None:
         return self.row.lifetime if boundary.ttl is None else boundary.ttl
@@ -271,7 +271,15 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
         if last is not None:
             return last.readable_from is None or self.situation.sent < last.readable_from
         parent = self.parent
-        return parent is not None and (parent.head is None or self.situation.sent < parent.head)
+        return parent is not None and (parent.end.head is None or self.situation.sent < parent.end.head)
+
+
+def _compactions(prompt: PromptDigest) -> Iterator[bytes]:
+    """Yield the digests of the blocks that replace earlier ones."""
+    at = prompt.history_kinds.find(COMPACTION)
+    while at >= 0:
+        yield strict_at(prompt.history, at)
+        at = prompt.history_kinds.find(COMPACTION, at + 1)
 
 
 def _has_lost_marks(prompt: PromptDigest, client_prompt: PromptDigest | None, row: CachingRow) -> bool:

@@ -38,7 +38,7 @@ async def _find_response(
     """Return the id of the response that the request continues, ``None`` for a first turn or another target's."""
     tracker = await caching.tracker(__name__)
     sent = structs.replace(possible_request(context, incoming, target, time.monotonic()), api=context.codec.api)
-    read = await offload(incoming.size, tracker.reader.read, sent)
+    read = await tracker.reader.read_in_thread(tracker.reader.open(sent, incoming.size))
     parent = None if read is None else tracker.parents.find(sent, read)
     if parent is None or not parent.is_latest or parent.conversation.scope.target != sent.target:
         return None

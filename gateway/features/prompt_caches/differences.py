@@ -1,22 +1,24 @@
 """The first difference of two prompts, in the order in which a provider caches them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from gateway.features.prompt_caches.digests import changed_span
-from gateway.features.prompt_caches.prompt_blocks import KeyMember, PromptBlock, Section
-from gateway.features.prompt_caches.prompts import PromptDigest
+from gateway.features.prompt_caches.chunks import TextChunks, changed_span, length_of
+from gateway.features.prompt_caches.positions import known_from, shared_blocks
+from gateway.features.prompt_caches.prompts import HEAD, KeyMember, PromptDigest, Section
+from gateway.features.prompt_caches.rows import LOOSE, PLACES, ROW, PromptBlock, block_at, end_at, strict_at
 from gateway.features.prompt_caches.tables.layouts import tool_part_path
-
-ChangeKind: TypeAlias = Literal["added", "removed", "reordered", "changed", "respelled"]
 
 DifferentPart: TypeAlias = Literal["tools", "system", "settings", "history"]
 """The cause of a miss, for a difference in one part of a prompt."""
 
 _SECTIONS: Final[tuple[Section, ...]] = ("tools", "system", "history")
+
+MOST_NAMED: Final = 1000
+"""Tools up to which their names are compared, in the event loop. Agents have up to some hundred."""
 
 
 @attrs.frozen(repr=False)
@@ -27,7 +29,7 @@ class Difference:
       ``tools[3].description (changed)``, ``tools: 2 added at [14]`` or ``system[0]:0-64 (time)``.
     - ``position``: the last position up to which both are equal.
     - ``least``, ``most``: the bytes of the earlier prompt that are equal at least and at most.
-    - ``path``: the path of a value that both requests have, with its ``kind`` of change; "" otherwise."""
+    - ``path``: the path of a value that both requests have; "" otherwise."""
 
     part: DifferentPart
     at: str
@@ -35,7 +37,6 @@ class Difference:
     least: int
     most: int
     path: str = ""
-    kind: ChangeKind = "changed"
 
     @property
     def rank(self) -> int:
@@ -48,24 +49,14 @@ def first_difference(old: PromptDigest, new: PromptDigest, until: int | None = N
 
     ``None`` if ``new`` begins with all of them. Settings count where their section begins."""
     until = old.end if until is None else min(until, old.end)
-    setting = _changed_setting(old, new)
     content = _changed_content(old, new, until)
-    if setting is None or (content is not None and content.position < _start_of(old, setting[1])):
+    if not (changed := changed_members(old.settings, new.settings)):
         return content
-    name, section = setting
-    start = min(_start_of(old, section), until)
-    return Difference("settings", name, start, old.size_at(start), old.size_at(start))
-
-
-def is_equal(old: PromptDigest, new: PromptDigest, until: int) -> bool:
-    """Return whether ``new`` begins with the blocks of ``old`` before ``until``, by their cumulative digests."""
-    if until < old.history_start or old.history_start != new.history_start or until > new.end:
-        return False
-    if old.section_digests[:2] != new.section_digests[:2]:
-        return False
-    count = until - old.history_start
-    known = old.history_digest(count)
-    return known is not None and known == new.history_digest(count)
+    section, name = changed[0]
+    start = min((0, old.tool_count, old.history_start)[section], until)
+    if content is not None and content.position < start:
+        return content
+    return Difference("settings", name.removeprefix("header:"), start, old.size_at(start), old.size_at(start))
 
 
 def changed_members(old: Sequence[KeyMember], new: Sequence[KeyMember]) -> list[tuple[int, str]]:
@@ -79,72 +70,66 @@ def changed_members(old: Sequence[KeyMember], new: Sequence[KeyMember]) -> list[
     )
 
 
-def _changed_setting(old: PromptDigest, new: PromptDigest) -> tuple[str, Section] | None:
-    """Return the first setting that differs, with the first section that it affects."""
-    if not (changed := changed_members(old.settings, new.settings)):
-        return None
-    number, name = changed[0]
-    return name.removeprefix("header:"), _SECTIONS[number]
-
-
-def _start_of(prompt: PromptDigest, section: Section) -> int:
-    return {"tools": 0, "system": len(prompt.tools), "history": prompt.history_start}[section]
-
-
 def _changed_content(old: PromptDigest, new: PromptDigest, until: int) -> Difference | None:
-    if is_equal(old, new, until):
-        return None
-    if old.section_digests[0] != new.section_digests[0]:
+    if old.ends[0] != new.ends[0]:
         found = _changed_tools(old, new)
-        return found if found is None or found.position < until else None
-    if old.section_digests[1] != new.section_digests[1]:
-        found = _changed_system(old, new)
-        return found if found is None or found.position < until else None
-    return _changed_history(old, new, until - old.history_start)
+    elif old.ends[1] != new.ends[1]:
+        at = _equal_rows(old.system, new.system)
+        found = _classify("system", old, new, (old.system, new.system), at, old.tool_count + at)
+    else:
+        return _changed_history(old, new, until - old.history_start)
+    return found if found.position < until else None
+
+
+def _equal_rows(old: bytes, new: bytes) -> int:
+    """Return the number of rows up to which two sections have the same ends; the first difference is after it."""
+    low, high = 0, min(len(old), len(new)) // ROW
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if end_at(old, middle) == end_at(new, middle) else (low, middle - 1)
+    return low
 
 
 # Tools
 
-MOST_NAMED: Final = 1000
-"""Tools up to which their names are compared, in the event loop. Agents have up to some hundred."""
 
-
-def _changed_tools(old: PromptDigest, new: PromptDigest) -> Difference | None:
-    at = _first_unequal(old.tools, new.tools)
-    if at is None:
-        return None
-    before, after = old.tools[at : at + 1], new.tools[at : at + 1]
+def _changed_tools(old: PromptDigest, new: PromptDigest) -> Difference:
+    at = _equal_rows(old.tools, new.tools)
+    before, after = (block_at(rows, at) if at * ROW < len(rows) else None for rows in (old.tools, new.tools))
     size = old.size_at(at)
-    if max(len(old.tools), len(new.tools)) > MOST_NAMED:
-        return Difference("tools", f"{(*after, *before)[0].path} (changed)", at, size, size)
-    names, new_names = [_tool_name(tool) for tool in old.tools], [_tool_name(tool) for tool in new.tools]
+    if max(old.tool_count, new.tool_count) > MOST_NAMED:
+        path = (after or before or block_at(new.tools, 0)).path
+        return Difference("tools", f"{path} (changed)", at, size, size)
+    names, new_names = _tool_names(old), _tool_names(new)
+    if before is not None and after is not None and names[at] == new_names[at]:
+        kind, path = (
+            "respelled" if _is_respelled(before, after) else "changed",
+            after.path + _changed_part(old, new, at),
+        )
+        return Difference("tools", f"{path} ({kind})", at, size, old.size_at(at + 1), path)
     known, new_known = frozenset(names), frozenset(new_names)
-    if before and after and names[at] == new_names[at]:
-        kind: ChangeKind = "respelled" if _is_respelled(before[0], after[0]) else "changed"
-        path = _changed_part(old, before[0], after[0])
-        return Difference("tools", f"{path} ({kind})", at, size, size + before[0].size, path, kind)
-    is_known_after = bool(after) and new_names[at] in known
-    is_known_before = bool(before) and names[at] in new_known
-    if not before or (after and is_known_before and not is_known_after):
-        count = _count_while(new_names[at:], lambda name: name not in known)
+    is_new = after is not None and new_names[at] not in known
+    is_gone = before is not None and names[at] not in new_known
+    if before is None or (is_new and not is_gone):
+        count = len([*takewhile(lambda name: name not in known, new_names[at:])])
         return Difference("tools", f"tools: {count} added at [{at}]", at, size, size)
-    if not after or (is_known_after and not is_known_before):
-        count = _count_while(names[at:], lambda name: name not in new_known)
+    if after is None or (is_gone and not is_new):
+        count = len([*takewhile(lambda name: name not in new_known, names[at:])])
         return Difference("tools", f"tools: {count} removed at [{at}]", at, size, size)
-    kind = "reordered" if is_known_before and is_known_after else "changed"
-    return Difference("tools", f"{after[0].path} ({kind})", at, size, size)
+    return Difference("tools", f"{after.path} ({'changed' if is_new or is_gone else 'reordered'})", at, size, size)
 
 
-def _tool_name(tool: PromptBlock) -> bytes:
-    return tool.parts[0] if tool.parts is not None else tool.strict
+def _tool_names(prompt: PromptDigest) -> list[bytes]:
+    return [prompt.tool_parts[at : at + LOOSE] for at in range(0, len(prompt.tool_parts), 3 * LOOSE)]
 
 
-def _changed_part(old: PromptDigest, before: PromptBlock, after: PromptBlock) -> str:
-    """Return the path of the changed part of a tool."""
-    parts = zip(before.parts or (), after.parts or (), strict=True)
-    numbers = [number for number, (one, other) in enumerate(parts) if one != other]
-    inner = tool_part_path(old.api, numbers[0]) if numbers else ""
-    return f"{after.path}{inner}"
+def _changed_part(old: PromptDigest, new: PromptDigest, at: int) -> str:
+    """Return the path from a tool to its changed part, "" if it is another one."""
+    for number in range(3):
+        start = (3 * at + number) * LOOSE
+        if old.tool_parts[start : start + LOOSE] != new.tool_parts[start : start + LOOSE]:
+            return tool_part_path(old.api, number)
+    return ""
 
 
 def _is_respelled(before: PromptBlock, after: PromptBlock) -> bool:
@@ -155,123 +140,85 @@ def _is_respelled(before: PromptBlock, after: PromptBlock) -> bool:
 # System texts and messages
 
 
-def _changed_system(old: PromptDigest, new: PromptDigest) -> Difference | None:
-    at = _first_unequal(old.system, new.system)
-    if at is None:
-        return None
-    position = len(old.tools) + at
-    return _classify("system", (old.system[at:], new.system[at:]), position, old.size_at(position))
-
-
 def _changed_history(old: PromptDigest, new: PromptDigest, count: int) -> Difference | None:
     """Return the first difference in the first ``count`` blocks of the history."""
-    equal, unequal = 0, count
-    for number in _known_positions(old, count):
-        if (digest := new.history_digest(number)) is not None and number <= new.history_count:
-            if digest != old.history_digest(number):
-                unequal = number
-                break
-            equal = number
-        elif number > new.history_count:
-            unequal = number
-            break
-    else:
-        if equal == count:
-            return None
-    position, size = old.history_start + equal, old.size_at(old.history_start + equal)
-    before, after = _known_run(old, equal), _known_run(new, equal)
-    if before and (after or equal >= new.history_count):
-        return _classify("history", (before, after), position, size)
-    return Difference(
-        "history", _range_path(old, equal, unequal), position, size, old.size_at(old.history_start + unequal)
-    )
+    equal = min(shared_blocks(old, new), count)
+    if equal == count:
+        return None
+    position = old.history_start + equal
+    before, after = old.row_of(equal), new.row_of(equal)
+    if before is None or after is None:
+        end = min(position - equal + known_from(old, equal + 1), old.end)
+        return Difference("history", _range_path(old, position, end), position, old.size_at(position), old.size_at(end))
+    return _classify("history", old, new, (_known_run(old, before), _known_run(new, after)), 0, position)
 
 
-def _known_positions(prompt: PromptDigest, count: int) -> Iterator[int]:
-    """Yield the positions in the history, up to ``count``, whose cumulative digests are known."""
-    for number in range(1, count + 1):
-        if not (prompt.gap and prompt.head < number < prompt.head + prompt.gap):
-            yield number
+def _known_run(prompt: PromptDigest, row: int) -> bytes:
+    """Return the rows of the history from ``row`` on, until the gap or the end."""
+    return prompt.history[row * ROW : HEAD * ROW if prompt.gap and row < HEAD else None]
 
 
-def _known_run(prompt: PromptDigest, number: int) -> Sequence[PromptBlock]:
-    """Return the blocks of the history from ``number`` on, until the gap or the end."""
-    if not prompt.gap:
-        return prompt.history[number:]
-    if number < prompt.head:
-        return prompt.history[number : prompt.head]
-    return prompt.history[number - prompt.gap :] if number >= prompt.head + prompt.gap else ()
-
-
-def _range_path(old: PromptDigest, equal: int, unequal: int) -> str:
-    """Return the path of the items in a gap, such as ``messages[16..310] (changed)``."""
-    last = old.block_before(old.history_start + equal)
-    after = old.block_before(old.history_start + unequal + 1) or old.history[-1]
-    first = 0 if last is None else last.index + 1
-    return f"{after.where}[{first}..{max(after.index - 1, first)}] (changed)"
+def _range_path(old: PromptDigest, start: int, end: int) -> str:
+    """Return the path of the items in a gap, such as ``messages[16..310]``, with its kind."""
+    last, after = old.block_before(start), old.block_before(end)
+    assert after is not None, "it ends behind the gap"
+    first = 0 if last is None else last.number + 1
+    return f"{PLACES[after.place][0]}[{first}..{max(after.number, first)}] (changed)"
 
 
 def _classify(
-    part: DifferentPart, blocks: tuple[Sequence[PromptBlock], Sequence[PromptBlock]], position: int, size: int
+    part: DifferentPart, prompt: PromptDigest, other: PromptDigest, rows: tuple[bytes, bytes], at: int, position: int
 ) -> Difference:
-    """Return the difference of two lists of blocks, whose first ones differ."""
-    before, after = blocks
-    old = before[0] if before else None
-    new = after[0] if after else None
-    if new is None:
-        assert old is not None, "one of them has a block"
-        return Difference(part, f"{_item_path(old)} (removed)", position, size, size)
-    if old is None:
-        return Difference(part, f"{_item_path(new)} (added)", position, size, size)
-    dropped, inserted = _find_run(before, after), _find_run(after, before)
-    if dropped and inserted:
+    """Return the difference of two runs of rows, whose first different ones are at ``at``."""
+    size = prompt.size_at(position)
+    old, new = (block_at(each, at) if at * ROW < len(each) else None for each in rows)
+    if new is None or old is None:
+        only, kind = (old, "removed") if new is None else (new, "added")
+        assert only is not None, "one of them has a block"
+        return Difference(part, f"{_item_path(only)} ({kind})", position, size, size)
+    before, after = rows[0][at * ROW :], rows[1][at * ROW :]
+    is_dropped, is_inserted = _continues_later(before, after), _continues_later(after, before)
+    if is_dropped and is_inserted:
         return Difference(part, f"{new.path} (reordered)", position, size, size)
-    if dropped or _is_earlier(old, new):
+    if is_dropped or _is_earlier(old, new):
         return Difference(part, f"{_item_path(old)} (removed)", position, size, size)
-    if inserted or _is_earlier(new, old):
+    if is_inserted or _is_earlier(new, old):
         return Difference(part, f"{_item_path(new)} (added)", position, size, size)
+    end = prompt.size_at(position + 1)
     if _is_respelled(old, new):
-        return Difference(part, f"{new.path} (respelled)", position, size, size + old.size, new.path, "respelled")
-    span = None if old.chunks is None or new.chunks is None else changed_span(old.chunks, new.chunks)
-    if span is None or old.chunks is None:
-        return Difference(part, f"{new.path} (changed)", position, size, size + old.size, new.path)
-    start, end, kind = span
-    scale = old.size / max(old.chunks.length, 1)
+        return Difference(part, f"{new.path} (respelled)", position, size, end, new.path)
+    texts: tuple[TextChunks | None, ...] = (None, None)
+    if part == "system":
+        texts = prompt.chunks.get(at), other.chunks.get(at)
+    if texts[0] is None or texts[1] is None or (span := changed_span(texts[0], texts[1])) is None:
+        return Difference(part, f"{new.path} (changed)", position, size, end, new.path)
+    first, last, value = span
+    scale = (end - size) / max(length_of(texts[0]), 1)
     return Difference(
-        part, f"{new.path}:{start}-{end} ({kind or 'changed'})", position, size + int(start * scale),
-        size + min(int(end * scale), old.size), new.path,
+        part, f"{new.path}:{first}-{last} ({value or 'changed'})", position, min(size + int(first * scale), end),
+        min(size + int(last * scale), end), new.path,
     )  # fmt: skip
 
 
-def _find_run(blocks: Sequence[PromptBlock], others: Sequence[PromptBlock]) -> int:
-    """Return the number of the block after the first one at which ``others`` continue, 0 without one.
+def _continues_later(rows: bytes, others: bytes) -> bool:
+    """Return whether ``others`` continue after the first block of ``rows``.
 
     The block after it must be equal too, if both have one, because short blocks repeat."""
-    for number in range(1, len(blocks)):
-        if blocks[number].strict == others[0].strict:
-            following, next_one = blocks[number + 1 : number + 2], others[1:2]
-            if not following or not next_one or following[0].strict == next_one[0].strict:
-                return number
-    return 0
+    first, second, count = strict_at(others, 0), strict_at(others, 1), len(rows) // ROW
+    for number in range(1, count):
+        if strict_at(rows, number) == first:
+            following = strict_at(rows, number + 1)
+            if not following or not second or following == second:
+                return True
+    return False
 
 
 def _is_earlier(block: PromptBlock, other: PromptBlock) -> bool:
     """Return whether ``block`` is at an earlier position, where the other request has no block."""
-    return block.where == other.where and (block.index, block.part) < (other.index, other.part)
+    is_same = PLACES[block.place][0] == PLACES[other.place][0]
+    return is_same and (block.number, block.part) < (other.number, other.part)
 
 
 def _item_path(block: PromptBlock) -> str:
     """Return the path of the whole item, if the block is its first one."""
-    return f"{block.where}[{block.index}]" if block.part == 0 and block.index >= 0 else block.path
-
-
-def _first_unequal(old: Sequence[PromptBlock], new: Sequence[PromptBlock]) -> int | None:
-    """Return the number of the first block that differs; ``None`` if all are equal."""
-    for number, (one, other) in enumerate(zip(old, new, strict=False)):
-        if one.strict != other.strict:
-            return number
-    return None if len(old) == len(new) else min(len(old), len(new))
-
-
-def _count_while(names: Sequence[bytes], is_counted: Callable[[bytes], bool]) -> int:
-    return sum(1 for _ in takewhile(is_counted, names))
+    return block.item_path if block.part == 0 and block.number >= 0 else block.path

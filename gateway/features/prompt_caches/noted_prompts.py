@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 import trio
 from msgspec import structs
 
@@ -16,22 +15,16 @@ from gateway.exchange.target_request import TargetRequest
 from gateway.features.prompt_caches.caching import PromptCaching
 from gateway.features.prompt_caches.values import fields_of, header_of
 from gateway.http.headers import Headers
-from gateway.http.offload import LARGE, offload
+from gateway.http.offload import offload
 from gateway.ledger.record import Record
 from gateway.seams.observe import ExchangeObserver
 from gateway.seams.observers import join_observers, observers_of
 
 if TYPE_CHECKING:
-    from gateway.features.prompt_caches.followed import (
-        FollowedAttempt,
-        FollowedExchange,
-        FoundParent,
-        ReadPrompts,
-        SentRequest,
-    )
-    from gateway.features.prompt_caches.prompt_reader import RecognizedRequest
+    from gateway.features.prompt_caches.conversations import Parent
+    from gateway.features.prompt_caches.requests import ReadPrompts, SentRequest, UnreadRequest
     from gateway.features.prompt_caches.texts import ShownTexts
-    from gateway.features.prompt_caches.tracker import PromptTracker
+    from gateway.features.prompt_caches.tracker import FollowedAttempt, FollowedExchange, PromptTracker
     from gateway.ledger.bill import AttemptRecord
     from providers.catalog.prices import Price
     from streams.events import Usage
@@ -93,50 +86,25 @@ class NotedExchange(ExchangeObserver):
     def viewer_texts(self) -> "ShownTexts | None":
         return None if self.texts is None else self.texts.shown
 
-    def recognize(self, tracker: "PromptTracker", target_request: TargetRequest, sent_at: float) -> "UnreadPrompt":
+    def open_request(self, tracker: "PromptTracker", target_request: TargetRequest, sent_at: float) -> "UnreadRequest":
         """Return the request of an attempt, with the parts of its prompt that were read before."""
         from gateway.features.prompt_caches.sent_prompts import sent_request
 
         is_diagnosed = self.caching.is_diagnosed(target_request.target)
-        sent, size = sent_request(target_request, sent_at, is_diagnosed=is_diagnosed)
-        prompts = next((one for one in self.read if one.belongs_to(sent)), None) if self.read else None
-        if prompts is not None:
-            return UnreadPrompt(sent, size, 0, None, prompts)
-        known = tracker.reader.recognize(sent)
-        return UnreadPrompt(sent, size, size - (known.size if known else 0), known)
+        return tracker.reader.open(*sent_request(target_request, sent_at, is_diagnosed=is_diagnosed))
 
-    def follow_short(self, tracker: "PromptTracker", unread: "UnreadPrompt") -> "FollowedAttempt | None":
-        """Return the attempt of a request with little new text, as ``follow`` does."""
-        prompts = unread.prompts or tracker.reader.read(unread.sent, unread.known)
-        if prompts is None:
-            return None
-        parent = self._find_parent(tracker, unread.sent, prompts)
-        if tracker.continues(prompts):
-            prompts = tracker.reader.continue_from(parent, prompts)
-        return self._follow(tracker, unread.sent, prompts, parent)
+    def find_read(self, unread: "UnreadRequest") -> "ReadPrompts | None":
+        """Return the prompts of a request that was read to choose its target."""
+        return next((one for one in self.read if one.belongs_to(unread.sent)), None)
 
-    async def follow(self, tracker: "PromptTracker", unread: "UnreadPrompt") -> "FollowedAttempt | None":
-        """Return the attempt that the tracker follows, ``None`` if the request has no prompt.
-
-        A thread reads a long one."""
-        sent, prompts = unread.sent, unread.prompts
-        if prompts is None:
-            prompts = await offload(unread.new, tracker.reader.read, sent, unread.known)
-        if prompts is None:
-            return None
-        parent = self._find_parent(tracker, sent, prompts)
-        if tracker.continues(prompts):
-            prompts = await offload(unread.size, tracker.reader.continue_from, parent, prompts)
-        return self._follow(tracker, sent, prompts, parent)
-
-    def _find_parent(
-        self, tracker: "PromptTracker", sent: "SentRequest", prompts: "ReadPrompts"
-    ) -> "FoundParent | None":
+    def find_parent(self, tracker: "PromptTracker", sent: "SentRequest", prompts: "ReadPrompts") -> "Parent | None":
+        """Return the exchange that this one continues, the same one for all attempts."""
         return tracker.parents.find(sent, prompts) if self.followed is None else self.followed.parent
 
-    def _follow(
-        self, tracker: "PromptTracker", sent: "SentRequest", prompts: "ReadPrompts", parent: "FoundParent | None"
+    def follow(
+        self, tracker: "PromptTracker", sent: "SentRequest", prompts: "ReadPrompts", parent: "Parent | None"
     ) -> "FollowedAttempt":
+        """Return the attempt that the tracker follows."""
         if self.followed is None:
             self.followed = tracker.open_exchange(sent, parent)
         return tracker.follow(sent, prompts, self.followed)
@@ -195,28 +163,6 @@ def _note_move(followed: "FollowedAttempt", record: Record) -> None:
         followed.verdict = None
 
 
-@attrs.define(eq=False, repr=False)
-class UnreadPrompt:
-    """A sent request of ``size`` bytes. ``new`` is the number of bytes that were not read before.
-
-    ``known`` are the parts that were read before, ``prompts`` its prompts if they were read to choose its target."""
-
-    sent: "SentRequest"
-    size: int
-    new: int
-    known: "RecognizedRequest | None" = None
-    prompts: "ReadPrompts | None" = None
-
-    @property
-    def is_short(self) -> bool:
-        """True if reading it takes no longer than a switch to a thread."""
-        if self.size <= LARGE:
-            return True
-        known = self.prompts or self.known
-        # The provider may add earlier turns, whose digests are combined with all of the new ones.
-        return self.new <= LARGE and known is not None and _CONTINUING.isdisjoint(known.members)
-
-
 class NotedAttempt:
     """An attempt with a prompt that matters.
 
@@ -247,18 +193,22 @@ class NotedAttempt:
         if (request := self._unread) is None:
             return
         self._unread, unread = None, None
-        sent_at, own = time.monotonic(), trio.lowlevel.current_task().parent_nursery
-        if self.exchange.texts is None and (tracker := self.exchange.caching.opened_tracker) is not None:
+        sent_at, exchange = time.monotonic(), self.exchange
+        if exchange.texts is None and (tracker := exchange.caching.opened_tracker) is not None:
             try:
-                unread = self.exchange.recognize(tracker, request, sent_at)
-                if unread.is_short:
-                    self._note_followed(tracker, self.exchange.follow_short(tracker, unread))
+                unread = exchange.open_request(tracker, request, sent_at)
+                if (known := exchange.find_read(unread)) is not None or unread.is_short:
+                    if (prompts := known or tracker.reader.read(unread)) is not None:
+                        parent = exchange.find_parent(tracker, unread.sent, prompts)
+                        prompts = tracker.reader.complete_prompts(prompts, parent)
+                        self._note_followed(tracker, exchange.follow(tracker, unread.sent, prompts, parent))
                     return
             except RecursionError:  # a task has more of the stack for deep nesting
                 unread = None
             except Exception:  # the boundary, as above
-                self.exchange.caching.note_error()
+                exchange.caching.note_error()
                 return
+        own = trio.lowlevel.current_task().parent_nursery
         try:
             self._nursery.start_soon(self._follow, request, sent_at, unread)
         except RuntimeError:  # a turn in the background, which outlives its request
@@ -273,14 +223,19 @@ class NotedAttempt:
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
 
-    async def _follow(self, request: TargetRequest, sent_at: float, unread: "UnreadPrompt | None") -> None:
+    async def _follow(self, request: TargetRequest, sent_at: float, unread: "UnreadRequest | None") -> None:
         exchange = self.exchange
         with trio.CancelScope(shield=True):  # its work is bounded, and the next request needs it
             try:
                 tracker = await exchange.caching.tracker(_CODE)
-                followed = await exchange.follow(tracker, unread or exchange.recognize(tracker, request, sent_at))
-                compare = None
-                if followed is not None and exchange.texts is not None:
+                unread = unread or exchange.open_request(tracker, request, sent_at)
+                prompts = exchange.find_read(unread) or await tracker.reader.read_in_thread(unread)
+                if prompts is None:
+                    return
+                parent = exchange.find_parent(tracker, unread.sent, prompts)
+                prompts = await offload(unread.size, tracker.reader.complete_prompts, prompts, parent)
+                followed, compare = exchange.follow(tracker, unread.sent, prompts, parent), None
+                if exchange.texts is not None:
                     compare = exchange.texts.note(tracker, followed, request)
                 self._note_followed(tracker, followed)
                 if compare is not None:
@@ -288,10 +243,8 @@ class NotedAttempt:
             except Exception:  # the boundary, as above
                 exchange.caching.note_error()
 
-    def _note_followed(self, tracker: "PromptTracker", followed: "FollowedAttempt | None") -> None:
+    def _note_followed(self, tracker: "PromptTracker", followed: "FollowedAttempt") -> None:
         """Note that the prompt was read, perhaps after the response began or ended."""
-        if followed is None:
-            return
         self.tracked = tracker, followed
         if self.head is not None:
             self._note_head(tracker, followed, self.head)

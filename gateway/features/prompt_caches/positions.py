@@ -1,23 +1,15 @@
 """Positions of a prompt: where later requests recognize it, and where a provider leaves and finds cache entries."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
-from hashlib import blake2b
+from itertools import chain
 from typing import Final
 
-from gateway.features.prompt_caches.digests import short_digest
-from gateway.features.prompt_caches.packed_blocks import (
-    KIND_NUMBERS,
-    ROLE_NUMBERS,
-    UNKNOWN,
-    PackedBlocks,
-    join_blocks,
-    pack_block,
-)
-from gateway.features.prompt_caches.prompt_blocks import DIGEST, HEAD, LOOSE, SETTING, TAIL
-from gateway.features.prompt_caches.prompts import Anchor, PromptDigest
-from gateway.features.prompt_caches.tables.kinds import WRAPPER, WRAPPERS
+from gateway.features.prompt_caches.prompts import HEAD, UNKNOWN, Anchor, PromptDigest
+from gateway.features.prompt_caches.rows import ROW, marks_of, short_digest, strict_at, total_at
+from gateway.features.prompt_caches.tables.kinds import REASONING, TEXT, TOOL_RESULT, TOOL_USE, WRAPPER, WRAPPERS
+from gateway.features.prompt_caches.tables.layouts import ASSISTANT, SYSTEM, TOOL, USER
 from providers.catalog.prompt_caching import CachingRow
 
 MOST_ANCHORS: Final = 16
@@ -29,13 +21,12 @@ SHORTEST_ANCHOR: Final = 32
 MOST_LOOKUPS: Final = 64
 """Positions that are looked up for a provider that searches everywhere."""
 
-_TEXT: Final = KIND_NUMBERS["text"]
-_REASONING: Final = KIND_NUMBERS["reasoning"]
-_RESULT: Final = KIND_NUMBERS["tool_result"]
-_RUNS: Final = frozenset({KIND_NUMBERS["tool_use"], _RESULT})
-_ASKING: Final = frozenset(ROLE_NUMBERS[role] for role in ("user", "tool", "system"))
-_ASSISTANT: Final = ROLE_NUMBERS["assistant"]
-_ANSWER: Final = bytes((_ASSISTANT,))
+ANCHOR: Final = 8
+"""Bytes of an anchor's digest."""
+
+_RUNS: Final = (TOOL_USE, TOOL_RESULT)
+_ASKING: Final = frozenset((USER, TOOL, SYSTEM))
+_ANSWER: Final = bytes((ASSISTANT,))
 
 
 def each_anchor(prompt: PromptDigest, key: bytes) -> Iterator[Anchor]:
@@ -66,16 +57,16 @@ def first_anchor(prompt: PromptDigest, key: bytes) -> Anchor | None:
     count = opening_length(prompt)
     if not count:
         return None
-    digests = b"".join([one for one, _ in prompt.history.digests_and_sizes(0, count)])
-    return Anchor(short_digest(digests, key, SETTING), prompt.history_start + count)
+    digests = b"".join([strict_at(prompt.history, number) for number in range(count)])
+    return Anchor(short_digest(digests, key, ANCHOR), prompt.history_start + count)
 
 
 def opening_length(prompt: PromptDigest) -> int:
     """Return the number of blocks of the history before the first answer, up to the last mark among them if any."""
-    count = min(prompt.head, prompt.history.length)
-    answer = prompt.history.roles.find(_ASSISTANT, 0, count)
-    count = count if answer < 0 else answer
-    return max([number + 1 for number in prompt.history.marks if number < count], default=count)
+    roles = prompt.history_roles[:HEAD]
+    answer = roles.find(ASSISTANT)
+    count = len(roles) if answer < 0 else answer
+    return len(marks_of(prompt.history[: count * ROW]).rstrip(b"\0")) or count
 
 
 def boundary_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int, ...]:
@@ -92,35 +83,26 @@ def boundary_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[in
 
 
 def lookup_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int, ...]:
-    """Return the positions where the provider searches for an entry, the deepest first.
+    """Return the positions where the provider searches for an entry, the deepest first."""
+    return tuple(sorted(set(chain.from_iterable(lookup_ranges(prompt, row))) - {0}, reverse=True))
+
+
+def lookup_ranges(prompt: PromptDigest, row: CachingRow | None) -> list[Sequence[int]]:
+    """Return ranges of the positions where the provider searches for an entry.
 
     From each mark it goes back ``row.lookup`` positions, where a run of tool calls or of tool results is one. With ends
     as boundaries, it searches at so many of them. Without marks or a stated lookup, these are the last ``MOST_LOOKUPS``
     positions and the ends of system and of tools."""
-    if (known := prompt.known_lookups.get(id(row))) is None:
-        known = prompt.known_lookups[id(row)] = _lookup_positions(prompt, row)
-    return known
-
-
-def _lookup_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int, ...]:
     if row is not None and row.boundaries == "ends" and row.lookup is not None:
-        found = {
-            prompt.history_start,
-            *_message_ends(prompt, row.lookup + 1),
-            *(position for position, _ in marks(prompt, row)),
-        }
-    elif row is None or not row.needs_marks or row.lookup is None:
-        starts = (
-            [prompt.end] if row is None or not row.needs_marks else [position for position, _ in marks(prompt, row)]
-        )
-        found = {position for start in starts for position in range(max(start - MOST_LOOKUPS, 1), start + 1)}
-        if starts:
-            found |= set(_natural_ends(prompt)) - {prompt.end}
-    else:
-        found = set()
-        for position, _ in marks(prompt, row):
-            found.update(_positions_before(prompt, position, row.lookup))
-    return tuple(sorted(found - {0}, reverse=True))
+        ends = prompt.history_start, *_message_ends(prompt, row.lookup + 1)
+        return [ends, [position for position, _ in marks(prompt, row)]]
+    starts = [prompt.end]
+    if row is not None and row.needs_marks:
+        starts = [position for position, _ in marks(prompt, row)]
+        if row.lookup is not None:
+            return [_positions_before(prompt, start, row.lookup) for start in starts]
+    ranges: list[Sequence[int]] = [range(max(start - MOST_LOOKUPS, 1), start + 1) for start in starts]
+    return [*ranges, (prompt.tool_count, prompt.history_start)] if starts else []
 
 
 def marks(prompt: PromptDigest, row: CachingRow) -> tuple[tuple[int, str], ...]:
@@ -133,72 +115,24 @@ def marks(prompt: PromptDigest, row: CachingRow) -> tuple[tuple[int, str], ...]:
     return tuple(sorted(found.items()))
 
 
-def continue_prompt(parent: PromptDigest, new: PromptDigest, key: bytes) -> PromptDigest:
-    """Return the whole prompt of ``new``, a request with only the new messages: its provider keeps those of ``parent``.
-
-    For ``previous_response_id``, threads and the turns of a websocket. Tools and system texts that ``new`` does not
-    repeat are those of ``parent``, without its ``instructions``, which belong to one response."""
-    kept = (number for number, block in enumerate(parent.system) if block.index >= 0)
-    tools = new.tools or parent.tools
-    system = join_blocks((new.system, *(_single_block(parent.system, number) for number in kept)))
-    if new.gap:
-        return _continue_long(new.replace(tools=tools, system=system, fronts=None), parent, key)
-    return shorten(
-        new.replace(
-            tools=tools, system=system, history=join_blocks((parent.history, new.history)),
-            history_size=parent.history_size + new.history_size, head=parent.head if parent.gap else HEAD,
-            gap=parent.gap, gap_digest=parent.gap_digest, has_answer=True, digests=None, fronts=None,
-        )
-    )  # fmt: skip
-
-
-def continue_unknown(response: bytes, new: PromptDigest, key: bytes) -> PromptDigest:
-    """Return the prompt ``new`` with a placeholder for its history, which is unknown.
-
-    The placeholder is ``response``, the digest of the id of the response that ``new`` continues. It becomes part of
-    each prefix, so that no other history has an equal one."""
-    row = pack_block("", -1, "", -1, "assistant", "other", response, bytes(LOOSE), 0)
-    earlier = PromptDigest(new.api, PackedBlocks(), PackedBlocks(), PackedBlocks(row), 0)
-    return continue_prompt(earlier, new, key)
-
-
-def _single_block(blocks: PackedBlocks, number: int) -> PackedBlocks:
-    found = blocks.cut(number, number + 1)
-    chunks = blocks.chunks.get(number)
-    return found if chunks is None else PackedBlocks(found.rows, found.marks, chunks={0: chunks})
-
-
-def _continue_long(new: PromptDigest, parent: PromptDigest, key: bytes) -> PromptDigest:
-    """Return ``new`` after the start of ``parent``; everything between is in the gap."""
-    head = parent.history.cut(0, parent.head)
-    tail = new.history.cut(new.head, len(new.history))
-    before = parent.history_digest(parent.history_count) or b""
-    return new.replace(
-        history=join_blocks((head, tail)), history_size=parent.history_size + new.history_size, head=len(head),
-        has_answer=True, digests=None, gap=parent.history_count - len(head) + new.head + new.gap,
-        gap_digest=blake2b(before + new.gap_digest, digest_size=DIGEST, key=key).digest(),
-    )  # fmt: skip
-
-
 def shared_blocks(one: PromptDigest, other: PromptDigest) -> int:
     """Return the number of equal remembered blocks at the beginning of both histories."""
     low, high = 0, min(one.history_count, other.history_count)
-    if (digest := one.history_digest(high)) is not None and digest == other.history_digest(high):
+    if (end := one.history_end(high)) is not None and end == other.history_end(high):
         return high
-    while low < high:  # cumulative digests are equal up to the first difference
+    while low < high:  # digests of beginnings are equal up to the first difference
         middle = (low + high + 1) // 2
-        at = _known_from(one, _known_from(other, _known_from(one, middle)))
-        if at <= high and one.history_digest(at) == other.history_digest(at):
+        at = known_from(one, known_from(other, known_from(one, middle)))
+        if at <= high and one.history_end(at) == other.history_end(at):
             low = at
         else:
             high = middle - 1
     return low
 
 
-def _known_from(prompt: PromptDigest, number: int) -> int:
-    """Return the first number of blocks, from ``number`` on, whose cumulative digest is known."""
-    is_forgotten = prompt.digests is None and prompt.head < number < prompt.head + prompt.gap
-    return prompt.head + prompt.gap if is_forgotten else number
+def known_from(prompt: PromptDigest, number: int) -> int:
+    """Return the first number of blocks, from ``number`` on, whose digest is known."""
+    return number if prompt.row_of(number - 1) is not None else HEAD + prompt.gap + 1
 
 
 def continues(before: PromptDigest, new: PromptDigest, after: int = 0) -> bool:
@@ -210,20 +144,8 @@ def continues(before: PromptDigest, new: PromptDigest, after: int = 0) -> bool:
     if shared == count or shared >= max(count - after, opening_length(before)):
         return True
     rest, at = before.roles[before.history_start + shared :], new.history_start + shared
-    is_answered = new.roles[at : at + 1] == _ANSWER and before.roles[before.history_start + shared - 1] != _ASSISTANT
-    return shared > 0 and is_answered and _ASSISTANT not in rest
-
-
-def shorten(prompt: PromptDigest, most: int = TAIL) -> PromptDigest:
-    """Return ``prompt`` with at most the last ``most`` blocks after its head."""
-    blocks = prompt.history
-    cut = len(blocks) - prompt.head - most
-    if cut <= 0:
-        return prompt
-    digest = prompt.history_digest(prompt.head + prompt.gap + cut)
-    assert digest is not None, "the gap grows at its end, where the digests are known"
-    kept = join_blocks((blocks.cut(0, prompt.head), blocks.cut(prompt.head + cut, len(blocks))))
-    return prompt.replace(history=kept, gap=prompt.gap + cut, gap_digest=digest)
+    is_answered = new.roles[at : at + 1] == _ANSWER and before.roles[before.history_start + shared - 1] != ASSISTANT
+    return shared > 0 and is_answered and ASSISTANT not in rest
 
 
 def lifetime_of(prompt: PromptDigest, row: CachingRow, mark: str | None) -> float | None:
@@ -241,20 +163,20 @@ def _message_ends(prompt: PromptDigest, most: int) -> Iterator[int]:
         kind = kinds[position - 1]
         if not most or kind == UNKNOWN:
             return
-        if roles[position - 1] in _ASKING or kind == _RESULT:
+        if roles[position - 1] in _ASKING or kind == TOOL_RESULT:
             most -= 1
             yield position
 
 
 def _natural_ends(prompt: PromptDigest) -> tuple[int, ...]:
-    ends = {len(prompt.tools), prompt.history_start, prompt.end}
+    ends = {prompt.tool_count, prompt.history_start, prompt.end}
     return tuple(sorted(ends - {0}))
 
 
 def _last_markable(prompt: PromptDigest) -> int:
     """Return the position after the last block that can have a mark, 0 without one."""
     kinds = prompt.kinds
-    return next((at for at in range(prompt.end, 0, -1) if kinds[at - 1] not in (_REASONING, UNKNOWN)), 0)
+    return next((at for at in range(prompt.end, 0, -1) if kinds[at - 1] not in (REASONING, UNKNOWN)), 0)
 
 
 def _positions_before(prompt: PromptDigest, position: int, most: int) -> range:
@@ -268,23 +190,20 @@ def _positions_before(prompt: PromptDigest, position: int, most: int) -> range:
 @cache
 def _last_steps(number: int) -> re.Pattern[bytes]:
     """Return the pattern of the kinds of at most ``number`` positions. A run counts as one."""
-    runs = b"|".join(re.escape(bytes((kind,))) + b"+" for kind in sorted(_RUNS))
+    runs = b"|".join(re.escape(bytes((kind,))) + b"+" for kind in _RUNS)
     return re.compile(b"(?:%b|.){,%d}" % (runs, number), re.DOTALL)
 
 
 def _anchors_from_end(prompt: PromptDigest, key: bytes, until: int) -> Iterator[Anchor]:
-    kinds, roles = prompt.history.kinds, prompt.history.roles
-    length = until - prompt.history_start
-    at, count = length - 1 - (prompt.gap if length > prompt.head else 0), 0
+    kinds, roles = prompt.history_kinds, prompt.history_roles
+    first, length, count = HEAD + 1 if prompt.gap else 0, until - prompt.history_start, 0
+    at = (length if length <= HEAD else length - prompt.gap) - 1
     while at >= 0 and count < MOST_ANCHORS:
         start = at
-        if kinds[at] == _RESULT:
-            while start > 0 and kinds[start - 1] == _RESULT:
+        if kinds[at] == TOOL_RESULT:
+            while start > 0 and kinds[start - 1] == TOOL_RESULT:
                 start -= 1
-        elif roles[at] not in _ASKING:
-            at -= 1
-            continue
-        if start >= prompt.head or not prompt.gap or at < prompt.head:
+        if (start < at or kinds[at] == TOOL_RESULT or roles[at] in _ASKING) and not start < first <= at:
             anchor = _anchor(prompt, key, start, at)
             if anchor is not None:
                 count += 1
@@ -293,18 +212,14 @@ def _anchors_from_end(prompt: PromptDigest, key: bytes, until: int) -> Iterator[
 
 
 def _anchor(prompt: PromptDigest, key: bytes, start: int, at: int) -> Anchor | None:
-    """Return the anchor of the blocks from ``start`` to ``at`` of the kept history; ``None`` if they are too short."""
-    blocks = prompt.history
-    if start == at:
-        digests, size = blocks.strict(at), blocks.size(at)
-        if blocks.kinds[at] == _TEXT:
-            size -= WRAPPERS.get(prompt.api, WRAPPER)
-    else:
-        several = [*blocks.digests_and_sizes(start, at + 1)]
-        digests, size = b"".join([one for one, _ in several]), sum([one for _, one in several])
+    """Return the anchor of the rows from ``start`` to ``at`` of the history; ``None`` if they are too short."""
+    rows = prompt.history
+    size = total_at(rows, at + 1) - total_at(rows, start)
+    if start == at and prompt.history_kinds[at] == TEXT:
+        size -= WRAPPERS.get(prompt.api, WRAPPER)
     if size < SHORTEST_ANCHOR:
         return None
-    answer = blocks.roles.rfind(_ASSISTANT, 0, start)
-    digest = short_digest(digests + (blocks.strict(answer) if answer >= 0 else b""), key, SETTING)
-    gap = prompt.gap if at >= prompt.head else 0
-    return Anchor(digest, prompt.history_start + at + 1 + gap)
+    digests = b"".join([strict_at(rows, number) for number in range(start, at + 1)])
+    answer = prompt.history_roles.rfind(ASSISTANT, 0, start)
+    digest = short_digest(digests + (strict_at(rows, answer) if answer >= 0 else b""), key, ANCHOR)
+    return Anchor(digest, prompt.history_start + at + 1 + (prompt.gap if at >= HEAD else 0))

@@ -14,8 +14,7 @@ from gateway.http.offload import offload
 from gateway.request.public_errors import secrets_of
 
 if TYPE_CHECKING:
-    from gateway.features.prompt_caches.followed import FollowedAttempt, FollowedExchange
-    from gateway.features.prompt_caches.tracker import PromptTracker
+    from gateway.features.prompt_caches.tracker import FollowedAttempt, FollowedExchange, PromptTracker
 
 
 Compare: TypeAlias = Callable[[], Awaitable[None]]
@@ -51,7 +50,7 @@ class ExchangeTexts:
         change = tracker.compare(attempt).change_in_reach
         if change is None:
             return None
-        prompts = exchange.parent.prompt, attempt.prompt
+        prompts = exchange.parent.prompt, attempt.read.prompt
         return partial(self._compare, (self._earlier, self._own), prompts, change, _mask(target_request))
 
     async def _compare(self, bodies: tuple[bytes, bytes], *more: Any) -> None:

@@ -1,211 +1,304 @@
-"""A request as blocks in the order in which a provider caches them."""
+"""A request's prompt as blocks, in the order in which a provider caches them."""
 
-from collections.abc import Iterator
-from hashlib import blake2b
-from typing import Any, Final
+from typing import Final, Literal, TypeAlias
 
-from msgspec import field, structs
+import msgspec
+from msgspec import structs
 
-from gateway.features.prompt_caches.packed_blocks import PackedBlocks
-from gateway.features.prompt_caches.prompt_blocks import DIGEST, HEAD, KeyMember, PromptBlock, Section
-from gateway.features.prompt_caches.structures import Structure, once_property
+from gateway.features.prompt_caches.chunks import CHUNK, TextChunks, limit_chunks
+from gateway.features.prompt_caches.rows import (
+    END,
+    LOOSE,
+    MARKS,
+    ROW,
+    PromptBlock,
+    append_rows,
+    block_at,
+    blocks_of,
+    end_at,
+    join_digests,
+    kinds_of,
+    marks_of,
+    roles_of,
+    total_at,
+)
+from gateway.features.prompt_caches.structures import once_property
+from gateway.features.prompt_caches.tables.layouts import ASSISTANT
 from streams.events import Api
 
+Section: TypeAlias = Literal["tools", "system", "history"]
+"""A part of a prompt. Providers cache them in this order; ``history`` is the messages, input or contents.
 
-class PromptDigest(Structure, frozen=True, dict=True, gc=True):
-    """A request's prompt as blocks.
+Messages of the system at the start of a conversation are in the section ``system``."""
 
-    A long ``history`` has only its first ``head`` blocks and its last ones. The gap between them has ``gap`` blocks,
-    and ``gap_digest`` is the cumulative digest of the history up to its end. Positions count the blocks of tools,
-    system and history, in this order, with the gap: position 0 is the start of the prompt, and ``end`` its end.
+HEAD: Final = 32
+"""The blocks of a history that are kept from its start."""
 
-    - ``history_size``: the bytes of the history's blocks, with those of the gap.
+TAIL: Final = 225
+"""The blocks that are kept from its end. The first of them has the digest of the ones that are missing."""
+
+UNKNOWN: Final = 255
+"""The kind and the role of a missing block."""
+
+LARGEST: Final = 12 * 1024
+_SIZES: Final = ((256, TAIL), (128, TAIL), (128, 128), (64, 96), (0, 64), (0, 32), (0, 8))
+"""The most chunks of all system texts and the most blocks at the end of a history, tried in this order."""
+
+_PART: Final = 3 * LOOSE
+_OTHERS: Final = 200
+"""Bytes of the numbers of a remembered prompt."""
+
+
+class KeyMember(msgspec.Struct, array_like=True, frozen=True, eq=False):
+    """A member of the request, other than the prompt, that is in the row's key from ``section`` on."""
+
+    name: str
+    section: Section
+    digest: bytes
+
+
+class PromptDigest(msgspec.Struct, array_like=True, frozen=True, eq=False, dict=True):
+    """A request's prompt as rows of blocks.
+
+    ``gap`` blocks are missing in a remembered ``history``, after its first ``HEAD`` ones. Positions count the blocks of
+    tools, system and history, in this order, with the gap: position 0 is the start of the prompt, and ``end`` its end.
+
+    - ``tool_parts``: for each tool the digests of its name, description and schema, of ``LOOSE`` bytes each.
+    - ``chunks``: by the number of a system text.
     - ``settings``: members in the row's key. ``own_settings``: all members of the API that may be in any key.
-    - ``end_mark``: the lifetime of a mark for the whole request, like ``PromptBlock.mark``.
+    - ``end_mark``: the lifetime of a mark for the whole request, like that of a block.
     - ``is_explicit``: the client switched automatic boundaries off.
     - ``lifetime``: the word for the lifetime of all boundaries, if the client sent one.
-    - ``digests``: the cumulative digests of all positions in the history, until the prompt is remembered.
-    - ``ends``: the cumulative digests of all three sections, of a remembered prompt.
-    - ``fronts``: the ``front_digests``, if they are known.
-    - ``known_lookups``: results of ``lookup_positions``, by the identity of the row."""
+    - ``is_continued``: the provider or the memory has added the earlier turns."""
 
     api: Api
-    tools: PackedBlocks
-    system: PackedBlocks
-    history: PackedBlocks
-    history_size: int
+    tools: bytes = b""
+    tool_parts: bytes = b""
+    system: bytes = b""
+    chunks: dict[int, TextChunks] = {}
     settings: tuple[KeyMember, ...] = ()
     own_settings: tuple[KeyMember, ...] = ()
-    head: int = HEAD
-    gap: int = 0
-    gap_digest: bytes = b""
     end_mark: str | None = None
     is_explicit: bool = False
     lifetime: str | None = None
-    has_answer: bool = False
-    digests: bytes | None = None
-    ends: tuple[bytes, bytes, bytes] | None = None
-    fronts: tuple[bytes, bytes, bytes] | None = None
-    known_lookups: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    is_continued: bool = False
+    history: bytes = b""
+    gap: int = 0
 
-    def replace(self, **changes: Any) -> "PromptDigest":
-        """Return the prompt with ``changes``, and without results for the unchanged one."""
-        return structs.replace(self, known_lookups={}, **changes)
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    # Positions
+
+    @once_property
+    def tool_count(self) -> int:
+        return len(self.tools) // ROW
 
     @once_property
     def history_start(self) -> int:
         """The position of the first block of the history, the end of system."""
-        return self.tools.length + self.system.length
+        return (len(self.tools) + len(self.system)) // ROW
+
+    @once_property
+    def history_count(self) -> int:
+        """The blocks of the history, with those of the gap."""
+        return len(self.history) // ROW + self.gap
 
     @once_property
     def end(self) -> int:
         """The position after the last block."""
         return self.history_start + self.history_count
 
+    def row_of(self, number: int) -> int | None:
+        """Return the row of a block of the history; ``None`` if it is missing."""
+        if not self.gap or number < HEAD:
+            return number
+        return number - self.gap if number >= HEAD + self.gap else None
+
+    def block_before(self, position: int) -> PromptBlock | None:
+        """Return the block that ends at ``position``; ``None`` at the start, after the end and in the gap."""
+        if not 0 < position <= self.end:
+            return None
+        if position <= self.tool_count:
+            return block_at(self.tools, position - 1)
+        if position <= self.history_start:
+            return block_at(self.system, position - self.tool_count - 1)
+        row = self.row_of(position - self.history_start - 1)
+        return None if row is None else block_at(self.history, row)
+
+    # Sizes
+
     @once_property
-    def history_count(self) -> int:
-        """The blocks of the history, with those of the gap."""
-        return self.history.length + self.gap
+    def front_size(self) -> int:
+        """The bytes of tools and system."""
+        return total_at(self.tools, self.tool_count) + total_at(self.system, len(self.system) // ROW)
+
+    @once_property
+    def history_size(self) -> int:
+        return total_at(self.history, len(self.history) // ROW)
 
     @property
     def size(self) -> int:
         """The bytes of all blocks."""
         return self.front_size + self.history_size
 
-    @property
-    def front_size(self) -> int:
-        """The bytes of tools and system."""
-        return self.tools.sizes[-1] + self.system.sizes[-1]
-
-    @once_property
-    def section_digests(self) -> tuple[bytes, bytes, bytes]:
-        """The cumulative digests at the ends of tools, system and history, each of its own section."""
-        if self.ends is not None:
-            return self.ends
-        last = self.history_digest(self.history_count) or b""
-        return self.tools.cumulative[-1], self.system.cumulative[-1], last
-
-    def blocks(self) -> Iterator[PromptBlock]:
-        """Yield all blocks in order, without those of the gap."""
-        yield from self.tools
-        yield from self.system
-        yield from self.history
-
-    def block_before(self, position: int) -> PromptBlock | None:
-        """Return the block that ends at ``position``; ``None`` at the start and in the gap."""
-        at = position - 1
-        if at < 0:
-            return None
-        for blocks in (self.tools, self.system):
-            if at < len(blocks):
-                return blocks[at]
-            at -= len(blocks)
-        if at >= self.head and self.gap:
-            at -= self.gap
-            if at < self.head:
-                return None
-        return self.history[at] if at < self.history.length else None
-
     def size_at(self, position: int) -> int:
         """Return the bytes before ``position``. In the gap, every block counts the same."""
-        if position >= self.end:
-            return self.size
-        if position <= self.tools.length:
-            return self.tools.sizes[position]
-        front, number = self.front_size, position - self.history_start
+        position = min(position, self.end)
+        if position <= self.tool_count:
+            return total_at(self.tools, position)
+        number = position - self.history_start
         if number <= 0:
-            return self.tools.sizes[-1] + self.system.sizes[position - self.tools.length]
-        sizes = self.history.sizes
-        head = min(self.head, self.history.length)
-        if number <= head:
-            return front + sizes[number]
-        gap_size = self.history_size - sizes[-1]
-        if number < head + self.gap:
-            return front + sizes[head] + gap_size * (number - head) // self.gap
-        return front + gap_size + sizes[number - self.gap]
+            return total_at(self.tools, self.tool_count) + total_at(self.system, position - self.tool_count)
+        if (row := self.row_of(number - 1)) is not None:
+            return self.front_size + total_at(self.history, row + 1)
+        start, end = total_at(self.history, HEAD), total_at(self.history, HEAD + 1)
+        return self.front_size + start + (end - start) * (number - HEAD) // (self.gap + 1)
+
+    # All blocks
+
+    @once_property
+    def history_kinds(self) -> bytes:
+        """The kinds of the rows of the history."""
+        return kinds_of(self.history)
+
+    @once_property
+    def history_roles(self) -> bytes:
+        """The roles of the rows of the history."""
+        return roles_of(self.history)
 
     @once_property
     def kinds(self) -> bytes:
-        """The kinds of all blocks, as numbers (``packed_blocks``). Those in the gap are unknown."""
-        return self._expand(self.tools.kinds + self.system.kinds, self.history.kinds)
+        """The kinds of all blocks; those in the gap are unknown."""
+        return kinds_of(self.tools + self.system) + self._fill(self.history_kinds, b"\xff")
 
     @once_property
     def roles(self) -> bytes:
         """The roles of all blocks, like ``kinds``."""
-        return self._expand(self.tools.roles + self.system.roles, self.history.roles)
-
-    def _expand(self, front: bytes, history: bytes) -> bytes:
-        return b"".join((front, history[: self.head], b"\xff" * self.gap, history[self.head :]))
+        return roles_of(self.tools + self.system) + self._fill(self.history_roles, b"\xff")
 
     @once_property
     def marks(self) -> tuple[tuple[int, str], ...]:
         """The positions after the client's marked blocks, with the lifetimes of the marks."""
-        found: list[tuple[int, str]] = []
-        if self.tools.marks:
-            found += [(number + 1, mark) for number, mark in self.tools.marks.items()]
-        if self.system.marks:
-            found += [(self.tools.length + number + 1, mark) for number, mark in self.system.marks.items()]
-        if self.history.marks:
-            start, after_gap = self.history_start + 1, self.history_start + 1 + self.gap
-            marks = self.history.marks.items()
-            found += [(number + (start if number < self.head else after_gap), mark) for number, mark in marks]
+        marks = marks_of(self.tools + self.system) + self._fill(marks_of(self.history), b"\0")
+        found = list[tuple[int, str]]()
+        for number, word in enumerate(MARKS):
+            at = marks.find(number + 1)
+            while at >= 0:
+                found.append((at + 1, word))
+                at = marks.find(number + 1, at + 1)
         return tuple(sorted(found))
+
+    def _fill(self, history: bytes, missing: bytes) -> bytes:
+        return history if not self.gap else b"".join((history[:HEAD], missing * self.gap, history[HEAD:]))
+
+    @once_property
+    def has_answer(self) -> bool:
+        """Whether the history has an assistant's block."""
+        return self.is_continued or ASSISTANT in self.history_roles
+
+    # Digests
+
+    @once_property
+    def ends(self) -> tuple[bytes, bytes, bytes]:
+        """The digests of the whole sections."""
+        return self.tools[-ROW:][:END], self.system[-ROW:][:END], self.history[-ROW:][:END]
+
+    def history_end(self, number: int) -> bytes | None:
+        """Return the digest of the first ``number`` blocks of the history; ``None`` in a gap and after its end."""
+        if number <= 0:
+            return b""
+        row = self.row_of(number - 1)
+        return None if row is None else end_at(self.history, row + 1) or None
 
     def prefix(self, position: int) -> bytes | None:
         """Return a digest of the blocks before ``position``, with the settings that apply there.
 
-        Two requests with equal digests have the same prefix as sent. ``None`` is a position in the gap that is no
-        longer known."""
-        tools, system, history = self.fronts or self._fronts
-        if position <= self.tools.length:
-            return tools + self.tools.cumulative[position]
+        Two requests with equal digests have the same prefix as sent. ``None`` is a position in the gap."""
+        tools, system, history = self._fronts
+        if position <= self.tool_count:
+            return tools + end_at(self.tools, position)
         if position <= self.history_start:
-            return system + self.system.cumulative[position - self.tools.length]
-        cumulative = self.history_digest(position - self.history_start)
-        return None if cumulative is None else history + cumulative
+            return system + end_at(self.system, position - self.tool_count)
+        end = self.history_end(position - self.history_start)
+        return None if end is None else history + end
 
     @once_property
     def _fronts(self) -> tuple[bytes, bytes, bytes]:
-        return front_digests(*self.section_digests[:2], self.settings)
+        """For each section, the digest of the sections before it and of the settings that apply to it."""
+        tools, system, _ = self.ends
+        return (
+            _front_digest(("tools",), b"", self.settings),
+            _front_digest(("tools", "system"), tools, self.settings),
+            _front_digest(("tools", "system", "history"), tools + system, self.settings),
+        )
 
-    def history_digest(self, number: int) -> bytes | None:
-        """Return the cumulative digest of the first ``number`` blocks of the history; ``None`` in a forgotten gap."""
-        if number <= 0:
-            return b""
-        if self.digests is not None:
-            return self.digests[(number - 1) * DIGEST : number * DIGEST]
-        if self.ends is not None and number == self.history_count:
-            return self.ends[2]
-        head = min(self.head, self.history.length)
-        if self.gap and head < number <= head + self.gap:
-            return self.gap_digest if number == head + self.gap else None
-        return self._remembered_digests[number - 1 if number <= head else number - 1 - self.gap]
+    # The memory
 
     @once_property
-    def _remembered_digests(self) -> tuple[bytes, ...]:
+    def memory_size(self) -> int:
+        """The bytes of a remembered prompt."""
+        rows = len(self.tools) + len(self.tool_parts) + len(self.system) + len(self.history)
+        return rows + sum(map(len, self.chunks.values())) + _OTHERS
+
+    def to_remember(self, most: int = LARGEST) -> "PromptDigest | None":
+        """Return the prompt in at most ``most`` bytes, ``None`` if that is impossible.
+
+        A prompt that does not fit loses first details of its system texts, then blocks from the middle of its history.
+        One with too many tools cannot be remembered."""
+        count, chunks = len(self.history) // ROW, sum(map(len, self.chunks.values()))
+        others = len(self.tools) + len(self.tool_parts) + len(self.system) + _OTHERS
+        for most_chunks, tail in _SIZES:
+            kept = min(count, HEAD + tail)
+            if others + kept * ROW + min(chunks, most_chunks * CHUNK) > most:
+                continue
+            history, gap = self.history, self.gap + count - kept
+            if kept < count:
+                history = history[: HEAD * ROW] + history[-tail * ROW :]
+            return structs.replace(self, history=history, gap=gap, chunks=_limit_all(self.chunks, most_chunks))
+        return None
+
+    def in_a_ring(self, direction: int = 1) -> "PromptDigest":
+        """Return the prompt with the last blocks of its history as a ring, or with -1 the prompt without its ring.
+
+        In a ring, each block keeps its place while new ones follow, so that the memory writes little."""
         if not self.gap:
-            return self.history.cumulative[1:]
-        head = self.history.cut(0, self.head).cumulative[1:]
-        return (*head, *self.history.cut(self.head, self.history.length).cumulative_after(self.gap_digest)[1:])
+            return self
+        head, tail = self.history[: HEAD * ROW], self.history[HEAD * ROW :]
+        at = -direction * self.gap * ROW % len(tail)
+        return structs.replace(self, history=head + tail[at:] + tail[:at])
+
+    def continued_by(self, new: "PromptDigest") -> "PromptDigest":
+        """Return the whole prompt of ``new``, a request with only the new messages: its provider keeps those of this.
+
+        For ``previous_response_id``, threads and the turns of a websocket. Tools and system texts that ``new`` does not
+        repeat are those of this prompt, without its ``instructions``, which belong to one response."""
+        tools, count = new if new.tools else self, len(new.system) // ROW
+        kept = [at for at, block in enumerate(blocks_of(self.system)) if block.number >= 0]
+        more = {count + at: self.chunks[number] for at, number in enumerate(kept) if number in self.chunks}
+        return structs.replace(
+            new, tools=tools.tools, tool_parts=tools.tool_parts, chunks=new.chunks | more, is_continued=True,
+            system=append_rows(new.system, self.system, items_only=True),
+            history=append_rows(self.history, new.history), gap=self.gap,
+        )  # fmt: skip
 
 
-def front_digests(tools: bytes, system: bytes, settings: tuple[KeyMember, ...]) -> tuple[bytes, bytes, bytes]:
-    """Return for tools, system and history the digest of the sections before it and of the settings that apply to it.
-
-    ``tools`` and ``system`` are the cumulative digests at the ends of these sections."""
-    return (
-        _front_digest("tools", b"", settings),
-        _front_digest("system", tools, settings),
-        _front_digest("history", tools + system, settings),
-    )
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(tuple[PromptDigest, PromptDigest | None]).decode
 
 
-def _front_digest(section: Section, before: bytes, settings: tuple[KeyMember, ...]) -> bytes:
-    known = [member.name.encode() + member.digest for member in settings if member.section in _REACH[section]]
-    return blake2b(section.encode() + before + b"".join(known), digest_size=DIGEST).digest()
+def pack_prompts(prompt: PromptDigest, client_prompt: PromptDigest | None) -> bytes:
+    """Return two remembered prompts as bytes. Most turns of a conversation add a few rows to them."""
+    return _encode((prompt.in_a_ring(), None if client_prompt is None else client_prompt.in_a_ring()))
 
 
-class Anchor(Structure, frozen=True, eq=True):
+def unpack_prompts(data: bytes) -> tuple[PromptDigest, PromptDigest | None]:
+    """Return the prompts that ``pack_prompts`` wrote."""
+    prompt, client_prompt = _decode(data)
+    return prompt.in_a_ring(-1), None if client_prompt is None else client_prompt.in_a_ring(-1)
+
+
+class Anchor(msgspec.Struct, frozen=True):
     """A block by which later requests of the same client find this conversation.
 
     ``digest`` is that of the user's block or the message's tool results, and of the assistant's block before it.
@@ -215,8 +308,15 @@ class Anchor(Structure, frozen=True, eq=True):
     position: int
 
 
-_REACH: Final[dict[Section, tuple[Section, ...]]] = {
-    "tools": ("tools",),
-    "system": ("tools", "system"),
-    "history": ("tools", "system", "history"),
-}
+def _front_digest(sections: tuple[Section, ...], before: bytes, settings: tuple[KeyMember, ...]) -> bytes:
+    known = [member.name.encode() + member.digest for member in settings if member.section in sections]
+    return join_digests(sections[-1].encode() + before, b"".join(known))
+
+
+def _limit_all(texts: dict[int, TextChunks], most: int) -> dict[int, TextChunks]:
+    """Return the chunks of several texts, together at most ``most``, by the share of each text."""
+    total = sum([len(chunks) // CHUNK for chunks in texts.values()])
+    if total <= most:
+        return texts
+    shares = ((number, chunks, len(chunks) // CHUNK * most // total) for number, chunks in texts.items())
+    return {number: limit_chunks(chunks, share) for number, chunks, share in shares if share}

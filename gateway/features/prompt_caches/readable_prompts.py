@@ -10,12 +10,12 @@ from gateway.exchange.context import ExchangeContext
 from gateway.features.prompt_caches.caching import PromptCaching
 from gateway.features.prompt_caches.noted_prompts import noted_exchange
 from gateway.features.prompt_caches.sent_prompts import possible_request
-from gateway.http.offload import offload
 from gateway.request.parse import Incoming
 from gateway.routing.plan import Plan
 
 if TYPE_CHECKING:
-    from gateway.features.prompt_caches.followed import FoundParent, ReadPrompts
+    from gateway.features.prompt_caches.conversations import Parent
+    from gateway.features.prompt_caches.requests import ReadPrompts
 
 MOST_TARGETS: Final = 16
 """Targets whose caches are compared; each takes some microseconds."""
@@ -35,14 +35,13 @@ async def find_readable(caching: PromptCaching, context: ExchangeContext, incomi
 
 async def _find_readable(context: ExchangeContext, caching: PromptCaching, incoming: Incoming, plan: Plan) -> Readable:
     tracker, now = await caching.tracker(__name__), time.monotonic()
-    prompts: dict[object, tuple[ReadPrompts, FoundParent | None] | None] = {}
+    prompts: dict[object, tuple[ReadPrompts, Parent | None] | None] = {}
     found: dict[bytes, int] = {}
     for target in [one for one in plan.targets if one.lane == "byte"][:MOST_TARGETS]:
         sent = possible_request(context, incoming, target, now)
         key = id(target.caching), target.betas  # all on which the reading of the prompt depends
         if key not in prompts:
-            known = tracker.reader.recognize(sent)
-            read = await offload(incoming.size - (known.size if known else 0), tracker.reader.read, sent, known)
+            read = await tracker.reader.read_in_thread(tracker.reader.open(sent, incoming.size))
             prompts[key] = None if read is None else (read, tracker.parents.find(sent, read))
         if (prompt := prompts[key]) is not None and (tokens := tracker.readable_at(sent, *prompt)):
             found[target.identity.place] = tokens

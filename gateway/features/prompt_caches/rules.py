@@ -40,7 +40,7 @@ def explain_moved(compared: PromptComparison) -> MissExplanation | None:
     """Explain a miss at a target that is not the parent's, although the client sent the same name."""
     if compared.parent is None or not compared.is_elsewhere or compared.selectors_changed:
         return None
-    before, now = compared.parent.scope.target, compared.situation.scope.target
+    before, now = compared.parent.conversation.scope.target, compared.situation.scope.target
     reason = f" ({compared.situation.move})" if compared.situation.move else ""
     return MissExplanation("moved", f"{before}>{now}{reason}", compared.could)
 
@@ -53,7 +53,9 @@ def explain_edited(compared: PromptComparison) -> MissExplanation | None:
     if compared.is_elsewhere and compared.selectors_changed:  # the client's choice, which perhaps needs a translation
         return None
     assert compared.parent is not None, "it has a difference"
-    names = sorted(set(compared.situation.edits) ^ set(compared.parent.edits)) or sorted(set(compared.situation.edits))
+    names = sorted(set(compared.situation.edits) ^ set(compared.parent.conversation.edits)) or sorted(
+        set(compared.situation.edits)
+    )
     return MissExplanation("edited", ": ".join(filter(None, (" ".join(names), change.at))), compared.most_read(change))
 
 
@@ -88,7 +90,7 @@ def explain_lost_marks(compared: PromptComparison) -> MissExplanation | None:
     """Explain a miss after the gateway removed marks that the provider refuses, or stopped adding marks."""
     if not compared.has_lost_marks or compared.parent is None:
         return None
-    changed = set(compared.situation.edits) ^ set(compared.parent.edits)
+    changed = set(compared.situation.edits) ^ set(compared.parent.conversation.edits)
     names = [one for one in sorted(changed) if "cache" in one.lower()]
     return MissExplanation("edited", " ".join(names) or "marks", compared.tolerance)
 
@@ -105,7 +107,10 @@ def explain_unmarked(compared: PromptComparison) -> MissExplanation | None:
         return None
     if not compared.is_reached(last):
         return MissExplanation("marks", "no boundary in reach", _readable(compared))
-    longest, lifetime = None if compared.parent is None else compared.parent.longest_ttl, compared.lifetime(last)
+    longest, lifetime = (
+        None if compared.parent is None else compared.parent.conversation.longest_ttl,
+        compared.lifetime(last),
+    )
     if lifetime is None or longest is None or compared.idle is None or not lifetime < compared.idle <= longest:
         return None
     return MissExplanation(

@@ -8,7 +8,7 @@ import msgspec
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
-from gateway.features.prompt_caches.followed import Members, SentRequest
+from gateway.features.prompt_caches.requests import Members, SentRequest
 from gateway.http.headers import Headers
 from gateway.request.client_request import with_betas
 from gateway.request.parse import Incoming

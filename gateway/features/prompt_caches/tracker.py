@@ -1,44 +1,35 @@
 """Follows attempts: remembers their prompts and the boundaries that they leave, and judges the provider's counts.
 
-``PromptTracker.reader`` works in any thread. Everything else belongs to the thread of the event loop."""
+``PromptReader.read`` works in any thread. Everything else belongs to the thread of the event loop."""
 
 import os
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import Final
 
 import msgspec
 from msgspec import structs
 
 from gateway.features.prompt_caches.comparisons import PromptComparison
-from gateway.features.prompt_caches.earlier_responses import compared_response, continued_response
-from gateway.features.prompt_caches.followed import (
-    HEADER,
-    FollowedAttempt,
-    FollowedExchange,
-    FoundParent,
-    ReadPrompts,
-    SentRequest,
-)
-from gateway.features.prompt_caches.loss import loss, write_premium
-from gateway.features.prompt_caches.memory import (
-    ANCHOR_BYTES,
+from gateway.features.prompt_caches.conversations import (
+    Boundary,
+    CacheScope,
     ExchangeEnd,
     KnownConversation,
-    Packed,
-    PromptMemory,
-    StoredBoundary,
-    merge_boundaries,
+    Parent,
+    RememberedPrompts,
+    Situation,
 )
+from gateway.features.prompt_caches.earlier_responses import compared_response
+from gateway.features.prompt_caches.loss import loss, write_premium
+from gateway.features.prompt_caches.memory import PromptMemory
 from gateway.features.prompt_caches.parents import ParentFinder, is_one_shot
-from gateway.features.prompt_caches.positions import first_anchor, last_anchor, lookup_positions
-from gateway.features.prompt_caches.prompt_reader import PromptReader
-from gateway.features.prompt_caches.prompts import Anchor
+from gateway.features.prompt_caches.positions import first_anchor, last_anchor, lookup_positions, lookup_ranges
 from gateway.features.prompt_caches.rates import RecentRequests
-from gateway.features.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
+from gateway.features.prompt_caches.reading import HEADER
+from gateway.features.prompt_caches.requests import PromptReader, ReadPrompts, SentRequest
+from gateway.features.prompt_caches.structures import MutableStructure
 from gateway.features.prompt_caches.tables.layouts import LAYOUTS
 from gateway.features.prompt_caches.verdicts import judge, predict
-from gateway.features.prompt_caches.written_boundaries import boundaries_left, is_covered, split_premium
 from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict
 from gateway.shared.memory import SharedMemory
 from providers.catalog.prices import Price
@@ -54,8 +45,49 @@ _LONGEST_TARGET: Final = 100  # characters; the model of a wildcard comes from a
 _MOST_EDITS: Final = 4
 _ID_BYTES: Final = 12
 _MAX_ID: Final = 128
+_BYTES_PER_TOKEN: Final = 4
+_SURE: Final = 0.95
+"""The share of an estimated number of tokens from which on it counts as read."""
 
 _NO_ROW: Final = CachingRow()
+
+
+class FollowedExchange(MutableStructure, gc=True):
+    """The attempts of one exchange, which have the same parent and write the same conversation."""
+
+    owner: bytes
+    parent: Parent | None = None
+    id: bytes | None = None
+    """The conversation that the exchange writes."""
+    sent: float = 0.0
+    """When its first attempt was sent, by which the conversation finds its end."""
+    writer: "FollowedAttempt | None" = None
+    """The attempt whose prompt the conversation has."""
+
+
+class FollowedAttempt(MutableStructure, gc=True):
+    """An attempt whose prompts were read, with everything that its verdict depends on.
+
+    ``boundaries`` are those in memory at which its provider searches. ``head`` is when its successful response began.
+    ``compared_with`` is a digest of the response's id with which the provider compares it, b"" without one.
+    ``is_unkeyed``: its provider advises a cache key, and it has none. ``verdict`` is that for ``usage``."""
+
+    exchange: FollowedExchange
+    read: ReadPrompts
+    situation: Situation
+    account: bytes
+    boundaries: tuple[Boundary, ...] = ()
+    head: float | None = None
+    compared_with: bytes = b""
+    is_diagnosed: bool = False
+    is_unkeyed: bool = False
+    verdict: CacheVerdict | None = None
+    usage: Usage | None = None
+
+    @property
+    def row(self) -> CachingRow:
+        """The provider's rules; a row without any if they are unknown."""
+        return self.read.row or _NO_ROW
 
 
 class PromptTracker:
@@ -72,81 +104,62 @@ class PromptTracker:
 
     # When it was sent
 
-    def continues(self, read: ReadPrompts) -> bool:
-        """Return whether the provider adds earlier turns to the request."""
-        return continued_response(read.members) is not None
-
-    def open_exchange(self, sent: SentRequest, parent: FoundParent | None) -> FollowedExchange:
+    def open_exchange(self, sent: SentRequest, parent: Parent | None) -> FollowedExchange:
         """Return the exchange of a first attempt."""
         return FollowedExchange(self.memory.owner_of(sent.client), parent)
 
     def follow(self, sent: SentRequest, read: ReadPrompts, exchange: FollowedExchange) -> FollowedAttempt:
-        """Return the attempt, and remember its prompt."""
+        """Return the attempt, and remember its prompt. Without an anchor, only its response's id leads to it."""
         scope, row = self._scope_of(sent, read), read.row
         rate = 0 if row is None or row.rate is None else self._recent.count(scope.digest + read.stable)
         attempt = self._attempt(sent, read, exchange, scope, rate)
-        if read.packed is not None and (read.anchor is not None or self.continues(read)):
-            self._remember(attempt, sent, read, read.anchor, read.packed)
+        if read.remembered is not None and (read.anchor is not None or read.earlier is not None):
+            self._remember(attempt, sent, read.remembered)
         return attempt
 
-    def readable_at(self, sent: SentRequest, read: ReadPrompts, parent: FoundParent | None) -> int:
+    def readable_at(self, sent: SentRequest, read: ReadPrompts, parent: Parent | None) -> int:
         """Return the tokens that the cache of a target would serve if ``sent`` went there. Remembers no prompt.
 
         Only here, boundaries of other clients count. They are shared from the first call on."""
         self._chooses_targets = True
-        attempt = self._attempt(
-            sent, read, self.open_exchange(sent, parent), self._scope_of(sent, read), 0, is_choice=True
-        )
-        if not attempt.boundaries:
-            return 0
-        return self.compare(attempt).readable
+        exchange = self.open_exchange(sent, parent)
+        attempt = self._attempt(sent, read, exchange, self._scope_of(sent, read), 0, is_choice=True)
+        return self.compare(attempt).readable if attempt.boundaries else 0
 
     def compare(self, attempt: FollowedAttempt) -> PromptComparison:
         """Return the attempt compared with its parent."""
-        parent = self._latest_parent(attempt)
+        read, exchange = attempt.read, attempt.exchange
+        parent = exchange.parent
+        if parent is not None and not parent.end.tokens:  # it may have been running when the attempt was sent
+            now = self.memory.conversations.read(exchange.owner, parent.id)
+            if now is not None and (end := now.end_of(parent.end.sent)) is not None:
+                parent = structs.replace(parent, latest=now, end=end)
         return PromptComparison(
-            attempt.prompt, attempt.client_prompt, parent, attempt.boundaries, attempt.row, attempt.situation
+            read.prompt, read.client_prompt, parent, attempt.boundaries, read.row, attempt.situation
         )
 
     def _attempt(
-        self,
-        sent: SentRequest,
-        read: ReadPrompts,
-        exchange: FollowedExchange,
-        scope: CacheScope,
-        rate: int,
-        *,
+        self, sent: SentRequest, read: ReadPrompts, exchange: FollowedExchange, scope: CacheScope, rate: int, *,
         is_choice: bool = False,
-    ) -> FollowedAttempt:
-        row, parent = read.row, exchange.parent
-        situation = Situation(
-            scope,
-            sent.sent,
-            (row is not None and row.reports != "flag") or sent.account in self._reporting,
-            sent.move,
-            sent.edits,
-            is_compacted=parent is not None and parent.is_compacted,
-            rate=rate,
-        )
+    ) -> FollowedAttempt:  # fmt: skip
+        reports = (read.row is not None and read.row.reports != "flag") or sent.account in self._reporting
+        situation = Situation(scope, sent.sent, reports, sent.move, sent.edits, rate)
         found = self._find_boundaries(exchange, read, scope.digest, sent.sent, is_choice=is_choice)
         compared = compared_response(read.members)
         return FollowedAttempt(
-            exchange, row, read.prompt, read.client_prompt, situation, sent.account, read.boundaries, read.packed,
-            found, compared_with=b"" if compared is None else self.memory.response_anchor(compared)[:ANCHOR_BYTES],
+            exchange, read.without_members(), situation, sent.account, found,
+            compared_with=b"" if compared is None else self.memory.response_anchor(compared),
             is_diagnosed=sent.is_diagnosed, is_unkeyed=_is_unkeyed(sent, read),
         )  # fmt: skip
 
     def _scope_of(self, sent: SentRequest, read: ReadPrompts) -> CacheScope:
         """Return the facts that select the provider's cache for the request, such as its account and cache key."""
-        row, own = read.row, read.client_members
-        key = _cache_key_name(row)
-        separate = (
-            None if row is None or key is None or not row.key_separates else _member_or_header(read.members, sent, key)
-        )
-        salt, tier = read.members.get("cache_salt"), read.members.get("service_tier")
+        row, own, key = read.row, read.client_members, _cache_key_name(read.row)
+        separates = row is not None and row.key_separates and key is not None
         facts = (
-            sent.account, separate, _bytes_or_none(salt), _bytes_or_none(tier), sent.target,
-            sent.requested_model, _member_or_header(own, sent, key or "prompt_cache_key"),
+            sent.account, _member_or_header(read.members, sent, key or "") if separates else None,
+            _bytes_or_none(read.members.get("cache_salt")), _bytes_or_none(read.members.get("service_tier")),
+            sent.target, sent.requested_model, _member_or_header(own, sent, key or "prompt_cache_key"),
             _bytes_or_none(own.get("service_tier")),
         )  # fmt: skip
         if (known := self._scopes.get(name := hash(facts))) is None:
@@ -165,90 +178,83 @@ class PromptTracker:
 
         In a known conversation only those positions are tried where its exchanges left a boundary. For the choice of
         a target, those of all clients count (C3)."""
-        positions, row = lookup_positions(read.prompt, read.row), read.row or _NO_ROW
-        if (parent := exchange.parent) is not None and not parent.is_similar:
-            known = {one.position for one in parent.conversation.boundaries}
-            known |= {read.prompt.tools.length, read.prompt.history_start}
-            positions = tuple(sorted(known.intersection(positions), reverse=True))
-        found: list[Boundary] = []
+        prompt, row, found = read.prompt, read.row or _NO_ROW, list[Boundary]()
+        if (parent := exchange.parent) is None or parent.is_similar:
+            positions = lookup_positions(prompt, read.row)
+        else:
+            ranges = lookup_ranges(prompt, read.row)
+            known = {one.position for one in parent.conversation.boundaries} | {prompt.tool_count, prompt.history_start}
+            known = {one for one in known - {0} if any(one in each for each in ranges)}
+            positions = tuple(sorted(known, reverse=True))
         for position in positions:
-            if (prefix := read.prompt.prefix(position)) is None:
+            if (prefix := prompt.prefix(position)) is None:
                 continue
             one = self.memory.read_boundary(exchange.owner, scope, prefix)
             if is_choice:
                 shared = self.memory.read_boundary(self.memory.sharers(scope), scope, prefix)
-                one = merge_boundaries(one, shared)
+                one = one.merge(shared) if one is not None and shared is not None else one or shared
             if one is None:
                 continue
-            is_unread = one.unread > 0
-            found.append(Boundary(position, one.tokens, one.used, one.readable_from, one.ttl, one.is_exact, is_unread))
-            if found[-1].is_alive(sent, row) and one.tokens >= (row.minimum or 0):
+            found.append(structs.replace(one, position=position))
+            if one.is_alive(sent, row) and one.tokens >= (row.minimum or 0):
                 break
         return tuple(found)
 
-    def _remember(
-        self,
-        attempt: FollowedAttempt,
-        sent: SentRequest,
-        read: ReadPrompts,
-        anchor: Anchor | None,
-        packed: Packed,
-    ) -> None:
-        """Remember the attempt's prompt: in place of its parent's, or as another branch.
-
-        Without an ``anchor``, only requests that continue its response find it."""
-        exchange, memory, parent = attempt.exchange, self.memory, attempt.exchange.parent
+    def _remember(self, attempt: FollowedAttempt, sent: SentRequest, prompts: RememberedPrompts) -> None:
+        """Remember the attempt's prompt: in place of its parent's, or as another branch."""
+        exchange, memory, read = attempt.exchange, self.memory, attempt.read
+        parent = exchange.parent
         before = None if parent is None or parent.is_compacted or parent.is_similar else parent
         if exchange.id is None:
             exchange.id = before.id if before is not None and before.is_latest else os.urandom(_ID_BYTES)
             exchange.sent = sent.sent
-        short = b"" if anchor is None else anchor.digest[:ANCHOR_BYTES]
-        ends = [ExchangeEnd(short, read.until, exchange.sent)]
-        boundaries: list[Boundary] = []
-        ttls = [one.ttl for one in read.boundaries if one.ttl is not None]
+        ttls = [ttl for _, ttl in read.boundaries if ttl is not None]
+        ends, boundaries = tuple[ExchangeEnd, ...](), tuple[Boundary, ...]()
         if before is not None:
             known, until = before.conversation, before.end
-            earlier, boundaries = known.ends, [*known.boundaries]
+            ends, boundaries = known.ends, known.boundaries
             if not before.is_latest:
-                earlier = [one for one in earlier if one.sent <= until.sent]
-                boundaries = [one for one in boundaries if one.position <= until.position]
-            # An exchange that still runs changes the end in the written conversation, but not the one of the parent.
-            ends[:0] = [one if one.tokens else structs.replace(one) for one in earlier]
+                ends = tuple(one for one in ends if one.sent <= until.sent)
+                boundaries = tuple(one for one in boundaries if one.position <= until.position)
             ttls += [] if known.longest_ttl is None else [known.longest_ttl]
+        end = ExchangeEnd(b"" if read.anchor is None else read.anchor.digest, read.until, exchange.sent)
         conversation = KnownConversation(
-            attempt.situation.scope,
-            ends,
-            boundaries,
-            sent.edits[:_MOST_EDITS],
-            max(ttls) if ttls else None,
+            attempt.situation.scope, (*ends, end), boundaries, sent.edits[:_MOST_EDITS], max(ttls, default=None),
             read.own.history_size,
-        )
-        memory.write(exchange.owner, exchange.id, conversation, packed)
+        )  # fmt: skip
+        memory.conversations.write(exchange.owner, exchange.id, conversation, prompts)
         exchange.writer = attempt
-        named = [one.digest for one in (anchor, read.other_anchor) if one is not None]
-        if read.client_prompt is not None and (of_sent := last_anchor(read.prompt, memory.key, read.until)) is not None:
-            named.append(of_sent.digest)
         is_due = before is None or before.id != exchange.id or before.end.sent // _REFRESH != sent.sent // _REFRESH
+        self._add_anchors(exchange.owner, exchange.id, sent, read, is_due=is_due, is_first=before is None)
+
+    def _add_anchors(
+        self, owner: bytes, id: bytes, sent: SentRequest, read: ReadPrompts, *, is_due: bool, is_first: bool
+    ) -> None:
+        """Let the anchors of a request lead to its conversation. Those that earlier requests have are written again
+        only if that ``is_due``."""
+        memory, found = self.memory, [read.anchor, read.other_anchor]
+        if read.client_prompt is not None:
+            found.append(last_anchor(read.prompt, memory.key, read.until))
         if is_due:
-            first = first_anchor(read.own, memory.key)
-            named += [] if first is None else [first.digest]
-        if before is None and is_one_shot(read.own):
+            found.append(first_anchor(read.own, memory.key))
+        named = [one.digest for one in found if one is not None]
+        if is_first and is_one_shot(read.own):
             named.append(self.parents.one_shot_anchor(sent))
-        for one in dict.fromkeys(named):
-            memory.add_anchor(exchange.owner, one, exchange.id)
         if sent.session is not None:
             session = memory.digest("session", sent.session)
-            if is_due or memory.conversations_at(exchange.owner, session)[:1] != (exchange.id,):
-                memory.add_anchor(exchange.owner, session, exchange.id)
+            if is_due or memory.conversations_at(owner, session)[:1] != (id,):
+                named.append(session)
+        for one in dict.fromkeys(named):
+            memory.add_anchor(owner, one, id)
 
     def forget(self, exchange: FollowedExchange) -> None:
         """Restore the memory from before an exchange that failed: it left nothing in a cache."""
         if exchange.id is None:
             return
         if (parent := exchange.parent) is not None and parent.id == exchange.id:
-            self.memory.write(exchange.owner, parent.id, parent.conversation, parent.packed)
+            self.memory.conversations.write(exchange.owner, parent.id, parent.conversation, parent.prompts)
         else:
-            self.memory.remove(exchange.owner, exchange.id)
+            self.memory.conversations.remove(exchange.owner, exchange.id)
 
     # When its response begins and ends
 
@@ -256,16 +262,11 @@ class PromptTracker:
         """Note that a successful response began at ``at``.
 
         The end of a response that ``is_whole`` follows soon, and other requests learn of its head from that."""
-        attempt.head = at
-        if is_whole:
-            return
-
-        def change(conversation: KnownConversation) -> None:
-            if (end := conversation.end_of(attempt.exchange.sent)) is not None:
-                end.head = at
-
-        if attempt.exchange.id is not None:
-            self.memory.update(attempt.exchange.owner, attempt.exchange.id, change)
+        attempt.head, exchange = at, attempt.exchange
+        if exchange.id is not None and not is_whole:
+            self.memory.conversations.update(
+                exchange.owner, exchange.id, lambda known: known.with_end(exchange.sent, head=at)
+            )
 
     def predict(self, attempt: FollowedAttempt) -> CacheVerdict:
         """Return the part of the verdict that is known before the response ends."""
@@ -277,7 +278,9 @@ class PromptTracker:
             compared = self.compare(attempt)
             if usage is not None and (diagnosis := usage.cache_diagnosis) is not None:
                 parent = compared.parent
-                compares = parent is not None and bool(parent.response) and parent.response == attempt.compared_with
+                compares = parent is not None and bool(parent.end.response) and (
+                    parent.end.response == attempt.compared_with
+                )  # fmt: skip
                 situation = structs.replace(attempt.situation, diagnosis=diagnosis, diagnoses_parent=compares)
                 compared = structs.replace(compared, situation=situation)
             attempt.verdict, attempt.usage = judge(compared, usage), usage
@@ -292,9 +295,7 @@ class PromptTracker:
         verdict = self.judge(attempt, usage)
         if usage is not None and usage.cache_read and len(self._reporting) < _MOST_TARGETS:
             self._reporting.add(attempt.account)
-        unread = 0
-        if attempt.head is not None:
-            unread = self._leave_boundaries(attempt, usage, price, response_id)
+        unread = 0 if attempt.head is None else self._leave_boundaries(attempt, usage, price, response_id)
         if unread or attempt.is_unkeyed:
             verdict.unread, verdict.is_unkeyed = unread, attempt.is_unkeyed
         if usage is None or not verdict.causes:
@@ -305,99 +306,98 @@ class PromptTracker:
         self, attempt: FollowedAttempt, usage: Usage | None, price: Price | None, response_id: str | None
     ) -> int:
         """Remember the boundaries that the attempt left, and return the change of what unread ones cost."""
-        exchange, sent, scope = attempt.exchange, attempt.situation.sent, attempt.situation.scope
-        left = boundaries_left(attempt.planned, attempt.prompt, attempt.row, usage)
+        exchange, prompt, scope = attempt.exchange, attempt.read.prompt, attempt.situation.scope.digest
+        left = self._boundaries_left(attempt, usage)
         premium, reads = 0 if usage is None else write_premium(usage, price), _read_tokens(usage)
-        shares = split_premium(premium, reads, [tokens for _, tokens, _ in left])
-        row = attempt.row or _NO_ROW
-        read = {one.position for one in attempt.boundaries if _reads_first(reads, one, sent, row)}
+        shares = _split_premium(premium, reads, [one.tokens for one in left])
+        left = [structs.replace(one, unread=share) if share else one for one, share in zip(left, shares, strict=True)]
+        read = {one.position for one in attempt.boundaries if one.unread and _reads_first(reads, one, attempt)}
         if exchange.id is not None:
-            noted = [
-                Boundary(one.position, tokens, sent, attempt.head, one.ttl, is_exact, share > 0, sent)
-                for (one, tokens, is_exact), share in zip(left, shares, strict=True)
-            ]
-            read |= self._note_end(attempt, usage, noted, response_id)
-        prefixes = (attempt.prompt.prefix(position) for position in read)
-        recovered = [self.memory.take_unread(exchange.owner, scope.digest, one) for one in prefixes if one is not None]
-        for (one, tokens, is_exact), share in zip(left, shares, strict=True):
-            stored = StoredBoundary(tokens, sent, attempt.head, one.ttl, is_exact, share)
-            self.memory.write_boundary(exchange.owner, scope.digest, one.prefix, stored)
+            read |= self._note_end(attempt, usage, left, response_id)
+        prefixes = (prompt.prefix(position) for position in read)
+        recovered = [self.memory.take_unread(exchange.owner, scope, one) for one in prefixes if one is not None]
+        for one in left:
+            if (prefix := prompt.prefix(one.position)) is None:
+                continue
+            one = structs.replace(one, position=0)
+            self.memory.write_boundary(exchange.owner, scope, prefix, one)
             if self._chooses_targets:
-                stored.unread = 0
-                self.memory.write_boundary(self.memory.sharers(scope.digest), scope.digest, one.prefix, stored)
+                shared = structs.replace(one, unread=0)
+                self.memory.write_boundary(self.memory.sharers(scope), scope, prefix, shared)
         return premium - sum(recovered)
+
+    def _boundaries_left(self, attempt: FollowedAttempt, usage: Usage | None) -> list[Boundary]:
+        """Return the boundaries that a successful attempt left.
+
+        The provider counts the tokens up to the deepest one. For others, the tokens are interpolated by bytes."""
+        prompt, row, lifetimes = attempt.read.prompt, attempt.row, attempt.read.boundaries
+        if not lifetimes:
+            return []
+        deepest = lifetimes[-1][0]
+        size = prompt.size_at(deepest)
+        if usage is None or usage.estimated or not usage.prompt:
+            tokens, is_exact = size // _BYTES_PER_TOKEN, False
+        elif row.reports == "exact":
+            tokens, is_exact = usage.cache_read + usage.cache_write, True
+        else:
+            step, is_exact = row.step or 1, deepest == prompt.end
+            share = 1.0 if is_exact else size / max(1, prompt.size)
+            tokens = int(usage.prompt * share) // step * step
+        if not tokens or tokens < (row.minimum or 0):
+            return []
+        found = []
+        for position, lifetime in lifetimes:
+            is_last, ttl = position == deepest, None if lifetime is None else int(lifetime)
+            own = tokens if is_last else tokens * prompt.size_at(position) // max(1, size)
+            if own >= max(1, row.minimum or 0):
+                found.append(Boundary(position, own, attempt.situation.sent, attempt.head, ttl, is_exact and is_last))
+        return found
 
     def _note_end(
         self, attempt: FollowedAttempt, usage: Usage | None, left: Sequence[Boundary], response_id: str | None
     ) -> set[int]:
         """Note the end of an attempt and its boundaries in its conversation. Return the positions first read by it."""
-        exchange = attempt.exchange
+        exchange, scope, response, read = attempt.exchange, attempt.situation.scope, b"", set[int]()
         assert exchange.id is not None, "it has a conversation"
-        response, read = b"", set[int]()
         if response_id:
-            anchor = self.memory.response_anchor(response_id)
-            response = anchor[:ANCHOR_BYTES]
-            if LAYOUTS[attempt.prompt.api].continues:
-                self.memory.add_anchor(exchange.owner, anchor, exchange.id)
-        reads = _read_tokens(usage)
-        parent, scope, sent = exchange.parent, attempt.situation.scope, attempt.situation.sent
-        row = attempt.row or _NO_ROW
+            response = self.memory.response_anchor(response_id)
+            if LAYOUTS[attempt.read.prompt.api].continues:
+                self.memory.add_anchor(exchange.owner, response, exchange.id)
+        reads, parent = _read_tokens(usage), exchange.parent
         is_here = parent is not None and parent.conversation.scope.digest == scope.digest
 
-        def change(conversation: KnownConversation) -> None:
-            known = conversation.boundaries
-            for number, one in enumerate(known if is_here else ()):
-                if one.is_unread and _reads_first(reads, one, sent, row):
+        def change(known: KnownConversation) -> KnownConversation:
+            boundaries = list(known.boundaries)
+            for number, one in enumerate(boundaries if is_here else ()):
+                if one.unread and _reads_first(reads, one, attempt):
                     read.add(one.position)
-                    known[number] = structs.replace(one, is_unread=False)
-            if (end := conversation.end_of(exchange.sent)) is not None:
-                end.tokens, end.response, end.head = 0 if usage is None else usage.prompt, response, attempt.head
-                exact = {one.position: one.tokens for one in known if is_here and one.is_exact}
-                new = {one.position: _with_count(one, exact.get(one.position)) for one in left}
-                known = [one for one in known if one.position not in new]
-                conversation.boundaries = sorted([*known, *new.values()], key=attrgetter("written"))
-                if attempt.is_diagnosed and end is conversation.ends[-1]:
-                    conversation.response_id = response_id if response_id and len(response_id) <= _MAX_ID else ""
+                    boundaries[number] = structs.replace(one, unread=0)
+            if known.end_of(exchange.sent) is None:
+                return structs.replace(known, boundaries=tuple(boundaries))
+            exact = {one.position: one.tokens for one in boundaries if is_here and one.is_exact}
+            new = {one.position: _with_count(one, exact.get(one.position)) for one in left}
+            boundaries = [*(one for one in boundaries if one.position not in new), *new.values()]
+            own = known.response_id
+            if attempt.is_diagnosed and known.ends[-1].sent == exchange.sent:
+                own = response_id if response_id and len(response_id) <= _MAX_ID else ""
+            tokens = 0 if usage is None else usage.prompt
+            changed = known.with_end(exchange.sent, tokens=tokens, response=response, head=attempt.head)
+            return structs.replace(changed, boundaries=tuple(boundaries), response_id=own)
 
         self._write_of_winner(attempt)
-        self.memory.update(exchange.owner, exchange.id, change)
+        self.memory.conversations.update(exchange.owner, exchange.id, change)
         return read
 
     def _write_of_winner(self, attempt: FollowedAttempt) -> None:
         """Write the prompt of the attempt that succeeded, if another attempt of its exchange was sent later."""
-        exchange = attempt.exchange
-        if exchange.writer is attempt or exchange.id is None or attempt.packed is None:
+        exchange, prompts = attempt.exchange, attempt.read.remembered
+        if exchange.writer is attempt or exchange.id is None or prompts is None:
             return
-        conversation = self.memory.read(exchange.owner, exchange.id)
-        if conversation is not None and conversation.end_of(exchange.sent) is conversation.ends[-1]:
-            conversation.scope = attempt.situation.scope
-            self.memory.write(exchange.owner, exchange.id, conversation, attempt.packed)
+        known = self.memory.conversations.read(exchange.owner, exchange.id)
+        if known is not None and known.end_of(exchange.sent) is known.ends[-1]:
+            known = structs.replace(known, scope=attempt.situation.scope)
+            self.memory.conversations.write(exchange.owner, exchange.id, known, prompts)
             exchange.writer = attempt
-
-    def _latest_parent(self, attempt: FollowedAttempt) -> Parent | None:
-        """Return the parent with its latest numbers. It may have been running when the attempt was sent."""
-        found = attempt.exchange.parent
-        if found is None:
-            return None
-        known, conversation, end = found.conversation, found.conversation, found.end
-        if not end.tokens:
-            now = self.memory.read(attempt.exchange.owner, found.id)
-            later = None if now is None else now.end_of(end.sent)
-            if now is not None and later is not None:
-                conversation, end = now, later
-        return Parent(
-            found.prompt,
-            known.scope,
-            end.position,
-            end.tokens,
-            conversation.boundaries_until(end.position),
-            found.client_prompt,
-            end.sent,
-            end.head,
-            known.edits,
-            known.longest_ttl,
-            end.response,
-        )
 
 
 def open_tracker(size: int, memory: SharedMemory | None) -> PromptTracker:
@@ -410,10 +410,22 @@ def _read_tokens(usage: Usage | None) -> int:
     return 0 if usage is None or usage.estimated else usage.cache_read
 
 
-def _reads_first(read: int, boundary: Boundary, sent: float, row: CachingRow) -> bool:
-    """Return whether the response to a request of ``sent`` that read ``read`` tokens first read ``boundary``."""
-    is_read = is_covered(boundary.tokens, boundary.is_exact, read)
-    return boundary.is_unread and is_read and boundary.is_alive(sent, row)
+def _reads_first(read: int, boundary: Boundary, attempt: FollowedAttempt) -> bool:
+    """Return whether the response to an attempt, which read ``read`` tokens, read ``boundary``, which was unread."""
+    least = boundary.tokens if boundary.is_exact else boundary.tokens * _SURE
+    return 0 < least <= read and boundary.is_alive(attempt.situation.sent, attempt.row)
+
+
+def _split_premium(premium: int, read: int, tokens: Sequence[int]) -> list[int]:
+    """Return the share in ``premium`` of each boundary that a request left, by the tokens that it wrote there.
+
+    ``premium`` is what all of them cost more than plain input, ``tokens`` are those up to each boundary, in order. The
+    request has read the first ``read`` tokens."""
+    if not premium or not tokens or tokens[-1] <= read:
+        return [0] * len(tokens)
+    ends = [max(one, read) for one in tokens]
+    known = [premium * (end - read) // (ends[-1] - read) for end in ends]
+    return [one - before for before, one in zip((0, *known), known, strict=False)]
 
 
 def _with_count(boundary: Boundary, tokens: int | None) -> Boundary:

@@ -8,8 +8,8 @@ from typing import Final
 import attrs
 
 from gateway.features.prompt_caches.comparisons import PromptComparison
+from gateway.features.prompt_caches.conversations import Situation
 from gateway.features.prompt_caches.rules import CHANGES, KNOWN_LATER, LOSSES, Rule
-from gateway.features.prompt_caches.situations import Situation
 from gateway.features.prompt_caches.values import LEAST_MISSED, LEAST_SHARE
 from gateway.ledger.prompt_cache import CacheVerdict, CauseName, CauseShare, Grade, UnknownReason
 from streams.events import Usage

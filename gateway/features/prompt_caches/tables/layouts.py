@@ -1,18 +1,20 @@
 """The members with tools, system texts and messages in a request of each API."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
 import attrs
 
-from gateway.features.prompt_caches.prompt_blocks import Role
 from streams.events import Api
 
-_ROLES: Final[Mapping[str, Role]] = MappingProxyType(
+TOOL, SYSTEM, USER, ASSISTANT = range(4)
+"""The roles of those who speak in a block."""
+
+_ROLES: Final[Mapping[str, int]] = MappingProxyType(
     {
-        "user": "user", "assistant": "assistant", "model": "assistant", "tool": "tool", "function": "tool",
-        "system": "system", "developer": "system",
+        "user": USER, "assistant": ASSISTANT, "model": ASSISTANT,
+        "tool": TOOL, "function": TOOL, "system": SYSTEM, "developer": SYSTEM,
     }
 )  # fmt: skip
 
@@ -34,7 +36,7 @@ class PromptLayout:
       the end of the one before it.
     - ``continues``: a request may continue a response by its id."""
 
-    tools: tuple[tuple[str, ...], ...] = (("tools",),)
+    tools: tuple[str, ...] = ("tools",)
     system: tuple[str, ...] = ()
     history: tuple[str, ...] = ("messages",)
     tool_lists: tuple[str, ...] = ()
@@ -43,12 +45,20 @@ class PromptLayout:
     parts: str = "content"
     is_flat: bool = False
     system_roles: tuple[str, ...] = ()
-    roles: Mapping[str, Role] = _ROLES
+    roles: Mapping[str, int] = _ROLES
     left_out: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     marks: tuple[str, ...] = ("cache_control", "prompt_cache_breakpoint")
     mark_block: tuple[str, ...] = ()
     continues: bool = False
+
+    def places(self) -> Iterator[tuple[str, str]]:
+        """Yield the members with items of a prompt, each with the member of an item that has its blocks."""
+        for path in self.tools:
+            yield from ((path, within) for within in ("", *self.tool_lists))
+        for name in self.system:
+            yield from ((name, ""), (f"{name}.{self.parts}", ""))
+        yield from ((name, within) for name in self.history for within in ("", self.parts))
 
 
 LAYOUTS: Final[Mapping[Api, PromptLayout]] = MappingProxyType(
@@ -58,7 +68,7 @@ LAYOUTS: Final[Mapping[Api, PromptLayout]] = MappingProxyType(
             settings=("tool_choice", "thinking", "output_config", "output_format", "speed"),
         ),
         "chat": PromptLayout(
-            tools=(("tools",), ("functions",)), tool_wrapper=("function",), is_flat=True,
+            tools=("tools", "functions"), tool_wrapper=("function",), is_flat=True,
             system_roles=("system", "developer"), left_out=("id",),
             settings=(
                 "tool_choice", "reasoning_effort", "reasoning", "response_format", "parallel_tool_calls", "verbosity",
@@ -76,7 +86,7 @@ LAYOUTS: Final[Mapping[Api, PromptLayout]] = MappingProxyType(
             settings=("toolConfig", "tool_config", "generationConfig", "generation_config"),
         ),
         "converse": PromptLayout(
-            tools=(("toolConfig", "tools"),), system=("system",), tool_wrapper=("toolSpec",),
+            tools=("toolConfig.tools",), system=("system",), tool_wrapper=("toolSpec",),
             tool_words=(("description",), ("inputSchema",)), mark_block=("cachePoint",),
             settings=("toolConfig.toolChoice", "additionalModelRequestFields", "outputConfig"),
         ),
@@ -86,13 +96,6 @@ LAYOUTS: Final[Mapping[Api, PromptLayout]] = MappingProxyType(
         ),
     }
 )  # fmt: skip
-
-PATH_WORDS: Final = (
-    "", "tools", "functions", "toolConfig.tools", "system", "instructions", "systemInstruction", "system_instruction",
-    "systemInstruction.parts", "system_instruction.parts", "messages", "input", "contents", "content", "parts",
-    "functionDeclarations", "function_declarations",
-)  # fmt: skip
-"""All values of ``PromptBlock.where`` and ``within``, so that a remembered block has their numbers."""
 
 
 def tool_part_path(api: Api, number: int) -> str:

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
-from gateway.features.prompt_caches.blocks import read_prompt
-from gateway.features.prompt_caches.positions import continue_prompt, each_anchor
-from gateway.features.prompt_caches.prompt_blocks import HEAD, TAIL
-from gateway.features.prompt_caches.prompts import PromptDigest
+from gateway.features.prompt_caches.memory import PromptMemory
+from gateway.features.prompt_caches.positions import each_anchor
+from gateway.features.prompt_caches.prompts import HEAD, TAIL, PromptDigest
+from gateway.features.prompt_caches.requests import PromptReader, SentRequest
+from gateway.features.prompt_caches.rows import blocks_of
+from gateway.features.prompt_caches.tables.kinds import TEXT, TOOL_RESULT
+from gateway.features.prompt_caches.tables.layouts import ASSISTANT
 from streams.events import APIS
 from tests.support.cached_prompts import KEY, read, request_of, row_of, tool_of, user_item
 from tests.support.each_row import each_row
@@ -31,8 +34,9 @@ def _prefixes(prompt: PromptDigest) -> list[bytes | None]:
 @each_row("api", APIS)
 def test_blocks_have_the_paths_of_the_client(api: str):
     prompt = read(api, request_of(api, 1))
-    assert (prompt.tools[-1].path, prompt.system[-1].path, prompt.history[-1].path) == _PATHS[api]
-    assert [block.kind for block in prompt.history if block.role != "assistant"] == ["text", "tool_result"]
+    ends = [prompt.block_before(position) for position in (prompt.tool_count, prompt.history_start, prompt.end)]
+    assert tuple(one.path for one in ends if one is not None) == _PATHS[api]
+    assert [one.kind for one in blocks_of(prompt.history) if one.role != ASSISTANT] == [TEXT, TOOL_RESULT]
     assert prompt.has_answer
 
 
@@ -49,8 +53,8 @@ def test_marks_are_no_part_of_the_prompt(api: str):
     for blocks in (bare["system"], bare["messages"][-1]["content"]):
         blocks[:] = [block for block in blocks if "cachePoint" not in block]
     assert _prefixes(read(api, body)) == _prefixes(read(api, bare))
-    assert read(api, body).history[-1].mark == ""
-    assert read(api, bare).history[-1].mark is None
+    assert read(api, body).marks[-1] == (read(api, body).end, "")
+    assert read(api, bare).marks == ()
 
 
 @each_row(
@@ -75,7 +79,7 @@ def test_the_billing_line_and_deferred_tools_are_no_part_of_the_prompt():
     other["system"].insert(0, {"type": "text", "text": "x-anthropic-billing-header: cc_version=2; cch=1f2e3;"})
     other["tools"].append({**tool_of("messages", "later"), "defer_loading": True})
     assert _prefixes(read("messages", body)) == _prefixes(read("messages", other))
-    assert read("messages", other).system[0].path == "system[1]"
+    assert blocks_of(read("messages", other).system)[0].path == "system[1]"
 
 
 @each_row(
@@ -91,7 +95,7 @@ def test_members_of_the_key_change_the_prefix_from_their_section_on(api: str, me
     first, second = read(api, request_of(api, 1)), read(api, {**request_of(api, 1), member: value})
     (setting,) = second.settings
     changed = [old != new for old, new in zip(_prefixes(first), _prefixes(second), strict=True)]
-    start = {"tools": 0, "system": len(first.tools), "history": first.history_start}[setting.section]
+    start = {"tools": 0, "system": first.tool_count, "history": first.history_start}[setting.section]
     assert changed == [position >= start for position in range(first.end)]
 
 
@@ -104,12 +108,15 @@ def test_ids_of_items_are_no_part_of_the_prompt():
 @each_row("api", APIS, every=3)
 def test_long_histories_keep_their_first_and_last_blocks(api: str):
     items = [user_item(api, f"Message number {number} of a long list") for number in range(1000)]
-    prompt = read(api, {HISTORY[api]: items})
+    whole = read(api, {HISTORY[api]: items})
+    prompt = whole.to_remember(100_000)
+    assert prompt is not None
     assert prompt.end == 1000
-    assert (len(prompt.history), prompt.head, prompt.gap) == (HEAD + TAIL, HEAD, 1000 - HEAD - TAIL)
-    known = read(api, {HISTORY[api]: items[: 1000 - TAIL]})
-    assert prompt.history_digest(1000 - TAIL) == known.history_digest(known.end)
-    assert prompt.size == known.size + sum(block.size for block in prompt.history[HEAD:])
+    assert (len(blocks_of(prompt.history)), prompt.gap) == (HEAD + TAIL, 1000 - HEAD - TAIL)
+    known = [number for number in range(1001) if prompt.prefix(number) is not None]
+    assert known == [*range(HEAD + 1), *range(1001 - TAIL, 1001)]
+    assert [prompt.prefix(number) for number in known] == [whole.prefix(number) for number in known]
+    assert [prompt.size_at(number) for number in known] == [whole.size_at(number) for number in known]
 
 
 @each_row("api", APIS)
@@ -118,7 +125,9 @@ def test_a_turn_continues_the_messages_that_its_provider_keeps(api: str, before:
     items = [user_item(api, f"Message number {number} of a long list") for number in range(before)]
     new = [user_item(api, "And another one, which is the last of all")]
     whole = read(api, {HISTORY[api]: items + new})
-    continued = continue_prompt(read(api, {HISTORY[api]: items}), read(api, {HISTORY[api]: new}), KEY)
+    earlier = read(api, {HISTORY[api]: items}).to_remember()
+    assert earlier is not None
+    continued = earlier.continued_by(read(api, {HISTORY[api]: new}))
     assert continued.prefix(continued.end) == whole.prefix(whole.end)
     assert continued.size == whole.size
     assert continued.block_before(continued.end) is not None
@@ -150,13 +159,20 @@ def test_short_blocks_are_no_anchor():
     assert [anchor.position for anchor in each_anchor(read("chat", body), KEY)] == [1, 2]
 
 
+def prompt_or_none(api: Any, body: bytes) -> PromptDigest | None:
+    """Return the prompt of a request that may be none."""
+    reader = PromptReader(PromptMemory.make_private(2**20))
+    sent = SentRequest("ann", api, body, {}, row_of(api), b"account", "entry", 1.0, api)
+    found = reader.read(reader.open(sent, len(body)))
+    return None if found is None else found.prompt
+
+
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("value", [None, 7, "text", {}, [], [1, None, "x"], [{}], [{"role": 3, "content": 4}]])
 def test_odd_requests_are_read_or_refused_without_an_error(api: str, value: Any):
     for member in ("tools", "system", "instructions", "systemInstruction", "toolConfig", HISTORY[api]):
-        body = request_of(api, 1) | {member: value}
-        prompt = read_prompt(api, json.dumps(body).encode(), row_of(api), KEY)
+        prompt = prompt_or_none(api, json.dumps(request_of(api, 1) | {member: value}).encode())
         assert prompt is None or prompt.end >= 0
 
 
@@ -165,7 +181,7 @@ _SURROGATE = b'{"messages":[{"role":"user","content":"\\ud800"}]}'
 
 @each_row("body", [b"", b"[]", b"nonsense", b'{"messages":[' + b"[" * 5000, _SURROGATE])
 def test_bodies_that_are_no_request_have_no_prompt(body: bytes):
-    assert read_prompt("messages", body, row_of("messages"), KEY) is None
+    assert prompt_or_none("messages", body) is None
 
 
 MARKED_RESULTS = {
@@ -188,4 +204,4 @@ def test_a_mark_inside_a_tools_result_is_no_part_of_the_prompt(api: str, word: s
 
     marked, bare = prompt_of([part, {**part, word: {"mode": "explicit"}}]), prompt_of([part, part])
     assert _prefixes(marked) == _prefixes(bare)
-    assert any(block.mark is not None for block in marked.history[-2:])
+    assert marked.marks[-1][0] >= marked.end - 1

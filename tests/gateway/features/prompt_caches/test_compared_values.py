@@ -6,7 +6,6 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.features.prompt_caches.blocks import read_prompt
 from gateway.features.prompt_caches.compared_values import (
     EXCERPT,
     Excerpt,
@@ -17,17 +16,15 @@ from gateway.features.prompt_caches.compared_values import (
 )
 from gateway.features.prompt_caches.differences import first_difference
 from streams.events import Api
+from tests.support.cached_prompts import read
 from tests.support.each_row import each_row
 
-KEY = b"k" * 32
 LONG = "Answer as an engineer would, in full sentences and with examples. " * 20
 
 
 def excerpts(api: Api, old: dict[str, Any], new: dict[str, Any], mask: Any = str) -> Excerpts | None:
     bodies = json.dumps(old).encode(), json.dumps(new).encode()
-    before, after = (read_prompt(api, body, None, KEY) for body in bodies)
-    assert before is not None
-    assert after is not None
+    before, after = (read(api, body) for body in bodies)
     found = first_difference(before, after)
     assert found is not None
     return excerpts_of(bodies, (before, after), found, mask)

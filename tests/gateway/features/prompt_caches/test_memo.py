@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.features.prompt_caches import memo as memo_module
-from gateway.features.prompt_caches.memo import BlockMemo
-from gateway.features.prompt_caches.packing import pack
-from gateway.features.prompt_caches.prompts import PromptDigest
+from gateway.features.prompt_caches.memo import PromptMemo
+from gateway.features.prompt_caches.prompts import PromptDigest, pack_prompts
 from providers.catalog.prompt_caching import ROWS, CachingRow
 from streams.events import APIS
 from tests.support.cached_prompts import read, request_of, user_item
@@ -21,13 +20,12 @@ from tests.support.recorded_turns import HISTORY
 
 
 def _facts(prompt: PromptDigest) -> tuple[Any, ...]:
-    blocks = [(block.path, block.strict, block.loose, block.size, block.mark) for block in prompt.blocks()]
-    return prompt.prefix(prompt.end), blocks, prompt.gap, prompt.head, prompt.has_answer, pack(prompt)
+    return prompt.prefix(prompt.end), prompt.has_answer, prompt.marks, pack_prompts(prompt, None)
 
 
 @each_row("api", APIS, every=2)
 def test_turns_are_read_as_without_a_memo(api: str):
-    memo = BlockMemo()
+    memo = PromptMemo[Any]()
     for rounds in (0, 1, 2, 2, 5, 3, 60, 61):
         body = request_of(api, rounds)
         assert _facts(read(api, body, memo=memo)) == _facts(read(api, body))
@@ -46,7 +44,7 @@ def test_a_request_is_read_by_the_rules_of_each_model_that_receives_it(api: str)
     body, headers = {**request_of(api, 2), **_SETTINGS[api]}, {"b": "value"}
     rows = [*{repr(row): row for models in ROWS.values() for _, row in models}.values()]
     rows += [CachingRow(settings=tuple((f"header:{name}", "tools") for name in names)) for names in ("ab", "bc")]
-    memo, without = BlockMemo(), [read(api, body, row, headers=headers) for row in rows]
+    memo, without = PromptMemo[Any](), [read(api, body, row, headers=headers) for row in rows]
     for row, expected in (*zip(rows, without, strict=True), *zip(rows, without, strict=True)):
         found = read(api, body, row, memo, headers)
         assert _facts(found) == _facts(expected)
@@ -61,7 +59,7 @@ _EDITS = st.sampled_from(["append", "append", "append", "edit", "drop_first", "d
 
 
 def test_stored_turns_are_read_as_without_a_memo():
-    memo = BlockMemo()
+    memo = PromptMemo[Any]()
     for turns in (0, 1, 2, 5, 40, 41):
         stored = [{"id": f"msg_{number}", **user_item("responses", f"Question {number}")} for number in range(turns)]
         own = [user_item("responses", text) for text in (f"Question {turns}", "and another one")]
@@ -72,7 +70,7 @@ def test_stored_turns_are_read_as_without_a_memo():
 @settings(max_examples=examples(60))
 @given(st.sampled_from(APIS), st.lists(st.tuples(_EDITS, _TEXTS, st.integers(0, 30)), max_size=12))
 def test_any_edits_are_read_as_without_a_memo(api: str, edits: list[tuple[str, str, int]]):
-    memo, items, indent = BlockMemo(most=3), [user_item(api, "start")], None
+    memo, items, indent = PromptMemo[Any](), [user_item(api, "start")], None
     for number, (edit, text, at) in enumerate(edits):
         match edit:
             case "append":
@@ -110,7 +108,7 @@ _STEPS = st.sampled_from(["append", "append", "append", "repeat", "go back", "ed
 @settings(max_examples=examples(60))
 @given(st.sampled_from(APIS), st.lists(st.tuples(_STEPS, st.text(max_size=40), st.integers(0, 30)), max_size=14))
 def test_turns_whose_mark_moves_are_read_as_without_a_memo(api: str, steps: list[tuple[str, str, int]]):
-    memo, texts, marks = BlockMemo(most=4), ["start"], 1
+    memo, texts, marks = PromptMemo[Any](), ["start"], 1
     for step, text, at in steps:
         marks = {"mark two": 2, "mark none": 0}.get(step, marks if step == "repeat" else 1)
         match step:
@@ -126,24 +124,19 @@ def test_turns_whose_mark_moves_are_read_as_without_a_memo(api: str, steps: list
         assert _facts(read(api, body, memo=memo)) == _facts(read(api, body))
 
 
-@pytest.mark.parametrize("is_repeated", [False, True])
-def test_a_history_is_known_to_its_end_when_its_mark_moves(is_repeated: bool):
-    """Also if the same request is sent again before the next one."""
-    memo, texts = BlockMemo(), [f"Message {number} of a conversation" for number in range(4)]
+@pytest.mark.parametrize("steps", [(2, 3, 4), (2, 3, 3, 4), (2, 3, 4, 3, 4)])
+def test_a_history_is_known_up_to_its_mark_when_that_moves(steps: tuple[int, ...]):
+    """Also if a request is sent again before the next one, or the client goes back."""
+    memo, texts = PromptMemo[Any](), [f"Message {number} of a conversation" for number in range(5)]
 
-    def send(count: int) -> bytes:
-        items = [*(user_item("messages", one) for one in texts[: count - 1]), marked_item("messages", texts[count - 1])]
-        body = json.dumps({"messages": items}).encode()
-        read("messages", body, memo=memo)
-        return body
+    def items_of(count: int) -> list[Any]:
+        return [*(user_item("messages", one) for one in texts[: count - 1]), marked_item("messages", texts[count - 1])]
 
-    for count in (2, 3, 3) if is_repeated else (2, 3):
-        send(count)
-    items = [*(user_item("messages", one) for one in texts[:3]), marked_item("messages", texts[3])]
-    raw = json.dumps(items).encode()
-    known = memo.longest_part("messages:messages", memoryview(raw))
-    assert known is not None
-    assert raw[: known.length] == json.dumps(items[:3]).encode()[:-1]
+    for count in steps:
+        read("messages", json.dumps({"messages": items_of(count)}).encode(), memo=memo)
+    found = memo.find("messages:messages", memoryview(json.dumps(items_of(5)).encode()))
+    assert found is not None
+    assert found.checkpoint.items == 3
 
 
 def test_a_known_history_is_not_parsed_again():
@@ -152,7 +145,7 @@ def test_a_known_history_is_not_parsed_again():
     assert len(second) > 400_000
     whole, turn = [], []
     for _ in range(5):
-        memo = BlockMemo()
+        memo = PromptMemo[Any]()
         for times, body in ((whole, first), (turn, second)):
             started = time.thread_time()
             read("messages", body, memo=memo)
@@ -176,7 +169,7 @@ def test_reading_is_linear():
 def test_the_memo_of_many_blocks_is_bounded(monkeypatch):
     """Otherwise a client with 200,000 blocks in each of its histories would use 50 MB."""
     monkeypatch.setattr(memo_module, "MOST_MEMO", 2**18)
-    memo = BlockMemo()
+    memo = PromptMemo[Any]()
     item = json.dumps(user_item("messages", "A short message")).encode()
     for number in range(5):
         first = json.dumps(user_item("messages", f"Conversation {number}")).encode()
@@ -187,7 +180,7 @@ def test_the_memo_of_many_blocks_is_bounded(monkeypatch):
 @pytest.mark.parametrize("api", ["messages", pytest.param("chat", marks=pytest.mark.soak)])
 def test_long_system_texts_count_with_their_chunks(api: str, monkeypatch):
     monkeypatch.setattr(memo_module, "MOST_MEMO", 2**19)
-    memo, sizes = BlockMemo(), []
+    memo, sizes = PromptMemo[Any](), []
     for number in range(8):
         texts = [f"{number} {text} ".ljust(16_500, "x") for text in range(20)]
         body: dict[str, Any] = {"messages": [user_item("messages", "Hello")]}
@@ -196,7 +189,7 @@ def test_long_system_texts_count_with_their_chunks(api: str, monkeypatch):
         else:
             body["messages"][:0] = [{"role": "system", "content": text} for text in texts]
         prompt = read(api, body, memo=memo)
-        chunks = sum(len(one.digests) for one in prompt.system.chunks.values())
+        chunks = sum(map(len, prompt.chunks.values()))
         assert chunks > 20 * 100 * 8
         sizes.append(memo.size)
     assert sizes[0] > chunks
@@ -204,10 +197,10 @@ def test_long_system_texts_count_with_their_chunks(api: str, monkeypatch):
 
 
 def test_the_memo_is_bounded_and_forgets_the_oldest():
-    memo = BlockMemo(most=4)
-    bodies = [json.dumps({"messages": [user_item("chat", f"Conversation {number}")]}).encode() for number in range(20)]
+    memo = PromptMemo[Any]()
+    bodies = [json.dumps({"messages": [user_item("chat", f"Conversation {number}")]}).encode() for number in range(50)]
     for body in bodies:
         read("chat", body, memo=memo)
     raw = [body.removeprefix(b'{"messages": ')[:-1] for body in bodies]
-    known = [memo.longest_part("chat:messages", memoryview(one + b" ")) is not None for one in raw]
-    assert known == [False] * 16 + [True] * 4
+    known = [memo.find("chat:messages", memoryview(one + b" ")) is not None for one in raw]
+    assert known == [False] * 18 + [True] * 32

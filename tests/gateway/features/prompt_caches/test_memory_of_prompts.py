@@ -8,12 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.features.prompt_caches import prompt_reader as reader_module
-from gateway.features.prompt_caches.followed import SentRequest
-from gateway.features.prompt_caches.memo import BlockMemo
+from gateway.features.prompt_caches import requests as requests_module
+from gateway.features.prompt_caches.memo import PromptMemo
 from gateway.features.prompt_caches.memory import PromptMemory
-from gateway.features.prompt_caches.prompt_reader import PromptReader
 from gateway.features.prompt_caches.prompts import PromptDigest
+from gateway.features.prompt_caches.requests import PromptReader, SentRequest
 from tests.support.cached_prompts import read, row_of
 from tests.support.each_row import each_row
 from tests.support.set_clock import SetClock
@@ -65,7 +64,7 @@ def _use(prompt: PromptDigest) -> None:
 
 @each_row("name", REQUESTS, every=4)
 def test_a_memo_counts_the_memory_of_its_values(name: str):
-    raw, memo = json.dumps(REQUESTS[name]()).encode(), BlockMemo()
+    raw, memo = json.dumps(REQUESTS[name]()).encode(), PromptMemo[Any]()
     read("messages", json.loads(raw))  # fills caches
     body = json.loads(raw)
     with counted_bytes() as count:
@@ -85,26 +84,22 @@ def _make_request(client: str, texts: int) -> SentRequest:
 
 def test_memos_of_many_clients_occupy_bounded_memory(monkeypatch):
     """Each client sends one request, whose prompt makes its memo large."""
-    monkeypatch.setattr(reader_module, "MOST_MEMO_BYTES", MEMO_BYTES)
+    monkeypatch.setattr(requests_module, "MOST_MEMO_BYTES", MEMO_BYTES)
     reader = PromptReader(PromptMemory.make_private(2**20, SetClock()))
     for number in range(12):  # 13 MB
-        assert reader.read(_make_request(f"client {number}", 4 * MANY)) is not None
+        assert reader.read(reader.open(_make_request(f"client {number}", 4 * MANY))) is not None
         assert reader.memo_size <= MEMO_BYTES
 
 
 def test_the_memos_of_idle_clients_make_room_for_a_larger_one(monkeypatch):
     """The client that sends requests is recognized, however large its prompt is. Small memos stay."""
-    monkeypatch.setattr(reader_module, "MOST_MEMO_BYTES", MEMO_BYTES)
+    monkeypatch.setattr(requests_module, "MOST_MEMO_BYTES", MEMO_BYTES)
     reader = PromptReader(PromptMemory.make_private(2**20, SetClock()))
     small = _make_request("small", 1)
-    assert reader.read(small) is not None
+    assert reader.read(reader.open(small)) is not None
     for number in range(12):
         sent = _make_request(f"client {number}", 4 * MANY + number)
-        assert reader.read(sent) is not None
-        recognized = reader.recognize(sent)
-        assert recognized is not None
-        assert recognized.size > 0
+        assert reader.read(reader.open(sent)) is not None
+        assert reader.open(sent).new < 0
     assert reader.memo_size <= MEMO_BYTES
-    recognized = reader.recognize(small)
-    assert recognized is not None
-    assert recognized.size > 0
+    assert reader.open(small).new < 0

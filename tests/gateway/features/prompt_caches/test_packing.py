@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from gateway.features.prompt_caches.packing import LARGEST, pack, unpack
 from gateway.features.prompt_caches.positions import boundary_positions, each_anchor, lookup_positions
-from gateway.features.prompt_caches.prompts import PromptDigest
+from gateway.features.prompt_caches.prompts import LARGEST, PromptDigest, pack_prompts, unpack_prompts
+from gateway.features.prompt_caches.rows import blocks_of
 from streams.events import APIS
 from tests.support.cached_prompts import KEY, read, request_of, row_of, tool_of, user_item
 from tests.support.each_row import each_row
@@ -14,26 +14,25 @@ from tests.support.recorded_turns import HISTORY
 MARKER = "zanzibar-7731-secret-marker"
 
 
+def remember(prompt: PromptDigest, most: int = LARGEST) -> PromptDigest:
+    """Return a prompt as the memory returns it."""
+    kept = prompt.to_remember(most)
+    assert kept is not None
+    assert kept.memory_size <= most
+    data = pack_prompts(kept, None)
+    assert len(data) <= most
+    return unpack_prompts(data)[0]
+
+
 def _facts(prompt: PromptDigest) -> list[Any]:
-    return [
-        (
-            block.path,
-            block.role,
-            block.kind,
-            block.strict,
-            block.size,
-            block.mark,
-            block.chunks and block.chunks.digests,
-        )
-        for block in prompt.blocks()
-    ]
+    return [blocks_of(prompt.tools + prompt.system + prompt.history), prompt.tool_parts, prompt.chunks, prompt.marks]
 
 
 @each_row("api", APIS)
 @each_row("rounds", [0, 3, 60])
 def test_a_remembered_prompt_is_the_same(api: str, rounds: int):
     prompt = read(api, request_of(api, rounds) | {"tool_choice": "auto", "reasoning_effort": "low"})
-    other = unpack(pack(prompt, 100_000))
+    other = remember(prompt, 100_000)
     assert _facts(other) == _facts(prompt)
     assert other.size == prompt.size
     assert [other.prefix(position) for position in range(other.end + 1)] == [
@@ -49,17 +48,17 @@ def test_a_remembered_prompt_fits(most: int):
     system = "".join(f"{number} times a rule. " for number in range(2000))
     items = [user_item("messages", f"Message {number}") for number in range(2000)]
     prompt = read("messages", request_of("messages", 0, system=system) | {"messages": items})
-    data = pack(prompt, most)
-    assert 0 < sum(map(len, data)) <= most
-    other = unpack(data)
+    other = remember(prompt, most)
     assert other.prefix(other.end) == prompt.prefix(prompt.end)
     assert other.size == prompt.size
-    assert other.history[-1].path == "messages[1999].content[0]"
+    last = other.block_before(other.end)
+    assert last is not None
+    assert last.path == "messages[1999].content[0]"
 
 
 def test_a_prompt_with_too_many_tools_is_not_remembered():
     tools = [tool_of("messages", f"tool_{number}") for number in range(2000)]
-    assert pack(read("messages", request_of("messages", 0, tools=tools))) == ()
+    assert read("messages", request_of("messages", 0, tools=tools)).to_remember() is None
 
 
 @each_row("api", APIS)
@@ -69,7 +68,6 @@ def test_no_text_is_remembered(api: str):
     body["metadata"] = {"user_id": MARKER}
     body["tool_choice"] = {"type": "tool", "name": MARKER}
     prompt = read(api, body)
-    remembered = unpack(pack(prompt))
-    shown = [repr(prompt), repr(list(prompt.blocks())), repr(remembered), repr(prompt.settings), str(pack(prompt))]
+    shown = [repr(prompt), repr(prompt.settings), str(pack_prompts(prompt, None)), repr(_facts(remember(prompt)))]
     assert [text for text in shown if "zanzibar" in text] == []
     assert HISTORY[api] in body

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.features.prompt_caches.situations import CacheScope
+from gateway.features.prompt_caches.conversations import CacheScope
 from gateway.features.prompt_caches.values import header_of
 from streams.events import APIS
 from tests.support.cache_turns import CacheTurns

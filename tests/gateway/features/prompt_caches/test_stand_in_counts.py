@@ -7,10 +7,16 @@ import msgspec
 import pytest
 
 from gateway.features.prompt_caches.comparisons import PromptComparison
-from gateway.features.prompt_caches.packing import pack, unpack
+from gateway.features.prompt_caches.conversations import (
+    Boundary,
+    CacheScope,
+    ExchangeEnd,
+    KnownConversation,
+    Parent,
+    Situation,
+)
 from gateway.features.prompt_caches.positions import boundary_positions, lifetime_of, lookup_positions, marks
-from gateway.features.prompt_caches.prompts import PromptDigest
-from gateway.features.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
+from gateway.features.prompt_caches.prompts import PromptDigest, pack_prompts, unpack_prompts
 from gateway.features.prompt_caches.verdicts import judge
 from streams.events import Usage
 from tests.support.cached_prompts import SYSTEM, TOOL_NAMES, read, request_of, row_of, tool_of, user_item
@@ -77,7 +83,11 @@ class _Client:
             ttl = lifetime_of(prompt, row, lifetimes[at]) if at in lifetimes else None
             left.append(Boundary(at, tokens, self.now, self.now, ttl, is_exact=at == prompt.end))
             self.entries[prompt.prefix(at)] = left[-1]
-        return Parent(unpack(pack(prompt)), _SCOPE, prompt.end, usage.prompt, tuple(left), None, self.now, self.now)
+        end = ExchangeEnd(b"", prompt.end, self.now, self.now, usage.prompt)
+        remembered = prompt.to_remember()
+        assert remembered is not None
+        prompts = unpack_prompts(pack_prompts(remembered, None))
+        return Parent(b"", KnownConversation(_SCOPE, (end,), tuple(left)), prompts, end)
 
 
 _SCOPE: Final = CacheScope(b"scope", "target")

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from gateway.features.prompt_caches.followed import FollowedAttempt, SentRequest
 from gateway.features.prompt_caches.memory import PromptMemory
-from gateway.features.prompt_caches.tracker import PromptTracker
+from gateway.features.prompt_caches.requests import ReadPrompts, SentRequest
+from gateway.features.prompt_caches.tracker import FollowedAttempt, PromptTracker
 from gateway.ledger.prompt_cache import CacheVerdict
 from providers.catalog.prices import price_of
 from providers.catalog.prompt_caching import caching_row
@@ -47,11 +47,15 @@ class Trial:
         )  # fmt: skip
         return structs.replace(sent, **changes)
 
+    def read(self, sent: SentRequest) -> ReadPrompts:
+        read = self.tracker.reader.read(self.tracker.reader.open(sent))
+        assert read is not None
+        return read
+
     def send(self, rounds: int, like: FollowedAttempt | None = None, **changes: Any) -> FollowedAttempt:
         """Return a followed attempt of such a request; another attempt of the exchange of ``like``."""
         sent = self.request(rounds, **changes)
-        read = self.tracker.reader.read(sent)
-        assert read is not None
+        read = self.read(sent)
         if like is not None:
             return self.tracker.follow(sent, read, like.exchange)
         return self.tracker.follow(sent, read, self.tracker.open_exchange(sent, self.tracker.parents.find(sent, read)))
@@ -100,7 +104,7 @@ def test_a_request_counts_all_that_its_parent_left_after_it_was_sent(trial, earl
     trial.answer(first, READ)
     parent = trial.tracker.compare(second).parent
     assert parent is not None
-    assert parent.boundaries[-1].position == parent.position
+    assert parent.boundaries[-1].position == parent.end.position
     assert trial.answer(second, MISSED).readable == READ.prompt - READ.input
 
 
@@ -147,8 +151,7 @@ def test_prompts_that_were_read_for_a_choice_belong_to_the_same_request_only():
     """A route reads a prompt to choose a target, and does not read it again after sending (C49, C59)."""
     trial = Trial()
     sent = trial.request(2)
-    read, members = trial.tracker.reader.read(sent), sent.body
-    assert read is not None
+    read, members = trial.read(sent), sent.body
     assert read.belongs_to(structs.replace(sent, account=b"other", sent=2.0))
     others: list[dict[str, Any]] = [
         {"body": dict(members)}, {"row": row_of("chat")}, {"headers": {"anthropic-beta": "fast-mode-2026-02-01"}},
@@ -201,8 +204,7 @@ def test_a_provider_that_reports_only_read_tokens_keeps_whole_steps(trial):
 def readable(trial: Trial, client: str, rounds: int, **changes: Any) -> int:
     """Return the tokens of a conversation that a target's cache holds, for the choice of a target."""
     sent = trial.request(rounds, client, **changes)
-    read = trial.tracker.reader.read(sent)
-    assert read is not None
+    read = trial.read(sent)
     return trial.tracker.readable_at(sent, read, trial.tracker.parents.find(sent, read))
 
 
@@ -236,9 +238,10 @@ def test_without_a_choice_of_targets_no_boundary_is_shared(trial):
     attempt = trial.send(3)
     trial.answer(attempt)
     scope, memory = attempt.situation.scope.digest, trial.tracker.memory
-    for one in attempt.planned:
-        assert memory.read_boundary(attempt.exchange.owner, scope, one.prefix) is not None
-        assert memory.read_boundary(memory.sharers(scope), scope, one.prefix) is None
+    for position, _ in attempt.read.boundaries:
+        prefix = attempt.read.prompt.prefix(position)
+        assert memory.read_boundary(attempt.exchange.owner, scope, prefix) is not None
+        assert memory.read_boundary(memory.sharers(scope), scope, prefix) is None
 
 
 SONNET = price_of("anthropic", "claude-sonnet-4-6")
