@@ -29,6 +29,15 @@ class Caller:
     credential: Credential
     credential_id: str | None = None
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether the caller sees the objects of all groups."""
+        return self.role in ("auditor", "admin")
+
+    def sees_group(self, group: str | None) -> bool:
+        """Return whether the caller sees the objects of ``group``: a lead those of its own."""
+        return self.sees_all or (self.role == "lead" and group is not None and group == self.group)
+
 
 @attrs.frozen(repr=False)
 class SentRights:

@@ -423,6 +423,10 @@ class Config:
         """The beginnings of the names of clients that rules admit, such as ``okta:``."""
         return tuple(dict.fromkeys(client.name.removesuffix("*") for client in self.rule_clients))
 
+    def is_rule_name(self, name: str) -> bool:
+        """Return whether only a client that a rule admits can have ``name``."""
+        return any(name.startswith(prefix) and name != prefix for prefix in self.rule_prefixes)
+
     @property
     def exposed_listeners(self) -> tuple[Listener, ...]:
         """The listeners open to other machines without any key, although the file does not set ``open``."""

@@ -4,13 +4,13 @@
 - ``serving``: a request from its caller to its response, the rates of calls, and advice on LiteLLM's paths.
   ``callers``: who calls. ``parts``: calls of other features.
 - ``calls``: what handlers read and return. ``bodies`` reads JSON, ``pages`` and ``versions`` read queries and headers;
-  ``visibility``: the objects that a caller sees; ``levels``: the levels of limits; ``errors``.
+  ``levels``: the levels of limits; ``errors``.
 - ``settings``: the key ``stored_keys``; ``stored_clients``: the clients of the storage under a configuration;
   ``key_changes``: the checks of changes of them, ``client_rows``: clients for readers. ``key_store``: their table.
   ``commands``: ``trigate keys``, with ``options``.
 - ``feature``: its row; ``interface``: the names for others; ``opening``: the tables of each configuration.
   ``storage`` opens them, ``tables`` creates them, and ``followed_keys`` follows the stored clients.
-- ``store``: raises and the audit in a database; ``records`` has its records, ``rows`` and ``rights_rows`` the
-  statements. ``followed_rights`` follows raises, ``client_changes`` adds changes of stored clients to the audit.
+- ``store``: raises and the audit in a database, with their rows in ``rights_rows``. ``followed_rights`` follows raises,
+  ``client_changes`` adds changes of stored clients to the audit.
 - The handlers: ``own``, ``groups``, ``usage``, ``audit_list``; ``keys`` with ``key_items`` and ``key_storage``;
   ``raises``; ``litellm``."""

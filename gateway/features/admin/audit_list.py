@@ -7,9 +7,8 @@ from typing import Any
 from configfile.wording import spell_time
 from gateway.config.kinds import zone_of
 from gateway.features.admin.calls import AdminAnswer, AdminCall
-from gateway.features.admin.pages import page_size, page_value
-from gateway.features.admin.records import AuditEntry
 from gateway.ledger.periods import read_time
+from gateway.stores.record_tables import AuditEntry
 from streams.errors import invalid
 
 _FOREVER = 1e12
@@ -17,7 +16,7 @@ _FOREVER = 1e12
 
 async def list_audit(call: AdminCall) -> AdminAnswer:
     """List the changes, the oldest first."""
-    size, after = page_size(call.query), call.query.get("after", "0")
+    size, after = call.page_size, call.query.get("after", "0")
     if not (after.isascii() and after.isdigit() and len(after) < 19):
         raise invalid("after must be the value of next in an earlier page", "after")
     now = datetime.now(zone_of(call.config.timezone))
@@ -26,7 +25,7 @@ async def list_audit(call: AdminCall) -> AdminAnswer:
     store = await call.rights()
     found = await store.audit(int(after), since, until, size + 1)
     page = found[:size]
-    return AdminAnswer(page_value([_row(one) for one in page], str(page[-1].number) if len(found) > size else None))
+    return AdminAnswer.page([_row(one) for one in page], str(page[-1].number) if len(found) > size else None)
 
 
 def _row(entry: AuditEntry) -> dict[str, Any]:

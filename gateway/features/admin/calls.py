@@ -1,7 +1,7 @@
 """Calls of handlers of the HTTP API, and their results."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 import attrs
@@ -12,16 +12,19 @@ from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.people import Caller
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.features.admin.bodies import read_object
+from gateway.features.admin.bodies import check_members, read_object
+from gateway.features.admin.errors import conflict
 from gateway.features.admin.opening import Admin
+from gateway.features.admin.pages import page_of, page_size
 from gateway.features.admin.parts.interface import parts_in
-from gateway.features.admin.records import AuditEntry
 from gateway.features.admin.store import RightsStore
 from gateway.features.admin.table import AdminRoute
+from gateway.features.admin.versions import version_tag
 from gateway.http.headers import Headers
 from gateway.http.offload import run_in_thread
 from gateway.named_imports import import_named
 from gateway.serving.incoming_request import IncomingRequest
+from gateway.stores.record_tables import AuditEntry
 from streams.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -37,15 +40,25 @@ _NO_PEOPLE: Final = (
 
 @attrs.frozen(eq=False, repr=False)
 class AdminAnswer:
-    """A response: ``value`` as JSON, or ``text`` of another type in ``headers``; neither with 204."""
+    """A response: ``value`` as JSON, or ``text`` of another type in ``headers``; neither with 204.
+
+    ``stored`` is the text as which the object of the response is stored, from which its version follows."""
 
     value: Any = None
     status: int = 200
     headers: Headers = ()
     text: str | None = None
+    stored: str | None = None
 
+    @classmethod
+    def page(cls, data: Sequence[Any], following: str | None = None) -> "AdminAnswer":
+        """Return the response with a page of a list; ``following`` is the ``after`` of the next one."""
+        return cls({"data": data, "next": following})
 
-NO_CONTENT = AdminAnswer(status=204)
+    @property
+    def tag(self) -> str:
+        """The version of its object, empty without one."""
+        return "" if self.stored is None else version_tag(self.stored)
 
 
 class OtherKeys(Protocol):
@@ -121,9 +134,41 @@ class AdminCall:
     incoming: IncomingRequest
     now: float = attrs.field(factory=time.time)
 
-    async def body(self, *, is_optional: bool = False) -> dict[str, Any]:
-        """Return the JSON object in the body, empty without a body that ``is_optional``. Raises ``GatewayError``."""
-        return await read_object(self.incoming, is_optional=is_optional)
+    async def body(self, *known: str, is_optional: bool = False) -> dict[str, Any]:
+        """Return the JSON object in the body, empty without a body that ``is_optional``. Raises ``GatewayError``.
+
+        It may have only the ``known`` members, if there are any."""
+        found = await read_object(self.incoming, is_optional=is_optional)
+        if known:
+            check_members(found, known)
+        return found
+
+    @property
+    def page_size(self) -> int:
+        """The requested number of items of a list. Raises ``GatewayError`` (400)."""
+        return page_size(self.query)
+
+    def page_of(self, items: Sequence[T], key: Callable[[T], str]) -> tuple[Sequence[T], str | None]:
+        """Return the requested page of ``items`` in the order of ``key``, and the ``after`` of the next one."""
+        return page_of(items, self.query, key)
+
+    def check_match(self, text: str | None, kind: str) -> None:
+        """Check that the stored ``text`` is the version that the caller read, if it sends one, or that there is none.
+
+        Raises ``GatewayError`` (409)."""
+        if text is not None and (self.header("if-none-match") or "").strip() == "*":
+            name = next(iter(self.names.values()))
+            raise conflict(f"the {kind} {name[:200]!r} exists already: choose another name", "exists")
+        if (wanted := self.header("if-match")) is None:
+            return
+        tags = [one.strip() for one in wanted.split(",")]
+        if text is None or ("*" not in tags and version_tag(text) not in tags):
+            raise conflict(f"the {kind} has changed since you read it: read it again, and repeat the change", "changed")
+
+    async def apply_rights(self) -> None:
+        """Apply a change of the rights of clients in this process now; the others follow within half a second."""
+        if self.admin.keys is not None:
+            await self.admin.keys.apply_other_changes()
 
     async def rights(self) -> RightsStore:
         """Return the store of raises and of the audit, with everything that other features store.
@@ -196,11 +241,6 @@ async def in_thread(work: Callable[[], T]) -> T:
         return await run_in_thread(work)
 
 
-def is_person_name(config: Config, name: str) -> bool:
-    """Return whether ``name`` can only be the name of a person."""
-    return any(name.startswith(prefix) and name != prefix for prefix in config.rule_prefixes)
-
-
 def client_of(config: Config, name: str | None) -> ClientKey | None:
     """Return the client with this name in the file or the storage."""
     return next((client for client in config.client_keys if client.name == name), None)
@@ -208,9 +248,3 @@ def client_of(config: Config, name: str | None) -> ClientKey | None:
 
 def group_of(config: Config, name: str | None) -> ClientGroup | None:
     return next((group for group in config.client_groups if group.name == name), None)
-
-
-async def apply_rights(call: AdminCall) -> None:
-    """Apply a change of the rights of clients in this process now; the others follow within half a second."""
-    if call.admin.keys is not None:
-        await call.admin.keys.apply_other_changes()

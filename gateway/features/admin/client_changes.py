@@ -6,9 +6,8 @@ from typing import Any
 
 from gateway.features.admin.key_changes import audited_client, described_settings
 from gateway.features.admin.key_store import ItemChange, KeyEvent
-from gateway.features.admin.records import AuditEntry
-from gateway.features.admin.rows import RightsTables
 from gateway.stores.database import Session
+from gateway.stores.record_tables import AuditEntry, RightsTables
 
 
 def client_change(

@@ -10,9 +10,9 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from gateway.features.admin.records import CLOCK_SKEW, Raise
-from gateway.features.admin.rows import RAISES, Position, RightsTables
+from gateway.features.admin.rights_rows import RAISES, Raise
 from gateway.stores.database import Session
+from gateway.stores.record_tables import CLOCK_SKEW, Position, RightsTables, replace_row
 
 T = TypeVar("T")
 
@@ -121,10 +121,3 @@ def _names_since(tables: RightsTables, known: Position | None) -> frozenset[str]
     if found and found[0][:2] == (known.number, known.mark) and len(found) < _MOST_CHANGES:
         return frozenset(name for _, _, name in found[1:])
     return None
-
-
-def replace_row(table: dict[str, T], name: str, rows: Mapping[str, T]) -> None:
-    """Replace the row of ``name`` in ``table``, or remove it if it is not in ``rows``."""
-    table.pop(name, None)
-    if name in rows:
-        table[name] = rows[name]

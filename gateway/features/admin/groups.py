@@ -9,21 +9,19 @@ from gateway.features.admin.calls import AdminAnswer, AdminCall, group_of
 from gateway.features.admin.client_rows import limit_texts
 from gateway.features.admin.errors import not_found
 from gateway.features.admin.levels import level_rows
-from gateway.features.admin.pages import page_of, page_value
-from gateway.features.admin.visibility import sees_group
 
 
 async def list_groups(call: AdminCall) -> AdminAnswer:
     """List the groups that the caller sees, by name."""
-    groups = [group for group in call.config.client_groups if sees_group(call.caller, group.name)]
-    page, following = page_of(groups, call.query, lambda group: group.name)
-    return AdminAnswer(page_value([await _row(call, group) for group in page], following))
+    groups = [group for group in call.config.client_groups if call.caller.sees_group(group.name)]
+    page, following = call.page_of(groups, lambda group: group.name)
+    return AdminAnswer.page([await _row(call, group) for group in page], following)
 
 
 async def show_group(call: AdminCall) -> AdminAnswer:
     name = call.names["name"]
     group = group_of(call.config, name)
-    if group is None or not sees_group(call.caller, name):
+    if group is None or not call.caller.sees_group(name):
         raise not_found(f"there is no group {name[:200]!r} that you may see", "unknown_group")
     return AdminAnswer(await _row(call, group))
 

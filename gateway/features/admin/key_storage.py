@@ -12,7 +12,6 @@ from gateway.features.admin.followed_keys import FollowedKeys
 from gateway.features.admin.key_changes import stored_settings
 from gateway.features.admin.key_items import shared_key_error
 from gateway.features.admin.key_store import ItemChange, KeyEvent, KeyStore, KeyTaken
-from gateway.features.admin.visibility import sees_all, sees_group
 from gateway.stores.errors import Changed
 from streams.errors import GatewayError
 
@@ -62,10 +61,10 @@ async def changeable_text(call: AdminCall, name: str) -> str | None:
     text = await store.item(name)
     of_file = next((one for one in call.config.client_keys if one.name == name and one.source == "file"), None)
     if of_file is not None:
-        if not sees_group(call.caller, of_file.group_name):
+        if not call.caller.sees_group(of_file.group_name):
             raise unknown_key(name)
         raise not_permitted(f"{name} is in the configuration's file: change it there, and reload", "in_file")
-    if text is not None and not sees_group(call.caller, stored_group(name, text)):
+    if text is not None and not call.caller.sees_group(stored_group(name, text)):
         raise unknown_key(name)
     return text
 
@@ -75,7 +74,7 @@ async def check_unused(call: AdminCall, name: str) -> None:
 
     Raises ``GatewayError`` (403)."""
     _, store = writable_keys(call)
-    text = None if sees_all(call.caller) else await store.last_settings(name)
+    text = None if call.caller.sees_all else await store.last_settings(name)
     if text is not None and json.loads(text).get("group") != call.caller.group:
         message = f"{name} was a client outside your group, and a new one would continue its conversations"
         raise not_permitted(f"{message}: give another name", "used_name", "name")
@@ -132,4 +131,4 @@ async def _write(call: AdminCall, changes: Sequence[ItemChange]) -> None:
 
 
 def taken_key_error(call: AdminCall, holder: str, kind: str = "key") -> GatewayError:
-    return shared_key_error(holder if sees_all(call.caller) else "another client", kind)
+    return shared_key_error(holder if call.caller.sees_all else "another client", kind)

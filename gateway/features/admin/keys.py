@@ -10,8 +10,7 @@ from configfile.kinds import read_positive_duration
 from configfile.wording import Wrong
 from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
-from gateway.features.admin.bodies import check_members
-from gateway.features.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, ApiCalls, OtherKeys, in_thread
+from gateway.features.admin.calls import AdminAnswer, AdminCall, ApiCalls, OtherKeys, in_thread
 from gateway.features.admin.client_rows import client_rows, expiry_text, row_of
 from gateway.features.admin.errors import conflict
 from gateway.features.admin.key_changes import (
@@ -35,9 +34,6 @@ from gateway.features.admin.key_storage import (
     unknown_key,
     write_client,
 )
-from gateway.features.admin.pages import page_of, page_value
-from gateway.features.admin.versions import check_match, entity_tag
-from gateway.features.admin.visibility import sees_group
 from streams.errors import invalid
 
 KEEP_OLD: Final = "24h"
@@ -51,7 +47,7 @@ async def list_keys(call: AdminCall) -> AdminAnswer:
     """List the clients that the caller sees, by name."""
     await refresh_keys(call)
     others = [keys for part in call.parts if (keys := await part.read_keys(call)) is not None]
-    return AdminAnswer(await in_thread(partial(_page, call, others)))
+    return await in_thread(partial(_page, call, others))
 
 
 async def show_key(call: AdminCall) -> AdminAnswer:
@@ -67,7 +63,7 @@ async def show_key(call: AdminCall) -> AdminAnswer:
     text = stored_texts(call).get(name)
     if text is not None and row["from"] != "file":
         row = {**row, "settings": stored_settings(name, text)}
-    return AdminAnswer(row, headers=entity_tag(text))
+    return AdminAnswer(row, stored=text)
 
 
 def _part_with_key(call: AdminCall, name: str) -> ApiCalls | None:
@@ -79,7 +75,7 @@ async def put_key(call: AdminCall) -> AdminAnswer:
     """Create a client, or replace the settings of one. Its key is in the response only when it is created."""
     name = call.names["name"]
     stored = await store_client(call, name, read_new_item(name, await call.body()))
-    return AdminAnswer(stored.row(), 201 if stored.is_new else 200, entity_tag(stored.text))
+    return AdminAnswer(stored.row(), 201 if stored.is_new else 200, stored=stored.text)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -99,7 +95,7 @@ class StoredClient:
 async def store_client(call: AdminCall, name: str, new: NewItem) -> StoredClient:
     """Create the client ``name``, or replace its settings. Raises ``GatewayError``."""
     text = await changeable_text(call, name)
-    check_match(call, text, "client")
+    call.check_match(text, "client")
     config = current_config(call)
     if text is None:
         await check_unused(call, name)
@@ -134,13 +130,12 @@ async def delete_key(call: AdminCall) -> AdminAnswer:
     if (part := _part_with_key(call, name)) is not None:
         return await part.delete_key(call, name)
     await write_client(call, name, await _stored_text(call, name), None, "revoked", 204)
-    return NO_CONTENT
+    return AdminAnswer(status=204)
 
 
 async def rotate_key(call: AdminCall) -> AdminAnswer:
     """Create a new key for a client. The old keys stay valid for ``keep_old``."""
-    name, body = call.names["name"], await call.body(is_optional=True)
-    check_members(body, ("keep_old", "sha256"))
+    name, body = call.names["name"], await call.body("keep_old", "sha256", is_optional=True)
     keep_old = _keep_old(body.get("keep_old", KEEP_OLD))
     given = read_new_item(name, {"sha256": body["sha256"]} if "sha256" in body else {})
     text = await _stored_text(call, name)
@@ -156,9 +151,7 @@ async def rotate_key(call: AdminCall) -> AdminAnswer:
     after = await write_client(call, name, text, written, "rotated", 200, rotated.digests[-1:])
     until = max((one.until for one in client.keys[:-1] if one.until is not None), default=None)
     new = {} if rotated.key is None else {"key": rotated.key}
-    return AdminAnswer(
-        {**row_of(client, written), "old_keys_until": expiry_text(until), **new}, headers=entity_tag(after)
-    )
+    return AdminAnswer({**row_of(client, written), "old_keys_until": expiry_text(until), **new}, stored=after)
 
 
 async def _stored_text(call: AdminCall, name: str) -> str:
@@ -168,7 +161,7 @@ async def _stored_text(call: AdminCall, name: str) -> str:
     text = await changeable_text(call, name)
     if text is None:
         raise unknown_key(name)
-    check_match(call, text, "client")
+    call.check_match(text, "client")
     return text
 
 
@@ -198,7 +191,7 @@ def _keep_old(text: Any) -> float:
         raise invalid(f"keep_old: {wrong.found}; expected a duration, such as 24h, or 0", "keep_old") from None
 
 
-def _page(call: AdminCall, others: Sequence[OtherKeys]) -> dict[str, Any]:
+def _page(call: AdminCall, others: Sequence[OtherKeys]) -> AdminAnswer:
     """Return the page of visible clients that the query selects."""
     config, texts = current_config(call), stored_texts(call)
     group, state = call.query.get("group"), call.query.get("state")
@@ -208,7 +201,7 @@ def _page(call: AdminCall, others: Sequence[OtherKeys]) -> dict[str, Any]:
     groups = {name: client.group_name for name, client in clients.items()}
     for name in texts.keys() - clients.keys():
         groups[name] = stored_group(name, texts[name])
-    names = [name for name, one in groups.items() if sees_group(call.caller, one) and (group is None or one == group)]
+    names = [name for name, one in groups.items() if call.caller.sees_group(one) and (group is None or one == group)]
     names += [name for keys in others for name in keys.names(group)]
 
     def row_of_name(name: str) -> dict[str, Any]:
@@ -216,11 +209,11 @@ def _page(call: AdminCall, others: Sequence[OtherKeys]) -> dict[str, Any]:
         return _row(name, clients, texts, config) if keys is None else keys.row(name)
 
     if state is None:
-        page, following = page_of(names, call.query, str)
-        return page_value([row_of_name(name) for name in page], following)
+        page, following = call.page_of(names, str)
+        return AdminAnswer.page([row_of_name(name) for name in page], following)
     rows = [row for name in names if (row := row_of_name(name))["state"] == state]
-    found, following = page_of(rows, call.query, lambda row: str(row["name"]))
-    return page_value(found, following)
+    found, following = call.page_of(rows, lambda row: str(row["name"]))
+    return AdminAnswer.page(found, following)
 
 
 def _visible_row(call: AdminCall, name: str) -> dict[str, Any] | None:
@@ -232,7 +225,7 @@ def _visible_row(call: AdminCall, name: str) -> dict[str, Any] | None:
         group = stored_group(name, texts[name])
     else:
         return None
-    return _row(name, clients, texts, config) if sees_group(call.caller, group) else None
+    return _row(name, clients, texts, config) if call.caller.sees_group(group) else None
 
 
 def _row(name: str, clients: Mapping[str, ClientKey], texts: Mapping[str, str], config: Config) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import attrs
 from configfile.wording import nearest, spell_time
 from gateway.commands.imports.litellm_limits import RATES, limited_columns, limits_of
 from gateway.config.clients import ClientKey
-from gateway.features.admin.bodies import check_members, read_text
+from gateway.features.admin.bodies import read_text
 from gateway.features.admin.calls import AdminAnswer, AdminCall
 from gateway.features.admin.errors import conflict, not_found
 from gateway.features.admin.key_changes import stored_or_empty, stored_settings
@@ -95,8 +95,7 @@ async def update_key(call: AdminCall) -> AdminAnswer:
 
 async def delete_keys(call: AdminCall) -> AdminAnswer:
     """Revoke clients by their keys, the digests of these, or their names."""
-    body = await call.body()
-    check_members(body, ("keys", "key_aliases"))
+    body = await call.body("keys", "key_aliases")
     wanted = [*_texts(body, "keys"), *_texts(body, "key_aliases")]
     if not 1 <= len(wanted) <= MOST_AT_ONCE:
         raise invalid(f"keys must have 1 to {MOST_AT_ONCE} keys", "keys")

@@ -35,10 +35,6 @@ def page_of(items: Sequence[T], query: Mapping[str, str], key: Callable[[T], str
     return page, (key(page[-1]) if len(rest) > size else None)
 
 
-def page_value(data: Sequence[Any], following: str | None) -> dict[str, Any]:
-    return {"data": data, "next": following}
-
-
 def read_until(text: Any) -> datetime:
     """Return the time in ``until`` of a body. A date is its end. Raises ``GatewayError`` (400)."""
     try:

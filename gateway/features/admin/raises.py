@@ -11,23 +11,13 @@ from configfile.document import ConfigError
 from configfile.wording import spell_time, time_text
 from gateway.config.allowances import SpendingBudget
 from gateway.config.clients import ClientKey
-from gateway.features.admin.bodies import check_members
-from gateway.features.admin.calls import (
-    NO_CONTENT,
-    AdminAnswer,
-    AdminCall,
-    apply_rights,
-    client_of,
-    group_of,
-    in_thread,
-)
+from gateway.features.admin.calls import AdminAnswer, AdminCall, client_of, group_of, in_thread
 from gateway.features.admin.errors import mistakes_error, not_found, not_permitted
 from gateway.features.admin.key_items import GROUP
-from gateway.features.admin.pages import page_of, page_value, read_until
-from gateway.features.admin.records import Raise
+from gateway.features.admin.pages import read_until
+from gateway.features.admin.rights_rows import Raise
 from gateway.features.admin.stored_clients import read_item
-from gateway.features.admin.versions import check_match, check_unchanged_since, entity_tag
-from gateway.features.admin.visibility import sees_all, sees_group
+from gateway.features.admin.versions import check_unchanged_since
 from streams.errors import GatewayError, invalid
 
 LONGEST: Final = timedelta(days=31)
@@ -50,7 +40,7 @@ class RaiseHolder:
 async def find_holder(call: AdminCall, name: str) -> RaiseHolder | None:
     """Return the holder with this name, ``None`` if there is none that the caller sees."""
     holder = _group(call, name) if name.startswith(GROUP) else await _client(call, name)
-    return holder if holder is not None and sees_group(call.caller, holder.group) else None
+    return holder if holder is not None and call.caller.sees_group(holder.group) else None
 
 
 def _group(call: AdminCall, name: str) -> RaiseHolder | None:
@@ -79,14 +69,14 @@ async def list_raises(call: AdminCall) -> AdminAnswer:
     """List the raises that have not ended, by holder."""
     store, wanted = await call.rights(), call.query.get("group")
     present = [one for one in await store.raises() if one.until > call.now]
-    if wanted is not None or not sees_all(call.caller):
+    if wanted is not None or not call.caller.sees_all:
         groups = {client.name: client.group_name for client in call.config.client_keys}
         groups |= {GROUP + group.name: group.name for group in call.config.client_groups}
         groups = {**await store.groups_of_raised_people(), **groups}
         own = [(one, groups.get(one.holder)) for one in present]
-        present = [one for one, group in own if sees_group(call.caller, group) and wanted in (None, group)]
-    page, following = page_of(present, call.query, lambda one: one.holder)
-    return AdminAnswer(page_value([_row(one) for one in page], following))
+        present = [one for one, group in own if call.caller.sees_group(group) and wanted in (None, group)]
+    page, following = call.page_of(present, lambda one: one.holder)
+    return AdminAnswer.page([_row(one) for one in page], following)
 
 
 async def show_raise(call: AdminCall) -> AdminAnswer:
@@ -94,13 +84,12 @@ async def show_raise(call: AdminCall) -> AdminAnswer:
     found = await store.raise_of(holder.name)
     if found is None or found.until <= call.now:
         raise _no_raise_error(holder.name)
-    return AdminAnswer(_row(found), headers=entity_tag(_text(found)))
+    return AdminAnswer(_row(found), stored=_text(found))
 
 
 async def put_raise(call: AdminCall) -> AdminAnswer:
     """Raise budgets until a time, in place of the holder's present raise."""
-    body = await call.body()
-    check_members(body, ("budgets", "until"))
+    body = await call.body("budgets", "until")
     holder = await _changeable_holder(call)
     until = _parse_end(body.get("until"))
     budgets = await in_thread(partial(_read_budgets, body.get("budgets")))
@@ -108,15 +97,15 @@ async def put_raise(call: AdminCall) -> AdminAnswer:
         _check_budget(holder, budget, f"budgets[{i}]")
     texts, store = tuple(budget.text for budget in budgets), await call.rights()
     before = await store.raise_of(holder.name)
-    check_match(call, _text(before), "raise")
+    call.check_match(_text(before), "raise")
     if before is not None and (before.budgets, before.until) == (texts, until.timestamp()):
-        return AdminAnswer(_row(before), headers=entity_tag(_text(before)))
+        return AdminAnswer(_row(before), stored=_text(before))
     new = Raise(holder.name, texts, until.timestamp(), call.now, call.author)
     is_new = before is None or before.until <= call.now
     status = 201 if is_new else 200
     await store.put_raise(new, call.audit_entry(status), check_unchanged_since(before))
-    await apply_rights(call)
-    return AdminAnswer(_row(new), status, entity_tag(_text(new)))
+    await call.apply_rights()
+    return AdminAnswer(_row(new), status, stored=_text(new))
 
 
 async def delete_raise(call: AdminCall) -> AdminAnswer:
@@ -125,10 +114,10 @@ async def delete_raise(call: AdminCall) -> AdminAnswer:
     before = await store.raise_of(holder.name)
     if before is None or before.until <= call.now:
         raise _no_raise_error(holder.name)
-    check_match(call, _text(before), "raise")
+    call.check_match(_text(before), "raise")
     await store.remove_raise(holder.name, call.audit_entry(204), check_unchanged_since(before))
-    await apply_rights(call)
-    return NO_CONTENT
+    await call.apply_rights()
+    return AdminAnswer(status=204)
 
 
 async def _visible_holder(call: AdminCall) -> RaiseHolder:
@@ -144,7 +133,7 @@ async def _changeable_holder(call: AdminCall) -> RaiseHolder:
     holder = await _visible_holder(call)
     if holder.is_group and call.caller.role == "lead":
         raise not_permitted("a lead raises the budgets of persons, not of a group: ask an admin", "group_holder")
-    if not sees_group(call.caller, holder.group):
+    if not call.caller.sees_group(holder.group):
         raise not_permitted("this holder is not in your group", "other_group")
     return holder
 

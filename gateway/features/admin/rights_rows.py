@@ -3,15 +3,28 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+import attrs
+
 from configfile.wording import time_text
-from gateway.features.admin.records import AuditEntry, Raise
-from gateway.features.admin.rows import AUDIT, RAISES, RightsTables
+from gateway.stores.record_tables import AUDIT, AuditEntry, RecordTable, RightsTables, accept_any
 
 MOST_RAISES: Final = 10_000
 
 
-def accept_any(present: object) -> None:
-    """Permit a change of any record: the default for checks."""
+@attrs.frozen(repr=False)
+class Raise:
+    """More budget for ``holder`` until a time: a client's name, or ``group:`` and a group's.
+
+    Each of ``budgets``, such as ``40 usd/day``, replaces the amount of the same period."""
+
+    holder: str
+    budgets: tuple[str, ...]
+    until: float
+    at: float
+    by: str
+
+
+RAISES: Final = RecordTable("raises", Raise, ("holder",), {"by": "made_by"}, ("budgets",))
 
 
 # Raises

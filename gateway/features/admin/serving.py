@@ -15,7 +15,7 @@ from gateway.config.settings import Config
 from gateway.endpoints.plain_answers import PRIVATE
 from gateway.exchange.service import Service
 from gateway.features.admin.callers import identify_caller
-from gateway.features.admin.calls import AdminAnswer, AdminCall, additions_in, in_thread, is_person_name
+from gateway.features.admin.calls import AdminAnswer, AdminCall, additions_in, in_thread
 from gateway.features.admin.errors import conflict, error_value, not_found, not_permitted
 from gateway.features.admin.table import ROLES, ROUTES, AdminRoute, RouteMatch, matches_of, verbs_of
 from gateway.http.headers import Headers
@@ -112,7 +112,7 @@ class _Request:
         if caller.role not in route.roles:
             needed = " or ".join(role for role in ROLES if role in route.roles)
             raise not_permitted(_ROLE_NEEDED.format(needed, caller.role), "role_needed")
-        if route.of_person and not is_person_name(self._config, caller.name or ""):
+        if route.of_person and not self._config.is_rule_name(caller.name or ""):
             raise not_permitted(_NO_PERSON, "no_person")
         call = AdminCall(
             self._config, self._service, caller, route, match.names,
@@ -197,7 +197,8 @@ def _error_answer(info: ErrorInfo, incoming: IncomingRequest) -> AdminAnswer:
 
 
 async def _response(result: AdminAnswer, incoming: IncomingRequest) -> Response:
-    headers: Headers = (*result.headers, *_OWN, ("x-request-id", incoming.scope.id))
+    tag = (("etag", result.tag),) if result.tag else ()
+    headers: Headers = (*result.headers, *tag, *_OWN, ("x-request-id", incoming.scope.id))
     if result.status == 204:
         return Response(204, headers)
     if result.text is not None:

@@ -2,46 +2,15 @@
 
 Every method is one transaction, and may raise ``Unavailable``."""
 
-from collections.abc import Callable, Coroutine
-from functools import wraps
-from typing import Any, Concatenate, Final, LiteralString, ParamSpec, TypeAlias, TypeVar
+from typing import Final, LiteralString, TypeVar
 
 from gateway.features.admin import rights_rows
-from gateway.features.admin.records import Raise
-from gateway.features.admin.rows import RAISES, RecordTable, RightsTables
+from gateway.features.admin.rights_rows import RAISES, Raise
 from gateway.features.admin.tables import PEOPLE_TABLES
-from gateway.stores.database import Database, Session
+from gateway.stores.database import Database
+from gateway.stores.record_tables import RecordTable, RightsTables, changing, reading
 
-P = ParamSpec("P")
 T = TypeVar("T")
-
-Work: TypeAlias = Callable[Concatenate[RightsTables, P], T]
-Method: TypeAlias = Callable[Concatenate["RightsStore", P], Coroutine[Any, Any, T]]
-
-
-def reading(work: Work[P, T]) -> Method[P, T]:
-    """Return a method of the store that runs ``work`` in a transaction."""
-
-    @wraps(work)
-    async def read(self: "RightsStore", /, *args: P.args, **named: P.kwargs) -> T:
-        return await self.database.read(lambda session: work(RightsTables(session), *args, **named))
-
-    return read
-
-
-def changing(work: Work[P, T]) -> Method[P, T]:
-    """Return a method of the store that runs ``work`` in a transaction while no other process changes the tables."""
-
-    @wraps(work)
-    async def change(self: "RightsStore", /, *args: P.args, **named: P.kwargs) -> T:
-        def run_locked(session: Session) -> T:
-            tables = RightsTables(session)
-            tables.lock()
-            return work(tables, *args, **named)
-
-        return await self.database.write(run_locked)
-
-    return change
 
 
 class RightsStore:

@@ -4,7 +4,6 @@ from typing import Final
 
 from gateway.features.admin.calls import AdminAnswer, AdminCall, group_of, in_thread
 from gateway.features.admin.errors import not_found, not_permitted
-from gateway.features.admin.visibility import sees_group
 from streams.errors import GatewayError
 
 _NO_LEDGER: Final = (
@@ -22,7 +21,7 @@ async def show_usage(call: AdminCall) -> AdminAnswer:
     """Show the usage of all clients, or for a lead of those in its group."""
     only: dict[str, tuple[str | None, ...]] = {}
     if (group := call.query.get("group")) is not None:
-        if not sees_group(call.caller, group) or group_of(call.config, group) is None:
+        if not call.caller.sees_group(group) or group_of(call.config, group) is None:
             raise not_found(f"there is no group {group[:200]!r} that you may see", "unknown_group")
         only["group"] = (group,)
     elif call.caller.role == "lead":

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.features.admin.interface import CLOCK_SKEW, FollowedRights, RightsNews, RightsTables, replace_row
+from gateway.features.admin.interface import FollowedRights, RightsNews
 from gateway.features.people.records import Block
 from gateway.features.people.rows import BLOCKS
+from gateway.stores.record_tables import CLOCK_SKEW, RightsTables, replace_row
 
 
 @attrs.frozen(repr=False)

@@ -14,7 +14,7 @@ from gateway.access.refused_keys import KeyRefused
 from gateway.config.clients import ClientKey
 from gateway.config.people import Caller, Credential, People, SentRights
 from gateway.config.settings import Config
-from gateway.features.admin.interface import CLOCK_SKEW, PREFIX
+from gateway.features.admin.interface import PREFIX
 from gateway.features.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.issuers import IssuerDirectory
@@ -26,6 +26,7 @@ from gateway.features.people.tokens import CannotJudge, Claims, digest_of
 from gateway.features.people.values import Person
 from gateway.http.headers import Headers
 from gateway.seams.identify import ClientSource
+from gateway.stores.record_tables import CLOCK_SKEW
 from streams.errors import GatewayError
 
 V = TypeVar("V")

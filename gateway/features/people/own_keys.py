@@ -10,13 +10,14 @@ import attrs
 
 from configfile.kinds import spell_duration
 from configfile.wording import spell_time
-from gateway.features.admin.interface import AuditEntry, new_key
+from gateway.features.admin.interface import new_key
 from gateway.features.people.records import OwnKey, digest_of
 from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.seen import SeenPeople
 from gateway.features.people.settings import OwnKeyLimits
 from gateway.features.people.store import PeopleStore
 from gateway.stores.errors import Changed
+from gateway.stores.record_tables import AuditEntry
 
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _TOLERANCE: Final = 60.0

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from configfile.wording import time_text
-from gateway.features.admin.interface import AuditEntry, RightsTables
 from gateway.features.people.records import Block, OwnKey, SeenPerson
 from gateway.features.people.rows import BLOCKS, OWN_KEYS, PEOPLE
 from gateway.features.people.session_rows import end_sessions
+from gateway.stores.record_tables import AuditEntry, RightsTables
 
 MOST_OWN_KEYS: Final = 20_000
 """The most own keys of all people: every process has them in memory."""

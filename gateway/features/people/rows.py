@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from gateway.features.admin.interface import RecordTable
 from gateway.features.people.records import Block, DeviceGrant, IssuerSession, OwnKey, PersonSession, SeenPerson
+from gateway.stores.record_tables import RecordTable
 
 PEOPLE: Final = RecordTable("people", SeenPerson, ("name",), {"group": "client_group"}, ("claims",))
 BLOCKS: Final = RecordTable("people_blocks", Block, ("name",), {"by": "made_by"})

@@ -2,9 +2,9 @@
 
 from typing import Final, LiteralString
 
-from gateway.features.admin.interface import CLOCK_SKEW, AuditEntry, RightsTables
 from gateway.features.people.records import DeviceGrant, FoundRefresh, IssuerSession, PersonSession
 from gateway.features.people.rows import GRANTS, ISSUER_SESSIONS, SESSIONS
+from gateway.stores.record_tables import CLOCK_SKEW, AuditEntry, RightsTables
 from streams.errors import GatewayError
 
 MOST_SESSIONS: Final = 50

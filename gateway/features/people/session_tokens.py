@@ -15,11 +15,11 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from gateway.features.admin.interface import CLOCK_SKEW
 from gateway.features.people.records import new_id
 from gateway.features.people.seals import derive_key
 from gateway.features.people.token_format import TokenRefused
 from gateway.features.people.values import Person
+from gateway.stores.record_tables import CLOCK_SKEW
 
 _SIGNATURES: Final = "session tokens"
 _REFRESH: Final = "refresh tokens of sessions"

@@ -11,7 +11,6 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from gateway.config.settings import Config
-from gateway.features.admin.interface import CLOCK_SKEW
 from gateway.features.people.confirming import ConfirmationRefused, IssuerConfirmation
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.records import FoundRefresh, IssuerSession, PersonSession, digest_of, new_id, readable_text
@@ -23,6 +22,7 @@ from gateway.features.people.settings import people_keys
 from gateway.features.people.store import PeopleStore, Refreshed
 from gateway.features.people.values import Person
 from gateway.stores.errors import Unavailable
+from gateway.stores.record_tables import CLOCK_SKEW
 
 REUSE_SECONDS: Final = 10.0
 """Seconds in which a used refresh token still works: its response may have been lost, or two programs share it."""

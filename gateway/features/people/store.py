@@ -7,18 +7,12 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from gateway.features.admin.interface import (
-    AuditEntry,
-    RightsStore,
-    RightsTables,
-    accept_any,
-    changing,
-    reading,
-)
+from gateway.features.admin.interface import RightsStore
 from gateway.features.people import rights_rows, session_rows
 from gateway.features.people.records import Block, DeviceGrant, IssuerSession, OwnKey, PersonSession, SeenPerson
 from gateway.features.people.rows import BLOCKS, GRANTS, ISSUER_SESSIONS, OWN_KEYS, PEOPLE, SESSIONS
 from gateway.features.people.sweeping import sweep
+from gateway.stores.record_tables import AuditEntry, RightsTables, accept_any, changing, reading
 
 
 @attrs.frozen(repr=False)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.features.admin.interface import RightsTables
+from gateway.stores.record_tables import RightsTables
 
 DAY: Final = 86400.0
 PEOPLE_DAYS: Final = 90

@@ -24,11 +24,11 @@ from gateway.features.admin import key_changes
 from gateway.features.admin.client_changes import client_change
 from gateway.features.admin.client_rows import client_rows, expiry_text, row_of
 from gateway.features.admin.key_store import MOST_CHANGES, KeyChange, KeyEvent, KeyStore, KeyTable, KeyTaken
-from gateway.features.admin.records import AuditEntry
 from gateway.features.admin.storage import key_store_of
 from gateway.features.admin.stored_clients import StoredClients, parse_stored, read_item, stored_clients
 from gateway.open_store import open_keeping_database
 from gateway.stores.errors import Changed
+from gateway.stores.record_tables import AuditEntry
 from gateway.stores.store import check_name
 
 T = TypeVar("T")

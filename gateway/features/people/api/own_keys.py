@@ -4,18 +4,11 @@ from typing import Any
 
 from configfile.wording import time_text
 from gateway.features.admin.interface import (
-    NO_CONTENT,
     AdminAnswer,
     AdminCall,
-    apply_rights,
-    check_match,
-    check_members,
     check_unchanged_since,
-    entity_tag,
     not_found,
     not_permitted,
-    page_of,
-    page_value,
     read_until,
 )
 from gateway.features.people.api.stores import people_store
@@ -29,14 +22,13 @@ async def list_keys(call: AdminCall) -> AdminAnswer:
     """List the person's own keys that have not expired, by name."""
     store = await people_store(call)
     keys = [key for key in await store.own_keys(call.person) if key.until > call.now]
-    page, following = page_of(keys, call.query, lambda key: key.name)
-    return AdminAnswer(page_value([_key_row(key) for key in page], following))
+    page, following = call.page_of(keys, lambda key: key.name)
+    return AdminAnswer.page([_key_row(key) for key in page], following)
 
 
 async def put_key(call: AdminCall) -> AdminAnswer:
     """Create a key for the calling person, or change when an existing one expires, without a new secret."""
-    body = await call.body(is_optional=True)
-    check_members(body, ("until",))
+    body = await call.body("until", is_optional=True)
     store, name, people = await people_store(call), call.names["name"], people_of(call.service.opened.features)
     assert people is not None, "a person has called"
     assert people.own_keys is not None, "there is a store"
@@ -44,7 +36,7 @@ async def put_key(call: AdminCall) -> AdminAnswer:
         raise not_permitted("a key of your own cannot create other keys: sign in, and use that session", "own_key")
     until = None if body.get("until") is None else _read_end(body["until"])
     before = next((key for key in await store.own_keys(call.person) if key.name == name and key.until > call.now), None)
-    check_match(call, _version(before), "key")
+    call.check_match(_version(before), "key")
     status = 201 if before is None else 200
     try:
         put = await people.own_keys.put(
@@ -52,9 +44,9 @@ async def put_key(call: AdminCall) -> AdminAnswer:
         )
     except OwnKeyRefused as error:
         raise _refusal(error) from None
-    await apply_rights(call)
+    await call.apply_rights()
     shown = {} if put.secret is None else {"key": put.secret}
-    return AdminAnswer({**_key_row(put.key), **shown}, status, entity_tag(_version(put.key)))
+    return AdminAnswer({**_key_row(put.key), **shown}, status, stored=_version(put.key))
 
 
 def _version(key: OwnKey | None) -> str | None:
@@ -79,8 +71,8 @@ async def delete_key(call: AdminCall) -> AdminAnswer:
     store, name = await people_store(call), call.names["name"]
     if not await store.remove_own_key(call.person, name, call.audit_entry(204)):
         raise not_found(f"you have no key {name[:200]!r} of your own", "unknown_key")
-    await apply_rights(call)
-    return NO_CONTENT
+    await call.apply_rights()
+    return AdminAnswer(status=204)
 
 
 async def list_sessions(call: AdminCall) -> AdminAnswer:
@@ -88,7 +80,7 @@ async def list_sessions(call: AdminCall) -> AdminAnswer:
     store = await people_store(call)
     sessions = await store.sessions(call.person, call.now)
     rows = [_session_row(one, is_current=one.id == call.caller.credential_id) for one in sessions]
-    return AdminAnswer(page_value(rows, None))
+    return AdminAnswer.page(rows)
 
 
 async def end_session(call: AdminCall) -> AdminAnswer:
@@ -96,8 +88,8 @@ async def end_session(call: AdminCall) -> AdminAnswer:
     store, id = await people_store(call), call.names["id"]
     if not await store.end_session(call.person, id, call.now, call.audit_entry(204)):
         raise not_found("you have no such open session", "unknown_session")
-    await apply_rights(call)
-    return NO_CONTENT
+    await call.apply_rights()
+    return AdminAnswer(status=204)
 
 
 def _key_row(key: OwnKey) -> dict[str, Any]:

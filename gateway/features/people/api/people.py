@@ -4,20 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from configfile.wording import time_text
-from gateway.features.admin.interface import (
-    NO_CONTENT,
-    AdminAnswer,
-    AdminCall,
-    apply_rights,
-    check_members,
-    is_person_name,
-    not_found,
-    page_size,
-    page_value,
-    read_text,
-    sees_all,
-    sees_group,
-)
+from gateway.features.admin.interface import AdminAnswer, AdminCall, not_found, read_text
 from gateway.features.people.api.stores import people_store
 from gateway.features.people.records import Block, SeenPerson
 from streams.errors import GatewayError, invalid
@@ -30,22 +17,22 @@ _LONGEST_REASON: Final = 200
 
 async def list_people(call: AdminCall) -> AdminAnswer:
     """List the people that the caller sees, by name."""
-    size, group, store = page_size(call.query), call.query.get("group"), await people_store(call)
-    if not sees_all(call.caller):
+    size, group, store = call.page_size, call.query.get("group"), await people_store(call)
+    if not call.caller.sees_all:
         if group not in (None, call.caller.group):
-            return AdminAnswer(page_value([], None))
+            return AdminAnswer.page([])
         group = call.caller.group
     after, issuer = call.query.get("after", ""), call.query.get("issuer")
     found = await store.people(after, size + 1, group=group, issuer=issuer)
     page, block_of = found[:size], await _blocks(call)
     rows = [_row(person, block_of(person.name)) for person in page]
-    return AdminAnswer(page_value(rows, page[-1].name if len(found) > size else None))
+    return AdminAnswer.page(rows, page[-1].name if len(found) > size else None)
 
 
 async def show_person(call: AdminCall) -> AdminAnswer:
     store, name = await people_store(call), call.names["name"]
     person = await store.person(name)
-    if person is None or not sees_group(call.caller, person.group):
+    if person is None or not call.caller.sees_group(person.group):
         raise _unknown(name)
     block_of = await _blocks(call)
     return AdminAnswer(_row(person, block_of(name)))
@@ -56,13 +43,12 @@ async def forget_person(call: AdminCall) -> AdminAnswer:
     store, name = await people_store(call), call.names["name"]
     if not await store.forget(name, call.audit_entry(204)):
         raise _unknown(name)
-    return NO_CONTENT
+    return AdminAnswer(status=204)
 
 
 async def block_person(call: AdminCall) -> AdminAnswer:
     """Reject all credentials of a person until it is unblocked, also those issued later."""
-    body, name = await call.body(is_optional=True), _person_name(call)
-    check_members(body, ("reason",))
+    body, name = await call.body("reason", is_optional=True), _person_name(call)
     reason = read_text(body, "reason") or ""
     if len(reason) > _LONGEST_REASON or not reason.isprintable():
         raise invalid(f"reason must have at most {_LONGEST_REASON} printable characters", "reason")
@@ -77,22 +63,22 @@ async def unblock_person(call: AdminCall) -> AdminAnswer:
     store, name = await people_store(call), _person_name(call)
     if not await store.unblock(name, call.audit_entry(204)):
         raise not_found(f"{name[:200]!r} is not blocked", "not_blocked")
-    await apply_rights(call)
-    return NO_CONTENT
+    await call.apply_rights()
+    return AdminAnswer(status=204)
 
 
 async def end_sessions(call: AdminCall) -> AdminAnswer:
     store, name = await people_store(call), _person_name(call)
     if not await store.end_sessions(name, call.now, call.audit_entry(204)):
         raise not_found(f"{name[:200]!r} has no open session", "no_session")
-    await apply_rights(call)
-    return NO_CONTENT
+    await call.apply_rights()
+    return AdminAnswer(status=204)
 
 
 def _person_name(call: AdminCall) -> str:
     """Return the person's name in the path. Raises ``GatewayError`` (404) if no issuer can have such a person."""
     name = call.names["name"]
-    if not is_person_name(call.config, name):
+    if not call.config.is_rule_name(name):
         raise _unknown(name)
     return name
 
@@ -103,7 +89,7 @@ def _unknown(name: str) -> GatewayError:
 
 async def _blocks(call: AdminCall) -> Callable[[str], Block | None]:
     """Return a function that returns the block of a person, which this process follows."""
-    await apply_rights(call)
+    await call.apply_rights()
     keys = call.admin.keys
     followed = None if keys is None else keys.other_rows
     if followed is not None:

@@ -11,18 +11,7 @@ from configfile.wording import spell_time, time_text
 from gateway.access.refused_keys import KeyRefused
 from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
-from gateway.features.admin.interface import (
-    NO_CONTENT,
-    AdminAnswer,
-    AdminCall,
-    apply_rights,
-    is_person_name,
-    not_permitted,
-    row_of,
-    sees_all,
-    sees_group,
-    unknown_key,
-)
+from gateway.features.admin.interface import AdminAnswer, AdminCall, not_permitted, row_of, unknown_key
 from gateway.features.people.api.stores import people_store
 from gateway.features.people.opening import people_of
 from gateway.features.people.records import OwnKey
@@ -48,19 +37,17 @@ class KeysOfPeople:
 
     def names(self, group: str | None) -> list[str]:
         """Return the names of the keys that the caller sees, all or those of ``group``."""
-        if group is None and sees_all(self.call.caller):
+        if group is None and self.call.caller.sees_all:
             return list(self.keys)
         groups = {name: self._rights(name)[0].group_name for name in self.keys}
         return [
-            name
-            for name, own in groups.items()
-            if sees_group(self.call.caller, own) and (group is None or own == group)
+            name for name, own in groups.items() if self.call.caller.sees_group(own) and (group is None or own == group)
         ]
 
     def sees(self, name: str) -> bool:
         """Return whether there is a key ``name`` that the caller sees."""
         caller = self.call.caller
-        return name in self.keys and (sees_all(caller) or sees_group(caller, self._rights(name)[0].group_name))
+        return name in self.keys and (caller.sees_all or caller.sees_group(self._rights(name)[0].group_name))
 
     def row(self, name: str) -> dict[str, Any]:
         """Return the data of one key, with the rights that its person has now."""
@@ -113,7 +100,7 @@ async def read_people_keys(call: AdminCall) -> KeysOfPeople:
         return KeysOfPeople(call, {}, {})
     records: tuple[OwnKey, ...] = ()
     if call.admin.keys is not None and not call.admin.keys.stale:
-        await apply_rights(call)
+        await call.apply_rights()
         with contextlib.suppress(Unavailable):
             records = await (await people_store(call)).list_own_keys()
     keys = {f"{key.person}/{key.name}": key for key in followed.own_keys}
@@ -123,7 +110,7 @@ async def read_people_keys(call: AdminCall) -> KeysOfPeople:
 def is_people_key(config: Config, name: str) -> bool:
     """Return whether ``name`` can only be that of a key that a person has made."""
     person, slash, key = name.rpartition("/")
-    return bool(slash and key) and is_person_name(config, person)
+    return bool(slash and key) and config.is_rule_name(person)
 
 
 async def delete_people_key(call: AdminCall, name: str) -> AdminAnswer:
@@ -136,5 +123,5 @@ async def delete_people_key(call: AdminCall, name: str) -> AdminAnswer:
     store = await people_store(call)
     if not await store.remove_own_key(person, key, call.audit_entry(204)):
         raise unknown_key(name)
-    await apply_rights(call)
-    return NO_CONTENT
+    await call.apply_rights()
+    return AdminAnswer(status=204)

@@ -15,12 +15,12 @@ from gateway.commands.storage_changes import CommandFailed, made_by, on_storage,
 from gateway.commands.tables import TableColumn
 from gateway.commands.terminal import count_text, say
 from gateway.config.loading import Config
-from gateway.features.admin.interface import AuditEntry
 from gateway.features.people.keeping import FLUSH_SECONDS
 from gateway.features.people.records import Block, OwnKey, SeenPerson
 from gateway.features.people.settings import issuers_of
 from gateway.features.people.store import PeopleStore
 from gateway.open_store import open_keeping_database
+from gateway.stores.record_tables import AuditEntry
 
 _NO_PEOPLE: Final = "{}: this configuration has no `issuers`, so it has no people"
 _NO_STORAGE: Final = (

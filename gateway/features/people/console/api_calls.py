@@ -10,7 +10,7 @@ import msgspec
 from gateway.config.people import Caller
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.features.admin.interface import ROUTES, AdminAnswer, AdminRoute, is_person_name, perform
+from gateway.features.admin.interface import ROUTES, AdminAnswer, AdminRoute, perform
 from gateway.features.people.api.part import PART
 from gateway.http.headers import Headers
 from gateway.serving.incoming_request import CountArrived, IncomingRequest
@@ -95,7 +95,7 @@ class PageCall:
         return self.permits(route_of(verb, path))
 
     def permits(self, route: AdminRoute) -> bool:
-        is_person = is_person_name(self.config, self.caller.name or "")
+        is_person = self.config.is_rule_name(self.caller.name or "")
         return self.caller.role in route.roles and (is_person or not route.of_person)
 
 

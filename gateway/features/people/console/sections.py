@@ -112,7 +112,7 @@ async def clients(call: PageCall) -> Html:
         groups = [row["name"] for row in answer.value["data"]] if answer.status == 200 else []
     if "name" in call.query:
         answer = await call.read(with_name(_CLIENT, call.query["name"]))
-        return shown_by("keys", "client", call, answer.value, dict(answer.headers).get("etag", ""), groups)
+        return shown_by("keys", "client", call, answer.value, answer.tag, groups)
     return await _list(
         call, "keys", "clients", "/admin/v1/keys", call.query_of("group", "state", "after"), groups=groups
     )

@@ -8,13 +8,13 @@ import pytest
 
 from gateway.config.loading import Config, from_mapping
 from gateway.features.admin.followed_keys import FollowedKeys
-from gateway.features.admin.records import Raise
-from gateway.features.admin.rows import RightsTables
+from gateway.features.admin.rights_rows import Raise
 from gateway.features.admin.storage import key_store_of
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.records import Block, IssuerSession, OwnKey, PersonSession, SeenPerson, digest_of
 from gateway.features.people.store import PeopleStore
 from gateway.stores.database import Database, Session
+from gateway.stores.record_tables import RightsTables
 from tests.support.set_clock import SetClock
 
 ADA = SeenPerson("okta:ada", "okta", "ada@example.com", {"groups": ["ml"]}, "research", "user", 0.0, 0.0)

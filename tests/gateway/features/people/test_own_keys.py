@@ -10,7 +10,6 @@ import pytest
 import trio
 
 from gateway.config.loading import from_mapping
-from gateway.features.admin.records import AuditEntry
 from gateway.features.people.own_keys import OwnKeyRefused, OwnKeys
 from gateway.features.people.records import OwnKey, digest_of
 from gateway.features.people.rules import RuleBook
@@ -19,6 +18,7 @@ from gateway.features.people.settings import issuers_of
 from gateway.features.people.store import PeopleStore
 from gateway.stores.database import Database
 from gateway.stores.errors import Changed, Unavailable
+from gateway.stores.record_tables import AuditEntry
 from gateway.stores.sqlite import SqliteDatabase
 
 pytestmark = pytest.mark.sample(2)

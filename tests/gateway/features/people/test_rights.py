@@ -13,8 +13,7 @@ import attrs
 import pytest
 import trio
 
-from gateway.features.admin.records import Raise
-from gateway.features.admin.rows import RightsTables
+from gateway.features.admin.rights_rows import Raise
 from gateway.features.people.records import Block, IssuerSession, OwnKey, PersonSession, SeenPerson
 from gateway.features.people.rights_rows import remove_own_key
 from gateway.features.people.session_rows import end_session
@@ -22,6 +21,7 @@ from gateway.features.people.session_tokens import SessionTokens
 from gateway.features.people.store import PeopleStore
 from gateway.features.people.values import Person
 from gateway.stores.database import Session
+from gateway.stores.record_tables import RightsTables
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.each_row import each_row
 from tests.support.harness import eventually, provider

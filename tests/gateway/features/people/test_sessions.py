@@ -10,7 +10,6 @@ import pytest
 import trio
 
 from gateway.config.loading import Config, from_mapping
-from gateway.features.admin.rows import RightsTables
 from gateway.features.people.confirming import IssuerConfirmation
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.issuers import IssuerDirectory
@@ -23,6 +22,7 @@ from gateway.features.people.store import PeopleStore
 from gateway.features.people.token_format import TokenRefused
 from gateway.stores.database import Database
 from gateway.stores.errors import Unavailable
+from gateway.stores.record_tables import RightsTables
 from streams.errors import GatewayError
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, Fault, OidcProvider, open_provider
 

@@ -9,8 +9,7 @@ import pytest
 import trio
 
 from gateway.features.admin.key_store import KeyStore
-from gateway.features.admin.records import AuditEntry, Raise
-from gateway.features.admin.rows import RightsTables
+from gateway.features.admin.rights_rows import Raise
 from gateway.features.admin.tables import PEOPLE_TABLES
 from gateway.features.people.records import (
     Block,
@@ -28,6 +27,7 @@ from gateway.features.people.session_rows import MOST_SESSIONS, add_session, rot
 from gateway.features.people.store import PeopleStore, Refreshed
 from gateway.stores.database import AddedTables, Session
 from gateway.stores.errors import Changed, Unavailable
+from gateway.stores.record_tables import AuditEntry, RightsTables
 from streams.errors import GatewayError
 
 Make = Callable[[], PeopleStore]

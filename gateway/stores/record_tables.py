@@ -1,18 +1,33 @@
-"""Tables within one transaction: records as rows, and the log of changes."""
+"""Tables of records that people change, with the log of changes that every process follows, and the audit."""
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import Any, Final, Generic, Literal, LiteralString, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import cached_property, wraps
+from typing import (
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    Literal,
+    LiteralString,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    cast,
+)
 
 import attrs
 
-from gateway.features.admin.records import AuditEntry, Raise
-from gateway.stores.database import Session
+from gateway.stores.database import Database, Session
 from gateway.stores.errors import StoreFull
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+CLOCK_SKEW: Final = 60.0
+"""Seconds by which the clocks of gateways may differ. A later time is that of a wrong clock."""
 
 ChangeKind: TypeAlias = Literal["block", "session", "raise", "own_key"]
 """The kind of a change that every process follows. The change's name is the person or the holder."""
@@ -25,6 +40,31 @@ _NOTE: Final = """
     )
 """
 _TRIM: Final = "DELETE FROM {people_changes} WHERE number <= (SELECT max(number) FROM {people_changes}) - :kept"
+
+
+@attrs.frozen(repr=False)
+class AuditEntry:
+    """A row of the audit: a call, its caller (``who``) and its effect. It has no secret.
+
+    ``credential`` is the kind and id of the caller's credential. The store sets ``before`` and ``after`` of a change:
+    the changed records as JSON, without digests."""
+
+    at: float
+    who: str
+    credential: str
+    address: str
+    request_id: str
+    method: str
+    path: str
+    status: int
+    before: str | None = None
+    after: str | None = None
+    number: int = 0
+
+    @classmethod
+    def of_command(cls, command: str, at: float, author: str) -> "AuditEntry":
+        """Return the row for ``trigate COMMAND``, which ``author`` called at a Unix time."""
+        return cls(at, author, "command", "", "", "", f"trigate {command}", 200)
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -61,7 +101,6 @@ class RecordTable(Generic[T]):
         return {column: json_text(value) if name in self.json else value for name, column, value in found}
 
 
-RAISES: Final = RecordTable("raises", Raise, ("holder",), {"by": "made_by"}, ("budgets",))
 AUDIT: Final = RecordTable("audit", AuditEntry, ("number",))
 
 
@@ -163,3 +202,52 @@ def _from_json(text: str) -> Any:
 def json_text(value: Any) -> str:
     """Return ``value`` as JSON in ASCII, which every database stores unchanged."""
     return json.dumps(value, separators=(",", ":"), default=dict if isinstance(value, Mapping) else str)
+
+
+# Methods of stores
+
+Work: TypeAlias = Callable[Concatenate[RightsTables, P], T]
+Method: TypeAlias = Callable[Concatenate["HasDatabase", P], Coroutine[Any, Any, T]]
+
+
+class HasDatabase(Protocol):
+    """A store in a database."""
+
+    @property
+    def database(self) -> Database: ...
+
+
+def reading(work: Work[P, T]) -> Method[P, T]:
+    """Return a method of the store that runs ``work`` in a transaction."""
+
+    @wraps(work)
+    async def read(self: HasDatabase, /, *args: P.args, **named: P.kwargs) -> T:
+        return await self.database.read(lambda session: work(RightsTables(session), *args, **named))
+
+    return read
+
+
+def changing(work: Work[P, T]) -> Method[P, T]:
+    """Return a method of the store that runs ``work`` in a transaction while no other process changes the tables."""
+
+    @wraps(work)
+    async def change(self: HasDatabase, /, *args: P.args, **named: P.kwargs) -> T:
+        def run_locked(session: Session) -> T:
+            tables = RightsTables(session)
+            tables.lock()
+            return work(tables, *args, **named)
+
+        return await self.database.write(run_locked)
+
+    return change
+
+
+def accept_any(present: object) -> None:
+    """Permit a change of any record: the default for checks."""
+
+
+def replace_row(table: dict[str, T], name: str, rows: Mapping[str, T]) -> None:
+    """Replace the row of ``name`` in ``table``, or remove it if it is not in ``rows``."""
+    table.pop(name, None)
+    if name in rows:
+        table[name] = rows[name]
