@@ -121,9 +121,10 @@ class Session(ABC):
 
 
 class SqlConnection(Session):
-    """A connection of a pool, with the tables of the parts that have used it."""
+    """A connection of a pool to a database with ``schema``, and with the tables of the parts that have used it."""
 
-    def __init__(self) -> None:
+    def __init__(self, schema: Sequence[str] = SCHEMA) -> None:
+        self._schema = schema
         self._complete: set[AddedTables] = set()
 
     @abstractmethod
@@ -149,7 +150,7 @@ class SqlConnection(Session):
 
     @abstractmethod
     def schema_version(self) -> int:
-        """Return the number of scripts of ``SCHEMA`` that the database has run."""
+        """Return the number of scripts of the schema that the database has run."""
 
     @abstractmethod
     def set_schema_version(self, version: int) -> None: ...
@@ -161,7 +162,7 @@ class SqlConnection(Session):
         """Block changes of the tables by other processes until the transaction ends."""
 
     def prepare(self) -> None:
-        if self.schema_version() != len(SCHEMA):
+        if self.schema_version() != len(self._schema):
             self.transact(SqlConnection._migrate)
 
     def add_tables(self, tables: AddedTables) -> None:
@@ -175,10 +176,10 @@ class SqlConnection(Session):
     def _migrate(self) -> None:
         self.lock_schema()
         version = self.schema_version()
-        if version > len(SCHEMA):
+        if version > len(self._schema):
             raise Unavailable("the state storage is from a newer version of trigate")
-        self._run_scripts(SCHEMA[version:])
-        self.set_schema_version(len(SCHEMA))
+        self._run_scripts(self._schema[version:])
+        self.set_schema_version(len(self._schema))
 
     def _add_tables(self, tables: AddedTables) -> None:
         self.lock_schema()

@@ -23,6 +23,7 @@ from gateway.stores.database import (
 from gateway.stores.errors import Unavailable
 from gateway.stores.pool import SILENT, ConnectionPool
 from gateway.stores.private_file import create_private_file
+from gateway.stores.schema import SCHEMA
 
 T = TypeVar("T")
 
@@ -96,10 +97,15 @@ SETTINGS: Final = f"""
 class SqliteDatabase(Database):
     """The file ``path``, opened on first use; its directory must exist. If it is deleted, a new one is created."""
 
-    def __init__(self, path: Path) -> None:
-        open_file = partial(_File, path)
+    def __init__(
+        self, path: Path, *, settings: str = SETTINGS, schema: Sequence[str] = SCHEMA, limit: float | None = None
+    ) -> None:
+        """Open the file with a script of ``settings`` for each connection, its ``schema``, and the ``limit`` in
+        seconds of an operation."""
+        open_file = partial(_File, path, settings, schema)
         # SQLite has one writer at a time: others wait here instead of in its lock.
-        readers, writer = (ConnectionPool[SqlConnection](open_file, most, LIMIT) for most in (CONNECTIONS, 1))
+        limit = LIMIT if limit is None else limit
+        readers, writer = (ConnectionPool[SqlConnection](open_file, most, limit) for most in (CONNECTIONS, 1))
         super().__init__(DatabaseConnections(open_file, readers, writer, sqlite3.Error, _reason, math.inf))
 
 
@@ -114,8 +120,9 @@ class _File(SqlConnection):
 
     notation = NOTATION
 
-    def __init__(self, path: Path) -> None:
-        super().__init__()
+    def __init__(self, path: Path, settings: str, schema: Sequence[str]) -> None:
+        super().__init__(schema)
+        self._settings = settings
         self._path = path
         try:
             create_private_file(path)
@@ -126,8 +133,8 @@ class _File(SqlConnection):
         self._inode = _inode(path)
 
     def prepare(self) -> None:
+        self.db.executescript(self._settings)
         _retry_while_busy(lambda: self.db.execute("PRAGMA journal_mode = WAL"))
-        self.db.executescript(SETTINGS)
         super().prepare()
 
     def is_good(self) -> bool:
