@@ -71,7 +71,7 @@ class ExpectedOutputs:
     """Estimates of output for each client and model, learned from responses."""
 
     def __init__(self, most: int = MOST) -> None:
-        self._answers: OwnedEntries[str, _Answers] = OwnedEntries(most)
+        self._answers: OwnedEntries[str, str, _Answers] = OwnedEntries(most)
 
     def tokens(self, client: str | None, model: str, most: int | None = None) -> int:
         """Return the expected output tokens of a request that allows at most ``most``."""

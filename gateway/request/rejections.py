@@ -148,7 +148,7 @@ class RejectionCache:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._found: OwnedEntries[RejectionKey, OrderedDict[Path, float]] = OwnedEntries(MOST_KEYS)
+        self._found: OwnedEntries[str, RejectionKey, OrderedDict[Path, float]] = OwnedEntries(MOST_KEYS)
 
     def known_omissions(self, target: Target, client_request: ClientRequest) -> Omissions:
         """Return the parts of the client's request that the provider of ``target`` rejected before."""

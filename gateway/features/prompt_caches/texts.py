@@ -2,10 +2,11 @@
 
 They are the bodies that the gateway sent, after the masks of steps. They serve only the live view."""
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 import attrs
+
+from gateway.shared.owned_entries import OwnedEntries
 
 if TYPE_CHECKING:
     from gateway.features.prompt_caches.compared_values import Excerpts
@@ -30,47 +31,24 @@ class LatestPrompts:
     def __init__(self, most: int) -> None:
         self.most = most
         self.is_open = True
-        self._held = 0
-        self._texts: dict[bytes, OrderedDict[bytes, KnownText]] = {}
-        self._sizes: dict[bytes, int] = {}
+        self._texts: OwnedEntries[bytes, bytes, KnownText] = OwnedEntries(most, most_of_owner=most // _SHARE)
 
     def find(self, owner: bytes, conversation: bytes, sent: float) -> bytes | None:
         """Return the body of a client's conversation, ``None`` if it is not that of the request sent at ``sent``."""
-        own = self._texts.get(owner)
-        known = None if own is None else own.get(conversation)
+        known = self._texts.get(owner, conversation)
         return None if known is None or known.sent != sent else known.body
 
     def keep(self, owner: bytes, conversation: bytes, sent: float, body: bytes) -> None:
         """Store the ``body`` of a conversation in place of its earlier one. One that is too large is not stored."""
-        self._remove(owner, conversation)
         if len(body) > self.most // _SHARE or not self.is_open:
-            return
-        self._texts.setdefault(owner, OrderedDict())[conversation] = KnownText(sent, body)
-        self._sizes[owner] = self._sizes.get(owner, 0) + len(body)
-        self._held += len(body)
-        while self._sizes[owner] > self.most // _SHARE:
-            self._remove_oldest(owner)
-        while self._held > self.most:
-            self._remove_oldest(max(self._sizes, key=self._sizes.__getitem__))
+            self._texts.remove(owner, conversation)
+        else:
+            self._texts.put(owner, conversation, KnownText(sent, body), len(body))
 
     def close(self) -> None:
         """Delete all texts, also those that viewers could see, because the operator switches them off."""
-        self.is_open, self._held = False, 0
+        self.is_open = False
         self._texts.clear()
-        self._sizes.clear()
-
-    def _remove_oldest(self, owner: bytes) -> None:
-        self._remove(owner, next(iter(self._texts[owner])))
-
-    def _remove(self, owner: bytes, conversation: bytes) -> None:
-        own = self._texts.get(owner)
-        known = None if own is None else own.pop(conversation, None)
-        if own is None or known is None:
-            return
-        self._held -= len(known.body)
-        self._sizes[owner] -= len(known.body)
-        if not own:
-            del self._texts[owner], self._sizes[owner]
 
 
 class ShownTexts:

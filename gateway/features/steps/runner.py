@@ -33,7 +33,7 @@ class CleanTexts:
     Without room, the client with the most digests loses its oldest one."""
 
     def __init__(self, most: int = REMEMBERED) -> None:
-        self._digests: OwnedEntries[bytes, bool] = OwnedEntries(most)
+        self._digests: OwnedEntries[str, bytes, bool] = OwnedEntries(most)
 
     def unknown(self, client: str | None, digests: Iterable[tuple[int, bytes]]) -> dict[int, bytes]:
         """Return those of ``digests``, by the index of their texts, that were not clean for ``client`` before."""

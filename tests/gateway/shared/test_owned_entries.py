@@ -10,7 +10,7 @@ MOST = 8
 
 
 def test_the_client_with_the_most_entries_loses_its_oldest():
-    entries: OwnedEntries[int, int] = OwnedEntries(MOST)
+    entries: OwnedEntries[str, int, int] = OwnedEntries(MOST)
     for key in range(3):
         entries.put("bob", key, key)
     for key in range(100):
@@ -20,14 +20,14 @@ def test_the_client_with_the_most_entries_loses_its_oldest():
 
 
 def test_an_entry_that_is_put_again_is_the_newest():
-    entries: OwnedEntries[str, int] = OwnedEntries(2)
+    entries: OwnedEntries[str, str, int] = OwnedEntries(2)
     for key in ("a", "b", "a", "c"):
         entries.put("bob", key, 1)
     assert [entries.get("bob", key) for key in ("a", "b", "c")] == [1, None, 1]
 
 
 def test_an_empty_mapping_is_false_and_frees_its_room():
-    entries: OwnedEntries[str, int] = OwnedEntries(1)
+    entries: OwnedEntries[str, str, int] = OwnedEntries(1)
     assert not entries
     entries.put("bob", "a", 1)
     assert entries
@@ -41,7 +41,7 @@ def test_an_empty_mapping_is_false_and_frees_its_room():
 
 @given(st.lists(st.tuples(st.sampled_from(["put", "remove"]), st.sampled_from("abc"), st.integers(0, 9))))
 def test_entries_stay_within_the_limit_and_clients_keep_their_share(steps):
-    entries: OwnedEntries[int, int] = OwnedEntries(MOST)
+    entries: OwnedEntries[str, int, int] = OwnedEntries(MOST)
     known: dict[str, set[int]] = {owner: set() for owner in "abc"}
     for step, owner, key in steps:
         before = {one: {k for k in range(10) if entries.get(one, k) is not None} for one in "abc"}
@@ -60,7 +60,7 @@ def test_room_is_found_as_fast_among_many_clients_as_among_few():
     """Requests pay for the room of new entries, so its cost must not grow with the number of people."""
 
     def cost(owners: int) -> int:
-        entries: OwnedEntries[int, int] = OwnedEntries(owners * 2)
+        entries: OwnedEntries[str, int, int] = OwnedEntries(owners * 2)
         for key in range(2):
             for owner in range(owners):
                 entries.put(f"{owner}", key, key)
@@ -73,3 +73,31 @@ def test_room_is_found_as_fast_among_many_clients_as_among_few():
         return calls(put)
 
     assert cost(1000) < 2 * cost(10)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.integers(0, 7)), max_size=60))
+def test_the_oldest_entries_of_the_largest_owner_make_room(puts):
+    """Compared with a plain list of entries, the newest last."""
+    dropped: list[int] = []
+    entries: OwnedEntries[str, int, int] = OwnedEntries(20, most_of_owner=12, on_drop=dropped.append)
+    plain: list[tuple[str, int, int, int]] = []
+
+    def size_of(owner: str) -> int:
+        return sum(size for name, _, _, size in plain if name == owner)
+
+    for number, (owner, key, size) in enumerate(puts):
+        entries.put(owner, key, number, size)
+        plain = [one for one in plain if one[:2] != (owner, key)] + [(owner, key, number, size)]
+        for value in dropped:
+            gone = next(one for one in plain if one[2] == value)
+            assert gone == next(one for one in plain if one[0] == gone[0]), "the oldest of its owner"
+            full, most = size_of(gone[0]) > 12, max(map(size_of, "abc"))
+            assert full or (size_of(gone[0]) == most and sum(map(size_of, "abc")) > 20)
+            plain.remove(gone)
+        dropped.clear()
+        assert sum(map(size_of, "abc")) <= 20
+        assert all(size_of(name) <= 12 for name in "abc")
+        assert all(entries.get(name, key) == value for name, key, value, _ in plain)
+    entries.clear()
+    assert sorted(dropped) == sorted(one[2] for one in plain)
+    assert not entries
