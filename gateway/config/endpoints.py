@@ -74,10 +74,11 @@ class RealtimeLimits:
 
 @attrs.frozen(repr=False)
 class ImageSettings:
-    """The form of an entry's picture responses."""
+    """The form of an entry's picture responses, and of the files in its requests."""
 
     inline: bool = setting(
-        "Return images as `b64_json` instead of URLs.",
+        "Return images as `b64_json` instead of URLs. Send Bedrock and Gemini the contents of [linked "
+        "files](linked-files.md).",
         False,
     )
 

@@ -210,7 +210,8 @@ class ModelEntry:
         shown="the provider's",
     )
     images: ImageSettings = setting(
-        "With `{inline: true}`, responses contain [images](endpoints.md#images) instead of their URLs.",
+        "With `{inline: true}`, responses contain [images](endpoints.md#images) instead of their URLs, and requests to "
+        "Bedrock and Gemini the contents of [linked files](linked-files.md).",
         ImageSettings(),
         shown="the provider's",
     )

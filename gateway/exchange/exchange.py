@@ -112,7 +112,8 @@ class Exchange:
         hooks, observers = self.context.service.hooks, self.context.observers
         if not hooks.request_checks:
             observers.note_request(self.context.client_request, body, is_turn=is_turn)
-        steps = steps_with(hooks) if hooks.begin_edits or hooks.request_checks else STEPS
+        is_changed = hooks.begin_edits or hooks.before_turns or hooks.after_turns
+        steps = steps_with(hooks) if is_changed else STEPS
         planning = Planning(self.context, self._state_scope, self.scope, steps)
         request = await planning.read(body)
         self.context = planning.context

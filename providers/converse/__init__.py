@@ -32,6 +32,7 @@ WIRE = WireApi(
     tool_naming=attrs.evolve(USUAL, is_enforced=True),  # aws/aws-sdk-js-v3#7287
     tools_within="toolConfig",
     client_tools=frozenset(("toolSpec", "cachePoint")),
+    fetches_links=False,
     words=StreamWords(
         ends=frozenset(("metadata",)),
         error_names=frozenset((EXCEPTION, ERROR)),

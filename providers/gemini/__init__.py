@@ -38,6 +38,7 @@ WIRE = WireApi(
     unless_asked=("alt=sse", ARRAY),
     refused_prompt=lambda text: {"promptFeedback": {"blockReason": "SAFETY", "blockReasonMessage": text}},
     client_tools=frozenset(("functionDeclarations", "function_declarations")),
+    fetches_links=False,
     words=StreamWords(error_member=True),
     # https://ai.google.dev/api/caching#FunctionDeclaration; in Gemini's errors, tool names have the prefixes that its
     # models may use (anomalyco/opencode#4832).

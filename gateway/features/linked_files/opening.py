@@ -1,0 +1,140 @@
+"""Opens linked files: a step of planning that puts their contents into requests for providers that fetch none. It keeps
+the files of a conversation, so that each turn has the same bytes, and the beginning of its prompt stays cached."""
+
+import base64
+import socket
+from typing import Any, Final
+
+import attrs
+import msgspec
+import trio
+
+from gateway.balancing.affinity import AUTO, find_affinity
+from gateway.config.settings import Config
+from gateway.exchange.planning import Planning
+from gateway.features.linked_files.links import Link, links_in
+from gateway.http.addresses import parse_ip
+from gateway.http.offload import offload
+from gateway.request.parse import EarlierItems, Incoming
+from gateway.seams.hooks import Hooks
+from gateway.seams.running import Ports, Running
+from gateway.upstream.address import parse_origin
+from gateway.upstream.client import Upstream
+from gateway.upstream.request import UpstreamRequest
+from providers.apis import CODECS
+from providers.neutral.media import file_type, is_video
+from providers.neutral.request import MediaSource
+from streams.errors import GatewayError, invalid
+from streams.surrogates import decode_or
+
+MOST: Final = 50  # links of a request that are replaced; others stay
+SECONDS: Final = 30.0  # for a file
+TOTAL: Final = 64 * 2**20  # bytes of all kept files in base64, half of them for one client
+
+
+class LinkedFiles:
+    """The media type and the base64 of each kept file by owner, conversation and URL, the oldest first."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        self._kept: dict[tuple[str, bytes, str], tuple[str, str]] = {}
+
+    async def fill(self, planning: Planning) -> None:
+        """Put the linked files into the request if one of its targets needs them. Raises ``GatewayError`` (400)."""
+        targets, incoming = planning.plan.targets, planning.incoming
+        hub = (one for one in targets if one.entry.images.inline and one.lane == "hub")
+        if all(CODECS[one.api].wire.fetches_links for one in hub):
+            return
+        if not (found := await offload(incoming.size, _find_links, incoming))[0]:
+            return
+        owner, headers = planning.state_scope.owner, planning.context.client_request.headers
+        affinity = await find_affinity(AUTO, owner, headers, incoming)
+        most = planning.context.service.settings.limits.request_body - incoming.size
+        for link in found[0]:
+            kind, data = await self._fetch((owner, b"" if affinity is None else affinity.key, link.url), link, most)
+            most -= len(data)
+            link.put(kind, data)
+        planning.incoming = await offload(incoming.size, _with_values, incoming, found[1])
+
+    async def _fetch(self, key: tuple[str, bytes, str], link: Link, most: int) -> tuple[str, str]:
+        try:
+            with trio.fail_after(SECONDS):
+                file = self._kept.get(key) or self._kept.setdefault(key, await self._download(link, most))
+            reason = "the request becomes larger than limits.request_body" if len(file[1]) > most else ""
+        except (trio.TooSlowError, OSError):
+            reason = "its server does not respond"
+        except GatewayError as error:
+            reason = error.info.message.replace("the provider", "its server")
+        if reason:
+            raise invalid(f"cannot download the linked file {link.file_name!r}: {reason}. Send its content instead")
+        for owner, limit in ((key[0], TOTAL // 2), (None, TOTAL)):  # the client's own files, then those of all
+            while sum(len(data) for one, (_, data) in self._kept.items() if owner in (None, one[0])) > limit:
+                del self._kept[next(one for one in self._kept if owner in (None, one[0]))]
+        return file
+
+    async def _download(self, link: Link, most: int) -> tuple[str, str]:
+        origin = parse_origin(link.url)
+        if origin is None or "@" in link.url:
+            raise invalid("its URL is not valid")
+        found = await trio.socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+        if not all(is_public(str(one[4][0])) for one in found):
+            raise invalid("its address is not public")
+        request = UpstreamRequest("GET", link.url, (("accept", "*/*"), ("accept-encoding", "identity")))
+        async with await self.upstream.send(request) as response:
+            if response.status != 200:
+                raise invalid(f"its server returns status {response.status}")
+            body = await response.read(max(most * 3 // 4, 1))
+        data = (await offload(len(body), base64.b64encode, body)).decode("ascii")
+        kind = file_type(link.file_name, response.header("content-type"), data)
+        if link.is_image and not kind.startswith("image/"):
+            raise invalid("it is no image")
+        return kind, data
+
+
+def is_public(address: str) -> bool:
+    """Return whether an IP address is public: otherwise a server inside the network might answer."""
+    return (parsed := parse_ip(address)) is not None and parsed.is_global
+
+
+def _find_links(incoming: Incoming) -> tuple[list[Link], list[Any]]:
+    """Return the links of a request, and its decoded messages: those of earlier turns, then its own."""
+    raw = incoming.members.get(CODECS[incoming.api].wire.conversation.member, msgspec.Raw(b"null"))
+    values = [msgspec.json.decode(msgspec.json.encode(one.items)) for one in incoming.earlier]
+    values.append(decode_or(msgspec.json.decode, bytes(raw), raw))
+    return [one for one in links_in(values) if is_fetched(one.url)][:MOST], values
+
+
+def is_fetched(url: str) -> bool:
+    """Return whether ``url`` is one that Google does not know itself, as it does its own files and videos."""
+    return url.startswith("https:") and "//generativelanguage." not in url and not is_video(MediaSource("url", url))
+
+
+def _with_values(incoming: Incoming, values: list[Any]) -> Incoming:
+    """Return the request with other messages."""
+    *earlier, own = values
+    name, raw = CODECS[incoming.api].wire.conversation.member, msgspec.Raw(msgspec.json.encode(own))
+    members = {one: raw if one == name else value for one, value in incoming.members.items()}
+    turns = tuple(EarlierItems(one.api, tuple(items)) for one, items in zip(incoming.earlier, earlier, strict=True))
+    body, size = msgspec.json.encode(members), len(msgspec.json.encode(earlier)) if earlier else 0
+    return attrs.evolve(incoming, body=body, members=members, earlier=turns, earlier_size=size)
+
+
+class OpenLinkedFiles(Running):
+    """The linked files, which outlive configurations."""
+
+    has_tasks = True
+
+    def __init__(self, files: LinkedFiles) -> None:
+        self.hooks = Hooks(after_turns=(files.fill,))
+        self._upstream = files.upstream
+
+    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        async with self._upstream:
+            await ending.wait()
+
+
+def open_linked_files(config: Config, ports: Ports, before: Running | None) -> Running:
+    """Return the linked files of ``before``, or new ones."""
+    ca_path = None if config.ca_path is None else str(config.ca_path)
+    return before or OpenLinkedFiles(LinkedFiles(Upstream(ca_path=ca_path, permits_address=is_public)))

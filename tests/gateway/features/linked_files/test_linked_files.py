@@ -1,0 +1,177 @@
+"""Files that requests link, for providers that fetch none, between a real gateway, a provider and a file server."""
+
+import base64
+import contextlib
+import json
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gateway.features.linked_files import opening
+from gateway.features.linked_files.links import links_in
+from tests.support.certificates import LOOPBACK, Authority
+from tests.support.each_row import each_row
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Reply, config, provider, request
+from tests.support.http_servers import QuietHandler, http_server
+from tests.support.upstreams import Script, Upstream, fake_upstream
+from tests.support.wire_clients import path_of
+
+PICTURE = b"\x89PNG\r\n\x1a\n" + b"\0" * 40
+PDF = b"%PDF-1.7 a report"
+FILES = {"/p.png": ("image/png", PICTURE), "/r.pdf": ("application/pdf", PDF), "/t": ("text/plain", b"about falcon-7")}
+
+
+class FileServer(QuietHandler):
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        assert self.headers.get("authorization") is None
+        if self.path == "/moved.png":
+            return self.respond(302)
+        if self.path not in FILES:
+            return self.respond(404)
+        kind, body = FILES[self.path]
+        return self.respond(200, body, kind)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("files"), "localhost", *LOOPBACK)
+
+
+@pytest.fixture
+def files(authority) -> Iterator[tuple[str, list[str]]]:
+    handler = type("Handler", (FileServer,), {"asked": []})
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.itself.certificate, authority.itself.key)
+    with http_server(handler, context) as place:
+        yield f"https://localhost:{place.rpartition(':')[2]}", handler.asked
+
+
+@contextlib.contextmanager
+def serving(authority: Authority, api: str, *, inline: bool = True, **more: Any) -> Iterator[tuple[str, Upstream]]:
+    overrides = {"upstream_tls_ca_path": str(authority.itself.certificate)}
+    with fake_upstream() as upstream:
+        model = {"gemini": "gemini/m", "converse": "amazon_bedrock/m"}.get(api, "vllm/m")
+        entry = provider(model, upstream.url, [api], name="m", images={"inline": inline})
+        with gateway_thread(config([entry], overrides=overrides, **more)) as gateway:
+            yield gateway.url, upstream
+
+
+@pytest.fixture
+def reachable(monkeypatch) -> None:
+    """Let the gateway of the test reach this machine, which has no public address."""
+    monkeypatch.setattr(opening, "is_public", lambda address: True)
+
+
+def content(api: str, url: str, file: str) -> dict[str, Any]:
+    """Return a request of ``api`` that links a picture at ``url`` and, if the API has such links, the document."""
+    picture, document = f"{url}/p.png", f"{url}{file}"
+    match api:
+        case "chat":
+            parts = [{"type": "text", "text": "Read"}, {"type": "image_url", "image_url": {"url": picture}}]
+            return {"model": "m", "messages": [{"role": "user", "content": parts}]}
+        case "messages":
+            parts = [{"type": kind, "source": {"type": "url", "url": place}}
+                     for kind, place in (("image", picture), ("document", document))]  # fmt: skip
+            return {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": parts}]}
+        case "responses":
+            parts = [{"type": "input_image", "image_url": picture}, {"type": "input_file", "file_url": document}]
+            return {"model": "m", "input": [{"role": "user", "content": parts}]}
+        case "interactions":
+            parts = [{"type": "image", "uri": picture}, {"type": "document", "uri": document}]
+            return {"model": "m", "input": [{"type": "user_input", "content": parts}]}
+        case _:
+            links = [{"fileData": {"fileUri": one, "mimeType": kind}}
+                     for one, kind in ((picture, "image/png"), (document, "application/pdf"))]  # fmt: skip
+            return {"contents": [{"role": "user", "parts": links}]}
+
+
+def post(url: str, api: str, body: dict[str, Any]) -> Reply:
+    return request(url, "POST", path_of(api, "m", stream=False), body)
+
+
+@pytest.mark.parametrize("target", ["converse", "gemini"])
+@each_row("api", ["chat", "messages", "responses", "interactions", "gemini"])
+def test_the_contents_of_links_are_sent_and_fetched_once_for_a_conversation(api, target, files, authority, reachable):
+    url, asked = files
+    if api == target:
+        return
+    with serving(authority, target) as (gateway, upstream):
+        body = content(api, url, "/r.pdf")
+        for _ in range(2):
+            upstream.script(Script("Fine."))
+            reply = post(gateway, api, body)
+            assert reply.status == 200, reply.body
+            sent = upstream.seen[0].body.decode()
+            assert base64.b64encode(PICTURE).decode() in sent
+            assert (base64.b64encode(PDF).decode() in sent) == (api != "chat")
+            assert url not in sent
+        assert len(asked) == len(set(asked))
+    asked.clear()
+
+
+def test_nothingis_fetched_without_the_setting_or_for_a_provider_that_fetches(files, authority, reachable):
+    url, asked = files
+    for target, inline, status in (("converse", False, 400), ("responses", True, 200)):
+        with serving(authority, target, inline=inline) as (gateway, upstream):
+            upstream.script(Script("Fine."))
+            assert post(gateway, "messages", content("messages", url, "/r.pdf")).status == status
+    assert asked == []
+
+
+@each_row(
+    ("link", "found"),
+    [
+        ("/missing.png", "its server returns status 404"),
+        ("/moved.png", "its server returns status 302"),
+        ("/r.pdf", "it is no image"),
+        ("/p.png", "its address is not public"),
+    ],
+)
+def test_a_file_that_cannot_be_had_is_a_400_with_the_reason(link, found, files, authority, monkeypatch):
+    url, asked = files
+    if "public" not in found:
+        monkeypatch.setattr(opening, "is_public", lambda address: True)
+    part = {"type": "image_url", "image_url": {"url": url + link}}
+    with serving(authority, "converse") as (gateway, upstream):
+        reply = post(gateway, "chat", {"model": "m", "messages": [{"role": "user", "content": [part]}]})
+        assert reply.status == 400
+        message = reply.json["error"]["message"]
+        assert f"cannot download the linked file {link[1:]!r}: {found}" in message
+        assert upstream.seen == []
+    assert ("public" in found) == (asked == [])
+    asked.clear()
+    monkeypatch.undo()
+
+
+@each_row(
+    ("address", "public"),
+    [
+        ("127.0.0.1", False), ("10.1.2.3", False), ("192.168.0.1", False), ("169.254.169.254", False), ("::1", False),
+        ("100.100.100.200", False), ("fd00:ec2::254", False), ("::ffff:10.0.0.1", False), ("0.0.0.0", False),
+        ("no address", False), ("93.184.215.14", True), ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", True),
+    ],
+)  # fmt: skip
+def test_only_public_addresses_are_requested(address, public):
+    assert opening.is_public(address) is public
+
+
+def test_steps_check_the_contents(files, authority, reachable):
+    url, _ = files
+    steps = [{"name": "words", "use": "regex", "with": {"patterns": {"bird": r"falcon-\d+"}}, "action": "refuse"}]
+    with serving(authority, "converse", steps=steps) as (gateway, upstream):
+        reply = post(gateway, "messages", content("messages", url, "/t"))
+        assert reply.status in (400, 403), reply.body
+        assert "words" in json.dumps(dict(reply.headers)) + reply.body.decode()
+        assert upstream.seen == []
+
+
+def test_the_arguments_of_tools_and_other_schemes_are_no_links():
+    call = {"type": "tool_use", "input": {"type": "image", "source": {"type": "url", "url": "https://a.example/x"}}}
+    assert list(links_in([{"role": "assistant", "content": [call]}])) == []
+    assert [opening.is_fetched(url) for url in ("http://a.example/x", "gs://a/x", "https://youtu.be/x")] == [False] * 3
