@@ -144,18 +144,22 @@ class PartsOrigin:
         assert self._part is not None, "it has begun"
         return self._part
 
-    async def begin_next(self, answer: Answer, results: Sequence[CallResult]) -> None:
-        """Begin a turn after ``answer``, the model's last turn, and the ``results`` of its calls. Raises
-        ``GatewayError``.
+    async def next_request(self, answer: Answer, results: Sequence[CallResult]) -> tuple[Incoming, bool]:
+        """Return the request after ``answer``, the model's last turn, and the ``results`` of its calls, and whether the
+        steps have changed it. Raises ``GatewayError`` if they refuse it.
 
-        The request repeats both as the client itself would, so that the steps see the results."""
+        It repeats both as the client itself would, so that the steps see the results."""
         request = self._walk.request
         reply, codec = self._walk.target_request.reply(UNRECORDED), self.context.codec
         written = await offload(request.incoming.size, codec.write_answer, answer, reply)
         size = request.incoming.size + len(written)
         incoming = await offload(size, _with_turn, request.incoming, written, results)
-        if self.context.checks is not None:
-            incoming = await self.context.checks.check_more(incoming)
+        checked = incoming if self.context.checks is None else await self.context.checks.check_more(incoming)
+        return checked, checked is not incoming
+
+    async def begin_next(self, incoming: Incoming) -> None:
+        """Begin a turn with the request ``incoming``. Raises ``GatewayError``."""
+        request = self._walk.request
         if request.reservation is not None:
             request.reservation.begin_part()
         self._walk = self._walk.beside(self._part_context, request.with_incoming(incoming))

@@ -16,6 +16,7 @@ from providers.neutral.draft import Changes, Draft, change_messages, each_block
 from providers.neutral.quirks import Quirks
 from providers.neutral.schemas import adapt_schemas
 from providers.neutral.seal import PREFIX, Issuer, Seal, unseal
+from providers.neutral.searches import read_item
 from providers.neutral.values import as_objects, as_string
 
 Object: TypeAlias = Mapping[str, Any]
@@ -162,12 +163,18 @@ THINKING = {"thinking": "signature", "redacted_thinking": "data"}
 
 
 def restore(body: Object, issuer: Issuer) -> Changes:
-    """Restore sealed reasoning. See ``Codec.restore``.
+    """Restore sealed reasoning, and write the gateway's own searches as text. See ``Codec.restore``.
 
     Removes messages without any content left: an empty message is a 400, two consecutive user messages are not.
     """
+    messages = as_objects(body.get("messages"))
+    reports = [one for message in messages for item in as_objects(message.get("content"))
+               for one in read_item("messages", item)]  # fmt: skip
+    ours = {one.id for one in reports if one.is_ours}
 
     def restore_block(block: dict[str, Any]) -> list[Any]:
+        if ours and (found := read_item("messages", block)) and found[0].id in ours:
+            return [{"type": "text", "text": found[0].as_text()}]
         opaque = block.get(THINKING.get(str(block.get("type")), ""))
         if not isinstance(opaque, str) or not opaque.startswith(PREFIX):
             return [block]

@@ -234,12 +234,15 @@ def search_form(quirks: Quirks, api: Api, *, has_functions: bool = False) -> str
 
 @attrs.frozen
 class FoundPage:
-    """A page that a search found, with the ``text`` that the model reads, and its ``age`` in words."""
+    """A page that a search found, with the ``text`` that the model reads, and its ``age`` in words.
+
+    ``is_ours``: the gateway has written it into an earlier answer."""
 
     url: str
     title: str = ""
     text: str = ""
     age: str | None = None
+    is_ours: bool = False
 
 
 @attrs.frozen
@@ -257,8 +260,19 @@ class FoundPages:
         """Whether this is a result."""
         return self.sources is not None or self.error is not None
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether the gateway, and not a provider, has written this result."""
+        return any(one.is_ours for one in self.sources or ())
+
+    def without_texts(self) -> "FoundPages":
+        """Return the search with the addresses of its pages alone."""
+        return attrs.evolve(self, sources=self.sources and tuple(FoundPage(one.url) for one in self.sources))
+
     def as_text(self) -> str:
-        """Return the result as the model reads it."""
+        """Return the call, or the result, as the model reads it."""
+        if not self.has_ended:
+            return f"Search: {self.query}"
         if self.error is not None:
             return f"The search failed: {self.error}."
         pages = [_page_text(number, one) for number, one in enumerate(self.sources or (), 1)]
@@ -379,7 +393,7 @@ def _read_messages_result(value: Mapping[str, Any]) -> FoundPages:
     found = [
         FoundPage(
             as_string(one.get("url")), as_string(one.get("title")), _unsealed_text(one.get("encrypted_content")),
-            as_string(one.get("page_age")) or None,
+            as_string(one.get("page_age")) or None, as_string(one.get("encrypted_content")).startswith(PREFIX),
         )
         for one in as_objects(content)
     ]  # fmt: skip
@@ -506,30 +520,30 @@ def _latest(items: Sequence[Any]) -> list[Any]:
 
 
 def with_searches_as_calls(request: Request, api: Api, quirks: Quirks, name: str = NAME) -> Request:
-    """Return ``request`` for a provider with ``api``, with earlier searches of another API as calls of the function
-    ``name`` with their results. A provider without a search reads none, also in its own API."""
-    if not any(_is_search_part(part, api, quirks) for message in request.messages for part in message.parts):
+    """Return ``request`` for a provider with ``api``, with earlier searches that it did not make as calls of the
+    function ``name`` with their results: those of another API, of the gateway, and all if it has no search."""
+    natives = (part for message in request.messages for part in message.parts if isinstance(part, NativePart))
+    if not any(read_item(part.api, part.item) for part in natives):
         return request
-    messages = [made for message in request.messages for made in _split(message, api, quirks, name)]
+    own_api = api if search_form(quirks, api) is not None else None
+    messages = [made for message in request.messages for made in _split(message, own_api, name)]
     return attrs.evolve(request, messages=tuple(messages))
 
 
-def _is_search_part(part: Part, api: Api, quirks: Quirks) -> bool:
-    if not isinstance(part, NativePart) or (part.api == api and search_form(quirks, api) is not None):
-        return False
-    return bool(read_item(part.api, part.item))
-
-
-def _split(message: Message, api: Api, quirks: Quirks, name: str) -> Iterator[Message]:
+def _split(message: Message, own_api: Api | None, name: str) -> Iterator[Message]:
     """Yield ``message`` with each run of searches as calls, then a message of the user with their results, then the
-    rest. Other calls of the run stay with them, because their results follow the whole message."""
+    rest. Other calls of the run stay with them, because their results follow the whole message.
+
+    The provider understands the searches of ``own_api`` that it has made itself."""
     parts: list[Part] = []
     results: list[Part] = []
-    searches = {id(part): read_item(part.api, part.item) for part in message.parts
-                if isinstance(part, NativePart) and _is_search_part(part, api, quirks)}  # fmt: skip
+    searches = {id(part): read_item(part.api, part.item) for part in message.parts if isinstance(part, NativePart)}
     reports = [one for found in searches.values() for one in found]
     queries = {one.id: one.query for one in reports if not one.has_ended}
-    complete = {one.id for one in reports if one.has_ended and one.id in queries}
+    foreign = {one.id for part in message.parts if isinstance(part, NativePart) and part.api != own_api
+               for one in searches[id(part)]}  # fmt: skip
+    ended = {one.id for one in reports if one.has_ended and (one.id in foreign or one.is_ours)}
+    complete = ended & queries.keys()
     for part in message.parts:
         if any(one.id in complete for one in searches.get(id(part), ())):
             for found in searches[id(part)]:

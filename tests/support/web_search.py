@@ -118,13 +118,15 @@ async def search_gateway(
     service: PlayedService | None = None,
     search: Mapping[str, Any] | None = None,
     entries: Mapping[str, Any] | None = None,
+    more: Sequence[Mapping[str, Any]] = (),
     **settings: Any,
 ) -> AsyncIterator[Searched]:
-    """Serve a model that answers with ``turns``, ``search`` and ``settings``. ``entries`` are keys of its entry."""
+    """Serve a model that answers with ``turns``, ``search`` and ``settings``. ``entries`` are keys of its entry,
+    ``more`` are other entries."""
     model, service = model or PlayedModel(*turns), service or PlayedService()
     async with listening(model.serve) as model.url, listening(service.serve) as service.url:
         content = {
-            "version": "v0.4.0", "model_providers": [entry(model.url, **(entries or {}))],
+            "version": "v0.4.0", "model_providers": [entry(model.url, **(entries or {})), *more],
             "web_search": {"url": f"{service.url}/search", "price": 0.005, **(search or {})}, **settings,
         }  # fmt: skip
         async with gateway(content) as gate:

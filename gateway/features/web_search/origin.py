@@ -85,20 +85,21 @@ class SearchOrigin(PartsOrigin):
             answer = writer.fold.answer()
             await self.close_part()
             self._shown.end_turn(writer)
-            results = []
+            results: list[CallResult] = []
             for call in writer.searches if answer.end.reason in ("tool_calls", "stop") else ():
                 query = query_of(call)
                 begun = FoundPages(new_search_id(self._shown.api), query or "")
                 yield frame_of(self._shown.search_events(begun))
                 found = await self._search(begun, query, walk.target_request.target)
-                yield frame_of(self._shown.search_events(found))
                 results.append(CallResult(call.id, call.name, found.as_text(), found.error is not None))
+                incoming, is_changed = await self.next_request(answer, results)
+                yield frame_of(self._shown.search_events(found.without_texts() if is_changed else found))
             if not results or writer.has_other_calls or number == MAX_TURNS:
                 pauses = results and not writer.has_other_calls
                 yield frame_of([self._sum(), AnswerEnd("pause") if pauses else answer.end])
                 return
             self._offered.has_searched = True
-            await self.begin_next(answer, results)
+            await self.begin_next(incoming)
 
     def _sum(self) -> Usage:
         """Return the usage of all turns, with the searches."""

@@ -1,5 +1,6 @@
 """Searches by the gateway, between clients of each API and a model whose provider has no search."""
 
+import base64
 import json
 from typing import Any
 
@@ -7,9 +8,19 @@ import httpx2
 import pytest
 import trio
 
-from tests.support.harness import PATIENCE
+from tests.support.bare_provider import listening
+from tests.support.harness import PATIENCE, ROOT
 from tests.support.scripts import Script, Tokens, ToolCall
-from tests.support.web_search import PlayedModel, PlayedService, Searched, answering, search_gateway, searching
+from tests.support.step_gateway import SIGNING_KEY
+from tests.support.web_search import (
+    PlayedModel,
+    PlayedService,
+    Searched,
+    answering,
+    entry,
+    search_gateway,
+    searching,
+)
 
 QUESTION = "What is new?"
 USER = [{"role": "user", "content": QUESTION}]
@@ -41,6 +52,13 @@ async def ask(stage: Searched, api: str, *, stream: bool = False, **more: Any) -
 def events(answer: httpx2.Response) -> list[Any]:
     found = (line[5:].strip() for line in answer.text.splitlines() if line.startswith("data:"))
     return [json.loads(one) for one in found if one != "[DONE]"]
+
+
+def shown_text(answer: httpx2.Response) -> str:
+    """Return the texts of an answer in Messages, whole or streamed."""
+    if answer.headers["content-type"].startswith("application/json"):
+        return "".join(one.get("text", "") for one in answer.json()["content"])
+    return "".join(one["delta"].get("text", "") for one in events(answer) if one["type"] == "content_block_delta")
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -337,3 +355,119 @@ async def test_usage_that_a_provider_does_not_report_is_estimated():
         (line,) = await stage.lines.next()
         assert line["cost_usd"] > 0.005 + 200e-6 + 20 * 10e-6
         assert line["cost_grade"] == "estimated"
+
+
+@pytest.mark.parametrize("action", ["mask", "refuse"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_steps_see_results_before_the_model_and_the_client(stream, action):
+    pages = [{"url": "https://docs.example.com/7", "title": "On falcon-7", "content": "The falcon-7 is out."}]
+    steps = [{"use": "tests.support.word_steps:words", "name": "words", "action": action}]
+    service = PlayedService(pages)
+    async with search_gateway(searching("a"), answering("Done."), service=service, steps=steps) as stage:
+        answer = await ask(stage, "messages", stream=stream)
+        assert "falcon-7" not in answer.text
+        assert "falcon-7" not in json.dumps(stage.model.bodies)
+        assert base64.urlsafe_b64encode(b"The falcon-7 is").decode()[:18] not in answer.text
+        if action == "mask":
+            assert len(stage.model.bodies) == 2
+            assert "Done." in shown_text(answer)
+            assert "https://docs.example.com/7" in answer.text
+        else:
+            assert len(stage.model.bodies) == 1
+            assert (answer.status_code == 200) == stream
+            (line,) = await stage.lines.next()
+            assert line["ended"] == "refused", line
+            assert line["cost_usd"] == pytest.approx(0.005 + 100e-6 + 10 * 10e-6, abs=1e-12), line
+
+
+async def test_restored_values_are_restored_in_each_turn():
+    """The model has a placeholder, the client its own word, observers the placeholder."""
+    steps = [{"use": "tests.support.word_steps:words", "name": "words", "action": "mask", "restore": True}]
+    async with search_gateway(searching("a"), answering("Done."), steps=steps, signing_key=SIGNING_KEY) as stage:
+        said = [{"role": "user", "content": "What about falcon-1?"}]
+        await ask(stage, "messages", messages=said)
+        placeholder = stage.model.bodies[0]["messages"][0]["content"].split()[-1].strip("?")
+        assert placeholder != "falcon-1"
+        text = f"I look for {placeholder}."
+        stage.model.turns[:] = [searching("a", text=text)] * 3 + [answering(f"It is {placeholder}.")]
+        for stream in (False, True):
+            stage.model.bodies[:] = [{}, {}]
+            answer = await ask(stage, "messages", messages=said, stream=stream)
+            whole = shown_text(answer)
+            assert "I look for falcon-1." in whole, whole
+            assert "It is falcon-1." in whole, whole
+            assert placeholder not in answer.text
+            assert "falcon-1" not in json.dumps(stage.model.bodies)
+
+
+async def test_pages_of_the_gateway_are_text_for_a_provider_that_made_none():
+    """Anthropic refuses an ``encrypted_content`` that is not its own."""
+    async with search_gateway(searching("trio 7"), answering()) as stage:
+        content = (await ask(stage, "messages")).json()["content"]
+    entries = {"model": "anthropic/claude-x", "speaks": ["messages"]}
+    turns = [*USER, {"role": "assistant", "content": content}, {"role": "user", "content": "And 8?"}]
+    async with search_gateway(answering("Later."), entries=entries) as stage:
+        answer = await ask(stage, "messages", messages=turns)
+        assert answer.headers["x-trigate-lane"] == "byte"
+        sent = stage.model.bodies[0]["messages"][1]["content"]
+        assert [one["type"] for one in sent] == ["text", "text", "text"]
+        assert "Seven came out in May." in sent[1]["text"]
+
+
+async def test_a_fallback_to_a_provider_with_a_search_uses_its_own():
+    own = PlayedModel(answering("Native."))
+    async with listening(own.serve) as url:
+        second = {**entry(url), "model": "anthropic/claude-x", "name": "n", "speaks": ["messages"]}
+        first = PlayedModel(answering(), status={0: 500, 1: 500})
+        aliases = {"both": {"targets": ["m", "n"]}}
+        async with search_gateway(model=first, more=[second], model_aliases=aliases) as stage:
+            path, body = REQUESTS["messages"]
+            answer = await stage.gate.post(path, json={"model": "both", **body})
+            assert answer.json()["content"][0]["text"] == "Native."
+            assert first.bodies[0]["tools"][0]["type"] == "function"
+            assert own.bodies[0]["tools"][0]["type"] == ANTHROPIC["type"]
+
+
+def _recorded(program: str, kind: str) -> dict[str, Any]:
+    """Return a recorded request of ``program`` whose tools have one of ``kind``, without cut texts."""
+    folder = ROOT.parent / "shared" / "clients" / program
+    if not folder.is_dir():
+        pytest.skip(f"there are no recorded requests of {program}")
+    for file in sorted(folder.glob("*.request.json")):
+        body: dict[str, Any] = json.loads(file.read_text())["body"] or {}
+        if any((one.get("type") or "").startswith(kind) for one in body.get("tools", ())):
+            return body
+    pytest.skip(f"no recorded request of {program} has a tool {kind}")
+
+
+async def test_codex_searches_through_a_chat_model():
+    body = {**_recorded("codex", "web_search"), "model": "m"}
+    async with search_gateway(searching("trio 7"), answering()) as stage:
+        answer = await stage.gate.post("/v1/responses", json=body, headers={"originator": "codex_exec"})
+        found = events(answer)
+        kinds = [one["type"] for one in found]
+        assert "response.web_search_call.searching" in kinds
+        assert kinds[-1] == "response.completed"
+        output = found[-1]["response"]["output"]
+        assert [one["type"] for one in output] == ["web_search_call", "message"]
+        assert output[0]["action"]["query"] == "trio 7"
+        names = [one["function"]["name"] for one in stage.model.bodies[0]["tools"]]
+        assert names[-1] == "web_search"
+        assert len(names) > 1
+        again = {**body, "input": [*body["input"], *output, {"type": "message", "role": "user", "content": "And 8?"}]}
+        stage.model.turns[:] = [answering("Later.")]
+        assert "Later." in (await stage.gate.post("/v1/responses", json=again)).text
+        calls = [one for one in stage.model.bodies[-1]["messages"] if one.get("tool_calls")]
+        assert "trio 7" in calls[-1]["tool_calls"][0]["function"]["arguments"]
+
+
+async def test_claude_code_searches_through_a_chat_model():
+    """Its search is a request of its own, with the members of its other requests."""
+    recorded = _recorded("claude-code", "")
+    search = {"messages": [{"role": "user", "content": "Perform a web search for the query: trio 7"}],
+              "tools": [ANTHROPIC], "tool_choice": {"type": "tool", "name": "web_search"}}  # fmt: skip
+    async with search_gateway(searching("trio 7"), answering()) as stage:
+        answer = await stage.gate.post("/v1/messages?beta=true", json={**recorded, **search, "model": "m"})
+        started = [one["content_block"]["type"] for one in events(answer) if one["type"] == "content_block_start"]
+        assert started == ["server_tool_use", "web_search_tool_result", "text"]
+        assert events(answer)[-1]["type"] == "message_stop"
