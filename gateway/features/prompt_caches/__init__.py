@@ -12,12 +12,12 @@ The difference between *could* and *readable* is a change by the client or the g
 
 The modules that compare are pure: no I/O and no clock. All of them keep digests and lengths of texts, never a text.
 
-- ``opening``: opens the feature of the row ``feature``
-- ``noted_prompts``: observes each attempt whose prompt is long enough to matter. When the request was sent, it reads
-  the prompt and finds its parent; when the exchange is settled, it adds the verdict to the attempt's record. An error
-  in this code is logged once, and fails no request. ``sent_prompts`` has the parts of a request that the tracker
-  needs, ``prompt_texts`` the texts at a difference. ``readable_prompts`` finds the targets that cache a prompt,
-  ``diagnosed_prompts`` requests a provider's explanation
+- ``opening``: opens the feature of the row ``feature``; ``caching``: opens the ``tracker`` with the first prompt that
+  matters
+- ``attempts``: observes each attempt whose prompt is long enough to matter. When the request was sent, it reads the
+  prompt and finds its parent; when the exchange is settled, it adds the verdict to the attempt's record. An error in
+  this code is logged once, and fails no request. ``sent_prompts`` has the parts of a request that the tracker needs.
+- ``choices``: finds the targets that cache a prompt, and requests a provider's explanation
 - ``values``: the forms of verdicts in headers and log lines
 - ``prompts``: a request as comparable blocks, which are ``rows`` of bytes, with ``chunks`` of its system texts.
   ``reading`` reads it, with ``items``, by the ``tables``. ``memo`` remembers parts that were read before.
@@ -28,11 +28,10 @@ The modules that compare are pure: no I/O and no clock. All of them keep digests
 - ``comparisons``: a request compared with its parent; ``rules``: the causes that follow
 - ``verdicts``: the causes of a miss
 - ``loss``: its price
-- ``texts``: the latest prompts as texts, if the operator enables them, for ``compared_values``: excerpts of both texts
-  around a difference
-- ``caching``: opens the ``tracker``, which follows attempts and remembers them in the ``memory`` of all workers, with
-  the boundaries that they leave. ``rates`` counts recent requests. The reader in ``requests`` has each client's memo,
-  and ``parents`` finds what a request continues.
+- ``texts``: the latest prompts as texts, if the operator enables them, and excerpts around a difference
+- ``tracker``: follows attempts and remembers them in the ``memory`` of all workers, with the boundaries that they
+  leave. ``rates`` counts recent requests. The reader in ``requests`` has each client's memo, and ``parents`` finds what
+  a request continues.
 - ``structures``: the bases of structures that many requests make
 
 The cache of responses (``answer_cache``) is unrelated."""

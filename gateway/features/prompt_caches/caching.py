@@ -1,23 +1,26 @@
 """The explanation of prompt cache misses in one process. It starts with the first prompt that is large enough."""
 
 import logging
+import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
 from gateway.config.model_entry import ModelEntry
-from gateway.features.prompt_caches.texts import LatestPrompts
-from gateway.http.late_imports import load_module
+from gateway.features.prompt_caches.settings import PromptCacheSettings
+from gateway.http.late_imports import import_all
+from gateway.routing.target import Target
+from gateway.shared.memory import SharedMemory
 
 if TYPE_CHECKING:
-    from gateway.features.prompt_caches.settings import PromptCacheSettings
+    from gateway.features.prompt_caches.texts import LatestTexts
     from gateway.features.prompt_caches.tracker import PromptTracker
-    from gateway.routing.target import Target
-    from gateway.shared.memory import SharedMemory
 
 Diagnoses: TypeAlias = Callable[[ModelEntry], bool]
 """Returns whether the provider of an entry is to diagnose misses."""
+
+_CODE: Final = ("gateway.features.prompt_caches.tracker", "gateway.features.prompt_caches.sent_prompts")
 
 log = logging.getLogger("trigate.prompt_cache")
 
@@ -28,16 +31,16 @@ class PromptCaching:
     ``memory`` is that of the workers, ``None`` in a single process. ``texts`` are those of conversations, ``None`` if
     the operator does not enable them."""
 
-    def __init__(self, settings: "PromptCacheSettings", memory: "SharedMemory | None" = None) -> None:
+    def __init__(self, settings: PromptCacheSettings, memory: SharedMemory | None = None) -> None:
         self.settings = settings
         self.memory = memory
         self.diagnoses: Diagnoses | None = None
+        self.texts = _open_texts(settings.texts) if settings.texts else None
         self._tracker: PromptTracker | None = None
         self._has_failed = False
         self._opening = trio.Lock()  # it serves tasks in the order of their arrival
-        self.texts = _open_texts(settings.texts) if settings.texts else None
 
-    def is_diagnosed(self, target: "Target") -> bool:
+    def is_diagnosed(self, target: Target) -> bool:
         """Return whether the provider of ``target`` is to diagnose misses."""
         return self.diagnoses is not None and self.diagnoses(target.entry)
 
@@ -56,14 +59,14 @@ class PromptCaching:
         """The tracker, ``None`` until it is open and no request waits for it."""
         return None if self._opening.locked() else self._tracker
 
-    async def tracker(self, code: str) -> "PromptTracker":
-        """Return the tracker. Its code and the module ``code`` are imported when they are first needed.
+    async def tracker(self) -> "PromptTracker":
+        """Return the tracker. Its code is imported when it is first needed.
 
         Requests that wait for that continue in order: the first turn of a conversation precedes its second one."""
         if self._tracker is None or self._opening.locked():
             async with self._opening:
-                module = await load_module("gateway.features.prompt_caches.tracker")
-                await load_module(code)
+                await import_all(_CODE)
+                module = sys.modules[_CODE[0]]
                 self._tracker = self._tracker or module.open_tracker(self.settings.memory, self.memory)
         return self._tracker
 
@@ -74,5 +77,7 @@ class PromptCaching:
             log.exception("the explanation of a prompt cache failed; the request is not affected")
 
 
-def _open_texts(most: int) -> "LatestPrompts":
-    return LatestPrompts(most)
+def _open_texts(most: int) -> "LatestTexts":
+    from gateway.features.prompt_caches.texts import LatestTexts  # only where the operator enables it
+
+    return LatestTexts(most)

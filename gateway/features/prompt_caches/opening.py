@@ -3,6 +3,7 @@ that matters."""
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Final
 
 import trio
 
@@ -11,8 +12,8 @@ from gateway.balancing.balancer import NOTHING_READABLE
 from gateway.config.settings import Config
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
+from gateway.features.prompt_caches.attempts import LEAST_BODY, note_attempt
 from gateway.features.prompt_caches.caching import Diagnoses, PromptCaching
-from gateway.features.prompt_caches.noted_prompts import LEAST_BODY, note_attempt
 from gateway.features.prompt_caches.settings import PromptCacheKeys, PromptCacheSettings
 from gateway.http.late_imports import load_module
 from gateway.request.parse import Incoming
@@ -22,6 +23,8 @@ from gateway.routing.target import Target
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 from gateway.shared.memory import SharedMemory
+
+_CHOICES: Final = "gateway.features.prompt_caches.choices"
 
 
 class OpenPromptCaches(Running):
@@ -85,7 +88,7 @@ async def _find_readable(
     """Return what the caches of the targets of ``plan`` hold of a prompt that is long enough to matter."""
     if incoming.size < LEAST_BODY:
         return NOTHING_READABLE
-    code = await load_module("gateway.features.prompt_caches.readable_prompts")
+    code = await load_module(_CHOICES)
     found: Mapping[bytes, int] = await code.find_readable(caching, context, incoming, plan)
     return found
 
@@ -96,6 +99,6 @@ async def _request_diagnosis(
     """Return ``prepared`` with a request for a diagnosis, if the target's entry wants it."""
     if not caching.is_diagnosed(target):
         return prepared
-    code = await load_module("gateway.features.prompt_caches.diagnosed_prompts")
+    code = await load_module(_CHOICES)
     found: Prepared = await code.request_diagnosis(caching, prepared, target, context, request)
     return found

@@ -6,15 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.features.prompt_caches.compared_values import (
-    EXCERPT,
-    Excerpt,
-    Excerpts,
-    excerpts_of,
-    shared_end,
-    shared_start,
-)
 from gateway.features.prompt_caches.differences import first_difference
+from gateway.features.prompt_caches.texts import EXCERPT, Excerpt, Excerpts, excerpts_of, shared_start
 from streams.events import Api
 from tests.support.cached_prompts import read
 from tests.support.each_row import each_row
@@ -124,12 +117,10 @@ def test_a_difference_inside_a_credential_shows_neither():
 
 
 @given(st.text("ab", max_size=30), st.text("ab", max_size=30))
-def test_shared_ends_are_exact(one: str, other: str):
-    start, end = shared_start(one, other), shared_end(one, other)
+def test_the_shared_start_is_exact(one: str, other: str):
+    start = shared_start(one, other)
     assert one[:start] == other[:start]
     assert start == min(len(one), len(other)) or one[start] != other[start]
-    assert one[len(one) - end :] == other[len(other) - end :]
-    assert end == min(len(one), len(other)) or one[-1 - end] != other[-1 - end]
 
 
 @given(st.text(max_size=400), st.text(max_size=400), st.text(max_size=400), st.text(max_size=400))

@@ -1,6 +1,6 @@
 """The memory of prompts as texts (C17): bounded, in shares, the least recently used conversations are lost first."""
 
-from typing import Any, Final
+from typing import Any
 
 import trio
 from hypothesis import given
@@ -12,60 +12,58 @@ from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.prompt_caches.caching import PromptCaching
 from gateway.features.prompt_caches.opening import OpenPromptCaches
-from gateway.features.prompt_caches.texts import LatestPrompts, ShownTexts
+from gateway.features.prompt_caches.texts import LatestTexts, ShownTexts
 from gateway.open_features import RunningFeatures
 from gateway.open_service import open_service, prepare_service, use_service
 from gateway.serving.lifecycle import Lifecycle
 
-CODE: Final = "gateway.features.prompt_caches.sent_prompts"
-
 
 def test_only_the_latest_text_of_a_conversation_is_kept():
-    texts = LatestPrompts(1000)
-    texts.keep(b"me", b"1", 1.0, b"old")
-    texts.keep(b"me", b"1", 2.0, b"new")
-    assert texts.find(b"me", b"1", 2.0) == b"new"
-    assert texts.find(b"me", b"1", 1.0) is None
+    texts = LatestTexts(1000)
+    texts.keep(b"mine", b"1", 1.0, b"old")
+    texts.keep(b"mine", b"1", 2.0, b"new")
+    assert texts.find(b"mine", b"1", 2.0) == b"new"
+    assert texts.find(b"mine", b"1", 1.0) is None
     assert texts.find(b"them", b"1", 2.0) is None
 
 
 def test_a_client_has_at_most_half_and_displaces_no_other_client():
-    texts = LatestPrompts(1000)
-    texts.keep(b"quiet", b"q", 1.0, b"x" * 200)
+    texts = LatestTexts(1000)
+    texts.keep(b"calm", b"q", 1.0, b"x" * 200)
     for number in range(10_000):
         texts.keep(b"busy", str(number).encode(), 1.0, b"y" * 100)
-    assert texts.find(b"quiet", b"q", 1.0) is not None
+    assert texts.find(b"calm", b"q", 1.0) is not None
     kept = [number for number in range(10_000) if texts.find(b"busy", str(number).encode(), 1.0)]
     assert kept == list(range(9_995, 10_000))
 
 
 def test_a_text_larger_than_the_share_is_not_kept_and_the_older_one_is_gone():
-    texts = LatestPrompts(1000)
-    texts.keep(b"me", b"1", 1.0, b"x" * 100)
-    texts.keep(b"me", b"1", 2.0, b"x" * 501)
-    assert texts.find(b"me", b"1", 1.0) is None
-    assert texts.find(b"me", b"1", 2.0) is None
+    texts = LatestTexts(1000)
+    texts.keep(b"mine", b"1", 1.0, b"x" * 100)
+    texts.keep(b"mine", b"1", 2.0, b"x" * 501)
+    assert texts.find(b"mine", b"1", 1.0) is None
+    assert texts.find(b"mine", b"1", 2.0) is None
 
 
 def test_texts_that_are_switched_off_are_deleted_also_where_they_were_shown():
-    texts = LatestPrompts(1000)
+    texts = LatestTexts(1000)
     shown = ShownTexts(texts)
-    texts.keep(b"me", b"1", 1.0, b"x")
+    texts.keep(b"mine", b"1", 1.0, b"x")
     assert shown.is_open
     texts.close()
-    texts.keep(b"me", b"1", 2.0, b"x")
-    assert texts.find(b"me", b"1", 2.0) is None
+    texts.keep(b"mine", b"1", 2.0, b"x")
+    assert texts.find(b"mine", b"1", 2.0) is None
     assert not shown.is_open
     assert shown.excerpts is None
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 5), st.integers(0, 80))))
 def test_the_texts_are_never_more_than_permitted(steps: list[tuple[str, int, int]]):
-    texts = LatestPrompts(100)
+    texts = LatestTexts(100)
     for owner, conversation, size in steps:
-        texts.keep(owner.encode(), bytes((conversation,)), 1.0, b"x" * size)
+        texts.keep(owner.encode() * 4, bytes((conversation,)), 1.0, b"x" * size)
         sizes = {
-            one: sum(len(texts.find(one.encode(), bytes((number,)), 1.0) or b"") for number in range(6))
+            one: sum(len(texts.find(one.encode() * 4, bytes((number,)), 1.0) or b"") for number in range(6))
             for one in "abcd"
         }
         assert sum(sizes.values()) <= 100
@@ -90,7 +88,7 @@ def caching_of(service: Service) -> PromptCaching:
 async def test_a_reload_without_texts_deletes_them_and_keeps_the_prompts():
     running, with_texts = RunningFeatures(), config({"texts": 2**20})
     first = open_service(with_texts, Lifecycle(), None, check_streams=False)
-    tracker, texts = await caching_of(first).tracker(CODE), caching_of(first).texts
+    tracker, texts = await caching_of(first).tracker(), caching_of(first).texts
     assert texts is not None
     async with trio.open_nursery() as nursery:
         running.use(first.opened.features)
@@ -103,9 +101,9 @@ async def test_a_reload_without_texts_deletes_them_and_keeps_the_prompts():
         nursery.cancel_scope.cancel()
     assert caching_of(second).texts is None
     assert not texts.is_open
-    assert await caching_of(second).tracker(CODE) is tracker
+    assert await caching_of(second).tracker() is tracker
     third = reloaded(second, config({"memory": 2**21}))
-    assert await caching_of(third).tracker(CODE) is not tracker
+    assert await caching_of(third).tracker() is not tracker
 
 
 async def test_a_reload_that_switches_explanations_off_deletes_the_texts():

@@ -36,7 +36,6 @@ HEADER: Final = "x-trigate-prompt-cache"
 _MOVES: Final = frozenset({"out", "busy", "absent"})
 """Results of balancing that explain why a conversation went to another target than before."""
 
-_CODE: Final = "gateway.features.prompt_caches.sent_prompts"
 _CONTINUING: Final = frozenset(("previous_response_id", "previous_interaction_id"))
 """Members by which the provider adds earlier turns."""
 
@@ -79,7 +78,7 @@ class NotedExchange(ExchangeObserver):
         self.followed: FollowedExchange | None = None
         self.texts = None
         if caching.texts is not None:
-            from gateway.features.prompt_caches.prompt_texts import ExchangeTexts  # only where the operator enables it
+            from gateway.features.prompt_caches.texts import ExchangeTexts  # only where the operator enables it
 
             self.texts = ExchangeTexts(caching.texts)
 
@@ -227,7 +226,7 @@ class NotedAttempt:
         exchange = self.exchange
         with trio.CancelScope(shield=True):  # its work is bounded, and the next request needs it
             try:
-                tracker = await exchange.caching.tracker(_CODE)
+                tracker = await exchange.caching.tracker()
                 unread = unread or exchange.open_request(tracker, request, sent_at)
                 prompts = exchange.find_read(unread) or await tracker.reader.read_in_thread(unread)
                 if prompts is None:
