@@ -106,7 +106,6 @@ class CheckedStream(StepTransform):
 
     def _stop_events(self, refused: RefusedByStep) -> bytes:
         """Return the events with which the step ends the answer. Raises ``refused`` if it has none."""
-        self._checks.note_refusal(refused)
         self._opened.note_refusal()
         if refused.stop_text is None:
             raise refused

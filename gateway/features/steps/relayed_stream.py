@@ -18,7 +18,6 @@ from gateway.features.steps.masks import PassageEdit, Placeholders
 from gateway.features.steps.response_steps import ResponseSteps
 from gateway.features.steps.runs import HeldEvent, Run, RunBuilder
 from gateway.features.steps.transforms import StepTransform
-from gateway.features.steps.verdicts import RefusedByStep
 from gateway.http.offload import offload
 from gateway.seams.open_response import OpenedResponse
 from gateway.streaming.lane import OPENING_COMMENTS, StreamProgress
@@ -163,23 +162,15 @@ class RelayedStream(StepTransform):
         self._is_too_long = False
 
     async def feed(self, data: bytes) -> bytes:
-        try:
-            released = await self._release(self._splitter.feed(data))
-            return await self._after_verdict(released + await self._count_held())
-        except RefusedByStep as refused:
-            self._checks.note_refusal(refused)
-            raise
+        released = await self._release(self._splitter.feed(data))
+        return await self._after_verdict(released + await self._count_held())
 
     async def end(self) -> bytes:
         rest = self._splitter.close()
         whole = SSE.complete(rest) or rest
-        try:
-            released = await self._release([whole] if whole else [])
-            released += _bytes_of(await self._chain.feed([_END]))
-            released = await self._after_verdict(released + _bytes_of(self._last))
-        except RefusedByStep as refused:
-            self._checks.note_refusal(refused)
-            raise
+        released = await self._release([whole] if whole else [])
+        released += _bytes_of(await self._chain.feed([_END]))
+        released = await self._after_verdict(released + _bytes_of(self._last))
         self.is_clean = not self._chain.has_masked and not self._is_too_long
         return released
 

@@ -111,7 +111,6 @@ class ResponseSteps:
                 if any(found):
                     released, runs = await self._masked_choices(step, released, found, size), None
         except RefusedByStep as refused:
-            self.note_refusal(refused)
             if refused.stop_text is None:
                 raise
             stopped = stop_answer(released[0], refused.stop_text)
@@ -185,11 +184,6 @@ class ResponseSteps:
         released: list[Sequence[Event]] = [await stage.drain_in_turns() for stage in stages]
         self.masked = self.masked or any(stage.masked for stage in stages)
         return released
-
-    def note_refusal(self, refused: RefusedByStep) -> None:
-        """Record the outcome of a refusal of the response."""
-        if any(step.name == refused.step and step.at("response") for step in self.steps):
-            self.session.records.of(refused.step, "response").add("refused")
 
     async def unread_texts(self, api: Api, data: bytes, read: Mapping[int, Sequence[Event]]) -> list[Event]:
         """Return the texts in a provider's bytes that ``read``, their events by choice, do not have, as one item."""

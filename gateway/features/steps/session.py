@@ -22,7 +22,6 @@ from gateway.features.steps.runner import (
 from gateway.features.steps.verdicts import (
     RefusedByStep,
     StepRecords,
-    member_name_refusal,
     refusal,
     unavailable,
     unchecked_content,
@@ -301,10 +300,15 @@ class StepSession:
     async def _with_edits(self, step: LoadedStep, texts: T, edits: Sequence[PassageEdit], at: Moment) -> T:
         try:
             return await texts.with_edits(edits)
-        except KeyMasked as masked:  # the value cannot be sent, and JSON has no place for a placeholder
-            self.records.of(step.name, at).add("refused")
-            label = self.placeholders.label_of(masked.replacement)
-            raise member_name_refusal(step, label, SUBJECTS[at]) from None
+        except KeyMasked as masked:
+            raise self.refuse_name(step, masked.replacement, at) from None
+
+    def refuse_name(self, step: LoadedStep, replacement: str, at: Moment) -> RefusedByStep:
+        """Record and return the refusal of a value that ``replacement`` masks in the name of a member, where JSON has
+        no place for a placeholder."""
+        self.records.of(step.name, at).add("refused")
+        label = self.placeholders.label_of(replacement)
+        return refusal(step, f"{label} in the name of a member", SUBJECTS[at])
 
     def note_unreadable(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> None:
         """Record that ``step`` cannot read a part of ``texts``. Raises ``GatewayError`` where that is refused."""

@@ -16,7 +16,6 @@ from gateway.features.steps.masks import LONGEST_PLACEHOLDER, PLACEHOLDER, Span,
 from gateway.features.steps.runner import WORK_OF_FINDING
 from gateway.features.steps.runs import Run, RunBuilder
 from gateway.features.steps.session import StepSession
-from gateway.features.steps.verdicts import member_name_refusal
 from gateway.http.offload import LARGE, offload
 from streams.events import Event
 from trigate.steps import Passage
@@ -53,7 +52,7 @@ class StepStage(HoldingStage):
         return self.step.held_back(passage)
 
     def replace_unmaskable(self, event: Event, replacement: str) -> Event:
-        raise member_name_refusal(self.step, self.placeholders.label_of(replacement), "response")
+        raise self.session.refuse_name(self.step, replacement, "response")
 
     def mask(self, run: Run, spans: Sequence[Span], base: int) -> None:
         """Mask ``spans`` of a passage that begins at position ``base``. Raises ``RefusedByStep`` for a mask in the name
@@ -65,8 +64,7 @@ class StepStage(HoldingStage):
             try:
                 run.mask_arguments(spans, self.placeholders)
             except KeyMasked as masked:
-                label = self.placeholders.label_of(masked.replacement)
-                raise member_name_refusal(self.step, label, "response") from None
+                raise self.session.refuse_name(self.step, masked.replacement, "response") from None
 
 
 class WholeStage(StepStage):

@@ -46,11 +46,6 @@ def refusal(step: LoadedStep, label: str, subject: str) -> RefusedByStep:
     return RefusedByStep(info, step.name, text if step.refusal.form == "stop" else None)
 
 
-def member_name_refusal(step: LoadedStep, label: str, subject: str) -> RefusedByStep:
-    """Return the refusal of a mask of ``label`` in the name of a member, where JSON has no place for a placeholder."""
-    return refusal(step, f"{label} in the name of a member", subject)
-
-
 def unavailable(step: str, why: str, retry_after: float) -> GatewayError:
     """Return the error for content that ``step`` could not check because it failed."""
     seconds = max(1, round(retry_after))
