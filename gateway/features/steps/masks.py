@@ -2,7 +2,7 @@
 
 import hmac
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import attrs
@@ -115,6 +115,12 @@ class Placeholders:
         """Note that the value of ``placeholder``, which the client sent, returns to it in the response."""
         if placeholder in self._values:
             self._own[placeholder] = self._values[placeholder]
+
+    def restorable(self, text: str, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int, str]]:
+        """Yield the span and the value of each placeholder in ``text`` whose value returns to the client."""
+        for found in PLACEHOLDER.finditer(text, start, len(text) if end is None else end):
+            if (value := self._own.get(found[0])) is not None:
+                yield *found.span(), value
 
     @property
     def values(self) -> Mapping[str, str]:

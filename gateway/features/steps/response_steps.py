@@ -17,7 +17,7 @@ from gateway.features.steps.loaded import AnswerSteps, LoadedStep
 from gateway.features.steps.masks import Span
 from gateway.features.steps.response_texts import UnreadTexts, response_texts
 from gateway.features.steps.runner import has_little_text
-from gateway.features.steps.runs import UNREAD, Run, RunBuilder, only_text
+from gateway.features.steps.runs import UNREAD, Run, RunBuilder
 from gateway.features.steps.session import CheckedTexts, StepSession
 from gateway.features.steps.stages import RestoringStage, TailStage, WholeStage, WindowStage, apply_masks
 from gateway.features.steps.verdicts import RefusedByStep
@@ -152,8 +152,6 @@ class ResponseSteps:
 
     def _runs_of(self, choices: Sequence[Sequence[Event]]) -> list[Run]:
         """Return the texts of a complete response."""
-        if len(choices) == 1 and (run := only_text(choices[0])) is not None:
-            return [run]
         found: list[Run] = []
         for at, events in enumerate(choices):
             found += self._builder(at, len(choices)).complete_runs(events)

@@ -327,6 +327,10 @@ def with_masked_texts(item: Any, texts: Sequence[ItemText], placeholders: Placeh
     return copy(item, ())
 
 
+_WITHOUT_TEXT: Final = frozenset((AnswerStart, BlockEnd, Usage))
+"""Events without text, which end no text of a complete response."""
+
+
 class RunBuilder:
     """Sorts the events of one response into runs.
 
@@ -402,7 +406,9 @@ class RunBuilder:
         """Return the runs of a complete response."""
         found: list[Run] = []
         for event in events:
-            if type(event) not in _WITHOUT_TEXT and self.continue_text(event) is None:
+            if type(event) in _WITHOUT_TEXT or self.continue_text(event) is not None:
+                continue
+            if type(event) is not AnswerEnd or event.details is not None or event.stop_sequence:
                 found += self.add(event)[1]
         return found
 
@@ -482,20 +488,3 @@ class RunBuilder:
         run = self._blocks.pop(event.block, None)
         end = 0 if run is None else run.length
         return HeldEvent(event, run, end, end)
-
-
-_WITHOUT_TEXT: Final = frozenset((AnswerStart, Usage))
-
-
-def only_text(events: Iterable[Event]) -> Run | None:
-    """Return the run of a complete response with one text, as most have; ``None`` if it has anything else."""
-    run = None
-    for event in events:
-        if type(event) is TextDelta and run is None:
-            run = Run.of("assistant", f"content[{event.block}]", event.text)
-        elif type(event) is AnswerEnd:
-            if event.details is not None or event.stop_sequence:
-                return None
-        elif type(event) is not BlockEnd and type(event) not in _WITHOUT_TEXT:
-            return None
-    return run

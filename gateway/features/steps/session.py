@@ -8,9 +8,9 @@ from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar
 
 import trio
 
-from gateway.features.steps.json_texts import KeyMasked
+from gateway.features.steps.json_texts import KeyMasked, splice
 from gateway.features.steps.loaded import AppliedSteps, LoadedStep, concurrent_groups
-from gateway.features.steps.masks import PLACEHOLDER, PassageEdit, Placeholders, Span, merge_spans
+from gateway.features.steps.masks import PassageEdit, Placeholders, Span, merge_spans
 from gateway.features.steps.runner import (
     MOST_FINDINGS,
     WORK_OF_FINDING,
@@ -362,21 +362,15 @@ class StepSession:
 
     def restoring_edits(self, passages: Iterable[Passage]) -> list[PassageEdit]:
         """Return the edits that replace placeholders by the values that return to the client."""
-        values = self.placeholders.values
-        return [
-            (passage, found.start(), found.end(), values[found[0]])
-            for passage in passages
-            for found in PLACEHOLDER.finditer(passage.text)
-            if found[0] in values
-        ]
+        restorable = self.placeholders.restorable
+        return [(passage, *found) for passage in passages for found in restorable(passage.text)]
 
     def restored_members(self, members: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return ``members`` of a request, which a response repeats, with the values that return to the client."""
-        values = self.placeholders.values
 
         def restore(value: Any) -> Any:
             if isinstance(value, str):
-                return PLACEHOLDER.sub(lambda found: values.get(found[0], found[0]), value)
+                return splice(value, self.placeholders.restorable(value))
             if isinstance(value, dict):
                 return {name: restore(inner) for name, inner in value.items()}
             return [restore(inner) for inner in value] if isinstance(value, list) else value

@@ -12,7 +12,7 @@ import trio
 from gateway.features.steps.holding import CONTEXT, HoldingStage
 from gateway.features.steps.json_texts import KeyMasked
 from gateway.features.steps.loaded import LoadedStep
-from gateway.features.steps.masks import LONGEST_PLACEHOLDER, PLACEHOLDER, Span, open_placeholder
+from gateway.features.steps.masks import LONGEST_PLACEHOLDER, Span, open_placeholder
 from gateway.features.steps.runner import WORK_OF_FINDING
 from gateway.features.steps.runs import Run, RunBuilder
 from gateway.features.steps.session import StepSession
@@ -212,14 +212,9 @@ class RestoringStage(HoldingStage):
             return
         if run not in self.sealed:
             encode = _escape_for_json if run.part == "tool_calls" else str
-            values = self.placeholders.values
             start = max(run.start, run.released - LONGEST_PLACEHOLDER)
-            placeholders = PLACEHOLDER.finditer(run.text, start - run.start, safe - run.start)
-            spans = [
-                Span(found.start(), found.end(), "", encode(values[found[0]]))
-                for found in placeholders
-                if found[0] in values
-            ]
+            found = self.placeholders.restorable(run.text, start - run.start, safe - run.start)
+            spans = [Span(first, last, "", encode(value)) for first, last, value in found]
             if spans:
                 run.mask(spans, run.start)
         self.release(run, safe)

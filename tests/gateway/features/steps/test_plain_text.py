@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from gateway.features.steps.loaded import LoadedStep
 from gateway.features.steps.loading import load_steps
 from gateway.features.steps.masks import Placeholders, Span
-from gateway.features.steps.runs import Run, RunBuilder, only_text
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
@@ -25,8 +24,6 @@ from streams.events import (
     AnswerStart,
     BlockEnd,
     Event,
-    ReasoningDelta,
-    RefusalDelta,
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
@@ -205,40 +202,3 @@ def test_an_event_alone_takes_few_calls_for_any_number_of_steps(steps, api, acti
     one, four = cost(steps[action][:1]), cost(steps[action])
     assert four < one + 5, f"{four:.0f} calls with four steps, {one:.0f} with one"
     assert four <= BUDGET[api] * 1.05, f"{four:.0f} calls, and the budget is {BUDGET[api]}"
-
-
-# The text of a complete response that has nothing else
-
-TEXT: tuple[Event, ...] = (AnswerStart("a", "m"), TextDelta(0, "ann@corp.example"), BlockEnd(0), Usage(1))
-answers = st.lists(
-    st.sampled_from(
-        (
-            *TEXT,
-            TextDelta(1, ""),
-            AnswerEnd("stop"),
-            AnswerEnd("stop", stop_sequence="word"),
-            AnswerEnd("stop", details={"explanation": "why"}),
-            ReasoningDelta(0, "hm"),
-            RefusalDelta(0, "no"),
-            ToolCallStart(0, "c", "f"),
-        )
-    ),
-    max_size=6,
-)
-
-
-def shown_text(run: Run) -> tuple[str, ...]:
-    """Return what a step sees of ``run``."""
-    passage = run.passage(0)
-    return passage.part, passage.path, passage.text
-
-
-@given(answers)
-def test_the_only_text_is_the_run_of_the_events(answer):
-    found = only_text(answer)
-    runs = RunBuilder(joins=True).complete_runs(answer)
-    assert found is None or list(map(shown_text, runs)) == [shown_text(found)]
-
-
-def test_a_response_with_one_text_is_recognised():
-    assert only_text((*TEXT, AnswerEnd("stop"))).text == "ann@corp.example"
