@@ -58,17 +58,21 @@ class ModelRoute(Protocol):
 def _exchange(service: Service, api: Api, route: RequestPath) -> ModelRoute:
     """Return the handler of requests on ``route``, which checks the client's key itself."""
     answer, unnamed = ANSWERS[route.operation], PathParameters(stream=bool(route.streamed))
-    parts, in_body = CODECS[api].parts, CODECS[api].wire.model_member is not None
+    in_body = CODECS[api].wire.model_member is not None
+    missing = [*CODECS[api].parts]  # until the first request has imported them
+
+    async def import_and_answer(incoming: IncomingRequest, model: str | None) -> Response:
+        await import_all(missing)
+        missing.clear()
+        return await answer_route(incoming, model)
 
     def answer_route(incoming: IncomingRequest, model: str | None = None) -> Coroutine[None, None, Response]:
         async def read_and_answer(exchange: Exchange) -> Response:
             return await answer(exchange, await read_whole_body(exchange.context, incoming))
 
+        if missing:
+            return import_and_answer(incoming, model)
         path = unnamed if model is None else attrs.evolve(unnamed, model=model, replaces_model=in_body)
         return serve(service, api, incoming, route.path, read_and_answer, path=path)
 
-    async def import_and_answer(incoming: IncomingRequest, model: str | None = None) -> Response:
-        await import_all(parts)
-        return await answer_route(incoming, model)
-
-    return import_and_answer if parts else answer_route
+    return answer_route

@@ -1,6 +1,6 @@
 """Processes one request from its body to its settlement.
 
-- ``exchange``: the whole process; its table ``BEFORE_SENDING`` applies to every request
+- ``exchange``: the whole process
 - ``planning``: reads the request and makes its plan, in the steps of its table ``STEPS``; ``planned`` is the result,
   ``requested_plan`` the plan for the requested models
 - ``target_request``: the request for one target; ``disclosure``: what the client may see of its response

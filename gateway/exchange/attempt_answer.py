@@ -14,7 +14,7 @@ from gateway.http.offload import offload
 from gateway.http.pieces import join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.routing.target import LaneName
-from gateway.seams.open_response import Transform
+from gateway.seams.open_response import ResponseChecks, Transform
 from gateway.streaming.lane import too_large
 from gateway.upstream.response import UpstreamResponse
 from providers.neutral.codec import Writer
@@ -141,20 +141,19 @@ async def begin_answer(context: ExchangeContext, watch: Watch, answer: A) -> A:
     drain."""
     try:
         with context.service.lifecycle.track_pump(watch.scope), watch.scope:
-            await _begin_checked(answer)
+            checks = answer.source.target_request.checks
+            await (answer.begin() if checks is None else _begin_checked(answer, checks))
             return answer
     finally:  # also if cancelled, because a client that does not read receives no failure
         context.record.shut_down = is_shut_down(watch)
     raise GatewayError.of(watch.failure())
 
 
-async def _begin_checked(answer: AttemptAnswer) -> None:
+async def _begin_checked(answer: AttemptAnswer, checks: ResponseChecks) -> None:
     """Begin ``answer``. No text of a provider's error passes unchecked."""
     try:
         await answer.begin()
     except GatewayError as error:
-        if (checks := answer.source.target_request.checks) is None:
-            raise
         raise await checks.check_error(error) from None
 
 

@@ -5,11 +5,11 @@ Every task of an exchange runs in the request's nursery (``scope.nursery``): a c
 nursery, which closes the upstream connection. Before the commit point (the first content of the provider's response) a
 failure is an HTTP status; after it, it is an error event."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Collection
 from functools import partial
-from typing import Final
 
 import attrs
+import trio
 
 from gateway.allowances.reservation import Reservation
 from gateway.allowances.runs import run_of
@@ -135,7 +135,7 @@ class Exchange:
         """Return the walk of the request's plan with its first attempt prepared.
 
         Raises ``GatewayError`` (400) for what no target can do or, in strict mode, receive."""
-        walk = await self._make_walk(request)
+        walk = self._make_walk(request)
         await start_origin(self.context, walk)
         return walk
 
@@ -152,7 +152,7 @@ class Exchange:
 
         ``relayed`` is the ``RelayedRequest`` of an endpoint other than conversations. Raises ``GatewayError`` as
         ``start_walk`` does."""
-        walk = await self._make_walk(request)
+        walk = self._make_walk(request)
         origin: AnswerOrigin = walk
         for wrap in self.context.service.hooks.wrap_origin:
             if (origin := wrap(walk, relayed, self.scope.nursery)) is not walk:
@@ -160,20 +160,13 @@ class Exchange:
         await start_origin(self.context, origin)
         return origin
 
-    async def _make_walk(self, request: PlannedRequest) -> Walk:
-        for step in BEFORE_SENDING:
-            request = await step(self, request)
-        return Walk(self.context, request, self.scope)
-
-    async def _mark_subscription(self, request: PlannedRequest) -> PlannedRequest:
-        return with_subscription_marks(self.context, request)
-
-    async def _note_size(self, request: PlannedRequest) -> PlannedRequest:
-        """Record the size of the request."""
+    def _make_walk(self, request: PlannedRequest) -> Walk:
+        """Return the walk of a planned request of any endpoint."""
+        request = with_subscription_marks(self.context, request)
         self.record.bill.request_size = request.incoming.size
-        return request
+        return Walk(self.context, self._reserve(request), self.scope)
 
-    async def _reserve(self, request: PlannedRequest) -> PlannedRequest:
+    def _reserve(self, request: PlannedRequest) -> PlannedRequest:
         """Return the request with the exchange's reservation, which all its attempts share."""
         service = self.context.service
         limited, run = service.allowances.has_limits or request.budgets, None
@@ -188,13 +181,18 @@ class Exchange:
                 self.scope.on_last_bytes(self._reservation.release_places)
         return attrs.evolve(request, reservation=self._reservation)
 
-    async def answer_to(self, origin: AnswerOrigin) -> Response:
-        """Return the response to the request of ``origin``. Raises ``GatewayError``."""
-        return await self._respond_to(origin, self.scope, Audience.CLIENT)
-
-    async def _respond_to(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
-        answer = self._stream_response if origin.request.incoming.stream else self._whole_response
-        return await answer(origin, scope, audience)
+    def answer_to(
+        self, origin: AnswerOrigin, scope: RequestScope | None = None, audience: Audience = Audience.CLIENT
+    ) -> Awaitable[Response]:
+        """Return the response to the request of ``origin``, whose tasks run in ``scope``, by default the exchange's.
+        Raises ``GatewayError``."""
+        scope = scope or self.scope
+        if origin.request.incoming.stream:
+            return self._stream_response(origin, scope, audience)
+        survives = audience.survives(origin.target_request.target)
+        if survives or origin.desertion is not None:
+            return self._lasting_response(origin, scope, None if survives else origin.desertion)
+        return self._read_whole(origin, scope)
 
     def refuse(self, error: ErrorInfo) -> Response:
         """Return the response for ``error`` in the client's API, with the provider's own body if it fits."""
@@ -212,13 +210,12 @@ class Exchange:
 
     # Complete responses
 
-    async def _whole_response(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
-        target, desertion = origin.target_request.target, origin.desertion
-        if audience.survives(target):
-            desertion = None  # it continues in any case
-        elif desertion is None:
-            return await self._read_whole(origin, scope)
-        with survive_disconnect(scope.nursery, target, partial(self._note_disconnect, origin), desertion):
+    async def _lasting_response(
+        self, origin: AnswerOrigin, scope: RequestScope, desertion: trio.Event | None
+    ) -> Response:
+        """Return the complete response, which is read after its client has left, too, until ``desertion``."""
+        target, note = origin.target_request.target, partial(self._note_disconnect, origin)
+        with survive_disconnect(scope.nursery, target, note, desertion):
             return await self._read_whole(origin, scope)
 
     def _note_disconnect(self, origin: AnswerOrigin) -> None:
@@ -248,7 +245,7 @@ class Exchange:
             if self.context.checks is not None:
                 self.context.checks.move_to(scope)
             try:
-                return await self._respond_to(origin, scope, Audience.STORE)
+                return await self.answer_to(origin, scope, Audience.STORE)
             except StoppedAnswer as stopped:
                 return self.respond(stopped.body, 200, stopped.headers)
             except GatewayError as error:
@@ -271,9 +268,3 @@ class Exchange:
 
 def _make_whole_answer(origin: AnswerOrigin, scope: RequestScope, source: AnswerSource) -> WholeAnswer:
     return WholeAnswer(source, origin, scope)
-
-
-BEFORE_SENDING: Final[tuple[Callable[[Exchange, PlannedRequest], Awaitable[PlannedRequest]], ...]] = (
-    Exchange._mark_subscription, Exchange._note_size, Exchange._reserve,
-)  # fmt: skip
-"""The steps, in order, for every planned request of any endpoint before it is sent."""

@@ -1,6 +1,6 @@
 """The origin of an exchange's response: the walk of its plan, or what a feature wraps around it."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, Self, TypeAlias
 
 import trio
@@ -56,12 +56,12 @@ async def start_origin(context: ExchangeContext, origin: AnswerOrigin) -> None:
     await (origin.start() if checks is None else checks.until_refused(origin, origin.start))
 
 
-async def run_origin(context: ExchangeContext, origin: AnswerOrigin, make: Make[A]) -> A:
+def run_origin(context: ExchangeContext, origin: AnswerOrigin, make: Make[A]) -> Awaitable[A]:
     """Return the response of ``origin``, unless a step refuses the request meanwhile. Raises ``GatewayError``.
 
     A provider's failure waits for the verdict of the steps, so that no client repeats a refused request."""
     if (checks := context.checks) is None:
-        return await origin.run(make)
+        return origin.run(make)
 
     async def run() -> A:
         try:
@@ -72,4 +72,4 @@ async def run_origin(context: ExchangeContext, origin: AnswerOrigin, make: Make[
             await checks.await_verdict()
         raise failure
 
-    return await checks.until_refused(origin, run)
+    return checks.until_refused(origin, run)

@@ -88,31 +88,29 @@ def cost_headers(record: Record) -> Headers:
     return (*dollars, ("x-trigate-cost-grade", cost.grade))
 
 
-def _encode_paths(paths: tuple[str, ...]) -> str | None:
-    return (paths_header(paths) or None) if paths else None
-
-
 def own_headers(record: Record) -> Headers:
     """Return the headers that trigate adds to every response of an exchange."""
+    steps, dropped = record.steps, record.dropped and tuple(chain.from_iterable(map(with_explanation, record.dropped)))
+    foreign = {
+        "x-trigate-target": record.target,
+        "x-trigate-model": record.model,
+        "x-trigate-tried": tried_header(record.bill.attempt_records),
+        "x-trigate-steps": None if steps is None else steps.header,
+        "x-trigate-refused-by": None if steps is None else steps.refused_by,
+        "x-trigate-upstream-request-id": record.upstream_id,
+        "x-trigate-unknown-end": None if record.unknown_end is None else record.unknown_end[:LONGEST_WORD],
+    }
     own = {
         **dict.fromkeys(CODECS[record.api].wire.id_headers, record.id),
         "x-trigate-lane": record.lane,
-        "x-trigate-target": record.target,
-        "x-trigate-model": record.model,
         "x-trigate-attempts": str(record.attempts),
-        "x-trigate-tried": tried_header(record.bill.attempt_records),
         "x-trigate-cache": record.cache,
-        "x-trigate-steps": None if record.steps is None else record.steps.header,
-        "x-trigate-refused-by": None if record.steps is None else record.steps.refused_by,
+        "x-trigate-dropped": paths_header(dropped) if dropped else None,
+        "x-trigate-adapted": paths_header(record.adapted) if record.adapted else None,
         "age": None if record.cache_age is None else str(record.cache_age),
-        "x-trigate-upstream-request-id": record.upstream_id,
-        "x-trigate-dropped": _encode_paths(tuple(chain.from_iterable(map(with_explanation, record.dropped))))
-        if record.dropped
-        else None,
-        "x-trigate-unknown-end": None if record.unknown_end is None else record.unknown_end[:LONGEST_WORD],
-        "x-trigate-adapted": _encode_paths(record.adapted),
+        **{name: header_safe(value) for name, value in foreign.items() if value is not None},
     }
     left = () if record.reservation is None else record.reservation.budget_headers(record)
     if record.error is not None:
         left = (*left, *CODECS[record.api].wire.error_headers(record.error))
-    return (*[(name, header_safe(value)) for name, value in own.items() if value is not None], *left)
+    return (*[(name, value) for name, value in own.items() if value is not None], *left)

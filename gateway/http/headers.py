@@ -4,6 +4,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, MutableMapping
+from functools import lru_cache
 from typing import Any, Final, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
 
@@ -140,7 +141,12 @@ def upstream_id(upstream: Headers) -> str | None:
 
 def as_text(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Return raw headers as text with lower-case names."""
-    return tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in pairs])
+    return tuple([(_name_as_text(name), value.decode("latin-1")) for name, value in pairs])
+
+
+@lru_cache(64)  # few, because a name may have the length of a head
+def _name_as_text(name: bytes) -> str:
+    return name.decode("latin-1").lower()
 
 
 def ends_connection(pairs: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -51,15 +51,18 @@ class Observers:
 
     def viewer_texts(self) -> ViewerTexts | None:
         """Return the texts of the first observer that has some."""
-        return next((texts for one in self._observers if (texts := one.viewer_texts()) is not None), None)
+        for one in self._observers:
+            if "viewer_texts" in one.heard and (texts := one.viewer_texts()) is not None:
+                return texts
+        return None
 
     def note_request(
         self, client_request: ClientRequest, body: bytes, *, is_turn: bool, is_public: bool = True
     ) -> None:
         """Pass on the ``body``, at the end if steps may hide a part of it until then."""
+        self._tell("note_request", client_request, body if is_public else None, is_turn=is_turn)
         if not is_public:
-            self._tell("note_request", client_request, None, is_turn=is_turn)
-        self._tell_public(is_public, len(body), "note_request", client_request, body, is_turn=is_turn)
+            self._hold(len(body), "note_request", client_request, body, is_turn=is_turn)
 
     def note_resolved(self, incoming: Incoming) -> None:
         self._tell("note_resolved", incoming)
@@ -83,7 +86,10 @@ class Observers:
 
     def note_body(self, body: bytes, *, is_public: bool = True) -> None:
         """Pass on the ``body``, at the end if steps may hide a part of it until then."""
-        self._tell_public(is_public, len(body), "note_body", body)
+        if is_public:
+            self._tell("note_body", body)
+        else:
+            self._hold(len(body), "note_body", body)
 
     @property
     def reads_events(self) -> bool:
@@ -146,11 +152,9 @@ class Observers:
         self._held, self._stream = [], None
         self._observers = []  # they refer to the exchange, which refers to this
 
-    def _tell_public(self, is_public: bool, size: int, event: str, *facts: object, **more: object) -> None:
-        """Pass on a text that was received. Hold it until the end if it is not public yet."""
-        if is_public:
-            self._tell(event, *facts, **more)
-        elif any(one.keeps_texts for one in self._observers) and self._held_size + size <= _HELD:
+    def _hold(self, size: int, event: str, *facts: object, **more: object) -> None:
+        """Pass on a text that was received at the end, because it is not public yet."""
+        if any(one.keeps_texts for one in self._observers) and self._held_size + size <= _HELD:
             self._held_size += size
             self._held.append(partial(self._tell, event, *facts, **more))
 
@@ -174,7 +178,7 @@ UNOBSERVED: Final = Observers()
 
 def observers_of(record: Record) -> Observers:
     """Return the observers of the exchange of ``record``."""
-    return record.observers if isinstance(record.observers, Observers) else UNOBSERVED
+    return record.observers if type(record.observers) is Observers else UNOBSERVED
 
 
 def join_observers(record: Record, observer: ExchangeObserver) -> None:

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, Protocol, TypeAlias, cast
 from urllib.parse import urlsplit
 
@@ -188,19 +188,18 @@ class AppRequest:
                 refusal = guard.refuse(self.scope, headers_by_name, request_scope)
                 if refusal is None and guard.prepare is not None:
                     await guard.prepare(self.scope)
-                response = await self._call_route(answer, request_scope, receive) if refusal is None else refusal
+                if refusal is None:
+                    request = AsgiRequest(request_scope, self.scope, receive, self.app.max_body, BODY_SECONDS)
+                    response = await answer(request)
+                    request.listen()
+                else:
+                    response = refusal
                 await self._respond(request_scope, send, response)
         finally:
             # The only place that always runs after every task of the request. The response body's `__aexit__` and
             # generators' `finally` do not when the client disconnects early.
             if request_scope is not None:
                 request_scope.close()
-
-    async def _call_route(self, answer: Handler, request_scope: RequestScope, receive: ASGIReceiveCallable) -> Response:
-        request = AsgiRequest(request_scope, self.scope, receive, self.app.max_body, BODY_SECONDS)
-        response = await answer(request)
-        request.listen()
-        return response
 
     # The response
 
@@ -256,7 +255,12 @@ def encode_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, byte
     """Return ``headers`` as bytes, each with at most ``MAX_HEADER`` of its value.
 
     Each byte of a provider's header is one character, which becomes that byte again."""
-    return [(name.lower().encode(), value[:MAX_HEADER].encode("latin-1", "replace")) for name, value in headers]
+    return [(_encode_name(name), value[:MAX_HEADER].encode("latin-1", "replace")) for name, value in headers]
+
+
+@lru_cache(64)
+def _encode_name(name: str) -> bytes:
+    return name.lower().encode()
 
 
 _OWN_ID = re.compile(rb"[!-~]{1,128}")

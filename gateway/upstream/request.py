@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
 from typing import Protocol
 
 import attrs
@@ -83,15 +84,16 @@ def wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, byt
     """Return the headers on the wire; ``host`` is the one in the URL.
 
     Raises ``UpstreamError``, which does not quote a value, because it may be a credential."""
-    names = [name.lower() for name, _ in request.headers]
-    if names.count("host") > 1:
+    names = [_read_name(name) for name, _ in request.headers]
+    hosts = [one for one, _ in names if one == "host"]
+    if len(hosts) > 1:
         raise misconfigured(TWO_HOSTS)
-    headers = [] if "host" in names else [(b"host", host)]
-    for name, value in request.headers:
-        if not (_FIELD_NAME.fullmatch(name) and _is_value(value)):
+    headers = [] if hosts else [(b"host", host)]
+    for (lower, encoded), (name, value) in zip(names, request.headers, strict=True):
+        if not (encoded and _is_value(value)):
             raise misconfigured(BAD_HEADER.format(name))
-        if name.lower() not in ("content-length", "transfer-encoding"):
-            headers.append((name.encode("ascii"), value.encode("latin-1")))
+        if lower not in ("content-length", "transfer-encoding"):
+            headers.append((encoded, value.encode("latin-1")))
     if request.upgrade is not None:
         headers += [(b"connection", b"Upgrade"), (b"upgrade", request.upgrade.encode("ascii"))]
     if request.upload is not None:
@@ -100,6 +102,12 @@ def wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, byt
     elif request.body or request.method == "POST":
         headers.append((b"content-length", b"%d" % len(request.body)))
     return headers
+
+
+@lru_cache(64)
+def _read_name(name: str) -> tuple[str, bytes]:
+    """Return the name of a header in lower case, and its bytes on the wire, ``b""`` if it is invalid."""
+    return name.lower(), name.encode("ascii") if _FIELD_NAME.fullmatch(name) else b""
 
 
 def _is_value(text: str) -> bool:

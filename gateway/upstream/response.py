@@ -71,7 +71,10 @@ class UpstreamResponse(trio.abc.AsyncResource):
 
     def header(self, name: str) -> str | None:
         """Return the first value of the header ``name`` (lower case), or ``None``."""
-        return next((value for key, value in self.headers if key == name), None)
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
 
     def change(self, change: BodyChange) -> None:
         """Pass the body through ``change``. Call this before any of it is read."""
