@@ -155,11 +155,10 @@ def doubtful_budgets(config: Config) -> Iterator[str]:
     if config.counters.type != "memory":
         return
     storage = config.state_storage
-    kept = storage.ledger.keep if storage is not None and storage.type in _KEEPING else 0.0
     long = [
         f"{budget.text} of {holder}"
         for holder, budget in _budgets_with_holders(config)
-        if _is_reset_by_restart(budget, kept)
+        if _is_reset_by_restart(budget, config.kept_spending)
     ]
     if long:
         more = f" and {len(long) - _NAMED} more" if len(long) > _NAMED else ""

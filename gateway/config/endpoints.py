@@ -1,6 +1,5 @@
 """The endpoints that entries and providers configure: their addresses and behaviour."""
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
@@ -9,7 +8,6 @@ import attrs
 
 from configfile.document import Path
 from configfile.keys import Given, Kind, setting
-from configfile.kinds import Wait
 from gateway.config.findings import Findings
 from gateway.config.kinds import BodyShape, EndpointPath, EndpointWord
 from providers.catalog.provider import Provider
@@ -60,16 +58,6 @@ EmbeddingChanges: TypeAlias = Annotated[
     Kind("mapping", _require_purpose, pick=lambda _: Given(EmbeddingTraits), parts=(EmbeddingTraits,)),
 ]
 """Changes to a row's ``EmbeddingTraits``."""
-
-
-@attrs.frozen(repr=False)
-class RealtimeLimits:
-    """The longest silence (``None``: as for any websocket) and duration of a realtime session in seconds."""
-
-    idle: Wait | None = setting(
-        "The session ends if neither side sends anything for this long.", None, shown="`websocket_idle`"
-    )
-    max_session: Wait = setting("The longest duration of a session.", math.inf, shown="the provider's limit")
 
 
 @attrs.frozen(repr=False)

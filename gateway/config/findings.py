@@ -47,8 +47,9 @@ class Findings:
         return self._attributes_in_file.get(path, frozenset())
 
     def laid_over(self, base: T, value: T, path: Path) -> T:
-        """Return ``base`` with the attributes of ``value`` that the file has at ``path``."""
-        return attrs.evolve(base, **{name: getattr(value, name) for name in self.given_attributes(path)})  # type: ignore[misc]
+        """Return ``base`` with the attributes of ``value`` that the file has at ``path``, and with its parts."""
+        names = attrs.fields_dict(type(base)).keys() & {*self.given_attributes(path), "parts"}
+        return attrs.evolve(base, **{name: getattr(value, name) for name in names})  # type: ignore[misc]
 
     def present_items(self, items: Sequence[S | None], path: Path, advice: str) -> Iterator[tuple[Path, S]]:
         """Yield the ``items`` of the list at ``path`` with their paths, and report empty ones with ``advice``."""

@@ -282,7 +282,7 @@ def _build_config(
         timeouts=timeouts,
         client_keys=build_client_keys(config.client_keys, config.listeners, names, findings),
         client_groups=tuple(names.groups.values()),
-        state_storage=build_state_storage(config.state_storage, findings),
+        state_storage=build_state_storage(config.state_storage, config, findings),
         signing_key=tuple(key for key in config.signing_key if isinstance(key, bytes)),
         stored_secrets=tuple(dict.fromkeys(secret for _, secret in stored)),
     )

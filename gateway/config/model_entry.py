@@ -12,7 +12,7 @@ from gateway.config.aliases import EntryPreference
 from gateway.config.allowances import NO_QUEUE, QueueOrNone, RateLimits
 from gateway.config.amounts import Budget
 from gateway.config.attempts import CircuitSettings, Retries
-from gateway.config.endpoints import EmbeddingChanges, ImageSettings, OwnEndpoints, RealtimeLimits
+from gateway.config.endpoints import EmbeddingChanges, ImageSettings, OwnEndpoints
 from gateway.config.kinds import CONTROL, AddressPart, Name, ProbePath, Speaking
 from gateway.config.own_providers import QuirkChanges, SetHeaders
 from gateway.config.price_table import PriceOfModel
@@ -202,11 +202,6 @@ class ModelEntry:
     embeddings: EmbeddingChanges = setting(
         "Limits and defaults of embeddings requests.",
         factory=dict,
-        shown="the provider's",
-    )
-    realtime: RealtimeLimits = setting(
-        "Limits on [realtime sessions](realtime.md).",
-        RealtimeLimits(),
         shown="the provider's",
     )
     images: ImageSettings = setting(

@@ -137,6 +137,7 @@ class Config:
     ``model_aliases``. ``more_entries`` are other servers, which features reach. ``stored_clients`` and
     ``rule_clients`` follow from keys of features; the latter have patterns as names (``okta:*``), and the clients that
     rules admit are made from them. ``only_served`` are keys with reasons why only ``trigate serve`` can serve them.
+    ``kept_spending`` are the seconds for which a feature remembers spending after a restart.
     ``stored_secrets`` are those in stores,
     read or not. ``ineffective`` has settings without effect with their paths. ``warnings`` lists them and other doubts,
     ``notes`` surprising defaults, both as sentences. Durations are in seconds. Without ``retries``, names with
@@ -373,6 +374,7 @@ class Config:
     stored_clients: StoredClients = "off"
     rule_clients: tuple[ClientKey, ...] = ()
     only_served: tuple[tuple[str, str], ...] = ()
+    kept_spending: float = 0.0
     aliases: Mapping[str, str] = attrs.field(factory=dict)
     routes: Mapping[str, Route] = attrs.field(factory=dict)
     ratelimits: RateLimits = attrs.field(factory=RateLimits)

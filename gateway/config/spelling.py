@@ -11,9 +11,8 @@ from configfile.keys import keys_of, kind_of, present
 from configfile.kinds import spell_duration
 from configfile.wording import spell_time
 from gateway.config.aliases import RouteTarget
-from gateway.config.attempts import CircuitSettings, Hedge, Retries
 from gateway.config.listening import Listener
-from gateway.config.state_storage import KeptLedgerSettings, StateStorage
+from gateway.config.state_storage import StateStorage
 from providers.catalog.prices import KINDS, NAMED_PRICES, NANOS, Price
 
 ShownMembers: TypeAlias = Literal["all", "given"]
@@ -38,8 +37,6 @@ def spelled_value(name: str, value: Any, of: Any = None, absent: str = "none") -
             return spell_time(value)
         case bool():
             return str(value).lower()
-        case Retries() | CircuitSettings() | Hedge() | KeptLedgerSettings():
-            return _members_text(value, "all")
         case Listener():
             return value.place + "".join(f" {word}" for word in _listener_details(value))
         case StateStorage():

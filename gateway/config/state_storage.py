@@ -8,26 +8,14 @@ from urllib.parse import urlsplit
 import attrs
 
 from configfile.expanded import Unresolved
-from configfile.keys import setting
-from configfile.kinds import Duration, Secret, Size, Wait
+from configfile.keys import parts, setting
+from configfile.kinds import Secret, Size, Wait
 from gateway.config.findings import Findings
 from gateway.config.kinds import FilePath, SealingKeys
+from gateway.config.parts import with_completed_parts
 from gateway.config.urls import is_loopback
 
 StorageType: TypeAlias = Literal["memory", "sqlite", "postgres", "none"]
-
-
-@attrs.frozen(repr=False)
-class KeptLedgerSettings:
-    """The part of the ledger kept in a database: the lines of the last ``keep`` seconds (0: none), at most
-    ``max_bytes``."""
-
-    keep: Duration = setting("The lifetime of its lines. `0` keeps none.", 400 * 86400.0)
-    max_bytes: Size = setting(
-        "The size at which the oldest lines become [sums](costs.md#when-the-ledger-is-full), which keep their costs. A "
-        "line takes about 256 bytes.",
-        2**30,
-    )
 
 
 @attrs.frozen(repr=False)
@@ -36,7 +24,7 @@ class StateStorage:
 
     ``ttl`` is in seconds since a conversation's last turn; ``max_bytes`` of ``None`` is no limit. ``path`` is set for
     sqlite, ``connection_string`` for postgres. The first ``encryption_key`` encrypts, all decrypt; without keys, data
-    is not encrypted. Databases also have the ``ledger``."""
+    is not encrypted."""
 
     type: StorageType = setting(
         "`memory` is lost when the gateway stops; `none` keeps nothing.", "memory", required=True
@@ -67,10 +55,7 @@ class StateStorage:
         shown="not encrypted",
         secret=True,
     )
-    ledger: KeptLedgerSettings = setting(
-        "The part of the ledger that is kept there, with `sqlite` and `postgres`.",
-        KeptLedgerSettings(),
-    )
+    parts: Mapping[Any, Any] = parts()
 
 
 STORAGE: Final[Mapping[StorageType, StateStorage]] = {
@@ -108,19 +93,17 @@ def is_storage_in_doubt(storage: StateStorage | None, findings: Findings) -> boo
     return ("state_storage",) in findings.faulty if storage is None else ("state_storage", "type") in findings.faulty
 
 
-def build_state_storage(storage: StateStorage | None, findings: Findings) -> StateStorage | None:
-    """Return the storage with its type's defaults."""
+def build_state_storage(storage: StateStorage | None, config: Any, findings: Findings) -> StateStorage | None:
+    """Return the storage of ``config`` with its type's defaults."""
     if storage is None:
         return None
     check_place(storage, _PLACES, "state_storage", findings)
     text = storage.connection_string
     if storage.type == "postgres" and text and not isinstance(text, Unresolved):
         _check_connection_string(text, findings)
-    if "ledger" in findings.given_attributes(("state_storage",)) and storage.type not in _PLACES:
-        found = f"type {storage.type} stores no ledger, only sqlite and postgres do; ignored"
-        findings.no_effect(("state_storage", "ledger"), found)
     made = findings.laid_over(STORAGE[storage.type], storage, ("state_storage",))
-    return attrs.evolve(made, encryption_key=tuple(key for key in made.encryption_key if isinstance(key, bytes)))
+    made = attrs.evolve(made, encryption_key=tuple(key for key in made.encryption_key if isinstance(key, bytes)))
+    return with_completed_parts(made, ("state_storage",), config, findings)
 
 
 def _check_connection_string(text: str, findings: Findings) -> None:

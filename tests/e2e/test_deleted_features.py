@@ -18,6 +18,7 @@ from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.model_entry import ModelEntry
 from gateway.config.parts import ClientRights
 from gateway.config.settings import Config
+from gateway.config.state_storage import StateStorage
 from gateway.features.known import features
 from gateway.features.order import ORDER
 from providers.apis import CODECS
@@ -44,6 +45,7 @@ CONTENT: Final[dict[str, Any]] = {
     "model_providers": [{"model": "openai/gpt-5", "access_key": "k"}],
     "model_aliases": {"name": {"targets": ["gpt-5"]}},
     "client_groups": [{"name": "group"}],
+    "state_storage": {"type": "memory"},
     "client_keys": [{"name": "client", "group": "group", "key": "sk-of-a-client-1234"}],
 }
 PLACES: Final[Mapping[type, str]] = {
@@ -51,6 +53,7 @@ PLACES: Final[Mapping[type, str]] = {
     ModelEntry: "model_providers[0]",
     Route: "model_aliases.name",
     ClientGroup: "client_groups[0]",
+    StateStorage: "state_storage",
     ClientKey: "client_keys[0]",
     ClientRights: "client_keys[0]",
 }

@@ -35,6 +35,7 @@ from gateway.config import (
 from gateway.config.unknown import ABSENT
 from gateway.features.answer_cache import settings as cached_answers
 from gateway.features.cache_acts import changes as cache_acts
+from gateway.features.kept_ledger import settings as kept_ledger
 from gateway.features.known import features
 from gateway.features.live_view import settings as live_view
 from gateway.features.mcp import settings as mcp_settings
@@ -75,7 +76,7 @@ DECLARED: Mapping[str, type] = {
     "endpoints": endpoints.EndpointPlace,
     "embeddings": EmbeddingTraits,
     "images": endpoints.ImageSettings,
-    "realtime": endpoints.RealtimeLimits,
+    "realtime": realtime.RealtimeLimits,
     "prompt_cache of an entry": cache_acts.EntryPromptCache,
     "providers": own_providers.ProviderSettings,
     "aws": sign_ins.AwsSignIn,
@@ -125,7 +126,7 @@ DECLARED: Mapping[str, type] = {
     "prompt_cache": prompt_caches.PromptCacheSettings,
     "prompt_caching": cache_acts.PlanoPromptCaching,
     "state_storage": state_storage.StateStorage,
-    "ledger": state_storage.KeptLedgerSettings,
+    "ledger": kept_ledger.KeptLedgerSettings,
     "secret_stores": secret_stores.SecretStoreSettings,
     "vault": secret_stores.VaultSettings,
     "metrics": metrics_settings.MetricsSettings,

@@ -8,6 +8,7 @@ from typing import Any, Final, cast, get_args
 from configfile.wording import nearest
 from gateway.config.kinds import zone_of
 from gateway.config.settings import Config
+from gateway.features.kept_ledger.settings import ledger_in
 from gateway.features.kept_ledger.statements import Filters
 from gateway.features.kept_ledger.table import LedgerTable, TooManySums
 from gateway.features.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, named_values, read_usage
@@ -43,8 +44,7 @@ def query_of(config: Config, query: Mapping[str, str], only: Filters, default: t
     zone = zone_of(config.timezone)
     now = datetime.now(zone)
     since, until = _period(query, now, zone)
-    storage = config.state_storage
-    keep = 0.0 if storage is None else min(storage.ledger.keep, _LONGEST_KEEP)
+    keep = 0.0 if config.state_storage is None else min(ledger_in(config.state_storage).keep, _LONGEST_KEEP)
     return UsageQuery(
         since=since, until=until, by=_columns(query, default), only=only, zone=zone,
         timezone=config.timezone, kept_from=now - timedelta(seconds=keep), most_rows=MOST_ROWS,

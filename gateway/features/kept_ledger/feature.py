@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.config.settings import Config
-from gateway.config.state_storage import KEEPING_KEYS
-from gateway.seams.feature import Feature
+from gateway.config.state_storage import KEEPING_KEYS, StateStorage
+from gateway.features.kept_ledger.settings import LedgerKeys, ledger_in
+from gateway.seams.feature import Feature, Keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def is_wanted(config: Config) -> bool:
     """Return whether the state storage of ``config`` is a database that keeps the ledger."""
     storage = config.state_storage
-    return storage is not None and storage.type in KEEPING_KEYS and bool(storage.ledger.keep)
+    return storage is not None and storage.type in KEEPING_KEYS and bool(ledger_in(storage).keep)
 
 
 def table_of(opened: "Mapping[str, Running]") -> "LedgerTable | None":
@@ -46,4 +47,6 @@ FEATURE: Final = Feature(
     "kept_ledger",
     "gateway.features.kept_ledger.opening:open_kept_ledger",
     is_wanted,
+    keys=(Keys(StateStorage, LedgerKeys),),
+    build="gateway.features.kept_ledger.settings:build_ledger",
 )

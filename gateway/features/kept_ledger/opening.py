@@ -9,6 +9,7 @@ from gateway.allowances.seeds import budgets_of
 from gateway.config.settings import Config
 from gateway.features.kept_ledger.keeping import TableLedgerWriter
 from gateway.features.kept_ledger.seeds import seed_budgets
+from gateway.features.kept_ledger.settings import ledger_in
 from gateway.features.kept_ledger.table import ROW_BYTES, LedgerTable
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
@@ -60,6 +61,7 @@ def open_kept_ledger(config: Config, ports: Ports, before: Running | None) -> Ru
     if storage is None or database is None:
         return Running()
     table = LedgerTable(database)
-    most = storage.ledger.max_bytes // ROW_BYTES
-    writer = TableLedgerWriter(table, storage.ledger.keep, most, ledger.mask, figures=ledger.figures)
+    kept = ledger_in(storage)
+    most = kept.max_bytes // ROW_BYTES
+    writer = TableLedgerWriter(table, kept.keep, most, ledger.mask, figures=ledger.figures)
     return KeptLedger(writer, config, ports.allowances, None, ports.lifecycle)

@@ -13,6 +13,7 @@ import trio
 from quart import Response as QuartResponse
 from quart import websocket
 
+from configfile.keys import part_of
 from gateway.endpoints.handshake import CLOSES, WebSocketArrival, admit_websocket
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.responding import error_response, open_record, own_headers
@@ -29,6 +30,7 @@ from gateway.features.realtime.session import (
     ResumableSessions,
     SessionLimits,
 )
+from gateway.features.realtime.settings import RealtimeKeys
 from gateway.http.headers import Headers, as_text, with_key_in_header
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
@@ -229,6 +231,6 @@ def _record_end(record: Record, session: RealtimeSession) -> None:
 
 def _session_limits(opening: Opening, target: Target) -> SessionLimits:
     """Return the session's time limits, which include the expiry of the client's key."""
-    own, service = target.entry.realtime, opening.service
+    own, service = part_of(target.entry, RealtimeKeys).realtime, opening.service
     ends = service.authenticator.seconds_left(opening.arrival.headers)
     return SessionLimits(opening.resumable.idle if own.idle is None else own.idle, min(own.max_session, ends))

@@ -1,10 +1,34 @@
-"""The key ``realtime`` of a client: connections that bypass the gateway."""
+"""The keys ``realtime``: limits of an entry, and connections of a client that bypass the gateway."""
+
+import math
 
 import attrs
 
 from configfile.keys import part_of, setting
+from configfile.kinds import Wait
 from gateway.config.clients import ClientKey
 from gateway.config.parts import ItemPart
+
+
+@attrs.frozen(repr=False)
+class RealtimeLimits:
+    """The longest silence (``None``: as for any websocket) and duration of a realtime session in seconds."""
+
+    idle: Wait | None = setting(
+        "The session ends if neither side sends anything for this long.", None, shown="`websocket_idle`"
+    )
+    max_session: Wait = setting("The longest duration of a session.", math.inf, shown="the provider's limit")
+
+
+@attrs.frozen
+class RealtimeKeys(ItemPart):
+    """The keys of an entry."""
+
+    realtime: RealtimeLimits = setting(
+        "Limits on [realtime sessions](realtime.md).",
+        RealtimeLimits(),
+        shown="the provider's",
+    )
 
 
 @attrs.frozen

@@ -19,8 +19,9 @@ from gateway.config.file_search import find_config_file
 from gateway.config.loading import ConfigError, Limits, Listener, Timeouts, from_mapping, load
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
-from gateway.config.state_storage import KeptLedgerSettings, StateStorage
+from gateway.config.state_storage import StateStorage
 from gateway.config.unknown import ADVICE, advice
+from gateway.features.kept_ledger.settings import KeptLedgerSettings, LedgerKeys
 from gateway.routing.router import Router
 from streams.events import APIS
 from tests.support.each_row import each_row
@@ -66,6 +67,10 @@ def refused(write):
 
 
 VALIDATOR = Draft202012Validator(schema())
+
+
+def kept(*settings):
+    return {LedgerKeys: LedgerKeys(KeptLedgerSettings(*settings))}
 
 
 def minimal(**root):
@@ -369,9 +374,9 @@ SEALING = "c3RhdGUgc3RvcmFnZSBpcyBzZWFsZWQgd2l0aCB0aGk="  # 32 bytes
         ({"type": "postgres", "connection_string": "postgresql://h/d"},
          StateStorage("postgres", 30 * DAY, None, None, "postgresql://h/d")),
         ({"type": "sqlite", "path": "/s", "ledger": {"keep": "90d", "max_bytes": "5MiB"}},
-         StateStorage("sqlite", 30 * DAY, 2**30, Path("/s"), ledger=KeptLedgerSettings(90 * DAY, 5 * 2**20))),
+         StateStorage("sqlite", 30 * DAY, 2**30, Path("/s"), parts=kept(90 * DAY, 5 * 2**20))),
         ({"type": "sqlite", "path": "/s", "ledger": {"keep": 0}},
-         StateStorage("sqlite", 30 * DAY, 2**30, Path("/s"), ledger=KeptLedgerSettings(keep=0))),
+         StateStorage("sqlite", 30 * DAY, 2**30, Path("/s"), parts=kept(0))),
         ({"type": "memory", "encryption_key": SEALING},
          StateStorage("memory", encryption_key=(b"state storage is sealed with thi",))),
         ({"type": "memory", "encryption_key": "-_" * 21 + "8="}, None),

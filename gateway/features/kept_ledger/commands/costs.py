@@ -17,6 +17,7 @@ from gateway.config.kinds import zone_of
 from gateway.config.loading import Config, ConfigError
 from gateway.config.state_storage import StateStorage
 from gateway.features.kept_ledger.commands.amounts import MEANINGS, SIGNS, dollar_text, money_cell, short_number
+from gateway.features.kept_ledger.settings import ledger_in
 from gateway.features.kept_ledger.statements import DIMENSIONS, Dimension, Filters
 from gateway.features.kept_ledger.table import LedgerTable
 from gateway.features.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
@@ -129,7 +130,7 @@ async def _read(config: Config, query: UsageQuery) -> UsageReport:
 
 def retention(config: Config) -> timedelta:
     """Return how long the ledger keeps its lines."""
-    return timedelta(seconds=min((config.state_storage or StateStorage()).ledger.keep, LONGEST_KEEP))
+    return timedelta(seconds=min(ledger_in(config.state_storage).keep, LONGEST_KEEP))
 
 
 @asynccontextmanager
@@ -138,7 +139,7 @@ async def open_ledger(config: Config) -> AsyncIterator[LedgerTable]:
     storage = config.state_storage or StateStorage()
     if storage.path is not None and not storage.path.exists():
         raise Unavailable(f"{storage.path} does not exist: no gateway has stored anything yet")
-    if not storage.ledger.keep:
+    if not ledger_in(storage).keep:
         raise Unavailable("ledger.keep is 0, so there is no ledger: remove it to keep the ledger for 400 days")
     async with AsyncExitStack() as stack:
         try:
