@@ -55,7 +55,8 @@ ARROWS: Final = {
     "gateway.shared": "",
     "gateway.serving": "http",
     "gateway.upstream": "http providers.auth",
-    "gateway.config": "http named_imports providers.auth providers.catalog providers.endpoints providers.neutral",
+    "gateway.config": """
+        http named_imports providers.auth providers.catalog providers.endpoints providers.neutral""",
     "gateway.counters": "config named_imports shared stores",
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
@@ -106,8 +107,8 @@ ARROWS: Final = {
     "gateway.asgi": "app config logs open_store serving",
     "gateway.reload": "app config exchange http open_features open_service seams serving shared",
     "gateway.commands": """
-        access allowances app config health http loadtest logs mock named_imports open_features open_service open_store
-        providers.apis providers.catalog providers.endpoints providers.errors providers.framings
+        access allowances app config health http loadtest logs mock named_imports open_features open_service
+        open_store providers.apis providers.catalog providers.endpoints providers.errors providers.framings
         providers.grammar providers.members providers.neutral providers.recordings providers.request_api
         reload routing seams serving shared stores""",
     "gateway.__main__": "commands mock named_imports providers.catalog",

@@ -171,7 +171,7 @@ class Authenticator:
         keys could not be read yet."""
         if self._is_open:
             return None
-        keys = _keys(headers)
+        keys = sent_keys(headers)
         if certificate and (client := self._client_of_certificate(headers, keys, certificate)) is not None:
             return client
         if self.people is not None and not any(map(self._find, keys)):
@@ -208,7 +208,7 @@ class Authenticator:
 
     def seconds_left(self, headers: Headers) -> float:
         """Return the seconds until the valid key in ``headers`` expires, infinity for most."""
-        keys = _keys(headers)
+        keys = sent_keys(headers)
         found = [self._find(key) for key in keys]
         if self.people is not None and not any(found):
             return self.people.seconds_left(headers, keys)
@@ -220,7 +220,7 @@ class Authenticator:
 
         If neither is configured, a client key without ``models`` is enough. Raises ``GatewayError``: 401 and 503 as
         ``authenticate`` does, 403 for a client's key."""
-        keys = _keys(headers)
+        keys = sent_keys(headers)
         if self._is_open_to_view or any(_digest(key) in self._operator_keys for key in keys):
             return
         if self._is_open:
@@ -241,7 +241,7 @@ class Authenticator:
         Only an unknown key of an issuer takes time."""
         if self.people is None or any(name in certificate for name in self._certificates):
             return
-        keys = _keys(headers)
+        keys = sent_keys(headers)
         if not any(_digest(key) in self._operator_keys or self._find(key) for key in keys):
             await self.people.prepare(headers, keys)
 
@@ -388,7 +388,7 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("latin-1", "replace")).digest()
 
 
-def _keys(headers: Headers) -> set[str]:
+def sent_keys(headers: Headers) -> set[str]:
     """Return the different keys in a request; ``Authorization: Basic`` of a proxy is ignored."""
     if own := {value.strip() for name, value in headers if name == OWN_HEADER}:
         return own

@@ -62,7 +62,13 @@ class _Rejection:
 async def send_signed(sent: Sendable, request: UpstreamRequest) -> UpstreamResponse:
     """Sign and send ``request``, and return its successful response. Raises ``GatewayError`` in the client's form."""
     source = sent.context.service.credentials.get(sent.target.entry.name)
-    credential = sent.context.credential_for(sent.target) if source is None else await source.credential()
+    credential: Credential | None
+    if source is None:
+        credential = sent.context.credential_for(sent.target)
+    else:
+        client_request = sent.context.client_request
+        source = source.for_client(client_request.client, client_request.headers)
+        credential = await source.credential()
     response = await _sign_and_send(sent, request, credential)
     if sent.is_success(response):
         return response

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 @cache
 def features() -> tuple[Feature, ...]:
     """Return the rows of the features in their order. The first call adds their keys to the configuration."""
-    names = {one.name for one in ORDER} | {""}
-    every = (cast("Feature", import_named(f"gateway.features.{one.name}.feature:FEATURE")) for one in ORDER)
-    found = tuple(feature for feature in every if feature.extends in names)
+    names = {"", *(one.name for one in ORDER)}
+    places = (f"gateway.features.{one.name}.feature:FEATURE" for one in ORDER if one.extends in names)
+    found = tuple(cast("Feature", import_named(place)) for place in places)
     for feature in found:
         _add_keys(feature)
     return found

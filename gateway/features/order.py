@@ -9,12 +9,14 @@ from typing import Final, NamedTuple
 class OrderLine(NamedTuple):
     """A feature: the ``name`` of its folder, and the ``reason`` of its place.
 
-    With commands, its module ``options`` has them as ``COMMANDS``. ``trigate --help`` imports this module, so it
-    imports little."""
+    ``extends`` is the name of a feature above whose code it uses: without that line, this one has no effect. With
+    commands, its module ``options`` has them as ``COMMANDS``. ``trigate --help`` imports this module, so it imports
+    little."""
 
     name: str
     reason: str
     has_commands: bool = False
+    extends: str = ""
 
 
 ORDER: Final[tuple[OrderLine, ...]] = (
@@ -29,7 +31,7 @@ ORDER: Final[tuple[OrderLine, ...]] = (
     OrderLine("cache_acts", "after the features that change texts: its marks count what is sent"),
     OrderLine("web_search", "before the answer cache, which then stores no answer with searches"),
     OrderLine("answer_cache", "after the features that change a request: requests must be equal for the provider"),
-    OrderLine("joined", "after the answer cache, which serves the requests of its clients"),
+    OrderLine("joined", "after the response cache, which serves the requests of its clients", extends="answer_cache"),
     OrderLine("prompt_caches", "after all features that change what is sent: it compares what providers get"),
     OrderLine("recording", "first of the observers: it writes down what the others only count"),
     OrderLine("metrics", "among the observers, whose order does not matter"),
@@ -43,6 +45,7 @@ ORDER: Final[tuple[OrderLine, ...]] = (
     OrderLine("files", "among the routes, whose order does not matter"),
     OrderLine("mcp", "among the routes, whose order does not matter"),
     OrderLine("responses_websocket", "among the routes, whose order does not matter"),
+    OrderLine("mcp_sign_in", "after people, whose tokens it exchanges for those of MCP servers", extends="mcp"),
     OrderLine("realtime", "among the routes, whose order does not matter"),
     OrderLine("pass_through", "after realtime, whose sessions it serves on its paths, too"),
 )

@@ -75,7 +75,6 @@ class Feature:
       ``Explained`` for ``trigate explain``, and raises ``ConfigError``
     - ``schema``: ``module:function`` that adds to the configuration's JSON Schema
     - ``needs``: the names of features above without which this one is not opened
-    - ``extends``: the name of a feature above whose code this one uses. Without its folder, this one does not exist
     - ``secrets``: ``module:function``, an ``OpenSecrets``, if it reads secrets in stores (``gateway.seams.secrets``)
     - ``option``: the name of an option of ``trigate serve`` without which it is not opened
     - ``check_option``: ``module:function``, which raises ``OSError`` for an unusable value of the option
@@ -89,7 +88,6 @@ class Feature:
     opening: str = ""
     is_wanted: Wanted = always
     needs: tuple[str, ...] = ()
-    extends: str = ""
     keys: tuple[Keys, ...] = ()
     build: str = ""
     advice: str = ""

@@ -12,7 +12,8 @@ configuration with a secret in a store is rejected.
    reload, the command calls ``read_new``.
 3. **Keys of providers**: the same feature opens with ``Ports.secrets``, and its ``Hooks.credentials`` are the sources
    of keys by the names of their entries. Sign-ins of the kernel have no such pair. An attempt asks its source for the
-   key, and once more after a provider's 401. The source may wait, and raises ``GatewayError`` without a key.
+   key, and once more after a provider's 401. The source may wait, and raises ``GatewayError`` without a key. Any
+   feature may supply sources; one whose credentials belong to clients returns a source of its own in ``for_client``.
 
 ``follow`` and ``read_new`` may not raise: a store that does not answer changes nothing. No text of a secret may be in
 a message or the log."""

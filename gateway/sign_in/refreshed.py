@@ -10,6 +10,7 @@ import trio
 
 from gateway.config.redaction import FETCHED
 from gateway.config.sign_ins import SignIn
+from gateway.upstream.request import CredentialSource
 from providers.auth.signer import Credential, secret_parts
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
@@ -44,7 +45,7 @@ class Fetched:
         return "due" if now < self.expiry else "expired"
 
 
-class RefreshedCredential:
+class RefreshedCredential(CredentialSource):
     """A ``CredentialSource`` that calls ``fetch`` for its credential.
 
     ``fetch`` may block, because it runs in a thread, and outside the requests, which may be cancelled meanwhile. Any

@@ -119,6 +119,10 @@ def _is_value(text: str) -> bool:
 class CredentialSource(Protocol):
     """The source of one model entry's credential."""
 
+    def for_client(self, client: str | None, headers: tuple[tuple[str, str], ...]) -> "CredentialSource":
+        """Return the source for a request of ``client`` with ``headers``: this one, if all clients share it."""
+        return self
+
     async def credential(self) -> Credential | None:
         """Return the current credential, fetched or refreshed if that is due; ``None`` if there is none.
 

@@ -216,6 +216,7 @@ ROWS_OF_FEATURES = {
     "kept_ledger": "kept ledger",
     "realtime": SETTINGS,
     "mcp": SETTINGS,
+    "mcp_sign_in": "tokens for MCP servers",
     "other_endpoints": SETTINGS,
     "files": "inventory",
     "secret_stores": SETTINGS,

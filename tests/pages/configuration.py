@@ -139,8 +139,8 @@ DECLARED: Mapping[str, type] = {
 
 
 def classes_of_features() -> Iterator[tuple[str, type]]:
-    """Yield the name and the class of each mapping that a feature adds to the root."""
-    for keys in (keys for feature in features() for keys in feature.keys if keys.place is settings.Config):
+    """Yield the name and the class of each mapping that a feature adds to another class."""
+    for keys in (keys for feature in features() for keys in feature.keys):
         for field in keys_of(keys.keys).values():
             for kind in (field.type, *get_args(field.type)):
                 if isinstance(kind, type) and attrs.has(kind) and kind not in DECLARED.values():

@@ -41,6 +41,7 @@ CLIENT_SECRET: Final = "s3cret of the/client+"  # form-encoding changes it, so a
 AUDIENCE: Final = "trigate"
 CODE_SECONDS: Final = 60
 ACCESS_SECONDS: Final = 300
+TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 CONFIGURATION: Final = "/.well-known/openid-configuration"
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -311,7 +312,23 @@ class OidcProvider:
             return self._answer_grant(self._redeem_code(form), with_nonce=True)
         if form.get("grant_type") == "refresh_token":
             return self._answer_grant(self._redeem_refresh_token(form), with_nonce=False)
+        if form.get("grant_type") == TOKEN_EXCHANGE:
+            return self._exchange(form)
         raise RequestRefused("unsupported_grant_type", str(form.get("grant_type")))
+
+    def _exchange(self, form: Mapping[str, str]) -> Reply:
+        """Return a token for another audience (RFC 8693), with the name of its person."""
+        if form.get("subject_token_type") != "urn:ietf:params:oauth:token-type:access_token":
+            raise RequestRefused("invalid_request", "another subject_token_type")
+        payload = form.get("subject_token", "").split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        if claims["sub"] in self.revoked:
+            raise RequestRefused("invalid_target", "not for this person")
+        token = f"exchanged-for-{claims['sub']}-at-{form.get('audience')}-{secrets.token_hex(4)}"
+        kind = "urn:ietf:params:oauth:token-type:access_token"
+        return _json(
+            {"access_token": token, "issued_token_type": kind, "token_type": "Bearer", "expires_in": ACCESS_SECONDS}
+        )
 
     def _check_client(self, received: SeenRequest) -> None:
         """Require exactly one method of client authentication (RFC 6749, section 2.3)."""

@@ -5,7 +5,7 @@ from typing import Final
 from configfile.keys import part_of
 from gateway.config.building import Building
 from gateway.config.settings import Config
-from gateway.features.joined.settings import RepeatsKeys
+from gateway.features.joined.feature import RepeatsKeys
 
 LONGEST: Final = 900.0
 """The longest time in seconds for which an answer continues without a client."""

@@ -5,9 +5,9 @@ import trio
 from configfile.keys import part_of
 from gateway.config.settings import Config
 from gateway.features.answer_cache.interface import AnswerCache, AnswerCacheSettings, cache_in
+from gateway.features.joined.feature import RepeatsKeys
 from gateway.features.joined.kept_answers import KeptAnswers
 from gateway.features.joined.repeats import JoinedAnswers
-from gateway.features.joined.settings import RepeatsKeys
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 

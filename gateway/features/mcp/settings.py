@@ -1,13 +1,13 @@
 """The keys of MCP servers, to which the gateway passes requests at ``/mcp/NAME``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import attrs
 
 from configfile.document import Path
 from configfile.expanded import Unresolved
-from configfile.keys import part_of, setting, with_part
+from configfile.keys import part_of, parts, setting, with_part
 from configfile.kinds import LateSecret, Url
 from configfile.wording import describe, nearest
 from gateway.config.clients import ClientKey
@@ -56,6 +56,7 @@ class McpServer:
     )
 
     entry: ModelEntry | None = None
+    parts: Mapping[type, Any] = parts()
 
 
 McpServers: TypeAlias = Annotated[tuple[McpServer, ...], list_of(McpServer)]

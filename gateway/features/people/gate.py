@@ -121,6 +121,14 @@ class PeopleGate:
             return found.pop()
         return (next(iter(keys)), BEARER) if len(keys) == 1 else (None, BEARER)
 
+    def issuer_token(self, client: str | None, headers: Headers, keys: Collection[str]) -> str | None:
+        """Return the token of an issuer with which the current request of ``client`` was admitted, ``None`` if it has
+        another credential."""
+        sender = SENDER.get()
+        if sender is None or sender.credential != "issuer token" or sender.known.name != client:
+            return None
+        return self._token_in(headers, keys)[0]
+
     def _is_made_here(self, token: str) -> bool:
         """Return whether ``token`` is an own key or a session token, which no issuer knows."""
         return token.startswith(OWN_KEY) or (self._sessions is not None and self._sessions.is_ours(token))

@@ -1,0 +1,26 @@
+"""Checks of the key ``token_exchange`` in a configuration file."""
+
+from configfile.keys import part_of, value_of
+from gateway.config.building import Building
+from gateway.config.settings import Config
+from gateway.config.urls import host_of_url, is_loopback
+from gateway.features.mcp.interface import servers_of
+from gateway.features.mcp_sign_in.feature import McpSignInKeys
+
+
+def check_exchanges(config: Config, building: Building) -> Config:
+    """Report servers whose exchange contradicts other keys, and return ``config``."""
+    findings = building.findings
+    for i, server in enumerate(servers_of(config)):
+        exchange = part_of(server, McpSignInKeys).token_exchange
+        if exchange is None:
+            continue
+        place = ("mcp_servers", i, "token_exchange")
+        if server.access_key is not None:
+            findings.wrong(place, "the server has an access_key, too", "keep one of them")
+        if not value_of(config, "issuers"):
+            findings.wrong(place, "only people have tokens to exchange", "add their `issuers`")
+        url = exchange.token_url
+        if isinstance(url, str) and url.startswith("http:") and not is_loopback(host_of_url(url)):
+            findings.wrong((*place, "token_url"), "tokens would leave this machine unencrypted", "use https")
+    return config
