@@ -13,7 +13,7 @@ import msgspec
 import trio
 
 from gateway.conversations.recorder import UNRECORDED
-from gateway.exchange.attempt_answer import A, begin_answer
+from gateway.exchange.attempt_answer import A, AttemptAnswer, begin_answer
 from gateway.exchange.origin import Make
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.stream import FirstLane, StartedStream
@@ -110,7 +110,9 @@ class Part:
 
 
 class PartsOrigin:
-    """The origin of an answer of several parts, an ``AnswerOrigin``. Each feature has a subclass."""
+    """The origin of an answer that may have several parts, an ``AnswerOrigin``. Each feature has a subclass.
+
+    The answer of a target without parts passes as that of a walk."""
 
     desertion: trio.Event | None = None
 
@@ -123,6 +125,7 @@ class PartsOrigin:
         self._part_context = attrs.evolve(walk.context, codec=codec)
         self._walk = walk
         self._part: Part | None = None
+        self._has_parts = True
         self.passed = PassedChecks()
         self._whole: tuple[TargetRequest, TargetRequest] | None = None
 
@@ -131,6 +134,10 @@ class PartsOrigin:
     async def prepare(self) -> PlannedRequest:
         """Return the request of the first turn. Raises ``GatewayError``."""
         return self.request
+
+    def has_parts(self, target: Target) -> bool:
+        """Return whether an answer of ``target`` has several parts."""
+        raise NotImplementedError
 
     def frames(self) -> AsyncGenerator[bytes, None]:
         """Yield the client's events, from the first turn on, which has begun. Raises ``GatewayError``."""
@@ -164,7 +171,7 @@ class PartsOrigin:
             request.reservation.begin_part()
         self._walk = self._walk.beside(self._part_context, request.with_incoming(incoming))
         await self._walk.start()
-        await self._begin_part()
+        self._note_begin(await self._walk.run(partial(_make_answer, self._walk)))
 
     async def close_part(self) -> None:
         """Close and bill the turn in progress, if any."""
@@ -176,69 +183,94 @@ class PartsOrigin:
 
     async def start(self) -> None:
         request = await self.prepare()
-        plan = request.plan.with_each_target(_with_translation)
+        plan = request.plan.with_each_target(lambda one: _with_translation(one) if self.has_parts(one) else one)
         request = attrs.evolve(request, plan=plan, turn=UNRECORDED)
         self._walk = self._walk.beside(self._part_context, request.with_incoming(request.incoming))
         await self._walk.start()
 
     async def run(self, make: Make[A]) -> A:
         """Return the client's answer once its first turn has content. Raises ``GatewayError``."""
-        await self._begin_part()
+        begun: Any = await self._walk.run(partial(self._make_first, make))
+        answer: A = begun if self._note_begin(begun) else await self._begin_whole(make)
+        if (turn := self.request.turn).records:
+            turn.record_target(answer.source.target_request.target, answer.writer)
+        return answer
+
+    def _make_first(self, make: Make[Any], source: AnswerSource) -> AttemptAnswer:
+        """Return the reader of the first turn, or of the client's answer if it has no other parts."""
+        inner = source.target_request
+        if self.has_parts(inner.target):
+            return _make_answer(self._walk, source)
+        source.target_request = self._whole_request(inner)
+        answer: AttemptAnswer = make(source)
+        return answer
+
+    def _note_begin(self, answer: AttemptAnswer) -> bool:
+        """Note that a turn has content. Return true if it is the whole answer."""
+        request = answer.source.target_request
+        self._has_parts = self.has_parts(request.target)
+        if self._has_parts:
+            assert isinstance(answer, StartedStream), "it is made here"
+            self._part = Part(self._walk, answer, self.passed)
+            self.passed.begin_part(request.checks)
+        return not self._has_parts
+
+    async def _begin_whole(self, make: Make[A]) -> A:
         source = _PartsSource(self.target_request, self)
         try:
-            answer = await begin_answer(self.context, source.watch, make(source))
+            return await begin_answer(self.context, source.watch, make(source))
         except BaseException:
             await self.close_part()
             raise
-        if (turn := self.request.turn).records:
-            turn.record_target(source.target_request.target, answer.writer)
-        return answer
-
-    async def _begin_part(self) -> None:
-        answer = await self._walk.run(partial(_make_answer, self._walk))
-        self._part = Part(self._walk, answer, self.passed)
-        self.passed.begin_part(answer.source.target_request.checks)
 
     @property
     def target_request(self) -> TargetRequest:
-        """The request for the whole answer, in place of that of the turn."""
+        """The request for the client's answer, in place of that of the turn."""
         inner = self._walk.target_request
-        if self._whole is None or self._whole[0] is not inner:
-            self.passed.inner = inner.checks
-            target = inner.target
+        return inner if inner.context is self.context else self._whole_request(inner)
+
+    def _whole_request(self, inner: TargetRequest) -> TargetRequest:
+        if self._whole is not None and self._whole[0] is inner:
+            return self._whole[1]
+        whole = attrs.evolve(inner, context=self.context, request=self.request)
+        if self.has_parts(inner.target):
+            self.passed.inner, target = inner.checks, inner.target
             if not self.request.incoming.stream:
                 target = attrs.evolve(target, api=self.context.codec.api)
-            whole = attrs.evolve(
-                inner, context=self.context, request=self.request, target=target, checks=self.passed,
-                prepared=attrs.evolve(inner.prepared, names={}),
-            )  # fmt: skip
-            self._whole = inner, whole
-        return self._whole[1]
+            prepared = attrs.evolve(inner.prepared, names={})
+            whole = attrs.evolve(whole, target=target, checks=self.passed, prepared=prepared)
+        self._whole = inner, whole
+        return whole
 
     @property
     def reported_usage(self) -> Usage | None:
         return self._walk.reported_usage
 
     def may_be_followed(self, attempt: AnswerSource) -> bool:
-        return False
+        return not isinstance(attempt, _PartsSource) and self._walk.may_be_followed(attempt)
 
     def would_be_followed(self, attempt: AnswerSource, error: ErrorInfo) -> bool:
-        return False
+        return not isinstance(attempt, _PartsSource) and self._walk.would_be_followed(attempt, error)
 
     def fail(self, error: ErrorInfo) -> None:
-        """Do nothing: each turn reports its own failure."""
+        """Report a failure of an answer without parts. Each turn reports its own."""
+        if not self._has_parts:
+            self._walk.fail(error)
 
     def note_disconnect(self) -> None:
         pass
 
     def release(self) -> None:
-        """Keep the request's text, which the next turn repeats."""
+        """Release the request's text, unless the next turn repeats it."""
+        if not self._has_parts:
+            self._walk.release()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        pass
+    def __exit__(self, *raised: object) -> None:
+        if not self._has_parts:
+            self._walk.__exit__(*raised)
 
 
 def _with_turn(incoming: Incoming, answer: bytes, results: Sequence[CallResult]) -> Incoming:

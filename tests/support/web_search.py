@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import attrs
 import trio
 
+from gateway.stores.store import Store
 from tests.support.bare_provider import head, listening, read_request, response
 from tests.support.in_process import InProcess, gateway
 from tests.support.scripts import Script, Tokens, ToolCall
@@ -35,14 +36,15 @@ def answering(text: str = "It is [7](https://docs.example.com/7).") -> Script:
 class PlayedModel:
     """A provider that answers requests with ``turns`` in order, in the API of the path. ``bodies`` are the requests.
 
-    ``cut``: the number of the turn that breaks off after its first pieces, counted from 0."""
+    ``status`` are failures by the number of the request. ``cut``: the number of the turn that breaks off after its
+    first pieces, counted from 0."""
 
     def __init__(self, *turns: Script, cut: int | None = None, status: Mapping[int, int] | None = None) -> None:
         self.turns = list(turns)
         self.bodies: list[dict[str, Any]] = []
         self.url = ""
         self.closed = trio.Event()
-        self._cut, self._status = cut, status or {}
+        self._cut, self.status = cut, dict(status or {})
 
     async def serve(self, stream: trio.SocketStream) -> None:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
@@ -51,7 +53,7 @@ class PlayedModel:
                     path, _, body = request
                     number, asked = len(self.bodies), json.loads(body)
                     self.bodies.append(asked)
-                    if (status := self._status.get(number)) is not None:
+                    if (status := self.status.get(number)) is not None:
                         await stream.send_all(response(status, b'{"error": {"message": "no"}}'))
                         continue
                     api = next((one for one, known in PATHS.items() if path.endswith(known)), "chat")
@@ -119,6 +121,7 @@ async def search_gateway(
     search: Mapping[str, Any] | None = None,
     entries: Mapping[str, Any] | None = None,
     more: Sequence[Mapping[str, Any]] = (),
+    store: Store | None = None,
     **settings: Any,
 ) -> AsyncIterator[Searched]:
     """Serve a model that answers with ``turns``, ``search`` and ``settings``. ``entries`` are keys of its entry,
@@ -129,5 +132,5 @@ async def search_gateway(
             "version": "v0.4.0", "model_providers": [entry(model.url, **(entries or {})), *more],
             "web_search": {"url": f"{service.url}/search", "price": 0.005, **(search or {})}, **settings,
         }  # fmt: skip
-        async with gateway(content) as gate:
+        async with gateway(content, store=store) as gate:
             yield Searched(model, service, gate, SettledLines(gate))

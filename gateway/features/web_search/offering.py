@@ -49,11 +49,15 @@ class OfferedSearch:
         request = incoming.request
         return cls(find_search(request), [tool.name for tool in request.tools if isinstance(tool, Tool)])
 
+    def is_needed_by(self, target: Target) -> bool:
+        """Return whether the gateway has to search for a model of ``target``."""
+        return self.search is not None and not searches_itself(target, has_functions=self._has_functions)
+
     def writing(self, write: Write) -> Write:
         """Return a function that writes requests as ``write``, with the function where the provider has no search."""
 
         def write_offered(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
-            if self.search is None or searches_itself(target, has_functions=self._has_functions):
+            if not self.is_needed_by(target):
                 return write(incoming, target, omissions)
             changed = attrs.evolve(incoming)
             vars(changed)["request"] = self.offered(incoming.request)

@@ -77,6 +77,9 @@ class SearchOrigin(PartsOrigin):
         assert self.request.prepare_from is not None, "it is a conversation"
         return attrs.evolve(self.request, prepare_from=offered.writing(self.request.prepare_from))
 
+    def has_parts(self, target: Target) -> bool:
+        return self._offered.is_needed_by(target)
+
     async def frames(self) -> AsyncGenerator[bytes, None]:
         for number in range(1, MAX_TURNS + 1):
             walk, writer = self.part.walk, self.part.writer

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 import trio
 
+from gateway.stores.memory import MemoryStore
 from tests.support.bare_provider import listening
 from tests.support.harness import PATIENCE, ROOT
 from tests.support.scripts import Script, Tokens, ToolCall
@@ -471,3 +472,42 @@ async def test_claude_code_searches_through_a_chat_model():
         started = [one["content_block"]["type"] for one in events(answer) if one["type"] == "content_block_start"]
         assert started == ["server_tool_use", "web_search_tool_result", "text"]
         assert events(answer)[-1]["type"] == "message_stop"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_first_target_with_a_search_of_its_own_gets_the_clients_bytes(stream):
+    """Also if a later target of the route needs the gateway's search."""
+    first, second = PlayedModel(answering("Native.")), PlayedModel(searching("a"), answering("By the gateway."))
+    async with listening(first.serve) as url, listening(second.serve) as other:
+        more = [
+            {**entry(url), "model": "anthropic/claude-x", "name": "n", "speaks": ["messages"]},
+            {**entry(other), "name": "o"},
+        ]
+        aliases = {"both": {"targets": ["n", "o"]}}
+        async with search_gateway(answering(), more=more, model_aliases=aliases) as stage:
+            path, body = REQUESTS["messages"]
+            asked = {"model": "both", **body, "stream": stream}
+            answer = await stage.gate.post(path, json=asked)
+            assert (answer.headers["x-trigate-lane"], shown_text(answer)) == ("byte", "Native.")
+            assert first.bodies[0]["tools"] == [ANTHROPIC]
+            (line,) = await stage.lines.next()
+            assert (line["attempts"], line["ended"], line["usage_complete"]) == (1, "complete", True), line
+            assert line["cost_usd"] == pytest.approx(200e-6 + 20 * 10e-6, abs=1e-12)
+            first.status.update(dict.fromkeys(range(9), 500))
+            answer = await stage.gate.post(path, json=asked)
+            assert (answer.headers["x-trigate-lane"], shown_text(answer)) == ("hub", "By the gateway.")
+            assert len(stage.service.asked) == 1
+
+
+async def test_stored_turns_of_responses_have_the_searches():
+    stored: Any = {"store": MemoryStore(60, 2**20), "state_storage": {"type": "memory"}}
+    async with search_gateway(searching("trio 7"), answering(), **stored) as stage:
+        first = (await ask(stage, "responses", store=True)).json()
+        assert [one["type"] for one in first["output"]] == ["web_search_call", "message"]
+        stage.model.turns[:] = [answering("Later.")]
+        more = {"store": True, "previous_response_id": first["id"], "input": "And 8?"}
+        answer = await ask(stage, "responses", stream=True, **more)
+        assert "Later." in events(answer)[-1]["response"]["output"][0]["content"][0]["text"]
+        _, said, result, *_ = stage.model.bodies[-1]["messages"]
+        assert json.loads(said["tool_calls"][0]["function"]["arguments"]) == {"query": "trio 7"}
+        assert "https://docs.example.com/7" in result["content"]
