@@ -25,9 +25,8 @@ The modules that compare are pure: no I/O and no clock. All of them keep digests
 - ``conversations``: other facts about conversations, and about an attempt and its parent
 - ``earlier_responses``: ids of earlier responses in a request
 - ``differences``: the first difference of two prompts
-- ``comparisons``: a request compared with its parent; ``rules``: the causes that follow
-- ``verdicts``: the causes of a miss
-- ``loss``: its price
+- ``comparisons``: a request compared with its parent
+- ``verdicts``: the causes of a miss; ``loss``: its price
 - ``texts``: the latest prompts as texts, if the operator enables them, and excerpts around a difference
 - ``tracker``: follows attempts and remembers them in the ``memory`` of all workers, with the boundaries that they
   leave. ``rates`` counts recent requests. The reader in ``requests`` has each client's memo, and ``parents`` finds what

@@ -36,7 +36,7 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
     - ``intact``: the tokens up to the deepest boundary that the request leaves unchanged.
     - ``readable``: those up to the deepest one that is also alive and where the provider searches.
 
-    ``rules`` has the causes that follow from it."""
+    ``verdicts`` has the causes that follow from it."""
 
     prompt: PromptDigest
     client_prompt: PromptDigest | None

@@ -1,15 +1,16 @@
 """The causes of a miss: the verdict after a response, and the prediction before it.
 
-``could`` without ``intact`` is a change, ``intact`` without ``read`` is time or the provider. Both have a table of
-rules, and the first rule that explains the provider's number wins."""
+``could`` without ``intact`` is a change, ``intact`` without ``read`` is time or the provider. For both, there is a list
+of possible causes, and the first one that explains the provider's number wins."""
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import attrs
 
 from gateway.features.prompt_caches.comparisons import PromptComparison
-from gateway.features.prompt_caches.conversations import Situation
-from gateway.features.prompt_caches.rules import CHANGES, KNOWN_LATER, LOSSES, Rule
+from gateway.features.prompt_caches.conversations import Parent, Situation
+from gateway.features.prompt_caches.positions import marks
 from gateway.features.prompt_caches.values import LEAST_MISSED, LEAST_SHARE
 from gateway.ledger.prompt_cache import CacheVerdict, CauseName, CauseShare, Grade, UnknownReason
 from streams.events import Usage
@@ -37,6 +38,15 @@ _COMPARABLE: Final[frozenset[CauseName]] = frozenset(
 """Causes that a diagnosis can deny."""
 
 
+@attrs.frozen(repr=False)
+class MissExplanation:
+    """A cause that explains a read of at most ``most`` tokens."""
+
+    name: CauseName
+    at: str | None
+    most: float
+
+
 def predict(compared: PromptComparison) -> CacheVerdict:
     """Return the part of the verdict that is known when the request is sent."""
     if compared.is_unseen:
@@ -44,7 +54,7 @@ def predict(compared: PromptComparison) -> CacheVerdict:
     could, readable = compared.could, compared.readable
     if not _is_miss(could - readable, could):
         return CacheVerdict(could, min(readable, could))
-    return CacheVerdict(could, readable, causes=_causes(compared, readable, KNOWN_LATER))
+    return CacheVerdict(could, readable, causes=_causes(compared, readable, is_known=False))
 
 
 def judge(compared: PromptComparison, usage: Usage | None) -> CacheVerdict:
@@ -73,7 +83,7 @@ def judge(compared: PromptComparison, usage: Usage | None) -> CacheVerdict:
     verdict = attrs.evolve(verdict, read=read, missed=missed)
     if not _is_miss(missed, could):
         return verdict
-    causes = _causes(compared, read)
+    causes = _causes(compared, read, is_known=True)
     idle = compared.idle if any(cause.name == "expired" for cause in causes) else None
     return attrs.evolve(verdict, causes=causes, idle=idle)
 
@@ -93,21 +103,21 @@ def _is_miss(missed: int, could: int) -> bool:
     return missed >= LEAST_MISSED and missed >= LEAST_SHARE * could
 
 
-def _causes(compared: PromptComparison, read: int, left_out: frozenset[Rule] = frozenset()) -> tuple[CauseShare, ...]:
-    """Return at most two causes for ``read`` tokens, the larger first; their tokens add up to the miss."""
+def _causes(compared: PromptComparison, read: int, *, is_known: bool) -> tuple[CauseShare, ...]:
+    """Return at most two causes for ``read`` tokens, the larger first; their tokens add up to the miss.
+
+    ``is_known``: these are the provider's number, not a prediction."""
     could = compared.could
     missed = could - read
-    applying = [found for rule in CHANGES if (found := rule(compared)) is not None]
-    change = next((found for found in applying if read <= found.most), None)
-    if change is None and applying:
+    changes = [] if compared.parent is None else [*_changes(compared, compared.parent)]
+    change = _first(changes, read)
+    if change is None and changes:
         return (_unknown("contradiction", missed),)
     intact = min(compared.intact, could)
     rest = intact - read
     loss = None
     if change is None or _is_miss(rest, could):
-        rules = [rule for rule in LOSSES if rule not in left_out]
-        explained = (found for rule in rules if (found := rule(compared)) is not None)
-        loss = next((found for found in explained if read <= found.most), None)
+        loss = _first(_losses(compared, is_known=is_known), read)
     if change is None:
         causes: tuple[CauseShare, ...] = (
             _unknown("no_row", missed) if loss is None else CauseShare(loss.name, loss.at, missed),
@@ -119,6 +129,78 @@ def _causes(compared: PromptComparison, read: int, left_out: frozenset[Rule] = f
     if _is_denied(causes, compared.situation):
         return (_unknown("contradiction", missed),)
     return tuple(sorted(causes, key=lambda cause: cause.tokens, reverse=True))
+
+
+def _first(found: Iterable[MissExplanation], read: int) -> MissExplanation | None:
+    return next((one for one in found if read <= one.most), None)
+
+
+def _changes(compared: PromptComparison, parent: Parent) -> Iterator[MissExplanation]:
+    """Yield the changes since the parent that may be the cause: those by the gateway, then those by the client."""
+    now, change, own = compared.situation, compared.change_in_reach, compared.client_difference
+    could, selected, is_elsewhere = compared.could, compared.selectors_changed, compared.is_elsewhere
+    if is_elsewhere and not selected:  # another target, although the client sent the same name
+        reason = f" ({now.move})" if now.move else ""
+        yield MissExplanation("moved", f"{parent.conversation.scope.target}>{now.scope.target}{reason}", could)
+    # If the client chose another model, that may need another translation.
+    if change is not None and own is None and not compared.is_compacted and not (is_elsewhere and selected):
+        names = sorted(set(now.edits) ^ set(parent.conversation.edits)) or sorted(set(now.edits))
+        at = ": ".join(filter(None, (" ".join(names), change.at)))
+        yield MissExplanation("edited", at, compared.most_read(change))
+    if is_elsewhere and selected:
+        yield MissExplanation(selected[0], None, could)
+    if change is not None and compared.is_compacted and change.part == "history":
+        yield MissExplanation("compacted", None, compared.most_read(change))
+    if change is not None and own is not None:
+        yield MissExplanation(own.part, own.at, compared.most_read(change))
+
+
+def _losses(compared: PromptComparison, *, is_known: bool) -> Iterator[MissExplanation]:
+    """Yield reasons for reading less than is unchanged.
+
+    The last one is the provider: nothing changed, and its rules promise a hit. It needs the provider's number
+    (``is_known``)."""
+    row, tolerance, parent = compared.row, compared.tolerance, compared.parent
+    readable = compared.readable + tolerance
+    if row.minimum is not None and compared.could < row.minimum:
+        yield MissExplanation("small", None, tolerance)
+    if compared.has_lost_marks and parent is not None:  # the provider refuses them, or the gateway stopped adding any
+        changed = sorted(set(compared.situation.edits) ^ set(parent.conversation.edits))
+        names = [one for one in changed if "cache" in one.lower()]
+        yield MissExplanation("edited", " ".join(names) or "marks", tolerance)
+    if (unmarked := _explain_by_marks(compared, parent)) is not None:
+        yield unmarked
+    if compared.is_early:
+        yield MissExplanation("early", None, readable)
+    if compared.is_expired:
+        yield MissExplanation("expired", None, readable)
+    if is_known and row.rate is not None and compared.situation.rate > row.rate:
+        yield MissExplanation("busy", None, compared.could)  # more than the provider serves from one cache
+    if is_known and compared.stated_row is not None:
+        yield MissExplanation("provider", None, compared.could)
+
+
+def _explain_by_marks(compared: PromptComparison, parent: Parent | None) -> MissExplanation | None:
+    """Explain a miss by the client's cache marks: none, too far apart, or with a shorter lifetime than before."""
+    row, last, readable = compared.row, compared.deepest_intact, compared.readable + compared.tolerance
+    if row.needs_marks or compared.prompt.is_explicit:
+        if compared.last_boundary is None and parent is not None and not compared.marks_of_parent:
+            return MissExplanation("marks", "none in the request before", compared.tolerance)
+        if not marks(compared.prompt, row):
+            return MissExplanation("marks", "none", compared.tolerance)
+    if last is None:
+        return None
+    if not compared.is_reached(last):
+        return MissExplanation("marks", "no boundary in reach", readable)
+    longest, lifetime = None if parent is None else parent.conversation.longest_ttl, compared.lifetime(last)
+    if lifetime is None or longest is None or compared.idle is None or not lifetime < compared.idle <= longest:
+        return None
+    return MissExplanation("marks", f"{_lifetime_words(lifetime)} after {_lifetime_words(longest)}", readable)
+
+
+def _lifetime_words(seconds: float) -> str:
+    """Return a lifetime in the words of marks."""
+    return f"{seconds / 3600:g}h" if seconds >= 3600 else f"{seconds / 60:g}m"
 
 
 def _is_denied(causes: tuple[CauseShare, ...], situation: Situation) -> bool:
