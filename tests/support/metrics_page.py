@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.exchange.service import Service
-from gateway.features.metrics.metrics import Metrics
-from gateway.features.metrics.opening import RunningMetrics
 from tests.support.harness import (
     Gateway,
     eventually,
 )
+
+if TYPE_CHECKING:
+    from gateway.features.metrics.metrics import Metrics
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -38,8 +40,10 @@ class Numbers:
         }
 
 
-def metrics_of(service: Service) -> Metrics:
+def metrics_of(service: Service) -> "Metrics":
     """Return the metrics of a gateway in the test's process."""
+    from gateway.features.metrics.opening import RunningMetrics  # a feature, without which the parser serves others
+
     running = service.opened.features["metrics"]
     assert isinstance(running, RunningMetrics)
     return running.metrics
@@ -69,7 +73,7 @@ def chunk(text: str) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def page_of(metrics: Metrics) -> str:
+def page_of(metrics: "Metrics") -> str:
     """Return the page of one process, with what its exchanges have counted so far."""
     metrics.write_exchanges()
     return metrics.page().decode()

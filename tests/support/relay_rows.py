@@ -1,13 +1,23 @@
-"""The rows of all relayed endpoints."""
+"""The rows of all relayed endpoints, of the features that the gateway has."""
 
-from typing import Final
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Final
 
-from gateway.features.files.routes import ROUTES as FILES
-from gateway.features.other_endpoints.routes import PLAIN_JSON_ENDPOINTS
-from gateway.features.other_endpoints.routes import ROUTES as OTHERS
-from gateway.features.realtime.routes import ROUTES as REALTIME
 from gateway.relay.routes import RelayRoute
 
-ROUTES: Final[tuple[RelayRoute, ...]] = (*OTHERS, *REALTIME, *FILES)
+
+def _names_of(feature: str, name: str) -> tuple[Any, ...]:
+    """Return ``name`` in the routes of ``feature``, empty without it."""
+    module = f"gateway.features.{feature}"
+    if find_spec(module) is None:
+        return ()
+    return tuple(getattr(import_module(f"{module}.routes"), name))
+
+
+ROUTES: Final[tuple[RelayRoute, ...]] = tuple(
+    row for feature in ("other_endpoints", "realtime", "files") for row in _names_of(feature, "ROUTES")
+)
+PLAIN_JSON_ENDPOINTS: Final = _names_of("other_endpoints", "PLAIN_JSON_ENDPOINTS")
 
 __all__ = ["PLAIN_JSON_ENDPOINTS", "ROUTES", "RelayRoute"]

@@ -1,6 +1,5 @@
 """Gateways whose clocks differ: periods follow the clock of the store that counts, so no limit has two periods."""
 
-import contextlib
 import time
 
 import pytest
@@ -11,8 +10,6 @@ from gateway.counters.counter import SumCounter
 from gateway.counters.memory import LocalCounters
 from gateway.counters.redis import RedisCounters
 from gateway.counters.remote import RemoteCounters
-from gateway.features.people.oauth.address_limits import AddressLimit
-from streams.errors import GatewayError
 from tests.support.counters import claim
 
 HOURS = (-30, -3, 0, 3, 30)
@@ -66,21 +63,6 @@ async def test_gateways_with_other_clocks_spend_one_budget(store, nursery, perio
         await counters.finish()
         assert spent <= MOST, hours
     assert spent == MOST
-
-
-@pytest.mark.parametrize("kind", ["redis"], indirect=True)
-async def test_gateways_with_other_clocks_count_an_address_together(store, nursery):
-    limit, permitted = AddressLimit("test", 10, "too many"), 0
-    for hours in HOURS:
-        counters = RemoteCounters(store, wall=lambda hours=hours: time.time() + hours * 3600.0)
-        nursery.start_soon(counters.run)
-        assert not await counters.reserve([claim()]), "it has joined"
-        for _ in range(10):
-            with contextlib.suppress(GatewayError):
-                await limit.take(counters, "192.0.2.1")
-                permitted += 1
-        await counters.finish()
-    assert permitted == 10
 
 
 def test_counters_of_a_process_use_its_clock():

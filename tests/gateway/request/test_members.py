@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.features.responses_websocket.envelopes import read_envelope
 from gateway.request.further_models import ANY, CHOOSING, ROWS, further_models
 from gateway.request.members import KNOWN, check_members
 from gateway.request.parse import read_incoming
@@ -139,13 +138,6 @@ def test_no_api_accepts_duplicate_members(api: Api, more):
     with pytest.raises(GatewayError) as caught:
         read_incoming(api, f'{{"model":"big",{said},{more}}}'.encode())
     assert (caught.value.info.status, caught.value.info.kind) == (400, "invalid_request")
-
-
-@pytest.mark.parametrize("more", ['"model":"small"', '"Model":"big"', '"type":"response.create"'])
-def test_websocket_frames_with_duplicate_members_are_rejected(more):
-    with pytest.raises(GatewayError) as caught:
-        read_envelope(f'{{"type":"response.create","model":"big","input":"hi",{more}}}')
-    assert caught.value.info.status == 400
 
 
 # Further models

@@ -158,3 +158,10 @@ def test_an_error_response_keeps_its_headers():
         "headers": {"retry-after": "3"}, "stream_id": "lane",
     }  # fmt: skip
     assert misfits(json.loads(told), "WebSocketErrorEvent") == []
+
+
+@pytest.mark.parametrize("more", ['"model":"small"', '"Model":"big"', '"type":"response.create"'])
+def test_websocket_frames_with_duplicate_members_are_rejected(more):
+    with pytest.raises(GatewayError) as caught:
+        read_envelope(f'{{"type":"response.create","model":"big","input":"hi",{more}}}')
+    assert caught.value.info.status == 400

@@ -1,5 +1,7 @@
 """Limits of sign-in by address, which several gateways count together."""
 
+import contextlib
+import time
 import tracemalloc
 from urllib.parse import parse_qsl, urlsplit
 
@@ -7,10 +9,12 @@ import pytest
 import trio
 
 from gateway.counters.memory import LocalCounters
+from gateway.counters.remote import RemoteCounters
 from gateway.features.people.oauth.address_limits import WINDOW, AddressLimit
 from gateway.features.people.oauth.cookies import SIGN_IN
 from gateway.http.addresses import ADDRESSES
 from streams.errors import GatewayError
+from tests.support.counters import claim
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import gateway_of, people_gateway
 from tests.support.set_clock import SetClock
@@ -121,3 +125,21 @@ async def test_many_addresses_take_bounded_memory():
         assert tracemalloc.get_traced_memory()[0] < 50_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.server
+async def test_gateways_with_other_clocks_count_an_address_together(redis_server, nursery):
+    from gateway.counters.redis import RedisCounters
+
+    redis_server.say("FLUSHALL")
+    store, limit, permitted = RedisCounters(redis_server.url), AddressLimit("test", 10, "too many"), 0
+    for hours in (-30, -3, 0, 3, 30):
+        counters = RemoteCounters(store, wall=lambda hours=hours: time.time() + hours * 3600.0)
+        nursery.start_soon(counters.run)
+        assert not await counters.reserve([claim()]), "it has joined"
+        for _ in range(10):
+            with contextlib.suppress(GatewayError):
+                await limit.take(counters, "192.0.2.1")
+                permitted += 1
+        await counters.finish()
+    assert permitted == 10
