@@ -16,13 +16,11 @@ from gateway.endpoints.own_routes import own_routes
 from gateway.endpoints.request_guard import ConfiguredGuard
 from gateway.endpoints.unknown_paths import UnknownPaths
 from gateway.exchange.service import Service
-from gateway.http.compatible import make_adapter
 from gateway.http.external_url import make_url_adapter
 from gateway.http.late_imports import import_all, load_module
 from gateway.lifespan import add_process_tasks
 from gateway.open_features import RunningFeatures
 from gateway.open_service import open_service
-from gateway.seams.route import ALL_BELOW
 from gateway.serving.descriptors import default_connections
 from gateway.serving.http_app import App, RequestGuard
 from gateway.serving.lifecycle import Lifecycle
@@ -83,26 +81,13 @@ def app_of(config: Config, service: Service) -> App:
     app = App(most, guard, routes, unknown, QuartPart(routes, guard).app)
     if config.public_url is not None:
         app.adapters.append(make_url_adapter(config.external))
-    if config.compatibility:
-        taken = [route.path.removesuffix(ALL_BELOW)[1:] for route in features if route.path.endswith(ALL_BELOW)]
-        app.adapters.append(make_adapter(config.compatibility, taken, _group_names(config)))
+    app.adapters += [make(features) for make in service.hooks.adapters]
     if cors is not None:
         app.adapters.append(cors.adapt)  # the last one, because it lists the headers of all others
     lifecycle = service.lifecycle
     _limit_connections(lifecycle, config)
     lifecycle.largest_message = config.limits.request_body
     return app
-
-
-def _group_names(config: Config) -> dict[str, str]:
-    """Return the names with several targets by those of the first targets' entries.
-
-    An entry of several names belongs to the first one: LiteLLM reports the name of a group, not that of its alias."""
-    found: dict[str, str] = {}
-    for name, route in config.routes.items():
-        for one in route.groups[0] if route.groups else ():
-            found.setdefault(one.target, name)
-    return found
 
 
 class QuartPart:

@@ -14,7 +14,7 @@ GATEWAY = Path(__file__).parent.parent / "gateway"
 ABOUT_APIS: Final = (
     "endpoints/responses.py", "endpoints/conversations.py", "features/responses_websocket", "conversations", "commands",
     "mock", "config", "__main__.py", "relay", "features/realtime", "features/files", "features/mcp",
-    "features/other_endpoints", "features/pass_through",
+    "features/other_endpoints", "features/pass_through", "features/compatible_clients",
     "features/steps/tables", "features/prompt_caches/tables",
 )  # fmt: skip
 """Modules about one API, about vendors' endpoints, or about the words with which people configure and request them."""
@@ -28,10 +28,8 @@ EXCEPTIONS: Final = {
     "quart_app.py": "the refusal of a websocket, which Responses alone has",
     "endpoints/inference.py": "the API of Azure's deployments",
     "features/metrics/opening.py": "an error to a scraper, in the shape of nobody's API",
-    "endpoints/hosted_claude.py": "paths of clouds, with bodies of Anthropic's",
     "features/model_lists/shapes.py": "a type of models, which is called as an API is",
     "features/model_lists/views.py": "the two vendors' lists of models",
-    "http/compatible.py": "a provider's prefix that is called as its API is",
     "http/paths.py": "base URLs as the vendors' clients are given them",
     "features/kept_ledger/invoices/model_names.py": "a provider that is called as its API is",
     "kept_objects/owned_ids.py": "a shape of files, which is called as the API is that they belong to",

@@ -102,7 +102,7 @@ ARROWS: Final = {
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
     "gateway.quart_app": "http providers.apis serving",
     "gateway.app": """
-        config endpoints exchange http lifespan open_features open_service providers.apis seams serving
+        config endpoints exchange http lifespan open_features open_service providers.apis serving
         stores""",
     "gateway.asgi": "app config logs open_store serving",
     "gateway.reload": "app config exchange http open_features open_service seams serving shared",

@@ -1,7 +1,6 @@
 """The responses of each path.
 
-- ``inference``: requests for providers, ``hosted_claude`` those of clouds' clients; ``count_tokens``, ``compact``:
-  token counts and compactions.
+- ``inference``: requests for providers; ``count_tokens``, ``compact``: token counts and compactions.
 - ``health``: reports.
 - ``responses``, ``conversations``, ``interactions``: stored objects; ``stored_turns``: the turns of any API;
   ``provider_kept``: objects that a provider stores.

@@ -1,6 +1,6 @@
 """Requests with a body for providers: each is an exchange."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import Final, Protocol, TypeAlias
 
 import attrs
@@ -35,18 +35,7 @@ def conversation_routes(service: Service) -> Iterator[HttpRoute]:
     """Yield each path of each API."""
     for codec in CODECS.values():
         for route in codec.wire.routes():
-            yield HttpRoute(route.path, _exchange(service, codec.api, route), ("POST",), for_programs=True)
-
-
-def deployment_routes(service: Service, roots: Sequence[str]) -> Iterator[HttpRoute]:
-    """Yield the routes of Chat on Azure's paths, which start with one of ``roots`` and the model.
-
-    They precede those of relayed endpoints, because ``/chat/completions`` also ends like the path of completions."""
-    wire = CODECS["chat"].wire
-    for root in roots:
-        path = f"{root}{{model}}{wire.path}"
-        answer = _exchange(service, "chat", RequestPath(path, "answer"))
-        yield HttpRoute(path, answer, ("POST",), for_programs=True)
+            yield HttpRoute(route.path, exchange_route(service, codec.api, route), ("POST",), for_programs=True)
 
 
 class ModelRoute(Protocol):
@@ -55,7 +44,7 @@ class ModelRoute(Protocol):
     def __call__(self, incoming: IncomingRequest, model: str | None = None) -> Coroutine[None, None, Response]: ...
 
 
-def _exchange(service: Service, api: Api, route: RequestPath) -> ModelRoute:
+def exchange_route(service: Service, api: Api, route: RequestPath) -> ModelRoute:
     """Return the handler of requests on ``route``, which checks the client's key itself."""
     answer, unnamed = ANSWERS[route.operation], PathParameters(stream=bool(route.streamed))
     in_body = CODECS[api].wire.model_member is not None

@@ -7,9 +7,8 @@ from typing import Final
 
 from gateway.config.loading import Config
 from gateway.endpoints.health import health_routes
-from gateway.endpoints.inference import conversation_routes, deployment_routes
+from gateway.endpoints.inference import conversation_routes
 from gateway.exchange.service import Service
-from gateway.http.compatible import deployment_roots
 from gateway.seams.route import HttpRoute
 from gateway.serving.late_views import LateViews
 from gateway.serving.route_table import READING
@@ -40,14 +39,8 @@ VIEWS: Final = (
 def own_routes(config: Config, service: Service, page: str | None = None) -> Iterator[HttpRoute]:
     """Yield the routes of ``config``. ``/`` sends browsers to ``page``."""
     yield from conversation_routes(service)
-    if config.compatibility:
-        yield from deployment_routes(service, deployment_roots(config.compatibility))
     yield from health_routes(service, config, page)
     for module, maker, root, rows in VIEWS:
         views = LateViews((f"gateway.endpoints.{module}",), maker, (service,))
         for path, methods, name in rows:
             yield HttpRoute(root + path, views.view(name), methods, for_programs=True)
-    if "litellm" in config.compatibility:
-        from gateway.endpoints.hosted_claude import hosted_claude_routes
-
-        yield from hosted_claude_routes(service)

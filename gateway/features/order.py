@@ -40,6 +40,7 @@ ORDER: Final[tuple[OrderLine, ...]] = (
     OrderLine("kept_ledger", "after the observers: it stores what is settled", has_commands=True),
     OrderLine("notices", "after the kept ledger, which first raises budgets to what they were before a restart"),
     OrderLine("shadow", "after the kept ledger, which stores the last of its exchanges when the process ends"),
+    OrderLine("compatible_clients", "before other endpoints, whose paths end like some of its conversations"),
     OrderLine("model_lists", "among the routes, whose order does not matter"),
     OrderLine("other_endpoints", "among the routes, whose order does not matter"),
     OrderLine("files", "among the routes, whose order does not matter"),

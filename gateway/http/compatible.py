@@ -1,24 +1,7 @@
-"""The paths and keys of clients of other servers, for a configuration with ``compatibility``.
+"""The paths of clients of other servers, for a configuration with ``compatibility``."""
 
-An adapter changes each request before the routes see it. So no other part of the gateway knows these forms, and a
-configuration without them pays nothing.
-
-- Azure's SDK class sends its key as ``api-key``, and requests below ``/openai`` (openai 2.8, ``lib/azure.py``).
-- LiteLLM's clients send the key as ``x-litellm-api-key``, with or without ``Bearer``, next to a key for the provider,
-  or as ``Ocp-Apim-Subscription-Key``, the header of Azure's API management.
-  LiteLLM passes requests below a provider's prefix on, so that the SDKs of providers work
-  (https://docs.litellm.ai/docs/pass_through/intro).
-- Programs read the headers of its responses (``litellm_headers.py``). Roo Code and Cline read ``/v1/model/info``, and
-  plugins of OpenCode ``/model_group/info``."""
-
-import re
-import time
-from collections.abc import Collection, Iterable, Mapping, MutableMapping
-from functools import partial
-from typing import Any, Final, Literal, TypeAlias
-
-from gateway.http.headers import Adapter, EditHeaders
-from gateway.http.litellm_headers import litellm_headers
+from collections.abc import Collection, Mapping
+from typing import Final, Literal, TypeAlias
 
 Server: TypeAlias = Literal["azure", "litellm"]
 
@@ -33,65 +16,7 @@ _DEPLOYMENTS: Final[Mapping[Server, tuple[str, ...]]] = {
 }
 """The starts of paths that continue with a model and the path of an endpoint without ``/v1``."""
 
-_PREFIXES: Final[Mapping[Server, tuple[str, ...]]] = {
-    "azure": ("openai",),
-    "litellm": ("openai", "anthropic", "gemini", "vertex_ai", "vertex-ai", "bedrock", "mistral", "cohere"),
-}
-"""The first steps of paths before a provider's own path."""
-
-VERTEX_CLAUDE: Final = "/publishers/anthropic/models/"
-"""The start of Vertex AI's paths for Claude, without a version, a project and a location."""
-_VERTEX_PLACE: Final = re.compile(f"(?:/v1(?:beta1)?)?/projects/[^/]+/locations/[^/]+(?={VERTEX_CLAUDE}.+:[a-zA-Z]+$)")
-
-_OWN_KEY, _PLAIN_KEY = b"x-trigate-key", b"x-api-key"
-_LITELLM_KEY, _AZURE_KEY, _APIM_KEY = b"x-litellm-api-key", b"api-key", b"ocp-apim-subscription-key"
-_OTHER_KEYS: Final = frozenset((b"authorization", b"x-api-key", b"x-goog-api-key", _OWN_KEY))
-
 
 def deployment_roots(servers: Collection[Server]) -> tuple[str, ...]:
     """Return the starts of the paths with a deployment that clients may use."""
     return tuple(dict.fromkeys(root for server in servers for root in _DEPLOYMENTS[server]))
-
-
-def make_adapter(servers: Collection[Server], taken: Collection[str], groups: Mapping[str, str]) -> Adapter:
-    """Return the adapter for the clients of ``servers``.
-
-    ``taken`` are first steps of paths with another meaning, such as the names of entries with pass-through. ``groups``
-    are the names that clients request by the name of the entry."""
-    steps = dict.fromkeys(step for server in servers for step in _PREFIXES[server] if step not in taken)
-    prefix = re.compile(f"/(?:{'|'.join(map(re.escape, steps))})(?=/)(?!/deployments/)") if steps else None
-    is_litellm = "litellm" in servers
-
-    def adapt(scope: MutableMapping[str, Any]) -> EditHeaders | None:
-        path = scope["path"]
-        if prefix is not None and (found := prefix.match(path)) is not None:
-            path = path[found.end() :]
-        if is_litellm and path == "/model/info":
-            path = MODEL_INFO
-        elif is_litellm and (place := _VERTEX_PLACE.match(path)) is not None:
-            path = path[place.end() :]
-        scope["path"] = path
-        scope["headers"] = _with_usual_key(scope["headers"], is_litellm)
-        return partial(litellm_headers, groups, time.perf_counter()) if is_litellm else None
-
-    return adapt
-
-
-def _with_usual_key(headers: Iterable[tuple[bytes, bytes]], is_litellm: bool) -> list[tuple[bytes, bytes]]:
-    """Return ``headers`` with the client's key in a header that authentication reads.
-
-    LiteLLM's header takes precedence over others, Azure's do not. All are removed: they never leave the gateway."""
-    kept, own, azure = [], [], []
-    for name, value in headers:
-        if name == _LITELLM_KEY and is_litellm:
-            own.append(value[7:].strip() if value[:7].lower() == b"bearer " else value.strip())
-        elif name == _AZURE_KEY or (is_litellm and name == _APIM_KEY):
-            azure.append(value)
-        else:
-            kept.append((name, value))
-    names = {name for name, _ in kept}
-    if own and _OWN_KEY not in names:
-        kept += [(_OWN_KEY, key) for key in own if key]
-    elif azure and names.isdisjoint(_OTHER_KEYS):
-        kept += [(_PLAIN_KEY, key) for key in azure]
-    return kept

@@ -10,7 +10,7 @@ from gateway.seams.kept import KeptObjects
 from gateway.seams.observe import Observe, ObserveAttempt
 from gateway.seams.plan import FindReadable, PlanStep, RequestChecks
 from gateway.seams.response_forms import FormsOf
-from gateway.seams.route import RoutesOf
+from gateway.seams.route import MakeAdapter, RoutesOf
 from gateway.seams.wrap_origin import WrapOrigin
 from gateway.upstream.request import CredentialSource
 
@@ -32,7 +32,7 @@ class Hooks:
     - ``records_run``: true if the feature needs ``Record.run``
     - ``credentials`` (``gateway.seams.secrets``): sources of credentials, with the names of their entries
     - ``response_forms`` (``gateway.seams.response_forms``): errors and headers for certain programs
-    - ``routes`` (``gateway.seams.route``): paths"""
+    - ``routes``, ``adapters`` (``gateway.seams.route``): paths, and changes of all requests"""
 
     credentials: tuple[tuple[str, CredentialSource], ...] = ()
     kept: tuple[KeptObjects, ...] = ()
@@ -49,6 +49,7 @@ class Hooks:
     report: tuple[Callable[[Figures], object], ...] = ()
     records_run: tuple[bool, ...] = ()
     routes: tuple[RoutesOf, ...] = ()
+    adapters: tuple[MakeAdapter, ...] = ()
 
 
 NO_HOOKS = Hooks()

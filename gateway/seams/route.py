@@ -10,15 +10,18 @@ of a configuration, with the ``Service`` of that configuration, and adds them to
   each failure is a response in the form that the path's clients read. It may wait. It starts tasks only in the nursery
   of ``incoming.scope``; a client that leaves cancels it.
 - **Late code.** ``LateRoute`` imports the code of a handler with the first request.
+- **Adapters.** Each function in ``Hooks.adapters`` returns an ``Adapter``, which changes requests in the forms of other
+  servers before anything else reads them, and may edit the headers of responses. Both are sync, and may not raise.
 - **Errors.** The kernel answers other methods of a served path with 405 and ``allow``, and suggests the listed paths
   for an unknown one. Both need a client's key.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
 
+from gateway.http.headers import Adapter
 from gateway.serving.route_table import READING, Handler
 
 
@@ -40,6 +43,9 @@ class HttpRoute:
 
 ALL_BELOW: Final = "/{rest}"
 """The end of a route for all paths below its start."""
+
+MakeAdapter: TypeAlias = Callable[[Sequence[HttpRoute]], Adapter]
+"""Returns an adapter of all requests, given the routes of features."""
 
 RoutesOf: TypeAlias = Callable[[Any], Iterable[HttpRoute]]
 """Returns the routes for the ``Service`` of a configuration, which belongs to a room above this one."""

@@ -17,7 +17,7 @@ from gateway.endpoints.inference import ModelRoute
 from gateway.endpoints.request_body import read_whole_body
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
-from gateway.http.compatible import VERTEX_CLAUDE
+from gateway.features.compatible_clients.adapter import VERTEX_CLAUDE
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.response import Response
