@@ -16,7 +16,6 @@ from gateway.features.steps.json_texts import KeyMasked
 from gateway.features.steps.loaded import AnswerSteps, LoadedStep
 from gateway.features.steps.masks import Span
 from gateway.features.steps.response_texts import UnreadTexts, response_texts
-from gateway.features.steps.runner import has_little_text
 from gateway.features.steps.runs import UNREAD, Run, RunBuilder
 from gateway.features.steps.session import CheckedTexts, StepSession
 from gateway.features.steps.stages import RestoringStage, TailStage, WholeStage, WindowStage, apply_masks
@@ -159,13 +158,10 @@ class ResponseSteps:
 
     async def _find_in(self, step: LoadedStep, passages: tuple[Passage, ...]) -> Sequence[Sequence[Span]]:
         """Return the spans that ``step`` masks in each of ``passages``. Raises ``GatewayError`` for a refusal."""
-        if not passages:
-            return ()
-        if step.is_inline and has_little_text(passages):
-            return self.session.judge_inline(step, passages, True)
-        if not step.only_reports:
+        if passages and not step.only_reports:
             return await self.session.judge(step, passages)
-        self.session.spawn_report(partial(self.session.judge, step, passages))
+        if passages:
+            self.session.report(step, passages)
         return ()
 
     async def _masked_choices(

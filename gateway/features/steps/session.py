@@ -142,6 +142,8 @@ class StepSession:
         characters were counted before.
 
         Raises ``GatewayError`` for a refusal, and for content that it could not check where that is refused."""
+        if step.is_inline and self._is_little(passages):
+            return self._judge_inline(step, passages, at, is_last, counted)
         record, began = self.records.of(step.name, at), time.perf_counter()
         check = self.make_check(at, tuple(passages), is_last)
         try:
@@ -172,13 +174,22 @@ class StepSession:
             self._on_hidden()
         return bool(labels)
 
-    def judge_inline(
-        self, step: LoadedStep, passages: Sequence[Passage], is_last: bool, at: Moment = "response"
-    ) -> Sequence[Sequence[Span]]:
-        """Check a short text without a task, for a step that is a fast pure function. Return the same as ``judge``, but
-        an empty result if there are no findings.
+    def report(self, step: LoadedStep, passages: Sequence[Passage]) -> None:
+        """Call a step that only reports. The response waits only for a fast pure function in little text."""
+        if step.is_inline and self._is_little(passages):
+            self._judge_inline(step, passages, "response", True)
+        else:
+            self.spawn_report(partial(self.judge, step, passages))
 
-        Most calls are for a word of a stream and find nothing."""
+    def _is_little(self, passages: Sequence[Passage]) -> bool:
+        last = self._last_check
+        return (last is not None and last.passages is passages) or has_little_text(passages)
+
+    def _judge_inline(
+        self, step: LoadedStep, passages: Sequence[Passage], at: Moment, is_last: bool, counted: int = 0
+    ) -> Sequence[Sequence[Span]]:
+        """Do what ``judge`` does without a task, for a fast pure function. Most calls are for a word of a stream and
+        find nothing."""
         record, began = self.records.of(step.name, at), time.perf_counter()
         check = self._last_check
         if check is None or check.passages is not passages or check.at != at or check.is_last != is_last:
@@ -188,14 +199,14 @@ class StepSession:
             findings = call_inline(step, check)
         except StepFailed as failed:
             self.note_failure(failed, at)
-            return ()
+            return ((),) * len(passages)
         if record.outcome == "cancelled":
             record.outcome = "ok"
         record.add_call(began)
         if not findings:
-            return ()
+            return ((),) * len(passages)
         with self._noting_refusals():
-            spans = self.apply_findings(step, passages, findings, at)
+            spans = self.apply_findings(step, passages, findings, at, counted)
         if any(spans):
             self._on_hidden()
         return spans
@@ -326,12 +337,8 @@ class StepSession:
         if not passages:
             self.records.of(step.name, at).add("ok")
             return []
-        last = self._last_check
-        if step.is_inline and ((last is not None and last.passages is passages) or has_little_text(passages)):
-            found = self.judge_inline(step, passages, True, at)
-        else:
-            found = await self.judge(step, passages, at)
-        if not found or not any(found):
+        found = await self.judge(step, passages, at)
+        if not any(found):
             return []
         restores = step.restore and at == "request"
         masks = zip(passages, found, strict=True)

@@ -155,11 +155,8 @@ class TailStage(RunningStage):
             if run.seams
             else Passage(run.part, run.path, text[: safe - start], run.tool, max(0, run.released - start))
         )
-        if len(passage.text) > LARGE:  # a thread searches it
-            found = await self.session.judge(self.step, (passage,), is_last=run.is_complete)
-        else:
-            found = self.session.judge_inline(self.step, (passage,), run.is_complete)
-        for spans in found:
+        (spans,) = await self.session.judge(self.step, (passage,), is_last=run.is_complete)
+        if spans:
             await offload(WORK_OF_FINDING * len(spans), run.mask, spans, start)
         run.checked = safe
         self.release(run, safe)

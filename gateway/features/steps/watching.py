@@ -8,7 +8,6 @@ import attrs
 import trio
 
 from gateway.features.steps.loaded import LoadedStep
-from gateway.features.steps.runner import has_little_text
 from gateway.features.steps.runs import Run, RunBuilder
 from gateway.features.steps.session import StepSession
 from gateway.features.steps.stages import RunningStage, StepStage
@@ -52,10 +51,8 @@ class WatchingStage(StepStage):
     def _call(self) -> None:
         """Call the step for the complete response. A call without arguments has a name."""
         passages = tuple([run.passage(0) for run in self.runs if run.length or run.part == "tool_calls"])
-        if passages and self.step.is_inline and has_little_text(passages):
-            self.session.judge_inline(self.step, passages, True)
-        elif passages:
-            self.session.spawn_report(partial(self.session.judge, self.step, passages))
+        if passages:
+            self.session.report(self.step, passages)
 
 
 class FlowingStage(RunningStage):
