@@ -60,7 +60,7 @@ ARROWS: Final = {
     "gateway.counters": "config named_imports shared stores",
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
-    "gateway.logs": "config providers.neutral",
+    "gateway.logs": "config http providers.neutral",
     "gateway.open_store": "config named_imports stores",
     "gateway.routing": """
         config http providers.apis providers.auth providers.catalog providers.endpoints providers.errors
@@ -68,7 +68,7 @@ ARROWS: Final = {
     "gateway.kept_objects": """
         config named_imports providers.catalog providers.endpoints providers.neutral routing stores""",
     "gateway.health": "config providers.auth routing shared upstream",
-    "gateway.sign_in": "config named_imports providers.auth upstream",
+    "gateway.sign_in": "config http named_imports providers.auth upstream",
     "gateway.ledger": "http logs providers.catalog providers.neutral",
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral

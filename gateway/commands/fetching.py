@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from gateway import __version__
-from gateway.config.urls import is_loopback
+from gateway.http.urls import is_loopback
 
 if TYPE_CHECKING:
     from httpx2 import AsyncClient, Response

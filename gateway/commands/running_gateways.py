@@ -31,7 +31,7 @@ from gateway.commands.terminal import count_text, some_of
 from gateway.config.file_search import FILE_VARIABLE, find_config_file, users_file
 from gateway.config.listening import Listener
 from gateway.config.loading import Config, ConfigError, load
-from gateway.config.urls import is_loopback
+from gateway.http.urls import is_loopback
 
 LOCAL = "127.0.0.1"
 USUAL = f"http://{LOCAL}:12000"

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from gateway.commands.fetching import FetchError, post_form
-from gateway.config.urls import is_loopback
+from gateway.http.urls import is_loopback
 
 FILE: Final = "sessions.json"
 EARLY: Final = 60.0

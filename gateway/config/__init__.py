@@ -11,5 +11,5 @@
   interface to clients that rules admit. ``findings`` collects errors and warnings.
 - ``doubtful_routes``, ``prices``, ``weak_secrets``, ``untrusted_file``: checks of a whole file;
   ``unknown``: advice on unknown keys.
-- ``names`` finds an entry by a model's name, by the rules of ``patterns``; ``urls``, ``redaction`` remove
-  credentials from texts; ``changes`` lists differences between files, with values in the ``spelling`` for people."""
+- ``names`` finds an entry by a model's name, by the rules of ``patterns``; ``credentials``
+  lists those of a file; ``changes`` lists differences between files, with values in the ``spelling`` for people."""

@@ -9,7 +9,7 @@ from configfile.expanded import Unresolved
 from configfile.keys import setting
 from configfile.kinds import Secret
 from gateway.config.findings import Findings
-from gateway.config.urls import crosses_in_clear
+from gateway.http.urls import crosses_in_clear
 
 _SUCH_AS: Final = {
     "redis": "rediss://:$PASSWORD@redis.example:6379/0",

@@ -13,7 +13,7 @@ from configfile.kinds import Secret, Size, Wait
 from gateway.config.findings import Findings
 from gateway.config.kinds import FilePath, SealingKeys
 from gateway.config.parts import with_completed_parts
-from gateway.config.urls import is_loopback
+from gateway.http.urls import is_loopback
 
 StorageType: TypeAlias = Literal["memory", "sqlite", "postgres", "none"]
 

@@ -17,8 +17,8 @@ from configfile.variables import Use, Variables
 from gateway.config.findings import Findings
 from gateway.config.own_providers import id_of
 from gateway.config.sign_ins import MODULES, is_of_vendor
-from gateway.config.urls import is_loopback
 from gateway.features.known import features
+from gateway.http.urls import is_loopback
 from gateway.named_imports import import_named
 from providers.catalog import providers as catalog
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from configfile.expanded import Unresolved
 from gateway.config.model_entry import ModelEntry
-from gateway.config.redaction import SHORTEST
 from gateway.config.settings import ENOUGH, Config
+from gateway.http.redaction import SHORTEST
 
 _AT_HOME: Final = (".localhost", ".internal", ".local", ".svc")
 _SECRETS: Final = frozenset(

@@ -1,8 +1,8 @@
 """The parts of a provider's response that a client may see."""
 
-from gateway.config.redaction import Secrets, redact, redact_spelled
 from gateway.exchange.context import ExchangeContext
 from gateway.http.headers import Headers
+from gateway.http.redaction import Secrets, redact, redact_spelled
 from gateway.request.public_errors import client_headers, public_error, secrets_of, with_passed_headers
 from gateway.routing.target import LaneName, Target
 from streams.events import ErrorInfo

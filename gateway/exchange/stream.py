@@ -10,7 +10,6 @@ from typing import Final
 import trio
 
 from gateway.access.body_memory import UNCOUNTED
-from gateway.config.redaction import Secrets
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.answering import (
     correct_content_type,
@@ -32,6 +31,7 @@ from gateway.http.headers import Headers
 from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
 from gateway.http.pieces import join_pieces
+from gateway.http.redaction import Secrets
 from gateway.http.request_scope import RequestScope
 from gateway.logs.masking import without_quotations
 from gateway.request.public_errors import secrets_of

@@ -9,6 +9,7 @@
 - ``pages``: what pages for people share
 - ``json_rpc``: errors for clients of MCP servers
 - ``sockets``: reads and writes with one system call
+- ``redaction``: the removal of credentials from texts, with ``urls``
 - ``certificates``: the names in client certificates
 - ``addresses``: IP addresses of clients
 - ``websockets``: the frames of websockets; ``turns``: turns of connections with tiny frames

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from gateway.config.redaction import FETCHED, REDACTED, Secrets, SecretSearch, secrets_in
+from gateway.config.credentials import secrets_in
 from gateway.config.settings import Config
+from gateway.http.redaction import FETCHED, REDACTED, Secrets, SecretSearch
 
 MASKED: Final = REDACTED.decode()
 

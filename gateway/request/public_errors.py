@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import attrs
 import msgspec
 
-from gateway.config.redaction import FETCHED, Secrets, credentials_among, redact_json, redact_spelled, search_forms
-from gateway.config.urls import credentials_in
 from gateway.http.headers import Headers, bounded_waits, passthrough_headers, translated_headers
 from gateway.http.passing import to_client, translated_header_names
+from gateway.http.redaction import FETCHED, Secrets, credentials_among, redact_json, redact_spelled, search_forms
+from gateway.http.urls import credentials_in
 from gateway.routing.target import LaneName, Target
 from providers.apis import CODECS
 from providers.auth.signer import secret_parts

@@ -12,8 +12,8 @@ from gateway.config.attempts import Retries
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found, May, Meaning, Names, listed_names
 from gateway.config.settings import Config
-from gateway.config.urls import MASK, mask_url
 from gateway.http.headers import Headers
+from gateway.http.urls import MASK, mask_url
 from gateway.routing.described import Description, describe_targets
 from gateway.routing.endpoint_defaults import default_for, marked_default
 from gateway.routing.fallback import FALLBACK

@@ -32,8 +32,8 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import attrs
 import trio
 
-from gateway.config.redaction import Secrets
 from gateway.http.headers import Headers
+from gateway.http.redaction import Secrets
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest

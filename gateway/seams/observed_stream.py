@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
-from gateway.config.redaction import Secrets
+from gateway.http.redaction import Secrets
 from gateway.streaming.lane import Lane, StreamProgress
 from streams.framing import EventSplitter, Framing, FramingError
 from streams.handoff import Handoff

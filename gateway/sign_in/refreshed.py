@@ -8,8 +8,8 @@ from typing import Final, Literal, TypeAlias
 import attrs
 import trio
 
-from gateway.config.redaction import FETCHED
 from gateway.config.sign_ins import SignIn
+from gateway.http.redaction import FETCHED
 from gateway.upstream.request import CredentialSource
 from providers.auth.signer import Credential, secret_parts
 from streams.errors import GatewayError

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from gateway.commands.demo import demo_config
-from gateway.config.redaction import secrets_in
+from gateway.config.credentials import secrets_in
 from tests.support.apis import OLDER, question
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import demo_thread

@@ -7,8 +7,8 @@ import attrs
 import pytest
 import trio
 
-from gateway.config.redaction import FETCHED
 from gateway.config.sign_ins import AwsSignIn
+from gateway.http.redaction import FETCHED
 from gateway.logs.masking import Mask
 from gateway.sign_in.refreshed import EARLY, PAUSE, Fetched, RefreshedCredential
 from providers.auth.signer import AwsKeys

@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from gateway.config.redaction import REDACTED
+from gateway.http.redaction import REDACTED
 from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from providers.apis import CODECS

@@ -8,9 +8,9 @@ from configfile.keys import part_of, with_part
 from gateway.config.building import Building
 from gateway.config.settings import Config
 from gateway.config.state_storage import check_place
-from gateway.config.urls import crosses_in_clear
 from gateway.features.answer_cache.feature import caches
 from gateway.features.answer_cache.settings import AnswerCacheKeys, AnswerCacheSettings
+from gateway.http.urls import crosses_in_clear
 
 _ON_DISK: Final = AnswerCacheSettings(max_bytes=2**30)
 _NEEDS: Final = {

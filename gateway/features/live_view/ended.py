@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
-from gateway.config.redaction import Secrets
 from gateway.features.live_view.prompts import KeptPrompt
 from gateway.features.live_view.transcripts import Transcript
+from gateway.http.redaction import Secrets
 
 if TYPE_CHECKING:
     from gateway.seams.observe import ViewerTexts

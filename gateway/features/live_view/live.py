@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import attrs
 import trio
 
-from gateway.config.redaction import Secrets, redact
 from gateway.features.live_view.charts import STEP, STEPS, Sums, Timeline, current_step
 from gateway.features.live_view.ended import EndedExchange, EndedExchanges, Line
 from gateway.features.live_view.prompts import KeptPrompt, KeptPrompts
 from gateway.features.live_view.transcripts import Passage, Transcript, Transcripts
 from gateway.http.headers import first_paths
+from gateway.http.redaction import Secrets, redact
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.ledger.ledger import MOST_TRIED
 from gateway.ledger.record import ArrivedRequest, Record

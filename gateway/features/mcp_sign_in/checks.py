@@ -3,9 +3,9 @@
 from configfile.keys import part_of, value_of
 from gateway.config.building import Building
 from gateway.config.settings import Config
-from gateway.config.urls import host_of_url, is_loopback
 from gateway.features.mcp.interface import servers_of
 from gateway.features.mcp_sign_in.feature import McpSignInKeys
+from gateway.http.urls import host_of_url, is_loopback
 
 
 def check_exchanges(config: Config, building: Building) -> Config:

@@ -22,10 +22,10 @@ from gateway.allowances.budgets import BudgetAllowance
 from gateway.allowances.refusals import LimitError
 from gateway.config.amounts import spelled_amount
 from gateway.config.settings import Config
-from gateway.config.urls import host_of_url
 from gateway.counters.counter import Debit, SumCounter, new_claim
 from gateway.features.notices.feature import Receiver, receivers_of
 from gateway.http.headers import Headers
+from gateway.http.urls import host_of_url
 from gateway.ledger.record import Record
 from gateway.seams.hooks import Hooks
 from gateway.seams.observe import ExchangeObserver

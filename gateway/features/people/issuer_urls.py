@@ -8,8 +8,8 @@ import socket
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.config.urls import is_loopback
 from gateway.http.addresses import parse_ip
+from gateway.http.urls import is_loopback
 
 _METADATA: Final = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200")))
 """Metadata services at addresses that are not link-local: AWS's over IPv6, and Alibaba's."""

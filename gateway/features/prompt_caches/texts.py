@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import attrs
 import msgspec
 
-from gateway.config.redaction import redact
 from gateway.exchange.target_request import TargetRequest
 from gateway.http.offload import offload
+from gateway.http.redaction import redact
 from gateway.request.public_errors import secrets_of
 from gateway.shared.owned_entries import OwnedEntries
 from streams.surrogates import NOT_JSON

@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from gateway.config.redaction import Secrets, redact_spelled
+from gateway.http.redaction import Secrets, redact_spelled
 
 NO_CODE: Final = 1005
 """The code that represents a close without a code."""

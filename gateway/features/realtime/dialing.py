@@ -7,7 +7,6 @@ from typing import Final
 import attrs
 import trio
 
-from gateway.config.redaction import Secrets
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disclosure import Disclosure
 from gateway.exchange.sending import send_signed
@@ -15,6 +14,7 @@ from gateway.features.realtime.session import MAX_MESSAGE
 from gateway.features.realtime.shapes import RealtimeShape
 from gateway.http.headers import Headers, upstream_headers, upstream_id
 from gateway.http.passing import to_provider
+from gateway.http.redaction import Secrets
 from gateway.routing.target import Target
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse

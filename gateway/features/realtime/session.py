@@ -14,7 +14,6 @@ import trio
 from quart import websocket
 
 from gateway.access.body_memory import HeldBody
-from gateway.config.redaction import Secrets, redact_spelled
 from gateway.features.realtime.closing import (
     CLIENT_LOST,
     DRAINED,
@@ -41,6 +40,7 @@ from gateway.features.realtime.notices import (
     Resumable,
 )
 from gateway.http.offload import offload
+from gateway.http.redaction import Secrets, redact_spelled
 from gateway.http.websockets import size_of
 from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.websocket import Piece, UpstreamWebSocket, WebSocketEnded

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import trio
 
-from gateway.config.redaction import secrets_in
+from gateway.config.credentials import secrets_in
 from gateway.config.settings import Config
 from gateway.features.recording.recording import Recorder
 from gateway.ledger.ledger import Ledger

@@ -20,8 +20,8 @@ import attrs
 import msgspec
 
 from gateway import __version__
-from gateway.config.redaction import REDACTED, Secrets, redact
 from gateway.http.headers import Headers
+from gateway.http.redaction import REDACTED, Secrets, redact
 from providers.apis import CODECS
 from providers.framings import events_in, framing_of, text_of
 from providers.neutral.invoked import INVOKED

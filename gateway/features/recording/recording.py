@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
-from gateway.config.redaction import FETCHED, Secrets, search_forms
 from gateway.features.recording.recorded import Folder, Side
 from gateway.http.headers import Headers, translated_headers
+from gateway.http.redaction import FETCHED, Secrets, search_forms
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
 from gateway.seams.observe import ExchangeObserver

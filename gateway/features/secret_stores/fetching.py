@@ -9,7 +9,7 @@ import trio
 
 from configfile.secret_files import LONGEST
 from configfile.stored_secrets import StoredSecret
-from gateway.config.redaction import FETCHED, redact_spelled
+from gateway.http.redaction import FETCHED, redact_spelled
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import UpstreamRequest
 from streams.errors import GatewayError

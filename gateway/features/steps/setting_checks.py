@@ -18,9 +18,9 @@ from gateway.config.client_access import AccessNames
 from gateway.config.findings import Findings
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
-from gateway.config.urls import host_of_url, is_loopback
 from gateway.features.steps.kinds import DEFAULT_PARTS, KINDS
 from gateway.features.steps.settings import KIND_NAMES, StepKeys, StepScope, StepSettings, steps_of, texts_in
+from gateway.http.urls import host_of_url, is_loopback
 from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError
 from streams.events import APIS

@@ -21,7 +21,6 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import gateway
-from gateway.config.redaction import Secrets
 from gateway.features.tracing.messages import message_attributes
 from gateway.features.tracing.settings import TracingSettings as Settings
 from gateway.features.tracing.spans import (
@@ -36,6 +35,7 @@ from gateway.features.tracing.spans import (
     step_attributes,
 )
 from gateway.http.headers import Headers
+from gateway.http.redaction import Secrets
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.record import ArrivedRequest, Record, StepWork
 from gateway.logs.masking import Mask

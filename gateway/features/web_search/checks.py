@@ -4,9 +4,9 @@ from configfile.expanded import Unresolved
 from configfile.keys import part_of
 from gateway.config.building import Building
 from gateway.config.settings import Config
-from gateway.config.urls import crosses_in_clear
 from gateway.features.web_search.feature import WebSearchKeys
 from gateway.features.web_search.services import ROWS, row_of
+from gateway.http.urls import crosses_in_clear
 
 
 def build_web_search(config: Config, building: Building) -> Config:

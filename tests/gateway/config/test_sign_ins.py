@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from gateway.config.credentials import secrets_in
 from gateway.config.loading import ConfigError, from_mapping, load
-from gateway.config.redaction import secrets_in
 from gateway.config.settings import Config
 from gateway.config.sign_ins import MODULES, AwsSignIn, AzureSignIn, GoogleSignIn
 from gateway.routing.router import Router

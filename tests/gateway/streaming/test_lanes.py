@@ -10,7 +10,7 @@ import attrs
 import msgspec
 import pytest
 
-from gateway.config.redaction import REDACTED
+from gateway.http.redaction import REDACTED
 from gateway.streaming.lane import Lane
 from gateway.streaming.translation import Translation
 from providers.apis import CODECS

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from gateway.access.authentication import Authenticator
 from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping
-from gateway.config.redaction import redact
 from gateway.features.live_view import charts
 from gateway.features.live_view import live as watching
 from gateway.features.live_view.charts import OTHERS
@@ -28,6 +27,7 @@ from gateway.features.live_view.live import COLUMNS, QUEUED, SHOWN, LiveView, Vi
 from gateway.features.live_view.pages.pages import admit
 from gateway.features.live_view.pages.viewer_events import event_maker
 from gateway.features.live_view.transcripts import EACH, PIECE, Transcript, Transcripts
+from gateway.http.redaction import redact
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record

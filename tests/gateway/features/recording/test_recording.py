@@ -20,11 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.commands.replay import UnreadableRecording, address_of, run, run_server
+from gateway.config.credentials import secrets_in
 from gateway.config.loading import from_mapping
-from gateway.config.redaction import SHORTEST, search_forms, secrets_in
 from gateway.features.recording import recorded, recording
 from gateway.features.recording.recorded import COLUMNS, INDEX, Folder, Side
 from gateway.features.recording.recording import Recorder
+from gateway.http.redaction import SHORTEST, search_forms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest

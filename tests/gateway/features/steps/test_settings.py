@@ -5,8 +5,8 @@ from typing import Any, get_args
 import pytest
 
 from gateway.config.changes import changes
+from gateway.config.credentials import secrets_in
 from gateway.config.loading import ConfigError, from_mapping, load
-from gateway.config.redaction import secrets_in
 from gateway.config.settings import Config
 from gateway.features.steps.kinds import KINDS
 from gateway.features.steps.settings import (

@@ -15,8 +15,9 @@ import gateway.config
 import gateway.features
 from configfile.keys import KEY as DECLARED
 from configfile.keys import add_part, parts, setting, with_part
+from gateway.config.credentials import secrets_in
 from gateway.config.loading import from_mapping
-from gateway.config.redaction import (
+from gateway.http.redaction import (
     LONGEST_SPELLED,
     REDACTED,
     WINDOW,
@@ -25,7 +26,6 @@ from gateway.config.redaction import (
     redact,
     redact_spelled,
     search_forms,
-    secrets_in,
 )
 from tests.support.each_row import each_row
 from tests.support.growth import steps
