@@ -48,6 +48,9 @@ CONTENT: Final[dict[str, Any]] = {
     "state_storage": {"type": "memory"},
     "client_keys": [{"name": "client", "group": "group", "key": "sk-of-a-client-1234"}],
 }
+OF_FEATURES: Final[dict[str, Any]] = {"McpServer": ("mcp_servers", [{"name": "tools", "base_url": "http://localhost"}])}
+"""The root key, and an item of it, for each class of a feature to which another feature adds keys."""
+
 PLACES: Final[Mapping[type, str]] = {
     Config: "",
     ModelEntry: "model_providers[0]",
@@ -95,7 +98,10 @@ def keys_in_content(name: str) -> Iterator[tuple[str, str]]:
     for line, feature in zip(ORDER, features(), strict=True):
         for keys in feature.keys:
             if line.name.partition(".")[0] == name:
-                yield from ((PLACES[keys.place], key) for key in keys_of(keys.keys))
+                place = PLACES.get(keys.place)
+                if place is None:
+                    place = f"{OF_FEATURES[keys.place.__name__][0]}[0]"
+                yield from ((place, key) for key in keys_of(keys.keys))
 
 
 @pytest.mark.sample(9)
@@ -105,6 +111,7 @@ def test_a_gateway_without_one_feature_serves_all_conversations(tree):
     checked, shown = run(folder, "check"), run(folder, "--help")
     assert (checked.returncode, shown.returncode) == (0, 0), checked.stderr + shown.stderr
     content, keys = copy.deepcopy(CONTENT), list(keys_in_content(name))
+    content |= {root: items for root, items in OF_FEATURES.values() if any(at.startswith(root) for at, _ in keys)}
     for place, key in keys:
         item_at(content, place)[key] = True
     (folder / "trigate.yaml").write_text(json.dumps(content))
