@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
+from itertools import repeat
 from typing import Self, TypeVar
 
 import attrs
@@ -68,32 +69,24 @@ class ConversationTexts:
         return self._body.is_latest(passage)
 
     async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
-        if not self._earlier:
-            return await type(self).of(await self._with_body(edits), self._parts)  # type: ignore[return-value]
-        own = frozenset(self._body.passages)
-        changed = await self._with_body([edit for edit in edits if edit[0] in own])
-        if any(edit[0] not in own for edit in edits):
-            size = self.incoming.earlier_size
-            earlier = await offload(size, _with_all_edits, self.incoming.earlier, self._earlier, edits)
-            changed = attrs.evolve(changed, earlier=earlier)
-        return await type(self).of(changed, self._parts)  # type: ignore[return-value]
-
-    async def _with_body(self, edits: Sequence[PassageEdit]) -> Incoming:
-        if not edits:
-            return self.incoming
-        body = await offload(self.incoming.size, self._body.replace, edits)
-        return await offload(len(body), with_body, self.incoming, body)
+        incoming = self.incoming
+        if self._earlier:
+            size = incoming.earlier_size
+            earlier = await offload(size, list, map(_with_edits, incoming.earlier, self._earlier, repeat(edits)))
+            incoming = attrs.evolve(incoming, earlier=tuple(earlier))
+        if own := _edits_of(self._body, edits) if self._earlier else edits:
+            body = await offload(incoming.size, self._body.replace, own)
+            incoming = await offload(len(body), with_body, incoming, body)
+        return await type(self).of(incoming, self._parts)  # type: ignore[return-value]
 
 
-def _with_all_edits(
-    earlier: Sequence[EarlierItems], texts: Sequence[RequestTexts], edits: Sequence[PassageEdit]
-) -> tuple[EarlierItems, ...]:
-    return tuple([_with_edits(turns, own, edits) for turns, own in zip(earlier, texts, strict=True)])
+def _edits_of(texts: RequestTexts, edits: Sequence[PassageEdit]) -> list[PassageEdit]:
+    passages = frozenset(texts.passages)
+    return [edit for edit in edits if edit[0] in passages]
 
 
 def _with_edits(turns: EarlierItems, texts: RequestTexts, edits: Sequence[PassageEdit]) -> EarlierItems:
-    passages = frozenset(texts.passages)
-    if not (own := [edit for edit in edits if edit[0] in passages]):
+    if not (own := _edits_of(texts, edits)):
         return turns
     return attrs.evolve(turns, items=tuple(msgspec.json.decode(texts.replace(own))[INPUT]))
 
