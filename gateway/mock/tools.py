@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 from gateway.mock.filling import NoMatchingValue, fill
-from gateway.mock.words import GREETING, example_text, last_word, split_words
+from gateway.mock.words import GREETING, example_text, last_word, split_words, user_text
 from providers.neutral.request import Part, Request, Tool, ToolCallPart, ToolResultPart
 
 AVOIDED_WORDS: Final = frozenset((
@@ -89,10 +89,16 @@ def choose(request: Request) -> ToolPick | None:
     fresh = [tool for tool in tools if tool.name not in called]
     looking = [] if _has_called_tool(request, mode) else [tool for tool in fresh if rank(tool) < NEVER]
     answering = [tool for tool in fresh if _is_final(tool)]
-    found = _first_possible_call([*sorted(looking, key=rank), *answering], request)
+    looking.sort(key=lambda tool: (not _is_wanted_search(tool, request), rank(tool)))
+    found = _first_possible_call([*looking, *answering], request)
     if found is None and mode == "required":
         return _first_possible_call(sorted(fresh or tools, key=rank), request, forced=True)
     return found
+
+
+def _is_wanted_search(tool: Tool, request: Request) -> bool:
+    """Return whether the user asks for a web search, and ``tool`` is one."""
+    return {"web", "search"} <= _name_words(tool) and "search the web" in user_text(request).lower()
 
 
 def available_tools(request: Request) -> tuple[str, list[Tool]]:

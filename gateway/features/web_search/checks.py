@@ -6,7 +6,7 @@ from gateway.config.building import Building
 from gateway.config.settings import Config
 from gateway.features.web_search.feature import WebSearchKeys
 from gateway.features.web_search.services import ROWS, row_of
-from gateway.http.urls import crosses_in_clear
+from gateway.http.urls import host_of_url, is_loopback
 
 
 def build_web_search(config: Config, building: Building) -> Config:
@@ -23,6 +23,10 @@ def build_web_search(config: Config, building: Building) -> Config:
         )  # fmt: skip
     elif row is not ROWS["searxng"] and not settings.key and settings.url in (None, row.url):
         findings.wrong(("web_search",), "it has no `key`", "add the service's key: `key: $SEARCH_KEY`")
-    elif settings.key and settings.url and crosses_in_clear(settings.url):
+    elif settings.key and settings.url and _is_sent_in_clear(settings.url):
         findings.warn("web_search.url: the key crosses the network without TLS: write https:// if the service has it")
     return config
+
+
+def _is_sent_in_clear(url: str) -> bool:
+    return url.lower().startswith("http://") and not is_loopback(host_of_url(url))

@@ -43,6 +43,12 @@ def test_the_endpoints_that_the_page_does_not_exclude_are_served_at_one_of_their
     assert {name for name, row in ENDPOINTS.items() if not served.intersection(row.paths)} == NOT_SIMULATED
 
 
+def test_a_search_finds_pages_about_the_query():
+    found = json.loads(content(GET_ANSWERS["/search"](EndpointCall({}, query={"q": "trio"}))))
+    assert [one["url"] for one in found["results"]] == ["https://news.example/1", "https://docs.example/2"]
+    assert all("trio" in one["title"] and "trio" in one["content"] for one in found["results"])
+
+
 def test_vectors_are_the_same_each_time_and_near_where_words_are_shared():
     assert vector("A cat") == vector("a CAT") != vector("dogs")
     assert abs(sum(value * value for value in vector("some words here")) - 1) < 1e-9

@@ -116,6 +116,12 @@ def test_the_stand_in_calls_harmless_tools_and_then_answers(tools, name, argumen
         assert "two files" in text(attrs.evolve(later, tools=()))
 
 
+def test_a_web_search_is_called_first_if_the_person_asks_for_one():
+    for tools in ((*CODEX, needing("web_search", query="string")), (SHELL, needing("WebSearch", query="string"))):
+        pick = choose(asked(*tools, said="Search the web for trio"))
+        assert (pick.tool.name, json.loads(pick.input)) == (tools[-1].name, {"query": "Search the web for trio"})
+
+
 @each_row(
     "tools",
     [

@@ -8,6 +8,8 @@ import httpx2
 import pytest
 import trio
 
+from configfile.document import ConfigError
+from gateway.config.loading import from_mapping
 from gateway.stores.memory import MemoryStore
 from tests.support.bare_provider import listening
 from tests.support.harness import PATIENCE, ROOT
@@ -511,3 +513,27 @@ async def test_stored_turns_of_responses_have_the_searches():
         _, said, result, *_ = stage.model.bodies[-1]["messages"]
         assert json.loads(said["tool_calls"][0]["function"]["arguments"]) == {"query": "trio 7"}
         assert "https://docs.example.com/7" in result["content"]
+
+
+@pytest.mark.parametrize(
+    ("search", "path", "word"),
+    [
+        ({}, "web_search", "`url`"), ({"type": "brave"}, "web_search", "`key`"),
+        ({"type": "bing", "url": "http://x"}, "web_search.type", "brave"),
+        ({"url": "http://x", "max_uses": 0}, "web_search.max_uses", "1 or more"),
+        ({"url": "http://x", "blocked_domains": ["https://a.test"]}, "web_search.blocked_domains[0]", "https://"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_the_settings_are_reported(search, path, word):
+    with pytest.raises(ConfigError) as refused:
+        from_mapping({"version": "v0.4.0", "model_providers": [entry("http://x")], "web_search": search})
+    assert path in str(refused.value)
+    assert word in str(refused.value)
+
+
+def test_a_key_that_is_sent_without_tls_is_a_warning():
+    for url, warns in (("http://s.example/search", True), ("http://127.0.0.1/search", False)):
+        config = from_mapping({
+            "version": "v0.4.0", "model_providers": [entry("http://x")], "web_search": {"url": url, "key": "k" * 9},
+        })  # fmt: skip
+        assert any("web_search.url" in one for one in config.warnings) == warns
