@@ -1,6 +1,5 @@
 """The last ended exchanges of the live view: a bounded number, in which no client takes the room of others."""
 
-from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -9,6 +8,7 @@ import attrs
 from gateway.features.live_view.prompts import KeptPrompt
 from gateway.features.live_view.transcripts import Transcript
 from gateway.http.redaction import Secrets
+from gateway.shared.owned_entries import OwnedEntries
 
 if TYPE_CHECKING:
     from gateway.seams.observe import ViewerTexts
@@ -41,24 +41,20 @@ class EndedExchanges:
     """The last ``RECENT`` ended exchanges in order. Without room, the client with the most loses its oldest one."""
 
     def __init__(self) -> None:
-        self._exchanges: deque[EndedExchange] = deque()
-        self._number_of: Counter[str | None] = Counter()  # by client
+        self._exchanges: dict[EndedExchange, None] = {}
+        self._removed: list[EndedExchange] = []
+        self._by_client: OwnedEntries[str | None, EndedExchange, EndedExchange] = OwnedEntries(
+            RECENT, on_drop=self._removed.append
+        )
 
     def __iter__(self) -> Iterator[EndedExchange]:
         return iter(self._exchanges)
 
     def add(self, ended: EndedExchange) -> EndedExchange | None:
         """Add an exchange, and return the one that made room for it, if any."""
-        self._exchanges.append(ended)
-        self._number_of[ended.client] += 1
-        return self._remove_one() if len(self._exchanges) > RECENT else None
-
-    def _remove_one(self) -> EndedExchange:
-        most = max(self._number_of.values())
-        place = next(i for i, one in enumerate(self._exchanges) if self._number_of[one.client] == most)
-        removed = self._exchanges[place]
-        del self._exchanges[place]
-        self._number_of[removed.client] -= 1
-        if not self._number_of[removed.client]:
-            del self._number_of[removed.client]
+        self._exchanges[ended] = None
+        self._by_client.put(ended.client, ended, ended)
+        removed = self._removed.pop() if self._removed else None
+        if removed is not None:
+            del self._exchanges[removed]
         return removed
