@@ -1,18 +1,16 @@
 """The rows of all relayed endpoints, of the features that the gateway has."""
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Final
 
 from gateway.relay.routes import RelayRoute
+from tests.support.features import rows_of
 
 
 def _names_of(feature: str, name: str) -> tuple[Any, ...]:
     """Return ``name`` in the routes of ``feature``, empty without it."""
-    module = f"gateway.features.{feature}"
-    if find_spec(module) is None:
-        return ()
-    return tuple(getattr(import_module(f"{module}.routes"), name))
+    modules = rows_of(feature, f"gateway.features.{feature}.routes")
+    return tuple(value for module in modules for value in getattr(import_module(module), name))
 
 
 ROUTES: Final[tuple[RelayRoute, ...]] = tuple(

@@ -10,6 +10,7 @@ from gateway.config.changes import changes, without_restart_settings
 from gateway.config.loading import Config, from_mapping
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
+from tests.support.features import rows_of
 from tests.support.quick_yaml import dump_yaml
 
 SECRETS = tuple(f"{name}-{age}" for name in ("sk", "door", "hush", "db", "query") for age in ("old", "new"))
@@ -104,12 +105,15 @@ CHANGES = [
     ("cors", ["https://a.example"], ["~ cors none → https://a.example"]),
     ("overrides.upstream_tls_ca_path", "/ca", ["~ overrides.upstream_tls_ca_path none → /ca (needs a restart)"]),
     ("version", "v0.4.0", []),
-    ("tracing", {"random_sampling": 1}, ["~ tracing none → on (needs a restart)"]),
-    ("ui", False, ["~ ui {answers: own} → false"]),
-    ("prompt_cache", False, ["~ prompt_cache {memory: 33554432, texts: 0} → false"]),
-    ("client_keys.0.cache", {"ttl": "1h"},
-     ["~ client key alice: cache none → {ttl: 1h, scope: key, strict: false, when: always, pace: none}"]),
-    ("metrics", False, ["~ metrics keyed → off (needs a restart)"]),
+    *rows_of("tracing", ("tracing", {"random_sampling": 1}, ["~ tracing none → on (needs a restart)"])),
+    *rows_of("live_view", ("ui", False, ["~ ui {answers: own} → false"])),
+    *rows_of("prompt_caches",
+             ("prompt_cache", False, ["~ prompt_cache {memory: 33554432, texts: 0} → false"])),
+    *rows_of("answer_cache", (
+        "client_keys.0.cache", {"ttl": "1h"},
+        ["~ client key alice: cache none → {ttl: 1h, scope: key, strict: false, when: always, pace: none}"],
+    )),
+    *rows_of("metrics", ("metrics", False, ["~ metrics keyed → off (needs a restart)"])),
 ]  # fmt: skip
 
 
