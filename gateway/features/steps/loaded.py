@@ -312,7 +312,6 @@ class StepSet:
         self._has_resources = bool(self.resources)
         self._leases = 0
         self._is_begun = False
-        self._is_replaced = False
         self._unused = trio.Event()
         self._keeping = trio.CancelScope()
 
@@ -385,12 +384,12 @@ class StepSet:
         with self._keeping:
             await keep_mask_key(store, self.mask_key)
 
-    async def aclose(self) -> None:
-        """Close the resources, the last one first."""
+    async def aclose(self, resources: Sequence[StepResource] | None = None) -> None:
+        """Close ``resources``, by default all, the last one first."""
         self._keeping.cancel()
         if self.finished is not None:
             self.finished.close()
-        for resource in reversed(self.resources):
+        for resource in reversed(self.resources if resources is None else resources):
             await resource.aclose()
 
     def lease(self, scope: RequestScope) -> None:
@@ -405,7 +404,8 @@ class StepSet:
 
     def release(self) -> None:
         self._leases -= 1
-        self._release_unused()
+        if not self._leases:
+            self._unused.set()
 
     def begin(self) -> None:
         """Keep the resources open until ``finish``."""
@@ -416,19 +416,9 @@ class StepSet:
 
     async def finish(self) -> None:
         """Close the resources after the last request, the last one first, unless another configuration uses them."""
-        self._is_replaced = True
-        self._release_unused()
-        await self._unused.wait()
-        self._keeping.cancel()
-        if self.finished is not None:
-            self.finished.close()
-        for resource in reversed(self.resources):
-            if resource.users <= 0:
-                await resource.aclose()
-
-    def _release_unused(self) -> None:
-        if self._is_replaced and self._is_begun and self._leases == 0:
-            self._is_begun = False
-            for resource in self.resources:
-                resource.users -= 1
-            self._unused.set()
+        while self._leases:
+            self._unused = trio.Event()
+            await self._unused.wait()
+        for resource in self.resources:
+            resource.users -= 1
+        await self.aclose([one for one in self.resources if one.users <= 0])
