@@ -11,7 +11,7 @@ from gateway.features.prompt_caches.structures import Structure
 T = TypeVar("T")
 
 _SAMPLE: Final = 256
-"""Bytes at the end of a beginning that are compared first."""
+"""Bytes at the start and at the end of a beginning that are compared first."""
 
 _MOST: Final = 32
 """The histories of a client whose beginnings are known, and the lists of tools or system texts for each four."""
@@ -42,9 +42,12 @@ class Checkpoint(Structure, frozen=True):
 
 
 class KnownList(Structure, Generic[T], frozen=True):
-    """A list that was read, and the ``value`` of reading it. Its ``checkpoints`` are beginnings of it."""
+    """A list that was read, and the ``value`` of reading it. Its ``checkpoints`` are beginnings of it.
+
+    ``head`` has the size and the hash of the start of all of them, by which most other lists differ."""
 
     name: str
+    head: tuple[int, int]
     checkpoints: tuple[Checkpoint, ...]
     value: T
     size: int
@@ -85,10 +88,11 @@ class PromptMemo(Generic[T]):
     def find(self, name: str, view: memoryview, most: int | None = None) -> FoundBeginning[T] | None:
         """Return the longest known beginning of ``view``, a list of the kind ``name``, of at most ``most`` bytes."""
         limit = len(view) if most is None else min(len(view), most + 1)
+        heads = {size: hash_of(view[:size]) for size in {known.head[0] for known in [*self._lists]}}
         fitting = [
             (one, known)
             for known in [*self._lists]
-            if known.name == name
+            if known.name == name and heads.get(known.head[0]) == known.head[1]
             for one in known.checkpoints
             if one.length < limit
         ]
@@ -118,7 +122,9 @@ class PromptMemo(Generic[T]):
             checkpoints.append(Checkpoint(length, hasher, hasher.intdigest(), _sample(view, length), items, count))
             start = length
         if checkpoints:
-            self._add(KnownList(name, tuple(checkpoints), value, size + len(checkpoints) * _VALUE))
+            head = min(checkpoints[0].length, _SAMPLE)
+            size += len(checkpoints) * _VALUE
+            self._add(KnownList(name, (head, hash_of(view[:head])), tuple(checkpoints), value, size))
 
     def _add(self, known: KnownList[T]) -> None:
         self._lists.append(known)

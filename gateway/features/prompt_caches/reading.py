@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
 from gateway.features.prompt_caches.chunks import TextChunks, read_chunks
 from gateway.features.prompt_caches.items import (
     LIST,
+    OBJECT,
     decode_object,
     decode_text,
     read_mark,
@@ -275,6 +276,28 @@ class PromptSource:
             replaces = end_at(value.rows, last) == end_at(found.known.value.rows, last)
         checkpoints = [(ends[number], first + number, count) for number, count in places if number]
         self._memo.store_list(name, view, checkpoints, value, value.memory_size, found, replaces=replaces)
+
+
+def members_of(api: Api, body: bytes, memo: PromptMemo[ReadHistory]) -> Mapping[str, msgspec.Raw]:
+    """Return the members of a request's ``body``.
+
+    The beginning of its history that ``memo`` knows is left out while JSON is decoded: to find the end of a list takes
+    a millisecond for a megabyte, and its hash 25 microseconds."""
+    for name in LAYOUTS[api].history if api in LAYOUTS else ():
+        label = b'"%b":' % name.encode()
+        start = body.find(label + b"[") + len(label)
+        if start < len(label) or (found := memo.find(f"{api}:{name}", memoryview(body)[start:])) is None:
+            continue
+        rest = start + found.checkpoint.length
+        while body[rest] in _BETWEEN:
+            rest += 1
+        # The list may be a nested one, or not the last one of this name.
+        if decode_object(msgspec.Raw(body[:start] + b"[]}")).keys() >= {name}:
+            members = OBJECT.decode(b"".join((body[:start], b"[", body[rest:])))
+            end = rest + len(members[name]) - 1
+            if bytes(members[name]) == b"[" + body[rest:end]:
+                return {**members, name: cast("msgspec.Raw", memoryview(body)[start:end])}
+    return OBJECT.decode(body)
 
 
 class _SettingPath(NamedTuple):

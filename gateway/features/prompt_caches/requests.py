@@ -15,7 +15,7 @@ from gateway.features.prompt_caches.memo import PromptMemo
 from gateway.features.prompt_caches.memory import PromptMemory
 from gateway.features.prompt_caches.positions import boundary_positions, each_anchor, last_anchor, lifetime_of
 from gateway.features.prompt_caches.prompts import LARGEST, Anchor, PromptDigest
-from gateway.features.prompt_caches.reading import HEADER, PromptSource, ReadHistory
+from gateway.features.prompt_caches.reading import HEADER, PromptSource, ReadHistory, members_of
 from gateway.features.prompt_caches.rows import RawBlock, make_rows
 from gateway.features.prompt_caches.structures import Structure
 from gateway.features.prompt_caches.tables.kinds import OTHER
@@ -40,7 +40,6 @@ _LARGE_MEMO: Final = MOST_MEMO_BYTES // _MOST_MEMOS
 _MOST_HASHED: Final = 2**20
 """Bytes that are hashed in the thread of the event loop, in less than a millisecond."""
 
-_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NO_ROW: Final = CachingRow()
 
 Members: TypeAlias = Mapping[str, msgspec.Raw]
@@ -166,7 +165,7 @@ class UnreadRequest:
         """Find the members of the request; there are no sources if it is none."""
         sent, row, given = self.sent, self.sent.row or _NO_ROW, self.sent.client_members
         try:
-            members = _MEMBERS.decode(sent.body) if isinstance(sent.body, bytes) else sent.body
+            members = members_of(sent.api, sent.body, self._memo) if isinstance(sent.body, bytes) else sent.body
             own = members if given is None else given() if callable(given) else given
         except NOT_JSON:
             self._members = {}, {}

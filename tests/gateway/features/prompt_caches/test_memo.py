@@ -9,10 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.features.prompt_caches import memo as memo_module
+from gateway.features.prompt_caches.items import OBJECT
 from gateway.features.prompt_caches.memo import PromptMemo
 from gateway.features.prompt_caches.prompts import PromptDigest, pack_prompts
+from gateway.features.prompt_caches.reading import members_of
 from providers.catalog.prompt_caching import ROWS, CachingRow
 from streams.events import APIS
+from streams.surrogates import NOT_JSON
 from tests.support.cached_prompts import read, request_of, user_item
 from tests.support.each_row import each_row
 from tests.support.examples import examples
@@ -122,6 +125,28 @@ def test_turns_whose_mark_moves_are_read_as_without_a_memo(api: str, steps: list
         items = [(marked_item if number >= first else user_item)(api, one) for number, one in enumerate(texts)]
         body = json.dumps({HISTORY[api]: items}).encode()
         assert _facts(read(api, body, memo=memo)) == _facts(read(api, body))
+
+
+@settings(max_examples=examples(60))
+@given(
+    st.lists(st.tuples(st.text(max_size=20), st.sampled_from(["", '"messages":['])), min_size=1, max_size=6),
+    st.sampled_from(['{"model":"m","messages":%s}', '{"messages":%s,"n":1}', '{"messages":[],"messages":%s}',
+                     '{"a":{"messages":%s},"messages":%s}', '{"messages":%s,"messages":[1]}', '{"a":[%s]}', "%s"]),
+    st.sampled_from(["", "]", "}", "x"]),
+)  # fmt: skip
+def test_members_are_those_of_the_whole_body(texts: list[tuple[str, str]], form: str, end: str):
+    """The known beginning of a history is not decoded again, also in odd requests."""
+    memo, items = PromptMemo[Any](), [user_item("chat", text + more) for text, more in texts]
+    read("chat", {"messages": items[:-1] or items}, memo=memo)
+    messages = json.dumps(items, separators=(",", ":"), ensure_ascii=False)
+    body = (form.replace("%s", messages) + end).encode()
+    try:
+        expected = {name: bytes(value) for name, value in OBJECT.decode(body).items()}
+    except NOT_JSON:
+        with pytest.raises(NOT_JSON):
+            members_of("chat", body, memo)
+    else:
+        assert {name: bytes(value) for name, value in members_of("chat", body, memo).items()} == expected
 
 
 @pytest.mark.parametrize("steps", [(2, 3, 4), (2, 3, 3, 4), (2, 3, 4, 3, 4)])
