@@ -12,11 +12,11 @@ The difference between *could* and *readable* is a change by the client or the g
 
 The modules that compare are pure: no I/O and no clock. All of them keep digests and lengths of texts, never a text.
 
-- ``opening``: opens the feature of the row ``feature``; ``caching``: opens the ``tracker`` with the first prompt that
-  matters
-- ``attempts``: observes each attempt whose prompt is long enough to matter. When the request was sent, it reads the
-  prompt and finds its parent; when the exchange is settled, it adds the verdict to the attempt's record. An error in
-  this code is logged once, and fails no request. ``sent_prompts`` has the parts of a request that the tracker needs.
+- ``opening``: opens the feature of the row ``feature``
+- ``attempts``: opens the ``tracker`` with the first prompt that matters, and observes each attempt with such a prompt.
+  When the request was sent, it reads the prompt and finds its parent; when the exchange is settled, it adds the verdict
+  to the attempt's record. An error in this code is logged once, and fails no request. ``sent_prompts`` has the parts of
+  a request that the tracker needs.
 - ``choices``: finds the targets that cache a prompt, and requests a provider's explanation
 - ``values``: the forms of verdicts in headers and log lines
 - ``prompts``: a request as comparable blocks, which are ``rows`` of bytes, with ``chunks`` of its system texts.

@@ -3,27 +3,33 @@
 The code that reads prompts is imported with the first request that is long enough to matter. It runs after the request
 was sent, and an error in it fails no request."""
 
+import logging
+import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 from msgspec import structs
 
+from gateway.config.model_entry import ModelEntry
 from gateway.exchange.planned import Form
 from gateway.exchange.target_request import TargetRequest
-from gateway.features.prompt_caches.caching import PromptCaching
+from gateway.features.prompt_caches.settings import PromptCacheSettings
 from gateway.features.prompt_caches.values import fields_of, header_of
 from gateway.http.headers import Headers
+from gateway.http.late_imports import import_all
 from gateway.http.offload import offload
 from gateway.ledger.record import Record
+from gateway.routing.target import Target
 from gateway.seams.observe import ExchangeObserver
 from gateway.seams.observers import join_observers, observers_of
+from gateway.shared.memory import SharedMemory
 
 if TYPE_CHECKING:
     from gateway.features.prompt_caches.conversations import Parent
     from gateway.features.prompt_caches.requests import ReadPrompts, SentRequest, UnreadRequest
-    from gateway.features.prompt_caches.texts import ShownTexts
+    from gateway.features.prompt_caches.texts import LatestTexts, ShownTexts
     from gateway.features.prompt_caches.tracker import FollowedAttempt, FollowedExchange, PromptTracker
     from gateway.ledger.bill import AttemptRecord
     from providers.catalog.prices import Price
@@ -41,6 +47,72 @@ _CONTINUING: Final = frozenset(("previous_response_id", "previous_interaction_id
 
 _NOTED: Final = _CONTINUING | {"diagnostics", "prompt_cache_options"}
 """Members that make a short request matter: its prompt may be long, or the client requests a diagnosis."""
+
+
+Diagnoses: TypeAlias = Callable[[ModelEntry], bool]
+"""Returns whether the provider of an entry is to diagnose misses."""
+
+_CODE: Final = ("gateway.features.prompt_caches.tracker", "gateway.features.prompt_caches.sent_prompts")
+
+log = logging.getLogger("trigate.prompt_cache")
+
+
+class PromptCaching:
+    """The explanations of misses of prompt caches in one process.
+
+    ``memory`` is that of the workers, ``None`` in a single process. ``texts`` are those of conversations, ``None`` if
+    the operator does not enable them."""
+
+    def __init__(self, settings: PromptCacheSettings, memory: SharedMemory | None = None) -> None:
+        self.settings = settings
+        self.memory = memory
+        self.diagnoses: Diagnoses | None = None
+        self.texts = _open_texts(settings.texts) if settings.texts else None
+        self._tracker: PromptTracker | None = None
+        self._has_failed = False
+        self._opening = trio.Lock()  # it serves tasks in the order of their arrival
+
+    def is_diagnosed(self, target: Target) -> bool:
+        """Return whether the provider of ``target`` is to diagnose misses."""
+        return self.diagnoses is not None and self.diagnoses(target.entry)
+
+    def continue_from(self, before: "PromptCaching") -> None:
+        """Continue with the prompts of ``before`` if the memory has the same size."""
+        if before is not self and before.settings.memory == self.settings.memory:
+            self._tracker = before._tracker
+
+    def close(self) -> None:
+        """Delete the texts of prompts, because the configuration has changed."""
+        if self.texts is not None:
+            self.texts.close()
+
+    @property
+    def opened_tracker(self) -> "PromptTracker | None":
+        """The tracker, ``None`` until it is open and no request waits for it."""
+        return None if self._opening.locked() else self._tracker
+
+    async def tracker(self) -> "PromptTracker":
+        """Return the tracker. Its code is imported when it is first needed.
+
+        Requests that wait for that continue in order: the first turn of a conversation precedes its second one."""
+        if self._tracker is None or self._opening.locked():
+            async with self._opening:
+                await import_all(_CODE)
+                module = sys.modules[_CODE[0]]
+                self._tracker = self._tracker or module.open_tracker(self.settings.memory, self.memory)
+        return self._tracker
+
+    def note_error(self) -> None:
+        """Log an error of this code, with its traceback, the first time."""
+        if not self._has_failed:
+            self._has_failed = True
+            log.exception("the explanation of a prompt cache failed; the request is not affected")
+
+
+def _open_texts(most: int) -> "LatestTexts":
+    from gateway.features.prompt_caches.texts import LatestTexts  # only where the operator enables it
+
+    return LatestTexts(most)
 
 
 def note_attempt(caching: PromptCaching, target_request: TargetRequest, nursery: trio.Nursery) -> "NotedAttempt | None":

@@ -10,8 +10,7 @@ from msgspec import structs
 from gateway.balancing.balancer import NOTHING_READABLE, Readable
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
-from gateway.features.prompt_caches.attempts import noted_exchange
-from gateway.features.prompt_caches.caching import PromptCaching
+from gateway.features.prompt_caches.attempts import PromptCaching, noted_exchange
 from gateway.features.prompt_caches.sent_prompts import possible_request
 from gateway.http.offload import offload
 from gateway.request.parse import Incoming

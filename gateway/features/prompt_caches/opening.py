@@ -12,8 +12,7 @@ from gateway.balancing.balancer import NOTHING_READABLE
 from gateway.config.settings import Config
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
-from gateway.features.prompt_caches.attempts import LEAST_BODY, note_attempt
-from gateway.features.prompt_caches.caching import Diagnoses, PromptCaching
+from gateway.features.prompt_caches.attempts import LEAST_BODY, Diagnoses, PromptCaching, note_attempt
 from gateway.features.prompt_caches.settings import PromptCacheKeys, PromptCacheSettings
 from gateway.http.late_imports import load_module
 from gateway.request.parse import Incoming

@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.features.prompt_caches.caching import PromptCaching
+from gateway.features.prompt_caches.attempts import PromptCaching
 from gateway.features.prompt_caches.opening import OpenPromptCaches
 from gateway.features.prompt_caches.texts import LatestTexts, ShownTexts
 from gateway.open_features import RunningFeatures
