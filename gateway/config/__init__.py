@@ -3,7 +3,7 @@
 - ``settings``: the root, to which features add keys; ``parts``: keys of features in other items, and rows of advice;
   ``building`` is the check of these.
 - ``listening``, ``limits``, ``attempts``, ``model_entry``, ``endpoints``, ``sign_ins``, ``price_table``,
-  ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``counters``, ``state_storage``:
+  ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``state_storage``:
   the keys of a topic, with name, type, default and meaning. Their values are of ``kinds`` and ``amounts``.
 - ``file_search`` finds the file, and recognises those of other gateways.
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,

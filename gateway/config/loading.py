@@ -33,7 +33,6 @@ from gateway.config.attempts import CircuitSettings, build_retries, changed_circ
 from gateway.config.building import Building, BuildKeys
 from gateway.config.client_access import access_names, warn_of_empty_groups
 from gateway.config.client_keys import build_client_keys
-from gateway.config.counters import check_counters
 from gateway.config.doubtful_routes import doubtful
 from gateway.config.entries import Entries, EntryDefaults, build_entries
 from gateway.config.file_search import refuse_other_gateway
@@ -45,7 +44,7 @@ from gateway.config.own_providers import build_providers, check_used
 from gateway.config.prices import ADVICE, uncounted_warnings, unpriced_models
 from gateway.config.routes import build_aliases
 from gateway.config.settings import Config, KeyDigest, Trust
-from gateway.config.state_storage import build_state_storage
+from gateway.config.state_storage import build_state_storage, check_counters
 from gateway.config.untrusted_file import check_untrusted
 from gateway.features.known import features, features_of, other_feature
 from gateway.named_imports import import_named

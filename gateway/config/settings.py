@@ -19,7 +19,6 @@ from gateway.config.allowances import RateLimits, RatesOrHeaderLimits, RootLimit
 from gateway.config.amounts import Budget, OpeningSpend
 from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.clients import ClientGroup, ClientKey
-from gateway.config.counters import CounterSettings
 from gateway.config.kinds import (
     BY_NAME,
     OUTSIDE,
@@ -40,7 +39,7 @@ from gateway.config.listening import Listener, Listeners, is_local
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import ProviderSettings
 from gateway.config.patterns import ALL_NAMES, ModelNames
-from gateway.config.state_storage import StateStorage
+from gateway.config.state_storage import CounterSettings, StateStorage
 from gateway.http.external_url import ExternalUrl, read_external_url
 from streams.timeouts import Timeouts
 

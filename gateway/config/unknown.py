@@ -13,13 +13,12 @@ from gateway.config.aliases import Route, RouteTarget
 from gateway.config.allowances import QueueSettings, RateLimits
 from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.clients import AcceptedKey, ClientGroup, ClientKey
-from gateway.config.counters import CounterSettings
 from gateway.config.limits import Limits
 from gateway.config.listening import LegacyListeners, Listener
 from gateway.config.model_entry import ModelEntry
 from gateway.config.parts import Absent, Instead
 from gateway.config.settings import Config
-from gateway.config.state_storage import StateStorage
+from gateway.config.state_storage import CounterSettings, StateStorage
 from gateway.features.known import features
 from gateway.named_imports import import_named
 from providers.neutral.quirks import Quirks
@@ -69,8 +68,6 @@ _RATES: Final = (
     "requests_per_minute tokens_per_minute max_rpm max_tpm"
 )
 
-_STEPS = "write checks and records of prompts and answers under `steps` at the root, such as `steps: [{use: secrets}]`"
-
 INSTEAD: Final = (
     Instead("`trigate reconcile` compares invoices by day and model, so leave it out", "billed_as", (ENTRY,)),
     Instead("write a list: `listeners: [{port: 12000}]`", "type name port address timeout", (LegacyListeners,)),
@@ -81,13 +78,6 @@ INSTEAD: Final = (
         "api_key_file access_key_env api_key_env key_env env_key",
         (ROOT, ENTRY, CLIENT),
     ),
-    Instead(_STEPS,
-            "guardrails guardrail guardrails_config moderation moderations pii pii_masking redaction content_filter "
-            "content_filters safety input_guardrails output_guardrails before_request_hooks after_request_hooks "
-            "plugins plugin callbacks callback success_callback failure_callback service_callbacks hooks webhooks "
-            "webhook middleware middlewares litellm_callbacks langfuse",
-            (ROOT, ENTRY, CLIENT, LISTENER),
-            words="guardrail guardrails pii callback callbacks plugin plugins webhook webhooks"),
     Instead("use `/metrics` for Prometheus, the JSON log, or traces for an OpenTelemetry collector",
             "alerting alerts", (ROOT, ENTRY)),
     Instead("set a price in the model's entry, in dollars per million tokens: `price: {input: 1.25, output: 10}`; "
@@ -115,17 +105,6 @@ INSTEAD: Final = (
             "`x-trigate-dropped`; `strict: true` refuses such requests instead; to drop more fields, write `quirks: "
             "{refused_fields: [NAME]}` in the entry", "drop_params modify_params", (ROOT, ENTRY)),
     Instead("write `quirks: {refused_fields: [NAME]}`", "refused_fields", (ENTRY,)),
-    Instead("write it under `request`, such as `request: {default: {temperature: 0.2}}`; `set` replaces the client's "
-            "value, `max` limits it (docs/request-members.md)",
-            "temperature top_p top_k max_tokens max_completion_tokens max_output_tokens seed stop thinking reasoning "
-            "reasoning_effort default_params defaults params parameters extra_body extra_params body",
-            (ENTRY, ALIAS, CLIENT)),
-    Instead("write `request: {set: {NAME: VALUE}}` (docs/request-members.md)",
-            "override_params overrides set_params fixed_params", (ENTRY, ALIAS, CLIENT)),
-    Instead("write `request: {system: {before: TEXT}}` (docs/request-members.md)",
-            "system system_prompt instructions", (ENTRY, ALIAS, CLIENT)),
-    Instead("write `request: {drop: [NAME]}` (docs/request-members.md)",
-            "additional_drop_params dropped_fields drop_fields dropped_params", (ENTRY, ALIAS, CLIENT)),
     Instead("set variables in the environment of trigate, and use them here as `$NAME`", "environment_variables env "
             "environment", (ROOT, ENTRY)),
     # The root
@@ -159,8 +138,6 @@ INSTEAD: Final = (
             "recording", (ROOT, ENTRY)),
     Instead("set the storage in `state_storage`",
             "database database_url db store storage state sqlite postgres config_store state_store", (ROOT,)),
-    Instead("write it under `state_storage`, such as `state_storage: {type: sqlite, path: …, ledger: {keep: 90d}}`",
-            "ledger", (ROOT,)),
     Instead("`tracing` sets the collector of traces, and `metrics` who may read `/metrics`",
             "telemetry otel opentelemetry observability prometheus monitoring traces trace enable_metrics "
             "enable_tracing", (ROOT,)),
@@ -175,8 +152,6 @@ INSTEAD: Final = (
             "off", "verify_ssl ssl_verify insecure ca ca_file ca_cert ca_bundle", (ROOT,)),
     Instead("a configuration is one file: copy the contents "
             "into it", "include includes import imports extends", (ROOT,)),
-    Instead("the settings of the live view are `ui` and `ui_key`", "dashboard admin admin_ui ui_username ui_password "
-            "console", (ROOT,)),
     Instead("the gateway reloads this file on SIGHUP", "reload hot_reload watch auto_reload", (ROOT,)),
     Instead("not needed: `GET /healthz` and `GET /readyz` are always available", "health health_check health_checks "
             "healthcheck background_health_checks", (ROOT, ENTRY, LISTENER)),
@@ -270,13 +245,6 @@ INSTEAD: Final = (
     Instead("write it as `cooldown`", "cooldown_time open_for timeout", (CircuitSettings,)),
     Instead("write it as `longest`", "max_cooldown max", (CircuitSettings,)),
     # Others
-    Instead("write `cache: {ttl: 1h}` for an alias or a client key, and the storage at the root: `cache: {type: "
-            "sqlite, path: …}`", "caching cache_params cache_config cache_settings response_cache cache_ttl redis",
-            (ROOT,), words="caching"),
-    Instead("write it as `cache: {ttl: 1h}`", "caching cache_params cache_config cache_settings response_cache "
-            "cache_ttl ttl", (ALIAS, CLIENT), words="caching"),
-    Instead("write it for an alias or a client key: `cache: {ttl: 1h}`", "cache caching cache_params cache_config "
-            "cache_settings response_cache cache_ttl redis", (ENTRY,), words="cache caching"),
     Instead("write it as `key`", "token api_key value secret access_key virtual_key", (CLIENT,)),
     Instead("write it as `sha256`", "hash key_hash digest hashed_key key_sha256 token_hash", (CLIENT,)),
     Instead("write it as `name`", "id user user_id client alias key_alias key_name label", (CLIENT,)),
@@ -361,7 +329,7 @@ def _rows_of_features() -> Iterator[Instead]:
             yield from import_named(feature.advice)
 
 
-ROWS: Final[tuple[Instead | Absent, ...]] = (*INSTEAD, *_rows_of_features(), *ABSENT)
+ROWS: Final[tuple[Instead | Absent, ...]] = (*_rows_of_features(), *INSTEAD, *ABSENT)
 
 
 def _advice_rows() -> Iterator[tuple[tuple[type, str], str]]:

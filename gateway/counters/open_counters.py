@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from gateway.config.counters import CounterSettings
+from gateway.config.state_storage import CounterSettings
 from gateway.counters.counter import Counters
 from gateway.counters.memory import LocalCounters
 from gateway.named_imports import import_named

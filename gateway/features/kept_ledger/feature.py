@@ -49,4 +49,5 @@ FEATURE: Final = Feature(
     is_wanted,
     keys=(Keys(StateStorage, LedgerKeys),),
     build="gateway.features.kept_ledger.settings:build_ledger",
+    advice="gateway.features.kept_ledger.settings:ADVICE",
 )

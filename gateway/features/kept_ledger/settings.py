@@ -1,6 +1,6 @@
 """The key ``ledger`` of the state storage."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -8,7 +8,7 @@ from configfile.document import Path
 from configfile.keys import part_of, setting
 from configfile.kinds import Duration, Size
 from gateway.config.findings import Findings
-from gateway.config.parts import ItemPart
+from gateway.config.parts import Instead, ItemPart
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
 
@@ -53,3 +53,10 @@ def ledger_in(storage: StateStorage | None) -> KeptLedgerSettings:
 def build_ledger(config: Config, building: "Building") -> Config:
     """Note for how long spending is kept."""
     return attrs.evolve(config, kept_spending=ledger_in(config.state_storage).keep)
+
+
+ADVICE: Final = (
+    Instead("write it under `state_storage`, such as `state_storage: {type: sqlite, path: …, ledger: {keep: 90d}}`",
+            "ledger", (Config,)),
+)  # fmt: skip
+"""Advice on other gateways' spellings of its keys."""

@@ -19,4 +19,5 @@ FEATURE: Final = Feature(
     "gateway.features.live_view.opening:open_live_view",
     _is_on,
     keys=(Keys(Config, LiveViewKeys),),
+    advice="gateway.features.live_view.settings:ADVICE",
 )

@@ -1,10 +1,12 @@
 """The keys of the live view: whether the gateway serves it, and which answers it shows."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import attrs
 
 from configfile.keys import Kind, setting
+from gateway.config.parts import Instead
+from gateway.config.settings import Config
 
 ShownAnswers: TypeAlias = Literal["none", "own", "all"]
 
@@ -55,3 +57,10 @@ class LiveViewKeys:
     def answers(self) -> ShownAnswers:
         """The answers that the live view shows, ``none`` without a live view."""
         return self.ui.answers if self.ui else "none"
+
+
+ADVICE: Final = (
+    Instead("the settings of the live view are `ui` and `ui_key`", "dashboard admin admin_ui ui_username ui_password "
+            "console", (Config,)),
+)  # fmt: skip
+"""Advice on other gateways' spellings of its keys."""

@@ -32,5 +32,6 @@ FEATURE = Feature(
     "gateway.features.request_members.opening:open_request_members",
     is_wanted,
     keys=tuple(Keys(place, RequestKeys) for place in (ModelEntry, Route, ClientGroup, ClientKey)),
+    advice="gateway.features.request_members.checks:ADVICE",
     build="gateway.features.request_members.checks:note_unreached",
 )

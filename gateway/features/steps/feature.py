@@ -31,6 +31,7 @@ FEATURE: Final = Feature(
     is_wanted,
     keys=(Keys(Config, StepKeys),),
     build=f"{_CHECKS}:build_steps",
+    advice=f"{_CHECKS}:ADVICE",
     unsafe=f"{_CHECKS}:unsafe_steps",
     judge=f"{_ADVICE}:judge_steps",
     trial=f"{_ADVICE}:open_once",

@@ -15,7 +15,11 @@ from configfile.secret_files import SecretReference
 from configfile.wording import Wrong, describe, nearest
 from gateway.config.building import Building
 from gateway.config.client_access import AccessNames
+from gateway.config.clients import ClientKey
 from gateway.config.findings import Findings
+from gateway.config.listening import Listener
+from gateway.config.model_entry import ModelEntry
+from gateway.config.parts import Instead
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
 from gateway.features.steps.kinds import DEFAULT_PARTS, KINDS
@@ -238,3 +242,16 @@ def unsafe_steps(content: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
         if isinstance(url, str) and not is_loopback(host_of_url(url)):
             firsts.setdefault("it sends texts to another machine", ("steps", i, "with", "url"))
     yield from ((path, found) for found, path in firsts.items())
+
+
+ADVICE: Final = (
+    Instead("write checks and records of prompts and answers under `steps` at the root, such as `steps: [{use: "
+            "secrets}]`",
+            "guardrails guardrail guardrails_config moderation moderations pii pii_masking redaction content_filter "
+            "content_filters safety input_guardrails output_guardrails before_request_hooks after_request_hooks "
+            "plugins plugin callbacks callback success_callback failure_callback service_callbacks hooks webhooks "
+            "webhook middleware middlewares litellm_callbacks langfuse",
+            (Config, ModelEntry, ClientKey, Listener),
+            words="guardrail guardrails pii callback callbacks plugin plugins webhook webhooks"),
+)  # fmt: skip
+"""Advice on other gateways' spellings of its keys."""
