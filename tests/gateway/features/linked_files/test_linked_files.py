@@ -115,7 +115,37 @@ def test_the_contents_of_links_are_sent_and_fetched_once_for_a_conversation(api,
     asked.clear()
 
 
-def test_nothingis_fetched_without_the_setting_or_for_a_provider_that_fetches(files, authority, reachable):
+@pytest.mark.parametrize("state", [{}, {"state_storage": {"type": "memory"}}])
+def test_the_links_of_earlier_turns_become_the_same_contents(state, files, authority, reachable):
+    url, asked = files
+    with serving(authority, "converse", **state) as (gateway, upstream):
+        body = content("responses", url, "/r.pdf")
+        answers = []
+        for turn in range(3):
+            upstream.script(Script("Fine."))
+            if turn and state:
+                body = {"model": "m", "input": f"And {turn}?", "previous_response_id": answers[-1]}
+            elif turn:
+                message = {
+                    "type": "message",
+                    "role": "assistant",
+                    "content": [{"type": "output_text", "text": "Fine."}],
+                }
+                body = {"model": "m", "input": [*body["input"], message, {"role": "user", "content": f"And {turn}?"}]}
+            reply = post(gateway, "responses", body)
+            assert reply.status == 200, reply.body
+            answers.append(reply.json["id"])
+            sent = upstream.seen[0].json["messages"]
+            assert len(sent) == 2 * turn + 1
+            blocks = [one for block in sent[0]["content"] if (one := block.get("image", block.get("document")))]
+            assert [one["source"]["bytes"] for one in blocks] == [
+                base64.b64encode(one).decode() for one in (PICTURE, PDF)
+            ]
+    assert sorted(asked) == ["/p.png", "/r.pdf"]
+    asked.clear()
+
+
+def test_nothing_is_fetched_without_the_setting_or_for_a_provider_that_fetches(files, authority, reachable):
     url, asked = files
     for target, inline, status in (("converse", False, 400), ("responses", True, 200)):
         with serving(authority, target, inline=inline) as (gateway, upstream):
