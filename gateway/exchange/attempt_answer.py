@@ -43,12 +43,15 @@ class AttemptAnswer:
     lane_name: LaneName
     writer: Writer | None = None
     usage: Usage | None = None
-    verdict: Verdict | None = None
 
     def __init__(self, source: AnswerSource) -> None:
         self.source = source
         self.lane_name = source.target_request.target.lane
         self.read_pieces: Pieces = []
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return None
 
     @property
     def content_type(self) -> str:

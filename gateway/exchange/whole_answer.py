@@ -13,7 +13,7 @@ from gateway.exchange.answering import (
     read_other_events,
     write_client_answer,
 )
-from gateway.exchange.attempt_answer import AttemptAnswer, read_body
+from gateway.exchange.attempt_answer import AttemptAnswer, Verdict, read_body
 from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.offload import offload
@@ -60,8 +60,10 @@ class WholeAnswer(AttemptAnswer):
         self._scope = scope
         self._other_choices = []
         self._checks = source.target_request.checks
-        if self._checks is not None:
-            self.verdict = self._passed_unchanged
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return None if self._checks is None else self._passed_unchanged
 
     async def begin(self) -> None:
         source = self.source

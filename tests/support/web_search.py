@@ -37,14 +37,16 @@ class PlayedModel:
     """A provider that answers requests with ``turns`` in order, in the API of the path. ``bodies`` are the requests.
 
     ``status`` are failures by the number of the request. ``cut``: the number of the turn that breaks off after its
-    first pieces, counted from 0."""
+    first pieces, counted from 0, and ``holds`` that of the turn that stops there until ``was_left``."""
 
-    def __init__(self, *turns: Script, cut: int | None = None, status: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self, *turns: Script, cut: int | None = None, holds: int | None = None, status: Mapping[int, int] | None = None
+    ) -> None:
         self.turns = list(turns)
         self.bodies: list[dict[str, Any]] = []
         self.url = ""
-        self.closed = trio.Event()
-        self._cut, self.status = cut, dict(status or {})
+        self.was_left = trio.Event()
+        self._cut, self._holds, self.status = cut, holds, dict(status or {})
 
     async def serve(self, stream: trio.SocketStream) -> None:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
@@ -59,13 +61,15 @@ class PlayedModel:
                     api = next((one for one, known in PATHS.items() if path.endswith(known)), "chat")
                     raw = render(self.turns[min(number, len(self.turns) - 1)], api, asked)
                     whole = b"".join(raw.pieces)
-                    cut = self._cut == number
+                    cut = number in (self._cut, self._holds)
                     sent = b"".join(raw.pieces[: len(raw.pieces) // 2]) if cut else whole
                     length = ("content-length", str(len(whole)))
                     await stream.send_all(head(raw.status, *raw.headers, length) + sent)
+                    if self._holds == number:
+                        await stream.receive_some()
+                        self.was_left.set()
                     if cut:
                         return
-        self.closed.set()
 
 
 class PlayedService:

@@ -55,12 +55,12 @@ class SearchedAnswers:
 class SearchOrigin(PartsOrigin):
     """The origin of one answer."""
 
-    _shown: ShownAnswer
     _offered: OfferedSearch
     _domains: Domains
 
     def __init__(self, walk: Walk, service: SearchService) -> None:
-        super().__init__(walk, lambda: SearchTurnWriter(self._shown))
+        self._shown = shown = ShownAnswer(walk.context.codec.api)
+        super().__init__(walk, lambda: SearchTurnWriter(shown))
         self._service = service
         self._uses = 0
         self._max_uses = service.settings.max_uses
@@ -68,7 +68,7 @@ class SearchOrigin(PartsOrigin):
     async def prepare(self) -> PlannedRequest:
         incoming, settings = self.request.incoming, self._service.settings
         self._offered = offered = await offload(incoming.size, OfferedSearch.of, incoming)
-        self._shown = ShownAnswer(self.context.codec.api, offered.name)
+        self._shown.name = offered.name
         search, allowed, blocked = offered.search, [settings.allowed_domains], [settings.blocked_domains]
         if search is not None:
             allowed, blocked = [*allowed, search.domains("allowed")], [*blocked, search.domains("blocked")]

@@ -29,10 +29,11 @@ MAX_CITED: Final = 100
 
 
 class ShownAnswer:
-    """The part of an answer that a client of ``api`` has got: its number of blocks, and the found pages."""
+    """The part of an answer that a client of ``api`` has got: its number of blocks, and the found pages. ``name`` is
+    that of the function."""
 
-    def __init__(self, api: Api, name: str) -> None:
-        self.api, self.name = api, name
+    def __init__(self, api: Api) -> None:
+        self.api, self.name = api, ""
         self.block, self.has_begun = 0, False
         self.sources: dict[str, FoundPage] = {}  # by URL
 

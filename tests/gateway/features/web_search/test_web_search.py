@@ -1,6 +1,7 @@
 """Searches by the gateway, between clients of each API and a model whose provider has no search."""
 
 import base64
+import gc
 import json
 from typing import Any
 
@@ -10,9 +11,11 @@ import trio
 
 from configfile.document import ConfigError
 from gateway.config.loading import from_mapping
+from gateway.features.web_search.origin import SearchOrigin
 from gateway.stores.memory import MemoryStore
 from tests.support.bare_provider import listening
 from tests.support.harness import PATIENCE, ROOT
+from tests.support.live_objects import live_objects
 from tests.support.scripts import Script, Tokens, ToolCall
 from tests.support.step_gateway import SIGNING_KEY
 from tests.support.web_search import (
@@ -537,3 +540,41 @@ def test_a_key_that_is_sent_without_tls_is_a_warning():
             "version": "v0.4.0", "model_providers": [entry("http://x")], "web_search": {"url": url, "key": "k" * 9},
         })  # fmt: skip
         assert any("web_search.url" in one for one in config.warnings) == warns
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_leaves_no_cycle_behind(stream):
+    """The collector removes cycles late on a busy gateway."""
+    turns = [searching("a"), answering()]
+    async with search_gateway(*turns * 3) as stage:
+        await ask(stage, "messages", stream=stream)
+        gc.collect()
+        gc.disable()
+        try:
+            await ask(stage, "messages", stream=stream)
+            await stage.lines.next(2)
+            assert not live_objects(SearchOrigin)
+        finally:
+            gc.enable()
+
+
+async def test_a_client_that_leaves_in_a_later_turn_ends_it():
+    """Both turns are paid: the second as far as it went."""
+    model = PlayedModel(searching("a"), answering("one two three four five six"), holds=1)
+    async with search_gateway(model=model) as stage:
+        path, body = REQUESTS["messages"]
+        content = json.dumps({"model": "m", **body, "stream": True}).encode()
+        stream = await trio.open_tcp_stream("127.0.0.1", int(stage.gate.url.rpartition(":")[2]))
+        received = b""
+        async with stream:
+            head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(content)}\r\n\r\n"
+            await stream.send_all(head.encode() + content)
+            with trio.fail_after(PATIENCE):
+                while b"text_delta" not in received:
+                    received += await stream.receive_some()
+        with trio.fail_after(PATIENCE):
+            await model.was_left.wait()
+        (line,) = await stage.lines.next()
+        assert line["ended"] == "client_disconnected", line
+        assert len(line["tried"]) == 3, line
+        assert line["cost_usd"] > 0.005 + 100e-6 + 10 * 10e-6, line
