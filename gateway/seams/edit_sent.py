@@ -14,12 +14,16 @@ call may not wait or raise.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
+from gateway.ledger.record import Record
+from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Preparation, Prepared
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
+from gateway.seams.observers import Observers
+from providers.neutral.codec import Codec
 
 Write: TypeAlias = Callable[[Incoming, Target, Omissions], Prepared]
 """Writes a client's request for a target. Raises ``GatewayError`` (400) for what the target cannot do."""
@@ -74,6 +78,43 @@ class BeginEdits(Protocol):
         ...
 
 
-EditSent: TypeAlias = Callable[[Prepared, Target, Any, Any], Awaitable[Prepared]]
-"""Edits a request in the form for a target. The others are the ``ExchangeContext`` and the ``PlannedRequest`` of
-``gateway.exchange``; rooms above declare the types."""
+class ExchangeFacts(Protocol):
+    """An exchange: the request and API of its client, its record and its observers.
+
+    ``holder`` is the name under which the client's requests count and its state is stored."""
+
+    @property
+    def client_request(self) -> ClientRequest: ...
+
+    @property
+    def codec(self) -> Codec: ...
+
+    @property
+    def record(self) -> Record: ...
+
+    @property
+    def observers(self) -> Observers: ...
+
+    @property
+    def holder(self) -> str: ...
+
+    def forwarded_credential(self, target: Target) -> str | None:
+        """Return the client's credential if ``target`` receives it."""
+        ...
+
+
+class PlannedFacts(Protocol):
+    """A planned request. ``original`` is the client's, if the operator's steps have changed it."""
+
+    @property
+    def incoming(self) -> Incoming: ...
+
+    @property
+    def original(self) -> Incoming | None: ...
+
+    @property
+    def plan(self) -> Plan: ...
+
+
+EditSent: TypeAlias = Callable[[Prepared, Target, ExchangeFacts, PlannedFacts], Awaitable[Prepared]]
+"""Edits a request in the form for a target."""

@@ -17,6 +17,7 @@ All may wait, and a client that leaves cancels them, except for bills, which the
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeAlias
 
+from gateway.conversations.recorder import TurnRecorder
 from gateway.http.response import Response
 from gateway.request.parse import Incoming
 from gateway.routing.plan import Plan
@@ -63,7 +64,7 @@ class KeptObjects(Protocol):
         """Return the function for responses about stored objects, ``None`` if they need none."""
         ...
 
-    async def record_run(self, inner: Any, context: Any, owner: str) -> Any:
+    async def record_run(self, inner: TurnRecorder, context: Any, owner: str) -> TurnRecorder:
         """Return the recorder of a turn that the provider continues in the background; ``inner`` records the turn."""
         ...
 

@@ -28,13 +28,14 @@ from typing import Any, Protocol, TypeAlias
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.routing.plan import Plan
+from gateway.seams.edit_sent import ExchangeFacts
 from gateway.seams.open_response import Transform
 
 PlanStep: TypeAlias = Callable[[Any], Awaitable[None]]
 """Adds to a ``Planning``, which belongs to a room above this one. Raises ``GatewayError`` to reject the request."""
 
-FindReadable: TypeAlias = Callable[[Any, Incoming, Plan], Awaitable[Mapping[bytes, int]]]
-"""Returns the readable tokens by ``Target.identity.place``. The first argument is the ``ExchangeContext``."""
+FindReadable: TypeAlias = Callable[[ExchangeFacts, Incoming, Plan], Awaitable[Mapping[bytes, int]]]
+"""Returns the readable tokens by ``Target.identity.place``."""
 
 
 class BatchChecks(Protocol):

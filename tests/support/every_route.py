@@ -13,7 +13,7 @@ import attrs
 from gateway.config.loading import from_mapping
 from gateway.endpoints.own_routes import own_routes
 from gateway.open_service import open_service
-from gateway.seams.route import HttpRoute
+from gateway.seams.route import ALL_BELOW, HttpRoute
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.route_table import METHODS, WEBSOCKET
 from providers.apis import CODECS
@@ -169,7 +169,8 @@ def all_routes() -> list[HttpRoute]:
 def _other_routes(served: Set[str]) -> Iterator[ServedRoute]:
     for route in all_routes():
         method = route.methods[0]
-        if method != WEBSOCKET and f"{method} {route.path}" not in served and route.path[:3] != "/ui":
+        is_listed = f"{method} {route.path}" in served or route.path.endswith(ALL_BELOW) or route.path[:3] == "/ui"
+        if method != WEBSOCKET and not is_listed:
             key = route.path
             if route.path.startswith("/v1/conversations"):
                 key = "conversations"

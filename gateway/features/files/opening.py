@@ -9,6 +9,7 @@ import trio
 from gateway.access.shares import storage_limits
 from gateway.config.settings import Config
 from gateway.config.state_storage import StateStorage
+from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.service import Service
 from gateway.features.files.kept_ids import (
@@ -116,9 +117,10 @@ class StoredObjects:
             codec.wire.running and service.router.storing_targets(api) for api, codec in CODECS.items()
         )
 
-    async def record_run(self, inner: Any, context: ExchangeContext, owner: str) -> Any:
+    async def record_run(self, inner: TurnRecorder, context: ExchangeContext, owner: str) -> TurnRecorder:
         code = await load_module(_RUNS)
-        return code.StartedRun(inner, context, owner, code.runs_of(context.service))
+        run: TurnRecorder = code.StartedRun(inner, context, owner, code.runs_of(context.service))
+        return run
 
     async def send_about_run(
         self, service: Service, api: Api, run: tuple[str, str], planned: Any, send: Callable[[Any], Awaitable[Response]]

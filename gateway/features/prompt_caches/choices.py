@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Final
 from msgspec import structs
 
 from gateway.balancing.balancer import NOTHING_READABLE, Readable
-from gateway.exchange.context import ExchangeContext
-from gateway.exchange.planned import PlannedRequest
 from gateway.features.prompt_caches.attempts import PromptCaching, noted_exchange
 from gateway.features.prompt_caches.sent_prompts import possible_request
 from gateway.http.offload import offload
@@ -17,6 +15,7 @@ from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
+from gateway.seams.edit_sent import ExchangeFacts, PlannedFacts
 from providers.catalog.prompt_caching import CachingRow
 from providers.neutral.draft import Draft
 
@@ -28,7 +27,7 @@ MOST_TARGETS: Final = 16
 """Targets whose caches are compared; each takes some microseconds."""
 
 
-async def find_readable(caching: PromptCaching, context: ExchangeContext, incoming: Incoming, plan: Plan) -> Readable:
+async def find_readable(caching: PromptCaching, context: ExchangeFacts, incoming: Incoming, plan: Plan) -> Readable:
     """Return how many tokens of ``incoming`` the cache of each target of ``plan`` can serve; nothing after an error.
 
     This covers only targets with the client's API: the others' prompts are not translated yet. A large request is
@@ -40,7 +39,7 @@ async def find_readable(caching: PromptCaching, context: ExchangeContext, incomi
         return NOTHING_READABLE
 
 
-async def _find_readable(context: ExchangeContext, caching: PromptCaching, incoming: Incoming, plan: Plan) -> Readable:
+async def _find_readable(context: ExchangeFacts, caching: PromptCaching, incoming: Incoming, plan: Plan) -> Readable:
     tracker, now = await caching.tracker(), time.monotonic()
     prompts: dict[object, tuple[ReadPrompts, Parent | None] | None] = {}
     found: dict[bytes, int] = {}
@@ -57,7 +56,7 @@ async def _find_readable(context: ExchangeContext, caching: PromptCaching, incom
 
 
 async def request_diagnosis(
-    caching: PromptCaching, prepared: Prepared, target: Target, context: ExchangeContext, request: PlannedRequest
+    caching: PromptCaching, prepared: Prepared, target: Target, context: ExchangeFacts, request: PlannedFacts
 ) -> Prepared:
     """Return ``prepared`` with a request for a diagnosis, unchanged if that fails or the provider has none."""
     if (row := target.caching) is None or row.diagnosis_member is None:
@@ -71,7 +70,7 @@ async def request_diagnosis(
 
 
 async def _find_response(
-    caching: PromptCaching, target: Target, context: ExchangeContext, incoming: Incoming
+    caching: PromptCaching, target: Target, context: ExchangeFacts, incoming: Incoming
 ) -> str | None:
     """Return the id of the response that the request continues, ``None`` for a first turn or another target's."""
     tracker = await caching.tracker()

@@ -10,8 +10,6 @@ import trio
 from configfile.keys import part_of
 from gateway.balancing.balancer import NOTHING_READABLE
 from gateway.config.settings import Config
-from gateway.exchange.context import ExchangeContext
-from gateway.exchange.planned import PlannedRequest
 from gateway.features.prompt_caches.attempts import LEAST_BODY, Diagnoses, PromptCaching, note_attempt
 from gateway.features.prompt_caches.settings import PromptCacheKeys, PromptCacheSettings
 from gateway.http.late_imports import load_module
@@ -19,6 +17,7 @@ from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
+from gateway.seams.edit_sent import ExchangeFacts, PlannedFacts
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 from gateway.shared.memory import SharedMemory
@@ -82,7 +81,7 @@ def _find_diagnoses(config: Config, ports: Ports) -> Diagnoses | None:
 
 
 async def _find_readable(
-    caching: PromptCaching, context: ExchangeContext, incoming: Incoming, plan: Plan
+    caching: PromptCaching, context: ExchangeFacts, incoming: Incoming, plan: Plan
 ) -> Mapping[bytes, int]:
     """Return what the caches of the targets of ``plan`` hold of a prompt that is long enough to matter."""
     if incoming.size < LEAST_BODY:
@@ -93,7 +92,7 @@ async def _find_readable(
 
 
 async def _request_diagnosis(
-    caching: PromptCaching, prepared: Prepared, target: Target, context: ExchangeContext, request: PlannedRequest
+    caching: PromptCaching, prepared: Prepared, target: Target, context: ExchangeFacts, request: PlannedFacts
 ) -> Prepared:
     """Return ``prepared`` with a request for a diagnosis, if the target's entry wants it."""
     if not caching.is_diagnosed(target):

@@ -14,6 +14,7 @@ from gateway.request.client_request import with_betas
 from gateway.request.parse import Incoming
 from gateway.request.sessions import named_session
 from gateway.routing.target import Target
+from gateway.seams.edit_sent import ExchangeFacts
 from providers.apis import CODECS
 
 _TRANSLATION: Final = "translation"
@@ -38,14 +39,14 @@ def sent_request(target_request: TargetRequest, sent_at: float, *, is_diagnosed:
     return changed, len(outgoing.body) + incoming.size
 
 
-def possible_request(context: ExchangeContext, incoming: Incoming, target: Target, sent_at: float) -> SentRequest:
+def possible_request(context: ExchangeFacts, incoming: Incoming, target: Target, sent_at: float) -> SentRequest:
     """Return the request of the client as ``target`` would receive it, if it speaks the client's API."""
     headers = with_betas(context.client_request, target.betas).headers
     return _request_for(context, target, incoming, headers, sent_at)
 
 
 def _request_for(
-    context: ExchangeContext,
+    context: ExchangeFacts,
     target: Target,
     incoming: Incoming,
     headers: Headers,
