@@ -9,7 +9,7 @@
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,
   ``client_keys`` with ``client_access`` (by ``patterns``), ``allowance_checks``. ``people``: the
   interface to clients that rules admit. ``findings`` collects errors and warnings.
-- ``doubtful_routes``, ``prices``, ``weak_secrets``, ``untrusted_file``: checks of a whole file;
+- ``doubtful_routes``, ``weak_secrets``, ``untrusted_file``: checks of a whole file;
   ``unknown``: advice on unknown keys.
 - ``names`` finds an entry by a model's name, by the rules of ``patterns``; ``credentials``
   lists those of a file; ``changes`` lists differences between files, with values in the ``spelling`` for people."""

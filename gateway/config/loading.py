@@ -22,11 +22,14 @@ from configfile.variables import Variables
 from configfile.wording import Wrong, describe
 from gateway.config import weak_secrets
 from gateway.config.allowance_checks import (
+    PRICE_ADVICE,
     build_budgets,
     build_header_limits,
     build_ratelimits,
     check_opening_spend,
     doubtful_budgets,
+    uncounted_warnings,
+    unpriced_models,
 )
 from gateway.config.allowances import RateLimits
 from gateway.config.attempts import CircuitSettings, build_retries, changed_circuit
@@ -41,7 +44,6 @@ from gateway.config.limits import Limits
 from gateway.config.listening import ActiveListeners, Listener, build_listeners
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import build_providers, check_used
-from gateway.config.prices import ADVICE, uncounted_warnings, unpriced_models
 from gateway.config.routes import build_aliases
 from gateway.config.settings import Config, KeyDigest, Trust
 from gateway.config.state_storage import build_state_storage, check_counters
@@ -172,7 +174,7 @@ def _examine(
     for one in unpriced_models(config):
         place = entries.paths[one.entry.name]
         if (*place, "price") not in findings.faulty:
-            findings.wrong((*place, "model"), one.found, ADVICE)
+            findings.wrong((*place, "model"), one.found, PRICE_ADVICE)
     if findings.mistakes or written.mistakes:
         mistakes = [*written.mistakes, *_without_reported(findings.mistakes, expanded)]
         return Examined(config, in_order(mistakes), expanded, findings)

@@ -67,10 +67,6 @@ ClientRouting: TypeAlias = Literal["openrouter", "vercel", "litellm"]
 """A format in which clients may put routing options into request bodies."""
 
 
-Compatibility: TypeAlias = Literal["azure", "litellm"]
-"""A server whose paths and key headers clients may use."""
-
-
 class KeyDigest(bytes):
     """The SHA-256 digest of a key; ``is_short`` means that the key is easily guessed."""
 
@@ -199,11 +195,6 @@ class Config:
     blocked_end_users: tuple[str, ...] = setting(
         "The end users whose requests get 403, from `x-litellm-end-user-id`, or `user` or `metadata.user_id` in the "
         "body. Needs `client_routing: [litellm]`.",
-        (),
-    )
-    compatibility: tuple[Compatibility, ...] = setting(
-        "The servers whose paths and key headers [clients may use](migrating.md#changes-that-clients-notice): "
-        "`azure` (Azure OpenAI), `litellm`.",
         (),
     )
     unpriced: Unpriced = setting(

@@ -37,8 +37,8 @@ from gateway.commands.imports.litellm_routes import (
 )
 from gateway.commands.imports.losses import Group, Loss
 from gateway.commands.imports.result import Deployment, Result, file_content
+from gateway.config.allowance_checks import unpriced_models
 from gateway.config.loading import ConfigError, from_mapping
-from gateway.config.prices import unpriced_models
 
 _COMPATIBILITY: Final = (
     "if clients use Azure's paths, x-litellm-api-key or a provider's prefix such as /anthropic, add "

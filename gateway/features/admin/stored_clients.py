@@ -13,12 +13,12 @@ import attrs
 from configfile.document import ConfigError, Document, Mistake
 from configfile.keys import with_parts
 from configfile.reading import read
+from gateway.config.allowance_checks import PRICE_ADVICE, unpriced_models
 from gateway.config.client_access import AccessNames
 from gateway.config.client_keys import build_client
 from gateway.config.clients import ClientKey
 from gateway.config.findings import Findings
 from gateway.config.patterns import matches_one
-from gateway.config.prices import ADVICE, unpriced_models
 from gateway.config.settings import Config
 from streams.errors import GatewayError
 
@@ -68,7 +68,7 @@ def new_client(item: ClientKey, config: Config, *, of_file: bool = False) -> Cli
         raise ConfigError((Mistake(_location(item.name), "", _TAKEN, advice),))
     client = _build_stored(item, AccessNames.of(config), {}, config.rule_prefixes)
     found = unpriced_models(attrs.evolve(config, client_keys=(client,)))
-    if mistakes := tuple(Mistake(_location(item.name), "budgets", one.found, ADVICE) for one in found):
+    if mistakes := tuple(Mistake(_location(item.name), "budgets", one.found, PRICE_ADVICE) for one in found):
         raise ConfigError(mistakes)
     return client
 

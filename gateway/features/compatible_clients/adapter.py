@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from gateway.config.settings import Config
 from gateway.features.compatible_clients.litellm_headers import litellm_headers
+from gateway.features.compatible_clients.settings import compatibility_of
 from gateway.http.compatible import MODEL_INFO, Server
 from gateway.http.headers import Adapter, EditHeaders
 from gateway.seams.route import ALL_BELOW, HttpRoute
@@ -41,7 +42,7 @@ _OTHER_KEYS: Final = frozenset((b"authorization", b"x-api-key", b"x-goog-api-key
 def adapter_for(config: Config, routes: Sequence[HttpRoute]) -> Adapter:
     """Return the adapter for the clients of the other servers in ``config``: a ``MakeAdapter``."""
     taken = [route.path.removesuffix(ALL_BELOW)[1:] for route in routes if route.path.endswith(ALL_BELOW)]
-    return make_adapter(config.compatibility, taken, _group_names(config))
+    return make_adapter(compatibility_of(config), taken, _group_names(config))
 
 
 def _group_names(config: Config) -> dict[str, str]:

@@ -3,15 +3,17 @@
 from typing import Final
 
 from gateway.config.settings import Config
-from gateway.seams.feature import Feature
+from gateway.features.compatible_clients.settings import CompatibilityKeys, compatibility_of
+from gateway.seams.feature import Feature, Keys
 
 
 def _is_wanted(config: Config) -> bool:
-    return bool(config.compatibility)
+    return bool(compatibility_of(config))
 
 
 FEATURE: Final = Feature(
     "compatible_clients",
     "gateway.features.compatible_clients.opening:open_compatible_clients",
     _is_wanted,
+    keys=(Keys(Config, CompatibilityKeys),),
 )

@@ -8,6 +8,7 @@ from gateway.endpoints.inference import exchange_route
 from gateway.exchange.service import Service
 from gateway.features.compatible_clients.adapter import adapter_for
 from gateway.features.compatible_clients.hosted_claude import hosted_claude_routes
+from gateway.features.compatible_clients.settings import compatibility_of
 from gateway.http.compatible import deployment_roots
 from gateway.seams.hooks import Hooks
 from gateway.seams.route import HttpRoute
@@ -24,9 +25,9 @@ def open_compatible_clients(config: Config, ports: Ports, before: Running | None
 def _routes_of(config: Config, service: Service) -> Iterator[HttpRoute]:
     """Yield the routes of Chat on Azure's paths, which start with a root and the model, and those of Claude."""
     wire = CODECS["chat"].wire
-    for root in deployment_roots(config.compatibility):
+    for root in deployment_roots(compatibility_of(config)):
         path = f"{root}{{model}}{wire.path}"
         answer = exchange_route(service, "chat", RequestPath(path, "answer"))
         yield HttpRoute(path, answer, ("POST",), for_programs=True)
-    if "litellm" in config.compatibility:
+    if "litellm" in compatibility_of(config):
         yield from hosted_claude_routes(service)

@@ -6,6 +6,7 @@ from typing import Final
 
 import trio
 
+from configfile.keys import value_of
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.model_lists.lists import ProviderLists
@@ -27,7 +28,7 @@ def _routes_of(lists: ProviderLists, config: Config, service: Service) -> Iterat
     views = LateViews(("gateway.features.model_lists.views",), "model_views", (service, lists))
     for path, name in PATHS:
         yield HttpRoute(path, views.view(name), for_programs=True)
-    if "litellm" in config.compatibility:
+    if "litellm" in value_of(config, "compatibility", ()):
         yield HttpRoute(MODEL_INFO, views.view("litellm_models"), for_programs=True)
         yield HttpRoute(GROUP_INFO, views.view("litellm_groups"))
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import attrs
 
+from configfile.keys import value_of
 from gateway.config.settings import Config
 from gateway.http.compatible import deployment_roots
 from gateway.relay.routes import DEPLOYMENT, RelayRoute, relayed_routes
@@ -54,8 +55,8 @@ _DEPLOYED: Final[frozenset[EndpointName]] = frozenset(
 
 def open_other_endpoints(config: Config, ports: Ports, before: Running | None) -> Running:
     rows = ROUTES
-    if config.compatibility:
-        rows = (*rows, *_deployment_routes(deployment_roots(config.compatibility)))
+    if servers := value_of(config, "compatibility"):  # of clients of other servers
+        rows = (*rows, *_deployment_routes(deployment_roots(servers)))
     return Addition(Hooks(routes=(partial(relayed_routes, "gateway.features.other_endpoints", rows),)))
 
 

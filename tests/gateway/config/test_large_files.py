@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from gateway.config.allowance_checks import uncounted_warnings
 from gateway.config.loading import from_mapping
-from gateway.config.prices import uncounted_warnings
 from tests.support.growth import assert_steps_grow_linearly
 from tests.support.large_files import large_file
 

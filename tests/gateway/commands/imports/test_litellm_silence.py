@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from configfile.keys import value_of
 from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.losses import Group
 from gateway.config.loading import from_mapping
@@ -149,4 +150,4 @@ def test_the_header_of_clients_keys_needs_their_forms(header, servers, lost):
     content = load_yaml(file_text(result))
     assert content.get("compatibility") == servers
     assert [loss.group for loss in result.losses] == [Group.NAMES] * lost
-    assert list(from_mapping(content).compatibility) == (servers or [])
+    assert list(value_of(from_mapping(content), "compatibility")) == (servers or [])
