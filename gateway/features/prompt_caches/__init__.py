@@ -23,7 +23,6 @@ The modules that compare are pure: no I/O and no clock. All of them keep digests
   ``reading`` reads it, with ``items``, by the ``tables``. ``memo`` remembers parts that were read before.
 - ``positions``: where later requests recognize a prompt, and where providers leave and find cache entries
 - ``conversations``: other facts about conversations, and about an attempt and its parent
-- ``earlier_responses``: ids of earlier responses in a request
 - ``differences``: the first difference of two prompts
 - ``comparisons``: a request compared with its parent
 - ``verdicts``: the causes of a miss; ``loss``: its price

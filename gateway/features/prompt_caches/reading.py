@@ -57,28 +57,21 @@ _MOST_MARKS: Final = 4
 """The last marked items, before which a history has checkpoints: the next request has other marks."""
 
 
-class ReadHistory(NamedTuple):
-    """The blocks of a list of messages. ``rows`` has none of the section ``system``, which are at its start."""
+class ReadList(NamedTuple):
+    """The blocks of a list of tools, of system texts or of messages.
+
+    ``parts`` are those of tools. ``system`` are the blocks of that section at the start of messages, which are not in
+    ``rows``. ``chunks`` are those of system texts."""
 
     rows: bytes = b""
+    parts: bytes = b""
     system: bytes = b""
     chunks: Mapping[int, TextChunks] = {}
 
     @property
     def memory_size(self) -> int:
-        return len(self.rows) + len(self.system) + _size_of(self.chunks)
-
-
-class ReadList(NamedTuple):
-    """The blocks of a list of tools, with their ``parts``, or of system texts, with their ``chunks``."""
-
-    rows: bytes = b""
-    parts: bytes = b""
-    chunks: Mapping[int, TextChunks] = {}
-
-    @property
-    def memory_size(self) -> int:
-        return len(self.rows) + len(self.parts) + _size_of(self.chunks)
+        size = len(self.rows) + len(self.parts) + len(self.system)
+        return size + sum([len(one) + _TEXT for one in self.chunks.values()])
 
 
 class PromptSource:
@@ -89,12 +82,12 @@ class PromptSource:
 
     def __init__(
         self, api: Api, members: Mapping[str, msgspec.Raw], row: CachingRow, headers: Mapping[str, str],
-        memo: PromptMemo[ReadHistory], earlier: int = 0,
+        memo: PromptMemo[ReadList], earlier: int = 0,
     ) -> None:  # fmt: skip
         self._api, self._layout, self._members, self._row = api, LAYOUTS[api], members, row
         self._headers, self._memo, self._earlier = headers, memo, earlier
         self._lists: dict[Section, tuple[object, ReadList]] = {}
-        self._found: FoundBeginning[ReadHistory] | None = None
+        self._found: FoundBeginning[ReadList] | None = None
         self._stores: list[Callable[[], None]] = []
         self._is_limited, layout = True, self._layout
         self._located = _find(members, layout.tools), _find(members, layout.system), _find(members, layout.history)
@@ -218,17 +211,17 @@ class PromptSource:
 
     # The history
 
-    def _read_history(self, key: bytes) -> ReadHistory:
+    def _read_history(self, key: bytes) -> ReadList:
         """Return the blocks of a list of items, or of a text that is one user message."""
         where, view = self._located[2]
         first, found, layout = bytes(view[:1]), self._found, self._layout
         if first == b'"':
             text, place = bytes(view), PLACE_NUMBERS[where, ""]
             block = RawBlock(place, -1, -1, USER, TEXT, text_part(text), None, text)
-            return ReadHistory(make_rows([block], key))
+            return ReadList(make_rows([block], key))
         if first != b"[":
-            return ReadHistory()
-        index, begin, known = 0, 1, ReadHistory()
+            return ReadList()
+        index, begin, known = 0, 1, ReadList()
         if found is not None:
             index, begin, known = found.checkpoint.items, found.checkpoint.length, found.known.value
             while view[begin] in _BETWEEN:
@@ -252,7 +245,7 @@ class PromptSource:
                 marked.append((number, count))
             parts.append(more)
             last, count = more[-ROW:] or last, count + len(more) // ROW
-        value = ReadHistory(b"".join(parts), known.system, known.chunks)
+        value = ReadList(b"".join(parts), system=known.system, chunks=known.chunks)
         if system:
             value = value._replace(system=make_rows(system, key), chunks=_chunks_of(system, key))
         places = sorted({*places, *marked[-_MOST_MARKS:], (len(items), count)})
@@ -261,7 +254,7 @@ class PromptSource:
 
     def _store(
         self, view: memoryview, begin: int, items: Sequence[msgspec.Raw], places: Iterable[tuple[int, int]],
-        value: ReadHistory,
+        value: ReadList,
     ) -> None:  # fmt: skip
         """Store a history with checkpoints after the numbers of items in ``places``, each with its number of blocks."""
         found, name = self._found, f"{self._api}:{self._located[2][0]}"
@@ -278,7 +271,7 @@ class PromptSource:
         self._memo.store_list(name, view, checkpoints, value, value.memory_size, found, replaces=replaces)
 
 
-def members_of(api: Api, body: bytes, memo: PromptMemo[ReadHistory]) -> Mapping[str, msgspec.Raw]:
+def members_of(api: Api, body: bytes, memo: PromptMemo[ReadList]) -> Mapping[str, msgspec.Raw]:
     """Return the members of a request's ``body``.
 
     The beginning of its history that ``memo`` knows is left out while JSON is decoded: to find the end of a list takes
@@ -336,10 +329,6 @@ def compact_json(raw: bytes) -> bytes:
 def _chunks_of(blocks: Sequence[RawBlock], key: bytes) -> Mapping[int, TextChunks]:
     texts = ((number, decode_text(one.text, len(one.text or b""))) for number, one in enumerate(blocks))
     return {number: read_chunks(text, key) for number, text in texts if text}
-
-
-def _size_of(chunks: Mapping[int, TextChunks]) -> int:
-    return sum([len(one) + _TEXT for one in chunks.values()])
 
 
 def _member_at(members: Mapping[str, msgspec.Raw], path: Sequence[str]) -> bytes:

@@ -10,12 +10,11 @@ import msgspec
 from msgspec import structs
 
 from gateway.features.prompt_caches.conversations import Parent, RememberedPrompts
-from gateway.features.prompt_caches.earlier_responses import continued_response
 from gateway.features.prompt_caches.memo import PromptMemo
 from gateway.features.prompt_caches.memory import PromptMemory
 from gateway.features.prompt_caches.positions import boundary_positions, each_anchor, last_anchor, lifetime_of
 from gateway.features.prompt_caches.prompts import LARGEST, Anchor, PromptDigest
-from gateway.features.prompt_caches.reading import HEADER, PromptSource, ReadHistory, members_of
+from gateway.features.prompt_caches.reading import HEADER, PromptSource, ReadList, members_of
 from gateway.features.prompt_caches.rows import RawBlock, make_rows
 from gateway.features.prompt_caches.structures import Structure
 from gateway.features.prompt_caches.tables.kinds import OTHER
@@ -23,7 +22,7 @@ from gateway.features.prompt_caches.tables.layouts import ASSISTANT, LAYOUTS
 from gateway.http.offload import LARGE, offload
 from providers.catalog.prompt_caching import CachedSection, CachingRow
 from streams.events import Api
-from streams.surrogates import NOT_JSON
+from streams.surrogates import NOT_JSON, decode_or
 
 _LAST: Final = 2
 """The anchors at the end of a prompt that are read with it."""
@@ -41,6 +40,13 @@ _MOST_HASHED: Final = 2**20
 """Bytes that are hashed in the thread of the event loop, in less than a millisecond."""
 
 _NO_ROW: Final = CachingRow()
+
+_MAX_TEXT: Final = 4096
+_CONTINUED: Final = ("previous_response_id", "previous_interaction_id")
+"""Members by which the provider adds earlier turns."""
+
+_DIAGNOSES: Final = (("diagnostics", "previous_message_id"), ("prompt_cache_options", "comparison_response_id"))
+"""Members that request a provider's diagnosis of a miss, each with its member for the id of the earlier response."""
 
 Members: TypeAlias = Mapping[str, msgspec.Raw]
 
@@ -145,7 +151,7 @@ class UnreadRequest:
 
     ``new`` are the bytes of all ``size`` ones that were not read before; the others take much less time."""
 
-    def __init__(self, sent: SentRequest, memo: PromptMemo[ReadHistory], size: int) -> None:
+    def __init__(self, sent: SentRequest, memo: PromptMemo[ReadList], size: int) -> None:
         self.sent, self.new, self.size = sent, size, size
         self._memo = memo
         self._members: tuple[Members, Members] | None = None
@@ -200,7 +206,7 @@ class PromptReader:
 
     def __init__(self, memory: PromptMemory) -> None:
         self.memory = memory
-        self._memos: OrderedDict[str, PromptMemo[ReadHistory]] = OrderedDict()
+        self._memos: OrderedDict[str, PromptMemo[ReadList]] = OrderedDict()
 
     def open(self, sent: SentRequest, size: int = 0) -> UnreadRequest:
         """Return a request of ``size`` bytes, with the parts that were read before.
@@ -284,3 +290,24 @@ def _to_remember(prompt: PromptDigest, client_prompt: PromptDigest | None) -> Re
         return None if (only := prompt.to_remember()) is None else (only, None)
     sent, client = prompt.to_remember(LARGEST // 2), client_prompt.to_remember(LARGEST // 2)
     return None if sent is None or client is None else (sent, client)
+
+
+def continued_response(members: Members) -> str | None:
+    """Return the id of the response that the provider continues, ``None`` if the request has its whole conversation."""
+    for name in _CONTINUED:
+        if name in members and isinstance(id := _read_small(members[name]), str):
+            return id
+    return None
+
+
+def compared_response(members: Members) -> str | None:
+    """Return the id of the response with which the provider compares the request, ``None`` without one."""
+    for name, inner in _DIAGNOSES:
+        if name in members and isinstance(found := _read_small(members[name]), dict):
+            own = found.get(inner)
+            return own if isinstance(own, str) else None
+    return None
+
+
+def _read_small(raw: msgspec.Raw) -> object:
+    return None if len(raw) > _MAX_TEXT else decode_or(msgspec.json.decode, raw, None)

@@ -19,14 +19,13 @@ from gateway.features.prompt_caches.conversations import (
     RememberedPrompts,
     Situation,
 )
-from gateway.features.prompt_caches.earlier_responses import compared_response
 from gateway.features.prompt_caches.loss import loss, write_premium
 from gateway.features.prompt_caches.memory import PromptMemory
 from gateway.features.prompt_caches.parents import ParentFinder, is_one_shot
 from gateway.features.prompt_caches.positions import first_anchor, last_anchor, lookup_positions, lookup_ranges
 from gateway.features.prompt_caches.rates import RecentRequests
 from gateway.features.prompt_caches.reading import HEADER
-from gateway.features.prompt_caches.requests import PromptReader, ReadPrompts, SentRequest
+from gateway.features.prompt_caches.requests import PromptReader, ReadPrompts, SentRequest, compared_response
 from gateway.features.prompt_caches.structures import MutableStructure
 from gateway.features.prompt_caches.tables.layouts import LAYOUTS
 from gateway.features.prompt_caches.verdicts import judge, predict
@@ -184,8 +183,8 @@ class PromptTracker:
         else:
             ranges = lookup_ranges(prompt, read.row)
             known = {one.position for one in parent.conversation.boundaries} | {prompt.tool_count, prompt.history_start}
-            known = {one for one in known - {0} if any(one in each for each in ranges)}
-            positions = tuple(sorted(known, reverse=True))
+            reached = {one for each in ranges for one in known if one in each}
+            positions = tuple(sorted(reached - {0}, reverse=True))
         for position in positions:
             if (prefix := prompt.prefix(position)) is None:
                 continue
