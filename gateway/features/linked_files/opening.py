@@ -2,8 +2,8 @@
 the files of a conversation, so that each turn has the same bytes, and the beginning of its prompt stays cached."""
 
 import base64
-import socket
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import attrs
 import msgspec
@@ -28,7 +28,8 @@ from streams.errors import GatewayError, invalid
 from streams.surrogates import decode_or
 
 MOST: Final = 50  # links of a request that are replaced; others stay
-SECONDS: Final = 30.0  # for a file
+SECONDS: Final = 30.0  # for a file, with the wait for other downloads of the client
+DOWNLOADS: Final = 2  # of a client at the same time
 TOTAL: Final = 64 * 2**20  # bytes of all kept files in base64, half of them for one client
 
 
@@ -38,28 +39,30 @@ class LinkedFiles:
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
         self._kept: dict[tuple[str, bytes, str], tuple[str, str]] = {}
+        self._places: WeakValueDictionary[str, trio.CapacityLimiter] = WeakValueDictionary()  # of each client
 
     async def fill(self, planning: Planning) -> None:
         """Put the linked files into the request if one of its targets needs them. Raises ``GatewayError`` (400)."""
-        targets, incoming = planning.plan.targets, planning.incoming
-        hub = (one for one in targets if one.entry.images.inline and one.lane == "hub")
+        incoming, context = planning.incoming, planning.context
+        hub = (one for one in planning.plan.targets if one.entry.images.inline and one.lane == "hub")
         if all(CODECS[one.api].wire.fetches_links for one in hub):
             return
         if not (found := await offload(incoming.size, _find_links, incoming))[0]:
             return
-        owner, headers = planning.state_scope.owner, planning.context.client_request.headers
-        affinity = await find_affinity(AUTO, owner, headers, incoming)
-        most = planning.context.service.settings.limits.request_body - incoming.size
+        owner, limit = planning.state_scope.owner, context.service.settings.limits.request_body
+        affinity = await find_affinity(AUTO, owner, context.client_request.headers, incoming)
+        held, most = context.service.admission.body(context.holder, planning.scope), limit - incoming.size
         for link in found[0]:
             kind, data = await self._fetch((owner, b"" if affinity is None else affinity.key, link.url), link, most)
-            most -= len(data)
+            held.decode(limit - (most := most - len(data)), 0)
             link.put(kind, data)
-        planning.incoming = await offload(incoming.size, _with_values, incoming, found[1])
+        planning.incoming = await offload(limit - most, _with_values, incoming, found[1])
 
     async def _fetch(self, key: tuple[str, bytes, str], link: Link, most: int) -> tuple[str, str]:
         try:
             with trio.fail_after(SECONDS):
-                file = self._kept.get(key) or self._kept.setdefault(key, await self._download(link, most))
+                async with self._places.setdefault(key[0], trio.CapacityLimiter(DOWNLOADS)):
+                    file = self._kept.get(key) or self._kept.setdefault(key, await self._download(link, most))
             reason = "the request becomes larger than limits.request_body" if len(file[1]) > most else ""
         except (trio.TooSlowError, OSError):
             reason = "its server does not respond"
@@ -73,11 +76,9 @@ class LinkedFiles:
         return file
 
     async def _download(self, link: Link, most: int) -> tuple[str, str]:
-        origin = parse_origin(link.url)
-        if origin is None or "@" in link.url:
+        if (origin := parse_origin(link.url)) is None or "@" in link.url:
             raise invalid("its URL is not valid")
-        found = await trio.socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-        if not all(is_public(str(one[4][0])) for one in found):
+        if not all(is_public(str(one[4][0])) for one in await trio.socket.getaddrinfo(origin.host, origin.port)):
             raise invalid("its address is not public")
         request = UpstreamRequest("GET", link.url, (("accept", "*/*"), ("accept-encoding", "identity")))
         async with await self.upstream.send(request) as response:
@@ -104,8 +105,7 @@ def _find_links(incoming: Incoming) -> tuple[list[Link], list[Any]]:
     return [one for one in links_in(values) if is_fetched(one.url)][:MOST], values
 
 
-def is_fetched(url: str) -> bool:
-    """Return whether ``url`` is one that Google does not know itself, as it does its own files and videos."""
+def is_fetched(url: str) -> bool:  # Google knows its own files and videos
     return url.startswith("https:") and "//generativelanguage." not in url and not is_video(MediaSource("url", url))
 
 

@@ -15,6 +15,8 @@ from gateway.features.shadow.feature import client_of, shadows_of
 from gateway.features.shadow.sampling import Sample
 from gateway.features.shadow.sending import Sending
 from gateway.health.health import Health
+from gateway.request.prepare import prepare
+from gateway.routing.plan import is_inside
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 from gateway.upstream.client import Upstream
@@ -51,6 +53,9 @@ class Mirror:
                 hooks=Hooks(edit_sent=context.service.hooks.edit_sent),
             )  # fmt: skip
         target = self._service.router.resolve(shadow.target, context.codec.api)
+        wall = context.service.authenticator.wall(context.client_request.client)
+        if not is_inside(target, wall) or request.prepare_from is not prepare:
+            return  # the client may not be served there, or chooses its targets itself
         sample = Sample(name, target, context, self._sending.room, partial(self._sending.submit, self._service))
         sample.note_resolved(request.incoming)
         context.observers.join(sample)

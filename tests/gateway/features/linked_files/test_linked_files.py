@@ -205,3 +205,18 @@ def test_the_arguments_of_tools_and_other_schemes_are_no_links():
     call = {"type": "tool_use", "input": {"type": "image", "source": {"type": "url", "url": "https://a.example/x"}}}
     assert list(links_in([{"role": "assistant", "content": [call]}])) == []
     assert [opening.is_fetched(url) for url in ("http://a.example/x", "gs://a/x", "https://youtu.be/x")] == [False] * 3
+
+
+def test_a_file_must_fit_into_the_limit_of_requests(files, authority, reachable, monkeypatch):
+    monkeypatch.setitem(FILES, "/large.png", ("image/png", PICTURE + b"\0" * 2**20))
+    url, asked = files
+    part = {"type": "image_url", "image_url": {"url": f"{url}/large.png"}}
+    body = {"model": "m", "messages": [{"role": "user", "content": [part]}]}
+    with serving(authority, "converse", limits={"request_body": "1MiB"}) as (gateway, upstream):
+        reply = post(gateway, "chat", body)
+        assert reply.status == 400
+        assert "larger than the limit" in reply.json["error"]["message"]
+    with serving(authority, "converse") as (gateway, upstream):
+        upstream.script(Script("Fine."))
+        assert post(gateway, "chat", body).status == 200
+    assert asked == ["/large.png"] * 2

@@ -124,6 +124,18 @@ def test_a_hanging_second_target_delays_no_client_and_not_the_end(monkeypatch):
     assert all(line["ended"] != "complete" for line in exchanges(served.log) if "shadow" in line)
 
 
+def test_a_client_that_limits_its_targets_has_no_sample():
+    clients = [{"name": "alice", "key": KEY, "only": ["m0"]}, {"name": "bob", "key": KEY + "-bob"}]
+    with mirrored(client_keys=clients) as (served, first, second):
+        first.script(*[WELL] * 3)
+        second.script(*[WELL] * 3)
+        body = body_of("chat", "m", stream=False)
+        for key, more in ((KEY, {}), (KEY + "-bob", {"x-trigate-fallback": "off"}), (KEY + "-bob", {})):
+            assert served.request("POST", "/v1/chat/completions", body, {"x-api-key": key, **more}).status == 200
+        lines_of_samples(served)
+        assert len(second.seen) == 1
+
+
 def test_only_a_share_is_sampled_and_only_what_has_no_effects():
     with mirrored(shadow={"share": "0%"}) as (served, first, second):
         first.script(*[WELL] * 5)
