@@ -9,7 +9,7 @@ of a configuration, with the ``Service`` of that configuration, and adds them to
   It checks the client's key itself, if at all: before it has, it may not do work for the request. It must not raise:
   each failure is a response in the form that the path's clients read. It may wait. It starts tasks only in the nursery
   of ``incoming.scope``; a client that leaves cancels it.
-- **Late code.** ``LateRoute`` imports the code of a handler with the first request.
+- **Late code.** ``LateViews`` imports the code of handlers with the first request.
 - **Adapters.** Each function in ``Hooks.adapters`` returns an ``Adapter``, which changes requests in the forms of other
   servers before anything else reads them, and may edit the headers of responses. Both are sync, and may not raise.
 - **Errors.** The kernel answers other methods of a served path with 405 and ``allow``, and suggests the listed paths

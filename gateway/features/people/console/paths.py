@@ -14,7 +14,7 @@ from gateway.seams.hooks import Hooks
 from gateway.seams.route import HttpRoute
 from gateway.seams.running import Ports, Running
 from gateway.serving.incoming_request import PiecesRequest
-from gateway.serving.late_views import LateRoute
+from gateway.serving.late_views import LateViews
 from gateway.serving.route_table import METHODS
 
 ME: Final = ACCOUNT
@@ -47,9 +47,10 @@ def _routes_of(config: Config, service: Service) -> Iterator[HttpRoute]:
     """Yield the paths of the pages for ``config``, and that of a live view which is switched off."""
     if not value_of(config, "ui"):
         yield HttpRoute(LIVE, _without_live_view)
-    pages = LateRoute((*api_modules(service.opened.features.values()), _SERVING), "ConsoleServer", (config, service))
+    modules = (*api_modules(service.opened.features.values()), _SERVING)
+    answer = LateViews(modules, "ConsoleServer", (config, service)).view("answer")
     for path in CONSOLE_PATHS:
-        yield HttpRoute(path, pages, METHODS, is_page=path == ACCOUNT)
+        yield HttpRoute(path, answer, METHODS, is_page=path == ACCOUNT)
 
 
 _OFF: Final = f"the configuration switches the live view off (`ui: false`); your account is at {ACCOUNT}\n"

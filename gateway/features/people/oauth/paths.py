@@ -13,7 +13,7 @@ from gateway.http.external_url import RESOURCE, url_of_request
 from gateway.http.response import Response
 from gateway.seams.route import HttpRoute
 from gateway.serving.incoming_request import PiecesRequest
-from gateway.serving.late_views import LateRoute
+from gateway.serving.late_views import LateViews
 from gateway.serving.route_table import METHODS
 
 METADATA: Final = "/.well-known/oauth-authorization-server"
@@ -39,7 +39,7 @@ def sign_in_routes(config: Config, service: Service) -> Iterator[HttpRoute]:
 
     Without ``public_url`` there is no sign-in. Then programs get 404, as Claude Code expects, instead of 401."""
 
-    sign_in = LateRoute((_SERVING,), "SignInServer", (config, service))
+    sign_in = LateViews((_SERVING,), "SignInServer", (config, service)).view("answer")
     for path in OAUTH_PATHS:
         yield HttpRoute(path, _answer_not_found if config.public_url is None else sign_in, METHODS)
     yield HttpRoute(f"{RESOURCE}/mcp/{{rest}}", partial(_describe_mcp_server, config))
