@@ -62,18 +62,19 @@ _PLACEHOLDERS: Final = frozenset(("password", "pass", "passwd", "pwd", "your_pas
 _VARIABLE: Final = re.compile(r"[$%{\[<(].*|[*x.X]+|[A-Z]+(?:_[A-Z]+)+", re.DOTALL)
 
 
-def _find_mark(row: SecretRow, mark: str) -> re.Pattern[str]:
-    """Return the pattern of ``mark`` where the secret may be. The text around it is bounded, so that the search of many
-    marks takes linear time."""
+def _patterns_of(row: SecretRow, mark: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return the pattern of ``mark`` where the secret may be, and that of the secret, after another word or an escape
+    such as ``\\n``. The text around a mark is bounded, so that the search of many marks takes linear time."""
     bounded = re.split(r"\{([0-9]+),\}\+", row.pattern, maxsplit=1)
     pattern = bounded[0] if len(bounded) == 1 else f"{bounded[0]}{{{bounded[1]}}}"
     escaped = re.escape(mark)
-    before = "A-Za-z0-9_-" if row.is_strict else "A-Za-z0-9"
+    word = "A-Za-z0-9_-" if row.is_strict else "A-Za-z0-9"
     places = (
-        rf"(?:(?<![{before}].{{{lead}}}{escaped})|(?<=\\[nrt].{{{lead}}}{escaped}))(?<=(?={pattern}).{{{lead}}}{escaped})"
+        rf"(?:(?<![{word}].{{{lead}}}{escaped})|(?<=\\[nrt].{{{lead}}}{escaped}))(?<=(?={pattern}).{{{lead}}}{escaped})"
         for lead in row.lead
     )
-    return re.compile(f"{escaped}(?:{'|'.join(places)})")
+    find = re.compile(f"{escaped}(?:{'|'.join(places)})")
+    return find, re.compile(rf"(?:(?<![{word}])|(?<=\\[nrt])){row.pattern}")
 
 
 _Marked: TypeAlias = tuple[int, str, SecretRow, re.Pattern[str], re.Pattern[str]]
@@ -84,7 +85,7 @@ def _by_character() -> dict[str, list[_Marked]]:
     for rank, row in enumerate(ROWS):
         for mark in row.marks.split():
             char = next((one for one in mark if not one.isalnum()), mark[0])
-            found.setdefault(char, []).append((rank, mark, row, _find_mark(row, mark), re.compile(row.pattern)))
+            found.setdefault(char, []).append((rank, mark, row, *_patterns_of(row, mark)))
     return found
 
 
@@ -191,19 +192,6 @@ def _match_at(
 ) -> re.Match[str] | None:
     """Return the match of a format whose mark is at position ``mark``."""
     for lead in row.lead:
-        first = mark - lead
-        if first >= start and _is_boundary(text, first, is_strict=row.is_strict):
-            found = pattern.match(text, first, end)
-            if found is not None:
-                return found
+        if mark - lead >= start and (found := pattern.match(text, mark - lead, end)) is not None:
+            return found
     return None
-
-
-def _is_boundary(text: str, at: int, *, is_strict: bool) -> bool:
-    """Return whether a secret may begin at ``at``: after another word, or an escape such as ``\\n``."""
-    if at == 0:
-        return True
-    before = text[at - 1]
-    if before.isalnum() and before.isascii():
-        return before in "nrt" and at > 1 and text[at - 2] == "\\"
-    return not is_strict or before not in "-_"
