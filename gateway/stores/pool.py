@@ -1,8 +1,7 @@
 """A bounded pool of blocking connections for trio, each used by one thread at a time."""
 
-import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Generic, Protocol, TypeVar, cast
 
@@ -67,24 +66,32 @@ class _Use(Generic[C]):
 
 @attrs.frozen
 class _ShieldingLimiter:
-    """A limiter for ``trio.to_thread`` that acquires all ``limiters`` in their order, then shields ``scope``.
+    """A limiter for ``trio.to_thread`` that shields ``scope`` once a connection of the ``share`` is free.
 
     The wait for a connection can be cancelled; the work cannot."""
 
-    limiters: Sequence[trio.CapacityLimiter]
+    limiter: trio.CapacityLimiter
     scope: trio.CancelScope
+    share: trio.CapacityLimiter | None
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:
-        with contextlib.ExitStack() as acquired:
-            for limiter in self.limiters:
-                await limiter.acquire_on_behalf_of(borrower)
-                acquired.callback(limiter.release_on_behalf_of, borrower)
-            acquired.pop_all()
+        if self.share is not None:
+            try:
+                self.share.acquire_on_behalf_of_nowait(borrower)  # without a checkpoint: one follows
+            except trio.WouldBlock:
+                await self.share.acquire_on_behalf_of(borrower)
+        try:
+            await self.limiter.acquire_on_behalf_of(borrower)
+        except trio.Cancelled:
+            if self.share is not None:
+                self.share.release_on_behalf_of(borrower)
+            raise
         self.scope.shield = True
 
     def release_on_behalf_of(self, borrower: object) -> None:
-        for limiter in self.limiters:
-            limiter.release_on_behalf_of(borrower)
+        self.limiter.release_on_behalf_of(borrower)
+        if self.share is not None:
+            self.share.release_on_behalf_of(borrower)
 
 
 class ConnectionPool(Generic[C]):
@@ -111,8 +118,7 @@ class ConnectionPool(Generic[C]):
         a connection in use is interrupted, which only the last step of ``work`` can outrun."""
         use = _Use[C]()
         with trio.move_on_after(self._limit if limit is None else limit) as scope:
-            limiters = (self._limiter,) if share is None else (share, self._limiter)
-            limiter = cast("trio.CapacityLimiter", _ShieldingLimiter(limiters, scope))
+            limiter = cast("trio.CapacityLimiter", _ShieldingLimiter(self._limiter, scope, share))
             return await call_in_thread(partial(self._work, work, use), limiter=limiter, abandon_on_cancel=True)
         use.give_up()
         raise Unavailable(SILENT if scope.shield else BUSY)
