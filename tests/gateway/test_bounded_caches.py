@@ -8,6 +8,7 @@ import itertools
 import json
 import types
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any, Final
 
 import pytest
@@ -15,7 +16,6 @@ import trio
 import trio.testing
 
 from gateway.config.loading import from_mapping
-from gateway.features.steps.request_texts import RequestTexts
 from gateway.routing.router import Router
 from providers.apis import CODECS
 from providers.catalog.prices import price_of
@@ -24,6 +24,7 @@ from providers.endpoints.model_types import model_type
 from providers.neutral.codec import Recipient
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
+from tests.support.features import rows_of
 from tests.support.in_process import gateway, providers
 from tests.support.sdk_fields import samples
 from tests.support.settled_lines import SettledLines
@@ -93,7 +94,8 @@ def test_names_of_models():
 def test_names_of_members(api):
     to = Recipient("m", Issuer("openai", "account"))
     for _, body in with_members(samples(api), LONG):
-        RequestTexts.of(api, json.dumps(body).encode())
+        for module in rows_of("steps", "gateway.features.steps.request_texts"):
+            import_module(module).RequestTexts.of(api, json.dumps(body).encode())
         try:
             request = CODECS[api].read_request(body)
         except GatewayError:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import pytest
 
-from gateway.features.realtime.routes import PATHS as SESSION_PATHS
 from gateway.serving.route_table import WEBSOCKET
 from tests.support.cases import case
 from tests.support.every_route import (
@@ -25,13 +24,14 @@ from tests.support.every_route import (
 )
 from tests.support.hostile_bodies import HostileAnswer, answers
 from tests.support.loop_steps import check_steps
+from tests.support.relay_rows import SESSION_PATHS
 from tests.support.set_answer import SetAnswer
 
 WEBSOCKETS: Final = {
     "/v1/responses",
     "/passed/{rest}",
     "/openai/{rest}",
-    *itertools.chain.from_iterable(SESSION_PATHS.values()),
+    *SESSION_PATHS,
 }
 """The paths of websockets. All share two modules whose tests send floods of frames: ``serving/websocket_stream.py`` and
 ``upstream/websocket.py``."""

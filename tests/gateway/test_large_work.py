@@ -8,8 +8,6 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from gateway.exchange import target_request
-from gateway.features.other_endpoints import audio
 from tests.support.gateway_thread import gateway_thread
 from tests.support.growing_requests import REQUESTS
 from tests.support.growing_streams import STREAMS, wire
@@ -168,23 +166,6 @@ def test_the_usage_of_a_failed_large_request_is_not_estimated_in_the_loop(gatewa
     SetAnswer.answer = HostileAnswer(b"{}")  # no answer of the API, but the provider may bill it
     send = post(gateway, "/v1/messages", {"model": "messages", "max_tokens": 9, **LARGE[kind]}, 502)
     check_steps(gateway, send, longest=LONGEST / 4)
-
-
-@pytest.mark.parametrize(("words", "sizes"), [(1_000, 2), (200_000, 2)])
-def test_the_usage_of_a_recording_is_not_estimated_for_each_piece(gateway, monkeypatch, words, sizes):
-    """Each piece took 13 ms of the loop for a text of 20 MB."""
-    estimated: list[str] = []
-
-    def count_calls(module: Any, name: str) -> None:
-        function = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *args: (estimated.append(name), function(*args))[1])
-
-    count_calls(target_request, "size_of")
-    count_calls(audio, "spoken_usage")
-    SetAnswer.answer = HostileAnswer(b"x" * 4 * MB, "audio/mpeg")
-    post(gateway, "/v1/audio/speech", {"model": "chat", "voice": "y", "input": "word " * words})()
-    assert estimated.count("size_of") <= sizes  # with its text, and after it was released
-    assert estimated.count("spoken_usage") == 1
 
 
 # Stored turns: their events are made outside the gateway's loop.

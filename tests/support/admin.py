@@ -12,22 +12,26 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 import trio
 
-from gateway.features.admin.table import ROUTES
-from gateway.features.people.api.part import PART
-from gateway.features.people.records import SeenPerson
-from gateway.features.people.store import PeopleStore
 from gateway.stores.sqlite import SqliteDatabase
+from tests.support.features import rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config
 from tests.support.oidc import OidcProvider, open_provider
 
-EVERY_ROUTE = (*ROUTES, *PART.routes)
+if TYPE_CHECKING:
+    from gateway.features.people.store import PeopleStore
+
+EVERY_ROUTE: Final = (
+    *(row for one in rows_of("admin", "gateway.features.admin.table") for row in import_module(one).ROUTES),
+    *(row for one in rows_of("people", "gateway.features.people.api.part") for row in import_module(one).PART.routes),
+)
 """The calls of the HTTP API."""
 
 T = TypeVar("T")
@@ -118,6 +122,8 @@ class AdminGateway:
 
     def note_person(self, name: str, group: str | None = "research", role: str = "user", claim: str = "ml") -> None:
         """Store a person as seen now."""
+        from gateway.features.people.records import SeenPerson  # which may be deleted
+
         issuer, _, subject = name.partition(":")
         now = time.time()
         claims = {"sub": subject, "groups": [claim]}
@@ -125,10 +131,12 @@ class AdminGateway:
             (SeenPerson(name, issuer, f"{subject}@example.com", claims, group, role, now, now, now),)
         ))  # fmt: skip
 
-    def stored(self, work: Callable[[PeopleStore], Awaitable[T]]) -> T:
+    def stored(self, work: "Callable[[PeopleStore], Awaitable[T]]") -> T:
         """Return the result of ``work`` with the store of people."""
 
         async def run() -> T:
+            from gateway.features.people.store import PeopleStore  # which may be deleted
+
             store = PeopleStore(SqliteDatabase(self.folder / "state.sqlite"))
             try:
                 return await work(store)

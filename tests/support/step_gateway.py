@@ -8,8 +8,6 @@ from typing import Any, Final
 
 import yaml
 
-from gateway.features.steps.mask_key import derived_mask_key
-from gateway.features.steps.masks import Placeholders
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, free_port
 
@@ -18,6 +16,9 @@ SIGNING_KEY: Final = "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="
 
 def placeholder_of(client: str, value: str, label: str = "word") -> str:
     """Return the placeholder of a masked ``value`` of ``client``."""
+    from gateway.features.steps.mask_key import derived_mask_key  # other features use only the key below
+    from gateway.features.steps.masks import Placeholders
+
     return Placeholders(derived_mask_key((base64.b64decode(SIGNING_KEY),)), client).placeholder(label, value)
 
 

@@ -21,7 +21,6 @@ from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.config.state_storage import StateStorage
 from gateway.config.unknown import ADVICE, advice
-from gateway.features.kept_ledger.settings import KeptLedgerSettings, LedgerKeys
 from gateway.routing.router import Router
 from streams.events import APIS
 from tests.support.each_row import each_row
@@ -70,6 +69,8 @@ VALIDATOR = Draft202012Validator(schema())
 
 
 def kept(*settings):
+    from gateway.features.kept_ledger.settings import KeptLedgerSettings, LedgerKeys  # which may be deleted
+
     return {LedgerKeys: LedgerKeys(KeptLedgerSettings(*settings))}
 
 

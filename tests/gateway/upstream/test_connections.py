@@ -13,8 +13,6 @@ import trio
 
 from gateway.config.loading import Config, from_mapping
 from gateway.exchange.service import Service
-from gateway.features.live_view.live import COLUMNS, View
-from gateway.features.live_view.opening import RunningLiveView
 from gateway.open_service import open_service, service_of_clients, use_clients
 from gateway.reload import ReloadableApp
 from gateway.serving.lifecycle import Lifecycle
@@ -143,6 +141,9 @@ async def test_one_that_waits_is_seen_to_wait_and_served_once_there_is_a_place(g
 
 def phases(running: Running) -> list[str]:
     """Of the streams in the live view."""
+    from gateway.features.live_view.live import COLUMNS, View  # which may be deleted
+    from gateway.features.live_view.opening import RunningLiveView
+
     opened = running.service.opened.features["live_view"]
     assert isinstance(opened, RunningLiveView)
     return [row[COLUMNS.index("phase")] for row in View(opened.live_view, None).first()["streams"]]

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from gateway.features.realtime.routes import PATHS as SESSION_PATHS
 from gateway.features.steps.endpoints import CHECKED_ENDPOINTS, CHECKED_ROUTES, PARTS_BY_ENDPOINT
 from providers.endpoints.endpoint import ENDPOINTS
 from tests.support.each_row import each_row
 from tests.support.harness import Reply, provider
-from tests.support.relay_rows import ROUTES
+from tests.support.relay_rows import ROUTES, SESSION_PATHS
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.upstreams import Script
 
@@ -113,7 +112,7 @@ UPGRADE = {
     "connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
     "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
 }  # fmt: skip
-SESSIONS = [path.replace("<id>", "x1") for paths in SESSION_PATHS.values() for path in paths]
+SESSIONS = [path.replace("<id>", "x1") for path in SESSION_PATHS]
 
 
 @each_row("path", [*SESSIONS, "/m/v1/realtime"])
