@@ -103,6 +103,11 @@ class StartedAnswer(AttemptAnswer):
     def __init__(self, source: AnswerSource, scope: RequestScope) -> None:
         super().__init__(source)
         self.scope = scope
+        self._checks = source.target_request.checks
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return None if self._checks is None and self._transform is None else self.passed_unchanged
 
     @property
     def unread_response(self) -> UpstreamResponse | None:

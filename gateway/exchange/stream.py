@@ -18,7 +18,7 @@ from gateway.exchange.answering import (
     make_whole_answer_lane,
     refuse_change_of_form,
 )
-from gateway.exchange.attempt_answer import StartedAnswer, Verdict
+from gateway.exchange.attempt_answer import StartedAnswer
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer
 from gateway.exchange.delivery import END_GRACE, MAX_HELD, Delivery
@@ -125,12 +125,7 @@ class StartedStream(StartedAnswer):
         self.first_lane = first_lane
         self.pass_keep_alive = pass_keep_alive
         self._is_whole = False
-        self._checks = source.target_request.checks
         self._counted = math.inf  # the size at which to count more memory of a response that is no stream
-
-    @property
-    def verdict(self) -> Verdict | None:
-        return None if self._checks is None else self.passed_unchanged
 
     async def begin(self) -> None:
         if self._checks is not None and self._checks.translates:

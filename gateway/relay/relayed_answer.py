@@ -8,7 +8,7 @@ import trio
 
 from gateway.access.body_memory import UNCOUNTED
 from gateway.exchange.attempt import Attempt
-from gateway.exchange.attempt_answer import StartedAnswer, Verdict
+from gateway.exchange.attempt_answer import StartedAnswer
 from gateway.exchange.target_request import AnswerSource
 from gateway.exchange.transformed import ProviderWait
 from gateway.http.headers import Headers
@@ -64,15 +64,10 @@ class RelayedAnswer(StartedAnswer):
         self.is_over = False
         self._has_begun = False
         self._pieces: AsyncIterator[bytes]
-        self._checks = made.checks
         self._transform = None if request.transform is None else request.transform()
         self._is_opened = self._transform is not None
         self._wait = ProviderWait()
         self._pass_keep_alive = pass_keep_alive
-
-    @property
-    def verdict(self) -> Verdict | None:
-        return None if self._checks is None and self._transform is None else self.passed_unchanged
 
     @property
     def is_stream(self) -> bool:
