@@ -207,6 +207,10 @@ class ExchangeChecks(Protocol):
         ``GatewayError``."""
         ...
 
+    def hidden_again(self, text: str) -> str:
+        """Return ``text`` of a response for the client without the hidden values that it has got back, for others."""
+        ...
+
     async def check_for_target(self, request: Any, target: Target) -> Any:
         """Return ``request`` (``PlannedRequest``) as ``target`` may receive it. Raises ``GatewayError``."""
         ...

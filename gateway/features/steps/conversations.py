@@ -189,6 +189,9 @@ class SessionChecks:
         texts = await ConversationTexts.of(incoming, session.parts)
         return (await session.check_texts((*applied.at_request, *applied.at_during), texts)).incoming
 
+    def hidden_again(self, text: str) -> str:
+        return self.session.placeholders.hidden_again(text) if self.restores else text
+
     async def check_for_target(self, request: PlannedRequest, target: Target) -> PlannedRequest:
         """Return ``request`` after the steps that only apply to the entry of ``target``. Raises ``GatewayError``."""
         if not self.session.applied.for_entries:

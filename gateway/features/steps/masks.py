@@ -116,6 +116,12 @@ class Placeholders:
         if placeholder in self._values:
             self._own[placeholder] = self._values[placeholder]
 
+    def hidden_again(self, text: str) -> str:
+        """Return ``text`` with placeholders for the values that return to the client, the longest ones first."""
+        for placeholder, value in sorted(self._own.items(), key=lambda one: -len(one[1])):
+            text = text.replace(value, placeholder)
+        return text
+
     def restorable(self, text: str, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int, str]]:
         """Yield the span and the value of each placeholder in ``text`` whose value returns to the client."""
         for found in PLACEHOLDER.finditer(text, start, len(text) if end is None else end):

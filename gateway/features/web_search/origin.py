@@ -89,13 +89,16 @@ class SearchOrigin(PartsOrigin):
             await self.close_part()
             self._shown.end_turn(writer)
             results: list[CallResult] = []
-            for call in writer.searches if answer.end.reason in ("tool_calls", "stop") else ():
+            calls = writer.searches if answer.end.reason in ("tool_calls", "stop") else []
+            for call in calls:
                 query = query_of(call)
                 begun = FoundPages(new_search_id(self._shown.api), query or "")
                 yield frame_of(self._shown.search_events(begun))
                 found = await self._search(begun, query, walk.target_request.target)
                 results.append(CallResult(call.id, call.name, found.as_text(), found.error is not None))
-                incoming, is_changed = await self.next_request(answer, results)
+                is_changed = False
+                if found.sources or call is calls[-1]:  # not for each of thousands of failed ones
+                    incoming, is_changed = await self.next_request(answer, results)
                 yield frame_of(self._shown.search_events(found.without_texts() if is_changed else found))
             if not results or writer.has_other_calls or number == MAX_TURNS:
                 pauses = results and not writer.has_other_calls
@@ -112,6 +115,8 @@ class SearchOrigin(PartsOrigin):
 
     async def _search(self, begun: FoundPages, query: str | None, target: Target) -> FoundPages:
         """Return the result of a search. Raises ``GatewayError`` if the client may use no more."""
+        if query is not None and self.context.checks is not None:
+            query = self.context.checks.hidden_again(query)  # the client's own values do not leave for the service
         if query is None or len(query) > MAX_QUERY:
             return attrs.evolve(begun, error="invalid_tool_input" if query is None else "query_too_long")
         if self._uses >= self._max_uses:

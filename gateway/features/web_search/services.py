@@ -3,7 +3,7 @@
 A service gets the query and the domains, and nothing else of a request. Only its configured address is requested: the
 addresses in its results are text."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -32,7 +32,8 @@ MAX_TITLE: Final = 300
 MAX_URL: Final = 2000
 MAX_AGE: Final = 40
 MAX_DOMAINS: Final = 100
-"""Domains of a client's list that count: the most that OpenAI accepts."""
+"""Domains of a list that the service gets: the most that OpenAI accepts."""
+MAX_DOMAIN: Final = 253
 
 
 @attrs.frozen
@@ -98,27 +99,46 @@ def row_of(settings: WebSearchSettings) -> ServiceRow:
 class Domains:
     """The domains of results, with their subdomains: one of each list in ``allowed``, none of ``blocked``."""
 
-    allowed: tuple[tuple[str, ...], ...] = ()
-    blocked: tuple[str, ...] = ()
+    allowed: tuple[Mapping[str, None], ...] = ()
+    blocked: Mapping[str, None] = attrs.field(factory=dict)
 
     @classmethod
     def of(cls, allowed: Iterable[Sequence[str]], blocked: Iterable[Sequence[str]]) -> "Domains":
         """Return the domains of several lists. A path after a domain does not count."""
-        lists = (tuple(map(_host, one[:MAX_DOMAINS])) for one in allowed if one)
-        return cls(tuple(lists), tuple(_host(one) for several in blocked for one in several[:MAX_DOMAINS]))
+        lists = tuple(dict.fromkeys(map(_host, one)) for one in allowed if one)
+        return cls(lists, dict.fromkeys(_host(one) for several in blocked for one in several))
 
     def permit(self, url: str) -> bool:
         """Return whether a result may have ``url``."""
-        host = urlsplit(url).hostname or ""
+        host = (urlsplit(url).hostname or "").rstrip(".")
         return all(_is_within(host, one) for one in self.allowed) and not _is_within(host, self.blocked)
+
+    def sent_lists(self) -> tuple[list[str], list[str]]:
+        """Return the allowed and the blocked domains for the service: as many as it accepts, of possible length.
+        ``permit`` applies the others."""
+        lists = (self.allowed[-1] if self.allowed else {}, self.blocked)
+        allowed, blocked = [[one for one in several if len(one) <= MAX_DOMAIN][:MAX_DOMAINS] for several in lists]
+        return allowed, blocked
 
 
 def _host(domain: str) -> str:
     return domain.partition("://")[2].partition("/")[0].lower() if "://" in domain else domain.partition("/")[0].lower()
 
 
-def _is_within(host: str, domains: Iterable[str]) -> bool:
-    return any(host == one or host.endswith(f".{one}") for one in domains)
+def _is_within(host: str, domains: Container[str]) -> bool:
+    labels = host.split(".")
+    return any(".".join(labels[at:]) in domains for at in range(len(labels)))
+
+
+def _with_operators(query: str, allowed: Iterable[str], blocked: Iterable[str]) -> str:
+    """Return ``query`` with the domains as operators, as far as they fit into ``MAX_QUERY``."""
+    kept, room = [], MAX_QUERY - len(query)
+    for operator in (*(f"site:{one}" for one in allowed), *(f"-site:{one}" for one in blocked)):
+        if (size := len(operator) + len(" OR ")) <= room:
+            kept.append(operator)
+            room -= size
+    sites = " OR ".join(one for one in kept if not one.startswith("-"))
+    return " ".join(filter(None, [query, sites, *(one for one in kept if one.startswith("-"))]))
 
 
 class SearchFailed(Exception):
@@ -149,16 +169,15 @@ class SearchService:
         raise SearchFailed("unavailable", "timeout")
 
     def _request(self, query: str, domains: Domains) -> UpstreamRequest:
-        row, wanted = self._row, domains.allowed[-1] if domains.allowed else ()
+        row, (wanted, unwanted) = self._row, domains.sent_lists()
         members: dict[str, Any] = {row.query: query, **row.more}
         if row.count is not None:
             members[row.count] = min(self.settings.results, 20)
         if row.allowed is None or row.blocked is None:
-            sites = " OR ".join(f"site:{one}" for one in wanted)
-            members[row.query] = " ".join([query, *filter(None, [sites]), *(f"-site:{one}" for one in domains.blocked)])
+            members[row.query] = _with_operators(query, wanted, unwanted)
         else:
             members |= {row.allowed: wanted} if wanted else {}
-            members |= {row.blocked: domains.blocked} if domains.blocked else {}
+            members |= {row.blocked: unwanted} if unwanted else {}
         url = self.settings.url or row.url or ""
         if row.is_get:
             joint = "&" if urlsplit(url).query else "?"

@@ -19,6 +19,7 @@ from tests.support.live_objects import live_objects
 from tests.support.scripts import Script, Tokens, ToolCall
 from tests.support.step_gateway import SIGNING_KEY
 from tests.support.web_search import (
+    PAGES,
     PlayedModel,
     PlayedService,
     Searched,
@@ -206,6 +207,19 @@ async def test_domains_are_sent_and_enforced():
         assert answer.json()["content"][1]["content"] == []
 
 
+async def test_long_lists_of_domains_are_enforced_and_sent_as_far_as_they_fit():
+    """Brave accepts queries of at most 400 characters."""
+    own = {"blocked_domains": [*(f"d{number}.test" for number in range(150)), "other.test"]}
+    long = {**ANTHROPIC, "allowed_domains": ["a" * 200_000, "example.com"]}
+    pages = [*PAGES, {"url": "https://other.test./y", "title": "Y", "content": "No."}]
+    for tool, found in ((ANTHROPIC, 1), (long, 1)):
+        async with search_gateway(searching("a"), answering(), service=PlayedService(pages), search=own) as stage:
+            answer = await ask(stage, "messages", tools=[tool])
+            assert len(answer.json()["content"][1]["content"]) == found
+            assert len(stage.service.asked[0]["q"]) <= 400
+            assert ("site:example.com" in stage.service.asked[0]["q"]) == (tool is long)
+
+
 @pytest.mark.parametrize(
     ("kind", "key", "posted"),
     [
@@ -387,7 +401,7 @@ async def test_steps_see_results_before_the_model_and_the_client(stream, action)
 
 
 async def test_restored_values_are_restored_in_each_turn():
-    """The model has a placeholder, the client its own word, observers the placeholder."""
+    """The model and the service have a placeholder, the client its own word, observers the placeholder."""
     steps = [{"use": "tests.support.word_steps:words", "name": "words", "action": "mask", "restore": True}]
     async with search_gateway(searching("a"), answering("Done."), steps=steps, signing_key=SIGNING_KEY) as stage:
         said = [{"role": "user", "content": "What about falcon-1?"}]
@@ -395,15 +409,18 @@ async def test_restored_values_are_restored_in_each_turn():
         placeholder = stage.model.bodies[0]["messages"][0]["content"].split()[-1].strip("?")
         assert placeholder != "falcon-1"
         text = f"I look for {placeholder}."
-        stage.model.turns[:] = [searching("a", text=text)] * 3 + [answering(f"It is {placeholder}.")]
+        query = f"the {placeholder}"
+        stage.model.turns[:] = [searching(query, text=text)] * 3 + [answering(f"It is {placeholder}.")]
         for stream in (False, True):
             stage.model.bodies[:] = [{}, {}]
             answer = await ask(stage, "messages", messages=said, stream=stream)
             whole = shown_text(answer)
             assert "I look for falcon-1." in whole, whole
             assert "It is falcon-1." in whole, whole
+            assert "the falcon-1" in answer.text
             assert placeholder not in answer.text
             assert "falcon-1" not in json.dumps(stage.model.bodies)
+            assert stage.service.asked[-1]["q"] == query
 
 
 async def test_pages_of_the_gateway_are_text_for_a_provider_that_made_none():
