@@ -8,6 +8,8 @@ is an ``error`` event, which ends the stream. Source: the stream types of the an
 from collections.abc import Mapping
 from typing import Any, assert_never
 
+import msgspec
+
 from providers.errors.failures import messages_error
 from providers.messages.answer import (
     call_block,
@@ -225,12 +227,14 @@ class MessagesWriter:
         return self._whole_block(item)
 
     def _whole_block(self, item: Any) -> bytes:
-        """Return a block whose start contains all of it."""
+        """Return a block whose start contains all of it, except the input of a call: clients read that in deltas."""
+        block, input = _BlockInProgress(self._index, ""), b""
+        if item.get("type") == "server_tool_use" and item.get("input"):
+            input = block.delta(type="input_json_delta", partial_json=msgspec.json.encode(item["input"]).decode())
+            item = {**item, "input": {}}
         value = {"type": "content_block_start", "index": self._index, "content_block": item}
-        start = sse.event("content_block_start", value)
-        stop = _BlockInProgress(self._index, "").stop()
         self._index += 1
-        return start + stop
+        return sse.event("content_block_start", value) + input + block.stop()
 
     def _end_block(self) -> bytes:
         open, self._open = self._open, None

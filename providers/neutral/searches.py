@@ -76,11 +76,13 @@ _IDENTIFYING: Final = ("type", "name")
 class Search:
     """The search that a request offers: its place ``at``, and its ``settings`` with their paths.
 
-    ``others`` are the places of settings that only its own API has."""
+    ``others`` are the places of settings that only its own API has. ``is_offline``: it must not reach live pages, as
+    Codex can require, and other providers' searches do."""
 
     at: str
     settings: Mapping[str, tuple[Any, str]]
     others: tuple[str, ...] = ()
+    is_offline: bool = False
 
     def domains(self, which: str) -> tuple[str, ...]:
         """Return the ``allowed`` or the ``blocked`` domains."""
@@ -145,7 +147,8 @@ def _read_search(form: str, item: Mapping[str, Any], at: str) -> Search:
     unread = [name for name, value in item.items() if value is not None and name not in read]
     for outer in filter(None, known):
         unread += [f"{outer}.{name}" for name in as_object(item.get(outer)) if name not in known[outer]]
-    return Search(at, settings, tuple(join_path(at, name) for name in unread))
+    places = tuple(join_path(at, name) for name in unread)
+    return Search(at, settings, places, item.get("external_web_access") is False)
 
 
 def _flat_place(value: Any) -> Any:
@@ -161,7 +164,7 @@ def write_search(request: Request, quirks: Quirks, api: Api, drops: Drops) -> tu
     ``None`` if the provider has no search, or the client's API is the provider's. Adds the lost settings to ``drops``.
     """
     form = search_form(quirks, api)
-    if form is None or request.api == api or (search := find_search(request)) is None:
+    if form is None or request.api == api or (search := find_search(request)) is None or search.is_offline:
         return None
     return form, write_form(form, search, drops)
 

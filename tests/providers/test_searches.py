@@ -143,7 +143,7 @@ def written(provider: str, client: str, *, stream: bool) -> str:
 @pytest.mark.parametrize(
     ("provider", "client", "marks"),
     [
-        ("responses", "messages", ("server_tool_use", '"query":"q"', "web_search_tool_result", "https://a.test/1")),
+        ("responses", "messages", ("server_tool_use", "query", "web_search_tool_result", "https://a.test/1")),
         ("gemini", "messages", ("server_tool_use", "web_search_tool_result", "https://a.test/1", '"title":"A"')),
         ("messages", "responses", ("web_search_call", '"query":"q"', "https://a.test/1")),
         ("messages", "interactions", ("google_search_call", "google_search_result", "https://a.test/1")),
@@ -199,3 +199,11 @@ def test_earlier_searches_of_another_api_are_calls_with_results():
     assert "messages[].content[]" in CODECS["chat"].write_request(
         with_searches_as_calls(alone, "chat", Quirks()), Recipient("m", ISSUER)
     ).dropped  # fmt: skip
+
+
+def test_a_search_that_must_not_reach_live_pages_becomes_no_other():
+    tools = [{"type": "web_search", "external_web_access": False}]
+    for provider, search in (("messages", "tool"), ("chat", "openrouter")):
+        body, dropped = sent("responses", provider, search, tools=tools)
+        assert "tools" not in body
+        assert "tools[]: web_search" in dropped

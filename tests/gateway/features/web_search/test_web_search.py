@@ -113,7 +113,10 @@ async def test_the_blocks_of_messages_are_in_order_and_a_forced_search_is_forced
         ]  # fmt: skip
         assert [one["index"] for one in found if one["type"] == "content_block_start"] == [0, 1, 2, 3, 4, 5]
         assert started[1]["id"] == started[2]["tool_use_id"] != started[3]["id"]
-        assert started[1]["input"] == {"query": "a"}
+        typed = [
+            one["delta"]["partial_json"] for one in found if one.get("delta", {}).get("type") == "input_json_delta"
+        ]
+        assert [json.loads(one) for one in typed] == [{"query": "a"}, {"query": "b"}]
         page = started[2]["content"][0]
         assert (page["url"], page["title"], page["page_age"]) == (
             "https://docs.example.com/7",
