@@ -66,7 +66,7 @@ async def exchange_token(upstream: Upstream, settings: TokenExchange, server: st
     except GatewayError:
         raise _failure(server, "the issuer is unavailable") from None
     if response.status == 200:
-        return _read_token(server, body)
+        return _read_token(server, body, subject)
     try:
         code = msgspec.json.decode(body, type=_Refused).error
     except NOT_JSON:
@@ -98,13 +98,15 @@ def _request(settings: TokenExchange, subject: str) -> UpstreamRequest:
     return UpstreamRequest("POST", settings.token_url, tuple(headers), body)
 
 
-def _read_token(server: str, body: bytes) -> ExchangedToken:
+def _read_token(server: str, body: bytes, subject: str) -> ExchangedToken:
     try:
         granted = msgspec.json.decode(body, type=_Granted)
     except NOT_JSON:
         raise _failure(server, "the issuer's response is not a token") from None
     if granted.token_type.lower() != "bearer" or not _TOKEN.fullmatch(granted.access_token):
         raise _failure(server, "the issuer's response is not a bearer token")
+    if granted.access_token == subject:
+        raise _failure(server, "the issuer returned the person's own token, which no server may get")
     seconds = UNSTATED if granted.expires_in is None else granted.expires_in
     return ExchangedToken(BearerToken(granted.access_token), seconds)
 

@@ -20,6 +20,11 @@ class TokenExchange:
     token_url: Url = setting("The token endpoint of the issuer, which exchanges tokens ([RFC 8693](mcp.md#people)).")
     client_id: str = setting("The gateway's own client id at the issuer.")
     client_secret: LateSecret | None = setting("Its secret, sent as HTTP Basic.", None, secret=True)
+    issuer: str | None = setting(
+        "The name of the issuer whose tokens are exchanged. Required with several `issuers`.",
+        None,
+        shown="the only one",
+    )
     audience: str | None = setting("The `audience` of the server's token.", None)
     resource: Url | None = setting("The `resource` of the server's token, a URL.", None)
     scope: str | None = setting("The scopes of the server's token, with spaces between them.", None)

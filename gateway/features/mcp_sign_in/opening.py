@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from configfile.keys import part_of
+from configfile.keys import part_of, value_of
 from gateway.config.settings import Config
 from gateway.features.mcp.interface import servers_of
 from gateway.features.mcp_sign_in.exchange import exchange_token
@@ -32,5 +32,6 @@ def open_exchanges(config: Config, ports: Ports, before: Running | None) -> Open
             continue
         new = ExchangedTokens(partial(exchange_token, ports.upstream, exchange, server.name))
         tokens[server.name, exchange] = kept = known.get((server.name, exchange), new)
-        sources.append((server.entry.name, ServerTokens(server.name, kept, people_of(ports.opened))))
+        issuer = exchange.issuer or value_of(config, "issuers")[0].name
+        sources.append((server.entry.name, ServerTokens(server.name, issuer, kept, people_of(ports.opened))))
     return OpenExchanges(tokens, Hooks(credentials=tuple(sources)))

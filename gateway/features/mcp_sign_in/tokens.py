@@ -101,10 +101,11 @@ class ExchangedTokens:
 
 
 class ServerTokens(CredentialSource):
-    """The source of the credentials of one ``server``: tokens of ``people``."""
+    """The source of the credentials of one ``server``: tokens of the people of ``issuer``."""
 
-    def __init__(self, server: str, tokens: ExchangedTokens, people: PeopleOfConfig | None) -> None:
+    def __init__(self, server: str, issuer: str, tokens: ExchangedTokens, people: PeopleOfConfig | None) -> None:
         self._server = server
+        self._issuer = issuer
         self._tokens = tokens
         self._people = people
 
@@ -113,10 +114,10 @@ class ServerTokens(CredentialSource):
         an issuer."""
         subject = None
         if self._people is not None:
-            subject = self._people.gate.issuer_token(client, headers, sent_keys(headers))
+            subject = self._people.gate.issuer_token(self._issuer, client, headers, sent_keys(headers))
         if client is None or subject is None:
             text = (
-                f"the MCP server {self._server} accepts only people who send a token of their identity provider: sign "
+                f"the MCP server {self._server} accepts only people who send a token of {self._issuer}: sign "
                 "in with the MCP client, without a key of the gateway"
             )
             raise GatewayError("permission", text, headers=(("x-should-retry", "false"),))

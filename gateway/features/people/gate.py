@@ -121,11 +121,13 @@ class PeopleGate:
             return found.pop()
         return (next(iter(keys)), BEARER) if len(keys) == 1 else (None, BEARER)
 
-    def issuer_token(self, client: str | None, headers: Headers, keys: Collection[str]) -> str | None:
-        """Return the token of an issuer with which the current request of ``client`` was admitted, ``None`` if it has
+    def issuer_token(self, issuer: str, client: str | None, headers: Headers, keys: Collection[str]) -> str | None:
+        """Return the token of ``issuer`` with which the current request of ``client`` was admitted, ``None`` if it has
         another credential."""
         sender = SENDER.get()
         if sender is None or sender.credential != "issuer token" or sender.known.name != client:
+            return None
+        if sender.known.person.issuer != issuer:
             return None
         return self._token_in(headers, keys)[0]
 

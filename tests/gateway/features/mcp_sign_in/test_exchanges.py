@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from configfile.document import ConfigError
 from gateway.config.loading import from_mapping
 from gateway.features.mcp_sign_in.exchange import ExchangedToken
 from gateway.features.mcp_sign_in.tokens import MOST_OF_ONE, ExchangedTokens
@@ -112,7 +113,7 @@ async def test_other_credentials_get_403_and_the_server_nothing():
     async with staged() as stage:
         answer = await stage.call(KEY)
         assert answer.status_code == 403
-        assert "accepts only people who send a token of their identity provider" in answer.json()["error"]["message"]
+        assert "accepts only people who send a token of id" in answer.json()["error"]["message"]
         assert (await stage.call(stage.token("1", exp=1))).status_code == 401
         assert (stage.server.seen, stage.exchanges) == ([], 0)
 
@@ -139,6 +140,32 @@ async def test_without_a_token_the_server_gets_no_request(fault, status, words):
         assert CLIENT_SECRET not in answer.text
         stage.issuer.faults.clear()
         assert (await stage.call(stage.token("1"))).status_code == 200
+
+
+async def test_the_persons_own_token_goes_to_no_server():
+    async with staged() as stage:
+        token = stage.token("1")
+        echo = json.dumps({"access_token": token, "token_type": "Bearer"}).encode()
+        stage.issuer.faults["/token"] = Fault(body=echo)
+        assert (await stage.call(token)).status_code == 502
+        assert stage.server.seen == []
+
+
+async def test_a_token_of_another_issuer_is_not_exchanged():
+    """The token endpoint of one issuer must not get the tokens of another one's people."""
+    server = McpServer()
+    with open_provider() as issuer, open_provider() as other:
+        async with listening(server.serve) as url:
+            content = settings(issuer, url, issuer="id")
+            content["issuers"].append({**content["issuers"][0], "name": "other", "issuer": other.issuer})
+            async with gateway(content, drains=True) as gate:
+                stage = Stage(gate, issuer, server, content)
+                assert (await stage.call(other.token(sub="1", aud="mcp", groups=["ml"]))).status_code == 403
+                assert (server.seen, stage.exchanges) == ([], 0)
+                assert (await stage.call(stage.token("1"))).status_code == 200
+            del content["mcp_servers"][0]["token_exchange"]["issuer"]
+            with pytest.raises(ConfigError, match="several issuers could have given a person's token"):
+                from_mapping(content)
 
 
 async def test_a_person_without_rights_at_the_issuer_gets_403():
@@ -196,6 +223,7 @@ async def test_tokens_are_bounded_and_expire():
     ("change", "words"),
     [
         ({"mcp_servers": [{"access_key": "k"}]}, "the server has an access_key, too"),
+        ({"mcp_servers": [{"issuer": "no"}]}, 'there is no issuer "no"'),
         ({"issuers": []}, "only people have tokens to exchange"),
         ({"mcp_servers": [{"token_url": "http://id.example/token"}]}, "tokens would leave this machine unencrypted"),
     ],
@@ -211,7 +239,7 @@ def test_mistakes_are_named(change, words):
             server = content["mcp_servers"][0]
             for key, one in value[0].items():
                 (server if key == "access_key" else server["token_exchange"])[key] = one
-        with pytest.raises(Exception, match=words):
+        with pytest.raises(ConfigError, match=words):
             from_mapping(content)
 
 
