@@ -62,13 +62,13 @@ class Stage:
         return sum(one.form.get("grant_type") == TOKEN_EXCHANGE for one in self.issuer.seen)
 
 
-def settings(issuer: OidcProvider, url: str, **exchange: Any) -> dict[str, Any]:
+def settings(provider: OidcProvider, url: str, **exchange: Any) -> dict[str, Any]:
     rule = {"when": {"groups": "ml"}, "mcp": ["tools"]}
-    own = {"token_url": f"{issuer.issuer}/token", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+    own = {"token_url": f"{provider.issuer}/token", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
     return {
         "version": "v0.4.0",
         "model_providers": [{"model": "openai/m-1", "access_key": "k", "base_url": "http://127.0.0.1:9/v1"}],
-        "issuers": [{"name": "id", "issuer": issuer.issuer, "audience": ["mcp"], "admit": [rule]}],
+        "issuers": [{"name": "id", "issuer": provider.issuer, "audience": ["mcp"], "admit": [rule]}],
         "client_keys": [{"name": "ann", "key": KEY, "mcp": ["tools"]}],
         "mcp_servers": [
             {"name": "tools", "base_url": f"{url}/mcp", "token_exchange": {**own, "audience": "tools", **exchange}}
@@ -223,7 +223,7 @@ async def test_tokens_are_bounded_and_expire():
     ("change", "words"),
     [
         ({"mcp_servers": [{"access_key": "k"}]}, "the server has an access_key, too"),
-        ({"mcp_servers": [{"issuer": "no"}]}, 'there is no issuer "no"'),
+        ({"mcp_servers": [{"issuer": "no"}]}, "there is no issuer 'no'"),
         ({"issuers": []}, "only people have tokens to exchange"),
         ({"mcp_servers": [{"token_url": "http://id.example/token"}]}, "tokens would leave this machine unencrypted"),
     ],
