@@ -2,7 +2,9 @@
 the files of a conversation, so that each turn has the same bytes, and the beginning of its prompt stays cached."""
 
 import base64
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Any, Final
+from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 import attrs
@@ -30,7 +32,12 @@ from streams.surrogates import decode_or
 MOST: Final = 50  # links of a request that are replaced; others stay
 SECONDS: Final = 30.0  # for a file, with the wait for other downloads of the client
 DOWNLOADS: Final = 2  # of a client at the same time
+ALL_SECONDS: Final = 60.0  # for all files of a request
 TOTAL: Final = 64 * 2**20  # bytes of all kept files in base64, half of them for one client
+ENTRY: Final = 4096  # bytes that each kept file counts in addition
+
+_NAT64: Final = IPv6Network("64:ff9b::/96")  # the addresses end with those of IPv4 (RFC 6052)
+_LOCAL_NAT64: Final = IPv6Network("64:ff9b:1::/48")  # RFC 8215
 
 
 class LinkedFiles:
@@ -52,31 +59,33 @@ class LinkedFiles:
         owner, limit = planning.state_scope.owner, context.service.settings.limits.request_body
         affinity = await find_affinity(AUTO, owner, context.client_request.headers, incoming)
         held, most = context.service.admission.body(context.holder, planning.scope), limit - incoming.size
+        until = trio.current_time() + ALL_SECONDS
         for link in found[0]:
-            kind, data = await self._fetch((owner, b"" if affinity is None else affinity.key, link.url), link, most)
+            key = owner, b"" if affinity is None else affinity.key, link.url
+            kind, data = await self._fetch(key, link, most, until)
             held.decode(limit - (most := most - len(data)), 0)
             link.put(kind, data)
         planning.incoming = await offload(limit - most, _with_values, incoming, found[1])
 
-    async def _fetch(self, key: tuple[str, bytes, str], link: Link, most: int) -> tuple[str, str]:
+    async def _fetch(self, key: tuple[str, bytes, str], link: Link, most: int, until: float) -> tuple[str, str]:
         try:
-            with trio.fail_after(SECONDS):
+            with trio.fail_at(min(until, trio.current_time() + SECONDS)):
                 async with self._places.setdefault(key[0], trio.CapacityLimiter(DOWNLOADS)):
                     file = self._kept.get(key) or self._kept.setdefault(key, await self._download(link, most))
             reason = "the request becomes larger than limits.request_body" if len(file[1]) > most else ""
-        except (trio.TooSlowError, OSError):
+        except (trio.TooSlowError, OSError, UnicodeError):  # UnicodeError: no valid name, such as one with ".."
             reason = "its server does not respond"
         except GatewayError as error:
             reason = error.info.message.replace("the provider", "its server")
         if reason:
             raise invalid(f"cannot download the linked file {link.file_name!r}: {reason}. Send its content instead")
         for owner, limit in ((key[0], TOTAL // 2), (None, TOTAL)):  # the client's own files, then those of all
-            while sum(len(data) for one, (_, data) in self._kept.items() if owner in (None, one[0])) > limit:
+            while sum(_size(*one) for one in self._kept.items() if owner in (None, one[0][0])) > limit:
                 del self._kept[next(one for one in self._kept if owner in (None, one[0]))]
         return file
 
     async def _download(self, link: Link, most: int) -> tuple[str, str]:
-        if (origin := parse_origin(link.url)) is None or "@" in link.url:
+        if (origin := parse_origin(link.url)) is None or "@" in urlsplit(link.url).netloc:
             raise invalid("its URL is not valid")
         if not all(is_public(str(one[4][0])) for one in await trio.socket.getaddrinfo(origin.host, origin.port)):
             raise invalid("its address is not public")
@@ -94,7 +103,18 @@ class LinkedFiles:
 
 def is_public(address: str) -> bool:
     """Return whether an IP address is public: otherwise a server inside the network might answer."""
-    return (parsed := parse_ip(address)) is not None and parsed.is_global
+    if (parsed := parse_ip(address)) is None:
+        return False
+    if isinstance(parsed, IPv6Address):  # a gateway in the network may translate it to the IPv4 address in it
+        inner = IPv4Address(int(parsed) & 0xFFFFFFFF) if parsed in _NAT64 else parsed.sixtofour
+        if parsed in _LOCAL_NAT64 or not (inner is None or inner.is_global):
+            return False
+    return parsed.is_global
+
+
+def _size(key: tuple[str, bytes, str], file: tuple[str, str]) -> int:
+    """Return the bytes that a kept file counts."""
+    return ENTRY + len(key[2]) + len(file[1])
 
 
 def _find_links(incoming: Incoming) -> tuple[list[Link], list[Any]]:

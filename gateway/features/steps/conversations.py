@@ -213,7 +213,7 @@ class SessionChecks:
 async def begin_checks(planning: Planning) -> None:
     """Find the steps that apply to a request. If they may mask or refuse, the gateway stores its turns itself.
 
-    Raises ``GatewayError``: 400 for an unknown step, 429 or 402 for a client without allowance."""
+    Raises ``GatewayError`` (400) for an unknown step."""
     incoming = planning.incoming
     session = begin_session(planning.context, planning.scope, incoming.api, incoming, planning.options.steps)
     if session is None:
@@ -222,14 +222,15 @@ async def begin_checks(planning: Planning) -> None:
     planning.context = planning.context.with_checks(checks)
     if session.applied.enforces:
         planning.state_scope = planning.state_scope.kept_here(refuses_foreign=session.applied.refuses_unchecked)
-    planning.reservation = await reserve_first(planning.context, planning.request())
 
 
 async def check_turns(planning: Planning) -> None:
-    """Run the steps on the whole conversation. Raises ``GatewayError``."""
+    """Run the steps on the whole conversation. Raises ``GatewayError``, also 429 or 402 for a client without
+    allowance."""
     checks = planning.context.checks
     if not isinstance(checks, SessionChecks):
         return
+    planning.reservation = await reserve_first(planning.context, planning.request())
     session, incoming = checks.session, planning.incoming
     if not (session.applied.at_request or session.applied.at_during):  # nothing sees the request yet
         session.start_concurrent_steps(None)

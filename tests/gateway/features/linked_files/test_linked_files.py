@@ -161,20 +161,22 @@ def test_nothing_is_fetched_without_the_setting_or_for_a_provider_that_fetches(f
         ("/moved.png", "its server returns status 302"),
         ("/r.pdf", "it is no image"),
         ("/p.png", "its address is not public"),
+        ("https://a..b/x.png", "its server does not respond"),
+        ("https://me@localhost/x.png", "its URL is not valid"),
     ],
 )
 def test_a_file_that_cannot_be_had_is_a_400_with_the_reason(link, found, files, authority, monkeypatch):
     url, asked = files
     if "public" not in found:
         monkeypatch.setattr(opening, "is_public", lambda address: True)
-    part = {"type": "image_url", "image_url": {"url": url + link}}
+    part = {"type": "image_url", "image_url": {"url": link if "//" in link else url + link}}
     with serving(authority, "converse") as (gateway, upstream):
         reply = post(gateway, "chat", {"model": "m", "messages": [{"role": "user", "content": [part]}]})
         assert reply.status == 400
         message = reply.json["error"]["message"]
-        assert f"cannot download the linked file {link[1:]!r}: {found}" in message
+        assert f"cannot download the linked file {link.rpartition('/')[2]!r}: {found}" in message
         assert upstream.seen == []
-    assert ("public" in found) == (asked == [])
+    assert ("public" in found or "//" in link) == (asked == [])
     asked.clear()
     monkeypatch.undo()
 
@@ -184,6 +186,7 @@ def test_a_file_that_cannot_be_had_is_a_400_with_the_reason(link, found, files, 
     [
         ("127.0.0.1", False), ("10.1.2.3", False), ("192.168.0.1", False), ("169.254.169.254", False), ("::1", False),
         ("100.100.100.200", False), ("fd00:ec2::254", False), ("::ffff:10.0.0.1", False), ("0.0.0.0", False),
+        ("64:ff9b::a9fe:a9fe", False), ("64:ff9b:1::1", False), ("2002:a00:1::1", False), ("64:ff9b::5db8:d70e", True),
         ("no address", False), ("93.184.215.14", True), ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", True),
     ],
 )  # fmt: skip
@@ -192,9 +195,10 @@ def test_only_public_addresses_are_requested(address, public):
 
 
 def test_steps_check_the_contents(files, authority, reachable):
+    """Also if the client has a budget, which is reserved before the steps."""
     url, _ = files
     steps = [{"name": "words", "use": "regex", "with": {"patterns": {"bird": r"falcon-\d+"}}, "action": "refuse"}]
-    with serving(authority, "converse", steps=steps) as (gateway, upstream):
+    with serving(authority, "converse", steps=steps, budgets=["500000 tokens/day"]) as (gateway, upstream):
         reply = post(gateway, "messages", content("messages", url, "/t"))
         assert reply.status in (400, 403), reply.body
         assert "words" in json.dumps(dict(reply.headers)) + reply.body.decode()
@@ -220,3 +224,17 @@ def test_a_file_must_fit_into_the_limit_of_requests(files, authority, reachable,
         upstream.script(Script("Fine."))
         assert post(gateway, "chat", body).status == 200
     assert asked == ["/large.png"] * 2
+
+
+def test_small_files_count_too(files, authority, reachable, monkeypatch):
+    """A client cannot fill the memory with their URLs."""
+    monkeypatch.setitem(FILES, "/at@1/p.png", FILES["/p.png"])
+    monkeypatch.setattr(opening, "TOTAL", 2 * opening.ENTRY)
+    url, asked = files
+    parts = [{"type": "image_url", "image_url": {"url": url + one}} for one in ("/p.png", "/at@1/p.png")]
+    with serving(authority, "converse") as (gateway, upstream):
+        for _ in range(2):
+            upstream.script(Script("Fine."))
+            assert post(gateway, "chat", {"model": "m", "messages": [{"role": "user", "content": parts}]}).status == 200
+    assert asked == ["/p.png", "/at@1/p.png"] * 2
+    asked.clear()
