@@ -3,6 +3,7 @@
 A service gets the query and the domains, and nothing else of a request. Only its configured address is requested: the
 addresses in its results are text."""
 
+import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -33,7 +34,6 @@ MAX_URL: Final = 2000
 MAX_AGE: Final = 40
 MAX_DOMAINS: Final = 100
 """Domains of a list that the service gets: the most that OpenAI accepts."""
-MAX_DOMAIN: Final = 253
 
 
 @attrs.frozen
@@ -114,15 +114,20 @@ class Domains:
         return all(_is_within(host, one) for one in self.allowed) and not _is_within(host, self.blocked)
 
     def sent_lists(self) -> tuple[list[str], list[str]]:
-        """Return the allowed and the blocked domains for the service: as many as it accepts, of possible length.
+        """Return the allowed and the blocked domains for the service: as many as it accepts.
         ``permit`` applies the others."""
         lists = (self.allowed[-1] if self.allowed else {}, self.blocked)
-        allowed, blocked = [[one for one in several if len(one) <= MAX_DOMAIN][:MAX_DOMAINS] for several in lists]
+        allowed, blocked = [[one for one in several if one][:MAX_DOMAINS] for several in lists]
         return allowed, blocked
 
 
+_DOMAIN: Final = re.compile(r"(?:[a-z]+://)?(?:\*\.)?([a-z0-9][a-z0-9.-]{0,252})(?:[:/].*)?", re.I | re.S)
+
+
 def _host(domain: str) -> str:
-    return domain.partition("://")[2].partition("/")[0].lower() if "://" in domain else domain.partition("/")[0].lower()
+    """Return the host of a client's ``domain``, "" without one: then no result is in it."""
+    found = _DOMAIN.fullmatch(domain)
+    return "" if found is None else found[1].lower()
 
 
 def _is_within(host: str, domains: Container[str]) -> bool:

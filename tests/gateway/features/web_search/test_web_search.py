@@ -12,6 +12,7 @@ import trio
 from configfile.document import ConfigError
 from gateway.config.loading import from_mapping
 from gateway.features.web_search.origin import SearchOrigin
+from gateway.features.web_search.services import Domains
 from gateway.stores.memory import MemoryStore
 from tests.support.bare_provider import listening
 from tests.support.harness import PATIENCE, ROOT
@@ -598,3 +599,16 @@ async def test_a_client_that_leaves_in_a_later_turn_ends_it():
         assert line["ended"] == "client_disconnected", line
         assert len(line["tried"]) == 3, line
         assert line["cost_usd"] > 0.005 + 100e-6 + 10 * 10e-6, line
+
+
+@pytest.mark.parametrize(
+    ("domains", "permits"),
+    [
+        (["example.com"], True), (["https://docs.example.com/path"], True), (["*.example.com"], True),
+        (["DOCS.example.com"], True), (["ample.com"], False), (["com OR site:x"], False), ([""], False),
+        (["x" * 300], False), (["\n"], False), (["other.test", "example.com"], True),
+    ],
+)  # fmt: skip
+def test_a_clients_domains_are_hosts(domains, permits):
+    assert Domains.of([domains], []).permit("https://docs.example.com/7") == permits
+    assert Domains.of([], [domains]).permit("https://docs.example.com/7") != permits
