@@ -41,7 +41,7 @@ UNKNOWN: Final = 255
 """The kind and the role of a missing block."""
 
 LARGEST: Final = 12 * 1024
-_SIZES: Final = ((256, TAIL), (128, TAIL), (128, 128), (64, 96), (0, 64), (0, 32), (0, 8))
+_SIZES: Final = ((256, TAIL), (128, TAIL), (128, 129), (64, 97), (0, 65), (0, 33), (0, 9))
 """The most chunks of all system texts and the most blocks at the end of a history, tried in this order."""
 
 _PART: Final = 3 * LOOSE

@@ -15,7 +15,7 @@ from gateway.features.prompt_caches.structures import MutableStructure
 from gateway.features.prompt_caches.tables.layouts import LAYOUTS
 from streams.surrogates import NOT_JSON
 
-END: Final = 12
+END: Final = 10
 """Bytes of the digest of a beginning."""
 
 STRICT: Final = 8

@@ -1,8 +1,10 @@
 """Prompts as few bytes."""
 
 import json
+import re
 from typing import Any
 
+from gateway.features.prompt_caches.differences import first_difference
 from gateway.features.prompt_caches.positions import boundary_positions, each_anchor, lookup_positions
 from gateway.features.prompt_caches.prompts import LARGEST, PromptDigest, pack_prompts, unpack_prompts
 from gateway.features.prompt_caches.rows import blocks_of
@@ -54,6 +56,19 @@ def test_a_remembered_prompt_fits(most: int):
     last = other.block_before(other.end)
     assert last is not None
     assert last.path == "messages[1999].content[0]"
+
+
+@each_row("most", [LARGEST, LARGEST // 2])
+@each_row("place", [0, 9_000, 14_000, 40_000])
+def test_a_difference_is_named_where_it_is_also_with_few_chunks(most: int, place: int):
+    texts = ["".join(f"Rule {number} of many. " for number in range(2_500))]
+    texts.append(f"{texts[0][:place]}It is 09:31. {texts[0][place:]}")
+    old, new = (read("chat", request_of("chat", 60, system=text)) for text in texts)
+    found = first_difference(remember(old, most), new)
+    assert found is not None
+    span = re.fullmatch(r"messages\[0\]:(\d+)-(\d+) \(\w+\)", found.at)
+    assert span is not None
+    assert int(span[1]) <= place < int(span[2])
 
 
 def test_a_prompt_with_too_many_tools_is_not_remembered():
