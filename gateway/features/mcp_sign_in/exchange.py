@@ -100,7 +100,7 @@ def _request(settings: TokenExchange, subject: str) -> UpstreamRequest:
 
 def _read_token(server: str, body: bytes, subject: str) -> ExchangedToken:
     try:
-        granted = msgspec.json.decode(body, type=_Granted)
+        granted = msgspec.json.decode(body, type=_Granted, strict=False)  # some write numbers as strings
     except NOT_JSON:
         raise _failure(server, "the issuer's response is not a token") from None
     if granted.token_type.lower() != "bearer" or not _TOKEN.fullmatch(granted.access_token):

@@ -9,8 +9,10 @@ import hmac
 import html
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
+from weakref import WeakValueDictionary
 
 import attrs
 import msgspec
@@ -44,7 +46,9 @@ PAUSES: Final = tuple(min(2.0**number, 600.0) for number in range(16))
 ATTEMPT: Final = 10.0
 """Seconds for an attempt."""
 MOST: Final = 1000
-"""Notices under way in this process; others are claimed later."""
+"""Notices for a receiver under way in this process; others are claimed later."""
+PLACES: Final = 8
+"""Attempts at a receiver at the same time. No receiver waits for another one."""
 _MOST_KNOWN: Final = 100_000
 
 _Mark: TypeAlias = tuple[BudgetAllowance, SumCounter, bool]
@@ -58,7 +62,8 @@ class Notices(ExchangeObserver):
         self._upstream = upstream
         self._marks: dict[bytes, _Mark] = {}
         self._settled: dict[bytes, float] = {}  # the times until which notices are settled, by the keys of claims
-        self._places = trio.CapacityLimiter(8)
+        self._under_way: Counter[str] = Counter()  # notices by the URLs of receivers
+        self._places: WeakValueDictionary[str, trio.CapacityLimiter] = WeakValueDictionary()
 
     def use(self, receivers: tuple[Receiver, ...], allowances: Allowances) -> None:
         """Use another configuration from now on."""
@@ -89,12 +94,13 @@ class Notices(ExchangeObserver):
                 for key, mark in marks.items():
                     for receiver, counter, figures in self._find_reached(mark):
                         # without their store, several gateways would send it
-                        if len(nursery.child_tasks) >= MOST or (
+                        if self._under_way[receiver.url] >= MOST or (
                             self._counters.remote and self._counters.remote.is_away
                         ):
                             self._marks.setdefault(key, mark)
                         elif self._settled.get(counter.key, 0.0) <= self._counters.now():
                             self._settle(counter)
+                            self._under_way[receiver.url] += 1
                             nursery.start_soon(self._send, receiver, counter, figures, ending)
 
     def _find_reached(self, mark: _Mark) -> Iterator[tuple[Receiver, SumCounter, Mapping[str, Any]]]:
@@ -140,6 +146,7 @@ class Notices(ExchangeObserver):
             is_done = True
             log.error("a notice for %s is given up: %s", host, fault)
         finally:
+            self._under_way[receiver.url] -= 1
             self._counters.settle(claim, [int(is_done)])
             if not is_done:
                 self._settled.pop(counter.key, None)
@@ -148,7 +155,7 @@ class Notices(ExchangeObserver):
         """Send a notice once. Return the reason why the receiver does not have it."""
         request = UpstreamRequest("POST", receiver.url, _headers(receiver, id, body), body)
         try:
-            async with self._places:
+            async with self._places.setdefault(receiver.url, trio.CapacityLimiter(PLACES)):
                 with trio.fail_after(ATTEMPT):
                     async with await self._upstream.send(request) as response:
                         return None if 200 <= response.status < 300 else f"it returned status {response.status}"

@@ -9,6 +9,7 @@ import hmac
 import json
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -142,6 +143,29 @@ async def test_a_failing_receiver_gets_the_same_notice_again_and_delays_no_respo
     assert own.attempts == 3
     assert "returned status 500" in caplog.text
     assert "hidden-path" not in caplog.text
+
+
+async def test_a_receiver_that_hangs_delays_no_other_one(quick, monkeypatch):
+    monkeypatch.setattr(opening, "ATTEMPT", 60.0)
+    names = [f"k{number}" for number in range(2 * opening.PLACES)]
+    keys = [{"name": one, "key": f"{KEY}-{one}", "budgets": ["30 tokens/day"]} for one in names]
+    over = threading.Event()
+
+    class Hanging(QuietHandler):
+        def do_POST(self) -> None:
+            over.wait()
+
+    with http_server(Hanging) as hanging, receiver() as own:
+        try:
+            async with providers(1) as [place]:
+                receivers = [{"url": f"http://{one}/", "at": ["50%"]} for one in (hanging, own.host)]
+                async with gateway(settings(place, *receivers, client_keys=keys)) as running:
+                    for one in names:
+                        answer = await running.ask("a", headers=[("authorization", f"Bearer {KEY}-{one}")])
+                        assert answer.status_code == 200
+                    await eventually_async(lambda: len(own.bodies) == len(names))
+        finally:
+            over.set()
 
 
 async def test_a_restart_with_a_kept_ledger_repeats_no_notice(quick, tmp_path):
