@@ -113,4 +113,4 @@ def _days_of(files: Sequence[Path]) -> tuple[date, date]:
 
 async def _read_ledger(config: Config, since: date, until: date) -> OwnSide:
     async with open_ledger(config) as table:
-        return await read_own_side(table, since, until, config.entries)
+        return await read_own_side(table, since, until)

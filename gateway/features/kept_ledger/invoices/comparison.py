@@ -1,6 +1,6 @@
 """The comparison of an invoice with the ledger: a row for each model of a period, with its causes.
 
-If the invoice states its tokens, a difference has a part by quantity, at our prices, and a part by price."""
+The difference of a day has one cause: the ledger has tokens without a price, the tokens differ, or the price."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,23 +10,19 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from gateway.features.kept_ledger.invoices.ledger_side import OwnSide
-from gateway.features.kept_ledger.invoices.line import TOKEN_KINDS, ZERO, TokenKind, Tokens
-from gateway.features.kept_ledger.invoices.sums import Cell, Invoice, compare_cells, other_notes
+from gateway.features.kept_ledger.invoices.line import ZERO
+from gateway.features.kept_ledger.invoices.sums import NANO, Cell, Invoice, compare_cells, other_notes
 
 Cause: TypeAlias = Literal["past_gateway", "price", "unpriced"]
 
 MEANINGS: Final[Mapping[Cause, str]] = {
     "past_gateway": "the provider counts more requests or tokens: its key is used without the gateway, or the ledger "
                     "lost or estimated requests",
-    "price": "the tokens agree, the price differs",
+    "price": "the provider counts no more tokens, the price differs",
     "unpriced": "the ledger has tokens of models without a price",
 }  # fmt: skip
 
 CENT: Final = Decimal("0.01")
-NANO: Final = Decimal("1e-9")
-_NEARLY: Final = Decimal("0.005")
-"""Parts by price below this share of the part by quantity come from averaging prices."""
 
 
 @attrs.frozen
@@ -106,11 +102,10 @@ def compare(
     """Compare ``invoice`` with our usage."""
     found = list(notes)
     cells = compare_cells(invoice, found)
-    explained = [_explain(cell, invoice.own) for cell in cells]
-    fees = _share_fees(invoice, explained)
-    groups: dict[tuple[str, str | None], list[_Explained]] = defaultdict(list)
-    for one in explained:
-        groups[one.cell.key.family, one.cell.key.model].append(one)
+    fees = _share_fees(invoice, cells)
+    groups: dict[tuple[str, str | None], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        groups[cell.key.family, cell.key.model].append(cell)
     rows = [_row(invoice, group, tolerance) for group in groups.values()]
     for (family, name), usd in fees.items():
         is_within = tolerance.allows(usd, usd)
@@ -127,95 +122,32 @@ def compare(
     return InvoiceComparison(invoice.since, invoice.until, tuple(rows), (*found, *others), is_complete)
 
 
-@attrs.define(eq=False, repr=False)
-class _Explained:
-    """The parts of a cell's difference in dollars. ``more`` is the part by quantity: positive if the provider counts
-    more. ``is_inseparable``: without tokens, ``more`` includes the part by price."""
-
-    cell: Cell
-    more: Decimal = ZERO
-    price: Decimal = ZERO
-    unpriced: Decimal = ZERO
-    is_inseparable: bool = False
-
-
-def _explain(cell: Cell, own: OwnSide) -> _Explained:
-    found, rest, ours = _Explained(cell), cell.difference, cell.own
-    rounding = cell.billed.rounding + ours.requests * NANO
-    if abs(rest) <= rounding:
-        return found
-    if not ours.requests:
-        found.more = rest
-        return found
-    if not cell.has_tokens:
-        if rest > 0 and ours.unpriced_requests:
-            share = ours.unpriced_requests / ours.requests
-            found.unpriced = min(rest, (cell.billed.usd * share).quantize(NANO))
-        found.more, found.is_inseparable = rest - found.unpriced, True
-        return found
-    prices = _effective_prices(cell, own)
-    theirs, mine, unpriced = cell.billed.tokens, ours.tokens, ours.unpriced
-    if cell.billed.unsplit:
-        prices = _without_split(prices, mine)
-        theirs, mine, unpriced = (Tokens(input=one.prompt, output=one.output) for one in (theirs, mine, unpriced))
-    if rest > 0 and ours.unpriced_requests:
-        value = _value(theirs, prices)
-        factor = cell.billed.usd / value if value else Decimal(1)
-        found.unpriced = min(rest, _value(unpriced, prices) * factor)
-        rest -= found.unpriced
-    if theirs.prompt != mine.prompt or theirs.output != mine.output:
-        found.more = (_value(theirs, prices) - _value(mine, prices)).quantize(NANO)
-    by_price = rest - found.more
-    if abs(by_price) <= max(abs(found.more) * _NEARLY, rounding):
-        found.more, by_price = (rest if found.more else ZERO), ZERO
-    found.price = by_price
-    return found
+def _parts(cell: Cell) -> Mapping[Cause, Decimal]:
+    """Return the parts of a cell's difference. ``past_gateway`` is negative if the ledger counts more."""
+    rest, own, billed = cell.real_difference, cell.own, cell.billed
+    is_price = bool(own.requests) and cell.has_tokens and (billed.tokens - own.tokens) * rest <= 0
+    unpriced = ZERO
+    if rest > 0 and own.unpriced_requests:
+        share = (billed.usd * own.unpriced_requests / own.requests).quantize(NANO)
+        unpriced = rest if is_price else min(rest, share)
+    return {"unpriced": unpriced, "price" if is_price else "past_gateway": rest - unpriced}
 
 
-def _value(tokens: Tokens, prices: Mapping[TokenKind, Decimal]) -> Decimal:
-    return sum((getattr(tokens, kind) * prices[kind] for kind in TOKEN_KINDS), start=ZERO)
-
-
-def _effective_prices(cell: Cell, own: OwnSide) -> Mapping[TokenKind, Decimal]:
-    """Return the dollars for a token of each kind that our costs of this cell had.
-
-    The present prices give their proportions; without them, all kinds of tokens cost the average."""
-    usd, unpriced = cell.own.usd, cell.own.unpriced
-    counts = {kind: getattr(cell.own.tokens, kind) - getattr(unpriced, kind) for kind in TOKEN_KINDS}
-    listed = None if cell.key.model is None else own.prices.get((cell.key.family, cell.key.model))
-    if listed is not None:
-        value = _value(Tokens(**counts), listed)
-        return {kind: price * (usd / value) for kind, price in listed.items()} if value and usd else listed
-    counted = sum(counts.values(), start=ZERO)
-    if not (usd and counted):
-        usd, counted = cell.billed.usd, cell.billed.tokens.prompt + cell.billed.tokens.output
-    return dict.fromkeys(TOKEN_KINDS, usd / counted if counted else ZERO)
-
-
-def _without_split(prices: Mapping[TokenKind, Decimal], tokens: Tokens) -> Mapping[TokenKind, Decimal]:
-    """Return the prices with that of the average input."""
-    inputs = attrs.evolve(tokens, output=ZERO)
-    average = _value(inputs, prices) / tokens.prompt if tokens.prompt else prices["input"]
-    return {**prices, "input": average}
-
-
-def _row(invoice: Invoice, group: Sequence[_Explained], tolerance: Tolerance) -> ModelDifference:
+def _row(invoice: Invoice, group: Sequence[Cell], tolerance: Tolerance) -> ModelDifference:
     """Return the row of a model. Requests around midnight, which the provider counts on another day, cancel out."""
-    key = group[0].cell.key
-    billed, own, requests, more, price, unpriced = (
-        sum(parts, start=ZERO)
-        for parts in zip(
-            *((one.cell.billed_usd, one.cell.own.usd, one.cell.own.requests, one.more, one.price, one.unpriced)
-              for one in group), strict=True,
-        )
-    )  # fmt: skip
-    is_inseparable = any(one.is_inseparable for one in group)
-    is_past = more > 0 and not (is_inseparable and requests)
-    causes: dict[Cause, Decimal] = {"past_gateway": more if is_past else ZERO, "price": price, "unpriced": unpriced}
+    key = group[0].key
+    billed, own = sum((one.billed_usd for one in group), ZERO), sum((one.own.usd for one in group), ZERO)
+    causes: dict[Cause, Decimal] = dict.fromkeys(MEANINGS, ZERO)
+    for cell in group:
+        for cause, usd in _parts(cell).items():
+            causes[cause] += usd
+    is_inseparable = any(one.real_difference and one.own.requests and not one.has_tokens for one in group)
+    if causes["past_gateway"] < 0 or is_inseparable:
+        causes["past_gateway"] = ZERO
     days = [
-        DaySums(one.cell.key.day, one.cell.billed_usd, one.cell.own.usd)
-        for one in sorted(group, key=lambda one: one.cell.key.day or date.min)
-        if one.cell.difference
+        DaySums(one.key.day, one.billed_usd, one.own.usd)
+        for one in sorted(group, key=lambda one: one.key.day or date.min)
+        if one.difference
     ]
     is_within = tolerance.allows(billed, billed - own)
     return ModelDifference(
@@ -223,21 +155,20 @@ def _row(invoice: Invoice, group: Sequence[_Explained], tolerance: Tolerance) ->
     )
 
 
-def _share_fees(invoice: Invoice, explained: Sequence[_Explained]) -> dict[tuple[str, str], Decimal]:
+def _share_fees(invoice: Invoice, cells: Sequence[Cell]) -> dict[tuple[str, str], Decimal]:
     """Move fees to the models whose costs of ours include them, and return the rest by family and name.
 
     Our cost of a request includes the fees of its provider tools, such as a web search; invoices list them
     separately."""
     rest: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for (family, day, name), left in invoice.fees.items():
-        for one in explained:
-            if one.cell.key.family != family or one.cell.key.day not in (None, day):
-                continue
-            for part in ("price", "more"):
-                moved = min(left, -getattr(one, part))
-                if moved > 0:
-                    setattr(one, part, getattr(one, part) + moved)
-                    one.cell.fees += moved
-                    left -= moved
+        for cell in cells:
+            if (
+                cell.key.family == family
+                and cell.key.day in (None, day)
+                and (moved := min(left, -cell.real_difference)) > 0
+            ):
+                cell.fees += moved
+                left -= moved
         rest[family, name] += left
     return rest

@@ -14,8 +14,6 @@ import attrs
 from gateway.features.kept_ledger.invoices.line import (
     InvoiceLine,
     InvoiceRow,
-    TokenKind,
-    Tokens,
     check_currency,
     day_of,
 )
@@ -37,12 +35,7 @@ _COMPANIES: Final = (
 )
 """Families by the words of a provider's name, and the words of their services for models."""
 
-_KINDS: Final[tuple[tuple[TokenKind, re.Pattern[str]], ...]] = (
-    ("cache_write", re.compile(r"cache.?(?:write|creat)|write.?cache", re.I)),
-    ("cached", re.compile(r"cache|cchd", re.I)),
-    ("output", re.compile(r"\boutp?\b|output|completion|response", re.I)),
-    ("input", re.compile(r"\binp?\b|input|prompt", re.I)),
-)
+_OF_TOKENS: Final = re.compile(r"cache|cchd|\boutp?\b|output|completion|response|\binp?\b|input|prompt", re.I)
 _UNIT: Final = re.compile(r"(\d[\d,.]*)?\s*(k|m|thousand|million)?\s*tokens?\b", re.I)
 _FACTORS: Final = {"k": 1000, "thousand": 1000, "m": 10**6, "million": 10**6}
 
@@ -83,12 +76,11 @@ def _family(row: InvoiceRow) -> str | None:
     return next((family for family, _, words in _COMPANIES[:3] if words.search(service)), None)
 
 
-def _tokens(row: InvoiceRow, meter: str) -> Tokens | None:
+def _tokens(row: InvoiceRow, meter: str) -> Decimal | None:
     """Return the tokens of a row, ``None`` if its quantity is of something else."""
     column = "Consumed" if row.text("ConsumedUnit") else "Pricing"
     unit = _UNIT.search(row.text(f"{column}Unit") or "")
-    kind = next((kind for kind, words in _KINDS if words.search(meter)), None)
-    if unit is None or kind is None or not row.text(f"{column}Quantity"):
+    if unit is None or not _OF_TOKENS.search(meter) or not row.text(f"{column}Quantity"):
         return None
     factor = _FACTORS.get((unit[2] or "").lower(), 1) * Decimal((unit[1] or "1").replace(",", "").rstrip("."))
-    return Tokens(**{kind: row.amount(f"{column}Quantity") * factor})
+    return row.amount(f"{column}Quantity") * factor

@@ -5,14 +5,9 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
-
-TokenKind: TypeAlias = Literal["input", "cached", "cache_write", "output"]
-"""Kinds of tokens. ``input`` is the input that was neither read from a cache nor written to one."""
-
-TOKEN_KINDS: Final[tuple[TokenKind, ...]] = ("input", "cached", "cache_write", "output")
 
 MOST_DIGITS: Final = 60
 """The longest amount: invoices have fewer digits, and Python's integers take quadratic time for thousands."""
@@ -31,24 +26,6 @@ class UnreadableInvoice(Exception):
     """A file that is no invoice in a known format, or a damaged one. The message names the place."""
 
 
-@attrs.frozen(eq=False, repr=False)
-class Tokens:
-    """Counts of tokens by kind."""
-
-    input: Decimal = ZERO
-    cached: Decimal = ZERO
-    cache_write: Decimal = ZERO
-    output: Decimal = ZERO
-
-    def __add__(self, other: "Tokens") -> "Tokens":
-        return add_fields(self, other)
-
-    @property
-    def prompt(self) -> Decimal:
-        """The number of all input tokens."""
-        return self.input + self.cached + self.cache_write
-
-
 def add_fields(first: Sum, second: Sum) -> Sum:
     """Return an object of the same class with the sum of each field."""
     parts = (attrs.astuple(one, recurse=False) for one in (first, second))  # type: ignore[arg-type]
@@ -60,11 +37,10 @@ class InvoiceLine:
     """One charge.
 
     ``provider`` is a family of ``model_names.FAMILIES``, "" if only the model shows it. ``day`` is in UTC, ``None`` if
-    the charge is for a longer time, which begins on ``since``. ``usd`` is ``None`` in reports of tokens, ``tokens`` in
-    reports of dollars. ``model`` is the name in the invoice, ``None`` for all models; ``text`` is a description that
-    may contain it. ``splits_cache``: the tokens read from a
-    cache are counted separately. ``fee`` names a charge that is not for a model's tokens. ``is_credit``: a credit,
-    discount, refund, tax or correction, which no request of ours causes."""
+    the charge is for a longer time, which begins on ``since``. ``usd`` is ``None`` in reports of tokens, ``tokens``,
+    the count of input and output, in reports of dollars. ``model`` is the name in the invoice, ``None`` for all models;
+    ``text`` is a description that may contain it. ``fee`` names a charge that is not for a model's tokens.
+    ``is_credit``: a credit, discount, refund, tax or correction, which no request of ours causes."""
 
     provider: str
     day: date | None
@@ -72,8 +48,7 @@ class InvoiceLine:
     usd: Decimal | None = None
     model: str | None = None
     text: str | None = None
-    tokens: Tokens | None = None
-    splits_cache: bool = True
+    tokens: Decimal | None = None
     fee: str | None = None
     is_credit: bool = False
 

@@ -15,7 +15,6 @@ from gateway.features.kept_ledger.invoices.line import (
     ZERO,
     InvoiceLine,
     InvoiceRow,
-    Tokens,
     UnreadableInvoice,
     check_currency,
 )
@@ -31,6 +30,8 @@ _MODEL: Final = re.compile(
     r"^(?:ft[:-])?(?:gpt|chatgpt|o\d|codex|computer-use|omni|davinci|babbage|text-|whisper|tts|dall-e|sora)[\w.:-]*$",
     re.I,
 )
+_OPENAI_TOKENS: Final = ("input_tokens", "input_audio_tokens", "output_tokens", "output_audio_tokens")
+_ANTHROPIC_TOKENS: Final = ("uncached_input_tokens", "cache_read_input_tokens", "output_tokens")
 _WITH_TOKENS: Final = ("completions", "embeddings", "moderations")
 
 
@@ -42,12 +43,7 @@ def _read_openai(result: InvoiceRow, charge: InvoiceLine) -> tuple[str, InvoiceL
         raise UnreadableInvoice(f"{result.where}: expected a page of OpenAI's costs or usage")
     if not any(f".{name}." in kind for name in _WITH_TOKENS):
         return f"openai {kind}", None
-    cached = result.count("input_cached_tokens")
-    tokens = Tokens(
-        input=result.count("input_tokens") - cached + result.count("input_audio_tokens"),
-        cached=cached,
-        output=result.count("output_tokens") + result.count("output_audio_tokens"),
-    )
+    tokens = sum(map(result.count, _OPENAI_TOKENS), ZERO)
     return f"openai {kind}", attrs.evolve(charge, model=result.text("model"), tokens=tokens)
 
 
@@ -68,12 +64,7 @@ def _read_anthropic(result: InvoiceRow, charge: InvoiceLine) -> tuple[str, Invoi
     if "output_tokens" not in result.members:
         raise UnreadableInvoice(f"{result.where}: expected a page of Anthropic's cost_report or usage_report")
     created = result.row("cache_creation")
-    tokens = Tokens(
-        input=result.count("uncached_input_tokens"),
-        cached=result.count("cache_read_input_tokens"),
-        cache_write=sum([created.count(name) for name in created.members], start=ZERO),
-        output=result.count("output_tokens"),
-    )
+    tokens = sum([*map(result.count, _ANTHROPIC_TOKENS), *map(created.count, created.members)], ZERO)
     return "anthropic usage_report", attrs.evolve(charge, tokens=tokens)
 
 

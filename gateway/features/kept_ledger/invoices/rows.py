@@ -8,10 +8,8 @@
 from typing import Final
 
 from gateway.features.kept_ledger.invoices.line import (
-    ZERO,
     InvoiceLine,
     InvoiceRow,
-    Tokens,
     UnreadableInvoice,
     check_currency,
 )
@@ -27,10 +25,9 @@ def read_activity(row: InvoiceRow) -> InvoiceLine:
 
     Its input includes tokens that were read from a cache. Requests with the customer's own key only cost a fee."""
     day, model = row.date("date"), row.text("model_permaslug") or row.text("model")
-    tokens = Tokens(input=row.count("prompt_tokens"), output=row.count("completion_tokens"))
+    tokens = row.count("prompt_tokens") + row.count("completion_tokens")
     return InvoiceLine(
-        provider="openrouter", day=day, since=day, usd=row.amount("usage"), model=model, tokens=tokens,
-        splits_cache=False,
+        provider="openrouter", day=day, since=day, usd=row.amount("usage"), model=model, tokens=tokens
     )  # fmt: skip
 
 
@@ -42,10 +39,6 @@ def read_plain(row: InvoiceRow) -> InvoiceLine:
         raise UnreadableInvoice(f"{row.where}, model: empty: write the model that the line is for")
     tokens = None
     if row.text("input") or row.text("output"):
-        cached, written = row.count("cached"), row.count("cache_write")
-        tokens = Tokens(max(row.count("input") - cached - written, ZERO), cached, written, row.count("output"))
+        tokens = max(row.count("input"), row.count("cached") + row.count("cache_write")) + row.count("output")
     family = family_of(model.partition("/")[0] if "/" in model else "")
-    return InvoiceLine(
-        provider=family, day=day, since=day, usd=row.amount("usd"), model=model, tokens=tokens,
-        splits_cache="cached" in row.members,
-    )  # fmt: skip
+    return InvoiceLine(provider=family, day=day, since=day, usd=row.amount("usd"), model=model, tokens=tokens)

@@ -6,12 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import date
 from decimal import Decimal
+from typing import Final
 
 import attrs
 
 from gateway.features.kept_ledger.invoices.ledger_side import CellKey, OwnSide, OwnUsage
-from gateway.features.kept_ledger.invoices.line import ZERO, InvoiceLine, Tokens, add_fields
+from gateway.features.kept_ledger.invoices.line import ZERO, InvoiceLine, add_fields
 from gateway.features.kept_ledger.invoices.model_names import find_model, fold_model
+
+NANO: Final = Decimal("1e-9")
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -19,16 +22,15 @@ class Billed:
     """The invoice's side of a cell, and the numbers of its lines.
 
     ``rounding`` is the largest error of ``usd``. ``priced`` lines have dollars, ``counted`` ones tokens, ``joint`` ones
-    both, ``bare`` ones only dollars. ``unsplit`` lines do not distinguish tokens that were read from a cache."""
+    both, ``bare`` ones only dollars."""
 
     usd: Decimal = ZERO
     rounding: Decimal = ZERO
-    tokens: Tokens = attrs.field(factory=Tokens)
+    tokens: Decimal = ZERO
     priced: int = 0
     counted: int = 0
     joint: int = 0
     bare: int = 0
-    unsplit: int = 0
 
     def __add__(self, other: "Billed") -> "Billed":
         return add_fields(self, other)
@@ -37,9 +39,8 @@ class Billed:
 def _billed_of(line: InvoiceLine) -> Billed:
     is_priced, is_counted = line.usd is not None, line.tokens is not None
     return Billed(
-        line.usd or ZERO, line.rounding, line.tokens or Tokens(), priced=int(is_priced), counted=int(is_counted),
+        line.usd or ZERO, line.rounding, line.tokens or ZERO, priced=int(is_priced), counted=int(is_counted),
         joint=int(is_priced and is_counted), bare=int(bool(line.usd) and not is_counted),
-        unsplit=int(is_counted and not line.splits_cache),
     )  # fmt: skip
 
 
@@ -78,6 +79,12 @@ class Cell:
     def difference(self) -> Decimal:
         """The dollars of the invoice less ours."""
         return self.billed_usd - self.own.usd
+
+    @property
+    def real_difference(self) -> Decimal:
+        """The difference, 0 if it comes from rounding."""
+        rounding = self.billed.rounding + self.own.requests * NANO
+        return self.difference if abs(self.difference) > rounding else ZERO
 
     @property
     def has_tokens(self) -> bool:

@@ -10,7 +10,7 @@ from gateway.features.kept_ledger.commands.reconcile_table import as_table
 from gateway.features.kept_ledger.invoices.comparison import Tolerance, compare
 from gateway.features.kept_ledger.invoices.formats import as_csv, as_json
 from gateway.features.kept_ledger.invoices.ledger_side import CellKey, OwnSide, OwnUsage
-from gateway.features.kept_ledger.invoices.line import InvoiceLine, Tokens
+from gateway.features.kept_ledger.invoices.line import InvoiceLine
 from gateway.features.kept_ledger.invoices.sums import Invoice
 
 FIRST = date(2026, 10, 1)
@@ -19,32 +19,27 @@ MODELS = st.sampled_from(["m-large", "m-small", "m-other"])
 USD = st.decimals(min_value=-100, max_value=10**6, places=9)
 OWN_USD = st.decimals(min_value=0, max_value=10**6, places=9)
 COUNT = st.integers(0, 10**9).map(Decimal)
-TOKENS = st.builds(Tokens, input=COUNT, cached=COUNT, cache_write=COUNT, output=COUNT)
 
 LINES = st.builds(
     lambda day, **more: InvoiceLine(provider="mistral", day=day, since=day or FIRST, **more),
     day=DAYS | st.none(),
     usd=USD | st.none(),
     model=MODELS | st.none(),
-    tokens=TOKENS | st.none(),
-    splits_cache=st.booleans(),
+    tokens=COUNT | st.none(),
     is_credit=st.sampled_from([False, False, False, True]),
     fee=st.sampled_from([None, None, None, "web_search"]),
 )
 OWN_USAGE = st.builds(
     lambda usd, is_unpriced, tokens, requests: OwnUsage(
-        usd, tokens, requests, tokens if is_unpriced else Tokens(), requests * is_unpriced
+        usd, tokens, requests, requests * is_unpriced
     ),
-    OWN_USD, st.booleans(), TOKENS, st.integers(1, 10**6).map(Decimal),
+    OWN_USD, st.booleans(), COUNT, st.integers(1, 10**6).map(Decimal),
 )  # fmt: skip
 CELLS = st.builds(CellKey, st.just("mistral"), DAYS, MODELS)
-A_TOKEN = {"input": Decimal(2), "cached": Decimal("0.5"), "cache_write": Decimal("2.5"), "output": Decimal(8)}
-PRICES = st.dictionaries(st.tuples(st.just("mistral"), MODELS), st.just(A_TOKEN))
 SIDES = st.builds(
     OwnSide,
     usage=st.dictionaries(CELLS, OWN_USAGE, max_size=6),
     names=st.just({("mistral", "m-large"): "m-large", ("mistral", "m-small"): "m-small"}),
-    prices=PRICES,
 )
 
 
