@@ -7,8 +7,8 @@ from typing import TypeAlias
 from gateway.conversations.resolved import ResolvedRequest, StateScope
 from gateway.conversations.stored_apis import stored_api
 from gateway.conversations.stored_responses import STORED_RESPONSES
-from gateway.conversations.thread_history import load_thread
 from gateway.conversations.turn_history import load_turns
+from gateway.http.late_imports import load_module
 from gateway.request.parse import Incoming
 from gateway.request.structure import Bounds
 from gateway.routing.plan import Candidate
@@ -18,6 +18,16 @@ from streams.events import Api
 _Loader: TypeAlias = Callable[[StateScope, Incoming, tuple[Candidate, ...], Bounds], Awaitable[ResolvedRequest]]
 
 
+async def _load_thread(
+    scope: StateScope, incoming: Incoming, candidates: tuple[Candidate, ...], bounds: Bounds
+) -> ResolvedRequest:
+    if "thread" not in incoming.members:
+        return ResolvedRequest(incoming, candidates)
+    threads = await load_module("gateway.conversations.thread_history")
+    resolved: ResolvedRequest = await threads.load_thread(scope, incoming, candidates, bounds)
+    return resolved
+
+
 async def _load_interactions(
     scope: StateScope, incoming: Incoming, candidates: tuple[Candidate, ...], bounds: Bounds
 ) -> ResolvedRequest:
@@ -25,7 +35,7 @@ async def _load_interactions(
 
 
 _LOADERS: Mapping[Api, _Loader] = {
-    "messages": load_thread,
+    "messages": _load_thread,
     STORED_RESPONSES.api: partial(load_turns, STORED_RESPONSES),
     INTERACTIONS.api: _load_interactions,
 }

@@ -7,13 +7,9 @@ kind); ``writer`` with ``tools``. Answers that pass: ``repair``.
 
 import msgspec
 
-from providers.chat.adapting import adapt, restore
-from providers.chat.incoming import read_request
-from providers.chat.outgoing import write_request
-from providers.chat.reader import ChatReader, read_answer
-from providers.chat.writer import ChatWriter, is_usage_alone, write_answer
 from providers.errors.failures import is_openai_error, openai_error, read_failure
-from providers.neutral.codec import AnswerRepair, Codec
+from providers.neutral.codec import Codec
+from providers.neutral.late_codec import LateCodec, late
 from providers.neutral.wire_api import Conversation, StreamWords, WireApi
 from streams import sse
 from streams.events import AnswerStart, ErrorInfo
@@ -31,28 +27,19 @@ WIRE = WireApi(
 )
 
 
-class Chat(Codec):
+class Chat(LateCodec):
     """The ``Codec`` of Chat Completions. Its reasoning is plain text, which every provider accepts."""
 
     wire = WIRE
-    read_request = staticmethod(read_request)
-    write_request = staticmethod(write_request)
-    adapt = staticmethod(adapt)
-    restore = staticmethod(restore)
-    reader = ChatReader
-    is_usage_alone = staticmethod(is_usage_alone)
-    read_answer = staticmethod(read_answer)
-    writer = ChatWriter
-    write_answer = staticmethod(write_answer)
+    package = __name__
+    own_parts = ("repair",)
+    is_usage_alone = late("writer", "is_usage_alone")
+    answer_repair = late("repair", "CallRepair")
+    without_reasoning = Codec.without_reasoning
+    read_count = Codec.read_count
+    write_count = Codec.write_count
     read_error = staticmethod(read_failure)
     is_own_error = staticmethod(is_openai_error)
-
-    parts = ("providers.chat.repair",)
-
-    def answer_repair(self) -> AnswerRepair:
-        from providers.chat.repair import CallRepair  # imported with the first answer that needs it
-
-        return CallRepair()
 
     def write_error(self, error: ErrorInfo, request_id: str) -> bytes:
         """Return the error without the request id, which Chat only has as a header."""

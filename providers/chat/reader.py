@@ -219,3 +219,6 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
     if not any(choice.index in (0, None) for choice in chunk.choices or ()):
         raise GatewayError("upstream", "the provider's answer has no choices", reason="bad_answer")
     return ChatReader().read_whole(chunk)
+
+
+READER: Final = ChatReader

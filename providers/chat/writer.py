@@ -7,7 +7,7 @@ by position (``openai/lib/streaming/_deltas.py``).
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 import msgspec
 
@@ -388,3 +388,6 @@ def _message_object(answer: Answer, reply: Reply, tools: ToolWriter) -> dict[str
         **tools.message_members(block for block in answer.blocks if isinstance(block, ToolCallBlock)),
     }
     return message | {name: value for name, value in more.items() if value}
+
+
+WRITER: Final = ChatWriter

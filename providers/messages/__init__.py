@@ -9,18 +9,12 @@ import msgspec
 
 from providers.errors.failures import is_messages_error, messages_error, read_failure
 from providers.errors.overflow import with_anthropic_message
-from providers.messages.adapting import adapt, restore, without_reasoning
-from providers.messages.answer import read_answer, write_answer
-from providers.messages.incoming import read_count_request, read_request
-from providers.messages.outgoing import write_count_request, write_request
-from providers.messages.reader import MessagesReader
-from providers.messages.writer import MessagesWriter
-from providers.neutral.codec import Codec
+from providers.neutral.late_codec import LateCodec, late
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
 from streams import sse
 from streams.events import AnswerStart, ErrorInfo
 
-__all__ = ["MESSAGES", "Messages", "read_count_request", "write_count_request"]
+__all__ = ["MESSAGES", "Messages"]
 
 WIRE = WireApi(
     "messages",
@@ -51,22 +45,15 @@ WIRE = WireApi(
 """
 
 
-class Messages(Codec):
+class Messages(LateCodec):
     """The ``Codec`` of Anthropic Messages."""
 
     wire = WIRE
-    read_request = staticmethod(read_request)
-    write_request = staticmethod(write_request)
-    adapt = staticmethod(adapt)
-    restore = staticmethod(restore)
-    without_reasoning = staticmethod(without_reasoning)
-    reader = MessagesReader
-    read_answer = staticmethod(read_answer)
-    writer = MessagesWriter
-    write_answer = staticmethod(write_answer)
+    package = __name__
+    own_parts = ("answer",)
+    read_answer = late("answer", "read_answer")
+    write_answer = late("answer", "write_answer")
     read_error = staticmethod(read_failure)
-    read_count = staticmethod(read_count_request)
-    write_count = staticmethod(write_count_request)
     phrase_error = staticmethod(with_anthropic_message)
     is_own_error = staticmethod(is_messages_error)
 

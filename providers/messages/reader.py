@@ -5,7 +5,7 @@ content_block_delta* content_block_stop``. Source: the stream types of the anthr
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from providers.errors.failures import EARLY, NO_JSON, array_failure, read_event_failure
 from providers.messages.answer import read_end, read_failure
@@ -146,3 +146,6 @@ _STEPS: Mapping[str, Callable[[MessagesReader, Mapping[str, Any]], Sequence[Even
     "message_stop": lambda reader, value: reader._end_events(),
 }
 """The steps for events of the whole answer, by event type."""
+
+
+READER: Final = MessagesReader

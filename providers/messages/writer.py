@@ -6,7 +6,7 @@ is an ``error`` event, which ends the stream. Source: the stream types of the an
 """
 
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 import msgspec
 
@@ -248,3 +248,6 @@ class MessagesWriter:
             last = open.delta(type="input_json_delta", partial_json=self._input.whole_json())
         self._input = None
         return last + open.stop()
+
+
+WRITER: Final = MessagesWriter

@@ -1,48 +1,39 @@
-"""A codec that imports each of its parts on first use, because most gateways never speak its API."""
+"""A codec that imports each of its parts on first use, because most gateways speak few APIs."""
 
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
-from providers.neutral.bounds import ANSWER
-from providers.neutral.codec import Codec, Reader, Reply, Writer
+from providers.neutral.codec import Codec
 
 PARTS = ("incoming", "outgoing", "adapting", "reader", "writer")
 
 
-def _late(part: str, name: str) -> Any:
-    """Return a method that calls the function ``name`` of the module ``part`` with the same arguments."""
-
-    def call(codec: "LateCodec", *arguments: Any, **named: Any) -> Any:
-        return getattr(import_module(f"{codec.package}.{part}"), name)(*arguments, **named)
-
-    return call
+def late(part: str, name: str) -> Any:
+    """Return a method that is ``name`` of the module ``part``, a function or a class, imported with its first use."""
+    return cached_property(lambda codec: getattr(import_module(f"{codec.package}.{part}"), name))
 
 
 class LateCodec(Codec):
     """A ``Codec`` whose methods are functions of the five modules of ``package`` in ``PARTS``.
 
-    Subclasses add the methods without a part.
+    Subclasses add the methods without a part, and those of ``own_parts``, which are more modules.
     """
 
     package: str
+    own_parts: tuple[str, ...] = ()
 
     def __init_subclass__(cls) -> None:
-        cls.parts = tuple(f"{cls.package}.{part}" for part in PARTS)
+        cls.parts = tuple(f"{cls.package}.{part}" for part in (*PARTS, *cls.own_parts))
 
-    read_request = _late("incoming", "read_request")
-    read_count = _late("incoming", "read_count_request")
-    write_request = _late("outgoing", "write_request")
-    write_count = _late("outgoing", "write_count_request")
-    adapt = _late("adapting", "adapt")
-    restore = _late("adapting", "restore")
-    without_reasoning = _late("adapting", "without_reasoning")
-    read_answer = _late("reader", "read_answer")
-    write_answer = _late("writer", "write_answer")
-
-    def reader(self, content_limit: int = ANSWER) -> Reader:
-        found: Reader = import_module(f"{self.package}.reader").READER(content_limit)
-        return found
-
-    def writer(self, reply: Reply) -> Writer:
-        found: Writer = import_module(f"{self.package}.writer").WRITER(reply)
-        return found
+    read_request = late("incoming", "read_request")
+    read_count = late("incoming", "read_count_request")
+    write_request = late("outgoing", "write_request")
+    write_count = late("outgoing", "write_count_request")
+    adapt = late("adapting", "adapt")
+    restore = late("adapting", "restore")
+    without_reasoning = late("adapting", "without_reasoning")
+    reader = late("reader", "READER")
+    read_answer = late("reader", "read_answer")
+    writer = late("writer", "WRITER")
+    write_answer = late("writer", "write_answer")

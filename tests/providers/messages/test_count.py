@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from providers.messages import read_count_request, write_count_request
-from providers.messages.incoming import read_request
+from providers.messages.incoming import read_count_request, read_request
+from providers.messages.outgoing import write_count_request
 from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, Reasoning, Tool, ToolChoice
