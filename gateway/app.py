@@ -6,7 +6,6 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import trio
-from hypercorn.typing import ASGIFramework
 
 from gateway.config.kinds import UNIX
 from gateway.config.loading import Config
@@ -21,6 +20,7 @@ from gateway.http.late_imports import import_all, load_module
 from gateway.lifespan import add_process_tasks
 from gateway.open_features import RunningFeatures
 from gateway.open_service import open_service
+from gateway.serving.asgi_extensions import AsgiApp
 from gateway.serving.descriptors import default_connections
 from gateway.serving.http_app import App, RequestGuard
 from gateway.serving.lifecycle import Lifecycle
@@ -96,9 +96,9 @@ class QuartPart:
     def __init__(self, routes: RouteTable, guard: RequestGuard) -> None:
         self._parts = (routes, guard)
         self._making = trio.Lock()
-        self._app: ASGIFramework | None = None
+        self._app: AsgiApp | None = None
 
-    async def app(self) -> ASGIFramework:
+    async def app(self) -> AsgiApp:
         """Return the app. The first callers wait while a thread imports it; other tasks continue."""
         if self._app is not None:  # a lock would let one request continue in each turn of the loop
             return self._app

@@ -16,7 +16,6 @@ from typing import Final, Protocol, TypeAlias
 
 import attrs
 import msgspec
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from configfile.secret_files import SecretFiles
 from gateway.app import app_of, parts_of, whole_app
@@ -29,6 +28,7 @@ from gateway.http.offload import run_in_thread
 from gateway.open_features import RunningFeatures
 from gateway.open_service import prepare_service, service_of_clients, use_clients, use_service
 from gateway.seams.secrets import FilesOf, SecretReader
+from gateway.serving.asgi_extensions import AsgiReceive, AsgiScope, AsgiSend
 from gateway.serving.http_app import App
 from gateway.shared.memory import anonymous_file
 
@@ -53,7 +53,7 @@ class ReloadableApp:
         self._first.before_serving.append(self._follow_clients)
         self._app = self._first
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         app = self._first if scope["type"] == "lifespan" else self._app
         await app(scope, receive, send)
 

@@ -61,6 +61,7 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("used", "hypercorn.protocol.h2:H2Protocol.stream_send", "659e9b648a6a"),
         ("used", "hypercorn.protocol.h2:H2Protocol.send_task", "eea7273f7496"),
         ("extended", "hypercorn.protocol.h2:H2Protocol._send_data", "5452567a535b"),
+        ("used", "hypercorn.trio.worker_context:WorkerContext", "6e5e0fcfd521"),
         ("used", "h2.connection:H2Connection._receive_goaway_frame", "e904c43ad3f9"),
         ("used", "h2.connection:H2Connection._receive_settings_frame", "744d0132c2c7"),
         ("used", "h2.connection:_decode_headers", "c94c54e12ca3"),
@@ -81,17 +82,6 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("used", "hypercorn.protocol.ws_stream:Handshake", "f887ddb87021"),
         ("used", "hypercorn.protocol.ws_stream:WebsocketBuffer", "117de42f7b00"),
         ("extended", "hypercorn.protocol.ws_stream:WebsocketBuffer.extend", "62e8318c9db7"),
-    ],
-    "gateway/serving/app_tasks.py": [
-        ("used", "hypercorn.trio.task_group:TaskGroup", "fef28abdc428"),
-        ("used", "hypercorn.trio.task_group:TaskGroup.spawn_app", "9f6470a136bc"),
-        ("used", "hypercorn.trio.task_group:_handle", "0b4acb3a06f0"),
-    ],
-    "gateway/serving/connections.py": [
-        ("used", "hypercorn.trio.worker_context:WorkerContext", "6e5e0fcfd521"),
-    ],
-    "gateway/serving/worker.py": [
-        ("used", "hypercorn.trio.lifespan:Lifespan", "76c8453a1027"),
     ],
     "gateway/serving/quart_websockets.py": [
         ("replaced", "quart.routing:QuartMap.bind_to_request", "0924415699c7"),

@@ -5,7 +5,6 @@ from typing import Final, TypeAlias
 from urllib.parse import parse_qsl
 
 import attrs
-from hypercorn.typing import ASGIFramework
 from quart import websocket
 
 from gateway.http.response import Response
@@ -13,6 +12,7 @@ from gateway.mock.called import EndpointCall, read_call
 from gateway.mock.endpoint_answers import GET_ANSWERS, POST_ANSWERS, AnswerCall
 from gateway.mock.kept import AnswerLine, MockObjects
 from gateway.mock.realtime import PATH, MockSession
+from gateway.serving.asgi_extensions import AsgiApp
 from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
 from gateway.serving.quart_websockets import HostlessQuart, configure
 from gateway.serving.route_table import READING, Handler, RouteTable
@@ -33,7 +33,7 @@ def add_endpoints(routes: RouteTable, send: SendAnswer, answer_line: AnswerLine)
         routes.add(path, _handler(answering, path, send), methods)
 
 
-async def session_app() -> ASGIFramework:
+async def session_app() -> AsgiApp:
     """Return the app of websockets."""
     app = HostlessQuart("trigate-mock", static_folder=None)
     configure(app)

@@ -2,7 +2,7 @@
 
 The process:
 
-- ``worker``: the app's lifespan, the accept loop and the drain
+- ``worker``: the accept loop and the drain; ``app_lifespan``: the start and the end of the app
 - ``listeners``: listening sockets, and settings; ``lifecycle``: signals and shutdown
 - ``supervisor``: several processes; ``shared_directory``: their files
 - ``huge_pages``: the memory of a process
@@ -14,7 +14,8 @@ On the wire:
   for which there are ``descriptors``
 - ``http1`` (with ``plain_request`` and ``request_reader``) and ``http2`` (with ``http2_streams`` and ``frame_limits``):
   one connection each
-- ``http_stream`` and ``websocket_stream``: one request, one websocket; ``queued_websocket``: one over HTTP/2
+- ``http_stream`` and ``websocket_stream``: one request, one websocket (``websocket_over_http1``, ``queued_websocket``
+  over HTTP/2); HTTP/2 and websockets are imported for the first connection
 - ``heads`` and ``refusals``: responses; ``idle``: timeouts
 
 In the app:
@@ -22,4 +23,4 @@ In the app:
 - ``http_app``: the app; ``route_table``: its routes; ``late_views``: handlers that are imported late;
   ``incoming_request``: the requests that they get
 - ``quart_websockets``: everything with Quart
-- ``asgi_extensions``: extensions that connect the app with the server"""
+- ``asgi_extensions``: the types of ASGI, and extensions that connect the app with the server"""

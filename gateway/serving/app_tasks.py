@@ -1,16 +1,21 @@
 """The tasks of a connection, and the queue of messages from a request to the app."""
 
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final, TypeAlias
 
+import attrs
 import trio
-from hypercorn.config import Config
-from hypercorn.trio.task_group import TaskGroup, _handle
-from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent
 
 from gateway.http.pieces import SMALL_PIECE
-from gateway.serving.asgi_extensions import TAKE_NOW
+from gateway.serving.asgi_extensions import TAKE_NOW, AsgiApp, AsgiMessage, AsgiReceive, AsgiScope
+
+log = logging.getLogger("trigate.hypercorn")
+
+SendToClient: TypeAlias = Callable[[AsgiMessage | None], Awaitable[None]]
+
+_FAILED: Final = "Error in ASGI Framework"
 
 
 class AppInbox:
@@ -20,11 +25,11 @@ class AppInbox:
     __slots__ = ("_joined", "_messages", "_put")
 
     def __init__(self) -> None:
-        self._messages: deque[ASGIReceiveEvent] = deque()
+        self._messages: deque[AsgiMessage] = deque()
         self._joined: bytearray | None = None  # small pieces after the last message
         self._put: trio.Event | None = None
 
-    def put(self, message: ASGIReceiveEvent) -> None:
+    def put(self, message: AsgiMessage) -> None:
         """Add a message without yielding to other tasks."""
         if self._joined is not None:
             self._end_joined()
@@ -47,13 +52,13 @@ class AppInbox:
         joined, self._joined = bytes(self._joined or b""), None
         self._messages.append({"type": "http.request", "body": joined, "more_body": True})
 
-    def take_now(self) -> ASGIReceiveEvent | None:
+    def take_now(self) -> AsgiMessage | None:
         """Return the next message (``TakeNow``), or ``None``."""
         if not self._messages and self._joined is not None:
             self._end_joined()
         return self._messages.popleft() if self._messages else None
 
-    async def receive(self) -> ASGIReceiveEvent:
+    async def receive(self) -> AsgiMessage:
         """Wait for the next message and return it. Always a checkpoint. Only one task may receive at a time."""
         await trio.lowlevel.checkpoint()
         if not self._messages and self._joined is not None:
@@ -64,20 +69,34 @@ class AppInbox:
         return self._messages.popleft()
 
 
-class AppTasks(TaskGroup):
-    """Hypercorn's task group, which can also start apps with an ``AppInbox``."""
+@attrs.frozen(eq=False, repr=False)
+class AppTasks:
+    """The tasks of a connection."""
 
-    def start_app(
-        self,
-        app: AppWrapper,
-        config: Config,
-        scope: Any,
-        send: Callable[[ASGISendEvent | None], Awaitable[None]],
-    ) -> AppInbox:
-        """Start ``app`` for the request or websocket of an ASGI ``scope``, and return its inbox."""
+    _nursery: trio.Nursery
+
+    def spawn(self, task: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+        """Start a task. Hypercorn's HTTP/2 also calls this."""
+        self._nursery.start_soon(task, *arguments)
+
+    def start_app(self, app: AsgiApp, scope: AsgiScope, send: SendToClient) -> AppInbox:
+        """Start ``app`` for the request or websocket of an ASGI ``scope``, and return its inbox. ``send`` gets ``None``
+        after the app has ended."""
         inbox = AppInbox()
         scope["extensions"][TAKE_NOW] = inbox.take_now
-        threads = trio.to_thread.run_sync, trio.from_thread.run
-        assert self._nursery is not None, "it is open"
-        self._nursery.start_soon(_handle, app, config, scope, inbox.receive, send, *threads)
+        self._nursery.start_soon(_run_app, app, scope, inbox.receive, send)
         return inbox
+
+
+async def _run_app(app: AsgiApp, scope: AsgiScope, receive: AsgiReceive, send: SendToClient) -> None:
+    """Run ``app``. Its errors are logged, because they would end the connection with all its requests."""
+    try:
+        await app(scope, receive, send)
+    except Exception:
+        log.exception(_FAILED)
+    except BaseExceptionGroup as error:
+        if error.split(trio.Cancelled)[1] is None:
+            raise
+        log.exception(_FAILED)
+    finally:
+        await send(None)

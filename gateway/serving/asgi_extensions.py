@@ -1,9 +1,15 @@
-"""The ASGI extensions that this server offers and this app uses; both also work without the other."""
+"""The types of ASGI, and the extensions that this server offers and this app uses; both also work without the other.
 
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeAlias
+``hypercorn.typing`` has more exact types, but imports ``multiprocessing`` and h2."""
 
-from hypercorn.typing import ASGIReceiveEvent
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol, TypeAlias
+
+AsgiScope: TypeAlias = dict[str, Any]
+AsgiMessage: TypeAlias = Mapping[str, Any]
+AsgiReceive: TypeAlias = Callable[[], Awaitable[AsgiMessage]]
+AsgiSend: TypeAlias = Callable[[AsgiMessage], Awaitable[None]]
+AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]  # frameworks have their own types
 
 SCOPE: Final = "trigate"
 """The key in the ASGI scope for the ``RequestScope`` of a request or websocket on Quart."""
@@ -59,7 +65,7 @@ function to call with the number of bytes taken."""
 PACE_BODY: Final = "trigate.pace_body"
 """The ASGI extension with the server's ``PaceBody``."""
 
-TakeNow: TypeAlias = Callable[[], ASGIReceiveEvent | None]
+TakeNow: TypeAlias = Callable[[], AsgiMessage | None]
 """Returns the next message of a request if it has arrived, otherwise ``None``."""
 
 TAKE_NOW: Final = "trigate.take_now"

@@ -14,14 +14,12 @@ from urllib.parse import unquote
 import attrs
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper
-from hypercorn.utils import parse_socket_addr
 
 from gateway.http.certificates import CLIENT_CERTIFICATE, NOBODY, CertificateNames
 from gateway.http.request_scope import CONNECTION, ConnectionPlace
 from gateway.http.sockets import Data
 from gateway.serving.app_tasks import AppTasks
+from gateway.serving.asgi_extensions import AsgiApp
 from gateway.serving.idle import IdleTimer
 from gateway.serving.listeners import ListenerOptions, ServerConfig
 from gateway.serving.proxy_header import ProxyHeaderFailed, read_proxy_header
@@ -46,10 +44,11 @@ read."""
 class ServerContext:
     """The parts of a server that its connections share."""
 
-    app: AppWrapper
+    app: AsgiApp
     config: ServerConfig
     registry: ConnectionRegistry
-    worker: WorkerContext = attrs.field(factory=lambda: WorkerContext(None))
+    terminated: trio.Event = attrs.field(factory=trio.Event)
+    """Set when no more connections are accepted."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -86,6 +85,11 @@ class ConnectionContext:
             "extensions": extensions,
             **own,
         }
+
+
+def _host_and_port(address: Any) -> tuple[str, int] | None:
+    """Return the host and the port of a socket's address, ``None`` for a Unix socket's."""
+    return address[:2] if isinstance(address, tuple) else None
 
 
 class WireProtocol(Protocol):
@@ -176,15 +180,15 @@ class ClientConnection:
     async def _serve(self, server: ServerContext) -> None:
         sock = self._socket
         try:
-            self.client = parse_socket_addr(sock.family, sock.getpeername())
+            self.client = _host_and_port(sock.getpeername())
         except OSError:  # it has already disconnected
             return
-        local = parse_socket_addr(sock.family, sock.getsockname())
+        local = _host_and_port(sock.getsockname())
         place = ConnectionPlace(self.end_soon)
         try:
-            self._tasks = tasks = AppTasks()
-            async with tasks:
-                is_stopping = server.worker.terminated.is_set
+            async with trio.open_nursery() as nursery:
+                self._tasks = tasks = AppTasks(nursery)
+                is_stopping = server.terminated.is_set
                 config = server.config
                 self._idle = IdleTimer(
                     config.keep_alive_timeout, config.head_timeout, is_stopping, tasks.spawn, self.cut

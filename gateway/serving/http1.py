@@ -10,20 +10,16 @@ from typing import Final
 import h11
 import trio
 from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.events import Body, Data, EndBody, Response, StreamClosed
-from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.typing import H11SendableEvent
 
+from gateway.http.late_imports import load_module
 from gateway.http.turns import TINY, TURN, take_turn
 from gateway.serving.asgi_extensions import OnReading
 from gateway.serving.connections import ClientConnection, ConnectionContext
 from gateway.serving.heads import UNKNOWN, RequestLine, ResponseWriter
-from gateway.serving.http2 import speak_http2
-from gateway.serving.http_stream import STREAM_ID, Backlog, HttpStream
+from gateway.serving.http_stream import Backlog, HttpStream
 from gateway.serving.plain_request import PlainReader, PlainRequest
 from gateway.serving.refusals import error_response
 from gateway.serving.request_reader import PREFACE, RequestReader, is_preface
-from gateway.serving.websocket_stream import WebSocketStream
 
 
 def asks_for_websocket(method: bytes, headers: Mapping[bytes, bytes]) -> bool:
@@ -31,61 +27,6 @@ def asks_for_websocket(method: bytes, headers: Mapping[bytes, bytes]) -> bool:
     tokens = headers.get(b"connection", b"").lower().split(b",")
     upgrade = headers.get(b"upgrade", b"").strip().lower()
     return method.upper() == b"GET" and upgrade == b"websocket" and any(t.strip() == b"upgrade" for t in tokens)
-
-
-class WebSocketOverHttp1:
-    """An HTTP/1.1 connection after a websocket handshake, which the app accepts or rejects."""
-
-    def __init__(self, context: ConnectionContext, connection: ClientConnection, reader: RequestReader) -> None:
-        """Take over the connection. ``reader`` has read the request, and writes the response to it."""
-        self._context = context
-        self._connection = connection
-        self._reader = reader
-        self._stream = WebSocketStream(context, STREAM_ID, self._on_event, connection.has_hung_up)
-
-    async def begin(self, request: h11.Request) -> None:
-        """Handle the handshake. A client that sends more before the response is rejected."""
-        if self._reader.trailing_data[0]:
-            await self._stream.refuse()
-        else:
-            await self._stream.begin(request.http_version.decode(), request.target, self._reader.headers)
-
-    async def handle(self, event: Event) -> None:
-        if isinstance(event, RawData):
-            await self._stream.handle(Data(stream_id=STREAM_ID, data=event.data))
-        elif isinstance(event, Closed):
-            await self._stream.handle(StreamClosed(stream_id=STREAM_ID))
-
-    def farewell(self) -> bytes:
-        return b""
-
-    async def _on_event(self, event: StreamEvent) -> None:
-        if isinstance(event, Data):
-            await self._connection.send(RawData(data=event.data))
-        elif isinstance(event, Response):
-            await self._send_head(event)
-        elif isinstance(event, Body):
-            await self._write(h11.Data(data=event.data))
-        elif isinstance(event, EndBody):
-            await self._write(h11.EndOfMessage())
-        elif isinstance(event, StreamClosed):
-            await self._stream.handle(event)
-            await self._connection.close()
-
-    async def _send_head(self, event: Response) -> None:
-        headers = [*event.headers, *self._context.server.config.response_headers("h11")]
-        kind = h11.InformationalResponse if event.status_code < 200 else h11.Response
-        await self._write(kind(status_code=event.status_code, headers=headers))
-
-    async def _write(self, event: H11SendableEvent) -> None:
-        try:
-            data = self._reader.send(event)
-        except h11.LocalProtocolError:
-            if self._reader.their_state is not h11.ERROR:
-                raise
-            return
-        if data:
-            await self._connection.write(data)
 
 
 CHECK_SECONDS: Final = 0.05
@@ -109,6 +50,11 @@ def _warn_of_tls(port: int | None) -> None:
     """Log once for each port that a client has used TLS there. Its own error does not show the reason."""
     place = "a socket" if port is None else f"port {port}"
     log.warning("a client used TLS at %s without it: write http:// in the client, or set `tls` of the listener", place)
+
+
+async def open_http2(context: ConnectionContext, connection: ClientConnection) -> None:
+    """Set HTTP/2 as the protocol of ``connection``. The first one waits while a thread imports it."""
+    await (await load_module("gateway.serving.http2")).speak_http2(context, connection)
 
 
 class ReadState(Enum):
@@ -279,7 +225,7 @@ class Http1:
 
     async def _speak_http2(self) -> None:
         self._state = ReadState.ENDED
-        await speak_http2(self._context, self._connection)
+        await open_http2(self._context, self._connection)
         await self._connection.protocol.handle(RawData(data=PREFACE + self.reader.trailing_data[0]))
 
     async def _refuse_http2(self) -> None:
@@ -288,7 +234,8 @@ class Http1:
 
     async def _speak_websocket(self, request: h11.Request, reader: RequestReader) -> None:
         self._state = ReadState.ENDED
-        self._connection.protocol = protocol = WebSocketOverHttp1(self._context, self._connection, reader)
+        websockets = await load_module("gateway.serving.websocket_over_http1")
+        self._connection.protocol = protocol = websockets.WebSocketOverHttp1(self._context, self._connection, reader)
         await protocol.begin(request)
 
     async def _send_continue(self, reader: RequestReader) -> None:
@@ -357,7 +304,7 @@ class Http1:
         response, reader = self._response, self.reader
         lasts = response is not None and response.ended and not response.closes and reader.their_state in _WHOLE
         self._room.set()
-        if not lasts or self._context.server.worker.terminated.is_set():
+        if not lasts or self._context.server.terminated.is_set():
             await self._connection.close()
             return
         arrived, _ = reader.trailing_data

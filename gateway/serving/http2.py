@@ -26,8 +26,7 @@ from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, Settin
 from gateway.http.turns import take_turn
 from gateway.serving.connections import ClientConnection, ConnectionContext
 from gateway.serving.frame_limits import SECONDS, FrameCounter, FrameLimit
-from gateway.serving.http2_streams import HIGH_WATER, EventSender, SendBuffer
-from gateway.serving.http_stream import HttpStream
+from gateway.serving.http2_streams import HIGH_WATER, EventSender, Http2Request, SendBuffer
 from gateway.serving.queued_websocket import QueuedWebSocket
 from gateway.serving.request_reader import MAX_LINES
 
@@ -74,8 +73,8 @@ class Http2(H2Protocol):
     def __init__(self, connection: ConnectionContext, send: Callable[[Event], Awaitable[None]]) -> None:
         server = connection.server
         super().__init__(
-            server.app, server.config, WorkerContext(None), connection.tasks, ConnectionState({}), connection.is_secure,
-            connection.client, connection.local, self._pass_to_connection,
+            cast("Any", server.app), server.config, WorkerContext(None), cast("Any", connection.tasks),
+            ConnectionState({}), connection.is_secure, connection.client, connection.local, self._pass_to_connection,
         )  # fmt: skip
         self._to_connection = send
         self._context = connection
@@ -221,17 +220,17 @@ class Http2(H2Protocol):
             # Hypercorn restarts the idle timer only after a whole response.
             await self.send(Updated(idle=True))
 
-    def _paced_stream(self, stream_id: int | None) -> HttpStream | QueuedWebSocket | None:
+    def _paced_stream(self, stream_id: int | None) -> Http2Request | QueuedWebSocket | None:
         """Return the stream if it returns the client's window itself."""
         stream = cast("Any", self.streams.get(stream_id or 0))
-        is_paced = isinstance(stream, QueuedWebSocket) or (isinstance(stream, HttpStream) and stream.backlog.is_paced)
+        is_paced = isinstance(stream, QueuedWebSocket) or (isinstance(stream, Http2Request) and stream.backlog.is_paced)
         return stream if is_paced else None
 
-    async def _defer_window(self, event: DataReceived, stream: HttpStream | QueuedWebSocket) -> None:
+    async def _defer_window(self, event: DataReceived, stream: Http2Request | QueuedWebSocket) -> None:
         """Return the client's window when the app has taken the data. Hypercorn returns it immediately, so that a
         slowly read body would fill the app's queue."""
         stream_id, data = _id(event), event.data or b""
-        if isinstance(stream, HttpStream):
+        if isinstance(stream, Http2Request):
             stream.backlog.on_taken = partial(self._return_window, stream_id)
         self._return_window(stream_id, (event.flow_controlled_length or 0) - len(data))
         await stream.handle(Body(stream_id=stream_id, data=data))
@@ -261,14 +260,14 @@ class Http2(H2Protocol):
             self.streams[stream_id] = cast("Any", websocket)
             websocket.begin(target, headers)
         else:
-            stream = HttpStream(self._context, EventSender(stream_id, self._send_in_time))
+            stream = Http2Request(self._context, EventSender(stream_id, self._send_in_time))
             self.streams[stream_id] = cast("Any", stream)
             is_waiting = line.get(b"expect", b"").lower() == b"100-continue" and request.stream_ended is None
             stream.begin(
                 method, "2", target, headers, partial(self._send_continue, stream_id, stream) if is_waiting else None
             )
 
-    async def _send_continue(self, stream_id: int, stream: HttpStream) -> None:
+    async def _send_continue(self, stream_id: int, stream: Http2Request) -> None:
         """Ask a client that waits for 100 (Continue) to send its body."""
         if stream_id in self.streams and not stream.has_response:
             with contextlib.suppress(ProtocolError):  # the client has reset the stream
@@ -288,7 +287,7 @@ class Http2(H2Protocol):
 
         A request with a slot may continue for its provider's response (``on_disconnect: finish``).
         """
-        if isinstance(stream, HttpStream) and stream.is_running and not stream.was_left_with_slot:
+        if isinstance(stream, Http2Request) and stream.is_running and not stream.was_left_with_slot:
             self._abandoned += 1
             stream.on_end = self._end_abandoned
 
@@ -311,7 +310,7 @@ class Http2(H2Protocol):
         """Send a stream's event, unless the client never opens its window, which TCP_USER_TIMEOUT does not notice. A
         response to a rejected request does not wait for it."""
         stream_id = event.stream_id
-        stream = cast("HttpStream | QueuedWebSocket | None", self.streams.get(stream_id))
+        stream = cast("Http2Request | QueuedWebSocket | None", self.streams.get(stream_id))
         is_immediate = stream is not None and stream.is_immediate
         if isinstance(event, Body):
             if is_immediate and not self._fits_window(stream_id, len(event.data)) and not self._may_wait(stream_id):
@@ -364,7 +363,7 @@ class Http2(H2Protocol):
         which would cut them. The announcement rejects no stream (RFC 9113, section 6.8). h2 would close the connection.
         A connection without other streams gets no announcement, because some clients lose their streams with it
         (https://github.com/python-hyper/h2/issues/1181)."""
-        if self.streams and not self._has_announced_goaway and self._context.server.worker.terminated.is_set():
+        if self.streams and not self._has_announced_goaway and self._context.server.terminated.is_set():
             self._has_announced_goaway = True
             await self._to_connection(RawData(data=GoAwayFrame(0, last_stream_id=ALL_STREAMS).serialize()))
 

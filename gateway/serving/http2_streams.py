@@ -1,4 +1,4 @@
-"""The response of one stream of an HTTP/2 connection, as Hypercorn's events and its buffer."""
+"""One stream of an HTTP/2 connection, with Hypercorn's events and its buffer."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -7,6 +7,8 @@ import trio
 from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import BufferCompleteError
+
+from gateway.serving.http_stream import HttpStream
 
 HIGH_WATER: Final = 32 * 1024
 """Bytes waiting on one stream before its writer waits, too: two frames."""
@@ -71,6 +73,20 @@ class SendBuffer:
         self._data.clear()
         self._empty.set()
         self._room.set()
+
+
+class Http2Request(HttpStream):
+    """One request, to which Hypercorn passes the events after the head."""
+
+    idle = False  # a connection with such a stream is busy
+
+    async def handle(self, event: StreamEvent) -> None:
+        if isinstance(event, Body):
+            self.take_body(event.data)
+        elif isinstance(event, EndBody):
+            self.end_body()
+        elif isinstance(event, StreamClosed):
+            self.close()
 
 
 class EventSender:

@@ -11,21 +11,22 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import trio
-from hypercorn.typing import (
-    ASGIFramework,
-    ASGIReceiveCallable,
-    ASGISendCallable,
-    ASGISendEvent,
-    HTTPScope,
-    Scope,
-)
 
 from configfile.document import ConfigError
 from gateway.http.headers import Adapter, EditHeaders, may_hold_key, with_key_in_header
 from gateway.http.paths import canonical
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import MAX_HEADER, MAX_WRITE, Response, Truncated, WriteNow
-from gateway.serving.asgi_extensions import CLIENT_LEFT, IMMEDIATE, WRITE_NOW
+from gateway.serving.asgi_extensions import (
+    CLIENT_LEFT,
+    IMMEDIATE,
+    WRITE_NOW,
+    AsgiApp,
+    AsgiMessage,
+    AsgiReceive,
+    AsgiScope,
+    AsgiSend,
+)
 from gateway.serving.incoming_request import AsgiRequest
 from gateway.serving.route_table import Handler, RouteTable
 
@@ -69,11 +70,11 @@ class NoGuard:
 
 NO_GUARD: Final = NoGuard()
 
-WebsocketApp: TypeAlias = Callable[[], Awaitable[ASGIFramework]]
+WebsocketApp: TypeAlias = Callable[[], Awaitable[AsgiApp]]
 """Returns the app for websockets."""
 
 
-async def no_websockets() -> ASGIFramework:
+async def no_websockets() -> AsgiApp:
     """Raise ``LookupError``: the default of an app that has no websockets."""
     raise LookupError("this app has no websockets")
 
@@ -110,10 +111,10 @@ class App:
         """The nursery of tasks that run as long as the app. The end waits for them after ``after_serving``."""
         self._tasks: list[Callable[[], Awaitable[None]]] | None = []
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         edits: list[EditHeaders] = []
         if self.adapters and scope["type"] != "lifespan":
-            found = (adapt(cast("dict[str, Any]", scope)) for adapt in self.adapters)
+            found = (adapt(scope) for adapt in self.adapters)
             edits = [edit for edit in found if edit is not None]
         if scope["type"] == "http":
             await AppRequest(self, scope, edits)(receive, send)
@@ -129,7 +130,7 @@ class App:
         else:
             self._tasks.append(task)
 
-    async def _run_lifespan(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def _run_lifespan(self, receive: AsgiReceive, send: AsgiSend) -> None:
         async with trio.open_nursery() as self.nursery:
             await receive()
             if (failed := await _call_all(self.before_serving)) is None:
@@ -163,13 +164,13 @@ async def _call_all(hooks: Iterable[Callable[[], Awaitable[None]]]) -> str | Non
 class AppRequest:
     """One request, handled by a route."""
 
-    def __init__(self, app: App, scope: HTTPScope, edits: Sequence[EditHeaders]) -> None:
+    def __init__(self, app: App, scope: AsgiScope, edits: Sequence[EditHeaders]) -> None:
         """Prepare the request. ``edits`` change the response's headers."""
         self.app = app
         self.scope = scope
         self._edits = edits
 
-    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def __call__(self, receive: AsgiReceive, send: AsgiSend) -> None:
         path = self.scope["path"]
         routes, method = self.app.routes, self.scope["method"]
         if (answer := routes.exact(method, path)) is None:
@@ -203,9 +204,9 @@ class AppRequest:
 
     # The response
 
-    async def _respond(self, request_scope: RequestScope, send: ASGISendCallable, response: Response) -> None:
+    async def _respond(self, request_scope: RequestScope, send: AsgiSend, response: Response) -> None:
         """Send ``response``, and end the request."""
-        self.scope[IMMEDIATE] = not request_scope.admitted  # type: ignore[typeddict-unknown-key]
+        self.scope[IMMEDIATE] = not request_scope.admitted
         try:
             await self._send_parts(partial(self._send, request_scope, send), response)
         except Truncated:
@@ -216,7 +217,7 @@ class AppRequest:
         if request_scope.nursery.child_tasks:  # an empty cancellation would cost one percent of a small request
             request_scope.nursery.cancel_scope.cancel()
 
-    async def _send_parts(self, send: ASGISendCallable, response: Response) -> None:
+    async def _send_parts(self, send: AsgiSend, response: Response) -> None:
         """Send a complete body in one message with the end."""
         headers, body = encode_headers(response.headers), response.body
         last = b""
@@ -228,7 +229,7 @@ class AppRequest:
             headers = edit(headers)
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if not isinstance(body, bytes):
-            self.scope[IMMEDIATE] = False  # type: ignore[typeddict-unknown-key]
+            self.scope[IMMEDIATE] = False
             if (write_now := self.scope["extensions"].get(WRITE_NOW)) is not None:
                 body.set_writer(cast("WriteNow", write_now))
             async with body as pieces:
@@ -236,7 +237,7 @@ class AppRequest:
                     await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": last, "more_body": False})
 
-    async def _send(self, request_scope: RequestScope, send: ASGISendCallable, message: ASGISendEvent) -> None:
+    async def _send(self, request_scope: RequestScope, send: AsgiSend, message: AsgiMessage) -> None:
         if message["type"] != "http.response.body" or message.get("more_body", False):
             await send(message)
             return

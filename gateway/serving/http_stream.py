@@ -5,9 +5,6 @@ from enum import Enum, auto
 from typing import Any, Final, Protocol, cast
 
 import trio
-from hypercorn.protocol.events import Body, EndBody, Event, StreamClosed
-from hypercorn.typing import ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope
-from hypercorn.utils import UnexpectedMessageError, suppress_body
 
 from gateway.http.response import WriteNow
 from gateway.serving.app_tasks import AppInbox
@@ -18,6 +15,8 @@ from gateway.serving.asgi_extensions import (
     ON_READING,
     PACE_BODY,
     WRITE_NOW,
+    AsgiMessage,
+    AsgiScope,
     OnReading,
 )
 from gateway.serving.connections import ConnectionContext
@@ -91,10 +90,6 @@ class ResponseSender(Protocol):
         ...
 
 
-STREAM_ID: Final = 1
-"""The only stream of an HTTP/1.1 connection."""
-
-
 class ResponseState(Enum):
     """The parts of a response that the app has sent."""
 
@@ -108,7 +103,6 @@ class ResponseState(Enum):
 class HttpStream:
     """One request and its response."""
 
-    idle = False  # for Hypercorn's HTTP/2: a connection with such a stream is busy
     _inbox: AppInbox
 
     def __init__(
@@ -156,7 +150,7 @@ class HttpStream:
         server = self._connection.server
         scheme = "https" if self._connection.is_secure else "http"
         asgi = {"spec_version": "2.1", "version": "3.0"}
-        self.scope: HTTPScope = self._connection.scope(
+        self.scope: AsgiScope = self._connection.scope(
             version, target, headers, type="http", asgi=asgi, method=method, scheme=scheme
         )
         extensions: dict[str, Any] = self.scope["extensions"]
@@ -167,16 +161,7 @@ class HttpStream:
             extensions[ON_READING] = on_reading
         self.is_running = True
         self._registry.in_flight += 1
-        self._inbox = self._connection.tasks.start_app(server.app, server.config, self.scope, self.app_send)
-
-    async def handle(self, event: Event) -> None:
-        """Handle the events after the head, which are Hypercorn's for HTTP/2."""
-        if isinstance(event, Body):
-            self.take_body(event.data)
-        elif isinstance(event, EndBody):
-            self.end_body()
-        elif isinstance(event, StreamClosed):
-            self.close()
+        self._inbox = self._connection.tasks.start_app(server.app, self.scope, self.app_send)
 
     def take_body(self, data: bytes) -> None:
         """Pass a piece of the request's body to the app."""
@@ -200,7 +185,7 @@ class HttpStream:
             return
         self._closed = True
         self.backlog.end()
-        self.scope[CLIENT_LEFT] = self._state is not ResponseState.ENDED  # type: ignore[typeddict-unknown-key]
+        self.scope[CLIENT_LEFT] = self._state is not ResponseState.ENDED
         self._report_left()
         self._inbox.put({"type": "http.disconnect"})
 
@@ -216,7 +201,7 @@ class HttpStream:
 
     # The response
 
-    async def app_send(self, message: ASGISendEvent | None) -> None:
+    async def app_send(self, message: AsgiMessage | None) -> None:
         """Send a message of the app; ``None`` after the app and all its tasks have ended."""
         if message is None:
             await self._end_app()
@@ -228,14 +213,15 @@ class HttpStream:
         elif message["type"] == "http.response.body" and self._state in (ResponseState.BODY, ResponseState.NO_BODY):
             await self._body(message)
         else:
-            raise UnexpectedMessageError(self._state, message["type"])
+            raise RuntimeError(f"unexpected ASGI message {message['type']}: {self._state}")
 
-    async def _start(self, message: HTTPResponseStartEvent) -> None:
+    async def _start(self, message: AsgiMessage) -> None:
         status = message["status"]
         await self._sender.start(status, list(message["headers"]))
-        self._state = ResponseState.NO_BODY if suppress_body(self.scope["method"], status) else ResponseState.BODY
+        has_no_body = status < 200 or status in (204, 304) or self.scope["method"] == "HEAD"
+        self._state = ResponseState.NO_BODY if has_no_body else ResponseState.BODY
 
-    async def _body(self, message: HTTPResponseBodyEvent) -> None:
+    async def _body(self, message: AsgiMessage) -> None:
         if self._state is ResponseState.BODY and (data := message.get("body")):
             await self._sender.send_body(data)
         if not message.get("more_body", False):
@@ -260,7 +246,7 @@ class HttpStream:
         if self._closed:
             return
         if self._state is ResponseState.UNSENT:
-            self.scope[IMMEDIATE] = True  # type: ignore[typeddict-unknown-key]
+            self.scope[IMMEDIATE] = True
             headers, body = error_response(500)
             await self._sender.start(500, headers)
             await self._sender.send_body(body)

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol, TypeAlias, cast
 
 import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, HTTPRequestEvent, HTTPScope
 
 from gateway.http.headers import as_text
 from gateway.http.pieces import add_piece, join_pieces
@@ -15,6 +14,9 @@ from gateway.serving.asgi_extensions import (
     ON_READING,
     PACE_BODY,
     TAKE_NOW,
+    AsgiMessage,
+    AsgiReceive,
+    AsgiScope,
     OnLeaving,
     OnReading,
     PaceBody,
@@ -53,7 +55,7 @@ class IncomingRequest(Protocol):
     def query(self) -> str: ...
 
     @property
-    def asgi(self) -> HTTPScope: ...
+    def asgi(self) -> AsgiScope: ...
 
     async def read(self, count_arrived: CountArrived) -> bytes:
         """Return the whole body. Raises ``GatewayError`` (413, 408), also from ``count_arrived``.
@@ -83,7 +85,7 @@ class AsgiRequest:
     """The ``IncomingRequest`` of a route, directly from the server."""
 
     def __init__(
-        self, scope: RequestScope, asgi: HTTPScope, receive: ASGIReceiveCallable, max_bytes: int, seconds: float
+        self, scope: RequestScope, asgi: AsgiScope, receive: AsgiReceive, max_bytes: int, seconds: float
     ) -> None:
         self.scope = scope
         self.asgi = asgi
@@ -126,7 +128,7 @@ class AsgiRequest:
             return b"".join(body.parts) if body.is_whole else b""
         return b""
 
-    async def _add(self, body: "_ArrivingBody", message: ASGIReceiveEvent) -> None:
+    async def _add(self, body: "_ArrivingBody", message: AsgiMessage) -> None:
         """Add the part in ``message``. Raises ``GatewayError``; if the client has disconnected, the request is
         cancelled."""
         if message["type"] == "http.request":
@@ -162,7 +164,7 @@ class _ArrivingBody:
         self._max_bytes = max_bytes
         self._count_arrived = count_arrived
 
-    def add(self, message: HTTPRequestEvent) -> None:
+    def add(self, message: AsgiMessage) -> None:
         """Add a part. Raises ``GatewayError`` (413), also from ``count_arrived``."""
         if part := message.get("body", b""):
             self.size += len(part)
@@ -184,7 +186,7 @@ class _BodyPieces:
     """The pieces of a body. ``seconds`` is the time limit for each. After the last one, a disconnect cancels the
     request."""
 
-    def __init__(self, request: AsgiRequest, receive: ASGIReceiveCallable, max_bytes: int, seconds: float) -> None:
+    def __init__(self, request: AsgiRequest, receive: AsgiReceive, max_bytes: int, seconds: float) -> None:
         self._request = request
         self._receive = receive
         self._bytes_left = self._max_bytes = max_bytes
@@ -209,7 +211,7 @@ class _BodyPieces:
                 self._request.scope.leave()
                 await trio.sleep_forever()
             self._is_over = not message.get("more_body", False)
-            piece = message.get("body", b"")
+            piece: bytes = message.get("body", b"")
             self._report_taken(len(piece))
             self._bytes_left -= len(piece)
             if self._bytes_left < 0:
@@ -225,7 +227,7 @@ def _ignore_taken(size: int) -> None:
     """Do nothing, because a server without ``PaceBody`` bounds the body itself."""
 
 
-async def send_continue(asgi: HTTPScope) -> None:
+async def send_continue(asgi: AsgiScope) -> None:
     """Send 100 (Continue) to a client that waits for it."""
     if (on_reading := asgi["extensions"].get(ON_READING)) is not None:
         await cast("OnReading", on_reading)()

@@ -1,12 +1,11 @@
 """The responses of connections without an app: errors, and health checks."""
 
-from collections.abc import Callable, Collection
-from typing import Any, Final
+from collections.abc import Collection
+from typing import Final
 
 import msgspec
-from hypercorn.typing import AppWrapper, ASGIReceiveCallable, ASGISendCallable, Scope
 
-from gateway.serving.asgi_extensions import IMMEDIATE
+from gateway.serving.asgi_extensions import IMMEDIATE, AsgiApp, AsgiReceive, AsgiScope, AsgiSend
 
 
 def error_response(status: int, message: str | None = None) -> tuple[list[tuple[bytes, bytes]], bytes]:
@@ -65,26 +64,19 @@ NOT_TLS: Final = _complete_response("400 Bad Request", "", _body(400, _NOT_TLS))
 class HealthChecks:
     """Lets an app answer health checks, and rejects everything else."""
 
-    def __init__(self, app: AppWrapper, paths: Collection[str], status: int) -> None:
+    def __init__(self, app: AsgiApp, paths: Collection[str], status: int) -> None:
         """Wrap ``app``. ``paths`` are those of health checks; ``status`` is that of a refusal."""
         self._app = app
         self._paths = paths
         self._status = status
 
-    async def __call__(
-        self,
-        scope: Scope,
-        receive: ASGIReceiveCallable,
-        send: ASGISendCallable,
-        sync_spawn: Callable[..., Any],
-        call_soon: Callable[..., Any],
-    ) -> None:
+    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": None})
         elif scope["type"] == "http" and scope["path"].rstrip("/") not in self._paths:
-            scope[IMMEDIATE] = True  # type: ignore[typeddict-unknown-key]
+            scope[IMMEDIATE] = True
             headers, body = error_response(self._status)
             await send({"type": "http.response.start", "status": self._status, "headers": headers, "trailers": False})
             await send({"type": "http.response.body", "body": body, "more_body": False})
         else:
-            await self._app(scope, receive, send, sync_spawn, call_soon)
+            await self._app(scope, receive, send)

@@ -8,7 +8,6 @@ from typing import Any, Final, cast
 import trio
 from hypercorn.protocol.events import Body, Data, EndBody, EndData, Event, Response, StreamClosed
 from hypercorn.protocol.ws_stream import FrameTooLargeError, Handshake, WebsocketBuffer
-from hypercorn.typing import ASGISendEvent, WebsocketScope
 from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, suppress_body
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
@@ -19,7 +18,7 @@ from wsproto.utilities import LocalProtocolError
 
 from gateway.http.offload import LARGE
 from gateway.http.websockets import TOO_MANY, FrameRate, RegisteredCodes, make_large_frame, size_of
-from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES, MessageTaker
+from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES, AsgiMessage, AsgiScope, MessageTaker
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.refusals import error_response
 
@@ -72,7 +71,7 @@ class WebSocketStream:
     ``has_hung_up`` returns whether the client has disconnected, although its earlier bytes are not handled yet.
     ``take_unread`` returns the bytes that have arrived since."""
 
-    scope: WebsocketScope
+    scope: AsgiScope
     _handshake: Handshake
     _frames: Connection
     _rate: FrameRate
@@ -128,7 +127,7 @@ class WebSocketStream:
         if not self._handshake.is_valid():
             await self._refuse_handshake()
             return
-        self._put = self._connection.tasks.start_app(server.app, server.config, self.scope, self.app_send).put
+        self._put = self._connection.tasks.start_app(server.app, self.scope, self.app_send).put
         self._put({"type": "websocket.connect"})
 
     # From the client
@@ -256,7 +255,7 @@ class WebSocketStream:
 
     # From the app
 
-    async def app_send(self, message: ASGISendEvent | None) -> None:
+    async def app_send(self, message: AsgiMessage | None) -> None:
         """Send a message of the app; ``None`` after the app and all its tasks have ended."""
         if self._over.is_set():
             return

@@ -9,13 +9,11 @@ from socket import socket
 from typing import Final, NoReturn
 
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.trio.lifespan import Lifespan
-from hypercorn.typing import ASGIFramework
 
+from gateway.serving.app_lifespan import Lifespan
+from gateway.serving.asgi_extensions import AsgiApp
 from gateway.serving.connections import PLAIN, ClientConnection, ConnectionContext, ServerContext
-from gateway.serving.http1 import Http1
-from gateway.serving.http2 import speak_http2
+from gateway.serving.http1 import Http1, open_http2
 from gateway.serving.lifecycle import CUT_AFTER, DRAIN, KILL_AFTER, Lifecycle, watch_signals
 from gateway.serving.listeners import HEAD_TIMEOUT, WRITE_TIMEOUT, ListenerOptions, ServerConfig
 from streams.garbage import collect_when_idle
@@ -82,7 +80,7 @@ KEEP_ALIVE: Final = 75.0
 
 
 async def serve(
-    app: ASGIFramework,
+    app: AsgiApp,
     sockets: Sequence[socket],
     *,
     state: Lifecycle,
@@ -123,7 +121,7 @@ async def serve(
 
 
 async def _accept_until_closing(
-    app: ASGIFramework,
+    app: AsgiApp,
     listening: Sequence[tuple[socket, ListenerOptions]],
     config: ServerConfig,
     state: Lifecycle,
@@ -132,22 +130,12 @@ async def _accept_until_closing(
 ) -> None:
     """Start the app, accept connections until ``state.closing``, and return when they and the app have ended.
     ``config`` limits both."""
-    server = ServerContext(ASGIWrapper(app), config, state)
-    lifespan = Lifespan(server.app, config, {})
-    ended = trio.Event()
-
-    async def run_lifespan() -> None:
-        try:
-            await lifespan.handle_lifespan()
-        finally:
-            ended.set()
-
+    server = ServerContext(app, config, state)
+    lifespan = Lifespan(app)
     async with trio.open_nursery() as outer:
-        outer.start_soon(run_lifespan)
-        await lifespan.wait_for_startup()
-        if lifespan.shutdown.is_set():  # it is over already: its failure cancels this task before it is ready
-            await ended.wait()
-            await trio.lowlevel.checkpoint()
+        outer.start_soon(lifespan.run)
+        await lifespan.start(config.startup_timeout)
+        await trio.lowlevel.checkpoint()  # an app that failed cancels this task before it is ready
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 for sock, options in listening:
@@ -156,10 +144,10 @@ async def _accept_until_closing(
                 task_status.started()
                 await state.closing.wait()
                 accepting.cancel_scope.cancel()
-            await server.worker.terminated.set()
+            server.terminated.set()
             state.end_idle_connections()
             connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
-        await lifespan.wait_for_shutdown()
+        await lifespan.end(config.shutdown_timeout)
         outer.cancel_scope.cancel()
 
 
@@ -169,6 +157,6 @@ async def _serve_client(server: ServerContext, options: ListenerOptions, stream:
 
 async def _open_protocol(context: ConnectionContext, connection: ClientConnection) -> None:
     if connection.agreed == "h2":
-        await speak_http2(context, connection)
+        await open_http2(context, connection)
     else:
         connection.protocol = Http1(context, connection)

@@ -10,9 +10,9 @@ import trio
 import trio.testing
 from h2.connection import ConnectionInputs, H2ConnectionStateMachine
 from h2.events import ConnectionTerminated, DataReceived, StreamEnded
-from hypercorn.utils import LifespanFailureError
 
 from gateway.commands.listening import LOCAL
+from gateway.serving.app_lifespan import LifespanFailed
 from gateway.serving.frame_limits import BOUNDS, FrameLimit, FrameType
 from gateway.serving.http2 import ALL_STREAMS
 from gateway.serving.lifecycle import Lifecycle
@@ -213,6 +213,6 @@ async def test_an_app_that_fails_to_start_serves_nothing():
 
     with bind(LOCAL, 0) as sock:
         for _ in range(30):
-            with pytest.RaisesGroup(LifespanFailureError, flatten_subgroups=True):
+            with pytest.RaisesGroup(LifespanFailed, flatten_subgroups=True):
                 await serve(app, [sock], state=Lifecycle(), ready=lambda: was_ready.append(True), signals=False)
     assert not was_ready

@@ -1,7 +1,7 @@
 """Requests to the HTTP API that a page sends for its caller. They are handled in this process, without a connection."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlencode
 
 import attrs
@@ -16,8 +16,6 @@ from gateway.http.headers import Headers
 from gateway.serving.incoming_request import CountArrived, IncomingRequest
 
 if TYPE_CHECKING:
-    from hypercorn.typing import HTTPScope
-
     from gateway.http.request_scope import RequestScope
 
 
@@ -31,7 +29,7 @@ class ApiRequest:
         self.headers: tuple[tuple[str, str], ...] = tuple(headers)
         self.query = query
         changed = {"method": verb, "path": unquote(path), "raw_path": path.encode()}
-        self.asgi = cast("HTTPScope", {**incoming.asgi, **changed})
+        self.asgi = {**incoming.asgi, **changed}
         self._body = b"" if body is None else msgspec.json.encode(body)
 
     async def read(self, count_arrived: CountArrived) -> bytes:
