@@ -49,7 +49,7 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("replaced", "hypercorn.protocol.h2:StreamBuffer", "63ce3e5dd531"),
     ],
     "gateway/serving/http2.py": [
-        ("replaced", "hypercorn.protocol.h2:H2Protocol.handle", "4cadaba557f5"),
+        ("used", "hypercorn.protocol.h2:H2Protocol.handle", "4cadaba557f5"),
         ("replaced", "hypercorn.protocol.h2:H2Protocol._create_stream", "159901b223bc"),
         ("replaced", "hypercorn.protocol.h2:H2Protocol._priority_updated", "ee9e89e54ecc"),
         ("extended", "hypercorn.protocol.h2:H2Protocol.__init__", "454c73f82798"),

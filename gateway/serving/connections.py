@@ -13,7 +13,6 @@ from urllib.parse import unquote
 
 import attrs
 import trio
-from hypercorn.events import Closed, Event, RawData, Updated
 
 from gateway.http.certificates import CLIENT_CERTIFICATE, NOBODY, CertificateNames
 from gateway.http.request_scope import CONNECTION, ConnectionPlace
@@ -93,9 +92,15 @@ def _host_and_port(address: Any) -> tuple[str, int] | None:
 
 
 class WireProtocol(Protocol):
-    """A protocol on a connection. It receives the client's bytes and the end (``RawData``, ``Closed``)."""
+    """A protocol on a connection."""
 
-    def handle(self, event: Event) -> Awaitable[None]: ...
+    def receive(self, data: bytes) -> Awaitable[None]:
+        """Handle bytes of the client."""
+        ...
+
+    def leave(self) -> Awaitable[None]:
+        """Handle the end of the connection."""
+        ...
 
     def farewell(self) -> bytes:
         """Return the last bytes to send on an idle connection that the server closes."""
@@ -257,14 +262,14 @@ class ClientConnection:
     async def _read(self) -> None:
         try:
             while data := await self._idle.wait(self._transport.receive):
-                await self.protocol.handle(RawData(data=data))
+                await self.protocol.receive(data)
                 del data  # it would be kept until the next read, usually for a whole request
         finally:
             self._idle.close()
         if data is None and (last := self.protocol.farewell()):
             self._transport.send_now(last, b"")
         with trio.CancelScope(shield=data is None):
-            await self.protocol.handle(Closed())
+            await self.protocol.leave()
             if data is None:
                 await self._transport.aclose()
 
@@ -293,6 +298,11 @@ class ClientConnection:
         if self._transport.rest:
             await self._send_all(b"")
 
+    async def send(self, data: Data) -> None:
+        """Write ``data``. Always yields to other tasks: Hypercorn's HTTP/2 relies on it to end a stream before its
+        client has the response."""
+        await self._send_all(data)
+
     async def _send_all(self, *parts: Data) -> None:
         async with self._sending:
             try:
@@ -300,24 +310,14 @@ class ClientConnection:
                     for part in parts:
                         await self._transport.send_all(part)
             except (trio.BrokenResourceError, trio.BusyResourceError, trio.ClosedResourceError):  # being closed
-                await self.protocol.handle(Closed())
+                await self.protocol.leave()
 
     # The connection's state
-
-    async def send(self, event: Event) -> None:
-        """Handle an event of Hypercorn's. ``RawData`` always yields to other tasks: Hypercorn's HTTP/2 relies on it to
-        end a stream before its client has the response."""
-        if isinstance(event, RawData):
-            await self._send_all(event.data)
-        elif isinstance(event, Closed):
-            await self.close()
-        elif isinstance(event, Updated):
-            self.set_idle(event.idle)
 
     async def close(self) -> None:
         """Close the connection, and notify its protocol."""
         await self._transport.aclose()
-        await self.protocol.handle(Closed())
+        await self.protocol.leave()
 
     def set_idle(self, idle: bool) -> None:
         if idle:

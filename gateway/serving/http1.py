@@ -9,7 +9,6 @@ from typing import Final
 
 import h11
 import trio
-from hypercorn.events import Closed, Event, RawData
 
 from gateway.http.late_imports import load_module
 from gateway.http.turns import TINY, TURN, take_turn
@@ -97,19 +96,16 @@ class Http1:
     def farewell(self) -> bytes:
         return b""
 
-    async def handle(self, event: Event) -> None:
-        if isinstance(event, RawData):
-            await self._receive_data(event.data)
-        elif isinstance(event, Closed):
-            # Nothing that waits may outlive the connection.
-            self._state = ReadState.ENDED
-            self._room.set()
-            self._all_skipped.set()
-            self._close_stream()
+    async def leave(self) -> None:
+        # Nothing that waits may outlive the connection.
+        self._state = ReadState.ENDED
+        self._room.set()
+        self._all_skipped.set()
+        self._close_stream()
 
     # Requests
 
-    async def _receive_data(self, data: bytes) -> None:
+    async def receive(self, data: bytes) -> None:
         reader = self.reader if self._state is ReadState.READING else None
         if isinstance(reader, PlainReader) and (request := reader.read(data)) is not None:
             self._begin_plain(request)
@@ -226,7 +222,7 @@ class Http1:
     async def _speak_http2(self) -> None:
         self._state = ReadState.ENDED
         await open_http2(self._context, self._connection)
-        await self._connection.protocol.handle(RawData(data=PREFACE + self.reader.trailing_data[0]))
+        await self._connection.protocol.receive(PREFACE + self.reader.trailing_data[0])
 
     async def _refuse_http2(self) -> None:
         await self._refuse(505)

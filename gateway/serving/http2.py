@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from types import NoneType
 from typing import Any, Final, TypeAlias, cast
@@ -29,6 +29,7 @@ from gateway.serving.frame_limits import SECONDS, FrameCounter, FrameLimit
 from gateway.serving.http2_streams import HIGH_WATER, EventSender, Http2Request, SendBuffer
 from gateway.serving.queued_websocket import QueuedWebSocket
 from gateway.serving.request_reader import MAX_LINES
+from gateway.serving.websocket_stream import SETTINGS
 
 log = logging.getLogger("trigate.connections")
 
@@ -70,13 +71,13 @@ class CompressionError(ProtocolError):
 class Http2(H2Protocol):
     """One HTTP/2 connection."""
 
-    def __init__(self, connection: ConnectionContext, send: Callable[[Event], Awaitable[None]]) -> None:
+    def __init__(self, connection: ConnectionContext, client: ClientConnection) -> None:
         server = connection.server
         super().__init__(
-            cast("Any", server.app), server.config, WorkerContext(None), cast("Any", connection.tasks),
+            cast("Any", server.app), SETTINGS, WorkerContext(None), cast("Any", connection.tasks),
             ConnectionState({}), connection.is_secure, connection.client, connection.local, self._pass_to_connection,
         )  # fmt: skip
-        self._to_connection = send
+        self._client = client
         self._context = connection
         self._write_timeout = server.config.write_timeout
         self._counter = FrameCounter()
@@ -127,24 +128,23 @@ class Http2(H2Protocol):
             self.connection.acknowledge_received_data(frame.flow_controlled_length, frame.stream_id)
         return [], [StreamReset(stream_id=frame.stream_id, error_code=ErrorCodes.PROTOCOL_ERROR, remote_reset=False)]
 
-    # Replaces Hypercorn's, which handles all events of a read together. Two kinds would end the whole connection: a
-    # body after its response (https://github.com/pgjones/hypercorn/issues/329), and a request without a path. Also, a
-    # reset does not count as idleness there, and the end of the connection does not wake writers that wait for room.
-    async def handle(self, event: Event) -> None:
-        if not isinstance(event, RawData):
-            await super().handle(event)
-            if isinstance(event, Closed):
-                for buffer in tuple(self._buffers.values()):
-                    await buffer.close()
-            return
-        if self.closed or not await self._is_within_limits(self._counter.receive(event.data, trio.current_time())):
+    async def leave(self) -> None:
+        await self.handle(Closed())
+        for buffer in tuple(self._buffers.values()):  # wakes writers that wait for room
+            await buffer.close()
+
+    # Hypercorn handles all events of a read together. Two kinds would end the whole connection: a body after its
+    # response (https://github.com/pgjones/hypercorn/issues/329), and a request without a path. Also, a reset does not
+    # count as idleness there.
+    async def receive(self, data: bytes) -> None:
+        if self.closed or not await self._is_within_limits(self._counter.receive(data, trio.current_time())):
             return
         start = 0
         for end in self._counter.cuts:
-            await self._receive(event.data[start:end])
+            await self._receive(data[start:end])
             await take_turn()
             start = end
-        await self._receive(event.data[start:] if start else event.data)
+        await self._receive(data[start:] if start else data)
 
     def farewell(self) -> bytes:
         """Return a GOAWAY, unless one was sent: the client may send a request that it does not list again (RFC 9113,
@@ -186,7 +186,7 @@ class Http2(H2Protocol):
             )
             with contextlib.suppress(ProtocolError):  # the client has also closed it
                 self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-            await self.handle(Closed())
+            await self.leave()
             self.task_group.spawn(self._flush)
             self.task_group.spawn(self._drop_until_closed)
         return False
@@ -351,10 +351,14 @@ class Http2(H2Protocol):
 
     async def _pass_to_connection(self, event: Event) -> None:
         """Pass ``event`` to the connection, which ends an idle one while the process stops."""
-        if isinstance(event, Updated) and event.idle and self._context.server.registry.draining:
+        if isinstance(event, RawData):
+            await self._client.send(event.data)
+        elif isinstance(event, Closed):
+            await self._client.close()
+        elif isinstance(event, Updated) and event.idle and self._context.server.registry.draining:
             await self._send_goaway()
-        else:
-            await self._to_connection(event)
+        elif isinstance(event, Updated):
+            self._client.set_idle(event.idle)
 
     async def _announce_goaway(self) -> None:
         """Ask a client that opens another stream during the drain to open more on other connections.
@@ -365,7 +369,7 @@ class Http2(H2Protocol):
         (https://github.com/python-hyper/h2/issues/1181)."""
         if self.streams and not self._has_announced_goaway and self._context.server.terminated.is_set():
             self._has_announced_goaway = True
-            await self._to_connection(RawData(data=GoAwayFrame(0, last_stream_id=ALL_STREAMS).serialize()))
+            await self._client.send(GoAwayFrame(0, last_stream_id=ALL_STREAMS).serialize())
 
     async def _send_goaway(self) -> None:
         """Send GOAWAY once all responses are sent, so that the client's next request uses another connection (RFC 9113,
@@ -376,7 +380,7 @@ class Http2(H2Protocol):
         with contextlib.suppress(ProtocolError):  # already closed
             self.connection.close_connection()
         await self._flush()
-        await self._to_connection(Updated(idle=True))
+        self._client.set_idle(True)
 
     async def _close_unread_stream(self, stream_id: int) -> None:
         """Close the stream of a response that the client did not read in time."""
@@ -422,7 +426,7 @@ class Http2(H2Protocol):
 
 async def speak_http2(context: ConnectionContext, connection: ClientConnection) -> None:
     """Set HTTP/2 as the protocol of ``connection``, and send its first frames."""
-    connection.protocol = protocol = Http2(context, connection.send)
+    connection.protocol = protocol = Http2(context, connection)
     await protocol.begin()
 
 

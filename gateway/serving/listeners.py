@@ -2,18 +2,14 @@
 
 import contextlib
 import errno
-import logging
-import math
 import os
 import socket
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import attrs
-from hypercorn.config import Config
 
 from gateway.serving.tls import ListenerTls
 
@@ -23,26 +19,21 @@ HEAD_TIMEOUT: Final = 10.0
 """Seconds for the first head of a connection, and for any other from its first byte."""
 PING_SECONDS: Final = 15.0  # between two pings: balancers drop a websocket after a silent minute
 
-_hypercorn = logging.getLogger("trigate.hypercorn")
-_hypercorn.setLevel("WARNING")
+KEEP_ALIVE: Final = 75.0
 
 
-class ServerConfig(Config):
-    """The settings that Hypercorn's HTTP/2, lifespan and task group read, and those of this server's connections."""
+class ServerConfig:
+    """The settings of a server's connections, and the time limits of its app. Times are in seconds."""
 
     write_timeout = WRITE_TIMEOUT
     head_timeout = HEAD_TIMEOUT
-
-    errorlog = _hypercorn
-    accesslog = None  # the ledger writes one line per exchange
-    include_server_header = False
-    keep_alive_max_requests = sys.maxsize
+    keep_alive_timeout = KEEP_ALIVE
+    graceful_timeout = 3.0
+    """The longest time from the end of the drain to the last connection's."""
+    startup_timeout = 60.0
+    shutdown_timeout = 60.0
     h11_max_incomplete_size = 64 * 1024
     websocket_ping_interval = PING_SECONDS
-    # Unbounded, because the queue's reader is always receiving (it drops a body that is too large), and a bounded one
-    # deadlocks with an app that ended early: no task takes the messages, and the connection is never closed. A
-    # ``Backlog`` bounds what an app reads slowly.
-    max_app_queue_size = math.inf  # type: ignore[assignment]
 
 
 BACKLOG: Final = 1024

@@ -1,14 +1,13 @@
 """A websocket on an HTTP/1.1 connection (RFC 6455). Imported for the first one."""
 
 import h11
-from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Body, Data, EndBody, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.typing import H11SendableEvent
 
 from gateway.serving.connections import ClientConnection, ConnectionContext
 from gateway.serving.request_reader import RequestReader
-from gateway.serving.websocket_stream import WebSocketStream
+from gateway.serving.websocket_stream import SETTINGS, WebSocketStream
 
 STREAM_ID = 1
 """The only stream of an HTTP/1.1 connection."""
@@ -31,18 +30,18 @@ class WebSocketOverHttp1:
         else:
             await self._stream.begin(request.http_version.decode(), request.target, self._reader.headers)
 
-    async def handle(self, event: Event) -> None:
-        if isinstance(event, RawData):
-            await self._stream.handle(Data(stream_id=STREAM_ID, data=event.data))
-        elif isinstance(event, Closed):
-            await self._stream.handle(StreamClosed(stream_id=STREAM_ID))
+    async def receive(self, data: bytes) -> None:
+        await self._stream.handle(Data(stream_id=STREAM_ID, data=data))
+
+    async def leave(self) -> None:
+        await self._stream.handle(StreamClosed(stream_id=STREAM_ID))
 
     def farewell(self) -> bytes:
         return b""
 
     async def _on_event(self, event: StreamEvent) -> None:
         if isinstance(event, Data):
-            await self._connection.send(RawData(data=event.data))
+            await self._connection.send(event.data)
         elif isinstance(event, Response):
             await self._send_head(event)
         elif isinstance(event, Body):
@@ -54,7 +53,7 @@ class WebSocketOverHttp1:
             await self._connection.close()
 
     async def _send_head(self, event: Response) -> None:
-        headers = [*event.headers, *self._context.server.config.response_headers("h11")]
+        headers = [*event.headers, *SETTINGS.response_headers("h11")]
         kind = h11.InformationalResponse if event.status_code < 200 else h11.Response
         await self._write(kind(status_code=event.status_code, headers=headers))
 

@@ -15,7 +15,7 @@ from gateway.serving.asgi_extensions import AsgiApp
 from gateway.serving.connections import PLAIN, ClientConnection, ConnectionContext, ServerContext
 from gateway.serving.http1 import Http1, open_http2
 from gateway.serving.lifecycle import CUT_AFTER, DRAIN, KILL_AFTER, Lifecycle, watch_signals
-from gateway.serving.listeners import HEAD_TIMEOUT, WRITE_TIMEOUT, ListenerOptions, ServerConfig
+from gateway.serving.listeners import HEAD_TIMEOUT, KEEP_ALIVE, WRITE_TIMEOUT, ListenerOptions, ServerConfig
 from streams.garbage import collect_when_idle
 
 log = logging.getLogger("trigate.connections")
@@ -74,9 +74,6 @@ class AcceptLoop:
                 "of open files (LimitNOFILE, ulimit -n), or lower limits.connections",
                 os.strerror(error.errno or 0).lower(),
             )
-
-
-KEEP_ALIVE: Final = 75.0
 
 
 async def serve(
