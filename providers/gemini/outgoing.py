@@ -44,7 +44,7 @@ from providers.neutral.request import (
     ToolChoice,
     ToolResultPart,
 )
-from providers.neutral.searches import is_search
+from providers.neutral.searches import becomes_another
 from streams.errors import invalid
 
 _INSTRUCTIONS: Final = ("system", "developer")
@@ -296,7 +296,7 @@ def _find_hosted_tools(request: Request, drops: Drops) -> dict[str, str]:
                 found[tool.kind] = tool.at
             elif tool.api == "interactions" and tool.kind in GEMINI_TOOLS:
                 found[GEMINI_TOOLS[tool.kind]] = tool.at
-            elif is_search(tool):
+            elif becomes_another(tool):
                 found.setdefault("googleSearch", tool.at)
                 drops.add(*(join_path(tool.at, name) for name in tool.item if name not in _IDENTIFYING))
             else:

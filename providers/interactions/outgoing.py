@@ -22,7 +22,7 @@ from providers.neutral.formats import schema_with_description, with_format
 from providers.neutral.parameters import write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, Format, NativeTool, Request, Tool, ToolChoice
-from providers.neutral.searches import is_search
+from providers.neutral.searches import becomes_another
 
 SEARCH: Final = "google_search"
 _IDENTIFYING: Final = ("type", "name")
@@ -83,7 +83,7 @@ def _write_hosted(request: Request, drops: Drops) -> dict[str, tuple[str, dict[s
             found[f"{tool.kind} {i}"] = (tool.at, tool.item)
         elif tool.api == "gemini" and (kind := INTERACTIONS_TOOLS.get(tool.kind)) is not None:
             found[kind] = (tool.at, interactions_tool(tool.kind, tool.item.get(tool.kind)))
-        elif is_search(tool):
+        elif becomes_another(tool):
             found.setdefault(SEARCH, (tool.at, {"type": SEARCH}))
             drops.add(*(join_path(tool.at, name) for name in tool.item if name not in _IDENTIFYING))
         else:

@@ -105,6 +105,11 @@ def is_search(tool: object) -> bool:
     return tool.kind.startswith(_KINDS.get(tool.api, ()))
 
 
+def becomes_another(tool: NativeTool) -> bool:
+    """Return whether ``tool`` is a web search that another provider's can replace."""
+    return is_search(tool) and not read_search(tool).is_offline
+
+
 def is_own_search(item: Mapping[str, Any]) -> bool:
     """Return whether ``item`` is the web search of Messages."""
     return as_string(item.get("type")).startswith(_KINDS["messages"])

@@ -203,7 +203,7 @@ def test_earlier_searches_of_another_api_are_calls_with_results():
 
 def test_a_search_that_must_not_reach_live_pages_becomes_no_other():
     tools = [{"type": "web_search", "external_web_access": False}]
-    for provider, search in (("messages", "tool"), ("chat", "openrouter")):
-        body, dropped = sent("responses", provider, search, tools=tools)
-        assert "tools" not in body
+    for provider in ("messages", "chat", "gemini", "interactions"):
+        body, dropped = sent("responses", provider, "openrouter" if provider == "chat" else "tool", tools=tools)
+        assert "tools" not in body, provider
         assert "tools[]: web_search" in dropped

@@ -11,6 +11,7 @@ from gateway.routing.target import Omissions, Target
 from gateway.seams.edit_sent import Write
 from providers.neutral.request import NativeTool, Request, Tool, ToolChoice
 from providers.neutral.searches import NAME, Search, find_search, is_search, search_form, without_search_options
+from streams.events import Api
 
 DESCRIPTION: Final = (
     "Searches the web and returns pages with their titles, addresses and excerpts. Use it for anything recent or "
@@ -37,8 +38,8 @@ class OfferedSearch:
 
     ``has_searched``: the model is free to answer, also if it had to search."""
 
-    def __init__(self, search: Search | None, taken: Collection[str]) -> None:
-        self.search = search
+    def __init__(self, search: Search | None, api: Api, taken: Collection[str]) -> None:
+        self.search, self._api = search, api
         self.name = _OTHER_NAME if NAME in taken else NAME
         self.has_searched = False
         self._has_functions = bool(taken)
@@ -47,11 +48,13 @@ class OfferedSearch:
     def of(cls, incoming: Incoming) -> "OfferedSearch":
         """Return the search of a client's request. Raises ``GatewayError`` (400) for an invalid one."""
         request = incoming.request
-        return cls(find_search(request), [tool.name for tool in request.tools if isinstance(tool, Tool)])
+        return cls(find_search(request), request.api, [tool.name for tool in request.tools if isinstance(tool, Tool)])
 
     def is_needed_by(self, target: Target) -> bool:
         """Return whether the gateway has to search for a model of ``target``."""
-        return self.search is not None and not searches_itself(target, has_functions=self._has_functions)
+        if self.search is None or (self.search.is_offline and target.api != self._api):
+            return self.search is not None
+        return not searches_itself(target, has_functions=self._has_functions)
 
     def writing(self, write: Write) -> Write:
         """Return a function that writes requests as ``write``, with the function where the provider has no search."""

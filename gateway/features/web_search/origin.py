@@ -47,7 +47,11 @@ class SearchedAnswers:
         members = request.incoming.members
         offers = bytes(members.get("web_search_options", b"null")) != b"null"
         offers = offers or any(_MENTION.search(members[name]) for name in _TOOLS if name in members)
-        if not offers or all(searches_itself(one, has_functions=True) for one in request.plan.targets):
+        if not offers:
+            return walk
+        may_be_offline, api = b'"external_web_access"' in bytes(members.get("tools", b"")), walk.context.codec.api
+        targets = request.plan.targets
+        if all(searches_itself(one, has_functions=True) and (one.api == api or not may_be_offline) for one in targets):
             return walk
         return SearchOrigin(walk, self._service)
 

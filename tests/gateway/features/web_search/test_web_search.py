@@ -364,6 +364,21 @@ async def test_a_target_with_a_search_of_its_own_is_left_alone():
         assert [one["type"] for one in content] == ["server_tool_use", "web_search_tool_result", "text"]
 
 
+async def test_a_search_that_must_not_reach_live_pages_is_the_gateways():
+    """Codex offers only such a search unless its user permits live pages."""
+    entries = {"model": "anthropic/claude-x", "speaks": ["messages"]}
+    async with search_gateway(searching("a"), answering(), entries=entries) as stage:
+        tools = [{"type": "web_search", "external_web_access": False}]
+        output = (await ask(stage, "responses", tools=tools)).json()["output"]
+        assert [one["type"] for one in output] == ["web_search_call", "message"]
+        assert stage.model.bodies[0]["tools"][0]["name"] == "web_search"
+        assert len(stage.service.asked) == 1
+    own = {"model": "openai/gpt-x", "speaks": ["responses"]}
+    async with search_gateway(answering("Native."), entries=own) as stage:
+        assert (await ask(stage, "responses", tools=tools)).headers["x-trigate-lane"] == "byte"
+        assert stage.model.bodies[0]["tools"] == tools
+
+
 async def test_requests_without_a_search_are_unchanged():
     async with search_gateway(answering("Plain.")) as stage:
         answer = await ask(stage, "chat", web_search_options=None)
