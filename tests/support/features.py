@@ -1,11 +1,27 @@
 """The features that the gateway has: each can be deleted, and tests outside its folder still pass."""
 
 from importlib.util import find_spec
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import pytest
 
 T = TypeVar("T")
 
 
+def has_feature(name: str) -> bool:
+    return find_spec(f"gateway.features.{name}") is not None
+
+
 def rows_of(feature: str, *rows: T) -> tuple[T, ...]:
     """Return the ``rows`` of a table about ``feature``, none if the gateway does not have it."""
-    return () if find_spec(f"gateway.features.{feature}") is None else rows
+    return rows if has_feature(feature) else ()
+
+
+def members_of(feature: str, **members: Any) -> dict[str, Any]:
+    """Return the ``members`` of a configuration for ``feature``, none if the gateway does not have it."""
+    return members if has_feature(feature) else {}
+
+
+def needs_feature(name: str) -> pytest.MarkDecorator:
+    """Return the mark of a test that combines the feature ``name`` with another."""
+    return pytest.mark.skipif(not has_feature(name), reason=f"the gateway has no feature {name}")

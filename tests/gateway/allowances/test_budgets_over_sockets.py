@@ -19,6 +19,7 @@ from tests.support.asgi_app import eventually
 from tests.support.audio_files import wav
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, endpoint_provider, json_answer
+from tests.support.features import members_of
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 from tests.support.metrics_page import Numbers
 from tests.support.multipart import KIND, multipart, part
@@ -176,7 +177,7 @@ async def test_a_targets_exhausted_budget_moves_on_to_the_next(api):
 
 
 CHECKED: dict[str, Any] = {"steps": [{"use": "pii", "at": ["request", "response"], "action": "report"}]}
-CACHED = {"cache": {"ttl": "1h"}}
+CACHED = members_of("answer_cache", cache={"ttl": "1h"})
 QUEUED = {"ratelimits": {"concurrent": 4}, "queue": {"size": 9, "wait": "10s"}}
 
 

@@ -9,7 +9,7 @@ import pytest
 from streams.events import APIS
 from tests.support.command_line import environment, invoke
 from tests.support.each_row import each_row
-from tests.support.features import rows_of
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import demo_thread, gateway_thread, mock_thread
 from tests.support.harness import PATIENCE, ROOT, config, provider, refusing_port
 from tests.support.http_servers import QuietHandler, http_server
@@ -70,7 +70,7 @@ def test_a_gateway_repeats_the_answers_of_its_provider(mock, gateway):
     assert said.returncode == 1
 
 
-@pytest.mark.skipif(not rows_of("recording", "its files"), reason="the gateway cannot record")
+@needs_feature("recording")
 def test_recordings_are_sent_to_both(tmp_path, mock):
     with demo_thread(tmp_path) as demo:
         for stream in (False, True):

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.config.loading import ConfigError, load
 from tests.support.each_row import each_row
+from tests.support.features import members_of
 
 KEY = "sk-gw-0123456789-0123"
 VALID = {
@@ -82,9 +83,9 @@ TOPICS: dict[str, Change] = {
     ),
     "state_storage.type: 'sqlte'": root("state_storage", {"type": "sqlte"}),
     "counters.url: type redis needs a url": root("counters", {"type": "redis"}),
-    "cache.url: redis needs a url": root("cache", {"type": "redis"}),
+    **members_of("answer_cache", **{"cache.url: redis needs a url": root("cache", {"type": "redis"})}),
     "retries.attempts: 0": root("retries", {"attempts": 0}),
-    "tracing.random_sampling: 200": root("tracing", {"random_sampling": 200}),
+    **members_of("tracing", **{"tracing.random_sampling: 200": root("tracing", {"random_sampling": 200})}),
 }
 """One mistake of each topic by its path without positions and its text, and the change that makes it."""
 

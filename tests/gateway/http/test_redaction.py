@@ -28,6 +28,7 @@ from gateway.http.redaction import (
     search_forms,
 )
 from tests.support.each_row import each_row
+from tests.support.features import members_of
 from tests.support.growth import steps
 
 KEY = "sk-proj-aB3_/+=.xyz9"
@@ -135,7 +136,7 @@ SECRET_SETTINGS: Final[dict[str, Any]] = {
     ],
     "state_storage": {"type": "postgres", "connection_string": "postgresql://trigate:secret-of-state@db.example/x"},
     "counters": {"type": "redis", "url": "rediss://trigate:secret-of-counters@redis.example:6379/0"},
-    "cache": {"type": "redis", "url": "rediss://trigate:secret-of-cache@redis.example:6379/1"},
+    **members_of("answer_cache", cache={"type": "redis", "url": "rediss://trigate:secret-of-cache@redis.example:6379/1"}),
     "web_search": {"type": "brave", "key": "secret-of-search"},
     "secret_stores": {"vault": {"url": "https://vault.example", "token": "secret-of-vault"}},
 }  # fmt: skip

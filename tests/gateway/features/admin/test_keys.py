@@ -14,6 +14,7 @@ from configfile.keys import keys_of
 from gateway.config.clients import ClientKey
 from tests.support.admin import ENTRIES, KEYS, AdminGateway, admin_gateway, soon
 from tests.support.each_row import each_row
+from tests.support.features import members_of, rows_of
 from tests.support.people import Answering
 from tests.support.upstreams import serve_upstream
 
@@ -89,7 +90,7 @@ BEYOND = (
         "request.set.web_search_options",
     ),
     ({"request": {"drop": ["max_tokens"]}}, "beyond_group", "request.drop"),
-    ({"cache": {"ttl": "1h", "scope": "all"}}, "beyond_group", "cache.scope"),
+    *rows_of("answer_cache", ({"cache": {"ttl": "1h", "scope": "all"}}, "beyond_group", "cache.scope")),
 )
 
 
@@ -116,7 +117,12 @@ def test_every_setting_of_a_client_is_known_to_the_checks_of_leads():
 def test_a_lead_may_lower_what_the_requests_of_its_keys_ask_for(shared):
     request = {"default": {"temperature": 0.2}, "set": {"store": False}, "max": {"max_tokens": 4096},
                "system": {"before": "Answer in German."}}  # fmt: skip
-    body = {"group": "research", "until": soon(), "request": request, "cache": {"ttl": "1h", "scope": "group"}}
+    body = {
+        "group": "research",
+        "until": soon(),
+        "request": request,
+        **members_of("answer_cache", cache={"ttl": "1h", "scope": "group"}),
+    }
     assert shared.call("lead", "PUT", "/admin/v1/keys/lowered", body).status == 201
 
 

@@ -13,6 +13,7 @@ import trio
 from gateway.upstream.request import UpstreamRequest
 from tests.support.asgi_app import eventually
 from tests.support.each_row import each_row
+from tests.support.features import members_of
 from tests.support.kept_clients import CLIENTS, KEYS, Served, run, serving
 from tests.support.multipart import KIND, multipart, part
 
@@ -141,7 +142,7 @@ async def gone(served: Served) -> None:
     await eventually(lambda: all(one.abandoned for one in served.gateway.service.ledger.open_records))
 
 
-CACHING = [{**one, "cache": {"ttl": "1h"}} for one in CLIENTS]
+CACHING = [{**one, **members_of("answer_cache", cache={"ttl": "1h"})} for one in CLIENTS]
 
 
 @pytest.mark.sample(5, by="turns")

@@ -7,15 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.support.features import members_of, needs_feature
 from tests.support.harness import eventually, provider
 from tests.support.people import MODEL, OTHER_MODEL, bearer, issuer, people_gateway
 
 RULES = [
     {"when": {"groups": "ml"}, "group": "research", "limits": {"in_flight": 1}},
-    {"when": {"groups": "cached"}, "group": "research", "cache": {"ttl": "1h", "scope": "group"}},
-    {"when": {"groups": "alone"}, "group": "research", "cache": {"ttl": "1h"}},
+    {
+        "when": {"groups": "cached"},
+        "group": "research",
+        **members_of("answer_cache", cache={"ttl": "1h", "scope": "group"}),
+    },
+    {"when": {"groups": "alone"}, "group": "research", **members_of("answer_cache", cache={"ttl": "1h"})},
     {"when": {"groups": "plain"}},
-]
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +64,7 @@ def is_cached(setup, token, text):
     return len(setup.upstream.seen) == before
 
 
+@needs_feature("answer_cache")
 @pytest.mark.parametrize(("group", "is_shared"), [("cached", True), ("alone", False)])
 def test_people_of_a_group_share_cached_answers_only_if_their_rule_says_so(setup, group, is_shared):
     ada, bob = in_group(setup, group, "ada"), in_group(setup, group, "bob")

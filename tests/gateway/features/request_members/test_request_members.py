@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.each_row import each_row
+from tests.support.features import members_of, needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
 from tests.support.upstreams import Raw, Script, Upstream
@@ -53,7 +54,9 @@ def gateway(upstream: Upstream) -> Iterator[Gateway]:
         model_aliases={f"a-{api}": {"target": f"m-{api}", "request": ALIAS} for api in ALL}
         | {"several": {"targets": ["m-messages", "m-chat"], "request": {"set": {"seed": 7}}}}
         | {"doubtful": {"targets": ["m-messages", "m-chat"], "request": {"default": {"seed": 7}, "drop": ["top_k"]}}}
-        | {"cached": {"target": "m-chat", "cache": {"ttl": "5m"}, "request": {"set": {"temperature": 0}}}},
+        | members_of(
+            "answer_cache", cached={"target": "m-chat", "cache": {"ttl": "5m"}, "request": {"set": {"temperature": 0}}}
+        ),
         client_groups=[
             {
                 "name": "team",
@@ -354,6 +357,7 @@ def test_stored_turns_and_their_retrieval_omit_the_instructions(gateway, upstrea
     assert instructions_of(to, upstream.seen[1].json).count("KEY-BEFORE") == 1
 
 
+@needs_feature("answer_cache")
 def test_the_answer_cache_uses_the_result(gateway, upstream):
     upstream.script(Script("once"))
     replies = [

@@ -14,6 +14,7 @@ import attrs
 import pytest
 
 from tests.support.each_row import each_row
+from tests.support.features import members_of, rows_of
 from tests.support.harness import PATIENCE, Gateway, Wire, eventually, exchanges, provider
 from tests.support.step_gateway import bearer, client_keys, own_steps, post_as, step_gateway
 from tests.support.step_providers import BASES, VENDORS
@@ -45,9 +46,9 @@ ALIASES: Final[dict[str, dict[str, Any]]] = {
     "waits": {"retries": {"attempts": 3, "wait": "60s"}},
     "fallback": {"retries": {"wait": "1ms"}},
     "hedge": {"hedge": {"after": "10ms", "at_most": "100%"}},
-    "cached": {"cache": {"ttl": "1h"}},
+    **members_of("answer_cache", cached={"cache": {"ttl": "1h"}}),
 }
-ONE_TARGET: Final = ("single", "waits", "cached")
+ONE_TARGET: Final = ("single", "waits", *rows_of("answer_cache", "cached"))
 FAILURE: Final = (
     b"HTTP/1.1 503 Busy\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n%b\r\n{}"
 )
@@ -132,7 +133,7 @@ STATES: Final[dict[str, tuple[str, tuple[Callable[[Wire, bool], None], ...]]]] =
     "waiting for a retry": ("waits", (is_busy,)),
     "after a fallback": ("fallback", (fails, is_silent)),
     "hedged": ("hedge", (is_silent, is_silent)),
-    "before a cached response": ("cached", (is_silent,)),
+    **members_of("answer_cache", **{"before a cached response": ("cached", (is_silent,))}),
     "failed": ("single", (fails,)),
 }
 """By state: the alias, and what each connection does before the verdict."""

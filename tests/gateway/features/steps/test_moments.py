@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.each_row import each_row
+from tests.support.features import members_of, needs_feature
 from tests.support.harness import Reply, eventually, exchanges, provider
 from tests.support.step_gateway import bearer, client_keys, own_steps, post_as, step_gateway
 from tests.support.upstreams import Script, ToolCall, fake_upstream
@@ -97,7 +98,7 @@ def gateway(upstream, failing, folder):
             "away-first": {"targets": ["away", "cloud"], "retries": {"wait": "1ms"}},
             "cloud-first": {"targets": ["cloud", "plain", "local"], "retries": {"wait": "1ms"}},
             "twice": {"targets": ["plain", "cloud"], "retries": {"wait": "1ms"}},
-            "kept": {"targets": ["plain"], "cache": {"ttl": "1h"}},
+            **members_of("answer_cache", kept={"targets": ["plain"], "cache": {"ttl": "1h"}}),
         },
     }
     with step_gateway(folder, entries, CODE, **more) as served:
@@ -220,6 +221,7 @@ def test_a_refused_request_counts_as_a_request_and_costs_no_tokens(gateway, upst
     assert ask(gateway, "counted", "hi")[0] == 429
 
 
+@needs_feature("answer_cache")
 @pytest.mark.parametrize("stream", [False, True])
 def test_steps_check_each_cached_response_and_masked_ones_are_not_kept(gateway, upstream, folder, stream):
     """https://github.com/ENTERPILOT/GoModel/issues/971"""

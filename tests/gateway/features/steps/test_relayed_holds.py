@@ -22,6 +22,7 @@ from tests.support.endpoint_provider import (
     json_answer,
     settings,
 )
+from tests.support.features import members_of, needs_feature
 from tests.support.in_process import InProcess, gateway
 from tests.support.settled_lines import SettledLines
 
@@ -80,7 +81,7 @@ async def gateway_with(answer: Any, *steps: dict[str, Any], **more: Any):
             {"model": model, "access_key": "k", "base_url": f"{provider.url}/v1"}
             for model in ("openai/m-1", "mistral/m-2")
         ]
-        aliases = {"cached": {"target": "openai/m-1", "cache": {"ttl": "1h"}}}
+        aliases = {"cached": {"target": "openai/m-1", **members_of("answer_cache", cache={"ttl": "1h"})}}
         content = {**settings(*entries), "steps": list(steps), "model_aliases": aliases, **more}
         async with gateway(content) as served:
             yield served, provider
@@ -336,6 +337,7 @@ async def test_a_masked_or_refused_response_is_not_cached():
                 assert len(provider.asked) == number
 
 
+@needs_feature("answer_cache")
 async def test_steps_run_on_each_cached_response():
     async with gateway_with(answer_with("fine"), code()) as (served, provider):
         first = await complete(served)
