@@ -1,6 +1,6 @@
 """The differences between two responses to one request, with their effect on clients."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
@@ -20,27 +20,14 @@ _COST_SHARE: Final = Decimal("0.01")  # smaller relative differences are roundin
 _RETRIED: Final = frozenset((408, 409, 429))
 """Statuses below 500 that the SDKs of OpenAI and Anthropic retry."""
 
-READ_HEADERS: Final[Mapping[str, str]] = {
-    "x-request-id": "OpenAI's SDK: _request_id",
-    "request-id": "Anthropic's SDK: _request_id",
-    "retry-after": "the wait before a retry, in every SDK",
-    "retry-after-ms": "the wait before a retry, in the SDKs of OpenAI and Anthropic",
-    "x-should-retry": "whether the SDKs of OpenAI and Anthropic retry",
-    "x-ratelimit-limit-requests": "programs that pace themselves",
-    "x-ratelimit-remaining-requests": "programs that pace themselves",
-    "x-ratelimit-limit-tokens": "programs that pace themselves",
-    "x-ratelimit-remaining-tokens": "programs that pace themselves",
-    "anthropic-ratelimit-requests-remaining": "programs that pace themselves",
-    "anthropic-ratelimit-tokens-remaining": "programs that pace themselves",
-    "x-litellm-call-id": "programs of LiteLLM: the id of a request",
-    "x-litellm-model-id": "programs of LiteLLM: the deployment",
-    "x-litellm-model-group": "programs of LiteLLM: the requested name",
-    "x-litellm-response-cost": "programs of LiteLLM: the cost in dollars",
-    "x-litellm-key-spend": "programs of LiteLLM: the key's spend in dollars",
-    "x-litellm-attempted-retries": "programs of LiteLLM: the number of retries",
-    "x-litellm-attempted-fallbacks": "programs of LiteLLM: the number of fallbacks",
-}
-"""The headers that SDKs and programs read, with their readers.
+_READ_HEADERS: Final = (
+    "x-request-id", "request-id", "retry-after", "retry-after-ms", "x-should-retry", "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests", "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens",
+    "anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-tokens-remaining", "x-litellm-call-id",
+    "x-litellm-model-id", "x-litellm-model-group", "x-litellm-response-cost", "x-litellm-key-spend",
+    "x-litellm-attempted-retries", "x-litellm-attempted-fallbacks",
+)  # fmt: skip
+"""The headers that SDKs, programs that pace themselves, and those of LiteLLM read.
 
 Headers about a gateway itself, such as its version, its region or the address of its provider, are none of them."""
 
@@ -152,7 +139,7 @@ def _member_differences(old: ReadResponse, new: ReadResponse) -> Iterator[Answer
 
 
 def _header_differences(old: ReadResponse, new: ReadResponse) -> Iterator[AnswerDifference]:
-    for name in READ_HEADERS:
+    for name in _READ_HEADERS:
         if old.response.header(name) is not None and new.response.header(name) is None:
             yield AnswerDifference("lacks", f"header {name}", PRESENT, ABSENT)
 

@@ -23,6 +23,33 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The commands of ``trigate`` by purpose."""
 
+_TWICE: Final = "start the command twice, each with half the load"
+_OF_LOAD: Final = (
+    ("--tools --images --texts --exact --prefix", "put it into bodies of your own, with --requests FILE"),
+    ("--same-prompts --seed --order --strict --percentiles", "it has no replacement: reports have p50 to p99.9"),
+    (
+        "--turns --follow-up --think --think-cap --tool-results --history --trace --speed",
+        "use AIPerf for conversations, traces and recordings, or --requests FILE with bodies",
+    ),
+    (
+        "--websocket --http --streams-per-connection --connections --no-resend --dns-ttl",
+        "use h2load for HTTP/2 and other connections; this tool keeps HTTP/1.1 connections",
+    ),
+    ("--burst --burstiness", "use --poisson"),
+    ("--repeat", "run the command once for each"),
+    ("--find-concurrency --max-concurrency", "use --find-rate and --max-rate"),
+    ("--idle --deadline", "use --timeout, or --slo 'stall<5s'"),
+    ("--until --max-tokens", "use --fail-if, and end a load with Ctrl-C"),
+    ("--check --wait-ready", "run the command with -n 1 first, in a loop if the server is starting"),
+    ("--probe --respect-retry-after --self-test", "it has no replacement"),
+    ("--junit --csv --otlp --as --log-events --log-bodies", "convert the file of --json or --log"),
+    ("--compare", "give both URLs, which one run then compares"),
+    ("--processes --part --start-at --workers --secret-env", _TWICE),
+    ("compare", "run `trigate load A=URL B=URL`: it alternates two servers and compares them"),
+    ("merge worker", _TWICE),
+)
+"""Words of `trigate load`, and what to do instead."""
+
 REMOVED: Final[Mapping[str, str]] = {
     "explain --if": "explain --url shows the targets that a running gateway skips, and a test can cause failures: "
                     "docs/routing.md lists the models of trigate mock that fail",
@@ -31,6 +58,7 @@ REMOVED: Final[Mapping[str, str]] = {
     "step": "use trigate steps try",
     "import --keys": "give --database the URL of LiteLLM's database, or of a copy of it",
     "import --teams": "give --database the URL of LiteLLM's database, or of a copy of it",
+    **{f"load {word}": advice for words, advice in _OF_LOAD for word in words.split()},
 }  # fmt: skip
 """What to do instead of a removed option, argument or command."""
 
@@ -61,6 +89,7 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         first = args[0] if args else "-"
+        _check_removed(ctx, f"{ctx.info_name} {first}")
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:

@@ -1,6 +1,5 @@
 """The command ``trigate load`` with its options."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,55 +55,9 @@ _OPTIONS: Final = [
     _option("--log", type=_FILE, metavar="FILE", help="Write one line of JSON per request; - prints it."),
 ]  # fmt: skip
 
-_BODIES: Final = "put it into bodies of your own, with --requests FILE"
-_SEVERAL: Final = "run the command once for each"
-_WIRE: Final = "use h2load for HTTP/2 and other connections; this tool keeps HTTP/1.1 connections"
-_TWICE: Final = "start the command twice, each with half the load"
-_REPLAY: Final = "use AIPerf for conversations, traces and recordings, or --requests FILE with bodies"
-_JSON: Final = "convert the file of --json or --log"
-_CONDITION: Final = "use --fail-if, and end a load with Ctrl-C"
-
-REMOVED: Final[Mapping[str, str]] = {
-    name: advice
-    for names, advice in (
-        ("--tools --images --texts --exact --prefix", _BODIES),
-        ("--same-prompts --seed --order --strict --percentiles", "it has no replacement: reports have p50 to p99.9"),
-        ("--turns --follow-up --think --think-cap --tool-results --history --trace --speed", _REPLAY),
-        ("--websocket --http --streams-per-connection --connections --no-resend --dns-ttl", _WIRE),
-        ("--burst --burstiness", "use --poisson"),
-        ("--repeat", _SEVERAL),
-        ("--find-concurrency --max-concurrency", "use --find-rate and --max-rate"),
-        ("--idle --deadline", "use --timeout, or --slo 'stall<5s'"),
-        ("--until --max-tokens", _CONDITION),
-        ("--check --wait-ready", "run the command with -n 1 first, in a loop if the server is starting"),
-        ("--probe --respect-retry-after --self-test", "it has no replacement"),
-        ("--junit --csv --otlp --as --log-events --log-bodies", _JSON),
-        ("--compare", "give both URLs, which one run then compares"),
-        ("--processes --part --start-at --workers --secret-env", _TWICE),
-        ("compare", "run `trigate load A=URL B=URL`: it alternates two servers and compares them"),
-        ("merge worker", _TWICE),
-    )
-    for name in names.split()
-}
-"""Options and commands of earlier versions, and what to do instead."""
-
-
-class LoadCommand(Command):
-    """The command ``trigate load``, with advice for removed options."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        removed = args[0] if args and args[0] in REMOVED else None
-        try:
-            if removed is None:
-                return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            if (removed := error.option_name) not in REMOVED:
-                raise
-        raise click.UsageError(f"{removed} was removed: {REMOVED[removed]}", ctx)
-
 
 @click.command(
-    cls=LoadCommand,
+    cls=Command,
     runs="load:run",
     short_help="Load-test a server, and measure its streams.",
     params=[click.Argument(["targets"], nargs=-1, required=True, metavar="[NAME=]URL..."), *_OPTIONS],

@@ -39,15 +39,6 @@ class Tolerance:
 
 
 @attrs.frozen(repr=False)
-class DaySums:
-    """Both sides of one day, ``None`` if the invoice has no days."""
-
-    day: date | None
-    billed: Decimal
-    own: Decimal
-
-
-@attrs.frozen(repr=False)
 class ModelDifference:
     """A model of an invoice, and our usage of it. ``difference`` is the invoice less ours; ``days`` are those that
     differ.
@@ -61,7 +52,7 @@ class ModelDifference:
     causes: Mapping[Cause, Decimal]
     is_within: bool
     is_inseparable: bool = False
-    days: tuple[DaySums, ...] = ()
+    days: tuple[Cell, ...] = ()
 
     @property
     def difference(self) -> Decimal:
@@ -144,11 +135,7 @@ def _row(invoice: Invoice, group: Sequence[Cell], tolerance: Tolerance) -> Model
     is_inseparable = any(one.real_difference and one.own.requests and not one.has_tokens for one in group)
     if causes["past_gateway"] < 0 or is_inseparable:
         causes["past_gateway"] = ZERO
-    days = [
-        DaySums(one.key.day, one.billed_usd, one.own.usd)
-        for one in sorted(group, key=lambda one: one.key.day or date.min)
-        if one.difference
-    ]
+    days = sorted((one for one in group if one.difference), key=lambda one: one.key.day or date.min)
     is_within = tolerance.allows(billed, billed - own)
     return ModelDifference(
         key.family, invoice.name_of(key), billed, own, _without_zeros(causes), is_within, is_inseparable, tuple(days)

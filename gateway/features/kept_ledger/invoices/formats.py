@@ -37,9 +37,9 @@ def as_json(found: InvoiceComparison) -> str:
             {"provider": row.family, "model": row.model, **_members(row),
              "price_and_quantity_separated": not row.is_inseparable,
              "days": [
-                 {"day": None if day.day is None else day.day.isoformat(), "invoice_usd": exact_text(day.billed),
-                  "ledger_usd": exact_text(day.own), "difference_usd": exact_text(day.billed - day.own)}
-                 for day in row.days
+                 {"day": cell.key.day and cell.key.day.isoformat(), "invoice_usd": exact_text(cell.billed_usd),
+                  "ledger_usd": exact_text(cell.own.usd), "difference_usd": exact_text(cell.difference)}
+                 for cell in row.days
              ]}
             for row in found.rows
         ],
