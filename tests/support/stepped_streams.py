@@ -37,6 +37,9 @@ class SteppedProvider:
         self.calls = 0
         self.closed = 0
         self.refused = 0
+        self.may_end = trio.Event()
+        """The body ends after its last event only once this is set, at first."""
+        self.may_end.set()
         self._steps, self._taken = trio.open_memory_channel[bytes | None](1000)
 
     def send(self, *events: bytes) -> None:
@@ -68,6 +71,7 @@ class SteppedProvider:
                 return
             await stream.send_all(b"%x\r\n%b\r\n" % (len(event), event))
             if b"[DONE]" in event:
+                await self.may_end.wait()
                 await stream.send_all(b"0\r\n\r\n")
                 return
 

@@ -140,6 +140,11 @@ class Flight:
         """Whether a follower has received the whole response."""
         return self._is_complete and self._repeated >= self._first + len(self._pieces)
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the leader has read the last event, or more than it wants, but the response has not ended."""
+        return self._has_led and self._leader is None and not self._is_complete
+
     async def wait_for_change(self) -> None:
         """Wait until a reader comes or leaves, or the response ends or fails."""
         await self._audience_changed.park()
@@ -202,6 +207,13 @@ class Flight:
         """Free the memory when the last reader has ended: no piece will be added, and the cache needs none."""
         self._needs_no_pieces = True
         self._count_memory()
+
+    def end_keeping(self) -> None:
+        """Stop reading unless a request follows, and free the memory, because the keeper keeps the response no
+        longer."""
+        self.is_kept = False
+        self._cancel_unread()
+        self.finish()
 
     async def wait_for_body(self) -> bytes | None:
         """Wait for the end of the response, and return its body.
@@ -294,7 +306,12 @@ class Flight:
         self._audience_changed.unpark_all()
         if not self.followers and self.on_deserted is not None:
             self.on_deserted.set()
-        if not self._readers and self._has_led:
+        self._cancel_unread()
+
+    def _cancel_unread(self) -> None:
+        """Stop reading the response if no reader is left. A keeper also wants the end of one whose leader has read its
+        last event."""
+        if not self._readers and self._has_led and not self.is_kept:
             self._scope.cancel()
 
 

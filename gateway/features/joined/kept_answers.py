@@ -5,6 +5,7 @@ from typing import Final
 
 import trio
 
+from gateway.exchange.delivery import END_GRACE
 from gateway.features.answer_cache.interface import Flight
 
 MOST: Final = 32
@@ -54,7 +55,7 @@ class KeptAnswers:
             desertion.set()
             if flights.get(key) is flight:
                 del flights[key]
-            flight.finish()
+            flight.end_keeping()
             self._numbers[flight.holder] -= 1
             if not self._numbers[flight.holder]:
                 del self._numbers[flight.holder]
@@ -68,10 +69,13 @@ class KeptAnswers:
                 continue
             if self._nursery is None:  # the process stops
                 return
-            with trio.move_on_after(self.seconds) as wait:
+            until = trio.current_time() + self.seconds
+            with trio.move_on_at(until) as wait:
                 self._waits.add(wait)
                 try:
                     while not (flight.followers or _is_useless(flight)):
+                        is_short = flight.is_at_end  # a provider might never end its body
+                        wait.deadline = min(until, trio.current_time() + END_GRACE) if is_short else until
                         await flight.wait_for_change()
                 finally:
                     self._waits.remove(wait)

@@ -9,10 +9,12 @@ import attrs
 import pytest
 import trio
 
+from gateway.features.joined import kept_answers
 from tests.support.asgi_app import eventually
 from tests.support.bare_provider import listening
 from tests.support.in_process import InProcess, gateway
 from tests.support.settled_lines import SettledLines
+from tests.support.step_gateway import SIGNING_KEY
 from tests.support.stepped_streams import EVENTS, WORDS, SteppedClient, SteppedProvider, all_of
 from tests.support.wire_clients import ALL, text_of
 
@@ -90,6 +92,33 @@ async def test_a_repeated_request_joins_the_answer_that_its_client_has_left(firs
             assert ("complete", "joined", 0) in [(*one[:2], one[2] or 0) for one in lines], step
             assert (stage.provider.calls, stage.provider.closed) == (1, 0), step
             await stage.has_kept(0)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_an_answer_that_steps_check_is_kept_past_its_last_event(ends, monkeypatch):
+    """Also if the end of its body arrives later; but not if it never arrives."""
+    monkeypatch.setattr(kept_answers, "END_GRACE", 60.0 if ends else 0.01)
+    steps = [{"use": "tests.support.word_steps:words", "name": "words", "action": "mask", "restore": True}]
+    async with staged(steps=steps, signing_key=SIGNING_KEY) as stage:
+        stage.provider.may_end = trio.Event()
+        client = stage.ask(text="About falcon-1")
+        await eventually(lambda: stage.provider.calls == 1)
+        await stage.leave(client)
+        await stage.has_kept(1)
+        stage.provider.send(*STREAM)
+        if ends:
+            await eventually(lambda: kept_flight(stage).is_at_end)
+            stage.provider.may_end.set()
+            repeated = stage.ask(text="About falcon-1")
+            await all_of([repeated])
+            assert (repeated.headers["x-trigate-cache"], stage.provider.calls) == ("joined", 1)
+        await stage.has_kept(0)
+        assert stage.provider.closed == (not ends)
+
+
+def kept_flight(stage: Stage) -> Any:
+    opened: Any = stage.gate.service.opened.features["joined"]
+    return next(iter(opened.cache.flights.values()))
 
 
 @pytest.mark.parametrize("api", ALL)
