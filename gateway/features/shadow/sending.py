@@ -1,5 +1,6 @@
 """Sends samples to their second targets as exchanges of their own, and compares the answers."""
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from gateway.features.shadow.feature import client_of
 from gateway.features.shadow.sampling import Sample, can_be_repeated
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
-from gateway.http.response import as_pieces
+from gateway.http.response import Truncated, as_pieces
 from gateway.ledger.figures import Figures
 from gateway.ledger.record import Record
 from gateway.routing.plan import Plan
@@ -106,8 +107,13 @@ class Sending:
             texts, outcome = ObservedTexts(record, self.room, lambda client: True), Comparison(sample)
             join_observers(record, outcome)
             try:
-                await _answer(service, sample, sample.planned, scope, record, texts)
-                texts.settle()
+                try:
+                    await _answer(service, sample, sample.planned, scope, record, texts)
+                except trio.Cancelled:  # the process ends
+                    record.shut_down = True
+                    raise
+                finally:
+                    texts.settle()
                 outcome.differences = await offload(texts.size + sample.size, partial(_compare, sample, texts))
             finally:
                 scope.close()
@@ -142,9 +148,10 @@ async def _answer(
         response = await exchange.answer_to(await exchange.start_origin(request))
     except GatewayError as error:
         response = exchange.refuse(error.info)
-    async with as_pieces(response.body) as pieces:
-        async for _ in pieces:
-            pass
+    with contextlib.suppress(Truncated):  # the record has the failure
+        async with as_pieces(response.body) as pieces:
+            async for _ in pieces:
+                pass
 
 
 def _compare(sample: Sample, texts: ObservedTexts) -> Sequence[AnswerDifference] | None:

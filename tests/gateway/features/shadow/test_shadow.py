@@ -121,7 +121,8 @@ def test_a_hanging_second_target_delays_no_client_and_not_the_end(monkeypatch):
         second.script(*[hanging] * 12)
         assert [ask(served).status for _ in range(12)] == [200] * 12
         eventually(lambda: figure(served, "dropped") >= 12 - sending.CONCURRENT - 2)
-    assert all(line["ended"] != "complete" for line in exchanges(served.log) if "shadow" in line)
+    cut = [line for line in exchanges(served.log) if "shadow" in line]
+    assert [(line["ended"], line["cost_usd"] > 0) for line in cut] == [("shutdown", True)] * sending.CONCURRENT
 
 
 def test_a_client_that_limits_its_targets_has_no_sample():
