@@ -5,9 +5,8 @@ always finds the provider's caches warm.
 """
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
 SAMPLE_APIS: Final[tuple[Api, ...]] = ("chat", "messages", "responses")
 ALL_MODELS: Final = "all"
 
-Clients: TypeAlias = Mapping[str, "HttpClient"]
-"""The client for each server, by its option."""
-
 
 @attrs.frozen
 class CompareOptions:
@@ -59,11 +55,15 @@ class CompareOptions:
 
 @attrs.frozen
 class ComparedServer:
-    """A server: the option that gives its URL, the URL without a final slash, and the key."""
+    """A server: the option that gives its URL, the URL without a final slash, the key, and a client for it."""
 
     option: str
     url: str
     key: str | None = attrs.field(repr=False)
+    client: "HttpClient"
+
+    async def send(self, request: ServerRequest, seconds: float) -> ServerResponse:
+        return await receive(self.client, request, self.url, self.key, seconds)
 
 
 def run(**chosen: Any) -> int:
@@ -94,7 +94,11 @@ def _server(option: str, url: str, key_env: str | None) -> ComparedServer:
     key = os.environ.get(key_env or KEY)
     if key_env is not None and not key:
         raise UnreadableRecording(f"{option}-key-env: the environment variable {key_env} is not set")
-    return ComparedServer(option, url.rstrip("/").removesuffix("/v1"), key)
+    url = url.rstrip("/").removesuffix("/v1")
+    try:
+        return ComparedServer(option, url, key, client_of(url))
+    except FetchError as error:
+        raise UnreadableRecording(f"{option} {url}: {error}") from None
 
 
 async def _compare(
@@ -102,17 +106,16 @@ async def _compare(
 ) -> ServerComparison:
     """Send the ``given`` requests, or samples, to both servers. Raises ``UnreadableRecording`` if a server cannot be
     reached."""
-    async with _client_for(servers[0]) as old, _client_for(servers[1]) as new:
-        clients = {servers[0].option: old, servers[1].option: new}
+    async with servers[0].client, servers[1].client:
         for server in servers:
-            await _check_reachable(clients, server, options.seconds)
-        asked = given or await _samples(clients, options, servers[0])
+            await _check_reachable(server, options.seconds)
+        asked = given or await _samples(options, servers[0])
         pairs: list[ComparedPair | None] = [None] * len(asked.requests)
         numbered = iter(enumerate(asked.requests))
 
         async def work() -> None:
             for number, request in numbered:
-                pairs[number] = await _compare_request(clients, request, servers, number, options)
+                pairs[number] = await _compare_request(request, servers, number, options)
 
         async with trio.open_nursery() as nursery:
             for _ in range(options.jobs):
@@ -121,41 +124,30 @@ async def _compare(
     return ServerComparison(servers[0].url, servers[1].url, done, asked.skipped, options.exact)
 
 
-def _client_for(server: ComparedServer) -> "HttpClient":
-    try:
-        return client_of(server.url)
-    except FetchError as error:
-        raise UnreadableRecording(f"{server.option} {server.url}: {error}") from None
-
-
 async def _compare_request(
-    clients: Clients,
-    request: ServerRequest,
-    servers: tuple[ComparedServer, ComparedServer],
-    number: int,
-    options: CompareOptions,
+    request: ServerRequest, servers: tuple[ComparedServer, ComparedServer], number: int, options: CompareOptions
 ) -> ComparedPair:
     order = servers if number % 2 == 0 else servers[::-1]
-    received = {server.option: await _send(clients, server, request, options.seconds) for server in order}
+    received = {server.option: await server.send(request, options.seconds) for server in order}
     old, new = [await trio.to_thread.run_sync(read_response, request, received[one.option]) for one in servers]
     return ComparedPair(request, old.response, new.response, find_differences(old, new, options.exact))
 
 
-async def _check_reachable(clients: Clients, server: ComparedServer, seconds: float) -> None:
+async def _check_reachable(server: ComparedServer, seconds: float) -> None:
     """Raise ``UnreadableRecording`` if nothing answers at ``server``; any status will do."""
-    response = await _send(clients, server, ServerRequest("", MODELS_PATH, method="GET"), min(seconds, 10.0))
+    response = await server.send(ServerRequest("", MODELS_PATH, method="GET"), min(seconds, 10.0))
     if response.problem and not response.status:
         raise UnreadableRecording(
             f"{server.option} {server.url}: {response.problem}; check the URL, and whether the server runs"
         )
 
 
-async def _samples(clients: Clients, options: CompareOptions, old: ComparedServer) -> RequestsToCompare:
+async def _samples(options: CompareOptions, old: ComparedServer) -> RequestsToCompare:
     """Return samples for the models. Raises ``UnreadableRecording``."""
     models = options.models
     if not models or models == (ALL_MODELS,):
         request = ServerRequest("", MODELS_PATH, method="GET")
-        response = await _send(clients, old, request, options.seconds)
+        response = await old.send(request, options.seconds)
         listed = sorted(read_response(request, response).names)
         if not response.is_success:
             why = response.problem or f"status {response.status}"
@@ -168,7 +160,3 @@ async def _samples(clients: Clients, options: CompareOptions, old: ComparedServe
             raise UnreadableRecording(f"--old {old.url} lists {len(listed)} models: {some_of(listed)}; {expected}")
         models = tuple(listed)
     return sample_requests(options.apis or SAMPLE_APIS, models)
-
-
-async def _send(clients: Clients, server: ComparedServer, request: ServerRequest, seconds: float) -> ServerResponse:
-    return await receive(clients[server.option], request, server.url, server.key, seconds)

@@ -12,6 +12,7 @@ import attrs
 import click
 import msgspec
 
+from configfile.kinds import spell_duration
 from gateway.access.authentication import Authenticator
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
@@ -67,20 +68,13 @@ def limit_texts(config: Config, plan: Plan, key: str | None, running: Levels | N
 def exhausted_budgets(config: Config, plan: Plan, key: str | None, running: Levels) -> Mapping[str, str]:
     """Return the exhausted budget of each target to which the running gateway sends no requests of ``key``."""
     allowances = Allowances(config)
-    found = {}
-    for one in plan.candidates:
-        limits = (*allowances.of_client(key), *allowances.of_target(one.target))
-        if (spent := _exhausted_budget(limits, one.target, running)) is not None:
-            found[one.target.place] = spent
+    found: dict[str, str] = {}
+    for target in (one.target for one in plan.candidates):
+        for limit in (*allowances.of_client(key), *allowances.of_target(target)):
+            level = running.get((str(limit.holder), limit.measure, limit.text))
+            if level is not None and level.used >= level.most and is_paid_from(limit, target):
+                found.setdefault(target.place, _limit_text(limit, None))
     return found
-
-
-def _exhausted_budget(limits: Iterable[Allowance], target: Target, running: Levels) -> str | None:
-    for one in limits:
-        level = running.get((str(one.holder), one.measure, one.text))
-        if level is not None and level.used >= level.most and is_paid_from(one, target):
-            return _limit_text(one, None)
-    return None
 
 
 def _limit_text(allowance: Allowance, running: Levels | None) -> str:
@@ -481,18 +475,11 @@ def row_text(row: CachingRow) -> str:
 def _lifetime_text(row: CachingRow) -> str:
     if row.lifetime is None:
         return ""
-    usual = _duration(row.lifetime)
+    usual = spell_duration(row.lifetime)
     if row.longest is not None and row.longest != row.lifetime:
-        usual = f"{usual} to {_duration(row.longest)}"
+        usual = f"{usual} to {spell_duration(row.longest)}"
     longer = [word for word, seconds in row.lifetimes.items() if seconds > row.lifetime]
     return f"kept for {usual}" + (f" ({', '.join(longer)} on request)" if longer else "")
-
-
-def _duration(seconds: float) -> str:
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:.0f}s"
 
 
 # The next target

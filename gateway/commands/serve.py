@@ -319,8 +319,7 @@ def _supervise(
         if config.stored_secrets:
             config = copies.read_again(None)
         env, supervised = shared_by_workers(config, directory), open_supervised(config, directory)
-        run_trio(_check_store, config)
-        run_trio(_check_features, config, log)
+        run_trio(_check_parts, config, log)
         freeze_startup_objects()
         drain = config.drain + config.drain_delay
         inherited = [copies.fd] if tables is None else [copies.fd, tables.memory.fd]
@@ -354,14 +353,10 @@ def _supervise(
         return run_trio(run_workers, command, sockets, workers, drain, env, reload, announce, release_worker)
 
 
-async def _check_store(config: Config) -> None:
-    """Open the store once, so that the supervisor reports its problems, and not each worker repeatedly."""
+async def _check_parts(config: Config, log: Log) -> None:
+    """Open the store and the features once, so that the supervisor reports their problems, and not each worker."""
     if (store := await open_store(config)) is not None:
         await store.aclose()
-
-
-async def _check_features(config: Config, log: Log) -> None:
-    """Open and close the features once, for the same reason."""
     messages.warn_of(await try_features(config), log)
 
 
