@@ -53,13 +53,15 @@ async def test_a_rejected_user_is_told_from_a_server_that_is_away(redis_server, 
         await run(f"unix://{tmp_path}/none")
 
 
-async def test_a_connection_that_ends_is_broken(redis_server):
-    async with connect_redis(redis_server.url, 1, Gone) as client:
-        assert await client.run(SCRIPT, 1)
-        redis_server.say("CLIENT", "KILL", "TYPE", "NORMAL")
-        with pytest.raises(Gone, match="unreachable"):
-            await client.run(SCRIPT, 1)
-        assert client.broken.is_set()
+async def test_a_client_of_a_server_that_is_gone_is_broken(redis_server):
+    with redis.running_redis(redis_server.bin) as own:
+        async with connect_redis(own.url, 1, Gone) as client:
+            assert await client.run(SCRIPT, 1) == 1
+            assert not client.broken.is_set()
+            own.stop()
+            with pytest.raises(Gone, match="unreachable"):
+                await client.run(SCRIPT, 1)
+            assert client.broken.is_set()
 
 
 async def test_the_callers_own_error_passes(redis_server):
