@@ -143,6 +143,7 @@ async def _answer(
         planned, plan=Plan.once(sample.target), turn=UNRECORDED, headers=(), affinity=None, budgets=(),
         reservation=None, original=None, replace_ids=None,
     )  # fmt: skip
+    exchange.context.observers.note_request(client_request, planned.incoming.body, is_turn=True)
     texts.note_resolved(planned.incoming)
     try:
         response = await exchange.answer_to(await exchange.start_origin(request))

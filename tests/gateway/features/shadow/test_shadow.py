@@ -1,7 +1,9 @@
 """Shadow traffic between a real gateway and two real providers."""
 
 import contextlib
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +24,10 @@ KEY = "sk-alice-0123456789abcdef"
 
 @contextlib.contextmanager
 def mirrored(
-    apis: tuple[str, str] = ("chat", "chat"), shadow: dict[str, Any] | None = None, **more: Any
+    apis: tuple[str, str] = ("chat", "chat"),
+    shadow: dict[str, Any] | None = None,
+    record: Path | None = None,
+    **more: Any,
 ) -> Iterator[tuple[Gateway, Upstream, Upstream]]:
     """Serve the name ``m`` of the first provider; the second one gets a sample, in the APIs ``apis``."""
     with fake_upstream() as first, fake_upstream() as second:
@@ -32,7 +37,6 @@ def mirrored(
         ]
         wanted = {"target": "m1", "share": "100%", "budgets": BUDGETS, **(shadow or {})}
         given = config(entries, model_aliases={"m": {"target": "m0", "shadow": wanted}}, **more)
-        record = more.get("record")
         with gateway_thread(given, **({} if record is None else {"record": record})) as served:
             yield served, first, second
 
@@ -76,6 +80,23 @@ def test_a_sample_of_each_api_goes_to_another_target_and_is_compared(api, stream
         assert second.seen[0].json["messages"][0]["role"] == "user"
         assert second.seen[0].json["tools"][0]["name"] == "get_weather"
         assert bool(second.seen[0].json.get("stream")) == stream
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_records_have_both_answers_and_their_differences(stream, tmp_path):
+    with mirrored(("chat", "messages"), record=tmp_path) as (served, first, second):
+        first.script(WELL)
+        second.script(Script("It snows."))
+        assert ask(served, stream=stream).status == 200
+        lines_of_samples(served)
+    metas = [json.loads(path.read_text()) for path in tmp_path.rglob("*.meta.json")]
+    (found,) = (one for one in metas if "shadow" in one["exchange"] and "side:client" in one["features"])
+    (own,) = (one for one in metas if "shadow" not in one["exchange"] and "side:client" in one["features"])
+    assert found["exchange"]["shadow"]["of"] == own["exchange"]["request_id"]
+    assert found["exchange"]["shadow"]["differences"] == []
+    bodies = [path.read_bytes() for path in tmp_path.rglob("*.re*.*") if "meta" not in path.name]
+    assert len(bodies) == 8
+    assert all(bodies), "the requests and responses of both sides, twice"
 
 
 def test_a_sample_costs_its_own_budget_and_never_its_client():
