@@ -21,9 +21,7 @@ class RouteTarget:
     earlier targets that lead to it."""
 
     target: str = setting("As in [model_aliases](#model_aliases).")
-    weight: Weight = setting(
-        "Its share within its group. A target with `0` is used only while the others are unavailable.", 1.0
-    )
+    weight: Weight = setting("Its share within its group. `0`: only while the others are unavailable.", 1.0)
     when: Reasons = setting(
         "The failures of earlier targets that lead to this one.",
         UNAVAILABLE,
@@ -105,24 +103,22 @@ class Route:
         compared=False,
     )
     default: bool = setting(
-        "Use this name for requests without a model. Entries and names together have one default for each `type`.",
+        "Use this name for requests without a model. One default for each `type`, with entries.",
         False,
         compared=False,
     )
     balance: Balance = setting(
-        "The choice within a group: the fewest open responses, by `weight`, the shortest time to first content, or "
-        "the lowest price.",
+        "The [choice](routing.md#load-balancing) within a group.",
         "least_busy",
     )
     sticky: Stickiness = setting(
-        "Keep a conversation with the target that has its prompt in the cache. A header name identifies "
-        "conversations by that header; `false` turns it off.",
+        "Keep a [conversation](routing.md#conversations-stay-with-one-member) with the target that has its prompt in "
+        "the cache. A header name identifies conversations by that header.",
         "auto",
         absent="false",
     )
     first_content: Wait | None = setting(
-        "The longest time to a stream's first content while another target is available. Then the next target is "
-        "tried.",
+        "The longest time to a stream's first content while another target is available.",
         None,
         shown="no extra limit",
     )
@@ -150,8 +146,8 @@ class SelectionPolicy:
     """The choice between preferred models."""
 
     prefer: Literal["cheapest", "fastest", "none"] = setting(
-        "`cheapest` and `fastest` make one group of all models, with `balance: cheapest` or `lowest_latency`. `none` "
-        "keeps their order.",
+        "`cheapest` and `fastest` make one group, with `balance: cheapest` or `lowest_latency`. `none` keeps the "
+        "order.",
         "none",
     )
 

@@ -110,7 +110,7 @@ class TokenLimit:
 class HeaderLimit:
     """A header limit in Plano's format."""
 
-    model: str = setting("The model: as requests name it, as `provider/model id`, or as a bare id.")
+    model: str = setting("The requested name, `provider/model id`, or bare id.")
     selector: HeaderSelector = setting("The requests that count.")
     limit: TokenLimit = setting("The limit for them.")
 

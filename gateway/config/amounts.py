@@ -145,7 +145,7 @@ class OpeningSpend:
     """An item of ``opening_spend``: what a ``client`` or ``group`` had ``spent``, or all clients together."""
 
     spent: Spent = setting("The amount, such as `12.5 usd` or `500k tokens`.")
-    until: Timestamp = setting("When the amount stops counting: the end of the period at the other gateway.")
+    until: Timestamp = setting("When the amount stops counting.")
     client: str | None = setting("The `name` of a client.", None)
     group: str | None = setting(
         "The `name` of a group. Without both, the amount counts in the root's `budgets`.",

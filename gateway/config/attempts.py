@@ -23,12 +23,11 @@ class Retries:
     attempts: Natural = setting("The largest number of provider requests for one client request.", 4)
     deadline: Wait = setting("The longest time from the client's request to the first content.", 300.0)
     wait: Duration = setting(
-        "The longest wait between two attempts, or for an unavailable target. If a longer one is necessary, the "
-        "request fails.",
+        "The longest wait between two attempts, or for an unavailable target. If it is too short, the request fails.",
         20.0,
     )
     budget: Share = setting(
-        "The additional requests that a provider may get from retries, fallbacks and hedges, as a share of its others.",
+        "Retries, fallbacks and hedges at a provider, as a share of its other requests.",
         0.2,
     )
 

@@ -84,7 +84,7 @@ class ClientKey(ClientRights):
         secret=True,
     )
     keys: tuple[AcceptedKey, ...] = setting(
-        "Several valid keys, instead of `key` and `sha256`, to replace a key without a gap.",
+        "Several valid keys, instead of `key` and `sha256`.",
         (),
         shape={"minItems": 1},
         compared=False,
@@ -97,8 +97,7 @@ class ClientKey(ClientRights):
     )
     models: tuple[str, ...] | None = setting(
         "The models that it may use: names, `provider/model id`s or aliases. `groq/*` allows all of that wildcard, "
-        "`[]` none. Other models get 403, also in lists of a request (`fallbacks`, …). An alias does not allow its "
-        "targets.",
+        "`[]` none. Others get 403, also in lists of a request (`fallbacks`, …). An alias does not allow its targets.",
         None,
         shown="all; with a `role`, none",
         absent="all",
@@ -110,8 +109,7 @@ class ClientKey(ClientRights):
         name="group",
     )
     only: tuple[str, ...] | None = setting(
-        "The entries that may serve it, by name; `*` matches any characters, as in `eu-*`. No other entry ever gets "
-        "its requests.",
+        "The only entries that get its requests, by name with `*`, as in `eu-*`.",
         None,
         shown="all",
         shape={"minItems": 1},
@@ -124,12 +122,11 @@ class ClientKey(ClientRights):
     )
     limits: ClientLimits = setting("Its own shares.", ClientLimits(), shown="`limits.per_client`")
     budgets: tuple[Budget, ...] = setting(
-        "The amounts that it may spend, such as `[20 usd/day, 5 usd/run]`, besides those of its group.",
+        "The amounts that it may spend, such as `[20 usd/day, 5 usd/run]`.",
         (),
     )
     raise_to: tuple[Budget, ...] = setting(
-        "The highest amounts to which a [raise](people-reference.md#raises) may lift its `budgets`, such as `[60 "
-        "usd/day]`.",
+        "The highest amounts to which a [raise](people-reference.md#raises) may lift its `budgets`.",
         (),
         shown="none: no raise",
     )
@@ -142,8 +139,8 @@ class ClientKey(ClientRights):
         "The entries with `passthrough: true` that accept any request from it, by name with `*`.", ()
     )
     foreign_ids: bool = setting(
-        "Accept the provider's own ids of files, batches and the like, and list everything made with the provider's "
-        "key, by anyone. See [files](files.md).",
+        "Accept the provider's own ids of [files](files.md#ids), batches and the like, and list everything made with "
+        "the provider's key, by anyone.",
         False,
     )
     parts: Mapping[type, Any] = parts()

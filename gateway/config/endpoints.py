@@ -20,7 +20,7 @@ class EndpointPlace:
     """The address and shape of an endpoint."""
 
     path: EndpointPath | None = setting(
-        "A path after `base_url`, or a whole URL. `{model}` is the model's id.",
+        "As above; `{model}` is the model's id.",
         None,
         shown="the provider's",
     )
@@ -65,8 +65,7 @@ class ImageSettings:
     """The form of an entry's picture responses, and of the files in its requests."""
 
     inline: bool = setting(
-        "Return images as `b64_json` instead of URLs. Send Bedrock and Gemini the contents of [linked "
-        "files](linked-files.md).",
+        "Replace the URLs by contents.",
         False,
     )
 

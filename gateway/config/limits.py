@@ -18,15 +18,14 @@ class ClientLimits:
         shown="half of `limits.in_flight`",
     )
     connections: Count | None = setting(
-        "Simultaneous connections, each of the client of its last admitted request. Set `0` if clients connect "
-        "through a proxy.",
+        "Simultaneous connections, counted for the client of the last admitted request. Set `0` behind a proxy.",
         None,
         shown="half of `limits.connections`, if the file sets that",
         absent="by descriptors",
     )
     websockets: Count | None = setting("Open WebSockets.", None, shown="half of `limits.in_flight`")
     viewers: Count | None = setting(
-        "Open pages of the live view. All clients together can open 16; the holder of `ui_key` always gets one.",
+        "Open pages of the live view, of 16; the holder of `ui_key` always gets one.",
         None,
         shown="half of 16",
     )
@@ -42,8 +41,8 @@ class ClientLimits:
         shown="half of `limits.spool`",
     )
     stored: Size | None = setting(
-        "Bytes in the [state storage](#state_storage). Beyond them, the client's own oldest conversations are "
-        "removed, and so are records of its files.",
+        "Bytes in the [state storage](#state_storage). Beyond them, the client's own oldest conversations and records "
+        "of files are removed.",
         None,
         shown="no extra limit",
     )
@@ -61,15 +60,15 @@ class Limits:
         "The size of a request, before and after decompression. A larger one gets 413.", _REQUEST_BODY
     )
     elements: Count = setting(
-        "Objects, arrays and commas (outside texts) in the JSON of a request or of its conversation. More get 413. A "
-        "compressed body may have as many as its compressed bytes, and at least 50,000.",
+        "Objects, arrays and commas (outside texts) in the JSON of a request or its conversation. More get 413. A "
+        "compressed body may have one for each compressed byte, and at least 50,000.",
         _ELEMENTS,
         shown="`200000`; `500000` for embeddings, whose inputs may be token ids",
     )
     bodies: Size = setting(
-        "Memory in each worker for request bodies until the response begins: three bytes per byte and 400 per "
-        "element. Beyond it a body gets 503 with `retry-after`, but alone every body fits. Complete responses count "
-        "twice. One client may use half, then gets 429. Raise it for many agents with long conversations.",
+        "Memory in each worker for request bodies until the response begins: three bytes per byte and 400 per element; "
+        "complete responses count twice. Beyond it a body gets 503 with `retry-after`, but alone every body fits. One "
+        "client may use half, then gets 429. Raise it for many long conversations.",
         256 * 2**20,
     )
     spool: Size | None = setting(

@@ -22,7 +22,7 @@ class TlsSettings:
     certificate: NeededPath = setting("The certificate file in PEM, followed by the intermediate certificates.")
     key: FilePath | None = setting("The key file in PEM, without a passphrase.", None, shown="the certificate's file")
     client_ca: NeededPath | None = setting(
-        "A file of root certificates. Every client must show a certificate issued by one of them.",
+        "A file of root certificates. Every client must show a certificate from one of them.",
         None,
         shown="no client certificates",
     )
@@ -34,9 +34,7 @@ class Listener:
 
     type: Literal["model", "prompt", "agent"] = setting("Only `model` is served.", "model")
     name: str = setting("A label for people.", "models")
-    address: str = setting(
-        "A host name, an IPv4 or an IPv6 address. `0.0.0.0` means all IPv4 addresses, `::` all.", "127.0.0.1"
-    )
+    address: str = setting("A host name or an address. `0.0.0.0` means all IPv4 addresses, `::` all.", "127.0.0.1")
     port: Port = setting("", 12000)
     socket: FilePath | None = setting(
         "The path of a Unix socket, instead of `address` and `port`. Its directory must exist.", None
@@ -58,19 +56,19 @@ class Listener:
         eq=False,
     )
     max_retries: Count | None = setting(
-        "Plano's name for retries: one less than `attempts` of [retries](#retries), which takes precedence.",
+        "Plano's name for one less than `attempts` of [retries](#retries), which takes precedence.",
         None,
         shown="`0`",
         compared=False,
         eq=False,
     )
     http2: bool = setting(
-        "Allow HTTP/2. With `false`, clients with TLS use HTTP/1.1; clients that begin HTTP/2 without TLS get 505.",
+        "Allow HTTP/2. Otherwise, clients with TLS use HTTP/1.1; HTTP/2 without TLS gets 505.",
         True,
     )
     serves: Literal["all", "health"] = setting(
-        "`health` serves only `/healthz`, `/readyz` and similar checks, for an orchestrator's probes. Its "
-        "connections do not count in `limits.connections`.",
+        "`health` serves only [health checks](operating.md#health-checks). Its connections do not count in "
+        "`limits.connections`.",
         "all",
     )
     router: Any = ignored(OUTSIDE)

@@ -58,8 +58,8 @@ class ModelEntry:
     means that lists include the provider's models. With a ``sign_in``, ``key`` is ``None``."""
 
     written: Name = setting(
-        "`provider/model id`, or `provider/*` for all models of a provider. The provider receives everything after "
-        "the first slash.",
+        "`provider/model id`, or `provider/*` for all of its models. The provider receives everything after the first "
+        "slash.",
         shape={"anyOf": [text_shape(rf"[^/{CONTROL}]+/[^{CONTROL}]+"), VARIABLE]},
         name="model",
     )
@@ -83,19 +83,18 @@ class ModelEntry:
         name="sign_in",
     )
     passthrough_auth: bool = setting(
-        "Send the client's own key or login to the provider: the token of `Authorization: Bearer`, else `x-api-key` "
-        "or `x-goog-api-key`. See [subscriptions](subscriptions.md).",
+        "Send the [client's own](subscriptions.md) credential to the provider: the token of `Authorization: Bearer`, "
+        "else `x-api-key` or `x-goog-api-key`.",
         False,
     )
     default: bool = setting(
-        "Use this entry for requests without a model, at the endpoints of its `type`. Only one entry of a type, and "
-        "no wildcard.",
+        "Use this entry for requests without a model, at the endpoints of its `type`. One for each type, no wildcard.",
         False,
         compared=False,
     )
     base_url: Url | None = setting(
-        "The provider's address: `http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix, such "
-        "as `/v1`, which the gateway adds to `…/anthropic`. A query is kept, and masked like a key, except versions.",
+        "The provider's address: `http(s)://host[:port][/prefix]`. A path replaces the provider's own, such as `/v1`, "
+        "which the gateway adds to `…/anthropic`. A query is kept, and masked except versions.",
         None,
         shown="the provider's",
         absent="the provider's own",
@@ -119,7 +118,7 @@ class ModelEntry:
         compared=False,
     )
     headers: SetHeaders = setting(
-        "Headers for every request to the provider. They replace others of the same name.",
+        "Headers for every request to the provider, which replace others.",
         (),
         shape={"propertyNames": {"pattern": f"^{HEADER}$"}},
         secret=True,
@@ -141,12 +140,12 @@ class ModelEntry:
     )
     timeouts: Timeouts = setting("For this entry only.", factory=Timeouts, shown="the root's")
     repair: bool = setting(
-        "Repair tool calls in Chat answers that SDKs would misread. The [log](log.md) lists them as `repaired`.",
+        "Repair tool calls in Chat answers that SDKs would misread (`repaired` in the [log](log.md)).",
         True,
     )
     on_disconnect: OnDisconnect = setting(
-        "If the client leaves, `cancel` stops the generation. `finish` reads the response to its end, so that the "
-        "log has all tokens, within `timeouts.total` (60 s if unset), `limits.answer` and the drain.",
+        "If the client leaves, `cancel` stops the generation. `finish` reads the response to its end to count all "
+        "tokens, within `timeouts.total` (60 s if unset), `limits.answer` and the drain.",
         "cancel",
     )
     state: Keeper | None = setting(
@@ -156,28 +155,26 @@ class ModelEntry:
         shown="`upstream` if the provider keeps them and is called in Responses (`openai`), else `ours`",
     )
     usage: Counting = setting(
-        "Streamed Chat: `counted` requests the token usage if the client does not, and removes the extra chunk. With "
-        "`as_asked` the log may have an estimate. For an unknown provider, `counted` also needs `quirks: "
-        "{stream_usage: true}`.",
+        "Streamed Chat: `counted` requests the usage if the client does not, and removes the extra chunk; unknown "
+        "providers also need `quirks: {stream_usage: true}`. With `as_asked` the log may have an estimate.",
         "counted",
     )
     parts: Mapping[type, Any] = parts()
     type: ModelType | None = setting(
-        "The purpose of the model, as in `GET /v1/models?type=`. Moderation, rerank and image requests without a "
-        "model go to the only entry of their type.",
+        "The purpose of the model, as in `GET /v1/models?type=`. It selects the entry for [requests without a "
+        "model](endpoints.md#requests-without-a-model).",
         None,
         shown="depends on the model's name, else `chat`",
     )
     retries: Retries | None = setting("For requests to this entry's name.", None, shown="the root's")
     circuit: CircuitSettings | None = setting("For this entry only.", None, shown="the root's")
     routing_preferences: tuple[EntryPreference, ...] = setting(
-        "Plano's older form of routes. All entries with the same `name` become targets of one route, in file order.",
+        "Plano's older routes. Entries with the same `name` become targets of one route, in file order.",
         (),
         compared=False,
     )
     ratelimits: RateLimits = setting(
-        "The rates that this target allows for all clients together, and for all models of a wildcard. In a route, "
-        "requests skip a full target.",
+        "The rates of this target for all clients and all models of a wildcard. Routes skip a full target.",
         factory=RateLimits,
         shown="no limit",
     )
@@ -187,7 +184,7 @@ class ModelEntry:
         shown="`0`: none",
     )
     probe: ProbePath | None = setting(
-        "A path of your own server, such as `/health`, requested every 5 seconds. While it fails, the target gets no "
+        "A path of your own server, such as `/health`, checked every 5 seconds. While it fails, the target gets no "
         "requests.",
         None,
     )
@@ -205,19 +202,17 @@ class ModelEntry:
         shown="the provider's",
     )
     images: ImageSettings = setting(
-        "With `{inline: true}`, responses contain [images](endpoints.md#images) instead of their URLs, and requests to "
-        "Bedrock and Gemini the contents of [linked files](linked-files.md).",
+        "`{inline: true}` replaces URLs of [images](endpoints.md#images) and [linked files](linked-files.md) by their "
+        "contents.",
         ImageSettings(),
         shown="the provider's",
     )
     budgets: tuple[Budget, ...] = setting(
-        "The amounts that may be spent on this target, such as `[10 usd/day]`. When one is exhausted, requests go to "
-        "the next target.",
+        "The amounts that may be spent on this target. When one is exhausted, requests go to the next target.",
         (),
     )
     written_price: PriceOfModel | None = setting(
-        "Dollars per million tokens. `free` is for your own server, `subscription` for a model that a "
-        "[plan](subscriptions.md) pays for.",
+        "Dollars per million tokens; `free` for your own server; `subscription` if a [plan](subscriptions.md) pays.",
         None,
         shown="from the [price list](costs.md#prices)",
         compared=False,

@@ -45,12 +45,12 @@ class ProviderSettings:
     """A row of the catalogue, whole or in part."""
 
     base_url: Url | None = setting(
-        "As on an entry. A path applies to all APIs; without one, each API has its usual one or that in `paths`.",
+        "As on an entry. A path applies to all APIs; otherwise each API has its usual one or that in `paths`.",
         None,
         shown="the known provider's; otherwise each entry sets it",
     )
     provider_interface: str | None = setting(
-        "The known provider that it behaves like. It replaces everything known about this name.",
+        "The known provider that it behaves like in everything.",
         None,
         shown="`openai`'s Chat",
     )
@@ -79,9 +79,7 @@ class ProviderSettings:
         shown="the known provider's, else OpenAI's",
         name="endpoints",
     )
-    families: tuple[str, ...] | None = setting(
-        "Shell patterns of its model ids. A bare model id that matches goes to `NAME/*`.", None
-    )
+    families: tuple[str, ...] | None = setting("Shell patterns of bare model ids that go to `NAME/*`.", None)
     models: tuple[str, ...] | None = setting(
         "Model ids that `GET /v1/models` lists for `NAME/*`, most capable first.", None
     )

@@ -40,13 +40,13 @@ class ModelNames:
     """The mapping ``model_names`` of the root."""
 
     exact: bool = setting(
-        "Serve only names of entries and aliases, and `NAME/…` of a wildcard `NAME/*`. An entry with a `name` has no "
-        "other name then. Targets of aliases follow the same rule.",
+        "Serve only names of entries and aliases, and `NAME/…` of a wildcard `NAME/*`, also as targets of aliases. An "
+        "entry with a `name` has no other name.",
         False,
     )
     refused: tuple[str, ...] = setting(
-        "Names that get 404 even if a wildcard matches them; `*` matches any text. Names of entries and aliases, and "
-        "longer patterns of wildcards, take precedence. Only aliases reach an entry whose whole name is listed.",
+        "Names that get 404 even if a wildcard matches them, with `*`. Names of entries and aliases, and longer "
+        "wildcards, take precedence. Only aliases reach an entry whose whole name is listed.",
         (),
     )
 

@@ -46,7 +46,7 @@ class PriceTable:
     """The price of a model in dollars, for tokens, units, or both, before conversion to a ``Price`` in nano-dollars."""
 
     input: Dollars | None = setting(
-        "Prompt tokens that were neither read from a cache nor written to one.",
+        "Prompt tokens outside caches.",
         None,
         shown="required without `per`",
     )
@@ -61,14 +61,13 @@ class PriceTable:
         shown="as `cache_write`; 2 times `input` in Messages",
     )
     above: dict[PromptLength, TokenPrice] = setting(
-        "Prices for all tokens of a request whose prompt, cached tokens included, exceeds a number: `{200k: {input: "
-        "6, output: 22.5}}`. Missing prices are those of shorter prompts.",
+        "Prices for all tokens if the prompt with its cached tokens exceeds a number: `{200k: {input: 6, output: "
+        "22.5}}`. Missing prices are those of shorter prompts.",
         factory=dict,
     )
     tiers: dict[str, TierPrice] = setting(
-        "Prices by the service tier that the provider reports (`priority`, `flex`), each with an optional `above`. "
-        "Missing prices are those without a tier. `batch` is for [batches](files.md#batches), by default half the "
-        "price.",
+        "Prices by the reported service tier (`priority`, `flex`), each with an optional `above`. Missing prices are "
+        "those without a tier. `batch` is for [batches](files.md#batches), by default half.",
         factory=dict,
     )
     per: dict[UnitWord, Dollars] = setting(

@@ -140,8 +140,8 @@ class Config:
     ``state_storage``, state ends with the process."""
 
     version: Version | None = setting(
-        "The version of Plano's configuration format, not of trigate: `v0.4.0`, or an older one: `v0.3.0`, `0.2.0`, "
-        "`v0.1.0`, `v0.1` or `0.1-beta`. All have the same keys.",
+        "The version of Plano's format, not of trigate: `v0.4.0`, `v0.3.0`, `0.2.0`, `v0.1.0`, `v0.1` or `0.1-beta`, "
+        "all with the same keys.",
         None,
         shown="required",
         needed=True,
@@ -163,12 +163,12 @@ class Config:
         "The older name of `model_providers`.", None, compared=False
     )
     providers: dict[str, ProviderSettings] = setting(
-        "Providers that trigate does not know, and changes to known ones.",
+        "Your own providers, and changes to known ones.",
         factory=dict,
         compared=False,
     )
     model_aliases: dict[Name, Route] = setting(
-        "Your own names for models, and routes with several targets.",
+        "Your own names for models, and routes.",
         factory=dict,
         compared=False,
     )
@@ -179,12 +179,12 @@ class Config:
     )
     routing_preferences: tuple[RoutingPreference, ...] = setting("Routes in Plano's form.", (), compared=False)
     retries: Retries | None = setting(
-        "The number of attempts for one request, and their deadline.",
+        "The attempts for one request, and their deadline.",
         None,
         shown="only for names with several targets",
     )
     circuit: CircuitSettings = setting(
-        "The failures that put a target into cooldown, and its duration.",
+        "The failures that put a target into cooldown.",
         factory=CircuitSettings,
     )
     client_routing: tuple[ClientRouting, ...] = setting(
@@ -211,8 +211,8 @@ class Config:
         admits=True,
     )
     written_ratelimits: RatesOrHeaderLimits | None = setting(
-        "The rates that all clients share, with or without keys, such as `{requests: 600/m, concurrent: 20}`. A list "
-        "[limits tokens by a header](#limits-by-a-header), as in Plano.",
+        "The rates that all clients share, such as `{requests: 600/m, concurrent: 20}`. A list [limits tokens by a "
+        "header](#limits-by-a-header).",
         None,
         compared=False,
         name="ratelimits",
@@ -222,7 +222,7 @@ class Config:
         (),
     )
     opening_spend: tuple[OpeningSpend, ...] = setting(
-        "The amounts that clients and groups had spent before they moved to this gateway.",
+        "The amounts that clients and groups had spent elsewhere.",
         (),
     )
     client_groups: ClientGroups = setting("Settings that several clients share.", (), compared=False)
@@ -233,7 +233,7 @@ class Config:
         admits=True,
     )
     state_storage: StateStorage | None = setting(
-        "The storage for responses, conversations and threads.",
+        "The storage of conversations.",
         None,
         shown="in memory",
         restart=True,
@@ -246,28 +246,27 @@ class Config:
         secret=True,
     )
     public_url: Url | None = setting(
-        "The URL at which clients and browsers reach the gateway, also [below a path](operating.md#below-a-path). "
-        "Links, redirects and cookies use it.",
+        "The URL at which clients reach the gateway, also [below a path](operating.md#below-a-path), for links, "
+        "redirects and cookies.",
         None,
         shown="the request's `Host`",
     )
     counters: CounterSettings = setting(
-        "The storage that counts rates, simultaneous requests and budgets.",
+        "The storage of rates, simultaneous requests and budgets.",
         factory=CounterSettings,
         shown="in memory, shared by all workers of this machine",
         restart=True,
     )
     timezone: ZoneName = setting(
-        "The time zone in which calendar periods of budgets begin, such as `Europe/Berlin`.",
+        "The time zone of calendar budgets, such as `Europe/Berlin`.",
         "UTC",
     )
     reserve: Reserve = setting(
-        "The cost that a request reserves in budgets: of a likely answer, or of the longest possible one.",
+        "The cost that a request reserves: of a likely answer, or of the longest possible one.",
         "expected",
     )
     charge_undelivered: bool = setting(
-        "Charge budgets for an answer even if the client received nothing of it, as providers do. `false` is for "
-        "resellers.",
+        "Charge budgets for an answer even if the client received nothing of it. `false` is for resellers.",
         True,
     )
     cors: tuple[Origin, ...] = setting(
@@ -275,8 +274,8 @@ class Config:
         (),
     )
     hosts: tuple[HostName, ...] = setting(
-        "The host names under which clients may call the gateway, without a port. Other names get 403, except "
-        "addresses and, on loopback, `localhost`.",
+        "The host names of the gateway for clients, without a port. Others get 403, except addresses and, on loopback, "
+        "`localhost`.",
         (),
         shown="on loopback without `client_keys` only local names; otherwise any",
     )
@@ -286,26 +285,25 @@ class Config:
         shown="warnings in the log, for refused keys and pages only",
     )
     trusted_proxies: tuple[Network, ...] = setting(
-        "The proxies whose `X-Forwarded-For` is trusted: addresses, networks such as `10.0.0.0/8`, or `unix`. The "
-        "last address there that belongs to no trusted proxy is the client's.",
+        "The proxies whose `X-Forwarded-For` is trusted: addresses, networks such as `10.0.0.0/8`, or `unix`. The last "
+        "untrusted address there is the client's.",
         (),
     )
     timeouts: Timeouts = setting("Limits on a provider's silence.", factory=Timeouts)
     limits: Limits = setting("Limits on sizes and on simultaneous work.", factory=Limits)
     overrides: Overrides = setting("A few settings under Plano's names.", factory=Overrides)
     drain: Duration = setting(
-        "The time that running responses have after SIGTERM. Then their clients get an error event.",
+        "The time for running responses after SIGTERM. Then they get an error event.",
         25.0,
         restart=True,
     )
     write_timeout: Wait = setting(
-        "The longest time that sent data may stay unacknowledged. Then the gateway disconnects the client.",
+        "The longest time without acknowledgement of sent data. Then the gateway disconnects the client.",
         30.0,
         restart=True,
     )
     drain_delay: Duration = setting(
-        "After SIGTERM, the time in which the gateway still accepts requests while `/readyz` returns 503, for load "
-        "balancers.",
+        "The time after SIGTERM with new requests while `/readyz` returns 503, for load balancers.",
         0.0,
         restart=True,
         shown="`0`",
@@ -314,16 +312,16 @@ class Config:
         "The longest silence towards a client. Then the gateway sends a ping or a comment.", 15.0
     )
     websocket_idle: Wait = setting(
-        "The time after which the gateway closes a WebSocket without requests (code 1001). Its client reconnects.",
+        "The gateway closes a WebSocket after this time without requests (code 1001).",
         600.0,
     )
     strict: bool = setting(
-        "Refuse a request with 400 if a field that may change the answer cannot be sent; hints are still dropped. "
-        "`x-trigate-strict: 1` or `0` decides for one request.",
+        "Refuse a request with 400 if it would lose a field other than a hint. `x-trigate-strict: 1` or `0` decides "
+        "for one request.",
         False,
     )
     websocket: bool = setting(
-        "Serve `/v1/responses` over WebSocket too. With `false` an upgrade gets 426, and Codex continues over HTTP.",
+        "Serve `/v1/responses` over WebSocket too. Otherwise an upgrade gets 426.",
         True,
     )
     ui_key: OperatorKey | None = setting(
@@ -333,13 +331,12 @@ class Config:
         secret=True,
     )
     metrics_key: OperatorKey | None = setting(
-        "The key for [`/metrics`](metrics.md#access) and `/readyz?verbose`, which show the usage and spending of all "
-        "clients. `ui_key` works there too.",
+        "The key for [`/metrics`](metrics.md#access) and `/readyz?verbose`. `ui_key` works there too.",
         None,
         secret=True,
     )
     log_level: LogLevel = setting(
-        "The lowest level that is logged. Exchanges are `info`. `--log-level` takes precedence.",
+        "The lowest logged level. Exchanges are `info`. `--log-level` takes precedence.",
         "info",
     )
     routing: Any = ignored(BY_NAME)
@@ -353,7 +350,7 @@ class Config:
     mode: Any = ignored(OUTSIDE)
 
     features: tuple[CodeName, ...] = setting(
-        "[Features](features.md) of other packages, as `module:NAME`. The gateway imports them.",
+        "[Features](features.md) of other packages, as `module:NAME`.",
         (),
         restart=True,
     )

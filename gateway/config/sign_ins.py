@@ -56,11 +56,9 @@ class AwsSignIn:
         "The profile in AWS's shared files.", None, shown="`AWS_PROFILE`, else from AWS's credential chain"
     )
     role_arn: str | None = setting("A role to assume with these credentials.", None)
-    external_id: Secret | None = setting("The external id that a role in another account requires.", None, secret=True)
+    external_id: Secret | None = setting("The external id that the role requires.", None, secret=True)
     session_name: str | None = setting("The name of the role's sessions in AWS's logs.", None, shown="`trigate`")
-    access_key_id: Secret | None = setting(
-        "An access key, instead of AWS's credential chain.", None, shown="from AWS's credential chain", secret=True
-    )
+    access_key_id: Secret | None = setting("An access key.", None, shown="from AWS's credential chain", secret=True)
     secret_access_key: Secret | None = setting("The secret of `access_key_id`.", None, secret=True)
     session_token: Secret | None = setting("The session token of a temporary `access_key_id`.", None, secret=True)
 
@@ -127,8 +125,7 @@ class AzureSignIn:
 
     type: Literal["azure"] = setting("Needs `pip install 'trigate[azure]'`.", "azure", required=True)
     identity: Literal["default", "managed", "workload"] | None = setting(
-        "`managed` for a managed identity, `workload` for a Kubernetes pod, `default` for every method that "
-        "azure-identity tries.",
+        "`managed` identity, `workload` for a Kubernetes pod, `default` for all methods of azure-identity.",
         None,
         shown="`default`",
     )

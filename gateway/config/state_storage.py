@@ -35,7 +35,7 @@ class StateStorage:
         shown="`30d`; `memory`: `24h`",
     )
     max_bytes: Size | None = setting(
-        "The size at which the conversations with the oldest last turn are removed, of the client that has most.",
+        "The size beyond which the largest client's oldest conversations are removed.",
         16 * 2**20,
         shown="`memory`: `16MiB`; `sqlite`: `1GiB`; `postgres`: no limit",
     )
@@ -49,8 +49,8 @@ class StateStorage:
         secret=True,
     )
     encryption_key: SealingKeys = setting(
-        "32 bytes in base64 (`openssl rand -base64 32`) that encrypt contents with AES-256-GCM. In a list, the first "
-        "key writes and every key reads. See [state](state.md#encryption).",
+        "32 bytes in base64 (`openssl rand -base64 32`) that [encrypt](state.md#encryption) contents with AES-256-GCM. "
+        "In a list, the first key writes and every key reads.",
         (),
         shown="not encrypted",
         secret=True,
@@ -161,8 +161,8 @@ class CounterSettings:
     ``when_down`` decides whether gateways use their share or refuse limited requests while the store is unavailable."""
 
     type: Literal["memory", "redis", "postgres"] = setting(
-        "`memory` is shared by all workers of this machine, and lost when they stop. `redis` (or Valkey) and "
-        "`postgres` share every limit between [several gateways](limits.md#several-gateways).",
+        "`memory`: for all workers of this machine, lost when they stop. `redis` (or Valkey) and `postgres`: for "
+        "[several gateways](limits.md#several-gateways).",
         "memory",
     )
     url: Secret | None = setting(
@@ -173,8 +173,8 @@ class CounterSettings:
         secret=True,
     )
     when_down: Literal["share", "refuse"] = setting(
-        "While the storage is unavailable, each process uses its share of the remaining amount, or limited requests "
-        "get 429.",
+        "While the storage is unavailable, each process uses a share of the remaining amount, or limited requests get "
+        "429.",
         "share",
     )
 

@@ -59,7 +59,7 @@ class Quirks:
     )
 
     text_lists: bool = setting(
-        "Chat: the texts of a message may be a list. Otherwise a translated message has one text.",
+        "Chat: the texts of a message may be a list. Otherwise translations send one text.",
         True,
         shown="`true`; `false` for all but OpenAI",
     )
@@ -67,16 +67,16 @@ class Quirks:
     mozilla-ai/any-llm#1228)."""
 
     original_images: bool = setting(
-        "Chat: the `detail` of an image may be `original`. Otherwise a translated image has `high`.",
+        "Chat: the `detail` of an image may be `original`. Otherwise translations send `high`.",
         True,
         shown="`true`; `false` for all but OpenAI",
     )
     """Ark, StepFun and vLLM reject it (farion1231/cc-switch#7555, farion1231/cc-switch#6569)."""
 
     asked_in_responses: Literal["by_responses_clients", "to_keep_reasoning", "with_tools", "always"] = setting(
-        "The requests that go to Responses, if the provider has it. `with_tools`: those of Responses clients, "
-        "translated ones, and Chat requests with tools while the model thinks. `to_keep_reasoning`: the same, only "
-        "at the maker's address.",
+        "The requests that go to Responses, if available. `with_tools`: those of Responses clients, translated ones, "
+        "and Chat requests with tools while the model thinks. `to_keep_reasoning`: the same, at the maker's address "
+        "only.",
         "by_responses_clients",
         shown="depends on the model",
     )
@@ -87,7 +87,7 @@ class Quirks:
     reasoning_effort: bool = setting("Chat: `reasoning_effort` works.", True)
 
     efforts: tuple[str, ...] = setting(
-        "The effort levels that the model accepts. Others are lowered to the next accepted one.",
+        "The accepted effort levels. Others are lowered to the next one.",
         (),
         shown="depends on the model",
     )
@@ -98,7 +98,7 @@ class Quirks:
     )
 
     message_images: bool = setting(
-        "Chat: the server accepts the `images` of earlier answers. Otherwise a translated request drops them.",
+        "Chat: the server accepts the `images` of earlier answers. Otherwise translations drop them.",
         False,
         shown="`false`; `true` for OpenRouter",
     )
@@ -113,8 +113,7 @@ class Quirks:
     )
 
     reasoning_replay: Literal["own", "every_message"] = setting(
-        "Chat: send the reasoning field only with messages that have reasoning (`own`), or with every later "
-        "assistant message.",
+        "Chat: send the reasoning field only with messages that have reasoning, or with every later assistant message.",
         "own",
     )
 
@@ -138,15 +137,15 @@ class Quirks:
     )
 
     short_call_ids: bool = setting(
-        "Chat and Responses: shorten ids of tool calls over 64 characters, in call and result.",
+        "Chat and Responses: shorten ids of tool calls over 64 characters.",
         True,
         shown="`true`; `false` for all but OpenAI and Azure",
     )
     """See openclaw/openclaw#875."""
 
     short_tool_names: bool = setting(
-        "Always shorten names of tools over 64 characters, and restore them in the answer. Otherwise only in "
-        "translations and after a refusal.",
+        "Always shorten tool names over 64 characters, and restore them in answers. Otherwise only in translations and "
+        "after a refusal.",
         False,
         shown="depends on the provider",
     )
@@ -157,14 +156,14 @@ class Quirks:
     )
 
     sampling: Literal["free", "unless_thinking", "only_effort_none", "never"] = setting(
-        "The condition under which the model accepts `temperature`, `top_p` and `top_k`.",
+        "The condition for `temperature`, `top_p` and `top_k`.",
         "free",
         shown="depends on the model",
     )
     """This includes Chat's penalties."""
 
     one_of_temperature_top_p: bool = setting(
-        "The model refuses `temperature` and `top_p` together. Then `top_p` is dropped.",
+        "`temperature` and `top_p` do not work together: drop `top_p`.",
         False,
         shown="depends on the model",
     )
@@ -177,78 +176,74 @@ class Quirks:
     bedrock_family: Literal[
         "claude", "claude3", "nova", "nova2", "mistral", "openai", "qwen", "zai", "minimax", "other"
     ] = setting(
-        "Converse: the model's family, which decides reasoning, forced tools and prompt caching. Needed for an "
-        "inference profile without the name.",
+        "Converse: the model's family, which decides reasoning, forced tools and prompt caching. Needed for inference "
+        "profiles without it.",
         "other",
         shown="depends on the model, else `other`",
     )
     """See ``providers/converse/families.py``."""
 
-    anthropic_version: VersionText = setting(
-        "Messages: the `anthropic-version` of requests that the gateway writes.", "2023-06-01"
-    )
+    anthropic_version: VersionText = setting("Messages: the `anthropic-version` of translated requests.", "2023-06-01")
     """A Messages client's own header passes unchanged."""
 
     billing_line: bool = setting(
-        "Messages: send Claude Code's billing line. It changes with every request, and so breaks the prompt caches "
-        "of other providers.",
+        "Messages: send Claude Code's billing line, which changes with every request and so breaks other providers' "
+        "prompt caches.",
         True,
         shown="`true`; `false` for all but Anthropic",
     )
     """See anthropics/claude-code#68900."""
 
     deferred_tools: Literal["native", "found", "all"] = setting(
-        "Tools with `defer_loading`. `native`: the server searches them. `found`: the gateway sends those that the "
-        "client's search has found. `all`: it sends all.",
+        "Tools with `defer_loading`. `native`: the server searches them. `found`: send those that the client's search "
+        "has found. `all`: send all.",
         "native",
         shown="`native`; `found` for all but OpenAI and Anthropic",
     )
     """For translated requests, ``native`` means ``found``."""
 
     tool_changes: bool = setting(
-        "Messages: messages can add and remove tools, where `deferred_tools` is `native`. Otherwise a translated "
-        "request has the tools at the end of its history.",
+        "Messages: messages can add and remove tools, where `deferred_tools` is `native`. Otherwise translations send "
+        "the tools that remain at the end.",
         False,
         shown="depends on the model",
     )
     """The same tools in each request keep the provider's prompt cache."""
 
     refused_fields: tuple[MemberPath, ...] = setting(
-        "Members that the server refuses, such as `store` or `tools[].strict`. The gateway drops them.",
+        "Members to drop, such as `store` or `tools[].strict`.",
         (),
         shown="depends on the provider",
     )
 
     moderation: bool = setting(
-        "Chat and Responses: `moderation` works. Otherwise a request with a policy `block` gets 400, because the "
-        "answer would not be moderated.",
+        "Chat and Responses: `moderation` works. Otherwise a policy `block` gets 400.",
         True,
         shown="`true`; `false` for known servers other than OpenAI",
     )
 
     unavailable_statuses: tuple[int, ...] = setting(
-        "More error statuses that mean overload, such as `[403, 422]`. A route then continues, and the client gets "
-        "503.",
+        "More statuses that mean overload, such as `[403, 422]`. A route then continues, and the client gets 503.",
         (),
         shown="only 503 and 529",
     )
     """See api7/aisix#752."""
 
     refused_betas: tuple[str, ...] = setting(
-        "Messages: values of `anthropic-beta` that the server refuses, as shell patterns. The gateway drops them.",
+        "Messages: values of `anthropic-beta` to drop, as shell patterns.",
         (),
         shown="depends on the provider",
     )
 
     counts_cached: bool = setting(
-        "Tokens read from a cache count towards the provider's rate limits, and so in the entry's `ratelimits`.",
+        "Tokens read from a cache count in the provider's limits and the entry's `ratelimits`.",
         False,
         shown="`false`; `true` for OpenAI and Azure OpenAI",
     )
     """Anthropic, Bedrock and Groq do not count them."""
 
     context_window: int | None = setting(
-        "The context window in tokens. A route skips a target if the prompt certainly exceeds it. See "
+        "The context window in tokens. Routes skip a target if the prompt certainly exceeds it. See "
         "[models](models.md#facts).",
         None,
         shown="depends on the model",
@@ -256,7 +251,7 @@ class Quirks:
     """Unknown, no prompt counts as too long."""
 
     max_output: int | None = setting(
-        "The longest answer in tokens, for lists of models and `reserve: max`. It limits no request.",
+        "The longest answer in tokens, for lists of models and `reserve: max`.",
         None,
         shown="depends on the model",
     )
@@ -272,7 +267,7 @@ class Quirks:
 
     cannot: tuple[Ability, ...] = setting(
         "The abilities that the model lacks: `images`, `pdf`, `tools`, `choices` (`n` above 1), `structured_output`. "
-        "A route prefers targets that have them. Images get 400 if no target sees them. `[]`: none.",
+        "Routes prefer targets that have them; images that no target sees get 400. `[]`: none.",
         (),
         shown="depends on the model",
     )
@@ -286,7 +281,7 @@ class Quirks:
     """Models before 3 accept tokens, those before 2.5 nothing."""
 
     thinking_levels: tuple[str, ...] = setting(
-        "Gemini: the thinking levels that the model knows.",
+        "Gemini: the model's thinking levels.",
         ("minimal", "low", "medium", "high"),
         shown="depends on the model",
     )
@@ -298,15 +293,15 @@ class Quirks:
     )
 
     signed_calls: bool = setting(
-        "Gemini: the model refuses its earlier tool calls and images without a thought signature. The gateway then "
-        "adds the placeholder that Google documents.",
+        "Gemini: the model refuses earlier tool calls and images without a thought signature. The gateway adds "
+        "Google's placeholder.",
         False,
         shown="depends on the model",
     )
 
     mixed_tools: bool = setting(
-        "Gemini: Google's own tools, or a response schema, work together with functions. Otherwise Google's tools "
-        "are dropped, and the prompt describes the schema.",
+        "Gemini: functions work together with Google's tools or a response schema. Otherwise Google's tools are "
+        "dropped, and the prompt describes the schema.",
         True,
         shown="depends on the model",
     )

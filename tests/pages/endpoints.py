@@ -47,7 +47,12 @@ def facts() -> str:
 
 def table() -> str:
     """Return the table of providers and their endpoints."""
-    return _table(HEAD, (_cells(row) for row in CATALOG.values() if any(map(row.place_of, ENDPOINTS))))
+    same: dict[tuple[str, ...], list[str]] = {}
+    for row in CATALOG.values():
+        if any(map(row.place_of, ENDPOINTS)):
+            name, *cells = _cells(row)
+            same.setdefault(tuple(cells), []).append(name)
+    return _table(HEAD, ((", ".join(names), *cells) for cells, names in same.items()))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -17,7 +17,8 @@ CLIENTS: Sequence[Api] = ("chat", "messages", "responses")
 HEAD = ("provider", "address", "key", *(f"{api.capitalize()} clients" for api in CLIENTS), "models", "")
 FACTS = ("provider", "API", "URL", "credential")
 USUAL_PATHS: Mapping[Api, str] = {"chat": "chat/completions", "messages": "messages", "responses": "responses"}
-USUAL_KEYS: Mapping[Api, str] = {"messages": "`x-api-key: …`"}
+USUAL_KEYS: Mapping[Api, str] = {"messages": "`x-api-key`"}
+BEARER = "Bearer"
 
 _NAMED = {"gpt-[!o]*": "`gpt-*` (not `gpt-oss-*`)"}
 _REST = "gpt-o[!s]*"
@@ -30,7 +31,11 @@ def table() -> str:
 
 def facts() -> str:
     """Return the URLs and credentials of the providers that differ from the usual ones."""
-    return _table(FACTS, (cells for row in CATALOG.values() for cells in _facts(row)))
+    same: dict[tuple[str, ...], list[str]] = {}
+    for row in CATALOG.values():
+        for name, *cells in _facts(row):
+            same.setdefault(tuple(cells), []).append(name)
+    return _table(FACTS, ((", ".join(dict.fromkeys(names)), *cells) for cells, names in same.items()))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -73,9 +78,10 @@ def _facts(row: Provider) -> Iterable[tuple[str, ...]]:
     for api in (api for api in STANDARD_PATHS if api in spoken or api in row.sources):
         end, at = next((end, one) for end, one in reversed(names) if api in one.paths)
         url, credential = _address(at, api, end), _sign_in(at, api)
-        usual = f"{row.base_url}{row.prefix}/{USUAL_PATHS.get(api)}"
-        if url != usual or credential != USUAL_KEYS.get(api, "`authorization: Bearer …`"):
-            yield row.display_name, api.capitalize(), f"`{url}`", credential
+        shown = f"{row.base_url}{row.prefix}" if row.base_url else row.address
+        usual = f"{shown}/{USUAL_PATHS.get(api)}"
+        if url != usual or credential != USUAL_KEYS.get(api, BEARER):
+            yield row.display_name, api.capitalize(), "usual" if url == usual else f"`{url}`", credential
 
 
 def _address(row: Provider, api: Api, end: str) -> str:
@@ -88,7 +94,7 @@ def _sign_in(row: Provider, api: Api) -> str:
     signer = row.auth[api]
     key = "a key"
     if isinstance(signer, HeaderKey):
-        key = f"`{signer.name}: {signer.prefix}…`"
+        key = BEARER if signer.name == "authorization" else f"`{signer.name}`"
     others = {"aws": "AWS (SigV4)", "google": "Google", "azure": "Entra"}
     return " or ".join((key, *(others[name] for name in row.sign_in if name in others)))
 

@@ -298,10 +298,16 @@ def _rows(fields: Iterable[tuple[str, str, tuple[str, ...], str]]) -> Iterator[t
         same.setdefault(words, {}).setdefault(reason, {}).setdefault(path, []).append(kinds)
     for words, reasons in sorted(same.items(), key=lambda row: (len(set(row[0])), [*map(OUTCOMES.index, row[0])])):
         groups = [
-            f"`{', '.join(path + _join_kinds(kinds) for path, kinds in paths.items())}`{reason and f': {reason}'}"
+            f"`{', '.join(path + _join_kinds(kinds) for path, kinds in merge_lists(paths))}`{reason and f': {reason}'}"
             for reason, paths in reasons.items()
         ]
         yield words, ". ".join(groups)
+
+
+def merge_lists(paths: Mapping[str, list[str]]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the paths and their kinds, without ``input`` if ``input[]`` has the same kinds."""
+    lists = {(path.replace("[]", ""), *kinds) for path, kinds in paths.items() if "[]" in path}
+    yield from ((path, kinds) for path, kinds in paths.items() if "[]" in path or (path, *kinds) not in lists)
 
 
 def _join_kinds(kinds: Iterable[str]) -> str:
@@ -344,9 +350,8 @@ def _fields(api: str, others: Iterable[Api]) -> Iterator[tuple[str, str, tuple[s
 _INTRODUCTION = """\
 # Translation reference
 
-This page shows what happens to each field of a request when the provider speaks another API. Search for the field: its
-row has the outcome in each other API. [Translation](translation.md#try-a-request-without-sending-it) shows how to
-translate your own request.
+This page shows the outcome of each field of a request in each other API. Search for the field. To translate your own
+request, see [translation](translation.md#try-a-request-without-sending-it).
 
 | outcome | meaning |
 |---|---|
@@ -360,9 +365,9 @@ translate your own request.
 - The words in ‹› are types of the objects around a field: `content[] (‹user› ‹text›, ‹image›)` are texts and images in
   messages of the role `user`.
 - ‹web_search_…› means all versions of that tool.
-- If a whole object is dropped everywhere, its fields are not listed, and no field below the second level is.
-- *refused* can mean an incomplete object: the test translates the smallest request with each field, such as a tool
-  result without its call.
+- A path with `[]` covers a single value, too, unless that is listed: `input[]` covers `input`.
+- The page omits fields of an object that is dropped everywhere, and fields below the second level.
+- *refused* can mean that the smallest request with a field is incomplete, such as a tool result without its call.
 - [Quirks](configuration-reference.md#quirks) of single models change some outcomes."""
 
 

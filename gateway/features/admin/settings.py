@@ -21,7 +21,7 @@ class AdminKeys:
     """The keys of the root."""
 
     stored_keys: bool = setting(
-        "Also accept keys made with `trigate keys`. Every request then needs a key, even before the first one exists.",
+        "Also accept keys made with `trigate keys`. Every request then needs a key.",
         False,
         told=_change_text,
         admits=True,

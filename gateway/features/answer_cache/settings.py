@@ -131,8 +131,7 @@ class ClientCacheKeys(_CacheKeys):
     """The keys of a client."""
 
     cache: CacheSwitch = setting(
-        "Reuse the answer of an equal earlier request, for every model, instead of the name's `cache`. `false` turns "
-        "it off.",
+        "Reuse answers for every model, instead of the name's `cache`.",
         None,
         shown="as the name sets it",
     )

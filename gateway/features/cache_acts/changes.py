@@ -16,8 +16,7 @@ class EntryPromptCache:
     """Changes of requests for an entry's prompt cache; none by default."""
 
     marks: MarkLifetime | None = setting(
-        "Add cache marks with this lifetime to requests that have none, at providers that cache only marked prompts "
-        "(Anthropic's models).",
+        "Add cache marks with this lifetime to requests without marks, for Anthropic's models.",
         None,
     )
 
@@ -27,14 +26,13 @@ class EntryPromptCache:
         None,
     )
     isolate: Isolation | None = setting(
-        "Separate the caches of client keys or groups at the provider, so that no client learns what others send. "
-        "For vLLM (`cache_salt`) and OpenAI's models from GPT-5.6 on.",
+        "Separate the caches of client keys or groups, so that no client learns what others send. For vLLM "
+        "(`cache_salt`) and OpenAI from GPT-5.6 on.",
         None,
     )
 
     diagnose: bool = setting(
-        "Request the provider's own diagnosis of misses for the log, unless the client does. For Anthropic "
-        "(Messages), and OpenAI's models from GPT-5.6 on (Responses).",
+        "Request the [provider's diagnosis](prompt-caching.md#the-providers-own-diagnosis) of misses for the log.",
         False,
         shown="`false`",
     )

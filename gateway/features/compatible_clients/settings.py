@@ -16,8 +16,8 @@ class CompatibilityKeys:
     """The keys of the root."""
 
     compatibility: tuple[Compatibility, ...] = setting(
-        "The servers whose paths and key headers [clients may use](migrating.md#changes-that-clients-notice): "
-        "`azure` (Azure OpenAI), `litellm`.",
+        "The servers whose paths and key headers [clients may use](migrating.md#changes-that-clients-notice): `azure`, "
+        "`litellm`.",
         (),
     )
 

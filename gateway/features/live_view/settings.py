@@ -39,17 +39,17 @@ class LiveViewKeys:
     """The keys of the root."""
 
     ui: UiSwitch = setting(
-        "Serve the [live view](ui.md) at `/ui`, without `client_keys` and `ui_key` only on this machine. With "
-        "`false`, only the callers' [pages](people-reference.md#pages) remain.",
+        "Serve the [live view](ui.md) at `/ui`, without keys only on this machine. With `false`, only the callers' "
+        "[pages](people-reference.md#pages) remain.",
         UiSettings(),
         shown="`true`",
     )
     ui_keep: bool = setting(
-        "Keep the last streams in memory, at most 4 MiB, so that the live view can open streams that have ended.",
+        "Keep ended streams for the live view, in at most 4 MiB of memory.",
         True,
     )
     ui_prompts: bool = setting(
-        "Keep the bodies of the last requests in memory, at most 8 MiB, for viewers who can read their answers.",
+        "Keep the last requests' bodies for viewers who can read the answers, in at most 8 MiB of memory.",
         False,
     )
 

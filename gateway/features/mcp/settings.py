@@ -37,14 +37,14 @@ class McpServer:
     name: ShortName = setting("The unique name. Clients send their requests to `/mcp/NAME`.", compared=False)
     base_url: Url = setting("The whole address of the server, such as `https://mcp.internal/mcp`.")
     access_key: LateSecret | None = setting(
-        "The server's key, sent as `Authorization: Bearer`. It never receives a client's key.",
+        "The server's key, sent as `Authorization: Bearer`.",
         None,
         secret=True,
     )
     price_per_call: Dollars = setting("The price of each `tools/call`. Other requests are free.", 0.0)
     sessions: bool = setting(
-        "The server has sessions, as in revisions of MCP up to 2025-11-25: pass `GET`, `DELETE` and their headers. "
-        "Otherwise these get 405.",
+        "The server has sessions (MCP up to 2025-11-25): pass `GET`, `DELETE` and their headers. Otherwise these get "
+        "405.",
         False,
     )
     only: tuple[str, ...] | None = setting(
@@ -79,7 +79,7 @@ class McpRights(ItemPart):
     """The keys of clients, groups and rules."""
 
     mcp: tuple[str, ...] = setting(
-        "The [MCP servers](mcp.md) that it may use, by name with `*`. A client may also use those of its group.", ()
+        "The [MCP servers](mcp.md) that it may use besides its group's, by name with `*`.", ()
     )
 
     def complete(self, item: Any, path: Path, config: Config, findings: Findings) -> "McpRights":

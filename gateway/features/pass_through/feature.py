@@ -28,8 +28,8 @@ class PassThroughKeys(ItemPart):
     """The keys of an entry."""
 
     passthrough: bool = setting(
-        "[Serve every path](endpoints.md#pass-through) of the provider under `/NAME/…`, with this entry's credential "
-        "and all limits. NAME is the entry's, or the provider's if only one of its entries passes through.",
+        "[Serve every path](endpoints.md#pass-through) of the provider under `/NAME/…`, with this entry's credential. "
+        "NAME is the entry's, or the provider's if only one of its entries passes through.",
         False,
     )
 

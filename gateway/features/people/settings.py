@@ -128,7 +128,7 @@ class ClaimNames:
     """The claims that the gateway reads from an issuer's tokens."""
 
     name: ClaimPath = setting("The claim that identifies a person.", "sub")
-    label: ClaimPath = setting("A claim for readers only, such as in reports.", "email")
+    label: ClaimPath = setting("A claim for readers of reports.", "email")
     groups: ClaimPath = setting("The claim that `groups` means in `when` and in session tokens.", "groups")
 
 
@@ -198,9 +198,8 @@ class AdmitRule(ClientRights):
     person's."""
 
     when: Mapping[str, ClaimValues] = setting(
-        "The claims that a token must have, all of them: by name or JSON pointer, each with a value or a list of "
-        "alternatives. `*` matches any characters. Lists in tokens match by any item. `{}`, only in the last rule, "
-        "admits everyone."
+        "The claims that a token must have, all of them: by name or JSON pointer, each with a value or alternatives, "
+        "with `*`. Lists in tokens match by any item. `{}`, only in the last rule, admits everyone."
     )
     group_name: str | None = setting("One of the [client_groups](#client_groups).", None, name="group")
     models: tuple[str, ...] | None = setting("As a client's.", None, shown="all", absent="all")
@@ -213,7 +212,7 @@ class AdmitRule(ClientRights):
     raise_to: tuple[Budget, ...] = setting("As a client's, for each person.", ())
     role: Role = setting("As a client's.", "user")
     own_keys: OwnKeyLimits | None = setting(
-        "The keys that people may make through `/me/keys`, such as `{most: 3, longest: 30d}`.",
+        "The keys that people may make through `/me/keys`.",
         None,
     )
     claude_code: Mapping[str, Any] | None = setting(
@@ -247,8 +246,8 @@ class TrustedIssuer:
         shown="`{name: sub, label: email, groups: groups}`",
     )
     login: IssuerLogin | None = setting(
-        "Sign-in with a browser or a device code. Needs `public_url`, `signing_key` and a `state_storage` of sqlite "
-        "or postgres.",
+        "Sign-in with a browser or a device code. Needs `public_url`, `signing_key` and a `state_storage` of `sqlite` "
+        "or `postgres`.",
         None,
     )
     jwks: KeySetPlace | None = setting(
@@ -270,7 +269,7 @@ class SessionSettings:
     """The lifetimes of sessions."""
 
     token: Wait = setting("The lifetime of a session's token.", 3600.0)
-    longest: Wait = setting("The longest lifetime of a session. Then the person must sign in again.", 30 * 86400.0)
+    longest: Wait = setting("The longest time until the person must sign in again.", 30 * 86400.0)
 
 
 Issuers: TypeAlias = Annotated[tuple[TrustedIssuer, ...], list_of(TrustedIssuer)]
@@ -281,8 +280,7 @@ class PeopleKeys:
     """The keys of the root."""
 
     issuers: Issuers = setting(
-        "The [issuers](people.md) whose tokens admit people: identity providers, clusters, CI services. Every "
-        "request then needs a key or token.",
+        "The [issuers](people.md) whose tokens admit people. Every request then needs a key or token.",
         (),
         shape={"minItems": 1},
         items="issuer",

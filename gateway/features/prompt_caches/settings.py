@@ -44,13 +44,13 @@ class PromptCacheSettings:
     """The mapping ``prompt_cache`` of the root."""
 
     memory: PromptMemory = setting(
-        "The memory for digests of prompts, for all workers of a machine. One client uses at most half of it.",
+        "The memory for digests, for all workers of a machine. One client uses at most half of it.",
         32 * 2**20,
         shown="`32MiB`",
     )
     texts: PromptTextMemory = setting(
-        "The memory of each process for the latest prompts, after the masks of [steps](steps.md). The [live "
-        "view](ui.md) then shows the text that broke a cache. One client uses at most half of it.",
+        "Each process's memory for the latest prompts, after the masks of [steps](steps.md), for the [live "
+        "view](ui.md). One client uses at most half of it.",
         0,
         shown="`0`",
     )
@@ -74,8 +74,7 @@ class PromptCacheKeys:
     """The keys of the root."""
 
     prompt_cache: PromptCacheSwitch = setting(
-        "The memory for explanations of what providers' [prompt caches](prompt-caching.md) missed. `false` switches "
-        "them off.",
+        "The memory for explanations of misses of [prompt caches](prompt-caching.md).",
         PromptCacheSettings(),
         shown="on",
     )

@@ -14,9 +14,7 @@ from gateway.config.parts import ItemPart
 class RealtimeLimits:
     """The longest silence (``None``: as for any websocket) and duration of a realtime session in seconds."""
 
-    idle: Wait | None = setting(
-        "The session ends if neither side sends anything for this long.", None, shown="`websocket_idle`"
-    )
+    idle: Wait | None = setting("The session ends after this long without messages.", None, shown="`websocket_idle`")
     max_session: Wait = setting("The longest duration of a session.", math.inf, shown="the provider's limit")
 
 

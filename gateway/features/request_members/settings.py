@@ -45,8 +45,7 @@ class RequestMembers:
     )
     set: Mapping[str, Any] = setting("Members that replace the client's, such as `{store: false}`.", factory=dict)
     max: Mapping[str, Any] = setting(
-        "The highest values of numbers, and of `reasoning_effort`. The gateway lowers higher ones, and sends "
-        "`max_tokens` if the client does not.",
+        "The highest numbers and `reasoning_effort`. Higher ones are lowered; a missing `max_tokens` is added.",
         factory=dict,
     )
     drop: tuple[str, ...] = setting('Members that the gateway removes, such as `[user, "tools[].strict"]`.', ())
@@ -62,8 +61,7 @@ class RequestKeys(ItemPart):
     """The keys of entries, aliases, groups and clients."""
 
     request: RequestMembers | None = setting(
-        "Members that the gateway sets in every request: to this entry (after a translation), for this name, or of "
-        "this client or group.",
+        "Members that the gateway [sets](request-members.md) in every request.",
         None,
     )
 

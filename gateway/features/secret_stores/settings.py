@@ -44,7 +44,7 @@ class VaultSettings:
 class SecretStoreSettings:
     """The mapping ``secret_stores``. The stores of clouds need no settings: they use the machine's identity."""
 
-    vault: VaultSettings | None = setting("Vault or OpenBao. See [vault](#vault).", None)
+    vault: VaultSettings | None = setting("Vault or OpenBao.", None)
     refresh: Wait = setting("The time between two reads of the secrets, at least `1s`.", 300.0)
 
 

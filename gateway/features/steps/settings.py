@@ -89,18 +89,17 @@ class StepScope:
         "The names that clients request. To cover a provider under every name, use `entries`.", None, **_ALL
     )
     entries: tuple[str, ...] | None = setting(
-        "The names of entries. The step runs before the first attempt at such an entry, also as a fallback.",
+        "The names of entries, also as fallbacks.",
         None,
         **_ALL,
     )
     endpoints: tuple[str, ...] | None = setting(
-        "The endpoints, such as `embeddings`, or the API of a conversation, such as `chat`. Clients can use "
-        "endpoints outside the list unchecked.",
+        "The endpoints, such as `embeddings`, or the API of a conversation, such as `chat`. Others are unchecked.",
         None,
         **_ALL,
     )
     on_request: bool = setting(
-        "Run the step only for requests that list it in `x-trigate-steps`. `for: on_request` means the same.", False
+        "Run the step only for requests that list it in `x-trigate-steps`, as `for: on_request` does.", False
     )
 
     @property
@@ -153,21 +152,20 @@ class StepSettings:
     holds_secrets = True
 
     use: StepUse = setting(
-        "A [kind](#kinds-of-steps), an entry point of the group `trigate.steps`, `package.module:name`, or "
-        "`./file.py:name` relative to this file."
+        "A [kind](#kinds-of-steps), an entry point in `trigate.steps`, `package.module:name`, or `./file.py:name` "
+        "relative to this file."
     )
     name: ShortName = setting("Its unique name in headers, log and metrics.", "", shown="from `use`", compared=False)
     at: tuple[StepMoment, ...] | None = setting(
-        "`request`: before the provider gets the request. `during`: while the provider works, before the client gets "
-        "anything. `response`: on the response. `finished`: on records of finished requests.",
+        "The [moments](steps-reference.md#moments) at which it runs.",
         None,
         shown="the kind's; for code `[request, response]`",
         absent="the default",
         shape={"minItems": 1},
     )
     action: Actions | None = setting(
-        "`mask` the text, `refuse` the request, or `report` findings in log and metrics. A mapping sets it by label; "
-        "other labels are refused.",
+        "`mask` the text, `refuse`, or `report` in log and metrics. A mapping sets it by label; other labels are "
+        "refused.",
         None,
         shown="the kind's; for code `refuse`",
         absent="the default",
@@ -182,8 +180,8 @@ class StepSettings:
         "The settings of the [kind](#kinds-of-steps), or of your code.", factory=dict, secret=True, name="with"
     )
     hold: Hold | None = setting(
-        "The part of a response that waits for the check: `whole`, the last characters by their number, or "
-        "`nothing`. With `nothing` the client may see text before the step refuses it.",
+        "The part of a response that [waits](steps-reference.md#moments) for the check: `whole`, a number of last "
+        "characters, or `nothing`.",
         None,
         shown="the kind's; for code `whole`",
         absent="the default",
@@ -202,9 +200,7 @@ class StepSettings:
     concurrent: Natural = setting(
         "The most simultaneous calls in each worker. One client gets at most half of them.", 64
     )
-    unchecked: Unchecked = setting(
-        "`refuse` or `pass` content that the step could not check, for any reason.", "refuse"
-    )
+    unchecked: Unchecked = setting("The treatment of content that the step could not check.", "refuse")
     refusal: StepRefusal = setting("The response to a refused request.", factory=StepRefusal, shown="a 400")
     kind_settings: Any = attrs.field(default=None, eq=False)
     secrets: tuple[str, ...] = attrs.field(default=(), eq=False)

@@ -38,7 +38,7 @@ class TracingSettings:
     ``None`` means as in OpenTelemetry's environment variables."""
 
     sampling: Sampling | None = setting(
-        "The percentage of exchanges to trace, if the client's `traceparent` does not decide it.",
+        "The percentage of traced exchanges, unless the client's `traceparent` decides.",
         None,
         shown="`OTEL_TRACES_SAMPLER`, else all",
         name="random_sampling",
@@ -49,8 +49,8 @@ class TracingSettings:
         shown="`OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://localhost:4318`",
     )
     content: tuple[str, ...] = setting(
-        'The groups of clients whose prompts and answers are in spans, after all masks, with `*` and `!`. `["*"]` '
-        "includes clients without a group.",
+        'The client groups whose prompts and answers are in spans, after all masks, with `*` and `!`. `["*"]` includes '
+        "clients without a group.",
         (),
     )
     opentracing_grpc_endpoint: Url | None = setting(

@@ -26,12 +26,10 @@ _OLLAMA = "https://docs.ollama.com/api/openai-compatibility"
 _SGLANG = "https://docs.sglang.io/docs/basic_usage/anthropic_api"
 _VLLM = "https://docs.vllm.ai/en/stable/serving/online_serving.html"
 
-HERE = "Default: this machine."
-
 
 def _own_server(id: str, label: str, base_url: str, **row: Any) -> Provider:
     """Return the row of a server that needs no key and whose older versions only have Chat."""
-    return Provider(id, label, base_url, auth=BEARER, key_required=False, about=HERE, **row)
+    return Provider(id, label, base_url, auth=BEARER, key_required=False, **row)
 
 
 OWN_SERVERS = (
@@ -81,13 +79,13 @@ OWN_SERVERS = (
     ),
     Provider(
         "litellm", "LiteLLM", "http://localhost:4000", speaks=ALL_THREE, all_in_chat=True, quirks=ROUTER, auth=BEARER,
-        key_required=False, about=HERE, endpoints={**STANDARD_PLACES, "rerank": Place("/rerank", "cohere")},
+        key_required=False, endpoints={**STANDARD_PLACES, "rerank": Place("/rerank", "cohere")},
         endpoint_source=Source("https://docs.litellm.ai/docs/supported_endpoints", READ),
         sources=sources(READ, chat=_LITELLM, messages=_LITELLM, responses=_LITELLM),
     ),
     Provider(
         "trigate", "trigate", "http://localhost:12000", speaks=ALL_THREE, all_in_chat=True, quirks=Quirks(),
-        known=COMPATIBLE, auth=BEARER, key_required=False, about=HERE,
+        known=COMPATIBLE, auth=BEARER, key_required=False,
         endpoints={
             **STANDARD_PLACES, "fim": Place("/fim/completions", "mistral"), "score": Place("/score"),
             "pooling": Place("/pooling"), "classify": Place("/classify"),
@@ -96,7 +94,7 @@ OWN_SERVERS = (
     ),
     Provider(
         "tei", "Text Embeddings Inference", "http://localhost:8080", key_required=False,
-        about=f"Embeddings, rerank and classification with one model. {HERE}",
+        about="Embeddings, rerank and classification with one model.",
         endpoints=places(
             "embeddings", rerank=Place("/rerank", "tei", prefix=""), predict=Place("/predict", "tei", prefix=""),
             similarity=Place("/similarity", "tei", prefix=""),

@@ -79,19 +79,18 @@ class EmbeddingTraits:
     """
 
     inputs: Natural | None = setting(
-        "The largest number of texts in one request. The gateway splits a longer list.",
+        "The most texts in one request.",
         None,
         shown="no limit",
     )
     tokens: Natural | None = setting(
-        "The largest number of tokens in one request, as estimated.",
+        "The most estimated tokens in one request.",
         None,
         shown="no limit",
     )
     splits: bool = setting("`false` never splits a list.", True, name="split")
     token_arrays: bool = setting(
-        "The model accepts token ids of its own vocabulary. LangChain and other clients send ids of OpenAI's, which "
-        "mean other words to other models.",
+        "The model accepts token ids of OpenAI's vocabulary, as LangChain sends them.",
         False,
         shown=(
             "`true` for models named `text-embedding-3-…` or `text-embedding-ada-…` and at the addresses of OpenAI "
@@ -99,8 +98,7 @@ class EmbeddingTraits:
         ),
     )
     base64: bool = setting(
-        "`false` never requests base64. Clients that want it still get it. The gateway also learns this from a "
-        "refusal.",
+        "`false` never requests base64; clients still get it. The gateway also learns this from a refusal.",
         True,
     )
     takes_purpose: TakesPurpose = "unknown"

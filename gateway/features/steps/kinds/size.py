@@ -17,11 +17,11 @@ LABELS: Final = ("characters", "messages", "images")
 class SizeSettings:
     """The settings of ``size``."""
 
-    characters: Natural | None = setting("The maximum number of characters.", None, shown="no limit", absent="no limit")
+    characters: Natural | None = setting("The most characters.", None, shown="no limit", absent="no limit")
     messages: Natural | None = setting(
-        "The maximum number of messages, or of items in a Responses request.", None, shown="no limit", absent="no limit"
+        "The most messages, or items of Responses.", None, shown="no limit", absent="no limit"
     )
-    images: Natural | None = setting("The maximum number of images.", None, shown="no limit", absent="no limit")
+    images: Natural | None = setting("The most images.", None, shown="no limit", absent="no limit")
 
 
 _MESSAGE: Final = re.compile(r"(?:messages|input|contents)(?:\[\d+\])?")

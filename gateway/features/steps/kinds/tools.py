@@ -28,7 +28,7 @@ class ToolsSettings:
     )
     deny: tuple[str, ...] = setting("Patterns of forbidden tools, case-insensitive, even if `allow` permits them.", ())
     arguments: Mapping[str, Mapping[str, str]] = setting(
-        "A pattern that must be in each permitted value, by pattern of a tool's name and by argument, both "
+        "Patterns that permitted values must match, by pattern of a tool's name and by argument, both "
         "case-insensitive: `{read_file: {path: ^/srv/}}`.",
         factory=dict,
     )
