@@ -78,9 +78,13 @@ def greet(name: str) -> str:
 
 @contextlib.asynccontextmanager
 async def serving(
-    sessions: bool = False, root: Mapping[str, Any] | None = None, **more: Any
+    sessions: bool = False,
+    root: Mapping[str, Any] | None = None,
+    credential: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> AsyncIterator[InProcess]:
-    """Run the SDK's server, and a gateway before it. ``root`` has more keys of its configuration."""
+    """Run the SDK's server, and a gateway before it. ``root`` has more keys of its configuration, ``credential`` that
+    of the server."""
     app: Any = tools.streamable_http_app()
     seen.clear()
 
@@ -93,8 +97,8 @@ async def serving(
     config.bind, config.accesslog, config.errorlog = ["127.0.0.1:0"], None, None
     async with trio.open_nursery() as nursery:
         (url,) = await nursery.start(lambda task_status: serve(record_headers, config, task_status=task_status))
-        own = {"name": "tools", "base_url": f"{url}/mcp", "access_key": TOKEN, "sessions": sessions,
-               "only": ["add", "grow"], "price_per_call": 0.001}  # fmt: skip
+        own = {"name": "tools", "base_url": f"{url}/mcp", "sessions": sessions, "only": ["add", "grow"],
+               "price_per_call": 0.001, **(credential or {"access_key": TOKEN})}  # fmt: skip
         keys = [{"name": "ann", "key": KEY, "mcp": ["tools"], **more}]
         content = {"version": "v0.4.0", "model_providers": [OTHER], "mcp_servers": [own], "client_keys": keys}
         async with gateway({**content, **(root or {})}) as served:
@@ -166,6 +170,7 @@ REDIRECT: Final = "http://127.0.0.1:9/callback"
 class Tokens:
     """The storage of the SDK's client, with a client that is registered at the issuer, and a person's browser."""
 
+    issuer: OidcProvider
     tokens: OAuthToken | None = None
     seen: dict[str, str] = attrs.field(factory=dict)
     """The parameters that the browser brought to the issuer."""
@@ -175,6 +180,7 @@ class Tokens:
 
     async def set_tokens(self, tokens: OAuthToken) -> None:
         self.tokens = tokens
+        self.issuer.faults.clear()  # it answers the gateway itself
 
     async def get_client_info(self) -> OAuthClientInformationFull:
         return OAuthClientInformationFull(
@@ -216,12 +222,25 @@ async def test_the_sdks_client_finds_the_issuer_and_signs_in(place):
             assert challenge == f'Bearer error="invalid_token", resource_metadata="{metadata}"'
 
 
+async def test_the_server_gets_an_exchanged_token_of_the_person_who_signed_in():
+    """IBM/mcp-context-forge#3385, BerriAI/litellm#27421"""
+    with trio.fail_after(PATIENCE), open_provider() as issuer:
+        rule = {"when": {"groups": "ml"}, "mcp": ["tools"]}
+        issuers = [{"name": "id", "issuer": issuer.issuer, "audience": ["mcp"], "admit": [rule]}]
+        exchange = {"token_url": f"{issuer.issuer}/token", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET,
+                    "audience": "tools"}  # fmt: skip
+        async with serving(root={"issuers": issuers}, credential={"token_exchange": exchange}) as served:
+            await sign_in_and_call(f"{served.url}/mcp/tools", issuer)
+    assert len({one["authorization"] for one in seen}) == 1
+    assert seen[-1]["authorization"].startswith("Bearer exchanged-for-1-at-tools-")
+
+
 async def sign_in_and_call(url: str, issuer: OidcProvider) -> None:
     """Use the MCP server at ``url`` by a client that has no credential, but knows its own registration."""
     token = issuer.token(sub="1", aud="mcp", groups=["ml"])
     granted = json.dumps({"access_token": token, "token_type": "Bearer", "expires_in": 300}).encode()
     issuer.faults["/token"] = Fault(body=granted, content_type="application/json")
-    storage = Tokens()
+    storage = Tokens(issuer)
     storage.seen["iss"] = issuer.issuer
     own = OAuthClientMetadata(redirect_uris=[REDIRECT], token_endpoint_auth_method="client_secret_basic")
     auth = OAuthClientProvider(url, own, storage, storage.open_browser, storage.wait_for_browser)
@@ -231,7 +250,9 @@ async def sign_in_and_call(url: str, issuer: OidcProvider) -> None:
     ):
         assert (await client.call_tool("add", {"a": 2, "b": 40})).structured_content == {"result": 42}
     assert storage.seen["resource"] == url
-    assert issuer.last("/token").form["resource"] == url
+    granting = next(one for one in issuer.seen if one.path == "/token")
+    assert granting.form["resource"] == url
+    assert granting.form["code_verifier"]
 
 
 @pytest.mark.parametrize("has_issuers", [True, False])
