@@ -11,6 +11,7 @@ from gateway.routing.target import Omissions, Target
 from gateway.seams.edit_sent import Write
 from providers.neutral.request import NativeTool, Request, Tool, ToolChoice
 from providers.neutral.searches import NAME, Search, find_search, is_search, search_form, without_search_options
+from streams.errors import invalid
 from streams.events import Api
 
 DESCRIPTION: Final = (
@@ -62,6 +63,10 @@ class OfferedSearch:
         def write_offered(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
             if not self.is_needed_by(target):
                 return write(incoming, target, omissions)
+            if (n := incoming.request.parameters.get("n")) is not None and n.value != 1:
+                raise invalid(
+                    f"{n.at} must be 1: the gateway searches the web for {target.name}, in one answer alone", n.at
+                )
             changed = attrs.evolve(incoming)
             vars(changed)["request"] = self.offered(incoming.request)
             return write(changed, target, omissions)

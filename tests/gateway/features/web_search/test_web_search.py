@@ -379,6 +379,18 @@ async def test_a_search_that_must_not_reach_live_pages_is_the_gateways():
         assert stage.model.bodies[0]["tools"] == tools
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_several_choices_with_a_search_are_refused_unpaid(stream):
+    async with search_gateway(searching("a"), answering()) as stage:
+        answer = await ask(stage, "chat", stream=stream, n=2)
+        assert answer.status_code == 400
+        assert (
+            answer.json()["error"]["message"]
+            == "n must be 1: the gateway searches the web for groq/m, in one answer alone"
+        )
+        assert not stage.model.bodies
+
+
 async def test_requests_without_a_search_are_unchanged():
     async with search_gateway(answering("Plain.")) as stage:
         answer = await ask(stage, "chat", web_search_options=None)
