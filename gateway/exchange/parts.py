@@ -165,8 +165,10 @@ class PartsOrigin:
         return checked, checked is not incoming
 
     async def begin_next(self, incoming: Incoming) -> None:
-        """Begin a turn with the request ``incoming``. Raises ``GatewayError``."""
+        """Begin a turn with the request ``incoming``. From now on each target ``has_parts``. Raises
+        ``GatewayError``."""
         request = self._walk.request
+        request = attrs.evolve(request, plan=request.plan.with_each_target(_with_translation))
         if request.reservation is not None:
             request.reservation.begin_part()
         self._walk = self._walk.beside(self._part_context, request.with_incoming(incoming))

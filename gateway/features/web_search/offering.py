@@ -52,9 +52,12 @@ class OfferedSearch:
         return cls(find_search(request), request.api, [tool.name for tool in request.tools if isinstance(tool, Tool)])
 
     def is_needed_by(self, target: Target) -> bool:
-        """Return whether the gateway has to search for a model of ``target``."""
-        if self.search is None or (self.search.is_offline and target.api != self._api):
-            return self.search is not None
+        """Return whether the gateway has to search for a model of ``target``: also once it has searched for another
+        one, after whose failure ``target`` continues the answer."""
+        if self.search is None:
+            return False
+        if self.has_searched or (self.search.is_offline and target.api != self._api):
+            return True
         return not searches_itself(target, has_functions=self._has_functions)
 
     def writing(self, write: Write) -> Write:

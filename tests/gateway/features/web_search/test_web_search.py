@@ -482,6 +482,25 @@ async def test_a_fallback_to_a_provider_with_a_search_uses_its_own():
             assert own.bodies[0]["tools"][0]["type"] == ANTHROPIC["type"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_later_turn_may_fall_back_to_a_provider_with_a_search(stream):
+    """It continues the answer with the function, and is paid."""
+    own = PlayedModel(searching("b"), answering("Two."))
+    async with listening(own.serve) as url:
+        second = {**entry(url), "model": "anthropic/claude-x", "name": "n", "speaks": ["messages"]}
+        first = PlayedModel(searching("a"), answering(), status=dict.fromkeys(range(1, 9), 500))
+        aliases = {"both": {"targets": ["m", "n"]}}
+        async with search_gateway(model=first, more=[second], model_aliases=aliases) as stage:
+            path, body = REQUESTS["messages"]
+            answer = await stage.gate.post(path, json={"model": "both", **body, "stream": stream})
+            assert shown_text(answer) == "Two.", answer.text
+            assert [one["q"] for one in stage.service.asked] == ["a", "b"]
+            assert all("input_schema" in tool for one in own.bodies for tool in one["tools"])
+            (line,) = await stage.lines.next()
+            assert (line["ended"], line["input_tokens"], line["units"]) == ("complete", 400, {"search": 2}), line
+            assert line["cost_usd"] == pytest.approx(2 * 0.005 + 400e-6 + 40 * 10e-6, abs=1e-12), line
+
+
 def _recorded(program: str, kind: str) -> dict[str, Any]:
     """Return a recorded request of ``program`` whose tools have one of ``kind``, without cut texts."""
     folder = ROOT.parent / "shared" / "clients" / program
