@@ -61,25 +61,6 @@ class InvoiceLine:
         return Decimal("0.5").scaleb(min(exponent if isinstance(exponent, int) else 0, -2))
 
 
-def amount(value: object, where: str) -> Decimal:
-    """Return a decimal from text or a number of JSON. Raises ``UnreadableInvoice``, also for a comma that may separate
-    decimals."""
-    found = _decimal(value, _GROUPED_AMOUNT)
-    if found is None:
-        raise UnreadableInvoice(f"{where}: expected an amount such as 1234.56, found {str(value)[:40]!r}")
-    return found
-
-
-def count(value: object, where: str) -> Decimal:
-    """Return a count, which is not negative; 0 for ``None`` and empty text. Raises ``UnreadableInvoice``."""
-    if value is None or value == "":
-        return ZERO
-    found = _decimal(value, _GROUPED_COUNT)
-    if found is None or found < 0 or found != found.to_integral_value():
-        raise UnreadableInvoice(f"{where}: expected a count such as 1234, found {str(value)[:40]!r}")
-    return found
-
-
 def _decimal(value: object, grouped: re.Pattern[str]) -> Decimal | None:
     """Return the decimal in text or of a number of JSON, ``None`` for anything else. Commas may separate thousands in
     text that is ``grouped``."""
@@ -108,19 +89,6 @@ MOST_TEXT: Final = 300
 
 
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-
-
-def time_of(value: object, where: str) -> datetime:
-    """Return a time in UTC from Unix seconds, RFC 3339 or a date. Raises ``UnreadableInvoice``."""
-    try:
-        if isinstance(value, (int, Decimal)) and not isinstance(value, bool) and -(10**12) < value < 10**12:
-            return datetime.fromtimestamp(int(value), UTC)
-        if isinstance(value, str) and len(value) <= 40:
-            found = datetime.fromisoformat(value.strip().removesuffix(" UTC"))
-            return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError, OSError):
-        pass
-    raise UnreadableInvoice(f"{where}: expected a time such as 2026-10-01T00:00:00Z, found {str(value)[:40]!r}")
 
 
 def day_of(since: datetime, until: datetime) -> date | None:
@@ -152,23 +120,39 @@ class InvoiceRow:
         return tuple([text for name in names if (text := self.text(name))])
 
     def amount(self, name: str) -> Decimal:
-        """Return an amount."""
-        return amount(self.value(name), self._place(name))
+        """Return a decimal from text or a number of JSON. Refuses a comma that may separate decimals."""
+        found = _decimal(self.value(name), _GROUPED_AMOUNT)
+        if found is None:
+            raise self._unreadable(name, "an amount such as 1234.56")
+        return found
 
     def count(self, name: str) -> Decimal:
-        """Return a count, 0 without one."""
-        return count(self.value(name), self._place(name))
+        """Return a count, which is not negative; 0 without one."""
+        value = self.value(name)
+        found = ZERO if value is None or value == "" else _decimal(value, _GROUPED_COUNT)
+        if found is None or found < 0 or found != found.to_integral_value():
+            raise self._unreadable(name, "a count such as 1234")
+        return found
 
     def time(self, name: str) -> datetime:
-        """Return a time in UTC."""
-        return time_of(self.value(name), self._place(name))
+        """Return a time in UTC from Unix seconds, RFC 3339 or a date."""
+        value = self.value(name)
+        try:
+            if _is_number(value) and -(10**12) < value < 10**12:
+                return datetime.fromtimestamp(int(value), UTC)
+            if isinstance(value, str) and len(value) <= 40:
+                found = datetime.fromisoformat(value.strip().removesuffix(" UTC"))
+                return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        except (ValueError, OverflowError, OSError):
+            pass
+        raise self._unreadable(name, "a time such as 2026-10-01T00:00:00Z")
 
     def date(self, name: str) -> date:
         """Return a day such as ``2026-10-01``."""
         value = self.value(name)
         if isinstance(value, str) and _DATE.fullmatch(value.strip()[:10]):
             return self.time(name).date()
-        raise UnreadableInvoice(f"{self._place(name)}: expected a day such as 2026-10-01, found {str(value)[:40]!r}")
+        raise self._unreadable(name, "a day such as 2026-10-01")
 
     def row(self, name: str) -> "InvoiceRow":
         """Return the object in a member, which is empty without one."""
@@ -184,3 +168,6 @@ class InvoiceRow:
 
     def _place(self, name: str) -> str:
         return f"{self.where}{self.separator}{name}"
+
+    def _unreadable(self, name: str, expected: str) -> UnreadableInvoice:
+        return UnreadableInvoice(f"{self._place(name)}: expected {expected}, found {str(self.value(name))[:40]!r}")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.features.kept_ledger.invoices.line import InvoiceLine, UnreadableInvoice, amount, count
+from gateway.features.kept_ledger.invoices.line import InvoiceLine, InvoiceRow, UnreadableInvoice
 from gateway.features.kept_ledger.invoices.model_names import find_model, fold_model
 from gateway.features.kept_ledger.invoices.reading import LONGEST_LINE, ReadFiles, read_files
 from tests.support.each_row import each_row
@@ -29,6 +29,10 @@ def read(path: Path, *contents: bytes) -> tuple[list[InvoiceLine], ReadFiles]:
         paths.append(path / f"file-{number}")
         paths[-1].write_bytes(content)
     return list(read_files(paths, found)), found
+
+
+def row_of(usd: object) -> InvoiceRow:
+    return InvoiceRow({"usd": usd}, "here")
 
 
 def dollars(lines: list[InvoiceLine]) -> Decimal:
@@ -120,13 +124,13 @@ def test_another_file_is_refused_with_its_name_and_place(tmp_path, content, word
 def test_a_comma_that_may_separate_decimals_is_refused(written, usd):
     if usd is None:
         with pytest.raises(UnreadableInvoice, match="expected an amount"):
-            amount(written, "here")
+            row_of(written).amount("usd")
     else:
-        assert amount(written, "here") == Decimal(usd)
+        assert row_of(written).amount("usd") == Decimal(usd)
 
 
 def test_a_count_may_have_separated_thousands():
-    assert count("1,234", "here") == 1234
+    assert row_of("1,234").count("usd") == 1234
 
 
 def test_unknown_columns_are_noted(tmp_path):
@@ -178,7 +182,7 @@ def _read_or_refuse(folder: Path, content: bytes) -> None:
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=12, min_value=-(10**12), max_value=10**12))
 def test_amounts_are_exact(usd):
-    assert amount(f"{usd:f}", "here") == amount(usd, "here") == usd
+    assert row_of(f"{usd:f}").amount("usd") == row_of(usd).amount("usd") == usd
 
 
 def test_amounts_are_no_floats(tmp_path):
