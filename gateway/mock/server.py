@@ -64,11 +64,6 @@ class ReportedCounts:
 class ModelCaches:
     """The prompt caches of models: none here. Tests replace it by an imitation of providers' caches."""
 
-    names: tuple[str, ...] = ()
-
-    def add_routes(self, routes: RouteTable) -> None:
-        """Add the paths that control the caches."""
-
     def model_of(self, name: str) -> str:
         """Return the model whose fault a request for the model ``name`` gets."""
         return name
@@ -95,7 +90,7 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None, 
     async def models(incoming: IncomingRequest) -> Response:
         data = [
             {"id": name, "object": "model", "created": 0, "owned_by": "trigate-mock"}
-            for name in (*MODELS, *caches.names, *fault_descriptions())
+            for name in (*MODELS, *fault_descriptions())
         ]
         return Response(200, JSON_HEADERS, msgspec.json.encode({"object": "list", "data": data}))
 
@@ -122,7 +117,6 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None, 
 
         return answer
 
-    caches.add_routes(routes)
     add_endpoints(routes, partial(_call_endpoint, failures, send), _answer_line)
     routes.add("/v1/models", models, READING)
     answering = [(codec, route) for codec in CODECS.values() for route in codec.wire.routes()]

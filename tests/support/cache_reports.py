@@ -18,7 +18,7 @@ from gateway.mock.server import ModelCaches, ReportedCounts
 from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
 from gateway.serving.route_table import READING, RouteTable
 from streams.events import AnswerStart, Api, Event, Usage
-from tests.support.cache_rules import Report, cache_descriptions
+from tests.support.cache_rules import Report
 from tests.support.imitated_caches import CachedPrompt, PromptCaches
 
 _WRITTEN: Final = "cache_write_tokens"
@@ -27,8 +27,6 @@ _DETAILS: Final = ("prompt_tokens_details", "input_tokens_details")
 
 class ImitatedCaches(ModelCaches):
     """The prompt caches of ``cache/`` models, for ``create_mock``. ``clock`` is their time in seconds."""
-
-    names = tuple(cache_descriptions())
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._caches = PromptCaches(clock)

@@ -129,8 +129,3 @@ def cache_model(model: str) -> CacheModel | None:
     minimum = rule.minimum if minimum is None else minimum
     name = f"{PREFIX}{rule_name}" + (f"-{minimum}" if minimum != rule.minimum else "")
     return CacheModel(name, rule, minimum, fault)
-
-
-def cache_descriptions() -> dict[str, str]:
-    """Return the models with prompt caches with their descriptions."""
-    return {f"{PREFIX}{name}": rule.description for name, rule in RULES.items()}

@@ -110,8 +110,10 @@ def demo_thread(record: Path | None = None) -> Iterator[Gateway]:
 @contextlib.contextmanager
 def mock_thread() -> Iterator[Gateway]:
     """Serve as ``trigate mock`` does, without pauses between words."""
-    lifecycle = Lifecycle()
-    with app_thread(create_mock(0, lifecycle, ImitatedCaches()), lifecycle) as port:
+    lifecycle, caches = Lifecycle(), ImitatedCaches()
+    app = create_mock(0, lifecycle, caches)
+    caches.add_routes(app.routes)
+    with app_thread(app, lifecycle) as port:
         yield Gateway(port, None, [])
 
 

@@ -22,7 +22,6 @@ from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Usage
 from tests.support.asgi_app import eventually
-from tests.support.cache_rules import cache_descriptions
 from tests.support.cases import case
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
@@ -269,7 +268,7 @@ def test_the_mock_lists_its_faults():
         models = [model["id"] for model in request(served.url, "GET", "/v1/models").json["data"]]
         refused = request(served.url, "POST", PATHS["messages"], {
             "model": "fault/429", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]})  # fmt: skip
-    assert models[2:] == [*cache_descriptions(), *fault_descriptions()]
+    assert models[2:] == [*fault_descriptions()]
     assert (refused.status, refused.headers["retry-after"]) == (429, "2")
     assert refused.json["error"]["type"] == "rate_limit_error"
     shown = invoke("mock", "--faults").stdout.splitlines()
