@@ -66,7 +66,7 @@ class SearchOrigin(PartsOrigin):
         self._shown = shown = ShownAnswer(walk.context.codec.api)
         super().__init__(walk, lambda: SearchTurnWriter(shown))
         self._service = service
-        self._uses = 0
+        self._uses = self._paid = 0
         self._max_uses = service.settings.max_uses
 
     async def prepare(self) -> PlannedRequest:
@@ -112,10 +112,10 @@ class SearchOrigin(PartsOrigin):
             await self.begin_next(incoming)
 
     def _sum(self) -> Usage:
-        """Return the usage of all turns, with the searches."""
-        if not self._uses:
+        """Return the usage of all turns, with the searches that cost something: those with a result."""
+        if not self._paid:
             return self.usage + Usage()
-        return self.usage + Usage(calls=(("web_search", self._uses),), units=(("search", self._uses),))
+        return self.usage + Usage(calls=(("web_search", self._paid),), units=(("search", self._paid),))
 
     async def _search(self, begun: FoundPages, query: str | None, target: Target) -> FoundPages:
         """Return the result of a search. Raises ``GatewayError`` if the client may use no more."""
@@ -144,4 +144,5 @@ class SearchOrigin(PartsOrigin):
             log.add(record(reason="client_left", seconds=time.perf_counter() - began, usage=charged))
             raise
         log.add(record(seconds=time.perf_counter() - began, usage=charged))
+        self._paid += 1
         return attrs.evolve(begun, sources=sources)

@@ -166,6 +166,8 @@ async def test_the_model_learns_that_the_service_fails(service, search, reason):
         assert code in stage.model.bodies[1]["messages"][-1]["content"]
         (line,) = await stage.lines.next()
         assert line["tried"][1]["reason"] == reason
+        assert "units" not in line, line
+        assert answer.json()["usage"]["server_tool_use"] is None
         assert line["cost_usd"] == pytest.approx(300e-6 + 30 * 10e-6, abs=1e-12)
 
 
