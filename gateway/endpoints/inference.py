@@ -50,18 +50,25 @@ def exchange_route(service: Service, api: Api, route: RequestPath) -> ModelRoute
     in_body = CODECS[api].wire.model_member is not None
     missing = [*CODECS[api].parts]  # until the first request has imported them
 
-    async def import_and_answer(incoming: IncomingRequest, model: str | None) -> Response:
-        await import_all(missing)
-        missing.clear()
-        return await answer_route(incoming, model)
-
     def answer_route(incoming: IncomingRequest, model: str | None = None) -> Coroutine[None, None, Response]:
         async def read_and_answer(exchange: Exchange) -> Response:
             return await answer(exchange, await read_whole_body(exchange.context, incoming))
 
-        if missing:
-            return import_and_answer(incoming, model)
         path = unnamed if model is None else attrs.evolve(unnamed, model=model, replaces_model=in_body)
-        return serve(service, api, incoming, route.path, read_and_answer, path=path)
+        served = serve(service, api, incoming, route.path, read_and_answer, path=path)
+        return _import_first(missing, served) if missing else served
 
     return answer_route
+
+
+async def _import_first(missing: list[str], served: Coroutine[None, None, Response]) -> Response:
+    """Import the modules ``missing``, and return the response that ``served`` makes.
+
+    It is no part of the route's function: that function would refer to itself, and a replaced app would stay alive."""
+    try:
+        await import_all(missing)
+    except BaseException:
+        served.close()
+        raise
+    missing.clear()
+    return await served
