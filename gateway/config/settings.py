@@ -225,7 +225,7 @@ class Config:
         "The amounts that clients and groups had spent elsewhere.",
         (),
     )
-    client_groups: ClientGroups = setting("Settings that several clients share.", (), compared=False)
+    client_groups: ClientGroups = setting("Settings that clients share.", (), compared=False)
     open: bool = setting(
         "Accept clients from other machines without a key. Otherwise `trigate serve` listens beyond loopback only "
         "with keys or `tls.client_ca`.",
@@ -289,7 +289,7 @@ class Config:
         "untrusted address there is the client's.",
         (),
     )
-    timeouts: Timeouts = setting("Limits on a provider's silence.", factory=Timeouts)
+    timeouts: Timeouts = setting("Limits on silence of providers.", factory=Timeouts)
     limits: Limits = setting("Limits on sizes and on simultaneous work.", factory=Limits)
     overrides: Overrides = setting("A few settings under Plano's names.", factory=Overrides)
     drain: Duration = setting(

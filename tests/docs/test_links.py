@@ -34,6 +34,12 @@ def test_a_link_leads_to_a_file_and_to_a_heading_in_it():
             assert not heading or target.suffix != ".md" or heading in anchors(target)
 
 
+def test_the_pages_have_a_bounded_number_of_words():
+    """A fact is on one page. If a new page needs room, shorten another."""
+    words = {page: len(page.read_text().split()) for page in DOCS.rglob("*.md")}
+    assert sum(words.values()) <= 85_000, sorted(words, key=words.__getitem__)[-5:]
+
+
 def test_the_index_has_every_page():
     """Those of clients by way of their own index."""
     linked = defaultdict[Path, set[Path]](set)

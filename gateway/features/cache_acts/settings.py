@@ -39,7 +39,7 @@ class PlanoCacheKeys:
     """The keys of the root."""
 
     prompt_caching: PlanoPromptCaching = setting(
-        "Plano's key for cache marks in all entries.",
+        "Plano's key for cache marks.",
         PlanoPromptCaching(),
         shown="off",
     )

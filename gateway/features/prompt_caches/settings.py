@@ -74,7 +74,7 @@ class PromptCacheKeys:
     """The keys of the root."""
 
     prompt_cache: PromptCacheSwitch = setting(
-        "The memory for explanations of misses of [prompt caches](prompt-caching.md).",
+        "The memory for explanations of [prompt caches](prompt-caching.md).",
         PromptCacheSettings(),
         shown="on",
     )
