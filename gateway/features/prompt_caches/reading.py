@@ -245,9 +245,8 @@ class PromptSource:
                 marked.append((number, count))
             parts.append(more)
             last, count = more[-ROW:] or last, count + len(more) // ROW
-        value = ReadList(b"".join(parts), system=known.system, chunks=known.chunks)
-        if system:
-            value = value._replace(system=make_rows(system, key), chunks=_chunks_of(system, key))
+        read, chunks = (make_rows(system, key), _chunks_of(system, key)) if system else (known.system, known.chunks)
+        value = ReadList(b"".join(parts), system=read, chunks=chunks)
         places = sorted({*places, *marked[-_MOST_MARKS:], (len(items), count)})
         self._stores.append(partial(self._store, view, begin, items, places, value))
         return value

@@ -95,7 +95,7 @@ class PromptBlock(NamedTuple):
 
 def block_at(rows: bytes, number: int) -> PromptBlock:
     """Return the block of a row."""
-    return PromptBlock._make(_ROW.unpack_from(rows, number * ROW))
+    return PromptBlock(*_ROW.unpack_from(rows, number * ROW))
 
 
 def blocks_of(rows: bytes) -> list[PromptBlock]:
