@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgspec
@@ -18,7 +18,6 @@ import trio
 from gateway.conversations.bodies import head_body, head_id, read_head, read_turn, turn_body
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.recorder import DetachableTurn
-from gateway.conversations.stored_api import StoredApi
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody
@@ -30,6 +29,9 @@ from gateway.stores.store import Node, Store
 from streams import sse
 from streams.errors import GatewayError, invalid
 from streams.event_log import Resumption, skip_events
+
+if TYPE_CHECKING:
+    from gateway.conversations.stored_api import StoredApi
 
 log = logging.getLogger("trigate")
 
@@ -59,7 +61,7 @@ class BackgroundTurn:
     answer: Callable[[RequestScope], Awaitable[Response]]
 
     @property
-    def api(self) -> StoredApi:
+    def api(self) -> "StoredApi":
         return self.turn.api
 
 
@@ -69,7 +71,7 @@ class RunningTurn:
     ``events`` are those of its stream so far, in memory until it ends. ``release`` is called at its end, so that the
     request no longer counts."""
 
-    def __init__(self, api: StoredApi, release: Callable[[], object]) -> None:
+    def __init__(self, api: "StoredApi", release: Callable[[], object]) -> None:
         self.api = api
         self.release = release
         self.scope = trio.CancelScope()
@@ -258,7 +260,7 @@ class Background:
         node = await self._store.get(owner, id)
         return node is not None and read_turn(node.body).status in RUNNING
 
-    async def fail_if_lost(self, api: StoredApi, owner: str, id: str) -> None:
+    async def fail_if_lost(self, api: "StoredApi", owner: str, id: str) -> None:
         """Store a turn as failed if it is stored as running but has lost its worker."""
         if (owner, id) in self._live:
             return
@@ -293,7 +295,7 @@ class NoBackground:
     async def cancel(self, owner: str, id: str) -> None:
         return
 
-    async def fail_if_lost(self, api: StoredApi, owner: str, id: str) -> None:
+    async def fail_if_lost(self, api: "StoredApi", owner: str, id: str) -> None:
         return
 
 
@@ -314,7 +316,7 @@ def _alive_mark(run: BackgroundTurn) -> Node:
     return Node(_mark_id(run.turn.id), run.owner, "mark", str(time.time()).encode(), run.turn.id)
 
 
-def _events_after(api: StoredApi, node: Node, head: Node, count: int) -> bytes:
+def _events_after(api: "StoredApi", node: Node, head: Node, count: int) -> bytes:
     """Return the stream of a stored turn after its first ``count`` events. Raises ``ValueError``, ``GatewayError``."""
     return skip_events(count).of_log(api.event_log(read_turn(node.body), read_head(head.body)))
 

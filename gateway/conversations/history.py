@@ -1,18 +1,16 @@
 """The earlier turns that a request refers to, loaded by the client's API."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import TypeAlias
 
 from gateway.conversations.resolved import ResolvedRequest, StateScope
 from gateway.conversations.stored_apis import stored_api
-from gateway.conversations.stored_responses import STORED_RESPONSES
-from gateway.conversations.turn_history import load_turns
 from gateway.http.late_imports import load_module
 from gateway.request.parse import Incoming
 from gateway.request.structure import Bounds
 from gateway.routing.plan import Candidate
 from providers.interactions import INTERACTIONS
+from providers.responses import RESPONSES
 from streams.events import Api
 
 _Loader: TypeAlias = Callable[[StateScope, Incoming, tuple[Candidate, ...], Bounds], Awaitable[ResolvedRequest]]
@@ -28,16 +26,18 @@ async def _load_thread(
     return resolved
 
 
-async def _load_interactions(
+async def _load_turns(
     scope: StateScope, incoming: Incoming, candidates: tuple[Candidate, ...], bounds: Bounds
 ) -> ResolvedRequest:
-    return await load_turns(await stored_api(INTERACTIONS.api), scope, incoming, candidates, bounds)
+    stored, turns = await stored_api(incoming.api), await load_module("gateway.conversations.turn_history")
+    resolved: ResolvedRequest = await turns.load_turns(stored, scope, incoming, candidates, bounds)
+    return resolved
 
 
 _LOADERS: Mapping[Api, _Loader] = {
     "messages": _load_thread,
-    STORED_RESPONSES.api: partial(load_turns, STORED_RESPONSES),
-    INTERACTIONS.api: _load_interactions,
+    RESPONSES.api: _load_turns,
+    INTERACTIONS.api: _load_turns,
 }
 
 

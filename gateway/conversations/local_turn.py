@@ -13,7 +13,7 @@ from gateway.conversations.bodies import head_body, head_id, turn_body
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.recorder import TurnRecorder
 from gateway.conversations.stored_api import StateOptions, StoredApi
-from gateway.conversations.stored_responses import STORED_RESPONSES
+from gateway.conversations.stored_responses import STORED as STORED_RESPONSES
 from gateway.http.offload import offload
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store
@@ -25,7 +25,7 @@ from streams.event_log import EventLog, events_in
 from streams.fold import Answer
 
 if TYPE_CHECKING:
-    from providers.responses import TurnWriter
+    from providers.responses.writer import TurnWriter
 
 log = logging.getLogger("trigate")
 

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.conversations.bodies import StoredTurn
 from gateway.conversations.stored_apis import ITEMS, stored_apis_of
-from gateway.conversations.stored_responses import STORED_RESPONSES
+from gateway.conversations.stored_responses import STORED as STORED_RESPONSES
 from gateway.http.offload import offload
 from gateway.request.parse import EarlierItems
 from gateway.stores.store import Node

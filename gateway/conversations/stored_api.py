@@ -10,7 +10,7 @@ from gateway.conversations.bodies import Object, StoredHead, StoredTurn
 from gateway.request.parse import Incoming
 from providers.neutral.codec import Reply, Writer
 from providers.neutral.fields import parse_json
-from providers.responses import TurnWriter
+from providers.responses.writer import TurnWriter
 from streams.events import Api, ErrorInfo
 
 Items: TypeAlias = list[dict[str, Any]]

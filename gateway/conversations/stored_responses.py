@@ -8,10 +8,11 @@ import msgspec
 from gateway.conversations.stored_api import StateOptions, StoredApi, decode_member
 from gateway.request.parse import Incoming
 from providers.neutral.codec import Reply, Writer
-from providers.responses import RESPONSES, TurnWriter
+from providers.responses import RESPONSES
 from providers.responses.kept_items import answered_ids, prepare_input, previous_items
 from providers.responses.output import ResponseTemplate, end_events
 from providers.responses.replay import replay
+from providers.responses.writer import TurnWriter
 from streams import sse
 from streams.errors import invalid
 from streams.events import AnswerStart, ErrorInfo
@@ -79,7 +80,8 @@ def _failed_end(data: bytes, error: ErrorInfo, id: str) -> bytes:
     def failed_event(event: Object) -> bytes:
         response = event["response"]
         begin = AnswerStart(id, response["model"], response["created_at"])
-        return RESPONSES.last_event(error, begin, event["sequence_number"])
+        end: bytes = RESPONSES.last_event(error, begin, event["sequence_number"])
+        return end
 
     return _replace_last_event(data, failed_event)
 
@@ -99,7 +101,7 @@ def _replace_last_event(data: bytes, write: Callable[[Object], bytes]) -> bytes:
     return data[:start] + write(msgspec.json.decode(parsed[1]))
 
 
-STORED_RESPONSES: Final = StoredApi(
+STORED: Final = StoredApi(
     "responses",
     kind="response",
     id_prefix="resp_",

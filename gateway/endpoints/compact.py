@@ -18,7 +18,8 @@ from gateway.request.prepared import Prepared
 from gateway.request.public_errors import NO_SUCH_PATH
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
-from providers.responses import compaction_request, compaction_response, find_compaction
+from providers.responses.answer import compaction_response, find_compaction
+from providers.responses.compaction import compaction_request
 from providers.responses.tools import own_id
 from streams.errors import GatewayError
 from streams.events import UNAVAILABLE

@@ -6,12 +6,11 @@ from typing import Final, Protocol, TypeAlias
 import attrs
 
 from gateway.endpoints.border import serve
-from gateway.endpoints.compact import compact
 from gateway.endpoints.count_tokens import count_tokens
 from gateway.endpoints.request_body import read_whole_body
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
-from gateway.http.late_imports import import_all
+from gateway.http.late_imports import import_all, load_module
 from gateway.http.response import Response
 from gateway.request.parse import PathParameters
 from gateway.seams.route import HttpRoute
@@ -22,7 +21,13 @@ from streams.events import Api
 
 Answer: TypeAlias = Callable[[Exchange, bytes], Awaitable[Response]]
 
-ANSWERS: Final[Mapping[Operation, Answer]] = {"answer": Exchange.answer, "count": count_tokens, "compact": compact}
+
+async def _compact(exchange: Exchange, body: bytes) -> Response:
+    response: Response = await (await load_module("gateway.endpoints.compact")).compact(exchange, body)
+    return response
+
+
+ANSWERS: Final[Mapping[Operation, Answer]] = {"answer": Exchange.answer, "count": count_tokens, "compact": _compact}
 """The handler of a request by its operation."""
 
 ROUTES: Final[Mapping[str, Api]] = {

@@ -8,7 +8,7 @@ from gateway.conversations.background import RUNNING
 from gateway.conversations.conversation_store import read_node_turns
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.stored_apis import ITEMS, TURNS
-from gateway.conversations.stored_responses import STORED_RESPONSES
+from gateway.conversations.stored_responses import STORED as STORED_RESPONSES
 from gateway.endpoints.answers import (
     Call,
     QueryProviders,

@@ -19,17 +19,14 @@ from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from providers.neutral.values import as_objects, as_string
 from providers.neutral.wire_api import Conversation
-from providers.responses import RESPONSES, read_continuation
-from providers.responses.incoming import REPLACED
+from providers.responses import REPLACED, RESPONSES, Responses
 from streams.errors import GatewayError, invalid
 from streams.events import Api
 from streams.framing import Framing
 from streams.surrogates import NOT_JSON
 
-CONTINUATIONS: Final[Mapping[Api, Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], Request]]] = {
-    RESPONSES.api: read_continuation,
-}
-"""The readers of requests after earlier items of the same API, whose items may depend on each other."""
+CONTINUED: Final[Mapping[Api, Responses]] = {RESPONSES.api: RESPONSES}
+"""The codecs that read requests after earlier items of the same API, whose items may depend on each other."""
 
 MAX_SEARCHED: Final = 1000
 """Elements of an array that are searched for the one to report."""
@@ -123,8 +120,9 @@ class Incoming:
 
     def _read_continuation(self, value: Mapping[str, Any]) -> Request:
         """Return the request after the earlier items, which may be in other APIs than its own."""
-        if self.api in CONTINUATIONS and all(turns.api == self.api for turns in self.earlier):
-            return CONTINUATIONS[self.api](value, self.earlier_items)
+        if self.api in CONTINUED and all(turns.api == self.api for turns in self.earlier):
+            request: Request = CONTINUED[self.api].read_continuation(value, self.earlier_items)
+            return request
         own = _read_after_others(self.api, value if value.get(INPUT) else {**value, INPUT: "-"})
         earlier = [turns.messages() for turns in self.earlier]
         leading = tuple([message for message in own.messages if not message.at.startswith(INPUT)])
@@ -148,7 +146,7 @@ class Incoming:
 
 def _read_after_others(api: Api, value: Mapping[str, Any]) -> Request:
     """Return a request whose ``input`` may answer calls in earlier turns of other APIs."""
-    if api not in CONTINUATIONS:
+    if api not in CONTINUED:
         return CODECS[api].read_request(value)
     request = CODECS[api].read_request({**value, REPLACED[0]: "earlier"})
     parameters = {name: one for name, one in request.parameters.items() if name not in REPLACED}

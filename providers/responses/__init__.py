@@ -10,42 +10,30 @@ writes whole answers, ``output`` items and response objects. ``tools`` maps tool
 Source: OpenAI's API reference and the types of the openai package.
 """
 
+import re
+from typing import Final
+
 import msgspec
 
 from providers.errors.failures import is_openai_error, openai_error, read_failure
-from providers.neutral.codec import Codec, Outgoing, Recipient, Reply
-from providers.neutral.request import Request
+from providers.neutral.codec import Codec
+from providers.neutral.late_codec import LateCodec, late
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
-from providers.responses.adapting import adapt, restore, without_reasoning
-from providers.responses.answer import (
-    CompactionWriter,
-    compaction_response,
-    find_compaction,
-    whole_answer,
-    write_answer,
-)
-from providers.responses.compaction import compaction_item, compaction_request, is_compaction
-from providers.responses.incoming import read_continuation, read_request
-from providers.responses.outgoing import write_count_request, write_request
-from providers.responses.output import failed_events, report_failure
-from providers.responses.reader import ResponsesReader, read_answer
-from providers.responses.writer import ResponsesWriter, TurnWriter
-from providers.responses.writing import keep_alive_after
+from streams import sse
 from streams.events import ErrorInfo
 
-__all__ = [
-    "RESPONSES",
-    "Responses",
-    "ResponsesWriter",
-    "TurnWriter",
-    "compaction_item",
-    "compaction_request",
-    "compaction_response",
-    "find_compaction",
-    "is_compaction",
-    "read_continuation",
-    "whole_answer",
-]
+REPLACED: Final = ("previous_response_id", "conversation")
+"""The settings that items of earlier turns replace."""
+
+_NUMBER: Final = re.compile(rb'"sequence_number": ?(\d+)')  # a string cannot contain it: its quotes are escaped
+
+
+def keep_alive_after(events: bytes) -> bytes:
+    """Return OpenAI's own keep-alive, with the number of the last of ``events``, 0 without one.
+
+    Later events keep their numbers, and a client that resumes the stream after the keep-alive misses none."""
+    numbers = _NUMBER.findall(events)
+    return sse.event("keepalive", {"type": "keepalive", "sequence_number": int(numbers[-1]) if numbers else 0})
 
 
 WIRE = WireApi(
@@ -80,35 +68,23 @@ WIRE = WireApi(
 )  # fmt: skip
 
 
-class Responses(Codec):
+class Responses(LateCodec):
     """The ``Codec`` of OpenAI Responses."""
 
     wire = WIRE
-    read_request = staticmethod(read_request)
-    write_request = staticmethod(write_request)
-    adapt = staticmethod(adapt)
-    restore = staticmethod(restore)
-    without_reasoning = staticmethod(without_reasoning)
-    reader = ResponsesReader
-    read_answer = staticmethod(read_answer)
-    write_answer = staticmethod(write_answer)
+    package = __name__
+    own_parts = ("answer", "output")
+    read_count = Codec.read_count
+    read_continuation = late("incoming", "read_continuation")
+    writer = late("answer", "open_writer")
+    write_answer = late("answer", "write_answer")
     read_error = staticmethod(read_failure)
-    last_event = staticmethod(failed_events)
-    report_failure = staticmethod(report_failure)
+    last_event = late("output", "failed_events")
+    report_failure = late("output", "report_failure")
     is_own_error = staticmethod(is_openai_error)
-
-    def writer(self, reply: Reply) -> TurnWriter:
-        return CompactionWriter(reply) if is_compaction(reply.request.source) else ResponsesWriter(reply)
 
     def write_error(self, error: ErrorInfo, request_id: str) -> bytes:
         return msgspec.json.encode({"error": openai_error(error)})
-
-    def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
-        """Return a count request for this API's own clients only, because a translated request would be sent twice.
-
-        See ``Codec.write_count``.
-        """
-        return write_count_request(request, to) if request.api == self.wire.name else None
 
     def write_count_answer(self, tokens: int) -> bytes:
         return msgspec.json.encode({"object": "response.input_tokens", "input_tokens": tokens})

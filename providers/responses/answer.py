@@ -27,7 +27,7 @@ from providers.responses.output import (
     usage_object,
 )
 from providers.responses.tools import DeclaredTool, declared_tools, own_id
-from providers.responses.writer import Interruption
+from providers.responses.writer import Interruption, ResponsesWriter, TurnWriter
 from providers.responses.writing import EventSequence
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Event, NativeItem, TextDelta, Usage
@@ -195,3 +195,8 @@ def _item_objects(block: Block, reply: Reply, tools: Mapping[str, DeclaredTool],
             return [item] if api == "responses" else image_items(api, item)
         case _:
             return []
+
+
+def open_writer(reply: Reply) -> TurnWriter:
+    """Return the writer of a stream, which is a compaction's if the request is one."""
+    return CompactionWriter(reply) if is_compaction(reply.request.source) else ResponsesWriter(reply)

@@ -10,12 +10,11 @@ import attrs
 
 from providers.neutral.fields import Drops, Fields
 from providers.neutral.request import Parameter, Request
+from providers.responses import REPLACED
 from providers.responses.compaction import compaction_request, is_compaction
 from providers.responses.history import History
 from providers.responses.settings import read_format, read_reasoning, read_settings, read_tool_choice, read_tools
 from providers.responses.tools import new_tools
-
-REPLACED = ("previous_response_id", "conversation")  # settings that the earlier items replace
 
 
 def read_request(body: Mapping[str, Any]) -> Request:

@@ -150,8 +150,13 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
     return Outgoing(msgspec.json.encode(body), edits=losses_of(drops.paths(), "translation"))
 
 
-def write_count_request(request: Request, to: Recipient) -> Outgoing:
-    """Return ``request`` limited to the members that OpenAI's token count accepts. Raises as ``write_request`` does."""
+def write_count_request(request: Request, to: Recipient) -> Outgoing | None:
+    """Return ``request`` limited to the members that OpenAI's token count accepts. Raises as ``write_request`` does.
+
+    Only for this API's own clients, because a translated request would be sent twice.
+    """
+    if request.api != "responses":
+        return None
     outgoing = write_request(request, to)
     members = msgspec.json.decode(outgoing.body, type=dict[str, msgspec.Raw])
     counted = {name: raw for name, raw in members.items() if name in COUNT_FIELDS}

@@ -6,7 +6,7 @@ in the last one, so each item records which content it has returned. Items are f
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import msgspec
@@ -203,3 +203,6 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
         return (error,)
     message = "the provider's answer is not a JSON object of the Responses API"
     raise GatewayError("upstream", message, reason="bad_answer")
+
+
+READER: Final = ResponsesReader

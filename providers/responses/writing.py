@@ -3,9 +3,8 @@
 Each class writes all events of its item, and returns the item so far if the answer ends early.
 """
 
-import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from providers.neutral import tool_names
 from providers.neutral.seal import Issuer
@@ -27,16 +26,6 @@ from providers.responses.output import (
 from providers.responses.tools import DeclaredTool, own_id
 from streams import sse
 from streams.events import Citation, ReasoningState, ToolCallStart
-
-_NUMBER: Final = re.compile(rb'"sequence_number": ?(\d+)')  # a string cannot contain it: its quotes are escaped
-
-
-def keep_alive_after(events: bytes) -> bytes:
-    """Return OpenAI's own keep-alive, with the number of the last of ``events``, 0 without one.
-
-    Later events keep their numbers, and a client that resumes the stream after the keep-alive misses none."""
-    numbers = _NUMBER.findall(events)
-    return sse.event("keepalive", {"type": "keepalive", "sequence_number": int(numbers[-1]) if numbers else 0})
 
 
 class EventSequence:

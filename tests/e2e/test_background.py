@@ -18,7 +18,7 @@ import trio.testing
 
 from gateway.conversations import background
 from gateway.conversations.bodies import read_turn
-from gateway.conversations.stored_responses import STORED_RESPONSES
+from gateway.conversations.stored_responses import STORED as STORED_RESPONSES
 from gateway.stores.memory import MemoryStore
 from streams.event_log import Resumption
 from tests.support import state_endpoints as kept_state

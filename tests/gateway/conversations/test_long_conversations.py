@@ -9,7 +9,7 @@ import pytest
 from gateway.conversations import conversation_store
 from gateway.conversations.bodies import StoredConversation
 from gateway.conversations.resolved import StateScope
-from gateway.conversations.stored_responses import STORED_RESPONSES
+from gateway.conversations.stored_responses import STORED as STORED_RESPONSES
 from gateway.conversations.turn_history import load_turns
 from gateway.request.parse import read_incoming
 from gateway.request.structure import Bounds

@@ -13,7 +13,8 @@ from providers.messages import MESSAGES
 from providers.neutral.codec import Codec, Recipient, Reply
 from providers.neutral.hints import losses
 from providers.neutral.seal import seal
-from providers.responses import RESPONSES, read_continuation
+from providers.responses import RESPONSES
+from providers.responses.incoming import read_continuation
 from providers.responses.kept_items import previous_items
 from streams.errors import GatewayError
 from streams.events import (

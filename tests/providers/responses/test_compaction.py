@@ -13,16 +13,10 @@ from providers.grammar import judge
 from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient, Reply
 from providers.neutral.request import NativePart, TextPart, ToolCallPart
-from providers.responses import (
-    RESPONSES,
-    compaction_item,
-    compaction_request,
-    compaction_response,
-    find_compaction,
-    is_compaction,
-    read_continuation,
-    whole_answer,
-)
+from providers.responses import RESPONSES
+from providers.responses.answer import compaction_response, find_compaction, whole_answer
+from providers.responses.compaction import compaction_item, compaction_request, is_compaction
+from providers.responses.incoming import read_continuation
 from providers.responses.tools import is_own_id
 from streams.errors import GatewayError
 from streams.events import (

@@ -26,7 +26,8 @@ from providers.neutral.request import (
     ToolChoice,
 )
 from providers.neutral.seal import Seal, seal
-from providers.responses import RESPONSES, read_continuation
+from providers.responses import RESPONSES
+from providers.responses.incoming import read_continuation
 from streams.errors import GatewayError
 from tests.support.cases import case
 from tests.support.each_row import each_row

@@ -15,7 +15,9 @@ from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient
 from providers.neutral.request import ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 from providers.neutral.seal import seal
-from providers.responses import RESPONSES, compaction_item, read_continuation
+from providers.responses import RESPONSES
+from providers.responses.compaction import compaction_item
+from providers.responses.incoming import read_continuation
 from providers.responses.kept_items import (
     answered_ids,
     page,

@@ -10,7 +10,9 @@ import pytest
 
 from providers.neutral.codec import Reply
 from providers.neutral.request import Request
-from providers.responses import RESPONSES, compaction_item, compaction_response
+from providers.responses import RESPONSES
+from providers.responses.answer import compaction_response
+from providers.responses.compaction import compaction_item
 from providers.responses.replay import replay
 from providers.responses.tools import own_id
 from streams.events import (

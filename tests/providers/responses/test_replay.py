@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from providers.grammar import judge
-from providers.responses import RESPONSES, whole_answer
+from providers.responses import RESPONSES
+from providers.responses.answer import whole_answer
 from providers.responses.kept_items import prepare_input
 from providers.responses.replay import after_number, replay
 from streams.event_log import EventLog

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from openai.types.responses import Response
 
 from providers.grammar import judge
-from providers.responses import RESPONSES, whole_answer
+from providers.responses import RESPONSES
+from providers.responses.answer import whole_answer
 from providers.responses.replay import replay
 from providers.responses.tools import is_own_id
 from streams.events import (
