@@ -38,8 +38,12 @@ def module_id(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+NAMED_TUPLE: Final = frozenset(("_make", "_replace", "_asdict", "_fields"))
+"""Public names of named tuples (https://docs.python.org/3/library/collections.html#collections.namedtuple)."""
+
+
 def is_private(name: str) -> bool:
-    return name.startswith("_") and not name.startswith("__")
+    return name.startswith("_") and not name.startswith("__") and name not in NAMED_TUPLE
 
 
 def assigned_names(nodes: list[ast.AST]) -> set[str]:
