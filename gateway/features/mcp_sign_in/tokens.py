@@ -38,10 +38,11 @@ class _Kept:
 
 @attrs.define(eq=False)
 class _Running:
-    """An exchange for one or several requests; ``error`` is its failure, which concerns all of them."""
+    """An exchange for one or several requests; its ``token`` or its failure ``error`` concerns all of them."""
 
     done: trio.Event = attrs.field(factory=trio.Event)
     error: GatewayError | None = None
+    token: BearerToken | None = attrs.field(default=None, repr=False)
 
 
 class ExchangedTokens:
@@ -68,6 +69,8 @@ class ExchangedTokens:
             await running.done.wait()
             if running.error is not None:
                 raise running.error
+            if running.token is not None:  # also one that is too short-lived to be kept
+                return running.token
         return kept.token
 
     def forget(self, subject: str, token: Credential) -> None:
@@ -80,6 +83,7 @@ class ExchangedTokens:
         running = self._running[key] = _Running()
         try:
             found = await self._exchange(subject)
+            running.token = found.token
         except GatewayError as error:
             running.error = error
             raise

@@ -142,6 +142,13 @@ async def test_without_a_token_the_server_gets_no_request(fault, status, words):
         assert (await stage.call(stage.token("1"))).status_code == 200
 
 
+async def test_a_lifetime_may_be_a_string():
+    async with staged() as stage:
+        body = b'{"access_token": "ab", "token_type": "Bearer", "expires_in": "3599"}'
+        stage.issuer.faults["/token"] = Fault(body=body)
+        assert (await stage.call(stage.token("1"))).status_code == 200
+
+
 async def test_the_persons_own_token_goes_to_no_server():
     async with staged() as stage:
         token = stage.token("1")
@@ -243,21 +250,26 @@ def test_mistakes_are_named(change, words):
             from_mapping(content)
 
 
-async def test_a_failed_exchange_fails_all_that_wait_for_it():
-    begun, end = trio.Event(), trio.Event()
+@pytest.mark.parametrize("fails", [True, False])
+async def test_the_end_of_an_exchange_concerns_all_that_wait_for_it(fails):
+    """Also if it fails, or its token ends too soon to be kept."""
+    begun, end, made = trio.Event(), trio.Event(), list[str]()
 
     async def exchange(subject: str) -> ExchangedToken:
         begun.set()
+        made.append(subject)
         await end.wait()
-        raise GatewayError("upstream", "no")
+        if fails:
+            raise GatewayError("upstream", "no")
+        return ExchangedToken(BearerToken("short"), 5)
 
-    tokens, failed = ExchangedTokens(exchange), list[str]()
+    tokens, found = ExchangedTokens(exchange), list[str]()
 
     async def fetch() -> None:
         try:
-            await tokens.token("ann", "a")
+            found.append((await tokens.token("ann", "a")).token)
         except GatewayError as error:
-            failed.append(error.info.message)
+            found.append(error.info.message)
 
     async with trio.open_nursery() as nursery:
         for _ in range(3):
@@ -265,4 +277,4 @@ async def test_a_failed_exchange_fails_all_that_wait_for_it():
         await begun.wait()
         await trio.testing.wait_all_tasks_blocked()
         end.set()
-    assert failed == ["no"] * 3
+    assert (found, made) == (["no" if fails else "short"] * 3, ["a"])
