@@ -66,6 +66,12 @@ def linear_axis(high: float, show: Callable[[float], str], least: float = 0.0) -
     return Axis(0, count * step, [i * step for i in range(count + 1)], show)
 
 
+def seconds_axis(high: float, show: Callable[[float], str]) -> Axis:
+    """Return a linear axis that ends at the last value."""
+    axis = linear_axis(high, show)
+    return attrs.evolve(axis, high=max(high, 1e-9), ticks=[tick for tick in axis.ticks if tick <= high])
+
+
 def logarithmic_axis(low: float, high: float, show: Callable[[float], str]) -> Axis:
     """Return a logarithmic axis over at most three decades below ``high``.
 
@@ -170,9 +176,7 @@ def timeline_charts(run: RunResult) -> Iterator[str]:
         ("Tokens, each second", {"tokens": [one.tokens / width for one in spans]}, format_number),
         ("Lateness of the loader itself", {"greatest lag": [one.lag for one in spans]}, format_duration),
     )
-    last = max(1.0, begins[-1])
-    axis = linear_axis(last, lambda value: f"{value:.4g} s")
-    x = attrs.evolve(axis, high=last, ticks=[tick for tick in axis.ticks if tick <= last])
+    x = seconds_axis(max(1.0, begins[-1]), lambda value: f"{value:.4g} s")
     for title, lines, show in charts:
         series = [Series(name, list(zip(begins, ys, strict=True)), i) for i, (name, ys) in enumerate(lines.items())]
         highest = max((y for one in series for _, y in one.points if not math.isnan(y)), default=0.0)

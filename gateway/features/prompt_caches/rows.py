@@ -100,7 +100,7 @@ def block_at(rows: bytes, number: int) -> PromptBlock:
 
 def blocks_of(rows: bytes) -> list[PromptBlock]:
     """Return the blocks of all rows."""
-    return [*map(PromptBlock._make, _ROW.iter_unpack(rows))]
+    return [PromptBlock(*row) for row in _ROW.iter_unpack(rows)]
 
 
 def end_at(rows: bytes, number: int) -> bytes:
