@@ -6,7 +6,6 @@ from typing import Final, Protocol, TypeAlias
 import attrs
 
 from gateway.endpoints.border import serve
-from gateway.endpoints.count_tokens import count_tokens
 from gateway.endpoints.request_body import read_whole_body
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
@@ -22,12 +21,19 @@ from streams.events import Api
 Answer: TypeAlias = Callable[[Exchange, bytes], Awaitable[Response]]
 
 
-async def _compact(exchange: Exchange, body: bytes) -> Response:
-    response: Response = await (await load_module("gateway.endpoints.compact")).compact(exchange, body)
-    return response
+def _late(name: str) -> Answer:
+    """Return the function ``name`` of the module with that name, which is imported with its first request."""
+
+    async def answer(exchange: Exchange, body: bytes) -> Response:
+        response: Response = await getattr(await load_module(f"gateway.endpoints.{name}"), name)(exchange, body)
+        return response
+
+    return answer
 
 
-ANSWERS: Final[Mapping[Operation, Answer]] = {"answer": Exchange.answer, "count": count_tokens, "compact": _compact}
+ANSWERS: Final[Mapping[Operation, Answer]] = {
+    "answer": Exchange.answer, "count": _late("count_tokens"), "compact": _late("compact"),
+}  # fmt: skip
 """The handler of a request by its operation."""
 
 ROUTES: Final[Mapping[str, Api]] = {

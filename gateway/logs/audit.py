@@ -8,8 +8,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from io import TextIOWrapper
-from logging.handlers import WatchedFileHandler
 from typing import Any, Final
 
 AUDIT: Final = "trigate.audit"
@@ -92,36 +90,23 @@ def _truncate(value: Any) -> Any:
     return value
 
 
-class AuditFile(WatchedFileHandler):
-    """An append-only file that only its owner can read, reopened after log rotation. The constructor raises
-    ``OSError``."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path, encoding="utf-8")
-
-    def _open(self) -> TextIOWrapper:
-        fd = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        return TextIOWrapper(open(fd, "ab"), encoding="utf-8")
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Log one line: a full disk must neither stop the gateway nor fill the log with tracebacks."""
-        logging.getLogger("trigate").error("could not write the audit: %s", record.getMessage())
-
-
 class AuditTarget:
     """The destination of the audit: the process's log or a file."""
 
     def __init__(self, form: logging.Formatter) -> None:
         """Make an audit whose lines in a file are formatted by ``form``."""
         self._form = form
-        self._file: AuditFile | None = None
+        self._file: logging.Handler | None = None
 
     def write_to(self, audit: str | None) -> None:
         """Send the audit to ``audit``: ``stderr``, a path, or ``None`` for warnings in the log.
 
         Raises ``OSError`` for an unwritable file, and then changes nothing."""
-        file = None if audit in (None, STDERR) else AuditFile(str(audit))
-        if file is not None:
+        file = None
+        if audit not in (None, STDERR):
+            from gateway.logs.audit_file import AuditFile  # few gateways have one
+
+            file = AuditFile(str(audit))
             file.setFormatter(self._form)
             log.addHandler(file)
         if self._file is not None:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, TypeAlias
-from wsgiref.handlers import format_date_time
 
 import attrs
 
@@ -58,7 +57,7 @@ class ResponseWriter:
         lines = [
             b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES.get(status, b"")),
             *[b"%b: %b\r\n" % pair for pair in headers if pair[0] not in _OURS],
-            _date(int(time.time())),
+            date_line(int(time.time())),
         ]
         if self.chunks:
             lines.append(_CHUNKED)
@@ -88,6 +87,15 @@ class ResponseWriter:
         return b"0\r\n\r\n" if self.chunks and not self._has_no_body else b""
 
 
+_DAYS: Final = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
+_MONTHS: Final = (
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"
+)  # fmt: skip
+
+
 @lru_cache(maxsize=1)
-def _date(second: int) -> bytes:
-    return b"date: %b\r\n" % format_date_time(second).encode()
+def date_line(second: int) -> bytes:
+    """Return the header ``date`` (RFC 9110, section 5.6.7), in no locale."""
+    year, month, day, hour, minute, seconds, weekday, _, _ = time.gmtime(second)
+    name, month_name = _DAYS[weekday], _MONTHS[month - 1]
+    return b"date: %b, %02d %b %04d %02d:%02d:%02d GMT\r\n" % (name, day, month_name, year, hour, minute, seconds)

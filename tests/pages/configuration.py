@@ -36,19 +36,19 @@ from gateway.features.answer_cache import settings as cached_answers
 from gateway.features.cache_acts import changes as cache_acts
 from gateway.features.kept_ledger import settings as kept_ledger
 from gateway.features.known import features
-from gateway.features.live_view import settings as live_view
-from gateway.features.mcp import settings as mcp_settings
-from gateway.features.metrics import settings as metrics_settings
+from gateway.features.live_view import feature as live_view
+from gateway.features.mcp import feature as mcp_settings
+from gateway.features.metrics import feature as metrics_settings
 from gateway.features.notices import feature as notices
 from gateway.features.people import settings as people
-from gateway.features.prompt_caches import settings as prompt_caches
-from gateway.features.realtime import settings as realtime
-from gateway.features.request_members import settings as request_members
-from gateway.features.secret_stores import settings as secret_stores
+from gateway.features.prompt_caches import feature as prompt_caches
+from gateway.features.realtime import feature as realtime
+from gateway.features.request_members import feature as request_members
+from gateway.features.secret_stores import feature as secret_stores
 from gateway.features.shadow import feature as shadow
 from gateway.features.steps import settings as steps
 from gateway.features.steps.kinds import KINDS
-from gateway.features.tracing import settings as tracing_settings
+from gateway.features.tracing import feature as tracing_settings
 from gateway.features.web_search.feature import WebSearchSettings
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.quirks import Quirks

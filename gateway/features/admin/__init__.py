@@ -5,10 +5,11 @@
   ``callers``: who calls. ``parts``: calls of other features.
 - ``calls``: what handlers read and return. ``bodies`` reads JSON, ``pages`` and ``versions`` read queries and headers;
   ``levels``: the levels of limits; ``errors``.
-- ``settings``: the key ``stored_keys``; ``stored_clients``: the clients of the storage under a configuration;
+- ``stored_clients``: the clients of the storage under a configuration;
   ``key_changes``: the checks of changes of them, ``client_rows``: clients for readers. ``key_store``: their table.
   ``commands``: ``trigate keys``, with ``options``.
-- ``feature``: its row; ``interface``: the names for others; ``opening``: the tables of each configuration.
+- ``feature``: its row and the key ``stored_keys``; ``interface``: the names for others; ``opening``: the tables of each
+  configuration.
   ``storage`` opens them, ``tables`` creates them, and ``followed_keys`` follows the stored clients.
 - ``store``: raises and the audit in a database, with their rows in ``rights_rows``. ``followed_rights`` follows raises,
   ``client_changes`` adds changes of stored clients to the audit.

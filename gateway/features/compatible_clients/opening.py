@@ -7,8 +7,8 @@ from gateway.config.settings import Config
 from gateway.endpoints.inference import exchange_route
 from gateway.exchange.service import Service
 from gateway.features.compatible_clients.adapter import adapter_for
+from gateway.features.compatible_clients.feature import compatibility_of
 from gateway.features.compatible_clients.hosted_claude import hosted_claude_routes
-from gateway.features.compatible_clients.settings import compatibility_of
 from gateway.http.compatible import deployment_roots
 from gateway.seams.hooks import Hooks
 from gateway.seams.route import HttpRoute

@@ -1,13 +1,70 @@
-"""The row of the live view."""
+"""The row of the live view, and its keys: whether the gateway serves it, and which answers it shows."""
 
-from typing import Final
+from typing import Annotated, Final, Literal, TypeAlias
 
-from configfile.keys import part_of
+import attrs
+
+from configfile.keys import Kind, part_of, setting
+from gateway.config.parts import Instead
 from gateway.config.settings import Config
-from gateway.features.live_view.settings import LiveViewKeys
 from gateway.seams.feature import Feature, Keys
 
-__all__ = ["FEATURE", "LiveViewKeys"]
+ShownAnswers: TypeAlias = Literal["none", "own", "all"]
+
+
+@attrs.frozen(repr=False)
+class UiSettings:
+    """The mapping ``ui`` of the root."""
+
+    answers: ShownAnswers = setting(
+        "The answers, prompts and texts that viewers can read. `own`: of their own requests, also for admins. `all`: "
+        "admins and the holder of the `ui_key` read all. `none`: none are kept.",
+        "own",
+    )
+
+
+UiSwitch: TypeAlias = Annotated[
+    UiSettings | Literal[False],
+    Kind(
+        "true, false or mapping",
+        lambda given: UiSettings() if given is True else given,
+        pick=lambda value: UiSettings if isinstance(value, dict) else bool,
+        parts=(bool, UiSettings),
+    ),
+]
+"""The settings, or ``False`` for no live view."""
+
+
+@attrs.frozen
+class LiveViewKeys:
+    """The keys of the root."""
+
+    ui: UiSwitch = setting(
+        "Serve the [live view](ui.md) at `/ui`, without keys only on this machine. With `false`, only the callers' "
+        "[pages](people-reference.md#pages) remain.",
+        UiSettings(),
+        shown="`true`",
+    )
+    ui_keep: bool = setting(
+        "Keep ended streams for the live view, in at most 4 MiB of memory.",
+        True,
+    )
+    ui_prompts: bool = setting(
+        "Keep the last requests' bodies for viewers who can read the answers, in at most 8 MiB of memory.",
+        False,
+    )
+
+    @property
+    def answers(self) -> ShownAnswers:
+        """The answers that the live view shows, ``none`` without a live view."""
+        return self.ui.answers if self.ui else "none"
+
+
+ADVICE: Final = (
+    Instead("the settings of the live view are `ui` and `ui_key`", "dashboard admin admin_ui ui_username ui_password "
+            "console", (Config,)),
+)  # fmt: skip
+"""Advice on other gateways' spellings of its keys."""
 
 
 def _is_on(config: Config) -> bool:
@@ -19,5 +76,5 @@ FEATURE: Final = Feature(
     "gateway.features.live_view.opening:open_live_view",
     _is_on,
     keys=(Keys(Config, LiveViewKeys),),
-    advice="gateway.features.live_view.settings:ADVICE",
+    advice="gateway.features.live_view.feature:ADVICE",
 )

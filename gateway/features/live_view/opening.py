@@ -11,6 +11,7 @@ from gateway.config.loading import Config
 from gateway.features.live_view.feature import LiveViewKeys
 from gateway.features.live_view.live import LiveView
 from gateway.features.live_view.pages.routes import live_view_routes
+from gateway.named_imports import import_named
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 
@@ -56,7 +57,5 @@ def open_live_view(config: Config, ports: Ports, before: Running | None) -> Runn
     live_view = before.live_view if isinstance(before, RunningLiveView) else LiveView()
     directory, others = ports.options.get("workers"), None
     if isinstance(directory, Path):
-        from gateway.features.live_view.pages.workers import OtherWorkers  # a single process has none
-
-        others = OtherWorkers(directory)
+        others = import_named("gateway.features.live_view.pages.workers:OtherWorkers")(directory)
     return RunningLiveView(config, ports, live_view, others)

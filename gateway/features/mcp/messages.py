@@ -19,7 +19,7 @@ from gateway.config.patterns import matches_one
 from gateway.endpoints.border import admit_by_key
 from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.exchange.service import Service
-from gateway.features.mcp.settings import McpServer, may_use
+from gateway.features.mcp.feature import McpServer, may_use
 from gateway.http.external_url import RESOURCE, url_of_request
 from gateway.http.headers import Headers, upstream_headers
 from gateway.http.json_rpc import HEADER_MISMATCH, NO_ID, PARSE_ERROR, error_body, with_body

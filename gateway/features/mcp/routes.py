@@ -6,7 +6,7 @@ from typing import Final
 import attrs
 
 from gateway.config.settings import Config
-from gateway.features.mcp.settings import servers_of
+from gateway.features.mcp.feature import servers_of
 from gateway.relay.routes import RelayRoute, relayed_routes
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Addition, Ports, Running

@@ -1,13 +1,64 @@
-"""The row of metrics."""
+"""The row of metrics, and the key ``metrics``: who may read ``/metrics``."""
 
-from typing import Final
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from configfile.keys import part_of
+import attrs
+
+from configfile.keys import Kind, part_of, setting
+from configfile.wording import Wrong, describe
+from gateway.config.parts import Instead
 from gateway.config.settings import Config
-from gateway.features.metrics.settings import MetricsKeys
 from gateway.seams.feature import Feature, Keys
 
-__all__ = ["FEATURE", "MetricsKeys"]
+Scraping: TypeAlias = Literal["off", "keyed", "open"]
+"""The readers of ``/metrics``: none, clients with a key for everything, or all."""
+
+
+FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""The client library's variable for the directory; for another ASGI server's workers it can be set manually."""
+
+
+@attrs.frozen(repr=False)
+class MetricsSettings:
+    """The mapping form of the key ``metrics``, which selects who may read ``/metrics``."""
+
+    open: bool = setting("Let everyone who can connect read `/metrics`, even with `client_keys`.", False)
+
+
+def _pick_metrics_type(value: Any) -> Any:
+    if isinstance(value, bool | dict):
+        return MetricsSettings if isinstance(value, dict) else bool
+    raise Wrong(describe(value), "expected true, false or a mapping with the key open")
+
+
+def _read_scraping(value: bool | MetricsSettings) -> Scraping:
+    if isinstance(value, bool):
+        return "keyed" if value else "off"
+    return "open" if value.open else "keyed"
+
+
+MetricsAccess: TypeAlias = Annotated[
+    Scraping, Kind("true, false or mapping", _read_scraping, pick=_pick_metrics_type, parts=(bool, MetricsSettings))
+]
+
+
+@attrs.frozen(repr=False)
+class MetricsKeys:
+    """The keys of the root."""
+
+    metrics: MetricsAccess = setting(
+        "Serve `/metrics`. A mapping sets who may read it.",
+        "keyed",
+        restart=True,
+        shown="`true`",
+    )
+
+
+ADVICE: Final = (
+    Instead("write `metrics: true` or `metrics: false`", "enabled enable disabled", (MetricsSettings,)),
+    Instead("not needed: metrics are at `GET /metrics` on the "
+            "port of the models", "path port address listener", (MetricsSettings,)),
+)  # fmt: skip
 
 
 def _are_on(config: Config) -> bool:
@@ -20,5 +71,5 @@ FEATURE: Final = Feature(
     _are_on,
     supervised="gateway.features.metrics.shared_metrics:shared_metrics",
     keys=(Keys(Config, MetricsKeys),),
-    advice="gateway.features.metrics.settings:ADVICE",
+    advice="gateway.features.metrics.feature:ADVICE",
 )

@@ -17,8 +17,8 @@ import trio
 import gateway
 from gateway.config.loading import Config
 from gateway.features.metrics import rows
+from gateway.features.metrics.feature import FOLDER
 from gateway.features.metrics.rows import MetricRow
-from gateway.features.metrics.settings import FOLDER
 from gateway.ledger.bill import AttemptRecord, Charge
 from gateway.ledger.buckets import GAPS, Buckets
 from gateway.ledger.figures import Figures

@@ -14,6 +14,7 @@ from gateway.config.settings import Config
 from gateway.endpoints.plain_answers import NOSNIFF
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
+from gateway.features.metrics.feature import MetricsKeys
 from gateway.features.metrics.lag import watch_lag
 from gateway.features.metrics.metrics import CONTENT_TYPE, Metrics, open_metrics
 from gateway.features.metrics.rows import (
@@ -29,7 +30,6 @@ from gateway.features.metrics.rows import (
     STORE_LIMIT,
     MetricRow,
 )
-from gateway.features.metrics.settings import MetricsKeys
 from gateway.http.late_imports import import_all
 from gateway.http.response import Response
 from gateway.seams.hooks import Hooks

@@ -13,8 +13,8 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from gateway.config.loading import Config
+from gateway.features.metrics.feature import FOLDER
 from gateway.features.metrics.rows import RELOADS
-from gateway.features.metrics.settings import FOLDER
 from gateway.seams.supervised import Supervised
 
 log = logging.getLogger("trigate.metrics")

@@ -15,7 +15,7 @@ from msgspec import structs
 from gateway.config.model_entry import ModelEntry
 from gateway.exchange.planned import Form
 from gateway.exchange.target_request import TargetRequest
-from gateway.features.prompt_caches.settings import PromptCacheSettings
+from gateway.features.prompt_caches.feature import PromptCacheSettings
 from gateway.features.prompt_caches.values import fields_of, header_of
 from gateway.http.headers import Headers
 from gateway.http.late_imports import import_all

@@ -11,7 +11,7 @@ from configfile.keys import part_of
 from gateway.balancing.balancer import NOTHING_READABLE
 from gateway.config.settings import Config
 from gateway.features.prompt_caches.attempts import LEAST_BODY, Diagnoses, PromptCaching, note_attempt
-from gateway.features.prompt_caches.settings import PromptCacheKeys, PromptCacheSettings
+from gateway.features.prompt_caches.feature import PromptCacheKeys, PromptCacheSettings
 from gateway.http.late_imports import load_module
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared

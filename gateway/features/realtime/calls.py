@@ -6,9 +6,9 @@ from typing import Final
 
 from gateway.exchange.context import ExchangeContext
 from gateway.features.realtime.events import SESSION
+from gateway.features.realtime.feature import grant_of
 from gateway.features.realtime.notices import ModelRule
 from gateway.features.realtime.objects import ExaminedObject, read_object
-from gateway.features.realtime.settings import grant_of
 from providers.endpoints.multipart import (
     MultipartBoundary,
     MultipartData,

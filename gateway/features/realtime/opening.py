@@ -19,6 +19,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.responding import error_response, open_record, own_headers
 from gateway.exchange.service import Service
 from gateway.features.realtime.dialing import OpenProvider
+from gateway.features.realtime.feature import RealtimeKeys
 from gateway.features.realtime.meter import Meter
 from gateway.features.realtime.models import ENDPOINT
 from gateway.features.realtime.notices import FrameReader, ModelRule
@@ -30,7 +31,6 @@ from gateway.features.realtime.session import (
     ResumableSessions,
     SessionLimits,
 )
-from gateway.features.realtime.settings import RealtimeKeys
 from gateway.http.headers import Headers, as_text, with_key_in_header
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest

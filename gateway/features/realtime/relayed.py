@@ -20,10 +20,10 @@ from gateway.features.realtime.calls import (
     require_calls,
 )
 from gateway.features.realtime.events import SESSION
+from gateway.features.realtime.feature import grant_of
 from gateway.features.realtime.models import ENDPOINT, SessionModels
 from gateway.features.realtime.objects import ExaminedObject, Members, Tree, read_object
 from gateway.features.realtime.session_ids import SessionIds
-from gateway.features.realtime.settings import grant_of
 from gateway.features.realtime.shapes import OF_OPENAI
 from gateway.http.headers import Headers
 from gateway.relay.answers import NullReader, PassedAnswer

@@ -17,7 +17,7 @@ from configfile.secret_files import SecretFiles
 from configfile.stored_secrets import StoredSecret, StoredText, UnreadText
 from gateway.config.loading import ConfigError
 from gateway.config.settings import Config
-from gateway.features.secret_stores.settings import SecretStoreKeys
+from gateway.features.secret_stores.feature import SecretStoreKeys
 from gateway.features.secret_stores.stores import SecretReadings, SecretStores
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running

@@ -10,8 +10,8 @@ from configfile.keys import part_of
 from configfile.stored_secrets import StoredSecret
 from gateway.config.settings import Config
 from gateway.features.secret_stores.clouds import CloudStores
+from gateway.features.secret_stores.feature import SecretStoreKeys
 from gateway.features.secret_stores.fetching import SecretUnreadable, SecretVersion
-from gateway.features.secret_stores.settings import SecretStoreKeys
 from gateway.features.secret_stores.vault import VaultClient
 from gateway.http.redaction import FETCHED
 from gateway.upstream.client import Upstream

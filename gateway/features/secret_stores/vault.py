@@ -15,8 +15,8 @@ import msgspec
 import trio
 
 from configfile.stored_secrets import StoredSecret
+from gateway.features.secret_stores.feature import VaultSettings
 from gateway.features.secret_stores.fetching import SecretUnreadable, SecretVersion, fetch_json, refusal
-from gateway.features.secret_stores.settings import VaultSettings
 from gateway.http.redaction import FETCHED
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import UpstreamRequest

@@ -1,3 +1,3 @@
 """Traces: ``tracing`` sends ``spans``, some with texts as ``messages``.
 
-``feature``: its row; ``opening`` opens it. ``settings``: the keys."""
+``feature``: its row and keys; ``opening`` opens it."""

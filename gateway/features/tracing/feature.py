@@ -1,16 +1,109 @@
-"""The row of traces."""
+"""The row of traces, and the key ``tracing``: their collector."""
 
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
-from configfile.keys import part_of
+import attrs
+
+from configfile.keys import Kind, ignored, part_of, setting, with_part
+from configfile.kinds import Percent, Url
+from gateway.config.kinds import OUTSIDE, later
+from gateway.config.parts import Instead
 from gateway.config.settings import Config
-from gateway.features.tracing.settings import TracingKeys
 from gateway.seams.feature import Feature, Keys
 
-__all__ = ["FEATURE", "TracingKeys"]
+if TYPE_CHECKING:
+    from gateway.config.building import Building
 
-_SETTINGS: Final = "gateway.features.tracing.settings"
+
+GRPC_PORT: Final = 4317
+HTTP_PORT: Final = 4318
+
+Sampling: TypeAlias = Annotated[
+    float,
+    Kind(
+        "0 to 100",
+        lambda percent: percent / 100,
+        pick=lambda _: Percent,
+        parts=(Percent,),
+        spell=lambda share: f"{share * 100:g}",
+    ),
+]
+"""A ratio from 0 to 1, written in percent."""
+
+
+@attrs.frozen(repr=False)
+class TracingSettings:
+    """Tracing: the ratio (0 to 1) of exchanges whose clients do not decide, and the ``endpoint`` of an OTLP/HTTP
+    collector.
+
+    ``None`` means as in OpenTelemetry's environment variables."""
+
+    sampling: Sampling | None = setting(
+        "The percentage of traced exchanges, unless the client's `traceparent` decides.",
+        None,
+        shown="`OTEL_TRACES_SAMPLER`, else all",
+        name="random_sampling",
+    )
+    endpoint: Url | None = setting(
+        "The collector's address for OTLP over HTTP.",
+        None,
+        shown="`OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://localhost:4318`",
+    )
+    content: tuple[str, ...] = setting(
+        'The client groups whose prompts and answers are in spans, after all masks, with `*` and `!`. `["*"]` includes '
+        "clients without a group.",
+        (),
+    )
+    opentracing_grpc_endpoint: Url | None = setting(
+        "Plano's name for a collector. Instead of port 4317, 4318 is used.",
+        None,
+        compared=False,
+    )
+    trace_arch_internal: Any = ignored(OUTSIDE)
+    span_attributes: Any = ignored(later("no header becomes an attribute"))
+    exporters: Any = ignored(later("traces go to `endpoint` alone"))
+
+    def __str__(self) -> str:
+        return self.endpoint or "on"
+
+
+@attrs.frozen(repr=False)
+class TracingKeys:
+    """The keys of the root."""
+
+    tracing: TracingSettings | None = setting(
+        "The destination of traces.", None, shown="from the environment", restart=True
+    )
+
+
+def build_tracing(config: Config, building: "Building") -> Config:
+    """Derive the ``endpoint`` from Plano's key for a gRPC collector."""
+    tracing = part_of(config, TracingKeys).tracing
+    if tracing is None or tracing.endpoint is not None or tracing.opentracing_grpc_endpoint is None:
+        return config
+    given = urlsplit(tracing.opentracing_grpc_endpoint)
+    port = HTTP_PORT if given.port in (None, GRPC_PORT) else given.port
+    endpoint = f"{given.scheme}://{given.netloc.rpartition(':')[0] if given.port else given.netloc}:{port}"
+    building.findings.warn(
+        f"tracing.opentracing_grpc_endpoint: traces use HTTP, not gRPC, and go to port {port} there; to change "
+        "that, set endpoint"
+    )
+    return with_part(config, TracingKeys(attrs.evolve(tracing, endpoint=endpoint)))
+
+
+ADVICE: Final = (
+    Instead("write it as `random_sampling`, a percentage", "sampling sample_rate sampling_rate sampler ratio",
+            (TracingSettings,)),
+    Instead("write it as `endpoint`", "url otlp_endpoint collector address exporter", (TracingSettings,)),
+    Instead("set it by OpenTelemetry's variables, such as `OTEL_SERVICE_NAME` and `OTEL_EXPORTER_OTLP_HEADERS`",
+            "service_name service headers protocol insecure attributes resource_attributes", (TracingSettings,)),
+    Instead("`random_sampling: 0` turns traces off", "enabled enable disabled", (TracingSettings,)),
+)  # fmt: skip
+
+
+_ROW: Final = "gateway.features.tracing.feature"
 
 
 def _has_collector(config: Config) -> bool:
@@ -26,6 +119,6 @@ FEATURE: Final = Feature(
     "gateway.features.tracing.opening:open_tracing",
     _has_collector,
     keys=(Keys(Config, TracingKeys),),
-    build=f"{_SETTINGS}:build_tracing",
-    advice=f"{_SETTINGS}:ADVICE",
+    build=f"{_ROW}:build_tracing",
+    advice=f"{_ROW}:ADVICE",
 )

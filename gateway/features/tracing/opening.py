@@ -8,7 +8,7 @@ import trio
 from configfile.keys import part_of
 from gateway.config.patterns import matches
 from gateway.config.settings import Config
-from gateway.features.tracing.settings import TracingKeys, TracingSettings
+from gateway.features.tracing.feature import TracingKeys, TracingSettings
 from gateway.ledger.ledger import Ledger
 from gateway.named_imports import import_named
 from gateway.seams.hooks import Hooks

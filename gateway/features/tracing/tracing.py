@@ -21,8 +21,8 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import gateway
+from gateway.features.tracing.feature import TracingSettings as Settings
 from gateway.features.tracing.messages import message_attributes
-from gateway.features.tracing.settings import TracingSettings as Settings
 from gateway.features.tracing.spans import (
     LONGEST_NAME,
     AttemptTimes,

@@ -1,11 +1,13 @@
 """The head of an HTTP/1.1 answer and the framing of its body (RFC 9112, sections 6 and 9.6), read back with h11."""
 
+from wsgiref.handlers import format_date_time
+
 import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.serving.heads import UNKNOWN, RequestLine, ResponseWriter
+from gateway.serving.heads import UNKNOWN, RequestLine, ResponseWriter, date_line
 
 JSON = (b"content-type", b"application/json")
 GET = RequestLine(b"GET", b"1.1", closes=False)
@@ -109,3 +111,8 @@ def test_an_answer_shorter_than_declared_ends_the_connection():
 def test_every_answer_has_the_date_once():
     head, _, _ = read(ResponseWriter(GET, 200, [sized(0)]))
     assert [name for name, _ in head.headers].count(b"date") == 1
+
+
+@given(st.integers(0, 2**33))
+def test_the_date_is_that_of_pythons_own_server(second):
+    assert date_line(second) == b"date: %b\r\n" % format_date_time(second).encode()

@@ -19,6 +19,7 @@ from gateway.access.refused_keys import KeyRefused
 from gateway.access.shares import NOBODY
 from gateway.config.loading import Config
 from gateway.exchange.service import Service
+from gateway.features.live_view.feature import LiveViewKeys
 from gateway.features.live_view.live import FoundExchange
 from gateway.features.live_view.opening import RunningLiveView
 from gateway.features.live_view.pages.paths import EVENTS, FILES, MODELS, PAGE_LINKS, STREAM, has_pages
@@ -26,7 +27,6 @@ from gateway.features.live_view.pages.signed_in import signed_in_viewers
 from gateway.features.live_view.pages.viewer_events import MakeEvent, Send, event_maker, send_news, send_stream
 from gateway.features.live_view.pages.viewings import audit_list, audit_stream
 from gateway.features.live_view.pages.visitors import Visitor, visitor_of
-from gateway.features.live_view.settings import LiveViewKeys
 from gateway.http.headers import Headers
 from gateway.http.offload import offload_always
 from gateway.http.pages import GUARDED, TEXT, as_bearer

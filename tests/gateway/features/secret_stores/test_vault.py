@@ -7,8 +7,8 @@ import pytest
 
 from configfile.stored_secrets import StoredSecret
 from gateway.config.loading import Config, from_mapping
+from gateway.features.secret_stores.feature import VaultSettings
 from gateway.features.secret_stores.fetching import SecretUnreadable
-from gateway.features.secret_stores.settings import VaultSettings
 from gateway.features.secret_stores.stores import SecretReadings, SecretStores
 from gateway.features.secret_stores.vault import VaultClient
 from tests.support.each_row import each_row
