@@ -131,6 +131,14 @@ class Target:
         return self.entry.caching_of(self.model, self.api)
 
     @property
+    def fetches_links(self) -> bool:
+        """Whether the provider downloads the files that a request links. Those of its own API are its own affair."""
+        fetches = CODECS[self.api].wire.fetches_links
+        if fetches is None:
+            return self.recipient.quirks.fetches_links
+        return fetches or self.lane == "byte"
+
+    @property
     def letters_per_token(self) -> float:
         """English letters in a token of its model, for estimates."""
         return letters_per_token(plain_name(self.model))

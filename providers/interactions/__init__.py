@@ -33,6 +33,7 @@ WIRE = WireApi(
         failed_ends=("interaction", frozenset(("failed", "cancelled"))),
     ),
     stores_unasked=True,
+    fetches_links=True,
     running=frozenset(("queued", "in_progress")),
     tool_naming=GEMINI.wire.tool_naming,
     version_header="api-revision",

@@ -104,6 +104,14 @@ class Quirks:
     )
     """See https://openrouter.ai/docs/features/multimodal/image-generation"""
 
+    fetches_links: bool = setting(
+        "Chat, Messages and Responses: the provider downloads the images and documents of URLs. Otherwise "
+        "`images: {inline: true}` sends their [contents](linked-files.md).",
+        True,
+        shown="`true`; `false` for Google and Bedrock",
+    )
+    """See songquanpeng/one-api#2245."""
+
     web_search: Literal["none", "tool", "options", "openrouter", "always"] = setting(
         "The web search of the provider's own. `tool`: a tool of Messages, Responses, Gemini or Interactions. "
         "`options`: Chat's `web_search_options`. `openrouter`: OpenRouter's server tool. `always`: the model always "

@@ -185,7 +185,8 @@ class WireApi:
       ``repeats_request``: answers repeat the request's instructions and settings.
     - State: ``stores_unasked``: requests without ``store`` are stored at the provider. ``running`` are the statuses of
       an answer that the provider continues in the background; a GET below ``path`` then returns its usage.
-    - Files: ``fetches_links``: providers download files from any public URL in a request.
+    - Files: ``fetches_links``: providers download files from any public URL in a request. ``None``: that depends
+      on the provider.
     - Tools: ``tool_naming`` describes valid names. ``tools_within`` is the parent of ``tools``, ``None`` for the
       request. If tools have no ``type``, ``client_tools`` are the members of those that clients run.
     - Costs: ``output_limits`` and ``answer_counts`` are the paths of a request's limits on output tokens, and of its
@@ -220,7 +221,7 @@ class WireApi:
     repeats_request: bool = False
     refused_prompt: Callable[[str], Mapping[str, Any]] = lambda text: {}
     stores_unasked: bool = False
-    fetches_links: bool = True
+    fetches_links: bool | None = None
     running: frozenset[str] = frozenset()
     output_limits: tuple[str, ...] = ()
     answer_counts: tuple[str, ...] = ()

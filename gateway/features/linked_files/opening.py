@@ -51,8 +51,7 @@ class LinkedFiles:
     async def fill(self, planning: Planning) -> None:
         """Put the linked files into the request if one of its targets needs them. Raises ``GatewayError`` (400)."""
         incoming, context = planning.incoming, planning.context
-        hub = (one for one in planning.plan.targets if one.entry.images.inline and one.lane == "hub")
-        if all(CODECS[one.api].wire.fetches_links for one in hub):
+        if all(one.fetches_links or not one.entry.images.inline for one in planning.plan.targets):
             return
         if not (found := await offload(incoming.size, _find_links, incoming))[0]:
             return

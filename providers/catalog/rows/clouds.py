@@ -31,7 +31,9 @@ from streams.events import APIS, Api
 
 READ = "2026-11-22"
 
-_BEDROCK_QUIRKS = Quirks(billing_line=False, deferred_tools="found", short_call_ids=False)
+_BEDROCK_QUIRKS = Quirks(
+    billing_line=False, deferred_tools="found", short_call_ids=False, fetches_links=False
+)  # fmt: skip
 _BEDROCK: Mapping[str, Any] = {"auth": BEARER, "quirks": _BEDROCK_QUIRKS, "known": _BEDROCK_QUIRKS}
 # Vertex does not know `includeServerSideToolInvocations` (googleapis/js-genai, ToolConfig), and its `countTokens`
 # expects the request's members unwrapped.

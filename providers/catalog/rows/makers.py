@@ -110,7 +110,7 @@ MAKERS = (
             "gemini-3.1-flash-lite",
         ),
         families=("gemini-*", "gemma-*", "deep-research-*", "antigravity-*"), key_env="GEMINI_API_KEY",
-        quirks=_SEARCHES,
+        quirks=attrs.evolve(_SEARCHES, fetches_links=False),
         price_list="google", keeps_turns=("interactions",), other_apis=("interactions",),
         about="Its Chat API loses thoughts and their signatures. `speaks: [gemini]` keeps them for Chat clients.",
         sources=sources(

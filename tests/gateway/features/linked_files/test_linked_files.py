@@ -53,11 +53,14 @@ def files(authority) -> Iterator[tuple[str, list[str]]]:
 
 
 @contextlib.contextmanager
-def serving(authority: Authority, api: str, *, inline: bool = True, **more: Any) -> Iterator[tuple[str, Upstream]]:
+def serving(
+    authority: Authority, api: str, *, inline: bool = True, maker: str = "", **more: Any
+) -> Iterator[tuple[str, Upstream]]:
     overrides = {"upstream_tls_ca_path": str(authority.itself.certificate)}
     with fake_upstream() as upstream:
-        model = {"gemini": "gemini/m", "converse": "amazon_bedrock/m"}.get(api, "vllm/m")
-        entry = provider(model, upstream.url, [api], name="m", images={"inline": inline})
+        maker = maker or {"gemini": "gemini", "converse": "amazon_bedrock"}.get(api, "vllm")
+        address = f"{upstream.url}/v1" if api in ("chat", "messages") else upstream.url
+        entry = provider(f"{maker}/m", address, [api], name="m", images={"inline": inline})
         with gateway_thread(config([entry], overrides=overrides, **more)) as gateway:
             yield gateway.url, upstream
 
@@ -112,6 +115,31 @@ def test_the_contents_of_links_are_sent_and_fetched_once_for_a_conversation(api,
             assert (base64.b64encode(PDF).decode() in sent) == (api != "chat")
             assert url not in sent
         assert len(asked) == len(set(asked))
+    asked.clear()
+
+
+@each_row(
+    ("maker", "target", "api", "sends_contents"),
+    [
+        ("gemini", "chat", "chat", True),
+        ("gemini", "chat", "messages", True),
+        ("vllm", "chat", "chat", False),
+        ("anthropic", "messages", "messages", False),
+    ],
+)
+def test_providers_that_fetch_no_links_in_apis_that_have_them_get_contents(
+    maker, target, api, sends_contents, files, authority, reachable
+):
+    """songquanpeng/one-api#2245"""
+    url, asked = files
+    with serving(authority, target, maker=maker) as (gateway, upstream):
+        upstream.script(Script("Fine."))
+        reply = post(gateway, api, content(api, url, "/r.pdf"))
+        assert reply.status == 200, reply.body
+        sent = upstream.seen[0].body.decode()
+        assert (base64.b64encode(PICTURE).decode() in sent) == sends_contents
+        assert (url in sent) != sends_contents
+        assert bool(asked) == sends_contents
     asked.clear()
 
 
