@@ -43,7 +43,7 @@ from gateway.features.notices import feature as notices
 from gateway.features.people import settings as people
 from gateway.features.prompt_caches import feature as prompt_caches
 from gateway.features.realtime import feature as realtime
-from gateway.features.request_members import feature as request_members
+from gateway.features.request_members import settings as request_members
 from gateway.features.secret_stores import feature as secret_stores
 from gateway.features.shadow import feature as shadow
 from gateway.features.steps import settings as steps
