@@ -90,17 +90,24 @@ class CachedOrigin:
 
     def note_disconnect(self) -> None:
         """Note that the client disconnected: the response continues only for other readers, or if it is kept."""
-        flight, keeper = self._flight, self._cache.keeper
+        flight = self._flight
         if self._hit is not None:
             self._hit.note_disconnect()
         if flight is None:
             self.desertion.set()
-        elif keeper and self._key and keeper.keep(self._cache.flights, self._key, flight, self.desertion):
+        elif self._is_kept(flight):
             self._walk.context.record.kept = True
         elif not flight.followers:
             self.desertion.set()
         else:
             flight.on_deserted = self.desertion
+
+    def _is_kept(self, flight: Flight) -> bool:
+        """Return whether ``flight`` continues without its client, who reads no kept answers with ``no-cache``."""
+        keeper = self._cache.keeper
+        if keeper is None or not (self._key and self._cache_control.reads):
+            return False
+        return keeper.keep(self._cache.flights, self._key, flight, self.desertion)
 
     def may_be_followed(self, attempt: AnswerSource) -> bool:
         return self._hit is None and self._walk.may_be_followed(attempt)

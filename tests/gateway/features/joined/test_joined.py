@@ -193,6 +193,14 @@ async def test_other_requests_join_nothing(other):
         await stage.leave(client)
 
 
+async def test_a_client_that_reads_no_cache_has_no_kept_answer():
+    async with staged() as stage:
+        client = stage.ask(A | {"cache-control": "no-cache"})
+        await eventually(lambda: stage.provider.calls == 1)
+        await stage.leave(client)
+        await eventually(lambda: stage.provider.closed == 1)
+
+
 async def test_an_answer_without_a_repeated_request_ends_after_the_time():
     async with staged(join="100ms") as stage:
         client = stage.ask()
