@@ -37,6 +37,10 @@ clients *ARGS:
 endpoint-clients:
     .venv/bin/python tests/clients/endpoints.py
 
+# test Claude Code and Codex with the web search of the gateway
+search-clients:
+    .venv/bin/python tests/clients/searches.py
+
 # test every pair of features together, in several covering arrays, e.g. `just combinations 20`
 combinations ARRAYS="8":
     COMBINATIONS={{ARRAYS}} .venv/bin/pytest -q tests/gateway/exchange/test_combinations.py
