@@ -113,7 +113,7 @@ async def test_an_answer_that_steps_check_is_kept_past_its_last_event(ends, monk
             await all_of([repeated])
             assert (repeated.headers["x-trigate-cache"], stage.provider.calls) == ("joined", 1)
         await stage.has_kept(0)
-        assert stage.provider.closed == (not ends)
+        await eventually(lambda: stage.provider.closed == (not ends))
 
 
 def kept_flight(stage: Stage) -> Any:
