@@ -8,9 +8,9 @@ Only the provider's bytes count, whatever happened to the client: a stored half 
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from gateway.conversations.provider_turn import ProviderTurn
 from gateway.conversations.recorder import TurnRecorder
@@ -150,6 +150,16 @@ def canonical(body: bytes, excluded: Collection[str] = EXCLUDED) -> bytes:
         pairs = (_without_usage_option(name, member) for name, member in value if name not in excluded)
         value = tuple([pair for pair in pairs if pair is not None])
     return repr(value).encode()
+
+
+BodyParts: TypeAlias = Callable[[Incoming, bytes, Collection[str]], Iterable[bytes]]
+"""Returns the parts of a key for a received request, and for the body that is sent for it, without the members in the
+last argument."""
+
+
+def canonical_bodies(incoming: Incoming, sent: bytes, excluded: Collection[str]) -> Iterable[bytes]:
+    """Return both bodies in canonical form: a ``BodyParts``."""
+    return canonical(sent, excluded), canonical(incoming.body, excluded)
 
 
 def _without_usage_option(name: str, value: Any) -> tuple[str, Any] | None:

@@ -2,7 +2,7 @@
 identical requests share its response while it arrives."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, Protocol
 
 import attrs
@@ -17,8 +17,9 @@ from gateway.features.answer_cache.cache import AnswerCache, read_cache_control
 from gateway.features.answer_cache.eligible import (
     EXCLUDED,
     FORM_MEMBERS,
+    BodyParts,
     answer_key,
-    canonical,
+    canonical_bodies,
     is_cacheable,
     is_eligible,
     sets_length,
@@ -83,11 +84,6 @@ class AnswerKind(Protocol):
         """Return whether the response to ``target_request``, of at most ``max_size`` bytes, may come from the cache."""
         ...
 
-    def body_parts(self, target_request: TargetRequest, sent: bytes, excluded: Collection[str]) -> Iterable[bytes]:
-        """Return the parts of the key for the client's body, and for the one that is ``sent``, without the members
-        ``excluded``."""
-        ...
-
     def request(self, target_request: TargetRequest) -> UpstreamRequest:
         """Return the unsigned request for a complete response."""
         ...
@@ -112,9 +108,6 @@ class ConversationAnswers:
         return target_request.choices == 1 and is_eligible(
             target_request.request.incoming, target_request.request.turn, use, max_size
         )
-
-    def body_parts(self, target_request: TargetRequest, sent: bytes, excluded: Collection[str]) -> Iterable[bytes]:
-        return canonical(sent, excluded), canonical(target_request.request.incoming.body, excluded)
 
     def request(self, target_request: TargetRequest) -> UpstreamRequest:
         return upstream_request(
@@ -211,10 +204,17 @@ class CacheLookup:
     """The cache lookup of one exchange, following the client's ``cache-control``.
 
     ``owner`` is the name under which responses are cached: no other owner receives them. ``holder`` is the client
-    whose share of memory the request uses."""
+    whose share of memory the request uses. ``body_parts`` returns the parts of keys for bodies."""
 
     def __init__(
-        self, context: ExchangeContext, cache: AnswerCache, use: CacheUse, owner: str, holder: str, kind: AnswerKind
+        self,
+        context: ExchangeContext,
+        cache: AnswerCache,
+        use: CacheUse,
+        owner: str,
+        holder: str,
+        kind: AnswerKind,
+        body_parts: BodyParts = canonical_bodies,
     ) -> None:
         self.holder = holder
         self.cache = cache
@@ -223,6 +223,7 @@ class CacheLookup:
         self._use = use
         self._owner = owner
         self.kind = kind
+        self._body_parts = body_parts
 
     async def find(self, target_request: TargetRequest, key: bytes) -> CacheHit | ErrorInfo | None:
         """Return the cached response of ``key``, or share the response to an identical request; ``None`` without one.
@@ -319,7 +320,7 @@ class CacheLookup:
         yield repr([pair for pair in out.headers if pair[0].lower() not in _VOLATILE]).encode()
         yield repr([client_request.header(name) for name in _KEY_HEADERS]).encode()
         excluded = self._excluded_members(target)
-        yield from self.kind.body_parts(target_request, out.body, excluded)
+        yield from self._body_parts(incoming, out.body, excluded)
         if target.api == "chat" and incoming.stream and b'"include_usage"' not in out.body:
             yield b"not counted as it streams"
         if self._use.strict or not self.kind.can_change_form:

@@ -4,14 +4,13 @@ A list of embeddings is one cached response: mixing cached and fresh vectors has
 elsewhere (BerriAI/litellm#2990, #29284, run-llama/llama_index#19537)."""
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import ClassVar, Final
 
 import attrs
 
 from gateway.exchange.target_request import TargetRequest
-from gateway.features.answer_cache.eligible import canonical
 from gateway.features.answer_cache.settings import CacheUse
 from gateway.http.headers import Headers
 from gateway.relay.answers import AnswerFilter
@@ -53,9 +52,6 @@ class RelayedAnswers:
         if target_request.prepared.later_bodies:
             return False
         return use.when == "always" or self.endpoint not in SAMPLED_ENDPOINTS or _has_zero_temperature(incoming)
-
-    def body_parts(self, target_request: TargetRequest, sent: bytes, excluded: Collection[str]) -> Iterable[bytes]:
-        return canonical(sent, excluded), canonical(target_request.request.incoming.body, excluded)
 
     def request(self, target_request: TargetRequest) -> UpstreamRequest:
         planned, prepared = self.relayed.planned, target_request.prepared

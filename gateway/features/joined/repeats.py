@@ -1,6 +1,6 @@
 """The requests that are repetitions: the same members of the same key, but for the form of the answer."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 import attrs
@@ -17,6 +17,7 @@ from gateway.features.answer_cache.interface import (
     CacheUse,
     ConversationAnswers,
 )
+from gateway.request.parse import Incoming
 from gateway.request.repeatable import is_in_background
 from gateway.upstream.http11 import BodySource
 
@@ -38,12 +39,6 @@ class RepeatedConversations(ConversationAnswers):
             return False
         return isinstance(turn, ProviderTurn) or bytes(incoming.members.get("conversation", b"null")) == b"null"
 
-    def body_parts(self, target_request: TargetRequest, sent: bytes, excluded: Collection[str]) -> Iterable[bytes]:
-        members = target_request.request.incoming.members
-        for name in sorted(members.keys() - FORM_MEMBERS):
-            yield name.encode()
-            yield bytes(members[name])
-
     def judge(self, target_request: TargetRequest, content_type: str) -> Callable[[bytes], bool]:
         return _store_nothing
 
@@ -51,6 +46,13 @@ class RepeatedConversations(ConversationAnswers):
         self, target_request: TargetRequest, body: BodySource, content_type: str, event_limit: int
     ) -> BodySource:
         return body  # both requests have the same members
+
+
+def members_of(incoming: Incoming, sent: bytes, excluded: Collection[str]) -> Iterator[bytes]:
+    """Yield the received members without those of the answer's form: a ``BodyParts`` that decodes nothing."""
+    for name in sorted(incoming.members.keys() - FORM_MEMBERS):
+        yield name.encode()
+        yield bytes(incoming.members[name])
 
 
 def _store_nothing(body: bytes) -> bool:
@@ -69,5 +71,6 @@ class JoinedAnswers:
             return walk
         context = walk.context
         holder = context.service.admission.holder(context.client_request.client, context.client_request.headers)
-        lookup = CacheLookup(context, self.cache, _SCOPE, f"key {holder}", holder, RepeatedConversations())
+        kind = RepeatedConversations()
+        lookup = CacheLookup(context, self.cache, _SCOPE, f"key {holder}", holder, kind, members_of)
         return CachedOrigin(walk, lookup, nursery)
