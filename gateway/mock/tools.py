@@ -89,16 +89,20 @@ def choose(request: Request) -> ToolPick | None:
     fresh = [tool for tool in tools if tool.name not in called]
     looking = [] if _has_called_tool(request, mode) else [tool for tool in fresh if rank(tool) < NEVER]
     answering = [tool for tool in fresh if _is_final(tool)]
-    looking.sort(key=lambda tool: (not _is_wanted_search(tool, request), rank(tool)))
-    found = _first_possible_call([*looking, *answering], request)
+    wanted = [tool for tool in _wanted_searches(tools, request) if tool.name not in called]
+    found = _first_possible_call([*wanted, *sorted(looking, key=rank), *answering], request)
     if found is None and mode == "required":
         return _first_possible_call(sorted(fresh or tools, key=rank), request, forced=True)
     return found
 
 
-def _is_wanted_search(tool: Tool, request: Request) -> bool:
-    """Return whether the user asks for a web search, and ``tool`` is one."""
-    return {"web", "search"} <= _name_words(tool) and "search the web" in user_text(request).lower()
+def _wanted_searches(tools: Iterable[Tool], request: Request) -> list[Tool]:
+    """Return the tools that search the web if the user asks for that. Without any, return those that search for tools:
+    Claude Code loads its web search when its own tool search finds it."""
+    if "search the web" not in user_text(request).lower():
+        return []
+    kinds = ([tool for tool in tools if {kind, "search"} <= _name_words(tool)] for kind in ("web", "tool"))
+    return next(filter(None, kinds), [])
 
 
 def available_tools(request: Request) -> tuple[str, list[Tool]]:

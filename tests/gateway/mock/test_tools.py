@@ -122,6 +122,20 @@ def test_a_web_search_is_called_first_if_the_person_asks_for_one():
         assert (pick.tool.name, json.loads(pick.input)) == (tools[-1].name, {"query": "Search the web for trio"})
 
 
+def test_a_web_search_that_a_program_loads_by_its_tool_search_is_called_after_it():
+    """Claude Code 2.1.332 declares its web search only once ``ToolSearch`` has found it."""
+    tools = SHELL, needing("ToolSearch", query="string")
+    call = asked(*tools, said="Search the web for trio")
+    pick = choose(call)
+    assert pick.tool.name == "ToolSearch"
+    loaded = continued(call, pick)
+    assert choose(loaded) is None, "it has found nothing"
+    loaded = attrs.evolve(loaded, tools=(*loaded.tools, *asked(needing("WebSearch", query="string")).tools))
+    pick = choose(loaded)
+    assert (pick.tool.name, json.loads(pick.input)) == ("WebSearch", {"query": "Search the web for trio"})
+    assert choose(continued(loaded, pick)) is None
+
+
 @each_row(
     "tools",
     [
