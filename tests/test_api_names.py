@@ -34,7 +34,7 @@ EXCEPTIONS: Final = {
     "kept_objects/owned_ids.py": "a shape of files, which is called as the API is that they belong to",
     "request/members.py": "members of requests, one of which is called as an API is",
     "request/narrowing.py": "a provider that is called as its API is",
-    "request/router_bodies.py": "a member of other routers' bodies, which is Anthropic's own in Messages",
+    "features/client_routing/bodies.py": "a member of other routers' bodies, which is Anthropic's own in Messages",
     "request/tools_in_chat.py": "a rule about Chat: some models take tools in Responses alone",
     "routing/described.py": "a type of models, which is called as an API is",
     "routing/endpoint_defaults.py": "the same",

@@ -259,8 +259,6 @@ def _build_config(
         findings.no_effect(path, why)
     if config.version is None and ("version",) not in findings.faulty:
         findings.wrong(("version",), "missing", "start the file with `version: v0.4.0`")
-    if config.blocked_end_users and "litellm" not in config.client_routing:
-        findings.no_effect(("blocked_end_users",), "nothing reads end users: add `client_routing: [litellm]`")
     common = build_listeners(config.listeners, findings)
     timeouts = _build_timeouts(config, common, findings)
     retries = build_retries(config.retries, common.max_retries, findings)

@@ -63,9 +63,6 @@ Unpriced: TypeAlias = Literal["refuse", "allow"]
 Reserve: TypeAlias = Literal["expected", "max"]
 """The response length for which a budget is reserved: the usual length, or the maximum."""
 
-ClientRouting: TypeAlias = Literal["openrouter", "vercel", "litellm"]
-"""A format in which clients may put routing options into request bodies."""
-
 
 class KeyDigest(bytes):
     """The SHA-256 digest of a key; ``is_short`` means that the key is easily guessed."""
@@ -186,16 +183,6 @@ class Config:
     circuit: CircuitSettings = setting(
         "The failures that put a target into cooldown.",
         factory=CircuitSettings,
-    )
-    client_routing: tuple[ClientRouting, ...] = setting(
-        "The forms in which clients may [choose targets](routing.md#routing-fields-of-other-gateways) in the body: "
-        "`openrouter`, `vercel`, `litellm`.",
-        (),
-    )
-    blocked_end_users: tuple[str, ...] = setting(
-        "The end users whose requests get 403, from `x-litellm-end-user-id`, or `user` or `metadata.user_id` in the "
-        "body. Needs `client_routing: [litellm]`.",
-        (),
     )
     unpriced: Unpriced = setting(
         "While a budget in money applies, `refuse` requests to a [model without a "

@@ -22,18 +22,17 @@ from gateway.exchange.requested_plan import requested_plan
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
-from gateway.request.client_labels import read_labels, refuse_blocked
 from gateway.request.client_request import ClientRequest
 from gateway.request.further_models import further_models
 from gateway.request.narrowing import FIRST_TARGET_ONLY, narrow
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare, prepare_with_options
 from gateway.request.repeatable import is_in_background
-from gateway.request.router_bodies import read_options
 from gateway.request.routing_options import (
     NO_OPTIONS,
     ROUTING_HEADERS,
     RoutingOptions,
+    read_headers,
     unknown_step_error,
     with_members,
 )
@@ -100,16 +99,15 @@ PlanningStep: TypeAlias = Callable[[Planning], Awaitable[None]]
 async def read_routing_options(planning: Planning) -> None:
     """Read the client's routing options from headers, or from a body in another gateway's form."""
     context, incoming = planning.context, planning.incoming
-    forms = context.service.router.client_routing
-    if not forms and ROUTING_HEADERS.isdisjoint(dict(context.client_request.headers)):
+    client_request, request_forms = context.client_request, context.service.hooks.request_forms
+    if not request_forms and ROUTING_HEADERS.isdisjoint(dict(client_request.headers)):
         return
-    if "litellm" in forms:
-        context.record.labels = read_labels(context.client_request, incoming)
-        refuse_blocked(context.record.labels, context.service.router.blocked_end_users)
-    size = len(incoming.body)
-    options = await offload(size // 2 if forms else 0, read_options, context.client_request, incoming, forms)
+    options = read_headers(client_request)
+    for forms in request_forms:
+        context.record.labels = forms.label(client_request, incoming)
+        options = await forms.read_options(client_request, incoming)
     if options is not NO_OPTIONS:
-        planning.incoming = await offload(size, options.without_members_in, incoming)
+        planning.incoming = await offload(len(incoming.body), options.without_members_in, incoming)
         planning.options, planning.context = options, context.with_strictness(options.strict)
         if options.steps and not context.service.hooks.request_checks:
             raise unknown_step_error(*options.steps[0])

@@ -25,6 +25,7 @@ ORDER: Final[tuple[OrderLine, ...]] = (
     OrderLine("people", "first of those that identify clients", has_commands=True),
     OrderLine("people.api", "after people; the HTTP API has these calls without issuers, too"),
     OrderLine("people.console", "after people, who sign in for its pages"),
+    OrderLine("client_routing", "its place does not matter: only it reads members for other routers"),
     OrderLine("linked_files", "before the steps, which check the contents that it puts into requests, too"),
     OrderLine("steps", "before all features that read or send texts: they get what the steps leave", has_commands=True),
     OrderLine("request_members", "before the features that edit each attempt: it edits what the client sent"),

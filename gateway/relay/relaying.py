@@ -19,11 +19,8 @@ from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, NullReader, PassedAnswer, ResponseReader
 from gateway.relay.outputs import OUTPUTS, OutputReader, read_safely
 from gateway.relay.spool import SpoolAccount
-from gateway.request.client_labels import read_labels, refuse_blocked
 from gateway.request.parse import NO_PARAMETERS, Incoming, PathParameters, read_non_conversation
 from gateway.request.prepared import NO_OUTPUT, Preparation, Prepared, RequestedOutput
-from gateway.request.router_bodies import PROXY_MEMBERS
-from gateway.request.routing_options import with_members
 from gateway.request.wire import MediaTypes
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
@@ -126,9 +123,8 @@ class InboundRequest:
         if self.context.client_request.path.replaces_model:
             path = self.context.client_request.path
         incoming = await offload(len(body) // 2, read_non_conversation, self.context.codec.api, body, path)
-        if "litellm" in self.context.service.router.client_routing and not PROXY_MEMBERS.isdisjoint(incoming.members):
-            members = {name: raw for name, raw in incoming.members.items() if name not in PROXY_MEMBERS}
-            incoming = await offload(incoming.size, with_members, incoming, members)
+        for forms in self.context.service.hooks.request_forms:
+            incoming = await forms.without_own_members(incoming)
         return self.record_request(incoming)
 
     def unread_request(self, model: str | None, stream: bool) -> Incoming:
@@ -144,10 +140,9 @@ class InboundRequest:
         """Note the model, ``stream``, size and labels of ``incoming`` in the record, and return it.
 
         Raises ``GatewayError`` (403) for a blocked end user."""
-        record, router = self.context.record, self.context.service.router
-        if "litellm" in router.client_routing:
-            record.labels = read_labels(self.context.client_request, incoming)
-            refuse_blocked(record.labels, router.blocked_end_users)
+        record = self.context.record
+        for forms in self.context.service.hooks.request_forms:
+            record.labels = forms.label(self.context.client_request, incoming)
         record.requested_model, record.stream, record.bill.request_size = incoming.model, incoming.stream, incoming.size
         return incoming
 

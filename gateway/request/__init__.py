@@ -3,9 +3,9 @@
 - ``client_request``: its HTTP side
 - ``parse``: reads its body; ``structure`` and ``members`` check it; ``decompress`` decodes it
 - ``further_models``: the additional models that it names
-- ``sessions``: its session; ``client_labels``: its end user and tags
+- ``sessions``: its session
 - ``suitability``: the candidates that can serve it
-- ``routing_options`` and ``router_bodies``: routing by the client; ``narrowing`` applies it
+- ``routing_options``: routing by the client; ``narrowing`` applies it
 - ``repeatable``: whether two providers may work on it at the same time
 - ``prepare``: its form for a provider (``prepared``), edited in the byte lane or translated in the hub lane
 - ``wire``: the HTTP request to the provider

@@ -1,13 +1,13 @@
 """The routing options of a client for one request.
 
-They are in headers of this gateway, or in the body in another router's form (``router_bodies.py``).
+They are in headers of this gateway, or in the body in another router's form (``gateway.seams.request_forms``).
 
 An option only narrows: it never makes a request run longer, more often or elsewhere than without it. A fallback ran
 although the client had disabled it (BerriAI/litellm#19077). An invalid option is rejected with its path and never
 ignored."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -18,7 +18,6 @@ from configfile.wording import Wrong
 from gateway.config.aliases import Balance
 from gateway.config.allowances import Currency
 from gateway.config.amounts import read_amount
-from gateway.config.settings import ClientRouting
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target
@@ -66,7 +65,7 @@ class RoutingOptions:
     balance: Balance | None = None
     strict: bool = False
     private: str | None = None
-    members: Mapping[ClientRouting, Mapping[str, msgspec.Raw]] = attrs.field(factory=dict)
+    members: Mapping[str, Mapping[str, msgspec.Raw]] = attrs.field(factory=dict)
     rest: Mapping[str, msgspec.Raw] = attrs.field(factory=dict)
     dropped: tuple[str, ...] = ()
     max_prices: tuple[tuple[str, int], ...] = ()
@@ -107,6 +106,11 @@ NO_OPTIONS: Final = RoutingOptions()
 def with_members(incoming: Incoming, members: Mapping[str, msgspec.Raw]) -> Incoming:
     """Return ``incoming`` with other members, whose values keep their bytes."""
     return attrs.evolve(incoming, body=msgspec.json.encode(members), members=members)
+
+
+def without_members(incoming: Incoming, names: Collection[str]) -> Incoming:
+    """Return ``incoming`` without the members in ``names``."""
+    return with_members(incoming, {name: raw for name, raw in incoming.members.items() if name not in names})
 
 
 def read_headers(client_request: ClientRequest) -> RoutingOptions:

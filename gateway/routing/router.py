@@ -70,13 +70,10 @@ class Explanation:
 class Router:
     """Resolves model names against one configuration; thread-safe.
 
-    ``several`` are the default retries of a name with several targets, ``client_routing`` the permitted forms of
-    routing by clients."""
+    ``several`` are the default retries of a name with several targets."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.client_routing = config.client_routing
-        self.blocked_end_users = frozenset(config.blocked_end_users)
         self.several = config.retries or Retries()
         self._names = Names.of(config)
         self.passes_credentials = any(entry.passthrough_auth for entry in config.entries)

@@ -3,6 +3,7 @@
 - ``feature``: the row of a feature in ``gateway.features.order``.
 - ``running``: what a feature opens for a configuration, and runs in the process.
 - ``identify``: clients in addition to those of the file.
+- ``request_forms``: members that clients send for another router.
 - ``edit_sent``: what providers receive.
 - ``response_forms``: errors and headers that certain programs expect.
 - ``hooks``: what an open feature adds to requests.

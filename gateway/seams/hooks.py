@@ -9,6 +9,7 @@ from gateway.seams.edit_sent import BeginEdits, EditSent
 from gateway.seams.kept import KeptObjects
 from gateway.seams.observe import Observe, ObserveAttempt
 from gateway.seams.plan import FindReadable, PlanStep, RequestChecks
+from gateway.seams.request_forms import RequestForms
 from gateway.seams.response_forms import FormsOf
 from gateway.seams.route import MakeAdapter, RoutesOf
 from gateway.seams.wrap_origin import WrapOrigin
@@ -22,6 +23,7 @@ class Hooks:
     Each attribute is a tuple for one seam, whose module has the contract. The kernel loops over it; without a feature
     the loop is empty.
 
+    - ``request_forms`` (``gateway.seams.request_forms``): members for other routers, of one feature
     - ``kept`` (``gateway.seams.kept``): objects that providers store, of one feature
     - ``before_turns``, ``after_turns``, ``request_checks`` (``gateway.seams.plan``): requests before they are sent
     - ``begin_edits``, ``edit_sent`` (``gateway.seams.edit_sent``): what providers receive
@@ -35,6 +37,7 @@ class Hooks:
     - ``routes``, ``adapters`` (``gateway.seams.route``): paths, and changes of all requests"""
 
     credentials: tuple[tuple[str, CredentialSource], ...] = ()
+    request_forms: tuple[RequestForms, ...] = ()
     kept: tuple[KeptObjects, ...] = ()
     before_turns: tuple[PlanStep, ...] = ()
     after_turns: tuple[PlanStep, ...] = ()

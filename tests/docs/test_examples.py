@@ -59,5 +59,4 @@ def test_regions_have_a_wall():
     assert [target.weight for target in config.routes["gpt-5"].groups[0]] == [3, 1]
     assert config.routes["gpt-5"].hedge == Hedge("p95", 0.02)
     assert config.retries == Retries(attempts=5, deadline=120, budget=0.1)
-    assert config.client_routing == ("openrouter",)
     assert [key.walls for key in config.client_keys] == [(("eu-*",),), ()]

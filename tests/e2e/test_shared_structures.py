@@ -214,6 +214,7 @@ ROWS_OF_FEATURES = {
     "metrics": "labels of metrics",
     "tracing": SETTINGS,
     "kept_ledger": "kept ledger",
+    "client_routing": SETTINGS,
     "compatible_clients": SETTINGS,
     "responses_websocket": "connections, WebSockets, viewers",
     "realtime": SETTINGS,

@@ -23,8 +23,7 @@ from gateway.http.offload import offload
 from gateway.relay.relaying import InboundRequest, replace_model
 from gateway.relay.spool import Spool
 from gateway.request.parse import Incoming, read_non_conversation
-from gateway.request.router_bodies import GUARDRAILS, read_guardrails
-from gateway.request.routing_options import Word, read_headers, with_members
+from gateway.request.routing_options import Word, read_headers
 from gateway.routing.plan import Plan
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.multipart import (
@@ -108,10 +107,8 @@ async def check_json(inbound: InboundRequest, incoming: Incoming, plan: Plan) ->
 
     Raises ``GatewayError``: first for a client without allowance, then for a refusal."""
     requested: tuple[Word, ...] = ()
-    if GUARDRAILS in incoming.members and "litellm" in inbound.context.service.router.client_routing:
-        requested = read_guardrails(incoming)
-        members = {name: raw for name, raw in incoming.members.items() if name != GUARDRAILS}
-        incoming = await offload(incoming.size, with_members, incoming, members)
+    for forms in inbound.context.service.hooks.request_forms:
+        incoming, requested = await forms.take_steps(incoming)
     session = begin_session(inbound, incoming, requested)
     if session is None:
         return incoming

@@ -65,7 +65,6 @@ CHANGES = [
     ("model_aliases", {"fast": {"target": "gpt-4o"}}, ["- route pair"]),
     ("retries", {"attempts": 2}, ["~ retries none → {attempts: 2, deadline: 5m, wait: 20s, budget: 20%}"]),
     ("circuit", {"error_rate": "25%"}, ["~ circuit.error_rate 50% → 25%"]),
-    ("client_routing", ["vercel"], ["~ client_routing none → vercel"]),
     ("model_providers.1.circuit", {"failures": 2},
      ["~ model groq/*: circuit none → {failures: 2, error_rate: 50%, cooldown: 5s, longest: 20s}"]),
     ("model_providers.2.probe", "/health?k=query-new", ["~ model azure_openai/x: probe none → /health?…"]),

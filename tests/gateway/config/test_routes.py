@@ -91,12 +91,10 @@ def test_settings_of_attempts_are_laid_over_those_of_the_root(read):
     config = read(
         "  - {model: vllm/x, base_url: 'http://h:8000/v1', retries: {attempts: 2}, circuit: {failures: 9},"
         " probe: /health}\nretries: {wait: 3s}\ncircuit: {longest: 1m, error_rate: 25%}\n"
-        "client_routing: [openrouter, litellm]\n"
     )
     *_, plain, own = config.entries
     assert config.retries == Retries(wait=3)
     assert config.circuit == CircuitSettings(longest=60, error_rate=0.25)
-    assert config.client_routing == ("openrouter", "litellm")
     assert (plain.retries, plain.circuit, plain.probe) == (None, None, None)
     assert own.retries == Retries(attempts=2, wait=3)
     assert own.circuit == CircuitSettings(failures=9, longest=60, error_rate=0.25)
@@ -105,7 +103,7 @@ def test_settings_of_attempts_are_laid_over_those_of_the_root(read):
 
 def test_without_routing_keys_no_routing_is_configured(read):
     config = read("")
-    assert (config.retries, config.routes, config.client_routing) == (None, {}, ())
+    assert (config.retries, config.routes) == (None, {})
 
 
 @each_row(
@@ -209,7 +207,6 @@ def test_mistakes_in_a_route_are_reported_with_their_path(read, item, mistake):
         ("retries: 3", "retries: 3; expected a mapping"),
         ("circuit: {error_rate: 0%}", "circuit.error_rate: 0% would make every target unavailable"),
         ("circuit: {cooldown: 30s, longest: 5s}", "circuit.longest: this is shorter than cooldown; set it"),
-        ("client_routing: [openruter]", "client_routing[0]: 'openruter'; did you mean openrouter?"),
         ("fallbacks: [a]", "fallbacks: unknown key; it belongs to an alias: `model_aliases: {NAME: {targets:"),
         ("num_retries: 2", "num_retries: unknown key; write it as `retries: {attempts: 3}`"),
         ("routing_preferences: [{name: code, models: [a, claude-sonet-4-5]}]",

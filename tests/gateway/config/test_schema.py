@@ -85,7 +85,6 @@ FULL: dict[str, Any] = {
     },
     "retries": {"attempts": 5, "deadline": "2m", "wait": 0, "budget": "10 %"},
     "circuit": {"failures": 3, "error_rate": "50%", "cooldown": "1s", "longest": "2m"},
-    "client_routing": ["openrouter"],
     "overrides": {"upstream_connect_timeout": "3s", "novel": 1},
     "limits": {
         "request_body": "1MiB",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.request.client_labels import LONGEST, MOST_TAGS, read_labels
+from gateway.features.client_routing.labels import LONGEST, MOST_TAGS, read_labels
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import read_incoming
 from tests.support.each_row import each_row

@@ -13,8 +13,8 @@ import attrs
 import msgspec
 
 from gateway.config.aliases import Balance
-from gateway.config.settings import ClientRouting
-from gateway.request.client_labels import is_litellms, texts_in
+from gateway.features.client_routing.feature import ClientRouting
+from gateway.features.client_routing.labels import is_litellms, texts_in
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.request.routing_options import MOST_WORDS, NO_OPTIONS, RoutingOptions, Word, check_names, read_headers
